@@ -1,0 +1,9 @@
+DROP TABLE parked_event;
+DROP TABLE projection_checkpoint;
+DROP TABLE quota_reservation;
+DROP TABLE storage_quota;
+DROP TABLE upload_progress;
+DROP TABLE upload_session;
+DROP TABLE file;
+DROP TABLE "user";
+DROP TABLE company;

@@ -1,0 +1,18 @@
+//! Events of a file's life after it was verified: `file.{id}`.
+
+use serde::{Deserialize, Serialize};
+
+/// The file is shown under another name; its original name stays on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRenamedV1 {
+    /// The new name.
+    pub display_name: String,
+}
+
+/// The file was deleted softly: it can be restored until it is purged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDeletedV1 {}
+
+/// A deleted file is there again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRestoredV1 {}

@@ -1,0 +1,134 @@
+//! The catalogue of events: one frozen struct per version, and the enum of the newest ones that the code works with.
+
+mod directory;
+mod file;
+mod quota;
+mod session;
+mod upload;
+
+pub use directory::{CompanyRegisteredV1, UserRegisteredV1};
+pub use file::{FileDeletedV1, FileRenamedV1, FileRestoredV1};
+pub use quota::{QuotaCommittedV1, QuotaLimitSetV1, QuotaReleasedV1, QuotaReservedV1, ReleasedFrom, ReservedItem};
+pub use session::{SessionCancelledV1, SessionClosedV1, SessionOpenedV1};
+pub use upload::{
+    ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, MultipartOpenedV1,
+    PartAssembledV1, UploadCancelledV1, UploadExpiredV1, UploadStartedV1,
+};
+
+/// Why bytes are no event that this build can fold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// A type or version that this build does not know: written by a newer one.
+    #[error("unknown event {event_type} version {version}")]
+    Unknown {
+        /// The `Waybill-Type` header.
+        event_type: String,
+        /// The `Waybill-Version` header.
+        version: u16,
+    },
+    /// The bytes are not those of the type that the headers name.
+    #[error("corrupt {event_type} version {version}")]
+    Corrupt {
+        /// The `Waybill-Type` header.
+        event_type: String,
+        /// The `Waybill-Version` header.
+        version: u16,
+    },
+}
+
+macro_rules! catalogue {
+    ($($name:ident, $version:literal => $body:ident;)*) => {
+        /// An event, in the newest version of its type.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Event {
+            $(
+                #[doc = concat!("See [`", stringify!($body), "`].")]
+                $name($body),
+            )*
+        }
+
+        $(
+            impl From<$body> for Event {
+                fn from(body: $body) -> Self {
+                    Self::$name(body)
+                }
+            }
+        )*
+
+        impl Event {
+            /// Every type with every version that can be read.
+            pub const CATALOGUE: &'static [(&'static str, u16)] = &[$((stringify!($name), $version),)*];
+
+            /// The type's name, as the `Waybill-Type` header carries it.
+            pub fn event_type(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => stringify!($name),)*
+                }
+            }
+
+            /// The version that [`Event::encode`] writes.
+            pub fn version(&self) -> u16 {
+                match self {
+                    $(Self::$name(_) => $version,)*
+                }
+            }
+
+            /// The body's bytes: postcard.
+            ///
+            /// # Errors
+            /// None that a value of these types can cause; postcard's signature has one.
+            pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+                match self {
+                    $(Self::$name(body) => postcard::to_stdvec(body),)*
+                }
+            }
+
+            /// Reads the body of the named type and version, and upcasts it to the newest.
+            ///
+            /// # Errors
+            /// [`EventError`] where the type or version is unknown, or the bytes are not its own.
+            pub fn decode(event_type: &str, version: u16, bytes: &[u8]) -> Result<Self, EventError> {
+                match (event_type, version) {
+                    $((stringify!($name), $version) => exact::<$body>(bytes).map(Self::$name),)*
+                    _ => {
+                        return Err(EventError::Unknown { event_type: event_type.to_owned(), version });
+                    }
+                }
+                .ok_or_else(|| EventError::Corrupt { event_type: event_type.to_owned(), version })
+            }
+        }
+    };
+}
+
+catalogue! {
+    UploadStarted, 1 => UploadStartedV1;
+    MultipartOpened, 1 => MultipartOpenedV1;
+    ChunkUploaded, 1 => ChunkUploadedV1;
+    PartAssembled, 1 => PartAssembledV1;
+    FileCompleted, 1 => FileCompletedV1;
+    FileVerified, 1 => FileVerifiedV1;
+    FileRejected, 1 => FileRejectedV1;
+    FileUploaded, 1 => FileUploadedV1;
+    UploadCancelled, 1 => UploadCancelledV1;
+    UploadExpired, 1 => UploadExpiredV1;
+    FileRenamed, 1 => FileRenamedV1;
+    FileDeleted, 1 => FileDeletedV1;
+    FileRestored, 1 => FileRestoredV1;
+    SessionOpened, 1 => SessionOpenedV1;
+    SessionClosed, 1 => SessionClosedV1;
+    SessionCancelled, 1 => SessionCancelledV1;
+    QuotaLimitSet, 1 => QuotaLimitSetV1;
+    QuotaReserved, 1 => QuotaReservedV1;
+    QuotaCommitted, 1 => QuotaCommittedV1;
+    QuotaReleased, 1 => QuotaReleasedV1;
+    CompanyRegistered, 1 => CompanyRegisteredV1;
+    UserRegistered, 1 => UserRegisteredV1;
+}
+
+/// A value that uses up all of the bytes: trailing ones would be data that a fold silently drops.
+fn exact<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    match postcard::take_from_bytes::<T>(bytes) {
+        Ok((value, [])) => Some(value),
+        _ => None,
+    }
+}

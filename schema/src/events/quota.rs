@@ -1,0 +1,64 @@
+//! Events of a company's storage quota: `quota` and `quota.{upload_id}`.
+
+use crate::{SessionId, Timestamp, UploadId};
+use serde::{Deserialize, Serialize};
+
+/// The company's limit is this from now on. May be below what is used: then nothing new starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaLimitSetV1 {
+    /// Bytes.
+    pub storage_limit_bytes: u64,
+}
+
+/// The space of one upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservedItem {
+    /// Whose.
+    pub upload_id: UploadId,
+    /// The session whose limit it counts towards.
+    pub session_id: Option<SessionId>,
+    /// Bytes.
+    pub bytes_total: u64,
+}
+
+/// Space was set aside for uploads that are about to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaReservedV1 {
+    /// One entry an upload; 64 at most.
+    pub items: Vec<ReservedItem>,
+    /// Until when `UploadStarted` must have followed; afterwards the sweep takes the space back.
+    pub until: Timestamp,
+}
+
+/// A reservation became used space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaCommittedV1 {
+    /// Whose.
+    pub upload_id: UploadId,
+    /// Bytes that were reserved.
+    pub bytes_reserved: u64,
+    /// Bytes that are used now.
+    pub bytes_used: u64,
+}
+
+/// What a release gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReleasedFrom {
+    /// A reservation: the upload came to nothing.
+    Reserved,
+    /// Used space: the file was purged.
+    Used,
+}
+
+/// Space was given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaReleasedV1 {
+    /// Whose.
+    pub upload_id: UploadId,
+    /// The session whose limit it counted towards.
+    pub session_id: Option<SessionId>,
+    /// Bytes.
+    pub bytes: u64,
+    /// Which sum it is taken from.
+    pub from: ReleasedFrom,
+}

@@ -1,0 +1,153 @@
+//! Events of an upload: `upload.{id}.lc` (lifecycle) and `upload.{id}.ch` (stored bytes).
+
+use crate::{ChatroomId, CompanyId, SessionId, Sha256Digest, ThreadId, Timestamp, UserId, WorkerId};
+use serde::{Deserialize, Serialize};
+
+/// An upload was accepted; its space was reserved before. The first event of its lifecycle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadStartedV1 {
+    /// The tenant.
+    pub company_id: CompanyId,
+    /// Who uploads.
+    pub uploaded_by: UserId,
+    /// The session that it belongs to.
+    pub session_id: Option<SessionId>,
+    /// The chatroom that it is meant for.
+    pub chatroom_id: Option<ChatroomId>,
+    /// The thread that it is meant for.
+    pub thread_id: Option<ThreadId>,
+    /// The client's file name: at most 255 bytes, no path characters.
+    pub original_name: String,
+    /// The declared MIME type.
+    pub mime_type: String,
+    /// Bytes of the whole file.
+    pub size_bytes: u64,
+    /// What the client says the file's SHA-256 is.
+    pub declared_sha256: Option<Sha256Digest>,
+    /// The client's metadata: a JSON object as text.
+    pub metadata: Option<String>,
+    /// Bytes of every part but the last; fixed for the upload's life.
+    pub part_size_bytes: u64,
+    /// When the upload ends unless it was completed.
+    pub expires_at: Timestamp,
+}
+
+/// A multipart upload was opened in the store. Appended at most once: who loses the race aborts its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MultipartOpenedV1 {
+    /// The bucket.
+    pub storage_bucket: String,
+    /// The object's key; belongs to this attempt alone.
+    pub storage_key: String,
+    /// The store's id of the multipart upload.
+    pub storage_upload_id: String,
+    /// The worker that opened it.
+    pub worker_id: WorkerId,
+}
+
+/// Where a run of bytes was stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChunkStorage {
+    /// As a part of the multipart upload.
+    Part {
+        /// From 1.
+        part_number: u32,
+    },
+    /// As an immutable object of its own, until its part can be assembled.
+    Staged {
+        /// The staging object's key.
+        storage_key: String,
+    },
+}
+
+/// A run of bytes is in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkUploadedV1 {
+    /// Where in the file the run begins.
+    pub offset: u64,
+    /// How many bytes; never 0.
+    pub length: u64,
+    /// CRC-64/NVME of the run.
+    pub crc64nvme: u64,
+    /// What the store answered.
+    pub etag: String,
+    /// Where the bytes are.
+    pub storage: ChunkStorage,
+    /// The worker that wrote them.
+    pub worker_id: WorkerId,
+    /// How often the worker sent the run to the store; more than 1 where an answer was lost.
+    pub store_writes: u32,
+}
+
+/// Staged runs that cover a part were joined into it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartAssembledV1 {
+    /// From 1.
+    pub part_number: u32,
+    /// Bytes of the part.
+    pub length: u64,
+    /// CRC-64/NVME of the part.
+    pub crc64nvme: u64,
+    /// What the store answered.
+    pub etag: String,
+    /// The worker that wrote it.
+    pub worker_id: WorkerId,
+    /// How often the worker sent the part to the store.
+    pub store_writes: u32,
+}
+
+/// The client says that it has sent everything, and every byte is there. No chunk is accepted afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileCompletedV1 {
+    /// What the client says the file's SHA-256 is; replaces what the start declared.
+    pub declared_sha256: Option<Sha256Digest>,
+}
+
+/// The stored object's SHA-256 was checked; from here on the file can be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileVerifiedV1 {
+    /// The SHA-256 of what is stored.
+    pub sha256: Sha256Digest,
+    /// The bucket.
+    pub storage_bucket: String,
+    /// The object's key.
+    pub storage_key: String,
+    /// What the first bytes look like, where that is recognised.
+    pub sniffed_mime_type: Option<String>,
+    /// Whether the completed object was read back to find the digest.
+    pub read_back: bool,
+}
+
+/// The file was refused after its bytes were there; they are deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRejectedV1 {
+    /// Stable code, as in docs/errors.md.
+    pub code: String,
+    /// What was wrong, for a person.
+    pub message: String,
+}
+
+/// A whole file came in one request: started, stored and verified at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileUploadedV1 {
+    /// What an upload of several chunks says when it starts.
+    pub started: UploadStartedV1,
+    /// The SHA-256 of what is stored.
+    pub sha256: Sha256Digest,
+    /// The bucket.
+    pub storage_bucket: String,
+    /// The object's key.
+    pub storage_key: String,
+    /// What the first bytes look like, where that is recognised.
+    pub sniffed_mime_type: Option<String>,
+    /// The worker that wrote it.
+    pub worker_id: WorkerId,
+}
+
+/// Somebody ended the upload before it was complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadCancelledV1 {}
+
+/// The upload was not continued in time, or its start never got further than the reservation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadExpiredV1 {}

@@ -1,0 +1,65 @@
+//! Every name of a stream, a durable consumer, a bucket and a core subject, built in this one place.
+
+use crate::{CompanyId, UploadId, UserId};
+
+/// The durable pull consumer that the workers of one partition share.
+pub const REACTIONS_DURABLE: &str = "reactions";
+
+/// Key-value bucket: running SHA-256 states of uploads, one key an upload.
+pub const MIDSTATES_BUCKET: &str = "midstates";
+/// Key-value bucket: requests that carried an `Idempotency-Key`, kept for 24 hours.
+pub const IDEMPOTENCY_BUCKET: &str = "idempotency";
+/// Key-value bucket: folds of long subjects, so that loading them is bounded.
+pub const SNAPSHOTS_BUCKET: &str = "snapshots";
+/// Key-value bucket: WebSocket tickets, kept for 30 seconds.
+pub const TICKETS_BUCKET: &str = "tickets";
+
+/// The stream that holds a partition's events.
+pub fn event_stream(partition: u32) -> String {
+    format!("EVT-{partition}")
+}
+
+/// All subjects of a partition.
+pub fn partition_filter(partition: u32) -> String {
+    format!("evt.{partition}.>")
+}
+
+/// All subjects of a company.
+pub fn company_filter(partition: u32, company: CompanyId) -> String {
+    format!("evt.{partition}.{company}.>")
+}
+
+/// Both subjects of an upload: its lifecycle and its chunks.
+pub fn upload_filter(partition: u32, company: CompanyId, upload: UploadId) -> String {
+    format!("evt.{partition}.{company}.upload.{upload}.*")
+}
+
+/// The settlements of a company's quota: `….quota.{upload_id}` of every upload.
+pub fn settlements_filter(partition: u32, company: CompanyId) -> String {
+    format!("evt.{partition}.{company}.quota.*")
+}
+
+/// Key of an upload's SHA-256 midstate.
+pub fn midstate_key(upload: UploadId) -> String {
+    upload.to_string()
+}
+
+/// Key of a company's quota snapshot.
+pub fn quota_snapshot_key(company: CompanyId) -> String {
+    format!("quota.{company}")
+}
+
+/// What a deduplicated chunk fact is called: the same bytes at the same place by the same writer are one event.
+pub fn chunk_message_id(upload: UploadId, offset: u64, length: u64, crc64nvme: u64, etag: &str) -> String {
+    format!("ch:{upload}:{offset}:{length}:{crc64nvme:016x}:{etag}")
+}
+
+/// What a part assembled from staged runs is called.
+pub fn assembled_message_id(upload: UploadId, part_number: u32, etag: &str) -> String {
+    format!("pa:{upload}:{part_number}:{etag}")
+}
+
+/// What the registration of a user is called: it is appended without an expectation, and counts once.
+pub fn user_message_id(company: CompanyId, user: UserId) -> String {
+    format!("user:{company}:{user}")
+}

@@ -1,0 +1,130 @@
+//! Subjects: which events belong together, and which partition's stream holds them.
+
+use crate::{CompanyId, SessionId, UploadId};
+use std::fmt;
+use std::str::FromStr;
+
+/// How many partitions the streams were created with; fixed from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partitions(u32);
+
+impl Partitions {
+    /// `count` partitions; `None` for 0 and for more than 1,024.
+    pub fn new(count: u32) -> Option<Self> {
+        (1..=1024).contains(&count).then_some(Self(count))
+    }
+
+    /// How many there are.
+    pub fn count(self) -> u32 {
+        self.0
+    }
+
+    /// All partition numbers.
+    pub fn all(self) -> std::ops::Range<u32> {
+        0..self.0
+    }
+
+    /// The partition of a company: FNV-1a (32 bit) of the id's text, modulo the number of partitions.
+    pub fn of(self, company: CompanyId) -> u32 {
+        fnv1a32(company.to_string().as_bytes()) % self.0
+    }
+}
+
+fn fnv1a32(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// What an event is about, inside its company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Aggregate {
+    /// `upload.{id}.lc`: an upload from its start to its end.
+    UploadLifecycle(UploadId),
+    /// `upload.{id}.ch`: the bytes that were stored, in the order of their storing.
+    UploadChunks(UploadId),
+    /// `file.{id}`: what happens to a file once it is there.
+    File(UploadId),
+    /// `session.{id}`.
+    Session(SessionId),
+    /// `quota`: the limit and the reservations of a company.
+    Quota,
+    /// `quota.{upload_id}`: how the reservation of one upload ended.
+    QuotaSettlement(UploadId),
+    /// `directory`: companies, users, chatrooms, threads, members.
+    Directory,
+}
+
+/// A literal subject: one aggregate of one company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// The tenant.
+    pub company: CompanyId,
+    /// What of it.
+    pub aggregate: Aggregate,
+}
+
+impl Subject {
+    /// The subject of `aggregate` in `company`.
+    pub fn new(company: CompanyId, aggregate: Aggregate) -> Self {
+        Self { company, aggregate }
+    }
+
+    /// The subject as NATS knows it.
+    pub fn to_nats(self, partitions: Partitions) -> String {
+        format!("evt.{}.{self}", partitions.of(self.company))
+    }
+
+    /// Reads a subject of NATS.
+    ///
+    /// # Errors
+    /// [`SubjectError`] where the text is not of the form `evt.{p}.{company}.…` with a known aggregate.
+    pub fn parse(text: &str) -> Result<Self, SubjectError> {
+        parse(text).ok_or_else(|| SubjectError { subject: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.", self.company)?;
+        match self.aggregate {
+            Aggregate::UploadLifecycle(id) => write!(f, "upload.{id}.lc"),
+            Aggregate::UploadChunks(id) => write!(f, "upload.{id}.ch"),
+            Aggregate::File(id) => write!(f, "file.{id}"),
+            Aggregate::Session(id) => write!(f, "session.{id}"),
+            Aggregate::Quota => f.write_str("quota"),
+            Aggregate::QuotaSettlement(id) => write!(f, "quota.{id}"),
+            Aggregate::Directory => f.write_str("directory"),
+        }
+    }
+}
+
+/// A subject that is none of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a subject of an event: {subject}")]
+pub struct SubjectError {
+    /// The text that was read.
+    pub subject: String,
+}
+
+fn parse(text: &str) -> Option<Subject> {
+    let mut tokens = text.split('.');
+    if tokens.next()? != "evt" || tokens.next()?.parse::<u32>().is_err() {
+        return None;
+    }
+    let company = parse_id(tokens.next()?)?;
+    let rest: Vec<&str> = tokens.collect();
+    let aggregate = match rest.as_slice() {
+        ["upload", id, "lc"] => Aggregate::UploadLifecycle(parse_id(id)?),
+        ["upload", id, "ch"] => Aggregate::UploadChunks(parse_id(id)?),
+        ["file", id] => Aggregate::File(parse_id(id)?),
+        ["session", id] => Aggregate::Session(parse_id(id)?),
+        ["quota"] => Aggregate::Quota,
+        ["quota", id] => Aggregate::QuotaSettlement(parse_id(id)?),
+        ["directory"] => Aggregate::Directory,
+        _ => return None,
+    };
+    Some(Subject { company, aggregate })
+}
+
+fn parse_id<T: FromStr>(token: &str) -> Option<T> {
+    token.parse().ok()
+}

@@ -1,0 +1,51 @@
+//! How large things may be.
+
+use crate::Refusal;
+
+/// Bytes of a part unless the file would then have more than [`MAX_PARTS`].
+pub const PART_SIZE_BYTES: u64 = 8 * 1024 * 1024;
+/// S3 allows parts 1 to 10,000 in a multipart upload.
+pub const MAX_PARTS: u64 = 10_000;
+/// How long an upload may take from its start.
+pub const UPLOAD_LIFETIME_MS: i64 = 7 * 24 * 3_600_000;
+/// How long after its opening a session takes new files.
+pub const SESSION_LIFETIME_MS: i64 = 7 * 24 * 3_600_000;
+/// How many starts may be reserved for by one event.
+pub const RESERVATION_ITEMS_MAX: usize = 64;
+
+/// Limits on sizes, all inclusive; a company may have lower ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one file.
+    pub max_file_bytes: u64,
+    /// Bytes of all files of one session.
+    pub max_session_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_file_bytes: 10 * 1024 * 1024 * 1024, max_session_bytes: 50 * 1024 * 1024 * 1024 }
+    }
+}
+
+impl Limits {
+    /// Whether a file of this size may be uploaded.
+    ///
+    /// # Errors
+    /// [`Refusal::FileTooLarge`].
+    pub fn check_file(&self, size_bytes: u64) -> Result<(), Refusal> {
+        if size_bytes > self.max_file_bytes {
+            return Err(Refusal::FileTooLarge { size_bytes, limit_bytes: self.max_file_bytes });
+        }
+        Ok(())
+    }
+}
+
+/// The size of the parts of a file: [`PART_SIZE_BYTES`], doubled until [`MAX_PARTS`] do.
+pub fn part_size_for(size_bytes: u64) -> u64 {
+    let mut part_size_bytes = PART_SIZE_BYTES;
+    while size_bytes.div_ceil(part_size_bytes) > MAX_PARTS {
+        part_size_bytes *= 2;
+    }
+    part_size_bytes
+}

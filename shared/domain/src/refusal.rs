@@ -1,0 +1,116 @@
+//! Why a command is refused. Each has a stable code (docs/errors.md) that clients may rely on.
+
+use waybill_schema::ByteRange;
+
+/// A command that the rules do not allow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such object, or it belongs to somebody else: the answer is the same.
+    #[error("there is no such {what}")]
+    NotFound {
+        /// What kind of object.
+        what: &'static str,
+    },
+    /// A file name that no file may have.
+    #[error("the name is refused: {reason}")]
+    NameInvalid {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A MIME type off the company's list, or one that is no MIME type.
+    #[error("the type {mime_type} is not accepted")]
+    TypeRefused {
+        /// The type.
+        mime_type: String,
+    },
+    /// A file above the limit.
+    #[error("the file has {size_bytes} bytes; at most {limit_bytes} are accepted")]
+    FileTooLarge {
+        /// Its size.
+        size_bytes: u64,
+        /// The limit, inclusive.
+        limit_bytes: u64,
+    },
+    /// More bytes than the upload declared.
+    #[error("the upload was declared with {size_bytes} bytes; more are not accepted")]
+    SizeExceeded {
+        /// What was declared.
+        size_bytes: u64,
+    },
+    /// The company's space would not do.
+    #[error(
+        "{requested_bytes} bytes are more than what is free: {used_bytes} used and {reserved_bytes} reserved of {limit_bytes}"
+    )]
+    QuotaExceeded {
+        /// What was asked for.
+        requested_bytes: u64,
+        /// What is used.
+        used_bytes: u64,
+        /// What is reserved for running uploads.
+        reserved_bytes: u64,
+        /// The limit, inclusive.
+        limit_bytes: u64,
+    },
+    /// The session's files together would pass its limit.
+    #[error("the session would have {total_bytes} bytes; at most {limit_bytes} are accepted")]
+    SessionTooLarge {
+        /// What the session would have.
+        total_bytes: u64,
+        /// The limit, inclusive.
+        limit_bytes: u64,
+    },
+    /// The session takes no more files.
+    #[error("the session is {status}; it takes no more files")]
+    SessionEnded {
+        /// closed, cancelled or expired.
+        status: &'static str,
+    },
+    /// The upload is complete, so it cannot be changed any more.
+    #[error("the upload is complete; {hint}")]
+    UploadCompleted {
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// The upload has ended without a file.
+    #[error("the upload has ended: {status}; start a new one")]
+    UploadEnded {
+        /// cancelled, expired or rejected.
+        status: &'static str,
+    },
+    /// Bytes are missing.
+    #[error("{} bytes are missing", missing.iter().map(|gap| gap.len()).sum::<u64>())]
+    ChunksMissing {
+        /// Which.
+        missing: Vec<ByteRange>,
+    },
+    /// The id was used for something else before.
+    #[error("the id is taken by another {what}")]
+    IdTaken {
+        /// What kind of object.
+        what: &'static str,
+    },
+    /// The file was deleted.
+    #[error("the file was deleted; restore it first")]
+    FileDeleted,
+}
+
+impl Refusal {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::NameInvalid { .. } => "name_invalid",
+            Self::TypeRefused { .. } => "type_refused",
+            Self::FileTooLarge { .. } => "file_too_large",
+            Self::SizeExceeded { .. } => "size_exceeded",
+            Self::QuotaExceeded { .. } => "quota_exceeded",
+            Self::SessionTooLarge { .. } => "session_too_large",
+            Self::SessionEnded { .. } => "session_ended",
+            Self::UploadCompleted { .. } => "upload_completed",
+            Self::UploadEnded { .. } => "upload_ended",
+            Self::ChunksMissing { .. } => "chunks_missing",
+            Self::IdTaken { .. } => "id_taken",
+            Self::FileDeleted => "file_deleted",
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What can be asked of an upload.
+
+use crate::media_type::TypePolicy;
+use waybill_schema::events::{ChunkUploadedV1, FileUploadedV1, MultipartOpenedV1, PartAssembledV1, UploadStartedV1};
+use waybill_schema::{Sha256Digest, Timestamp};
+
+/// What a worker found when it checked the completed object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// The digest of what is stored.
+    pub sha256: Sha256Digest,
+    /// The bucket.
+    pub storage_bucket: String,
+    /// The object's key.
+    pub storage_key: String,
+    /// What its first bytes look like.
+    pub sniffed_mime_type: Option<String>,
+    /// Whether the object was read back.
+    pub read_back: bool,
+}
+
+/// A command to an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Begin.
+    Start(UploadStartedV1),
+    /// Begin and end, with the whole file stored.
+    UploadWhole(FileUploadedV1),
+    /// A multipart upload was created in the store.
+    OpenMultipart(MultipartOpenedV1),
+    /// A run of bytes was stored.
+    RecordChunk(ChunkUploadedV1),
+    /// Staged runs were joined into a part.
+    RecordAssembly(PartAssembledV1),
+    /// The client has sent everything.
+    Complete {
+        /// What the file's digest shall be.
+        declared_sha256: Option<Sha256Digest>,
+        /// The time.
+        now: Timestamp,
+    },
+    /// The object was checked.
+    Verify {
+        /// What was found.
+        found: Verification,
+        /// Which types are accepted.
+        policy: TypePolicy,
+    },
+    /// What is stored is not what was acknowledged.
+    Reject {
+        /// Stable code.
+        code: &'static str,
+        /// For a person.
+        message: String,
+    },
+    /// The client gives up.
+    Cancel,
+    /// The time is up.
+    Expire {
+        /// The time.
+        now: Timestamp,
+    },
+}

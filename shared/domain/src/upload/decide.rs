@@ -1,0 +1,149 @@
+//! Which events a command to an upload leads to.
+
+use super::{Command, Phase, State, Verification};
+use crate::Refusal;
+use crate::media_type::TypePolicy;
+use waybill_schema::events::{
+    ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, UploadCancelledV1,
+    UploadExpiredV1, UploadStartedV1,
+};
+use waybill_schema::{ByteRange, Sha256Digest, Timestamp};
+
+/// Decides; one event at most. No event means that the command was carried out before.
+///
+/// # Errors
+/// The [`Refusal`] that the client is to see.
+pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
+    match command {
+        Command::Start(start) => decide_start(state, start),
+        Command::UploadWhole(upload) => decide_whole(state, upload),
+        Command::OpenMultipart(opened) => {
+            active(state)?;
+            Ok(state.multipart.is_none().then(|| opened.into()))
+        }
+        Command::RecordChunk(chunk) => decide_chunk(state, chunk),
+        Command::RecordAssembly(assembled) => {
+            let known = state.parts.contains_key(&assembled.part_number);
+            Ok((!known && !state.has_ended()).then(|| assembled.into()))
+        }
+        Command::Complete { declared_sha256, now } => decide_complete(state, declared_sha256, now),
+        Command::Verify { found, policy } => decide_verified(state, found, &policy),
+        Command::Reject { code, message } => match state.phase {
+            Phase::Completed => Ok(Some(rejected(code, message))),
+            _ => Ok(None),
+        },
+        Command::Cancel => decide_cancel(state),
+        Command::Expire { now } => Ok(decide_expire(state, now)),
+    }
+}
+
+fn decide_start(state: &State, start: UploadStartedV1) -> Result<Option<Event>, Refusal> {
+    match &state.started {
+        None if state.phase == Phase::Absent => Ok(Some(start.into())),
+        None => Err(Refusal::UploadEnded { status: "expired" }),
+        Some(before) if same_start(before, &start) => Ok(None),
+        Some(_) => Err(Refusal::IdTaken { what: "upload" }),
+    }
+}
+
+fn decide_whole(state: &State, upload: FileUploadedV1) -> Result<Option<Event>, Refusal> {
+    match &state.phase {
+        Phase::Absent => Ok(Some(upload.into())),
+        Phase::Verified { sha256, .. } if *sha256 == upload.sha256 => Ok(None),
+        Phase::Expired => Err(Refusal::UploadEnded { status: "expired" }),
+        _ => Err(Refusal::IdTaken { what: "upload" }),
+    }
+}
+
+/// A repeated start is the same but for the time at which it would end.
+fn same_start(before: &UploadStartedV1, again: &UploadStartedV1) -> bool {
+    *before == UploadStartedV1 { expires_at: before.expires_at, ..again.clone() }
+}
+
+/// The upload takes bytes.
+fn active(state: &State) -> Result<(), Refusal> {
+    match &state.phase {
+        Phase::Active => Ok(()),
+        Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
+        Phase::Completed | Phase::Verified { .. } => Err(Refusal::UploadCompleted { hint: "it takes no more bytes" }),
+        Phase::Rejected { .. } => Err(Refusal::UploadEnded { status: "rejected" }),
+        Phase::Cancelled => Err(Refusal::UploadEnded { status: "cancelled" }),
+        Phase::Expired => Err(Refusal::UploadEnded { status: "expired" }),
+    }
+}
+
+fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<Event>, Refusal> {
+    active(state)?;
+    let size_bytes = state.grid().size_bytes;
+    let range = ByteRange::at(chunk.offset, chunk.length);
+    if range.to > size_bytes {
+        return Err(Refusal::SizeExceeded { size_bytes });
+    }
+    Ok((!state.stored.contains(range)).then(|| chunk.into()))
+}
+
+fn decide_complete(
+    state: &State,
+    declared_sha256: Option<Sha256Digest>,
+    now: Timestamp,
+) -> Result<Option<Event>, Refusal> {
+    match (&state.phase, &state.started) {
+        (Phase::Completed | Phase::Verified { .. } | Phase::Rejected { .. }, _) => return Ok(None),
+        (Phase::Active, Some(started)) if now >= started.expires_at => {
+            return Err(Refusal::UploadEnded { status: "expired" });
+        }
+        _ => active(state)?,
+    }
+    let missing = state.missing();
+    if !missing.is_empty() {
+        return Err(Refusal::ChunksMissing { missing });
+    }
+    Ok(Some(FileCompletedV1 { declared_sha256 }.into()))
+}
+
+fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> Result<Option<Event>, Refusal> {
+    if state.phase != Phase::Completed {
+        return Ok(None);
+    }
+    let declared = state.started.as_ref().and_then(|started| started.declared_sha256);
+    if let Some(declared) = declared.filter(|declared| *declared != found.sha256) {
+        let message = format!("the file's SHA-256 is {}, declared was {declared}", found.sha256);
+        return Ok(Some(rejected("digest_mismatch", message)));
+    }
+    if let Some(Err(refusal)) = found.sniffed_mime_type.as_deref().map(|sniffed| policy.check(sniffed)) {
+        return Ok(Some(rejected(refusal.code(), format!("the bytes say otherwise: {refusal}"))));
+    }
+    Ok(Some(
+        FileVerifiedV1 {
+            sha256: found.sha256,
+            storage_bucket: found.storage_bucket,
+            storage_key: found.storage_key,
+            sniffed_mime_type: found.sniffed_mime_type,
+            read_back: found.read_back,
+        }
+        .into(),
+    ))
+}
+
+fn rejected(code: &str, message: String) -> Event {
+    FileRejectedV1 { code: code.to_owned(), message }.into()
+}
+
+fn decide_cancel(state: &State) -> Result<Option<Event>, Refusal> {
+    match state.phase {
+        Phase::Active => Ok(Some(UploadCancelledV1 {}.into())),
+        Phase::Cancelled | Phase::Expired | Phase::Rejected { .. } => Ok(None),
+        Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
+        Phase::Completed => Err(Refusal::UploadCompleted { hint: "wait until it is verified, then delete the file" }),
+        Phase::Verified { .. } => Err(Refusal::UploadCompleted { hint: "delete the file instead" }),
+    }
+}
+
+fn decide_expire(state: &State, now: Timestamp) -> Option<Event> {
+    let due = match (&state.phase, &state.started) {
+        (Phase::Absent, _) => true,
+        (Phase::Active, Some(started)) => now >= started.expires_at,
+        _ => false,
+    };
+    due.then(|| UploadExpiredV1 {}.into())
+}

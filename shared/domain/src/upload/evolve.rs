@@ -1,0 +1,92 @@
+//! How an event changes what is known of an upload.
+
+use super::{Phase, StagedPiece, State, StoredPart};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, Event, PartAssembledV1, UploadStartedV1};
+use waybill_schema::{ByteRange, Timestamp};
+
+/// Folds one event, recorded at `time`. Events of other aggregates change nothing.
+pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
+    match event {
+        Event::UploadStarted(started) => start(state, started, time),
+        Event::MultipartOpened(opened) => {
+            state.writers.insert(opened.worker_id);
+            state.multipart.get_or_insert_with(|| opened.clone());
+        }
+        Event::ChunkUploaded(chunk) => chunk_uploaded(state, chunk),
+        Event::PartAssembled(part) => part_assembled(state, part),
+        Event::FileCompleted(completed) => {
+            state.phase = Phase::Completed;
+            if let (Some(declared), Some(started)) = (completed.declared_sha256, state.started.as_mut()) {
+                started.declared_sha256 = Some(declared);
+            }
+        }
+        Event::FileVerified(verified) => {
+            state.phase = Phase::Verified { sha256: verified.sha256, storage_key: verified.storage_key.clone() };
+        }
+        Event::FileRejected(rejected) => {
+            state.phase = Phase::Rejected { code: rejected.code.clone(), message: rejected.message.clone() };
+        }
+        Event::FileUploaded(uploaded) => {
+            start(state, &uploaded.started, time);
+            state.stored.insert(state.grid().all());
+            state.writers.insert(uploaded.worker_id);
+            state.phase = Phase::Verified { sha256: uploaded.sha256, storage_key: uploaded.storage_key.clone() };
+        }
+        Event::UploadCancelled(_) => state.phase = Phase::Cancelled,
+        Event::UploadExpired(_) => state.phase = Phase::Expired,
+        _ => {}
+    }
+}
+
+fn start(state: &mut State, started: &UploadStartedV1, time: Timestamp) {
+    state.started = Some(started.clone());
+    state.started_at = time;
+    state.phase = Phase::Active;
+}
+
+fn chunk_uploaded(state: &mut State, chunk: &ChunkUploadedV1) {
+    let range = ByteRange::at(chunk.offset, chunk.length);
+    if range.to > state.grid().size_bytes {
+        return;
+    }
+    match &chunk.storage {
+        ChunkStorage::Part { part_number } => {
+            let part = StoredPart { etag: chunk.etag.clone(), crc64nvme: chunk.crc64nvme, length: chunk.length };
+            state.writers.insert(chunk.worker_id);
+            state.rewritten |= chunk.store_writes > 1;
+            store_part(state, *part_number, part);
+        }
+        ChunkStorage::Staged { storage_key } => {
+            for gap in state.stored.gaps(range) {
+                let piece = StagedPiece {
+                    range: gap,
+                    storage_key: storage_key.clone(),
+                    object_offset: gap.from - chunk.offset,
+                };
+                state.staged.insert(gap.from, piece);
+            }
+        }
+    }
+    state.stored.insert(range);
+}
+
+fn part_assembled(state: &mut State, assembled: &PartAssembledV1) {
+    let part = StoredPart { etag: assembled.etag.clone(), crc64nvme: assembled.crc64nvme, length: assembled.length };
+    state.writers.insert(assembled.worker_id);
+    state.rewritten |= assembled.store_writes > 1;
+    store_part(state, assembled.part_number, part);
+}
+
+/// The first event of a part wins. A second one means that its slot in the store was written again.
+fn store_part(state: &mut State, part_number: u32, part: StoredPart) {
+    if let Some(before) = state.parts.get(&part_number) {
+        state.rewritten |= *before != part;
+        return;
+    }
+    let range = state.grid().part(part_number);
+    let superseded: Vec<u64> = state.staged.range(range.from..range.to).map(|(offset, _)| *offset).collect();
+    for offset in superseded {
+        state.staged.remove(&offset);
+    }
+    state.parts.insert(part_number, part);
+}

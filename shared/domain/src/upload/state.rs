@@ -1,0 +1,160 @@
+//! What is known of an upload.
+
+use crate::grid::PartGrid;
+use std::collections::{BTreeMap, BTreeSet};
+use waybill_schema::events::{MultipartOpenedV1, UploadStartedV1};
+use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, WorkerId};
+
+/// How far an upload is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing is known of it.
+    #[default]
+    Absent,
+    /// It takes bytes.
+    Active,
+    /// Every byte is there; its digest is being checked.
+    Completed,
+    /// The file can be read.
+    Verified {
+        /// What is stored has this digest.
+        sha256: Sha256Digest,
+        /// Where it is.
+        storage_key: String,
+    },
+    /// The file was refused.
+    Rejected {
+        /// Stable code.
+        code: String,
+        /// For a person.
+        message: String,
+    },
+    /// Somebody ended it.
+    Cancelled,
+    /// It was not continued in time.
+    Expired,
+}
+
+/// The status that clients see: the data model's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Started, no byte stored.
+    Pending,
+    /// Bytes come in, or are being verified.
+    Uploading,
+    /// Verified.
+    Completed,
+    /// Rejected or expired.
+    Failed,
+    /// Cancelled.
+    Cancelled,
+}
+
+impl Status {
+    /// As it is written in JSON and in Postgres.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Uploading => "UPLOADING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+/// A part that is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPart {
+    /// What the store answered.
+    pub etag: String,
+    /// CRC-64/NVME of its bytes.
+    pub crc64nvme: u64,
+    /// Its bytes.
+    pub length: u64,
+}
+
+/// Bytes of the file that lie in a staging object. Pieces never overlap: the first event wins for each byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedPiece {
+    /// Which bytes of the file.
+    pub range: ByteRange,
+    /// The staging object.
+    pub storage_key: String,
+    /// Where in the staging object the piece begins.
+    pub object_offset: u64,
+}
+
+/// An upload, folded from its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// What was said at the start.
+    pub started: Option<UploadStartedV1>,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// How far it is.
+    pub phase: Phase,
+    /// The multipart upload in the store.
+    pub multipart: Option<MultipartOpenedV1>,
+    /// Which bytes are stored.
+    pub stored: RangeSet,
+    /// The parts in the store, by number.
+    pub parts: BTreeMap<u32, StoredPart>,
+    /// What is staged, by offset.
+    pub staged: BTreeMap<u64, StagedPiece>,
+    /// Who opened the multipart upload or wrote a part.
+    pub writers: BTreeSet<WorkerId>,
+    /// Whether a part may have been written more than once, so that what is stored must be read back.
+    pub rewritten: bool,
+}
+
+impl State {
+    /// The upload's grid; that of an empty file before the start.
+    pub fn grid(&self) -> PartGrid {
+        self.started.as_ref().map_or(PartGrid { size_bytes: 0, part_size_bytes: 1 }, |started| PartGrid {
+            size_bytes: started.size_bytes,
+            part_size_bytes: started.part_size_bytes,
+        })
+    }
+
+    /// The bytes that are not stored yet.
+    pub fn missing(&self) -> Vec<ByteRange> {
+        self.stored.gaps(self.grid().all())
+    }
+
+    /// What clients see.
+    pub fn status(&self) -> Status {
+        match self.phase {
+            Phase::Absent => Status::Pending,
+            Phase::Active if self.stored.runs().is_empty() => Status::Pending,
+            Phase::Active | Phase::Completed => Status::Uploading,
+            Phase::Verified { .. } => Status::Completed,
+            Phase::Rejected { .. } | Phase::Expired => Status::Failed,
+            Phase::Cancelled => Status::Cancelled,
+        }
+    }
+
+    /// Whether nothing will change any more.
+    pub fn has_ended(&self) -> bool {
+        !matches!(self.phase, Phase::Absent | Phase::Active | Phase::Completed)
+    }
+
+    /// Parts whose bytes are all stored, but not yet as a part.
+    pub fn parts_to_assemble(&self) -> Vec<u32> {
+        let grid = self.grid();
+        let candidates: BTreeSet<u32> = self.staged.keys().map(|offset| grid.part_at(*offset)).collect();
+        candidates.into_iter().filter(|n| !self.parts.contains_key(n) && self.stored.contains(grid.part(*n))).collect()
+    }
+
+    /// The staged pieces of a part, in order.
+    pub fn pieces_of(&self, part_number: u32) -> Vec<StagedPiece> {
+        let part = self.grid().part(part_number);
+        self.staged.range(part.from..part.to).map(|(_, piece)| piece.clone()).collect()
+    }
+
+    /// Whether the completed object must be read back: only one writer, each part written once, makes the running
+    /// digest a statement about what is stored.
+    pub fn needs_read_back(&self) -> bool {
+        self.rewritten || self.writers.len() > 1
+    }
+}

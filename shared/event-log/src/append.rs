@@ -1,0 +1,79 @@
+//! Appending with certainty: look before trying again.
+
+use crate::{AppendError, EventLog, Expect, NewEvent, read_all};
+use std::time::Duration;
+use uuid::Uuid;
+use waybill_schema::Position;
+
+const ATTEMPTS: u32 = 4;
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Appends `event` once, through lost answers and short outages.
+///
+/// # Errors
+/// [`AppendError::Conflict`] where another event came first; [`AppendError::Unknown`] or
+/// [`AppendError::Unavailable`] where the log stays away. After `Unknown` the event may be stored: a caller that
+/// decides again on the loaded state finds out.
+pub async fn append(log: &dyn EventLog, mut event: NewEvent) -> Result<Position, AppendError> {
+    let message_id = event.message_id.get_or_insert_with(|| Uuid::now_v7().simple().to_string()).clone();
+    let mut backoff = FIRST_BACKOFF;
+    let mut lost = None;
+    for attempt in 1..=ATTEMPTS {
+        let error = match log.publish(&event).await {
+            Ok(position) => return Ok(position),
+            // Without a lost answer before it, a conflict is one. After a lost answer it may be our own event.
+            Err(AppendError::Conflict) if lost.is_none() => return Err(AppendError::Conflict),
+            Err(error) => error,
+        };
+        if let Expect::LastSeq(expected) = event.expect
+            && matches!(error, AppendError::Conflict | AppendError::Unknown(_))
+            && let Ok(found) = look(log, &event, expected, &message_id).await
+        {
+            match found {
+                Found::Ours(position) => return Ok(position),
+                Found::Another => return Err(AppendError::Conflict),
+                Found::Nothing => {}
+            }
+        }
+        if matches!(error, AppendError::Encode(_)) || attempt == ATTEMPTS {
+            return Err(match (error, lost) {
+                // A later refusal does not undo an earlier lost answer.
+                (_, Some(lost)) => lost,
+                (error, None) => error,
+            });
+        }
+        if matches!(error, AppendError::Unknown(_)) {
+            lost.get_or_insert(error);
+        }
+        tokio::time::sleep(backoff).await;
+        backoff *= 3;
+    }
+    Err(lost.unwrap_or(AppendError::Conflict))
+}
+
+enum Found {
+    Ours(Position),
+    Another,
+    Nothing,
+}
+
+async fn look(
+    log: &dyn EventLog,
+    event: &NewEvent,
+    expected: u64,
+    message_id: &str,
+) -> Result<Found, crate::ReadError> {
+    let last = log.last_seq(event.subject).await?;
+    if last <= expected {
+        return Ok(Found::Nothing);
+    }
+    let partition = log.partitions().of(event.subject.company);
+    let filter = event.subject.to_nats(log.partitions());
+    let later = read_all(log, partition, &filter, expected, last).await?;
+    let first = later.first();
+    Ok(match first {
+        Some(first) if first.message_id.as_deref() == Some(message_id) => Found::Ours(first.position),
+        Some(_) => Found::Another,
+        None => Found::Nothing,
+    })
+}

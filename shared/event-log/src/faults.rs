@@ -1,0 +1,75 @@
+//! A log whose answers get lost, to test what relies on one.
+
+use crate::{AppendError, EventLog, Head, NewEvent, Page, ReadError, Stored};
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use waybill_schema::{Partitions, Position, Subject};
+
+/// What happens to one append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It is stored, and the answer is lost.
+    AckLost,
+    /// It never arrives, and no answer comes.
+    Dropped,
+    /// The log says that it takes nothing now.
+    Refused,
+}
+
+/// Wraps a log; the faults are used up one an append.
+pub struct FaultyLog<L> {
+    inner: L,
+    faults: Mutex<VecDeque<Fault>>,
+}
+
+impl<L: EventLog> FaultyLog<L> {
+    /// `inner`, with these faults ahead of it.
+    pub fn new(inner: L, faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self { inner, faults: Mutex::new(faults.into_iter().collect()) }
+    }
+
+    fn next_fault(&self) -> Fault {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or(Fault::None)
+    }
+}
+
+#[async_trait]
+impl<L: EventLog> EventLog for FaultyLog<L> {
+    fn partitions(&self) -> Partitions {
+        self.inner.partitions()
+    }
+
+    async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
+        let lost = || AppendError::Unknown("injected".to_owned());
+        match self.next_fault() {
+            Fault::None => self.inner.publish(event).await,
+            Fault::AckLost => self.inner.publish(event).await.and_then(|_| Err(lost())),
+            Fault::Dropped => Err(lost()),
+            Fault::Refused => Err(AppendError::Unavailable("injected".to_owned())),
+        }
+    }
+
+    async fn last_seq(&self, subject: Subject) -> Result<u64, ReadError> {
+        self.inner.last_seq(subject).await
+    }
+
+    async fn page(&self, partition: u32, filter: &str, after: u64, max: usize) -> Result<Page, ReadError> {
+        self.inner.page(partition, filter, after, max).await
+    }
+
+    async fn subscribe(
+        &self,
+        partition: u32,
+        after: u64,
+    ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError> {
+        self.inner.subscribe(partition, after).await
+    }
+
+    async fn head(&self, partition: u32) -> Result<Head, ReadError> {
+        self.inner.head(partition).await
+    }
+}

@@ -1,0 +1,117 @@
+//! Key-value buckets: small records that may be lost without losing an event.
+
+use super::context;
+use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
+use bytes::Bytes;
+
+/// One bucket.
+#[derive(Clone)]
+pub struct Bucket {
+    store: Store,
+}
+
+/// A value with its revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The bytes.
+    pub value: Bytes,
+    /// For [`Bucket::take`].
+    pub revision: u64,
+}
+
+/// What became of a create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreateOutcome {
+    /// The key was free.
+    Created,
+    /// The key has this value.
+    Exists(Entry),
+}
+
+/// The bucket does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bucket {bucket} cannot be used: {reason}")]
+pub struct BucketError {
+    /// Which.
+    pub bucket: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Bucket {
+    /// Opens a bucket that [`super::provision`] made.
+    ///
+    /// # Errors
+    /// [`BucketError`] where it is not there.
+    pub async fn open(client: &async_nats::Client, name: &str) -> Result<Self, BucketError> {
+        let store = context(client.clone())
+            .get_key_value(name)
+            .await
+            .map_err(|error| BucketError { bucket: name.to_owned(), reason: error.to_string() })?;
+        Ok(Self { store })
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn get(&self, key: &str) -> Result<Option<Entry>, BucketError> {
+        let entry = self.store.entry(key).await.map_err(|error| self.error(error))?;
+        Ok(entry
+            .filter(|entry| entry.operation == Operation::Put)
+            .map(|entry| Entry { value: entry.value, revision: entry.revision }))
+    }
+
+    /// Sets a key.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn put(&self, key: &str, value: Bytes) -> Result<(), BucketError> {
+        self.store.put(key, value).await.map(drop).map_err(|error| self.error(error))
+    }
+
+    /// Sets a key that has no value.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn create(&self, key: &str, value: Bytes) -> Result<CreateOutcome, BucketError> {
+        // A key may vanish between the refusal and the look: then it is free.
+        for _ in 0..3 {
+            match self.store.create(key, value.clone()).await {
+                Ok(_) => return Ok(CreateOutcome::Created),
+                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                    if let Some(entry) = self.get(key).await? {
+                        return Ok(CreateOutcome::Exists(entry));
+                    }
+                }
+                Err(error) => return Err(self.error(error)),
+            }
+        }
+        Err(self.error("a key comes and goes"))
+    }
+
+    /// Removes a key and answers with its value; of several takers one gets it.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn take(&self, key: &str) -> Result<Option<Bytes>, BucketError> {
+        let Some(entry) = self.get(key).await? else { return Ok(None) };
+        match self.store.delete_expect_revision(key, Some(entry.revision)).await {
+            Ok(()) => Ok(Some(entry.value)),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
+        self.store.delete(key).await.map_err(|error| self.error(error))
+    }
+
+    fn error(&self, reason: impl std::fmt::Display) -> BucketError {
+        BucketError { bucket: self.store.name.clone(), reason: reason.to_string() }
+    }
+}

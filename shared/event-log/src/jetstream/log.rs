@@ -1,0 +1,128 @@
+//! Appending to and reading from the streams.
+
+use super::{batch_get, context};
+use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, pull::OrderedConfig};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::{self, ErrorCode};
+use async_trait::async_trait;
+use futures_util::stream::{BoxStream, StreamExt};
+use std::error::Error as _;
+use waybill_schema::{Partitions, Position, Recorded, Subject, names};
+
+/// Streams `EVT-{p}` on a NATS server.
+#[derive(Clone)]
+pub struct JetStreamLog {
+    context: jetstream::Context,
+    partitions: Partitions,
+}
+
+impl JetStreamLog {
+    /// The log behind a connection. The streams must exist: see [`super::provision`].
+    pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
+        Self { context: context(client), partitions }
+    }
+
+    async fn stream(&self, partition: u32) -> Result<Stream<()>, ReadError> {
+        self.context.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)
+    }
+}
+
+#[async_trait]
+impl EventLog for JetStreamLog {
+    fn partitions(&self) -> Partitions {
+        self.partitions
+    }
+
+    async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
+        let body = event.event.encode().map_err(|error| AppendError::Encode(error.to_string()))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in event.envelope.to_headers(&event.event) {
+            headers.insert(name, value);
+        }
+        let mut message = PublishMessage::build().payload(body.into()).headers(headers);
+        if let Some(id) = &event.message_id {
+            message = message.message_id(id);
+        }
+        if let Expect::LastSeq(seq) = event.expect {
+            message = message.expected_last_subject_sequence(seq);
+        }
+        let subject = event.subject.to_nats(self.partitions);
+        let answer = self.context.send_publish(subject, message).await.map_err(append_error)?;
+        let ack = answer.await.map_err(append_error)?;
+        Ok(Position { partition: self.partitions.of(event.subject.company), seq: ack.sequence })
+    }
+
+    async fn last_seq(&self, subject: Subject) -> Result<u64, ReadError> {
+        let stream = self.stream(self.partitions.of(subject.company)).await?;
+        match stream.get_last_raw_message_by_subject(&subject.to_nats(self.partitions)).await {
+            Ok(message) => Ok(message.sequence),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn page(&self, partition: u32, filter: &str, after: u64, max: usize) -> Result<Page, ReadError> {
+        batch_get::page(&self.context, partition, filter, after, max).await
+    }
+
+    async fn subscribe(
+        &self,
+        partition: u32,
+        after: u64,
+    ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError> {
+        let config = OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
+            replay_policy: ReplayPolicy::Instant,
+            ..OrderedConfig::default()
+        };
+        let consumer = self.stream(partition).await?.create_consumer(config).await.map_err(unavailable)?;
+        let messages = consumer.messages().await.map_err(unavailable)?;
+        Ok(messages
+            .map(move |message| {
+                let message = message.map_err(unavailable)?;
+                let seq = message.info().map_err(unavailable)?.stream_sequence;
+                Ok(stored(Position { partition, seq }, &message.subject, message.headers.as_ref(), &message.payload))
+            })
+            .boxed())
+    }
+
+    async fn head(&self, partition: u32) -> Result<Head, ReadError> {
+        let info = self.stream(partition).await?.get_info().await.map_err(unavailable)?;
+        Ok(Head { epoch: info.created.unix_timestamp_nanos().to_string(), last_seq: info.state.last_sequence })
+    }
+}
+
+/// A message as this crate hands it out.
+pub(super) fn stored(position: Position, subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Stored {
+    let header = |name: &'static str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+    Stored {
+        position,
+        message_id: header("Nats-Msg-Id").map(str::to_owned),
+        subject: subject.to_owned(),
+        event: Recorded::decode(position, subject, header, body),
+    }
+}
+
+pub(super) fn unavailable(error: impl std::fmt::Display) -> ReadError {
+    ReadError::Unavailable(error.to_string())
+}
+
+/// What an answer means for the event. Codes rather than kinds: with replicas a conflict with a write in flight has a
+/// code of its own.
+fn append_error(error: PublishError) -> AppendError {
+    let code =
+        error.source().and_then(|source| source.downcast_ref::<jetstream::Error>()).map(jetstream::Error::error_code);
+    if matches!(code, Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)) {
+        return AppendError::Conflict;
+    }
+    match error.kind() {
+        PublishErrorKind::WrongLastSequence => AppendError::Conflict,
+        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => AppendError::Unknown(error.to_string()),
+        PublishErrorKind::Other if code.is_none() => AppendError::Unknown(error.to_string()),
+        _ => AppendError::Unavailable(error.to_string()),
+    }
+}

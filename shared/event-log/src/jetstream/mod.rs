@@ -1,0 +1,37 @@
+//! The log on NATS JetStream.
+
+mod batch_get;
+mod buckets;
+mod log;
+mod provision;
+mod reactions;
+
+pub use buckets::{Bucket, BucketError, CreateOutcome, Entry};
+pub use log::JetStreamLog;
+pub use provision::{ProvisionError, provision};
+pub use reactions::{Delivery, Reactions};
+
+use async_nats::jetstream;
+use std::time::Duration;
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many appends may wait for their answers at once, in one process.
+const APPENDS_IN_FLIGHT: usize = 4_096;
+
+/// Connects to NATS; goes on trying to reconnect for as long as the client lives.
+///
+/// # Errors
+/// Where the first connection fails.
+pub async fn connect(url: &str, name: &str) -> Result<async_nats::Client, async_nats::ConnectError> {
+    async_nats::ConnectOptions::new()
+        .name(name)
+        .connection_timeout(REQUEST_TIMEOUT)
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1_000)))
+        .connect(url)
+        .await
+}
+
+fn context(client: async_nats::Client) -> jetstream::Context {
+    jetstream::ContextBuilder::new().timeout(REQUEST_TIMEOUT).max_ack_inflight(APPENDS_IN_FLIGHT).build(client)
+}

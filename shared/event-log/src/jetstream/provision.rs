@@ -1,0 +1,145 @@
+//! Making the streams, the buckets and the consumers as `nats/` defines them.
+
+use super::context;
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::{self, ErrorCode, response::Response};
+use serde_json::Value;
+use waybill_schema::{Partitions, names};
+
+const EVENT_STREAM: &str = include_str!("../../../../nats/streams/EVT.json");
+const BUCKETS: [&str; 4] = [
+    include_str!("../../../../nats/streams/KV_midstates.json"),
+    include_str!("../../../../nats/streams/KV_idempotency.json"),
+    include_str!("../../../../nats/streams/KV_snapshots.json"),
+    include_str!("../../../../nats/streams/KV_tickets.json"),
+];
+const REACTIONS: &str = include_str!("../../../../nats/consumers/reactions.json");
+
+/// Where a stream says how many partitions there are.
+const PARTITIONS_KEY: &str = "waybill.partitions";
+
+/// The oldest nats-server with all that Waybill uses.
+const OLDEST_SERVER: (u64, u64) = (2, 14);
+
+/// Why the server could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// The server is too old.
+    #[error("nats-server {found} is too old: 2.14 or newer is required")]
+    ServerTooOld {
+        /// Its version.
+        found: String,
+    },
+    /// The streams were made with another number of partitions, which is fixed from then on.
+    #[error("the streams have {found} partitions, {wanted} are configured: set WAYBILL_PARTITIONS={found}")]
+    Partitions {
+        /// How many there are.
+        found: u32,
+        /// How many were asked for.
+        wanted: u32,
+    },
+    /// A definition under `nats/` is not valid.
+    #[error("the definition of {what} is not valid: {reason}")]
+    Definition {
+        /// Of what.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server refused or does not answer.
+    #[error("setting up {what}: {reason}")]
+    Server {
+        /// What.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Makes what is missing; what is there already stays as it is. `replicas` is 1 for one server, 3 for a cluster.
+///
+/// # Errors
+/// [`ProvisionError`].
+pub async fn provision(
+    client: &async_nats::Client,
+    partitions: Partitions,
+    replicas: usize,
+) -> Result<(), ProvisionError> {
+    check_version(&client.server_info().version)?;
+    let context = context(client.clone());
+    check_partitions(&context, partitions).await?;
+    for definition in BUCKETS {
+        create_stream(&context, definition.replace("{replicas}", &replicas.to_string())).await?;
+    }
+    for partition in partitions.all() {
+        let definition = EVENT_STREAM
+            .replace("{p}", &partition.to_string())
+            .replace("{partitions}", &partitions.count().to_string())
+            .replace("{replicas}", &replicas.to_string());
+        create_stream(&context, definition).await?;
+        create_reactions(&context, partition).await?;
+    }
+    Ok(())
+}
+
+fn check_version(version: &str) -> Result<(), ProvisionError> {
+    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u64>().ok());
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found < OLDEST_SERVER {
+        return Err(ProvisionError::ServerTooOld { found: version.to_owned() });
+    }
+    Ok(())
+}
+
+/// The number of partitions is written into each stream: subjects computed with another one would miss their events.
+async fn check_partitions(context: &jetstream::Context, partitions: Partitions) -> Result<(), ProvisionError> {
+    let first = names::event_stream(0);
+    let stream = match context.get_stream(&first).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(ref e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND) =>
+        {
+            return Ok(());
+        }
+        Err(error) => return Err(server(&first, error)),
+    };
+    let found = stream.cached_info().config.metadata.get(PARTITIONS_KEY).and_then(|count| count.parse().ok());
+    match found {
+        Some(found) if found != partitions.count() => {
+            Err(ProvisionError::Partitions { found, wanted: partitions.count() })
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn create_stream(context: &jetstream::Context, definition: String) -> Result<(), ProvisionError> {
+    let config: Value = serde_json::from_str(&definition).map_err(|error| invalid("a stream", error))?;
+    let name = config["name"].as_str().unwrap_or_default().to_owned();
+    let answer: Response<Value> =
+        context.request(format!("STREAM.CREATE.{name}"), &config).await.map_err(|error| server(&name, error))?;
+    match answer {
+        Response::Ok(_) => Ok(()),
+        // There already, with settings that an operator changed: those are theirs.
+        Response::Err { error } if error.error_code() == ErrorCode::STREAM_NAME_EXIST => Ok(()),
+        Response::Err { error } => Err(server(&name, error)),
+    }
+}
+
+async fn create_reactions(context: &jetstream::Context, partition: u32) -> Result<(), ProvisionError> {
+    let stream = names::event_stream(partition);
+    let config: Value = serde_json::from_str(REACTIONS).map_err(|error| invalid("a consumer", error))?;
+    let request = serde_json::json!({ "stream_name": stream, "config": config, "action": "" });
+    let subject = format!("CONSUMER.CREATE.{stream}.{}", names::REACTIONS_DURABLE);
+    let answer: Response<Value> = context.request(subject, &request).await.map_err(|error| server(&stream, error))?;
+    match answer {
+        Response::Ok(_) => Ok(()),
+        Response::Err { error } => Err(server(&format!("the reactions of {stream}"), error)),
+    }
+}
+
+fn invalid(what: &str, reason: impl std::fmt::Display) -> ProvisionError {
+    ProvisionError::Definition { what: what.to_owned(), reason: reason.to_string() }
+}
+
+fn server(what: &str, reason: impl std::fmt::Display) -> ProvisionError {
+    ProvisionError::Server { what: what.to_owned(), reason: reason.to_string() }
+}

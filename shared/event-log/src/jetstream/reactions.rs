@@ -1,0 +1,97 @@
+//! The durable consumer that workers share: every event is handed to one of them until it was acknowledged.
+
+use super::context;
+use super::log::{stored, unavailable};
+use crate::{ReadError, Stored};
+use async_nats::jetstream::consumer::{PullConsumer, pull};
+use async_nats::jetstream::{self, AckKind};
+use futures_util::StreamExt;
+use std::time::Duration;
+use waybill_schema::{Position, names};
+
+/// How many messages are asked for at a time.
+const PULL_BATCH: usize = 64;
+
+/// The reactions of one partition.
+pub struct Reactions {
+    messages: pull::Stream,
+    partition: u32,
+}
+
+/// One event to react to.
+pub struct Delivery {
+    /// The event.
+    pub stored: Stored,
+    message: jetstream::Message,
+}
+
+impl Reactions {
+    /// Opens the durable consumer of a partition.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn open(client: &async_nats::Client, partition: u32) -> Result<Self, ReadError> {
+        let context = context(client.clone());
+        let consumer: PullConsumer = context
+            .get_consumer_from_stream(names::REACTIONS_DURABLE, names::event_stream(partition))
+            .await
+            .map_err(unavailable)?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(PULL_BATCH)
+            .heartbeat(Duration::from_secs(5))
+            .expires(Duration::from_secs(30))
+            .messages()
+            .await
+            .map_err(unavailable)?;
+        Ok(Self { messages, partition })
+    }
+
+    /// The next event.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`]; open anew.
+    pub async fn next(&mut self) -> Result<Delivery, ReadError> {
+        let message = self
+            .messages
+            .next()
+            .await
+            .ok_or_else(|| ReadError::Unavailable("the consumer ended".to_owned()))?
+            .map_err(unavailable)?;
+        let seq = message.info().map_err(unavailable)?.stream_sequence;
+        let position = Position { partition: self.partition, seq };
+        let stored = stored(position, &message.subject, message.headers.as_ref(), &message.payload);
+        Ok(Delivery { stored, message })
+    }
+}
+
+impl Delivery {
+    /// How often it was delivered, this time included.
+    pub fn attempt(&self) -> i64 {
+        self.message.info().map_or(1, |info| info.delivered)
+    }
+
+    /// Done.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`]; it will be delivered again.
+    pub async fn done(&self) -> Result<(), ReadError> {
+        self.message.ack().await.map_err(unavailable)
+    }
+
+    /// Still at it.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn in_progress(&self) -> Result<(), ReadError> {
+        self.message.ack_with(AckKind::Progress).await.map_err(unavailable)
+    }
+
+    /// Again, after a while.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`]; it will be delivered again all the same.
+    pub async fn again_in(&self, delay: Duration) -> Result<(), ReadError> {
+        self.message.ack_with(AckKind::Nak(Some(delay))).await.map_err(unavailable)
+    }
+}

@@ -1,0 +1,135 @@
+//! A log in memory, with the semantics of JetStream that the rest relies on.
+
+use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use uuid::Uuid;
+use waybill_schema::{Partitions, Position, Recorded, Subject};
+
+#[derive(Default)]
+struct Streams {
+    messages: HashMap<u32, Vec<Stored>>,
+    ids: HashMap<String, Position>,
+}
+
+/// An event log that lives as long as the value.
+#[derive(Clone)]
+pub struct MemoryLog {
+    partitions: Partitions,
+    epoch: String,
+    streams: Arc<Mutex<Streams>>,
+    appended: watch::Sender<u64>,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    pub fn new(partitions: Partitions) -> Self {
+        let epoch = Uuid::now_v7().to_string();
+        Self { partitions, epoch, streams: Arc::default(), appended: watch::Sender::new(0) }
+    }
+
+    /// The streams; a panic elsewhere leaves them whole, for every change is one push.
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl EventLog for MemoryLog {
+    fn partitions(&self) -> Partitions {
+        self.partitions
+    }
+
+    async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
+        let mut streams = self.streams();
+        let partition = self.partitions.of(event.subject.company);
+        let subject = event.subject.to_nats(self.partitions);
+        let messages = streams.messages.entry(partition).or_default();
+        let last = messages.iter().rev().find(|m| m.subject == subject).map_or(0, |m| m.position.seq);
+        if let Expect::LastSeq(expected) = event.expect
+            && expected != last
+        {
+            return Err(AppendError::Conflict);
+        }
+        let position = Position { partition, seq: messages.len() as u64 + 1 };
+        if let Some(known) = event.message_id.as_ref().and_then(|id| streams.ids.get(id)) {
+            return Ok(*known);
+        }
+        let bytes = event.event.encode().map_err(|error| AppendError::Encode(error.to_string()))?;
+        let headers = event.envelope.to_headers(&event.event);
+        let header = |name| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+        let decoded = Recorded::decode(position, &subject, header, &bytes);
+        let stored = Stored { position, message_id: event.message_id.clone(), subject, event: decoded };
+        streams.messages.entry(partition).or_default().push(stored);
+        if let Some(id) = &event.message_id {
+            streams.ids.insert(id.clone(), position);
+        }
+        drop(streams);
+        self.appended.send_modify(|count| *count += 1);
+        Ok(position)
+    }
+
+    async fn last_seq(&self, subject: Subject) -> Result<u64, ReadError> {
+        let name = subject.to_nats(self.partitions);
+        let streams = self.streams();
+        let messages = streams.messages.get(&self.partitions.of(subject.company));
+        Ok(messages.and_then(|all| all.iter().rev().find(|m| m.subject == name)).map_or(0, |m| m.position.seq))
+    }
+
+    async fn page(&self, partition: u32, filter: &str, after: u64, max: usize) -> Result<Page, ReadError> {
+        let streams = self.streams();
+        let mut found = streams
+            .messages
+            .get(&partition)
+            .into_iter()
+            .flatten()
+            .filter(|m| m.position.seq > after && matches_filter(filter, &m.subject))
+            .cloned();
+        let messages: Vec<Stored> = found.by_ref().take(max).collect();
+        Ok(Page { messages, more: found.next().is_some() })
+    }
+
+    async fn subscribe(
+        &self,
+        partition: u32,
+        after: u64,
+    ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError> {
+        let log = self.clone();
+        let appended = self.appended.subscribe();
+        Ok(stream::unfold((log, appended, after), move |(log, mut appended, after)| async move {
+            loop {
+                appended.mark_unchanged();
+                let index = usize::try_from(after).unwrap_or(usize::MAX);
+                let next = log.streams().messages.get(&partition).and_then(|all| all.get(index)).cloned();
+                if let Some(next) = next {
+                    let seq = next.position.seq;
+                    return Some((Ok(next), (log, appended, seq)));
+                }
+                appended.changed().await.ok()?;
+            }
+        })
+        .boxed())
+    }
+
+    async fn head(&self, partition: u32) -> Result<Head, ReadError> {
+        let last_seq = self.streams().messages.get(&partition).map_or(0, |all| all.len() as u64);
+        Ok(Head { epoch: self.epoch.clone(), last_seq })
+    }
+}
+
+/// Whether a subject matches a filter with the wildcards of NATS.
+fn matches_filter(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for want in filter.split('.') {
+        match (want, tokens.next()) {
+            (">", rest) => return rest.is_some(),
+            ("*", Some(_)) => {}
+            (want, Some(token)) if want == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}

@@ -1,0 +1,148 @@
+//! The object store: S3 in [`s3`], a store in memory with injectable faults in [`memory`].
+//!
+//! Every write carries its CRC-64/NVME, so that the store refuses bytes that changed on the way. No call here repeats
+//! a write by itself: how often a part was sent is a fact that verification needs.
+
+mod error;
+pub mod memory;
+pub mod s3;
+
+pub use error::StoreError;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+/// A part as the store lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedPart {
+    /// From 1.
+    pub part_number: u32,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// What the store answered when it was written.
+    pub etag: String,
+}
+
+/// A part that an object is to be made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompletedPart {
+    /// From 1.
+    pub part_number: u32,
+    /// What the store answered when it was written.
+    pub etag: String,
+}
+
+/// An object that is being read.
+pub struct ObjectBody {
+    /// Bytes of the body, not of the object.
+    pub length: u64,
+    /// The bytes.
+    pub bytes: BoxStream<'static, Result<Bytes, StoreError>>,
+}
+
+impl ObjectBody {
+    /// The whole body in one piece; for small ones.
+    ///
+    /// # Errors
+    /// Where reading breaks.
+    pub async fn collect(mut self) -> Result<Bytes, StoreError> {
+        use futures_util::StreamExt;
+        let mut all = bytes::BytesMut::with_capacity(usize::try_from(self.length).unwrap_or(0));
+        while let Some(bytes) = self.bytes.next().await {
+            all.extend_from_slice(&bytes?);
+        }
+        Ok(all.freeze())
+    }
+}
+
+/// The CRC-64/NVME of some bytes.
+pub fn crc64nvme(bytes: &[u8]) -> u64 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
+}
+
+/// Objects in one bucket.
+#[async_trait]
+pub trait ObjectStore: Send + Sync {
+    /// The bucket's name.
+    fn bucket(&self) -> &str;
+
+    /// Makes the bucket where it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn ensure_bucket(&self) -> Result<(), StoreError>;
+
+    /// Whether the bucket answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::NotFound`].
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Puts a whole object; answers with its `ETag`.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where the bytes that arrived are others; [`StoreError::Unavailable`].
+    async fn put(&self, key: &str, bytes: Bytes, crc64nvme: u64) -> Result<String, StoreError>;
+
+    /// Begins a multipart upload; answers with the store's id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn create_multipart(&self, key: &str) -> Result<String, StoreError>;
+
+    /// Puts one part; answers with its `ETag`.
+    ///
+    /// # Errors
+    /// As [`ObjectStore::put`]; [`StoreError::NoSuchUpload`].
+    async fn upload_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        part_number: u32,
+        bytes: Bytes,
+        crc64nvme: u64,
+    ) -> Result<String, StoreError>;
+
+    /// All parts of an open multipart upload, by number.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchUpload`], [`StoreError::Unavailable`].
+    async fn list_parts(&self, key: &str, upload_id: &str) -> Result<Vec<ListedPart>, StoreError>;
+
+    /// Makes an object of the parts.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchUpload`], also where it was completed before; [`StoreError::Unavailable`].
+    async fn complete_multipart(&self, key: &str, upload_id: &str, parts: &[CompletedPart]) -> Result<(), StoreError>;
+
+    /// Drops an open multipart upload; one that is gone is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<(), StoreError>;
+
+    /// The size of an object; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError>;
+
+    /// Reads `length` bytes from `offset`; to the end of the object where `length` is `None`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
+    async fn get(&self, key: &str, offset: u64, length: Option<u64>) -> Result<ObjectBody, StoreError>;
+
+    /// Deletes an object; one that is gone is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Keys that begin with `prefix`, 1,000 at most.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+}

@@ -1,0 +1,191 @@
+//! A store in memory, with the semantics of S3 that the rest relies on, and faults to order.
+
+use crate::{CompletedPart, ListedPart, ObjectBody, ObjectStore, StoreError, crc64nvme};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What happens to one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It is refused.
+    Refused,
+    /// It is stored, and the answer is lost.
+    AnswerLost,
+}
+
+#[derive(Default)]
+struct Objects {
+    objects: BTreeMap<String, Bytes>,
+    uploads: BTreeMap<String, BTreeMap<u32, (Bytes, String)>>,
+    next_upload: u64,
+    faults: VecDeque<Fault>,
+}
+
+/// A bucket that lives as long as the value.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    inner: Arc<Mutex<Objects>>,
+}
+
+impl MemoryStore {
+    /// An empty bucket.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Orders faults, one a write.
+    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.inner().faults.extend(faults);
+    }
+
+    /// The keys of all objects.
+    pub fn keys(&self) -> Vec<String> {
+        self.inner().objects.keys().cloned().collect()
+    }
+
+    /// How many multipart uploads are open.
+    pub fn open_uploads(&self) -> usize {
+        self.inner().uploads.len()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Objects> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs `write` as the next fault allows.
+fn write<T>(
+    inner: &mut Objects,
+    operation: &'static str,
+    write: impl FnOnce(&mut Objects) -> T,
+) -> Result<T, StoreError> {
+    let lost = || StoreError::Unavailable { operation, reason: "injected".to_owned() };
+    match inner.faults.pop_front().unwrap_or(Fault::None) {
+        Fault::None => Ok(write(inner)),
+        Fault::Refused => Err(lost()),
+        Fault::AnswerLost => {
+            write(inner);
+            Err(lost())
+        }
+    }
+}
+
+fn checked(operation: &'static str, bytes: &Bytes, crc: u64) -> Result<String, StoreError> {
+    if crc64nvme(bytes) != crc {
+        return Err(StoreError::Corrupt { operation });
+    }
+    Ok(format!("\"{crc:016x}\""))
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    fn bucket(&self) -> &str {
+        "memory"
+    }
+
+    async fn ensure_bucket(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, crc64nvme: u64) -> Result<String, StoreError> {
+        let etag = checked("putting an object", &bytes, crc64nvme)?;
+        write(&mut self.inner(), "putting an object", |inner| inner.objects.insert(key.to_owned(), bytes))?;
+        Ok(etag)
+    }
+
+    async fn create_multipart(&self, key: &str) -> Result<String, StoreError> {
+        let mut inner = self.inner();
+        inner.next_upload += 1;
+        let id = format!("{key}#{}", inner.next_upload);
+        inner.uploads.insert(id.clone(), BTreeMap::new());
+        Ok(id)
+    }
+
+    async fn upload_part(
+        &self,
+        _key: &str,
+        upload_id: &str,
+        part_number: u32,
+        bytes: Bytes,
+        crc64nvme: u64,
+    ) -> Result<String, StoreError> {
+        let operation = "uploading a part";
+        let etag = checked(operation, &bytes, crc64nvme)?;
+        let mut inner = self.inner();
+        if !inner.uploads.contains_key(upload_id) {
+            return Err(StoreError::NoSuchUpload { operation });
+        }
+        write(&mut inner, operation, |inner| {
+            if let Some(parts) = inner.uploads.get_mut(upload_id) {
+                parts.insert(part_number, (bytes, etag.clone()));
+            }
+        })?;
+        Ok(etag)
+    }
+
+    async fn list_parts(&self, _key: &str, upload_id: &str) -> Result<Vec<ListedPart>, StoreError> {
+        let inner = self.inner();
+        let parts = inner.uploads.get(upload_id).ok_or(StoreError::NoSuchUpload { operation: "listing parts" })?;
+        let listed = |(n, (bytes, etag)): (&u32, &(Bytes, String))| ListedPart {
+            part_number: *n,
+            size_bytes: bytes.len() as u64,
+            etag: etag.clone(),
+        };
+        Ok(parts.iter().map(listed).collect())
+    }
+
+    async fn complete_multipart(&self, key: &str, upload_id: &str, parts: &[CompletedPart]) -> Result<(), StoreError> {
+        let operation = "completing a multipart upload";
+        let mut inner = self.inner();
+        let stored = inner.uploads.get(upload_id).ok_or(StoreError::NoSuchUpload { operation })?;
+        let mut object = BytesMut::new();
+        for part in parts {
+            match stored.get(&part.part_number) {
+                Some((bytes, etag)) if *etag == part.etag => object.extend_from_slice(bytes),
+                _ => return Err(StoreError::Unavailable { operation, reason: "InvalidPart".to_owned() }),
+            }
+        }
+        write(&mut inner, operation, |inner| {
+            inner.uploads.remove(upload_id);
+            inner.objects.insert(key.to_owned(), object.freeze());
+        })
+    }
+
+    async fn abort_multipart(&self, _key: &str, upload_id: &str) -> Result<(), StoreError> {
+        self.inner().uploads.remove(upload_id);
+        Ok(())
+    }
+
+    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.inner().objects.get(key).map(|bytes| bytes.len() as u64))
+    }
+
+    async fn get(&self, key: &str, offset: u64, length: Option<u64>) -> Result<ObjectBody, StoreError> {
+        let object = self.inner().objects.get(key).cloned();
+        let object = object.ok_or(StoreError::NotFound { operation: "reading an object" })?;
+        let size = object.len() as u64;
+        let from = offset.min(size);
+        let to = length.map_or(size, |length| from.saturating_add(length).min(size));
+        let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        let bytes = object.slice(index(from)..index(to));
+        Ok(ObjectBody { length: to - from, bytes: stream::iter([Ok(bytes)]).boxed() })
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.inner().objects.remove(key);
+        Ok(())
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.inner().objects.keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+    }
+}

@@ -1,0 +1,265 @@
+//! S3 and what speaks its protocol.
+
+use crate::{CompletedPart, ListedPart, ObjectBody, ObjectStore, StoreError};
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart as SdkPart};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use std::time::Duration;
+
+/// Where the bucket is, and who may use it.
+#[derive(Clone)]
+pub struct S3Config {
+    /// `http://127.0.0.1:8333`; `None` for Amazon's own of the region.
+    pub endpoint: Option<String>,
+    /// The region.
+    pub region: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The access key's id.
+    pub access_key_id: String,
+    /// The access key's secret.
+    pub secret_access_key: String,
+}
+
+/// A bucket behind the S3 protocol.
+#[derive(Clone)]
+pub struct S3Store {
+    client: Client,
+    bucket: String,
+}
+
+impl S3Store {
+    /// A client for the bucket; connects when it is first used.
+    pub fn new(config: &S3Config) -> Self {
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+        let credentials =
+            Credentials::new(&config.access_key_id, &config.secret_access_key, None, None, "waybill-settings");
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .read_timeout(Duration::from_secs(60))
+            .build();
+        let mut builder = Builder::new()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(config.region.clone()))
+            .credentials_provider(credentials)
+            .http_client(http)
+            .force_path_style(config.endpoint.is_some())
+            // Checksums are computed once, where the bytes are hashed anyway.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        builder.set_endpoint_url(config.endpoint.clone());
+        Self { client: Client::from_conf(builder.build()), bucket: config.bucket.clone() }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for S3Store {
+    fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    async fn ensure_bucket(&self) -> Result<(), StoreError> {
+        if self.check().await.is_ok() {
+            return Ok(());
+        }
+        match self.client.create_bucket().bucket(&self.bucket).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) => Ok(()),
+            Err(error) => Err(classify("creating the bucket", &error)),
+        }
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
+        answer.map(drop).map_err(|error| classify("looking at the bucket", &error))
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, crc64nvme: u64) -> Result<String, StoreError> {
+        let operation = "putting an object";
+        let answer = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .checksum_crc64_nvme(encoded(crc64nvme))
+            .body(ByteStream::from(bytes))
+            .customize()
+            .disable_payload_signing()
+            .send()
+            .await
+            .map_err(|error| classify(operation, &error))?;
+        answer.e_tag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))
+    }
+
+    async fn create_multipart(&self, key: &str) -> Result<String, StoreError> {
+        let operation = "creating a multipart upload";
+        let answer = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| classify(operation, &error))?;
+        answer.upload_id.ok_or_else(|| unavailable(operation, "the answer has no upload id"))
+    }
+
+    async fn upload_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        part_number: u32,
+        bytes: Bytes,
+        crc64nvme: u64,
+    ) -> Result<String, StoreError> {
+        let operation = "uploading a part";
+        let answer = self
+            .client
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(key)
+            .upload_id(upload_id)
+            .part_number(i32::try_from(part_number).unwrap_or(i32::MAX))
+            .checksum_crc64_nvme(encoded(crc64nvme))
+            .body(ByteStream::from(bytes))
+            .customize()
+            .disable_payload_signing()
+            .send()
+            .await
+            .map_err(|error| classify(operation, &error))?;
+        answer.e_tag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))
+    }
+
+    async fn list_parts(&self, key: &str, upload_id: &str) -> Result<Vec<ListedPart>, StoreError> {
+        let operation = "listing parts";
+        let request = self.client.list_parts().bucket(&self.bucket).key(key).upload_id(upload_id);
+        let mut pages = request.into_paginator().send();
+        let mut parts = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| classify(operation, &error))?;
+            for part in page.parts() {
+                parts.push(ListedPart {
+                    part_number: part.part_number().and_then(|n| n.try_into().ok()).unwrap_or(0),
+                    size_bytes: part.size().and_then(|n| n.try_into().ok()).unwrap_or(0),
+                    etag: part.e_tag().unwrap_or_default().to_owned(),
+                });
+            }
+        }
+        Ok(parts)
+    }
+
+    async fn complete_multipart(&self, key: &str, upload_id: &str, parts: &[CompletedPart]) -> Result<(), StoreError> {
+        let parts = parts
+            .iter()
+            .map(|part| {
+                SdkPart::builder()
+                    .part_number(i32::try_from(part.part_number).unwrap_or(i32::MAX))
+                    .e_tag(&part.etag)
+                    .build()
+            })
+            .collect();
+        let answer = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.bucket)
+            .key(key)
+            .upload_id(upload_id)
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+            .send()
+            .await;
+        answer.map(drop).map_err(|error| classify("completing a multipart upload", &error))
+    }
+
+    async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<(), StoreError> {
+        let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(upload_id);
+        match request.send().await.map_err(|error| classify("aborting a multipart upload", &error)) {
+            Ok(_) | Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
+        match answer.map_err(|error| classify("looking at an object", &error)) {
+            Ok(head) => Ok(head.content_length().and_then(|length| length.try_into().ok())),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn get(&self, key: &str, offset: u64, length: Option<u64>) -> Result<ObjectBody, StoreError> {
+        let operation = "reading an object";
+        let mut request = self.client.get_object().bucket(&self.bucket).key(key);
+        match length {
+            Some(0) => return Ok(ObjectBody { length: 0, bytes: stream::empty().boxed() }),
+            Some(length) => request = request.range(format!("bytes={offset}-{}", offset + length - 1)),
+            None if offset > 0 => request = request.range(format!("bytes={offset}-")),
+            None => {}
+        }
+        let answer = request.send().await.map_err(|error| classify(operation, &error))?;
+        let length = answer.content_length().and_then(|length| length.try_into().ok()).unwrap_or(0);
+        let bytes = stream::unfold(answer.body, move |mut body| async move {
+            let next = body.next().await?;
+            Some((next.map_err(|error| unavailable(operation, error)), body))
+        });
+        Ok(ObjectBody { length, bytes: bytes.boxed() })
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        match self.client.delete_object().bucket(&self.bucket).key(key).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match classify("deleting an object", &error) {
+                StoreError::NotFound { .. } => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let answer = request.send().await.map_err(|error| classify("listing objects", &error))?;
+        Ok(answer.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())
+    }
+}
+
+/// As S3 wants a CRC-64: big-endian, base64.
+fn encoded(crc64nvme: u64) -> String {
+    BASE64.encode(crc64nvme.to_be_bytes())
+}
+
+fn unavailable(operation: &'static str, reason: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable { operation, reason: reason.to_string() }
+}
+
+/// What an error of the SDK means, by its S3 code, or by its status where the answer has no body.
+fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(
+    operation: &'static str,
+    error: &SdkError<E>,
+) -> StoreError {
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    match (error.code(), status) {
+        (Some("NoSuchUpload"), _) => StoreError::NoSuchUpload { operation },
+        (Some("NoSuchKey" | "NotFound" | "NoSuchBucket"), _) | (None, Some(404)) => StoreError::NotFound { operation },
+        (Some("BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch"), _) => StoreError::Corrupt { operation },
+        (Some(code), _) => unavailable(operation, format!("{code}: {}", error.message().unwrap_or_default())),
+        (None, Some(status)) => unavailable(operation, format!("status {status}")),
+        (None, None) => unavailable(operation, aws_smithy_types::error::display::DisplayErrorContext(error)),
+    }
+}

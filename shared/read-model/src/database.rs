@@ -1,0 +1,138 @@
+//! Connections, schemas, migrations.
+
+use crate::{MIGRATIONS, ReadModelError};
+use diesel_async::pooled_connection::AsyncDieselConnectionManager;
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_migrations::MigrationHarness;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The name of a Postgres schema: letters, digits and underscores, so that it never needs quoting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaName(String);
+
+/// The text is no schema name that Waybill uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a schema name has 1 to 63 lower-case letters, digits and underscores, and begins with a letter")]
+pub struct SchemaNameError;
+
+impl FromStr for SchemaName {
+    type Err = SchemaNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let valid = (1..=63).contains(&text.len())
+            && text.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+            && text.bytes().all(allowed);
+        if valid { Ok(Self(text.to_owned())) } else { Err(SchemaNameError) }
+    }
+}
+
+impl fmt::Display for SchemaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where the read models are.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// `postgres://user:password@host:port/database`.
+    pub url: String,
+    /// The schema that the tables are in.
+    pub schema: SchemaName,
+    /// How many connections at most.
+    pub pool_size: usize,
+}
+
+/// A pool of connections whose `search_path` is one schema.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool<AsyncPgConnection>,
+    config: DatabaseConfig,
+}
+
+impl Database {
+    /// A pool; connects when it is first used.
+    ///
+    /// # Errors
+    /// [`ReadModelError::Unavailable`] where the settings are of no use.
+    pub fn new(config: DatabaseConfig) -> Result<Self, ReadModelError> {
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(connection_url(&config));
+        let pool = Pool::builder(manager)
+            .max_size(config.pool_size)
+            .wait_timeout(Some(Duration::from_secs(5)))
+            .create_timeout(Some(Duration::from_secs(5)))
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            .map_err(|error| unavailable("making a pool", error))?;
+        Ok(Self { pool, config })
+    }
+
+    /// The same server, another schema.
+    ///
+    /// # Errors
+    /// As [`Database::new`].
+    pub fn in_schema(&self, schema: SchemaName) -> Result<Self, ReadModelError> {
+        Self::new(DatabaseConfig { schema, ..self.config.clone() })
+    }
+
+    /// The schema that the tables are in.
+    pub fn schema(&self) -> &SchemaName {
+        &self.config.schema
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// [`ReadModelError::Unavailable`].
+    pub async fn connection(&self) -> Result<Object<AsyncPgConnection>, ReadModelError> {
+        self.pool.get().await.map_err(|error| unavailable("connecting", error))
+    }
+
+    /// Makes the schema, and its tables as the migrations say.
+    ///
+    /// # Errors
+    /// [`ReadModelError`].
+    pub async fn migrate(&self) -> Result<(), ReadModelError> {
+        let operation = "migrating";
+        let mut connection = AsyncPgConnection::establish(&connection_url(&self.config))
+            .await
+            .map_err(|error| unavailable(operation, error))?;
+        // Of several processes that start at once, one migrates and the others wait.
+        let schema = &self.config.schema;
+        connection
+            .batch_execute(&format!(
+                "SELECT pg_advisory_lock(hashtext('waybill migrations')); CREATE SCHEMA IF NOT EXISTS {schema};"
+            ))
+            .await
+            .map_err(ReadModelError::query(operation))?;
+        let mut harness = AsyncMigrationHarness::new(connection);
+        harness.run_pending_migrations(MIGRATIONS).map_err(|error| unavailable(operation, error))?;
+        Ok(())
+    }
+
+    /// Drops the schema with all that is in it.
+    ///
+    /// # Errors
+    /// [`ReadModelError`].
+    pub async fn drop_schema(&self) -> Result<(), ReadModelError> {
+        let mut connection = self.connection().await?;
+        connection
+            .batch_execute(&format!("DROP SCHEMA IF EXISTS {} CASCADE", self.config.schema))
+            .await
+            .map_err(ReadModelError::query("dropping a schema"))
+    }
+}
+
+/// The URL with the schema as `search_path`: every connection of the pool has it from the start.
+fn connection_url(config: &DatabaseConfig) -> String {
+    let separator = if config.url.contains('?') { '&' } else { '?' };
+    format!("{}{separator}options=-csearch_path%3D{}", config.url, config.schema)
+}
+
+fn unavailable(operation: &'static str, reason: impl fmt::Display) -> ReadModelError {
+    ReadModelError::Unavailable { operation, reason: reason.to_string() }
+}

@@ -1,0 +1,18 @@
+//! Postgres read models: the tables, how projections write them, and what is asked of them.
+//!
+//! Writing is by [`rows`]: whole rows, loaded and upserted in batches. Asking is by [`queries`], typed by diesel.
+
+mod database;
+mod digest;
+mod error;
+pub mod projection;
+pub mod queries;
+pub mod rows;
+mod schema;
+
+pub use database::{Database, DatabaseConfig, SchemaName, SchemaNameError};
+pub use digest::{TableDigest, digests};
+pub use error::ReadModelError;
+
+/// The migrations of the read models.
+pub const MIGRATIONS: diesel_migrations::EmbeddedMigrations = diesel_migrations::embed_migrations!("../../migrations");

@@ -1,0 +1,219 @@
+//! What a projector needs besides rows: leases, checkpoints, parked events.
+//!
+//! A partition is folded by one projector at a time. The lease keeps others from wasting work; what keeps them from
+//! doing harm is the checkpoint, which a transaction advances from exactly where it began.
+
+use crate::{Database, ReadModelError};
+use diesel::sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid};
+use diesel::{OptionalExtension, QueryableByName, sql_query};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::collections::HashSet;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How far a partition is folded.
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+pub struct Checkpoint {
+    /// The stream's incarnation.
+    #[diesel(sql_type = Text)]
+    pub epoch: String,
+    /// The last sequence that was folded.
+    #[diesel(sql_type = BigInt)]
+    pub seq: i64,
+}
+
+/// A message that was not folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedEvent {
+    /// Its stream sequence.
+    pub seq: i64,
+    /// Its subject.
+    pub subject: String,
+    /// What waits behind it.
+    pub aggregate: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Takes or renews the lease of a partition for `owner`; answers with the checkpoint where it is ours now.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn take_lease(
+    database: &Database,
+    partition: u32,
+    owner: Uuid,
+    lease: Duration,
+) -> Result<Option<Checkpoint>, ReadModelError> {
+    let operation = "taking a lease";
+    let mut connection = database.connection().await?;
+    let number = signed(partition);
+    sql_query(
+        "INSERT INTO projection_checkpoint (partition, epoch, seq) VALUES ($1, '', 0) ON CONFLICT (partition) DO NOTHING",
+    )
+    .bind::<Integer, _>(number)
+    .execute(&mut connection)
+    .await
+    .map_err(ReadModelError::query(operation))?;
+    sql_query(
+        "UPDATE projection_checkpoint c SET lease_owner = $2, lease_until = now() + $3 * interval '1 millisecond' \
+         FROM (SELECT partition FROM projection_checkpoint WHERE partition = $1 \
+               AND (lease_owner = $2 OR lease_until IS NULL OR lease_until < now()) FOR UPDATE SKIP LOCKED) free \
+         WHERE c.partition = free.partition RETURNING c.epoch, c.seq",
+    )
+    .bind::<Integer, _>(number)
+    .bind::<SqlUuid, _>(owner)
+    .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
+    .get_result(&mut connection)
+    .await
+    .optional()
+    .map_err(ReadModelError::query(operation))
+}
+
+/// Gives the lease of a partition back, so that another projector need not wait for its end.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn release_lease(database: &Database, partition: u32, owner: Uuid) -> Result<(), ReadModelError> {
+    let mut connection = database.connection().await?;
+    sql_query(
+        "UPDATE projection_checkpoint SET lease_owner = NULL, lease_until = NULL \
+         WHERE partition = $1 AND lease_owner = $2",
+    )
+    .bind::<Integer, _>(signed(partition))
+    .bind::<SqlUuid, _>(owner)
+    .execute(&mut connection)
+    .await
+    .map(drop)
+    .map_err(ReadModelError::query("giving a lease back"))
+}
+
+/// Moves a checkpoint from `from` to `to`, in the transaction that writes what lies between. The first statement of
+/// that transaction: whoever else folds the same events waits here, and then fails.
+///
+/// # Errors
+/// [`ReadModelError::CheckpointLost`] where it was not at `from`.
+pub async fn advance(
+    connection: &mut AsyncPgConnection,
+    partition: u32,
+    from: &Checkpoint,
+    to: &Checkpoint,
+) -> Result<(), ReadModelError> {
+    let moved = sql_query(
+        "UPDATE projection_checkpoint SET epoch = $4, seq = $5 WHERE partition = $1 AND epoch = $2 AND seq = $3",
+    )
+    .bind::<Integer, _>(signed(partition))
+    .bind::<Text, _>(&from.epoch)
+    .bind::<BigInt, _>(from.seq)
+    .bind::<Text, _>(&to.epoch)
+    .bind::<BigInt, _>(to.seq)
+    .execute(connection)
+    .await
+    .map_err(ReadModelError::query("advancing a checkpoint"))?;
+    if moved == 1 { Ok(()) } else { Err(ReadModelError::CheckpointLost { partition }) }
+}
+
+/// All checkpoints, by partition.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn checkpoints(connection: &mut AsyncPgConnection) -> Result<Vec<(u32, Checkpoint)>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Integer)]
+        partition: i32,
+        #[diesel(embed)]
+        checkpoint: Checkpoint,
+    }
+    let found: Vec<Found> = sql_query("SELECT partition, epoch, seq FROM projection_checkpoint ORDER BY partition")
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("reading checkpoints"))?;
+    Ok(found.into_iter().map(|row| (row.partition.unsigned_abs(), row.checkpoint)).collect())
+}
+
+/// The checkpoint of one partition; `None` before anything was folded.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn checkpoint(
+    connection: &mut AsyncPgConnection,
+    partition: u32,
+) -> Result<Option<Checkpoint>, ReadModelError> {
+    sql_query("SELECT epoch, seq FROM projection_checkpoint WHERE partition = $1")
+        .bind::<Integer, _>(signed(partition))
+        .get_result(connection)
+        .await
+        .optional()
+        .map_err(ReadModelError::query("reading a checkpoint"))
+}
+
+/// Which of these aggregates have a parked event, so that later ones must wait.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn blocked(
+    connection: &mut AsyncPgConnection,
+    aggregates: &[String],
+) -> Result<HashSet<String>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Text)]
+        aggregate: String,
+    }
+    let found: Vec<Found> = sql_query("SELECT DISTINCT aggregate FROM parked_event WHERE aggregate = ANY($1)")
+        .bind::<Array<Text>, _>(aggregates)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("looking for parked events"))?;
+    Ok(found.into_iter().map(|row| row.aggregate).collect())
+}
+
+/// Parks messages.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn park(
+    connection: &mut AsyncPgConnection,
+    partition: u32,
+    events: &[ParkedEvent],
+) -> Result<(), ReadModelError> {
+    for event in events {
+        sql_query(
+            "INSERT INTO parked_event (partition, seq, subject, aggregate, reason) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind::<Integer, _>(signed(partition))
+        .bind::<BigInt, _>(event.seq)
+        .bind::<Text, _>(&event.subject)
+        .bind::<Text, _>(&event.aggregate)
+        .bind::<Text, _>(&event.reason)
+        .execute(connection)
+        .await
+        .map_err(ReadModelError::query("parking an event"))?;
+    }
+    Ok(())
+}
+
+/// Empties the tables and the checkpoints: what follows is a rebuild.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn clear(connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
+    let operation = "emptying the tables";
+    for table in crate::digest::TABLES {
+        sql_query(format!("TRUNCATE {table} CASCADE"))
+            .execute(connection)
+            .await
+            .map_err(ReadModelError::query(operation))?;
+    }
+    sql_query("UPDATE projection_checkpoint SET epoch = '', seq = 0")
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(ReadModelError::query(operation))
+}
+
+fn signed(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,113 @@
+//! Upload sessions and their files.
+
+use crate::{ReadModelError, schema::upload_progress, schema::upload_session};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use uuid::Uuid;
+use waybill_schema::{CompanyId, SessionId, UploadId};
+
+/// How many files of a session are listed with it.
+const FILES_LISTED: i64 = 1_000;
+
+/// A session, as clients see it. Sizes in bytes.
+#[derive(Clone, Debug, Queryable, Selectable, Serialize)]
+#[diesel(table_name = upload_session)]
+#[expect(missing_docs, reason = "the fields are the data model's columns")]
+pub struct Session {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub company_id: Uuid,
+    pub session_name: Option<String>,
+    pub total_files: i32,
+    pub completed_files: i32,
+    pub failed_files: i32,
+    pub total_size: i64,
+    pub uploaded_size: i64,
+    pub status: String,
+    pub is_closed: bool,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+}
+
+/// The progress of one file of a session.
+#[derive(Clone, Debug, Queryable, Selectable, Serialize)]
+#[diesel(table_name = upload_progress)]
+#[expect(missing_docs, reason = "the fields are the data model's columns")]
+pub struct SessionFile {
+    pub id: Uuid,
+    pub upload_session_id: Option<Uuid>,
+    pub file_id: Uuid,
+    pub user_id: Uuid,
+    pub status: String,
+    pub progress_percentage: i32,
+    pub bytes_uploaded: i64,
+    pub total_bytes: i64,
+    pub upload_speed: i64,
+    pub estimated_time_remaining: Option<i32>,
+    pub current_chunk: i32,
+    pub total_chunks: i32,
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+    pub started_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub last_updated_at: DateTime<Utc>,
+}
+
+/// One session.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn find_session(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    id: SessionId,
+) -> Result<Option<Session>, ReadModelError> {
+    upload_session::table
+        .filter(upload_session::company_id.eq(company.0).and(upload_session::id.eq(id.0)))
+        .select(Session::as_select())
+        .first(connection)
+        .await
+        .optional()
+        .map_err(ReadModelError::query("finding a session"))
+}
+
+/// The files of a session in the order of their starts; 1,000 at most.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn list_session_files(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    id: SessionId,
+) -> Result<Vec<SessionFile>, ReadModelError> {
+    upload_progress::table
+        .filter(upload_progress::company_id.eq(company.0).and(upload_progress::upload_session_id.eq(id.0)))
+        .select(SessionFile::as_select())
+        .order((upload_progress::started_at, upload_progress::id))
+        .limit(FILES_LISTED)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("listing the files of a session"))
+}
+
+/// The uploads of a session that have not ended.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn unfinished_uploads(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    id: SessionId,
+) -> Result<Vec<UploadId>, ReadModelError> {
+    let ids: Vec<Uuid> = upload_progress::table
+        .filter(upload_progress::company_id.eq(company.0).and(upload_progress::upload_session_id.eq(id.0)))
+        .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
+        .select(upload_progress::id)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("listing the running uploads of a session"))?;
+    Ok(ids.into_iter().map(UploadId).collect())
+}

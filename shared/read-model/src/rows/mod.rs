@@ -1,0 +1,81 @@
+//! The rows of the tables, whole: a projection loads those that a batch of events touches, changes them in memory, and
+//! writes them back with one statement a table.
+//!
+//! A batch travels as one JSON parameter (`json_populate_recordset`), typed by the table itself: one statement for any
+//! number of rows, and no list of columns to keep in step.
+
+mod tables;
+
+pub use tables::{
+    CompanyRow, FileRow, QuotaReservationRow, StorageQuotaRow, UploadProgressRow, UploadSessionRow, UserRow,
+};
+
+use crate::ReadModelError;
+use diesel::sql_types::{Array, Json, Uuid as SqlUuid};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+/// A row of a table.
+pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
+    /// The table, quoted where it must be.
+    const TABLE: &'static str;
+    /// The primary key's columns.
+    const KEY: &'static str;
+    /// The column that [`load`] looks rows up by.
+    const ID: &'static str;
+    /// All columns but the key's: what an upsert overwrites.
+    const COLUMNS: &'static [&'static str];
+
+    /// The value of [`Row::ID`].
+    fn id(&self) -> Uuid;
+}
+
+#[derive(QueryableByName)]
+struct JsonRow {
+    #[diesel(sql_type = Json)]
+    row: serde_json::Value,
+}
+
+/// The rows with these ids.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn load<R: Row>(connection: &mut AsyncPgConnection, ids: &[Uuid]) -> Result<Vec<R>, ReadModelError> {
+    let operation = "loading rows";
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found: Vec<JsonRow> =
+        sql_query(format!("SELECT row_to_json(t) AS row FROM {} t WHERE t.{} = ANY($1)", R::TABLE, R::ID))
+            .bind::<Array<SqlUuid>, _>(ids)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query(operation))?;
+    found.into_iter().map(|json| serde_json::from_value(json.row).map_err(ReadModelError::row(operation))).collect()
+}
+
+/// Writes whole rows, one per key.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn upsert<R: Row>(connection: &mut AsyncPgConnection, rows: &[R]) -> Result<(), ReadModelError> {
+    let operation = "writing rows";
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let json = serde_json::to_value(rows).map_err(ReadModelError::row(operation))?;
+    let sets: Vec<String> = R::COLUMNS.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
+    let action = if sets.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", sets.join(", ")) };
+    sql_query(format!(
+        "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, $1) ON CONFLICT ({key}) DO {action}",
+        table = R::TABLE,
+        key = R::KEY,
+    ))
+    .bind::<Json, _>(json)
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(ReadModelError::query(operation))
+}

@@ -1,0 +1,146 @@
+//! One struct per table, with the table's columns. Sizes are bytes, times are UTC.
+
+use super::Row;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! row {
+    ($(#[$doc:meta])* $name:ident, $table:literal, key: $key:literal, id: $id:ident, { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[expect(missing_docs, reason = "the columns are documented in the migration and in docs/data-model.md")]
+        pub struct $name {
+            $($(#[$fdoc])* pub $field: $type,)*
+        }
+
+        impl Row for $name {
+            const TABLE: &'static str = $table;
+            const KEY: &'static str = $key;
+            const ID: &'static str = stringify!($id);
+            const COLUMNS: &'static [&'static str] = &[$(stringify!($field),)*];
+
+            fn id(&self) -> Uuid {
+                self.$id
+            }
+        }
+    };
+}
+
+row! {
+    /// A tenant.
+    CompanyRow, "company", key: "id", id: id, {
+        id: Uuid,
+        created_at: DateTime<Utc>,
+    }
+}
+
+row! {
+    /// A user of a company.
+    UserRow, "\"user\"", key: "company_id, id", id: id, {
+        company_id: Uuid,
+        id: Uuid,
+        created_at: DateTime<Utc>,
+    }
+}
+
+row! {
+    /// A file, from the start of its upload on.
+    FileRow, "file", key: "company_id, id", id: id, {
+        id: Uuid,
+        company_id: Uuid,
+        thread_id: Option<Uuid>,
+        chatroom_id: Option<Uuid>,
+        uploaded_by: Uuid,
+        original_name: String,
+        display_name: Option<String>,
+        mime_type: String,
+        size_bytes: i64,
+        hash: Option<String>,
+        storage_key: Option<String>,
+        storage_bucket: Option<String>,
+        download_url: Option<String>,
+        metadata: Option<serde_json::Value>,
+        is_processed: bool,
+        processing_status: String,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+        deleted_at: Option<DateTime<Utc>>,
+    }
+}
+
+row! {
+    /// A session of several uploads.
+    UploadSessionRow, "upload_session", key: "id", id: id, {
+        id: Uuid,
+        user_id: Uuid,
+        company_id: Uuid,
+        session_name: Option<String>,
+        total_files: i32,
+        completed_files: i32,
+        failed_files: i32,
+        total_size: i64,
+        uploaded_size: i64,
+        status: String,
+        is_closed: bool,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+        completed_at: Option<DateTime<Utc>>,
+    }
+}
+
+row! {
+    /// How far an upload is.
+    UploadProgressRow, "upload_progress", key: "id", id: id, {
+        id: Uuid,
+        company_id: Uuid,
+        upload_session_id: Option<Uuid>,
+        file_id: Uuid,
+        user_id: Uuid,
+        status: String,
+        progress_percentage: i32,
+        bytes_uploaded: i64,
+        total_bytes: i64,
+        upload_speed: i64,
+        estimated_time_remaining: Option<i32>,
+        current_chunk: i32,
+        total_chunks: i32,
+        error_code: Option<String>,
+        error_message: Option<String>,
+        started_at: DateTime<Utc>,
+        completed_at: Option<DateTime<Utc>>,
+        last_updated_at: DateTime<Utc>,
+        last_stored_at: Option<DateTime<Utc>>,
+        expires_at: DateTime<Utc>,
+        part_size_bytes: i64,
+        covered: waybill_schema::RangeSet,
+        applied_seq: i64,
+    }
+}
+
+row! {
+    /// A company's space.
+    StorageQuotaRow, "storage_quota", key: "company_id", id: company_id, {
+        id: Uuid,
+        company_id: Uuid,
+        storage_limit_bytes: i64,
+        storage_used_bytes: i64,
+        storage_reserved_bytes: i64,
+        file_count: i32,
+        last_calculated_at: DateTime<Utc>,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+row! {
+    /// Space set aside for one upload.
+    QuotaReservationRow, "quota_reservation", key: "upload_id", id: upload_id, {
+        upload_id: Uuid,
+        company_id: Uuid,
+        upload_session_id: Option<Uuid>,
+        bytes_total: i64,
+        reserved_until: DateTime<Utc>,
+        settled: bool,
+    }
+}
