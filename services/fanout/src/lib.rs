@@ -1,0 +1,1 @@
+//! Streams progress over WebSocket.

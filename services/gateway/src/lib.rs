@@ -1,0 +1,1 @@
+//! The HTTP gateway: commands, transfers, queries.

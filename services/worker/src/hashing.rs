@@ -1,0 +1,198 @@
+//! The one SHA-256 pass over an upload: a running digest that advances part by part, in order.
+//!
+//! It advances only with a part that is stored and in the log, and knows which parts it covers (their checksums), so
+//! that it is never mistaken for the digest of other bytes. Its midstate is kept in a bucket; another worker goes on
+//! from there.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use tokio::sync::OwnedSemaphorePermit;
+use waybill_domain::upload;
+use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_object_store::crc64nvme;
+use waybill_schema::{Sha256Digest, UploadId, names};
+
+/// The midstate's layout is that of this version of `sha2`; another version's is not read.
+const LAYOUT: &str = "sha2-0.11";
+
+/// A running digest over parts 1 to `covered`.
+#[derive(Clone)]
+pub(crate) struct Midstate {
+    sha256: Sha256,
+    /// The checksums of the parts that went in, in order.
+    covered: Vec<u64>,
+}
+
+/// As it is kept in the bucket. A midstate that was damaged would load without complaint, hence the checksum.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    layout: String,
+    covered_parts: u32,
+    covered_crc64nvme: u64,
+    state: Vec<u8>,
+    crc64nvme: u64,
+}
+
+impl Midstate {
+    /// Over nothing.
+    pub(crate) fn new() -> Self {
+        Self { sha256: Sha256::new(), covered: Vec::new() }
+    }
+
+    /// How many parts it covers.
+    pub(crate) fn covered_parts(&self) -> u32 {
+        u32::try_from(self.covered.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Adds a whole part.
+    pub(crate) fn push(&mut self, bytes: &[u8], crc64nvme: u64) {
+        self.sha256.update(bytes);
+        self.covered.push(crc64nvme);
+    }
+
+    /// The hash, to be continued with what it does not cover.
+    pub(crate) fn into_sha256(self) -> Sha256 {
+        self.sha256
+    }
+
+    /// A digest of what it covers.
+    pub(crate) fn digest(&self) -> Sha256Digest {
+        Sha256Digest(self.sha256.clone().finalize().into())
+    }
+
+    /// Whether what it covers is what the log says is stored.
+    pub(crate) fn fits(&self, state: &upload::State) -> bool {
+        self.covered.iter().zip(1..).all(|(crc, n)| state.parts.get(&n).is_some_and(|part| part.crc64nvme == *crc))
+    }
+
+    /// Keeps it in the bucket.
+    pub(crate) async fn save(&self, bucket: &Bucket, upload: UploadId) -> Result<(), BucketError> {
+        let state = self.sha256.serialize().to_vec();
+        let record = Record {
+            layout: LAYOUT.to_owned(),
+            covered_parts: self.covered_parts(),
+            covered_crc64nvme: crc_of(&self.covered),
+            crc64nvme: crc64nvme(&state),
+            state,
+        };
+        // Postcard into a vector cannot fail for these types; an empty record would not be read back.
+        let bytes = postcard::to_stdvec(&record).unwrap_or_default();
+        bucket.put(&names::midstate_key(upload), bytes.into()).await
+    }
+
+    /// The midstate in the bucket, if it is intact and covers what the log says is stored.
+    pub(crate) async fn load(bucket: &Bucket, upload: UploadId, state: &upload::State) -> Option<Self> {
+        let entry = bucket.get(&names::midstate_key(upload)).await.ok()??;
+        let record: Record = postcard::from_bytes(&entry.value).ok()?;
+        let covered: Vec<u64> =
+            (1..=record.covered_parts).map_while(|n| state.parts.get(&n).map(|part| part.crc64nvme)).collect();
+        let intact = record.layout == LAYOUT
+            && record.crc64nvme == crc64nvme(&record.state)
+            && covered.len() == usize::try_from(record.covered_parts).ok()?
+            && record.covered_crc64nvme == crc_of(&covered);
+        if !intact {
+            return None;
+        }
+        let state = SerializedState::<Sha256>::try_from(record.state.as_slice()).ok()?;
+        Some(Self { sha256: Sha256::deserialize(&state).ok()?, covered })
+    }
+}
+
+fn crc_of(covered: &[u64]) -> u64 {
+    let bytes: Vec<u8> = covered.iter().flat_map(|crc| crc.to_be_bytes()).collect();
+    crc64nvme(&bytes)
+}
+
+/// A digest that runs ahead of its part: over the bytes of the next part as they come in.
+pub(crate) struct Ahead {
+    sha256: Sha256,
+    part_number: u32,
+}
+
+impl Ahead {
+    /// Over a file's bytes from the first one on.
+    pub(crate) fn from_start() -> Self {
+        Self { sha256: Sha256::new(), part_number: 1 }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+    }
+
+    /// The digest of what went in.
+    pub(crate) fn digest(self) -> Sha256Digest {
+        Sha256Digest(self.sha256.finalize().into())
+    }
+}
+
+/// A part that is stored, and waits in memory until those before it were hashed.
+struct Waiting {
+    bytes: Bytes,
+    crc64nvme: u64,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The running digest of one upload, with the parts that came out of order.
+pub(crate) struct RunningHash {
+    midstate: Midstate,
+    waiting: BTreeMap<u32, Waiting>,
+    saved_parts: u32,
+}
+
+impl RunningHash {
+    pub(crate) fn new(midstate: Midstate) -> Self {
+        let saved_parts = midstate.covered_parts();
+        Self { midstate, waiting: BTreeMap::new(), saved_parts }
+    }
+
+    /// A digest that may run ahead, if `part_number` is the next part.
+    pub(crate) fn ahead(&self, part_number: u32) -> Option<Ahead> {
+        (part_number == self.midstate.covered_parts() + 1)
+            .then(|| Ahead { sha256: self.midstate.sha256.clone(), part_number })
+    }
+
+    /// A part was stored and is in the log. `permit` is what keeping its bytes for later takes, if there is room.
+    pub(crate) fn part_stored(
+        &mut self,
+        part_number: u32,
+        bytes: Bytes,
+        crc64nvme: u64,
+        ahead: Option<Ahead>,
+        permit: impl FnOnce() -> Option<OwnedSemaphorePermit>,
+    ) {
+        let next = self.midstate.covered_parts() + 1;
+        match ahead.filter(|ahead| ahead.part_number == next && part_number == next) {
+            Some(ahead) => {
+                self.midstate.sha256 = ahead.sha256;
+                self.midstate.covered.push(crc64nvme);
+            }
+            None if part_number == next => self.midstate.push(&bytes, crc64nvme),
+            None if part_number > next => {
+                if let Some(permit) = permit() {
+                    self.waiting.insert(part_number, Waiting { bytes, crc64nvme, _permit: permit });
+                }
+            }
+            None => {}
+        }
+        while let Some(waiting) = self.waiting.remove(&(self.midstate.covered_parts() + 1)) {
+            self.midstate.push(&waiting.bytes, waiting.crc64nvme);
+        }
+    }
+
+    /// The midstate, if it moved since the last time it was asked for here.
+    pub(crate) fn unsaved(&mut self) -> Option<Midstate> {
+        let covered = self.midstate.covered_parts();
+        if covered == self.saved_parts {
+            return None;
+        }
+        self.saved_parts = covered;
+        Some(self.midstate.clone())
+    }
+
+    pub(crate) fn midstate(&self) -> &Midstate {
+        &self.midstate
+    }
+}

@@ -1,0 +1,24 @@
+//! Object keys. Never built from anything that a client chose, and never used twice.
+
+use uuid::Uuid;
+use waybill_schema::{CompanyId, UploadId};
+
+/// Everything that an upload puts where files are read from.
+pub(crate) fn objects(company: CompanyId, upload: UploadId) -> String {
+    format!("o/{company}/{upload}/")
+}
+
+/// A new object of an upload: of two writers each has its own.
+pub(crate) fn new_object(company: CompanyId, upload: UploadId) -> String {
+    format!("{}{}", objects(company, upload), Uuid::now_v7().simple())
+}
+
+/// Everything that an upload has staged.
+pub(crate) fn staging(company: CompanyId, upload: UploadId) -> String {
+    format!("s/{company}/{upload}/")
+}
+
+/// A new staging object for the run of bytes at `offset`.
+pub(crate) fn new_staged(company: CompanyId, upload: UploadId, offset: u64) -> String {
+    format!("{}{offset:020}-{}", staging(company, upload), Uuid::now_v7().simple())
+}

@@ -1,0 +1,45 @@
+//! The worker: takes bytes from gateways and puts them into the store (the data plane), and reacts to events: completes
+//! objects, verifies their digests, settles reservations, cleans up.
+//!
+//! Workers share nothing but NATS, Postgres and the store. What one keeps in memory about an upload, another finds in
+//! the log and in the `midstates` bucket.
+
+mod hashing;
+mod keys;
+mod plane;
+mod reactions;
+mod server;
+mod sniff;
+mod sweep;
+
+pub use server::{Config, Server, StartError};
+
+use std::sync::Arc;
+use waybill_domain::media_type::TypePolicy;
+use waybill_event_log::EventLog;
+use waybill_event_log::jetstream::Bucket;
+use waybill_object_store::ObjectStore;
+use waybill_read_model::Database;
+use waybill_repository::Context;
+use waybill_schema::{Actor, Causation, WorkerId};
+use waybill_service_kit::now;
+
+/// What everything in a worker works with.
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) midstates: Bucket,
+    pub(crate) snapshots: Bucket,
+    pub(crate) database: Database,
+    pub(crate) types: TypePolicy,
+    pub(crate) uploads: plane::Uploads,
+    pub(crate) budget: plane::Budget,
+}
+
+impl Worker {
+    /// This worker as the one that does something, now, because of `causation`.
+    pub(crate) fn context(&self, causation: Causation) -> Context {
+        Context { actor: Actor::Worker(self.id), causation, now: now() }
+    }
+}

@@ -1,0 +1,101 @@
+//! Runs of bytes that are no whole part: staged as objects of their own, and joined when they cover one.
+
+use super::buffer::PartBuffer;
+use super::part::{open_multipart, save_midstate, write_part};
+use super::{OpenUpload, PlaneError};
+use crate::{Worker, keys};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use waybill_domain::upload::Command;
+use waybill_object_store::{StoreError, crc64nvme};
+use waybill_repository::{Context, execute};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
+use waybill_service_kit::metrics::STORED_BYTES;
+
+/// Stages the run of bytes at `offset`.
+pub(super) async fn stage_run(
+    worker: &Worker,
+    upload: &OpenUpload,
+    context: &Context,
+    offset: u64,
+    bytes: Bytes,
+) -> Result<(), PlaneError> {
+    let length = bytes.len() as u64;
+    let crc64nvme = crc64nvme(&bytes);
+    let key = keys::new_staged(upload.aggregate.company, upload.aggregate.upload, offset);
+    let etag = worker.store.put(&key, bytes, crc64nvme).await?;
+    let chunk = ChunkUploadedV1 {
+        offset,
+        length,
+        crc64nvme,
+        etag,
+        storage: ChunkStorage::Staged { storage_key: key.clone() },
+        worker_id: worker.id,
+        store_writes: 1,
+    };
+    let mut loaded = upload.loaded.lock().await;
+    let command = Command::RecordChunk(chunk);
+    let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await?;
+    drop(loaded);
+    if done.event.is_none() {
+        worker.store.delete(&key).await?;
+    }
+    STORED_BYTES.inc_by(length);
+    Ok(())
+}
+
+/// Joins the staged pieces of a part, if they cover it and nobody did it before. The caller holds the part's claim.
+pub(crate) async fn assemble_part(
+    worker: &Worker,
+    upload: &OpenUpload,
+    context: &Context,
+    part_number: u32,
+) -> Result<(), PlaneError> {
+    let (pieces, part, due) = {
+        let loaded = upload.loaded.lock().await;
+        let due = loaded.state.parts_to_assemble().contains(&part_number);
+        (loaded.state.pieces_of(part_number), loaded.state.grid().part(part_number), due)
+    };
+    if !due {
+        return Ok(());
+    }
+    let _room = worker.budget.take(upload.aggregate.company, part.len()).await?;
+    let ahead = upload.hash().ahead(part_number);
+    let mut buffer = PartBuffer::new(part.len(), ahead);
+    for piece in &pieces {
+        let mut body = worker.store.get(&piece.storage_key, piece.object_offset, Some(piece.range.len())).await?;
+        while let Some(bytes) = body.bytes.next().await {
+            buffer.push(&bytes?);
+        }
+    }
+    if buffer.len() != part.len() {
+        return Err(StoreError::NotFound { operation: "assembling a part" }.into());
+    }
+    let filled = buffer.finish();
+    let multipart = open_multipart(worker, upload, context).await?;
+    let (etag, store_writes) = write_part(worker, &multipart, part_number, &filled.bytes, filled.crc64nvme).await?;
+    let assembled = PartAssembledV1 {
+        part_number,
+        length: part.len(),
+        crc64nvme: filled.crc64nvme,
+        etag,
+        worker_id: worker.id,
+        store_writes,
+    };
+    let mut loaded = upload.loaded.lock().await;
+    let command = Command::RecordAssembly(assembled);
+    execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await?;
+    let part_is_ours = loaded.state.parts.get(&part_number).is_some_and(|known| known.crc64nvme == filled.crc64nvme);
+    let total_parts = loaded.state.grid().total_parts();
+    drop(loaded);
+    if part_is_ours {
+        let wait = || worker.budget.try_wait(part.len());
+        upload.hash().part_stored(part_number, filled.bytes, filled.crc64nvme, filled.ahead, wait);
+        save_midstate(worker, upload, total_parts).await;
+    }
+    // Only now: before the event the staged bytes were what a client was promised.
+    for piece in pieces {
+        worker.store.delete(&piece.storage_key).await?;
+    }
+    Ok(())
+}

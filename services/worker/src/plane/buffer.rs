@@ -1,0 +1,43 @@
+//! One part's bytes as they come in, with everything that is computed over them on the way.
+
+use crate::hashing::Ahead;
+use bytes::{Bytes, BytesMut};
+use crc_fast::{CrcAlgorithm, Digest as Crc};
+
+/// The bytes of a part, or of the beginning of one.
+pub(crate) struct PartBuffer {
+    bytes: BytesMut,
+    crc: Crc,
+    ahead: Option<Ahead>,
+}
+
+/// A finished buffer.
+pub(crate) struct Filled {
+    pub(crate) bytes: Bytes,
+    pub(crate) crc64nvme: u64,
+    pub(crate) ahead: Option<Ahead>,
+}
+
+impl PartBuffer {
+    /// For up to `capacity` bytes; with a digest that may run ahead over them.
+    pub(crate) fn new(capacity: u64, ahead: Option<Ahead>) -> Self {
+        let capacity = usize::try_from(capacity).unwrap_or(0);
+        Self { bytes: BytesMut::with_capacity(capacity), crc: Crc::new(CrcAlgorithm::Crc64Nvme), ahead }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.crc.update(bytes);
+        if let Some(ahead) = &mut self.ahead {
+            ahead.update(bytes);
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    pub(crate) fn finish(self) -> Filled {
+        Filled { crc64nvme: self.crc.finalize(), bytes: self.bytes.freeze(), ahead: self.ahead }
+    }
+}

@@ -1,0 +1,106 @@
+//! The internal HTTP interface: what gateways send bytes to. Known by a shared secret, on an internal address.
+
+use super::ingest::{Run, ingest};
+use super::whole::{Expected, store_whole};
+use crate::Worker;
+use actix_web::http::header::HeaderMap;
+use actix_web::{HttpResponse, guard, web};
+use serde::Deserialize;
+use serde_json::json;
+use waybill_repository::Context;
+use waybill_schema::{Actor, ByteRange, CompanyId, Sha256Digest, UploadId, UserId};
+use waybill_service_kit::{Problem, RequestId, now};
+
+/// Who the gateway is.
+pub(crate) const SECRET_HEADER: &str = "Waybill-Worker-Secret";
+
+#[derive(Deserialize)]
+struct UploadPath {
+    company: String,
+    upload: String,
+}
+
+#[derive(Deserialize)]
+struct RunQuery {
+    from: u64,
+    to: u64,
+    user_id: UserId,
+    content_sha256: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WholeQuery {
+    size_bytes: u64,
+    sha256: Option<String>,
+}
+
+/// The routes, for requests that bring `secret`.
+pub(crate) fn routes(config: &mut web::ServiceConfig, secret: &str) {
+    let secret = secret.to_owned();
+    config.service(
+        web::scope("/internal/v1")
+            .guard(guard::fn_guard(move |context| knows(&context.head().headers, &secret)))
+            .route("/uploads/{company}/{upload}/bytes", web::put().to(put_bytes))
+            .route("/objects/{company}/{upload}", web::put().to(put_whole)),
+    );
+}
+
+/// Whether the request brings the secret; compared without an early end.
+fn knows(headers: &HeaderMap, secret: &str) -> bool {
+    let sent = headers.get(SECRET_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
+    sent.len() == secret.len() && sent.iter().zip(secret.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+}
+
+async fn put_bytes(
+    path: web::Path<UploadPath>,
+    query: web::Query<RunQuery>,
+    payload: web::Payload,
+    id: RequestId,
+    worker: web::Data<Worker>,
+) -> Result<HttpResponse, Problem> {
+    let (company, upload) = ids(&path)?;
+    let run = Run {
+        range: ByteRange { from: query.from, to: query.to },
+        content_sha256: query.content_sha256.as_deref().map(digest).transpose()?,
+    };
+    let context = Context { actor: Actor::User(query.user_id), causation: id.causation(), now: now() };
+    let stored = async {
+        let open = worker.uploads.open(&worker, company, upload).await?;
+        ingest(&worker, &open, &context, &run, payload).await
+    };
+    let stored = stored.await.map_err(|error| {
+        tracing::info!(upload_id = %upload, request_id = %id.0, %error, "bytes were not taken");
+        error.problem()
+    })?;
+    Ok(HttpResponse::Ok().json(json!({
+        "received_bytes": stored.received_bytes,
+        "offset_bytes": stored.offset_bytes,
+        "position": stored.position.to_string(),
+    })))
+}
+
+async fn put_whole(
+    path: web::Path<UploadPath>,
+    query: web::Query<WholeQuery>,
+    payload: web::Payload,
+    id: RequestId,
+    worker: web::Data<Worker>,
+) -> Result<HttpResponse, Problem> {
+    let (company, upload) = ids(&path)?;
+    let expected = Expected { size_bytes: query.size_bytes, sha256: query.sha256.as_deref().map(digest).transpose()? };
+    let stored = store_whole(&worker, company, upload, &expected, payload).await.map_err(|error| {
+        tracing::info!(upload_id = %upload, request_id = %id.0, %error, "a file was not taken");
+        error.problem()
+    })?;
+    Ok(HttpResponse::Ok().json(stored))
+}
+
+fn ids(path: &UploadPath) -> Result<(CompanyId, UploadId), Problem> {
+    let invalid = |_| Problem::not_found("upload");
+    Ok((path.company.parse().map_err(invalid)?, path.upload.parse().map_err(invalid)?))
+}
+
+fn digest(text: &str) -> Result<Sha256Digest, Problem> {
+    text.parse()
+        .map_err(|error: waybill_schema::Sha256DigestError| Problem::bad_request("digest_invalid", error.to_string()))
+}

@@ -1,0 +1,130 @@
+//! The uploads that this worker has in hand. All of it can be found again in the log and in the bucket, so it is kept
+//! only while it is of use.
+
+use crate::Worker;
+use crate::hashing::{Midstate, RunningHash};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use waybill_domain::upload;
+use waybill_event_log::ReadError;
+use waybill_repository::{Loaded, UploadAggregate, load};
+use waybill_schema::{CompanyId, UploadId};
+
+/// After how long without a request an upload is let go.
+const IDLE: Duration = Duration::from_secs(600);
+/// How long a newer request waits until the older one has stored what it has.
+const TAKEOVER: Duration = Duration::from_secs(2);
+
+/// One upload in hand.
+pub(crate) struct OpenUpload {
+    pub(crate) aggregate: UploadAggregate,
+    pub(crate) loaded: tokio::sync::Mutex<Loaded<upload::State>>,
+    pub(crate) hash: Mutex<RunningHash>,
+    slots: Mutex<HashMap<u32, Slot>>,
+    used_at: Mutex<Instant>,
+}
+
+#[derive(Clone)]
+struct Slot {
+    evicted: CancellationToken,
+    freed: Arc<Notify>,
+}
+
+/// The right to write one part of an upload, until it is dropped.
+pub(crate) struct Claim {
+    upload: Arc<OpenUpload>,
+    part_number: u32,
+    slot: Slot,
+}
+
+impl Claim {
+    /// Until a newer request wants the part.
+    pub(crate) async fn evicted(&self) {
+        self.slot.evicted.cancelled().await;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut slots = locked(&self.upload.slots);
+        // A newer claim that did not wait for us has the place by now.
+        if slots.get(&self.part_number).is_some_and(|slot| Arc::ptr_eq(&slot.freed, &self.slot.freed)) {
+            slots.remove(&self.part_number);
+        }
+        self.slot.freed.notify_one();
+    }
+}
+
+impl OpenUpload {
+    /// Claims a part; an older request for it is told to store what it has, and waited for a while.
+    pub(crate) async fn claim(self: &Arc<Self>, part_number: u32) -> Claim {
+        let slot = Slot { evicted: CancellationToken::new(), freed: Arc::default() };
+        let older = locked(&self.slots).insert(part_number, slot.clone());
+        if let Some(older) = older {
+            older.evicted.cancel();
+            if tokio::time::timeout(TAKEOVER, older.freed.notified()).await.is_err() {
+                tracing::warn!(upload_id = %self.aggregate.upload, part_number, "an older request does not give way");
+            }
+        }
+        Claim { upload: self.clone(), part_number, slot }
+    }
+
+    pub(crate) fn hash(&self) -> MutexGuard<'_, RunningHash> {
+        locked(&self.hash)
+    }
+}
+
+/// All uploads in hand.
+#[derive(Default)]
+pub(crate) struct Uploads(Mutex<HashMap<UploadId, Arc<OpenUpload>>>);
+
+impl Uploads {
+    /// The upload, if it is in hand.
+    pub(crate) fn get(&self, upload: UploadId) -> Option<Arc<OpenUpload>> {
+        locked(&self.0).get(&upload).cloned()
+    }
+
+    /// The upload, taken in hand where it is not.
+    pub(crate) async fn open(
+        &self,
+        worker: &Worker,
+        company: CompanyId,
+        upload: UploadId,
+    ) -> Result<Arc<OpenUpload>, ReadError> {
+        if let Some(open) = self.get(upload).filter(|open| open.aggregate.company == company) {
+            *locked(&open.used_at) = Instant::now();
+            return Ok(open);
+        }
+        let aggregate = UploadAggregate { company, upload };
+        let loaded = load(worker.log.as_ref(), &aggregate).await?;
+        let midstate = Midstate::load(&worker.midstates, upload, &loaded.state).await.unwrap_or_else(Midstate::new);
+        let open = Arc::new(OpenUpload {
+            aggregate,
+            loaded: tokio::sync::Mutex::new(loaded),
+            hash: Mutex::new(RunningHash::new(midstate)),
+            slots: Mutex::default(),
+            used_at: Mutex::new(Instant::now()),
+        });
+        // Somebody may have been faster; then theirs is the one.
+        Ok(locked(&self.0).entry(upload).or_insert(open).clone())
+    }
+
+    /// Lets an upload go.
+    pub(crate) fn close(&self, upload: UploadId) {
+        locked(&self.0).remove(&upload);
+    }
+
+    /// Lets those go that nobody used for a while.
+    pub(crate) fn close_idle(&self) {
+        let in_use = |open: &Arc<OpenUpload>| Arc::strong_count(open) > 1 || locked(&open.used_at).elapsed() < IDLE;
+        locked(&self.0).retain(|_, open| in_use(open));
+    }
+}
+
+/// A lock whose holders never leave half a change behind, so that a panic elsewhere does not matter.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,74 @@
+//! A whole file in one request, no larger than a part: one object, no multipart upload.
+
+use super::PlaneError;
+use super::buffer::PartBuffer;
+use crate::hashing::Ahead;
+use crate::{Worker, keys, sniff};
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use serde::Serialize;
+use std::time::Duration;
+use waybill_schema::{CompanyId, Sha256Digest, UploadId, WorkerId};
+
+/// How long a body may pause.
+const STALL: Duration = Duration::from_secs(30);
+
+/// What a whole file must be.
+pub(super) struct Expected {
+    /// Bytes.
+    pub(super) size_bytes: u64,
+    /// The digest that the client says it has.
+    pub(super) sha256: Option<Sha256Digest>,
+}
+
+/// A stored file. The gateway makes the event of it.
+#[derive(Serialize)]
+pub(super) struct StoredFile {
+    sha256: String,
+    storage_bucket: String,
+    storage_key: String,
+    sniffed_mime_type: Option<String>,
+    worker_id: WorkerId,
+}
+
+/// Puts a file into the store; nothing is stored unless it is as expected.
+pub(super) async fn store_whole(
+    worker: &Worker,
+    company: CompanyId,
+    upload: UploadId,
+    expected: &Expected,
+    mut stream: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> Result<StoredFile, PlaneError> {
+    let _room = worker.budget.take(company, expected.size_bytes).await?;
+    let mut buffer = PartBuffer::new(expected.size_bytes, Some(Ahead::from_start()));
+    while let Some(bytes) = tokio::time::timeout(STALL, stream.next()).await.map_err(|_| PlaneError::Broken)? {
+        let bytes = bytes.map_err(|_| PlaneError::Broken)?;
+        if buffer.len() + bytes.len() as u64 > expected.size_bytes {
+            return Err(PlaneError::BodyTooLong { allowed_bytes: expected.size_bytes });
+        }
+        buffer.push(&bytes);
+    }
+    if buffer.len() != expected.size_bytes {
+        return Err(PlaneError::Broken);
+    }
+    let filled = buffer.finish();
+    let sha256 = filled.ahead.map(Ahead::digest).ok_or(PlaneError::Broken)?;
+    if expected.sha256.is_some_and(|expected| expected != sha256) {
+        return Err(PlaneError::DigestMismatch);
+    }
+    let head = filled.bytes.slice(..filled.bytes.len().min(usize::try_from(sniff::HEAD_BYTES).unwrap_or(0)));
+    let sniffed_mime_type = sniff::mime_type(&head);
+    if let Some(sniffed) = &sniffed_mime_type {
+        worker.types.check(sniffed)?;
+    }
+    let storage_key = keys::new_object(company, upload);
+    worker.store.put(&storage_key, filled.bytes, filled.crc64nvme).await?;
+    Ok(StoredFile {
+        sha256: sha256.to_string(),
+        storage_bucket: worker.store.bucket().to_owned(),
+        storage_key,
+        sniffed_mime_type,
+        worker_id: worker.id,
+    })
+}

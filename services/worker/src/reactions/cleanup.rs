@@ -1,0 +1,42 @@
+//! Deleting what an upload leaves behind. Always after the event that says it has ended.
+
+use super::ReactionError;
+use crate::{Worker, keys};
+use waybill_domain::upload::State;
+use waybill_object_store::StoreError;
+use waybill_repository::UploadAggregate;
+
+/// How many pages of keys one reaction deletes: far more than one upload can stage between two of them.
+const PAGES: u32 = 1_000;
+
+pub(super) async fn delete_object(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    state: &State,
+) -> Result<(), ReactionError> {
+    if let Some(multipart) = &state.multipart {
+        worker.store.abort_multipart(&multipart.storage_key, &multipart.storage_upload_id).await?;
+    }
+    Ok(delete_all(worker, &keys::objects(aggregate.company, aggregate.upload)).await?)
+}
+
+pub(super) async fn delete_staging(worker: &Worker, aggregate: &UploadAggregate) -> Result<(), ReactionError> {
+    let key = waybill_schema::names::midstate_key(aggregate.upload);
+    if let Err(error) = worker.midstates.delete(&key).await {
+        tracing::debug!(upload_id = %aggregate.upload, %error, "a midstate stays until it is too old");
+    }
+    Ok(delete_all(worker, &keys::staging(aggregate.company, aggregate.upload)).await?)
+}
+
+async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
+    for _ in 0..PAGES {
+        let keys = worker.store.list(prefix).await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for key in keys {
+            worker.store.delete(&key).await?;
+        }
+    }
+    Err(StoreError::Unavailable { operation: "deleting objects", reason: "there are always more".to_owned() })
+}

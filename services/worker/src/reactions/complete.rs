@@ -1,0 +1,81 @@
+//! Making one object of an upload's parts.
+
+use super::ReactionError;
+use crate::{Worker, keys};
+use bytes::Bytes;
+use waybill_domain::upload::{Command, State};
+use waybill_object_store::{CompletedPart, ListedPart, StoreError, crc64nvme};
+use waybill_repository::{Loaded, UploadAggregate, execute};
+use waybill_schema::Causation;
+
+/// The object of an empty file: it has no part, so no multipart upload.
+pub(super) fn empty_object(aggregate: &UploadAggregate) -> String {
+    format!("{}empty", keys::objects(aggregate.company, aggregate.upload))
+}
+
+/// Completes the multipart upload, if what the store holds is what the log says.
+///
+/// Stores differ in what they check when completing, so the parts are listed first: a part that somebody replaced has
+/// another `ETag`.
+pub(super) async fn complete_object(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+    causation: Causation,
+) -> Result<(), ReactionError> {
+    let Some(multipart) = loaded.state.multipart.clone() else {
+        worker.store.put(&empty_object(aggregate), Bytes::new(), crc64nvme(&[])).await?;
+        return Ok(());
+    };
+    let key = &multipart.storage_key;
+    let fault = match worker.store.list_parts(key, &multipart.storage_upload_id).await {
+        Ok(listed) if fits(&loaded.state, &listed) => {
+            let parts: Vec<CompletedPart> = loaded
+                .state
+                .parts
+                .iter()
+                .map(|(n, part)| CompletedPart { part_number: *n, etag: part.etag.clone() })
+                .collect();
+            match worker.store.complete_multipart(key, &multipart.storage_upload_id, &parts).await {
+                Ok(()) => None,
+                Err(StoreError::NoSuchUpload { .. }) => lost(worker, key, &loaded.state).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(_) => Some(("parts_differ", "what the store holds is not what was acknowledged; upload the file again")),
+        // Completed before, by a worker that did not get to say so.
+        Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => lost(worker, key, &loaded.state).await?,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some((code, message)) = fault {
+        let command = Command::Reject { code, message: message.to_owned() };
+        execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
+    }
+    Ok(())
+}
+
+/// Without a multipart upload the object must be there.
+async fn lost(worker: &Worker, key: &str, state: &State) -> Result<Option<(&'static str, &'static str)>, StoreError> {
+    let size = worker.store.size(key).await?;
+    let there = size == Some(state.grid().size_bytes);
+    Ok((!there).then_some(("parts_lost", "the store no longer holds the parts; upload the file again")))
+}
+
+/// Whether the store lists exactly the parts that the log names.
+fn fits(state: &State, listed: &[ListedPart]) -> bool {
+    let grid = state.grid();
+    let same = |listed: &ListedPart| {
+        state
+            .parts
+            .get(&listed.part_number)
+            .is_some_and(|part| part.length == listed.size_bytes && unquoted(&part.etag) == unquoted(&listed.etag))
+    };
+    listed.len() == state.parts.len()
+        && state.parts.len() == usize::try_from(grid.total_parts()).unwrap_or(usize::MAX)
+        && listed.iter().all(same)
+}
+
+/// Stores quote an `ETag` in some answers and not in others.
+fn unquoted(etag: &str) -> &str {
+    etag.trim_matches('"')
+}

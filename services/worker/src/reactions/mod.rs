@@ -1,0 +1,276 @@
+//! What a worker does because of events. Every event of a partition is handed to one worker until that one has done
+//! what it calls for; each step may be done again without harm.
+
+mod cleanup;
+mod complete;
+mod verify;
+
+use crate::Worker;
+use crate::plane::{PlaneError, assemble_part};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use waybill_domain::quota::Settling;
+use waybill_domain::upload::{self, Command, Step};
+use waybill_domain::{Refusal, session};
+use waybill_event_log::jetstream::{Delivery, Reactions};
+use waybill_event_log::{AppendError, ReadError};
+use waybill_object_store::StoreError;
+use waybill_read_model::{ReadModelError, projection, queries};
+use waybill_repository::{
+    ExecuteError, Loaded, SessionAggregate, UploadAggregate, execute, load, load_quota, settle_quota,
+};
+use waybill_schema::{Aggregate, Causation, CompanyId, Event, Recorded, SessionId, UploadId};
+use waybill_service_kit::Shutdown;
+
+/// How many events are reacted to at once, in one partition.
+const CONCURRENCY: usize = 32;
+/// How often NATS is told that a reaction is still at work; well below the consumer's `ack_wait`.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// The longest pause before an event is reacted to again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Why a reaction did not get done. It will be tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReactionError {
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
+    #[error(transparent)]
+    ReadModel(#[from] ReadModelError),
+    #[error("the projection has not reached the event yet")]
+    ProjectionBehind,
+}
+
+/// Reacts to a partition's events until shutdown; then finishes what it is at.
+pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partition: u32, shutdown: Shutdown) {
+    let slots = Arc::new(Semaphore::new(CONCURRENCY));
+    while !shutdown.is_triggered() {
+        let opened = Reactions::open(&client, partition).await;
+        let failed = match opened {
+            Ok(mut reactions) => loop {
+                let Some(next) = shutdown.unless(reactions.next()).await else { break None };
+                let delivery = match next {
+                    Ok(delivery) => delivery,
+                    Err(error) => break Some(error),
+                };
+                let Ok(slot) = slots.clone().acquire_owned().await else { break None };
+                let worker = worker.clone();
+                tokio::spawn(async move {
+                    react_to(&worker, delivery).await;
+                    drop(slot);
+                });
+            },
+            Err(error) => Some(error),
+        };
+        if let Some(error) = failed {
+            tracing::warn!(partition, %error, "reactions are interrupted");
+            shutdown.unless(tokio::time::sleep(Duration::from_secs(1))).await;
+        }
+    }
+    let all = u32::try_from(CONCURRENCY).unwrap_or(u32::MAX);
+    let finished = slots.acquire_many(all).await;
+    tracing::debug!(partition, finished = finished.is_ok(), "reactions ended");
+}
+
+/// Reacts to one event, and says how it went.
+async fn react_to(worker: &Worker, delivery: Delivery) {
+    let position = delivery.stored.position;
+    let answered = match &delivery.stored.event {
+        Ok(recorded) if concerns_us(&recorded.event) => {
+            let work = react(worker, recorded);
+            tokio::pin!(work);
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut work => break outcome,
+                    () = tokio::time::sleep(PROGRESS_EVERY) => {
+                        if let Err(error) = delivery.in_progress().await {
+                            tracing::warn!(%position, %error, "progress was not reported");
+                        }
+                    }
+                }
+            };
+            match outcome {
+                Ok(()) => delivery.done().await,
+                Err(error) => {
+                    let pause = pause_after(delivery.attempt());
+                    tracing::warn!(%position, %error, pause_ms = pause.as_millis(), "a reaction will be tried again");
+                    delivery.again_in(pause).await
+                }
+            }
+        }
+        // Not ours to read: the projector parks it and raises the alarm.
+        _ => delivery.done().await,
+    };
+    if let Err(error) = answered {
+        tracing::warn!(%position, %error, "an event was not acknowledged; it will come again");
+    }
+}
+
+fn concerns_us(event: &Event) -> bool {
+    match event {
+        Event::FileCompleted(_)
+        | Event::FileVerified(_)
+        | Event::FileRejected(_)
+        | Event::FileUploaded(_)
+        | Event::UploadCancelled(_)
+        | Event::UploadExpired(_)
+        | Event::SessionCancelled(_) => true,
+        Event::UploadStarted(started) => started.session_id.is_some(),
+        _ => false,
+    }
+}
+
+fn pause_after(attempt: i64) -> Duration {
+    let doublings = u32::try_from(attempt.clamp(0, 10)).unwrap_or(10);
+    Duration::from_millis(100).saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+}
+
+async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError> {
+    let company = recorded.subject.company;
+    let causation = Causation::Event(recorded.position);
+    match (recorded.subject.aggregate, &recorded.event) {
+        (Aggregate::UploadLifecycle(upload), Event::UploadStarted(started)) => match started.session_id {
+            Some(session) => cancel_if_session_was(worker, company, session, upload, causation).await,
+            None => Ok(()),
+        },
+        (Aggregate::UploadLifecycle(upload), _) => advance(worker, company, upload, causation).await,
+        (Aggregate::Session(session), _) => cancel_session(worker, recorded, session, causation).await,
+        _ => Ok(()),
+    }
+}
+
+/// Does the next steps of an upload.
+async fn advance(
+    worker: &Worker,
+    company: CompanyId,
+    upload: UploadId,
+    causation: Causation,
+) -> Result<(), ReactionError> {
+    let aggregate = UploadAggregate { company, upload };
+    let mut loaded = load(worker.log.as_ref(), &aggregate).await?;
+    for step in upload::react(&loaded.state) {
+        do_step(worker, &aggregate, &mut loaded, causation, step).await?;
+    }
+    if loaded.state.has_ended() {
+        worker.uploads.close(upload);
+    }
+    Ok(())
+}
+
+async fn do_step(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<upload::State>,
+    causation: Causation,
+    step: Step,
+) -> Result<(), ReactionError> {
+    tracing::debug!(upload_id = %aggregate.upload, ?step, "reacting");
+    let (company, upload) = (aggregate.company, aggregate.upload);
+    match step {
+        Step::AssemblePart(part_number) => {
+            let open = worker.uploads.open(worker, company, upload).await?;
+            let _claim = open.claim(part_number).await;
+            waybill_repository::refresh(worker.log.as_ref(), aggregate, &mut *open.loaded.lock().await).await?;
+            assemble_part(worker, &open, &worker.context(causation), part_number).await?;
+            waybill_repository::refresh(worker.log.as_ref(), aggregate, loaded).await?;
+            Ok(())
+        }
+        Step::CompleteObject => complete::complete_object(worker, aggregate, loaded, causation).await,
+        Step::VerifyObject => verify::verify_object(worker, aggregate, loaded, causation).await,
+        Step::DeleteObject => cleanup::delete_object(worker, aggregate, &loaded.state).await,
+        Step::DeleteStaging => cleanup::delete_staging(worker, aggregate).await,
+        Step::CommitQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Commit).await,
+        Step::ReleaseQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Release).await,
+    }
+}
+
+/// Ends the reservation. Of an upload that never started, only the reservation itself knows the size.
+async fn settle(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    state: &upload::State,
+    causation: Causation,
+    settling: Settling,
+) -> Result<(), ReactionError> {
+    let (session, bytes) = match &state.started {
+        Some(started) => (started.session_id, started.size_bytes),
+        None => {
+            let quota = load_quota(worker.log.as_ref(), Some(&worker.snapshots), aggregate.company).await?;
+            match quota.state.reserved.get(&aggregate.upload) {
+                Some(reserved) => (reserved.session_id, reserved.bytes),
+                None => return Ok(()),
+            }
+        }
+    };
+    let context = worker.context(causation);
+    let whose = (aggregate.upload, session);
+    settle_quota(worker.log.as_ref(), &context, aggregate.company, whose, bytes, settling).await?;
+    Ok(())
+}
+
+/// An upload that started while its session was being cancelled.
+async fn cancel_if_session_was(
+    worker: &Worker,
+    company: CompanyId,
+    session: SessionId,
+    upload: UploadId,
+    causation: Causation,
+) -> Result<(), ReactionError> {
+    let loaded = load(worker.log.as_ref(), &SessionAggregate { company, session }).await?;
+    if loaded.state.phase == session::Phase::Cancelled {
+        cancel(worker, company, upload, causation).await?;
+    }
+    Ok(())
+}
+
+/// Cancels the running uploads of a session. Which those are is known from the read model, once it has reached the
+/// cancellation: whatever starts later is cancelled when it starts.
+async fn cancel_session(
+    worker: &Worker,
+    recorded: &Recorded,
+    session: SessionId,
+    causation: Causation,
+) -> Result<(), ReactionError> {
+    let company = recorded.subject.company;
+    let mut connection = worker.database.connection().await?;
+    let checkpoint = projection::checkpoint(&mut connection, recorded.position.partition).await?;
+    let folded = checkpoint.and_then(|checkpoint| u64::try_from(checkpoint.seq).ok()).unwrap_or(0);
+    if folded < recorded.position.seq {
+        return Err(ReactionError::ProjectionBehind);
+    }
+    let running = queries::unfinished_uploads(&mut connection, company, session).await?;
+    drop(connection);
+    for upload in running {
+        cancel(worker, company, upload, causation).await?;
+    }
+    Ok(())
+}
+
+/// Cancels an upload; one that is complete by now stays.
+pub(crate) async fn cancel(
+    worker: &Worker,
+    company: CompanyId,
+    upload: UploadId,
+    causation: Causation,
+) -> Result<(), ReactionError> {
+    let aggregate = UploadAggregate { company, upload };
+    let mut loaded = Loaded::default();
+    let context = worker.context(causation);
+    match execute(worker.log.as_ref(), &aggregate, &mut loaded, &context, Command::Cancel).await {
+        Ok(_) | Err(ExecuteError::Refused(Refusal::UploadCompleted { .. })) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl ReactionError {
+    /// Whether it is only that somebody else was faster.
+    pub(crate) fn is_contention(&self) -> bool {
+        matches!(self, Self::Execute(ExecuteError::Append(AppendError::Conflict)))
+    }
+}

@@ -1,0 +1,124 @@
+//! Finding the digest of what is stored.
+
+use super::ReactionError;
+use super::complete::empty_object;
+use crate::hashing::Midstate;
+use crate::{Worker, sniff};
+use crc_fast::{CrcAlgorithm, Digest as Crc};
+use futures_util::StreamExt;
+use sha2::{Digest, Sha256};
+use waybill_domain::upload::{Command, Phase, State, Verification};
+use waybill_object_store::StoreError;
+use waybill_repository::{Loaded, UploadAggregate, execute};
+use waybill_schema::{Causation, Sha256Digest};
+
+/// Decides whether the file is what it should be.
+pub(super) async fn verify_object(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+    causation: Causation,
+) -> Result<(), ReactionError> {
+    if loaded.state.phase != Phase::Completed {
+        return Ok(());
+    }
+    let key = match &loaded.state.multipart {
+        Some(multipart) => multipart.storage_key.clone(),
+        None => empty_object(aggregate),
+    };
+    let command = match digest_of(worker, aggregate, &loaded.state, &key).await? {
+        Some((sha256, read_back)) => {
+            let found = Verification {
+                sha256,
+                storage_bucket: worker.store.bucket().to_owned(),
+                sniffed_mime_type: sniff_object(worker, &loaded.state, &key).await?,
+                storage_key: key,
+                read_back,
+            };
+            Command::Verify { found, policy: worker.types.clone() }
+        }
+        None => Command::Reject {
+            code: "parts_differ",
+            message: "what the store holds is not what was acknowledged; upload the file again".to_owned(),
+        },
+    };
+    execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
+    Ok(())
+}
+
+/// The digest of what is stored, and whether bytes had to be read back for it; `None` where the stored bytes are not
+/// those that the log names.
+async fn digest_of(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    state: &State,
+    key: &str,
+) -> Result<Option<(Sha256Digest, bool)>, ReactionError> {
+    let midstate =
+        if state.needs_read_back() { Midstate::new() } else { known_midstate(worker, aggregate, state).await };
+    if midstate.covered_parts() == state.grid().total_parts() {
+        return Ok(Some((midstate.digest(), false)));
+    }
+    Ok(read_back(worker, state, key, midstate).await?.map(|digest| (digest, true)))
+}
+
+/// The running digest, from memory or from the bucket, whichever covers more.
+async fn known_midstate(worker: &Worker, aggregate: &UploadAggregate, state: &State) -> Midstate {
+    let in_memory = worker.uploads.get(aggregate.upload).map(|open| open.hash().midstate().clone());
+    if let Some(midstate) = in_memory.filter(|midstate| midstate.fits(state))
+        && midstate.covered_parts() == state.grid().total_parts()
+    {
+        return midstate;
+    }
+    Midstate::load(&worker.midstates, aggregate.upload, state).await.unwrap_or_else(Midstate::new)
+}
+
+/// Reads what `midstate` does not cover, checking each part against its checksum in the log.
+async fn read_back(
+    worker: &Worker,
+    state: &State,
+    key: &str,
+    midstate: Midstate,
+) -> Result<Option<Sha256Digest>, ReactionError> {
+    let grid = state.grid();
+    let first = midstate.covered_parts() + 1;
+    tracing::info!(from_part = first, total_parts = grid.total_parts(), "reading an object back");
+    let from = grid.part(first).from;
+    let mut body = worker.store.get(key, from, Some(grid.size_bytes - from)).await?;
+    let mut sha256: Sha256 = midstate.into_sha256();
+    let mut part_number = first;
+    let mut crc = Crc::new(CrcAlgorithm::Crc64Nvme);
+    let mut offset = from;
+    while let Some(bytes) = body.bytes.next().await {
+        let mut bytes = bytes?;
+        sha256.update(&bytes);
+        while !bytes.is_empty() {
+            let left = grid.part(part_number).to.saturating_sub(offset);
+            let piece = bytes.split_to(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            crc.update(&piece);
+            offset += piece.len() as u64;
+            if offset == grid.part(part_number).to {
+                let found = std::mem::replace(&mut crc, Crc::new(CrcAlgorithm::Crc64Nvme)).finalize();
+                if state.parts.get(&part_number).is_none_or(|part| part.crc64nvme != found) {
+                    return Ok(None);
+                }
+                part_number += 1;
+            }
+        }
+    }
+    if offset != grid.size_bytes {
+        return Err(
+            StoreError::Unavailable { operation: "reading an object back", reason: "it ended early".into() }.into()
+        );
+    }
+    Ok(Some(Sha256Digest(sha256.finalize().into())))
+}
+
+async fn sniff_object(worker: &Worker, state: &State, key: &str) -> Result<Option<String>, StoreError> {
+    let length = state.grid().size_bytes.min(sniff::HEAD_BYTES);
+    let head = worker.store.get(key, 0, Some(length)).await?.collect().await?;
+    Ok(sniff::mime_type(&head))
+}

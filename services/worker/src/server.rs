@@ -1,0 +1,166 @@
+//! Starting and stopping a worker.
+
+use crate::plane::{self, Budget, Uploads};
+use crate::{Worker, reactions, sweep};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+use waybill_domain::media_type::TypePolicy;
+use waybill_event_log::EventLog;
+use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_object_store::ObjectStore;
+use waybill_read_model::Database;
+use waybill_schema::{WorkerId, names};
+use waybill_service_kit::health::{self, Readiness};
+use waybill_service_kit::{Shutdown, request};
+
+/// How long running requests get to finish when the worker stops.
+const GRACE_S: u64 = 20;
+/// The shortest secret between gateways and workers.
+const SECRET_MIN_BYTES: usize = 32;
+
+/// What a worker is made of.
+pub struct Config {
+    /// Where gateways are listened to; port 0 for any.
+    pub addr: SocketAddr,
+    /// What gateways are known by.
+    pub secret: String,
+    /// MiB that part buffers may take together.
+    pub budget_mib: usize,
+    /// How often the sweep looks.
+    pub sweep_every: Duration,
+    /// Which types are accepted.
+    pub types: TypePolicy,
+    /// The connection behind `log`.
+    pub nats: async_nats::Client,
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// The object store.
+    pub store: Arc<dyn ObjectStore>,
+    /// The read models.
+    pub database: Database,
+}
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The secret is too short to be one.
+    #[error("WAYBILL_WORKER_SECRET must have at least 32 bytes")]
+    SecretTooShort,
+    /// A bucket is missing.
+    #[error("{0}; run `waybill provision`")]
+    Bucket(#[from] BucketError),
+    /// The address cannot be listened at.
+    #[error("listening: {0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// A running worker.
+pub struct Server {
+    addr: SocketAddr,
+    readiness: Readiness,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts a worker; it stops when `shutdown` is triggered.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn from_config(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
+        if config.secret.len() < SECRET_MIN_BYTES {
+            return Err(StartError::SecretTooShort);
+        }
+        let worker = Arc::new(Worker {
+            id: WorkerId(Uuid::now_v7()),
+            midstates: Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?,
+            snapshots: Bucket::open(&config.nats, names::SNAPSHOTS_BUCKET).await?,
+            log: config.log,
+            store: config.store,
+            database: config.database,
+            types: config.types,
+            uploads: Uploads::default(),
+            budget: Budget::new(config.budget_mib),
+        });
+        let readiness = readiness(&worker);
+        let mut tasks = JoinSet::new();
+        for partition in worker.log.partitions().all() {
+            tasks.spawn(reactions::run(worker.clone(), config.nats.clone(), partition, shutdown.clone()));
+        }
+        tasks.spawn(sweep::run(worker.clone(), config.sweep_every, shutdown.clone()));
+        let addr = serve(config.addr, config.secret, worker.clone(), readiness.clone(), shutdown.clone(), &mut tasks)?;
+        tracing::info!(worker_id = %worker.id, %addr, "worker started");
+        Ok(Self { addr, readiness, tasks })
+    }
+
+    /// Where gateways are listened to.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What must answer for the worker to do its work.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Until everything has stopped.
+    pub async fn stopped(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn serve(
+    addr: SocketAddr,
+    secret: String,
+    worker: Arc<Worker>,
+    readiness: Readiness,
+    shutdown: Shutdown,
+    tasks: &mut JoinSet<()>,
+) -> Result<SocketAddr, std::io::Error> {
+    let worker = web::Data::from(worker);
+    let http = HttpServer::new(move || {
+        App::new()
+            .wrap(from_fn(request::trace))
+            .app_data(worker.clone())
+            .app_data(web::Data::new(readiness.clone()))
+            .configure(health::routes)
+            .configure(|config| plane::routes(config, &secret))
+    })
+    .disable_signals()
+    .shutdown_timeout(GRACE_S)
+    .bind(addr)?;
+    let bound = http.addrs().first().copied().unwrap_or(addr);
+    let server = http.run();
+    let handle = server.handle();
+    tasks.spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the worker's listener failed");
+        }
+    });
+    tasks.spawn(async move {
+        shutdown.triggered().await;
+        handle.stop(true).await;
+    });
+    Ok(bound)
+}
+
+fn readiness(worker: &Arc<Worker>) -> Readiness {
+    let (log, store, database) = (worker.log.clone(), worker.store.clone(), worker.database.clone());
+    Readiness::default()
+        .with("nats", move || {
+            let log = log.clone();
+            async move { log.head(0).await.map(drop) }
+        })
+        .with("store", move || {
+            let store = store.clone();
+            async move { store.check().await }
+        })
+        .with("postgres", move || {
+            let database = database.clone();
+            async move { database.connection().await.map(drop) }
+        })
+}

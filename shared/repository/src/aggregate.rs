@@ -1,0 +1,198 @@
+//! Folding an aggregate's subjects.
+
+use waybill_domain::{Refusal, file, session, upload};
+use waybill_event_log::{EventLog, ReadError, read_events};
+use waybill_schema::{
+    Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, Subject, Timestamp, UploadId, names,
+};
+
+/// An aggregate as [`load`] and [`crate::execute`] need it.
+pub trait Aggregate: Send + Sync {
+    /// What is known of it.
+    type State: Default + Clone + Send + Sync;
+    /// What can be asked of it.
+    type Command: Clone + Send + Sync;
+
+    /// The subject that decisions are appended to.
+    fn subject(&self) -> Subject;
+
+    /// The subject with facts that are folded in, but not decided one at a time.
+    fn facts(&self) -> Option<Subject> {
+        None
+    }
+
+    /// What all its events are found by.
+    fn filter(&self, partitions: waybill_schema::Partitions) -> String {
+        self.subject().to_nats(partitions)
+    }
+
+    /// Folds one event.
+    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp);
+
+    /// Decides a command.
+    ///
+    /// # Errors
+    /// The refusal that the client is to see.
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal>;
+
+    /// Whom an event concerns, for its envelope.
+    fn routing(state: &Self::State, event: &Event) -> Routing;
+}
+
+/// An upload.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadAggregate {
+    /// Its company.
+    pub company: CompanyId,
+    /// Its id.
+    pub upload: UploadId,
+}
+
+impl Aggregate for UploadAggregate {
+    type State = upload::State;
+    type Command = upload::Command;
+
+    fn subject(&self) -> Subject {
+        Subject::new(self.company, On::UploadLifecycle(self.upload))
+    }
+
+    fn facts(&self) -> Option<Subject> {
+        Some(Subject::new(self.company, On::UploadChunks(self.upload)))
+    }
+
+    fn filter(&self, partitions: waybill_schema::Partitions) -> String {
+        names::upload_filter(partitions.of(self.company), self.company, self.upload)
+    }
+
+    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+        upload::evolve(state, event, time);
+    }
+
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+        upload::decide(state, command)
+    }
+
+    fn routing(state: &Self::State, event: &Event) -> Routing {
+        let started = match event {
+            Event::UploadStarted(started) => Some(started),
+            Event::FileUploaded(uploaded) => Some(&uploaded.started),
+            _ => state.started.as_ref(),
+        };
+        started.map_or_else(Routing::default, |started| Routing {
+            session_id: started.session_id,
+            chatroom_id: started.chatroom_id,
+            thread_id: started.thread_id,
+            uploaded_by: Some(started.uploaded_by),
+        })
+    }
+}
+
+/// A session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionAggregate {
+    /// Its company.
+    pub company: CompanyId,
+    /// Its id.
+    pub session: SessionId,
+}
+
+impl Aggregate for SessionAggregate {
+    type State = session::State;
+    type Command = session::Command;
+
+    fn subject(&self) -> Subject {
+        Subject::new(self.company, On::Session(self.session))
+    }
+
+    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+        session::evolve(state, event, time);
+    }
+
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+        session::decide(state, command)
+    }
+
+    fn routing(_: &Self::State, _: &Event) -> Routing {
+        Routing::default()
+    }
+}
+
+/// A verified file.
+#[derive(Clone, Copy, Debug)]
+pub struct FileAggregate {
+    /// Its company.
+    pub company: CompanyId,
+    /// Its id.
+    pub file: FileId,
+}
+
+impl Aggregate for FileAggregate {
+    type State = file::State;
+    type Command = file::Command;
+
+    fn subject(&self) -> Subject {
+        Subject::new(self.company, On::File(self.file))
+    }
+
+    fn evolve(state: &mut Self::State, event: &Event, _: Timestamp) {
+        file::evolve(state, event);
+    }
+
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+        file::decide(state, command)
+    }
+
+    fn routing(_: &Self::State, _: &Event) -> Routing {
+        Routing::default()
+    }
+}
+
+/// An aggregate's state, and how far its subjects were read.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded<S> {
+    /// What is known.
+    pub state: S,
+    /// The last event of the subject that decisions go to; 0 without one.
+    pub last_seq: u64,
+    /// The last event of all its subjects; 0 without one.
+    pub read_to: u64,
+}
+
+/// Folds all of an aggregate's events, at least up to what the leader knows now.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn load<A: Aggregate>(log: &dyn EventLog, aggregate: &A) -> Result<Loaded<A::State>, ReadError> {
+    let mut loaded = Loaded { state: A::State::default(), last_seq: 0, read_to: 0 };
+    refresh(log, aggregate, &mut loaded).await?;
+    Ok(loaded)
+}
+
+/// Folds what came since.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn refresh<A: Aggregate>(
+    log: &dyn EventLog,
+    aggregate: &A,
+    loaded: &mut Loaded<A::State>,
+) -> Result<(), ReadError> {
+    let subject = aggregate.subject();
+    let mut until = log.last_seq(subject).await?;
+    if let Some(facts) = aggregate.facts() {
+        until = until.max(log.last_seq(facts).await?);
+    }
+    if until <= loaded.read_to {
+        return Ok(());
+    }
+    let partition = log.partitions().of(subject.company);
+    let filter = aggregate.filter(log.partitions());
+    for recorded in read_events(log, partition, &filter, loaded.read_to, until).await? {
+        A::evolve(&mut loaded.state, &recorded.event, recorded.envelope.time);
+        loaded.read_to = recorded.position.seq;
+        if recorded.subject == subject {
+            loaded.last_seq = recorded.position.seq;
+        }
+    }
+    Ok(())
+}

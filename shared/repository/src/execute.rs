@@ -1,0 +1,116 @@
+//! Carrying out a command.
+
+use crate::{Aggregate, Loaded, refresh};
+use rand::Rng;
+use std::time::Duration;
+use waybill_domain::Refusal;
+use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
+use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp, names};
+
+/// How often a command is decided anew before the contention is passed on.
+const ATTEMPTS: u32 = 10;
+
+/// Who does something, why, and when.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Who.
+    pub actor: Actor,
+    /// Why.
+    pub causation: Causation,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Context {
+    /// The envelope of an event that this context leads to.
+    pub fn envelope(&self, routing: Routing) -> Envelope {
+        Envelope { time: self.now, actor: self.actor.clone(), causation: self.causation, routing }
+    }
+}
+
+/// What became of a command.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The event that was appended; `None` where the command had been carried out before.
+    pub event: Option<Event>,
+    /// A position that reflects the command.
+    pub position: Position,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExecuteError {
+    /// The rules do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log does not take the event.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// Decides `command` on the aggregate and appends what it leads to. `loaded` is refreshed before, and holds the
+/// outcome afterwards.
+///
+/// # Errors
+/// [`ExecuteError`].
+pub async fn execute<A: Aggregate>(
+    log: &dyn EventLog,
+    aggregate: &A,
+    loaded: &mut Loaded<A::State>,
+    context: &Context,
+    command: A::Command,
+) -> Result<Done, ExecuteError> {
+    let partition = log.partitions().of(aggregate.subject().company);
+    for attempt in 1..=ATTEMPTS {
+        refresh(log, aggregate, loaded).await?;
+        let Some(event) = A::decide(&loaded.state, command.clone())? else {
+            return Ok(Done { event: None, position: Position { partition, seq: loaded.read_to } });
+        };
+        let envelope = context.envelope(A::routing(&loaded.state, &event));
+        let new = match (fact_id(aggregate, &event), aggregate.facts()) {
+            (Some(id), Some(facts)) => {
+                NewEvent { subject: facts, envelope, event, expect: Expect::Any, message_id: Some(id) }
+            }
+            _ => NewEvent {
+                subject: aggregate.subject(),
+                envelope,
+                event,
+                expect: Expect::LastSeq(loaded.last_seq),
+                message_id: None,
+            },
+        };
+        let event = new.event.clone();
+        match append(log, new).await {
+            Ok(position) => {
+                // Folded again by the next refresh, which is harmless: folding an event twice changes nothing.
+                A::evolve(&mut loaded.state, &event, context.now);
+                return Ok(Done { event: Some(event), position });
+            }
+            Err(AppendError::Conflict) if attempt < ATTEMPTS => pause(attempt).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(AppendError::Conflict.into())
+}
+
+/// The message id of a fact: an event that parallel writers append without waiting for each other.
+fn fact_id<A: Aggregate>(aggregate: &A, event: &Event) -> Option<String> {
+    let waybill_schema::Aggregate::UploadLifecycle(upload) = aggregate.subject().aggregate else { return None };
+    match event {
+        Event::ChunkUploaded(chunk) => {
+            Some(names::chunk_message_id(upload, chunk.offset, chunk.length, chunk.crc64nvme, &chunk.etag))
+        }
+        Event::PartAssembled(part) => Some(names::assembled_message_id(upload, part.part_number, &part.etag)),
+        _ => None,
+    }
+}
+
+/// A growing pause with jitter, so that those who met do not meet again.
+pub(crate) async fn pause(attempt: u32) {
+    let bound_ms = 2_u64 << attempt.min(7);
+    let pause_ms = rand::rng().random_range(0..=bound_ms);
+    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+}

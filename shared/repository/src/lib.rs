@@ -1,0 +1,10 @@
+//! Where the rules meet the log: an aggregate is loaded, a command is decided on it, the event is appended with the
+//! sequence that was loaded as its expectation, and where somebody else was first all of it is done again.
+
+mod aggregate;
+mod execute;
+mod quota;
+
+pub use aggregate::{Aggregate, FileAggregate, Loaded, SessionAggregate, UploadAggregate, load, refresh};
+pub use execute::{Context, Done, ExecuteError, execute};
+pub use quota::{LoadedQuota, load_quota, refresh_quota, settle_quota};

@@ -1,0 +1,17 @@
+//! What every service needs: settings, telemetry, shutdown, health, clock, authentication, problems.
+
+pub mod auth;
+pub mod clock;
+pub mod health;
+pub mod metrics;
+pub mod problem;
+pub mod request;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use auth::{Authenticator, Principal, Role};
+pub use clock::now;
+pub use problem::Problem;
+pub use request::RequestId;
+pub use shutdown::Shutdown;

@@ -1,0 +1,38 @@
+//! Counters and gauges, in the text format of Prometheus at `/metrics`.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
+use std::sync::LazyLock;
+
+/// Requests by route and class of status.
+pub static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("waybill_http_requests_total", "Requests by route and class of status", &["route", "class"])
+});
+/// Bytes that were taken in and stored.
+pub static STORED_BYTES: LazyLock<IntCounter> =
+    LazyLock::new(|| registered(IntCounter::new("waybill_stored_bytes_total", "Bytes stored by this worker")));
+/// Events that could not be folded.
+pub static PARKED_EVENTS: LazyLock<IntCounter> =
+    LazyLock::new(|| registered(IntCounter::new("waybill_parked_events_total", "Events parked by this projector")));
+/// Up to which sequence each partition is folded.
+pub static FOLDED_SEQ: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    registered(IntGaugeVec::new(Opts::new("waybill_folded_seq", "Last sequence folded"), &["partition"]))
+});
+/// Open WebSocket connections.
+pub static SOCKETS: LazyLock<IntGauge> =
+    LazyLock::new(|| registered(IntGauge::new("waybill_websockets", "Open WebSocket connections")));
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+#[expect(clippy::expect_used, reason = "names and labels are constants of this module; each is registered once")]
+fn registered<C: prometheus::core::Collector + Clone + 'static>(collector: prometheus::Result<C>) -> C {
+    let collector = collector.expect("a metric's name and labels are valid");
+    prometheus::register(Box::new(collector.clone())).expect("a metric is registered once");
+    collector
+}
+
+/// All metrics as text.
+pub fn text() -> String {
+    TextEncoder::new().encode_to_string(&prometheus::gather()).unwrap_or_default()
+}

@@ -1,0 +1,106 @@
+//! Errors as clients see them: `application/problem+json` (RFC 9457) with a stable `code`.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde_json::{Map, Value, json};
+use std::fmt;
+
+/// An answer that is no success.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: u16,
+    /// Stable; docs/errors.md lists all.
+    pub code: String,
+    /// What is wrong and what to do, for a person.
+    pub detail: String,
+    /// Further members, such as `missing`.
+    pub members: Map<String, Value>,
+    /// After how many seconds it makes sense to try again.
+    pub retry_after_s: Option<u32>,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), detail: detail.into(), members: Map::new(), retry_after_s: None }
+    }
+
+    /// The same, with one more member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// No such object, or somebody else's.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(404, "not_found", format!("there is no such {what}"))
+    }
+
+    /// The request cannot be understood.
+    pub fn bad_request(code: &str, detail: impl Into<String>) -> Self {
+        Self::new(400, code, detail)
+    }
+
+    /// Something that Waybill needs is away; the client should try again.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(1), ..Self::new(503, "unavailable", detail) }
+    }
+
+    /// A fault of ours. What happened is in the log, not in the answer.
+    pub fn internal() -> Self {
+        Self::new(500, "internal", "something went wrong on our side; the request id names it in our logs")
+    }
+
+    /// The answer's body.
+    pub fn to_json(&self) -> Value {
+        let title = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+        let mut body = json!({
+            "type": "about:blank",
+            "title": title.unwrap_or("Error"),
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        });
+        if let Some(members) = body.as_object_mut() {
+            members.extend(self.members.clone());
+        }
+        body
+    }
+
+    /// Reads a problem that another service answered with.
+    pub fn from_json(status: u16, body: &[u8]) -> Option<Self> {
+        let Value::Object(mut members) = serde_json::from_slice(body).ok()? else { return None };
+        let code = members.remove("code")?.as_str()?.to_owned();
+        let detail = members.remove("detail")?.as_str()?.to_owned();
+        for known in ["type", "title", "status"] {
+            members.remove(known);
+        }
+        Some(Self { status, code, detail, members, retry_after_s: (status == 503).then_some(1) })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status, self.code, self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponseBuilder::new(self.status_code());
+        answer.content_type("application/problem+json").insert_header((CACHE_CONTROL, "no-store"));
+        if let Some(seconds) = self.retry_after_s {
+            answer.insert_header((RETRY_AFTER, seconds));
+        }
+        answer.body(self.to_json().to_string())
+    }
+}

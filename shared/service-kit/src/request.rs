@@ -1,0 +1,64 @@
+//! One request: its id, which causes events and is logged, and the log line at its end.
+
+use crate::metrics;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::time::Instant;
+use uuid::Uuid;
+use waybill_schema::Causation;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request; a client may bring its own UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(pub Uuid);
+
+impl RequestId {
+    /// The request as a cause of events.
+    pub fn causation(self) -> Causation {
+        Causation::Request(self.0)
+    }
+}
+
+impl FromRequest for RequestId {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(request.extensions().get::<Self>().copied().unwrap_or_else(|| Self(Uuid::now_v7()))))
+    }
+}
+
+/// Gives each request its id, counts it, and logs how it ended: route patterns, never paths, for paths hold tokens.
+///
+/// # Errors
+/// Those of the service behind it.
+pub async fn trace(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let sent = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let id = sent.and_then(|text| Uuid::try_parse(text).ok()).unwrap_or_else(Uuid::now_v7);
+    request.extensions_mut().insert(RequestId(id));
+    let began = Instant::now();
+    let mut response = next.call(request).await?;
+    let elapsed = began.elapsed();
+    let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let status = response.status().as_u16();
+    metrics::REQUESTS.with_label_values(&[&route, &(status / 100).to_string()]).inc();
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    if status >= 500 {
+        tracing::warn!(request_id = %id, route, status, elapsed_ms, "request failed");
+    } else {
+        tracing::debug!(request_id = %id, route, status, elapsed_ms, "request");
+    }
+    if let Ok(value) = HeaderValue::from_str(&id.hyphenated().to_string()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    Ok(response)
+}

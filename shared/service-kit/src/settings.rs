@@ -1,0 +1,147 @@
+//! Settings: each is an option and an environment variable. Plain values, separate from the clients made of them.
+
+use clap::Args;
+use std::net::SocketAddr;
+
+/// Where NATS is, and how its streams are cut.
+#[derive(Args, Clone, Debug)]
+pub struct NatsSettings {
+    /// Where NATS is
+    #[arg(long, env = "WAYBILL_NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
+    pub nats_url: String,
+    /// How many partitions the streams have; fixed once they are made
+    #[arg(long, env = "WAYBILL_PARTITIONS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub partitions: u32,
+    /// How many replicas the streams are made with: 1 for one server, 3 for a cluster
+    #[arg(long, env = "WAYBILL_NATS_REPLICAS", default_value_t = 1)]
+    pub nats_replicas: usize,
+}
+
+/// Where Postgres is.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseSettings {
+    /// Where Postgres is: postgres://user:password@host:port/database
+    #[arg(long, env = "WAYBILL_DATABASE_URL", default_value = "postgres://localhost/waybill", hide_env_values = true)]
+    pub database_url: String,
+    /// The schema that the read models are in
+    #[arg(long, env = "WAYBILL_DATABASE_SCHEMA", default_value = "waybill")]
+    pub database_schema: String,
+    /// How many connections to Postgres at most
+    #[arg(long, env = "WAYBILL_DATABASE_POOL_SIZE", default_value_t = 16)]
+    pub database_pool_size: usize,
+}
+
+/// Where the object store is.
+#[derive(Args, Clone, Debug)]
+pub struct S3Settings {
+    /// Where the store is; without it, Amazon's own of the region
+    #[arg(long, env = "WAYBILL_S3_ENDPOINT")]
+    pub s3_endpoint: Option<String>,
+    /// The store's region
+    #[arg(long, env = "WAYBILL_S3_REGION", default_value = "us-east-1")]
+    pub s3_region: String,
+    /// The bucket for all objects
+    #[arg(long, env = "WAYBILL_S3_BUCKET", default_value = "waybill")]
+    pub s3_bucket: String,
+    /// The access key's id
+    #[arg(long, env = "WAYBILL_S3_ACCESS_KEY_ID", default_value = "", hide_env_values = true)]
+    pub s3_access_key_id: String,
+    /// The access key's secret
+    #[arg(long, env = "WAYBILL_S3_SECRET_ACCESS_KEY", default_value = "", hide_env_values = true)]
+    pub s3_secret_access_key: String,
+}
+
+/// Who may ask.
+#[derive(Args, Clone, Debug)]
+pub struct AuthSettings {
+    /// The secret that tokens are signed with (HS256, at least 32 bytes)
+    #[arg(long, env = "WAYBILL_JWT_HS256_SECRET", default_value = "", hide_env_values = true)]
+    pub jwt_hs256_secret: String,
+    /// The tokens' iss claim
+    #[arg(long, env = "WAYBILL_JWT_ISSUER", default_value = "waybill")]
+    pub jwt_issuer: String,
+    /// The tokens' aud claim
+    #[arg(long, env = "WAYBILL_JWT_AUDIENCE", default_value = "waybill")]
+    pub jwt_audience: String,
+}
+
+/// The gateway.
+#[derive(Args, Clone, Debug)]
+pub struct GatewaySettings {
+    /// Where clients are listened to
+    #[arg(long, env = "WAYBILL_HTTP_ADDR", default_value = "127.0.0.1:8080")]
+    pub http_addr: SocketAddr,
+    /// Where the workers are, comma-separated; a name stands for all addresses that it resolves to
+    #[arg(long, env = "WAYBILL_WORKER_URLS", value_delimiter = ',', default_value = "http://127.0.0.1:8090")]
+    pub worker_urls: Vec<String>,
+    /// Bytes that a company may store until an admin says otherwise
+    #[arg(long, env = "WAYBILL_DEFAULT_QUOTA_BYTES", default_value_t = 1 << 40)]
+    pub default_quota_bytes: u64,
+    /// Bytes of one file at most
+    #[arg(long, env = "WAYBILL_MAX_FILE_BYTES", default_value_t = 10 << 30)]
+    pub max_file_bytes: u64,
+    /// Bytes of all files of one session at most
+    #[arg(long, env = "WAYBILL_MAX_SESSION_BYTES", default_value_t = 50 << 30)]
+    pub max_session_bytes: u64,
+}
+
+/// Which files are accepted: checked by the gateway when an upload starts, by the worker before it is verified.
+#[derive(Args, Clone, Debug)]
+pub struct TypeSettings {
+    /// MIME types that are accepted, comma-separated; an entry that ends in * stands for all that begin so. Without
+    /// it a list of what people send each other
+    #[arg(long, env = "WAYBILL_ALLOWED_TYPES", value_delimiter = ',')]
+    pub allowed_types: Option<Vec<String>>,
+}
+
+/// What gateways and workers share.
+#[derive(Args, Clone, Debug)]
+pub struct WorkerSecret {
+    /// The secret that workers know gateways by (at least 32 bytes)
+    #[arg(long, env = "WAYBILL_WORKER_SECRET", default_value = "", hide_env_values = true)]
+    pub worker_secret: String,
+}
+
+/// The worker.
+#[derive(Args, Clone, Debug)]
+pub struct WorkerSettings {
+    /// Where gateways are listened to; an internal address
+    #[arg(long, env = "WAYBILL_WORKER_ADDR", default_value = "127.0.0.1:8090")]
+    pub worker_addr: SocketAddr,
+    /// MiB that part buffers may take together
+    #[arg(long, env = "WAYBILL_WORKER_BUDGET_MIB", default_value_t = 512)]
+    pub worker_budget_mib: usize,
+}
+
+/// The projector.
+#[derive(Args, Clone, Debug)]
+pub struct ProjectorSettings {
+    /// Where health and metrics are served when the projector runs alone
+    #[arg(long, env = "WAYBILL_PROJECTOR_ADDR", default_value = "127.0.0.1:8091")]
+    pub projector_addr: SocketAddr,
+    /// How long a partition stays with a projector that does not answer any more
+    #[arg(long, env = "WAYBILL_PROJECTOR_LEASE_MS", default_value_t = 10_000)]
+    pub projector_lease_ms: u64,
+}
+
+/// The fan-out.
+#[derive(Args, Clone, Debug)]
+pub struct FanoutSettings {
+    /// Where clients are listened to when the fan-out runs alone
+    #[arg(long, env = "WAYBILL_FANOUT_ADDR", default_value = "127.0.0.1:8092")]
+    pub fanout_addr: SocketAddr,
+    /// Origins that browsers may connect from, comma-separated; none means that no browser may
+    #[arg(long, env = "WAYBILL_ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+}
+
+/// Logs.
+#[derive(Args, Clone, Debug)]
+pub struct LogSettings {
+    /// What is logged, in the syntax of `RUST_LOG`
+    #[arg(long, env = "WAYBILL_LOG", default_value = "info")]
+    pub log: String,
+    /// How: text or json
+    #[arg(long, env = "WAYBILL_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub log_format: String,
+}

@@ -1,0 +1,13 @@
+//! Logs: structured, one JSON object a line, or text for a terminal. Ids as fields; never tokens, names or bytes.
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// Begins logging to standard error. `filter` is in the syntax of `RUST_LOG`; a second call changes nothing.
+pub fn init(filter: &str, json: bool) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if json { builder.json().flatten_event(true).try_init() } else { builder.compact().try_init() };
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+}
