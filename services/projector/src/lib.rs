@@ -1,1 +1,14 @@
-//! Folds events into read models; rebuilds them.
+//! The projector: folds every event, in order, into the read models of Postgres; and rebuilds those.
+//!
+//! One partition is folded by one projector at a time. A batch of events is one transaction that first moves the
+//! checkpoint and then writes whole rows, so each event takes effect exactly once.
+
+mod apply;
+mod fold;
+mod follow;
+mod replay;
+mod server;
+
+pub use apply::ProjectError;
+pub use replay::{Comparison, ReplayError, TableComparison, replay_into, verify};
+pub use server::{Config, Server};

@@ -3,7 +3,7 @@
 
 use crate::grid::PartGrid;
 use crate::upload::{Phase, State};
-use waybill_schema::Timestamp;
+use waybill_schema::{RangeSet, Timestamp};
 
 /// Over which time the speed is averaged.
 const SPEED_WINDOW_MS: u64 = 5_000;
@@ -75,32 +75,33 @@ impl Tracker {
     /// What is shown.
     pub fn progress(&self) -> Progress {
         let verified = matches!(self.upload.phase, Phase::Verified { .. });
-        shown(self.upload.grid(), self.upload.stored.total(), self.upload.stored.runs(), self.speed, verified)
+        Progress::of(self.upload.grid(), &self.upload.stored, self.speed, verified)
     }
 }
 
-fn shown(
-    grid: PartGrid,
-    bytes_uploaded: u64,
-    runs: &[waybill_schema::ByteRange],
-    speed: Speed,
-    verified: bool,
-) -> Progress {
-    let total_bytes = grid.size_bytes;
-    let percentage = match u128::from(total_bytes) {
-        0 => u128::from(verified) * 100,
-        total => u128::from(bytes_uploaded) * 100 / total,
-    };
-    let remaining = total_bytes.saturating_sub(bytes_uploaded);
-    let estimate =
-        if remaining == 0 { Some(0) } else { remaining.checked_div(speed.bytes_per_s).map(|s| s.saturating_add(1)) };
-    Progress {
-        bytes_uploaded,
-        total_bytes,
-        percentage: u8::try_from(percentage.min(100)).unwrap_or(100),
-        upload_speed_bytes_per_s: speed.bytes_per_s,
-        estimated_time_remaining_s: estimate,
-        current_chunk: grid.parts_touched(runs),
-        total_chunks: grid.total_parts(),
+impl Progress {
+    /// What is shown of a file of this grid, with these bytes stored.
+    pub fn of(grid: PartGrid, stored: &RangeSet, speed: Speed, verified: bool) -> Self {
+        let bytes_uploaded = stored.total();
+        let total_bytes = grid.size_bytes;
+        let percentage = match u128::from(total_bytes) {
+            0 => u128::from(verified) * 100,
+            total => u128::from(bytes_uploaded) * 100 / total,
+        };
+        let remaining = total_bytes.saturating_sub(bytes_uploaded);
+        let estimate = if remaining == 0 {
+            Some(0)
+        } else {
+            remaining.checked_div(speed.bytes_per_s).map(|s| s.saturating_add(1))
+        };
+        Self {
+            bytes_uploaded,
+            total_bytes,
+            percentage: u8::try_from(percentage.min(100)).unwrap_or(100),
+            upload_speed_bytes_per_s: speed.bytes_per_s,
+            estimated_time_remaining_s: estimate,
+            current_chunk: grid.parts_touched(stored.runs()),
+            total_chunks: grid.total_parts(),
+        }
     }
 }

@@ -1,0 +1,29 @@
+//! Numbers and times as Postgres has them. Sizes are limited far below what would not fit.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+use waybill_schema::{CompanyId, Timestamp};
+
+/// The namespace of ids that are derived from others (UUIDv5).
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_1b1e_9d1a_5c39_8a52_1f0d_57aa_b111);
+
+pub(super) fn time_of(time: Timestamp) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(time.0).unwrap_or_default()
+}
+
+pub(super) fn ms_of(time: DateTime<Utc>) -> Timestamp {
+    Timestamp(time.timestamp_millis())
+}
+
+pub(super) fn big(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn small(number: impl TryInto<i32>) -> i32 {
+    number.try_into().unwrap_or(i32::MAX)
+}
+
+/// A company's quota has an id of its own, always the same.
+pub(super) fn id_of_quota(company: CompanyId) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("quota:{company}").as_bytes())
+}

@@ -1,0 +1,225 @@
+//! `file` and `upload_progress`.
+
+use super::convert::{big, ms_of, small, time_of};
+use super::{Misfit, Tables, sessions};
+use chrono::{DateTime, Utc};
+use waybill_domain::grid::PartGrid;
+use waybill_domain::progress::{Progress, Speed};
+use waybill_read_model::rows::{FileRow, UploadProgressRow};
+use waybill_schema::events::{ChunkUploadedV1, FileUploadedV1, UploadStartedV1};
+use waybill_schema::{ByteRange, Event, FileId, RangeSet, Recorded, UploadId};
+
+pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
+    let time = time_of(recorded.envelope.time);
+    let seq = big(recorded.position.seq);
+    match event {
+        Event::UploadStarted(started) => start(tables, id, started, time, seq),
+        Event::FileUploaded(uploaded) => upload_whole(tables, id, uploaded, time, seq),
+        Event::ChunkUploaded(chunk) => store_chunk(tables, id, chunk, recorded, seq),
+        Event::FileCompleted(_) => {
+            let file = tables.files.change(id.0)?;
+            "PROCESSING".clone_into(&mut file.processing_status);
+            file.updated_at = time;
+            touch(tables, id, time, seq)
+        }
+        Event::FileVerified(verified) => {
+            let file = tables.files.change(id.0)?;
+            file.hash = Some(verified.sha256.to_string());
+            file.storage_key = Some(verified.storage_key.clone());
+            file.storage_bucket = Some(verified.storage_bucket.clone());
+            file.is_processed = true;
+            "COMPLETED".clone_into(&mut file.processing_status);
+            file.updated_at = time;
+            end(tables, id, "COMPLETED", None, time, seq)
+        }
+        Event::FileRejected(rejected) => {
+            fail_file(tables, id, time)?;
+            end(tables, id, "FAILED", Some((rejected.code.as_str(), rejected.message.as_str())), time, seq)
+        }
+        Event::UploadCancelled(_) => {
+            fail_file(tables, id, time)?;
+            end(tables, id, "CANCELLED", None, time, seq)
+        }
+        // Of an upload that never got further than its reservation there is no row.
+        Event::UploadExpired(_) if tables.files.get(id.0).is_none() => Ok(()),
+        Event::UploadExpired(_) => {
+            fail_file(tables, id, time)?;
+            end(tables, id, "FAILED", Some(("upload_expired", "the upload was not continued in time")), time, seq)
+        }
+        Event::MultipartOpened(_) | Event::PartAssembled(_) => touch(tables, id, time, seq),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &Event, time: DateTime<Utc>) -> Result<(), Misfit> {
+    let file = tables.files.change(id.0)?;
+    file.updated_at = time;
+    match event {
+        Event::FileRenamed(renamed) => file.display_name = Some(renamed.display_name.clone()),
+        Event::FileDeleted(_) => file.deleted_at = Some(time),
+        Event::FileRestored(_) => file.deleted_at = None,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn start(
+    tables: &mut Tables,
+    id: UploadId,
+    started: &UploadStartedV1,
+    time: DateTime<Utc>,
+    seq: i64,
+) -> Result<(), Misfit> {
+    let metadata = started.metadata.as_deref().map(serde_json::from_str).transpose();
+    let added = tables.files.add(FileRow {
+        id: id.0,
+        company_id: started.company_id.0,
+        thread_id: started.thread_id.map(|id| id.0),
+        chatroom_id: started.chatroom_id.map(|id| id.0),
+        uploaded_by: started.uploaded_by.0,
+        original_name: started.original_name.clone(),
+        display_name: None,
+        mime_type: started.mime_type.clone(),
+        size_bytes: big(started.size_bytes),
+        hash: None,
+        storage_key: None,
+        storage_bucket: None,
+        download_url: None,
+        metadata: metadata.map_err(|error| Misfit(format!("metadata is not JSON: {error}")))?,
+        is_processed: false,
+        processing_status: "PENDING".to_owned(),
+        created_at: time,
+        updated_at: time,
+        deleted_at: None,
+    });
+    if !added {
+        return Err(Misfit(format!("upload {id} started twice")));
+    }
+    let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
+    tables.progress.add(UploadProgressRow {
+        id: id.0,
+        company_id: started.company_id.0,
+        upload_session_id: started.session_id.map(|id| id.0),
+        file_id: id.0,
+        user_id: started.uploaded_by.0,
+        status: "PENDING".to_owned(),
+        progress_percentage: 0,
+        bytes_uploaded: 0,
+        total_bytes: big(started.size_bytes),
+        upload_speed: 0,
+        estimated_time_remaining: None,
+        current_chunk: 0,
+        total_chunks: small(grid.total_parts()),
+        error_code: None,
+        error_message: None,
+        started_at: time,
+        completed_at: None,
+        last_updated_at: time,
+        last_stored_at: None,
+        expires_at: time_of(started.expires_at),
+        part_size_bytes: big(started.part_size_bytes),
+        covered: RangeSet::default(),
+        applied_seq: seq,
+    });
+    sessions::file_started(tables, started.session_id, started.size_bytes, time)
+}
+
+fn upload_whole(
+    tables: &mut Tables,
+    id: UploadId,
+    uploaded: &FileUploadedV1,
+    time: DateTime<Utc>,
+    seq: i64,
+) -> Result<(), Misfit> {
+    start(tables, id, &uploaded.started, time, seq)?;
+    let file = tables.files.change(id.0)?;
+    file.hash = Some(uploaded.sha256.to_string());
+    file.storage_key = Some(uploaded.storage_key.clone());
+    file.storage_bucket = Some(uploaded.storage_bucket.clone());
+    file.is_processed = true;
+    "COMPLETED".clone_into(&mut file.processing_status);
+    let whole = ByteRange { from: 0, to: uploaded.started.size_bytes };
+    store(tables, id, whole, time, seq)?;
+    end(tables, id, "COMPLETED", None, time, seq)
+}
+
+fn store_chunk(
+    tables: &mut Tables,
+    id: UploadId,
+    chunk: &ChunkUploadedV1,
+    recorded: &Recorded,
+    seq: i64,
+) -> Result<(), Misfit> {
+    let range = ByteRange::at(chunk.offset, chunk.length);
+    store(tables, id, range, time_of(recorded.envelope.time), seq)
+}
+
+/// Bytes were stored; what was stored before counts once.
+fn store(tables: &mut Tables, id: UploadId, range: ByteRange, time: DateTime<Utc>, seq: i64) -> Result<(), Misfit> {
+    let row = tables.progress.change(id.0)?;
+    let grid =
+        PartGrid { size_bytes: row.total_bytes.unsigned_abs(), part_size_bytes: row.part_size_bytes.unsigned_abs() };
+    if range.to > grid.size_bytes {
+        return Err(Misfit(format!("bytes up to {} of a file of {}", range.to, grid.size_bytes)));
+    }
+    let before = row.covered.total();
+    row.covered.insert(range);
+    let stored = row.covered.total() - before;
+    if stored > 0 {
+        let started_at = ms_of(row.started_at);
+        let last = row.last_stored_at.map_or(started_at, ms_of);
+        let speed = Speed { bytes_per_s: row.upload_speed.unsigned_abs() };
+        let speed = speed.after(stored, ms_of(time).ms_since(last), ms_of(time).ms_since(started_at));
+        let progress = Progress::of(grid, &row.covered, speed, false);
+        row.upload_speed = big(speed.bytes_per_s);
+        row.bytes_uploaded = big(progress.bytes_uploaded);
+        row.progress_percentage = i32::from(progress.percentage);
+        row.estimated_time_remaining = progress.estimated_time_remaining_s.map(small);
+        row.current_chunk = small(progress.current_chunk);
+        row.last_stored_at = Some(row.last_stored_at.map_or(time, |before| before.max(time)));
+    }
+    if row.status == "PENDING" {
+        "UPLOADING".clone_into(&mut row.status);
+    }
+    row.last_updated_at = time;
+    row.applied_seq = seq;
+    let session = row.upload_session_id;
+    sessions::bytes_stored(tables, session, stored, time)
+}
+
+fn touch(tables: &mut Tables, id: UploadId, time: DateTime<Utc>, seq: i64) -> Result<(), Misfit> {
+    let row = tables.progress.change(id.0)?;
+    row.last_updated_at = time;
+    row.applied_seq = seq;
+    Ok(())
+}
+
+fn fail_file(tables: &mut Tables, id: UploadId, time: DateTime<Utc>) -> Result<(), Misfit> {
+    let file = tables.files.change(id.0)?;
+    "FAILED".clone_into(&mut file.processing_status);
+    file.updated_at = time;
+    Ok(())
+}
+
+fn end(
+    tables: &mut Tables,
+    id: UploadId,
+    status: &str,
+    error: Option<(&str, &str)>,
+    time: DateTime<Utc>,
+    seq: i64,
+) -> Result<(), Misfit> {
+    let row = tables.progress.change(id.0)?;
+    status.clone_into(&mut row.status);
+    row.error_code = error.map(|(code, _)| code.to_owned());
+    row.error_message = error.map(|(_, message)| message.to_owned());
+    if status == "COMPLETED" {
+        row.progress_percentage = 100;
+        row.estimated_time_remaining = Some(0);
+    }
+    row.completed_at = Some(time);
+    row.last_updated_at = time;
+    row.applied_seq = seq;
+    let session = row.upload_session_id;
+    sessions::file_ended(tables, session, status == "COMPLETED", time)
+}

@@ -1,0 +1,104 @@
+//! `upload_session`.
+
+use super::convert::big;
+use super::{Misfit, Tables};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+use waybill_read_model::rows::UploadSessionRow;
+use waybill_schema::{Event, SessionId};
+
+pub(super) fn fold(
+    tables: &mut Tables,
+    id: SessionId,
+    event: &Event,
+    company_id: Uuid,
+    time: DateTime<Utc>,
+) -> Result<(), Misfit> {
+    if let Event::SessionOpened(opened) = event {
+        tables.sessions.add(UploadSessionRow {
+            id: id.0,
+            user_id: opened.user_id.0,
+            company_id,
+            session_name: opened.session_name.clone(),
+            total_files: 0,
+            completed_files: 0,
+            failed_files: 0,
+            total_size: 0,
+            uploaded_size: 0,
+            status: "ACTIVE".to_owned(),
+            is_closed: false,
+            created_at: time,
+            updated_at: time,
+            completed_at: None,
+        });
+        return Ok(());
+    }
+    let row = tables.sessions.change(id.0)?;
+    row.updated_at = time;
+    match event {
+        Event::SessionClosed(_) => row.is_closed = true,
+        Event::SessionCancelled(_) => {
+            row.is_closed = true;
+            "CANCELLED".clone_into(&mut row.status);
+            row.completed_at = Some(time);
+        }
+        _ => {}
+    }
+    finish(row, time);
+    Ok(())
+}
+
+pub(super) fn file_started(
+    tables: &mut Tables,
+    session: Option<SessionId>,
+    size_bytes: u64,
+    time: DateTime<Utc>,
+) -> Result<(), Misfit> {
+    let Some(id) = session else { return Ok(()) };
+    let row = tables.sessions.change(id.0)?;
+    row.total_files += 1;
+    row.total_size = row.total_size.saturating_add(big(size_bytes));
+    row.updated_at = time;
+    Ok(())
+}
+
+pub(super) fn bytes_stored(
+    tables: &mut Tables,
+    session: Option<Uuid>,
+    bytes: u64,
+    time: DateTime<Utc>,
+) -> Result<(), Misfit> {
+    let Some(id) = session else { return Ok(()) };
+    let row = tables.sessions.change(id)?;
+    row.uploaded_size = row.uploaded_size.saturating_add(big(bytes));
+    row.updated_at = time;
+    Ok(())
+}
+
+pub(super) fn file_ended(
+    tables: &mut Tables,
+    session: Option<Uuid>,
+    completed: bool,
+    time: DateTime<Utc>,
+) -> Result<(), Misfit> {
+    let Some(id) = session else { return Ok(()) };
+    let row = tables.sessions.change(id)?;
+    if completed {
+        row.completed_files += 1;
+    } else {
+        row.failed_files += 1;
+    }
+    row.updated_at = time;
+    finish(row, time);
+    Ok(())
+}
+
+/// A closed session ends when its files have.
+fn finish(row: &mut UploadSessionRow, time: DateTime<Utc>) {
+    let ended = row.completed_files + row.failed_files == row.total_files;
+    if row.status == "ACTIVE" && row.is_closed && ended {
+        let status = if row.failed_files == 0 { "COMPLETED" } else { "FAILED" };
+        status.clone_into(&mut row.status);
+        row.completed_at = Some(time);
+    }
+}

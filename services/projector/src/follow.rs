@@ -1,0 +1,95 @@
+//! Following a partition: with a lease, from the checkpoint, for as long as the process runs.
+
+use crate::apply::{ProjectError, apply};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use futures_util::StreamExt;
+use std::ops::DerefMut;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+use waybill_event_log::EventLog;
+use waybill_read_model::projection::{self, Checkpoint};
+use waybill_read_model::{Database, ReadModelError};
+use waybill_service_kit::Shutdown;
+
+/// How many events one transaction takes at most.
+pub(crate) const BATCH: usize = 1_000;
+
+/// One projector's work on one partition.
+#[derive(Clone)]
+pub(crate) struct Follower {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) database: Database,
+    pub(crate) partition: u32,
+    pub(crate) owner: Uuid,
+    pub(crate) lease: Duration,
+}
+
+impl Follower {
+    /// Folds the partition whenever its lease can be had, until shutdown.
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        let pause = self.lease / 4;
+        while !shutdown.is_triggered() {
+            if let Err(error) = self.hold(&shutdown).await {
+                tracing::warn!(partition = self.partition, %error, "folding is interrupted");
+            }
+            shutdown.unless(tokio::time::sleep(pause)).await;
+        }
+        if let Err(error) = projection::release_lease(&self.database, self.partition, self.owner).await {
+            tracing::debug!(partition = self.partition, %error, "the lease will run out by itself");
+        }
+    }
+
+    async fn take_lease(&self) -> Result<Option<Checkpoint>, ReadModelError> {
+        projection::take_lease(&self.database, self.partition, self.owner, self.lease).await
+    }
+
+    /// Folds for as long as the lease is ours.
+    async fn hold(&self, shutdown: &Shutdown) -> Result<(), ProjectError> {
+        let Some(checkpoint) = self.take_lease().await? else { return Ok(()) };
+        let head = self.log.head(self.partition).await?;
+        let mut at = start(&self.database, checkpoint, &head.epoch, head.last_seq).await?;
+        let from = u64::try_from(at.seq).unwrap_or(0);
+        tracing::info!(partition = self.partition, seq = from, "folding");
+        let mut events = self.log.subscribe(self.partition, from).await?.ready_chunks(BATCH);
+        let mut renewal = tokio::time::interval(self.lease / 3);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.triggered() => return Ok(()),
+                _ = renewal.tick() => {
+                    if self.take_lease().await?.is_none() {
+                        return Ok(());
+                    }
+                }
+                batch = events.next() => {
+                    let Some(batch) = batch else { return Ok(()) };
+                    let batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
+                    at = apply(&self.database, self.partition, &at, &head.epoch, &batch).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Where folding begins. A checkpoint of another incarnation of the stream, or one behind its end, means nothing: then
+/// the tables are emptied and built anew.
+async fn start(
+    database: &Database,
+    checkpoint: Checkpoint,
+    epoch: &str,
+    last_seq: u64,
+) -> Result<Checkpoint, ReadModelError> {
+    let new = checkpoint.epoch.is_empty() && checkpoint.seq == 0;
+    let past_end = u64::try_from(checkpoint.seq).unwrap_or(0) > last_seq;
+    if new || (checkpoint.epoch == epoch && !past_end) {
+        return Ok(checkpoint);
+    }
+    tracing::warn!("the stream is another one than the tables were built from; building them anew");
+    let mut connection = database.connection().await?;
+    connection
+        .deref_mut()
+        .transaction(async |connection: &mut AsyncPgConnection| projection::clear(connection).await)
+        .await?;
+    Ok(Checkpoint { epoch: String::new(), seq: 0 })
+}

@@ -1,0 +1,71 @@
+//! Starting and stopping a projector.
+
+use crate::follow::Follower;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+use waybill_event_log::EventLog;
+use waybill_read_model::{Database, ReadModelError};
+use waybill_service_kit::Shutdown;
+use waybill_service_kit::health::Readiness;
+
+/// What a projector is made of.
+pub struct Config {
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// The read models.
+    pub database: Database,
+    /// How long a partition stays with a projector that does not answer any more.
+    pub lease: Duration,
+}
+
+/// A running projector.
+pub struct Server {
+    readiness: Readiness,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts a projector; it stops when `shutdown` is triggered. Makes the tables where they are missing.
+    ///
+    /// # Errors
+    /// [`ReadModelError`].
+    pub async fn from_config(config: Config, shutdown: &Shutdown) -> Result<Self, ReadModelError> {
+        config.database.migrate().await?;
+        let owner = Uuid::now_v7();
+        let mut tasks = JoinSet::new();
+        for partition in config.log.partitions().all() {
+            let follower = Follower {
+                log: config.log.clone(),
+                database: config.database.clone(),
+                partition,
+                owner,
+                lease: config.lease,
+            };
+            tasks.spawn(follower.run(shutdown.clone()));
+        }
+        tracing::info!(projector_id = %owner, "projector started");
+        let (log, database) = (config.log, config.database);
+        let readiness = Readiness::default()
+            .with("nats", move || {
+                let log = log.clone();
+                async move { log.head(0).await.map(drop) }
+            })
+            .with("postgres", move || {
+                let database = database.clone();
+                async move { database.connection().await.map(drop) }
+            });
+        Ok(Self { readiness, tasks })
+    }
+
+    /// What must answer for the projector to do its work.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Until everything has stopped.
+    pub async fn stopped(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
