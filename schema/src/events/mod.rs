@@ -38,8 +38,9 @@ pub enum EventError {
 
 macro_rules! catalogue {
     ($($name:ident, $version:literal => $body:ident;)*) => {
-        /// An event, in the newest version of its type.
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        /// An event, in the newest version of its type. Serialised it is its body alone, for people to read.
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+        #[serde(untagged)]
         pub enum Event {
             $(
                 #[doc = concat!("See [`", stringify!($body), "`].")]

@@ -1,1 +1,25 @@
-//! The HTTP gateway: commands, transfers, queries.
+//! The gateway: HTTP for clients. Commands are decided on events and appended; bytes are streamed on to a worker;
+//! queries are answered from the read models.
+
+mod audit;
+mod content;
+mod cursor;
+mod digest;
+mod files;
+mod gateway;
+mod idempotency;
+mod json;
+mod position;
+mod problems;
+mod quota;
+mod registration;
+mod reserve;
+mod routes;
+mod server;
+mod sessions;
+mod uploads;
+mod wait;
+mod workers;
+
+pub use server::{Config, Routes, Server, StartError};
+pub use workers::WorkerUrlError;

@@ -47,6 +47,9 @@ pub struct DatabaseConfig {
     pub pool_size: usize,
 }
 
+/// A connection of the pool; goes back when it is dropped.
+pub type Connection = Object<AsyncPgConnection>;
+
 /// A pool of connections whose `search_path` is one schema.
 #[derive(Clone)]
 pub struct Database {
@@ -88,7 +91,7 @@ impl Database {
     ///
     /// # Errors
     /// [`ReadModelError::Unavailable`].
-    pub async fn connection(&self) -> Result<Object<AsyncPgConnection>, ReadModelError> {
+    pub async fn connection(&self) -> Result<Connection, ReadModelError> {
         self.pool.get().await.map_err(|error| unavailable("connecting", error))
     }
 

@@ -25,6 +25,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    user (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     upload_session (id) {
         id -> Uuid,
         user_id -> Uuid,

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use uuid::Uuid;
-use waybill_schema::{ChatroomId, CompanyId, FileId, ThreadId};
+use waybill_schema::{ChatroomId, CompanyId, FileId, ThreadId, UserId};
 
 /// A file, as clients see it. Sizes in bytes.
 #[derive(Clone, Debug, Queryable, Selectable, Serialize)]
@@ -48,6 +48,8 @@ pub struct PageKey {
 /// Which files are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct FileFilter {
+    /// Those that this user uploaded.
+    pub uploaded_by: Option<UserId>,
     /// Those of this chatroom.
     pub chatroom_id: Option<ChatroomId>,
     /// Those of this thread.
@@ -91,6 +93,9 @@ pub async fn list_files(
         .order((file::created_at.desc(), file::id.desc()))
         .limit(limit)
         .into_boxed();
+    if let Some(user) = filter.uploaded_by {
+        query = query.filter(file::uploaded_by.eq(user.0));
+    }
     if let Some(chatroom) = filter.chatroom_id {
         query = query.filter(file::chatroom_id.eq(chatroom.0));
     }

@@ -1,10 +1,12 @@
 //! What is asked of the read models. Every query names the company: nothing of another one can be found.
 
+mod directory;
 mod files;
 mod quota;
 mod sessions;
 mod sweep;
 
+pub use directory::is_user_known;
 pub use files::{File, FileFilter, PageKey, find_file, list_files};
 pub use quota::{Quota, find_quota};
 pub use sessions::{Session, SessionFile, find_session, list_session_files, unfinished_uploads};

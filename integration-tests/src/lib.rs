@@ -1,0 +1,1 @@
+//! Tests of the whole on real NATS, PostgreSQL and S3.

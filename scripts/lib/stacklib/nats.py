@@ -1,0 +1,34 @@
+"""nats-server with JetStream on file, as nats/nats-server.conf has it."""
+
+import json
+import secrets
+import socket
+from pathlib import Path
+
+from . import wheels
+from .home import REPOSITORY
+from .stack import NATS, Stack
+
+
+def start(stack: Stack, store: Path, port: int) -> str:
+    """Starts the server and returns its URL."""
+    # A name of this start alone: whoever greets us with it is the server we started.
+    name = f"waybill-{secrets.token_hex(8)}"
+    store.mkdir(mode=0o700, exist_ok=True)
+    child = stack.start(NATS, [
+        wheels.nats_server(), "--config", str(REPOSITORY / "nats" / "nats-server.conf"),
+        "--addr", "127.0.0.1", "--port", str(port), "--store_dir", str(store), "--name", name,
+    ])
+    stack.wait_ready(NATS, child, lambda: _greets_as(name, port), 60)
+    return f"nats://127.0.0.1:{port}"
+
+
+def _greets_as(name: str, port: int) -> bool:
+    """Every connection begins with one line, INFO and a JSON object that names the server."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            line = connection.makefile("rb").readline()
+        info = json.loads(line.partition(b" ")[2])
+    except (OSError, ValueError):
+        return False
+    return info.get("server_name") == name and info.get("jetstream") is True

@@ -1,0 +1,70 @@
+"""Starts what the environment does not already name, and says how waybill reaches all of it."""
+
+import secrets
+from typing import Dict
+
+from . import nats, weed
+from .console import say
+from .home import Home
+from .ports import Ports
+from .postgres import Postgres
+from .settings import Settings, secret
+from .stack import Stack
+
+Environment = Dict[str, str]
+
+
+def start(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:
+    """The settings of the servers that were started; the caller's environment has the others."""
+    started: Environment = {}
+    for variable, label, start_one in (
+        ("WAYBILL_DATABASE_URL", "PostgreSQL", _start_postgres),
+        ("WAYBILL_NATS_URL", "NATS", _start_nats),
+        ("WAYBILL_S3_ENDPOINT", "S3", _start_s3),
+    ):
+        if settings.given(variable):
+            say(f"{label}: {variable} is set, so none is started")
+        else:
+            say(f"{label}: starting")
+            started.update(start_one(stack, home, settings, ports))
+    for name, value in started.items():
+        settings.keep(name, value)
+    return started
+
+
+def _start_postgres(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:
+    port = ports.remembered(settings, "WAYBILL_UP_PORT_POSTGRES", "PostgreSQL")
+    superuser_password = settings.own("WAYBILL_UP_POSTGRES_PASSWORD", secret)
+    password = settings.own("WAYBILL_UP_DATABASE_PASSWORD", secret)
+    server = Postgres(home.data / "postgres", port, superuser_password, durable=True)
+    server.start(stack)
+    server.ensure_database("waybill", password)
+    return {"WAYBILL_DATABASE_URL": server.url("waybill", password, "waybill")}
+
+
+def _start_nats(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:
+    port = ports.remembered(settings, "WAYBILL_UP_PORT_NATS", "NATS")
+    return {"WAYBILL_NATS_URL": nats.start(stack, home.data / "nats", port)}
+
+
+def _start_s3(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:
+    keys = weed.Keys(
+        settings.own("WAYBILL_S3_ACCESS_KEY_ID", lambda: "waybill" + secrets.token_hex(6)),
+        settings.own("WAYBILL_S3_SECRET_ACCESS_KEY", secret),
+        settings.own("WAYBILL_UP_S3_SSE_KEY", secret),
+    )
+
+    def pick_port(part: str) -> int:
+        return ports.remembered(settings, weed_port_name(part), f"S3 ({part})")
+
+    return {
+        "WAYBILL_S3_ENDPOINT": weed.start(stack, home.data / "weed", pick_port, keys),
+        "WAYBILL_S3_REGION": "us-east-1",
+        "WAYBILL_S3_BUCKET": "waybill",
+        "WAYBILL_S3_ACCESS_KEY_ID": keys.access_key_id,
+        "WAYBILL_S3_SECRET_ACCESS_KEY": keys.secret_access_key,
+    }
+
+
+def weed_port_name(part: str) -> str:
+    return f"WAYBILL_UP_PORT_WEED_{part.upper()}"

@@ -1,0 +1,95 @@
+"""`scripts/test`: the tests, or any command, with PostgreSQL and S3 of this run alone.
+
+    scripts/test                        cargo test --workspace --locked
+    scripts/test -p waybill-gateway     the same with these arguments added
+    scripts/test -- COMMAND…            COMMAND in place of cargo test
+
+nats-server is found but not started: each test starts one of its own, to crash as it likes.
+WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT, where set, name servers to use instead.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Dict, List
+
+from . import pgfolder, process, weed, wheels
+from .console import say
+from .home import REPOSITORY
+from .ports import Ports
+from .postgres import Postgres
+from .settings import secret
+from .stack import Stack
+
+
+def main() -> int:
+    arguments = sys.argv[1:]
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
+    folder = Path(tempfile.mkdtemp(prefix="waybill-test-"))
+    failed = False
+    stack = _create(folder)
+    try:
+        env = {**os.environ, **_start_servers(folder, stack)}
+        code = process.run(_command(arguments), env=env, cwd=_where(arguments)).returncode
+        failed = code != 0
+        # A command ended by a signal has a negative code here and 128 + signal in a shell.
+        return code if code >= 0 else 128 - code
+    except Exception:
+        failed = True
+        raise
+    finally:
+        stack.stop()
+        _clean_up(folder, keep_logs=failed)
+
+
+def _create(folder: Path) -> Stack:
+    # mkdtemp makes it private; PostgreSQL's user must pass through to its own folder inside.
+    folder.chmod(0o711)
+    for name in ("run", "logs", "tmp"):
+        (folder / name).mkdir()
+    return Stack(folder / "run", folder / "logs")
+
+
+def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
+    ports = Ports()
+    env = {
+        "WAYBILL_TEST_NATS_SERVER": wheels.nats_server(),
+        # What the tests themselves leave behind goes with the folder.
+        "TMPDIR": str(folder / "tmp"),
+    }
+    if not os.environ.get("WAYBILL_TEST_DATABASE_URL"):
+        server = Postgres(folder / "postgres", ports.pick(), secret(), durable=False)
+        server.start(stack)
+        env["WAYBILL_TEST_DATABASE_URL"] = server.url()
+    if not os.environ.get("WAYBILL_TEST_S3_ENDPOINT"):
+        keys = weed.Keys("waybilltest", secret(), secret())
+        endpoint = weed.start(stack, folder / "weed", lambda _part: ports.pick(), keys)
+        env["WAYBILL_TEST_S3_ENDPOINT"] = endpoint
+        env["WAYBILL_TEST_S3_ACCESS_KEY_ID"] = keys.access_key_id
+        env["WAYBILL_TEST_S3_SECRET_ACCESS_KEY"] = keys.secret_access_key
+    return env
+
+
+def _command(arguments: List[str]) -> List[str]:
+    if arguments[:1] == ["--"]:
+        return arguments[1:] or [os.environ.get("SHELL", "/bin/sh")]
+    return [os.environ.get("CARGO", "cargo"), "test", "--workspace", "--locked", *arguments]
+
+
+def _where(arguments: List[str]) -> Path:
+    """cargo test runs in the repository; a developer's command where the developer is."""
+    return Path.cwd() if arguments[:1] == ["--"] else REPOSITORY
+
+
+def _clean_up(folder: Path, *, keep_logs: bool) -> None:
+    pgfolder.remove(folder / "postgres")
+    if not keep_logs:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for name in ("weed", "tmp", "run"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    say(f"the servers' logs are in {folder / 'logs'}")

@@ -1,0 +1,142 @@
+"""`scripts/up`: the whole of Waybill on this machine, from nothing to a token and an upload."""
+
+import argparse
+import os
+import shlex
+import shutil
+import uuid
+from pathlib import Path
+from typing import Dict
+
+from . import pgfolder, servers, stack as stacks, waybill
+from .console import StackError, say
+from .home import REPOSITORY, Home, write_private
+from .interrupts import Interrupted
+from .ports import Ports
+from .process import Child, start_time
+from .settings import Settings, secret
+from .stack import Stack
+
+_USAGE = """\
+Builds Waybill, starts its servers and all its roles, and prints how to upload a file.
+
+environment:
+  WAYBILL_HOME          data, logs and settings (default: .waybill in the repository)
+  WAYBILL_HTTP_ADDR     where it listens (default: 127.0.0.1:8080)
+  WAYBILL_NATS_URL, WAYBILL_DATABASE_URL, WAYBILL_S3_ENDPOINT (with its keys)
+                        servers that run already: none is started in their place
+  WAYBILL_BIN           a waybill binary to use instead of building one
+  WAYBILL_NATS_SERVER, WAYBILL_WEED, WAYBILL_PG_BINDIR
+                        programs to use instead of those found or installed
+"""
+
+
+def main() -> int:
+    options = _parse()
+    home = Home.from_environment().create()
+    with home.locked():
+        _refuse_second(home)
+        started = start_time(os.getpid()) or ""
+        supervisor = Child("up", os.getpid(), started, home.run / "up.pid")
+        supervisor.pid_file.write_text(f"{supervisor.pid}\n{supervisor.started}\n")
+        try:
+            return _run(home, options)
+        finally:
+            supervisor.pid_file.unlink(missing_ok=True)
+
+
+def _run(home: Home, options: argparse.Namespace) -> int:
+    address = waybill.Address(os.environ.get("WAYBILL_HTTP_ADDR") or "127.0.0.1:8080")
+    address.must_be_free()
+    program = waybill.binary(release=not options.dev)
+    if options.fresh:
+        _remove_data(home)
+    settings = Settings(home.env_file)
+    stack = Stack(home.run, home.logs, tethered=not options.detach)
+    with stack.stopped_on_error():
+        env = _environment(servers.start(stack, home, settings, Ports()), settings, address)
+        waybill.provision(program, env)
+        waybill.serve(stack, program, env, address)
+        _announce(home, settings, program, env, address, detached=options.detach)
+        if not options.detach:
+            _stay(stack)
+    return 0
+
+
+def _stay(stack: Stack) -> None:
+    """Until Ctrl-C, which is how a good day ends: no error."""
+    try:
+        stack.watch()
+    except Interrupted:
+        say("\nstopping")
+        stack.stop()
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/up", description=_USAGE, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--detach", action="store_true", help="return once it is ready")
+    parser.add_argument("--fresh", action="store_true", help="remove all data first")
+    profile = parser.add_mutually_exclusive_group()
+    profile.add_argument("--release", action="store_true", help="optimised build (the default)")
+    profile.add_argument("--dev", action="store_true", help="debug build: compiles faster")
+    return parser.parse_args()
+
+
+def _refuse_second(home: Home) -> None:
+    running = stacks.recorded(home.run)
+    if running:
+        names = ", ".join(f"{child.name} (pid {child.pid})" for child in running.values())
+        raise StackError(f"a stack runs with {home.root}: {names}. scripts/down stops it.")
+
+
+def _remove_data(home: Home) -> None:
+    say(f"removing the data in {home.data}")
+    pgfolder.remove(home.data / "postgres")
+    shutil.rmtree(home.data)
+    home.create()
+
+
+def _environment(
+    started: Dict[str, str], settings: Settings, address: waybill.Address
+) -> Dict[str, str]:
+    """What waybill runs with: the caller's environment, and what these scripts add to it."""
+    own = {
+        "WAYBILL_HTTP_ADDR": settings.keep("WAYBILL_HTTP_ADDR", address.text),
+        "WAYBILL_JWT_HS256_SECRET": settings.get("WAYBILL_JWT_HS256_SECRET", secret),
+        "WAYBILL_WORKER_SECRET": settings.get("WAYBILL_WORKER_SECRET", secret),
+        # Fixed when the streams are created, so it is remembered like a secret.
+        "WAYBILL_PARTITIONS": settings.get("WAYBILL_PARTITIONS", lambda: "1"),
+    }
+    return {**os.environ, **started, **own}
+
+
+def _announce(home, settings, program, env, address, *, detached: bool) -> None:
+    company = settings.own("WAYBILL_UP_COMPANY_ID", lambda: str(uuid.uuid4()))
+    user = settings.own("WAYBILL_UP_USER_ID", lambda: str(uuid.uuid4()))
+    token = waybill.token(program, env, company, user)
+    write_private(home.token_file, token + "\n")
+    read_token, readme = f"$(cat {_short(home.token_file)})", _short(REPOSITORY / "README.md")
+    stop = "scripts/down stops it" if detached else "Ctrl-C stops it"
+    print(f"""
+Waybill is ready on {address.url} ({stop})
+  logs      {_short(home.logs)}
+  settings  {_short(home.env_file)} (set -a; . {_short(home.env_file)}; set +a)
+  company   {company}
+  user      {user}
+  token     {token}
+
+Upload a file:
+  WAYBILL_URL={address.url} WAYBILL_TOKEN={read_token} {_short(program)} upload {readme}
+or
+  curl --data-binary @{readme} -H 'Content-Type: application/octet-stream' \\
+    -H "Authorization: Bearer {read_token}" \\
+    '{address.url}/v1/files?name=README.md&mime_type=text/markdown'
+""", flush=True)
+
+
+def _short(path: Path) -> str:
+    """As one would type it from here, quoted for a shell."""
+    relative = os.path.relpath(path)
+    return shlex.quote(str(path) if relative.startswith("..") else relative)

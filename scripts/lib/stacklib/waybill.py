@@ -1,0 +1,87 @@
+"""The binary: found or built, provisioned, served, and asked for a development token."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Dict
+
+from . import process
+from .console import StackError, say
+from .home import REPOSITORY
+from .ports import is_free
+from .stack import WAYBILL, Stack
+
+
+class Address:
+    """WAYBILL_HTTP_ADDR: where waybill listens, and how this machine reaches it."""
+
+    def __init__(self, text: str):
+        host, _, port = text.rpartition(":")
+        if not port.isdigit():
+            raise StackError(f"WAYBILL_HTTP_ADDR={text} is not HOST:PORT")
+        self.text = text
+        self._host, self._port = host.strip("[]"), int(port)
+        reached = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+        host = reached.get(self._host, self._host)
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def must_be_free(self) -> None:
+        if not is_free(self._port, self._host):
+            raise StackError(
+                f"{self.text} is taken by another program: set WAYBILL_HTTP_ADDR to a free one"
+            )
+
+
+def binary(*, release: bool) -> Path:
+    """WAYBILL_BIN as it is, else the binary of this checkout, built first."""
+    named = os.environ.get("WAYBILL_BIN")
+    if named:
+        if not os.access(named, os.X_OK):
+            raise StackError(f"WAYBILL_BIN={named} is not a program")
+        return Path(named).absolute()
+    cargo = os.environ.get("CARGO", "cargo")
+    build = [cargo, "build", "-p", "waybill", "--locked", *(["--release"] if release else [])]
+    say(f"building: {' '.join(build)}")
+    if process.run(build, cwd=REPOSITORY).returncode != 0:
+        raise StackError("the build failed")
+    metadata = [cargo, "metadata", "--no-deps", "--locked", "--format-version", "1"]
+    answer = process.run(metadata, cwd=REPOSITORY, capture=True)
+    if answer.returncode != 0:
+        raise StackError(f"cargo metadata failed:\n{answer.stdout}")
+    target = Path(json.loads(answer.stdout)["target_directory"])
+    return target / ("release" if release else "debug") / "waybill"
+
+
+def provision(program: Path, env: Dict[str, str]) -> None:
+    """Migrations, streams, key-value buckets, the S3 bucket: harmless where they exist."""
+    say("waybill provision")
+    result = process.run([str(program), "provision"], env=env, stdin="", capture=True)
+    if result.returncode != 0:
+        raise StackError(f"waybill provision failed:\n{result.stdout.strip()}")
+
+
+def serve(stack: Stack, program: Path, env: Dict[str, str], address: Address) -> None:
+    say("waybill serve all")
+    child = stack.start(WAYBILL, [str(program), "serve", "all"], env)
+    stack.wait_ready(WAYBILL, child, lambda: _is_ready(address), 60)
+
+
+def token(program: Path, env: Dict[str, str], company: str, user: str) -> str:
+    command = [str(program), "token", "--company", company, "--user", user,
+               "--role", "auditor", "--role", "admin"]
+    # A log line on standard error must not end up in the token.
+    result = process.run(command, env=env, stdin="", capture=True, quiet=True)
+    if result.returncode != 0 or not result.stdout.strip():
+        raise StackError("waybill token failed")
+    return result.stdout.strip()
+
+
+def _is_ready(address: Address) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(address.url + "/readyz", timeout=5) as response:
+            return response.status == 200
+    except (OSError, urllib.error.URLError, ValueError):
+        return False

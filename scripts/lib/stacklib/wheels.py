@@ -1,0 +1,101 @@
+"""nats-server and weed as Python wheels, in a folder of the cache that all runs share.
+
+The wheels are repackaged by third parties: for development only, pinned in requirements.txt.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from . import apt, process
+from .console import StackError, say
+from .home import REPOSITORY, cache_folder
+
+_REQUIREMENTS = REPOSITORY / "scripts" / "requirements.txt"
+_NATS_AT_LEAST = (2, 14)
+
+
+def nats_server() -> str:
+    """WAYBILL_NATS_SERVER, else one on the PATH that is new enough, else the wheel's."""
+    named = os.environ.get("WAYBILL_NATS_SERVER")
+    found = named or shutil.which("nats-server")
+    if found and _nats_version(found) >= _NATS_AT_LEAST:
+        return found
+    if named:
+        raise StackError(f"WAYBILL_NATS_SERVER={named} is no nats-server 2.14 or newer")
+    return str(_installed() / "bin" / "nats-server")
+
+
+def weed() -> str:
+    """WAYBILL_WEED, else the pinned wheel's: what it does varies too much between versions."""
+    return os.environ.get("WAYBILL_WEED") or str(_installed() / "bin" / "weed")
+
+
+def _nats_version(binary: str) -> Tuple[int, ...]:
+    try:
+        text = subprocess.run([binary, "--version"], stdout=subprocess.PIPE, text=True).stdout
+    except OSError:
+        return ()
+    match = re.search(r"v(\d+)\.(\d+)", text)
+    return tuple(map(int, match.groups())) if match else ()
+
+
+def _installed() -> Path:
+    """One folder for each set of pins, installed once; concurrent runs wait for the first."""
+    pins = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:12]
+    folder = cache_folder() / "venv" / pins
+    folder.parent.mkdir(exist_ok=True)
+    with open(folder.with_name(pins + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        complete = folder / "complete"
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _install(folder)
+            complete.touch()
+    return folder
+
+
+def _install(folder: Path) -> None:
+    say(f"installing nats-server and weed (SeaweedFS) into {folder}")
+    say("  from wheels repackaged by third parties, pinned by hash: for development only")
+    result = process.run(
+        _pip(folder) + ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps",
+                        "--only-binary=:all:", "-r", str(_REQUIREMENTS)], capture=True,
+    )
+    if result.returncode != 0:
+        raise StackError(
+            f"pip could not install {_REQUIREMENTS.name}:\n{result.stdout.strip()}\n"
+            "Set WAYBILL_NATS_SERVER and WAYBILL_WEED to binaries of your own, or "
+            "WAYBILL_NATS_URL and WAYBILL_S3_ENDPOINT to servers that run already."
+        )
+
+
+def _pip(folder: Path) -> List[str]:
+    """A pip that installs into the folder. Debian's python3 comes without venv, or without pip."""
+    command = _venv(folder) or _target(folder)
+    if command is None and apt.install("python3-venv"):
+        command = _venv(folder)
+    if command is None:
+        raise StackError(
+            f"{sys.executable} has neither venv nor pip: install one (Debian: python3-venv)"
+        )
+    return command
+
+
+def _venv(folder: Path) -> Optional[List[str]]:
+    if process.run([sys.executable, "-m", "venv", str(folder)], capture=True).returncode == 0:
+        return [str(folder / "bin" / "python"), "-m", "pip", "install"]
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def _target(folder: Path) -> Optional[List[str]]:
+    if process.run([sys.executable, "-m", "pip", "--version"], capture=True).returncode == 0:
+        return [sys.executable, "-m", "pip", "install", "--target", str(folder)]
+    return None

@@ -1,0 +1,26 @@
+//! `Content-Digest` and `Repr-Digest` (RFC 9530): the SHA-256 in them.
+
+use actix_web::HttpRequest;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use waybill_schema::Sha256Digest;
+use waybill_service_kit::Problem;
+
+/// The `sha-256` member of a digest header. Other algorithms are left alone, as RFC 9530 §2 says.
+///
+/// # Errors
+/// 400 `digest_invalid` for a member that is no SHA-256.
+pub(crate) fn sha256_of(request: &HttpRequest, header: &str) -> Result<Option<Sha256Digest>, Problem> {
+    let invalid = || Problem::bad_request("digest_invalid", format!("{header} must read sha-256=:<base64>:"));
+    for value in request.headers().get_all(header) {
+        for member in value.to_str().map_err(|_| invalid())?.split(',') {
+            let Some((key, value)) = member.trim().split_once('=') else { return Err(invalid()) };
+            if !key.trim().eq_ignore_ascii_case("sha-256") {
+                continue;
+            }
+            let encoded = value.trim().strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).ok_or_else(invalid)?;
+            let bytes = BASE64.decode(encoded).map_err(|_| invalid())?;
+            return bytes.try_into().map(|digest| Some(Sha256Digest(digest))).map_err(|_| invalid());
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,89 @@
+//! What every handler works with.
+
+use crate::cursor::CursorKey;
+use crate::idempotency::Idempotency;
+use crate::position::Positions;
+use crate::registration::Registration;
+use crate::reserve::Reserver;
+use crate::workers::WorkerPool;
+use moka::sync::Cache;
+use std::sync::Arc;
+use waybill_domain::limits::Limits;
+use waybill_domain::media_type::TypePolicy;
+use waybill_domain::upload;
+use waybill_event_log::EventLog;
+use waybill_object_store::ObjectStore;
+use waybill_read_model::Database;
+use waybill_repository::{Context, Loaded, UploadAggregate, load};
+use waybill_schema::events::UploadStartedV1;
+use waybill_schema::{Actor, CompanyId, UploadId};
+use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
+
+use crate::problems::IntoProblem;
+
+/// How many uploads' unchanging facts are kept at hand.
+const STARTED_KEPT: u64 = 20_000;
+
+/// The gateway's parts.
+pub(crate) struct Gateway {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) nats: async_nats::Client,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) database: Database,
+    pub(crate) workers: WorkerPool,
+    pub(crate) reserver: Reserver,
+    pub(crate) registration: Registration,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) positions: Positions,
+    pub(crate) cursors: CursorKey,
+    pub(crate) limits: Limits,
+    pub(crate) types: TypePolicy,
+    pub(crate) default_quota_bytes: u64,
+    pub(crate) started: StartedCache,
+}
+
+/// What was said at the start of uploads: it never changes, so it is read once.
+pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), Arc<UploadStartedV1>>);
+
+impl Default for StartedCache {
+    fn default() -> Self {
+        Self(Cache::new(STARTED_KEPT))
+    }
+}
+
+impl Gateway {
+    /// `principal` as the one that does something now, by this request.
+    pub(crate) fn context(&self, principal: &Principal, request: RequestId) -> Context {
+        Context { actor: Actor::User(principal.user_id), causation: request.causation(), now: now() }
+    }
+
+    /// The upload as it is now, if it is the principal's.
+    pub(crate) async fn upload(
+        &self,
+        principal: &Principal,
+        id: UploadId,
+    ) -> Result<(UploadAggregate, Loaded<upload::State>), Problem> {
+        let aggregate = UploadAggregate { company: principal.company_id, upload: id };
+        let loaded =
+            load(self.log.as_ref(), &aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
+        let theirs = loaded.state.started.as_ref().is_some_and(|started| may_touch(principal, started));
+        if theirs { Ok((aggregate, loaded)) } else { Err(Problem::not_found("upload")) }
+    }
+
+    /// What was said at the upload's start, if it is the principal's.
+    pub(crate) async fn started(&self, principal: &Principal, id: UploadId) -> Result<Arc<UploadStartedV1>, Problem> {
+        let key = (principal.company_id, id);
+        if let Some(started) = self.started.0.get(&key) {
+            return if may_touch(principal, &started) { Ok(started) } else { Err(Problem::not_found("upload")) };
+        }
+        let (_, loaded) = self.upload(principal, id).await?;
+        let started = Arc::new(loaded.state.started.ok_or_else(|| Problem::not_found("upload"))?);
+        self.started.0.insert(key, started.clone());
+        Ok(started)
+    }
+}
+
+/// An upload is its uploader's, and the company's admins'.
+fn may_touch(principal: &Principal, started: &UploadStartedV1) -> bool {
+    started.uploaded_by == principal.user_id || principal.roles.contains(&Role::Admin)
+}

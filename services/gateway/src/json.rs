@@ -1,0 +1,34 @@
+//! JSON bodies, query strings and paths that cannot be read, as problems.
+
+use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
+use actix_web::{Error, HttpRequest, web};
+use waybill_service_kit::Problem;
+
+/// The largest JSON body.
+const MAX_JSON_BYTES: usize = 64 * 1_024;
+
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .app_data(web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(body))
+        .app_data(web::QueryConfig::default().error_handler(query))
+        .app_data(web::PathConfig::default().error_handler(path));
+}
+
+fn body(error: JsonPayloadError, _: &HttpRequest) -> Error {
+    match error {
+        JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
+            Problem::new(413, "json_too_large", "the JSON body has more than 64 KiB").into()
+        }
+        JsonPayloadError::ContentType => Problem::new(415, "content_type_refused", "send application/json").into(),
+        error => Problem::bad_request("json_invalid", error.to_string()).into(),
+    }
+}
+
+fn query(error: QueryPayloadError, _: &HttpRequest) -> Error {
+    Problem::bad_request("query_invalid", error.to_string()).into()
+}
+
+/// A path with something that is no id: there is nothing there.
+fn path(_: PathError, _: &HttpRequest) -> Error {
+    Problem::not_found("object").into()
+}

@@ -1,0 +1,37 @@
+//! All routes of the gateway.
+
+use crate::{audit, content, files, json, quota, sessions, uploads};
+use actix_web::web::{self, delete, get, head, patch, post, put};
+use actix_web::{HttpRequest, HttpResponse};
+use waybill_service_kit::Problem;
+
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    json::configure(config);
+    config
+        .route("/v1/sessions", post().to(sessions::open))
+        .route("/v1/sessions/{id}", get().to(sessions::show))
+        .route("/v1/sessions/{id}", delete().to(sessions::cancel))
+        .route("/v1/sessions/{id}/close", post().to(sessions::close))
+        .route("/v1/uploads", post().to(uploads::start))
+        .route("/v1/uploads/{id}", get().to(uploads::show))
+        .route("/v1/uploads/{id}", delete().to(uploads::cancel))
+        .route("/v1/uploads/{id}/complete", post().to(uploads::complete))
+        .route("/v1/uploads/{id}/chunks/{index}", put().to(uploads::put_chunk))
+        .route("/v1/files", post().to(uploads::post_file))
+        .route("/v1/files", get().to(files::list))
+        .route("/v1/files/{id}", get().to(files::show))
+        .route("/v1/files/{id}", patch().to(files::rename))
+        .route("/v1/files/{id}", delete().to(files::delete))
+        .route("/v1/files/{id}/restore", post().to(files::restore))
+        .route("/v1/files/{id}/content", get().to(content::get))
+        .route("/v1/files/{id}/content", head().to(content::head))
+        .route("/v1/quota", get().to(quota::show))
+        .route("/v1/admin/companies/{id}/quota", put().to(quota::set))
+        .route("/v1/audit", get().to(audit::list));
+}
+
+/// The answer where there is no route.
+pub(crate) async fn unmatched(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let _ = request;
+    Err(Problem::not_found("route"))
+}

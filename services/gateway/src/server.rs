@@ -1,0 +1,189 @@
+//! Starting and stopping a gateway.
+
+use crate::cursor::CursorKey;
+use crate::gateway::{Gateway, StartedCache};
+use crate::idempotency::Idempotency;
+use crate::position::Positions;
+use crate::registration::Registration;
+use crate::reserve::Reserver;
+use crate::routes;
+use crate::uploads::WorkerSecret;
+use crate::workers::{WorkerPool, WorkerUrlError};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use waybill_domain::limits::Limits;
+use waybill_domain::media_type::TypePolicy;
+use waybill_event_log::EventLog;
+use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_object_store::ObjectStore;
+use waybill_read_model::Database;
+use waybill_schema::names;
+use waybill_service_kit::health::{self, Readiness};
+use waybill_service_kit::{Authenticator, Shutdown, request};
+
+/// How long running requests get to finish when the gateway stops.
+const GRACE_S: u64 = 20;
+/// How long a request's head may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Routes of another service that are served on the gateway's address.
+pub type Routes = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
+
+/// What a gateway is made of.
+pub struct Config {
+    /// Where clients are listened to; port 0 for any.
+    pub addr: SocketAddr,
+    /// Where the workers are.
+    pub worker_urls: Vec<String>,
+    /// What workers know gateways by.
+    pub worker_secret: String,
+    /// Who may ask.
+    pub authenticator: Authenticator,
+    /// How large things may be.
+    pub limits: Limits,
+    /// Which types are accepted.
+    pub types: TypePolicy,
+    /// Bytes that a company may store until an admin says otherwise.
+    pub default_quota_bytes: u64,
+    /// The connection behind `log`.
+    pub nats: async_nats::Client,
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// The object store.
+    pub store: Arc<dyn ObjectStore>,
+    /// The read models.
+    pub database: Database,
+    /// Routes of other services on the same address.
+    pub more_routes: Vec<Routes>,
+    /// What must answer for those.
+    pub more_readiness: Readiness,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The secret is too short to be one.
+    #[error("WAYBILL_WORKER_SECRET must have at least 32 bytes")]
+    SecretTooShort,
+    /// A worker's URL cannot be read.
+    #[error(transparent)]
+    WorkerUrl(#[from] WorkerUrlError),
+    /// A bucket is missing.
+    #[error("{0}; run `waybill provision`")]
+    Bucket(#[from] BucketError),
+    /// The address cannot be listened at.
+    #[error("listening: {0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// A running gateway.
+pub struct Server {
+    addr: SocketAddr,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts a gateway; it stops when `shutdown` is triggered.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn from_config(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
+        if config.worker_secret.len() < 32 {
+            return Err(StartError::SecretTooShort);
+        }
+        let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
+        let snapshots = Bucket::open(&config.nats, names::SNAPSHOTS_BUCKET).await?;
+        let gateway = Gateway {
+            workers: WorkerPool::watch(&config.worker_urls, shutdown.clone()).await?,
+            reserver: Reserver::new(config.log.clone(), snapshots, config.limits, config.default_quota_bytes),
+            registration: Registration::new(config.log.clone(), config.database.clone()),
+            idempotency: Idempotency::new(Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?),
+            positions: Positions::new(config.log.clone(), config.database.clone()),
+            started: StartedCache::default(),
+            log: config.log,
+            nats: config.nats,
+            store: config.store,
+            database: config.database,
+            cursors,
+            limits: config.limits,
+            types: config.types,
+            default_quota_bytes: config.default_quota_bytes,
+        };
+        let gateway = Arc::new(gateway);
+        let readiness = readiness(&gateway).and(config.more_readiness);
+        let gateway = web::Data::from(gateway);
+        let secret = web::Data::new(WorkerSecret(config.worker_secret));
+        let authenticator = web::Data::new(config.authenticator);
+        let more_routes = config.more_routes;
+        let http = HttpServer::new(move || {
+            let mut app = App::new()
+                .app_data(gateway.clone())
+                .app_data(secret.clone())
+                .app_data(authenticator.clone())
+                .app_data(web::Data::new(readiness.clone()))
+                .configure(health::routes)
+                .configure(routes::configure)
+                .default_service(web::to(routes::unmatched));
+            for more in &more_routes {
+                app = app.configure(|config| more(config));
+            }
+            app.wrap(from_fn(request::trace))
+        })
+        .disable_signals()
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(GRACE_S)
+        .bind(config.addr)?;
+        let addr = http.addrs().first().copied().unwrap_or(config.addr);
+        let server = http.run();
+        let handle = server.handle();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the gateway's listener failed");
+            }
+        });
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            stop.triggered().await;
+            handle.stop(true).await;
+        });
+        tracing::info!(%addr, "gateway started");
+        Ok(Self { addr, tasks })
+    }
+
+    /// Where clients are listened to.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Until everything has stopped.
+    pub async fn stopped(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn readiness(gateway: &Arc<Gateway>) -> Readiness {
+    let (log, store, database) = (gateway.log.clone(), gateway.store.clone(), gateway.database.clone());
+    let workers = gateway.workers.clone();
+    Readiness::default()
+        .with("nats", move || {
+            let log = log.clone();
+            async move { log.head(0).await.map(drop) }
+        })
+        .with("store", move || {
+            let store = store.clone();
+            async move { store.check().await }
+        })
+        .with("postgres", move || {
+            let database = database.clone();
+            async move { database.connection().await.map(drop) }
+        })
+        .with("workers", move || {
+            let any = workers.any();
+            async move { if any { Ok(()) } else { Err("no worker is alive") } }
+        })
+}

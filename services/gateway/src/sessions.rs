@@ -1,0 +1,118 @@
+//! `/v1/sessions`: several uploads that belong together.
+
+use crate::gateway::Gateway;
+use crate::position::POSITION;
+use crate::problems::IntoProblem;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use waybill_domain::session::Command;
+use waybill_read_model::queries::{Session, SessionFile, find_session, list_session_files};
+use waybill_repository::{Loaded, SessionAggregate, execute, load};
+use waybill_schema::SessionId;
+use waybill_schema::events::SessionOpenedV1;
+use waybill_service_kit::{Principal, Problem, RequestId, Role};
+
+/// The longest name of a session, in bytes: the width of its column.
+const MAX_NAME_BYTES: usize = 255;
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenBody {
+    name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SessionBody {
+    #[serde(flatten)]
+    session: Session,
+    files: Vec<SessionFile>,
+}
+
+pub(crate) async fn open(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    body: Option<web::Json<OpenBody>>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let name = body.and_then(|body| body.into_inner().name);
+    if name.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control)) {
+        return Err(Problem::new(
+            422,
+            "name_invalid",
+            "a session's name has at most 255 bytes and no control characters",
+        ));
+    }
+    let context = gateway.context(&principal, id);
+    gateway.registration.ensure(&principal, &context).await?;
+    let key = serde_json::to_vec(&name).map_err(|_| Problem::internal())?;
+    let session = SessionId(gateway.idempotency.id_for(&request, &principal, "POST /v1/sessions", &key).await?);
+    let aggregate = SessionAggregate { company: principal.company_id, session };
+    let command = Command::Open(SessionOpenedV1 { user_id: principal.user_id, session_name: name });
+    let done = execute(gateway.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command)
+        .await
+        .map_err(|error| error.into_problem("opening a session"))?;
+    Ok(HttpResponse::Created()
+        .insert_header((POSITION, done.position.to_string()))
+        .insert_header(("Location", format!("/v1/sessions/{session}")))
+        .json(json!({ "session_id": session })))
+}
+
+pub(crate) async fn show(
+    request: HttpRequest,
+    principal: Principal,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let id: SessionId = path.parse().map_err(|_| Problem::not_found("session"))?;
+    let mut connection = gateway.positions.connection(&request, None).await?;
+    let session = find_session(&mut connection, principal.company_id, id)
+        .await
+        .map_err(|error| error.into_problem("finding a session"))?
+        .filter(|session| session.user_id == principal.user_id.0 || principal.roles.contains(&Role::Admin))
+        .ok_or_else(|| Problem::not_found("session"))?;
+    let files = list_session_files(&mut connection, principal.company_id, id)
+        .await
+        .map_err(|error| error.into_problem("listing the files of a session"))?;
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "private, no-store")).json(SessionBody { session, files }))
+}
+
+pub(crate) async fn close(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    end(&gateway, &principal, id, &path, Command::Close).await
+}
+
+pub(crate) async fn cancel(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    end(&gateway, &principal, id, &path, Command::Cancel).await
+}
+
+async fn end(
+    gateway: &Gateway,
+    principal: &Principal,
+    id: RequestId,
+    path: &str,
+    command: Command,
+) -> Result<HttpResponse, Problem> {
+    let session: SessionId = path.parse().map_err(|_| Problem::not_found("session"))?;
+    let aggregate = SessionAggregate { company: principal.company_id, session };
+    let log = gateway.log.as_ref();
+    let mut loaded = load(log, &aggregate).await.map_err(|error| error.into_problem("loading a session"))?;
+    if loaded.state.user_id != Some(principal.user_id) {
+        return Err(Problem::not_found("session"));
+    }
+    let context = gateway.context(principal, id);
+    let done = execute(log, &aggregate, &mut loaded, &context, command)
+        .await
+        .map_err(|error| error.into_problem("ending a session"))?;
+    Ok(HttpResponse::NoContent().insert_header((POSITION, done.position.to_string())).finish())
+}

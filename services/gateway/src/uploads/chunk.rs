@@ -1,0 +1,142 @@
+//! `PUT /v1/uploads/{id}/chunks/{index}`: one part of the grid, or with `Content-Range` the rest of one.
+
+use super::WorkerSecret;
+use super::status::parse_id;
+use crate::digest::sha256_of;
+use crate::gateway::Gateway;
+use crate::position::POSITION;
+use crate::workers::{Forward, forward};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+use waybill_domain::Refusal;
+use waybill_domain::grid::PartGrid;
+use waybill_schema::{ByteRange, CompanyId, Sha256Digest, UploadId, UserId};
+use waybill_service_kit::{Principal, Problem, RequestId};
+
+use crate::problems::refused;
+
+pub(crate) async fn put_chunk(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+    gateway: web::Data<Gateway>,
+    secret: web::Data<WorkerSecret>,
+) -> Result<HttpResponse, Problem> {
+    let upload = parse_id(&path.0)?;
+    let started = gateway.started(&principal, upload).await?;
+    let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
+    let index: u32 = path.1.parse().map_err(|_| index_invalid(grid))?;
+    let chunk = grid.part(index.saturating_add(1));
+    if grid.size_bytes == 0 {
+        return Err(refused(&Refusal::SizeExceeded { size_bytes: 0 }));
+    }
+    if chunk.is_empty() {
+        return Err(index_invalid(grid));
+    }
+    refuse_encoding(&request)?;
+    let content_length = content_length(&request);
+    let range = match request.headers().get(CONTENT_RANGE) {
+        Some(value) => rest_of(chunk, grid.size_bytes, value.to_str().unwrap_or_default())?,
+        None => chunk,
+    };
+    check_length(range, content_length)?;
+    let bytes = Bytes {
+        company: principal.company_id,
+        user: principal.user_id,
+        upload,
+        range,
+        content_sha256: sha256_of(&request, "Content-Digest")?,
+        content_length,
+    };
+    let stored = send_bytes(&gateway, &secret, id, bytes, payload).await?;
+    Ok(HttpResponse::Ok().insert_header((POSITION, text(&stored, "position"))).json(json!({
+        "index": index,
+        "received_bytes": stored["received_bytes"],
+        "offset_bytes": stored["offset_bytes"],
+    })))
+}
+
+/// A run of bytes on its way to a worker.
+pub(super) struct Bytes {
+    pub(super) company: CompanyId,
+    pub(super) user: UserId,
+    pub(super) upload: UploadId,
+    pub(super) range: ByteRange,
+    pub(super) content_sha256: Option<Sha256Digest>,
+    pub(super) content_length: Option<u64>,
+}
+
+/// Streams a run of bytes to the worker that has the upload.
+pub(super) async fn send_bytes(
+    gateway: &Gateway,
+    secret: &WorkerSecret,
+    id: RequestId,
+    bytes: Bytes,
+    payload: web::Payload,
+) -> Result<Value, Problem> {
+    let Bytes { company, user, upload, range, .. } = bytes;
+    let mut path =
+        format!("/internal/v1/uploads/{company}/{upload}/bytes?from={}&to={}&user_id={user}", range.from, range.to);
+    if let Some(digest) = bytes.content_sha256 {
+        path.push_str(&format!("&content_sha256={digest}"));
+    }
+    forward(gateway, &secret.0, upload, id, Forward { path, content_length: bytes.content_length, payload }).await
+}
+
+pub(super) fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_default().to_owned()
+}
+
+pub(super) fn content_length(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Bytes are stored as they come; what a client encoded is not decoded.
+pub(super) fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
+    match request.headers().get(CONTENT_ENCODING) {
+        Some(value) if value != "identity" => {
+            Err(Problem::new(415, "encoding_refused", "send the bytes without Content-Encoding"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn index_invalid(grid: PartGrid) -> Problem {
+    let total = grid.total_parts();
+    Problem::bad_request("chunk_index_invalid", format!("the upload has {total} chunks, numbered from 0"))
+        .with("total_chunks", total)
+}
+
+fn check_length(range: ByteRange, content_length: Option<u64>) -> Result<(), Problem> {
+    match content_length {
+        Some(length) if length > range.len() => {
+            Err(Problem::new(413, "size_exceeded", format!("the body has {length} bytes; {} fit there", range.len())))
+        }
+        Some(length) if length < range.len() => Err(Problem::bad_request(
+            "chunk_incomplete",
+            format!("the body has {length} bytes, the chunk {}; for a piece of it send Content-Range", range.len()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// `Content-Range: bytes first-last/size` (RFC 9110 §14.4, §14.5): a piece of the chunk.
+fn rest_of(chunk: ByteRange, size_bytes: u64, value: &str) -> Result<ByteRange, Problem> {
+    let parse = || {
+        let (range, size) = value.strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let range = ByteRange { from: first.parse().ok()?, to: last.parse::<u64>().ok()?.checked_add(1)? };
+        let size_fits = size == "*" || size.parse() == Ok(size_bytes);
+        let inside = range.from >= chunk.from && range.to <= chunk.to && !range.is_empty();
+        (size_fits && inside).then_some(range)
+    };
+    parse().ok_or_else(|| {
+        Problem::bad_request(
+            "content_range_invalid",
+            format!("Content-Range must lie in the chunk: bytes {}-{}/{size_bytes}", chunk.from, chunk.to - 1),
+        )
+    })
+}

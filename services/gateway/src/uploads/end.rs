@@ -1,0 +1,107 @@
+//! `POST /v1/uploads/{id}/complete` and `DELETE /v1/uploads/{id}`.
+
+use super::start::parse_sha256;
+use super::status::{parse_id, status};
+use crate::gateway::Gateway;
+use crate::position::POSITION;
+use crate::problems::IntoProblem;
+use crate::{files, wait};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use std::time::Duration;
+use waybill_domain::Refusal;
+use waybill_domain::upload::{Command, Phase, State};
+use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute};
+use waybill_schema::{Position, Sha256Digest, UploadId};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Completion {
+    sha256: Option<String>,
+}
+
+pub(crate) async fn complete(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    body: web::Bytes,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let upload = parse_id(&path)?;
+    let completion: Completion = match body.as_ref() {
+        [] => Completion::default(),
+        body => {
+            serde_json::from_slice(body).map_err(|error| Problem::bad_request("json_invalid", error.to_string()))?
+        }
+    };
+    let declared_sha256 = completion.sha256.as_deref().map(parse_sha256).transpose()?;
+    let (aggregate, mut loaded) = gateway.upload(&principal, upload).await?;
+    let context = gateway.context(&principal, id);
+    let patience = wait::preferred(&request).unwrap_or(Duration::ZERO);
+    finish(&gateway, &aggregate, &mut loaded, &context, declared_sha256, patience).await?;
+    answer(&gateway, &aggregate, upload, &loaded, 200)
+}
+
+/// Appends `FileCompleted`, and waits for the end for as long as is wanted.
+pub(super) async fn finish(
+    gateway: &Gateway,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+    context: &Context,
+    declared_sha256: Option<Sha256Digest>,
+    patience: Duration,
+) -> Result<(), Problem> {
+    let command = Command::Complete { declared_sha256, now: now() };
+    execute(gateway.log.as_ref(), aggregate, loaded, context, command)
+        .await
+        .map_err(|error| error.into_problem("completing an upload"))?;
+    if !patience.is_zero() {
+        wait::until_ended(gateway, aggregate, loaded, patience).await?;
+    }
+    Ok(())
+}
+
+/// The upload as it is: `verified_status` once it is verified, 202 before, and a problem where it failed.
+pub(super) fn answer(
+    gateway: &Gateway,
+    aggregate: &UploadAggregate,
+    upload: UploadId,
+    loaded: &Loaded<State>,
+    verified_status: u16,
+) -> Result<HttpResponse, Problem> {
+    let code = match &loaded.state.phase {
+        Phase::Rejected { code, message } => {
+            return Err(Problem::new(422, code, message.clone()).with("upload_status", "FAILED"));
+        }
+        Phase::Verified { .. } => verified_status,
+        _ => 202,
+    };
+    let partition = gateway.log.partitions().of(aggregate.company);
+    let position = Position { partition, seq: loaded.read_to };
+    let code = actix_web::http::StatusCode::from_u16(code).map_err(|_| Problem::internal())?;
+    Ok(HttpResponse::build(code).insert_header((POSITION, position.to_string())).json(status(upload, &loaded.state)))
+}
+
+pub(crate) async fn cancel(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let upload = parse_id(&path)?;
+    let (aggregate, mut loaded) = gateway.upload(&principal, upload).await?;
+    let context = gateway.context(&principal, id);
+    let done = execute(gateway.log.as_ref(), &aggregate, &mut loaded, &context, Command::Cancel).await;
+    let position = match done {
+        Ok(done) => done.position,
+        // Of a verified upload the file is what is left to delete.
+        Err(ExecuteError::Refused(Refusal::UploadCompleted { .. }))
+            if matches!(loaded.state.phase, Phase::Verified { .. }) =>
+        {
+            files::delete_file(&gateway, &context, aggregate.company, upload).await?
+        }
+        Err(error) => return Err(error.into_problem("cancelling an upload")),
+    };
+    Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
+}

@@ -1,0 +1,157 @@
+//! `POST /v1/uploads`: checked, reserved, started.
+
+use crate::gateway::Gateway;
+use crate::position::POSITION;
+use crate::problems::{IntoProblem, refused};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+use waybill_domain::grid::PartGrid;
+use waybill_domain::limits::{UPLOAD_LIFETIME_MS, part_size_for};
+use waybill_domain::upload::Command;
+use waybill_domain::{name, session};
+use waybill_repository::{Context, Loaded, SessionAggregate, UploadAggregate, execute, load};
+use waybill_schema::events::{ReservedItem, UploadStartedV1};
+use waybill_schema::{Causation, Position, SessionId, Sha256Digest, UploadId};
+use waybill_service_kit::{Principal, Problem, RequestId};
+
+/// The largest metadata, as JSON.
+const MAX_METADATA_BYTES: usize = 8 * 1_024;
+
+/// What a client says about a file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileFacts {
+    pub(crate) name: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) mime_type: String,
+    pub(crate) sha256: Option<String>,
+    pub(crate) session_id: Option<Uuid>,
+    pub(crate) chatroom_id: Option<Uuid>,
+    pub(crate) thread_id: Option<Uuid>,
+    pub(crate) metadata: Option<Map<String, Value>>,
+}
+
+pub(crate) async fn start(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    body: web::Json<FileFacts>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let facts = body.into_inner();
+    let context = gateway.context(&principal, id);
+    let started = check(&gateway, &principal, &context, &facts).await?;
+    let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
+    let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/uploads", &key).await?);
+    let reserved = reserve(&gateway, &principal, &context, upload, &started).await?;
+    let position = append_start(&gateway, &context, upload, started.clone(), reserved).await?;
+    let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
+    Ok(HttpResponse::Created()
+        .insert_header((POSITION, position.to_string()))
+        .insert_header(("Location", format!("/v1/uploads/{upload}")))
+        .json(json!({
+            "upload_id": upload,
+            "file_id": upload,
+            "part_size_bytes": grid.part_size_bytes,
+            "total_chunks": grid.total_parts(),
+            "expires_at": super::status::rfc3339(started.expires_at),
+        })))
+}
+
+/// Everything that can be said against a file before its bytes; before any event, but for the registration.
+pub(super) async fn check(
+    gateway: &Gateway,
+    principal: &Principal,
+    context: &Context,
+    facts: &FileFacts,
+) -> Result<UploadStartedV1, Problem> {
+    name::check(&facts.name).map_err(|refusal| refused(&refusal))?;
+    gateway.types.check(&facts.mime_type).map_err(|refusal| refused(&refusal))?;
+    gateway.limits.check_file(facts.size_bytes).map_err(|refusal| refused(&refusal))?;
+    let declared_sha256 = facts.sha256.as_deref().map(parse_sha256).transpose()?;
+    let metadata = facts.metadata.as_ref().map(|metadata| Value::Object(metadata.clone()).to_string());
+    if metadata.as_ref().is_some_and(|text| text.len() > MAX_METADATA_BYTES) {
+        return Err(Problem::new(413, "metadata_too_large", "metadata has more than 8 KiB as JSON"));
+    }
+    // Without a directory no chatroom or thread is known; a foreign one and none are answered alike.
+    if facts.chatroom_id.is_some() {
+        return Err(Problem::not_found("chatroom"));
+    }
+    if facts.thread_id.is_some() {
+        return Err(Problem::not_found("thread"));
+    }
+    let session_id = facts.session_id.map(SessionId);
+    if let Some(session) = session_id {
+        let aggregate = SessionAggregate { company: principal.company_id, session };
+        let loaded = load(gateway.log.as_ref(), &aggregate).await.map_err(|e| e.into_problem("loading a session"))?;
+        session::check_join(&loaded.state, principal.user_id, context.now).map_err(|refusal| refused(&refusal))?;
+    }
+    gateway.registration.ensure(principal, context).await?;
+    Ok(UploadStartedV1 {
+        company_id: principal.company_id,
+        uploaded_by: principal.user_id,
+        session_id,
+        chatroom_id: None,
+        thread_id: None,
+        original_name: facts.name.clone(),
+        mime_type: facts.mime_type.clone(),
+        size_bytes: facts.size_bytes,
+        declared_sha256,
+        metadata,
+        part_size_bytes: part_size_for(facts.size_bytes),
+        expires_at: context.now.plus_ms(UPLOAD_LIFETIME_MS),
+    })
+}
+
+pub(super) fn parse_sha256(text: &str) -> Result<Sha256Digest, Problem> {
+    text.parse()
+        .map_err(|error: waybill_schema::Sha256DigestError| Problem::new(422, "digest_invalid", error.to_string()))
+}
+
+/// Sets the space aside. A repeated request whose upload has started finds its reservation, or its settlement.
+pub(super) async fn reserve(
+    gateway: &Gateway,
+    principal: &Principal,
+    context: &Context,
+    upload: UploadId,
+    started: &UploadStartedV1,
+) -> Result<Position, Problem> {
+    let aggregate = UploadAggregate { company: principal.company_id, upload };
+    let known =
+        load(gateway.log.as_ref(), &aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
+    if known.last_seq > 0 {
+        return Ok(Position { partition: gateway.log.partitions().of(principal.company_id), seq: known.read_to });
+    }
+    let item = ReservedItem { upload_id: upload, session_id: started.session_id, bytes_total: started.size_bytes };
+    gateway.reserver.reserve(principal.company_id, item, context.clone()).await
+}
+
+async fn append_start(
+    gateway: &Gateway,
+    context: &Context,
+    upload: UploadId,
+    started: UploadStartedV1,
+    reserved: Position,
+) -> Result<Position, Problem> {
+    let aggregate = UploadAggregate { company: started.company_id, upload };
+    let context = Context { causation: Causation::Event(reserved), ..context.clone() };
+    let command = Command::Start(started);
+    let done = execute(gateway.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command)
+        .await
+        .map_err(|error| error.into_problem("starting an upload"))?;
+    Ok(done.position)
+}
+
+/// Starts an upload for a file whose bytes follow in the same request.
+pub(super) async fn start_now(
+    gateway: &Gateway,
+    principal: &Principal,
+    context: &Context,
+    upload: UploadId,
+    started: UploadStartedV1,
+) -> Result<Position, Problem> {
+    let reserved = reserve(gateway, principal, context, upload, &started).await?;
+    append_start(gateway, context, upload, started, reserved).await
+}

@@ -1,0 +1,209 @@
+//! `POST /v1/files`: a whole file in one request. No larger than a part, it is one object and two events; larger, it is
+//! an upload like others, whose chunks come in one body.
+
+use super::chunk::{Bytes, content_length, refuse_encoding, send_bytes, text};
+use super::start::{FileFacts, check, parse_sha256, reserve, start_now};
+use super::{WorkerSecret, end};
+use crate::digest::sha256_of;
+use crate::gateway::Gateway;
+use crate::problems::IntoProblem;
+use crate::workers::{Forward, forward};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use std::time::Duration;
+use uuid::Uuid;
+use waybill_domain::quota::Settling;
+use waybill_domain::upload::Command;
+use waybill_repository::{Context, Loaded, UploadAggregate, execute, load, settle_quota};
+use waybill_schema::events::{FileUploadedV1, UploadStartedV1};
+use waybill_schema::{ByteRange, Causation, Position, UploadId};
+use waybill_service_kit::{Principal, Problem, RequestId};
+
+/// How long the answer waits for the verification of a large file.
+const VERIFY_PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Deserialize)]
+pub(crate) struct FileQuery {
+    name: String,
+    mime_type: String,
+    sha256: Option<String>,
+    session_id: Option<Uuid>,
+    chatroom_id: Option<Uuid>,
+    thread_id: Option<Uuid>,
+    metadata: Option<String>,
+}
+
+/// One file on its way in.
+struct Incoming {
+    gateway: web::Data<Gateway>,
+    secret: web::Data<WorkerSecret>,
+    principal: Principal,
+    context: Context,
+    id: RequestId,
+    upload: UploadId,
+    started: UploadStartedV1,
+}
+
+pub(crate) async fn post_file(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    query: web::Query<FileQuery>,
+    payload: web::Payload,
+    gateway: web::Data<Gateway>,
+    secret: web::Data<WorkerSecret>,
+) -> Result<HttpResponse, Problem> {
+    refuse_encoding(&request)?;
+    let facts = facts(&request, query.into_inner())?;
+    let context = gateway.context(&principal, id);
+    let started = check(&gateway, &principal, &context, &facts).await?;
+    let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
+    let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/files", &key).await?);
+    let incoming = Incoming { gateway, secret, principal, context, id, upload, started };
+    // On its own, so that a client that goes away does not leave the space reserved.
+    let work = actix_web::rt::spawn(async move { incoming.take(payload).await });
+    work.await.map_err(|_| Problem::internal())?
+}
+
+fn facts(request: &HttpRequest, query: FileQuery) -> Result<FileFacts, Problem> {
+    let size_bytes = content_length(request).ok_or_else(|| {
+        Problem::new(411, "length_required", "send Content-Length; for a file of unknown length start an upload")
+    })?;
+    let metadata = query.metadata.as_deref().map(serde_json::from_str).transpose();
+    let digest = match query.sha256 {
+        Some(text) => Some(parse_sha256(&text)?),
+        None => sha256_of(request, "Repr-Digest")?.or(sha256_of(request, "Content-Digest")?),
+    };
+    Ok(FileFacts {
+        name: query.name,
+        size_bytes,
+        mime_type: query.mime_type,
+        sha256: digest.map(|digest| digest.to_string()),
+        session_id: query.session_id,
+        chatroom_id: query.chatroom_id,
+        thread_id: query.thread_id,
+        metadata: metadata.map_err(|_| Problem::bad_request("query_invalid", "metadata must be a JSON object"))?,
+    })
+}
+
+impl Incoming {
+    async fn take(self, payload: web::Payload) -> Result<HttpResponse, Problem> {
+        if self.started.size_bytes <= self.started.part_size_bytes {
+            self.take_small(payload).await
+        } else {
+            self.take_large(payload).await
+        }
+    }
+
+    fn aggregate(&self) -> UploadAggregate {
+        UploadAggregate { company: self.principal.company_id, upload: self.upload }
+    }
+
+    async fn take_small(self, payload: web::Payload) -> Result<HttpResponse, Problem> {
+        let aggregate = self.aggregate();
+        let mut loaded =
+            load(self.gateway.log.as_ref(), &aggregate).await.map_err(|e| e.into_problem("loading an upload"))?;
+        if loaded.last_seq == 0 {
+            let reserved = reserve(&self.gateway, &self.principal, &self.context, self.upload, &self.started).await?;
+            if let Err(problem) = self.store_small(payload, &mut loaded, reserved).await {
+                self.release(&loaded).await;
+                return Err(problem);
+            }
+        }
+        end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
+    }
+
+    async fn store_small(
+        &self,
+        payload: web::Payload,
+        loaded: &mut Loaded<waybill_domain::upload::State>,
+        reserved: Position,
+    ) -> Result<(), Problem> {
+        let (company, upload, size_bytes) = (self.principal.company_id, self.upload, self.started.size_bytes);
+        let mut path = format!("/internal/v1/objects/{company}/{upload}?size_bytes={size_bytes}");
+        if let Some(digest) = self.started.declared_sha256 {
+            path.push_str(&format!("&sha256={digest}"));
+        }
+        let body = Forward { path, content_length: Some(size_bytes), payload };
+        let stored = forward(&self.gateway, &self.secret.0, upload, self.id, body).await?;
+        let storage_key = text(&stored, "storage_key");
+        let uploaded = FileUploadedV1 {
+            started: self.started.clone(),
+            sha256: text(&stored, "sha256").parse().map_err(|_| Problem::internal())?,
+            storage_bucket: text(&stored, "storage_bucket"),
+            storage_key: storage_key.clone(),
+            sniffed_mime_type: stored["sniffed_mime_type"].as_str().map(str::to_owned),
+            worker_id: text(&stored, "worker_id")
+                .parse()
+                .map(waybill_schema::WorkerId)
+                .map_err(|_| Problem::internal())?,
+        };
+        let context = Context { causation: Causation::Event(reserved), ..self.context.clone() };
+        let command = Command::UploadWhole(uploaded);
+        let done = execute(self.gateway.log.as_ref(), &self.aggregate(), loaded, &context, command).await;
+        let kept = matches!(&done, Ok(done) if done.event.is_some());
+        let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
+        if !kept && !unknown {
+            // Another request with the same id was faster: its object is the file's.
+            self.gateway.store.delete(&storage_key).await.map_err(|e| e.into_problem("deleting a second object"))?;
+        }
+        let done = done.map_err(|error| error.into_problem("recording a file"))?;
+        loaded.read_to = loaded.read_to.max(done.position.seq);
+        Ok(())
+    }
+
+    /// Gives the space back, if no upload came of it. Where that fails the sweep does it.
+    async fn release(&self, loaded: &Loaded<waybill_domain::upload::State>) {
+        let log = self.gateway.log.as_ref();
+        let mut now = loaded.clone();
+        let known = waybill_repository::refresh(log, &self.aggregate(), &mut now).await;
+        if known.is_err() || now.last_seq > 0 {
+            return;
+        }
+        let aggregate = self.aggregate();
+        let expired =
+            execute(log, &aggregate, &mut now, &self.context, Command::Expire { now: waybill_service_kit::now() });
+        if let Err(error) = expired.await {
+            tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for the sweep");
+            return;
+        }
+        let whose = (self.upload, self.started.session_id);
+        let company = self.principal.company_id;
+        let settled = settle_quota(log, &self.context, company, whose, self.started.size_bytes, Settling::Release);
+        if let Err(error) = settled.await {
+            tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for a worker");
+        }
+    }
+
+    async fn take_large(self, payload: web::Payload) -> Result<HttpResponse, Problem> {
+        let aggregate = self.aggregate();
+        start_now(&self.gateway, &self.principal, &self.context, self.upload, self.started.clone()).await?;
+        let size_bytes = self.started.size_bytes;
+        let bytes = Bytes {
+            company: self.principal.company_id,
+            user: self.principal.user_id,
+            upload: self.upload,
+            range: ByteRange { from: 0, to: size_bytes },
+            content_sha256: None,
+            content_length: Some(size_bytes),
+        };
+        let mut loaded = Loaded::default();
+        let stored = send_bytes(&self.gateway, &self.secret, self.id, bytes, payload).await;
+        let finished = match stored {
+            Ok(_) => {
+                let log = &self.gateway;
+                end::finish(log, &aggregate, &mut loaded, &self.context, None, VERIFY_PATIENCE).await
+            }
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = finished {
+            // Nobody was told the upload's id, so nobody could continue it.
+            let cancelled = execute(self.gateway.log.as_ref(), &aggregate, &mut loaded, &self.context, Command::Cancel);
+            if let Err(error) = cancelled.await {
+                tracing::warn!(upload_id = %self.upload, %error, "an upload that broke waits for its end");
+            }
+            return Err(problem);
+        }
+        end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
+    }
+}

@@ -1,0 +1,51 @@
+//! Waiting until an upload has ended.
+
+use crate::gateway::Gateway;
+use crate::problems::IntoProblem;
+use actix_web::HttpRequest;
+use futures_util::StreamExt;
+use std::time::{Duration, Instant};
+use waybill_domain::upload;
+use waybill_repository::{Aggregate, Loaded, UploadAggregate, refresh};
+use waybill_service_kit::Problem;
+
+/// The longest that a client may have us wait.
+const LONGEST: Duration = Duration::from_secs(120);
+/// How often the log is looked at without a message: one may be lost.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// `Prefer: wait=N` (RFC 7240 §4.3).
+pub(crate) fn preferred(request: &HttpRequest) -> Option<Duration> {
+    let preferences = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
+    let waits = preferences.flat_map(|value| value.split([',', ';'])).filter_map(|preference| {
+        let (name, value) = preference.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok()).flatten()
+    });
+    waits.max().map(|seconds: u64| Duration::from_secs(seconds).min(LONGEST))
+}
+
+/// Refreshes `loaded` until the upload has ended or the time is up.
+pub(crate) async fn until_ended(
+    gateway: &Gateway,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<upload::State>,
+    patience: Duration,
+) -> Result<(), Problem> {
+    let unavailable = |error: async_nats::SubscribeError| {
+        tracing::warn!(%error, "an upload's subject is not listened to");
+        Problem::unavailable("the event log does not answer; try again")
+    };
+    let subject = aggregate.subject().to_nats(gateway.log.partitions());
+    // Listening first, then looking: an event in between is either seen or announced.
+    let mut events = gateway.nats.subscribe(subject).await.map_err(unavailable)?;
+    let until = Instant::now() + patience;
+    loop {
+        refresh(gateway.log.as_ref(), aggregate, loaded).await.map_err(|e| e.into_problem("waiting for an upload"))?;
+        let left = until.saturating_duration_since(Instant::now());
+        if loaded.state.has_ended() || left.is_zero() {
+            return Ok(());
+        }
+        // Whether a message came or the time passed: look.
+        drop(tokio::time::timeout(left.min(LOOK_EVERY), events.next()).await);
+    }
+}

@@ -1,0 +1,218 @@
+//! Streaming a request's body on to a worker, over pooled HTTP/1.1 connections, without buffering it.
+//!
+//! Bodies of actix-web stay on their thread, so each thread has a pool of its own. The next worker is tried only
+//! before the first byte went out; afterwards the client is told to resume.
+
+use crate::gateway::Gateway;
+use actix_web::web;
+use bytes::Bytes;
+use futures_util::Stream;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use waybill_schema::UploadId;
+use waybill_service_kit::{Problem, RequestId};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// After how long without a byte moving, or an answer, a worker counts as gone.
+const STALL: Duration = Duration::from_secs(90);
+/// Idle connections kept per worker and thread.
+const POOLED: usize = 64;
+/// The largest answer of a worker.
+const MAX_ANSWER_BYTES: usize = 64 * 1_024;
+
+thread_local! {
+    static POOL: RefCell<HashMap<SocketAddr, Vec<SendRequest<Forwarded>>>> = RefCell::default();
+}
+
+/// A body on its way.
+pub(crate) struct Forward {
+    /// Path and query at the worker.
+    pub(crate) path: String,
+    /// Bytes, where the client said how many.
+    pub(crate) content_length: Option<u64>,
+    /// The client's body.
+    pub(crate) payload: web::Payload,
+}
+
+struct Shared {
+    payload: RefCell<web::Payload>,
+    begun: Cell<bool>,
+    ended: Cell<bool>,
+    moved_at: Cell<Instant>,
+    left: Cell<Option<u64>>,
+}
+
+/// The client's body as hyper reads it.
+struct Forwarded(Rc<Shared>);
+
+impl Body for Forwarded {
+    type Data = Bytes;
+    type Error = actix_web::error::PayloadError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let shared = &self.0;
+        let polled = Pin::new(&mut *shared.payload.borrow_mut()).poll_next(context);
+        if let Poll::Ready(item) = &polled {
+            shared.begun.set(true);
+            shared.moved_at.set(Instant::now());
+            match item {
+                Some(Ok(bytes)) => {
+                    shared.left.set(shared.left.get().map(|left| left.saturating_sub(bytes.len() as u64)))
+                }
+                _ => shared.ended.set(true),
+            }
+        }
+        polled.map(|item| item.map(|bytes| bytes.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.ended.get() || self.0.left.get() == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.left.get().map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
+
+enum Failure {
+    /// Nothing went out: the next worker may be tried.
+    Before,
+    /// Some of it did.
+    After,
+}
+
+/// Streams a body to the worker that has the upload; answers with the worker's JSON.
+///
+/// # Errors
+/// The worker's own problem; 503 where no worker answers.
+pub(crate) async fn forward(
+    gateway: &Gateway,
+    secret: &str,
+    upload: UploadId,
+    request: RequestId,
+    forward: Forward,
+) -> Result<serde_json::Value, Problem> {
+    let shared = Rc::new(Shared {
+        payload: RefCell::new(forward.payload),
+        begun: Cell::new(false),
+        ended: Cell::new(false),
+        moved_at: Cell::new(Instant::now()),
+        left: Cell::new(forward.content_length),
+    });
+    for addr in gateway.workers.ranked(upload) {
+        match send(addr, secret, request, &forward.path, &shared).await {
+            Ok(answer) => return answer,
+            Err(Failure::Before) => tracing::warn!(upload_id = %upload, %addr, "a worker does not answer"),
+            Err(Failure::After) => {
+                tracing::warn!(upload_id = %upload, %addr, "a worker went away while bytes were sent to it");
+                return Err(Problem::unavailable("the transfer was interrupted; ask for the offset and go on"));
+            }
+        }
+    }
+    Err(Problem::unavailable("no worker takes bytes now; try again"))
+}
+
+async fn send(
+    addr: SocketAddr,
+    secret: &str,
+    id: RequestId,
+    path: &str,
+    shared: &Rc<Shared>,
+) -> Result<Result<serde_json::Value, Problem>, Failure> {
+    let failure = || if shared.begun.get() { Failure::After } else { Failure::Before };
+    // A pooled connection may have been closed meanwhile; a new one tells whether the worker is there.
+    for fresh in [false, true] {
+        let mut connection = match if fresh { None } else { pooled(addr).await } {
+            Some(connection) => connection,
+            None if fresh => connect(addr).await.ok_or(Failure::Before)?,
+            None => continue,
+        };
+        let request = Request::put(path)
+            .header(header::HOST, addr.to_string())
+            .header("Waybill-Worker-Secret", secret)
+            .header("X-Request-ID", id.0.hyphenated().to_string())
+            .body(Forwarded(shared.clone()))
+            .map_err(|_| Failure::Before)?;
+        match answer(&mut connection, request, shared).await {
+            Some(answer) => {
+                give_back(addr, connection);
+                return Ok(answer);
+            }
+            None if shared.begun.get() => return Err(Failure::After),
+            None => {}
+        }
+    }
+    Err(failure())
+}
+
+/// Sends and waits for the answer, for as long as bytes move.
+async fn answer(
+    connection: &mut SendRequest<Forwarded>,
+    request: Request<Forwarded>,
+    shared: &Shared,
+) -> Option<Result<serde_json::Value, Problem>> {
+    let exchange = async {
+        let response = connection.send_request(request).await.ok()?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.ok()?.to_bytes();
+        if status == 200 {
+            return serde_json::from_slice(&body).ok().map(Ok);
+        }
+        Problem::from_json(status, &body).map(Err)
+    };
+    tokio::pin!(exchange);
+    loop {
+        tokio::select! {
+            answer = &mut exchange => return answer,
+            () = tokio::time::sleep(STALL) => {
+                if shared.moved_at.get().elapsed() >= STALL {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+async fn pooled(addr: SocketAddr) -> Option<SendRequest<Forwarded>> {
+    loop {
+        let mut connection = POOL.with_borrow_mut(|pool| pool.get_mut(&addr).and_then(Vec::pop))?;
+        if !connection.is_closed() && connection.ready().await.is_ok() {
+            return Some(connection);
+        }
+    }
+}
+
+fn give_back(addr: SocketAddr, connection: SendRequest<Forwarded>) {
+    if connection.is_closed() {
+        return;
+    }
+    POOL.with_borrow_mut(|pool| {
+        let idle = pool.entry(addr).or_default();
+        if idle.len() < POOLED {
+            idle.push(connection);
+        }
+    });
+}
+
+async fn connect(addr: SocketAddr) -> Option<SendRequest<Forwarded>> {
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await.ok()?.ok()?;
+    stream.set_nodelay(true).ok()?;
+    let (connection, driver) = handshake(TokioIo::new(stream)).await.ok()?;
+    actix_web::rt::spawn(async move {
+        if let Err(error) = driver.await {
+            tracing::debug!(%addr, %error, "a connection to a worker ended");
+        }
+    });
+    Some(connection)
+}

@@ -1,0 +1,22 @@
+//! Who is known.
+
+use crate::{ReadModelError, schema::user};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use waybill_schema::{CompanyId, UserId};
+
+/// Whether a user of a company was registered.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn is_user_known(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    id: UserId,
+) -> Result<bool, ReadModelError> {
+    let known = user::table.filter(user::company_id.eq(company.0).and(user::id.eq(id.0)));
+    diesel::select(diesel::dsl::exists(known))
+        .get_result(connection)
+        .await
+        .map_err(ReadModelError::query("looking for a user"))
+}
