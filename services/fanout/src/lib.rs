@@ -1,1 +1,14 @@
-//! Streams progress over WebSocket.
+//! The fan-out: `GET /v1/progress`, the WebSocket protocol `waybill.v1`. Every event of the log goes to whoever watches
+//! what it is about: transitions each for itself, progress as its newest value.
+
+mod access;
+mod connection;
+mod hub;
+mod live;
+mod protocol;
+mod server;
+mod snapshot;
+mod subscriptions;
+mod ticket;
+
+pub use server::{Config, Server, StartError};

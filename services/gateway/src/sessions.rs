@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use waybill_domain::session::Command;
-use waybill_read_model::queries::{Session, SessionFile, find_session, list_session_files};
+use waybill_read_model::queries::{Session, UploadProgress, find_session, list_session_files};
 use waybill_repository::{Loaded, SessionAggregate, execute, load};
 use waybill_schema::SessionId;
 use waybill_schema::events::SessionOpenedV1;
@@ -26,7 +26,7 @@ pub(crate) struct OpenBody {
 struct SessionBody {
     #[serde(flatten)]
     session: Session,
-    files: Vec<SessionFile>,
+    files: Vec<UploadProgress>,
 }
 
 pub(crate) async fn open(

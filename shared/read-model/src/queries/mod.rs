@@ -9,5 +9,7 @@ mod sweep;
 pub use directory::is_user_known;
 pub use files::{File, FileFilter, PageKey, find_file, list_files};
 pub use quota::{Quota, find_quota};
-pub use sessions::{Session, SessionFile, find_session, list_session_files, unfinished_uploads};
+pub use sessions::{
+    Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,
+};
 pub use sweep::{Overdue, overdue_reservations, overdue_uploads};

@@ -32,11 +32,11 @@ pub struct Session {
     pub completed_at: Option<DateTime<Utc>>,
 }
 
-/// The progress of one file of a session.
+/// How far an upload is, as clients see it.
 #[derive(Clone, Debug, Queryable, Selectable, Serialize)]
 #[diesel(table_name = upload_progress)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
-pub struct SessionFile {
+pub struct UploadProgress {
     pub id: Uuid,
     pub upload_session_id: Option<Uuid>,
     pub file_id: Uuid,
@@ -82,10 +82,10 @@ pub async fn list_session_files(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     id: SessionId,
-) -> Result<Vec<SessionFile>, ReadModelError> {
+) -> Result<Vec<UploadProgress>, ReadModelError> {
     upload_progress::table
         .filter(upload_progress::company_id.eq(company.0).and(upload_progress::upload_session_id.eq(id.0)))
-        .select(SessionFile::as_select())
+        .select(UploadProgress::as_select())
         .order((upload_progress::started_at, upload_progress::id))
         .limit(FILES_LISTED)
         .load(connection)
@@ -110,4 +110,41 @@ pub async fn unfinished_uploads(
         .await
         .map_err(ReadModelError::query("listing the running uploads of a session"))?;
     Ok(ids.into_iter().map(UploadId).collect())
+}
+
+/// The progress of one upload.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn find_progress(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    id: UploadId,
+) -> Result<Option<UploadProgress>, ReadModelError> {
+    upload_progress::table
+        .filter(upload_progress::company_id.eq(company.0).and(upload_progress::id.eq(id.0)))
+        .select(UploadProgress::as_select())
+        .first(connection)
+        .await
+        .optional()
+        .map_err(ReadModelError::query("finding an upload's progress"))
+}
+
+/// The running uploads of a company; 1,000 at most.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn list_running(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+) -> Result<Vec<UploadProgress>, ReadModelError> {
+    upload_progress::table
+        .filter(upload_progress::company_id.eq(company.0))
+        .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
+        .select(UploadProgress::as_select())
+        .order((upload_progress::started_at, upload_progress::id))
+        .limit(FILES_LISTED)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("listing running uploads"))
 }

@@ -1,0 +1,240 @@
+//! One WebSocket connection. A single task owns the socket; each send has its time.
+
+use crate::access::may_watch;
+use crate::hub::Outbox;
+use crate::live::Live;
+use crate::protocol::{ClientFrame, Close, ServerFrame, Topic};
+use crate::server::Fanout;
+use crate::snapshot::{self, Snapshot};
+use crate::subscriptions::Subscriptions;
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseReason, ProtocolError, Session};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+use waybill_service_kit::metrics::SOCKETS;
+use waybill_service_kit::{Authenticator, Principal, now};
+
+const HEARTBEAT: Duration = Duration::from_secs(25);
+/// How long a client may take to answer a ping.
+const PONG_WITHIN: Duration = Duration::from_secs(8);
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Progress is sent this often at most.
+const TICK: Duration = Duration::from_millis(100);
+const COMMANDS_PER_S: u32 = 20;
+/// When a client that was sent away for a restart may come back.
+const RETRY_MS: u64 = 1_000;
+
+type Snapshots = mpsc::Receiver<(u64, Result<Snapshot, &'static str>)>;
+
+pub(crate) struct Connection {
+    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) principal: Principal,
+    pub(crate) session: Session,
+    number: u64,
+    outbox: Arc<Outbox>,
+    subscriptions: Subscriptions,
+    snapshots: mpsc::Sender<(u64, Result<Snapshot, &'static str>)>,
+    commands: (Instant, u32),
+    heard_at: Instant,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(
+    fanout: Arc<Fanout>,
+    authenticator: Authenticator,
+    principal: Principal,
+    session: Session,
+    inbound: AggregatedMessageStream,
+) {
+    SOCKETS.inc();
+    let (outbox, transitions) = Outbox::new();
+    let (snapshots, taken) = mpsc::channel(8);
+    let number = fanout.next_connection();
+    let connection = Connection {
+        fanout,
+        authenticator,
+        principal,
+        session,
+        number,
+        outbox,
+        subscriptions: Subscriptions::default(),
+        snapshots,
+        commands: (Instant::now(), 0),
+        heard_at: Instant::now(),
+    };
+    connection.run(inbound, transitions, taken).await;
+    SOCKETS.dec();
+}
+
+impl Connection {
+    async fn run(
+        mut self,
+        mut inbound: AggregatedMessageStream,
+        mut transitions: mpsc::Receiver<(Topic, Arc<Live>)>,
+        mut taken: Snapshots,
+    ) {
+        let hello = ServerFrame::Hello { conn: Uuid::now_v7().to_string(), heartbeat_s: HEARTBEAT.as_secs() };
+        let mut close = self.send(vec![hello]).await.err();
+        let mut tick = tokio::time::interval(TICK);
+        let mut heartbeat = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
+        let shutdown = self.fanout.shutdown.clone();
+        while close.is_none() {
+            let outcome = tokio::select! {
+                biased;
+                () = shutdown.triggered() => {
+                    // A client that does not hear it any more is told by the close, too.
+                    self.send(vec![ServerFrame::Bye { retry_ms: RETRY_MS }]).await.and(Err(Close::Restart))
+                }
+                message = inbound.recv() => self.heard(message).await,
+                Some((topic, live)) = transitions.recv() => {
+                    let frames = self.subscriptions.transition(topic, &live);
+                    self.send(frames).await
+                }
+                Some((id, snapshot)) = taken.recv() => self.snapshot(id, snapshot).await,
+                _ = tick.tick() => self.tick().await,
+                _ = heartbeat.tick() => self.ping().await,
+            };
+            close = outcome.err();
+        }
+        for topic in self.subscriptions.topics() {
+            self.fanout.hub.unwatch(topic, self.number);
+        }
+        if let Some(close) = close.filter(|close| *close != Close::Gone) {
+            let reason = CloseReason { code: close.code().into(), description: None };
+            drop(tokio::time::timeout(SEND_TIMEOUT, self.session.close(Some(reason))).await);
+        }
+    }
+
+    async fn send(&mut self, frames: Vec<ServerFrame>) -> Result<(), Close> {
+        for frame in frames {
+            let text = serde_json::to_string(&frame).map_err(|_| Close::Gone)?;
+            let sent = tokio::time::timeout(SEND_TIMEOUT, self.session.text(text)).await;
+            sent.map_err(|_| Close::TooSlow)?.map_err(|_| Close::Gone)?;
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<(), Close> {
+        if self.outbox.overflowed() {
+            return Err(Close::TooSlow);
+        }
+        if self.principal.expires_at <= now() {
+            return Err(Close::TokenExpired);
+        }
+        if self.heard_at.elapsed() > HEARTBEAT + PONG_WITHIN {
+            return Err(Close::Gone);
+        }
+        let frames = self.subscriptions.progress(&self.outbox);
+        self.send(frames).await
+    }
+
+    async fn ping(&mut self) -> Result<(), Close> {
+        let sent = tokio::time::timeout(SEND_TIMEOUT, self.session.ping(b"")).await;
+        sent.map_err(|_| Close::TooSlow)?.map_err(|_| Close::Gone)
+    }
+
+    async fn heard(&mut self, message: Option<Result<AggregatedMessage, ProtocolError>>) -> Result<(), Close> {
+        self.heard_at = Instant::now();
+        match message {
+            Some(Ok(AggregatedMessage::Text(text))) => self.command(&text).await,
+            Some(Ok(AggregatedMessage::Ping(bytes))) => self.session.pong(&bytes).await.map_err(|_| Close::Gone),
+            Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
+            Some(Ok(AggregatedMessage::Binary(_))) => self.refuse(None, "frame_invalid").await,
+            Some(Err(ProtocolError::Overflow)) => Err(Close::TooBig),
+            Some(Ok(AggregatedMessage::Close(_)) | Err(_)) | None => Err(Close::Gone),
+        }
+    }
+
+    async fn command(&mut self, text: &str) -> Result<(), Close> {
+        if self.commands.0.elapsed() >= Duration::from_secs(1) {
+            self.commands = (Instant::now(), 0);
+        }
+        self.commands.1 += 1;
+        if self.commands.1 > COMMANDS_PER_S {
+            return Err(Close::TooMany);
+        }
+        match serde_json::from_str::<ClientFrame>(text) {
+            Ok(ClientFrame::Sub { id, topic, from }) => {
+                let Ok(topic) = topic.parse::<Topic>() else { return self.refuse(Some(id), "not_found").await };
+                if let Err(code) = self.subscriptions.ask(id, topic) {
+                    return self.refuse(Some(id), code).await;
+                }
+                if from.is_some() {
+                    self.send(vec![ServerFrame::Reset { id }]).await?;
+                }
+                self.begin(id, topic);
+                Ok(())
+            }
+            Ok(ClientFrame::Unsub { id }) => {
+                self.forget(id);
+                Ok(())
+            }
+            Ok(ClientFrame::Auth { token }) => match self.authenticator.authenticate(&token) {
+                Ok(fresh) if self.is_same(&fresh) => {
+                    self.principal = fresh;
+                    Ok(())
+                }
+                _ => self.refuse(None, "token_invalid").await,
+            },
+            Ok(ClientFrame::Pong) => Ok(()),
+            Err(_) => self.refuse(None, "frame_invalid").await,
+        }
+    }
+
+    /// A fresh token must be of the same user.
+    fn is_same(&self, fresh: &Principal) -> bool {
+        fresh.user_id == self.principal.user_id && fresh.company_id == self.principal.company_id
+    }
+
+    async fn refuse(&mut self, id: Option<u64>, code: &'static str) -> Result<(), Close> {
+        self.send(vec![ServerFrame::Err { id, code }]).await
+    }
+
+    /// Watches first, so that nothing is missed, and then takes the snapshot, beside the loop.
+    fn begin(&self, id: u64, topic: Topic) {
+        let (fanout, principal) = (self.fanout.clone(), self.principal.clone());
+        let (outbox, number, answer) = (self.outbox.clone(), self.number, self.snapshots.clone());
+        actix_web::rt::spawn(async move {
+            let outcome = take(&fanout, &principal, topic, number, &outbox).await;
+            // The connection may have ended meanwhile.
+            drop(answer.send((id, outcome)).await);
+        });
+    }
+
+    async fn snapshot(&mut self, id: u64, snapshot: Result<Snapshot, &'static str>) -> Result<(), Close> {
+        match snapshot {
+            Ok(snapshot) => {
+                let frames = self.subscriptions.begin(id, snapshot);
+                self.send(frames).await
+            }
+            Err(code) => {
+                self.forget(id);
+                self.refuse(Some(id), code).await
+            }
+        }
+    }
+
+    fn forget(&mut self, id: u64) {
+        if let Some(topic) = self.subscriptions.remove(id) {
+            self.fanout.hub.unwatch(topic, self.number);
+        }
+    }
+}
+
+async fn take(
+    fanout: &Fanout,
+    principal: &Principal,
+    topic: Topic,
+    number: u64,
+    outbox: &Arc<Outbox>,
+) -> Result<Snapshot, &'static str> {
+    let read_to = may_watch(fanout.log.as_ref(), principal, topic).await.map_err(|_| "unavailable")?;
+    let read_to = read_to.ok_or("not_found")?;
+    let partition = fanout.log.partitions().of(principal.company_id);
+    let handed_out = fanout.hub.watch(topic, partition, number, outbox);
+    let at_least = read_to.max(handed_out);
+    let taken = snapshot::take(&fanout.database, principal.company_id, partition, topic, at_least).await;
+    taken.map_err(|_| "unavailable")?.ok_or("lagging")
+}

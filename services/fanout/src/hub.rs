@@ -1,0 +1,195 @@
+//! The hub: follows every partition, and hands each event to whoever watches one of its topics.
+
+use crate::live::{Live, What, progress, topics, transition};
+use crate::protocol::{ProgressFacts, Topic};
+use futures_util::StreamExt;
+use moka::sync::Cache;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use waybill_domain::progress::Tracker;
+use waybill_event_log::{EventLog, ReadError, read_events};
+use waybill_schema::{Aggregate, Event, Recorded, UploadId, names};
+use waybill_service_kit::Shutdown;
+
+/// How many transitions wait for a connection; one more and it is too slow.
+const QUEUE: usize = 64;
+/// How many uploads' figures are kept at hand.
+const TRACKED: u64 = 20_000;
+
+/// What waits for one connection.
+pub(crate) struct Outbox {
+    transitions: mpsc::Sender<(Topic, Arc<Live>)>,
+    /// The newest figures per topic and upload: overwritten, never queued.
+    progress: Mutex<HashMap<(Topic, UploadId), (u64, ProgressFacts)>>,
+    overflowed: AtomicBool,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<(Topic, Arc<Live>)>) {
+        let (transitions, receiver) = mpsc::channel(QUEUE);
+        let outbox = Self { transitions, progress: Mutex::default(), overflowed: AtomicBool::new(false) };
+        (Arc::new(outbox), receiver)
+    }
+
+    fn deliver(&self, topic: Topic, live: &Arc<Live>) {
+        match &live.what {
+            What::Progress(facts) => {
+                locked(&self.progress).insert((topic, facts.upload_id), (live.seq, facts.clone()));
+            }
+            What::Transition { .. } => {
+                if self.transitions.try_send((topic, live.clone())).is_err() {
+                    self.overflowed.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// The figures that came since the last time, and leaves none.
+    pub(crate) fn take_progress(&self) -> HashMap<(Topic, UploadId), (u64, ProgressFacts)> {
+        std::mem::take(&mut *locked(&self.progress))
+    }
+
+    /// Whether a transition was lost for want of room.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.overflowed.load(Ordering::Relaxed)
+    }
+}
+
+type Watchers = HashMap<Topic, Vec<(u64, Arc<Outbox>)>>;
+
+/// Hands events out.
+pub(crate) struct Hub {
+    log: Arc<dyn EventLog>,
+    watchers: RwLock<Watchers>,
+    trackers: Cache<UploadId, Arc<Mutex<Tracker>>>,
+    /// Up to where each partition was handed out.
+    handed_out: Vec<AtomicU64>,
+}
+
+impl Hub {
+    pub(crate) fn new(log: Arc<dyn EventLog>) -> Self {
+        let handed_out = log.partitions().all().map(|_| AtomicU64::new(0)).collect();
+        Self { log, watchers: RwLock::default(), trackers: Cache::new(TRACKED), handed_out }
+    }
+
+    /// From now on events about `topic` go to `outbox` of connection `conn`. Answers with up to where events were
+    /// handed out before: a snapshot must be at least that new.
+    pub(crate) fn watch(&self, topic: Topic, partition: u32, conn: u64, outbox: &Arc<Outbox>) -> u64 {
+        let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
+        let watching = watchers.entry(topic).or_default();
+        if !watching.iter().any(|(id, _)| *id == conn) {
+            watching.push((conn, outbox.clone()));
+        }
+        self.at(partition).load(Ordering::SeqCst)
+    }
+
+    /// No more events about `topic` for connection `conn`.
+    pub(crate) fn unwatch(&self, topic: Topic, conn: u64) {
+        let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watching) = watchers.get_mut(&topic) {
+            watching.retain(|(id, _)| *id != conn);
+            if watching.is_empty() {
+                watchers.remove(&topic);
+            }
+        }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "one entry a partition, made from the same count")]
+    fn at(&self, partition: u32) -> &AtomicU64 {
+        &self.handed_out[partition as usize]
+    }
+
+    /// Follows a partition from its end until shutdown.
+    pub(crate) async fn follow(self: Arc<Self>, partition: u32, shutdown: Shutdown) {
+        let mut from = None;
+        while !shutdown.is_triggered() {
+            let followed = self.follow_from(partition, &mut from);
+            match shutdown.unless(followed).await {
+                Some(Err(error)) => tracing::warn!(partition, %error, "following is interrupted"),
+                Some(Ok(())) | None => {}
+            }
+            shutdown.unless(tokio::time::sleep(Duration::from_millis(500))).await;
+        }
+    }
+
+    async fn follow_from(&self, partition: u32, from: &mut Option<u64>) -> Result<(), ReadError> {
+        let at = match *from {
+            Some(seq) => seq,
+            None => self.log.head(partition).await?.last_seq,
+        };
+        *from = Some(at);
+        self.at(partition).fetch_max(at, Ordering::SeqCst);
+        let mut events = self.log.subscribe(partition, at).await?;
+        while let Some(stored) = events.next().await {
+            let stored = stored?;
+            let seq = stored.position.seq;
+            if let Ok(recorded) = &stored.event {
+                self.hand_out(recorded).await;
+            }
+            *from = Some(seq);
+            self.at(partition).store(seq, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    async fn hand_out(&self, recorded: &Recorded) {
+        let watching: Vec<(Topic, Vec<Arc<Outbox>>)> = {
+            let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
+            let of =
+                |topic: Topic| watchers.get(&topic).map(|all| (topic, all.iter().map(|(_, o)| o.clone()).collect()));
+            topics(recorded).into_iter().filter_map(of).collect()
+        };
+        let figures = self.track(recorded, !watching.is_empty()).await;
+        let seq = recorded.position.seq;
+        let lives = transition(recorded).into_iter().chain(figures.map(What::Progress));
+        for live in lives.map(|what| Arc::new(Live { seq, what })) {
+            for (topic, outboxes) in &watching {
+                outboxes.iter().for_each(|outbox| outbox.deliver(*topic, &live));
+            }
+        }
+    }
+
+    /// Folds an event into the figures of its upload; answers with them where somebody watches.
+    async fn track(&self, recorded: &Recorded, watched: bool) -> Option<ProgressFacts> {
+        let (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id)) = recorded.subject.aggregate else {
+            return None;
+        };
+        let tracker = match (self.trackers.get(&id), &recorded.event) {
+            (Some(tracker), _) => tracker,
+            (None, Event::UploadStarted(_)) => Arc::default(),
+            (None, _) if watched => Arc::new(Mutex::new(self.load(recorded, id).await?)),
+            (None, _) => return None,
+        };
+        let facts = {
+            let mut tracker = locked(&tracker);
+            tracker.evolve(&recorded.event, recorded.envelope.time);
+            progress(id, &tracker)
+        };
+        if facts.stage == "ended" {
+            self.trackers.invalidate(&id);
+        } else {
+            self.trackers.insert(id, tracker);
+        }
+        let shown = watched && matches!(recorded.event, Event::ChunkUploaded(_) | Event::FileCompleted(_));
+        shown.then_some(facts)
+    }
+
+    /// The figures of an upload before an event, from the log.
+    async fn load(&self, recorded: &Recorded, id: UploadId) -> Option<Tracker> {
+        let position = recorded.position;
+        let filter = names::upload_filter(position.partition, recorded.subject.company, id);
+        let before = read_events(self.log.as_ref(), position.partition, &filter, 0, 0).await.ok()?;
+        let mut tracker = Tracker::default();
+        for event in before.iter().filter(|event| event.position.seq < position.seq) {
+            tracker.evolve(&event.event, event.envelope.time);
+        }
+        Some(tracker)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

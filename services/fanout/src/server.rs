@@ -1,0 +1,211 @@
+//! Starting and stopping a fan-out.
+
+use crate::connection::serve;
+use crate::hub::Hub;
+use crate::protocol::SUBPROTOCOL;
+use crate::ticket::{self, Tickets};
+use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
+use actix_web::middleware::from_fn;
+use actix_web::{App, FromRequest, HttpRequest, HttpResponse, HttpServer, web};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::task::JoinSet;
+use waybill_event_log::EventLog;
+use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_read_model::Database;
+use waybill_schema::names;
+use waybill_service_kit::health::{self, Readiness};
+use waybill_service_kit::{Authenticator, Principal, Problem, Shutdown, request};
+
+/// The largest frame of a client.
+const FRAME_MAX_BYTES: usize = 4 * 1_024;
+const GRACE_S: u64 = 20;
+
+/// What a fan-out is made of.
+pub struct Config {
+    /// Who may ask.
+    pub authenticator: Authenticator,
+    /// Origins that browsers may connect from.
+    pub allowed_origins: Vec<String>,
+    /// The connection behind `log`.
+    pub nats: async_nats::Client,
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// The read models.
+    pub database: Database,
+}
+
+/// Why a fan-out did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A bucket is missing.
+    #[error("{0}; run `waybill provision`")]
+    Bucket(#[from] BucketError),
+    /// The address cannot be listened at.
+    #[error("listening: {0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// What every connection works with.
+pub(crate) struct Fanout {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) database: Database,
+    pub(crate) shutdown: Shutdown,
+    allowed_origins: Vec<String>,
+    connections: AtomicU64,
+}
+
+impl Fanout {
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A running fan-out.
+pub struct Server {
+    fanout: web::Data<Fanout>,
+    tickets: web::Data<Tickets>,
+    authenticator: web::Data<Authenticator>,
+    readiness: Readiness,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts following the log; it stops when `shutdown` is triggered. Clients are served by [`Server::routes`] on
+    /// somebody's listener, or by [`Server::listen`] on one of its own.
+    ///
+    /// # Errors
+    /// [`StartError::Bucket`].
+    pub async fn from_config(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
+        let tickets = Tickets::new(Bucket::open(&config.nats, names::TICKETS_BUCKET).await?);
+        let hub = Arc::new(Hub::new(config.log.clone()));
+        let mut tasks = JoinSet::new();
+        for partition in config.log.partitions().all() {
+            tasks.spawn(hub.clone().follow(partition, shutdown.clone()));
+        }
+        let (log, database) = (config.log.clone(), config.database.clone());
+        let readiness = Readiness::default()
+            .with("nats", move || {
+                let log = log.clone();
+                async move { log.head(0).await.map(drop) }
+            })
+            .with("postgres", move || {
+                let database = database.clone();
+                async move { database.connection().await.map(drop) }
+            });
+        let fanout = Fanout {
+            hub,
+            log: config.log,
+            database: config.database,
+            shutdown: shutdown.clone(),
+            allowed_origins: config.allowed_origins,
+            connections: AtomicU64::new(1),
+        };
+        tracing::info!("fan-out started");
+        Ok(Self {
+            fanout: web::Data::new(fanout),
+            tickets: web::Data::new(tickets),
+            authenticator: web::Data::new(config.authenticator),
+            readiness,
+            tasks,
+        })
+    }
+
+    /// The routes, for a listener.
+    pub fn routes(&self) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + Sync + use<> {
+        let (fanout, tickets, authenticator) = (self.fanout.clone(), self.tickets.clone(), self.authenticator.clone());
+        move |config| {
+            config
+                .app_data(fanout.clone())
+                .app_data(tickets.clone())
+                .app_data(authenticator.clone())
+                .route("/v1/progress", web::get().to(connect))
+                .route("/v1/progress/tickets", web::post().to(ticket::issue));
+        }
+    }
+
+    /// What must answer for the fan-out to do its work.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Listens on an address of its own; answers with the one that it got.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`].
+    pub fn listen(&mut self, addr: SocketAddr) -> Result<SocketAddr, StartError> {
+        let (routes, readiness) = (self.routes(), self.readiness.clone());
+        let http = HttpServer::new(move || {
+            App::new()
+                .wrap(from_fn(request::trace))
+                .app_data(web::Data::new(readiness.clone()))
+                .configure(health::routes)
+                .configure(routes.clone())
+        })
+        .disable_signals()
+        .shutdown_timeout(GRACE_S)
+        .bind(addr)?;
+        let bound = http.addrs().first().copied().unwrap_or(addr);
+        let server = http.run();
+        let handle = server.handle();
+        let shutdown = self.fanout.shutdown.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the fan-out's listener failed");
+            }
+        });
+        self.tasks.spawn(async move {
+            shutdown.triggered().await;
+            handle.stop(true).await;
+        });
+        Ok(bound)
+    }
+
+    /// Until everything has stopped.
+    pub async fn stopped(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// `GET /v1/progress`: origin first, then who it is, and only then the upgrade.
+async fn connect(
+    request: HttpRequest,
+    payload: web::Payload,
+    fanout: web::Data<Fanout>,
+    tickets: web::Data<Tickets>,
+    authenticator: web::Data<Authenticator>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let origin = ticket::origin(request.headers());
+    if origin.is_some_and(|origin| !fanout.allowed_origins.iter().any(|allowed| allowed == origin)) {
+        return Err(Problem::new(403, "origin_refused", "this origin is not on WAYBILL_ALLOWED_ORIGINS").into());
+    }
+    let offered = offered_protocols(request.headers());
+    let principal = match offered.iter().find_map(|protocol| protocol.strip_prefix("ticket.")) {
+        Some(ticket) => redeem(&tickets, ticket, origin).await?,
+        None => Principal::extract(&request).await?,
+    };
+    if fanout.shutdown.is_triggered() {
+        return Err(Problem::unavailable("this server is stopping; try again").into());
+    }
+    let (answer, session, stream) = actix_ws::handle_with_protocols(&request, payload, &[SUBPROTOCOL])?;
+    let inbound =
+        stream.max_frame_size(FRAME_MAX_BYTES).aggregate_continuations().max_continuation_size(FRAME_MAX_BYTES);
+    let authenticator = Authenticator::clone(&authenticator);
+    actix_web::rt::spawn(serve(fanout.into_inner(), authenticator, principal, session, inbound));
+    Ok(answer)
+}
+
+fn offered_protocols(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|protocol| protocol.trim().to_owned()).collect()
+}
+
+async fn redeem(tickets: &Tickets, ticket: &str, origin: Option<&str>) -> Result<Principal, Problem> {
+    let redeemed = tickets.redeem(ticket, origin).await.map_err(|error| {
+        tracing::warn!(%error, "a ticket is not redeemed");
+        Problem::unavailable("tickets cannot be redeemed now; try again")
+    })?;
+    redeemed.ok_or_else(|| Problem::new(401, "ticket_invalid", "the ticket is unknown, used or expired; get a new one"))
+}

@@ -1,0 +1,81 @@
+//! Tickets: how a browser, which can set no header on a WebSocket, shows who it is. Single use, 30 seconds, bound to
+//! user, company and origin.
+
+use actix_web::http::header::{HeaderMap, ORIGIN};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_schema::{CompanyId, Timestamp, UserId};
+use waybill_service_kit::{Principal, Problem, Role, now};
+
+/// How long a ticket is good for.
+const LIFETIME_S: i64 = 30;
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    user_id: UserId,
+    company_id: CompanyId,
+    roles: Vec<Role>,
+    token_expires_at: Timestamp,
+    expires_at: Timestamp,
+    origin: Option<String>,
+}
+
+/// The tickets of all fan-outs.
+pub(crate) struct Tickets(Bucket);
+
+impl Tickets {
+    pub(crate) fn new(bucket: Bucket) -> Self {
+        Self(bucket)
+    }
+
+    /// Uses a ticket up. `None` where it is unknown, used, expired or of another origin.
+    pub(crate) async fn redeem(&self, ticket: &str, origin: Option<&str>) -> Result<Option<Principal>, BucketError> {
+        // What is no ticket of ours may not even be a key.
+        if ticket.len() != 64 || !ticket.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        let Some(bytes) = self.0.take(ticket).await? else { return Ok(None) };
+        let record: Option<Record> = serde_json::from_slice(&bytes).ok();
+        let good = record.filter(|record| record.expires_at > now() && record.origin.as_deref() == origin);
+        Ok(good.map(|record| Principal {
+            user_id: record.user_id,
+            company_id: record.company_id,
+            roles: record.roles,
+            expires_at: record.token_expires_at,
+        }))
+    }
+}
+
+/// The request's origin.
+pub(crate) fn origin(headers: &HeaderMap) -> Option<&str> {
+    headers.get(ORIGIN)?.to_str().ok()
+}
+
+/// `POST /v1/progress/tickets`.
+pub(crate) async fn issue(
+    request: HttpRequest,
+    principal: Principal,
+    tickets: web::Data<Tickets>,
+) -> Result<HttpResponse, Problem> {
+    let record = Record {
+        user_id: principal.user_id,
+        company_id: principal.company_id,
+        roles: principal.roles,
+        token_expires_at: principal.expires_at,
+        expires_at: now().plus_ms(LIFETIME_S * 1_000),
+        origin: origin(request.headers()).map(str::to_owned),
+    };
+    // 244 random bits.
+    let ticket = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let bytes = serde_json::to_vec(&record).map_err(|_| Problem::internal())?;
+    tickets.0.put(&ticket, bytes.into()).await.map_err(|error| {
+        tracing::warn!(%error, "a ticket was not kept");
+        Problem::unavailable("tickets cannot be given out now; try again")
+    })?;
+    Ok(HttpResponse::Created()
+        .insert_header(("Cache-Control", "no-store"))
+        .json(json!({ "ticket": ticket, "expires_in_s": LIFETIME_S })))
+}

@@ -1,0 +1,58 @@
+//! Clients of the servers behind every role, made from settings.
+
+use crate::CommandError;
+use std::sync::Arc;
+use waybill_domain::media_type::TypePolicy;
+use waybill_event_log::jetstream::{JetStreamLog, connect};
+use waybill_object_store::s3::{S3Config, S3Store};
+use waybill_read_model::{Database, DatabaseConfig};
+use waybill_schema::Partitions;
+use waybill_service_kit::Authenticator;
+use waybill_service_kit::settings::{AuthSettings, DatabaseSettings, NatsSettings, S3Settings, TypeSettings};
+
+/// The number of partitions.
+pub(crate) fn partitions(settings: &NatsSettings) -> Result<Partitions, CommandError> {
+    Partitions::new(settings.partitions).ok_or_else(|| "WAYBILL_PARTITIONS is 1 to 1024".into())
+}
+
+/// A connection to NATS.
+pub(crate) async fn nats(settings: &NatsSettings) -> Result<async_nats::Client, CommandError> {
+    connect(&settings.nats_url, "waybill")
+        .await
+        .map_err(|error| format!("NATS at WAYBILL_NATS_URL does not answer: {error}").into())
+}
+
+/// The event log behind a connection.
+pub(crate) fn log(settings: &NatsSettings, client: &async_nats::Client) -> Result<Arc<JetStreamLog>, CommandError> {
+    Ok(Arc::new(JetStreamLog::new(client.clone(), partitions(settings)?)))
+}
+
+/// The object store.
+pub(crate) fn store(settings: &S3Settings) -> Arc<S3Store> {
+    Arc::new(S3Store::new(&S3Config {
+        endpoint: settings.s3_endpoint.clone(),
+        region: settings.s3_region.clone(),
+        bucket: settings.s3_bucket.clone(),
+        access_key_id: settings.s3_access_key_id.clone(),
+        secret_access_key: settings.s3_secret_access_key.clone(),
+    }))
+}
+
+/// The read models.
+pub(crate) fn database(settings: &DatabaseSettings) -> Result<Database, CommandError> {
+    Ok(Database::new(DatabaseConfig {
+        url: settings.database_url.clone(),
+        schema: settings.database_schema.parse().map_err(|error| format!("WAYBILL_DATABASE_SCHEMA: {error}"))?,
+        pool_size: settings.database_pool_size,
+    })?)
+}
+
+/// Who may ask.
+pub(crate) fn authenticator(settings: &AuthSettings) -> Result<Authenticator, CommandError> {
+    Ok(Authenticator::hs256(&settings.jwt_hs256_secret, &settings.jwt_issuer, &settings.jwt_audience)?)
+}
+
+/// Which files are accepted.
+pub(crate) fn types(settings: &TypeSettings) -> TypePolicy {
+    settings.allowed_types.as_ref().map_or_else(TypePolicy::default, TypePolicy::new)
+}

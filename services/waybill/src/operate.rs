@@ -1,0 +1,113 @@
+//! Commands of whoever runs Waybill: setting up, tokens for development, rebuilding.
+
+use crate::{CommandError, backing};
+use clap::{Args, ValueEnum};
+use std::process::ExitCode;
+use waybill_event_log::jetstream;
+use waybill_object_store::ObjectStore;
+use waybill_projector::{Comparison, replay_into, verify};
+use waybill_schema::{CompanyId, UserId};
+use waybill_service_kit::settings::{AuthSettings, DatabaseSettings, NatsSettings, S3Settings};
+use waybill_service_kit::{Principal, Role, now};
+
+#[derive(Args)]
+pub(crate) struct ProvisionArgs {
+    #[command(flatten)]
+    nats: NatsSettings,
+    #[command(flatten)]
+    database: DatabaseSettings,
+    #[command(flatten)]
+    s3: S3Settings,
+}
+
+pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
+    let nats = backing::nats(&args.nats).await?;
+    jetstream::provision(&nats, backing::partitions(&args.nats)?, args.nats.nats_replicas).await?;
+    backing::database(&args.database)?.migrate().await?;
+    backing::store(&args.s3).ensure_bucket().await?;
+    println!("tables, streams, key-value buckets and the S3 bucket are there");
+    Ok(())
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TokenRole {
+    Auditor,
+    Admin,
+}
+
+#[derive(Args)]
+pub(crate) struct TokenArgs {
+    /// The company's id, a UUID
+    #[arg(long)]
+    company: CompanyId,
+    /// The user's id, a UUID
+    #[arg(long)]
+    user: UserId,
+    /// A role; may be given several times
+    #[arg(long)]
+    role: Vec<TokenRole>,
+    /// How many seconds the token is good for
+    #[arg(long, default_value_t = 30 * 24 * 3_600, value_parser = clap::value_parser!(i64).range(1..=315_360_000))]
+    expires_in_s: i64,
+    #[command(flatten)]
+    auth: AuthSettings,
+}
+
+pub(crate) fn token(args: &TokenArgs) -> Result<(), CommandError> {
+    let role = |role: &TokenRole| match role {
+        TokenRole::Auditor => Role::Auditor,
+        TokenRole::Admin => Role::Admin,
+    };
+    let principal = Principal {
+        user_id: args.user,
+        company_id: args.company,
+        roles: args.role.iter().map(role).collect(),
+        expires_at: now().plus_ms(args.expires_in_s * 1_000),
+    };
+    println!("{}", backing::authenticator(&args.auth)?.mint(&principal)?);
+    Ok(())
+}
+
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["into", "verify"])))]
+pub(crate) struct ReplayArgs {
+    /// Fold all events into this schema; it is made where it is missing
+    #[arg(long, value_name = "SCHEMA")]
+    into: Option<String>,
+    /// Rebuild beside the live tables, up to where they are, and compare; nothing needs to stop
+    #[arg(long)]
+    verify: bool,
+    #[command(flatten)]
+    nats: NatsSettings,
+    #[command(flatten)]
+    database: DatabaseSettings,
+}
+
+pub(crate) async fn replay(args: ReplayArgs) -> Result<ExitCode, CommandError> {
+    let nats = backing::nats(&args.nats).await?;
+    let log = backing::log(&args.nats, &nats)?;
+    let live = backing::database(&args.database)?;
+    if let Some(schema) = args.into {
+        let database = live.in_schema(schema.parse()?)?;
+        let folded = replay_into(log.as_ref(), &database).await?;
+        println!("{folded} events folded into {schema}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let comparison = verify(log.as_ref(), &live).await?;
+    print_comparison(&comparison);
+    Ok(if comparison.is_equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_comparison(comparison: &Comparison) {
+    for (partition, seq) in &comparison.checkpoints {
+        println!("partition {partition} up to event {seq}");
+    }
+    for table in &comparison.tables {
+        let verdict = if table.live == table.rebuilt { "equal" } else { "DIFFERS" };
+        println!(
+            "{:<20} {:>10} rows live, {:>10} rebuilt: {verdict}",
+            table.live.table, table.live.rows, table.rebuilt.rows
+        );
+    }
+    println!("{}", if comparison.is_equal() { "equal" } else { "the live tables differ from the events" });
+}

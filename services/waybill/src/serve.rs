@@ -1,0 +1,203 @@
+//! `waybill serve`: wiring, and ordered shutdown.
+
+use crate::{CommandError, backing};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use clap::{Args, ValueEnum};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use waybill_domain::limits::Limits;
+use waybill_event_log::jetstream::JetStreamLog;
+use waybill_object_store::s3::S3Store;
+use waybill_read_model::Database;
+use waybill_service_kit::health::{self, Readiness};
+use waybill_service_kit::settings::{
+    AuthSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings, ProjectorSettings, S3Settings,
+    TypeSettings, WorkerSecret, WorkerSettings,
+};
+use waybill_service_kit::{Shutdown, request};
+
+/// How often the worker looks for uploads that ended without a word.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Role {
+    All,
+    Gateway,
+    Worker,
+    Projector,
+    Fanout,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Which role
+    role: Role,
+    #[command(flatten)]
+    nats: NatsSettings,
+    #[command(flatten)]
+    database: DatabaseSettings,
+    #[command(flatten)]
+    s3: S3Settings,
+    #[command(flatten)]
+    auth: AuthSettings,
+    #[command(flatten)]
+    gateway: GatewaySettings,
+    #[command(flatten)]
+    types: TypeSettings,
+    #[command(flatten)]
+    worker_secret: WorkerSecret,
+    #[command(flatten)]
+    worker: WorkerSettings,
+    #[command(flatten)]
+    projector: ProjectorSettings,
+    #[command(flatten)]
+    fanout: FanoutSettings,
+}
+
+/// What all roles of one process share.
+struct Shared {
+    args: ServeArgs,
+    nats: async_nats::Client,
+    log: Arc<JetStreamLog>,
+    store: Arc<S3Store>,
+    database: Database,
+    shutdown: Shutdown,
+}
+
+pub(crate) async fn serve(args: ServeArgs) -> Result<(), CommandError> {
+    let nats = backing::nats(&args.nats).await?;
+    let shared = Shared {
+        log: backing::log(&args.nats, &nats)?,
+        store: backing::store(&args.s3),
+        database: backing::database(&args.database)?,
+        shutdown: Shutdown::new(),
+        nats,
+        args,
+    };
+    let stop = shared.shutdown.clone();
+    let signalled = tokio::spawn(async move {
+        let outcome = Shutdown::signal().await;
+        tracing::info!("stopping");
+        stop.trigger();
+        outcome
+    });
+    match shared.args.role {
+        Role::All => all(&shared).await?,
+        Role::Gateway => {
+            let urls = shared.args.gateway.worker_urls.clone();
+            gateway(&shared, urls, Vec::new(), Readiness::default()).await?.stopped().await;
+        }
+        Role::Worker => worker(&shared, shared.args.worker.worker_addr).await?.stopped().await,
+        Role::Projector => {
+            let projector = projector(&shared).await?;
+            health_only(&shared, shared.args.projector.projector_addr, projector.readiness())?;
+            projector.stopped().await;
+        }
+        Role::Fanout => {
+            let mut fanout = fanout(&shared).await?;
+            let addr = fanout.listen(shared.args.fanout.fanout_addr)?;
+            tracing::info!(%addr, "fan-out listens");
+            fanout.stopped().await;
+        }
+    }
+    signalled.await??;
+    Ok(())
+}
+
+/// All roles in one process, clients on one address. What takes requests stops first.
+async fn all(shared: &Shared) -> Result<(), CommandError> {
+    let projector = projector(shared).await?;
+    let internal: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let worker = worker(shared, internal).await?;
+    let fanout = fanout(shared).await?;
+    let readiness = worker.readiness().and(projector.readiness()).and(fanout.readiness());
+    let routes: waybill_gateway::Routes = Arc::new(fanout.routes());
+    let urls = vec![format!("http://{}", worker.addr())];
+    let gateway = gateway(shared, urls, vec![routes], readiness).await?;
+    gateway.stopped().await;
+    fanout.stopped().await;
+    worker.stopped().await;
+    projector.stopped().await;
+    Ok(())
+}
+
+async fn gateway(
+    shared: &Shared,
+    worker_urls: Vec<String>,
+    more_routes: Vec<waybill_gateway::Routes>,
+    more_readiness: Readiness,
+) -> Result<waybill_gateway::Server, CommandError> {
+    let settings = &shared.args.gateway;
+    let config = waybill_gateway::Config {
+        addr: settings.http_addr,
+        worker_urls,
+        worker_secret: shared.args.worker_secret.worker_secret.clone(),
+        authenticator: backing::authenticator(&shared.args.auth)?,
+        limits: Limits { max_file_bytes: settings.max_file_bytes, max_session_bytes: settings.max_session_bytes },
+        types: backing::types(&shared.args.types),
+        default_quota_bytes: settings.default_quota_bytes,
+        nats: shared.nats.clone(),
+        log: shared.log.clone(),
+        store: shared.store.clone(),
+        database: shared.database.clone(),
+        more_routes,
+        more_readiness,
+    };
+    Ok(waybill_gateway::Server::from_config(config, &shared.shutdown).await?)
+}
+
+async fn worker(shared: &Shared, addr: SocketAddr) -> Result<waybill_worker::Server, CommandError> {
+    let config = waybill_worker::Config {
+        addr,
+        secret: shared.args.worker_secret.worker_secret.clone(),
+        budget_mib: shared.args.worker.worker_budget_mib,
+        sweep_every: SWEEP_EVERY,
+        types: backing::types(&shared.args.types),
+        nats: shared.nats.clone(),
+        log: shared.log.clone(),
+        store: shared.store.clone(),
+        database: shared.database.clone(),
+    };
+    Ok(waybill_worker::Server::from_config(config, &shared.shutdown).await?)
+}
+
+async fn projector(shared: &Shared) -> Result<waybill_projector::Server, CommandError> {
+    let config = waybill_projector::Config {
+        log: shared.log.clone(),
+        database: shared.database.clone(),
+        lease: Duration::from_millis(shared.args.projector.projector_lease_ms),
+    };
+    Ok(waybill_projector::Server::from_config(config, &shared.shutdown).await?)
+}
+
+async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError> {
+    let config = waybill_fanout::Config {
+        authenticator: backing::authenticator(&shared.args.auth)?,
+        allowed_origins: shared.args.fanout.allowed_origins.clone(),
+        nats: shared.nats.clone(),
+        log: shared.log.clone(),
+        database: shared.database.clone(),
+    };
+    Ok(waybill_fanout::Server::from_config(config, &shared.shutdown).await?)
+}
+
+/// A listener for health and metrics, for a role that has none of its own.
+fn health_only(shared: &Shared, addr: SocketAddr, readiness: Readiness) -> Result<(), CommandError> {
+    let server = HttpServer::new(move || {
+        App::new().wrap(from_fn(request::trace)).app_data(web::Data::new(readiness.clone())).configure(health::routes)
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(addr)?
+    .run();
+    let handle = server.handle();
+    let shutdown = shared.shutdown.clone();
+    tokio::spawn(async move {
+        shutdown.triggered().await;
+        handle.stop(true).await;
+    });
+    tokio::spawn(server);
+    Ok(())
+}
