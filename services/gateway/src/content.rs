@@ -7,8 +7,8 @@ use crate::problems::IntoProblem;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use futures_util::StreamExt;
@@ -69,7 +69,9 @@ pub(crate) async fn head(
     match prepare(&request, &file)? {
         Prepared::Done(answer) => Ok(answer),
         Prepared::Body(mut answer, range) => {
-            Ok(answer.no_chunking(range.len()).insert_header((CONTENT_LENGTH, range.len())).body(()))
+            // The length is said, and no byte follows: that is what HEAD is.
+            let nothing = futures_util::stream::empty::<Result<web::Bytes, Problem>>();
+            Ok(answer.body(SizedStream::new(range.len(), nothing)))
         }
     }
 }

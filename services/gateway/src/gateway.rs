@@ -54,7 +54,7 @@ impl Default for StartedCache {
 impl Gateway {
     /// `principal` as the one that does something now, by this request.
     pub(crate) fn context(&self, principal: &Principal, request: RequestId) -> Context {
-        Context { actor: Actor::User(principal.user_id), causation: request.causation(), now: now() }
+        Context { actor: Actor::User(principal.user_id), causation: request.causation(), clock: now }
     }
 
     /// The upload as it is now, if it is the principal's.

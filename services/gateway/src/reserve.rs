@@ -195,11 +195,11 @@ fn common_context(batch: &[Request]) -> Context {
         return Context {
             actor: service(),
             causation: waybill_schema::Causation::Request(uuid::Uuid::nil()),
-            now: now(),
+            clock: now,
         };
     };
     let alone = contexts.all(|context| context.actor == first.actor);
-    Context { actor: if alone { first.actor.clone() } else { service() }, now: now(), ..first.clone() }
+    Context { actor: if alone { first.actor.clone() } else { service() }, ..first.clone() }
 }
 
 /// A growing pause; gateways that met are spread by their ids' time.

@@ -18,9 +18,6 @@ use waybill_service_kit::settings::{
 };
 use waybill_service_kit::{Shutdown, request};
 
-/// How often the worker looks for uploads that ended without a word.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
     All,
@@ -30,8 +27,9 @@ enum Role {
     Fanout,
 }
 
+/// A role with its settings. Every setting can come from the environment.
 #[derive(Args)]
-pub(crate) struct ServeArgs {
+pub struct ServeArgs {
     /// Which role
     role: Role,
     #[command(flatten)]
@@ -66,48 +64,91 @@ struct Shared {
     shutdown: Shutdown,
 }
 
-pub(crate) async fn serve(args: ServeArgs) -> Result<(), CommandError> {
+/// Runs a role until the process is told to stop.
+pub(crate) async fn run(args: ServeArgs) -> Result<(), CommandError> {
+    let shutdown = Shutdown::new();
+    let running = start(args, &shutdown).await?;
+    Shutdown::signal().await?;
+    tracing::info!("stopping");
+    shutdown.trigger();
+    running.stopped().await;
+    Ok(())
+}
+
+/// Roles that run.
+#[derive(Default)]
+pub struct Running {
+    addr: Option<SocketAddr>,
+    gateway: Option<waybill_gateway::Server>,
+    fanout: Option<waybill_fanout::Server>,
+    worker: Option<waybill_worker::Server>,
+    projector: Option<waybill_projector::Server>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
+    /// Until all roles have stopped: what takes requests first, what they need last.
+    pub async fn stopped(self) {
+        if let Some(gateway) = self.gateway {
+            gateway.stopped().await;
+        }
+        if let Some(fanout) = self.fanout {
+            fanout.stopped().await;
+        }
+        if let Some(worker) = self.worker {
+            worker.stopped().await;
+        }
+        if let Some(projector) = self.projector {
+            projector.stopped().await;
+        }
+    }
+}
+
+/// Starts a role, or all of them; they stop when `shutdown` is triggered.
+///
+/// # Errors
+/// What keeps a role from starting, for a person.
+pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, CommandError> {
     let nats = backing::nats(&args.nats).await?;
     let shared = Shared {
         log: backing::log(&args.nats, &nats)?,
         store: backing::store(&args.s3),
         database: backing::database(&args.database)?,
-        shutdown: Shutdown::new(),
+        shutdown: shutdown.clone(),
         nats,
         args,
     };
-    let stop = shared.shutdown.clone();
-    let signalled = tokio::spawn(async move {
-        let outcome = Shutdown::signal().await;
-        tracing::info!("stopping");
-        stop.trigger();
-        outcome
-    });
     match shared.args.role {
-        Role::All => all(&shared).await?,
+        Role::All => all(&shared).await,
         Role::Gateway => {
             let urls = shared.args.gateway.worker_urls.clone();
-            gateway(&shared, urls, Vec::new(), Readiness::default()).await?.stopped().await;
+            let gateway = gateway(&shared, urls, Vec::new(), Readiness::default()).await?;
+            Ok(Running { addr: Some(gateway.addr()), gateway: Some(gateway), ..Running::default() })
         }
-        Role::Worker => worker(&shared, shared.args.worker.worker_addr).await?.stopped().await,
+        Role::Worker => {
+            let worker = worker(&shared, shared.args.worker.worker_addr).await?;
+            Ok(Running { addr: Some(worker.addr()), worker: Some(worker), ..Running::default() })
+        }
         Role::Projector => {
             let projector = projector(&shared).await?;
-            health_only(&shared, shared.args.projector.projector_addr, projector.readiness())?;
-            projector.stopped().await;
+            let addr = health_only(&shared, shared.args.projector.projector_addr, projector.readiness())?;
+            Ok(Running { addr: Some(addr), projector: Some(projector), ..Running::default() })
         }
         Role::Fanout => {
             let mut fanout = fanout(&shared).await?;
             let addr = fanout.listen(shared.args.fanout.fanout_addr)?;
             tracing::info!(%addr, "fan-out listens");
-            fanout.stopped().await;
+            Ok(Running { addr: Some(addr), fanout: Some(fanout), ..Running::default() })
         }
     }
-    signalled.await??;
-    Ok(())
 }
 
-/// All roles in one process, clients on one address. What takes requests stops first.
-async fn all(shared: &Shared) -> Result<(), CommandError> {
+/// All roles in one process, clients on one address.
+async fn all(shared: &Shared) -> Result<Running, CommandError> {
     let projector = projector(shared).await?;
     let internal: SocketAddr = ([127, 0, 0, 1], 0).into();
     let worker = worker(shared, internal).await?;
@@ -116,11 +157,13 @@ async fn all(shared: &Shared) -> Result<(), CommandError> {
     let routes: waybill_gateway::Routes = Arc::new(fanout.routes());
     let urls = vec![format!("http://{}", worker.addr())];
     let gateway = gateway(shared, urls, vec![routes], readiness).await?;
-    gateway.stopped().await;
-    fanout.stopped().await;
-    worker.stopped().await;
-    projector.stopped().await;
-    Ok(())
+    Ok(Running {
+        addr: Some(gateway.addr()),
+        gateway: Some(gateway),
+        fanout: Some(fanout),
+        worker: Some(worker),
+        projector: Some(projector),
+    })
 }
 
 async fn gateway(
@@ -153,7 +196,7 @@ async fn worker(shared: &Shared, addr: SocketAddr) -> Result<waybill_worker::Ser
         addr,
         secret: shared.args.worker_secret.worker_secret.clone(),
         budget_mib: shared.args.worker.worker_budget_mib,
-        sweep_every: SWEEP_EVERY,
+        sweep_every: Duration::from_millis(shared.args.worker.worker_sweep_ms),
         types: backing::types(&shared.args.types),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
@@ -184,14 +227,15 @@ async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError>
 }
 
 /// A listener for health and metrics, for a role that has none of its own.
-fn health_only(shared: &Shared, addr: SocketAddr, readiness: Readiness) -> Result<(), CommandError> {
-    let server = HttpServer::new(move || {
+fn health_only(shared: &Shared, addr: SocketAddr, readiness: Readiness) -> Result<SocketAddr, CommandError> {
+    let http = HttpServer::new(move || {
         App::new().wrap(from_fn(request::trace)).app_data(web::Data::new(readiness.clone())).configure(health::routes)
     })
     .workers(1)
     .disable_signals()
-    .bind(addr)?
-    .run();
+    .bind(addr)?;
+    let bound = http.addrs().first().copied().unwrap_or(addr);
+    let server = http.run();
     let handle = server.handle();
     let shutdown = shared.shutdown.clone();
     tokio::spawn(async move {
@@ -199,5 +243,5 @@ fn health_only(shared: &Shared, addr: SocketAddr, readiness: Readiness) -> Resul
         handle.stop(true).await;
     });
     tokio::spawn(server);
-    Ok(())
+    Ok(bound)
 }

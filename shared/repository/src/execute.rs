@@ -10,21 +10,21 @@ use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Times
 /// How often a command is decided anew before the contention is passed on.
 const ATTEMPTS: u32 = 10;
 
-/// Who does something, why, and when.
+/// Who does something, and why; and the clock that says when.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// Who.
     pub actor: Actor,
     /// Why.
     pub causation: Causation,
-    /// When.
-    pub now: Timestamp,
+    /// When: asked for each event, as it is appended.
+    pub clock: fn() -> Timestamp,
 }
 
 impl Context {
     /// The envelope of an event that this context leads to.
     pub fn envelope(&self, routing: Routing) -> Envelope {
-        Envelope { time: self.now, actor: self.actor.clone(), causation: self.causation, routing }
+        Envelope { time: (self.clock)(), actor: self.actor.clone(), causation: self.causation, routing }
     }
 }
 
@@ -82,11 +82,11 @@ pub async fn execute<A: Aggregate>(
                 message_id: None,
             },
         };
-        let event = new.event.clone();
+        let (event, time) = (new.event.clone(), new.envelope.time);
         match append(log, new).await {
             Ok(position) => {
                 // Folded again by the next refresh, which is harmless: folding an event twice changes nothing.
-                A::evolve(&mut loaded.state, &event, context.now);
+                A::evolve(&mut loaded.state, &event, time);
                 return Ok(Done { event: Some(event), position });
             }
             Err(AppendError::Conflict) if attempt < ATTEMPTS => pause(attempt).await,

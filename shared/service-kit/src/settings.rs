@@ -111,6 +111,9 @@ pub struct WorkerSettings {
     /// MiB that part buffers may take together
     #[arg(long, env = "WAYBILL_WORKER_BUDGET_MIB", default_value_t = 512)]
     pub worker_budget_mib: usize,
+    /// How often the worker looks for uploads that ended without a word, in milliseconds
+    #[arg(long, env = "WAYBILL_WORKER_SWEEP_MS", default_value_t = 60_000)]
+    pub worker_sweep_ms: u64,
 }
 
 /// The projector.
@@ -138,10 +141,10 @@ pub struct FanoutSettings {
 /// Logs.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
-    /// What is logged, in the syntax of `RUST_LOG`
-    #[arg(long, env = "WAYBILL_LOG", default_value = "info")]
-    pub log: String,
+    /// What is logged, in the syntax of `RUST_LOG`; without it info of the roles, warnings of the other commands
+    #[arg(long, env = "WAYBILL_LOG", global = true)]
+    pub log: Option<String>,
     /// How: text or json
-    #[arg(long, env = "WAYBILL_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    #[arg(long, env = "WAYBILL_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"], global = true)]
     pub log_format: String,
 }

@@ -14,7 +14,7 @@ use waybill_domain::{name, session};
 use waybill_repository::{Context, Loaded, SessionAggregate, UploadAggregate, execute, load};
 use waybill_schema::events::{ReservedItem, UploadStartedV1};
 use waybill_schema::{Causation, Position, SessionId, Sha256Digest, UploadId};
-use waybill_service_kit::{Principal, Problem, RequestId};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
 
 /// The largest metadata, as JSON.
 const MAX_METADATA_BYTES: usize = 8 * 1_024;
@@ -86,7 +86,7 @@ pub(super) async fn check(
     if let Some(session) = session_id {
         let aggregate = SessionAggregate { company: principal.company_id, session };
         let loaded = load(gateway.log.as_ref(), &aggregate).await.map_err(|e| e.into_problem("loading a session"))?;
-        session::check_join(&loaded.state, principal.user_id, context.now).map_err(|refusal| refused(&refusal))?;
+        session::check_join(&loaded.state, principal.user_id, now()).map_err(|refusal| refused(&refusal))?;
     }
     gateway.registration.ensure(principal, context).await?;
     Ok(UploadStartedV1 {
@@ -101,7 +101,7 @@ pub(super) async fn check(
         declared_sha256,
         metadata,
         part_size_bytes: part_size_for(facts.size_bytes),
-        expires_at: context.now.plus_ms(UPLOAD_LIFETIME_MS),
+        expires_at: now().plus_ms(UPLOAD_LIFETIME_MS),
     })
 }
 

@@ -63,7 +63,7 @@ async fn put_bytes(
         range: ByteRange { from: query.from, to: query.to },
         content_sha256: query.content_sha256.as_deref().map(digest).transpose()?,
     };
-    let context = Context { actor: Actor::User(query.user_id), causation: id.causation(), now: now() };
+    let context = Context { actor: Actor::User(query.user_id), causation: id.causation(), clock: now };
     let stored = async {
         let open = worker.uploads.open(&worker, company, upload).await?;
         ingest(&worker, &open, &context, &run, payload).await

@@ -1,0 +1,53 @@
+//! Stored bytes never change. A difference here means that the code is wrong, not the file: a new shape is a new
+//! version. `WAYBILL_WRITE_GOLDEN=1` writes files that are missing, and never overwrites one.
+
+use crate::samples;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use waybill_schema::Event;
+use waybill_schema::events::EventError;
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.hex"))
+}
+
+#[test]
+fn stored_bytes_are_those_in_git() {
+    for (name, event) in samples::all() {
+        let bytes = event.encode().unwrap();
+        let path = path(name);
+        if !path.exists() && std::env::var_os("WAYBILL_WRITE_GOLDEN").is_some() {
+            std::fs::write(&path, format!("{}\n", hex::encode(&bytes))).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{name} has no golden bytes"));
+        assert_eq!(hex::encode(&bytes), golden.trim(), "{name} would be stored otherwise than before");
+    }
+}
+
+#[test]
+fn stored_bytes_are_still_read() {
+    for (name, event) in samples::all() {
+        let golden = hex::decode(std::fs::read_to_string(path(name)).unwrap().trim()).unwrap();
+        assert_eq!(Event::decode(event.event_type(), event.version(), &golden), Ok(event), "{name}");
+    }
+}
+
+#[test]
+fn every_version_has_golden_bytes() {
+    let sampled: BTreeSet<(&str, u16)> =
+        samples::all().iter().map(|(_, event)| (event.event_type(), event.version())).collect();
+    let known: BTreeSet<(&str, u16)> = Event::CATALOGUE.iter().copied().collect();
+    assert_eq!(sampled, known);
+}
+
+#[test]
+fn what_is_not_an_event_is_told_apart() {
+    let unknown = Event::decode("UploadStarted", 99, &[]);
+    assert!(matches!(unknown, Err(EventError::Unknown { version: 99, .. })));
+    for (name, event) in samples::all() {
+        let mut longer = event.encode().unwrap();
+        longer.push(0);
+        let decoded = Event::decode(event.event_type(), event.version(), &longer);
+        assert!(matches!(decoded, Err(EventError::Corrupt { .. })), "{name} with a byte too many");
+    }
+}

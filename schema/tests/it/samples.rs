@@ -1,0 +1,133 @@
+//! One value of every event version, with every field set to something that shows.
+
+use uuid::Uuid;
+use waybill_schema::events::*;
+use waybill_schema::*;
+
+fn uuid(n: u128) -> Uuid {
+    Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0000 + n)
+}
+
+pub(crate) fn company() -> CompanyId {
+    CompanyId(uuid(1))
+}
+
+pub(crate) fn upload() -> UploadId {
+    UploadId(uuid(3))
+}
+
+fn started() -> UploadStartedV1 {
+    UploadStartedV1 {
+        company_id: company(),
+        uploaded_by: UserId(uuid(2)),
+        session_id: Some(SessionId(uuid(4))),
+        chatroom_id: Some(ChatroomId(uuid(5))),
+        thread_id: None,
+        original_name: "Bericht März.pdf".to_owned(),
+        mime_type: "application/pdf".to_owned(),
+        size_bytes: 10_000_000_000,
+        declared_sha256: Some(Sha256Digest([0xab; 32])),
+        metadata: Some(r#"{"a":1}"#.to_owned()),
+        part_size_bytes: 8_388_608,
+        expires_at: Timestamp(1_764_000_000_000),
+    }
+}
+
+/// Every version that can be read, once; enums with more than one shape once per shape.
+pub(crate) fn all() -> Vec<(&'static str, Event)> {
+    let worker_id = WorkerId(uuid(6));
+    let chunk = |storage| ChunkUploadedV1 {
+        offset: 8_388_608,
+        length: 8_388_608,
+        crc64nvme: 0x0123_4567_89ab_cdef,
+        etag: "\"d41d8cd98f00b204e9800998ecf8427e\"".to_owned(),
+        storage,
+        worker_id,
+        store_writes: 1,
+    };
+    let released = |from| QuotaReleasedV1 { upload_id: upload(), session_id: None, bytes: 77, from };
+    vec![
+        ("UploadStarted.v1", started().into()),
+        (
+            "MultipartOpened.v1",
+            MultipartOpenedV1 {
+                storage_bucket: "waybill".to_owned(),
+                storage_key: "o/1/3/key".to_owned(),
+                storage_upload_id: "store-upload".to_owned(),
+                worker_id,
+            }
+            .into(),
+        ),
+        ("ChunkUploaded.v1", chunk(ChunkStorage::Part { part_number: 2 }).into()),
+        ("ChunkUploaded.v1.staged", chunk(ChunkStorage::Staged { storage_key: "s/1/3/key".to_owned() }).into()),
+        (
+            "PartAssembled.v1",
+            PartAssembledV1 {
+                part_number: 2,
+                length: 8_388_608,
+                crc64nvme: 0xfedc_ba98_7654_3210,
+                etag: "\"etag\"".to_owned(),
+                worker_id,
+                store_writes: 2,
+            }
+            .into(),
+        ),
+        ("FileCompleted.v1", FileCompletedV1 { declared_sha256: Some(Sha256Digest([0xcd; 32])) }.into()),
+        (
+            "FileVerified.v1",
+            FileVerifiedV1 {
+                sha256: Sha256Digest([0xef; 32]),
+                storage_bucket: "waybill".to_owned(),
+                storage_key: "o/1/3/key".to_owned(),
+                sniffed_mime_type: Some("application/pdf".to_owned()),
+                read_back: true,
+            }
+            .into(),
+        ),
+        (
+            "FileRejected.v1",
+            FileRejectedV1 { code: "digest_mismatch".to_owned(), message: "other bytes".to_owned() }.into(),
+        ),
+        (
+            "FileUploaded.v1",
+            FileUploadedV1 {
+                started: started(),
+                sha256: Sha256Digest([0x12; 32]),
+                storage_bucket: "waybill".to_owned(),
+                storage_key: "o/1/3/key".to_owned(),
+                sniffed_mime_type: None,
+                worker_id,
+            }
+            .into(),
+        ),
+        ("UploadCancelled.v1", UploadCancelledV1 {}.into()),
+        ("UploadExpired.v1", UploadExpiredV1 {}.into()),
+        ("FileRenamed.v1", FileRenamedV1 { display_name: "Neu.pdf".to_owned() }.into()),
+        ("FileDeleted.v1", FileDeletedV1 {}.into()),
+        ("FileRestored.v1", FileRestoredV1 {}.into()),
+        (
+            "SessionOpened.v1",
+            SessionOpenedV1 { user_id: UserId(uuid(2)), session_name: Some("Umzug".to_owned()) }.into(),
+        ),
+        ("SessionClosed.v1", SessionClosedV1 {}.into()),
+        ("SessionCancelled.v1", SessionCancelledV1 {}.into()),
+        ("QuotaLimitSet.v1", QuotaLimitSetV1 { storage_limit_bytes: 1 << 40 }.into()),
+        (
+            "QuotaReserved.v1",
+            QuotaReservedV1 {
+                items: vec![ReservedItem {
+                    upload_id: upload(),
+                    session_id: Some(SessionId(uuid(4))),
+                    bytes_total: 10_000_000_000,
+                }],
+                until: Timestamp(1_764_000_300_000),
+            }
+            .into(),
+        ),
+        ("QuotaCommitted.v1", QuotaCommittedV1 { upload_id: upload(), bytes_reserved: 77, bytes_used: 77 }.into()),
+        ("QuotaReleased.v1", released(ReleasedFrom::Reserved).into()),
+        ("QuotaReleased.v1.used", released(ReleasedFrom::Used).into()),
+        ("CompanyRegistered.v1", CompanyRegisteredV1 { company_id: company() }.into()),
+        ("UserRegistered.v1", UserRegisteredV1 { user_id: UserId(uuid(2)) }.into()),
+    ]
+}

@@ -1,0 +1,102 @@
+//! A nats-server of one test.
+
+use crate::wait::{eventually, settings};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+use waybill_event_log::jetstream::{JetStreamLog, connect, provision};
+use waybill_schema::Partitions;
+
+/// A running nats-server with the project's configuration, on a port and in a folder of its own. Ends with the value.
+pub struct NatsServer {
+    child: Child,
+    folder: TempDir,
+    url: String,
+}
+
+impl NatsServer {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let child = spawn(folder.path(), -1);
+        let url = listening_at(folder.path(), child.id()).await;
+        Self { child, folder, url }
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A connection.
+    ///
+    /// # Panics
+    /// Where it does not answer.
+    pub async fn client(&self) -> async_nats::Client {
+        connect(&self.url, "waybill-test").await.expect("the test's nats-server answers")
+    }
+
+    /// A log with everything provisioned.
+    ///
+    /// # Panics
+    /// Where it cannot be set up.
+    pub async fn log(&self, partitions: u32) -> JetStreamLog {
+        let partitions = Partitions::new(partitions).expect("a valid number of partitions");
+        let client = self.client().await;
+        provision(&client, partitions, 1).await.expect("streams and buckets can be made");
+        JetStreamLog::new(client, partitions)
+    }
+
+    /// Kills it, as a crash would, and starts it again on the same port with the same data.
+    ///
+    /// # Panics
+    /// Where it does not start again.
+    pub async fn kill_and_restart(&mut self) {
+        self.child.kill().expect("our own child can be killed");
+        self.child.wait().expect("our own child can be waited for");
+        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("the URL has a port");
+        self.child = spawn(self.folder.path(), port);
+        listening_at(self.folder.path(), self.child.id()).await;
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        // One that has ended by itself needs no ending.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn spawn(folder: &Path, port: i32) -> Child {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../nats/nats-server.conf");
+    Command::new(settings("WAYBILL_TEST_NATS_SERVER"))
+        .args(["--config", config, "--addr", "127.0.0.1", "--port", &port.to_string()])
+        .arg("--store_dir")
+        .arg(folder.join("store"))
+        .arg("--ports_file_dir")
+        .arg(folder)
+        .arg("--log")
+        .arg(folder.join("nats.log"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("WAYBILL_TEST_NATS_SERVER can be started")
+}
+
+async fn listening_at(folder: &Path, pid: u32) -> String {
+    eventually("nats-server to say where it listens", || async {
+        let text = std::fs::read_to_string(folder.join(format!("nats-server_{pid}.ports"))).ok()?;
+        let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let url = ports["nats"][0].as_str()?.to_owned();
+        // Said before JetStream is up: a connection that is answered is the proof.
+        let client = connect(&url, "waybill-test").await.ok()?;
+        client.flush().await.ok()?;
+        Some(url)
+    })
+    .await
+}
