@@ -1,0 +1,32 @@
+//! A file's life.
+
+use waybill_domain::Refusal;
+use waybill_domain::file::*;
+use waybill_schema::events::*;
+
+fn file(events: impl IntoIterator<Item = Event>) -> State {
+    let mut state = State::default();
+    for event in events {
+        evolve(&mut state, &event);
+    }
+    state
+}
+
+#[test]
+fn deleting_and_restoring_are_events_once_each() {
+    let there = file([]);
+    assert_eq!(decide(&there, Command::Delete), Ok(Some(FileDeletedV1 {}.into())));
+    assert_eq!(decide(&there, Command::Restore), Ok(None));
+    let deleted = file([FileDeletedV1 {}.into()]);
+    assert_eq!(decide(&deleted, Command::Delete), Ok(None));
+    assert_eq!(decide(&deleted, Command::Restore), Ok(Some(FileRestoredV1 {}.into())));
+}
+
+#[test]
+fn a_new_name_is_checked_like_the_first() {
+    let rename = |name: &str| Command::Rename(name.to_owned());
+    let renamed = decide(&file([]), rename("b.txt")).unwrap().unwrap();
+    assert_eq!(decide(&file([renamed]), rename("b.txt")), Ok(None));
+    assert!(matches!(decide(&file([]), rename("../b")), Err(Refusal::NameInvalid { .. })));
+    assert_eq!(decide(&file([FileDeletedV1 {}.into()]), rename("b")), Err(Refusal::FileDeleted));
+}

@@ -1,0 +1,12 @@
+//! The rules, as given/when/then and as properties.
+
+mod file;
+mod given;
+mod limits;
+mod names;
+mod progress;
+mod quota;
+mod quota_properties;
+mod session;
+mod upload;
+mod upload_properties;

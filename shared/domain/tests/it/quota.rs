@@ -1,0 +1,93 @@
+//! Space: reserved, committed, released.
+
+use crate::given::NOW;
+use uuid::Uuid;
+use waybill_domain::Refusal;
+use waybill_domain::limits::Limits;
+use waybill_domain::quota::*;
+use waybill_schema::events::*;
+use waybill_schema::*;
+
+fn item(n: u128, bytes_total: u64) -> ReservedItem {
+    ReservedItem { upload_id: UploadId(Uuid::from_u128(n)), session_id: None, bytes_total }
+}
+
+fn quota(events: impl IntoIterator<Item = Event>) -> State {
+    let mut state = State::default();
+    for event in events {
+        evolve(&mut state, &event, NOW);
+    }
+    state
+}
+
+fn ask(state: &State, items: &[ReservedItem], limit: u64) -> Reservation {
+    reserve(state, items, limit, &Limits::default(), NOW)
+}
+
+#[test]
+fn the_limit_is_inclusive() {
+    assert!(ask(&State::default(), &[item(1, 100)], 100).answers[0].is_ok());
+    let refused = &ask(&State::default(), &[item(1, 101)], 100).answers[0];
+    assert!(matches!(refused, Err(Refusal::QuotaExceeded { requested_bytes: 101, limit_bytes: 100, .. })));
+}
+
+#[test]
+fn each_start_is_decided_alone() {
+    let reservation = ask(&State::default(), &[item(1, 60), item(2, 60), item(3, 40)], 100);
+    let fits: Vec<bool> = reservation.answers.iter().map(Result::is_ok).collect();
+    assert_eq!(fits, [true, false, true]);
+    assert_eq!(reservation.event.unwrap().items, [item(1, 60), item(3, 40)]);
+}
+
+#[test]
+fn reserving_twice_is_one_event() {
+    let event = ask(&State::default(), &[item(1, 60)], 100).event.unwrap();
+    let state = quota([event.into()]);
+    let again = ask(&state, &[item(1, 60)], 100);
+    assert_eq!(again, Reservation { answers: vec![Ok(())], event: None });
+}
+
+#[test]
+fn a_limit_below_what_is_used_lets_nothing_start() {
+    let state = quota([
+        QuotaReservedV1 { items: vec![item(1, 60)], until: NOW }.into(),
+        QuotaCommittedV1 { upload_id: item(1, 0).upload_id, bytes_reserved: 60, bytes_used: 60 }.into(),
+        QuotaLimitSetV1 { storage_limit_bytes: 50 }.into(),
+    ]);
+    assert_eq!((state.used_bytes, state.reserved_bytes(), state.file_count), (60, 0, 1));
+    assert!(ask(&state, &[item(2, 0)], 50).answers[0].is_err());
+}
+
+#[test]
+fn a_session_has_a_limit_of_its_own() {
+    let session = Some(SessionId(Uuid::now_v7()));
+    let of = |n, bytes_total| ReservedItem { session_id: session, ..item(n, bytes_total) };
+    let max = Limits::default().max_session_bytes;
+    let now = Timestamp(i64::try_from(Uuid::now_v7().as_u128() >> 80).unwrap());
+    let reservation =
+        reserve(&State::default(), &[of(1, max - 1), of(2, 1), of(3, 1)], u64::MAX, &Limits::default(), now);
+    assert!(matches!(reservation.answers.as_slice(), [Ok(()), Ok(()), Err(Refusal::SessionTooLarge { .. })]));
+    let mut state = State::default();
+    evolve(&mut state, &reservation.event.unwrap().into(), now);
+    assert_eq!(state.sessions.values().copied().collect::<Vec<_>>(), [max]);
+    let released =
+        QuotaReleasedV1 { upload_id: of(2, 1).upload_id, session_id: session, bytes: 1, from: ReleasedFrom::Reserved };
+    evolve(&mut state, &released.into(), now);
+    assert!(reserve(&state, &[of(3, 1)], u64::MAX, &Limits::default(), now).answers[0].is_ok());
+}
+
+#[test]
+fn a_reservation_ends_once() {
+    let id = UploadId(Uuid::from_u128(1));
+    let decide = |settlement, settling| settle(settlement, settling, id, None, 60);
+    assert!(matches!(decide(Settlement::Open, Settling::Commit), Some(Event::QuotaCommitted(_))));
+    assert!(matches!(decide(Settlement::Open, Settling::Release), Some(Event::QuotaReleased(_))));
+    assert_eq!(decide(Settlement::Committed, Settling::Commit), None);
+    assert_eq!(decide(Settlement::Committed, Settling::Release), None, "used space is only freed by a purge");
+    assert_eq!(decide(Settlement::Released, Settling::Commit), None);
+    assert_eq!(decide(Settlement::Released, Settling::Purge), None);
+    assert!(matches!(
+        decide(Settlement::Committed, Settling::Purge),
+        Some(Event::QuotaReleased(QuotaReleasedV1 { from: ReleasedFrom::Used, .. }))
+    ));
+}

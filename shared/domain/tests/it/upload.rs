@@ -1,0 +1,210 @@
+//! An upload from its start to its end.
+
+use crate::given::{NOW, PART, chunk, started, upload, worker};
+use waybill_domain::Refusal;
+use waybill_domain::media_type::TypePolicy;
+use waybill_domain::upload::*;
+use waybill_schema::events::*;
+use waybill_schema::*;
+
+fn verification(sha256: [u8; 32], sniffed: Option<&str>) -> Command {
+    Command::Verify {
+        found: Verification {
+            sha256: Sha256Digest(sha256),
+            storage_bucket: "b".to_owned(),
+            storage_key: "k".to_owned(),
+            sniffed_mime_type: sniffed.map(str::to_owned),
+            read_back: false,
+        },
+        policy: TypePolicy::default(),
+    }
+}
+
+fn complete() -> Command {
+    Command::Complete { declared_sha256: None, now: NOW }
+}
+
+fn completed(size_bytes: u64) -> State {
+    let mut events: Vec<Event> = vec![started(size_bytes).into()];
+    events.extend((0..size_bytes / PART).map(|n| chunk(n * PART, PART).into()));
+    events.push(FileCompletedV1 { declared_sha256: None }.into());
+    upload(events)
+}
+
+fn whole() -> FileUploadedV1 {
+    FileUploadedV1 {
+        started: started(5),
+        sha256: Sha256Digest([1; 32]),
+        storage_bucket: "b".to_owned(),
+        storage_key: "k".to_owned(),
+        sniffed_mime_type: None,
+        worker_id: worker(1),
+    }
+}
+
+#[test]
+fn a_start_is_accepted_once_and_repeated_without_an_event() {
+    let start = Command::Start(started(10));
+    let event = decide(&State::default(), start.clone()).unwrap().unwrap();
+    let state = upload([event]);
+    assert_eq!(decide(&state, start), Ok(None));
+    let later = UploadStartedV1 { expires_at: NOW.plus_ms(9_999), ..started(10) };
+    assert_eq!(decide(&state, Command::Start(later)), Ok(None), "a repeated request would end later");
+    assert_eq!(decide(&state, Command::Start(started(11))), Err(Refusal::IdTaken { what: "upload" }));
+}
+
+#[test]
+fn completion_with_a_hole_names_what_is_missing() {
+    let state = upload([started(300).into(), chunk(0, 100).into(), chunk(250, 20).into()]);
+    let missing = vec![ByteRange { from: 100, to: 250 }, ByteRange { from: 270, to: 300 }];
+    assert_eq!(decide(&state, complete()), Err(Refusal::ChunksMissing { missing }));
+}
+
+#[test]
+fn an_empty_file_is_complete_without_a_chunk() {
+    let state = upload([started(0).into()]);
+    assert_eq!(decide(&state, complete()), Ok(Some(FileCompletedV1 { declared_sha256: None }.into())));
+}
+
+#[test]
+fn completing_twice_is_one_event() {
+    assert_eq!(decide(&completed(100), complete()), Ok(None));
+}
+
+#[test]
+fn completing_after_the_time_is_up_is_refused() {
+    let state = upload([started(100).into(), chunk(0, 100).into()]);
+    let late = Command::Complete { declared_sha256: None, now: NOW.plus_ms(1_000) };
+    assert_eq!(decide(&state, late), Err(Refusal::UploadEnded { status: "expired" }));
+}
+
+#[test]
+fn bytes_beyond_the_declared_size_are_refused() {
+    let state = upload([started(150).into()]);
+    let refused = decide(&state, Command::RecordChunk(chunk(100, 51)));
+    assert_eq!(refused, Err(Refusal::SizeExceeded { size_bytes: 150 }));
+}
+
+#[test]
+fn a_stored_chunk_is_no_news() {
+    let state = upload([started(150).into(), chunk(0, 100).into()]);
+    assert_eq!(decide(&state, Command::RecordChunk(chunk(0, 100))), Ok(None));
+}
+
+#[test]
+fn a_wrong_declared_digest_rejects_the_file() {
+    let declared = UploadStartedV1 { declared_sha256: Some(Sha256Digest([1; 32])), ..started(100) };
+    let state = upload([declared.into(), chunk(0, 100).into(), FileCompletedV1 { declared_sha256: None }.into()]);
+    let event = decide(&state, verification([2; 32], None)).unwrap();
+    assert!(matches!(event, Some(Event::FileRejected(rejected)) if rejected.code == "digest_mismatch"));
+}
+
+#[test]
+fn the_digest_of_the_completion_replaces_that_of_the_start() {
+    let declared = UploadStartedV1 { declared_sha256: Some(Sha256Digest([1; 32])), ..started(100) };
+    let complete = FileCompletedV1 { declared_sha256: Some(Sha256Digest([2; 32])) };
+    let state = upload([declared.into(), chunk(0, 100).into(), complete.into()]);
+    assert!(matches!(decide(&state, verification([2; 32], None)), Ok(Some(Event::FileVerified(_)))));
+}
+
+#[test]
+fn bytes_that_look_like_a_program_reject_the_file() {
+    let event = decide(&completed(100), verification([2; 32], Some("application/x-executable"))).unwrap();
+    assert!(matches!(event, Some(Event::FileRejected(rejected)) if rejected.code == "type_refused"));
+}
+
+#[test]
+fn verifying_twice_is_one_event() {
+    let mut state = completed(100);
+    let event = decide(&state, verification([2; 32], None)).unwrap().unwrap();
+    evolve(&mut state, &event, NOW);
+    assert_eq!(decide(&state, verification([2; 32], None)), Ok(None));
+    assert_eq!(state.status(), Status::Completed);
+}
+
+#[test]
+fn cancelling_is_for_running_uploads() {
+    let running = upload([started(100).into()]);
+    assert_eq!(decide(&running, Command::Cancel), Ok(Some(UploadCancelledV1 {}.into())));
+    let cancelled = upload([started(100).into(), UploadCancelledV1 {}.into()]);
+    assert_eq!(decide(&cancelled, Command::Cancel), Ok(None));
+    assert!(matches!(decide(&completed(100), Command::Cancel), Err(Refusal::UploadCompleted { .. })));
+    assert_eq!(decide(&State::default(), Command::Cancel), Err(Refusal::NotFound { what: "upload" }));
+}
+
+#[test]
+fn what_has_ended_takes_no_bytes() {
+    let cancelled = upload([started(100).into(), UploadCancelledV1 {}.into()]);
+    let refused = decide(&cancelled, Command::RecordChunk(chunk(0, 100)));
+    assert_eq!(refused, Err(Refusal::UploadEnded { status: "cancelled" }));
+    let refused = decide(&completed(100), Command::RecordChunk(chunk(0, 100)));
+    assert!(matches!(refused, Err(Refusal::UploadCompleted { .. })));
+}
+
+#[test]
+fn an_upload_expires_when_its_time_is_up_and_not_before() {
+    let state = upload([started(100).into()]);
+    assert_eq!(decide(&state, Command::Expire { now: NOW }), Ok(None));
+    let late = Command::Expire { now: NOW.plus_ms(1_000) };
+    assert_eq!(decide(&state, late.clone()), Ok(Some(UploadExpiredV1 {}.into())));
+    assert_eq!(decide(&completed(100), late.clone()), Ok(None), "a complete upload cannot expire");
+    // A reservation whose upload never came: after this event it cannot come any more.
+    assert_eq!(decide(&State::default(), late), Ok(Some(UploadExpiredV1 {}.into())));
+    let dead = upload([UploadExpiredV1 {}.into()]);
+    assert_eq!(decide(&dead, Command::Start(started(100))), Err(Refusal::UploadEnded { status: "expired" }));
+    assert_eq!(decide(&dead, Command::UploadWhole(whole())), Err(Refusal::UploadEnded { status: "expired" }));
+}
+
+#[test]
+fn a_whole_file_is_started_stored_and_verified_at_once() {
+    let event = decide(&State::default(), Command::UploadWhole(whole())).unwrap().unwrap();
+    let state = upload([event]);
+    assert_eq!(state.status(), Status::Completed);
+    assert_eq!(state.missing(), []);
+    assert_eq!(decide(&state, Command::UploadWhole(whole())), Ok(None));
+    let other = FileUploadedV1 { sha256: Sha256Digest([2; 32]), ..whole() };
+    assert_eq!(decide(&state, Command::UploadWhole(other)), Err(Refusal::IdTaken { what: "upload" }));
+}
+
+#[test]
+fn one_writer_that_wrote_each_part_once_need_not_be_checked() {
+    let opened = |n| MultipartOpenedV1 {
+        storage_bucket: "b".to_owned(),
+        storage_key: "k".to_owned(),
+        storage_upload_id: "u".to_owned(),
+        worker_id: worker(n),
+    };
+    let begin = |n| [started(200).into(), opened(n).into(), chunk(0, 100).into()];
+    assert!(!upload(begin(1)).needs_read_back());
+    assert!(upload(begin(2)).needs_read_back(), "another worker opened it");
+    let again = ChunkUploadedV1 { store_writes: 2, ..chunk(100, 100) };
+    assert!(upload(begin(1).into_iter().chain([again.into()])).needs_read_back(), "an answer was lost");
+    let other = ChunkUploadedV1 { etag: "other".to_owned(), ..chunk(0, 100) };
+    assert!(upload(begin(1).into_iter().chain([other.into()])).needs_read_back(), "a slot was written twice");
+    let same = upload(begin(1).into_iter().chain([chunk(0, 100).into()]));
+    assert!(!same.needs_read_back(), "the same event twice is one");
+}
+
+#[test]
+fn staged_runs_become_a_part_when_they_cover_it() {
+    let mut state = upload([started(150).into(), chunk(0, 40).into(), chunk(60, 40).into()]);
+    assert_eq!(react(&state), []);
+    evolve(&mut state, &chunk(30, 35).into(), NOW);
+    assert_eq!(react(&state), [Step::AssemblePart(1)]);
+    let pieces: Vec<(u64, u64, u64)> =
+        state.pieces_of(1).iter().map(|piece| (piece.range.from, piece.range.to, piece.object_offset)).collect();
+    assert_eq!(pieces, [(0, 40, 0), (40, 60, 10), (60, 100, 0)], "the first event wins for each byte");
+}
+
+#[test]
+fn what_a_worker_does_follows_from_the_state() {
+    assert_eq!(react(&completed(100)), [Step::CompleteObject, Step::VerifyObject]);
+    let rejected = FileRejectedV1 { code: "x".to_owned(), message: String::new() };
+    for end in [rejected.into(), UploadCancelledV1 {}.into(), UploadExpiredV1 {}.into()] {
+        let state = upload([started(100).into(), end]);
+        assert_eq!(react(&state), [Step::DeleteObject, Step::DeleteStaging, Step::ReleaseQuota]);
+    }
+    assert_eq!(react(&upload([UploadExpiredV1 {}.into()])), [Step::ReleaseQuota]);
+    assert_eq!(react(&upload([whole().into()])), [Step::CommitQuota]);
+    assert_eq!(react(&upload([started(1).into()])), []);
+}

@@ -1,0 +1,126 @@
+//! Chunks may come in any order, overlap and repeat: what is known afterwards is the same.
+
+use crate::given::{NOW, PART, chunk, started, upload};
+use proptest::prelude::*;
+use waybill_domain::upload::{Command, State, decide, evolve};
+use waybill_schema::Event;
+use waybill_schema::events::FileCompletedV1;
+
+/// A size, and runs that cover a file of that size: cut anywhere, shuffled, some twice.
+fn covering_runs() -> impl Strategy<Value = (u64, Vec<(u64, u64)>)> {
+    (1..6 * PART).prop_flat_map(|size| {
+        let cuts = proptest::collection::btree_set(1..=size, 0..12);
+        let order = proptest::collection::vec(any::<proptest::sample::Index>(), 0..8);
+        (cuts, order).prop_flat_map(move |(cuts, repeated)| {
+            let mut runs = Vec::new();
+            let mut from = 0;
+            for to in cuts.into_iter().chain([size]) {
+                // A run never crosses the grid: the data plane cuts there.
+                while from < to {
+                    let end = to.min((from / PART + 1) * PART);
+                    runs.push((from, end - from));
+                    from = end;
+                }
+            }
+            let again: Vec<(u64, u64)> = repeated.iter().map(|index| runs[index.index(runs.len())]).collect();
+            runs.extend(again);
+            (Just(size), Just(runs).prop_shuffle())
+        })
+    })
+}
+
+fn events(size: u64, runs: &[(u64, u64)]) -> Vec<Event> {
+    let mut events: Vec<Event> = vec![started(size).into()];
+    events.extend(runs.iter().map(|(offset, length)| chunk(*offset, *length).into()));
+    events
+}
+
+proptest! {
+    #[test]
+    fn any_order_stores_the_same_bytes((size, runs) in covering_runs()) {
+        let state = upload(events(size, &runs));
+        prop_assert_eq!(state.stored.total(), size);
+        prop_assert_eq!(state.stored.prefix(), size);
+        prop_assert_eq!(state.missing(), vec![]);
+        // Every part is stored, or can be assembled from pieces that are exactly its bytes.
+        for n in 1..=state.grid().total_parts() {
+            if state.parts.contains_key(&n) {
+                continue;
+            }
+            let part = state.grid().part(n);
+            let mut next = part.from;
+            for piece in state.pieces_of(n) {
+                prop_assert_eq!(piece.range.from, next);
+                next = piece.range.to;
+            }
+            prop_assert_eq!(next, part.to);
+            prop_assert!(state.parts_to_assemble().contains(&n));
+        }
+    }
+
+    #[test]
+    fn the_offset_never_decreases_and_never_counts_a_gap((size, runs) in covering_runs()) {
+        let mut state = State::default();
+        let mut before = 0;
+        let mut seen = vec![false; usize::try_from(size).unwrap()];
+        for event in events(size, &runs) {
+            evolve(&mut state, &event, NOW);
+            if let Event::ChunkUploaded(chunk) = &event {
+                for at in chunk.offset..chunk.offset + chunk.length {
+                    seen[usize::try_from(at).unwrap()] = true;
+                }
+            }
+            let offset = state.stored.prefix();
+            prop_assert!(offset >= before);
+            prop_assert_eq!(offset, seen.iter().take_while(|stored| **stored).count() as u64);
+            before = offset;
+        }
+    }
+
+    #[test]
+    fn folding_events_twice_changes_nothing((size, runs) in covering_runs()) {
+        let all = events(size, &runs);
+        let once = upload(all.clone());
+        let mut twice = State::default();
+        for event in &all {
+            evolve(&mut twice, event, NOW);
+            evolve(&mut twice, event, NOW);
+        }
+        prop_assert_eq!(&once, &twice);
+    }
+
+    #[test]
+    fn deciding_twice_yields_no_second_event((size, runs) in covering_runs()) {
+        let mut state = upload([started(size).into()]);
+        for (offset, length) in runs {
+            let command = Command::RecordChunk(chunk(offset, length));
+            if let Some(event) = decide(&state, command.clone()).unwrap() {
+                evolve(&mut state, &event, NOW);
+            }
+            prop_assert_eq!(decide(&state, command), Ok(None));
+        }
+        let complete = Command::Complete { declared_sha256: None, now: NOW };
+        let event = decide(&state, complete.clone()).unwrap();
+        prop_assert_eq!(&event, &Some(FileCompletedV1 { declared_sha256: None }.into()));
+        evolve(&mut state, &event.unwrap(), NOW);
+        prop_assert_eq!(decide(&state, complete), Ok(None));
+    }
+
+    /// What was decided on, event by event, is what a reader folds from the stored events.
+    #[test]
+    fn replay_equals_live((size, runs) in covering_runs()) {
+        let mut live = State::default();
+        let mut log = Vec::new();
+        let commands = std::iter::once(Command::Start(started(size)))
+            .chain(runs.iter().map(|(offset, length)| Command::RecordChunk(chunk(*offset, *length))))
+            .chain([Command::Complete { declared_sha256: None, now: NOW }]);
+        for command in commands {
+            if let Ok(Some(event)) = decide(&live, command) {
+                evolve(&mut live, &event, NOW);
+                log.push((event.event_type(), event.version(), event.encode().unwrap()));
+            }
+        }
+        let replayed = log.iter().map(|(name, version, bytes)| Event::decode(name, *version, bytes).unwrap());
+        prop_assert_eq!(upload(replayed), live);
+    }
+}
