@@ -1,0 +1,64 @@
+//! What only the real server can show.
+
+use crate::given::{event, subject};
+use waybill_event_log::jetstream::{Bucket, CreateOutcome, JetStreamLog, ProvisionError, provision};
+use waybill_event_log::{EventLog, Expect, append, read_events};
+use waybill_schema::{Partitions, names};
+use waybill_test_kit::NatsServer;
+
+#[tokio::test]
+async fn acknowledged_events_survive_a_kill() {
+    let mut server = NatsServer::start().await;
+    let log = server.log(1).await;
+    let subject = subject();
+    let mut last = 0;
+    for n in 0..50 {
+        last = append(&log, event(subject, n, Expect::LastSeq(last))).await.unwrap().seq;
+    }
+    let epoch = log.head(0).await.unwrap().epoch;
+    server.kill_and_restart().await;
+    // The client reconnects by itself; a new one shows what is stored.
+    let again = JetStreamLog::new(server.client().await, Partitions::new(1).unwrap());
+    let events = read_events(&again, 0, &subject.to_nats(again.partitions()), 0, last).await.unwrap();
+    assert_eq!(events.len(), 50);
+    assert_eq!(again.head(0).await.unwrap().epoch, epoch);
+    append(&log, event(subject, 50, Expect::LastSeq(last))).await.unwrap();
+}
+
+#[tokio::test]
+async fn provisioning_twice_changes_nothing_and_another_number_of_partitions_is_refused() {
+    let server = NatsServer::start().await;
+    let client = server.client().await;
+    let two = Partitions::new(2).unwrap();
+    provision(&client, two, 1).await.unwrap();
+    provision(&client, two, 1).await.unwrap();
+    for wanted in [1, 4] {
+        let refused = provision(&client, Partitions::new(wanted).unwrap(), 1).await;
+        assert!(matches!(refused, Err(ProvisionError::Partitions { found: 2, .. })), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_deletes_or_purges_events() {
+    let server = NatsServer::start().await;
+    let log = server.log(1).await;
+    append(&log, event(subject(), 1, Expect::Any)).await.unwrap();
+    let context = async_nats::jetstream::new(server.client().await);
+    let stream = context.get_stream(names::event_stream(0)).await.unwrap();
+    assert!(stream.delete_message(1).await.is_err());
+    assert!(stream.purge().await.is_err());
+    assert_eq!(log.head(0).await.unwrap().last_seq, 1);
+}
+
+#[tokio::test]
+async fn a_ticket_is_taken_once() {
+    let server = NatsServer::start().await;
+    server.log(1).await;
+    let bucket = Bucket::open(&server.client().await, names::TICKETS_BUCKET).await.unwrap();
+    assert_eq!(bucket.create("a", "1".into()).await, Ok(CreateOutcome::Created));
+    let exists = bucket.create("a", "2".into()).await.unwrap();
+    assert!(matches!(exists, CreateOutcome::Exists(entry) if entry.value == "1"));
+    let takes = futures_util::future::join_all((0..10).map(|_| bucket.take("a"))).await;
+    assert_eq!(takes.iter().filter(|taken| matches!(taken, Ok(Some(_)))).count(), 1, "{takes:?}");
+    assert_eq!(bucket.get("a").await, Ok(None));
+}

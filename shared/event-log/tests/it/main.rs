@@ -1,0 +1,53 @@
+//! One suite for every log: what the rest of Waybill relies on holds for JetStream and for the one in memory.
+
+mod compliance;
+mod given;
+mod jetstream;
+
+use given::Log;
+use waybill_event_log::memory::MemoryLog;
+use waybill_schema::Partitions;
+use waybill_test_kit::NatsServer;
+
+/// Makes the suite's tests, once for each log.
+macro_rules! suite {
+    ($($name:ident),* $(,)?) => {
+        mod on_memory {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let log = super::MemoryLog::new(super::Partitions::new(4).unwrap());
+                    super::compliance::$name(&super::Log::new(log)).await;
+                }
+            )*
+        }
+
+        mod on_jetstream {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let server = super::NatsServer::start().await;
+                    let log = server.log(4).await;
+                    super::compliance::$name(&super::Log::new(log)).await;
+                }
+            )*
+        }
+    };
+}
+
+suite!(
+    an_event_is_read_as_it_was_appended,
+    an_expectation_that_does_not_hold_is_a_conflict,
+    expectations_are_per_subject,
+    of_many_appends_with_one_expectation_one_goes_through,
+    the_same_message_id_is_one_event,
+    a_lost_acknowledgement_is_looked_up,
+    a_dropped_append_is_repeated,
+    a_lost_acknowledgement_with_a_rival_is_a_conflict,
+    a_refusal_is_repeated_and_then_passed_on,
+    a_fact_survives_lost_acknowledgements,
+    pages_are_in_order_and_say_whether_there_is_more,
+    a_filter_finds_its_subjects_alone,
+    a_subscription_gets_what_is_there_and_what_comes,
+    the_head_is_the_last_event,
+);

@@ -1,0 +1,42 @@
+//! One suite for every store: what the rest of Waybill relies on holds for S3 and for the one in memory.
+
+mod compliance;
+mod faults;
+
+use waybill_object_store::memory::MemoryStore;
+use waybill_test_kit::TestBucket;
+
+/// Makes the suite's tests, once for each store.
+macro_rules! suite {
+    ($($name:ident),* $(,)?) => {
+        mod in_memory {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::compliance::$name(&super::MemoryStore::new()).await;
+                }
+            )*
+        }
+
+        mod on_s3 {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::compliance::$name(&super::TestBucket::create().await.store()).await;
+                }
+            )*
+        }
+    };
+}
+
+suite!(
+    an_object_comes_back_as_it_was_put,
+    ranges_are_exact,
+    what_is_not_there_is_not_found,
+    bytes_that_changed_on_the_way_are_refused,
+    parts_become_one_object_in_their_order,
+    completing_twice_finds_no_upload,
+    an_aborted_upload_takes_no_parts,
+    a_prefix_lists_its_keys_alone,
+    deleting_twice_is_harmless,
+);
