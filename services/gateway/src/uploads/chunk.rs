@@ -6,7 +6,7 @@ use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::workers::{Forward, forward};
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use waybill_domain::Refusal;
@@ -51,7 +51,7 @@ pub(crate) async fn put_chunk(
         content_sha256: sha256_of(&request, "Content-Digest")?,
         content_length,
     };
-    let stored = send_bytes(&gateway, &secret, id, bytes, payload).await?;
+    let stored = send_bytes(gateway, secret, id, bytes, payload).await?;
     Ok(HttpResponse::Ok().insert_header((POSITION, text(&stored, "position"))).json(json!({
         "index": index,
         "received_bytes": stored["received_bytes"],
@@ -69,10 +69,11 @@ pub(super) struct Bytes {
     pub(super) content_length: Option<u64>,
 }
 
-/// Streams a run of bytes to the worker that has the upload.
+/// Streams a run of bytes to the worker that has the upload. On its own: when the client's connection breaks, its
+/// handler is dropped, but what had arrived is still to be passed on.
 pub(super) async fn send_bytes(
-    gateway: &Gateway,
-    secret: &WorkerSecret,
+    gateway: web::Data<Gateway>,
+    secret: web::Data<WorkerSecret>,
     id: RequestId,
     bytes: Bytes,
     payload: web::Payload,
@@ -83,15 +84,21 @@ pub(super) async fn send_bytes(
     if let Some(digest) = bytes.content_sha256 {
         path.push_str(&format!("&content_sha256={digest}"));
     }
-    forward(gateway, &secret.0, upload, id, Forward { path, content_length: bytes.content_length, payload }).await
+    let body = Forward { path, content_length: bytes.content_length, payload };
+    let sent = actix_web::rt::spawn(async move { forward(&gateway, &secret.0, upload, id, body).await });
+    sent.await.map_err(|_| Problem::internal())?
 }
 
 pub(super) fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_default().to_owned()
 }
 
+/// How long the body is, where the request says so. Without either header it has none (RFC 9112 §6.3).
 pub(super) fn content_length(request: &HttpRequest) -> Option<u64> {
-    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    match request.headers().get(CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok()?.parse().ok(),
+        None => (!request.headers().contains_key(TRANSFER_ENCODING)).then_some(0),
+    }
 }
 
 /// Bytes are stored as they come; what a client encoded is not decoded.

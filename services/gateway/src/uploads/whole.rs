@@ -188,7 +188,7 @@ impl Incoming {
             content_length: Some(size_bytes),
         };
         let mut loaded = Loaded::default();
-        let stored = send_bytes(&self.gateway, &self.secret, self.id, bytes, payload).await;
+        let stored = send_bytes(self.gateway.clone(), self.secret.clone(), self.id, bytes, payload).await;
         let finished = match stored {
             Ok(_) => {
                 let log = &self.gateway;

@@ -4,6 +4,7 @@
 //! before the first byte went out; afterwards the client is told to resume.
 
 use crate::gateway::Gateway;
+use actix_web::error::PayloadError;
 use actix_web::web;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -17,15 +18,18 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use waybill_schema::UploadId;
 use waybill_service_kit::{Problem, RequestId};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// After how long without a byte moving, or an answer, a worker counts as gone.
 const STALL: Duration = Duration::from_secs(90);
+/// How long bytes of a client that is gone may take to get out.
+const FLUSH: Duration = Duration::from_millis(250);
 /// Idle connections kept per worker and thread.
 const POOLED: usize = 64;
 /// The largest answer of a worker.
@@ -54,14 +58,25 @@ struct Shared {
 }
 
 /// The client's body as hyper reads it.
-struct Forwarded(Rc<Shared>);
+struct Forwarded {
+    shared: Rc<Shared>,
+    /// The client is gone; what it sent is being flushed.
+    broken: Option<(PayloadError, Pin<Box<Sleep>>)>,
+}
 
 impl Body for Forwarded {
     type Data = Bytes;
-    type Error = actix_web::error::PayloadError;
+    type Error = PayloadError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let shared = &self.0;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some((_, flushed)) = &mut self.broken {
+            ready!(flushed.as_mut().poll(context));
+            return Poll::Ready(self.broken.take().map(|(error, _)| Err(error)));
+        }
+        let shared = self.shared.clone();
         let polled = Pin::new(&mut *shared.payload.borrow_mut()).poll_next(context);
         if let Poll::Ready(item) = &polled {
             shared.begun.set(true);
@@ -70,18 +85,24 @@ impl Body for Forwarded {
                 Some(Ok(bytes)) => {
                     shared.left.set(shared.left.get().map(|left| left.saturating_sub(bytes.len() as u64)))
                 }
-                _ => shared.ended.set(true),
+                Some(Err(_)) => {}
+                None => shared.ended.set(true),
             }
+        }
+        if let Poll::Ready(Some(Err(error))) = polled {
+            // An error makes hyper drop what it has not written yet; every byte that arrived is to go on.
+            self.broken = Some((error, Box::pin(tokio::time::sleep(FLUSH))));
+            return self.poll_frame(context);
         }
         polled.map(|item| item.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.ended.get() || self.0.left.get() == Some(0)
+        self.shared.ended.get() || self.shared.left.get() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.left.get().map(SizeHint::with_exact).unwrap_or_default()
+        self.shared.left.get().map(SizeHint::with_exact).unwrap_or_default()
     }
 }
 
@@ -142,7 +163,7 @@ async fn send(
             .header(header::HOST, addr.to_string())
             .header("Waybill-Worker-Secret", secret)
             .header("X-Request-ID", id.0.hyphenated().to_string())
-            .body(Forwarded(shared.clone()))
+            .body(Forwarded { shared: shared.clone(), broken: None })
             .map_err(|_| Failure::Before)?;
         match answer(&mut connection, request, shared).await {
             Some(answer) => {

@@ -1,5 +1,6 @@
 //! The internal HTTP interface: what gateways send bytes to. Known by a shared secret, on an internal address.
 
+use super::PlaneError;
 use super::ingest::{Run, ingest};
 use super::whole::{Expected, store_whole};
 use crate::Worker;
@@ -64,11 +65,12 @@ async fn put_bytes(
         content_sha256: query.content_sha256.as_deref().map(digest).transpose()?,
     };
     let context = Context { actor: Actor::User(query.user_id), causation: id.causation(), clock: now };
-    let stored = async {
+    // On its own: when the connection breaks, its handler is dropped, but what had arrived is still to be stored.
+    let stored = actix_web::rt::spawn(async move {
         let open = worker.uploads.open(&worker, company, upload).await?;
         ingest(&worker, &open, &context, &run, payload).await
-    };
-    let stored = stored.await.map_err(|error| {
+    });
+    let stored = stored.await.map_err(|_| Problem::internal())?.map_err(|error: PlaneError| {
         tracing::info!(upload_id = %upload, request_id = %id.0, %error, "bytes were not taken");
         error.problem()
     })?;

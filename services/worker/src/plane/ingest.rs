@@ -133,15 +133,13 @@ async fn one_part<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
     offset: u64,
     body: &mut Body<S>,
 ) -> Result<(u64, Read), PlaneError> {
-    let (grid, known) = {
-        let loaded = upload.loaded.lock().await;
-        let grid = loaded.state.grid();
-        (grid, loaded.state.parts.get(&grid.part_at(offset)).cloned())
-    };
+    let grid = upload.loaded.lock().await.state.grid();
     let part_number = grid.part_at(offset);
     let part = grid.part(part_number);
     let wanted = ByteRange { from: offset, to: part.to.min(run.range.to) };
     let claim = upload.claim(part_number).await;
+    // Only now: the request that held the part before us may have stored it.
+    let known = upload.loaded.lock().await.state.parts.get(&part_number).cloned();
     let room = worker.budget.take(upload.aggregate.company, part.len()).await?;
     let ahead = if offset == part.from && known.is_none() { upload.hash().ahead(part_number) } else { None };
     let mut buffer = PartBuffer::new(wanted.len(), ahead);

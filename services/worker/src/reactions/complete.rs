@@ -3,6 +3,7 @@
 use super::ReactionError;
 use crate::{Worker, keys};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use waybill_domain::upload::{Command, State};
 use waybill_object_store::{CompletedPart, ListedPart, StoreError, crc64nvme};
 use waybill_repository::{Loaded, UploadAggregate, execute};
@@ -70,7 +71,9 @@ fn fits(state: &State, listed: &[ListedPart]) -> bool {
             .get(&listed.part_number)
             .is_some_and(|part| part.length == listed.size_bytes && unquoted(&part.etag) == unquoted(&listed.etag))
     };
-    listed.len() == state.parts.len()
+    // Some stores list a slot that was written twice twice; then both must be what the log names.
+    let slots: BTreeSet<u32> = listed.iter().map(|part| part.part_number).collect();
+    slots.len() == state.parts.len()
         && state.parts.len() == usize::try_from(grid.total_parts()).unwrap_or(usize::MAX)
         && listed.iter().all(same)
 }

@@ -1,0 +1,114 @@
+//! Chunks in any order, in parallel, repeated, wrong, missing, too long.
+
+use crate::random::{bytes, sha256};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use futures_util::StreamExt;
+use reqwest::Method;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use waybill_integration_tests::Stack;
+use waybill_object_store::ObjectStore;
+
+const PART: usize = 8 * 1_024 * 1_024;
+
+fn content_digest(bytes: &[u8]) -> String {
+    format!("sha-256=:{}:", BASE64.encode(Sha256::digest(bytes)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shuffled_parallel_and_repeated_chunks_are_the_right_file() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let content = bytes(20, 11 * PART + 12_345);
+    let chunks: Vec<&[u8]> = content.chunks(PART).collect();
+    let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
+    // Every chunk once in an order far from theirs, every third a second time.
+    let order: Vec<usize> =
+        (0..chunks.len()).map(|n| (n * 7 + 5) % chunks.len()).chain((0..chunks.len()).step_by(3)).collect();
+    let mut puts = futures_util::stream::iter(order)
+        .map(|index| client.put_chunk(&upload, index, chunks[index].to_vec()))
+        .buffer_unordered(8);
+    while let Some(answer) = puts.next().await {
+        // Where both puts of a chunk meet, the newer one takes over.
+        assert!(answer.status == 200 || answer.body["code"] == "superseded", "{answer:?}");
+    }
+    let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+    assert_eq!(status.body["missing"], json!([]));
+    let done = client.complete(&upload, &json!({})).await.expect(200);
+    assert_eq!(done.text("sha256"), sha256(&content));
+    client.get_after(&format!("/v1/files/{upload}"), &done).await.expect(200);
+    assert!(client.content(&upload).await == content);
+    stack.nothing_reserved(client.principal.company_id).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_with_a_wrong_digest_is_refused_and_nothing_is_stored() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let content = bytes(21, 1_000);
+    let upload = client.start(1_000).await.expect(201).text("upload_id");
+    let path = format!("/v1/uploads/{upload}/chunks/0");
+    let put =
+        |digest: String| client.request(Method::PUT, &path).header("Content-Digest", digest).body(content.clone());
+    client.send(put(content_digest(b"other bytes"))).await.refused(400, "digest_mismatch");
+    client.send(put("sha-256=nonsense".to_owned())).await.refused(400, "digest_invalid");
+    let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+    assert_eq!((&status.body["offset_bytes"], &status.body["missing"]), (&json!(0), &json!([[0, 1_000]])));
+    assert_eq!(stack.store().list("").await.unwrap(), Vec::<String>::new());
+    client.send(put(content_digest(&content))).await.expect(200);
+    client.complete(&upload, &json!({})).await.expect(200);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completion_with_a_hole_lists_what_is_missing() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let content = bytes(22, 3 * PART + 10);
+    let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
+    client.put_chunk(&upload, 0, content[..PART].to_vec()).await.expect(200);
+    let last = client.put_chunk(&upload, 3, content[3 * PART..].to_vec()).await.expect(200);
+    assert_eq!(last.body, json!({ "index": 3, "received_bytes": 10, "offset_bytes": PART }));
+    let refused = client.complete(&upload, &json!({})).await.refused(409, "chunks_missing");
+    assert_eq!(refused.body["missing"], json!([[PART, 3 * PART]]));
+    assert_eq!(client.get(&format!("/v1/uploads/{upload}")).await.body["status"], "UPLOADING");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_bytes_than_declared_are_refused_at_the_crossing_byte() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let upload = client.start(1_000).await.expect(201).text("upload_id");
+    client.put_chunk(&upload, 0, bytes(23, 1_001)).await.refused(413, "size_exceeded");
+    // Without a length the crossing byte tells.
+    let pieces = futures_util::stream::iter([bytes(23, 600), bytes(24, 600)].map(Ok::<_, std::io::Error>));
+    let answer = client.put_chunk(&upload, 0, reqwest::Body::wrap_stream(pieces)).await;
+    let _ = answer.refused(413, "size_exceeded");
+    client.put_chunk(&upload, 0, bytes(23, 999)).await.refused(400, "chunk_incomplete");
+    client.put_chunk(&upload, 1, bytes(23, 1)).await.refused(400, "chunk_index_invalid");
+    let status = client.get(&format!("/v1/uploads/{upload}")).await;
+    assert_eq!(status.body["bytes_uploaded"], 0, "{status:?}");
+    assert_eq!(stack.store().list("").await.unwrap(), Vec::<String>::new());
+    let empty = client.start(0).await.expect(201).text("upload_id");
+    client.put_chunk(&empty, 0, "x").await.refused(413, "size_exceeded");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_bytes_for_a_stored_chunk_are_refused() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let content = bytes(25, PART + 1);
+    let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
+    client.put_chunk(&upload, 0, content[..PART].to_vec()).await.expect(200);
+    client.put_chunk(&upload, 0, bytes(26, PART)).await.refused(409, "chunk_differs");
+    client.put_chunk(&upload, 0, content[..PART].to_vec()).await.expect(200);
+    client.put_chunk(&upload, 1, content[PART..].to_vec()).await.expect(200);
+    let done = client.complete(&upload, &json!({})).await.expect(200);
+    assert_eq!(done.text("sha256"), sha256(&content));
+    // Repeating one is harmless even now.
+    client.put_chunk(&upload, 1, content[PART..].to_vec()).await.expect(200);
+    stack.finish().await;
+}

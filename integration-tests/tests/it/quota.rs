@@ -1,0 +1,69 @@
+//! Space: never oversold, charged once, given back once.
+
+use reqwest::Method;
+use serde_json::json;
+use waybill_integration_tests::{Client, Stack};
+use waybill_test_kit::eventually;
+
+async fn set_limit(client: &Client, bytes: u64) {
+    let company = client.principal.company_id;
+    let put = client.request(Method::PUT, &format!("/v1/admin/companies/{company}/quota"));
+    let answer = client.send(put.json(&json!({ "storage_limit_bytes": bytes }))).await.expect(200);
+    assert_eq!(answer.body["storage_limit_bytes"], bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_starts_at_the_edge_never_pass_the_limit() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    set_limit(&client, 1_000).await;
+    let starts = futures_util::future::join_all((0..50).map(|_| client.start(90))).await;
+    let accepted = starts.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(accepted, 11, "11 times 90 bytes fit into 1,000");
+    for answer in starts.into_iter().filter(|answer| answer.status != 201) {
+        let refused = answer.refused(413, "quota_exceeded");
+        assert_eq!(refused.body["storage_limit_bytes"], 1_000);
+    }
+    assert_eq!(stack.reserved_bytes(client.principal.company_id).await, 990);
+    client.start(11).await.refused(413, "quota_exceeded");
+    client.start(10).await.expect(201);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_verified_is_used_and_what_fails_is_free() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    set_limit(&client, 1_000).await;
+    let kept = client.start(400).await.expect(201).text("upload_id");
+    client.put_chunk(&kept, 0, vec![1; 400]).await.expect(200);
+    client.complete(&kept, &json!({})).await.expect(200);
+    let cancelled = client.start(600).await.expect(201).text("upload_id");
+    client.start(1).await.refused(413, "quota_exceeded");
+    client.delete(&format!("/v1/uploads/{cancelled}")).await.expect(204);
+    stack.nothing_reserved(client.principal.company_id).await;
+    let quota = eventually("the quota to be projected", || async {
+        let quota = client.get("/v1/quota").await.expect(200).body;
+        (quota["storage_used_bytes"] == 400 && quota["storage_reserved_bytes"] == 0).then_some(quota)
+    })
+    .await;
+    assert_eq!((&quota["file_count"], &quota["storage_limit_bytes"]), (&json!(1), &json!(1_000)));
+    client.start(600).await.expect(201);
+    // A limit below what is used lets nothing start.
+    set_limit(&client, 100).await;
+    client.start(0).await.refused(413, "quota_exceeded");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_for_admins_of_the_company() {
+    let stack = Stack::start().await;
+    let admin = stack.client();
+    let user = stack.client_for(admin.principal.company_id, &[]);
+    let path = |client: &Client| format!("/v1/admin/companies/{}/quota", client.principal.company_id);
+    let body = json!({ "storage_limit_bytes": 1 });
+    user.send(user.request(Method::PUT, &path(&user)).json(&body)).await.refused(403, "role_required");
+    let other = stack.client();
+    other.send(other.request(Method::PUT, &path(&admin)).json(&body)).await.refused(404, "not_found");
+    stack.finish().await;
+}
