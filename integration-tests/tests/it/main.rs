@@ -1,5 +1,7 @@
 //! What users rely on, on real NATS, PostgreSQL and S3.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
+
 mod access;
 mod audit;
 mod chunks;

@@ -97,7 +97,6 @@ impl Hub {
         }
     }
 
-    #[expect(clippy::indexing_slicing, reason = "one entry a partition, made from the same count")]
     fn at(&self, partition: u32) -> &AtomicU64 {
         &self.handed_out[partition as usize]
     }
@@ -107,9 +106,8 @@ impl Hub {
         let mut from = None;
         while !shutdown.is_triggered() {
             let followed = self.follow_from(partition, &mut from);
-            match shutdown.unless(followed).await {
-                Some(Err(error)) => tracing::warn!(partition, %error, "following is interrupted"),
-                Some(Ok(())) | None => {}
+            if let Some(Err(error)) = shutdown.unless(followed).await {
+                tracing::warn!(partition, %error, "following is interrupted");
             }
             shutdown.unless(tokio::time::sleep(Duration::from_millis(500))).await;
         }

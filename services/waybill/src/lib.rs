@@ -24,7 +24,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a role, or all of them in one process
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Make what is missing: tables, streams, key-value buckets, the S3 bucket
     Provision(operate::ProvisionArgs),
     /// Print a token for development
@@ -57,7 +57,7 @@ pub async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode, CommandError> {
     match command {
-        Command::Serve(args) => serve::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => serve::run(*args).await.map(|()| ExitCode::SUCCESS),
         Command::Provision(args) => operate::provision(args).await.map(|()| ExitCode::SUCCESS),
         Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => operate::replay(args).await,

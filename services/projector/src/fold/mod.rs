@@ -33,7 +33,7 @@ impl<R> Default for Rows<R> {
 
 impl<R: Row> Rows<R> {
     pub(crate) fn extend(&mut self, rows: Vec<R>) {
-        self.rows.extend(rows.into_iter().map(|row| (row.id(), row)));
+        self.rows.extend(rows.into_iter().map(|row| (row.lookup_id(), row)));
     }
 
     pub(crate) fn changed(&self) -> Vec<R> {
@@ -46,7 +46,7 @@ impl<R: Row> Rows<R> {
 
     /// Adds a row unless there is one.
     fn add(&mut self, row: R) -> bool {
-        let id = row.id();
+        let id = row.lookup_id();
         if self.rows.contains_key(&id) {
             return false;
         }

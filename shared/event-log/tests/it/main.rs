@@ -1,5 +1,7 @@
 //! One suite for every log: what the rest of Waybill relies on holds for JetStream and for the one in memory.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod compliance;
 mod given;
 mod jetstream;

@@ -1,5 +1,7 @@
 //! One suite for every store: what the rest of Waybill relies on holds for S3 and for the one in memory.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod compliance;
 mod faults;
 

@@ -29,7 +29,7 @@ pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
     const COLUMNS: &'static [&'static str];
 
     /// The value of [`Row::ID`].
-    fn id(&self) -> Uuid;
+    fn lookup_id(&self) -> Uuid;
 }
 
 #[derive(QueryableByName)]

@@ -20,7 +20,7 @@ macro_rules! row {
             const ID: &'static str = stringify!($id);
             const COLUMNS: &'static [&'static str] = &[$(stringify!($field),)*];
 
-            fn id(&self) -> Uuid {
+            fn lookup_id(&self) -> Uuid {
                 self.$id
             }
         }
