@@ -61,7 +61,10 @@ struct Shared {
     log: Arc<JetStreamLog>,
     store: Arc<S3Store>,
     database: Database,
-    shutdown: Shutdown,
+    /// Told first: what takes requests.
+    front: Shutdown,
+    /// Told once the front has stopped: what requests need.
+    back: Shutdown,
 }
 
 /// Runs a role until the process is told to stop.
@@ -83,6 +86,7 @@ pub struct Running {
     fanout: Option<waybill_fanout::Server>,
     worker: Option<waybill_worker::Server>,
     projector: Option<waybill_projector::Server>,
+    back: Shutdown,
 }
 
 impl Running {
@@ -91,7 +95,7 @@ impl Running {
         self.addr
     }
 
-    /// Until all roles have stopped: what takes requests first, what they need last.
+    /// Until all roles have stopped, after shutdown was triggered: what takes requests first, what they need last.
     pub async fn stopped(self) {
         if let Some(gateway) = self.gateway {
             gateway.stopped().await;
@@ -99,6 +103,7 @@ impl Running {
         if let Some(fanout) = self.fanout {
             fanout.stopped().await;
         }
+        self.back.trigger();
         if let Some(worker) = self.worker {
             worker.stopped().await;
         }
@@ -118,28 +123,34 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
         log: backing::log(&args.nats, &nats)?,
         store: backing::store(&args.s3),
         database: backing::database(&args.database)?,
-        shutdown: shutdown.clone(),
+        front: shutdown.clone(),
+        back: Shutdown::new(),
         nats,
         args,
     };
+    let running = start_role(&shared).await?;
+    Ok(Running { back: shared.back, ..running })
+}
+
+async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
     match shared.args.role {
-        Role::All => all(&shared).await,
+        Role::All => all(shared).await,
         Role::Gateway => {
             let urls = shared.args.gateway.worker_urls.clone();
-            let gateway = gateway(&shared, urls, Vec::new(), Readiness::default()).await?;
+            let gateway = gateway(shared, urls, Vec::new(), Readiness::default()).await?;
             Ok(Running { addr: Some(gateway.addr()), gateway: Some(gateway), ..Running::default() })
         }
         Role::Worker => {
-            let worker = worker(&shared, shared.args.worker.worker_addr).await?;
+            let worker = worker(shared, shared.args.worker.worker_addr).await?;
             Ok(Running { addr: Some(worker.addr()), worker: Some(worker), ..Running::default() })
         }
         Role::Projector => {
-            let projector = projector(&shared).await?;
-            let addr = health_only(&shared, shared.args.projector.projector_addr, projector.readiness())?;
+            let projector = projector(shared).await?;
+            let addr = health_only(shared, shared.args.projector.projector_addr, projector.readiness())?;
             Ok(Running { addr: Some(addr), projector: Some(projector), ..Running::default() })
         }
         Role::Fanout => {
-            let mut fanout = fanout(&shared).await?;
+            let mut fanout = fanout(shared).await?;
             let addr = fanout.listen(shared.args.fanout.fanout_addr)?;
             tracing::info!(%addr, "fan-out listens");
             Ok(Running { addr: Some(addr), fanout: Some(fanout), ..Running::default() })
@@ -163,6 +174,7 @@ async fn all(shared: &Shared) -> Result<Running, CommandError> {
         fanout: Some(fanout),
         worker: Some(worker),
         projector: Some(projector),
+        back: Shutdown::default(),
     })
 }
 
@@ -188,7 +200,7 @@ async fn gateway(
         more_routes,
         more_readiness,
     };
-    Ok(waybill_gateway::Server::from_config(config, &shared.shutdown).await?)
+    Ok(waybill_gateway::Server::from_config(config, &shared.front).await?)
 }
 
 async fn worker(shared: &Shared, addr: SocketAddr) -> Result<waybill_worker::Server, CommandError> {
@@ -203,7 +215,7 @@ async fn worker(shared: &Shared, addr: SocketAddr) -> Result<waybill_worker::Ser
         store: shared.store.clone(),
         database: shared.database.clone(),
     };
-    Ok(waybill_worker::Server::from_config(config, &shared.shutdown).await?)
+    Ok(waybill_worker::Server::from_config(config, &shared.back).await?)
 }
 
 async fn projector(shared: &Shared) -> Result<waybill_projector::Server, CommandError> {
@@ -212,7 +224,7 @@ async fn projector(shared: &Shared) -> Result<waybill_projector::Server, Command
         database: shared.database.clone(),
         lease: Duration::from_millis(shared.args.projector.projector_lease_ms),
     };
-    Ok(waybill_projector::Server::from_config(config, &shared.shutdown).await?)
+    Ok(waybill_projector::Server::from_config(config, &shared.back).await?)
 }
 
 async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError> {
@@ -223,7 +235,7 @@ async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError>
         log: shared.log.clone(),
         database: shared.database.clone(),
     };
-    Ok(waybill_fanout::Server::from_config(config, &shared.shutdown).await?)
+    Ok(waybill_fanout::Server::from_config(config, &shared.front).await?)
 }
 
 /// A listener for health and metrics, for a role that has none of its own.
@@ -237,7 +249,7 @@ fn health_only(shared: &Shared, addr: SocketAddr, readiness: Readiness) -> Resul
     let bound = http.addrs().first().copied().unwrap_or(addr);
     let server = http.run();
     let handle = server.handle();
-    let shutdown = shared.shutdown.clone();
+    let shutdown = shared.back.clone();
     tokio::spawn(async move {
         shutdown.triggered().await;
         handle.stop(true).await;

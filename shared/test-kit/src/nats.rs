@@ -50,6 +50,27 @@ impl NatsServer {
         JetStreamLog::new(client, partitions)
     }
 
+    /// Lets it hang: connections stay open, and nothing is answered.
+    ///
+    /// # Panics
+    /// Where it cannot be stopped.
+    pub fn hang(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// Where it cannot be continued.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "a signal reaches our own child");
+    }
+
     /// Kills it, as a crash would, and starts it again on the same port with the same data.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 
 use crate::given::{event, subject};
 use waybill_event_log::jetstream::{Bucket, CreateOutcome, JetStreamLog, ProvisionError, provision};
-use waybill_event_log::{EventLog, Expect, append, read_events};
+use waybill_event_log::{AppendError, EventLog, Expect, append, read_events};
 use waybill_schema::{Partitions, names};
 use waybill_test_kit::NatsServer;
 
@@ -23,6 +23,28 @@ async fn acknowledged_events_survive_a_kill() {
     assert_eq!(events.len(), 50);
     assert_eq!(again.head(0).await.unwrap().epoch, epoch);
     append(&log, event(subject, 50, Expect::LastSeq(last))).await.unwrap();
+}
+
+#[tokio::test]
+async fn appends_that_time_out_are_one_event_each_in_the_end() {
+    let server = NatsServer::start().await;
+    let log = server.log(1).await;
+    let (decided, fact) = (subject(), subject());
+    server.hang();
+    let appends = tokio::spawn({
+        let log = log.clone();
+        let (decided, fact) = (event(decided, 1, Expect::LastSeq(0)), event(fact, 2, Expect::Any));
+        async move { tokio::join!(append(&log, decided), append(&log, fact)) }
+    });
+    // An append without a second try shows when the time is up for the others, too.
+    let timed_out = log.publish(&event(subject(), 3, Expect::Any)).await;
+    assert!(matches!(timed_out, Err(AppendError::Unknown(_))), "{timed_out:?}");
+    server.go_on();
+    let (first, second) = appends.await.unwrap();
+    for (subject, position) in [(decided, first.unwrap()), (fact, second.unwrap())] {
+        let stored = read_events(&log, 0, &subject.to_nats(log.partitions()), 0, position.seq).await.unwrap();
+        assert_eq!(stored.iter().map(|event| event.position).collect::<Vec<_>>(), [position]);
+    }
 }
 
 #[tokio::test]
