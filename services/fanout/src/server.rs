@@ -16,7 +16,7 @@ use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, Principal, Problem, Shutdown, request};
+use waybill_service_kit::{Authenticator, Principal, Problem, Shutdown, listener, request};
 
 /// The largest frame of a client.
 const FRAME_MAX_BYTES: usize = 4 * 1_024;
@@ -148,18 +148,7 @@ impl Server {
         .shutdown_timeout(GRACE_S)
         .bind(addr)?;
         let bound = http.addrs().first().copied().unwrap_or(addr);
-        let server = http.run();
-        let handle = server.handle();
-        let shutdown = self.fanout.shutdown.clone();
-        self.tasks.spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the fan-out's listener failed");
-            }
-        });
-        self.tasks.spawn(async move {
-            shutdown.triggered().await;
-            handle.stop(true).await;
-        });
+        listener::serve(http.run(), &self.fanout.shutdown, &mut self.tasks);
         Ok(bound)
     }
 

@@ -2,6 +2,7 @@
 
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::{Error, HttpRequest, web};
+use serde::de::DeserializeOwned;
 use waybill_service_kit::Problem;
 
 /// The largest JSON body.
@@ -10,8 +11,17 @@ const MAX_JSON_BYTES: usize = 64 * 1_024;
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .app_data(web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(body))
+        .app_data(web::PayloadConfig::default().limit(MAX_JSON_BYTES))
         .app_data(web::QueryConfig::default().error_handler(query))
         .app_data(web::PathConfig::default().error_handler(path));
+}
+
+/// A JSON body that may be left out.
+pub(crate) fn optional<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|error| Problem::bad_request("json_invalid", error.to_string()))
 }
 
 fn body(error: JsonPayloadError, _: &HttpRequest) -> Error {

@@ -23,7 +23,7 @@ use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, Shutdown, request};
+use waybill_service_kit::{Authenticator, Shutdown, listener, request};
 
 /// How long running requests get to finish when the gateway stops.
 const GRACE_S: u64 = 20;
@@ -138,19 +138,8 @@ impl Server {
         .shutdown_timeout(GRACE_S)
         .bind(config.addr)?;
         let addr = http.addrs().first().copied().unwrap_or(config.addr);
-        let server = http.run();
-        let handle = server.handle();
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the gateway's listener failed");
-            }
-        });
-        let stop = shutdown.clone();
-        tasks.spawn(async move {
-            stop.triggered().await;
-            handle.stop(true).await;
-        });
+        listener::serve(http.run(), shutdown, &mut tasks);
         tracing::info!(%addr, "gateway started");
         Ok(Self { addr, tasks })
     }

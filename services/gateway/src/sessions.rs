@@ -1,11 +1,11 @@
 //! `/v1/sessions`: several uploads that belong together.
 
 use crate::gateway::Gateway;
+use crate::json;
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use waybill_domain::session::Command;
 use waybill_read_model::queries::{Session, UploadProgress, find_session, list_session_files};
 use waybill_repository::{Loaded, SessionAggregate, execute, load};
@@ -16,7 +16,7 @@ use waybill_service_kit::{Principal, Problem, RequestId, Role};
 /// The longest name of a session, in bytes: the width of its column.
 const MAX_NAME_BYTES: usize = 255;
 
-#[derive(Deserialize, Serialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenBody {
     name: Option<String>,
@@ -33,10 +33,10 @@ pub(crate) async fn open(
     request: HttpRequest,
     principal: Principal,
     id: RequestId,
-    body: Option<web::Json<OpenBody>>,
+    body: web::Bytes,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let name = body.and_then(|body| body.into_inner().name);
+    let OpenBody { name } = json::optional(&body)?;
     if name.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control)) {
         return Err(Problem::new(
             422,
@@ -56,7 +56,7 @@ pub(crate) async fn open(
     Ok(HttpResponse::Created()
         .insert_header((POSITION, done.position.to_string()))
         .insert_header(("Location", format!("/v1/sessions/{session}")))
-        .json(json!({ "session_id": session })))
+        .json(serde_json::json!({ "session_id": session })))
 }
 
 pub(crate) async fn show(

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use waybill_domain::limits::Limits;
 use waybill_event_log::jetstream::JetStreamLog;
 use waybill_object_store::s3::S3Store;
@@ -16,7 +17,7 @@ use waybill_service_kit::settings::{
     AuthSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings, ProjectorSettings, S3Settings,
     TypeSettings, WorkerSecret, WorkerSettings,
 };
-use waybill_service_kit::{Shutdown, request};
+use waybill_service_kit::{Shutdown, listener, request};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
@@ -87,6 +88,7 @@ pub struct Running {
     worker: Option<waybill_worker::Server>,
     projector: Option<waybill_projector::Server>,
     back: Shutdown,
+    tasks: JoinSet<()>,
 }
 
 impl Running {
@@ -110,6 +112,7 @@ impl Running {
         if let Some(projector) = self.projector {
             projector.stopped().await;
         }
+        self.tasks.join_all().await;
     }
 }
 
@@ -146,8 +149,10 @@ async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
         }
         Role::Projector => {
             let projector = projector(shared).await?;
-            let addr = health_only(shared, shared.args.projector.projector_addr, projector.readiness())?;
-            Ok(Running { addr: Some(addr), projector: Some(projector), ..Running::default() })
+            let mut tasks = JoinSet::new();
+            let addr = shared.args.projector.projector_addr;
+            let addr = health_only(shared, addr, projector.readiness(), &mut tasks)?;
+            Ok(Running { addr: Some(addr), projector: Some(projector), tasks, ..Running::default() })
         }
         Role::Fanout => {
             let mut fanout = fanout(shared).await?;
@@ -174,7 +179,7 @@ async fn all(shared: &Shared) -> Result<Running, CommandError> {
         fanout: Some(fanout),
         worker: Some(worker),
         projector: Some(projector),
-        back: Shutdown::default(),
+        ..Running::default()
     })
 }
 
@@ -239,7 +244,12 @@ async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError>
 }
 
 /// A listener for health and metrics, for a role that has none of its own.
-fn health_only(shared: &Shared, addr: SocketAddr, readiness: Readiness) -> Result<SocketAddr, CommandError> {
+fn health_only(
+    shared: &Shared,
+    addr: SocketAddr,
+    readiness: Readiness,
+    tasks: &mut JoinSet<()>,
+) -> Result<SocketAddr, CommandError> {
     let http = HttpServer::new(move || {
         App::new().wrap(from_fn(request::trace)).app_data(web::Data::new(readiness.clone())).configure(health::routes)
     })
@@ -247,13 +257,6 @@ fn health_only(shared: &Shared, addr: SocketAddr, readiness: Readiness) -> Resul
     .disable_signals()
     .bind(addr)?;
     let bound = http.addrs().first().copied().unwrap_or(addr);
-    let server = http.run();
-    let handle = server.handle();
-    let shutdown = shared.back.clone();
-    tokio::spawn(async move {
-        shutdown.triggered().await;
-        handle.stop(true).await;
-    });
-    tokio::spawn(server);
+    listener::serve(http.run(), &shared.back, tasks);
     Ok(bound)
 }

@@ -16,7 +16,7 @@ use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
 use waybill_schema::{WorkerId, names};
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Shutdown, request};
+use waybill_service_kit::{Shutdown, listener, request};
 
 /// How long running requests get to finish when the worker stops.
 const GRACE_S: u64 = 20;
@@ -92,7 +92,7 @@ impl Server {
             tasks.spawn(reactions::run(worker.clone(), config.nats.clone(), partition, shutdown.clone()));
         }
         tasks.spawn(sweep::run(worker.clone(), config.sweep_every, shutdown.clone()));
-        let addr = serve(config.addr, config.secret, worker.clone(), readiness.clone(), shutdown.clone(), &mut tasks)?;
+        let addr = serve(config.addr, config.secret, worker.clone(), readiness.clone(), shutdown, &mut tasks)?;
         tracing::info!(worker_id = %worker.id, %addr, "worker started");
         Ok(Self { addr, readiness, tasks })
     }
@@ -118,7 +118,7 @@ fn serve(
     secret: String,
     worker: Arc<Worker>,
     readiness: Readiness,
-    shutdown: Shutdown,
+    shutdown: &Shutdown,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, std::io::Error> {
     let worker = web::Data::from(worker);
@@ -134,17 +134,7 @@ fn serve(
     .shutdown_timeout(GRACE_S)
     .bind(addr)?;
     let bound = http.addrs().first().copied().unwrap_or(addr);
-    let server = http.run();
-    let handle = server.handle();
-    tasks.spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the worker's listener failed");
-        }
-    });
-    tasks.spawn(async move {
-        shutdown.triggered().await;
-        handle.stop(true).await;
-    });
+    listener::serve(http.run(), shutdown, tasks);
     Ok(bound)
 }
 

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod clock;
 pub mod health;
+pub mod listener;
 pub mod metrics;
 pub mod problem;
 pub mod request;

@@ -5,7 +5,7 @@ use super::status::{parse_id, status};
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
-use crate::{files, wait};
+use crate::{files, json, wait};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use std::time::Duration;
@@ -29,12 +29,7 @@ pub(crate) async fn complete(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let upload = parse_id(&path)?;
-    let completion: Completion = match body.as_ref() {
-        [] => Completion::default(),
-        body => {
-            serde_json::from_slice(body).map_err(|error| Problem::bad_request("json_invalid", error.to_string()))?
-        }
-    };
+    let completion: Completion = json::optional(&body)?;
     let declared_sha256 = completion.sha256.as_deref().map(parse_sha256).transpose()?;
     let (aggregate, mut loaded) = gateway.upload(&principal, upload).await?;
     let context = gateway.context(&principal, id);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use waybill_domain::upload::Command;
 use waybill_object_store::{StoreError, crc64nvme};
-use waybill_repository::{Context, execute};
+use waybill_repository::{Context, Done, ExecuteError, execute};
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
 
@@ -35,11 +35,13 @@ pub(super) async fn stage_run(
     };
     let mut loaded = upload.loaded.lock().await;
     let command = Command::RecordChunk(chunk);
-    let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await?;
+    let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await;
     drop(loaded);
-    if done.event.is_none() {
+    let unneeded = matches!(&done, Ok(Done { event: None, .. }) | Err(ExecuteError::Refused(_)));
+    if unneeded {
         worker.store.delete(&key).await?;
     }
+    done?;
     STORED_BYTES.inc_by(length);
     Ok(())
 }

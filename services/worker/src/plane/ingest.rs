@@ -16,6 +16,7 @@ use waybill_domain::Refusal;
 use waybill_domain::upload::Phase;
 use waybill_repository::{Context, refresh};
 use waybill_schema::{ByteRange, Position, Sha256Digest};
+use waybill_service_kit::now;
 
 /// How long a body may pause within a part before what it brought is staged and its memory given back.
 const STALL: Duration = Duration::from_secs(30);
@@ -110,6 +111,9 @@ async fn check(worker: &Worker, upload: &OpenUpload, range: ByteRange) -> Result
     let size_bytes = loaded.state.grid().size_bytes;
     match &loaded.state.phase {
         Phase::Absent => Err(Refusal::NotFound { what: "upload" }.into()),
+        Phase::Active if loaded.state.started.as_ref().is_some_and(|started| now() >= started.expires_at) => {
+            Err(Refusal::UploadEnded { status: "expired" }.into())
+        }
         Phase::Active if range.to > size_bytes => Err(Refusal::SizeExceeded { size_bytes }.into()),
         Phase::Active => Ok(()),
         // A repeated chunk of a complete upload is harmless: it is read, compared and forgotten.
