@@ -113,6 +113,11 @@ impl Stack {
         &self.log
     }
 
+    /// A connection to its NATS.
+    pub async fn nats(&self) -> async_nats::Client {
+        self.nats.client().await
+    }
+
     /// Its object store.
     pub fn store(&self) -> S3Store {
         self.bucket.store()
@@ -157,11 +162,19 @@ impl Stack {
     /// # Panics
     /// Where it does not hold.
     pub async fn finish(self) {
+        self.finish_with_parked(0).await;
+    }
+
+    /// The same, where a test has put `parked` messages into the log that cannot be folded.
+    ///
+    /// # Panics
+    /// Where it does not hold.
+    pub async fn finish_with_parked(self, parked_messages: i64) {
         self.projected().await;
         let comparison = verify(self.log.as_ref(), &self.database("waybill")).await.expect("a rebuild goes through");
         assert!(comparison.is_equal(), "the live tables differ from the events: {comparison:#?}");
         let parked = comparison.tables.iter().find(|table| table.live.table == "parked_event");
-        assert_eq!(parked.map(|table| table.live.rows), Some(0), "events are parked");
+        assert_eq!(parked.map(|table| table.live.rows), Some(parked_messages), "events are parked");
         self.shutdown.trigger();
         self.running.stopped().await;
         drop(self.nats);

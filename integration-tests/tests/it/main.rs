@@ -9,6 +9,7 @@ mod files;
 mod idempotency;
 mod interrupted;
 mod limits;
+mod parked;
 mod progress;
 mod quota;
 mod random;

@@ -70,6 +70,16 @@ impl Midstate {
 
     /// Keeps it in the bucket.
     pub(crate) async fn save(&self, bucket: &Bucket, upload: UploadId) -> Result<(), BucketError> {
+        bucket.put(&names::midstate_key(upload), self.to_record().into()).await
+    }
+
+    /// The midstate in the bucket, if it is intact and covers what the log says is stored.
+    pub(crate) async fn load(bucket: &Bucket, upload: UploadId, state: &upload::State) -> Option<Self> {
+        let entry = bucket.get(&names::midstate_key(upload)).await.ok()??;
+        Self::from_record(&entry.value, state)
+    }
+
+    fn to_record(&self) -> Vec<u8> {
         let state = self.sha256.serialize().to_vec();
         let record = Record {
             layout: LAYOUT.to_owned(),
@@ -79,14 +89,11 @@ impl Midstate {
             state,
         };
         // Postcard into a vector cannot fail for these types; an empty record would not be read back.
-        let bytes = postcard::to_stdvec(&record).unwrap_or_default();
-        bucket.put(&names::midstate_key(upload), bytes.into()).await
+        postcard::to_stdvec(&record).unwrap_or_default()
     }
 
-    /// The midstate in the bucket, if it is intact and covers what the log says is stored.
-    pub(crate) async fn load(bucket: &Bucket, upload: UploadId, state: &upload::State) -> Option<Self> {
-        let entry = bucket.get(&names::midstate_key(upload)).await.ok()??;
-        let record: Record = postcard::from_bytes(&entry.value).ok()?;
+    fn from_record(bytes: &[u8], state: &upload::State) -> Option<Self> {
+        let record: Record = postcard::from_bytes(bytes).ok()?;
         let covered: Vec<u64> =
             (1..=record.covered_parts).map_while(|n| state.parts.get(&n).map(|part| part.crc64nvme)).collect();
         let intact = record.layout == LAYOUT
@@ -194,5 +201,83 @@ impl RunningHash {
 
     pub(crate) fn midstate(&self) -> &Midstate {
         &self.midstate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::sync::Semaphore;
+    use waybill_domain::upload::StoredPart;
+
+    const PARTS: u32 = 5;
+
+    fn part(n: u32) -> Bytes {
+        Bytes::from(vec![u8::try_from(n).unwrap(); 1_000 + usize::try_from(n).unwrap()])
+    }
+
+    fn stored(parts: impl IntoIterator<Item = u32>) -> upload::State {
+        let of = |n| (n, StoredPart { etag: String::new(), crc64nvme: crc64nvme(&part(n)), length: 0 });
+        upload::State { parts: parts.into_iter().map(of).collect(), ..upload::State::default() }
+    }
+
+    fn hashed(order: &[u32], room: usize) -> RunningHash {
+        let room = Arc::new(Semaphore::new(room));
+        let mut hash = RunningHash::new(Midstate::new());
+        for n in order {
+            let ahead = hash.ahead(*n).map(|mut ahead| {
+                ahead.update(&part(*n));
+                ahead
+            });
+            hash.part_stored(*n, part(*n), crc64nvme(&part(*n)), ahead, || room.clone().try_acquire_owned().ok());
+        }
+        hash
+    }
+
+    fn whole() -> Sha256Digest {
+        Sha256Digest(Sha256::digest((1..=PARTS).flat_map(|n| part(n).to_vec()).collect::<Vec<u8>>()).into())
+    }
+
+    #[test]
+    fn parts_in_any_order_and_repeated_have_the_digest_of_the_file() {
+        for order in [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [3, 1, 5, 2, 4], [2, 1, 4, 3, 5]] {
+            let hash = hashed(&order, 10);
+            assert_eq!((hash.midstate().covered_parts(), hash.midstate().digest()), (PARTS, whole()), "{order:?}");
+            assert!(hash.midstate().fits(&stored(1..=PARTS)));
+        }
+        assert_eq!(hashed(&[1, 1, 2, 2, 3, 1, 4, 5, 5], 10).midstate().digest(), whole());
+    }
+
+    #[test]
+    fn a_part_without_room_to_wait_is_left_to_be_read_back() {
+        let hash = hashed(&[3, 2, 1, 4, 5], 1);
+        // 3 waited, 2 had no room: only 1 is covered, and nothing after the gap is.
+        assert_eq!(hash.midstate().covered_parts(), 1);
+    }
+
+    #[test]
+    fn a_midstate_goes_on_from_its_record() {
+        let record = hashed(&[1, 2, 3], 10).midstate().to_record();
+        let mut hash = RunningHash::new(Midstate::from_record(&record, &stored(1..=3)).unwrap());
+        for n in 4..=PARTS {
+            hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);
+        }
+        assert_eq!(hash.midstate().digest(), whole());
+    }
+
+    #[test]
+    fn a_record_that_is_damaged_or_of_other_parts_is_not_read() {
+        let record = hashed(&[1, 2, 3], 10).midstate().to_record();
+        for at in 0..record.len() {
+            let mut damaged = record.clone();
+            damaged[at] ^= 1;
+            assert!(Midstate::from_record(&damaged, &stored(1..=3)).is_none(), "a flipped bit at {at} loads");
+        }
+        assert!(Midstate::from_record(&record, &stored(1..=2)).is_none());
+        let mut replaced = stored(1..=3);
+        replaced.parts.get_mut(&2).unwrap().crc64nvme ^= 1;
+        assert!(Midstate::from_record(&record, &replaced).is_none());
+        assert!(Midstate::from_record(&[], &stored(1..=3)).is_none());
     }
 }
