@@ -89,8 +89,7 @@ impl Connection {
                 }
                 message = inbound.recv() => self.heard(message).await,
                 Some((topic, live)) = transitions.recv() => {
-                    let frames = self.subscriptions.transition(topic, &live);
-                    self.send(frames).await
+                    self.transition(topic, &live).await
                 }
                 Some((id, snapshot)) = taken.recv() => self.snapshot(id, snapshot).await,
                 _ = tick.tick() => self.tick().await,
@@ -114,6 +113,11 @@ impl Connection {
             sent.map_err(|_| Close::TooSlow)?.map_err(|_| Close::Gone)?;
         }
         Ok(())
+    }
+
+    async fn transition(&mut self, topic: Topic, live: &Arc<Live>) -> Result<(), Close> {
+        let frames = self.subscriptions.transition(topic, live)?;
+        self.send(frames).await
     }
 
     async fn tick(&mut self) -> Result<(), Close> {

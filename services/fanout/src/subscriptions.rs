@@ -2,13 +2,15 @@
 
 use crate::hub::Outbox;
 use crate::live::{Live, What};
-use crate::protocol::{ServerFrame, Topic};
+use crate::protocol::{Close, ServerFrame, Topic};
 use crate::snapshot::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How many topics a connection may watch.
 pub(crate) const TOPICS_MAX: usize = 100;
+/// How many transitions may wait for a snapshot.
+const EARLY_MAX: usize = 1_000;
 
 /// One subscription. It is asked for when its snapshot is being taken, and live once that was sent.
 enum Subscription {
@@ -79,18 +81,26 @@ impl Subscriptions {
     }
 
     /// A transition came.
-    pub(crate) fn transition(&mut self, topic: Topic, live: &Arc<Live>) -> Vec<ServerFrame> {
+    ///
+    /// # Errors
+    /// [`Close::TooSlow`] where more came than may wait for a snapshot.
+    pub(crate) fn transition(&mut self, topic: Topic, live: &Arc<Live>) -> Result<Vec<ServerFrame>, Close> {
         let mut frames = Vec::new();
         for (id, subscription) in &mut self.0 {
             match subscription {
-                Subscription::Asked { topic: asked, early } if *asked == topic => early.push(live.clone()),
+                Subscription::Asked { topic: asked, early } if *asked == topic => {
+                    if early.len() >= EARLY_MAX {
+                        return Err(Close::TooSlow);
+                    }
+                    early.push(live.clone());
+                }
                 Subscription::Live { topic: watched, sent_seq } if *watched == topic => {
                     frames.extend(event_frame(*id, topic, sent_seq, live));
                 }
                 _ => {}
             }
         }
-        frames
+        Ok(frames)
     }
 
     /// The newest figures, for live subscriptions whose state is older.
