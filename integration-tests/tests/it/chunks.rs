@@ -97,6 +97,37 @@ async fn more_bytes_than_declared_are_refused_at_the_crossing_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_chunk_at_once_is_stored_once() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    for (seed, size) in [(27, 3), (28, 100_000)] {
+        let content = bytes(seed, size);
+        let upload = client.start(size as u64).await.expect(201).text("upload_id");
+        let puts = (0..4).map(|_| client.put_chunk(&upload, 0, content.clone()));
+        for answer in futures_util::future::join_all(puts).await {
+            assert!(answer.status == 200 || answer.body["code"] == "superseded", "{answer:?}");
+        }
+        let done = client.complete(&upload, &json!({})).await.expect(200);
+        assert_eq!(done.text("sha256"), sha256(&content));
+        // Readable at once, without asking for a position.
+        assert!(client.content(&upload).await == content);
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_without_a_length_that_is_too_short_is_not_taken_for_whole() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let upload = client.start(1_000).await.expect(201).text("upload_id");
+    let pieces = futures_util::stream::iter([bytes(29, 600)].map(Ok::<_, std::io::Error>));
+    let answer = client.put_chunk(&upload, 0, reqwest::Body::wrap_stream(pieces)).await;
+    let refused = answer.refused(400, "chunk_incomplete");
+    assert_eq!(refused.body["offset_bytes"], 600, "what came is kept");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_bytes_for_a_stored_chunk_are_refused() {
     let stack = Stack::start().await;
     let client = stack.client();

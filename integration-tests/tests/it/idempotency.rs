@@ -51,3 +51,63 @@ async fn a_repeated_file_is_stored_once() {
     assert_eq!((&quota["file_count"], &quota["storage_used_bytes"]), (&json!(1), &json!(5)));
     stack.finish().await;
 }
+
+/// Sends the beginning of a file and hangs up.
+fn break_off(stack: &Stack, client: &Client, key: &str, size: usize, sent: &[u8]) {
+    let host = stack.url().strip_prefix("http://").unwrap();
+    let mut socket = std::net::TcpStream::connect(host).unwrap();
+    let head = format!(
+        "POST /v1/files?name=a.bin&mime_type=application/octet-stream HTTP/1.1\r\nHost: {host}\r\n\
+         Authorization: Bearer {}\r\nIdempotency-Key: {key}\r\nContent-Length: {size}\r\n\r\n",
+        client.token(),
+    );
+    std::io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
+    std::io::Write::write_all(&mut socket, sent).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_connection_broke_may_be_sent_again_with_its_key() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    for (key, size) in [("small", 1_000_000), ("large", 9_000_000)] {
+        let content = crate::random::bytes(60, size);
+        break_off(&stack, &client, key, size, &content[..size / 2]);
+        waybill_test_kit::eventually("the broken request to have reserved its space", || async {
+            (stack.reserved_bytes(client.principal.company_id).await > 0).then_some(())
+        })
+        .await;
+        let post = || {
+            let request = client.request(Method::POST, "/v1/files?name=a.bin&mime_type=application/octet-stream");
+            client.send(request.header("Idempotency-Key", key).body(content.clone()))
+        };
+        let done = waybill_test_kit::eventually("the repeated request to go through", || async {
+            let answer = post().await;
+            assert!(answer.status == 201 || answer.body["code"] == "superseded", "{answer:?}");
+            (answer.status == 201).then_some(answer)
+        })
+        .await;
+        assert_eq!(done.text("sha256"), crate::random::sha256(&content));
+        assert!(client.content(&done.text("file_id")).await == content);
+        stack.nothing_reserved(client.principal.company_id).await;
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeated_files_are_charged_once() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let post = async |n: usize| {
+        let request = client.request(Method::POST, "/v1/files?name=a.txt&mime_type=text/plain");
+        client.send(request.header("Idempotency-Key", format!("key-{}", n % 20)).body("hello")).await
+    };
+    let answers = futures_util::future::join_all((0..120).map(post)).await;
+    for answer in answers {
+        let _ = answer.expect(201);
+    }
+    stack.nothing_reserved(client.principal.company_id).await;
+    stack.projected().await;
+    let quota = client.get("/v1/quota").await.expect(200).body;
+    assert_eq!((&quota["file_count"], &quota["storage_used_bytes"]), (&json!(20), &json!(100)));
+    stack.finish().await;
+}

@@ -146,6 +146,30 @@ async fn a_session_and_a_company_are_watched_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_may_be_used_again_at_once() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let (first, second) = (client.start(10).await.expect(201), client.start(10).await.expect(201));
+    let upload = second.text("upload_id");
+    let mut socket = with_token(&stack, &client).await;
+    send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("upload:{}", first.text("upload_id")) })).await;
+    send(&mut socket, json!({ "t": "unsub", "id": 1 })).await;
+    send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("upload:{upload}") })).await;
+    // The first wish may have been granted before it was withdrawn; each snapshot is of the topic that it names.
+    let mut of_second = false;
+    while !of_second {
+        let snap = next(&mut socket).await;
+        let id = snap["state"]["id"].as_str().unwrap();
+        assert_eq!((&snap["t"], &snap["topic"]), (&json!("snap"), &json!(format!("upload:{id}"))));
+        of_second = id == upload;
+    }
+    client.put_chunk(&upload, 0, "0123456789").await.expect(200);
+    client.complete(&upload, &json!({})).await.expect(200);
+    while next(&mut socket).await["kind"] != "FileVerified" {}
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_clients_is_not_found() {
     let stack = Stack::start().await;
     let (client, stranger) = (stack.client(), stack.client());

@@ -25,7 +25,8 @@ const COMMANDS_PER_S: u32 = 20;
 /// When a client that was sent away for a restart may come back.
 const RETRY_MS: u64 = 1_000;
 
-type Snapshots = mpsc::Receiver<(u64, Result<Snapshot, &'static str>)>;
+/// What became of a wish for a topic: the client's id, the wish's number, the snapshot or why there is none.
+type Taken = (u64, u64, Topic, Result<Snapshot, &'static str>);
 
 pub(crate) struct Connection {
     pub(crate) fanout: Arc<Fanout>,
@@ -35,7 +36,7 @@ pub(crate) struct Connection {
     number: u64,
     outbox: Arc<Outbox>,
     subscriptions: Subscriptions,
-    snapshots: mpsc::Sender<(u64, Result<Snapshot, &'static str>)>,
+    snapshots: mpsc::Sender<Taken>,
     commands: (Instant, u32),
     heard_at: Instant,
 }
@@ -73,7 +74,7 @@ impl Connection {
         mut self,
         mut inbound: AggregatedMessageStream,
         mut transitions: mpsc::Receiver<(Topic, Arc<Live>)>,
-        mut taken: Snapshots,
+        mut taken: mpsc::Receiver<Taken>,
     ) {
         let hello = ServerFrame::Hello { conn: Uuid::now_v7().to_string(), heartbeat_s: HEARTBEAT.as_secs() };
         let mut close = self.send(vec![hello]).await.err();
@@ -91,7 +92,7 @@ impl Connection {
                 Some((topic, live)) = transitions.recv() => {
                     self.transition(topic, &live).await
                 }
-                Some((id, snapshot)) = taken.recv() => self.snapshot(id, snapshot).await,
+                Some(taken) = taken.recv() => self.snapshot(taken).await,
                 _ = tick.tick() => self.tick().await,
                 _ = heartbeat.tick() => self.ping().await,
             };
@@ -162,13 +163,14 @@ impl Connection {
         match serde_json::from_str::<ClientFrame>(text) {
             Ok(ClientFrame::Sub { id, topic, from }) => {
                 let Ok(topic) = topic.parse::<Topic>() else { return self.refuse(Some(id), "not_found").await };
-                if let Err(code) = self.subscriptions.ask(id, topic) {
-                    return self.refuse(Some(id), code).await;
-                }
+                let wish = match self.subscriptions.ask(id, topic) {
+                    Ok(wish) => wish,
+                    Err(code) => return self.refuse(Some(id), code).await,
+                };
                 if from.is_some() {
                     self.send(vec![ServerFrame::Reset { id }]).await?;
                 }
-                self.begin(id, topic);
+                self.begin(id, wish, topic);
                 Ok(())
             }
             Ok(ClientFrame::Unsub { id }) => {
@@ -197,17 +199,26 @@ impl Connection {
     }
 
     /// Watches first, so that nothing is missed, and then takes the snapshot, beside the loop.
-    fn begin(&self, id: u64, topic: Topic) {
+    fn begin(&self, id: u64, wish: u64, topic: Topic) {
         let (fanout, principal) = (self.fanout.clone(), self.principal.clone());
         let (outbox, number, answer) = (self.outbox.clone(), self.number, self.snapshots.clone());
         actix_web::rt::spawn(async move {
             let outcome = take(&fanout, &principal, topic, number, &outbox).await;
-            // The connection may have ended meanwhile.
-            drop(answer.send((id, outcome)).await);
+            if answer.send((id, wish, topic, outcome)).await.is_err() {
+                // The connection has ended meanwhile, and did not know that it watches.
+                fanout.hub.unwatch(topic, number);
+            }
         });
     }
 
-    async fn snapshot(&mut self, id: u64, snapshot: Result<Snapshot, &'static str>) -> Result<(), Close> {
+    async fn snapshot(&mut self, (id, wish, topic, snapshot): Taken) -> Result<(), Close> {
+        if !self.subscriptions.waits(id, wish) {
+            // The client has thought better of it.
+            if !self.subscriptions.has(topic) {
+                self.fanout.hub.unwatch(topic, self.number);
+            }
+            return Ok(());
+        }
         match snapshot {
             Ok(snapshot) => {
                 let frames = self.subscriptions.begin(id, snapshot);

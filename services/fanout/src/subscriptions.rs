@@ -17,6 +17,7 @@ enum Subscription {
     /// Transitions that came meanwhile wait here.
     Asked {
         topic: Topic,
+        asked: u64,
         early: Vec<Arc<Live>>,
     },
     Live {
@@ -35,38 +36,53 @@ impl Subscription {
 
 /// All subscriptions of a connection, by the client's ids.
 #[derive(Default)]
-pub(crate) struct Subscriptions(BTreeMap<u64, Subscription>);
+pub(crate) struct Subscriptions {
+    all: BTreeMap<u64, Subscription>,
+    asked: u64,
+}
 
 impl Subscriptions {
-    /// Notes that the client wants `topic` under `id`.
+    /// Notes that the client wants `topic` under `id`; answers with a number that tells this wish from later ones under
+    /// the same id.
     ///
     /// # Errors
     /// The code of the refusal.
-    pub(crate) fn ask(&mut self, id: u64, topic: Topic) -> Result<(), &'static str> {
-        if self.0.contains_key(&id) {
+    pub(crate) fn ask(&mut self, id: u64, topic: Topic) -> Result<u64, &'static str> {
+        if self.all.contains_key(&id) {
             return Err("id_in_use");
         }
-        if self.0.len() >= TOPICS_MAX {
+        if self.all.len() >= TOPICS_MAX {
             return Err("too_many_topics");
         }
-        self.0.insert(id, Subscription::Asked { topic, early: Vec::new() });
-        Ok(())
+        self.asked += 1;
+        self.all.insert(id, Subscription::Asked { topic, asked: self.asked, early: Vec::new() });
+        Ok(self.asked)
     }
 
     /// Forgets a subscription; answers with its topic where no other one has it.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Topic> {
-        let topic = self.0.remove(&id)?.topic();
-        (!self.0.values().any(|other| other.topic() == topic)).then_some(topic)
+        let topic = self.all.remove(&id)?.topic();
+        (!self.has(topic)).then_some(topic)
     }
 
     /// All topics.
     pub(crate) fn topics(&self) -> Vec<Topic> {
-        self.0.values().map(Subscription::topic).collect()
+        self.all.values().map(Subscription::topic).collect()
+    }
+
+    /// Whether the wish number `wish` under `id` still waits for its snapshot.
+    pub(crate) fn waits(&self, id: u64, wish: u64) -> bool {
+        matches!(self.all.get(&id), Some(Subscription::Asked { asked, .. }) if *asked == wish)
+    }
+
+    /// Whether any subscription has the topic.
+    pub(crate) fn has(&self, topic: Topic) -> bool {
+        self.all.values().any(|subscription| subscription.topic() == topic)
     }
 
     /// The snapshot is there: it goes first, then what came after it.
     pub(crate) fn begin(&mut self, id: u64, snapshot: Snapshot) -> Vec<ServerFrame> {
-        let Some(Subscription::Asked { topic, early }) = self.0.remove(&id) else { return Vec::new() };
+        let Some(Subscription::Asked { topic, early, .. }) = self.all.remove(&id) else { return Vec::new() };
         let mut frames = vec![ServerFrame::Snap {
             id,
             topic: topic.to_string(),
@@ -76,7 +92,7 @@ impl Subscriptions {
         }];
         let mut sent_seq = snapshot.seq;
         frames.extend(early.iter().filter_map(|live| event_frame(id, topic, &mut sent_seq, live)));
-        self.0.insert(id, Subscription::Live { topic, sent_seq });
+        self.all.insert(id, Subscription::Live { topic, sent_seq });
         frames
     }
 
@@ -86,9 +102,9 @@ impl Subscriptions {
     /// [`Close::TooSlow`] where more came than may wait for a snapshot.
     pub(crate) fn transition(&mut self, topic: Topic, live: &Arc<Live>) -> Result<Vec<ServerFrame>, Close> {
         let mut frames = Vec::new();
-        for (id, subscription) in &mut self.0 {
+        for (id, subscription) in &mut self.all {
             match subscription {
-                Subscription::Asked { topic: asked, early } if *asked == topic => {
+                Subscription::Asked { topic: asked, early, .. } if *asked == topic => {
                     if early.len() >= EARLY_MAX {
                         return Err(Close::TooSlow);
                     }
@@ -108,7 +124,7 @@ impl Subscriptions {
         let mut frames = Vec::new();
         for ((topic, _), (seq, facts)) in outbox.take_progress() {
             let newer = |subscription: &Subscription| matches!(subscription, Subscription::Live { topic: watched, sent_seq } if *watched == topic && seq > *sent_seq);
-            let ids = self.0.iter().filter(|(_, subscription)| newer(subscription)).map(|(id, _)| *id);
+            let ids = self.all.iter().filter(|(_, subscription)| newer(subscription)).map(|(id, _)| *id);
             frames.extend(ids.map(|id| ServerFrame::Prog {
                 id,
                 topic: topic.to_string(),

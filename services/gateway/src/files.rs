@@ -11,7 +11,7 @@ use uuid::Uuid;
 use waybill_domain::file::Command;
 use waybill_domain::upload::Phase;
 use waybill_read_model::queries::{File, FileFilter, PageKey, find_file, list_files};
-use waybill_repository::{Context, FileAggregate, Loaded, execute};
+use waybill_repository::{Context, FileAggregate, Loaded, UploadAggregate, execute, load};
 use waybill_schema::{ChatroomId, CompanyId, FileId, Position, ThreadId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
@@ -91,11 +91,37 @@ pub(crate) async fn find(
     gateway: &Gateway,
 ) -> Result<File, Problem> {
     let id: FileId = id.parse().map_err(|_| Problem::not_found("file"))?;
-    let mut connection = gateway.positions.connection(request, None).await?;
-    let found = find_file(&mut connection, principal.company_id, id).await;
-    let file = found.map_err(|error| error.into_problem("finding a file"))?;
+    let mut file = find_at(request, principal, id, gateway, None).await?;
+    if file.as_ref().is_none_or(|file| !file.is_processed) {
+        // A file that was verified a moment ago is there, even for a client that sends no position.
+        let position = verified_at(principal, id, gateway).await;
+        if position.is_some() {
+            file = find_at(request, principal, id, gateway, position).await?;
+        }
+    }
     file.filter(|file| file.uploaded_by == principal.user_id.0 || sees_all(principal))
         .ok_or_else(|| Problem::not_found("file"))
+}
+
+async fn find_at(
+    request: &HttpRequest,
+    principal: &Principal,
+    id: FileId,
+    gateway: &Gateway,
+    position: Option<Position>,
+) -> Result<Option<File>, Problem> {
+    let mut connection = gateway.positions.connection(request, position).await?;
+    let found = find_file(&mut connection, principal.company_id, id).await;
+    found.map_err(|error| error.into_problem("finding a file"))
+}
+
+/// Where in the log the file was verified, if it was. A log that does not say leaves it at what the tables say.
+async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Option<Position> {
+    let aggregate = UploadAggregate { company: principal.company_id, upload: id };
+    let loaded = load(gateway.log.as_ref(), &aggregate).await.ok()?;
+    let partition = gateway.log.partitions().of(principal.company_id);
+    let verified = matches!(loaded.state.phase, Phase::Verified { .. });
+    verified.then_some(Position { partition, seq: loaded.last_seq })
 }
 
 fn sees_all(principal: &Principal) -> bool {

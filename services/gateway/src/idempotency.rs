@@ -27,6 +27,11 @@ impl Idempotency {
         Self(bucket)
     }
 
+    /// Whether the request may come again and mean the same.
+    pub(crate) fn is_repeatable(request: &HttpRequest) -> bool {
+        request.headers().contains_key(HEADER)
+    }
+
     /// The id for what the request makes: a new one, or that of the first request with its key.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ const QUEUE: usize = 1_024;
 struct Request {
     item: ReservedItem,
     context: Context,
+    is_repeatable: bool,
     answer: oneshot::Sender<Result<Position, Problem>>,
 }
 
@@ -49,16 +50,18 @@ impl Reserver {
         Self { shared, companies: Mutex::default() }
     }
 
-    /// Reserves space for one upload; answers with the reservation's position.
+    /// Reserves space for one upload; answers with the reservation's position. `is_repeatable` says that the same
+    /// upload may have been asked for before.
     pub(crate) async fn reserve(
         &self,
         company: CompanyId,
         item: ReservedItem,
         context: Context,
+        is_repeatable: bool,
     ) -> Result<Position, Problem> {
         let busy = || Problem::unavailable("too many uploads of the company start at once; try again");
         let (answer, answered) = oneshot::channel();
-        let mut request = Request { item, context, answer };
+        let mut request = Request { item, context, is_repeatable, answer };
         // A task that is just ending takes nothing more; then a new one is begun.
         for _ in 0..2 {
             match self.task(company).try_send(request) {
@@ -153,7 +156,15 @@ async fn try_once(
         return Ok(None);
     };
     let until = now().plus_ms(START_WITHIN_MS);
-    let reservation = reserve(&quota.state, items, limit_bytes, &shared.limits, until);
+    // A repeated request whose reservation was settled by now needs none. Settlements that come after this look belong
+    // to reservations that the fold knows, or that the append below conflicts with.
+    let mut open = Vec::with_capacity(items.len());
+    for (item, request) in items.iter().zip(batch) {
+        if !(request.is_repeatable && is_settled(log, company, item).await?) {
+            open.push(item.clone());
+        }
+    }
+    let reservation = reserve(&quota.state, &open, limit_bytes, &shared.limits, until);
     let position = match reservation.event {
         Some(event) => match append_quota(log, company, quota.last_seq, &context, event.into()).await? {
             Some(position) => position,
@@ -161,8 +172,18 @@ async fn try_once(
         },
         None => Position { partition: log.partitions().of(company), seq: quota.last_seq },
     };
-    let answer = |answer: Result<(), waybill_domain::Refusal>| answer.map(|()| position).map_err(|r| refused(&r));
-    Ok(Some(reservation.answers.into_iter().map(answer).collect()))
+    let mut answers = open.iter().map(|item| item.upload_id).zip(reservation.answers).collect::<HashMap<_, _>>();
+    let answer = |item: &ReservedItem| match answers.remove(&item.upload_id) {
+        Some(Err(refusal)) => Err(refused(&refusal)),
+        Some(Ok(())) | None => Ok(position),
+    };
+    Ok(Some(items.iter().map(answer).collect()))
+}
+
+async fn is_settled(log: &dyn EventLog, company: CompanyId, item: &ReservedItem) -> Result<bool, Problem> {
+    let subject = Subject::new(company, Aggregate::QuotaSettlement(item.upload_id));
+    let last = log.last_seq(subject).await.map_err(|error| error.into_problem("looking for a settlement"))?;
+    Ok(last > 0)
 }
 
 /// Appends to `….quota`; `None` where another came first.

@@ -52,6 +52,10 @@ pub(crate) async fn put_chunk(
         content_length,
     };
     let stored = send_bytes(gateway, secret, id, bytes, payload).await?;
+    if stored["received_bytes"].as_u64() != Some(range.len()) {
+        return Err(incomplete(stored["received_bytes"].as_u64().unwrap_or(0), range)
+            .with("offset_bytes", stored["offset_bytes"].clone()));
+    }
     Ok(HttpResponse::Ok().insert_header((POSITION, text(&stored, "position"))).json(json!({
         "index": index,
         "received_bytes": stored["received_bytes"],
@@ -122,12 +126,16 @@ fn check_length(range: ByteRange, content_length: Option<u64>) -> Result<(), Pro
         Some(length) if length > range.len() => {
             Err(Problem::new(413, "size_exceeded", format!("the body has {length} bytes; {} fit there", range.len())))
         }
-        Some(length) if length < range.len() => Err(Problem::bad_request(
-            "chunk_incomplete",
-            format!("the body has {length} bytes, the chunk {}; for a piece of it send Content-Range", range.len()),
-        )),
+        Some(length) if length < range.len() => Err(incomplete(length, range)),
         _ => Ok(()),
     }
+}
+
+fn incomplete(length: u64, range: ByteRange) -> Problem {
+    Problem::bad_request(
+        "chunk_incomplete",
+        format!("the body has {length} bytes, the chunk {}; for a piece of it send Content-Range", range.len()),
+    )
 }
 
 /// `Content-Range: bytes first-last/size` (RFC 9110 §14.4, §14.5): a piece of the chunk.

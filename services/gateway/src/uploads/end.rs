@@ -4,7 +4,7 @@ use super::start::parse_sha256;
 use super::status::{parse_id, status};
 use crate::gateway::Gateway;
 use crate::position::POSITION;
-use crate::problems::IntoProblem;
+use crate::problems::{IntoProblem, refused};
 use crate::{files, json, wait};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -70,7 +70,9 @@ pub(super) fn answer(
             return Err(Problem::new(422, code, message.clone()).with("upload_status", "FAILED"));
         }
         Phase::Verified { .. } => verified_status,
-        _ => 202,
+        Phase::Cancelled => return Err(refused(&Refusal::UploadEnded { status: "cancelled" })),
+        Phase::Expired => return Err(refused(&Refusal::UploadEnded { status: "expired" })),
+        Phase::Absent | Phase::Active | Phase::Completed => 202,
     };
     let partition = gateway.log.partitions().of(aggregate.company);
     let position = Position { partition, seq: loaded.read_to };

@@ -1,6 +1,7 @@
 //! `POST /v1/uploads`: checked, reserved, started.
 
 use crate::gateway::Gateway;
+use crate::idempotency::Idempotency;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -45,7 +46,8 @@ pub(crate) async fn start(
     let started = check(&gateway, &principal, &context, &facts).await?;
     let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
     let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/uploads", &key).await?);
-    let reserved = reserve(&gateway, &principal, &context, upload, &started).await?;
+    let reserved =
+        reserve(&gateway, &principal, &context, upload, &started, Idempotency::is_repeatable(&request)).await?;
     let position = append_start(&gateway, &context, upload, started.clone(), reserved).await?;
     let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
     Ok(HttpResponse::Created()
@@ -117,6 +119,7 @@ pub(super) async fn reserve(
     context: &Context,
     upload: UploadId,
     started: &UploadStartedV1,
+    is_repeatable: bool,
 ) -> Result<Position, Problem> {
     let aggregate = UploadAggregate { company: principal.company_id, upload };
     let known =
@@ -125,7 +128,7 @@ pub(super) async fn reserve(
         return Ok(Position { partition: gateway.log.partitions().of(principal.company_id), seq: known.read_to });
     }
     let item = ReservedItem { upload_id: upload, session_id: started.session_id, bytes_total: started.size_bytes };
-    gateway.reserver.reserve(principal.company_id, item, context.clone()).await
+    gateway.reserver.reserve(principal.company_id, item, context.clone(), is_repeatable).await
 }
 
 async fn append_start(
@@ -151,7 +154,8 @@ pub(super) async fn start_now(
     context: &Context,
     upload: UploadId,
     started: UploadStartedV1,
+    is_repeatable: bool,
 ) -> Result<Position, Problem> {
-    let reserved = reserve(gateway, principal, context, upload, &started).await?;
+    let reserved = reserve(gateway, principal, context, upload, &started, is_repeatable).await?;
     append_start(gateway, context, upload, started, reserved).await
 }

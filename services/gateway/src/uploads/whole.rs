@@ -6,6 +6,7 @@ use super::start::{FileFacts, check, parse_sha256, reserve, start_now};
 use super::{WorkerSecret, end};
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
+use crate::idempotency::Idempotency;
 use crate::problems::IntoProblem;
 use crate::workers::{Forward, forward};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -42,6 +43,8 @@ struct Incoming {
     id: RequestId,
     upload: UploadId,
     started: UploadStartedV1,
+    /// The client sent an `Idempotency-Key`: it may come again and go on with the same upload.
+    is_repeatable: bool,
 }
 
 pub(crate) async fn post_file(
@@ -59,7 +62,8 @@ pub(crate) async fn post_file(
     let started = check(&gateway, &principal, &context, &facts).await?;
     let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
     let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/files", &key).await?);
-    let incoming = Incoming { gateway, secret, principal, context, id, upload, started };
+    let is_repeatable = Idempotency::is_repeatable(&request);
+    let incoming = Incoming { gateway, secret, principal, context, id, upload, started, is_repeatable };
     // On its own, so that a client that goes away does not leave the space reserved.
     let work = actix_web::rt::spawn(async move { incoming.take(payload).await });
     work.await.map_err(|_| Problem::internal())?
@@ -104,7 +108,9 @@ impl Incoming {
         let mut loaded =
             load(self.gateway.log.as_ref(), &aggregate).await.map_err(|e| e.into_problem("loading an upload"))?;
         if loaded.last_seq == 0 {
-            let reserved = reserve(&self.gateway, &self.principal, &self.context, self.upload, &self.started).await?;
+            let reserved =
+                reserve(&self.gateway, &self.principal, &self.context, self.upload, &self.started, self.is_repeatable)
+                    .await?;
             if let Err(problem) = self.store_small(payload, &mut loaded, reserved).await {
                 self.release(&loaded).await;
                 return Err(problem);
@@ -152,8 +158,12 @@ impl Incoming {
         Ok(())
     }
 
-    /// Gives the space back, if no upload came of it. Where that fails the sweep does it.
+    /// Gives the space back, if no upload came of it. Where that fails, and where the client may come again, the sweep
+    /// does it.
     async fn release(&self, loaded: &Loaded<waybill_domain::upload::State>) {
+        if self.is_repeatable {
+            return;
+        }
         let log = self.gateway.log.as_ref();
         let mut now = loaded.clone();
         let known = waybill_repository::refresh(log, &self.aggregate(), &mut now).await;
@@ -177,7 +187,8 @@ impl Incoming {
 
     async fn take_large(self, payload: web::Payload) -> Result<HttpResponse, Problem> {
         let aggregate = self.aggregate();
-        start_now(&self.gateway, &self.principal, &self.context, self.upload, self.started.clone()).await?;
+        start_now(&self.gateway, &self.principal, &self.context, self.upload, self.started.clone(), self.is_repeatable)
+            .await?;
         let size_bytes = self.started.size_bytes;
         let bytes = Bytes {
             company: self.principal.company_id,
@@ -197,6 +208,9 @@ impl Incoming {
             Err(problem) => Err(problem),
         };
         if let Err(problem) = finished {
+            if self.is_repeatable {
+                return Err(problem);
+            }
             // Nobody was told the upload's id, so nobody could continue it.
             let cancelled = execute(self.gateway.log.as_ref(), &aggregate, &mut loaded, &self.context, Command::Cancel);
             if let Err(error) = cancelled.await {

@@ -11,15 +11,20 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use waybill_domain::Refusal;
 use waybill_domain::upload::Phase;
 use waybill_repository::{Context, refresh};
 use waybill_schema::{ByteRange, Position, Sha256Digest};
 use waybill_service_kit::now;
 
-/// How long a body may pause within a part before what it brought is staged and its memory given back.
+/// How long a body may bring nothing before it counts as broken.
 const STALL: Duration = Duration::from_secs(30);
+/// How long a body may pause within a part before what it brought is staged and its memory given back.
+const IDLE: Duration = Duration::from_secs(2);
+/// What is slower than this for [`GRACE`] is staged bit by bit, so that it does not hold memory that others wait for.
+const SLOWEST_BYTES_PER_S: u64 = 16 * 1_024;
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Where the bytes go, and what is known of them.
 pub(super) struct Run {
@@ -40,30 +45,53 @@ pub(super) struct Ingested {
 struct Body<S> {
     stream: S,
     rest: Bytes,
+    /// How the body ended, if that was found out while waiting.
+    end: Option<Read>,
     sha256: Option<Sha256>,
 }
 
 enum Read {
     Bytes(Bytes),
+    /// No byte came in time; more may.
+    Nothing,
     End,
     Broken,
     Evicted,
 }
 
 impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
-    /// The next bytes, `max` at most.
-    async fn read(&mut self, max: u64, claim: &Claim) -> Read {
+    /// Until there are bytes, or it is known that none will come: nothing is held meanwhile.
+    async fn wait(&mut self, claim: &Claim) {
+        if self.rest.is_empty() && self.end.is_none() {
+            self.end = self.fill(claim, STALL).await;
+        }
+    }
+
+    /// Gets bytes; answers with why there are none.
+    async fn fill(&mut self, claim: &Claim, patience: Duration) -> Option<Read> {
         while self.rest.is_empty() {
             let next = tokio::select! {
                 biased;
-                () = claim.evicted() => return Read::Evicted,
-                next = tokio::time::timeout(STALL, self.stream.next()) => next,
+                () = claim.evicted() => return Some(Read::Evicted),
+                next = tokio::time::timeout(patience, self.stream.next()) => next,
             };
             match next {
                 Ok(Some(Ok(bytes))) => self.rest = bytes,
-                Ok(None) => return Read::End,
-                Ok(Some(Err(_))) | Err(_) => return Read::Broken,
+                Ok(None) => return Some(Read::End),
+                Ok(Some(Err(_))) => return Some(Read::Broken),
+                Err(_) => return Some(Read::Nothing),
             }
+        }
+        None
+    }
+
+    /// The next bytes, `max` at most.
+    async fn read(&mut self, max: u64, claim: &Claim, patience: Duration) -> Read {
+        if let Some(end) = self.end.take() {
+            return end;
+        }
+        if let Some(end) = self.fill(claim, patience).await {
+            return end;
         }
         let length = self.rest.len().min(usize::try_from(max).unwrap_or(usize::MAX));
         let bytes = self.rest.split_to(length);
@@ -84,15 +112,23 @@ pub(super) async fn ingest(
 ) -> Result<Ingested, PlaneError> {
     check(worker, upload, run.range).await?;
     let sha256 = run.content_sha256.map(|_| Sha256::new());
-    let mut body = Body { stream, rest: Bytes::new(), sha256 };
+    let mut body = Body { stream, rest: Bytes::new(), end: None, sha256 };
     let mut offset = run.range.from;
     while offset < run.range.to {
-        let (stored, end) = one_part(worker, upload, context, run, offset, &mut body).await?;
+        let (stored, end) = match one_part(worker, upload, context, run, offset, &mut body).await {
+            // The store may refuse because the upload has ended meanwhile: then that is the answer.
+            Err(PlaneError::Store(error)) => {
+                check(worker, upload, run.range).await?;
+                return Err(error.into());
+            }
+            outcome => outcome?,
+        };
         offset += stored;
+        check_time(upload).await?;
         match end {
             Read::Bytes(_) => {}
             Read::End => break,
-            Read::Broken => return Err(PlaneError::Broken),
+            Read::Broken | Read::Nothing => return Err(PlaneError::Broken),
             Read::Evicted => return Err(PlaneError::Evicted),
         }
     }
@@ -104,16 +140,26 @@ pub(super) async fn ingest(
     })
 }
 
+/// No request goes on past the upload's time, however slow it is.
+async fn check_time(upload: &OpenUpload) -> Result<(), PlaneError> {
+    let loaded = upload.loaded.lock().await;
+    let over = loaded.state.started.as_ref().is_some_and(|started| now() >= started.expires_at);
+    if over && loaded.state.phase == Phase::Active {
+        return Err(Refusal::UploadEnded { status: "expired" }.into());
+    }
+    Ok(())
+}
+
 /// The upload takes these bytes, as far as the log knows now.
 async fn check(worker: &Worker, upload: &OpenUpload, range: ByteRange) -> Result<(), PlaneError> {
     let mut loaded = upload.loaded.lock().await;
     refresh(worker.log.as_ref(), &upload.aggregate, &mut loaded).await?;
+    drop(loaded);
+    check_time(upload).await?;
+    let loaded = upload.loaded.lock().await;
     let size_bytes = loaded.state.grid().size_bytes;
     match &loaded.state.phase {
         Phase::Absent => Err(Refusal::NotFound { what: "upload" }.into()),
-        Phase::Active if loaded.state.started.as_ref().is_some_and(|started| now() >= started.expires_at) => {
-            Err(Refusal::UploadEnded { status: "expired" }.into())
-        }
         Phase::Active if range.to > size_bytes => Err(Refusal::SizeExceeded { size_bytes }.into()),
         Phase::Active => Ok(()),
         // A repeated chunk of a complete upload is harmless: it is read, compared and forgotten.
@@ -143,20 +189,25 @@ async fn one_part<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
     let wanted = ByteRange { from: offset, to: part.to.min(run.range.to) };
     let claim = upload.claim(part_number).await;
     // Only now: the request that held the part before us may have stored it.
+    assemble_part(worker, upload, context, part_number).await?;
     let known = upload.loaded.lock().await.state.parts.get(&part_number).cloned();
+    body.wait(&claim).await;
     let room = worker.budget.take(upload.aggregate.company, part.len()).await?;
     let ahead = if offset == part.from && known.is_none() { upload.hash().ahead(part_number) } else { None };
     let mut buffer = PartBuffer::new(wanted.len(), ahead);
+    let began = Instant::now();
     let end = loop {
-        if buffer.len() == wanted.len() {
+        if buffer.len() == wanted.len() || trickles(run, began.elapsed(), buffer.len()) {
             break Read::Bytes(Bytes::new());
         }
-        match body.read(wanted.len() - buffer.len(), &claim).await {
+        let patience = if run.content_sha256.is_some() || buffer.len() == 0 { STALL } else { IDLE };
+        match body.read(wanted.len() - buffer.len(), &claim, patience).await {
             Read::Bytes(bytes) => buffer.push(&bytes),
+            Read::Nothing if patience == IDLE => break Read::Bytes(Bytes::new()),
             end => break end,
         }
     };
-    let last = wanted.to == run.range.to;
+    let last = offset + buffer.len() == run.range.to;
     if matches!(end, Read::Bytes(_)) && last {
         nothing_more(run, body, &claim).await?;
     }
@@ -182,23 +233,32 @@ async fn one_part<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
     Ok((received, end))
 }
 
+/// Whether a part comes in too slowly to hold its memory. A body with a digest is not cut; it has its whole time.
+fn trickles(run: &Run, elapsed: Duration, received: u64) -> bool {
+    run.content_sha256.is_none()
+        && received > 0
+        && elapsed >= GRACE
+        && received / elapsed.as_secs().max(1) < SLOWEST_BYTES_PER_S
+}
+
 /// The body ends where its range does: one byte more and none of its last part is stored.
 async fn nothing_more<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
     run: &Run,
     body: &mut Body<S>,
     claim: &Claim,
 ) -> Result<(), PlaneError> {
-    match body.read(1, claim).await {
+    match body.read(1, claim, STALL).await {
         Read::Bytes(_) => Err(PlaneError::BodyTooLong { allowed_bytes: run.range.len() }),
         // All bytes that were asked for are here; how the connection fares after that does not matter.
-        Read::End | Read::Broken | Read::Evicted => Ok(()),
+        Read::End | Read::Broken | Read::Nothing | Read::Evicted => Ok(()),
     }
 }
 
-/// A body with a digest is stored whole or not at all.
+/// A body that came to its end with another digest than was sent is not stored. One that broke has no digest to check:
+/// what arrived of it is kept like that of others, and the digest of the file decides.
 fn check_digest<S>(run: &Run, body: &mut Body<S>, end: &Read) -> Result<(), PlaneError> {
     let (Some(expected), Some(sha256)) = (run.content_sha256, body.sha256.take()) else { return Ok(()) };
-    if matches!(end, Read::Broken | Read::Evicted) {
+    if matches!(end, Read::Broken | Read::Nothing | Read::Evicted) {
         return Ok(());
     }
     if Sha256Digest(sha256.finalize().into()) == expected { Ok(()) } else { Err(PlaneError::DigestMismatch) }

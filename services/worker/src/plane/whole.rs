@@ -11,8 +11,9 @@ use serde::Serialize;
 use std::time::Duration;
 use waybill_schema::{CompanyId, Sha256Digest, UploadId, WorkerId};
 
-/// How long a body may pause.
-const STALL: Duration = Duration::from_secs(30);
+/// How long a body may take, besides what its size takes at [`SLOWEST_BYTES_PER_S`]: it holds memory meanwhile.
+const STALL: Duration = Duration::from_secs(15);
+const SLOWEST_BYTES_PER_S: u64 = 128 * 1_024;
 
 /// What a whole file must be.
 pub(super) struct Expected {
@@ -42,7 +43,9 @@ pub(super) async fn store_whole(
 ) -> Result<StoredFile, PlaneError> {
     let _room = worker.budget.take(company, expected.size_bytes).await?;
     let mut buffer = PartBuffer::new(expected.size_bytes, Some(Ahead::from_start()));
-    while let Some(bytes) = tokio::time::timeout(STALL, stream.next()).await.map_err(|_| PlaneError::Broken)? {
+    let slowest = Duration::from_secs(expected.size_bytes / SLOWEST_BYTES_PER_S);
+    let deadline = tokio::time::Instant::now() + STALL + slowest;
+    while let Some(bytes) = tokio::time::timeout_at(deadline, stream.next()).await.map_err(|_| PlaneError::Broken)? {
         let bytes = bytes.map_err(|_| PlaneError::Broken)?;
         if buffer.len() + bytes.len() as u64 > expected.size_bytes {
             return Err(PlaneError::BodyTooLong { allowed_bytes: expected.size_bytes });

@@ -33,7 +33,8 @@ pub fn react(state: &State) -> Vec<Step> {
         }
         Phase::Verified { .. } if state.parts.is_empty() => vec![Step::CommitQuota],
         Phase::Verified { .. } => vec![Step::CommitQuota, Step::DeleteStaging],
-        Phase::Expired if state.started.is_none() => vec![Step::ReleaseQuota],
+        // A file in one request may have been stored before its start came too late.
+        Phase::Expired if state.started.is_none() => vec![Step::DeleteObject, Step::ReleaseQuota],
         Phase::Rejected { .. } | Phase::Cancelled | Phase::Expired => {
             vec![Step::DeleteObject, Step::DeleteStaging, Step::ReleaseQuota]
         }

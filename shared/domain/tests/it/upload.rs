@@ -204,7 +204,7 @@ fn what_a_worker_does_follows_from_the_state() {
         let state = upload([started(100).into(), end]);
         assert_eq!(react(&state), [Step::DeleteObject, Step::DeleteStaging, Step::ReleaseQuota]);
     }
-    assert_eq!(react(&upload([UploadExpiredV1 {}.into()])), [Step::ReleaseQuota]);
+    assert_eq!(react(&upload([UploadExpiredV1 {}.into()])), [Step::DeleteObject, Step::ReleaseQuota]);
     assert_eq!(react(&upload([whole().into()])), [Step::CommitQuota]);
     assert_eq!(react(&upload([started(1).into()])), []);
 }
