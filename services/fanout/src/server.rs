@@ -85,16 +85,9 @@ impl Server {
         for partition in config.log.partitions().all() {
             tasks.spawn(hub.clone().follow(partition, shutdown.clone()));
         }
-        let (log, database) = (config.log.clone(), config.database.clone());
         let readiness = Readiness::default()
-            .with("nats", move || {
-                let log = log.clone();
-                async move { log.head(0).await.map(drop) }
-            })
-            .with("postgres", move || {
-                let database = database.clone();
-                async move { database.connection().await.map(drop) }
-            });
+            .with("nats", config.log.clone(), |log| async move { log.head(0).await.map(drop) })
+            .with("postgres", config.database.clone(), |database| async move { database.connection().await.map(drop) });
         let fanout = Fanout {
             hub,
             log: config.log,

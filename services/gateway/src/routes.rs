@@ -1,8 +1,8 @@
 //! All routes of the gateway.
 
 use crate::{audit, content, files, json, quota, sessions, uploads};
+use actix_web::HttpResponse;
 use actix_web::web::{self, delete, get, head, patch, post, put};
-use actix_web::{HttpRequest, HttpResponse};
 use waybill_service_kit::Problem;
 
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -31,7 +31,6 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// The answer where there is no route.
-pub(crate) async fn unmatched(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let _ = request;
+pub(crate) async fn unmatched() -> Result<HttpResponse, Problem> {
     Err(Problem::not_found("route"))
 }

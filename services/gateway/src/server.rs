@@ -156,23 +156,11 @@ impl Server {
 }
 
 fn readiness(gateway: &Arc<Gateway>) -> Readiness {
-    let (log, store, database) = (gateway.log.clone(), gateway.store.clone(), gateway.database.clone());
-    let workers = gateway.workers.clone();
     Readiness::default()
-        .with("nats", move || {
-            let log = log.clone();
-            async move { log.head(0).await.map(drop) }
-        })
-        .with("store", move || {
-            let store = store.clone();
-            async move { store.check().await }
-        })
-        .with("postgres", move || {
-            let database = database.clone();
-            async move { database.connection().await.map(drop) }
-        })
-        .with("workers", move || {
-            let any = workers.any();
-            async move { if any { Ok(()) } else { Err("no worker is alive") } }
+        .with("nats", gateway.log.clone(), |log| async move { log.head(0).await.map(drop) })
+        .with("store", gateway.store.clone(), |store| async move { store.check().await })
+        .with("postgres", gateway.database.clone(), |database| async move { database.connection().await.map(drop) })
+        .with("workers", gateway.workers.clone(), |workers| async move {
+            if workers.any() { Ok(()) } else { Err("no worker is alive") }
         })
 }

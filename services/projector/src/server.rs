@@ -46,16 +46,9 @@ impl Server {
             tasks.spawn(follower.run(shutdown.clone()));
         }
         tracing::info!(projector_id = %owner, "projector started");
-        let (log, database) = (config.log, config.database);
         let readiness = Readiness::default()
-            .with("nats", move || {
-                let log = log.clone();
-                async move { log.head(0).await.map(drop) }
-            })
-            .with("postgres", move || {
-                let database = database.clone();
-                async move { database.connection().await.map(drop) }
-            });
+            .with("nats", config.log.clone(), |log| async move { log.head(0).await.map(drop) })
+            .with("postgres", config.database.clone(), |database| async move { database.connection().await.map(drop) });
         Ok(Self { readiness, tasks })
     }
 

@@ -139,18 +139,8 @@ fn serve(
 }
 
 fn readiness(worker: &Arc<Worker>) -> Readiness {
-    let (log, store, database) = (worker.log.clone(), worker.store.clone(), worker.database.clone());
     Readiness::default()
-        .with("nats", move || {
-            let log = log.clone();
-            async move { log.head(0).await.map(drop) }
-        })
-        .with("store", move || {
-            let store = store.clone();
-            async move { store.check().await }
-        })
-        .with("postgres", move || {
-            let database = database.clone();
-            async move { database.connection().await.map(drop) }
-        })
+        .with("nats", worker.log.clone(), |log| async move { log.head(0).await.map(drop) })
+        .with("store", worker.store.clone(), |store| async move { store.check().await })
+        .with("postgres", worker.database.clone(), |database| async move { database.connection().await.map(drop) })
 }

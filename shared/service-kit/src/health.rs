@@ -20,15 +20,21 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Adds a check.
+    /// Adds a check of something behind `client`.
     #[must_use]
-    pub fn with<F, E>(mut self, name: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn with<C, F, E>(
+        mut self,
+        name: &'static str,
+        client: C,
+        check: impl Fn(C) -> F + Send + Sync + 'static,
+    ) -> Self
     where
+        C: Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: std::fmt::Display,
     {
         let check: Check = Arc::new(move || {
-            let running = check();
+            let running = check(client.clone());
             Box::pin(async move { running.await.map_err(|error| error.to_string()) })
         });
         self.checks.push((name, check));

@@ -1,7 +1,7 @@
 //! Runs of bytes that are no whole part: staged as objects of their own, and joined when they cover one.
 
 use super::buffer::PartBuffer;
-use super::part::{open_multipart, save_midstate, write_part};
+use super::part::{open_multipart, record_part, write_part};
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
@@ -84,17 +84,7 @@ pub(crate) async fn assemble_part(
         worker_id: worker.id,
         store_writes,
     };
-    let mut loaded = upload.loaded.lock().await;
-    let command = Command::RecordAssembly(assembled);
-    execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await?;
-    let part_is_ours = loaded.state.parts.get(&part_number).is_some_and(|known| known.crc64nvme == filled.crc64nvme);
-    let total_parts = loaded.state.grid().total_parts();
-    drop(loaded);
-    if part_is_ours {
-        let wait = || worker.budget.try_wait(part.len());
-        upload.hash().part_stored(part_number, filled.bytes, filled.crc64nvme, filled.ahead, wait);
-        save_midstate(worker, upload, total_parts).await;
-    }
+    record_part(worker, upload, context, Command::RecordAssembly(assembled), (part_number, filled)).await?;
     // Only now: before the event the staged bytes were what a client was promised.
     for piece in pieces {
         worker.store.delete(&piece.storage_key).await?;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waybill_domain::Refusal;
-use waybill_domain::upload::Phase;
+use waybill_domain::upload::{Phase, State};
 use waybill_repository::{Context, refresh};
 use waybill_schema::{ByteRange, Position, Sha256Digest};
 use waybill_service_kit::now;
@@ -124,7 +124,7 @@ pub(super) async fn ingest(
             outcome => outcome?,
         };
         offset += stored;
-        check_time(upload).await?;
+        check_time(&upload.loaded.lock().await.state)?;
         match end {
             Read::Bytes(_) => {}
             Read::End => break,
@@ -141,10 +141,9 @@ pub(super) async fn ingest(
 }
 
 /// No request goes on past the upload's time, however slow it is.
-async fn check_time(upload: &OpenUpload) -> Result<(), PlaneError> {
-    let loaded = upload.loaded.lock().await;
-    let over = loaded.state.started.as_ref().is_some_and(|started| now() >= started.expires_at);
-    if over && loaded.state.phase == Phase::Active {
+fn check_time(state: &State) -> Result<(), PlaneError> {
+    let over = state.started.as_ref().is_some_and(|started| now() >= started.expires_at);
+    if over && state.phase == Phase::Active {
         return Err(Refusal::UploadEnded { status: "expired" }.into());
     }
     Ok(())
@@ -154,23 +153,19 @@ async fn check_time(upload: &OpenUpload) -> Result<(), PlaneError> {
 async fn check(worker: &Worker, upload: &OpenUpload, range: ByteRange) -> Result<(), PlaneError> {
     let mut loaded = upload.loaded.lock().await;
     refresh(worker.log.as_ref(), &upload.aggregate, &mut loaded).await?;
-    drop(loaded);
-    check_time(upload).await?;
-    let loaded = upload.loaded.lock().await;
-    let size_bytes = loaded.state.grid().size_bytes;
-    match &loaded.state.phase {
-        Phase::Absent => Err(Refusal::NotFound { what: "upload" }.into()),
-        Phase::Active if range.to > size_bytes => Err(Refusal::SizeExceeded { size_bytes }.into()),
-        Phase::Active => Ok(()),
-        // A repeated chunk of a complete upload is harmless: it is read, compared and forgotten.
-        Phase::Completed | Phase::Verified { .. } if loaded.state.stored.contains(range) => Ok(()),
-        Phase::Completed | Phase::Verified { .. } => {
-            Err(Refusal::UploadCompleted { hint: "it takes no more bytes" }.into())
-        }
-        Phase::Rejected { .. } => Err(Refusal::UploadEnded { status: "rejected" }.into()),
-        Phase::Cancelled => Err(Refusal::UploadEnded { status: "cancelled" }.into()),
-        Phase::Expired => Err(Refusal::UploadEnded { status: "expired" }.into()),
+    let state = &loaded.state;
+    check_time(state)?;
+    // A repeated chunk of a complete upload is harmless: it is read, compared and forgotten.
+    let complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
+    if complete && state.stored.contains(range) {
+        return Ok(());
     }
+    state.check_takes_bytes()?;
+    let size_bytes = state.grid().size_bytes;
+    if range.to > size_bytes {
+        return Err(Refusal::SizeExceeded { size_bytes }.into());
+    }
+    Ok(())
 }
 
 /// Reads what the body brings for the part at `offset`, and stores it; answers with how much that was and how the

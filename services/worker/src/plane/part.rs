@@ -23,10 +23,9 @@ pub(super) async fn store_part(
     part_number: u32,
     filled: Filled,
 ) -> Result<(), PlaneError> {
-    let Filled { bytes, crc64nvme, ahead } = filled;
-    let length = bytes.len() as u64;
+    let (length, crc64nvme) = (filled.bytes.len() as u64, filled.crc64nvme);
     let multipart = open_multipart(worker, upload, context).await?;
-    let (etag, store_writes) = write_part(worker, &multipart, part_number, &bytes, crc64nvme).await?;
+    let (etag, store_writes) = write_part(worker, &multipart, part_number, &filled.bytes, crc64nvme).await?;
     let chunk = ChunkUploadedV1 {
         offset: upload.loaded.lock().await.state.grid().part(part_number).from,
         length,
@@ -36,13 +35,26 @@ pub(super) async fn store_part(
         worker_id: worker.id,
         store_writes,
     };
+    record_part(worker, upload, context, Command::RecordChunk(chunk), (part_number, filled)).await?;
+    STORED_BYTES.inc_by(length);
+    Ok(())
+}
+
+/// Says in the log that a part is in the store, and takes it into the digest if it is the one that counts.
+pub(super) async fn record_part(
+    worker: &Worker,
+    upload: &OpenUpload,
+    context: &Context,
+    command: Command,
+    (part_number, filled): (u32, Filled),
+) -> Result<(), PlaneError> {
+    let Filled { bytes, crc64nvme, ahead } = filled;
+    let length = bytes.len() as u64;
     let mut loaded = upload.loaded.lock().await;
-    let command = Command::RecordChunk(chunk);
     execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await?;
     let part_is_ours = loaded.state.parts.get(&part_number).is_some_and(|part| part.crc64nvme == crc64nvme);
     let total_parts = loaded.state.grid().total_parts();
     drop(loaded);
-    STORED_BYTES.inc_by(length);
     if part_is_ours {
         upload.hash().part_stored(part_number, bytes, crc64nvme, ahead, || worker.budget.try_wait(length));
         save_midstate(worker, upload, total_parts).await;
@@ -51,7 +63,7 @@ pub(super) async fn store_part(
 }
 
 /// Keeps the digest for another worker. The last one is waited for: whoever verifies then need not read the object.
-pub(super) async fn save_midstate(worker: &Worker, upload: &OpenUpload, total_parts: u32) {
+async fn save_midstate(worker: &Worker, upload: &OpenUpload, total_parts: u32) {
     let Some(midstate) = upload.hash().unsaved() else { return };
     let id = upload.aggregate.upload;
     let bucket = worker.midstates.clone();

@@ -18,7 +18,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
         Command::Start(start) => decide_start(state, start),
         Command::UploadWhole(upload) => decide_whole(state, upload),
         Command::OpenMultipart(opened) => {
-            active(state)?;
+            state.check_takes_bytes()?;
             Ok(state.multipart.is_none().then(|| opened.into()))
         }
         Command::RecordChunk(chunk) => decide_chunk(state, chunk),
@@ -60,20 +60,8 @@ fn same_start(before: &UploadStartedV1, again: &UploadStartedV1) -> bool {
     *before == UploadStartedV1 { expires_at: before.expires_at, ..again.clone() }
 }
 
-/// The upload takes bytes.
-fn active(state: &State) -> Result<(), Refusal> {
-    match &state.phase {
-        Phase::Active => Ok(()),
-        Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
-        Phase::Completed | Phase::Verified { .. } => Err(Refusal::UploadCompleted { hint: "it takes no more bytes" }),
-        Phase::Rejected { .. } => Err(Refusal::UploadEnded { status: "rejected" }),
-        Phase::Cancelled => Err(Refusal::UploadEnded { status: "cancelled" }),
-        Phase::Expired => Err(Refusal::UploadEnded { status: "expired" }),
-    }
-}
-
 fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<Event>, Refusal> {
-    active(state)?;
+    state.check_takes_bytes()?;
     let size_bytes = state.grid().size_bytes;
     let range = ByteRange::at(chunk.offset, chunk.length);
     if range.to > size_bytes {
@@ -92,7 +80,7 @@ fn decide_complete(
         (Phase::Active, Some(started)) if now >= started.expires_at => {
             return Err(Refusal::UploadEnded { status: "expired" });
         }
-        _ => active(state)?,
+        _ => state.check_takes_bytes()?,
     }
     let missing = state.missing();
     if !missing.is_empty() {

@@ -1,5 +1,6 @@
 //! What is known of an upload.
 
+use crate::Refusal;
 use crate::grid::PartGrid;
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{MultipartOpenedV1, UploadStartedV1};
@@ -120,6 +121,23 @@ impl State {
     /// The bytes that are not stored yet.
     pub fn missing(&self) -> Vec<ByteRange> {
         self.stored.gaps(self.grid().all())
+    }
+
+    /// Whether the upload takes bytes.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that says how it has ended.
+    pub fn check_takes_bytes(&self) -> Result<(), Refusal> {
+        match &self.phase {
+            Phase::Active => Ok(()),
+            Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
+            Phase::Completed | Phase::Verified { .. } => {
+                Err(Refusal::UploadCompleted { hint: "it takes no more bytes" })
+            }
+            Phase::Rejected { .. } => Err(Refusal::UploadEnded { status: "rejected" }),
+            Phase::Cancelled => Err(Refusal::UploadEnded { status: "cancelled" }),
+            Phase::Expired => Err(Refusal::UploadEnded { status: "expired" }),
+        }
     }
 
     /// What clients see.
