@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use waybill_event_log::{Stored, read_all};
-use waybill_schema::{Aggregate, Causation, CompanyId, FileId, Subject, UploadId, names};
+use waybill_schema::{Aggregate, Causation, CompanyId, FileId, Position, Subject, UploadId, names};
 use waybill_service_kit::{Principal, Problem, Role};
 
 const PAGE_DEFAULT: u16 = 100;
@@ -18,6 +18,8 @@ const PAGE_MAX: u16 = 1_000;
 pub(crate) struct AuditQuery {
     file_id: Option<Uuid>,
     cursor: Option<String>,
+    /// Only what came behind this position.
+    after: Option<String>,
     limit: Option<u16>,
 }
 
@@ -35,7 +37,15 @@ pub(crate) async fn list(
     let company = principal.company_id;
     let after: Option<Place> =
         query.cursor.as_deref().map(|cursor| gateway.cursors.read(company, cursor)).transpose()?;
-    let after = after.map_or(0, |place| place.after_seq);
+    let after = match (after, &query.after) {
+        (Some(place), _) => place.after_seq,
+        (None, Some(position)) => {
+            let position: Option<Position> = position.parse().ok();
+            let position = position.filter(|at| at.partition == gateway.log.partitions().of(company));
+            position.ok_or_else(|| Problem::bad_request("position_invalid", "after is the position of an event"))?.seq
+        }
+        (None, None) => 0,
+    };
     let limit = usize::from(query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX));
     let (mut stored, mut more) = match query.file_id {
         Some(file) => (about_file(&gateway, company, UploadId(file), after).await?, false),

@@ -5,7 +5,6 @@ use crate::idempotency::Idempotency;
 use crate::position::Positions;
 use crate::registration::Registration;
 use crate::reserve::Reserver;
-use crate::workers::WorkerPool;
 use moka::sync::Cache;
 use std::sync::Arc;
 use waybill_domain::limits::Limits;
@@ -17,7 +16,7 @@ use waybill_read_model::Database;
 use waybill_repository::{Context, Loaded, UploadAggregate, load};
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{Actor, CompanyId, UploadId};
-use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
+use waybill_service_kit::{DataPlane, Principal, Problem, RequestId, Role, now};
 
 use crate::problems::IntoProblem;
 
@@ -30,7 +29,7 @@ pub(crate) struct Gateway {
     pub(crate) nats: async_nats::Client,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) database: Database,
-    pub(crate) workers: WorkerPool,
+    pub(crate) workers: Arc<dyn DataPlane>,
     pub(crate) reserver: Reserver,
     pub(crate) registration: Registration,
     pub(crate) idempotency: Idempotency,

@@ -21,5 +21,5 @@ mod uploads;
 mod wait;
 mod workers;
 
-pub use server::{Config, Routes, Server, StartError};
+pub use server::{Config, Routes, Server, StartError, Workers};
 pub use workers::WorkerUrlError;

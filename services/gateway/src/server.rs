@@ -7,8 +7,7 @@ use crate::position::Positions;
 use crate::registration::Registration;
 use crate::reserve::Reserver;
 use crate::routes;
-use crate::uploads::WorkerSecret;
-use crate::workers::{WorkerPool, WorkerUrlError};
+use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use std::net::SocketAddr;
@@ -23,7 +22,7 @@ use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, Shutdown, listener, request};
+use waybill_service_kit::{Authenticator, DataPlane, Shutdown, listener, request};
 
 /// How long running requests get to finish when the gateway stops.
 const GRACE_S: u64 = 20;
@@ -37,9 +36,9 @@ pub type Routes = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
 pub struct Config {
     /// Where clients are listened to; port 0 for any.
     pub addr: SocketAddr,
-    /// Where the workers are.
-    pub worker_urls: Vec<String>,
-    /// What workers know gateways by.
+    /// Who takes the bytes.
+    pub workers: Workers,
+    /// What workers of other processes know gateways by; and what cursors are signed with.
     pub worker_secret: String,
     /// Who may ask.
     pub authenticator: Authenticator,
@@ -61,6 +60,14 @@ pub struct Config {
     pub more_routes: Vec<Routes>,
     /// What must answer for those.
     pub more_readiness: Readiness,
+}
+
+/// Who takes the bytes.
+pub enum Workers {
+    /// Workers of other processes; a name in a URL stands for all addresses that it resolves to.
+    Remote(Vec<String>),
+    /// The worker of this process.
+    Local(Arc<dyn DataPlane>),
 }
 
 /// Why a gateway did not start.
@@ -97,8 +104,19 @@ impl Server {
         }
         let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
         let snapshots = Bucket::open(&config.nats, names::SNAPSHOTS_BUCKET).await?;
+        let mut readiness = Readiness::default();
+        let workers = match config.workers {
+            Workers::Local(plane) => plane,
+            Workers::Remote(urls) => {
+                let pool = WorkerPool::watch(&urls, shutdown.clone()).await?;
+                readiness = readiness.with("workers", pool.clone(), |pool| async move {
+                    if pool.any() { Ok(()) } else { Err("no worker is alive") }
+                });
+                Arc::new(RemoteWorkers { pool, secret: config.worker_secret })
+            }
+        };
         let gateway = Gateway {
-            workers: WorkerPool::watch(&config.worker_urls, shutdown.clone()).await?,
+            workers,
             reserver: Reserver::new(config.log.clone(), snapshots, config.limits, config.default_quota_bytes),
             registration: Registration::new(config.log.clone(), config.database.clone()),
             idempotency: Idempotency::new(Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?),
@@ -114,15 +132,13 @@ impl Server {
             default_quota_bytes: config.default_quota_bytes,
         };
         let gateway = Arc::new(gateway);
-        let readiness = readiness(&gateway).and(config.more_readiness);
+        let readiness = readiness.and(own_readiness(&gateway)).and(config.more_readiness);
         let gateway = web::Data::from(gateway);
-        let secret = web::Data::new(WorkerSecret(config.worker_secret));
         let authenticator = web::Data::new(config.authenticator);
         let more_routes = config.more_routes;
         let http = HttpServer::new(move || {
             let mut app = App::new()
                 .app_data(gateway.clone())
-                .app_data(secret.clone())
                 .app_data(authenticator.clone())
                 .app_data(web::Data::new(readiness.clone()))
                 .configure(health::routes)
@@ -155,12 +171,9 @@ impl Server {
     }
 }
 
-fn readiness(gateway: &Arc<Gateway>) -> Readiness {
+fn own_readiness(gateway: &Arc<Gateway>) -> Readiness {
     Readiness::default()
         .with("nats", gateway.log.clone(), |log| async move { log.head(0).await.map(drop) })
         .with("store", gateway.store.clone(), |store| async move { store.check().await })
         .with("postgres", gateway.database.clone(), |database| async move { database.connection().await.map(drop) })
-        .with("workers", gateway.workers.clone(), |workers| async move {
-            if workers.any() { Ok(()) } else { Err("no worker is alive") }
-        })
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_domain::limits::Limits;
 use waybill_event_log::jetstream::JetStreamLog;
+use waybill_gateway::Workers;
 use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
 use waybill_service_kit::health::{self, Readiness};
@@ -139,13 +140,13 @@ async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
     match shared.args.role {
         Role::All => all(shared).await,
         Role::Gateway => {
-            let urls = shared.args.gateway.worker_urls.clone();
-            let gateway = gateway(shared, urls, Vec::new(), Readiness::default()).await?;
+            let workers = Workers::Remote(shared.args.gateway.worker_urls.clone());
+            let gateway = gateway(shared, workers, Vec::new(), Readiness::default()).await?;
             Ok(Running { addr: Some(gateway.addr()), gateway: Some(gateway), ..Running::default() })
         }
         Role::Worker => {
-            let worker = worker(shared, shared.args.worker.worker_addr).await?;
-            Ok(Running { addr: Some(worker.addr()), worker: Some(worker), ..Running::default() })
+            let worker = worker(shared, Some(shared.args.worker.worker_addr)).await?;
+            Ok(Running { addr: worker.addr(), worker: Some(worker), ..Running::default() })
         }
         Role::Projector => {
             let projector = projector(shared).await?;
@@ -163,16 +164,14 @@ async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
     }
 }
 
-/// All roles in one process, clients on one address.
+/// All roles in one process, clients on one address. Bytes go from the gateway to the worker without a connection.
 async fn all(shared: &Shared) -> Result<Running, CommandError> {
     let projector = projector(shared).await?;
-    let internal: SocketAddr = ([127, 0, 0, 1], 0).into();
-    let worker = worker(shared, internal).await?;
+    let worker = worker(shared, None).await?;
     let fanout = fanout(shared).await?;
     let readiness = worker.readiness().and(projector.readiness()).and(fanout.readiness());
     let routes: waybill_gateway::Routes = Arc::new(fanout.routes());
-    let urls = vec![format!("http://{}", worker.addr())];
-    let gateway = gateway(shared, urls, vec![routes], readiness).await?;
+    let gateway = gateway(shared, Workers::Local(worker.data_plane()), vec![routes], readiness).await?;
     Ok(Running {
         addr: Some(gateway.addr()),
         gateway: Some(gateway),
@@ -185,14 +184,14 @@ async fn all(shared: &Shared) -> Result<Running, CommandError> {
 
 async fn gateway(
     shared: &Shared,
-    worker_urls: Vec<String>,
+    workers: Workers,
     more_routes: Vec<waybill_gateway::Routes>,
     more_readiness: Readiness,
 ) -> Result<waybill_gateway::Server, CommandError> {
     let settings = &shared.args.gateway;
     let config = waybill_gateway::Config {
         addr: settings.http_addr,
-        worker_urls,
+        workers,
         worker_secret: shared.args.worker_secret.worker_secret.clone(),
         authenticator: backing::authenticator(&shared.args.auth)?,
         limits: Limits { max_file_bytes: settings.max_file_bytes, max_session_bytes: settings.max_session_bytes },
@@ -208,7 +207,7 @@ async fn gateway(
     Ok(waybill_gateway::Server::from_config(config, &shared.front).await?)
 }
 
-async fn worker(shared: &Shared, addr: SocketAddr) -> Result<waybill_worker::Server, CommandError> {
+async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_worker::Server, CommandError> {
     let config = waybill_worker::Config {
         addr,
         secret: shared.args.worker_secret.worker_secret.clone(),

@@ -1,6 +1,6 @@
 //! Starting and stopping a worker.
 
-use crate::plane::{self, Budget, Uploads};
+use crate::plane::{Budget, LocalPlane, Uploads, routes};
 use crate::{Worker, reactions, sweep};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
@@ -16,7 +16,7 @@ use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
 use waybill_schema::{WorkerId, names};
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Shutdown, listener, request};
+use waybill_service_kit::{DataPlane, Shutdown, listener, request};
 
 /// How long running requests get to finish when the worker stops.
 const GRACE_S: u64 = 20;
@@ -25,8 +25,8 @@ const SECRET_MIN_BYTES: usize = 32;
 
 /// What a worker is made of.
 pub struct Config {
-    /// Where gateways are listened to; port 0 for any.
-    pub addr: SocketAddr,
+    /// Where gateways of other processes are listened to; port 0 for any.
+    pub addr: Option<SocketAddr>,
     /// What gateways are known by.
     pub secret: String,
     /// MiB that part buffers may take together.
@@ -61,7 +61,8 @@ pub enum StartError {
 
 /// A running worker.
 pub struct Server {
-    addr: SocketAddr,
+    addr: Option<SocketAddr>,
+    plane: LocalPlane,
     readiness: Readiness,
     tasks: JoinSet<()>,
 }
@@ -72,7 +73,7 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn from_config(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
-        if config.secret.len() < SECRET_MIN_BYTES {
+        if config.addr.is_some() && config.secret.len() < SECRET_MIN_BYTES {
             return Err(StartError::SecretTooShort);
         }
         let worker = Arc::new(Worker {
@@ -92,14 +93,21 @@ impl Server {
             tasks.spawn(reactions::run(worker.clone(), config.nats.clone(), partition, shutdown.clone()));
         }
         tasks.spawn(sweep::run(worker.clone(), config.sweep_every, shutdown.clone()));
-        let addr = serve(config.addr, config.secret, worker.clone(), readiness.clone(), shutdown, &mut tasks)?;
-        tracing::info!(worker_id = %worker.id, %addr, "worker started");
-        Ok(Self { addr, readiness, tasks })
+        let plane = LocalPlane(worker.clone());
+        let listen = |addr| serve(addr, config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);
+        let addr = config.addr.map(listen).transpose()?;
+        tracing::info!(worker_id = %worker.id, ?addr, "worker started");
+        Ok(Self { addr, plane, readiness, tasks })
     }
 
-    /// Where gateways are listened to.
-    pub fn addr(&self) -> SocketAddr {
+    /// Where gateways of other processes are listened to.
+    pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
+    }
+
+    /// What a gateway of the same process sends bytes to.
+    pub fn data_plane(&self) -> Arc<dyn DataPlane> {
+        Arc::new(self.plane.clone())
     }
 
     /// What must answer for the worker to do its work.
@@ -116,19 +124,19 @@ impl Server {
 fn serve(
     addr: SocketAddr,
     secret: String,
-    worker: Arc<Worker>,
+    plane: LocalPlane,
     readiness: Readiness,
     shutdown: &Shutdown,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, std::io::Error> {
-    let worker = web::Data::from(worker);
+    let plane = web::Data::new(plane);
     let http = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(request::trace))
-            .app_data(worker.clone())
+            .app_data(plane.clone())
             .app_data(web::Data::new(readiness.clone()))
             .configure(health::routes)
-            .configure(|config| plane::routes(config, &secret))
+            .configure(|config| routes(config, &secret))
     })
     .disable_signals()
     .shutdown_timeout(GRACE_S)

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod clock;
+pub mod data_plane;
 pub mod health;
 pub mod listener;
 pub mod metrics;
@@ -13,6 +14,7 @@ pub mod telemetry;
 
 pub use auth::{Authenticator, Principal, Role};
 pub use clock::now;
+pub use data_plane::DataPlane;
 pub use problem::Problem;
 pub use request::RequestId;
 pub use shutdown::Shutdown;

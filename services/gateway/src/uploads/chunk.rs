@@ -1,17 +1,16 @@
 //! `PUT /v1/uploads/{id}/chunks/{index}`: one part of the grid, or with `Content-Range` the rest of one.
 
-use super::WorkerSecret;
 use super::status::parse_id;
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
-use crate::workers::{Forward, forward};
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Value, json};
+use serde_json::json;
 use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
-use waybill_schema::{ByteRange, CompanyId, Sha256Digest, UploadId, UserId};
+use waybill_schema::ByteRange;
+use waybill_service_kit::data_plane::{PutBytes, StoredBytes};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
 use crate::problems::refused;
@@ -23,7 +22,6 @@ pub(crate) async fn put_chunk(
     path: web::Path<(String, String)>,
     payload: web::Payload,
     gateway: web::Data<Gateway>,
-    secret: web::Data<WorkerSecret>,
 ) -> Result<HttpResponse, Problem> {
     let upload = parse_id(&path.0)?;
     let started = gateway.started(&principal, upload).await?;
@@ -43,58 +41,35 @@ pub(crate) async fn put_chunk(
         None => chunk,
     };
     check_length(range, content_length)?;
-    let bytes = Bytes {
+    let bytes = PutBytes {
         company: principal.company_id,
         user: principal.user_id,
         upload,
         range,
         content_sha256: sha256_of(&request, "Content-Digest")?,
         content_length,
+        request: id,
     };
-    let stored = send_bytes(gateway, secret, id, bytes, payload).await?;
-    if stored["received_bytes"].as_u64() != Some(range.len()) {
-        return Err(incomplete(stored["received_bytes"].as_u64().unwrap_or(0), range)
-            .with("offset_bytes", stored["offset_bytes"].clone()));
+    let stored = send_bytes(gateway, bytes, payload).await?;
+    if stored.received_bytes != range.len() {
+        return Err(incomplete(stored.received_bytes, range).with("offset_bytes", stored.offset_bytes));
     }
-    Ok(HttpResponse::Ok().insert_header((POSITION, text(&stored, "position"))).json(json!({
+    Ok(HttpResponse::Ok().insert_header((POSITION, stored.position)).json(json!({
         "index": index,
-        "received_bytes": stored["received_bytes"],
-        "offset_bytes": stored["offset_bytes"],
+        "received_bytes": stored.received_bytes,
+        "offset_bytes": stored.offset_bytes,
     })))
 }
 
-/// A run of bytes on its way to a worker.
-pub(super) struct Bytes {
-    pub(super) company: CompanyId,
-    pub(super) user: UserId,
-    pub(super) upload: UploadId,
-    pub(super) range: ByteRange,
-    pub(super) content_sha256: Option<Sha256Digest>,
-    pub(super) content_length: Option<u64>,
-}
-
-/// Streams a run of bytes to the worker that has the upload. On its own: when the client's connection breaks, its
-/// handler is dropped, but what had arrived is still to be passed on.
+/// Hands a run of bytes to the worker that has the upload. On its own: when the client's connection breaks, its handler
+/// is dropped, but what had arrived is still to be passed on.
 pub(super) async fn send_bytes(
     gateway: web::Data<Gateway>,
-    secret: web::Data<WorkerSecret>,
-    id: RequestId,
-    bytes: Bytes,
+    bytes: PutBytes,
     payload: web::Payload,
-) -> Result<Value, Problem> {
-    let Bytes { company, user, upload, range, .. } = bytes;
-    let mut path =
-        format!("/internal/v1/uploads/{company}/{upload}/bytes?from={}&to={}&user_id={user}", range.from, range.to);
-    if let Some(digest) = bytes.content_sha256 {
-        path.push_str(&format!("&content_sha256={digest}"));
-    }
-    let body = Forward { path, content_length: bytes.content_length, payload };
-    let sent = actix_web::rt::spawn(async move { forward(&gateway, &secret.0, upload, id, body).await });
+) -> Result<StoredBytes, Problem> {
+    let sent = actix_web::rt::spawn(async move { gateway.workers.put_bytes(bytes, payload).await });
     sent.await.map_err(|_| Problem::internal())?
-}
-
-pub(super) fn text(value: &Value, member: &str) -> String {
-    value[member].as_str().unwrap_or_default().to_owned()
 }
 
 /// How long the body is, where the request says so. Without either header it has none (RFC 9112 §6.3).

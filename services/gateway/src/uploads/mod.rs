@@ -11,6 +11,3 @@ pub(crate) use end::{cancel, complete};
 pub(crate) use start::start;
 pub(crate) use status::{rfc3339, show};
 pub(crate) use whole::post_file;
-
-/// What workers know this gateway by.
-pub(crate) struct WorkerSecret(pub(crate) String);

@@ -1,14 +1,13 @@
 //! `POST /v1/files`: a whole file in one request. No larger than a part, it is one object and two events; larger, it is
 //! an upload like others, whose chunks come in one body.
 
-use super::chunk::{Bytes, content_length, refuse_encoding, send_bytes, text};
+use super::chunk::{content_length, refuse_encoding, send_bytes};
+use super::end;
 use super::start::{FileFacts, check, parse_sha256, reserve, start_now};
-use super::{WorkerSecret, end};
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::idempotency::Idempotency;
 use crate::problems::IntoProblem;
-use crate::workers::{Forward, forward};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use waybill_domain::upload::Command;
 use waybill_repository::{Context, Loaded, UploadAggregate, execute, load, settle_quota};
 use waybill_schema::events::{FileUploadedV1, UploadStartedV1};
 use waybill_schema::{ByteRange, Causation, Position, UploadId};
+use waybill_service_kit::data_plane::{PutBytes, PutWhole};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
 /// How long the answer waits for the verification of a large file.
@@ -37,7 +37,6 @@ pub(crate) struct FileQuery {
 /// One file on its way in.
 struct Incoming {
     gateway: web::Data<Gateway>,
-    secret: web::Data<WorkerSecret>,
     principal: Principal,
     context: Context,
     id: RequestId,
@@ -54,7 +53,6 @@ pub(crate) async fn post_file(
     query: web::Query<FileQuery>,
     payload: web::Payload,
     gateway: web::Data<Gateway>,
-    secret: web::Data<WorkerSecret>,
 ) -> Result<HttpResponse, Problem> {
     refuse_encoding(&request)?;
     let facts = facts(&request, query.into_inner())?;
@@ -63,7 +61,7 @@ pub(crate) async fn post_file(
     let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
     let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/files", &key).await?);
     let is_repeatable = Idempotency::is_repeatable(&request);
-    let incoming = Incoming { gateway, secret, principal, context, id, upload, started, is_repeatable };
+    let incoming = Incoming { gateway, principal, context, id, upload, started, is_repeatable };
     // On its own, so that a client that goes away does not leave the space reserved.
     let work = actix_web::rt::spawn(async move { incoming.take(payload).await });
     work.await.map_err(|_| Problem::internal())?
@@ -126,23 +124,17 @@ impl Incoming {
         reserved: Position,
     ) -> Result<(), Problem> {
         let (company, upload, size_bytes) = (self.principal.company_id, self.upload, self.started.size_bytes);
-        let mut path = format!("/internal/v1/objects/{company}/{upload}?size_bytes={size_bytes}");
-        if let Some(digest) = self.started.declared_sha256 {
-            path.push_str(&format!("&sha256={digest}"));
-        }
-        let body = Forward { path, content_length: Some(size_bytes), payload };
-        let stored = forward(&self.gateway, &self.secret.0, upload, self.id, body).await?;
-        let storage_key = text(&stored, "storage_key");
+        let sha256 = self.started.declared_sha256;
+        let request = PutWhole { company, upload, size_bytes, sha256, request: self.id };
+        let stored = self.gateway.workers.put_whole(request, payload).await?;
+        let storage_key = stored.storage_key.clone();
         let uploaded = FileUploadedV1 {
             started: self.started.clone(),
-            sha256: text(&stored, "sha256").parse().map_err(|_| Problem::internal())?,
-            storage_bucket: text(&stored, "storage_bucket"),
-            storage_key: storage_key.clone(),
-            sniffed_mime_type: stored["sniffed_mime_type"].as_str().map(str::to_owned),
-            worker_id: text(&stored, "worker_id")
-                .parse()
-                .map(waybill_schema::WorkerId)
-                .map_err(|_| Problem::internal())?,
+            sha256: stored.sha256,
+            storage_bucket: stored.storage_bucket,
+            storage_key: stored.storage_key,
+            sniffed_mime_type: stored.sniffed_mime_type,
+            worker_id: stored.worker_id,
         };
         let context = Context { causation: Causation::Event(reserved), ..self.context.clone() };
         let command = Command::UploadWhole(uploaded);
@@ -190,16 +182,17 @@ impl Incoming {
         start_now(&self.gateway, &self.principal, &self.context, self.upload, self.started.clone(), self.is_repeatable)
             .await?;
         let size_bytes = self.started.size_bytes;
-        let bytes = Bytes {
+        let bytes = PutBytes {
             company: self.principal.company_id,
             user: self.principal.user_id,
             upload: self.upload,
             range: ByteRange { from: 0, to: size_bytes },
             content_sha256: None,
             content_length: Some(size_bytes),
+            request: self.id,
         };
         let mut loaded = Loaded::default();
-        let stored = send_bytes(self.gateway.clone(), self.secret.clone(), self.id, bytes, payload).await;
+        let stored = send_bytes(self.gateway.clone(), bytes, payload).await;
         let finished = match stored {
             Ok(_) => {
                 let log = &self.gateway;

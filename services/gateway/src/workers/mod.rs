@@ -5,4 +5,4 @@ mod transport;
 
 pub(crate) use pool::WorkerPool;
 pub use pool::WorkerUrlError;
-pub(crate) use transport::{Forward, forward};
+pub(crate) use transport::RemoteWorkers;

@@ -1,9 +1,9 @@
-//! Streaming a request's body on to a worker, over pooled HTTP/1.1 connections, without buffering it.
+//! The data plane of other processes: streaming a request's body on to a worker, over pooled HTTP/1.1 connections, without buffering it.
 //!
 //! Bodies of actix-web stay on their thread, so each thread has a pool of its own. The next worker is tried only
 //! before the first byte went out; afterwards the client is told to resume.
 
-use crate::gateway::Gateway;
+use super::WorkerPool;
 use actix_web::error::PayloadError;
 use actix_web::web;
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use waybill_schema::UploadId;
+use waybill_service_kit::data_plane::{Answer, DataPlane, PutBytes, PutWhole, StoredBytes, StoredFile};
 use waybill_service_kit::{Problem, RequestId};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,14 +41,43 @@ thread_local! {
     static POOL: RefCell<HashMap<SocketAddr, Vec<SendRequest<Forwarded>>>> = RefCell::default();
 }
 
-/// A body on its way.
-pub(crate) struct Forward {
+/// Workers of other processes.
+pub(crate) struct RemoteWorkers {
+    pub(crate) pool: WorkerPool,
+    pub(crate) secret: String,
+}
+
+impl DataPlane for RemoteWorkers {
+    fn put_bytes(&self, request: PutBytes, body: web::Payload) -> Answer<'_, StoredBytes> {
+        let PutBytes { company, upload, user, range, .. } = request;
+        let mut path =
+            format!("/internal/v1/uploads/{company}/{upload}/bytes?from={}&to={}&user_id={user}", range.from, range.to);
+        if let Some(digest) = request.content_sha256 {
+            path.push_str(&format!("&content_sha256={digest}"));
+        }
+        let forward = Forward { path, content_length: request.content_length, upload, request: request.request };
+        Box::pin(self.forward(forward, body))
+    }
+
+    fn put_whole(&self, request: PutWhole, body: web::Payload) -> Answer<'_, StoredFile> {
+        let PutWhole { company, upload, size_bytes, .. } = request;
+        let mut path = format!("/internal/v1/objects/{company}/{upload}?size_bytes={size_bytes}");
+        if let Some(digest) = request.sha256 {
+            path.push_str(&format!("&sha256={digest}"));
+        }
+        let forward = Forward { path, content_length: Some(size_bytes), upload, request: request.request };
+        Box::pin(self.forward(forward, body))
+    }
+}
+
+/// A request to a worker.
+struct Forward {
     /// Path and query at the worker.
-    pub(crate) path: String,
+    path: String,
     /// Bytes, where the client said how many.
-    pub(crate) content_length: Option<u64>,
-    /// The client's body.
-    pub(crate) payload: web::Payload,
+    content_length: Option<u64>,
+    upload: UploadId,
+    request: RequestId,
 }
 
 struct Shared {
@@ -113,44 +144,38 @@ enum Failure {
     After,
 }
 
-/// Streams a body to the worker that has the upload; answers with the worker's JSON.
-///
-/// # Errors
-/// The worker's own problem; 503 where no worker answers.
-pub(crate) async fn forward(
-    gateway: &Gateway,
-    secret: &str,
-    upload: UploadId,
-    request: RequestId,
-    forward: Forward,
-) -> Result<serde_json::Value, Problem> {
-    let shared = Rc::new(Shared {
-        payload: RefCell::new(forward.payload),
-        begun: Cell::new(false),
-        ended: Cell::new(false),
-        moved_at: Cell::new(Instant::now()),
-        left: Cell::new(forward.content_length),
-    });
-    for addr in gateway.workers.ranked(upload) {
-        match send(addr, secret, request, &forward.path, &shared).await {
-            Ok(answer) => return answer,
-            Err(Failure::Before) => tracing::warn!(upload_id = %upload, %addr, "a worker does not answer"),
-            Err(Failure::After) => {
-                tracing::warn!(upload_id = %upload, %addr, "a worker went away while bytes were sent to it");
-                return Err(Problem::unavailable("the transfer was interrupted; ask for the offset and go on"));
+impl RemoteWorkers {
+    /// Streams a body to the worker that has the upload. A problem is the worker's own, or 503 where none answers.
+    async fn forward<T: DeserializeOwned>(&self, forward: Forward, payload: web::Payload) -> Result<T, Problem> {
+        let Forward { upload, request, .. } = forward;
+        let shared = Rc::new(Shared {
+            payload: RefCell::new(payload),
+            begun: Cell::new(false),
+            ended: Cell::new(false),
+            moved_at: Cell::new(Instant::now()),
+            left: Cell::new(forward.content_length),
+        });
+        for addr in self.pool.ranked(upload) {
+            match send(addr, &self.secret, request, &forward.path, &shared).await {
+                Ok(answer) => return answer,
+                Err(Failure::Before) => tracing::warn!(upload_id = %upload, %addr, "a worker does not answer"),
+                Err(Failure::After) => {
+                    tracing::warn!(upload_id = %upload, %addr, "a worker went away while bytes were sent to it");
+                    return Err(Problem::unavailable("the transfer was interrupted; ask for the offset and go on"));
+                }
             }
         }
+        Err(Problem::unavailable("no worker takes bytes now; try again"))
     }
-    Err(Problem::unavailable("no worker takes bytes now; try again"))
 }
 
-async fn send(
+async fn send<T: DeserializeOwned>(
     addr: SocketAddr,
     secret: &str,
     id: RequestId,
     path: &str,
     shared: &Rc<Shared>,
-) -> Result<Result<serde_json::Value, Problem>, Failure> {
+) -> Result<Result<T, Problem>, Failure> {
     let failure = || if shared.begun.get() { Failure::After } else { Failure::Before };
     // A pooled connection may have been closed meanwhile; a new one tells whether the worker is there.
     for fresh in [false, true] {
@@ -178,11 +203,11 @@ async fn send(
 }
 
 /// Sends and waits for the answer, for as long as bytes move.
-async fn answer(
+async fn answer<T: DeserializeOwned>(
     connection: &mut SendRequest<Forwarded>,
     request: Request<Forwarded>,
     shared: &Shared,
-) -> Option<Result<serde_json::Value, Problem>> {
+) -> Option<Result<T, Problem>> {
     let exchange = async {
         let response = connection.send_request(request).await.ok()?;
         let status = response.status().as_u16();

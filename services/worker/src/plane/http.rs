@@ -1,16 +1,12 @@
 //! The internal HTTP interface: what gateways send bytes to. Known by a shared secret, on an internal address.
 
-use super::PlaneError;
-use super::ingest::{Run, ingest};
-use super::whole::{Expected, store_whole};
-use crate::Worker;
+use super::LocalPlane;
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpResponse, guard, web};
 use serde::Deserialize;
-use serde_json::json;
-use waybill_repository::Context;
-use waybill_schema::{Actor, ByteRange, CompanyId, Sha256Digest, UploadId, UserId};
-use waybill_service_kit::{Problem, RequestId, now};
+use waybill_schema::{ByteRange, CompanyId, Sha256Digest, UploadId, UserId};
+use waybill_service_kit::data_plane::{DataPlane, PutBytes, PutWhole};
+use waybill_service_kit::{Problem, RequestId};
 
 /// Who the gateway is.
 pub(crate) const SECRET_HEADER: &str = "Waybill-Worker-Secret";
@@ -57,28 +53,21 @@ async fn put_bytes(
     query: web::Query<RunQuery>,
     payload: web::Payload,
     id: RequestId,
-    worker: web::Data<Worker>,
+    plane: web::Data<LocalPlane>,
 ) -> Result<HttpResponse, Problem> {
     let (company, upload) = ids(&path)?;
-    let run = Run {
+    let request = PutBytes {
+        company,
+        upload,
+        user: query.user_id,
         range: ByteRange { from: query.from, to: query.to },
         content_sha256: query.content_sha256.as_deref().map(digest).transpose()?,
+        content_length: None,
+        request: id,
     };
-    let context = Context { actor: Actor::User(query.user_id), causation: id.causation(), clock: now };
     // On its own: when the connection breaks, its handler is dropped, but what had arrived is still to be stored.
-    let stored = actix_web::rt::spawn(async move {
-        let open = worker.uploads.open(&worker, company, upload).await?;
-        ingest(&worker, &open, &context, &run, payload).await
-    });
-    let stored = stored.await.map_err(|_| Problem::internal())?.map_err(|error: PlaneError| {
-        tracing::info!(upload_id = %upload, request_id = %id.0, %error, "bytes were not taken");
-        error.problem()
-    })?;
-    Ok(HttpResponse::Ok().json(json!({
-        "received_bytes": stored.received_bytes,
-        "offset_bytes": stored.offset_bytes,
-        "position": stored.position.to_string(),
-    })))
+    let stored = actix_web::rt::spawn(async move { plane.put_bytes(request, payload).await });
+    Ok(HttpResponse::Ok().json(stored.await.map_err(|_| Problem::internal())??))
 }
 
 async fn put_whole(
@@ -86,15 +75,12 @@ async fn put_whole(
     query: web::Query<WholeQuery>,
     payload: web::Payload,
     id: RequestId,
-    worker: web::Data<Worker>,
+    plane: web::Data<LocalPlane>,
 ) -> Result<HttpResponse, Problem> {
     let (company, upload) = ids(&path)?;
-    let expected = Expected { size_bytes: query.size_bytes, sha256: query.sha256.as_deref().map(digest).transpose()? };
-    let stored = store_whole(&worker, company, upload, &expected, payload).await.map_err(|error| {
-        tracing::info!(upload_id = %upload, request_id = %id.0, %error, "a file was not taken");
-        error.problem()
-    })?;
-    Ok(HttpResponse::Ok().json(stored))
+    let sha256 = query.sha256.as_deref().map(digest).transpose()?;
+    let request = PutWhole { company, upload, size_bytes: query.size_bytes, sha256, request: id };
+    Ok(HttpResponse::Ok().json(plane.put_whole(request, payload).await?))
 }
 
 fn ids(path: &UploadPath) -> Result<(CompanyId, UploadId), Problem> {

@@ -16,6 +16,7 @@ use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
 use waybill_repository::{Context, refresh};
 use waybill_schema::{ByteRange, Position, Sha256Digest};
+use waybill_service_kit::data_plane::StoredBytes;
 use waybill_service_kit::now;
 
 /// How long a body may bring nothing before it counts as broken.
@@ -32,13 +33,6 @@ pub(super) struct Run {
     pub(super) range: ByteRange,
     /// The digest of the body, to be checked before any of it is stored.
     pub(super) content_sha256: Option<Sha256Digest>,
-}
-
-/// What a request led to.
-pub(super) struct Ingested {
-    pub(super) received_bytes: u64,
-    pub(super) offset_bytes: u64,
-    pub(super) position: Position,
 }
 
 /// A body that can be read a bit at a time.
@@ -109,7 +103,7 @@ pub(super) async fn ingest(
     context: &Context,
     run: &Run,
     stream: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-) -> Result<Ingested, PlaneError> {
+) -> Result<StoredBytes, PlaneError> {
     check(worker, upload, run.range).await?;
     let sha256 = run.content_sha256.map(|_| Sha256::new());
     let mut body = Body { stream, rest: Bytes::new(), end: None, sha256 };
@@ -133,10 +127,11 @@ pub(super) async fn ingest(
         }
     }
     let loaded = upload.loaded.lock().await;
-    Ok(Ingested {
+    let position = Position { partition: worker.log.partitions().of(upload.aggregate.company), seq: loaded.read_to };
+    Ok(StoredBytes {
         received_bytes: offset - run.range.from,
         offset_bytes: loaded.state.stored.prefix(),
-        position: Position { partition: worker.log.partitions().of(upload.aggregate.company), seq: loaded.read_to },
+        position: position.to_string(),
     })
 }
 

@@ -5,6 +5,7 @@ mod budget;
 mod buffer;
 mod http;
 mod ingest;
+mod local;
 mod part;
 mod uploads;
 mod whole;
@@ -12,6 +13,7 @@ mod whole;
 pub(crate) use assemble::assemble_part;
 pub(crate) use budget::Budget;
 pub(crate) use http::routes;
+pub(crate) use local::LocalPlane;
 pub(crate) use uploads::{OpenUpload, Uploads};
 
 use waybill_domain::Refusal;

@@ -7,9 +7,9 @@ use crate::{Worker, keys, sniff};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use serde::Serialize;
 use std::time::Duration;
-use waybill_schema::{CompanyId, Sha256Digest, UploadId, WorkerId};
+use waybill_schema::{CompanyId, Sha256Digest, UploadId};
+use waybill_service_kit::data_plane::StoredFile;
 
 /// How long a body may take, besides what its size takes at [`SLOWEST_BYTES_PER_S`]: it holds memory meanwhile.
 const STALL: Duration = Duration::from_secs(15);
@@ -21,16 +21,6 @@ pub(super) struct Expected {
     pub(super) size_bytes: u64,
     /// The digest that the client says it has.
     pub(super) sha256: Option<Sha256Digest>,
-}
-
-/// A stored file. The gateway makes the event of it.
-#[derive(Serialize)]
-pub(super) struct StoredFile {
-    sha256: String,
-    storage_bucket: String,
-    storage_key: String,
-    sniffed_mime_type: Option<String>,
-    worker_id: WorkerId,
 }
 
 /// Puts a file into the store; nothing is stored unless it is as expected.
@@ -68,7 +58,7 @@ pub(super) async fn store_whole(
     let storage_key = keys::new_object(company, upload);
     worker.store.put(&storage_key, filled.bytes, filled.crc64nvme).await?;
     Ok(StoredFile {
-        sha256: sha256.to_string(),
+        sha256,
         storage_bucket: worker.store.bucket().to_owned(),
         storage_key,
         sniffed_mime_type,

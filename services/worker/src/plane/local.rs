@@ -1,0 +1,46 @@
+//! The data plane for a gateway of the same process.
+
+use super::PlaneError;
+use super::ingest::{Run, ingest};
+use super::whole::{Expected, store_whole};
+use crate::Worker;
+use actix_web::web;
+use std::sync::Arc;
+use waybill_repository::Context;
+use waybill_schema::Actor;
+use waybill_service_kit::data_plane::{Answer, DataPlane, PutBytes, PutWhole, StoredBytes, StoredFile};
+use waybill_service_kit::now;
+
+/// A worker, asked without a connection.
+#[derive(Clone)]
+pub(crate) struct LocalPlane(pub(crate) Arc<Worker>);
+
+impl DataPlane for LocalPlane {
+    fn put_bytes(&self, request: PutBytes, body: web::Payload) -> Answer<'_, StoredBytes> {
+        Box::pin(async move {
+            let PutBytes { company, upload, range, content_sha256, .. } = request;
+            let context =
+                Context { actor: Actor::User(request.user), causation: request.request.causation(), clock: now };
+            let worker = self.0.as_ref();
+            let stored = async {
+                let open = worker.uploads.open(worker, company, upload).await?;
+                ingest(worker, &open, &context, &Run { range, content_sha256 }, body).await
+            };
+            stored.await.map_err(|error: PlaneError| {
+                tracing::info!(upload_id = %upload, request_id = %request.request.0, %error, "bytes were not taken");
+                error.problem()
+            })
+        })
+    }
+
+    fn put_whole(&self, request: PutWhole, body: web::Payload) -> Answer<'_, StoredFile> {
+        Box::pin(async move {
+            let PutWhole { company, upload, size_bytes, sha256, .. } = request;
+            let stored = store_whole(&self.0, company, upload, &Expected { size_bytes, sha256 }, body).await;
+            stored.map_err(|error| {
+                tracing::info!(upload_id = %upload, request_id = %request.request.0, %error, "a file was not taken");
+                error.problem()
+            })
+        })
+    }
+}

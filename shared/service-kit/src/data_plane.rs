@@ -1,0 +1,83 @@
+//! The way of bytes from a gateway to a worker: what is asked and what is answered, however they are connected.
+//!
+//! Gateways and workers of different processes talk HTTP; `waybill serve all` has both in one process, where a body is
+//! handed over as it is, without a second trip through the kernel.
+
+use crate::{Problem, RequestId};
+use actix_web::web;
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+use waybill_schema::{ByteRange, CompanyId, Sha256Digest, UploadId, UserId, WorkerId};
+
+/// An answer that comes later, on the same thread: bodies of actix-web do not leave theirs.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + 'a>>;
+
+/// A run of bytes of an upload.
+#[derive(Clone, Debug)]
+pub struct PutBytes {
+    /// Whose upload.
+    pub company: CompanyId,
+    /// Which.
+    pub upload: UploadId,
+    /// Who sends the bytes.
+    pub user: UserId,
+    /// Which bytes of the file the body may bring; it may bring fewer.
+    pub range: ByteRange,
+    /// The digest of the body, to be checked before any of it is stored.
+    pub content_sha256: Option<Sha256Digest>,
+    /// How many bytes the body has, where the client said so.
+    pub content_length: Option<u64>,
+    /// The client's request.
+    pub request: RequestId,
+}
+
+/// What became of a run of bytes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StoredBytes {
+    /// How many the body brought. All are stored.
+    pub received_bytes: u64,
+    /// The upload's contiguous prefix.
+    pub offset_bytes: u64,
+    /// The last event that this rests on, `{partition}:{sequence}`.
+    pub position: String,
+}
+
+/// A whole file, no larger than a part.
+#[derive(Clone, Debug)]
+pub struct PutWhole {
+    /// Whose file.
+    pub company: CompanyId,
+    /// Which upload it is.
+    pub upload: UploadId,
+    /// How many bytes the body must have.
+    pub size_bytes: u64,
+    /// The digest that it must have, where the client said so.
+    pub sha256: Option<Sha256Digest>,
+    /// The client's request.
+    pub request: RequestId,
+}
+
+/// A file that was stored. The gateway makes the event of it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StoredFile {
+    /// The digest of what is stored.
+    pub sha256: Sha256Digest,
+    /// The bucket.
+    pub storage_bucket: String,
+    /// The object.
+    pub storage_key: String,
+    /// The type by content, where it can be told.
+    pub sniffed_mime_type: Option<String>,
+    /// The worker that wrote it.
+    pub worker_id: WorkerId,
+}
+
+/// Takes bytes for the object store.
+pub trait DataPlane: Send + Sync {
+    /// Stores a run of bytes. Every byte that arrived is stored when it answers, unless the problem says otherwise.
+    fn put_bytes(&self, request: PutBytes, body: web::Payload) -> Answer<'_, StoredBytes>;
+
+    /// Stores a whole file. Nothing is stored unless it is as expected.
+    fn put_whole(&self, request: PutWhole, body: web::Payload) -> Answer<'_, StoredFile>;
+}
