@@ -3,17 +3,22 @@
 
 mod backing;
 mod client;
+mod doctor;
 mod operate;
 pub mod serve;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::Write;
 use std::process::ExitCode;
 use waybill_service_kit::settings::LogSettings;
 use waybill_service_kit::telemetry;
 
 /// Event-sourced uploads: durable, resumable, verified.
+///
+/// Sending and fetching files needs a running Waybill (WAYBILL_URL) and a token (WAYBILL_TOKEN). The commands that serve
+/// and operate one take its settings from WAYBILL_… variables; `waybill serve --help` lists them.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = "`waybill COMMAND --help` explains a command, with examples.")]
 struct Cli {
     #[command(flatten)]
     log: LogSettings,
@@ -23,18 +28,33 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Upload(client::UploadArgs),
+    Get(client::GetArgs),
+    Ls(client::LsArgs),
+    Watch(client::WatchArgs),
+    Quota(client::QuotaArgs),
+    Audit(client::AuditArgs),
     /// Run a role, or all of them in one process
     Serve(Box<serve::ServeArgs>),
     /// Make what is missing: tables, streams, key-value buckets, the S3 bucket
     Provision(operate::ProvisionArgs),
-    /// Print a token for development
-    Token(operate::TokenArgs),
+    /// Say whether NATS, Postgres and the store can do what Waybill needs, and what is missing
+    Doctor(doctor::DoctorArgs),
     /// Rebuild the read models from the events, or compare a rebuilt set with the live one
     Replay(operate::ReplayArgs),
-    /// Print events, decoded, one JSON object a line
-    Audit(client::AuditArgs),
-    /// Upload a file
-    Upload(client::UploadArgs),
+    /// Print a token for development
+    Token(operate::TokenArgs),
+    Healthy(client::HealthyArgs),
+    /// Print completions for a shell
+    #[command(after_long_help = "\
+Examples:
+  waybill completions bash > ~/.local/share/bash-completion/completions/waybill
+  waybill completions zsh > \"${fpath[1]}/_waybill\"
+  waybill completions fish > ~/.config/fish/completions/waybill.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// What a command ends with when it fails: text for a person.
@@ -56,12 +76,25 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<ExitCode, CommandError> {
-    match command {
-        Command::Serve(args) => serve::run(*args).await.map(|()| ExitCode::SUCCESS),
-        Command::Provision(args) => operate::provision(args).await.map(|()| ExitCode::SUCCESS),
-        Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS),
-        Command::Replay(args) => operate::replay(args).await,
-        Command::Audit(args) => client::audit(args).await.map(|()| ExitCode::SUCCESS),
-        Command::Upload(args) => client::upload(args).await.map(|()| ExitCode::SUCCESS),
-    }
+    use client::until_interrupted;
+    Ok(match command {
+        Command::Upload(args) => until_interrupted(client::upload(args)).await?.into(),
+        Command::Get(args) => until_interrupted(client::get(args)).await?.into(),
+        Command::Ls(args) => client::ls(args).await?.into(),
+        Command::Watch(args) => client::watch(args).await?.into(),
+        Command::Quota(args) => client::quota(args).await?.into(),
+        Command::Audit(args) => client::audit(args).await?.into(),
+        Command::Healthy(args) => client::healthy(args).await?.into(),
+        Command::Serve(args) => serve::run(*args).await.map(|()| ExitCode::SUCCESS)?,
+        Command::Provision(args) => operate::provision(args).await.map(|()| ExitCode::SUCCESS)?,
+        Command::Doctor(args) => doctor::doctor(args).await?,
+        Command::Replay(args) => operate::replay(args).await?,
+        Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS)?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "waybill", &mut script);
+            std::io::stdout().write_all(&script)?;
+            ExitCode::SUCCESS
+        }
+    })
 }

@@ -3,7 +3,7 @@
 use crate::{MIGRATIONS, ReadModelError};
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
-use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::MigrationHarness;
 use std::fmt;
 use std::str::FromStr;
@@ -55,6 +55,15 @@ pub type Connection = Object<AsyncPgConnection>;
 pub struct Database {
     pool: Pool<AsyncPgConnection>,
     config: DatabaseConfig,
+}
+
+/// What [`Database::inspect`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The server's version, such as `17.2`.
+    pub version: String,
+    /// Migrations that were not run yet.
+    pub pending_migrations: usize,
 }
 
 impl Database {
@@ -115,6 +124,23 @@ impl Database {
         let mut harness = AsyncMigrationHarness::new(connection);
         harness.run_pending_migrations(MIGRATIONS).map_err(|error| unavailable(operation, error))?;
         Ok(())
+    }
+
+    /// Which PostgreSQL this is, and how many migrations its tables lack.
+    ///
+    /// # Errors
+    /// [`ReadModelError`].
+    pub async fn inspect(&self) -> Result<Inspection, ReadModelError> {
+        let operation = "looking at the tables";
+        let mut connection = AsyncPgConnection::establish(&connection_url(&self.config))
+            .await
+            .map_err(|error| unavailable(operation, error))?;
+        let version = diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('server_version')"));
+        let version = version.get_result(&mut connection).await.map_err(ReadModelError::query(operation))?;
+        let mut harness = AsyncMigrationHarness::new(connection);
+        // A schema without tables has no list of migrations either; asking for it would make one.
+        let pending = harness.pending_migrations(MIGRATIONS).map_err(|error| unavailable(operation, error))?.len();
+        Ok(Inspection { version, pending_migrations: pending })
     }
 
     /// Drops the schema with all that is in it.

@@ -10,7 +10,7 @@ pub mod queries;
 pub mod rows;
 mod schema;
 
-pub use database::{Connection, Database, DatabaseConfig, SchemaName, SchemaNameError};
+pub use database::{Connection, Database, DatabaseConfig, Inspection, SchemaName, SchemaNameError};
 pub use digest::{TableDigest, digests};
 pub use error::ReadModelError;
 

@@ -142,9 +142,16 @@ pub struct FanoutSettings {
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
     /// What is logged, in the syntax of `RUST_LOG`; without it info of the roles, warnings of the other commands
-    #[arg(long, env = "WAYBILL_LOG", global = true)]
+    #[arg(long, env = "WAYBILL_LOG", global = true, help_heading = "Logging")]
     pub log: Option<String>,
     /// How: text or json
-    #[arg(long, env = "WAYBILL_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"], global = true)]
+    #[arg(
+        long,
+        env = "WAYBILL_LOG_FORMAT",
+        default_value = "text",
+        value_parser = ["text", "json"],
+        global = true,
+        help_heading = "Logging"
+    )]
     pub log_format: String,
 }

@@ -1,20 +1,99 @@
 //! Waybill over HTTP.
 
-use crate::CommandError;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use std::time::Duration;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the peer may leave sent bytes without an acknowledgement, or a probe without an answer.
+const DEAD_AFTER: Duration = Duration::from_secs(30);
 
 /// Where Waybill is, and who asks.
 #[derive(Args, Clone)]
 pub(crate) struct ApiArgs {
     /// Where Waybill is
-    #[arg(long, env = "WAYBILL_URL", default_value = "http://127.0.0.1:8080")]
-    url: String,
-    /// The token
-    #[arg(long, env = "WAYBILL_TOKEN", hide_env_values = true)]
-    token: String,
+    #[arg(long, env = "WAYBILL_URL", default_value = "http://127.0.0.1:8080", global = true, help_heading = "Server")]
+    pub(crate) url: String,
+    /// The token (a JWT); better by its variable than on the command line, which others can see
+    #[arg(
+        long,
+        env = "WAYBILL_TOKEN",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Server"
+    )]
+    pub(crate) token: String,
+}
+
+/// Why a request did not do what it was for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// No answer came.
+    #[error("{} does not answer: {reason}", .url)]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// Waybill said no.
+    #[error("{detail} ({code})")]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// The stable code.
+        code: String,
+        /// For a person.
+        detail: String,
+        /// When to come again.
+        retry_after: Option<Duration>,
+    },
+    /// What answers is not Waybill, or not one that we understand.
+    #[error("{url} answers with something else than Waybill does: {reason}")]
+    Strange {
+        /// Where.
+        url: String,
+        /// What.
+        reason: String,
+    },
+}
+
+impl ApiError {
+    /// Whether the same request may succeed later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, code, .. } => {
+                status.is_server_error()
+                    || matches!(status.as_u16(), 408 | 425 | 429)
+                    // Of bytes that broke off, or that another connection of ours brought meanwhile.
+                    || matches!(code.as_str(), "body_incomplete" | "chunk_incomplete" | "superseded")
+            }
+            Self::Strange { .. } => false,
+        }
+    }
+
+    pub(crate) fn has_code(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == wanted)
+    }
+
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(status.as_u16()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }
 
 /// A client of one Waybill.
@@ -25,41 +104,107 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(args: ApiArgs) -> Result<Self, CommandError> {
-        let client = Client::builder().connect_timeout(Duration::from_secs(10)).build()?;
+    pub(crate) fn new(args: ApiArgs) -> Result<Self, String> {
+        if args.token.trim().is_empty() {
+            return Err("a token is needed: set WAYBILL_TOKEN, or use --token".to_owned());
+        }
+        let client = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_keepalive(DEAD_AFTER)
+            .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| error.to_string())?;
         Ok(Self { client, args })
     }
 
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url())).bearer_auth(self.token())
+    }
+
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
-        self.authorized(self.client.get(self.at(path)))
+        self.request(Method::GET, path)
     }
 
-    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
-        self.authorized(self.client.post(self.at(path)))
+    pub(crate) fn url(&self) -> &str {
+        self.args.url.trim_end_matches('/')
     }
 
-    pub(crate) fn put(&self, path: &str) -> RequestBuilder {
-        self.authorized(self.client.put(self.at(path)))
+    pub(crate) fn token(&self) -> &str {
+        self.args.token.trim()
     }
 
-    fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.args.url.trim_end_matches('/'))
+    /// Whose token it is, as far as it can be read: what keeps the states of two users apart. Nobody relies on it, so
+    /// it is not verified.
+    pub(crate) fn whose(&self) -> String {
+        let claims = self.token().split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+        let claims: Value = claims.and_then(|claims| serde_json::from_slice(&claims).ok()).unwrap_or_default();
+        format!("{} {}", claims["company_id"].as_str().unwrap_or_default(), claims["sub"].as_str().unwrap_or_default())
     }
 
-    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
-        request.bearer_auth(self.args.token.trim())
+    /// Sends a request; the answer, if it is a success.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, ApiError> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let retry_after = response.headers().get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match (problem["code"].as_str(), problem["detail"].as_str()) {
+            (Some(code), Some(detail)) => Err(ApiError::Refused {
+                status,
+                code: code.to_owned(),
+                detail: detail.to_owned(),
+                retry_after: retry_after.map(Duration::from_secs),
+            }),
+            // A proxy in front of it may be what answers; its 502 passes like one of ours.
+            _ if status.is_server_error() => {
+                Err(ApiError::Unreachable { url: self.url().to_owned(), reason: format!("status {status}") })
+            }
+            _ => Err(self.strange(format!("status {status} without an explanation"))),
+        }
     }
-}
 
-/// The JSON of a successful answer; what a problem says otherwise.
-pub(crate) async fn json(response: Response) -> Result<Value, CommandError> {
-    let status = response.status();
-    let body = response.bytes().await?;
-    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if status.is_success() {
-        return Ok(value);
+    /// Sends a request; the JSON of its answer.
+    pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value, ApiError> {
+        let response = self.send(request).await?;
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()))
     }
-    let detail = value["detail"].as_str().unwrap_or("the answer has no explanation");
-    let code = value["code"].as_str().unwrap_or("unknown");
-    Err(format!("{detail} ({code}, status {})", status.as_u16()).into())
+
+    /// Every item of a list, page by page.
+    pub(crate) async fn pages(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        mut take: impl FnMut(&Value) -> bool,
+    ) -> Result<(), ApiError> {
+        let mut cursor: Option<String> = None;
+        loop {
+            let request = self.get(path).query(query);
+            let request = cursor.iter().fold(request, |request, cursor| request.query(&[("cursor", cursor)]));
+            let page = self.json(request).await?;
+            if !page["items"].as_array().into_iter().flatten().all(&mut take) {
+                return Ok(());
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    pub(crate) fn unreachable(&self, error: &reqwest::Error) -> ApiError {
+        // The innermost cause is what tells: refused, reset, timed out, no such host.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        ApiError::Unreachable { url: self.url().to_owned(), reason: cause.to_string() }
+    }
+
+    pub(crate) fn strange(&self, reason: impl Into<String>) -> ApiError {
+        ApiError::Strange { url: self.url().to_owned(), reason: reason.into() }
+    }
 }

@@ -1,38 +1,68 @@
-//! `waybill audit`: the company's events, or the history of one file.
+//! `waybill audit`: the company's events, or the history of one file; with `--follow` also those that are yet to come.
 
-use super::api::{Api, ApiArgs, json};
-use crate::CommandError;
+use super::api::{Api, ApiArgs};
+use super::end::Ended;
+use super::output::{Output, OutputArgs};
+use super::retry::{Patience, PatienceArgs};
 use clap::Args;
-use std::io::Write;
+use serde_json::Value;
+use std::time::Duration;
 
+/// How often new events are asked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Print events, one JSON object a line: who did what, when, and because of what
 #[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  waybill audit --file 01a20a46-85e0-724b-9675-95b91ff3c10c
+  waybill audit | jq -r '[.time, .actor, .type] | @tsv'
+  waybill audit --follow | jq 'select(.type == \"FileDeleted\")'
+
+The token needs the role auditor.")]
 pub(crate) struct AuditArgs {
-    #[command(flatten)]
-    api: ApiArgs,
     /// Only what is about this file
     #[arg(long, value_name = "FILE_ID")]
     file: Option<String>,
+    /// Only what came after this position, as printed with each event
+    #[arg(long, value_name = "POSITION")]
+    after: Option<String>,
+    /// Go on with the events to come, until Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
+    #[command(flatten)]
+    patience: PatienceArgs,
+    #[command(flatten)]
+    api: ApiArgs,
 }
 
-pub(crate) async fn audit(args: AuditArgs) -> Result<(), CommandError> {
+pub(crate) async fn audit(args: AuditArgs) -> Result<Ended, String> {
     let api = Api::new(args.api)?;
-    let mut cursor: Option<String> = None;
+    let output = Output::new(OutputArgs { json: true, quiet: false });
+    let patience = Patience::new(args.patience);
+    let mut after = args.after;
     loop {
-        let mut request = api.get("/v1/audit").query(&[("limit", "1000")]);
-        if let Some(file) = &args.file {
-            request = request.query(&[("file_id", file)]);
+        let mut query = vec![("limit", "1000".to_owned())];
+        query.extend(args.file.iter().map(|file| ("file_id", file.clone())));
+        query.extend(after.iter().map(|after| ("after", after.clone())));
+        let mut last = after.clone();
+        let printed = api.pages("/v1/audit", &query, |event: &Value| {
+            output.event(|| event.clone());
+            last = event["position"].as_str().map(str::to_owned);
+            true
+        });
+        match printed.await {
+            Ok(()) => patience.progress(),
+            Err(error) if args.follow => patience
+                .wait(error, |error, _| output.note(&format!("{error}; waiting")))
+                .await
+                .map_err(|error| error.to_string())?,
+            Err(error) => return Err(error.to_string()),
         }
-        if let Some(cursor) = &cursor {
-            request = request.query(&[("cursor", cursor)]);
+        after = last;
+        if !args.follow {
+            return Ok(Ended::Done);
         }
-        let page = json(request.send().await?).await?;
-        let mut out = std::io::stdout().lock();
-        for event in page["items"].as_array().into_iter().flatten() {
-            writeln!(out, "{event}")?;
-        }
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = Some(next.to_owned()),
-            None => return Ok(()),
-        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

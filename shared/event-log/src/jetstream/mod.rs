@@ -2,11 +2,13 @@
 
 mod batch_get;
 mod buckets;
+mod inspect;
 mod log;
 mod provision;
 mod reactions;
 
 pub use buckets::{Bucket, BucketError, CreateOutcome, Entry};
+pub use inspect::{Finding, inspect};
 pub use log::JetStreamLog;
 pub use provision::{ProvisionError, provision};
 pub use reactions::{Delivery, Reactions};

@@ -68,47 +68,56 @@ pub async fn provision(
     check_version(&client.server_info().version)?;
     let context = context(client.clone());
     check_partitions(&context, partitions).await?;
-    for definition in BUCKETS {
-        create_stream(&context, definition.replace("{replicas}", &replicas.to_string())).await?;
+    for definition in definitions(partitions, replicas) {
+        create_stream(&context, definition).await?;
     }
     for partition in partitions.all() {
-        let definition = EVENT_STREAM
-            .replace("{p}", &partition.to_string())
-            .replace("{partitions}", &partitions.count().to_string())
-            .replace("{replicas}", &replicas.to_string());
-        create_stream(&context, definition).await?;
         create_reactions(&context, partition).await?;
     }
     Ok(())
 }
 
+/// Every stream, as `nats/streams` defines it: the buckets, then the partitions.
+pub(super) fn definitions(partitions: Partitions, replicas: usize) -> impl Iterator<Item = String> {
+    let buckets = BUCKETS.into_iter().map(str::to_owned);
+    let events = partitions.all().map(move |partition| {
+        let definition = EVENT_STREAM.replace("{p}", &partition.to_string());
+        definition.replace("{partitions}", &partitions.count().to_string())
+    });
+    buckets.chain(events).map(move |definition| definition.replace("{replicas}", &replicas.to_string()))
+}
+
 fn check_version(version: &str) -> Result<(), ProvisionError> {
+    if is_new_enough(version) { Ok(()) } else { Err(ProvisionError::ServerTooOld { found: version.to_owned() }) }
+}
+
+pub(super) fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u64>().ok());
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found < OLDEST_SERVER {
-        return Err(ProvisionError::ServerTooOld { found: version.to_owned() });
-    }
-    Ok(())
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST_SERVER
 }
 
 /// The number of partitions is written into each stream: subjects computed with another one would miss their events.
 async fn check_partitions(context: &jetstream::Context, partitions: Partitions) -> Result<(), ProvisionError> {
-    let first = names::event_stream(0);
-    let stream = match context.get_stream(&first).await {
-        Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(ref e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND) =>
-        {
-            return Ok(());
-        }
-        Err(error) => return Err(server(&first, error)),
-    };
-    let found = stream.cached_info().config.metadata.get(PARTITIONS_KEY).and_then(|count| count.parse().ok());
-    match found {
+    match found_partitions(context).await? {
         Some(found) if found != partitions.count() => {
             Err(ProvisionError::Partitions { found, wanted: partitions.count() })
         }
         _ => Ok(()),
     }
+}
+
+/// How many partitions the streams were made with; `None` where there are no streams yet.
+pub(super) async fn found_partitions(context: &jetstream::Context) -> Result<Option<u32>, ProvisionError> {
+    let first = names::event_stream(0);
+    let stream = match context.get_stream(&first).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(ref e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(server(&first, error)),
+    };
+    Ok(stream.cached_info().config.metadata.get(PARTITIONS_KEY).and_then(|count| count.parse().ok()))
 }
 
 async fn create_stream(context: &jetstream::Context, definition: String) -> Result<(), ProvisionError> {

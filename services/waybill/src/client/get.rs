@@ -1,0 +1,314 @@
+//! `waybill get`: downloads, resumed where they stopped, and verified.
+
+use super::api::{Api, ApiArgs, ApiError};
+use super::end::Ended;
+use super::output::{self, Output, OutputArgs};
+use super::retry::{Patience, PatienceArgs};
+use clap::Args;
+use indicatif::ProgressBar;
+use reqwest::{StatusCode, header};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use waybill_schema::Sha256Digest;
+
+/// After how long without a byte a download is taken up anew.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Download files, and check the SHA-256 of each
+///
+/// Until a file is whole and checked it is called NAME.part; the same command goes on with it.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  waybill get 01a20a46-85e0-724b-9675-95b91ff3c10c
+  waybill get 01a20a46-85e0-724b-9675-95b91ff3c10c --output film.mp4
+  waybill ls --json | jq -r .id | xargs waybill get --dir downloads
+
+Exit codes:
+  0    every file is there, and has the SHA-256 that Waybill verified
+  1    a file cannot be had or written, or differs
+  75   not finished, because Waybill or the network does not answer: the same command goes on
+  130  ended by Ctrl-C (143 by SIGTERM): the same command goes on")]
+pub(crate) struct GetArgs {
+    /// The files' ids
+    #[arg(required = true, value_name = "FILE_ID")]
+    files: Vec<String>,
+    /// Where to, for one file; otherwise it gets the name that it has
+    #[arg(long, short, value_name = "PATH", conflicts_with = "dir")]
+    output: Option<PathBuf>,
+    /// Into this folder
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    dir: PathBuf,
+    /// Replace a file of the same name
+    #[arg(long, short)]
+    force: bool,
+    #[command(flatten)]
+    patience: PatienceArgs,
+    #[command(flatten)]
+    print: OutputArgs,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Why a file is not there.
+#[derive(Debug, thiserror::Error)]
+enum GetError {
+    /// Waybill or the way there.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The disk.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Something else has the name.
+    #[error("{0} is there already; --force replaces it")]
+    Exists(String),
+    /// The bytes are not what they should be.
+    #[error("what came has another SHA-256 than the file; it was removed, the same command fetches it anew")]
+    Differs,
+}
+
+/// What all files of one command have in common.
+struct Get {
+    api: Api,
+    out: Output,
+    args: GetArgs,
+}
+
+/// One file as Waybill has it.
+struct Remote {
+    id: String,
+    name: String,
+    size_bytes: u64,
+    sha256: String,
+}
+
+pub(crate) async fn get(args: GetArgs) -> Result<Ended, String> {
+    if args.output.is_some() && args.files.len() > 1 {
+        return Err("--output is for one file; --dir says where several go".to_owned());
+    }
+    let get = Get { api: Api::new(args.api.clone())?, out: Output::new(args.print), args };
+    if get.args.output.is_none() {
+        std::fs::create_dir_all(&get.args.dir).map_err(|error| format!("{}: {error}", get.args.dir.display()))?;
+    }
+    let mut ended = Ended::Done;
+    for id in &get.args.files {
+        if let Err(error) = get.one(id).await {
+            let passing = matches!(&error, GetError::Api(error) if error.is_passing());
+            get.out.event(
+                || json!({ "event": "failed", "file_id": id, "error": error.to_string(), "resumable": passing }),
+            );
+            get.out.complain(&format!("✗ {id}: {error}"));
+            ended = if passing && ended != Ended::Failed { Ended::GoOnLater } else { Ended::Failed };
+        }
+    }
+    get.out.clear();
+    Ok(ended)
+}
+
+impl Get {
+    async fn one(&self, id: &str) -> Result<(), GetError> {
+        let patience = Patience::new(self.args.patience);
+        let began = Instant::now();
+        let show = || self.api.json(self.api.get(&format!("/v1/files/{id}")));
+        let file = patience.persist(show, |error, pause| self.waits(error, pause)).await?;
+        let remote = self.remote(id, &file)?;
+        let target = match &self.args.output {
+            Some(path) => path.clone(),
+            None => self.args.dir.join(safe(&remote.name)),
+        };
+        if target.exists() && !self.args.force {
+            // Fetched before: there is nothing to do.
+            let bar = self.out.file_bar(&remote.name, remote.size_bytes);
+            if size(&target) == Some(remote.size_bytes) && hash(&target, &bar).await?.1 == remote.sha256 {
+                self.done(&remote, &target, "was there already");
+                return Ok(());
+            }
+            return Err(GetError::Exists(target.display().to_string()));
+        }
+        self.fetch(&remote, &target, &patience).await?;
+        self.done(&remote, &target, &output::duration(began.elapsed()));
+        Ok(())
+    }
+
+    fn remote(&self, id: &str, file: &Value) -> Result<Remote, GetError> {
+        let text = |member: &str| file[member].as_str().map(str::to_owned);
+        let strange = |member| self.api.strange(format!("no {member}"));
+        if file["is_processed"] != true {
+            return Err(ApiError::Refused {
+                status: StatusCode::CONFLICT,
+                code: "file_not_ready".to_owned(),
+                detail: "the file is not verified; nothing of it can be read".to_owned(),
+                retry_after: None,
+            }
+            .into());
+        }
+        Ok(Remote {
+            id: id.to_owned(),
+            name: text("display_name").or(text("original_name")).ok_or_else(|| strange("original_name"))?,
+            size_bytes: file["size_bytes"].as_u64().ok_or_else(|| strange("size_bytes"))?,
+            sha256: text("hash").ok_or_else(|| strange("hash"))?,
+        })
+    }
+
+    /// Fetches what is missing of the `.part` file, checks it, and gives it its name.
+    async fn fetch(&self, remote: &Remote, target: &Path, patience: &Patience) -> Result<(), GetError> {
+        let part = with_suffix(target, ".part");
+        let io = |error| GetError::Io { path: part.display().to_string(), error };
+        let bar = self.out.file_bar(&remote.name, remote.size_bytes);
+        if size(&part).is_some_and(|size| size > remote.size_bytes) {
+            tokio::fs::remove_file(&part).await.map_err(io)?;
+        }
+        let (mut sha256, mut offset) = match size(&part) {
+            Some(_) => {
+                let (hashed, _) = hash(&part, &bar).await?;
+                (hashed.0, hashed.1)
+            }
+            None => (Sha256::new(), 0),
+        };
+        bar.set_position(offset);
+        bar.reset_eta();
+        if offset > 0 {
+            self.out.event(|| json!({ "event": "resumed", "file_id": remote.id, "offset_bytes": offset }));
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(&part).await.map_err(io)?;
+        while offset < remote.size_bytes {
+            let before = offset;
+            let ended = self.stream(remote, &mut file, &mut sha256, &mut offset, &bar).await;
+            if offset > before {
+                patience.progress();
+            }
+            match ended {
+                Ok(()) => {}
+                Err(GetError::Api(error)) => patience.wait(error, |error, pause| self.waits(error, pause)).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        file.sync_all().await.map_err(io)?;
+        bar.finish_and_clear();
+        let digest: [u8; 32] = sha256.finalize().into();
+        if Sha256Digest(digest).to_string() != remote.sha256 {
+            tokio::fs::remove_file(&part).await.map_err(io)?;
+            return Err(GetError::Differs);
+        }
+        tokio::fs::rename(&part, target).await.map_err(io)
+    }
+
+    /// One request's worth of bytes, from `offset` on.
+    async fn stream(
+        &self,
+        remote: &Remote,
+        file: &mut File,
+        sha256: &mut Sha256,
+        offset: &mut u64,
+        bar: &ProgressBar,
+    ) -> Result<(), GetError> {
+        let mut request = self.api.get(&format!("/v1/files/{}/content", remote.id));
+        if *offset > 0 {
+            request = request.header(header::RANGE, format!("bytes={offset}-"));
+        }
+        let mut response = self.api.send(request).await?;
+        if *offset > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
+            return Err(self.api.strange("the whole file where a range was asked for").into());
+        }
+        while *offset < remote.size_bytes {
+            let next = tokio::time::timeout(STALL, response.chunk()).await;
+            let bytes = match next {
+                Ok(Ok(Some(bytes))) => bytes,
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => return Err(self.api.unreachable(&error).into()),
+                Err(_) => {
+                    let reason = format!("no byte came for {} s", STALL.as_secs());
+                    return Err(ApiError::Unreachable { url: self.api.url().to_owned(), reason }.into());
+                }
+            };
+            file.write_all(&bytes).await.map_err(|error| GetError::Io { path: remote.name.clone(), error })?;
+            sha256.update(&bytes);
+            *offset += bytes.len() as u64;
+            bar.set_position(*offset);
+        }
+        file.flush().await.map_err(|error| GetError::Io { path: remote.name.clone(), error })
+    }
+
+    fn done(&self, remote: &Remote, target: &Path, how: &str) {
+        self.out.result(
+            || {
+                format!(
+                    "✓ {}  {}  {how}",
+                    output::printable(&target.display().to_string()),
+                    output::bytes(remote.size_bytes)
+                )
+            },
+            || {
+                json!({
+                    "event": "downloaded", "file_id": remote.id, "path": target, "sha256": remote.sha256,
+                    "size_bytes": remote.size_bytes,
+                })
+            },
+        );
+    }
+
+    fn waits(&self, error: &ApiError, pause: Duration) {
+        if !self.out.has_bars() {
+            self.out.note(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
+        }
+    }
+}
+
+fn size(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
+}
+
+/// The running hash of a file with its length, and its digest.
+async fn hash(path: &Path, bar: &ProgressBar) -> Result<((Sha256, u64), String), GetError> {
+    let io = |error| GetError::Io { path: path.display().to_string(), error };
+    let mut file = File::open(path).await.map_err(io)?;
+    let mut sha256 = Sha256::new();
+    let mut length = 0;
+    let mut buffer = vec![0; 1_024 * 1_024];
+    bar.set_message("checking");
+    loop {
+        let read = file.read(&mut buffer).await.map_err(io)?;
+        if read == 0 {
+            break;
+        }
+        sha256.update(&buffer[..read]);
+        length += read as u64;
+        bar.set_position(length);
+    }
+    bar.set_message("");
+    let digest: [u8; 32] = sha256.clone().finalize().into();
+    Ok(((sha256, length), Sha256Digest(digest).to_string()))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A name that stays in its folder, whatever the server says.
+fn safe(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_control() || c == '/' || c == '\\' { '_' } else { c }).collect();
+    if matches!(name.as_str(), "" | "." | "..") { "file".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leaves_its_folder() {
+        let names = ["../../etc/passwd", "..", "", "a\0b", "a\\b", "plain.txt"].map(safe);
+        assert_eq!(names, [".._.._etc_passwd", "file", "file", "a_b", "a_b", "plain.txt"]);
+    }
+}

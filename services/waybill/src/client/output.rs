@@ -1,0 +1,149 @@
+//! What commands print: results on standard output, for people or as one JSON object a line; progress and complaints on
+//! standard error.
+
+use clap::Args;
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// How a command prints.
+#[derive(Args, Clone, Copy, Default)]
+pub(crate) struct OutputArgs {
+    /// One JSON object a line on standard output, for scripts
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// No progress bars
+    #[arg(long, short, help_heading = "Output")]
+    pub(crate) quiet: bool,
+}
+
+/// Prints, without disturbing the bars.
+#[derive(Clone)]
+pub(crate) struct Output {
+    args: OutputArgs,
+    bars: MultiProgress,
+}
+
+impl Output {
+    pub(crate) fn new(args: OutputArgs) -> Self {
+        let shown = !args.quiet && !args.json && std::io::stderr().is_terminal();
+        let target = if shown { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
+        Self { args, bars: MultiProgress::with_draw_target(target) }
+    }
+
+    /// Whether it is for programs.
+    pub(crate) fn is_json(&self) -> bool {
+        self.args.json
+    }
+
+    /// Whether bars are seen.
+    pub(crate) fn has_bars(&self) -> bool {
+        !self.bars.is_hidden()
+    }
+
+    /// One result: a line for people, or an object for programs.
+    pub(crate) fn result(&self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
+        let line = if self.args.json { object().to_string() } else { text() };
+        if self.bars.suspend(|| writeln!(std::io::stdout().lock(), "{line}")).is_err() {
+            // Nobody reads any more: as a pipe that breaks ends other programs (SIGPIPE).
+            std::process::exit(141);
+        }
+    }
+
+    /// What only programs want to know.
+    pub(crate) fn event(&self, object: impl FnOnce() -> Value) {
+        if self.args.json {
+            self.result(String::new, object);
+        }
+    }
+
+    /// Something that a person should know, and that is no result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.args.quiet {
+            self.complain(text);
+        }
+    }
+
+    /// Something that went wrong.
+    pub(crate) fn complain(&self, text: &str) {
+        self.bars.suspend(|| drop(writeln!(std::io::stderr().lock(), "{text}")));
+    }
+
+    /// The bar of one file.
+    pub(crate) fn file_bar(&self, name: &str, size_bytes: u64) -> ProgressBar {
+        let bar = ProgressBar::new(size_bytes).with_style(style(
+            "{prefix:28!} {bar:24.cyan/dim} {percent:>3}% {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} {msg}",
+        ));
+        let bar = bar.with_prefix(shortened(name, 28));
+        self.bars.insert(0, bar)
+    }
+
+    /// The bar of all files together, at the bottom.
+    pub(crate) fn total_bar(&self, files: usize, size_bytes: u64) -> ProgressBar {
+        let template = "{prefix:28!} {bar:24.green/dim} {percent:>3}% {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} {eta_precise} left";
+        let bar = ProgressBar::new(size_bytes).with_style(style(template)).with_prefix(format!("all {files} files"));
+        self.bars.add(bar)
+    }
+
+    /// Takes all bars away.
+    pub(crate) fn clear(&self) {
+        drop(self.bars.clear());
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
+}
+
+/// A name in `width` columns at most; of a long one the beginning and the end, where names differ.
+pub(crate) fn shortened(name: &str, width: usize) -> String {
+    let name = printable(name);
+    let count = name.chars().count();
+    if count <= width {
+        return name;
+    }
+    let (head, tail) = ((width - 1) / 2, width - 1 - (width - 1) / 2);
+    name.chars().take(head).chain(['…']).chain(name.chars().skip(count - tail)).collect()
+}
+
+/// A name that does nothing to a terminal.
+pub(crate) fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+/// `1.00 GiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    HumanBytes(count).to_string()
+}
+
+/// `13.2 s`, `4 min 10 s`.
+pub(crate) fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        0..60 => format!("{:.1} s", time.as_secs_f64()),
+        seconds @ 60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_keep_both_ends() {
+        assert_eq!(shortened("holiday.mp4", 28), "holiday.mp4");
+        let short = shortened("a very long name of a film that nobody reads.mp4", 20);
+        assert_eq!((short.chars().count(), short.as_str()), (20, "a very lo… reads.mp4"));
+        assert_eq!(shortened("a\u{1b}[31mb", 28), "a\u{FFFD}[31mb");
+    }
+
+    #[test]
+    fn durations_are_for_people() {
+        let text = |s| duration(Duration::from_secs_f64(s));
+        assert_eq!(
+            [text(0.04), text(59.9), text(250.0), text(7_300.0)],
+            ["0.0 s", "59.9 s", "4 min 10 s", "2 h 1 min"]
+        );
+    }
+}

@@ -1,0 +1,290 @@
+//! One file: started or found again, sent, completed, verified.
+
+use super::sender::send_chunks;
+use super::{Shared, UploadError};
+use crate::client::retry::Patience;
+use crate::client::state::{FileFacts, Record, Remembered};
+use indicatif::ProgressBar;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+use std::time::Duration;
+use uuid::Uuid;
+use waybill_schema::Sha256Digest;
+
+/// Up to this size a file goes in one request.
+const WHOLE_BELOW: u64 = 1_024 * 1_024;
+/// How long one request waits for the verification.
+const VERIFY_WAIT_S: u32 = 60;
+
+/// What is to be uploaded.
+pub(super) struct Plan {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) mime_type: String,
+    pub(super) chatroom: Option<String>,
+    pub(super) thread: Option<String>,
+    pub(super) facts: FileFacts,
+}
+
+impl Plan {
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.facts.size_bytes
+    }
+
+    fn start(&self, session_id: Option<&str>) -> Value {
+        json!({
+            "name": self.name, "size_bytes": self.size_bytes(), "mime_type": self.mime_type, "session_id": session_id,
+            "chatroom_id": self.chatroom, "thread_id": self.thread,
+        })
+    }
+}
+
+/// A file that is there and verified.
+pub(super) struct Uploaded {
+    pub(super) file_id: String,
+    pub(super) sha256: String,
+    pub(super) size_bytes: u64,
+    /// How many bytes this run sent.
+    pub(super) sent_bytes: u64,
+    /// An earlier run had come to its end.
+    pub(super) was_there: bool,
+}
+
+/// One file on its way.
+pub(super) struct Upload<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) plan: &'a Plan,
+    pub(super) patience: Patience,
+    pub(super) bar: ProgressBar,
+}
+
+pub(super) async fn upload(shared: &Shared, plan: Plan, session_id: Option<&str>) -> Result<Uploaded, UploadError> {
+    let path = plan.path.display().to_string();
+    let target = [session_id, plan.chatroom.as_deref(), plan.thread.as_deref(), Some(plan.mime_type.as_str())];
+    let target = target.map(Option::unwrap_or_default).join(" ");
+    let held = shared.state.hold("uploads", &[shared.api.url(), &shared.api.whose(), &path, &target])?;
+    let bar = shared.output.file_bar(&plan.name, plan.size_bytes());
+    let upload = Upload { shared, plan: &plan, patience: Patience::new(shared.patience), bar };
+    let result = upload.run(&held, session_id).await;
+    upload.bar.finish_and_clear();
+    // What has come to an end, good or bad, is not to be gone on with.
+    match &result {
+        Err(error) if error.is_passing() => {}
+        Err(UploadError::File(_) | UploadError::State(_)) => {}
+        Err(UploadError::Api(error)) if matches!(error.status(), Some(401 | 403)) => {}
+        _ => held.forget(),
+    }
+    result
+}
+
+impl Upload<'_> {
+    async fn run(&self, held: &Remembered, session_id: Option<&str>) -> Result<Uploaded, UploadError> {
+        let record = self.earlier(held).await?;
+        if let Some(record) = &record
+            && let Some(upload_id) = &record.upload_id
+        {
+            let status = self.status(upload_id).await;
+            match status {
+                Ok(status) => match status["status"].as_str() {
+                    Some("COMPLETED") => return self.found(upload_id, &status),
+                    Some("PENDING" | "UPLOADING") => return self.send(upload_id, status).await,
+                    _ => {}
+                },
+                Err(UploadError::Api(error)) if matches!(error.status(), Some(404 | 410)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // A start whose answer was lost is repeated with its key: it means the same upload.
+        let mut record = record.filter(|record| record.upload_id.is_none()).unwrap_or_else(|| Record {
+            path: self.plan.path.clone(),
+            file: self.plan.facts.clone(),
+            idempotency_key: Uuid::now_v7(),
+            upload_id: None,
+        });
+        held.keep(&record)?;
+        if self.plan.size_bytes() <= WHOLE_BELOW {
+            return self.send_whole(&record, session_id).await;
+        }
+        let start = self.plan.start(session_id);
+        let started = self
+            .persist(|| {
+                let request = self.shared.api.request(Method::POST, "/v1/uploads").json(&start);
+                self.shared.api.json(request.header("Idempotency-Key", record.idempotency_key.to_string()))
+            })
+            .await?;
+        let upload_id = self.text(&started, "upload_id")?;
+        record.upload_id = Some(upload_id.clone());
+        held.keep(&record)?;
+        self.event("started", &upload_id, 0);
+        let status = self.status(&upload_id).await?;
+        self.send(&upload_id, status).await
+    }
+
+    /// What an earlier run has begun with the same file; of a file that was changed since, the upload is given up.
+    async fn earlier(&self, held: &Remembered) -> Result<Option<Record>, UploadError> {
+        let Some(record) = held.load::<Record>() else { return Ok(None) };
+        if self.shared.resume && record.file == self.plan.facts {
+            return Ok(Some(record));
+        }
+        if let Some(upload_id) = record.upload_id {
+            if self.shared.resume {
+                self.shared
+                    .output
+                    .note(&format!("{}: changed since the last time; it is uploaded anew", self.plan.name));
+            }
+            let path = format!("/v1/uploads/{upload_id}");
+            // Where this fails, the upload expires by itself.
+            drop(self.shared.api.send(self.shared.api.request(Method::DELETE, &path)).await);
+        }
+        Ok(None)
+    }
+
+    fn found(&self, upload_id: &str, status: &Value) -> Result<Uploaded, UploadError> {
+        let sha256 = self.text(status, "sha256")?;
+        self.shared.total.inc(self.plan.size_bytes());
+        let file_id = upload_id.to_owned();
+        Ok(Uploaded { file_id, sha256, size_bytes: self.plan.size_bytes(), sent_bytes: 0, was_there: true })
+    }
+
+    /// A small file in one request.
+    async fn send_whole(&self, record: &Record, session_id: Option<&str>) -> Result<Uploaded, UploadError> {
+        let bytes = bytes::Bytes::from(tokio::fs::read(&self.plan.path).await?);
+        self.unchanged(bytes.len() as u64)?;
+        let sha256 = Sha256Digest(Sha256::digest(&bytes).into()).to_string();
+        let mut query = vec![("name", self.plan.name.as_str()), ("mime_type", self.plan.mime_type.as_str())];
+        query.push(("sha256", &sha256));
+        query.extend(session_id.map(|id| ("session_id", id)));
+        query.extend(self.plan.chatroom.as_deref().map(|id| ("chatroom_id", id)));
+        query.extend(self.plan.thread.as_deref().map(|id| ("thread_id", id)));
+        let done = self
+            .persist(|| async {
+                let _permit = self.shared.requests.acquire().await;
+                let request = self.shared.api.request(Method::POST, "/v1/files").query(&query).body(bytes.clone());
+                let request = request.header("Idempotency-Key", record.idempotency_key.to_string());
+                self.shared.api.json(request).await
+            })
+            .await?;
+        self.bar.inc(bytes.len() as u64);
+        self.shared.total.inc(bytes.len() as u64);
+        let upload_id = self.text(&done, "upload_id")?;
+        self.verified(&upload_id, done, &sha256, bytes.len() as u64).await
+    }
+
+    /// Sends what is missing, completes, and waits until it is verified.
+    async fn send(&self, upload_id: &str, status: Value) -> Result<Uploaded, UploadError> {
+        let there = status["bytes_uploaded"].as_u64().unwrap_or(0);
+        if there > 0 {
+            self.event("resumed", upload_id, there);
+            self.bar.set_position(there);
+            self.bar.reset_eta();
+            self.shared.total.inc(there);
+            self.shared.total.reset_eta();
+        }
+        let sent = send_chunks(self, upload_id, &status).await?;
+        self.unchanged(sent.read_bytes)?;
+        self.bar.set_message("verifying");
+        let complete = json!({ "sha256": sent.sha256 });
+        let done = self.persist(|| self.shared.api.json(self.complete(upload_id).json(&complete))).await;
+        let done = match done {
+            // The answer that said so before was lost; what became of it is told by the status.
+            Err(error) if error.has_code("digest_mismatch") || error.has_code("upload_ended") => {
+                self.status(upload_id).await?
+            }
+            done => done?,
+        };
+        self.verified(upload_id, done, &sent.sha256, self.plan.size_bytes() - there).await
+    }
+
+    fn complete(&self, upload_id: &str) -> RequestBuilder {
+        let request = self.shared.api.request(Method::POST, &format!("/v1/uploads/{upload_id}/complete"));
+        request.header("Prefer", format!("wait={VERIFY_WAIT_S}"))
+    }
+
+    /// The end of a completed upload, waited for.
+    async fn verified(
+        &self,
+        upload_id: &str,
+        mut done: Value,
+        sha256: &str,
+        sent_bytes: u64,
+    ) -> Result<Uploaded, UploadError> {
+        let mut waits_left = 60;
+        loop {
+            match done["status"].as_str() {
+                Some("COMPLETED") => {
+                    let found = self.text(&done, "sha256")?;
+                    if found != sha256 {
+                        return Err(UploadError::Failed {
+                            code: "digest_mismatch".to_owned(),
+                            message: format!("what is stored has the SHA-256 {found}, the file has {sha256}"),
+                        });
+                    }
+                    let (file_id, size_bytes) = (upload_id.to_owned(), self.plan.size_bytes());
+                    return Ok(Uploaded { file_id, sha256: found, size_bytes, sent_bytes, was_there: false });
+                }
+                Some("UPLOADING" | "PENDING") if waits_left > 0 => waits_left -= 1,
+                Some("UPLOADING" | "PENDING") => return Err(UploadError::Unverified),
+                _ => {
+                    let text = |member: &str, or: &str| done[member].as_str().unwrap_or(or).to_owned();
+                    return Err(UploadError::Failed {
+                        code: text("error_code", "upload_ended"),
+                        message: text("error_message", "the upload was cancelled"),
+                    });
+                }
+            }
+            done = self.persist(|| self.shared.api.json(self.complete(upload_id).json(&json!({})))).await?;
+        }
+    }
+
+    /// The upload as Waybill has it.
+    pub(super) async fn status(&self, upload_id: &str) -> Result<Value, UploadError> {
+        self.persist(|| self.shared.api.json(self.shared.api.get(&format!("/v1/uploads/{upload_id}"))))
+            .await
+            .map_err(UploadError::from)
+    }
+
+    /// Still the file of the beginning, of which `read_bytes` were read.
+    fn unchanged(&self, read_bytes: u64) -> Result<(), UploadError> {
+        let now = FileFacts::of(&std::fs::metadata(&self.plan.path)?);
+        if now == self.plan.facts && read_bytes == now.size_bytes { Ok(()) } else { Err(UploadError::Changed) }
+    }
+
+    async fn persist<T, F: Future<Output = Result<T, crate::client::api::ApiError>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, crate::client::api::ApiError> {
+        let value = self.patience.persist(attempt, |error, pause| self.waits(error, pause)).await;
+        self.bar.set_message("");
+        value
+    }
+
+    /// Says that it goes on after a pause.
+    pub(super) fn waits(&self, error: &crate::client::api::ApiError, pause: Duration) {
+        self.bar.set_message("waiting");
+        self.shared.output.event(|| {
+            json!({
+                "event": "retrying", "path": self.plan.path, "error": error.to_string(),
+                "pause_ms": pause.as_millis(),
+            })
+        });
+        if !self.shared.output.has_bars() {
+            self.shared.output.note(&format!("{}: {error}; again in {:.1} s", self.plan.name, pause.as_secs_f64()));
+        }
+    }
+
+    fn event(&self, kind: &str, upload_id: &str, there: u64) {
+        self.shared.output.event(|| {
+            json!({
+                "event": kind, "path": self.plan.path, "upload_id": upload_id, "offset_bytes": there,
+                "size_bytes": self.plan.size_bytes(),
+            })
+        });
+    }
+
+    pub(super) fn text(&self, value: &Value, member: &str) -> Result<String, UploadError> {
+        let text = value[member].as_str().map(str::to_owned);
+        text.ok_or_else(|| self.shared.api.strange(format!("no {member}")).into())
+    }
+}

@@ -1,0 +1,257 @@
+//! The bytes: read once, in order, and hashed; sent in parallel, and of each chunk only what is missing.
+
+use super::UploadError;
+use super::file::Upload;
+use crate::client::api::ApiError;
+use bytes::Bytes;
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
+use indicatif::ProgressBar;
+use reqwest::{Body, Method, header};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, BufReader};
+use waybill_schema::Sha256Digest;
+
+/// In which pieces a chunk is handed to the connection, for a bar that moves.
+const PIECE: usize = 64 * 1_024;
+/// After how long without a byte going out, or an answer to the last one, a request is given up.
+const STALL: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What was read.
+pub(super) struct Sent {
+    pub(super) sha256: String,
+    pub(super) read_bytes: u64,
+}
+
+/// Sends what `status` says is missing.
+pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &Value) -> Result<Sent, UploadError> {
+    let number =
+        |member: &str| status[member].as_u64().ok_or_else(|| upload.shared.api.strange(format!("no {member}")));
+    let (part_size, total_chunks) = (number("part_size_bytes")?, number("total_chunks")?);
+    let missing = missing(status);
+    let mut file = BufReader::with_capacity(1_024 * 1_024, File::open(&upload.plan.path).await?);
+    let mut sha256 = Sha256::new();
+    let mut read_bytes = 0;
+    let mut sending = FuturesUnordered::new();
+    for index in 0..total_chunks {
+        let begin = index * part_size;
+        let chunk = begin..(begin + part_size).min(upload.plan.size_bytes());
+        let gaps = within(&missing, &chunk);
+        // Before reading, so that no more chunks are in memory than may be sent.
+        let permit = if gaps.is_empty() {
+            None
+        } else {
+            Some(loop {
+                tokio::select! {
+                    permit = upload.shared.requests.acquire() => break permit,
+                    Some(sent) = sending.next() => sent?,
+                }
+            })
+        };
+        let mut bytes = Vec::with_capacity(usize::try_from(chunk.end - chunk.start).unwrap_or(0));
+        (&mut file).take(chunk.end - chunk.start).read_to_end(&mut bytes).await?;
+        read_bytes += bytes.len() as u64;
+        if bytes.len() as u64 != chunk.end - chunk.start {
+            return Err(UploadError::Changed);
+        }
+        sha256.update(&bytes);
+        if permit.is_some() {
+            let chunk = Chunk { index, begin, range: chunk, bytes: bytes.into() };
+            sending.push(async move {
+                let _permit = permit;
+                chunk.send(upload, upload_id, gaps).await
+            });
+        }
+    }
+    while let Some(sent) = sending.next().await {
+        sent?;
+    }
+    let digest: [u8; 32] = sha256.finalize().into();
+    Ok(Sent { sha256: Sha256Digest(digest).to_string(), read_bytes })
+}
+
+/// The gaps of an upload, as its status has them.
+fn missing(status: &Value) -> Vec<Range<u64>> {
+    let gap = |gap: &Value| Some(gap[0].as_u64()?..gap[1].as_u64()?);
+    status["missing"].as_array().into_iter().flatten().filter_map(gap).collect()
+}
+
+/// What of the gaps lies in `range`.
+fn within(gaps: &[Range<u64>], range: &Range<u64>) -> Vec<Range<u64>> {
+    let cut = |gap: &Range<u64>| gap.start.max(range.start)..gap.end.min(range.end);
+    gaps.iter().map(cut).filter(|gap| gap.start < gap.end).collect()
+}
+
+/// One chunk's bytes.
+struct Chunk {
+    index: u64,
+    begin: u64,
+    range: Range<u64>,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    /// Sends the gaps, and what is still missing of them after something went wrong.
+    async fn send(&self, upload: &Upload<'_>, upload_id: &str, mut gaps: Vec<Range<u64>>) -> Result<(), UploadError> {
+        while let Some(gap) = gaps.first().cloned() {
+            let counted = Counted::new(&upload.bar, &upload.shared.total);
+            match self.put(upload, upload_id, &gap, &counted).await {
+                Ok(()) => {
+                    counted.keep(gap.end - gap.start);
+                    upload.patience.progress();
+                    upload.bar.set_message("");
+                    gaps.remove(0);
+                }
+                Err(error) => {
+                    // What is on the bar is what is acknowledged, or on its way.
+                    counted.keep(0);
+                    upload.patience.wait(error, |error, pause| upload.waits(error, pause)).await?;
+                    let left = self.left(upload, upload_id, &gaps).await?;
+                    counted.keep(length(&gaps) - length(&left));
+                    if left != gaps {
+                        upload.patience.progress();
+                    }
+                    gaps = left;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is missing of the gaps now.
+    async fn left(
+        &self,
+        upload: &Upload<'_>,
+        upload_id: &str,
+        gaps: &[Range<u64>],
+    ) -> Result<Vec<Range<u64>>, UploadError> {
+        let status = upload.shared.api.json(upload.shared.api.get(&format!("/v1/uploads/{upload_id}"))).await;
+        match status {
+            Ok(status) => {
+                let missing = missing(&status);
+                Ok(gaps.iter().flat_map(|gap| within(&missing, gap)).collect())
+            }
+            // Sending bytes that are there already is harmless.
+            Err(error) if error.is_passing() => Ok(gaps.to_vec()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn put(
+        &self,
+        upload: &Upload<'_>,
+        upload_id: &str,
+        gap: &Range<u64>,
+        counted: &Counted,
+    ) -> Result<(), ApiError> {
+        let api = &upload.shared.api;
+        let at = |offset: u64| usize::try_from(offset - self.begin).unwrap_or(usize::MAX);
+        let body = self.bytes.slice(at(gap.start)..at(gap.end));
+        let mut request = api
+            .request(Method::PUT, &format!("/v1/uploads/{upload_id}/chunks/{}", self.index))
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .header(header::CONTENT_LENGTH, body.len());
+        if *gap != self.range {
+            let range = format!("bytes {}-{}/{}", gap.start, gap.end - 1, upload.plan.size_bytes());
+            request = request.header(header::CONTENT_RANGE, range);
+        }
+        let answer = api.send(request.body(counted.body(body)));
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer.map(drop),
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if counted.stands_for() > STALL {
+                        let reason = format!("nothing moved for {} s", STALL.as_secs());
+                        return Err(ApiError::Unreachable { url: api.url().to_owned(), reason });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn length(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
+}
+
+/// Bytes that went into a connection, on the bars until it is known whether they arrived.
+#[derive(Clone)]
+struct Counted {
+    bars: [ProgressBar; 2],
+    shown: Arc<AtomicU64>,
+    moved_at: Arc<Mutex<Instant>>,
+}
+
+impl Counted {
+    fn new(file: &ProgressBar, total: &ProgressBar) -> Self {
+        let bars = [file.clone(), total.clone()];
+        Self { bars, shown: Arc::default(), moved_at: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// The bytes as a body that moves the bars.
+    fn body(&self, bytes: Bytes) -> Body {
+        let counted = self.clone();
+        let pieces = (0..bytes.len()).step_by(PIECE).map(move |at| {
+            let piece = bytes.slice(at..(at + PIECE).min(bytes.len()));
+            counted.count(piece.len() as u64);
+            Ok::<_, Infallible>(piece)
+        });
+        Body::wrap_stream(stream::iter(pieces))
+    }
+
+    fn count(&self, bytes: u64) {
+        self.shown.fetch_add(bytes, Ordering::Relaxed);
+        *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        for bar in &self.bars {
+            bar.inc(bytes);
+        }
+    }
+
+    /// Only `bytes` of them arrived; the others come off the bars.
+    fn keep(&self, bytes: u64) {
+        let shown = self.shown.swap(0, Ordering::Relaxed);
+        for bar in &self.bars {
+            bar.inc(bytes);
+            bar.set_position(bar.position().saturating_sub(shown));
+        }
+    }
+
+    fn stands_for(&self) -> Duration {
+        self.moved_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_is_missing_of_a_chunk_is_sent() {
+        let gaps = missing(&json!({ "missing": [[0, 5], [8, 30], [100, 120]] }));
+        assert_eq!(within(&gaps, &(0..10)), [0..5, 8..10]);
+        assert_eq!(within(&gaps, &(10..20)), vec![10_u64..20; 1]);
+        assert_eq!(within(&gaps, &(30..100)), []);
+        assert_eq!(length(&within(&gaps, &(0..200))), 47);
+    }
+
+    #[test]
+    fn the_bars_show_what_arrived() {
+        let (file, total) = (ProgressBar::hidden(), ProgressBar::hidden());
+        let counted = Counted::new(&file, &total);
+        counted.count(100);
+        assert_eq!(file.position(), 100);
+        counted.keep(0);
+        assert_eq!((file.position(), total.position()), (0, 0));
+        counted.keep(40);
+        assert_eq!(file.position(), 40);
+    }
+}

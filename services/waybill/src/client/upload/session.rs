@@ -1,0 +1,66 @@
+//! The session that files are uploaded into.
+
+use super::file::Plan;
+use super::{Shared, UploadError};
+use crate::client::retry::Patience;
+use crate::client::state::{Remembered, SessionRecord};
+use reqwest::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+/// An open session.
+pub(super) struct Session {
+    pub(super) id: String,
+    held: Remembered,
+}
+
+impl Session {
+    /// Opens it; the same files under the same name go on in the session of the last time, until it was closed.
+    pub(super) async fn open(shared: &Shared, name: &str, plans: &[Plan]) -> Result<Self, UploadError> {
+        let whose = shared.api.whose();
+        let mut paths: Vec<String> = plans.iter().map(|plan| plan.path.display().to_string()).collect();
+        paths.sort();
+        let mut parts = vec![shared.api.url(), whose.as_str(), name];
+        parts.extend(paths.iter().map(String::as_str));
+        let held = shared.state.hold("sessions", &parts)?;
+        if shared.resume
+            && let Some(SessionRecord { session_id: Some(id), .. }) = held.load()
+            && Self::is_open(shared, &id).await?
+        {
+            return Ok(Self { id, held });
+        }
+        let mut record = SessionRecord { name: name.to_owned(), idempotency_key: Uuid::now_v7(), session_id: None };
+        held.keep(&record)?;
+        let patience = Patience::new(shared.patience);
+        let open = || {
+            let request = shared.api.request(Method::POST, "/v1/sessions");
+            let request = request.header("Idempotency-Key", record.idempotency_key.to_string());
+            shared.api.json(request.json(&json!({ "name": name })))
+        };
+        let opened = patience.persist(open, |_, _| {}).await?;
+        let id = opened["session_id"].as_str().ok_or_else(|| shared.api.strange("no session_id"))?.to_owned();
+        record.session_id = Some(id.clone());
+        held.keep(&record)?;
+        shared.output.event(|| json!({ "event": "session", "session_id": id, "name": name }));
+        Ok(Self { id, held })
+    }
+
+    async fn is_open(shared: &Shared, id: &str) -> Result<bool, UploadError> {
+        let patience = Patience::new(shared.patience);
+        let show = || shared.api.json(shared.api.get(&format!("/v1/sessions/{id}")));
+        match patience.persist(show, |_, _| {}).await {
+            Ok(session) => Ok(session["status"] == "ACTIVE" && session["is_closed"] == false),
+            Err(error) if error.has_code("not_found") => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// No more files will come.
+    pub(super) async fn close(self, shared: &Shared) -> Result<(), UploadError> {
+        let patience = Patience::new(shared.patience);
+        let close = || shared.api.send(shared.api.request(Method::POST, &format!("/v1/sessions/{}/close", self.id)));
+        patience.persist(close, |_, _| {}).await?;
+        self.held.forget();
+        Ok(())
+    }
+}

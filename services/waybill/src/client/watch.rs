@@ -1,0 +1,270 @@
+//! `waybill watch`: what happens to uploads, as it happens, over `waybill.v1`.
+
+use super::api::{Api, ApiArgs, ApiError};
+use super::end::Ended;
+use super::output::{self, Output, OutputArgs};
+use super::retry::{Patience, PatienceArgs};
+use clap::Args;
+use futures_util::{SinkExt, StreamExt};
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message, http::HeaderValue};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// The server pings every 25 s; a connection that is silent for longer is dead.
+const SILENCE: Duration = Duration::from_secs(60);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Show uploads while they run: of some files, of a session, or of the whole company
+///
+/// Ends when the uploads, or the session, have come to their end; for a company it goes on until Ctrl-C.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  waybill watch 01a20a46-85e0-724b-9675-95b91ff3c10c
+  waybill watch --session 01a20a46-9d4f-7d42-8e11-4a8b2c35f27c
+  waybill watch --company 5c0f3a64-54a1-4d33-8b1e-6e8f6b1a4c22 --json
+
+Exit codes: 0 all have come to a good end; 1 one has failed, or cannot be watched; 75 Waybill does not answer.")]
+pub(crate) struct WatchArgs {
+    /// The uploads (an upload has the id of its file)
+    #[arg(value_name = "UPLOAD_ID", required_unless_present_any = ["session", "company"])]
+    uploads: Vec<String>,
+    /// A session
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// A company, for its admins
+    #[arg(long, value_name = "ID")]
+    company: Option<String>,
+    /// Where the fan-out is, where it has another address than the gateway
+    #[arg(long, env = "WAYBILL_PROGRESS_URL", value_name = "URL", help_heading = "Server")]
+    progress_url: Option<String>,
+    #[command(flatten)]
+    patience: PatienceArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// What is being watched, and what is known of it.
+struct Watch {
+    output: Output,
+    /// By the number of their subscription.
+    topics: HashMap<u64, String>,
+    open: HashSet<u64>,
+    bars: HashMap<String, ProgressBar>,
+    names: HashMap<String, String>,
+    failed: bool,
+}
+
+/// Why a connection ended.
+enum Lost {
+    /// It may be made again.
+    Passing(String),
+    /// It will not be any better.
+    Final(String),
+}
+
+pub(crate) async fn watch(args: WatchArgs) -> Result<Ended, String> {
+    let api = Api::new(args.api)?;
+    let uploads = args.uploads.iter().map(|id| format!("upload:{id}"));
+    let others = [("session", args.session), ("company", args.company)];
+    let others = others.into_iter().filter_map(|(kind, id)| id.map(|id| format!("{kind}:{id}")));
+    let topics: HashMap<u64, String> = (1..).zip(uploads.chain(others)).collect();
+    let mut watch = Watch {
+        output: Output::new(args.output),
+        open: topics.keys().copied().collect(),
+        topics,
+        bars: HashMap::new(),
+        names: HashMap::new(),
+        failed: false,
+    };
+    let patience = Patience::new(args.patience);
+    let url = args.progress_url.unwrap_or_else(|| api.url().to_owned());
+    loop {
+        match watch.connection(&api, &url, &patience).await {
+            Ok(()) => break,
+            Err(Lost::Final(reason)) => return Err(reason),
+            Err(Lost::Passing(reason)) => {
+                let error = ApiError::Unreachable { url: url.clone(), reason };
+                let waited = patience.wait(error, |error, _| watch.output.note(&format!("{error}; waiting"))).await;
+                if let Err(error) = waited {
+                    watch.output.complain(&error.to_string());
+                    return Ok(Ended::GoOnLater);
+                }
+            }
+        }
+    }
+    watch.output.clear();
+    Ok(if watch.failed { Ended::Failed } else { Ended::Done })
+}
+
+impl Watch {
+    /// One connection, until everything has ended or it is lost.
+    async fn connection(&mut self, api: &Api, url: &str, patience: &Patience) -> Result<(), Lost> {
+        let mut socket = connect(api, url).await?;
+        let passing = |error: Error| Lost::Passing(error.to_string());
+        for id in self.open.clone() {
+            let frame = json!({ "t": "sub", "id": id, "topic": self.topics[&id] });
+            socket.send(Message::text(frame.to_string())).await.map_err(passing)?;
+        }
+        while !self.open.is_empty() {
+            let next = tokio::time::timeout(SILENCE, socket.next()).await;
+            let message = match next {
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(error))) => return Err(passing(error)),
+                Ok(None) => return Err(Lost::Passing("the connection was closed".to_owned())),
+                Err(_) => return Err(Lost::Passing("the connection is dead".to_owned())),
+            };
+            patience.progress();
+            match message {
+                Message::Text(text) => {
+                    let frame: Value = serde_json::from_str(&text).unwrap_or_default();
+                    self.frame(&frame)?;
+                }
+                Message::Close(Some(frame)) if u16::from(frame.code) == 4001 => {
+                    return Err(Lost::Final("the token has expired".to_owned()));
+                }
+                _ => {}
+            }
+        }
+        drop(socket.close(None).await);
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &Value) -> Result<(), Lost> {
+        if matches!(frame["t"].as_str(), Some("snap" | "ev" | "prog" | "err")) {
+            self.output.event(|| frame.clone());
+        }
+        let id = frame["id"].as_u64().unwrap_or(0);
+        match frame["t"].as_str() {
+            Some("snap") => self.snapshot(id, &frame["state"]),
+            Some("prog") => self.progress(frame),
+            Some("ev") => self.transition(id, frame),
+            Some("err") => {
+                let topic = self.topics.get(&id).cloned().unwrap_or_default();
+                return Err(match frame["code"].as_str() {
+                    Some("not_found") => Lost::Final(format!("{topic}: there is none, or it is not yours to watch")),
+                    Some(code @ ("lagging" | "unavailable")) => Lost::Passing(code.to_owned()),
+                    code => Lost::Final(format!("{topic}: {}", code.unwrap_or("refused"))),
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, id: u64, state: &Value) {
+        let topic = self.topics.get(&id).cloned().unwrap_or_default();
+        match topic.split_once(':') {
+            Some(("upload", upload)) => {
+                if let Some(status) = state["status"].as_str() {
+                    self.ended(id, upload, status, state);
+                }
+            }
+            Some(("session", _)) => {
+                let session = &state["session"];
+                if matches!(session["status"].as_str(), Some(status) if status != "ACTIVE") {
+                    self.failed |= session["status"] != "COMPLETED" || session["failed_files"] != 0;
+                    self.say(&topic, session["status"].as_str().unwrap_or_default());
+                    self.open.remove(&id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, frame: &Value) {
+        let Some(upload) = frame["upload_id"].as_str() else { return };
+        let name = self.name(upload);
+        let total = frame["total_bytes"].as_u64().unwrap_or(0);
+        let bar = self.bars.entry(upload.to_owned()).or_insert_with(|| self.output.file_bar(&name, total));
+        bar.set_position(frame["bytes_uploaded"].as_u64().unwrap_or(0));
+        bar.set_message(if frame["stage"] == "verifying" { "verifying" } else { "" });
+    }
+
+    fn transition(&mut self, id: u64, frame: &Value) {
+        let kind = frame["kind"].as_str().unwrap_or_default();
+        let what = frame["upload_id"].as_str().or(frame["session_id"].as_str()).unwrap_or_default().to_owned();
+        if let Some(name) = frame["original_name"].as_str() {
+            self.names.insert(what.clone(), name.to_owned());
+        }
+        let name = self.name(&what);
+        self.say(&name, kind);
+        match self.topics.get(&id).and_then(|topic| topic.split_once(':')).map(|(kind, _)| kind.to_owned()) {
+            Some(topic) if topic == "upload" => {
+                if let Some(status) = frame["status"].as_str() {
+                    self.ended(id, &what, status, frame);
+                }
+            }
+            Some(topic) if topic == "session" => {
+                self.failed |= frame["status"] == "FAILED" || frame["status"] == "CANCELLED";
+                // How a session ends is told by its state, once nothing of it is under way.
+                if kind == "SessionCancelled" {
+                    self.open.remove(&id);
+                }
+            }
+            _ => {}
+        }
+        if matches!(frame["status"].as_str(), Some("COMPLETED" | "FAILED" | "CANCELLED"))
+            && let Some(bar) = self.bars.remove(&what)
+        {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// An upload that has come to its end is not watched any more.
+    fn ended(&mut self, id: u64, upload: &str, status: &str, facts: &Value) {
+        if !matches!(status, "COMPLETED" | "FAILED" | "CANCELLED") {
+            return;
+        }
+        self.open.remove(&id);
+        if let Some(bar) = self.bars.remove(upload) {
+            bar.finish_and_clear();
+        }
+        if status == "COMPLETED" {
+            self.output.note(&format!("✓ {}: verified", self.name(upload)));
+        } else {
+            self.failed = true;
+            let code = facts["error_code"].as_str().unwrap_or(status);
+            self.output.complain(&format!("✗ {}: {code}", self.name(upload)));
+        }
+    }
+
+    fn name(&self, id: &str) -> String {
+        self.names.get(id).map_or_else(|| id.to_owned(), |name| output::printable(name))
+    }
+
+    fn say(&self, what: &str, kind: &str) {
+        if !self.output.is_json() {
+            self.output.result(|| format!("{what}  {kind}"), || Value::Null);
+        }
+    }
+}
+
+async fn connect(api: &Api, url: &str) -> Result<Socket, Lost> {
+    let refused = |reason: String| Lost::Final(reason);
+    let url = match url.strip_prefix("http") {
+        Some(rest) => format!("ws{}/v1/progress", rest.trim_end_matches('/')),
+        None => return Err(refused(format!("{url} is no http or https URL"))),
+    };
+    let mut request = url.into_client_request().map_err(|error| refused(error.to_string()))?;
+    let token = HeaderValue::from_str(&format!("Bearer {}", api.token()));
+    request.headers_mut().insert("Authorization", token.map_err(|_| refused("the token is no token".to_owned()))?);
+    match connect_async(request).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(response)) if response.status().is_client_error() && response.status() != 429 => {
+            let problem: Value =
+                response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+            let status = response.status().to_string();
+            Err(Lost::Final(problem["detail"].as_str().map_or(status, str::to_owned)))
+        }
+        Err(error) => Err(Lost::Passing(error.to_string())),
+    }
+}

@@ -1,0 +1,79 @@
+//! Whether a server is as Waybill needs it, without changing anything.
+
+use super::context;
+use super::provision::{definitions, found_partitions, is_new_enough};
+use async_nats::jetstream::response::Response;
+use serde_json::Value;
+use waybill_schema::{Partitions, names};
+
+/// One thing that was looked at: what, and what was found or is wrong.
+pub type Finding = (String, Result<String, String>);
+
+/// Looks at the server, its streams, its buckets and its consumers.
+pub async fn inspect(client: &async_nats::Client, partitions: Partitions) -> Vec<Finding> {
+    let version = client.server_info().version;
+    let server = if is_new_enough(&version) {
+        Ok(version)
+    } else {
+        Err(format!("version {version} is too old; nats-server 2.14 or newer is needed"))
+    };
+    let mut findings = vec![("NATS server".to_owned(), server)];
+    let context = context(client.clone());
+    if let Err(error) = context.query_account().await {
+        let wrong = format!("{error}; start nats-server with JetStream, see nats/nats-server.conf");
+        findings.push(("JetStream".to_owned(), Err(wrong)));
+        return findings;
+    }
+    match found_partitions(&context).await {
+        Ok(Some(found)) if found != partitions.count() => {
+            let wrong = format!("the streams have {found}; set WAYBILL_PARTITIONS={found}");
+            findings.push(("partitions".to_owned(), Err(wrong)));
+            return findings;
+        }
+        Ok(_) => findings.push(("partitions".to_owned(), Ok(partitions.count().to_string()))),
+        Err(error) => findings.push(("partitions".to_owned(), Err(error.to_string()))),
+    }
+    // Replicas are the operator's: one that was added later is no fault.
+    for definition in definitions(partitions, 1) {
+        let Ok(wanted) = serde_json::from_str::<Value>(&definition) else { continue };
+        let name = wanted["name"].as_str().unwrap_or_default().to_owned();
+        let answer = context.request(format!("STREAM.INFO.{name}"), &serde_json::json!({})).await;
+        findings.push((format!("stream {name}"), compare(answer, &wanted)));
+    }
+    for partition in partitions.all() {
+        let stream = names::event_stream(partition);
+        let subject = format!("CONSUMER.INFO.{stream}.{}", names::REACTIONS_DURABLE);
+        let answer = context.request(subject, &serde_json::json!({})).await;
+        let found = compare(answer, &Value::Null);
+        findings.push((format!("consumer {} of {stream}", names::REACTIONS_DURABLE), found));
+    }
+    findings
+}
+
+/// Whether what is there has every setting of the definition.
+fn compare<E: std::fmt::Display>(answer: Result<Response<Value>, E>, wanted: &Value) -> Result<String, String> {
+    let info = match answer {
+        Ok(Response::Ok(info)) => info,
+        Ok(Response::Err { error }) => return Err(format!("{error}; run `waybill provision`")),
+        Err(error) => return Err(error.to_string()),
+    };
+    let differing = |(key, value): (&String, &Value)| {
+        let found = &info["config"][key];
+        // The server leaves out what is zero, false or empty.
+        let both_empty = found.is_null() && matches!(value.to_string().as_str(), "0" | "false" | "\"\"" | "{}");
+        let same = found == value || both_empty || key == "num_replicas" || contains(found, value);
+        (!same).then(|| format!("{key} is {found}, should be {value}"))
+    };
+    let different: Vec<String> = wanted.as_object().into_iter().flatten().filter_map(differing).collect();
+    if different.is_empty() { Ok("as defined".to_owned()) } else { Err(different.join("; ")) }
+}
+
+/// Whether an object has all that is wanted; the server adds members of its own.
+fn contains(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| found.get(key) == Some(value))
+        }
+        _ => false,
+    }
+}
