@@ -1,0 +1,79 @@
+"""One contestant sending one load, and the measuring around it."""
+
+from dataclasses import dataclass, field
+from typing import Dict, List
+
+from . import quiet
+from .rig import Rig
+from .usage import Meter
+
+# Whose CPU and memory a contestant answers for. The servers that it uses are shown beside.
+OUR_ROLES = ("gateway", "worker", "projector", "fanout")
+
+
+@dataclass
+class Timing:
+    """`wall_s` is what the contestant is judged by; the phases are parts of it, or beside it."""
+
+    wall_s: float
+    phases: Dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    contestant: str
+    size_bytes: int
+    files: int
+    wall_s: float
+    phases: Dict[str, float]
+    cpu_s: Dict[str, float]
+    peak_kib: Dict[str, int]
+    peaks_reset: bool
+
+    @property
+    def mb_per_s(self) -> float:
+        return self.size_bytes / 1e6 / self.wall_s
+
+    def cpu_per_gb(self, groups) -> float:
+        return sum(self.cpu_s.get(name, 0.0) for name in groups) / (self.size_bytes / 1e9)
+
+
+class Attempt:
+    """Made anew for each run. What is not timed happens in prepare() and check()."""
+
+    name = ""
+    own_groups: List[str] = []
+    bucket = ""
+
+    def __init__(self, rig: Rig, sources, parallel: int = 1):
+        self.rig = rig
+        self.sources = sources
+        self.parallel = parallel
+
+    def prepare(self) -> None:
+        raise NotImplementedError
+
+    def send(self) -> Timing:
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """An error unless all that was sent is stored, and is what was sent."""
+        raise NotImplementedError
+
+
+def measure(name: str, attempt: Attempt) -> Run:
+    rig = attempt.rig
+    attempt.prepare()
+    quiet.until_settled(rig)
+    meter = Meter(rig.stack.pids())
+    meter.start()
+    timing = attempt.send()
+    quiet.until_done(rig)
+    used = meter.stop()
+    rig.stack.must_live()
+    attempt.check()
+    rig.reset_bucket(attempt.bucket)
+    return Run(
+        name, sum(source.size_bytes for source in attempt.sources), len(attempt.sources),
+        timing.wall_s, timing.phases, used.cpu_s, used.peak_kib, used.peaks_reset,
+    )

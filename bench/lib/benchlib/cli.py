@@ -1,0 +1,134 @@
+"""`bench/run`: options, the scenarios one after the other, what comes out."""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from stacklib import waybill
+from stacklib.console import StackError, say
+
+from . import machine, memory, pairs, rebuild, report, rig as rigs, scenarios
+from .sources import Sources
+
+_NAMES = [*scenarios.PAIRED, "memory", "rebuild"]
+_CONTESTANTS = ["ours", "raw", "tus"]
+_USAGE = """\
+Measures Waybill on this machine, with servers of its own on loopback. See bench/README.md.
+
+environment:
+  WAYBILL_BIN           a waybill binary to measure instead of building one
+  WAYBILL_NATS_SERVER, WAYBILL_WEED, WAYBILL_PG_BINDIR
+                        programs to use instead of those found or installed
+"""
+
+
+def main() -> int:
+    options = _parse()
+    root = Path(tempfile.mkdtemp(prefix="waybill-bench-", dir=options.folder))
+    root.chmod(0o711)
+    try:
+        return _run(options, root)
+    finally:
+        for part in ("sources", "waybill"):
+            shutil.rmtree(root / part, ignore_errors=True)
+        (root / "waybill.bin").unlink(missing_ok=True)
+        # After an error a scenario's logs are still there.
+        if not any(root.iterdir()):
+            root.rmdir()
+
+
+def _run(options: argparse.Namespace, root: Path) -> int:
+    # A build that goes on meanwhile must not change what is measured.
+    program = Path(shutil.copy2(waybill.binary(release=True), root / "waybill.bin"))
+    facts = machine.describe(program)
+    say(report.machine(facts))
+    sources = Sources(root / "sources")
+    texts, data = [report.machine(facts)], {"machine": facts, "scenarios": {}}
+    for name in options.only:
+        text, found = _one(name, options, root, program, sources)
+        texts.append(text)
+        data["scenarios"][name] = found
+        if options.out:
+            # After each scenario: hours of measuring must not be lost to the last one's failure.
+            options.out.write_text(json.dumps(data, indent=1, default=dataclasses.asdict) + "\n")
+    if options.markdown:
+        print("\n\n".join(texts))
+    elif not options.out:
+        json.dump(data, sys.stdout, indent=1, default=dataclasses.asdict)
+        print()
+    return 0
+
+
+def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tuple[str, Any]:
+    sizes = _sizes(options)
+    plan = scenarios.PAIRED[name](sources, sizes) if name in scenarios.PAIRED else None
+    stored = {"memory": sizes.memory_files * sizes.memory_bytes}.get(name, 0)
+    memory.must_have_room(root, plan.peak_bytes if plan else stored, name)
+    chosen = options.contestants if plan else ["ours"]
+    say(f"{name}: starting a stack")
+    with rigs.running(root, name, program, with_peer="tus" in chosen) as rig:
+        pairs.warm_up(rig, sources, chosen, sizes)
+        if plan:
+            done = pairs.run(rig, plan, chosen, _pairs(options, plan))
+            return report.scenario(plan, done), _as_data(plan, done)
+        if name == "memory":
+            run = memory.run(rig, sources, sizes)
+            return report.memory(run), run
+        result = rebuild.run(rig, sources, sizes)
+        return report.rebuild(result), result
+
+
+def _as_data(plan: scenarios.Scenario, done: List[pairs.Pair]) -> Dict[str, Any]:
+    ratios = {ratio.label: report.ratio_values(ratio, done) for ratio in plan.ratios}
+    return {"title": plan.title, "pairs": done, "ratios": ratios}
+
+
+def _pairs(options: argparse.Namespace, plan: scenarios.Scenario) -> int:
+    return options.pairs or (1 if options.quick else plan.pairs)
+
+
+def _sizes(options: argparse.Namespace) -> scenarios.Sizes:
+    sizes = scenarios.QUICK if options.quick else scenarios.FULL
+    if options.memory_size_mib:
+        sizes = dataclasses.replace(sizes, memory_bytes=options.memory_size_mib << 20)
+    return sizes
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench/run", description=_USAGE, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true",
+                        help="tiny files and one pair: does everything work?")
+    parser.add_argument("--only", type=_some_of(_NAMES), default=_NAMES, metavar="NAME[,NAME]",
+                        help=f"of {', '.join(_NAMES)}")
+    parser.add_argument("--contestants", type=_some_of(_CONTESTANTS), default=_CONTESTANTS,
+                        metavar="NAME[,NAME]", help=f"of {', '.join(_CONTESTANTS)}")
+    parser.add_argument("--pairs", type=int, metavar="N",
+                        help="runs of each (default: 9 for one, 3 for eight and small)")
+    parser.add_argument("--memory-size-mib", type=int, metavar="N",
+                        help="size of a file in memory (default: 1024)")
+    parser.add_argument("--folder", type=Path, metavar="DIR",
+                        help="where data are kept meanwhile (default: the temporary folder)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write all runs there as JSON")
+    parser.add_argument("--markdown", action="store_true",
+                        help="print tables instead of JSON")
+    options = parser.parse_args()
+    if options.pairs is not None and options.pairs < 1:
+        raise StackError("--pairs must be at least 1")
+    return options
+
+
+def _some_of(known: List[str]):
+    def parse(text: str) -> List[str]:
+        names = text.split(",")
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}")
+        return names
+    return parse

@@ -1,0 +1,50 @@
+"""What JetStream says of the event log: two requests of its API over a connection of our own."""
+
+import json
+import secrets
+import socket
+import urllib.parse
+
+from stacklib.console import StackError
+
+_STREAM = "EVT-0"
+_CONSUMER = "reactions"
+
+
+class EventLog:
+    def __init__(self, url: str):
+        address = urllib.parse.urlsplit(url)
+        self._address = (address.hostname, address.port)
+
+    def last_seq(self) -> int:
+        return self._ask(f"STREAM.INFO.{_STREAM}")["state"]["last_seq"]
+
+    def unfinished_reactions(self) -> int:
+        """Events that workers have still to react to, or are reacting to."""
+        info = self._ask(f"CONSUMER.INFO.{_STREAM}.{_CONSUMER}")
+        return info["num_pending"] + info["num_ack_pending"]
+
+    def _ask(self, what: str) -> dict:
+        inbox = f"_INBOX.{secrets.token_hex(8)}"
+        with socket.create_connection(self._address, timeout=10) as connection:
+            lines = connection.makefile("rb")
+            lines.readline()  # INFO
+            request = (
+                'CONNECT {"verbose":false,"pedantic":false}\r\n'
+                f"SUB {inbox} 1\r\nPUB $JS.API.{what} {inbox} 0\r\n\r\n"
+            )
+            connection.sendall(request.encode())
+            answer = json.loads(_message(lines))
+        if "error" in answer:
+            raise StackError(f"JetStream {what}: {answer['error']}")
+        return answer
+
+
+def _message(lines) -> bytes:
+    for _ in range(10):
+        line = lines.readline()
+        if line.startswith(b"MSG "):
+            return lines.read(int(line.split()[-1]))
+        if line.startswith(b"-ERR") or not line:
+            break
+    raise StackError("NATS did not answer a request of the JetStream API")

@@ -1,0 +1,50 @@
+"""Runs contestants in turn.
+
+What changes from minute to minute on a machine hits all of a pair alike; the order is turned round
+each time, so that nobody always comes after the same one.
+"""
+
+from typing import Dict, List
+
+from stacklib.console import say
+
+from . import ours, raw, tus
+from .attempt import Run, measure
+from .rig import Rig
+from .scenarios import Scenario, Sizes
+from .sources import Sources
+
+Pair = Dict[str, Run]
+
+
+def run(rig: Rig, scenario: Scenario, chosen: List[str], pairs: int) -> List[Pair]:
+    contestants = scenario.among(chosen)
+    results: List[Pair] = []
+    for number in range(pairs):
+        names = list(contestants)
+        pair: Pair = {}
+        for name in names if number % 2 == 0 else reversed(names):
+            pair[name] = measure(name, contestants[name](rig))
+            say(f"  {number + 1}/{pairs} {line(pair[name])}")
+        results.append(pair)
+    return results
+
+
+def warm_up(rig: Rig, sources: Sources, chosen: List[str], sizes: Sizes) -> None:
+    """One short run of each that does not count: code is compiled, pools and volumes are made."""
+    file = sources.file("warm-up", sizes.warm_up_bytes)
+    attempts = {
+        "ours": lambda: ours.Whole(rig, [file]),
+        "raw": lambda: raw.Parts(rig, [file], sources.chunks(file)),
+        "tus": lambda: tus.Whole(rig, [file]),
+    }
+    for name in chosen:
+        measure(name, attempts[name]())
+
+
+def line(run: Run) -> str:
+    text = f"{run.contestant:<18} {run.wall_s:8.2f} s {run.mb_per_s:8.1f} MB/s"
+    if run.files > 1:
+        text += f" {run.files / run.wall_s:8.1f} files/s"
+    cpu = {name: f"{seconds:.2f}" for name, seconds in run.cpu_s.items() if seconds >= 0.005}
+    return f"{text}  CPU s: {' '.join(f'{name} {used}' for name, used in cpu.items())}"

@@ -1,0 +1,130 @@
+"""Tables: medians of runs, and medians of the ratios within pairs, each with its spread."""
+
+from statistics import median
+from typing import Dict, Iterable, List
+
+from .attempt import OUR_ROLES, Run
+from .pairs import Pair
+from .rebuild import Rebuild
+from .scenarios import Ratio, Scenario
+
+_SERVERS = ("nats", "postgres", "weed", "curl")
+_PEAKS = (*OUR_ROLES, "tus", "nats", "weed")
+
+
+def scenario(plan: Scenario, pairs: List[Pair]) -> str:
+    names = list(pairs[0])
+    runs = {name: [pair[name] for pair in pairs] for name in names}
+    parts = [
+        f"### {plan.title}", f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''}; "
+        "median (smallest to largest).", _speeds(runs), _costs(runs), _ratios(plan.ratios, pairs),
+        _peaks(runs),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def memory(run: Run) -> str:
+    size = f"{run.size_bytes // run.files >> 20:,} MiB"
+    peaks = [[name, f"{run.peak_kib[name] / 1024:,.0f}"] for name in _PEAKS if name in run.peak_kib]
+    since = "while they ran" if run.peaks_reset else "since the processes were started"
+    return "\n\n".join([
+        f"### {run.files} uploads of {size} at once",
+        f"{run.wall_s:.0f} s, {run.mb_per_s:.0f} MB/s, {run.cpu_per_gb(OUR_ROLES):.2f} CPU s/GB; "
+        f"peak resident memory {since}.",
+        _table(["process", "MiB"], peaks),
+    ])
+
+
+def rebuild(result: Rebuild) -> str:
+    rates = [result.events / wall_s for wall_s in result.wall_s]
+    folding = [result.events / wall_s for wall_s in result.fold_s]
+    rows = [
+        ["events/s, the whole command", _spread(rates, ",.0f")],
+        ["events/s, where the tables are there", _spread(folding, ",.0f")],
+        ["wall s, the whole command", _spread(result.wall_s, ".2f")],
+        ["wall s, where the tables are there", _spread(result.fold_s, ".2f")],
+        *([f"CPU s of {name}", _spread((cpu_s[name] for cpu_s in result.cpu_s), ".2f")]
+          for name in ("waybill", "postgres", "nats")),
+    ]
+    said = "\n".join(result.said)
+    return "\n\n".join([
+        f"### Rebuilding from {result.events:,} events", _table(["", "median"], rows),
+        f"```text\n{said}\n```",
+    ])
+
+
+def machine(facts: Dict[str, str]) -> str:
+    return "; ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def ratio_values(ratio: Ratio, pairs: List[Pair]) -> List[float]:
+    """Of speeds: above 1 the first is the faster one."""
+    def seconds(run: Run) -> float:
+        return run.phases[ratio.phase] if ratio.phase else run.wall_s
+    if ratio.one not in pairs[0] or ratio.other not in pairs[0]:
+        return []
+    return [seconds(pair[ratio.other]) / seconds(pair[ratio.one]) for pair in pairs]
+
+
+def _speeds(runs: Dict[str, List[Run]]) -> str:
+    many = any(run.files > 1 for group in runs.values() for run in group)
+    rows = []
+    for name, group in runs.items():
+        row = [name, _spread((run.wall_s for run in group), ".2f"),
+               _spread((run.mb_per_s for run in group), ".0f")]
+        if many:
+            row.append(_spread((run.files / run.wall_s for run in group), ",.1f"))
+        phases = group[0].phases
+        row.append(", ".join(
+            f"{phase[:-2]} {median(run.phases[phase] for run in group):.2f}" for phase in phases
+        ))
+        rows.append(row)
+    heads = ["", "wall s", "MB/s", *(["files/s"] if many else []), "of which, s"]
+    return _table(heads, rows)
+
+
+def _costs(runs: Dict[str, List[Run]]) -> str:
+    rows = []
+    for name, group in runs.items():
+        own = {"ours": OUR_ROLES, "tus": ("tus",)}.get(name.split()[0], ())
+        shares = [_cpu(group, [role]) for role in ("gateway", "worker", "projector", "fanout")] \
+            if name.startswith("ours") else ["–"] * 4
+        total = _spread((run.cpu_per_gb(own) for run in group), ".2f") if own else "–"
+        rows.append([name, total, *shares, *(_cpu(group, [server]) for server in _SERVERS)])
+    heads = ["CPU s/GB", "backend", *OUR_ROLES, *_SERVERS]
+    return _table(heads, rows)
+
+
+def _cpu(group: List[Run], names: Iterable[str]) -> str:
+    return f"{median(run.cpu_per_gb(names) for run in group):.2f}"
+
+
+def _ratios(ratios: Iterable[Ratio], pairs: List[Pair]) -> str:
+    rows = []
+    for ratio in ratios:
+        values = ratio_values(ratio, pairs)
+        if values:
+            rows.append([ratio.label, _spread(values, ".2f")])
+    return _table(["speed, pair by pair", "median"], rows) if rows else ""
+
+
+def _peaks(runs: Dict[str, List[Run]]) -> str:
+    """The largest of all runs: memory that was needed once is needed."""
+    shown = [name for name in _PEAKS if any(name in group[0].peak_kib for group in runs.values())]
+    rows = []
+    for name, group in runs.items():
+        peaks = {p: max(run.peak_kib.get(p, 0) for run in group) / 1024 for p in shown}
+        rows.append([name, *(f"{peaks[process]:,.0f}" for process in shown)])
+    return _table(["peak MiB", *shown], rows)
+
+
+def _spread(values: Iterable[float], how: str) -> str:
+    values = list(values)
+    if len(values) == 1:
+        return f"{values[0]:{how}}"
+    return f"{median(values):{how}} ({min(values):{how}} to {max(values):{how}})"
+
+
+def _table(heads: List[str], rows: List[List[str]]) -> str:
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,155 @@
+"""One stack for one scenario: servers, Waybill's roles, the peer. Fresh data, ports of its own."""
+
+import os
+import shutil
+import signal
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Dict, Iterator
+
+from stacklib import interrupts, nats, pgfolder, stack as stacks, waybill, weed
+from stacklib.console import StackError, say
+from stacklib.ports import Ports
+from stacklib.postgres import Postgres
+from stacklib.s3probe import REGION
+from stacklib.settings import secret
+from stacklib.stack import Stack
+
+from . import peer, roles
+from .jetstream import EventLog
+from .s3 import Store
+
+OURS = "waybill"
+RAW = "raw"
+
+
+class BenchStack(Stack):
+    """Stops what it started, roles that stacklib does not know of included; may be followed by
+    another one, which signals must be able to end again."""
+
+    def __init__(self, run_folder: Path, log_folder: Path):
+        super().__init__(run_folder, log_folder)
+        self._more = []
+
+    def start(self, role, argv, env=None, run_as=None):
+        child = super().start(role, argv, env, run_as)
+        if role not in stacks.START_ORDER:
+            self._more.append((role, child))
+        return child
+
+    def pids(self) -> Dict[str, int]:
+        return {child.name: child.pid for child in self._children}
+
+    def must_live(self) -> None:
+        for child in self._children:
+            if not child.is_alive():
+                raise StackError(f"{child.name} died (exit code {child.popen.returncode})")
+
+    def stop(self) -> None:
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        handlers = {number: signal.getsignal(number) for number in numbers}
+        interrupts.ignore()
+        for role, child in reversed(self._more):
+            if not child.stop(role.stop_signal, role.grace_s):
+                say(f"{role.name} did not stop within {role.grace_s:.0f} s and was killed")
+        super().stop()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+class Rig:
+    """What contestants need to know of a running stack."""
+
+    def __init__(self, folder: Path, program: Path, with_peer: bool):
+        self.folder = folder
+        self.scratch = folder / "scratch"
+        self.program = program
+        for name in ("run", "logs", "scratch"):
+            (folder / name).mkdir()
+        self.stack = BenchStack(folder / "run", folder / "logs")
+        self._ports = Ports()
+        self._with_peer = with_peer
+
+    def start(self) -> None:
+        self.env = {**_clean_environment(), **self._start_servers(), **roles.settings(self._ports)}
+        self.env["WAYBILL_JWT_HS256_SECRET"] = secret()
+        self.env["WAYBILL_WORKER_SECRET"] = secret()
+        self.url = f"http://{self.env['WAYBILL_HTTP_ADDR']}"
+        self.log = EventLog(self.env["WAYBILL_NATS_URL"])
+        self.reset_bucket(OURS)
+        roles.start(self.stack, self.program, self.env)
+        self.reset_bucket(RAW)
+        if self._with_peer:
+            port = self._ports.pick()
+            self.tus_url = peer.url(port)
+            self.reset_bucket(peer.BUCKET)
+            peer.start(self.stack, _clean_environment(), port, self.store)
+        self.observer = self.token()
+
+    def token(self) -> str:
+        """Of a company that did not exist before: nothing of an earlier run can help or hinder."""
+        return waybill.token(self.program, self.env, str(uuid.uuid4()), str(uuid.uuid4()))
+
+    def reset_bucket(self, bucket: str) -> None:
+        """An empty bucket. What was in it gives its space back at once."""
+        if bucket in self._buckets:
+            self.store.drop_bucket(bucket)
+        self._buckets.add(bucket)
+        self.store.create_bucket(bucket)
+        if bucket == OURS:
+            waybill.provision(self.program, self.env)
+
+    def _start_servers(self) -> Dict[str, str]:
+        self._buckets = set()
+        postgres = Postgres(self.folder / "postgres", self._ports.pick(), secret(), durable=True)
+        postgres.start(self.stack)
+        password = secret()
+        postgres.ensure_database("waybill", password)
+        (self.folder / "data").mkdir()
+        nats_url = nats.start(self.stack, self.folder / "data" / "nats", self._ports.pick())
+        keys = weed.Keys("waybillbench", secret(), secret())
+        weed_data = self.folder / "data" / "weed"
+        endpoint = weed.start(self.stack, weed_data, lambda _part: self._ports.pick(), keys)
+        self.store = Store(endpoint, keys)
+        return {
+            "WAYBILL_DATABASE_URL": postgres.url("waybill", password, "waybill"),
+            "WAYBILL_NATS_URL": nats_url, "WAYBILL_S3_ENDPOINT": endpoint,
+            "WAYBILL_S3_REGION": REGION, "WAYBILL_S3_BUCKET": OURS,
+            "WAYBILL_S3_ACCESS_KEY_ID": keys.access_key_id,
+            "WAYBILL_S3_SECRET_ACCESS_KEY": keys.secret_access_key,
+        }
+
+
+@contextmanager
+def running(root: Path, name: str, program: Path, *, with_peer: bool) -> Iterator[Rig]:
+    """The stack of one scenario. However the block is left, all of it is gone afterwards; after
+    an error its logs stay."""
+    folder = root / name
+    # PostgreSQL's own user must pass through to its data.
+    folder.mkdir(mode=0o711)
+    rig = Rig(folder, program, with_peer)
+    failed = False
+    try:
+        rig.start()
+        yield rig
+    except Exception:
+        failed = True
+        raise
+    finally:
+        rig.stack.stop()
+        pgfolder.remove(folder / "postgres")
+        for part in ("data", "run", "scratch"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+        if failed:
+            say(f"the servers' logs are in {folder / 'logs'}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clean_environment() -> Dict[str, str]:
+    """Without settings of another stack, without a proxy between processes of one machine."""
+    return {
+        name: value for name, value in os.environ.items()
+        if not name.startswith(("WAYBILL_", "AWS_")) and not name.lower().endswith("_proxy")
+    }

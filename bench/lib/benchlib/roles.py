@@ -1,0 +1,51 @@
+"""Waybill's four roles as four processes, and where they listen."""
+
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Dict, Optional
+
+from stacklib.ports import Ports
+from stacklib.stack import Role, Stack
+
+# Also the order in which they start: the gateway is ready once the others answer.
+NAMES = ("worker", "projector", "fanout", "gateway")
+_GRACE_S = 30
+
+
+def settings(ports: Ports) -> Dict[str, str]:
+    """Addresses of this stack alone. Everything else is Waybill's default."""
+    address = {name: f"127.0.0.1:{ports.pick()}" for name in NAMES}
+    return {
+        "WAYBILL_HTTP_ADDR": address["gateway"],
+        "WAYBILL_WORKER_ADDR": address["worker"],
+        "WAYBILL_WORKER_URLS": f"http://{address['worker']}",
+        "WAYBILL_PROJECTOR_ADDR": address["projector"],
+        "WAYBILL_FANOUT_ADDR": address["fanout"],
+        "WAYBILL_PARTITIONS": "1",
+    }
+
+
+def start(stack: Stack, program: Path, env: Dict[str, str]) -> Dict[str, int]:
+    """The roles' process ids."""
+    pids = {}
+    for name in NAMES:
+        role = Role(name, signal.SIGTERM, _GRACE_S)
+        child = stack.start(role, [str(program), "serve", name], env)
+        variable = "WAYBILL_HTTP_ADDR" if name == "gateway" else f"WAYBILL_{name.upper()}_ADDR"
+        url = f"http://{env[variable]}/readyz"
+        stack.wait_ready(role, child, lambda: answers(url), 60)
+        pids[name] = child.pid
+    return pids
+
+
+def answers(url: str, method: str = "GET", headers: Optional[Dict[str, str]] = None) -> bool:
+    """Whether a request succeeds. A proxy of the environment has no business on loopback."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, method=method, headers=headers or {})
+    try:
+        with direct.open(request, timeout=10) as response:
+            return response.status < 300
+    except (OSError, urllib.error.URLError, ValueError):
+        return False

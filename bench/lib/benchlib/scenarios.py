@@ -1,0 +1,116 @@
+"""The scenarios with a peer: who sends what. `pairs` runs them."""
+
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Tuple
+
+from . import ours, raw, tus
+from .attempt import Attempt
+from .rig import Rig
+from .sources import Sources
+
+AT_ONCE = 8
+CHUNKS_AT_ONCE = 4
+SMALL_AT_ONCE = 32
+
+Make = Callable[[Rig], Attempt]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    file_bytes: int
+    small_files: int
+    small_bytes: int
+    memory_files: int
+    memory_bytes: int
+    events: int
+    warm_up_bytes: int
+
+
+FULL = Sizes(1 << 30, 2_000, 100_000, 32, 1 << 30, 50_000, 32 << 20)
+QUICK = Sizes(32 << 20, 64, 100_000, 4, 16 << 20, 2_000, 16 << 20)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How much faster the first is, pair by pair; in one phase of both where one is named."""
+
+    label: str
+    one: str
+    other: str
+    phase: str = ""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    title: str
+    pairs: int
+    peak_bytes: int
+    contestants: Dict[str, Make]
+    ratios: Tuple[Ratio, ...]
+
+    def among(self, chosen: List[str]) -> Dict[str, Make]:
+        """Contestants are chosen by the first word of their names."""
+        return {n: make for n, make in self.contestants.items() if n.split()[0] in chosen}
+
+
+def one(sources: Sources, sizes: Sizes) -> Scenario:
+    file = sources.file("one", sizes.file_bytes)
+    chunks = sources.chunks(file)
+    return Scenario(
+        "one", f"One file of {_mib(sizes.file_bytes)}", 9, 2 * sizes.file_bytes,
+        {
+            "ours one request": lambda rig: ours.Whole(rig, [file]),
+            "ours chunks": lambda rig: ours.Chunks(rig, [file], chunks),
+            "raw": lambda rig: raw.Parts(rig, [file], chunks),
+            "ours chunks x4": lambda rig: ours.Chunks(rig, [file], chunks, CHUNKS_AT_ONCE),
+            "raw x4": lambda rig: raw.Parts(rig, [file], chunks, CHUNKS_AT_ONCE),
+            "tus": lambda rig: tus.Whole(rig, [file]),
+        },
+        (
+            Ratio("one request / raw", "ours one request", "raw"),
+            Ratio("chunks / raw", "ours chunks", "raw"),
+            Ratio("chunks / raw, the PUTs alone", "ours chunks", "raw", "put_s"),
+            Ratio("chunks x4 / raw x4", "ours chunks x4", "raw x4"),
+            Ratio("chunks x4 / raw x4, the PUTs alone", "ours chunks x4", "raw x4", "put_s"),
+            Ratio("one request / tus", "ours one request", "tus"),
+            Ratio("chunks / tus", "ours chunks", "tus"),
+        ),
+    )
+
+
+def eight(sources: Sources, sizes: Sizes) -> Scenario:
+    file = sources.file("one", sizes.file_bytes)
+    chunks = sources.chunks(file)
+    files = [file] * AT_ONCE
+    return Scenario(
+        "eight", f"{AT_ONCE} files of {_mib(sizes.file_bytes)} at once", 3,
+        2 * AT_ONCE * sizes.file_bytes,
+        {
+            "ours": lambda rig: ours.Whole(rig, files),
+            "raw": lambda rig: raw.Parts(rig, files, chunks),
+            "tus": lambda rig: tus.Whole(rig, files),
+        },
+        (Ratio("ours / raw", "ours", "raw"), Ratio("ours / tus", "ours", "tus")),
+    )
+
+
+def small(sources: Sources, sizes: Sizes) -> Scenario:
+    files = sources.many("small", sizes.small_files, sizes.small_bytes)
+    title = f"{sizes.small_files:,} files of {sizes.small_bytes:,} bytes, {SMALL_AT_ONCE} at a time"
+    return Scenario(
+        "small", title, 3, 4 * sizes.small_files * sizes.small_bytes,
+        {
+            "ours": lambda rig: ours.Small(rig, files, SMALL_AT_ONCE),
+            "raw": lambda rig: raw.Objects(rig, files, SMALL_AT_ONCE),
+            "tus": lambda rig: tus.Small(rig, files, SMALL_AT_ONCE),
+        },
+        (Ratio("ours / raw", "ours", "raw"), Ratio("ours / tus", "ours", "tus")),
+    )
+
+
+PAIRED = {"one": one, "eight": eight, "small": small}
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes >> 20:,} MiB"

@@ -1,0 +1,99 @@
+"""CPU time and peak memory of processes, from /proc.
+
+A group is a process with all its descendants: PostgreSQL works in children, some of which end
+before we look again. What those used is in their parent's share for waited-for children.
+"""
+
+import os
+import resource
+from pathlib import Path
+from typing import Dict, List
+
+from stacklib.console import StackError
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Meter:
+    """What each group uses between start() and stop()."""
+
+    def __init__(self, groups: Dict[str, int]):
+        self._groups = groups
+
+    def start(self) -> None:
+        self.peaks_reset = all([_reset_peak(pid) for pid in self._groups.values()])
+        self._cpu = self._read_cpu()
+
+    def stop(self) -> "Usage":
+        after = self._read_cpu()
+        cpu_s = {name: round(after[name] - self._cpu[name], 3) for name in after}
+        peaks = {name: _peak_kib(pid) for name, pid in self._groups.items()}
+        return Usage(cpu_s, peaks, self.peaks_reset)
+
+    def _read_cpu(self) -> Dict[str, float]:
+        children = _children()
+        cpu = {name: group_cpu_s(pid, children) for name, pid in self._groups.items()}
+        # curl is the only thing that we wait for in between.
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu["curl"] = used.ru_utime + used.ru_stime
+        return cpu
+
+
+class Usage:
+    def __init__(self, cpu_s: Dict[str, float], peak_kib: Dict[str, int], peaks_reset: bool):
+        self.cpu_s = cpu_s
+        self.peak_kib = peak_kib
+        self.peaks_reset = peaks_reset
+
+
+def group_cpu_s(pid: int, children: Dict[int, List[int]]) -> float:
+    ticks, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        waiting += children.get(one, [])
+        ticks += _ticks(one)
+    return ticks / _TICKS_PER_S
+
+
+def busy(groups: Dict[str, int]) -> float:
+    """CPU seconds of all groups so far."""
+    children = _children()
+    return sum(group_cpu_s(pid, children) for pid in groups.values())
+
+
+def _ticks(pid: int) -> int:
+    fields = _stat(pid)
+    # utime, stime, cutime, cstime: fields 14 to 17, counted behind the name.
+    return sum(int(field) for field in fields[11:15]) if fields else 0
+
+
+def _children() -> Dict[int, List[int]]:
+    found: Dict[int, List[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        fields = _stat(int(folder.name))
+        if fields:
+            found.setdefault(int(fields[1]), []).append(int(folder.name))
+    return found
+
+
+def _stat(pid: int) -> List[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _reset_peak(pid: int) -> bool:
+    try:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _peak_kib(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        raise StackError(f"process {pid} has ended while it was measured") from None
+    return int(status.partition("VmHWM:")[2].split(None, 1)[0])
