@@ -4,7 +4,9 @@
     scripts/test -p waybill-gateway     the same with these arguments added
     scripts/test -- COMMAND…            COMMAND in place of cargo test
 
-nats-server is found but not started: each test starts one of its own, to crash as it likes.
+nats-server is found but not started: each test starts one of its own, to crash as it likes. The
+binary `waybill` is built first, for tests that start processes and kill them; WAYBILL_BIN names
+another one.
 WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT, where set, name servers to use instead.
 """
 
@@ -15,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List
 
-from . import pgfolder, process, weed, wheels
+from . import pgfolder, process, waybill, weed, wheels
 from .console import say
 from .home import REPOSITORY
 from .ports import Ports
@@ -33,7 +35,9 @@ def main() -> int:
     failed = False
     stack = _create(folder)
     try:
-        env = {**os.environ, **_start_servers(folder, stack)}
+        # Before the servers: a build takes minutes where everything is new.
+        program = waybill.binary(release=False)
+        env = {**os.environ, **_start_servers(folder, stack), "WAYBILL_TEST_BIN": str(program)}
         code = process.run(_command(arguments), env=env, cwd=_where(arguments)).returncode
         failed = code != 0
         # A command ended by a signal has a negative code here and 128 + signal in a shell.
@@ -58,6 +62,7 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
     ports = Ports()
     env = {
         "WAYBILL_TEST_NATS_SERVER": wheels.nats_server(),
+        "WAYBILL_TEST_NATS_CONFIG": str(REPOSITORY / "nats" / "nats-server.conf"),
         # What the tests themselves leave behind goes with the folder.
         "TMPDIR": str(folder / "tmp"),
     }

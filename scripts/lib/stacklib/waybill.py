@@ -42,7 +42,10 @@ def binary(*, release: bool) -> Path:
             raise StackError(f"WAYBILL_BIN={named} is not a program")
         return Path(named).absolute()
     cargo = os.environ.get("CARGO", "cargo")
-    build = [cargo, "build", "-p", "waybill", "--locked", *(["--release"] if release else [])]
+    # The whole workspace, as the tests have it: of one package alone dependencies have other features,
+    # and are compiled again.
+    whole = ["--release", "--package", "waybill"] if release else ["--workspace"]
+    build = [cargo, "build", "--bins", "--locked", *whole]
     say(f"building: {' '.join(build)}")
     if process.run(build, cwd=REPOSITORY).returncode != 0:
         raise StackError("the build failed")

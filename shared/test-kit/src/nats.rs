@@ -93,9 +93,8 @@ impl Drop for NatsServer {
 }
 
 fn spawn(folder: &Path, port: i32) -> Child {
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../nats/nats-server.conf");
     Command::new(settings("WAYBILL_TEST_NATS_SERVER"))
-        .args(["--config", config, "--addr", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--config", &settings("WAYBILL_TEST_NATS_CONFIG"), "--addr", "127.0.0.1", "--port", &port.to_string()])
         .arg("--store_dir")
         .arg(folder.join("store"))
         .arg("--ports_file_dir")
