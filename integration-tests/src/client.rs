@@ -2,6 +2,7 @@
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use waybill_service_kit::Principal;
 use waybill_test_kit::eventually;
 
@@ -58,6 +59,16 @@ impl Client {
     /// A client of the Waybill at `url`.
     pub fn new(url: String, token: String, principal: Principal) -> Self {
         Self { http: reqwest::Client::new(), url, token, principal }
+    }
+
+    /// The same user at another address.
+    pub fn at(&self, url: String) -> Self {
+        Self { url, ..self.clone() }
+    }
+
+    /// Where it sends to.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The token.
@@ -152,6 +163,21 @@ impl Client {
         let response = response.expect("an answer comes");
         assert_eq!(response.status().as_u16(), 200);
         response.bytes().await.expect("the body is whole").to_vec()
+    }
+
+    /// The digest of the bytes of a file that is too large to be held.
+    ///
+    /// # Panics
+    /// Where they cannot be had.
+    pub async fn content_sha256(&self, file: &str) -> String {
+        let response = self.request(Method::GET, &format!("/v1/files/{file}/content")).send().await;
+        let mut response = response.expect("an answer comes");
+        assert_eq!(response.status().as_u16(), 200);
+        let mut sha256 = Sha256::new();
+        while let Some(bytes) = response.chunk().await.expect("the body is whole") {
+            sha256.update(&bytes);
+        }
+        waybill_schema::Sha256Digest(sha256.finalize().into()).to_string()
     }
 
     /// Until the file can be seen in the read model with this status.

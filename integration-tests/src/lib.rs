@@ -1,9 +1,19 @@
-//! A whole Waybill for one test: all roles in this process, on servers of its own.
+//! A whole Waybill for one test, on servers of its own: its roles in this process ([`Stack`]), or each as a process that
+//! can be killed ([`Cluster`]).
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot get its Waybill ends with the reason")]
 
+mod backing;
+mod balancer;
 mod client;
+mod cluster;
+mod command_line;
+mod process;
 mod stack;
 
+pub use backing::Backing;
 pub use client::{Answer, Client};
-pub use stack::{Options, Stack};
+pub use cluster::{Cluster, Counts};
+pub use command_line::CommandLine;
+pub use process::Process;
+pub use stack::{Options, Shape, Stack};

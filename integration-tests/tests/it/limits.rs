@@ -62,7 +62,7 @@ async fn a_file_in_one_request_has_the_same_limits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_has_a_limit_of_its_own() {
     let args = vec!["--max-session-bytes=1000".to_owned()];
-    let stack = Stack::with(Options { args }).await;
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
     let client = stack.client();
     let session = client.post("/v1/sessions", &json!({})).await.expect(201).text("session_id");
     let of_session = json!({ "session_id": session });

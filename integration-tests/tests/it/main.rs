@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod chunks;
+mod deaths;
 mod files;
 mod idempotency;
 mod interrupted;
@@ -14,6 +15,7 @@ mod progress;
 mod quota;
 mod random;
 mod replay;
+mod rivals;
 mod round_trip;
 mod sessions;
 mod verification;

@@ -1,6 +1,7 @@
 //! Following a partition: with a lease, from the checkpoint, for as long as the process runs.
 
 use crate::apply::{ProjectError, apply};
+use crate::share::Share;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::StreamExt;
 use std::ops::DerefMut;
@@ -15,6 +16,14 @@ use waybill_service_kit::Shutdown;
 /// How many events one transaction takes at most.
 pub(crate) const BATCH: usize = 1_000;
 
+/// Why a partition is not folded any more.
+enum Left {
+    /// Its lease is not ours, or the process stops.
+    Lost,
+    /// It was given up for another projector, and is not counted any more.
+    Surplus,
+}
+
 /// One projector's work on one partition.
 #[derive(Clone)]
 pub(crate) struct Follower {
@@ -22,48 +31,66 @@ pub(crate) struct Follower {
     pub(crate) database: Database,
     pub(crate) partition: u32,
     pub(crate) owner: Uuid,
+    /// How long a partition stays with a projector that has gone. The row's lease is a little shorter, so that with
+    /// renewal and looking the partition has moved by then.
     pub(crate) lease: Duration,
+    pub(crate) share: Arc<Share>,
 }
 
 impl Follower {
-    /// Folds the partition whenever its lease can be had, until shutdown.
+    /// Folds the partition whenever its lease can be had and it is within the share, until shutdown.
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let pause = self.lease / 4;
         while !shutdown.is_triggered() {
-            if let Err(error) = self.hold(&shutdown).await {
-                tracing::warn!(partition = self.partition, %error, "folding is interrupted");
+            if self.share.take() {
+                match self.hold(&shutdown).await {
+                    Ok(Left::Surplus) => {}
+                    Ok(Left::Lost) => self.share.give_back(),
+                    Err(error) => {
+                        self.share.give_back();
+                        tracing::warn!(partition = self.partition, %error, "folding is interrupted");
+                    }
+                }
             }
-            shutdown.unless(tokio::time::sleep(pause)).await;
+            shutdown.unless(tokio::time::sleep(self.lease / 8)).await;
         }
+        self.release().await;
+    }
+
+    async fn release(&self) {
         if let Err(error) = projection::release_lease(&self.database, self.partition, self.owner).await {
             tracing::debug!(partition = self.partition, %error, "the lease will run out by itself");
         }
     }
 
     async fn take_lease(&self) -> Result<Option<Checkpoint>, ReadModelError> {
-        projection::take_lease(&self.database, self.partition, self.owner, self.lease).await
+        projection::take_lease(&self.database, self.partition, self.owner, self.lease * 3 / 4).await
     }
 
     /// Folds for as long as the lease is ours.
-    async fn hold(&self, shutdown: &Shutdown) -> Result<(), ProjectError> {
-        let Some(checkpoint) = self.take_lease().await? else { return Ok(()) };
+    async fn hold(&self, shutdown: &Shutdown) -> Result<Left, ProjectError> {
+        let Some(checkpoint) = self.take_lease().await? else { return Ok(Left::Lost) };
         let head = self.log.head(self.partition).await?;
         let mut at = start(&self.database, checkpoint, &head.epoch, head.last_seq).await?;
         let from = u64::try_from(at.seq).unwrap_or(0);
         tracing::info!(partition = self.partition, seq = from, "folding");
         let mut events = self.log.subscribe(self.partition, from).await?.ready_chunks(BATCH);
-        let mut renewal = tokio::time::interval(self.lease / 3);
+        let mut renewal = tokio::time::interval(self.lease / 4);
         loop {
             tokio::select! {
                 biased;
-                () = shutdown.triggered() => return Ok(()),
+                () = shutdown.triggered() => return Ok(Left::Lost),
                 _ = renewal.tick() => {
+                    if self.share.give_up() {
+                        tracing::info!(partition = self.partition, "another projector is to have the partition");
+                        self.release().await;
+                        return Ok(Left::Surplus);
+                    }
                     if self.take_lease().await?.is_none() {
-                        return Ok(());
+                        return Ok(Left::Lost);
                     }
                 }
                 batch = events.next() => {
-                    let Some(batch) = batch else { return Ok(()) };
+                    let Some(batch) = batch else { return Ok(Left::Lost) };
                     let batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
                     at = apply(&self.database, self.partition, &at, &head.epoch, &batch).await?;
                 }

@@ -8,6 +8,7 @@ mod fold;
 mod follow;
 mod replay;
 mod server;
+mod share;
 
 pub use apply::ProjectError;
 pub use replay::{Comparison, ReplayError, TableComparison, replay_into, verify};

@@ -1,6 +1,7 @@
 //! Starting and stopping a projector.
 
 use crate::follow::Follower;
+use crate::share::{self, Share};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -35,6 +36,11 @@ impl Server {
         config.database.migrate().await?;
         let owner = Uuid::now_v7();
         let mut tasks = JoinSet::new();
+        let share = Arc::new(Share::new(config.log.partitions().all().count()));
+        {
+            let (share, database, shutdown) = (share.clone(), config.database.clone(), shutdown.clone());
+            tasks.spawn(async move { share::keep(database, owner, config.lease, &share, shutdown).await });
+        }
         for partition in config.log.partitions().all() {
             let follower = Follower {
                 log: config.log.clone(),
@@ -42,6 +48,7 @@ impl Server {
                 partition,
                 owner,
                 lease: config.lease,
+                share: share.clone(),
             };
             tasks.spawn(follower.run(shutdown.clone()));
         }

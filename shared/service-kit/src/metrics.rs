@@ -7,6 +7,9 @@ use std::sync::LazyLock;
 pub static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("waybill_http_requests_total", "Requests by route and class of status", &["route", "class"])
 });
+/// Bytes of request bodies that a worker has read.
+pub static RECEIVED_BYTES: LazyLock<IntCounter> =
+    LazyLock::new(|| registered(IntCounter::new("waybill_received_bytes_total", "Bytes received by this worker")));
 /// Bytes that were taken in and stored.
 pub static STORED_BYTES: LazyLock<IntCounter> =
     LazyLock::new(|| registered(IntCounter::new("waybill_stored_bytes_total", "Bytes stored by this worker")));

@@ -11,4 +11,4 @@ mod wait;
 pub use database::TestDatabase;
 pub use nats::NatsServer;
 pub use store::TestBucket;
-pub use wait::{eventually, settings};
+pub use wait::{eventually, eventually_within, settings};

@@ -1,7 +1,13 @@
 //! Which workers are alive. Names are resolved again and again, so that a service that is scaled up is found.
 
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http_body_util::Empty;
+use hyper::client::conn::http1::handshake;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
@@ -10,12 +16,23 @@ use waybill_schema::UploadId;
 use waybill_service_kit::Shutdown;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a worker may take to say that it lives.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// After how many looks without an answer a worker counts as frozen. One that refuses connections is gone at once.
+const FROZEN_AFTER: u32 = 3;
 
 /// The workers that are alive.
 #[derive(Clone)]
 pub(crate) struct WorkerPool {
-    live: watch::Receiver<BTreeSet<SocketAddr>>,
+    seen: watch::Receiver<Seen>,
+}
+
+/// What was found out about the workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    live: BTreeSet<SocketAddr>,
+    /// Connections to these stand, and nothing is answered: the machine hangs, or the process was stopped.
+    frozen: BTreeSet<SocketAddr>,
 }
 
 /// A worker URL that is not `http://host:port`.
@@ -27,32 +44,43 @@ impl WorkerPool {
     /// Watches the workers behind `urls` until shutdown.
     pub(crate) async fn watch(urls: &[String], shutdown: Shutdown) -> Result<Self, WorkerUrlError> {
         let hosts = urls.iter().map(|url| host_of(url)).collect::<Result<Vec<_>, _>>()?;
-        let (sender, live) = watch::channel(look(&hosts).await);
+        let mut silent = BTreeMap::new();
+        let (sender, seen) = watch::channel(look(&hosts, &mut silent).await);
         tokio::spawn(async move {
             while shutdown.unless(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-                let found = look(&hosts).await;
-                sender.send_if_modified(|live| {
-                    let changed = *live != found;
+                let found = look(&hosts, &mut silent).await;
+                sender.send_if_modified(|seen| {
+                    let changed = *seen != found;
                     if changed {
-                        tracing::info!(workers = found.len(), "the live workers changed");
-                        *live = found;
+                        let (live, frozen) = (found.live.len(), found.frozen.len());
+                        tracing::info!(live, frozen, "the workers changed");
+                        *seen = found;
                     }
                     changed
                 });
             }
         });
-        Ok(Self { live })
+        Ok(Self { seen })
     }
 
     /// Whether there is any.
     pub(crate) fn any(&self) -> bool {
-        !self.live.borrow().is_empty()
+        !self.seen.borrow().live.is_empty()
+    }
+
+    /// Until a worker is found frozen; what waits for it would wait for long.
+    pub(crate) async fn freezes(&self, addr: SocketAddr) {
+        let mut seen = self.seen.clone();
+        if seen.wait_for(|seen| seen.frozen.contains(&addr)).await.is_err() {
+            // Nobody looks any more: the gateway stops.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// The workers for an upload, the one that has it first: rendezvous hashing, so that when a worker goes only its
     /// own uploads move.
     pub(crate) fn ranked(&self, upload: UploadId) -> Vec<SocketAddr> {
-        let mut ranked: Vec<SocketAddr> = self.live.borrow().iter().copied().collect();
+        let mut ranked: Vec<SocketAddr> = self.seen.borrow().live.iter().copied().collect();
         ranked.sort_by_cached_key(|addr| {
             let mut sha256 = Sha256::new();
             sha256.update(upload.0.as_bytes());
@@ -71,18 +99,43 @@ fn host_of(url: &str) -> Result<String, WorkerUrlError> {
     Ok(host.to_owned())
 }
 
-async fn look(hosts: &[String]) -> BTreeSet<SocketAddr> {
+/// Looks at all workers. `silent` counts for how long those have been that did not answer.
+async fn look(hosts: &[String], silent: &mut BTreeMap<SocketAddr, u32>) -> Seen {
     let mut found = BTreeSet::new();
     for host in hosts {
         if let Ok(Ok(addresses)) = tokio::time::timeout(LOOK_EVERY, lookup_host(host.as_str())).await {
             found.extend(addresses);
         }
     }
-    let mut live = BTreeSet::new();
-    for addr in found {
-        if matches!(tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await, Ok(Ok(_))) {
-            live.insert(addr);
+    silent.retain(|addr, _| found.contains(addr));
+    let mut seen = Seen::default();
+    let answers = join_all(
+        found.into_iter().map(|addr| async move { (addr, tokio::time::timeout(ANSWER_TIMEOUT, lives(addr)).await) }),
+    );
+    for (addr, answer) in answers.await {
+        match answer {
+            Ok(Some(())) => {
+                silent.remove(&addr);
+                seen.live.insert(addr);
+            }
+            Ok(None) => drop(silent.remove(&addr)),
+            // A busy machine may be late once or twice.
+            Err(_) => {
+                let looks = silent.entry(addr).and_modify(|looks| *looks += 1).or_insert(1);
+                if *looks >= FROZEN_AFTER { &mut seen.frozen } else { &mut seen.live }.insert(addr);
+            }
         }
     }
-    live
+    seen
+}
+
+/// Whether a worker says so itself: a connection alone is made by the kernel, also to a process that does nothing.
+async fn lives(addr: SocketAddr) -> Option<()> {
+    let stream = TcpStream::connect(addr).await.ok()?;
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+    let driver = tokio::spawn(connection);
+    let request = Request::get("/healthz").header(header::HOST, addr.to_string()).body(Empty::<Bytes>::new()).ok()?;
+    let answer = sender.send_request(request).await;
+    driver.abort();
+    answer.ok().filter(|answer| answer.status().is_success()).map(drop)
 }

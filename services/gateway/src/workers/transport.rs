@@ -86,11 +86,14 @@ struct Shared {
     ended: Cell<bool>,
     moved_at: Cell<Instant>,
     left: Cell<Option<u64>>,
+    /// Which attempt has the body. An earlier one, whose connection hyper has not dropped yet, reads no more of it.
+    attempt: Cell<u32>,
 }
 
 /// The client's body as hyper reads it.
 struct Forwarded {
     shared: Rc<Shared>,
+    attempt: u32,
     /// The client is gone; what it sent is being flushed.
     broken: Option<(PayloadError, Pin<Box<Sleep>>)>,
 }
@@ -108,6 +111,9 @@ impl Body for Forwarded {
             return Poll::Ready(self.broken.take().map(|(error, _)| Err(error)));
         }
         let shared = self.shared.clone();
+        if shared.attempt.get() != self.attempt {
+            return Poll::Ready(Some(Err(PayloadError::Incomplete(None))));
+        }
         let polled = Pin::new(&mut *shared.payload.borrow_mut()).poll_next(context);
         if let Poll::Ready(item) = &polled {
             shared.begun.set(true);
@@ -154,9 +160,10 @@ impl RemoteWorkers {
             ended: Cell::new(false),
             moved_at: Cell::new(Instant::now()),
             left: Cell::new(forward.content_length),
+            attempt: Cell::new(0),
         });
         for addr in self.pool.ranked(upload) {
-            match send(addr, &self.secret, request, &forward.path, &shared).await {
+            match self.send(addr, request, &forward.path, &shared).await {
                 Ok(answer) => return answer,
                 Err(Failure::Before) => tracing::warn!(upload_id = %upload, %addr, "a worker does not answer"),
                 Err(Failure::After) => {
@@ -167,39 +174,44 @@ impl RemoteWorkers {
         }
         Err(Problem::unavailable("no worker takes bytes now; try again"))
     }
-}
 
-async fn send<T: DeserializeOwned>(
-    addr: SocketAddr,
-    secret: &str,
-    id: RequestId,
-    path: &str,
-    shared: &Rc<Shared>,
-) -> Result<Result<T, Problem>, Failure> {
-    let failure = || if shared.begun.get() { Failure::After } else { Failure::Before };
-    // A pooled connection may have been closed meanwhile; a new one tells whether the worker is there.
-    for fresh in [false, true] {
-        let mut connection = match if fresh { None } else { pooled(addr).await } {
-            Some(connection) => connection,
-            None if fresh => connect(addr).await.ok_or(Failure::Before)?,
-            None => continue,
-        };
-        let request = Request::put(path)
-            .header(header::HOST, addr.to_string())
-            .header("Waybill-Worker-Secret", secret)
-            .header("X-Request-ID", id.0.hyphenated().to_string())
-            .body(Forwarded { shared: shared.clone(), broken: None })
-            .map_err(|_| Failure::Before)?;
-        match answer(&mut connection, request, shared).await {
-            Some(answer) => {
-                give_back(addr, connection);
-                return Ok(answer);
+    async fn send<T: DeserializeOwned>(
+        &self,
+        addr: SocketAddr,
+        id: RequestId,
+        path: &str,
+        shared: &Rc<Shared>,
+    ) -> Result<Result<T, Problem>, Failure> {
+        let failure = || if shared.begun.get() { Failure::After } else { Failure::Before };
+        // A pooled connection may have been closed meanwhile; a new one tells whether the worker is there.
+        for fresh in [false, true] {
+            let mut connection = match if fresh { None } else { pooled(addr).await } {
+                Some(connection) => connection,
+                None if fresh => connect(addr).await.ok_or(Failure::Before)?,
+                None => continue,
+            };
+            let request = Request::put(path)
+                .header(header::HOST, addr.to_string())
+                .header("Waybill-Worker-Secret", &self.secret)
+                .header("X-Request-ID", id.0.hyphenated().to_string())
+                .body(Forwarded { shared: shared.clone(), attempt: shared.attempt.get(), broken: None })
+                .map_err(|_| Failure::Before)?;
+            let answer = tokio::select! {
+                answer = answer(&mut connection, request, shared) => answer,
+                () = self.pool.freezes(addr) => None,
+            };
+            shared.attempt.set(shared.attempt.get() + 1);
+            match answer {
+                Some(answer) => {
+                    give_back(addr, connection);
+                    return Ok(answer);
+                }
+                None if shared.begun.get() => return Err(Failure::After),
+                None => {}
             }
-            None if shared.begun.get() => return Err(Failure::After),
-            None => {}
         }
+        Err(failure())
     }
-    Err(failure())
 }
 
 /// Sends and waits for the answer, for as long as bytes move.

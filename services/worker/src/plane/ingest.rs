@@ -17,6 +17,7 @@ use waybill_domain::upload::{Phase, State};
 use waybill_repository::{Context, refresh};
 use waybill_schema::{ByteRange, Position, Sha256Digest};
 use waybill_service_kit::data_plane::StoredBytes;
+use waybill_service_kit::metrics::RECEIVED_BYTES;
 use waybill_service_kit::now;
 
 /// How long a body may bring nothing before it counts as broken.
@@ -89,6 +90,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
         }
         let length = self.rest.len().min(usize::try_from(max).unwrap_or(usize::MAX));
         let bytes = self.rest.split_to(length);
+        RECEIVED_BYTES.inc_by(length as u64);
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(&bytes);
         }

@@ -10,6 +10,7 @@ use futures_util::{Stream, StreamExt};
 use std::time::Duration;
 use waybill_schema::{CompanyId, Sha256Digest, UploadId};
 use waybill_service_kit::data_plane::StoredFile;
+use waybill_service_kit::metrics::RECEIVED_BYTES;
 
 /// How long a body may take, besides what its size takes at [`SLOWEST_BYTES_PER_S`]: it holds memory meanwhile.
 const STALL: Duration = Duration::from_secs(15);
@@ -40,6 +41,7 @@ pub(super) async fn store_whole(
         if buffer.len() + bytes.len() as u64 > expected.size_bytes {
             return Err(PlaneError::BodyTooLong { allowed_bytes: expected.size_bytes });
         }
+        RECEIVED_BYTES.inc_by(bytes.len() as u64);
         buffer.push(&bytes);
     }
     if buffer.len() != expected.size_bytes {

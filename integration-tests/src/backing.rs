@@ -1,0 +1,182 @@
+//! The servers of one test, and what it asks them directly.
+
+use crate::Client;
+use clap::Parser;
+use std::sync::Arc;
+use uuid::Uuid;
+use waybill::serve::ServeArgs;
+use waybill_event_log::EventLog;
+use waybill_event_log::jetstream::JetStreamLog;
+use waybill_object_store::s3::S3Store;
+use waybill_projector::verify;
+use waybill_read_model::{Database, projection};
+use waybill_repository::load_quota;
+use waybill_schema::{CompanyId, UserId};
+use waybill_service_kit::{Authenticator, Principal, Role, now};
+use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually};
+
+const SECRET: &str = "a secret that only the tests know.....";
+
+/// NATS, a database and a bucket of one test.
+pub struct Backing {
+    nats: NatsServer,
+    postgres: TestDatabase,
+    bucket: TestBucket,
+    log: Arc<JetStreamLog>,
+}
+
+#[derive(Parser)]
+struct Serve {
+    #[command(flatten)]
+    args: ServeArgs,
+}
+
+/// The arguments as `waybill serve` reads them.
+///
+/// # Panics
+/// Where one of them is none.
+pub(crate) fn serve_args(args: &[String]) -> ServeArgs {
+    Serve::try_parse_from(args).unwrap_or_else(|error| panic!("{error}")).args
+}
+
+impl Backing {
+    /// Starts and provisions them.
+    ///
+    /// # Panics
+    /// Where one does not start.
+    pub async fn start(partitions: u32) -> Self {
+        let nats = NatsServer::start().await;
+        let log = Arc::new(nats.log(partitions).await);
+        Self { nats, log, postgres: TestDatabase::create().await, bucket: TestBucket::create().await }
+    }
+
+    /// The arguments of a role; the first is the program's name.
+    pub fn arguments(&self, role: &str, more: &[String]) -> Vec<String> {
+        let config = &self.bucket.config;
+        let mut args: Vec<String> = [
+            "waybill",
+            role,
+            "--allowed-origins=https://app.example",
+            "--projector-lease-ms=2000",
+            "--worker-budget-mib=256",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        args.extend([
+            format!("--nats-url={}", self.nats.url()),
+            format!("--partitions={}", self.log.partitions().count()),
+            format!("--database-url={}", self.postgres.url()),
+            format!("--s3-endpoint={}", config.endpoint.as_deref().unwrap_or_default()),
+            format!("--s3-bucket={}", config.bucket),
+            format!("--s3-access-key-id={}", config.access_key_id),
+            format!("--s3-secret-access-key={}", config.secret_access_key),
+            format!("--jwt-hs256-secret={SECRET}"),
+            format!("--worker-secret={SECRET}"),
+        ]);
+        args.extend(more.iter().cloned());
+        args
+    }
+
+    /// A client for a new user of a new company, with all roles.
+    pub fn client(&self, url: &str) -> Client {
+        self.client_for(url, CompanyId(Uuid::now_v7()), &[Role::Admin, Role::Auditor])
+    }
+
+    /// A client for a new user of `company`.
+    pub fn client_for(&self, url: &str, company_id: CompanyId, roles: &[Role]) -> Client {
+        let principal = Principal {
+            user_id: UserId(Uuid::now_v7()),
+            company_id,
+            roles: roles.to_vec(),
+            expires_at: now().plus_ms(3_600_000),
+        };
+        Client::new(url.to_owned(), self.token(&principal), principal)
+    }
+
+    /// A token.
+    ///
+    /// # Panics
+    /// Never: the secret is long enough.
+    pub fn token(&self, principal: &Principal) -> String {
+        let authenticator = Authenticator::hs256(SECRET, "waybill", "waybill").expect("the secret is long enough");
+        authenticator.mint(principal).expect("a token can be signed")
+    }
+
+    /// The event log.
+    pub fn log(&self) -> &JetStreamLog {
+        &self.log
+    }
+
+    /// The nats-server.
+    pub fn nats_server(&mut self) -> &mut NatsServer {
+        &mut self.nats
+    }
+
+    /// A connection to NATS.
+    pub async fn nats(&self) -> async_nats::Client {
+        self.nats.client().await
+    }
+
+    /// The object store.
+    pub fn store(&self) -> S3Store {
+        self.bucket.store()
+    }
+
+    /// The read models, in another schema than the live one where `schema` says so.
+    pub fn database(&self, schema: &str) -> Database {
+        self.postgres.database(schema)
+    }
+
+    /// Until the live tables hold every event.
+    ///
+    /// # Panics
+    /// Where the log does not answer.
+    pub async fn projected(&self) {
+        let database = self.database("waybill");
+        for partition in self.log.partitions().all() {
+            let head = self.log.head(partition).await.expect("the log answers").last_seq;
+            eventually("the projection to reach the end of the log", || async {
+                let mut connection = database.connection().await.ok()?;
+                let at = projection::checkpoint(&mut connection, partition).await.ok()??;
+                (at.seq.unsigned_abs() >= head).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// The reserved bytes of a company, from the events.
+    ///
+    /// # Panics
+    /// Where the log does not answer.
+    pub async fn reserved_bytes(&self, company: CompanyId) -> u64 {
+        let quota = load_quota(self.log.as_ref(), None, company).await.expect("the log answers");
+        quota.state.reserved_bytes()
+    }
+
+    /// Until nothing of a company is reserved.
+    pub async fn nothing_reserved(&self, company: CompanyId) {
+        eventually("the reservations to be settled", || async {
+            (self.reserved_bytes(company).await == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// Checks what must hold after any test: the tables equal a rebuild, and nothing is parked but what the test put
+    /// there.
+    ///
+    /// # Panics
+    /// Where it does not hold.
+    pub async fn check(&self, parked_messages: i64) {
+        self.projected().await;
+        let comparison = verify(self.log.as_ref(), &self.database("waybill")).await.expect("a rebuild goes through");
+        assert!(comparison.is_equal(), "the live tables differ from the events: {comparison:#?}");
+        let parked = comparison.tables.iter().find(|table| table.live.table == "parked_event");
+        assert_eq!(parked.map(|table| table.live.rows), Some(parked_messages), "events are parked");
+    }
+
+    /// Ends it.
+    pub async fn remove(self) {
+        drop(self.nats);
+        self.postgres.drop_it().await;
+    }
+}

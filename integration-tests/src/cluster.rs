@@ -1,0 +1,113 @@
+//! Several of each role, as processes behind balancers.
+
+use crate::balancer::Balancer;
+use crate::process::{Process, free_addr};
+use crate::{Backing, Client};
+use std::path::Path;
+use tempfile::TempDir;
+use waybill_schema::CompanyId;
+use waybill_service_kit::Role;
+
+/// How many of what.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// Of each role.
+    pub each: usize,
+    /// Of the streams.
+    pub partitions: u32,
+    /// How long a partition stays with a projector that is gone.
+    pub lease_ms: u32,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { each: 1, partitions: 1, lease_ms: 2_000 }
+    }
+}
+
+/// A Waybill of processes. Ends with the value.
+pub struct Cluster {
+    /// NATS, Postgres, the store.
+    pub backing: Backing,
+    /// The gateways.
+    pub gateways: Vec<Process>,
+    /// The workers.
+    pub workers: Vec<Process>,
+    /// The projectors.
+    pub projectors: Vec<Process>,
+    /// The fan-outs.
+    pub fanouts: Vec<Process>,
+    balancer: Balancer,
+    fanout_balancer: Balancer,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts one, and waits until all of it is ready.
+    ///
+    /// # Panics
+    /// Where anything does not start.
+    pub async fn start(counts: Counts) -> Self {
+        let backing = Backing::start(counts.partitions).await;
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let role = async |role: &'static str, option: &str, more: &[String]| {
+            let mut processes = Vec::new();
+            for number in 0..counts.each {
+                let addr = free_addr();
+                let mut own = vec![format!("--{option}={addr}"), format!("--projector-lease-ms={}", counts.lease_ms)];
+                own.extend(more.iter().cloned());
+                let mut args = backing.arguments(role, &[]);
+                args.retain(|arg| !arg.starts_with("--projector-lease-ms"));
+                args.extend(own);
+                let log = folder.path().join(format!("{role}-{number}.log"));
+                processes.push(Process::start(role, addr, args, log).await);
+            }
+            processes
+        };
+        // The projector first: it makes the tables.
+        let projectors = role("projector", "projector-addr", &[]).await;
+        let workers = role("worker", "worker-addr", &[]).await;
+        let urls: Vec<String> = workers.iter().map(|worker| format!("http://{}", worker.addr())).collect();
+        let gateways = role("gateway", "http-addr", &[format!("--worker-urls={}", urls.join(","))]).await;
+        let fanouts = role("fanout", "fanout-addr", &[]).await;
+        let balancer = Balancer::start(gateways.iter().map(Process::addr).collect()).await;
+        let fanout_balancer = Balancer::start(fanouts.iter().map(Process::addr).collect()).await;
+        Self { backing, gateways, workers, projectors, fanouts, balancer, fanout_balancer, folder }
+    }
+
+    /// Where clients are told to go: to any gateway.
+    pub fn url(&self) -> String {
+        self.balancer.url()
+    }
+
+    /// Where watchers are told to go: to any fan-out.
+    pub fn progress_url(&self) -> String {
+        self.fanout_balancer.url()
+    }
+
+    /// A client for a new user of a new company, with all roles.
+    pub fn client(&self) -> Client {
+        self.backing.client(&self.url())
+    }
+
+    /// A client for a new user of `company`, with all roles.
+    pub fn client_for(&self, company: CompanyId) -> Client {
+        self.backing.client_for(&self.url(), company, &[Role::Admin, Role::Auditor])
+    }
+
+    /// A folder for what the test writes.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Stops, and checks what must hold after any test: the tables equal a rebuild, and nothing is parked.
+    ///
+    /// # Panics
+    /// Where it does not hold.
+    pub async fn finish(self) {
+        self.backing.check(0).await;
+        let Self { backing, gateways, workers, projectors, fanouts, .. } = self;
+        drop((gateways, workers, projectors, fanouts));
+        backing.remove().await;
+    }
+}

@@ -1,0 +1,141 @@
+//! Sudden deaths in the middle of a gibibyte: the upload goes on where it was, and everything is right in the end.
+
+use crate::random::Source;
+use serde_json::json;
+use std::time::Duration;
+use waybill_event_log::{EventLog, read_all};
+use waybill_integration_tests::{Client, Cluster, CommandLine, Counts, Process};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1};
+use waybill_schema::{Event, WorkerId, names};
+use waybill_test_kit::eventually_within;
+
+/// How long a part of a gibibyte may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+const GIB: u64 = 1_024 * 1_024 * 1_024;
+const PART: u64 = 8 * 1_024 * 1_024;
+/// How far the upload is when something dies.
+const FAR: u64 = 300 * 1_024 * 1_024;
+
+/// An upload of 1 GiB by the command line, on its way.
+struct Upload {
+    client: Client,
+    command: CommandLine,
+    id: String,
+    source: Source,
+}
+
+impl Upload {
+    async fn start(cluster: &Cluster) -> Self {
+        let client = cluster.client();
+        let source = Source::write(cluster.folder(), "film.bin", 77, GIB);
+        let command = CommandLine::start(&client, cluster.folder(), "upload", &[&source.path]);
+        let id = command.event("started").await["upload_id"].as_str().unwrap().to_owned();
+        Self { client, command, id, source }
+    }
+
+    /// Until it is in its middle; answers with who wrote last.
+    async fn is_far(&self, cluster: &Cluster) -> WorkerId {
+        let last = eventually_within(PATIENCE, "the upload to be in its middle", || async {
+            let stored = stored(cluster, &self.client, &self.id).await;
+            let bytes: u64 = stored.iter().map(|chunk| chunk.length).sum();
+            (bytes >= FAR).then_some(stored.last()?.worker_id)
+        });
+        last.await
+    }
+
+    /// It ends well, nothing that was stored was stored again, and all figures are right.
+    async fn ends_well(self, cluster: Cluster) {
+        let Self { client, command, id, source } = self;
+        let ended = command.ended().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let uploaded = ended.event("uploaded");
+        assert_eq!((&uploaded["file_id"], &uploaded["sha256"]), (&json!(id), &json!(source.sha256)));
+        let stored = stored(&cluster, &client, &id).await;
+        assert!(stored.len() <= 132, "{} parts were stored, of 128: what was there was sent again", stored.len());
+        cluster.backing.nothing_reserved(client.principal.company_id).await;
+        cluster.backing.projected().await;
+        let quota = client.get("/v1/quota").await.expect(200).body;
+        assert_eq!(
+            (&quota["storage_used_bytes"], &quota["storage_reserved_bytes"], &quota["file_count"]),
+            (&json!(GIB), &json!(0), &json!(1))
+        );
+        let file = client.get(&format!("/v1/files/{id}")).await.expect(200).body;
+        assert_eq!((&file["processing_status"], &file["hash"]), (&json!("COMPLETED"), &json!(source.sha256)));
+        assert_eq!(client.content_sha256(&id).await, source.sha256, "what comes back");
+        cluster.finish().await;
+    }
+}
+
+/// The parts that the log says are stored, as often as it says so: whoever died may be needed to ask otherwise.
+async fn stored(cluster: &Cluster, client: &Client, id: &str) -> Vec<ChunkUploadedV1> {
+    let log = cluster.backing.log();
+    let company = client.principal.company_id;
+    let partition = log.partitions().of(company);
+    let filter = names::upload_filter(partition, company, id.parse().unwrap());
+    let Ok(events) = read_all(log, partition, &filter, 0, 0).await else { return Vec::new() };
+    let chunks = events.into_iter().filter_map(|stored| match stored.event.unwrap().event {
+        Event::ChunkUploaded(chunk) => Some(chunk),
+        _ => None,
+    });
+    chunks.filter(|chunk| matches!(chunk.storage, ChunkStorage::Part { .. })).collect()
+}
+
+async fn dies(role: impl FnOnce(&mut Cluster) -> &mut Process) {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let upload = Upload::start(&cluster).await;
+    upload.is_far(&cluster).await;
+    let process = role(&mut cluster);
+    process.kill();
+    process.restart().await;
+    upload.ends_well(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_dies() {
+    dies(|cluster| &mut cluster.gateways[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_dies() {
+    dies(|cluster| &mut cluster.workers[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_dies() {
+    dies(|cluster| &mut cluster.projectors[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_dies() {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let upload = Upload::start(&cluster).await;
+    upload.is_far(&cluster).await;
+    cluster.backing.nats_server().kill_and_restart().await;
+    upload.ends_well(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_two_workers_the_death_of_one_costs_a_retry() {
+    let mut cluster = Cluster::start(Counts { each: 2, ..Counts::default() }).await;
+    let upload = Upload::start(&cluster).await;
+    let owner = upload.is_far(&cluster).await;
+    let owner = cluster.workers.iter_mut().find(|worker| worker.has_logged(&owner.to_string())).unwrap();
+    owner.kill();
+    upload.ends_well(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_dies() {
+    let cluster = Cluster::start(Counts::default()).await;
+    let upload = Upload::start(&cluster).await;
+    upload.is_far(&cluster).await;
+    upload.command.signal("KILL");
+    let Upload { client, command, id, source } = upload;
+    assert_eq!(command.ended().await.code, None);
+    // Chunks that were in flight may still be stored; then nothing moves any more.
+    let command = CommandLine::start(&client, cluster.folder(), "upload", &[&source.path]);
+    let resumed = command.event("resumed").await;
+    assert_eq!(resumed["upload_id"], id.as_str());
+    assert!(resumed["offset_bytes"].as_u64().unwrap() >= FAR - 4 * PART, "{resumed}");
+    Upload { client, command, id, source }.ends_well(cluster).await;
+}

@@ -1,0 +1,149 @@
+//! Two at once where one was thought of: whatever they do to each other, a file is right or FAILED, never wrong.
+
+use crate::random::{bytes, sha256};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+use waybill_integration_tests::{Answer, Client, Cluster, Counts};
+use waybill_test_kit::eventually;
+
+const PART: usize = 8 * 1_024 * 1_024;
+/// What is sent later: it fits into the buffers of sockets.
+const END: usize = 50_000;
+
+fn two() -> Counts {
+    Counts { each: 2, ..Counts::default() }
+}
+
+/// The file is what its digest says and one of the `candidates`, or it has failed.
+async fn right_or_failed(client: &Client, upload: &str, done: &Answer, candidates: &[Vec<u8>]) -> bool {
+    if done.status == 200 {
+        let content = client.content(upload).await;
+        assert_eq!(sha256(&content), done.text("sha256"), "what is read is what was verified");
+        assert!(candidates.iter().any(|candidate| *candidate == content), "the file is none of those that were sent");
+        return true;
+    }
+    assert_eq!(done.status, 422, "{done:?}");
+    let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+    assert_eq!(status.text("status"), "FAILED");
+    let content = client.get(&format!("/v1/files/{upload}/content")).await;
+    assert_eq!(content.status, 409, "nothing of it can be read");
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_bring_other_bytes_for_the_same_chunk() {
+    let cluster = Cluster::start(two()).await;
+    let client = cluster.client();
+    let gateways: Vec<Client> =
+        cluster.gateways.iter().map(|gateway| client.at(format!("http://{}", gateway.addr()))).collect();
+    let mut completed = 0;
+    for round in 0..6 {
+        let first = bytes(200 + round, 2 * PART);
+        let mut second = first.clone();
+        second[PART / 2] ^= 1;
+        let upload = gateways[0].start(2 * PART as u64).await.expect(201).text("upload_id");
+        let put = |gateway: usize, content: &[u8]| {
+            let (client, upload, chunk) = (gateways[gateway].clone(), upload.clone(), content[..PART].to_vec());
+            async move { client.put_chunk(&upload, 0, chunk).await }
+        };
+        let (one, other) = tokio::join!(put(0, &first), put(1, &second));
+        assert!(one.status == 200 || other.status == 200, "one of them is taken: {one:?} {other:?}");
+        gateways[1].put_chunk(&upload, 1, first[PART..].to_vec()).await.expect(200);
+        let done = gateways[0].complete(&upload, &json!({})).await;
+        completed += u32::from(right_or_failed(&gateways[1], &upload, &done, &[first, second]).await);
+    }
+    assert!(completed > 0, "it does not always fail");
+    cluster.finish().await;
+}
+
+/// A chunk's PUT of which all but the end was sent.
+struct Unfinished {
+    socket: TcpStream,
+    rest: Vec<u8>,
+}
+
+impl Unfinished {
+    fn begin(gateway: std::net::SocketAddr, client: &Client, upload: &str, chunk: &[u8]) -> Self {
+        let mut socket = TcpStream::connect(gateway).unwrap();
+        let head = format!(
+            "PUT /v1/uploads/{upload}/chunks/0 HTTP/1.1\r\nHost: {gateway}\r\nAuthorization: Bearer {}\r\n\
+             Content-Length: {}\r\n\r\n",
+            client.token(),
+            chunk.len()
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        let (most, rest) = chunk.split_at(chunk.len() - END);
+        socket.write_all(most).unwrap();
+        Self { socket, rest: rest.to_vec() }
+    }
+
+    /// The end, whoever reads it later.
+    fn finish(&mut self) {
+        self.socket.write_all(&self.rest).unwrap();
+    }
+
+    /// The answer, which comes when the worker is given up.
+    fn status(mut self) -> String {
+        self.socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut answer = [0; 12];
+        self.socket.read_exact(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[9..]).into_owned()
+    }
+}
+
+/// A worker is stopped with a whole chunk before it, another takes over, the first goes on and writes late.
+async fn late_write(same_bytes: bool) {
+    let cluster = Cluster::start(two()).await;
+    let client = cluster.client();
+    let gateway = cluster.gateways[0].addr();
+    let content = bytes(300, PART + 1_000);
+    let mut late = content.clone();
+    if !same_bytes {
+        late[1_000_000] ^= 1;
+    }
+    let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
+    // Which worker has the upload is told by its other chunk.
+    client.put_chunk(&upload, 1, content[PART..].to_vec()).await.expect(200);
+    let events = client.get(&format!("/v1/audit?file_id={upload}")).await.expect(200).body;
+    let chunk = events["items"].as_array().unwrap().iter().find(|event| event["type"] == "ChunkUploaded").unwrap();
+    let worker_id = chunk["data"]["worker_id"].as_str().unwrap().to_owned();
+    let owner = cluster.workers.iter().find(|worker| worker.has_logged(&worker_id)).unwrap();
+
+    let before = owner.metric("waybill_received_bytes_total").await;
+    let mut unfinished = Unfinished::begin(gateway, &client, &upload, &late[..PART]);
+    eventually("the worker to wait for the rest", || async {
+        let received = owner.metric("waybill_received_bytes_total").await - before;
+        (received == (PART - END) as u64).then_some(())
+    })
+    .await;
+    owner.hang();
+    unfinished.finish();
+    let taken_over = eventually("another worker to take the chunk", || async {
+        let taken = client.put_chunk(&upload, 0, content[..PART].to_vec()).await;
+        (taken.status == 200).then_some(taken)
+    })
+    .await;
+    assert_eq!(taken_over.body["offset_bytes"], content.len());
+    assert_eq!(unfinished.status(), "503", "whoever waited is told to come again");
+    owner.go_on();
+    eventually("the first worker to be back", || async {
+        reqwest::get(format!("http://{}/readyz", owner.addr())).await.ok().filter(|answer| answer.status().is_success())
+    })
+    .await;
+    let done = client.complete(&upload, &json!({ "sha256": sha256(&content) })).await;
+    let completed = right_or_failed(&client, &upload, &done, &[content]).await;
+    assert!(completed || !same_bytes, "the same bytes written twice are no fault: {done:?}");
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_worker_writes_other_bytes_late() {
+    late_write(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_worker_writes_the_same_bytes_late() {
+    late_write(true).await;
+}
