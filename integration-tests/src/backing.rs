@@ -107,6 +107,11 @@ impl Backing {
         &self.log
     }
 
+    /// The partition of a company.
+    pub fn partition_of(&self, company: CompanyId) -> u32 {
+        self.log.partitions().of(company)
+    }
+
     /// The nats-server.
     pub fn nats_server(&mut self) -> &mut NatsServer {
         &mut self.nats

@@ -48,8 +48,20 @@ impl CommandLine {
     /// # Panics
     /// Where it cannot be started.
     pub fn start<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &str, args: &[A]) -> Self {
+        Self::spawn(client, home, &[command, "--json"], args)
+    }
+
+    /// The same, of a command that prints nothing but JSON.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn start_plain<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &str, args: &[A]) -> Self {
+        Self::spawn(client, home, &[command], args)
+    }
+
+    fn spawn<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &[&str], args: &[A]) -> Self {
         let mut child = Command::new(settings("WAYBILL_TEST_BIN"))
-            .args([command, "--json"])
+            .args(command)
             .args(args)
             .env("WAYBILL_URL", client.url())
             .env("WAYBILL_TOKEN", client.token())

@@ -32,6 +32,7 @@ pub struct Stack {
     /// What takes requests first, so that it is stopped first.
     running: Vec<(Running, Shutdown)>,
     url: String,
+    progress_url: String,
 }
 
 impl std::ops::Deref for Stack {
@@ -67,20 +68,22 @@ impl Stack {
             let addr = running.addr().expect("every role has an address");
             (addr, (running, shutdown))
         };
-        let (addr, running) = match options.shape {
+        let (addr, fanout_addr, running) = match options.shape {
             Shape::Together => {
                 let (addr, all) = role("all", &["--http-addr=127.0.0.1:0".to_owned()]).await;
-                (addr, vec![all])
+                (addr, addr, vec![all])
             }
             Shape::Apart => {
                 let (worker_addr, worker) = role("worker", &["--worker-addr=127.0.0.1:0".to_owned()]).await;
                 let (_, projector) = role("projector", &["--projector-addr=127.0.0.1:0".to_owned()]).await;
                 let urls = format!("--worker-urls=http://{worker_addr}");
                 let (addr, gateway) = role("gateway", &["--http-addr=127.0.0.1:0".to_owned(), urls]).await;
-                (addr, vec![gateway, projector, worker])
+                let (fanout_addr, fanout) = role("fanout", &["--fanout-addr=127.0.0.1:0".to_owned()]).await;
+                (addr, fanout_addr, vec![gateway, fanout, projector, worker])
             }
         };
-        let stack = Self { backing, running, url: format!("http://{addr}") };
+        let stack =
+            Self { backing, running, url: format!("http://{addr}"), progress_url: format!("http://{fanout_addr}") };
         ready(&stack.url).await;
         stack
     }
@@ -88,6 +91,11 @@ impl Stack {
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where watchers are told to go.
+    pub fn progress_url(&self) -> &str {
+        &self.progress_url
     }
 
     /// A client for a new user of a new company, with all roles.

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
-use waybill_integration_tests::{Client, Stack};
+use waybill_integration_tests::{Client, Options, Shape, Stack};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::eventually;
 
@@ -39,7 +39,16 @@ async fn offset_reaches(client: &Client, upload: &str, offset: usize) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_chunk_is_resumed_to_the_byte() {
-    let stack = Stack::start().await;
+    a_broken_chunk_is_resumed_to_the_byte_in(Shape::Together).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_chunk_is_resumed_to_the_byte_between_processes() {
+    a_broken_chunk_is_resumed_to_the_byte_in(Shape::Apart).await;
+}
+
+async fn a_broken_chunk_is_resumed_to_the_byte_in(shape: Shape) {
+    let stack = Stack::with(Options { shape, ..Options::default() }).await;
     let client = stack.client();
     let content = bytes(30, PART + 500_000);
     let total = content.len();
@@ -70,7 +79,16 @@ async fn a_broken_chunk_is_resumed_to_the_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_chunk_may_be_sent_again_after_a_break() {
-    let stack = Stack::start().await;
+    the_whole_chunk_may_be_sent_again_after_a_break_in(Shape::Together).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_chunk_may_be_sent_again_after_a_break_between_processes() {
+    the_whole_chunk_may_be_sent_again_after_a_break_in(Shape::Apart).await;
+}
+
+async fn the_whole_chunk_may_be_sent_again_after_a_break_in(shape: Shape) {
+    let stack = Stack::with(Options { shape, ..Options::default() }).await;
     let client = stack.client();
     let content = bytes(31, PART);
     let upload = client.start(PART as u64).await.expect(201).text("upload_id");

@@ -5,7 +5,9 @@
 mod access;
 mod audit;
 mod chunks;
+mod command_line;
 mod deaths;
+mod end_to_end;
 mod files;
 mod idempotency;
 mod interrupted;
@@ -18,4 +20,7 @@ mod replay;
 mod rivals;
 mod round_trip;
 mod sessions;
+mod shutdown;
+mod socket;
+mod takeover;
 mod verification;

@@ -1,53 +1,13 @@
 //! `waybill.v1` over WebSocket.
 
 use crate::random::bytes;
-use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
-use waybill_integration_tests::{Client, Stack};
+use crate::socket::{connect, next, send, with_token};
+use futures_util::StreamExt;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+use waybill_integration_tests::Stack;
 
 const PART: usize = 8 * 1_024 * 1_024;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-async fn connect(stack: &Stack, headers: &[(&'static str, String)]) -> Result<Socket, u16> {
-    let url = format!("{}/v1/progress", stack.url().replace("http://", "ws://"));
-    let mut request = url.into_client_request().unwrap();
-    for (name, value) in headers {
-        request.headers_mut().insert(*name, value.parse().unwrap());
-    }
-    match connect_async(request).await {
-        Ok((socket, _)) => Ok(socket),
-        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
-        Err(error) => panic!("{error}"),
-    }
-}
-
-async fn with_token(stack: &Stack, client: &Client) -> Socket {
-    let mut socket = connect(stack, &[("authorization", format!("Bearer {}", client.token()))]).await.unwrap();
-    let hello = next(&mut socket).await;
-    assert_eq!((&hello["t"], &hello["heartbeat_s"]), (&json!("hello"), &json!(25)));
-    socket
-}
-
-async fn send(socket: &mut Socket, frame: Value) {
-    socket.send(Message::text(frame.to_string())).await.unwrap();
-}
-
-async fn next(socket: &mut Socket) -> Value {
-    loop {
-        let message = tokio::time::timeout(Duration::from_secs(30), socket.next()).await.expect("a frame comes");
-        match message.unwrap().unwrap() {
-            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-            Message::Ping(_) | Message::Pong(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_watched_to_its_end() {
@@ -55,7 +15,7 @@ async fn a_file_is_watched_to_its_end() {
     let client = stack.client();
     let content = bytes(50, 6 * PART);
     let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
-    let mut socket = with_token(&stack, &client).await;
+    let mut socket = with_token(stack.url(), &client).await;
     send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("upload:{upload}") })).await;
     let snap = next(&mut socket).await;
     assert_eq!((&snap["t"], &snap["id"], &snap["state"]["status"]), (&json!("snap"), &json!(1), &json!("PENDING")));
@@ -117,7 +77,7 @@ async fn a_session_and_a_company_are_watched_too() {
     let stack = Stack::start().await;
     let client = stack.client();
     let session = client.post("/v1/sessions", &json!({ "name": "move" })).await.expect(201).text("session_id");
-    let mut socket = with_token(&stack, &client).await;
+    let mut socket = with_token(stack.url(), &client).await;
     let company = client.principal.company_id;
     send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("session:{session}") })).await;
     assert_eq!(next(&mut socket).await["state"]["session"]["session_name"], "move");
@@ -151,7 +111,7 @@ async fn an_id_may_be_used_again_at_once() {
     let client = stack.client();
     let (first, second) = (client.start(10).await.expect(201), client.start(10).await.expect(201));
     let upload = second.text("upload_id");
-    let mut socket = with_token(&stack, &client).await;
+    let mut socket = with_token(stack.url(), &client).await;
     send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("upload:{}", first.text("upload_id")) })).await;
     send(&mut socket, json!({ "t": "unsub", "id": 1 })).await;
     send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("upload:{upload}") })).await;
@@ -174,7 +134,7 @@ async fn what_is_not_the_clients_is_not_found() {
     let stack = Stack::start().await;
     let (client, stranger) = (stack.client(), stack.client());
     let upload = client.start(10).await.expect(201).text("upload_id");
-    let mut socket = with_token(&stack, &stranger).await;
+    let mut socket = with_token(stack.url(), &stranger).await;
     let company = client.principal.company_id;
     let nobody = uuid::Uuid::now_v7();
     for (id, topic) in
@@ -203,14 +163,14 @@ async fn browsers_come_in_with_a_ticket_once_and_from_their_origin() {
         ("sec-websocket-protocol", format!("waybill.v1, ticket.{}", answer.text("ticket")))
     };
     let first = ticket().await;
-    let mut socket = connect(&stack, &[origin.clone(), first.clone()]).await.unwrap();
+    let mut socket = connect(stack.url(), &[origin.clone(), first.clone()]).await.unwrap();
     assert_eq!(next(&mut socket).await["t"], "hello");
-    assert_eq!(connect(&stack, &[origin.clone(), first]).await.err(), Some(401), "a ticket is good once");
+    assert_eq!(connect(stack.url(), &[origin.clone(), first]).await.err(), Some(401), "a ticket is good once");
     let second = ticket().await;
     let foreign = ("origin", "https://evil.example".to_owned());
-    assert_eq!(connect(&stack, &[foreign, second.clone()]).await.err(), Some(403));
-    assert_eq!(connect(&stack, &[second]).await.err(), Some(401), "bound to its origin");
-    assert_eq!(connect(&stack, &[origin]).await.err(), Some(401));
+    assert_eq!(connect(stack.url(), &[foreign, second.clone()]).await.err(), Some(403));
+    assert_eq!(connect(stack.url(), &[second]).await.err(), Some(401), "bound to its origin");
+    assert_eq!(connect(stack.url(), &[origin]).await.err(), Some(401));
     stack.finish().await;
 }
 
@@ -218,7 +178,7 @@ async fn browsers_come_in_with_a_ticket_once_and_from_their_origin() {
 async fn a_stopping_server_says_good_bye() {
     let stack = Stack::start().await;
     let client = stack.client();
-    let mut socket = with_token(&stack, &client).await;
+    let mut socket = with_token(stack.url(), &client).await;
     let stopping = tokio::spawn(stack.finish());
     let bye = next(&mut socket).await;
     assert_eq!(bye["t"], "bye");

@@ -45,14 +45,15 @@ impl Share {
     }
 }
 
-/// Says again and again that this projector lives, and counts those that do.
+/// Says again and again that this projector lives, and counts those that do. One that died is not counted any more
+/// before its leases run out: by then the others may take its partitions.
 pub(crate) async fn keep(database: Database, owner: Uuid, lease: Duration, share: &Share, shutdown: Shutdown) {
     while !shutdown.is_triggered() {
-        match projection::announce(&database, owner, lease).await {
+        match projection::announce(&database, owner, lease / 2).await {
             Ok(alive) => share.divide_by(NonZeroUsize::new(alive).unwrap_or(NonZeroUsize::MIN)),
             Err(error) => tracing::warn!(%error, "it is not known which projectors are alive"),
         }
-        shutdown.unless(tokio::time::sleep(lease / 4)).await;
+        shutdown.unless(tokio::time::sleep(lease / 8)).await;
     }
     if let Err(error) = projection::withdraw(&database, owner).await {
         tracing::debug!(%error, "the others will notice by themselves");

@@ -70,6 +70,30 @@ pub async fn take_lease(
     .map_err(ReadModelError::query(operation))
 }
 
+/// Who folds a partition.
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+pub struct Lease {
+    /// The partition.
+    #[diesel(sql_type = Integer)]
+    pub partition: i32,
+    /// The projector.
+    #[diesel(sql_type = SqlUuid)]
+    pub owner: Uuid,
+}
+
+/// The leases that have not run out.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn leases(connection: &mut AsyncPgConnection) -> Result<Vec<Lease>, ReadModelError> {
+    sql_query(
+        "SELECT partition, lease_owner AS owner FROM projection_checkpoint WHERE lease_until > now() ORDER BY partition",
+    )
+    .load(connection)
+    .await
+    .map_err(ReadModelError::query("reading leases"))
+}
+
 /// Gives the lease of a partition back, so that another projector need not wait for its end.
 ///
 /// # Errors

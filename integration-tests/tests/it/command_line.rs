@@ -1,0 +1,180 @@
+//! `waybill upload`, `get` and the others, as their users run them.
+
+use crate::random::{Source, bytes};
+use serde_json::json;
+use std::time::Duration;
+use waybill_integration_tests::{Client, CommandLine, Options, Stack};
+use waybill_test_kit::{eventually, eventually_within};
+
+const MIB: u64 = 1_024 * 1_024;
+const NO_ARGS: [&str; 0] = [];
+
+async fn stored(client: &Client, upload: &str, at_least: u64) -> u64 {
+    eventually_within(Duration::from_secs(60), "the upload to be under way", || async {
+        let status = client.get(&format!("/v1/uploads/{upload}")).await;
+        status.body["bytes_uploaded"].as_u64().filter(|stored| *stored >= at_least)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_upload_goes_on_with_the_same_command() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let source = Source::write(home.path(), "film.bin", 700, 300 * MIB);
+    let first = CommandLine::start(&client, home.path(), "upload", &[&source.path]);
+    let upload = first.event("started").await["upload_id"].as_str().unwrap().to_owned();
+    stored(&client, &upload, 60 * MIB).await;
+    first.signal("INT");
+    let interrupted = first.ended().await;
+    assert_eq!(interrupted.code, Some(130), "{interrupted:?}");
+    assert!(interrupted.complaints.contains("the same command goes on"), "{interrupted:?}");
+
+    let second = CommandLine::start(&client, home.path(), "upload", &[&source.path]).ended().await;
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert_eq!(second.event("resumed")["upload_id"], upload.as_str());
+    let uploaded = second.event("uploaded");
+    assert_eq!((&uploaded["file_id"], &uploaded["sha256"]), (&json!(upload), &json!(source.sha256)));
+    assert!(uploaded["sent_bytes"].as_u64().unwrap() <= 240 * MIB, "{uploaded}");
+    let left = std::fs::read_dir(home.path().join("waybill/uploads")).unwrap().count();
+    assert_eq!(left, 0, "what is done is forgotten");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_changed_meanwhile_is_uploaded_anew() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let source = Source::write(home.path(), "film.bin", 701, 200 * MIB);
+    let first = CommandLine::start(&client, home.path(), "upload", &[&source.path]);
+    let upload = first.event("started").await["upload_id"].as_str().unwrap().to_owned();
+    stored(&client, &upload, 20 * MIB).await;
+    first.signal("KILL");
+    first.ended().await;
+    let changed = Source::write(home.path(), "film.bin", 702, 100 * MIB);
+    let second = CommandLine::start(&client, home.path(), "upload", &[&changed.path]).ended().await;
+    assert_eq!((second.code, &second.event("uploaded")["sha256"]), (Some(0), &json!(changed.sha256)), "{second:?}");
+    assert_ne!(second.event("uploaded")["file_id"], upload.as_str());
+    let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+    assert_eq!(status.text("status"), "CANCELLED", "nobody would go on with the old one");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_files_go_into_a_session_and_come_back() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let sizes = [0, 1, 100_000, MIB, MIB + 1, 8 * MIB, 20 * MIB + 7];
+    let sources: Vec<Source> =
+        (0..).zip(sizes).map(|(n, size)| Source::write(home.path(), &format!("file-{n}.bin"), 710 + n, size)).collect();
+    let mut args = vec!["--session".into(), "Summer".into()];
+    args.extend(sources.iter().map(|source| source.path.clone().into_os_string()));
+    let ended = CommandLine::start(&client, home.path(), "upload", &args).ended().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let summary = ended.event("summary");
+    assert_eq!((&summary["uploaded"], &summary["failed"], &summary["resumable"]), (&json!(7), &json!(0), &json!(0)));
+    let session = ended.event("session")["session_id"].as_str().unwrap().to_owned();
+    let session = eventually("the session to end", || async {
+        let session = client.get(&format!("/v1/sessions/{session}")).await.body;
+        (session["status"] == "COMPLETED").then_some(session)
+    })
+    .await;
+    assert_eq!((&session["completed_files"], &session["session_name"]), (&json!(7), &json!("Summer")));
+
+    let listed = CommandLine::start(&client, home.path(), "ls", &NO_ARGS).ended().await;
+    assert_eq!((listed.code, listed.events.len()), (Some(0), 7));
+    let downloads = home.path().join("downloads");
+    let mut args = vec!["--dir".to_owned(), downloads.display().to_string()];
+    args.extend(listed.events.iter().map(|file| file["id"].as_str().unwrap().to_owned()));
+    let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
+    assert_eq!(got.code, Some(0), "{got:?}");
+    for source in &sources {
+        let copy = downloads.join(source.path.file_name().unwrap());
+        assert!(std::fs::read(copy).unwrap() == std::fs::read(&source.path).unwrap());
+    }
+    let quota = CommandLine::start(&client, home.path(), "quota", &NO_ARGS).ended().await;
+    assert_eq!(quota.events[0]["storage_used_bytes"], sizes.iter().sum::<u64>());
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_goes_on_where_it_stopped_and_is_checked() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let content = bytes(720, 3_000_000);
+    let posted = client.post_file("name=a.bin&mime_type=application/octet-stream", content.clone()).await.expect(201);
+    let id = posted.text("file_id");
+    let target = home.path().join("copy.bin");
+    let args = [id.clone(), "--output".to_owned(), target.display().to_string()];
+    let part = home.path().join("copy.bin.part");
+    std::fs::write(&part, &content[..1_234_567]).unwrap();
+    let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
+    assert_eq!((got.code, &got.event("resumed")["offset_bytes"]), (Some(0), &json!(1_234_567)), "{got:?}");
+    assert!(std::fs::read(&target).unwrap() == content);
+
+    // A beginning that is another file's does not become this one.
+    std::fs::remove_file(&target).unwrap();
+    std::fs::write(&part, bytes(721, 1_000)).unwrap();
+    let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
+    assert_eq!(got.code, Some(1), "{got:?}");
+    assert!(!target.exists() && !part.exists());
+
+    // What is there is not written over.
+    std::fs::write(&target, b"mine").unwrap();
+    let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
+    assert_eq!((got.code, std::fs::read(&target).unwrap()), (Some(1), b"mine".to_vec()));
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_tell_what_to_do() {
+    let stack = Stack::with(Options { args: vec!["--max-file-bytes=5000".to_owned()], ..Options::default() }).await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let small = Source::write(home.path(), "small.bin", 730, 5_000);
+    let large = Source::write(home.path(), "large.bin", 731, 5_001);
+    let both = CommandLine::start(&client, home.path(), "upload", &[&small.path, &large.path]).ended().await;
+    assert_eq!(both.code, Some(1), "{both:?}");
+    assert_eq!((&both.event("summary")["uploaded"], &both.event("failed")["resumable"]), (&json!(1), &json!(false)));
+    assert!(both.complaints.contains("file_too_large"), "{both:?}");
+
+    let missing = CommandLine::start(&client, home.path(), "upload", &["there is none"]).ended().await;
+    assert_eq!(missing.code, Some(1));
+    let nowhere = client.at("http://127.0.0.1:9".to_owned());
+    let args = [small.path.as_os_str(), "--give-up-after".as_ref(), "1".as_ref()];
+    let later = CommandLine::start(&nowhere, home.path(), "upload", &args).ended().await;
+    assert_eq!((later.code, &later.event("failed")["resumable"]), (Some(75), &json!(true)), "{later:?}");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_watched_and_its_events_followed() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let content = bytes(740, 9_000_000);
+    let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
+    let watch = CommandLine::start(&client, home.path(), "watch", &[&upload]);
+    eventually("the snapshot", || async { watch.events().into_iter().find(|frame| frame["t"] == "snap") }).await;
+    let follow = CommandLine::start_plain(&client, home.path(), "audit", &["--follow", "--file", &upload]);
+    eventually("the first events", || async {
+        follow.events().into_iter().find(|event| event["type"] == "UploadStarted")
+    })
+    .await;
+    for (index, chunk) in content.chunks(8 * 1_024 * 1_024).enumerate() {
+        client.put_chunk(&upload, index, chunk.to_vec()).await.expect(200);
+    }
+    client.complete(&upload, &json!({})).await.expect(200);
+    let watched = watch.ended().await;
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    assert!(watched.events.iter().any(|frame| frame["kind"] == "FileVerified"), "{watched:?}");
+    eventually("the last event", || async {
+        follow.events().into_iter().find(|event| event["type"] == "QuotaCommitted")
+    })
+    .await;
+    let positions: Vec<u64> = follow
+        .events()
+        .iter()
+        .map(|event| event["position"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(positions.is_sorted_by(|a, b| a < b), "each once, and in order: {positions:?}");
+    stack.finish().await;
+}

@@ -1,0 +1,47 @@
+//! A WebSocket client of `waybill.v1`.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use waybill_integration_tests::Client;
+
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+pub(crate) async fn connect(url: &str, headers: &[(&'static str, String)]) -> Result<Socket, u16> {
+    let url = format!("{}/v1/progress", url.replace("http://", "ws://"));
+    let mut request = url.into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    match connect_async(request).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+pub(crate) async fn with_token(url: &str, client: &Client) -> Socket {
+    let mut socket = connect(url, &[("authorization", format!("Bearer {}", client.token()))]).await.unwrap();
+    let hello = next(&mut socket).await;
+    assert_eq!((&hello["t"], &hello["heartbeat_s"]), (&json!("hello"), &json!(25)));
+    socket
+}
+
+pub(crate) async fn send(socket: &mut Socket, frame: Value) {
+    socket.send(Message::text(frame.to_string())).await.unwrap();
+}
+
+pub(crate) async fn next(socket: &mut Socket) -> Value {
+    loop {
+        let message = tokio::time::timeout(Duration::from_secs(30), socket.next()).await.expect("a frame comes");
+        match message.unwrap().unwrap() {
+            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+            Message::Ping(_) | Message::Pong(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

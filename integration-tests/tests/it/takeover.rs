@@ -1,0 +1,61 @@
+//! Projectors share the partitions, and take over those of one that dies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+use waybill_integration_tests::{Client, Cluster, Counts};
+use waybill_read_model::projection::{self, Lease};
+use waybill_test_kit::eventually;
+
+const PARTITIONS: u32 = 4;
+const LEASE: Duration = Duration::from_secs(5);
+
+/// Who folds each partition now.
+async fn leases(cluster: &Cluster) -> Option<BTreeMap<u32, Uuid>> {
+    let database = cluster.backing.database("waybill");
+    let leases: Vec<Lease> = projection::leases(&mut *database.connection().await.ok()?).await.ok()?;
+    let held: BTreeMap<u32, Uuid> =
+        leases.into_iter().map(|lease| (lease.partition.unsigned_abs(), lease.owner)).collect();
+    (held.len() == PARTITIONS as usize).then_some(held)
+}
+
+/// A company for each partition.
+fn companies(cluster: &Cluster) -> Vec<Client> {
+    let mut found = BTreeMap::new();
+    while found.len() < PARTITIONS as usize {
+        let client = cluster.client();
+        found.insert(cluster.backing.partition_of(client.principal.company_id), client);
+    }
+    found.into_values().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_that_dies_is_replaced_within_the_lease() {
+    let lease_ms = u32::try_from(LEASE.as_millis()).unwrap();
+    let mut cluster = Cluster::start(Counts { each: 2, partitions: PARTITIONS, lease_ms }).await;
+    let companies = companies(&cluster);
+    for victim in [0, 1] {
+        let held = eventually("each projector to have two partitions", || async {
+            let held = leases(&cluster).await?;
+            let owners: BTreeSet<Uuid> = held.values().copied().collect();
+            let fair = owners.iter().all(|owner| held.values().filter(|holder| *holder == owner).count() == 2);
+            (owners.len() == 2 && fair).then_some(held)
+        })
+        .await;
+        let dead = *held.values().find(|owner| cluster.projectors[victim].has_logged(&owner.to_string())).unwrap();
+        cluster.projectors[victim].kill();
+        let began = Instant::now();
+        eventually("the partitions to move", || async {
+            leases(&cluster).await?.values().all(|owner| *owner != dead).then_some(())
+        })
+        .await;
+        let moved_after = began.elapsed();
+        assert!(moved_after <= LEASE, "the partitions moved after {moved_after:?}");
+        for client in &companies {
+            let file = client.small_file("a.txt").await;
+            client.get_after(&format!("/v1/files/{}", file.text("file_id")), &file).await.expect(200);
+        }
+        cluster.projectors[victim].restart().await;
+    }
+    cluster.finish().await;
+}
