@@ -113,20 +113,32 @@ fn crc_of(covered: &[u64]) -> u64 {
     crc64nvme(&bytes)
 }
 
-/// A digest that runs ahead of its part: over the bytes of the next part as they come in.
+/// A digest that runs ahead of its part: over the bytes of a part as they come in, before it is stored.
 pub(crate) struct Ahead {
     sha256: Sha256,
-    part_number: u32,
+    /// The checksums of the parts before it: only where these are stored is it the file's digest.
+    before: Vec<u64>,
 }
 
 impl Ahead {
     /// Over a file's bytes from the first one on.
     pub(crate) fn from_start() -> Self {
-        Self { sha256: Sha256::new(), part_number: 1 }
+        Self { sha256: Sha256::new(), before: Vec::new() }
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
+    }
+
+    /// One for the part behind this one, which has come in whole and has this checksum.
+    pub(crate) fn next(&self, crc64nvme: u64) -> Self {
+        let before = self.before.iter().copied().chain([crc64nvme]).collect();
+        Self { sha256: self.sha256.clone(), before }
+    }
+
+    /// Whether it runs over part `part_number`.
+    pub(crate) fn is_of(&self, part_number: u32) -> bool {
+        u32::try_from(self.before.len() + 1) == Ok(part_number)
     }
 
     /// The digest of what went in.
@@ -158,7 +170,7 @@ impl RunningHash {
     /// A digest that may run ahead, if `part_number` is the next part.
     pub(crate) fn ahead(&self, part_number: u32) -> Option<Ahead> {
         (part_number == self.midstate.covered_parts() + 1)
-            .then(|| Ahead { sha256: self.midstate.sha256.clone(), part_number })
+            .then(|| Ahead { sha256: self.midstate.sha256.clone(), before: self.midstate.covered.clone() })
     }
 
     /// A part was stored and is in the log. `permit` is what keeping its bytes for later takes, if there is room.
@@ -171,7 +183,7 @@ impl RunningHash {
         permit: impl FnOnce() -> Option<OwnedSemaphorePermit>,
     ) {
         let next = self.midstate.covered_parts() + 1;
-        match ahead.filter(|ahead| ahead.part_number == next && part_number == next) {
+        match ahead.filter(|ahead| part_number == next && ahead.before == self.midstate.covered) {
             Some(ahead) => {
                 self.midstate.sha256 = ahead.sha256;
                 self.midstate.covered.push(crc64nvme);
@@ -254,6 +266,38 @@ mod tests {
         let hash = hashed(&[3, 2, 1, 4, 5], 1);
         // 3 waited, 2 had no room: only 1 is covered, and nothing after the gap is.
         assert_eq!(hash.midstate().covered_parts(), 1);
+    }
+
+    #[test]
+    fn a_digest_that_ran_ahead_of_other_bytes_is_not_taken() {
+        let mut hash = RunningHash::new(Midstate::new());
+        let mut first = hash.ahead(1).unwrap();
+        first.update(b"other bytes, which were not stored in the end");
+        let mut second = first.next(7);
+        assert!(second.is_of(2));
+        second.update(&part(2));
+        hash.part_stored(1, part(1), crc64nvme(&part(1)), None, || None);
+        hash.part_stored(2, part(2), crc64nvme(&part(2)), Some(second), || None);
+        for n in 3..=PARTS {
+            hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);
+        }
+        assert_eq!(hash.midstate().digest(), whole());
+    }
+
+    #[test]
+    fn a_digest_runs_ahead_over_several_parts() {
+        let mut hash = RunningHash::new(Midstate::new());
+        let mut first = hash.ahead(1).unwrap();
+        first.update(&part(1));
+        let mut second = first.next(crc64nvme(&part(1)));
+        second.update(&part(2));
+        hash.part_stored(1, part(1), crc64nvme(&part(1)), Some(first), || None);
+        // Empty bytes: it is the digest that ran ahead that is taken.
+        hash.part_stored(2, Bytes::new(), crc64nvme(&part(2)), Some(second), || None);
+        for n in 3..=PARTS {
+            hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);
+        }
+        assert_eq!(hash.midstate().digest(), whole());
     }
 
     #[test]

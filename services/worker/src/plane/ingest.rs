@@ -1,19 +1,22 @@
 //! A request's body, cut on the part grid as it streams in.
 
 use super::assemble::{assemble_part, stage_run};
-use super::buffer::PartBuffer;
+use super::budget::Room;
+use super::buffer::{Filled, PartBuffer};
 use super::part::store_part;
 use super::uploads::Claim;
 use super::{OpenUpload, PlaneError};
 use crate::Worker;
+use crate::hashing::Ahead;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
+use futures_util::future::{self, LocalBoxFuture};
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waybill_domain::Refusal;
-use waybill_domain::upload::{Phase, State};
+use waybill_domain::upload::{Phase, State, StoredPart};
 use waybill_repository::{Context, refresh};
 use waybill_schema::{ByteRange, Position, Sha256Digest};
 use waybill_service_kit::data_plane::StoredBytes;
@@ -98,7 +101,8 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
     }
 }
 
-/// Takes a body in. Every byte that arrived is stored when this returns, unless the error says otherwise.
+/// Takes a body in. Every byte that arrived is stored when this returns, unless the error says otherwise. While one part
+/// is being stored, the next one is read.
 pub(super) async fn ingest(
     worker: &Worker,
     upload: &Arc<OpenUpload>,
@@ -109,24 +113,31 @@ pub(super) async fn ingest(
     check(worker, upload, run.range).await?;
     let sha256 = run.content_sha256.map(|_| Sha256::new());
     let mut body = Body { stream, rest: Bytes::new(), end: None, sha256 };
+    let request = Request { worker, upload, context, run };
     let mut offset = run.range.from;
-    while offset < run.range.to {
-        let (stored, end) = match one_part(worker, upload, context, run, offset, &mut body).await {
-            // The store may refuse because the upload has ended meanwhile: then that is the answer.
-            Err(PlaneError::Store(error)) => {
-                check(worker, upload, run.range).await?;
-                return Err(error.into());
-            }
-            outcome => outcome?,
+    let mut ahead = None;
+    let mut storing: LocalBoxFuture<'_, Result<(), PlaneError>> = Box::pin(async { Ok(()) });
+    let mut end = Read::Bytes(Bytes::new());
+    while offset < run.range.to && matches!(end, Read::Bytes(_)) {
+        // What goes wrong with reading is told when what was read before is stored.
+        let reading = async { Ok(request.read_part(offset, ahead.take(), &mut body).await) };
+        let read = match future::try_join(reading, storing).await {
+            Ok((read, ())) => read?,
+            Err(error) => return Err(request.why(error).await),
         };
-        offset += stored;
+        offset += read.part.received();
+        end = read.end;
+        ahead = read.part.next_ahead();
+        storing = Box::pin(request.keep_part(read.part));
         check_time(&upload.loaded.lock().await.state)?;
-        match end {
-            Read::Bytes(_) => {}
-            Read::End => break,
-            Read::Broken | Read::Nothing => return Err(PlaneError::Broken),
-            Read::Evicted => return Err(PlaneError::Evicted),
-        }
+    }
+    if let Err(error) = storing.await {
+        return Err(request.why(error).await);
+    }
+    match end {
+        Read::Bytes(_) | Read::End => {}
+        Read::Broken | Read::Nothing => return Err(PlaneError::Broken),
+        Read::Evicted => return Err(PlaneError::Evicted),
     }
     let loaded = upload.loaded.lock().await;
     let position = Position { partition: worker.log.partitions().of(upload.aggregate.company), seq: loaded.read_to };
@@ -165,64 +176,121 @@ async fn check(worker: &Worker, upload: &OpenUpload, range: ByteRange) -> Result
     Ok(())
 }
 
-/// Reads what the body brings for the part at `offset`, and stores it; answers with how much that was and how the
-/// reading ended ([`Read::Bytes`]: the part is full, and there may be more).
-async fn one_part<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
-    worker: &Worker,
-    upload: &Arc<OpenUpload>,
-    context: &Context,
-    run: &Run,
-    offset: u64,
-    body: &mut Body<S>,
-) -> Result<(u64, Read), PlaneError> {
-    let grid = upload.loaded.lock().await.state.grid();
-    let part_number = grid.part_at(offset);
-    let part = grid.part(part_number);
-    let wanted = ByteRange { from: offset, to: part.to.min(run.range.to) };
-    let claim = upload.claim(part_number).await;
-    // Only now: the request that held the part before us may have stored it.
-    assemble_part(worker, upload, context, part_number).await?;
-    let known = upload.loaded.lock().await.state.parts.get(&part_number).cloned();
-    body.wait(&claim).await;
-    let room = worker.budget.take(upload.aggregate.company, part.len()).await?;
-    let ahead = if offset == part.from && known.is_none() { upload.hash().ahead(part_number) } else { None };
-    let mut buffer = PartBuffer::new(wanted.len(), ahead);
-    let began = Instant::now();
-    let end = loop {
-        if buffer.len() == wanted.len() || trickles(run, began.elapsed(), buffer.len()) {
-            break Read::Bytes(Bytes::new());
-        }
-        let patience = if run.content_sha256.is_some() || buffer.len() == 0 { STALL } else { IDLE };
-        match body.read(wanted.len() - buffer.len(), &claim, patience).await {
-            Read::Bytes(bytes) => buffer.push(&bytes),
-            Read::Nothing if patience == IDLE => break Read::Bytes(Bytes::new()),
-            end => break end,
-        }
-    };
-    let last = offset + buffer.len() == run.range.to;
-    if matches!(end, Read::Bytes(_)) && last {
-        nothing_more(run, body, &claim).await?;
+/// A request that brings bytes.
+struct Request<'a> {
+    worker: &'a Worker,
+    upload: &'a Arc<OpenUpload>,
+    context: &'a Context,
+    run: &'a Run,
+}
+
+/// What a request read for one part.
+struct PartRead {
+    part_number: u32,
+    part: ByteRange,
+    from: u64,
+    /// What is stored there already.
+    known: Option<StoredPart>,
+    filled: Filled,
+    room: Room,
+    claim: Claim,
+}
+
+/// One reading.
+struct Reading {
+    part: PartRead,
+    /// How it ended; [`Read::Bytes`]: there may be more.
+    end: Read,
+}
+
+impl PartRead {
+    fn received(&self) -> u64 {
+        self.filled.bytes.len() as u64
     }
-    if matches!(end, Read::End) || last {
-        check_digest(run, body, &end)?;
+
+    /// The digest, to run on over the next part.
+    fn next_ahead(&self) -> Option<Ahead> {
+        let whole = self.received() == self.part.len();
+        self.filled.ahead.as_ref().filter(|_| whole).map(|ahead| ahead.next(self.filled.crc64nvme))
     }
-    let received = buffer.len();
-    let filled = buffer.finish();
-    match known {
-        Some(known) if wanted == part && received == part.len() && known.crc64nvme != filled.crc64nvme => {
-            return Err(PlaneError::Differs);
+}
+
+impl Request<'_> {
+    /// Reads what the body brings for the part at `offset`.
+    async fn read_part<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
+        &self,
+        offset: u64,
+        ahead: Option<Ahead>,
+        body: &mut Body<S>,
+    ) -> Result<Reading, PlaneError> {
+        let Self { worker, upload, context, run } = self;
+        let grid = upload.loaded.lock().await.state.grid();
+        let part_number = grid.part_at(offset);
+        let part = grid.part(part_number);
+        let wanted = ByteRange { from: offset, to: part.to.min(run.range.to) };
+        let claim = upload.claim(part_number).await;
+        // Only now: the request that held the part before us may have stored it.
+        assemble_part(worker, upload, context, part_number).await?;
+        let known = upload.loaded.lock().await.state.parts.get(&part_number).cloned();
+        body.wait(&claim).await;
+        let room = worker.budget.take(upload.aggregate.company, part.len()).await?;
+        let ahead = match &known {
+            None if offset == part.from => {
+                ahead.filter(|ahead| ahead.is_of(part_number)).or_else(|| upload.hash().ahead(part_number))
+            }
+            _ => None,
+        };
+        let mut buffer = PartBuffer::new(wanted.len(), ahead);
+        let began = Instant::now();
+        let end = loop {
+            if buffer.len() == wanted.len() || trickles(run, began.elapsed(), buffer.len()) {
+                break Read::Bytes(Bytes::new());
+            }
+            let patience = if run.content_sha256.is_some() || buffer.len() == 0 { STALL } else { IDLE };
+            match body.read(wanted.len() - buffer.len(), &claim, patience).await {
+                Read::Bytes(bytes) => buffer.push(&bytes),
+                Read::Nothing if patience == IDLE => break Read::Bytes(Bytes::new()),
+                end => break end,
+            }
+        };
+        let last = offset + buffer.len() == run.range.to;
+        if matches!(end, Read::Bytes(_)) && last {
+            nothing_more(run, body, &claim).await?;
         }
-        Some(_) => {}
-        None if received == part.len() => store_part(worker, upload, context, part_number, filled).await?,
-        None if received > 0 => {
-            stage_run(worker, upload, context, offset, filled.bytes).await?;
-            // Given back first: assembling takes room of its own, and nobody may wait while holding some.
-            drop(room);
-            assemble_part(worker, upload, context, part_number).await?;
+        if matches!(end, Read::End) || last {
+            check_digest(run, body, &end)?;
         }
-        None => {}
+        let filled = buffer.finish();
+        Ok(Reading { part: PartRead { part_number, part, from: offset, known, filled, room, claim }, end })
     }
-    Ok((received, end))
+
+    /// Stores what was read: as a part, or staged where it is none.
+    async fn keep_part(&self, read: PartRead) -> Result<(), PlaneError> {
+        let Self { worker, upload, context, .. } = self;
+        let received = read.received();
+        let PartRead { part_number, part, from, known, filled, room, claim: _claim } = read;
+        match known {
+            Some(known) if received == part.len() && known.crc64nvme != filled.crc64nvme => Err(PlaneError::Differs),
+            None if received == part.len() => store_part(worker, upload, context, part_number, filled).await,
+            None if received > 0 => {
+                stage_run(worker, upload, context, from, filled.bytes).await?;
+                // Given back first: assembling takes room of its own, and nobody may wait while holding some.
+                drop(room);
+                assemble_part(worker, upload, context, part_number).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The store may refuse because the upload has ended meanwhile: then that is the answer.
+    async fn why(&self, error: PlaneError) -> PlaneError {
+        match error {
+            PlaneError::Store(error) => {
+                check(self.worker, self.upload, self.run.range).await.err().unwrap_or(PlaneError::Store(error))
+            }
+            error => error,
+        }
+    }
 }
 
 /// Whether a part comes in too slowly to hold its memory. A body with a digest is not cut; it has its whole time.
