@@ -182,7 +182,9 @@ async fn try_once(
 
 async fn is_settled(log: &dyn EventLog, company: CompanyId, item: &ReservedItem) -> Result<bool, Problem> {
     let subject = Subject::new(company, Aggregate::QuotaSettlement(item.upload_id));
-    let last = log.last_seq(subject).await.map_err(|error| error.into_problem("looking for a settlement"))?;
+    let partitions = log.partitions();
+    let last = log.last_seq(partitions.of(company), &subject.to_nats(partitions)).await;
+    let last = last.map_err(|error| error.into_problem("looking for a settlement"))?;
     Ok(last > 0)
 }
 

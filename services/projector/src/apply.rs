@@ -4,10 +4,9 @@ use crate::fold::{Tables, Touched, aggregate_key};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::collections::{BTreeSet, HashSet};
 use std::ops::DerefMut;
-use uuid::Uuid;
 use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
-use waybill_read_model::rows::{Row, load, upsert};
+use waybill_read_model::rows::{Key, Row, load, upsert};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_service_kit::metrics;
 
@@ -60,6 +59,25 @@ fn is_refusal(error: &diesel::result::Error) -> bool {
     )
 }
 
+/// All rows of a partition's companies, where they are known: in a rebuild, which has written every one of them.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Option<Tables>);
+
+impl Known {
+    /// How many rows are kept in memory; a rebuild with more reads them back.
+    const ROWS: usize = 300_000;
+
+    /// Nothing is known: what is needed is read.
+    pub(crate) fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// There is no row yet.
+    pub(crate) fn no_rows() -> Self {
+        Self(Some(Tables::default()))
+    }
+}
+
 /// Folds `batch`, which follows `from` in the stream, and moves the checkpoint behind it. An event that does not fit is
 /// parked, and so are later ones of its aggregate: it must not hold up all others for ever.
 pub(crate) async fn apply(
@@ -68,8 +86,9 @@ pub(crate) async fn apply(
     from: &Checkpoint,
     epoch: &str,
     batch: &[Stored],
+    known: &mut Known,
 ) -> Result<Checkpoint, ProjectError> {
-    let reason = match apply_once(database, partition, from, epoch, batch, None).await {
+    let reason = match apply_once(database, partition, from, epoch, batch, known, None).await {
         Ok(at) => return Ok(at),
         Err(Refused::ReadModel(error)) => return Err(error.into()),
         Err(Refused::Event(reason)) => reason,
@@ -78,11 +97,11 @@ pub(crate) async fn apply(
         tracing::warn!(partition, events = batch.len(), reason, "a batch is refused; folding one by one");
         let mut at = from.clone();
         for event in batch {
-            at = Box::pin(apply(database, partition, &at, epoch, std::slice::from_ref(event))).await?;
+            at = Box::pin(apply(database, partition, &at, epoch, std::slice::from_ref(event), known)).await?;
         }
         return Ok(at);
     }
-    match apply_once(database, partition, from, epoch, batch, Some(&reason)).await {
+    match apply_once(database, partition, from, epoch, batch, known, Some(&reason)).await {
         Ok(at) => Ok(at),
         Err(Refused::ReadModel(error)) => Err(error.into()),
         Err(Refused::Event(reason)) => {
@@ -98,21 +117,28 @@ async fn apply_once(
     from: &Checkpoint,
     epoch: &str,
     batch: &[Stored],
+    known: &mut Known,
     park: Option<&str>,
 ) -> Result<Checkpoint, Refused> {
+    let rows = known.0.take();
+    let is_all = rows.is_some();
     let to = Checkpoint { epoch: epoch.to_owned(), seq: batch.last().map_or(from.seq, seq_of) };
     let mut connection = database.connection().await?;
     let advanced = to.clone();
-    let parked = connection
+    let (mut tables, parked) = connection
         .deref_mut()
         .transaction(async |connection: &mut AsyncPgConnection| {
             projection::advance(connection, partition, from, &advanced).await?;
-            let (tables, parked) = fold(connection, batch, park).await?;
+            let (tables, parked) = fold(connection, batch, rows, park).await?;
             write(connection, &tables).await?;
             projection::park(connection, partition, &parked).await?;
-            Ok::<_, Refused>(parked)
+            Ok::<_, Refused>((tables, parked))
         })
         .await?;
+    if is_all && tables.len() <= Known::ROWS {
+        tables.written();
+        known.0 = Some(tables);
+    }
     for event in &parked {
         metrics::PARKED_EVENTS.inc();
         tracing::error!(
@@ -130,6 +156,7 @@ async fn apply_once(
 async fn fold(
     connection: &mut AsyncPgConnection,
     batch: &[Stored],
+    rows: Option<Tables>,
     park: Option<&str>,
 ) -> Result<(Tables, Vec<ParkedEvent>), Refused> {
     let mut touched = Touched::default();
@@ -138,7 +165,10 @@ async fn fold(
         touched.add(recorded);
         aggregates.push(aggregate_key(recorded));
     }
-    let mut tables = load_all(connection, &touched).await?;
+    let mut tables = match rows {
+        Some(rows) => rows,
+        None => load_all(connection, &touched).await?,
+    };
     let mut blocked: HashSet<String> = projection::blocked(connection, &aggregates).await?;
     let mut parked = Vec::new();
     for stored in batch {
@@ -162,9 +192,8 @@ async fn fold(
 }
 
 async fn load_all(connection: &mut AsyncPgConnection, touched: &Touched) -> Result<Tables, ReadModelError> {
-    async fn of<R: Row>(connection: &mut AsyncPgConnection, ids: &BTreeSet<Uuid>) -> Result<Vec<R>, ReadModelError> {
-        let ids: Vec<Uuid> = ids.iter().copied().collect();
-        load(connection, &ids).await
+    async fn of<R: Row>(connection: &mut AsyncPgConnection, keys: &BTreeSet<Key>) -> Result<Vec<R>, ReadModelError> {
+        load(connection, keys.iter().copied()).await
     }
     let mut tables = Tables::default();
     tables.companies.extend(of(connection, &touched.companies).await?);

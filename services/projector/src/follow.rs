@@ -1,12 +1,13 @@
 //! Following a partition: with a lease, from the checkpoint, for as long as the process runs.
 
-use crate::apply::{ProjectError, apply};
+use crate::apply::{Known, ProjectError, apply};
 use crate::share::Share;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::StreamExt;
 use std::ops::DerefMut;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 use waybill_event_log::EventLog;
 use waybill_read_model::projection::{self, Checkpoint};
@@ -14,7 +15,7 @@ use waybill_read_model::{Database, ReadModelError};
 use waybill_service_kit::Shutdown;
 
 /// How many events one transaction takes at most.
-pub(crate) const BATCH: usize = 1_000;
+const BATCH: usize = 1_000;
 
 /// Why a partition is not folded any more.
 enum Left {
@@ -23,6 +24,10 @@ enum Left {
     /// It was given up for another projector, and is not counted any more.
     Surplus,
 }
+
+/// The shortest time from one transaction to the next: under load, more events go into each. The first one after a pause
+/// does not wait.
+const PACE: Duration = Duration::from_millis(25);
 
 /// One projector's work on one partition.
 #[derive(Clone)]
@@ -75,6 +80,7 @@ impl Follower {
         tracing::info!(partition = self.partition, seq = from, "folding");
         let mut events = self.log.subscribe(self.partition, from).await?.ready_chunks(BATCH);
         let mut renewal = tokio::time::interval(self.lease / 4);
+        let mut next = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -89,10 +95,11 @@ impl Follower {
                         return Ok(Left::Lost);
                     }
                 }
-                batch = events.next() => {
+                batch = async { tokio::time::sleep_until(next).await; events.next().await } => {
+                    next = Instant::now() + PACE;
                     let Some(batch) = batch else { return Ok(Left::Lost) };
                     let batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
-                    at = apply(&self.database, self.partition, &at, &head.epoch, &batch).await?;
+                    at = apply(&self.database, self.partition, &at, &head.epoch, &batch, &mut Known::nothing()).await?;
                 }
             }
         }

@@ -1,14 +1,17 @@
 //! Rebuilding the read models, and comparing a rebuilt one with the live one.
 
-use crate::apply::{ProjectError, apply};
-use crate::follow::BATCH;
+use crate::apply::{Known, ProjectError, apply};
 use diesel_async::AsyncPgConnection;
 use futures_util::StreamExt;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use uuid::Uuid;
-use waybill_event_log::{EventLog, ReadError};
+use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::{Database, ReadModelError, SchemaName, TableDigest, digests};
+
+/// How many events one transaction of a rebuild takes.
+const BATCH: usize = 10_000;
 
 /// How long the partitions of a schema stay ours without renewal.
 const LEASE: Duration = Duration::from_secs(60);
@@ -142,20 +145,53 @@ async fn fold_up_to(
         return Err(ReplayError::OtherStream { schema: schema(), partition });
     }
     let from = u64::try_from(at.seq).unwrap_or(0);
+    let mut known = if from == 0 { Known::no_rows() } else { Known::nothing() };
     let mut folded = 0;
-    if from < until {
-        let mut batches = log.subscribe(partition, from).await?.ready_chunks(BATCH);
-        while let Some(batch) = batches.next().await {
-            let mut batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
-            batch.retain(|stored| stored.position.seq <= until);
-            folded += batch.len() as u64;
-            at = apply(database, partition, &at, epoch, &batch).await?;
-            if u64::try_from(at.seq).unwrap_or(u64::MAX) >= until {
-                break;
-            }
-            projection::take_lease(database, partition, owner, LEASE).await?;
-        }
+    let mut batches = read_ahead(log, partition, from, until).await?;
+    while let Some(batch) = batches.recv().await {
+        let batch = batch?;
+        folded += batch.len() as u64;
+        at = apply(database, partition, &at, epoch, &batch, &mut known).await?;
+        projection::take_lease(database, partition, owner, LEASE).await?;
     }
     projection::release_lease(database, partition, owner).await?;
     Ok(folded)
+}
+
+/// The events behind `from`, up to `until`, in batches; the next ones are read while one is folded.
+async fn read_ahead(
+    log: &dyn EventLog,
+    partition: u32,
+    from: u64,
+    until: u64,
+) -> Result<mpsc::Receiver<Result<Vec<Stored>, ReadError>>, ReadError> {
+    let (sender, batches) = mpsc::channel(1);
+    if from >= until {
+        return Ok(batches);
+    }
+    let mut events = log.subscribe(partition, from).await?;
+    tokio::spawn(async move {
+        let mut batch = Vec::new();
+        while let Some(event) = events.next().await {
+            let position = match event {
+                Ok(event) => {
+                    let seq = event.position.seq;
+                    batch.push(event);
+                    seq
+                }
+                Err(error) => {
+                    drop(sender.send(Err(error)).await);
+                    return;
+                }
+            };
+            let ends = position >= until;
+            if ends || batch.len() == BATCH {
+                let sent = sender.send(Ok(std::mem::take(&mut batch))).await;
+                if ends || sent.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    Ok(batches)
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use waybill_domain::upload;
 use waybill_event_log::jetstream::{Bucket, BucketError};
@@ -17,6 +18,9 @@ use waybill_schema::{Sha256Digest, UploadId, names};
 
 /// The midstate's layout is that of this version of `sha2`; another version's is not read.
 const LAYOUT: &str = "sha2-0.11";
+
+/// How often the midstate of a running upload is kept.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// A running digest over parts 1 to `covered`.
 #[derive(Clone)]
@@ -159,12 +163,13 @@ pub(crate) struct RunningHash {
     midstate: Midstate,
     waiting: BTreeMap<u32, Waiting>,
     saved_parts: u32,
+    saved_at: Option<Instant>,
 }
 
 impl RunningHash {
     pub(crate) fn new(midstate: Midstate) -> Self {
         let saved_parts = midstate.covered_parts();
-        Self { midstate, waiting: BTreeMap::new(), saved_parts }
+        Self { midstate, waiting: BTreeMap::new(), saved_parts, saved_at: None }
     }
 
     /// A digest that may run ahead, if `part_number` is the next part.
@@ -201,13 +206,15 @@ impl RunningHash {
         }
     }
 
-    /// The midstate, if it moved since the last time it was asked for here.
-    pub(crate) fn unsaved(&mut self) -> Option<Midstate> {
+    /// The midstate, if it is to be kept now: it moved, and was not kept a moment ago, or covers all `total_parts`.
+    /// Losing the last moment's costs reading so much of the object back.
+    pub(crate) fn unsaved(&mut self, total_parts: u32) -> Option<Midstate> {
         let covered = self.midstate.covered_parts();
-        if covered == self.saved_parts {
+        let recent = self.saved_at.is_some_and(|at| at.elapsed() < SAVE_EVERY);
+        if covered == self.saved_parts || (recent && covered != total_parts) {
             return None;
         }
-        self.saved_parts = covered;
+        (self.saved_parts, self.saved_at) = (covered, Some(Instant::now()));
         Some(self.midstate.clone())
     }
 

@@ -63,12 +63,12 @@ async fn look(
     expected: u64,
     message_id: &str,
 ) -> Result<Found, crate::ReadError> {
-    let last = log.last_seq(event.subject).await?;
+    let partition = log.partitions().of(event.subject.company);
+    let filter = event.subject.to_nats(log.partitions());
+    let last = log.last_seq(partition, &filter).await?;
     if last <= expected {
         return Ok(Found::Nothing);
     }
-    let partition = log.partitions().of(event.subject.company);
-    let filter = event.subject.to_nats(log.partitions());
     let later = read_all(log, partition, &filter, expected, last).await?;
     let first = later.first();
     Ok(match first {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
-use waybill_schema::{Partitions, Position, Subject};
+use waybill_schema::{Partitions, Position};
 
 /// What happens to one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,8 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
         }
     }
 
-    async fn last_seq(&self, subject: Subject) -> Result<u64, ReadError> {
-        self.inner.last_seq(subject).await
+    async fn last_seq(&self, partition: u32, filter: &str) -> Result<u64, ReadError> {
+        self.inner.last_seq(partition, filter).await
     }
 
     async fn page(&self, partition: u32, filter: &str, after: u64, max: usize) -> Result<Page, ReadError> {

@@ -86,11 +86,11 @@ pub trait EventLog: Send + Sync {
     /// [`AppendError`]; after [`AppendError::Unknown`] the event may or may not be stored.
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError>;
 
-    /// The sequence of the last event on a subject, as the stream's leader knows it; 0 without one.
+    /// The sequence of the last event whose subject matches `filter`, as the stream's leader knows it; 0 without one.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`].
-    async fn last_seq(&self, subject: Subject) -> Result<u64, ReadError>;
+    async fn last_seq(&self, partition: u32, filter: &str) -> Result<u64, ReadError>;
 
     /// Up to `max` messages whose subjects match `filter`, behind sequence `after`. May lag behind the leader.
     ///

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
-use waybill_schema::{Partitions, Position, Recorded, Subject};
+use waybill_schema::{Partitions, Position, Recorded};
 
 #[derive(Default)]
 struct Streams {
@@ -72,11 +72,10 @@ impl EventLog for MemoryLog {
         Ok(position)
     }
 
-    async fn last_seq(&self, subject: Subject) -> Result<u64, ReadError> {
-        let name = subject.to_nats(self.partitions);
+    async fn last_seq(&self, partition: u32, filter: &str) -> Result<u64, ReadError> {
         let streams = self.streams();
-        let messages = streams.messages.get(&self.partitions.of(subject.company));
-        Ok(messages.and_then(|all| all.iter().rev().find(|m| m.subject == name)).map_or(0, |m| m.position.seq))
+        let mut newest_first = streams.messages.get(&partition).into_iter().flatten().rev();
+        Ok(newest_first.find(|message| matches_filter(filter, &message.subject)).map_or(0, |m| m.position.seq))
     }
 
     async fn page(&self, partition: u32, filter: &str, after: u64, max: usize) -> Result<Page, ReadError> {

@@ -156,10 +156,12 @@ impl Database {
     }
 }
 
-/// The URL with the schema as `search_path`: every connection of the pool has it from the start.
+/// The URL with what every connection of the pool has from the start: the schema as `search_path`; and no waiting for the
+/// disk, for what a crash of Postgres loses is folded again from the log, with the checkpoint that is lost with it.
 fn connection_url(config: &DatabaseConfig) -> String {
     let separator = if config.url.contains('?') { '&' } else { '?' };
-    format!("{}{separator}options=-csearch_path%3D{}", config.url, config.schema)
+    let options = format!("-csearch_path%3D{}%20-csynchronous_commit%3Doff", config.schema);
+    format!("{}{separator}options={options}", config.url)
 }
 
 fn unavailable(operation: &'static str, reason: impl fmt::Display) -> ReadModelError {

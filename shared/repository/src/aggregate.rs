@@ -1,10 +1,14 @@
 //! Folding an aggregate's subjects.
 
+use std::time::{Duration, Instant};
 use waybill_domain::{Refusal, file, session, upload};
 use waybill_event_log::{EventLog, ReadError, read_events};
 use waybill_schema::{
     Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, Subject, Timestamp, UploadId, names,
 };
+
+/// For how long a state may be decided on without looking again.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// An aggregate as [`load`] and [`crate::execute`] need it.
 pub trait Aggregate: Send + Sync {
@@ -156,6 +160,22 @@ pub struct Loaded<S> {
     pub last_seq: u64,
     /// The last event of all its subjects; 0 without one.
     pub read_to: u64,
+    /// When it was last known to be all there is.
+    complete_at: Option<Instant>,
+}
+
+impl<S: Default> Loaded<S> {
+    /// Of an aggregate whose id was made a moment ago: there is nothing to read.
+    pub fn of_new() -> Self {
+        Self { complete_at: Some(Instant::now()), ..Self::default() }
+    }
+}
+
+impl<S> Loaded<S> {
+    /// Whether it was all there is a moment ago: good enough to decide on where the append tells if it was not.
+    pub(crate) fn is_recent(&self) -> bool {
+        self.complete_at.is_some_and(|at| at.elapsed() < RECENT)
+    }
 }
 
 /// Folds all of an aggregate's events, at least up to what the leader knows now.
@@ -163,7 +183,7 @@ pub struct Loaded<S> {
 /// # Errors
 /// [`ReadError`].
 pub async fn load<A: Aggregate>(log: &dyn EventLog, aggregate: &A) -> Result<Loaded<A::State>, ReadError> {
-    let mut loaded = Loaded { state: A::State::default(), last_seq: 0, read_to: 0 };
+    let mut loaded = Loaded::default();
     refresh(log, aggregate, &mut loaded).await?;
     Ok(loaded)
 }
@@ -177,14 +197,25 @@ pub async fn refresh<A: Aggregate>(
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
 ) -> Result<(), ReadError> {
-    let subject = aggregate.subject();
-    let mut until = log.last_seq(subject).await?;
-    if let Some(facts) = aggregate.facts() {
-        until = until.max(log.last_seq(facts).await?);
-    }
+    let asked_at = Instant::now();
+    let partition = log.partitions().of(aggregate.subject().company);
+    let until = log.last_seq(partition, &aggregate.filter(log.partitions())).await?;
+    read_up_to(log, aggregate, loaded, until).await?;
+    loaded.complete_at = Some(asked_at);
+    Ok(())
+}
+
+/// Folds what came up to sequence `until`, which is known to exist.
+pub(crate) async fn read_up_to<A: Aggregate>(
+    log: &dyn EventLog,
+    aggregate: &A,
+    loaded: &mut Loaded<A::State>,
+    until: u64,
+) -> Result<(), ReadError> {
     if until <= loaded.read_to {
         return Ok(());
     }
+    let subject = aggregate.subject();
     let partition = log.partitions().of(subject.company);
     let filter = aggregate.filter(log.partitions());
     for recorded in read_events(log, partition, &filter, loaded.read_to, until).await? {

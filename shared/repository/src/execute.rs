@@ -1,5 +1,6 @@
 //! Carrying out a command.
 
+use crate::aggregate::read_up_to;
 use crate::{Aggregate, Loaded, refresh};
 use rand::Rng;
 use std::time::Duration;
@@ -51,8 +52,10 @@ pub enum ExecuteError {
     Append(#[from] AppendError),
 }
 
-/// Decides `command` on the aggregate and appends what it leads to. `loaded` is refreshed before, and holds the
-/// outcome afterwards.
+/// Decides `command` on the aggregate and appends what it leads to. `loaded` holds the outcome afterwards.
+///
+/// A state of a moment ago is decided on as it is: the append is refused where somebody was faster, and a decision that
+/// leads to no event is taken again on what the log knows then.
 ///
 /// # Errors
 /// [`ExecuteError`].
@@ -64,17 +67,28 @@ pub async fn execute<A: Aggregate>(
     command: A::Command,
 ) -> Result<Done, ExecuteError> {
     let partition = log.partitions().of(aggregate.subject().company);
+    let mut refreshed = false;
     for attempt in 1..=ATTEMPTS {
-        refresh(log, aggregate, loaded).await?;
-        let Some(event) = A::decide(&loaded.state, command.clone())? else {
+        if attempt > 1 || !loaded.is_recent() {
+            refresh(log, aggregate, loaded).await?;
+            refreshed = true;
+        }
+        let mut decision = A::decide(&loaded.state, command.clone());
+        if !refreshed && !matches!(decision, Ok(Some(_))) {
+            refresh(log, aggregate, loaded).await?;
+            decision = A::decide(&loaded.state, command.clone());
+        }
+        let Some(event) = decision? else {
             return Ok(Done { event: None, position: Position { partition, seq: loaded.read_to } });
         };
         let envelope = context.envelope(A::routing(&loaded.state, &event));
-        let new = match (fact_id(aggregate, &event), aggregate.facts()) {
-            (Some(id), Some(facts)) => {
+        let fact = fact_id(aggregate, &event).zip(aggregate.facts());
+        let is_fact = fact.is_some();
+        let new = match fact {
+            Some((id, facts)) => {
                 NewEvent { subject: facts, envelope, event, expect: Expect::Any, message_id: Some(id) }
             }
-            _ => NewEvent {
+            None => NewEvent {
                 subject: aggregate.subject(),
                 envelope,
                 event,
@@ -84,9 +98,15 @@ pub async fn execute<A: Aggregate>(
         };
         let (event, time) = (new.event.clone(), new.envelope.time);
         match append(log, new).await {
+            // Others append facts, too: read in the order of the log, so that the state is what everybody folds.
+            Ok(position) if is_fact => {
+                read_up_to(log, aggregate, loaded, position.seq).await?;
+                return Ok(Done { event: Some(event), position });
+            }
             Ok(position) => {
                 // Folded again by the next refresh, which is harmless: folding an event twice changes nothing.
                 A::evolve(&mut loaded.state, &event, time);
+                loaded.last_seq = position.seq;
                 return Ok(Done { event: Some(event), position });
             }
             Err(AppendError::Conflict) if attempt < ATTEMPTS => pause(attempt).await,

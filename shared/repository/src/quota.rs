@@ -65,9 +65,10 @@ pub async fn refresh_quota(
     // Settlements first: every reservation that they settle is then among those read afterwards.
     let filter = names::settlements_filter(partition, company);
     let settlements = read_events(log, partition, &filter, loaded.settled_seq, 0).await?;
-    let until = log.last_seq(subject).await?;
+    let filter = subject.to_nats(log.partitions());
+    let until = log.last_seq(partition, &filter).await?;
     let mut events = if until > loaded.last_seq {
-        read_events(log, partition, &subject.to_nats(log.partitions()), loaded.last_seq, until).await?
+        read_events(log, partition, &filter, loaded.last_seq, until).await?
     } else {
         Vec::new()
     };
@@ -123,22 +124,23 @@ pub async fn settle_quota(
 ) -> Result<Option<Position>, ExecuteError> {
     let subject = Subject::new(company, On::QuotaSettlement(upload));
     let partition = log.partitions().of(company);
+    let filter = subject.to_nats(log.partitions());
+    // Hardly ever is there one before: it is looked for when the log says so.
+    let (mut settlement, mut last_seq) = (Settlement::Open, 0);
     for attempt in 1..=ATTEMPTS {
-        let until = log.last_seq(subject).await?;
-        let mut settlement = Settlement::Open;
-        if until > 0 {
-            for recorded in read_events(log, partition, &subject.to_nats(log.partitions()), 0, until).await? {
-                settlement.evolve(&recorded.event);
-            }
-        }
         let Some(event) = settle(settlement, settling, upload, session, bytes) else { return Ok(None) };
         let routing = Routing { session_id: session, ..Routing::default() };
         let envelope = context.envelope(routing);
-        let new = NewEvent { subject, envelope, event, expect: Expect::LastSeq(until), message_id: None };
+        let new = NewEvent { subject, envelope, event, expect: Expect::LastSeq(last_seq), message_id: None };
         match append(log, new).await {
             Ok(position) => return Ok(Some(position)),
             Err(AppendError::Conflict) if attempt < ATTEMPTS => pause(attempt).await,
             Err(error) => return Err(error.into()),
+        }
+        last_seq = log.last_seq(partition, &filter).await?;
+        settlement = Settlement::Open;
+        for recorded in read_events(log, partition, &filter, 0, last_seq).await? {
+            settlement.evolve(&recorded.event);
         }
     }
     Err(AppendError::Conflict.into())

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use waybill_domain::grid::PartGrid;
 use waybill_domain::limits::{UPLOAD_LIFETIME_MS, part_size_for};
-use waybill_domain::upload::Command;
+use waybill_domain::upload::{Command, State};
 use waybill_domain::{name, session};
 use waybill_repository::{Context, Loaded, SessionAggregate, UploadAggregate, execute, load};
 use waybill_schema::events::{ReservedItem, UploadStartedV1};
@@ -46,9 +46,8 @@ pub(crate) async fn start(
     let started = check(&gateway, &principal, &context, &facts).await?;
     let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
     let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/uploads", &key).await?);
-    let reserved =
-        reserve(&gateway, &principal, &context, upload, &started, Idempotency::is_repeatable(&request)).await?;
-    let position = append_start(&gateway, &context, upload, started.clone(), reserved).await?;
+    let is_repeatable = Idempotency::is_repeatable(&request);
+    let position = start_now(&gateway, &principal, &context, upload, started.clone(), is_repeatable).await?;
     let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
     Ok(HttpResponse::Created()
         .insert_header((POSITION, position.to_string()))
@@ -122,8 +121,7 @@ pub(super) async fn reserve(
     is_repeatable: bool,
 ) -> Result<Position, Problem> {
     let aggregate = UploadAggregate { company: principal.company_id, upload };
-    let known =
-        load(gateway.log.as_ref(), &aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
+    let known = loaded(gateway, &aggregate, is_repeatable).await?;
     if known.last_seq > 0 {
         return Ok(Position { partition: gateway.log.partitions().of(principal.company_id), seq: known.read_to });
     }
@@ -131,23 +129,20 @@ pub(super) async fn reserve(
     gateway.reserver.reserve(principal.company_id, item, context.clone(), is_repeatable).await
 }
 
-async fn append_start(
+/// The upload as it is. One whose request was never sent before has an id that was made a moment ago.
+pub(super) async fn loaded(
     gateway: &Gateway,
-    context: &Context,
-    upload: UploadId,
-    started: UploadStartedV1,
-    reserved: Position,
-) -> Result<Position, Problem> {
-    let aggregate = UploadAggregate { company: started.company_id, upload };
-    let context = Context { causation: Causation::Event(reserved), ..context.clone() };
-    let command = Command::Start(started);
-    let done = execute(gateway.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command)
-        .await
-        .map_err(|error| error.into_problem("starting an upload"))?;
-    Ok(done.position)
+    aggregate: &UploadAggregate,
+    is_repeatable: bool,
+) -> Result<Loaded<State>, Problem> {
+    if is_repeatable {
+        load(gateway.log.as_ref(), aggregate).await.map_err(|error| error.into_problem("loading an upload"))
+    } else {
+        Ok(Loaded::of_new())
+    }
 }
 
-/// Starts an upload for a file whose bytes follow in the same request.
+/// Reserves the space and starts the upload.
 pub(super) async fn start_now(
     gateway: &Gateway,
     principal: &Principal,
@@ -157,5 +152,9 @@ pub(super) async fn start_now(
     is_repeatable: bool,
 ) -> Result<Position, Problem> {
     let reserved = reserve(gateway, principal, context, upload, &started, is_repeatable).await?;
-    append_start(gateway, context, upload, started, reserved).await
+    let aggregate = UploadAggregate { company: started.company_id, upload };
+    let mut known = if is_repeatable { Loaded::default() } else { Loaded::of_new() };
+    let context = Context { causation: Causation::Event(reserved), ..context.clone() };
+    let done = execute(gateway.log.as_ref(), &aggregate, &mut known, &context, Command::Start(started)).await;
+    Ok(done.map_err(|error| error.into_problem("starting an upload"))?.position)
 }

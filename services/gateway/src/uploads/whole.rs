@@ -3,7 +3,7 @@
 
 use super::chunk::{content_length, refuse_encoding, send_bytes};
 use super::end;
-use super::start::{FileFacts, check, parse_sha256, reserve, start_now};
+use super::start::{FileFacts, check, loaded, parse_sha256, reserve, start_now};
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::idempotency::Idempotency;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use waybill_domain::quota::Settling;
 use waybill_domain::upload::Command;
-use waybill_repository::{Context, Loaded, UploadAggregate, execute, load, settle_quota};
+use waybill_repository::{Context, Loaded, UploadAggregate, execute, settle_quota};
 use waybill_schema::events::{FileUploadedV1, UploadStartedV1};
 use waybill_schema::{ByteRange, Causation, Position, UploadId};
 use waybill_service_kit::data_plane::{PutBytes, PutWhole};
@@ -103,8 +103,7 @@ impl Incoming {
 
     async fn take_small(self, payload: web::Payload) -> Result<HttpResponse, Problem> {
         let aggregate = self.aggregate();
-        let mut loaded =
-            load(self.gateway.log.as_ref(), &aggregate).await.map_err(|e| e.into_problem("loading an upload"))?;
+        let mut loaded = loaded(&self.gateway, &aggregate, self.is_repeatable).await?;
         if loaded.last_seq == 0 {
             let reserved =
                 reserve(&self.gateway, &self.principal, &self.context, self.upload, &self.started, self.is_repeatable)

@@ -9,7 +9,7 @@ use convert::time_of;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use waybill_read_model::rows::{
-    CompanyRow, FileRow, QuotaReservationRow, Row, StorageQuotaRow, UploadProgressRow, UploadSessionRow, UserRow,
+    CompanyRow, FileRow, Key, QuotaReservationRow, Row, StorageQuotaRow, UploadProgressRow, UploadSessionRow, UserRow,
 };
 use waybill_schema::{Aggregate, Event, Recorded};
 
@@ -75,45 +75,71 @@ pub(crate) struct Tables {
     pub(crate) reservations: Rows<QuotaReservationRow>,
 }
 
-/// The ids of the rows that an event touches.
+/// The keys of the rows that events touch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Touched {
-    pub(crate) companies: BTreeSet<Uuid>,
-    pub(crate) users: BTreeSet<Uuid>,
-    pub(crate) files: BTreeSet<Uuid>,
-    pub(crate) progress: BTreeSet<Uuid>,
-    pub(crate) sessions: BTreeSet<Uuid>,
-    pub(crate) quotas: BTreeSet<Uuid>,
-    pub(crate) reservations: BTreeSet<Uuid>,
+    pub(crate) companies: BTreeSet<Key>,
+    pub(crate) users: BTreeSet<Key>,
+    pub(crate) files: BTreeSet<Key>,
+    pub(crate) progress: BTreeSet<Key>,
+    pub(crate) sessions: BTreeSet<Key>,
+    pub(crate) quotas: BTreeSet<Key>,
+    pub(crate) reservations: BTreeSet<Key>,
 }
 
 impl Touched {
     /// Adds what `recorded` touches. An upload's session is known from the event's routing.
     pub(crate) fn add(&mut self, recorded: &Recorded) {
         let company = recorded.subject.company.0;
+        let key = |id: Uuid| (company, id);
         match recorded.subject.aggregate {
             Aggregate::Directory => match &recorded.event {
-                Event::UserRegistered(user) => drop(self.users.insert(user.user_id.0)),
-                _ => drop(self.companies.insert(company)),
+                Event::UserRegistered(user) => drop(self.users.insert(key(user.user_id.0))),
+                _ => drop(self.companies.insert(key(company))),
             },
-            Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id) => {
-                self.files.insert(id.0);
-                self.progress.insert(id.0);
-                self.sessions.extend(recorded.envelope.routing.session_id.map(|id| id.0));
+            Aggregate::UploadLifecycle(id) => {
+                self.files.insert(key(id.0));
+                self.progress.insert(key(id.0));
+                self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
             }
-            Aggregate::File(id) => drop(self.files.insert(id.0)),
-            Aggregate::Session(id) => drop(self.sessions.insert(id.0)),
+            // Bytes that were stored change nothing about the file.
+            Aggregate::UploadChunks(id) => {
+                self.progress.insert(key(id.0));
+                self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
+            }
+            Aggregate::File(id) => drop(self.files.insert(key(id.0))),
+            Aggregate::Session(id) => drop(self.sessions.insert(key(id.0))),
             Aggregate::Quota => {
-                self.quotas.insert(company);
+                self.quotas.insert(key(company));
                 if let Event::QuotaReserved(reserved) = &recorded.event {
-                    self.reservations.extend(reserved.items.iter().map(|item| item.upload_id.0));
+                    self.reservations.extend(reserved.items.iter().map(|item| key(item.upload_id.0)));
                 }
             }
             Aggregate::QuotaSettlement(id) => {
-                self.quotas.insert(company);
-                self.reservations.insert(id.0);
+                self.quotas.insert(key(company));
+                self.reservations.insert(key(id.0));
             }
         }
+    }
+}
+
+impl Tables {
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        let files = self.files.rows.len() + self.progress.rows.len() + self.sessions.rows.len();
+        let others = self.companies.rows.len() + self.users.rows.len();
+        files + others + self.quotas.rows.len() + self.reservations.rows.len()
+    }
+
+    /// What changed is written.
+    pub(crate) fn written(&mut self) {
+        self.companies.changed.clear();
+        self.users.changed.clear();
+        self.files.changed.clear();
+        self.progress.changed.clear();
+        self.sessions.changed.clear();
+        self.quotas.changed.clear();
+        self.reservations.changed.clear();
     }
 }
 

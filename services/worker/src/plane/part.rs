@@ -64,7 +64,7 @@ pub(super) async fn record_part(
 
 /// Keeps the digest for another worker. The last one is waited for: whoever verifies then need not read the object.
 async fn save_midstate(worker: &Worker, upload: &OpenUpload, total_parts: u32) {
-    let Some(midstate) = upload.hash().unsaved() else { return };
+    let Some(midstate) = upload.hash().unsaved(total_parts) else { return };
     let id = upload.aggregate.upload;
     let bucket = worker.midstates.clone();
     let save = async move {

@@ -139,6 +139,12 @@ async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError
             Some(session) => cancel_if_session_was(worker, company, session, upload, causation).await,
             None => Ok(()),
         },
+        // All there is to know of such an upload is in its one event.
+        (Aggregate::UploadLifecycle(upload), event @ Event::FileUploaded(_)) => {
+            let mut loaded = Loaded::of_new();
+            upload::evolve(&mut loaded.state, event, recorded.envelope.time);
+            take_steps(worker, &UploadAggregate { company, upload }, &mut loaded, causation).await
+        }
         (Aggregate::UploadLifecycle(upload), _) => advance(worker, company, upload, causation).await,
         (Aggregate::Session(session), _) => cancel_session(worker, recorded, session, causation).await,
         _ => Ok(()),
@@ -154,11 +160,20 @@ async fn advance(
 ) -> Result<(), ReactionError> {
     let aggregate = UploadAggregate { company, upload };
     let mut loaded = load(worker.log.as_ref(), &aggregate).await?;
+    take_steps(worker, &aggregate, &mut loaded, causation).await
+}
+
+async fn take_steps(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<upload::State>,
+    causation: Causation,
+) -> Result<(), ReactionError> {
     for step in upload::react(&loaded.state) {
-        do_step(worker, &aggregate, &mut loaded, causation, step).await?;
+        do_step(worker, aggregate, loaded, causation, step).await?;
     }
     if loaded.state.has_ended() {
-        worker.uploads.close(upload);
+        worker.uploads.close(aggregate.upload);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use async_nats::jetstream::{self, ErrorCode};
 use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
 use std::error::Error as _;
-use waybill_schema::{Partitions, Position, Recorded, Subject, names};
+use waybill_schema::{Partitions, Position, Recorded, names};
 
 /// Streams `EVT-{p}` on a NATS server.
 #[derive(Clone)]
@@ -56,9 +56,9 @@ impl EventLog for JetStreamLog {
         Ok(Position { partition: self.partitions.of(event.subject.company), seq: ack.sequence })
     }
 
-    async fn last_seq(&self, subject: Subject) -> Result<u64, ReadError> {
-        let stream = self.stream(self.partitions.of(subject.company)).await?;
-        match stream.get_last_raw_message_by_subject(&subject.to_nats(self.partitions)).await {
+    async fn last_seq(&self, partition: u32, filter: &str) -> Result<u64, ReadError> {
+        let stream = self.stream(partition).await?;
+        match stream.get_last_raw_message_by_subject(filter).await {
             Ok(message) => Ok(message.sequence),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
             Err(error) => Err(unavailable(error)),

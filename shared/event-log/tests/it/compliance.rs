@@ -9,7 +9,7 @@ use waybill_schema::{Aggregate, CompanyId, Event, Recorded, Subject, names};
 
 async fn all(log: &Log, subject: Subject) -> Vec<Recorded> {
     let filter = subject.to_nats(log.log.partitions());
-    let until = log.log.last_seq(subject).await.unwrap();
+    let until = log.log.last_seq(log.partition_of(subject), &filter).await.unwrap();
     read_events(log.log.as_ref(), log.partition_of(subject), &filter, 0, until).await.unwrap()
 }
 
