@@ -21,7 +21,7 @@ async fn right_or_failed(client: &Client, upload: &str, done: &Answer, candidate
     if done.status == 200 {
         let content = client.content(upload).await;
         assert_eq!(sha256(&content), done.text("sha256"), "what is read is what was verified");
-        assert!(candidates.iter().any(|candidate| *candidate == content), "the file is none of those that were sent");
+        assert!(candidates.contains(&content), "the file is none of those that were sent");
         return true;
     }
     assert_eq!(done.status, 422, "{done:?}");
