@@ -8,7 +8,7 @@ from .rig import Rig
 from .usage import Meter
 
 # Whose CPU and memory a contestant answers for. The servers that it uses are shown beside.
-OUR_ROLES = ("gateway", "worker", "projector", "fanout")
+OUR_ROLES = ("gateway", "worker", "projector", "fanout", "all")
 
 
 @dataclass

@@ -71,7 +71,8 @@ def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tup
     memory.must_have_room(root, plan.peak_bytes if plan else stored, name)
     chosen = options.contestants if plan else ["ours"]
     say(f"{name}: starting a stack")
-    with rigs.running(root, name, program, with_peer="tus" in chosen) as rig:
+    with_peer, together = "tus" in chosen, options.roles == "together"
+    with rigs.running(root, name, program, with_peer=with_peer, together=together) as rig:
         pairs.warm_up(rig, sources, chosen, sizes)
         if plan:
             done = pairs.run(rig, plan, chosen, _pairs(options, plan))
@@ -109,6 +110,8 @@ def _parse() -> argparse.Namespace:
                         help=f"of {', '.join(_NAMES)}")
     parser.add_argument("--contestants", type=_some_of(_CONTESTANTS), default=_CONTESTANTS,
                         metavar="NAME[,NAME]", help=f"of {', '.join(_CONTESTANTS)}")
+    parser.add_argument("--roles", choices=["apart", "together"], default="apart",
+                        help="four processes (the default), or one as scripts/up runs it")
     parser.add_argument("--pairs", type=int, metavar="N",
                         help="runs of each (default: 9 for one, 3 for eight and small)")
     parser.add_argument("--memory-size-mib", type=int, metavar="N",

@@ -58,11 +58,15 @@ def machine(facts: Dict[str, str]) -> str:
 
 
 def ratio_values(ratio: Ratio, pairs: List[Pair]) -> List[float]:
-    """Of speeds: above 1 the first is the faster one."""
+    """Of speeds: above 1 the first is the faster one. Of costs: below 1 it is the cheaper one."""
     def seconds(run: Run) -> float:
         return run.phases[ratio.phase] if ratio.phase else run.wall_s
+    def cost(run: Run) -> float:
+        return run.cpu_per_gb(("tus",) if run.contestant == "tus" else OUR_ROLES)
     if ratio.one not in pairs[0] or ratio.other not in pairs[0]:
         return []
+    if ratio.of_cost:
+        return [cost(pair[ratio.one]) / cost(pair[ratio.other]) for pair in pairs]
     return [seconds(pair[ratio.other]) / seconds(pair[ratio.one]) for pair in pairs]
 
 
@@ -85,13 +89,14 @@ def _speeds(runs: Dict[str, List[Run]]) -> str:
 
 def _costs(runs: Dict[str, List[Run]]) -> str:
     rows = []
+    measured = {process for group in runs.values() for run in group for process in run.cpu_s}
+    ours = [role for role in OUR_ROLES if role in measured]
     for name, group in runs.items():
         own = {"ours": OUR_ROLES, "tus": ("tus",)}.get(name.split()[0], ())
-        shares = [_cpu(group, [role]) for role in ("gateway", "worker", "projector", "fanout")] \
-            if name.startswith("ours") else ["–"] * 4
+        shares = [_cpu(group, [role]) if name.startswith("ours") else "–" for role in ours]
         total = _spread((run.cpu_per_gb(own) for run in group), ".2f") if own else "–"
         rows.append([name, total, *shares, *(_cpu(group, [server]) for server in _SERVERS)])
-    heads = ["CPU s/GB", "backend", *OUR_ROLES, *_SERVERS]
+    heads = ["CPU s/GB", "backend", *ours, *_SERVERS]
     return _table(heads, rows)
 
 
@@ -105,7 +110,7 @@ def _ratios(ratios: Iterable[Ratio], pairs: List[Pair]) -> str:
         values = ratio_values(ratio, pairs)
         if values:
             rows.append([ratio.label, _spread(values, ".2f")])
-    return _table(["speed, pair by pair", "median"], rows) if rows else ""
+    return _table(["pair by pair", "median"], rows) if rows else ""
 
 
 def _peaks(runs: Dict[str, List[Run]]) -> str:

@@ -61,7 +61,7 @@ class BenchStack(Stack):
 class Rig:
     """What contestants need to know of a running stack."""
 
-    def __init__(self, folder: Path, program: Path, with_peer: bool):
+    def __init__(self, folder: Path, program: Path, with_peer: bool, together: bool):
         self.folder = folder
         self.scratch = folder / "scratch"
         self.program = program
@@ -70,6 +70,7 @@ class Rig:
         self.stack = BenchStack(folder / "run", folder / "logs")
         self._ports = Ports()
         self._with_peer = with_peer
+        self._together = together
 
     def start(self) -> None:
         self.env = {**_clean_environment(), **self._start_servers(), **roles.settings(self._ports)}
@@ -78,7 +79,7 @@ class Rig:
         self.url = f"http://{self.env['WAYBILL_HTTP_ADDR']}"
         self.log = EventLog(self.env["WAYBILL_NATS_URL"])
         self.reset_bucket(OURS)
-        roles.start(self.stack, self.program, self.env)
+        roles.start(self.stack, self.program, self.env, together=self._together)
         self.reset_bucket(RAW)
         if self._with_peer:
             port = self._ports.pick()
@@ -122,13 +123,15 @@ class Rig:
 
 
 @contextmanager
-def running(root: Path, name: str, program: Path, *, with_peer: bool) -> Iterator[Rig]:
+def running(
+    root: Path, name: str, program: Path, *, with_peer: bool, together: bool
+) -> Iterator[Rig]:
     """The stack of one scenario. However the block is left, all of it is gone afterwards; after
     an error its logs stay."""
     folder = root / name
     # PostgreSQL's own user must pass through to its data.
     folder.mkdir(mode=0o711)
-    rig = Rig(folder, program, with_peer)
+    rig = Rig(folder, program, with_peer, together)
     failed = False
     try:
         rig.start()

@@ -1,4 +1,4 @@
-"""Waybill's four roles as four processes, and where they listen."""
+"""Waybill's roles, as four processes or as one, and where they listen."""
 
 import signal
 import urllib.error
@@ -27,17 +27,14 @@ def settings(ports: Ports) -> Dict[str, str]:
     }
 
 
-def start(stack: Stack, program: Path, env: Dict[str, str]) -> Dict[str, int]:
-    """The roles' process ids."""
-    pids = {}
-    for name in NAMES:
+def start(stack: Stack, program: Path, env: Dict[str, str], *, together: bool) -> None:
+    """As `waybill serve all` where they are to be together: that is what `scripts/up` runs."""
+    for name in ("all",) if together else NAMES:
         role = Role(name, signal.SIGTERM, _GRACE_S)
         child = stack.start(role, [str(program), "serve", name], env)
-        variable = "WAYBILL_HTTP_ADDR" if name == "gateway" else f"WAYBILL_{name.upper()}_ADDR"
+        variable = "WAYBILL_HTTP_ADDR" if name in ("gateway", "all") else f"WAYBILL_{name.upper()}_ADDR"
         url = f"http://{env[variable]}/readyz"
         stack.wait_ready(role, child, lambda: answers(url), 60)
-        pids[name] = child.pid
-    return pids
 
 
 def answers(url: str, method: str = "GET", headers: Optional[Dict[str, str]] = None) -> bool:
