@@ -5,6 +5,8 @@ mod backing;
 mod client;
 mod doctor;
 mod operate;
+#[cfg(test)]
+mod reference;
 pub mod serve;
 
 use clap::{CommandFactory, Parser, Subcommand};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 /// Where NATS is, and how its streams are cut.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "NATS")]
 pub struct NatsSettings {
     /// Where NATS is
     #[arg(long, env = "WAYBILL_NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
@@ -19,6 +20,7 @@ pub struct NatsSettings {
 
 /// Where Postgres is.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "PostgreSQL")]
 pub struct DatabaseSettings {
     /// Where Postgres is: postgres://user:password@host:port/database
     #[arg(long, env = "WAYBILL_DATABASE_URL", default_value = "postgres://localhost/waybill", hide_env_values = true)]
@@ -33,6 +35,7 @@ pub struct DatabaseSettings {
 
 /// Where the object store is.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Object store")]
 pub struct S3Settings {
     /// Where the store is; without it, Amazon's own of the region
     #[arg(long, env = "WAYBILL_S3_ENDPOINT")]
@@ -53,6 +56,7 @@ pub struct S3Settings {
 
 /// Who may ask.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Tokens")]
 pub struct AuthSettings {
     /// The secret that tokens are signed with (HS256, at least 32 bytes)
     #[arg(long, env = "WAYBILL_JWT_HS256_SECRET", default_value = "", hide_env_values = true)]
@@ -67,6 +71,7 @@ pub struct AuthSettings {
 
 /// The gateway.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Gateway")]
 pub struct GatewaySettings {
     /// Where clients are listened to
     #[arg(long, env = "WAYBILL_HTTP_ADDR", default_value = "127.0.0.1:8080")]
@@ -87,6 +92,7 @@ pub struct GatewaySettings {
 
 /// Which files are accepted: checked by the gateway when an upload starts, by the worker before it is verified.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "File types")]
 pub struct TypeSettings {
     /// MIME types that are accepted, comma-separated; an entry that ends in * stands for all that begin so. Without
     /// it a list of what people send each other
@@ -96,6 +102,7 @@ pub struct TypeSettings {
 
 /// What gateways and workers share.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Between gateways and workers")]
 pub struct WorkerSecret {
     /// The secret that workers know gateways by (at least 32 bytes)
     #[arg(long, env = "WAYBILL_WORKER_SECRET", default_value = "", hide_env_values = true)]
@@ -104,6 +111,7 @@ pub struct WorkerSecret {
 
 /// The worker.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Worker")]
 pub struct WorkerSettings {
     /// Where gateways are listened to; an internal address
     #[arg(long, env = "WAYBILL_WORKER_ADDR", default_value = "127.0.0.1:8090")]
@@ -118,6 +126,7 @@ pub struct WorkerSettings {
 
 /// The projector.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Projector")]
 pub struct ProjectorSettings {
     /// Where health and metrics are served when the projector runs alone
     #[arg(long, env = "WAYBILL_PROJECTOR_ADDR", default_value = "127.0.0.1:8091")]
@@ -129,6 +138,7 @@ pub struct ProjectorSettings {
 
 /// The fan-out.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Fan-out")]
 pub struct FanoutSettings {
     /// Where clients are listened to when the fan-out runs alone
     #[arg(long, env = "WAYBILL_FANOUT_ADDR", default_value = "127.0.0.1:8092")]
@@ -142,7 +152,7 @@ pub struct FanoutSettings {
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
     /// What is logged, in the syntax of `RUST_LOG`; without it info of the roles, warnings of the other commands
-    #[arg(long, env = "WAYBILL_LOG", global = true, help_heading = "Logging")]
+    #[arg(long, env = "WAYBILL_LOG", global = true, help_heading = "Logs")]
     pub log: Option<String>,
     /// How: text or json
     #[arg(
@@ -151,7 +161,7 @@ pub struct LogSettings {
         default_value = "text",
         value_parser = ["text", "json"],
         global = true,
-        help_heading = "Logging"
+        help_heading = "Logs"
     )]
     pub log_format: String,
 }

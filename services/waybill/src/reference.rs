@@ -1,0 +1,69 @@
+//! `docs/configuration.md`, as the code has it.
+
+use clap::{Arg, Command};
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+Every setting of `waybill serve`, `provision`, `replay` and `doctor` is a variable of the environment, or an option of the
+same name (`WAYBILL_NATS_URL` is `--nats-url`). `waybill doctor` tells whether what they name can do what Waybill needs.
+Each role reads those that it needs; giving all of them to all roles does no harm. `scripts/up` and `docker-compose.yml`
+set them for you.
+
+This page is made from the code; a test fails where it is not what the code says (`WAYBILL_WRITE_DOCS=1` writes it anew).
+";
+
+/// The page, from the settings of `serve`.
+pub(crate) fn page(serve: &Command) -> String {
+    let mut page = INTRODUCTION.to_owned();
+    let mut heading = None;
+    for arg in serve.get_arguments().filter(|arg| arg.get_env().is_some()) {
+        if arg.get_help_heading() != heading {
+            heading = arg.get_help_heading();
+            let title = heading.unwrap_or("More");
+            page.push_str(&format!("\n## {title}\n\n| variable | what it sets | default |\n|---|---|---|\n"));
+        }
+        page.push_str(&row(arg));
+    }
+    page
+}
+
+fn row(arg: &Arg) -> String {
+    let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|");
+    let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let default = match defaults.join(",") {
+        none if none.is_empty() => String::new(),
+        value => format!("`{value}`"),
+    };
+    format!("| `{variable}` | {help} | {default} |\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::path::PathBuf;
+
+    #[test]
+    fn the_page_is_what_the_code_says() {
+        let mut command = crate::Cli::command();
+        command.build();
+        let page = page(command.find_subcommand("serve").unwrap());
+        let path = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../docs/configuration.md");
+        if std::env::var_os("WAYBILL_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == page, "docs/configuration.md differs from the code; WAYBILL_WRITE_DOCS=1 writes it anew");
+    }
+
+    #[test]
+    fn every_setting_is_explained() {
+        let mut command = crate::Cli::command();
+        command.build();
+        let serve = command.find_subcommand("serve").unwrap();
+        let unexplained: Vec<_> = serve.get_arguments().filter(|arg| arg.get_help().is_none()).collect();
+        assert!(unexplained.is_empty(), "{unexplained:?}");
+    }
+}
