@@ -98,6 +98,47 @@ async fn many_files_go_into_a_session_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_files_those_that_are_there_are_not_sent_again() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let small = Source::write(home.path(), "small.bin", 750, 100_000);
+    let medium = Source::write(home.path(), "medium.bin", 751, 9 * MIB);
+    let large = Source::write(home.path(), "large.bin", 752, 300 * MIB);
+    let args = [
+        "--session".as_ref(),
+        "Party".as_ref(),
+        small.path.as_os_str(),
+        medium.path.as_os_str(),
+        large.path.as_os_str(),
+    ];
+    let first = CommandLine::start(&client, home.path(), "upload", &args);
+    let uploaded = |events: Vec<serde_json::Value>| events.iter().filter(|event| event["event"] == "uploaded").count();
+    eventually("the smaller ones to be there", || async { (uploaded(first.events()) == 2).then_some(()) }).await;
+    first.signal("INT");
+    assert_eq!(first.ended().await.code, Some(130));
+    let second = CommandLine::start(&client, home.path(), "upload", &args).ended().await;
+    assert_eq!((second.code, &second.event("summary")["uploaded"]), (Some(0), &json!(3)), "{second:?}");
+    assert!(second.event("summary")["sent_bytes"].as_u64().unwrap() <= 300 * MIB, "{second:?}");
+    stack.projected().await;
+    let quota = client.get("/v1/quota").await.expect(200).body;
+    assert_eq!((&quota["file_count"], &quota["storage_used_bytes"]), (&json!(3), &json!(100_000 + 309 * MIB)));
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_watched_to_its_end() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let session = client.post("/v1/sessions", &json!({})).await.expect(201).text("session_id");
+    let watch = CommandLine::start(&client, home.path(), "watch", &["--session", &session]);
+    eventually("the snapshot", || async { watch.events().into_iter().find(|frame| frame["t"] == "snap") }).await;
+    client.post_file(&format!("name=a.txt&mime_type=text/plain&session_id={session}"), "hello").await.expect(201);
+    client.post(&format!("/v1/sessions/{session}/close"), &json!({})).await.expect(204);
+    assert_eq!(watch.ended().await.code, Some(0));
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_download_goes_on_where_it_stopped_and_is_checked() {
     let stack = Stack::start().await;
     let (client, home) = (stack.client(), tempfile::tempdir().unwrap());

@@ -8,8 +8,9 @@ use waybill_schema::Event;
 use waybill_schema::events::EventError;
 
 fn path(name: &str) -> PathBuf {
-    // At run time: a target folder that several checkouts share may hold another one's path.
-    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("golden").join(format!("{name}.hex"))
+    // cargo test runs in the package's folder. A path from compile time may be another checkout's, where several share
+    // a target folder.
+    PathBuf::from("golden").join(format!("{name}.hex"))
 }
 
 #[test]

@@ -46,19 +46,27 @@ impl Follower {
     /// Folds the partition whenever its lease can be had and it is within the share, until shutdown.
     pub(crate) async fn run(self, shutdown: Shutdown) {
         while !shutdown.is_triggered() {
-            if self.share.take() {
-                match self.hold(&shutdown).await {
-                    Ok(Left::Surplus) => {}
-                    Ok(Left::Lost) => self.share.give_back(),
-                    Err(error) => {
-                        self.share.give_back();
-                        tracing::warn!(partition = self.partition, %error, "folding is interrupted");
-                    }
-                }
+            let mut pause = self.lease / 8;
+            if !self.share.take() {
+                // Others of ours may only be looking whether theirs is free.
+                pause = self.lease / 32;
+            } else if let Err(error) = self.hold_and_count(&shutdown).await {
+                tracing::warn!(partition = self.partition, %error, "folding is interrupted");
+                // Somebody else may have what we lack.
+                self.release().await;
+                pause = self.lease;
             }
-            shutdown.unless(tokio::time::sleep(self.lease / 8)).await;
+            shutdown.unless(tokio::time::sleep(pause)).await;
         }
         self.release().await;
+    }
+
+    async fn hold_and_count(&self, shutdown: &Shutdown) -> Result<(), ProjectError> {
+        let left = self.hold(shutdown).await;
+        if !matches!(left, Ok(Left::Surplus)) {
+            self.share.give_back();
+        }
+        left.map(drop)
     }
 
     async fn release(&self) {

@@ -192,6 +192,8 @@ async fn read_ahead(
                 }
             }
         }
+        let error = ReadError::Unavailable("the log ended before its end".to_owned());
+        drop(sender.send(Err(error)).await);
     });
     Ok(batches)
 }

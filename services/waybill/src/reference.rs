@@ -43,18 +43,19 @@ fn row(arg: &Arg) -> String {
 mod tests {
     use super::*;
     use clap::CommandFactory;
-    use std::path::PathBuf;
+    use std::path::Path;
 
     #[test]
     fn the_page_is_what_the_code_says() {
         let mut command = crate::Cli::command();
         command.build();
         let page = page(command.find_subcommand("serve").unwrap());
-        let path = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../docs/configuration.md");
+        // cargo test runs in the package's folder.
+        let path = Path::new("../../docs/configuration.md");
         if std::env::var_os("WAYBILL_WRITE_DOCS").is_some() {
-            std::fs::write(&path, &page).unwrap();
+            std::fs::write(path, &page).unwrap();
         }
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        let written = std::fs::read_to_string(path).unwrap_or_default();
         assert!(written == page, "docs/configuration.md differs from the code; WAYBILL_WRITE_DOCS=1 writes it anew");
     }
 

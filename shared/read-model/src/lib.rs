@@ -9,6 +9,7 @@ pub mod projection;
 pub mod queries;
 pub mod rows;
 mod schema;
+mod statement;
 
 pub use database::{Connection, Database, DatabaseConfig, Inspection, SchemaName, SchemaNameError};
 pub use digest::{TableDigest, digests};

@@ -3,6 +3,7 @@
 //! A partition is folded by one projector at a time. The lease keeps others from wasting work; what keeps them from
 //! doing harm is the checkpoint, which a transaction advances from exactly where it began.
 
+use crate::statement::{Bind, Statement};
 use crate::{Database, ReadModelError};
 use diesel::sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
@@ -169,14 +170,16 @@ pub async fn advance(
     from: &Checkpoint,
     to: &Checkpoint,
 ) -> Result<(), ReadModelError> {
-    let moved = sql_query(
-        "UPDATE projection_checkpoint SET epoch = $4, seq = $5 WHERE partition = $1 AND epoch = $2 AND seq = $3",
+    let moved = Statement::new(
+        "UPDATE projection_checkpoint SET epoch = ?, seq = ? WHERE partition = ? AND epoch = ? AND seq = ?",
+        [
+            Bind::Text(to.epoch.clone()),
+            Bind::BigInt(to.seq),
+            Bind::Integer(signed(partition)),
+            Bind::Text(from.epoch.clone()),
+            Bind::BigInt(from.seq),
+        ],
     )
-    .bind::<Integer, _>(signed(partition))
-    .bind::<Text, _>(&from.epoch)
-    .bind::<BigInt, _>(from.seq)
-    .bind::<Text, _>(&to.epoch)
-    .bind::<BigInt, _>(to.seq)
     .execute(connection)
     .await
     .map_err(ReadModelError::query("advancing a checkpoint"))?;
@@ -210,12 +213,14 @@ pub async fn checkpoint(
     connection: &mut AsyncPgConnection,
     partition: u32,
 ) -> Result<Option<Checkpoint>, ReadModelError> {
-    sql_query("SELECT epoch, seq FROM projection_checkpoint WHERE partition = $1")
-        .bind::<Integer, _>(signed(partition))
-        .get_result(connection)
-        .await
-        .optional()
-        .map_err(ReadModelError::query("reading a checkpoint"))
+    Statement::new(
+        "SELECT epoch, seq FROM projection_checkpoint WHERE partition = ?",
+        [Bind::Integer(signed(partition))],
+    )
+    .get_result(connection)
+    .await
+    .optional()
+    .map_err(ReadModelError::query("reading a checkpoint"))
 }
 
 /// Which of these aggregates have a parked event, so that later ones must wait.
@@ -232,7 +237,7 @@ pub async fn blocked(
         aggregate: String,
     }
     // Hardly ever is anything parked; then the aggregates need not be sent.
-    let any: Vec<Found> = sql_query("SELECT aggregate FROM parked_event LIMIT 1")
+    let any: Vec<Found> = Statement::new("SELECT aggregate FROM parked_event LIMIT 1", [])
         .load(connection)
         .await
         .map_err(ReadModelError::query("looking for parked events"))?;

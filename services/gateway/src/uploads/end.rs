@@ -48,12 +48,13 @@ pub(super) async fn finish(
     patience: Duration,
 ) -> Result<(), Problem> {
     let command = Command::Complete { declared_sha256, now: now() };
-    execute(gateway.log.as_ref(), aggregate, loaded, context, command)
+    let done = execute(gateway.log.as_ref(), aggregate, loaded, context, command)
         .await
         .map_err(|error| error.into_problem("completing an upload"))?;
     if !patience.is_zero() {
         wait::until_ended(gateway, aggregate, loaded, patience).await?;
     }
+    loaded.read_to = loaded.read_to.max(done.position.seq);
     Ok(())
 }
 

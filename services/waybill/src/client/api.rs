@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may take: longer than the longest that Waybill is asked to wait.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the peer may leave sent bytes without an acknowledgement, or a probe without an answer.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
@@ -75,6 +77,11 @@ impl ApiError {
             }
             Self::Strange { .. } => false,
         }
+    }
+
+    /// Whether Waybill said no for good, other than to the token.
+    pub(crate) fn is_refusal(&self) -> bool {
+        !self.is_passing() && matches!(self.status(), Some(status) if status != 401 && status != 403)
     }
 
     pub(crate) fn has_code(&self, wanted: &str) -> bool {
@@ -166,9 +173,19 @@ impl Api {
         }
     }
 
-    /// Sends a request; the JSON of its answer.
+    /// Sends a small request; the answer, if it is a success, and comes.
+    pub(crate) async fn send_soon(&self, request: RequestBuilder) -> Result<Response, ApiError> {
+        self.send(request.timeout(ANSWER_TIMEOUT)).await
+    }
+
+    /// Sends a small request; the JSON of its answer.
     pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value, ApiError> {
-        let response = self.send(request).await?;
+        self.json_within(ANSWER_TIMEOUT, request).await
+    }
+
+    /// Sends a request that takes a while; the JSON of its answer.
+    pub(crate) async fn json_within(&self, timeout: Duration, request: RequestBuilder) -> Result<Value, ApiError> {
+        let response = self.send(request.timeout(timeout)).await?;
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()))
     }

@@ -216,7 +216,8 @@ impl Get {
         if *offset > 0 {
             request = request.header(header::RANGE, format!("bytes={offset}-"));
         }
-        let mut response = self.api.send(request).await?;
+        let answer = tokio::time::timeout(STALL, self.api.send(request)).await;
+        let mut response = answer.unwrap_or_else(|_| Err(self.silent()))?;
         if *offset > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
             return Err(self.api.strange("the whole file where a range was asked for").into());
         }
@@ -226,10 +227,7 @@ impl Get {
                 Ok(Ok(Some(bytes))) => bytes,
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => return Err(self.api.unreachable(&error).into()),
-                Err(_) => {
-                    let reason = format!("no byte came for {} s", STALL.as_secs());
-                    return Err(ApiError::Unreachable { url: self.api.url().to_owned(), reason }.into());
-                }
+                Err(_) => return Err(self.silent().into()),
             };
             file.write_all(&bytes).await.map_err(|error| GetError::Io { path: remote.name.clone(), error })?;
             sha256.update(&bytes);
@@ -237,6 +235,11 @@ impl Get {
             bar.set_position(*offset);
         }
         file.flush().await.map_err(|error| GetError::Io { path: remote.name.clone(), error })
+    }
+
+    fn silent(&self) -> ApiError {
+        let reason = format!("no byte came for {} s", STALL.as_secs());
+        ApiError::Unreachable { url: self.api.url().to_owned(), reason }
     }
 
     fn done(&self, remote: &Remote, target: &Path, how: &str) {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 use waybill_schema::Sha256Digest;
 
@@ -33,6 +33,9 @@ pub(crate) struct Record {
     /// What the start was sent with: repeated, it means the same upload.
     pub(crate) idempotency_key: Uuid,
     pub(crate) upload_id: Option<String>,
+    /// Since when it is there and verified; kept until everything that it was uploaded with is.
+    #[serde(default)]
+    pub(crate) finished_at: Option<SystemTime>,
 }
 
 /// A session that was opened, and not closed yet.
@@ -133,7 +136,13 @@ mod tests {
 
     fn record() -> Record {
         let file = FileFacts { size_bytes: 5, modified_ns: 7 };
-        Record { path: "a".into(), file, idempotency_key: Uuid::nil(), upload_id: Some("u".to_owned()) }
+        Record {
+            path: "a".into(),
+            file,
+            idempotency_key: Uuid::nil(),
+            upload_id: Some("u".to_owned()),
+            finished_at: None,
+        }
     }
 
     #[test]

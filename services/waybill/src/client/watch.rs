@@ -18,6 +18,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 /// The server pings every 25 s; a connection that is silent for longer is dead.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// After how long without a frame a closed session is looked at again.
+const QUIET: Duration = Duration::from_secs(2);
+
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Show uploads while they run: of some files, of a session, or of the whole company
@@ -58,6 +61,8 @@ struct Watch {
     /// By the number of their subscription.
     topics: HashMap<u64, String>,
     open: HashSet<u64>,
+    /// Sessions that take no more files: they end when what is under way has.
+    closing: HashSet<u64>,
     bars: HashMap<String, ProgressBar>,
     names: HashMap<String, String>,
     failed: bool,
@@ -80,6 +85,7 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<Ended, String> {
     let mut watch = Watch {
         output: Output::new(args.output),
         open: topics.keys().copied().collect(),
+        closing: HashSet::new(),
         topics,
         bars: HashMap::new(),
         names: HashMap::new(),
@@ -111,15 +117,26 @@ impl Watch {
         let mut socket = connect(api, url).await?;
         let passing = |error: Error| Lost::Passing(error.to_string());
         for id in self.open.clone() {
-            let frame = json!({ "t": "sub", "id": id, "topic": self.topics[&id] });
+            let frame = self.subscription(id);
             socket.send(Message::text(frame.to_string())).await.map_err(passing)?;
         }
         while !self.open.is_empty() {
-            let next = tokio::time::timeout(SILENCE, socket.next()).await;
+            let quiet = if self.closing.is_empty() { SILENCE } else { QUIET };
+            let next = tokio::time::timeout(quiet, socket.next()).await;
             let message = match next {
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(error))) => return Err(passing(error)),
                 Ok(None) => return Err(Lost::Passing("the connection was closed".to_owned())),
+                // How a session ends is told by its state: asked for again when nothing moves any more.
+                Err(_) if !self.closing.is_empty() => {
+                    for id in self.closing.clone() {
+                        let again = [json!({ "t": "unsub", "id": id }), self.subscription(id)];
+                        for frame in again {
+                            socket.send(Message::text(frame.to_string())).await.map_err(passing)?;
+                        }
+                    }
+                    continue;
+                }
                 Err(_) => return Err(Lost::Passing("the connection is dead".to_owned())),
             };
             patience.progress();
@@ -136,6 +153,10 @@ impl Watch {
         }
         drop(socket.close(None).await);
         Ok(())
+    }
+
+    fn subscription(&self, id: u64) -> Value {
+        json!({ "t": "sub", "id": id, "topic": self.topics.get(&id) })
     }
 
     fn frame(&mut self, frame: &Value) -> Result<(), Lost> {
@@ -174,6 +195,9 @@ impl Watch {
                     self.failed |= session["status"] != "COMPLETED" || session["failed_files"] != 0;
                     self.say(&topic, session["status"].as_str().unwrap_or_default());
                     self.open.remove(&id);
+                    self.closing.remove(&id);
+                } else if session["is_closed"] == true {
+                    self.closing.insert(id);
                 }
             }
             _ => {}
@@ -205,9 +229,10 @@ impl Watch {
             }
             Some(topic) if topic == "session" => {
                 self.failed |= frame["status"] == "FAILED" || frame["status"] == "CANCELLED";
-                // How a session ends is told by its state, once nothing of it is under way.
-                if kind == "SessionCancelled" {
-                    self.open.remove(&id);
+                match kind {
+                    "SessionCancelled" => drop(self.open.remove(&id)),
+                    "SessionClosed" => drop(self.closing.insert(id)),
+                    _ => {}
                 }
             }
             _ => {}

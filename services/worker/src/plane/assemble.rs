@@ -1,14 +1,17 @@
 //! Runs of bytes that are no whole part: staged as objects of their own, and joined when they cover one.
 
+use super::budget::Room;
 use super::buffer::PartBuffer;
 use super::part::{open_multipart, record_part, write_part};
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use waybill_domain::upload::Command;
+use waybill_domain::Refusal;
+use waybill_domain::upload::{Command, State};
 use waybill_object_store::{StoreError, crc64nvme};
 use waybill_repository::{Context, Done, ExecuteError, execute};
+use waybill_schema::ByteRange;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
 
@@ -36,22 +39,39 @@ pub(super) async fn stage_run(
     let mut loaded = upload.loaded.lock().await;
     let command = Command::RecordChunk(chunk);
     let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await;
+    let part_number = loaded.state.grid().part_at(offset);
+    let unneeded = match &done {
+        // Said in the log, but somebody was faster, or had ended the upload: then it is not part of it.
+        Ok(Done { event: Some(_), .. }) => {
+            loaded.state.pieces_of(part_number).iter().all(|piece| piece.storage_key != key)
+        }
+        Ok(Done { event: None, .. }) | Err(ExecuteError::Refused(_)) => true,
+        Err(_) => false,
+    };
+    let taken = still_takes(&loaded.state, ByteRange::at(offset, length));
     drop(loaded);
-    let unneeded = matches!(&done, Ok(Done { event: None, .. }) | Err(ExecuteError::Refused(_)));
     if unneeded {
         worker.store.delete(&key).await?;
     }
     done?;
+    taken?;
     STORED_BYTES.inc_by(length);
     Ok(())
 }
 
-/// Joins the staged pieces of a part, if they cover it and nobody did it before. The caller holds the part's claim.
+/// Bytes that came when the upload had ended are not acknowledged, unless they are among those that count.
+pub(super) fn still_takes(state: &State, range: ByteRange) -> Result<(), Refusal> {
+    if state.stored.contains(range) { Ok(()) } else { state.check_takes_bytes() }
+}
+
+/// Joins the staged pieces of a part, if they cover it and nobody did it before. The caller holds the part's claim. One
+/// that has room for a part gives it: whoever waits for room must not hold any.
 pub(crate) async fn assemble_part(
     worker: &Worker,
     upload: &OpenUpload,
     context: &Context,
     part_number: u32,
+    room: Option<Room>,
 ) -> Result<(), PlaneError> {
     let (pieces, part, due) = {
         let loaded = upload.loaded.lock().await;
@@ -61,7 +81,10 @@ pub(crate) async fn assemble_part(
     if !due {
         return Ok(());
     }
-    let _room = worker.budget.take(upload.aggregate.company, part.len()).await?;
+    let _room = match room {
+        Some(room) => room,
+        None => worker.budget.take(upload.aggregate.company, part.len()).await?,
+    };
     let ahead = upload.hash().ahead(part_number);
     let mut buffer = PartBuffer::new(part.len(), ahead);
     for piece in &pieces {

@@ -230,7 +230,7 @@ impl Request<'_> {
         let wanted = ByteRange { from: offset, to: part.to.min(run.range.to) };
         let claim = upload.claim(part_number).await;
         // Only now: the request that held the part before us may have stored it.
-        assemble_part(worker, upload, context, part_number).await?;
+        assemble_part(worker, upload, context, part_number, None).await?;
         let known = upload.loaded.lock().await.state.parts.get(&part_number).cloned();
         body.wait(&claim).await;
         let room = worker.budget.take(upload.aggregate.company, part.len()).await?;
@@ -274,9 +274,7 @@ impl Request<'_> {
             None if received == part.len() => store_part(worker, upload, context, part_number, filled).await,
             None if received > 0 => {
                 stage_run(worker, upload, context, from, filled.bytes).await?;
-                // Given back first: assembling takes room of its own, and nobody may wait while holding some.
-                drop(room);
-                assemble_part(worker, upload, context, part_number).await
+                assemble_part(worker, upload, context, part_number, Some(room)).await
             }
             _ => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! Writing a part, and saying so in the log.
 
+use super::assemble::still_takes;
 use super::buffer::Filled;
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
@@ -52,6 +53,8 @@ pub(super) async fn record_part(
     let length = bytes.len() as u64;
     let mut loaded = upload.loaded.lock().await;
     execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await?;
+    let part = loaded.state.grid().part(part_number);
+    still_takes(&loaded.state, part)?;
     let part_is_ours = loaded.state.parts.get(&part_number).is_some_and(|part| part.crc64nvme == crc64nvme);
     let total_parts = loaded.state.grid().total_parts();
     drop(loaded);

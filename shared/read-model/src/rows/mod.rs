@@ -11,8 +11,9 @@ pub use tables::{
 };
 
 use crate::ReadModelError;
-use diesel::sql_types::{Array, Json, Text, Uuid as SqlUuid};
-use diesel::{QueryableByName, sql_query};
+use crate::statement::{Bind, Statement};
+use diesel::QueryableByName;
+use diesel::sql_types::Json;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -56,16 +57,13 @@ pub async fn load<R: Row>(
     }
     // Where the key begins with the company, only with it is there an index, and one partition to look into.
     let by_company = if R::KEY.starts_with("company_id") { "AND t.company_id = k.company_id" } else { "" };
-    let found: Vec<JsonRow> = sql_query(format!(
-        "SELECT row_to_json(t) AS row FROM unnest($1, $2) AS k (company_id, id) JOIN {} t ON t.{} = k.id {by_company}",
+    let text = format!(
+        "SELECT row_to_json(t) AS row FROM unnest(?, ?) AS k (company_id, id) JOIN {} t ON t.{} = k.id {by_company}",
         R::TABLE,
         R::ID
-    ))
-    .bind::<Array<SqlUuid>, _>(companies)
-    .bind::<Array<SqlUuid>, _>(ids)
-    .load(connection)
-    .await
-    .map_err(ReadModelError::query(operation))?;
+    );
+    let statement = Statement::new(text, [Bind::Uuids(companies), Bind::Uuids(ids)]);
+    let found: Vec<JsonRow> = statement.load(connection).await.map_err(ReadModelError::query(operation))?;
     found.into_iter().map(|json| serde_json::from_value(json.row).map_err(ReadModelError::row(operation))).collect()
 }
 
@@ -81,14 +79,12 @@ pub async fn upsert<R: Row>(connection: &mut AsyncPgConnection, rows: &[R]) -> R
     let json = serde_json::to_string(rows).map_err(ReadModelError::row(operation))?;
     let sets: Vec<String> = R::COLUMNS.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
     let action = if sets.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", sets.join(", ")) };
-    sql_query(format!(
-        "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, $1::json) ON CONFLICT ({key}) DO {action}",
+    let text = format!(
+        "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, ?::json) \
+         ON CONFLICT ({key}) DO {action}",
         table = R::TABLE,
         key = R::KEY,
-    ))
-    .bind::<Text, _>(json)
-    .execute(connection)
-    .await
-    .map(drop)
-    .map_err(ReadModelError::query(operation))
+    );
+    let statement = Statement::new(text, [Bind::Text(json)]);
+    statement.execute(connection).await.map(drop).map_err(ReadModelError::query(operation))
 }

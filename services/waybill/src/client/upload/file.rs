@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 use waybill_schema::Sha256Digest;
 
@@ -17,6 +17,11 @@ use waybill_schema::Sha256Digest;
 const WHOLE_BELOW: u64 = 1_024 * 1_024;
 /// How long one request waits for the verification.
 const VERIFY_WAIT_S: u32 = 60;
+
+/// For how long a command that failed in part knows which of its files are there.
+const A_DAY: Duration = Duration::from_secs(86_400);
+/// The slowest that a file in one request may be.
+const SLOWEST_BYTES_PER_S: u64 = 4_096;
 
 /// What is to be uploaded.
 pub(super) struct Plan {
@@ -60,7 +65,13 @@ pub(super) struct Upload<'a> {
     pub(super) bar: ProgressBar,
 }
 
-pub(super) async fn upload(shared: &Shared, plan: Plan, session_id: Option<&str>) -> Result<Uploaded, UploadError> {
+/// Uploads a file. What is remembered of it is given back where it is there: to be forgotten when all that it was
+/// uploaded with is there, too.
+pub(super) async fn upload(
+    shared: &Shared,
+    plan: Plan,
+    session_id: Option<&str>,
+) -> Result<(Uploaded, Remembered), UploadError> {
     let path = plan.path.display().to_string();
     let target = [session_id, plan.chatroom.as_deref(), plan.thread.as_deref(), Some(plan.mime_type.as_str())];
     let target = target.map(Option::unwrap_or_default).join(" ");
@@ -69,14 +80,26 @@ pub(super) async fn upload(shared: &Shared, plan: Plan, session_id: Option<&str>
     let upload = Upload { shared, plan: &plan, patience: Patience::new(shared.patience), bar };
     let result = upload.run(&held, session_id).await;
     upload.bar.finish_and_clear();
-    // What has come to an end, good or bad, is not to be gone on with.
-    match &result {
-        Err(error) if error.is_passing() => {}
-        Err(UploadError::File(_) | UploadError::State(_)) => {}
-        Err(UploadError::Api(error)) if matches!(error.status(), Some(401 | 403)) => {}
-        _ => held.forget(),
+    match result {
+        Ok(uploaded) => {
+            held.keep(&Record {
+                path: plan.path.clone(),
+                file: plan.facts.clone(),
+                idempotency_key: Uuid::now_v7(),
+                upload_id: Some(uploaded.file_id.clone()),
+                finished_at: Some(SystemTime::now()),
+            })?;
+            Ok((uploaded, held))
+        }
+        Err(error) => {
+            // Only what Waybill itself has ended cannot be gone on with.
+            let refused = matches!(&error, UploadError::Api(error) if error.is_refusal());
+            if refused || matches!(error, UploadError::Failed { .. }) {
+                held.forget();
+            }
+            Err(error)
+        }
     }
-    result
 }
 
 impl Upload<'_> {
@@ -102,6 +125,7 @@ impl Upload<'_> {
             file: self.plan.facts.clone(),
             idempotency_key: Uuid::now_v7(),
             upload_id: None,
+            finished_at: None,
         });
         held.keep(&record)?;
         if self.plan.size_bytes() <= WHOLE_BELOW {
@@ -125,6 +149,12 @@ impl Upload<'_> {
     /// What an earlier run has begun with the same file; of a file that was changed since, the upload is given up.
     async fn earlier(&self, held: &Remembered) -> Result<Option<Record>, UploadError> {
         let Some(record) = held.load::<Record>() else { return Ok(None) };
+        if let Some(finished_at) = record.finished_at
+            && (!self.shared.resume || record.file != self.plan.facts || finished_at.elapsed().is_ok_and(|t| t > A_DAY))
+        {
+            // A file that is there stays, whatever became of the one here.
+            return Ok(None);
+        }
         if self.shared.resume && record.file == self.plan.facts {
             return Ok(Some(record));
         }
@@ -136,7 +166,7 @@ impl Upload<'_> {
             }
             let path = format!("/v1/uploads/{upload_id}");
             // Where this fails, the upload expires by itself.
-            drop(self.shared.api.send(self.shared.api.request(Method::DELETE, &path)).await);
+            drop(self.shared.api.send_soon(self.shared.api.request(Method::DELETE, &path)).await);
         }
         Ok(None)
     }
@@ -163,7 +193,8 @@ impl Upload<'_> {
                 let _permit = self.shared.requests.acquire().await;
                 let request = self.shared.api.request(Method::POST, "/v1/files").query(&query).body(bytes.clone());
                 let request = request.header("Idempotency-Key", record.idempotency_key.to_string());
-                self.shared.api.json(request).await
+                let timeout = Duration::from_secs(120 + self.plan.size_bytes() / SLOWEST_BYTES_PER_S);
+                self.shared.api.json_within(timeout, request).await
             })
             .await?;
         self.bar.inc(bytes.len() as u64);

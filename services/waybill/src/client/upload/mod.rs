@@ -8,7 +8,7 @@ use super::api::{Api, ApiArgs, ApiError};
 use super::end::Ended;
 use super::output::{self, Output, OutputArgs};
 use super::retry::PatienceArgs;
-use super::state::{StateError, StateFolder};
+use super::state::{Remembered, StateError, StateFolder};
 use clap::Args;
 use file::{Plan, Uploaded};
 use futures_util::stream::{self, StreamExt};
@@ -133,7 +133,10 @@ pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
         total,
     });
     let session = match &args.session {
-        Some(name) => Some(Session::open(&shared, name, &plans).await.map_err(|error| error.to_string())?),
+        Some(name) => match Session::open(&shared, name, &plans).await {
+            Ok(session) => Some(session),
+            Err(error) => return ended_by(&shared, "opening the session", &error),
+        },
         None => None,
     };
     let session_id = session.as_ref().map(|session| session.id.clone());
@@ -147,27 +150,34 @@ pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
     shared.output.clear();
     let passing = ended.iter().filter(|result| matches!(result, Err(error) if error.is_passing())).count();
     let failed = ended.iter().filter(|result| result.is_err()).count();
-    if let Some(session) = session
-        && failed == 0
-    {
-        session.close(&shared).await.map_err(|error| error.to_string())?;
-    }
-    let sent: u64 = ended.iter().flatten().map(|uploaded| uploaded.sent_bytes).sum();
+    let sent: u64 = ended.iter().flatten().map(|(uploaded, _)| uploaded.sent_bytes).sum();
     summary(&shared.output, count, failed, passing, (size_bytes, sent), began);
-    Ok(match (failed, passing) {
-        (0, _) => Ended::Done,
-        (failed, passing) if failed == passing => Ended::GoOnLater,
-        _ => Ended::Failed,
-    })
+    if failed > 0 {
+        return Ok(if failed == passing { Ended::GoOnLater } else { Ended::Failed });
+    }
+    if let Some(session) = session
+        && let Err(error) = session.close(&shared).await
+    {
+        return ended_by(&shared, "closing the session", &error);
+    }
+    // Only now: had one of them failed, the same command would have had to know which are there.
+    ended.into_iter().flatten().for_each(|(_, held)| held.forget());
+    Ok(Ended::Done)
+}
+
+/// What ends a command as a whole.
+fn ended_by(shared: &Shared, what: &str, error: &UploadError) -> Result<Ended, String> {
+    shared.output.complain(&format!("{what}: {error}"));
+    Ok(if error.is_passing() { Ended::GoOnLater } else { Ended::Failed })
 }
 
 /// One file, with what is said about it.
-async fn one(shared: &Shared, plan: Plan, session_id: Option<&str>) -> Result<Uploaded, UploadError> {
+async fn one(shared: &Shared, plan: Plan, session_id: Option<&str>) -> Result<(Uploaded, Remembered), UploadError> {
     let (name, path) = (plan.name.clone(), plan.path.clone());
     let began = Instant::now();
     let result = file::upload(shared, plan, session_id).await;
     match &result {
-        Ok(uploaded) => shared.output.result(
+        Ok((uploaded, _)) => shared.output.result(
             || {
                 let how = match uploaded.sent_bytes {
                     _ if uploaded.was_there => "was there already".to_owned(),

@@ -4,6 +4,7 @@ use super::UploadError;
 use super::file::Upload;
 use crate::client::api::ApiError;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use indicatif::ProgressBar;
 use reqwest::{Body, Method, header};
@@ -42,6 +43,10 @@ pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &V
     let mut sending = FuturesUnordered::new();
     for index in 0..total_chunks {
         let begin = index * part_size;
+        // Those under way go on while what is there already is only hashed.
+        while let Some(Some(sent)) = sending.next().now_or_never() {
+            sent?;
+        }
         let chunk = begin..(begin + part_size).min(upload.plan.size_bytes());
         let gaps = within(&missing, &chunk);
         // Before reading, so that no more chunks are in memory than may be sent.
@@ -166,6 +171,7 @@ impl Chunk {
         tokio::pin!(answer);
         loop {
             tokio::select! {
+                biased;
                 answer = &mut answer => return answer.map(drop),
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     if counted.stands_for() > STALL {

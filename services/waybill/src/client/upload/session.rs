@@ -23,13 +23,18 @@ impl Session {
         let mut parts = vec![shared.api.url(), whose.as_str(), name];
         parts.extend(paths.iter().map(String::as_str));
         let held = shared.state.hold("sessions", &parts)?;
-        if shared.resume
-            && let Some(SessionRecord { session_id: Some(id), .. }) = held.load()
-            && Self::is_open(shared, &id).await?
+        let earlier: Option<SessionRecord> = held.load().filter(|_| shared.resume);
+        if let Some(SessionRecord { session_id: Some(id), .. }) = &earlier
+            && Self::is_open(shared, id).await?
         {
-            return Ok(Self { id, held });
+            return Ok(Self { id: id.clone(), held });
         }
-        let mut record = SessionRecord { name: name.to_owned(), idempotency_key: Uuid::now_v7(), session_id: None };
+        // An opening whose answer was lost is repeated with its key: it means the same session.
+        let mut record = earlier.filter(|record| record.session_id.is_none()).unwrap_or_else(|| SessionRecord {
+            name: name.to_owned(),
+            idempotency_key: Uuid::now_v7(),
+            session_id: None,
+        });
         held.keep(&record)?;
         let patience = Patience::new(shared.patience);
         let open = || {
@@ -58,7 +63,8 @@ impl Session {
     /// No more files will come.
     pub(super) async fn close(self, shared: &Shared) -> Result<(), UploadError> {
         let patience = Patience::new(shared.patience);
-        let close = || shared.api.send(shared.api.request(Method::POST, &format!("/v1/sessions/{}/close", self.id)));
+        let close =
+            || shared.api.send_soon(shared.api.request(Method::POST, &format!("/v1/sessions/{}/close", self.id)));
         patience.persist(close, |_, _| {}).await?;
         self.held.forget();
         Ok(())
