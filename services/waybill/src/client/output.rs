@@ -2,7 +2,7 @@
 //! standard error.
 
 use clap::Args;
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl Output {
         let bar = ProgressBar::new(size_bytes).with_style(style(
             "{prefix:28!} {bar:24.cyan/dim} {percent:>3}% {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} {msg}",
         ));
-        let bar = bar.with_prefix(shortened(name, 28));
+        let bar = bar.with_prefix(shortened(name, 28)).with_finish(ProgressFinish::AndClear);
         self.bars.insert(0, bar)
     }
 
@@ -83,6 +83,7 @@ impl Output {
     pub(crate) fn total_bar(&self, files: usize, size_bytes: u64) -> ProgressBar {
         let template = "{prefix:28!} {bar:24.green/dim} {percent:>3}% {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} {eta_precise} left";
         let bar = ProgressBar::new(size_bytes).with_style(style(template)).with_prefix(format!("all {files} files"));
+        let bar = bar.with_finish(ProgressFinish::AndClear);
         self.bars.add(bar)
     }
 

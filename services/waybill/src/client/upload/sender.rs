@@ -225,8 +225,11 @@ impl Counted {
     fn keep(&self, bytes: u64) {
         let shown = self.shown.swap(0, Ordering::Relaxed);
         for bar in &self.bars {
-            bar.inc(bytes);
-            bar.set_position(bar.position().saturating_sub(shown));
+            // A bar that goes back forgets how fast it was: not without need.
+            match bytes.checked_sub(shown) {
+                Some(more) => bar.inc(more),
+                None => bar.set_position(bar.position().saturating_sub(shown - bytes)),
+            }
         }
     }
 
