@@ -90,7 +90,7 @@ def _speeds(runs: Dict[str, List[Run]]) -> str:
 def _costs(runs: Dict[str, List[Run]]) -> str:
     rows = []
     measured = {process for group in runs.values() for run in group for process in run.cpu_s}
-    ours = [role for role in OUR_ROLES if role in measured]
+    ours = [role for role in (*OUR_ROLES, "gateway+worker") if role in measured]
     for name, group in runs.items():
         own = {"ours": OUR_ROLES, "tus": ("tus",)}.get(name.split()[0], ())
         shares = [_cpu(group, [role]) if name.startswith("ours") else "–" for role in ours]
