@@ -219,3 +219,34 @@ async fn an_upload_is_watched_and_its_events_followed() {
     assert!(positions.is_sorted_by(|a, b| a < b), "each once, and in order: {positions:?}");
     stack.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_what_is_missing() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let of_roles = ["--allowed-origins", "--projector-lease-ms", "--worker-budget-mib"];
+    let settings: Vec<String> = stack.arguments("doctor", &[]).split_off(2);
+    let settings: Vec<String> =
+        settings.into_iter().filter(|arg| !of_roles.iter().any(|role| arg.starts_with(role))).collect();
+    let healthy = CommandLine::start(&client, home.path(), "doctor", &settings).ended().await;
+    assert_eq!(healthy.code, Some(0), "{healthy:?}");
+    assert!(healthy.events.len() > 10 && healthy.events.iter().all(|check| check["ok"] == true), "{healthy:?}");
+
+    let mut wrong = settings.clone();
+    wrong.extend(
+        ["--partitions=2", "--database-schema=nobody", "--s3-bucket=there-is-none", "--worker-secret=short"]
+            .map(str::to_owned),
+    );
+    wrong.retain(|arg| {
+        !(settings.contains(arg)
+            && ["--partitions", "--s3-bucket", "--worker-secret"].iter().any(|name| arg.starts_with(name)))
+    });
+    let ill = CommandLine::start(&client, home.path(), "doctor", &wrong).ended().await;
+    assert_eq!(ill.code, Some(1), "{ill:?}");
+    let complaints: Vec<&str> =
+        ill.events.iter().filter(|check| check["ok"] == false).map(|check| check["detail"].as_str().unwrap()).collect();
+    for advice in ["set WAYBILL_PARTITIONS=1", "run `waybill provision`", "WAYBILL_S3_ENDPOINT", "32 are needed"] {
+        assert!(complaints.iter().any(|complaint| complaint.contains(advice)), "{advice} is missing in {complaints:?}");
+    }
+    stack.finish().await;
+}

@@ -1,6 +1,9 @@
 //! Connections, schemas, migrations.
 
 use crate::{MIGRATIONS, ReadModelError};
+use diesel::migration::MigrationSource;
+use diesel::pg::Pg;
+use diesel::sql_types::{Bool, Text};
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -135,11 +138,17 @@ impl Database {
         let mut connection = AsyncPgConnection::establish(&connection_url(&self.config))
             .await
             .map_err(|error| unavailable(operation, error))?;
-        let version = diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('server_version')"));
-        let version = version.get_result(&mut connection).await.map_err(ReadModelError::query(operation))?;
-        let mut harness = AsyncMigrationHarness::new(connection);
-        // A schema without tables has no list of migrations either; asking for it would make one.
-        let pending = harness.pending_migrations(MIGRATIONS).map_err(|error| unavailable(operation, error))?.len();
+        let text = "current_setting('server_version'), to_regclass('__diesel_schema_migrations') IS NOT NULL";
+        let facts = diesel::select(diesel::dsl::sql::<(Text, Bool)>(text));
+        let (version, has_tables): (String, bool) =
+            facts.get_result(&mut connection).await.map_err(ReadModelError::query(operation))?;
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| unavailable(operation, error);
+        let pending = if has_tables {
+            AsyncMigrationHarness::new(connection).pending_migrations(MIGRATIONS).map_err(failed)?.len()
+        } else {
+            // Asking for the list of those that were run would make one.
+            MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(failed)?.len()
+        };
         Ok(Inspection { version, pending_migrations: pending })
     }
 
