@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use waybill_test_kit::{eventually, eventually_within, settings};
+use waybill_test_kit::{eventually, eventually_within, settings, signal};
 
 /// How long a gibibyte may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -108,8 +108,7 @@ impl CommandLine {
     /// # Panics
     /// Where it has ended by itself.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "a signal reaches our own child");
+        signal(&self.child, name);
     }
 
     /// Until it ends.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use waybill_test_kit::{eventually, settings};
+use waybill_test_kit::{eventually, settings, signal};
 
 /// Below the range that outgoing connections take their ports from.
 const PORTS: std::ops::Range<u16> = 15_000..30_000;
@@ -61,18 +61,18 @@ impl Process {
 
     /// Lets it hang: connections stay open, and nothing is answered.
     pub fn hang(&self) {
-        self.signal("STOP");
+        signal(&self.child, "STOP");
     }
 
     /// Lets it go on.
     pub fn go_on(&self) {
-        self.signal("CONT");
+        signal(&self.child, "CONT");
     }
 
     /// SIGTERM; answers with how it ended, and after what time.
     pub async fn terminate(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
-        self.signal("TERM");
+        signal(&self.child, "TERM");
         let child = std::sync::Mutex::new(&mut self.child);
         let status = eventually("a process to end after SIGTERM", || async {
             child.lock().ok()?.try_wait().expect("our own child can be waited for")
@@ -91,11 +91,6 @@ impl Process {
         let text = answer.text().await.expect("metrics are text");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.unwrap_or(0)
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "a signal reaches our own child");
     }
 }
 

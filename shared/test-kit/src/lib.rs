@@ -5,10 +5,12 @@
 
 mod database;
 mod nats;
+mod signal;
 mod store;
 mod wait;
 
 pub use database::TestDatabase;
 pub use nats::NatsServer;
+pub use signal::signal;
 pub use store::TestBucket;
 pub use wait::{eventually, eventually_within, settings};

@@ -1,5 +1,6 @@
 //! A nats-server of one test.
 
+use crate::signal::signal;
 use crate::wait::{eventually, settings};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -55,7 +56,7 @@ impl NatsServer {
     /// # Panics
     /// Where it cannot be stopped.
     pub fn hang(&self) {
-        self.signal("STOP");
+        signal(&self.child, "STOP");
     }
 
     /// Lets it go on.
@@ -63,12 +64,7 @@ impl NatsServer {
     /// # Panics
     /// Where it cannot be continued.
     pub fn go_on(&self) {
-        self.signal("CONT");
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "a signal reaches our own child");
+        signal(&self.child, "CONT");
     }
 
     /// Kills it, as a crash would, and starts it again on the same port with the same data.

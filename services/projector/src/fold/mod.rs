@@ -97,13 +97,11 @@ impl Touched {
                 Event::UserRegistered(user) => drop(self.users.insert(key(user.user_id.0))),
                 _ => drop(self.companies.insert(key(company))),
             },
-            Aggregate::UploadLifecycle(id) => {
-                self.files.insert(key(id.0));
-                self.progress.insert(key(id.0));
-                self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
-            }
-            // Bytes that were stored change nothing about the file.
-            Aggregate::UploadChunks(id) => {
+            on @ (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id)) => {
+                // Bytes that were stored change nothing about the file.
+                if matches!(on, Aggregate::UploadLifecycle(_)) {
+                    self.files.insert(key(id.0));
+                }
                 self.progress.insert(key(id.0));
                 self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
             }
@@ -141,9 +139,7 @@ impl Tables {
         self.quotas.changed.clear();
         self.reservations.changed.clear();
     }
-}
 
-impl Tables {
     /// Folds one event.
     pub(crate) fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
         let company_id = recorded.subject.company.0;
