@@ -15,6 +15,7 @@ use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
 use waybill_schema::{WorkerId, names};
+use waybill_service_kit::data_plane::KEEP_ALIVE;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::{DataPlane, Shutdown, listener, request};
 
@@ -139,6 +140,7 @@ fn serve(
             .configure(|config| routes(config, &secret))
     })
     .disable_signals()
+    .keep_alive(KEEP_ALIVE)
     .shutdown_timeout(GRACE_S)
     .bind(addr)?;
     let bound = http.addrs().first().copied().unwrap_or(addr);

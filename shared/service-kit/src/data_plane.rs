@@ -8,7 +8,11 @@ use actix_web::web;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 use waybill_schema::{ByteRange, CompanyId, Sha256Digest, UploadId, UserId, WorkerId};
+
+/// How long a worker keeps an idle connection of a gateway. A worker that stops waits for it.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// An answer that comes later, on the same thread: bodies of actix-web do not leave theirs.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + 'a>>;

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use waybill_schema::UploadId;
-use waybill_service_kit::data_plane::{Answer, DataPlane, PutBytes, PutWhole, StoredBytes, StoredFile};
+use waybill_service_kit::data_plane::{Answer, DataPlane, KEEP_ALIVE, PutBytes, PutWhole, StoredBytes, StoredFile};
 use waybill_service_kit::{Problem, RequestId};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,11 +34,18 @@ const STALL: Duration = Duration::from_secs(90);
 const FLUSH: Duration = Duration::from_millis(250);
 /// Idle connections kept per worker and thread.
 const POOLED: usize = 64;
+/// How long an idle connection is kept: well below the workers' own patience ([`KEEP_ALIVE`]), so that none is used in
+/// the moment in which its worker closes it.
+const IDLE: Duration = Duration::from_secs(4);
+const _: () = assert!(IDLE.as_secs() * 2 < KEEP_ALIVE.as_secs());
 /// The largest answer of a worker.
 const MAX_ANSWER_BYTES: usize = 64 * 1_024;
 
+/// An idle connection, and since when it is.
+type Pooled = (SendRequest<Forwarded>, Instant);
+
 thread_local! {
-    static POOL: RefCell<HashMap<SocketAddr, Vec<SendRequest<Forwarded>>>> = RefCell::default();
+    static POOL: RefCell<HashMap<SocketAddr, Vec<Pooled>>> = RefCell::default();
 }
 
 /// Workers of other processes.
@@ -244,8 +251,8 @@ async fn answer<T: DeserializeOwned>(
 
 async fn pooled(addr: SocketAddr) -> Option<SendRequest<Forwarded>> {
     loop {
-        let mut connection = POOL.with_borrow_mut(|pool| pool.get_mut(&addr).and_then(Vec::pop))?;
-        if !connection.is_closed() && connection.ready().await.is_ok() {
+        let (mut connection, since) = POOL.with_borrow_mut(|pool| pool.get_mut(&addr).and_then(Vec::pop))?;
+        if since.elapsed() < IDLE && !connection.is_closed() && connection.ready().await.is_ok() {
             return Some(connection);
         }
     }
@@ -257,8 +264,9 @@ fn give_back(addr: SocketAddr, connection: SendRequest<Forwarded>) {
     }
     POOL.with_borrow_mut(|pool| {
         let idle = pool.entry(addr).or_default();
+        idle.retain(|(_, since)| since.elapsed() < IDLE);
         if idle.len() < POOLED {
-            idle.push(connection);
+            idle.push((connection, Instant::now()));
         }
     });
 }
