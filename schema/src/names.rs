@@ -29,6 +29,11 @@ pub fn company_filter(partition: u32, company: CompanyId) -> String {
     format!("evt.{partition}.{company}.>")
 }
 
+/// Core subject, not in any stream: who brings the bytes of an upload is told there that somebody newer does.
+pub fn takeover_subject(upload: UploadId) -> String {
+    format!("ctl.takeover.{upload}")
+}
+
 /// Both subjects of an upload: its lifecycle and its chunks.
 pub fn upload_filter(partition: u32, company: CompanyId, upload: UploadId) -> String {
     format!("evt.{partition}.{company}.upload.{upload}.*")
@@ -37,6 +42,16 @@ pub fn upload_filter(partition: u32, company: CompanyId, upload: UploadId) -> St
 /// The settlements of a company's quota: `….quota.{upload_id}` of every upload.
 pub fn settlements_filter(partition: u32, company: CompanyId) -> String {
     format!("evt.{partition}.{company}.quota.*")
+}
+
+/// Object keys of an upload that a client may write to by presigned URLs.
+pub fn quarantine_prefix(company: CompanyId, upload: UploadId) -> String {
+    format!("q/{company}/{upload}/")
+}
+
+/// Object keys of an upload that only Waybill writes to, or a client into an open multipart upload.
+pub fn objects_prefix(company: CompanyId, upload: UploadId) -> String {
+    format!("o/{company}/{upload}/")
 }
 
 /// Key of an upload's SHA-256 midstate.

@@ -55,6 +55,11 @@ impl RangeSet {
         range.is_empty() || self.gaps(range).is_empty()
     }
 
+    /// One past the last byte of the set; 0 without any.
+    pub fn end(&self) -> u64 {
+        self.0.last().map_or(0, |run| run.to)
+    }
+
     /// How many bytes the set has.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|run| run.len()).sum()

@@ -16,6 +16,7 @@ mod parked;
 mod progress;
 mod quota;
 mod random;
+mod real_clients;
 mod replay;
 mod rivals;
 mod round_trip;

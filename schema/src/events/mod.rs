@@ -8,11 +8,15 @@ mod upload;
 
 pub use directory::{CompanyRegisteredV1, UserRegisteredV1};
 pub use file::{FileDeletedV1, FileRenamedV1, FileRestoredV1};
-pub use quota::{QuotaCommittedV1, QuotaLimitSetV1, QuotaReleasedV1, QuotaReservedV1, ReleasedFrom, ReservedItem};
+pub use quota::{
+    QuotaCommittedV1, QuotaLimitSetV1, QuotaRaisedV1, QuotaReleasedV1, QuotaReservedV1, QuotaTransferredV1,
+    ReleasedFrom, ReservedItem,
+};
 pub use session::{SessionCancelledV1, SessionClosedV1, SessionOpenedV1};
 pub use upload::{
     ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, MultipartOpenedV1,
-    PartAssembledV1, UploadCancelledV1, UploadExpiredV1, UploadStartedV1,
+    PartAssembledV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadExpiredV1,
+    UploadKind, UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
 };
 
 /// Why bytes are no event that this build can fold.
@@ -37,7 +41,7 @@ pub enum EventError {
 }
 
 macro_rules! catalogue {
-    ($($name:ident, $version:literal => $body:ident;)*) => {
+    ($($name:ident, $version:literal => $body:ident $(, before: $($old:literal => $old_body:ident),+)?;)*) => {
         /// An event, in the newest version of its type. Serialised it is its body alone, for people to read.
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
         #[serde(untagged)]
@@ -58,7 +62,8 @@ macro_rules! catalogue {
 
         impl Event {
             /// Every type with every version that can be read.
-            pub const CATALOGUE: &'static [(&'static str, u16)] = &[$((stringify!($name), $version),)*];
+            pub const CATALOGUE: &'static [(&'static str, u16)] =
+                &[$((stringify!($name), $version), $($((stringify!($name), $old),)+)?)*];
 
             /// The type's name, as the `Waybill-Type` header carries it.
             pub fn event_type(&self) -> &'static str {
@@ -90,7 +95,10 @@ macro_rules! catalogue {
             /// [`EventError`] where the type or version is unknown, or the bytes are not its own.
             pub fn decode(event_type: &str, version: u16, bytes: &[u8]) -> Result<Self, EventError> {
                 match (event_type, version) {
-                    $((stringify!($name), $version) => exact::<$body>(bytes).map(Self::$name),)*
+                    $(
+                        (stringify!($name), $version) => exact::<$body>(bytes).map(Self::$name),
+                        $($((stringify!($name), $old) => exact::<$old_body>(bytes).map(|old| Self::$name(old.into())),)+)?
+                    )*
                     _ => {
                         return Err(EventError::Unknown { event_type: event_type.to_owned(), version });
                     }
@@ -102,7 +110,11 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    UploadStarted, 1 => UploadStartedV1;
+    UploadStarted, 2 => UploadStartedV2, before: 1 => UploadStartedV1;
+    UploadLengthSet, 1 => UploadLengthSetV1;
+    UploadConcatenated, 1 => UploadConcatenatedV1;
+    QuarantineSigned, 1 => QuarantineSignedV1;
+    QuarantineCopied, 1 => QuarantineCopiedV1;
     MultipartOpened, 1 => MultipartOpenedV1;
     ChunkUploaded, 1 => ChunkUploadedV1;
     PartAssembled, 1 => PartAssembledV1;
@@ -120,6 +132,8 @@ catalogue! {
     SessionCancelled, 1 => SessionCancelledV1;
     QuotaLimitSet, 1 => QuotaLimitSetV1;
     QuotaReserved, 1 => QuotaReservedV1;
+    QuotaRaised, 1 => QuotaRaisedV1;
+    QuotaTransferred, 1 => QuotaTransferredV1;
     QuotaCommitted, 1 => QuotaCommittedV1;
     QuotaReleased, 1 => QuotaReleasedV1;
     CompanyRegistered, 1 => CompanyRegisteredV1;

@@ -30,6 +30,27 @@ pub struct QuotaReservedV1 {
     pub until: Timestamp,
 }
 
+/// The reservation of a running upload is this large from now on: of one whose length is not known yet. Of an upload
+/// without an open reservation it changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaRaisedV1 {
+    /// Whose.
+    pub upload_id: UploadId,
+    /// Bytes in all.
+    pub bytes_total: u64,
+}
+
+/// A final upload took over the reservations of its partial uploads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaTransferredV1 {
+    /// The reservation of the final upload.
+    pub item: ReservedItem,
+    /// The partial uploads whose reservations end with this; those that had none have none.
+    pub from: Vec<UploadId>,
+    /// Until when `UploadStarted` must have followed; afterwards the sweep takes the space back.
+    pub until: Timestamp,
+}
+
 /// A reservation became used space.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaCommittedV1 {

@@ -1,9 +1,9 @@
 //! Events of an upload: `upload.{id}.lc` (lifecycle) and `upload.{id}.ch` (stored bytes).
 
-use crate::{ChatroomId, CompanyId, SessionId, Sha256Digest, ThreadId, Timestamp, UserId, WorkerId};
+use crate::{ChatroomId, CompanyId, Event, SessionId, Sha256Digest, ThreadId, Timestamp, UploadId, UserId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-/// An upload was accepted; its space was reserved before. The first event of its lifecycle.
+/// An upload was accepted, as said before there was more than one kind; and what all kinds say of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadStartedV1 {
     /// The tenant.
@@ -30,6 +30,90 @@ pub struct UploadStartedV1 {
     pub part_size_bytes: u64,
     /// When the upload ends unless it was completed.
     pub expires_at: Timestamp,
+}
+
+/// What an upload is to become.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UploadKind {
+    /// A file; its bytes come through the gateway.
+    #[default]
+    File,
+    /// A piece of a later file; never a file of its own (tus 1.0, Concatenation).
+    Partial,
+    /// A file that is made of partial uploads, in this order.
+    Final {
+        /// Which.
+        partials: Vec<UploadId>,
+        /// The `Upload-Concat` header as the client sent it, to be given back.
+        upload_concat: String,
+    },
+    /// A file whose parts the client puts into the store by itself, by presigned URLs for each.
+    Direct,
+    /// A file that the client puts into the store by itself, completion included: to a key that is not the file's, from
+    /// which a worker takes it over.
+    Quarantine {
+        /// The key that the client writes to.
+        quarantine_key: String,
+    },
+}
+
+/// An upload was accepted; its space was reserved before. The first event of its lifecycle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadStartedV2 {
+    /// What is said of the file. Where the length is deferred, `size_bytes` is what it may have at most.
+    pub started: UploadStartedV1,
+    /// Whether the length comes later, with [`UploadLengthSetV1`].
+    pub length_deferred: bool,
+    /// What it is to become.
+    pub kind: UploadKind,
+    /// The `Upload-Metadata` header as the client sent it, to be given back.
+    pub upload_metadata: Option<String>,
+}
+
+impl From<UploadStartedV1> for UploadStartedV2 {
+    fn from(started: UploadStartedV1) -> Self {
+        Self { started, length_deferred: false, kind: UploadKind::File, upload_metadata: None }
+    }
+}
+
+impl From<UploadStartedV1> for Event {
+    fn from(started: UploadStartedV1) -> Self {
+        UploadStartedV2::from(started).into()
+    }
+}
+
+/// The length that was deferred at the start is known now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadLengthSetV1 {
+    /// Bytes of the whole file.
+    pub size_bytes: u64,
+}
+
+/// A partial upload became part of a final one; it takes no more bytes, and can be claimed by no other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadConcatenatedV1 {
+    /// The final upload.
+    pub into: UploadId,
+}
+
+/// A client was given a URL by which it can make an object under the quarantine key; until `until` it may come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineSignedV1 {
+    /// When the URL ends.
+    pub until: Timestamp,
+}
+
+/// The object under the quarantine key was copied to a key that no client can write to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineCopiedV1 {
+    /// The bucket.
+    pub storage_bucket: String,
+    /// The copy's key.
+    pub storage_key: String,
+    /// Bytes of the copy.
+    pub size_bytes: u64,
+    /// The worker that made it.
+    pub worker_id: WorkerId,
 }
 
 /// A multipart upload was opened in the store. Appended at most once: who loses the race aborts its own.

@@ -35,9 +35,22 @@ fn stored_bytes_are_still_read() {
 }
 
 #[test]
+fn earlier_versions_are_read_as_the_newest() {
+    for (name, version, event) in samples::earlier() {
+        let golden = hex::decode(std::fs::read_to_string(path(name)).unwrap().trim()).unwrap();
+        assert_eq!(Event::decode(event.event_type(), version, &golden), Ok(event), "{name}");
+    }
+}
+
+#[test]
 fn every_version_has_golden_bytes() {
-    let sampled: BTreeSet<(&str, u16)> =
-        samples::all().iter().map(|(_, event)| (event.event_type(), event.version())).collect();
+    let newest = samples::all();
+    let earlier = samples::earlier();
+    let sampled: BTreeSet<(&str, u16)> = newest
+        .iter()
+        .map(|(_, event)| (event.event_type(), event.version()))
+        .chain(earlier.iter().map(|(_, version, event)| (event.event_type(), *version)))
+        .collect();
     let known: BTreeSet<(&str, u16)> = Event::CATALOGUE.iter().copied().collect();
     assert_eq!(sampled, known);
 }

@@ -33,7 +33,12 @@ fn started() -> UploadStartedV1 {
     }
 }
 
-/// Every version that can be read, once; enums with more than one shape once per shape.
+/// What earlier versions are read as: the name of their golden bytes, type, version, and the newest version's value.
+pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
+    vec![("UploadStarted.v1", 1, UploadStartedV2::from(started()).into())]
+}
+
+/// Every newest version, once; enums with more than one shape once per shape.
 pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let worker_id = WorkerId(uuid(6));
     let chunk = |storage| ChunkUploadedV1 {
@@ -47,7 +52,39 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     };
     let released = |from| QuotaReleasedV1 { upload_id: upload(), session_id: None, bytes: 77, from };
     vec![
-        ("UploadStarted.v1", started().into()),
+        (
+            "UploadStarted.v2",
+            UploadStartedV2 {
+                started: started(),
+                length_deferred: true,
+                kind: UploadKind::Final { partials: vec![upload()], upload_concat: "final;/tus/3".to_owned() },
+                upload_metadata: Some("filename YS50eHQ=,is_confidential".to_owned()),
+            }
+            .into(),
+        ),
+        (
+            "UploadStarted.v2.quarantine",
+            UploadStartedV2 {
+                kind: UploadKind::Quarantine { quarantine_key: "q/1/3/key".to_owned() },
+                ..started().into()
+            }
+            .into(),
+        ),
+        ("UploadStarted.v2.partial", UploadStartedV2 { kind: UploadKind::Partial, ..started().into() }.into()),
+        ("UploadStarted.v2.direct", UploadStartedV2 { kind: UploadKind::Direct, ..started().into() }.into()),
+        ("UploadLengthSet.v1", UploadLengthSetV1 { size_bytes: 77 }.into()),
+        ("UploadConcatenated.v1", UploadConcatenatedV1 { into: upload() }.into()),
+        ("QuarantineSigned.v1", QuarantineSignedV1 { until: Timestamp(1_764_000_300_000) }.into()),
+        (
+            "QuarantineCopied.v1",
+            QuarantineCopiedV1 {
+                storage_bucket: "waybill".to_owned(),
+                storage_key: "o/1/3/key".to_owned(),
+                size_bytes: 77,
+                worker_id,
+            }
+            .into(),
+        ),
         (
             "MultipartOpened.v1",
             MultipartOpenedV1 {
@@ -120,6 +157,16 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
                     session_id: Some(SessionId(uuid(4))),
                     bytes_total: 10_000_000_000,
                 }],
+                until: Timestamp(1_764_000_300_000),
+            }
+            .into(),
+        ),
+        ("QuotaRaised.v1", QuotaRaisedV1 { upload_id: upload(), bytes_total: 134_217_728 }.into()),
+        (
+            "QuotaTransferred.v1",
+            QuotaTransferredV1 {
+                item: ReservedItem { upload_id: upload(), session_id: Some(SessionId(uuid(4))), bytes_total: 77 },
+                from: vec![UploadId(uuid(7)), UploadId(uuid(8))],
                 until: Timestamp(1_764_000_300_000),
             }
             .into(),

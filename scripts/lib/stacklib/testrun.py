@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List
 
-from . import pgfolder, process, waybill, weed, wheels
+from . import clients, pgfolder, process, waybill, weed, wheels
 from .console import say
 from .home import REPOSITORY
 from .ports import Ports
@@ -37,7 +37,7 @@ def main() -> int:
     try:
         # Before the servers: a build takes minutes where everything is new.
         program = waybill.binary(release=False)
-        env = {**os.environ, **_start_servers(folder, stack), "WAYBILL_TEST_BIN": str(program)}
+        env = {**os.environ, **_start_servers(folder, stack), **clients.environment(), "WAYBILL_TEST_BIN": str(program)}
         code = process.run(_command(arguments), env=env, cwd=_where(arguments)).returncode
         failed = code != 0
         # A command ended by a signal has a negative code here and 128 + signal in a shell.

@@ -69,11 +69,12 @@ pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
         _ => return None,
     };
     let more = match &recorded.event {
-        Event::UploadStarted(started) => json!({
+        Event::UploadStarted(upload) => json!({
             "status": Status::Pending.as_str(),
-            "original_name": started.original_name,
-            "size_bytes": started.size_bytes,
+            "original_name": upload.started.original_name,
+            "size_bytes": (!upload.length_deferred).then_some(upload.started.size_bytes),
         }),
+        Event::UploadLengthSet(set) => json!({ "size_bytes": set.size_bytes }),
         Event::FileCompleted(_) => json!({ "status": Status::Uploading.as_str() }),
         Event::FileVerified(verified) => json!({ "status": Status::Completed.as_str(), "sha256": verified.sha256 }),
         Event::FileUploaded(uploaded) => json!({

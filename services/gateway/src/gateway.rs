@@ -7,6 +7,7 @@ use crate::registration::Registration;
 use crate::reserve::Reserver;
 use moka::sync::Cache;
 use std::sync::Arc;
+use std::time::Duration;
 use waybill_domain::limits::Limits;
 use waybill_domain::media_type::TypePolicy;
 use waybill_domain::upload;
@@ -14,14 +15,17 @@ use waybill_event_log::EventLog;
 use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
 use waybill_repository::{Context, Loaded, UploadAggregate, load};
-use waybill_schema::events::UploadStartedV1;
-use waybill_schema::{Actor, CompanyId, UploadId};
+use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
+use waybill_schema::{Actor, CompanyId, UploadId, names};
 use waybill_service_kit::{DataPlane, Principal, Problem, RequestId, Role, now};
 
 use crate::problems::IntoProblem;
 
 /// How many uploads' unchanging facts are kept at hand.
 const STARTED_KEPT: u64 = 20_000;
+
+/// How long a newer request waits until older ones have stored what they have.
+const TAKEOVER: Duration = Duration::from_secs(2);
 
 /// The gateway's parts.
 pub(crate) struct Gateway {
@@ -38,11 +42,12 @@ pub(crate) struct Gateway {
     pub(crate) limits: Limits,
     pub(crate) types: TypePolicy,
     pub(crate) default_quota_bytes: u64,
+    pub(crate) upload_lifetime_ms: i64,
     pub(crate) started: StartedCache,
 }
 
 /// What was said at the start of uploads: it never changes, so it is read once.
-pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), Arc<UploadStartedV1>>);
+pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), Arc<UploadStartedV2>>);
 
 impl Default for StartedCache {
     fn default() -> Self {
@@ -70,15 +75,42 @@ impl Gateway {
     }
 
     /// What was said at the upload's start, if it is the principal's.
-    pub(crate) async fn started(&self, principal: &Principal, id: UploadId) -> Result<Arc<UploadStartedV1>, Problem> {
+    pub(crate) async fn started(&self, principal: &Principal, id: UploadId) -> Result<Arc<UploadStartedV2>, Problem> {
         let key = (principal.company_id, id);
         if let Some(started) = self.started.0.get(&key) {
-            return if may_touch(principal, &started) { Ok(started) } else { Err(Problem::not_found("upload")) };
+            return if may_touch(principal, &started.started) {
+                Ok(started)
+            } else {
+                Err(Problem::not_found("upload"))
+            };
         }
         let (_, loaded) = self.upload(principal, id).await?;
-        let started = Arc::new(loaded.state.started.ok_or_else(|| Problem::not_found("upload"))?);
+        let state = loaded.state;
+        let started = Arc::new(UploadStartedV2 {
+            started: state.started.ok_or_else(|| Problem::not_found("upload"))?,
+            // Once the length is known it is as if it had been from the start; before that nothing is kept.
+            length_deferred: state.length_deferred,
+            kind: state.kind,
+            upload_metadata: state.upload_metadata,
+        });
+        if started.length_deferred {
+            return Ok(started);
+        }
         self.started.0.insert(key, started.clone());
         Ok(started)
+    }
+}
+
+impl Gateway {
+    /// Ends running requests that bring bytes of the upload, on whichever gateway: when this returns, what they brought
+    /// is stored, or they did not give way in time.
+    pub(crate) async fn take_over(&self, upload: UploadId) {
+        let request = self.nats.request(names::takeover_subject(upload), bytes::Bytes::new());
+        match tokio::time::timeout(TAKEOVER, request).await {
+            // Without a holder NATS says so at once.
+            Ok(_) => {}
+            Err(_) => tracing::warn!(upload_id = %upload, "an older request does not give way"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod audit;
 mod content;
+mod cors;
 mod cursor;
 mod digest;
 mod files;
@@ -14,6 +15,7 @@ mod problems;
 mod quota;
 mod registration;
 mod reserve;
+mod resumable;
 mod routes;
 mod server;
 mod sessions;

@@ -35,7 +35,11 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         | Refusal::UploadCompleted { .. }
         | Refusal::ChunksMissing { .. }
         | Refusal::IdTaken { .. }
+        | Refusal::OffsetMismatch { .. }
+        | Refusal::LengthUnknown
+        | Refusal::PartialUnfit { .. }
         | Refusal::FileDeleted => 409,
+        Refusal::LengthConflict { .. } => 400,
     };
     let problem = Problem::new(status, refusal.code(), refusal.to_string());
     match refusal {
@@ -43,6 +47,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
             let missing: Vec<[u64; 2]> = missing.iter().map(|gap| [gap.from, gap.to]).collect();
             problem.with("missing", serde_json::json!(missing))
         }
+        Refusal::OffsetMismatch { offset } => problem.with("offset_bytes", *offset),
         Refusal::QuotaExceeded { used_bytes, reserved_bytes, limit_bytes, .. } => problem
             .with("storage_used_bytes", *used_bytes)
             .with("storage_reserved_bytes", *reserved_bytes)

@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use waybill_domain::Refusal;
 use waybill_domain::limits::{Limits, RESERVATION_ITEMS_MAX};
-use waybill_domain::quota::reserve;
+use waybill_domain::quota::{self, State, reserve};
 use waybill_event_log::jetstream::Bucket;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, append};
 use waybill_repository::{Context, LoadedQuota, load_quota, refresh_quota};
 use waybill_schema::events::{QuotaLimitSetV1, ReservedItem};
-use waybill_schema::{Actor, Aggregate, CompanyId, Event, Position, Routing, Subject};
+use waybill_schema::{Actor, Aggregate, CompanyId, Event, Position, Routing, Subject, UploadId};
 use waybill_service_kit::{Problem, now};
 
 /// How long after the reservation the upload must have started; a whole file in one request must have come by then.
@@ -71,6 +72,59 @@ impl Reserver {
             }
         }
         Err(busy())
+    }
+
+    /// Raises the reservation of an upload whose length is not known, so that it holds `needed_bytes`.
+    pub(crate) async fn raise(
+        &self,
+        company: CompanyId,
+        upload: UploadId,
+        (needed_bytes, max_bytes): (u64, u64),
+        context: &Context,
+    ) -> Result<(), Problem> {
+        let limits = self.shared.limits;
+        let decide = |state: &State, limit| quota::raise(state, upload, needed_bytes, max_bytes, limit, &limits);
+        self.change(company, context, decide).await.map(drop)
+    }
+
+    /// Gives the reservations of partial uploads to a final one.
+    pub(crate) async fn transfer(
+        &self,
+        company: CompanyId,
+        item: &ReservedItem,
+        from: &[UploadId],
+        context: &Context,
+    ) -> Result<Position, Problem> {
+        let limits = self.shared.limits;
+        let until = now().plus_ms(START_WITHIN_MS);
+        self.change(company, context, |state, limit| quota::transfer(state, item, from, limit, &limits, until)).await
+    }
+
+    /// Decides on the newest state, again where somebody else was faster.
+    async fn change(
+        &self,
+        company: CompanyId,
+        context: &Context,
+        decide: impl Fn(&State, u64) -> Result<Option<Event>, Refusal>,
+    ) -> Result<Position, Problem> {
+        let Shared { log, snapshots, default_quota_bytes, .. } = self.shared.as_ref();
+        let mut quota = load_quota(log.as_ref(), Some(snapshots), company)
+            .await
+            .map_err(|error| error.into_problem("loading a quota"))?;
+        for attempt in 1..=ATTEMPTS {
+            let limit_bytes = quota.state.limit_bytes.unwrap_or(*default_quota_bytes);
+            let Some(event) = decide(&quota.state, limit_bytes).map_err(|refusal| refused(&refusal))? else {
+                return Ok(Position { partition: log.partitions().of(company), seq: quota.last_seq });
+            };
+            if let Some(position) = append_quota(log.as_ref(), company, quota.last_seq, context, event).await? {
+                return Ok(position);
+            }
+            pause(attempt).await;
+            refresh_quota(log.as_ref(), Some(snapshots), company, &mut quota)
+                .await
+                .map_err(|error| error.into_problem("refreshing a quota"))?;
+        }
+        Err(Problem::unavailable("the company's space is in great demand; try again"))
     }
 
     fn task(&self, company: CompanyId) -> mpsc::Sender<Request> {

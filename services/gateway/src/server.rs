@@ -1,5 +1,6 @@
 //! Starting and stopping a gateway.
 
+use crate::cors;
 use crate::cursor::CursorKey;
 use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
@@ -48,6 +49,10 @@ pub struct Config {
     pub types: TypePolicy,
     /// Bytes that a company may store until an admin says otherwise.
     pub default_quota_bytes: u64,
+    /// How long an upload may take.
+    pub upload_lifetime: Duration,
+    /// Origins of pages that may ask.
+    pub allowed_origins: Vec<String>,
     /// The connection behind `log`.
     pub nats: async_nats::Client,
     /// The event log.
@@ -130,12 +135,14 @@ impl Server {
             limits: config.limits,
             types: config.types,
             default_quota_bytes: config.default_quota_bytes,
+            upload_lifetime_ms: i64::try_from(config.upload_lifetime.as_millis()).unwrap_or(i64::MAX),
         };
         let gateway = Arc::new(gateway);
         let readiness = readiness.and(own_readiness(&gateway)).and(config.more_readiness);
         let gateway = web::Data::from(gateway);
         let authenticator = web::Data::new(config.authenticator);
         let more_routes = config.more_routes;
+        let allowed_origins = config.allowed_origins;
         let http = HttpServer::new(move || {
             let mut app = App::new()
                 .app_data(gateway.clone())
@@ -147,7 +154,7 @@ impl Server {
             for more in &more_routes {
                 app = app.configure(|config| more(config));
             }
-            app.wrap(from_fn(request::trace))
+            app.wrap(cors::of(&allowed_origins)).wrap(from_fn(request::trace))
         })
         .disable_signals()
         .client_request_timeout(HEAD_TIMEOUT)

@@ -200,6 +200,7 @@ async fn load_all(connection: &mut AsyncPgConnection, touched: &Touched) -> Resu
     tables.users.extend(of(connection, &touched.users).await?);
     tables.files.extend(of(connection, &touched.files).await?);
     tables.progress.extend(of(connection, &touched.progress).await?);
+    tables.partials.extend(of(connection, &touched.progress).await?);
     tables.sessions.extend(of(connection, &touched.sessions).await?);
     tables.quotas.extend(of(connection, &touched.quotas).await?);
     tables.reservations.extend(of(connection, &touched.reservations).await?);
@@ -213,6 +214,7 @@ async fn write(connection: &mut AsyncPgConnection, tables: &Tables) -> Result<()
     upsert(connection, &tables.sessions.changed()).await?;
     upsert(connection, &tables.files.changed()).await?;
     upsert(connection, &tables.progress.changed()).await?;
+    upsert(connection, &tables.partials.changed()).await?;
     upsert(connection, &tables.quotas.changed()).await?;
     upsert(connection, &tables.reservations.changed()).await
 }

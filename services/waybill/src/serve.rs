@@ -15,8 +15,8 @@ use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::settings::{
-    AuthSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings, ProjectorSettings, S3Settings,
-    TypeSettings, WorkerSecret, WorkerSettings,
+    AuthSettings, BrowserSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings, ProjectorSettings,
+    S3Settings, TypeSettings, WorkerSecret, WorkerSettings,
 };
 use waybill_service_kit::{Shutdown, listener, request};
 
@@ -54,6 +54,8 @@ pub struct ServeArgs {
     projector: ProjectorSettings,
     #[command(flatten)]
     fanout: FanoutSettings,
+    #[command(flatten)]
+    browsers: BrowserSettings,
 }
 
 /// What all roles of one process share.
@@ -197,6 +199,8 @@ async fn gateway(
         limits: Limits { max_file_bytes: settings.max_file_bytes, max_session_bytes: settings.max_session_bytes },
         types: backing::types(&shared.args.types),
         default_quota_bytes: settings.default_quota_bytes,
+        upload_lifetime: Duration::from_secs(settings.upload_lifetime_s),
+        allowed_origins: shared.args.browsers.allowed_origins.clone(),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
         store: shared.store.clone(),
@@ -212,6 +216,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         addr,
         secret: shared.args.worker_secret.worker_secret.clone(),
         budget_mib: shared.args.worker.worker_budget_mib,
+        expiry_grace: Duration::from_secs(shared.args.worker.expiry_grace_s),
         sweep_every: Duration::from_millis(shared.args.worker.worker_sweep_ms),
         types: backing::types(&shared.args.types),
         nats: shared.nats.clone(),
@@ -234,7 +239,7 @@ async fn projector(shared: &Shared) -> Result<waybill_projector::Server, Command
 async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError> {
     let config = waybill_fanout::Config {
         authenticator: backing::authenticator(&shared.args.auth)?,
-        allowed_origins: shared.args.fanout.allowed_origins.clone(),
+        allowed_origins: shared.args.browsers.allowed_origins.clone(),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
         database: shared.database.clone(),

@@ -1,16 +1,21 @@
 //! Object keys. Never built from anything that a client chose, and never used twice.
 
 use uuid::Uuid;
-use waybill_schema::{CompanyId, UploadId};
+use waybill_schema::{CompanyId, UploadId, names};
 
 /// Everything that an upload puts where files are read from.
 pub(crate) fn objects(company: CompanyId, upload: UploadId) -> String {
-    format!("o/{company}/{upload}/")
+    names::objects_prefix(company, upload)
 }
 
 /// A new object of an upload: of two writers each has its own.
 pub(crate) fn new_object(company: CompanyId, upload: UploadId) -> String {
     format!("{}{}", objects(company, upload), Uuid::now_v7().simple())
+}
+
+/// Everything that a client puts into the store by itself, completion included.
+pub(crate) fn quarantine(company: CompanyId, upload: UploadId) -> String {
+    names::quarantine_prefix(company, upload)
 }
 
 /// Everything that an upload has staged.

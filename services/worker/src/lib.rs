@@ -27,6 +27,7 @@ use waybill_service_kit::now;
 /// What everything in a worker works with.
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
+    pub(crate) nats: async_nats::Client,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) midstates: Bucket,

@@ -32,6 +32,8 @@ pub struct Config {
     pub secret: String,
     /// MiB that part buffers may take together.
     pub budget_mib: usize,
+    /// How much later than its end an upload is cleaned up.
+    pub expiry_grace: Duration,
     /// How often the sweep looks.
     pub sweep_every: Duration,
     /// Which types are accepted.
@@ -81,6 +83,7 @@ impl Server {
             id: WorkerId(Uuid::now_v7()),
             midstates: Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?,
             snapshots: Bucket::open(&config.nats, names::SNAPSHOTS_BUCKET).await?,
+            nats: config.nats.clone(),
             log: config.log,
             store: config.store,
             database: config.database,
@@ -93,7 +96,7 @@ impl Server {
         for partition in worker.log.partitions().all() {
             tasks.spawn(reactions::run(worker.clone(), config.nats.clone(), partition, shutdown.clone()));
         }
-        tasks.spawn(sweep::run(worker.clone(), config.sweep_every, shutdown.clone()));
+        tasks.spawn(sweep::run(worker.clone(), config.sweep_every, config.expiry_grace, shutdown.clone()));
         let plane = LocalPlane(worker.clone());
         let listen = |addr| serve(addr, config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);
         let addr = config.addr.map(listen).transpose()?;

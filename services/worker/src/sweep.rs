@@ -13,24 +13,23 @@ use waybill_repository::{ExecuteError, Loaded, UploadAggregate, execute};
 use waybill_schema::Causation;
 use waybill_service_kit::{Shutdown, now};
 
-/// How much later than `expires_at` the sweep acts: running requests were cut by then.
-const GRACE_MINUTES: i64 = 15;
 /// How many are ended in one round.
 const BATCH: i64 = 500;
 
-pub(crate) async fn run(worker: Arc<Worker>, every: Duration, shutdown: Shutdown) {
+/// `grace` is how much later than `expires_at` it acts: running requests were cut by then.
+pub(crate) async fn run(worker: Arc<Worker>, every: Duration, grace: Duration, shutdown: Shutdown) {
     while shutdown.unless(tokio::time::sleep(every)).await.is_some() {
         worker.uploads.close_idle();
-        if let Err(error) = sweep(&worker).await {
+        if let Err(error) = sweep(&worker, grace).await {
             tracing::warn!(%error, "the sweep will try again");
         }
     }
 }
 
-async fn sweep(worker: &Worker) -> Result<(), ReactionError> {
+async fn sweep(worker: &Worker, grace: Duration) -> Result<(), ReactionError> {
     let time = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default();
     let mut connection = worker.database.connection().await?;
-    let mut found = overdue_uploads(&mut connection, time - Span::minutes(GRACE_MINUTES), BATCH).await?;
+    let mut found = overdue_uploads(&mut connection, time - Span::from_std(grace).unwrap_or_default(), BATCH).await?;
     found.extend(overdue_reservations(&mut connection, time, BATCH).await?);
     drop(connection);
     for overdue in found {

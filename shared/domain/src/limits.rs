@@ -6,10 +6,10 @@ use crate::Refusal;
 pub const PART_SIZE_BYTES: u64 = 8 * 1024 * 1024;
 /// S3 allows parts 1 to 10,000 in a multipart upload.
 pub const MAX_PARTS: u64 = 10_000;
-/// How long an upload may take from its start.
-pub const UPLOAD_LIFETIME_MS: i64 = 7 * 24 * 3_600_000;
 /// How long after its opening a session takes new files.
 pub const SESSION_LIFETIME_MS: i64 = 7 * 24 * 3_600_000;
+/// By how much the reservation of an upload of unknown length is raised at a time.
+pub const RESERVATION_STEP_BYTES: u64 = 64 * 1024 * 1024;
 /// How many starts may be reserved for by one event.
 pub const RESERVATION_ITEMS_MAX: usize = 64;
 

@@ -75,7 +75,14 @@ impl Tracker {
     /// What is shown.
     pub fn progress(&self) -> Progress {
         let verified = matches!(self.upload.phase, Phase::Verified { .. });
-        Progress::of(self.upload.grid(), &self.upload.stored, self.speed, verified)
+        let grid = self.upload.grid();
+        if self.upload.length_deferred {
+            // What is stored counts as the file, and nobody knows how much is left of it.
+            let grid = PartGrid { size_bytes: self.upload.stored.end(), ..grid };
+            let progress = Progress::of(grid, &self.upload.stored, self.speed, verified);
+            return Progress { percentage: 0, estimated_time_remaining_s: None, ..progress };
+        }
+        Progress::of(grid, &self.upload.stored, self.speed, verified)
     }
 }
 

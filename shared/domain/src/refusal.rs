@@ -83,6 +83,29 @@ pub enum Refusal {
         /// Which.
         missing: Vec<ByteRange>,
     },
+    /// The bytes do not begin where the upload is to go on.
+    #[error("the upload goes on at byte {offset}")]
+    OffsetMismatch {
+        /// The offset to send from.
+        offset: u64,
+    },
+    /// The length was deferred and is not known yet.
+    #[error("the length of the file is not known yet; say it first")]
+    LengthUnknown,
+    /// Another length than the one that is known, or less than what is stored.
+    #[error("the length cannot be {size_bytes} bytes: {known_bytes} are known")]
+    LengthConflict {
+        /// What was said now.
+        size_bytes: u64,
+        /// What was said before, or is stored.
+        known_bytes: u64,
+    },
+    /// An upload that cannot be used as it was meant in a concatenation.
+    #[error("the upload is unfit: {reason}")]
+    PartialUnfit {
+        /// Why.
+        reason: &'static str,
+    },
     /// The id was used for something else before.
     #[error("the id is taken by another {what}")]
     IdTaken {
@@ -109,6 +132,10 @@ impl Refusal {
             Self::UploadCompleted { .. } => "upload_completed",
             Self::UploadEnded { .. } => "upload_ended",
             Self::ChunksMissing { .. } => "chunks_missing",
+            Self::OffsetMismatch { .. } => "offset_mismatch",
+            Self::LengthUnknown => "length_unknown",
+            Self::LengthConflict { .. } => "length_conflict",
+            Self::PartialUnfit { .. } => "partial_unfit",
             Self::IdTaken { .. } => "id_taken",
             Self::FileDeleted => "file_deleted",
         }

@@ -116,6 +116,18 @@ pub trait ObjectStore: Send + Sync {
     /// [`StoreError::NoSuchUpload`], also where it was completed before; [`StoreError::Unavailable`].
     async fn complete_multipart(&self, key: &str, upload_id: &str, parts: &[CompletedPart]) -> Result<(), StoreError>;
 
+    /// The open multipart uploads of keys that begin with `prefix`, as key and the store's id; 1,000 at most.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn list_multiparts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError>;
+
+    /// Copies an object of `size_bytes` to another key, without its bytes coming here.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
+    async fn copy(&self, from: &str, to: &str, size_bytes: u64) -> Result<(), StoreError>;
+
     /// Drops an open multipart upload; one that is gone is no error.
     ///
     /// # Errors

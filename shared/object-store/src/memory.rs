@@ -160,6 +160,19 @@ impl ObjectStore for MemoryStore {
         })
     }
 
+    async fn list_multiparts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let inner = self.inner();
+        let key_of = |id: &String| id.rsplit_once('#').map(|(key, _)| (key.to_owned(), id.clone()));
+        Ok(inner.uploads.keys().filter_map(key_of).filter(|(key, _)| key.starts_with(prefix)).collect())
+    }
+
+    async fn copy(&self, from: &str, to: &str, _size_bytes: u64) -> Result<(), StoreError> {
+        let operation = "copying an object";
+        let mut inner = self.inner();
+        let object = inner.objects.get(from).cloned().ok_or(StoreError::NotFound { operation })?;
+        write(&mut inner, operation, |inner| drop(inner.objects.insert(to.to_owned(), object)))
+    }
+
     async fn abort_multipart(&self, _key: &str, upload_id: &str) -> Result<(), StoreError> {
         self.inner().uploads.remove(upload_id);
         Ok(())

@@ -19,6 +19,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 
+/// The largest object that S3 copies in one request.
+const MAX_COPY_BYTES: u64 = 5 * 1_024 * 1_024 * 1_024;
+/// Bytes of a part of a larger one's copy.
+const COPY_PART_BYTES: u64 = 512 * 1_024 * 1_024;
+
 /// Where the bucket is, and who may use it.
 #[derive(Clone)]
 pub struct S3Config {
@@ -187,6 +192,35 @@ impl ObjectStore for S3Store {
         answer.map(drop).map_err(|error| classify("completing a multipart upload", &error))
     }
 
+    async fn list_multiparts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let request = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(prefix);
+        let answer = request.send().await.map_err(|error| classify("listing multipart uploads", &error))?;
+        let open = answer.uploads().iter().filter_map(|upload| {
+            let key = upload.key().filter(|key| key.starts_with(prefix))?;
+            Some((key.to_owned(), upload.upload_id()?.to_owned()))
+        });
+        Ok(open.collect())
+    }
+
+    async fn copy(&self, from: &str, to: &str, size_bytes: u64) -> Result<(), StoreError> {
+        let operation = "copying an object";
+        let source = format!("{}/{from}", self.bucket);
+        if size_bytes <= MAX_COPY_BYTES {
+            let request = self.client.copy_object().bucket(&self.bucket).key(to).copy_source(source);
+            return request.send().await.map(drop).map_err(|error| classify(operation, &error));
+        }
+        let upload_id = self.create_multipart(to).await?;
+        let copied = self.copy_parts(&source, to, &upload_id, size_bytes).await;
+        let completed = match copied {
+            Ok(parts) => self.complete_multipart(to, &upload_id, &parts).await,
+            Err(error) => Err(error),
+        };
+        if completed.is_err() {
+            self.abort_multipart(to, &upload_id).await?;
+        }
+        completed
+    }
+
     async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<(), StoreError> {
         let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(upload_id);
         match request.send().await.map_err(|error| classify("aborting a multipart upload", &error)) {
@@ -236,6 +270,39 @@ impl ObjectStore for S3Store {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let answer = request.send().await.map_err(|error| classify("listing objects", &error))?;
         Ok(answer.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())
+    }
+}
+
+impl S3Store {
+    async fn copy_parts(
+        &self,
+        source: &str,
+        to: &str,
+        upload_id: &str,
+        size_bytes: u64,
+    ) -> Result<Vec<CompletedPart>, StoreError> {
+        let operation = "copying a part";
+        let mut parts = Vec::new();
+        let mut offset = 0;
+        for part_number in 1.. {
+            if offset >= size_bytes {
+                break;
+            }
+            let end = offset.saturating_add(COPY_PART_BYTES).min(size_bytes);
+            let request = self.client.upload_part_copy().bucket(&self.bucket).key(to).upload_id(upload_id);
+            let answer = request
+                .part_number(i32::try_from(part_number).unwrap_or(i32::MAX))
+                .copy_source(source)
+                .copy_source_range(format!("bytes={offset}-{}", end - 1))
+                .send()
+                .await
+                .map_err(|error| classify(operation, &error))?;
+            let etag = answer.copy_part_result.and_then(|part| part.e_tag);
+            let etag = etag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))?;
+            parts.push(CompletedPart { part_number, etag });
+            offset = end;
+        }
+        Ok(parts)
     }
 }
 

@@ -6,12 +6,13 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Every table that events are folded into.
-pub(crate) const TABLES: [&str; 8] = [
+pub(crate) const TABLES: [&str; 9] = [
     "company",
     "\"user\"",
     "file",
     "upload_session",
     "upload_progress",
+    "partial_upload",
     "storage_quota",
     "quota_reservation",
     "parked_event",

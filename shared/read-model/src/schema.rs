@@ -76,6 +76,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    partial_upload (id) {
+        id -> Uuid,
+        company_id -> Uuid,
+        uploaded_by -> Uuid,
+        expires_at -> Timestamptz,
+        has_ended -> Bool,
+    }
+}
+
+diesel::table! {
     storage_quota (id) {
         id -> Uuid,
         company_id -> Uuid,
@@ -100,4 +110,4 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(quota_reservation, upload_progress);
+diesel::allow_tables_to_appear_in_same_query!(quota_reservation, upload_progress, partial_upload);

@@ -78,7 +78,7 @@ impl Aggregate for UploadAggregate {
 
     fn routing(state: &Self::State, event: &Event) -> Routing {
         let started = match event {
-            Event::UploadStarted(started) => Some(started),
+            Event::UploadStarted(upload) => Some(&upload.started),
             Event::FileUploaded(uploaded) => Some(&uploaded.started),
             _ => state.started.as_ref(),
         };

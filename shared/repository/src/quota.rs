@@ -3,7 +3,7 @@
 use crate::execute::pause;
 use crate::{Context, ExecuteError};
 use serde::{Deserialize, Serialize};
-use waybill_domain::quota::{self, Settlement, Settling, settle};
+use waybill_domain::quota::{self, Settlement, Settling, Space, settle};
 use waybill_event_log::jetstream::Bucket;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append, read_events};
 use waybill_schema::{Aggregate as On, CompanyId, Position, Routing, SessionId, Subject, UploadId, names};
@@ -119,7 +119,7 @@ pub async fn settle_quota(
     context: &Context,
     company: CompanyId,
     (upload, session): (UploadId, Option<SessionId>),
-    bytes: u64,
+    space: Space,
     settling: Settling,
 ) -> Result<Option<Position>, ExecuteError> {
     let subject = Subject::new(company, On::QuotaSettlement(upload));
@@ -128,7 +128,7 @@ pub async fn settle_quota(
     // Hardly ever is there one before: it is looked for when the log says so.
     let (mut settlement, mut last_seq) = (Settlement::Open, 0);
     for attempt in 1..=ATTEMPTS {
-        let Some(event) = settle(settlement, settling, upload, session, bytes) else { return Ok(None) };
+        let Some(event) = settle(settlement, settling, upload, session, space) else { return Ok(None) };
         let routing = Routing { session_id: session, ..Routing::default() };
         let envelope = context.envelope(routing);
         let new = NewEvent { subject, envelope, event, expect: Expect::LastSeq(last_seq), message_id: None };

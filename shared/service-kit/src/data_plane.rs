@@ -3,8 +3,8 @@
 //! Gateways and workers of different processes talk HTTP; `waybill serve all` has both in one process, where a body is
 //! handed over as it is, without a second trip through the kernel.
 
-use crate::{Problem, RequestId};
-use actix_web::web;
+use crate::{Checksum, Problem, RequestId};
+use actix_web::dev::Payload;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
@@ -28,8 +28,10 @@ pub struct PutBytes {
     pub user: UserId,
     /// Which bytes of the file the body may bring; it may bring fewer.
     pub range: ByteRange,
-    /// The digest of the body, to be checked before any of it is stored.
-    pub content_sha256: Option<Sha256Digest>,
+    /// The checksum of the body: where it is another, none of the body counts.
+    pub checksum: Option<Checksum>,
+    /// Whether the bytes must begin at the upload's offset, and whether a newer request for the upload ends this one.
+    pub sequential: bool,
     /// How many bytes the body has, where the client said so.
     pub content_length: Option<u64>,
     /// The client's request.
@@ -80,8 +82,8 @@ pub struct StoredFile {
 /// Takes bytes for the object store.
 pub trait DataPlane: Send + Sync {
     /// Stores a run of bytes. Every byte that arrived is stored when it answers, unless the problem says otherwise.
-    fn put_bytes(&self, request: PutBytes, body: web::Payload) -> Answer<'_, StoredBytes>;
+    fn put_bytes(&self, request: PutBytes, body: Payload) -> Answer<'_, StoredBytes>;
 
     /// Stores a whole file. Nothing is stored unless it is as expected.
-    fn put_whole(&self, request: PutWhole, body: web::Payload) -> Answer<'_, StoredFile>;
+    fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredFile>;
 }

@@ -1,6 +1,7 @@
 //! What every service needs: settings, telemetry, shutdown, health, clock, authentication, problems.
 
 pub mod auth;
+pub mod checksum;
 pub mod clock;
 pub mod data_plane;
 pub mod health;
@@ -13,6 +14,7 @@ pub mod shutdown;
 pub mod telemetry;
 
 pub use auth::{Authenticator, Principal, Role};
+pub use checksum::Checksum;
 pub use clock::now;
 pub use data_plane::DataPlane;
 pub use problem::Problem;

@@ -11,8 +11,9 @@ pub static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub static RECEIVED_BYTES: LazyLock<IntCounter> =
     LazyLock::new(|| registered(IntCounter::new("waybill_received_bytes_total", "Bytes received by this worker")));
 /// Bytes that were taken in and stored.
-pub static STORED_BYTES: LazyLock<IntCounter> =
-    LazyLock::new(|| registered(IntCounter::new("waybill_stored_bytes_total", "Bytes stored by this worker")));
+pub static STORED_BYTES: LazyLock<IntCounter> = LazyLock::new(|| {
+    registered(IntCounter::new("waybill_stored_bytes_total", "Bytes that this worker sent to the object store"))
+});
 /// Events that could not be folded.
 pub static PARKED_EVENTS: LazyLock<IntCounter> =
     LazyLock::new(|| registered(IntCounter::new("waybill_parked_events_total", "Events parked by this projector")));

@@ -85,6 +85,9 @@ pub struct GatewaySettings {
     /// Bytes of one file at most
     #[arg(long, env = "WAYBILL_MAX_FILE_BYTES", default_value_t = 10 << 30)]
     pub max_file_bytes: u64,
+    /// How long an upload may take from its start, in seconds
+    #[arg(long, env = "WAYBILL_UPLOAD_LIFETIME_S", default_value_t = 7 * 24 * 3_600)]
+    pub upload_lifetime_s: u64,
     /// Bytes of all files of one session at most
     #[arg(long, env = "WAYBILL_MAX_SESSION_BYTES", default_value_t = 50 << 30)]
     pub max_session_bytes: u64,
@@ -119,6 +122,10 @@ pub struct WorkerSettings {
     /// MiB that part buffers may take together
     #[arg(long, env = "WAYBILL_WORKER_BUDGET_MIB", default_value_t = 512)]
     pub worker_budget_mib: usize,
+    /// How much later than its end an upload that was not continued is cleaned up, in seconds: requests that run are cut
+    /// by then
+    #[arg(long, env = "WAYBILL_EXPIRY_GRACE_S", default_value_t = 15 * 60)]
+    pub expiry_grace_s: u64,
     /// How often the worker looks for uploads that ended without a word, in milliseconds
     #[arg(long, env = "WAYBILL_WORKER_SWEEP_MS", default_value_t = 60_000)]
     pub worker_sweep_ms: u64,
@@ -143,7 +150,13 @@ pub struct FanoutSettings {
     /// Where clients are listened to when the fan-out runs alone
     #[arg(long, env = "WAYBILL_FANOUT_ADDR", default_value = "127.0.0.1:8092")]
     pub fanout_addr: SocketAddr,
-    /// Origins that browsers may connect from, comma-separated; none means that no browser may
+}
+
+/// Browsers: the gateway tells them whose pages may ask (CORS), the fan-out takes WebSockets of those alone.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Browsers")]
+pub struct BrowserSettings {
+    /// Origins of pages that may use Waybill, comma-separated; none means that no page of another origin may
     #[arg(long, env = "WAYBILL_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 }

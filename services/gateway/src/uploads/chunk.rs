@@ -4,12 +4,14 @@ use super::status::parse_id;
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
+use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
 use waybill_schema::ByteRange;
+use waybill_schema::events::UploadKind;
 use waybill_service_kit::data_plane::{PutBytes, StoredBytes};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
@@ -24,7 +26,11 @@ pub(crate) async fn put_chunk(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let upload = parse_id(&path.0)?;
-    let started = gateway.started(&principal, upload).await?;
+    let facts = gateway.started(&principal, upload).await?;
+    if facts.kind != UploadKind::File || facts.length_deferred {
+        return Err(Problem::new(409, "upload_kind", "the bytes of this upload do not come as chunks"));
+    }
+    let started = &facts.started;
     let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
     let index: u32 = path.1.parse().map_err(|_| index_invalid(grid))?;
     let chunk = grid.part(index.saturating_add(1));
@@ -46,11 +52,12 @@ pub(crate) async fn put_chunk(
         user: principal.user_id,
         upload,
         range,
-        content_sha256: sha256_of(&request, "Content-Digest")?,
+        checksum: sha256_of(&request, "Content-Digest")?.map(Into::into),
+        sequential: false,
         content_length,
         request: id,
     };
-    let stored = send_bytes(gateway, bytes, payload).await?;
+    let stored = send_bytes(gateway, bytes, payload.into_inner()).await?;
     if stored.received_bytes != range.len() {
         return Err(incomplete(stored.received_bytes, range).with("offset_bytes", stored.offset_bytes));
     }
@@ -63,17 +70,17 @@ pub(crate) async fn put_chunk(
 
 /// Hands a run of bytes to the worker that has the upload. On its own: when the client's connection breaks, its handler
 /// is dropped, but what had arrived is still to be passed on.
-pub(super) async fn send_bytes(
+pub(crate) async fn send_bytes(
     gateway: web::Data<Gateway>,
     bytes: PutBytes,
-    payload: web::Payload,
+    payload: Payload,
 ) -> Result<StoredBytes, Problem> {
     let sent = actix_web::rt::spawn(async move { gateway.workers.put_bytes(bytes, payload).await });
     sent.await.map_err(|_| Problem::internal())?
 }
 
 /// How long the body is, where the request says so. Without either header it has none (RFC 9112 §6.3).
-pub(super) fn content_length(request: &HttpRequest) -> Option<u64> {
+pub(crate) fn content_length(request: &HttpRequest) -> Option<u64> {
     match request.headers().get(CONTENT_LENGTH) {
         Some(length) => length.to_str().ok()?.parse().ok(),
         None => (!request.headers().contains_key(TRANSFER_ENCODING)).then_some(0),
@@ -81,7 +88,7 @@ pub(super) fn content_length(request: &HttpRequest) -> Option<u64> {
 }
 
 /// Bytes are stored as they come; what a client encoded is not decoded.
-pub(super) fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
+pub(crate) fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
     match request.headers().get(CONTENT_ENCODING) {
         Some(value) if value != "identity" => {
             Err(Problem::new(415, "encoding_refused", "send the bytes without Content-Encoding"))

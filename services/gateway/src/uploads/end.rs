@@ -39,7 +39,7 @@ pub(crate) async fn complete(
 }
 
 /// Appends `FileCompleted`, and waits for the end for as long as is wanted.
-pub(super) async fn finish(
+pub(crate) async fn finish(
     gateway: &Gateway,
     aggregate: &UploadAggregate,
     loaded: &mut Loaded<State>,
@@ -73,7 +73,7 @@ pub(super) fn answer(
         Phase::Verified { .. } => verified_status,
         Phase::Cancelled => return Err(refused(&Refusal::UploadEnded { status: "cancelled" })),
         Phase::Expired => return Err(refused(&Refusal::UploadEnded { status: "expired" })),
-        Phase::Absent | Phase::Active | Phase::Completed => 202,
+        Phase::Absent | Phase::Active | Phase::Completed | Phase::Concatenated { .. } => 202,
     };
     let partition = gateway.log.partitions().of(aggregate.company);
     let position = Position { partition, seq: loaded.read_to };
@@ -90,16 +90,24 @@ pub(crate) async fn cancel(
     let upload = parse_id(&path)?;
     let (aggregate, mut loaded) = gateway.upload(&principal, upload).await?;
     let context = gateway.context(&principal, id);
-    let done = execute(gateway.log.as_ref(), &aggregate, &mut loaded, &context, Command::Cancel).await;
-    let position = match done {
-        Ok(done) => done.position,
-        // Of a verified upload the file is what is left to delete.
+    let position = cancel_upload(&gateway, &context, &aggregate, &mut loaded).await?;
+    Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
+}
+
+/// Ends an upload; of a verified one the file is what is left to delete.
+pub(crate) async fn cancel_upload(
+    gateway: &Gateway,
+    context: &Context,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+) -> Result<Position, Problem> {
+    match execute(gateway.log.as_ref(), aggregate, loaded, context, Command::Cancel).await {
+        Ok(done) => Ok(done.position),
         Err(ExecuteError::Refused(Refusal::UploadCompleted { .. }))
             if matches!(loaded.state.phase, Phase::Verified { .. }) =>
         {
-            files::delete_file(&gateway, &context, aggregate.company, upload).await?
+            files::delete_file(gateway, context, aggregate.company, aggregate.upload).await
         }
-        Err(error) => return Err(error.into_problem("cancelling an upload")),
-    };
-    Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
+        Err(error) => Err(error.into_problem("cancelling an upload")),
+    }
 }

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use waybill_domain::grid::PartGrid;
-use waybill_domain::limits::{UPLOAD_LIFETIME_MS, part_size_for};
+use waybill_domain::limits::{RESERVATION_STEP_BYTES, part_size_for};
 use waybill_domain::upload::{Command, State};
 use waybill_domain::{name, session};
 use waybill_repository::{Context, Loaded, SessionAggregate, UploadAggregate, execute, load};
-use waybill_schema::events::{ReservedItem, UploadStartedV1};
+use waybill_schema::events::{ReservedItem, UploadKind, UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Causation, Position, SessionId, Sha256Digest, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
@@ -21,7 +21,7 @@ use waybill_service_kit::{Principal, Problem, RequestId, now};
 const MAX_METADATA_BYTES: usize = 8 * 1_024;
 
 /// What a client says about a file.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileFacts {
     pub(crate) name: String,
@@ -47,7 +47,7 @@ pub(crate) async fn start(
     let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
     let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/uploads", &key).await?);
     let is_repeatable = Idempotency::is_repeatable(&request);
-    let position = start_now(&gateway, &principal, &context, upload, started.clone(), is_repeatable).await?;
+    let position = start_now(&gateway, &principal, &context, upload, started.clone().into(), is_repeatable).await?;
     let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
     Ok(HttpResponse::Created()
         .insert_header((POSITION, position.to_string()))
@@ -62,7 +62,7 @@ pub(crate) async fn start(
 }
 
 /// Everything that can be said against a file before its bytes; before any event, but for the registration.
-pub(super) async fn check(
+pub(crate) async fn check(
     gateway: &Gateway,
     principal: &Principal,
     context: &Context,
@@ -102,11 +102,11 @@ pub(super) async fn check(
         declared_sha256,
         metadata,
         part_size_bytes: part_size_for(facts.size_bytes),
-        expires_at: now().plus_ms(UPLOAD_LIFETIME_MS),
+        expires_at: now().plus_ms(gateway.upload_lifetime_ms),
     })
 }
 
-pub(super) fn parse_sha256(text: &str) -> Result<Sha256Digest, Problem> {
+pub(crate) fn parse_sha256(text: &str) -> Result<Sha256Digest, Problem> {
     text.parse()
         .map_err(|error: waybill_schema::Sha256DigestError| Problem::new(422, "digest_invalid", error.to_string()))
 }
@@ -116,16 +116,14 @@ pub(super) async fn reserve(
     gateway: &Gateway,
     principal: &Principal,
     context: &Context,
-    upload: UploadId,
-    started: &UploadStartedV1,
+    item: ReservedItem,
     is_repeatable: bool,
 ) -> Result<Position, Problem> {
-    let aggregate = UploadAggregate { company: principal.company_id, upload };
+    let aggregate = UploadAggregate { company: principal.company_id, upload: item.upload_id };
     let known = loaded(gateway, &aggregate, is_repeatable).await?;
     if known.last_seq > 0 {
         return Ok(Position { partition: gateway.log.partitions().of(principal.company_id), seq: known.read_to });
     }
-    let item = ReservedItem { upload_id: upload, session_id: started.session_id, bytes_total: started.size_bytes };
     gateway.reserver.reserve(principal.company_id, item, context.clone(), is_repeatable).await
 }
 
@@ -142,19 +140,41 @@ pub(super) async fn loaded(
     }
 }
 
+/// The space of an upload that starts: of one whose length is not known, the first step.
+pub(crate) fn space_of(upload_id: UploadId, start: &UploadStartedV2) -> ReservedItem {
+    let size_bytes = start.started.size_bytes;
+    // What a client makes by itself cannot be stopped while it grows.
+    let in_steps = start.length_deferred && !matches!(start.kind, UploadKind::Quarantine { .. });
+    let bytes_total = if in_steps { size_bytes.min(RESERVATION_STEP_BYTES) } else { size_bytes };
+    ReservedItem { upload_id, session_id: start.started.session_id, bytes_total }
+}
+
 /// Reserves the space and starts the upload.
-pub(super) async fn start_now(
+pub(crate) async fn start_now(
     gateway: &Gateway,
     principal: &Principal,
     context: &Context,
     upload: UploadId,
-    started: UploadStartedV1,
+    upload_start: UploadStartedV2,
     is_repeatable: bool,
 ) -> Result<Position, Problem> {
-    let reserved = reserve(gateway, principal, context, upload, &started, is_repeatable).await?;
-    let aggregate = UploadAggregate { company: started.company_id, upload };
+    let item = space_of(upload, &upload_start);
+    let reserved = reserve(gateway, principal, context, item, is_repeatable).await?;
+    begin(gateway, principal, context, (upload, upload_start), reserved, is_repeatable).await
+}
+
+/// Starts the upload, whose space is reserved.
+pub(crate) async fn begin(
+    gateway: &Gateway,
+    principal: &Principal,
+    context: &Context,
+    (upload, upload_start): (UploadId, UploadStartedV2),
+    reserved: Position,
+    is_repeatable: bool,
+) -> Result<Position, Problem> {
+    let aggregate = UploadAggregate { company: principal.company_id, upload };
     let mut known = if is_repeatable { Loaded::default() } else { Loaded::of_new() };
     let context = Context { causation: Causation::Event(reserved), ..context.clone() };
-    let done = execute(gateway.log.as_ref(), &aggregate, &mut known, &context, Command::Start(started)).await;
+    let done = execute(gateway.log.as_ref(), &aggregate, &mut known, &context, Command::Start(upload_start)).await;
     Ok(done.map_err(|error| error.into_problem("starting an upload"))?.position)
 }

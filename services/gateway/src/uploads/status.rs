@@ -19,7 +19,7 @@ pub(crate) async fn show(
 }
 
 /// The id in a path; what is no id names nothing.
-pub(super) fn parse_id(text: &str) -> Result<UploadId, Problem> {
+pub(crate) fn parse_id(text: &str) -> Result<UploadId, Problem> {
     text.parse().map_err(|_| Problem::not_found("upload"))
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn rfc3339(time: Timestamp) -> String {
 }
 
 /// An upload as clients see it.
-pub(super) fn status(id: UploadId, state: &State) -> Value {
+pub(crate) fn status(id: UploadId, state: &State) -> Value {
     let grid = state.grid();
     let missing: Vec<[u64; 2]> = state.missing().iter().map(|gap| [gap.from, gap.to]).collect();
     let mut status = json!({
@@ -37,7 +37,7 @@ pub(super) fn status(id: UploadId, state: &State) -> Value {
         "status": state.status().as_str(),
         "offset_bytes": state.stored.prefix(),
         "bytes_uploaded": state.stored.total(),
-        "size_bytes": grid.size_bytes,
+        "size_bytes": state.length(),
         "missing": missing,
         "part_size_bytes": grid.part_size_bytes,
         "total_chunks": grid.total_parts(),

@@ -12,10 +12,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use std::time::Duration;
 use uuid::Uuid;
-use waybill_domain::quota::Settling;
+use waybill_domain::quota::{Settling, Space};
 use waybill_domain::upload::Command;
 use waybill_repository::{Context, Loaded, UploadAggregate, execute, settle_quota};
-use waybill_schema::events::{FileUploadedV1, UploadStartedV1};
+use waybill_schema::events::{FileUploadedV1, ReservedItem, UploadStartedV1};
 use waybill_schema::{ByteRange, Causation, Position, UploadId};
 use waybill_service_kit::data_plane::{PutBytes, PutWhole};
 use waybill_service_kit::{Principal, Problem, RequestId};
@@ -97,6 +97,11 @@ impl Incoming {
         }
     }
 
+    fn space(&self) -> ReservedItem {
+        let (session_id, bytes_total) = (self.started.session_id, self.started.size_bytes);
+        ReservedItem { upload_id: self.upload, session_id, bytes_total }
+    }
+
     fn aggregate(&self) -> UploadAggregate {
         UploadAggregate { company: self.principal.company_id, upload: self.upload }
     }
@@ -106,8 +111,7 @@ impl Incoming {
         let mut loaded = loaded(&self.gateway, &aggregate, self.is_repeatable).await?;
         if loaded.last_seq == 0 {
             let reserved =
-                reserve(&self.gateway, &self.principal, &self.context, self.upload, &self.started, self.is_repeatable)
-                    .await?;
+                reserve(&self.gateway, &self.principal, &self.context, self.space(), self.is_repeatable).await?;
             if let Err(problem) = self.store_small(payload, &mut loaded, reserved).await {
                 self.release(&loaded).await;
                 return Err(problem);
@@ -125,7 +129,7 @@ impl Incoming {
         let (company, upload, size_bytes) = (self.principal.company_id, self.upload, self.started.size_bytes);
         let sha256 = self.started.declared_sha256;
         let request = PutWhole { company, upload, size_bytes, sha256, request: self.id };
-        let stored = self.gateway.workers.put_whole(request, payload).await?;
+        let stored = self.gateway.workers.put_whole(request, payload.into_inner()).await?;
         let storage_key = stored.storage_key.clone();
         let uploaded = FileUploadedV1 {
             started: self.started.clone(),
@@ -169,8 +173,9 @@ impl Incoming {
             return;
         }
         let whose = (self.upload, self.started.session_id);
+        let space = Space::exactly(self.started.size_bytes);
         let company = self.principal.company_id;
-        let settled = settle_quota(log, &self.context, company, whose, self.started.size_bytes, Settling::Release);
+        let settled = settle_quota(log, &self.context, company, whose, space, Settling::Release);
         if let Err(error) = settled.await {
             tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for a worker");
         }
@@ -178,20 +183,28 @@ impl Incoming {
 
     async fn take_large(self, payload: web::Payload) -> Result<HttpResponse, Problem> {
         let aggregate = self.aggregate();
-        start_now(&self.gateway, &self.principal, &self.context, self.upload, self.started.clone(), self.is_repeatable)
-            .await?;
+        start_now(
+            &self.gateway,
+            &self.principal,
+            &self.context,
+            self.upload,
+            self.started.clone().into(),
+            self.is_repeatable,
+        )
+        .await?;
         let size_bytes = self.started.size_bytes;
         let bytes = PutBytes {
             company: self.principal.company_id,
             user: self.principal.user_id,
             upload: self.upload,
             range: ByteRange { from: 0, to: size_bytes },
-            content_sha256: None,
+            checksum: None,
+            sequential: false,
             content_length: Some(size_bytes),
             request: self.id,
         };
         let mut loaded = Loaded::default();
-        let stored = send_bytes(self.gateway.clone(), bytes, payload).await;
+        let stored = send_bytes(self.gateway.clone(), bytes, payload.into_inner()).await;
         let finished = match stored {
             Ok(_) => {
                 let log = &self.gateway;

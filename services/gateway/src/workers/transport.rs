@@ -4,8 +4,8 @@
 //! before the first byte went out; afterwards the client is told to resume.
 
 use super::WorkerPool;
+use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::web;
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -55,18 +56,22 @@ pub(crate) struct RemoteWorkers {
 }
 
 impl DataPlane for RemoteWorkers {
-    fn put_bytes(&self, request: PutBytes, body: web::Payload) -> Answer<'_, StoredBytes> {
+    fn put_bytes(&self, request: PutBytes, body: Payload) -> Answer<'_, StoredBytes> {
         let PutBytes { company, upload, user, range, .. } = request;
         let mut path =
             format!("/internal/v1/uploads/{company}/{upload}/bytes?from={}&to={}&user_id={user}", range.from, range.to);
-        if let Some(digest) = request.content_sha256 {
-            path.push_str(&format!("&content_sha256={digest}"));
+        if let Some(checksum) = request.checksum {
+            let checksum = checksum.to_string();
+            path.push_str(&format!("&checksum={}", utf8_percent_encode(&checksum, NON_ALPHANUMERIC)));
+        }
+        if request.sequential {
+            path.push_str("&sequential=true");
         }
         let forward = Forward { path, content_length: request.content_length, upload, request: request.request };
         Box::pin(self.forward(forward, body))
     }
 
-    fn put_whole(&self, request: PutWhole, body: web::Payload) -> Answer<'_, StoredFile> {
+    fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredFile> {
         let PutWhole { company, upload, size_bytes, .. } = request;
         let mut path = format!("/internal/v1/objects/{company}/{upload}?size_bytes={size_bytes}");
         if let Some(digest) = request.sha256 {
@@ -88,7 +93,7 @@ struct Forward {
 }
 
 struct Shared {
-    payload: RefCell<web::Payload>,
+    payload: RefCell<Payload>,
     begun: Cell<bool>,
     ended: Cell<bool>,
     moved_at: Cell<Instant>,
@@ -159,7 +164,7 @@ enum Failure {
 
 impl RemoteWorkers {
     /// Streams a body to the worker that has the upload. A problem is the worker's own, or 503 where none answers.
-    async fn forward<T: DeserializeOwned>(&self, forward: Forward, payload: web::Payload) -> Result<T, Problem> {
+    async fn forward<T: DeserializeOwned>(&self, forward: Forward, payload: Payload) -> Result<T, Problem> {
         let Forward { upload, request, .. } = forward;
         let shared = Rc::new(Shared {
             payload: RefCell::new(payload),

@@ -5,15 +5,28 @@ use super::{Misfit, Tables, sessions};
 use chrono::{DateTime, Utc};
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
-use waybill_read_model::rows::{FileRow, UploadProgressRow};
-use waybill_schema::events::{ChunkUploadedV1, FileUploadedV1, UploadStartedV1};
+use waybill_read_model::rows::{FileRow, PartialUploadRow, UploadProgressRow};
+use waybill_schema::events::{ChunkUploadedV1, FileUploadedV1, UploadKind, UploadStartedV1};
 use waybill_schema::{ByteRange, Event, FileId, RangeSet, Recorded, UploadId};
 
 pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
     let time = time_of(recorded.envelope.time);
     let seq = big(recorded.position.seq);
+    if let Event::UploadStarted(upload) = event
+        && upload.kind == UploadKind::Partial
+    {
+        return start_partial(tables, id, &upload.started);
+    }
+    if tables.partials.get(id.0).is_some() {
+        return fold_partial(tables, id, event);
+    }
     match event {
-        Event::UploadStarted(started) => start(tables, id, started, time, seq),
+        Event::UploadStarted(upload) => start(tables, id, &upload.started, upload.length_deferred, time, seq),
+        Event::UploadLengthSet(set) => set_length(tables, id, set.size_bytes, time, seq),
+        Event::QuarantineCopied(copied) => {
+            set_length(tables, id, copied.size_bytes, time, seq)?;
+            store(tables, id, ByteRange { from: 0, to: copied.size_bytes }, time, seq)
+        }
         Event::FileUploaded(uploaded) => upload_whole(tables, id, uploaded, time, seq),
         Event::ChunkUploaded(chunk) => store_chunk(tables, id, chunk, recorded, seq),
         Event::FileCompleted(_) => {
@@ -46,7 +59,9 @@ pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, reco
             fail_file(tables, id, time)?;
             end(tables, id, "FAILED", Some(("upload_expired", "the upload was not continued in time")), time, seq)
         }
-        Event::MultipartOpened(_) | Event::PartAssembled(_) => touch(tables, id, time, seq),
+        Event::MultipartOpened(_) | Event::PartAssembled(_) | Event::QuarantineSigned(_) => {
+            touch(tables, id, time, seq)
+        }
         _ => Ok(()),
     }
 }
@@ -63,13 +78,34 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &Event, time: Da
     Ok(())
 }
 
+fn start_partial(tables: &mut Tables, id: UploadId, started: &UploadStartedV1) -> Result<(), Misfit> {
+    let added = tables.partials.add(PartialUploadRow {
+        id: id.0,
+        company_id: started.company_id.0,
+        uploaded_by: started.uploaded_by.0,
+        expires_at: time_of(started.expires_at),
+        has_ended: false,
+    });
+    if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
+}
+
+fn fold_partial(tables: &mut Tables, id: UploadId, event: &Event) -> Result<(), Misfit> {
+    if matches!(event, Event::UploadConcatenated(_) | Event::UploadCancelled(_) | Event::UploadExpired(_)) {
+        tables.partials.change(id.0)?.has_ended = true;
+    }
+    Ok(())
+}
+
+/// While the length is deferred, what is stored counts as the file.
 fn start(
     tables: &mut Tables,
     id: UploadId,
     started: &UploadStartedV1,
+    length_deferred: bool,
     time: DateTime<Utc>,
     seq: i64,
 ) -> Result<(), Misfit> {
+    let size_bytes = if length_deferred { 0 } else { started.size_bytes };
     let metadata = started.metadata.as_deref().map(serde_json::from_str).transpose();
     let added = tables.files.add(FileRow {
         id: id.0,
@@ -80,7 +116,7 @@ fn start(
         original_name: started.original_name.clone(),
         display_name: None,
         mime_type: started.mime_type.clone(),
-        size_bytes: big(started.size_bytes),
+        size_bytes: big(size_bytes),
         hash: None,
         storage_key: None,
         storage_bucket: None,
@@ -95,7 +131,7 @@ fn start(
     if !added {
         return Err(Misfit(format!("upload {id} started twice")));
     }
-    let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
+    let grid = PartGrid { size_bytes, part_size_bytes: started.part_size_bytes };
     tables.progress.add(UploadProgressRow {
         id: id.0,
         company_id: started.company_id.0,
@@ -105,7 +141,7 @@ fn start(
         status: "PENDING".to_owned(),
         progress_percentage: 0,
         bytes_uploaded: 0,
-        total_bytes: big(started.size_bytes),
+        total_bytes: big(size_bytes),
         upload_speed: 0,
         estimated_time_remaining: None,
         current_chunk: 0,
@@ -120,8 +156,35 @@ fn start(
         part_size_bytes: big(started.part_size_bytes),
         covered: RangeSet::default(),
         applied_seq: seq,
+        length_deferred,
     });
-    sessions::file_started(tables, started.session_id, started.size_bytes, time)
+    sessions::file_started(tables, started.session_id, size_bytes, time)
+}
+
+fn set_length(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc>, seq: i64) -> Result<(), Misfit> {
+    let file = tables.files.change(id.0)?;
+    file.size_bytes = big(size_bytes);
+    file.updated_at = time;
+    touch(tables, id, time, seq)?;
+    tables.progress.change(id.0)?.length_deferred = false;
+    resize(tables, id, size_bytes, time)
+}
+
+/// The file has this size now; its session has so much more.
+fn resize(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc>) -> Result<(), Misfit> {
+    let row = tables.progress.change(id.0)?;
+    let more = big(size_bytes) - row.total_bytes;
+    row.total_bytes = big(size_bytes);
+    let grid = PartGrid { size_bytes, part_size_bytes: row.part_size_bytes.unsigned_abs() };
+    row.total_chunks = small(grid.total_parts());
+    let deferred = row.length_deferred;
+    let speed = Speed { bytes_per_s: row.upload_speed.unsigned_abs() };
+    let progress = Progress::of(grid, &row.covered, speed, false);
+    row.progress_percentage = if deferred { 0 } else { i32::from(progress.percentage) };
+    row.estimated_time_remaining =
+        if deferred { None } else { progress.estimated_time_remaining_s.map(small).filter(|_| row.upload_speed > 0) };
+    let session = row.upload_session_id;
+    sessions::file_resized(tables, session, more, time)
 }
 
 fn upload_whole(
@@ -131,7 +194,7 @@ fn upload_whole(
     time: DateTime<Utc>,
     seq: i64,
 ) -> Result<(), Misfit> {
-    start(tables, id, &uploaded.started, time, seq)?;
+    start(tables, id, &uploaded.started, false, time, seq)?;
     let file = tables.files.change(id.0)?;
     file.hash = Some(uploaded.sha256.to_string());
     file.storage_key = Some(uploaded.storage_key.clone());
@@ -157,6 +220,10 @@ fn store_chunk(
 /// Bytes were stored; what was stored before counts once.
 fn store(tables: &mut Tables, id: UploadId, range: ByteRange, time: DateTime<Utc>, seq: i64) -> Result<(), Misfit> {
     let row = tables.progress.change(id.0)?;
+    if row.length_deferred && big(range.to) > row.total_bytes {
+        resize(tables, id, range.to, time)?;
+    }
+    let row = tables.progress.change(id.0)?;
     let grid =
         PartGrid { size_bytes: row.total_bytes.unsigned_abs(), part_size_bytes: row.part_size_bytes.unsigned_abs() };
     if range.to > grid.size_bytes {
@@ -173,8 +240,10 @@ fn store(tables: &mut Tables, id: UploadId, range: ByteRange, time: DateTime<Utc
         let progress = Progress::of(grid, &row.covered, speed, false);
         row.upload_speed = big(speed.bytes_per_s);
         row.bytes_uploaded = big(progress.bytes_uploaded);
-        row.progress_percentage = i32::from(progress.percentage);
-        row.estimated_time_remaining = progress.estimated_time_remaining_s.map(small);
+        if !row.length_deferred {
+            row.progress_percentage = i32::from(progress.percentage);
+            row.estimated_time_remaining = progress.estimated_time_remaining_s.map(small);
+        }
         row.current_chunk = small(progress.current_chunk);
         row.last_stored_at = Some(row.last_stored_at.map_or(time, |before| before.max(time)));
     }

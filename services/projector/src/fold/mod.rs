@@ -9,7 +9,8 @@ use convert::time_of;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use waybill_read_model::rows::{
-    CompanyRow, FileRow, Key, QuotaReservationRow, Row, StorageQuotaRow, UploadProgressRow, UploadSessionRow, UserRow,
+    CompanyRow, FileRow, Key, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, UploadProgressRow,
+    UploadSessionRow, UserRow,
 };
 use waybill_schema::{Aggregate, Event, Recorded};
 
@@ -70,6 +71,7 @@ pub(crate) struct Tables {
     pub(crate) users: Rows<UserRow>,
     pub(crate) files: Rows<FileRow>,
     pub(crate) progress: Rows<UploadProgressRow>,
+    pub(crate) partials: Rows<PartialUploadRow>,
     pub(crate) sessions: Rows<UploadSessionRow>,
     pub(crate) quotas: Rows<StorageQuotaRow>,
     pub(crate) reservations: Rows<QuotaReservationRow>,
@@ -81,6 +83,7 @@ pub(crate) struct Touched {
     pub(crate) companies: BTreeSet<Key>,
     pub(crate) users: BTreeSet<Key>,
     pub(crate) files: BTreeSet<Key>,
+    /// Also those of partial uploads: which one an upload is, only its start says.
     pub(crate) progress: BTreeSet<Key>,
     pub(crate) sessions: BTreeSet<Key>,
     pub(crate) quotas: BTreeSet<Key>,
@@ -109,8 +112,16 @@ impl Touched {
             Aggregate::Session(id) => drop(self.sessions.insert(key(id.0))),
             Aggregate::Quota => {
                 self.quotas.insert(key(company));
-                if let Event::QuotaReserved(reserved) = &recorded.event {
-                    self.reservations.extend(reserved.items.iter().map(|item| key(item.upload_id.0)));
+                match &recorded.event {
+                    Event::QuotaReserved(reserved) => {
+                        self.reservations.extend(reserved.items.iter().map(|item| key(item.upload_id.0)));
+                    }
+                    Event::QuotaRaised(raised) => drop(self.reservations.insert(key(raised.upload_id.0))),
+                    Event::QuotaTransferred(transferred) => {
+                        let all = transferred.from.iter().chain([&transferred.item.upload_id]);
+                        self.reservations.extend(all.map(|id| key(id.0)));
+                    }
+                    _ => {}
                 }
             }
             Aggregate::QuotaSettlement(id) => {
@@ -124,7 +135,8 @@ impl Touched {
 impl Tables {
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
-        let files = self.files.rows.len() + self.progress.rows.len() + self.sessions.rows.len();
+        let uploads = self.progress.rows.len() + self.partials.rows.len();
+        let files = self.files.rows.len() + uploads + self.sessions.rows.len();
         let others = self.companies.rows.len() + self.users.rows.len();
         files + others + self.quotas.rows.len() + self.reservations.rows.len()
     }
@@ -135,6 +147,7 @@ impl Tables {
         self.users.changed.clear();
         self.files.changed.clear();
         self.progress.changed.clear();
+        self.partials.changed.clear();
         self.sessions.changed.clear();
         self.quotas.changed.clear();
         self.reservations.changed.clear();

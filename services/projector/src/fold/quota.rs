@@ -1,11 +1,11 @@
 //! `storage_quota` and `quota_reservation`.
 
 use super::convert::{big, id_of_quota, time_of};
-use super::{Misfit, Tables};
+use super::{Misfit, Rows, Tables};
 use chrono::{DateTime, Utc};
 use waybill_read_model::rows::{QuotaReservationRow, StorageQuotaRow};
-use waybill_schema::events::ReleasedFrom;
-use waybill_schema::{CompanyId, Event};
+use waybill_schema::events::{ReleasedFrom, ReservedItem};
+use waybill_schema::{CompanyId, Event, Timestamp, UploadId};
 
 pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time: DateTime<Utc>) -> Result<(), Misfit> {
     if let Event::QuotaLimitSet(set) = event {
@@ -22,26 +22,31 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time:
         Event::QuotaReserved(reserved) => {
             for item in &reserved.items {
                 quota.storage_reserved_bytes += big(item.bytes_total);
-                tables.reservations.add(QuotaReservationRow {
-                    upload_id: item.upload_id.0,
-                    company_id: company.0,
-                    upload_session_id: item.session_id.map(|id| id.0),
-                    bytes_total: big(item.bytes_total),
-                    reserved_until: time_of(reserved.until),
-                    settled: false,
-                });
+                tables.reservations.add(reservation(company, item, reserved.until));
             }
         }
+        Event::QuotaRaised(raised) => {
+            let reservation = tables.reservations.change(raised.upload_id.0)?;
+            if !reservation.settled {
+                quota.storage_reserved_bytes += big(raised.bytes_total) - reservation.bytes_total;
+                reservation.bytes_total = big(raised.bytes_total);
+            }
+        }
+        Event::QuotaTransferred(transferred) => {
+            for partial in &transferred.from {
+                quota.storage_reserved_bytes -= settle(&mut tables.reservations, *partial)?;
+            }
+            quota.storage_reserved_bytes += big(transferred.item.bytes_total);
+            tables.reservations.add(reservation(company, &transferred.item, transferred.until));
+        }
         Event::QuotaCommitted(committed) => {
-            quota.storage_reserved_bytes -= big(committed.bytes_reserved);
+            quota.storage_reserved_bytes -= settle(&mut tables.reservations, committed.upload_id)?;
             quota.storage_used_bytes += big(committed.bytes_used);
             quota.file_count += 1;
-            tables.reservations.change(committed.upload_id.0)?.settled = true;
         }
         Event::QuotaReleased(released) => match released.from {
             ReleasedFrom::Reserved => {
-                quota.storage_reserved_bytes -= big(released.bytes);
-                tables.reservations.change(released.upload_id.0)?.settled = true;
+                quota.storage_reserved_bytes -= settle(&mut tables.reservations, released.upload_id)?;
             }
             ReleasedFrom::Used => {
                 quota.storage_used_bytes -= big(released.bytes);
@@ -51,6 +56,25 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time:
         _ => {}
     }
     Ok(())
+}
+
+fn reservation(company: CompanyId, item: &ReservedItem, until: Timestamp) -> QuotaReservationRow {
+    QuotaReservationRow {
+        upload_id: item.upload_id.0,
+        company_id: company.0,
+        upload_session_id: item.session_id.map(|id| id.0),
+        bytes_total: big(item.bytes_total),
+        reserved_until: time_of(until),
+        settled: false,
+    }
+}
+
+/// Ends a reservation; answers with the bytes that it held until now.
+fn settle(reservations: &mut Rows<QuotaReservationRow>, upload: UploadId) -> Result<i64, Misfit> {
+    let reservation = reservations.change(upload.0)?;
+    let held = if reservation.settled { 0 } else { reservation.bytes_total };
+    reservation.settled = true;
+    Ok(held)
 }
 
 fn new_quota(company: CompanyId, limit_bytes: u64, time: DateTime<Utc>) -> StorageQuotaRow {

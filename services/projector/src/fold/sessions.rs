@@ -62,6 +62,19 @@ pub(super) fn file_started(
     Ok(())
 }
 
+pub(super) fn file_resized(
+    tables: &mut Tables,
+    session: Option<Uuid>,
+    more_bytes: i64,
+    time: DateTime<Utc>,
+) -> Result<(), Misfit> {
+    let Some(id) = session else { return Ok(()) };
+    let row = tables.sessions.change(id)?;
+    row.total_size = row.total_size.saturating_add(more_bytes);
+    row.updated_at = time;
+    Ok(())
+}
+
 pub(super) fn bytes_stored(
     tables: &mut Tables,
     session: Option<Uuid>,

@@ -15,6 +15,15 @@ use waybill_schema::ByteRange;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
 
+/// A run of bytes in a staging object; nothing says yet that it counts.
+pub(super) struct Staged {
+    pub(super) offset: u64,
+    pub(super) storage_key: String,
+    length: u64,
+    crc64nvme: u64,
+    etag: String,
+}
+
 /// Stages the run of bytes at `offset`.
 pub(super) async fn stage_run(
     worker: &Worker,
@@ -23,10 +32,33 @@ pub(super) async fn stage_run(
     offset: u64,
     bytes: Bytes,
 ) -> Result<(), PlaneError> {
+    let staged = put_staged(worker, upload, offset, bytes).await?;
+    record_staged(worker, upload, context, staged).await
+}
+
+/// Puts the run of bytes at `offset` into a staging object.
+pub(super) async fn put_staged(
+    worker: &Worker,
+    upload: &OpenUpload,
+    offset: u64,
+    bytes: Bytes,
+) -> Result<Staged, PlaneError> {
     let length = bytes.len() as u64;
     let crc64nvme = crc64nvme(&bytes);
-    let key = keys::new_staged(upload.aggregate.company, upload.aggregate.upload, offset);
-    let etag = worker.store.put(&key, bytes, crc64nvme).await?;
+    let storage_key = keys::new_staged(upload.aggregate.company, upload.aggregate.upload, offset);
+    let etag = worker.store.put(&storage_key, bytes, crc64nvme).await?;
+    STORED_BYTES.inc_by(length);
+    Ok(Staged { offset, storage_key, length, crc64nvme, etag })
+}
+
+/// Says in the log that a staged run counts.
+pub(super) async fn record_staged(
+    worker: &Worker,
+    upload: &OpenUpload,
+    context: &Context,
+    staged: Staged,
+) -> Result<(), PlaneError> {
+    let Staged { offset, storage_key: key, length, crc64nvme, etag } = staged;
     let chunk = ChunkUploadedV1 {
         offset,
         length,
@@ -55,7 +87,6 @@ pub(super) async fn stage_run(
     }
     done?;
     taken?;
-    STORED_BYTES.inc_by(length);
     Ok(())
 }
 

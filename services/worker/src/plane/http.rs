@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, guard, web};
 use serde::Deserialize;
 use waybill_schema::{ByteRange, CompanyId, Sha256Digest, UploadId, UserId};
 use waybill_service_kit::data_plane::{DataPlane, PutBytes, PutWhole};
-use waybill_service_kit::{Problem, RequestId};
+use waybill_service_kit::{Checksum, Problem, RequestId};
 
 /// Who the gateway is.
 pub(crate) const SECRET_HEADER: &str = "Waybill-Worker-Secret";
@@ -22,7 +22,9 @@ struct RunQuery {
     from: u64,
     to: u64,
     user_id: UserId,
-    content_sha256: Option<String>,
+    checksum: Option<Checksum>,
+    #[serde(default)]
+    sequential: bool,
 }
 
 #[derive(Deserialize)]
@@ -61,12 +63,13 @@ async fn put_bytes(
         upload,
         user: query.user_id,
         range: ByteRange { from: query.from, to: query.to },
-        content_sha256: query.content_sha256.as_deref().map(digest).transpose()?,
+        checksum: query.checksum,
+        sequential: query.sequential,
         content_length: None,
         request: id,
     };
     // On its own: when the connection breaks, its handler is dropped, but what had arrived is still to be stored.
-    let stored = actix_web::rt::spawn(async move { plane.put_bytes(request, payload).await });
+    let stored = actix_web::rt::spawn(async move { plane.put_bytes(request, payload.into_inner()).await });
     Ok(HttpResponse::Ok().json(stored.await.map_err(|_| Problem::internal())??))
 }
 
@@ -80,7 +83,7 @@ async fn put_whole(
     let (company, upload) = ids(&path)?;
     let sha256 = query.sha256.as_deref().map(digest).transpose()?;
     let request = PutWhole { company, upload, size_bytes: query.size_bytes, sha256, request: id };
-    Ok(HttpResponse::Ok().json(plane.put_whole(request, payload).await?))
+    Ok(HttpResponse::Ok().json(plane.put_whole(request, payload.into_inner()).await?))
 }
 
 fn ids(path: &UploadPath) -> Result<(CompanyId, UploadId), Problem> {

@@ -1,24 +1,25 @@
 //! A request's body, cut on the part grid as it streams in.
 
-use super::assemble::{assemble_part, stage_run};
+use super::assemble::{Staged, assemble_part, put_staged, record_staged, stage_run};
 use super::budget::Room;
 use super::buffer::{Filled, PartBuffer};
 use super::part::store_part;
-use super::uploads::Claim;
+use super::uploads::{Claim, locked};
 use super::{OpenUpload, PlaneError};
 use crate::Worker;
 use crate::hashing::Ahead;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
-use futures_util::future::{self, LocalBoxFuture};
+use futures_util::future::{self, BoxFuture};
 use futures_util::{Stream, StreamExt};
-use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State, StoredPart};
 use waybill_repository::{Context, refresh};
-use waybill_schema::{ByteRange, Position, Sha256Digest};
+use waybill_schema::{ByteRange, Position};
+use waybill_service_kit::checksum::{Checksum, Verifier};
 use waybill_service_kit::data_plane::StoredBytes;
 use waybill_service_kit::metrics::RECEIVED_BYTES;
 use waybill_service_kit::now;
@@ -32,11 +33,25 @@ const SLOWEST_BYTES_PER_S: u64 = 16 * 1_024;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Where the bytes go, and what is known of them.
-pub(super) struct Run {
+pub(crate) struct Run {
     /// Which bytes of the file the body may bring; it may bring fewer.
-    pub(super) range: ByteRange,
-    /// The digest of the body, to be checked before any of it is stored.
-    pub(super) content_sha256: Option<Sha256Digest>,
+    pub(crate) range: ByteRange,
+    /// The checksum of the body: where it is another, none of the body counts.
+    pub(crate) checksum: Option<Checksum>,
+    /// Whether the bytes must begin at the upload's offset.
+    pub(crate) sequential: bool,
+    /// Cancelled when a newer request for the upload came.
+    pub(crate) evicted: CancellationToken,
+}
+
+impl Run {
+    /// Whether what is stored counts only when the whole body was: where its checksum covers more than one part. What
+    /// is to be one part is checked in memory.
+    fn is_held_back(&self, state: &State) -> bool {
+        let grid = state.grid();
+        let last = self.range.to.saturating_sub(1);
+        self.checksum.is_some() && grid.part_at(self.range.from) != grid.part_at(last)
+    }
 }
 
 /// A body that can be read a bit at a time.
@@ -45,7 +60,8 @@ struct Body<S> {
     rest: Bytes,
     /// How the body ended, if that was found out while waiting.
     end: Option<Read>,
-    sha256: Option<Sha256>,
+    verifier: Option<Verifier>,
+    evicted: CancellationToken,
 }
 
 enum Read {
@@ -71,6 +87,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
             let next = tokio::select! {
                 biased;
                 () = claim.evicted() => return Some(Read::Evicted),
+                () = self.evicted.cancelled() => return Some(Read::Evicted),
                 next = tokio::time::timeout(patience, self.stream.next()) => next,
             };
             match next {
@@ -94,8 +111,8 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
         let length = self.rest.len().min(usize::try_from(max).unwrap_or(usize::MAX));
         let bytes = self.rest.split_to(length);
         RECEIVED_BYTES.inc_by(length as u64);
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(&bytes);
+        if let Some(verifier) = &mut self.verifier {
+            verifier.update(&bytes);
         }
         Read::Bytes(bytes)
     }
@@ -103,27 +120,36 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
 
 /// Takes a body in. Every byte that arrived is stored when this returns, unless the error says otherwise. While one part
 /// is being stored, the next one is read.
-pub(super) async fn ingest(
+pub(crate) async fn ingest(
     worker: &Worker,
     upload: &Arc<OpenUpload>,
     context: &Context,
     run: &Run,
     stream: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 ) -> Result<StoredBytes, PlaneError> {
-    check(worker, upload, run.range).await?;
-    let sha256 = run.content_sha256.map(|_| Sha256::new());
-    let mut body = Body { stream, rest: Bytes::new(), end: None, sha256 };
-    let request = Request { worker, upload, context, run };
+    check(worker, upload, run).await?;
+    let verifier = run.checksum.map(Verifier::new);
+    let mut body = Body { stream, rest: Bytes::new(), end: None, verifier, evicted: run.evicted.clone() };
+    let holds_back = run.is_held_back(&upload.loaded.lock().await.state);
+    let held_back = Mutex::new(Vec::new());
+    let request = Request { worker, upload, context, run, held_back: holds_back.then_some(&held_back) };
     let mut offset = run.range.from;
     let mut ahead = None;
-    let mut storing: LocalBoxFuture<'_, Result<(), PlaneError>> = Box::pin(async { Ok(()) });
+    let mut storing: BoxFuture<'_, Result<(), PlaneError>> = Box::pin(async { Ok(()) });
     let mut end = Read::Bytes(Bytes::new());
     while offset < run.range.to && matches!(end, Read::Bytes(_)) {
         // What goes wrong with reading is told when what was read before is stored.
         let reading = async { Ok(request.read_part(offset, ahead.take(), &mut body).await) };
         let read = match future::try_join(reading, storing).await {
-            Ok((read, ())) => read?,
-            Err(error) => return Err(request.why(error).await),
+            Ok((Ok(read), ())) => read,
+            Ok((Err(error), ())) => {
+                request.forget_held_back().await;
+                return Err(error);
+            }
+            Err(error) => {
+                request.forget_held_back().await;
+                return Err(request.why(error).await);
+            }
         };
         offset += read.part.received();
         end = read.end;
@@ -132,8 +158,10 @@ pub(super) async fn ingest(
         check_time(&upload.loaded.lock().await.state)?;
     }
     if let Err(error) = storing.await {
+        request.forget_held_back().await;
         return Err(request.why(error).await);
     }
+    request.count_held_back().await?;
     match end {
         Read::Bytes(_) | Read::End => {}
         Read::Broken | Read::Nothing => return Err(PlaneError::Broken),
@@ -158,11 +186,16 @@ fn check_time(state: &State) -> Result<(), PlaneError> {
 }
 
 /// The upload takes these bytes, as far as the log knows now.
-async fn check(worker: &Worker, upload: &OpenUpload, range: ByteRange) -> Result<(), PlaneError> {
+async fn check(worker: &Worker, upload: &OpenUpload, run: &Run) -> Result<(), PlaneError> {
+    let range = run.range;
     let mut loaded = upload.loaded.lock().await;
     refresh(worker.log.as_ref(), &upload.aggregate, &mut loaded).await?;
     let state = &loaded.state;
     check_time(state)?;
+    let offset = state.stored.prefix();
+    if run.sequential && state.started.is_some() && range.from != offset {
+        return Err(Refusal::OffsetMismatch { offset }.into());
+    }
     // A repeated chunk of a complete upload is harmless: it is read, compared and forgotten.
     let complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
     if complete && state.stored.contains(range) {
@@ -182,6 +215,8 @@ struct Request<'a> {
     upload: &'a Arc<OpenUpload>,
     context: &'a Context,
     run: &'a Run,
+    /// What is staged and does not count yet; `None` where everything counts at once.
+    held_back: Option<&'a Mutex<Vec<Staged>>>,
 }
 
 /// What a request read for one part.
@@ -223,7 +258,7 @@ impl Request<'_> {
         ahead: Option<Ahead>,
         body: &mut Body<S>,
     ) -> Result<Reading, PlaneError> {
-        let Self { worker, upload, context, run } = self;
+        let Self { worker, upload, context, run, .. } = self;
         let grid = upload.loaded.lock().await.state.grid();
         let part_number = grid.part_at(offset);
         let part = grid.part(part_number);
@@ -246,7 +281,7 @@ impl Request<'_> {
             if buffer.len() == wanted.len() || trickles(run, began.elapsed(), buffer.len()) {
                 break Read::Bytes(Bytes::new());
             }
-            let patience = if run.content_sha256.is_some() || buffer.len() == 0 { STALL } else { IDLE };
+            let patience = if run.checksum.is_some() || buffer.len() == 0 { STALL } else { IDLE };
             match body.read(wanted.len() - buffer.len(), &claim, patience).await {
                 Read::Bytes(bytes) => buffer.push(&bytes),
                 Read::Nothing if patience == IDLE => break Read::Bytes(Bytes::new()),
@@ -258,7 +293,7 @@ impl Request<'_> {
             nothing_more(run, body, &claim).await?;
         }
         if matches!(end, Read::End) || last {
-            check_digest(run, body, &end)?;
+            check_digest(body, &end)?;
         }
         let filled = buffer.finish();
         Ok(Reading { part: PartRead { part_number, part, from: offset, known, filled, room, claim }, end })
@@ -271,6 +306,13 @@ impl Request<'_> {
         let PartRead { part_number, part, from, known, filled, room, claim: _claim } = read;
         match known {
             Some(known) if received == part.len() && known.crc64nvme != filled.crc64nvme => Err(PlaneError::Differs),
+            None if received > 0 && self.held_back.is_some() => {
+                let staged = put_staged(worker, upload, from, filled.bytes).await?;
+                if let Some(held_back) = self.held_back {
+                    locked(held_back).push(staged);
+                }
+                Ok(())
+            }
             None if received == part.len() => store_part(worker, upload, context, part_number, filled).await,
             None if received > 0 => {
                 stage_run(worker, upload, context, from, filled.bytes).await?;
@@ -280,11 +322,36 @@ impl Request<'_> {
         }
     }
 
+    /// The checksum is right, or there is none to check: what was held back counts.
+    async fn count_held_back(&self) -> Result<(), PlaneError> {
+        let Self { worker, upload, context, .. } = self;
+        for staged in self.take_held_back() {
+            let part_number = upload.loaded.lock().await.state.grid().part_at(staged.offset);
+            let _claim = upload.claim(part_number).await;
+            record_staged(worker, upload, context, staged).await?;
+            assemble_part(worker, upload, context, part_number, None).await?;
+        }
+        Ok(())
+    }
+
+    /// None of it counts. What cannot be deleted goes with the upload's end.
+    async fn forget_held_back(&self) {
+        for staged in self.take_held_back() {
+            if let Err(error) = self.worker.store.delete(&staged.storage_key).await {
+                tracing::warn!(upload_id = %self.upload.aggregate.upload, %error, "a staging object stays for now");
+            }
+        }
+    }
+
+    fn take_held_back(&self) -> Vec<Staged> {
+        self.held_back.map(|held_back| std::mem::take(&mut *locked(held_back))).unwrap_or_default()
+    }
+
     /// The store may refuse because the upload has ended meanwhile: then that is the answer.
     async fn why(&self, error: PlaneError) -> PlaneError {
         match error {
             PlaneError::Store(error) => {
-                check(self.worker, self.upload, self.run.range).await.err().unwrap_or(PlaneError::Store(error))
+                check(self.worker, self.upload, self.run).await.err().unwrap_or(PlaneError::Store(error))
             }
             error => error,
         }
@@ -293,7 +360,7 @@ impl Request<'_> {
 
 /// Whether a part comes in too slowly to hold its memory. A body with a digest is not cut; it has its whole time.
 fn trickles(run: &Run, elapsed: Duration, received: u64) -> bool {
-    run.content_sha256.is_none()
+    run.checksum.is_none()
         && received > 0
         && elapsed >= GRACE
         && received / elapsed.as_secs().max(1) < SLOWEST_BYTES_PER_S
@@ -314,10 +381,10 @@ async fn nothing_more<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
 
 /// A body that came to its end with another digest than was sent is not stored. One that broke has no digest to check:
 /// what arrived of it is kept like that of others, and the digest of the file decides.
-fn check_digest<S>(run: &Run, body: &mut Body<S>, end: &Read) -> Result<(), PlaneError> {
-    let (Some(expected), Some(sha256)) = (run.content_sha256, body.sha256.take()) else { return Ok(()) };
+fn check_digest<S>(body: &mut Body<S>, end: &Read) -> Result<(), PlaneError> {
+    let Some(verifier) = body.verifier.take() else { return Ok(()) };
     if matches!(end, Read::Broken | Read::Nothing | Read::Evicted) {
         return Ok(());
     }
-    if Sha256Digest(sha256.finalize().into()) == expected { Ok(()) } else { Err(PlaneError::DigestMismatch) }
+    if verifier.is_met() { Ok(()) } else { Err(PlaneError::DigestMismatch) }
 }

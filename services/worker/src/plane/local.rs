@@ -1,10 +1,11 @@
 //! The data plane for a gateway of the same process.
 
 use super::PlaneError;
+use super::hold::Hold;
 use super::ingest::{Run, ingest};
 use super::whole::{Expected, store_whole};
 use crate::Worker;
-use actix_web::web;
+use actix_web::dev::Payload;
 use std::sync::Arc;
 use waybill_repository::Context;
 use waybill_schema::Actor;
@@ -16,15 +17,23 @@ use waybill_service_kit::now;
 pub(crate) struct LocalPlane(pub(crate) Arc<Worker>);
 
 impl DataPlane for LocalPlane {
-    fn put_bytes(&self, request: PutBytes, body: web::Payload) -> Answer<'_, StoredBytes> {
+    fn put_bytes(&self, request: PutBytes, body: Payload) -> Answer<'_, StoredBytes> {
         Box::pin(async move {
-            let PutBytes { company, upload, range, content_sha256, .. } = request;
+            let PutBytes { company, upload, range, checksum, sequential, .. } = request;
             let context =
                 Context { actor: Actor::User(request.user), causation: request.request.causation(), clock: now };
             let worker = self.0.as_ref();
             let stored = async {
+                // From here on a newer request ends this one; whoever sends that waits until we have let go.
+                let hold = if sequential { Some(Hold::take(&worker.nats, upload).await?) } else { None };
+                let evicted = hold.as_ref().map(Hold::evicted).unwrap_or_default();
                 let open = worker.uploads.open(worker, company, upload).await?;
-                ingest(worker, &open, &context, &Run { range, content_sha256 }, body).await
+                let run = Run { range, checksum, sequential, evicted };
+                let stored = ingest(worker, &open, &context, &run, body).await;
+                if let Some(hold) = hold {
+                    hold.release().await;
+                }
+                stored
             };
             stored.await.map_err(|error: PlaneError| {
                 tracing::info!(upload_id = %upload, request_id = %request.request.0, %error, "bytes were not taken");
@@ -33,7 +42,7 @@ impl DataPlane for LocalPlane {
         })
     }
 
-    fn put_whole(&self, request: PutWhole, body: web::Payload) -> Answer<'_, StoredFile> {
+    fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredFile> {
         Box::pin(async move {
             let PutWhole { company, upload, size_bytes, sha256, .. } = request;
             let stored = store_whole(&self.0, company, upload, &Expected { size_bytes, sha256 }, body).await;

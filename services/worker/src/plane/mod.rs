@@ -3,6 +3,7 @@
 mod assemble;
 mod budget;
 mod buffer;
+mod hold;
 mod http;
 mod ingest;
 mod local;
@@ -13,6 +14,7 @@ mod whole;
 pub(crate) use assemble::assemble_part;
 pub(crate) use budget::Budget;
 pub(crate) use http::routes;
+pub(crate) use ingest::{Run, ingest};
 pub(crate) use local::LocalPlane;
 pub(crate) use uploads::{OpenUpload, Uploads};
 
@@ -52,6 +54,9 @@ pub(crate) enum PlaneError {
     /// A newer request took this one's place. What came is stored.
     #[error("a newer request for the same bytes took over")]
     Evicted,
+    /// NATS does not take a subscription.
+    #[error("newer requests cannot be listened for: {0}")]
+    Hold(#[from] async_nats::SubscribeError),
     /// No memory for a part within the time.
     #[error("no room for another part now")]
     NoRoom,
@@ -83,9 +88,14 @@ impl PlaneError {
                     Refusal::SizeExceeded { .. } => 413,
                     Refusal::TypeRefused { .. } => 415,
                     Refusal::UploadEnded { .. } => 410,
+                    Refusal::LengthConflict { .. } => 400,
                     _ => 409,
                 };
-                Problem::new(status, refusal.code(), text)
+                let problem = Problem::new(status, refusal.code(), text);
+                match refusal {
+                    Refusal::OffsetMismatch { offset } => problem.with("offset_bytes", *offset),
+                    _ => problem,
+                }
             }
             Self::DigestMismatch => {
                 Problem::bad_request("digest_mismatch", format!("{text}; nothing was stored, send them again"))
@@ -95,7 +105,9 @@ impl PlaneError {
             Self::Evicted => Problem::new(409, "superseded", text),
             Self::Broken => Problem::bad_request("body_incomplete", format!("{text}; ask for the offset and go on")),
             Self::NoRoom => Problem::unavailable(format!("{text}; try again")),
-            Self::Execute(_) | Self::Store(_) => Problem::unavailable("the bytes could not be stored now; try again"),
+            Self::Execute(_) | Self::Store(_) | Self::Hold(_) => {
+                Problem::unavailable("the bytes could not be stored now; try again")
+            }
         }
     }
 }

@@ -37,7 +37,6 @@ pub(super) async fn store_part(
         store_writes,
     };
     record_part(worker, upload, context, Command::RecordChunk(chunk), (part_number, filled)).await?;
-    STORED_BYTES.inc_by(length);
     Ok(())
 }
 
@@ -126,6 +125,7 @@ pub(super) async fn write_part(
     let mut writes = 1;
     loop {
         let (key, id) = (&multipart.storage_key, &multipart.storage_upload_id);
+        STORED_BYTES.inc_by(bytes.len() as u64);
         match worker.store.upload_part(key, id, part_number, bytes.clone(), crc64nvme).await {
             Ok(etag) => return Ok((etag, writes)),
             Err(StoreError::Unavailable { .. } | StoreError::Corrupt { .. }) if writes < WRITES => {

@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use std::time::Duration;
 use waybill_schema::{CompanyId, Sha256Digest, UploadId};
 use waybill_service_kit::data_plane::StoredFile;
-use waybill_service_kit::metrics::RECEIVED_BYTES;
+use waybill_service_kit::metrics::{RECEIVED_BYTES, STORED_BYTES};
 
 /// How long a body may take, besides what its size takes at [`SLOWEST_BYTES_PER_S`]: it holds memory meanwhile.
 const STALL: Duration = Duration::from_secs(15);
@@ -58,6 +58,7 @@ pub(super) async fn store_whole(
         worker.types.check(sniffed)?;
     }
     let storage_key = keys::new_object(company, upload);
+    STORED_BYTES.inc_by(filled.bytes.len() as u64);
     worker.store.put(&storage_key, filled.bytes, filled.crc64nvme).await?;
     Ok(StoredFile {
         sha256,

@@ -28,7 +28,7 @@ pub(super) async fn delete_staging(worker: &Worker, aggregate: &UploadAggregate)
     Ok(delete_all(worker, &keys::staging(aggregate.company, aggregate.upload)).await?)
 }
 
-async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
+pub(super) async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
     for _ in 0..PAGES {
         let keys = worker.store.list(prefix).await?;
         if keys.is_empty() {

@@ -14,45 +14,56 @@ pub(super) fn empty_object(aggregate: &UploadAggregate) -> String {
     format!("{}empty", keys::objects(aggregate.company, aggregate.upload))
 }
 
-/// Completes the multipart upload, if what the store holds is what the log says.
+/// Completes the multipart upload; where what the store holds is not what the log says, the file is refused.
+pub(super) async fn complete_or_reject(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+    causation: Causation,
+) -> Result<(), ReactionError> {
+    if let Some((code, message)) = complete_object(worker, aggregate, &loaded.state).await? {
+        let command = Command::Reject { code, message: message.to_owned() };
+        execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
+    }
+    Ok(())
+}
+
+/// Completes the multipart upload, if what the store holds is what the log says; otherwise answers with code and message
+/// of the fault.
 ///
 /// Stores differ in what they check when completing, so the parts are listed first: a part that somebody replaced has
 /// another `ETag`.
 pub(super) async fn complete_object(
     worker: &Worker,
     aggregate: &UploadAggregate,
-    loaded: &mut Loaded<State>,
-    causation: Causation,
-) -> Result<(), ReactionError> {
-    let Some(multipart) = loaded.state.multipart.clone() else {
+    state: &State,
+) -> Result<Option<(&'static str, &'static str)>, ReactionError> {
+    if state.copied.is_some() {
+        return Ok(None);
+    }
+    let Some(multipart) = &state.multipart else {
         worker.store.put(&empty_object(aggregate), Bytes::new(), crc64nvme(&[])).await?;
-        return Ok(());
+        return Ok(None);
     };
     let key = &multipart.storage_key;
-    let fault = match worker.store.list_parts(key, &multipart.storage_upload_id).await {
-        Ok(listed) if fits(&loaded.state, &listed) => {
-            let parts: Vec<CompletedPart> = loaded
-                .state
+    Ok(match worker.store.list_parts(key, &multipart.storage_upload_id).await {
+        Ok(listed) if fits(state, &listed) => {
+            let parts: Vec<CompletedPart> = state
                 .parts
                 .iter()
                 .map(|(n, part)| CompletedPart { part_number: *n, etag: part.etag.clone() })
                 .collect();
             match worker.store.complete_multipart(key, &multipart.storage_upload_id, &parts).await {
                 Ok(()) => None,
-                Err(StoreError::NoSuchUpload { .. }) => lost(worker, key, &loaded.state).await?,
+                Err(StoreError::NoSuchUpload { .. }) => lost(worker, key, state).await?,
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(_) => Some(("parts_differ", "what the store holds is not what was acknowledged; upload the file again")),
         // Completed before, by a worker that did not get to say so.
-        Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => lost(worker, key, &loaded.state).await?,
+        Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => lost(worker, key, state).await?,
         Err(error) => return Err(error.into()),
-    };
-    if let Some((code, message)) = fault {
-        let command = Command::Reject { code, message: message.to_owned() };
-        execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
-    }
-    Ok(())
+    })
 }
 
 /// Without a multipart upload the object must be there.

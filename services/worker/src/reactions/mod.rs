@@ -3,6 +3,8 @@
 
 mod cleanup;
 mod complete;
+mod concatenate;
+mod quarantine;
 mod verify;
 
 use crate::Worker;
@@ -10,7 +12,7 @@ use crate::plane::{PlaneError, assemble_part};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use waybill_domain::quota::Settling;
+use waybill_domain::quota::{Settling, Space};
 use waybill_domain::upload::{self, Command, Step};
 use waybill_domain::{Refusal, session};
 use waybill_event_log::jetstream::{Delivery, Reactions};
@@ -20,6 +22,7 @@ use waybill_read_model::{ReadModelError, projection, queries};
 use waybill_repository::{
     ExecuteError, Loaded, SessionAggregate, UploadAggregate, execute, load, load_quota, settle_quota,
 };
+use waybill_schema::events::UploadKind;
 use waybill_schema::{Aggregate, Causation, CompanyId, Event, Recorded, SessionId, UploadId};
 use waybill_service_kit::Shutdown;
 
@@ -45,6 +48,8 @@ pub(crate) enum ReactionError {
     ReadModel(#[from] ReadModelError),
     #[error("the projection has not reached the event yet")]
     ProjectionBehind,
+    #[error("the client has not made the object yet")]
+    ObjectNotThere,
 }
 
 /// Reacts to a partition's events until shutdown; then finishes what it is at.
@@ -121,7 +126,10 @@ fn concerns_us(event: &Event) -> bool {
         | Event::UploadCancelled(_)
         | Event::UploadExpired(_)
         | Event::SessionCancelled(_) => true,
-        Event::UploadStarted(started) => started.session_id.is_some(),
+        Event::UploadStarted(upload) => {
+            upload.started.session_id.is_some() || matches!(upload.kind, UploadKind::Final { .. })
+        }
+        Event::QuarantineSigned(_) => true,
         _ => false,
     }
 }
@@ -135,10 +143,15 @@ async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError
     let company = recorded.subject.company;
     let causation = Causation::Event(recorded.position);
     match (recorded.subject.aggregate, &recorded.event) {
-        (Aggregate::UploadLifecycle(upload), Event::UploadStarted(started)) => match started.session_id {
-            Some(session) => cancel_if_session_was(worker, company, session, upload, causation).await,
-            None => Ok(()),
-        },
+        (Aggregate::UploadLifecycle(upload), Event::UploadStarted(event)) => {
+            if let Some(session) = event.started.session_id {
+                cancel_if_session_was(worker, company, session, upload, causation).await?;
+            }
+            match event.kind {
+                UploadKind::Final { .. } => advance(worker, company, upload, causation).await,
+                _ => Ok(()),
+            }
+        }
         // All there is to know of such an upload is in its one event.
         (Aggregate::UploadLifecycle(upload), event @ Event::FileUploaded(_)) => {
             let mut loaded = Loaded::of_new();
@@ -196,16 +209,21 @@ async fn do_step(
             waybill_repository::refresh(worker.log.as_ref(), aggregate, loaded).await?;
             Ok(())
         }
-        Step::CompleteObject => complete::complete_object(worker, aggregate, loaded, causation).await,
+        Step::Concatenate => concatenate::concatenate(worker, aggregate, loaded, causation).await,
+        Step::TakeOver => quarantine::take_over(worker, aggregate, loaded, causation).await,
+        Step::CompleteObject => complete::complete_or_reject(worker, aggregate, loaded, causation).await,
         Step::VerifyObject => verify::verify_object(worker, aggregate, loaded, causation).await,
         Step::DeleteObject => cleanup::delete_object(worker, aggregate, &loaded.state).await,
+        Step::DeletePartials => concatenate::delete_partials(worker, aggregate, &loaded.state).await,
+        Step::DeleteQuarantine => quarantine::delete(worker, aggregate).await,
         Step::DeleteStaging => cleanup::delete_staging(worker, aggregate).await,
         Step::CommitQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Commit).await,
         Step::ReleaseQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Release).await,
     }
 }
 
-/// Ends the reservation. Of an upload that never started, only the reservation itself knows the size.
+/// Ends the reservation. Of an upload that never started, whose length was deferred, or that was part of another, only
+/// the reservation itself knows its size.
 async fn settle(
     worker: &Worker,
     aggregate: &UploadAggregate,
@@ -213,19 +231,22 @@ async fn settle(
     causation: Causation,
     settling: Settling,
 ) -> Result<(), ReactionError> {
-    let (session, bytes) = match &state.started {
-        Some(started) => (started.session_id, started.size_bytes),
-        None => {
+    let (session, space) = match &state.started {
+        Some(started) if state.reserves_exactly() => (started.session_id, Space::exactly(started.size_bytes)),
+        _ => {
             let quota = load_quota(worker.log.as_ref(), Some(&worker.snapshots), aggregate.company).await?;
             match quota.state.reserved.get(&aggregate.upload) {
-                Some(reserved) => (reserved.session_id, reserved.bytes),
+                Some(reserved) => {
+                    let space = Space { reserved_bytes: reserved.bytes, used_bytes: state.grid().size_bytes };
+                    (reserved.session_id, space)
+                }
                 None => return Ok(()),
             }
         }
     };
     let context = worker.context(causation);
     let whose = (aggregate.upload, session);
-    settle_quota(worker.log.as_ref(), &context, aggregate.company, whose, bytes, settling).await?;
+    settle_quota(worker.log.as_ref(), &context, aggregate.company, whose, space, settling).await?;
     Ok(())
 }
 

@@ -22,9 +22,10 @@ pub(super) async fn verify_object(
     if loaded.state.phase != Phase::Completed {
         return Ok(());
     }
-    let key = match &loaded.state.multipart {
-        Some(multipart) => multipart.storage_key.clone(),
-        None => empty_object(aggregate),
+    let key = match (&loaded.state.copied, &loaded.state.multipart) {
+        (Some(copied), _) => copied.storage_key.clone(),
+        (None, Some(multipart)) => multipart.storage_key.clone(),
+        (None, None) => empty_object(aggregate),
     };
     let command = match digest_of(worker, aggregate, &loaded.state, &key).await? {
         Some((sha256, read_back)) => {
@@ -54,12 +55,25 @@ async fn digest_of(
     state: &State,
     key: &str,
 ) -> Result<Option<(Sha256Digest, bool)>, ReactionError> {
+    if state.copied.is_some() {
+        return Ok(Some((digest_of_object(worker, key).await?, true)));
+    }
     let midstate =
         if state.needs_read_back() { Midstate::new() } else { known_midstate(worker, aggregate, state).await };
     if midstate.covered_parts() == state.grid().total_parts() {
         return Ok(Some((midstate.digest(), false)));
     }
     Ok(read_back(worker, state, key, midstate).await?.map(|digest| (digest, true)))
+}
+
+/// The digest of a whole object.
+async fn digest_of_object(worker: &Worker, key: &str) -> Result<Sha256Digest, StoreError> {
+    let mut body = worker.store.get(key, 0, None).await?;
+    let mut sha256 = Sha256::new();
+    while let Some(bytes) = body.bytes.next().await {
+        sha256.update(&bytes?);
+    }
+    Ok(Sha256Digest(sha256.finalize().into()))
 }
 
 /// The running digest, from memory or from the bucket, whichever covers more.

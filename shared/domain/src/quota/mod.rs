@@ -4,10 +4,12 @@
 //! never passes the limit, however many gateways decide at once. Settlements go to `….quota.{upload_id}`, so that each
 //! reservation ends exactly once; folding them late only means that less seems free.
 
+mod change;
 mod reserve;
 mod settle;
 mod state;
 
+pub use change::{raise, transfer};
 pub use reserve::{Reservation, reserve};
-pub use settle::{Settlement, Settling, settle};
+pub use settle::{Settlement, Settling, Space, settle};
 pub use state::{Reserved, State, evolve};

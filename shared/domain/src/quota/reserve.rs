@@ -51,7 +51,12 @@ pub fn reserve(
     Reservation { answers, event }
 }
 
-fn check_company(state: &State, reserved_bytes: u64, item: &ReservedItem, limit_bytes: u64) -> Result<(), Refusal> {
+pub(super) fn check_company(
+    state: &State,
+    reserved_bytes: u64,
+    item: &ReservedItem,
+    limit_bytes: u64,
+) -> Result<(), Refusal> {
     let total = state.used_bytes.saturating_add(reserved_bytes).saturating_add(item.bytes_total);
     // With nothing asked for, a company above its (lowered) limit would still start empty files without end.
     if total > limit_bytes {
@@ -65,7 +70,7 @@ fn check_company(state: &State, reserved_bytes: u64, item: &ReservedItem, limit_
     Ok(())
 }
 
-fn check_session(total: u64, item: &ReservedItem, limits: &Limits) -> Result<u64, Refusal> {
+pub(super) fn check_session(total: u64, item: &ReservedItem, limits: &Limits) -> Result<u64, Refusal> {
     let total_bytes = total.saturating_add(item.bytes_total);
     if total_bytes > limits.max_session_bytes {
         return Err(Refusal::SessionTooLarge { total_bytes, limit_bytes: limits.max_session_bytes });

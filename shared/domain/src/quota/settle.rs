@@ -37,21 +37,38 @@ pub enum Settling {
     Purge,
 }
 
+/// The space that a settlement is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that were reserved.
+    pub reserved_bytes: u64,
+    /// Bytes that the file takes.
+    pub used_bytes: u64,
+}
+
+impl Space {
+    /// Of an upload whose length was known from the start.
+    pub fn exactly(bytes: u64) -> Self {
+        Self { reserved_bytes: bytes, used_bytes: bytes }
+    }
+}
+
 /// Decides; no event means that it was settled before.
 pub fn settle(
     settlement: Settlement,
     settling: Settling,
     upload_id: UploadId,
     session_id: Option<SessionId>,
-    bytes: u64,
+    space: Space,
 ) -> Option<Event> {
-    let released = |from| Some(QuotaReleasedV1 { upload_id, session_id, bytes, from }.into());
+    let Space { reserved_bytes, used_bytes } = space;
+    let released = |from, bytes| Some(QuotaReleasedV1 { upload_id, session_id, bytes, from }.into());
     match (settlement, settling) {
         (Settlement::Open, Settling::Commit) => {
-            Some(QuotaCommittedV1 { upload_id, bytes_reserved: bytes, bytes_used: bytes }.into())
+            Some(QuotaCommittedV1 { upload_id, bytes_reserved: reserved_bytes, bytes_used: used_bytes }.into())
         }
-        (Settlement::Open, Settling::Release) => released(ReleasedFrom::Reserved),
-        (Settlement::Committed, Settling::Purge) => released(ReleasedFrom::Used),
+        (Settlement::Open, Settling::Release) => released(ReleasedFrom::Reserved, reserved_bytes),
+        (Settlement::Committed, Settling::Purge) => released(ReleasedFrom::Used, used_bytes),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use waybill_schema::events::{Event, QuotaReservedV1, ReleasedFrom};
+use waybill_schema::events::{Event, QuotaRaisedV1, QuotaReservedV1, ReleasedFrom};
 use waybill_schema::{SessionId, Timestamp, UploadId};
 
 /// One open reservation.
@@ -44,8 +44,20 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
     match event {
         Event::QuotaLimitSet(set) => state.limit_bytes = Some(set.storage_limit_bytes),
         Event::QuotaReserved(reserved) => reserve(state, reserved, time),
+        Event::QuotaRaised(raised) => raise(state, raised),
+        Event::QuotaTransferred(transferred) => {
+            for partial in &transferred.from {
+                state.reserved.remove(partial);
+            }
+            let items = vec![transferred.item.clone()];
+            reserve(state, &QuotaReservedV1 { items, until: transferred.until }, time);
+        }
         Event::QuotaCommitted(committed) => {
-            state.reserved.remove(&committed.upload_id);
+            let reserved = state.reserved.remove(&committed.upload_id);
+            let session = reserved.and_then(|reserved| reserved.session_id);
+            if let Some(total) = session.and_then(|id| state.sessions.get_mut(&id)) {
+                *total = total.saturating_sub(committed.bytes_reserved.saturating_sub(committed.bytes_used));
+            }
             state.used_bytes = state.used_bytes.saturating_add(committed.bytes_used);
             state.file_count += 1;
         }
@@ -76,6 +88,14 @@ fn reserve(state: &mut State, event: &QuotaReservedV1, time: Timestamp) {
     }
     // A session takes no file after its lifetime, so its sum is needed no longer.
     state.sessions.retain(|id, _| opened_at(*id).plus_ms(2 * SESSION_LIFETIME_MS) > time);
+}
+
+fn raise(state: &mut State, raised: &QuotaRaisedV1) {
+    let Some(reserved) = state.reserved.get_mut(&raised.upload_id) else { return };
+    let before = std::mem::replace(&mut reserved.bytes, raised.bytes_total);
+    if let Some(total) = reserved.session_id.and_then(|id| state.sessions.get_mut(&id)) {
+        *total = total.saturating_sub(before).saturating_add(raised.bytes_total);
+    }
 }
 
 /// A UUIDv7 begins with the milliseconds of its making (RFC 9562 §5.7).

@@ -1,8 +1,10 @@
 //! What can be asked of an upload.
 
 use crate::media_type::TypePolicy;
-use waybill_schema::events::{ChunkUploadedV1, FileUploadedV1, MultipartOpenedV1, PartAssembledV1, UploadStartedV1};
-use waybill_schema::{Sha256Digest, Timestamp};
+use waybill_schema::events::{
+    ChunkUploadedV1, FileUploadedV1, MultipartOpenedV1, PartAssembledV1, QuarantineCopiedV1, UploadStartedV2,
+};
+use waybill_schema::{Sha256Digest, Timestamp, UploadId};
 
 /// What a worker found when it checked the completed object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +25,24 @@ pub struct Verification {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Begin.
-    Start(UploadStartedV1),
+    Start(UploadStartedV2),
+    /// The length that was deferred is known.
+    SetLength {
+        /// Bytes of the whole file.
+        size_bytes: u64,
+    },
+    /// The partial upload becomes part of a final one.
+    Claim {
+        /// The final upload.
+        into: UploadId,
+    },
+    /// A client gets a URL by which it can make an object under the quarantine key.
+    SignQuarantine {
+        /// When the URL ends.
+        until: Timestamp,
+    },
+    /// The object under the quarantine key was copied.
+    CopyQuarantine(QuarantineCopiedV1),
     /// Begin and end, with the whole file stored.
     UploadWhole(FileUploadedV1),
     /// A multipart upload was created in the store.
@@ -46,7 +65,7 @@ pub enum Command {
         /// Which types are accepted.
         policy: TypePolicy,
     },
-    /// What is stored is not what was acknowledged.
+    /// What is stored is not what it should be.
     Reject {
         /// Stable code.
         code: &'static str,

@@ -4,10 +4,11 @@ use super::{Command, Phase, State, Verification};
 use crate::Refusal;
 use crate::media_type::TypePolicy;
 use waybill_schema::events::{
-    ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, UploadCancelledV1,
-    UploadExpiredV1, UploadStartedV1,
+    ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, QuarantineCopiedV1,
+    QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadExpiredV1, UploadKind, UploadLengthSetV1,
+    UploadStartedV1, UploadStartedV2,
 };
-use waybill_schema::{ByteRange, Sha256Digest, Timestamp};
+use waybill_schema::{ByteRange, Sha256Digest, Timestamp, UploadId};
 
 /// Decides; one event at most. No event means that the command was carried out before.
 ///
@@ -16,6 +17,13 @@ use waybill_schema::{ByteRange, Sha256Digest, Timestamp};
 pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
     match command {
         Command::Start(start) => decide_start(state, start),
+        Command::SetLength { size_bytes } => decide_length(state, size_bytes),
+        Command::Claim { into } => decide_claim(state, into),
+        Command::SignQuarantine { until } => {
+            state.check_takes_bytes()?;
+            Ok(Some(QuarantineSignedV1 { until }.into()))
+        }
+        Command::CopyQuarantine(copied) => decide_copied(state, copied),
         Command::UploadWhole(upload) => decide_whole(state, upload),
         Command::OpenMultipart(opened) => {
             state.check_takes_bytes()?;
@@ -30,6 +38,10 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
         Command::Verify { found, policy } => decide_verified(state, found, &policy),
         Command::Reject { code, message } => match state.phase {
             Phase::Completed => Ok(Some(rejected(code, message))),
+            // What a client made by itself, or from partial uploads, may be found unfit before it is complete.
+            Phase::Active if matches!(state.kind, UploadKind::Quarantine { .. } | UploadKind::Final { .. }) => {
+                Ok(Some(rejected(code, message)))
+            }
             _ => Ok(None),
         },
         Command::Cancel => decide_cancel(state),
@@ -37,13 +49,58 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
     }
 }
 
-fn decide_start(state: &State, start: UploadStartedV1) -> Result<Option<Event>, Refusal> {
+fn decide_start(state: &State, start: UploadStartedV2) -> Result<Option<Event>, Refusal> {
     match &state.started {
         None if state.phase == Phase::Absent => Ok(Some(start.into())),
         None => Err(Refusal::UploadEnded { status: "expired" }),
-        Some(before) if same_start(before, &start) => Ok(None),
+        Some(before) if same_start(before, &start.started) && state.kind == start.kind => Ok(None),
         Some(_) => Err(Refusal::IdTaken { what: "upload" }),
     }
+}
+
+fn decide_length(state: &State, size_bytes: u64) -> Result<Option<Event>, Refusal> {
+    let limit_bytes = state.grid().size_bytes;
+    match &state.phase {
+        Phase::Absent | Phase::Cancelled | Phase::Expired | Phase::Rejected { .. } => state.check_takes_bytes()?,
+        _ if !state.length_deferred && limit_bytes == size_bytes => return Ok(None),
+        _ => {}
+    }
+    if !state.length_deferred || size_bytes < state.stored.end() {
+        let known_bytes = if state.length_deferred { state.stored.end() } else { limit_bytes };
+        return Err(Refusal::LengthConflict { size_bytes, known_bytes });
+    }
+    if size_bytes > limit_bytes {
+        return Err(Refusal::FileTooLarge { size_bytes, limit_bytes });
+    }
+    Ok(Some(UploadLengthSetV1 { size_bytes }.into()))
+}
+
+fn decide_claim(state: &State, into: UploadId) -> Result<Option<Event>, Refusal> {
+    let unfit = |reason| Err(Refusal::PartialUnfit { reason });
+    match &state.phase {
+        Phase::Concatenated { into: before } if *before == into => return Ok(None),
+        Phase::Concatenated { .. } => return unfit("it is part of another final upload"),
+        _ => state.check_takes_bytes()?,
+    }
+    if state.kind != UploadKind::Partial {
+        return unfit("it is no partial upload");
+    }
+    if state.length_deferred || !state.missing().is_empty() {
+        return unfit("it is not complete");
+    }
+    Ok(Some(UploadConcatenatedV1 { into }.into()))
+}
+
+fn decide_copied(state: &State, copied: QuarantineCopiedV1) -> Result<Option<Event>, Refusal> {
+    if state.copied.is_some() {
+        return Ok(None);
+    }
+    state.check_takes_bytes()?;
+    let size_bytes = state.grid().size_bytes;
+    if copied.size_bytes > size_bytes || (copied.size_bytes != size_bytes && !state.length_deferred) {
+        return Err(Refusal::SizeExceeded { size_bytes });
+    }
+    Ok(Some(copied.into()))
 }
 
 fn decide_whole(state: &State, upload: FileUploadedV1) -> Result<Option<Event>, Refusal> {
@@ -67,7 +124,8 @@ fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<Event>, 
     if range.to > size_bytes {
         return Err(Refusal::SizeExceeded { size_bytes });
     }
-    Ok((!state.stored.contains(range)).then(|| chunk.into()))
+    let replaces = state.kind == UploadKind::Direct && !state.has_part(&chunk);
+    Ok((replaces || !state.stored.contains(range)).then(|| chunk.into()))
 }
 
 fn decide_complete(
@@ -81,6 +139,12 @@ fn decide_complete(
             return Err(Refusal::UploadEnded { status: "expired" });
         }
         _ => state.check_takes_bytes()?,
+    }
+    if state.kind == UploadKind::Partial {
+        return Err(Refusal::PartialUnfit { reason: "it becomes no file of its own; concatenate it" });
+    }
+    if state.length_deferred {
+        return Err(Refusal::LengthUnknown);
     }
     let missing = state.missing();
     if !missing.is_empty() {
@@ -122,6 +186,7 @@ fn decide_cancel(state: &State) -> Result<Option<Event>, Refusal> {
         Phase::Active => Ok(Some(UploadCancelledV1 {}.into())),
         Phase::Cancelled | Phase::Expired | Phase::Rejected { .. } => Ok(None),
         Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
+        Phase::Concatenated { .. } => Err(Refusal::UploadCompleted { hint: "cancel the final upload instead" }),
         Phase::Completed => Err(Refusal::UploadCompleted { hint: "wait until it is verified, then delete the file" }),
         Phase::Verified { .. } => Err(Refusal::UploadCompleted { hint: "delete the file instead" }),
     }

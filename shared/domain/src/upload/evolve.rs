@@ -1,13 +1,28 @@
 //! How an event changes what is known of an upload.
 
 use super::{Phase, StagedPiece, State, StoredPart};
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, Event, PartAssembledV1, UploadStartedV1};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, Event, PartAssembledV1, UploadKind, UploadStartedV1};
 use waybill_schema::{ByteRange, Timestamp};
 
 /// Folds one event, recorded at `time`. Events of other aggregates change nothing.
 pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
     match event {
-        Event::UploadStarted(started) => start(state, started, time),
+        Event::UploadStarted(upload) => {
+            start(state, &upload.started, time);
+            state.length_at_start = !upload.length_deferred;
+            state.length_deferred = upload.length_deferred;
+            state.kind = upload.kind.clone();
+            state.upload_metadata.clone_from(&upload.upload_metadata);
+        }
+        Event::UploadLengthSet(set) => set_length(state, set.size_bytes),
+        Event::UploadConcatenated(concatenated) => state.phase = Phase::Concatenated { into: concatenated.into },
+        Event::QuarantineSigned(signed) => state.quarantine_until = state.quarantine_until.max(Some(signed.until)),
+        Event::QuarantineCopied(copied) => {
+            set_length(state, copied.size_bytes);
+            state.writers.insert(copied.worker_id);
+            state.stored.insert(state.grid().all());
+            state.copied = Some(copied.clone());
+        }
         Event::MultipartOpened(opened) => {
             state.writers.insert(opened.worker_id);
             state.multipart.get_or_insert_with(|| opened.clone());
@@ -28,6 +43,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
         }
         Event::FileUploaded(uploaded) => {
             start(state, &uploaded.started, time);
+            state.length_at_start = true;
             state.stored.insert(state.grid().all());
             state.writers.insert(uploaded.worker_id);
             state.phase = Phase::Verified { sha256: uploaded.sha256, storage_key: uploaded.storage_key.clone() };
@@ -42,6 +58,13 @@ fn start(state: &mut State, started: &UploadStartedV1, time: Timestamp) {
     state.started = Some(started.clone());
     state.started_at = time;
     state.phase = Phase::Active;
+}
+
+fn set_length(state: &mut State, size_bytes: u64) {
+    state.length_deferred = false;
+    if let Some(started) = &mut state.started {
+        started.size_bytes = size_bytes;
+    }
 }
 
 fn chunk_uploaded(state: &mut State, chunk: &ChunkUploadedV1) {
@@ -77,9 +100,10 @@ fn part_assembled(state: &mut State, assembled: &PartAssembledV1) {
     store_part(state, assembled.part_number, part);
 }
 
-/// The first event of a part wins. A second one means that its slot in the store was written again.
+/// The first event of a part wins. A second one means that its slot in the store was written again. Of parts that the
+/// client writes by itself the last counts: they are read back in any case.
 fn store_part(state: &mut State, part_number: u32, part: StoredPart) {
-    if let Some(before) = state.parts.get(&part_number) {
+    if let Some(before) = state.parts.get(&part_number).filter(|_| state.kind != UploadKind::Direct) {
         state.rewritten |= *before != part;
         return;
     }

@@ -1,12 +1,17 @@
 //! What a worker has to do for an upload, as data: an outer layer does it, and each step may be repeated.
 
 use super::{Phase, State};
+use waybill_schema::events::UploadKind;
 
 /// One thing to do in the store, or to settle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Join the staged pieces of a part.
     AssemblePart(u32),
+    /// Claim the partial uploads, copy their bytes, and complete the upload.
+    Concatenate,
+    /// Copy the object that the client made, once it is there, and complete the upload.
+    TakeOver,
     /// Complete the multipart upload; for an empty file, which has no part, put an empty object.
     CompleteObject,
     /// Find the stored object's digest, and decide on it.
@@ -15,6 +20,10 @@ pub enum Step {
     DeleteObject,
     /// Delete what is staged.
     DeleteStaging,
+    /// Delete what the partial uploads of a final one have stored.
+    DeletePartials,
+    /// Delete what the client made by itself.
+    DeleteQuarantine,
     /// The reservation becomes used space.
     CommitQuota,
     /// The reservation is given back.
@@ -24,20 +33,35 @@ pub enum Step {
 /// The steps that lead on from this state, in order. After them the state is another, or the upload has ended.
 pub fn react(state: &State) -> Vec<Step> {
     match &state.phase {
-        Phase::Absent => Vec::new(),
-        Phase::Active => assemblies(state),
+        // Of a partial upload that was claimed, the final one takes care.
+        Phase::Absent | Phase::Concatenated { .. } => Vec::new(),
+        Phase::Active => match &state.kind {
+            UploadKind::Final { .. } => vec![Step::Concatenate],
+            UploadKind::Quarantine { .. } if state.quarantine_until.is_some() => vec![Step::TakeOver],
+            _ => assemblies(state),
+        },
         Phase::Completed => {
             let mut steps = assemblies(state);
             steps.extend([Step::CompleteObject, Step::VerifyObject]);
             steps
         }
-        Phase::Verified { .. } if state.parts.is_empty() => vec![Step::CommitQuota],
-        Phase::Verified { .. } => vec![Step::CommitQuota, Step::DeleteStaging],
+        Phase::Verified { .. } if state.parts.is_empty() => [vec![Step::CommitQuota], leftovers(&state.kind)].concat(),
+        Phase::Verified { .. } => [vec![Step::CommitQuota, Step::DeleteStaging], leftovers(&state.kind)].concat(),
         // A file in one request may have been stored before its start came too late.
         Phase::Expired if state.started.is_none() => vec![Step::DeleteObject, Step::ReleaseQuota],
         Phase::Rejected { .. } | Phase::Cancelled | Phase::Expired => {
-            vec![Step::DeleteObject, Step::DeleteStaging, Step::ReleaseQuota]
+            let own = vec![Step::DeleteObject, Step::DeleteStaging, Step::ReleaseQuota];
+            [own, leftovers(&state.kind)].concat()
         }
+    }
+}
+
+/// What an upload leaves behind besides its own object and staging objects.
+fn leftovers(kind: &UploadKind) -> Vec<Step> {
+    match kind {
+        UploadKind::Final { .. } => vec![Step::DeletePartials],
+        UploadKind::Quarantine { .. } => vec![Step::DeleteQuarantine],
+        UploadKind::File | UploadKind::Partial | UploadKind::Direct => Vec::new(),
     }
 }
 

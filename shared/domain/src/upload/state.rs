@@ -3,8 +3,10 @@
 use crate::Refusal;
 use crate::grid::PartGrid;
 use std::collections::{BTreeMap, BTreeSet};
-use waybill_schema::events::{MultipartOpenedV1, UploadStartedV1};
-use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, WorkerId};
+use waybill_schema::events::{
+    ChunkStorage, ChunkUploadedV1, MultipartOpenedV1, QuarantineCopiedV1, UploadKind, UploadStartedV1,
+};
+use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, UploadId, WorkerId};
 
 /// How far an upload is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,11 @@ pub enum Phase {
     Cancelled,
     /// It was not continued in time.
     Expired,
+    /// A partial upload that became part of a final one.
+    Concatenated {
+        /// The final upload.
+        into: UploadId,
+    },
 }
 
 /// The status that clients see: the data model's.
@@ -89,8 +96,20 @@ pub struct StagedPiece {
 /// An upload, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// What was said at the start.
+    /// What was said at the start; with the size as it is known by now, or the most that it may be.
     pub started: Option<UploadStartedV1>,
+    /// Whether the length was said at the start.
+    pub length_at_start: bool,
+    /// Whether the length is still to come.
+    pub length_deferred: bool,
+    /// What it is to become.
+    pub kind: UploadKind,
+    /// The `Upload-Metadata` header of its start.
+    pub upload_metadata: Option<String>,
+    /// Until when the client may make the object by itself.
+    pub quarantine_until: Option<Timestamp>,
+    /// The copy of the object that the client made by itself.
+    pub copied: Option<QuarantineCopiedV1>,
     /// When it started.
     pub started_at: Timestamp,
     /// How far it is.
@@ -110,7 +129,8 @@ pub struct State {
 }
 
 impl State {
-    /// The upload's grid; that of an empty file before the start.
+    /// The upload's grid; that of an empty file before the start. While the length is still to come, that of the largest
+    /// file that it may become.
     pub fn grid(&self) -> PartGrid {
         self.started.as_ref().map_or(PartGrid { size_bytes: 0, part_size_bytes: 1 }, |started| PartGrid {
             size_bytes: started.size_bytes,
@@ -118,9 +138,31 @@ impl State {
         })
     }
 
-    /// The bytes that are not stored yet.
+    /// The bytes that are not stored yet, as far as it is known which those are.
     pub fn missing(&self) -> Vec<ByteRange> {
-        self.stored.gaps(self.grid().all())
+        let to = if self.length_deferred { self.stored.end() } else { self.grid().size_bytes };
+        self.stored.gaps(ByteRange { from: 0, to })
+    }
+
+    /// Bytes of the file; `None` while that is still to come.
+    pub fn length(&self) -> Option<u64> {
+        (!self.length_deferred).then(|| self.grid().size_bytes)
+    }
+
+    /// Whether its reservation is of its size, from its start to its end.
+    pub fn reserves_exactly(&self) -> bool {
+        self.length_at_start && !matches!(self.kind, UploadKind::Partial)
+    }
+
+    /// Whether every byte is stored, so that it can be completed.
+    pub fn is_whole(&self) -> bool {
+        !self.length_deferred && self.started.is_some() && self.missing().is_empty()
+    }
+
+    /// Whether the part that `chunk` is is stored as it says.
+    pub fn has_part(&self, chunk: &ChunkUploadedV1) -> bool {
+        let ChunkStorage::Part { part_number } = &chunk.storage else { return false };
+        self.parts.get(part_number).is_some_and(|part| part.etag == chunk.etag && part.crc64nvme == chunk.crc64nvme)
     }
 
     /// Whether the upload takes bytes.
@@ -131,7 +173,7 @@ impl State {
         match &self.phase {
             Phase::Active => Ok(()),
             Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
-            Phase::Completed | Phase::Verified { .. } => {
+            Phase::Completed | Phase::Verified { .. } | Phase::Concatenated { .. } => {
                 Err(Refusal::UploadCompleted { hint: "it takes no more bytes" })
             }
             Phase::Rejected { .. } => Err(Refusal::UploadEnded { status: "rejected" }),
@@ -146,7 +188,7 @@ impl State {
             Phase::Absent => Status::Pending,
             Phase::Active if self.stored.runs().is_empty() => Status::Pending,
             Phase::Active | Phase::Completed => Status::Uploading,
-            Phase::Verified { .. } => Status::Completed,
+            Phase::Verified { .. } | Phase::Concatenated { .. } => Status::Completed,
             Phase::Rejected { .. } | Phase::Expired => Status::Failed,
             Phase::Cancelled => Status::Cancelled,
         }

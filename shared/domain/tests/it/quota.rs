@@ -79,7 +79,7 @@ fn a_session_has_a_limit_of_its_own() {
 #[test]
 fn a_reservation_ends_once() {
     let id = UploadId(Uuid::from_u128(1));
-    let decide = |settlement, settling| settle(settlement, settling, id, None, 60);
+    let decide = |settlement, settling| settle(settlement, settling, id, None, Space::exactly(60));
     assert!(matches!(decide(Settlement::Open, Settling::Commit), Some(Event::QuotaCommitted(_))));
     assert!(matches!(decide(Settlement::Open, Settling::Release), Some(Event::QuotaReleased(_))));
     assert_eq!(decide(Settlement::Committed, Settling::Commit), None);

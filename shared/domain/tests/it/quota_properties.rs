@@ -64,7 +64,7 @@ fn run(actions: &[Action], lag: usize) -> Vec<Event> {
             Action::Purge(n) => (n, Settling::Purge),
         };
         let Some((settlement, bytes)) = settled.get_mut(which) else { continue };
-        if let Some(event) = settle(*settlement, settling, id(*which), None, *bytes) {
+        if let Some(event) = settle(*settlement, settling, id(*which), None, Space::exactly(*bytes)) {
             settlement.evolve(&event);
             events.push(event.clone());
             unseen.push((n + lag, event));

@@ -44,13 +44,13 @@ fn whole() -> FileUploadedV1 {
 
 #[test]
 fn a_start_is_accepted_once_and_repeated_without_an_event() {
-    let start = Command::Start(started(10));
+    let start = Command::Start(started(10).into());
     let event = decide(&State::default(), start.clone()).unwrap().unwrap();
     let state = upload([event]);
     assert_eq!(decide(&state, start), Ok(None));
     let later = UploadStartedV1 { expires_at: NOW.plus_ms(9_999), ..started(10) };
-    assert_eq!(decide(&state, Command::Start(later)), Ok(None), "a repeated request would end later");
-    assert_eq!(decide(&state, Command::Start(started(11))), Err(Refusal::IdTaken { what: "upload" }));
+    assert_eq!(decide(&state, Command::Start(later.into())), Ok(None), "a repeated request would end later");
+    assert_eq!(decide(&state, Command::Start(started(11).into())), Err(Refusal::IdTaken { what: "upload" }));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn an_upload_expires_when_its_time_is_up_and_not_before() {
     // A reservation whose upload never came: after this event it cannot come any more.
     assert_eq!(decide(&State::default(), late), Ok(Some(UploadExpiredV1 {}.into())));
     let dead = upload([UploadExpiredV1 {}.into()]);
-    assert_eq!(decide(&dead, Command::Start(started(100))), Err(Refusal::UploadEnded { status: "expired" }));
+    assert_eq!(decide(&dead, Command::Start(started(100).into())), Err(Refusal::UploadEnded { status: "expired" }));
     assert_eq!(decide(&dead, Command::UploadWhole(whole())), Err(Refusal::UploadEnded { status: "expired" }));
 }
 

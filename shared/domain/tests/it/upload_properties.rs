@@ -111,7 +111,7 @@ proptest! {
     fn replay_equals_live((size, runs) in covering_runs()) {
         let mut live = State::default();
         let mut log = Vec::new();
-        let commands = std::iter::once(Command::Start(started(size)))
+        let commands = std::iter::once(Command::Start(started(size).into()))
             .chain(runs.iter().map(|(offset, length)| Command::RecordChunk(chunk(*offset, *length))))
             .chain([Command::Complete { declared_sha256: None, now: NOW }]);
         for command in commands {

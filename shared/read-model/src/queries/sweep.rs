@@ -1,7 +1,7 @@
 //! What the sweep looks for. These are candidates: whether one is really overdue is decided on its events.
 
 use crate::ReadModelError;
-use crate::schema::{quota_reservation, upload_progress};
+use crate::schema::{partial_upload, quota_reservation, upload_progress};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -21,7 +21,7 @@ fn overdue((company, upload): (Uuid, Uuid)) -> Overdue {
     Overdue { company_id: CompanyId(company), upload_id: UploadId(upload) }
 }
 
-/// Running uploads whose time was up before `time`.
+/// Running uploads, partial ones too, whose time was up before `time`.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -30,7 +30,7 @@ pub async fn overdue_uploads(
     time: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Overdue>, ReadModelError> {
-    let found = upload_progress::table
+    let mut found: Vec<(Uuid, Uuid)> = upload_progress::table
         .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
         .filter(upload_progress::expires_at.lt(time))
         .select((upload_progress::company_id, upload_progress::id))
@@ -38,6 +38,14 @@ pub async fn overdue_uploads(
         .load(connection)
         .await
         .map_err(ReadModelError::query("looking for expired uploads"))?;
+    let partials: Vec<(Uuid, Uuid)> = partial_upload::table
+        .filter(partial_upload::has_ended.eq(false).and(partial_upload::expires_at.lt(time)))
+        .select((partial_upload::company_id, partial_upload::id))
+        .limit(limit)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("looking for expired partial uploads"))?;
+    found.extend(partials);
     Ok(found.into_iter().map(overdue).collect())
 }
 
@@ -51,9 +59,11 @@ pub async fn overdue_reservations(
     limit: i64,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let started = upload_progress::table.filter(upload_progress::id.eq(quota_reservation::upload_id));
+    let partial = partial_upload::table.filter(partial_upload::id.eq(quota_reservation::upload_id));
     let found = quota_reservation::table
         .filter(quota_reservation::settled.eq(false).and(quota_reservation::reserved_until.lt(time)))
         .filter(diesel::dsl::not(diesel::dsl::exists(started)))
+        .filter(diesel::dsl::not(diesel::dsl::exists(partial)))
         .select((quota_reservation::company_id, quota_reservation::upload_id))
         .limit(limit)
         .load(connection)

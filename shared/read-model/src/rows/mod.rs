@@ -7,7 +7,8 @@
 mod tables;
 
 pub use tables::{
-    CompanyRow, FileRow, QuotaReservationRow, StorageQuotaRow, UploadProgressRow, UploadSessionRow, UserRow,
+    CompanyRow, FileRow, PartialUploadRow, QuotaReservationRow, StorageQuotaRow, UploadProgressRow, UploadSessionRow,
+    UserRow,
 };
 
 use crate::ReadModelError;

@@ -115,6 +115,18 @@ row! {
         part_size_bytes: i64,
         covered: waybill_schema::RangeSet,
         applied_seq: i64,
+        length_deferred: bool,
+    }
+}
+
+row! {
+    /// An upload that becomes a piece of another one.
+    PartialUploadRow, "partial_upload", key: "id", id: id, {
+        id: Uuid,
+        company_id: Uuid,
+        uploaded_by: Uuid,
+        expires_at: DateTime<Utc>,
+        has_ended: bool,
     }
 }
 

@@ -1,0 +1,179 @@
+// One upload by tus-js-client: node tus-js.mjs SCENARIO SETTINGS, see README.md.
+
+import { createReadStream, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { PassThrough, Transform } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FileUrlStorage, Upload, defaultOptions } from 'tus-js-client'
+
+import { report } from './report.mjs'
+
+const MIB = 1024 * 1024
+const CHUNK = 5 * MIB + 1
+
+const scenarios = {
+  plain: (job) => job.upload({}),
+  chunked: (job) => job.upload({ chunkSize: CHUNK }),
+  parallel: (job) => job.upload({ parallelUploads: 3 }),
+  creation_with_data: (job) => job.upload({ uploadDataDuringCreation: true }),
+  deferred_length: (job) =>
+    job.upload({ uploadLengthDeferred: true, chunkSize: CHUNK }, job.stream()),
+  abort_resume: (job) => abortAndResume(job, {}),
+  terminate,
+  ietf03: (job) => job.upload({ protocol: 'ietf-draft-03' }),
+  ietf05: (job) => job.upload({ protocol: 'ietf-draft-05' }),
+  ietf05_creation_with_data: (job) =>
+    job.upload({ protocol: 'ietf-draft-05', uploadDataDuringCreation: true }),
+  ietf05_abort_resume: (job) => abortAndResume(job, { protocol: 'ietf-draft-05' }),
+}
+
+/** The settings of a run, and what tus-js-client does with them. */
+class Job {
+  constructor(settings) {
+    this.settings = settings
+    this.size = statSync(settings.file).size
+    this.abortAfter = settings.abort_after ?? Math.floor(this.size / 2)
+    /** What went over the wire, as "PATCH 204". */
+    this.requests = []
+    /** The Upload-Offset of every PATCH. */
+    this.offsets = []
+  }
+
+  /** A stream with a path: tus-js-client opens the file itself and reads any range of it. */
+  file() {
+    return createReadStream(this.settings.file)
+  }
+
+  /** A stream without a path: its length is unknown and it cannot be read twice. */
+  stream() {
+    return this.file().pipe(new PassThrough())
+  }
+
+  options(more) {
+    const { endpoint, token, metadata = {}, bytes_per_second } = this.settings
+    return {
+      endpoint,
+      metadata,
+      headers: { Authorization: `Bearer ${token}` },
+      ...(bytes_per_second && { fileReader: slowed(bytes_per_second) }),
+      onBeforeRequest: (request) => {
+        if (request.getMethod() === 'PATCH') this.offsets.push(Number(request.getHeader('Upload-Offset')))
+      },
+      onAfterResponse: (request, response) => {
+        this.requests.push(`${request.getMethod()} ${response.getStatus()}`)
+      },
+      ...more,
+    }
+  }
+
+  /** Uploads to the end. */
+  upload(more, input = this.file()) {
+    return new Promise((resolve, reject) => {
+      const upload = new Upload(input, this.options({
+        ...more,
+        onError: reject,
+        onSuccess: () => resolve({ url: upload.url }),
+      }))
+      upload.start()
+    })
+  }
+
+  /** Starts, and gives the running upload back once `abortAfter` bytes have been sent. */
+  uploadHalf(more) {
+    return new Promise((resolve, reject) => {
+      const upload = new Upload(this.file(), this.options({
+        fileReader: slowed(this.settings.bytes_per_second ?? 16 * MIB),
+        ...more,
+        onError: reject,
+        onSuccess: () => reject(new Error('the upload ended before it could be aborted')),
+        onProgress: (sent) => {
+          if (sent >= this.abortAfter) resolve({ upload, sent })
+        },
+      }))
+      upload.start()
+    })
+  }
+}
+
+/** Aborts in the middle of a PATCH; another Upload finds the URL in the storage and goes on. */
+async function abortAndResume(job, more) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'tus-js-'))
+  try {
+    const urlStorage = new FileUrlStorage(path.join(folder, 'urls.json'))
+    const { upload, sent } = await job.uploadHalf({ ...more, urlStorage })
+    await upload.abort()
+    const firstTry = job.offsets.length
+    const { url } = await resume(job, { ...more, urlStorage })
+    return { url, first_url: upload.url, sent_before: sent, resumed_at: job.offsets[firstTry] ?? null }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function resume(job, more) {
+  return new Promise((resolve, reject) => {
+    const upload = new Upload(job.file(), job.options({
+      ...more,
+      onError: reject,
+      onSuccess: () => resolve({ url: upload.url }),
+    }))
+    upload.findPreviousUploads().then(([previous]) => {
+      if (!previous) throw new Error('the first upload left nothing in the URL storage')
+      upload.resumeFromPreviousUpload(previous)
+      upload.start()
+    }).catch(reject)
+  })
+}
+
+/** Aborts in the middle of a PATCH and deletes what is there. */
+async function terminate(job) {
+  const { upload, sent } = await job.uploadHalf({})
+  await upload.abort(true)
+  const { Authorization } = upload.options.headers
+  const head = await fetch(upload.url, {
+    method: 'HEAD',
+    headers: { Authorization, 'Tus-Resumable': '1.0.0' },
+  })
+  if (![404, 410].includes(head.status)) throw new Error(`HEAD after termination answers ${head.status}`)
+  return { url: upload.url, sent_before: sent, head_status: head.status }
+}
+
+/** tus-js-client's own file reader, with bodies that come no faster than the rate. */
+function slowed(bytesPerSecond) {
+  const inner = defaultOptions.fileReader
+  return {
+    async openFile(input, chunkSize) {
+      const source = await inner.openFile(input, chunkSize)
+      return {
+        size: source.size,
+        async slice(start, end) {
+          const { value, done } = await source.slice(start, end)
+          return { value: Object.assign(value.pipe(throttle(bytesPerSecond)), { size: value.size }), done }
+        },
+        close: () => source.close(),
+      }
+    },
+  }
+}
+
+function throttle(bytesPerSecond) {
+  const started = performance.now()
+  let passed = 0
+  return new Transform({
+    async transform(bytes, _encoding, done) {
+      passed += bytes.length
+      await sleep(Math.max(0, started + (passed / bytesPerSecond) * 1000 - performance.now()))
+      done(null, bytes)
+    },
+  })
+}
+
+await report(scenarios, async (scenario, settings) => {
+  const job = new Job(settings)
+  try {
+    return { ...(await scenario(job)), bytes: job.size, requests: job.requests }
+  } catch (error) {
+    throw Object.assign(error, { details: { requests: job.requests } })
+  }
+})

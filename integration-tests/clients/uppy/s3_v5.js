@@ -1,0 +1,18 @@
+// @uppy/aws-s3 5 with Waybill in Companion's place. browser.mjs gives it the core of version 5.
+
+import AwsS3 from '@uppy/aws-s3'
+import Uppy from '@uppy/core'
+import { harness } from './harness.js'
+
+harness(({ endpoint, token, multipart }, { size }) => {
+  const uppy = new Uppy().use(AwsS3, {
+    endpoint: `${endpoint}/uppy`,
+    headers: { Authorization: `Bearer ${token}` },
+    shouldUseMultipart: multipart,
+    // Few parts at a time, so that some are complete and others are not when the upload pauses.
+    limit: 2,
+  })
+  // The plugin itself never tells how long the file is.
+  uppy.on('file-added', ({ id }) => uppy.setFileMeta(id, { size }))
+  return uppy
+})

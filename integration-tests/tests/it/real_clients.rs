@@ -1,0 +1,167 @@
+//! Clients that exist, unmodified: tus-js-client, tuspy, and Uppy in a browser. `scripts/test` installs them.
+
+use crate::random::{bytes, sha256};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::process::Command;
+use waybill_integration_tests::{Client, Options, Stack};
+
+const MIB: usize = 1_024 * 1_024;
+
+fn named(variable: &str) -> PathBuf {
+    PathBuf::from(std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is set by scripts/test")))
+}
+
+/// A file to upload, and a company that uploads it.
+struct Given {
+    client: Client,
+    content: Vec<u8>,
+    folder: TempDir,
+}
+
+impl Given {
+    fn new(stack: &Stack, seed: u64, length: usize) -> Self {
+        let content = bytes(seed, length);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("holiday.bin"), &content).unwrap();
+        Self { client: stack.client(), content, folder }
+    }
+
+    fn settings(&self, more: Value) -> Value {
+        let mut settings = json!({
+            "endpoint": format!("{}/tus/", self.client.url()),
+            "token": self.client.token(),
+            "file": self.folder.path().join("holiday.bin"),
+            "metadata": { "filename": "holiday.bin", "filetype": "application/octet-stream" },
+        });
+        if let (Some(settings), Value::Object(more)) = (settings.as_object_mut(), more) {
+            settings.extend(more);
+        }
+        settings
+    }
+
+    /// The file at the URL that the client was left with is what was uploaded.
+    async fn is_there(&self, stack: &Stack, report: &Value) {
+        let id = report["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let file = self.client.file_with_status(&id, "COMPLETED").await;
+        assert_eq!(file["hash"], sha256(&self.content), "{report}");
+        assert_eq!(file["original_name"], "holiday.bin");
+        assert!(self.client.content(&id).await == self.content);
+        stack.nothing_reserved(self.client.principal.company_id).await;
+    }
+}
+
+/// Runs a client; answers with what it reports.
+async fn run(program: &Path, script: &Path, scenario: &str, settings: &Value) -> Value {
+    let mut command = Command::new(program);
+    command.arg(script).arg(scenario).arg(settings.to_string()).stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await.expect("the client starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report: Value = serde_json::from_str(text.trim())
+        .unwrap_or_else(|_| panic!("{scenario}: {text} {}", String::from_utf8_lossy(&output.stderr)));
+    assert!(report["ok"] == true && output.status.success(), "{scenario}: {report}");
+    report
+}
+
+async fn tus_js(scenario: &str, settings: &Value) -> Value {
+    run(&named("WAYBILL_TEST_NODE"), &named("WAYBILL_TEST_TUS_JS"), scenario, settings).await
+}
+
+async fn tuspy(scenario: &str, settings: &Value) -> Value {
+    run(&named("WAYBILL_TEST_TUSPY_PYTHON"), &named("WAYBILL_TEST_TUSPY"), scenario, settings).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tus_js_client_uploads_in_all_its_ways() {
+    let stack = Stack::start().await;
+    for (seed, scenario) in [(700, "plain"), (701, "chunked"), (702, "parallel"), (703, "creation_with_data")] {
+        let given = Given::new(&stack, seed, 20 * MIB + 12_345);
+        let report = tus_js(scenario, &given.settings(json!({}))).await;
+        given.is_there(&stack, &report).await;
+    }
+    let given = Given::new(&stack, 704, 12 * MIB + 1);
+    let report = tus_js("deferred_length", &given.settings(json!({}))).await;
+    given.is_there(&stack, &report).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tus_js_client_resumes_to_the_byte() {
+    let stack = Stack::start().await;
+    for scenario in ["abort_resume", "ietf05_abort_resume"] {
+        let given = Given::new(&stack, 710, 30 * MIB + 777);
+        let report = tus_js(scenario, &given.settings(json!({ "bytes_per_second": 20 * MIB }))).await;
+        assert!(report["resumed_at"].as_u64().unwrap() > 0, "{report}");
+        given.is_there(&stack, &report).await;
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tus_js_client_speaks_the_drafts() {
+    let stack = Stack::start().await;
+    for (seed, scenario) in [(720, "ietf03"), (721, "ietf05"), (722, "ietf05_creation_with_data")] {
+        let given = Given::new(&stack, seed, 20 * MIB + 5);
+        let report = tus_js(scenario, &given.settings(json!({}))).await;
+        given.is_there(&stack, &report).await;
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tus_js_client_terminates() {
+    let stack = Stack::start().await;
+    let given = Given::new(&stack, 730, 20 * MIB);
+    let report = tus_js("terminate", &given.settings(json!({ "bytes_per_second": 10 * MIB }))).await;
+    assert_eq!(report["head_status"], 410, "{report}");
+    stack.nothing_reserved(given.client.principal.company_id).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tuspy_uploads_and_resumes_and_sends_checksums() {
+    let stack = Stack::start().await;
+    for (seed, scenario) in [(740, "plain"), (741, "checksum"), (742, "resume")] {
+        let given = Given::new(&stack, seed, 10 * MIB + 99);
+        let report = tuspy(scenario, &given.settings(json!({ "chunk_size": 3 * MIB }))).await;
+        given.is_there(&stack, &report).await;
+    }
+    // More than a part in one request with a checksum: none of it counts before it was checked.
+    let given = Given::new(&stack, 743, 20 * MIB + 1);
+    let report = tuspy("checksum", &given.settings(json!({ "chunk_size": 30 * MIB }))).await;
+    given.is_there(&stack, &report).await;
+    stack.finish().await;
+}
+
+/// A port that nobody listens at now, for the page.
+fn free_origin() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+async fn browser(stack: &Stack, scenario: &str, origin: &str, given: &Given, more: Value) -> Value {
+    let mut settings = given.settings(json!({
+        "endpoint": stack.url(),
+        "origin": origin,
+        "chromium": named("WAYBILL_TEST_CHROMIUM"),
+    }));
+    if let (Some(settings), Value::Object(more)) = (settings.as_object_mut(), more) {
+        settings.extend(more);
+    }
+    run(&named("WAYBILL_TEST_NODE"), &named("WAYBILL_TEST_BROWSER"), scenario, &settings).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uppy_pauses_and_loses_the_network_and_finishes_by_tus() {
+    let origin = free_origin();
+    let args = vec![format!("--allowed-origins={origin}")];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let given = Given::new(&stack, 750, 30 * MIB + 3);
+    let report = browser(&stack, "tus", &origin, &given, json!({})).await;
+    assert!(report["paused_at"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["offline_at"].as_u64() > report["paused_at"].as_u64(), "{report}");
+    given.is_there(&stack, &report).await;
+    stack.finish().await;
+}

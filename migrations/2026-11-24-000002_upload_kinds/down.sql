@@ -1,0 +1,2 @@
+ALTER TABLE upload_progress DROP COLUMN length_deferred;
+DROP TABLE partial_upload;

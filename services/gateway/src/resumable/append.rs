@@ -1,0 +1,309 @@
+//! PATCH: the next bytes of an upload; also those that come with its creation.
+
+use super::dialect::{Dialect, offset_mismatch, set};
+use super::{Asked, http_date};
+use crate::digest::sha256_of;
+use crate::problems::{IntoProblem, refused};
+use crate::uploads::{content_length, finish, refuse_encoding, send_bytes, status};
+use actix_web::HttpResponse;
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use waybill_domain::Refusal;
+use waybill_domain::limits::RESERVATION_STEP_BYTES;
+use waybill_domain::upload::{Command, Phase, State};
+use waybill_repository::{Loaded, UploadAggregate, execute, load};
+use waybill_schema::events::{UploadKind, UploadStartedV2};
+use waybill_schema::{ByteRange, Position, UploadId};
+use waybill_service_kit::data_plane::{PutBytes, StoredBytes};
+use waybill_service_kit::{Checksum, Problem};
+
+/// How long the answer to the last bytes waits for the verification.
+pub(super) const VERIFY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What became of an upload by a request.
+pub(super) struct Appended {
+    pub(super) offset: u64,
+    pub(super) is_complete: bool,
+    pub(super) position: Option<String>,
+    /// The upload, where it was looked at.
+    pub(super) state: Option<State>,
+}
+
+/// Which bytes a request brings.
+pub(super) struct Bringing {
+    pub(super) offset: u64,
+    /// The file's length, where this request says it.
+    pub(super) length: Option<u64>,
+    /// Whether the client says that the upload ends with these bytes; `None` where it need not say so.
+    pub(super) says_complete: Option<bool>,
+}
+
+pub(super) async fn patch(asked: &Asked, upload: UploadId, payload: Payload) -> Result<HttpResponse, Problem> {
+    let (dialect, headers) = (asked.dialect, asked.request.headers());
+    let facts = asked.gateway.started(&asked.principal, upload).await?;
+    dialect.check_media_type(headers)?;
+    let offset = dialect.number(headers, "Upload-Offset")?;
+    let offset = offset.ok_or_else(|| {
+        Problem::bad_request("header_missing", "send Upload-Offset: where the bytes begin in the file")
+    })?;
+    let mut says_complete = dialect.says_complete(headers);
+    if dialect != Dialect::Tus && says_complete.is_none() {
+        if !dialect.is_early() {
+            return Err(Problem::bad_request(
+                "header_missing",
+                "send Upload-Complete: ?1 with the last bytes, ?0 before",
+            ));
+        }
+        says_complete = Some(true);
+    }
+    let length = dialect.number(headers, "Upload-Length")?;
+    let bringing = Bringing { offset, length, says_complete };
+    let appended = append(asked, upload, &facts, bringing, payload).await?;
+    let mut answer = match (dialect, &appended.state) {
+        (Dialect::Draft(_), Some(state)) if appended.is_complete => HttpResponse::Ok().json(status(upload, state)),
+        (Dialect::Draft(_), _) if dialect.is_early() => HttpResponse::Created().finish(),
+        _ => HttpResponse::NoContent().finish(),
+    };
+    dialect.say_progress(&mut answer, appended.offset, appended.is_complete);
+    describe(&mut answer, &facts, &appended);
+    Ok(answer)
+}
+
+/// The headers that answers to POST and PATCH have in common.
+pub(super) fn describe(answer: &mut HttpResponse, facts: &UploadStartedV2, appended: &Appended) {
+    if !appended.is_complete {
+        set(answer, "upload-expires", http_date(facts.started.expires_at));
+    }
+    if let Some(position) = &appended.position {
+        set(answer, "waybill-position", position);
+    }
+}
+
+/// Takes the request's bytes, and completes the upload where they are the last ones.
+pub(super) async fn append(
+    asked: &Asked,
+    upload: UploadId,
+    facts: &UploadStartedV2,
+    bringing: Bringing,
+    payload: Payload,
+) -> Result<Appended, Problem> {
+    let Asked { gateway, principal, request, .. } = asked;
+    check_kind(facts)?;
+    refuse_encoding(request)?;
+    let checksum = checksum(asked)?;
+    let content_length = content_length(request);
+    gateway.take_over(upload).await;
+    let said = match (bringing.says_complete, content_length) {
+        // The end of the content is the end of the file (draft §4.1.3).
+        (Some(true), Some(content_length)) => {
+            let end = bringing.offset.saturating_add(content_length);
+            if let Some(length) = bringing.length.filter(|length| *length != end) {
+                return Err(conflict(length, end));
+            }
+            Some(end)
+        }
+        _ => bringing.length,
+    };
+    let length = match said {
+        Some(said) => Some(set_length(asked, upload, facts, said).await?),
+        None if facts.length_deferred => None,
+        None => Some(facts.started.size_bytes),
+    };
+    let limit = length.unwrap_or(facts.started.size_bytes);
+    let room = limit.saturating_sub(bringing.offset);
+    if content_length.is_some_and(|content_length| content_length > room) {
+        return Err(too_long(asked, upload, &bringing, limit).await);
+    }
+    let mut appended = if content_length == Some(0) || room == 0 {
+        at_offset(asked, upload, bringing.offset).await?
+    } else {
+        let to = content_length.map_or(limit, |content_length| bringing.offset + content_length);
+        let bytes = PutBytes {
+            company: principal.company_id,
+            user: principal.user_id,
+            upload,
+            range: ByteRange { from: bringing.offset, to },
+            checksum,
+            sequential: true,
+            content_length,
+            request: asked.id,
+        };
+        let stored = if length.is_some() {
+            send_bytes(gateway.clone(), bytes, payload).await
+        } else {
+            send_growing(asked, bytes, payload, limit).await
+        };
+        let stored = match stored {
+            Err(problem) if problem.code == "size_exceeded" => return Err(invalidated(asked, upload, problem).await),
+            Err(problem) => return Err(with_provided(problem, bringing.offset)),
+            Ok(stored) => stored,
+        };
+        let position = Some(stored.position);
+        Appended { offset: stored.offset_bytes, is_complete: false, position, state: None }
+    };
+    let is_whole = match (bringing.says_complete, length) {
+        // What came without Content-Length has ended: now the length is known.
+        (Some(true), None) => {
+            set_length(asked, upload, facts, appended.offset).await?;
+            true
+        }
+        (Some(true), Some(length)) if appended.offset == length => true,
+        (Some(true), Some(length)) => return Err(conflict(length, appended.offset)),
+        // Clients of the early versions may say this with the last bytes, too, and never complete (tus-js-client 4.3).
+        (Some(false), length) => asked.dialect.is_early() && length == Some(appended.offset),
+        (None, length) => length == Some(appended.offset),
+    };
+    if is_whole && facts.kind == UploadKind::File {
+        appended = complete(asked, upload).await?;
+    }
+    Ok(appended)
+}
+
+fn check_kind(facts: &UploadStartedV2) -> Result<(), Problem> {
+    match facts.kind {
+        UploadKind::File | UploadKind::Partial => Ok(()),
+        UploadKind::Final { .. } => {
+            Err(Problem::new(403, "upload_kind", "a final upload takes no bytes; send them to the partial ones"))
+        }
+        UploadKind::Direct | UploadKind::Quarantine { .. } => {
+            Err(Problem::new(403, "upload_kind", "the bytes of this upload go to the store directly"))
+        }
+    }
+}
+
+/// The checksum of the body: of tus `Upload-Checksum`, of HTTP `Content-Digest`.
+fn checksum(asked: &Asked) -> Result<Option<Checksum>, Problem> {
+    let Some(value) = asked.request.headers().get("Upload-Checksum") else {
+        return Ok(sha256_of(&asked.request, "Content-Digest")?.map(Into::into));
+    };
+    let invalid =
+        |error: &dyn std::fmt::Display| Problem::bad_request("checksum_invalid", format!("Upload-Checksum: {error}"));
+    value.to_str().map_err(|error| invalid(&error))?.parse().map(Some).map_err(|error| invalid(&error))
+}
+
+fn conflict(length: u64, end: u64) -> Problem {
+    let text = format!("the bytes end at {end}, and the length is {length}");
+    Problem::bad_request("length_conflict", text)
+}
+
+/// Says the length of an upload that was started without; it cannot be another than before.
+async fn set_length(asked: &Asked, upload: UploadId, facts: &UploadStartedV2, size_bytes: u64) -> Result<u64, Problem> {
+    if !facts.length_deferred && size_bytes == facts.started.size_bytes {
+        return Ok(size_bytes);
+    }
+    let aggregate = asked.aggregate(upload);
+    let command = Command::SetLength { size_bytes };
+    let log = asked.gateway.log.as_ref();
+    execute(log, &aggregate, &mut Loaded::default(), &asked.context(), command)
+        .await
+        .map_err(|error| error.into_problem("setting a length"))?;
+    Ok(size_bytes)
+}
+
+/// The upload as it is, if the offset is right.
+async fn at_offset(asked: &Asked, upload: UploadId, provided: u64) -> Result<Appended, Problem> {
+    let loaded = loaded(asked, &asked.aggregate(upload)).await?;
+    let offset = loaded.state.stored.prefix();
+    if offset != provided {
+        return Err(offset_mismatch(offset, provided));
+    }
+    if !matches!(loaded.state.phase, Phase::Completed | Phase::Verified { .. }) {
+        loaded.state.check_takes_bytes().map_err(|refusal| refused(&refusal))?;
+    }
+    Ok(Appended { offset, is_complete: false, position: None, state: None })
+}
+
+pub(super) async fn loaded(asked: &Asked, aggregate: &UploadAggregate) -> Result<Loaded<State>, Problem> {
+    load(asked.gateway.log.as_ref(), aggregate).await.map_err(|error| error.into_problem("loading an upload"))
+}
+
+/// More bytes than the file has: the offset may be wrong besides, which is said first.
+async fn too_long(asked: &Asked, upload: UploadId, bringing: &Bringing, limit: u64) -> Problem {
+    if let Err(problem) = at_offset(asked, upload, bringing.offset).await {
+        return problem;
+    }
+    let refusal = Refusal::SizeExceeded { size_bytes: limit };
+    invalidated(asked, upload, refused(&refusal)).await
+}
+
+/// Whoever goes past the length has another file than was said: the draft has the upload end (§4.4.2), tus refuses the
+/// request alone.
+async fn invalidated(asked: &Asked, upload: UploadId, problem: Problem) -> Problem {
+    if asked.dialect != Dialect::Tus {
+        let aggregate = asked.aggregate(upload);
+        let log = asked.gateway.log.as_ref();
+        let cancelled = execute(log, &aggregate, &mut Loaded::default(), &asked.context(), Command::Cancel).await;
+        if let Err(error) = cancelled {
+            tracing::warn!(upload_id = %upload, %error, "an upload that went past its length waits for its end");
+        }
+    }
+    problem
+}
+
+fn with_provided(problem: Problem, provided: u64) -> Problem {
+    if problem.code == "offset_mismatch" { problem.with("provided-offset", provided) } else { problem }
+}
+
+/// Completes an upload that has all of its bytes, and waits a while until it is verified.
+pub(super) async fn complete(asked: &Asked, upload: UploadId) -> Result<Appended, Problem> {
+    let aggregate = asked.aggregate(upload);
+    let mut loaded = Loaded::default();
+    finish(&asked.gateway, &aggregate, &mut loaded, &asked.context(), None, VERIFY_PATIENCE).await?;
+    if let Phase::Rejected { code, message } = &loaded.state.phase {
+        return Err(Problem::new(422, code, message.clone()).with("upload_status", "FAILED"));
+    }
+    let partition = asked.gateway.log.partitions().of(aggregate.company);
+    Ok(Appended {
+        offset: loaded.state.grid().size_bytes,
+        is_complete: true,
+        position: Some(Position { partition, seq: loaded.read_to }.to_string()),
+        state: Some(loaded.state),
+    })
+}
+
+/// Sends bytes of an upload whose length is not known: no byte goes on before its space is reserved.
+async fn send_growing(
+    asked: &Asked,
+    bytes: PutBytes,
+    payload: Payload,
+    max_bytes: u64,
+) -> Result<StoredBytes, Problem> {
+    let (gateway, context, company, upload) =
+        (asked.gateway.clone(), asked.context(), asked.principal.company_id, bytes.upload);
+    let first = match bytes.content_length {
+        Some(_) => bytes.range.to,
+        None => (bytes.range.from + 1).next_multiple_of(RESERVATION_STEP_BYTES).min(max_bytes),
+    };
+    gateway.reserver.raise(company, upload, (first, max_bytes), &context).await?;
+    let refusal: Rc<RefCell<Option<Problem>>> = Rc::default();
+    let told = refusal.clone();
+    let begin = (payload, bytes.range.from, first, false);
+    let growing = stream::unfold(begin, move |(mut payload, mut offset, mut reserved, ended)| {
+        let (gateway, context, told) = (gateway.clone(), context.clone(), told.clone());
+        async move {
+            let next = if ended { None } else { payload.next().await };
+            let item: Result<Bytes, PayloadError> = next?;
+            let Ok(chunk) = item else { return Some((item, (payload, offset, reserved, true))) };
+            offset += chunk.len() as u64;
+            if offset > reserved {
+                reserved = offset.next_multiple_of(RESERVATION_STEP_BYTES).min(max_bytes.max(offset));
+                let raised = gateway.reserver.raise(company, upload, (reserved, max_bytes), &context).await;
+                if let Err(problem) = raised {
+                    told.replace(Some(problem));
+                    return Some((Err(PayloadError::Incomplete(None)), (payload, offset, reserved, true)));
+                }
+            }
+            Some((Ok(chunk), (payload, offset, reserved, false)))
+        }
+    });
+    let stored = send_bytes(asked.gateway.clone(), bytes, Payload::Stream { payload: growing.boxed_local() }).await;
+    match refusal.take() {
+        Some(problem) => Err(problem),
+        None => stored,
+    }
+}

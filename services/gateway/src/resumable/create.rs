@@ -1,0 +1,154 @@
+//! POST: a new upload, empty or with its first bytes.
+
+use super::append::{Appended, Bringing, append, complete, describe};
+use super::concatenate;
+use super::dialect::{Dialect, brings_upload_bytes, file_type, set};
+use super::metadata::Metadata;
+use super::{Asked, disposition_name, upload_url};
+use crate::digest::sha256_of;
+use crate::idempotency::Idempotency;
+use crate::uploads::{FileFacts, check, content_length, start_now, status};
+use actix_web::HttpResponse;
+use actix_web::dev::Payload;
+use actix_web::web::Query;
+use serde::Deserialize;
+use uuid::Uuid;
+use waybill_schema::UploadId;
+use waybill_schema::events::{UploadKind, UploadStartedV2};
+use waybill_service_kit::Problem;
+
+/// What may be said of a file in the query, for clients without metadata of their own.
+#[derive(Default, Deserialize)]
+struct FileQuery {
+    name: Option<String>,
+    mime_type: Option<String>,
+    sha256: Option<String>,
+    session_id: Option<Uuid>,
+    chatroom_id: Option<Uuid>,
+    thread_id: Option<Uuid>,
+}
+
+pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpResponse, Problem> {
+    let headers = asked.request.headers();
+    let metadata = Metadata::parse(asked.header("Upload-Metadata").unwrap_or_default())?;
+    let kind = match asked.header("Upload-Concat") {
+        None => UploadKind::File,
+        Some("partial") => UploadKind::Partial,
+        Some(concat) if concat.starts_with("final;") => return concatenate::create(asked, concat, &metadata).await,
+        Some(_) => return Err(invalid("Upload-Concat must be partial, or final; with the URLs of partial uploads")),
+    };
+    let content_length = content_length(&asked.request);
+    let says_complete = asked.dialect.says_complete(headers);
+    let length = length(asked, says_complete, content_length)?;
+    let brings_bytes = match asked.dialect {
+        Dialect::Tus => brings_upload_bytes(headers) && content_length != Some(0),
+        Dialect::Draft(_) => content_length != Some(0),
+    };
+    if asked.dialect == Dialect::Tus && !brings_bytes && content_length != Some(0) {
+        return Err(Problem::new(
+            415,
+            "content_type_refused",
+            "bytes that come with the creation need Content-Type: application/offset+octet-stream",
+        ));
+    }
+    let start = start(asked, &metadata, length, kind).await?;
+    let key = serde_json::to_vec(&start).map_err(|_| Problem::internal())?;
+    let (request, gateway) = (&asked.request, &asked.gateway);
+    let upload = UploadId(gateway.idempotency.id_for(request, &asked.principal, "POST /tus/", &key).await?);
+    let is_repeatable = Idempotency::is_repeatable(request);
+    let position =
+        start_now(gateway, &asked.principal, &asked.context(), upload, start.clone(), is_repeatable).await?.to_string();
+    let appended = if brings_bytes {
+        let bringing = Bringing { offset: 0, length: None, says_complete };
+        append(asked, upload, &start, bringing, payload).await
+    } else if is_whole(asked, &start, says_complete) {
+        complete(asked, upload).await
+    } else {
+        Ok(Appended { offset: 0, is_complete: false, position: None, state: None })
+    };
+    let mut appended = match appended {
+        Ok(appended) => appended,
+        // The upload is there, and can be continued: the answer says where.
+        Err(problem) => return Err(problem.with("upload_url", upload_url(upload))),
+    };
+    appended.position.get_or_insert(position);
+    let mut answer = match &appended.state {
+        Some(state) if asked.dialect != Dialect::Tus => HttpResponse::Created().json(status(upload, state)),
+        _ => HttpResponse::Created().finish(),
+    };
+    set(&mut answer, "location", upload_url(upload));
+    if brings_bytes || asked.dialect != Dialect::Tus {
+        asked.dialect.say_progress(&mut answer, appended.offset, appended.is_complete);
+    }
+    if asked.dialect != Dialect::Tus {
+        set(&mut answer, "upload-limit", format!("max-size={}", gateway.limits.max_file_bytes));
+    }
+    describe(&mut answer, &start, &appended);
+    Ok(answer)
+}
+
+fn invalid(what: &str) -> Problem {
+    Problem::bad_request("header_invalid", what)
+}
+
+/// An empty file has no bytes to wait for (tus 1.0, Creation).
+fn is_whole(asked: &Asked, start: &UploadStartedV2, says_complete: Option<bool>) -> bool {
+    let is_empty = !start.length_deferred && start.started.size_bytes == 0 && start.kind == UploadKind::File;
+    is_empty && (says_complete != Some(false) || asked.dialect.is_early())
+}
+
+/// The file's length; `None` where it comes later.
+fn length(asked: &Asked, says_complete: Option<bool>, content_length: Option<u64>) -> Result<Option<u64>, Problem> {
+    let headers = asked.request.headers();
+    let length = asked.dialect.number(headers, "Upload-Length")?;
+    let deferred = asked.header("Upload-Defer-Length");
+    if asked.dialect == Dialect::Tus {
+        return match (length, deferred) {
+            (Some(length), None) => Ok(Some(length)),
+            (None, Some("1")) => Ok(None),
+            _ => Err(invalid("send either Upload-Length, or Upload-Defer-Length: 1")),
+        };
+    }
+    // All of the content is all of the file (draft §4.1.3).
+    match (says_complete, length, content_length) {
+        (Some(true) | None, Some(length), Some(content)) if length != content => Err(Problem::bad_request(
+            "length_conflict",
+            format!("Upload-Length is {length}, and the content has {content} bytes"),
+        )),
+        (Some(true) | None, None, content) => Ok(content),
+        (_, length, _) => Ok(length),
+    }
+}
+
+/// What is said of the file, checked.
+async fn start(
+    asked: &Asked,
+    metadata: &Metadata,
+    length: Option<u64>,
+    kind: UploadKind,
+) -> Result<UploadStartedV2, Problem> {
+    let facts = facts(asked, metadata, length.unwrap_or(asked.gateway.limits.max_file_bytes))?;
+    let started = check(&asked.gateway, &asked.principal, &asked.context(), &facts).await?;
+    let upload_metadata = asked.header("Upload-Metadata").map(str::to_owned);
+    Ok(UploadStartedV2 { started, length_deferred: length.is_none(), kind, upload_metadata })
+}
+
+/// What is said of the file: in the metadata, else in the query, else by the headers of HTTP.
+pub(super) fn facts(asked: &Asked, metadata: &Metadata, size_bytes: u64) -> Result<FileFacts, Problem> {
+    let query = Query::<FileQuery>::from_query(asked.request.query_string())
+        .map_err(|error| Problem::bad_request("query_invalid", error.to_string()))?
+        .into_inner();
+    let headers = asked.request.headers();
+    let is_draft = asked.dialect != Dialect::Tus;
+    let digest = sha256_of(&asked.request, "Repr-Digest")?.map(|digest| digest.to_string());
+    metadata.facts(FileFacts {
+        name: query.name.or_else(|| disposition_name(&asked.request)).unwrap_or_default(),
+        size_bytes,
+        mime_type: query.mime_type.or_else(|| file_type(headers).filter(|_| is_draft)).unwrap_or_default(),
+        sha256: query.sha256.or(digest),
+        session_id: query.session_id,
+        chatroom_id: query.chatroom_id,
+        thread_id: query.thread_id,
+        metadata: None,
+    })
+}

@@ -1,0 +1,264 @@
+//! Which protocol a request speaks, and how answers are said in it. The same URLs serve tus 1.0 and the IETF's Resumable
+//! Uploads for HTTP (draft-ietf-httpbis-resumable-upload); headers tell them apart.
+
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use sfv::{BareItem, Item, Parser};
+use waybill_domain::Refusal;
+use waybill_service_kit::Problem;
+use waybill_service_kit::checksum;
+
+/// The version of tus.
+pub(super) const TUS_VERSION: &str = "1.0.0";
+/// The extensions of tus: all that it has, but for `concatenation-unfinished`.
+const TUS_EXTENSIONS: &str =
+    "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation";
+/// tus 1.0, Checksum: the status for a body with another checksum.
+const CHECKSUM_MISMATCH: u16 = 460;
+const PARTIAL_UPLOAD: &str = "application/partial-upload";
+const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
+const MISMATCHING_OFFSET: &str = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";
+const INCONSISTENT_LENGTH: &str = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";
+
+/// What a request speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// tus 1.0.0.
+    Tus,
+    /// The draft.
+    Draft(Interop),
+}
+
+/// The draft's interop versions, by what differs between them on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interop {
+    /// As the client said it; `None` where it did not.
+    said: Option<i64>,
+}
+
+impl Interop {
+    /// The version by whose rules it is answered: the newest where none is said.
+    fn version(self) -> i64 {
+        self.said.unwrap_or(9)
+    }
+
+    /// Up to 3 the header is `Upload-Incomplete`, and says the opposite.
+    fn says_incomplete(self) -> bool {
+        self.version() <= 3
+    }
+
+    /// Since 6 the bytes of an append have a media type of their own.
+    fn has_media_type(self) -> bool {
+        self.version() >= 6
+    }
+
+    /// Up to 6 an append without the header is the last one, and a HEAD or DELETE that brings an offset is malformed.
+    fn is_early(self) -> bool {
+        self.version() <= 6
+    }
+}
+
+impl Dialect {
+    /// Whether it is one of the draft's early versions.
+    pub(super) fn is_early(self) -> bool {
+        matches!(self, Self::Draft(interop) if interop.is_early())
+    }
+
+    pub(super) fn of(request: &HttpRequest) -> Self {
+        let headers = request.headers();
+        let has = |name| headers.contains_key(name);
+        if has("Tus-Resumable") {
+            return Self::Tus;
+        }
+        let said = integer(headers, "Upload-Draft-Interop-Version");
+        let looks = matches!(*request.method(), Method::HEAD | Method::GET | Method::DELETE);
+        let appends = media_type(headers).is_some_and(|media_type| media_type == PARTIAL_UPLOAD);
+        if said.is_some() || has("Upload-Complete") || looks || appends {
+            return Self::Draft(Interop { said });
+        }
+        if has("Upload-Incomplete") { Self::Draft(Interop { said: Some(3) }) } else { Self::Tus }
+    }
+
+    /// Demands that a request of tus names its version (tus 1.0, Tus-Resumable).
+    pub(super) fn check_version(self, request: &HttpRequest) -> Result<(), Problem> {
+        let named = request.headers().get("Tus-Resumable").is_some_and(|version| version == TUS_VERSION);
+        if self != Self::Tus || named {
+            return Ok(());
+        }
+        Err(Problem::new(412, "version_refused", "send Tus-Resumable: 1.0.0"))
+    }
+
+    /// Whether the client says that the upload ends with this request; `None` where it does not say so, or tus.
+    pub(super) fn says_complete(self, headers: &HeaderMap) -> Option<bool> {
+        match self {
+            Self::Tus => None,
+            Self::Draft(interop) if interop.says_incomplete() => {
+                boolean(headers, "Upload-Incomplete").map(|incomplete| !incomplete)
+            }
+            Self::Draft(_) => boolean(headers, "Upload-Complete"),
+        }
+    }
+
+    /// Whether a request that brings bytes has the media type that it must have.
+    pub(super) fn check_media_type(self, headers: &HeaderMap) -> Result<(), Problem> {
+        let wanted = match self {
+            Self::Tus => OFFSET_OCTET_STREAM,
+            Self::Draft(interop) if interop.has_media_type() => PARTIAL_UPLOAD,
+            Self::Draft(_) => return Ok(()),
+        };
+        if media_type(headers).as_deref() == Some(wanted) {
+            return Ok(());
+        }
+        Err(Problem::new(415, "content_type_refused", format!("send Content-Type: {wanted}")))
+    }
+
+    /// The number in a header. tus refuses what is none; the draft has it ignored (§4.1).
+    pub(super) fn number(self, headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, Problem> {
+        let Some(value) = headers.get(name) else { return Ok(None) };
+        if matches!(self, Self::Draft(_)) {
+            return Ok(integer(headers, name).and_then(|number| number.try_into().ok()));
+        }
+        let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = digits.and_then(|text| text.parse().ok());
+        let invalid = || Problem::bad_request("header_invalid", format!("{name} must be a whole number of bytes"));
+        number.map(Some).ok_or_else(invalid)
+    }
+
+    /// Says how far an upload is.
+    pub(super) fn say_progress(self, answer: &mut HttpResponse, offset: u64, is_complete: bool) {
+        set(answer, "upload-offset", offset.to_string());
+        match self {
+            Self::Tus => {}
+            Self::Draft(interop) if interop.says_incomplete() => {
+                set(answer, "upload-incomplete", if is_complete { "?0" } else { "?1" });
+            }
+            Self::Draft(_) => set(answer, "upload-complete", if is_complete { "?1" } else { "?0" }),
+        }
+    }
+
+    /// The answer as the protocol wants it, errors included.
+    pub(super) fn finish(self, method: &Method, answer: Result<HttpResponse, Problem>) -> HttpResponse {
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(problem) => self.refuse(method, problem),
+        };
+        match self {
+            Self::Tus => set(&mut response, "tus-resumable", TUS_VERSION),
+            Self::Draft(interop) => {
+                if let Some(version) = interop.said {
+                    set(&mut response, "upload-draft-interop-version", version.to_string());
+                }
+            }
+        }
+        response
+    }
+
+    fn refuse(self, method: &Method, problem: Problem) -> HttpResponse {
+        let offset = problem.members.get("offset_bytes").and_then(serde_json::Value::as_u64);
+        let code = problem.code.clone();
+        match self {
+            Self::Tus => {
+                let status = match (code.as_str(), problem.status) {
+                    ("digest_mismatch", 400) => CHECKSUM_MISMATCH,
+                    // Clients give an upload up on any other answer to HEAD than this (tus-js-client 4.3).
+                    (_, 500..) if method == Method::HEAD => 423,
+                    ("upload_completed", _) if method == Method::DELETE => 423,
+                    (_, status) => status,
+                };
+                let mut response = Problem { status, ..problem }.error_response();
+                if let Some(offset) = offset {
+                    set(&mut response, "upload-offset", offset.to_string());
+                }
+                if status == 412 {
+                    set(&mut response, "tus-version", TUS_VERSION);
+                }
+                response
+            }
+            Self::Draft(_) => {
+                let problem = match code.as_str() {
+                    "offset_mismatch" => problem
+                        .with("type", MISMATCHING_OFFSET)
+                        .with("title", "Mismatching Upload Offset")
+                        .with("expected-offset", offset),
+                    "length_conflict" | "size_exceeded" if problem.status < 500 => Problem { status: 400, ..problem }
+                        .with("type", INCONSISTENT_LENGTH)
+                        .with("title", "Inconsistent Upload Length Values"),
+                    _ => problem,
+                };
+                let mut response = problem.error_response();
+                if let Some(offset) = offset {
+                    self.say_progress(&mut response, offset, false);
+                } else if code == "content_type_refused" {
+                    set(&mut response, "accept-patch", PARTIAL_UPLOAD);
+                }
+                response
+            }
+        }
+    }
+}
+
+/// The answer to OPTIONS: what the server can do, in both protocols. Needs no token.
+pub(super) fn options(max_bytes: u64) -> HttpResponse {
+    let mut answer = HttpResponse::NoContent().finish();
+    set(&mut answer, "tus-version", TUS_VERSION);
+    set(&mut answer, "tus-extension", TUS_EXTENSIONS);
+    set(&mut answer, "tus-max-size", max_bytes.to_string());
+    set(&mut answer, "tus-checksum-algorithm", checksum::ALGORITHMS);
+    set(&mut answer, "accept-patch", format!("{PARTIAL_UPLOAD}, {OFFSET_OCTET_STREAM}"));
+    set(&mut answer, "upload-limit", format!("max-size={max_bytes}"));
+    answer
+}
+
+/// Whether the request's bytes are for the upload that it creates (tus 1.0, Creation With Upload).
+pub(super) fn brings_upload_bytes(headers: &HeaderMap) -> bool {
+    media_type(headers).as_deref() == Some(OFFSET_OCTET_STREAM)
+}
+
+/// The media type of a file that comes with its creation; that of an append says nothing of it.
+pub(super) fn file_type(headers: &HeaderMap) -> Option<String> {
+    media_type(headers).filter(|media_type| media_type != PARTIAL_UPLOAD)
+}
+
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(|media_type| media_type.trim().to_ascii_lowercase())
+}
+
+/// Sets a header to a value that is one by its making: digits, tokens, base64, ids.
+pub(super) fn set(answer: &mut HttpResponse, name: &'static str, value: impl AsRef<str>) {
+    if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+        answer.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// Answers about an upload's state are not to be kept.
+pub(super) fn no_store(answer: &mut HttpResponse) {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// An Item of a structured field (RFC 9651 §3.3); several lines are none.
+fn item(headers: &HeaderMap, name: &str) -> Option<BareItem> {
+    let mut values = headers.get_all(name);
+    let value = values.next().filter(|_| values.next().is_none())?;
+    Parser::new(value.as_bytes()).parse::<Item>().ok().map(|item| item.bare_item)
+}
+
+fn integer(headers: &HeaderMap, name: &str) -> Option<i64> {
+    match item(headers, name)? {
+        BareItem::Integer(number) => Some(number.into()),
+        _ => None,
+    }
+}
+
+fn boolean(headers: &HeaderMap, name: &str) -> Option<bool> {
+    match item(headers, name)? {
+        BareItem::Boolean(boolean) => Some(boolean),
+        _ => None,
+    }
+}
+
+/// The offset is another than the upload's.
+pub(super) fn offset_mismatch(offset: u64, provided: u64) -> Problem {
+    crate::problems::refused(&Refusal::OffsetMismatch { offset }).with("provided-offset", provided)
+}

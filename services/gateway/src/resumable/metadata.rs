@@ -1,0 +1,112 @@
+//! `Upload-Metadata` (tus 1.0, Creation): pairs of a key and a value in base64. Clients of the field call the same things
+//! differently.
+
+use crate::uploads::FileFacts;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+use waybill_service_kit::Problem;
+
+/// The longest header.
+const MAX_BYTES: usize = 8 * 1_024;
+/// What files are called whose client gives them no name.
+const UNNAMED: &str = "unnamed";
+const ANY_TYPE: &str = "application/octet-stream";
+
+/// The pairs of the header.
+#[derive(Debug, Default)]
+pub(super) struct Metadata(BTreeMap<String, Vec<u8>>);
+
+impl Metadata {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// 400 `metadata_invalid`, 413 `metadata_too_large`.
+    pub(super) fn parse(header: &str) -> Result<Self, Problem> {
+        let invalid = |what: &str| Problem::bad_request("metadata_invalid", format!("Upload-Metadata: {what}"));
+        if header.len() > MAX_BYTES {
+            return Err(Problem::new(413, "metadata_too_large", "Upload-Metadata has more than 8 KiB"));
+        }
+        let mut pairs = BTreeMap::new();
+        for pair in header.split(',').map(str::trim) {
+            if pair.is_empty() && header.trim().is_empty() {
+                continue;
+            }
+            let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
+            if key.is_empty() || !key.is_ascii() {
+                return Err(invalid("a key is empty or not ASCII"));
+            }
+            let value = BASE64.decode(value.trim()).map_err(|_| invalid("a value is not base64"))?;
+            if pairs.insert(key.to_owned(), value).is_some() {
+                return Err(invalid("a key comes twice"));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    fn text(&self, keys: &[&str]) -> Option<String> {
+        let found = keys.iter().find_map(|key| self.0.get(*key))?;
+        String::from_utf8(found.clone()).ok().filter(|text| !text.is_empty())
+    }
+
+    fn id(&self, key: &'static str) -> Result<Option<Uuid>, Problem> {
+        let parse = |text: String| {
+            Uuid::try_parse(&text)
+                .map_err(|_| Problem::bad_request("metadata_invalid", format!("Upload-Metadata: {key} must be a UUID")))
+        };
+        self.text(&[key]).map(parse).transpose()
+    }
+
+    /// What the pairs say of a file, over what is known from elsewhere.
+    ///
+    /// # Errors
+    /// 400 `metadata_invalid` for an id that is none.
+    pub(super) fn facts(&self, known: FileFacts) -> Result<FileFacts, Problem> {
+        let or = |known: String, default: &str| if known.is_empty() { default.to_owned() } else { known };
+        let mut others = Map::new();
+        for (key, value) in &self.0 {
+            // What is no text stays in the header, which is given back as it came.
+            if let Ok(text) = String::from_utf8(value.clone()) {
+                others.insert(key.clone(), Value::String(text));
+            }
+        }
+        Ok(FileFacts {
+            name: self.text(&["filename", "name"]).unwrap_or_else(|| or(known.name, UNNAMED)),
+            size_bytes: known.size_bytes,
+            mime_type: self.text(&["filetype", "type", "mime_type"]).unwrap_or_else(|| or(known.mime_type, ANY_TYPE)),
+            sha256: self.text(&["sha256"]).or(known.sha256),
+            session_id: self.id("session_id")?.or(known.session_id),
+            chatroom_id: self.id("chatroom_id")?.or(known.chatroom_id),
+            thread_id: self.id("thread_id")?.or(known.thread_id),
+            metadata: (!others.is_empty()).then_some(others),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_all_clients_are_understood() {
+        let facts = |header: &str| Metadata::parse(header).unwrap().facts(FileFacts::default()).unwrap();
+        let uppy =
+            facts("name YS5wbmc=,type aW1hZ2UvcG5n,filename YS5wbmc=,filetype aW1hZ2UvcG5n,relativePath bnVsbA==");
+        assert_eq!((uppy.name.as_str(), uppy.mime_type.as_str()), ("a.png", "image/png"));
+        assert_eq!(uppy.metadata.unwrap()["relativePath"], "null");
+        let bare = facts("");
+        assert_eq!((bare.name.as_str(), bare.mime_type.as_str()), ("unnamed", "application/octet-stream"));
+        assert_eq!(facts("is_confidential").metadata.unwrap()["is_confidential"], "");
+    }
+
+    #[test]
+    fn what_is_no_metadata_is_refused() {
+        for header in ["a !!!", "a YQ==,a YQ==", ",", "a YQ==,", "ä YQ=="] {
+            assert_eq!(Metadata::parse(header).unwrap_err().code, "metadata_invalid", "{header}");
+        }
+        assert_eq!(Metadata::parse(&"a".repeat(9_000)).unwrap_err().status, 413);
+        let session = Metadata::parse("session_id YQ==").unwrap().facts(FileFacts::default());
+        assert_eq!(session.unwrap_err().code, "metadata_invalid");
+    }
+}

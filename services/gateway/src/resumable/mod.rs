@@ -1,0 +1,151 @@
+//! Resumable uploads for clients that exist: tus 1.0 with all its extensions, and the IETF's Resumable Uploads for HTTP.
+//! Both work on the same URLs and the same uploads; docs/resumable-uploads.md maps their clauses to tests.
+
+mod append;
+mod concatenate;
+mod create;
+mod dialect;
+mod look;
+mod metadata;
+
+use crate::gateway::Gateway;
+use crate::uploads::{cancel_upload, parse_id};
+use actix_web::dev::Payload;
+use actix_web::http::header::HttpDate;
+use actix_web::http::{Method, header};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use dialect::Dialect;
+use std::time::{Duration, SystemTime};
+use waybill_repository::{Context, Loaded, UploadAggregate};
+use waybill_schema::{Timestamp, UploadId};
+use waybill_service_kit::{Principal, Problem, RequestId};
+
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config.service(web::resource(["/tus", "/tus/"]).to(collection)).service(web::resource("/tus/{id}").to(resource));
+}
+
+/// A request, and who asks.
+struct Asked {
+    gateway: web::Data<Gateway>,
+    principal: Principal,
+    request: HttpRequest,
+    id: RequestId,
+    dialect: Dialect,
+}
+
+impl Asked {
+    fn aggregate(&self, upload: UploadId) -> UploadAggregate {
+        UploadAggregate { company: self.principal.company_id, upload }
+    }
+
+    fn context(&self) -> Context {
+        self.gateway.context(&self.principal, self.id)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+async fn collection(
+    request: HttpRequest,
+    payload: web::Payload,
+    id: RequestId,
+    gateway: web::Data<Gateway>,
+) -> HttpResponse {
+    answer(request, id, gateway, async |asked, method| match method {
+        Method::POST => create::create(asked, payload.into_inner()).await,
+        _ => Err(not_allowed("POST, OPTIONS")),
+    })
+    .await
+}
+
+async fn resource(
+    request: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+    id: RequestId,
+    gateway: web::Data<Gateway>,
+) -> HttpResponse {
+    answer(request, id, gateway, async |asked, method| {
+        let upload = parse_id(&path)?;
+        match method {
+            Method::HEAD => look::look(asked, upload).await,
+            Method::GET if asked.dialect != Dialect::Tus => look::look(asked, upload).await,
+            Method::PATCH => append::patch(asked, upload, payload.into_inner()).await,
+            Method::DELETE => terminate(asked, upload).await,
+            _ => Err(not_allowed("HEAD, PATCH, DELETE, OPTIONS")),
+        }
+    })
+    .await
+}
+
+/// Everything that all requests have in common: version, token, method, and how answers are said.
+async fn answer(
+    request: HttpRequest,
+    id: RequestId,
+    gateway: web::Data<Gateway>,
+    handle: impl AsyncFnOnce(&Asked, Method) -> Result<HttpResponse, Problem>,
+) -> HttpResponse {
+    if request.method() == Method::OPTIONS {
+        // Told before anything is known of the client (tus 1.0, OPTIONS; draft §4.1.4).
+        return Dialect::Tus.finish(&Method::OPTIONS, Ok(dialect::options(gateway.limits.max_file_bytes)));
+    }
+    let dialect = Dialect::of(&request);
+    let method = effective_method(&request);
+    let answered = async {
+        let method = method.clone()?;
+        dialect.check_version(&request)?;
+        // The effective method is what the token is checked for.
+        let principal = Principal::from_request(&request, &mut Payload::None).await?;
+        let asked = Asked { gateway, principal, request, id, dialect };
+        handle(&asked, method).await
+    };
+    let answered = answered.await;
+    dialect.finish(&method.unwrap_or(Method::POST), answered)
+}
+
+/// The method, or the one that a POST stands for (tus 1.0, X-HTTP-Method-Override).
+fn effective_method(request: &HttpRequest) -> Result<Method, Problem> {
+    let Some(meant) = request.headers().get("X-HTTP-Method-Override") else { return Ok(request.method().clone()) };
+    let known = [Method::POST, Method::PATCH, Method::DELETE, Method::HEAD];
+    let invalid = || Problem::bad_request("header_invalid", "X-HTTP-Method-Override must be PATCH or DELETE");
+    known.into_iter().find(|method| meant.as_bytes() == method.as_str().as_bytes()).ok_or_else(invalid)
+}
+
+fn not_allowed(methods: &'static str) -> Problem {
+    Problem::new(405, "method_not_allowed", format!("this takes {methods}"))
+}
+
+/// tus 1.0, Termination; draft §4.5.
+async fn terminate(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem> {
+    look::refuse_state_headers(asked)?;
+    // First whose it is, then whoever brings its bytes is told to stop.
+    asked.gateway.started(&asked.principal, upload).await?;
+    asked.gateway.take_over(upload).await;
+    let aggregate = asked.aggregate(upload);
+    let mut loaded = Loaded::default();
+    let position = cancel_upload(&asked.gateway, &asked.context(), &aggregate, &mut loaded).await?;
+    let mut answer = HttpResponse::NoContent().finish();
+    dialect::set(&mut answer, "waybill-position", position.to_string());
+    Ok(answer)
+}
+
+/// Where an upload is.
+fn upload_url(upload: UploadId) -> String {
+    format!("/tus/{upload}")
+}
+
+/// A time as HTTP says it (RFC 9110 §5.6.7).
+fn http_date(time: Timestamp) -> String {
+    let since_1970 = Duration::from_millis(time.0.try_into().unwrap_or(0));
+    HttpDate::from(SystemTime::UNIX_EPOCH + since_1970).to_string()
+}
+
+/// The name that `Content-Disposition` gives (RFC 6266).
+fn disposition_name(request: &HttpRequest) -> Option<String> {
+    let value = request.headers().get(header::CONTENT_DISPOSITION)?;
+    let disposition = header::ContentDisposition::from_raw(value).ok()?;
+    let extended = disposition.get_filename_ext().map(|name| String::from_utf8_lossy(&name.value).into_owned());
+    extended.or_else(|| disposition.get_filename().map(str::to_owned))
+}

@@ -1,0 +1,140 @@
+//! Making a file of partial uploads: their bytes go once through the part grid and the digest, like those of a client,
+//! and never through the client again.
+
+use super::ReactionError;
+use super::complete::complete_object;
+use crate::Worker;
+use crate::plane::{Run, assemble_part, ingest};
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use tokio_util::sync::CancellationToken;
+use waybill_domain::Refusal;
+use waybill_domain::upload::{Command, Phase, State};
+use waybill_object_store::StoreError;
+use waybill_repository::{ExecuteError, Loaded, UploadAggregate, execute, load, refresh};
+use waybill_schema::events::UploadKind;
+use waybill_schema::{ByteRange, Causation, UploadId};
+use waybill_service_kit::now;
+
+/// Claims the partial uploads, brings their bytes into the final one, and completes it. Goes on where it was interrupted.
+pub(super) async fn concatenate(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+    causation: Causation,
+) -> Result<(), ReactionError> {
+    let UploadKind::Final { partials, .. } = loaded.state.kind.clone() else { return Ok(()) };
+    let context = worker.context(causation);
+    let log = worker.log.as_ref();
+    let mut objects = Vec::with_capacity(partials.len());
+    for partial in partials {
+        match claim(worker, aggregate, partial, causation).await {
+            Ok(object) => objects.push(object),
+            Err(ReactionError::Execute(ExecuteError::Refused(refusal))) => {
+                return reject(worker, aggregate, loaded, causation, refusal.to_string()).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    refresh(log, aggregate, loaded).await?;
+    let range = ByteRange { from: loaded.state.stored.prefix(), to: loaded.state.grid().size_bytes };
+    if !range.is_empty() {
+        let open = worker.uploads.open(worker, aggregate.company, aggregate.upload).await?;
+        let run = Run { range, checksum: None, sequential: true, evicted: CancellationToken::new() };
+        let bytes = bytes_from(worker, objects, range.from);
+        ingest(worker, &open, &context, &run, bytes).await?;
+    }
+    execute(log, aggregate, loaded, &context, Command::Complete { declared_sha256: None, now: now() }).await?;
+    Ok(())
+}
+
+async fn reject(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+    causation: Causation,
+    message: String,
+) -> Result<(), ReactionError> {
+    let command = Command::Reject { code: "partial_unfit", message };
+    execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
+    Ok(())
+}
+
+/// What a partial upload has stored: an object that can be read, unless it is empty.
+struct Object {
+    key: String,
+    size_bytes: u64,
+}
+
+/// Claims a partial upload for the final one, and makes an object of its parts.
+async fn claim(
+    worker: &Worker,
+    into: &UploadAggregate,
+    partial: UploadId,
+    causation: Causation,
+) -> Result<Object, ReactionError> {
+    let context = worker.context(causation);
+    let aggregate = UploadAggregate { company: into.company, upload: partial };
+    let mut loaded = load(worker.log.as_ref(), &aggregate).await?;
+    let command = Command::Claim { into: into.upload };
+    execute(worker.log.as_ref(), &aggregate, &mut loaded, &context, command).await?;
+    let size_bytes = loaded.state.grid().size_bytes;
+    if size_bytes == 0 {
+        return Ok(Object { key: String::new(), size_bytes });
+    }
+    let due = loaded.state.parts_to_assemble();
+    if !due.is_empty() {
+        let open = worker.uploads.open(worker, aggregate.company, partial).await?;
+        refresh(worker.log.as_ref(), &aggregate, &mut *open.loaded.lock().await).await?;
+        for part_number in due {
+            let _claim = open.claim(part_number).await;
+            assemble_part(worker, &open, &context, part_number, None).await?;
+        }
+        refresh(worker.log.as_ref(), &aggregate, &mut loaded).await?;
+    }
+    let unfit = || ExecuteError::Refused(Refusal::PartialUnfit { reason: "what it stored is no longer there" });
+    let multipart = loaded.state.multipart.clone().ok_or_else(unfit)?;
+    if complete_object(worker, &aggregate, &loaded.state).await?.is_some() {
+        return Err(unfit().into());
+    }
+    worker.uploads.close(partial);
+    Ok(Object { key: multipart.storage_key, size_bytes })
+}
+
+/// The bytes of all objects in a row, from the byte at `offset` on.
+fn bytes_from(worker: &Worker, objects: Vec<Object>, offset: u64) -> BoxStream<'static, Result<Bytes, PayloadError>> {
+    let mut begins = 0;
+    let mut left = Vec::with_capacity(objects.len());
+    for Object { key, size_bytes } in objects {
+        let skip = offset.saturating_sub(begins).min(size_bytes);
+        if skip < size_bytes {
+            left.push((key, skip, size_bytes - skip));
+        }
+        begins += size_bytes;
+    }
+    let store = worker.store.clone();
+    let objects = stream::iter(left).then(move |(key, skip, length)| {
+        let store = store.clone();
+        async move { Ok::<_, StoreError>(store.get(&key, skip, Some(length)).await?.bytes) }
+    });
+    objects.try_flatten().map_err(|error| PayloadError::Io(std::io::Error::other(error))).boxed()
+}
+
+/// Deletes what the partial uploads have stored: only those that were claimed; others may still be continued.
+pub(super) async fn delete_partials(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    state: &State,
+) -> Result<(), ReactionError> {
+    let UploadKind::Final { partials, .. } = &state.kind else { return Ok(()) };
+    for partial in partials {
+        let partial = UploadAggregate { company: aggregate.company, upload: *partial };
+        let loaded = load(worker.log.as_ref(), &partial).await?;
+        if loaded.state.phase == (Phase::Concatenated { into: aggregate.upload }) {
+            super::cleanup::delete_object(worker, &partial, &loaded.state).await?;
+            super::cleanup::delete_staging(worker, &partial).await?;
+        }
+    }
+    Ok(())
+}

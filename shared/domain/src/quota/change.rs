@@ -1,0 +1,65 @@
+//! Reservations that change while their upload runs.
+
+use super::State;
+use super::reserve::{check_company, check_session};
+use crate::Refusal;
+use crate::limits::{Limits, RESERVATION_STEP_BYTES};
+use waybill_schema::events::{Event, QuotaRaisedV1, QuotaTransferredV1, ReservedItem};
+use waybill_schema::{Timestamp, UploadId};
+
+/// Raises the reservation of an upload whose length is not known, so that it holds `needed_bytes`: in steps of
+/// [`RESERVATION_STEP_BYTES`], and to no more than `max_bytes`. No event means that it holds them already.
+///
+/// # Errors
+/// [`Refusal::NotFound`] where the upload has no open reservation; [`Refusal::QuotaExceeded`],
+/// [`Refusal::SessionTooLarge`].
+pub fn raise(
+    state: &State,
+    upload_id: UploadId,
+    needed_bytes: u64,
+    max_bytes: u64,
+    limit_bytes: u64,
+    limits: &Limits,
+) -> Result<Option<Event>, Refusal> {
+    let reserved = state.reserved.get(&upload_id).ok_or(Refusal::NotFound { what: "upload" })?;
+    if needed_bytes <= reserved.bytes {
+        return Ok(None);
+    }
+    let bytes_total = needed_bytes.next_multiple_of(RESERVATION_STEP_BYTES).min(max_bytes.max(needed_bytes));
+    let more = ReservedItem {
+        upload_id,
+        session_id: reserved.session_id,
+        bytes_total: bytes_total.saturating_sub(reserved.bytes),
+    };
+    check_company(state, state.reserved_bytes(), &more, limit_bytes)?;
+    if let Some(total) = more.session_id.and_then(|id| state.sessions.get(&id)) {
+        check_session(*total, &more, limits)?;
+    }
+    Ok(Some(QuotaRaisedV1 { upload_id, bytes_total }.into()))
+}
+
+/// Gives the reservations of the partial uploads `from` to the final upload of `item`. What they do not cover must be
+/// free. No event means that it was done before.
+///
+/// # Errors
+/// [`Refusal::QuotaExceeded`], [`Refusal::SessionTooLarge`].
+pub fn transfer(
+    state: &State,
+    item: &ReservedItem,
+    from: &[UploadId],
+    limit_bytes: u64,
+    limits: &Limits,
+    until: Timestamp,
+) -> Result<Option<Event>, Refusal> {
+    if state.reserved.contains_key(&item.upload_id) {
+        return Ok(None);
+    }
+    let freed: u64 = from.iter().filter_map(|partial| state.reserved.get(partial)).map(|reserved| reserved.bytes).sum();
+    if item.bytes_total > freed {
+        check_company(state, state.reserved_bytes().saturating_sub(freed), item, limit_bytes)?;
+    }
+    if let Some(session_id) = item.session_id {
+        check_session(state.sessions.get(&session_id).copied().unwrap_or_default(), item, limits)?;
+    }
+    Ok(Some(QuotaTransferredV1 { item: item.clone(), from: from.to_vec(), until }.into()))
+}
