@@ -7,6 +7,7 @@ mod audit;
 mod chunks;
 mod command_line;
 mod deaths;
+mod direct;
 mod end_to_end;
 mod files;
 mod idempotency;

@@ -153,6 +153,46 @@ async fn browser(stack: &Stack, scenario: &str, origin: &str, given: &Given, mor
     run(&named("WAYBILL_TEST_NODE"), &named("WAYBILL_TEST_BROWSER"), scenario, &settings).await
 }
 
+/// Uppy's S3 plugin: the browser and the store talk with each other, so the bucket must let the page in, too.
+async fn uppy_to_s3(scenario: &str, multipart: bool) {
+    let origin = free_origin();
+    let args = vec![format!("--allowed-origins={origin}")];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    stack.store().allow_origins(std::slice::from_ref(&origin)).await.unwrap();
+    let given = Given::new(&stack, 760, 30 * MIB + 3);
+    let report = browser(&stack, scenario, &origin, &given, json!({ "multipart": multipart })).await;
+    let id = report["key"].as_str().unwrap().split('/').nth(2).unwrap();
+    let file = given.client.file_with_status(id, "COMPLETED").await;
+    assert_eq!(file["hash"], sha256(&given.content), "{report}");
+    assert!(given.client.content(id).await == given.content);
+    if multipart {
+        let parts = report["parts"].as_array().unwrap();
+        assert!(!parts.is_empty() && report["paused_at"].as_u64().unwrap() > 0, "{report}");
+        stack.nothing_reserved(given.client.principal.company_id).await;
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uppy_s3_5_uploads_parts() {
+    uppy_to_s3("s3_v5", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uppy_s3_5_uploads_in_one_request() {
+    uppy_to_s3("s3_v5", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uppy_s3_6_uploads_parts() {
+    uppy_to_s3("s3_v6", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uppy_s3_6_uploads_in_one_request() {
+    uppy_to_s3("s3_v6", false).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn uppy_pauses_and_loses_the_network_and_finishes_by_tus() {
     let origin = free_origin();

@@ -13,6 +13,7 @@ use waybill_domain::media_type::TypePolicy;
 use waybill_domain::upload;
 use waybill_event_log::EventLog;
 use waybill_object_store::ObjectStore;
+use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_repository::{Context, Loaded, UploadAggregate, load};
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
@@ -32,6 +33,7 @@ pub(crate) struct Gateway {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) nats: async_nats::Client,
     pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) presigner: Presigner,
     pub(crate) database: Database,
     pub(crate) workers: Arc<dyn DataPlane>,
     pub(crate) reserver: Reserver,

@@ -43,9 +43,24 @@ impl Idempotency {
         route: &str,
         body: &[u8],
     ) -> Result<Uuid, Problem> {
+        match request.headers().get(HEADER) {
+            Some(sent) => self.id_of(sent.as_bytes(), principal, route, body).await,
+            None => Ok(Uuid::now_v7()),
+        }
+    }
+
+    /// The same, for a key that came elsewhere in the request.
+    ///
+    /// # Errors
+    /// As [`Idempotency::id_for`].
+    pub(crate) async fn id_of(
+        &self,
+        sent: &[u8],
+        principal: &Principal,
+        route: &str,
+        body: &[u8],
+    ) -> Result<Uuid, Problem> {
         let new = Uuid::now_v7();
-        let Some(sent) = request.headers().get(HEADER) else { return Ok(new) };
-        let sent = sent.as_bytes();
         if sent.is_empty() || sent.len() > MAX_KEY_BYTES {
             return Err(Problem::bad_request("idempotency_key_invalid", "Idempotency-Key has 1 to 255 bytes"));
         }

@@ -6,6 +6,7 @@ mod content;
 mod cors;
 mod cursor;
 mod digest;
+mod direct;
 mod files;
 mod gateway;
 mod idempotency;

@@ -1,6 +1,6 @@
 //! All routes of the gateway.
 
-use crate::{audit, content, files, json, quota, resumable, sessions, uploads};
+use crate::{audit, content, direct, files, json, quota, resumable, sessions, uploads};
 use actix_web::HttpResponse;
 use actix_web::web::{self, delete, get, head, patch, post, put};
 use waybill_service_kit::Problem;
@@ -8,6 +8,7 @@ use waybill_service_kit::Problem;
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     json::configure(config);
     resumable::configure(config);
+    direct::configure(config);
     config
         .route("/v1/sessions", post().to(sessions::open))
         .route("/v1/sessions/{id}", get().to(sessions::show))

@@ -20,6 +20,7 @@ use waybill_domain::media_type::TypePolicy;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_object_store::ObjectStore;
+use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
@@ -59,6 +60,8 @@ pub struct Config {
     pub log: Arc<dyn EventLog>,
     /// The object store.
     pub store: Arc<dyn ObjectStore>,
+    /// Signs requests to the object store for clients.
+    pub presigner: Presigner,
     /// The read models.
     pub database: Database,
     /// Routes of other services on the same address.
@@ -130,6 +133,7 @@ impl Server {
             log: config.log,
             nats: config.nats,
             store: config.store,
+            presigner: config.presigner,
             database: config.database,
             cursors,
             limits: config.limits,

@@ -4,6 +4,7 @@ use crate::CommandError;
 use std::sync::Arc;
 use waybill_domain::media_type::TypePolicy;
 use waybill_event_log::jetstream::{JetStreamLog, connect};
+use waybill_object_store::presign::Presigner;
 use waybill_object_store::s3::{S3Config, S3Store};
 use waybill_read_model::{Database, DatabaseConfig};
 use waybill_schema::Partitions;
@@ -29,13 +30,22 @@ pub(crate) fn log(settings: &NatsSettings, client: &async_nats::Client) -> Resul
 
 /// The object store.
 pub(crate) fn store(settings: &S3Settings) -> Arc<S3Store> {
-    Arc::new(S3Store::new(&S3Config {
+    Arc::new(S3Store::new(&s3_config(settings)))
+}
+
+/// What signs requests to the object store for clients.
+pub(crate) fn presigner(settings: &S3Settings) -> Presigner {
+    Presigner::new(&s3_config(settings), settings.s3_public_endpoint.as_deref())
+}
+
+fn s3_config(settings: &S3Settings) -> S3Config {
+    S3Config {
         endpoint: settings.s3_endpoint.clone(),
         region: settings.s3_region.clone(),
         bucket: settings.s3_bucket.clone(),
         access_key_id: settings.s3_access_key_id.clone(),
         secret_access_key: settings.s3_secret_access_key.clone(),
-    }))
+    }
 }
 
 /// The read models.

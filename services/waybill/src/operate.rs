@@ -7,7 +7,7 @@ use waybill_event_log::jetstream;
 use waybill_object_store::ObjectStore;
 use waybill_projector::{Comparison, replay_into, verify};
 use waybill_schema::{CompanyId, UserId};
-use waybill_service_kit::settings::{AuthSettings, DatabaseSettings, NatsSettings, S3Settings};
+use waybill_service_kit::settings::{AuthSettings, BrowserSettings, DatabaseSettings, NatsSettings, S3Settings};
 use waybill_service_kit::{Principal, Role, now};
 
 #[derive(Args)]
@@ -18,13 +18,19 @@ pub(crate) struct ProvisionArgs {
     database: DatabaseSettings,
     #[command(flatten)]
     s3: S3Settings,
+    #[command(flatten)]
+    browsers: BrowserSettings,
 }
 
 pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
     let nats = backing::nats(&args.nats).await?;
     jetstream::provision(&nats, backing::partitions(&args.nats)?, args.nats.nats_replicas).await?;
     backing::database(&args.database)?.migrate().await?;
-    backing::store(&args.s3).ensure_bucket().await?;
+    let store = backing::store(&args.s3);
+    store.ensure_bucket().await?;
+    if !args.browsers.allowed_origins.is_empty() {
+        store.allow_origins(&args.browsers.allowed_origins).await?;
+    }
     println!("tables, streams, key-value buckets and the S3 bucket are there");
     Ok(())
 }

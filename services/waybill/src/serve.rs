@@ -204,6 +204,7 @@ async fn gateway(
         nats: shared.nats.clone(),
         log: shared.log.clone(),
         store: shared.store.clone(),
+        presigner: backing::presigner(&shared.args.s3),
         database: shared.database.clone(),
         more_routes,
         more_readiness,

@@ -5,6 +5,7 @@
 
 mod error;
 pub mod memory;
+pub mod presign;
 pub mod s3;
 
 pub use error::StoreError;
@@ -103,6 +104,13 @@ pub trait ObjectStore: Send + Sync {
         bytes: Bytes,
         crc64nvme: u64,
     ) -> Result<String, StoreError>;
+
+    /// One part of an open multipart upload, if it is there; more than once where the store lists what was written to
+    /// its slot before, too.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchUpload`], [`StoreError::Unavailable`].
+    async fn part(&self, key: &str, upload_id: &str, part_number: u32) -> Result<Vec<ListedPart>, StoreError>;
 
     /// All parts of an open multipart upload, by number.
     ///

@@ -132,6 +132,11 @@ impl ObjectStore for MemoryStore {
         Ok(etag)
     }
 
+    async fn part(&self, key: &str, upload_id: &str, part_number: u32) -> Result<Vec<ListedPart>, StoreError> {
+        let listed = self.list_parts(key, upload_id).await?;
+        Ok(listed.into_iter().filter(|part| part.part_number == part_number).collect())
+    }
+
     async fn list_parts(&self, _key: &str, upload_id: &str) -> Result<Vec<ListedPart>, StoreError> {
         let inner = self.inner();
         let parts = inner.uploads.get(upload_id).ok_or(StoreError::NoSuchUpload { operation: "listing parts" })?;

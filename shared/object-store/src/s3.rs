@@ -10,7 +10,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart as SdkPart};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -19,6 +19,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 
+/// How many writes to one slot are looked at, of stores that list them all.
+const REWRITES_LISTED: i32 = 10;
 /// The largest object that S3 copies in one request.
 const MAX_COPY_BYTES: u64 = 5 * 1_024 * 1_024 * 1_024;
 /// Bytes of a part of a larger one's copy.
@@ -71,6 +73,27 @@ impl S3Store {
             .timeout_config(timeouts);
         builder.set_endpoint_url(config.endpoint.clone());
         Self { client: Client::from_conf(builder.build()), bucket: config.bucket.clone() }
+    }
+
+    /// Lets pages of these origins send to the bucket by presigned URLs, and read the `ETag` that it answers with.
+    /// Replaces the bucket's CORS rules.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn allow_origins(&self, origins: &[String]) -> Result<(), StoreError> {
+        let operation = "setting the bucket's CORS rules";
+        let failed = |error: aws_sdk_s3::error::BuildError| unavailable(operation, error);
+        let rule = CorsRule::builder()
+            .set_allowed_origins(Some(origins.to_vec()))
+            .set_allowed_methods(Some(["GET", "PUT", "POST", "DELETE"].map(str::to_owned).to_vec()))
+            .allowed_headers("*")
+            .expose_headers("ETag")
+            .max_age_seconds(3_600)
+            .build()
+            .map_err(failed)?;
+        let rules = CorsConfiguration::builder().cors_rules(rule).build().map_err(failed)?;
+        let request = self.client.put_bucket_cors().bucket(&self.bucket).cors_configuration(rules);
+        request.send().await.map(drop).map_err(|error| classify(operation, &error))
     }
 }
 
@@ -152,6 +175,18 @@ impl ObjectStore for S3Store {
         answer.e_tag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))
     }
 
+    async fn part(&self, key: &str, upload_id: &str, part_number: u32) -> Result<Vec<ListedPart>, StoreError> {
+        let before = part_number.saturating_sub(1);
+        let request = self.client.list_parts().bucket(&self.bucket).key(key).upload_id(upload_id);
+        let page = request
+            .part_number_marker(before.to_string())
+            .max_parts(REWRITES_LISTED)
+            .send()
+            .await
+            .map_err(|error| classify("looking for a part", &error))?;
+        Ok(page.parts().iter().map(listed).filter(|part| part.part_number == part_number).collect())
+    }
+
     async fn list_parts(&self, key: &str, upload_id: &str) -> Result<Vec<ListedPart>, StoreError> {
         let operation = "listing parts";
         let request = self.client.list_parts().bucket(&self.bucket).key(key).upload_id(upload_id);
@@ -159,13 +194,7 @@ impl ObjectStore for S3Store {
         let mut parts = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| classify(operation, &error))?;
-            for part in page.parts() {
-                parts.push(ListedPart {
-                    part_number: part.part_number().and_then(|n| n.try_into().ok()).unwrap_or(0),
-                    size_bytes: part.size().and_then(|n| n.try_into().ok()).unwrap_or(0),
-                    etag: part.e_tag().unwrap_or_default().to_owned(),
-                });
-            }
+            parts.extend(page.parts().iter().map(listed));
         }
         Ok(parts)
     }
@@ -270,6 +299,14 @@ impl ObjectStore for S3Store {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let answer = request.send().await.map_err(|error| classify("listing objects", &error))?;
         Ok(answer.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())
+    }
+}
+
+fn listed(part: &Part) -> ListedPart {
+    ListedPart {
+        part_number: part.part_number().and_then(|n| n.try_into().ok()).unwrap_or(0),
+        size_bytes: part.size().and_then(|n| n.try_into().ok()).unwrap_or(0),
+        etag: part.e_tag().unwrap_or_default().to_owned(),
     }
 }
 

@@ -49,14 +49,25 @@ impl FromStr for Checksum {
     }
 }
 
+impl Checksum {
+    /// The value in base64.
+    pub fn value(&self) -> String {
+        match self {
+            Self::Sha1(value) => BASE64.encode(value),
+            Self::Sha256(value) => BASE64.encode(value),
+            Self::Crc32c(value) => BASE64.encode(value),
+        }
+    }
+}
+
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (algorithm, value) = match self {
-            Self::Sha1(value) => ("sha1", BASE64.encode(value)),
-            Self::Sha256(value) => ("sha256", BASE64.encode(value)),
-            Self::Crc32c(value) => ("crc32c", BASE64.encode(value)),
+        let algorithm = match self {
+            Self::Sha1(_) => "sha1",
+            Self::Sha256(_) => "sha256",
+            Self::Crc32c(_) => "crc32c",
         };
-        write!(f, "{algorithm} {value}")
+        write!(f, "{algorithm} {}", self.value())
     }
 }
 

@@ -40,6 +40,9 @@ pub struct S3Settings {
     /// Where the store is; without it, Amazon's own of the region
     #[arg(long, env = "WAYBILL_S3_ENDPOINT")]
     pub s3_endpoint: Option<String>,
+    /// Where clients reach the store with presigned URLs, if that is another address
+    #[arg(long, env = "WAYBILL_S3_PUBLIC_ENDPOINT")]
+    pub s3_public_endpoint: Option<String>,
     /// The store's region
     #[arg(long, env = "WAYBILL_S3_REGION", default_value = "us-east-1")]
     pub s3_region: String,

@@ -149,6 +149,6 @@ pub(super) fn facts(asked: &Asked, metadata: &Metadata, size_bytes: u64) -> Resu
         session_id: query.session_id,
         chatroom_id: query.chatroom_id,
         thread_id: query.thread_id,
-        metadata: None,
+        ..FileFacts::default()
     })
 }

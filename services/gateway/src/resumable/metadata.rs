@@ -80,6 +80,7 @@ impl Metadata {
             chatroom_id: self.id("chatroom_id")?.or(known.chatroom_id),
             thread_id: self.id("thread_id")?.or(known.thread_id),
             metadata: (!others.is_empty()).then_some(others),
+            mode: known.mode,
         })
     }
 }

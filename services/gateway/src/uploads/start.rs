@@ -32,6 +32,26 @@ pub(crate) struct FileFacts {
     pub(crate) chatroom_id: Option<Uuid>,
     pub(crate) thread_id: Option<Uuid>,
     pub(crate) metadata: Option<Map<String, Value>>,
+    /// How the bytes come.
+    #[serde(default, skip_serializing_if = "Mode::is_gateway")]
+    pub(crate) mode: Mode,
+}
+
+/// How the bytes of a file come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    /// Through the gateway.
+    #[default]
+    Gateway,
+    /// From the client to the store, by presigned URLs.
+    Direct,
+}
+
+impl Mode {
+    fn is_gateway(&self) -> bool {
+        *self == Self::Gateway
+    }
 }
 
 pub(crate) async fn start(
@@ -47,7 +67,12 @@ pub(crate) async fn start(
     let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
     let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/uploads", &key).await?);
     let is_repeatable = Idempotency::is_repeatable(&request);
-    let position = start_now(&gateway, &principal, &context, upload, started.clone().into(), is_repeatable).await?;
+    let kind = match facts.mode {
+        Mode::Gateway => UploadKind::File,
+        Mode::Direct => UploadKind::Direct,
+    };
+    let upload_start = UploadStartedV2 { kind, ..started.clone().into() };
+    let position = start_now(&gateway, &principal, &context, upload, upload_start, is_repeatable).await?;
     let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
     Ok(HttpResponse::Created()
         .insert_header((POSITION, position.to_string()))

@@ -3,7 +3,7 @@
 
 use super::chunk::{content_length, refuse_encoding, send_bytes};
 use super::end;
-use super::start::{FileFacts, check, loaded, parse_sha256, reserve, start_now};
+use super::start::{FileFacts, Mode, check, loaded, parse_sha256, reserve, start_now};
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::idempotency::Idempotency;
@@ -85,6 +85,7 @@ fn facts(request: &HttpRequest, query: FileQuery) -> Result<FileFacts, Problem> 
         chatroom_id: query.chatroom_id,
         thread_id: query.thread_id,
         metadata: metadata.map_err(|_| Problem::bad_request("query_invalid", "metadata must be a JSON object"))?,
+        mode: Mode::Gateway,
     })
 }
 

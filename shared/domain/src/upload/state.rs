@@ -162,7 +162,7 @@ impl State {
     /// Whether the part that `chunk` is is stored as it says.
     pub fn has_part(&self, chunk: &ChunkUploadedV1) -> bool {
         let ChunkStorage::Part { part_number } = &chunk.storage else { return false };
-        self.parts.get(part_number).is_some_and(|part| part.etag == chunk.etag && part.crc64nvme == chunk.crc64nvme)
+        self.parts.get(part_number).is_some_and(|part| part.etag == chunk.etag)
     }
 
     /// Whether the upload takes bytes.

@@ -1,0 +1,227 @@
+//! Bytes that go from the client to the store by presigned URLs, natively and as Uppy's S3 plugin has it.
+
+use crate::random::{bytes, sha256};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use waybill_integration_tests::{Client, Stack};
+use waybill_object_store::ObjectStore;
+use waybill_test_kit::eventually;
+
+const PART: usize = 8 * 1_024 * 1_024;
+
+fn to_sign(content: &[u8]) -> Value {
+    let part = |(index, part): (usize, &[u8])| {
+        let checksum = format!("sha256 {}", BASE64.encode(Sha256::digest(part)));
+        json!({ "part_number": index + 1, "size_bytes": part.len(), "checksum": checksum })
+    };
+    content.chunks(PART).enumerate().map(part).collect()
+}
+
+async fn start(client: &Client, size_bytes: usize, more: Value) -> String {
+    let mut body = json!({ "mode": "direct" });
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
+    client.start_with(size_bytes as u64, body).await.expect(201).text("upload_id")
+}
+
+async fn sign(client: &Client, upload: &str, parts: Value) -> Vec<Value> {
+    let signed = client.post(&format!("/v1/uploads/{upload}/parts/sign"), &json!({ "parts": parts })).await.expect(200);
+    signed.body["parts"].as_array().unwrap().clone()
+}
+
+/// Puts bytes to a signed URL, as whoever has it would: without a token.
+async fn put(signed: &Value, bytes: &[u8]) -> reqwest::Response {
+    let mut request = reqwest::Client::new().put(signed["url"].as_str().unwrap()).body(bytes.to_vec());
+    for (name, value) in signed["headers"].as_object().unwrap() {
+        request = request.header(name, value.as_str().unwrap());
+    }
+    request.send().await.unwrap()
+}
+
+async fn stored(signed: &Value, bytes: &[u8]) -> Value {
+    let answer = put(signed, bytes).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    json!({ "part_number": signed["part_number"], "etag": answer.headers()["ETag"].to_str().unwrap() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_go_to_the_store_and_the_file_is_verified() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let content = bytes(800, 2 * PART + 1_234);
+    let upload = start(&client, content.len(), json!({ "sha256": sha256(&content) })).await;
+    let signed = sign(&client, &upload, to_sign(&content)).await;
+    let report = format!("/v1/uploads/{upload}/parts");
+    let mut parts = Vec::new();
+    for (signed, part) in signed.iter().zip(content.chunks(PART)) {
+        parts.push(stored(signed, part).await);
+    }
+    client.post(&report, &parts[2]).await.expect(200);
+    let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+    assert_eq!(status.body["missing"], json!([[0, 2 * PART]]), "it is known what is there");
+    let reported = client.post(&report, &json!({ "parts": &parts[..2] })).await.expect(200);
+    assert_eq!(reported.body["offset_bytes"], content.len());
+    client.post(&report, &json!({ "parts": parts })).await.expect(200);
+    assert_eq!(client.get(&format!("/v1/files/{upload}/content")).await.status, 409, "not before it was verified");
+    let done = client.complete(&upload, &json!({})).await.expect(200);
+    assert_eq!(done.text("sha256"), sha256(&content));
+    client.get_after(&format!("/v1/files/{upload}"), &done).await.expect(200);
+    assert!(client.content(&upload).await == content);
+    // The URL is still good, but for nothing any more.
+    assert_ne!(put(&signed[0], &content[..PART]).await.status(), StatusCode::OK);
+    assert!(client.content(&upload).await == content);
+    stack.nothing_reserved(client.principal.company_id).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_url_takes_only_what_was_announced() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let content = bytes(801, 100_000);
+    let upload = start(&client, content.len(), json!({})).await;
+    let signed = sign(&client, &upload, to_sign(&content)).await;
+    let mut longer = content.clone();
+    longer.push(0);
+    assert_ne!(put(&signed[0], &longer).await.status(), StatusCode::OK, "a byte more");
+    assert_ne!(put(&signed[0], &content[1..]).await.status(), StatusCode::OK, "a byte less");
+    let mut without = signed[0].clone();
+    without["headers"] = json!({});
+    assert_ne!(put(&without, &content).await.status(), StatusCode::OK, "without the checksum");
+
+    let sign = format!("/v1/uploads/{upload}/parts/sign");
+    let part = |number: u32, size: usize, checksum: &str| json!({ "parts": [{ "part_number": number, "size_bytes": size, "checksum": checksum }] });
+    let sum = format!("sha256 {}", BASE64.encode([1; 32]));
+    client.post(&sign, &part(2, content.len(), &sum)).await.refused(400, "parts_invalid");
+    client.post(&sign, &part(0, content.len(), &sum)).await.refused(400, "parts_invalid");
+    client.post(&sign, &part(1, content.len() + 1, &sum)).await.refused(400, "parts_invalid");
+    client.post(&sign, &part(1, content.len(), "md5 AAAA")).await.refused(400, "checksum_invalid");
+    client.post(&sign, &json!({ "parts": [] })).await.refused(400, "parts_invalid");
+    let report = format!("/v1/uploads/{upload}/parts");
+    client.post(&report, &json!({ "part_number": 1, "etag": "\"abc\"" })).await.refused(409, "part_missing");
+    let stranger = stack.client();
+    stranger.post(&sign, &part(1, content.len(), &sum)).await.refused(404, "not_found");
+    let usual = client.start(10).await.expect(201).text("upload_id");
+    client.post(&format!("/v1/uploads/{usual}/parts/sign"), &part(1, 10, &sum)).await.refused(409, "upload_kind");
+    client.put_chunk(&upload, 0, content.clone()).await.refused(409, "upload_kind");
+    client.delete(&format!("/v1/uploads/{upload}")).await.expect(204);
+    client.delete(&format!("/v1/uploads/{usual}")).await.expect(204);
+    client.post(&sign, &part(1, content.len(), &sum)).await.refused(410, "upload_ended");
+    stack.nothing_reserved(client.principal.company_id).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_was_replaced_after_its_report_is_never_read_as_if_it_were_not() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    for reported_again in [false, true] {
+        let content = bytes(802, PART + 7);
+        let mut other = content.clone();
+        other[100] ^= 1;
+        let upload = start(&client, content.len(), json!({})).await;
+        let report = format!("/v1/uploads/{upload}/parts");
+        let first = sign(&client, &upload, to_sign(&content)).await;
+        let parts = vec![stored(&first[0], &content[..PART]).await, stored(&first[1], &content[PART..]).await];
+        client.post(&report, &json!({ "parts": parts })).await.expect(200);
+        let second = sign(&client, &upload, to_sign(&other)).await;
+        let replaced = stored(&second[0], &other[..PART]).await;
+        if reported_again {
+            client.post(&report, &replaced).await.expect(200);
+            // A store that lists every write to a slot leaves it open which one counts; then the file is refused.
+            let done = client.complete(&upload, &json!({ "sha256": sha256(&other) })).await;
+            if done.status == 200 {
+                client.get_after(&format!("/v1/files/{upload}"), &done).await.expect(200);
+                assert!(client.content(&upload).await == other);
+            } else {
+                done.refused(422, "parts_differ");
+            }
+        } else {
+            client.complete(&upload, &json!({})).await.refused(422, "parts_differ");
+        }
+    }
+    stack.nothing_reserved(client.principal.company_id).await;
+    stack.finish().await;
+}
+
+async fn create_for_uppy(client: &Client, metadata: Value) -> (String, String, String) {
+    let body = json!({ "filename": "a.bin", "type": "application/octet-stream", "metadata": metadata });
+    let created = client.post("/uppy/s3/multipart", &body).await.expect(200);
+    (created.text("uploadId"), created.text("key"), created.text("file_id"))
+}
+
+async fn put_uppy_part(client: &Client, (upload, key): (&str, &str), number: usize, part: &[u8]) -> Value {
+    let signed = client.get(&format!("/uppy/s3/multipart/{upload}/{number}?key={key}")).await.expect(200);
+    let answer = reqwest::Client::new().put(signed.text("url")).body(part.to_vec()).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    json!({ "PartNumber": number, "ETag": answer.headers()["ETag"].to_str().unwrap() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_a_client_can_still_write_to_is_read() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let content = bytes(803, 6_000_000);
+    let query = format!("filename=a.bin&type=application/octet-stream&metadata%5Bsize%5D={}", content.len());
+    let params = client.get(&format!("/uppy/s3/params?{query}")).await.expect(200);
+    let put = async |bytes: &[u8]| {
+        let request = reqwest::Client::new().put(params.text("url")).body(bytes.to_vec());
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(put(&content).await, StatusCode::OK);
+    let id = params.text("file_id");
+    let file = client.file_with_status(&id, "COMPLETED").await;
+    assert_eq!(file["hash"], sha256(&content));
+    // The URL is good for an hour, and what it writes is not what is read.
+    put(&bytes(804, content.len())).await;
+    assert!(client.content(&id).await == content);
+    stack.nothing_reserved(client.principal.company_id).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_what_was_reserved_ends_the_upload() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let part = bytes(805, 5 * 1_024 * 1_024);
+    let (upload, key, file) = create_for_uppy(&client, json!({ "size": "6000000" })).await;
+    put_uppy_part(&client, (&upload, &key), 1, &part).await;
+    put_uppy_part(&client, (&upload, &key), 2, &part).await;
+    client.get(&format!("/uppy/s3/multipart/{upload}/3?key={key}")).await.refused(413, "size_exceeded");
+    client.get(&format!("/uppy/s3/multipart/{upload}?key={key}")).await.refused(410, "upload_ended");
+    let status = client.get(&format!("/v1/uploads/{file}")).await.expect(200);
+    assert_eq!(status.text("status"), "CANCELLED");
+    stack.nothing_reserved(client.principal.company_id).await;
+    let prefix = format!("q/{}/", client.principal.company_id);
+    eventually("the parts to be gone", || async {
+        stack.store().list_multiparts(&prefix).await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uppys_routes_know_whose_an_upload_is() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let (upload, key, _) = create_for_uppy(&client, json!({})).await;
+    let reserved = stack.reserved_bytes(client.principal.company_id).await;
+    assert_eq!(reserved, 10 << 30, "without a size, the largest file is reserved");
+    let stranger = stack.client();
+    for path in [format!("/uppy/s3/multipart/{upload}?key={key}"), format!("/uppy/s3/multipart/{upload}/1?key={key}")] {
+        stranger.get(&path).await.refused(404, "not_found");
+        client.get(&path).await.expect(200);
+    }
+    client.get(&format!("/uppy/s3/multipart/{upload}?key=o/x/y")).await.refused(404, "not_found");
+    stranger.delete(&format!("/uppy/s3/multipart/{upload}?key={key}")).await.refused(404, "not_found");
+    let aborted = client.delete(&format!("/uppy/s3/multipart/{upload}?key={key}")).await.expect(200);
+    assert_eq!(aborted.body, json!({}), "Uppy reads JSON");
+    stack.nothing_reserved(client.principal.company_id).await;
+    let url = format!("{}/uppy/s3/sign", stack.url());
+    let without_token = reqwest::Client::new().post(url).json(&json!({ "method": "PUT", "key": "a" })).send().await;
+    assert_eq!(without_token.unwrap().status(), StatusCode::UNAUTHORIZED);
+    stack.finish().await;
+}

@@ -1,0 +1,24 @@
+//! Bytes that go from the client to the object store by presigned URLs, and never through Waybill: natively part by part
+//! ([`native`]), and in the way that Uppy's S3 plugin knows ([`uppy`]).
+
+mod native;
+mod uppy;
+
+use actix_web::web::{self, delete, get, post};
+use std::time::Duration;
+
+/// How long a signed URL is good: as long as a part may take on a bad network, for clients do not ask again.
+const URL_LIFETIME: Duration = Duration::from_secs(3_600);
+
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/v1/uploads/{id}/parts/sign", post().to(native::sign))
+        .route("/v1/uploads/{id}/parts", post().to(native::report))
+        .route("/uppy/s3/multipart", post().to(uppy::create))
+        .route("/uppy/s3/multipart/{upload_id}", get().to(uppy::list))
+        .route("/uppy/s3/multipart/{upload_id}", delete().to(uppy::abort))
+        .route("/uppy/s3/multipart/{upload_id}/complete", post().to(uppy::complete))
+        .route("/uppy/s3/multipart/{upload_id}/{part_number}", get().to(uppy::sign_part))
+        .route("/uppy/s3/params", get().to(uppy::params))
+        .route("/uppy/s3/sign", post().to(uppy::sign));
+}

@@ -1,0 +1,240 @@
+//! `POST /v1/uploads/{id}/parts/sign` and `POST /v1/uploads/{id}/parts`: an upload that was started with
+//! `"mode": "direct"`. A worker completes it, reads the object back, and verifies it before anyone can read it.
+
+use super::URL_LIFETIME;
+use crate::gateway::Gateway;
+use crate::position::POSITION;
+use crate::problems::{IntoProblem, refused};
+use crate::uploads::{parse_id, rfc3339};
+use actix_web::{HttpResponse, web};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+use waybill_domain::upload::{Command, State};
+use waybill_object_store::ListedPart;
+use waybill_object_store::presign::{Pinned, Presign};
+use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV1, UploadKind};
+use waybill_schema::{Event, Position, WorkerId, names};
+use waybill_service_kit::{Checksum, Principal, Problem, RequestId, now};
+
+/// How many parts one request may name.
+const MAX_PARTS: usize = 100;
+/// Up to how many parts are looked at one by one, before all are listed.
+const LOOKED_AT: usize = 4;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartsToSign {
+    parts: Vec<PartToSign>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartToSign {
+    part_number: u32,
+    size_bytes: u64,
+    /// As in tus 1.0: the algorithm, a space, base64.
+    checksum: String,
+}
+
+/// One part, or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Report {
+    Several { parts: Vec<StoredPart> },
+    One(StoredPart),
+}
+
+#[derive(Deserialize)]
+pub(super) struct StoredPart {
+    part_number: u32,
+    etag: String,
+}
+
+/// URLs for parts: each takes exactly the bytes that were announced.
+pub(super) async fn sign(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    body: web::Json<PartsToSign>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (aggregate, mut loaded) = direct_upload(&gateway, &principal, &path).await?;
+    loaded.state.check_takes_bytes().map_err(|refusal| refused(&refusal))?;
+    check_count(body.parts.len())?;
+    let pinned: Vec<(u32, Pinned)> =
+        body.parts.iter().map(|part| pin(&loaded.state, part)).collect::<Result<_, Problem>>()?;
+    let context = gateway.context(&principal, id);
+    let multipart = open_multipart(&gateway, &aggregate, &mut loaded, &context).await?;
+    let expires_at = now().plus_ms(i64::try_from(URL_LIFETIME.as_millis()).unwrap_or(0));
+    let mut parts = Vec::with_capacity(pinned.len());
+    for (part_number, pinned) in pinned {
+        let request =
+            Presign::UploadPart { upload_id: &multipart.storage_upload_id, part_number, pinned: Some(pinned) };
+        let signed = gateway
+            .presigner
+            .presign(&multipart.storage_key, &request, URL_LIFETIME)
+            .map_err(|error| error.into_problem("signing a part"))?;
+        let headers: Map<String, Value> =
+            signed.headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        parts.push(json!({
+            "part_number": part_number,
+            "method": signed.method,
+            "url": signed.url,
+            "headers": headers,
+            "expires_at": rfc3339(expires_at),
+        }));
+    }
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(json!({ "parts": parts })))
+}
+
+/// Parts that the client has stored: looked for in the store, then said in the log.
+pub(super) async fn report(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    body: web::Json<Report>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let parts = match body.into_inner() {
+        Report::Several { parts } => parts,
+        Report::One(part) => vec![part],
+    };
+    check_count(parts.len())?;
+    let (aggregate, mut loaded) = direct_upload(&gateway, &principal, &path).await?;
+    loaded.state.check_takes_bytes().map_err(|refusal| refused(&refusal))?;
+    let Some(multipart) = loaded.state.multipart.clone() else {
+        return Err(missing(parts.first().map_or(0, |part| part.part_number)));
+    };
+    let listed = listed(&gateway, &multipart, &parts).await?;
+    let context = gateway.context(&principal, id);
+    for part in parts {
+        let range = loaded.state.grid().part(part.part_number);
+        let is_it = |listed: &&ListedPart| {
+            let same = listed.part_number == part.part_number && unquoted(&listed.etag) == unquoted(&part.etag);
+            same && listed.size_bytes == range.len() && !range.is_empty()
+        };
+        let stored = listed.iter().find(is_it).ok_or_else(|| missing(part.part_number))?;
+        let chunk = ChunkUploadedV1 {
+            offset: range.from,
+            length: range.len(),
+            // The store checked the checksum that was signed; the object is read back in any case.
+            crc64nvme: 0,
+            etag: stored.etag.clone(),
+            storage: ChunkStorage::Part { part_number: part.part_number },
+            worker_id: WorkerId(Uuid::nil()),
+            store_writes: 1,
+        };
+        execute(gateway.log.as_ref(), &aggregate, &mut loaded, &context, Command::RecordChunk(chunk))
+            .await
+            .map_err(|error| error.into_problem("recording a part"))?;
+    }
+    let position = Position { partition: gateway.log.partitions().of(aggregate.company), seq: loaded.read_to };
+    Ok(HttpResponse::Ok().insert_header((POSITION, position.to_string())).json(json!({
+        "offset_bytes": loaded.state.stored.prefix(),
+        "bytes_uploaded": loaded.state.stored.total(),
+    })))
+}
+
+/// The upload, if it is the principal's and one of these.
+async fn direct_upload(
+    gateway: &Gateway,
+    principal: &Principal,
+    id: &str,
+) -> Result<(UploadAggregate, Loaded<State>), Problem> {
+    let (aggregate, loaded) = gateway.upload(principal, parse_id(id)?).await?;
+    if loaded.state.kind != UploadKind::Direct {
+        let text = "the upload was not started with \"mode\": \"direct\"";
+        return Err(Problem::new(409, "upload_kind", text));
+    }
+    Ok((aggregate, loaded))
+}
+
+fn check_count(count: usize) -> Result<(), Problem> {
+    if (1..=MAX_PARTS).contains(&count) {
+        return Ok(());
+    }
+    Err(Problem::bad_request("parts_invalid", format!("name 1 to {MAX_PARTS} parts")))
+}
+
+fn pin(state: &State, part: &PartToSign) -> Result<(u32, Pinned), Problem> {
+    let grid = state.grid();
+    let size_bytes = grid.part(part.part_number).len();
+    if size_bytes == 0 || part.part_number == 0 {
+        let total = grid.total_parts();
+        return Err(Problem::bad_request("parts_invalid", format!("the upload has parts 1 to {total}")));
+    }
+    if part.size_bytes != size_bytes {
+        let text = format!("part {} has {size_bytes} bytes", part.part_number);
+        return Err(Problem::bad_request("parts_invalid", text).with("part_size_bytes", size_bytes));
+    }
+    let checksum: Checksum =
+        part.checksum.parse().map_err(|error| Problem::bad_request("checksum_invalid", format!("{error}")))?;
+    let checksum_header = match checksum {
+        Checksum::Sha1(_) => "x-amz-checksum-sha1",
+        Checksum::Sha256(_) => "x-amz-checksum-sha256",
+        Checksum::Crc32c(_) => "x-amz-checksum-crc32c",
+    };
+    Ok((part.part_number, Pinned { size_bytes, checksum_header, checksum: checksum.value() }))
+}
+
+/// The upload's multipart upload, opened where there is none; whoever loses a race drops their own.
+async fn open_multipart(
+    gateway: &Gateway,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+    context: &Context,
+) -> Result<MultipartOpenedV1, Problem> {
+    if let Some(multipart) = &loaded.state.multipart {
+        return Ok(multipart.clone());
+    }
+    let store = &gateway.store;
+    let prefix = names::objects_prefix(aggregate.company, aggregate.upload);
+    let storage_key = format!("{prefix}{}", Uuid::now_v7().simple());
+    let storage_upload_id =
+        store.create_multipart(&storage_key).await.map_err(|error| error.into_problem("opening a multipart upload"))?;
+    let opened = MultipartOpenedV1 {
+        storage_bucket: store.bucket().to_owned(),
+        storage_key,
+        storage_upload_id,
+        worker_id: WorkerId(Uuid::nil()),
+    };
+    let command = Command::OpenMultipart(opened.clone());
+    let done = execute(gateway.log.as_ref(), aggregate, loaded, context, command).await;
+    let won = matches!(&done, Ok(done) if done.event == Some(Event::MultipartOpened(opened.clone())));
+    let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
+    if !won && !unknown {
+        let aborted = store.abort_multipart(&opened.storage_key, &opened.storage_upload_id).await;
+        aborted.map_err(|error| error.into_problem("dropping a second multipart upload"))?;
+    }
+    done.map_err(|error| error.into_problem("opening a multipart upload"))?;
+    loaded.state.multipart.clone().ok_or_else(Problem::internal)
+}
+
+/// What the store has of these parts.
+async fn listed(
+    gateway: &Gateway,
+    multipart: &MultipartOpenedV1,
+    parts: &[StoredPart],
+) -> Result<Vec<ListedPart>, Problem> {
+    let (key, upload_id) = (&multipart.storage_key, &multipart.storage_upload_id);
+    let found = if parts.len() > LOOKED_AT {
+        gateway.store.list_parts(key, upload_id).await
+    } else {
+        let looks = parts.iter().map(|part| gateway.store.part(key, upload_id, part.part_number));
+        stream::iter(looks).buffered(LOOKED_AT).try_concat().await
+    };
+    found.map_err(|error| error.into_problem("listing parts"))
+}
+
+fn missing(part_number: u32) -> Problem {
+    let text = format!("the store has no part {part_number} with this ETag; send it to its URL again");
+    Problem::new(409, "part_missing", text).with("part_number", part_number)
+}
+
+/// Clients pass on an `ETag` with or without its quotes.
+fn unquoted(etag: &str) -> &str {
+    etag.trim_matches('"')
+}

@@ -1,0 +1,435 @@
+//! What `@uppy/aws-s3` asks for: version 5 of a Companion (`/uppy/s3/multipart…`, `/uppy/s3/params`), version 6 of its
+//! `signRequest` option (`POST /uppy/s3/sign`). Both with the JWT.
+//!
+//! The client chooses its own parts, and may make the object by itself. So it writes to a quarantine key: the object is
+//! copied from there to a key that no client can write to, and the copy is hashed before anyone can read it.
+
+use super::URL_LIFETIME;
+use crate::gateway::Gateway;
+use crate::problems::{IntoProblem, refused};
+use crate::uploads::{FileFacts, cancel_upload, check, start_now};
+use crate::wait;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use uuid::Uuid;
+use waybill_domain::Refusal;
+use waybill_domain::upload::{Command, Phase, State};
+use waybill_object_store::presign::{Presign, Presigned};
+use waybill_object_store::{CompletedPart, ListedPart, StoreError};
+use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_schema::events::{UploadKind, UploadStartedV2};
+use waybill_schema::{UploadId, names};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
+
+/// How long the answer to a completion waits for the verification.
+const VERIFY_PATIENCE: Duration = Duration::from_secs(20);
+/// The last segment of a quarantine key; an upload has one.
+const OBJECT: &str = "object";
+
+/// Who asks, and with what.
+struct Asked {
+    gateway: web::Data<Gateway>,
+    principal: Principal,
+    context: Context,
+}
+
+impl Asked {
+    fn new(gateway: web::Data<Gateway>, principal: Principal, id: RequestId) -> Self {
+        let context = gateway.context(&principal, id);
+        Self { gateway, principal, context }
+    }
+}
+
+/// A file as Uppy describes it.
+#[derive(Default)]
+struct Described {
+    name: Option<String>,
+    mime_type: Option<String>,
+    /// All of Uppy's `meta`; every value is text.
+    meta: Map<String, Value>,
+}
+
+impl Described {
+    fn text(&self, key: &str) -> Option<String> {
+        let value = self.meta.get(key)?;
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (!text.is_empty() && text != "null" && text != "undefined").then_some(text)
+    }
+
+    fn id(&self, key: &str) -> Result<Option<Uuid>, Problem> {
+        let invalid = |_| Problem::bad_request("metadata_invalid", format!("{key} must be a UUID"));
+        self.text(key).map(|text| Uuid::try_parse(&text).map_err(invalid)).transpose()
+    }
+
+    /// Bytes, where the page put them into the metadata: Uppy itself says none.
+    fn size_bytes(&self) -> Option<u64> {
+        self.text("size")?.parse().ok()
+    }
+
+    fn facts(&self, max_bytes: u64) -> Result<FileFacts, Problem> {
+        let described = |value: &Option<String>| value.clone().filter(|text| !text.is_empty() && text != "undefined");
+        Ok(FileFacts {
+            name: described(&self.name).or_else(|| self.text("name")).unwrap_or_else(|| "unnamed".to_owned()),
+            size_bytes: self.size_bytes().unwrap_or(max_bytes),
+            mime_type: described(&self.mime_type)
+                .or_else(|| self.text("type"))
+                .unwrap_or_else(|| "application/octet-stream".to_owned()),
+            sha256: self.text("sha256"),
+            session_id: self.id("session_id")?,
+            chatroom_id: self.id("chatroom_id")?,
+            thread_id: self.id("thread_id")?,
+            metadata: (!self.meta.is_empty()).then(|| self.meta.clone()),
+            ..FileFacts::default()
+        })
+    }
+}
+
+/// An upload that runs, and its quarantine key.
+struct Quarantined {
+    aggregate: UploadAggregate,
+    loaded: Loaded<State>,
+    key: String,
+}
+
+impl Asked {
+    /// Starts an upload. `name` is what a repeated request is known by.
+    async fn start(&self, described: &Described, name: Option<&str>) -> Result<(UploadId, String), Problem> {
+        let gateway = &self.gateway;
+        let facts = described.facts(gateway.limits.max_file_bytes)?;
+        let started = check(gateway, &self.principal, &self.context, &facts).await?;
+        let body = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
+        let id = match name {
+            Some(name) => gateway.idempotency.id_of(name.as_bytes(), &self.principal, "uppy", &body).await?,
+            None => Uuid::now_v7(),
+        };
+        let upload = UploadId(id);
+        let quarantine_key = format!("{}{OBJECT}", names::quarantine_prefix(self.principal.company_id, upload));
+        let start = UploadStartedV2 {
+            started,
+            length_deferred: described.size_bytes().is_none(),
+            kind: UploadKind::Quarantine { quarantine_key: quarantine_key.clone() },
+            upload_metadata: None,
+        };
+        start_now(gateway, &self.principal, &self.context, upload, start, name.is_some()).await?;
+        Ok((upload, quarantine_key))
+    }
+
+    /// The running upload of a key that was given out.
+    async fn find(&self, key: &str) -> Result<Quarantined, Problem> {
+        let unknown = || Problem::not_found("upload");
+        let mut segments = key.split('/');
+        let id = segments.nth(2).ok_or_else(unknown)?.parse().map_err(|_| unknown())?;
+        let (aggregate, loaded) = self.gateway.upload(&self.principal, id).await?;
+        let is_its_key =
+            matches!(&loaded.state.kind, UploadKind::Quarantine { quarantine_key } if quarantine_key == key);
+        if !is_its_key {
+            return Err(unknown());
+        }
+        loaded.state.check_takes_bytes().map_err(|refusal| refused(&refusal))?;
+        Ok(Quarantined { aggregate, loaded, key: key.to_owned() })
+    }
+
+    fn presign(&self, key: &str, request: &Presign<'_>) -> Result<Presigned, Problem> {
+        let signed = self.gateway.presigner.presign(key, request, URL_LIFETIME);
+        signed.map_err(|error| error.into_problem("signing a request"))
+    }
+
+    /// Lists what is there already; an upload with more than its reservation holds is ended.
+    async fn check_room(&self, found: &mut Quarantined, upload_id: &str) -> Result<Vec<ListedPart>, Problem> {
+        let store = &self.gateway.store;
+        let parts = match store.list_parts(&found.key, upload_id).await {
+            Ok(parts) => parts,
+            Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => {
+                return Err(Problem::not_found("multipart upload"));
+            }
+            Err(error) => return Err(error.into_problem("listing parts")),
+        };
+        let size_bytes = found.loaded.state.grid().size_bytes;
+        if parts.iter().map(|part| part.size_bytes).sum::<u64>() <= size_bytes {
+            return Ok(parts);
+        }
+        cancel_upload(&self.gateway, &self.context, &found.aggregate, &mut found.loaded).await?;
+        let aborted = store.abort_multipart(&found.key, upload_id).await;
+        aborted.map_err(|error| error.into_problem("dropping a multipart upload"))?;
+        Err(refused(&Refusal::SizeExceeded { size_bytes }))
+    }
+
+    /// From now on the client may make the object: a worker looks for it.
+    async fn expect_object(&self, aggregate: &UploadAggregate, loaded: &mut Loaded<State>) -> Result<(), Problem> {
+        let until = now().plus_ms(i64::try_from(URL_LIFETIME.as_millis()).unwrap_or(0));
+        execute(self.gateway.log.as_ref(), aggregate, loaded, &self.context, Command::SignQuarantine { until })
+            .await
+            .map(drop)
+            .map_err(|error| error.into_problem("signing a completion"))
+    }
+
+    /// A signed PUT of the whole object.
+    async fn sign_object(&self, upload: UploadId, key: &str, size_bytes: Option<u64>) -> Result<Presigned, Problem> {
+        let signed = self.presign(key, &Presign::PutObject { size_bytes })?;
+        let aggregate = UploadAggregate { company: self.principal.company_id, upload };
+        self.expect_object(&aggregate, &mut Loaded::default()).await?;
+        Ok(signed)
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Create {
+    filename: Option<String>,
+    #[serde(rename = "type")]
+    mime_type: Option<String>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct KeyQuery {
+    key: String,
+}
+
+/// Version 5: begins a multipart upload.
+pub(super) async fn create(
+    principal: Principal,
+    id: RequestId,
+    body: web::Json<Create>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let asked = Asked::new(gateway, principal, id);
+    let Create { filename, mime_type, metadata } = body.into_inner();
+    let described = Described { name: filename, mime_type, meta: metadata };
+    let (upload, key) = asked.start(&described, None).await?;
+    let store = &asked.gateway.store;
+    let upload_id = store.create_multipart(&key).await.map_err(|e| e.into_problem("opening a multipart upload"))?;
+    Ok(HttpResponse::Ok().json(json!({
+        "uploadId": upload_id,
+        "key": key,
+        "bucket": store.bucket(),
+        "file_id": upload,
+    })))
+}
+
+/// Version 5: a URL for a part.
+pub(super) async fn sign_part(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<(String, u32)>,
+    query: web::Query<KeyQuery>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let asked = Asked::new(gateway, principal, id);
+    let mut found = asked.find(&query.key).await?;
+    let (upload_id, part_number) = path.into_inner();
+    check_part_number(part_number)?;
+    asked.check_room(&mut found, &upload_id).await?;
+    let request = Presign::UploadPart { upload_id: &upload_id, part_number, pinned: None };
+    let signed = asked.presign(&found.key, &request)?;
+    Ok(HttpResponse::Ok().json(json!({ "url": signed.url, "expires": URL_LIFETIME.as_secs() })))
+}
+
+/// Version 5: what is there already.
+pub(super) async fn list(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    query: web::Query<KeyQuery>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let asked = Asked::new(gateway, principal, id);
+    let mut found = asked.find(&query.key).await?;
+    let parts = asked.check_room(&mut found, &path).await?;
+    let parts: Vec<Value> = parts
+        .iter()
+        .map(|part| json!({ "PartNumber": part.part_number, "ETag": part.etag, "Size": part.size_bytes }))
+        .collect();
+    Ok(HttpResponse::Ok().json(parts))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Completion {
+    parts: Vec<CompletionPart>,
+}
+
+#[derive(Deserialize)]
+struct CompletionPart {
+    #[serde(rename = "PartNumber")]
+    part_number: u32,
+    #[serde(rename = "ETag")]
+    etag: String,
+}
+
+/// Version 5: makes the object of its parts, and waits a while until it is verified.
+pub(super) async fn complete(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    query: web::Query<KeyQuery>,
+    body: web::Json<Completion>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let asked = Asked::new(gateway, principal, id);
+    let mut found = asked.find(&query.key).await?;
+    asked.check_room(&mut found, &path).await?;
+    let part = |part: CompletionPart| CompletedPart { part_number: part.part_number, etag: part.etag };
+    let parts: Vec<CompletedPart> = body.into_inner().parts.into_iter().map(part).collect();
+    // Said first: should this process die behind it, a worker finds the object.
+    asked.expect_object(&found.aggregate, &mut found.loaded).await?;
+    let store = &asked.gateway.store;
+    match store.complete_multipart(&found.key, &path, &parts).await {
+        // Completed before, and the answer was lost.
+        Ok(()) | Err(StoreError::NoSuchUpload { .. }) => {}
+        Err(error) => return Err(error.into_problem("completing a multipart upload")),
+    }
+    wait::until_ended(&asked.gateway, &found.aggregate, &mut found.loaded, VERIFY_PATIENCE).await?;
+    if let Phase::Rejected { code, message } = &found.loaded.state.phase {
+        return Err(Problem::new(422, code, message.clone()).with("upload_status", "FAILED"));
+    }
+    let upload = found.aggregate.upload;
+    Ok(HttpResponse::Ok().json(json!({
+        "location": format!("/v1/files/{upload}/content"),
+        "key": found.key,
+        "bucket": store.bucket(),
+        "file_id": upload,
+    })))
+}
+
+/// Version 5: no more of it.
+pub(super) async fn abort(
+    principal: Principal,
+    id: RequestId,
+    query: web::Query<KeyQuery>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let asked = Asked::new(gateway, principal, id);
+    let mut found = asked.find(&query.key).await?;
+    cancel_upload(&asked.gateway, &asked.context, &found.aggregate, &mut found.loaded).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// Version 5: a URL for a small file in one request.
+pub(super) async fn params(
+    principal: Principal,
+    id: RequestId,
+    query: web::Query<Vec<(String, String)>>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let asked = Asked::new(gateway, principal, id);
+    let mut described = Described::default();
+    for (name, value) in query.into_inner() {
+        match name.as_str() {
+            "filename" => described.name = Some(value),
+            "type" => described.mime_type = Some(value),
+            other => {
+                let key = other.strip_prefix("metadata[").and_then(|rest| rest.strip_suffix(']'));
+                described.meta.extend(key.map(|key| (key.to_owned(), Value::String(value))));
+            }
+        }
+    }
+    let (upload, key) = asked.start(&described, None).await?;
+    let signed = asked.sign_object(upload, &key, described.size_bytes()).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "method": signed.method,
+        "url": signed.url,
+        "headers": {},
+        "fields": { "key": key },
+        "expires": URL_LIFETIME.as_secs(),
+        "file_id": upload,
+    })))
+}
+
+/// What version 6 passes to `signRequest`, and what the page adds of the file.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SignRequest {
+    method: String,
+    key: String,
+    upload_id: Option<String>,
+    part_number: Option<u32>,
+    content_type: Option<String>,
+    name: Option<String>,
+    #[serde(rename = "type")]
+    mime_type: Option<String>,
+    size: Option<u64>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+/// Version 6: signs each of its requests to the store. The first one of a file is answered with a key of ours.
+pub(super) async fn sign(
+    principal: Principal,
+    id: RequestId,
+    body: web::Json<SignRequest>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let asked = Asked::new(gateway, principal, id);
+    let wanted = body.into_inner();
+    let (key, signed) = match (wanted.method.as_str(), &wanted.upload_id, wanted.part_number) {
+        ("PUT" | "POST", None, None) => asked.sign_new(&wanted).await?,
+        (method, Some(upload_id), part_number) => {
+            let signed = asked.sign_running(method, &wanted.key, upload_id, part_number).await?;
+            (wanted.key.clone(), signed)
+        }
+        _ => return Err(unknown_request()),
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header(("Cache-Control", "no-store"))
+        .json(json!({ "url": signed.url, "method": signed.method, "key": key, "headers": {} })))
+}
+
+impl Asked {
+    async fn sign_new(&self, wanted: &SignRequest) -> Result<(String, Presigned), Problem> {
+        let mut meta = wanted.metadata.clone();
+        if let Some(size) = wanted.size {
+            meta.insert("size".to_owned(), Value::String(size.to_string()));
+        }
+        let mime_type = wanted.mime_type.clone().or_else(|| wanted.content_type.clone());
+        let described = Described { name: wanted.name.clone(), mime_type, meta };
+        let (upload, key) = self.start(&described, Some(&wanted.key)).await?;
+        let signed = if wanted.method == "PUT" {
+            self.sign_object(upload, &key, described.size_bytes()).await?
+        } else {
+            self.presign(&key, &Presign::CreateMultipart)?
+        };
+        Ok((key, signed))
+    }
+
+    async fn sign_running(
+        &self,
+        method: &str,
+        key: &str,
+        upload_id: &str,
+        part_number: Option<u32>,
+    ) -> Result<Presigned, Problem> {
+        let mut found = self.find(key).await?;
+        match (method, part_number) {
+            ("PUT", Some(part_number)) => {
+                check_part_number(part_number)?;
+                self.check_room(&mut found, upload_id).await?;
+                self.presign(key, &Presign::UploadPart { upload_id, part_number, pinned: None })
+            }
+            ("GET", None) => self.presign(key, &Presign::ListParts { upload_id }),
+            ("POST", None) => {
+                self.check_room(&mut found, upload_id).await?;
+                self.expect_object(&found.aggregate, &mut found.loaded).await?;
+                self.presign(key, &Presign::CompleteMultipart { upload_id })
+            }
+            ("DELETE", None) => {
+                cancel_upload(&self.gateway, &self.context, &found.aggregate, &mut found.loaded).await?;
+                self.presign(key, &Presign::AbortMultipart { upload_id })
+            }
+            _ => Err(unknown_request()),
+        }
+    }
+}
+
+fn unknown_request() -> Problem {
+    Problem::bad_request("request_invalid", "send method, key, and uploadId and partNumber as signRequest has them")
+}
+
+/// S3 has parts 1 to 10,000.
+fn check_part_number(part_number: u32) -> Result<(), Problem> {
+    if (1..=10_000).contains(&part_number) {
+        return Ok(());
+    }
+    Err(Problem::bad_request("parts_invalid", "parts are numbered 1 to 10000"))
+}

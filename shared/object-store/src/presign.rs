@@ -1,0 +1,164 @@
+//! URLs by which a client does one request at the store by itself: AWS Signature Version 4 in the query (the S3 API
+//! reference, "Authenticating Requests: Using Query Parameters").
+
+use crate::StoreError;
+use crate::s3::S3Config;
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
+use aws_sigv4::sign::v4;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::time::{Duration, SystemTime};
+
+/// What RFC 3986 §2.3 leaves as it is.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A request at the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presign<'a> {
+    /// A part; with exactly these headers and this length.
+    UploadPart {
+        /// The store's id of the multipart upload.
+        upload_id: &'a str,
+        /// From 1.
+        part_number: u32,
+        /// What is pinned; `None` lets any bytes through.
+        pinned: Option<Pinned>,
+    },
+    /// A whole object.
+    PutObject {
+        /// Its length, where it is known.
+        size_bytes: Option<u64>,
+    },
+    /// A new multipart upload.
+    CreateMultipart,
+    /// What a multipart upload has.
+    ListParts {
+        /// The store's id of the multipart upload.
+        upload_id: &'a str,
+    },
+    /// An object of the parts.
+    CompleteMultipart {
+        /// The store's id of the multipart upload.
+        upload_id: &'a str,
+    },
+    /// No more of a multipart upload.
+    AbortMultipart {
+        /// The store's id of the multipart upload.
+        upload_id: &'a str,
+    },
+}
+
+/// What a part's bytes must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// Bytes.
+    pub size_bytes: u64,
+    /// The header that carries the checksum, such as `x-amz-checksum-sha256`.
+    pub checksum_header: &'static str,
+    /// The checksum in base64.
+    pub checksum: String,
+}
+
+/// A request that a client may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presigned {
+    /// The method.
+    pub method: &'static str,
+    /// The URL; good for whoever has it, so it is in no log.
+    pub url: String,
+    /// Headers that the request must have, besides its length.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// Signs requests for clients, with the address at which they reach the store.
+#[derive(Clone)]
+pub struct Presigner {
+    base: String,
+    region: String,
+    credentials: Credentials,
+}
+
+impl Presigner {
+    /// Signs for the bucket of `config`; clients reach it at `public_endpoint`, where that is another one.
+    pub fn new(config: &S3Config, public_endpoint: Option<&str>) -> Self {
+        let S3Config { bucket, region, .. } = config;
+        let base = match public_endpoint.or(config.endpoint.as_deref()) {
+            Some(endpoint) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+            None => format!("https://{bucket}.s3.{region}.amazonaws.com"),
+        };
+        let (id, secret) = (&config.access_key_id, &config.secret_access_key);
+        let credentials = Credentials::new(id, secret, None, None, "waybill-settings");
+        Self { base, region: region.clone(), credentials }
+    }
+
+    /// A URL for one request on `key`, good for `lifetime`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where it cannot be signed.
+    pub fn presign(&self, key: &str, request: &Presign<'_>, lifetime: Duration) -> Result<Presigned, StoreError> {
+        let failed = |reason: String| StoreError::Unavailable { operation: "signing a request", reason };
+        let (method, query) = line(request);
+        let (length, headers) = headers(request);
+        let query: Vec<String> =
+            query.into_iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(&value, QUERY))).collect();
+        let url = format!("{}/{key}?{}", self.base, query.join("&"));
+        let mut settings = SigningSettings::default();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(lifetime);
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let identity = self.credentials.clone().into();
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("s3")
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()
+            .map_err(|error| failed(error.to_string()))?
+            .into();
+        let signed_headers = length.iter().chain(&headers).map(|(name, value)| (*name, value.as_str()));
+        let signable = SignableRequest::new(method, &url, signed_headers, SignableBody::UnsignedPayload)
+            .map_err(|error| failed(error.to_string()))?;
+        let (instructions, _) = sign(signable, &params).map_err(|error| failed(error.to_string()))?.into_parts();
+        let signature: Vec<String> = instructions
+            .params()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY)))
+            .collect();
+        let joint = if query.is_empty() { "" } else { "&" };
+        Ok(Presigned { method, url: format!("{url}{joint}{}", signature.join("&")), headers })
+    }
+}
+
+/// Method and query.
+fn line(request: &Presign<'_>) -> (&'static str, Vec<(&'static str, String)>) {
+    let of = |upload_id: &str| ("uploadId", upload_id.to_owned());
+    match request {
+        Presign::UploadPart { upload_id, part_number, .. } => {
+            ("PUT", vec![("partNumber", part_number.to_string()), of(upload_id)])
+        }
+        Presign::PutObject { .. } => ("PUT", Vec::new()),
+        Presign::CreateMultipart => ("POST", vec![("uploads", String::new())]),
+        Presign::ListParts { upload_id } => ("GET", vec![of(upload_id)]),
+        Presign::CompleteMultipart { upload_id } => ("POST", vec![of(upload_id)]),
+        Presign::AbortMultipart { upload_id } => ("DELETE", vec![of(upload_id)]),
+    }
+}
+
+type Headers = Vec<(&'static str, String)>;
+
+/// The length, which every HTTP client sends by itself, and the headers that it must be told of.
+fn headers(request: &Presign<'_>) -> (Headers, Headers) {
+    let length = |bytes: u64| vec![("content-length", bytes.to_string())];
+    match request {
+        Presign::UploadPart { pinned: Some(pinned), .. } => {
+            (length(pinned.size_bytes), vec![(pinned.checksum_header, pinned.checksum.clone())])
+        }
+        Presign::PutObject { size_bytes: Some(size_bytes) } => (length(*size_bytes), Vec::new()),
+        _ => (Vec::new(), Vec::new()),
+    }
+}
