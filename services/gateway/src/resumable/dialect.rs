@@ -128,6 +128,10 @@ impl Dialect {
     /// Says how far an upload is.
     pub(super) fn say_progress(self, answer: &mut HttpResponse, offset: u64, is_complete: bool) {
         set(answer, "upload-offset", offset.to_string());
+        self.say_complete(answer, is_complete);
+    }
+
+    fn say_complete(self, answer: &mut HttpResponse, is_complete: bool) {
         match self {
             Self::Tus => {}
             Self::Draft(interop) if interop.says_incomplete() => {
@@ -186,10 +190,19 @@ impl Dialect {
                         .with("title", "Inconsistent Upload Length Values"),
                     _ => problem,
                 };
+                let is_of_the_file = problem.members.contains_key("upload_status");
+                let limit = problem.members.get("limit_bytes").and_then(serde_json::Value::as_u64);
                 let mut response = problem.error_response();
                 if let Some(offset) = offset {
                     self.say_progress(&mut response, offset, false);
-                } else if code == "content_type_refused" {
+                } else {
+                    // True: this is what became of the file; there is nothing to resume (draft §4.1.2).
+                    self.say_complete(&mut response, is_of_the_file);
+                }
+                if let Some(limit) = limit {
+                    set(&mut response, "upload-limit", format!("max-size={limit}"));
+                }
+                if code == "content_type_refused" {
                     set(&mut response, "accept-patch", PARTIAL_UPLOAD);
                 }
                 response

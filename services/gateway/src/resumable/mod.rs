@@ -55,6 +55,10 @@ async fn collection(
 ) -> HttpResponse {
     answer(request, id, gateway, async |asked, method| match method {
         Method::POST => create::create(asked, payload.into_inner()).await,
+        // The draft creates by whatever method has content (§4.2).
+        Method::PUT | Method::PATCH if asked.dialect != Dialect::Tus => {
+            create::create(asked, payload.into_inner()).await
+        }
         _ => Err(not_allowed("POST, OPTIONS")),
     })
     .await
