@@ -85,6 +85,17 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default().contains(text)
     }
 
+    /// Bytes of memory that it holds now.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn rss_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<usize>().ok());
+        kib.expect("the kernel says how much it holds") * 1_024
+    }
+
     /// One of its metrics; 0 where it has none of that name.
     pub async fn metric(&self, name: &str) -> u64 {
         let answer = reqwest::get(format!("http://{}/metrics", self.addr)).await.expect("metrics are answered");

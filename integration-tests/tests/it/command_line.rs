@@ -42,6 +42,39 @@ async fn an_interrupted_upload_goes_on_with_the_same_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_protocol_goes_on_where_it_was_interrupted() {
+    let stack = Stack::start().await;
+    for (seed, protocol) in [(703, "tus"), (704, "direct")] {
+        let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+        let source = Source::write(home.path(), "film.bin", seed, 200 * MIB + 5);
+        let path = source.path.to_str().unwrap();
+        let args = [path, "--protocol", protocol];
+        let first = CommandLine::start(&client, home.path(), "upload", &args);
+        let upload = first.event("started").await["upload_id"].as_str().unwrap().to_owned();
+        stored(&client, &upload, 20 * MIB).await;
+        first.signal("INT");
+        first.ended().await;
+        let second = CommandLine::start(&client, home.path(), "upload", &args).ended().await;
+        assert_eq!(second.code, Some(0), "{second:?}");
+        assert_eq!(second.event("resumed")["upload_id"], upload.as_str());
+        let uploaded = second.event("uploaded");
+        assert_eq!((&uploaded["file_id"], &uploaded["sha256"]), (&json!(upload), &json!(source.sha256)));
+        assert!(uploaded["sent_bytes"].as_u64().unwrap() <= 180 * MIB + 5, "{uploaded}");
+    }
+    // Small and empty files have no way of their own in these.
+    for protocol in ["tus", "direct"] {
+        let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+        std::fs::write(home.path().join("empty.txt"), "").unwrap();
+        std::fs::write(home.path().join("small.txt"), "hello").unwrap();
+        let paths = ["empty.txt", "small.txt"].map(|name| home.path().join(name).to_str().unwrap().to_owned());
+        let args = [paths[0].as_str(), &paths[1], "--protocol", protocol];
+        let ended = CommandLine::start(&client, home.path(), "upload", &args).ended().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_changed_meanwhile_is_uploaded_anew() {
     let stack = Stack::start().await;
     let (client, home) = (stack.client(), tempfile::tempdir().unwrap());

@@ -6,7 +6,7 @@ use crate::protocol::SUBPROTOCOL;
 use crate::ticket::{self, Tickets};
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::middleware::from_fn;
-use actix_web::{App, FromRequest, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, FromRequest, HttpRequest, HttpResponse, web};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,19 +130,15 @@ impl Server {
     /// [`StartError::Listen`].
     pub fn listen(&mut self, addr: SocketAddr) -> Result<SocketAddr, StartError> {
         let (routes, readiness) = (self.routes(), self.readiness.clone());
-        let http = HttpServer::new(move || {
+        let application = move || {
             App::new()
                 .wrap(from_fn(request::trace))
                 .app_data(web::Data::new(readiness.clone()))
                 .configure(health::routes)
                 .configure(routes.clone())
-        })
-        .disable_signals()
-        .shutdown_timeout(GRACE_S)
-        .bind(addr)?;
-        let bound = http.addrs().first().copied().unwrap_or(addr);
-        listener::serve(http.run(), &self.fanout.shutdown, &mut self.tasks);
-        Ok(bound)
+        };
+        let settings = listener::Settings { grace_s: GRACE_S, ..listener::Settings::default() };
+        Ok(listener::listen(addr, settings, application, &self.fanout.shutdown, &mut self.tasks)?)
     }
 
     /// Until everything has stopped.

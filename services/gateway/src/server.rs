@@ -10,7 +10,7 @@ use crate::reserve::Reserver;
 use crate::routes;
 use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,6 @@ use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::{Authenticator, DataPlane, Shutdown, listener, request};
 
-/// How long running requests get to finish when the gateway stops.
-const GRACE_S: u64 = 20;
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -147,7 +145,7 @@ impl Server {
         let authenticator = web::Data::new(config.authenticator);
         let more_routes = config.more_routes;
         let allowed_origins = config.allowed_origins;
-        let http = HttpServer::new(move || {
+        let application = move || {
             let mut app = App::new()
                 .app_data(gateway.clone())
                 .app_data(authenticator.clone())
@@ -159,14 +157,10 @@ impl Server {
                 app = app.configure(|config| more(config));
             }
             app.wrap(cors::of(&allowed_origins)).wrap(from_fn(request::trace))
-        })
-        .disable_signals()
-        .client_request_timeout(HEAD_TIMEOUT)
-        .shutdown_timeout(GRACE_S)
-        .bind(config.addr)?;
-        let addr = http.addrs().first().copied().unwrap_or(config.addr);
+        };
         let mut tasks = JoinSet::new();
-        listener::serve(http.run(), shutdown, &mut tasks);
+        let settings = listener::Settings { head_timeout: HEAD_TIMEOUT, ..listener::Settings::default() };
+        let addr = listener::listen(config.addr, settings, application, shutdown, &mut tasks)?;
         tracing::info!(%addr, "gateway started");
         Ok(Self { addr, tasks })
     }

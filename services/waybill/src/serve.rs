@@ -2,7 +2,7 @@
 
 use crate::{CommandError, backing};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -255,13 +255,9 @@ fn health_only(
     readiness: Readiness,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, CommandError> {
-    let http = HttpServer::new(move || {
+    let application = move || {
         App::new().wrap(from_fn(request::trace)).app_data(web::Data::new(readiness.clone())).configure(health::routes)
-    })
-    .workers(1)
-    .disable_signals()
-    .bind(addr)?;
-    let bound = http.addrs().first().copied().unwrap_or(addr);
-    listener::serve(http.run(), &shared.back, tasks);
-    Ok(bound)
+    };
+    let settings = listener::Settings { threads: Some(1), ..listener::Settings::default() };
+    Ok(listener::listen(addr, settings, application, &shared.back, tasks)?)
 }

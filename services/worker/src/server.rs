@@ -3,7 +3,7 @@
 use crate::plane::{Budget, LocalPlane, Uploads, routes};
 use crate::{Worker, reactions, sweep};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,6 @@ use waybill_service_kit::data_plane::KEEP_ALIVE;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::{DataPlane, Shutdown, listener, request};
 
-/// How long running requests get to finish when the worker stops.
-const GRACE_S: u64 = 20;
 /// The shortest secret between gateways and workers.
 const SECRET_MIN_BYTES: usize = 32;
 
@@ -134,21 +132,16 @@ fn serve(
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, std::io::Error> {
     let plane = web::Data::new(plane);
-    let http = HttpServer::new(move || {
+    let application = move || {
         App::new()
             .wrap(from_fn(request::trace))
             .app_data(plane.clone())
             .app_data(web::Data::new(readiness.clone()))
             .configure(health::routes)
             .configure(|config| routes(config, &secret))
-    })
-    .disable_signals()
-    .keep_alive(KEEP_ALIVE)
-    .shutdown_timeout(GRACE_S)
-    .bind(addr)?;
-    let bound = http.addrs().first().copied().unwrap_or(addr);
-    listener::serve(http.run(), shutdown, tasks);
-    Ok(bound)
+    };
+    let settings = listener::Settings { keep_alive: KEEP_ALIVE, ..listener::Settings::default() };
+    listener::listen(addr, settings, application, shutdown, tasks)
 }
 
 fn readiness(worker: &Arc<Worker>) -> Readiness {

@@ -1,8 +1,10 @@
 //! What every service needs: settings, telemetry, shutdown, health, clock, authentication, problems.
 
 pub mod auth;
+pub mod body;
 pub mod checksum;
 pub mod clock;
+mod connection;
 pub mod data_plane;
 pub mod health;
 pub mod listener;

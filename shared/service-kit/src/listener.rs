@@ -1,11 +1,110 @@
 //! A listener that runs until shutdown.
 
 use crate::Shutdown;
-use actix_web::dev::Server;
+use crate::connection::Connection;
+use actix_http::HttpService;
+use actix_http::body::MessageBody;
+use actix_http::{Request, Response};
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::Error;
+use actix_web::dev::AppConfig;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-/// Runs `server` as a task of `tasks` until `shutdown` is triggered; running requests then get its `shutdown_timeout`.
-pub fn serve(server: Server, shutdown: &Shutdown, tasks: &mut JoinSet<()>) {
+/// How many connections wait to be accepted.
+const BACKLOG: u32 = 2_048;
+
+/// How a listener treats its connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a connection is kept without a request.
+    pub keep_alive: Duration,
+    /// How long the head of the first request may take.
+    pub head_timeout: Duration,
+    /// Seconds that running requests get to finish in when the listener stops.
+    pub grace_s: u64,
+    /// Threads; as many as there are cores without.
+    pub threads: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Self { keep_alive: s(5), head_timeout: s(5), grace_s: 20, threads: None }
+    }
+}
+
+/// Listens at `addr` and serves the applications that `factory` makes, one a thread, as tasks of `tasks` until `shutdown`
+/// is triggered. Answers with the address, which has the port where `addr` has none.
+///
+/// Like actix-web's own server, but for connections whose end comes after all that came before it ([`crate::body`]).
+///
+/// # Errors
+/// Where the address cannot be listened at.
+pub fn listen<F, I, S, B>(
+    addr: SocketAddr,
+    settings: Settings,
+    factory: F,
+    shutdown: &Shutdown,
+    tasks: &mut JoinSet<()>,
+) -> io::Result<SocketAddr>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request> + 'static,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Error> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    S::Service: 'static,
+    B: MessageBody + 'static,
+{
+    let listener = bind(addr)?;
+    let bound = listener.local_addr()?;
+    let stopping = shutdown.clone();
+    let mut server = Server::build().disable_signals().shutdown_timeout(settings.grace_s);
+    if let Some(threads) = settings.threads {
+        server = server.workers(threads);
+    }
+    let server = server.listen(format!("http-{bound}"), listener, move || {
+        let stopping = stopping.clone();
+        let application = factory().into_factory().map_err(|error| error.into().error_response());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.triggered().await }
+            })
+            .keep_alive(settings.keep_alive)
+            .client_request_timeout(settings.head_timeout)
+            .local_addr(bound)
+            .on_connect_ext(|connection: &Connection, extensions| {
+                extensions.insert(connection.end());
+            })
+            .h1(map_config(application, |()| AppConfig::default()));
+        fn_service(|stream: TcpStream| async move {
+            let peer = stream.peer_addr().ok();
+            Ok((Connection::new(stream), peer))
+        })
+        .and_then(http)
+    })?;
+    serve(server.run(), shutdown, tasks);
+    Ok(bound)
+}
+
+fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// Runs `server` until `shutdown` is triggered; running requests then get its `shutdown_timeout`.
+fn serve(server: Server, shutdown: &Shutdown, tasks: &mut JoinSet<()>) {
     let handle = server.handle();
     let shutdown = shutdown.clone();
     tasks.spawn(async move {

@@ -4,7 +4,7 @@ use super::dialect::{Dialect, offset_mismatch, set};
 use super::{Asked, http_date};
 use crate::digest::sha256_of;
 use crate::problems::{IntoProblem, refused};
-use crate::uploads::{content_length, finish, refuse_encoding, send_bytes, status};
+use crate::uploads::{content_length, finish, refuse_encoding, status};
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -134,7 +134,7 @@ pub(super) async fn append(
             request: asked.id,
         };
         let stored = if length.is_some() {
-            send_bytes(gateway.clone(), bytes, payload).await
+            gateway.workers.put_bytes(bytes, payload).await
         } else {
             send_growing(asked, bytes, payload, limit).await
         };
@@ -273,6 +273,8 @@ async fn send_growing(
     payload: Payload,
     max_bytes: u64,
 ) -> Result<StoredBytes, Problem> {
+    // Of one that has ended there is no reservation to raise, and that it has ended is the better answer.
+    at_offset(asked, bytes.upload, bytes.range.from).await?;
     let (gateway, context, company, upload) =
         (asked.gateway.clone(), asked.context(), asked.principal.company_id, bytes.upload);
     let first = match bytes.content_length {
@@ -301,7 +303,7 @@ async fn send_growing(
             Some((Ok(chunk), (payload, offset, reserved, false)))
         }
     });
-    let stored = send_bytes(asked.gateway.clone(), bytes, Payload::Stream { payload: growing.boxed_local() }).await;
+    let stored = asked.gateway.workers.put_bytes(bytes, Payload::Stream { payload: growing.boxed_local() }).await;
     match refusal.take() {
         Some(problem) => Err(problem),
         None => stored,

@@ -18,7 +18,7 @@ use dialect::Dialect;
 use std::time::{Duration, SystemTime};
 use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::{Timestamp, UploadId};
-use waybill_service_kit::{Principal, Problem, RequestId};
+use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(web::resource(["/tus", "/tus/"]).to(collection)).service(web::resource("/tus/{id}").to(resource));
@@ -53,12 +53,10 @@ async fn collection(
     id: RequestId,
     gateway: web::Data<Gateway>,
 ) -> HttpResponse {
-    answer(request, id, gateway, async |asked, method| match method {
-        Method::POST => create::create(asked, payload.into_inner()).await,
+    answer(request, payload, id, gateway, async |asked, method, body| match method {
+        Method::POST => create::create(asked, body).await,
         // The draft creates by whatever method has content (§4.2).
-        Method::PUT | Method::PATCH if asked.dialect != Dialect::Tus => {
-            create::create(asked, payload.into_inner()).await
-        }
+        Method::PUT | Method::PATCH if asked.dialect != Dialect::Tus => create::create(asked, body).await,
         _ => Err(not_allowed("POST, OPTIONS")),
     })
     .await
@@ -71,12 +69,12 @@ async fn resource(
     id: RequestId,
     gateway: web::Data<Gateway>,
 ) -> HttpResponse {
-    answer(request, id, gateway, async |asked, method| {
+    answer(request, payload, id, gateway, async move |asked, method, body| {
         let upload = parse_id(&path)?;
         match method {
             Method::HEAD => look::look(asked, upload).await,
             Method::GET if asked.dialect != Dialect::Tus => look::look(asked, upload).await,
-            Method::PATCH => append::patch(asked, upload, payload.into_inner()).await,
+            Method::PATCH => append::patch(asked, upload, body).await,
             Method::DELETE => terminate(asked, upload).await,
             _ => Err(not_allowed("HEAD, PATCH, DELETE, OPTIONS")),
         }
@@ -87,9 +85,10 @@ async fn resource(
 /// Everything that all requests have in common: version, token, method, and how answers are said.
 async fn answer(
     request: HttpRequest,
+    payload: web::Payload,
     id: RequestId,
     gateway: web::Data<Gateway>,
-    handle: impl AsyncFnOnce(&Asked, Method) -> Result<HttpResponse, Problem>,
+    handle: impl AsyncFnOnce(&Asked, Method, Payload) -> Result<HttpResponse, Problem> + 'static,
 ) -> HttpResponse {
     if request.method() == Method::OPTIONS {
         // Told before anything is known of the client (tus 1.0, OPTIONS; draft §4.1.4).
@@ -97,16 +96,18 @@ async fn answer(
     }
     let dialect = Dialect::of(&request);
     let method = effective_method(&request);
-    let answered = async {
-        let method = method.clone()?;
+    let connection = request.clone();
+    let meant = method.clone().unwrap_or(Method::POST);
+    let work = |body| async move {
+        let method = method?;
         dialect.check_version(&request)?;
         // The effective method is what the token is checked for.
         let principal = Principal::from_request(&request, &mut Payload::None).await?;
         let asked = Asked { gateway, principal, request, id, dialect };
-        handle(&asked, method).await
+        handle(&asked, method, body).await
     };
-    let answered = answered.await;
-    dialect.finish(&method.unwrap_or(Method::POST), answered)
+    let answered = body::outliving(&connection, payload.into_inner(), work).await;
+    dialect.finish(&meant, answered)
 }
 
 /// The method, or the one that a POST stands for (tus 1.0, X-HTTP-Method-Override).

@@ -12,8 +12,8 @@ use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
 use waybill_schema::ByteRange;
 use waybill_schema::events::UploadKind;
-use waybill_service_kit::data_plane::{PutBytes, StoredBytes};
-use waybill_service_kit::{Principal, Problem, RequestId};
+use waybill_service_kit::data_plane::PutBytes;
+use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 use crate::problems::refused;
 
@@ -25,8 +25,21 @@ pub(crate) async fn put_chunk(
     payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
+    let connection = request.clone();
+    let take = |body| async move { take_chunk(&request, &principal, id, &path, body, &gateway).await };
+    body::outliving(&connection, payload.into_inner(), take).await
+}
+
+async fn take_chunk(
+    request: &HttpRequest,
+    principal: &Principal,
+    id: RequestId,
+    path: &(String, String),
+    body: Payload,
+    gateway: &Gateway,
+) -> Result<HttpResponse, Problem> {
     let upload = parse_id(&path.0)?;
-    let facts = gateway.started(&principal, upload).await?;
+    let facts = gateway.started(principal, upload).await?;
     if facts.kind != UploadKind::File || facts.length_deferred {
         return Err(Problem::new(409, "upload_kind", "the bytes of this upload do not come as chunks"));
     }
@@ -40,8 +53,8 @@ pub(crate) async fn put_chunk(
     if chunk.is_empty() {
         return Err(index_invalid(grid));
     }
-    refuse_encoding(&request)?;
-    let content_length = content_length(&request);
+    refuse_encoding(request)?;
+    let content_length = content_length(request);
     let range = match request.headers().get(CONTENT_RANGE) {
         Some(value) => rest_of(chunk, grid.size_bytes, value.to_str().unwrap_or_default())?,
         None => chunk,
@@ -52,12 +65,12 @@ pub(crate) async fn put_chunk(
         user: principal.user_id,
         upload,
         range,
-        checksum: sha256_of(&request, "Content-Digest")?.map(Into::into),
+        checksum: sha256_of(request, "Content-Digest")?.map(Into::into),
         sequential: false,
         content_length,
         request: id,
     };
-    let stored = send_bytes(gateway, bytes, payload.into_inner()).await?;
+    let stored = gateway.workers.put_bytes(bytes, body).await?;
     if stored.received_bytes != range.len() {
         return Err(incomplete(stored.received_bytes, range).with("offset_bytes", stored.offset_bytes));
     }
@@ -66,17 +79,6 @@ pub(crate) async fn put_chunk(
         "received_bytes": stored.received_bytes,
         "offset_bytes": stored.offset_bytes,
     })))
-}
-
-/// Hands a run of bytes to the worker that has the upload. On its own: when the client's connection breaks, its handler
-/// is dropped, but what had arrived is still to be passed on.
-pub(crate) async fn send_bytes(
-    gateway: web::Data<Gateway>,
-    bytes: PutBytes,
-    payload: Payload,
-) -> Result<StoredBytes, Problem> {
-    let sent = actix_web::rt::spawn(async move { gateway.workers.put_bytes(bytes, payload).await });
-    sent.await.map_err(|_| Problem::internal())?
 }
 
 /// How long the body is, where the request says so. Without either header it has none (RFC 9112 §6.3).

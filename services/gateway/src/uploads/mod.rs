@@ -6,7 +6,7 @@ mod start;
 mod status;
 mod whole;
 
-pub(crate) use chunk::{content_length, put_chunk, refuse_encoding, send_bytes};
+pub(crate) use chunk::{content_length, put_chunk, refuse_encoding};
 pub(crate) use end::{cancel, cancel_upload, complete, finish};
 pub(crate) use start::{FileFacts, begin, check, space_of, start, start_now};
 pub(crate) use status::{parse_id, rfc3339, show, status};

@@ -1,13 +1,14 @@
 //! `POST /v1/files`: a whole file in one request. No larger than a part, it is one object and two events; larger, it is
 //! an upload like others, whose chunks come in one body.
 
-use super::chunk::{content_length, refuse_encoding, send_bytes};
+use super::chunk::{content_length, refuse_encoding};
 use super::end;
 use super::start::{FileFacts, Mode, check, loaded, parse_sha256, reserve, start_now};
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::idempotency::Idempotency;
 use crate::problems::IntoProblem;
+use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use waybill_repository::{Context, Loaded, UploadAggregate, execute, settle_quota
 use waybill_schema::events::{FileUploadedV1, ReservedItem, UploadStartedV1};
 use waybill_schema::{ByteRange, Causation, Position, UploadId};
 use waybill_service_kit::data_plane::{PutBytes, PutWhole};
-use waybill_service_kit::{Principal, Problem, RequestId};
+use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 /// How long the answer waits for the verification of a large file.
 const VERIFY_PATIENCE: Duration = Duration::from_secs(120);
@@ -62,9 +63,8 @@ pub(crate) async fn post_file(
     let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/files", &key).await?);
     let is_repeatable = Idempotency::is_repeatable(&request);
     let incoming = Incoming { gateway, principal, context, id, upload, started, is_repeatable };
-    // On its own, so that a client that goes away does not leave the space reserved.
-    let work = actix_web::rt::spawn(async move { incoming.take(payload).await });
-    work.await.map_err(|_| Problem::internal())?
+    // A client that goes away is not to leave the space reserved.
+    body::outliving(&request, payload.into_inner(), |body| incoming.take(body)).await
 }
 
 fn facts(request: &HttpRequest, query: FileQuery) -> Result<FileFacts, Problem> {
@@ -90,7 +90,7 @@ fn facts(request: &HttpRequest, query: FileQuery) -> Result<FileFacts, Problem> 
 }
 
 impl Incoming {
-    async fn take(self, payload: web::Payload) -> Result<HttpResponse, Problem> {
+    async fn take(self, payload: Payload) -> Result<HttpResponse, Problem> {
         if self.started.size_bytes <= self.started.part_size_bytes {
             self.take_small(payload).await
         } else {
@@ -107,7 +107,7 @@ impl Incoming {
         UploadAggregate { company: self.principal.company_id, upload: self.upload }
     }
 
-    async fn take_small(self, payload: web::Payload) -> Result<HttpResponse, Problem> {
+    async fn take_small(self, payload: Payload) -> Result<HttpResponse, Problem> {
         let aggregate = self.aggregate();
         let mut loaded = loaded(&self.gateway, &aggregate, self.is_repeatable).await?;
         if loaded.last_seq == 0 {
@@ -123,14 +123,14 @@ impl Incoming {
 
     async fn store_small(
         &self,
-        payload: web::Payload,
+        payload: Payload,
         loaded: &mut Loaded<waybill_domain::upload::State>,
         reserved: Position,
     ) -> Result<(), Problem> {
         let (company, upload, size_bytes) = (self.principal.company_id, self.upload, self.started.size_bytes);
         let sha256 = self.started.declared_sha256;
         let request = PutWhole { company, upload, size_bytes, sha256, request: self.id };
-        let stored = self.gateway.workers.put_whole(request, payload.into_inner()).await?;
+        let stored = self.gateway.workers.put_whole(request, payload).await?;
         let storage_key = stored.storage_key.clone();
         let uploaded = FileUploadedV1 {
             started: self.started.clone(),
@@ -182,7 +182,7 @@ impl Incoming {
         }
     }
 
-    async fn take_large(self, payload: web::Payload) -> Result<HttpResponse, Problem> {
+    async fn take_large(self, payload: Payload) -> Result<HttpResponse, Problem> {
         let aggregate = self.aggregate();
         start_now(
             &self.gateway,
@@ -205,7 +205,7 @@ impl Incoming {
             request: self.id,
         };
         let mut loaded = Loaded::default();
-        let stored = send_bytes(self.gateway.clone(), bytes, payload.into_inner()).await;
+        let stored = self.gateway.workers.put_bytes(bytes, payload).await;
         let finished = match stored {
             Ok(_) => {
                 let log = &self.gateway;

@@ -128,6 +128,23 @@ impl Api {
         self.client.request(method, format!("{}{path}", self.url())).bearer_auth(self.token())
     }
 
+    /// A request that Waybill has signed, to the object store: it needs no token, and is not to get one.
+    pub(crate) fn signed(&self, signed: &Value) -> Result<RequestBuilder, ApiError> {
+        let text = |member: &str| signed[member].as_str().ok_or_else(|| self.strange(format!("no {member}")));
+        let method = text("method")?.parse().map_err(|_| self.strange("a strange method"))?;
+        let request = self.client.request(method, text("url")?);
+        let headers = signed["headers"].as_object().into_iter().flatten();
+        Ok(headers.fold(request, |request, (name, value)| request.header(name, value.as_str().unwrap_or_default())))
+    }
+
+    /// What the object store answered: its own words are not ours, and a new signature may help.
+    pub(crate) fn by_store(&self, error: ApiError) -> ApiError {
+        match error {
+            ApiError::Strange { reason, .. } => ApiError::Unreachable { url: "the object store".to_owned(), reason },
+            error => error,
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
         self.request(Method::GET, path)
     }

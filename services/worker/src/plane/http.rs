@@ -2,11 +2,11 @@
 
 use super::LocalPlane;
 use actix_web::http::header::HeaderMap;
-use actix_web::{HttpResponse, guard, web};
+use actix_web::{HttpRequest, HttpResponse, guard, web};
 use serde::Deserialize;
 use waybill_schema::{ByteRange, CompanyId, Sha256Digest, UploadId, UserId};
 use waybill_service_kit::data_plane::{DataPlane, PutBytes, PutWhole};
-use waybill_service_kit::{Checksum, Problem, RequestId};
+use waybill_service_kit::{Checksum, Problem, RequestId, body};
 
 /// Who the gateway is.
 pub(crate) const SECRET_HEADER: &str = "Waybill-Worker-Secret";
@@ -51,6 +51,7 @@ fn knows(headers: &HeaderMap, secret: &str) -> bool {
 }
 
 async fn put_bytes(
+    http: HttpRequest,
     path: web::Path<UploadPath>,
     query: web::Query<RunQuery>,
     payload: web::Payload,
@@ -68,9 +69,8 @@ async fn put_bytes(
         content_length: None,
         request: id,
     };
-    // On its own: when the connection breaks, its handler is dropped, but what had arrived is still to be stored.
-    let stored = actix_web::rt::spawn(async move { plane.put_bytes(request, payload.into_inner()).await });
-    Ok(HttpResponse::Ok().json(stored.await.map_err(|_| Problem::internal())??))
+    let work = |body| async move { plane.put_bytes(request, body).await };
+    Ok(HttpResponse::Ok().json(body::outliving(&http, payload.into_inner(), work).await?))
 }
 
 async fn put_whole(

@@ -11,7 +11,7 @@ use crate::hashing::Ahead;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::future::{self, BoxFuture};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,8 @@ use waybill_service_kit::now;
 const STALL: Duration = Duration::from_secs(30);
 /// How long a body may pause within a part before what it brought is staged and its memory given back.
 const IDLE: Duration = Duration::from_secs(2);
+/// For how long what has arrived is still taken when a newer request came.
+const AT_HAND: Duration = Duration::from_millis(250);
 /// What is slower than this for [`GRACE`] is staged bit by bit, so that it does not hold memory that others wait for.
 const SLOWEST_BYTES_PER_S: u64 = 16 * 1_024;
 const GRACE: Duration = Duration::from_secs(5);
@@ -62,6 +64,16 @@ struct Body<S> {
     end: Option<Read>,
     verifier: Option<Verifier>,
     evicted: CancellationToken,
+    /// Until when bytes are taken after a newer request came.
+    until: Option<Instant>,
+}
+
+/// Until a newer request came: for the part, or for the upload.
+async fn evicted(claim: &Claim, upload: &CancellationToken) {
+    tokio::select! {
+        () = claim.evicted() => {}
+        () = upload.cancelled() => {}
+    }
 }
 
 enum Read {
@@ -86,8 +98,10 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
         while self.rest.is_empty() {
             let next = tokio::select! {
                 biased;
-                () = claim.evicted() => return Some(Read::Evicted),
-                () = self.evicted.cancelled() => return Some(Read::Evicted),
+                () = evicted(claim, &self.evicted) => match self.at_hand() {
+                    Some(next) => Ok(next),
+                    None => return Some(Read::Evicted),
+                },
                 next = tokio::time::timeout(patience, self.stream.next()) => next,
             };
             match next {
@@ -98,6 +112,13 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
             }
         }
         None
+    }
+
+    /// What has arrived already, when a newer request came: the client need not send it again. Of one that goes on sending
+    /// it is not all.
+    fn at_hand(&mut self) -> Option<Option<Result<Bytes, PayloadError>>> {
+        let until = *self.until.get_or_insert_with(|| Instant::now() + AT_HAND);
+        if Instant::now() < until { self.stream.next().now_or_never() } else { None }
     }
 
     /// The next bytes, `max` at most.
@@ -129,7 +150,7 @@ pub(crate) async fn ingest(
 ) -> Result<StoredBytes, PlaneError> {
     check(worker, upload, run).await?;
     let verifier = run.checksum.map(Verifier::new);
-    let mut body = Body { stream, rest: Bytes::new(), end: None, verifier, evicted: run.evicted.clone() };
+    let mut body = Body { stream, rest: Bytes::new(), end: None, verifier, evicted: run.evicted.clone(), until: None };
     let holds_back = run.is_held_back(&upload.loaded.lock().await.state);
     let held_back = Mutex::new(Vec::new());
     let request = Request { worker, upload, context, run, held_back: holds_back.then_some(&held_back) };
@@ -192,12 +213,15 @@ async fn check(worker: &Worker, upload: &OpenUpload, run: &Run) -> Result<(), Pl
     refresh(worker.log.as_ref(), &upload.aggregate, &mut loaded).await?;
     let state = &loaded.state;
     check_time(state)?;
+    let complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
+    if !complete {
+        state.check_takes_bytes()?;
+    }
     let offset = state.stored.prefix();
-    if run.sequential && state.started.is_some() && range.from != offset {
+    if run.sequential && range.from != offset {
         return Err(Refusal::OffsetMismatch { offset }.into());
     }
     // A repeated chunk of a complete upload is harmless: it is read, compared and forgotten.
-    let complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
     if complete && state.stored.contains(range) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! One file: started or found again, sent, completed, verified.
 
 use super::sender::send_chunks;
-use super::{Shared, UploadError};
+use super::{Protocol, Shared, UploadError, tus};
 use crate::client::retry::Patience;
 use crate::client::state::{FileFacts, Record, Remembered};
 use indicatif::ProgressBar;
@@ -73,7 +73,12 @@ pub(super) async fn upload(
     session_id: Option<&str>,
 ) -> Result<(Uploaded, Remembered), UploadError> {
     let path = plan.path.display().to_string();
-    let target = [session_id, plan.chatroom.as_deref(), plan.thread.as_deref(), Some(plan.mime_type.as_str())];
+    let way = match shared.protocol {
+        Protocol::Direct => Some("direct"),
+        // What one of these has begun, the other goes on with.
+        Protocol::Native | Protocol::Tus => None,
+    };
+    let target = [session_id, plan.chatroom.as_deref(), plan.thread.as_deref(), Some(plan.mime_type.as_str()), way];
     let target = target.map(Option::unwrap_or_default).join(" ");
     let held = shared.state.hold("uploads", &[shared.api.url(), &shared.api.whose(), &path, &target])?;
     let bar = shared.output.file_bar(&plan.name, plan.size_bytes());
@@ -128,22 +133,32 @@ impl Upload<'_> {
             finished_at: None,
         });
         held.keep(&record)?;
-        if self.plan.size_bytes() <= WHOLE_BELOW {
+        if self.plan.size_bytes() <= WHOLE_BELOW && self.shared.protocol == Protocol::Native {
             return self.send_whole(&record, session_id).await;
         }
-        let start = self.plan.start(session_id);
-        let started = self
-            .persist(|| {
-                let request = self.shared.api.request(Method::POST, "/v1/uploads").json(&start);
-                self.shared.api.json(request.header("Idempotency-Key", record.idempotency_key.to_string()))
-            })
-            .await?;
-        let upload_id = self.text(&started, "upload_id")?;
+        let upload_id = match self.shared.protocol {
+            Protocol::Tus => tus::start(self, session_id, record.idempotency_key).await?,
+            Protocol::Native | Protocol::Direct => self.start(session_id, record.idempotency_key).await?,
+        };
         record.upload_id = Some(upload_id.clone());
         held.keep(&record)?;
         self.event("started", &upload_id, 0);
         let status = self.status(&upload_id).await?;
         self.send(&upload_id, status).await
+    }
+
+    async fn start(&self, session_id: Option<&str>, idempotency_key: Uuid) -> Result<String, UploadError> {
+        let mut start = self.plan.start(session_id);
+        if self.shared.protocol == Protocol::Direct {
+            start["mode"] = "direct".into();
+        }
+        let started = self
+            .persist(|| {
+                let request = self.shared.api.request(Method::POST, "/v1/uploads").json(&start);
+                self.shared.api.json(request.header("Idempotency-Key", idempotency_key.to_string()))
+            })
+            .await?;
+        self.text(&started, "upload_id")
     }
 
     /// What an earlier run has begun with the same file; of a file that was changed since, the upload is given up.
@@ -213,7 +228,10 @@ impl Upload<'_> {
             self.shared.total.inc(there);
             self.shared.total.reset_eta();
         }
-        let sent = send_chunks(self, upload_id, &status).await?;
+        let sent = match self.shared.protocol {
+            Protocol::Tus if status["status"] != "COMPLETED" => tus::send_rest(self, upload_id).await?,
+            _ => send_chunks(self, upload_id, &status).await?,
+        };
         self.unchanged(sent.read_bytes)?;
         self.bar.set_message("verifying");
         let complete = json!({ "sha256": sent.sha256 });
@@ -282,7 +300,7 @@ impl Upload<'_> {
         if now == self.plan.facts && read_bytes == now.size_bytes { Ok(()) } else { Err(UploadError::Changed) }
     }
 
-    async fn persist<T, F: Future<Output = Result<T, crate::client::api::ApiError>>>(
+    pub(super) async fn persist<T, F: Future<Output = Result<T, crate::client::api::ApiError>>>(
         &self,
         attempt: impl Fn() -> F,
     ) -> Result<T, crate::client::api::ApiError> {

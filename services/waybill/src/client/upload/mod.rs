@@ -3,13 +3,14 @@
 mod file;
 mod sender;
 mod session;
+mod tus;
 
 use super::api::{Api, ApiArgs, ApiError};
 use super::end::Ended;
 use super::output::{self, Output, OutputArgs};
 use super::retry::PatienceArgs;
 use super::state::{Remembered, StateError, StateFolder};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use file::{Plan, Uploaded};
 use futures_util::stream::{self, StreamExt};
 use indicatif::ProgressBar;
@@ -30,6 +31,7 @@ Examples:
   waybill upload holiday.mp4
   waybill upload *.jpg --session 'Summer party'
   waybill upload backup.tar --give-up-after 86400
+  waybill upload backup.tar --protocol direct
   waybill upload --json report.pdf | jq -r 'select(.event == \"uploaded\") | .file_id'
 
 Exit codes:
@@ -57,6 +59,9 @@ pub(crate) struct UploadArgs {
     /// How many requests are under way at once, for all files together
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32), help_heading = "Transfer")]
     parallel: u8,
+    /// How the bytes go
+    #[arg(long, value_enum, default_value_t = Protocol::Native, help_heading = "Transfer")]
+    protocol: Protocol,
     /// Begin anew, even where an upload of the same file could go on
     #[arg(long, help_heading = "Transfer")]
     no_resume: bool,
@@ -66,6 +71,17 @@ pub(crate) struct UploadArgs {
     output: OutputArgs,
     #[command(flatten)]
     api: ApiArgs,
+}
+
+/// How the bytes of a file go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// In parallel chunks through Waybill
+    Native,
+    /// By tus 1.0, in one request
+    Tus,
+    /// To the object store, by URLs that Waybill signs
+    Direct,
 }
 
 /// Why a file is not there.
@@ -111,6 +127,7 @@ pub(crate) struct Shared {
     /// One permit for each request with bytes.
     requests: Semaphore,
     patience: PatienceArgs,
+    protocol: Protocol,
     resume: bool,
     total: ProgressBar,
 }
@@ -126,6 +143,7 @@ pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
     let shared = Arc::new(Shared {
         requests: Semaphore::new(args.parallel.into()),
         patience: args.patience,
+        protocol: args.protocol,
         resume: !args.no_resume,
         api,
         output,

@@ -1,14 +1,15 @@
 //! The bytes: read once, in order, and hashed; sent in parallel, and of each chunk only what is missing.
 
-use super::UploadError;
 use super::file::Upload;
+use super::{Protocol, UploadError};
 use crate::client::api::ApiError;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use indicatif::ProgressBar;
-use reqwest::{Body, Method, header};
-use serde_json::Value;
+use reqwest::{Body, Method, RequestBuilder, Response, header};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
 use std::ops::Range;
@@ -20,7 +21,7 @@ use tokio::io::{AsyncReadExt, BufReader};
 use waybill_schema::Sha256Digest;
 
 /// In which pieces a chunk is handed to the connection, for a bar that moves.
-const PIECE: usize = 64 * 1_024;
+pub(super) const PIECE: usize = 64 * 1_024;
 /// After how long without a byte going out, or an answer to the last one, a request is given up.
 const STALL: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -36,7 +37,11 @@ pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &V
     let number =
         |member: &str| status[member].as_u64().ok_or_else(|| upload.shared.api.strange(format!("no {member}")));
     let (part_size, total_chunks) = (number("part_size_bytes")?, number("total_chunks")?);
-    let missing = missing(status);
+    let missing = match upload.shared.protocol {
+        // A part is there as a whole, or not at all.
+        Protocol::Direct => whole_chunks(&missing(status), part_size, upload.plan.size_bytes()),
+        Protocol::Native | Protocol::Tus => missing(status),
+    };
     let mut file = BufReader::with_capacity(1_024 * 1_024, File::open(&upload.plan.path).await?);
     let mut sha256 = Sha256::new();
     let mut read_bytes = 0;
@@ -86,6 +91,14 @@ pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &V
 fn missing(status: &Value) -> Vec<Range<u64>> {
     let gap = |gap: &Value| Some(gap[0].as_u64()?..gap[1].as_u64()?);
     status["missing"].as_array().into_iter().flatten().filter_map(gap).collect()
+}
+
+/// The chunks that the gaps touch.
+fn whole_chunks(gaps: &[Range<u64>], part_size: u64, size_bytes: u64) -> Vec<Range<u64>> {
+    let part_size = part_size.max(1);
+    let widened =
+        |gap: &Range<u64>| gap.start / part_size * part_size..(gap.end.div_ceil(part_size) * part_size).min(size_bytes);
+    gaps.iter().map(widened).collect()
 }
 
 /// What of the gaps lies in `range`.
@@ -157,6 +170,9 @@ impl Chunk {
         counted: &Counted,
     ) -> Result<(), ApiError> {
         let api = &upload.shared.api;
+        if upload.shared.protocol == Protocol::Direct {
+            return self.put_directly(upload, upload_id, counted).await;
+        }
         let at = |offset: u64| usize::try_from(offset - self.begin).unwrap_or(usize::MAX);
         let body = self.bytes.slice(at(gap.start)..at(gap.end));
         let mut request = api
@@ -167,20 +183,24 @@ impl Chunk {
             let range = format!("bytes {}-{}/{}", gap.start, gap.end - 1, upload.plan.size_bytes());
             request = request.header(header::CONTENT_RANGE, range);
         }
-        let answer = api.send(request.body(counted.body(body)));
-        tokio::pin!(answer);
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut answer => return answer.map(drop),
-                () = tokio::time::sleep(LOOK_EVERY) => {
-                    if counted.stands_for() > STALL {
-                        let reason = format!("nothing moved for {} s", STALL.as_secs());
-                        return Err(ApiError::Unreachable { url: api.url().to_owned(), reason });
-                    }
-                }
-            }
-        }
+        counted.watched(upload, request.body(counted.body(body))).await.map(drop)
+    }
+
+    /// The whole chunk as a part: signed, put to the store, and reported.
+    async fn put_directly(&self, upload: &Upload<'_>, upload_id: &str, counted: &Counted) -> Result<(), ApiError> {
+        let api = &upload.shared.api;
+        let part_number = self.index + 1;
+        let checksum = format!("sha256 {}", BASE64.encode(Sha256::digest(&self.bytes)));
+        let parts = json!([{ "part_number": part_number, "size_bytes": self.bytes.len(), "checksum": checksum }]);
+        let request = api.request(Method::POST, &format!("/v1/uploads/{upload_id}/parts/sign"));
+        let signed = api.json(request.json(&json!({ "parts": parts }))).await?;
+        let request = api.signed(&signed["parts"][0])?.header(header::CONTENT_LENGTH, self.bytes.len());
+        let answer = counted.watched(upload, request.body(counted.body(self.bytes.clone()))).await;
+        let stored = answer.map_err(|error| api.by_store(error))?;
+        let etag = stored.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
+        let etag = etag.ok_or_else(|| api.strange("the store says no ETag"))?;
+        let request = api.request(Method::POST, &format!("/v1/uploads/{upload_id}/parts"));
+        api.send_soon(request.json(&json!({ "part_number": part_number, "etag": etag }))).await.map(drop)
     }
 }
 
@@ -190,14 +210,14 @@ fn length(ranges: &[Range<u64>]) -> u64 {
 
 /// Bytes that went into a connection, on the bars until it is known whether they arrived.
 #[derive(Clone)]
-struct Counted {
+pub(super) struct Counted {
     bars: [ProgressBar; 2],
     shown: Arc<AtomicU64>,
     moved_at: Arc<Mutex<Instant>>,
 }
 
 impl Counted {
-    fn new(file: &ProgressBar, total: &ProgressBar) -> Self {
+    pub(super) fn new(file: &ProgressBar, total: &ProgressBar) -> Self {
         let bars = [file.clone(), total.clone()];
         Self { bars, shown: Arc::default(), moved_at: Arc::new(Mutex::new(Instant::now())) }
     }
@@ -213,7 +233,7 @@ impl Counted {
         Body::wrap_stream(stream::iter(pieces))
     }
 
-    fn count(&self, bytes: u64) {
+    pub(super) fn count(&self, bytes: u64) {
         self.shown.fetch_add(bytes, Ordering::Relaxed);
         *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         for bar in &self.bars {
@@ -222,13 +242,32 @@ impl Counted {
     }
 
     /// Only `bytes` of them arrived; the others come off the bars.
-    fn keep(&self, bytes: u64) {
+    pub(super) fn keep(&self, bytes: u64) {
         let shown = self.shown.swap(0, Ordering::Relaxed);
         for bar in &self.bars {
             // A bar that goes back forgets how fast it was: not without need.
             match bytes.checked_sub(shown) {
                 Some(more) => bar.inc(more),
                 None => bar.set_position(bar.position().saturating_sub(shown - bytes)),
+            }
+        }
+    }
+
+    /// Sends a request whose body moves the bars, for as long as they move.
+    pub(super) async fn watched(&self, upload: &Upload<'_>, request: RequestBuilder) -> Result<Response, ApiError> {
+        let api = &upload.shared.api;
+        let answer = api.send(request);
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if self.stands_for() > STALL {
+                        let reason = format!("nothing moved for {} s", STALL.as_secs());
+                        return Err(ApiError::Unreachable { url: api.url().to_owned(), reason });
+                    }
+                }
             }
         }
     }
@@ -241,7 +280,6 @@ impl Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn only_what_is_missing_of_a_chunk_is_sent() {

@@ -1,0 +1,145 @@
+//! PATCHes of every size, and connections that are cut anywhere: the offset never decreases, the file is right, nothing
+//! is left behind, and the store gets no byte more often than it must.
+
+use crate::random::{bytes, sha256};
+use crate::speaker::{Speaker, id_of};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use waybill_integration_tests::{Cluster, Counts, Stack};
+use waybill_object_store::ObjectStore;
+use waybill_schema::CompanyId;
+use waybill_test_kit::{eventually, eventually_within};
+
+const KIB: usize = 1_024;
+const MIB: usize = 1_024 * KIB;
+const PART: usize = 8 * MIB;
+
+/// Random numbers that are the same in every run.
+struct Numbers(std::vec::IntoIter<u8>);
+
+impl Numbers {
+    fn new(seed: u64) -> Self {
+        Self(bytes(seed, 4_096).into_iter())
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        let number = (0..4).fold(0_u64, |number, _| number << 8 | u64::from(self.0.next().unwrap()));
+        usize::try_from(number).unwrap() % bound
+    }
+}
+
+async fn offset(tus: &Speaker, upload: &str) -> usize {
+    tus.head(upload).await.expect(200).header("Upload-Offset").unwrap().parse().unwrap()
+}
+
+async fn nothing_is_staged(store: &impl ObjectStore, company: CompanyId) {
+    let staged = format!("s/{company}/");
+    eventually_within(Duration::from_secs(60), "staging objects to be gone", || async {
+        store.list(&staged).await.unwrap().is_empty().then_some(())
+    })
+    .await;
+}
+
+async fn is_there(tus: &Speaker, upload: &str, content: &[u8]) {
+    let id = id_of(upload);
+    let file = tus.client.file_with_status(&id, "COMPLETED").await;
+    assert_eq!(file["hash"], sha256(content));
+    assert!(tus.client.content(&id).await == content);
+}
+
+/// One upload in PATCHes of `size` bytes; answers with how many bytes the store got for each byte of the file.
+async fn in_patches_of(cluster: &Cluster, seed: u64, length: usize, size: usize) -> f64 {
+    let tus = Speaker::tus(cluster.client());
+    let content = bytes(seed, length);
+    let before = cluster.workers[0].metric("waybill_stored_bytes_total").await;
+    let upload = tus.create(length).await;
+    let mut sent = 0;
+    for piece in content.chunks(size) {
+        let answer = tus.patch(&upload, sent, piece.to_vec()).await.expect(204);
+        sent += piece.len();
+        assert_eq!(answer.header("Upload-Offset").unwrap(), sent.to_string());
+    }
+    is_there(&tus, &upload, &content).await;
+    nothing_is_staged(&cluster.backing.store(), tus.client.principal.company_id).await;
+    let written = cluster.workers[0].metric("waybill_stored_bytes_total").await - before;
+    written as f64 / length as f64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_of_every_size_are_written_twice_at_most_and_whole_parts_once() {
+    let cluster = Cluster::start(Counts::default()).await;
+    // Bytes of the file, and of each PATCH.
+    let small = [
+        (300, 1),
+        (3 * MIB, 64 * KIB),
+        (PART + 3 * MIB, MIB),
+        (2 * PART + 5, 5 * MIB - 1),
+        (2 * PART + 5, 5 * MIB),
+        (2 * PART + 5, 5 * MIB + 1),
+        (3 * PART, PART - 1),
+        (3 * PART, PART + 1),
+    ];
+    for (seed, (length, size)) in (900..).zip(small) {
+        let times = in_patches_of(&cluster, seed, length, size).await;
+        assert!(times <= 2.0, "PATCHes of {size} bytes: every byte was written {times} times");
+    }
+    for (seed, (length, size)) in (920..).zip([(3 * PART + 17, PART), (3 * PART + 17, 2 * PART), (PART - 9, PART)]) {
+        let times = in_patches_of(&cluster, seed, length, size).await;
+        assert!((1.0..1.000_001).contains(&times), "whole parts in {size} bytes: written {times} times");
+    }
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_of_random_lengths_make_the_file() {
+    let stack = Stack::start().await;
+    let tus = Speaker::tus(stack.client());
+    let mut numbers = Numbers::new(940);
+    let content = bytes(941, 3 * PART + 12_345);
+    let upload = tus.create(content.len()).await;
+    let mut sent = 0;
+    while sent < content.len() {
+        let most = [100, 10 * KIB, MIB, 2 * PART][numbers.below(4)];
+        let to = (sent + 1 + numbers.below(most)).min(content.len());
+        tus.patch(&upload, sent, content[sent..to].to_vec()).await.expect(204).with("Upload-Offset", &to.to_string());
+        sent = to;
+    }
+    is_there(&tus, &upload, &content).await;
+    nothing_is_staged(&stack.store(), tus.client.principal.company_id).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_cuts_lose_nothing() {
+    let stack = Stack::start().await;
+    let tus = Speaker::tus(stack.client());
+    let mut numbers = Numbers::new(950);
+    let content = bytes(951, 6 * PART + 321);
+    let upload = tus.create(content.len()).await;
+    let mut at = 0;
+    for cut in 0..100 {
+        let left = content.len() - at;
+        // Sometimes less than a part, sometimes across one, sometimes nothing at all.
+        let most = [1, 1_000, 300 * KIB, MIB][numbers.below(4)];
+        let sent = numbers.below(most.min(left));
+        drop(tus.begin_patch(&upload, at, left, &content[at..at + sent]));
+        let (noticed, status) = (format!("cut {cut}"), format!("/v1/uploads/{}", id_of(&upload)));
+        let (last, to) = (AtomicU64::new(at as u64), (at + sent) as u64);
+        // Every byte that arrived is kept, and none that did not.
+        eventually(&noticed, || async {
+            let now = tus.client.get(&status).await.expect(200).body["offset_bytes"].as_u64().unwrap();
+            let last = last.swap(now, Ordering::Relaxed);
+
+            assert!((last..=to).contains(&now), "{noticed}: {now} after {last} of {to}");
+            (now == to).then_some(())
+        })
+        .await;
+        at += sent;
+        assert_eq!(offset(&tus, &upload).await, at);
+    }
+    assert!(at > 0 && at < content.len());
+    tus.patch(&upload, at, content[at..].to_vec()).await.expect(204);
+    is_there(&tus, &upload, &content).await;
+    nothing_is_staged(&stack.store(), tus.client.principal.company_id).await;
+    stack.finish().await;
+}

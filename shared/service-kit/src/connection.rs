@@ -1,0 +1,148 @@
+//! A connection whose end is not told before everything that came over it was taken.
+//!
+//! actix-web reads ahead of whoever reads a request's body. When it sees the end of the connection while that reader is
+//! busy, it tells the end and forgets what it had read ahead (up to 128 KiB). For an upload that breaks off these are
+//! bytes that had arrived. So the end is held back while a body is being read, until its reader has asked for more twice
+//! in vain, with actix-web having looked at what it holds in between.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// For how long the end is held back at most.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client's connection.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    end: Rc<End>,
+    /// Until when the end, which was seen, is held back.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+/// What reader and connection tell each other.
+#[derive(Default)]
+pub(crate) struct End {
+    /// How many bodies are being read; hardly ever more than one.
+    readers: Cell<u32>,
+    held: Cell<Held>,
+    connection: RefCell<Option<Waker>>,
+    reader: RefCell<Option<Waker>>,
+}
+
+/// How far it is from the end of the connection to telling it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Held {
+    /// There is no end yet.
+    #[default]
+    No,
+    /// The end was seen.
+    Seen,
+    /// Afterwards the reader had taken all that it could get.
+    Empty,
+    /// Afterwards actix-web handed over what it held.
+    HandedOver,
+    /// Afterwards the reader had taken that, too.
+    Done,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, end: Rc::default(), until: None }
+    }
+
+    pub(crate) fn end(&self) -> Rc<End> {
+        self.end.clone()
+    }
+
+    /// Whether the end may be told.
+    fn tells_end(&mut self, context: &mut Context<'_>) -> bool {
+        let end = &self.end;
+        if end.readers.get() == 0 || end.held.get() == Held::Done {
+            return true;
+        }
+        let until = self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        if until.as_mut().poll(context).is_ready() {
+            return true;
+        }
+        *end.connection.borrow_mut() = Some(context.waker().clone());
+        match end.held.get() {
+            Held::No => end.held.set(Held::Seen),
+            Held::Empty => {
+                end.held.set(Held::HandedOver);
+                end.reader.take().into_iter().for_each(Waker::wake);
+            }
+            Held::Seen | Held::HandedOver | Held::Done => {}
+        }
+        false
+    }
+}
+
+impl End {
+    /// Somebody reads a body.
+    pub(crate) fn begin(&self) {
+        self.readers.set(self.readers.get() + 1);
+    }
+
+    /// Nobody reads that body any more.
+    pub(crate) fn finish(&self) {
+        self.readers.set(self.readers.get().saturating_sub(1));
+        self.connection.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// The reader found nothing to take.
+    pub(crate) fn found_nothing(&self, waker: &Waker) {
+        *self.reader.borrow_mut() = Some(waker.clone());
+        match self.held.get() {
+            Held::Seen => self.held.set(Held::Empty),
+            Held::HandedOver => self.held.set(Held::Done),
+            Held::No | Held::Empty | Held::Done => return,
+        }
+        self.connection.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        let is_end = read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0);
+        if is_end && !self.tells_end(context) { Poll::Pending } else { Poll::Ready(read) }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
