@@ -2,8 +2,9 @@
 
     cli                 options, and the scenarios one after the other
     scenarios, pairs    what is sent, by whom, how often, in which order
-    ours, raw, tus      one contestant each: how it sends, how its result is checked
-    memory, rebuild     the two scenarios without a peer
+    ours, direct, raw, tus
+                        the contestants: how they send, how their results are checked
+    memory, rebuild     the scenarios without a peer
     rig, roles, peer    a stack of its own for each scenario, ended with it
     usage, quiet        CPU and memory of processes; when the work that an upload causes is done
     curl, s3, jetstream the client, the store's API, what the event log says of itself

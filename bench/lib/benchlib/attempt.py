@@ -1,11 +1,11 @@
 """One contestant sending one load, and the measuring around it."""
 
 from dataclasses import dataclass, field
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from . import quiet
 from .rig import Rig
-from .usage import Meter
+from .usage import Meter, Usage
 
 # Whose CPU and memory a contestant answers for. The servers that it uses are shown beside.
 OUR_ROLES = ("gateway", "worker", "projector", "fanout", "all")
@@ -22,6 +22,7 @@ class Timing:
 @dataclass
 class Run:
     contestant: str
+    own_groups: Tuple[str, ...]
     size_bytes: int
     files: int
     wall_s: float
@@ -37,13 +38,18 @@ class Run:
     def cpu_per_gb(self, groups) -> float:
         return sum(self.cpu_s.get(name, 0.0) for name in groups) / (self.size_bytes / 1e9)
 
+    @property
+    def own_cpu_per_gb(self) -> float:
+        return self.cpu_per_gb(self.own_groups)
+
 
 class Attempt:
     """Made anew for each run. What is not timed happens in prepare() and check()."""
 
-    name = ""
-    own_groups: List[str] = []
+    own_groups: Tuple[str, ...] = ()
     bucket = ""
+    # Whether verify() follows send(), as a run of its own.
+    verifies_apart = False
 
     def __init__(self, rig: Rig, sources, parallel: int = 1):
         self.rig = rig
@@ -56,24 +62,37 @@ class Attempt:
     def send(self) -> Timing:
         raise NotImplementedError
 
+    def verify(self) -> Timing:
+        raise NotImplementedError
+
     def check(self) -> None:
         """An error unless all that was sent is stored, and is what was sent."""
         raise NotImplementedError
 
 
-def measure(name: str, attempt: Attempt) -> Run:
+def measure(name: str, attempt: Attempt) -> List[Run]:
     rig = attempt.rig
     attempt.prepare()
     quiet.until_settled(rig)
-    meter = Meter(rig.stack.pids())
+    meter, runs = Meter(rig.stack.pids()), []
     meter.start()
     timing = attempt.send()
+    if attempt.verifies_apart:
+        runs.append(_run(name, attempt, timing, meter.stop()))
+        name += ", verification"
+        meter.start()
+        timing = attempt.verify()
     quiet.until_done(rig)
-    used = meter.stop()
+    runs.append(_run(name, attempt, timing, meter.stop()))
     rig.stack.must_live()
     attempt.check()
     rig.reset_bucket(attempt.bucket)
+    return runs
+
+
+def _run(name: str, attempt: Attempt, timing: Timing, used: Usage) -> Run:
     return Run(
-        name, sum(source.size_bytes for source in attempt.sources), len(attempt.sources),
-        timing.wall_s, timing.phases, used.cpu_s, used.peak_kib, used.peaks_reset,
+        name, attempt.own_groups, sum(source.size_bytes for source in attempt.sources),
+        len(attempt.sources), timing.wall_s, timing.phases, used.cpu_s, used.peak_kib,
+        used.peaks_reset,
     )

@@ -15,8 +15,8 @@ from stacklib.console import StackError, say
 from . import machine, memory, pairs, rebuild, report, rig as rigs, scenarios
 from .sources import Sources
 
-_NAMES = [*scenarios.PAIRED, "memory", "rebuild"]
-_CONTESTANTS = ["ours", "raw", "tus"]
+_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, "rebuild"]
+_CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus"]
 _USAGE = """\
 Measures Waybill on this machine, with servers of its own on loopback. See bench/README.md.
 
@@ -67,9 +67,10 @@ def _run(options: argparse.Namespace, root: Path) -> int:
 def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tuple[str, Any]:
     sizes = _sizes(options)
     plan = scenarios.PAIRED[name](sources, sizes) if name in scenarios.PAIRED else None
-    stored = {"memory": sizes.memory_files * sizes.memory_bytes}.get(name, 0)
-    memory.must_have_room(root, plan.peak_bytes if plan else stored, name)
-    chosen = options.contestants if plan else ["ours"]
+    load = sizes.memory.get(name)
+    stored = plan.peak_bytes if plan else load.size_bytes if load else 0
+    memory.must_have_room(root, stored, name)
+    chosen = options.contestants if plan else [memory.CONTESTANTS[name][0] if load else "ours"]
     say(f"{name}: starting a stack")
     with_peer, together = "tus" in chosen, options.roles == "together"
     with rigs.running(root, name, program, with_peer=with_peer, together=together) as rig:
@@ -77,8 +78,8 @@ def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tup
         if plan:
             done = pairs.run(rig, plan, chosen, _pairs(options, plan))
             return report.scenario(plan, done), _as_data(plan, done)
-        if name == "memory":
-            run = memory.run(rig, sources, sizes)
+        if load:
+            run = memory.run(rig, sources, name, load)
             return report.memory(run), run
         result = rebuild.run(rig, sources, sizes)
         return report.rebuild(result), result
@@ -96,7 +97,10 @@ def _pairs(options: argparse.Namespace, plan: scenarios.Scenario) -> int:
 def _sizes(options: argparse.Namespace) -> scenarios.Sizes:
     sizes = scenarios.QUICK if options.quick else scenarios.FULL
     if options.memory_size_mib:
-        sizes = dataclasses.replace(sizes, memory_bytes=options.memory_size_mib << 20)
+        file_bytes = options.memory_size_mib << 20
+        loads = {name: scenarios.Load(load.files, file_bytes)
+                 for name, load in sizes.memory.items()}
+        sizes = dataclasses.replace(sizes, memory=loads)
     return sizes
 
 
@@ -115,7 +119,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, metavar="N",
                         help="runs of each (default: 9 for one, 3 for eight and small)")
     parser.add_argument("--memory-size-mib", type=int, metavar="N",
-                        help="size of a file in memory (default: 1024)")
+                        help="size of a file in memory (default: 1024) and memory-tus (256)")
     parser.add_argument("--folder", type=Path, metavar="DIR",
                         help="where data are kept meanwhile (default: the temporary folder)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all runs there as JSON")

@@ -11,7 +11,8 @@ from typing import Dict, List, Optional
 
 from stacklib.console import StackError
 
-_SLOWEST_BYTES_PER_S = 4 << 20
+# Of one of many at once.
+_SLOWEST_BYTES_PER_S = 1 << 20
 _LEAST_S = 120
 # One line a request, told apart by the label in front. Values that a line may lack come last.
 _WRITE_OUT = "%{exitcode} %{http_code} %{num_connects} %{time_total} etag=%header{etag} " \

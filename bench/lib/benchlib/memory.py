@@ -5,20 +5,23 @@ from pathlib import Path
 
 from stacklib.console import StackError, say
 
-from . import ours, pairs
+from . import ours, pairs, tus
 from .attempt import Run, measure
 from .rig import Rig
-from .scenarios import Sizes
+from .scenarios import Load
 from .sources import Sources
 
 # What the store takes beside the bytes, and what should be left over for everybody else.
 _STORE_FACTOR = 1.2
 _SPARE_BYTES = 4_000_000_000
+# Which contestant each scenario has.
+CONTESTANTS = {"memory": ("ours", ours.Whole), "memory-tus": ("ours-tus", tus.OursWhole)}
 
 
-def run(rig: Rig, sources: Sources, sizes: Sizes) -> Run:
-    file = sources.file(f"memory-{sizes.memory_bytes >> 20}", sizes.memory_bytes)
-    result = measure("ours", ours.Whole(rig, [file] * sizes.memory_files))
+def run(rig: Rig, sources: Sources, scenario: str, load: Load) -> Run:
+    contestant, kind = CONTESTANTS[scenario]
+    file = sources.file(f"memory-{load.file_bytes >> 20}", load.file_bytes)
+    [result] = measure(contestant, kind(rig, [file] * load.files))
     say(f"  {pairs.line(result)}")
     return result
 

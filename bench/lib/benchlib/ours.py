@@ -1,7 +1,8 @@
 """Waybill, by its HTTP interface."""
 
 import json
-from typing import List
+from pathlib import Path
+from typing import Dict
 
 from stacklib.console import StackError
 
@@ -9,12 +10,12 @@ from . import rig as rigs
 from .attempt import OUR_ROLES, Attempt, Timing
 from .curl import Curl, Request, run_all, run_one
 
+TYPE = "application/octet-stream"
 _JSON = {"Content-Type": "application/json"}
-_TYPE = "application/octet-stream"
 
 
-class _Ours(Attempt):
-    own_groups = list(OUR_ROLES)
+class Ours(Attempt):
+    own_groups = OUR_ROLES
     bucket = rigs.OURS
 
     def check(self) -> None:
@@ -23,6 +24,9 @@ class _Ours(Attempt):
             answer = json.loads(output.read_text())
             if answer.get("sha256") != source.sha256 or answer.get("status") != "COMPLETED":
                 raise StackError(f"waybill verified something else than was sent: {answer}")
+        self.check_stored()
+
+    def check_stored(self) -> None:
         stored = sorted(self.rig.store.sizes(self.bucket).values())
         if stored != sorted(source.size_bytes for source in self.sources):
             raise StackError(f"the store holds {len(stored)} objects that are not what was sent")
@@ -32,11 +36,12 @@ class _Ours(Attempt):
         output.unlink(missing_ok=True)
         return output
 
-    def _authorization(self, token: str):
-        return {"Authorization": f"Bearer {token}"}
+    def authorization(self) -> Dict[str, str]:
+        """Of a company that did not exist before."""
+        return {"Authorization": f"Bearer {self.rig.token()}"}
 
 
-class Whole(_Ours):
+class Whole(Ours):
     """Each file in one request, answered once it is verified. One process a file, all at once.
 
     Each file belongs to a company of its own, as unrelated people's files do.
@@ -45,7 +50,7 @@ class Whole(_Ours):
     def prepare(self) -> None:
         self.outputs = [self._output(index) for index in range(len(self.sources))]
         self._curls = [
-            Curl(self.rig.scratch, f"ours-{index}", [self._request(index, self.rig.token())])
+            Curl(self.rig.scratch, f"ours-{index}", [self._request(index, self.authorization())])
             for index in range(len(self.sources))
         ]
 
@@ -55,10 +60,10 @@ class Whole(_Ours):
             curl.answers(201)
         return Timing(wall_s)
 
-    def _request(self, index: int, token: str) -> Request:
+    def _request(self, index: int, who: Dict[str, str]) -> Request:
         source = self.sources[index]
-        url = f"{self.rig.url}/v1/files?name=file{index}.bin&mime_type={_TYPE}"
-        headers = {**self._authorization(token), "Content-Type": _TYPE}
+        url = f"{self.rig.url}/v1/files?name=file{index}.bin&mime_type={TYPE}"
+        headers = {**who, "Content-Type": TYPE}
         return Request("POST", url, headers, upload=source.path, output=self.outputs[index],
                        size_bytes=source.size_bytes)
 
@@ -67,14 +72,14 @@ class Small(Whole):
     """Many small files of one company, one request each, by one process."""
 
     def prepare(self) -> None:
-        token = self.rig.token()
+        who = self.authorization()
         self.outputs = [self._output(index) for index in range(len(self.sources))]
-        requests = [self._request(index, token) for index in range(len(self.sources))]
+        requests = [self._request(index, who) for index in range(len(self.sources))]
         self._curls = [Curl(self.rig.scratch, "ours-small", requests, self.parallel)]
 
 
-class Chunks(_Ours):
-    """One file: started, its chunks sent by one process, completed and verified."""
+class Started(Ours):
+    """One file: started, its bytes sent in pieces, completed and verified."""
 
     def __init__(self, rig, sources, chunks, parallel: int = 1):
         super().__init__(rig, sources, parallel)
@@ -82,40 +87,46 @@ class Chunks(_Ours):
 
     def prepare(self) -> None:
         self.outputs = [self._output(0)]
-        self._headers = self._authorization(self.rig.token())
+        self._who = self.authorization()
+
+    def _start(self, **more: str) -> float:
+        output = self.rig.scratch / "start.json"
+        facts = {"name": "file.bin", "size_bytes": self.sources[0].size_bytes, "mime_type": TYPE}
+        uploads = f"{self.rig.url}/v1/uploads"
+        curl = Curl(self.rig.scratch, "start", [self._post(uploads, {**facts, **more}, output)])
+        took_s = run_one(curl)
+        curl.answers(201)
+        answer = json.loads(output.read_text())
+        if answer["total_chunks"] != len(self._chunks):
+            raise StackError(f"waybill wants other chunks than were cut: {answer}")
+        self._upload = f"{uploads}/{answer['upload_id']}"
+        return took_s
+
+    def _complete(self) -> float:
+        request = self._post(f"{self._upload}/complete", {}, self.outputs[0])
+        request.headers["Prefer"] = "wait=120"
+        curl = Curl(self.rig.scratch, "complete", [request])
+        took_s = run_one(curl)
+        curl.answers(200)
+        return took_s
+
+    def _post(self, url: str, body: dict, output: Path) -> Request:
+        return Request("POST", url, {**self._who, **_JSON}, data=json.dumps(body), output=output)
+
+
+class Chunks(Started):
+    """Its chunks sent to Waybill, by one process."""
 
     def send(self) -> Timing:
-        upload, start_s = self._start()
-        requests: List[Request] = [
-            Request("PUT", f"{upload}/chunks/{index}", self._headers, upload=path,
+        start_s = self._start()
+        requests = [
+            Request("PUT", f"{self._upload}/chunks/{index}", self._who, upload=path,
                     size_bytes=path.stat().st_size)
             for index, path in enumerate(self._chunks)
         ]
         chunks = Curl(self.rig.scratch, "chunks", requests, self.parallel)
         put_s = run_one(chunks)
         chunks.answers(200)
-        complete_s = self._complete(upload)
+        complete_s = self._complete()
         phases = {"start_s": start_s, "put_s": put_s, "complete_s": complete_s}
         return Timing(start_s + put_s + complete_s, phases)
-
-    def _start(self):
-        source, output = self.sources[0], self.rig.scratch / "start.json"
-        facts = {"name": "file.bin", "size_bytes": source.size_bytes, "mime_type": _TYPE}
-        request = Request("POST", f"{self.rig.url}/v1/uploads", {**self._headers, **_JSON},
-                          data=json.dumps(facts), output=output)
-        curl = Curl(self.rig.scratch, "start", [request])
-        took_s = run_one(curl)
-        curl.answers(201)
-        answer = json.loads(output.read_text())
-        if answer["total_chunks"] != len(self._chunks):
-            raise StackError(f"waybill wants other chunks than were cut: {answer}")
-        return f"{self.rig.url}/v1/uploads/{answer['upload_id']}", took_s
-
-    def _complete(self, upload: str) -> float:
-        headers = {**self._headers, **_JSON, "Prefer": "wait=120"}
-        request = Request("POST", f"{upload}/complete", headers, data="{}",
-                          output=self.outputs[0])
-        curl = Curl(self.rig.scratch, "complete", [request])
-        took_s = run_one(curl)
-        curl.answers(200)
-        return took_s

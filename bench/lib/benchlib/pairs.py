@@ -8,7 +8,7 @@ from typing import Dict, List
 
 from stacklib.console import say
 
-from . import ours, raw, tus
+from . import direct, ours, raw, tus
 from .attempt import Run, measure
 from .rig import Rig
 from .scenarios import Scenario, Sizes
@@ -24,8 +24,9 @@ def run(rig: Rig, scenario: Scenario, chosen: List[str], pairs: int) -> List[Pai
         names = list(contestants)
         pair: Pair = {}
         for name in names if number % 2 == 0 else reversed(names):
-            pair[name] = measure(name, contestants[name](rig))
-            say(f"  {number + 1}/{pairs} {line(pair[name])}")
+            for span in measure(name, contestants[name](rig)):
+                pair[span.contestant] = span
+                say(f"  {number + 1}/{pairs} {line(span)}")
         results.append(pair)
     return results
 
@@ -35,15 +36,17 @@ def warm_up(rig: Rig, sources: Sources, chosen: List[str], sizes: Sizes) -> None
     file = sources.file("warm-up", sizes.warm_up_bytes)
     attempts = {
         "ours": lambda: ours.Whole(rig, [file]),
+        "ours-tus": lambda: tus.OursWhole(rig, [file]),
         "raw": lambda: raw.Parts(rig, [file], sources.chunks(file)),
-        "tus": lambda: tus.Whole(rig, [file]),
+        "direct": lambda: direct.Parts(rig, [file], sources.chunks(file)),
+        "tus": lambda: tus.PeerWhole(rig, [file]),
     }
     for name in chosen:
         measure(name, attempts[name]())
 
 
 def line(run: Run) -> str:
-    text = f"{run.contestant:<18} {run.wall_s:8.2f} s {run.mb_per_s:8.1f} MB/s"
+    text = f"{run.contestant:<23} {run.wall_s:8.2f} s {run.mb_per_s:8.1f} MB/s"
     if run.files > 1:
         text += f" {run.files / run.wall_s:8.1f} files/s"
     cpu = {name: f"{seconds:.2f}" for name, seconds in run.cpu_s.items() if seconds >= 0.005}

@@ -28,8 +28,8 @@ def memory(run: Run) -> str:
     peaks = [[name, f"{run.peak_kib[name] / 1024:,.0f}"] for name in _PEAKS if name in run.peak_kib]
     since = "while they ran" if run.peaks_reset else "since the processes were started"
     return "\n\n".join([
-        f"### {run.files} uploads of {size} at once",
-        f"{run.wall_s:.0f} s, {run.mb_per_s:.0f} MB/s, {run.cpu_per_gb(OUR_ROLES):.2f} CPU s/GB; "
+        f"### {run.files} uploads of {size} at once, {run.contestant}",
+        f"{run.wall_s:.0f} s, {run.mb_per_s:.0f} MB/s, {run.own_cpu_per_gb:.2f} CPU s/GB; "
         f"peak resident memory {since}.",
         _table(["process", "MiB"], peaks),
     ])
@@ -61,12 +61,10 @@ def ratio_values(ratio: Ratio, pairs: List[Pair]) -> List[float]:
     """Of speeds: above 1 the first is the faster one. Of costs: below 1 it is the cheaper one."""
     def seconds(run: Run) -> float:
         return run.phases[ratio.phase] if ratio.phase else run.wall_s
-    def cost(run: Run) -> float:
-        return run.cpu_per_gb(("tus",) if run.contestant == "tus" else OUR_ROLES)
     if ratio.one not in pairs[0] or ratio.other not in pairs[0]:
         return []
     if ratio.of_cost:
-        return [cost(pair[ratio.one]) / cost(pair[ratio.other]) for pair in pairs]
+        return [pair[ratio.one].own_cpu_per_gb / pair[ratio.other].own_cpu_per_gb for pair in pairs]
     return [seconds(pair[ratio.other]) / seconds(pair[ratio.one]) for pair in pairs]
 
 
@@ -92,9 +90,9 @@ def _costs(runs: Dict[str, List[Run]]) -> str:
     measured = {process for group in runs.values() for run in group for process in run.cpu_s}
     ours = [role for role in (*OUR_ROLES, "gateway+worker") if role in measured]
     for name, group in runs.items():
-        own = {"ours": OUR_ROLES, "tus": ("tus",)}.get(name.split()[0], ())
-        shares = [_cpu(group, [role]) if name.startswith("ours") else "–" for role in ours]
-        total = _spread((run.cpu_per_gb(own) for run in group), ".2f") if own else "–"
+        own = group[0].own_groups
+        shares = [_cpu(group, [role]) if own == OUR_ROLES else "–" for role in ours]
+        total = _spread((run.own_cpu_per_gb for run in group), ".2f") if own else "–"
         rows.append([name, total, *shares, *(_cpu(group, [server]) for server in _SERVERS)])
     heads = ["CPU s/GB", "backend", *ours, *_SERVERS]
     return _table(heads, rows)

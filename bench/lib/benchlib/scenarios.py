@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Tuple
 
-from . import ours, raw, tus
+from . import direct, ours, raw, tus
 from .attempt import Attempt
 from .rig import Rig
 from .sources import Sources
@@ -16,18 +16,35 @@ Make = Callable[[Rig], Attempt]
 
 
 @dataclass(frozen=True)
+class Load:
+    """Files that are sent at once."""
+
+    files: int
+    file_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.files * self.file_bytes
+
+
+@dataclass(frozen=True)
 class Sizes:
     file_bytes: int
     small_files: int
     small_bytes: int
-    memory_files: int
-    memory_bytes: int
+    memory: Dict[str, Load]
     events: int
     warm_up_bytes: int
 
 
-FULL = Sizes(1 << 30, 2_000, 100_000, 32, 1 << 30, 50_000, 32 << 20)
-QUICK = Sizes(32 << 20, 64, 100_000, 4, 16 << 20, 2_000, 16 << 20)
+FULL = Sizes(
+    1 << 30, 2_000, 100_000,
+    {"memory": Load(32, 1 << 30), "memory-tus": Load(64, 256 << 20)}, 50_000, 32 << 20,
+)
+QUICK = Sizes(
+    32 << 20, 64, 100_000,
+    {"memory": Load(4, 16 << 20), "memory-tus": Load(8, 16 << 20)}, 2_000, 16 << 20,
+)
 
 
 @dataclass(frozen=True)
@@ -64,10 +81,13 @@ def one(sources: Sources, sizes: Sizes) -> Scenario:
         {
             "ours one request": lambda rig: ours.Whole(rig, [file]),
             "ours chunks": lambda rig: ours.Chunks(rig, [file], chunks),
+            "direct": lambda rig: direct.Parts(rig, [file], chunks),
             "raw": lambda rig: raw.Parts(rig, [file], chunks),
-            "ours chunks x4": lambda rig: ours.Chunks(rig, [file], chunks, CHUNKS_AT_ONCE),
+            "direct x4": lambda rig: direct.Parts(rig, [file], chunks, CHUNKS_AT_ONCE),
             "raw x4": lambda rig: raw.Parts(rig, [file], chunks, CHUNKS_AT_ONCE),
-            "tus": lambda rig: tus.Whole(rig, [file]),
+            "ours chunks x4": lambda rig: ours.Chunks(rig, [file], chunks, CHUNKS_AT_ONCE),
+            "ours-tus": lambda rig: tus.OursWhole(rig, [file]),
+            "tus": lambda rig: tus.PeerWhole(rig, [file]),
         },
         (
             Ratio("one request / raw", "ours one request", "raw"),
@@ -75,10 +95,13 @@ def one(sources: Sources, sizes: Sizes) -> Scenario:
             Ratio("chunks / raw, the PUTs alone", "ours chunks", "raw", "put_s"),
             Ratio("chunks x4 / raw x4", "ours chunks x4", "raw x4"),
             Ratio("chunks x4 / raw x4, the PUTs alone", "ours chunks x4", "raw x4", "put_s"),
-            Ratio("one request / tus", "ours one request", "tus"),
-            Ratio("chunks / tus", "ours chunks", "tus"),
-            Ratio("cost: one request / tus", "ours one request", "tus", of_cost=True),
-            Ratio("cost: chunks / tus", "ours chunks", "tus", of_cost=True),
+            Ratio("direct / raw", "direct", "raw"),
+            Ratio("direct / raw, the PUTs alone", "direct", "raw", "put_s"),
+            Ratio("direct x4 / raw x4", "direct x4", "raw x4"),
+            Ratio("direct x4 / raw x4, the PUTs alone", "direct x4", "raw x4", "put_s"),
+            Ratio("ours-tus / tus", "ours-tus", "tus"),
+            Ratio("cost: ours-tus / tus", "ours-tus", "tus", of_cost=True),
+            Ratio("cost: ours-tus / one request", "ours-tus", "ours one request", of_cost=True),
         ),
     )
 
@@ -93,12 +116,14 @@ def eight(sources: Sources, sizes: Sizes) -> Scenario:
         {
             "ours": lambda rig: ours.Whole(rig, files),
             "raw": lambda rig: raw.Parts(rig, files, chunks),
-            "tus": lambda rig: tus.Whole(rig, files),
+            "ours-tus": lambda rig: tus.OursWhole(rig, files),
+            "tus": lambda rig: tus.PeerWhole(rig, files),
         },
         (
             Ratio("ours / raw", "ours", "raw"),
-            Ratio("ours / tus", "ours", "tus"),
-            Ratio("cost: ours / tus", "ours", "tus", of_cost=True),
+            Ratio("ours-tus / tus", "ours-tus", "tus"),
+            Ratio("cost: ours-tus / tus", "ours-tus", "tus", of_cost=True),
+            Ratio("cost: ours-tus / ours", "ours-tus", "ours", of_cost=True),
         ),
     )
 
@@ -111,12 +136,14 @@ def small(sources: Sources, sizes: Sizes) -> Scenario:
         {
             "ours": lambda rig: ours.Small(rig, files, SMALL_AT_ONCE),
             "raw": lambda rig: raw.Objects(rig, files, SMALL_AT_ONCE),
-            "tus": lambda rig: tus.Small(rig, files, SMALL_AT_ONCE),
+            "ours-tus": lambda rig: tus.OursSmall(rig, files, SMALL_AT_ONCE),
+            "tus": lambda rig: tus.PeerSmall(rig, files, SMALL_AT_ONCE),
         },
         (
             Ratio("ours / raw", "ours", "raw"),
-            Ratio("ours / tus", "ours", "tus"),
-            Ratio("cost: ours / tus", "ours", "tus", of_cost=True),
+            Ratio("ours-tus / tus", "ours-tus", "tus"),
+            Ratio("cost: ours-tus / tus", "ours-tus", "tus", of_cost=True),
+            Ratio("cost: ours-tus / ours", "ours-tus", "ours", of_cost=True),
         ),
     )
 

@@ -1,72 +1,153 @@
-"""@tus/server with its S3 store, by the tus protocol."""
+"""The tus protocol: the same requests to @tus/server with its S3 store, and to Waybill."""
+
+import base64
+import datetime
+import json
+import urllib.parse
+from typing import Dict
 
 from stacklib.console import StackError
 
-from . import peer
+from . import ours, peer
 from .attempt import Attempt, Timing
-from .curl import Curl, Request, run_all
+from .curl import Curl, Request, run_all, run_one
 
 _VERSION = {"Tus-Resumable": "1.0.0"}
 _BYTES = {**_VERSION, "Content-Type": "application/offset+octet-stream"}
-# What the store keeps of an upload beside its bytes.
+# What the peer's store keeps of an upload beside its bytes.
 _INFO = ".info"
 
 
 class _Tus(Attempt):
-    own_groups = ["tus"]
-    bucket = peer.BUCKET
+    """A server is its `url`, and what proves to it who asks."""
 
-    def check(self) -> None:
-        """tus has no digests to compare: as many objects, of the sizes that were sent."""
-        stored = self.rig.store.sizes(self.bucket)
-        sizes = sorted(size for key, size in stored.items() if not key.endswith(_INFO))
-        if sizes != sorted(source.size_bytes for source in self.sources):
-            raise StackError(f"the store holds {len(sizes)} objects that are not what was sent")
+    url = ""
+
+    def authorization(self) -> Dict[str, str]:
+        raise NotImplementedError
+
+    def _create(self, index: int) -> Dict[str, str]:
+        """The headers that create an upload."""
+        name, kind = (base64.b64encode(fact.encode()).decode()
+                      for fact in (f"file{index}.bin", ours.TYPE))
+        size_bytes = self.sources[index].size_bytes
+        return {**_VERSION, **self._who[index], "Upload-Length": str(size_bytes),
+                "Upload-Metadata": f"filename {name},filetype {kind}"}
+
+    def _answered(self, places) -> None:
+        """Remembers where the uploads are, and that all of them were answered by now."""
+        self._places = list(places)
+        self._answered_at = datetime.datetime.now(datetime.timezone.utc)
 
 
-class Whole(_Tus):
+class _Whole(_Tus):
     """Each file by a POST that creates it and one PATCH with all its bytes. One process a file."""
 
     def prepare(self) -> None:
+        self._who = [self.authorization() for _ in self.sources]
         self._creates = [
-            Curl(self.rig.scratch, f"tus-create-{index}", [self._create(source.size_bytes)])
-            for index, source in enumerate(self.sources)
+            Curl(self.rig.scratch, f"tus-create-{index}",
+                 [Request("POST", self.url, self._create(index))])
+            for index in range(len(self.sources))
         ]
 
     def send(self) -> Timing:
         create_s = run_all(self._creates)
         places = [curl.answers(201)[0].location for curl in self._creates]
         patches = [
-            Curl(self.rig.scratch, f"tus-patch-{index}", [self._patch(place, source)])
-            for index, (place, source) in enumerate(zip(places, self.sources))
+            Curl(self.rig.scratch, f"tus-patch-{index}", [self._patch(index, place)])
+            for index, place in enumerate(places)
         ]
         patch_s = run_all(patches)
+        self._answered(places)
         for curl in patches:
             curl.answers(204)
         return Timing(create_s + patch_s, {"start_s": create_s, "put_s": patch_s})
 
-    def _create(self, size_bytes: int) -> Request:
-        headers = {**_VERSION, "Upload-Length": str(size_bytes)}
-        return Request("POST", self.rig.tus_url, headers)
-
-    def _patch(self, place: str, source) -> Request:
-        headers = {**_BYTES, "Upload-Offset": "0"}
-        return Request("PATCH", place, headers, upload=source.path, size_bytes=source.size_bytes)
+    def _patch(self, index: int, place: str) -> Request:
+        source = self.sources[index]
+        headers = {**_BYTES, **self._who[index], "Upload-Offset": "0"}
+        return Request("PATCH", urllib.parse.urljoin(self.url, place), headers, upload=source.path,
+                       size_bytes=source.size_bytes)
 
 
-class Small(_Tus):
+class _Small(_Tus):
     """Many small files, each created with its bytes in one POST (creation-with-upload)."""
 
     def prepare(self) -> None:
-        requests = [self._request(source) for source in self.sources]
+        self._who = [self.authorization()] * len(self.sources)
+        requests = [
+            Request("POST", self.url, {**_BYTES, **self._create(index)}, upload=source.path,
+                    size_bytes=source.size_bytes)
+            for index, source in enumerate(self.sources)
+        ]
         self._curl = Curl(self.rig.scratch, "tus-small", requests, self.parallel)
 
     def send(self) -> Timing:
-        wall_s = run_all([self._curl])
-        self._curl.answers(201)
+        wall_s = run_one(self._curl)
+        self._answered(answer.location for answer in self._curl.answers(201))
         return Timing(wall_s)
 
-    def _request(self, source) -> Request:
-        headers = {**_BYTES, "Upload-Length": str(source.size_bytes)}
-        return Request("POST", self.rig.tus_url, headers, upload=source.path,
-                       size_bytes=source.size_bytes)
+
+class _Peer(_Tus):
+    own_groups = ("tus",)
+    bucket = peer.BUCKET
+
+    @property
+    def url(self) -> str:
+        return self.rig.tus_url
+
+    def authorization(self) -> Dict[str, str]:
+        return {}
+
+    def check(self) -> None:
+        """It has no digests to compare: as many objects, of the sizes that were sent."""
+        stored = self.rig.store.sizes(self.bucket)
+        sizes = sorted(size for key, size in stored.items() if not key.endswith(_INFO))
+        if sizes != sorted(source.size_bytes for source in self.sources):
+            raise StackError(f"the store holds {len(sizes)} objects that are not what was sent")
+
+
+class _Waybill(ours.Ours, _Tus):
+    @property
+    def url(self) -> str:
+        # Without a slash at the end, behind which curl would put a file's name.
+        return f"{self.rig.url}/tus"
+
+    def check(self) -> None:
+        """tus says nothing of a digest: the files are looked at, now that all is done. The answer
+        waits for the verification for 20 s only; one that came before it is not what we measure."""
+        outputs = [self._output(index) for index in range(len(self.sources))]
+        files = [f"{self.rig.url}/v1/files/{place.rpartition('/')[2]}" for place in self._places]
+        requests = [
+            Request("GET", file, who, output=output)
+            for file, who, output in zip(files, self._who, outputs)
+        ]
+        curl = Curl(self.rig.scratch, "tus-files", requests)
+        run_one(curl)
+        curl.answers(200)
+        for source, output in zip(self.sources, outputs):
+            file = json.loads(output.read_text())
+            if file["hash"] != source.sha256 or file["processing_status"] != "COMPLETED":
+                raise StackError(f"waybill verified something else than was sent: {file}")
+            # Nothing changes a file after its verification here.
+            verified_at = datetime.datetime.fromisoformat(file["updated_at"].replace("Z", "+00:00"))
+            if verified_at > self._answered_at:
+                raise StackError(f"waybill answered before a file was verified: {file}")
+        self.check_stored()
+
+
+class PeerWhole(_Peer, _Whole):
+    """@tus/server."""
+
+
+class PeerSmall(_Peer, _Small):
+    """@tus/server."""
+
+
+class OursWhole(_Waybill, _Whole):
+    """Waybill; each file belongs to a company of its own, as where it comes in one request."""
+
+
+class OursSmall(_Waybill, _Small):
+    """Waybill; all files belong to one company."""
