@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use waybill_domain::progress::Tracker;
 use waybill_event_log::{EventLog, ReadError, read_events};
+use waybill_schema::events::UploadKind;
 use waybill_schema::{Aggregate, Event, Recorded, UploadId, names};
 use waybill_service_kit::Shutdown;
 
@@ -140,7 +141,7 @@ impl Hub {
                 |topic: Topic| watchers.get(&topic).map(|all| (topic, all.iter().map(|(_, o)| o.clone()).collect()));
             topics(recorded).into_iter().filter_map(of).collect()
         };
-        let figures = self.track(recorded, !watching.is_empty()).await;
+        let Some(figures) = self.track(recorded, !watching.is_empty()).await else { return };
         let seq = recorded.position.seq;
         let lives = transition(recorded).into_iter().chain(figures.map(What::Progress));
         for live in lives.map(|what| Arc::new(Live { seq, what })) {
@@ -150,21 +151,25 @@ impl Hub {
         }
     }
 
-    /// Folds an event into the figures of its upload; answers with them where somebody watches.
-    async fn track(&self, recorded: &Recorded, watched: bool) -> Option<ProgressFacts> {
+    /// Folds an event into the figures of its upload; answers with them where somebody watches, and with `None` where
+    /// nobody is to hear of the event: a partial upload is no file.
+    async fn track(&self, recorded: &Recorded, watched: bool) -> Option<Option<ProgressFacts>> {
         let (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id)) = recorded.subject.aggregate else {
-            return None;
+            return Some(None);
         };
         let tracker = match (self.trackers.get(&id), &recorded.event) {
             (Some(tracker), _) => tracker,
             (None, Event::UploadStarted(_)) => Arc::default(),
-            (None, _) if watched => Arc::new(Mutex::new(self.load(recorded, id).await?)),
-            (None, _) => return None,
+            (None, _) if watched => match self.load(recorded, id).await {
+                Some(before) => Arc::new(Mutex::new(before)),
+                None => return Some(None),
+            },
+            (None, _) => return Some(None),
         };
-        let facts = {
+        let (facts, is_partial) = {
             let mut tracker = locked(&tracker);
             tracker.evolve(&recorded.event, recorded.envelope.time);
-            progress(id, &tracker)
+            (progress(id, &tracker), tracker.upload.kind == UploadKind::Partial)
         };
         if facts.stage == "ended" {
             self.trackers.invalidate(&id);
@@ -172,7 +177,7 @@ impl Hub {
             self.trackers.insert(id, tracker);
         }
         let shown = watched && matches!(recorded.event, Event::ChunkUploaded(_) | Event::FileCompleted(_));
-        shown.then_some(facts)
+        (!is_partial).then(|| shown.then_some(facts))
     }
 
     /// The figures of an upload before an event, from the log.
