@@ -91,3 +91,73 @@ fn a_reservation_ends_once() {
         Some(Event::QuotaReleased(QuotaReleasedV1 { from: ReleasedFrom::Used, .. }))
     ));
 }
+
+const STEP: u64 = 64 * 1_024 * 1_024;
+
+#[test]
+fn a_reservation_is_raised_in_steps_and_not_past_what_is_free() {
+    let id = item(1, 0).upload_id;
+    let state = quota([QuotaReservedV1 { items: vec![item(1, STEP)], until: NOW }.into()]);
+    let raised = |needed, max, limit| raise(&state, id, needed, max, limit, &Limits::default());
+    assert_eq!(raised(STEP, 10 * STEP, 2 * STEP), Ok(None), "it holds them already");
+    let event = QuotaRaisedV1 { upload_id: id, bytes_total: 2 * STEP };
+    assert_eq!(raised(STEP + 1, 10 * STEP, 2 * STEP), Ok(Some(event.clone().into())));
+    let to_the_end = QuotaRaisedV1 { upload_id: id, bytes_total: STEP + 5 };
+    assert_eq!(raised(STEP + 1, STEP + 5, 2 * STEP), Ok(Some(to_the_end.into())), "no more than it may become");
+    assert!(matches!(raised(STEP + 1, 10 * STEP, 2 * STEP - 1), Err(Refusal::QuotaExceeded { .. })));
+    let mut state = state.clone();
+    evolve(&mut state, &event.into(), NOW);
+    assert_eq!(state.reserved_bytes(), 2 * STEP);
+    // What is not used of it is free afterwards.
+    evolve(&mut state, &QuotaCommittedV1 { upload_id: id, bytes_reserved: 2 * STEP, bytes_used: 7 }.into(), NOW);
+    assert_eq!((state.reserved_bytes(), state.used_bytes), (0, 7));
+}
+
+#[test]
+fn a_raise_that_comes_too_late_reserves_nothing() {
+    let id = item(1, 0).upload_id;
+    let released = QuotaReleasedV1 { upload_id: id, session_id: None, bytes: 60, from: ReleasedFrom::Reserved };
+    let state = quota([
+        QuotaReservedV1 { items: vec![item(1, 60)], until: NOW }.into(),
+        released.into(),
+        QuotaRaisedV1 { upload_id: id, bytes_total: STEP }.into(),
+    ]);
+    assert_eq!(state.reserved_bytes(), 0);
+    assert!(matches!(raise(&state, id, 1, STEP, STEP, &Limits::default()), Err(Refusal::NotFound { .. })));
+}
+
+#[test]
+fn a_final_upload_takes_over_what_its_partial_ones_hold() {
+    let from = [item(1, 0).upload_id, item(2, 0).upload_id];
+    let state = quota([QuotaReservedV1 { items: vec![item(1, 40), item(2, 60)], until: NOW }.into()]);
+    let moved = |state: &State, bytes, limit| transfer(state, &item(3, bytes), &from, limit, &Limits::default(), NOW);
+    let event = moved(&state, 100, 100).unwrap().unwrap();
+    let mut after = state.clone();
+    evolve(&mut after, &event, NOW);
+    assert_eq!((after.reserved_bytes(), after.reserved.len()), (100, 1));
+    assert_eq!(moved(&after, 100, 100), Ok(None), "it is done once");
+    // A partial upload that comes twice is more than what was reserved for it.
+    assert!(matches!(moved(&state, 140, 100), Err(Refusal::QuotaExceeded { .. })));
+    // Of one whose reservation is gone the space must be free.
+    let gone = QuotaReleasedV1 { upload_id: from[0], session_id: None, bytes: 40, from: ReleasedFrom::Reserved };
+    let mut less = state;
+    evolve(&mut less, &gone.into(), NOW);
+    assert!(moved(&less, 100, 100).is_ok());
+    assert!(matches!(moved(&less, 100, 99), Err(Refusal::QuotaExceeded { .. })));
+}
+
+#[test]
+fn a_session_counts_what_its_uploads_hold_now() {
+    let session_id = SessionId(Uuid::now_v7());
+    let item = ReservedItem { session_id: Some(session_id), ..item(1, STEP) };
+    let mut state = quota([QuotaReservedV1 { items: vec![item.clone()], until: NOW }.into()]);
+    let limits = Limits { max_session_bytes: 2 * STEP, ..Limits::default() };
+    let event = raise(&state, item.upload_id, 2 * STEP, 9 * STEP, 9 * STEP, &limits).unwrap().unwrap();
+    evolve(&mut state, &event, NOW);
+    assert_eq!(state.sessions[&session_id], 2 * STEP);
+    let refused = raise(&state, item.upload_id, 2 * STEP + 1, 9 * STEP, 9 * STEP, &limits);
+    assert!(matches!(refused, Err(Refusal::SessionTooLarge { .. })));
+    let committed = QuotaCommittedV1 { upload_id: item.upload_id, bytes_reserved: 2 * STEP, bytes_used: 5 };
+    evolve(&mut state, &committed.into(), NOW);
+    assert_eq!(state.sessions[&session_id], 5);
+}

@@ -15,6 +15,8 @@ enum Action {
     Commit(u8),
     Release(u8),
     Purge(u8),
+    Raise(u8, u64),
+    Transfer(u8, Vec<u8>),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -23,6 +25,8 @@ fn action() -> impl Strategy<Value = Action> {
         any::<u8>().prop_map(Action::Commit),
         any::<u8>().prop_map(Action::Release),
         any::<u8>().prop_map(Action::Purge),
+        (any::<u8>(), 0_u64..400).prop_map(|(n, bytes)| Action::Raise(n, bytes)),
+        (any::<u8>(), proptest::collection::vec(any::<u8>(), 1..4)).prop_map(|(n, from)| Action::Transfer(n, from)),
     ]
 }
 
@@ -59,6 +63,31 @@ fn run(actions: &[Action], lag: usize) -> Vec<Event> {
                 }
                 continue;
             }
+            Action::Raise(n, bytes) => {
+                if let Ok(Some(event)) = raise(&seen, id(*n), *bytes, *bytes, LIMIT, &Limits::default()) {
+                    evolve(&mut seen, &event, NOW);
+                    events.push(event);
+                    settled.entry(*n).and_modify(|(_, held)| *held = *bytes);
+                }
+                continue;
+            }
+            Action::Transfer(n, from) => {
+                let held = |n: &u8| settled.get(n).map_or(0, |(_, bytes)| *bytes);
+                let bytes_total = from.iter().map(held).sum();
+                let item = ReservedItem { upload_id: id(*n), session_id: None, bytes_total };
+                let ids: Vec<UploadId> = from.iter().map(|n| id(*n)).collect();
+                if settled.contains_key(n) {
+                    continue;
+                }
+                if let Ok(Some(event)) = transfer(&seen, &item, &ids, LIMIT, &Limits::default(), NOW) {
+                    evolve(&mut seen, &event, NOW);
+                    events.push(event);
+                    // What was transferred holds nothing of its own any more, and ends with the final upload.
+                    from.iter().for_each(|n| drop(settled.insert(*n, (Settlement::Released, 0))));
+                    settled.insert(*n, (Settlement::Open, bytes_total));
+                }
+                continue;
+            }
             Action::Commit(n) => (n, Settling::Commit),
             Action::Release(n) => (n, Settling::Release),
             Action::Purge(n) => (n, Settling::Purge),
@@ -90,7 +119,7 @@ proptest! {
         let mut live = State::default();
         events.iter().for_each(|event| evolve(&mut live, event, NOW));
         let (reservations, settlements): (Vec<&Event>, Vec<&Event>) =
-            events.iter().partition(|event| matches!(event, Event::QuotaReserved(_)));
+            events.iter().partition(|event| !matches!(event, Event::QuotaCommitted(_) | Event::QuotaReleased(_)));
         let mut apart = State::default();
         reservations.iter().chain(&settlements).for_each(|event| evolve(&mut apart, event, NOW));
         prop_assert_eq!(live, apart);

@@ -208,3 +208,79 @@ fn what_a_worker_does_follows_from_the_state() {
     assert_eq!(react(&upload([whole().into()])), [Step::CommitQuota]);
     assert_eq!(react(&upload([started(1).into()])), []);
 }
+
+fn begun(kind: UploadKind, length_deferred: bool) -> Event {
+    UploadStartedV2 { kind, length_deferred, ..started(300).into() }.into()
+}
+
+#[test]
+fn a_deferred_length_is_set_once_and_not_below_what_is_stored() {
+    let state = upload([begun(UploadKind::File, true), chunk(0, 100).into(), chunk(100, 50).into()]);
+    assert_eq!((state.length(), state.missing()), (None, vec![]));
+    assert!(!state.is_whole());
+    assert_eq!(decide(&state, complete()), Err(Refusal::LengthUnknown));
+    let set = |state: &State, size_bytes| decide(state, Command::SetLength { size_bytes });
+    assert!(matches!(set(&state, 149), Err(Refusal::LengthConflict { known_bytes: 150, .. })));
+    assert!(matches!(set(&state, 301), Err(Refusal::FileTooLarge { limit_bytes: 300, .. })));
+    let mut state = state;
+    let event = set(&state, 150).unwrap().unwrap();
+    evolve(&mut state, &event, NOW);
+    assert_eq!((state.length(), state.is_whole()), (Some(150), true));
+    assert_eq!(set(&state, 150), Ok(None), "the same again");
+    assert!(matches!(set(&state, 151), Err(Refusal::LengthConflict { .. })));
+    assert_eq!(state.parts_to_assemble(), [2], "the last part is one now");
+    assert!(matches!(decide(&state, complete()), Ok(Some(Event::FileCompleted(_)))));
+}
+
+#[test]
+fn a_partial_upload_is_claimed_once_when_it_is_complete() {
+    let [first, second] = [1, 2].map(|n| UploadId(uuid::Uuid::from_u128(n)));
+    let claim = |state: &State, into| decide(state, Command::Claim { into });
+    let half = upload([begun(UploadKind::Partial, false), chunk(0, 100).into()]);
+    assert!(matches!(claim(&half, first), Err(Refusal::PartialUnfit { .. })));
+    let file =
+        upload([begun(UploadKind::File, false), chunk(0, 100).into(), chunk(100, 100).into(), chunk(200, 100).into()]);
+    assert!(matches!(claim(&file, first), Err(Refusal::PartialUnfit { .. })));
+    let chunks = [chunk(0, 100), chunk(100, 100), chunk(200, 100)].map(Event::from);
+    let mut whole = upload([begun(UploadKind::Partial, false)].into_iter().chain(chunks));
+    assert!(matches!(decide(&whole, complete()), Err(Refusal::PartialUnfit { .. })), "it becomes no file of its own");
+    let event = claim(&whole, first).unwrap().unwrap();
+    evolve(&mut whole, &event, NOW);
+    assert_eq!(claim(&whole, first), Ok(None));
+    assert!(matches!(claim(&whole, second), Err(Refusal::PartialUnfit { .. })));
+    assert!(whole.has_ended() && react(&whole).is_empty(), "the final upload takes care of it");
+    assert!(matches!(decide(&whole, Command::Cancel), Err(Refusal::UploadCompleted { .. })));
+    assert_eq!(decide(&whole, Command::Expire { now: NOW.plus_ms(1_000_000) }), Ok(None));
+}
+
+#[test]
+fn what_a_client_made_by_itself_is_taken_over_once_and_in_its_size() {
+    let kind = UploadKind::Quarantine { quarantine_key: "q/k".to_owned() };
+    let copied = |size_bytes| {
+        let (storage_bucket, storage_key) = ("b".to_owned(), "o/k".to_owned());
+        Command::CopyQuarantine(QuarantineCopiedV1 { storage_bucket, storage_key, size_bytes, worker_id: worker(1) })
+    };
+    let state = upload([begun(kind.clone(), false)]);
+    assert!(react(&state).is_empty(), "nobody can have made it yet");
+    assert!(matches!(decide(&state, copied(299)), Err(Refusal::SizeExceeded { .. })), "another size than was said");
+    let open = upload([begun(kind, true), QuarantineSignedV1 { until: NOW }.into()]);
+    assert_eq!(react(&open), [Step::TakeOver]);
+    assert!(matches!(decide(&open, copied(301)), Err(Refusal::SizeExceeded { .. })));
+    let mut taken = open;
+    let event = decide(&taken, copied(250)).unwrap().unwrap();
+    evolve(&mut taken, &event, NOW);
+    assert_eq!((taken.length(), taken.is_whole()), (Some(250), true));
+    assert_eq!(decide(&taken, copied(250)), Ok(None));
+    assert!(matches!(decide(&taken, complete()), Ok(Some(Event::FileCompleted(_)))));
+}
+
+#[test]
+fn of_parts_that_the_client_stores_the_last_report_counts() {
+    let reported = |etag: &str| ChunkUploadedV1 { etag: etag.to_owned(), ..chunk(0, 100) };
+    let state = upload([begun(UploadKind::Direct, false), reported("a").into()]);
+    assert_eq!(decide(&state, Command::RecordChunk(reported("a"))), Ok(None));
+    let event = decide(&state, Command::RecordChunk(reported("b"))).unwrap().unwrap();
+    let mut state = state;
+    evolve(&mut state, &event, NOW);
+    assert_eq!(state.parts[&1].etag, "b");
+}

@@ -100,3 +100,25 @@ pub(crate) async fn deleting_twice_is_harmless(store: &dyn ObjectStore) {
     store.delete("a").await.unwrap();
     assert_eq!(store.size("a").await, Ok(None));
 }
+
+pub(crate) async fn a_copy_is_an_object_of_its_own(store: &dyn ObjectStore) {
+    put(store, "from", b"hello").await;
+    store.copy("from", "to", 5).await.unwrap();
+    put(store, "from", b"other").await;
+    assert_eq!(read(store, "to", 0, None).await, "hello");
+    let missing = store.copy("nothing", "to", 1).await;
+    assert!(matches!(missing, Err(StoreError::NotFound { .. })), "{missing:?}");
+}
+
+pub(crate) async fn open_multipart_uploads_and_single_parts_are_found(store: &dyn ObjectStore) {
+    let id = store.create_multipart("a/open").await.unwrap();
+    let other = store.create_multipart("b/open").await.unwrap();
+    assert_eq!(store.list_multiparts("a/").await, Ok(vec![("a/open".to_owned(), id.clone())]));
+    let stored = upload(store, "a/open", &id, 2, Bytes::from_static(b"end")).await;
+    assert_eq!(store.part("a/open", &id, 1).await, Ok(vec![]));
+    let found = store.part("a/open", &id, 2).await.unwrap();
+    assert_eq!((found[0].size_bytes, found[0].etag.trim_matches('"')), (3, stored.etag.trim_matches('"')));
+    store.abort_multipart("a/open", &id).await.unwrap();
+    store.abort_multipart("b/open", &other).await.unwrap();
+    assert_eq!(store.list_multiparts("a/").await, Ok(vec![]));
+}
