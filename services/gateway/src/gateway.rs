@@ -5,6 +5,7 @@ use crate::idempotency::Idempotency;
 use crate::position::Positions;
 use crate::registration::Registration;
 use crate::reserve::Reserver;
+use crate::turns::{Held, Turns};
 use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,9 @@ const STARTED_KEPT: u64 = 20_000;
 /// How long a newer request waits until older ones have stored what they have.
 const TAKEOVER: Duration = Duration::from_secs(2);
 
+/// After what time one that has not given way is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
 /// The gateway's parts.
 pub(crate) struct Gateway {
     pub(crate) log: Arc<dyn EventLog>,
@@ -46,6 +50,7 @@ pub(crate) struct Gateway {
     pub(crate) default_quota_bytes: u64,
     pub(crate) upload_lifetime_ms: i64,
     pub(crate) started: StartedCache,
+    pub(crate) turns: Turns,
 }
 
 /// What was said at the start of uploads: it never changes, so it is read once.
@@ -104,14 +109,30 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Ends running requests that bring bytes of the upload, on whichever gateway: when this returns, what they brought
-    /// is stored, or they did not give way in time.
-    pub(crate) async fn take_over(&self, upload: UploadId) {
-        let request = self.nats.request(names::takeover_subject(upload), bytes::Bytes::new());
-        match tokio::time::timeout(TAKEOVER, request).await {
-            // Without a holder NATS says so at once.
-            Ok(_) => {}
-            Err(_) => tracing::warn!(upload_id = %upload, "an older request does not give way"),
+    /// Ends requests that bring bytes of the upload and came before, on whichever gateway: when this returns, what they
+    /// brought is stored, or they did not give way in time. A request that brings bytes itself says its turn, and from
+    /// where on.
+    pub(crate) async fn take_over(&self, upload: UploadId, own: Option<(&Held, u64)>) {
+        let older = self.turns.before(upload, own.map(|(turn, _)| turn));
+        let goes_on_at = bytes::Bytes::from(own.map_or_else(String::new, |(_, offset)| offset.to_string()));
+        older.iter().for_each(|turn| turn.supersede());
+        let give_way = async {
+            loop {
+                // Without a holder NATS says so at once. One on its way to a worker is not one yet, so it is asked again.
+                drop(self.nats.request(names::takeover_subject(upload), goes_on_at.clone()).await);
+                if older.iter().all(|turn| turn.is_done()) {
+                    return;
+                }
+                let done = async {
+                    for turn in &older {
+                        turn.done().await;
+                    }
+                };
+                drop(tokio::time::timeout(ASK_AGAIN, done).await);
+            }
+        };
+        if tokio::time::timeout(TAKEOVER, give_way).await.is_err() {
+            tracing::warn!(upload_id = %upload, "an older request does not give way");
         }
     }
 }

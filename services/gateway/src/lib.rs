@@ -20,6 +20,7 @@ mod resumable;
 mod routes;
 mod server;
 mod sessions;
+mod turns;
 mod uploads;
 mod wait;
 mod workers;

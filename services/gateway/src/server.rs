@@ -8,6 +8,7 @@ use crate::position::Positions;
 use crate::registration::Registration;
 use crate::reserve::Reserver;
 use crate::routes;
+use crate::turns::Turns;
 use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
@@ -128,6 +129,7 @@ impl Server {
             idempotency: Idempotency::new(Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?),
             positions: Positions::new(config.log.clone(), config.database.clone()),
             started: StartedCache::default(),
+            turns: Turns::default(),
             log: config.log,
             nats: config.nats,
             store: config.store,

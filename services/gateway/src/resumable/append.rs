@@ -1,6 +1,7 @@
 //! PATCH: the next bytes of an upload; also those that come with its creation.
 
-use super::dialect::{Dialect, offset_mismatch, set};
+use super::dialect::{Dialect, EXPIRES, offset_mismatch, set};
+use super::look::check_alive;
 use super::{Asked, http_date};
 use crate::digest::sha256_of;
 use crate::problems::{IntoProblem, refused};
@@ -19,6 +20,7 @@ use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Loaded, UploadAggregate, execute, load};
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{ByteRange, Position, UploadId};
+use waybill_service_kit::checksum::Verifier;
 use waybill_service_kit::data_plane::{PutBytes, StoredBytes};
 use waybill_service_kit::{Checksum, Problem};
 
@@ -63,7 +65,9 @@ pub(super) async fn patch(asked: &Asked, upload: UploadId, payload: Payload) -> 
     }
     let length = dialect.number(headers, "Upload-Length")?;
     let bringing = Bringing { offset, length, says_complete };
-    let appended = append(asked, upload, &facts, bringing, payload).await?;
+    let appended = append(asked, upload, &facts, bringing, payload).await;
+    // Until when it may be continued is said with every answer (tus 1.0, Upload-Expires).
+    let appended = appended.map_err(|problem| problem.with(EXPIRES, http_date(facts.started.expires_at)))?;
     let mut answer = match (dialect, &appended.state) {
         (Dialect::Draft(_), Some(state)) if appended.is_complete => HttpResponse::Ok().json(status(upload, state)),
         (Dialect::Draft(_), _) if dialect.is_early() => HttpResponse::Created().finish(),
@@ -90,19 +94,25 @@ pub(super) async fn append(
     upload: UploadId,
     facts: &UploadStartedV2,
     bringing: Bringing,
-    payload: Payload,
+    mut payload: Payload,
 ) -> Result<Appended, Problem> {
     let Asked { gateway, principal, request, .. } = asked;
+    let turn = gateway.turns.begin(upload);
     check_kind(facts)?;
     refuse_encoding(request)?;
     let checksum = checksum(asked)?;
     let content_length = content_length(request);
-    gateway.take_over(upload).await;
+    gateway.take_over(upload, Some((&turn, bringing.offset))).await;
+    if facts.length_deferred {
+        // Before anything is decided on what the request says besides.
+        at_offset(asked, upload, bringing.offset).await?;
+    }
     let said = match (bringing.says_complete, content_length) {
         // The end of the content is the end of the file (draft §4.1.3).
         (Some(true), Some(content_length)) => {
             let end = bringing.offset.saturating_add(content_length);
             if let Some(length) = bringing.length.filter(|length| *length != end) {
+                at_offset(asked, upload, bringing.offset).await?;
                 return Err(conflict(length, end));
             }
             Some(end)
@@ -110,18 +120,35 @@ pub(super) async fn append(
         _ => bringing.length,
     };
     let length = match said {
-        Some(said) => Some(set_length(asked, upload, facts, said).await?),
+        // Bytes that turn out to be others than their checksum says are as if they had never come, with all that came
+        // with them.
+        Some(said) if facts.length_deferred && checksum.is_some() => Some(said),
+        Some(said) => Some(set_length(asked, upload, facts, (said, bringing.offset)).await?),
         None if facts.length_deferred => None,
         None => Some(facts.started.size_bytes),
     };
     let limit = length.unwrap_or(facts.started.size_bytes);
     let room = limit.saturating_sub(bringing.offset);
     if content_length.is_some_and(|content_length| content_length > room) {
-        return Err(too_long(asked, upload, &bringing, limit).await);
+        return Err(too_long(asked, upload, &bringing, length, limit).await);
     }
     let mut appended = if content_length == Some(0) || room == 0 {
-        at_offset(asked, upload, bringing.offset).await?
+        let there = at_offset(asked, upload, bringing.offset).await?;
+        if content_length.is_none() && has_bytes(&mut payload).await {
+            return Err(too_long(asked, upload, &bringing, length, limit).await);
+        }
+        // No bytes have a checksum, too.
+        if checksum.is_some_and(|checksum| !Verifier::new(checksum).is_met()) {
+            return Err(Problem::bad_request(
+                "digest_mismatch",
+                "the body does not have the checksum that came with it",
+            ));
+        }
+        there
     } else {
+        if turn.is_superseded() {
+            return Err(Problem::new(409, "superseded", "a newer request for the upload took over"));
+        }
         let to = content_length.map_or(limit, |content_length| bringing.offset + content_length);
         let bytes = PutBytes {
             company: principal.company_id,
@@ -133,23 +160,37 @@ pub(super) async fn append(
             content_length,
             request: asked.id,
         };
+        if facts.length_deferred && checksum.is_some() && length.is_some() {
+            reserve_up_to(asked, upload, limit, facts.started.size_bytes).await?;
+        }
         let stored = if length.is_some() {
             gateway.workers.put_bytes(bytes, payload).await
         } else {
             send_growing(asked, bytes, payload, limit).await
         };
         let stored = match stored {
-            Err(problem) if problem.code == "size_exceeded" => return Err(invalidated(asked, upload, problem).await),
-            Err(problem) => return Err(with_provided(problem, bringing.offset)),
+            Err(problem) if problem.code == "size_exceeded" => {
+                let problem = if length.is_some() { problem } else { too_large(limit) };
+                return Err(invalidated(asked, upload, problem).await);
+            }
+            // Whether it has ended altogether is the better answer.
+            Err(problem) if problem.code == "offset_mismatch" => {
+                at_offset(asked, upload, bringing.offset).await?;
+                return Err(problem.with("provided-offset", bringing.offset));
+            }
+            Err(problem) => return Err(problem),
             Ok(stored) => stored,
         };
         let position = Some(stored.position);
         Appended { offset: stored.offset_bytes, is_complete: false, position, state: None }
     };
+    if let (Some(length), true, true) = (length, facts.length_deferred, checksum.is_some()) {
+        set_length(asked, upload, facts, (length, appended.offset)).await?;
+    }
     let is_whole = match (bringing.says_complete, length) {
         // What came without Content-Length has ended: now the length is known.
         (Some(true), None) => {
-            set_length(asked, upload, facts, appended.offset).await?;
+            set_length(asked, upload, facts, (appended.offset, appended.offset)).await?;
             true
         }
         (Some(true), Some(length)) if appended.offset == length => true,
@@ -192,9 +233,18 @@ fn conflict(length: u64, end: u64) -> Problem {
 }
 
 /// Says the length of an upload that was started without; it cannot be another than before.
-async fn set_length(asked: &Asked, upload: UploadId, facts: &UploadStartedV2, size_bytes: u64) -> Result<u64, Problem> {
+async fn set_length(
+    asked: &Asked,
+    upload: UploadId,
+    facts: &UploadStartedV2,
+    (size_bytes, offset): (u64, u64),
+) -> Result<u64, Problem> {
     if !facts.length_deferred && size_bytes == facts.started.size_bytes {
         return Ok(size_bytes);
+    }
+    at_offset(asked, upload, offset).await?;
+    if facts.length_deferred {
+        reserve_up_to(asked, upload, size_bytes, facts.started.size_bytes).await?;
     }
     let aggregate = asked.aggregate(upload);
     let command = Command::SetLength { size_bytes };
@@ -205,15 +255,32 @@ async fn set_length(asked: &Asked, upload: UploadId, facts: &UploadStartedV2, si
     Ok(size_bytes)
 }
 
+/// Sets space aside for an upload that had none for its length.
+async fn reserve_up_to(asked: &Asked, upload: UploadId, size_bytes: u64, max_bytes: u64) -> Result<(), Problem> {
+    if size_bytes > max_bytes {
+        return Err(refused(&Refusal::FileTooLarge { size_bytes, limit_bytes: max_bytes }));
+    }
+    let company = asked.principal.company_id;
+    asked.gateway.reserver.raise(company, upload, (size_bytes, size_bytes), &asked.context()).await
+}
+
+/// Whether there is anything in a body without `Content-Length`.
+async fn has_bytes(payload: &mut Payload) -> bool {
+    while let Some(Ok(bytes)) = payload.next().await {
+        if !bytes.is_empty() {
+            return true;
+        }
+    }
+    false
+}
+
 /// The upload as it is, if the offset is right.
 async fn at_offset(asked: &Asked, upload: UploadId, provided: u64) -> Result<Appended, Problem> {
-    let loaded = loaded(asked, &asked.aggregate(upload)).await?;
-    let offset = loaded.state.stored.prefix();
+    let state = loaded(asked, &asked.aggregate(upload)).await?.state;
+    check_alive(asked, upload, &state).await?;
+    let offset = state.stored.prefix();
     if offset != provided {
         return Err(offset_mismatch(offset, provided));
-    }
-    if !matches!(loaded.state.phase, Phase::Completed | Phase::Verified { .. }) {
-        loaded.state.check_takes_bytes().map_err(|refusal| refused(&refusal))?;
     }
     Ok(Appended { offset, is_complete: false, position: None, state: None })
 }
@@ -223,12 +290,15 @@ pub(super) async fn loaded(asked: &Asked, aggregate: &UploadAggregate) -> Result
 }
 
 /// More bytes than the file has: the offset may be wrong besides, which is said first.
-async fn too_long(asked: &Asked, upload: UploadId, bringing: &Bringing, limit: u64) -> Problem {
+async fn too_long(asked: &Asked, upload: UploadId, bringing: &Bringing, length: Option<u64>, limit: u64) -> Problem {
     if let Err(problem) = at_offset(asked, upload, bringing.offset).await {
         return problem;
     }
-    let refusal = Refusal::SizeExceeded { size_bytes: limit };
-    invalidated(asked, upload, refused(&refusal)).await
+    let problem = match length {
+        Some(size_bytes) => refused(&Refusal::SizeExceeded { size_bytes }),
+        None => too_large(limit),
+    };
+    invalidated(asked, upload, problem).await
 }
 
 /// Whoever goes past the length has another file than was said: the draft has the upload end (§4.4.2), tus refuses the
@@ -245,8 +315,9 @@ async fn invalidated(asked: &Asked, upload: UploadId, problem: Problem) -> Probl
     problem
 }
 
-fn with_provided(problem: Problem, provided: u64) -> Problem {
-    if problem.code == "offset_mismatch" { problem.with("provided-offset", provided) } else { problem }
+/// An upload of unknown length that grows past the largest file.
+fn too_large(limit_bytes: u64) -> Problem {
+    refused(&Refusal::FileTooLarge { size_bytes: limit_bytes.saturating_add(1), limit_bytes })
 }
 
 /// Completes an upload that has all of its bytes, and waits a while until it is verified.
@@ -273,8 +344,6 @@ async fn send_growing(
     payload: Payload,
     max_bytes: u64,
 ) -> Result<StoredBytes, Problem> {
-    // Of one that has ended there is no reservation to raise, and that it has ended is the better answer.
-    at_offset(asked, bytes.upload, bytes.range.from).await?;
     let (gateway, context, company, upload) =
         (asked.gateway.clone(), asked.context(), asked.principal.company_id, bytes.upload);
     let first = match bytes.content_length {

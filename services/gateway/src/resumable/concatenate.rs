@@ -31,7 +31,7 @@ pub(super) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
     }
     // Sent again because its answer was lost: it is the same file.
     if let Some(before) = made_before(asked, &partials, &states).await? {
-        return answer(asked, before).await;
+        return answer(asked, before, concat).await;
     }
     for state in &states {
         check_partial(state)?;
@@ -44,7 +44,7 @@ pub(super) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
         started,
         length_deferred: false,
         kind: UploadKind::Final { partials: partials.clone(), upload_concat: concat.to_owned() },
-        upload_metadata: asked.header("Upload-Metadata").map(str::to_owned),
+        upload_metadata: asked.upload_metadata()?.map(str::to_owned),
     };
     let (gateway, principal) = (&asked.gateway, &asked.principal);
     let upload = UploadId(Uuid::now_v7());
@@ -63,7 +63,7 @@ pub(super) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
             return Err(problem);
         }
     }
-    answer(asked, upload).await
+    answer(asked, upload, concat).await
 }
 
 /// The partial uploads, by the last segments of their URLs.
@@ -103,7 +103,7 @@ async fn claim(asked: &Asked, partial: UploadId, into: UploadId) -> Result<(), P
 }
 
 /// The final upload; waits a while for its end, so that a file that is refused is not reported as done.
-async fn answer(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem> {
+async fn answer(asked: &Asked, upload: UploadId, concat: &str) -> Result<HttpResponse, Problem> {
     let aggregate = asked.aggregate(upload);
     let mut loaded = Loaded::default();
     wait::until_ended(&asked.gateway, &aggregate, &mut loaded, VERIFY_PATIENCE).await?;
@@ -117,6 +117,7 @@ async fn answer(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem
     let mut answer = HttpResponse::Created().finish();
     let partition = asked.gateway.log.partitions().of(aggregate.company);
     set(&mut answer, "location", upload_url(upload));
+    set(&mut answer, "upload-concat", concat);
     set(&mut answer, "waybill-position", Position { partition, seq: loaded.read_to }.to_string());
     Ok(answer)
 }

@@ -2,19 +2,19 @@
 
 use super::append::{Appended, Bringing, append, complete, describe};
 use super::concatenate;
-use super::dialect::{Dialect, brings_upload_bytes, file_type, set};
+use super::dialect::{Dialect, brings_upload_bytes, file_type, limits, set};
 use super::metadata::Metadata;
 use super::{Asked, disposition_name, upload_url};
 use crate::digest::sha256_of;
 use crate::idempotency::Idempotency;
-use crate::uploads::{FileFacts, check, content_length, start_now, status};
+use crate::uploads::{FileFacts, check, content_length, refuse_encoding, start_now, status};
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use actix_web::web::Query;
 use serde::Deserialize;
 use uuid::Uuid;
-use waybill_schema::UploadId;
-use waybill_schema::events::{UploadKind, UploadStartedV2};
+use waybill_schema::events::{UploadKind, UploadStartedV1, UploadStartedV2};
+use waybill_schema::{Timestamp, UploadId};
 use waybill_service_kit::Problem;
 
 /// What may be said of a file in the query, for clients without metadata of their own.
@@ -29,8 +29,10 @@ struct FileQuery {
 }
 
 pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpResponse, Problem> {
+    // What is said of the bytes here is not said again when they come.
+    refuse_encoding(&asked.request)?;
     let headers = asked.request.headers();
-    let metadata = Metadata::parse(asked.header("Upload-Metadata").unwrap_or_default())?;
+    let metadata = Metadata::parse(asked.upload_metadata()?.unwrap_or_default())?;
     let kind = match asked.header("Upload-Concat") {
         None => UploadKind::File,
         Some("partial") => UploadKind::Partial,
@@ -52,7 +54,10 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
         ));
     }
     let start = start(asked, &metadata, length, kind).await?;
-    let key = serde_json::to_vec(&start).map_err(|_| Problem::internal())?;
+    // When it would end is no part of what is asked for.
+    let asked_for = UploadStartedV1 { expires_at: Timestamp(0), ..start.started.clone() };
+    let asked_for = UploadStartedV2 { started: asked_for, ..start.clone() };
+    let key = serde_json::to_vec(&asked_for).map_err(|_| Problem::internal())?;
     let (request, gateway) = (&asked.request, &asked.gateway);
     let upload = UploadId(gateway.idempotency.id_for(request, &asked.principal, "POST /tus/", &key).await?);
     let is_repeatable = Idempotency::is_repeatable(request);
@@ -81,7 +86,9 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
         asked.dialect.say_progress(&mut answer, appended.offset, appended.is_complete);
     }
     if asked.dialect != Dialect::Tus {
-        set(&mut answer, "upload-limit", format!("max-size={}", gateway.limits.max_file_bytes));
+        set(&mut answer, "upload-limit", limits(gateway.limits.max_file_bytes, gateway.upload_lifetime_ms));
+    } else if start.kind == UploadKind::Partial {
+        set(&mut answer, "upload-concat", "partial");
     }
     describe(&mut answer, &start, &appended);
     Ok(answer)
@@ -129,7 +136,7 @@ async fn start(
 ) -> Result<UploadStartedV2, Problem> {
     let facts = facts(asked, metadata, length.unwrap_or(asked.gateway.limits.max_file_bytes))?;
     let started = check(&asked.gateway, &asked.principal, &asked.context(), &facts).await?;
-    let upload_metadata = asked.header("Upload-Metadata").map(str::to_owned);
+    let upload_metadata = asked.upload_metadata()?.map(str::to_owned);
     Ok(UploadStartedV2 { started, length_deferred: length.is_none(), kind, upload_metadata })
 }
 

@@ -21,6 +21,9 @@ const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
 const MISMATCHING_OFFSET: &str = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";
 const INCONSISTENT_LENGTH: &str = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";
 
+/// A member of problems that becomes a header.
+pub(super) const EXPIRES: &str = "upload_expires";
+
 /// What a request speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -120,7 +123,8 @@ impl Dialect {
             return Ok(integer(headers, name).and_then(|number| number.try_into().ok()));
         }
         let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let number = digits.and_then(|text| text.parse().ok());
+        // A number too large for us is still one, and larger than any file.
+        let number = digits.filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(u64::MAX));
         let invalid = || Problem::bad_request("header_invalid", format!("{name} must be a whole number of bytes"));
         number.map(Some).ok_or_else(invalid)
     }
@@ -158,7 +162,16 @@ impl Dialect {
         response
     }
 
-    fn refuse(self, method: &Method, problem: Problem) -> HttpResponse {
+    fn refuse(self, method: &Method, mut problem: Problem) -> HttpResponse {
+        let expires = problem.members.remove(EXPIRES);
+        let mut response = self.refuse_alone(method, problem);
+        if let Some(expires) = expires.as_ref().and_then(serde_json::Value::as_str) {
+            set(&mut response, "upload-expires", expires);
+        }
+        response
+    }
+
+    fn refuse_alone(self, method: &Method, problem: Problem) -> HttpResponse {
         let offset = problem.members.get("offset_bytes").and_then(serde_json::Value::as_u64);
         let code = problem.code.clone();
         match self {
@@ -192,6 +205,7 @@ impl Dialect {
                 };
                 let is_of_the_file = problem.members.contains_key("upload_status");
                 let limit = problem.members.get("limit_bytes").and_then(serde_json::Value::as_u64);
+                let limit = limit.filter(|_| code == "file_too_large");
                 let mut response = problem.error_response();
                 if let Some(offset) = offset {
                     self.say_progress(&mut response, offset, false);
@@ -211,15 +225,20 @@ impl Dialect {
     }
 }
 
+/// The limits, as the draft says them (§4.1.4): bytes of a file, and seconds that an upload may take from now on.
+pub(super) fn limits(max_bytes: u64, left_ms: i64) -> String {
+    format!("max-size={max_bytes}, max-age={}", left_ms.max(0) / 1_000)
+}
+
 /// The answer to OPTIONS: what the server can do, in both protocols. Needs no token.
-pub(super) fn options(max_bytes: u64) -> HttpResponse {
+pub(super) fn options(max_bytes: u64, lifetime_ms: i64) -> HttpResponse {
     let mut answer = HttpResponse::NoContent().finish();
     set(&mut answer, "tus-version", TUS_VERSION);
     set(&mut answer, "tus-extension", TUS_EXTENSIONS);
     set(&mut answer, "tus-max-size", max_bytes.to_string());
     set(&mut answer, "tus-checksum-algorithm", checksum::ALGORITHMS);
     set(&mut answer, "accept-patch", format!("{PARTIAL_UPLOAD}, {OFFSET_OCTET_STREAM}"));
-    set(&mut answer, "upload-limit", format!("max-size={max_bytes}"));
+    set(&mut answer, "upload-limit", limits(max_bytes, lifetime_ms));
     answer
 }
 

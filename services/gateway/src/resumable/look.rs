@@ -1,7 +1,7 @@
 //! HEAD: how far an upload is.
 
 use super::append::{complete, loaded};
-use super::dialect::{Dialect, no_store, set};
+use super::dialect::{Dialect, limits, no_store, set};
 use super::{Asked, http_date};
 use crate::problems::{IntoProblem, refused};
 use actix_web::HttpResponse;
@@ -17,7 +17,7 @@ pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
     refuse_state_headers(asked)?;
     // First whose it is; then whoever still brings bytes is ended, so that the offset stays what is answered.
     asked.gateway.started(&asked.principal, upload).await?;
-    asked.gateway.take_over(upload).await;
+    asked.gateway.take_over(upload, None).await;
     let mut state = loaded(asked, &asked.aggregate(upload)).await?.state;
     check_alive(asked, upload, &state).await?;
     // The last bytes came, but not the word that they are the last: the client will not send it, for it has nothing more.
@@ -25,7 +25,7 @@ pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
     if is_tus && state.phase == Phase::Active && state.kind == UploadKind::File && state.is_whole() {
         state = complete(asked, upload).await?.state.unwrap_or(state);
     }
-    let is_complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. } | Phase::Concatenated { .. });
+    let is_complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
     let mut answer = HttpResponse::build(if is_tus { StatusCode::OK } else { StatusCode::NO_CONTENT }).finish();
     no_store(&mut answer);
     let is_final = matches!(state.kind, UploadKind::Final { .. });
@@ -41,9 +41,7 @@ pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
         describe_tus(&mut answer, &state, is_complete);
     } else {
         let expires_at = state.started.as_ref().map_or(0, |started| started.expires_at.0);
-        let left_s = (expires_at - now().0).max(0) / 1_000;
-        let max_bytes = asked.gateway.limits.max_file_bytes;
-        set(&mut answer, "upload-limit", format!("max-size={max_bytes}, max-age={left_s}"));
+        set(&mut answer, "upload-limit", limits(asked.gateway.limits.max_file_bytes, expires_at - now().0));
     }
     Ok(answer)
 }
@@ -63,7 +61,7 @@ fn describe_tus(answer: &mut HttpResponse, state: &State, is_complete: bool) {
 }
 
 /// What has ended without a file, or whose file was deleted, is gone.
-async fn check_alive(asked: &Asked, upload: UploadId, state: &State) -> Result<(), Problem> {
+pub(super) async fn check_alive(asked: &Asked, upload: UploadId, state: &State) -> Result<(), Problem> {
     let ended = |status| Err(refused(&Refusal::UploadEnded { status }));
     match &state.phase {
         Phase::Active if state.started.as_ref().is_some_and(|started| now() >= started.expires_at) => ended("expired"),
@@ -75,7 +73,9 @@ async fn check_alive(asked: &Asked, upload: UploadId, state: &State) -> Result<(
             let file = load(asked.gateway.log.as_ref(), &file).await.map_err(|e| e.into_problem("loading a file"))?;
             if file.state.deleted { ended("deleted") } else { Ok(()) }
         }
-        Phase::Active | Phase::Completed | Phase::Concatenated { .. } => Ok(()),
+        // Its bytes are another file's now.
+        Phase::Concatenated { .. } => ended("concatenated"),
+        Phase::Active | Phase::Completed => Ok(()),
     }
 }
 

@@ -45,6 +45,14 @@ impl Asked {
     fn header(&self, name: &str) -> Option<&str> {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
+
+    /// `Upload-Metadata` as it came, to be given back; none where it says nothing.
+    fn upload_metadata(&self) -> Result<Option<&str>, Problem> {
+        let Some(value) = self.request.headers().get("Upload-Metadata") else { return Ok(None) };
+        let text =
+            value.to_str().map_err(|_| Problem::bad_request("metadata_invalid", "Upload-Metadata is not ASCII"))?;
+        Ok(Some(text).filter(|text| !text.trim().is_empty()))
+    }
 }
 
 async fn collection(
@@ -90,17 +98,18 @@ async fn answer(
     gateway: web::Data<Gateway>,
     handle: impl AsyncFnOnce(&Asked, Method, Payload) -> Result<HttpResponse, Problem> + 'static,
 ) -> HttpResponse {
-    if request.method() == Method::OPTIONS {
+    let method = effective_method(&request);
+    if method == Ok(Method::OPTIONS) {
         // Told before anything is known of the client (tus 1.0, OPTIONS; draft §4.1.4).
-        return Dialect::Tus.finish(&Method::OPTIONS, Ok(dialect::options(gateway.limits.max_file_bytes)));
+        let answer = dialect::options(gateway.limits.max_file_bytes, gateway.upload_lifetime_ms);
+        return Dialect::Tus.finish(&Method::OPTIONS, Ok(answer));
     }
     let dialect = Dialect::of(&request);
-    let method = effective_method(&request);
     let connection = request.clone();
     let meant = method.clone().unwrap_or(Method::POST);
     let work = |body| async move {
-        let method = method?;
         dialect.check_version(&request)?;
+        let method = method?;
         // The effective method is what the token is checked for.
         let principal = Principal::from_request(&request, &mut Payload::None).await?;
         let asked = Asked { gateway, principal, request, id, dialect };
@@ -113,7 +122,7 @@ async fn answer(
 /// The method, or the one that a POST stands for (tus 1.0, X-HTTP-Method-Override).
 fn effective_method(request: &HttpRequest) -> Result<Method, Problem> {
     let Some(meant) = request.headers().get("X-HTTP-Method-Override") else { return Ok(request.method().clone()) };
-    let known = [Method::POST, Method::PATCH, Method::DELETE, Method::HEAD];
+    let known = [Method::POST, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
     let invalid = || Problem::bad_request("header_invalid", "X-HTTP-Method-Override must be PATCH or DELETE");
     known.into_iter().find(|method| meant.as_bytes() == method.as_str().as_bytes()).ok_or_else(invalid)
 }
@@ -127,7 +136,11 @@ async fn terminate(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Prob
     look::refuse_state_headers(asked)?;
     // First whose it is, then whoever brings its bytes is told to stop.
     asked.gateway.started(&asked.principal, upload).await?;
-    asked.gateway.take_over(upload).await;
+    asked.gateway.take_over(upload, None).await;
+    if asked.dialect == Dialect::Tus {
+        let state = append::loaded(asked, &asked.aggregate(upload)).await?.state;
+        look::check_alive(asked, upload, &state).await?;
+    }
     let aggregate = asked.aggregate(upload);
     let mut loaded = Loaded::default();
     let position = cancel_upload(&asked.gateway, &asked.context(), &aggregate, &mut loaded).await?;

@@ -95,6 +95,18 @@ pub(super) fn still_takes(state: &State, range: ByteRange) -> Result<(), Refusal
     if state.stored.contains(range) { Ok(()) } else { state.check_takes_bytes() }
 }
 
+/// Bytes that were acknowledged are not in the store any more: there is nothing to go on with.
+async fn lost(worker: &Worker, upload: &OpenUpload, context: &Context) -> PlaneError {
+    tracing::error!(upload_id = %upload.aggregate.upload, "a staging object is lost");
+    let message = "the store no longer holds what was uploaded; upload the file again".to_owned();
+    let command = Command::Reject { code: "parts_lost", message };
+    let mut loaded = upload.loaded.lock().await;
+    match execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await {
+        Ok(_) => Refusal::UploadEnded { status: "rejected" }.into(),
+        Err(error) => error.into(),
+    }
+}
+
 /// Joins the staged pieces of a part, if they cover it and nobody did it before. The caller holds the part's claim. One
 /// that has room for a part gives it: whoever waits for room must not hold any.
 pub(crate) async fn assemble_part(
@@ -119,7 +131,11 @@ pub(crate) async fn assemble_part(
     let ahead = upload.hash().ahead(part_number);
     let mut buffer = PartBuffer::new(part.len(), ahead);
     for piece in &pieces {
-        let mut body = worker.store.get(&piece.storage_key, piece.object_offset, Some(piece.range.len())).await?;
+        let read = worker.store.get(&piece.storage_key, piece.object_offset, Some(piece.range.len())).await;
+        let mut body = match read {
+            Err(StoreError::NotFound { .. }) => return Err(lost(worker, upload, context).await),
+            read => read?,
+        };
         while let Some(bytes) = body.bytes.next().await {
             buffer.push(&bytes?);
         }

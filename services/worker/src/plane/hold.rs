@@ -1,27 +1,62 @@
 //! The right to bring an upload's next bytes: whoever comes later takes it, through any gateway and any worker.
 //!
 //! The holder listens on a core subject of the upload. A newcomer sends a request there: without a holder NATS says at
-//! once that nobody listens; with one the answer comes when the holder has stored, and said in the log, what it has.
+//! once that nobody listens; with one the answer comes when the holder has stored, and said in the log, what it has. A
+//! newcomer that brings bytes itself says from which offset on; what the holder has of those is not stored.
 
 use async_nats::{Client, Message, SubscribeError};
 use futures_util::StreamExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use waybill_schema::{UploadId, names};
 
 pub(super) struct Hold {
     client: Client,
-    evicted: CancellationToken,
+    eviction: Eviction,
     released: CancellationToken,
     listening: JoinHandle<Vec<Message>>,
+}
+
+/// That somebody newer came, and what is known of them.
+#[derive(Clone)]
+pub(crate) struct Eviction {
+    came: CancellationToken,
+    goes_on_at: Arc<AtomicU64>,
+}
+
+impl Default for Eviction {
+    fn default() -> Self {
+        Self { came: CancellationToken::new(), goes_on_at: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+}
+
+impl Eviction {
+    /// Until somebody newer came.
+    pub(super) async fn came(&self) {
+        self.came.cancelled().await;
+    }
+
+    /// Whether whoever came brings the bytes from `offset` on again: they were told that offset, and it is to stay.
+    pub(super) fn goes_on_at(&self, offset: u64) -> bool {
+        self.goes_on_at.load(Ordering::Relaxed) == offset
+    }
+
+    fn tell(&self, message: &[u8]) {
+        if let Some(offset) = str::from_utf8(message).ok().and_then(|text| text.parse().ok()) {
+            self.goes_on_at.store(offset, Ordering::Relaxed);
+        }
+        self.came.cancel();
+    }
 }
 
 impl Hold {
     /// Takes it. Older holders are told by the gateway, before.
     pub(super) async fn take(client: &Client, upload: UploadId) -> Result<Self, SubscribeError> {
         let mut requests = client.subscribe(names::takeover_subject(upload)).await?;
-        let (evicted, released) = (CancellationToken::new(), CancellationToken::new());
-        let (tell, until) = (evicted.clone(), released.clone());
+        let (eviction, released) = (Eviction::default(), CancellationToken::new());
+        let (tell, until) = (eviction.clone(), released.clone());
         let listening = tokio::spawn(async move {
             let mut waiting = Vec::new();
             loop {
@@ -29,7 +64,7 @@ impl Hold {
                     biased;
                     request = requests.next() => match request {
                         Some(request) => {
-                            tell.cancel();
+                            tell.tell(&request.payload);
                             waiting.push(request);
                         }
                         None => return waiting,
@@ -38,12 +73,12 @@ impl Hold {
                 }
             }
         });
-        Ok(Self { client: client.clone(), evicted, released, listening })
+        Ok(Self { client: client.clone(), eviction, released, listening })
     }
 
-    /// Cancelled when somebody else wants it.
-    pub(super) fn evicted(&self) -> CancellationToken {
-        self.evicted.clone()
+    /// Told when somebody else wants it.
+    pub(super) fn eviction(&self) -> Eviction {
+        self.eviction.clone()
     }
 
     /// Lets it go, and says so to whoever waits.

@@ -3,6 +3,7 @@
 use super::assemble::{Staged, assemble_part, put_staged, record_staged, stage_run};
 use super::budget::Room;
 use super::buffer::{Filled, PartBuffer};
+use super::hold::Eviction;
 use super::part::store_part;
 use super::uploads::{Claim, locked};
 use super::{OpenUpload, PlaneError};
@@ -14,7 +15,6 @@ use futures_util::future::{self, BoxFuture};
 use futures_util::{FutureExt, Stream, StreamExt};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State, StoredPart};
 use waybill_repository::{Context, refresh};
@@ -42,8 +42,8 @@ pub(crate) struct Run {
     pub(crate) checksum: Option<Checksum>,
     /// Whether the bytes must begin at the upload's offset.
     pub(crate) sequential: bool,
-    /// Cancelled when a newer request for the upload came.
-    pub(crate) evicted: CancellationToken,
+    /// Told when a newer request for the upload came.
+    pub(crate) eviction: Eviction,
 }
 
 impl Run {
@@ -63,16 +63,16 @@ struct Body<S> {
     /// How the body ended, if that was found out while waiting.
     end: Option<Read>,
     verifier: Option<Verifier>,
-    evicted: CancellationToken,
+    eviction: Eviction,
     /// Until when bytes are taken after a newer request came.
     until: Option<Instant>,
 }
 
 /// Until a newer request came: for the part, or for the upload.
-async fn evicted(claim: &Claim, upload: &CancellationToken) {
+async fn evicted(claim: &Claim, upload: &Eviction) {
     tokio::select! {
         () = claim.evicted() => {}
-        () = upload.cancelled() => {}
+        () = upload.came() => {}
     }
 }
 
@@ -98,7 +98,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
         while self.rest.is_empty() {
             let next = tokio::select! {
                 biased;
-                () = evicted(claim, &self.evicted) => match self.at_hand() {
+                () = evicted(claim, &self.eviction) => match self.at_hand() {
                     Some(next) => Ok(next),
                     None => return Some(Read::Evicted),
                 },
@@ -150,7 +150,8 @@ pub(crate) async fn ingest(
 ) -> Result<StoredBytes, PlaneError> {
     check(worker, upload, run).await?;
     let verifier = run.checksum.map(Verifier::new);
-    let mut body = Body { stream, rest: Bytes::new(), end: None, verifier, evicted: run.evicted.clone(), until: None };
+    let mut body =
+        Body { stream, rest: Bytes::new(), end: None, verifier, eviction: run.eviction.clone(), until: None };
     let holds_back = run.is_held_back(&upload.loaded.lock().await.state);
     let held_back = Mutex::new(Vec::new());
     let request = Request { worker, upload, context, run, held_back: holds_back.then_some(&held_back) };
@@ -288,6 +289,7 @@ impl Request<'_> {
         let part = grid.part(part_number);
         let wanted = ByteRange { from: offset, to: part.to.min(run.range.to) };
         let claim = upload.claim(part_number).await;
+        self.check_first(offset).await?;
         // Only now: the request that held the part before us may have stored it.
         assemble_part(worker, upload, context, part_number, None).await?;
         let known = upload.loaded.lock().await.state.parts.get(&part_number).cloned();
@@ -312,6 +314,9 @@ impl Request<'_> {
                 end => break end,
             }
         };
+        if matches!(end, Read::Evicted) && run.eviction.goes_on_at(offset) {
+            buffer = PartBuffer::new(0, None);
+        }
         let last = offset + buffer.len() == run.range.to;
         if matches!(end, Read::Bytes(_)) && last {
             nothing_more(run, body, &claim).await?;
@@ -321,6 +326,16 @@ impl Request<'_> {
         }
         let filled = buffer.finish();
         Ok(Reading { part: PartRead { part_number, part, from: offset, known, filled, room, claim }, end })
+    }
+
+    /// A request that waited for the one before it may find that its bytes came meanwhile.
+    async fn check_first(&self, offset: u64) -> Result<(), PlaneError> {
+        let Self { upload, run, .. } = self;
+        let prefix = upload.loaded.lock().await.state.stored.prefix();
+        if run.sequential && offset == run.range.from && prefix != offset {
+            return Err(Refusal::OffsetMismatch { offset: prefix }.into());
+        }
+        Ok(())
     }
 
     /// Stores what was read: as a part, or staged where it is none.

@@ -26,9 +26,9 @@ impl DataPlane for LocalPlane {
             let stored = async {
                 // From here on a newer request ends this one; whoever sends that waits until we have let go.
                 let hold = if sequential { Some(Hold::take(&worker.nats, upload).await?) } else { None };
-                let evicted = hold.as_ref().map(Hold::evicted).unwrap_or_default();
+                let eviction = hold.as_ref().map(Hold::eviction).unwrap_or_default();
                 let open = worker.uploads.open(worker, company, upload).await?;
-                let run = Run { range, checksum, sequential, evicted };
+                let run = Run { range, checksum, sequential, eviction };
                 let stored = ingest(worker, &open, &context, &run, body).await;
                 if let Some(hold) = hold {
                     hold.release().await;

@@ -13,6 +13,7 @@ mod whole;
 
 pub(crate) use assemble::assemble_part;
 pub(crate) use budget::Budget;
+pub(crate) use hold::Eviction;
 pub(crate) use http::routes;
 pub(crate) use ingest::{Run, ingest};
 pub(crate) use local::LocalPlane;

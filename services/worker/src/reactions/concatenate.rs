@@ -4,11 +4,10 @@
 use super::ReactionError;
 use super::complete::complete_object;
 use crate::Worker;
-use crate::plane::{Run, assemble_part, ingest};
+use crate::plane::{Eviction, Run, assemble_part, ingest};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use tokio_util::sync::CancellationToken;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_object_store::StoreError;
@@ -41,7 +40,7 @@ pub(super) async fn concatenate(
     let range = ByteRange { from: loaded.state.stored.prefix(), to: loaded.state.grid().size_bytes };
     if !range.is_empty() {
         let open = worker.uploads.open(worker, aggregate.company, aggregate.upload).await?;
-        let run = Run { range, checksum: None, sequential: true, evicted: CancellationToken::new() };
+        let run = Run { range, checksum: None, sequential: true, eviction: Eviction::default() };
         let bytes = bytes_from(worker, objects, range.from);
         ingest(worker, &open, &context, &run, bytes).await?;
     }

@@ -205,7 +205,11 @@ async fn do_step(
             let open = worker.uploads.open(worker, company, upload).await?;
             let _claim = open.claim(part_number).await;
             waybill_repository::refresh(worker.log.as_ref(), aggregate, &mut *open.loaded.lock().await).await?;
-            assemble_part(worker, &open, &worker.context(causation), part_number, None).await?;
+            match assemble_part(worker, &open, &worker.context(causation), part_number, None).await {
+                // Its end is an event of its own.
+                Ok(()) | Err(PlaneError::Refused(Refusal::UploadEnded { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
             waybill_repository::refresh(worker.log.as_ref(), aggregate, loaded).await?;
             Ok(())
         }

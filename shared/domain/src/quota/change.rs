@@ -4,6 +4,7 @@ use super::State;
 use super::reserve::{check_company, check_session};
 use crate::Refusal;
 use crate::limits::{Limits, RESERVATION_STEP_BYTES};
+use std::collections::BTreeSet;
 use waybill_schema::events::{Event, QuotaRaisedV1, QuotaTransferredV1, ReservedItem};
 use waybill_schema::{Timestamp, UploadId};
 
@@ -53,11 +54,13 @@ pub fn transfer(
     if state.reserved.contains_key(&item.upload_id) {
         return Ok(None);
     }
+    // One that comes twice holds its space once.
+    let from: BTreeSet<UploadId> = from.iter().copied().collect();
     let freed: u64 = from.iter().filter_map(|partial| state.reserved.get(partial)).map(|reserved| reserved.bytes).sum();
     // Also where nothing more is asked for: a partial upload that ended a moment ago may be known here as if it had not.
     check_company(state, state.reserved_bytes().saturating_sub(freed), item, limit_bytes)?;
     if let Some(session_id) = item.session_id {
         check_session(state.sessions.get(&session_id).copied().unwrap_or_default(), item, limits)?;
     }
-    Ok(Some(QuotaTransferredV1 { item: item.clone(), from: from.to_vec(), until }.into()))
+    Ok(Some(QuotaTransferredV1 { item: item.clone(), from: from.into_iter().collect(), until }.into()))
 }

@@ -26,22 +26,24 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
         Command::CopyQuarantine(copied) => decide_copied(state, copied),
         Command::UploadWhole(upload) => decide_whole(state, upload),
         Command::OpenMultipart(opened) => {
-            state.check_takes_bytes()?;
+            // Of an upload that is complete, or part of another one, the last part may be assembled only now.
+            if !matches!(state.phase, Phase::Completed | Phase::Concatenated { .. }) {
+                state.check_takes_bytes()?;
+            }
             Ok(state.multipart.is_none().then(|| opened.into()))
         }
         Command::RecordChunk(chunk) => decide_chunk(state, chunk),
         Command::RecordAssembly(assembled) => {
             let known = state.parts.contains_key(&assembled.part_number);
-            Ok((!known && !state.has_ended()).then(|| assembled.into()))
+            let may_still = !state.has_ended() || matches!(state.phase, Phase::Concatenated { .. });
+            Ok((!known && may_still).then(|| assembled.into()))
         }
         Command::Complete { declared_sha256, now } => decide_complete(state, declared_sha256, now),
         Command::Verify { found, policy } => decide_verified(state, found, &policy),
         Command::Reject { code, message } => match state.phase {
-            Phase::Completed => Ok(Some(rejected(code, message))),
-            // What a client made by itself, or from partial uploads, may be found unfit before it is complete.
-            Phase::Active if matches!(state.kind, UploadKind::Quarantine { .. } | UploadKind::Final { .. }) => {
-                Ok(Some(rejected(code, message)))
-            }
+            // What a client made by itself, or of partial uploads, may be found unfit before it is complete; and what was
+            // acknowledged may be found to be lost.
+            Phase::Active | Phase::Completed => Ok(Some(rejected(code, message))),
             _ => Ok(None),
         },
         Command::Cancel => decide_cancel(state),

@@ -69,7 +69,8 @@ fn set_length(state: &mut State, size_bytes: u64) {
 
 fn chunk_uploaded(state: &mut State, chunk: &ChunkUploadedV1) {
     let range = ByteRange::at(chunk.offset, chunk.length);
-    if range.to > state.grid().size_bytes {
+    // A fact may come behind the end: then it is none, and what was stored for it is deleted by who stored it.
+    if range.to > state.grid().size_bytes || state.has_ended() {
         return;
     }
     match &chunk.storage {

@@ -83,7 +83,7 @@ fn run(actions: &[Action], lag: usize) -> Vec<Event> {
                     evolve(&mut seen, &event, NOW);
                     events.push(event);
                     // What was transferred holds nothing of its own any more, and ends with the final upload.
-                    from.iter().for_each(|n| drop(settled.insert(*n, (Settlement::Released, 0))));
+                    settled.extend(from.iter().map(|n| (*n, (Settlement::Released, 0))));
                     settled.insert(*n, (Settlement::Open, bytes_total));
                 }
                 continue;
