@@ -62,8 +62,7 @@ async fn an_acknowledged_offset_survives_crashes_at_any_moment() {
             let mut at = begin;
             while at < content.len() - PART {
                 let to = (at + 700_001).min(content.len());
-                let answer = tus.patch(upload, at, content[at..to].to_vec()).await;
-                if answer.status != 204 {
+                if !tus.is_taken(upload, at, content[at..to].to_vec()).await {
                     return at;
                 }
                 at = to;
@@ -99,8 +98,7 @@ async fn an_acknowledged_offset_survives_crashes_at_any_moment() {
     }
     let rest = eventually("the rest to be taken", || async {
         let at = offset(&tus, &upload).await;
-        let answer = tus.patch(&upload, at, content[at..].to_vec()).await;
-        (answer.status == 204).then_some(())
+        tus.is_taken(&upload, at, content[at..].to_vec()).await.then_some(())
     });
     rest.await;
     assert_eq!(tus.client.file_with_status(&id_of(&upload), "COMPLETED").await["hash"], sha256(&content));
@@ -218,7 +216,7 @@ async fn nothing_is_locked_by_those_that_died() {
     .await;
     eventually("the rest to be taken", || async {
         let at = offset(&second, &upload).await.max(at);
-        (second.patch(&upload, at, content[at..].to_vec()).await.status == 204).then_some(())
+        second.is_taken(&upload, at, content[at..].to_vec()).await.then_some(())
     })
     .await;
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -249,7 +247,7 @@ async fn a_newer_request_ends_the_older_one_on_another_gateway() {
     .await;
     let began = Instant::now();
     assert_eq!(offset(&second, &upload).await, MIB + 17, "every byte that had arrived counts");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(answered(&mut older).starts_with("HTTP/1.1 409"), "the older one is told that it was superseded");
     second.patch(&upload, MIB + 17, content[MIB + 17..].to_vec()).await.expect(204);
     assert_eq!(second.client.file_with_status(&id_of(&upload), "COMPLETED").await["hash"], sha256(&content));
@@ -381,7 +379,7 @@ async fn memory_does_not_grow_with_the_number_of_uploads() {
 /// Uploads that nobody goes on with end, with all that they hold; whoever comes late is told that they are gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_continued_ends_and_leaves_nothing() {
-    let args = ["--upload-lifetime-s=4", "--expiry-grace-s=0", "--worker-sweep-ms=200"].map(str::to_owned).to_vec();
+    let args = ["--upload-lifetime-s=8", "--expiry-grace-s=0", "--worker-sweep-ms=200"].map(str::to_owned).to_vec();
     let stack = Stack::with(Options { args, ..Options::default() }).await;
     let tus = Speaker::tus(stack.client());
     let company = tus.client.principal.company_id;

@@ -86,6 +86,18 @@ impl Speaker {
 
     /// Sends a request; what it says itself replaces what is always said.
     pub(crate) async fn send(&self, method: Method, path: &str, headers: Headers<'_>, body: impl Into<Body>) -> Reply {
+        self.try_send(method, path, headers, body).await.expect("an answer comes")
+    }
+
+    /// The same where the connection may break before the answer is there: a server that has said no does not wait for
+    /// all of a long body.
+    async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: Headers<'_>,
+        body: impl Into<Body>,
+    ) -> Result<Reply, reqwest::Error> {
         let mut request = self.client.request(method, path);
         let said = |name: &str| headers.iter().any(|(said, _)| said.eq_ignore_ascii_case(name));
         for (name, value) in self.always.iter().filter(|(name, _)| !said(name)) {
@@ -94,9 +106,17 @@ impl Speaker {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = request.body(body).send().await.expect("an answer comes");
+        let response = request.body(body).send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Reply { status, headers, body: response.bytes().await.expect("the body is whole").to_vec() }
+        Ok(Reply { status, headers, body: response.bytes().await?.to_vec() })
+    }
+
+    /// tus: PATCH of bytes at an offset, while servers die; answers with whether they were taken.
+    pub(crate) async fn is_taken(&self, path: &str, offset: usize, bytes: Vec<u8>) -> bool {
+        let offset = offset.to_string();
+        let headers = [("Upload-Offset", offset.as_str()), ("Content-Type", "application/offset+octet-stream")];
+        let answer = self.try_send(Method::PATCH, path, &headers, bytes).await;
+        answer.is_ok_and(|reply| reply.status == 204)
     }
 
     pub(crate) async fn options(&self, path: &str, headers: Headers<'_>) -> Reply {

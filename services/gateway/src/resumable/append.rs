@@ -94,115 +94,210 @@ pub(super) async fn append(
     upload: UploadId,
     facts: &UploadStartedV2,
     bringing: Bringing,
-    mut payload: Payload,
+    payload: Payload,
 ) -> Result<Appended, Problem> {
-    let Asked { gateway, principal, request, .. } = asked;
-    let turn = gateway.turns.begin(upload);
+    let turn = asked.gateway.turns.begin(upload);
     check_kind(facts)?;
-    refuse_encoding(request)?;
-    let checksum = checksum(asked)?;
-    let content_length = content_length(request);
-    gateway.take_over(upload, Some((&turn, bringing.offset))).await;
-    if facts.length_deferred {
-        // Before anything is decided on what the request says besides.
-        at_offset(asked, upload, bringing.offset).await?;
+    refuse_encoding(&asked.request)?;
+    let appending = Appending {
+        asked,
+        upload,
+        facts,
+        checksum: checksum(asked)?,
+        content_length: content_length(&asked.request),
+        bringing,
+    };
+    asked.gateway.take_over(upload, Some((&turn, appending.bringing.offset))).await;
+    if turn.is_superseded() {
+        return Err(Problem::new(409, "superseded", "a newer request for the upload took over"));
     }
-    let said = match (bringing.says_complete, content_length) {
-        // The end of the content is the end of the file (draft §4.1.3).
-        (Some(true), Some(content_length)) => {
-            let end = bringing.offset.saturating_add(content_length);
-            if let Some(length) = bringing.length.filter(|length| *length != end) {
-                at_offset(asked, upload, bringing.offset).await?;
-                return Err(conflict(length, end));
+    let length = appending.length().await?;
+    let appended = appending.take(payload, length).await?;
+    if appending.ends_with(&appended, length).await? && facts.kind == UploadKind::File {
+        return complete(asked, upload).await;
+    }
+    Ok(appended)
+}
+
+/// A request that brings bytes.
+struct Appending<'a> {
+    asked: &'a Asked,
+    upload: UploadId,
+    /// What was said at the upload's start; with the length as it is known now.
+    facts: &'a UploadStartedV2,
+    bringing: Bringing,
+    checksum: Option<Checksum>,
+    content_length: Option<u64>,
+}
+
+impl Appending<'_> {
+    /// The most that the file may have.
+    fn max_bytes(&self) -> u64 {
+        self.facts.started.size_bytes
+    }
+
+    /// Whether the length that this request says counts only when its bytes do: they may turn out to be others than their
+    /// checksum says, and are then as if they had never come, with all that came with them.
+    fn holds_length_back(&self) -> bool {
+        self.facts.length_deferred && self.checksum.is_some()
+    }
+
+    /// The file's length, where it is known, or this request says it.
+    async fn length(&self) -> Result<Option<u64>, Problem> {
+        let Self { facts, bringing, .. } = self;
+        if facts.length_deferred {
+            // Before anything is decided on what the request says besides.
+            self.at_offset().await?;
+        }
+        let said = match (bringing.says_complete, self.content_length) {
+            // The end of the content is the end of the file (draft §4.1.3).
+            (Some(true), Some(content_length)) => {
+                let end = bringing.offset.saturating_add(content_length);
+                if let Some(length) = bringing.length.filter(|length| *length != end) {
+                    self.at_offset().await?;
+                    return Err(conflict(length, end));
+                }
+                Some(end)
             }
-            Some(end)
+            _ => bringing.length,
+        };
+        match said {
+            Some(length) if self.holds_length_back() => self.reserve_up_to(length).await?,
+            Some(length) => self.set_length(length, bringing.offset).await?,
+            None if facts.length_deferred => {}
+            None => return Ok(Some(facts.started.size_bytes)),
         }
-        _ => bringing.length,
-    };
-    let length = match said {
-        // Bytes that turn out to be others than their checksum says are as if they had never come, with all that came
-        // with them.
-        Some(said) if facts.length_deferred && checksum.is_some() => Some(said),
-        Some(said) => Some(set_length(asked, upload, facts, (said, bringing.offset)).await?),
-        None if facts.length_deferred => None,
-        None => Some(facts.started.size_bytes),
-    };
-    let limit = length.unwrap_or(facts.started.size_bytes);
-    let room = limit.saturating_sub(bringing.offset);
-    if content_length.is_some_and(|content_length| content_length > room) {
-        return Err(too_long(asked, upload, &bringing, length, limit).await);
+        Ok(said)
     }
-    let mut appended = if content_length == Some(0) || room == 0 {
-        let there = at_offset(asked, upload, bringing.offset).await?;
-        if content_length.is_none() && has_bytes(&mut payload).await {
-            return Err(too_long(asked, upload, &bringing, length, limit).await);
+
+    /// Hands the bytes to a worker.
+    async fn take(&self, mut payload: Payload, length: Option<u64>) -> Result<Appended, Problem> {
+        let Self { asked, upload, bringing, checksum, content_length, .. } = self;
+        let limit = length.unwrap_or(self.max_bytes());
+        let room = limit.saturating_sub(bringing.offset);
+        if content_length.is_some_and(|content_length| content_length > room) {
+            return Err(self.too_long(length).await);
         }
-        // No bytes have a checksum, too.
-        if checksum.is_some_and(|checksum| !Verifier::new(checksum).is_met()) {
-            return Err(Problem::bad_request(
-                "digest_mismatch",
-                "the body does not have the checksum that came with it",
-            ));
+        if *content_length == Some(0) || room == 0 {
+            let there = self.at_offset().await?;
+            if content_length.is_none() && has_bytes(&mut payload).await {
+                return Err(self.too_long(length).await);
+            }
+            // No bytes have a checksum, too.
+            if checksum.is_some_and(|checksum| !Verifier::new(checksum).is_met()) {
+                let text = "the body does not have the checksum that came with it";
+                return Err(Problem::bad_request("digest_mismatch", text));
+            }
+            return Ok(there);
         }
-        there
-    } else {
-        if turn.is_superseded() {
-            return Err(Problem::new(409, "superseded", "a newer request for the upload took over"));
-        }
-        let to = content_length.map_or(limit, |content_length| bringing.offset + content_length);
         let bytes = PutBytes {
-            company: principal.company_id,
-            user: principal.user_id,
-            upload,
-            range: ByteRange { from: bringing.offset, to },
-            checksum,
+            company: asked.principal.company_id,
+            user: asked.principal.user_id,
+            upload: *upload,
+            range: ByteRange { from: bringing.offset, to: bringing.offset + content_length.unwrap_or(room) },
+            checksum: *checksum,
             sequential: true,
-            content_length,
+            content_length: *content_length,
             request: asked.id,
         };
-        if facts.length_deferred && checksum.is_some() && length.is_some() {
-            reserve_up_to(asked, upload, limit, facts.started.size_bytes).await?;
-        }
         let stored = if length.is_some() {
-            gateway.workers.put_bytes(bytes, payload).await
+            asked.gateway.workers.put_bytes(bytes, payload).await
         } else {
             send_growing(asked, bytes, payload, limit).await
         };
-        let stored = match stored {
+        match stored {
+            Ok(stored) => {
+                let position = Some(stored.position);
+                Ok(Appended { offset: stored.offset_bytes, is_complete: false, position, state: None })
+            }
             Err(problem) if problem.code == "size_exceeded" => {
                 let problem = if length.is_some() { problem } else { too_large(limit) };
-                return Err(invalidated(asked, upload, problem).await);
+                Err(self.invalidated(problem).await)
             }
-            // Whether it has ended altogether is the better answer.
+            // That it has ended altogether is the better answer.
             Err(problem) if problem.code == "offset_mismatch" => {
-                at_offset(asked, upload, bringing.offset).await?;
-                return Err(problem.with("provided-offset", bringing.offset));
+                self.at_offset().await?;
+                Err(problem.with("provided-offset", bringing.offset))
             }
-            Err(problem) => return Err(problem),
-            Ok(stored) => stored,
-        };
-        let position = Some(stored.position);
-        Appended { offset: stored.offset_bytes, is_complete: false, position, state: None }
-    };
-    if let (Some(length), true, true) = (length, facts.length_deferred, checksum.is_some()) {
-        set_length(asked, upload, facts, (length, appended.offset)).await?;
-    }
-    let is_whole = match (bringing.says_complete, length) {
-        // What came without Content-Length has ended: now the length is known.
-        (Some(true), None) => {
-            set_length(asked, upload, facts, (appended.offset, appended.offset)).await?;
-            true
+            Err(problem) => Err(problem),
         }
-        (Some(true), Some(length)) if appended.offset == length => true,
-        (Some(true), Some(length)) => return Err(conflict(length, appended.offset)),
-        // Clients of the early versions may say this with the last bytes, too, and never complete (tus-js-client 4.3).
-        (Some(false), length) => asked.dialect.is_early() && length == Some(appended.offset),
-        (None, length) => length == Some(appended.offset),
-    };
-    if is_whole && facts.kind == UploadKind::File {
-        appended = complete(asked, upload).await?;
     }
-    Ok(appended)
+
+    /// Whether the upload has all of its bytes with these, as the client sees it.
+    async fn ends_with(&self, appended: &Appended, length: Option<u64>) -> Result<bool, Problem> {
+        let offset = appended.offset;
+        if let Some(length) = length.filter(|_| self.holds_length_back()) {
+            self.set_length(length, offset).await?;
+        }
+        match (self.bringing.says_complete, length) {
+            // What came without Content-Length has ended: now the length is known.
+            (Some(true), None) => self.set_length(offset, offset).await.map(|()| true),
+            (Some(true), Some(length)) if offset == length => Ok(true),
+            (Some(true), Some(length)) => Err(conflict(length, offset)),
+            // Clients of the early versions may say this with the last bytes, too, and never complete (tus-js-client 4.3).
+            (Some(false), length) => Ok(self.asked.dialect.is_early() && length == Some(offset)),
+            (None, length) => Ok(length == Some(offset)),
+        }
+    }
+
+    /// Says the length of an upload that was started without; it cannot be another than before.
+    async fn set_length(&self, size_bytes: u64, offset: u64) -> Result<(), Problem> {
+        let Self { asked, upload, facts, .. } = self;
+        if !facts.length_deferred && size_bytes == facts.started.size_bytes {
+            return Ok(());
+        }
+        at_offset(asked, *upload, offset).await?;
+        if facts.length_deferred {
+            self.reserve_up_to(size_bytes).await?;
+        }
+        let command = Command::SetLength { size_bytes };
+        let (log, aggregate) = (asked.gateway.log.as_ref(), asked.aggregate(*upload));
+        execute(log, &aggregate, &mut Loaded::default(), &asked.context(), command)
+            .await
+            .map(drop)
+            .map_err(|error| error.into_problem("setting a length"))
+    }
+
+    /// Sets space aside for an upload that had none for its length.
+    async fn reserve_up_to(&self, size_bytes: u64) -> Result<(), Problem> {
+        let limit_bytes = self.max_bytes();
+        if size_bytes > limit_bytes {
+            return Err(refused(&Refusal::FileTooLarge { size_bytes, limit_bytes }));
+        }
+        let Asked { gateway, principal, .. } = self.asked;
+        gateway.reserver.raise(principal.company_id, self.upload, (size_bytes, size_bytes), &self.asked.context()).await
+    }
+
+    /// The upload as it is, if the offset is right.
+    async fn at_offset(&self) -> Result<Appended, Problem> {
+        at_offset(self.asked, self.upload, self.bringing.offset).await
+    }
+
+    /// More bytes than the file has: the offset may be wrong besides, which is said first.
+    async fn too_long(&self, length: Option<u64>) -> Problem {
+        if let Err(problem) = self.at_offset().await {
+            return problem;
+        }
+        let problem = match length {
+            Some(size_bytes) => refused(&Refusal::SizeExceeded { size_bytes }),
+            None => too_large(self.max_bytes()),
+        };
+        self.invalidated(problem).await
+    }
+
+    /// Whoever goes past the length has another file than was said: the draft has the upload end (§4.4.2), tus refuses the
+    /// request alone.
+    async fn invalidated(&self, problem: Problem) -> Problem {
+        let Self { asked, upload, .. } = self;
+        if asked.dialect != Dialect::Tus {
+            let (log, aggregate) = (asked.gateway.log.as_ref(), asked.aggregate(*upload));
+            let cancelled = execute(log, &aggregate, &mut Loaded::default(), &asked.context(), Command::Cancel).await;
+            if let Err(error) = cancelled {
+                tracing::warn!(upload_id = %upload, %error, "an upload that went past its length waits for its end");
+            }
+        }
+        problem
+    }
 }
 
 fn check_kind(facts: &UploadStartedV2) -> Result<(), Problem> {
@@ -232,38 +327,6 @@ fn conflict(length: u64, end: u64) -> Problem {
     Problem::bad_request("length_conflict", text)
 }
 
-/// Says the length of an upload that was started without; it cannot be another than before.
-async fn set_length(
-    asked: &Asked,
-    upload: UploadId,
-    facts: &UploadStartedV2,
-    (size_bytes, offset): (u64, u64),
-) -> Result<u64, Problem> {
-    if !facts.length_deferred && size_bytes == facts.started.size_bytes {
-        return Ok(size_bytes);
-    }
-    at_offset(asked, upload, offset).await?;
-    if facts.length_deferred {
-        reserve_up_to(asked, upload, size_bytes, facts.started.size_bytes).await?;
-    }
-    let aggregate = asked.aggregate(upload);
-    let command = Command::SetLength { size_bytes };
-    let log = asked.gateway.log.as_ref();
-    execute(log, &aggregate, &mut Loaded::default(), &asked.context(), command)
-        .await
-        .map_err(|error| error.into_problem("setting a length"))?;
-    Ok(size_bytes)
-}
-
-/// Sets space aside for an upload that had none for its length.
-async fn reserve_up_to(asked: &Asked, upload: UploadId, size_bytes: u64, max_bytes: u64) -> Result<(), Problem> {
-    if size_bytes > max_bytes {
-        return Err(refused(&Refusal::FileTooLarge { size_bytes, limit_bytes: max_bytes }));
-    }
-    let company = asked.principal.company_id;
-    asked.gateway.reserver.raise(company, upload, (size_bytes, size_bytes), &asked.context()).await
-}
-
 /// Whether there is anything in a body without `Content-Length`.
 async fn has_bytes(payload: &mut Payload) -> bool {
     while let Some(Ok(bytes)) = payload.next().await {
@@ -287,32 +350,6 @@ async fn at_offset(asked: &Asked, upload: UploadId, provided: u64) -> Result<App
 
 pub(super) async fn loaded(asked: &Asked, aggregate: &UploadAggregate) -> Result<Loaded<State>, Problem> {
     load(asked.gateway.log.as_ref(), aggregate).await.map_err(|error| error.into_problem("loading an upload"))
-}
-
-/// More bytes than the file has: the offset may be wrong besides, which is said first.
-async fn too_long(asked: &Asked, upload: UploadId, bringing: &Bringing, length: Option<u64>, limit: u64) -> Problem {
-    if let Err(problem) = at_offset(asked, upload, bringing.offset).await {
-        return problem;
-    }
-    let problem = match length {
-        Some(size_bytes) => refused(&Refusal::SizeExceeded { size_bytes }),
-        None => too_large(limit),
-    };
-    invalidated(asked, upload, problem).await
-}
-
-/// Whoever goes past the length has another file than was said: the draft has the upload end (§4.4.2), tus refuses the
-/// request alone.
-async fn invalidated(asked: &Asked, upload: UploadId, problem: Problem) -> Problem {
-    if asked.dialect != Dialect::Tus {
-        let aggregate = asked.aggregate(upload);
-        let log = asked.gateway.log.as_ref();
-        let cancelled = execute(log, &aggregate, &mut Loaded::default(), &asked.context(), Command::Cancel).await;
-        if let Err(error) = cancelled {
-            tracing::warn!(upload_id = %upload, %error, "an upload that went past its length waits for its end");
-        }
-    }
-    problem
 }
 
 /// An upload of unknown length that grows past the largest file.
