@@ -76,7 +76,9 @@ fn run(actions: &[Action], lag: usize) -> Vec<Event> {
                 let bytes_total = from.iter().map(held).sum();
                 let item = ReservedItem { upload_id: id(*n), session_id: None, bytes_total };
                 let ids: Vec<UploadId> = from.iter().map(|n| id(*n)).collect();
-                if settled.contains_key(n) {
+                // A partial upload becomes no file, so that its space is never committed.
+                let is_partial = |n: &u8| settled.get(n).is_none_or(|(end, _)| *end != Settlement::Committed);
+                if settled.contains_key(n) || !from.iter().all(is_partial) {
                     continue;
                 }
                 if let Ok(Some(event)) = transfer(&seen, &item, &ids, LIMIT, &Limits::default(), NOW) {
