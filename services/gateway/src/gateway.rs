@@ -106,9 +106,7 @@ impl Gateway {
         self.started.0.insert(key, started.clone());
         Ok(started)
     }
-}
 
-impl Gateway {
     /// Ends requests that bring bytes of the upload and came before, on whichever gateway: when this returns, what they
     /// brought is stored, or they did not give way in time. A request that brings bytes itself says its turn, and from
     /// where on.

@@ -1,6 +1,7 @@
 //! Errors into answers, in this one place. What went wrong inside is logged here, once; the client is told what to do.
 
 use waybill_domain::Refusal;
+use waybill_domain::upload::Phase;
 use waybill_event_log::jetstream::BucketError;
 use waybill_event_log::{AppendError, ReadError};
 use waybill_object_store::StoreError;
@@ -17,6 +18,19 @@ pub(crate) trait IntoProblem {
 impl IntoProblem for Refusal {
     fn into_problem(self, _: &'static str) -> Problem {
         refused(&self)
+    }
+}
+
+/// The answer where a file was refused when all of it was there.
+pub(crate) fn rejection(code: &str, message: &str) -> Problem {
+    Problem::new(422, code, message).with("upload_status", "FAILED")
+}
+
+/// The same for an upload in whichever phase: nothing unless it was refused.
+pub(crate) fn rejected(phase: &Phase) -> Result<(), Problem> {
+    match phase {
+        Phase::Rejected { code, message } => Err(rejection(code, message)),
+        _ => Ok(()),
     }
 }
 

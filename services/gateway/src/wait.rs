@@ -11,6 +11,8 @@ use waybill_service_kit::Problem;
 
 /// The longest that a client may have us wait.
 const LONGEST: Duration = Duration::from_secs(120);
+/// How long the answer to whatever completes an upload waits for its verification, where the client cannot say it.
+pub(crate) const FOR_VERIFICATION: Duration = Duration::from_secs(20);
 /// How often the log is looked at without a message: one may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 

@@ -25,6 +25,13 @@ pub struct ListedPart {
     pub etag: String,
 }
 
+impl ListedPart {
+    /// Whether this is its `ETag`: stores and clients quote one in some places and not in others.
+    pub fn has_etag(&self, etag: &str) -> bool {
+        self.etag.trim_matches('"') == etag.trim_matches('"')
+    }
+}
+
 /// A part that an object is to be made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompletedPart {

@@ -6,9 +6,16 @@ mod uppy;
 
 use actix_web::web::{self, delete, get, post};
 use std::time::Duration;
+use waybill_schema::Timestamp;
+use waybill_service_kit::now;
 
 /// How long a signed URL is good: as long as a part may take on a bad network, for clients do not ask again.
 const URL_LIFETIME: Duration = Duration::from_secs(3_600);
+
+/// When a URL that is signed now ends.
+fn urls_end_at() -> Timestamp {
+    now().plus_ms(i64::try_from(URL_LIFETIME.as_millis()).unwrap_or(0))
+}
 
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config

@@ -1,7 +1,7 @@
 //! `POST /v1/uploads/{id}/parts/sign` and `POST /v1/uploads/{id}/parts`: an upload that was started with
 //! `"mode": "direct"`. A worker completes it, reads the object back, and verifies it before anyone can read it.
 
-use super::URL_LIFETIME;
+use super::{URL_LIFETIME, urls_end_at};
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
@@ -17,7 +17,7 @@ use waybill_object_store::presign::{Pinned, Presign};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV1, UploadKind};
 use waybill_schema::{Event, Position, WorkerId, names};
-use waybill_service_kit::{Checksum, Principal, Problem, RequestId, now};
+use waybill_service_kit::{Checksum, Principal, Problem, RequestId};
 
 /// How many parts one request may name.
 const MAX_PARTS: usize = 100;
@@ -68,7 +68,7 @@ pub(super) async fn sign(
         body.parts.iter().map(|part| pin(&loaded.state, part)).collect::<Result<_, Problem>>()?;
     let context = gateway.context(&principal, id);
     let multipart = open_multipart(&gateway, &aggregate, &mut loaded, &context).await?;
-    let expires_at = now().plus_ms(i64::try_from(URL_LIFETIME.as_millis()).unwrap_or(0));
+    let expires_at = urls_end_at();
     let mut parts = Vec::with_capacity(pinned.len());
     for (part_number, pinned) in pinned {
         let request =
@@ -113,7 +113,7 @@ pub(super) async fn report(
     for part in parts {
         let range = loaded.state.grid().part(part.part_number);
         let is_it = |listed: &&ListedPart| {
-            let same = listed.part_number == part.part_number && unquoted(&listed.etag) == unquoted(&part.etag);
+            let same = listed.part_number == part.part_number && listed.has_etag(&part.etag);
             same && listed.size_bytes == range.len() && !range.is_empty()
         };
         let stored = listed.iter().find(is_it).ok_or_else(|| missing(part.part_number))?;
@@ -232,9 +232,4 @@ async fn listed(
 fn missing(part_number: u32) -> Problem {
     let text = format!("the store has no part {part_number} with this ETag; send it to its URL again");
     Problem::new(409, "part_missing", text).with("part_number", part_number)
-}
-
-/// Clients pass on an `ETag` with or without its quotes.
-fn unquoted(etag: &str) -> &str {
-    etag.trim_matches('"')
 }

@@ -4,27 +4,24 @@
 //! The client chooses its own parts, and may make the object by itself. So it writes to a quarantine key: the object is
 //! copied from there to a key that no client can write to, and the copy is hashed before anyone can read it.
 
-use super::URL_LIFETIME;
+use super::{URL_LIFETIME, urls_end_at};
 use crate::gateway::Gateway;
-use crate::problems::{IntoProblem, refused};
+use crate::problems::{IntoProblem, refused, rejected};
 use crate::uploads::{FileFacts, cancel_upload, check, start_now};
 use crate::wait;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::time::Duration;
 use uuid::Uuid;
 use waybill_domain::Refusal;
-use waybill_domain::upload::{Command, Phase, State};
+use waybill_domain::upload::{Command, State};
 use waybill_object_store::presign::{Presign, Presigned};
 use waybill_object_store::{CompletedPart, ListedPart, StoreError};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{UploadId, names};
-use waybill_service_kit::{Principal, Problem, RequestId, now};
+use waybill_service_kit::{Principal, Problem, RequestId};
 
-/// How long the answer to a completion waits for the verification.
-const VERIFY_PATIENCE: Duration = Duration::from_secs(20);
 /// The last segment of a quarantine key; an upload has one.
 const OBJECT: &str = "object";
 
@@ -158,7 +155,7 @@ impl Asked {
 
     /// From now on the client may make the object: a worker looks for it.
     async fn expect_object(&self, aggregate: &UploadAggregate, loaded: &mut Loaded<State>) -> Result<(), Problem> {
-        let until = now().plus_ms(i64::try_from(URL_LIFETIME.as_millis()).unwrap_or(0));
+        let until = urls_end_at();
         execute(self.gateway.log.as_ref(), aggregate, loaded, &self.context, Command::SignQuarantine { until })
             .await
             .map(drop)
@@ -280,10 +277,8 @@ pub(super) async fn complete(
         Ok(()) | Err(StoreError::NoSuchUpload { .. }) => {}
         Err(error) => return Err(error.into_problem("completing a multipart upload")),
     }
-    wait::until_ended(&asked.gateway, &found.aggregate, &mut found.loaded, VERIFY_PATIENCE).await?;
-    if let Phase::Rejected { code, message } = &found.loaded.state.phase {
-        return Err(Problem::new(422, code, message.clone()).with("upload_status", "FAILED"));
-    }
+    wait::until_ended(&asked.gateway, &found.aggregate, &mut found.loaded, wait::FOR_VERIFICATION).await?;
+    rejected(&found.loaded.state.phase)?;
     let upload = found.aggregate.upload;
     Ok(HttpResponse::Ok().json(json!({
         "location": format!("/v1/files/{upload}/content"),

@@ -4,8 +4,9 @@ use super::dialect::{Dialect, EXPIRES, offset_mismatch, set};
 use super::look::check_alive;
 use super::{Asked, http_date};
 use crate::digest::sha256_of;
-use crate::problems::{IntoProblem, refused};
+use crate::problems::{IntoProblem, refused, rejected};
 use crate::uploads::{content_length, finish, refuse_encoding, status};
+use crate::wait;
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -13,19 +14,15 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 use waybill_domain::Refusal;
 use waybill_domain::limits::RESERVATION_STEP_BYTES;
-use waybill_domain::upload::{Command, Phase, State};
+use waybill_domain::upload::{Command, State};
 use waybill_repository::{Loaded, UploadAggregate, execute, load};
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{ByteRange, Position, UploadId};
 use waybill_service_kit::checksum::Verifier;
 use waybill_service_kit::data_plane::{PutBytes, StoredBytes};
 use waybill_service_kit::{Checksum, Problem};
-
-/// How long the answer to the last bytes waits for the verification.
-pub(super) const VERIFY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What became of an upload by a request.
 pub(super) struct Appended {
@@ -361,10 +358,8 @@ fn too_large(limit_bytes: u64) -> Problem {
 pub(super) async fn complete(asked: &Asked, upload: UploadId) -> Result<Appended, Problem> {
     let aggregate = asked.aggregate(upload);
     let mut loaded = Loaded::default();
-    finish(&asked.gateway, &aggregate, &mut loaded, &asked.context(), None, VERIFY_PATIENCE).await?;
-    if let Phase::Rejected { code, message } = &loaded.state.phase {
-        return Err(Problem::new(422, code, message.clone()).with("upload_status", "FAILED"));
-    }
+    finish(&asked.gateway, &aggregate, &mut loaded, &asked.context(), None, wait::FOR_VERIFICATION).await?;
+    rejected(&loaded.state.phase)?;
     let partition = asked.gateway.log.partitions().of(aggregate.company);
     Ok(Appended {
         offset: loaded.state.grid().size_bytes,

@@ -1,10 +1,10 @@
 //! `Upload-Concat: final;…` (tus 1.0, Concatenation): a file of partial uploads, joined by a worker.
 
-use super::append::{VERIFY_PATIENCE, loaded};
+use super::append::loaded;
 use super::dialect::set;
 use super::metadata::Metadata;
 use super::{Asked, create, upload_url};
-use crate::problems::{IntoProblem, refused};
+use crate::problems::{IntoProblem, refused, rejected};
 use crate::uploads::{begin, check, parse_id, space_of};
 use crate::wait;
 use actix_web::HttpResponse;
@@ -106,13 +106,10 @@ async fn claim(asked: &Asked, partial: UploadId, into: UploadId) -> Result<(), P
 async fn answer(asked: &Asked, upload: UploadId, concat: &str) -> Result<HttpResponse, Problem> {
     let aggregate = asked.aggregate(upload);
     let mut loaded = Loaded::default();
-    wait::until_ended(&asked.gateway, &aggregate, &mut loaded, VERIFY_PATIENCE).await?;
-    match &loaded.state.phase {
-        Phase::Rejected { code, message } => {
-            return Err(Problem::new(422, code, message.clone()).with("upload_status", "FAILED"));
-        }
-        Phase::Cancelled => return Err(refused(&Refusal::UploadEnded { status: "cancelled" })),
-        _ => {}
+    wait::until_ended(&asked.gateway, &aggregate, &mut loaded, wait::FOR_VERIFICATION).await?;
+    rejected(&loaded.state.phase)?;
+    if loaded.state.phase == Phase::Cancelled {
+        return Err(refused(&Refusal::UploadEnded { status: "cancelled" }));
     }
     let mut answer = HttpResponse::Created().finish();
     let partition = asked.gateway.log.partitions().of(aggregate.company);

@@ -4,7 +4,7 @@ use super::start::parse_sha256;
 use super::status::{parse_id, status};
 use crate::gateway::Gateway;
 use crate::position::POSITION;
-use crate::problems::{IntoProblem, refused};
+use crate::problems::{IntoProblem, refused, rejection};
 use crate::{files, json, wait};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -67,9 +67,7 @@ pub(super) fn answer(
     verified_status: u16,
 ) -> Result<HttpResponse, Problem> {
     let code = match &loaded.state.phase {
-        Phase::Rejected { code, message } => {
-            return Err(Problem::new(422, code, message.clone()).with("upload_status", "FAILED"));
-        }
+        Phase::Rejected { code, message } => return Err(rejection(code, message)),
         Phase::Verified { .. } => verified_status,
         Phase::Cancelled => return Err(refused(&Refusal::UploadEnded { status: "cancelled" })),
         Phase::Expired => return Err(refused(&Refusal::UploadEnded { status: "expired" })),

@@ -80,16 +80,11 @@ fn fits(state: &State, listed: &[ListedPart]) -> bool {
         state
             .parts
             .get(&listed.part_number)
-            .is_some_and(|part| part.length == listed.size_bytes && unquoted(&part.etag) == unquoted(&listed.etag))
+            .is_some_and(|part| part.length == listed.size_bytes && listed.has_etag(&part.etag))
     };
     // Some stores list a slot that was written twice twice; then both must be what the log names.
     let slots: BTreeSet<u32> = listed.iter().map(|part| part.part_number).collect();
     slots.len() == state.parts.len()
         && state.parts.len() == usize::try_from(grid.total_parts()).unwrap_or(usize::MAX)
         && listed.iter().all(same)
-}
-
-/// Stores quote an `ETag` in some answers and not in others.
-fn unquoted(etag: &str) -> &str {
-    etag.trim_matches('"')
 }
