@@ -2,10 +2,11 @@
 
 use crate::random::{bytes, sha256};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use futures_util::stream::{self, StreamExt};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use waybill_integration_tests::{Client, Stack};
+use waybill_integration_tests::{Client, Options, Stack};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::eventually;
 
@@ -115,6 +116,26 @@ async fn a_signed_url_takes_only_what_was_announced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_store_compares_a_part_with_each_kind_of_checksum() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let checksums = [
+        "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=",
+        "sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=",
+        "crc32 DUoRhQ==",
+        "crc32c yZRlqg==",
+    ];
+    for checksum in checksums {
+        let upload = start(&client, 11, json!({})).await;
+        let part = json!([{ "part_number": 1, "size_bytes": 11, "checksum": checksum }]);
+        let signed = sign(&client, &upload, part).await;
+        assert_eq!(put(&signed[0], b"hello_world").await.status(), StatusCode::BAD_REQUEST, "{checksum}");
+        stored(&signed[0], b"hello world").await;
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_was_replaced_after_its_report_is_never_read_as_if_it_were_not() {
     let stack = Stack::start().await;
     let client = stack.client();
@@ -162,7 +183,8 @@ async fn put_uppy_part(client: &Client, (upload, key): (&str, &str), number: usi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_a_client_can_still_write_to_is_read() {
-    let stack = Stack::start().await;
+    let args = ["--upload-url-lifetime-s=6", "--expiry-grace-s=0", "--worker-sweep-ms=200"].map(str::to_owned).to_vec();
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
     let client = stack.client();
     let content = bytes(803, 6_000_000);
     let query = format!("filename=a.bin&type=application/octet-stream&metadata%5Bsize%5D={}", content.len());
@@ -175,8 +197,15 @@ async fn nothing_that_a_client_can_still_write_to_is_read() {
     let id = params.text("file_id");
     let file = client.file_with_status(&id, "COMPLETED").await;
     assert_eq!(file["hash"], sha256(&content));
-    // The URL is good for an hour, and what it writes is not what is read.
-    put(&bytes(804, content.len())).await;
+    // The URL is still good, and what it writes is not what is read; nor does it stay when the URL has ended.
+    assert_eq!(put(&bytes(804, content.len())).await, StatusCode::OK);
+    assert!(client.content(&id).await == content);
+    let prefix = format!("q/{}/", client.principal.company_id);
+    assert_eq!(stack.store().list(&prefix).await.unwrap().len(), 1);
+    eventually("what came too late to be gone", || async {
+        stack.store().list(&prefix).await.unwrap().is_empty().then_some(())
+    })
+    .await;
     assert!(client.content(&id).await == content);
     stack.nothing_reserved(client.principal.company_id).await;
     stack.finish().await;
@@ -200,6 +229,74 @@ async fn more_than_what_was_reserved_ends_the_upload() {
         stack.store().list_multiparts(&prefix).await.unwrap().is_empty().then_some(())
     })
     .await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_has_one_multipart_upload_at_a_time() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let part = bytes(806, 5 * 1_024 * 1_024);
+    let sign = async |body: Value| client.post("/uppy/s3/sign", &body).await.expect(200);
+    let begin = json!({ "method": "POST", "key": "mine", "name": "a.bin", "size": part.len() });
+    let begun = sign(begin).await;
+    let (url, key) = (begun.text("url"), begun.text("key"));
+    // The URL is good more than once, and each multipart upload could hold as much as is reserved.
+    for _ in 0..2 {
+        assert_eq!(reqwest::Client::new().post(&url).send().await.unwrap().status(), StatusCode::OK);
+    }
+    let open = stack.store().list_multiparts(&key).await.unwrap();
+    let [(_, first), (_, second)] = open.as_slice() else { panic!("{open:?}") };
+    for (upload_id, other) in [(first, second), (second, first)] {
+        let sign_part = json!({ "method": "PUT", "key": key, "uploadId": upload_id, "partNumber": 1 });
+        if upload_id == first {
+            sign(sign_part).await;
+            assert_eq!(stack.store().list_multiparts(&key).await.unwrap(), [(key.clone(), first.clone())], "{other}");
+        } else {
+            client.post("/uppy/s3/sign", &sign_part).await.refused(404, "not_found");
+        }
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_whose_answer_was_lost_is_answered_again() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let content = bytes(807, 5 * 1_024 * 1_024 + 1);
+    let (upload, key, file) = create_for_uppy(&client, json!({ "size": content.len().to_string() })).await;
+    let (first, rest) = content.split_at(5 * 1_024 * 1_024);
+    let parts = json!([
+        put_uppy_part(&client, (&upload, &key), 1, first).await,
+        put_uppy_part(&client, (&upload, &key), 2, rest).await,
+    ]);
+    let complete = format!("/uppy/s3/multipart/{upload}/complete?key={key}");
+    for _ in 0..2 {
+        let done = client.post(&complete, &json!({ "parts": parts })).await.expect(200);
+        assert_eq!(done.text("file_id"), file);
+    }
+    assert!(client.content(&file).await == content);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_that_never_come_keep_nobody_waiting() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    // More than the events that a partition hands out at once.
+    let sign = |n: usize| {
+        let sign = json!({ "method": "PUT", "key": format!("never-{n}"), "name": "a.bin", "size": 1 });
+        let client = &client;
+        async move { client.post("/uppy/s3/sign", &sign).await.expect(200) }
+    };
+    stream::iter(0..1_100).map(sign).buffer_unordered(32).for_each(async |_| {}).await;
+    let other = stack.client();
+    let content = bytes(808, PART + 1);
+    let upload = other.start(content.len() as u64).await.expect(201).text("upload_id");
+    other.put_chunk(&upload, 0, content[..PART].to_vec()).await.expect(200);
+    other.put_chunk(&upload, 1, content[PART..].to_vec()).await.expect(200);
+    let done = other.complete(&upload, &json!({})).await.expect(200);
+    assert_eq!(done.text("sha256"), sha256(&content));
     stack.finish().await;
 }
 

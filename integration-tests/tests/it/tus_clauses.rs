@@ -22,11 +22,19 @@ const PARTIAL: (&str, &str) = ("Upload-Concat", "partial");
 /// A version that nobody speaks any more.
 const OLD: (&str, &str) = ("Tus-Resumable", "0.2.2");
 /// Checksums of `hello world`.
-const SUMS: [&str; 3] =
-    ["sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=", "crc32c yZRlqg=="];
+const SUMS: [&str; 4] = [
+    "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=",
+    "sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=",
+    "crc32 DUoRhQ==",
+    "crc32c yZRlqg==",
+];
 /// Checksums of something else.
-const OTHER_SUMS: [&str; 3] =
-    ["sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu4=", "sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzeg=", "crc32c yZRlqw=="];
+const OTHER_SUMS: [&str; 4] = [
+    "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu4=",
+    "sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzeg=",
+    "crc32 DUoRhA==",
+    "crc32c yZRlqw==",
+];
 
 async fn with_args(args: &[&str]) -> Stack {
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -96,6 +104,43 @@ async fn concat(tus: &Speaker, partials: &[&str]) -> Reply {
 async fn is_unchanged(tus: &Speaker, upload: &str, offset: usize, length: usize) {
     let head = tus.head(upload).await.expect(200);
     head.with("Upload-Offset", &offset.to_string()).with("Upload-Length", &length.to_string());
+}
+
+// Creation, beside the clauses
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_is_refused_for_its_bytes_reserves_nothing() {
+    let stack = Stack::start().await;
+    let tus = Speaker::tus(stack.client());
+    let with = |more| [("Upload-Length", "3"), OCTETS, more];
+    tus.post(&with(("Upload-Checksum", "md5 XrY7u+Ae7tCTyyK7j1rNww==")), "abc").await.refused(400, "checksum_invalid");
+    tus.post(&with(("Upload-Metadata", "")), "abcd").await.refused(413, "size_exceeded");
+    no_space_is_taken(&stack, &tus).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partial_uploads_end_with_their_session_and_count_once() {
+    let stack = Stack::start().await;
+    let tus = Speaker::tus(stack.client());
+    let session = tus.client.post("/v1/sessions", &json!({})).await.expect(201).text("session_id");
+    let metadata = format!("filename YQ==,session_id {}", BASE64.encode(&session));
+    let start = async |length: usize| {
+        let length = length.to_string();
+        let headers = [PARTIAL, ("Upload-Length", &*length), ("Upload-Metadata", &*metadata)];
+        tus.post(&headers, "").await.expect(201).location()
+    };
+    let left = start(5).await;
+    tus.patch(&left, 0, "hello").await.expect(204);
+    let concat = format!("final;{left}");
+    let headers = [("Upload-Concat", &*concat), ("Upload-Metadata", &*metadata)];
+    let whole = tus.post(&headers, "").await.expect(201).location();
+    is_file(&tus, &whole, b"hello").await;
+    let running = start(5).await;
+    tus.client.delete(&format!("/v1/sessions/{session}")).await.expect(204);
+    eventually("the partial upload to end", || async { (tus.head(&running).await.status == 410).then_some(()) }).await;
+    stack.nothing_reserved(tus.client.principal.company_id).await;
+    stack.finish().await;
 }
 
 // Core

@@ -15,8 +15,8 @@ pub use quota::{
 pub use session::{SessionCancelledV1, SessionClosedV1, SessionOpenedV1};
 pub use upload::{
     ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, MultipartOpenedV1,
-    PartAssembledV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadExpiredV1,
-    UploadKind, UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
+    PartAssembledV1, QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1,
+    UploadConcatenatedV1, UploadExpiredV1, UploadKind, UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
 };
 
 /// Why bytes are no event that this build can fold.
@@ -115,6 +115,7 @@ catalogue! {
     UploadConcatenated, 1 => UploadConcatenatedV1;
     QuarantineSigned, 1 => QuarantineSignedV1;
     QuarantineCopied, 1 => QuarantineCopiedV1;
+    QuarantineCleared, 1 => QuarantineClearedV1;
     MultipartOpened, 1 => MultipartOpenedV1;
     ChunkUploaded, 1 => ChunkUploadedV1;
     PartAssembled, 1 => PartAssembledV1;

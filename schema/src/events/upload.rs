@@ -103,6 +103,10 @@ pub struct QuarantineSignedV1 {
     pub until: Timestamp,
 }
 
+/// The upload has ended, its URLs too, and what was written to the quarantine key behind its end is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineClearedV1 {}
+
 /// The object under the quarantine key was copied to a key that no client can write to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineCopiedV1 {

@@ -74,6 +74,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("UploadStarted.v2.direct", UploadStartedV2 { kind: UploadKind::Direct, ..started().into() }.into()),
         ("UploadLengthSet.v1", UploadLengthSetV1 { size_bytes: 77 }.into()),
         ("UploadConcatenated.v1", UploadConcatenatedV1 { into: upload() }.into()),
+        ("QuarantineCleared.v1", QuarantineClearedV1 {}.into()),
         ("QuarantineSigned.v1", QuarantineSignedV1 { until: Timestamp(1_764_000_300_000) }.into()),
         (
             "QuarantineCopied.v1",

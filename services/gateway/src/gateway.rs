@@ -49,6 +49,7 @@ pub(crate) struct Gateway {
     pub(crate) types: TypePolicy,
     pub(crate) default_quota_bytes: u64,
     pub(crate) upload_lifetime_ms: i64,
+    pub(crate) upload_url_lifetime: Duration,
     pub(crate) started: StartedCache,
     pub(crate) turns: Turns,
 }

@@ -51,6 +51,8 @@ pub struct Config {
     pub default_quota_bytes: u64,
     /// How long an upload may take.
     pub upload_lifetime: Duration,
+    /// How long a URL is good by which a client writes to the store.
+    pub upload_url_lifetime: Duration,
     /// Origins of pages that may ask.
     pub allowed_origins: Vec<String>,
     /// The connection behind `log`.
@@ -139,6 +141,7 @@ impl Server {
             limits: config.limits,
             types: config.types,
             default_quota_bytes: config.default_quota_bytes,
+            upload_url_lifetime: config.upload_url_lifetime,
             upload_lifetime_ms: i64::try_from(config.upload_lifetime.as_millis()).unwrap_or(i64::MAX),
         };
         let gateway = Arc::new(gateway);

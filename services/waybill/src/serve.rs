@@ -200,6 +200,7 @@ async fn gateway(
         types: backing::types(&shared.args.types),
         default_quota_bytes: settings.default_quota_bytes,
         upload_lifetime: Duration::from_secs(settings.upload_lifetime_s),
+        upload_url_lifetime: Duration::from_secs(settings.upload_url_lifetime_s),
         allowed_origins: shared.args.browsers.allowed_origins.clone(),
         nats: shared.nats.clone(),
         log: shared.log.clone(),

@@ -36,6 +36,7 @@ pub(crate) struct Worker {
     pub(crate) types: TypePolicy,
     pub(crate) uploads: plane::Uploads,
     pub(crate) budget: plane::Budget,
+    pub(crate) awaited: reactions::Awaited,
 }
 
 impl Worker {

@@ -88,12 +88,14 @@ impl Server {
             types: config.types,
             uploads: Uploads::default(),
             budget: Budget::new(config.budget_mib),
+            awaited: reactions::Awaited::default(),
         });
         let readiness = readiness(&worker);
         let mut tasks = JoinSet::new();
         for partition in worker.log.partitions().all() {
             tasks.spawn(reactions::run(worker.clone(), config.nats.clone(), partition, shutdown.clone()));
         }
+        tasks.spawn(reactions::look_for_objects(worker.clone(), shutdown.clone()));
         tasks.spawn(sweep::run(worker.clone(), config.sweep_every, config.expiry_grace, shutdown.clone()));
         let plane = LocalPlane(worker.clone());
         let listen = |addr| serve(addr, config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);

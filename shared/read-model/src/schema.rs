@@ -72,6 +72,7 @@ diesel::table! {
         completed_at -> Nullable<Timestamptz>,
         last_updated_at -> Timestamptz,
         expires_at -> Timestamptz,
+        quarantine_until -> Nullable<Timestamptz>,
     }
 }
 
@@ -82,6 +83,7 @@ diesel::table! {
         uploaded_by -> Uuid,
         expires_at -> Timestamptz,
         has_ended -> Bool,
+        upload_session_id -> Nullable<Uuid>,
     }
 }
 

@@ -12,7 +12,7 @@ use waybill_schema::{Aggregate as On, CompanyId, Position, Routing, SessionId, S
 const SNAPSHOT_EVERY: u64 = 500;
 const ATTEMPTS: u32 = 10;
 /// Changes whenever [`quota::State`] does: older snapshots are then not read.
-const SNAPSHOT_VERSION: u16 = 1;
+const SNAPSHOT_VERSION: u16 = 2;
 
 /// A company's space, and how far its subjects were read.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

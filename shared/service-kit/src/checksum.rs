@@ -10,7 +10,7 @@ use std::str::FromStr;
 use waybill_schema::Sha256Digest;
 
 /// The algorithms, as `Tus-Checksum-Algorithm` lists them.
-pub const ALGORITHMS: &str = "sha1,sha256,crc32c";
+pub const ALGORITHMS: &str = "sha1,sha256,crc32,crc32c";
 
 /// What a body's checksum must be. Written as in tus 1.0's `Upload-Checksum`: the algorithm, a space, base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Checksum {
     Sha1([u8; 20]),
     /// SHA-256.
     Sha256([u8; 32]),
+    /// CRC-32 (ISO-HDLC), big-endian: zlib's, and what the AWS SDKs add to a part of their own accord.
+    Crc32([u8; 4]),
     /// CRC-32C (Castagnoli), big-endian.
     Crc32c([u8; 4]),
 }
@@ -43,6 +45,7 @@ impl FromStr for Checksum {
         match algorithm {
             "sha1" => decode()?.try_into().map(Self::Sha1).map_err(|_| ChecksumError::Value),
             "sha256" => decode()?.try_into().map(Self::Sha256).map_err(|_| ChecksumError::Value),
+            "crc32" => decode()?.try_into().map(Self::Crc32).map_err(|_| ChecksumError::Value),
             "crc32c" => decode()?.try_into().map(Self::Crc32c).map_err(|_| ChecksumError::Value),
             _ => Err(ChecksumError::Algorithm),
         }
@@ -50,12 +53,18 @@ impl FromStr for Checksum {
 }
 
 impl Checksum {
+    /// The CRC-32 of these bytes.
+    pub fn crc32_of(bytes: &[u8]) -> Self {
+        // A CRC of 32 bits in a number of 64: the lower half.
+        Self::Crc32((crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, bytes) as u32).to_be_bytes())
+    }
+
     /// The value in base64.
     pub fn value(&self) -> String {
         match self {
             Self::Sha1(value) => BASE64.encode(value),
             Self::Sha256(value) => BASE64.encode(value),
-            Self::Crc32c(value) => BASE64.encode(value),
+            Self::Crc32(value) | Self::Crc32c(value) => BASE64.encode(value),
         }
     }
 }
@@ -65,6 +74,7 @@ impl fmt::Display for Checksum {
         let algorithm = match self {
             Self::Sha1(_) => "sha1",
             Self::Sha256(_) => "sha256",
+            Self::Crc32(_) => "crc32",
             Self::Crc32c(_) => "crc32c",
         };
         write!(f, "{algorithm} {}", self.value())
@@ -98,6 +108,7 @@ pub struct Verifier {
 enum Running {
     Sha1(Sha1),
     Sha256(Sha256),
+    Crc32(crc_fast::Digest),
     Crc32c(crc_fast::Digest),
 }
 
@@ -107,6 +118,7 @@ impl Verifier {
         let running = match expected {
             Checksum::Sha1(_) => Running::Sha1(Sha1::new()),
             Checksum::Sha256(_) => Running::Sha256(Sha256::new()),
+            Checksum::Crc32(_) => Running::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
             Checksum::Crc32c(_) => Running::Crc32c(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
         };
         Self { expected, running }
@@ -117,7 +129,7 @@ impl Verifier {
         match &mut self.running {
             Running::Sha1(sha1) => sha1.update(bytes),
             Running::Sha256(sha256) => sha256.update(bytes),
-            Running::Crc32c(crc) => crc.update(bytes),
+            Running::Crc32(crc) | Running::Crc32c(crc) => crc.update(bytes),
         }
     }
 
@@ -127,6 +139,7 @@ impl Verifier {
             Running::Sha1(sha1) => Checksum::Sha1(sha1.finalize().into()),
             Running::Sha256(sha256) => Checksum::Sha256(sha256.finalize().into()),
             // A CRC of 32 bits in a number of 64: the lower half.
+            Running::Crc32(crc) => Checksum::Crc32((crc.finalize() as u32).to_be_bytes()),
             Running::Crc32c(crc) => Checksum::Crc32c((crc.finalize() as u32).to_be_bytes()),
         };
         found == self.expected
@@ -148,6 +161,8 @@ mod tests {
     fn known_checksums_are_met() {
         assert!(of("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="));
         assert!(of("sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek="));
+        assert!(of("crc32 DUoRhQ=="));
+        assert!(of(&Checksum::crc32_of(b"hello world").to_string()));
         assert!(of("crc32c yZRlqg=="));
         assert!(!of("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu4="));
     }

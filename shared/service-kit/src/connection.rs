@@ -73,7 +73,10 @@ impl Connection {
         }
         *end.connection.borrow_mut() = Some(context.waker().clone());
         match end.held.get() {
-            Held::No => end.held.set(Held::Seen),
+            Held::No => {
+                end.held.set(Held::Seen);
+                end.reader.take().into_iter().for_each(Waker::wake);
+            }
             Held::Empty => {
                 end.held.set(Held::HandedOver);
                 end.reader.take().into_iter().for_each(Waker::wake);

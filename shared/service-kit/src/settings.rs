@@ -91,6 +91,15 @@ pub struct GatewaySettings {
     /// How long an upload may take from its start, in seconds
     #[arg(long, env = "WAYBILL_UPLOAD_LIFETIME_S", default_value_t = 7 * 24 * 3_600)]
     pub upload_lifetime_s: u64,
+    /// How long a URL is good by which a client writes to the store by itself, in seconds: as long as a part may take on
+    /// a bad network, for clients do not ask again
+    #[arg(
+        long,
+        env = "WAYBILL_UPLOAD_URL_LIFETIME_S",
+        default_value_t = 3_600,
+        value_parser = clap::value_parser!(u64).range(1..=604_800)
+    )]
+    pub upload_url_lifetime_s: u64,
     /// Bytes of all files of one session at most
     #[arg(long, env = "WAYBILL_MAX_SESSION_BYTES", default_value_t = 50 << 30)]
     pub max_session_bytes: u64,

@@ -9,12 +9,9 @@ use std::time::Duration;
 use waybill_schema::Timestamp;
 use waybill_service_kit::now;
 
-/// How long a signed URL is good: as long as a part may take on a bad network, for clients do not ask again.
-const URL_LIFETIME: Duration = Duration::from_secs(3_600);
-
-/// When a URL that is signed now ends.
-fn urls_end_at() -> Timestamp {
-    now().plus_ms(i64::try_from(URL_LIFETIME.as_millis()).unwrap_or(0))
+/// When a URL that is signed now for so long ends.
+fn end_of(lifetime: Duration) -> Timestamp {
+    now().plus_ms(i64::try_from(lifetime.as_millis()).unwrap_or(0))
 }
 
 pub(crate) fn configure(config: &mut web::ServiceConfig) {

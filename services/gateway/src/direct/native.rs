@@ -1,7 +1,7 @@
 //! `POST /v1/uploads/{id}/parts/sign` and `POST /v1/uploads/{id}/parts`: an upload that was started with
 //! `"mode": "direct"`. A worker completes it, reads the object back, and verifies it before anyone can read it.
 
-use super::{URL_LIFETIME, urls_end_at};
+use super::end_of;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
@@ -17,7 +17,7 @@ use waybill_object_store::presign::{Pinned, Presign};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV1, UploadKind};
 use waybill_schema::{Event, Position, WorkerId, names};
-use waybill_service_kit::{Checksum, Principal, Problem, RequestId};
+use waybill_service_kit::{Checksum, Principal, Problem, RequestId, now};
 
 /// How many parts one request may name.
 const MAX_PARTS: usize = 100;
@@ -62,20 +62,21 @@ pub(super) async fn sign(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let (aggregate, mut loaded) = direct_upload(&gateway, &principal, &path).await?;
-    loaded.state.check_takes_bytes().map_err(|refusal| refused(&refusal))?;
+    loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
     check_count(body.parts.len())?;
     let pinned: Vec<(u32, Pinned)> =
         body.parts.iter().map(|part| pin(&loaded.state, part)).collect::<Result<_, Problem>>()?;
     let context = gateway.context(&principal, id);
     let multipart = open_multipart(&gateway, &aggregate, &mut loaded, &context).await?;
-    let expires_at = urls_end_at();
+    let lifetime = gateway.upload_url_lifetime;
+    let expires_at = end_of(lifetime);
     let mut parts = Vec::with_capacity(pinned.len());
     for (part_number, pinned) in pinned {
         let request =
             Presign::UploadPart { upload_id: &multipart.storage_upload_id, part_number, pinned: Some(pinned) };
         let signed = gateway
             .presigner
-            .presign(&multipart.storage_key, &request, URL_LIFETIME)
+            .presign(&multipart.storage_key, &request, lifetime)
             .map_err(|error| error.into_problem("signing a part"))?;
         let headers: Map<String, Value> =
             signed.headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
@@ -104,7 +105,7 @@ pub(super) async fn report(
     };
     check_count(parts.len())?;
     let (aggregate, mut loaded) = direct_upload(&gateway, &principal, &path).await?;
-    loaded.state.check_takes_bytes().map_err(|refusal| refused(&refusal))?;
+    loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
     let Some(multipart) = loaded.state.multipart.clone() else {
         return Err(missing(parts.first().map_or(0, |part| part.part_number)));
     };
@@ -175,6 +176,7 @@ fn pin(state: &State, part: &PartToSign) -> Result<(u32, Pinned), Problem> {
     let checksum_header = match checksum {
         Checksum::Sha1(_) => "x-amz-checksum-sha1",
         Checksum::Sha256(_) => "x-amz-checksum-sha256",
+        Checksum::Crc32(_) => "x-amz-checksum-crc32",
         Checksum::Crc32c(_) => "x-amz-checksum-crc32c",
     };
     Ok((part.part_number, Pinned { size_bytes, checksum_header, checksum: checksum.value() }))

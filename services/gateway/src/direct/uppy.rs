@@ -4,7 +4,7 @@
 //! The client chooses its own parts, and may make the object by itself. So it writes to a quarantine key: the object is
 //! copied from there to a key that no client can write to, and the copy is hashed before anyone can read it.
 
-use super::{URL_LIFETIME, urls_end_at};
+use super::end_of;
 use crate::gateway::Gateway;
 use crate::problems::{IntoProblem, refused, rejected};
 use crate::uploads::{FileFacts, cancel_upload, check, start_now};
@@ -14,13 +14,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use waybill_domain::Refusal;
-use waybill_domain::upload::{Command, State};
+use waybill_domain::upload::{Command, Phase, State};
 use waybill_object_store::presign::{Presign, Presigned};
 use waybill_object_store::{CompletedPart, ListedPart, StoreError};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{UploadId, names};
-use waybill_service_kit::{Principal, Problem, RequestId};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
 
 /// The last segment of a quarantine key; an upload has one.
 const OBJECT: &str = "object";
@@ -115,6 +115,13 @@ impl Asked {
 
     /// The running upload of a key that was given out.
     async fn find(&self, key: &str) -> Result<Quarantined, Problem> {
+        let found = self.find_any(key).await?;
+        found.loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
+        Ok(found)
+    }
+
+    /// The upload of a key that was given out, however far it is.
+    async fn find_any(&self, key: &str) -> Result<Quarantined, Problem> {
         let unknown = || Problem::not_found("upload");
         let mut segments = key.split('/');
         let id = segments.nth(2).ok_or_else(unknown)?.parse().map_err(|_| unknown())?;
@@ -124,18 +131,23 @@ impl Asked {
         if !is_its_key {
             return Err(unknown());
         }
-        loaded.state.check_takes_bytes().map_err(|refusal| refused(&refusal))?;
         Ok(Quarantined { aggregate, loaded, key: key.to_owned() })
     }
 
     fn presign(&self, key: &str, request: &Presign<'_>) -> Result<Presigned, Problem> {
-        let signed = self.gateway.presigner.presign(key, request, URL_LIFETIME);
+        let signed = self.gateway.presigner.presign(key, request, self.gateway.upload_url_lifetime);
         signed.map_err(|error| error.into_problem("signing a request"))
     }
 
-    /// Lists what is there already; an upload with more than its reservation holds is ended.
+    /// Lists what is there already; an upload with more than its reservation holds is ended. It has one multipart upload
+    /// at a time: whoever goes on with one gives up the others, which would hold space besides.
     async fn check_room(&self, found: &mut Quarantined, upload_id: &str) -> Result<Vec<ListedPart>, Problem> {
         let store = &self.gateway.store;
+        let open = store.list_multiparts(&found.key).await.map_err(|e| e.into_problem("listing multipart uploads"))?;
+        for (key, other) in open.iter().filter(|(_, open)| open != upload_id) {
+            let aborted = store.abort_multipart(key, other).await;
+            aborted.map_err(|error| error.into_problem("dropping a second multipart upload"))?;
+        }
         let parts = match store.list_parts(&found.key, upload_id).await {
             Ok(parts) => parts,
             Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => {
@@ -155,11 +167,35 @@ impl Asked {
 
     /// From now on the client may make the object: a worker looks for it.
     async fn expect_object(&self, aggregate: &UploadAggregate, loaded: &mut Loaded<State>) -> Result<(), Problem> {
-        let until = urls_end_at();
+        let until = end_of(self.gateway.upload_url_lifetime);
         execute(self.gateway.log.as_ref(), aggregate, loaded, &self.context, Command::SignQuarantine { until })
             .await
             .map(drop)
             .map_err(|error| error.into_problem("signing a completion"))
+    }
+
+    /// Completes a multipart upload, unless that was done before and the answer was lost.
+    async fn make_object(
+        &self,
+        found: &mut Quarantined,
+        upload_id: &str,
+        parts: &[CompletedPart],
+    ) -> Result<(), Problem> {
+        found.loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
+        let store = &self.gateway.store;
+        let made = store.size(&found.key).await.map_err(|error| error.into_problem("looking for an object"))?;
+        if made.is_none() {
+            self.check_room(found, upload_id).await?;
+        }
+        // Said first: should this process die behind it, a worker finds the object.
+        self.expect_object(&found.aggregate, &mut found.loaded).await?;
+        if made.is_some() {
+            return Ok(());
+        }
+        match store.complete_multipart(&found.key, upload_id, parts).await {
+            Ok(()) | Err(StoreError::NoSuchUpload { .. }) => Ok(()),
+            Err(error) => Err(error.into_problem("completing a multipart upload")),
+        }
     }
 
     /// A signed PUT of the whole object.
@@ -221,7 +257,7 @@ pub(super) async fn sign_part(
     asked.check_room(&mut found, &upload_id).await?;
     let request = Presign::UploadPart { upload_id: &upload_id, part_number, pinned: None };
     let signed = asked.presign(&found.key, &request)?;
-    Ok(HttpResponse::Ok().json(json!({ "url": signed.url, "expires": URL_LIFETIME.as_secs() })))
+    Ok(HttpResponse::Ok().json(json!({ "url": signed.url, "expires": asked.gateway.upload_url_lifetime.as_secs() })))
 }
 
 /// Version 5: what is there already.
@@ -265,18 +301,13 @@ pub(super) async fn complete(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let asked = Asked::new(gateway, principal, id);
-    let mut found = asked.find(&query.key).await?;
-    asked.check_room(&mut found, &path).await?;
+    let mut found = asked.find_any(&query.key).await?;
     let part = |part: CompletionPart| CompletedPart { part_number: part.part_number, etag: part.etag };
     let parts: Vec<CompletedPart> = body.into_inner().parts.into_iter().map(part).collect();
-    // Said first: should this process die behind it, a worker finds the object.
-    asked.expect_object(&found.aggregate, &mut found.loaded).await?;
-    let store = &asked.gateway.store;
-    match store.complete_multipart(&found.key, &path, &parts).await {
-        // Completed before, and the answer was lost.
-        Ok(()) | Err(StoreError::NoSuchUpload { .. }) => {}
-        Err(error) => return Err(error.into_problem("completing a multipart upload")),
+    if !matches!(found.loaded.state.phase, Phase::Completed | Phase::Verified { .. } | Phase::Rejected { .. }) {
+        asked.make_object(&mut found, &path, &parts).await?;
     }
+    let store = &asked.gateway.store;
     wait::until_ended(&asked.gateway, &found.aggregate, &mut found.loaded, wait::FOR_VERIFICATION).await?;
     rejected(&found.loaded.state.phase)?;
     let upload = found.aggregate.upload;
@@ -327,7 +358,7 @@ pub(super) async fn params(
         "url": signed.url,
         "headers": {},
         "fields": { "key": key },
-        "expires": URL_LIFETIME.as_secs(),
+        "expires": asked.gateway.upload_url_lifetime.as_secs(),
         "file_id": upload,
     })))
 }
@@ -380,11 +411,13 @@ impl Asked {
         let mime_type = wanted.mime_type.clone().or_else(|| wanted.content_type.clone());
         let described = Described { name: wanted.name.clone(), mime_type, meta };
         let (upload, key) = self.start(&described, Some(&wanted.key)).await?;
-        let signed = if wanted.method == "PUT" {
-            self.sign_object(upload, &key, described.size_bytes()).await?
-        } else {
-            self.presign(&key, &Presign::CreateMultipart)?
-        };
+        if wanted.method == "PUT" {
+            let signed = self.sign_object(upload, &key, described.size_bytes()).await?;
+            return Ok((key, signed));
+        }
+        // The key may be that of a request before, and the upload have ended.
+        self.find(&key).await?;
+        let signed = self.presign(&key, &Presign::CreateMultipart)?;
         Ok((key, signed))
     }
 

@@ -310,7 +310,7 @@ fn check_kind(facts: &UploadStartedV2) -> Result<(), Problem> {
 }
 
 /// The checksum of the body: of tus `Upload-Checksum`, of HTTP `Content-Digest`.
-fn checksum(asked: &Asked) -> Result<Option<Checksum>, Problem> {
+pub(super) fn checksum(asked: &Asked) -> Result<Option<Checksum>, Problem> {
     let Some(value) = asked.request.headers().get("Upload-Checksum") else {
         return Ok(sha256_of(&asked.request, "Content-Digest")?.map(Into::into));
     };

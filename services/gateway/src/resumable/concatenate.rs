@@ -47,13 +47,17 @@ pub(super) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
         upload_metadata: asked.upload_metadata()?.map(str::to_owned),
     };
     let (gateway, principal) = (&asked.gateway, &asked.principal);
-    let upload = UploadId(Uuid::now_v7());
+    let upload = create::id_of(asked, &start).await?;
     let item = space_of(upload, &start);
     let reserved = gateway.reserver.transfer(principal.company_id, &item, &partials, &context).await?;
     begin(gateway, principal, &context, (upload, start), reserved, false).await?;
     // A worker claims them, too, if this process dies here; the client is to hear of a conflict now.
     for partial in partials {
         if let Err(problem) = claim(asked, partial, upload).await {
+            // What passes is not what it ends for: the worker goes on with it, and who asks again finds it.
+            if problem.status >= 500 {
+                return Err(problem);
+            }
             let aggregate = asked.aggregate(upload);
             let log = gateway.log.as_ref();
             let cancelled = execute(log, &aggregate, &mut Loaded::default(), &context, Command::Cancel).await;
@@ -82,12 +86,13 @@ fn check_partial(state: &State) -> Result<(), Problem> {
     decided.map(drop).map_err(|refusal| refused(&refusal))
 }
 
-/// The final upload that all of these became part of, in this order.
+/// The final upload of all of these, in this order, whether or not it has claimed all of them yet.
 async fn made_before(asked: &Asked, partials: &[UploadId], states: &[State]) -> Result<Option<UploadId>, Problem> {
-    let Some(Phase::Concatenated { into }) = states.first().map(|state| state.phase.clone()) else { return Ok(None) };
-    if states.iter().any(|state| state.phase != (Phase::Concatenated { into })) {
-        return Ok(None);
-    }
+    let claimed_for = states.iter().find_map(|state| match state.phase {
+        Phase::Concatenated { into } => Some(into),
+        _ => None,
+    });
+    let Some(into) = claimed_for else { return Ok(None) };
     let made = loaded(asked, &asked.aggregate(into)).await?;
     let same = matches!(&made.state.kind, UploadKind::Final { partials: of, .. } if of == partials);
     Ok(same.then_some(into))

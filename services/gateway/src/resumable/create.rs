@@ -1,18 +1,20 @@
 //! POST: a new upload, empty or with its first bytes.
 
-use super::append::{Appended, Bringing, append, complete, describe};
+use super::append::{Appended, Bringing, append, checksum, complete, describe};
 use super::concatenate;
 use super::dialect::{Dialect, brings_upload_bytes, file_type, limits, set};
 use super::metadata::Metadata;
 use super::{Asked, disposition_name, upload_url};
 use crate::digest::sha256_of;
 use crate::idempotency::Idempotency;
+use crate::problems::refused;
 use crate::uploads::{FileFacts, check, content_length, refuse_encoding, start_now, status};
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use actix_web::web::Query;
 use serde::Deserialize;
 use uuid::Uuid;
+use waybill_domain::Refusal;
 use waybill_schema::events::{UploadKind, UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Timestamp, UploadId};
 use waybill_service_kit::Problem;
@@ -53,14 +55,13 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
             "bytes that come with the creation need Content-Type: application/offset+octet-stream",
         ));
     }
+    if brings_bytes {
+        check_brought(asked, length, content_length)?;
+    }
     let start = start(asked, &metadata, length, kind).await?;
-    // When it would end is no part of what is asked for.
-    let asked_for = UploadStartedV1 { expires_at: Timestamp(0), ..start.started.clone() };
-    let asked_for = UploadStartedV2 { started: asked_for, ..start.clone() };
-    let key = serde_json::to_vec(&asked_for).map_err(|_| Problem::internal())?;
-    let (request, gateway) = (&asked.request, &asked.gateway);
-    let upload = UploadId(gateway.idempotency.id_for(request, &asked.principal, "POST /tus/", &key).await?);
-    let is_repeatable = Idempotency::is_repeatable(request);
+    let upload = id_of(asked, &start).await?;
+    let gateway = &asked.gateway;
+    let is_repeatable = Idempotency::is_repeatable(&asked.request);
     let position =
         start_now(gateway, &asked.principal, &asked.context(), upload, start.clone(), is_repeatable).await?.to_string();
     let appended = if brings_bytes {
@@ -94,8 +95,30 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
     Ok(answer)
 }
 
+/// The upload's id: that of the request before, where this one is sent again with the same `Idempotency-Key`.
+pub(super) async fn id_of(asked: &Asked, start: &UploadStartedV2) -> Result<UploadId, Problem> {
+    // When it would end is no part of what is asked for.
+    let asked_for = UploadStartedV1 { expires_at: Timestamp(0), ..start.started.clone() };
+    let asked_for = UploadStartedV2 { started: asked_for, ..start.clone() };
+    let body = serde_json::to_vec(&asked_for).map_err(|_| Problem::internal())?;
+    let id = asked.gateway.idempotency.id_for(&asked.request, &asked.principal, "POST /tus/", &body).await?;
+    Ok(UploadId(id))
+}
+
 fn invalid(what: &str) -> Problem {
     Problem::bad_request("header_invalid", what)
+}
+
+/// What can be seen of the bytes before they come, so that nothing is started, and no space reserved, for what would be
+/// refused in any case.
+fn check_brought(asked: &Asked, length: Option<u64>, content_length: Option<u64>) -> Result<(), Problem> {
+    checksum(asked)?;
+    match (length, content_length) {
+        (Some(size_bytes), Some(content)) if content > size_bytes => {
+            Err(refused(&Refusal::SizeExceeded { size_bytes }))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An empty file has no bytes to wait for (tus 1.0, Creation).

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -39,6 +39,8 @@ const POOLED: usize = 64;
 /// the moment in which its worker closes it.
 const IDLE: Duration = Duration::from_secs(4);
 const _: () = assert!(IDLE.as_secs() * 2 < KEEP_ALIVE.as_secs());
+/// How much of a body waits to be written at most.
+const MAX_BUFFERED_BYTES: usize = 64 * 1_024;
 /// The largest answer of a worker.
 const MAX_ANSWER_BYTES: usize = 64 * 1_024;
 
@@ -279,7 +281,8 @@ fn give_back(addr: SocketAddr, connection: SendRequest<Forwarded>) {
 async fn connect(addr: SocketAddr) -> Option<SendRequest<Forwarded>> {
     let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await.ok()?.ok()?;
     stream.set_nodelay(true).ok()?;
-    let (connection, driver) = handshake(TokioIo::new(stream)).await.ok()?;
+    let (connection, driver) =
+        Builder::new().max_buf_size(MAX_BUFFERED_BYTES).handshake(TokioIo::new(stream)).await.ok()?;
     actix_web::rt::spawn(async move {
         if let Err(error) = driver.await {
             tracing::debug!(%addr, %error, "a connection to a worker ended");

@@ -59,9 +59,16 @@ pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, reco
             fail_file(tables, id, time)?;
             end(tables, id, "FAILED", Some(("upload_expired", "the upload was not continued in time")), time, seq)
         }
-        Event::MultipartOpened(_) | Event::PartAssembled(_) | Event::QuarantineSigned(_) => {
+        Event::QuarantineSigned(signed) => {
+            let row = tables.progress.change(id.0)?;
+            row.quarantine_until = row.quarantine_until.max(Some(time_of(signed.until)));
             touch(tables, id, time, seq)
         }
+        Event::QuarantineCleared(_) => {
+            tables.progress.change(id.0)?.quarantine_until = None;
+            touch(tables, id, time, seq)
+        }
+        Event::MultipartOpened(_) | Event::PartAssembled(_) => touch(tables, id, time, seq),
         _ => Ok(()),
     }
 }
@@ -85,12 +92,17 @@ fn start_partial(tables: &mut Tables, id: UploadId, started: &UploadStartedV1) -
         uploaded_by: started.uploaded_by.0,
         expires_at: time_of(started.expires_at),
         has_ended: false,
+        upload_session_id: started.session_id.map(|id| id.0),
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }
 
 fn fold_partial(tables: &mut Tables, id: UploadId, event: &Event) -> Result<(), Misfit> {
-    if matches!(event, Event::UploadConcatenated(_) | Event::UploadCancelled(_) | Event::UploadExpired(_)) {
+    let is_end = matches!(
+        event,
+        Event::UploadConcatenated(_) | Event::UploadCancelled(_) | Event::UploadExpired(_) | Event::FileRejected(_)
+    );
+    if is_end {
         tables.partials.change(id.0)?.has_ended = true;
     }
     Ok(())
@@ -157,6 +169,7 @@ fn start(
         covered: RangeSet::default(),
         applied_seq: seq,
         length_deferred,
+        quarantine_until: None,
     });
     sessions::file_started(tables, started.session_id, size_bytes, time)
 }
@@ -227,7 +240,8 @@ fn store(tables: &mut Tables, id: UploadId, range: ByteRange, time: DateTime<Utc
     let grid =
         PartGrid { size_bytes: row.total_bytes.unsigned_abs(), part_size_bytes: row.part_size_bytes.unsigned_abs() };
     if range.to > grid.size_bytes {
-        return Err(Misfit(format!("bytes up to {} of a file of {}", range.to, grid.size_bytes)));
+        // Stored while somebody else said a smaller length: it is no part of the file.
+        return touch(tables, id, time, seq);
     }
     let before = row.covered.total();
     row.covered.insert(range);

@@ -307,6 +307,10 @@ impl Request<'_> {
             if buffer.len() == wanted.len() || trickles(run, began.elapsed(), buffer.len()) {
                 break Read::Bytes(Bytes::new());
             }
+            if run.checksum.is_some() && began.elapsed() >= longest(wanted.len()) {
+                // It counts as broken: what came is kept, and the memory is for others.
+                break Read::Nothing;
+            }
             let patience = if run.checksum.is_some() || buffer.len() == 0 { STALL } else { IDLE };
             match body.read(wanted.len() - buffer.len(), &claim, patience).await {
                 Read::Bytes(bytes) => buffer.push(&bytes),
@@ -397,7 +401,13 @@ impl Request<'_> {
     }
 }
 
-/// Whether a part comes in too slowly to hold its memory. A body with a digest is not cut; it has its whole time.
+/// How long the bytes of a part may take that are held in memory until they are all there.
+fn longest(length: u64) -> Duration {
+    GRACE + Duration::from_secs(length / SLOWEST_BYTES_PER_S)
+}
+
+/// Whether a part comes in too slowly to hold its memory. One of a body with a checksum is not cut into pieces: it has
+/// until [`longest`].
 fn trickles(run: &Run, elapsed: Duration, received: u64) -> bool {
     run.checksum.is_none()
         && received > 0

@@ -20,6 +20,20 @@ pub(super) async fn delete_object(
     Ok(delete_all(worker, &keys::objects(aggregate.company, aggregate.upload)).await?)
 }
 
+/// Aborts all multipart uploads under a prefix.
+pub(super) async fn abort_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
+    for _ in 0..PAGES {
+        let open = worker.store.list_multiparts(prefix).await?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        for (key, upload_id) in open {
+            worker.store.abort_multipart(&key, &upload_id).await?;
+        }
+    }
+    Err(StoreError::Unavailable { operation: "aborting uploads", reason: "there are always more".to_owned() })
+}
+
 pub(super) async fn delete_staging(worker: &Worker, aggregate: &UploadAggregate) -> Result<(), ReactionError> {
     let key = waybill_schema::names::midstate_key(aggregate.upload);
     if let Err(error) = worker.midstates.delete(&key).await {

@@ -4,7 +4,7 @@
 use super::ReactionError;
 use super::complete::complete_object;
 use crate::Worker;
-use crate::plane::{Eviction, Run, assemble_part, ingest};
+use crate::plane::{Eviction, PlaneError, Run, assemble_part, ingest};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -88,12 +88,17 @@ async fn claim(
         refresh(worker.log.as_ref(), &aggregate, &mut *open.loaded.lock().await).await?;
         for part_number in due {
             let _claim = open.claim(part_number).await;
-            assemble_part(worker, &open, &context, part_number, None).await?;
+            match assemble_part(worker, &open, &context, part_number, None).await {
+                // Found lost; said below.
+                Ok(()) | Err(PlaneError::Refused(Refusal::UploadEnded { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         refresh(worker.log.as_ref(), &aggregate, &mut loaded).await?;
     }
     let unfit = || ExecuteError::Refused(Refusal::PartialUnfit { reason: "what it stored is no longer there" });
-    let multipart = loaded.state.multipart.clone().ok_or_else(unfit)?;
+    let multipart = loaded.state.multipart.clone().filter(|_| loaded.state.parts_to_assemble().is_empty());
+    let multipart = multipart.ok_or_else(unfit)?;
     if complete_object(worker, &aggregate, &loaded.state).await?.is_some() {
         return Err(unfit().into());
     }
@@ -120,11 +125,13 @@ fn bytes_from(worker: &Worker, objects: Vec<Object>, offset: u64) -> BoxStream<'
     objects.try_flatten().map_err(|error| PayloadError::Io(std::io::Error::other(error))).boxed()
 }
 
-/// Deletes what the partial uploads have stored: only those that were claimed; others may still be continued.
+/// Deletes what the partial uploads have stored, those that were claimed. Others have given their space to the final
+/// upload: where that ended without a file, they end with it.
 pub(super) async fn delete_partials(
     worker: &Worker,
     aggregate: &UploadAggregate,
     state: &State,
+    causation: Causation,
 ) -> Result<(), ReactionError> {
     let UploadKind::Final { partials, .. } = &state.kind else { return Ok(()) };
     for partial in partials {
@@ -133,6 +140,8 @@ pub(super) async fn delete_partials(
         if loaded.state.phase == (Phase::Concatenated { into: aggregate.upload }) {
             super::cleanup::delete_object(worker, &partial, &loaded.state).await?;
             super::cleanup::delete_staging(worker, &partial).await?;
+        } else if loaded.state.phase == Phase::Active && state.has_ended_without_file() {
+            super::cancel(worker, partial.company, partial.upload, causation).await?;
         }
     }
     Ok(())

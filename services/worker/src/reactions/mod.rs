@@ -7,6 +7,8 @@ mod concatenate;
 mod quarantine;
 mod verify;
 
+pub(crate) use quarantine::{Awaited, clear, look_for_objects};
+
 use crate::Worker;
 use crate::plane::{PlaneError, assemble_part};
 use std::sync::Arc;
@@ -48,8 +50,6 @@ pub(crate) enum ReactionError {
     ReadModel(#[from] ReadModelError),
     #[error("the projection has not reached the event yet")]
     ProjectionBehind,
-    #[error("the client has not made the object yet")]
-    ObjectNotThere,
 }
 
 /// Reacts to a partition's events until shutdown; then finishes what it is at.
@@ -129,7 +129,7 @@ fn concerns_us(event: &Event) -> bool {
         Event::UploadStarted(upload) => {
             upload.started.session_id.is_some() || matches!(upload.kind, UploadKind::Final { .. })
         }
-        Event::QuarantineSigned(_) => true,
+        Event::QuarantineSigned(_) | Event::UploadConcatenated(_) => true,
         _ => false,
     }
 }
@@ -158,6 +158,15 @@ async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError
             upload::evolve(&mut loaded.state, event, recorded.envelope.time);
             take_steps(worker, &UploadAggregate { company, upload }, &mut loaded, causation).await
         }
+        (Aggregate::UploadLifecycle(_), Event::UploadConcatenated(event)) => {
+            let aggregate = UploadAggregate { company, upload: event.into };
+            let into = load(worker.log.as_ref(), &aggregate).await?;
+            // It was claimed when that had ended already.
+            if into.state.has_ended_without_file() {
+                concatenate::delete_partials(worker, &aggregate, &into.state, causation).await?;
+            }
+            Ok(())
+        }
         (Aggregate::UploadLifecycle(upload), _) => advance(worker, company, upload, causation).await,
         (Aggregate::Session(session), _) => cancel_session(worker, recorded, session, causation).await,
         _ => Ok(()),
@@ -165,7 +174,7 @@ async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError
 }
 
 /// Does the next steps of an upload.
-async fn advance(
+pub(crate) async fn advance(
     worker: &Worker,
     company: CompanyId,
     upload: UploadId,
@@ -218,8 +227,8 @@ async fn do_step(
         Step::CompleteObject => complete::complete_or_reject(worker, aggregate, loaded, causation).await,
         Step::VerifyObject => verify::verify_object(worker, aggregate, loaded, causation).await,
         Step::DeleteObject => cleanup::delete_object(worker, aggregate, &loaded.state).await,
-        Step::DeletePartials => concatenate::delete_partials(worker, aggregate, &loaded.state).await,
-        Step::DeleteQuarantine => quarantine::delete(worker, aggregate).await,
+        Step::DeletePartials => concatenate::delete_partials(worker, aggregate, &loaded.state, causation).await,
+        Step::DeleteQuarantine => quarantine::delete(worker, aggregate, &loaded.state).await,
         Step::DeleteStaging => cleanup::delete_staging(worker, aggregate).await,
         Step::CommitQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Commit).await,
         Step::ReleaseQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Release).await,

@@ -1,14 +1,97 @@
 //! Taking over an object that a client made by itself, by presigned URLs: the client may write to its key for as long as
 //! the URLs last, so it is copied to a key that no client knows, and the copy is what is hashed and read.
+//!
+//! The client does not say when it has made the object, so that it is looked for: by the worker that was told of the URL,
+//! again and again ([`Awaited`]), and by the sweep, in case that one is gone.
 
-use super::ReactionError;
+use super::{ReactionError, advance, cleanup};
 use crate::{Worker, keys};
+use futures_util::stream::{self, StreamExt};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{ExecuteError, Loaded, UploadAggregate, execute};
-use waybill_schema::Causation;
+use waybill_repository::{ExecuteError, Loaded, UploadAggregate, execute, load};
 use waybill_schema::events::{QuarantineCopiedV1, UploadKind};
-use waybill_service_kit::now;
+use waybill_schema::{Causation, CompanyId, Timestamp, UploadId};
+use waybill_service_kit::{Shutdown, now};
+
+/// How often it is looked whose turn it is.
+const TICK: Duration = Duration::from_millis(250);
+/// The shortest and the longest pause between two looks for one object.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
+/// How many objects a worker waits for; what is more is left to the sweep.
+const AWAITED: usize = 4_096;
+/// How many of them may be one company's.
+const AWAITED_OF_COMPANY: usize = 512;
+/// For how many of them it looks at once.
+const LOOKS: usize = 8;
+
+/// The objects that a worker waits for.
+#[derive(Default)]
+pub(crate) struct Awaited(Mutex<BTreeMap<(CompanyId, UploadId), Look>>);
+
+/// When an object is looked for next.
+#[derive(Clone, Copy)]
+struct Look {
+    at: Instant,
+    pause: Duration,
+    causation: Causation,
+}
+
+impl Awaited {
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<(CompanyId, UploadId), Look>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The object is not there yet.
+    fn again(&self, aggregate: &UploadAggregate, causation: Causation) {
+        let mut awaited = self.locked();
+        let key = (aggregate.company, aggregate.upload);
+        if let Some(look) = awaited.get_mut(&key) {
+            look.pause = (look.pause * 3 / 2).min(PAUSES[1]);
+            look.at = Instant::now() + look.pause;
+            return;
+        }
+        let least = (aggregate.company, UploadId(Uuid::nil()));
+        let of_company = awaited.range(least..).take_while(|((company, _), _)| *company == aggregate.company).count();
+        if awaited.len() < AWAITED && of_company < AWAITED_OF_COMPANY {
+            awaited.insert(key, Look { at: Instant::now() + PAUSES[0], pause: PAUSES[0], causation });
+        }
+    }
+
+    fn forget(&self, aggregate: &UploadAggregate) {
+        self.locked().remove(&(aggregate.company, aggregate.upload));
+    }
+
+    fn due(&self) -> Vec<(UploadAggregate, Causation)> {
+        let time = Instant::now();
+        let due = |((company, upload), look): (&(CompanyId, UploadId), &Look)| {
+            let aggregate = UploadAggregate { company: *company, upload: *upload };
+            (look.at <= time).then_some((aggregate, look.causation))
+        };
+        self.locked().iter().filter_map(due).collect()
+    }
+}
+
+/// Looks for the objects that this worker waits for, until shutdown.
+pub(crate) async fn look_for_objects(worker: Arc<Worker>, shutdown: Shutdown) {
+    while shutdown.unless(tokio::time::sleep(TICK)).await.is_some() {
+        stream::iter(worker.awaited.due())
+            .for_each_concurrent(LOOKS, |(aggregate, causation)| {
+                let worker = &worker;
+                async move {
+                    if let Err(error) = advance(worker, aggregate.company, aggregate.upload, causation).await {
+                        tracing::warn!(upload_id = %aggregate.upload, %error, "an object will be looked for again");
+                        worker.awaited.again(&aggregate, causation);
+                    }
+                }
+            })
+            .await;
+    }
+}
 
 /// Copies the object, once it is there, and completes the upload.
 pub(super) async fn take_over(
@@ -19,15 +102,20 @@ pub(super) async fn take_over(
 ) -> Result<(), ReactionError> {
     let UploadKind::Quarantine { quarantine_key } = loaded.state.kind.clone() else { return Ok(()) };
     if loaded.state.phase != Phase::Active {
+        worker.awaited.forget(aggregate);
         return Ok(());
     }
     let context = worker.context(causation);
     if loaded.state.copied.is_none() {
         let Some(size_bytes) = worker.store.size(&quarantine_key).await? else {
-            let is_over = loaded.state.quarantine_until.is_none_or(|until| now() >= until);
-            // Nobody can make it any more with what was signed; a new signature is a new event.
-            return if is_over { Ok(()) } else { Err(ReactionError::ObjectNotThere) };
+            // Afterwards nobody can make it with what was signed, but for a PUT that has begun: that is the sweep's.
+            match loaded.state.quarantine_until {
+                Some(until) if now() < until => worker.awaited.again(aggregate, causation),
+                _ => worker.awaited.forget(aggregate),
+            }
+            return Ok(());
         };
+        worker.awaited.forget(aggregate);
         let storage_key = keys::new_object(aggregate.company, aggregate.upload);
         let storage_bucket = worker.store.bucket().to_owned();
         let copied = QuarantineCopiedV1 { storage_bucket, storage_key, size_bytes, worker_id: worker.id };
@@ -36,8 +124,14 @@ pub(super) async fn take_over(
         let done = match fits {
             Ok(_) => {
                 worker.store.copy(&quarantine_key, &copied.storage_key, size_bytes).await?;
-                let command = Command::CopyQuarantine(copied);
-                execute(worker.log.as_ref(), aggregate, loaded, &context, command).await.map(drop)
+                let command = Command::CopyQuarantine(copied.clone());
+                let done = execute(worker.log.as_ref(), aggregate, loaded, &context, command).await;
+                let is_ours = loaded.state.copied.as_ref().is_some_and(|it| it.storage_key == copied.storage_key);
+                let is_decided = matches!(&done, Ok(_) | Err(ExecuteError::Refused(_)));
+                if is_decided && !is_ours {
+                    worker.store.delete(&copied.storage_key).await?;
+                }
+                done.map(drop)
             }
             Err(refusal) => Err(refusal.into()),
         };
@@ -59,11 +153,43 @@ pub(super) async fn take_over(
     }
 }
 
-/// Deletes what the client made, also what it left unfinished.
-pub(super) async fn delete(worker: &Worker, aggregate: &UploadAggregate) -> Result<(), ReactionError> {
-    let prefix = keys::quarantine(aggregate.company, aggregate.upload);
-    for (key, upload_id) in worker.store.list_multiparts(&prefix).await? {
-        worker.store.abort_multipart(&key, &upload_id).await?;
+/// Deletes what the client made, also what it left unfinished, and copies other than the one that counts.
+pub(super) async fn delete(worker: &Worker, aggregate: &UploadAggregate, state: &State) -> Result<(), ReactionError> {
+    worker.awaited.forget(aggregate);
+    delete_uncopied(worker, aggregate).await?;
+    let copies = keys::objects(aggregate.company, aggregate.upload);
+    cleanup::abort_all(worker, &copies).await?;
+    let counts = match &state.phase {
+        Phase::Verified { storage_key, .. } => Some(storage_key),
+        _ => None,
+    };
+    for key in worker.store.list(&copies).await? {
+        if Some(&key) != counts {
+            worker.store.delete(&key).await?;
+        }
     }
-    Ok(super::cleanup::delete_all(worker, &prefix).await?)
+    Ok(())
+}
+
+async fn delete_uncopied(worker: &Worker, aggregate: &UploadAggregate) -> Result<(), ReactionError> {
+    let prefix = keys::quarantine(aggregate.company, aggregate.upload);
+    cleanup::abort_all(worker, &prefix).await?;
+    Ok(cleanup::delete_all(worker, &prefix).await?)
+}
+
+/// Deletes what came behind the upload's end, when the URLs have ended as well: nothing can come any more.
+pub(crate) async fn clear(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    ended_by: Timestamp,
+) -> Result<(), ReactionError> {
+    let mut loaded = load(worker.log.as_ref(), aggregate).await?;
+    let command = Command::ClearQuarantine { ended_by };
+    if !matches!(waybill_domain::upload::decide(&loaded.state, command.clone()), Ok(Some(_))) {
+        return Ok(());
+    }
+    delete_uncopied(worker, aggregate).await?;
+    let context = worker.context(Causation::Request(Uuid::now_v7()));
+    execute(worker.log.as_ref(), aggregate, &mut loaded, &context, command).await?;
+    Ok(())
 }

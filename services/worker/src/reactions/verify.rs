@@ -57,7 +57,9 @@ async fn digest_of(
     key: &str,
 ) -> Result<Option<(Sha256Digest, bool)>, ReactionError> {
     if state.copied.is_some() {
-        return Ok(Some((digest_of_object(worker, key).await?, true)));
+        let (digest, size_bytes) = digest_of_object(worker, key).await?;
+        // The client may have replaced the object between the look at its size and the copy.
+        return Ok((size_bytes == state.grid().size_bytes).then_some((digest, true)));
     }
     let midstate =
         if state.needs_read_back() { Midstate::new() } else { known_midstate(worker, aggregate, state).await };
@@ -67,14 +69,17 @@ async fn digest_of(
     Ok(read_back(worker, state, key, midstate).await?.map(|digest| (digest, true)))
 }
 
-/// The digest of a whole object.
-async fn digest_of_object(worker: &Worker, key: &str) -> Result<Sha256Digest, StoreError> {
+/// The digest of a whole object, and its size in bytes.
+async fn digest_of_object(worker: &Worker, key: &str) -> Result<(Sha256Digest, u64), StoreError> {
     let mut body = worker.store.get(key, 0, None).await?;
     let mut sha256 = Sha256::new();
+    let mut size_bytes = 0;
     while let Some(bytes) = body.bytes.next().await {
-        sha256.update(&bytes?);
+        let bytes = bytes?;
+        size_bytes += bytes.len() as u64;
+        sha256.update(&bytes);
     }
-    Ok(Sha256Digest(sha256.finalize().into()))
+    Ok((Sha256Digest(sha256.finalize().into()), size_bytes))
 }
 
 /// The running digest, from memory or from the bucket, whichever covers more.

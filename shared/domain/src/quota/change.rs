@@ -1,7 +1,7 @@
 //! Reservations that change while their upload runs.
 
-use super::State;
 use super::reserve::{check_company, check_session};
+use super::{Reserved, State};
 use crate::Refusal;
 use crate::limits::{Limits, RESERVATION_STEP_BYTES};
 use std::collections::BTreeSet;
@@ -60,7 +60,11 @@ pub fn transfer(
     // Also where nothing more is asked for: a partial upload that ended a moment ago may be known here as if it had not.
     check_company(state, state.reserved_bytes().saturating_sub(freed), item, limit_bytes)?;
     if let Some(session_id) = item.session_id {
-        check_session(state.sessions.get(&session_id).copied().unwrap_or_default(), item, limits)?;
+        let of_session = |reserved: &&Reserved| reserved.session_id == Some(session_id);
+        let held: u64 =
+            from.iter().filter_map(|partial| state.reserved.get(partial)).filter(of_session).map(|it| it.bytes).sum();
+        let total = state.sessions.get(&session_id).copied().unwrap_or_default();
+        check_session(total.saturating_sub(held), item, limits)?;
     }
     Ok(Some(QuotaTransferredV1 { item: item.clone(), from: from.into_iter().collect(), until }.into()))
 }

@@ -47,27 +47,18 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
         Event::QuotaRaised(raised) => raise(state, raised),
         Event::QuotaTransferred(transferred) => {
             for partial in &transferred.from {
-                state.reserved.remove(partial);
+                take_off(state, *partial, 0);
             }
             let items = vec![transferred.item.clone()];
             reserve(state, &QuotaReservedV1 { items, until: transferred.until }, time);
         }
         Event::QuotaCommitted(committed) => {
-            let reserved = state.reserved.remove(&committed.upload_id);
-            let session = reserved.and_then(|reserved| reserved.session_id);
-            if let Some(total) = session.and_then(|id| state.sessions.get_mut(&id)) {
-                *total = total.saturating_sub(committed.bytes_reserved.saturating_sub(committed.bytes_used));
-            }
+            take_off(state, committed.upload_id, committed.bytes_used);
             state.used_bytes = state.used_bytes.saturating_add(committed.bytes_used);
             state.file_count += 1;
         }
         Event::QuotaReleased(released) => match released.from {
-            ReleasedFrom::Reserved => {
-                state.reserved.remove(&released.upload_id);
-                if let Some(total) = released.session_id.and_then(|id| state.sessions.get_mut(&id)) {
-                    *total = total.saturating_sub(released.bytes);
-                }
-            }
+            ReleasedFrom::Reserved => take_off(state, released.upload_id, 0),
             ReleasedFrom::Used => {
                 state.used_bytes = state.used_bytes.saturating_sub(released.bytes);
                 state.file_count = state.file_count.saturating_sub(1);
@@ -88,6 +79,15 @@ fn reserve(state: &mut State, event: &QuotaReservedV1, time: Timestamp) {
     }
     // A session takes no file after its lifetime, so its sum is needed no longer.
     state.sessions.retain(|id, _| opened_at(*id).plus_ms(2 * SESSION_LIFETIME_MS) > time);
+}
+
+/// Ends a reservation. Its session keeps the bytes that are used of it. What it holds, not what an event says of it,
+/// counts: it may have been raised a moment ago.
+fn take_off(state: &mut State, upload: UploadId, bytes_used: u64) {
+    let Some(reserved) = state.reserved.remove(&upload) else { return };
+    if let Some(total) = reserved.session_id.and_then(|id| state.sessions.get_mut(&id)) {
+        *total = total.saturating_sub(reserved.bytes.saturating_sub(bytes_used));
+    }
 }
 
 fn raise(state: &mut State, raised: &QuotaRaisedV1) {

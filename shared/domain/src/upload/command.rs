@@ -41,6 +41,11 @@ pub enum Command {
         /// When the URL ends.
         until: Timestamp,
     },
+    /// What was written to the quarantine key behind the upload's end is deleted.
+    ClearQuarantine {
+        /// URLs that ended by then are used no more.
+        ended_by: Timestamp,
+    },
     /// The object under the quarantine key was copied.
     CopyQuarantine(QuarantineCopiedV1),
     /// Begin and end, with the whole file stored.

@@ -4,11 +4,14 @@ use super::{Command, Phase, State, Verification};
 use crate::Refusal;
 use crate::media_type::TypePolicy;
 use waybill_schema::events::{
-    ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, QuarantineCopiedV1,
-    QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadExpiredV1, UploadKind, UploadLengthSetV1,
-    UploadStartedV1, UploadStartedV2,
+    ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, QuarantineClearedV1,
+    QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadExpiredV1, UploadKind,
+    UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
 };
 use waybill_schema::{ByteRange, Sha256Digest, Timestamp, UploadId};
+
+/// URLs that end less than this after what was signed before are no event of their own.
+const SIGNED_AGAIN_AFTER_MS: i64 = 5 * 60_000;
 
 /// Decides; one event at most. No event means that the command was carried out before.
 ///
@@ -21,7 +24,13 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
         Command::Claim { into } => decide_claim(state, into),
         Command::SignQuarantine { until } => {
             state.check_takes_bytes()?;
-            Ok(Some(QuarantineSignedV1 { until }.into()))
+            // A client may ask again and again; its object is looked for longer than that.
+            let is_known = state.quarantine_until.is_some_and(|known| known.plus_ms(SIGNED_AGAIN_AFTER_MS) > until);
+            Ok((!is_known).then(|| QuarantineSignedV1 { until }.into()))
+        }
+        Command::ClearQuarantine { ended_by } => {
+            let due = state.has_ended() && state.quarantine_until.is_some_and(|until| until <= ended_by);
+            Ok(due.then(|| QuarantineClearedV1 {}.into()))
         }
         Command::CopyQuarantine(copied) => decide_copied(state, copied),
         Command::UploadWhole(upload) => decide_whole(state, upload),

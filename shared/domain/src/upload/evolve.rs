@@ -17,6 +17,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
         Event::UploadLengthSet(set) => set_length(state, set.size_bytes),
         Event::UploadConcatenated(concatenated) => state.phase = Phase::Concatenated { into: concatenated.into },
         Event::QuarantineSigned(signed) => state.quarantine_until = state.quarantine_until.max(Some(signed.until)),
+        Event::QuarantineCleared(_) => state.quarantine_until = None,
         Event::QuarantineCopied(copied) => {
             set_length(state, copied.size_bytes);
             state.writers.insert(copied.worker_id);

@@ -182,6 +182,18 @@ impl State {
         }
     }
 
+    /// Whether the upload takes bytes, and its time is not up. Until the sweep has come by, that is not in the log.
+    ///
+    /// # Errors
+    /// As [`State::check_takes_bytes`].
+    pub fn check_open(&self, now: Timestamp) -> Result<(), Refusal> {
+        self.check_takes_bytes()?;
+        match &self.started {
+            Some(started) if now >= started.expires_at => Err(Refusal::UploadEnded { status: "expired" }),
+            _ => Ok(()),
+        }
+    }
+
     /// What clients see.
     pub fn status(&self) -> Status {
         match self.phase {
@@ -197,6 +209,11 @@ impl State {
     /// Whether nothing will change any more.
     pub fn has_ended(&self) -> bool {
         !matches!(self.phase, Phase::Absent | Phase::Active | Phase::Completed)
+    }
+
+    /// Whether it has ended, and not as a file.
+    pub fn has_ended_without_file(&self) -> bool {
+        matches!(self.phase, Phase::Rejected { .. } | Phase::Cancelled | Phase::Expired)
     }
 
     /// Parts whose bytes are all stored, but not yet as a part.

@@ -161,3 +161,24 @@ fn a_session_counts_what_its_uploads_hold_now() {
     evolve(&mut state, &committed.into(), NOW);
     assert_eq!(state.sessions[&session_id], 5);
 }
+
+#[test]
+fn partial_uploads_count_once_towards_their_session() {
+    let session = Some(SessionId(Uuid::now_v7()));
+    let of = |n, bytes_total| ReservedItem { session_id: session, ..item(n, bytes_total) };
+    let time = Timestamp(i64::try_from(Uuid::now_v7().as_u128() >> 80).unwrap());
+    let max = Limits::default().max_session_bytes;
+    let mut state = State::default();
+    let items = vec![of(1, max / 2), of(2, max / 2)];
+    evolve(&mut state, &QuotaReservedV1 { items, until: time }.into(), time);
+    let from = [1, 2].map(|n| item(n, 0).upload_id);
+    let event = transfer(&state, &of(3, max), &from, u64::MAX, &Limits::default(), time).unwrap().unwrap();
+    evolve(&mut state, &event, time);
+    assert_eq!(state.sessions.values().copied().collect::<Vec<_>>(), [max]);
+    // What was raised since the event was decided on goes with the reservation.
+    let id = item(3, 0).upload_id;
+    evolve(&mut state, &QuotaRaisedV1 { upload_id: id, bytes_total: max + 5 }.into(), time);
+    let released = QuotaReleasedV1 { upload_id: id, session_id: session, bytes: max, from: ReleasedFrom::Reserved };
+    evolve(&mut state, &released.into(), time);
+    assert_eq!((state.reserved_bytes(), state.sessions.values().sum::<u64>()), (0, 0));
+}

@@ -275,6 +275,30 @@ fn what_a_client_made_by_itself_is_taken_over_once_and_in_its_size() {
 }
 
 #[test]
+fn a_quarantine_is_cleared_once_when_upload_and_urls_have_ended() {
+    let kind = UploadKind::Quarantine { quarantine_key: "q/k".to_owned() };
+    let sign = |state: &State, until| decide(state, Command::SignQuarantine { until }).unwrap();
+    let clear = |state: &State, ended_by| decide(state, Command::ClearQuarantine { ended_by }).unwrap();
+    let mut state = upload([begun(kind, true), QuarantineSignedV1 { until: NOW }.into()]);
+    assert_eq!(sign(&state, NOW.plus_ms(60_000)), None, "as good as known");
+    assert!(sign(&state, NOW.plus_ms(600_000)).is_some());
+    assert_eq!(clear(&state, NOW), None, "it runs");
+    evolve(&mut state, &UploadCancelledV1 {}.into(), NOW);
+    assert_eq!(clear(&state, NOW.plus_ms(-1)), None, "the URL is still good");
+    let event = clear(&state, NOW).unwrap();
+    evolve(&mut state, &event, NOW);
+    assert_eq!(clear(&state, NOW.plus_ms(1)), None);
+}
+
+#[test]
+fn what_is_late_is_late_before_the_sweep_says_so() {
+    let state = upload([begun(UploadKind::Direct, false)]);
+    let end = state.started.as_ref().unwrap().expires_at;
+    assert_eq!(state.check_open(end.plus_ms(-1)), Ok(()));
+    assert_eq!(state.check_open(end), Err(Refusal::UploadEnded { status: "expired" }));
+}
+
+#[test]
 fn of_parts_that_the_client_stores_the_last_report_counts() {
     let reported = |etag: &str| ChunkUploadedV1 { etag: etag.to_owned(), ..chunk(0, 100) };
     let state = upload([begun(UploadKind::Direct, false), reported("a").into()]);

@@ -12,4 +12,4 @@ pub use quota::{Quota, find_quota};
 pub use sessions::{
     Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,
 };
-pub use sweep::{Overdue, overdue_reservations, overdue_uploads};
+pub use sweep::{Overdue, awaited_objects, open_quarantines, overdue_reservations, overdue_uploads};

@@ -1,6 +1,7 @@
 //! Upload sessions and their files.
 
-use crate::{ReadModelError, schema::upload_progress, schema::upload_session};
+use crate::ReadModelError;
+use crate::schema::{partial_upload, upload_progress, upload_session};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -93,7 +94,7 @@ pub async fn list_session_files(
         .map_err(ReadModelError::query("listing the files of a session"))
 }
 
-/// The uploads of a session that have not ended.
+/// The uploads of a session that have not ended, partial ones too.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -102,13 +103,22 @@ pub async fn unfinished_uploads(
     company: CompanyId,
     id: SessionId,
 ) -> Result<Vec<UploadId>, ReadModelError> {
-    let ids: Vec<Uuid> = upload_progress::table
+    let operation = "listing the running uploads of a session";
+    let mut ids: Vec<Uuid> = upload_progress::table
         .filter(upload_progress::company_id.eq(company.0).and(upload_progress::upload_session_id.eq(id.0)))
         .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
         .select(upload_progress::id)
         .load(connection)
         .await
-        .map_err(ReadModelError::query("listing the running uploads of a session"))?;
+        .map_err(ReadModelError::query(operation))?;
+    let partials: Vec<Uuid> = partial_upload::table
+        .filter(partial_upload::company_id.eq(company.0).and(partial_upload::upload_session_id.eq(id.0)))
+        .filter(partial_upload::has_ended.eq(false))
+        .select(partial_upload::id)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query(operation))?;
+    ids.extend(partials);
     Ok(ids.into_iter().map(UploadId).collect())
 }
 

@@ -49,6 +49,49 @@ pub async fn overdue_uploads(
     Ok(found.into_iter().map(overdue).collect())
 }
 
+/// Running uploads whose object the client makes by itself, that were last heard of before `quiet_since` and may come
+/// until `until` or later.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn awaited_objects(
+    connection: &mut AsyncPgConnection,
+    quiet_since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Overdue>, ReadModelError> {
+    let found = upload_progress::table
+        .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
+        .filter(upload_progress::quarantine_until.ge(until).and(upload_progress::last_updated_at.lt(quiet_since)))
+        .select((upload_progress::company_id, upload_progress::id))
+        .order(upload_progress::quarantine_until)
+        .limit(limit)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("looking for objects that clients make"))?;
+    Ok(found.into_iter().map(overdue).collect())
+}
+
+/// Ended uploads to whose quarantine key clients could write until `time` at most.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn open_quarantines(
+    connection: &mut AsyncPgConnection,
+    time: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Overdue>, ReadModelError> {
+    let found = upload_progress::table
+        .filter(upload_progress::status.eq_any(["COMPLETED", "FAILED", "CANCELLED"]))
+        .filter(upload_progress::quarantine_until.le(time))
+        .select((upload_progress::company_id, upload_progress::id))
+        .limit(limit)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("looking for quarantines to clear"))?;
+    Ok(found.into_iter().map(overdue).collect())
+}
+
 /// Reservations whose upload should have started before `time`, and has not.
 ///
 /// # Errors

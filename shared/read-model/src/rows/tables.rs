@@ -116,6 +116,7 @@ row! {
         covered: waybill_schema::RangeSet,
         applied_seq: i64,
         length_deferred: bool,
+        quarantine_until: Option<DateTime<Utc>>,
     }
 }
 
@@ -127,6 +128,7 @@ row! {
         uploaded_by: Uuid,
         expires_at: DateTime<Utc>,
         has_ended: bool,
+        upload_session_id: Option<Uuid>,
     }
 }
 

@@ -3,7 +3,6 @@
 use super::file::Upload;
 use super::{Protocol, UploadError};
 use crate::client::api::ApiError;
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
@@ -19,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, BufReader};
 use waybill_schema::Sha256Digest;
+use waybill_service_kit::Checksum;
 
 /// In which pieces a chunk is handed to the connection, for a bar that moves.
 pub(super) const PIECE: usize = 64 * 1_024;
@@ -190,7 +190,7 @@ impl Chunk {
     async fn put_directly(&self, upload: &Upload<'_>, upload_id: &str, counted: &Counted) -> Result<(), ApiError> {
         let api = &upload.shared.api;
         let part_number = self.index + 1;
-        let checksum = format!("sha256 {}", BASE64.encode(Sha256::digest(&self.bytes)));
+        let checksum = Checksum::crc32_of(&self.bytes);
         let parts = json!([{ "part_number": part_number, "size_bytes": self.bytes.len(), "checksum": checksum }]);
         let request = api.request(Method::POST, &format!("/v1/uploads/{upload_id}/parts/sign"));
         let signed = api.json(request.json(&json!({ "parts": parts }))).await?;
