@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -18,12 +18,18 @@ use tokio::time::Sleep;
 /// For how long the end is held back at most.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How much is read in a row, before what was read is handed on: actix-web would read up to 128 KiB ahead of a body's
+/// reader, and each of its buffers after that would hold as much.
+const BURST_BYTES: usize = 32 * 1_024;
+
 /// A client's connection.
 pub(crate) struct Connection {
     stream: TcpStream,
     end: Rc<End>,
     /// Until when the end, which was seen, is held back.
     until: Option<Pin<Box<Sleep>>>,
+    /// What was read since the last pause.
+    burst_bytes: usize,
 }
 
 /// What reader and connection tell each other.
@@ -54,7 +60,7 @@ enum Held {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, end: Rc::default(), until: None }
+        Self { stream, end: Rc::default(), until: None, burst_bytes: 0 }
     }
 
     pub(crate) fn end(&self) -> Rc<End> {
@@ -117,8 +123,17 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.burst_bytes >= BURST_BYTES {
+            self.burst_bytes = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) else {
+            self.burst_bytes = 0;
+            return Poll::Pending;
+        };
+        self.burst_bytes += buffer.filled().len() - before;
         let is_end = read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0);
         if is_end && !self.tells_end(context) { Poll::Pending } else { Poll::Ready(read) }
     }
