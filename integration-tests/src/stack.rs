@@ -108,6 +108,11 @@ impl Stack {
         self.backing.client_for(&self.url, company, roles)
     }
 
+    /// The host product: a client that keeps the directories.
+    pub fn host(&self) -> Client {
+        self.client_for(CompanyId(uuid::Uuid::now_v7()), &[Role::Service])
+    }
+
     /// A token.
     pub fn token(&self, principal: &Principal) -> String {
         self.backing.token(principal)

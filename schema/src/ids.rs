@@ -59,6 +59,14 @@ id! {
     ThreadId
 }
 id! {
+    /// An association of a file with a chatroom or thread. One that came with an upload has the file's id.
+    ShareId
+}
+id! {
+    /// A download token's number; the token itself is a secret.
+    TokenId
+}
+id! {
     /// One run of one worker process: a restarted worker is a new instance.
     WorkerId
 }

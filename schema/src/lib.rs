@@ -4,6 +4,7 @@
 //! (`UploadStartedV1`) is frozen: its bytes are committed under `golden/`, and a test fails when they would change.
 //! A change of shape is a new version beside the old one, with a pure upcaster to the newest.
 
+pub mod access;
 pub mod envelope;
 pub mod events;
 pub mod ids;
@@ -12,9 +13,10 @@ pub mod ranges;
 pub mod subject;
 mod values;
 
+pub use access::{AccessType, Grant, Permissions, Place};
 pub use envelope::{Actor, Causation, DecodeError, Envelope, Position, PositionError, Recorded, Routing};
 pub use events::Event;
-pub use ids::{ChatroomId, CompanyId, FileId, SessionId, ThreadId, UploadId, UserId, WorkerId};
+pub use ids::{ChatroomId, CompanyId, FileId, SessionId, ShareId, ThreadId, TokenId, UploadId, UserId, WorkerId};
 pub use ranges::{ByteRange, RangeSet};
 pub use subject::{Aggregate, Partitions, Subject, SubjectError};
 pub use values::{Sha256Digest, Sha256DigestError, Timestamp};

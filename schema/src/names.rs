@@ -1,6 +1,6 @@
 //! Every name of a stream, a durable consumer, a bucket and a core subject, built in this one place.
 
-use crate::{CompanyId, UploadId, UserId};
+use crate::{CompanyId, UploadId};
 
 /// The durable pull consumer that the workers of one partition share.
 pub const REACTIONS_DURABLE: &str = "reactions";
@@ -72,9 +72,4 @@ pub fn chunk_message_id(upload: UploadId, offset: u64, length: u64, crc64nvme: u
 /// What a part assembled from staged runs is called.
 pub fn assembled_message_id(upload: UploadId, part_number: u32, etag: &str) -> String {
     format!("pa:{upload}:{part_number}:{etag}")
-}
-
-/// What the registration of a user is called: it is appended without an expectation, and counts once.
-pub fn user_message_id(company: CompanyId, user: UserId) -> String {
-    format!("user:{company}:{user}")
 }

@@ -1,6 +1,6 @@
 //! Subjects: which events belong together, and which partition's stream holds them.
 
-use crate::{CompanyId, SessionId, UploadId};
+use crate::{CompanyId, SessionId, Sha256Digest, ShareId, TokenId, UploadId};
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,6 +49,12 @@ pub enum Aggregate {
     Quota,
     /// `quota.{upload_id}`: how the reservation of one upload ended.
     QuotaSettlement(UploadId),
+    /// `share.{id}`: an association of a file with a chatroom or thread.
+    Share(ShareId),
+    /// `token.{id}`: a download token.
+    Token(TokenId),
+    /// `content.{sha256}`: bytes that files of the company have in common.
+    Content(Sha256Digest),
     /// `directory`: companies, users, chatrooms, threads, members.
     Directory,
 }
@@ -92,6 +98,9 @@ impl fmt::Display for Subject {
             Aggregate::Session(id) => write!(f, "session.{id}"),
             Aggregate::Quota => f.write_str("quota"),
             Aggregate::QuotaSettlement(id) => write!(f, "quota.{id}"),
+            Aggregate::Share(id) => write!(f, "share.{id}"),
+            Aggregate::Token(id) => write!(f, "token.{id}"),
+            Aggregate::Content(sha256) => write!(f, "content.{sha256}"),
             Aggregate::Directory => f.write_str("directory"),
         }
     }
@@ -119,6 +128,9 @@ fn parse(text: &str) -> Option<Subject> {
         ["session", id] => Aggregate::Session(parse_id(id)?),
         ["quota"] => Aggregate::Quota,
         ["quota", id] => Aggregate::QuotaSettlement(parse_id(id)?),
+        ["share", id] => Aggregate::Share(parse_id(id)?),
+        ["token", id] => Aggregate::Token(parse_id(id)?),
+        ["content", sha256] => Aggregate::Content(parse_id(sha256)?),
         ["directory"] => Aggregate::Directory,
         _ => return None,
     };

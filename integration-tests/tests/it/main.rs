@@ -8,6 +8,7 @@ mod chunks;
 mod command_line;
 mod deaths;
 mod direct;
+mod directory;
 mod draft_clauses;
 mod end_to_end;
 mod files;

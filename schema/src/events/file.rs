@@ -16,3 +16,14 @@ pub struct FileDeletedV1 {}
 /// A deleted file is there again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRestoredV1 {}
+
+/// The host product's own facts about the file are these from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMetadataChangedV1 {
+    /// A JSON object; none where it was taken away.
+    pub metadata: Option<String>,
+}
+
+/// A deleted file is gone for good: its object is deleted and its space given back. These events stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePurgedV1 {}

@@ -1,18 +1,28 @@
 //! The catalogue of events: one frozen struct per version, and the enum of the newest ones that the code works with.
 
+mod content;
 mod directory;
 mod file;
 mod quota;
 mod session;
+mod share;
+mod token;
 mod upload;
 
-pub use directory::{CompanyRegisteredV1, UserRegisteredV1};
-pub use file::{FileDeletedV1, FileRenamedV1, FileRestoredV1};
+pub use content::{ContentReferencedV1, ContentReleasedV1, ContentStoredV1};
+pub use directory::{
+    ChatroomDeletedV1, ChatroomOpenedV1, CompanyClosedV1, CompanyRegisteredV1, CompanySettings,
+    CompanySettingsChangedV1, MemberAddedV1, MemberRemovedV1, ThreadDeletedV1, ThreadOpenedV1, UserRegisteredV1,
+    UserRemovedV1,
+};
+pub use file::{FileDeletedV1, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1};
 pub use quota::{
-    QuotaCommittedV1, QuotaLimitSetV1, QuotaRaisedV1, QuotaReleasedV1, QuotaReservedV1, QuotaTransferredV1,
-    ReleasedFrom, ReservedItem,
+    QuotaCommittedV1, QuotaLimitSetV1, QuotaRaisedV1, QuotaRecalculatedV1, QuotaReleasedV1, QuotaReservedV1,
+    QuotaTransferredV1, ReleasedFrom, ReservedItem,
 };
 pub use session::{SessionCancelledV1, SessionClosedV1, SessionOpenedV1};
+pub use share::{FileSharedV1, ShareChangedV1, SharePinnedV1, ShareRevokedV1};
+pub use token::{DownloadTokenIssuedV1, DownloadTokenRedeemedV1, DownloadTokenRevokedV1};
 pub use upload::{
     ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, MultipartOpenedV1,
     PartAssembledV1, QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1,
@@ -128,6 +138,18 @@ catalogue! {
     FileRenamed, 1 => FileRenamedV1;
     FileDeleted, 1 => FileDeletedV1;
     FileRestored, 1 => FileRestoredV1;
+    FileMetadataChanged, 1 => FileMetadataChangedV1;
+    FilePurged, 1 => FilePurgedV1;
+    FileShared, 1 => FileSharedV1;
+    ShareChanged, 1 => ShareChangedV1;
+    SharePinned, 1 => SharePinnedV1;
+    ShareRevoked, 1 => ShareRevokedV1;
+    DownloadTokenIssued, 1 => DownloadTokenIssuedV1;
+    DownloadTokenRedeemed, 1 => DownloadTokenRedeemedV1;
+    DownloadTokenRevoked, 1 => DownloadTokenRevokedV1;
+    ContentStored, 1 => ContentStoredV1;
+    ContentReferenced, 1 => ContentReferencedV1;
+    ContentReleased, 1 => ContentReleasedV1;
     SessionOpened, 1 => SessionOpenedV1;
     SessionClosed, 1 => SessionClosedV1;
     SessionCancelled, 1 => SessionCancelledV1;
@@ -137,8 +159,18 @@ catalogue! {
     QuotaTransferred, 1 => QuotaTransferredV1;
     QuotaCommitted, 1 => QuotaCommittedV1;
     QuotaReleased, 1 => QuotaReleasedV1;
+    QuotaRecalculated, 1 => QuotaRecalculatedV1;
     CompanyRegistered, 1 => CompanyRegisteredV1;
+    CompanySettingsChanged, 1 => CompanySettingsChangedV1;
+    CompanyClosed, 1 => CompanyClosedV1;
     UserRegistered, 1 => UserRegisteredV1;
+    UserRemoved, 1 => UserRemovedV1;
+    ChatroomOpened, 1 => ChatroomOpenedV1;
+    ChatroomDeleted, 1 => ChatroomDeletedV1;
+    ThreadOpened, 1 => ThreadOpenedV1;
+    ThreadDeleted, 1 => ThreadDeletedV1;
+    MemberAdded, 1 => MemberAddedV1;
+    MemberRemoved, 1 => MemberRemovedV1;
 }
 
 /// A value that uses up all of the bytes: trailing ones would be data that a fold silently drops.

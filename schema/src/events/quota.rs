@@ -83,3 +83,16 @@ pub struct QuotaReleasedV1 {
     /// Which sum it is taken from.
     pub from: ReleasedFrom,
 }
+
+/// The company's space was counted anew from its files' events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaRecalculatedV1 {
+    /// Bytes of all files that are there.
+    pub storage_used_bytes: u64,
+    /// How many those are.
+    pub file_count: u64,
+    /// How many bytes more (or fewer) had been accounted for.
+    pub drift_bytes: i64,
+    /// How many files more (or fewer).
+    pub drift_files: i64,
+}

@@ -41,6 +41,7 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
 /// Every newest version, once; enums with more than one shape once per shape.
 pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let worker_id = WorkerId(uuid(6));
+    let (user_id, chatroom_id, thread_id) = (UserId(uuid(2)), ChatroomId(uuid(5)), ThreadId(uuid(9)));
     let chunk = |storage| ChunkUploadedV1 {
         offset: 8_388_608,
         length: 8_388_608,
@@ -175,7 +176,97 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("QuotaCommitted.v1", QuotaCommittedV1 { upload_id: upload(), bytes_reserved: 77, bytes_used: 77 }.into()),
         ("QuotaReleased.v1", released(ReleasedFrom::Reserved).into()),
         ("QuotaReleased.v1.used", released(ReleasedFrom::Used).into()),
+        (
+            "QuotaRecalculated.v1",
+            QuotaRecalculatedV1 { storage_used_bytes: 77, file_count: 2, drift_bytes: -7, drift_files: 1 }.into(),
+        ),
         ("CompanyRegistered.v1", CompanyRegisteredV1 { company_id: company() }.into()),
-        ("UserRegistered.v1", UserRegisteredV1 { user_id: UserId(uuid(2)) }.into()),
+        (
+            "CompanySettingsChanged.v1",
+            CompanySettingsChangedV1 {
+                settings: CompanySettings {
+                    max_file_bytes: Some(1 << 30),
+                    max_session_bytes: Some(1 << 33),
+                    allowed_mime_types: Some(vec!["image/*".to_owned(), "application/pdf".to_owned()]),
+                    retention_days: Some(365),
+                },
+            }
+            .into(),
+        ),
+        ("CompanyClosed.v1", CompanyClosedV1 {}.into()),
+        ("UserRegistered.v1", UserRegisteredV1 { user_id }.into()),
+        ("UserRemoved.v1", UserRemovedV1 { user_id }.into()),
+        ("ChatroomOpened.v1", ChatroomOpenedV1 { chatroom_id }.into()),
+        ("ChatroomDeleted.v1", ChatroomDeletedV1 { chatroom_id }.into()),
+        ("ThreadOpened.v1", ThreadOpenedV1 { thread_id, chatroom_id: Some(chatroom_id) }.into()),
+        ("ThreadDeleted.v1", ThreadDeletedV1 { thread_id }.into()),
+        ("MemberAdded.v1", MemberAddedV1 { place: Place::Chatroom(chatroom_id), user_id }.into()),
+        ("MemberRemoved.v1", MemberRemovedV1 { place: Place::Thread(thread_id), user_id }.into()),
+        ("FileMetadataChanged.v1", FileMetadataChangedV1 { metadata: Some(r#"{"a":2}"#.to_owned()) }.into()),
+        ("FilePurged.v1", FilePurgedV1 {}.into()),
+        (
+            "FileShared.v1",
+            FileSharedV1 {
+                file_id: upload(),
+                chatroom_id: Some(chatroom_id),
+                thread_id: Some(thread_id),
+                shared_by: user_id,
+                access_type: AccessType::Restricted,
+                permissions: Some(permissions()),
+                expires_at: Some(Timestamp(1_764_000_300_000)),
+            }
+            .into(),
+        ),
+        (
+            "ShareChanged.v1",
+            ShareChangedV1 { access_type: AccessType::Public, permissions: Some(permissions()), expires_at: None }
+                .into(),
+        ),
+        ("SharePinned.v1", SharePinnedV1 { is_pinned: true }.into()),
+        ("ShareRevoked.v1", ShareRevokedV1 {}.into()),
+        (
+            "DownloadTokenIssued.v1",
+            DownloadTokenIssuedV1 {
+                file_id: upload(),
+                user_id,
+                token_sha256: Sha256Digest([0x34; 32]),
+                expires_at: Timestamp(1_764_000_300_000),
+                max_downloads: Some(3),
+            }
+            .into(),
+        ),
+        (
+            "DownloadTokenRedeemed.v1",
+            DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: Some("curl/8.5.0".to_owned()) }
+                .into(),
+        ),
+        ("DownloadTokenRevoked.v1", DownloadTokenRevokedV1 {}.into()),
+        (
+            "ContentStored.v1",
+            ContentStoredV1 {
+                file_id: upload(),
+                storage_bucket: "waybill".to_owned(),
+                storage_key: "o/1/3/key".to_owned(),
+                size_bytes: 77,
+            }
+            .into(),
+        ),
+        (
+            "ContentReferenced.v1",
+            ContentReferencedV1 {
+                file_id: upload(),
+                storage_bucket: "waybill".to_owned(),
+                storage_key: "o/1/3/key".to_owned(),
+            }
+            .into(),
+        ),
+        ("ContentReleased.v1", ContentReleasedV1 { file_id: upload() }.into()),
     ]
+}
+
+fn permissions() -> Permissions {
+    Permissions {
+        everyone: Some(vec![Grant::View]),
+        users: [(UserId(uuid(2)), vec![Grant::Download, Grant::Share, Grant::Manage])].into(),
+    }
 }

@@ -3,7 +3,7 @@
 use crate::cursor::CursorKey;
 use crate::idempotency::Idempotency;
 use crate::position::Positions;
-use crate::registration::Registration;
+use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
 use crate::turns::{Held, Turns};
 use moka::sync::Cache;
@@ -41,6 +41,7 @@ pub(crate) struct Gateway {
     pub(crate) database: Database,
     pub(crate) workers: Arc<dyn DataPlane>,
     pub(crate) reserver: Reserver,
+    pub(crate) directories: Arc<Directories>,
     pub(crate) registration: Registration,
     pub(crate) idempotency: Idempotency,
     pub(crate) positions: Positions,

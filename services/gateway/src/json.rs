@@ -24,10 +24,10 @@ pub(crate) fn optional<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, 
     serde_json::from_slice(body).map_err(|error| Problem::bad_request("json_invalid", error.to_string()))
 }
 
-fn body(error: JsonPayloadError, _: &HttpRequest) -> Error {
+pub(crate) fn body(error: JsonPayloadError, _: &HttpRequest) -> Error {
     match error {
         JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
-            Problem::new(413, "json_too_large", "the JSON body has more than 64 KiB").into()
+            Problem::new(413, "json_too_large", "the JSON body is larger than this route takes").into()
         }
         JsonPayloadError::ContentType => Problem::new(415, "content_type_refused", "send application/json").into(),
         error => Problem::bad_request("json_invalid", error.to_string()).into(),

@@ -7,6 +7,7 @@ mod cors;
 mod cursor;
 mod digest;
 mod direct;
+mod directory;
 mod files;
 mod gateway;
 mod idempotency;

@@ -38,7 +38,8 @@ pub(crate) fn rejected(phase: &Phase) -> Result<(), Problem> {
 pub(crate) fn refused(refusal: &Refusal) -> Problem {
     let status = match refusal {
         Refusal::NotFound { .. } => 404,
-        Refusal::NameInvalid { .. } => 422,
+        Refusal::NotRegistered => 403,
+        Refusal::NameInvalid { .. } | Refusal::SettingsInvalid { .. } | Refusal::ShareInvalid { .. } => 422,
         Refusal::TypeRefused { .. } => 415,
         Refusal::FileTooLarge { .. }
         | Refusal::SizeExceeded { .. }
@@ -52,6 +53,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         | Refusal::OffsetMismatch { .. }
         | Refusal::LengthUnknown
         | Refusal::PartialUnfit { .. }
+        | Refusal::FileNotDeleted
         | Refusal::FileDeleted => 409,
         Refusal::LengthConflict { .. } => 400,
     };

@@ -1,5 +1,6 @@
 //! `GET /v1/quota` and `PUT /v1/admin/companies/{id}/quota`.
 
+use crate::directory::administer;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
@@ -7,10 +8,11 @@ use crate::reserve::append_quota;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
+use waybill_domain::directory::State;
 use waybill_read_model::queries::find_quota;
-use waybill_repository::load_quota;
-use waybill_schema::CompanyId;
+use waybill_repository::{Context, load_quota};
 use waybill_schema::events::QuotaLimitSetV1;
+use waybill_schema::{CompanyId, Position};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
 const ATTEMPTS: u32 = 20;
@@ -52,25 +54,36 @@ pub(crate) async fn set(
     body: web::Json<LimitBody>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    principal.require(Role::Admin, "admin")?;
-    let company: CompanyId = path.parse().map_err(|_| Problem::not_found("company"))?;
-    if company != principal.company_id {
-        return Err(Problem::not_found("company"));
+    let by = administer(&principal, id, &path)?;
+    if by.company == principal.company_id && !principal.roles.contains(&Role::Service) {
+        gateway.registration.ensure(&principal, &by.context).await?;
     }
-    if i64::try_from(body.storage_limit_bytes).is_err() {
+    let position = set_limit(&gateway, by.company, &by.context, body.storage_limit_bytes).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((POSITION, position.to_string()))
+        .json(json!({ "storage_limit_bytes": body.storage_limit_bytes })))
+}
+
+/// Sets the space of a company that is in the directory.
+pub(crate) async fn set_limit(
+    gateway: &Gateway,
+    company: CompanyId,
+    context: &Context,
+    storage_limit_bytes: u64,
+) -> Result<Position, Problem> {
+    if i64::try_from(storage_limit_bytes).is_err() {
         return Err(Problem::new(422, "limit_invalid", "storage_limit_bytes is too large"));
     }
-    let context = gateway.context(&principal, id);
-    gateway.registration.ensure(&principal, &context).await?;
+    if !gateway.directories.look(company, State::is_open).await? {
+        return Err(Problem::not_found("company"));
+    }
     for _ in 0..ATTEMPTS {
         let quota = load_quota(gateway.log.as_ref(), None, company)
             .await
             .map_err(|error| error.into_problem("loading a quota"))?;
-        let event = QuotaLimitSetV1 { storage_limit_bytes: body.storage_limit_bytes }.into();
-        if let Some(position) = append_quota(gateway.log.as_ref(), company, quota.last_seq, &context, event).await? {
-            return Ok(HttpResponse::Ok()
-                .insert_header((POSITION, position.to_string()))
-                .json(json!({ "storage_limit_bytes": body.storage_limit_bytes })));
+        let event = QuotaLimitSetV1 { storage_limit_bytes }.into();
+        if let Some(position) = append_quota(gateway.log.as_ref(), company, quota.last_seq, context, event).await? {
+            return Ok(position);
         }
     }
     Err(Problem::unavailable("the company's space is in great demand; try again"))

@@ -1,6 +1,6 @@
 //! All routes of the gateway.
 
-use crate::{audit, content, direct, files, json, quota, resumable, sessions, uploads};
+use crate::{audit, content, direct, directory, files, json, quota, resumable, sessions, uploads};
 use actix_web::HttpResponse;
 use actix_web::web::{self, delete, get, head, patch, post, put};
 use waybill_service_kit::Problem;
@@ -9,6 +9,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     json::configure(config);
     resumable::configure(config);
     direct::configure(config);
+    directory::configure(config);
     config
         .route("/v1/sessions", post().to(sessions::open))
         .route("/v1/sessions/{id}", get().to(sessions::show))
@@ -28,7 +29,6 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/v1/files/{id}/content", get().to(content::get))
         .route("/v1/files/{id}/content", head().to(content::head))
         .route("/v1/quota", get().to(quota::show))
-        .route("/v1/admin/companies/{id}/quota", put().to(quota::set))
         .route("/v1/audit", get().to(audit::list));
 }
 

@@ -5,7 +5,7 @@ use crate::cursor::CursorKey;
 use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
 use crate::position::Positions;
-use crate::registration::Registration;
+use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
 use crate::routes;
 use crate::turns::Turns;
@@ -49,6 +49,8 @@ pub struct Config {
     pub types: TypePolicy,
     /// Bytes that a company may store until an admin says otherwise.
     pub default_quota_bytes: u64,
+    /// Whether a valid token of an unknown company or user registers it.
+    pub auto_register: bool,
     /// How long an upload may take.
     pub upload_lifetime: Duration,
     /// How long a URL is good by which a client writes to the store.
@@ -124,10 +126,12 @@ impl Server {
                 Arc::new(RemoteWorkers { pool, secret: config.worker_secret })
             }
         };
+        let directories = Arc::new(Directories::new(config.log.clone()));
         let gateway = Gateway {
             workers,
             reserver: Reserver::new(config.log.clone(), snapshots, config.limits, config.default_quota_bytes),
-            registration: Registration::new(config.log.clone(), config.database.clone()),
+            registration: Registration::new(directories.clone(), config.database.clone(), config.auto_register),
+            directories,
             idempotency: Idempotency::new(Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?),
             positions: Positions::new(config.log.clone(), config.database.clone()),
             started: StartedCache::default(),

@@ -198,6 +198,12 @@ async fn load_all(connection: &mut AsyncPgConnection, touched: &Touched) -> Resu
     let mut tables = Tables::default();
     tables.companies.extend(of(connection, &touched.companies).await?);
     tables.users.extend(of(connection, &touched.users).await?);
+    tables.chatrooms.extend(of(connection, &touched.chatrooms).await?);
+    tables.threads.extend(of(connection, &touched.threads).await?);
+    tables.members.extend(of(connection, &touched.members).await?);
+    tables.shares.extend(of(connection, &touched.shares).await?);
+    tables.tokens.extend(of(connection, &touched.tokens).await?);
+    tables.contents.extend(of(connection, &touched.contents).await?);
     tables.files.extend(of(connection, &touched.files).await?);
     tables.progress.extend(of(connection, &touched.progress).await?);
     tables.partials.extend(of(connection, &touched.progress).await?);
@@ -211,8 +217,14 @@ async fn load_all(connection: &mut AsyncPgConnection, touched: &Touched) -> Resu
 async fn write(connection: &mut AsyncPgConnection, tables: &Tables) -> Result<(), ReadModelError> {
     upsert(connection, &tables.companies.changed()).await?;
     upsert(connection, &tables.users.changed()).await?;
+    upsert(connection, &tables.chatrooms.changed()).await?;
+    upsert(connection, &tables.threads.changed()).await?;
+    upsert(connection, &tables.members.changed()).await?;
     upsert(connection, &tables.sessions.changed()).await?;
     upsert(connection, &tables.files.changed()).await?;
+    upsert(connection, &tables.shares.changed()).await?;
+    upsert(connection, &tables.tokens.changed()).await?;
+    upsert(connection, &tables.contents.changed()).await?;
     upsert(connection, &tables.progress.changed()).await?;
     upsert(connection, &tables.partials.changed()).await?;
     upsert(connection, &tables.quotas.changed()).await?;

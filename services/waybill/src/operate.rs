@@ -39,6 +39,7 @@ pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
 enum TokenRole {
     Auditor,
     Admin,
+    Service,
 }
 
 #[derive(Args)]
@@ -63,6 +64,7 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), CommandError> {
     let role = |role: &TokenRole| match role {
         TokenRole::Auditor => Role::Auditor,
         TokenRole::Admin => Role::Admin,
+        TokenRole::Service => Role::Service,
     };
     let principal = Principal {
         user_id: args.user,

@@ -199,6 +199,7 @@ async fn gateway(
         limits: Limits { max_file_bytes: settings.max_file_bytes, max_session_bytes: settings.max_session_bytes },
         types: backing::types(&shared.args.types),
         default_quota_bytes: settings.default_quota_bytes,
+        auto_register: settings.auto_register,
         upload_lifetime: Duration::from_secs(settings.upload_lifetime_s),
         upload_url_lifetime: Duration::from_secs(settings.upload_url_lifetime_s),
         allowed_origins: shared.args.browsers.allowed_origins.clone(),

@@ -4,6 +4,8 @@
 //! `decide` that answers with the events to append. Deciding the same command on the state that it led to yields no
 //! event. `upload::react` says what a worker has to do next, as data.
 
+pub mod access;
+pub mod directory;
 pub mod file;
 pub mod grid;
 pub mod limits;
@@ -13,6 +15,7 @@ pub mod progress;
 pub mod quota;
 mod refusal;
 pub mod session;
+pub mod share;
 pub mod upload;
 
 pub use refusal::Refusal;

@@ -58,6 +58,11 @@ impl TypePolicy {
         Self { allowed: allowed.into_iter().map(|entry| entry.as_ref().trim().to_ascii_lowercase()).collect() }
     }
 
+    /// The entries.
+    pub fn allowed(&self) -> &[String] {
+        &self.allowed
+    }
+
     /// Whether a file of this type is accepted. Parameters (`; charset=utf-8`) do not matter.
     ///
     /// # Errors
@@ -78,6 +83,16 @@ fn matches(entry: &str, essence: &str) -> bool {
         Some(prefix) => essence.starts_with(prefix),
         None => entry == essence,
     }
+}
+
+/// Whether this is an entry that an allow-list may have: a type in lower case, or the beginning of one and `*`.
+pub fn is_pattern(entry: &str) -> bool {
+    let whole = match entry.strip_suffix('*') {
+        Some(prefix) if prefix.ends_with('/') => format!("{prefix}x"),
+        Some(prefix) => prefix.to_owned(),
+        None => entry.to_owned(),
+    };
+    entry.len() <= MAX_TYPE_BYTES && !entry.bytes().any(|b| b.is_ascii_uppercase()) && is_type(&whole)
 }
 
 fn is_type(essence: &str) -> bool {

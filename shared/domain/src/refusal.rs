@@ -115,6 +115,24 @@ pub enum Refusal {
     /// The file was deleted.
     #[error("the file was deleted; restore it first")]
     FileDeleted,
+    /// The file is still there.
+    #[error("the file was not deleted; delete it first")]
+    FileNotDeleted,
+    /// The company or the user is not in the directory, or not any more.
+    #[error("the company or the user is not registered here, or no longer")]
+    NotRegistered,
+    /// Settings that no company may have.
+    #[error("the settings are refused: {reason}")]
+    SettingsInvalid {
+        /// What is wrong with them.
+        reason: &'static str,
+    },
+    /// A share that cannot be.
+    #[error("the association is refused: {reason}")]
+    ShareInvalid {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
 
 impl Refusal {
@@ -138,6 +156,10 @@ impl Refusal {
             Self::PartialUnfit { .. } => "partial_unfit",
             Self::IdTaken { .. } => "id_taken",
             Self::FileDeleted => "file_deleted",
+            Self::FileNotDeleted => "file_not_deleted",
+            Self::NotRegistered => "not_registered",
+            Self::SettingsInvalid { .. } => "settings_invalid",
+            Self::ShareInvalid { .. } => "association_invalid",
         }
     }
 }

@@ -6,10 +6,16 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Every table that events are folded into.
-pub(crate) const TABLES: [&str; 9] = [
+pub(crate) const TABLES: [&str; 15] = [
     "company",
     "\"user\"",
+    "chatroom",
+    "thread",
+    "member",
     "file",
+    "file_association",
+    "download_token",
+    "content",
     "upload_session",
     "upload_progress",
     "partial_upload",

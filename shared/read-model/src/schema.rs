@@ -21,6 +21,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        purged_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -29,6 +30,8 @@ diesel::table! {
         company_id -> Uuid,
         id -> Uuid,
         created_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+        removed_seq -> BigInt,
     }
 }
 

@@ -1,10 +1,10 @@
 //! Folding an aggregate's subjects.
 
 use std::time::{Duration, Instant};
-use waybill_domain::{Refusal, file, session, upload};
+use waybill_domain::{Refusal, directory, file, session, share, upload};
 use waybill_event_log::{EventLog, ReadError, read_events};
 use waybill_schema::{
-    Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, Subject, Timestamp, UploadId, names,
+    Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, ShareId, Subject, Timestamp, UploadId, names,
 };
 
 /// For how long a state may be decided on without looking again.
@@ -138,8 +138,8 @@ impl Aggregate for FileAggregate {
         Subject::new(self.company, On::File(self.file))
     }
 
-    fn evolve(state: &mut Self::State, event: &Event, _: Timestamp) {
-        file::evolve(state, event);
+    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+        file::evolve(state, event, time);
     }
 
     fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
@@ -148,6 +148,72 @@ impl Aggregate for FileAggregate {
 
     fn routing(_: &Self::State, _: &Event) -> Routing {
         Routing::default()
+    }
+}
+
+/// A company's directory.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryAggregate {
+    /// The company.
+    pub company: CompanyId,
+}
+
+impl Aggregate for DirectoryAggregate {
+    type State = directory::State;
+    type Command = directory::Command;
+
+    fn subject(&self) -> Subject {
+        Subject::new(self.company, On::Directory)
+    }
+
+    fn evolve(state: &mut Self::State, event: &Event, _: Timestamp) {
+        directory::evolve(state, event);
+    }
+
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+        directory::decide(state, command)
+    }
+
+    fn routing(_: &Self::State, _: &Event) -> Routing {
+        Routing::default()
+    }
+}
+
+/// An association of a file with a chatroom or thread.
+#[derive(Clone, Copy, Debug)]
+pub struct ShareAggregate {
+    /// Its company.
+    pub company: CompanyId,
+    /// Its id.
+    pub share: ShareId,
+}
+
+impl Aggregate for ShareAggregate {
+    type State = share::State;
+    type Command = share::Command;
+
+    fn subject(&self) -> Subject {
+        Subject::new(self.company, On::Share(self.share))
+    }
+
+    fn evolve(state: &mut Self::State, event: &Event, _: Timestamp) {
+        share::evolve(state, event);
+    }
+
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+        share::decide(state, command)
+    }
+
+    fn routing(state: &Self::State, event: &Event) -> Routing {
+        let shared = match event {
+            Event::FileShared(shared) => Some(shared),
+            _ => state.shared.as_ref(),
+        };
+        shared.map_or_else(Routing::default, |shared| Routing {
+            chatroom_id: shared.chatroom_id,
+            thread_id: shared.thread_id,
+            ..Routing::default()
+        })
     }
 }
 

@@ -5,6 +5,9 @@ mod aggregate;
 mod execute;
 mod quota;
 
-pub use aggregate::{Aggregate, FileAggregate, Loaded, SessionAggregate, UploadAggregate, load, refresh};
+pub use aggregate::{
+    Aggregate, DirectoryAggregate, FileAggregate, Loaded, SessionAggregate, ShareAggregate, UploadAggregate, load,
+    refresh,
+};
 pub use execute::{Context, Done, ExecuteError, execute};
 pub use quota::{LoadedQuota, load_quota, refresh_quota, settle_quota};

@@ -19,8 +19,10 @@ const SECRET_MIN_BYTES: usize = 32;
 pub enum Role {
     /// Reads the events of the company.
     Auditor,
-    /// Sets the company's limits.
+    /// Sets the company's limits, and keeps its directory.
     Admin,
+    /// The host product: keeps the directories of all companies. No user.
+    Service,
     /// A role that Waybill gives no meaning to.
     #[serde(other)]
     Other,

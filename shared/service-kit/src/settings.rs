@@ -85,6 +85,15 @@ pub struct GatewaySettings {
     /// Bytes that a company may store until an admin says otherwise
     #[arg(long, env = "WAYBILL_DEFAULT_QUOTA_BYTES", default_value_t = 1 << 40)]
     pub default_quota_bytes: u64,
+    /// Whether a valid token of an unknown company or user registers it; false where the host product keeps the
+    /// directory
+    #[arg(
+        long,
+        env = "WAYBILL_AUTO_REGISTER",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    pub auto_register: bool,
     /// Bytes of one file at most
     #[arg(long, env = "WAYBILL_MAX_FILE_BYTES", default_value_t = 10 << 30)]
     pub max_file_bytes: u64,

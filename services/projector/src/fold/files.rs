@@ -1,7 +1,7 @@
 //! `file` and `upload_progress`.
 
 use super::convert::{big, ms_of, small, time_of};
-use super::{Misfit, Tables, sessions};
+use super::{Misfit, Tables, sessions, shares};
 use chrono::{DateTime, Utc};
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
@@ -21,13 +21,19 @@ pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, reco
         return fold_partial(tables, id, event);
     }
     match event {
-        Event::UploadStarted(upload) => start(tables, id, &upload.started, upload.length_deferred, time, seq),
+        Event::UploadStarted(upload) => {
+            start(tables, id, &upload.started, upload.length_deferred, time, seq)?;
+            shares::of_upload(tables, id, &upload.started, recorded)
+        }
         Event::UploadLengthSet(set) => set_length(tables, id, set.size_bytes, time, seq),
         Event::QuarantineCopied(copied) => {
             set_length(tables, id, copied.size_bytes, time, seq)?;
             store(tables, id, ByteRange { from: 0, to: copied.size_bytes }, time, seq)
         }
-        Event::FileUploaded(uploaded) => upload_whole(tables, id, uploaded, time, seq),
+        Event::FileUploaded(uploaded) => {
+            upload_whole(tables, id, uploaded, time, seq)?;
+            shares::of_upload(tables, id, &uploaded.started, recorded)
+        }
         Event::ChunkUploaded(chunk) => store_chunk(tables, id, chunk, recorded, seq),
         Event::FileCompleted(_) => {
             let file = tables.files.change(id.0)?;
@@ -80,6 +86,12 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &Event, time: Da
         Event::FileRenamed(renamed) => file.display_name = Some(renamed.display_name.clone()),
         Event::FileDeleted(_) => file.deleted_at = Some(time),
         Event::FileRestored(_) => file.deleted_at = None,
+        Event::FileMetadataChanged(changed) => file.metadata = metadata(changed.metadata.as_deref())?,
+        Event::FilePurged(_) => {
+            file.purged_at = Some(time);
+            file.storage_key = None;
+            file.storage_bucket = None;
+        }
         _ => {}
     }
     Ok(())
@@ -118,7 +130,6 @@ fn start(
     seq: i64,
 ) -> Result<(), Misfit> {
     let size_bytes = if length_deferred { 0 } else { started.size_bytes };
-    let metadata = started.metadata.as_deref().map(serde_json::from_str).transpose();
     let added = tables.files.add(FileRow {
         id: id.0,
         company_id: started.company_id.0,
@@ -133,12 +144,13 @@ fn start(
         storage_key: None,
         storage_bucket: None,
         download_url: None,
-        metadata: metadata.map_err(|error| Misfit(format!("metadata is not JSON: {error}")))?,
+        metadata: metadata(started.metadata.as_deref())?,
         is_processed: false,
         processing_status: "PENDING".to_owned(),
         created_at: time,
         updated_at: time,
         deleted_at: None,
+        purged_at: None,
     });
     if !added {
         return Err(Misfit(format!("upload {id} started twice")));
@@ -172,6 +184,10 @@ fn start(
         quarantine_until: None,
     });
     sessions::file_started(tables, started.session_id, size_bytes, time)
+}
+
+fn metadata(text: Option<&str>) -> Result<Option<serde_json::Value>, Misfit> {
+    text.map(serde_json::from_str).transpose().map_err(|error| Misfit(format!("metadata is not JSON: {error}")))
 }
 
 fn set_length(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc>, seq: i64) -> Result<(), Misfit> {

@@ -1,16 +1,21 @@
 //! Events into rows, in memory: pure but for the rows that were loaded before.
 
+mod content;
 mod convert;
+mod directory;
 mod files;
 mod quota;
 mod sessions;
+mod shares;
+mod tokens;
 
-use convert::time_of;
+use convert::{id_of_content, id_of_member, time_of};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use waybill_read_model::rows::{
-    CompanyRow, FileRow, Key, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, UploadProgressRow,
-    UploadSessionRow, UserRow,
+    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, FileAssociationRow, FileRow, Key, MemberRow,
+    PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow,
+    UserRow,
 };
 use waybill_schema::{Aggregate, Event, Recorded};
 
@@ -69,6 +74,12 @@ impl<R: Row> Rows<R> {
 pub(crate) struct Tables {
     pub(crate) companies: Rows<CompanyRow>,
     pub(crate) users: Rows<UserRow>,
+    pub(crate) chatrooms: Rows<ChatroomRow>,
+    pub(crate) threads: Rows<ThreadRow>,
+    pub(crate) members: Rows<MemberRow>,
+    pub(crate) shares: Rows<FileAssociationRow>,
+    pub(crate) tokens: Rows<DownloadTokenRow>,
+    pub(crate) contents: Rows<ContentRow>,
     pub(crate) files: Rows<FileRow>,
     pub(crate) progress: Rows<UploadProgressRow>,
     pub(crate) partials: Rows<PartialUploadRow>,
@@ -82,6 +93,12 @@ pub(crate) struct Tables {
 pub(crate) struct Touched {
     pub(crate) companies: BTreeSet<Key>,
     pub(crate) users: BTreeSet<Key>,
+    pub(crate) chatrooms: BTreeSet<Key>,
+    pub(crate) threads: BTreeSet<Key>,
+    pub(crate) members: BTreeSet<Key>,
+    pub(crate) shares: BTreeSet<Key>,
+    pub(crate) tokens: BTreeSet<Key>,
+    pub(crate) contents: BTreeSet<Key>,
     pub(crate) files: BTreeSet<Key>,
     /// Also those of partial uploads: which one an upload is, only its start says.
     pub(crate) progress: BTreeSet<Key>,
@@ -96,14 +113,39 @@ impl Touched {
         let company = recorded.subject.company.0;
         let key = |id: Uuid| (company, id);
         match recorded.subject.aggregate {
-            Aggregate::Directory => match &recorded.event {
-                Event::UserRegistered(user) => drop(self.users.insert(key(user.user_id.0))),
-                _ => drop(self.companies.insert(key(company))),
-            },
+            Aggregate::Directory => {
+                self.companies.insert(key(company));
+                match &recorded.event {
+                    Event::UserRegistered(user) => drop(self.users.insert(key(user.user_id.0))),
+                    Event::UserRemoved(user) => drop(self.users.insert(key(user.user_id.0))),
+                    Event::ChatroomOpened(opened) => drop(self.chatrooms.insert(key(opened.chatroom_id.0))),
+                    Event::ChatroomDeleted(deleted) => drop(self.chatrooms.insert(key(deleted.chatroom_id.0))),
+                    Event::ThreadOpened(opened) => drop(self.threads.insert(key(opened.thread_id.0))),
+                    Event::ThreadDeleted(deleted) => drop(self.threads.insert(key(deleted.thread_id.0))),
+                    Event::MemberAdded(member) => {
+                        self.members.insert(key(id_of_member(recorded.subject.company, member.place, member.user_id)));
+                    }
+                    Event::MemberRemoved(member) => {
+                        self.members.insert(key(id_of_member(recorded.subject.company, member.place, member.user_id)));
+                    }
+                    _ => {}
+                }
+            }
+            Aggregate::Share(id) => drop(self.shares.insert(key(id.0))),
+            Aggregate::Token(id) => drop(self.tokens.insert(key(id.0))),
+            Aggregate::Content(sha256) => {
+                self.contents.insert(key(id_of_content(recorded.subject.company, sha256)));
+                self.files.extend(content::file_of(&recorded.event).map(|file| key(file.0)));
+            }
             on @ (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id)) => {
                 // Bytes that were stored change nothing about the file.
                 if matches!(on, Aggregate::UploadLifecycle(_)) {
                     self.files.insert(key(id.0));
+                    // One that is uploaded into a chatroom or thread is shared there from the start.
+                    let routing = &recorded.envelope.routing;
+                    if routing.chatroom_id.is_some() || routing.thread_id.is_some() {
+                        self.shares.insert(key(id.0));
+                    }
                 }
                 self.progress.insert(key(id.0));
                 self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
@@ -137,7 +179,9 @@ impl Tables {
     pub(crate) fn len(&self) -> usize {
         let uploads = self.progress.rows.len() + self.partials.rows.len();
         let files = self.files.rows.len() + uploads + self.sessions.rows.len();
-        let others = self.companies.rows.len() + self.users.rows.len();
+        let places = self.chatrooms.rows.len() + self.threads.rows.len() + self.members.rows.len();
+        let shared = self.shares.rows.len() + self.tokens.rows.len() + self.contents.rows.len();
+        let others = self.companies.rows.len() + self.users.rows.len() + places + shared;
         files + others + self.quotas.rows.len() + self.reservations.rows.len()
     }
 
@@ -145,6 +189,12 @@ impl Tables {
     pub(crate) fn written(&mut self) {
         self.companies.changed.clear();
         self.users.changed.clear();
+        self.chatrooms.changed.clear();
+        self.threads.changed.clear();
+        self.members.changed.clear();
+        self.shares.changed.clear();
+        self.tokens.changed.clear();
+        self.contents.changed.clear();
         self.files.changed.clear();
         self.progress.changed.clear();
         self.partials.changed.clear();
@@ -158,14 +208,6 @@ impl Tables {
         let company_id = recorded.subject.company.0;
         let time = time_of(recorded.envelope.time);
         match (recorded.subject.aggregate, &recorded.event) {
-            (_, Event::CompanyRegistered(company)) => {
-                self.companies.add(CompanyRow { id: company.company_id.0, created_at: time });
-                Ok(())
-            }
-            (_, Event::UserRegistered(user)) => {
-                self.users.add(UserRow { company_id, id: user.user_id.0, created_at: time });
-                Ok(())
-            }
             (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id), event) => {
                 files::fold_upload(self, id, event, recorded)
             }
@@ -174,7 +216,10 @@ impl Tables {
             (Aggregate::Quota | Aggregate::QuotaSettlement(_), event) => {
                 quota::fold(self, recorded.subject.company, event, time)
             }
-            (Aggregate::Directory, _) => Ok(()),
+            (Aggregate::Directory, event) => directory::fold(self, recorded.subject.company, event, recorded),
+            (Aggregate::Share(id), event) => shares::fold(self, id, event, recorded),
+            (Aggregate::Token(id), event) => tokens::fold(self, id, event, recorded),
+            (Aggregate::Content(sha256), event) => content::fold(self, sha256, event, recorded),
         }
     }
 }

@@ -16,7 +16,6 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time:
     }
     let quota = tables.quotas.change(company.0)?;
     quota.updated_at = time;
-    quota.last_calculated_at = time;
     match event {
         Event::QuotaLimitSet(set) => quota.storage_limit_bytes = big(set.storage_limit_bytes),
         Event::QuotaReserved(reserved) => {
@@ -53,6 +52,7 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time:
                 quota.file_count -= 1;
             }
         },
+        Event::QuotaRecalculated(_) => quota.last_calculated_at = time,
         _ => {}
     }
     Ok(())

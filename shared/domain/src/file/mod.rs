@@ -1,7 +1,10 @@
-//! A verified file's life: names, deletion, restoring.
+//! A verified file's life: names, metadata, deletion, restoring, the end.
 
 use crate::{Refusal, name};
-use waybill_schema::events::{Event, FileDeletedV1, FileRenamedV1, FileRestoredV1};
+use waybill_schema::Timestamp;
+use waybill_schema::events::{
+    Event, FileDeletedV1, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1,
+};
 
 /// A file, folded from its events. That it exists is known from its upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +13,12 @@ pub struct State {
     pub display_name: Option<String>,
     /// Whether it was deleted softly.
     pub deleted: bool,
+    /// When that was.
+    pub deleted_at: Option<Timestamp>,
+    /// The metadata that replaced those of the upload.
+    pub metadata: Option<Option<String>>,
+    /// Whether it is gone for good.
+    pub purged: bool,
 }
 
 /// A command to a file.
@@ -21,14 +30,26 @@ pub enum Command {
     Delete,
     /// Bring it back.
     Restore,
+    /// Replace the host product's own facts about it: a JSON object, or nothing.
+    SetMetadata(Option<String>),
+    /// End it for good; only a deleted file can be.
+    Purge,
 }
 
-/// Folds one event.
-pub fn evolve(state: &mut State, event: &Event) {
+/// Folds one event, recorded at `time`.
+pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
     match event {
         Event::FileRenamed(renamed) => state.display_name = Some(renamed.display_name.clone()),
-        Event::FileDeleted(_) => state.deleted = true,
-        Event::FileRestored(_) => state.deleted = false,
+        Event::FileDeleted(_) => {
+            state.deleted = true;
+            state.deleted_at = Some(time);
+        }
+        Event::FileRestored(_) => {
+            state.deleted = false;
+            state.deleted_at = None;
+        }
+        Event::FileMetadataChanged(changed) => state.metadata = Some(changed.metadata.clone()),
+        Event::FilePurged(_) => state.purged = true,
         _ => {}
     }
 }
@@ -39,13 +60,21 @@ pub fn evolve(state: &mut State, event: &Event) {
 /// The [`Refusal`] that the client is to see.
 pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
     match command {
-        Command::Rename(_) if state.deleted => Err(Refusal::FileDeleted),
+        Command::Purge if state.purged => Ok(None),
+        _ if state.purged => Err(Refusal::NotFound { what: "file" }),
+        Command::Rename(_) | Command::SetMetadata(_) if state.deleted => Err(Refusal::FileDeleted),
         Command::Rename(display_name) => {
             name::check(&display_name)?;
             let new = state.display_name.as_ref() != Some(&display_name);
             Ok(new.then(|| FileRenamedV1 { display_name }.into()))
         }
         Command::Delete => Ok((!state.deleted).then(|| FileDeletedV1 {}.into())),
+        Command::SetMetadata(metadata) => {
+            let new = state.metadata.as_ref() != Some(&metadata);
+            Ok(new.then(|| FileMetadataChangedV1 { metadata }.into()))
+        }
+        Command::Purge if state.deleted => Ok(Some(FilePurgedV1 {}.into())),
+        Command::Purge => Err(Refusal::FileNotDeleted),
         Command::Restore => Ok(state.deleted.then(|| FileRestoredV1 {}.into())),
     }
 }

@@ -2,12 +2,13 @@
 
 use waybill_domain::Refusal;
 use waybill_domain::file::*;
+use waybill_schema::Timestamp;
 use waybill_schema::events::*;
 
 fn file(events: impl IntoIterator<Item = Event>) -> State {
     let mut state = State::default();
     for event in events {
-        evolve(&mut state, &event);
+        evolve(&mut state, &event, Timestamp(7));
     }
     state
 }

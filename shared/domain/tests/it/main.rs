@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod directory;
 mod file;
 mod given;
 mod limits;
@@ -10,5 +11,6 @@ mod progress;
 mod quota;
 mod quota_properties;
 mod session;
+mod share;
 mod upload;
 mod upload_properties;

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use waybill_schema::{CompanyId, UserId};
 
-/// Whether a user of a company was registered.
+/// Whether a user of a company is registered, and was not removed.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -14,7 +14,8 @@ pub async fn is_user_known(
     company: CompanyId,
     id: UserId,
 ) -> Result<bool, ReadModelError> {
-    let known = user::table.filter(user::company_id.eq(company.0).and(user::id.eq(id.0)));
+    let known =
+        user::table.filter(user::company_id.eq(company.0).and(user::id.eq(id.0)).and(user::deleted_at.is_null()));
     diesel::select(diesel::dsl::exists(known))
         .get_result(connection)
         .await

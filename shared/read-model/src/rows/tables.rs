@@ -32,6 +32,11 @@ row! {
     CompanyRow, "company", key: "id", id: id, {
         id: Uuid,
         created_at: DateTime<Utc>,
+        max_file_bytes: Option<i64>,
+        max_session_bytes: Option<i64>,
+        allowed_mime_types: Option<Vec<String>>,
+        retention_days: Option<i32>,
+        deleted_at: Option<DateTime<Utc>>,
     }
 }
 
@@ -41,6 +46,100 @@ row! {
         company_id: Uuid,
         id: Uuid,
         created_at: DateTime<Utc>,
+        deleted_at: Option<DateTime<Utc>>,
+        removed_seq: i64,
+    }
+}
+
+row! {
+    /// A chatroom of the host product.
+    ChatroomRow, "chatroom", key: "company_id, id", id: id, {
+        company_id: Uuid,
+        id: Uuid,
+        created_at: DateTime<Utc>,
+        deleted_at: Option<DateTime<Utc>>,
+        deleted_seq: i64,
+    }
+}
+
+row! {
+    /// A thread of the host product.
+    ThreadRow, "thread", key: "company_id, id", id: id, {
+        company_id: Uuid,
+        id: Uuid,
+        chatroom_id: Option<Uuid>,
+        created_at: DateTime<Utc>,
+        opened_seq: i64,
+        deleted_at: Option<DateTime<Utc>>,
+        deleted_seq: i64,
+    }
+}
+
+row! {
+    /// A member of a chatroom or thread.
+    MemberRow, "member", key: "company_id, id", id: id, {
+        company_id: Uuid,
+        id: Uuid,
+        chatroom_id: Option<Uuid>,
+        thread_id: Option<Uuid>,
+        user_id: Uuid,
+        created_at: DateTime<Utc>,
+        added_seq: i64,
+        removed_at: Option<DateTime<Utc>>,
+    }
+}
+
+row! {
+    /// An association of a file with a chatroom or thread.
+    FileAssociationRow, "file_association", key: "company_id, id", id: id, {
+        id: Uuid,
+        company_id: Uuid,
+        file_id: Uuid,
+        chatroom_id: Option<Uuid>,
+        thread_id: Option<Uuid>,
+        shared_by: Uuid,
+        access_type: String,
+        permissions: Option<serde_json::Value>,
+        expires_at: Option<DateTime<Utc>>,
+        is_pinned: bool,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+        shared_seq: i64,
+        revoked_at: Option<DateTime<Utc>>,
+    }
+}
+
+row! {
+    /// A download token.
+    DownloadTokenRow, "download_token", key: "company_id, id", id: id, {
+        id: Uuid,
+        company_id: Uuid,
+        file_id: Uuid,
+        user_id: Uuid,
+        token: String,
+        expires_at: DateTime<Utc>,
+        download_count: i32,
+        max_downloads: Option<i32>,
+        ip_address: Option<std::net::IpAddr>,
+        user_agent: Option<String>,
+        created_at: DateTime<Utc>,
+        last_used_at: Option<DateTime<Utc>>,
+        revoked_at: Option<DateTime<Utc>>,
+    }
+}
+
+row! {
+    /// Bytes that files of a company have in common.
+    ContentRow, "content", key: "company_id, id", id: id, {
+        company_id: Uuid,
+        id: Uuid,
+        hash: String,
+        storage_bucket: String,
+        storage_key: String,
+        size_bytes: i64,
+        reference_count: i32,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
     }
 }
 
@@ -66,6 +165,7 @@ row! {
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
         deleted_at: Option<DateTime<Utc>>,
+        purged_at: Option<DateTime<Utc>>,
     }
 }
 

@@ -1,0 +1,109 @@
+//! `company`, `user`, `chatroom`, `thread` and `member`.
+
+use super::convert::{big, id_of_member, small, time_of};
+use super::{Misfit, Tables};
+use waybill_read_model::rows::{ChatroomRow, CompanyRow, MemberRow, ThreadRow, UserRow};
+use waybill_schema::{CompanyId, Event, Place, Recorded};
+
+pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
+    let time = time_of(recorded.envelope.time);
+    let seq = big(recorded.position.seq);
+    let company_id = company.0;
+    match event {
+        Event::CompanyRegistered(registered) => {
+            let id = registered.company_id.0;
+            let row = CompanyRow {
+                id,
+                created_at: time,
+                max_file_bytes: None,
+                max_session_bytes: None,
+                allowed_mime_types: None,
+                retention_days: None,
+                deleted_at: None,
+            };
+            if !tables.companies.add(row) {
+                tables.companies.change(id)?.deleted_at = None;
+            }
+        }
+        Event::CompanySettingsChanged(changed) => {
+            let company = tables.companies.change(company_id)?;
+            let settings = &changed.settings;
+            company.max_file_bytes = settings.max_file_bytes.map(big);
+            company.max_session_bytes = settings.max_session_bytes.map(big);
+            company.allowed_mime_types.clone_from(&settings.allowed_mime_types);
+            company.retention_days = settings.retention_days.map(small);
+        }
+        Event::CompanyClosed(_) => tables.companies.change(company_id)?.deleted_at = Some(time),
+        Event::UserRegistered(user) => {
+            let id = user.user_id.0;
+            if !tables.users.add(UserRow { company_id, id, created_at: time, deleted_at: None, removed_seq: 0 }) {
+                tables.users.change(id)?.deleted_at = None;
+            }
+        }
+        Event::UserRemoved(user) => {
+            let user = tables.users.change(user.user_id.0)?;
+            user.deleted_at = Some(time);
+            user.removed_seq = seq;
+        }
+        Event::ChatroomOpened(opened) => {
+            let id = opened.chatroom_id.0;
+            if !tables.chatrooms.add(ChatroomRow { company_id, id, created_at: time, deleted_at: None, deleted_seq: 0 })
+            {
+                tables.chatrooms.change(id)?.deleted_at = None;
+            }
+        }
+        Event::ChatroomDeleted(deleted) => {
+            let chatroom = tables.chatrooms.change(deleted.chatroom_id.0)?;
+            chatroom.deleted_at = Some(time);
+            chatroom.deleted_seq = seq;
+        }
+        Event::ThreadOpened(opened) => {
+            let id = opened.thread_id.0;
+            let added = tables.threads.add(ThreadRow {
+                company_id,
+                id,
+                chatroom_id: opened.chatroom_id.map(|id| id.0),
+                created_at: time,
+                opened_seq: seq,
+                deleted_at: None,
+                deleted_seq: 0,
+            });
+            if !added {
+                let thread = tables.threads.change(id)?;
+                thread.deleted_at = None;
+                thread.opened_seq = seq;
+            }
+        }
+        Event::ThreadDeleted(deleted) => {
+            let thread = tables.threads.change(deleted.thread_id.0)?;
+            thread.deleted_at = Some(time);
+            thread.deleted_seq = seq;
+        }
+        Event::MemberAdded(added) => {
+            let (chatroom_id, thread_id) = match added.place {
+                Place::Chatroom(id) => (Some(id.0), None),
+                Place::Thread(id) => (None, Some(id.0)),
+            };
+            let id = id_of_member(company, added.place, added.user_id);
+            let row = MemberRow {
+                company_id,
+                id,
+                chatroom_id,
+                thread_id,
+                user_id: added.user_id.0,
+                created_at: time,
+                added_seq: seq,
+                removed_at: None,
+            };
+            if !tables.members.add(row.clone()) {
+                *tables.members.change(id)? = row;
+            }
+        }
+        Event::MemberRemoved(removed) => {
+            let id = id_of_member(company, removed.place, removed.user_id);
+            tables.members.change(id)?.removed_at = Some(time);
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! `file_association`.
+
+use super::convert::{big, time_of};
+use super::{Misfit, Tables};
+use waybill_read_model::rows::FileAssociationRow;
+use waybill_schema::events::{FileSharedV1, UploadStartedV1};
+use waybill_schema::{AccessType, Event, FileId, Permissions, Recorded, ShareId};
+
+pub(super) fn fold(tables: &mut Tables, id: ShareId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
+    if let Event::FileShared(shared) = event {
+        return add(tables, id, shared, recorded);
+    }
+    let time = time_of(recorded.envelope.time);
+    let share = tables.shares.change(id.0)?;
+    share.updated_at = time;
+    match event {
+        Event::ShareChanged(changed) => {
+            changed.access_type.as_str().clone_into(&mut share.access_type);
+            share.permissions = json(changed.permissions.as_ref())?;
+            share.expires_at = changed.expires_at.map(time_of);
+        }
+        Event::SharePinned(pinned) => share.is_pinned = pinned.is_pinned,
+        Event::ShareRevoked(_) => share.revoked_at = Some(time),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A file that is uploaded into a chatroom or thread is shared there from the start.
+pub(super) fn of_upload(
+    tables: &mut Tables,
+    file_id: FileId,
+    started: &UploadStartedV1,
+    recorded: &Recorded,
+) -> Result<(), Misfit> {
+    if started.chatroom_id.is_none() && started.thread_id.is_none() {
+        return Ok(());
+    }
+    let shared = FileSharedV1 {
+        file_id,
+        chatroom_id: started.chatroom_id,
+        thread_id: started.thread_id,
+        shared_by: started.uploaded_by,
+        access_type: AccessType::Private,
+        permissions: None,
+        expires_at: None,
+    };
+    add(tables, ShareId(file_id.0), &shared, recorded)
+}
+
+fn add(tables: &mut Tables, id: ShareId, shared: &FileSharedV1, recorded: &Recorded) -> Result<(), Misfit> {
+    let time = time_of(recorded.envelope.time);
+    let added = tables.shares.add(FileAssociationRow {
+        id: id.0,
+        company_id: recorded.subject.company.0,
+        file_id: shared.file_id.0,
+        chatroom_id: shared.chatroom_id.map(|id| id.0),
+        thread_id: shared.thread_id.map(|id| id.0),
+        shared_by: shared.shared_by.0,
+        access_type: shared.access_type.as_str().to_owned(),
+        permissions: json(shared.permissions.as_ref())?,
+        expires_at: shared.expires_at.map(time_of),
+        is_pinned: false,
+        created_at: time,
+        updated_at: time,
+        shared_seq: big(recorded.position.seq),
+        revoked_at: None,
+    });
+    if added { Ok(()) } else { Err(Misfit(format!("{id} was shared twice"))) }
+}
+
+fn json(permissions: Option<&Permissions>) -> Result<Option<serde_json::Value>, Misfit> {
+    let json = permissions.map(serde_json::to_value).transpose();
+    json.map_err(|error| Misfit(format!("permissions are no JSON: {error}")))
+}

@@ -1,0 +1,40 @@
+//! `download_token`.
+
+use super::convert::{small, time_of};
+use super::{Misfit, Tables};
+use waybill_read_model::rows::DownloadTokenRow;
+use waybill_schema::{Event, Recorded, TokenId};
+
+pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
+    let time = time_of(recorded.envelope.time);
+    match event {
+        Event::DownloadTokenIssued(issued) => {
+            let added = tables.tokens.add(DownloadTokenRow {
+                id: id.0,
+                company_id: recorded.subject.company.0,
+                file_id: issued.file_id.0,
+                user_id: issued.user_id.0,
+                token: issued.token_sha256.to_string(),
+                expires_at: time_of(issued.expires_at),
+                download_count: 0,
+                max_downloads: issued.max_downloads.map(small),
+                ip_address: None,
+                user_agent: None,
+                created_at: time,
+                last_used_at: None,
+                revoked_at: None,
+            });
+            return if added { Ok(()) } else { Err(Misfit(format!("token {id} was issued twice"))) };
+        }
+        Event::DownloadTokenRedeemed(redeemed) => {
+            let token = tables.tokens.change(id.0)?;
+            token.download_count += 1;
+            token.ip_address = Some(redeemed.ip_address);
+            token.user_agent.clone_from(&redeemed.user_agent);
+            token.last_used_at = Some(time);
+        }
+        Event::DownloadTokenRevoked(_) => tables.tokens.change(id.0)?.revoked_at = Some(time),
+        _ => {}
+    }
+    Ok(())
+}

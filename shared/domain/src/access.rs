@@ -1,0 +1,250 @@
+//! Who may do what with a file: the one place that holds the rules. docs/access.md has them as a table.
+//!
+//! What is known of a file and of the one who asks comes in as [`FileFacts`], read from the tables as of one event;
+//! [`FileFacts::apply`] brings them up to what has happened since.
+
+use std::collections::{BTreeMap, BTreeSet};
+use waybill_schema::{
+    AccessType, Aggregate, ChatroomId, Event, FileId, Grant, Permissions, Place, ShareId, ThreadId, Timestamp, UserId,
+};
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    /// The user.
+    pub user_id: UserId,
+    /// Whether they are an admin of their company.
+    pub is_admin: bool,
+}
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// See that the file is there: name, type, size, state.
+    View,
+    /// Read its bytes, or hand out a token for them.
+    Download,
+    /// Share it with one more chatroom or thread.
+    Share,
+    /// Change, pin or revoke this share of it.
+    ManageShare(ShareId),
+    /// Rename it, change its metadata, delete or restore it, see and revoke everybody's tokens.
+    Change,
+}
+
+/// Why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// They are not to know that the file is there: 404.
+    Hidden,
+    /// They see the file, but may not do this: 403.
+    Forbidden,
+}
+
+/// Whether somebody may do anything at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether their company is registered and not closed.
+    pub is_company_open: bool,
+    /// Whether they are registered and not removed.
+    pub is_user_active: bool,
+}
+
+impl Standing {
+    /// Whether they may.
+    pub fn is_good(self) -> bool {
+        self.is_company_open && self.is_user_active
+    }
+
+    /// Folds what happened since.
+    pub fn apply(&mut self, viewer: UserId, event: &Event) {
+        match event {
+            Event::CompanyRegistered(_) => self.is_company_open = true,
+            Event::CompanyClosed(_) => self.is_company_open = false,
+            Event::UserRegistered(user) if user.user_id == viewer => self.is_user_active = true,
+            Event::UserRemoved(user) if user.user_id == viewer => self.is_user_active = false,
+            _ => {}
+        }
+    }
+}
+
+/// A share of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareFacts {
+    /// Its id.
+    pub id: ShareId,
+    /// With which chatroom.
+    pub chatroom_id: Option<ChatroomId>,
+    /// With which thread.
+    pub thread_id: Option<ThreadId>,
+    /// Who shared it.
+    pub shared_by: UserId,
+    /// For whom.
+    pub access_type: AccessType,
+    /// What they may do, where it is not the usual.
+    pub permissions: Option<Permissions>,
+    /// Until when.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it was taken back, or its place is gone.
+    pub ended: bool,
+}
+
+impl ShareFacts {
+    /// Whether it lets anybody do anything.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        !self.ended && self.expires_at.is_none_or(|at| now < at)
+    }
+
+    /// What it lets the viewer do; nothing where it is not for them.
+    fn grants(&self, viewer: Viewer, members: &Memberships, now: Timestamp) -> &[Grant] {
+        const USUAL: &[Grant] = &[Grant::View, Grant::Download];
+        if !self.is_live(now) {
+            return &[];
+        }
+        let named = self.permissions.as_ref().and_then(|permissions| permissions.users.get(&viewer.user_id));
+        let is_for = match self.access_type {
+            AccessType::Public => true,
+            AccessType::Private => members.include(self),
+            AccessType::Restricted => members.include(self) && named.is_some(),
+        };
+        if !is_for {
+            return &[];
+        }
+        let everyone = self.permissions.as_ref().and_then(|permissions| permissions.everyone.as_ref());
+        named.or(everyone).map_or(USUAL, Vec::as_slice)
+    }
+}
+
+/// Where the viewer belongs, as far as a file's shares are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memberships {
+    /// The places that they were added to.
+    pub places: BTreeSet<Place>,
+    /// The chatrooms that threads are in.
+    pub around: BTreeMap<ThreadId, ChatroomId>,
+}
+
+impl Memberships {
+    /// Whether the viewer belongs to the place: to a thread also by the chatroom around it.
+    pub fn has(&self, place: Place) -> bool {
+        let around = match place {
+            Place::Thread(thread) => self.around.get(&thread),
+            Place::Chatroom(_) => None,
+        };
+        self.places.contains(&place) || around.is_some_and(|id| self.places.contains(&Place::Chatroom(*id)))
+    }
+
+    fn include(&self, share: &ShareFacts) -> bool {
+        let chatroom = share.chatroom_id.map(Place::Chatroom);
+        let thread = share.thread_id.map(Place::Thread);
+        chatroom.into_iter().chain(thread).any(|place| self.has(place))
+    }
+
+    /// Folds what happened since.
+    pub fn apply(&mut self, viewer: UserId, event: &Event) {
+        match event {
+            Event::MemberAdded(added) if added.user_id == viewer => drop(self.places.insert(added.place)),
+            Event::MemberRemoved(removed) if removed.user_id == viewer => drop(self.places.remove(&removed.place)),
+            Event::UserRemoved(removed) if removed.user_id == viewer => self.places.clear(),
+            Event::ChatroomDeleted(deleted) => {
+                self.places.remove(&Place::Chatroom(deleted.chatroom_id));
+                let around = &self.around;
+                let is_in = |thread: &ThreadId| around.get(thread) == Some(&deleted.chatroom_id);
+                self.places.retain(|place| !matches!(place, Place::Thread(thread) if is_in(thread)));
+            }
+            Event::ThreadDeleted(deleted) => drop(self.places.remove(&Place::Thread(deleted.thread_id))),
+            _ => {}
+        }
+    }
+}
+
+/// What is known of a file and of the viewer's relation to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFacts {
+    /// Which file.
+    pub file_id: FileId,
+    /// Who uploaded it.
+    pub uploaded_by: UserId,
+    /// Whether its bytes were verified.
+    pub is_verified: bool,
+    /// Whether it was deleted softly.
+    pub is_deleted: bool,
+    /// Whether it is gone for good.
+    pub is_purged: bool,
+    /// With whom it is shared.
+    pub shares: Vec<ShareFacts>,
+    /// Where the viewer belongs.
+    pub members: Memberships,
+}
+
+impl FileFacts {
+    /// Folds what happened since the facts were read. What is new and not in the tables yet grants nothing before it is.
+    pub fn apply(&mut self, viewer: UserId, aggregate: Aggregate, event: &Event) {
+        self.members.apply(viewer, event);
+        match (aggregate, event) {
+            (Aggregate::File(id), _) if id == self.file_id => match event {
+                Event::FileDeleted(_) => self.is_deleted = true,
+                Event::FileRestored(_) => self.is_deleted = false,
+                Event::FilePurged(_) => self.is_purged = true,
+                _ => {}
+            },
+            (Aggregate::Share(id), _) => {
+                for share in self.shares.iter_mut().filter(|share| share.id == id) {
+                    match event {
+                        Event::ShareChanged(changed) => {
+                            share.access_type = changed.access_type;
+                            share.permissions.clone_from(&changed.permissions);
+                            share.expires_at = changed.expires_at;
+                        }
+                        Event::ShareRevoked(_) => share.ended = true,
+                        _ => {}
+                    }
+                }
+            }
+            (_, Event::ChatroomDeleted(deleted)) => {
+                let around = &self.members.around;
+                let is_in = |share: &ShareFacts| {
+                    let of_thread = share.thread_id.and_then(|thread| around.get(&thread));
+                    share.chatroom_id == Some(deleted.chatroom_id) || of_thread == Some(&deleted.chatroom_id)
+                };
+                self.shares.iter_mut().filter(|share| is_in(share)).for_each(|share| share.ended = true);
+            }
+            (_, Event::ThreadDeleted(deleted)) => {
+                let is_in = |share: &ShareFacts| share.thread_id == Some(deleted.thread_id);
+                self.shares.iter_mut().filter(|share| is_in(share)).for_each(|share| share.ended = true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the viewer may do it.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub fn check(&self, viewer: Viewer, operation: Operation, now: Timestamp) -> Result<(), Denied> {
+        if self.is_purged {
+            return Err(Denied::Hidden);
+        }
+        if self.uploaded_by == viewer.user_id || viewer.is_admin {
+            return Ok(());
+        }
+        if !self.is_verified || self.is_deleted {
+            return Err(Denied::Hidden);
+        }
+        let granted = |share: &ShareFacts, grant: Grant| share.grants(viewer, &self.members, now).contains(&grant);
+        if !self.shares.iter().any(|share| !share.grants(viewer, &self.members, now).is_empty()) {
+            return Err(Denied::Hidden);
+        }
+        let allowed = match operation {
+            Operation::View => true,
+            Operation::Download => self.shares.iter().any(|share| granted(share, Grant::Download)),
+            Operation::Share => self.shares.iter().any(|share| granted(share, Grant::Share)),
+            Operation::ManageShare(id) => {
+                let of_theirs = |share: &ShareFacts| share.shared_by == viewer.user_id && share.is_live(now);
+                self.shares.iter().any(|share| share.id == id && (of_theirs(share) || granted(share, Grant::Manage)))
+            }
+            Operation::Change => false,
+        };
+        if allowed { Ok(()) } else { Err(Denied::Forbidden) }
+    }
+}

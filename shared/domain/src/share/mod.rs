@@ -1,0 +1,117 @@
+//! An association of a file with a chatroom or thread: for whom, with which permissions, until when.
+
+use crate::Refusal;
+use waybill_schema::events::{Event, FileSharedV1, ShareChangedV1, SharePinnedV1, ShareRevokedV1, UploadStartedV1};
+use waybill_schema::{AccessType, FileId, Permissions, Timestamp};
+
+/// How many people one share may name.
+pub const NAMED_MAX: usize = 200;
+
+/// A share, folded from its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// What was shared, with whom, as it is now; nothing is known of the share without it.
+    pub shared: Option<FileSharedV1>,
+    /// Whether it stands at the top.
+    pub is_pinned: bool,
+    /// Whether it was taken back.
+    pub revoked: bool,
+}
+
+impl State {
+    /// The share that a file has by its upload into a chatroom or thread.
+    pub fn of_upload(file_id: FileId, started: &UploadStartedV1) -> Self {
+        let is_somewhere = started.chatroom_id.is_some() || started.thread_id.is_some();
+        let shared = is_somewhere.then_some(FileSharedV1 {
+            file_id,
+            chatroom_id: started.chatroom_id,
+            thread_id: started.thread_id,
+            shared_by: started.uploaded_by,
+            access_type: AccessType::Private,
+            permissions: None,
+            expires_at: None,
+        });
+        Self { shared, ..Self::default() }
+    }
+}
+
+/// A command to a share. Those with an end say what time it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Share a file.
+    Share(FileSharedV1, Timestamp),
+    /// For whom, with which permissions and until when it is.
+    Change(ShareChangedV1, Timestamp),
+    /// Put it at the top, or not.
+    Pin(bool),
+    /// Take it back.
+    Revoke,
+}
+
+/// Folds one event.
+pub fn evolve(state: &mut State, event: &Event) {
+    match (event, &mut state.shared) {
+        (Event::FileShared(shared), _) => {
+            *state = State { shared: Some(shared.clone()), ..State::default() };
+        }
+        (Event::ShareChanged(changed), Some(shared)) => {
+            shared.access_type = changed.access_type;
+            shared.permissions.clone_from(&changed.permissions);
+            shared.expires_at = changed.expires_at;
+        }
+        (Event::SharePinned(pinned), _) => state.is_pinned = pinned.is_pinned,
+        (Event::ShareRevoked(_), _) => state.revoked = true,
+        _ => {}
+    }
+}
+
+/// Decides; no event means that it is so already.
+///
+/// # Errors
+/// The [`Refusal`] that the client is to see.
+pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
+    let Some(known) = &state.shared else {
+        let Command::Share(shared, now) = command else { return Err(Refusal::NotFound { what: "association" }) };
+        if shared.chatroom_id.is_none() && shared.thread_id.is_none() {
+            return Err(Refusal::ShareInvalid { reason: "say chatroom_id or thread_id" });
+        }
+        check(shared.access_type, shared.permissions.as_ref(), shared.expires_at, now)?;
+        return Ok(Some(shared.into()));
+    };
+    match command {
+        Command::Share(shared, _) if shared == *known => Ok(None),
+        Command::Share(..) => Err(Refusal::IdTaken { what: "association" }),
+        Command::Revoke => Ok((!state.revoked).then(|| ShareRevokedV1 {}.into())),
+        _ if state.revoked => Err(Refusal::NotFound { what: "association" }),
+        Command::Change(changed, now) => {
+            let is_so = changed.access_type == known.access_type
+                && changed.permissions == known.permissions
+                && changed.expires_at == known.expires_at;
+            if is_so {
+                return Ok(None);
+            }
+            check(changed.access_type, changed.permissions.as_ref(), changed.expires_at, now)?;
+            Ok(Some(changed.into()))
+        }
+        Command::Pin(is_pinned) => Ok((is_pinned != state.is_pinned).then(|| SharePinnedV1 { is_pinned }.into())),
+    }
+}
+
+fn check(
+    access_type: AccessType,
+    permissions: Option<&Permissions>,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let named = permissions.map_or(0, |permissions| permissions.users.len());
+    if expires_at.is_some_and(|at| at <= now) {
+        return Err(Refusal::ShareInvalid { reason: "expires_at must lie in the future" });
+    }
+    if named > NAMED_MAX {
+        return Err(Refusal::ShareInvalid { reason: "permissions.users names at most 200 people" });
+    }
+    if access_type == AccessType::Restricted && named == 0 {
+        return Err(Refusal::ShareInvalid { reason: "RESTRICTED needs permissions.users: the people it is for" });
+    }
+    Ok(())
+}
