@@ -13,6 +13,7 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use futures_util::StreamExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use waybill_domain::access::Operation;
 use waybill_read_model::queries::File;
 use waybill_schema::ByteRange;
 use waybill_service_kit::{Principal, Problem};
@@ -78,7 +79,7 @@ pub(crate) async fn head(
 
 /// The file, once it is verified and unless it was deleted.
 async fn readable(request: &HttpRequest, principal: &Principal, id: &str, gateway: &Gateway) -> Result<File, Problem> {
-    let file = files::find(request, principal, id, gateway).await?;
+    let (file, _) = files::find(request, principal, id, gateway, Operation::Download).await?;
     if file.deleted_at.is_some() {
         return Err(Problem::new(410, "file_deleted", "the file was deleted; restore it first"));
     }

@@ -1,6 +1,7 @@
 //! `/v1/admin/companies/{company}…`: the host product says which companies, users, chatrooms, threads and members there
 //! are. Every call may be repeated. With a token of the role service for all companies, of the role admin for its own.
 
+use crate::associations::revoke_by_host;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
@@ -116,6 +117,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             .route("/threads/{id}", delete().to(delete_thread))
             .route("/threads/{id}/members/{user}", put().to(add_thread_member))
             .route("/threads/{id}/members/{user}", delete().to(remove_thread_member))
+            .route("/associations/{id}", delete().to(revoke_association))
             .service(bulk),
     );
 }
@@ -157,7 +159,7 @@ async fn put_company(
         retention_days: body.retention_days,
     };
     let register = Command::RegisterCompany(by.company);
-    let change = Command::ChangeSettings(settings, gateway.limits);
+    let change = Command::ChangeSettings(settings, gateway.policies.limits);
     // Nothing is registered where the settings are refused.
     let check = |state: &State| try_all(state, &[register.clone(), change.clone()]);
     gateway.directories.look(by.company, check).await??;
@@ -187,9 +189,12 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
         directory.is_known().then(|| CompanyAnswer {
             id: company,
             is_closed: !directory.is_open(),
-            max_file_bytes: settings.max_file_bytes.unwrap_or(gateway.limits.max_file_bytes),
-            max_session_bytes: settings.max_session_bytes.unwrap_or(gateway.limits.max_session_bytes),
-            allowed_mime_types: settings.allowed_mime_types.clone().unwrap_or_else(|| gateway.types.allowed().to_vec()),
+            max_file_bytes: settings.max_file_bytes.unwrap_or(gateway.policies.limits.max_file_bytes),
+            max_session_bytes: settings.max_session_bytes.unwrap_or(gateway.policies.limits.max_session_bytes),
+            allowed_mime_types: settings
+                .allowed_mime_types
+                .clone()
+                .unwrap_or_else(|| gateway.policies.types.allowed().to_vec()),
             retention_days: settings.retention_days,
             storage_limit_bytes: quota.state.limit_bytes.unwrap_or(gateway.default_quota_bytes),
             users,
@@ -311,6 +316,19 @@ by_member! {
     remove_chatroom_member: Command::RemoveMember, Place::Chatroom;
     add_thread_member: Command::AddMember, Place::Thread;
     remove_thread_member: Command::RemoveMember, Place::Thread;
+}
+
+async fn revoke_association(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<(String, String)>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (company, share) = path.into_inner();
+    let by = administer(&principal, id, &company)?;
+    let share = share.parse().map_err(|_| Problem::not_found("association"))?;
+    let position = revoke_by_host(&gateway, &by.context, by.company, share).await?;
+    Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
 }
 
 async fn open_thread(

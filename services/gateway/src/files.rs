@@ -1,42 +1,118 @@
 //! `/v1/files`: listing, one file, renaming, deleting, restoring.
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, denied, viewer};
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use uuid::Uuid;
+use waybill_access::{Known, Wanted};
+use waybill_domain::access::{FileFacts, Operation};
 use waybill_domain::file::Command;
 use waybill_domain::upload::Phase;
-use waybill_read_model::queries::{File, FileFilter, PageKey, find_file, list_files};
-use waybill_repository::{Context, FileAggregate, Loaded, UploadAggregate, execute, load};
-use waybill_schema::{ChatroomId, CompanyId, FileId, Position, ThreadId};
-use waybill_service_kit::{Principal, Problem, RequestId, Role};
+use waybill_read_model::queries::{
+    Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_files, list_shared,
+};
+use waybill_repository::{Context, FileAggregate, Loaded, UploadAggregate, execute, load, routing_of};
+use waybill_schema::{ChatroomId, CompanyId, FileId, Place, Position, Routing, ThreadId, UploadId};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
 
 const PAGE_DEFAULT: u16 = 50;
 const PAGE_MAX: u16 = 200;
+/// The largest metadata, as JSON.
+const METADATA_MAX_BYTES: usize = 8 * 1_024;
+/// The longest text that is searched for, in bytes.
+const SEARCH_MAX_BYTES: usize = 255;
 
 #[derive(Deserialize)]
 pub(crate) struct ListQuery {
-    chatroom_id: Option<Uuid>,
-    thread_id: Option<Uuid>,
+    chatroom_id: Option<ChatroomId>,
+    thread_id: Option<ThreadId>,
     status: Option<String>,
+    /// A piece of the name.
+    name: Option<String>,
+    /// A type, or the beginning of one and `*`.
+    mime_type: Option<String>,
+    #[serde(default)]
+    view: View,
     cursor: Option<String>,
     limit: Option<u16>,
 }
 
+/// How much of each file is wanted.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum View {
+    /// What a list shows.
+    List,
+    /// Everything.
+    #[default]
+    Full,
+}
+
+/// Where the next page begins. Cursors of one list are none of another.
 #[derive(Serialize, Deserialize)]
-struct Place {
-    created_at: DateTime<Utc>,
-    id: Uuid,
+enum Cursor {
+    Own { created_at: DateTime<Utc>, id: Uuid },
+    Shared { place: Place, is_pinned: bool, created_at: DateTime<Utc>, id: Uuid },
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Rename {
-    display_name: String,
+pub(crate) struct Change {
+    display_name: Option<String>,
+    /// `null` takes them away.
+    #[serde(default, deserialize_with = "crate::json::present")]
+    metadata: Option<Option<Map<String, Value>>>,
+}
+
+/// A file in a list.
+#[derive(Serialize)]
+struct Item {
+    #[serde(flatten)]
+    file: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    association: Option<Association>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown {
+    Full(Box<File>),
+    List(Listed),
+}
+
+/// What a list shows of a file.
+#[derive(Serialize)]
+struct Listed {
+    id: Uuid,
+    name: String,
+    mime_type: String,
+    size_bytes: i64,
+    uploaded_by: Uuid,
+    processing_status: String,
+    created_at: DateTime<Utc>,
+}
+
+impl View {
+    fn of(self, file: File, association: Option<Association>) -> Item {
+        let file = match self {
+            Self::Full => Shown::Full(Box::new(with_url(file))),
+            Self::List => Shown::List(Listed {
+                id: file.id,
+                name: file.display_name.unwrap_or(file.original_name),
+                mime_type: file.mime_type,
+                size_bytes: file.size_bytes,
+                uploaded_by: file.uploaded_by,
+                processing_status: file.processing_status,
+                created_at: file.created_at,
+            }),
+        };
+        Item { file, association }
+    }
 }
 
 pub(crate) async fn list(
@@ -45,32 +121,159 @@ pub(crate) async fn list(
     query: web::Query<ListQuery>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
+    let query = query.into_inner();
     let status = query.status.as_deref().unwrap_or("COMPLETED");
     if !["PENDING", "PROCESSING", "COMPLETED", "FAILED"].contains(&status) {
         return Err(Problem::bad_request("query_invalid", "status is PENDING, PROCESSING, COMPLETED or FAILED"));
     }
-    let limit = query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let after: Option<Place> =
+    let searched = [&query.name, &query.mime_type];
+    if searched.into_iter().flatten().any(|text| text.len() > SEARCH_MAX_BYTES || text.contains('\0')) {
+        return Err(Problem::bad_request("query_invalid", "name and mime_type have at most 255 bytes"));
+    }
+    let place = match (query.chatroom_id, query.thread_id) {
+        (None, None) => None,
+        (Some(chatroom), None) => Some(Place::Chatroom(chatroom)),
+        (None, Some(thread)) => Some(Place::Thread(thread)),
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad_request("query_invalid", "ask for a chatroom or for a thread, not for both"));
+        }
+    };
+    let limit = usize::from(query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX));
+    let after: Option<Cursor> =
         query.cursor.as_deref().map(|cursor| gateway.cursors.read(principal.company_id, cursor)).transpose()?;
     let filter = FileFilter {
-        uploaded_by: (!sees_all(&principal)).then_some(principal.user_id),
-        chatroom_id: query.chatroom_id.map(ChatroomId),
-        thread_id: query.thread_id.map(ThreadId),
+        uploaded_by: (place.is_none() && !viewer(&principal).is_admin).then_some(principal.user_id),
         processing_status: Some(status.to_owned()),
+        name: query.name,
+        mime_type: query.mime_type,
     };
-    let mut connection = gateway.positions.connection(&request, None).await?;
-    let after = after.map(|place| PageKey { created_at: place.created_at, id: place.id });
+    let page = match place {
+        None => own_page(&request, &principal, &gateway, &filter, (after, limit, query.view)).await?,
+        Some(place) => shared_page(&request, &principal, &gateway, place, &filter, (after, limit, query.view)).await?,
+    };
+    let next_cursor = page.1.and_then(|cursor| gateway.cursors.sign(principal.company_id, &cursor));
+    Ok(private(HttpResponse::Ok()).json(json!({ "items": page.0, "next_cursor": next_cursor })))
+}
+
+type Page = (Vec<Item>, Option<Cursor>);
+
+fn foreign_cursor() -> Problem {
+    Problem::bad_request("cursor_invalid", "the cursor is one of another list; begin anew")
+}
+
+/// The principal's own files; all of the company for its admins.
+async fn own_page(
+    request: &HttpRequest,
+    principal: &Principal,
+    gateway: &Gateway,
+    filter: &FileFilter,
+    (after, limit, view): (Option<Cursor>, usize, View),
+) -> Result<Page, Problem> {
+    let after = match after {
+        None => None,
+        Some(Cursor::Own { created_at, id }) => Some(PageKey { created_at, id }),
+        Some(Cursor::Shared { .. }) => return Err(foreign_cursor()),
+    };
+    let mut connection = gateway.positions.connection(request, None).await?;
     // One more than asked for tells whether there is a next page.
-    let mut files = list_files(&mut connection, principal.company_id, &filter, after, i64::from(limit) + 1)
+    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let mut files = list_files(&mut connection, principal.company_id, filter, after, rows)
         .await
         .map_err(|error| error.into_problem("listing files"))?;
-    let more = files.len() > usize::from(limit);
-    files.truncate(usize::from(limit));
-    let next_cursor = files.last().filter(|_| more).and_then(|last| {
-        gateway.cursors.sign(principal.company_id, &Place { created_at: last.created_at, id: last.id })
+    let more = files.len() > limit;
+    files.truncate(limit);
+    let last = files.last().filter(|_| more);
+    let next = last.map(|last| Cursor::Own { created_at: last.created_at, id: last.id });
+    let facts = facts_of(gateway, &mut connection, principal, files.iter().map(|file| UploadId(file.id))).await?;
+    // What was deleted a moment ago may still be in the tables.
+    let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
+    Ok((files.into_iter().filter(|file| !gone(file)).map(|file| view.of(file, None)).collect(), next))
+}
+
+/// The files of a chatroom or thread, for those who belong to it.
+async fn shared_page(
+    request: &HttpRequest,
+    principal: &Principal,
+    gateway: &Gateway,
+    place: Place,
+    filter: &FileFilter,
+    (after, limit, view): (Option<Cursor>, usize, View),
+) -> Result<Page, Problem> {
+    let after = match after {
+        None => None,
+        Some(Cursor::Shared { place: of, is_pinned, created_at, id }) if of == place => {
+            Some(SharedKey { is_pinned, created_at, id })
+        }
+        Some(_) => return Err(foreign_cursor()),
+    };
+    let mut connection = gateway.positions.connection(request, None).await?;
+    check_member(gateway, &mut connection, principal, place).await?;
+    let asks = viewer(principal);
+    let named = (!asks.is_admin).then_some(principal.user_id);
+    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let mut found = list_shared(&mut connection, principal.company_id, place, filter, named, (after, rows))
+        .await
+        .map_err(|error| error.into_problem("listing files"))?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|SharedFile { association, .. }| Cursor::Shared {
+        place,
+        is_pinned: association.is_pinned,
+        created_at: association.created_at,
+        id: association.id,
     });
-    let items: Vec<File> = files.into_iter().map(with_url).collect();
-    Ok(private(HttpResponse::Ok()).json(json!({ "items": items, "next_cursor": next_cursor })))
+    let ids = found.iter().map(|shared| UploadId(shared.file.id));
+    let facts = facts_of(gateway, &mut connection, principal, ids).await?;
+    // As of now, whatever the tables say: each file must be there, by this association, for this viewer.
+    let is_there = |shared: &SharedFile| {
+        facts.get(&UploadId(shared.file.id)).is_some_and(|facts| {
+            let share = facts.shares.iter().find(|share| share.id.0 == shared.association.id);
+            !facts.is_deleted
+                && share.is_some_and(|share| share.is_live(now()))
+                && facts.check(asks, Operation::View, now()).is_ok()
+        })
+    };
+    let items = found.into_iter().filter(is_there).map(|shared| view.of(shared.file, Some(shared.association)));
+    Ok((items.collect(), next))
+}
+
+/// Whether the principal belongs to the place, or is an admin; 404 otherwise, as where there is none.
+async fn check_member(
+    gateway: &Gateway,
+    connection: &mut waybill_read_model::Connection,
+    principal: &Principal,
+    place: Place,
+) -> Result<(), Problem> {
+    let (wanted, what) = match place {
+        Place::Chatroom(id) => (Wanted { chatrooms: vec![id], ..Wanted::default() }, "chatroom"),
+        Place::Thread(id) => (Wanted { threads: vec![id], ..Wanted::default() }, "thread"),
+    };
+    let known = look(gateway, connection, principal, &wanted).await?;
+    let theirs = known.is_member(place) || (viewer(principal).is_admin && known.places.contains(&place));
+    if theirs { Ok(()) } else { Err(Problem::not_found(what)) }
+}
+
+async fn look(
+    gateway: &Gateway,
+    connection: &mut waybill_read_model::Connection,
+    principal: &Principal,
+    wanted: &Wanted,
+) -> Result<Known, Problem> {
+    let known = gateway.access.look(connection, principal.company_id, principal.user_id, wanted).await;
+    known.map_err(|error| error.into_problem("looking who may do what"))
+}
+
+async fn facts_of(
+    gateway: &Gateway,
+    connection: &mut waybill_read_model::Connection,
+    principal: &Principal,
+    files: impl Iterator<Item = FileId>,
+) -> Result<HashMap<FileId, FileFacts>, Problem> {
+    let wanted = Wanted { files: files.collect(), ..Wanted::default() };
+    if wanted.files.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(look(gateway, connection, principal, &wanted).await?.files)
 }
 
 pub(crate) async fn show(
@@ -79,28 +282,30 @@ pub(crate) async fn show(
     path: web::Path<String>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let file = find(&request, &principal, &path, &gateway).await?;
+    let (file, _) = find(&request, &principal, &path, &gateway, Operation::View).await?;
     Ok(private(HttpResponse::Ok()).json(with_url(file)))
 }
 
-/// The file, if the principal may see it.
+/// The file and what is known of it, if the principal may do that with it.
 pub(crate) async fn find(
     request: &HttpRequest,
     principal: &Principal,
     id: &str,
     gateway: &Gateway,
-) -> Result<File, Problem> {
+    operation: Operation,
+) -> Result<(File, FileFacts), Problem> {
     let id: FileId = id.parse().map_err(|_| Problem::not_found("file"))?;
-    let mut file = find_at(request, principal, id, gateway, None).await?;
-    if file.as_ref().is_none_or(|file| !file.is_processed) {
+    let mut found = find_at(request, principal, id, gateway, None).await?;
+    if found.as_ref().is_none_or(|(file, _)| !file.is_processed) {
         // A file that was verified a moment ago is there, even for a client that sends no position.
         let position = verified_at(principal, id, gateway).await;
         if position.is_some() {
-            file = find_at(request, principal, id, gateway, position).await?;
+            found = find_at(request, principal, id, gateway, position).await?;
         }
     }
-    file.filter(|file| file.uploaded_by == principal.user_id.0 || sees_all(principal))
-        .ok_or_else(|| Problem::not_found("file"))
+    let (file, facts) = found.ok_or_else(|| Problem::not_found("file"))?;
+    facts.check(viewer(principal), operation, now()).map_err(|why| denied(why, "file"))?;
+    Ok((file, facts))
 }
 
 async fn find_at(
@@ -109,10 +314,18 @@ async fn find_at(
     id: FileId,
     gateway: &Gateway,
     position: Option<Position>,
-) -> Result<Option<File>, Problem> {
+) -> Result<Option<(File, FileFacts)>, Problem> {
     let mut connection = gateway.positions.connection(request, position).await?;
     let found = find_file(&mut connection, principal.company_id, id).await;
-    found.map_err(|error| error.into_problem("finding a file"))
+    let Some(mut file) = found.map_err(|error| error.into_problem("finding a file"))? else { return Ok(None) };
+    let facts = facts_of(gateway, &mut connection, principal, std::iter::once(id)).await?.remove(&id);
+    Ok(facts.map(|facts| {
+        // The facts are the newer ones.
+        if facts.is_deleted {
+            file.deleted_at.get_or_insert(file.updated_at);
+        }
+        (file, facts)
+    }))
 }
 
 /// Where in the log the file was verified, if it was. A log that does not say leaves it at what the tables say.
@@ -124,10 +337,6 @@ async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Op
     verified.then_some(Position { partition, seq: loaded.last_seq })
 }
 
-fn sees_all(principal: &Principal) -> bool {
-    principal.roles.contains(&Role::Admin)
-}
-
 /// The column is NULL: where a file is to be had is said in answers.
 fn with_url(file: File) -> File {
     let readable = file.is_processed && file.deleted_at.is_none();
@@ -135,19 +344,35 @@ fn with_url(file: File) -> File {
     File { download_url, ..file }
 }
 
-fn private(mut answer: actix_web::HttpResponseBuilder) -> actix_web::HttpResponseBuilder {
+pub(crate) fn private(mut answer: actix_web::HttpResponseBuilder) -> actix_web::HttpResponseBuilder {
     answer.insert_header(("Cache-Control", "private, no-store"));
     answer
 }
 
-pub(crate) async fn rename(
+pub(crate) async fn patch(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
-    body: web::Json<Rename>,
+    body: web::Json<Change>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    change(&gateway, &principal, id, &path, Command::Rename(body.into_inner().display_name)).await
+    let Change { display_name, metadata } = body.into_inner();
+    let metadata = metadata.map(|metadata| metadata_text(metadata.as_ref())).transpose()?;
+    let commands: Vec<Command> =
+        display_name.map(Command::Rename).into_iter().chain(metadata.map(Command::SetMetadata)).collect();
+    if commands.is_empty() {
+        return Err(Problem::bad_request("json_invalid", "say display_name or metadata"));
+    }
+    change(&gateway, &principal, id, &path, commands).await
+}
+
+/// Metadata as they are kept; no more than 8 KiB of JSON.
+pub(crate) fn metadata_text(metadata: Option<&Map<String, Value>>) -> Result<Option<String>, Problem> {
+    let text = metadata.map(|metadata| Value::Object(metadata.clone()).to_string());
+    if text.as_ref().is_some_and(|text| text.len() > METADATA_MAX_BYTES) {
+        return Err(Problem::new(413, "metadata_too_large", "metadata has more than 8 KiB as JSON"));
+    }
+    Ok(text)
 }
 
 pub(crate) async fn delete(
@@ -156,7 +381,7 @@ pub(crate) async fn delete(
     path: web::Path<String>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    change(&gateway, &principal, id, &path, Command::Delete).await
+    change(&gateway, &principal, id, &path, vec![Command::Delete]).await
 }
 
 pub(crate) async fn restore(
@@ -165,7 +390,7 @@ pub(crate) async fn restore(
     path: web::Path<String>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    change(&gateway, &principal, id, &path, Command::Restore).await
+    change(&gateway, &principal, id, &path, vec![Command::Restore]).await
 }
 
 async fn change(
@@ -173,29 +398,44 @@ async fn change(
     principal: &Principal,
     id: RequestId,
     path: &str,
-    command: Command,
+    commands: Vec<Command>,
 ) -> Result<HttpResponse, Problem> {
     let file: FileId = path.parse().map_err(|_| Problem::not_found("file"))?;
-    let found = gateway.upload(principal, file).await.map_err(|problem| match problem.status {
-        404 => Problem::not_found("file"),
-        _ => problem,
-    })?;
-    if !matches!(found.1.state.phase, Phase::Verified { .. }) {
-        return Err(Problem::not_found("file"));
+    let aggregate = UploadAggregate { company: principal.company_id, upload: file };
+    let upload = load(gateway.log.as_ref(), &aggregate).await;
+    let upload = upload.map_err(|error| error.into_problem("loading an upload"))?.state;
+    let is_verified = matches!(upload.phase, Phase::Verified { .. });
+    let started = upload.started.filter(|_| is_verified).ok_or_else(|| Problem::not_found("file"))?;
+    let asks = viewer(principal);
+    if started.uploaded_by != asks.user_id && !asks.is_admin {
+        // Who sees the file is told that they may not; the others, that there is none.
+        let mut connection =
+            gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+        let facts = facts_of(gateway, &mut connection, principal, std::iter::once(file)).await?.remove(&file);
+        let facts = facts.ok_or_else(|| Problem::not_found("file"))?;
+        facts.check(asks, Operation::Change, now()).map_err(|why| denied(why, "file"))?;
     }
     let context = gateway.context(principal, id);
-    let position = run(gateway, &context, principal.company_id, file, command).await?;
-    Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
+    let mut position = None;
+    for command in commands {
+        let routing = routing_of(&started);
+        position = Some(run(gateway, &context, principal.company_id, (file, routing), command).await?);
+    }
+    let mut answer = HttpResponse::NoContent();
+    if let Some(position) = position {
+        answer.insert_header((POSITION, position.to_string()));
+    }
+    Ok(answer.finish())
 }
 
 async fn run(
     gateway: &Gateway,
     context: &Context,
     company: CompanyId,
-    file: FileId,
+    (file, routing): (FileId, Routing),
     command: Command,
 ) -> Result<Position, Problem> {
-    let aggregate = FileAggregate { company, file };
+    let aggregate = FileAggregate { company, file, routing };
     execute(gateway.log.as_ref(), &aggregate, &mut Loaded::default(), context, command)
         .await
         .map(|done| done.position)
@@ -207,7 +447,7 @@ pub(crate) async fn delete_file(
     gateway: &Gateway,
     context: &Context,
     company: CompanyId,
-    file: FileId,
+    file: (FileId, Routing),
 ) -> Result<Position, Problem> {
     run(gateway, context, company, file, Command::Delete).await
 }

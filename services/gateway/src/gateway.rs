@@ -2,6 +2,7 @@
 
 use crate::cursor::CursorKey;
 use crate::idempotency::Idempotency;
+use crate::policies::Policies;
 use crate::position::Positions;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
@@ -9,8 +10,8 @@ use crate::turns::{Held, Turns};
 use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::Duration;
-use waybill_domain::limits::Limits;
-use waybill_domain::media_type::TypePolicy;
+use waybill_access::{Access, Wanted};
+use waybill_domain::access::{Denied, Viewer};
 use waybill_domain::upload;
 use waybill_event_log::EventLog;
 use waybill_object_store::ObjectStore;
@@ -18,7 +19,7 @@ use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_repository::{Context, Loaded, UploadAggregate, load};
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
-use waybill_schema::{Actor, CompanyId, UploadId, names};
+use waybill_schema::{Actor, ChatroomId, CompanyId, Place, ThreadId, UploadId, names};
 use waybill_service_kit::{DataPlane, Principal, Problem, RequestId, Role, now};
 
 use crate::problems::IntoProblem;
@@ -41,13 +42,13 @@ pub(crate) struct Gateway {
     pub(crate) database: Database,
     pub(crate) workers: Arc<dyn DataPlane>,
     pub(crate) reserver: Reserver,
+    pub(crate) access: Arc<Access>,
     pub(crate) directories: Arc<Directories>,
     pub(crate) registration: Registration,
     pub(crate) idempotency: Idempotency,
     pub(crate) positions: Positions,
     pub(crate) cursors: CursorKey,
-    pub(crate) limits: Limits,
-    pub(crate) types: TypePolicy,
+    pub(crate) policies: Policies,
     pub(crate) default_quota_bytes: u64,
     pub(crate) upload_lifetime_ms: i64,
     pub(crate) upload_url_lifetime: Duration,
@@ -109,6 +110,53 @@ impl Gateway {
         Ok(started)
     }
 
+    /// Whether the principal may bring files into a chatroom, a thread, or a thread and the chatroom that it is in. What
+    /// is not there, and what is not theirs, is answered alike.
+    pub(crate) async fn check_place(
+        &self,
+        principal: &Principal,
+        chatroom: Option<ChatroomId>,
+        thread: Option<ThreadId>,
+    ) -> Result<(), Problem> {
+        let places: Vec<Place> = chatroom.map(Place::Chatroom).into_iter().chain(thread.map(Place::Thread)).collect();
+        if places.is_empty() {
+            return Ok(());
+        }
+        let (company, viewer) = (principal.company_id, viewer(principal));
+        let wanted = Wanted {
+            chatrooms: chatroom.into_iter().collect(),
+            threads: thread.into_iter().collect(),
+            ..Wanted::default()
+        };
+        let mut connection =
+            self.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+        let known = self.access.look(&mut connection, company, viewer.user_id, &wanted).await;
+        let known = known.map_err(|error| error.into_problem("looking for a chatroom"))?;
+        drop(connection);
+        let theirs = |place: Place| known.places.contains(&place) && (viewer.is_admin || known.is_member(place));
+        let around = thread.and_then(|thread| known.chatroom_of(thread));
+        let fits = |around: Option<ChatroomId>| thread.is_none() || chatroom.is_none() || around == chatroom;
+        if fits(around) && places.iter().all(|place| theirs(*place)) {
+            return Ok(());
+        }
+        // What was said a moment ago may not be in the tables yet; the log has it.
+        let missing = |directory: &waybill_domain::directory::State| {
+            let theirs = |place: Place| match viewer.is_admin {
+                true => directory.is_place(place),
+                false => directory.is_active(viewer.user_id) && directory.is_member(place, viewer.user_id),
+            };
+            if !fits(thread.and_then(|thread| directory.chatroom_of(thread))) {
+                return thread.map(Place::Thread);
+            }
+            places.iter().copied().find(|place| !theirs(*place))
+        };
+        match self.directories.look(company, missing).await? {
+            None => Ok(()),
+            Some(Place::Chatroom(_)) => Err(Problem::not_found("chatroom")),
+            Some(Place::Thread(_)) => Err(Problem::not_found("thread")),
+        }
+    }
+
     /// Ends requests that bring bytes of the upload and came before, on whichever gateway: when this returns, what they
     /// brought is stored, or they did not give way in time. A request that brings bytes itself says its turn, and from
     /// where on.
@@ -134,6 +182,19 @@ impl Gateway {
         if tokio::time::timeout(TAKEOVER, give_way).await.is_err() {
             tracing::warn!(upload_id = %upload, "an older request does not give way");
         }
+    }
+}
+
+/// The principal, as the rules see them.
+pub(crate) fn viewer(principal: &Principal) -> Viewer {
+    Viewer { user_id: principal.user_id, is_admin: principal.roles.contains(&Role::Admin) }
+}
+
+/// The answer where the rules say no.
+pub(crate) fn denied(denied: Denied, what: &str) -> Problem {
+    match denied {
+        Denied::Hidden => Problem::not_found(what),
+        Denied::Forbidden => Problem::new(403, "not_permitted", "you may see this file, but not do that with it"),
     }
 }
 

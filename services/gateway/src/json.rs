@@ -3,6 +3,7 @@
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::{Error, HttpRequest, web};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use waybill_service_kit::Problem;
 
 /// The largest JSON body.
@@ -22,6 +23,13 @@ pub(crate) fn optional<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, 
         return Ok(T::default());
     }
     serde_json::from_slice(body).map_err(|error| Problem::bad_request("json_invalid", error.to_string()))
+}
+
+/// A member that is there, be it `null`: tells "leave it" from "take it away".
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 pub(crate) fn body(error: JsonPayloadError, _: &HttpRequest) -> Error {

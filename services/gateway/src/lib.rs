@@ -1,6 +1,8 @@
 //! The gateway: HTTP for clients. Commands are decided on events and appended; bytes are streamed on to a worker;
 //! queries are answered from the read models.
 
+mod admission;
+mod associations;
 mod audit;
 mod content;
 mod cors;
@@ -12,6 +14,7 @@ mod files;
 mod gateway;
 mod idempotency;
 mod json;
+mod policies;
 mod position;
 mod problems;
 mod quota;

@@ -1,13 +1,14 @@
 //! Reserving space. Starts that meet in this gateway are decided together and appended as one event; with those of
 //! other gateways they conflict, and are decided again.
 
+use crate::policies::Policies;
 use crate::problems::{IntoProblem, refused};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use waybill_domain::Refusal;
-use waybill_domain::limits::{Limits, RESERVATION_ITEMS_MAX};
+use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::quota::{self, State, reserve};
 use waybill_event_log::jetstream::Bucket;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, append};
@@ -41,13 +42,13 @@ pub(crate) struct Reserver {
 struct Shared {
     log: Arc<dyn EventLog>,
     snapshots: Bucket,
-    limits: Limits,
+    policies: Policies,
     default_quota_bytes: u64,
 }
 
 impl Reserver {
-    pub(crate) fn new(log: Arc<dyn EventLog>, snapshots: Bucket, limits: Limits, default_quota_bytes: u64) -> Self {
-        let shared = Arc::new(Shared { log, snapshots, limits, default_quota_bytes });
+    pub(crate) fn new(log: Arc<dyn EventLog>, snapshots: Bucket, policies: Policies, default_quota_bytes: u64) -> Self {
+        let shared = Arc::new(Shared { log, snapshots, policies, default_quota_bytes });
         Self { shared, companies: Mutex::default() }
     }
 
@@ -82,7 +83,7 @@ impl Reserver {
         (needed_bytes, max_bytes): (u64, u64),
         context: &Context,
     ) -> Result<(), Problem> {
-        let limits = self.shared.limits;
+        let limits = self.shared.policies.limits(company).await?;
         let decide = |state: &State, limit| quota::raise(state, upload, needed_bytes, max_bytes, limit, &limits);
         self.change(company, context, decide).await.map(drop)
     }
@@ -95,7 +96,7 @@ impl Reserver {
         from: &[UploadId],
         context: &Context,
     ) -> Result<Position, Problem> {
-        let limits = self.shared.limits;
+        let limits = self.shared.policies.limits(company).await?;
         let until = now().plus_ms(START_WITHIN_MS);
         self.change(company, context, |state, limit| quota::transfer(state, item, from, limit, &limits, until)).await
     }
@@ -218,7 +219,7 @@ async fn try_once(
             open.push(item.clone());
         }
     }
-    let reservation = reserve(&quota.state, &open, limit_bytes, &shared.limits, until);
+    let reservation = reserve(&quota.state, &open, limit_bytes, &shared.policies.limits(company).await?, until);
     let position = match reservation.event {
         Some(event) => match append_quota(log, company, quota.last_seq, &context, event.into()).await? {
             Some(position) => position,

@@ -1,6 +1,6 @@
 //! All routes of the gateway.
 
-use crate::{audit, content, direct, directory, files, json, quota, resumable, sessions, uploads};
+use crate::{associations, audit, content, direct, directory, files, json, quota, resumable, sessions, uploads};
 use actix_web::HttpResponse;
 use actix_web::web::{self, delete, get, head, patch, post, put};
 use waybill_service_kit::Problem;
@@ -23,9 +23,13 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/v1/files", post().to(uploads::post_file))
         .route("/v1/files", get().to(files::list))
         .route("/v1/files/{id}", get().to(files::show))
-        .route("/v1/files/{id}", patch().to(files::rename))
+        .route("/v1/files/{id}", patch().to(files::patch))
         .route("/v1/files/{id}", delete().to(files::delete))
         .route("/v1/files/{id}/restore", post().to(files::restore))
+        .route("/v1/files/{id}/associations", post().to(associations::create))
+        .route("/v1/files/{id}/associations", get().to(associations::list))
+        .route("/v1/associations/{id}", patch().to(associations::patch))
+        .route("/v1/associations/{id}", delete().to(associations::revoke))
         .route("/v1/files/{id}/content", get().to(content::get))
         .route("/v1/files/{id}/content", head().to(content::head))
         .route("/v1/quota", get().to(quota::show))

@@ -1,21 +1,23 @@
 //! Starting and stopping a gateway.
 
-use crate::cors;
 use crate::cursor::CursorKey;
 use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
+use crate::policies::Policies;
 use crate::position::Positions;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
 use crate::routes;
 use crate::turns::Turns;
 use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
+use crate::{admission, cors};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use waybill_access::Access;
 use waybill_domain::limits::Limits;
 use waybill_domain::media_type::TypePolicy;
 use waybill_event_log::EventLog;
@@ -67,6 +69,8 @@ pub struct Config {
     pub presigner: Presigner,
     /// The read models.
     pub database: Database,
+    /// Who may do what.
+    pub access: Arc<Access>,
     /// Routes of other services on the same address.
     pub more_routes: Vec<Routes>,
     /// What must answer for those.
@@ -127,11 +131,15 @@ impl Server {
             }
         };
         let directories = Arc::new(Directories::new(config.log.clone()));
+        let mut tasks = JoinSet::new();
+        let access = config.access;
+        let policies = Policies { access: access.clone(), limits: config.limits, types: config.types };
         let gateway = Gateway {
             workers,
-            reserver: Reserver::new(config.log.clone(), snapshots, config.limits, config.default_quota_bytes),
+            reserver: Reserver::new(config.log.clone(), snapshots, policies.clone(), config.default_quota_bytes),
             registration: Registration::new(directories.clone(), config.database.clone(), config.auto_register),
             directories,
+            access,
             idempotency: Idempotency::new(Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?),
             positions: Positions::new(config.log.clone(), config.database.clone()),
             started: StartedCache::default(),
@@ -142,8 +150,7 @@ impl Server {
             presigner: config.presigner,
             database: config.database,
             cursors,
-            limits: config.limits,
-            types: config.types,
+            policies,
             default_quota_bytes: config.default_quota_bytes,
             upload_url_lifetime: config.upload_url_lifetime,
             upload_lifetime_ms: i64::try_from(config.upload_lifetime.as_millis()).unwrap_or(i64::MAX),
@@ -165,9 +172,8 @@ impl Server {
             for more in &more_routes {
                 app = app.configure(|config| more(config));
             }
-            app.wrap(cors::of(&allowed_origins)).wrap(from_fn(request::trace))
+            app.wrap(from_fn(admission::admit)).wrap(cors::of(&allowed_origins)).wrap(from_fn(request::trace))
         };
-        let mut tasks = JoinSet::new();
         let settings = listener::Settings { head_timeout: HEAD_TIMEOUT, ..listener::Settings::default() };
         let addr = listener::listen(config.addr, settings, application, shutdown, &mut tasks)?;
         tracing::info!(%addr, "gateway started");

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use waybill_access::Access;
 use waybill_domain::limits::Limits;
 use waybill_event_log::jetstream::JetStreamLog;
 use waybill_gateway::Workers;
@@ -65,6 +66,7 @@ struct Shared {
     log: Arc<JetStreamLog>,
     store: Arc<S3Store>,
     database: Database,
+    access: Arc<Access>,
     /// Told first: what takes requests.
     front: Shutdown,
     /// Told once the front has stopped: what requests need.
@@ -92,6 +94,8 @@ pub struct Running {
     projector: Option<waybill_projector::Server>,
     back: Shutdown,
     tasks: JoinSet<()>,
+    /// What keeps up with who may do what.
+    followers: JoinSet<()>,
 }
 
 impl Running {
@@ -116,6 +120,7 @@ impl Running {
             projector.stopped().await;
         }
         self.tasks.join_all().await;
+        self.followers.join_all().await;
     }
 }
 
@@ -125,17 +130,20 @@ impl Running {
 /// What keeps a role from starting, for a person.
 pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, CommandError> {
     let nats = backing::nats(&args.nats).await?;
-    let shared = Shared {
-        log: backing::log(&args.nats, &nats)?,
-        store: backing::store(&args.s3),
-        database: backing::database(&args.database)?,
-        front: shutdown.clone(),
-        back: Shutdown::new(),
-        nats,
-        args,
-    };
+    let log = backing::log(&args.nats, &nats)?;
+    let database = backing::database(&args.database)?;
+    let back = Shutdown::new();
+    let access = Access::new(log.clone(), database.clone());
+    let mut followers = JoinSet::new();
+    if args.role != Role::Projector {
+        for partition in backing::partitions(&args.nats)?.all() {
+            followers.spawn(access.clone().follow(partition, back.clone()));
+        }
+    }
+    let store = backing::store(&args.s3);
+    let shared = Shared { log, store, database, access, front: shutdown.clone(), back, nats, args };
     let running = start_role(&shared).await?;
-    Ok(Running { back: shared.back, ..running })
+    Ok(Running { back: shared.back, followers, ..running })
 }
 
 async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
@@ -208,6 +216,7 @@ async fn gateway(
         store: shared.store.clone(),
         presigner: backing::presigner(&shared.args.s3),
         database: shared.database.clone(),
+        access: shared.access.clone(),
         more_routes,
         more_readiness,
     };

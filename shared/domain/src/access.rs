@@ -41,28 +41,45 @@ pub enum Denied {
     Forbidden,
 }
 
+/// Whether somebody is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing is known of them.
+    #[default]
+    Unknown,
+    /// They are.
+    Active,
+    /// They were removed, or closed.
+    Ended,
+}
+
 /// Whether somebody may do anything at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Whether their company is registered and not closed.
-    pub is_company_open: bool,
-    /// Whether they are registered and not removed.
-    pub is_user_active: bool,
+    /// Their company.
+    pub company: Presence,
+    /// They themselves.
+    pub user: Presence,
 }
 
 impl Standing {
-    /// Whether they may.
-    pub fn is_good(self) -> bool {
-        self.is_company_open && self.is_user_active
+    /// Whether they are registered.
+    pub fn is_active(self) -> bool {
+        self.company == Presence::Active && self.user == Presence::Active
+    }
+
+    /// Whether they were, and are no longer.
+    pub fn has_ended(self) -> bool {
+        self.company == Presence::Ended || self.user == Presence::Ended
     }
 
     /// Folds what happened since.
     pub fn apply(&mut self, viewer: UserId, event: &Event) {
         match event {
-            Event::CompanyRegistered(_) => self.is_company_open = true,
-            Event::CompanyClosed(_) => self.is_company_open = false,
-            Event::UserRegistered(user) if user.user_id == viewer => self.is_user_active = true,
-            Event::UserRemoved(user) if user.user_id == viewer => self.is_user_active = false,
+            Event::CompanyRegistered(_) => self.company = Presence::Active,
+            Event::CompanyClosed(_) => self.company = Presence::Ended,
+            Event::UserRegistered(user) if user.user_id == viewer => self.user = Presence::Active,
+            Event::UserRemoved(user) if user.user_id == viewer => self.user = Presence::Ended,
             _ => {}
         }
     }
@@ -215,6 +232,11 @@ impl FileFacts {
             }
             _ => {}
         }
+    }
+
+    /// Whether the viewer sees the file by this share.
+    pub fn lets_see(&self, share: &ShareFacts, viewer: Viewer, now: Timestamp) -> bool {
+        !share.grants(viewer, &self.members, now).is_empty()
     }
 
     /// Whether the viewer may do it.

@@ -29,6 +29,15 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These, or the lower ones that a company says.
+    #[must_use]
+    pub fn lowered(self, max_file_bytes: Option<u64>, max_session_bytes: Option<u64>) -> Self {
+        Self {
+            max_file_bytes: self.max_file_bytes.min(max_file_bytes.unwrap_or(u64::MAX)),
+            max_session_bytes: self.max_session_bytes.min(max_session_bytes.unwrap_or(u64::MAX)),
+        }
+    }
+
     /// Whether a file of this size may be uploaded.
     ///
     /// # Errors

@@ -3,10 +3,11 @@
 //! `diesel::sql_query` has Postgres parse and plan a text each time. These are planned once a connection: on tables with
 //! many partitions planning takes longer than what is planned.
 
+use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
-use diesel::sql_types::{Array, BigInt, Integer, Text, Untyped, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool as SqlBool, Integer, Text, Timestamptz, Untyped, Uuid as SqlUuid};
 use uuid::Uuid;
 
 /// A value of a statement.
@@ -15,7 +16,10 @@ pub(crate) enum Bind {
     Text(String),
     BigInt(i64),
     Integer(i32),
+    Uuid(Uuid),
     Uuids(Vec<Uuid>),
+    Time(DateTime<Utc>),
+    Bool(bool),
 }
 
 /// A text with `?` where its values go, in their order.
@@ -40,6 +44,9 @@ impl QueryFragment<Pg> for Statement {
                 Bind::Text(value) => out.push_bind_param::<Text, _>(value)?,
                 Bind::BigInt(value) => out.push_bind_param::<BigInt, _>(value)?,
                 Bind::Integer(value) => out.push_bind_param::<Integer, _>(value)?,
+                Bind::Uuid(value) => out.push_bind_param::<SqlUuid, _>(value)?,
+                Bind::Time(value) => out.push_bind_param::<Timestamptz, _>(value)?,
+                Bind::Bool(value) => out.push_bind_param::<SqlBool, _>(value)?,
                 Bind::Uuids(value) => out.push_bind_param::<Array<SqlUuid>, _>(value)?,
             }
             out.push_sql(piece);

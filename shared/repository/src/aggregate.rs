@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 use waybill_domain::{Refusal, directory, file, session, share, upload};
 use waybill_event_log::{EventLog, ReadError, read_events};
+use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{
     Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, ShareId, Subject, Timestamp, UploadId, names,
 };
@@ -40,7 +41,7 @@ pub trait Aggregate: Send + Sync {
     fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal>;
 
     /// Whom an event concerns, for its envelope.
-    fn routing(state: &Self::State, event: &Event) -> Routing;
+    fn routing(&self, state: &Self::State, event: &Event) -> Routing;
 }
 
 /// An upload.
@@ -76,18 +77,23 @@ impl Aggregate for UploadAggregate {
         upload::decide(state, command)
     }
 
-    fn routing(state: &Self::State, event: &Event) -> Routing {
+    fn routing(&self, state: &Self::State, event: &Event) -> Routing {
         let started = match event {
             Event::UploadStarted(upload) => Some(&upload.started),
             Event::FileUploaded(uploaded) => Some(&uploaded.started),
             _ => state.started.as_ref(),
         };
-        started.map_or_else(Routing::default, |started| Routing {
-            session_id: started.session_id,
-            chatroom_id: started.chatroom_id,
-            thread_id: started.thread_id,
-            uploaded_by: Some(started.uploaded_by),
-        })
+        started.map_or_else(Routing::default, routing_of)
+    }
+}
+
+/// Whom an upload and its file concern.
+pub fn routing_of(started: &UploadStartedV1) -> Routing {
+    Routing {
+        session_id: started.session_id,
+        chatroom_id: started.chatroom_id,
+        thread_id: started.thread_id,
+        uploaded_by: Some(started.uploaded_by),
     }
 }
 
@@ -116,7 +122,7 @@ impl Aggregate for SessionAggregate {
         session::decide(state, command)
     }
 
-    fn routing(_: &Self::State, _: &Event) -> Routing {
+    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
         Routing::default()
     }
 }
@@ -128,6 +134,8 @@ pub struct FileAggregate {
     pub company: CompanyId,
     /// Its id.
     pub file: FileId,
+    /// Whom its upload concerned; only for those who append.
+    pub routing: Routing,
 }
 
 impl Aggregate for FileAggregate {
@@ -146,8 +154,8 @@ impl Aggregate for FileAggregate {
         file::decide(state, command)
     }
 
-    fn routing(_: &Self::State, _: &Event) -> Routing {
-        Routing::default()
+    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
+        self.routing
     }
 }
 
@@ -174,7 +182,7 @@ impl Aggregate for DirectoryAggregate {
         directory::decide(state, command)
     }
 
-    fn routing(_: &Self::State, _: &Event) -> Routing {
+    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
         Routing::default()
     }
 }
@@ -204,7 +212,7 @@ impl Aggregate for ShareAggregate {
         share::decide(state, command)
     }
 
-    fn routing(state: &Self::State, event: &Event) -> Routing {
+    fn routing(&self, state: &Self::State, event: &Event) -> Routing {
         let shared = match event {
             Event::FileShared(shared) => Some(shared),
             _ => state.shared.as_ref(),
@@ -234,6 +242,13 @@ impl<S: Default> Loaded<S> {
     /// Of an aggregate whose id was made a moment ago: there is nothing to read.
     pub fn of_new() -> Self {
         Self { complete_at: Some(Instant::now()), ..Self::default() }
+    }
+}
+
+impl<S: Default> Loaded<S> {
+    /// Of an aggregate that begins with something that its own events do not say.
+    pub fn beginning_with(state: S) -> Self {
+        Self { state, ..Self::default() }
     }
 }
 

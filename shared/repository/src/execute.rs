@@ -81,7 +81,7 @@ pub async fn execute<A: Aggregate>(
         let Some(event) = decision? else {
             return Ok(Done { event: None, position: Position { partition, seq: loaded.read_to } });
         };
-        let envelope = context.envelope(A::routing(&loaded.state, &event));
+        let envelope = context.envelope(aggregate.routing(&loaded.state, &event));
         let fact = fact_id(aggregate, &event).zip(aggregate.facts());
         let is_fact = fact.is_some();
         let new = match fact {

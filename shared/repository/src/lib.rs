@@ -7,7 +7,7 @@ mod quota;
 
 pub use aggregate::{
     Aggregate, DirectoryAggregate, FileAggregate, Loaded, SessionAggregate, ShareAggregate, UploadAggregate, load,
-    refresh,
+    refresh, routing_of,
 };
 pub use execute::{Context, Done, ExecuteError, execute};
 pub use quota::{LoadedQuota, load_quota, refresh_quota, settle_quota};

@@ -4,7 +4,7 @@
 use crate::Problem;
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use std::future::{Ready, ready};
@@ -146,6 +146,10 @@ impl FromRequest for Principal {
 }
 
 fn from_header(request: &HttpRequest) -> Result<Principal, Problem> {
+    // Somebody looked before.
+    if let Some(principal) = request.extensions().get::<Principal>() {
+        return Ok(principal.clone());
+    }
     let authenticator = request.app_data::<web::Data<Authenticator>>().ok_or_else(Problem::internal)?;
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (scheme, token) = header.split_once(' ').unwrap_or_default();

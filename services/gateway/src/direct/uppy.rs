@@ -94,7 +94,7 @@ impl Asked {
     /// Starts an upload. `name` is what a repeated request is known by.
     async fn start(&self, described: &Described, name: Option<&str>) -> Result<(UploadId, String), Problem> {
         let gateway = &self.gateway;
-        let facts = described.facts(gateway.limits.max_file_bytes)?;
+        let facts = described.facts(gateway.policies.limits(self.principal.company_id).await?.max_file_bytes)?;
         let started = check(gateway, &self.principal, &self.context, &facts).await?;
         let body = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
         let id = match name {

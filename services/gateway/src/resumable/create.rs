@@ -87,7 +87,8 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
         asked.dialect.say_progress(&mut answer, appended.offset, appended.is_complete);
     }
     if asked.dialect != Dialect::Tus {
-        set(&mut answer, "upload-limit", limits(gateway.limits.max_file_bytes, gateway.upload_lifetime_ms));
+        let max_bytes = gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
+        set(&mut answer, "upload-limit", limits(max_bytes, gateway.upload_lifetime_ms));
     } else if start.kind == UploadKind::Partial {
         set(&mut answer, "upload-concat", "partial");
     }
@@ -157,7 +158,8 @@ async fn start(
     length: Option<u64>,
     kind: UploadKind,
 ) -> Result<UploadStartedV2, Problem> {
-    let facts = facts(asked, metadata, length.unwrap_or(asked.gateway.limits.max_file_bytes))?;
+    let max_bytes = asked.gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
+    let facts = facts(asked, metadata, length.unwrap_or(max_bytes))?;
     let started = check(&asked.gateway, &asked.principal, &asked.context(), &facts).await?;
     let upload_metadata = asked.upload_metadata()?.map(str::to_owned);
     Ok(UploadStartedV2 { started, length_deferred: length.is_none(), kind, upload_metadata })

@@ -9,8 +9,8 @@ use actix_web::http::StatusCode;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
 use waybill_repository::{FileAggregate, load};
-use waybill_schema::UploadId;
 use waybill_schema::events::UploadKind;
+use waybill_schema::{Routing, UploadId};
 use waybill_service_kit::{Problem, now};
 
 pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem> {
@@ -41,7 +41,8 @@ pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
         describe_tus(&mut answer, &state, is_complete);
     } else {
         let expires_at = state.started.as_ref().map_or(0, |started| started.expires_at.0);
-        set(&mut answer, "upload-limit", limits(asked.gateway.limits.max_file_bytes, expires_at - now().0));
+        let max_bytes = asked.gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
+        set(&mut answer, "upload-limit", limits(max_bytes, expires_at - now().0));
     }
     Ok(answer)
 }
@@ -69,9 +70,9 @@ pub(super) async fn check_alive(asked: &Asked, upload: UploadId, state: &State) 
             state.check_takes_bytes().map_err(|refusal| refused(&refusal))
         }
         Phase::Verified { .. } => {
-            let file = FileAggregate { company: asked.principal.company_id, file: upload };
+            let file = FileAggregate { company: asked.principal.company_id, file: upload, routing: Routing::default() };
             let file = load(asked.gateway.log.as_ref(), &file).await.map_err(|e| e.into_problem("loading a file"))?;
-            if file.state.deleted { ended("deleted") } else { Ok(()) }
+            if file.state.deleted || file.state.purged { ended("deleted") } else { Ok(()) }
         }
         // Its bytes are another file's now.
         Phase::Concatenated { .. } => ended("concatenated"),

@@ -101,7 +101,7 @@ async fn answer(
     let method = effective_method(&request);
     if method == Ok(Method::OPTIONS) {
         // Told before anything is known of the client (tus 1.0, OPTIONS; draft §4.1.4).
-        let answer = dialect::options(gateway.limits.max_file_bytes, gateway.upload_lifetime_ms);
+        let answer = dialect::options(gateway.policies.limits.max_file_bytes, gateway.upload_lifetime_ms);
         return Dialect::Tus.finish(&Method::OPTIONS, Ok(answer));
     }
     let dialect = Dialect::of(&request);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::time::Duration;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute};
+use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute, routing_of};
 use waybill_schema::{Position, Sha256Digest, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
@@ -104,7 +104,8 @@ pub(crate) async fn cancel_upload(
         Err(ExecuteError::Refused(Refusal::UploadCompleted { .. }))
             if matches!(loaded.state.phase, Phase::Verified { .. }) =>
         {
-            files::delete_file(gateway, context, aggregate.company, aggregate.upload).await
+            let routing = loaded.state.started.as_ref().map(routing_of).unwrap_or_default();
+            files::delete_file(gateway, context, aggregate.company, (aggregate.upload, routing)).await
         }
         Err(error) => Err(error.into_problem("cancelling an upload")),
     }

@@ -1,5 +1,6 @@
 //! `POST /v1/uploads`: checked, reserved, started.
 
+use crate::files;
 use crate::gateway::Gateway;
 use crate::idempotency::Idempotency;
 use crate::position::POSITION;
@@ -14,11 +15,8 @@ use waybill_domain::upload::{Command, State};
 use waybill_domain::{name, session};
 use waybill_repository::{Context, Loaded, SessionAggregate, UploadAggregate, execute, load};
 use waybill_schema::events::{ReservedItem, UploadKind, UploadStartedV1, UploadStartedV2};
-use waybill_schema::{Causation, Position, SessionId, Sha256Digest, UploadId};
+use waybill_schema::{Causation, ChatroomId, Position, SessionId, Sha256Digest, ThreadId, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
-
-/// The largest metadata, as JSON.
-const MAX_METADATA_BYTES: usize = 8 * 1_024;
 
 /// What a client says about a file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -94,20 +92,13 @@ pub(crate) async fn check(
     facts: &FileFacts,
 ) -> Result<UploadStartedV1, Problem> {
     name::check(&facts.name).map_err(|refusal| refused(&refusal))?;
-    gateway.types.check(&facts.mime_type).map_err(|refusal| refused(&refusal))?;
-    gateway.limits.check_file(facts.size_bytes).map_err(|refusal| refused(&refusal))?;
+    let company = principal.company_id;
+    gateway.policies.types(company).await?.check(&facts.mime_type).map_err(|refusal| refused(&refusal))?;
+    gateway.policies.limits(company).await?.check_file(facts.size_bytes).map_err(|refusal| refused(&refusal))?;
     let declared_sha256 = facts.sha256.as_deref().map(parse_sha256).transpose()?;
-    let metadata = facts.metadata.as_ref().map(|metadata| Value::Object(metadata.clone()).to_string());
-    if metadata.as_ref().is_some_and(|text| text.len() > MAX_METADATA_BYTES) {
-        return Err(Problem::new(413, "metadata_too_large", "metadata has more than 8 KiB as JSON"));
-    }
-    // Without a directory no chatroom or thread is known; a foreign one and none are answered alike.
-    if facts.chatroom_id.is_some() {
-        return Err(Problem::not_found("chatroom"));
-    }
-    if facts.thread_id.is_some() {
-        return Err(Problem::not_found("thread"));
-    }
+    let metadata = files::metadata_text(facts.metadata.as_ref())?;
+    let (chatroom_id, thread_id) = (facts.chatroom_id.map(ChatroomId), facts.thread_id.map(ThreadId));
+    gateway.check_place(principal, chatroom_id, thread_id).await?;
     let session_id = facts.session_id.map(SessionId);
     if let Some(session) = session_id {
         let aggregate = SessionAggregate { company: principal.company_id, session };
@@ -119,8 +110,8 @@ pub(crate) async fn check(
         company_id: principal.company_id,
         uploaded_by: principal.user_id,
         session_id,
-        chatroom_id: None,
-        thread_id: None,
+        chatroom_id,
+        thread_id,
         original_name: facts.name.clone(),
         mime_type: facts.mime_type.clone(),
         size_bytes: facts.size_bytes,

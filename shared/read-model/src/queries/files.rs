@@ -1,15 +1,22 @@
 //! Files: one, and pages of them.
 
+use crate::statement::{Bind, Statement};
 use crate::{ReadModelError, schema::file};
 use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Json, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use waybill_schema::{ChatroomId, CompanyId, FileId, ThreadId, UserId};
+use waybill_schema::{AccessType, CompanyId, FileId, Place, UserId};
+
+/// What a file is called, in lower case: as `idx_file_name` has it.
+const NAME: &str = "lower(coalesce(display_name, original_name))";
 
 /// A file, as clients see it. Sizes in bytes.
-#[derive(Clone, Debug, Queryable, Selectable, Serialize)]
+#[derive(Clone, Debug, Deserialize, Queryable, Selectable, Serialize)]
 #[diesel(table_name = file)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
 pub struct File {
@@ -23,9 +30,9 @@ pub struct File {
     pub mime_type: String,
     pub size_bytes: i64,
     pub hash: Option<String>,
-    #[serde(skip)]
+    #[serde(skip_serializing)]
     pub storage_key: Option<String>,
-    #[serde(skip)]
+    #[serde(skip_serializing)]
     pub storage_bucket: Option<String>,
     pub download_url: Option<String>,
     pub metadata: Option<serde_json::Value>,
@@ -34,6 +41,8 @@ pub struct File {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub deleted_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing)]
+    pub purged_at: Option<DateTime<Utc>>,
 }
 
 /// Where a page of files begins: behind the file with this time and id.
@@ -50,12 +59,32 @@ pub struct PageKey {
 pub struct FileFilter {
     /// Those that this user uploaded.
     pub uploaded_by: Option<UserId>,
-    /// Those of this chatroom.
-    pub chatroom_id: Option<ChatroomId>,
-    /// Those of this thread.
-    pub thread_id: Option<ThreadId>,
     /// Those with this `processing_status`.
     pub processing_status: Option<String>,
+    /// Those whose name has this in it, whatever the case.
+    pub name: Option<String>,
+    /// Those of this MIME type; of all that begin so where it ends in `*`.
+    pub mime_type: Option<String>,
+}
+
+impl FileFilter {
+    /// The pattern for `LIKE` on the name in lower case.
+    fn name_pattern(&self) -> Option<String> {
+        self.name.as_ref().map(|name| format!("%{}%", escaped(&name.to_lowercase())))
+    }
+
+    /// The pattern for `LIKE` on the type.
+    fn type_pattern(&self) -> Option<String> {
+        self.mime_type.as_ref().map(|mime_type| match mime_type.strip_suffix('*') {
+            Some(prefix) => format!("{}%", escaped(prefix)),
+            None => escaped(mime_type),
+        })
+    }
+}
+
+/// Text that stands for itself in a pattern.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// One file; a deleted one too.
@@ -96,11 +125,11 @@ pub async fn list_files(
     if let Some(user) = filter.uploaded_by {
         query = query.filter(file::uploaded_by.eq(user.0));
     }
-    if let Some(chatroom) = filter.chatroom_id {
-        query = query.filter(file::chatroom_id.eq(chatroom.0));
+    if let Some(pattern) = filter.name_pattern() {
+        query = query.filter(sql::<Bool>(&format!("{NAME} LIKE ")).bind::<Text, _>(pattern));
     }
-    if let Some(thread) = filter.thread_id {
-        query = query.filter(file::thread_id.eq(thread.0));
+    if let Some(pattern) = filter.type_pattern() {
+        query = query.filter(file::mime_type.like(pattern));
     }
     if let Some(status) = &filter.processing_status {
         query = query.filter(file::processing_status.eq(status));
@@ -111,4 +140,133 @@ pub async fn list_files(
         );
     }
     query.load(connection).await.map_err(ReadModelError::query("listing files"))
+}
+
+/// An association of a file with a chatroom or thread, as clients see it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the fields are the data model's columns")]
+pub struct Association {
+    pub id: Uuid,
+    pub file_id: Uuid,
+    pub chatroom_id: Option<Uuid>,
+    pub thread_id: Option<Uuid>,
+    pub shared_by: Uuid,
+    pub access_type: AccessType,
+    pub permissions: Option<serde_json::Value>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub is_pinned: bool,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Where a page of a chatroom's or thread's files begins: behind the association with these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedKey {
+    /// Pinned ones come first.
+    pub is_pinned: bool,
+    /// The association's `created_at`.
+    pub created_at: DateTime<Utc>,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// A file in a chatroom or thread.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SharedFile {
+    /// The file.
+    pub file: File,
+    /// How it is there.
+    pub association: Association,
+}
+
+/// Up to `limit` files of a chatroom or thread that are not deleted, pinned ones first, then the newest, behind `after`.
+/// RESTRICTED ones only where `viewer` is named, or has shared or uploaded them; all of them without a viewer.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn list_shared(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    place: Place,
+    filter: &FileFilter,
+    viewer: Option<UserId>,
+    (after, limit): (Option<SharedKey>, i64),
+) -> Result<Vec<SharedFile>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Json)]
+        found: serde_json::Value,
+    }
+    let operation = "listing the files of a chatroom or thread";
+    let (column, id, ended) = match place {
+        Place::Chatroom(id) => ("chatroom_id", id.0, "SELECT r.deleted_seq FROM chatroom r"),
+        Place::Thread(id) => (
+            "thread_id",
+            id.0,
+            "SELECT greatest(r.deleted_seq, coalesce(c.deleted_seq, 0)) FROM thread r \
+             LEFT JOIN chatroom c ON c.company_id = r.company_id AND c.id = r.chatroom_id",
+        ),
+    };
+    let mut text = format!(
+        "SELECT json_build_object('file', row_to_json(f), 'association', row_to_json(a)) AS found \
+         FROM file_association a JOIN file f ON f.company_id = ? AND f.id = a.file_id \
+         WHERE a.company_id = ? AND a.{column} = ? AND a.revoked_at IS NULL \
+         AND a.shared_seq > ({ended} WHERE r.company_id = ? AND r.id = ?) \
+         AND (a.expires_at IS NULL OR a.expires_at > now()) AND f.deleted_at IS NULL"
+    );
+    let company = || Bind::Uuid(company.0);
+    let mut binds = vec![company(), company(), Bind::Uuid(id), company(), Bind::Uuid(id)];
+    let mut and = |condition: &str, more: Vec<Bind>| {
+        text.push_str(" AND ");
+        text.push_str(condition);
+        binds.extend(more);
+    };
+    if let Some(status) = &filter.processing_status {
+        and("f.processing_status = ?", vec![Bind::Text(status.clone())]);
+    }
+    if let Some(pattern) = filter.name_pattern() {
+        and("lower(coalesce(f.display_name, f.original_name)) LIKE ?", vec![Bind::Text(pattern)]);
+    }
+    if let Some(pattern) = filter.type_pattern() {
+        and("f.mime_type LIKE ?", vec![Bind::Text(pattern)]);
+    }
+    if let Some(viewer) = viewer {
+        let condition = "(a.access_type <> 'RESTRICTED' OR a.shared_by = ? OR f.uploaded_by = ? \
+                         OR a.permissions -> 'users' -> ? IS NOT NULL)";
+        and(condition, vec![Bind::Uuid(viewer.0), Bind::Uuid(viewer.0), Bind::Text(viewer.to_string())]);
+    }
+    if let Some(after) = after {
+        let key = vec![Bind::Bool(after.is_pinned), Bind::Time(after.created_at), Bind::Uuid(after.id)];
+        and("(a.is_pinned, a.created_at, a.id) < (?, ?, ?)", key);
+    }
+    text.push_str(" ORDER BY a.is_pinned DESC, a.created_at DESC, a.id DESC LIMIT ?");
+    binds.push(Bind::BigInt(limit));
+    let found: Vec<Found> =
+        Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
+    let files = found.into_iter().map(|row| serde_json::from_value(row.found));
+    files.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+}
+
+/// The associations of a file that were not revoked, oldest first.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn list_associations(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    file: FileId,
+) -> Result<Vec<Association>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Json)]
+        found: serde_json::Value,
+    }
+    let operation = "listing the associations of a file";
+    let text = "SELECT row_to_json(a) AS found FROM file_association a \
+                WHERE a.file_id = ? AND a.company_id = ? AND a.revoked_at IS NULL ORDER BY a.created_at, a.id";
+    let binds = [Bind::Uuid(file.0), Bind::Uuid(company.0)];
+    let found: Vec<Found> =
+        Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
+    let associations = found.into_iter().map(|row| serde_json::from_value(row.found));
+    associations.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
 }

@@ -1,13 +1,18 @@
 //! What is asked of the read models. Every query names the company: nothing of another one can be found.
 
+mod access;
 mod directory;
 mod files;
 mod quota;
 mod sessions;
 mod sweep;
 
+pub use access::{AccessRows, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows};
 pub use directory::is_user_known;
-pub use files::{File, FileFilter, PageKey, find_file, list_files};
+pub use files::{
+    Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_associations, list_files,
+    list_shared,
+};
 pub use quota::{Quota, find_quota};
 pub use sessions::{
     Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,

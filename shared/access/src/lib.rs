@@ -1,0 +1,270 @@
+//! What is known of a user and of files: read from the tables as of one checkpoint, and brought up to what the log has
+//! said since. So a revocation acts at once, however far the tables lag behind.
+//!
+//! A process follows the log and keeps those events that can take something away, until the tables hold them for
+//! certain. Before anything is decided it makes sure, twice a second at most, that it has seen the log's end.
+
+mod tail;
+
+use diesel_async::AsyncPgConnection;
+use moka::sync::Cache;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tail::Tail;
+use waybill_domain::access::{FileFacts, Memberships, Presence, ShareFacts, Standing};
+use waybill_event_log::{EventLog, ReadError};
+use waybill_read_model::queries::{AccessRows, access_rows};
+use waybill_read_model::{Database, ReadModelError};
+use waybill_schema::events::CompanySettings;
+use waybill_schema::{ChatroomId, CompanyId, Event, FileId, Place, Recorded, ThreadId, Timestamp, UserId};
+use waybill_service_kit::{Problem, Shutdown};
+
+pub use waybill_read_model::queries::Wanted;
+
+/// How many users are remembered as active, and how many companies' settings are.
+const REMEMBERED: u64 = 100_000;
+
+/// Why nothing can be decided now. Try again.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Postgres does not do its part.
+    #[error(transparent)]
+    ReadModel(#[from] ReadModelError),
+    /// The log's end cannot be asked for.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// The log has not been followed to its end in time.
+    #[error("the log is not followed to its end")]
+    Behind,
+    /// The tables are further behind than what is kept of the log.
+    #[error("the tables are too far behind the log")]
+    TablesBehind,
+}
+
+impl AccessError {
+    /// The answer: closed rather than open.
+    pub fn into_problem(self, operation: &'static str) -> Problem {
+        tracing::warn!(operation, error = %self, "access cannot be decided");
+        Problem::unavailable("who may do this cannot be told now; try again")
+    }
+}
+
+/// What is known of a user, and of what they asked for.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Whether they may do anything at all.
+    pub standing: Standing,
+    /// What their company says in place of the defaults.
+    pub settings: CompanySettings,
+    /// The files.
+    pub files: HashMap<FileId, FileFacts>,
+    /// Where they belong.
+    pub members: Memberships,
+    /// The chatrooms and threads that are there.
+    pub places: BTreeSet<Place>,
+}
+
+impl Known {
+    /// The chatroom around a thread.
+    pub fn chatroom_of(&self, thread: ThreadId) -> Option<ChatroomId> {
+        self.members.around.get(&thread).copied()
+    }
+
+    /// Whether the place is there and they belong to it.
+    pub fn is_member(&self, place: Place) -> bool {
+        self.places.contains(&place) && self.members.has(place)
+    }
+
+    fn apply(&mut self, viewer: UserId, recorded: &Recorded) {
+        let event = &recorded.event;
+        self.standing.apply(viewer, event);
+        self.members.apply(viewer, event);
+        for facts in self.files.values_mut() {
+            facts.apply(viewer, recorded.subject.aggregate, event);
+        }
+        match event {
+            Event::CompanySettingsChanged(changed) => self.settings = changed.settings.clone(),
+            Event::ChatroomDeleted(deleted) => {
+                let around = &self.members.around;
+                let is_in = |thread: &ThreadId| around.get(thread) == Some(&deleted.chatroom_id);
+                self.places.retain(|place| match place {
+                    Place::Chatroom(id) => *id != deleted.chatroom_id,
+                    Place::Thread(id) => !is_in(id),
+                });
+            }
+            Event::ThreadDeleted(deleted) => drop(self.places.remove(&Place::Thread(deleted.thread_id))),
+            _ => {}
+        }
+    }
+}
+
+/// Decides nothing itself: says what is known now.
+pub struct Access {
+    log: Arc<dyn EventLog>,
+    database: Database,
+    tails: Vec<Tail>,
+    /// Who was active when they were last looked up; forgotten when an event says otherwise.
+    active: Cache<(CompanyId, UserId), ()>,
+    settings: Cache<CompanyId, Arc<CompanySettings>>,
+}
+
+impl Access {
+    /// Knows nothing before [`Access::follow`] runs for each partition.
+    pub fn new(log: Arc<dyn EventLog>, database: Database) -> Arc<Self> {
+        let tails = log.partitions().all().map(|_| Tail::default()).collect();
+        Arc::new(Self { log, database, tails, active: Cache::new(REMEMBERED), settings: Cache::new(REMEMBERED) })
+    }
+
+    /// Follows a partition until shutdown.
+    pub async fn follow(self: Arc<Self>, partition: u32, shutdown: Shutdown) {
+        let tail = self.tail(partition);
+        let forget = |recorded: &Recorded| self.forget(recorded);
+        while !shutdown.is_triggered() {
+            let followed = tail.follow(self.log.as_ref(), &self.database, partition, &forget);
+            if let Some(Err(error)) = shutdown.unless(followed).await {
+                tracing::warn!(partition, %error, "following is interrupted");
+            }
+            shutdown.unless(tokio::time::sleep(Duration::from_millis(200))).await;
+        }
+    }
+
+    fn tail(&self, partition: u32) -> &Tail {
+        &self.tails[partition as usize]
+    }
+
+    /// What an event makes wrong is looked up again.
+    fn forget(&self, recorded: &Recorded) {
+        let company = recorded.subject.company;
+        match &recorded.event {
+            Event::UserRemoved(user) => self.active.invalidate(&(company, user.user_id)),
+            Event::CompanyClosed(_) => {
+                self.settings.invalidate(&company);
+                let theirs = self.active.iter().map(|(key, ())| *key).filter(|(of, _)| *of == company);
+                theirs.for_each(|key| self.active.invalidate(&key));
+            }
+            Event::CompanySettingsChanged(_) => self.settings.invalidate(&company),
+            _ => {}
+        }
+    }
+
+    /// What is known of `user` of `company` and of what they want, now.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub async fn look(
+        &self,
+        connection: &mut AsyncPgConnection,
+        company: CompanyId,
+        user: UserId,
+        wanted: &Wanted,
+    ) -> Result<Known, AccessError> {
+        let partition = self.log.partitions().of(company);
+        let tail = self.tail(partition);
+        tail.reach_the_end(self.log.as_ref(), partition).await?;
+        let rows = access_rows(connection, partition, company, user, wanted).await?;
+        let seq = rows.seq;
+        let mut known = known(rows);
+        for recorded in tail.since(company, seq)? {
+            known.apply(user, &recorded);
+        }
+        Ok(known)
+    }
+
+    /// Whether a user may do anything at all. Who was active the last time is so until an event says otherwise.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub async fn standing(&self, company: CompanyId, user: UserId) -> Result<Standing, AccessError> {
+        let partition = self.log.partitions().of(company);
+        let tail = self.tail(partition);
+        tail.reach_the_end(self.log.as_ref(), partition).await?;
+        if self.active.contains_key(&(company, user)) {
+            return Ok(Standing { company: Presence::Active, user: Presence::Active });
+        }
+        let seen = tail.at();
+        let mut connection = self.database.connection().await?;
+        let known = self.look(&mut connection, company, user, &Wanted::default()).await?;
+        if known.standing.is_active() {
+            self.active.insert((company, user), ());
+            self.settings.insert(company, Arc::new(known.settings));
+            // An event that came meanwhile may have found nothing to forget.
+            tail.since(company, seen)?.iter().for_each(|recorded| self.forget(recorded));
+        }
+        Ok(known.standing)
+    }
+
+    /// What a company says in place of the defaults.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub async fn settings(&self, company: CompanyId) -> Result<Arc<CompanySettings>, AccessError> {
+        let partition = self.log.partitions().of(company);
+        let tail = self.tail(partition);
+        tail.reach_the_end(self.log.as_ref(), partition).await?;
+        if let Some(settings) = self.settings.get(&company) {
+            return Ok(settings);
+        }
+        let seen = tail.at();
+        let mut connection = self.database.connection().await?;
+        let nobody = UserId(Default::default());
+        let known = self.look(&mut connection, company, nobody, &Wanted::default()).await?;
+        let settings = Arc::new(known.settings);
+        // Of a company that is not in the tables yet nothing is remembered.
+        if known.standing.company != Presence::Unknown {
+            self.settings.insert(company, settings.clone());
+            tail.since(company, seen)?.iter().for_each(|recorded| self.forget(recorded));
+        }
+        Ok(settings)
+    }
+}
+
+fn known(rows: AccessRows) -> Known {
+    let presence = |ended: Option<bool>| match ended {
+        None => Presence::Unknown,
+        Some(false) => Presence::Active,
+        Some(true) => Presence::Ended,
+    };
+    let standing = Standing {
+        company: presence(rows.company.as_ref().map(|company| company.is_closed)),
+        user: presence(rows.user.map(|user| user.is_removed)),
+    };
+    let around: BTreeMap<ThreadId, ChatroomId> =
+        rows.threads.iter().filter_map(|thread| Some((thread.id, thread.chatroom_id?))).collect();
+    let chatrooms = rows.member_of_chatrooms.into_iter().map(Place::Chatroom);
+    let threads = rows.member_of_threads.into_iter().map(Place::Thread);
+    let members = Memberships { places: chatrooms.chain(threads).collect(), around };
+    let open_threads = rows.threads.iter().filter(|thread| thread.is_open).map(|thread| Place::Thread(thread.id));
+    let places = rows.chatrooms.into_iter().map(Place::Chatroom).chain(open_threads).collect();
+    let mut files: HashMap<FileId, FileFacts> = rows
+        .files
+        .into_iter()
+        .map(|file| {
+            let facts = FileFacts {
+                file_id: file.id,
+                uploaded_by: file.uploaded_by,
+                is_verified: file.is_verified,
+                is_deleted: file.is_deleted,
+                is_purged: file.is_purged,
+                shares: Vec::new(),
+                members: members.clone(),
+            };
+            (file.id, facts)
+        })
+        .collect();
+    for share in rows.shares {
+        let Some(facts) = files.get_mut(&share.file_id) else { continue };
+        facts.shares.push(ShareFacts {
+            id: share.id,
+            chatroom_id: share.chatroom_id,
+            thread_id: share.thread_id,
+            shared_by: share.shared_by,
+            access_type: share.access_type,
+            permissions: share.permissions,
+            expires_at: share.expires_at.map(|at| Timestamp(at.timestamp_millis())),
+            ended: share.ended,
+        });
+    }
+    let settings = rows.company.map(|company| company.settings).unwrap_or_default();
+    Known { standing, settings, files, members, places }
+}

@@ -1,0 +1,187 @@
+//! The end of one partition: those of its newest events that say who may do what.
+
+use crate::AccessError;
+use futures_util::StreamExt;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use waybill_event_log::EventLog;
+use waybill_read_model::{Database, projection};
+use waybill_schema::{Aggregate, CompanyId, Event, Recorded};
+
+/// For how long the log's end is taken as seen.
+const FRESH: Duration = Duration::from_millis(400);
+/// How long a decision waits until the log is followed to its end.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an event is kept once the tables hold it: a replica may lag behind them.
+const KEPT: Duration = Duration::from_secs(60);
+/// How many events are kept at most; more means that the tables have stopped.
+const KEPT_MAX: usize = 200_000;
+/// How often what is no longer needed is let go.
+const TIDY: Duration = Duration::from_secs(2);
+
+#[derive(Default)]
+struct Recent {
+    events: HashMap<CompanyId, VecDeque<(Instant, Arc<Recorded>)>>,
+    count: usize,
+    /// Events up to here are not kept any more, or never were.
+    let_go: u64,
+}
+
+/// The newest events of a partition.
+pub(crate) struct Tail {
+    recent: Mutex<Recent>,
+    /// Up to where the log was followed; `None` before it was.
+    at: watch::Sender<Option<u64>>,
+    fresh_at: tokio::sync::Mutex<Option<Instant>>,
+    epoch: Mutex<Option<String>>,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self {
+            recent: Mutex::default(),
+            at: watch::Sender::new(None),
+            fresh_at: tokio::sync::Mutex::default(),
+            epoch: Mutex::default(),
+        }
+    }
+}
+
+impl Tail {
+    /// Follows the partition from where it was followed before, or from where the tables are.
+    pub(crate) async fn follow(
+        &self,
+        log: &dyn EventLog,
+        database: &Database,
+        partition: u32,
+        forget: &(dyn Fn(&Recorded) + Send + Sync),
+    ) -> Result<(), AccessError> {
+        let head = log.head(partition).await?;
+        let from = match *self.at.borrow() {
+            Some(at) if locked(&self.epoch).as_ref() == Some(&head.epoch) => Some(at),
+            _ => None,
+        };
+        let from = match from {
+            Some(at) => at,
+            None => {
+                // Of what came before the tables nothing is kept, so nothing older may be asked for.
+                let checkpoint = self.checkpoint(database, partition, &head.epoch).await?;
+                *locked(&self.recent) = Recent { let_go: checkpoint, ..Recent::default() };
+                *locked(&self.epoch) = Some(head.epoch);
+                checkpoint
+            }
+        };
+        let mut events = log.subscribe(partition, from).await?;
+        self.at.send_replace(Some(from));
+        let mut tidy = tokio::time::interval(TIDY);
+        loop {
+            tokio::select! {
+                stored = events.next() => {
+                    let Some(stored) = stored else { return Ok(()) };
+                    let stored = stored?;
+                    let seq = stored.position.seq;
+                    if let Ok(recorded) = stored.event && matters(&recorded) {
+                        self.keep(recorded, forget);
+                    }
+                    self.at.send_replace(Some(seq));
+                }
+                _ = tidy.tick() => {
+                    let epoch = locked(&self.epoch).clone().unwrap_or_default();
+                    // Where the tables do not answer, what there is is kept.
+                    if let Ok(checkpoint) = self.checkpoint(database, partition, &epoch).await {
+                        self.let_go(checkpoint);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn checkpoint(&self, database: &Database, partition: u32, epoch: &str) -> Result<u64, AccessError> {
+        let mut connection = database.connection().await?;
+        let checkpoint = projection::checkpoint(&mut connection, partition).await?;
+        Ok(checkpoint.filter(|at| at.epoch == epoch).map_or(0, |at| at.seq.unsigned_abs()))
+    }
+
+    fn keep(&self, recorded: Recorded, forget: &(dyn Fn(&Recorded) + Send + Sync)) {
+        let recorded = Arc::new(recorded);
+        {
+            let mut recent = locked(&self.recent);
+            recent.events.entry(recorded.subject.company).or_default().push_back((Instant::now(), recorded.clone()));
+            recent.count += 1;
+            if recent.count > KEPT_MAX {
+                tracing::error!(partition = recorded.position.partition, "the tables have stopped following the log");
+                *recent = Recent { let_go: recorded.position.seq, ..Recent::default() };
+            }
+        }
+        forget(&recorded);
+    }
+
+    /// Lets go of what the tables hold for a while now.
+    fn let_go(&self, checkpoint: u64) {
+        let mut recent = locked(&self.recent);
+        let Recent { events, count, let_go } = &mut *recent;
+        events.retain(|_, events| {
+            while let Some((kept_at, recorded)) = events.front()
+                && recorded.position.seq <= checkpoint
+                && kept_at.elapsed() > KEPT
+            {
+                *let_go = (*let_go).max(recorded.position.seq);
+                *count -= 1;
+                events.pop_front();
+            }
+            !events.is_empty()
+        });
+    }
+
+    /// Up to where the log was followed.
+    pub(crate) fn at(&self) -> u64 {
+        self.at.borrow().unwrap_or(0)
+    }
+
+    /// Makes sure that what is known is no older than a moment.
+    pub(crate) async fn reach_the_end(&self, log: &dyn EventLog, partition: u32) -> Result<(), AccessError> {
+        let mut fresh_at = self.fresh_at.lock().await;
+        if fresh_at.is_some_and(|at| at.elapsed() < FRESH) {
+            return Ok(());
+        }
+        let asked_at = Instant::now();
+        let reached = async {
+            let end = log.head(partition).await?.last_seq;
+            let mut at = self.at.subscribe();
+            let there = at.wait_for(|at| at.is_some_and(|at| at >= end)).await;
+            there.map(drop).map_err(|_| AccessError::Behind)
+        };
+        tokio::time::timeout(PATIENCE, reached).await.map_err(|_| AccessError::Behind)??;
+        *fresh_at = Some(asked_at);
+        Ok(())
+    }
+
+    /// The events of a company behind `seq`.
+    pub(crate) fn since(&self, company: CompanyId, seq: u64) -> Result<Vec<Arc<Recorded>>, AccessError> {
+        let recent = locked(&self.recent);
+        let Some(events) = recent.events.get(&company) else {
+            return if seq >= recent.let_go { Ok(Vec::new()) } else { Err(AccessError::TablesBehind) };
+        };
+        if seq < recent.let_go {
+            return Err(AccessError::TablesBehind);
+        }
+        Ok(events.iter().map(|(_, recorded)| recorded.clone()).filter(|recorded| recorded.position.seq > seq).collect())
+    }
+}
+
+/// Whether an event says who may do what.
+fn matters(recorded: &Recorded) -> bool {
+    match recorded.subject.aggregate {
+        Aggregate::Directory | Aggregate::Share(_) => true,
+        Aggregate::File(_) => {
+            matches!(recorded.event, Event::FileDeleted(_) | Event::FileRestored(_) | Event::FilePurged(_))
+        }
+        _ => false,
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

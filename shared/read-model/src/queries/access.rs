@@ -1,0 +1,204 @@
+//! What decides who may do what, read in one statement: as of one checkpoint.
+
+use crate::ReadModelError;
+use crate::statement::{Bind, Statement};
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::Json;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Deserialize;
+use waybill_schema::events::CompanySettings;
+use waybill_schema::{AccessType, ChatroomId, CompanyId, FileId, Permissions, ShareId, ThreadId, UserId};
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Files, with all that they are shared with.
+    pub files: Vec<FileId>,
+    /// Chatrooms.
+    pub chatrooms: Vec<ChatroomId>,
+    /// Threads, with the chatrooms around them.
+    pub threads: Vec<ThreadId>,
+}
+
+/// What the tables know.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AccessRows {
+    /// The checkpoint that all of it is as of.
+    pub seq: u64,
+    /// The company, if it is known.
+    pub company: Option<CompanyAccess>,
+    /// The user, if they are known.
+    pub user: Option<UserAccess>,
+    /// The files, as far as there are such.
+    pub files: Vec<FileAccess>,
+    /// Their shares that were not revoked.
+    pub shares: Vec<ShareAccess>,
+    /// The chatrooms that are there.
+    pub chatrooms: Vec<ChatroomId>,
+    /// The threads that are there.
+    pub threads: Vec<ThreadAccess>,
+    /// Those chatrooms that the user was added to.
+    pub member_of_chatrooms: Vec<ChatroomId>,
+    /// Those threads that the user was added to.
+    pub member_of_threads: Vec<ThreadId>,
+}
+
+/// A company.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CompanyAccess {
+    /// Whether it was closed.
+    pub is_closed: bool,
+    /// What it says in place of the defaults.
+    #[serde(flatten)]
+    pub settings: CompanySettings,
+}
+
+/// A user.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct UserAccess {
+    /// Whether they were removed.
+    pub is_removed: bool,
+}
+
+/// A file.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[expect(missing_docs, reason = "named as in waybill_domain::access")]
+pub struct FileAccess {
+    pub id: FileId,
+    pub uploaded_by: UserId,
+    pub is_verified: bool,
+    pub is_deleted: bool,
+    pub is_purged: bool,
+}
+
+/// A share.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "named as in waybill_domain::access")]
+pub struct ShareAccess {
+    pub id: ShareId,
+    pub file_id: FileId,
+    pub chatroom_id: Option<ChatroomId>,
+    pub thread_id: Option<ThreadId>,
+    pub shared_by: UserId,
+    pub access_type: AccessType,
+    pub permissions: Option<Permissions>,
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Whether its place is gone, or was gone since.
+    pub ended: bool,
+}
+
+/// A thread that is there.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ThreadAccess {
+    /// Its id.
+    pub id: ThreadId,
+    /// The chatroom that it is in.
+    pub chatroom_id: Option<ChatroomId>,
+    /// Whether it is there.
+    pub is_open: bool,
+}
+
+/// Companies, users, chatrooms, threads and files are found by their keys, shares by `idx_file_association_file_id`.
+const TEXT: &str = r#"
+WITH shares AS MATERIALIZED (
+    SELECT a.* FROM file_association a
+    WHERE a.file_id = ANY(?) AND a.company_id = ? AND a.revoked_at IS NULL
+),
+threads AS MATERIALIZED (
+    SELECT t.id, t.chatroom_id,
+        t.deleted_at IS NULL
+            AND (t.chatroom_id IS NULL OR (r.deleted_at IS NULL AND t.opened_seq > r.deleted_seq)) AS is_open,
+        greatest(t.deleted_seq, coalesce(r.deleted_seq, 0)) AS deleted_seq
+    FROM (SELECT unnest(?) AS id UNION SELECT thread_id FROM shares) wanted
+    JOIN thread t ON t.company_id = ? AND t.id = wanted.id
+    LEFT JOIN chatroom r ON r.company_id = t.company_id AND r.id = t.chatroom_id
+),
+chatrooms AS MATERIALIZED (
+    SELECT r.id, r.deleted_at IS NULL AS is_open, r.deleted_seq
+    FROM (SELECT unnest(?) AS id UNION SELECT chatroom_id FROM shares UNION SELECT chatroom_id FROM threads) wanted
+    JOIN chatroom r ON r.company_id = ? AND r.id = wanted.id
+),
+viewer AS MATERIALIZED (
+    SELECT u.deleted_at, u.removed_seq FROM "user" u WHERE u.company_id = ? AND u.id = ?
+),
+memberships AS MATERIALIZED (
+    SELECT m.chatroom_id, m.thread_id, m.added_seq FROM member m, viewer v
+    WHERE m.company_id = ? AND m.user_id = ? AND m.removed_at IS NULL AND m.added_seq > v.removed_seq
+)
+SELECT json_build_object(
+    'seq', coalesce((SELECT seq FROM projection_checkpoint WHERE partition = ?), 0),
+    'company', (SELECT json_build_object(
+        'is_closed', c.deleted_at IS NOT NULL,
+        'max_file_bytes', c.max_file_bytes,
+        'max_session_bytes', c.max_session_bytes,
+        'allowed_mime_types', c.allowed_mime_types,
+        'retention_days', c.retention_days) FROM company c WHERE c.id = ?),
+    'user', (SELECT json_build_object('is_removed', v.deleted_at IS NOT NULL) FROM viewer v),
+    'files', (SELECT coalesce(json_agg(json_build_object(
+        'id', f.id,
+        'uploaded_by', f.uploaded_by,
+        'is_verified', f.is_processed,
+        'is_deleted', f.deleted_at IS NOT NULL,
+        'is_purged', f.purged_at IS NOT NULL)), '[]')
+        FROM file f WHERE f.company_id = ? AND f.id = ANY(?)),
+    'shares', (SELECT coalesce(json_agg(json_build_object(
+        'id', a.id,
+        'file_id', a.file_id,
+        'chatroom_id', a.chatroom_id,
+        'thread_id', a.thread_id,
+        'shared_by', a.shared_by,
+        'access_type', a.access_type,
+        'permissions', a.permissions,
+        'expires_at', a.expires_at,
+        'ended', (a.chatroom_id IS NOT NULL AND NOT coalesce(r.is_open AND a.shared_seq > r.deleted_seq, false))
+            OR (a.thread_id IS NOT NULL AND NOT coalesce(t.is_open AND a.shared_seq > t.deleted_seq, false)))), '[]')
+        FROM shares a LEFT JOIN chatrooms r ON r.id = a.chatroom_id LEFT JOIN threads t ON t.id = a.thread_id),
+    'chatrooms', (SELECT coalesce(json_agg(id), '[]') FROM chatrooms WHERE is_open),
+    'threads', (SELECT coalesce(json_agg(json_build_object(
+        'id', id, 'chatroom_id', chatroom_id, 'is_open', is_open)), '[]') FROM threads),
+    'member_of_chatrooms', (SELECT coalesce(json_agg(r.id), '[]') FROM memberships m
+        JOIN chatrooms r ON r.id = m.chatroom_id WHERE r.is_open AND m.added_seq > r.deleted_seq),
+    'member_of_threads', (SELECT coalesce(json_agg(t.id), '[]') FROM memberships m
+        JOIN threads t ON t.id = m.thread_id WHERE t.is_open AND m.added_seq > t.deleted_seq)
+) AS known
+"#;
+
+/// What the tables know of a user and of what they want to see.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn access_rows(
+    connection: &mut AsyncPgConnection,
+    partition: u32,
+    company: CompanyId,
+    user: UserId,
+    wanted: &Wanted,
+) -> Result<AccessRows, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Json)]
+        known: serde_json::Value,
+    }
+    let operation = "reading who may do what";
+    let files = || Bind::Uuids(wanted.files.iter().map(|id| id.0).collect());
+    let binds = [
+        files(),
+        Bind::Uuid(company.0),
+        Bind::Uuids(wanted.threads.iter().map(|id| id.0).collect()),
+        Bind::Uuid(company.0),
+        Bind::Uuids(wanted.chatrooms.iter().map(|id| id.0).collect()),
+        Bind::Uuid(company.0),
+        Bind::Uuid(company.0),
+        Bind::Uuid(user.0),
+        Bind::Uuid(company.0),
+        Bind::Uuid(user.0),
+        Bind::Integer(i32::try_from(partition).unwrap_or(i32::MAX)),
+        Bind::Uuid(company.0),
+        Bind::Uuid(company.0),
+        files(),
+    ];
+    let found: Found =
+        Statement::new(TEXT, binds).get_result(connection).await.map_err(ReadModelError::query(operation))?;
+    serde_json::from_value(found.known).map_err(ReadModelError::row(operation))
+}
