@@ -26,6 +26,7 @@ mod replay;
 mod rivals;
 mod round_trip;
 mod sessions;
+mod sharing;
 mod shutdown;
 mod socket;
 mod speaker;

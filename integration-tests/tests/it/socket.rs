@@ -45,3 +45,13 @@ pub(crate) async fn next(socket: &mut Socket) -> Value {
         }
     }
 }
+
+/// The code that the server closes with; frames before it do not matter.
+pub(crate) async fn closed(socket: &mut Socket) -> u16 {
+    loop {
+        let message = tokio::time::timeout(Duration::from_secs(30), socket.next()).await.expect("a frame comes");
+        if let Message::Close(frame) = message.unwrap().unwrap() {
+            return frame.unwrap().code.into();
+        }
+    }
+}

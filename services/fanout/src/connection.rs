@@ -1,6 +1,6 @@
 //! One WebSocket connection. A single task owns the socket; each send has its time.
 
-use crate::access::may_watch;
+use crate::access::{keeps_access, may_watch};
 use crate::hub::Outbox;
 use crate::live::Live;
 use crate::protocol::{ClientFrame, Close, ServerFrame, Topic};
@@ -53,6 +53,8 @@ pub(crate) async fn serve(
     let (outbox, transitions) = Outbox::new();
     let (snapshots, taken) = mpsc::channel(8);
     let number = fanout.next_connection();
+    fanout.hub.enter(number, &principal, &outbox);
+    let hub = fanout.hub.clone();
     let connection = Connection {
         fanout,
         authenticator,
@@ -66,6 +68,7 @@ pub(crate) async fn serve(
         heard_at: Instant::now(),
     };
     connection.run(inbound, transitions, taken).await;
+    hub.leave(number);
     SOCKETS.dec();
 }
 
@@ -131,8 +134,24 @@ impl Connection {
         if self.heard_at.elapsed() > HEARTBEAT + PONG_WITHIN {
             return Err(Close::Gone);
         }
+        self.recheck().await?;
         let frames = self.subscriptions.progress(&self.outbox);
         self.send(frames).await
+    }
+
+    /// Looks again whether the client may watch what it watches, where something has happened that could end it.
+    async fn recheck(&mut self) -> Result<(), Close> {
+        let Some(seq) = self.outbox.take_recheck() else { return Ok(()) };
+        let topics = self.subscriptions.topics();
+        let looked = async {
+            self.fanout.access.reach(self.principal.company_id, seq).await?;
+            keeps_access(&self.fanout, &self.principal, &topics).await
+        };
+        match looked.await {
+            Ok(true) => Ok(()),
+            // Closed rather than open: where it cannot be told, the client comes back and is asked anew.
+            Ok(false) | Err(_) => Err(Close::AccessLost),
+        }
     }
 
     async fn ping(&mut self) -> Result<(), Close> {
@@ -245,11 +264,15 @@ async fn take(
     number: u64,
     outbox: &Arc<Outbox>,
 ) -> Result<Snapshot, &'static str> {
-    let read_to = may_watch(fanout.log.as_ref(), principal, topic).await.map_err(|_| "unavailable")?;
+    let read_to = may_watch(fanout, principal, topic).await.map_err(|_| "unavailable")?;
     let read_to = read_to.ok_or("not_found")?;
     let partition = fanout.log.partitions().of(principal.company_id);
     let handed_out = fanout.hub.watch(topic, partition, number, outbox);
     let at_least = read_to.max(handed_out);
-    let taken = snapshot::take(&fanout.database, principal.company_id, partition, topic, at_least).await;
+    // Whoever lost their access before they were among those who are told so, is told now.
+    if may_watch(fanout, principal, topic).await.map_err(|_| "unavailable")?.is_none() {
+        return Err("not_found");
+    }
+    let taken = snapshot::take(&fanout.database, principal, partition, topic, at_least).await;
     taken.map_err(|_| "unavailable")?.ok_or("lagging")
 }

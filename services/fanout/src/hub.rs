@@ -12,8 +12,10 @@ use tokio::sync::mpsc;
 use waybill_domain::progress::Tracker;
 use waybill_event_log::{EventLog, ReadError, read_events};
 use waybill_schema::events::UploadKind;
-use waybill_schema::{Aggregate, Event, Recorded, UploadId, names};
-use waybill_service_kit::Shutdown;
+use waybill_schema::{
+    AccessType, Aggregate, CompanyId, Event, Recorded, ShareId, Subject, Timestamp, UploadId, UserId, names,
+};
+use waybill_service_kit::{Principal, Shutdown, now};
 
 /// How many transitions wait for a connection; one more and it is too slow.
 const QUEUE: usize = 64;
@@ -26,12 +28,19 @@ pub(crate) struct Outbox {
     /// The newest figures per topic and upload: overwritten, never queued.
     progress: Mutex<HashMap<(Topic, UploadId), (u64, ProgressFacts)>>,
     overflowed: AtomicBool,
+    /// Up to where the log must have been read to look again who may watch what; 0 where there is no need to.
+    recheck: AtomicU64,
 }
 
 impl Outbox {
     pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<(Topic, Arc<Live>)>) {
         let (transitions, receiver) = mpsc::channel(QUEUE);
-        let outbox = Self { transitions, progress: Mutex::default(), overflowed: AtomicBool::new(false) };
+        let outbox = Self {
+            transitions,
+            progress: Mutex::default(),
+            overflowed: AtomicBool::new(false),
+            recheck: AtomicU64::new(0),
+        };
         (Arc::new(outbox), receiver)
     }
 
@@ -53,9 +62,47 @@ impl Outbox {
         std::mem::take(&mut *locked(&self.progress))
     }
 
+    /// The event that may have ended the client's access, once.
+    pub(crate) fn take_recheck(&self) -> Option<u64> {
+        Some(self.recheck.swap(0, Ordering::SeqCst)).filter(|seq| *seq > 0)
+    }
+
     /// Whether a transition was lost for want of room.
     pub(crate) fn overflowed(&self) -> bool {
         self.overflowed.load(Ordering::Relaxed)
+    }
+}
+
+/// Who is at the other end of a connection.
+struct Client {
+    company: CompanyId,
+    user: UserId,
+    outbox: Arc<Outbox>,
+}
+
+/// Whether those who belong to a chatroom or thread are told of a file there.
+#[derive(Clone, Copy)]
+struct Openness {
+    open: bool,
+    until: Option<Timestamp>,
+}
+
+impl Openness {
+    /// A share that came with an upload.
+    const FROM_THE_START: Self = Self { open: true, until: None };
+
+    fn after(self, event: &Event) -> Self {
+        let of = |access_type, until| Self { open: access_type != AccessType::Restricted, until };
+        match event {
+            Event::FileShared(shared) => of(shared.access_type, shared.expires_at),
+            Event::ShareChanged(changed) => of(changed.access_type, changed.expires_at),
+            Event::ShareRevoked(_) => Self { open: false, ..self },
+            _ => self,
+        }
+    }
+
+    fn is_open(self) -> bool {
+        self.open && self.until.is_none_or(|until| now() < until)
     }
 }
 
@@ -65,6 +112,8 @@ type Watchers = HashMap<Topic, Vec<(u64, Arc<Outbox>)>>;
 pub(crate) struct Hub {
     log: Arc<dyn EventLog>,
     watchers: RwLock<Watchers>,
+    clients: RwLock<HashMap<u64, Client>>,
+    shares: Cache<(CompanyId, ShareId), Openness>,
     trackers: Cache<UploadId, Arc<Mutex<Tracker>>>,
     /// Up to where each partition was handed out.
     handed_out: Vec<AtomicU64>,
@@ -73,7 +122,75 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(log: Arc<dyn EventLog>) -> Self {
         let handed_out = log.partitions().all().map(|_| AtomicU64::new(0)).collect();
-        Self { log, watchers: RwLock::default(), trackers: Cache::new(TRACKED), handed_out }
+        Self {
+            log,
+            watchers: RwLock::default(),
+            clients: RwLock::default(),
+            shares: Cache::new(TRACKED),
+            trackers: Cache::new(TRACKED),
+            handed_out,
+        }
+    }
+
+    /// Connection `conn` is the principal's.
+    pub(crate) fn enter(&self, conn: u64, principal: &Principal, outbox: &Arc<Outbox>) {
+        let client = Client { company: principal.company_id, user: principal.user_id, outbox: outbox.clone() };
+        self.clients.write().unwrap_or_else(PoisonError::into_inner).insert(conn, client);
+    }
+
+    /// Connection `conn` has ended.
+    pub(crate) fn leave(&self, conn: u64) {
+        self.clients.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
+    }
+
+    /// Has those look again whose access an event may have ended.
+    fn have_rechecked(&self, recorded: &Recorded) {
+        let of = match &recorded.event {
+            Event::MemberRemoved(removed) => Some(removed.user_id),
+            Event::UserRemoved(removed) => Some(removed.user_id),
+            Event::CompanyClosed(_) | Event::ChatroomDeleted(_) | Event::ThreadDeleted(_) => None,
+            _ => return,
+        };
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let concerned = clients
+            .values()
+            .filter(|client| client.company == recorded.subject.company && of.is_none_or(|user| user == client.user));
+        concerned.for_each(|client| client.outbox.recheck.store(recorded.position.seq, Ordering::SeqCst));
+    }
+
+    /// Whether those who watch the chatroom or thread of an event may hear of it: what is shared with all who belong
+    /// there, and not what is for single people, or was taken back.
+    async fn is_for_the_place(&self, recorded: &Recorded) -> bool {
+        let company = recorded.subject.company;
+        let (share, is_share_event) = match recorded.subject.aggregate {
+            Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id) | Aggregate::File(id) => {
+                (ShareId(id.0), false)
+            }
+            Aggregate::Share(id) => (id, true),
+            _ => return false,
+        };
+        let before = match self.shares.get(&(company, share)) {
+            Some(before) => before,
+            None => match self.load_share(recorded, share).await {
+                Some(before) => before,
+                None => return false,
+            },
+        };
+        let after = if is_share_event { before.after(&recorded.event) } else { before };
+        self.shares.insert((company, share), after);
+        // That a share ends is told to those who knew of it.
+        let is_new = matches!(recorded.event, Event::FileShared(_));
+        after.is_open() || (is_share_event && !is_new && before.is_open())
+    }
+
+    /// A share as it was before an event; `None` where the log does not say.
+    async fn load_share(&self, recorded: &Recorded, share: ShareId) -> Option<Openness> {
+        let position = recorded.position;
+        let subject = Subject::new(recorded.subject.company, Aggregate::Share(share));
+        let filter = subject.to_nats(self.log.partitions());
+        let events = read_events(self.log.as_ref(), position.partition, &filter, 0, 0).await.ok()?;
+        let before = events.iter().filter(|event| event.position.seq < position.seq);
+        Some(before.fold(Openness::FROM_THE_START, |share, recorded| share.after(&recorded.event)))
     }
 
     /// From now on events about `topic` go to `outbox` of connection `conn`. Answers with up to where events were
@@ -135,12 +252,19 @@ impl Hub {
     }
 
     async fn hand_out(&self, recorded: &Recorded) {
-        let watching: Vec<(Topic, Vec<Arc<Outbox>>)> = {
+        let mut watching: Vec<(Topic, Vec<Arc<Outbox>>)> = {
             let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
             let of =
                 |topic: Topic| watchers.get(&topic).map(|all| (topic, all.iter().map(|(_, o)| o.clone()).collect()));
             topics(recorded).into_iter().filter_map(of).collect()
         };
+        self.have_rechecked(recorded);
+        let is_of_place = |topic: &Topic| matches!(topic, Topic::Chatroom(_) | Topic::Thread(_));
+        let known = matches!(recorded.subject.aggregate, Aggregate::Share(id)
+            if self.shares.contains_key(&(recorded.subject.company, id)));
+        if (known || watching.iter().any(|(topic, _)| is_of_place(topic))) && !self.is_for_the_place(recorded).await {
+            watching.retain(|(topic, _)| !is_of_place(topic));
+        }
         let Some(figures) = self.track(recorded, !watching.is_empty()).await else { return };
         let seq = recorded.position.seq;
         let lives = transition(recorded).into_iter().chain(figures.map(What::Progress));

@@ -66,6 +66,7 @@ pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
             json!({ "upload_id": id, "file_id": id })
         }
         Aggregate::Session(id) => json!({ "session_id": id }),
+        Aggregate::Share(id) => json!({ "association_id": id }),
         _ => return None,
     };
     let more = match &recorded.event {
@@ -92,6 +93,14 @@ pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
         Event::UploadCancelled(_) => json!({ "status": Status::Cancelled.as_str() }),
         Event::FileRenamed(renamed) => json!({ "display_name": renamed.display_name }),
         Event::FileDeleted(_) | Event::FileRestored(_) | Event::SessionOpened(_) | Event::SessionClosed(_) => json!({}),
+        Event::FileMetadataChanged(_) | Event::FilePurged(_) | Event::ShareRevoked(_) => json!({}),
+        Event::FileShared(shared) => json!({
+            "file_id": shared.file_id,
+            "shared_by": shared.shared_by,
+            "access_type": shared.access_type,
+        }),
+        Event::ShareChanged(changed) => json!({ "access_type": changed.access_type }),
+        Event::SharePinned(pinned) => json!({ "is_pinned": pinned.is_pinned }),
         Event::SessionCancelled(_) => json!({ "status": "CANCELLED" }),
         // How bytes are kept is no concern of watchers.
         _ => return None,

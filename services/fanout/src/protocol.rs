@@ -142,6 +142,8 @@ pub(crate) enum Close {
     Restart,
     /// The token has expired.
     TokenExpired,
+    /// What was watched may not be watched any more.
+    AccessLost,
     /// The client does not keep up.
     TooSlow,
     /// More commands or topics than allowed.
@@ -157,6 +159,7 @@ impl Close {
         match self {
             Self::Restart => 1012,
             Self::TokenExpired => 4001,
+            Self::AccessLost => 4003,
             Self::TooSlow => 4008,
             Self::TooMany => 4029,
             Self::TooBig => 1009,

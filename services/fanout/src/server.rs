@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinSet;
+use waybill_access::Access;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_read_model::Database;
@@ -34,6 +35,8 @@ pub struct Config {
     pub log: Arc<dyn EventLog>,
     /// The read models.
     pub database: Database,
+    /// Who may do what.
+    pub access: Arc<Access>,
 }
 
 /// Why a fan-out did not start.
@@ -52,6 +55,7 @@ pub(crate) struct Fanout {
     pub(crate) hub: Arc<Hub>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) database: Database,
+    pub(crate) access: Arc<Access>,
     pub(crate) shutdown: Shutdown,
     allowed_origins: Vec<String>,
     connections: AtomicU64,
@@ -92,6 +96,7 @@ impl Server {
             hub,
             log: config.log,
             database: config.database,
+            access: config.access,
             shutdown: shutdown.clone(),
             allowed_origins: config.allowed_origins,
             connections: AtomicU64::new(1),
@@ -164,6 +169,10 @@ async fn connect(
         Some(ticket) => redeem(&tickets, ticket, origin).await?,
         None => Principal::extract(&request).await?,
     };
+    if fanout.access.standing(principal.company_id, principal.user_id).await.map_err(Problem::from)?.has_ended() {
+        let detail = "the company or the user is not registered here, or no longer";
+        return Err(Problem::new(403, "not_registered", detail).into());
+    }
     if fanout.shutdown.is_triggered() {
         return Err(Problem::unavailable("this server is stopping; try again").into());
     }

@@ -4,11 +4,15 @@ use crate::protocol::Topic;
 use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use waybill_read_model::queries::FileFilter;
 use waybill_read_model::{Database, ReadModelError, projection, queries};
-use waybill_schema::CompanyId;
+use waybill_schema::Place;
+use waybill_service_kit::{Principal, Role};
 
 /// How long a snapshot waits for the projection.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How many files the snapshot of a chatroom or thread has.
+const FILES_MAX: i64 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A state, and as of when it is.
@@ -21,14 +25,14 @@ pub(crate) struct Snapshot {
 /// The state of a topic, at least as new as sequence `at_least`; `None` where the projection does not get there.
 pub(crate) async fn take(
     database: &Database,
-    company: CompanyId,
+    principal: &Principal,
     partition: u32,
     topic: Topic,
     at_least: u64,
 ) -> Result<Option<Snapshot>, ReadModelError> {
     let until = Instant::now() + PATIENCE;
     loop {
-        let snapshot = read(database, company, partition, topic).await?;
+        let snapshot = read(database, principal, partition, topic).await?;
         if snapshot.seq >= at_least {
             return Ok(Some(snapshot));
         }
@@ -41,7 +45,7 @@ pub(crate) async fn take(
 
 async fn read(
     database: &Database,
-    company: CompanyId,
+    principal: &Principal,
     partition: u32,
     topic: Topic,
 ) -> Result<Snapshot, ReadModelError> {
@@ -53,12 +57,17 @@ async fn read(
         .run(async |connection: &mut AsyncPgConnection| {
             let checkpoint = projection::checkpoint(connection, partition).await?;
             let (epoch, seq) = checkpoint.map_or_else(Default::default, |at| (at.epoch, at.seq.unsigned_abs()));
-            Ok::<_, ReadModelError>(Snapshot { epoch, seq, state: state(connection, company, topic).await? })
+            Ok::<_, ReadModelError>(Snapshot { epoch, seq, state: state(connection, principal, topic).await? })
         })
         .await
 }
 
-async fn state(connection: &mut AsyncPgConnection, company: CompanyId, topic: Topic) -> Result<Value, ReadModelError> {
+async fn state(
+    connection: &mut AsyncPgConnection,
+    principal: &Principal,
+    topic: Topic,
+) -> Result<Value, ReadModelError> {
+    let company = principal.company_id;
     Ok(match topic {
         Topic::Upload(id) => json!(queries::find_progress(connection, company, id).await?),
         Topic::Session(id) => {
@@ -66,6 +75,25 @@ async fn state(connection: &mut AsyncPgConnection, company: CompanyId, topic: To
             json!({ "session": session, "files": queries::list_session_files(connection, company, id).await? })
         }
         Topic::Company(_) => json!({ "uploads": queries::list_running(connection, company).await? }),
-        Topic::Chatroom(_) | Topic::Thread(_) => Value::Null,
+        Topic::Chatroom(id) => files(connection, principal, Place::Chatroom(id)).await?,
+        Topic::Thread(id) => files(connection, principal, Place::Thread(id)).await?,
     })
+}
+
+/// The first page of a chatroom's or thread's files, as `GET /v1/files` has it.
+async fn files(
+    connection: &mut AsyncPgConnection,
+    principal: &Principal,
+    place: Place,
+) -> Result<Value, ReadModelError> {
+    let filter = FileFilter { processing_status: Some("COMPLETED".to_owned()), ..FileFilter::default() };
+    let named = (!principal.roles.contains(&Role::Admin)).then_some(principal.user_id);
+    let page = (None, FILES_MAX);
+    let found = queries::list_shared(connection, principal.company_id, place, &filter, named, page).await?;
+    let shown = |shared: queries::SharedFile| {
+        let mut file = json!(shared.file);
+        file["association"] = json!(shared.association);
+        file
+    };
+    Ok(json!({ "files": found.into_iter().map(shown).collect::<Vec<_>>() }))
 }

@@ -29,7 +29,6 @@ async fn check(gateway: &Gateway, principal: &Principal) -> Result<(), Problem> 
     if principal.roles.contains(&Role::Service) {
         return Ok(());
     }
-    let standing = gateway.access.standing(principal.company_id, principal.user_id).await;
-    let standing = standing.map_err(|error| error.into_problem("looking for a user"))?;
+    let standing = gateway.access.standing(principal.company_id, principal.user_id).await?;
     if standing.has_ended() { Err(not_registered()) } else { Ok(()) }
 }

@@ -259,8 +259,7 @@ async fn look(
     principal: &Principal,
     wanted: &Wanted,
 ) -> Result<Known, Problem> {
-    let known = gateway.access.look(connection, principal.company_id, principal.user_id, wanted).await;
-    known.map_err(|error| error.into_problem("looking who may do what"))
+    Ok(gateway.access.look(connection, principal.company_id, principal.user_id, wanted).await?)
 }
 
 async fn facts_of(

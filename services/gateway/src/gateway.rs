@@ -2,7 +2,6 @@
 
 use crate::cursor::CursorKey;
 use crate::idempotency::Idempotency;
-use crate::policies::Policies;
 use crate::position::Positions;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
@@ -10,7 +9,7 @@ use crate::turns::{Held, Turns};
 use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::Duration;
-use waybill_access::{Access, Wanted};
+use waybill_access::{Access, Policies, Wanted};
 use waybill_domain::access::{Denied, Viewer};
 use waybill_domain::upload;
 use waybill_event_log::EventLog;
@@ -130,8 +129,7 @@ impl Gateway {
         };
         let mut connection =
             self.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
-        let known = self.access.look(&mut connection, company, viewer.user_id, &wanted).await;
-        let known = known.map_err(|error| error.into_problem("looking for a chatroom"))?;
+        let known = self.access.look(&mut connection, company, viewer.user_id, &wanted).await?;
         drop(connection);
         let theirs = |place: Place| known.places.contains(&place) && (viewer.is_admin || known.is_member(place));
         let around = thread.and_then(|thread| known.chatroom_of(thread));

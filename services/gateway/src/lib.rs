@@ -14,7 +14,6 @@ mod files;
 mod gateway;
 mod idempotency;
 mod json;
-mod policies;
 mod position;
 mod problems;
 mod quota;

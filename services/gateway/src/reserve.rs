@@ -1,12 +1,12 @@
 //! Reserving space. Starts that meet in this gateway are decided together and appended as one event; with those of
 //! other gateways they conflict, and are decided again.
 
-use crate::policies::Policies;
 use crate::problems::{IntoProblem, refused};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use waybill_access::Policies;
 use waybill_domain::Refusal;
 use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::quota::{self, State, reserve};

@@ -3,7 +3,6 @@
 use crate::cursor::CursorKey;
 use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
-use crate::policies::Policies;
 use crate::position::Positions;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
@@ -17,9 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use waybill_access::Access;
-use waybill_domain::limits::Limits;
-use waybill_domain::media_type::TypePolicy;
+use waybill_access::Policies;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_object_store::ObjectStore;
@@ -45,10 +42,8 @@ pub struct Config {
     pub worker_secret: String,
     /// Who may ask.
     pub authenticator: Authenticator,
-    /// How large things may be.
-    pub limits: Limits,
-    /// Which types are accepted.
-    pub types: TypePolicy,
+    /// What companies may upload, and who may do what.
+    pub policies: Policies,
     /// Bytes that a company may store until an admin says otherwise.
     pub default_quota_bytes: u64,
     /// Whether a valid token of an unknown company or user registers it.
@@ -69,8 +64,6 @@ pub struct Config {
     pub presigner: Presigner,
     /// The read models.
     pub database: Database,
-    /// Who may do what.
-    pub access: Arc<Access>,
     /// Routes of other services on the same address.
     pub more_routes: Vec<Routes>,
     /// What must answer for those.
@@ -132,8 +125,8 @@ impl Server {
         };
         let directories = Arc::new(Directories::new(config.log.clone()));
         let mut tasks = JoinSet::new();
-        let access = config.access;
-        let policies = Policies { access: access.clone(), limits: config.limits, types: config.types };
+        let policies = config.policies;
+        let access = policies.access.clone();
         let gateway = Gateway {
             workers,
             reserver: Reserver::new(config.log.clone(), snapshots, policies.clone(), config.default_quota_bytes),

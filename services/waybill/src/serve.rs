@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use waybill_access::Access;
+use waybill_access::{Access, Policies};
 use waybill_domain::limits::Limits;
 use waybill_event_log::jetstream::JetStreamLog;
 use waybill_gateway::Workers;
@@ -204,8 +204,7 @@ async fn gateway(
         workers,
         worker_secret: shared.args.worker_secret.worker_secret.clone(),
         authenticator: backing::authenticator(&shared.args.auth)?,
-        limits: Limits { max_file_bytes: settings.max_file_bytes, max_session_bytes: settings.max_session_bytes },
-        types: backing::types(&shared.args.types),
+        policies: policies(shared),
         default_quota_bytes: settings.default_quota_bytes,
         auto_register: settings.auto_register,
         upload_lifetime: Duration::from_secs(settings.upload_lifetime_s),
@@ -216,11 +215,18 @@ async fn gateway(
         store: shared.store.clone(),
         presigner: backing::presigner(&shared.args.s3),
         database: shared.database.clone(),
-        access: shared.access.clone(),
         more_routes,
         more_readiness,
     };
     Ok(waybill_gateway::Server::from_config(config, &shared.front).await?)
+}
+
+/// What companies may upload.
+fn policies(shared: &Shared) -> Policies {
+    let Shared { args, access, .. } = shared;
+    let limits =
+        Limits { max_file_bytes: args.gateway.max_file_bytes, max_session_bytes: args.gateway.max_session_bytes };
+    Policies { access: access.clone(), limits, types: backing::types(&args.types) }
 }
 
 async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_worker::Server, CommandError> {
@@ -230,7 +236,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         budget_mib: shared.args.worker.worker_budget_mib,
         expiry_grace: Duration::from_secs(shared.args.worker.expiry_grace_s),
         sweep_every: Duration::from_millis(shared.args.worker.worker_sweep_ms),
-        types: backing::types(&shared.args.types),
+        policies: policies(shared),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
         store: shared.store.clone(),
@@ -255,6 +261,7 @@ async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError>
         nats: shared.nats.clone(),
         log: shared.log.clone(),
         database: shared.database.clone(),
+        access: shared.access.clone(),
     };
     Ok(waybill_fanout::Server::from_config(config, &shared.front).await?)
 }

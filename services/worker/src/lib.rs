@@ -15,7 +15,7 @@ mod sweep;
 pub use server::{Config, Server, StartError};
 
 use std::sync::Arc;
-use waybill_domain::media_type::TypePolicy;
+use waybill_access::Policies;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::Bucket;
 use waybill_object_store::ObjectStore;
@@ -33,7 +33,7 @@ pub(crate) struct Worker {
     pub(crate) midstates: Bucket,
     pub(crate) snapshots: Bucket,
     pub(crate) database: Database,
-    pub(crate) types: TypePolicy,
+    pub(crate) policies: Policies,
     pub(crate) uploads: plane::Uploads,
     pub(crate) budget: plane::Budget,
     pub(crate) awaited: reactions::Awaited,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use uuid::Uuid;
-use waybill_domain::media_type::TypePolicy;
+use waybill_access::Policies;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_object_store::ObjectStore;
@@ -34,8 +34,8 @@ pub struct Config {
     pub expiry_grace: Duration,
     /// How often the sweep looks.
     pub sweep_every: Duration,
-    /// Which types are accepted.
-    pub types: TypePolicy,
+    /// Which files are accepted.
+    pub policies: Policies,
     /// The connection behind `log`.
     pub nats: async_nats::Client,
     /// The event log.
@@ -85,7 +85,7 @@ impl Server {
             log: config.log,
             store: config.store,
             database: config.database,
-            types: config.types,
+            policies: config.policies,
             uploads: Uploads::default(),
             budget: Budget::new(config.budget_mib),
             awaited: reactions::Awaited::default(),

@@ -4,6 +4,7 @@
 //! A process follows the log and keeps those events that can take something away, until the tables hold them for
 //! certain. Before anything is decided it makes sure, twice a second at most, that it has seen the log's end.
 
+mod policies;
 mod tail;
 
 use diesel_async::AsyncPgConnection;
@@ -20,6 +21,7 @@ use waybill_schema::events::CompanySettings;
 use waybill_schema::{ChatroomId, CompanyId, Event, FileId, Place, Recorded, ThreadId, Timestamp, UserId};
 use waybill_service_kit::{Problem, Shutdown};
 
+pub use policies::Policies;
 pub use waybill_read_model::queries::Wanted;
 
 /// How many users are remembered as active, and how many companies' settings are.
@@ -42,11 +44,11 @@ pub enum AccessError {
     TablesBehind,
 }
 
-impl AccessError {
-    /// The answer: closed rather than open.
-    pub fn into_problem(self, operation: &'static str) -> Problem {
-        tracing::warn!(operation, error = %self, "access cannot be decided");
-        Problem::unavailable("who may do this cannot be told now; try again")
+/// The answer: closed rather than open.
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        tracing::warn!(%error, "access cannot be decided");
+        Self::unavailable("who may do this cannot be told now; try again")
     }
 }
 
@@ -127,6 +129,14 @@ impl Access {
             }
             shutdown.unless(tokio::time::sleep(Duration::from_millis(200))).await;
         }
+    }
+
+    /// Until the log has been followed up to `seq` of a company's partition.
+    ///
+    /// # Errors
+    /// [`AccessError::Behind`].
+    pub async fn reach(&self, company: CompanyId, seq: u64) -> Result<(), AccessError> {
+        self.tail(self.log.partitions().of(company)).reach(seq).await
     }
 
     fn tail(&self, partition: u32) -> &Tail {

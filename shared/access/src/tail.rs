@@ -158,6 +158,16 @@ impl Tail {
         Ok(())
     }
 
+    /// Until the log has been followed up to `seq`.
+    pub(crate) async fn reach(&self, seq: u64) -> Result<(), AccessError> {
+        let mut at = self.at.subscribe();
+        let reached = tokio::time::timeout(PATIENCE, at.wait_for(|at| at.is_some_and(|at| at >= seq))).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(AccessError::Behind),
+        }
+    }
+
     /// The events of a company behind `seq`.
     pub(crate) fn since(&self, company: CompanyId, seq: u64) -> Result<Vec<Arc<Recorded>>, AccessError> {
         let recent = locked(&self.recent);

@@ -19,6 +19,7 @@ pub(crate) use ingest::{Run, ingest};
 pub(crate) use local::LocalPlane;
 pub(crate) use uploads::{OpenUpload, Uploads};
 
+use waybill_access::AccessError;
 use waybill_domain::Refusal;
 use waybill_event_log::ReadError;
 use waybill_object_store::StoreError;
@@ -58,6 +59,9 @@ pub(crate) enum PlaneError {
     /// NATS does not take a subscription.
     #[error("newer requests cannot be listened for: {0}")]
     Hold(#[from] async_nats::SubscribeError),
+    /// What the company accepts cannot be told now.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// No memory for a part within the time.
     #[error("no room for another part now")]
     NoRoom,
@@ -106,7 +110,7 @@ impl PlaneError {
             Self::Evicted => Problem::new(409, "superseded", text),
             Self::Broken => Problem::bad_request("body_incomplete", format!("{text}; ask for the offset and go on")),
             Self::NoRoom => Problem::unavailable(format!("{text}; try again")),
-            Self::Execute(_) | Self::Store(_) | Self::Hold(_) => {
+            Self::Execute(_) | Self::Store(_) | Self::Hold(_) | Self::Access(_) => {
                 Problem::unavailable("the bytes could not be stored now; try again")
             }
         }

@@ -55,7 +55,7 @@ pub(super) async fn store_whole(
     let head = filled.bytes.slice(..filled.bytes.len().min(usize::try_from(sniff::HEAD_BYTES).unwrap_or(0)));
     let sniffed_mime_type = sniff::mime_type(&head);
     if let Some(sniffed) = &sniffed_mime_type {
-        worker.types.check(sniffed)?;
+        worker.policies.types(company).await?.check(sniffed)?;
     }
     let storage_key = keys::new_object(company, upload);
     STORED_BYTES.inc_by(filled.bytes.len() as u64);

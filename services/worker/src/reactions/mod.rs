@@ -14,6 +14,7 @@ use crate::plane::{PlaneError, assemble_part};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use waybill_access::AccessError;
 use waybill_domain::quota::{Settling, Space};
 use waybill_domain::upload::{self, Command, Step};
 use waybill_domain::{Refusal, session};
@@ -46,6 +47,8 @@ pub(crate) enum ReactionError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Plane(#[from] PlaneError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error(transparent)]
     ReadModel(#[from] ReadModelError),
     #[error("the projection has not reached the event yet")]

@@ -37,7 +37,7 @@ pub(super) async fn verify_object(
                 storage_key: key,
                 read_back,
             };
-            Command::Verify { found, policy: worker.types.clone() }
+            Command::Verify { found, policy: worker.policies.types(aggregate.company).await? }
         }
         None => Command::Reject {
             code: "parts_differ",
