@@ -31,5 +31,6 @@ mod shutdown;
 mod socket;
 mod speaker;
 mod takeover;
+mod tokens;
 mod tus_clauses;
 mod verification;

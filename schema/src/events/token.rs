@@ -11,6 +11,8 @@ pub struct DownloadTokenIssuedV1 {
     pub file_id: FileId,
     /// By whom. It is good for as long as they may read the file.
     pub user_id: UserId,
+    /// Whether they did so as an admin of their company, who may read all of its files.
+    pub as_admin: bool,
     /// SHA-256 of the token's text.
     pub token_sha256: Sha256Digest,
     /// Until when it is good.

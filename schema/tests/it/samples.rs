@@ -229,6 +229,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             DownloadTokenIssuedV1 {
                 file_id: upload(),
                 user_id,
+                as_admin: false,
                 token_sha256: Sha256Digest([0x34; 32]),
                 expires_at: Timestamp(1_764_000_300_000),
                 max_downloads: Some(3),

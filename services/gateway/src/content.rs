@@ -48,16 +48,12 @@ pub(crate) async fn get(
     path: web::Path<String>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let file = readable(&request, &principal, &path, &gateway).await?;
-    let (mut answer, range) = match prepare(&request, &file)? {
-        Prepared::Done(answer) => return Ok(answer),
-        Prepared::Body(answer, range) => (answer, range),
-    };
-    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
-    let body = gateway.store.get(key, range.from, Some(range.len())).await;
-    let body = body.map_err(|error| error.into_problem("reading a file"))?;
-    let bytes = body.bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
-    Ok(answer.body(SizedStream::new(range.len(), bytes)))
+    let (file, _) = files::find(&request, &principal, &path, &gateway, Operation::Download).await?;
+    check_readable(&file)?;
+    match prepare(&request, &file)? {
+        Prepared::Done(answer) => Ok(answer),
+        Prepared::Body(answer, range) => send(&gateway, &file, answer, range).await,
+    }
 }
 
 pub(crate) async fn head(
@@ -66,36 +62,52 @@ pub(crate) async fn head(
     path: web::Path<String>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let file = readable(&request, &principal, &path, &gateway).await?;
-    match prepare(&request, &file)? {
-        Prepared::Done(answer) => Ok(answer),
-        Prepared::Body(mut answer, range) => {
-            // The length is said, and no byte follows: that is what HEAD is.
-            let nothing = futures_util::stream::empty::<Result<web::Bytes, Problem>>();
-            Ok(answer.body(SizedStream::new(range.len(), nothing)))
-        }
-    }
+    let (file, _) = files::find(&request, &principal, &path, &gateway, Operation::Download).await?;
+    check_readable(&file)?;
+    Ok(match prepare(&request, &file)? {
+        Prepared::Done(answer) => answer,
+        Prepared::Body(answer, range) => without_bytes(answer, range),
+    })
 }
 
-/// The file, once it is verified and unless it was deleted.
-async fn readable(request: &HttpRequest, principal: &Principal, id: &str, gateway: &Gateway) -> Result<File, Problem> {
-    let (file, _) = files::find(request, principal, id, gateway, Operation::Download).await?;
+/// The answer with the bytes.
+pub(crate) async fn send(
+    gateway: &Gateway,
+    file: &File,
+    mut answer: HttpResponseBuilder,
+    range: ByteRange,
+) -> Result<HttpResponse, Problem> {
+    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
+    let body = gateway.store.get(key, range.from, Some(range.len())).await;
+    let body = body.map_err(|error| error.into_problem("reading a file"))?;
+    let bytes = body.bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
+    Ok(answer.body(SizedStream::new(range.len(), bytes)))
+}
+
+/// The length is said, and no byte follows: that is what HEAD is.
+pub(crate) fn without_bytes(mut answer: HttpResponseBuilder, range: ByteRange) -> HttpResponse {
+    let nothing = futures_util::stream::empty::<Result<web::Bytes, Problem>>();
+    answer.body(SizedStream::new(range.len(), nothing))
+}
+
+/// Whether the file is verified, and was not deleted.
+pub(crate) fn check_readable(file: &File) -> Result<(), Problem> {
     if file.deleted_at.is_some() {
         return Err(Problem::new(410, "file_deleted", "the file was deleted; restore it first"));
     }
     if !file.is_processed || file.hash.is_none() {
         return Err(Problem::new(409, "file_not_ready", "the file is not verified; nothing of it can be read"));
     }
-    Ok(file)
+    Ok(())
 }
 
-enum Prepared {
+pub(crate) enum Prepared {
     Done(HttpResponse),
     Body(HttpResponseBuilder, ByteRange),
 }
 
 /// Everything of the answer but the bytes.
-fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Problem> {
+pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Problem> {
     let size_bytes = file.size_bytes.unsigned_abs();
     let etag = format!("\"{}\"", file.hash.as_deref().unwrap_or_default());
     let headers = request.headers();
@@ -171,7 +183,7 @@ fn parse_range(value: &str, size_bytes: u64) -> Wanted {
 }
 
 /// `Content-Disposition` (RFC 6266) with the name twice: in ASCII for old clients, and as it is (RFC 8187).
-fn disposition(name: &str) -> String {
+pub(crate) fn disposition(name: &str) -> String {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%".contains(c) || c == ' ' { c } else { '_' }).collect();
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(name, ATTR_CHAR))

@@ -1,10 +1,12 @@
 //! What every handler works with.
 
+use crate::address::Addresses;
 use crate::cursor::CursorKey;
 use crate::idempotency::Idempotency;
 use crate::position::Positions;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
+use crate::tokens::Tokens;
 use crate::turns::{Held, Turns};
 use moka::sync::Cache;
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub(crate) struct Gateway {
     pub(crate) upload_url_lifetime: Duration,
     pub(crate) started: StartedCache,
     pub(crate) turns: Turns,
+    pub(crate) tokens: Tokens,
+    pub(crate) addresses: Addresses,
 }
 
 /// What was said at the start of uploads: it never changes, so it is read once.

@@ -1,6 +1,7 @@
 //! The gateway: HTTP for clients. Commands are decided on events and appended; bytes are streamed on to a worker;
 //! queries are answered from the read models.
 
+mod address;
 mod admission;
 mod associations;
 mod audit;
@@ -23,6 +24,7 @@ mod resumable;
 mod routes;
 mod server;
 mod sessions;
+mod tokens;
 mod turns;
 mod uploads;
 mod wait;

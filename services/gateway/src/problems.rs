@@ -39,13 +39,16 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
     let status = match refusal {
         Refusal::NotFound { .. } => 404,
         Refusal::NotRegistered => 403,
-        Refusal::NameInvalid { .. } | Refusal::SettingsInvalid { .. } | Refusal::ShareInvalid { .. } => 422,
+        Refusal::NameInvalid { .. }
+        | Refusal::SettingsInvalid { .. }
+        | Refusal::ShareInvalid { .. }
+        | Refusal::TokenInvalid { .. } => 422,
         Refusal::TypeRefused { .. } => 415,
         Refusal::FileTooLarge { .. }
         | Refusal::SizeExceeded { .. }
         | Refusal::QuotaExceeded { .. }
         | Refusal::SessionTooLarge { .. } => 413,
-        Refusal::UploadEnded { .. } => 410,
+        Refusal::UploadEnded { .. } | Refusal::TokenEnded { .. } => 410,
         Refusal::SessionEnded { .. }
         | Refusal::UploadCompleted { .. }
         | Refusal::ChunksMissing { .. }

@@ -1,6 +1,8 @@
 //! All routes of the gateway.
 
-use crate::{associations, audit, content, direct, directory, files, json, quota, resumable, sessions, uploads};
+use crate::{
+    associations, audit, content, direct, directory, files, json, quota, resumable, sessions, tokens, uploads,
+};
 use actix_web::HttpResponse;
 use actix_web::web::{self, delete, get, head, patch, post, put};
 use waybill_service_kit::Problem;
@@ -28,6 +30,11 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/v1/files/{id}/restore", post().to(files::restore))
         .route("/v1/files/{id}/associations", post().to(associations::create))
         .route("/v1/files/{id}/associations", get().to(associations::list))
+        .route("/v1/files/{id}/tokens", post().to(tokens::issue))
+        .route("/v1/files/{id}/tokens", get().to(tokens::list))
+        .route("/v1/tokens/{id}", delete().to(tokens::revoke))
+        .route("/d/{token}", get().to(tokens::download))
+        .route("/d/{token}", head().to(tokens::download))
         .route("/v1/associations/{id}", patch().to(associations::patch))
         .route("/v1/associations/{id}", delete().to(associations::revoke))
         .route("/v1/files/{id}/content", get().to(content::get))

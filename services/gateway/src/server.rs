@@ -1,5 +1,6 @@
 //! Starting and stopping a gateway.
 
+use crate::address::Addresses;
 use crate::cursor::CursorKey;
 use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
@@ -7,6 +8,7 @@ use crate::position::Positions;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
 use crate::routes;
+use crate::tokens::Tokens;
 use crate::turns::Turns;
 use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
 use crate::{admission, cors};
@@ -52,6 +54,10 @@ pub struct Config {
     pub upload_lifetime: Duration,
     /// How long a URL is good by which a client writes to the store.
     pub upload_url_lifetime: Duration,
+    /// Whether downloads by token are sent on to the store, where their number does not matter.
+    pub download_redirects: bool,
+    /// Proxies whose word on a client's address is taken.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Origins of pages that may ask.
     pub allowed_origins: Vec<String>,
     /// The connection behind `log`.
@@ -111,6 +117,7 @@ impl Server {
             return Err(StartError::SecretTooShort);
         }
         let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
+        let tokens = Tokens::new(&config.worker_secret, config.download_redirects).ok_or(StartError::SecretTooShort)?;
         let snapshots = Bucket::open(&config.nats, names::SNAPSHOTS_BUCKET).await?;
         let mut readiness = Readiness::default();
         let workers = match config.workers {
@@ -137,6 +144,8 @@ impl Server {
             positions: Positions::new(config.log.clone(), config.database.clone()),
             started: StartedCache::default(),
             turns: Turns::default(),
+            tokens,
+            addresses: Addresses::new(config.trusted_proxies),
             log: config.log,
             nats: config.nats,
             store: config.store,

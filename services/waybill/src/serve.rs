@@ -208,6 +208,8 @@ async fn gateway(
         default_quota_bytes: settings.default_quota_bytes,
         auto_register: settings.auto_register,
         upload_lifetime: Duration::from_secs(settings.upload_lifetime_s),
+        download_redirects: settings.download_redirects,
+        trusted_proxies: settings.trusted_proxies.clone(),
         upload_url_lifetime: Duration::from_secs(settings.upload_url_lifetime_s),
         allowed_origins: shared.args.browsers.allowed_origins.clone(),
         nats: shared.nats.clone(),

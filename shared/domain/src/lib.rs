@@ -16,6 +16,7 @@ pub mod quota;
 mod refusal;
 pub mod session;
 pub mod share;
+pub mod token;
 pub mod upload;
 
 pub use refusal::Refusal;

@@ -127,6 +127,18 @@ pub enum Refusal {
         /// What is wrong with them.
         reason: &'static str,
     },
+    /// A token that cannot be.
+    #[error("the token is refused: {reason}")]
+    TokenInvalid {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A token that is good for nothing any more.
+    #[error("the token has ended: {reason}")]
+    TokenEnded {
+        /// Why.
+        reason: &'static str,
+    },
     /// A share that cannot be.
     #[error("the association is refused: {reason}")]
     ShareInvalid {
@@ -159,6 +171,8 @@ impl Refusal {
             Self::FileNotDeleted => "file_not_deleted",
             Self::NotRegistered => "not_registered",
             Self::SettingsInvalid { .. } => "settings_invalid",
+            Self::TokenInvalid { .. } => "token_settings_invalid",
+            Self::TokenEnded { .. } => "token_ended",
             Self::ShareInvalid { .. } => "association_invalid",
         }
     }

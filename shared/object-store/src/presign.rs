@@ -27,6 +27,13 @@ pub enum Presign<'a> {
         /// What is pinned; `None` lets any bytes through.
         pinned: Option<Pinned>,
     },
+    /// An object's bytes, with these headers in the answer.
+    GetObject {
+        /// `Content-Type`.
+        content_type: &'a str,
+        /// `Content-Disposition`.
+        content_disposition: &'a str,
+    },
     /// A whole object.
     PutObject {
         /// Its length, where it is known.
@@ -141,6 +148,14 @@ fn line(request: &Presign<'_>) -> (&'static str, Vec<(&'static str, String)>) {
         Presign::UploadPart { upload_id, part_number, .. } => {
             ("PUT", vec![("partNumber", part_number.to_string()), of(upload_id)])
         }
+        Presign::GetObject { content_type, content_disposition } => (
+            "GET",
+            vec![
+                ("response-content-type", (*content_type).to_owned()),
+                ("response-content-disposition", (*content_disposition).to_owned()),
+                ("response-cache-control", "private, no-store".to_owned()),
+            ],
+        ),
         Presign::PutObject { .. } => ("PUT", Vec::new()),
         Presign::CreateMultipart => ("POST", vec![("uploads", String::new())]),
         Presign::ListParts { upload_id } => ("GET", vec![of(upload_id)]),

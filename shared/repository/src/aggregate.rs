@@ -1,11 +1,12 @@
 //! Folding an aggregate's subjects.
 
 use std::time::{Duration, Instant};
-use waybill_domain::{Refusal, directory, file, session, share, upload};
+use waybill_domain::{Refusal, directory, file, session, share, token, upload};
 use waybill_event_log::{EventLog, ReadError, read_events};
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{
-    Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, ShareId, Subject, Timestamp, UploadId, names,
+    Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, ShareId, Subject, Timestamp, TokenId, UploadId,
+    names,
 };
 
 /// For how long a state may be decided on without looking again.
@@ -222,6 +223,36 @@ impl Aggregate for ShareAggregate {
             thread_id: shared.thread_id,
             ..Routing::default()
         })
+    }
+}
+
+/// A download token.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenAggregate {
+    /// Its company.
+    pub company: CompanyId,
+    /// Its id.
+    pub token: TokenId,
+}
+
+impl Aggregate for TokenAggregate {
+    type State = token::State;
+    type Command = token::Command;
+
+    fn subject(&self) -> Subject {
+        Subject::new(self.company, On::Token(self.token))
+    }
+
+    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+        token::evolve(state, event, time);
+    }
+
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+        token::decide(state, command)
+    }
+
+    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
+        Routing::default()
     }
 }
 

@@ -109,6 +109,17 @@ pub struct GatewaySettings {
         value_parser = clap::value_parser!(u64).range(1..=604_800)
     )]
     pub upload_url_lifetime_s: u64,
+    /// Whether a download by a token without max_downloads is sent on to the store, by a URL that is good for a minute
+    #[arg(
+        long,
+        env = "WAYBILL_DOWNLOAD_REDIRECTS",
+        default_value_t = false,
+        action = clap::ArgAction::Set
+    )]
+    pub download_redirects: bool,
+    /// Networks of the proxies in front, comma-separated, such as 10.0.0.0/8: what they say in X-Forwarded-For is believed
+    #[arg(long, env = "WAYBILL_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Bytes of all files of one session at most
     #[arg(long, env = "WAYBILL_MAX_SESSION_BYTES", default_value_t = 50 << 30)]
     pub max_session_bytes: u64,

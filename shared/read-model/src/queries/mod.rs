@@ -6,6 +6,7 @@ mod files;
 mod quota;
 mod sessions;
 mod sweep;
+mod tokens;
 
 pub use access::{AccessRows, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows};
 pub use directory::is_user_known;
@@ -18,3 +19,4 @@ pub use sessions::{
     Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,
 };
 pub use sweep::{Overdue, awaited_objects, open_quarantines, overdue_reservations, overdue_uploads};
+pub use tokens::{DownloadToken, list_tokens};

@@ -1,0 +1,151 @@
+//! Download tokens: whoever has one gets the file, as often as it says and no longer than it says.
+
+use crate::sharing::{Method, Room};
+use futures_util::future::join_all;
+use reqwest::{Client as Http, Response, redirect};
+use serde_json::{Value, json};
+use waybill_integration_tests::{Answer, Client, Options, Stack};
+use waybill_test_kit::eventually;
+
+async fn issue(client: &Client, file: &str, body: Value) -> Answer {
+    client.post(&format!("/v1/files/{file}/tokens"), &body).await
+}
+
+async fn get(stack: &Stack, token: &Answer) -> Response {
+    get_with(stack, token, &[]).await
+}
+
+async fn get_with(stack: &Stack, token: &Answer, headers: &[(&str, &str)]) -> Response {
+    let http = Http::builder().redirect(redirect::Policy::none()).build().unwrap();
+    let mut request = http.get(format!("{}{}", stack.url(), token.text("url")));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_downloads_at_once_one_is_the_one() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await.text("file_id");
+    let token = issue(&client, &file, json!({ "max_downloads": 1 })).await.expect(201);
+    let head = Http::new().head(format!("{}{}", stack.url(), token.text("url"))).send().await.unwrap();
+    assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (200, "5"));
+    let answers = join_all((0..50).map(|_| get(&stack, &token))).await;
+    let mut bodies = 0;
+    for answer in answers {
+        match answer.status().as_u16() {
+            200 => {
+                assert_eq!(answer.headers()["referrer-policy"], "no-referrer");
+                assert_eq!(answer.headers()["cache-control"], "private, no-store");
+                assert_eq!(answer.bytes().await.unwrap(), "hello");
+                bodies += 1;
+            }
+            status => assert_eq!(status, 410),
+        }
+    }
+    assert_eq!(bodies, 1);
+    // Later ranges of the same client belong to the download that began; those of others do not.
+    assert_eq!(get_with(&stack, &token, &[("Range", "bytes=2-")]).await.status().as_u16(), 206);
+    assert_eq!(get_with(&stack, &token, &[("Range", "bytes=0-1")]).await.status().as_u16(), 410);
+    let other = [("Range", "bytes=2-"), ("User-Agent", "another")];
+    assert_eq!(get_with(&stack, &token, &other).await.status().as_u16(), 410);
+    let mut taken = 3;
+    while get_with(&stack, &token, &[("Range", "bytes=2-")]).await.status().as_u16() == 206 {
+        taken += 3;
+        assert!(taken <= 10, "no more than twice the file");
+    }
+    let listed = eventually("the download to be in the tables", || async {
+        let listed = client.get(&format!("/v1/files/{file}/tokens")).await.expect(200);
+        (listed.body["items"][0]["download_count"] == 1).then_some(listed)
+    })
+    .await;
+    assert_eq!(listed.body["items"][0]["ip_address"], "127.0.0.1");
+    assert!(!listed.body.to_string().contains(&token.text("token")));
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_ends_and_one_that_is_made_up_is_none() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await.text("file_id");
+    for bad in [json!({ "expires_in_s": 0 }), json!({ "max_downloads": 0 }), json!({ "expires_in_s": 9_999_999 })] {
+        issue(&client, &file, bad).await.refused(422, "token_settings_invalid");
+    }
+    let many = issue(&client, &file, json!({ "max_downloads": null })).await.expect(201);
+    for _ in 0..3 {
+        assert_eq!(get(&stack, &many).await.status().as_u16(), 200);
+    }
+    let path = format!("/v1/tokens/{}", many.text("id"));
+    stack.client().delete(&path).await.refused(404, "not_found");
+    stack.client_for(client.principal.company_id, &[]).delete(&path).await.refused(404, "not_found");
+    client.delete(&path).await.expect(204);
+    assert_eq!(get(&stack, &many).await.status().as_u16(), 410);
+    let brief = issue(&client, &file, json!({ "expires_in_s": 2, "max_downloads": null })).await.expect(201);
+    assert_eq!(get(&stack, &brief).await.status().as_u16(), 200);
+    eventually("the token to expire", || async { (get(&stack, &brief).await.status() == 410).then_some(()) }).await;
+    // A token of which one bit is another is none, and tells nothing.
+    let good = issue(&client, &file, json!({})).await.expect(201).text("token");
+    let last = if good.ends_with('A') { 'B' } else { 'A' };
+    let forged = format!("{}{last}", &good[..good.len() - 1]);
+    for text in [forged.as_str(), "nonsense", &"A".repeat(86), &"A".repeat(5_000)] {
+        let answer = Http::new().get(format!("{}/d/{text}", stack.url())).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 404, "{text}");
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_good_for_as_long_as_whoever_handed_it_out_may_read_the_file() {
+    let stack = Stack::start().await;
+    let room = Room::of(&stack).await;
+    let posted = room.file("a.txt").await;
+    let file = posted.text("file_id");
+    room.ben.get_after(&format!("/v1/files/{file}"), &posted).await.expect(200);
+    let theirs = issue(&room.ben, &file, json!({ "max_downloads": null })).await.expect(201);
+    let own = issue(&room.anna, &file, json!({ "max_downloads": null })).await.expect(201);
+    issue(&room.carl, &file, json!({})).await.refused(404, "not_found");
+    assert_eq!(get(&stack, &theirs).await.status().as_u16(), 200);
+    room.keep(Method::Delete, &room.member(&room.ben)).await;
+    eventually("the token to be none", || async { (get(&stack, &theirs).await.status() == 404).then_some(()) }).await;
+    assert_eq!(get(&stack, &own).await.status().as_u16(), 200);
+    room.anna.delete(&format!("/v1/files/{file}")).await.expect(204);
+    eventually("the file to be gone", || async { (get(&stack, &own).await.status() == 410).then_some(()) }).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_their_number_does_not_matter_downloads_may_go_to_the_store() {
+    let args = vec!["--download-redirects=true".to_owned()];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    let file = client.post_file("name=a%22b.txt&mime_type=text/html", "<p>hello</p>").await.expect(201).text("file_id");
+    let many = issue(&client, &file, json!({ "max_downloads": null })).await.expect(201);
+    let sent_on = get(&stack, &many).await;
+    assert_eq!(sent_on.status().as_u16(), 302);
+    let found = Http::new().get(sent_on.headers()["location"].to_str().unwrap()).send().await.unwrap();
+    assert_eq!(found.status().as_u16(), 200);
+    assert!(found.headers()["content-disposition"].to_str().unwrap().starts_with("attachment; "));
+    assert_eq!(found.text().await.unwrap(), "<p>hello</p>");
+    let one = issue(&client, &file, json!({ "max_downloads": 1 })).await.expect(201);
+    assert_eq!(get(&stack, &one).await.status().as_u16(), 200);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_gets_the_same_token() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await.text("file_id");
+    let ask = async || {
+        let path = format!("/v1/files/{file}/tokens");
+        let request = client.request(reqwest::Method::POST, &path).header("Idempotency-Key", "once");
+        client.send(request.json(&json!({ "max_downloads": 3 }))).await.expect(201)
+    };
+    let (first, second) = (ask().await, ask().await);
+    assert_eq!(first.body, second.body);
+    assert_eq!(get(&stack, &second).await.status().as_u16(), 200);
+    stack.finish().await;
+}

@@ -1,0 +1,341 @@
+//! Download tokens: `/v1/files/{id}/tokens`, `/v1/tokens/{id}`, and `GET /d/{token}`, which needs nothing else.
+//!
+//! A token's text is base64url of the company's id, its own id and 256 random bits; only the text's SHA-256 is kept. A
+//! download is an event, with expectation, before its first byte: `max_downloads` holds whoever asks at once, and at
+//! whichever gateway.
+
+use crate::content::{Prepared, check_readable, disposition, prepare, send, without_bytes};
+use crate::files::{find, private};
+use crate::gateway::{Gateway, denied, viewer};
+use crate::position::POSITION;
+use crate::problems::{IntoProblem, refused};
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION, RANGE, REFERRER_POLICY, USER_AGENT};
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use hmac::{Hmac, KeyInit, Mac};
+use moka::sync::Cache;
+use rand::RngCore;
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+use waybill_access::Wanted;
+use waybill_domain::access::{Operation, Viewer};
+use waybill_domain::token::{Command, GOES_ON_FOR_MS, State};
+use waybill_object_store::presign::Presign;
+use waybill_read_model::queries::{File, find_file, list_tokens};
+use waybill_repository::{Context, Loaded, TokenAggregate, execute, refresh};
+use waybill_schema::events::{DownloadTokenIssuedV1, DownloadTokenRedeemedV1};
+use waybill_schema::{Actor, ByteRange, CompanyId, FileId, Sha256Digest, TokenId, UploadId};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
+
+const LIFETIME_DEFAULT_S: u32 = 3_600;
+/// How many tokens a list shows.
+const LIST_MAX: i64 = 200;
+/// How many tokens are kept at hand.
+const KEPT: u64 = 10_000;
+/// How long a URL of the store is good that a client is sent on to.
+const REDIRECT_LIFETIME: Duration = Duration::from_secs(60);
+/// The longest user agent that is recorded, in bytes.
+const AGENT_MAX_BYTES: usize = 256;
+const SECRET_BYTES: usize = 32;
+const TOKEN_BYTES: usize = 16 + 16 + SECRET_BYTES;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IssueBody {
+    expires_in_s: Option<u32>,
+    /// 1 where it is left out, any number where it is `null`.
+    #[serde(default, deserialize_with = "crate::json::present")]
+    max_downloads: Option<Option<u32>>,
+}
+
+/// Who downloads, as a client is told from another.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Downloader {
+    token: (CompanyId, TokenId),
+    ip_address: IpAddr,
+    user_agent: Option<String>,
+}
+
+/// What is kept at hand of tokens.
+pub(crate) struct Tokens {
+    /// Redemptions of one token wait for each other here, so that only other gateways conflict.
+    states: Cache<(CompanyId, TokenId), Arc<Mutex<Loaded<State>>>>,
+    /// How many bytes clients took that went on with a download.
+    went_on: Cache<Downloader, Arc<AtomicU64>>,
+    secrets: Hmac<Sha256>,
+    /// Whether clients are sent on to the store.
+    redirects: bool,
+}
+
+impl Tokens {
+    /// With a secret that all gateways share; `None` where it is none.
+    pub(crate) fn new(secret: &str, redirects: bool) -> Option<Self> {
+        let mut secrets = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+        secrets.update(b"waybill tokens\0");
+        let hour = Duration::from_millis(GOES_ON_FOR_MS.unsigned_abs());
+        let went_on = Cache::builder().max_capacity(KEPT).time_to_live(hour).build();
+        Some(Self { states: Cache::new(KEPT), went_on, secrets, redirects })
+    }
+
+    fn state(&self, company: CompanyId, token: TokenId) -> Arc<Mutex<Loaded<State>>> {
+        self.states.get_with((company, token), Arc::default)
+    }
+
+    /// 256 random bits; the same ones for a request that is repeated, so that its answer is.
+    fn secret(&self, id: TokenId, repeated_as: Option<&[u8]>) -> [u8; SECRET_BYTES] {
+        let mut secret = [0; SECRET_BYTES];
+        match repeated_as {
+            None => rand::rng().fill_bytes(&mut secret),
+            Some(key) => {
+                let mut mac = self.secrets.clone();
+                mac.update(id.0.as_bytes());
+                mac.update(key);
+                secret.copy_from_slice(&mac.finalize().into_bytes());
+            }
+        }
+        secret
+    }
+}
+
+fn text_of(company: CompanyId, id: TokenId, secret: &[u8; SECRET_BYTES]) -> String {
+    let mut bytes = Vec::with_capacity(TOKEN_BYTES);
+    bytes.extend(company.0.as_bytes());
+    bytes.extend(id.0.as_bytes());
+    bytes.extend(secret);
+    BASE64URL.encode(bytes)
+}
+
+/// The company and the id that a token's text names; whether the token is good, the hash says.
+fn parse(text: &str) -> Option<(CompanyId, TokenId)> {
+    let bytes = BASE64URL.decode(text).ok().filter(|bytes| bytes.len() == TOKEN_BYTES)?;
+    let uuid = |from: usize| Uuid::from_slice(bytes.get(from..from + 16)?).ok();
+    Some((CompanyId(uuid(0)?), TokenId(uuid(16)?)))
+}
+
+fn hash(text: &str) -> Sha256Digest {
+    Sha256Digest(Sha256::digest(text.as_bytes()).into())
+}
+
+pub(crate) async fn issue(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    body: web::Json<IssueBody>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.into_inner();
+    let (file, _) = find(&request, &principal, &path, &gateway, Operation::Download).await?;
+    check_readable(&file)?;
+    let company = principal.company_id;
+    let context = gateway.context(&principal, id);
+    gateway.registration.ensure(&principal, &context).await?;
+    let lifetime_s = body.expires_in_s.unwrap_or(LIFETIME_DEFAULT_S);
+    let max_downloads = body.max_downloads.unwrap_or(Some(1));
+    let named = json!([file.id, lifetime_s, max_downloads]).to_string();
+    let route = "POST /v1/files/{id}/tokens";
+    let token = TokenId(gateway.idempotency.id_for(&request, &principal, route, named.as_bytes()).await?);
+    let key = request.headers().get("Idempotency-Key").map(|key| key.as_bytes());
+    let text = text_of(company, token, &gateway.tokens.secret(token, key));
+    let at = now();
+    let issued = DownloadTokenIssuedV1 {
+        file_id: UploadId(file.id),
+        user_id: principal.user_id,
+        as_admin: viewer(&principal).is_admin,
+        token_sha256: hash(&text),
+        expires_at: at.plus_ms(i64::from(lifetime_s) * 1_000),
+        max_downloads,
+    };
+    let state = gateway.tokens.state(company, token);
+    let mut loaded = state.lock().await;
+    let position = run(&gateway, &context, company, token, &mut loaded, Command::Issue(issued, at)).await?;
+    let expires_at = loaded.state.issued.as_ref().map(|issued| crate::uploads::rfc3339(issued.expires_at));
+    Ok(private(HttpResponse::Created()).insert_header((POSITION, position)).json(json!({
+        "id": token,
+        "file_id": file.id,
+        "token": text,
+        "url": format!("/d/{text}"),
+        "expires_at": expires_at,
+        "max_downloads": max_downloads,
+    })))
+}
+
+/// One's own tokens; everybody's for the file's uploader and for admins.
+pub(crate) async fn list(
+    request: HttpRequest,
+    principal: Principal,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (file, facts) = find(&request, &principal, &path, &gateway, Operation::View).await?;
+    let of = facts.check(viewer(&principal), Operation::Change, now()).is_err().then_some(principal.user_id);
+    let mut connection = gateway.positions.connection(&request, None).await?;
+    let items = list_tokens(&mut connection, principal.company_id, UploadId(file.id), of, LIST_MAX)
+        .await
+        .map_err(|error| error.into_problem("listing tokens"))?;
+    Ok(private(HttpResponse::Ok()).json(json!({ "items": items, "next_cursor": null })))
+}
+
+/// By whoever handed it out, the file's uploader, and admins.
+pub(crate) async fn revoke(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let not_found = || Problem::not_found("token");
+    let token: TokenId = path.parse().map_err(|_| not_found())?;
+    let company = principal.company_id;
+    let state = gateway.tokens.state(company, token);
+    let mut loaded = state.lock().await;
+    look_again(&gateway, company, token, &mut loaded).await?;
+    let issued = loaded.state.issued.clone().ok_or_else(not_found)?;
+    if issued.user_id != principal.user_id {
+        let facts = facts_of(&gateway, company, viewer(&principal), issued.file_id).await?;
+        facts.1.check(viewer(&principal), Operation::Change, now()).map_err(|_| not_found())?;
+    }
+    let context = gateway.context(&principal, id);
+    let position = run(&gateway, &context, company, token, &mut loaded, Command::Revoke).await?;
+    Ok(HttpResponse::NoContent().insert_header((POSITION, position)).finish())
+}
+
+/// `GET` and `HEAD /d/{token}`.
+pub(crate) async fn download(
+    request: HttpRequest,
+    id: RequestId,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let not_found = || Problem::not_found("token");
+    let (company, token) = parse(&path).ok_or_else(not_found)?;
+    let state = gateway.tokens.state(company, token);
+    let mut loaded = state.lock().await;
+    look_again(&gateway, company, token, &mut loaded).await?;
+    let issued = loaded.state.issued.as_ref().ok_or_else(not_found)?;
+    let is_it = issued.token_sha256.0.ct_eq(&hash(&path).0);
+    if !bool::from(is_it) {
+        return Err(not_found());
+    }
+    let issued = loaded.state.check(now()).map_err(|refusal| refused(&refusal))?.clone();
+    let issuer = Viewer { user_id: issued.user_id, is_admin: issued.as_admin };
+    let (file, facts) = facts_of(&gateway, company, issuer, issued.file_id).await?;
+    facts.check(issuer, Operation::Download, now()).map_err(|why| denied(why, "token"))?;
+    check_readable(&file)?;
+    let (answer, range) = match prepare(&request, &file)? {
+        Prepared::Done(answer) => return Ok(answer),
+        Prepared::Body(answer, range) => (answer, range),
+    };
+    if request.method() == Method::HEAD {
+        return Ok(without_bytes(answer, range));
+    }
+    let by = downloader(&request, &gateway, (company, token));
+    if !goes_on(&request, &gateway, &loaded.state, &by, range, &file) {
+        // Nobody of the company is there, only a token: the service acts, for whoever handed it out.
+        let context = Context { actor: Actor::Service("download".to_owned()), causation: id.causation(), clock: now };
+        let redeemed = DownloadTokenRedeemedV1 { ip_address: by.ip_address, user_agent: by.user_agent.clone() };
+        run(&gateway, &context, company, token, &mut loaded, Command::Redeem(redeemed, now())).await?;
+        gateway.tokens.went_on.insert(by, Arc::default());
+    }
+    drop(loaded);
+    if gateway.tokens.redirects && issued.max_downloads.is_none() {
+        return redirect(&gateway, &file);
+    }
+    send(&gateway, &file, answer, range).await
+}
+
+/// Whether the request goes on with a download that began: a later range, asked for by the same client, and no more than
+/// twice the file in all.
+fn goes_on(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    state: &State,
+    by: &Downloader,
+    range: ByteRange,
+    file: &File,
+) -> bool {
+    if !request.headers().contains_key(RANGE) || range.from == 0 {
+        return false;
+    }
+    if !state.goes_on(by.ip_address, by.user_agent.as_deref(), now()) {
+        return false;
+    }
+    let taken = gateway.tokens.went_on.get_with(by.clone(), Arc::default);
+    let limit = file.size_bytes.unsigned_abs().saturating_mul(2);
+    taken.fetch_add(range.len(), Ordering::SeqCst).saturating_add(range.len()) <= limit
+}
+
+fn downloader(request: &HttpRequest, gateway: &Gateway, token: (CompanyId, TokenId)) -> Downloader {
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let user_agent = agent.map(|agent| agent.chars().take(AGENT_MAX_BYTES).collect());
+    Downloader { token, ip_address: gateway.addresses.of(request), user_agent }
+}
+
+/// To the store, for a minute. Type and name are part of what is signed.
+fn redirect(gateway: &Gateway, file: &File) -> Result<HttpResponse, Problem> {
+    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("token"))?;
+    let content_disposition = disposition(file.display_name.as_ref().unwrap_or(&file.original_name));
+    let wanted = Presign::GetObject { content_type: &file.mime_type, content_disposition: &content_disposition };
+    let signed = gateway.presigner.presign(key, &wanted, REDIRECT_LIFETIME);
+    let signed = signed.map_err(|error| error.into_problem("signing a download"))?;
+    Ok(HttpResponse::Found()
+        .insert_header((LOCATION, signed.url))
+        .insert_header((CACHE_CONTROL, "private, no-store"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .finish())
+}
+
+/// The file, and what is known of it and of `viewer`; 404 where there is none.
+async fn facts_of(
+    gateway: &Gateway,
+    company: CompanyId,
+    viewer: Viewer,
+    file: FileId,
+) -> Result<(File, waybill_domain::access::FileFacts), Problem> {
+    let mut connection =
+        gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+    let found = find_file(&mut connection, company, file).await;
+    let mut found = found.map_err(|error| error.into_problem("finding a file"))?;
+    let wanted = Wanted { files: vec![file], ..Wanted::default() };
+    let mut known = gateway.access.look(&mut connection, company, viewer.user_id, &wanted).await?;
+    let there = found.take().zip(known.files.remove(&file)).filter(|_| known.standing.is_active());
+    let (mut file, facts) = there.ok_or_else(|| Problem::not_found("token"))?;
+    // The facts are the newer ones.
+    if facts.is_deleted {
+        file.deleted_at.get_or_insert(file.updated_at);
+    }
+    Ok((file, facts))
+}
+
+async fn look_again(
+    gateway: &Gateway,
+    company: CompanyId,
+    token: TokenId,
+    loaded: &mut Loaded<State>,
+) -> Result<(), Problem> {
+    let aggregate = TokenAggregate { company, token };
+    let looked = refresh(gateway.log.as_ref(), &aggregate, loaded).await;
+    looked.map_err(|error| error.into_problem("loading a token"))
+}
+
+async fn run(
+    gateway: &Gateway,
+    context: &Context,
+    company: CompanyId,
+    token: TokenId,
+    loaded: &mut Loaded<State>,
+    command: Command,
+) -> Result<String, Problem> {
+    execute(gateway.log.as_ref(), &TokenAggregate { company, token }, loaded, context, command)
+        .await
+        .map(|done| done.position.to_string())
+        .map_err(|error| error.into_problem("changing a token"))
+}

@@ -1,0 +1,61 @@
+//! Download tokens.
+
+use crate::ReadModelError;
+use crate::statement::{Bind, Statement};
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::Json;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use uuid::Uuid;
+use waybill_schema::{CompanyId, FileId, UserId};
+
+/// A token, as clients see it: without what makes it good.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the fields are the data model's columns")]
+pub struct DownloadToken {
+    pub id: Uuid,
+    pub file_id: Uuid,
+    pub user_id: Uuid,
+    pub expires_at: DateTime<Utc>,
+    pub download_count: i32,
+    pub max_downloads: Option<i32>,
+    pub ip_address: Option<IpAddr>,
+    pub user_agent: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub last_used_at: Option<DateTime<Utc>>,
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Up to `limit` tokens of a file, of one user or of all, newest first.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn list_tokens(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    file: FileId,
+    user: Option<UserId>,
+    limit: i64,
+) -> Result<Vec<DownloadToken>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Json)]
+        found: serde_json::Value,
+    }
+    let operation = "listing tokens";
+    let mut text =
+        "SELECT row_to_json(t) AS found FROM download_token t WHERE t.file_id = ? AND t.company_id = ?".to_owned();
+    let mut binds = vec![Bind::Uuid(file.0), Bind::Uuid(company.0)];
+    if let Some(user) = user {
+        text.push_str(" AND t.user_id = ?");
+        binds.push(Bind::Uuid(user.0));
+    }
+    text.push_str(" ORDER BY t.created_at DESC, t.id DESC LIMIT ?");
+    binds.push(Bind::BigInt(limit));
+    let found: Vec<Found> =
+        Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
+    let tokens = found.into_iter().map(|row| serde_json::from_value(row.found));
+    tokens.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+}
