@@ -6,6 +6,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, web};
+use waybill_service_kit::body::Hold;
 use waybill_service_kit::{Principal, Problem, Role};
 
 /// Turns away whoever is not there any more. What a route demands of others, it says itself.
@@ -18,7 +19,10 @@ pub(crate) async fn admit(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let principal = Principal::extract(request.request()).await.ok();
     if let (Some(principal), Some(gateway)) = (principal, request.app_data::<web::Data<Gateway>>()) {
+        // A client that breaks off meanwhile has sent bytes that count.
+        let hold = Hold::of(request.request());
         check(gateway, &principal).await?;
+        drop(hold);
         request.extensions_mut().insert(principal);
     }
     next.call(request).await

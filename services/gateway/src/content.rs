@@ -14,8 +14,10 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use futures_util::StreamExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use waybill_domain::access::Operation;
+use waybill_object_store::StoreError;
 use waybill_read_model::queries::File;
-use waybill_schema::ByteRange;
+use waybill_repository::{ContentAggregate, load};
+use waybill_schema::{ByteRange, CompanyId, UploadId};
 use waybill_service_kit::{Principal, Problem};
 
 /// What RFC 8187 lets stand in an extended value.
@@ -78,10 +80,26 @@ pub(crate) async fn send(
     range: ByteRange,
 ) -> Result<HttpResponse, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
-    let body = gateway.store.get(key, range.from, Some(range.len())).await;
+    let mut body = gateway.store.get(key, range.from, Some(range.len())).await;
+    if let Err(StoreError::NotFound { .. }) = body {
+        // It may be another file's object that has the bytes since a moment ago: the log knows, the tables not yet.
+        let shared = shared_key(gateway, file).await?.filter(|shared| shared != key);
+        let shared = shared.ok_or_else(|| Problem::not_found("file"))?;
+        body = gateway.store.get(&shared, range.from, Some(range.len())).await;
+    }
     let body = body.map_err(|error| error.into_problem("reading a file"))?;
     let bytes = body.bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
     Ok(answer.body(SizedStream::new(range.len(), bytes)))
+}
+
+/// Where the company's object with the file's bytes is.
+async fn shared_key(gateway: &Gateway, file: &File) -> Result<Option<String>, Problem> {
+    let Some(sha256) = file.hash.as_deref().and_then(|hash| hash.parse().ok()) else { return Ok(None) };
+    let content = ContentAggregate { company: CompanyId(file.company_id), sha256 };
+    let loaded = load(gateway.log.as_ref(), &content).await;
+    let state = loaded.map_err(|error| error.into_problem("loading content"))?.state;
+    let refers = state.references.contains(&UploadId(file.id));
+    Ok(state.object.filter(|_| refers).map(|object| object.storage_key))
 }
 
 /// The length is said, and no byte follows: that is what HEAD is.

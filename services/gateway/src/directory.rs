@@ -117,6 +117,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             .route("/threads/{id}", delete().to(delete_thread))
             .route("/threads/{id}/members/{user}", put().to(add_thread_member))
             .route("/threads/{id}/members/{user}", delete().to(remove_thread_member))
+            .route("/files/{id}", delete().to(crate::files::delete_by_host))
             .route("/associations/{id}", delete().to(revoke_association))
             .service(bulk),
     );

@@ -1,5 +1,6 @@
 //! `/v1/files`: listing, one file, renaming, deleting, restoring.
 
+use crate::directory::administer;
 use crate::gateway::{Gateway, denied, viewer};
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
@@ -17,8 +18,9 @@ use waybill_read_model::queries::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_files, list_shared,
 };
 use waybill_repository::{Context, FileAggregate, Loaded, UploadAggregate, execute, load, routing_of};
-use waybill_schema::{ChatroomId, CompanyId, FileId, Place, Position, Routing, ThreadId, UploadId};
-use waybill_service_kit::{Principal, Problem, RequestId, now};
+use waybill_schema::events::UploadStartedV1;
+use waybill_schema::{ChatroomId, CompanyId, FileId, Place, Position, Routing, ThreadId, Timestamp, UploadId};
+use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
 
 const PAGE_DEFAULT: u16 = 50;
 const PAGE_MAX: u16 = 200;
@@ -374,13 +376,60 @@ pub(crate) fn metadata_text(metadata: Option<&Map<String, Value>>) -> Result<Opt
     Ok(text)
 }
 
+#[derive(Deserialize)]
+pub(crate) struct DeleteQuery {
+    /// Whether the file is ended for good at once: its object is deleted and its space given back.
+    #[serde(default)]
+    purge: bool,
+}
+
+impl DeleteQuery {
+    fn commands(&self) -> Vec<Command> {
+        let purge = self.purge.then_some(Command::Purge { deleted_until: Timestamp(i64::MAX) });
+        std::iter::once(Command::Delete).chain(purge).collect()
+    }
+}
+
 pub(crate) async fn delete(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
+    query: web::Query<DeleteQuery>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    change(&gateway, &principal, id, &path, vec![Command::Delete]).await
+    if query.purge {
+        principal.require(Role::Admin, "admin")?;
+    }
+    change(&gateway, &principal, id, &path, query.commands()).await
+}
+
+/// `DELETE /v1/admin/companies/{company}/files/{id}`: the host product takes a file back.
+pub(crate) async fn delete_by_host(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<(String, String)>,
+    query: web::Query<DeleteQuery>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (company, file) = path.into_inner();
+    let by = administer(&principal, id, &company)?;
+    let file: FileId = file.parse().map_err(|_| Problem::not_found("file"))?;
+    let started = verified(&gateway, by.company, file).await?;
+    let mut answer = HttpResponse::NoContent();
+    for command in query.commands() {
+        let about = (file, routing_of(&started));
+        let position = run(&gateway, &by.context, by.company, about, command).await?;
+        answer.insert_header((POSITION, position.to_string()));
+    }
+    Ok(answer.finish())
+}
+
+/// What was said at the start of a verified file's upload.
+async fn verified(gateway: &Gateway, company: CompanyId, file: FileId) -> Result<UploadStartedV1, Problem> {
+    let upload = load(gateway.log.as_ref(), &UploadAggregate { company, upload: file }).await;
+    let upload = upload.map_err(|error| error.into_problem("loading an upload"))?.state;
+    let is_verified = matches!(upload.phase, Phase::Verified { .. });
+    upload.started.filter(|_| is_verified).ok_or_else(|| Problem::not_found("file"))
 }
 
 pub(crate) async fn restore(
@@ -400,11 +449,7 @@ async fn change(
     commands: Vec<Command>,
 ) -> Result<HttpResponse, Problem> {
     let file: FileId = path.parse().map_err(|_| Problem::not_found("file"))?;
-    let aggregate = UploadAggregate { company: principal.company_id, upload: file };
-    let upload = load(gateway.log.as_ref(), &aggregate).await;
-    let upload = upload.map_err(|error| error.into_problem("loading an upload"))?.state;
-    let is_verified = matches!(upload.phase, Phase::Verified { .. });
-    let started = upload.started.filter(|_| is_verified).ok_or_else(|| Problem::not_found("file"))?;
+    let started = verified(gateway, principal.company_id, file).await?;
     let asks = viewer(principal);
     if started.uploaded_by != asks.user_id && !asks.is_admin {
         // Who sees the file is told that they may not; the others, that there is none.

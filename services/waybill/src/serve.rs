@@ -237,6 +237,8 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         secret: shared.args.worker_secret.worker_secret.clone(),
         budget_mib: shared.args.worker.worker_budget_mib,
         expiry_grace: Duration::from_secs(shared.args.worker.expiry_grace_s),
+        purge_after: Duration::from_secs(shared.args.worker.purge_after_s),
+        recalculate_every: Duration::from_secs(shared.args.worker.recalculate_every_s),
         sweep_every: Duration::from_millis(shared.args.worker.worker_sweep_ms),
         policies: policies(shared),
         nats: shared.nats.clone(),

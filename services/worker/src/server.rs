@@ -32,6 +32,10 @@ pub struct Config {
     pub budget_mib: usize,
     /// How much later than its end an upload is cleaned up.
     pub expiry_grace: Duration,
+    /// How long a deleted file can be restored.
+    pub purge_after: Duration,
+    /// How often a company's space is counted anew.
+    pub recalculate_every: Duration,
     /// How often the sweep looks.
     pub sweep_every: Duration,
     /// Which files are accepted.
@@ -96,7 +100,13 @@ impl Server {
             tasks.spawn(reactions::run(worker.clone(), config.nats.clone(), partition, shutdown.clone()));
         }
         tasks.spawn(reactions::look_for_objects(worker.clone(), shutdown.clone()));
-        tasks.spawn(sweep::run(worker.clone(), config.sweep_every, config.expiry_grace, shutdown.clone()));
+        let times = sweep::Times {
+            every: config.sweep_every,
+            grace: config.expiry_grace,
+            purge_after: config.purge_after,
+            count_every: config.recalculate_every,
+        };
+        tasks.spawn(sweep::run(worker.clone(), times, shutdown.clone()));
         let plane = LocalPlane(worker.clone());
         let listen = |addr| serve(addr, config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);
         let addr = config.addr.map(listen).transpose()?;

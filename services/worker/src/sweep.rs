@@ -9,30 +9,52 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 use waybill_domain::upload::Command;
-use waybill_read_model::queries::{Overdue, awaited_objects, open_quarantines, overdue_reservations, overdue_uploads};
-use waybill_repository::{ExecuteError, Loaded, UploadAggregate, execute};
-use waybill_schema::{Causation, Timestamp};
+use waybill_domain::{Refusal, file};
+use waybill_event_log::{AppendError, Expect, NewEvent, append};
+use waybill_read_model::queries::{
+    Counted, Overdue, awaited_objects, files_to_purge, files_to_retire, open_quarantines, overdue_reservations,
+    overdue_uploads, quotas_to_count,
+};
+use waybill_repository::{ExecuteError, FileAggregate, Loaded, UploadAggregate, execute, load_quota};
+use waybill_schema::events::QuotaRecalculatedV1;
+use waybill_schema::{Aggregate, Causation, Routing, Subject, Timestamp};
+use waybill_service_kit::metrics;
 use waybill_service_kit::{Shutdown, now};
 
 /// How many of each kind are looked after in one round.
 const BATCH: i64 = 500;
+/// How many companies are counted in one round.
+const COUNTS: i64 = 20;
 /// For how long nothing was heard of an upload when the sweep looks for its object: the worker that was told to is gone.
 const QUIET_S: i64 = 120;
 /// How many times the grace a PUT may run on when its URL has ended.
 const PUT_GRACES: i32 = 8;
 
+/// When the sweep does what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// How often it looks.
+    pub(crate) every: Duration,
+    /// How much later than `expires_at` uploads are ended.
+    pub(crate) grace: Duration,
+    /// How long a deleted file can be restored.
+    pub(crate) purge_after: Duration,
+    /// How often a company's space is counted anew.
+    pub(crate) count_every: Duration,
+}
+
 /// `grace` is how much later than `expires_at` it acts: running requests were cut by then.
-pub(crate) async fn run(worker: Arc<Worker>, every: Duration, grace: Duration, shutdown: Shutdown) {
-    while shutdown.unless(tokio::time::sleep(every)).await.is_some() {
+pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
+    while shutdown.unless(tokio::time::sleep(times.every)).await.is_some() {
         worker.uploads.close_idle();
-        if let Err(error) = sweep(&worker, grace).await {
+        if let Err(error) = sweep(&worker, times).await {
             tracing::warn!(%error, "the sweep will try again");
         }
     }
 }
 
-async fn sweep(worker: &Worker, grace: Duration) -> Result<(), ReactionError> {
-    let grace = Span::from_std(grace).unwrap_or_default();
+async fn sweep(worker: &Worker, times: Times) -> Result<(), ReactionError> {
+    let grace = Span::from_std(times.grace).unwrap_or_default();
     let time = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default();
     let put_ended = time - grace * PUT_GRACES;
     let mut connection = worker.database.connection().await?;
@@ -40,7 +62,22 @@ async fn sweep(worker: &Worker, grace: Duration) -> Result<(), ReactionError> {
     overdue.extend(overdue_reservations(&mut connection, time, BATCH).await?);
     let awaited = awaited_objects(&mut connection, time - Span::seconds(QUIET_S), put_ended, BATCH).await?;
     let open = open_quarantines(&mut connection, put_ended, BATCH).await?;
+    let purge_until = time - Span::from_std(times.purge_after).unwrap_or_default();
+    let retired = files_to_retire(&mut connection, time, BATCH).await?;
+    let purged = files_to_purge(&mut connection, purge_until, BATCH).await?;
+    let counted = time - Span::from_std(times.count_every).unwrap_or_default();
+    let counted = quotas_to_count(&mut connection, counted, COUNTS).await?;
     drop(connection);
+    for file in retired {
+        report(file, change(worker, file, file::Command::Delete).await);
+    }
+    for file in purged {
+        let deleted_until = Timestamp(purge_until.timestamp_millis());
+        report(file, change(worker, file, file::Command::Purge { deleted_until }).await);
+    }
+    for quota in counted {
+        recalculate(worker, &quota).await?;
+    }
     for upload in overdue {
         report(upload, expire(worker, upload).await);
     }
@@ -75,5 +112,44 @@ async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), ReactionError> 
     match execute(worker.log.as_ref(), &aggregate(overdue), &mut Loaded::default(), &context, command).await {
         Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Deletes or purges a file; one that somebody has just restored stays.
+async fn change(worker: &Worker, file: Overdue, command: file::Command) -> Result<(), ReactionError> {
+    let context = worker.context(Causation::Request(Uuid::now_v7()));
+    let aggregate = FileAggregate { company: file.company_id, file: file.upload_id, routing: Routing::default() };
+    match execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command).await {
+        Ok(_) | Err(ExecuteError::Refused(Refusal::FileNotDeleted | Refusal::NotFound { .. })) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says what a company's files take, and by how much that is not what was accounted for. Somebody who is faster puts it
+/// off to the next round.
+async fn recalculate(worker: &Worker, counted: &Counted) -> Result<(), ReactionError> {
+    let company = counted.company_id;
+    let (drift_bytes, drift_files) = (counted.drift_bytes(), counted.drift_files());
+    if drift_bytes != 0 || drift_files != 0 {
+        metrics::QUOTA_DRIFTS.inc();
+        tracing::error!(%company, drift_bytes, drift_files, "a company's files are not what is accounted for");
+    }
+    let quota = load_quota(worker.log.as_ref(), Some(&worker.snapshots), company).await?;
+    let event = QuotaRecalculatedV1 {
+        storage_used_bytes: counted.file_bytes.unsigned_abs(),
+        file_count: counted.files.unsigned_abs(),
+        drift_bytes,
+        drift_files,
+    };
+    let new = NewEvent {
+        subject: Subject::new(company, Aggregate::Quota),
+        envelope: worker.context(Causation::Request(Uuid::now_v7())).envelope(Routing::default()),
+        event: event.into(),
+        expect: Expect::LastSeq(quota.last_seq),
+        message_id: None,
+    };
+    match append(worker.log.as_ref(), new).await {
+        Ok(_) | Err(AppendError::Conflict) => Ok(()),
+        Err(error) => Err(ExecuteError::from(error).into()),
     }
 }

@@ -5,6 +5,7 @@
 //! event. `upload::react` says what a worker has to do next, as data.
 
 pub mod access;
+pub mod content;
 pub mod directory;
 pub mod file;
 pub mod grid;

@@ -1,12 +1,12 @@
 //! Folding an aggregate's subjects.
 
 use std::time::{Duration, Instant};
-use waybill_domain::{Refusal, directory, file, session, share, token, upload};
+use waybill_domain::{Refusal, content, directory, file, session, share, token, upload};
 use waybill_event_log::{EventLog, ReadError, read_events};
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{
-    Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, ShareId, Subject, Timestamp, TokenId, UploadId,
-    names,
+    Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, Sha256Digest, ShareId, Subject, Timestamp, TokenId,
+    UploadId, names,
 };
 
 /// For how long a state may be decided on without looking again.
@@ -223,6 +223,36 @@ impl Aggregate for ShareAggregate {
             thread_id: shared.thread_id,
             ..Routing::default()
         })
+    }
+}
+
+/// Bytes that files of a company have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct ContentAggregate {
+    /// The company.
+    pub company: CompanyId,
+    /// The bytes' digest.
+    pub sha256: Sha256Digest,
+}
+
+impl Aggregate for ContentAggregate {
+    type State = content::State;
+    type Command = content::Command;
+
+    fn subject(&self) -> Subject {
+        Subject::new(self.company, On::Content(self.sha256))
+    }
+
+    fn evolve(state: &mut Self::State, event: &Event, _: Timestamp) {
+        content::evolve(state, event);
+    }
+
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+        content::decide(state, command)
+    }
+
+    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
+        Routing::default()
     }
 }
 

@@ -6,8 +6,8 @@ mod execute;
 mod quota;
 
 pub use aggregate::{
-    Aggregate, DirectoryAggregate, FileAggregate, Loaded, SessionAggregate, ShareAggregate, TokenAggregate,
-    UploadAggregate, load, refresh, routing_of,
+    Aggregate, ContentAggregate, DirectoryAggregate, FileAggregate, Loaded, SessionAggregate, ShareAggregate,
+    TokenAggregate, UploadAggregate, load, refresh, routing_of,
 };
 pub use execute::{Context, Done, ExecuteError, execute};
 pub use quota::{LoadedQuota, load_quota, refresh_quota, settle_quota};

@@ -125,9 +125,18 @@ pub async fn settle_quota(
     let subject = Subject::new(company, On::QuotaSettlement(upload));
     let partition = log.partitions().of(company);
     let filter = subject.to_nats(log.partitions());
-    // Hardly ever is there one before: it is looked for when the log says so.
+    // Hardly ever is there one before: it is looked for when the log says so. What is purged was settled before.
     let (mut settlement, mut last_seq) = (Settlement::Open, 0);
+    let mut look = settling == Settling::Purge;
     for attempt in 1..=ATTEMPTS {
+        if look {
+            last_seq = log.last_seq(partition, &filter).await?;
+            settlement = Settlement::Open;
+            for recorded in read_events(log, partition, &filter, 0, last_seq).await? {
+                settlement.evolve(&recorded.event);
+            }
+        }
+        look = true;
         let Some(event) = settle(settlement, settling, upload, session, space) else { return Ok(None) };
         let routing = Routing { session_id: session, ..Routing::default() };
         let envelope = context.envelope(routing);
@@ -136,11 +145,6 @@ pub async fn settle_quota(
             Ok(position) => return Ok(Some(position)),
             Err(AppendError::Conflict) if attempt < ATTEMPTS => pause(attempt).await,
             Err(error) => return Err(error.into()),
-        }
-        last_seq = log.last_seq(partition, &filter).await?;
-        settlement = Settlement::Open;
-        for recorded in read_events(log, partition, &filter, 0, last_seq).await? {
-            settlement.evolve(&recorded.event);
         }
     }
     Err(AppendError::Conflict.into())

@@ -31,6 +31,25 @@ where
     task.await.map_err(|_| Problem::internal())?
 }
 
+/// Holds back that the connection has ended, until it is dropped: for work that comes before a body is read, and would be
+/// dropped with what had arrived of it.
+pub struct Hold(Rc<End>);
+
+impl Hold {
+    /// For the connection of a request.
+    pub fn of(request: &HttpRequest) -> Self {
+        let end = request.conn_data::<Rc<End>>().cloned().unwrap_or_default();
+        end.begin();
+        Self(end)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
 /// A body whose reading the connection knows of.
 struct Reader {
     body: Payload,

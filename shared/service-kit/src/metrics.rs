@@ -21,6 +21,11 @@ pub static PARKED_EVENTS: LazyLock<IntCounter> =
 pub static FOLDED_SEQ: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     registered(IntGaugeVec::new(Opts::new("waybill_folded_seq", "Last sequence folded"), &["partition"]))
 });
+/// How often a company's files were not what was accounted for.
+pub static QUOTA_DRIFTS: LazyLock<IntCounter> = LazyLock::new(|| {
+    let help = "Recalculations that found other figures than those accounted for";
+    registered(IntCounter::new("waybill_quota_drifts_total", help))
+});
 /// Open WebSocket connections.
 pub static SOCKETS: LazyLock<IntGauge> =
     LazyLock::new(|| registered(IntGauge::new("waybill_websockets", "Open WebSocket connections")));

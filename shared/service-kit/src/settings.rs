@@ -158,6 +158,12 @@ pub struct WorkerSettings {
     /// by then
     #[arg(long, env = "WAYBILL_EXPIRY_GRACE_S", default_value_t = 15 * 60)]
     pub expiry_grace_s: u64,
+    /// How long a deleted file can be restored, in seconds; then its object is deleted and its space given back
+    #[arg(long, env = "WAYBILL_PURGE_AFTER_S", default_value_t = 30 * 24 * 3_600)]
+    pub purge_after_s: u64,
+    /// How often a company's space is counted anew, in seconds
+    #[arg(long, env = "WAYBILL_RECALCULATE_EVERY_S", default_value_t = 24 * 3_600)]
+    pub recalculate_every_s: u64,
     /// How often the worker looks for uploads that ended without a word, in milliseconds
     #[arg(long, env = "WAYBILL_WORKER_SWEEP_MS", default_value_t = 60_000)]
     pub worker_sweep_ms: u64,

@@ -4,6 +4,7 @@
 mod cleanup;
 mod complete;
 mod concatenate;
+mod content;
 mod quarantine;
 mod verify;
 
@@ -128,6 +129,7 @@ fn concerns_us(event: &Event) -> bool {
         | Event::FileUploaded(_)
         | Event::UploadCancelled(_)
         | Event::UploadExpired(_)
+        | Event::FilePurged(_)
         | Event::SessionCancelled(_) => true,
         Event::UploadStarted(upload) => {
             upload.started.session_id.is_some() || matches!(upload.kind, UploadKind::Final { .. })
@@ -171,6 +173,7 @@ async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError
             Ok(())
         }
         (Aggregate::UploadLifecycle(upload), _) => advance(worker, company, upload, causation).await,
+        (Aggregate::File(file), Event::FilePurged(_)) => content::purge(worker, company, file, causation).await,
         (Aggregate::Session(session), _) => cancel_session(worker, recorded, session, causation).await,
         _ => Ok(()),
     }
@@ -233,6 +236,7 @@ async fn do_step(
         Step::DeletePartials => concatenate::delete_partials(worker, aggregate, &loaded.state, causation).await,
         Step::DeleteQuarantine => quarantine::delete(worker, aggregate, &loaded.state).await,
         Step::DeleteStaging => cleanup::delete_staging(worker, aggregate).await,
+        Step::KeepContent => content::keep(worker, aggregate, &loaded.state, causation).await,
         Step::CommitQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Commit).await,
         Step::ReleaseQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Release).await,
     }
@@ -256,6 +260,8 @@ async fn settle(
                     let space = Space { reserved_bytes: reserved.bytes, used_bytes: state.grid().size_bytes };
                     (reserved.session_id, space)
                 }
+                // Settled before: what is left is what the file takes.
+                None if settling == Settling::Purge => (None, Space::exactly(state.grid().size_bytes)),
                 None => return Ok(()),
             }
         }

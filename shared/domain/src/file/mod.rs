@@ -32,8 +32,11 @@ pub enum Command {
     Restore,
     /// Replace the host product's own facts about it: a JSON object, or nothing.
     SetMetadata(Option<String>),
-    /// End it for good; only a deleted file can be.
-    Purge,
+    /// End it for good, if it was deleted by then.
+    Purge {
+        /// Files that were deleted later stay.
+        deleted_until: Timestamp,
+    },
 }
 
 /// Folds one event, recorded at `time`.
@@ -60,7 +63,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
 /// The [`Refusal`] that the client is to see.
 pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
     match command {
-        Command::Purge if state.purged => Ok(None),
+        Command::Purge { .. } if state.purged => Ok(None),
         _ if state.purged => Err(Refusal::NotFound { what: "file" }),
         Command::Rename(_) | Command::SetMetadata(_) if state.deleted => Err(Refusal::FileDeleted),
         Command::Rename(display_name) => {
@@ -73,8 +76,10 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
             let new = state.metadata.as_ref() != Some(&metadata);
             Ok(new.then(|| FileMetadataChangedV1 { metadata }.into()))
         }
-        Command::Purge if state.deleted => Ok(Some(FilePurgedV1 {}.into())),
-        Command::Purge => Err(Refusal::FileNotDeleted),
+        Command::Purge { deleted_until } => match state.deleted_at {
+            Some(at) if at <= deleted_until => Ok(Some(FilePurgedV1 {}.into())),
+            _ => Err(Refusal::FileNotDeleted),
+        },
         Command::Restore => Ok(state.deleted.then(|| FileRestoredV1 {}.into())),
     }
 }

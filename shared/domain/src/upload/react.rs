@@ -24,6 +24,8 @@ pub enum Step {
     DeletePartials,
     /// Delete what the client made by itself.
     DeleteQuarantine,
+    /// The company keeps one object of the same bytes.
+    KeepContent,
     /// The reservation becomes used space.
     CommitQuota,
     /// The reservation is given back.
@@ -45,8 +47,10 @@ pub fn react(state: &State) -> Vec<Step> {
             steps.extend([Step::CompleteObject, Step::VerifyObject]);
             steps
         }
-        Phase::Verified { .. } if state.parts.is_empty() => [vec![Step::CommitQuota], leftovers(&state.kind)].concat(),
-        Phase::Verified { .. } => [vec![Step::CommitQuota, Step::DeleteStaging], leftovers(&state.kind)].concat(),
+        Phase::Verified { .. } => {
+            let staging = if state.parts.is_empty() { vec![] } else { vec![Step::DeleteStaging] };
+            [vec![Step::CommitQuota, Step::KeepContent], staging, leftovers(&state.kind)].concat()
+        }
         // A file in one request may have been stored before its start came too late.
         Phase::Expired if state.started.is_none() => vec![Step::DeleteObject, Step::ReleaseQuota],
         Phase::Rejected { .. } | Phase::Cancelled | Phase::Expired => {

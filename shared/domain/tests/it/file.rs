@@ -24,6 +24,18 @@ fn deleting_and_restoring_are_events_once_each() {
 }
 
 #[test]
+fn only_what_was_deleted_long_enough_is_purged_and_stays_so() {
+    let purge = Command::Purge { deleted_until: Timestamp(7) };
+    assert_eq!(decide(&file([]), purge.clone()), Err(Refusal::FileNotDeleted));
+    let deleted = file([FileDeletedV1 {}.into()]);
+    assert_eq!(decide(&deleted, Command::Purge { deleted_until: Timestamp(6) }), Err(Refusal::FileNotDeleted));
+    let event = decide(&deleted, purge.clone()).unwrap().unwrap();
+    let purged = file([FileDeletedV1 {}.into(), event]);
+    assert_eq!(decide(&purged, purge), Ok(None));
+    assert_eq!(decide(&purged, Command::Restore), Err(Refusal::NotFound { what: "file" }));
+}
+
+#[test]
 fn a_new_name_is_checked_like_the_first() {
     let rename = |name: &str| Command::Rename(name.to_owned());
     let renamed = decide(&file([]), rename("b.txt")).unwrap().unwrap();

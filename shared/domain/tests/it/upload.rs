@@ -205,7 +205,7 @@ fn what_a_worker_does_follows_from_the_state() {
         assert_eq!(react(&state), [Step::DeleteObject, Step::DeleteStaging, Step::ReleaseQuota]);
     }
     assert_eq!(react(&upload([UploadExpiredV1 {}.into()])), [Step::DeleteObject, Step::ReleaseQuota]);
-    assert_eq!(react(&upload([whole().into()])), [Step::CommitQuota]);
+    assert_eq!(react(&upload([whole().into()])), [Step::CommitQuota, Step::KeepContent]);
     assert_eq!(react(&upload([started(1).into()])), []);
 }
 

@@ -18,5 +18,8 @@ pub use quota::{Quota, find_quota};
 pub use sessions::{
     Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,
 };
-pub use sweep::{Overdue, awaited_objects, open_quarantines, overdue_reservations, overdue_uploads};
+pub use sweep::{
+    Counted, Overdue, awaited_objects, files_to_purge, files_to_retire, open_quarantines, overdue_reservations,
+    overdue_uploads, quotas_to_count,
+};
 pub use tokens::{DownloadToken, list_tokens};

@@ -2,7 +2,9 @@
 
 use crate::ReadModelError;
 use crate::schema::{partial_upload, quota_reservation, upload_progress};
+use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -113,4 +115,128 @@ pub async fn overdue_reservations(
         .await
         .map_err(ReadModelError::query("looking for stale reservations"))?;
     Ok(found.into_iter().map(overdue).collect())
+}
+
+#[derive(QueryableByName)]
+struct FoundFile {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    company_id: Uuid,
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    id: Uuid,
+}
+
+async fn find_files(
+    connection: &mut AsyncPgConnection,
+    operation: &'static str,
+    text: &str,
+    time: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Overdue>, ReadModelError> {
+    let found: Vec<FoundFile> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query(operation))?;
+    Ok(found.into_iter().map(|file| overdue((file.company_id, file.id))).collect())
+}
+
+/// Files that were deleted before `time`, and not purged yet.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn files_to_purge(
+    connection: &mut AsyncPgConnection,
+    time: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Overdue>, ReadModelError> {
+    let text = "SELECT company_id, id FROM file \
+                WHERE deleted_at < ? AND deleted_at IS NOT NULL AND purged_at IS NULL LIMIT ?";
+    find_files(connection, "looking for files to purge", text, time, limit).await
+}
+
+/// Files that are, at `time`, older than their company keeps any.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn files_to_retire(
+    connection: &mut AsyncPgConnection,
+    time: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Overdue>, ReadModelError> {
+    let text = "SELECT f.company_id, f.id FROM company c JOIN file f ON f.company_id = c.id \
+                WHERE c.retention_days IS NOT NULL AND f.created_at < ?::timestamptz - make_interval(days => c.retention_days) \
+                AND f.is_processed AND f.deleted_at IS NULL LIMIT ?";
+    find_files(connection, "looking for files to retire", text, time, limit).await
+}
+
+/// What a company's files take, beside what is accounted for; both as of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The company.
+    pub company_id: CompanyId,
+    /// Bytes of its files.
+    pub file_bytes: i64,
+    /// How many there are.
+    pub files: i64,
+    /// Bytes that are accounted for.
+    pub accounted_bytes: i64,
+    /// How many files are.
+    pub accounted_files: i64,
+}
+
+impl Counted {
+    /// How many bytes too many are accounted for.
+    pub fn drift_bytes(&self) -> i64 {
+        self.accounted_bytes - self.file_bytes
+    }
+
+    /// How many files too many are.
+    pub fn drift_files(&self) -> i64 {
+        self.accounted_files - self.files
+    }
+}
+
+/// Companies whose files were last counted before `time`, counted. A file whose space is not settled yet is on neither
+/// side, and a company with one that was purged a moment ago waits for the next time.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn quotas_to_count(
+    connection: &mut AsyncPgConnection,
+    time: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Counted>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        company_id: Uuid,
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        file_bytes: i64,
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        files: i64,
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        accounted_bytes: i64,
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        accounted_files: i64,
+    }
+    let text = "SELECT q.company_id, n.file_bytes, n.files, q.storage_used_bytes AS accounted_bytes, \
+                q.file_count::bigint AS accounted_files \
+                FROM (SELECT * FROM storage_quota q WHERE q.last_calculated_at < ? AND NOT EXISTS ( \
+                    SELECT 1 FROM file f WHERE f.company_id = q.company_id AND f.deleted_at IS NOT NULL \
+                    AND f.purged_at > now() - interval '10 minutes') \
+                    ORDER BY q.last_calculated_at LIMIT ?) q, \
+                LATERAL (SELECT coalesce(sum(f.size_bytes), 0)::bigint AS file_bytes, count(f.id) AS files \
+                    FROM file f JOIN quota_reservation r ON r.upload_id = f.id AND r.settled \
+                    WHERE f.company_id = q.company_id AND f.is_processed AND f.purged_at IS NULL) n";
+    let found: Vec<Found> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("counting companies' files"))?;
+    let counted = |found: Found| Counted {
+        company_id: CompanyId(found.company_id),
+        file_bytes: found.file_bytes,
+        files: found.files,
+        accounted_bytes: found.accounted_bytes,
+        accounted_files: found.accounted_files,
+    };
+    Ok(found.into_iter().map(counted).collect())
 }

@@ -1,0 +1,129 @@
+//! A file's life behind its upload: shared bytes, deletion, the end; and figures that stay right through all of it.
+
+use futures_util::future::join_all;
+use serde_json::json;
+use waybill_integration_tests::{Client, Options, Stack};
+use waybill_object_store::ObjectStore;
+use waybill_test_kit::eventually;
+
+async fn objects(stack: &Stack) -> usize {
+    stack.store().list("o/").await.unwrap().len()
+}
+
+async fn quota(client: &Client) -> (u64, u64) {
+    let quota = client.get("/v1/quota").await.expect(200).body;
+    (quota["storage_used_bytes"].as_u64().unwrap(), quota["file_count"].as_u64().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_uploads_of_the_same_bytes_are_one_object_until_the_last_is_gone() {
+    const UPLOADS: u64 = 200;
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let stranger = stack.client();
+    let upload = async |number: u64| {
+        // 503 asks to try again, as a front end would.
+        loop {
+            let answer = client.post_file(&format!("name={number}.txt&mime_type=text/plain"), "the same").await;
+            if answer.status != 503 {
+                return answer.expect(201).text("file_id");
+            }
+        }
+    };
+    let files = join_all((0..UPLOADS).map(upload)).await;
+    let foreign = stranger.post_file("name=a.txt&mime_type=text/plain", "the same").await.expect(201).text("file_id");
+    eventually("one object for each company", || async { (objects(&stack).await == 2).then_some(()) }).await;
+    eventually("all of them to count", || async { (quota(&client).await == (UPLOADS * 8, UPLOADS)).then_some(()) })
+        .await;
+    assert_eq!(quota(&stranger).await, (8, 1));
+    join_all(files.iter().map(async |file| assert_eq!(client.content(file).await, b"the same"))).await;
+    let (last, others) = files.split_last().unwrap();
+    for file in others {
+        client.delete(&format!("/v1/files/{file}?purge=true")).await.expect(204);
+    }
+    eventually("one of them to count", || async { (quota(&client).await == (8, 1)).then_some(()) }).await;
+    assert_eq!(client.content(last).await, b"the same");
+    client.get(&format!("/v1/files/{}", files[0])).await.refused(404, "not_found");
+    client.post(&format!("/v1/files/{}/restore", files[0]), &json!({})).await.refused(404, "not_found");
+    client.delete(&format!("/v1/files/{last}?purge=true")).await.expect(204);
+    eventually("the object to be gone", || async { (objects(&stack).await == 1).then_some(()) }).await;
+    eventually("nothing to count", || async { (quota(&client).await == (0, 0)).then_some(()) }).await;
+    assert_eq!(stranger.content(&foreign).await, b"the same");
+    // The same bytes again bring an object of their own.
+    let again = client.post_file("name=a.txt&mime_type=text/plain", "the same").await.expect(201).text("file_id");
+    assert_eq!(client.content(&again).await, b"the same");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_can_be_restored_until_it_is_purged() {
+    let args = ["--purge-after-s=3", "--worker-sweep-ms=100", "--recalculate-every-s=1"].map(str::to_owned).to_vec();
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    let user = stack.client_for(client.principal.company_id, &[]);
+    let (kept, gone) = (user.small_file("a.txt").await.text("file_id"), user.small_file("b.txt").await.text("file_id"));
+    user.delete(&format!("/v1/files/{kept}?purge=true")).await.refused(403, "role_required");
+    for file in [&kept, &gone] {
+        user.delete(&format!("/v1/files/{file}")).await.expect(204);
+    }
+    let restored = user.post(&format!("/v1/files/{kept}/restore"), &json!({})).await.expect(204);
+    user.get_after(&format!("/v1/files/{kept}"), &restored).await.expect(200);
+    eventually("the file to be purged", || async { (quota(&client).await == (5, 1)).then_some(()) }).await;
+    user.get(&format!("/v1/files/{gone}")).await.refused(404, "not_found");
+    assert_eq!(user.content(&kept).await, b"hello");
+    // Both had the same bytes: what is left refers to them still.
+    let events = client.get(&format!("/v1/audit?file_id={gone}")).await.expect(200);
+    let kinds: Vec<_> = events.body["items"].as_array().unwrap().iter().map(|item| item["type"].clone()).collect();
+    for kind in ["FileUploaded", "FileDeleted", "FilePurged", "QuotaReleased"] {
+        assert!(kinds.contains(&json!(kind)), "{kind} in {kinds:?}");
+    }
+    // Meanwhile the space was counted, more than once, and was what is accounted for.
+    let events = client.get("/v1/audit?limit=1000").await.expect(200);
+    let items = events.body["items"].as_array().unwrap();
+    let counted: Vec<_> = items.iter().filter(|item| item["type"] == "QuotaRecalculated").collect();
+    assert!(counted.iter().any(|item| item["data"]["file_count"] == 2), "{counted:?}");
+    assert!(counted.iter().all(|item| item["data"]["drift_bytes"] == 0 && item["data"]["drift_files"] == 0));
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_metadata_change_and_the_history_says_so() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await.text("file_id");
+    let path = format!("/v1/files/{file}");
+    let changed = client.patch(&path, &json!({ "display_name": "b.txt", "metadata": { "a": [1] } })).await.expect(204);
+    let shown = client.get_after(&path, &changed).await.expect(200).body;
+    assert_eq!((&shown["display_name"], &shown["metadata"]), (&json!("b.txt"), &json!({ "a": [1] })));
+    let cleared = client.patch(&path, &json!({ "metadata": null })).await.expect(204);
+    let shown = client.get_after(&path, &cleared).await.expect(200).body;
+    assert_eq!((&shown["display_name"], &shown["metadata"]), (&json!("b.txt"), &json!(null)));
+    client.patch(&path, &json!({})).await.refused(400, "json_invalid");
+    client.patch(&path, &json!({ "display_name": "../b" })).await.refused(422, "name_invalid");
+    client.patch(&path, &json!({ "metadata": { "a": "x".repeat(9_000) } })).await.refused(413, "metadata_too_large");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_companys_own_limits_hold() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let settings = json!({ "max_file_bytes": 10, "max_session_bytes": 15, "allowed_mime_types": ["text/*"] });
+    let path = format!("/v1/admin/companies/{}", client.principal.company_id);
+    let set = client.put(&path, &settings).await.expect(200);
+    client.get_after("/v1/quota", &set).await.expect(200);
+    client.start_with(11, json!({ "mime_type": "text/plain" })).await.refused(413, "file_too_large");
+    client.start(10).await.refused(415, "type_refused");
+    let session = client.post("/v1/sessions", &json!({})).await.expect(201).text("session_id");
+    let inside = json!({ "mime_type": "text/plain", "session_id": session });
+    client.start_with(10, inside.clone()).await.expect(201);
+    client.start_with(6, inside.clone()).await.refused(413, "session_too_large");
+    client.start_with(5, inside).await.expect(201);
+    // What the bytes are counts, too.
+    let query = "name=a.txt&mime_type=text/plain";
+    client.post_file(query, b"%PDF-1.4\n".to_vec()).await.refused(415, "type_refused");
+    let lifted = client.put(&path, &json!({})).await.expect(200);
+    client.get_after("/v1/quota", &lifted).await.expect(200);
+    client.start(11).await.expect(201);
+    stack.finish().await;
+}
