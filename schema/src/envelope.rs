@@ -4,6 +4,7 @@
 use crate::events::EventError;
 use crate::{ChatroomId, Event, SessionId, Subject, SubjectError, ThreadId, Timestamp, UserId, WorkerId};
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use uuid::Uuid;
 
@@ -21,6 +22,8 @@ pub mod header {
     pub const ACTOR: &str = "Waybill-Actor";
     /// What led to it.
     pub const CAUSATION: &str = "Waybill-Causation";
+    /// From which address a client did it.
+    pub const ADDRESS: &str = "Waybill-Address";
     /// Which key the body is encrypted with; reserved.
     pub const KEY_ID: &str = "Waybill-Key-Id";
     /// Routing: the session.
@@ -127,6 +130,8 @@ pub struct Envelope {
     pub actor: Actor,
     /// What led to it.
     pub causation: Causation,
+    /// From which address, where a client did it.
+    pub address: Option<IpAddr>,
     /// Whom it concerns.
     pub routing: Routing,
 }
@@ -170,6 +175,7 @@ impl Envelope {
             (header::CAUSATION, self.causation.to_string()),
         ];
         let routing = &self.routing;
+        headers.extend(self.address.map(|address| (header::ADDRESS, address.to_string())));
         headers.extend(routing.session_id.map(|id| (header::SESSION, id.to_string())));
         headers.extend(routing.chatroom_id.map(|id| (header::CHATROOM, id.to_string())));
         headers.extend(routing.thread_id.map(|id| (header::THREAD, id.to_string())));
@@ -203,6 +209,7 @@ impl Recorded {
                 actor: parse_actor(required(header::ACTOR)?).ok_or(DecodeError::Header(header::ACTOR))?,
                 causation: parse_causation(required(header::CAUSATION)?)
                     .ok_or(DecodeError::Header(header::CAUSATION))?,
+                address: header(header::ADDRESS).and_then(|address| address.parse().ok()),
                 routing: Routing {
                     session_id: header(header::SESSION).and_then(|id| id.parse().ok()),
                     chatroom_id: header(header::CHATROOM).and_then(|id| id.parse().ok()),

@@ -1,6 +1,6 @@
 //! Every name of a stream, a durable consumer, a bucket and a core subject, built in this one place.
 
-use crate::{CompanyId, UploadId};
+use crate::{CompanyId, UploadId, UserId};
 
 /// The durable pull consumer that the workers of one partition share.
 pub const REACTIONS_DURABLE: &str = "reactions";
@@ -17,6 +17,21 @@ pub const TICKETS_BUCKET: &str = "tickets";
 /// The stream that holds a partition's events.
 pub fn event_stream(partition: u32) -> String {
     format!("EVT-{partition}")
+}
+
+/// The stream that holds a partition's refusals.
+pub fn refusal_stream(partition: u32) -> String {
+    format!("AUD-{partition}")
+}
+
+/// The refusals of one user.
+pub fn refusal_subject(partition: u32, company: CompanyId, user: UserId) -> String {
+    format!("aud.{partition}.{company}.{user}")
+}
+
+/// The refusals of a company's users.
+pub fn refusals_filter(partition: u32, company: CompanyId) -> String {
+    format!("aud.{partition}.{company}.*")
 }
 
 /// All subjects of a partition.

@@ -33,6 +33,7 @@ mod shutdown;
 mod socket;
 mod speaker;
 mod takeover;
+mod threats;
 mod tokens;
 mod tus_clauses;
 mod verification;

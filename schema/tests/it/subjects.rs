@@ -56,6 +56,7 @@ fn an_envelope_survives_its_headers() {
         time: Timestamp(1_764_000_000_123),
         actor: Actor::User(UserId(Uuid::from_u128(7))),
         causation: Causation::Event(Position { partition: 3, seq: 99 }),
+        address: Some([192, 0, 2, 7].into()),
         routing: Routing {
             session_id: Some(SessionId(Uuid::from_u128(8))),
             chatroom_id: None,

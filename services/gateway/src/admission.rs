@@ -1,24 +1,51 @@
-//! Who is turned away before anything else is looked at: users who were removed, and those of closed companies.
+//! What is looked at before a request gets to its route: how often its client asks, and whether its user is still there.
+//! And what is kept of those that were refused.
 
 use crate::gateway::Gateway;
+use crate::refusals::Refused;
 use crate::registration::not_registered;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, web};
 use waybill_service_kit::body::Hold;
-use waybill_service_kit::{Principal, Problem, Role};
+use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
-/// Turns away whoever is not there any more. What a route demands of others, it says itself.
+/// Turns away whoever is not there any more, or asks too often. What a route demands of others, it says itself.
 ///
 /// # Errors
-/// 403 `not_registered`, 503 where it cannot be told; and those of the service behind it.
-pub(crate) async fn admit(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+/// 403 `not_registered`, 429 `too_many_requests`, 503 where it cannot be told; and those of the service behind it.
+pub(crate) async fn admit<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    let Some(gateway) = request.app_data::<web::Data<Gateway>>().cloned() else { return next.call(request).await };
+    let address = gateway.addresses.of(request.request());
+    let id = request.extensions().get::<RequestId>().copied();
+    let id =
+        RequestId { address: Some(address), ..id.unwrap_or(RequestId { id: uuid::Uuid::now_v7(), address: None }) };
+    request.extensions_mut().insert(id);
     let principal = Principal::extract(request.request()).await.ok();
-    if let (Some(principal), Some(gateway)) = (principal, request.app_data::<web::Data<Gateway>>()) {
+    gateway.rates.check(address, principal.as_ref())?;
+    let refused = principal.as_ref().map(|principal| Refused::new(principal, id, &request));
+    let outcome = pass(&gateway, request, principal, next).await;
+    let problem = match &outcome {
+        Ok(response) => response.response().error().and_then(|error| error.as_error::<Problem>()),
+        Err(error) => error.as_error::<Problem>(),
+    };
+    if let Some(problem) = problem {
+        gateway.rates.refused(address, problem);
+        if let Some(refused) = refused {
+            gateway.refusals.keep(refused, problem);
+        }
+    }
+    outcome
+}
+
+async fn pass<B: MessageBody>(
+    gateway: &Gateway,
+    request: ServiceRequest,
+    principal: Option<Principal>,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    if let Some(principal) = principal {
         // A client that breaks off meanwhile has sent bytes that count.
         let hold = Hold::of(request.request());
         check(gateway, &principal).await?;

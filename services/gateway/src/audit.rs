@@ -1,14 +1,17 @@
 //! `GET /v1/audit`: the company's events, decoded, in pages; for the role auditor. All of them, or those about one file.
 
+use crate::files::private;
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
+use crate::refusals::Refusal;
 use crate::uploads::rfc3339;
 use actix_web::{HttpResponse, web};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use waybill_event_log::{Stored, read_all};
-use waybill_schema::{Aggregate, Causation, CompanyId, FileId, Position, Subject, UploadId, names};
+use waybill_schema::{Aggregate, Causation, CompanyId, FileId, Position, Subject, Timestamp, UploadId, names};
 use waybill_service_kit::{Principal, Problem, Role};
 
 const PAGE_DEFAULT: u16 = 100;
@@ -17,6 +20,17 @@ const PAGE_MAX: u16 = 1_000;
 #[derive(Deserialize)]
 pub(crate) struct AuditQuery {
     file_id: Option<Uuid>,
+    /// Of whom: a user's id, or an actor as events name it, such as `worker:…`.
+    actor: Option<String>,
+    /// Of which kind: an event's type.
+    kind: Option<String>,
+    /// No earlier than this.
+    since: Option<DateTime<Utc>>,
+    /// Earlier than this.
+    until: Option<DateTime<Utc>>,
+    /// What was refused, in place of what happened.
+    #[serde(default)]
+    refusals: bool,
     cursor: Option<String>,
     /// Only what came behind this position.
     after: Option<String>,
@@ -47,6 +61,9 @@ pub(crate) async fn list(
         (None, None) => 0,
     };
     let limit = usize::from(query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX));
+    if query.refusals {
+        return refusals(&gateway, company, &query, after, limit).await;
+    }
     let (mut stored, mut more) = match query.file_id {
         Some(file) => (about_file(&gateway, company, UploadId(file), after).await?, false),
         None => {
@@ -60,11 +77,65 @@ pub(crate) async fn list(
     more |= stored.len() > limit;
     stored.truncate(limit);
     let place = stored.last().filter(|_| more).map(|last| Place { after_seq: last.position.seq });
-    let next_cursor = place.and_then(|place| gateway.cursors.sign(company, &place));
-    let items: Vec<Value> = stored.iter().map(shown).collect();
-    Ok(HttpResponse::Ok()
-        .insert_header(("Cache-Control", "private, no-store"))
-        .json(json!({ "items": items, "next_cursor": next_cursor })))
+    let items = stored.iter().filter(|stored| query.wants(stored)).map(shown).collect();
+    Ok(page_of(&gateway, company, items, place))
+}
+
+/// A page; with filters it may have fewer items than were asked for, or none, and still a cursor to the next.
+fn page_of(gateway: &Gateway, company: CompanyId, items: Vec<Value>, next: Option<Place>) -> HttpResponse {
+    let next_cursor = next.and_then(|place| gateway.cursors.sign(company, &place));
+    private(HttpResponse::Ok()).json(json!({ "items": items, "next_cursor": next_cursor }))
+}
+
+impl AuditQuery {
+    /// Whether an event passes the filters. What cannot be read passes, for nobody knows what it is.
+    fn wants(&self, stored: &Stored) -> bool {
+        let Ok(recorded) = &stored.event else { return true };
+        let is_kind = self.kind.as_ref().is_none_or(|kind| recorded.event.event_type() == kind);
+        is_kind && self.is_of(&recorded.envelope.actor.to_string()) && self.is_at(recorded.envelope.time)
+    }
+
+    fn is_of(&self, actor: &str) -> bool {
+        let wanted = self.actor.as_deref();
+        wanted.is_none_or(|wanted| actor == wanted || actor.strip_prefix("user:") == Some(wanted))
+    }
+
+    fn is_at(&self, time: Timestamp) -> bool {
+        let ms = |time: DateTime<Utc>| Timestamp(time.timestamp_millis());
+        self.since.is_none_or(|since| ms(since) <= time) && self.until.is_none_or(|until| time < ms(until))
+    }
+}
+
+async fn refusals(
+    gateway: &Gateway,
+    company: CompanyId,
+    query: &AuditQuery,
+    after: u64,
+    limit: usize,
+) -> Result<HttpResponse, Problem> {
+    let page = gateway.kept_refusals.page(company, after, limit).await;
+    let (found, more) = page.map_err(|error| error.into_problem("reading refusals"))?;
+    let place = found.last().filter(|_| more).map(|(seq, _)| Place { after_seq: *seq });
+    let read = |bytes: &bytes::Bytes| serde_json::from_slice::<Refusal>(bytes).ok();
+    let wanted = |refusal: &Refusal| {
+        let about = query.file_id.is_none_or(|file| refusal.path.contains(&file.to_string()));
+        let is_kind = query.kind.as_ref().is_none_or(|kind| refusal.code == *kind);
+        about && is_kind && query.is_of(&format!("user:{}", refusal.user_id)) && query.is_at(refusal.time)
+    };
+    let shown = |refusal: Refusal| {
+        json!({
+            "time": rfc3339(refusal.time),
+            "actor": format!("user:{}", refusal.user_id),
+            "address": refusal.address,
+            "cause": format!("request:{}", refusal.request_id),
+            "method": refusal.method,
+            "path": refusal.path,
+            "status": refusal.status,
+            "code": refusal.code,
+        })
+    };
+    let items = found.iter().filter_map(|(_, bytes)| read(bytes)).filter(wanted).map(shown).collect();
+    Ok(page_of(gateway, company, items, place))
 }
 
 /// The whole history of one file: its upload, its own events, its space; with the reservation that caused its start.
@@ -105,6 +176,7 @@ fn shown(stored: &Stored) -> Value {
             "version": recorded.event.version(),
             "subject": stored.subject,
             "actor": recorded.envelope.actor.to_string(),
+            "address": recorded.envelope.address,
             "cause": recorded.envelope.causation.to_string(),
             "data": recorded.event,
         }),

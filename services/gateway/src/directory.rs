@@ -141,7 +141,10 @@ pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) ->
     }
     let actor =
         if is_service { Actor::Service(format!("host:{}", principal.user_id)) } else { Actor::User(principal.user_id) };
-    Ok(Administration { company, context: Context { actor, causation: id.causation(), clock: now } })
+    Ok(Administration {
+        company,
+        context: Context { actor, causation: id.causation(), address: id.address, clock: now },
+    })
 }
 
 async fn put_company(

@@ -4,6 +4,8 @@ use crate::address::Addresses;
 use crate::cursor::CursorKey;
 use crate::idempotency::Idempotency;
 use crate::position::Positions;
+use crate::rates::Limiter;
+use crate::refusals::Keeper;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
 use crate::tokens::Tokens;
@@ -15,6 +17,7 @@ use waybill_access::{Access, Policies, Wanted};
 use waybill_domain::access::{Denied, Viewer};
 use waybill_domain::upload;
 use waybill_event_log::EventLog;
+use waybill_event_log::jetstream::Refusals;
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
@@ -57,6 +60,9 @@ pub(crate) struct Gateway {
     pub(crate) turns: Turns,
     pub(crate) tokens: Tokens,
     pub(crate) addresses: Addresses,
+    pub(crate) rates: Limiter,
+    pub(crate) refusals: Keeper,
+    pub(crate) kept_refusals: Refusals,
 }
 
 /// What was said at the start of uploads: it never changes, so it is read once.
@@ -71,7 +77,12 @@ impl Default for StartedCache {
 impl Gateway {
     /// `principal` as the one that does something now, by this request.
     pub(crate) fn context(&self, principal: &Principal, request: RequestId) -> Context {
-        Context { actor: Actor::User(principal.user_id), causation: request.causation(), clock: now }
+        Context {
+            actor: Actor::User(principal.user_id),
+            causation: request.causation(),
+            address: request.address,
+            clock: now,
+        }
     }
 
     /// The upload as it is now, if it is the principal's.

@@ -18,6 +18,8 @@ mod json;
 mod position;
 mod problems;
 mod quota;
+mod rates;
+mod refusals;
 mod registration;
 mod reserve;
 mod resumable;
@@ -30,5 +32,6 @@ mod uploads;
 mod wait;
 mod workers;
 
+pub use rates::Rates;
 pub use server::{Config, Routes, Server, StartError, Workers};
 pub use workers::WorkerUrlError;

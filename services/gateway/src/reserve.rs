@@ -273,11 +273,14 @@ fn common_context(batch: &[Request]) -> Context {
         return Context {
             actor: service(),
             causation: waybill_schema::Causation::Request(uuid::Uuid::nil()),
+            address: None,
             clock: now,
         };
     };
-    let alone = contexts.all(|context| context.actor == first.actor);
-    Context { actor: if alone { first.actor.clone() } else { service() }, ..first.clone() }
+    if contexts.all(|context| context.actor == first.actor) {
+        return first.clone();
+    }
+    Context { actor: service(), address: None, ..first.clone() }
 }
 
 /// A growing pause; gateways that met are spread by their ids' time.

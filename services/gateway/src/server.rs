@@ -5,6 +5,8 @@ use crate::cursor::CursorKey;
 use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
 use crate::position::Positions;
+use crate::rates::{Limiter, Rates};
+use crate::refusals::Keeper;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
 use crate::routes;
@@ -12,7 +14,8 @@ use crate::tokens::Tokens;
 use crate::turns::Turns;
 use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
 use crate::{admission, cors};
-use actix_web::middleware::from_fn;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, web};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_access::Policies;
 use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_event_log::jetstream::{Bucket, BucketError, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
@@ -54,6 +57,8 @@ pub struct Config {
     pub upload_lifetime: Duration,
     /// How long a URL is good by which a client writes to the store.
     pub upload_url_lifetime: Duration,
+    /// How often clients may ask.
+    pub rates: Rates,
     /// Whether downloads by token are sent on to the store, where their number does not matter.
     pub download_redirects: bool,
     /// Proxies whose word on a client's address is taken.
@@ -132,6 +137,9 @@ impl Server {
         };
         let directories = Arc::new(Directories::new(config.log.clone()));
         let mut tasks = JoinSet::new();
+        let kept_refusals = Refusals::new(config.nats.clone(), config.log.partitions());
+        let (refusals, keeping) = Keeper::new(kept_refusals.clone(), shutdown.clone());
+        tasks.spawn(keeping);
         let policies = config.policies;
         let access = policies.access.clone();
         let gateway = Gateway {
@@ -145,6 +153,9 @@ impl Server {
             started: StartedCache::default(),
             turns: Turns::default(),
             tokens,
+            rates: Limiter::new(config.rates),
+            refusals,
+            kept_refusals,
             addresses: Addresses::new(config.trusted_proxies),
             log: config.log,
             nats: config.nats,
@@ -158,6 +169,10 @@ impl Server {
             upload_lifetime_ms: i64::try_from(config.upload_lifetime.as_millis()).unwrap_or(i64::MAX),
         };
         let gateway = Arc::new(gateway);
+        tasks.spawn({
+            let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
+            async move { gateway.rates.tidy(shutdown).await }
+        });
         let readiness = readiness.and(own_readiness(&gateway)).and(config.more_readiness);
         let gateway = web::Data::from(gateway);
         let authenticator = web::Data::new(config.authenticator);
@@ -174,7 +189,10 @@ impl Server {
             for more in &more_routes {
                 app = app.configure(|config| more(config));
             }
-            app.wrap(from_fn(admission::admit)).wrap(cors::of(&allowed_origins)).wrap(from_fn(request::trace))
+            app.wrap(from_fn(admission::admit))
+                .wrap(safe_headers())
+                .wrap(cors::of(&allowed_origins))
+                .wrap(from_fn(request::trace))
         };
         let settings = listener::Settings { head_timeout: HEAD_TIMEOUT, ..listener::Settings::default() };
         let addr = listener::listen(config.addr, settings, application, shutdown, &mut tasks)?;
@@ -191,6 +209,15 @@ impl Server {
     pub async fn stopped(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// What no answer is without: browsers run nothing of it, frame nothing, keep nothing and pass nothing on.
+fn safe_headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .add((CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .add((REFERRER_POLICY, "no-referrer"))
+        .add((CACHE_CONTROL, "private, no-store"))
 }
 
 fn own_readiness(gateway: &Arc<Gateway>) -> Readiness {

@@ -240,7 +240,12 @@ pub(crate) async fn download(
     let by = downloader(&request, &gateway, (company, token));
     if !goes_on(&request, &gateway, &loaded.state, &by, range, &file) {
         // Nobody of the company is there, only a token: the service acts, for whoever handed it out.
-        let context = Context { actor: Actor::Service("download".to_owned()), causation: id.causation(), clock: now };
+        let context = Context {
+            actor: Actor::Service("download".to_owned()),
+            causation: id.causation(),
+            address: id.address,
+            clock: now,
+        };
         let redeemed = DownloadTokenRedeemedV1 { ip_address: by.ip_address, user_agent: by.user_agent.clone() };
         run(&gateway, &context, company, token, &mut loaded, Command::Redeem(redeemed, now())).await?;
         gateway.tokens.went_on.insert(by, Arc::default());

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use waybill_access::{Access, Policies};
 use waybill_domain::limits::Limits;
 use waybill_event_log::jetstream::JetStreamLog;
-use waybill_gateway::Workers;
+use waybill_gateway::{Rates, Workers};
 use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
 use waybill_service_kit::health::{self, Readiness};
@@ -208,6 +208,7 @@ async fn gateway(
         default_quota_bytes: settings.default_quota_bytes,
         auto_register: settings.auto_register,
         upload_lifetime: Duration::from_secs(settings.upload_lifetime_s),
+        rates: Rates { per_user: settings.rate_per_user, per_address: settings.rate_per_address },
         download_redirects: settings.download_redirects,
         trusted_proxies: settings.trusted_proxies.clone(),
         upload_url_lifetime: Duration::from_secs(settings.upload_url_lifetime_s),

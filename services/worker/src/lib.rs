@@ -42,6 +42,6 @@ pub(crate) struct Worker {
 impl Worker {
     /// This worker as the one that does something, now, because of `causation`.
     pub(crate) fn context(&self, causation: Causation) -> Context {
-        Context { actor: Actor::Worker(self.id), causation, clock: now }
+        Context { actor: Actor::Worker(self.id), causation, address: None, clock: now }
     }
 }

@@ -3,6 +3,7 @@
 use crate::aggregate::read_up_to;
 use crate::{Aggregate, Loaded, refresh};
 use rand::Rng;
+use std::net::IpAddr;
 use std::time::Duration;
 use waybill_domain::Refusal;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
@@ -18,6 +19,8 @@ pub struct Context {
     pub actor: Actor,
     /// Why.
     pub causation: Causation,
+    /// From where, if a client asks.
+    pub address: Option<IpAddr>,
     /// When: asked for each event, as it is appended.
     pub clock: fn() -> Timestamp,
 }
@@ -25,7 +28,13 @@ pub struct Context {
 impl Context {
     /// The envelope of an event that this context leads to.
     pub fn envelope(&self, routing: Routing) -> Envelope {
-        Envelope { time: (self.clock)(), actor: self.actor.clone(), causation: self.causation, routing }
+        Envelope {
+            time: (self.clock)(),
+            actor: self.actor.clone(),
+            causation: self.causation,
+            address: self.address,
+            routing,
+        }
     }
 }
 

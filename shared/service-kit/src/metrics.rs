@@ -26,6 +26,10 @@ pub static QUOTA_DRIFTS: LazyLock<IntCounter> = LazyLock::new(|| {
     let help = "Recalculations that found other figures than those accounted for";
     registered(IntCounter::new("waybill_quota_drifts_total", help))
 });
+/// Refusals that were not kept for auditors.
+pub static LOST_REFUSALS: LazyLock<IntCounter> = LazyLock::new(|| {
+    registered(IntCounter::new("waybill_lost_refusals_total", "Refusals that were not kept for auditors"))
+});
 /// Open WebSocket connections.
 pub static SOCKETS: LazyLock<IntGauge> =
     LazyLock::new(|| registered(IntGauge::new("waybill_websockets", "Open WebSocket connections")));

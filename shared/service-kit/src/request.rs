@@ -8,20 +8,26 @@ use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 use std::time::Instant;
 use uuid::Uuid;
 use waybill_schema::Causation;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request; a client may bring its own UUID.
+/// The id of a request, which a client may bring, and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestId(pub Uuid);
+pub struct RequestId {
+    /// Of this request, or of those that a client calls one.
+    pub id: Uuid,
+    /// The client's address, where it was looked up.
+    pub address: Option<IpAddr>,
+}
 
 impl RequestId {
     /// The request as a cause of events.
     pub fn causation(self) -> Causation {
-        Causation::Request(self.0)
+        Causation::Request(self.id)
     }
 }
 
@@ -30,7 +36,11 @@ impl FromRequest for RequestId {
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(request.extensions().get::<Self>().copied().unwrap_or_else(|| Self(Uuid::now_v7()))))
+        ready(Ok(request
+            .extensions()
+            .get::<Self>()
+            .copied()
+            .unwrap_or_else(|| Self { id: Uuid::now_v7(), address: None })))
     }
 }
 
@@ -44,7 +54,7 @@ pub async fn trace(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let sent = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let id = sent.and_then(|text| Uuid::try_parse(text).ok()).unwrap_or_else(Uuid::now_v7);
-    request.extensions_mut().insert(RequestId(id));
+    request.extensions_mut().insert(RequestId { id, address: None });
     let began = Instant::now();
     let mut response = next.call(request).await?;
     let elapsed = began.elapsed();

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 /// Where NATS is, and how its streams are cut.
 #[derive(Args, Clone, Debug)]
@@ -109,6 +110,12 @@ pub struct GatewaySettings {
         value_parser = clap::value_parser!(u64).range(1..=604_800)
     )]
     pub upload_url_lifetime_s: u64,
+    /// Requests per second of one user at most; twice as many at once
+    #[arg(long, env = "WAYBILL_RATE_PER_USER", default_value = "1000")]
+    pub rate_per_user: NonZeroU32,
+    /// Requests per second from one address at most, of an IPv6 network of 64 bits; twice as many at once
+    #[arg(long, env = "WAYBILL_RATE_PER_ADDRESS", default_value = "2000")]
+    pub rate_per_address: NonZeroU32,
     /// Whether a download by a token without max_downloads is sent on to the store, by a URL that is good for a minute
     #[arg(
         long,

@@ -207,7 +207,12 @@ impl RemoteWorkers {
             let request = Request::put(path)
                 .header(header::HOST, addr.to_string())
                 .header("Waybill-Worker-Secret", &self.secret)
-                .header("X-Request-ID", id.0.hyphenated().to_string())
+                .header("X-Request-ID", id.id.hyphenated().to_string());
+            let request = match id.address {
+                Some(address) => request.header("Waybill-Client-Address", address.to_string()),
+                None => request,
+            };
+            let request = request
                 .body(Forwarded { shared: shared.clone(), attempt: shared.attempt.get(), broken: None })
                 .map_err(|_| Failure::Before)?;
             let answer = tokio::select! {

@@ -67,7 +67,7 @@ async fn put_bytes(
         checksum: query.checksum,
         sequential: query.sequential,
         content_length: None,
-        request: id,
+        request: from(&http, id),
     };
     let work = |body| async move { plane.put_bytes(request, body).await };
     Ok(HttpResponse::Ok().json(body::outliving(&http, payload.into_inner(), work).await?))
@@ -84,6 +84,12 @@ async fn put_whole(
     let sha256 = query.sha256.as_deref().map(digest).transpose()?;
     let request = PutWhole { company, upload, size_bytes: query.size_bytes, sha256, request: id };
     Ok(HttpResponse::Ok().json(plane.put_whole(request, payload.into_inner()).await?))
+}
+
+/// The request with the address of the gateway's client.
+fn from(http: &HttpRequest, id: RequestId) -> RequestId {
+    let sent = http.headers().get("Waybill-Client-Address").and_then(|value| value.to_str().ok());
+    RequestId { address: sent.and_then(|address| address.parse().ok()), ..id }
 }
 
 fn ids(path: &UploadPath) -> Result<(CompanyId, UploadId), Problem> {

@@ -20,8 +20,12 @@ impl DataPlane for LocalPlane {
     fn put_bytes(&self, request: PutBytes, body: Payload) -> Answer<'_, StoredBytes> {
         Box::pin(async move {
             let PutBytes { company, upload, range, checksum, sequential, .. } = request;
-            let context =
-                Context { actor: Actor::User(request.user), causation: request.request.causation(), clock: now };
+            let context = Context {
+                actor: Actor::User(request.user),
+                causation: request.request.causation(),
+                address: request.request.address,
+                clock: now,
+            };
             let worker = self.0.as_ref();
             let stored = async {
                 // From here on a newer request ends this one; whoever sends that waits until we have let go.
@@ -36,7 +40,7 @@ impl DataPlane for LocalPlane {
                 stored
             };
             stored.await.map_err(|error: PlaneError| {
-                tracing::info!(upload_id = %upload, request_id = %request.request.0, %error, "bytes were not taken");
+                tracing::info!(upload_id = %upload, request_id = %request.request.id, %error, "bytes were not taken");
                 error.problem()
             })
         })
@@ -47,7 +51,7 @@ impl DataPlane for LocalPlane {
             let PutWhole { company, upload, size_bytes, sha256, .. } = request;
             let stored = store_whole(&self.0, company, upload, &Expected { size_bytes, sha256 }, body).await;
             stored.map_err(|error| {
-                tracing::info!(upload_id = %upload, request_id = %request.request.0, %error, "a file was not taken");
+                tracing::info!(upload_id = %upload, request_id = %request.request.id, %error, "a file was not taken");
                 error.problem()
             })
         })

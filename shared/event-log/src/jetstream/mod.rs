@@ -6,12 +6,14 @@ mod inspect;
 mod log;
 mod provision;
 mod reactions;
+mod refusals;
 
 pub use buckets::{Bucket, BucketError, CreateOutcome, Entry};
 pub use inspect::{Finding, inspect};
 pub use log::JetStreamLog;
 pub use provision::{ProvisionError, provision};
 pub use reactions::{Delivery, Reactions};
+pub use refusals::Refusals;
 
 use async_nats::jetstream;
 use std::time::Duration;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use waybill_schema::{Partitions, names};
 
 const EVENT_STREAM: &str = include_str!("../../../../nats/streams/EVT.json");
+const REFUSAL_STREAM: &str = include_str!("../../../../nats/streams/AUD.json");
 const BUCKETS: [&str; 4] = [
     include_str!("../../../../nats/streams/KV_midstates.json"),
     include_str!("../../../../nats/streams/KV_idempotency.json"),
@@ -77,14 +78,15 @@ pub async fn provision(
     Ok(())
 }
 
-/// Every stream, as `nats/streams` defines it: the buckets, then the partitions.
+/// Every stream, as `nats/streams` defines it: the buckets, then refusals, then the partitions.
 pub(super) fn definitions(partitions: Partitions, replicas: usize) -> impl Iterator<Item = String> {
     let buckets = BUCKETS.into_iter().map(str::to_owned);
     let events = partitions.all().map(move |partition| {
         let definition = EVENT_STREAM.replace("{p}", &partition.to_string());
         definition.replace("{partitions}", &partitions.count().to_string())
     });
-    buckets.chain(events).map(move |definition| definition.replace("{replicas}", &replicas.to_string()))
+    let refusals = partitions.all().map(|partition| REFUSAL_STREAM.replace("{p}", &partition.to_string()));
+    buckets.chain(refusals).chain(events).map(move |definition| definition.replace("{replicas}", &replicas.to_string()))
 }
 
 fn check_version(version: &str) -> Result<(), ProvisionError> {

@@ -41,6 +41,7 @@ pub(crate) fn event(subject: Subject, bytes: u64, expect: Expect) -> NewEvent {
             time: Timestamp(1_764_000_000_000),
             actor: Actor::User(UserId(Uuid::from_u128(7))),
             causation: Causation::Request(Uuid::from_u128(8)),
+            address: None,
             routing: Routing { session_id: Some(SessionId(Uuid::from_u128(9))), ..Routing::default() },
         },
         event: QuotaLimitSetV1 { storage_limit_bytes: bytes }.into(),

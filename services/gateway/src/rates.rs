@@ -1,0 +1,121 @@
+//! How often clients may ask: each user, each address, and each address that is refused.
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use moka::sync::Cache;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+use waybill_schema::{CompanyId, UserId};
+use waybill_service_kit::{Principal, Problem, Shutdown};
+
+/// How often one address may bring what is no token, at once and then per second: nobody guesses one so.
+const GUESSES: (NonZeroU32, NonZeroU32) = (NonZeroU32::new(100).unwrap(), NonZeroU32::new(5).unwrap());
+/// For how long an address waits that guessed too often.
+const WAIT: Duration = Duration::from_secs(10);
+/// How many of those are remembered.
+const BLOCKED_MAX: u64 = 100_000;
+/// How often clients that have long been quiet are forgotten.
+const TIDY: Duration = Duration::from_secs(30);
+
+/// Requests per second.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Of one user.
+    pub per_user: NonZeroU32,
+    /// Of one address: of an IPv6 network of 64 bits, for such a network is one client.
+    pub per_address: NonZeroU32,
+}
+
+/// The limits of this gateway.
+pub(crate) struct Limiter {
+    users: DefaultKeyedRateLimiter<(CompanyId, UserId)>,
+    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    guesses: DefaultKeyedRateLimiter<IpAddr>,
+    blocked: Cache<IpAddr, ()>,
+}
+
+impl Limiter {
+    pub(crate) fn new(rates: Rates) -> Self {
+        let of = |per_second: NonZeroU32| Quota::per_second(per_second).allow_burst(per_second.saturating_mul(TWO));
+        Self {
+            users: RateLimiter::keyed(of(rates.per_user)),
+            addresses: RateLimiter::keyed(of(rates.per_address)),
+            guesses: RateLimiter::keyed(Quota::per_second(GUESSES.1).allow_burst(GUESSES.0)),
+            blocked: Cache::builder().max_capacity(BLOCKED_MAX).time_to_live(WAIT).build(),
+        }
+    }
+
+    /// Whether the client may ask now.
+    ///
+    /// # Errors
+    /// 429 `too_many_requests`.
+    pub(crate) fn check(&self, address: IpAddr, principal: Option<&Principal>) -> Result<(), Problem> {
+        let client = client(address);
+        if self.blocked.contains_key(&client) && principal.is_none() {
+            return Err(too_many(WAIT));
+        }
+        let by_address = self.addresses.check_key(&client).is_ok();
+        let key = principal.map(|principal| (principal.company_id, principal.user_id));
+        let by_user = key.is_none_or(|key| self.users.check_key(&key).is_ok());
+        if by_address && by_user { Ok(()) } else { Err(too_many(Duration::from_secs(1))) }
+    }
+
+    /// Takes note that the client of an address was refused, and why.
+    pub(crate) fn refused(&self, address: IpAddr, problem: &Problem) {
+        let is_guess = problem.status == 401 || (problem.status == 404 && problem.detail.ends_with("token"));
+        let client = client(address);
+        if is_guess && self.guesses.check_key(&client).is_err() {
+            self.blocked.insert(client, ());
+        }
+    }
+
+    /// Forgets who has been quiet, until shutdown.
+    pub(crate) async fn tidy(&self, shutdown: Shutdown) {
+        while shutdown.unless(tokio::time::sleep(TIDY)).await.is_some() {
+            self.users.retain_recent();
+            self.addresses.retain_recent();
+            self.guesses.retain_recent();
+        }
+    }
+}
+
+const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+/// The address, or the network of an IPv6 address: whoever has one has all of it.
+fn client(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+fn too_many(wait: Duration) -> Problem {
+    let retry_after_s = u32::try_from(wait.as_secs()).ok();
+    Problem { retry_after_s, ..Problem::new(429, "too_many_requests", "too many requests; wait a moment") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let of = |text: &str| client(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("2001:db8:1:2:ffff::"), "2001:db8:1:2::");
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+    }
+
+    #[test]
+    fn who_guesses_waits_and_who_has_a_token_does_not() {
+        let many = NonZeroU32::new(1_000_000).unwrap();
+        let limiter = Limiter::new(Rates { per_user: many, per_address: many });
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        for _ in 0..=GUESSES.0.get() {
+            assert!(limiter.check(address, None).is_ok());
+            limiter.refused(address, &Problem::not_found("token"));
+        }
+        assert_eq!(limiter.check(address, None).unwrap_err().status, 429);
+        assert!(limiter.check("192.0.2.8".parse().unwrap(), None).is_ok());
+    }
+}

@@ -1,0 +1,47 @@
+//! What was refused to whom: streams `AUD-{p}`, outside of every replay.
+
+use super::{batch_get, context};
+use crate::ReadError;
+use async_nats::jetstream;
+use async_nats::jetstream::context::PublishError;
+use bytes::Bytes;
+use waybill_schema::{CompanyId, Partitions, UserId, names};
+
+/// The refusals of authenticated callers.
+#[derive(Clone)]
+pub struct Refusals {
+    context: jetstream::Context,
+    partitions: Partitions,
+}
+
+impl Refusals {
+    /// Those behind a connection.
+    pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
+        Self { context: context(client), partitions }
+    }
+
+    /// Keeps one.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn keep(&self, company: CompanyId, user: UserId, refusal: Bytes) -> Result<(), PublishError> {
+        let subject = names::refusal_subject(self.partitions.of(company), company, user);
+        self.context.publish(subject, refusal).await?.await.map(drop)
+    }
+
+    /// Up to `max` refusals of a company behind sequence `after`, each with its sequence; and whether there are more.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn page(
+        &self,
+        company: CompanyId,
+        after: u64,
+        max: usize,
+    ) -> Result<(Vec<(u64, Bytes)>, bool), ReadError> {
+        let partition = self.partitions.of(company);
+        let (stream, filter) = (names::refusal_stream(partition), names::refusals_filter(partition, company));
+        let read = |seq, _: &str, _: Option<&_>, body: &[u8]| (seq, Bytes::copy_from_slice(body));
+        batch_get::messages(&self.context, &stream, &filter, after, max, read).await
+    }
+}
