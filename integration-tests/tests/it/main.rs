@@ -20,6 +20,7 @@ mod limits;
 mod matrix;
 mod parked;
 mod patches;
+mod plans;
 mod progress;
 mod quota;
 mod random;

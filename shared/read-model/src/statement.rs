@@ -30,6 +30,11 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
+    /// The same, as a question for its plan.
+    pub(crate) fn explained(self) -> Self {
+        Self { text: format!("EXPLAIN {}", self.text), binds: self.binds }
+    }
+
     pub(crate) fn new(text: impl Into<String>, binds: impl IntoIterator<Item = Bind>) -> Self {
         Self { text: text.into(), binds: binds.into_iter().collect() }
     }

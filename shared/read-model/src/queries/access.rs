@@ -181,6 +181,15 @@ pub async fn access_rows(
         known: serde_json::Value,
     }
     let operation = "reading who may do what";
+    let found: Found = statement(partition, company, user, wanted)
+        .get_result(connection)
+        .await
+        .map_err(ReadModelError::query(operation))?;
+    serde_json::from_value(found.known).map_err(ReadModelError::row(operation))
+}
+
+/// The statement behind [`access_rows`].
+pub(super) fn statement(partition: u32, company: CompanyId, user: UserId, wanted: &Wanted) -> Statement {
     let files = || Bind::Uuids(wanted.files.iter().map(|id| id.0).collect());
     let binds = [
         files(),
@@ -198,7 +207,5 @@ pub async fn access_rows(
         Bind::Uuid(company.0),
         files(),
     ];
-    let found: Found =
-        Statement::new(TEXT, binds).get_result(connection).await.map_err(ReadModelError::query(operation))?;
-    serde_json::from_value(found.known).map_err(ReadModelError::row(operation))
+    Statement::new(TEXT, binds)
 }

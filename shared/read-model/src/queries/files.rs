@@ -198,6 +198,20 @@ pub async fn list_shared(
         found: serde_json::Value,
     }
     let operation = "listing the files of a chatroom or thread";
+    let statement = shared_statement(company, place, filter, viewer, (after, limit));
+    let found: Vec<Found> = statement.load(connection).await.map_err(ReadModelError::query(operation))?;
+    let files = found.into_iter().map(|row| serde_json::from_value(row.found));
+    files.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+}
+
+/// The statement behind [`list_shared`].
+pub(super) fn shared_statement(
+    company: CompanyId,
+    place: Place,
+    filter: &FileFilter,
+    viewer: Option<UserId>,
+    (after, limit): (Option<SharedKey>, i64),
+) -> Statement {
     let (column, id, ended) = match place {
         Place::Chatroom(id) => ("chatroom_id", id.0, "SELECT r.deleted_seq FROM chatroom r"),
         Place::Thread(id) => (
@@ -241,10 +255,7 @@ pub async fn list_shared(
     }
     text.push_str(" ORDER BY a.is_pinned DESC, a.created_at DESC, a.id DESC LIMIT ?");
     binds.push(Bind::BigInt(limit));
-    let found: Vec<Found> =
-        Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
-    let files = found.into_iter().map(|row| serde_json::from_value(row.found));
-    files.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+    Statement::new(text, binds)
 }
 
 /// The associations of a file that were not revoked, oldest first.

@@ -3,6 +3,7 @@
 mod access;
 mod directory;
 mod files;
+mod plans;
 mod quota;
 mod sessions;
 mod sweep;
@@ -14,6 +15,7 @@ pub use files::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_associations, list_files,
     list_shared,
 };
+pub use plans::{plan_of_access, plan_of_listing};
 pub use quota::{Quota, find_quota};
 pub use sessions::{
     Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,

@@ -1,0 +1,93 @@
+//! Queries at a size: 100,000 files in 1,000 chatrooms, of which none is read from end to end.
+
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use uuid::Uuid;
+use waybill_integration_tests::Stack;
+use waybill_read_model::queries::{
+    FileFilter, PageKey, SharedKey, Wanted, access_rows, find_file, list_associations, list_files, list_shared,
+    plan_of_access, plan_of_listing,
+};
+use waybill_schema::{ChatroomId, CompanyId, Place, UploadId, UserId};
+
+const FILES: u32 = 100_000;
+const CHATROOMS: u32 = 1_000;
+
+/// As `seed.sql` makes ids: the MD5 of kind and number.
+async fn id(connection: &mut AsyncPgConnection, kind: &str, number: u32) -> Uuid {
+    #[derive(diesel::QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        id: Uuid,
+    }
+    let text = format!("SELECT md5('{kind}{number}')::uuid AS id");
+    diesel::sql_query(text).get_result::<Found>(connection).await.unwrap().id
+}
+
+/// How often the large tables were read from end to end.
+async fn sequential_scans(connection: &mut AsyncPgConnection) -> i64 {
+    #[derive(diesel::QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        scans: i64,
+    }
+    let text = "SELECT coalesce(sum(seq_scan), 0)::bigint AS scans FROM pg_stat_xact_user_tables \
+                WHERE schemaname = current_schema() AND relname ~ '^(file|file_p.*|file_association|member)$'";
+    diesel::sql_query(text).get_result::<Found>(connection).await.unwrap().scans
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_query_of_a_user_reads_a_large_table_from_end_to_end() {
+    let stack = Stack::start().await;
+    let database = stack.database("plans");
+    database.migrate().await.unwrap();
+    let mut connection = database.connection().await.unwrap();
+    let seed = include_str!("../../../bench/lib/seed.sql");
+    let seed = seed.replace(":files", &FILES.to_string()).replace(":chatrooms", &CHATROOMS.to_string());
+    connection.batch_execute(&seed).await.unwrap();
+    let connection = &mut connection;
+    // File 7 is in chatroom 7 of company 7, of which user 7 is a member.
+    let company = CompanyId(id(connection, "company", 7).await);
+    let chatroom = ChatroomId(id(connection, "chatroom", 7).await);
+    let user = UserId(id(connection, "user", 7).await);
+    let file = UploadId(id(connection, "file", 7).await);
+    let place = Place::Chatroom(chatroom);
+    let filter = FileFilter { processing_status: Some("COMPLETED".to_owned()), ..FileFilter::default() };
+    let named = FileFilter { name: Some("report 4007".to_owned()), ..filter.clone() };
+    let own = FileFilter { uploaded_by: Some(user), ..filter.clone() };
+    let wanted = Wanted { files: vec![file], chatrooms: vec![chatroom], ..Wanted::default() };
+    for (what, page) in [("first", None), ("deep", Some(50))] {
+        let after = match page {
+            None => None,
+            Some(behind) => {
+                let page = list_shared(connection, company, place, &filter, Some(user), (None, behind)).await.unwrap();
+                let last = &page.last().unwrap().association;
+                Some(SharedKey { is_pinned: last.is_pinned, created_at: last.created_at, id: last.id })
+            }
+        };
+        let plan = plan_of_listing(connection, company, place, &filter, Some(user), (after, 50)).await.unwrap();
+        assert!(plan.contains("idx_file_association_chatroom_listing"), "{what}: {plan}");
+        assert!(!plan.contains("Seq Scan on file"), "{what}: {plan}");
+    }
+    let plan = plan_of_access(connection, 0, company, user, &wanted).await.unwrap();
+    assert!(plan.contains("idx_file_association_file_id"), "{plan}");
+    assert!(!plan.contains("Seq Scan on file") && !plan.contains("Seq Scan on member"), "{plan}");
+    connection.batch_execute("BEGIN").await.unwrap();
+    for round in 0..8 {
+        // Behind some rounds the plans are those for any values.
+        let page = list_shared(connection, company, place, &filter, Some(user), (None, 50)).await.unwrap();
+        assert_eq!(page.len(), 50, "{round}");
+        assert_eq!(list_shared(connection, company, place, &named, Some(user), (None, 50)).await.unwrap().len(), 1);
+        assert_eq!(find_file(connection, company, file).await.unwrap().unwrap().id, file.0);
+        assert_eq!(list_associations(connection, company, file).await.unwrap().len(), 1);
+        let known = access_rows(connection, 0, company, user, &wanted).await.unwrap();
+        assert_eq!((known.files.len(), known.member_of_chatrooms.len()), (1, 1));
+        let mine = list_files(connection, company, &own, None, 50).await.unwrap();
+        let last = mine.last().unwrap();
+        let after = PageKey { created_at: last.created_at, id: last.id };
+        assert_eq!(list_files(connection, company, &own, Some(after), 50).await.unwrap().len(), 50);
+    }
+    assert_eq!(sequential_scans(connection).await, 0);
+    connection.batch_execute("COMMIT").await.unwrap();
+    database.drop_schema().await.unwrap();
+    stack.finish().await;
+}

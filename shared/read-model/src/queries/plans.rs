@@ -1,0 +1,49 @@
+//! How Postgres goes about the queries that are asked most, for tests and operators.
+
+use super::{FileFilter, SharedKey, Wanted, access, files};
+use crate::ReadModelError;
+use crate::statement::Statement;
+use diesel::QueryableByName;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use waybill_schema::{CompanyId, Place, UserId};
+
+/// The plan of [`super::list_shared`], line by line.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn plan_of_listing(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    place: Place,
+    filter: &FileFilter,
+    viewer: Option<UserId>,
+    page: (Option<SharedKey>, i64),
+) -> Result<String, ReadModelError> {
+    explain(connection, files::shared_statement(company, place, filter, viewer, page)).await
+}
+
+/// The plan of [`super::access_rows`], line by line.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn plan_of_access(
+    connection: &mut AsyncPgConnection,
+    partition: u32,
+    company: CompanyId,
+    user: UserId,
+    wanted: &Wanted,
+) -> Result<String, ReadModelError> {
+    explain(connection, access::statement(partition, company, user, wanted)).await
+}
+
+async fn explain(connection: &mut AsyncPgConnection, statement: Statement) -> Result<String, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+        line: String,
+    }
+    let lines: Vec<Line> =
+        statement.explained().load(connection).await.map_err(ReadModelError::query("asking for a plan"))?;
+    Ok(lines.into_iter().map(|line| line.line).collect::<Vec<_>>().join("\n"))
+}
