@@ -12,10 +12,10 @@ from typing import Any, Dict, List, Tuple
 from stacklib import waybill
 from stacklib.console import StackError, say
 
-from . import machine, memory, pairs, rebuild, report, rig as rigs, scenarios
+from . import machine, memory, pairs, queries, rebuild, report, rig as rigs, scenarios
 from .sources import Sources
 
-_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, "rebuild"]
+_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, "rebuild", "queries"]
 _CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus"]
 _USAGE = """\
 Measures Waybill on this machine, with servers of its own on loopback. See bench/README.md.
@@ -81,6 +81,9 @@ def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tup
         if load:
             run = memory.run(rig, sources, name, load)
             return report.memory(run), run
+        if name == "queries":
+            found = queries.measure(rig, *sizes.rows)
+            return report.queries(found), found
         result = rebuild.run(rig, sources, sizes)
         return report.rebuild(result), result
 

@@ -5,6 +5,7 @@ from typing import Dict, Iterable, List
 
 from .attempt import OUR_ROLES, Run
 from .pairs import Pair
+from .queries import CONNECTIONS, Queries, percentile
 from .rebuild import Rebuild
 from .scenarios import Ratio, Scenario
 
@@ -50,6 +51,16 @@ def rebuild(result: Rebuild) -> str:
     return "\n\n".join([
         f"### Rebuilding from {result.events:,} events", _table(["", "median"], rows),
         f"```text\n{said}\n```",
+    ])
+
+
+def queries(result: Queries) -> str:
+    rows = [[what, f"{percentile(ms, 0.5):.1f}", f"{percentile(ms, 0.99):.1f}", f"{len(ms):,}"]
+            for what, ms in result.ms.items()]
+    return "\n\n".join([
+        f"### Queries from {CONNECTIONS} connections, {result.files:,} files in {result.chatrooms:,} chatrooms",
+        _table(["ms", "p50", "p99", "answers"], rows),
+        f"Sequential scans of the large tables meanwhile: {result.sequential_scans}.",
     ])
 
 

@@ -92,6 +92,10 @@ class Rig:
         """Of a company that did not exist before: nothing of an earlier run can help or hinder."""
         return waybill.token(self.program, self.env, str(uuid.uuid4()), str(uuid.uuid4()))
 
+    def sql(self, text: str) -> str:
+        """Runs statements in the read model's schema; answers with what they print."""
+        return self._postgres.query("waybill", f"SET search_path = waybill, public; {text}")
+
     def reset_bucket(self, bucket: str) -> None:
         """An empty bucket. What was in it gives its space back at once."""
         if bucket in self._buckets:
@@ -105,6 +109,7 @@ class Rig:
         self._buckets = set()
         postgres = Postgres(self.folder / "postgres", self._ports.pick(), secret(), durable=True)
         postgres.start(self.stack)
+        self._postgres = postgres
         password = secret()
         postgres.ensure_database("waybill", password)
         (self.folder / "data").mkdir()

@@ -35,15 +35,16 @@ class Sizes:
     memory: Dict[str, Load]
     events: int
     warm_up_bytes: int
+    rows: Tuple[int, int, int]  # files, chatrooms, queries of each kind
 
 
 FULL = Sizes(
     1 << 30, 2_000, 100_000,
-    {"memory": Load(32, 1 << 30), "memory-tus": Load(64, 256 << 20)}, 50_000, 32 << 20,
+    {"memory": Load(32, 1 << 30), "memory-tus": Load(64, 256 << 20)}, 50_000, 32 << 20, (1_000_000, 1_000, 8_000),
 )
 QUICK = Sizes(
     32 << 20, 64, 100_000,
-    {"memory": Load(4, 16 << 20), "memory-tus": Load(8, 16 << 20)}, 2_000, 16 << 20,
+    {"memory": Load(4, 16 << 20), "memory-tus": Load(8, 16 << 20)}, 2_000, 16 << 20, (10_000, 100, 320),
 )
 
 

@@ -240,6 +240,8 @@ async fn rows_24_and_26_heads_that_can_be_read_in_two_ways_or_never_end_are_refu
     assert!(raw(&stack, both).starts_with("HTTP/1.1 400"), "{}", raw(&stack, both));
     let two_lengths = "POST /v1/uploads HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello";
     assert!(raw(&stack, two_lengths).starts_with("HTTP/1.1 400"));
+    let two_hosts = "GET /v1/files HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+    assert!(raw(&stack, two_hosts).starts_with("HTTP/1.1 400"), "{}", raw(&stack, two_hosts));
     let long = format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "a".repeat(1_000_000));
     let answer = raw(&stack, &long);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431") || answer.starts_with("HTTP/1.1 400"), "{answer}");

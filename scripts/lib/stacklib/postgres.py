@@ -82,7 +82,14 @@ class Postgres:
         if result.returncode != 0:
             raise StackError(f"psql failed:\n{result.stdout.strip()}")
 
-    def _psql(self, sql: str):
+    def query(self, database: str, sql: str) -> str:
+        """What a statement prints, bare: a row a line, columns apart by |."""
+        result = self._psql(sql, database, "--tuples-only", "--no-align")
+        if result.returncode != 0:
+            raise StackError(f"psql failed:\n{result.stdout.strip()}")
+        return result.stdout
+
+    def _psql(self, sql: str, database: str = "postgres", *more: str):
         # The statement goes by standard input: it may hold a password, and ps shows arguments.
         env: Dict[str, str] = {
             "PATH": os.environ.get("PATH", ""), "PGPASSWORD": self._password,
@@ -90,7 +97,7 @@ class Postgres:
         }
         command = [str(self._programs / "psql"), "--no-psqlrc", "--no-password", "--quiet",
                    "--set=ON_ERROR_STOP=1", "--host=127.0.0.1", f"--port={self._port}",
-                   f"--username={SUPERUSER}", "--dbname=postgres"]
+                   f"--username={SUPERUSER}", f"--dbname={database}", *more]
         return process.run(command, env=env, stdin=sql, capture=True)
 
 

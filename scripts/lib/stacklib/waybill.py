@@ -5,7 +5,7 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Sequence
 
 from . import process
 from .console import StackError, say
@@ -71,9 +71,10 @@ def serve(stack: Stack, program: Path, env: Dict[str, str], address: Address) ->
     stack.wait_ready(WAYBILL, child, lambda: _is_ready(address), 60)
 
 
-def token(program: Path, env: Dict[str, str], company: str, user: str) -> str:
+def token(program: Path, env: Dict[str, str], company: str, user: str,
+          roles: Sequence[str] = ("auditor", "admin")) -> str:
     command = [str(program), "token", "--company", company, "--user", user,
-               "--role", "auditor", "--role", "admin"]
+               *(f"--role={role}" for role in roles)]
     # A log line on standard error must not end up in the token.
     result = process.run(command, env=env, stdin="", capture=True, quiet=True)
     if result.returncode != 0 or not result.stdout.strip():

@@ -6,6 +6,7 @@ use crate::refusals::Refused;
 use crate::registration::not_registered;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::HOST;
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, web};
 use waybill_service_kit::body::Hold;
@@ -17,6 +18,10 @@ use waybill_service_kit::{Principal, Problem, RequestId, Role};
 /// 403 `not_registered`, 429 `too_many_requests`, 503 where it cannot be told; and those of the service behind it.
 pub(crate) async fn admit<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
     let Some(gateway) = request.app_data::<web::Data<Gateway>>().cloned() else { return next.call(request).await };
+    if request.headers().get_all(HOST).count() > 1 {
+        // RFC 9112 §3.2.
+        return Err(Problem::bad_request("request_invalid", "a request has one Host").into());
+    }
     let address = gateway.addresses.of(request.request());
     let id = request.extensions().get::<RequestId>().copied();
     let id =

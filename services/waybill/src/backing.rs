@@ -5,11 +5,13 @@ use std::sync::Arc;
 use waybill_domain::media_type::TypePolicy;
 use waybill_event_log::jetstream::{JetStreamLog, connect};
 use waybill_object_store::presign::Presigner;
-use waybill_object_store::s3::{S3Config, S3Store};
+use waybill_object_store::s3::{Encryption, S3Config, S3Store};
 use waybill_read_model::{Database, DatabaseConfig};
 use waybill_schema::Partitions;
 use waybill_service_kit::Authenticator;
-use waybill_service_kit::settings::{AuthSettings, DatabaseSettings, NatsSettings, S3Settings, TypeSettings};
+use waybill_service_kit::settings::{
+    AuthSettings, DatabaseSettings, EncryptionSetting, NatsSettings, S3Settings, TypeSettings,
+};
 
 /// The number of partitions.
 pub(crate) fn partitions(settings: &NatsSettings) -> Result<Partitions, CommandError> {
@@ -45,6 +47,11 @@ fn s3_config(settings: &S3Settings) -> S3Config {
         bucket: settings.s3_bucket.clone(),
         access_key_id: settings.s3_access_key_id.clone(),
         secret_access_key: settings.s3_secret_access_key.clone(),
+        encryption: match settings.s3_encryption {
+            EncryptionSetting::None => Encryption::AsTheBucket,
+            EncryptionSetting::S3 => Encryption::Managed,
+            EncryptionSetting::Kms => Encryption::Kms(settings.s3_kms_key_id.clone()),
+        },
     }
 }
 

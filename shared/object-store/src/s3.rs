@@ -10,7 +10,9 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part};
+use aws_sdk_s3::types::{
+    CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part, ServerSideEncryption,
+};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -26,6 +28,35 @@ const MAX_COPY_BYTES: u64 = 5 * 1_024 * 1_024 * 1_024;
 /// Bytes of a part of a larger one's copy.
 const COPY_PART_BYTES: u64 = 512 * 1_024 * 1_024;
 
+/// How the store encrypts what it keeps (S3 API reference, "Protecting data with server-side encryption").
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// As the bucket says.
+    #[default]
+    AsTheBucket,
+    /// With keys that the store keeps (SSE-S3).
+    Managed,
+    /// With a key of a key service (SSE-KMS): this one, or the store's own.
+    Kms(Option<String>),
+}
+
+impl Encryption {
+    fn method(&self) -> Option<ServerSideEncryption> {
+        match self {
+            Self::AsTheBucket => None,
+            Self::Managed => Some(ServerSideEncryption::Aes256),
+            Self::Kms(_) => Some(ServerSideEncryption::AwsKms),
+        }
+    }
+
+    fn key(&self) -> Option<String> {
+        match self {
+            Self::Kms(key) => key.clone(),
+            Self::AsTheBucket | Self::Managed => None,
+        }
+    }
+}
+
 /// Where the bucket is, and who may use it.
 #[derive(Clone)]
 pub struct S3Config {
@@ -39,6 +70,8 @@ pub struct S3Config {
     pub access_key_id: String,
     /// The access key's secret.
     pub secret_access_key: String,
+    /// How objects are encrypted.
+    pub encryption: Encryption,
 }
 
 /// A bucket behind the S3 protocol.
@@ -46,6 +79,7 @@ pub struct S3Config {
 pub struct S3Store {
     client: Client,
     bucket: String,
+    encryption: Encryption,
 }
 
 impl S3Store {
@@ -72,7 +106,11 @@ impl S3Store {
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         builder.set_endpoint_url(config.endpoint.clone());
-        Self { client: Client::from_conf(builder.build()), bucket: config.bucket.clone() }
+        Self {
+            client: Client::from_conf(builder.build()),
+            bucket: config.bucket.clone(),
+            encryption: config.encryption.clone(),
+        }
     }
 
     /// Lets pages of these origins send to the bucket by presigned URLs, and read the `ETag` that it answers with.
@@ -94,6 +132,18 @@ impl S3Store {
         let rules = CorsConfiguration::builder().cors_rules(rule).build().map_err(failed)?;
         let request = self.client.put_bucket_cors().bucket(&self.bucket).cors_configuration(rules);
         request.send().await.map(drop).map_err(|error| classify(operation, &error))
+    }
+}
+
+impl S3Store {
+    /// How the store says that it has encrypted an object; `None` where it has not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn encryption_of(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
+        let answer = answer.map_err(|error| classify("looking at an object", &error))?;
+        Ok(answer.server_side_encryption.map(|method| method.as_str().to_owned()))
     }
 }
 
@@ -127,6 +177,8 @@ impl ObjectStore for S3Store {
             .bucket(&self.bucket)
             .key(key)
             .checksum_crc64_nvme(encoded(crc64nvme))
+            .set_server_side_encryption(self.encryption.method())
+            .set_ssekms_key_id(self.encryption.key())
             .body(ByteStream::from(bytes))
             .customize()
             .disable_payload_signing()
@@ -143,6 +195,8 @@ impl ObjectStore for S3Store {
             .create_multipart_upload()
             .bucket(&self.bucket)
             .key(key)
+            .set_server_side_encryption(self.encryption.method())
+            .set_ssekms_key_id(self.encryption.key())
             .send()
             .await
             .map_err(|error| classify(operation, &error))?;
@@ -235,7 +289,14 @@ impl ObjectStore for S3Store {
         let operation = "copying an object";
         let source = format!("{}/{from}", self.bucket);
         if size_bytes <= MAX_COPY_BYTES {
-            let request = self.client.copy_object().bucket(&self.bucket).key(to).copy_source(source);
+            let request = self
+                .client
+                .copy_object()
+                .bucket(&self.bucket)
+                .key(to)
+                .copy_source(source)
+                .set_server_side_encryption(self.encryption.method())
+                .set_ssekms_key_id(self.encryption.key());
             return request.send().await.map(drop).map_err(|error| classify(operation, &error));
         }
         let upload_id = self.create_multipart(to).await?;

@@ -5,13 +5,16 @@ use crate::Problem;
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use std::future::{Ready, ready};
 use waybill_schema::{CompanyId, Timestamp, UserId};
 
 /// The shortest secret that HS256 is used with (RFC 7518 §3.2).
 const SECRET_MIN_BYTES: usize = 32;
+
+/// What a token of a client may call itself (RFC 7519 §5.1, RFC 9068 §2.1).
+const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
 
 /// What a user may do beyond their own uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +113,11 @@ impl Authenticator {
     /// 401 `token_invalid`, whatever is wrong with it.
     pub fn authenticate(&self, token: &str) -> Result<Principal, Problem> {
         let invalid = || Problem::new(401, "token_invalid", "the token is missing, expired or not for this service");
+        // A token that was made for something else, such as to be exchanged for this one (RFC 8725 §3.11).
+        let typ = decode_header(token).map_err(|_| invalid())?.typ;
+        if !typ.is_none_or(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known))) {
+            return Err(invalid());
+        }
         let claims = decode::<Claims>(token, &self.decoding, &self.validation).map_err(|_| invalid())?.claims;
         Ok(Principal {
             user_id: claims.sub.parse().map_err(|_| invalid())?,
@@ -157,4 +165,27 @@ fn from_header(request: &HttpRequest) -> Result<Principal, Problem> {
         return Err(Problem::new(401, "token_missing", "send Authorization: Bearer with a JSON Web Token"));
     }
     authenticator.authenticate(token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_for_another_use_is_none() {
+        let authenticator = Authenticator::hs256(&"s".repeat(32), "i", "a").unwrap();
+        let claims = Claims {
+            sub: uuid::Uuid::nil().to_string(),
+            company_id: uuid::Uuid::nil().to_string(),
+            roles: Vec::new(),
+            iss: "i".to_owned(),
+            aud: "a".to_owned(),
+            exp: 4_000_000_000,
+        };
+        for (typ, is_good) in [(None, true), (Some("JWT"), true), (Some("at+JWT"), true), (Some("logout+jwt"), false)] {
+            let header = Header { typ: typ.map(str::to_owned), ..Header::new(Algorithm::HS256) };
+            let token = encode(&header, &claims, &authenticator.encoding).unwrap();
+            assert_eq!(authenticator.authenticate(&token).is_ok(), is_good, "{typ:?}");
+        }
+    }
 }

@@ -56,6 +56,24 @@ pub struct S3Settings {
     /// The access key's secret
     #[arg(long, env = "WAYBILL_S3_SECRET_ACCESS_KEY", default_value = "", hide_env_values = true)]
     pub s3_secret_access_key: String,
+    /// How the store is to encrypt each object: as the bucket says, with its own keys (SSE-S3), or with those of a key
+    /// service (SSE-KMS)
+    #[arg(long, env = "WAYBILL_S3_ENCRYPTION", default_value = "none")]
+    pub s3_encryption: EncryptionSetting,
+    /// The key service's key; without it, the store's default one
+    #[arg(long, env = "WAYBILL_S3_KMS_KEY_ID")]
+    pub s3_kms_key_id: Option<String>,
+}
+
+/// How the store is to encrypt what it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EncryptionSetting {
+    /// As the bucket says.
+    None,
+    /// SSE-S3.
+    S3,
+    /// SSE-KMS.
+    Kms,
 }
 
 /// Who may ask.

@@ -3,7 +3,7 @@
 use crate::wait::settings;
 use uuid::Uuid;
 use waybill_object_store::ObjectStore;
-use waybill_object_store::s3::{S3Config, S3Store};
+use waybill_object_store::s3::{Encryption, S3Config, S3Store};
 
 /// A bucket of its own in the test's S3 store.
 pub struct TestBucket {
@@ -24,6 +24,7 @@ impl TestBucket {
                 bucket: format!("test-{}", Uuid::now_v7().simple()),
                 access_key_id: settings("WAYBILL_TEST_S3_ACCESS_KEY_ID"),
                 secret_access_key: settings("WAYBILL_TEST_S3_SECRET_ACCESS_KEY"),
+                encryption: Encryption::default(),
             },
         };
         bucket.store().ensure_bucket().await.expect("the test store makes a bucket");

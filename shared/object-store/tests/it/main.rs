@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod compliance;
+mod encryption;
 mod faults;
 
 use waybill_object_store::memory::MemoryStore;

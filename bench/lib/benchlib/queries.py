@@ -1,0 +1,132 @@
+"""How long queries take with many files in the tables: pages of a chatroom, one file's metadata.
+
+The rows are made by seed.sql, without events; nothing but the gateway and PostgreSQL is measured.
+"""
+
+import http.client
+import json
+import multiprocessing
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Tuple
+from urllib.parse import urlsplit
+
+from stacklib import waybill
+from stacklib.console import StackError, say
+
+from .rig import Rig
+
+CONNECTIONS = 32
+_PROCESSES = 4
+_SEED = Path(__file__).resolve().parent.parent / "seed.sql"
+
+
+@dataclass
+class Queries:
+    files: int
+    chatrooms: int
+    # Milliseconds of each answer, by what was asked.
+    ms: Dict[str, List[float]] = field(default_factory=dict)
+    # Sequential scans of the large tables while the load ran.
+    sequential_scans: int = 0
+
+
+def percentile(values: List[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
+
+
+def seed(rig: Rig, result: Queries) -> None:
+    say(f"  {result.files:,} files in {result.chatrooms:,} chatrooms")
+    text = _SEED.read_text().replace(":files", str(result.files))
+    rig.sql(text.replace(":chatrooms", str(result.chatrooms)))
+
+
+def run(rig: Rig, paths: Dict[str, List[str]], token: str, result: Queries) -> None:
+    """Asks each kind of path from all connections at once."""
+    scans = _scans(rig)
+    for what, all_paths in paths.items():
+        _load(rig.url, all_paths[: CONNECTIONS * 4], token)
+        result.ms[what] = _load(rig.url, all_paths, token)
+        p50, p99 = percentile(result.ms[what], 0.5), percentile(result.ms[what], 0.99)
+        say(f"  {what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    result.sequential_scans = _scans(rig) - scans
+
+
+def _scans(rig: Rig) -> int:
+    time.sleep(1.5)  # PostgreSQL's counters come a second late
+    return int(rig.sql("SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_user_tables WHERE relname"
+                       " ~ '^(file|file_p.*|file_association|member)$'").strip())
+
+
+def _load(url: str, paths: List[str], token: str) -> List[float]:
+    with multiprocessing.Pool(_PROCESSES) as pool:
+        shares = [(url, paths[number::_PROCESSES], token) for number in range(_PROCESSES)]
+        return [ms for part in pool.map(_of_process, shares) for ms in part]
+
+
+def _of_process(share: Tuple[str, List[str], str]) -> List[float]:
+    url, paths, token = share
+    threads, found, failed = [], [], []
+    each = CONNECTIONS // _PROCESSES
+
+    def ask(own: List[str]) -> None:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        for path in own:
+            began = time.perf_counter()
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                failed.append((path, answer.status))
+                return
+            found.append((time.perf_counter() - began) * 1_000)
+
+    for number in range(each):
+        threads.append(threading.Thread(target=ask, args=(paths[number::each],)))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise StackError(f"a query failed: {failed[0]}")
+    return found
+
+
+def measure(rig: Rig, files: int, chatrooms: int, count: int) -> Queries:
+    result = Queries(files, chatrooms)
+    seed(rig, result)
+    # User 7 of company 7 belongs to the chatrooms 7, 27, 47, … and may read the files 7, 27, 47, …
+    company, user = rig.sql("SELECT md5('company7')::uuid, md5('user7')::uuid").strip().split("|")
+    token = waybill.token(rig.program, rig.env, company, user, roles=())
+    rooms = _ids(rig, "chatroom", chatrooms)
+    own = _ids(rig, "file", min(files, 20 * count))
+    first = [f"/v1/files?chatroom_id={rooms[number % len(rooms)]}&limit=50" for number in range(count)]
+    deep = [_deep(rig.url, room, token, files // chatrooms // 2) for room in rooms[:CONNECTIONS]]
+    paths = {
+        "a chatroom's first page": first,
+        "a page deep inside": [deep[number % len(deep)] for number in range(count)],
+        "one file's metadata": [f"/v1/files/{own[number % len(own)]}" for number in range(count)],
+    }
+    run(rig, paths, token, result)
+    return result
+
+
+def _ids(rig: Rig, kind: str, up_to: int) -> List[str]:
+    text = f"SELECT md5('{kind}' || n)::uuid FROM generate_series(7, {up_to - 1}, 20) n"
+    return rig.sql(text).split()
+
+
+def _deep(url: str, room: str, token: str, behind: int) -> str:
+    """The path of the page that begins behind so many files of a chatroom."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    base = path = f"/v1/files?chatroom_id={room}&limit=50"
+    for _ in range(max(1, behind // 50)):
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        cursor = json.loads(answer.read()).get("next_cursor")
+        if answer.status != 200 or not cursor:
+            raise StackError(f"a chatroom has no page behind: {answer.status}")
+        path = f"{base}&cursor={cursor}"
+    return path
