@@ -6,6 +6,7 @@ The rows are made by seed.sql, without events; nothing but the gateway and Postg
 import http.client
 import json
 import multiprocessing
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -62,9 +63,14 @@ def _scans(rig: Rig) -> int:
 
 
 def _load(url: str, paths: List[str], token: str) -> List[float]:
-    with multiprocessing.Pool(_PROCESSES) as pool:
+    with multiprocessing.Pool(_PROCESSES, _leave_signals) as pool:
         shares = [(url, paths[number::_PROCESSES], token) for number in range(_PROCESSES)]
         return [ms for part in pool.map(_of_process, shares) for ms in part]
+
+
+def _leave_signals() -> None:
+    """The pool ends its processes by a signal, which is no interruption of theirs."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _of_process(share: Tuple[str, List[str], str]) -> List[float]:

@@ -76,6 +76,8 @@ class Rig:
         self.env = {**_clean_environment(), **self._start_servers(), **roles.settings(self._ports)}
         self.env["WAYBILL_JWT_HS256_SECRET"] = secret()
         self.env["WAYBILL_WORKER_SECRET"] = secret()
+        # What is measured is how fast it is, not how fast one user may be.
+        self.env["WAYBILL_RATE_PER_USER"] = self.env["WAYBILL_RATE_PER_ADDRESS"] = "1000000"
         self.url = f"http://{self.env['WAYBILL_HTTP_ADDR']}"
         self.log = EventLog(self.env["WAYBILL_NATS_URL"])
         self.reset_bucket(OURS)

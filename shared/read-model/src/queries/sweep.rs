@@ -162,9 +162,12 @@ pub async fn files_to_retire(
     time: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Overdue>, ReadModelError> {
-    let text = "SELECT f.company_id, f.id FROM company c JOIN file f ON f.company_id = c.id \
-                WHERE c.retention_days IS NOT NULL AND f.created_at < ?::timestamptz - make_interval(days => c.retention_days) \
-                AND f.is_processed AND f.deleted_at IS NULL LIMIT ?";
+    // Company by company, along the index of listings from its oldest end: nothing is read where none has a retention.
+    let text = "SELECT c.id AS company_id, f.id FROM company c, \
+                LATERAL (SELECT f.id FROM file f WHERE f.company_id = c.id AND f.is_processed AND f.deleted_at IS NULL \
+                    AND f.created_at < ?::timestamptz - make_interval(days => c.retention_days) \
+                    ORDER BY f.created_at, f.id LIMIT 500) f \
+                WHERE c.retention_days IS NOT NULL LIMIT ?";
     find_files(connection, "looking for files to retire", text, time, limit).await
 }
 
@@ -220,9 +223,9 @@ pub async fn quotas_to_count(
     }
     let text = "SELECT q.company_id, n.file_bytes, n.files, q.storage_used_bytes AS accounted_bytes, \
                 q.file_count::bigint AS accounted_files \
-                FROM (SELECT * FROM storage_quota q WHERE q.last_calculated_at < ? AND NOT EXISTS ( \
-                    SELECT 1 FROM file f WHERE f.company_id = q.company_id AND f.deleted_at IS NOT NULL \
-                    AND f.purged_at > now() - interval '10 minutes') \
+                FROM (SELECT * FROM storage_quota q WHERE q.last_calculated_at < ? AND ( \
+                    SELECT count(*) FROM file f WHERE f.company_id = q.company_id AND f.deleted_at IS NOT NULL \
+                    AND f.purged_at > now() - interval '10 minutes') = 0 \
                     ORDER BY q.last_calculated_at LIMIT ?) q, \
                 LATERAL (SELECT coalesce(sum(f.size_bytes), 0)::bigint AS file_bytes, count(f.id) AS files \
                     FROM file f JOIN quota_reservation r ON r.upload_id = f.id AND r.settled \
