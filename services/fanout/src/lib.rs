@@ -11,4 +11,4 @@ mod snapshot;
 mod subscriptions;
 mod ticket;
 
-pub use server::{Config, Server, StartError};
+pub use server::{Config, Server, StartError, api};

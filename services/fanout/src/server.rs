@@ -6,11 +6,12 @@ use crate::protocol::SUBPROTOCOL;
 use crate::ticket::{self, Tickets};
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::middleware::from_fn;
-use actix_web::{App, FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{App, FromRequest, HttpRequest, HttpResponse, get, web};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinSet;
+use utoipa::OpenApi;
 use waybill_access::Access;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError};
@@ -119,8 +120,8 @@ impl Server {
                 .app_data(fanout.clone())
                 .app_data(tickets.clone())
                 .app_data(authenticator.clone())
-                .route("/v1/progress", web::get().to(connect))
-                .route("/v1/progress/tickets", web::post().to(ticket::issue));
+                .service(connect)
+                .service(ticket::issue);
         }
     }
 
@@ -152,8 +153,28 @@ impl Server {
     }
 }
 
-/// `GET /v1/progress`: origin first, then who it is, and only then the upgrade.
-async fn connect(
+/// The fan-out's routes, described.
+pub fn api() -> utoipa::openapi::OpenApi {
+    Operations::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(connect, ticket::issue))]
+struct Operations;
+
+/// A WebSocket (RFC 6455) with the subprotocol `waybill.v1`: origin first, then who it is, and only then the upgrade.
+#[utoipa::path(
+    tag = "progress",
+    operation_id = "watch_progress",
+    responses(
+        (status = 101, description = "Switching to WebSocket"),
+        (status = 401, description = "`token_missing`, `token_invalid`, `ticket_invalid`"),
+        (status = 403, description = "`origin_refused`, `not_registered`"),
+        (status = 400, description = "`upgrade_required`: no handshake (RFC 6455)"),
+    ),
+)]
+#[get("/v1/progress")]
+pub(crate) async fn connect(
     request: HttpRequest,
     payload: web::Payload,
     fanout: web::Data<Fanout>,
@@ -176,12 +197,18 @@ async fn connect(
     if fanout.shutdown.is_triggered() {
         return Err(Problem::unavailable("this server is stopping; try again").into());
     }
-    let (answer, session, stream) = actix_ws::handle_with_protocols(&request, payload, &[SUBPROTOCOL])?;
+    let upgraded = actix_ws::handle_with_protocols(&request, payload, &[SUBPROTOCOL]);
+    let Ok((answer, session, stream)) = upgraded else { return Err(no_handshake().into()) };
     let inbound =
         stream.max_frame_size(FRAME_MAX_BYTES).aggregate_continuations().max_continuation_size(FRAME_MAX_BYTES);
     let authenticator = Authenticator::clone(&authenticator);
     actix_web::rt::spawn(serve(fanout.into_inner(), authenticator, principal, session, inbound));
     Ok(answer)
+}
+
+/// RFC 6455 §4.2.1.
+fn no_handshake() -> Problem {
+    Problem::bad_request("upgrade_required", "this is a WebSocket: begin with the handshake of RFC 6455")
 }
 
 fn offered_protocols(headers: &HeaderMap) -> Vec<String> {

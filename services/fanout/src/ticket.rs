@@ -2,9 +2,9 @@
 //! user, company and origin.
 
 use actix_web::http::header::{HeaderMap, ORIGIN};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_schema::{CompanyId, Timestamp, UserId};
@@ -54,7 +54,20 @@ pub(crate) fn origin(headers: &HeaderMap) -> Option<&str> {
     headers.get(ORIGIN)?.to_str().ok()
 }
 
-/// `POST /v1/progress/tickets`.
+/// A ticket; good once, from the same origin.
+#[derive(Serialize, ToSchema)]
+struct Ticket {
+    ticket: String,
+    expires_in_s: i64,
+}
+
+/// A ticket for a browser's WebSocket.
+#[utoipa::path(
+    tag = "progress",
+    operation_id = "issue_ticket",
+    responses((status = 201, description = "A ticket", body = Ticket)),
+)]
+#[post("/v1/progress/tickets")]
 pub(crate) async fn issue(
     request: HttpRequest,
     principal: Principal,
@@ -77,5 +90,5 @@ pub(crate) async fn issue(
     })?;
     Ok(HttpResponse::Created()
         .insert_header(("Cache-Control", "no-store"))
-        .json(json!({ "ticket": ticket, "expires_in_s": LIFETIME_S })))
+        .json(Ticket { ticket, expires_in_s: LIFETIME_S }))
 }

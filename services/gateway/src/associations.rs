@@ -1,18 +1,20 @@
 //! Sharing: `/v1/files/{id}/associations` and `/v1/associations/{id}`.
 
+use crate::api::{self, IdempotencyKey, MinPosition};
 use crate::files::{find, private};
 use crate::gateway::{Gateway, denied, viewer};
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
+use uuid::Uuid;
 use waybill_access::Wanted;
 use waybill_domain::access::Operation;
 use waybill_domain::share::{Command, State};
-use waybill_read_model::queries::list_associations;
+use waybill_read_model::queries::{Association, list_associations};
 use waybill_repository::{Context, Loaded, ShareAggregate, UploadAggregate, execute, load};
 use waybill_schema::events::{FileSharedV1, ShareChangedV1};
 use waybill_schema::{
@@ -21,11 +23,13 @@ use waybill_schema::{
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
 /// Permissions, as clients write them. Either may be left out.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PermissionsBody {
+    #[schema(value_type = Option<Vec<api::Grant>>)]
     everyone: Option<Vec<Grant>>,
     #[serde(default)]
+    #[schema(value_type = HashMap<Uuid, Vec<api::Grant>>)]
     users: BTreeMap<UserId, Vec<Grant>>,
 }
 
@@ -42,33 +46,66 @@ impl From<PermissionsBody> for Permissions {
     }
 }
 
-#[derive(Deserialize)]
+/// Either a chatroom or a thread.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShareBody {
+    #[schema(value_type = Option<Uuid>)]
     chatroom_id: Option<ChatroomId>,
+    #[schema(value_type = Option<Uuid>)]
     thread_id: Option<ThreadId>,
     #[serde(default)]
+    #[schema(value_type = api::AccessType)]
     access_type: AccessType,
     permissions: Option<PermissionsBody>,
     expires_at: Option<DateTime<Utc>>,
 }
 
 /// What is left out stays as it is; `null` takes permissions and the end away.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeBody {
+    #[schema(value_type = Option<api::AccessType>)]
     access_type: Option<AccessType>,
     #[serde(default, deserialize_with = "crate::json::present")]
+    #[schema(value_type = Option<PermissionsBody>)]
     permissions: Option<Option<PermissionsBody>>,
     #[serde(default, deserialize_with = "crate::json::present")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
     expires_at: Option<Option<DateTime<Utc>>>,
     is_pinned: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ShareCreated {
+    #[schema(value_type = Uuid)]
+    id: ShareId,
+    file_id: Uuid,
+}
+
+#[derive(Serialize, ToSchema)]
+struct AssociationList {
+    items: Vec<Association>,
+    /// Always `null`: a file has few.
+    next_cursor: Option<String>,
 }
 
 fn ms(time: DateTime<Utc>) -> Timestamp {
     Timestamp(time.timestamp_millis())
 }
 
+#[utoipa::path(
+    tag = "associations",
+    operation_id = "share_file",
+    params(("id" = Uuid, Path), IdempotencyKey),
+    request_body = ShareBody,
+    responses(
+        (status = 201, description = "Shared", body = ShareCreated),
+        (status = 409, description = "`file_not_ready`"),
+        (status = 422, description = "`association_invalid`, `idempotency_key_reused`"),
+    ),
+)]
+#[post("/v1/files/{id}/associations")]
 pub(crate) async fn create(
     request: HttpRequest,
     principal: Principal,
@@ -102,10 +139,19 @@ pub(crate) async fn create(
     Ok(HttpResponse::Created()
         .insert_header((POSITION, position.to_string()))
         .insert_header(("Location", format!("/v1/associations/{share}")))
-        .json(json!({ "id": share, "file_id": file.id })))
+        .json(ShareCreated { id: share, file_id: file.id }))
 }
 
 /// Those by which the principal sees the file; all of them for its uploader and for admins.
+#[utoipa::path(
+    tag = "associations",
+    operation_id = "list_associations",
+    params(("id" = Uuid, Path), MinPosition),
+    responses(
+        (status = 200, description = "Where the file is shared", body = AssociationList),
+    ),
+)]
+#[get("/v1/files/{id}/associations")]
 pub(crate) async fn list(
     request: HttpRequest,
     principal: Principal,
@@ -123,9 +169,21 @@ pub(crate) async fn list(
         let share = facts.shares.iter().find(|share| share.id.0 == item.id);
         share.is_some_and(|share| !share.ended && (sees_all || facts.lets_see(share, asks, now())))
     });
-    Ok(private(HttpResponse::Ok()).json(json!({ "items": items, "next_cursor": null })))
+    Ok(private(HttpResponse::Ok()).json(AssociationList { items, next_cursor: None }))
 }
 
+#[utoipa::path(
+    tag = "associations",
+    operation_id = "change_association",
+    params(("id" = Uuid, Path)),
+    request_body = ChangeBody,
+    responses(
+        (status = 204, description = "Changed"),
+        (status = 409, description = "`file_deleted`"),
+        (status = 422, description = "`association_invalid`"),
+    ),
+)]
+#[patch("/v1/associations/{id}")]
 pub(crate) async fn patch(
     principal: Principal,
     id: RequestId,
@@ -160,6 +218,15 @@ pub(crate) async fn patch(
     Ok(answer.finish())
 }
 
+#[utoipa::path(
+    tag = "associations",
+    operation_id = "revoke_association",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "Revoked"),
+    ),
+)]
+#[delete("/v1/associations/{id}")]
 pub(crate) async fn revoke(
     principal: Principal,
     id: RequestId,

@@ -5,19 +5,21 @@ use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
 use crate::refusals::Refusal;
 use crate::uploads::rfc3339;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use std::net::IpAddr;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use waybill_event_log::{Stored, read_all};
-use waybill_schema::{Aggregate, Causation, CompanyId, FileId, Position, Subject, Timestamp, UploadId, names};
+use waybill_schema::{Aggregate, Causation, CompanyId, Event, FileId, Position, Subject, Timestamp, UploadId, names};
 use waybill_service_kit::{Principal, Problem, Role};
 
 const PAGE_DEFAULT: u16 = 100;
 const PAGE_MAX: u16 = 1_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct AuditQuery {
     file_id: Option<Uuid>,
     /// Of whom: a user's id, or an actor as events name it, such as `worker:…`.
@@ -30,6 +32,7 @@ pub(crate) struct AuditQuery {
     until: Option<DateTime<Utc>>,
     /// What was refused, in place of what happened.
     #[serde(default)]
+    #[param(required = false)]
     refusals: bool,
     cursor: Option<String>,
     /// Only what came behind this position.
@@ -42,6 +45,71 @@ struct Place {
     after_seq: u64,
 }
 
+/// A page of the audit trail.
+#[derive(Serialize, ToSchema)]
+struct AuditPage {
+    items: Vec<AuditEntry>,
+    /// `null` on the last page.
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum AuditEntry {
+    Event(Box<EventEntry>),
+    Refused(RefusedEntry),
+    /// An event that this version of the program cannot read.
+    Unreadable {
+        position: String,
+        subject: String,
+        unreadable: String,
+    },
+}
+
+/// What happened.
+#[derive(Serialize, ToSchema)]
+struct EventEntry {
+    /// Partition and sequence.
+    position: String,
+    #[schema(format = DateTime)]
+    time: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    version: u16,
+    subject: String,
+    actor: String,
+    #[schema(value_type = Option<String>)]
+    address: Option<IpAddr>,
+    /// The request, or the event, by which it came to it.
+    cause: String,
+    #[schema(value_type = Object)]
+    data: Event,
+}
+
+/// What was refused.
+#[derive(Serialize, ToSchema)]
+struct RefusedEntry {
+    #[schema(format = DateTime)]
+    time: String,
+    actor: String,
+    #[schema(value_type = Option<String>)]
+    address: Option<IpAddr>,
+    cause: String,
+    method: String,
+    path: String,
+    status: u16,
+    code: String,
+}
+
+#[utoipa::path(
+    tag = "audit",
+    operation_id = "list_audit",
+    params(AuditQuery),
+    responses(
+        (status = 200, description = "A page of what happened, oldest first", body = AuditPage),
+    ),
+)]
+#[get("/v1/audit")]
 pub(crate) async fn list(
     principal: Principal,
     query: web::Query<AuditQuery>,
@@ -82,9 +150,9 @@ pub(crate) async fn list(
 }
 
 /// A page; with filters it may have fewer items than were asked for, or none, and still a cursor to the next.
-fn page_of(gateway: &Gateway, company: CompanyId, items: Vec<Value>, next: Option<Place>) -> HttpResponse {
+fn page_of(gateway: &Gateway, company: CompanyId, items: Vec<AuditEntry>, next: Option<Place>) -> HttpResponse {
     let next_cursor = next.and_then(|place| gateway.cursors.sign(company, &place));
-    private(HttpResponse::Ok()).json(json!({ "items": items, "next_cursor": next_cursor }))
+    private(HttpResponse::Ok()).json(AuditPage { items, next_cursor })
 }
 
 impl AuditQuery {
@@ -123,15 +191,15 @@ async fn refusals(
         about && is_kind && query.is_of(&format!("user:{}", refusal.user_id)) && query.is_at(refusal.time)
     };
     let shown = |refusal: Refusal| {
-        json!({
-            "time": rfc3339(refusal.time),
-            "actor": format!("user:{}", refusal.user_id),
-            "address": refusal.address,
-            "cause": format!("request:{}", refusal.request_id),
-            "method": refusal.method,
-            "path": refusal.path,
-            "status": refusal.status,
-            "code": refusal.code,
+        AuditEntry::Refused(RefusedEntry {
+            time: rfc3339(refusal.time),
+            actor: format!("user:{}", refusal.user_id),
+            address: refusal.address,
+            cause: format!("request:{}", refusal.request_id),
+            method: refusal.method,
+            path: refusal.path,
+            status: refusal.status,
+            code: refusal.code,
         })
     };
     let items = found.iter().filter_map(|(_, bytes)| read(bytes)).filter(wanted).map(shown).collect();
@@ -166,20 +234,22 @@ async fn about_file(gateway: &Gateway, company: CompanyId, file: FileId, after: 
 }
 
 /// One event for people and programs. What cannot be read is shown as such, never left out.
-fn shown(stored: &Stored) -> Value {
+fn shown(stored: &Stored) -> AuditEntry {
     let position = stored.position.to_string();
     match &stored.event {
-        Ok(recorded) => json!({
-            "position": position,
-            "time": rfc3339(recorded.envelope.time),
-            "type": recorded.event.event_type(),
-            "version": recorded.event.version(),
-            "subject": stored.subject,
-            "actor": recorded.envelope.actor.to_string(),
-            "address": recorded.envelope.address,
-            "cause": recorded.envelope.causation.to_string(),
-            "data": recorded.event,
-        }),
-        Err(error) => json!({ "position": position, "subject": stored.subject, "unreadable": error.to_string() }),
+        Ok(recorded) => AuditEntry::Event(Box::new(EventEntry {
+            position,
+            time: rfc3339(recorded.envelope.time),
+            event_type: recorded.event.event_type().to_owned(),
+            version: recorded.event.version(),
+            subject: stored.subject.clone(),
+            actor: recorded.envelope.actor.to_string(),
+            address: recorded.envelope.address,
+            cause: recorded.envelope.causation.to_string(),
+            data: recorded.event.clone(),
+        })),
+        Err(error) => {
+            AuditEntry::Unreadable { position, subject: stored.subject.clone(), unreadable: error.to_string() }
+        }
     }
 }

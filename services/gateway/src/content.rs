@@ -1,6 +1,7 @@
 //! `GET` and `HEAD /v1/files/{id}/content`: the bytes, with ranges and conditions (RFC 9110 §13, §14), as an attachment
 //! that no browser runs.
 
+use crate::api::{Bytes, RangeHeaders};
 use crate::files;
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
@@ -10,7 +11,7 @@ use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, head, web};
 use futures_util::StreamExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use waybill_domain::access::Operation;
@@ -44,6 +45,20 @@ enum Wanted {
     Unsatisfiable,
 }
 
+#[utoipa::path(
+    tag = "files",
+    operation_id = "download_file",
+    params(("id" = Uuid, Path), RangeHeaders),
+    responses(
+        (status = 200, description = "The bytes", content_type = "*/*", body = Bytes),
+        (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
+        (status = 304, description = "What the client has is current"),
+        (status = 409, description = "`file_not_ready`"),
+        (status = 410, description = "`file_deleted`"),
+        (status = 416, description = "`range_unsatisfiable`"),
+    ),
+)]
+#[get("/v1/files/{id}/content")]
 pub(crate) async fn get(
     request: HttpRequest,
     principal: Principal,
@@ -58,6 +73,20 @@ pub(crate) async fn get(
     }
 }
 
+#[utoipa::path(
+    tag = "files",
+    operation_id = "look_at_content",
+    params(("id" = Uuid, Path), RangeHeaders),
+    responses(
+        (status = 200, description = "What GET would say, without the bytes"),
+        (status = 206, description = "The same of a range"),
+        (status = 304, description = "What the client has is current"),
+        (status = 409, description = "`file_not_ready`"),
+        (status = 410, description = "`file_deleted`"),
+        (status = 416, description = "`range_unsatisfiable`"),
+    ),
+)]
+#[head("/v1/files/{id}/content")]
 pub(crate) async fn head(
     request: HttpRequest,
     principal: Principal,

@@ -1,14 +1,17 @@
 //! `/v1/admin/companies/{company}…`: the host product says which companies, users, chatrooms, threads and members there
 //! are. Every call may be repeated. With a token of the role service for all companies, of the role admin for its own.
 
+use crate::api::CompanyPath;
 use crate::associations::revoke_by_host;
 use crate::gateway::Gateway;
+use crate::json;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
 use crate::quota::set_limit;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
 use waybill_domain::directory::{Command, State, decide, evolve};
 use waybill_repository::{Context, load_quota};
 use waybill_schema::events::CompanySettings;
@@ -20,7 +23,8 @@ const OPERATIONS_MAX: usize = 1_000;
 /// The largest request with operations.
 const BULK_MAX_BYTES: usize = 512 * 1_024;
 
-#[derive(Debug, Default, Deserialize)]
+/// What is left out is as it is for every company.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CompanyBody {
     max_file_bytes: Option<u64>,
@@ -31,8 +35,10 @@ pub(crate) struct CompanyBody {
     storage_limit_bytes: Option<u64>,
 }
 
-#[derive(Serialize)]
+/// A company, its settings, and how much there is in its directory.
+#[derive(Serialize, ToSchema)]
 struct CompanyAnswer {
+    #[schema(value_type = Uuid)]
     id: CompanyId,
     is_closed: bool,
     max_file_bytes: u64,
@@ -45,82 +51,67 @@ struct CompanyAnswer {
     threads: usize,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ThreadBody {
+    #[schema(value_type = Option<Uuid>)]
     chatroom_id: Option<ChatroomId>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BulkBody {
+    /// At most 1,000.
     operations: Vec<Operation>,
 }
 
 /// One change of a directory.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 enum Operation {
-    RegisterUser { user_id: UserId },
-    RemoveUser { user_id: UserId },
-    OpenChatroom { chatroom_id: ChatroomId },
-    DeleteChatroom { chatroom_id: ChatroomId },
-    OpenThread { thread_id: ThreadId, chatroom_id: Option<ChatroomId> },
-    DeleteThread { thread_id: ThreadId },
-    AddChatroomMember { chatroom_id: ChatroomId, user_id: UserId },
-    RemoveChatroomMember { chatroom_id: ChatroomId, user_id: UserId },
-    AddThreadMember { thread_id: ThreadId, user_id: UserId },
-    RemoveThreadMember { thread_id: ThreadId, user_id: UserId },
+    RegisterUser { user_id: Uuid },
+    RemoveUser { user_id: Uuid },
+    OpenChatroom { chatroom_id: Uuid },
+    DeleteChatroom { chatroom_id: Uuid },
+    OpenThread { thread_id: Uuid, chatroom_id: Option<Uuid> },
+    DeleteThread { thread_id: Uuid },
+    AddChatroomMember { chatroom_id: Uuid, user_id: Uuid },
+    RemoveChatroomMember { chatroom_id: Uuid, user_id: Uuid },
+    AddThreadMember { thread_id: Uuid, user_id: Uuid },
+    RemoveThreadMember { thread_id: Uuid, user_id: Uuid },
+}
+
+/// How many operations were carried out: all of them.
+#[derive(Serialize, ToSchema)]
+struct Applied {
+    applied: usize,
 }
 
 impl From<Operation> for Command {
     fn from(operation: Operation) -> Self {
         match operation {
-            Operation::RegisterUser { user_id } => Self::RegisterUser(user_id),
-            Operation::RemoveUser { user_id } => Self::RemoveUser(user_id),
-            Operation::OpenChatroom { chatroom_id } => Self::OpenChatroom(chatroom_id),
-            Operation::DeleteChatroom { chatroom_id } => Self::DeleteChatroom(chatroom_id),
-            Operation::OpenThread { thread_id, chatroom_id } => Self::OpenThread(thread_id, chatroom_id),
-            Operation::DeleteThread { thread_id } => Self::DeleteThread(thread_id),
+            Operation::RegisterUser { user_id } => Self::RegisterUser(UserId(user_id)),
+            Operation::RemoveUser { user_id } => Self::RemoveUser(UserId(user_id)),
+            Operation::OpenChatroom { chatroom_id } => Self::OpenChatroom(ChatroomId(chatroom_id)),
+            Operation::DeleteChatroom { chatroom_id } => Self::DeleteChatroom(ChatroomId(chatroom_id)),
+            Operation::OpenThread { thread_id, chatroom_id } => {
+                Self::OpenThread(ThreadId(thread_id), chatroom_id.map(ChatroomId))
+            }
+            Operation::DeleteThread { thread_id } => Self::DeleteThread(ThreadId(thread_id)),
             Operation::AddChatroomMember { chatroom_id, user_id } => {
-                Self::AddMember(Place::Chatroom(chatroom_id), user_id)
+                Self::AddMember(Place::Chatroom(ChatroomId(chatroom_id)), UserId(user_id))
             }
             Operation::RemoveChatroomMember { chatroom_id, user_id } => {
-                Self::RemoveMember(Place::Chatroom(chatroom_id), user_id)
+                Self::RemoveMember(Place::Chatroom(ChatroomId(chatroom_id)), UserId(user_id))
             }
-            Operation::AddThreadMember { thread_id, user_id } => Self::AddMember(Place::Thread(thread_id), user_id),
+            Operation::AddThreadMember { thread_id, user_id } => {
+                Self::AddMember(Place::Thread(ThreadId(thread_id)), UserId(user_id))
+            }
             Operation::RemoveThreadMember { thread_id, user_id } => {
-                Self::RemoveMember(Place::Thread(thread_id), user_id)
+                Self::RemoveMember(Place::Thread(ThreadId(thread_id)), UserId(user_id))
             }
         }
     }
-}
-
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    use web::{delete, get, post, put};
-    let bulk = web::resource("/bulk")
-        .app_data(web::JsonConfig::default().limit(BULK_MAX_BYTES).error_handler(crate::json::body))
-        .route(post().to(bulk));
-    config.service(
-        web::scope("/v1/admin/companies/{company}")
-            .route("", put().to(put_company))
-            .route("", get().to(show_company))
-            .route("", delete().to(close_company))
-            .route("/quota", put().to(crate::quota::set))
-            .route("/users/{id}", put().to(register_user))
-            .route("/users/{id}", delete().to(remove_user))
-            .route("/chatrooms/{id}", put().to(open_chatroom))
-            .route("/chatrooms/{id}", delete().to(delete_chatroom))
-            .route("/chatrooms/{id}/members/{user}", put().to(add_chatroom_member))
-            .route("/chatrooms/{id}/members/{user}", delete().to(remove_chatroom_member))
-            .route("/threads/{id}", put().to(open_thread))
-            .route("/threads/{id}", delete().to(delete_thread))
-            .route("/threads/{id}/members/{user}", put().to(add_thread_member))
-            .route("/threads/{id}/members/{user}", delete().to(remove_thread_member))
-            .route("/files/{id}", delete().to(crate::files::delete_by_host))
-            .route("/associations/{id}", delete().to(revoke_association))
-            .service(bulk),
-    );
 }
 
 /// Who asks, of which company, and how that goes into events.
@@ -147,7 +138,18 @@ pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) ->
     })
 }
 
-async fn put_company(
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "put_company",
+    params(CompanyPath),
+    request_body = CompanyBody,
+    responses(
+        (status = 200, description = "The company as it is now", body = CompanyAnswer),
+        (status = 422, description = "`settings_invalid`, `limit_invalid`"),
+    ),
+)]
+#[put("/v1/admin/companies/{company}")]
+pub(crate) async fn put_company(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
@@ -174,7 +176,16 @@ async fn put_company(
     answer(&gateway, by.company, position).await
 }
 
-async fn show_company(
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "show_company",
+    params(CompanyPath),
+    responses(
+        (status = 200, description = "The company", body = CompanyAnswer),
+    ),
+)]
+#[get("/v1/admin/companies/{company}")]
+pub(crate) async fn show_company(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
@@ -215,15 +226,30 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
     Ok(answer.json(company))
 }
 
-async fn bulk(
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "change_directory",
+    params(CompanyPath),
+    request_body = BulkBody,
+    responses(
+        (status = 200, description = "All of it was done", body = Applied),
+        (status = 409, description = "`id_taken`"),
+        (status = 413, description = "`too_many_operations`, `json_too_large`"),
+        (status = 422, description = "`id_invalid`"),
+    ),
+)]
+#[post("/v1/admin/companies/{company}/bulk")]
+pub(crate) async fn bulk(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
-    body: web::Json<BulkBody>,
+    request: HttpRequest,
+    payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let by = administer(&principal, id, &path)?;
-    let commands: Vec<Command> = body.into_inner().operations.into_iter().map(Command::from).collect();
+    let body: BulkBody = json::read(&request, payload, BULK_MAX_BYTES).await?;
+    let commands: Vec<Command> = body.operations.into_iter().map(Command::from).collect();
     if commands.len() > OPERATIONS_MAX {
         return Err(Problem::new(413, "too_many_operations", "one request brings at most 1,000 operations"));
     }
@@ -235,7 +261,7 @@ async fn bulk(
     if let Some(position) = position {
         answer.insert_header((POSITION, position.to_string()));
     }
-    Ok(answer.json(json!({ "applied": applied })))
+    Ok(answer.json(Applied { applied }))
 }
 
 /// Whether the commands can be carried out one after the other.
@@ -269,7 +295,16 @@ fn new_id<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::new(422, "id_invalid", "the ids of users, chatrooms and threads are UUIDs"))
 }
 
-async fn close_company(
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "close_company",
+    params(CompanyPath),
+    responses(
+        (status = 204, description = "Closed: nobody of it may do anything"),
+    ),
+)]
+#[delete("/v1/admin/companies/{company}")]
+pub(crate) async fn close_company(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
@@ -279,8 +314,19 @@ async fn close_company(
 }
 
 macro_rules! by_id {
-    ($($handler:ident: $command:expr;)*) => {$(
-        async fn $handler(
+    ($($method:ident $path:literal $handler:ident: $command:expr, $done:literal;)*) => {$(
+        #[utoipa::path(
+            tag = "directory",
+            operation_id = stringify!($handler),
+            params(CompanyPath, ("id" = Uuid, Path)),
+            responses(
+                (status = 204, description = $done),
+                (status = 409, description = "`id_taken`"),
+                (status = 422, description = "`id_invalid`"),
+            ),
+        )]
+        #[$method($path)]
+        pub(crate) async fn $handler(
             principal: Principal,
             id: RequestId,
             path: web::Path<(String, String)>,
@@ -293,16 +339,23 @@ macro_rules! by_id {
 }
 
 by_id! {
-    register_user: Command::RegisterUser;
-    remove_user: Command::RemoveUser;
-    open_chatroom: Command::OpenChatroom;
-    delete_chatroom: Command::DeleteChatroom;
-    delete_thread: Command::DeleteThread;
+    put "/v1/admin/companies/{company}/users/{id}" register_user: Command::RegisterUser, "There";
+    delete "/v1/admin/companies/{company}/users/{id}" remove_user: Command::RemoveUser, "Gone";
+    put "/v1/admin/companies/{company}/chatrooms/{id}" open_chatroom: Command::OpenChatroom, "There";
+    delete "/v1/admin/companies/{company}/chatrooms/{id}" delete_chatroom: Command::DeleteChatroom, "Gone";
+    delete "/v1/admin/companies/{company}/threads/{id}" delete_thread: Command::DeleteThread, "Gone";
 }
 
 macro_rules! by_member {
-    ($($handler:ident: $command:expr, $place:expr;)*) => {$(
-        async fn $handler(
+    ($($method:ident $path:literal $handler:ident: $command:expr, $place:expr, $done:literal;)*) => {$(
+        #[utoipa::path(
+            tag = "directory",
+            operation_id = stringify!($handler),
+            params(CompanyPath, ("id" = Uuid, Path), ("user" = Uuid, Path)),
+            responses((status = 204, description = $done), (status = 422, description = "`id_invalid`")),
+        )]
+        #[$method($path)]
+        pub(crate) async fn $handler(
             principal: Principal,
             id: RequestId,
             path: web::Path<(String, String, String)>,
@@ -316,13 +369,26 @@ macro_rules! by_member {
 }
 
 by_member! {
-    add_chatroom_member: Command::AddMember, Place::Chatroom;
-    remove_chatroom_member: Command::RemoveMember, Place::Chatroom;
-    add_thread_member: Command::AddMember, Place::Thread;
-    remove_thread_member: Command::RemoveMember, Place::Thread;
+    put "/v1/admin/companies/{company}/chatrooms/{id}/members/{user}"
+        add_chatroom_member: Command::AddMember, Place::Chatroom, "A member";
+    delete "/v1/admin/companies/{company}/chatrooms/{id}/members/{user}"
+        remove_chatroom_member: Command::RemoveMember, Place::Chatroom, "No member";
+    put "/v1/admin/companies/{company}/threads/{id}/members/{user}"
+        add_thread_member: Command::AddMember, Place::Thread, "A member";
+    delete "/v1/admin/companies/{company}/threads/{id}/members/{user}"
+        remove_thread_member: Command::RemoveMember, Place::Thread, "No member";
 }
 
-async fn revoke_association(
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "revoke_association_by_host",
+    params(CompanyPath, ("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "Revoked: the message with the file was deleted"),
+    ),
+)]
+#[delete("/v1/admin/companies/{company}/associations/{id}")]
+pub(crate) async fn revoke_association(
     principal: Principal,
     id: RequestId,
     path: web::Path<(String, String)>,
@@ -335,7 +401,19 @@ async fn revoke_association(
     Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
 }
 
-async fn open_thread(
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "open_thread",
+    params(CompanyPath, ("id" = Uuid, Path)),
+    request_body = Option<ThreadBody>,
+    responses(
+        (status = 204, description = "There"),
+        (status = 409, description = "`id_taken`"),
+        (status = 422, description = "`id_invalid`"),
+    ),
+)]
+#[put("/v1/admin/companies/{company}/threads/{id}")]
+pub(crate) async fn open_thread(
     principal: Principal,
     id: RequestId,
     path: web::Path<(String, String)>,
@@ -343,7 +421,7 @@ async fn open_thread(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let (company, thread) = path.into_inner();
-    let body: ThreadBody = crate::json::optional(&body)?;
+    let body: ThreadBody = json::optional(&body)?;
     let command = Command::OpenThread(new_id(&thread)?, body.chatroom_id);
     change(&gateway, &principal, id, &company, command).await
 }

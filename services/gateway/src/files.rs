@@ -1,14 +1,16 @@
 //! `/v1/files`: listing, one file, renaming, deleting, restoring.
 
+use crate::api::{CompanyPath, MinPosition};
 use crate::directory::administer;
 use crate::gateway::{Gateway, denied, viewer};
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use waybill_access::{Known, Wanted};
 use waybill_domain::access::{FileFacts, Operation};
@@ -29,23 +31,29 @@ const METADATA_MAX_BYTES: usize = 8 * 1_024;
 /// The longest text that is searched for, in bytes.
 const SEARCH_MAX_BYTES: usize = 255;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    #[param(value_type = Option<Uuid>)]
     chatroom_id: Option<ChatroomId>,
+    #[param(value_type = Option<Uuid>)]
     thread_id: Option<ThreadId>,
-    status: Option<String>,
+    /// COMPLETED where it is left out.
+    #[param(inline)]
+    status: Option<ProcessingStatus>,
     /// A piece of the name.
     name: Option<String>,
     /// A type, or the beginning of one and `*`.
     mime_type: Option<String>,
     #[serde(default)]
+    #[param(inline, required = false)]
     view: View,
     cursor: Option<String>,
     limit: Option<u16>,
 }
 
 /// How much of each file is wanted.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum View {
     /// What a list shows.
@@ -55,6 +63,28 @@ enum View {
     Full,
 }
 
+/// How far a file is.
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum ProcessingStatus {
+    Pending,
+    Processing,
+    #[default]
+    Completed,
+    Failed,
+}
+
+impl ProcessingStatus {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Processing => "PROCESSING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
 /// Where the next page begins. Cursors of one list are none of another.
 #[derive(Serialize, Deserialize)]
 enum Cursor {
@@ -62,17 +92,19 @@ enum Cursor {
     Shared { place: Place, is_pinned: bool, created_at: DateTime<Utc>, id: Uuid },
 }
 
-#[derive(Deserialize)]
+/// At least one of them.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
     display_name: Option<String>,
     /// `null` takes them away.
     #[serde(default, deserialize_with = "crate::json::present")]
+    #[schema(value_type = Option<Object>)]
     metadata: Option<Option<Map<String, Value>>>,
 }
 
 /// A file in a list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Item {
     #[serde(flatten)]
     file: Shown,
@@ -80,7 +112,7 @@ struct Item {
     association: Option<Association>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Shown {
     Full(Box<File>),
@@ -88,7 +120,7 @@ enum Shown {
 }
 
 /// What a list shows of a file.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Listed {
     id: Uuid,
     name: String,
@@ -97,6 +129,14 @@ struct Listed {
     uploaded_by: Uuid,
     processing_status: String,
     created_at: DateTime<Utc>,
+}
+
+/// A page of files.
+#[derive(Serialize, ToSchema)]
+struct FilePage {
+    items: Vec<Item>,
+    /// `null` on the last page.
+    next_cursor: Option<String>,
 }
 
 impl View {
@@ -117,6 +157,16 @@ impl View {
     }
 }
 
+#[utoipa::path(
+    tag = "files",
+    operation_id = "list_files",
+    params(ListQuery, MinPosition),
+    responses(
+        (status = 200, description = "A page, newest first, in a chatroom or thread pinned ones before", body = FilePage),
+        (status = 404, description = "`not_found`: no such chatroom or thread"),
+    ),
+)]
+#[get("/v1/files")]
 pub(crate) async fn list(
     request: HttpRequest,
     principal: Principal,
@@ -124,10 +174,6 @@ pub(crate) async fn list(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
-    let status = query.status.as_deref().unwrap_or("COMPLETED");
-    if !["PENDING", "PROCESSING", "COMPLETED", "FAILED"].contains(&status) {
-        return Err(Problem::bad_request("query_invalid", "status is PENDING, PROCESSING, COMPLETED or FAILED"));
-    }
     let searched = [&query.name, &query.mime_type];
     if searched.into_iter().flatten().any(|text| text.len() > SEARCH_MAX_BYTES || text.contains('\0')) {
         return Err(Problem::bad_request("query_invalid", "name and mime_type have at most 255 bytes"));
@@ -145,7 +191,7 @@ pub(crate) async fn list(
         query.cursor.as_deref().map(|cursor| gateway.cursors.read(principal.company_id, cursor)).transpose()?;
     let filter = FileFilter {
         uploaded_by: (place.is_none() && !viewer(&principal).is_admin).then_some(principal.user_id),
-        processing_status: Some(status.to_owned()),
+        processing_status: Some(query.status.unwrap_or_default().as_str().to_owned()),
         name: query.name,
         mime_type: query.mime_type,
     };
@@ -154,7 +200,7 @@ pub(crate) async fn list(
         Some(place) => shared_page(&request, &principal, &gateway, place, &filter, (after, limit, query.view)).await?,
     };
     let next_cursor = page.1.and_then(|cursor| gateway.cursors.sign(principal.company_id, &cursor));
-    Ok(private(HttpResponse::Ok()).json(json!({ "items": page.0, "next_cursor": next_cursor })))
+    Ok(private(HttpResponse::Ok()).json(FilePage { items: page.0, next_cursor }))
 }
 
 type Page = (Vec<Item>, Option<Cursor>);
@@ -277,6 +323,15 @@ async fn facts_of(
     Ok(look(gateway, connection, principal, &wanted).await?.files)
 }
 
+#[utoipa::path(
+    tag = "files",
+    operation_id = "show_file",
+    params(("id" = Uuid, Path), MinPosition),
+    responses(
+        (status = 200, description = "The file", body = File),
+    ),
+)]
+#[get("/v1/files/{id}")]
 pub(crate) async fn show(
     request: HttpRequest,
     principal: Principal,
@@ -350,6 +405,20 @@ pub(crate) fn private(mut answer: actix_web::HttpResponseBuilder) -> actix_web::
     answer
 }
 
+#[utoipa::path(
+    tag = "files",
+    operation_id = "change_file",
+    params(("id" = Uuid, Path)),
+    request_body = Change,
+    responses(
+        (status = 204, description = "Changed"),
+        (status = 409, description = "`file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 413, description = "`metadata_too_large`, `json_too_large`"),
+        (status = 422, description = "`name_invalid`"),
+    ),
+)]
+#[patch("/v1/files/{id}")]
 pub(crate) async fn patch(
     principal: Principal,
     id: RequestId,
@@ -376,10 +445,12 @@ pub(crate) fn metadata_text(metadata: Option<&Map<String, Value>>) -> Result<Opt
     Ok(text)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct DeleteQuery {
     /// Whether the file is ended for good at once: its object is deleted and its space given back.
     #[serde(default)]
+    #[param(required = false)]
     purge: bool,
 }
 
@@ -390,6 +461,17 @@ impl DeleteQuery {
     }
 }
 
+#[utoipa::path(
+    tag = "files",
+    operation_id = "delete_file",
+    params(("id" = Uuid, Path), DeleteQuery),
+    responses(
+        (status = 204, description = "Deleted, or purged"),
+        (status = 409, description = "`file_not_deleted`, `file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[delete("/v1/files/{id}")]
 pub(crate) async fn delete(
     principal: Principal,
     id: RequestId,
@@ -404,6 +486,17 @@ pub(crate) async fn delete(
 }
 
 /// `DELETE /v1/admin/companies/{company}/files/{id}`: the host product takes a file back.
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "delete_file_by_host",
+    params(CompanyPath, ("id" = Uuid, Path), DeleteQuery),
+    responses(
+        (status = 204, description = "Deleted, or purged"),
+        (status = 409, description = "`file_not_deleted`, `file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[delete("/v1/admin/companies/{company}/files/{id}")]
 pub(crate) async fn delete_by_host(
     principal: Principal,
     id: RequestId,
@@ -432,6 +525,17 @@ async fn verified(gateway: &Gateway, company: CompanyId, file: FileId) -> Result
     upload.started.filter(|_| is_verified).ok_or_else(|| Problem::not_found("file"))
 }
 
+#[utoipa::path(
+    tag = "files",
+    operation_id = "restore_file",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "There again"),
+        (status = 409, description = "`file_deleted`"),
+        (status = 410, description = "`upload_ended`: it was purged"),
+    ),
+)]
+#[post("/v1/files/{id}/restore")]
 pub(crate) async fn restore(
     principal: Principal,
     id: RequestId,

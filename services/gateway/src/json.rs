@@ -1,7 +1,7 @@
 //! JSON bodies, query strings and paths that cannot be read, as problems.
 
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
-use actix_web::{Error, HttpRequest, web};
+use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use waybill_service_kit::Problem;
@@ -32,12 +32,37 @@ pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
-pub(crate) fn body(error: JsonPayloadError, _: &HttpRequest) -> Error {
+/// A JSON body of at most `limit` bytes, where it may be larger than elsewhere.
+///
+/// # Errors
+/// As with every JSON body.
+pub(crate) async fn read<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<T, Problem> {
+    let is_json =
+        request.mime_type().ok().flatten().is_some_and(|mime_type| mime_type.essence_str() == "application/json");
+    if !is_json {
+        return Err(content_type_refused());
+    }
+    let bytes = payload.to_bytes_limited(limit).await.map_err(|_| too_large())?;
+    let bytes = bytes.map_err(|error| Problem::bad_request("json_invalid", error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request("json_invalid", error.to_string()))
+}
+
+fn too_large() -> Problem {
+    Problem::new(413, "json_too_large", "the JSON body is larger than this route takes")
+}
+
+fn content_type_refused() -> Problem {
+    Problem::new(415, "content_type_refused", "send application/json")
+}
+
+fn body(error: JsonPayloadError, _: &HttpRequest) -> Error {
     match error {
-        JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
-            Problem::new(413, "json_too_large", "the JSON body is larger than this route takes").into()
-        }
-        JsonPayloadError::ContentType => Problem::new(415, "content_type_refused", "send application/json").into(),
+        JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => too_large().into(),
+        JsonPayloadError::ContentType => content_type_refused().into(),
         error => Problem::bad_request("json_invalid", error.to_string()).into(),
     }
 }

@@ -3,6 +3,7 @@
 
 mod address;
 mod admission;
+mod api;
 mod associations;
 mod audit;
 mod content;
@@ -23,7 +24,6 @@ mod refusals;
 mod registration;
 mod reserve;
 mod resumable;
-mod routes;
 mod server;
 mod sessions;
 mod tokens;

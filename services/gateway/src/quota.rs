@@ -1,15 +1,18 @@
 //! `GET /v1/quota` and `PUT /v1/admin/companies/{id}/quota`.
 
+use crate::api::{CompanyPath, MinPosition};
 use crate::directory::administer;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
 use crate::reserve::append_quota;
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
-use serde_json::json;
+use actix_web::{HttpRequest, HttpResponse, get, put, web};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
 use waybill_domain::directory::State;
-use waybill_read_model::queries::find_quota;
+use waybill_read_model::queries::{Quota, find_quota};
 use waybill_repository::{Context, load_quota};
 use waybill_schema::events::QuotaLimitSetV1;
 use waybill_schema::{CompanyId, Position};
@@ -17,12 +20,41 @@ use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
 const ATTEMPTS: u32 = 20;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitBody {
     storage_limit_bytes: u64,
 }
 
+/// A company's space. Bytes.
+#[derive(Serialize, ToSchema)]
+struct QuotaBody {
+    #[schema(value_type = Uuid)]
+    company_id: CompanyId,
+    storage_limit_bytes: u64,
+    storage_used_bytes: u64,
+    storage_reserved_bytes: u64,
+    file_count: u32,
+    /// The rest is there once something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_calculated_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<DateTime<Utc>>,
+}
+
+#[utoipa::path(
+    tag = "quota",
+    operation_id = "show_quota",
+    params(MinPosition),
+    responses(
+        (status = 200, description = "The company's space", body = QuotaBody),
+    ),
+)]
+#[get("/v1/quota")]
 pub(crate) async fn show(
     request: HttpRequest,
     principal: Principal,
@@ -34,19 +66,34 @@ pub(crate) async fn show(
         .map_err(|error| error.into_problem("finding a quota"))?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Cache-Control", "private, no-store"));
-    Ok(match quota {
-        Some(quota) => answer.json(quota),
-        // Nothing was stored yet, so no event has set a limit: the default applies.
-        None => answer.json(json!({
-            "company_id": principal.company_id,
-            "storage_limit_bytes": gateway.default_quota_bytes,
-            "storage_used_bytes": 0,
-            "storage_reserved_bytes": 0,
-            "file_count": 0,
-        })),
-    })
+    let unsigned = |column: fn(&Quota) -> i64| quota.as_ref().map_or(0, |quota| column(quota).unsigned_abs());
+    Ok(answer.json(QuotaBody {
+        company_id: principal.company_id,
+        // Before anything was stored no event has set a limit: the default applies.
+        storage_limit_bytes: quota
+            .as_ref()
+            .map_or(gateway.default_quota_bytes, |quota| quota.storage_limit_bytes.unsigned_abs()),
+        storage_used_bytes: unsigned(|quota| quota.storage_used_bytes),
+        storage_reserved_bytes: unsigned(|quota| quota.storage_reserved_bytes),
+        file_count: quota.as_ref().map_or(0, |quota| quota.file_count.unsigned_abs()),
+        id: quota.as_ref().map(|quota| quota.id),
+        last_calculated_at: quota.as_ref().map(|quota| quota.last_calculated_at),
+        created_at: quota.as_ref().map(|quota| quota.created_at),
+        updated_at: quota.as_ref().map(|quota| quota.updated_at),
+    }))
 }
 
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "set_quota",
+    params(CompanyPath),
+    request_body = LimitBody,
+    responses(
+        (status = 200, description = "Set", body = LimitBody),
+        (status = 422, description = "`limit_invalid`"),
+    ),
+)]
+#[put("/v1/admin/companies/{company}/quota")]
 pub(crate) async fn set(
     principal: Principal,
     id: RequestId,
@@ -59,9 +106,7 @@ pub(crate) async fn set(
         gateway.registration.ensure(&principal, &by.context).await?;
     }
     let position = set_limit(&gateway, by.company, &by.context, body.storage_limit_bytes).await?;
-    Ok(HttpResponse::Ok()
-        .insert_header((POSITION, position.to_string()))
-        .json(json!({ "storage_limit_bytes": body.storage_limit_bytes })))
+    Ok(HttpResponse::Ok().insert_header((POSITION, position.to_string())).json(body))
 }
 
 /// Sets the space of a company that is in the directory.

@@ -1,6 +1,7 @@
 //! Starting and stopping a gateway.
 
 use crate::address::Addresses;
+use crate::api::Api;
 use crate::cursor::CursorKey;
 use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
@@ -9,11 +10,10 @@ use crate::rates::{Limiter, Rates};
 use crate::refusals::Keeper;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
-use crate::routes;
 use crate::tokens::Tokens;
 use crate::turns::Turns;
 use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
-use crate::{admission, cors};
+use crate::{admission, api, cors};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, web};
@@ -35,7 +35,12 @@ use waybill_service_kit::{Authenticator, DataPlane, Shutdown, listener, request}
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Routes of another service that are served on the gateway's address.
-pub type Routes = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
+pub struct Routes {
+    /// Adds them to an application.
+    pub configure: Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>,
+    /// Their part of the OpenAPI document.
+    pub api: utoipa::openapi::OpenApi,
+}
 
 /// What a gateway is made of.
 pub struct Config {
@@ -176,7 +181,9 @@ impl Server {
         let readiness = readiness.and(own_readiness(&gateway)).and(config.more_readiness);
         let gateway = web::Data::from(gateway);
         let authenticator = web::Data::new(config.authenticator);
-        let more_routes = config.more_routes;
+        let (more_routes, more_operations): (Vec<_>, Vec<_>) =
+            config.more_routes.into_iter().map(|routes| (routes.configure, routes.api)).unzip();
+        let described = web::Data::new(Api::new(more_operations.into_iter().chain([health::api()])));
         let allowed_origins = config.allowed_origins;
         let application = move || {
             let mut app = App::new()
@@ -184,8 +191,9 @@ impl Server {
                 .app_data(authenticator.clone())
                 .app_data(web::Data::new(readiness.clone()))
                 .configure(health::routes)
-                .configure(routes::configure)
-                .default_service(web::to(routes::unmatched));
+                .app_data(described.clone())
+                .configure(api::configure)
+                .default_service(web::to(api::unmatched));
             for more in &more_routes {
                 app = app.configure(|config| more(config));
             }

@@ -1,11 +1,13 @@
 //! `/v1/sessions`: several uploads that belong together.
 
+use crate::api::{IdempotencyKey, MinPosition};
 use crate::gateway::Gateway;
 use crate::json;
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use waybill_domain::session::Command;
 use waybill_read_model::queries::{Session, UploadProgress, find_session, list_session_files};
 use waybill_repository::{Loaded, SessionAggregate, execute, load};
@@ -16,19 +18,37 @@ use waybill_service_kit::{Principal, Problem, RequestId, Role};
 /// The longest name of a session, in bytes: the width of its column.
 const MAX_NAME_BYTES: usize = 255;
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenBody {
     name: Option<String>,
 }
 
-#[derive(Serialize)]
-struct SessionBody {
+/// A session with its files.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionBody {
     #[serde(flatten)]
     session: Session,
     files: Vec<UploadProgress>,
 }
 
+#[derive(Serialize, ToSchema)]
+struct SessionOpened {
+    #[schema(value_type = Uuid)]
+    session_id: SessionId,
+}
+
+#[utoipa::path(
+    tag = "sessions",
+    operation_id = "open_session",
+    params(IdempotencyKey),
+    request_body = Option<OpenBody>,
+    responses(
+        (status = 201, description = "Opened", body = SessionOpened),
+        (status = 422, description = "`name_invalid`, `idempotency_key_reused`"),
+    ),
+)]
+#[post("/v1/sessions")]
 pub(crate) async fn open(
     request: HttpRequest,
     principal: Principal,
@@ -56,9 +76,18 @@ pub(crate) async fn open(
     Ok(HttpResponse::Created()
         .insert_header((POSITION, done.position.to_string()))
         .insert_header(("Location", format!("/v1/sessions/{session}")))
-        .json(serde_json::json!({ "session_id": session })))
+        .json(SessionOpened { session_id: session }))
 }
 
+#[utoipa::path(
+    tag = "sessions",
+    operation_id = "show_session",
+    params(("id" = Uuid, Path), MinPosition),
+    responses(
+        (status = 200, description = "The session and how far its files are", body = SessionBody),
+    ),
+)]
+#[get("/v1/sessions/{id}")]
 pub(crate) async fn show(
     request: HttpRequest,
     principal: Principal,
@@ -78,6 +107,16 @@ pub(crate) async fn show(
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "private, no-store")).json(SessionBody { session, files }))
 }
 
+#[utoipa::path(
+    tag = "sessions",
+    operation_id = "close_session",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "No more files join it"),
+        (status = 409, description = "`session_ended`"),
+    ),
+)]
+#[post("/v1/sessions/{id}/close")]
 pub(crate) async fn close(
     principal: Principal,
     id: RequestId,
@@ -87,6 +126,16 @@ pub(crate) async fn close(
     end(&gateway, &principal, id, &path, Command::Close).await
 }
 
+#[utoipa::path(
+    tag = "sessions",
+    operation_id = "cancel_session",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "Cancelled, with all of its running uploads"),
+        (status = 409, description = "`session_ended`"),
+    ),
+)]
+#[delete("/v1/sessions/{id}")]
 pub(crate) async fn cancel(
     principal: Principal,
     id: RequestId,

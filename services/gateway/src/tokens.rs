@@ -4,6 +4,7 @@
 //! download is an event, with expectation, before its first byte: `max_downloads` holds whoever asks at once, and at
 //! whichever gateway.
 
+use crate::api::{Bytes, IdempotencyKey, MinPosition, RangeHeaders};
 use crate::content::{Prepared, check_readable, disposition, prepare, send, without_bytes};
 use crate::files::{find, private};
 use crate::gateway::{Gateway, denied, viewer};
@@ -11,12 +12,12 @@ use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION, RANGE, REFERRER_POLICY, USER_AGENT};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use hmac::{Hmac, KeyInit, Mac};
 use moka::sync::Cache;
 use rand::RngCore;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
@@ -25,12 +26,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::sync::Mutex;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::Wanted;
 use waybill_domain::access::{Operation, Viewer};
 use waybill_domain::token::{Command, GOES_ON_FOR_MS, State};
 use waybill_object_store::presign::Presign;
-use waybill_read_model::queries::{File, find_file, list_tokens};
+use waybill_read_model::queries::{DownloadToken, File, find_file, list_tokens};
 use waybill_repository::{Context, Loaded, TokenAggregate, execute, refresh};
 use waybill_schema::events::{DownloadTokenIssuedV1, DownloadTokenRedeemedV1};
 use waybill_schema::{Actor, ByteRange, CompanyId, FileId, Sha256Digest, TokenId, UploadId};
@@ -48,13 +50,35 @@ const AGENT_MAX_BYTES: usize = 256;
 const SECRET_BYTES: usize = 32;
 const TOKEN_BYTES: usize = 16 + 16 + SECRET_BYTES;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IssueBody {
+    /// An hour where it is left out.
     expires_in_s: Option<u32>,
     /// 1 where it is left out, any number where it is `null`.
     #[serde(default, deserialize_with = "crate::json::present")]
+    #[schema(value_type = Option<u32>)]
     max_downloads: Option<Option<u32>>,
+}
+
+/// A token; its text is shown this once.
+#[derive(Serialize, ToSchema)]
+struct TokenIssued {
+    #[schema(value_type = Uuid)]
+    id: TokenId,
+    file_id: Uuid,
+    token: String,
+    url: String,
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    max_downloads: Option<u32>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TokenList {
+    items: Vec<DownloadToken>,
+    /// Always `null`: the newest 200 are listed.
+    next_cursor: Option<String>,
 }
 
 /// Who downloads, as a client is told from another.
@@ -125,6 +149,19 @@ fn hash(text: &str) -> Sha256Digest {
     Sha256Digest(Sha256::digest(text.as_bytes()).into())
 }
 
+#[utoipa::path(
+    tag = "tokens",
+    operation_id = "issue_token",
+    params(("id" = Uuid, Path), IdempotencyKey),
+    request_body = IssueBody,
+    responses(
+        (status = 201, description = "Issued; the text is not kept and not shown again", body = TokenIssued),
+        (status = 409, description = "`file_not_ready`"),
+        (status = 410, description = "`file_deleted`"),
+        (status = 422, description = "`token_settings_invalid`, `idempotency_key_reused`"),
+    ),
+)]
+#[post("/v1/files/{id}/tokens")]
 pub(crate) async fn issue(
     request: HttpRequest,
     principal: Principal,
@@ -159,17 +196,26 @@ pub(crate) async fn issue(
     let mut loaded = state.lock().await;
     let position = run(&gateway, &context, company, token, &mut loaded, Command::Issue(issued, at)).await?;
     let expires_at = loaded.state.issued.as_ref().map(|issued| crate::uploads::rfc3339(issued.expires_at));
-    Ok(private(HttpResponse::Created()).insert_header((POSITION, position)).json(json!({
-        "id": token,
-        "file_id": file.id,
-        "token": text,
-        "url": format!("/d/{text}"),
-        "expires_at": expires_at,
-        "max_downloads": max_downloads,
-    })))
+    Ok(private(HttpResponse::Created()).insert_header((POSITION, position)).json(TokenIssued {
+        id: token,
+        file_id: file.id,
+        url: format!("/d/{text}"),
+        token: text,
+        expires_at,
+        max_downloads,
+    }))
 }
 
 /// One's own tokens; everybody's for the file's uploader and for admins.
+#[utoipa::path(
+    tag = "tokens",
+    operation_id = "list_tokens",
+    params(("id" = Uuid, Path), MinPosition),
+    responses(
+        (status = 200, description = "The file's tokens, newest first", body = TokenList),
+    ),
+)]
+#[get("/v1/files/{id}/tokens")]
 pub(crate) async fn list(
     request: HttpRequest,
     principal: Principal,
@@ -182,10 +228,20 @@ pub(crate) async fn list(
     let items = list_tokens(&mut connection, principal.company_id, UploadId(file.id), of, LIST_MAX)
         .await
         .map_err(|error| error.into_problem("listing tokens"))?;
-    Ok(private(HttpResponse::Ok()).json(json!({ "items": items, "next_cursor": null })))
+    Ok(private(HttpResponse::Ok()).json(TokenList { items, next_cursor: None }))
 }
 
 /// By whoever handed it out, the file's uploader, and admins.
+#[utoipa::path(
+    tag = "tokens",
+    operation_id = "revoke_token",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "Revoked"),
+        (status = 410, description = "`token_ended`"),
+    ),
+)]
+#[delete("/v1/tokens/{id}")]
 pub(crate) async fn revoke(
     principal: Principal,
     id: RequestId,
@@ -209,6 +265,21 @@ pub(crate) async fn revoke(
 }
 
 /// `GET` and `HEAD /d/{token}`.
+#[utoipa::path(
+    tag = "tokens",
+    operation_id = "download_by_token",
+    params(("token" = String, Path), RangeHeaders),
+    responses(
+        (status = 200, description = "The bytes; a HEAD is free", content_type = "*/*", body = Bytes),
+        (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
+        (status = 302, description = "To a presigned URL of the store"),
+        (status = 304, description = "What the client has is current"),
+        (status = 409, description = "`file_not_ready`"),
+        (status = 410, description = "`token_ended`, `file_deleted`"),
+        (status = 416, description = "`range_unsatisfiable`"),
+    ),
+)]
+#[route("/d/{token}", method = "GET", method = "HEAD")]
 pub(crate) async fn download(
     request: HttpRequest,
     id: RequestId,

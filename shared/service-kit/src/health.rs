@@ -1,12 +1,13 @@
 //! Health: `/healthz` says that the process runs, `/readyz` that it can do its work, `/metrics` how it does it.
 
 use crate::{Problem, metrics};
-use actix_web::{HttpResponse, web};
-use serde_json::json;
+use actix_web::{HttpResponse, get, web};
+use serde::Serialize;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::{OpenApi, ToSchema};
 
 /// How long one check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -64,20 +65,56 @@ impl Readiness {
 
 /// The three routes.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .route("/healthz", web::get().to(|| async { HttpResponse::Ok().json(json!({ "status": "ok" })) }))
-        .route("/readyz", web::get().to(ready))
-        .route(
-            "/metrics",
-            web::get()
-                .to(|| async { HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(metrics::text()) }),
-        );
+    config.service(alive).service(ready).service(measured);
 }
 
+/// The three routes, described.
+pub fn api() -> utoipa::openapi::OpenApi {
+    Operations::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(alive, ready, measured))]
+struct Operations;
+
+/// How it is.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    status: &'static str,
+}
+
+/// Whether the process runs.
+#[utoipa::path(tag = "service", operation_id = "show_health", responses((status = 200, description = "It does", body = Health)))]
+#[get("/healthz")]
+async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(Health { status: "ok" })
+}
+
+/// How it does its work, as Prometheus reads it.
+#[utoipa::path(
+    tag = "service",
+    operation_id = "show_metrics",
+    responses((status = 200, description = "Metrics", content_type = "text/plain", body = String)),
+)]
+#[get("/metrics")]
+async fn measured() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(metrics::text())
+}
+
+/// Whether the service can do its work.
+#[utoipa::path(
+    tag = "service",
+    operation_id = "show_readiness",
+    responses(
+        (status = 200, description = "It can", body = Health),
+        (status = 503, description = "`not_ready`: `failing` names what does not answer"),
+    ),
+)]
+#[get("/readyz")]
 async fn ready(readiness: web::Data<Readiness>) -> Result<HttpResponse, Problem> {
     let failing = readiness.failing().await;
     if failing.is_empty() {
-        return Ok(HttpResponse::Ok().json(json!({ "status": "ready" })));
+        return Ok(HttpResponse::Ok().json(Health { status: "ready" }));
     }
     Err(Problem { code: "not_ready".to_owned(), ..Problem::unavailable("not ready yet").with("failing", failing) })
 }

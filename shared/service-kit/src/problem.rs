@@ -6,6 +6,20 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 use std::fmt;
 
+/// A problem as it is sent (RFC 9457), described. Some have further members.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "a description alone: `Problem::to_json` makes it")]
+pub struct ProblemDetails {
+    #[schema(rename = "type")]
+    kind: String,
+    title: String,
+    status: u16,
+    /// Stable; docs/errors.md lists all.
+    code: String,
+    /// What is wrong and what to do, for a person.
+    detail: String,
+}
+
 /// An answer that is no success.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {

@@ -6,10 +6,11 @@ use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
 use crate::uploads::{parse_id, rfc3339};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, post, web};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_domain::upload::{Command, State};
 use waybill_object_store::ListedPart;
@@ -24,15 +25,17 @@ const MAX_PARTS: usize = 100;
 /// Up to how many parts are looked at one by one, before all are listed.
 const LOOKED_AT: usize = 4;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PartsToSign {
+pub(crate) struct PartsToSign {
+    /// 1 to 100.
     parts: Vec<PartToSign>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PartToSign {
+    /// From 1.
     part_number: u32,
     size_bytes: u64,
     /// As in tus 1.0: the algorithm, a space, base64.
@@ -40,21 +43,57 @@ struct PartToSign {
 }
 
 /// One part, or several.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum Report {
+pub(crate) enum Report {
     Several { parts: Vec<StoredPart> },
     One(StoredPart),
 }
 
-#[derive(Deserialize)]
-pub(super) struct StoredPart {
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct StoredPart {
     part_number: u32,
     etag: String,
 }
 
+#[derive(Serialize, ToSchema)]
+struct SignedParts {
+    parts: Vec<SignedPart>,
+}
+
+/// A request that the client makes to the store.
+#[derive(Serialize, ToSchema)]
+struct SignedPart {
+    part_number: u32,
+    method: String,
+    url: String,
+    /// To be sent as they are: they are signed.
+    headers: BTreeMap<String, String>,
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Reported {
+    /// Up to here nothing is missing.
+    offset_bytes: u64,
+    bytes_uploaded: u64,
+}
+
 /// URLs for parts: each takes exactly the bytes that were announced.
-pub(super) async fn sign(
+#[utoipa::path(
+    tag = "parts",
+    operation_id = "sign_parts",
+    params(("id" = Uuid, Path)),
+    request_body = PartsToSign,
+    responses(
+        (status = 200, description = "URLs, each for exactly the announced bytes", body = SignedParts),
+        (status = 409, description = "`upload_kind`, `upload_completed`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[post("/v1/uploads/{id}/parts/sign")]
+pub(crate) async fn sign(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
@@ -78,21 +117,31 @@ pub(super) async fn sign(
             .presigner
             .presign(&multipart.storage_key, &request, lifetime)
             .map_err(|error| error.into_problem("signing a part"))?;
-        let headers: Map<String, Value> =
-            signed.headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-        parts.push(json!({
-            "part_number": part_number,
-            "method": signed.method,
-            "url": signed.url,
-            "headers": headers,
-            "expires_at": rfc3339(expires_at),
-        }));
+        parts.push(SignedPart {
+            part_number,
+            method: signed.method.to_string(),
+            url: signed.url,
+            headers: signed.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            expires_at: rfc3339(expires_at),
+        });
     }
-    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(json!({ "parts": parts })))
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(SignedParts { parts }))
 }
 
 /// Parts that the client has stored: looked for in the store, then said in the log.
-pub(super) async fn report(
+#[utoipa::path(
+    tag = "parts",
+    operation_id = "report_parts",
+    params(("id" = Uuid, Path)),
+    request_body = Report,
+    responses(
+        (status = 200, description = "Known", body = Reported),
+        (status = 409, description = "`part_missing`, `upload_kind`, `upload_completed`, `chunk_differs`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[post("/v1/uploads/{id}/parts")]
+pub(crate) async fn report(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
@@ -133,10 +182,9 @@ pub(super) async fn report(
             .map_err(|error| error.into_problem("recording a part"))?;
     }
     let position = Position { partition: gateway.log.partitions().of(aggregate.company), seq: loaded.read_to };
-    Ok(HttpResponse::Ok().insert_header((POSITION, position.to_string())).json(json!({
-        "offset_bytes": loaded.state.stored.prefix(),
-        "bytes_uploaded": loaded.state.stored.total(),
-    })))
+    Ok(HttpResponse::Ok()
+        .insert_header((POSITION, position.to_string()))
+        .json(Reported { offset_bytes: loaded.state.stored.prefix(), bytes_uploaded: loaded.state.stored.total() }))
 }
 
 /// The upload, if it is the principal's and one of these.

@@ -9,9 +9,10 @@ use crate::gateway::Gateway;
 use crate::problems::{IntoProblem, refused, rejected};
 use crate::uploads::{FileFacts, cancel_upload, check, start_now};
 use crate::wait;
-use actix_web::{HttpResponse, web};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use actix_web::{HttpResponse, delete, get, post, web};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
@@ -37,6 +38,83 @@ impl Asked {
         let context = gateway.context(&principal, id);
         Self { gateway, principal, context }
     }
+}
+
+/// A multipart upload that was begun.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UppyCreated)]
+struct Created {
+    #[serde(rename = "uploadId")]
+    upload_id: String,
+    key: String,
+    bucket: String,
+    file_id: Uuid,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = UppySignedPart)]
+struct SignedPart {
+    url: String,
+    /// Seconds.
+    expires: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct UppyPart {
+    #[serde(rename = "PartNumber")]
+    part_number: u32,
+    #[serde(rename = "ETag")]
+    etag: String,
+    #[serde(rename = "Size")]
+    size: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = UppyCompleted)]
+struct Completed {
+    location: String,
+    key: String,
+    bucket: String,
+    file_id: Uuid,
+}
+
+/// How a small file is sent in one request.
+#[derive(Serialize, ToSchema)]
+struct UploadParameters {
+    method: String,
+    url: String,
+    headers: Nothing,
+    fields: Fields,
+    /// Seconds.
+    expires: u64,
+    file_id: Uuid,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Fields {
+    key: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SignedRequest {
+    url: String,
+    method: String,
+    key: String,
+    headers: Nothing,
+}
+
+/// An object without members.
+#[derive(Serialize, ToSchema)]
+struct Nothing {}
+
+/// What a page says of a file, besides `metadata[…]` for each of its `meta`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the query is read pair by pair, for the names in brackets")]
+struct UppyParams {
+    filename: Option<String>,
+    #[param(rename = "type")]
+    mime_type: Option<String>,
 }
 
 /// A file as Uppy describes it.
@@ -207,22 +285,38 @@ impl Asked {
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct Create {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UppyCreate)]
+pub(crate) struct Create {
     filename: Option<String>,
     #[serde(rename = "type")]
     mime_type: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Object)]
     metadata: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct KeyQuery {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct KeyQuery {
     key: String,
 }
 
 /// Version 5: begins a multipart upload.
-pub(super) async fn create(
+#[utoipa::path(
+    tag = "uppy",
+    operation_id = "uppy_create",
+    request_body = Create,
+    responses(
+        (status = 200, description = "Begun", body = Created),
+        (status = 409, description = "`session_ended`"),
+        (status = 413, description = "`file_too_large`, `quota_exceeded`, `metadata_too_large`, `json_too_large`"),
+        (status = 415, description = "`type_refused`, `content_type_refused`"),
+        (status = 422, description = "`name_invalid`, `digest_invalid`"),
+    ),
+)]
+#[post("/uppy/s3/multipart")]
+pub(crate) async fn create(
     principal: Principal,
     id: RequestId,
     body: web::Json<Create>,
@@ -234,16 +328,23 @@ pub(super) async fn create(
     let (upload, key) = asked.start(&described, None).await?;
     let store = &asked.gateway.store;
     let upload_id = store.create_multipart(&key).await.map_err(|e| e.into_problem("opening a multipart upload"))?;
-    Ok(HttpResponse::Ok().json(json!({
-        "uploadId": upload_id,
-        "key": key,
-        "bucket": store.bucket(),
-        "file_id": upload,
-    })))
+    Ok(HttpResponse::Ok().json(Created { upload_id, key, bucket: store.bucket().to_owned(), file_id: upload.0 }))
 }
 
 /// Version 5: a URL for a part.
-pub(super) async fn sign_part(
+#[utoipa::path(
+    tag = "uppy",
+    operation_id = "uppy_sign_part",
+    params(("upload_id" = String, Path, description = "The store's"), ("part_number" = u32, Path), KeyQuery),
+    responses(
+        (status = 200, description = "A URL", body = SignedPart),
+        (status = 409, description = "`upload_completed`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 413, description = "`size_exceeded`"),
+    ),
+)]
+#[get("/uppy/s3/multipart/{upload_id}/{part_number}")]
+pub(crate) async fn sign_part(
     principal: Principal,
     id: RequestId,
     path: web::Path<(String, u32)>,
@@ -257,11 +358,23 @@ pub(super) async fn sign_part(
     asked.check_room(&mut found, &upload_id).await?;
     let request = Presign::UploadPart { upload_id: &upload_id, part_number, pinned: None };
     let signed = asked.presign(&found.key, &request)?;
-    Ok(HttpResponse::Ok().json(json!({ "url": signed.url, "expires": asked.gateway.upload_url_lifetime.as_secs() })))
+    Ok(HttpResponse::Ok().json(SignedPart { url: signed.url, expires: asked.gateway.upload_url_lifetime.as_secs() }))
 }
 
 /// Version 5: what is there already.
-pub(super) async fn list(
+#[utoipa::path(
+    tag = "uppy",
+    operation_id = "uppy_list_parts",
+    params(("upload_id" = String, Path, description = "The store's"), KeyQuery),
+    responses(
+        (status = 200, description = "What is there already", body = Vec<UppyPart>),
+        (status = 409, description = "`upload_completed`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 413, description = "`size_exceeded`"),
+    ),
+)]
+#[get("/uppy/s3/multipart/{upload_id}")]
+pub(crate) async fn list(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
@@ -271,19 +384,18 @@ pub(super) async fn list(
     let asked = Asked::new(gateway, principal, id);
     let mut found = asked.find(&query.key).await?;
     let parts = asked.check_room(&mut found, &path).await?;
-    let parts: Vec<Value> = parts
-        .iter()
-        .map(|part| json!({ "PartNumber": part.part_number, "ETag": part.etag, "Size": part.size_bytes }))
-        .collect();
+    let part = |part: ListedPart| UppyPart { part_number: part.part_number, etag: part.etag, size: part.size_bytes };
+    let parts: Vec<UppyPart> = parts.into_iter().map(part).collect();
     Ok(HttpResponse::Ok().json(parts))
 }
 
-#[derive(Deserialize)]
-pub(super) struct Completion {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UppyCompletion)]
+pub(crate) struct Completion {
     parts: Vec<CompletionPart>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct CompletionPart {
     #[serde(rename = "PartNumber")]
     part_number: u32,
@@ -292,7 +404,21 @@ struct CompletionPart {
 }
 
 /// Version 5: makes the object of its parts, and waits a while until it is verified.
-pub(super) async fn complete(
+#[utoipa::path(
+    tag = "uppy",
+    operation_id = "uppy_complete",
+    params(("upload_id" = String, Path, description = "The store's"), KeyQuery),
+    request_body = Completion,
+    responses(
+        (status = 200, description = "The object is made", body = Completed),
+        (status = 409, description = "`upload_completed`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 413, description = "`size_exceeded`, `json_too_large`"),
+        (status = 422, description = "`digest_mismatch`, `type_refused`"),
+    ),
+)]
+#[post("/uppy/s3/multipart/{upload_id}/complete")]
+pub(crate) async fn complete(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
@@ -311,16 +437,27 @@ pub(super) async fn complete(
     wait::until_ended(&asked.gateway, &found.aggregate, &mut found.loaded, wait::FOR_VERIFICATION).await?;
     rejected(&found.loaded.state.phase)?;
     let upload = found.aggregate.upload;
-    Ok(HttpResponse::Ok().json(json!({
-        "location": format!("/v1/files/{upload}/content"),
-        "key": found.key,
-        "bucket": store.bucket(),
-        "file_id": upload,
-    })))
+    Ok(HttpResponse::Ok().json(Completed {
+        location: format!("/v1/files/{upload}/content"),
+        key: found.key,
+        bucket: store.bucket().to_owned(),
+        file_id: upload.0,
+    }))
 }
 
 /// Version 5: no more of it.
-pub(super) async fn abort(
+#[utoipa::path(
+    tag = "uppy",
+    operation_id = "uppy_abort",
+    params(("upload_id" = String, Path, description = "The store's"), KeyQuery),
+    responses(
+        (status = 200, description = "Cancelled", body = Nothing),
+        (status = 409, description = "`upload_completed`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[delete("/uppy/s3/multipart/{upload_id}")]
+pub(crate) async fn abort(
     principal: Principal,
     id: RequestId,
     query: web::Query<KeyQuery>,
@@ -329,11 +466,24 @@ pub(super) async fn abort(
     let asked = Asked::new(gateway, principal, id);
     let mut found = asked.find(&query.key).await?;
     cancel_upload(&asked.gateway, &asked.context, &found.aggregate, &mut found.loaded).await?;
-    Ok(HttpResponse::Ok().json(json!({})))
+    Ok(HttpResponse::Ok().json(Nothing {}))
 }
 
 /// Version 5: a URL for a small file in one request.
-pub(super) async fn params(
+#[utoipa::path(
+    tag = "uppy",
+    operation_id = "uppy_params",
+    params(UppyParams),
+    responses(
+        (status = 200, description = "A URL", body = UploadParameters),
+        (status = 409, description = "`session_ended`"),
+        (status = 413, description = "`file_too_large`, `quota_exceeded`, `metadata_too_large`"),
+        (status = 415, description = "`type_refused`"),
+        (status = 422, description = "`name_invalid`, `digest_invalid`"),
+    ),
+)]
+#[get("/uppy/s3/params")]
+pub(crate) async fn params(
     principal: Principal,
     id: RequestId,
     query: web::Query<Vec<(String, String)>>,
@@ -353,20 +503,20 @@ pub(super) async fn params(
     }
     let (upload, key) = asked.start(&described, None).await?;
     let signed = asked.sign_object(upload, &key, described.size_bytes()).await?;
-    Ok(HttpResponse::Ok().json(json!({
-        "method": signed.method,
-        "url": signed.url,
-        "headers": {},
-        "fields": { "key": key },
-        "expires": asked.gateway.upload_url_lifetime.as_secs(),
-        "file_id": upload,
-    })))
+    Ok(HttpResponse::Ok().json(UploadParameters {
+        method: signed.method.to_string(),
+        url: signed.url,
+        headers: Nothing {},
+        fields: Fields { key },
+        expires: asked.gateway.upload_url_lifetime.as_secs(),
+        file_id: upload.0,
+    }))
 }
 
 /// What version 6 passes to `signRequest`, and what the page adds of the file.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SignRequest {
+pub(crate) struct SignRequest {
     method: String,
     key: String,
     upload_id: Option<String>,
@@ -377,11 +527,27 @@ pub(super) struct SignRequest {
     mime_type: Option<String>,
     size: Option<u64>,
     #[serde(default)]
+    #[schema(value_type = Object)]
     metadata: Map<String, Value>,
 }
 
 /// Version 6: signs each of its requests to the store. The first one of a file is answered with a key of ours.
-pub(super) async fn sign(
+#[utoipa::path(
+    tag = "uppy",
+    operation_id = "uppy_sign",
+    request_body = SignRequest,
+    responses(
+        (status = 200, description = "The signed request", body = SignedRequest),
+        (status = 404, description = "`not_found`"),
+        (status = 409, description = "`upload_completed`, `session_ended`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 413, description = "`file_too_large`, `quota_exceeded`, `metadata_too_large`, `size_exceeded`, `json_too_large`"),
+        (status = 415, description = "`type_refused`, `content_type_refused`"),
+        (status = 422, description = "`name_invalid`, `digest_invalid`, `idempotency_key_reused`"),
+    ),
+)]
+#[post("/uppy/s3/sign")]
+pub(crate) async fn sign(
     principal: Principal,
     id: RequestId,
     body: web::Json<SignRequest>,
@@ -397,9 +563,12 @@ pub(super) async fn sign(
         }
         _ => return Err(unknown_request()),
     };
-    Ok(HttpResponse::Ok()
-        .insert_header(("Cache-Control", "no-store"))
-        .json(json!({ "url": signed.url, "method": signed.method, "key": key, "headers": {} })))
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(SignedRequest {
+        url: signed.url,
+        method: signed.method.to_string(),
+        key,
+        headers: Nothing {},
+    }))
 }
 
 impl Asked {

@@ -21,8 +21,9 @@ const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
 const MISMATCHING_OFFSET: &str = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";
 const INCONSISTENT_LENGTH: &str = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";
 
-/// A member of problems that becomes a header.
+/// Members of problems that become headers.
 pub(super) const EXPIRES: &str = "upload_expires";
+pub(super) const ALLOW: &str = "allow";
 
 /// What a request speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,10 +164,13 @@ impl Dialect {
     }
 
     fn refuse(self, method: &Method, mut problem: Problem) -> HttpResponse {
-        let expires = problem.members.remove(EXPIRES);
+        let said = [(EXPIRES, "upload-expires"), (ALLOW, "allow")];
+        let headers = said.map(|(member, header)| (header, problem.members.remove(member)));
         let mut response = self.refuse_alone(method, problem);
-        if let Some(expires) = expires.as_ref().and_then(serde_json::Value::as_str) {
-            set(&mut response, "upload-expires", expires);
+        for (header, value) in &headers {
+            if let Some(value) = value.as_ref().and_then(serde_json::Value::as_str) {
+                set(&mut response, header, value);
+            }
         }
         response
     }

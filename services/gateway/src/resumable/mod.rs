@@ -5,6 +5,7 @@ mod append;
 mod concatenate;
 mod create;
 mod dialect;
+pub(crate) mod documented;
 mod look;
 mod metadata;
 
@@ -23,6 +24,10 @@ use waybill_service_kit::{Principal, Problem, RequestId, body};
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(web::resource(["/tus", "/tus/"]).to(collection)).service(web::resource("/tus/{id}").to(resource));
 }
+
+/// The methods that either protocol has for the URL that uploads are created at, and for an upload's own.
+const COLLECTION: &[&str] = &["POST", "PUT", "PATCH", "OPTIONS"];
+const RESOURCE: &[&str] = &["HEAD", "GET", "PATCH", "DELETE", "OPTIONS"];
 
 /// A request, and who asks.
 struct Asked {
@@ -61,11 +66,11 @@ async fn collection(
     id: RequestId,
     gateway: web::Data<Gateway>,
 ) -> HttpResponse {
-    answer(request, payload, id, gateway, async |asked, method, body| match method {
+    answer(request, payload, id, gateway, COLLECTION, async |asked, method, body| match method {
         Method::POST => create::create(asked, body).await,
         // The draft creates by whatever method has content (§4.2).
         Method::PUT | Method::PATCH if asked.dialect != Dialect::Tus => create::create(asked, body).await,
-        _ => Err(not_allowed("POST, OPTIONS")),
+        _ => Err(not_allowed(&["POST", "OPTIONS"])),
     })
     .await
 }
@@ -77,14 +82,14 @@ async fn resource(
     id: RequestId,
     gateway: web::Data<Gateway>,
 ) -> HttpResponse {
-    answer(request, payload, id, gateway, async move |asked, method, body| {
+    answer(request, payload, id, gateway, RESOURCE, async move |asked, method, body| {
         let upload = parse_id(&path)?;
         match method {
             Method::HEAD => look::look(asked, upload).await,
             Method::GET if asked.dialect != Dialect::Tus => look::look(asked, upload).await,
             Method::PATCH => append::patch(asked, upload, body).await,
             Method::DELETE => terminate(asked, upload).await,
-            _ => Err(not_allowed("HEAD, PATCH, DELETE, OPTIONS")),
+            _ => Err(not_allowed(&["HEAD", "PATCH", "DELETE", "OPTIONS"])),
         }
     })
     .await
@@ -96,6 +101,7 @@ async fn answer(
     payload: web::Payload,
     id: RequestId,
     gateway: web::Data<Gateway>,
+    takes: &'static [&'static str],
     handle: impl AsyncFnOnce(&Asked, Method, Payload) -> Result<HttpResponse, Problem> + 'static,
 ) -> HttpResponse {
     let method = effective_method(&request);
@@ -108,8 +114,11 @@ async fn answer(
     let connection = request.clone();
     let meant = method.clone().unwrap_or(Method::POST);
     let work = |body| async move {
-        dialect.check_version(&request)?;
         let method = method?;
+        if !takes.contains(&method.as_str()) {
+            return Err(not_allowed(takes));
+        }
+        dialect.check_version(&request)?;
         // The effective method is what the token is checked for.
         let principal = Principal::from_request(&request, &mut Payload::None).await?;
         let asked = Asked { gateway, principal, request, id, dialect };
@@ -127,8 +136,9 @@ fn effective_method(request: &HttpRequest) -> Result<Method, Problem> {
     known.into_iter().find(|method| meant.as_bytes() == method.as_str().as_bytes()).ok_or_else(invalid)
 }
 
-fn not_allowed(methods: &'static str) -> Problem {
-    Problem::new(405, "method_not_allowed", format!("this takes {methods}"))
+fn not_allowed(methods: &[&str]) -> Problem {
+    let methods = methods.join(", ");
+    Problem::new(405, "method_not_allowed", format!("this takes {methods}")).with(dialect::ALLOW, methods)
 }
 
 /// tus 1.0, Termination; draft §4.5.

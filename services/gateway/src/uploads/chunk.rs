@@ -1,13 +1,15 @@
 //! `PUT /v1/uploads/{id}/chunks/{index}`: one part of the grid, or with `Content-Range` the rest of one.
 
 use super::status::parse_id;
+use crate::api::Bytes;
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING};
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::json;
+use actix_web::{HttpRequest, HttpResponse, put, web};
+use serde::Serialize;
+use utoipa::ToSchema;
 use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
 use waybill_schema::ByteRange;
@@ -17,6 +19,28 @@ use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 use crate::problems::refused;
 
+#[derive(Serialize, ToSchema)]
+struct ChunkStored {
+    index: u32,
+    received_bytes: u64,
+    /// Up to here nothing is missing of the file.
+    offset_bytes: u64,
+}
+
+#[utoipa::path(
+    tag = "uploads",
+    operation_id = "put_chunk",
+    params(("id" = Uuid, Path), ("index" = u32, Path, description = "From 0"), ("Content-Range" = Option<String>, Header, description = "The piece of the file that the body is, within the chunk"), ("Content-Digest" = Option<String>, Header, description = "`sha-256` of the body (RFC 9530)")),
+    request_body(content = Bytes, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "Stored durably", body = ChunkStored),
+        (status = 409, description = "`chunk_differs`, `upload_completed`, `upload_kind`, `superseded`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 413, description = "`size_exceeded`"),
+        (status = 415, description = "`encoding_refused`"),
+    ),
+)]
+#[put("/v1/uploads/{id}/chunks/{index}")]
 pub(crate) async fn put_chunk(
     request: HttpRequest,
     principal: Principal,
@@ -74,11 +98,11 @@ async fn take_chunk(
     if stored.received_bytes != range.len() {
         return Err(incomplete(stored.received_bytes, range).with("offset_bytes", stored.offset_bytes));
     }
-    Ok(HttpResponse::Ok().insert_header((POSITION, stored.position)).json(json!({
-        "index": index,
-        "received_bytes": stored.received_bytes,
-        "offset_bytes": stored.offset_bytes,
-    })))
+    Ok(HttpResponse::Ok().insert_header((POSITION, stored.position)).json(ChunkStored {
+        index,
+        received_bytes: stored.received_bytes,
+        offset_bytes: stored.offset_bytes,
+    }))
 }
 
 /// How long the body is, where the request says so. Without either header it has none (RFC 9112 §6.3).

@@ -1,25 +1,40 @@
 //! `POST /v1/uploads/{id}/complete` and `DELETE /v1/uploads/{id}`.
 
 use super::start::parse_sha256;
-use super::status::{parse_id, status};
+use super::status::{UploadStatus, parse_id, status};
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused, rejection};
 use crate::{files, json, wait};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, delete, post, web};
 use serde::Deserialize;
 use std::time::Duration;
+use utoipa::ToSchema;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute, routing_of};
 use waybill_schema::{Position, Sha256Digest, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 pub(crate) struct Completion {
     sha256: Option<String>,
 }
 
+#[utoipa::path(
+    tag = "uploads",
+    operation_id = "complete_upload",
+    params(("id" = Uuid, Path), ("Prefer" = Option<String>, Header, description = "`wait=N`: seconds to wait for the verification (RFC 7240)")),
+    request_body = Option<Completion>,
+    responses(
+        (status = 200, description = "Verified", body = UploadStatus),
+        (status = 202, description = "Being verified", body = UploadStatus),
+        (status = 409, description = "`chunks_missing`, `length_unknown`, `upload_kind`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 422, description = "`digest_mismatch`, `type_refused`, `parts_differ`, `parts_lost`, `digest_invalid`: where the file is FAILED, its `upload_status` says so"),
+    ),
+)]
+#[post("/v1/uploads/{id}/complete")]
 pub(crate) async fn complete(
     request: HttpRequest,
     principal: Principal,
@@ -79,6 +94,17 @@ pub(super) fn answer(
     Ok(HttpResponse::build(code).insert_header((POSITION, position.to_string())).json(status(upload, &loaded.state)))
 }
 
+#[utoipa::path(
+    tag = "uploads",
+    operation_id = "cancel_upload",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "Cancelled; a verified file is deleted"),
+        (status = 409, description = "`upload_completed`: it is being verified, `file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[delete("/v1/uploads/{id}")]
 pub(crate) async fn cancel(
     principal: Principal,
     id: RequestId,

@@ -1,13 +1,15 @@
 //! `POST /v1/uploads`: checked, reserved, started.
 
+use crate::api::IdempotencyKey;
 use crate::files;
 use crate::gateway::Gateway;
 use crate::idempotency::Idempotency;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_domain::grid::PartGrid;
 use waybill_domain::limits::{RESERVATION_STEP_BYTES, part_size_for};
@@ -19,7 +21,7 @@ use waybill_schema::{Causation, ChatroomId, Position, SessionId, Sha256Digest, T
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
 /// What a client says about a file.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileFacts {
     pub(crate) name: String,
@@ -29,6 +31,7 @@ pub(crate) struct FileFacts {
     pub(crate) session_id: Option<Uuid>,
     pub(crate) chatroom_id: Option<Uuid>,
     pub(crate) thread_id: Option<Uuid>,
+    #[schema(value_type = Option<Object>)]
     pub(crate) metadata: Option<Map<String, Value>>,
     /// How the bytes come.
     #[serde(default, skip_serializing_if = "Mode::is_gateway")]
@@ -36,7 +39,7 @@ pub(crate) struct FileFacts {
 }
 
 /// How the bytes of a file come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mode {
     /// Through the gateway.
@@ -46,12 +49,38 @@ pub(crate) enum Mode {
     Direct,
 }
 
+/// An upload that takes bytes.
+#[derive(Serialize, ToSchema)]
+struct UploadStarted {
+    upload_id: Uuid,
+    file_id: Uuid,
+    /// Of every chunk but the last.
+    part_size_bytes: u64,
+    total_chunks: u32,
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
 impl Mode {
     fn is_gateway(&self) -> bool {
         *self == Self::Gateway
     }
 }
 
+#[utoipa::path(
+    tag = "uploads",
+    operation_id = "start_upload",
+    params(IdempotencyKey),
+    request_body = FileFacts,
+    responses(
+        (status = 201, description = "Started", body = UploadStarted),
+        (status = 409, description = "`session_ended`"),
+        (status = 413, description = "`file_too_large`, `session_too_large`, `quota_exceeded`, `metadata_too_large`, `json_too_large`"),
+        (status = 415, description = "`type_refused`, `content_type_refused`"),
+        (status = 422, description = "`name_invalid`, `digest_invalid`, `idempotency_key_reused`"),
+    ),
+)]
+#[post("/v1/uploads")]
 pub(crate) async fn start(
     request: HttpRequest,
     principal: Principal,
@@ -75,13 +104,13 @@ pub(crate) async fn start(
     Ok(HttpResponse::Created()
         .insert_header((POSITION, position.to_string()))
         .insert_header(("Location", format!("/v1/uploads/{upload}")))
-        .json(json!({
-            "upload_id": upload,
-            "file_id": upload,
-            "part_size_bytes": grid.part_size_bytes,
-            "total_chunks": grid.total_parts(),
-            "expires_at": super::status::rfc3339(started.expires_at),
-        })))
+        .json(UploadStarted {
+            upload_id: upload.0,
+            file_id: upload.0,
+            part_size_bytes: grid.part_size_bytes,
+            total_chunks: grid.total_parts(),
+            expires_at: super::status::rfc3339(started.expires_at),
+        }))
 }
 
 /// Everything that can be said against a file before its bytes; before any event, but for the registration.
@@ -157,12 +186,12 @@ pub(super) async fn loaded(
 }
 
 /// The space of an upload that starts: of one whose length is not known, the first step.
-pub(crate) fn space_of(upload_id: UploadId, start: &UploadStartedV2) -> ReservedItem {
-    let size_bytes = start.started.size_bytes;
+pub(crate) fn space_of(upload_id: UploadId, upload_start: &UploadStartedV2) -> ReservedItem {
+    let size_bytes = upload_start.started.size_bytes;
     // What a client makes by itself cannot be stopped while it grows.
-    let in_steps = start.length_deferred && !matches!(start.kind, UploadKind::Quarantine { .. });
+    let in_steps = upload_start.length_deferred && !matches!(upload_start.kind, UploadKind::Quarantine { .. });
     let bytes_total = if in_steps { size_bytes.min(RESERVATION_STEP_BYTES) } else { size_bytes };
-    ReservedItem { upload_id, session_id: start.started.session_id, bytes_total }
+    ReservedItem { upload_id, session_id: upload_start.started.session_id, bytes_total }
 }
 
 /// Reserves the space and starts the upload.

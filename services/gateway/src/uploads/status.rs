@@ -1,13 +1,55 @@
 //! `GET /v1/uploads/{id}`: from the event log, so that a client that resumes is told what is so now.
 
 use crate::gateway::Gateway;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, SecondsFormat};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
 use waybill_domain::upload::{Phase, State};
 use waybill_schema::{Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem};
 
+/// An upload as clients see it. Bytes; times as RFC 3339 has them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UploadStatus {
+    upload_id: Uuid,
+    file_id: Uuid,
+    /// PENDING, UPLOADING until verified, COMPLETED, FAILED or CANCELLED.
+    status: &'static str,
+    /// Up to here nothing is missing.
+    offset_bytes: u64,
+    bytes_uploaded: u64,
+    /// Unknown where the length was deferred.
+    size_bytes: Option<u64>,
+    /// Ranges of bytes, each without its end.
+    missing: Vec<[u64; 2]>,
+    part_size_bytes: u64,
+    total_chunks: u32,
+    #[schema(format = DateTime)]
+    started_at: String,
+    session_id: Option<Uuid>,
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// Once it is verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    /// Where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<String>,
+}
+
+#[utoipa::path(
+    tag = "uploads",
+    operation_id = "show_upload",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 200, description = "How far the upload is, as of now", body = UploadStatus),
+    ),
+)]
+#[get("/v1/uploads/{id}")]
 pub(crate) async fn show(
     principal: Principal,
     id: web::Path<String>,
@@ -28,33 +70,32 @@ pub(crate) fn rfc3339(time: Timestamp) -> String {
 }
 
 /// An upload as clients see it.
-pub(crate) fn status(id: UploadId, state: &State) -> Value {
+pub(crate) fn status(id: UploadId, state: &State) -> UploadStatus {
     let grid = state.grid();
     let missing: Vec<[u64; 2]> = state.missing().iter().map(|gap| [gap.from, gap.to]).collect();
-    let mut status = json!({
-        "upload_id": id,
-        "file_id": id,
-        "status": state.status().as_str(),
-        "offset_bytes": state.stored.prefix(),
-        "bytes_uploaded": state.stored.total(),
-        "size_bytes": state.length(),
-        "missing": missing,
-        "part_size_bytes": grid.part_size_bytes,
-        "total_chunks": grid.total_parts(),
-        "started_at": rfc3339(state.started_at),
-        "session_id": state.started.as_ref().and_then(|started| started.session_id),
-        "expires_at": state.started.as_ref().map(|started| rfc3339(started.expires_at)),
-    });
-    let end = match &state.phase {
-        Phase::Verified { sha256, .. } => json!({ "sha256": sha256 }),
-        Phase::Rejected { code, message } => json!({ "error_code": code, "error_message": message }),
-        Phase::Expired => {
-            json!({ "error_code": "upload_expired", "error_message": "the upload was not continued in time" })
-        }
-        _ => json!({}),
+    let (error_code, error_message) = match &state.phase {
+        Phase::Rejected { code, message } => (Some(code.clone()), Some(message.clone())),
+        Phase::Expired => (Some("upload_expired".to_owned()), Some("the upload was not continued in time".to_owned())),
+        _ => (None, None),
     };
-    if let (Some(status), Value::Object(end)) = (status.as_object_mut(), end) {
-        status.extend(end);
+    UploadStatus {
+        upload_id: id.0,
+        file_id: id.0,
+        status: state.status().as_str(),
+        offset_bytes: state.stored.prefix(),
+        bytes_uploaded: state.stored.total(),
+        size_bytes: state.length(),
+        missing,
+        part_size_bytes: grid.part_size_bytes,
+        total_chunks: grid.total_parts(),
+        started_at: rfc3339(state.started_at),
+        session_id: state.started.as_ref().and_then(|started| started.session_id.map(|session| session.0)),
+        expires_at: state.started.as_ref().map(|started| rfc3339(started.expires_at)),
+        sha256: match &state.phase {
+            Phase::Verified { sha256, .. } => Some(sha256.to_string()),
+            _ => None,
+        },
+        error_code,
+        error_message,
     }
-    status
 }

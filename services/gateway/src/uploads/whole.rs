@@ -4,14 +4,17 @@
 use super::chunk::{content_length, refuse_encoding};
 use super::end;
 use super::start::{FileFacts, Mode, check, loaded, parse_sha256, reserve, start_now};
+use super::status::UploadStatus;
+use crate::api::{Bytes, IdempotencyKey};
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::idempotency::Idempotency;
 use crate::problems::IntoProblem;
 use actix_web::dev::Payload;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::Deserialize;
 use std::time::Duration;
+use utoipa::IntoParams;
 use uuid::Uuid;
 use waybill_domain::quota::{Settling, Space};
 use waybill_domain::upload::Command;
@@ -24,7 +27,8 @@ use waybill_service_kit::{Principal, Problem, RequestId, body};
 /// How long the answer waits for the verification of a large file.
 const VERIFY_PATIENCE: Duration = Duration::from_secs(120);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct FileQuery {
     name: String,
     mime_type: String,
@@ -32,6 +36,7 @@ pub(crate) struct FileQuery {
     session_id: Option<Uuid>,
     chatroom_id: Option<Uuid>,
     thread_id: Option<Uuid>,
+    /// A JSON object.
     metadata: Option<String>,
 }
 
@@ -47,6 +52,23 @@ struct Incoming {
     is_repeatable: bool,
 }
 
+#[utoipa::path(
+    tag = "files",
+    operation_id = "post_file",
+    params(FileQuery, IdempotencyKey, ("Content-Digest" = Option<String>, Header, description = "`sha-256` of the body (RFC 9530)"), ("Repr-Digest" = Option<String>, Header, description = "The same of the file")),
+    request_body(content = Bytes, content_type = "application/octet-stream"),
+    responses(
+        (status = 201, description = "Verified", body = UploadStatus),
+        (status = 202, description = "Stored, being verified", body = UploadStatus),
+        (status = 409, description = "`session_ended`, `chunk_differs`, `upload_completed`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 411, description = "`length_required`"),
+        (status = 413, description = "`file_too_large`, `session_too_large`, `quota_exceeded`, `metadata_too_large`, `size_exceeded`"),
+        (status = 415, description = "`type_refused`, `encoding_refused`"),
+        (status = 422, description = "`name_invalid`, `digest_invalid`, `digest_mismatch`, `type_refused`, `idempotency_key_reused`"),
+    ),
+)]
+#[post("/v1/files")]
 pub(crate) async fn post_file(
     request: HttpRequest,
     principal: Principal,

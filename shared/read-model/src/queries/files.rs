@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Json, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_schema::{AccessType, CompanyId, FileId, Place, UserId};
 
@@ -16,7 +17,7 @@ use waybill_schema::{AccessType, CompanyId, FileId, Place, UserId};
 const NAME: &str = "lower(coalesce(display_name, original_name))";
 
 /// A file, as clients see it. Sizes in bytes.
-#[derive(Clone, Debug, Deserialize, Queryable, Selectable, Serialize)]
+#[derive(Clone, Debug, Deserialize, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = file)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
 pub struct File {
@@ -35,6 +36,7 @@ pub struct File {
     #[serde(skip_serializing)]
     pub storage_bucket: Option<String>,
     pub download_url: Option<String>,
+    #[schema(value_type = Option<Object>)]
     pub metadata: Option<serde_json::Value>,
     pub is_processed: bool,
     pub processing_status: String,
@@ -143,7 +145,7 @@ pub async fn list_files(
 }
 
 /// An association of a file with a chatroom or thread, as clients see it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
 pub struct Association {
     pub id: Uuid,
@@ -151,7 +153,9 @@ pub struct Association {
     pub chatroom_id: Option<Uuid>,
     pub thread_id: Option<Uuid>,
     pub shared_by: Uuid,
+    #[schema(value_type = String)]
     pub access_type: AccessType,
+    #[schema(value_type = Option<Object>)]
     pub permissions: Option<serde_json::Value>,
     pub expires_at: Option<DateTime<Utc>>,
     pub is_pinned: bool,

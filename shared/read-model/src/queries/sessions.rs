@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, SessionId, UploadId};
 
@@ -13,7 +14,7 @@ use waybill_schema::{CompanyId, SessionId, UploadId};
 const FILES_LISTED: i64 = 1_000;
 
 /// A session, as clients see it. Sizes in bytes.
-#[derive(Clone, Debug, Queryable, Selectable, Serialize)]
+#[derive(Clone, Debug, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = upload_session)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
 pub struct Session {
@@ -34,7 +35,7 @@ pub struct Session {
 }
 
 /// How far an upload is, as clients see it.
-#[derive(Clone, Debug, Queryable, Selectable, Serialize)]
+#[derive(Clone, Debug, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = upload_progress)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
 pub struct UploadProgress {

@@ -8,11 +8,12 @@ use diesel::sql_types::Json;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, FileId, UserId};
 
 /// A token, as clients see it: without what makes it good.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
 pub struct DownloadToken {
     pub id: Uuid,
@@ -21,6 +22,7 @@ pub struct DownloadToken {
     pub expires_at: DateTime<Utc>,
     pub download_count: i32,
     pub max_downloads: Option<i32>,
+    #[schema(value_type = Option<String>)]
     pub ip_address: Option<IpAddr>,
     pub user_agent: Option<String>,
     pub created_at: DateTime<Utc>,
