@@ -1,7 +1,12 @@
 //! The servers of one test, and what it asks them directly.
 
 use crate::Client;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use clap::Parser;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
 use std::sync::Arc;
 use uuid::Uuid;
 use waybill::serve::ServeArgs;
@@ -73,6 +78,9 @@ impl Backing {
             format!("--jwt-hs256-secret={SECRET}"),
             format!("--worker-secret={SECRET}"),
         ]);
+        // What is said here is said in place of what is said for all.
+        let name = |arg: &String| arg.split('=').next().map(str::to_owned);
+        args.retain(|arg| !more.iter().any(|said| name(said) == name(arg)));
         args.extend(more.iter().cloned());
         args
     }
@@ -100,6 +108,18 @@ impl Backing {
     pub fn token(&self, principal: &Principal) -> String {
         let authenticator = Authenticator::hs256(SECRET, "waybill", "waybill").expect("the secret is long enough");
         authenticator.mint(principal).expect("a token can be signed")
+    }
+
+    /// A token with this header and these claims, whatever they say, signed with the secret that tokens are signed with.
+    ///
+    /// # Panics
+    /// Never: HMAC takes keys of any length.
+    pub fn sign(&self, header: &Value, claims: &Value) -> String {
+        let part = |value: &Value| BASE64URL.encode(value.to_string());
+        let signed = format!("{}.{}", part(header), part(claims));
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key of any length");
+        mac.update(signed.as_bytes());
+        format!("{signed}.{}", BASE64URL.encode(mac.finalize().into_bytes()))
     }
 
     /// The event log.

@@ -90,6 +90,13 @@ impl RangeSet {
         gaps
     }
 
+    /// What of the set lies in `within`.
+    #[must_use]
+    pub fn within(&self, within: ByteRange) -> Self {
+        let cut = |run: &ByteRange| ByteRange { from: run.from.max(within.from), to: run.to.min(within.to) };
+        Self(self.0.iter().map(cut).filter(|run| !run.is_empty()).collect())
+    }
+
     /// The runs of the set, in order.
     pub fn runs(&self) -> &[ByteRange] {
         &self.0

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
 mod access;
+mod attacks;
 mod audit;
 mod chunks;
 mod command_line;
@@ -14,7 +15,9 @@ mod end_to_end;
 mod files;
 mod idempotency;
 mod interrupted;
+mod keys;
 mod known_failures;
+mod leaks;
 mod life;
 mod limits;
 mod matrix;

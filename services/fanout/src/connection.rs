@@ -1,6 +1,7 @@
 //! One WebSocket connection. A single task owns the socket; each send has its time.
 
-use crate::access::{keeps_access, may_watch};
+use crate::access::{keeps_all, keeps_places, may_watch};
+use crate::guard::TooBig;
 use crate::hub::Outbox;
 use crate::live::Live;
 use crate::protocol::{ClientFrame, Close, ServerFrame, Topic};
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use uuid::Uuid;
+use waybill_access::refusals::Refused;
 use waybill_service_kit::metrics::SOCKETS;
-use waybill_service_kit::{Authenticator, Principal, now};
+use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, now};
 
 const HEARTBEAT: Duration = Duration::from_secs(25);
 /// How long a client may take to answer a ping.
@@ -32,6 +34,8 @@ pub(crate) struct Connection {
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) authenticator: Authenticator,
     pub(crate) principal: Principal,
+    request: RequestId,
+    too_big: TooBig,
     pub(crate) session: Session,
     number: u64,
     outbox: Arc<Outbox>,
@@ -41,14 +45,22 @@ pub(crate) struct Connection {
     heard_at: Instant,
 }
 
+/// Who has connected, by which request, and whether they sent more than they may.
+pub(crate) struct Client {
+    pub(crate) principal: Principal,
+    pub(crate) id: RequestId,
+    pub(crate) too_big: TooBig,
+}
+
 /// Serves a connection to its end.
 pub(crate) async fn serve(
     fanout: Arc<Fanout>,
     authenticator: Authenticator,
-    principal: Principal,
+    client: Client,
     session: Session,
     inbound: AggregatedMessageStream,
 ) {
+    let Client { principal, id, too_big } = client;
     SOCKETS.inc();
     let (outbox, transitions) = Outbox::new();
     let (snapshots, taken) = mpsc::channel(8);
@@ -59,6 +71,8 @@ pub(crate) async fn serve(
         fanout,
         authenticator,
         principal,
+        request: id,
+        too_big,
         session,
         number,
         outbox,
@@ -91,18 +105,19 @@ impl Connection {
                     // A client that does not hear it any more is told by the close, too.
                     self.send(vec![ServerFrame::Bye { retry_ms: RETRY_MS }]).await.and(Err(Close::Restart))
                 }
+                // What ends a connection comes before what flows over it, however much that is.
+                _ = tick.tick() => self.tick().await,
+                _ = heartbeat.tick() => self.ping().await,
                 message = inbound.recv() => self.heard(message).await,
                 Some((topic, live)) = transitions.recv() => {
                     self.transition(topic, &live).await
                 }
                 Some(taken) = taken.recv() => self.snapshot(taken).await,
-                _ = tick.tick() => self.tick().await,
-                _ = heartbeat.tick() => self.ping().await,
             };
             close = outcome.err();
         }
         for topic in self.subscriptions.topics() {
-            self.fanout.hub.unwatch(topic, self.number);
+            self.fanout.hub.unwatch(self.principal.company_id, topic, self.number);
         }
         if let Some(close) = close.filter(|close| *close != Close::Gone) {
             let reason = CloseReason { code: close.code().into(), description: None };
@@ -145,12 +160,18 @@ impl Connection {
         let topics = self.subscriptions.topics();
         let looked = async {
             self.fanout.access.reach(self.principal.company_id, seq).await?;
-            keeps_access(&self.fanout, &self.principal, &topics).await
+            keeps_places(&self.fanout, &self.principal, &topics).await
         };
         match looked.await {
-            Ok(true) => Ok(()),
+            Ok(Some(kept)) => {
+                for (topic, since) in kept {
+                    let watched = (self.principal.company_id, topic, since);
+                    self.fanout.hub.watch(watched, self.number, &self.outbox);
+                }
+                Ok(())
+            }
             // Closed rather than open: where it cannot be told, the client comes back and is asked anew.
-            Ok(false) | Err(_) => Err(Close::AccessLost),
+            Ok(None) | Err(_) => Err(Close::AccessLost),
         }
     }
 
@@ -163,15 +184,21 @@ impl Connection {
         self.heard_at = Instant::now();
         match message {
             Some(Ok(AggregatedMessage::Text(text))) => self.command(&text).await,
-            Some(Ok(AggregatedMessage::Ping(bytes))) => self.session.pong(&bytes).await.map_err(|_| Close::Gone),
-            Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
+            Some(Ok(AggregatedMessage::Ping(bytes))) => {
+                self.count()?;
+                let sent = tokio::time::timeout(SEND_TIMEOUT, self.session.pong(&bytes)).await;
+                sent.map_err(|_| Close::TooSlow)?.map_err(|_| Close::Gone)
+            }
+            Some(Ok(AggregatedMessage::Pong(_))) => self.count(),
             Some(Ok(AggregatedMessage::Binary(_))) => self.refuse(None, "frame_invalid").await,
             Some(Err(ProtocolError::Overflow)) => Err(Close::TooBig),
+            Some(Err(_)) if self.too_big.get() => Err(Close::TooBig),
             Some(Ok(AggregatedMessage::Close(_)) | Err(_)) | None => Err(Close::Gone),
         }
     }
 
-    async fn command(&mut self, text: &str) -> Result<(), Close> {
+    /// One more frame of the client.
+    fn count(&mut self) -> Result<(), Close> {
         if self.commands.0.elapsed() >= Duration::from_secs(1) {
             self.commands = (Instant::now(), 0);
         }
@@ -179,9 +206,17 @@ impl Connection {
         if self.commands.1 > COMMANDS_PER_S {
             return Err(Close::TooMany);
         }
+        Ok(())
+    }
+
+    async fn command(&mut self, text: &str) -> Result<(), Close> {
+        self.count()?;
         match serde_json::from_str::<ClientFrame>(text) {
             Ok(ClientFrame::Sub { id, topic, from }) => {
-                let Ok(topic) = topic.parse::<Topic>() else { return self.refuse(Some(id), "not_found").await };
+                let Ok(topic) = topic.parse::<Topic>() else {
+                    self.keep_refusal(&topic);
+                    return self.refuse(Some(id), "not_found").await;
+                };
                 let wish = match self.subscriptions.ask(id, topic) {
                     Ok(wish) => wish,
                     Err(code) => return self.refuse(Some(id), code).await,
@@ -196,10 +231,18 @@ impl Connection {
                 self.forget(id);
                 Ok(())
             }
-            Ok(ClientFrame::Auth { token }) => match self.authenticator.authenticate(&token) {
+            Ok(ClientFrame::Auth { token }) => match self.authenticator.authenticate(&token).await {
                 Ok(fresh) if self.is_same(&fresh) => {
+                    let has_less = self.principal.roles.iter().any(|role| !fresh.roles.contains(role));
                     self.principal = fresh;
-                    Ok(())
+                    let topics = self.subscriptions.topics();
+                    match has_less {
+                        false => Ok(()),
+                        true => match keeps_all(&self.fanout, &self.principal, &topics).await {
+                            Ok(true) => Ok(()),
+                            Ok(false) | Err(_) => Err(Close::AccessLost),
+                        },
+                    }
                 }
                 _ => self.refuse(None, "token_invalid").await,
             },
@@ -211,6 +254,12 @@ impl Connection {
     /// A fresh token must be of the same user.
     fn is_same(&self, fresh: &Principal) -> bool {
         fresh.user_id == self.principal.user_id && fresh.company_id == self.principal.company_id
+    }
+
+    /// For auditors: somebody asked for what is not theirs, or not there.
+    fn keep_refusal(&self, topic: &str) {
+        let refused = Refused::new(&self.principal, self.request, "SUB", topic);
+        self.fanout.refusals.keep(refused, &Problem::not_found("topic"));
     }
 
     async fn refuse(&mut self, id: Option<u64>, code: &'static str) -> Result<(), Close> {
@@ -225,7 +274,7 @@ impl Connection {
             let outcome = take(&fanout, &principal, topic, number, &outbox).await;
             if answer.send((id, wish, topic, outcome)).await.is_err() {
                 // The connection has ended meanwhile, and did not know that it watches.
-                fanout.hub.unwatch(topic, number);
+                fanout.hub.unwatch(principal.company_id, topic, number);
             }
         });
     }
@@ -234,7 +283,7 @@ impl Connection {
         if !self.subscriptions.waits(id, wish) {
             // The client has thought better of it.
             if !self.subscriptions.has(topic) {
-                self.fanout.hub.unwatch(topic, self.number);
+                self.fanout.hub.unwatch(self.principal.company_id, topic, self.number);
             }
             return Ok(());
         }
@@ -244,6 +293,9 @@ impl Connection {
                 self.send(frames).await
             }
             Err(code) => {
+                if code == "not_found" {
+                    self.keep_refusal(&topic.to_string());
+                }
                 self.forget(id);
                 self.refuse(Some(id), code).await
             }
@@ -252,7 +304,7 @@ impl Connection {
 
     fn forget(&mut self, id: u64) {
         if let Some(topic) = self.subscriptions.remove(id) {
-            self.fanout.hub.unwatch(topic, self.number);
+            self.fanout.hub.unwatch(self.principal.company_id, topic, self.number);
         }
     }
 }
@@ -264,15 +316,15 @@ async fn take(
     number: u64,
     outbox: &Arc<Outbox>,
 ) -> Result<Snapshot, &'static str> {
-    let read_to = may_watch(fanout, principal, topic).await.map_err(|_| "unavailable")?;
-    let read_to = read_to.ok_or("not_found")?;
+    let allowed = may_watch(fanout, principal, topic).await.map_err(|_| "unavailable")?;
+    let allowed = allowed.ok_or("not_found")?;
     let partition = fanout.log.partitions().of(principal.company_id);
-    let handed_out = fanout.hub.watch(topic, partition, number, outbox);
-    let at_least = read_to.max(handed_out);
+    let handed_out = fanout.hub.watch((principal.company_id, topic, allowed.since), number, outbox);
+    let at_least = allowed.read_to.max(handed_out);
     // Whoever lost their access before they were among those who are told so, is told now.
     if may_watch(fanout, principal, topic).await.map_err(|_| "unavailable")?.is_none() {
         return Err("not_found");
     }
-    let taken = snapshot::take(&fanout.database, principal, partition, topic, at_least).await;
+    let taken = snapshot::take(fanout, principal, partition, topic, at_least).await;
     taken.map_err(|_| "unavailable")?.ok_or("lagging")
 }

@@ -13,7 +13,8 @@ use waybill_domain::progress::Tracker;
 use waybill_event_log::{EventLog, ReadError, read_events};
 use waybill_schema::events::UploadKind;
 use waybill_schema::{
-    AccessType, Aggregate, CompanyId, Event, Recorded, ShareId, Subject, Timestamp, UploadId, UserId, names,
+    AccessType, Aggregate, CompanyId, Event, Grant, Permissions, Recorded, ShareId, Subject, Timestamp, UploadId,
+    UserId, names,
 };
 use waybill_service_kit::{Principal, Shutdown, now};
 
@@ -85,17 +86,28 @@ struct Client {
 struct Openness {
     open: bool,
     until: Option<Timestamp>,
+    /// Where in the log the file came there.
+    began: u64,
 }
 
 impl Openness {
     /// A share that came with an upload.
-    const FROM_THE_START: Self = Self { open: true, until: None };
+    fn of_upload(began: u64) -> Self {
+        Self { open: true, until: None, began }
+    }
 
-    fn after(self, event: &Event) -> Self {
-        let of = |access_type, until| Self { open: access_type != AccessType::Restricted, until };
-        match event {
-            Event::FileShared(shared) => of(shared.access_type, shared.expires_at),
-            Event::ShareChanged(changed) => of(changed.access_type, changed.expires_at),
+    fn after(self, recorded: &Recorded) -> Self {
+        let of = |access_type, permissions: Option<&Permissions>, until| Self {
+            open: access_type != AccessType::Restricted && permissions.is_none_or(lets_all_see),
+            until,
+            ..self
+        };
+        match &recorded.event {
+            Event::FileShared(shared) => {
+                let of = of(shared.access_type, shared.permissions.as_ref(), shared.expires_at);
+                Self { began: recorded.position.seq, ..of }
+            }
+            Event::ShareChanged(changed) => of(changed.access_type, changed.permissions.as_ref(), changed.expires_at),
             Event::ShareRevoked(_) => Self { open: false, ..self },
             _ => self,
         }
@@ -106,7 +118,25 @@ impl Openness {
     }
 }
 
-type Watchers = HashMap<Topic, Vec<(u64, Arc<Outbox>)>>;
+/// Whether everybody of a place sees the file: else it is told to nobody there, as if it were RESTRICTED.
+fn lets_all_see(permissions: &Permissions) -> bool {
+    let sees = |grants: &Vec<Grant>| !grants.is_empty();
+    permissions.everyone.as_ref().is_none_or(sees) && permissions.users.values().all(sees)
+}
+
+/// One connection that watches a topic.
+struct Watcher {
+    conn: u64,
+    outbox: Arc<Outbox>,
+    /// Files that came into the chatroom or thread before are not there any more.
+    since: u64,
+}
+
+/// A topic is one of a company: hosts choose the ids of their chatrooms and threads themselves.
+type Watchers = HashMap<(CompanyId, Topic), Vec<Watcher>>;
+
+/// Those whom an event is for, by topic.
+type Watching = Vec<(Topic, Vec<(Arc<Outbox>, u64)>)>;
 
 /// Hands events out.
 pub(crate) struct Hub {
@@ -158,29 +188,30 @@ impl Hub {
         concerned.for_each(|client| client.outbox.recheck.store(recorded.position.seq, Ordering::SeqCst));
     }
 
-    /// Whether those who watch the chatroom or thread of an event may hear of it: what is shared with all who belong
-    /// there, and not what is for single people, or was taken back.
-    async fn is_for_the_place(&self, recorded: &Recorded) -> bool {
+    /// Where in the log the file came into its chatroom or thread, if those who watch it may hear of the event: what is
+    /// shared with all who belong there, and not what is for single people, or was taken back.
+    async fn is_for_the_place(&self, recorded: &Recorded) -> Option<u64> {
         let company = recorded.subject.company;
         let (share, is_share_event) = match recorded.subject.aggregate {
             Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id) | Aggregate::File(id) => {
                 (ShareId(id.0), false)
             }
             Aggregate::Share(id) => (id, true),
-            _ => return false,
+            _ => return None,
         };
         let before = match self.shares.get(&(company, share)) {
             Some(before) => before,
             None => match self.load_share(recorded, share).await {
                 Some(before) => before,
-                None => return false,
+                None => return None,
             },
         };
-        let after = if is_share_event { before.after(&recorded.event) } else { before };
+        let after = if is_share_event { before.after(recorded) } else { before };
         self.shares.insert((company, share), after);
         // That a share ends is told to those who knew of it.
         let is_new = matches!(recorded.event, Event::FileShared(_));
-        after.is_open() || (is_share_event && !is_new && before.is_open())
+        let is_told = after.is_open() || (is_share_event && !is_new && before.is_open());
+        is_told.then_some(after.began)
     }
 
     /// A share as it was before an event; `None` where the log does not say.
@@ -190,27 +221,37 @@ impl Hub {
         let filter = subject.to_nats(self.log.partitions());
         let events = read_events(self.log.as_ref(), position.partition, &filter, 0, 0).await.ok()?;
         let before = events.iter().filter(|event| event.position.seq < position.seq);
-        Some(before.fold(Openness::FROM_THE_START, |share, recorded| share.after(&recorded.event)))
+        // That of an upload begins with it.
+        let upload = names::upload_filter(position.partition, recorded.subject.company, UploadId(share.0));
+        let first = self.log.page(position.partition, &upload, 0, 1).await.ok()?.messages;
+        let began = first.first().map_or(position.seq, |first| first.position.seq);
+        Some(before.fold(Openness::of_upload(began), |share, recorded| share.after(recorded)))
     }
 
     /// From now on events about `topic` go to `outbox` of connection `conn`. Answers with up to where events were
     /// handed out before: a snapshot must be at least that new.
-    pub(crate) fn watch(&self, topic: Topic, partition: u32, conn: u64, outbox: &Arc<Outbox>) -> u64 {
+    pub(crate) fn watch(
+        &self,
+        (company, topic, since): (CompanyId, Topic, u64),
+        conn: u64,
+        outbox: &Arc<Outbox>,
+    ) -> u64 {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
-        let watching = watchers.entry(topic).or_default();
-        if !watching.iter().any(|(id, _)| *id == conn) {
-            watching.push((conn, outbox.clone()));
+        let watching = watchers.entry((company, topic)).or_default();
+        match watching.iter_mut().find(|watcher| watcher.conn == conn) {
+            Some(watcher) => watcher.since = since,
+            None => watching.push(Watcher { conn, outbox: outbox.clone(), since }),
         }
-        self.at(partition).load(Ordering::SeqCst)
+        self.at(self.log.partitions().of(company)).load(Ordering::SeqCst)
     }
 
     /// No more events about `topic` for connection `conn`.
-    pub(crate) fn unwatch(&self, topic: Topic, conn: u64) {
+    pub(crate) fn unwatch(&self, company: CompanyId, topic: Topic, conn: u64) {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watching) = watchers.get_mut(&topic) {
-            watching.retain(|(id, _)| *id != conn);
+        if let Some(watching) = watchers.get_mut(&(company, topic)) {
+            watching.retain(|watcher| watcher.conn != conn);
             if watching.is_empty() {
-                watchers.remove(&topic);
+                watchers.remove(&(company, topic));
             }
         }
     }
@@ -252,25 +293,31 @@ impl Hub {
     }
 
     async fn hand_out(&self, recorded: &Recorded) {
-        let mut watching: Vec<(Topic, Vec<Arc<Outbox>>)> = {
+        let mut watching: Watching = {
             let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
-            let of =
-                |topic: Topic| watchers.get(&topic).map(|all| (topic, all.iter().map(|(_, o)| o.clone()).collect()));
+            let of = |topic: Topic| {
+                let all = watchers.get(&(recorded.subject.company, topic))?;
+                Some((topic, all.iter().map(|watcher| (watcher.outbox.clone(), watcher.since)).collect()))
+            };
             topics(recorded).into_iter().filter_map(of).collect()
         };
         self.have_rechecked(recorded);
         let is_of_place = |topic: &Topic| matches!(topic, Topic::Chatroom(_) | Topic::Thread(_));
         let known = matches!(recorded.subject.aggregate, Aggregate::Share(id)
             if self.shares.contains_key(&(recorded.subject.company, id)));
-        if (known || watching.iter().any(|(topic, _)| is_of_place(topic))) && !self.is_for_the_place(recorded).await {
-            watching.retain(|(topic, _)| !is_of_place(topic));
+        if known || watching.iter().any(|(topic, _)| is_of_place(topic)) {
+            let began = self.is_for_the_place(recorded).await;
+            for (_, outboxes) in watching.iter_mut().filter(|(topic, _)| is_of_place(topic)) {
+                outboxes.retain(|(_, since)| began.is_some_and(|began| began > *since));
+            }
+            watching.retain(|(_, outboxes)| !outboxes.is_empty());
         }
         let Some(figures) = self.track(recorded, !watching.is_empty()).await else { return };
         let seq = recorded.position.seq;
         let lives = transition(recorded).into_iter().chain(figures.map(What::Progress));
         for live in lives.map(|what| Arc::new(Live { seq, what })) {
             for (topic, outboxes) in &watching {
-                outboxes.iter().for_each(|outbox| outbox.deliver(*topic, &live));
+                outboxes.iter().for_each(|(outbox, _)| outbox.deliver(*topic, &live));
             }
         }
     }

@@ -3,6 +3,7 @@
 
 mod access;
 mod connection;
+mod guard;
 mod hub;
 mod live;
 mod protocol;

@@ -1,28 +1,33 @@
 //! Starting and stopping a fan-out.
 
-use crate::connection::serve;
+use crate::connection::{Client, serve};
+use crate::guard::{TooBig, guarded};
 use crate::hub::Hub;
 use crate::protocol::SUBPROTOCOL;
 use crate::ticket::{self, Tickets};
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::middleware::from_fn;
-use actix_web::{App, FromRequest, HttpRequest, HttpResponse, get, web};
+use actix_web::{App, FromRequest, HttpRequest, HttpResponse, dev, get, web};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::task::JoinSet;
 use utoipa::OpenApi;
 use waybill_access::Access;
+use waybill_access::refusals::Keeper;
 use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_event_log::jetstream::{Bucket, BucketError, Refusals};
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, Principal, Problem, Shutdown, listener, request};
+use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, Shutdown, body, listener, request};
 
 /// The largest frame of a client.
-const FRAME_MAX_BYTES: usize = 4 * 1_024;
+pub(crate) const FRAME_MAX_BYTES: usize = 4 * 1_024;
 const GRACE_S: u64 = 20;
+/// How long a client may not read before its connection is closed.
+const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a fan-out is made of.
 pub struct Config {
@@ -58,6 +63,7 @@ pub(crate) struct Fanout {
     pub(crate) database: Database,
     pub(crate) access: Arc<Access>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) refusals: Keeper,
     allowed_origins: Vec<String>,
     connections: AtomicU64,
 }
@@ -87,6 +93,9 @@ impl Server {
         let tickets = Tickets::new(Bucket::open(&config.nats, names::TICKETS_BUCKET).await?);
         let hub = Arc::new(Hub::new(config.log.clone()));
         let mut tasks = JoinSet::new();
+        let kept = Refusals::new(config.nats.clone(), config.log.partitions());
+        let (refusals, keeping) = Keeper::new(kept, shutdown.clone());
+        tasks.spawn(keeping);
         for partition in config.log.partitions().all() {
             tasks.spawn(hub.clone().follow(partition, shutdown.clone()));
         }
@@ -99,6 +108,7 @@ impl Server {
             database: config.database,
             access: config.access,
             shutdown: shutdown.clone(),
+            refusals,
             allowed_origins: config.allowed_origins,
             connections: AtomicU64::new(1),
         };
@@ -138,6 +148,7 @@ impl Server {
         let (routes, readiness) = (self.routes(), self.readiness.clone());
         let application = move || {
             App::new()
+                .wrap(request::safe_headers())
                 .wrap(from_fn(request::trace))
                 .app_data(web::Data::new(readiness.clone()))
                 .configure(health::routes)
@@ -180,6 +191,7 @@ pub(crate) async fn connect(
     fanout: web::Data<Fanout>,
     tickets: web::Data<Tickets>,
     authenticator: web::Data<Authenticator>,
+    id: RequestId,
 ) -> Result<HttpResponse, actix_web::Error> {
     let origin = ticket::origin(request.headers());
     if origin.is_some_and(|origin| !fanout.allowed_origins.iter().any(|allowed| allowed == origin)) {
@@ -197,12 +209,18 @@ pub(crate) async fn connect(
     if fanout.shutdown.is_triggered() {
         return Err(Problem::unavailable("this server is stopping; try again").into());
     }
+    let too_big = TooBig::default();
+    let guarded = guarded(payload.into_inner(), too_big.clone());
+    let mut guarded: dev::Payload = dev::Payload::Stream { payload: Box::pin(guarded) };
+    let payload = web::Payload::from_request(&request, &mut guarded).await?;
     let upgraded = actix_ws::handle_with_protocols(&request, payload, &[SUBPROTOCOL]);
     let Ok((answer, session, stream)) = upgraded else { return Err(no_handshake().into()) };
     let inbound =
         stream.max_frame_size(FRAME_MAX_BYTES).aggregate_continuations().max_continuation_size(FRAME_MAX_BYTES);
     let authenticator = Authenticator::clone(&authenticator);
-    actix_web::rt::spawn(serve(fanout.into_inner(), authenticator, principal, session, inbound));
+    body::written_within(&request, WRITE_WITHIN);
+    let client = Client { principal, id, too_big };
+    actix_web::rt::spawn(serve(fanout.into_inner(), authenticator, client, session, inbound));
     Ok(answer)
 }
 

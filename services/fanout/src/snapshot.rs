@@ -1,13 +1,16 @@
 //! What a subscription begins with: the state as of one checkpoint, read in one transaction with it.
 
 use crate::protocol::Topic;
+use crate::server::Fanout;
 use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use waybill_access::{AccessError, Wanted};
+use waybill_domain::access::Viewer;
 use waybill_read_model::queries::FileFilter;
 use waybill_read_model::{Database, ReadModelError, projection, queries};
-use waybill_schema::Place;
-use waybill_service_kit::{Principal, Role};
+use waybill_schema::{Place, ShareId};
+use waybill_service_kit::{Principal, Role, now};
 
 /// How long a snapshot waits for the projection.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,16 +27,19 @@ pub(crate) struct Snapshot {
 
 /// The state of a topic, at least as new as sequence `at_least`; `None` where the projection does not get there.
 pub(crate) async fn take(
-    database: &Database,
+    fanout: &Fanout,
     principal: &Principal,
     partition: u32,
     topic: Topic,
     at_least: u64,
-) -> Result<Option<Snapshot>, ReadModelError> {
+) -> Result<Option<Snapshot>, AccessError> {
     let until = Instant::now() + PATIENCE;
     loop {
-        let snapshot = read(database, principal, partition, topic).await?;
+        let mut snapshot = read(&fanout.database, principal, partition, topic).await?;
         if snapshot.seq >= at_least {
+            if matches!(topic, Topic::Chatroom(_) | Topic::Thread(_)) {
+                leave_out_hidden(fanout, principal, &mut snapshot.state).await?;
+            }
             return Ok(Some(snapshot));
         }
         if Instant::now() >= until {
@@ -78,6 +84,22 @@ async fn state(
         Topic::Chatroom(id) => files(connection, principal, Place::Chatroom(id)).await?,
         Topic::Thread(id) => files(connection, principal, Place::Thread(id)).await?,
     })
+}
+
+/// Leaves out those files of a chatroom or thread that are not there for the viewer now, by the association shown.
+async fn leave_out_hidden(fanout: &Fanout, principal: &Principal, state: &mut Value) -> Result<(), AccessError> {
+    let Some(files) = state["files"].as_array_mut() else { return Ok(()) };
+    let id_of = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+    let wanted = Wanted { files: files.iter().filter_map(|file| id_of(&file["id"])).collect(), ..Wanted::default() };
+    let mut connection = fanout.database.connection().await?;
+    let known = fanout.access.look(&mut connection, principal.company_id, principal.user_id, &wanted).await?;
+    let viewer = Viewer { user_id: principal.user_id, is_admin: principal.roles.contains(&Role::Admin) };
+    files.retain(|file| {
+        let facts = id_of(&file["id"]).and_then(|id| known.files.get(&id));
+        let share: Option<ShareId> = file["association"]["id"].as_str().and_then(|text| text.parse().ok());
+        facts.zip(share).is_some_and(|(facts, share)| facts.is_shown(share, viewer, now()))
+    });
+    Ok(())
 }
 
 /// The first page of a chatroom's or thread's files, as `GET /v1/files` has it.

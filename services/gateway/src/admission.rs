@@ -2,54 +2,70 @@
 //! And what is kept of those that were refused.
 
 use crate::gateway::Gateway;
-use crate::refusals::Refused;
 use crate::registration::not_registered;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::HOST;
 use actix_web::middleware::Next;
-use actix_web::{Error, FromRequest, HttpMessage, web};
-use waybill_service_kit::body::Hold;
+use actix_web::{Error, FromRequest, HttpMessage, HttpResponse, web};
+use std::net::IpAddr;
+use std::time::Duration;
+use waybill_access::refusals::Refused;
+use waybill_service_kit::body::{self, Hold};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
+
+/// How long a JSON body may take.
+const JSON_WITHIN: Duration = Duration::from_secs(30);
 
 /// Turns away whoever is not there any more, or asks too often. What a route demands of others, it says itself.
 ///
 /// # Errors
-/// 403 `not_registered`, 429 `too_many_requests`, 503 where it cannot be told; and those of the service behind it.
-pub(crate) async fn admit<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
-    let Some(gateway) = request.app_data::<web::Data<Gateway>>().cloned() else { return next.call(request).await };
-    if request.headers().get_all(HOST).count() > 1 {
-        // RFC 9112 §3.2.
-        return Err(Problem::bad_request("request_invalid", "a request has one Host").into());
-    }
+/// Those of the service behind it. What is refused here, 403 `not_registered`, 429 `too_many_requests` or 503 where it
+/// cannot be told, is an answer like others: with the headers that all have, and in the log.
+pub(crate) async fn admit<B: MessageBody>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let Some(gateway) = request.app_data::<web::Data<Gateway>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_left_body);
+    };
     let address = gateway.addresses.of(request.request());
     let id = request.extensions().get::<RequestId>().copied();
     let id =
         RequestId { address: Some(address), ..id.unwrap_or(RequestId { id: uuid::Uuid::now_v7(), address: None }) };
     request.extensions_mut().insert(id);
     let principal = Principal::extract(request.request()).await.ok();
-    gateway.rates.check(address, principal.as_ref())?;
-    let refused = principal.as_ref().map(|principal| Refused::new(principal, id, &request));
-    let outcome = pass(&gateway, request, principal, next).await;
-    let problem = match &outcome {
-        Ok(response) => response.response().error().and_then(|error| error.as_error::<Problem>()),
-        Err(error) => error.as_error::<Problem>(),
+    let refused =
+        principal.as_ref().map(|principal| Refused::new(principal, id, request.method().as_str(), request.path()));
+    let response = match pass(&gateway, &request, address, principal).await {
+        Ok(()) => {
+            in_time(&mut request);
+            next.call(request).await?.map_into_left_body()
+        }
+        Err(problem) => request.into_response(HttpResponse::from_error(problem)).map_into_right_body(),
     };
+    let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
     if let Some(problem) = problem {
         gateway.rates.refused(address, problem);
         if let Some(refused) = refused {
             gateway.refusals.keep(refused, problem);
         }
     }
-    outcome
+    Ok(response)
 }
 
-async fn pass<B: MessageBody>(
+async fn pass(
     gateway: &Gateway,
-    request: ServiceRequest,
+    request: &ServiceRequest,
+    address: IpAddr,
     principal: Option<Principal>,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+) -> Result<(), Problem> {
+    if request.headers().get_all(HOST).count() > 1 {
+        // RFC 9112 §3.2.
+        return Err(Problem::bad_request("request_invalid", "a request has one Host"));
+    }
+    gateway.rates.check(address, principal.as_ref())?;
     if let Some(principal) = principal {
         // A client that breaks off meanwhile has sent bytes that count.
         let hold = Hold::of(request.request());
@@ -57,7 +73,18 @@ async fn pass<B: MessageBody>(
         drop(hold);
         request.extensions_mut().insert(principal);
     }
-    next.call(request).await
+    Ok(())
+}
+
+/// JSON comes within its time. Bytes of files, whatever their type, take as long as they take, as long as they come.
+fn in_time(request: &mut ServiceRequest) {
+    let path = request.path();
+    let is_file = path == "/v1/files" || path.starts_with("/tus") || path.contains("/chunks/");
+    let has_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    if has_body && !is_file {
+        let payload = body::within(request.take_payload(), JSON_WITHIN);
+        request.set_payload(payload);
+    }
 }
 
 async fn check(gateway: &Gateway, principal: &Principal) -> Result<(), Problem> {

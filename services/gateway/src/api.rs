@@ -6,7 +6,7 @@ use crate::resumable::documented as tus;
 use crate::{associations, audit, content, directory, files, json, quota, resumable, sessions, tokens, uploads};
 use actix_web::http::Method;
 use actix_web::http::header::ALLOW;
-use actix_web::{HttpRequest, HttpResponse, ResponseError, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -156,6 +156,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         (401, needs_token, "`token_missing`, `token_invalid`"),
         (403, needs_token, "`not_registered`, `role_required`, `not_permitted`"),
         (404, has_path, "`not_found`: there is none, or it is somebody else's"),
+        (408, has_body, "`body_too_slow`, `body_incomplete`"),
         (413, has_body, "`json_too_large`"),
         (415, has_body, "`content_type_refused`"),
         (429, true, "`too_many_requests`: `Retry-After` says when"),
@@ -204,12 +205,12 @@ pub(crate) async fn show_api(api: web::Data<Api>) -> HttpResponse {
 /// The answer where there is no route: for another method of one, which there are (RFC 9110 §15.5.6).
 pub(crate) async fn unmatched(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
     let Some(methods) = api.methods_of(request.path()) else {
-        return Problem::not_found("route").error_response();
+        return HttpResponse::from_error(Problem::not_found("route"));
     };
     let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
     let allowed = allowed.join(", ");
     let problem = Problem::new(405, "method_not_allowed", format!("this takes {allowed}"));
-    let mut answer = problem.error_response();
+    let mut answer = HttpResponse::from_error(problem);
     if let Ok(value) = allowed.parse() {
         answer.headers_mut().insert(ALLOW, value);
     }

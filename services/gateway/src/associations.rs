@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::Wanted;
-use waybill_domain::access::Operation;
+use waybill_domain::access::{FileFacts, Operation};
 use waybill_domain::share::{Command, State};
 use waybill_read_model::queries::{Association, list_associations};
 use waybill_repository::{Context, Loaded, ShareAggregate, UploadAggregate, execute, load};
-use waybill_schema::events::{FileSharedV1, ShareChangedV1};
+use waybill_schema::events::{FileSharedV1, ShareChangedV1, UploadKind};
 use waybill_schema::{
     AccessType, ChatroomId, CompanyId, Grant, Permissions, Position, ShareId, ThreadId, Timestamp, UploadId, UserId,
 };
@@ -119,6 +119,8 @@ pub(crate) async fn create(
     if !facts.is_verified || facts.is_deleted {
         return Err(Problem::new(409, "file_not_ready", "only a verified file that was not deleted can be shared"));
     }
+    let permissions = body.permissions.map(Permissions::from);
+    facts.check_grants(viewer(&principal), permissions.as_ref(), now()).map_err(|why| denied(why, "file"))?;
     gateway.check_place(&principal, body.chatroom_id, body.thread_id).await?;
     let context = gateway.context(&principal, id);
     gateway.registration.ensure(&principal, &context).await?;
@@ -128,7 +130,7 @@ pub(crate) async fn create(
         thread_id: body.thread_id,
         shared_by: principal.user_id,
         access_type: body.access_type,
-        permissions: body.permissions.map(Permissions::from),
+        permissions,
         expires_at: body.expires_at.map(ms),
     };
     let key = serde_json::to_vec(&shared).map_err(|_| Problem::internal())?;
@@ -193,7 +195,7 @@ pub(crate) async fn patch(
 ) -> Result<HttpResponse, Problem> {
     let body = body.into_inner();
     let company = principal.company_id;
-    let (share, state) = manageable(&gateway, &principal, &path).await?;
+    let (share, state, facts) = manageable(&gateway, &principal, &path).await?;
     let known = state.shared.clone().ok_or_else(|| Problem::not_found("association"))?;
     let mut commands = Vec::new();
     if body.access_type.is_some() || body.permissions.is_some() || body.expires_at.is_some() {
@@ -203,6 +205,10 @@ pub(crate) async fn patch(
             permissions: permissions.unwrap_or(known.permissions),
             expires_at: body.expires_at.map_or(known.expires_at, |at| at.map(ms)),
         };
+        if let Some(facts) = facts {
+            let checked = facts.check_grants(viewer(&principal), changed.permissions.as_ref(), now());
+            checked.map_err(|why| denied(why, "association"))?;
+        }
         commands.push(Command::Change(changed, now()));
     }
     commands.extend(body.is_pinned.map(Command::Pin));
@@ -233,7 +239,7 @@ pub(crate) async fn revoke(
     path: web::Path<String>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let (share, state) = manageable(&gateway, &principal, &path).await?;
+    let (share, state, _) = manageable(&gateway, &principal, &path).await?;
     let context = gateway.context(&principal, id);
     let position = run(&gateway, &context, principal.company_id, share, state, Command::Revoke).await?;
     Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
@@ -250,8 +256,12 @@ pub(crate) async fn revoke_by_host(
     run(gateway, context, company, share, state, Command::Revoke).await
 }
 
-/// The association, if the principal may change it.
-async fn manageable(gateway: &Gateway, principal: &Principal, id: &str) -> Result<(ShareId, State), Problem> {
+/// The association, if the principal may change it; with what is known of the file where it is not their own.
+async fn manageable(
+    gateway: &Gateway,
+    principal: &Principal,
+    id: &str,
+) -> Result<(ShareId, State, Option<FileFacts>), Problem> {
     let share: ShareId = id.parse().map_err(|_| Problem::not_found("association"))?;
     let company = principal.company_id;
     let state = load_share(gateway, company, share).await?;
@@ -263,16 +273,16 @@ async fn manageable(gateway: &Gateway, principal: &Principal, id: &str) -> Resul
     let is_theirs = upload.state.started.is_some_and(|started| started.uploaded_by == asks.user_id);
     if is_theirs || asks.is_admin {
         // Known from the log; the tables may not have the file yet.
-        return Ok((share, state));
+        return Ok((share, state, None));
     }
     let wanted = Wanted { files: vec![shared.file_id], ..Wanted::default() };
     let mut connection =
         gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
-    let known = gateway.access.look(&mut connection, company, principal.user_id, &wanted).await?;
-    let facts = known.files.get(&shared.file_id).ok_or_else(|| Problem::not_found("association"))?;
+    let mut known = gateway.access.look(&mut connection, company, principal.user_id, &wanted).await?;
+    let facts = known.files.remove(&shared.file_id).ok_or_else(|| Problem::not_found("association"))?;
     let allowed = facts.check(asks, Operation::ManageShare(share), now());
     allowed.map_err(|why| denied(why, "association"))?;
-    Ok((share, state))
+    Ok((share, state, Some(facts)))
 }
 
 /// A share; that of an upload into a chatroom or thread begins with the upload.
@@ -280,7 +290,9 @@ async fn load_share(gateway: &Gateway, company: CompanyId, share: ShareId) -> Re
     let log = gateway.log.as_ref();
     let failed = |error: waybill_event_log::ReadError| error.into_problem("loading an association");
     let upload = load(log, &UploadAggregate { company, upload: UploadId(share.0) }).await.map_err(failed)?;
-    let state = upload.state.started.map(|started| State::of_upload(UploadId(share.0), &started)).unwrap_or_default();
+    // A partial upload is no file.
+    let started = upload.state.started.filter(|_| upload.state.kind != UploadKind::Partial);
+    let state = started.map(|started| State::of_upload(UploadId(share.0), &started)).unwrap_or_default();
     let mut loaded = Loaded::beginning_with(state);
     waybill_repository::refresh(log, &ShareAggregate { company, share }, &mut loaded).await.map_err(failed)?;
     Ok(loaded.state)

@@ -3,7 +3,6 @@
 use crate::files::private;
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
-use crate::refusals::Refusal;
 use crate::uploads::rfc3339;
 use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, Utc};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
+use waybill_access::refusals::Refusal;
 use waybill_event_log::{Stored, read_all};
 use waybill_schema::{Aggregate, Causation, CompanyId, Event, FileId, Position, Subject, Timestamp, UploadId, names};
 use waybill_service_kit::{Principal, Problem, Role};
@@ -151,7 +151,7 @@ pub(crate) async fn list(
 
 /// A page; with filters it may have fewer items than were asked for, or none, and still a cursor to the next.
 fn page_of(gateway: &Gateway, company: CompanyId, items: Vec<AuditEntry>, next: Option<Place>) -> HttpResponse {
-    let next_cursor = next.and_then(|place| gateway.cursors.sign(company, &place));
+    let next_cursor = next.and_then(|place| gateway.cursors.seal(company, &place));
     private(HttpResponse::Ok()).json(AuditPage { items, next_cursor })
 }
 

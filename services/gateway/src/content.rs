@@ -175,7 +175,7 @@ pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Pr
         }
         Wanted::Unsatisfiable => {
             let problem = Problem::new(416, "range_unsatisfiable", format!("the file has {size_bytes} bytes"));
-            let mut answer = actix_web::ResponseError::error_response(&problem);
+            let mut answer = HttpResponse::from_error(problem);
             if let Ok(value) = format!("bytes */{size_bytes}").parse() {
                 answer.headers_mut().insert(CONTENT_RANGE, value);
             }

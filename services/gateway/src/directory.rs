@@ -417,11 +417,11 @@ pub(crate) async fn open_thread(
     principal: Principal,
     id: RequestId,
     path: web::Path<(String, String)>,
-    body: web::Bytes,
+    payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let (company, thread) = path.into_inner();
-    let body: ThreadBody = json::optional(&body)?;
+    let body: ThreadBody = json::optional(payload).await?;
     let command = Command::OpenThread(new_id(&thread)?, body.chatroom_id);
     change(&gateway, &principal, id, &company, command).await
 }

@@ -4,7 +4,7 @@ use crate::api::{CompanyPath, MinPosition};
 use crate::directory::administer;
 use crate::gateway::{Gateway, denied, viewer};
 use crate::position::POSITION;
-use crate::problems::IntoProblem;
+use crate::problems::{IntoProblem, refused};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,19 +15,18 @@ use uuid::Uuid;
 use waybill_access::{Known, Wanted};
 use waybill_domain::access::{FileFacts, Operation};
 use waybill_domain::file::Command;
+use waybill_domain::metadata;
 use waybill_domain::upload::Phase;
 use waybill_read_model::queries::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_files, list_shared,
 };
 use waybill_repository::{Context, FileAggregate, Loaded, UploadAggregate, execute, load, routing_of};
 use waybill_schema::events::UploadStartedV1;
-use waybill_schema::{ChatroomId, CompanyId, FileId, Place, Position, Routing, ThreadId, Timestamp, UploadId};
+use waybill_schema::{ChatroomId, CompanyId, FileId, Place, Position, Routing, ShareId, ThreadId, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
 
 const PAGE_DEFAULT: u16 = 50;
 const PAGE_MAX: u16 = 200;
-/// The largest metadata, as JSON.
-const METADATA_MAX_BYTES: usize = 8 * 1_024;
 /// The longest text that is searched for, in bytes.
 const SEARCH_MAX_BYTES: usize = 255;
 
@@ -199,7 +198,7 @@ pub(crate) async fn list(
         None => own_page(&request, &principal, &gateway, &filter, (after, limit, query.view)).await?,
         Some(place) => shared_page(&request, &principal, &gateway, place, &filter, (after, limit, query.view)).await?,
     };
-    let next_cursor = page.1.and_then(|cursor| gateway.cursors.sign(principal.company_id, &cursor));
+    let next_cursor = page.1.and_then(|cursor| gateway.cursors.seal(principal.company_id, &cursor));
     Ok(private(HttpResponse::Ok()).json(FilePage { items: page.0, next_cursor }))
 }
 
@@ -274,12 +273,8 @@ async fn shared_page(
     let facts = facts_of(gateway, &mut connection, principal, ids).await?;
     // As of now, whatever the tables say: each file must be there, by this association, for this viewer.
     let is_there = |shared: &SharedFile| {
-        facts.get(&UploadId(shared.file.id)).is_some_and(|facts| {
-            let share = facts.shares.iter().find(|share| share.id.0 == shared.association.id);
-            !facts.is_deleted
-                && share.is_some_and(|share| share.is_live(now()))
-                && facts.check(asks, Operation::View, now()).is_ok()
-        })
+        let facts = facts.get(&UploadId(shared.file.id));
+        facts.is_some_and(|facts| facts.is_shown(ShareId(shared.association.id), asks, now()))
     };
     let items = found.into_iter().filter(is_there).map(|shared| view.of(shared.file, Some(shared.association)));
     Ok((items.collect(), next))
@@ -436,12 +431,10 @@ pub(crate) async fn patch(
     change(&gateway, &principal, id, &path, commands).await
 }
 
-/// Metadata as they are kept; no more than 8 KiB of JSON.
+/// Metadata as they are kept.
 pub(crate) fn metadata_text(metadata: Option<&Map<String, Value>>) -> Result<Option<String>, Problem> {
     let text = metadata.map(|metadata| Value::Object(metadata.clone()).to_string());
-    if text.as_ref().is_some_and(|text| text.len() > METADATA_MAX_BYTES) {
-        return Err(Problem::new(413, "metadata_too_large", "metadata has more than 8 KiB as JSON"));
-    }
+    text.as_deref().map(metadata::check).transpose().map_err(|refusal| refused(&refusal))?;
     Ok(text)
 }
 

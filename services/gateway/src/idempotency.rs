@@ -49,6 +49,12 @@ impl Idempotency {
         }
     }
 
+    /// The answer to another request with the same key.
+    pub(crate) fn reused() -> Problem {
+        let detail = "this Idempotency-Key came with another request before; use a new one";
+        Problem::new(422, "idempotency_key_reused", detail)
+    }
+
     /// The same, for a key that came elsewhere in the request.
     ///
     /// # Errors
@@ -76,11 +82,7 @@ impl Idempotency {
                 if first.request == record.request {
                     return Ok(first.id);
                 }
-                Err(Problem::new(
-                    422,
-                    "idempotency_key_reused",
-                    "this Idempotency-Key came with another request before; use a new one",
-                ))
+                Err(Self::reused())
             }
         }
     }

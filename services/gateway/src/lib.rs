@@ -20,7 +20,6 @@ mod position;
 mod problems;
 mod quota;
 mod rates;
-mod refusals;
 mod registration;
 mod reserve;
 mod resumable;

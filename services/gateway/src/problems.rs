@@ -47,6 +47,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         Refusal::FileTooLarge { .. }
         | Refusal::SizeExceeded { .. }
         | Refusal::QuotaExceeded { .. }
+        | Refusal::MetadataTooLarge
         | Refusal::SessionTooLarge { .. } => 413,
         Refusal::UploadEnded { .. } | Refusal::TokenEnded { .. } => 410,
         Refusal::SessionEnded { .. }
@@ -58,7 +59,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         | Refusal::PartialUnfit { .. }
         | Refusal::FileNotDeleted
         | Refusal::FileDeleted => 409,
-        Refusal::LengthConflict { .. } => 400,
+        Refusal::LengthConflict { .. } | Refusal::MetadataInvalid { .. } => 400,
     };
     let problem = Problem::new(status, refusal.code(), refusal.to_string());
     match refusal {

@@ -98,6 +98,10 @@ impl Reserver {
     ) -> Result<Position, Problem> {
         let limits = self.shared.policies.limits(company).await?;
         let until = now().plus_ms(START_WITHIN_MS);
+        // A repeated request whose first try broke off, and was swept up, has nothing to go on with.
+        if is_settled(self.shared.log.as_ref(), company, item).await? {
+            return Err(refused(&Refusal::UploadEnded { status: "expired" }));
+        }
         self.change(company, context, |state, limit| quota::transfer(state, item, from, limit, &limits, until)).await
     }
 

@@ -7,21 +7,20 @@ use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
 use crate::position::Positions;
 use crate::rates::{Limiter, Rates};
-use crate::refusals::Keeper;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
 use crate::tokens::Tokens;
 use crate::turns::Turns;
 use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
 use crate::{admission, api, cors};
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_access::Policies;
+use waybill_access::refusals::Keeper;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError, Refusals};
 use waybill_object_store::ObjectStore;
@@ -198,7 +197,7 @@ impl Server {
                 app = app.configure(|config| more(config));
             }
             app.wrap(from_fn(admission::admit))
-                .wrap(safe_headers())
+                .wrap(request::safe_headers())
                 .wrap(cors::of(&allowed_origins))
                 .wrap(from_fn(request::trace))
         };
@@ -217,15 +216,6 @@ impl Server {
     pub async fn stopped(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
-}
-
-/// What no answer is without: browsers run nothing of it, frame nothing, keep nothing and pass nothing on.
-fn safe_headers() -> DefaultHeaders {
-    DefaultHeaders::new()
-        .add((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .add((CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
-        .add((REFERRER_POLICY, "no-referrer"))
-        .add((CACHE_CONTROL, "private, no-store"))
 }
 
 fn own_readiness(gateway: &Arc<Gateway>) -> Readiness {

@@ -53,10 +53,10 @@ pub(crate) async fn open(
     request: HttpRequest,
     principal: Principal,
     id: RequestId,
-    body: web::Bytes,
+    payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let OpenBody { name } = json::optional(&body)?;
+    let OpenBody { name } = json::optional(payload).await?;
     if name.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control)) {
         return Err(Problem::new(
             422,

@@ -7,7 +7,7 @@
 use crate::api::{Bytes, IdempotencyKey, MinPosition, RangeHeaders};
 use crate::content::{Prepared, check_readable, disposition, prepare, send, without_bytes};
 use crate::files::{find, private};
-use crate::gateway::{Gateway, denied, viewer};
+use crate::gateway::{Gateway, viewer};
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
 use actix_web::http::Method;
@@ -299,7 +299,8 @@ pub(crate) async fn download(
     let issued = loaded.state.check(now()).map_err(|refusal| refused(&refusal))?.clone();
     let issuer = Viewer { user_id: issued.user_id, is_admin: issued.as_admin };
     let (file, facts) = facts_of(&gateway, company, issuer, issued.file_id).await?;
-    facts.check(issuer, Operation::Download, now()).map_err(|why| denied(why, "token"))?;
+    // Whoever has a link is told no more than that it is good or not.
+    facts.check(issuer, Operation::Download, now()).map_err(|_| not_found())?;
     check_readable(&file)?;
     let (answer, range) = match prepare(&request, &file)? {
         Prepared::Done(answer) => return Ok(answer),

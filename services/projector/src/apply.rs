@@ -8,6 +8,7 @@ use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
 use waybill_read_model::rows::{Key, Row, load, upsert};
 use waybill_read_model::{Database, ReadModelError};
+use waybill_schema::Subject;
 use waybill_service_kit::metrics;
 
 /// Why events were not folded.
@@ -36,6 +37,8 @@ impl From<ReadModelError> for Refused {
     fn from(error: ReadModelError) -> Self {
         match error {
             ReadModelError::Query { source, .. } if is_refusal(&source) => Self::Event(source.to_string()),
+            // A row that cannot be read does not become readable.
+            ReadModelError::Row { .. } => Self::Event(error.to_string()),
             error => Self::ReadModel(error),
         }
     }
@@ -163,18 +166,23 @@ async fn fold(
     let mut aggregates: Vec<String> = Vec::new();
     for recorded in batch.iter().filter_map(|stored| stored.event.as_ref().ok()) {
         touched.add(recorded);
-        aggregates.push(aggregate_key(recorded));
+        aggregates.push(aggregate_key(&recorded.subject));
     }
     let mut tables = match rows {
         Some(rows) => rows,
+        // What is parked changes no row.
+        None if park.is_some() => Tables::default(),
         None => load_all(connection, &touched).await?,
     };
     let mut blocked: HashSet<String> = projection::blocked(connection, &aggregates).await?;
     let mut parked = Vec::new();
     for stored in batch {
         let (aggregate, reason) = match &stored.event {
-            Err(error) => (stored.subject.clone(), error.to_string()),
-            Ok(recorded) => match (aggregate_key(recorded), park) {
+            Err(error) => {
+                let known = Subject::parse(&stored.subject);
+                (known.map_or_else(|_| stored.subject.clone(), |subject| aggregate_key(&subject)), error.to_string())
+            }
+            Ok(recorded) => match (aggregate_key(&recorded.subject), park) {
                 (aggregate, _) if blocked.contains(&aggregate) => {
                     (aggregate, "an earlier event of its aggregate is parked".to_owned())
                 }

@@ -79,6 +79,7 @@ impl Comparison {
 /// # Errors
 /// [`ReplayError`].
 pub async fn replay_into(log: &dyn EventLog, database: &Database) -> Result<u64, ReplayError> {
+    let database = &database.patient()?;
     database.migrate().await?;
     let mut folded = 0;
     for partition in log.partitions().all() {
@@ -94,6 +95,7 @@ pub async fn replay_into(log: &dyn EventLog, database: &Database) -> Result<u64,
 /// # Errors
 /// [`ReplayError`].
 pub async fn verify(log: &dyn EventLog, live: &Database) -> Result<Comparison, ReplayError> {
+    let live = &live.patient()?;
     let mut connection = live.connection().await?;
     let (checkpoints, live_digests) = connection
         .build_transaction()

@@ -66,7 +66,15 @@ pub(crate) fn database(settings: &DatabaseSettings) -> Result<Database, CommandE
 
 /// Who may ask.
 pub(crate) fn authenticator(settings: &AuthSettings) -> Result<Authenticator, CommandError> {
-    Ok(Authenticator::hs256(&settings.jwt_hs256_secret, &settings.jwt_issuer, &settings.jwt_audience)?)
+    let AuthSettings { jwks_url, jwt_hs256_secret, jwt_issuer, jwt_audience } = settings;
+    match jwks_url.as_deref().filter(|url| !url.is_empty()) {
+        // Two ways in would make the weaker one the lock.
+        Some(_) if !jwt_hs256_secret.is_empty() => {
+            Err("set WAYBILL_JWKS_URL or WAYBILL_JWT_HS256_SECRET, not both".into())
+        }
+        Some(url) => Ok(Authenticator::published(url, jwt_issuer, jwt_audience)?),
+        None => Ok(Authenticator::hs256(jwt_hs256_secret, jwt_issuer, jwt_audience)?),
+    }
 }
 
 /// Which files are accepted.

@@ -253,7 +253,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
 async fn projector(shared: &Shared) -> Result<waybill_projector::Server, CommandError> {
     let config = waybill_projector::Config {
         log: shared.log.clone(),
-        database: shared.database.clone(),
+        database: shared.database.patient()?,
         lease: Duration::from_millis(shared.args.projector.projector_lease_ms),
     };
     Ok(waybill_projector::Server::from_config(config, &shared.back).await?)

@@ -76,7 +76,9 @@ async fn sweep(worker: &Worker, times: Times) -> Result<(), ReactionError> {
         report(file, change(worker, file, file::Command::Purge { deleted_until }).await);
     }
     for quota in counted {
-        recalculate(worker, &quota).await?;
+        if let Err(error) = recalculate(worker, &quota).await {
+            tracing::warn!(company = %quota.company_id, %error, "the sweep will come back to a company's space");
+        }
     }
     for upload in overdue {
         report(upload, expire(worker, upload).await);

@@ -5,6 +5,7 @@
 //! certain. Before anything is decided it makes sure, twice a second at most, that it has seen the log's end.
 
 mod policies;
+pub mod refusals;
 mod tail;
 
 use diesel_async::AsyncPgConnection;
@@ -39,6 +40,9 @@ pub enum AccessError {
     /// The log has not been followed to its end in time.
     #[error("the log is not followed to its end")]
     Behind,
+    /// An event of the company's directory could not be projected.
+    #[error("an event of the company's directory is parked")]
+    Parked,
     /// The tables are further behind than what is kept of the log.
     #[error("the tables are too far behind the log")]
     TablesBehind,
@@ -65,6 +69,8 @@ pub struct Known {
     pub members: Memberships,
     /// The chatrooms and threads that are there.
     pub places: BTreeSet<Place>,
+    /// Where in the log those were deleted the last time: what was shared there before is not there any more.
+    pub since: BTreeMap<Place, u64>,
 }
 
 impl Known {
@@ -80,6 +86,20 @@ impl Known {
 
     fn apply(&mut self, viewer: UserId, recorded: &Recorded) {
         let event = &recorded.event;
+        let deleted = match event {
+            Event::ChatroomDeleted(deleted) => Some(Place::Chatroom(deleted.chatroom_id)),
+            Event::ThreadDeleted(deleted) => Some(Place::Thread(deleted.thread_id)),
+            _ => None,
+        };
+        for (place, since) in &mut self.since {
+            let around = match place {
+                Place::Thread(thread) => self.members.around.get(thread).copied().map(Place::Chatroom),
+                Place::Chatroom(_) => None,
+            };
+            if deleted.is_some() && (deleted == Some(*place) || deleted == around) {
+                *since = recorded.position.seq;
+            }
+        }
         self.standing.apply(viewer, event);
         self.members.apply(viewer, event);
         for facts in self.files.values_mut() {
@@ -174,7 +194,10 @@ impl Access {
         tail.reach_the_end(self.log.as_ref(), partition).await?;
         let rows = access_rows(connection, partition, company, user, wanted).await?;
         let seq = rows.seq;
-        let mut known = known(rows);
+        if rows.parked.contains(&key(company, "directory")) {
+            return Err(AccessError::Parked);
+        }
+        let mut known = known(company, rows);
         for recorded in tail.since(company, seq)? {
             known.apply(user, &recorded);
         }
@@ -229,7 +252,14 @@ impl Access {
     }
 }
 
-fn known(rows: AccessRows) -> Known {
+/// What parked events are known by, as the projector has it.
+fn key(company: CompanyId, of: &str) -> String {
+    format!("{company}.{of}")
+}
+
+fn known(company: CompanyId, rows: AccessRows) -> Known {
+    let parked = rows.parked;
+    let is_parked = |of: String| parked.contains(&key(company, &of));
     let presence = |ended: Option<bool>| match ended {
         None => Presence::Unknown,
         Some(false) => Presence::Active,
@@ -245,7 +275,13 @@ fn known(rows: AccessRows) -> Known {
     let threads = rows.member_of_threads.into_iter().map(Place::Thread);
     let members = Memberships { places: chatrooms.chain(threads).collect(), around };
     let open_threads = rows.threads.iter().filter(|thread| thread.is_open).map(|thread| Place::Thread(thread.id));
-    let places = rows.chatrooms.into_iter().map(Place::Chatroom).chain(open_threads).collect();
+    let since = rows
+        .chatrooms
+        .iter()
+        .map(|room| (Place::Chatroom(room.id), room.deleted_seq))
+        .chain(rows.threads.iter().map(|thread| (Place::Thread(thread.id), thread.deleted_seq)))
+        .collect();
+    let places = rows.chatrooms.iter().map(|room| Place::Chatroom(room.id)).chain(open_threads).collect();
     let mut files: HashMap<FileId, FileFacts> = rows
         .files
         .into_iter()
@@ -254,7 +290,8 @@ fn known(rows: AccessRows) -> Known {
                 file_id: file.id,
                 uploaded_by: file.uploaded_by,
                 is_verified: file.is_verified,
-                is_deleted: file.is_deleted,
+                // Closed rather than open: that it was deleted may be what is parked.
+                is_deleted: file.is_deleted || is_parked(format!("file.{}", file.id)),
                 is_purged: file.is_purged,
                 shares: Vec::new(),
                 members: members.clone(),
@@ -272,9 +309,9 @@ fn known(rows: AccessRows) -> Known {
             access_type: share.access_type,
             permissions: share.permissions,
             expires_at: share.expires_at.map(|at| Timestamp(at.timestamp_millis())),
-            ended: share.ended,
+            ended: share.ended || is_parked(format!("share.{}", share.id)),
         });
     }
     let settings = rows.company.map(|company| company.settings).unwrap_or_default();
-    Known { standing, settings, files, members, places }
+    Known { standing, settings, files, members, places, since }
 }

@@ -85,6 +85,9 @@ impl Standing {
     }
 }
 
+/// What a share grants that says nothing else.
+const USUAL: &[Grant] = &[Grant::View, Grant::Download];
+
 /// A share of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareFacts {
@@ -114,7 +117,6 @@ impl ShareFacts {
 
     /// What it lets the viewer do; nothing where it is not for them.
     fn grants(&self, viewer: Viewer, members: &Memberships, now: Timestamp) -> &[Grant] {
-        const USUAL: &[Grant] = &[Grant::View, Grant::Download];
         if !self.is_live(now) {
             return &[];
         }
@@ -237,6 +239,28 @@ impl FileFacts {
     /// Whether the viewer sees the file by this share.
     pub fn lets_see(&self, share: &ShareFacts, viewer: Viewer, now: Timestamp) -> bool {
         !share.grants(viewer, &self.members, now).is_empty()
+    }
+
+    /// Whether the viewer may share the file with these permissions: nobody gives more than they have.
+    ///
+    /// # Errors
+    /// [`Denied::Forbidden`].
+    pub fn check_grants(&self, viewer: Viewer, given: Option<&Permissions>, now: Timestamp) -> Result<(), Denied> {
+        if viewer.is_admin || self.uploaded_by == viewer.user_id {
+            return Ok(());
+        }
+        let has =
+            |grant: &Grant| self.shares.iter().any(|share| share.grants(viewer, &self.members, now).contains(grant));
+        let everyone = given.and_then(|given| given.everyone.as_deref()).unwrap_or(USUAL);
+        let named = given.into_iter().flat_map(|given| given.users.values().flatten());
+        if everyone.iter().chain(named).all(has) { Ok(()) } else { Err(Denied::Forbidden) }
+    }
+
+    /// Whether a list of the share's chatroom or thread shows the file to the viewer by this share.
+    pub fn is_shown(&self, share: ShareId, viewer: Viewer, now: Timestamp) -> bool {
+        let sees_all = viewer.is_admin || self.uploaded_by == viewer.user_id;
+        let by_it = |share: &ShareFacts| share.is_live(now) && (sees_all || self.lets_see(share, viewer, now));
+        !self.is_deleted && !self.is_purged && self.shares.iter().any(|known| known.id == share && by_it(known))
     }
 
     /// Whether the viewer may do it.

@@ -11,6 +11,7 @@ pub mod file;
 pub mod grid;
 pub mod limits;
 pub mod media_type;
+pub mod metadata;
 pub mod name;
 pub mod progress;
 pub mod quota;

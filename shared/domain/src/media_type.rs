@@ -78,9 +78,12 @@ impl TypePolicy {
     }
 }
 
+/// What a system runs whatever its name is; a list accepts it by its whole type alone.
+const PROGRAMS: &[&str] = &["text/x-shellscript"];
+
 fn matches(entry: &str, essence: &str) -> bool {
     match entry.strip_suffix('*') {
-        Some(prefix) => essence.starts_with(prefix),
+        Some(prefix) => essence.starts_with(prefix) && !PROGRAMS.contains(&essence),
         None => entry == essence,
     }
 }

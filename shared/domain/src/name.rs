@@ -40,8 +40,8 @@ fn problem(name: &str) -> Option<&'static str> {
     None
 }
 
-/// Bidirectional overrides and isolates, line separators, and zero-width characters other than the joiners, which
+/// Bidirectional overrides and isolates, line separators, what stands for text that was none, and zero-width characters other than the joiners, which
 /// scripts and emoji need.
 fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+    matches!(c, '\u{061C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' | '\u{FFFD}')
 }

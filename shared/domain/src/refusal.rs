@@ -112,6 +112,15 @@ pub enum Refusal {
         /// What kind of object.
         what: &'static str,
     },
+    /// Metadata that are too large.
+    #[error("metadata have more than 8 KiB as JSON")]
+    MetadataTooLarge,
+    /// Metadata that cannot be kept.
+    #[error("these metadata cannot be kept: {reason}")]
+    MetadataInvalid {
+        /// Why.
+        reason: &'static str,
+    },
     /// The file was deleted.
     #[error("the file was deleted; restore it first")]
     FileDeleted,
@@ -167,6 +176,8 @@ impl Refusal {
             Self::LengthConflict { .. } => "length_conflict",
             Self::PartialUnfit { .. } => "partial_unfit",
             Self::IdTaken { .. } => "id_taken",
+            Self::MetadataTooLarge => "metadata_too_large",
+            Self::MetadataInvalid { .. } => "metadata_invalid",
             Self::FileDeleted => "file_deleted",
             Self::FileNotDeleted => "file_not_deleted",
             Self::NotRegistered => "not_registered",

@@ -12,6 +12,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// How long a statement may take, where nothing else is said: whoever waits for it is then told to come again.
+const STATEMENT_WITHIN: Duration = Duration::from_secs(10);
+
 /// The name of a Postgres schema: letters, digits and underscores, so that it never needs quoting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaName(String);
@@ -58,6 +61,8 @@ pub type Connection = Object<AsyncPgConnection>;
 pub struct Database {
     pool: Pool<AsyncPgConnection>,
     config: DatabaseConfig,
+    /// 0 for as long as it takes.
+    statement_within: Duration,
 }
 
 /// What [`Database::inspect`] found.
@@ -75,7 +80,20 @@ impl Database {
     /// # Errors
     /// [`ReadModelError::Unavailable`] where the settings are of no use.
     pub fn new(config: DatabaseConfig) -> Result<Self, ReadModelError> {
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(connection_url(&config));
+        Self::with(config, STATEMENT_WITHIN)
+    }
+
+    /// The same tables for work that takes long, such as a rebuild: statements have all the time that they need.
+    ///
+    /// # Errors
+    /// As [`Database::new`].
+    pub fn patient(&self) -> Result<Self, ReadModelError> {
+        Self::with(self.config.clone(), Duration::ZERO)
+    }
+
+    fn with(config: DatabaseConfig, statement_within: Duration) -> Result<Self, ReadModelError> {
+        let url = connection_url(&config, statement_within);
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
             .wait_timeout(Some(Duration::from_secs(5)))
@@ -83,7 +101,7 @@ impl Database {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|error| unavailable("making a pool", error))?;
-        Ok(Self { pool, config })
+        Ok(Self { pool, config, statement_within })
     }
 
     /// The same server, another schema.
@@ -91,7 +109,7 @@ impl Database {
     /// # Errors
     /// As [`Database::new`].
     pub fn in_schema(&self, schema: SchemaName) -> Result<Self, ReadModelError> {
-        Self::new(DatabaseConfig { schema, ..self.config.clone() })
+        Self::with(DatabaseConfig { schema, ..self.config.clone() }, self.statement_within)
     }
 
     /// The schema that the tables are in.
@@ -113,7 +131,7 @@ impl Database {
     /// [`ReadModelError`].
     pub async fn migrate(&self) -> Result<(), ReadModelError> {
         let operation = "migrating";
-        let mut connection = AsyncPgConnection::establish(&connection_url(&self.config))
+        let mut connection = AsyncPgConnection::establish(&connection_url(&self.config, Duration::ZERO))
             .await
             .map_err(|error| unavailable(operation, error))?;
         // Of several processes that start at once, one migrates and the others wait.
@@ -135,7 +153,7 @@ impl Database {
     /// [`ReadModelError`].
     pub async fn inspect(&self) -> Result<Inspection, ReadModelError> {
         let operation = "looking at the tables";
-        let mut connection = AsyncPgConnection::establish(&connection_url(&self.config))
+        let mut connection = AsyncPgConnection::establish(&connection_url(&self.config, Duration::ZERO))
             .await
             .map_err(|error| unavailable(operation, error))?;
         let text = "current_setting('server_version'), to_regclass('__diesel_schema_migrations') IS NOT NULL";
@@ -167,9 +185,13 @@ impl Database {
 
 /// The URL with what every connection of the pool has from the start: the schema as `search_path`; and no waiting for the
 /// disk, for what a crash of Postgres loses is folded again from the log, with the checkpoint that is lost with it.
-fn connection_url(config: &DatabaseConfig) -> String {
+fn connection_url(config: &DatabaseConfig, statement_within: Duration) -> String {
     let separator = if config.url.contains('?') { '&' } else { '?' };
-    let options = format!("-csearch_path%3D{}%20-csynchronous_commit%3Doff", config.schema);
+    let options = format!(
+        "-csearch_path%3D{}%20-csynchronous_commit%3Doff%20-cstatement_timeout%3D{}",
+        config.schema,
+        statement_within.as_millis()
+    );
     format!("{}{separator}options={options}", config.url)
 }
 

@@ -113,9 +113,13 @@ pub async fn execute<A: Aggregate>(
                 return Ok(Done { event: Some(event), position });
             }
             Ok(position) => {
-                // Folded again by the next refresh, which is harmless: folding an event twice changes nothing.
                 A::evolve(&mut loaded.state, &event, time);
                 loaded.last_seq = position.seq;
+                // Nothing of the aggregate came in between, or the append had been refused. Where it has facts besides,
+                // the next refresh folds the event again with them, which changes nothing.
+                if aggregate.facts().is_none() {
+                    loaded.read_to = position.seq;
+                }
                 return Ok(Done { event: Some(event), position });
             }
             Err(AppendError::Conflict) if attempt < ATTEMPTS => pause(attempt).await,

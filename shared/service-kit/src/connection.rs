@@ -18,6 +18,12 @@ use tokio::time::Sleep;
 /// For how long the end is held back at most.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the head of a request may take that is not the first of its connection.
+const HEAD_WITHIN: Duration = Duration::from_secs(16);
+
+/// For how long a client may not read what it asked for. Who goes on later asks for the rest.
+const UNREAD_WITHIN: Duration = Duration::from_secs(60);
+
 /// How much is read in a row, before what was read is handed on: actix-web would read up to 128 KiB ahead of a body's
 /// reader, and each of its buffers after that would hold as much.
 const BURST_BYTES: usize = 32 * 1_024;
@@ -30,6 +36,10 @@ pub(crate) struct Connection {
     until: Option<Pin<Box<Sleep>>>,
     /// What was read since the last pause.
     burst_bytes: usize,
+    /// When the client, which does not read, has had its time.
+    unread_until: Option<Pin<Box<Sleep>>>,
+    /// When the head of the next request, which has begun, has had its time.
+    head_until: Option<Pin<Box<Sleep>>>,
 }
 
 /// What reader and connection tell each other.
@@ -38,8 +48,21 @@ pub(crate) struct End {
     /// How many bodies are being read; hardly ever more than one.
     readers: Cell<u32>,
     held: Cell<Held>,
+    /// How many requests are being answered; hardly ever more than one.
+    answering: Cell<u32>,
+    /// How long the client may not read while there is something to be sent; [`UNREAD_WITHIN`] where it is not said.
+    unread_within: Cell<Option<Duration>>,
     connection: RefCell<Option<Waker>>,
     reader: RefCell<Option<Waker>>,
+}
+
+/// A request that is being answered, to the last byte.
+pub(crate) struct Answering(Rc<End>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answering.set(self.0.answering.get().saturating_sub(1));
+    }
 }
 
 /// How far it is from the end of the connection to telling it.
@@ -60,11 +83,38 @@ enum Held {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, end: Rc::default(), until: None, burst_bytes: 0 }
+        Self { stream, end: Rc::default(), until: None, burst_bytes: 0, unread_until: None, head_until: None }
     }
 
     pub(crate) fn end(&self) -> Rc<End> {
         self.end.clone()
+    }
+
+    /// A write that waits for the client to read waits so long and no longer.
+    fn in_time(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.unread_until = None;
+            return written;
+        }
+        let within = self.end.unread_within.get().unwrap_or(UNREAD_WITHIN);
+        let until = self.unread_until.get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
+        if until.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+    }
+
+    /// Whether the head of a request, of which something came, takes too long. actix-web looks after the first head of a
+    /// connection, and after none behind it.
+    fn head_is_late(&mut self, context: &mut Context<'_>, came: usize) -> bool {
+        if self.end.answering.get() > 0 || self.end.readers.get() > 0 {
+            self.head_until = None;
+            return false;
+        }
+        if came > 0 && self.head_until.is_none() {
+            self.head_until = Some(Box::pin(tokio::time::sleep(HEAD_WITHIN)));
+        }
+        self.head_until.as_mut().is_some_and(|until| until.as_mut().poll(context).is_ready())
     }
 
     /// Whether the end may be told.
@@ -94,6 +144,17 @@ impl Connection {
 }
 
 impl End {
+    /// A request is being answered until the value is dropped.
+    pub(crate) fn answer(self: &Rc<Self>) -> Answering {
+        self.answering.set(self.answering.get() + 1);
+        Answering(self.clone())
+    }
+
+    /// How long the client may not read from now on.
+    pub(crate) fn read_within(&self, time: Duration) {
+        self.unread_within.set(Some(time));
+    }
+
     /// Somebody reads a body.
     pub(crate) fn begin(&self) {
         self.readers.set(self.readers.get() + 1);
@@ -131,9 +192,14 @@ impl AsyncRead for Connection {
         let before = buffer.filled().len();
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) else {
             self.burst_bytes = 0;
+            if self.head_is_late(context, 0) {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head comes too slowly")));
+            }
             return Poll::Pending;
         };
-        self.burst_bytes += buffer.filled().len() - before;
+        let came = buffer.filled().len() - before;
+        self.head_is_late(context, came);
+        self.burst_bytes += came;
         let is_end = read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0);
         if is_end && !self.tells_end(context) { Poll::Pending } else { Poll::Ready(read) }
     }
@@ -141,7 +207,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.in_time(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -157,7 +224,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.in_time(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

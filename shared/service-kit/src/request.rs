@@ -1,14 +1,21 @@
 //! One request: its id, which causes events and is logged, and the log line at its end.
 
+use crate::connection::{Answering, End};
 use crate::metrics;
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::middleware::Next;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::middleware::{DefaultHeaders, Next};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+use bytes::Bytes;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 use uuid::Uuid;
 use waybill_schema::Causation;
@@ -55,6 +62,7 @@ pub async fn trace(
     let sent = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let id = sent.and_then(|text| Uuid::try_parse(text).ok()).unwrap_or_else(Uuid::now_v7);
     request.extensions_mut().insert(RequestId { id, address: None });
+    let answering = request.conn_data::<Rc<End>>().map(End::answer);
     let began = Instant::now();
     let mut response = next.call(request).await?;
     let elapsed = began.elapsed();
@@ -70,5 +78,32 @@ pub async fn trace(
     if let Ok(value) = HeaderValue::from_str(&id.hyphenated().to_string()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    Ok(response)
+    Ok(response.map_body(|_, body| Answered { body: Box::pin(body), _answering: answering }))
+}
+
+/// An answer's body, until it was sent.
+struct Answered<B> {
+    body: Pin<Box<B>>,
+    _answering: Option<Answering>,
+}
+
+impl<B: MessageBody> MessageBody for Answered<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.body.as_mut().poll_next(context)
+    }
+}
+
+/// What no answer is without: browsers run nothing of it, frame nothing, keep nothing and pass nothing on.
+pub fn safe_headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .add((CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .add((REFERRER_POLICY, "no-referrer"))
+        .add((CACHE_CONTROL, "private, no-store"))
 }

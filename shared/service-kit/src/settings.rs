@@ -80,7 +80,10 @@ pub enum EncryptionSetting {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Tokens")]
 pub struct AuthSettings {
-    /// The secret that tokens are signed with (HS256, at least 32 bytes)
+    /// Where the identity provider publishes the keys of its tokens (JWKS; RS256, ES256, EdDSA)
+    #[arg(long, env = "WAYBILL_JWKS_URL")]
+    pub jwks_url: Option<String>,
+    /// For development, in place of published keys: the secret that tokens are signed with (HS256, at least 32 bytes)
     #[arg(long, env = "WAYBILL_JWT_HS256_SECRET", default_value = "", hide_env_values = true)]
     pub jwt_hs256_secret: String,
     /// The tokens' iss claim

@@ -3,7 +3,7 @@
 
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse};
 use sfv::{BareItem, Item, Parser};
 use waybill_domain::Refusal;
 use waybill_service_kit::Problem;
@@ -187,7 +187,7 @@ impl Dialect {
                     ("upload_completed", _) if method == Method::DELETE => 423,
                     (_, status) => status,
                 };
-                let mut response = Problem { status, ..problem }.error_response();
+                let mut response = HttpResponse::from_error(Problem { status, ..problem });
                 if let Some(offset) = offset {
                     set(&mut response, "upload-offset", offset.to_string());
                 }
@@ -210,7 +210,7 @@ impl Dialect {
                 let is_of_the_file = problem.members.contains_key("upload_status");
                 let limit = problem.members.get("limit_bytes").and_then(serde_json::Value::as_u64);
                 let limit = limit.filter(|_| code == "file_too_large");
-                let mut response = problem.error_response();
+                let mut response = HttpResponse::from_error(problem);
                 if let Some(offset) = offset {
                     self.say_progress(&mut response, offset, false);
                 } else {

@@ -50,6 +50,14 @@ impl Metadata {
         String::from_utf8(found.clone()).ok().filter(|text| !text.is_empty())
     }
 
+    /// A name that is no text is none.
+    fn name(&self) -> Result<Option<String>, Problem> {
+        let found = ["filename", "name"].iter().find_map(|key| self.0.get(*key));
+        let invalid = |_| Problem::new(422, "name_invalid", "the name in Upload-Metadata is no UTF-8");
+        let name = found.map(|bytes| String::from_utf8(bytes.clone())).transpose().map_err(invalid)?;
+        Ok(name.filter(|name| !name.is_empty()))
+    }
+
     fn id(&self, key: &'static str) -> Result<Option<Uuid>, Problem> {
         let parse = |text: String| {
             Uuid::try_parse(&text)
@@ -67,12 +75,13 @@ impl Metadata {
         let mut others = Map::new();
         for (key, value) in &self.0 {
             // What is no text stays in the header, which is given back as it came.
-            if let Ok(text) = String::from_utf8(value.clone()) {
+            let text = String::from_utf8(value.clone()).ok().filter(|text| !text.contains('\0'));
+            if let Some(text) = text {
                 others.insert(key.clone(), Value::String(text));
             }
         }
         Ok(FileFacts {
-            name: self.text(&["filename", "name"]).unwrap_or_else(|| or(known.name, UNNAMED)),
+            name: self.name()?.unwrap_or_else(|| or(known.name, UNNAMED)),
             size_bytes: known.size_bytes,
             mime_type: self.text(&["filetype", "type", "mime_type"]).unwrap_or_else(|| or(known.mime_type, ANY_TYPE)),
             sha256: self.text(&["sha256"]).or(known.sha256),

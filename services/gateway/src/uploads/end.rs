@@ -40,11 +40,11 @@ pub(crate) async fn complete(
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
-    body: web::Bytes,
+    payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let upload = parse_id(&path)?;
-    let completion: Completion = json::optional(&body)?;
+    let completion: Completion = json::optional(payload).await?;
     let declared_sha256 = completion.sha256.as_deref().map(parse_sha256).transpose()?;
     let (aggregate, mut loaded) = gateway.upload(&principal, upload).await?;
     let context = gateway.context(&principal, id);

@@ -12,12 +12,14 @@ use crate::idempotency::Idempotency;
 use crate::problems::IntoProblem;
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse, post, web};
+use futures_util::StreamExt;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 use utoipa::IntoParams;
 use uuid::Uuid;
 use waybill_domain::quota::{Settling, Space};
-use waybill_domain::upload::Command;
+use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute, settle_quota};
 use waybill_schema::events::{FileUploadedV1, ReservedItem, UploadStartedV1};
 use waybill_schema::{ByteRange, Causation, Position, UploadId};
@@ -139,8 +141,22 @@ impl Incoming {
                 self.release(&loaded).await;
                 return Err(problem);
             }
+        } else {
+            self.check_same(payload, &loaded.state).await?;
         }
         end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
+    }
+
+    /// A repeated request brings the bytes that it brought before (draft-ietf-httpapi-idempotency-key-header §2.4).
+    async fn check_same(&self, mut payload: Payload, state: &State) -> Result<(), Problem> {
+        let Phase::Verified { sha256, .. } = &state.phase else { return Ok(()) };
+        let mut hasher = Sha256::new();
+        while let Some(bytes) = payload.next().await {
+            // What does not come cannot differ.
+            let Ok(bytes) = bytes else { return Ok(()) };
+            hasher.update(&bytes);
+        }
+        if hasher.finalize().as_slice() == sha256.0 { Ok(()) } else { Err(Idempotency::reused()) }
     }
 
     async fn store_small(

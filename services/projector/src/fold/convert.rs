@@ -8,7 +8,9 @@ use waybill_schema::{CompanyId, Place, Sha256Digest, Timestamp, UserId};
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_1b1e_9d1a_5c39_8a52_1f0d_57aa_b111);
 
 pub(super) fn time_of(time: Timestamp) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(time.0).unwrap_or_default()
+    /// 9999-12-31T23:59:59.999Z: later years are written with a sign, which Postgres reads as a time zone.
+    const LAST: i64 = 253_402_300_799_999;
+    DateTime::from_timestamp_millis(time.0.min(LAST)).unwrap_or_default()
 }
 
 pub(super) fn ms_of(time: DateTime<Utc>) -> Timestamp {

@@ -34,6 +34,8 @@ pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, reco
             upload_whole(tables, id, uploaded, time, seq)?;
             shares::of_upload(tables, id, &uploaded.started, recorded)
         }
+        // What comes behind the end is no part of anything.
+        Event::ChunkUploaded(_) if tables.progress.get(id.0).is_some_and(|row| row.completed_at.is_some()) => Ok(()),
         Event::ChunkUploaded(chunk) => store_chunk(tables, id, chunk, recorded, seq),
         Event::FileCompleted(_) => {
             let file = tables.files.change(id.0)?;
@@ -187,6 +189,7 @@ fn start(
 }
 
 fn metadata(text: Option<&str>) -> Result<Option<serde_json::Value>, Misfit> {
+    text.map(waybill_domain::metadata::check).transpose().map_err(|refusal| Misfit(refusal.to_string()))?;
     text.map(serde_json::from_str).transpose().map_err(|error| Misfit(format!("metadata is not JSON: {error}")))
 }
 
@@ -204,6 +207,11 @@ fn resize(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc
     let row = tables.progress.change(id.0)?;
     let more = big(size_bytes) - row.total_bytes;
     row.total_bytes = big(size_bytes);
+    // What was stored beyond a length that somebody else was saying is no part of the file.
+    let kept = row.covered.within(ByteRange { from: 0, to: size_bytes });
+    let lost = row.covered.total() - kept.total();
+    row.covered = kept;
+    row.bytes_uploaded -= big(lost);
     let grid = PartGrid { size_bytes, part_size_bytes: row.part_size_bytes.unsigned_abs() };
     row.total_chunks = small(grid.total_parts());
     let deferred = row.length_deferred;
@@ -212,7 +220,9 @@ fn resize(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc
     row.progress_percentage = if deferred { 0 } else { i32::from(progress.percentage) };
     row.estimated_time_remaining =
         if deferred { None } else { progress.estimated_time_remaining_s.map(small).filter(|_| row.upload_speed > 0) };
+    row.current_chunk = small(progress.current_chunk);
     let session = row.upload_session_id;
+    sessions::bytes_lost(tables, session, lost, time)?;
     sessions::file_resized(tables, session, more, time)
 }
 

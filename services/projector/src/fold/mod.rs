@@ -17,7 +17,7 @@ use waybill_read_model::rows::{
     PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow,
     UserRow,
 };
-use waybill_schema::{Aggregate, Event, Recorded};
+use waybill_schema::{Aggregate, Event, Recorded, Subject};
 
 /// An event that does not fit what was folded before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -225,12 +225,12 @@ impl Tables {
 }
 
 /// What waits behind an event that was parked: everything about the same thing.
-pub(crate) fn aggregate_key(recorded: &Recorded) -> String {
-    let company = recorded.subject.company;
-    match recorded.subject.aggregate {
+pub(crate) fn aggregate_key(subject: &Subject) -> String {
+    let company = subject.company;
+    match subject.aggregate {
         Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id) | Aggregate::File(id) => {
             format!("{company}.file.{id}")
         }
-        _ => recorded.subject.to_string(),
+        _ => subject.to_string(),
     }
 }

@@ -88,6 +88,20 @@ pub(super) fn bytes_stored(
     Ok(())
 }
 
+/// Bytes that had been stored are no part of their file.
+pub(super) fn bytes_lost(
+    tables: &mut Tables,
+    session: Option<Uuid>,
+    bytes: u64,
+    time: DateTime<Utc>,
+) -> Result<(), Misfit> {
+    let Some(id) = session.filter(|_| bytes > 0) else { return Ok(()) };
+    let row = tables.sessions.change(id)?;
+    row.uploaded_size = row.uploaded_size.saturating_sub(big(bytes));
+    row.updated_at = time;
+    Ok(())
+}
+
 pub(super) fn file_ended(
     tables: &mut Tables,
     session: Option<Uuid>,

@@ -42,6 +42,14 @@ pub(super) async fn delete_staging(worker: &Worker, aggregate: &UploadAggregate)
     Ok(delete_all(worker, &keys::staging(aggregate.company, aggregate.upload)).await?)
 }
 
+/// Deletes what is under a prefix, but for one object, which somebody else refers to.
+pub(super) async fn delete_others(worker: &Worker, prefix: &str, kept: Option<&str>) -> Result<(), StoreError> {
+    for key in worker.store.list(prefix).await?.into_iter().filter(|key| kept != Some(key.as_str())) {
+        worker.store.delete(&key).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
     for _ in 0..PAGES {
         let keys = worker.store.list(prefix).await?;

@@ -1,7 +1,7 @@
 //! One object for all files of a company with the same bytes, and the end of files for good.
 
-use super::{ReactionError, settle};
-use crate::Worker;
+use super::{ReactionError, cleanup, settle};
+use crate::{Worker, keys};
 use waybill_domain::content::{Command, Object, State as Content};
 use waybill_domain::quota::Settling;
 use waybill_domain::upload::{Phase, State};
@@ -70,6 +70,9 @@ pub(super) async fn purge(
         delete(worker, &doomed.storage_key).await?;
     }
     delete_own_copy(worker, &upload, &loaded.state).await?;
+    // Of a request that was sent again after its answer was lost there may be two objects.
+    let kept = loaded.state.object.as_ref().map(|object| object.storage_key.as_str());
+    cleanup::delete_others(worker, &keys::objects(company, file), kept).await?;
     settle(worker, &aggregate, &upload, causation, Settling::Commit).await?;
     settle(worker, &aggregate, &upload, causation, Settling::Purge).await
 }

@@ -7,6 +7,9 @@ use waybill_schema::{AccessType, FileId, Permissions, Timestamp};
 /// How many people one share may name.
 pub const NAMED_MAX: usize = 200;
 
+/// The last end that a share may have: 9999-12-31T23:59:59.999Z.
+const EXPIRES_MAX: Timestamp = Timestamp(253_402_300_799_999);
+
 /// A share, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
@@ -106,6 +109,9 @@ fn check(
     let named = permissions.map_or(0, |permissions| permissions.users.len());
     if expires_at.is_some_and(|at| at <= now) {
         return Err(Refusal::ShareInvalid { reason: "expires_at must lie in the future" });
+    }
+    if expires_at.is_some_and(|at| at > EXPIRES_MAX) {
+        return Err(Refusal::ShareInvalid { reason: "expires_at lies in a year of four digits" });
     }
     if named > NAMED_MAX {
         return Err(Refusal::ShareInvalid { reason: "permissions.users names at most 200 people" });

@@ -35,9 +35,12 @@ pub struct AccessRows {
     /// Their shares that were not revoked.
     pub shares: Vec<ShareAccess>,
     /// The chatrooms that are there.
-    pub chatrooms: Vec<ChatroomId>,
+    pub chatrooms: Vec<ChatroomAccess>,
     /// The threads that are there.
     pub threads: Vec<ThreadAccess>,
+    /// Of what is asked for, the aggregates with events that could not be projected: what the tables say of them may be
+    /// too old.
+    pub parked: Vec<String>,
     /// Those chatrooms that the user was added to.
     pub member_of_chatrooms: Vec<ChatroomId>,
     /// Those threads that the user was added to.
@@ -88,6 +91,15 @@ pub struct ShareAccess {
     pub ended: bool,
 }
 
+/// A chatroom that is there.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ChatroomAccess {
+    /// Its id.
+    pub id: ChatroomId,
+    /// Where in the log it was deleted the last time, 0 if it never was.
+    pub deleted_seq: u64,
+}
+
 /// A thread that is there.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct ThreadAccess {
@@ -97,6 +109,8 @@ pub struct ThreadAccess {
     pub chatroom_id: Option<ChatroomId>,
     /// Whether it is there.
     pub is_open: bool,
+    /// Where in the log it, or the chatroom around it, was deleted the last time, 0 if it never was.
+    pub deleted_seq: u64,
 }
 
 /// Companies, users, chatrooms, threads and files are found by their keys, shares by `idx_file_association_file_id`.
@@ -154,9 +168,14 @@ SELECT json_build_object(
         'ended', (a.chatroom_id IS NOT NULL AND NOT coalesce(r.is_open AND a.shared_seq > r.deleted_seq, false))
             OR (a.thread_id IS NOT NULL AND NOT coalesce(t.is_open AND a.shared_seq > t.deleted_seq, false)))), '[]')
         FROM shares a LEFT JOIN chatrooms r ON r.id = a.chatroom_id LEFT JOIN threads t ON t.id = a.thread_id),
-    'chatrooms', (SELECT coalesce(json_agg(id), '[]') FROM chatrooms WHERE is_open),
+    'chatrooms', (SELECT coalesce(json_agg(json_build_object('id', id, 'deleted_seq', deleted_seq)), '[]')
+        FROM chatrooms WHERE is_open),
     'threads', (SELECT coalesce(json_agg(json_build_object(
-        'id', id, 'chatroom_id', chatroom_id, 'is_open', is_open)), '[]') FROM threads),
+        'id', id, 'chatroom_id', chatroom_id, 'is_open', is_open, 'deleted_seq', deleted_seq)), '[]') FROM threads),
+    'parked', (SELECT coalesce(json_agg(DISTINCT p.aggregate), '[]') FROM parked_event p WHERE p.aggregate IN (
+        SELECT ?::text || '.directory'
+        UNION ALL SELECT ?::text || '.file.' || f.id FROM unnest(?) f (id)
+        UNION ALL SELECT s.company_id::text || '.share.' || s.id FROM shares s)),
     'member_of_chatrooms', (SELECT coalesce(json_agg(r.id), '[]') FROM memberships m
         JOIN chatrooms r ON r.id = m.chatroom_id WHERE r.is_open AND m.added_seq > r.deleted_seq),
     'member_of_threads', (SELECT coalesce(json_agg(t.id), '[]') FROM memberships m
@@ -203,6 +222,9 @@ pub(super) fn statement(partition: u32, company: CompanyId, user: UserId, wanted
         Bind::Uuid(company.0),
         Bind::Uuid(user.0),
         Bind::Integer(i32::try_from(partition).unwrap_or(i32::MAX)),
+        Bind::Uuid(company.0),
+        Bind::Uuid(company.0),
+        files(),
         Bind::Uuid(company.0),
         Bind::Uuid(company.0),
         files(),

@@ -1,6 +1,5 @@
 //! What was refused to authenticated callers, kept for auditors beside the events: who, from where, what, and why.
 
-use actix_web::dev::ServiceRequest;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -14,7 +13,7 @@ use waybill_service_kit::{Principal, Problem, RequestId, Shutdown, metrics, now}
 const QUEUE: usize = 1_024;
 
 /// A request, before it is known that it will be refused.
-pub(crate) struct Refused {
+pub struct Refused {
     company: CompanyId,
     user: UserId,
     id: RequestId,
@@ -23,16 +22,21 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    pub(crate) fn new(principal: &Principal, id: RequestId, request: &ServiceRequest) -> Self {
-        // Paths hold ids alone: download tokens come without a principal.
+    /// What somebody asks for: a method and a path, or a frame and a topic.
+    pub fn new(principal: &Principal, id: RequestId, method: &str, path: &str) -> Self {
         Self {
             company: principal.company_id,
             user: principal.user_id,
             id,
-            method: request.method().to_string(),
-            path: request.path().chars().take(PATH_MAX).collect(),
+            method: method.to_owned(),
+            path: without_secrets(path),
         }
     }
+}
+
+/// A path as it is kept. Paths hold ids alone, but for those with download tokens.
+fn without_secrets(path: &str) -> String {
+    if path.starts_with("/d/") { "/d/…".to_owned() } else { path.chars().take(PATH_MAX).collect() }
 }
 
 /// The longest path that is kept, in characters.
@@ -40,23 +44,24 @@ const PATH_MAX: usize = 256;
 
 /// A refusal, as it is kept and shown.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Refusal {
-    pub(crate) time: Timestamp,
-    pub(crate) user_id: UserId,
-    pub(crate) address: Option<IpAddr>,
-    pub(crate) request_id: Uuid,
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) status: u16,
-    pub(crate) code: String,
+#[expect(missing_docs, reason = "as in the audit trail")]
+pub struct Refusal {
+    pub time: Timestamp,
+    pub user_id: UserId,
+    pub address: Option<IpAddr>,
+    pub request_id: Uuid,
+    pub method: String,
+    pub path: String,
+    pub status: u16,
+    pub code: String,
 }
 
 /// Keeps refusals, beside the requests.
-pub(crate) struct Keeper(mpsc::Sender<(CompanyId, UserId, Bytes)>);
+pub struct Keeper(mpsc::Sender<(CompanyId, UserId, Bytes)>);
 
 impl Keeper {
     /// Keeps them until shutdown; the future does the work.
-    pub(crate) fn new(refusals: Refusals, shutdown: Shutdown) -> (Self, impl Future<Output = ()> + Send) {
+    pub fn new(refusals: Refusals, shutdown: Shutdown) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
         let work = async move {
             while let Some(Some((company, user, refusal))) = shutdown.unless(receiver.recv()).await {
@@ -70,8 +75,9 @@ impl Keeper {
     }
 
     /// Keeps one; what went wrong on our side is none.
-    pub(crate) fn keep(&self, refused: Refused, problem: &Problem) {
-        if problem.status >= 500 {
+    pub fn keep(&self, refused: Refused, problem: &Problem) {
+        // Some protocols say it with another status.
+        if problem.status >= 500 || matches!(problem.code.as_str(), "unavailable" | "projection_behind" | "internal") {
             return;
         }
         let refusal = Refusal {

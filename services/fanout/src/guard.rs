@@ -1,0 +1,157 @@
+//! What a client may send, looked at before anything is kept of it: the parser behind would first collect a frame of
+//! whatever length its header declares (RFC 6455 §5.2), and continuations without an end.
+
+use crate::server::FRAME_MAX_BYTES;
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use futures_util::future::ready;
+use futures_util::stream::poll_fn;
+use futures_util::{Stream, StreamExt};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// How many frames one message may come in.
+const FRAMES_MAX: u32 = 64;
+/// For how long more is taken from a client that has sent too much.
+const THROWN_AWAY_FOR: Duration = Duration::from_secs(2);
+/// The longest header: two bytes, eight of length, four of mask.
+const HEADER_MAX: usize = 14;
+
+/// Whether a client sent more than it may.
+pub(crate) type TooBig = Rc<Cell<bool>>;
+
+/// The stream as it comes; it ends with an error where a frame is too long or a message has too many, and `too_big`
+/// says so. What comes behind that is taken and thrown away for a moment: a connection that is closed with something
+/// unread is reset, and the client would not hear why.
+pub(crate) fn guarded(
+    stream: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+    too_big: TooBig,
+) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+    let (mut headers, mut stream) = (Headers::default(), Some(stream));
+    poll_fn(move |context| {
+        let Some(open) = &mut stream else { return Poll::Ready(None) };
+        let polled = open.poll_next_unpin(context);
+        if let Poll::Ready(Some(Ok(bytes))) = &polled
+            && !headers.accept(bytes)
+        {
+            too_big.set(true);
+            if let Some(rest) = stream.take() {
+                let thrown_away = rest.take_while(|bytes| ready(bytes.is_ok())).for_each(|_| ready(()));
+                actix_web::rt::spawn(tokio::time::timeout(THROWN_AWAY_FOR, thrown_away));
+            }
+            return Poll::Ready(Some(Err(PayloadError::Overflow)));
+        }
+        polled
+    })
+}
+
+/// Follows the headers of frames, and skips what is in them.
+#[derive(Default)]
+struct Headers {
+    header: Vec<u8>,
+    /// What is left of the current frame.
+    left: u64,
+    /// How many frames of the current message there were, and how long they are together.
+    frames: u32,
+    bytes: u64,
+}
+
+impl Headers {
+    /// Whether the next bytes may be passed on.
+    fn accept(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let skipped = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            self.left -= skipped as u64;
+            bytes = &bytes[skipped..];
+            let Some((byte, rest)) = bytes.split_first().filter(|_| self.left == 0) else { continue };
+            self.header.push(*byte);
+            bytes = rest;
+            match declared(&self.header) {
+                Some(length) => {
+                    if !self.count(length) {
+                        return false;
+                    }
+                    self.left = length;
+                    self.header.clear();
+                }
+                None if self.header.len() >= HEADER_MAX => return false,
+                None => {}
+            }
+        }
+        true
+    }
+
+    /// One more frame of this length; whether its message is still within bounds. Control frames, which may come in
+    /// between, are no part of a message.
+    fn count(&mut self, length: u64) -> bool {
+        let first = self.header.first().copied().unwrap_or_default();
+        let (is_last, opcode) = (first & 0x80 != 0, first & 0x0f);
+        if opcode & 0x08 != 0 {
+            return length <= FRAME_MAX_BYTES as u64;
+        }
+        let (frames, bytes) = (self.frames + 1, self.bytes.saturating_add(length));
+        (self.frames, self.bytes) = if is_last { (0, 0) } else { (frames, bytes) };
+        frames <= FRAMES_MAX && bytes <= FRAME_MAX_BYTES as u64
+    }
+}
+
+/// How long the frame of this header is, once the header is complete. An absurd length is told before its mask came.
+fn declared(header: &[u8]) -> Option<u64> {
+    let second = *header.get(1)?;
+    let (mask, extended) = match second & 0x7f {
+        126 => (if second & 0x80 == 0 { 0 } else { 4 }, 2),
+        127 => (if second & 0x80 == 0 { 0 } else { 4 }, 8),
+        _ => (if second & 0x80 == 0 { 0 } else { 4 }, 0),
+    };
+    let length = header.get(2..2 + extended)?.iter().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
+    let length = if extended == 0 { u64::from(second & 0x7f) } else { length };
+    (length > FRAME_MAX_BYTES as u64 || header.len() == 2 + extended + mask).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(first: u8, length: usize) -> Vec<u8> {
+        let mut frame = vec![first];
+        match length {
+            0..126 => frame.push(0x80 | u8::try_from(length).unwrap()),
+            _ => frame.extend([&[0x80 | 126][..], &u16::try_from(length).unwrap().to_be_bytes()].concat()),
+        }
+        frame.extend([0; 4]);
+        frame.extend(vec![0xff; length]);
+        frame
+    }
+
+    #[test]
+    fn frames_pass_however_they_are_cut_up() {
+        let all = [frame(0x81, 5), frame(0x89, 0), frame(0x81, 4_000), frame(0x01, 200), frame(0x80, 1)].concat();
+        for size in [1, 3, 7, 4_096] {
+            let mut headers = Headers::default();
+            assert!(all.chunks(size).all(|piece| headers.accept(piece)), "{size}");
+            assert_eq!(headers.left, 0);
+        }
+    }
+
+    #[test]
+    fn a_length_is_refused_by_its_header_alone() {
+        let mut headers = Headers::default();
+        let gibibyte = [&[0x81, 0x80 | 127][..], &(1_u64 << 30).to_be_bytes()].concat();
+        assert!(!headers.accept(&gibibyte));
+        assert!(!Headers::default().accept(&frame(0x81, 4_097)));
+    }
+
+    #[test]
+    fn a_message_has_so_many_frames_and_bytes_and_no_more() {
+        let mut headers = Headers::default();
+        assert!(headers.accept(&frame(0x01, 0)));
+        let accepted = (0..1_000).take_while(|_| headers.accept(&frame(0x00, 0))).count();
+        assert_eq!(accepted, 63);
+        let mut headers = Headers::default();
+        assert!(
+            headers.accept(&frame(0x01, 4_000)) && headers.accept(&frame(0x00, 96)) && !headers.accept(&frame(0x00, 1))
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! Who asks: JSON Web Tokens (RFC 7519). Signed with keys that an identity provider publishes, or, for development, with
+//! a shared secret (HS256). The algorithm is the key's, and nothing in a token's header is ever followed.
+
+mod jwks;
+
+pub use jwks::KeySetError;
+
+use crate::Problem;
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures_util::future::LocalBoxFuture;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use jwks::{KeySet, NoKey};
+use serde::{Deserialize, Serialize};
+use std::future::ready;
+use std::sync::Arc;
+use waybill_schema::{CompanyId, Timestamp, UserId};
+
+/// The shortest secret that HS256 is used with (RFC 7518 §3.2).
+const SECRET_MIN_BYTES: usize = 32;
+
+/// What a token of a client may call itself (RFC 7519 §5.1, RFC 9068 §2.1).
+const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
+
+/// What a user may do beyond their own uploads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads the events of the company.
+    Auditor,
+    /// Sets the company's limits, and keeps its directory.
+    Admin,
+    /// The host product: keeps the directories of all companies. No user.
+    Service,
+    /// A role that Waybill gives no meaning to.
+    #[serde(other)]
+    Other,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The user.
+    pub user_id: UserId,
+    /// Their company.
+    pub company_id: CompanyId,
+    /// What they may do.
+    pub roles: Vec<Role>,
+    /// When the token ends.
+    pub expires_at: Timestamp,
+}
+
+impl Principal {
+    /// Demands a role.
+    ///
+    /// # Errors
+    /// 403 `role_required`.
+    pub fn require(&self, role: Role, name: &str) -> Result<(), Problem> {
+        if self.roles.contains(&role) {
+            return Ok(());
+        }
+        Err(Problem::new(403, "role_required", format!("this needs a token with the role {name}")))
+    }
+}
+
+/// What is read of a token; what else it says is checked by [`Validation`].
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    company_id: String,
+    #[serde(default)]
+    roles: Vec<Role>,
+    exp: i64,
+}
+
+/// What a token says that is made here.
+#[derive(Serialize)]
+struct Minted<'a> {
+    sub: String,
+    company_id: String,
+    roles: &'a [Role],
+    iss: &'a str,
+    aud: &'a str,
+    exp: i64,
+}
+
+/// What tokens are checked with.
+#[derive(Clone)]
+enum Keys {
+    /// One secret, for development.
+    Secret { decoding: DecodingKey, encoding: EncodingKey },
+    /// What an identity provider publishes.
+    Published(Arc<KeySet>),
+}
+
+/// Checks tokens, and makes them for development.
+#[derive(Clone)]
+pub struct Authenticator {
+    keys: Keys,
+    issuer: String,
+    audience: String,
+}
+
+/// The secret is too short to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("WAYBILL_JWT_HS256_SECRET must have at least 32 bytes")]
+pub struct SecretTooShort;
+
+/// Why no token is made.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// The identity provider makes them.
+    #[error("tokens are the identity provider's to make: WAYBILL_JWKS_URL is set")]
+    Published,
+    /// Signing fails.
+    #[error("signing a token: {0}")]
+    Signing(#[from] jsonwebtoken::errors::Error),
+}
+
+impl Authenticator {
+    /// Tokens signed with `secret`, of `issuer`, for `audience`.
+    ///
+    /// # Errors
+    /// [`SecretTooShort`].
+    pub fn hs256(secret: &str, issuer: &str, audience: &str) -> Result<Self, SecretTooShort> {
+        if secret.len() < SECRET_MIN_BYTES {
+            return Err(SecretTooShort);
+        }
+        let keys = Keys::Secret {
+            decoding: DecodingKey::from_secret(secret.as_bytes()),
+            encoding: EncodingKey::from_secret(secret.as_bytes()),
+        };
+        Ok(Self { keys, issuer: issuer.to_owned(), audience: audience.to_owned() })
+    }
+
+    /// Tokens of `issuer` for `audience`, signed with a key that is published at `url`: RS256, ES256 or EdDSA.
+    ///
+    /// # Errors
+    /// [`KeySetError`].
+    pub fn published(url: &str, issuer: &str, audience: &str) -> Result<Self, KeySetError> {
+        let keys = Keys::Published(Arc::new(KeySet::new(url)?));
+        Ok(Self { keys, issuer: issuer.to_owned(), audience: audience.to_owned() })
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    /// 401 `token_invalid`, whatever is wrong with it; 503 while the published keys cannot be fetched.
+    pub async fn authenticate(&self, token: &str) -> Result<Principal, Problem> {
+        let invalid = || Problem::new(401, "token_invalid", "the token is missing, expired or not for this service");
+        // A token that was made for something else, such as to be exchanged for this one (RFC 8725 §3.11).
+        let header = decode_header(token).map_err(|_| invalid())?;
+        // Keys are ours to choose: what names another one is refused, not followed (RFC 8725 §3.10).
+        let brings_key = header.jku.is_some() || header.x5u.is_some() || header.jwk.is_some() || header.x5c.is_some();
+        if brings_key || !header.kid.as_deref().is_none_or(is_key_id) {
+            return Err(invalid());
+        }
+        if !header.typ.is_none_or(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known))) {
+            return Err(invalid());
+        }
+        let (algorithm, decoding) = match &self.keys {
+            Keys::Secret { decoding, .. } => (Algorithm::HS256, decoding.clone()),
+            Keys::Published(keys) => {
+                let found = keys.find(header.kid.as_deref().ok_or_else(invalid)?).await;
+                let key = found.map_err(|no_key| match no_key {
+                    NoKey::Unknown => invalid(),
+                    NoKey::Unavailable => Problem::unavailable("the keys of tokens cannot be fetched; try again"),
+                })?;
+                (key.algorithm, key.decoding)
+            }
+        };
+        let claims = decode::<Claims>(token, &decoding, &self.validation(algorithm)).map_err(|_| invalid())?.claims;
+        Ok(Principal {
+            user_id: claims.sub.parse().map_err(|_| invalid())?,
+            company_id: claims.company_id.parse().map_err(|_| invalid())?,
+            roles: claims.roles,
+            expires_at: Timestamp(claims.exp.saturating_mul(1_000)),
+        })
+    }
+
+    /// The algorithm is the key's, never the token's.
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.validate_nbf = true;
+        validation.leeway = 5;
+        validation
+    }
+
+    /// A token for `principal`; for development.
+    ///
+    /// # Errors
+    /// [`MintError`].
+    pub fn mint(&self, principal: &Principal) -> Result<String, MintError> {
+        let Keys::Secret { encoding, .. } = &self.keys else { return Err(MintError::Published) };
+        let claims = Minted {
+            sub: principal.user_id.to_string(),
+            company_id: principal.company_id.to_string(),
+            roles: &principal.roles,
+            iss: &self.issuer,
+            aud: &self.audience,
+            exp: principal.expires_at.0 / 1_000,
+        };
+        Ok(encode(&Header::new(Algorithm::HS256), &claims, encoding)?)
+    }
+}
+
+/// Whether a `kid` is a name, and no path or URL.
+fn is_key_id(kid: &str) -> bool {
+    (1..=128).contains(&kid.len())
+        && kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=".contains(&b))
+        && !kid.contains("..")
+}
+
+impl FromRequest for Principal {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // Somebody looked before.
+        if let Some(principal) = request.extensions().get::<Self>() {
+            return Box::pin(ready(Ok(principal.clone())));
+        }
+        let request = request.clone();
+        Box::pin(async move { from_header(&request).await })
+    }
+}
+
+async fn from_header(request: &HttpRequest) -> Result<Principal, Problem> {
+    let authenticator = request.app_data::<web::Data<Authenticator>>().ok_or_else(Problem::internal)?;
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (scheme, token) = header.split_once(' ').unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Problem::new(401, "token_missing", "send Authorization: Bearer with a JSON Web Token"));
+    }
+    authenticator.authenticate(token.trim()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_for_another_use_is_none() {
+        let secret = "s".repeat(32);
+        let authenticator = Authenticator::hs256(&secret, "i", "a").unwrap();
+        let nil = uuid::Uuid::nil().to_string();
+        let claims = Minted { sub: nil.clone(), company_id: nil, roles: &[], iss: "i", aud: "a", exp: 4_000_000_000 };
+        for (typ, is_good) in [(None, true), (Some("JWT"), true), (Some("at+JWT"), true), (Some("logout+jwt"), false)] {
+            let header = Header { typ: typ.map(str::to_owned), ..Header::new(Algorithm::HS256) };
+            let token = encode(&header, &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap();
+            assert_eq!(authenticator.authenticate(&token).await.is_ok(), is_good, "{typ:?}");
+        }
+    }
+
+    #[test]
+    fn keys_come_from_where_nobody_changes_them() {
+        for url in ["http://keys.example/jwks", "ftp://127.0.0.1/jwks", "keys"] {
+            assert!(Authenticator::published(url, "i", "a").is_err(), "{url}");
+        }
+        assert!(Authenticator::published("https://keys.example/jwks", "i", "a").is_ok());
+        assert!(Authenticator::published("http://127.0.0.1:1/jwks", "i", "a").is_ok());
+    }
+}
