@@ -50,9 +50,21 @@ impl Backing {
     /// # Panics
     /// Where one does not start.
     pub async fn start(partitions: u32) -> Self {
-        let nats = NatsServer::start().await;
+        Self::start_on(NatsServer::start().await, partitions).await
+    }
+
+    /// The same on a nats-server that runs.
+    ///
+    /// # Panics
+    /// Where it cannot be set up.
+    pub async fn start_on(nats: NatsServer, partitions: u32) -> Self {
         let log = Arc::new(nats.log(partitions).await);
         Self { nats, log, postgres: TestDatabase::create().await, bucket: TestBucket::create().await }
+    }
+
+    /// Where Postgres is.
+    pub fn database_url(&self) -> &str {
+        self.postgres.url()
     }
 
     /// The arguments of a role; the first is the program's name.

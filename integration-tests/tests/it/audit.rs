@@ -1,6 +1,7 @@
 //! Who did what with each file.
 
 use serde_json::{Value, json};
+use std::path::Path;
 use waybill_integration_tests::Stack;
 use waybill_test_kit::eventually;
 
@@ -92,5 +93,102 @@ async fn pages_hold_every_event_of_the_company_once() {
     user.get("/v1/audit").await.refused(403, "role_required");
     let cursor = client.get("/v1/audit?limit=1").await.text("next_cursor");
     other.get(&format!("/v1/audit?cursor={cursor}")).await.refused(400, "cursor_invalid");
+    stack.finish().await;
+}
+
+/// What `waybill audit verify` says of a file.
+async fn verified(folder: &Path, file: &Path, more: &[&str]) -> (bool, String) {
+    let mut args = vec!["verify", file.to_str().unwrap()];
+    args.extend(more);
+    let output = tokio::process::Command::new(waybill_test_kit::settings("WAYBILL_TEST_BIN"))
+        .arg("audit")
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .await
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_35_whoever_changes_an_export_is_found_out() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    for name in ["a", "b", "c"] {
+        client.small_file(name).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let key = client.get("/v1/audit/key").await.expect(200).text("public_key");
+    let export = async |name: &str| {
+        let file = folder.path().join(name);
+        let output = tokio::process::Command::new(waybill_test_kit::settings("WAYBILL_TEST_BIN"))
+            .args(["audit", "export", file.to_str().unwrap()])
+            .env("WAYBILL_URL", stack.url())
+            .env("WAYBILL_TOKEN", client.token())
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        file
+    };
+    let first = export("first.ndjson").await;
+    let (good, said) = verified(folder.path(), &first, &["--key", &key]).await;
+    assert!(good, "{said}");
+    let text = std::fs::read_to_string(&first).unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    assert!(lines.len() > 8, "{}", lines.len());
+    assert!(text.contains("FileUploaded") && !text.contains(client.token()));
+    let changed = |lines: Vec<String>| {
+        let file = folder.path().join("changed.ndjson");
+        std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+        file
+    };
+    let with = |at: usize, from: &str, to: &str| {
+        let mut lines = lines.clone();
+        assert!(lines[at].contains(from), "{}", lines[at]);
+        lines[at] = lines[at].replacen(from, to, 1);
+        lines
+    };
+    let uploaded = lines.iter().position(|line| line.contains("\"original_name\":\"b\"")).unwrap();
+    let name = |line: usize| format!("line {}, ", line + 1);
+    let mut removed = lines.clone();
+    removed.remove(3);
+    let mut moved = lines.clone();
+    moved.swap(3, 4);
+    let mut cut = lines.clone();
+    cut.remove(lines.len() - 2);
+    let headless = lines[..lines.len() - 1].to_vec();
+    for (what, lines, fault) in [
+        ("who did it", with(uploaded, "user:", "user:0"), name(uploaded)),
+        ("what it says", with(uploaded, "\"original_name\":\"b\"", "\"original_name\":\"d\""), name(uploaded)),
+        ("removed", removed, name(3)),
+        ("moved", moved, name(3)),
+        ("the last one cut off", cut, "cut off".to_owned()),
+        ("the head cut off", headless, "cut off".to_owned()),
+        ("the head", with(lines.len() - 1, "\"events\":", "\"events\":1"), "signature".to_owned()),
+    ] {
+        let (good, said) = verified(folder.path(), &changed(lines), &["--key", &key]).await;
+        assert!(!good && said.contains(&fault), "{what}: {said}");
+    }
+    // A head that was kept shows what a later file of a changed log leaves out.
+    let head = folder.path().join("head.json");
+    std::fs::write(&head, lines.last().unwrap()).unwrap();
+    client.small_file("d").await;
+    let second = export("second.ndjson").await;
+    let (good, said) = verified(folder.path(), &second, &["--key", &key, "--head", head.to_str().unwrap()]).await;
+    assert!(good, "{said}");
+    let later = folder.path().join("later.json");
+    std::fs::write(&later, std::fs::read_to_string(&second).unwrap().lines().last().unwrap()).unwrap();
+    let (good, said) = verified(folder.path(), &first, &["--key", &key, "--head", later.to_str().unwrap()]).await;
+    assert!(!good && said.contains("cut off"), "{said}");
+    let (good, said) = verified(folder.path(), &first, &["--key", "AAAA"]).await;
+    assert!(!good && said.contains("another key"), "{said}");
+    // It is for auditors, and of their own company.
+    let user = stack.client_for(client.principal.company_id, &[]);
+    user.get("/v1/audit/export").await.refused(403, "role_required");
+    let stranger = stack.client();
+    let theirs = stranger.request(reqwest::Method::GET, "/v1/audit/export").send().await.unwrap().text().await.unwrap();
+    assert_eq!(theirs.lines().count(), 1, "{theirs}");
     stack.finish().await;
 }

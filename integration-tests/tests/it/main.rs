@@ -31,6 +31,7 @@ mod real_clients;
 mod replay;
 mod rivals;
 mod round_trip;
+mod secure;
 mod sessions;
 mod sharing;
 mod shutdown;

@@ -17,7 +17,7 @@ async fn statuses(client: &Client, file: &str, association: &str, room: &Room) -
         client.get(&format!("{path}/content")).await,
         client.post(&format!("{path}/tokens"), &json!({})).await,
         // A chatroom that nobody knows: who may share gets as far as that.
-        client.post(&format!("{path}/associations"), &json!({ "chatroom_id": uuid::Uuid::now_v7() })).await,
+        client.post(&format!("{path}/associations"), &viewable(uuid::Uuid::now_v7())).await,
         client.patch(&format!("/v1/associations/{association}"), &json!({ "is_pinned": false })).await,
         client.patch(&path, &json!({ "display_name": "a.txt" })).await,
         client.delete(&format!("{path}?purge=maybe")).await,
@@ -28,6 +28,11 @@ async fn statuses(client: &Client, file: &str, association: &str, room: &Room) -
         (404, _, Some("there is no such chatroom")) => 201,
         (status, _, _) => status,
     })
+}
+
+/// A share with a chatroom, by which one may see the file: no more than everybody has who sees it.
+fn viewable(chatroom: uuid::Uuid) -> serde_json::Value {
+    json!({ "chatroom_id": chatroom, "permissions": { "everyone": ["view"] } })
 }
 
 /// What the table says, as statuses.
@@ -183,7 +188,6 @@ async fn every_row_of_the_running_uploads_table_by_each_protocol() {
             assert_eq!(request.send().await.unwrap().status().as_u16(), 404, "{method}");
         }
         let parts = format!("/v1/uploads/{direct}/parts");
-        stranger.get(&parts).await.refused(404, "not_found");
         stranger.post(&parts, &json!({ "part_number": 1, "etag": "x" })).await.refused(404, "not_found");
     }
     // Nobody begins an upload where they do not belong.

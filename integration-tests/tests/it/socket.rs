@@ -1,12 +1,15 @@
 //! A WebSocket client of `waybill.v1`.
 
 use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async, connect_async_tls_with_config};
 use waybill_integration_tests::Client;
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -22,6 +25,22 @@ pub(crate) async fn connect(url: &str, headers: &[(&'static str, String)]) -> Re
         Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Over TLS, trusting this authority alone.
+pub(crate) async fn over_tls(client: &Client, authority: &Path) -> Socket {
+    let mut roots = rustls::RootCertStore::empty();
+    for cert in rustls::pki_types::CertificateDer::pem_file_iter(authority).unwrap() {
+        roots.add(cert.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_root_certificates(roots).with_no_client_auth();
+    let url = format!("{}/v1/progress", client.url().replace("https://", "wss://"));
+    let mut request = url.into_client_request().unwrap();
+    request.headers_mut().insert("authorization", format!("Bearer {}", client.token()).parse().unwrap());
+    let connector = Some(Connector::Rustls(Arc::new(config)));
+    connect_async_tls_with_config(request, None, false, connector).await.unwrap().0
 }
 
 pub(crate) async fn with_token(url: &str, client: &Client) -> Socket {

@@ -21,7 +21,7 @@ use waybill_event_log::jetstream::{Bucket, BucketError, Refusals};
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, Shutdown, body, listener, request};
+use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, Shutdown, Tls, body, listener, request};
 
 /// The largest frame of a client.
 pub(crate) const FRAME_MAX_BYTES: usize = 4 * 1_024;
@@ -144,17 +144,18 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError::Listen`].
-    pub fn listen(&mut self, addr: SocketAddr) -> Result<SocketAddr, StartError> {
+    pub fn listen(&mut self, addr: SocketAddr, tls: Option<Tls>) -> Result<SocketAddr, StartError> {
         let (routes, readiness) = (self.routes(), self.readiness.clone());
+        let over_tls = tls.is_some();
         let application = move || {
             App::new()
-                .wrap(request::safe_headers())
+                .wrap(request::safe_headers(over_tls))
                 .wrap(from_fn(request::trace))
                 .app_data(web::Data::new(readiness.clone()))
                 .configure(health::routes)
                 .configure(routes.clone())
         };
-        let settings = listener::Settings { grace_s: GRACE_S, ..listener::Settings::default() };
+        let settings = listener::Settings { grace_s: GRACE_S, tls, ..listener::Settings::default() };
         Ok(listener::listen(addr, settings, application, &self.fanout.shutdown, &mut self.tasks)?)
     }
 

@@ -3,7 +3,9 @@
 
 use crate::direct::{native, uppy};
 use crate::resumable::documented as tus;
-use crate::{associations, audit, content, directory, files, json, quota, resumable, sessions, tokens, uploads};
+use crate::{
+    associations, audit, audit_export, content, directory, files, json, quota, resumable, sessions, tokens, uploads,
+};
 use actix_web::http::Method;
 use actix_web::http::header::ALLOW;
 use actix_web::{HttpRequest, HttpResponse, get, web};
@@ -65,6 +67,8 @@ operations!(
     tokens::download,
     quota::show,
     audit::list,
+    audit_export::export,
+    audit_export::key,
     directory::put_company,
     directory::show_company,
     directory::close_company,

@@ -1,6 +1,7 @@
 //! What every handler works with.
 
 use crate::address::Addresses;
+use crate::audit_export::HeadKey;
 use crate::cursor::CursorKey;
 use crate::idempotency::Idempotency;
 use crate::position::Positions;
@@ -52,6 +53,7 @@ pub(crate) struct Gateway {
     pub(crate) idempotency: Idempotency,
     pub(crate) positions: Positions,
     pub(crate) cursors: CursorKey,
+    pub(crate) head_key: HeadKey,
     pub(crate) policies: Policies,
     pub(crate) default_quota_bytes: u64,
     pub(crate) upload_lifetime_ms: i64,

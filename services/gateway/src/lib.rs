@@ -6,6 +6,7 @@ mod admission;
 mod api;
 mod associations;
 mod audit;
+mod audit_export;
 mod content;
 mod cors;
 mod cursor;

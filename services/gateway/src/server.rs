@@ -2,6 +2,7 @@
 
 use crate::address::Addresses;
 use crate::api::Api;
+use crate::audit_export::HeadKey;
 use crate::cursor::CursorKey;
 use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
@@ -28,7 +29,7 @@ use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, DataPlane, Shutdown, listener, request};
+use waybill_service_kit::{Authenticator, DataPlane, Shutdown, Tls, listener, request};
 
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -45,6 +46,8 @@ pub struct Routes {
 pub struct Config {
     /// Where clients are listened to; port 0 for any.
     pub addr: SocketAddr,
+    /// What is spoken over TLS with.
+    pub tls: Option<Tls>,
     /// Who takes the bytes.
     pub workers: Workers,
     /// What workers of other processes know gateways by; and what cursors are signed with.
@@ -126,6 +129,7 @@ impl Server {
             return Err(StartError::SecretTooShort);
         }
         let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
+        let head_key = HeadKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
         let tokens = Tokens::new(&config.worker_secret, config.download_redirects).ok_or(StartError::SecretTooShort)?;
         let snapshots = Bucket::open(&config.nats, names::SNAPSHOTS_BUCKET).await?;
         let mut readiness = Readiness::default();
@@ -167,6 +171,7 @@ impl Server {
             presigner: config.presigner,
             database: config.database,
             cursors,
+            head_key,
             policies,
             default_quota_bytes: config.default_quota_bytes,
             upload_url_lifetime: config.upload_url_lifetime,
@@ -184,6 +189,7 @@ impl Server {
             config.more_routes.into_iter().map(|routes| (routes.configure, routes.api)).unzip();
         let described = web::Data::new(Api::new(more_operations.into_iter().chain([health::api()])));
         let allowed_origins = config.allowed_origins;
+        let over_tls = config.tls.is_some();
         let application = move || {
             let mut app = App::new()
                 .app_data(gateway.clone())
@@ -197,11 +203,12 @@ impl Server {
                 app = app.configure(|config| more(config));
             }
             app.wrap(from_fn(admission::admit))
-                .wrap(request::safe_headers())
+                .wrap(request::safe_headers(over_tls))
                 .wrap(cors::of(&allowed_origins))
                 .wrap(from_fn(request::trace))
         };
-        let settings = listener::Settings { head_timeout: HEAD_TIMEOUT, ..listener::Settings::default() };
+        let settings =
+            listener::Settings { head_timeout: HEAD_TIMEOUT, tls: config.tls, ..listener::Settings::default() };
         let addr = listener::listen(config.addr, settings, application, shutdown, &mut tasks)?;
         tracing::info!(%addr, "gateway started");
         Ok(Self { addr, tasks })

@@ -20,7 +20,7 @@ pub(crate) fn partitions(settings: &NatsSettings) -> Result<Partitions, CommandE
 
 /// A connection to NATS.
 pub(crate) async fn nats(settings: &NatsSettings) -> Result<async_nats::Client, CommandError> {
-    connect(&settings.nats_url, "waybill")
+    connect(&settings.nats_url, "waybill", settings.nats_credentials_file.as_deref())
         .await
         .map_err(|error| format!("NATS at WAYBILL_NATS_URL does not answer: {error}").into())
 }

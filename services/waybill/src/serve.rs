@@ -17,9 +17,9 @@ use waybill_read_model::Database;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::settings::{
     AuthSettings, BrowserSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings, ProjectorSettings,
-    S3Settings, TypeSettings, WorkerSecret, WorkerSettings,
+    S3Settings, TlsSettings, TypeSettings, WorkerSecret, WorkerSettings,
 };
-use waybill_service_kit::{Shutdown, listener, request};
+use waybill_service_kit::{Shutdown, Tls, listener, request};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
@@ -57,6 +57,8 @@ pub struct ServeArgs {
     fanout: FanoutSettings,
     #[command(flatten)]
     browsers: BrowserSettings,
+    #[command(flatten)]
+    tls: TlsSettings,
 }
 
 /// What all roles of one process share.
@@ -167,7 +169,7 @@ async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
         }
         Role::Fanout => {
             let mut fanout = fanout(shared).await?;
-            let addr = fanout.listen(shared.args.fanout.fanout_addr)?;
+            let addr = fanout.listen(shared.args.fanout.fanout_addr, tls(shared)?)?;
             tracing::info!(%addr, "fan-out listens");
             Ok(Running { addr: Some(addr), fanout: Some(fanout), ..Running::default() })
         }
@@ -201,6 +203,7 @@ async fn gateway(
     let settings = &shared.args.gateway;
     let config = waybill_gateway::Config {
         addr: settings.http_addr,
+        tls: tls(shared)?,
         workers,
         worker_secret: shared.args.worker_secret.worker_secret.clone(),
         authenticator: backing::authenticator(&shared.args.auth)?,
@@ -224,6 +227,12 @@ async fn gateway(
     Ok(waybill_gateway::Server::from_config(config, &shared.front).await?)
 }
 
+/// What this process's listener shows.
+fn tls(shared: &Shared) -> Result<Option<Tls>, CommandError> {
+    let TlsSettings { tls_cert_file, tls_key_file } = &shared.args.tls;
+    Ok(Tls::of_files(tls_cert_file.as_deref(), tls_key_file.as_deref())?)
+}
+
 /// What companies may upload.
 fn policies(shared: &Shared) -> Policies {
     let Shared { args, access, .. } = shared;
@@ -235,6 +244,7 @@ fn policies(shared: &Shared) -> Policies {
 async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_worker::Server, CommandError> {
     let config = waybill_worker::Config {
         addr,
+        tls: tls(shared)?,
         secret: shared.args.worker_secret.worker_secret.clone(),
         budget_mib: shared.args.worker.worker_budget_mib,
         expiry_grace: Duration::from_secs(shared.args.worker.expiry_grace_s),

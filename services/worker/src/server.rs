@@ -17,7 +17,7 @@ use waybill_read_model::Database;
 use waybill_schema::{WorkerId, names};
 use waybill_service_kit::data_plane::KEEP_ALIVE;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{DataPlane, Shutdown, listener, request};
+use waybill_service_kit::{DataPlane, Shutdown, Tls, listener, request};
 
 /// The shortest secret between gateways and workers.
 const SECRET_MIN_BYTES: usize = 32;
@@ -26,6 +26,8 @@ const SECRET_MIN_BYTES: usize = 32;
 pub struct Config {
     /// Where gateways of other processes are listened to; port 0 for any.
     pub addr: Option<SocketAddr>,
+    /// What is spoken over TLS with.
+    pub tls: Option<Tls>,
     /// What gateways are known by.
     pub secret: String,
     /// MiB that part buffers may take together.
@@ -108,7 +110,8 @@ impl Server {
         };
         tasks.spawn(sweep::run(worker.clone(), times, shutdown.clone()));
         let plane = LocalPlane(worker.clone());
-        let listen = |addr| serve(addr, config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);
+        let listen =
+            |addr| serve((addr, config.tls), config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);
         let addr = config.addr.map(listen).transpose()?;
         tracing::info!(worker_id = %worker.id, ?addr, "worker started");
         Ok(Self { addr, plane, readiness, tasks })
@@ -136,7 +139,7 @@ impl Server {
 }
 
 fn serve(
-    addr: SocketAddr,
+    (addr, tls): (SocketAddr, Option<Tls>),
     secret: String,
     plane: LocalPlane,
     readiness: Readiness,
@@ -152,7 +155,7 @@ fn serve(
             .configure(health::routes)
             .configure(|config| routes(config, &secret))
     };
-    let settings = listener::Settings { keep_alive: KEEP_ALIVE, ..listener::Settings::default() };
+    let settings = listener::Settings { keep_alive: KEEP_ALIVE, tls, ..listener::Settings::default() };
     listener::listen(addr, settings, application, shutdown, tasks)
 }
 

@@ -5,6 +5,7 @@
 //! an event stored once, a conflict, or an error.
 
 mod append;
+pub mod chain;
 mod error;
 pub mod faults;
 pub mod jetstream;

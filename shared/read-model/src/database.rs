@@ -4,13 +4,17 @@ use crate::{MIGRATIONS, ReadModelError};
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Text};
-use diesel_async::pooled_connection::AsyncDieselConnectionManager;
+use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::MigrationHarness;
+use futures_util::FutureExt;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a statement may take, where nothing else is said: whoever waits for it is then told to come again.
 const STATEMENT_WITHIN: Duration = Duration::from_secs(10);
@@ -93,7 +97,9 @@ impl Database {
 
     fn with(config: DatabaseConfig, statement_within: Duration) -> Result<Self, ReadModelError> {
         let url = connection_url(&config, statement_within);
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
+        let mut manager_config = ManagerConfig::default();
+        manager_config.custom_setup = Box::new(|url| establish(url.to_owned()).boxed());
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager_config);
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
             .wait_timeout(Some(Duration::from_secs(5)))
@@ -131,7 +137,7 @@ impl Database {
     /// [`ReadModelError`].
     pub async fn migrate(&self) -> Result<(), ReadModelError> {
         let operation = "migrating";
-        let mut connection = AsyncPgConnection::establish(&connection_url(&self.config, Duration::ZERO))
+        let mut connection = establish(connection_url(&self.config, Duration::ZERO))
             .await
             .map_err(|error| unavailable(operation, error))?;
         // Of several processes that start at once, one migrates and the others wait.
@@ -153,7 +159,7 @@ impl Database {
     /// [`ReadModelError`].
     pub async fn inspect(&self) -> Result<Inspection, ReadModelError> {
         let operation = "looking at the tables";
-        let mut connection = AsyncPgConnection::establish(&connection_url(&self.config, Duration::ZERO))
+        let mut connection = establish(connection_url(&self.config, Duration::ZERO))
             .await
             .map_err(|error| unavailable(operation, error))?;
         let text = "current_setting('server_version'), to_regclass('__diesel_schema_migrations') IS NOT NULL";
@@ -185,6 +191,19 @@ impl Database {
 
 /// The URL with what every connection of the pool has from the start: the schema as `search_path`; and no waiting for the
 /// disk, for what a crash of Postgres loses is folded again from the log, with the checkpoint that is lost with it.
+/// A connection; with `sslmode=require` over TLS, whose certificate must be good for the host (as libpq's `verify-full`).
+async fn establish(url: String) -> ConnectionResult<AsyncPgConnection> {
+    let refused = |error: &dyn fmt::Display| ConnectionError::BadConnection(error.to_string());
+    let config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| refused(&error))?;
+    if config.get_ssl_mode() != SslMode::Require {
+        return AsyncPgConnection::establish(&url).await;
+    }
+    let tls = waybill_service_kit::tls::client_config().map_err(|error| refused(&error))?;
+    let connected = config.connect(MakeRustlsConnect::new(tls)).await;
+    let (client, connection) = connected.map_err(|error| refused(&error))?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+}
+
 fn connection_url(config: &DatabaseConfig, statement_within: Duration) -> String {
     let separator = if config.url.contains('?') { '&' } else { '?' };
     let options = format!(

@@ -5,6 +5,7 @@
 //! bytes that had arrived. So the end is held back while a body is being read, until its reader has asked for more twice
 //! in vain, with actix-web having looked at what it holds in between.
 
+use crate::tls::Stream;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
@@ -12,7 +13,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// For how long the end is held back at most.
@@ -30,7 +30,7 @@ const BURST_BYTES: usize = 32 * 1_024;
 
 /// A client's connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     end: Rc<End>,
     /// Until when the end, which was seen, is held back.
     until: Option<Pin<Box<Sleep>>>,
@@ -82,7 +82,7 @@ enum Held {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         Self { stream, end: Rc::default(), until: None, burst_bytes: 0, unread_until: None, head_until: None }
     }
 

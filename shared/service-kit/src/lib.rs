@@ -14,6 +14,7 @@ pub mod request;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 pub use auth::{Authenticator, Principal, Role};
 pub use checksum::Checksum;
@@ -22,3 +23,4 @@ pub use data_plane::DataPlane;
 pub use problem::Problem;
 pub use request::RequestId;
 pub use shutdown::Shutdown;
+pub use tls::Tls;

@@ -1,9 +1,11 @@
 //! A listener that runs until shutdown.
 
-use crate::Shutdown;
 use crate::connection::Connection;
+use crate::tls::Stream;
+use crate::{Shutdown, Tls};
 use actix_http::HttpService;
 use actix_http::body::MessageBody;
+use actix_http::error::DispatchError;
 use actix_http::{Request, Response};
 use actix_server::Server;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
@@ -20,7 +22,7 @@ use tokio::task::JoinSet;
 const BACKLOG: u32 = 2_048;
 
 /// How a listener treats its connections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How long a connection is kept without a request.
     pub keep_alive: Duration,
@@ -28,6 +30,8 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// Seconds that running requests get to finish in when the listener stops.
     pub grace_s: u64,
+    /// What is spoken over TLS with; without it, in the clear.
+    pub tls: Option<Tls>,
     /// Threads; as many as there are cores without.
     pub threads: Option<usize>,
 }
@@ -35,7 +39,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let s = Duration::from_secs;
-        Self { keep_alive: s(5), head_timeout: s(5), grace_s: 20, threads: None }
+        Self { keep_alive: s(5), head_timeout: s(5), grace_s: 20, tls: None, threads: None }
     }
 }
 
@@ -66,7 +70,10 @@ where
 {
     let listener = bind(addr)?;
     let bound = listener.local_addr()?;
-    let stopping = shutdown.clone();
+    let (stopping, tls) = (shutdown.clone(), settings.tls.clone());
+    if let Some(tls) = tls.clone() {
+        tasks.spawn(tls.follow_files(shutdown.clone()));
+    }
     let mut server = Server::build().disable_signals().shutdown_timeout(settings.grace_s);
     if let Some(threads) = settings.threads {
         server = server.workers(threads);
@@ -86,9 +93,17 @@ where
                 extensions.insert(connection.end());
             })
             .h1(map_config(application, |()| AppConfig::default()));
-        fn_service(|stream: TcpStream| async move {
-            let peer = stream.peer_addr().ok();
-            Ok((Connection::new(stream), peer))
+        let tls = tls.clone();
+        fn_service(move |stream: TcpStream| {
+            let tls = tls.clone();
+            async move {
+                let peer = stream.peer_addr().ok();
+                let stream = match tls {
+                    None => Stream::Plain(stream),
+                    Some(tls) => tls.accept(stream).await.map_err(DispatchError::Io)?,
+                };
+                Ok((Connection::new(stream), peer))
+            }
         })
         .and_then(http)
     })?;

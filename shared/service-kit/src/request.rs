@@ -5,7 +5,8 @@ use crate::metrics;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::{DefaultHeaders, Next};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
@@ -100,7 +101,14 @@ impl<B: MessageBody> MessageBody for Answered<B> {
 }
 
 /// What no answer is without: browsers run nothing of it, frame nothing, keep nothing and pass nothing on.
-pub fn safe_headers() -> DefaultHeaders {
+///
+/// Over TLS they come back over TLS alone (RFC 6797).
+pub fn safe_headers(over_tls: bool) -> DefaultHeaders {
+    let headers = always_safe();
+    if over_tls { headers.add((STRICT_TRANSPORT_SECURITY, "max-age=63072000")) } else { headers }
+}
+
+fn always_safe() -> DefaultHeaders {
     DefaultHeaders::new()
         .add((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .add((CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))

@@ -3,6 +3,7 @@
 use clap::Args;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 /// Where NATS is, and how its streams are cut.
 #[derive(Args, Clone, Debug)]
@@ -11,6 +12,10 @@ pub struct NatsSettings {
     /// Where NATS is
     #[arg(long, env = "WAYBILL_NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
     pub nats_url: String,
+    /// The credentials that NATS knows us by: a file as `nsc` makes it. A user and a password, or a token, go into the
+    /// URL; tls:// demands TLS
+    #[arg(long, env = "WAYBILL_NATS_CREDENTIALS_FILE")]
+    pub nats_credentials_file: Option<PathBuf>,
     /// How many partitions the streams have; fixed once they are made
     #[arg(long, env = "WAYBILL_PARTITIONS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub partitions: u32,
@@ -23,7 +28,8 @@ pub struct NatsSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "PostgreSQL")]
 pub struct DatabaseSettings {
-    /// Where Postgres is: postgres://user:password@host:port/database
+    /// Where Postgres is: postgres://user:password@host:port/database; with ?sslmode=require over TLS, whose certificate
+    /// must be good for the host
     #[arg(long, env = "WAYBILL_DATABASE_URL", default_value = "postgres://localhost/waybill", hide_env_values = true)]
     pub database_url: String,
     /// The schema that the read models are in
@@ -94,6 +100,18 @@ pub struct AuthSettings {
     pub jwt_audience: String,
 }
 
+/// What listeners show.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "TLS")]
+pub struct TlsSettings {
+    /// The certificate chain (PEM) of this process's listener; read again when it changes. Without it, HTTP in the clear
+    #[arg(long, env = "WAYBILL_TLS_CERT_FILE")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, env = "WAYBILL_TLS_KEY_FILE")]
+    pub tls_key_file: Option<PathBuf>,
+}
+
 /// The gateway.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Gateway")]
@@ -101,7 +119,7 @@ pub struct GatewaySettings {
     /// Where clients are listened to
     #[arg(long, env = "WAYBILL_HTTP_ADDR", default_value = "127.0.0.1:8080")]
     pub http_addr: SocketAddr,
-    /// Where the workers are, comma-separated; a name stands for all addresses that it resolves to
+    /// Where the workers are, comma-separated, http or https; a name stands for all addresses that it resolves to
     #[arg(long, env = "WAYBILL_WORKER_URLS", value_delimiter = ',', default_value = "http://127.0.0.1:8090")]
     pub worker_urls: Vec<String>,
     /// Bytes that a company may store until an admin says otherwise

@@ -2,7 +2,7 @@
 
 use crate::signal::signal;
 use crate::wait::{eventually, settings};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use waybill_event_log::jetstream::{JetStreamLog, connect, provision};
@@ -13,6 +13,7 @@ pub struct NatsServer {
     child: Child,
     folder: TempDir,
     url: String,
+    config: PathBuf,
 }
 
 impl NatsServer {
@@ -21,10 +22,18 @@ impl NatsServer {
     /// # Panics
     /// Where it does not start.
     pub async fn start() -> Self {
+        Self::start_with(Path::new(&settings("WAYBILL_TEST_NATS_CONFIG"))).await
+    }
+
+    /// Starts one with another configuration.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn start_with(config: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let child = spawn(folder.path(), -1);
+        let child = spawn(config, folder.path(), -1);
         let url = listening_at(folder.path(), child.id()).await;
-        Self { child, folder, url }
+        Self { child, config: config.to_owned(), folder, url }
     }
 
     /// Where it listens.
@@ -37,7 +46,7 @@ impl NatsServer {
     /// # Panics
     /// Where it does not answer.
     pub async fn client(&self) -> async_nats::Client {
-        connect(&self.url, "waybill-test").await.expect("the test's nats-server answers")
+        connect(&self.url, "waybill-test", None).await.expect("the test's nats-server answers")
     }
 
     /// A log with everything provisioned.
@@ -75,7 +84,7 @@ impl NatsServer {
         self.child.kill().expect("our own child can be killed");
         self.child.wait().expect("our own child can be waited for");
         let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("the URL has a port");
-        self.child = spawn(self.folder.path(), port);
+        self.child = spawn(&self.config, self.folder.path(), port);
         listening_at(self.folder.path(), self.child.id()).await;
     }
 }
@@ -88,9 +97,11 @@ impl Drop for NatsServer {
     }
 }
 
-fn spawn(folder: &Path, port: i32) -> Child {
+fn spawn(config: &Path, folder: &Path, port: i32) -> Child {
     Command::new(settings("WAYBILL_TEST_NATS_SERVER"))
-        .args(["--config", &settings("WAYBILL_TEST_NATS_CONFIG"), "--addr", "127.0.0.1", "--port", &port.to_string()])
+        .arg("--config")
+        .arg(config)
+        .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
         .arg("--store_dir")
         .arg(folder.join("store"))
         .arg("--ports_file_dir")
@@ -110,7 +121,7 @@ async fn listening_at(folder: &Path, pid: u32) -> String {
         let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
         let url = ports["nats"][0].as_str()?.to_owned();
         // Said before JetStream is up: a connection that is answered is the proof.
-        let client = connect(&url, "waybill-test").await.ok()?;
+        let client = connect(&url, "waybill-test", None).await.ok()?;
         client.flush().await.ok()?;
         Some(url)
     })

@@ -25,6 +25,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(web::resource(["/tus", "/tus/"]).to(collection)).service(web::resource("/tus/{id}").to(resource));
 }
 
+const METHOD_OVERRIDE: &str = "X-HTTP-Method-Override";
+
 /// The methods that either protocol has for the URL that uploads are created at, and for an upload's own.
 const COLLECTION: &[&str] = &["POST", "PUT", "PATCH", "OPTIONS"];
 const RESOURCE: &[&str] = &["HEAD", "GET", "PATCH", "DELETE", "OPTIONS"];
@@ -114,11 +116,13 @@ async fn answer(
     let connection = request.clone();
     let meant = method.clone().unwrap_or(Method::POST);
     let work = |body| async move {
-        let method = method?;
-        if !takes.contains(&method.as_str()) {
+        // What neither protocol has is of no version.
+        let is_meant = !request.headers().contains_key(METHOD_OVERRIDE);
+        if is_meant && !takes.contains(&request.method().as_str()) {
             return Err(not_allowed(takes));
         }
         dialect.check_version(&request)?;
+        let method = method?;
         // The effective method is what the token is checked for.
         let principal = Principal::from_request(&request, &mut Payload::None).await?;
         let asked = Asked { gateway, principal, request, id, dialect };
@@ -130,7 +134,7 @@ async fn answer(
 
 /// The method, or the one that a POST stands for (tus 1.0, X-HTTP-Method-Override).
 fn effective_method(request: &HttpRequest) -> Result<Method, Problem> {
-    let Some(meant) = request.headers().get("X-HTTP-Method-Override") else { return Ok(request.method().clone()) };
+    let Some(meant) = request.headers().get(METHOD_OVERRIDE) else { return Ok(request.method().clone()) };
     let known = [Method::POST, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
     let invalid = || Problem::bad_request("header_invalid", "X-HTTP-Method-Override must be PATCH or DELETE");
     known.into_iter().find(|method| meant.as_bytes() == method.as_str().as_bytes()).ok_or_else(invalid)

@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
 use waybill_schema::UploadId;
 use waybill_service_kit::Shutdown;
+use waybill_service_kit::tls::{Connector, Stream, TlsError};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a worker may take to say that it lives.
@@ -25,6 +26,8 @@ const FROZEN_AFTER: u32 = 3;
 #[derive(Clone)]
 pub(crate) struct WorkerPool {
     seen: watch::Receiver<Seen>,
+    /// Where TLS is spoken with them.
+    tls: Option<Connector>,
 }
 
 /// What was found out about the workers.
@@ -33,22 +36,39 @@ struct Seen {
     live: BTreeSet<SocketAddr>,
     /// Connections to these stand, and nothing is answered: the machine hangs, or the process was stopped.
     frozen: BTreeSet<SocketAddr>,
+    /// What they are called: what their certificates must be good for.
+    names: BTreeMap<SocketAddr, String>,
 }
 
-/// A worker URL that is not `http://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("WAYBILL_WORKER_URLS: {0} is not of the form http://host:port")]
-pub struct WorkerUrlError(String);
+/// Why there are no workers to watch.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerUrlError {
+    /// A URL that is not `http://host:port` or `https://host:port`.
+    #[error("WAYBILL_WORKER_URLS: {0} is not of the form http://host:port or https://host:port")]
+    Form(String),
+    /// Bytes that come over TLS are not to go on in the clear to some workers.
+    #[error("WAYBILL_WORKER_URLS: all are http or all are https")]
+    Mixed,
+    /// There is no TLS.
+    #[error("WAYBILL_WORKER_URLS: {0}")]
+    Tls(#[from] TlsError),
+}
 
 impl WorkerPool {
     /// Watches the workers behind `urls` until shutdown.
     pub(crate) async fn watch(urls: &[String], shutdown: Shutdown) -> Result<Self, WorkerUrlError> {
+        let secure = urls.iter().filter(|url| url.trim().starts_with("https://")).count();
+        if secure > 0 && secure < urls.len() {
+            return Err(WorkerUrlError::Mixed);
+        }
+        let tls = (secure > 0).then(Connector::of_system).transpose()?;
         let hosts = urls.iter().map(|url| host_of(url)).collect::<Result<Vec<_>, _>>()?;
         let mut silent = BTreeMap::new();
-        let (sender, seen) = watch::channel(look(&hosts, &mut silent).await);
+        let (sender, seen) = watch::channel(look(&hosts, tls.as_ref(), &mut silent).await);
+        let looking = tls.clone();
         tokio::spawn(async move {
             while shutdown.unless(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-                let found = look(&hosts, &mut silent).await;
+                let found = look(&hosts, looking.as_ref(), &mut silent).await;
                 sender.send_if_modified(|seen| {
                     let changed = *seen != found;
                     if changed {
@@ -60,7 +80,13 @@ impl WorkerPool {
                 });
             }
         });
-        Ok(Self { seen })
+        Ok(Self { seen, tls })
+    }
+
+    /// A connection to a worker.
+    pub(crate) async fn connect(&self, addr: SocketAddr) -> Option<Stream> {
+        let name = self.seen.borrow().names.get(&addr).cloned();
+        connect(addr, self.tls.as_ref(), name.as_deref()).await
     }
 
     /// Whether there is any.
@@ -92,26 +118,29 @@ impl WorkerPool {
 }
 
 fn host_of(url: &str) -> Result<String, WorkerUrlError> {
-    let invalid = || WorkerUrlError(url.to_owned());
-    let host = url.trim().strip_prefix("http://").ok_or_else(invalid)?.trim_end_matches('/');
+    let invalid = || WorkerUrlError::Form(url.to_owned());
+    let url = url.trim();
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).ok_or_else(invalid)?;
+    let host = host.trim_end_matches('/');
     let port = host.rsplit_once(':').map(|(_, port)| port).ok_or_else(invalid)?;
     port.parse::<u16>().map_err(|_| invalid())?;
     Ok(host.to_owned())
 }
 
 /// Looks at all workers. `silent` counts for how long those have been that did not answer.
-async fn look(hosts: &[String], silent: &mut BTreeMap<SocketAddr, u32>) -> Seen {
-    let mut found = BTreeSet::new();
+async fn look(hosts: &[String], tls: Option<&Connector>, silent: &mut BTreeMap<SocketAddr, u32>) -> Seen {
+    let mut names = BTreeMap::new();
     for host in hosts {
         if let Ok(Ok(addresses)) = tokio::time::timeout(LOOK_EVERY, lookup_host(host.as_str())).await {
-            found.extend(addresses);
+            let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name).trim_matches(['[', ']']);
+            names.extend(addresses.map(|addr| (addr, name.to_owned())));
         }
     }
-    silent.retain(|addr, _| found.contains(addr));
+    silent.retain(|addr, _| names.contains_key(addr));
+    let answers = join_all(names.iter().map(|(addr, name)| async move {
+        (*addr, tokio::time::timeout(ANSWER_TIMEOUT, lives(*addr, tls, name)).await)
+    }));
     let mut seen = Seen::default();
-    let answers = join_all(
-        found.into_iter().map(|addr| async move { (addr, tokio::time::timeout(ANSWER_TIMEOUT, lives(addr)).await) }),
-    );
     for (addr, answer) in answers.await {
         match answer {
             Ok(Some(())) => {
@@ -126,12 +155,26 @@ async fn look(hosts: &[String], silent: &mut BTreeMap<SocketAddr, u32>) -> Seen 
             }
         }
     }
+    seen.names = names;
     seen
 }
 
-/// Whether a worker says so itself: a connection alone is made by the kernel, also to a process that does nothing.
-async fn lives(addr: SocketAddr) -> Option<()> {
+async fn connect(addr: SocketAddr, tls: Option<&Connector>, name: Option<&str>) -> Option<Stream> {
     let stream = TcpStream::connect(addr).await.ok()?;
+    stream.set_nodelay(true).ok()?;
+    let Some(tls) = tls else { return Some(Stream::Plain(stream)) };
+    match tls.connect(name?, stream).await {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            tracing::warn!(%addr, %error, "no TLS with a worker");
+            None
+        }
+    }
+}
+
+/// Whether a worker says so itself: a connection alone is made by the kernel, also to a process that does nothing.
+async fn lives(addr: SocketAddr, tls: Option<&Connector>, name: &str) -> Option<()> {
+    let stream = connect(addr, tls, Some(name)).await?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
     let driver = tokio::spawn(connection);
     let request = Request::get("/healthz").header(header::HOST, addr.to_string()).body(Empty::<Bytes>::new()).ok()?;

@@ -22,7 +22,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use waybill_schema::UploadId;
 use waybill_service_kit::data_plane::{Answer, DataPlane, KEEP_ALIVE, PutBytes, PutWhole, StoredBytes, StoredFile};
@@ -201,7 +200,7 @@ impl RemoteWorkers {
         for fresh in [false, true] {
             let mut connection = match if fresh { None } else { pooled(addr).await } {
                 Some(connection) => connection,
-                None if fresh => connect(addr).await.ok_or(Failure::Before)?,
+                None if fresh => connect(&self.pool, addr).await.ok_or(Failure::Before)?,
                 None => continue,
             };
             let request = Request::put(path)
@@ -283,9 +282,8 @@ fn give_back(addr: SocketAddr, connection: SendRequest<Forwarded>) {
     });
 }
 
-async fn connect(addr: SocketAddr) -> Option<SendRequest<Forwarded>> {
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await.ok()?.ok()?;
-    stream.set_nodelay(true).ok()?;
+async fn connect(pool: &WorkerPool, addr: SocketAddr) -> Option<SendRequest<Forwarded>> {
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, pool.connect(addr)).await.ok()??;
     let (connection, driver) =
         Builder::new().max_buf_size(MAX_BUFFERED_BYTES).handshake(TokioIo::new(stream)).await.ok()?;
     actix_web::rt::spawn(async move {

@@ -4,12 +4,20 @@ use super::api::{Api, ApiArgs};
 use super::end::Ended;
 use super::output::{Output, OutputArgs};
 use super::retry::{Patience, PatienceArgs};
-use clap::Args;
+use super::verify::{ExportArgs, VerifyArgs, export, verify};
+use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::time::Duration;
 
 /// How often new events are asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What is done with events besides printing them.
+#[derive(Subcommand)]
+enum AuditCommand {
+    Export(ExportArgs),
+    Verify(VerifyArgs),
+}
 
 /// Print events, one JSON object a line: who did what, when, and because of what
 #[derive(Args)]
@@ -20,7 +28,10 @@ Examples:
   waybill audit --follow | jq 'select(.type == \"FileDeleted\")'
 
 The token needs the role auditor.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    command: Option<AuditCommand>,
     /// Only what is about this file
     #[arg(long, value_name = "FILE_ID")]
     file: Option<String>,
@@ -37,6 +48,11 @@ pub(crate) struct AuditArgs {
 }
 
 pub(crate) async fn audit(args: AuditArgs) -> Result<Ended, String> {
+    match args.command {
+        Some(AuditCommand::Export(args)) => return export(args).await,
+        Some(AuditCommand::Verify(args)) => return verify(&args),
+        None => {}
+    }
     let api = Api::new(args.api)?;
     let output = Output::new(OutputArgs { json: true, quiet: false });
     let patience = Patience::new(args.patience);

@@ -10,6 +10,7 @@ mod output;
 mod retry;
 mod state;
 mod upload;
+mod verify;
 mod watch;
 
 pub(crate) use audit::{AuditArgs, audit};

@@ -5,6 +5,7 @@ mod buckets;
 mod inspect;
 mod log;
 mod provision;
+mod raw;
 mod reactions;
 mod refusals;
 
@@ -12,10 +13,12 @@ pub use buckets::{Bucket, BucketError, CreateOutcome, Entry};
 pub use inspect::{Finding, inspect};
 pub use log::JetStreamLog;
 pub use provision::{ProvisionError, provision};
+pub use raw::RawEvents;
 pub use reactions::{Delivery, Reactions};
 pub use refusals::Refusals;
 
 use async_nats::jetstream;
+use std::path::Path;
 use std::time::Duration;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,14 +29,25 @@ const APPENDS_IN_FLIGHT: usize = 4_096;
 ///
 /// # Errors
 /// Where the first connection fails.
-pub async fn connect(url: &str, name: &str) -> Result<async_nats::Client, async_nats::ConnectError> {
-    async_nats::ConnectOptions::new()
+pub async fn connect(
+    url: &str,
+    name: &str,
+    credentials_file: Option<&Path>,
+) -> Result<async_nats::Client, async_nats::ConnectError> {
+    let mut options = async_nats::ConnectOptions::new()
         .name(name)
         .connection_timeout(REQUEST_TIMEOUT)
         .request_timeout(Some(REQUEST_TIMEOUT))
-        .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1_000)))
-        .connect(url)
-        .await
+        .require_tls(url.split(',').any(|server| server.trim().starts_with("tls://")))
+        .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1_000)));
+    if let Some(file) = credentials_file {
+        let read = options.credentials_file(file).await;
+        options = read.map_err(|error| {
+            let reason = format!("WAYBILL_NATS_CREDENTIALS_FILE: {error}");
+            async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::Authentication, reason)
+        })?;
+    }
+    options.connect(url).await
 }
 
 fn context(client: async_nats::Client) -> jetstream::Context {

@@ -1,0 +1,225 @@
+//! All connections over TLS: clients to gateway and fan-out, gateway to worker, and all of them to NATS and Postgres.
+
+use crate::socket;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use serde_json::json;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+use waybill_integration_tests::{Backing, Client};
+use waybill_test_kit::{NatsServer, eventually, settings};
+
+/// A certificate authority, and files with what it has signed.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "an authority of a test");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
+        Self { issuer, folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new certificate of this machine, in `cert.pem` and `key.pem`.
+    fn sign(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(self.file("key.pem"), key.serialize_pem()).unwrap();
+        std::fs::write(self.file("cert.pem"), cert.pem()).unwrap();
+        (cert.pem(), key.serialize_pem())
+    }
+
+    fn http(&self) -> reqwest::Client {
+        let root = reqwest::Certificate::from_pem(self.issuer.pem().as_bytes()).unwrap();
+        reqwest::Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0).tls_info(true).build().unwrap()
+    }
+}
+
+/// A role that runs, and ends with the value.
+struct Role(Child);
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn start(authority: &Authority, args: &[String]) -> Role {
+    let log = std::fs::File::create(authority.file(&format!("{}.log", args[1]))).unwrap();
+    let child = Command::new(settings("WAYBILL_TEST_BIN"))
+        .arg("serve")
+        .args(&args[1..])
+        .env("SSL_CERT_FILE", authority.file("ca.pem"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn();
+    Role(child.unwrap())
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Has Postgres speak TLS, too.
+async fn postgres_speaks_tls(backing: &Backing, (cert, key): &(String, String)) {
+    let mut connection = backing.database("postgres_tls").connection().await.unwrap();
+    for (file, pem) in [("waybill-test.crt", cert), ("waybill-test.key", key)] {
+        let pem = pem.trim_end().replace('\n', "\\n");
+        // As the server's own user, for itself alone.
+        let program = format!("cat > /dev/null; umask 077; printf ''%b\\n'' ''{pem}'' > {file}");
+        connection.batch_execute(&format!("COPY (SELECT 1) TO PROGRAM '{program}'")).await.unwrap();
+    }
+    for said in ["ssl_cert_file = 'waybill-test.crt'", "ssl_key_file = 'waybill-test.key'", "ssl = on"] {
+        connection.batch_execute(&format!("ALTER SYSTEM SET {said}")).await.unwrap();
+    }
+    connection.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+}
+
+async fn connections_over_tls(backing: &Backing) -> i64 {
+    #[derive(diesel::QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        secure: i64,
+    }
+    let mut connection = backing.database("waybill").connection().await.unwrap();
+    let query = "SELECT count(*) AS secure FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) \
+                 WHERE s.ssl AND a.datname = current_database()";
+    let found: Found = diesel::sql_query(query).get_result(&mut connection).await.unwrap();
+    found.secure
+}
+
+fn nats_config(authority: &Authority) -> PathBuf {
+    let base = std::fs::read_to_string(settings("WAYBILL_TEST_NATS_CONFIG")).unwrap();
+    let file = |name: &str| authority.file(name).display().to_string();
+    let tls = format!(
+        "{base}\ntls {{ cert_file: \"{}\", key_file: \"{}\" }}\nallow_non_tls: true\n",
+        file("cert.pem"),
+        file("key.pem")
+    );
+    let path = authority.file("nats.conf");
+    std::fs::write(&path, tls).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_connection_can_be_over_tls_and_a_certificate_is_renewed_without_a_restart() {
+    let authority = Authority::new();
+    let signed = authority.sign();
+    let nats = NatsServer::start_with(Path::new(&nats_config(&authority))).await;
+    let nats_url = nats.url().replace("nats://", "tls://");
+    let backing = Backing::start_on(nats, 1).await;
+    postgres_speaks_tls(&backing, &signed).await;
+    let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
+    let separator = if backing.database_url().contains('?') { '&' } else { '?' };
+    let common = [
+        format!("--nats-url={nats_url}"),
+        format!("--database-url={}{separator}sslmode=require", backing.database_url()),
+        format!("--tls-cert-file={}", authority.file("cert.pem").display()),
+        format!("--tls-key-file={}", authority.file("key.pem").display()),
+    ];
+    let role = |name: &str, more: &[String]| {
+        let args: Vec<String> = common.iter().chain(more).cloned().collect();
+        start(&authority, &backing.arguments(name, &args))
+    };
+    let http = authority.http();
+    let ready = async |port: u16, scheme: &str| {
+        eventually("a role to be ready", || async {
+            let answer = http.get(format!("{scheme}://localhost:{port}/readyz")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    };
+    let projector = role("projector", &[format!("--projector-addr=127.0.0.1:{}", ports[0])]);
+    ready(ports[0], "http").await;
+    let worker = role("worker", &[format!("--worker-addr=127.0.0.1:{}", ports[1])]);
+    ready(ports[1], "https").await;
+    let workers = format!("--worker-urls=https://localhost:{}", ports[1]);
+    let gateway = role("gateway", &[format!("--http-addr=127.0.0.1:{}", ports[2]), workers]);
+    ready(ports[2], "https").await;
+    let fanout = role("fanout", &[format!("--fanout-addr=127.0.0.1:{}", ports[3])]);
+    ready(ports[3], "https").await;
+    // A file that is several parts, there and back.
+    let url = format!("https://localhost:{}", ports[2]);
+    let client = backing.client(&url);
+    let bytes: Vec<u8> = (0..20_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let request =
+        |method: reqwest::Method, path: &str| http.request(method, format!("{url}{path}")).bearer_auth(client.token());
+    let query = "/v1/files?name=a.bin&mime_type=application/octet-stream";
+    let answer = request(reqwest::Method::POST, query).body(bytes.clone()).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    assert_eq!(answer.headers()["strict-transport-security"], "max-age=63072000");
+    let file: serde_json::Value = answer.json().await.unwrap();
+    let path = format!("/v1/files/{}/content", file["file_id"].as_str().unwrap());
+    let read = request(reqwest::Method::GET, &path).send().await.unwrap().bytes().await.unwrap();
+    assert!(read == bytes);
+    assert!(connections_over_tls(&backing).await > 0);
+    // A watcher, over TLS; and nobody in the clear.
+    let watcher =
+        Client::new(format!("https://localhost:{}", ports[3]), client.token().to_owned(), client.principal.clone());
+    let mut watching = socket::over_tls(&watcher, &authority.file("ca.pem")).await;
+    assert_eq!(socket::next(&mut watching).await["t"], "hello");
+    let topic = format!("company:{}", client.principal.company_id);
+    socket::send(&mut watching, json!({ "t": "sub", "id": 1, "topic": topic })).await;
+    assert_eq!(socket::next(&mut watching).await["t"], "snap");
+    assert!(reqwest::get(format!("http://127.0.0.1:{}/healthz", ports[2])).await.is_err());
+    // Renewed: new connections see it, the old one goes on.
+    let shown = async |port: u16| {
+        // A client of its own: one that came before resumes its session, with the certificate of that time.
+        let answer = authority.http().get(format!("https://localhost:{port}/healthz")).send().await.unwrap();
+        answer.extensions().get::<reqwest::tls::TlsInfo>().unwrap().peer_certificate().unwrap().to_vec()
+    };
+    let before = shown(ports[2]).await;
+    // What is no certificate changes nothing.
+    std::fs::write(authority.file("cert.pem"), "nothing").unwrap();
+    authority.sign();
+    for port in [ports[2], ports[3]] {
+        eventually("the new certificate", || async { (shown(port).await != before).then_some(()) }).await;
+    }
+    request(reqwest::Method::PATCH, &path.replace("/content", ""))
+        .json(&json!({ "display_name": "b.bin" }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(socket::next(&mut watching).await["display_name"], "b.bin");
+    drop((gateway, fanout, worker, projector));
+    backing.check(0).await;
+    backing.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_in_a_log_or_on_a_command_line() {
+    let mut cluster = waybill_integration_tests::Cluster::start(waybill_integration_tests::Counts::default()).await;
+    let client = cluster.client();
+    let file = client.small_file("very-private-name.txt").await.text("file_id");
+    let issued = client.post(&format!("/v1/files/{file}/tokens"), &json!({})).await.expect(201);
+    let link = issued.text("url");
+    reqwest::get(format!("{}{link}", cluster.url())).await.unwrap();
+    reqwest::get(format!("{}{link}%0d%0aINJECTED", cluster.url())).await.unwrap();
+    client.get("/v1/files/%0d%0aINJECTED").await.refused(404, "not_found");
+    let token = issued.text("token");
+    // SIGTERM: all of the log is written.
+    for process in cluster.gateways.iter_mut().chain(&mut cluster.workers) {
+        process.terminate().await;
+    }
+    for process in cluster.gateways.iter().chain(&cluster.workers).chain(&cluster.fanouts).chain(&cluster.projectors) {
+        for secret in [token.as_str(), client.token(), "very-private-name", "INJECTED"] {
+            assert!(!process.has_logged(secret), "{secret}");
+        }
+    }
+    cluster.finish().await;
+}

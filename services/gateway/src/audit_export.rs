@@ -1,0 +1,164 @@
+//! `GET /v1/audit/export`: all events of a company as they are stored, one JSON object a line, each with the chain up to
+//! it, and at the end the signed head of the chain ([`waybill_event_log::chain`]). `waybill audit verify` checks it.
+
+use crate::gateway::Gateway;
+use crate::problems::IntoProblem;
+use actix_web::{HttpResponse, get, web};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use chrono::{SecondsFormat, Utc};
+use futures_util::stream;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Serialize;
+use serde_json::json;
+use sha2::Sha256;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+use waybill_event_log::chain::{Chain, RawMessage, signed_text};
+use waybill_event_log::jetstream::RawEvents;
+use waybill_schema::{CompanyId, Event, names};
+use waybill_service_kit::{Principal, Problem, Role};
+
+/// How many events are read at once.
+const PAGE: usize = 500;
+
+/// Signs the heads of chains (Ed25519, RFC 8032). All gateways have the same key.
+pub(crate) struct HeadKey(Ed25519KeyPair);
+
+impl HeadKey {
+    /// A key made from a secret that all gateways share.
+    pub(crate) fn derive(secret: &str) -> Option<Self> {
+        let mut seed = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+        seed.update(b"waybill audit heads\0");
+        Ed25519KeyPair::from_seed_unchecked(&seed.finalize().into_bytes()).ok().map(Self)
+    }
+
+    fn public(&self) -> String {
+        BASE64.encode(self.0.public_key().as_ref())
+    }
+}
+
+/// One event of an export.
+#[derive(Serialize)]
+struct Line<'a> {
+    position: String,
+    subject: &'a str,
+    headers: BTreeMap<&'a str, &'a str>,
+    /// The stored bytes, base64.
+    body: String,
+    /// The chain up to here.
+    chain: String,
+    /// What the bytes say, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<Event>,
+}
+
+/// The public key that heads are signed with.
+#[derive(Serialize, ToSchema)]
+struct PublicKey {
+    algorithm: &'static str,
+    /// 32 bytes, base64.
+    public_key: String,
+}
+
+/// The key that the heads of exports are signed with: keep it elsewhere.
+#[utoipa::path(
+    tag = "audit",
+    operation_id = "show_audit_key",
+    responses((status = 200, description = "The public key", body = PublicKey)),
+)]
+#[get("/v1/audit/key")]
+pub(crate) async fn key(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
+    principal.require(Role::Auditor, "auditor")?;
+    Ok(HttpResponse::Ok().json(PublicKey { algorithm: "Ed25519", public_key: gateway.head_key.public() }))
+}
+
+/// All events of the company up to now, chained, and the signed head of the chain as the last line.
+#[utoipa::path(
+    tag = "audit",
+    operation_id = "export_audit",
+    responses((status = 200, description = "Lines of JSON", content_type = "application/x-ndjson", body = String)),
+)]
+#[get("/v1/audit/export")]
+pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
+    principal.require(Role::Auditor, "auditor")?;
+    let company = principal.company_id;
+    let partition = gateway.log.partitions().of(company);
+    let end = gateway.log.last_seq(partition, &names::company_filter(partition, company)).await;
+    let end = end.map_err(|error| error.into_problem("looking for the last event"))?;
+    let events = RawEvents::new(gateway.nats.clone(), gateway.log.partitions());
+    let begin = Export { gateway, events, company, end, chain: Chain::of(company), ended: false };
+    // What breaks off has no head, and says so to whoever verifies it.
+    let lines = stream::try_unfold(begin, Export::next);
+    Ok(HttpResponse::Ok()
+        .content_type("application/x-ndjson")
+        .insert_header(("Cache-Control", "private, no-store"))
+        .streaming(lines))
+}
+
+struct Export {
+    gateway: web::Data<Gateway>,
+    events: RawEvents,
+    company: CompanyId,
+    /// The last event of the export.
+    end: u64,
+    chain: Chain,
+    ended: bool,
+}
+
+impl Export {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, Problem> {
+        if self.ended {
+            return Ok(None);
+        }
+        let after = self.chain.position.map_or(0, |position| position.seq);
+        let page =
+            if after < self.end { self.events.page(self.company, after, PAGE).await } else { Ok((vec![], false)) };
+        let (messages, _) = page.map_err(|error| error.into_problem("exporting events"))?;
+        let mut text = String::new();
+        for message in messages.iter().take_while(|message| message.position.seq <= self.end) {
+            self.chain.link(message);
+            text.push_str(&line(message, &self.chain)?);
+            text.push('\n');
+        }
+        if self.chain.position.map_or(0, |position| position.seq) >= self.end {
+            text.push_str(&self.head());
+            text.push('\n');
+            self.ended = true;
+        } else if messages.is_empty() {
+            return Err(Problem::unavailable("the event log does not have what it had; try again"));
+        }
+        Ok(Some((text.into(), self)))
+    }
+
+    fn head(&self) -> String {
+        let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let head_key = &self.gateway.head_key;
+        let signature = head_key.0.sign(signed_text(self.company, &self.chain, &time).as_bytes());
+        json!({
+            "head": {
+                "company_id": self.company,
+                "events": self.chain.events,
+                "position": self.chain.position.map(|position| position.to_string()),
+                "chain": self.chain.digest,
+                "time": time,
+            },
+            "signature": BASE64.encode(signature.as_ref()),
+            "public_key": head_key.public(),
+        })
+        .to_string()
+    }
+}
+
+fn line(message: &RawMessage, chain: &Chain) -> Result<String, Problem> {
+    let line = Line {
+        position: message.position.to_string(),
+        subject: &message.subject,
+        headers: message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        body: BASE64.encode(&message.body),
+        chain: chain.digest.to_string(),
+        event: message.decode().ok().map(|recorded| recorded.event),
+    };
+    serde_json::to_string(&line).map_err(|_| Problem::internal())
+}

@@ -1,0 +1,207 @@
+//! `waybill audit export` and `waybill audit verify`: the events of a company as a file, and whether they are all of
+//! those that there were.
+
+use super::api::{Api, ApiArgs};
+use super::end::Ended;
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use waybill_event_log::chain::{Chain, RawMessage, signed_text};
+use waybill_schema::{CompanyId, Position};
+
+/// Write all events of the company to a file, chained, with a signed head as its last line
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  waybill audit export events.ndjson
+  tail -n 1 events.ndjson > head-2026-11.json    # to be kept elsewhere
+  waybill audit verify events.ndjson --head head-2026-10.json")]
+pub(crate) struct ExportArgs {
+    /// Where to
+    file: PathBuf,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Say whether an exported file has all events as they were; names the first that is not
+///
+/// Exit code 0 where it has, 1 where it has not. Needs no server.
+#[derive(Args)]
+pub(crate) struct VerifyArgs {
+    /// What `waybill audit export` wrote
+    file: PathBuf,
+    /// The public key that the head must be signed with, base64; else the file's own word is taken for it
+    #[arg(long)]
+    key: Option<String>,
+    /// The head of an earlier export, whose events this file must begin with
+    #[arg(long)]
+    head: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Head(Box<HeadLine>),
+    Event(EventLine),
+}
+
+#[derive(Deserialize)]
+struct EventLine {
+    position: String,
+    subject: String,
+    headers: BTreeMap<String, String>,
+    body: String,
+    chain: String,
+    event: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct HeadLine {
+    head: Head,
+    signature: String,
+    public_key: String,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    company_id: CompanyId,
+    events: u64,
+    position: Option<String>,
+    chain: String,
+    time: String,
+}
+
+pub(crate) async fn export(args: ExportArgs) -> Result<Ended, String> {
+    let api = Api::new(args.api)?;
+    let failed = |error: std::io::Error| format!("{}: {error}", args.file.display());
+    let mut answer = api.send(api.get("/v1/audit/export")).await.map_err(|error| error.to_string())?;
+    // Under another name until it is whole.
+    let part = args.file.with_extension("part");
+    let mut file = BufWriter::new(File::create(&part).map_err(failed)?);
+    while let Some(bytes) = answer.chunk().await.map_err(|error| error.to_string())? {
+        file.write_all(&bytes).map_err(failed)?;
+    }
+    file.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
+    std::fs::rename(&part, &args.file).map_err(failed)?;
+    eprintln!("wrote {}", args.file.display());
+    Ok(Ended::Done)
+}
+
+pub(crate) fn verify(args: &VerifyArgs) -> Result<Ended, String> {
+    match check(args) {
+        Ok(verified) => {
+            println!("{verified}");
+            Ok(Ended::Done)
+        }
+        Err(fault) => {
+            eprintln!("{fault}");
+            Ok(Ended::Failed)
+        }
+    }
+}
+
+fn check(args: &VerifyArgs) -> Result<String, String> {
+    let lines = read(&args.file)?;
+    let earlier = args.head.as_deref().map(read_head).transpose()?;
+    let head = lines.iter().find_map(|line| match line {
+        Line::Head(head) => Some(head),
+        Line::Event(_) => None,
+    });
+    let head = head.ok_or("the file has no head: its end was cut off")?;
+    check_signature(head, args.key.as_deref())?;
+    let company = head.head.company_id;
+    let mut chain = Chain::of(company);
+    for (index, line) in lines.iter().enumerate() {
+        let Line::Event(event) = line else { break };
+        let place = || format!("line {}, event {}", index + 1, event.position);
+        let message = raw(event).ok_or_else(|| format!("{}: cannot be read", place()))?;
+        if chain.position.is_some_and(|before| message.position.seq <= before.seq) {
+            return Err(format!("{}: it stands where an earlier event cannot", place()));
+        }
+        chain.link(&message);
+        if chain.digest.to_string() != event.chain {
+            return Err(format!("{}: it was changed, or what came before it was removed or moved", place()));
+        }
+        let said = message.decode().ok().and_then(|recorded| serde_json::to_value(recorded.event).ok());
+        if said.is_some() && said != event.event {
+            return Err(format!("{}: what it says for people is not what its bytes say", place()));
+        }
+        if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.head.events == chain.events)
+            && earlier.head.chain != event.chain
+        {
+            return Err(format!("{}: up to here the events are not those of the earlier head", place()));
+        }
+    }
+    if lines.iter().position(|line| matches!(line, Line::Head(_))) != Some(lines.len() - 1) {
+        return Err("the head is not the last line".to_owned());
+    }
+    let (has, had) = (chain.events, head.head.events);
+    if has != had {
+        return Err(format!("the file has {has} events and its head says {had}: its end was cut off, or added to"));
+    }
+    if chain.digest.to_string() != head.head.chain {
+        return Err("the head is of other events".to_owned());
+    }
+    if let Some(earlier) = earlier {
+        let (earlier_company, events) = (earlier.head.company_id, earlier.head.events);
+        if earlier_company != company {
+            return Err("the earlier head is of another company".to_owned());
+        }
+        check_signature(&earlier, Some(args.key.as_deref().unwrap_or(&head.public_key)))?;
+        if has < events {
+            return Err(format!("the file has {has} events and there were {events}: its end was cut off"));
+        }
+    }
+    let pinned = if args.key.is_some() { "" } else { "; compare the key with /v1/audit/key" };
+    let (time, key) = (&head.head.time, &head.public_key);
+    Ok(format!("{has} events of company {company}, complete and unchanged as of {time}, signed with {key}{pinned}"))
+}
+
+fn read(path: &Path) -> Result<Vec<Line>, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let file = BufReader::new(File::open(path).map_err(failed)?);
+    let line = |(index, line): (usize, std::io::Result<String>)| {
+        let text = line.map_err(failed)?;
+        serde_json::from_str(&text).map_err(|_| format!("line {}: cannot be read", index + 1))
+    };
+    file.lines().enumerate().map(line).collect()
+}
+
+fn read_head(path: &Path) -> Result<Box<HeadLine>, String> {
+    match read(path)?.pop() {
+        Some(Line::Head(head)) => Ok(head),
+        _ => Err(format!("{}: has no head", path.display())),
+    }
+}
+
+fn raw(event: &EventLine) -> Option<RawMessage> {
+    Some(RawMessage {
+        position: event.position.parse().ok()?,
+        subject: event.subject.clone(),
+        headers: event.headers.clone().into_iter().collect(),
+        body: BASE64.decode(&event.body).ok()?,
+    })
+}
+
+fn check_signature(line: &HeadLine, key: Option<&str>) -> Result<(), String> {
+    if key.is_some_and(|key| key != line.public_key) {
+        return Err("the head is signed with another key".to_owned());
+    }
+    let invalid = || "the head's signature is not good".to_owned();
+    let position: Option<Position> =
+        line.head.position.as_deref().map(str::parse).transpose().map_err(|_| invalid())?;
+    let digest = line.head.chain.parse().map_err(|_| invalid())?;
+    let chain = Chain { events: line.head.events, position, digest };
+    let (key, signature) = (
+        BASE64.decode(&line.public_key).map_err(|_| invalid())?,
+        BASE64.decode(&line.signature).map_err(|_| invalid())?,
+    );
+    let text = signed_text(line.head.company_id, &chain, &line.head.time);
+    UnparsedPublicKey::new(&ED25519, key).verify(text.as_bytes(), &signature).map_err(|_| invalid())
+}

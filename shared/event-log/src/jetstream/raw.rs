@@ -1,0 +1,44 @@
+//! Events as they are stored, for whoever wants proof.
+
+use super::{batch_get, context};
+use crate::ReadError;
+use crate::chain::RawMessage;
+use async_nats::jetstream;
+use waybill_schema::{CompanyId, Partitions, Position, names};
+
+/// What the names of an envelope's headers begin with.
+const ENVELOPE: &str = "Waybill-";
+
+/// The stored messages of companies.
+#[derive(Clone)]
+pub struct RawEvents {
+    context: jetstream::Context,
+    partitions: Partitions,
+}
+
+impl RawEvents {
+    /// Those behind a connection.
+    pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
+        Self { context: context(client), partitions }
+    }
+
+    /// Up to `max` messages of a company behind sequence `after`; and whether there are more.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn page(&self, company: CompanyId, after: u64, max: usize) -> Result<(Vec<RawMessage>, bool), ReadError> {
+        let partition = self.partitions.of(company);
+        let (stream, filter) = (names::event_stream(partition), names::company_filter(partition, company));
+        let read = |seq, subject: &str, headers: Option<&async_nats::HeaderMap>, body: &[u8]| {
+            let all = headers.into_iter().flat_map(|headers| headers.iter());
+            let own = all.filter(|(name, _)| name.to_string().starts_with(ENVELOPE));
+            let mut headers: Vec<(String, String)> = own
+                .filter_map(|(name, values)| Some((name.to_string(), values.first()?.as_str().to_owned())))
+                .collect();
+            headers.sort();
+            let position = Position { partition, seq };
+            RawMessage { position, subject: subject.to_owned(), headers, body: body.to_vec() }
+        };
+        batch_get::messages(&self.context, &stream, &filter, after, max, read).await
+    }
+}

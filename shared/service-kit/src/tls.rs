@@ -1,0 +1,254 @@
+//! TLS 1.2 and 1.3 (rustls): listeners whose certificates are read again when they are renewed, and connections to other
+//! processes of ours, which trust what the system trusts (or `SSL_CERT_FILE` says).
+
+use crate::Shutdown;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// How often it is looked whether a certificate was renewed.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a handshake may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or has nothing of what it should have.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The key is not the certificate's, or of no use.
+    #[error("the certificate and its key: {0}")]
+    Key(rustls::Error),
+    /// One of the two was said without the other.
+    #[error("WAYBILL_TLS_CERT_FILE and WAYBILL_TLS_KEY_FILE belong together")]
+    HalfSaid,
+    /// The system's certificates cannot be read.
+    #[error("no certificate authority is trusted: set SSL_CERT_FILE")]
+    NoRoots,
+    /// The library refuses.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+/// The certificate of a listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    acceptor: Acceptor,
+    current: Arc<Current>,
+}
+
+#[derive(Clone)]
+struct Acceptor(TlsAcceptor);
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
+
+/// The certificate as it was read the last time.
+#[derive(Debug)]
+struct Current {
+    cert: PathBuf,
+    key: PathBuf,
+    certified: RwLock<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl Tls {
+    /// The certificate chain and the key of two PEM files; `None` where neither is said.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn of_files(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<Self>, TlsError> {
+        let (cert, key) = match (cert, key) {
+            (None, None) => return Ok(None),
+            (Some(cert), Some(key)) => (cert.to_owned(), key.to_owned()),
+            _ => return Err(TlsError::HalfSaid),
+        };
+        let certified = RwLock::new(Arc::new(read(&cert, &key)?));
+        let current = Arc::new(Current { cert, key, certified });
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(current.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Some(Self { acceptor: Acceptor(TlsAcceptor::from(Arc::new(config))), current }))
+    }
+
+    /// Shakes hands with a client.
+    ///
+    /// # Errors
+    /// Where the client does not, or not in time.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
+        let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, self.acceptor.0.accept(stream)).await;
+        let stream = shaken.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake takes too long"))??;
+        Ok(Stream::Server(Box::new(stream)))
+    }
+
+    /// Reads the files again whenever they change, until shutdown. What is no certificate is not taken for one: the old
+    /// one stays.
+    pub async fn follow_files(self, shutdown: Shutdown) {
+        let Current { cert, key, certified } = self.current.as_ref();
+        let mut seen = changed_at(cert, key);
+        while shutdown.unless(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            let now = changed_at(cert, key);
+            if now == seen {
+                continue;
+            }
+            match read(cert, key) {
+                Ok(fresh) => {
+                    *certified.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+                    seen = now;
+                    tracing::info!("a new certificate is served");
+                }
+                // Renewed one file after the other, they fit a moment later.
+                Err(error) => tracing::error!(%error, "a new certificate cannot be served; the old one is"),
+            }
+        }
+    }
+}
+
+fn changed_at(cert: &Path, key: &Path) -> [Option<SystemTime>; 2] {
+    [cert, key].map(|path| path.metadata().and_then(|metadata| metadata.modified()).ok())
+}
+
+fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let of = |path: &Path, reason: String| TlsError::File { path: path.to_owned(), reason };
+    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| of(cert, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(of(cert, "there is no certificate in it".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| of(key, error.to_string()))?;
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(TlsError::Key)
+}
+
+/// Connects to other processes over TLS.
+#[derive(Clone)]
+pub struct Connector(TlsConnector);
+
+impl Connector {
+    /// Trusts what the system trusts.
+    ///
+    /// # Errors
+    /// [`TlsError::NoRoots`].
+    pub fn of_system() -> Result<Self, TlsError> {
+        Ok(Self(TlsConnector::from(Arc::new(client_config()?))))
+    }
+
+    /// Shakes hands with the server `name`, whose certificate must be good for it.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub async fn connect(&self, name: &str, stream: TcpStream) -> io::Result<Stream> {
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, self.0.connect(name, stream)).await;
+        let stream = shaken.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake takes too long"))??;
+        Ok(Stream::Client(Box::new(stream)))
+    }
+}
+
+/// How clients of ours speak TLS.
+///
+/// # Errors
+/// [`TlsError::NoRoots`].
+pub fn client_config() -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    Ok(ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// A connection, over TLS or not.
+pub enum Stream {
+    /// As it is.
+    Plain(TcpStream),
+    /// Of a client of ours.
+    Server(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// To a server.
+    Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+macro_rules! of_any {
+    ($self:ident, $stream:ident => $do:expr) => {
+        match $self.get_mut() {
+            Stream::Plain($stream) => {
+                let $stream = Pin::new($stream);
+                $do
+            }
+            Stream::Server($stream) => {
+                let $stream = Pin::new($stream.as_mut());
+                $do
+            }
+            Stream::Client($stream) => {
+                let $stream = Pin::new($stream.as_mut());
+                $do
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        of_any!(self, stream => stream.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        of_any!(self, stream => stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_any!(self, stream => stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_any!(self, stream => stream.poll_shutdown(context))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        of_any!(self, stream => stream.poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Server(stream) => stream.is_write_vectored(),
+            Self::Client(stream) => stream.is_write_vectored(),
+        }
+    }
+}
