@@ -62,6 +62,11 @@ impl Backing {
         Self { nats, log, postgres: TestDatabase::create().await, bucket: TestBucket::create().await }
     }
 
+    /// The bucket that files are in.
+    pub fn store_bucket(&self) -> &str {
+        &self.bucket.config.bucket
+    }
+
     /// Where Postgres is.
     pub fn database_url(&self) -> &str {
         self.postgres.url()

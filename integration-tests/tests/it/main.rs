@@ -21,6 +21,7 @@ mod leaks;
 mod life;
 mod limits;
 mod matrix;
+mod model;
 mod parked;
 mod patches;
 mod plans;

@@ -1,0 +1,1 @@
+ALTER TABLE upload_progress DROP CONSTRAINT upload_progress_company_id_user_id_fkey;
