@@ -370,3 +370,14 @@ async fn what_is_done_with_files_is_in_their_columns() {
     nowhere.post(&format!("/v1/sessions/{session}/close"), &json!({})).await.refused(404, "not_found");
     stack.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_go_on_without_their_replica() {
+    let args = vec!["--database-replica-url=postgres://nobody@127.0.0.1:1/none".to_owned()];
+    let stack = Stack::with(waybill_integration_tests::Options { args, ..Default::default() }).await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await;
+    client.get_after(&format!("/v1/files/{}", file.text("file_id")), &file).await.expect(200);
+    client.get("/v1/files").await.expect(200);
+    stack.finish().await;
+}

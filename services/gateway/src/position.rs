@@ -21,11 +21,23 @@ const PAUSE: Duration = Duration::from_millis(15);
 pub(crate) struct Positions {
     log: Arc<dyn EventLog>,
     database: Database,
+    /// What queries are answered from as long as it is there; its tables say themselves how far they are.
+    replica: Option<Database>,
 }
 
 impl Positions {
-    pub(crate) fn new(log: Arc<dyn EventLog>, database: Database) -> Self {
-        Self { log, database }
+    pub(crate) fn new(log: Arc<dyn EventLog>, database: Database, replica: Option<Database>) -> Self {
+        Self { log, database, replica }
+    }
+
+    async fn connect(&self) -> Result<Connection, Problem> {
+        if let Some(replica) = &self.replica {
+            match replica.connection().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => tracing::warn!(%error, "the replica does not answer; asking its primary"),
+            }
+        }
+        self.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))
     }
 
     /// A connection for a query, once the tables are as far as the request and `also` want.
@@ -42,8 +54,7 @@ impl Positions {
         }
         let until = Instant::now() + PATIENCE;
         loop {
-            let mut connection =
-                self.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+            let mut connection = self.connect().await?;
             let mut reached = true;
             for position in &wanted {
                 reached &= self.reached(&mut connection, *position).await?;

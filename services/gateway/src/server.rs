@@ -82,6 +82,8 @@ pub struct Config {
     pub presigner: Presigner,
     /// The read models.
     pub database: Database,
+    /// A copy of them for queries.
+    pub replica: Option<Database>,
     /// Routes of other services on the same address.
     pub more_routes: Vec<Routes>,
     /// What must answer for those.
@@ -157,7 +159,7 @@ impl Server {
             directories,
             access,
             idempotency: Idempotency::new(Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?),
-            positions: Positions::new(config.log.clone(), config.database.clone()),
+            positions: Positions::new(config.log.clone(), config.database.clone(), config.replica),
             started: StartedCache::default(),
             turns: Turns::default(),
             tokens,

@@ -57,8 +57,18 @@ fn s3_config(settings: &S3Settings) -> S3Config {
 
 /// The read models.
 pub(crate) fn database(settings: &DatabaseSettings) -> Result<Database, CommandError> {
+    database_at(settings, &settings.database_url)
+}
+
+/// A copy of them that queries may be answered from.
+pub(crate) fn replica(settings: &DatabaseSettings) -> Result<Option<Database>, CommandError> {
+    let url = settings.database_replica_url.as_deref().filter(|url| !url.is_empty());
+    url.map(|url| database_at(settings, url)).transpose()
+}
+
+fn database_at(settings: &DatabaseSettings, url: &str) -> Result<Database, CommandError> {
     Ok(Database::new(DatabaseConfig {
-        url: settings.database_url.clone(),
+        url: url.to_owned(),
         schema: settings.database_schema.parse().map_err(|error| format!("WAYBILL_DATABASE_SCHEMA: {error}"))?,
         pool_size: settings.database_pool_size,
     })?)

@@ -221,6 +221,7 @@ async fn gateway(
         store: shared.store.clone(),
         presigner: backing::presigner(&shared.args.s3),
         database: shared.database.clone(),
+        replica: backing::replica(&shared.args.database)?,
         more_routes,
         more_readiness,
     };

@@ -32,6 +32,9 @@ pub struct DatabaseSettings {
     /// must be good for the host
     #[arg(long, env = "WAYBILL_DATABASE_URL", default_value = "postgres://localhost/waybill", hide_env_values = true)]
     pub database_url: String,
+    /// A streaming replica that the gateway answers lists and queries from; while it is away, from the primary
+    #[arg(long, env = "WAYBILL_DATABASE_REPLICA_URL", hide_env_values = true)]
+    pub database_replica_url: Option<String>,
     /// The schema that the read models are in
     #[arg(long, env = "WAYBILL_DATABASE_SCHEMA", default_value = "waybill")]
     pub database_schema: String,
