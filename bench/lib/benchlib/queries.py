@@ -30,8 +30,8 @@ class Queries:
     chatrooms: int
     # Milliseconds of each answer, by what was asked.
     ms: Dict[str, List[float]] = field(default_factory=dict)
-    # Sequential scans of the large tables while the load ran.
-    sequential_scans: int = 0
+    # Rows of the large tables that sequential scans read while the load ran.
+    sequentially_read: int = 0
 
 
 def percentile(values: List[float], part: float) -> float:
@@ -47,18 +47,18 @@ def seed(rig: Rig, result: Queries) -> None:
 
 def run(rig: Rig, paths: Dict[str, List[str]], token: str, result: Queries) -> None:
     """Asks each kind of path from all connections at once."""
-    scans = _scans(rig)
+    scanned = _rows_scanned(rig)
     for what, all_paths in paths.items():
         _load(rig.url, all_paths[: CONNECTIONS * 4], token)
         result.ms[what] = _load(rig.url, all_paths, token)
         p50, p99 = percentile(result.ms[what], 0.5), percentile(result.ms[what], 0.99)
         say(f"  {what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-    result.sequential_scans = _scans(rig) - scans
+    result.sequentially_read = _rows_scanned(rig) - scanned
 
 
-def _scans(rig: Rig) -> int:
+def _rows_scanned(rig: Rig) -> int:
     time.sleep(1.5)  # PostgreSQL's counters come a second late
-    return int(rig.sql("SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_user_tables WHERE relname"
+    return int(rig.sql("SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHERE relname"
                        " ~ '^(file|file_p.*|file_association|member)$'").strip())
 
 

@@ -60,7 +60,7 @@ def queries(result: Queries) -> str:
     return "\n\n".join([
         f"### Queries from {CONNECTIONS} connections, {result.files:,} files in {result.chatrooms:,} chatrooms",
         _table(["ms", "p50", "p99", "answers"], rows),
-        f"Sequential scans of the large tables meanwhile: {result.sequential_scans}.",
+        f"Rows of the large tables read by sequential scans meanwhile: {result.sequentially_read}.",
     ])
 
 
