@@ -1,6 +1,7 @@
 //! Events are the truth: the tables can be dropped and rebuilt.
 
 use serde_json::json;
+use uuid::Uuid;
 use waybill_integration_tests::Stack;
 use waybill_projector::{replay_into, verify};
 use waybill_read_model::digests;
@@ -56,5 +57,25 @@ async fn a_table_that_was_tampered_with_is_named() {
     assert_eq!(differ, ["file"]);
     connection.batch_execute("UPDATE file SET original_name = 'a.txt'").await.unwrap();
     drop(connection);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_companies_call_by_the_same_id_stays_apart() {
+    let stack = Stack::start().await;
+    let (user, chatroom, thread) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    for client in [stack.client(), stack.client()] {
+        let admin = format!("/v1/admin/companies/{}", client.principal.company_id);
+        client.put(&admin, &json!({})).await.expect(200);
+        for path in [format!("users/{user}"), format!("chatrooms/{chatroom}"), format!("threads/{thread}")] {
+            client.put(&format!("{admin}/{path}"), &json!({})).await.expect(204);
+        }
+    }
+    stack.projected().await;
+    // In a rebuild the events of both are in one batch.
+    let comparison = verify(stack.log(), &stack.database("waybill")).await.unwrap();
+    assert!(comparison.is_equal(), "{comparison:#?}");
+    let rebuilt = |table: &str| comparison.tables.iter().find(|t| t.rebuilt.table == table).unwrap().rebuilt.rows;
+    assert_eq!((rebuilt("company"), rebuilt("chatroom"), rebuilt("thread")), (2, 2, 2));
     stack.finish().await;
 }

@@ -1,12 +1,12 @@
 //! A batch of events as one transaction.
 
-use crate::fold::{Tables, Touched, aggregate_key};
+use crate::fold::{AllTables, Rows, Tables, Touched, aggregate_key};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::collections::{BTreeSet, HashSet};
 use std::ops::DerefMut;
 use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
-use waybill_read_model::rows::{Key, Row, load, upsert};
+use waybill_read_model::rows::{Key, Row, Upsert, load};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_schema::Subject;
 use waybill_service_kit::metrics;
@@ -24,7 +24,7 @@ pub enum ProjectError {
 
 /// Why a batch was not applied as a whole.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+pub(crate) enum Refused {
     /// An event does not fit, or the tables refuse what it led to.
     #[error("{0}")]
     Event(String),
@@ -62,25 +62,6 @@ fn is_refusal(error: &diesel::result::Error) -> bool {
     )
 }
 
-/// All rows of a partition's companies, where they are known: in a rebuild, which has written every one of them.
-#[derive(Debug, Default)]
-pub(crate) struct Known(Option<Tables>);
-
-impl Known {
-    /// How many rows are kept in memory; a rebuild with more reads them back.
-    const ROWS: usize = 300_000;
-
-    /// Nothing is known: what is needed is read.
-    pub(crate) fn nothing() -> Self {
-        Self(None)
-    }
-
-    /// There is no row yet.
-    pub(crate) fn no_rows() -> Self {
-        Self(Some(Tables::default()))
-    }
-}
-
 /// Folds `batch`, which follows `from` in the stream, and moves the checkpoint behind it. An event that does not fit is
 /// parked, and so are later ones of its aggregate: it must not hold up all others for ever.
 pub(crate) async fn apply(
@@ -89,22 +70,19 @@ pub(crate) async fn apply(
     from: &Checkpoint,
     epoch: &str,
     batch: &[Stored],
-    known: &mut Known,
 ) -> Result<Checkpoint, ProjectError> {
-    let reason = match apply_once(database, partition, from, epoch, batch, known, None).await {
+    let reason = match apply_once(database, partition, from, epoch, batch, None).await {
         Ok(at) => return Ok(at),
         Err(Refused::ReadModel(error)) => return Err(error.into()),
         Err(Refused::Event(reason)) => reason,
     };
     if batch.len() > 1 {
-        tracing::warn!(partition, events = batch.len(), reason, "a batch is refused; folding one by one");
-        let mut at = from.clone();
-        for event in batch {
-            at = Box::pin(apply(database, partition, &at, epoch, std::slice::from_ref(event), known)).await?;
-        }
-        return Ok(at);
+        tracing::warn!(partition, events = batch.len(), reason, "a batch is refused; folding its halves");
+        let (front, back) = batch.split_at(batch.len() / 2);
+        let at = Box::pin(apply(database, partition, from, epoch, front)).await?;
+        return Box::pin(apply(database, partition, &at, epoch, back)).await;
     }
-    match apply_once(database, partition, from, epoch, batch, known, Some(&reason)).await {
+    match apply_once(database, partition, from, epoch, batch, Some(&reason)).await {
         Ok(at) => Ok(at),
         Err(Refused::ReadModel(error)) => Err(error.into()),
         Err(Refused::Event(reason)) => {
@@ -120,28 +98,23 @@ async fn apply_once(
     from: &Checkpoint,
     epoch: &str,
     batch: &[Stored],
-    known: &mut Known,
     park: Option<&str>,
 ) -> Result<Checkpoint, Refused> {
-    let rows = known.0.take();
-    let is_all = rows.is_some();
     let to = Checkpoint { epoch: epoch.to_owned(), seq: batch.last().map_or(from.seq, seq_of) };
     let mut connection = database.connection().await?;
     let advanced = to.clone();
-    let (mut tables, parked) = connection
+    let parked = connection
         .deref_mut()
         .transaction(async |connection: &mut AsyncPgConnection| {
             projection::advance(connection, partition, from, &advanced).await?;
-            let (tables, parked) = fold(connection, batch, rows, park).await?;
-            write(connection, &tables).await?;
+            let (tables, parked) = fold(connection, batch, park).await?;
+            for upsert in upserts(&tables)? {
+                upsert.execute(connection).await?;
+            }
             projection::park(connection, partition, &parked).await?;
-            Ok::<_, Refused>((tables, parked))
+            Ok::<_, Refused>(parked)
         })
         .await?;
-    if is_all && tables.len() <= Known::ROWS {
-        tables.written();
-        known.0 = Some(tables);
-    }
     for event in &parked {
         metrics::PARKED_EVENTS.inc();
         tracing::error!(
@@ -159,21 +132,19 @@ async fn apply_once(
 async fn fold(
     connection: &mut AsyncPgConnection,
     batch: &[Stored],
-    rows: Option<Tables>,
     park: Option<&str>,
-) -> Result<(Tables, Vec<ParkedEvent>), Refused> {
+) -> Result<(AllTables, Vec<ParkedEvent>), Refused> {
     let mut touched = Touched::default();
     let mut aggregates: Vec<String> = Vec::new();
     for recorded in batch.iter().filter_map(|stored| stored.event.as_ref().ok()) {
         touched.add(recorded);
         aggregates.push(aggregate_key(&recorded.subject));
     }
-    let mut tables = match rows {
-        Some(rows) => rows,
-        // What is parked changes no row.
-        None if park.is_some() => Tables::default(),
-        None => load_all(connection, &touched).await?,
-    };
+    let mut tables = AllTables::default();
+    // What is parked changes no row.
+    if park.is_none() {
+        load_missing(connection, &touched, &mut tables).await?;
+    }
     let mut blocked: HashSet<String> = projection::blocked(connection, &aggregates).await?;
     let mut parked = Vec::new();
     for stored in batch {
@@ -199,46 +170,59 @@ async fn fold(
     Ok((tables, parked))
 }
 
-async fn load_all(connection: &mut AsyncPgConnection, touched: &Touched) -> Result<Tables, ReadModelError> {
-    async fn of<R: Row>(connection: &mut AsyncPgConnection, keys: &BTreeSet<Key>) -> Result<Vec<R>, ReadModelError> {
-        load(connection, keys.iter().copied()).await
+/// Loads the rows that events touch, but for those that are in `tables`.
+pub(crate) async fn load_missing(
+    connection: &mut AsyncPgConnection,
+    touched: &Touched,
+    tables: &mut AllTables,
+) -> Result<(), ReadModelError> {
+    async fn of<R: Row>(
+        connection: &mut AsyncPgConnection,
+        keys: &BTreeSet<Key>,
+        tables: &mut AllTables,
+        rows: fn(&mut Tables) -> &mut Rows<R>,
+    ) -> Result<(), ReadModelError> {
+        let missing: Vec<Key> = keys.iter().copied().filter(|key| !tables.has(*key, rows)).collect();
+        tables.extend(load(connection, missing).await?, rows);
+        Ok(())
     }
-    let mut tables = Tables::default();
-    tables.companies.extend(of(connection, &touched.companies).await?);
-    tables.users.extend(of(connection, &touched.users).await?);
-    tables.chatrooms.extend(of(connection, &touched.chatrooms).await?);
-    tables.threads.extend(of(connection, &touched.threads).await?);
-    tables.members.extend(of(connection, &touched.members).await?);
-    tables.shares.extend(of(connection, &touched.shares).await?);
-    tables.tokens.extend(of(connection, &touched.tokens).await?);
-    tables.contents.extend(of(connection, &touched.contents).await?);
-    tables.files.extend(of(connection, &touched.files).await?);
-    tables.progress.extend(of(connection, &touched.progress).await?);
-    tables.partials.extend(of(connection, &touched.progress).await?);
-    tables.sessions.extend(of(connection, &touched.sessions).await?);
-    tables.quotas.extend(of(connection, &touched.quotas).await?);
-    tables.reservations.extend(of(connection, &touched.reservations).await?);
-    Ok(tables)
+    of(connection, &touched.companies, tables, |of| &mut of.companies).await?;
+    of(connection, &touched.users, tables, |of| &mut of.users).await?;
+    of(connection, &touched.chatrooms, tables, |of| &mut of.chatrooms).await?;
+    of(connection, &touched.threads, tables, |of| &mut of.threads).await?;
+    of(connection, &touched.members, tables, |of| &mut of.members).await?;
+    of(connection, &touched.shares, tables, |of| &mut of.shares).await?;
+    of(connection, &touched.tokens, tables, |of| &mut of.tokens).await?;
+    of(connection, &touched.contents, tables, |of| &mut of.contents).await?;
+    of(connection, &touched.files, tables, |of| &mut of.files).await?;
+    of(connection, &touched.sessions, tables, |of| &mut of.sessions).await?;
+    of(connection, &touched.quotas, tables, |of| &mut of.quotas).await?;
+    of(connection, &touched.reservations, tables, |of| &mut of.reservations).await?;
+    of(connection, &touched.progress, tables, |of| &mut of.progress).await?;
+    of(connection, &touched.progress, tables, |of| &mut of.partials).await
 }
 
-/// Writes what changed, referenced tables first.
-async fn write(connection: &mut AsyncPgConnection, tables: &Tables) -> Result<(), ReadModelError> {
-    upsert(connection, &tables.companies.changed()).await?;
-    upsert(connection, &tables.users.changed()).await?;
-    upsert(connection, &tables.chatrooms.changed()).await?;
-    upsert(connection, &tables.threads.changed()).await?;
-    upsert(connection, &tables.members.changed()).await?;
-    upsert(connection, &tables.sessions.changed()).await?;
-    upsert(connection, &tables.files.changed()).await?;
-    upsert(connection, &tables.shares.changed()).await?;
-    upsert(connection, &tables.tokens.changed()).await?;
-    upsert(connection, &tables.contents.changed()).await?;
-    upsert(connection, &tables.progress.changed()).await?;
-    upsert(connection, &tables.partials.changed()).await?;
-    upsert(connection, &tables.quotas.changed()).await?;
-    upsert(connection, &tables.reservations.changed()).await
+/// What changed, referenced tables first.
+pub(crate) fn upserts(tables: &AllTables) -> Result<Vec<Upsert>, ReadModelError> {
+    let all = [
+        Upsert::of(&tables.changed(|of| &of.companies))?,
+        Upsert::of(&tables.changed(|of| &of.users))?,
+        Upsert::of(&tables.changed(|of| &of.chatrooms))?,
+        Upsert::of(&tables.changed(|of| &of.threads))?,
+        Upsert::of(&tables.changed(|of| &of.members))?,
+        Upsert::of(&tables.changed(|of| &of.sessions))?,
+        Upsert::of(&tables.changed(|of| &of.files))?,
+        Upsert::of(&tables.changed(|of| &of.shares))?,
+        Upsert::of(&tables.changed(|of| &of.tokens))?,
+        Upsert::of(&tables.changed(|of| &of.contents))?,
+        Upsert::of(&tables.changed(|of| &of.progress))?,
+        Upsert::of(&tables.changed(|of| &of.partials))?,
+        Upsert::of(&tables.changed(|of| &of.quotas))?,
+        Upsert::of(&tables.changed(|of| &of.reservations))?,
+    ];
+    Ok(all.into_iter().flatten().collect())
 }
 
-fn seq_of(stored: &Stored) -> i64 {
+pub(crate) fn seq_of(stored: &Stored) -> i64 {
     i64::try_from(stored.position.seq).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! Following a partition: with a lease, from the checkpoint, for as long as the process runs.
 
-use crate::apply::{Known, ProjectError, apply};
+use crate::apply::{ProjectError, apply};
 use crate::share::Share;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::StreamExt;
@@ -107,7 +107,7 @@ impl Follower {
                     next = Instant::now() + PACE;
                     let Some(batch) = batch else { return Ok(Left::Lost) };
                     let batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
-                    at = apply(&self.database, self.partition, &at, &head.epoch, &batch, &mut Known::nothing()).await?;
+                    at = apply(&self.database, self.partition, &at, &head.epoch, &batch).await?;
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! One partition is folded by one projector at a time. A batch of events is one transaction that first moves the
 //! checkpoint and then writes whole rows, so each event takes effect exactly once.
 
+mod ahead;
 mod apply;
 mod fold;
 mod follow;

@@ -1,12 +1,13 @@
 //! Rebuilding the read models, and comparing a rebuilt one with the live one.
 
-use crate::apply::{Known, ProjectError, apply};
+use crate::ahead::{self, Batches};
+use crate::apply::{ProjectError, apply};
 use diesel_async::AsyncPgConnection;
 use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
-use waybill_event_log::{EventLog, ReadError, Stored};
+use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::{Database, ReadModelError, SchemaName, TableDigest, digests};
 
@@ -146,27 +147,42 @@ async fn fold_up_to(
     if !at.epoch.is_empty() && at.epoch != epoch {
         return Err(ReplayError::OtherStream { schema: schema(), partition });
     }
-    let from = u64::try_from(at.seq).unwrap_or(0);
-    let mut known = if from == 0 { Known::no_rows() } else { Known::nothing() };
-    let mut folded = 0;
-    let mut batches = read_ahead(log, partition, from, until).await?;
+    let from = seq_of(&at);
+    let held = Held { database, partition, owner };
+    if !projection::is_any_parked(&mut *database.connection().await?).await? {
+        let batches = read_ahead(log, partition, from, until).await?;
+        at = ahead::fold(&held, at, epoch, batches, from == 0).await?;
+    }
+    // What did not fit is parked, and so is what waits behind it.
+    let mut batches = read_ahead(log, partition, seq_of(&at), until).await?;
     while let Some(batch) = batches.recv().await {
-        let batch = batch?;
-        folded += batch.len() as u64;
-        at = apply(database, partition, &at, epoch, &batch, &mut known).await?;
-        projection::take_lease(database, partition, owner, LEASE).await?;
+        at = apply(database, partition, &at, epoch, &batch?).await?;
+        held.renew().await?;
     }
     projection::release_lease(database, partition, owner).await?;
-    Ok(folded)
+    Ok(seq_of(&at).saturating_sub(from))
+}
+
+/// A partition that is ours for now.
+pub(crate) struct Held<'a> {
+    pub(crate) database: &'a Database,
+    pub(crate) partition: u32,
+    owner: Uuid,
+}
+
+impl Held<'_> {
+    /// Keeps it for another while.
+    pub(crate) async fn renew(&self) -> Result<(), ReadModelError> {
+        projection::take_lease(self.database, self.partition, self.owner, LEASE).await.map(drop)
+    }
+}
+
+fn seq_of(checkpoint: &Checkpoint) -> u64 {
+    u64::try_from(checkpoint.seq).unwrap_or(0)
 }
 
 /// The events behind `from`, up to `until`, in batches; the next ones are read while one is folded.
-async fn read_ahead(
-    log: &dyn EventLog,
-    partition: u32,
-    from: u64,
-    until: u64,
-) -> Result<mpsc::Receiver<Result<Vec<Stored>, ReadError>>, ReadError> {
+async fn read_ahead(log: &dyn EventLog, partition: u32, from: u64, until: u64) -> Result<Batches, ReadError> {
     let (sender, batches) = mpsc::channel(1);
     if from >= until {
         return Ok(batches);

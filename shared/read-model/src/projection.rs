@@ -5,7 +5,7 @@
 
 use crate::statement::{Bind, Statement};
 use crate::{Database, ReadModelError};
-use diesel::sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool as SqlBool, Integer, Text, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashSet;
@@ -223,6 +223,23 @@ pub async fn checkpoint(
     .map_err(ReadModelError::query("reading a checkpoint"))
 }
 
+/// Whether any event is parked.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn is_any_parked(connection: &mut AsyncPgConnection) -> Result<bool, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlBool)]
+        found: bool,
+    }
+    let found: Found = Statement::new("SELECT EXISTS (SELECT FROM parked_event) AS found", [])
+        .get_result(connection)
+        .await
+        .map_err(ReadModelError::query("looking for parked events"))?;
+    Ok(found.found)
+}
+
 /// Which of these aggregates have a parked event, so that later ones must wait.
 ///
 /// # Errors
@@ -237,11 +254,7 @@ pub async fn blocked(
         aggregate: String,
     }
     // Hardly ever is anything parked; then the aggregates need not be sent.
-    let any: Vec<Found> = Statement::new("SELECT aggregate FROM parked_event LIMIT 1", [])
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for parked events"))?;
-    if any.is_empty() {
+    if !is_any_parked(connection).await? {
         return Ok(HashSet::new());
     }
     let found: Vec<Found> = sql_query("SELECT DISTINCT aggregate FROM parked_event WHERE aggregate = ANY($1)")

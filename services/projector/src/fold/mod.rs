@@ -24,7 +24,7 @@ use waybill_schema::{Aggregate, Event, Recorded, Subject};
 #[error("{0}")]
 pub(crate) struct Misfit(pub(crate) String);
 
-/// The rows of one table that a batch of events touches.
+/// The rows of one table that a batch of events touches, of one company.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows<R> {
     rows: BTreeMap<Uuid, R>,
@@ -38,12 +38,12 @@ impl<R> Default for Rows<R> {
 }
 
 impl<R: Row> Rows<R> {
-    pub(crate) fn extend(&mut self, rows: Vec<R>) {
-        self.rows.extend(rows.into_iter().map(|row| (row.lookup_id(), row)));
+    fn insert(&mut self, row: R) {
+        self.rows.insert(row.lookup_id(), row);
     }
 
-    pub(crate) fn changed(&self) -> Vec<R> {
-        self.changed.iter().filter_map(|id| self.rows.get(id).cloned()).collect()
+    fn changed(&self) -> impl Iterator<Item = &R> {
+        self.changed.iter().filter_map(|id| self.rows.get(id))
     }
 
     fn get(&self, id: Uuid) -> Option<&R> {
@@ -69,7 +69,12 @@ impl<R: Row> Rows<R> {
     }
 }
 
-/// All rows that a batch touches.
+/// All rows that a batch touches, by company: hosts and identity providers choose ids, and two companies may have chosen
+/// the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AllTables(BTreeMap<Uuid, Tables>);
+
+/// The rows of one company that a batch touches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
     pub(crate) companies: Rows<CompanyRow>,
@@ -174,9 +179,42 @@ impl Touched {
     }
 }
 
-impl Tables {
+impl AllTables {
+    /// Adds rows that were loaded, to the table that `of` names.
+    pub(crate) fn extend<R: Row>(&mut self, rows: Vec<R>, of: fn(&mut Tables) -> &mut Rows<R>) {
+        for row in rows {
+            of(self.0.entry(row.company_id()).or_default()).insert(row);
+        }
+    }
+
+    /// Whether a row is here, of the table that `of` names.
+    pub(crate) fn has<R: Row>(&mut self, (company, id): Key, of: fn(&mut Tables) -> &mut Rows<R>) -> bool {
+        self.0.get_mut(&company).is_some_and(|tables| of(tables).get(id).is_some())
+    }
+
+    /// The rows of a table that are to be written.
+    pub(crate) fn changed<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<&R> {
+        self.0.values().flat_map(|tables| of(tables).changed()).collect()
+    }
+
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
+        self.0.values().map(Tables::len).sum()
+    }
+
+    /// What changed is written.
+    pub(crate) fn written(&mut self) {
+        self.0.values_mut().for_each(Tables::written);
+    }
+
+    /// Folds one event.
+    pub(crate) fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
+        self.0.entry(recorded.subject.company.0).or_default().fold(recorded)
+    }
+}
+
+impl Tables {
+    fn len(&self) -> usize {
         let uploads = self.progress.rows.len() + self.partials.rows.len();
         let files = self.files.rows.len() + uploads + self.sessions.rows.len();
         let places = self.chatrooms.rows.len() + self.threads.rows.len() + self.members.rows.len();
@@ -185,8 +223,7 @@ impl Tables {
         files + others + self.quotas.rows.len() + self.reservations.rows.len()
     }
 
-    /// What changed is written.
-    pub(crate) fn written(&mut self) {
+    fn written(&mut self) {
         self.companies.changed.clear();
         self.users.changed.clear();
         self.chatrooms.changed.clear();
@@ -203,8 +240,7 @@ impl Tables {
         self.reservations.changed.clear();
     }
 
-    /// Folds one event.
-    pub(crate) fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
+    fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
         let company_id = recorded.subject.company.0;
         let time = time_of(recorded.envelope.time);
         match (recorded.subject.aggregate, &recorded.event) {

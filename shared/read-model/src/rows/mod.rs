@@ -19,6 +19,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
+const WRITING: &str = "writing rows";
+
 /// A row of a table.
 pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
     /// The table, quoted where it must be.
@@ -32,6 +34,9 @@ pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
 
     /// The value of [`Row::ID`].
     fn lookup_id(&self) -> Uuid;
+
+    /// The company that the row belongs to.
+    fn company_id(&self) -> Uuid;
 }
 
 #[derive(QueryableByName)]
@@ -68,24 +73,36 @@ pub async fn load<R: Row>(
     found.into_iter().map(|json| serde_json::from_value(json.row).map_err(ReadModelError::row(operation))).collect()
 }
 
-/// Writes whole rows, one per key.
-///
-/// # Errors
-/// [`ReadModelError`].
-pub async fn upsert<R: Row>(connection: &mut AsyncPgConnection, rows: &[R]) -> Result<(), ReadModelError> {
-    let operation = "writing rows";
-    if rows.is_empty() {
-        return Ok(());
+/// Whole rows, one per key, on their way into their table.
+#[derive(Clone, Debug)]
+pub struct Upsert(Statement);
+
+impl Upsert {
+    /// All of these rows; `None` where there are none.
+    ///
+    /// # Errors
+    /// [`ReadModelError::Row`].
+    pub fn of<R: Row>(rows: &[&R]) -> Result<Option<Self>, ReadModelError> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let json = serde_json::to_string(rows).map_err(ReadModelError::row(WRITING))?;
+        let sets: Vec<String> = R::COLUMNS.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
+        let text = format!(
+            "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, ?::json) \
+             ON CONFLICT ({key}) DO UPDATE SET {sets}",
+            table = R::TABLE,
+            key = R::KEY,
+            sets = sets.join(", "),
+        );
+        Ok(Some(Self(Statement::new(text, [Bind::Text(json)]))))
     }
-    let json = serde_json::to_string(rows).map_err(ReadModelError::row(operation))?;
-    let sets: Vec<String> = R::COLUMNS.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
-    let action = if sets.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", sets.join(", ")) };
-    let text = format!(
-        "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, ?::json) \
-         ON CONFLICT ({key}) DO {action}",
-        table = R::TABLE,
-        key = R::KEY,
-    );
-    let statement = Statement::new(text, [Bind::Text(json)]);
-    statement.execute(connection).await.map(drop).map_err(ReadModelError::query(operation))
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// [`ReadModelError`].
+    pub async fn execute(self, connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
+        self.0.execute(connection).await.map(drop).map_err(ReadModelError::query(WRITING))
+    }
 }

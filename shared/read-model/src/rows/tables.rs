@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 macro_rules! row {
-    ($(#[$doc:meta])* $name:ident, $table:literal, key: $key:literal, id: $id:ident, { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* }) => {
+    ($(#[$doc:meta])* $name:ident, $table:literal, key: $key:literal, id: $id:ident, of: $company:ident, { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[expect(missing_docs, reason = "the columns are documented in the migration and in docs/data-model.md")]
@@ -23,13 +23,17 @@ macro_rules! row {
             fn lookup_id(&self) -> Uuid {
                 self.$id
             }
+
+            fn company_id(&self) -> Uuid {
+                self.$company
+            }
         }
     };
 }
 
 row! {
     /// A tenant.
-    CompanyRow, "company", key: "id", id: id, {
+    CompanyRow, "company", key: "id", id: id, of: id, {
         id: Uuid,
         created_at: DateTime<Utc>,
         max_file_bytes: Option<i64>,
@@ -42,7 +46,7 @@ row! {
 
 row! {
     /// A user of a company.
-    UserRow, "\"user\"", key: "company_id, id", id: id, {
+    UserRow, "\"user\"", key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         created_at: DateTime<Utc>,
@@ -53,7 +57,7 @@ row! {
 
 row! {
     /// A chatroom of the host product.
-    ChatroomRow, "chatroom", key: "company_id, id", id: id, {
+    ChatroomRow, "chatroom", key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         created_at: DateTime<Utc>,
@@ -64,7 +68,7 @@ row! {
 
 row! {
     /// A thread of the host product.
-    ThreadRow, "thread", key: "company_id, id", id: id, {
+    ThreadRow, "thread", key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         chatroom_id: Option<Uuid>,
@@ -77,7 +81,7 @@ row! {
 
 row! {
     /// A member of a chatroom or thread.
-    MemberRow, "member", key: "company_id, id", id: id, {
+    MemberRow, "member", key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         chatroom_id: Option<Uuid>,
@@ -91,7 +95,7 @@ row! {
 
 row! {
     /// An association of a file with a chatroom or thread.
-    FileAssociationRow, "file_association", key: "company_id, id", id: id, {
+    FileAssociationRow, "file_association", key: "company_id, id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         file_id: Uuid,
@@ -111,7 +115,7 @@ row! {
 
 row! {
     /// A download token.
-    DownloadTokenRow, "download_token", key: "company_id, id", id: id, {
+    DownloadTokenRow, "download_token", key: "company_id, id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         file_id: Uuid,
@@ -130,7 +134,7 @@ row! {
 
 row! {
     /// Bytes that files of a company have in common.
-    ContentRow, "content", key: "company_id, id", id: id, {
+    ContentRow, "content", key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         hash: String,
@@ -145,7 +149,7 @@ row! {
 
 row! {
     /// A file, from the start of its upload on.
-    FileRow, "file", key: "company_id, id", id: id, {
+    FileRow, "file", key: "company_id, id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         thread_id: Option<Uuid>,
@@ -171,7 +175,7 @@ row! {
 
 row! {
     /// A session of several uploads.
-    UploadSessionRow, "upload_session", key: "id", id: id, {
+    UploadSessionRow, "upload_session", key: "id", id: id, of: company_id, {
         id: Uuid,
         user_id: Uuid,
         company_id: Uuid,
@@ -191,7 +195,7 @@ row! {
 
 row! {
     /// How far an upload is.
-    UploadProgressRow, "upload_progress", key: "id", id: id, {
+    UploadProgressRow, "upload_progress", key: "id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         upload_session_id: Option<Uuid>,
@@ -222,7 +226,7 @@ row! {
 
 row! {
     /// An upload that becomes a piece of another one.
-    PartialUploadRow, "partial_upload", key: "id", id: id, {
+    PartialUploadRow, "partial_upload", key: "id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         uploaded_by: Uuid,
@@ -234,7 +238,7 @@ row! {
 
 row! {
     /// A company's space.
-    StorageQuotaRow, "storage_quota", key: "company_id", id: company_id, {
+    StorageQuotaRow, "storage_quota", key: "company_id", id: company_id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         storage_limit_bytes: i64,
@@ -249,7 +253,7 @@ row! {
 
 row! {
     /// Space set aside for one upload.
-    QuotaReservationRow, "quota_reservation", key: "upload_id", id: upload_id, {
+    QuotaReservationRow, "quota_reservation", key: "upload_id", id: upload_id, of: company_id, {
         upload_id: Uuid,
         company_id: Uuid,
         upload_session_id: Option<Uuid>,
