@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::Wanted;
-use waybill_domain::access::{FileFacts, Operation};
+use waybill_domain::access::{Denied, FileFacts, Operation};
 use waybill_domain::share::{Command, State};
 use waybill_read_model::queries::{Association, list_associations};
 use waybill_repository::{Context, Loaded, ShareAggregate, UploadAggregate, execute, load};
@@ -280,8 +280,13 @@ async fn manageable(
         gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
     let mut known = gateway.access.look(&mut connection, company, principal.user_id, &wanted).await?;
     let facts = known.files.remove(&shared.file_id).ok_or_else(|| Problem::not_found("association"))?;
-    let allowed = facts.check(asks, Operation::ManageShare(share), now());
-    allowed.map_err(|why| denied(why, "association"))?;
+    let is_new = facts.shares.iter().all(|known| known.id != share);
+    match facts.check(asks, Operation::ManageShare(share), now()) {
+        Ok(()) => {}
+        // Their own of a moment ago: the log knows it, the tables will.
+        Err(Denied::Forbidden) if is_new && shared.shared_by == asks.user_id => {}
+        Err(why) => return Err(denied(why, "association")),
+    }
     Ok((share, state, Some(facts)))
 }
 
