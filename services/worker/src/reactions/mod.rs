@@ -34,6 +34,9 @@ use waybill_service_kit::Shutdown;
 const CONCURRENCY: usize = 32;
 /// How often NATS is told that a reaction is still at work; well below the consumer's `ack_wait`.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// How long reactions may take to finish when the worker is told to stop. One that reads back a large object takes longer;
+/// another worker does it again.
+const FINISH_WITHIN: Duration = Duration::from_secs(15);
 /// The longest pause before an event is reacted to again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -83,8 +86,10 @@ pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partiti
         }
     }
     let all = u32::try_from(CONCURRENCY).unwrap_or(u32::MAX);
-    let finished = slots.acquire_many(all).await;
-    tracing::debug!(partition, finished = finished.is_ok(), "reactions ended");
+    match tokio::time::timeout(FINISH_WITHIN, slots.acquire_many(all)).await {
+        Ok(_) => tracing::debug!(partition, "reactions ended"),
+        Err(_) => tracing::info!(partition, "reactions are left to others: their events come again"),
+    }
 }
 
 /// Reacts to one event, and says how it went.
