@@ -72,6 +72,11 @@ impl Backing {
         self.postgres.url()
     }
 
+    /// Where the store is.
+    pub(crate) fn store_url(&self) -> String {
+        self.bucket.config.endpoint.clone().unwrap_or_default()
+    }
+
     /// The arguments of a role; the first is the program's name.
     pub fn arguments(&self, role: &str, more: &[String]) -> Vec<String> {
         let config = &self.bucket.config;

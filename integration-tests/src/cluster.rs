@@ -1,6 +1,6 @@
 //! Several of each role, as processes behind balancers.
 
-use crate::balancer::Balancer;
+use crate::balancer::{Balancer, Valve};
 use crate::process::{Process, free_addr};
 use crate::{Backing, Client};
 use std::path::Path;
@@ -17,11 +17,13 @@ pub struct Counts {
     pub partitions: u32,
     /// How long a partition stays with a projector that is gone.
     pub lease_ms: u32,
+    /// Whether each worker has a way of its own to the store.
+    pub valves: bool,
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        Self { each: 1, partitions: 1, lease_ms: 2_000 }
+        Self { each: 1, partitions: 1, lease_ms: 2_000, valves: false }
     }
 }
 
@@ -33,6 +35,8 @@ pub struct Cluster {
     pub gateways: Vec<Process>,
     /// The workers.
     pub workers: Vec<Process>,
+    /// Their ways to the store, where they have such.
+    pub valves: Vec<Valve>,
     /// The projectors.
     pub projectors: Vec<Process>,
     /// The fan-outs.
@@ -50,6 +54,10 @@ impl Cluster {
     pub async fn start(counts: Counts) -> Self {
         let backing = Backing::start(counts.partitions).await;
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut valves = Vec::new();
+        for _ in 0..if counts.valves { counts.each } else { 0 } {
+            valves.push(Valve::start(&backing.store_url()).await);
+        }
         let role = async |role: &'static str, option: &str, more: &[String]| {
             let mut processes = Vec::new();
             for number in 0..counts.each {
@@ -58,6 +66,10 @@ impl Cluster {
                 own.extend(more.iter().cloned());
                 let mut args = backing.arguments(role, &[]);
                 args.retain(|arg| !arg.starts_with("--projector-lease-ms"));
+                if let Some(valve) = valves.get(number).filter(|_| role == "worker") {
+                    args.retain(|arg| !arg.starts_with("--s3-endpoint"));
+                    own.push(format!("--s3-endpoint={}", valve.url()));
+                }
                 args.extend(own);
                 let log = folder.path().join(format!("{role}-{number}.log"));
                 processes.push(Process::start(role, addr, args, log).await);
@@ -72,7 +84,7 @@ impl Cluster {
         let fanouts = role("fanout", "fanout-addr", &[]).await;
         let balancer = Balancer::start(gateways.iter().map(Process::addr).collect()).await;
         let fanout_balancer = Balancer::start(fanouts.iter().map(Process::addr).collect()).await;
-        Self { backing, gateways, workers, projectors, fanouts, balancer, fanout_balancer, folder }
+        Self { backing, gateways, workers, valves, projectors, fanouts, balancer, fanout_balancer, folder }
     }
 
     /// Where clients are told to go: to any gateway.
@@ -106,7 +118,7 @@ impl Cluster {
     /// Where it does not hold.
     pub async fn finish(self) {
         self.backing.check(0).await;
-        let Self { backing, gateways, workers, projectors, fanouts, .. } = self;
+        let Self { backing, gateways, workers, valves, projectors, fanouts, .. } = self;
         drop((gateways, workers, projectors, fanouts));
         backing.remove().await;
     }

@@ -48,7 +48,21 @@ impl CommandLine {
     /// # Panics
     /// Where it cannot be started.
     pub fn start<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &str, args: &[A]) -> Self {
-        Self::spawn(client, home, &[command, "--json"], args)
+        Self::start_with(client, home, command, args, |_| {})
+    }
+
+    /// The same, with an environment that `change` changes.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn start_with<A: AsRef<OsStr>>(
+        client: &Client,
+        home: &Path,
+        command: &str,
+        args: &[A],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::spawn(client, home, &[command, "--json"], args, change)
     }
 
     /// The same, of a command that prints nothing but JSON.
@@ -56,21 +70,39 @@ impl CommandLine {
     /// # Panics
     /// Where it cannot be started.
     pub fn start_plain<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &str, args: &[A]) -> Self {
-        Self::spawn(client, home, &[command], args)
+        Self::spawn(client, home, &[command], args, |_| {})
     }
 
-    fn spawn<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &[&str], args: &[A]) -> Self {
-        let mut child = Command::new(settings("WAYBILL_TEST_BIN"))
-            .args(command)
-            .args(args)
-            .env("WAYBILL_URL", client.url())
-            .env("WAYBILL_TOKEN", client.token())
-            .env("XDG_STATE_HOME", home)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("WAYBILL_TEST_BIN can be started");
+    /// What it prints for people: on standard output, and on standard error.
+    ///
+    /// # Panics
+    /// Where it cannot be started, or fails.
+    pub async fn told<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &str, args: &[A]) -> (String, String) {
+        let output = tokio::process::Command::from(Self::of(client, home, &[command], args)).output().await;
+        let output = output.expect("WAYBILL_TEST_BIN can be started");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    }
+
+    fn of<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &[&str], args: &[A]) -> Command {
+        let mut program = Command::new(settings("WAYBILL_TEST_BIN"));
+        program.args(command).args(args);
+        program.env("WAYBILL_URL", client.url()).env("WAYBILL_TOKEN", client.token()).env("XDG_STATE_HOME", home);
+        program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        program
+    }
+
+    fn spawn<A: AsRef<OsStr>>(
+        client: &Client,
+        home: &Path,
+        command: &[&str],
+        args: &[A],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut program = Self::of(client, home, command, args);
+        change(&mut program);
+        let mut child = program.spawn().expect("WAYBILL_TEST_BIN can be started");
         let (events, complaints) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(String::new())));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (heard, said) = (events.clone(), complaints.clone());
@@ -101,6 +133,11 @@ impl CommandLine {
     /// What it printed until now.
     pub fn events(&self) -> Vec<Value> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// A signal, by its name.

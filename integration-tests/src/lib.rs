@@ -12,6 +12,7 @@ mod process;
 mod stack;
 
 pub use backing::Backing;
+pub use balancer::Valve;
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, Counts};
 pub use command_line::CommandLine;

@@ -180,7 +180,9 @@ async fn a_download_goes_on_where_it_stopped_and_is_checked() {
     let id = posted.text("file_id");
     let target = home.path().join("copy.bin");
     let args = [id.clone(), "--output".to_owned(), target.display().to_string()];
-    let part = home.path().join("copy.bin.part");
+    let part = home.path().join(format!(".waybill-{id}.part"));
+    let own = home.path().join("copy.bin.part");
+    std::fs::write(&own, b"of a browser").unwrap();
     std::fs::write(&part, &content[..1_234_567]).unwrap();
     let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
     assert_eq!((got.code, &got.event("resumed")["offset_bytes"]), (Some(0), &json!(1_234_567)), "{got:?}");
@@ -197,6 +199,17 @@ async fn a_download_goes_on_where_it_stopped_and_is_checked() {
     std::fs::write(&target, b"mine").unwrap();
     let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
     assert_eq!((got.code, std::fs::read(&target).unwrap()), (Some(1), b"mine".to_vec()));
+    assert_eq!(std::fs::read(&own).unwrap(), b"of a browser", "what is not ours stays");
+
+    // Of two that fetch the same, one does.
+    std::fs::remove_file(&target).unwrap();
+    let held = std::fs::File::create(&part).unwrap();
+    held.lock().unwrap();
+    let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
+    assert_eq!((got.code, &got.event("failed")["resumable"]), (Some(75), &json!(true)), "{got:?}");
+    drop(held);
+    let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
+    assert!(got.code == Some(0) && std::fs::read(&target).unwrap() == content && !part.exists(), "{got:?}");
     stack.finish().await;
 }
 
@@ -211,8 +224,15 @@ async fn exit_codes_tell_what_to_do() {
     assert_eq!((&both.event("summary")["uploaded"], &both.event("failed")["resumable"]), (&json!(1), &json!(false)));
     assert!(both.complaints.contains("file_too_large"), "{both:?}");
 
-    let missing = CommandLine::start(&client, home.path(), "upload", &["there is none"]).ended().await;
+    // What is no file keeps nothing else back.
+    let third = Source::write(home.path(), "third.bin", 732, 3);
+    let args = [home.path().join("there is none"), third.path.clone(), home.path().to_owned()];
+    let missing = CommandLine::start(&client, home.path(), "upload", &args).ended().await;
     assert_eq!(missing.code, Some(1));
+    let summary = missing.event("summary");
+    assert_eq!((&summary["files"], &summary["uploaded"], &summary["failed"]), (&json!(3), &json!(1), &json!(2)));
+    let failed = missing.events.iter().filter(|event| event["event"] == "failed" && event["resumable"] == false);
+    assert_eq!(failed.count(), 2, "{missing:?}");
     let nowhere = client.at("http://127.0.0.1:9".to_owned());
     let args = [small.path.as_os_str(), "--give-up-after".as_ref(), "1".as_ref()];
     let later = CommandLine::start(&nowhere, home.path(), "upload", &args).ended().await;

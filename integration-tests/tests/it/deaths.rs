@@ -16,6 +16,9 @@ const PART: u64 = 8 * 1_024 * 1_024;
 /// How far the upload is when something dies.
 const FAR: u64 = 300 * 1_024 * 1_024;
 
+/// What may have to be sent again: four chunks at a time, each of which may be cut off a few times.
+const LOST_AT_MOST: u64 = 16 * PART;
+
 /// An upload of 1 GiB by the command line, on its way.
 struct Upload {
     client: Client,
@@ -43,6 +46,13 @@ impl Upload {
         last.await
     }
 
+    /// It was not finished when something died; of what it cannot do without it notices the death.
+    async fn is_disturbed(&self) {
+        let events = self.command.events();
+        assert!(events.iter().all(|event| event["event"] != "uploaded"), "it was finished before: {events:?}");
+        self.command.event("retrying").await;
+    }
+
     /// It ends well, nothing that was stored was stored again, and all figures are right.
     async fn ends_well(self, cluster: Cluster) {
         let Self { client, command, id, source } = self;
@@ -50,8 +60,10 @@ impl Upload {
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let uploaded = ended.event("uploaded");
         assert_eq!((&uploaded["file_id"], &uploaded["sha256"]), (&json!(id), &json!(source.sha256)));
+        let sent = uploaded["sent_bytes"].as_u64().unwrap();
+        assert!(sent <= GIB + LOST_AT_MOST, "{sent} bytes were sent: what was there was sent again");
         let stored = stored(&cluster, &client, &id).await;
-        assert!(stored.len() <= 132, "{} parts were stored, of 128: what was there was sent again", stored.len());
+        assert!(stored.len() <= 132, "{} parts were stored, of 128: one counts twice", stored.len());
         cluster.backing.nothing_reserved(client.principal.company_id).await;
         cluster.backing.projected().await;
         let quota = client.get("/v1/quota").await.expect(200).body;
@@ -80,29 +92,51 @@ async fn stored(cluster: &Cluster, client: &Client, id: &str) -> Vec<ChunkUpload
     chunks.filter(|chunk| matches!(chunk.storage, ChunkStorage::Part { .. })).collect()
 }
 
-async fn dies(role: impl FnOnce(&mut Cluster) -> &mut Process) {
+async fn dies(role: impl FnOnce(&mut Cluster) -> &mut Process, is_needed: bool) {
     let mut cluster = Cluster::start(Counts::default()).await;
     let upload = Upload::start(&cluster).await;
     upload.is_far(&cluster).await;
     let process = role(&mut cluster);
     process.kill();
+    if is_needed {
+        upload.is_disturbed().await;
+    }
     process.restart().await;
     upload.ends_well(cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_dies() {
-    dies(|cluster| &mut cluster.gateways[0]).await;
+    dies(|cluster| &mut cluster.gateways[0], true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_dies() {
-    dies(|cluster| &mut cluster.workers[0]).await;
+    dies(|cluster| &mut cluster.workers[0], true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_projector_dies() {
-    dies(|cluster| &mut cluster.projectors[0]).await;
+    dies(|cluster| &mut cluster.projectors[0], false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fanout_dies() {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let upload = Upload::start(&cluster).await;
+    let url = cluster.progress_url();
+    let args = [upload.id.as_str(), "--progress-url", &url];
+    let watch = CommandLine::start(&upload.client, cluster.folder(), "watch", &args);
+    upload.is_far(&cluster).await;
+    let snapshots = |events: Vec<serde_json::Value>| events.iter().filter(|frame| frame["t"] == "snap").count();
+    assert_eq!(snapshots(watch.events()), 1);
+    cluster.fanouts[0].kill();
+    cluster.fanouts[0].restart().await;
+    upload.ends_well(cluster).await;
+    let watched = watch.ended().await;
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    assert!(snapshots(watched.events.clone()) == 2, "{watched:?}");
+    assert!(watched.events.iter().any(|frame| frame["kind"] == "FileVerified"), "{watched:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +155,7 @@ async fn with_two_workers_the_death_of_one_costs_a_retry() {
     let owner = upload.is_far(&cluster).await;
     let owner = cluster.workers.iter_mut().find(|worker| worker.has_logged(&owner.to_string())).unwrap();
     owner.kill();
+    upload.is_disturbed().await;
     upload.ends_well(cluster).await;
 }
 

@@ -7,6 +7,7 @@ mod attacks;
 mod audit;
 mod chunks;
 mod command_line;
+mod commands;
 mod deaths;
 mod direct;
 mod directory;

@@ -2,15 +2,10 @@
 
 use crate::random::{bytes, sha256};
 use serde_json::json;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
 use waybill_integration_tests::{Answer, Client, Cluster, Counts};
 use waybill_test_kit::eventually;
 
 const PART: usize = 8 * 1_024 * 1_024;
-/// What is sent later: it fits into the buffers of sockets.
-const END: usize = 50_000;
 
 fn two() -> Counts {
     Counts { each: 2, ..Counts::default() }
@@ -58,46 +53,10 @@ async fn two_gateways_bring_other_bytes_for_the_same_chunk() {
     cluster.finish().await;
 }
 
-/// A chunk's PUT of which all but the end was sent.
-struct Unfinished {
-    socket: TcpStream,
-    rest: Vec<u8>,
-}
-
-impl Unfinished {
-    fn begin(gateway: std::net::SocketAddr, client: &Client, upload: &str, chunk: &[u8]) -> Self {
-        let mut socket = TcpStream::connect(gateway).unwrap();
-        let head = format!(
-            "PUT /v1/uploads/{upload}/chunks/0 HTTP/1.1\r\nHost: {gateway}\r\nAuthorization: Bearer {}\r\n\
-             Content-Length: {}\r\n\r\n",
-            client.token(),
-            chunk.len()
-        );
-        socket.write_all(head.as_bytes()).unwrap();
-        let (most, rest) = chunk.split_at(chunk.len() - END);
-        socket.write_all(most).unwrap();
-        Self { socket, rest: rest.to_vec() }
-    }
-
-    /// The end, whoever reads it later.
-    fn finish(&mut self) {
-        self.socket.write_all(&self.rest).unwrap();
-    }
-
-    /// The answer, which comes when the worker is given up.
-    fn status(mut self) -> String {
-        self.socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut answer = [0; 12];
-        self.socket.read_exact(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer[9..]).into_owned()
-    }
-}
-
-/// A worker is stopped with a whole chunk before it, another takes over, the first goes on and writes late.
+/// A worker is stopped while it writes a part, another takes over, and the first goes on: its part is in the store last.
 async fn late_write(same_bytes: bool) {
-    let cluster = Cluster::start(two()).await;
+    let cluster = Cluster::start(Counts { valves: true, ..two() }).await;
     let client = cluster.client();
-    let gateway = cluster.gateways[0].addr();
     let content = bytes(300, PART + 1_000);
     let mut late = content.clone();
     if !same_bytes {
@@ -109,27 +68,34 @@ async fn late_write(same_bytes: bool) {
     let events = client.get(&format!("/v1/audit?file_id={upload}")).await.expect(200).body;
     let chunk = events["items"].as_array().unwrap().iter().find(|event| event["type"] == "ChunkUploaded").unwrap();
     let worker_id = chunk["data"]["worker_id"].as_str().unwrap().to_owned();
-    let owner = cluster.workers.iter().find(|worker| worker.has_logged(&worker_id)).unwrap();
+    let at = cluster.workers.iter().position(|worker| worker.has_logged(&worker_id)).unwrap();
+    let (owner, valve) = (&cluster.workers[at], &cluster.valves[at]);
 
-    let before = owner.metric("waybill_received_bytes_total").await;
-    let mut unfinished = Unfinished::begin(gateway, &client, &upload, &late[..PART]);
-    eventually("the worker to wait for the rest", || async {
-        let received = owner.metric("waybill_received_bytes_total").await - before;
-        (received == (PART - END) as u64).then_some(())
+    let received = owner.metric("waybill_received_bytes_total").await;
+    let stored = owner.metric("waybill_stored_bytes_total").await;
+    valve.close();
+    let waiting = tokio::spawn({
+        let (client, upload, late) = (client.clone(), upload.clone(), late[..PART].to_vec());
+        async move { client.put_chunk(&upload, 0, late).await.status }
+    });
+    eventually("the worker to have the whole part", || async {
+        let received = owner.metric("waybill_received_bytes_total").await - received;
+        (received == PART as u64).then_some(())
     })
     .await;
     owner.hang();
-    unfinished.finish();
     let taken_over = eventually("another worker to take the chunk", || async {
         let taken = client.put_chunk(&upload, 0, content[..PART].to_vec()).await;
         (taken.status == 200).then_some(taken)
     })
     .await;
     assert_eq!(taken_over.body["offset_bytes"], content.len());
-    assert_eq!(unfinished.status(), "503", "whoever waited is told to come again");
+    assert_eq!(waiting.await.unwrap(), 503, "whoever waited is told to come again");
     owner.go_on();
-    eventually("the first worker to be back", || async {
-        reqwest::get(format!("http://{}/readyz", owner.addr())).await.ok().filter(|answer| answer.status().is_success())
+    valve.open();
+    eventually("the late part to be written", || async {
+        let stored = owner.metric("waybill_stored_bytes_total").await - stored;
+        (stored >= PART as u64).then_some(())
     })
     .await;
     let done = client.complete(&upload, &json!({ "sha256": sha256(&content) })).await;

@@ -22,6 +22,9 @@ async fn stops(role: impl Fn(&mut Cluster) -> &mut Vec<Process>) {
     let paths: Vec<_> = small.iter().map(|source| &source.path).collect();
     let many = CommandLine::start(&client, cluster.folder(), "upload", &paths);
     let upload = one.event("started").await["upload_id"].as_str().unwrap().to_owned();
+    let url = cluster.progress_url();
+    let watch = CommandLine::start(&client, cluster.folder(), "watch", &[upload.as_str(), "--progress-url", &url]);
+    eventually("the watch to begin", || async { watch.events().into_iter().find(|frame| frame["t"] == "snap") }).await;
     for (at, stored) in [(0, 50 * MIB), (1, 200 * MIB)] {
         eventually("the upload to be under way", || async {
             let status = client.get(&format!("/v1/uploads/{upload}")).await;
@@ -38,6 +41,8 @@ async fn stops(role: impl Fn(&mut Cluster) -> &mut Vec<Process>) {
         let ended = command.ended().await;
         assert_eq!((ended.code, &ended.event("summary")["uploaded"]), (Some(0), &json!(count)), "{ended:?}");
     }
+    let watched = watch.ended().await;
+    assert_eq!(watched.code, Some(0), "whoever watches comes again: {watched:?}");
     assert_eq!(client.content_sha256(&upload).await, large.sha256);
     cluster.finish().await;
 }

@@ -32,7 +32,7 @@ fn companies(cluster: &Cluster) -> Vec<Client> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_projector_that_dies_is_replaced_within_the_lease() {
     let lease_ms = u32::try_from(LEASE.as_millis()).unwrap();
-    let mut cluster = Cluster::start(Counts { each: 2, partitions: PARTITIONS, lease_ms }).await;
+    let mut cluster = Cluster::start(Counts { each: 2, partitions: PARTITIONS, lease_ms, ..Counts::default() }).await;
     let companies = companies(&cluster);
     for victim in [0, 1] {
         let held = eventually("each projector to have two partitions", || async {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use uuid::Uuid;
 use waybill_event_log::jetstream::{self, Finding};
 use waybill_object_store::{CompletedPart, ObjectStore, StoreError, crc64nvme};
+use waybill_read_model::Database;
 use waybill_service_kit::settings::{AuthSettings, DatabaseSettings, NatsSettings, S3Settings, WorkerSecret};
 
 /// The oldest PostgreSQL with all that Waybill uses.
@@ -40,9 +41,12 @@ pub(crate) struct DoctorArgs {
 
 pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     let mut findings = nats(&args.nats).await;
-    findings.push(postgres(&args.database).await);
+    findings.push(postgres("PostgreSQL", backing::database(&args.database)).await);
+    if let Some(replica) = backing::replica(&args.database).transpose() {
+        findings.push(postgres("PostgreSQL, the replica", replica).await);
+    }
     findings.extend(store(backing::store(&args.s3).as_ref()).await);
-    findings.push(secret("WAYBILL_JWT_HS256_SECRET", &args.auth.jwt_hs256_secret));
+    findings.push(tokens(&args.auth).await);
     findings.push(secret("WAYBILL_WORKER_SECRET", &args.worker_secret.worker_secret));
     for (what, found) in &findings {
         let (mark, text) = match found {
@@ -69,9 +73,20 @@ async fn nats(settings: &NatsSettings) -> Vec<Finding> {
     }
 }
 
-async fn postgres(settings: &DatabaseSettings) -> Finding {
+async fn tokens(settings: &AuthSettings) -> Finding {
+    let what = "tokens of users".to_owned();
+    match backing::authenticator(settings) {
+        Ok(authenticator) => (what, authenticator.check().await),
+        Err(error) => {
+            let hint = "set WAYBILL_JWKS_URL, or WAYBILL_JWT_HS256_SECRET to what `openssl rand -hex 32` says";
+            (what, Err(format!("{error}; {hint}")))
+        }
+    }
+}
+
+async fn postgres(what: &str, database: Result<Database, CommandError>) -> Finding {
     let inspect = async {
-        let found = backing::database(settings)?.inspect().await?;
+        let found = database?.inspect().await?;
         let major: u32 = found.version.split(['.', ' ']).next().and_then(|major| major.parse().ok()).unwrap_or(0);
         if major < OLDEST_POSTGRES {
             return Err(format!("version {} is too old; {OLDEST_POSTGRES} or newer is needed", found.version).into());
@@ -81,7 +96,7 @@ async fn postgres(settings: &DatabaseSettings) -> Finding {
             n => Err(CommandError::from(format!("{n} migrations are missing; run `waybill provision`"))),
         }
     };
-    ("PostgreSQL".to_owned(), inspect.await.map_err(|error| error.to_string()))
+    (what.to_owned(), inspect.await.map_err(|error| error.to_string()))
 }
 
 /// Does with the store what uploads do with it.

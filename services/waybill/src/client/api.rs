@@ -2,8 +2,10 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::header::HeaderValue;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a connection may take to be made.
@@ -29,6 +31,9 @@ pub(crate) struct ApiArgs {
         help_heading = "Server"
     )]
     pub(crate) token: String,
+    /// A file with the token, in place of --token; read again for each request, so that it may be renewed meanwhile
+    #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "PATH", help_heading = "Server")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// Why a request did not do what it was for.
@@ -54,6 +59,22 @@ pub(crate) enum ApiError {
         /// When to come again.
         retry_after: Option<Duration>,
     },
+    /// The token of a file is not good any more; the next one may be.
+    #[error("the token in {file} is refused: {detail}")]
+    StaleToken {
+        /// Which.
+        file: String,
+        /// Why.
+        detail: String,
+    },
+    /// The request cannot be sent, or the peer is not to be trusted.
+    #[error("{url} cannot be asked: {reason}")]
+    Impossible {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
     /// What answers is not Waybill, or not one that we understand.
     #[error("{url} answers with something else than Waybill does: {reason}")]
     Strange {
@@ -68,14 +89,14 @@ impl ApiError {
     /// Whether the same request may succeed later.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::StaleToken { .. } => true,
             Self::Refused { status, code, .. } => {
                 status.is_server_error()
                     || matches!(status.as_u16(), 408 | 425 | 429)
                     // Of bytes that broke off, or that another connection of ours brought meanwhile.
                     || matches!(code.as_str(), "body_incomplete" | "chunk_incomplete" | "superseded")
             }
-            Self::Strange { .. } => false,
+            Self::Strange { .. } | Self::Impossible { .. } => false,
         }
     }
 
@@ -112,8 +133,17 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(args: ApiArgs) -> Result<Self, String> {
-        if args.token.trim().is_empty() {
-            return Err("a token is needed: set WAYBILL_TOKEN, or use --token".to_owned());
+        let url = Url::parse(&args.url).map_err(|error| format!("{} is no URL: {error}", args.url))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(format!("{} is no URL of Waybill: it begins with http:// or https://", args.url));
+        }
+        let api = Self { client: Client::new(), args };
+        let token = api.token()?;
+        if token.is_empty() {
+            return Err("a token is needed: set WAYBILL_TOKEN or WAYBILL_TOKEN_FILE, or use --token".to_owned());
+        }
+        if HeaderValue::from_str(&token).is_err() {
+            return Err("the token has characters that no token has".to_owned());
         }
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -121,11 +151,12 @@ impl Api {
             .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { client, args })
+        Ok(Self { client, ..api })
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.url())).bearer_auth(self.token())
+        // Where the file cannot be read for a moment, the answer is 401, and the request is repeated.
+        self.client.request(method, format!("{}{path}", self.url())).bearer_auth(self.token().unwrap_or_default())
     }
 
     /// A request that Waybill has signed, to the object store: it needs no token, and is not to get one.
@@ -153,14 +184,21 @@ impl Api {
         self.args.url.trim_end_matches('/')
     }
 
-    pub(crate) fn token(&self) -> &str {
-        self.args.token.trim()
+    /// The token as it is now.
+    ///
+    /// # Errors
+    /// Where its file cannot be read.
+    pub(crate) fn token(&self) -> Result<String, String> {
+        let Some(file) = &self.args.token_file else { return Ok(self.args.token.trim().to_owned()) };
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(text.trim().to_owned())
     }
 
     /// Whose token it is, as far as it can be read: what keeps the states of two users apart. Nobody relies on it, so
     /// it is not verified.
     pub(crate) fn whose(&self) -> String {
-        let claims = self.token().split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+        let token = self.token().unwrap_or_default();
+        let claims = token.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
         let claims: Value = claims.and_then(|claims| serde_json::from_slice(&claims).ok()).unwrap_or_default();
         format!("{} {}", claims["company_id"].as_str().unwrap_or_default(), claims["sub"].as_str().unwrap_or_default())
     }
@@ -176,6 +214,10 @@ impl Api {
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
         match (problem["code"].as_str(), problem["detail"].as_str()) {
+            (Some(_), Some(detail)) if status == StatusCode::UNAUTHORIZED && self.args.token_file.is_some() => {
+                let file = self.args.token_file.iter().map(|file| file.display().to_string()).collect();
+                Err(ApiError::StaleToken { file, detail: detail.to_owned() })
+            }
             (Some(code), Some(detail)) => Err(ApiError::Refused {
                 status,
                 code: code.to_owned(),
@@ -183,9 +225,7 @@ impl Api {
                 retry_after: retry_after.map(Duration::from_secs),
             }),
             // A proxy in front of it may be what answers; its 502 passes like one of ours.
-            _ if status.is_server_error() => {
-                Err(ApiError::Unreachable { url: self.url().to_owned(), reason: format!("status {status}") })
-            }
+            _ if status.is_server_error() => Err(self.unreachable_because(format!("status {status}"))),
             _ => Err(self.strange(format!("status {status} without an explanation"))),
         }
     }
@@ -230,15 +270,32 @@ impl Api {
     }
 
     pub(crate) fn unreachable(&self, error: &reqwest::Error) -> ApiError {
+        let url = self.url().to_owned();
         // The innermost cause is what tells: refused, reset, timed out, no such host.
-        let mut cause: &dyn std::error::Error = error;
+        let mut cause: &(dyn std::error::Error + 'static) = error;
         while let Some(next) = cause.source() {
             cause = next;
         }
-        ApiError::Unreachable { url: self.url().to_owned(), reason: cause.to_string() }
+        let reason = cause.to_string();
+        if error.is_builder() || is_distrust(cause) {
+            ApiError::Impossible { url, reason }
+        } else {
+            ApiError::Unreachable { url, reason }
+        }
+    }
+
+    pub(crate) fn unreachable_because(&self, reason: impl Into<String>) -> ApiError {
+        ApiError::Unreachable { url: self.url().to_owned(), reason: reason.into() }
     }
 
     pub(crate) fn strange(&self, reason: impl Into<String>) -> ApiError {
         ApiError::Strange { url: self.url().to_owned(), reason: reason.into() }
     }
+}
+
+/// Whether the peer has no certificate that we trust: waiting does not help.
+fn is_distrust(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }

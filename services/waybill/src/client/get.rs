@@ -9,10 +9,10 @@ use indicatif::ProgressBar;
 use reqwest::{StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::ffi::OsString;
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tokio::fs::{File, OpenOptions};
+use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waybill_schema::Sha256Digest;
 
@@ -21,7 +21,7 @@ const STALL: Duration = Duration::from_secs(30);
 
 /// Download files, and check the SHA-256 of each
 ///
-/// Until a file is whole and checked it is called NAME.part; the same command goes on with it.
+/// Until a file is whole and checked it is called .waybill-FILE_ID.part; the same command goes on with it.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -72,9 +72,23 @@ enum GetError {
     /// Something else has the name.
     #[error("{0} is there already; --force replaces it")]
     Exists(String),
+    /// Another process has the `.part` file.
+    #[error("another waybill is fetching it")]
+    Busy,
     /// The bytes are not what they should be.
     #[error("what came has another SHA-256 than the file; it was removed, the same command fetches it anew")]
     Differs,
+}
+
+impl GetError {
+    /// Whether the same command may go on later.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Busy => true,
+            Self::Api(error) => error.is_passing() || error.status() == Some(401),
+            Self::Io { .. } | Self::Exists(_) | Self::Differs => false,
+        }
+    }
 }
 
 /// What all files of one command have in common.
@@ -103,7 +117,7 @@ pub(crate) async fn get(args: GetArgs) -> Result<Ended, String> {
     let mut ended = Ended::Done;
     for id in &get.args.files {
         if let Err(error) = get.one(id).await {
-            let passing = matches!(&error, GetError::Api(error) if error.is_passing());
+            let passing = error.is_passing();
             get.out.event(
                 || json!({ "event": "failed", "file_id": id, "error": error.to_string(), "resumable": passing }),
             );
@@ -162,25 +176,23 @@ impl Get {
 
     /// Fetches what is missing of the `.part` file, checks it, and gives it its name.
     async fn fetch(&self, remote: &Remote, target: &Path, patience: &Patience) -> Result<(), GetError> {
-        let part = with_suffix(target, ".part");
+        // By the file's id: what else has its name is not ours.
+        let part = target.with_file_name(format!(".waybill-{}.part", safe(&remote.id)));
         let io = |error| GetError::Io { path: part.display().to_string(), error };
         let bar = self.out.file_bar(&remote.name, remote.size_bytes);
-        if size(&part).is_some_and(|size| size > remote.size_bytes) {
-            tokio::fs::remove_file(&part).await.map_err(io)?;
+        let mut file = locked(&part).map_err(|error| match error {
+            TryLockError::WouldBlock => GetError::Busy,
+            TryLockError::Error(error) => io(error),
+        })?;
+        if file.metadata().await.map_err(io)?.len() > remote.size_bytes {
+            file.set_len(0).await.map_err(io)?;
         }
-        let (mut sha256, mut offset) = match size(&part) {
-            Some(_) => {
-                let (hashed, _) = hash(&part, &bar).await?;
-                (hashed.0, hashed.1)
-            }
-            None => (Sha256::new(), 0),
-        };
+        let ((mut sha256, mut offset), _) = hash(&part, &bar).await?;
         bar.set_position(offset);
         bar.reset_eta();
         if offset > 0 {
             self.out.event(|| json!({ "event": "resumed", "file_id": remote.id, "offset_bytes": offset }));
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(&part).await.map_err(io)?;
         while offset < remote.size_bytes {
             let before = offset;
             let ended = self.stream(remote, &mut file, &mut sha256, &mut offset, &bar).await;
@@ -188,7 +200,11 @@ impl Get {
                 patience.progress();
             }
             match ended {
-                Ok(()) => {}
+                Ok(()) if offset > before => {}
+                Ok(()) => {
+                    let error = self.api.unreachable_because("an answer without a byte");
+                    patience.wait(error, |error, pause| self.waits(error, pause)).await?;
+                }
                 Err(GetError::Api(error)) => patience.wait(error, |error, pause| self.waits(error, pause)).await?,
                 Err(error) => return Err(error),
             }
@@ -200,7 +216,9 @@ impl Get {
             tokio::fs::remove_file(&part).await.map_err(io)?;
             return Err(GetError::Differs);
         }
-        tokio::fs::rename(&part, target).await.map_err(io)
+        tokio::fs::rename(&part, target).await.map_err(io)?;
+        drop(file);
+        Ok(())
     }
 
     /// One request's worth of bytes, from `offset` on.
@@ -238,8 +256,7 @@ impl Get {
     }
 
     fn silent(&self) -> ApiError {
-        let reason = format!("no byte came for {} s", STALL.as_secs());
-        ApiError::Unreachable { url: self.api.url().to_owned(), reason }
+        self.api.unreachable_because(format!("no byte came for {} s", STALL.as_secs()))
     }
 
     fn done(&self, remote: &Remote, target: &Path, how: &str) {
@@ -293,10 +310,11 @@ async fn hash(path: &Path, bar: &ProgressBar) -> Result<((Sha256, u64), String),
     Ok(((sha256, length), Sha256Digest(digest).to_string()))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
+/// The file, held by nobody else; what is written goes to its end.
+fn locked(path: &Path) -> Result<File, TryLockError> {
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(TryLockError::Error)?;
+    file.try_lock()?;
+    Ok(File::from_std(file))
 }
 
 /// A name that stays in its folder, whatever the server says.

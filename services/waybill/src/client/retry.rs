@@ -56,6 +56,26 @@ impl Patience {
         Ok(())
     }
 
+    /// Waits after `error`, and looks with `attempt` where things stand, until that succeeds. It is no progress: what
+    /// was tried may fail again.
+    ///
+    /// # Errors
+    /// The last one, where it will not pass, or has lasted too long.
+    pub(crate) async fn recover<T, F: Future<Output = Result<T, ApiError>>>(
+        &self,
+        mut error: ApiError,
+        attempt: impl Fn() -> F,
+        told: impl Fn(&ApiError, Duration),
+    ) -> Result<T, ApiError> {
+        loop {
+            self.wait(error, &told).await?;
+            match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(next) => error = next,
+            }
+        }
+    }
+
     /// Runs `attempt` until it succeeds.
     ///
     /// # Errors

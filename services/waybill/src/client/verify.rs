@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 use waybill_event_log::chain::{Chain, RawMessage, signed_text};
 use waybill_schema::{CompanyId, Position};
 
@@ -25,6 +26,9 @@ Examples:
 pub(crate) struct ExportArgs {
     /// Where to
     file: PathBuf,
+    /// Replace a file of the same name
+    #[arg(long, short)]
+    force: bool,
     #[command(flatten)]
     api: ApiArgs,
 }
@@ -79,11 +83,15 @@ struct Head {
 
 pub(crate) async fn export(args: ExportArgs) -> Result<Ended, String> {
     let api = Api::new(args.api)?;
+    if args.file.exists() && !args.force {
+        return Err(format!("{} is there already; --force replaces it", args.file.display()));
+    }
     let failed = |error: std::io::Error| format!("{}: {error}", args.file.display());
     let mut answer = api.send(api.get("/v1/audit/export")).await.map_err(|error| error.to_string())?;
     // Under another name until it is whole.
-    let part = args.file.with_extension("part");
-    let mut file = BufWriter::new(File::create(&part).map_err(failed)?);
+    let folder = args.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let part = folder.join(format!(".waybill-{}.part", Uuid::now_v7()));
+    let mut file = BufWriter::new(File::create_new(&part).map_err(failed)?);
     while let Some(bytes) = answer.chunk().await.map_err(|error| error.to_string())? {
         file.write_all(&bytes).map_err(failed)?;
     }

@@ -280,7 +280,8 @@ async fn connect(api: &Api, url: &str) -> Result<Socket, Lost> {
         None => return Err(refused(format!("{url} is no http or https URL"))),
     };
     let mut request = url.into_client_request().map_err(|error| refused(error.to_string()))?;
-    let token = HeaderValue::from_str(&format!("Bearer {}", api.token()));
+    let token = api.token().map_err(refused)?;
+    let token = HeaderValue::from_str(&format!("Bearer {token}"));
     request.headers_mut().insert("Authorization", token.map_err(|_| refused("the token is no token".to_owned()))?);
     match connect_async(request).await {
         Ok((socket, _)) => Ok(socket),

@@ -106,7 +106,7 @@ impl KeySet {
         }
     }
 
-    async fn fetch(&self) -> Result<HashMap<String, Key>, String> {
+    pub(super) async fn fetch(&self) -> Result<HashMap<String, Key>, String> {
         let mut answer = self.http.get(&self.url).send().await.map_err(|error| error.without_url().to_string())?;
         // A redirect is no success either.
         if answer.status() != reqwest::StatusCode::OK {

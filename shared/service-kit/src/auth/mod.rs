@@ -143,6 +143,20 @@ impl Authenticator {
         Ok(Self { keys, issuer: issuer.to_owned(), audience: audience.to_owned() })
     }
 
+    /// Whether tokens can be checked now; what with, in words.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub async fn check(&self) -> Result<String, String> {
+        match &self.keys {
+            Keys::Secret { .. } => Ok("a secret, for development".to_owned()),
+            Keys::Published(keys) => match keys.fetch().await?.len() {
+                0 => Err("no published key is one for RS256, ES256 or EdDSA".to_owned()),
+                count => Ok(format!("{count} published keys")),
+            },
+        }
+    }
+
     /// Whose token this is.
     ///
     /// # Errors

@@ -3,12 +3,14 @@
 use super::sender::send_chunks;
 use super::{Protocol, Shared, UploadError, tus};
 use crate::client::retry::Patience;
-use crate::client::state::{FileFacts, Record, Remembered};
+use crate::client::state::{FileFacts, Kept, Record, Remembered};
 use indicatif::ProgressBar;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 use waybill_schema::Sha256Digest;
@@ -38,6 +40,11 @@ impl Plan {
         self.facts.size_bytes
     }
 
+    /// For people and programs; a path need not be text.
+    pub(super) fn shown_path(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn start(&self, session_id: Option<&str>) -> Value {
         json!({
             "name": self.name, "size_bytes": self.size_bytes(), "mime_type": self.mime_type, "session_id": session_id,
@@ -51,8 +58,10 @@ pub(super) struct Uploaded {
     pub(super) file_id: String,
     pub(super) sha256: String,
     pub(super) size_bytes: u64,
-    /// How many bytes this run sent.
+    /// How many bytes of it this run sent, again where they were lost.
     pub(super) sent_bytes: u64,
+    /// How many bytes of it were there before.
+    pub(super) resumed_bytes: u64,
     /// An earlier run had come to its end.
     pub(super) was_there: bool,
 }
@@ -63,6 +72,7 @@ pub(super) struct Upload<'a> {
     pub(super) plan: &'a Plan,
     pub(super) patience: Patience,
     pub(super) bar: ProgressBar,
+    pub(super) sent_bytes: Arc<AtomicU64>,
 }
 
 /// Uploads a file. What is remembered of it is given back where it is there: to be forgotten when all that it was
@@ -71,8 +81,7 @@ pub(super) async fn upload(
     shared: &Shared,
     plan: Plan,
     session_id: Option<&str>,
-) -> Result<(Uploaded, Remembered), UploadError> {
-    let path = plan.path.display().to_string();
+) -> Result<(Uploaded, Kept), UploadError> {
     let way = match shared.protocol {
         Protocol::Direct => Some("direct"),
         // What one of these has begun, the other goes on with.
@@ -80,21 +89,26 @@ pub(super) async fn upload(
     };
     let target = [session_id, plan.chatroom.as_deref(), plan.thread.as_deref(), Some(plan.mime_type.as_str()), way];
     let target = target.map(Option::unwrap_or_default).join(" ");
-    let held = shared.state.hold("uploads", &[shared.api.url(), &shared.api.whose(), &path, &target])?;
+    let (url, whose, path) = (shared.api.url(), shared.api.whose(), plan.path.as_os_str().as_encoded_bytes());
+    // A link has a name of its own.
+    let link = plan.path.file_name().is_none_or(|name| name != plan.name.as_str()).then_some(plan.name.as_bytes());
+    let parts = [url.as_bytes(), whose.as_bytes(), path, target.as_bytes()].into_iter().chain(link);
+    let held = shared.state.hold("uploads", parts)?;
     let bar = shared.output.file_bar(&plan.name, plan.size_bytes());
-    let upload = Upload { shared, plan: &plan, patience: Patience::new(shared.patience), bar };
+    let patience = Patience::new(shared.patience);
+    let upload = Upload { shared, plan: &plan, patience, bar, sent_bytes: Arc::default() };
     let result = upload.run(&held, session_id).await;
     upload.bar.finish_and_clear();
     match result {
         Ok(uploaded) => {
             held.keep(&Record {
-                path: plan.path.clone(),
+                path: plan.shown_path(),
                 file: plan.facts.clone(),
                 idempotency_key: Uuid::now_v7(),
                 upload_id: Some(uploaded.file_id.clone()),
                 finished_at: Some(SystemTime::now()),
             })?;
-            Ok((uploaded, held))
+            Ok((uploaded, held.release()))
         }
         Err(error) => {
             // Only what Waybill itself has ended cannot be gone on with.
@@ -126,7 +140,7 @@ impl Upload<'_> {
         }
         // A start whose answer was lost is repeated with its key: it means the same upload.
         let mut record = record.filter(|record| record.upload_id.is_none()).unwrap_or_else(|| Record {
-            path: self.plan.path.clone(),
+            path: self.plan.shown_path(),
             file: self.plan.facts.clone(),
             idempotency_key: Uuid::now_v7(),
             upload_id: None,
@@ -189,8 +203,8 @@ impl Upload<'_> {
     fn found(&self, upload_id: &str, status: &Value) -> Result<Uploaded, UploadError> {
         let sha256 = self.text(status, "sha256")?;
         self.shared.total.inc(self.plan.size_bytes());
-        let file_id = upload_id.to_owned();
-        Ok(Uploaded { file_id, sha256, size_bytes: self.plan.size_bytes(), sent_bytes: 0, was_there: true })
+        let (file_id, size_bytes) = (upload_id.to_owned(), self.plan.size_bytes());
+        Ok(Uploaded { file_id, sha256, size_bytes, sent_bytes: 0, resumed_bytes: size_bytes, was_there: true })
     }
 
     /// A small file in one request.
@@ -206,6 +220,7 @@ impl Upload<'_> {
         let done = self
             .persist(|| async {
                 let _permit = self.shared.requests.acquire().await;
+                self.sent_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 let request = self.shared.api.request(Method::POST, "/v1/files").query(&query).body(bytes.clone());
                 let request = request.header("Idempotency-Key", record.idempotency_key.to_string());
                 let timeout = Duration::from_secs(120 + self.plan.size_bytes() / SLOWEST_BYTES_PER_S);
@@ -215,7 +230,7 @@ impl Upload<'_> {
         self.bar.inc(bytes.len() as u64);
         self.shared.total.inc(bytes.len() as u64);
         let upload_id = self.text(&done, "upload_id")?;
-        self.verified(&upload_id, done, &sha256, bytes.len() as u64).await
+        self.verified(&upload_id, done, &sha256, 0).await
     }
 
     /// Sends what is missing, completes, and waits until it is verified.
@@ -243,7 +258,7 @@ impl Upload<'_> {
             }
             done => done?,
         };
-        self.verified(upload_id, done, &sent.sha256, self.plan.size_bytes() - there).await
+        self.verified(upload_id, done, &sent.sha256, there).await
     }
 
     fn complete(&self, upload_id: &str) -> RequestBuilder {
@@ -257,7 +272,7 @@ impl Upload<'_> {
         upload_id: &str,
         mut done: Value,
         sha256: &str,
-        sent_bytes: u64,
+        resumed_bytes: u64,
     ) -> Result<Uploaded, UploadError> {
         let mut waits_left = 60;
         loop {
@@ -271,7 +286,9 @@ impl Upload<'_> {
                         });
                     }
                     let (file_id, size_bytes) = (upload_id.to_owned(), self.plan.size_bytes());
-                    return Ok(Uploaded { file_id, sha256: found, size_bytes, sent_bytes, was_there: false });
+                    let sent_bytes = self.sent_bytes.load(Ordering::Relaxed);
+                    let was_there = false;
+                    return Ok(Uploaded { file_id, sha256: found, size_bytes, sent_bytes, resumed_bytes, was_there });
                 }
                 Some("UPLOADING" | "PENDING") if waits_left > 0 => waits_left -= 1,
                 Some("UPLOADING" | "PENDING") => return Err(UploadError::Unverified),
@@ -311,10 +328,10 @@ impl Upload<'_> {
 
     /// Says that it goes on after a pause.
     pub(super) fn waits(&self, error: &crate::client::api::ApiError, pause: Duration) {
-        self.bar.set_message("waiting");
+        self.bar.set_message(format!("waiting: {error}"));
         self.shared.output.event(|| {
             json!({
-                "event": "retrying", "path": self.plan.path, "error": error.to_string(),
+                "event": "retrying", "path": self.plan.shown_path(), "error": error.to_string(),
                 "pause_ms": pause.as_millis(),
             })
         });
@@ -326,7 +343,7 @@ impl Upload<'_> {
     fn event(&self, kind: &str, upload_id: &str, there: u64) {
         self.shared.output.event(|| {
             json!({
-                "event": kind, "path": self.plan.path, "upload_id": upload_id, "offset_bytes": there,
+                "event": kind, "path": self.plan.shown_path(), "upload_id": upload_id, "offset_bytes": there,
                 "size_bytes": self.plan.size_bytes(),
             })
         });

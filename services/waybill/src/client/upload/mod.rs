@@ -9,7 +9,7 @@ use super::api::{Api, ApiArgs, ApiError};
 use super::end::Ended;
 use super::output::{self, Output, OutputArgs};
 use super::retry::PatienceArgs;
-use super::state::{Remembered, StateError, StateFolder};
+use super::state::{Kept, StateError, StateFolder};
 use clap::{Args, ValueEnum};
 use file::{Plan, Uploaded};
 use futures_util::stream::{self, StreamExt};
@@ -38,13 +38,15 @@ Exit codes:
   0    every file is uploaded and verified
   1    a file was refused or cannot be read; the others are uploaded
   2    the command line cannot be understood
-  75   not finished, because Waybill or the network does not answer: the same command goes on
+  75   not finished, because Waybill or the network does not answer, the token has ended, or
+       another waybill is at it: the same command goes on
   130  ended by Ctrl-C (143 by SIGTERM): the same command goes on")]
 pub(crate) struct UploadArgs {
     /// The files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Upload them together into a session of this name; it is closed when all of them are there
+    /// Upload them together into a session of this name; it is closed when all of them are there. Until then the same
+    /// name means the same session, also for other files
     #[arg(long, value_name = "NAME")]
     session: Option<String>,
     /// Into this chatroom
@@ -104,6 +106,9 @@ pub(crate) enum UploadError {
         /// For a person.
         message: String,
     },
+    /// It cannot be sent.
+    #[error("{0}")]
+    Unfit(String),
     /// Not verified within the patience.
     #[error("all bytes are there, but they are not verified yet")]
     Unverified,
@@ -115,7 +120,12 @@ pub(crate) enum UploadError {
 impl UploadError {
     /// Whether the same command may go on later.
     fn is_passing(&self) -> bool {
-        matches!(self, Self::Unverified) || matches!(self, Self::Api(error) if error.is_passing())
+        match self {
+            Self::Unverified | Self::State(StateError::Busy) => true,
+            // What was begun is remembered, and goes on with a token that is good.
+            Self::Api(error) => error.is_passing() || error.status() == Some(401),
+            Self::File(_) | Self::Changed | Self::Unfit(_) | Self::Failed { .. } | Self::State(_) => false,
+        }
     }
 }
 
@@ -136,10 +146,11 @@ pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
     let api = Api::new(args.api.clone())?;
     let output = Output::new(args.output);
     let began = Instant::now();
-    let plans = plans(&args)?;
+    let (plans, unfit) = plans(&args);
     let size_bytes: u64 = plans.iter().map(Plan::size_bytes).sum();
     let total = if plans.len() > 1 { output.total_bar(plans.len(), size_bytes) } else { ProgressBar::hidden() };
     let state = StateFolder::of_user();
+    ["uploads", "sessions"].into_iter().for_each(|kind| state.prune(kind));
     let shared = Arc::new(Shared {
         requests: Semaphore::new(args.parallel.into()),
         patience: args.patience,
@@ -150,15 +161,18 @@ pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
         state,
         total,
     });
-    let session = match &args.session {
-        Some(name) => match Session::open(&shared, name, &plans).await {
+    for (path, error) in &unfit {
+        told_failed(&shared.output, path, path, error);
+    }
+    let session = match args.session.as_ref().filter(|_| !plans.is_empty()) {
+        Some(name) => match Session::open(&shared, name).await {
             Ok(session) => Some(session),
             Err(error) => return ended_by(&shared, "opening the session", &error),
         },
         None => None,
     };
     let session_id = session.as_ref().map(|session| session.id.clone());
-    let count = plans.len();
+    let count = plans.len() + unfit.len();
     let uploads = plans.into_iter().map(|plan| {
         let (shared, session_id) = (shared.clone(), session_id.clone());
         async move { one(&shared, plan, session_id.as_deref()).await }
@@ -167,7 +181,7 @@ pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
     shared.total.finish_and_clear();
     shared.output.clear();
     let passing = ended.iter().filter(|result| matches!(result, Err(error) if error.is_passing())).count();
-    let failed = ended.iter().filter(|result| result.is_err()).count();
+    let failed = ended.iter().filter(|result| result.is_err()).count() + unfit.len();
     let sent: u64 = ended.iter().flatten().map(|(uploaded, _)| uploaded.sent_bytes).sum();
     summary(&shared.output, count, failed, passing, (size_bytes, sent), began);
     if failed > 0 {
@@ -179,7 +193,7 @@ pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
         return ended_by(&shared, "closing the session", &error);
     }
     // Only now: had one of them failed, the same command would have had to know which are there.
-    ended.into_iter().flatten().for_each(|(_, held)| held.forget());
+    ended.into_iter().flatten().for_each(|(_, kept)| kept.forget());
     Ok(Ended::Done)
 }
 
@@ -190,23 +204,18 @@ fn ended_by(shared: &Shared, what: &str, error: &UploadError) -> Result<Ended, S
 }
 
 /// One file, with what is said about it.
-async fn one(shared: &Shared, plan: Plan, session_id: Option<&str>) -> Result<(Uploaded, Remembered), UploadError> {
-    let (name, path) = (plan.name.clone(), plan.path.clone());
+async fn one(shared: &Shared, plan: Plan, session_id: Option<&str>) -> Result<(Uploaded, Kept), UploadError> {
+    let (name, path) = (plan.name.clone(), plan.shown_path());
     let began = Instant::now();
     let result = file::upload(shared, plan, session_id).await;
     match &result {
         Ok((uploaded, _)) => shared.output.result(
             || {
-                let how = match uploaded.sent_bytes {
+                let took = output::duration(began.elapsed());
+                let how = match uploaded.resumed_bytes {
                     _ if uploaded.was_there => "was there already".to_owned(),
-                    sent if sent < uploaded.size_bytes => {
-                        format!(
-                            "{}, {} of it resumed",
-                            output::duration(began.elapsed()),
-                            output::bytes(uploaded.size_bytes - sent)
-                        )
-                    }
-                    _ => output::duration(began.elapsed()),
+                    0 => took,
+                    resumed => format!("{took}, {} were there already", output::bytes(resumed)),
                 };
                 format!(
                     "✓ {}  {}  {how}\n  file {}  sha256 {}",
@@ -220,18 +229,21 @@ async fn one(shared: &Shared, plan: Plan, session_id: Option<&str>) -> Result<(U
                 json!({
                     "event": "uploaded", "path": path, "name": name, "file_id": uploaded.file_id,
                     "sha256": uploaded.sha256, "size_bytes": uploaded.size_bytes, "sent_bytes": uploaded.sent_bytes,
+                    "resumed_bytes": uploaded.resumed_bytes,
                 })
             },
         ),
-        Err(error) => {
-            let resumable = error.is_passing();
-            shared.output.event(|| {
-                json!({ "event": "failed", "path": path, "name": name, "error": error.to_string(), "resumable": resumable })
-            });
-            shared.output.complain(&format!("✗ {}: {error}", output::printable(&name)));
-        }
+        Err(error) => told_failed(&shared.output, &path, &name, error),
     }
     result
+}
+
+fn told_failed(output: &Output, path: &str, name: &str, error: &UploadError) {
+    let resumable = error.is_passing();
+    output.event(
+        || json!({ "event": "failed", "path": path, "name": name, "error": error.to_string(), "resumable": resumable }),
+    );
+    output.complain(&format!("✗ {}: {error}", output::printable(name)));
 }
 
 fn summary(output: &Output, count: usize, failed: usize, passing: usize, (size, sent): (u64, u64), began: Instant) {
@@ -256,28 +268,32 @@ fn summary(output: &Output, count: usize, failed: usize, passing: usize, (size, 
     }
 }
 
-/// What is to be done, found out before anything is sent: a file that cannot be read should not be found an hour later.
-fn plans(args: &UploadArgs) -> Result<Vec<Plan>, String> {
+/// What is to be done, and the paths that nothing can be done with: a file that cannot be read should not be found an
+/// hour later.
+fn plans(args: &UploadArgs) -> (Vec<Plan>, Vec<(String, UploadError)>) {
     let mut plans: Vec<Plan> = Vec::new();
+    let mut unfit = Vec::new();
     for path in &args.files {
-        let plan = Plan::of(path, args).map_err(|reason| format!("{}: {reason}", path.display()))?;
-        if plans.iter().all(|known| known.path != plan.path) {
-            plans.push(plan);
+        match Plan::of(path, args) {
+            Ok(plan) if plans.iter().any(|known| known.path == plan.path && known.name == plan.name) => {}
+            Ok(plan) => plans.push(plan),
+            Err(error) => unfit.push((path.display().to_string(), error)),
         }
     }
-    Ok(plans)
+    (plans, unfit)
 }
 
 impl Plan {
-    fn of(path: &Path, args: &UploadArgs) -> Result<Self, String> {
-        let absolute = path.canonicalize().map_err(|error| error.to_string())?;
-        let metadata = absolute.metadata().map_err(|error| error.to_string())?;
+    fn of(path: &Path, args: &UploadArgs) -> Result<Self, UploadError> {
+        let absolute = path.canonicalize()?;
+        let metadata = absolute.metadata()?;
         if !metadata.is_file() {
-            return Err("it is no file".to_owned());
+            return Err(UploadError::Unfit("it is no file".to_owned()));
         }
-        std::fs::File::open(&absolute).map_err(|error| error.to_string())?;
+        std::fs::File::open(&absolute)?;
         // The name that was given, not that of what a link points to.
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or("its name cannot be sent: it is not UTF-8")?;
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| UploadError::Unfit("its name cannot be sent: it is not UTF-8".to_owned()))?;
         let guessed = mime_guess::from_path(path).first_or_octet_stream();
         Ok(Self {
             name: name.to_owned(),

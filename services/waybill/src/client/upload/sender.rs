@@ -119,7 +119,7 @@ impl Chunk {
     /// Sends the gaps, and what is still missing of them after something went wrong.
     async fn send(&self, upload: &Upload<'_>, upload_id: &str, mut gaps: Vec<Range<u64>>) -> Result<(), UploadError> {
         while let Some(gap) = gaps.first().cloned() {
-            let counted = Counted::new(&upload.bar, &upload.shared.total);
+            let counted = Counted::of(upload);
             match self.put(upload, upload_id, &gap, &counted).await {
                 Ok(()) => {
                     counted.keep(gap.end - gap.start);
@@ -213,13 +213,19 @@ fn length(ranges: &[Range<u64>]) -> u64 {
 pub(super) struct Counted {
     bars: [ProgressBar; 2],
     shown: Arc<AtomicU64>,
+    sent: Arc<AtomicU64>,
     moved_at: Arc<Mutex<Instant>>,
 }
 
 impl Counted {
-    pub(super) fn new(file: &ProgressBar, total: &ProgressBar) -> Self {
+    /// `sent` counts all that goes out, whether it arrives or not.
+    pub(super) fn new(file: &ProgressBar, total: &ProgressBar, sent: &Arc<AtomicU64>) -> Self {
         let bars = [file.clone(), total.clone()];
-        Self { bars, shown: Arc::default(), moved_at: Arc::new(Mutex::new(Instant::now())) }
+        Self { bars, shown: Arc::default(), sent: sent.clone(), moved_at: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    pub(super) fn of(upload: &Upload<'_>) -> Self {
+        Self::new(&upload.bar, &upload.shared.total, &upload.sent_bytes)
     }
 
     /// The bytes as a body that moves the bars.
@@ -235,6 +241,7 @@ impl Counted {
 
     pub(super) fn count(&self, bytes: u64) {
         self.shown.fetch_add(bytes, Ordering::Relaxed);
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
         *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         for bar in &self.bars {
             bar.inc(bytes);
@@ -264,8 +271,7 @@ impl Counted {
                 answer = &mut answer => return answer,
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     if self.stands_for() > STALL {
-                        let reason = format!("nothing moved for {} s", STALL.as_secs());
-                        return Err(ApiError::Unreachable { url: api.url().to_owned(), reason });
+                        return Err(api.unreachable_because(format!("nothing moved for {} s", STALL.as_secs())));
                     }
                 }
             }
@@ -293,12 +299,13 @@ mod tests {
     #[test]
     fn the_bars_show_what_arrived() {
         let (file, total) = (ProgressBar::hidden(), ProgressBar::hidden());
-        let counted = Counted::new(&file, &total);
+        let sent = Arc::default();
+        let counted = Counted::new(&file, &total, &sent);
         counted.count(100);
         assert_eq!(file.position(), 100);
         counted.keep(0);
         assert_eq!((file.position(), total.position()), (0, 0));
         counted.keep(40);
-        assert_eq!(file.position(), 40);
+        assert_eq!((file.position(), sent.load(Ordering::Relaxed)), (40, 100), "what was lost was sent, too");
     }
 }

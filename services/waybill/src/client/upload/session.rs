@@ -1,11 +1,12 @@
 //! The session that files are uploaded into.
 
-use super::file::Plan;
 use super::{Shared, UploadError};
+use crate::client::api::ApiError;
 use crate::client::retry::Patience;
 use crate::client::state::{Remembered, SessionRecord};
 use reqwest::Method;
 use serde_json::json;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// An open session.
@@ -15,14 +16,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Opens it; the same files under the same name go on in the session of the last time, until it was closed.
-    pub(super) async fn open(shared: &Shared, name: &str, plans: &[Plan]) -> Result<Self, UploadError> {
-        let whose = shared.api.whose();
-        let mut paths: Vec<String> = plans.iter().map(|plan| plan.path.display().to_string()).collect();
-        paths.sort();
-        let mut parts = vec![shared.api.url(), whose.as_str(), name];
-        parts.extend(paths.iter().map(String::as_str));
-        let held = shared.state.hold("sessions", &parts)?;
+    /// Opens it; the same name is the session of the last time, until it was closed.
+    pub(super) async fn open(shared: &Shared, name: &str) -> Result<Self, UploadError> {
+        let held = shared.state.hold("sessions", [shared.api.url(), &shared.api.whose(), name])?;
         let earlier: Option<SessionRecord> = held.load().filter(|_| shared.resume);
         if let Some(SessionRecord { session_id: Some(id), .. }) = &earlier
             && Self::is_open(shared, id).await?
@@ -42,7 +38,7 @@ impl Session {
             let request = request.header("Idempotency-Key", record.idempotency_key.to_string());
             shared.api.json(request.json(&json!({ "name": name })))
         };
-        let opened = patience.persist(open, |_, _| {}).await?;
+        let opened = patience.persist(open, |error, pause| waits(shared, error, pause)).await?;
         let id = opened["session_id"].as_str().ok_or_else(|| shared.api.strange("no session_id"))?.to_owned();
         record.session_id = Some(id.clone());
         held.keep(&record)?;
@@ -53,7 +49,7 @@ impl Session {
     async fn is_open(shared: &Shared, id: &str) -> Result<bool, UploadError> {
         let patience = Patience::new(shared.patience);
         let show = || shared.api.json(shared.api.get(&format!("/v1/sessions/{id}")));
-        match patience.persist(show, |_, _| {}).await {
+        match patience.persist(show, |error, pause| waits(shared, error, pause)).await {
             Ok(session) => Ok(session["status"] == "ACTIVE" && session["is_closed"] == false),
             Err(error) if error.has_code("not_found") => Ok(false),
             Err(error) => Err(error.into()),
@@ -65,8 +61,12 @@ impl Session {
         let patience = Patience::new(shared.patience);
         let close =
             || shared.api.send_soon(shared.api.request(Method::POST, &format!("/v1/sessions/{}/close", self.id)));
-        patience.persist(close, |_, _| {}).await?;
+        patience.persist(close, |error, pause| waits(shared, error, pause)).await?;
         self.held.forget();
         Ok(())
     }
+}
+
+fn waits(shared: &Shared, error: &ApiError, pause: Duration) {
+    shared.output.note(&format!("the session: {error}; again in {:.1} s", pause.as_secs_f64()));
 }

@@ -72,14 +72,14 @@ pub(super) async fn send_rest(upload: &Upload<'_>, upload_id: &str) -> Result<Se
     let mut offset = upload.persist(|| offset(upload, upload_id)).await?;
     read_up_to(upload, &running, offset).await?;
     while offset < size_bytes {
-        let counted = Counted::new(&upload.bar, &upload.shared.total);
+        let counted = Counted::of(upload);
         let sent = patch(upload, upload_id, offset, &running, &counted).await;
         let reached = match sent {
             Ok(reached) => reached,
             Err(UploadError::Api(error)) => {
                 counted.keep(0);
-                upload.patience.wait(error, |error, pause| upload.waits(error, pause)).await?;
-                upload.persist(|| self::offset(upload, upload_id)).await?
+                let look = || self::offset(upload, upload_id);
+                upload.patience.recover(error, look, |error, pause| upload.waits(error, pause)).await?
             }
             Err(error) => return Err(error),
         };
