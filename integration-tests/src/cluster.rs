@@ -118,7 +118,7 @@ impl Cluster {
     /// Where it does not hold.
     pub async fn finish(self) {
         self.backing.check(0).await;
-        let Self { backing, gateways, workers, valves, projectors, fanouts, .. } = self;
+        let Self { backing, gateways, workers, projectors, fanouts, .. } = self;
         drop((gateways, workers, projectors, fanouts));
         backing.remove().await;
     }
