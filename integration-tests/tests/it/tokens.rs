@@ -149,3 +149,25 @@ async fn a_repeated_request_gets_the_same_token() {
     assert_eq!(get(&stack, &second).await.status().as_u16(), 200);
     stack.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_row_of_a_token_that_ended_goes_and_its_history_stays() {
+    let args = ["--tokens-kept-s=1", "--worker-sweep-ms=100"].map(str::to_owned).to_vec();
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await.text("file_id");
+    let short = issue(&client, &file, json!({ "expires_in_s": 1 })).await.expect(201);
+    let long = issue(&client, &file, json!({ "expires_in_s": 3_600 })).await.expect(201);
+    assert_eq!(get(&stack, &short).await.status(), 200);
+    eventually("the row to go", || async {
+        let listed = client.get(&format!("/v1/files/{file}/tokens")).await.expect(200).body;
+        let ids: Vec<&Value> = listed["items"].as_array()?.iter().map(|token| &token["id"]).collect();
+        (ids == [&long.body["id"]]).then_some(())
+    })
+    .await;
+    assert_eq!(get(&stack, &short).await.status(), 410);
+    assert_eq!(get(&stack, &long).await.status(), 200);
+    let history = client.get("/v1/audit?kind=DownloadTokenRedeemed").await.expect(200).body;
+    assert_eq!(history["items"].as_array().unwrap().len(), 2, "who downloaded it is known for ever: {history}");
+    stack.finish().await;
+}

@@ -22,7 +22,7 @@ pub use quota::{
 };
 pub use session::{SessionCancelledV1, SessionClosedV1, SessionOpenedV1};
 pub use share::{FileSharedV1, ShareChangedV1, SharePinnedV1, ShareRevokedV1};
-pub use token::{DownloadTokenIssuedV1, DownloadTokenRedeemedV1, DownloadTokenRevokedV1};
+pub use token::{DownloadTokenExpiredV1, DownloadTokenIssuedV1, DownloadTokenRedeemedV1, DownloadTokenRevokedV1};
 pub use upload::{
     ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, MultipartOpenedV1,
     PartAssembledV1, QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1,
@@ -147,6 +147,7 @@ catalogue! {
     DownloadTokenIssued, 1 => DownloadTokenIssuedV1;
     DownloadTokenRedeemed, 1 => DownloadTokenRedeemedV1;
     DownloadTokenRevoked, 1 => DownloadTokenRevokedV1;
+    DownloadTokenExpired, 1 => DownloadTokenExpiredV1;
     ContentStored, 1 => ContentStoredV1;
     ContentReferenced, 1 => ContentReferencedV1;
     ContentReleased, 1 => ContentReleasedV1;

@@ -30,6 +30,10 @@ pub struct DownloadTokenRedeemedV1 {
     pub user_agent: Option<String>,
 }
 
+/// The token ended long ago, and its row goes; what was done with it stays in the events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadTokenExpiredV1 {}
+
 /// The token is good for nothing any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenRevokedV1 {}

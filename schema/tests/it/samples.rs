@@ -241,6 +241,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: Some("curl/8.5.0".to_owned()) }
                 .into(),
         ),
+        ("DownloadTokenExpired.v1", DownloadTokenExpiredV1 {}.into()),
         ("DownloadTokenRevoked.v1", DownloadTokenRevokedV1 {}.into()),
         (
             "ContentStored.v1",

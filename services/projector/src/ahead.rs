@@ -3,7 +3,7 @@
 //! Rows stay in memory from one batch to the next, so that few are read back. Nothing is parked here: what does not fit
 //! ends this way of folding, and [`crate::apply`] goes on from there.
 
-use crate::apply::{ProjectError, Refused, load_missing, seq_of, upserts};
+use crate::apply::{ProjectError, Refused, load_missing, seq_of, writes};
 use crate::fold::{AllTables, Touched};
 use crate::replay::Held;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -11,7 +11,7 @@ use std::ops::DerefMut;
 use tokio::sync::{mpsc, oneshot};
 use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint};
-use waybill_read_model::rows::Upsert;
+use waybill_read_model::rows::Write;
 use waybill_read_model::{Database, ReadModelError};
 
 /// How many rows are kept in memory at most, but for those of one batch: some 300 MB.
@@ -22,8 +22,8 @@ pub(crate) type Batches = mpsc::Receiver<Result<Vec<Stored>, ReadError>>;
 
 /// What the one who folds hands to the one who writes.
 enum Step {
-    /// The rows that a batch changed, and the sequence of its last event.
-    Write(Vec<Upsert>, i64),
+    /// What a batch changed, and the sequence of its last event.
+    Write(Vec<Write>, i64),
     /// All that came before is to be written, and this to be told.
     Tell(oneshot::Sender<()>),
 }
@@ -94,15 +94,15 @@ async fn write(
     partition: u32,
     from: &Checkpoint,
     to: &Checkpoint,
-    rows: Vec<Upsert>,
+    rows: Vec<Write>,
 ) -> Result<(), Refused> {
     let mut connection = database.connection().await?;
     connection
         .deref_mut()
         .transaction(async |connection: &mut AsyncPgConnection| {
             projection::advance(connection, partition, from, to).await?;
-            for upsert in rows {
-                upsert.execute(connection).await?;
+            for row in rows {
+                row.execute(connection).await?;
             }
             Ok(())
         })
@@ -126,7 +126,7 @@ impl Folder {
                 let recorded = stored.event.as_ref().map_err(|error| Stop::Misfit(error.to_string()))?;
                 self.tables.fold(recorded).map_err(|misfit| Stop::Misfit(misfit.to_string()))?;
             }
-            let rows = upserts(&self.tables)?;
+            let rows = writes(&self.tables)?;
             self.tables.written();
             let Some(seq) = batch.last().map(seq_of) else { continue };
             if steps.send(Step::Write(rows, seq)).await.is_err() {

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::DerefMut;
 use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
-use waybill_read_model::rows::{Key, Row, Upsert, load};
+use waybill_read_model::rows::{DownloadTokenRow, Key, Row, Write, load};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_schema::Subject;
 use waybill_service_kit::metrics;
@@ -108,8 +108,8 @@ async fn apply_once(
         .transaction(async |connection: &mut AsyncPgConnection| {
             projection::advance(connection, partition, from, &advanced).await?;
             let (tables, parked) = fold(connection, batch, park).await?;
-            for upsert in upserts(&tables)? {
-                upsert.execute(connection).await?;
+            for write in writes(&tables)? {
+                write.execute(connection).await?;
             }
             projection::park(connection, partition, &parked).await?;
             Ok::<_, Refused>(parked)
@@ -203,22 +203,23 @@ pub(crate) async fn load_missing(
 }
 
 /// What changed, referenced tables first.
-pub(crate) fn upserts(tables: &AllTables) -> Result<Vec<Upsert>, ReadModelError> {
+pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
     let all = [
-        Upsert::of(&tables.changed(|of| &of.companies))?,
-        Upsert::of(&tables.changed(|of| &of.users))?,
-        Upsert::of(&tables.changed(|of| &of.chatrooms))?,
-        Upsert::of(&tables.changed(|of| &of.threads))?,
-        Upsert::of(&tables.changed(|of| &of.members))?,
-        Upsert::of(&tables.changed(|of| &of.sessions))?,
-        Upsert::of(&tables.changed(|of| &of.files))?,
-        Upsert::of(&tables.changed(|of| &of.shares))?,
-        Upsert::of(&tables.changed(|of| &of.tokens))?,
-        Upsert::of(&tables.changed(|of| &of.contents))?,
-        Upsert::of(&tables.changed(|of| &of.progress))?,
-        Upsert::of(&tables.changed(|of| &of.partials))?,
-        Upsert::of(&tables.changed(|of| &of.quotas))?,
-        Upsert::of(&tables.changed(|of| &of.reservations))?,
+        Write::upsert(&tables.changed(|of| &of.companies))?,
+        Write::upsert(&tables.changed(|of| &of.users))?,
+        Write::upsert(&tables.changed(|of| &of.chatrooms))?,
+        Write::upsert(&tables.changed(|of| &of.threads))?,
+        Write::upsert(&tables.changed(|of| &of.members))?,
+        Write::upsert(&tables.changed(|of| &of.sessions))?,
+        Write::upsert(&tables.changed(|of| &of.files))?,
+        Write::upsert(&tables.changed(|of| &of.shares))?,
+        Write::upsert(&tables.changed(|of| &of.tokens))?,
+        Write::delete::<DownloadTokenRow>(tables.removed(|of| &of.tokens)),
+        Write::upsert(&tables.changed(|of| &of.contents))?,
+        Write::upsert(&tables.changed(|of| &of.progress))?,
+        Write::upsert(&tables.changed(|of| &of.partials))?,
+        Write::upsert(&tables.changed(|of| &of.quotas))?,
+        Write::upsert(&tables.changed(|of| &of.reservations))?,
     ];
     Ok(all.into_iter().flatten().collect())
 }

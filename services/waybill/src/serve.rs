@@ -250,6 +250,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         budget_mib: shared.args.worker.worker_budget_mib,
         expiry_grace: Duration::from_secs(shared.args.worker.expiry_grace_s),
         purge_after: Duration::from_secs(shared.args.worker.purge_after_s),
+        tokens_kept: Duration::from_secs(shared.args.worker.tokens_kept_s),
         recalculate_every: Duration::from_secs(shared.args.worker.recalculate_every_s),
         sweep_every: Duration::from_millis(shared.args.worker.worker_sweep_ms),
         policies: policies(shared),

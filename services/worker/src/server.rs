@@ -38,6 +38,8 @@ pub struct Config {
     pub purge_after: Duration,
     /// How often a company's space is counted anew.
     pub recalculate_every: Duration,
+    /// How long the row of a download token that has ended is kept.
+    pub tokens_kept: Duration,
     /// How often the sweep looks.
     pub sweep_every: Duration,
     /// Which files are accepted.
@@ -107,6 +109,7 @@ impl Server {
             grace: config.expiry_grace,
             purge_after: config.purge_after,
             count_every: config.recalculate_every,
+            tokens_kept: config.tokens_kept,
         };
         tasks.spawn(sweep::run(worker.clone(), times, shutdown.clone()));
         let plane = LocalPlane(worker.clone());

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 use waybill_domain::upload::Command;
-use waybill_domain::{Refusal, file};
+use waybill_domain::{Refusal, file, token};
 use waybill_event_log::{AppendError, Expect, NewEvent, append};
 use waybill_read_model::queries::{
     Counted, Overdue, awaited_objects, files_to_purge, files_to_retire, open_quarantines, overdue_reservations,
-    overdue_uploads, quotas_to_count,
+    overdue_uploads, quotas_to_count, tokens_to_forget,
 };
-use waybill_repository::{ExecuteError, FileAggregate, Loaded, UploadAggregate, execute, load_quota};
+use waybill_repository::{ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, load_quota};
 use waybill_schema::events::QuotaRecalculatedV1;
-use waybill_schema::{Aggregate, Causation, Routing, Subject, Timestamp};
+use waybill_schema::{Aggregate, Causation, CompanyId, Routing, Subject, Timestamp, TokenId};
 use waybill_service_kit::metrics;
 use waybill_service_kit::{Shutdown, now};
 
@@ -41,6 +41,8 @@ pub(crate) struct Times {
     pub(crate) purge_after: Duration,
     /// How often a company's space is counted anew.
     pub(crate) count_every: Duration,
+    /// How long the row of a token that has ended is kept.
+    pub(crate) tokens_kept: Duration,
 }
 
 /// `grace` is how much later than `expires_at` it acts: running requests were cut by then.
@@ -67,6 +69,8 @@ async fn sweep(worker: &Worker, times: Times) -> Result<(), ReactionError> {
     let purged = files_to_purge(&mut connection, purge_until, BATCH).await?;
     let counted = time - Span::from_std(times.count_every).unwrap_or_default();
     let counted = quotas_to_count(&mut connection, counted, COUNTS).await?;
+    let ended_until = time - Span::from_std(times.tokens_kept).unwrap_or_default();
+    let forgotten = tokens_to_forget(&mut connection, ended_until, BATCH).await?;
     drop(connection);
     for file in retired {
         report(file, change(worker, file, file::Command::Delete).await);
@@ -74,6 +78,11 @@ async fn sweep(worker: &Worker, times: Times) -> Result<(), ReactionError> {
     for file in purged {
         let deleted_until = Timestamp(purge_until.timestamp_millis());
         report(file, change(worker, file, file::Command::Purge { deleted_until }).await);
+    }
+    for (company, token) in forgotten {
+        if let Err(error) = forget(worker, company, token, Timestamp(ended_until.timestamp_millis())).await {
+            tracing::warn!(token_id = %token, %error, "the sweep will come back to a token");
+        }
     }
     for quota in counted {
         if let Err(error) = recalculate(worker, &quota).await {
@@ -125,6 +134,20 @@ async fn change(worker: &Worker, file: Overdue, command: file::Command) -> Resul
         Ok(_) | Err(ExecuteError::Refused(Refusal::FileNotDeleted | Refusal::NotFound { .. })) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Forgets a token that ended.
+async fn forget(
+    worker: &Worker,
+    company: CompanyId,
+    token: TokenId,
+    ended_until: Timestamp,
+) -> Result<(), ReactionError> {
+    let context = worker.context(Causation::Request(Uuid::now_v7()));
+    let aggregate = TokenAggregate { company, token };
+    let command = token::Command::Forget { ended_until };
+    execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command).await?;
+    Ok(())
 }
 
 /// Says what a company's files take, and by how much that is not what was accounted for. Somebody who is faster puts it

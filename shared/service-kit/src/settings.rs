@@ -210,6 +210,9 @@ pub struct WorkerSettings {
     /// How long a deleted file can be restored, in seconds; then its object is deleted and its space given back
     #[arg(long, env = "WAYBILL_PURGE_AFTER_S", default_value_t = 30 * 24 * 3_600)]
     pub purge_after_s: u64,
+    /// How long the row of a download token that has ended is kept, in seconds; its events stay
+    #[arg(long, env = "WAYBILL_TOKENS_KEPT_S", default_value_t = 30 * 24 * 3_600)]
+    pub tokens_kept_s: u64,
     /// How often a company's space is counted anew, in seconds
     #[arg(long, env = "WAYBILL_RECALCULATE_EVERY_S", default_value_t = 24 * 3_600)]
     pub recalculate_every_s: u64,

@@ -29,11 +29,12 @@ pub(crate) struct Misfit(pub(crate) String);
 pub(crate) struct Rows<R> {
     rows: BTreeMap<Uuid, R>,
     changed: BTreeSet<Uuid>,
+    removed: BTreeSet<Uuid>,
 }
 
 impl<R> Default for Rows<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), changed: BTreeSet::new() }
+        Self { rows: BTreeMap::new(), changed: BTreeSet::new(), removed: BTreeSet::new() }
     }
 }
 
@@ -59,6 +60,14 @@ impl<R: Row> Rows<R> {
         self.rows.insert(id, row);
         self.changed.insert(id);
         true
+    }
+
+    /// Takes the row away.
+    fn remove(&mut self, id: Uuid) -> Result<(), Misfit> {
+        self.rows.remove(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
+        self.changed.remove(&id);
+        self.removed.insert(id);
+        Ok(())
     }
 
     /// The row, to be changed.
@@ -197,6 +206,15 @@ impl AllTables {
         self.0.values().flat_map(|tables| of(tables).changed()).collect()
     }
 
+    /// The rows of a table that are to go.
+    pub(crate) fn removed<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<Key> {
+        let removed = |(company, tables): (&Uuid, &Tables)| {
+            let company = *company;
+            of(tables).removed.iter().map(move |id| (company, *id)).collect::<Vec<Key>>()
+        };
+        self.0.iter().flat_map(removed).collect()
+    }
+
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
         self.0.values().map(Tables::len).sum()
@@ -231,6 +249,7 @@ impl Tables {
         self.members.changed.clear();
         self.shares.changed.clear();
         self.tokens.changed.clear();
+        self.tokens.removed.clear();
         self.contents.changed.clear();
         self.files.changed.clear();
         self.progress.changed.clear();

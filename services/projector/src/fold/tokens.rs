@@ -33,6 +33,7 @@ pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &Event, recorded: &R
             token.user_agent.clone_from(&redeemed.user_agent);
             token.last_used_at = Some(time);
         }
+        Event::DownloadTokenExpired(_) => tables.tokens.remove(id.0)?,
         Event::DownloadTokenRevoked(_) => tables.tokens.change(id.0)?.revoked_at = Some(time),
         _ => {}
     }

@@ -4,7 +4,9 @@ use crate::Refusal;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use waybill_schema::Timestamp;
-use waybill_schema::events::{DownloadTokenIssuedV1, DownloadTokenRedeemedV1, DownloadTokenRevokedV1, Event};
+use waybill_schema::events::{
+    DownloadTokenExpiredV1, DownloadTokenIssuedV1, DownloadTokenRedeemedV1, DownloadTokenRevokedV1, Event,
+};
 
 /// The longest that a token is good for.
 pub const LIFETIME_MAX_MS: i64 = 30 * 24 * 3_600_000;
@@ -22,6 +24,8 @@ pub struct State {
     pub download_count: u32,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// Whether its row is gone.
+    pub forgotten: bool,
     /// The newest downloads, and when they began.
     newest: VecDeque<(Timestamp, DownloadTokenRedeemedV1)>,
 }
@@ -35,6 +39,11 @@ pub enum Command {
     Redeem(DownloadTokenRedeemedV1, Timestamp),
     /// End it.
     Revoke,
+    /// Forget it, if it ended by `ended_until`.
+    Forget {
+        /// The latest end.
+        ended_until: Timestamp,
+    },
 }
 
 impl State {
@@ -73,6 +82,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
             }
         }
         Event::DownloadTokenRevoked(_) => state.revoked = true,
+        Event::DownloadTokenExpired(_) => state.forgotten = true,
         _ => {}
     }
 }
@@ -102,6 +112,12 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
             }
             Ok(Some(redeemed.into()))
         }
+        (Command::Forget { ended_until }, issued) => {
+            let ended = issued.as_ref().is_some_and(|issued| issued.expires_at <= ended_until);
+            Ok((ended && !state.forgotten).then(|| DownloadTokenExpiredV1 {}.into()))
+        }
+        // Its end is past in any case.
+        (Command::Revoke, Some(_)) if state.forgotten => Ok(None),
         (Command::Revoke, None) => Err(Refusal::NotFound { what: "token" }),
         (Command::Revoke, Some(_)) => Ok((!state.revoked).then(|| DownloadTokenRevokedV1 {}.into())),
     }

@@ -13,5 +13,6 @@ mod quota;
 mod quota_properties;
 mod session;
 mod share;
+mod token;
 mod upload;
 mod upload_properties;

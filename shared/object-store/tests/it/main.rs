@@ -5,6 +5,7 @@
 mod compliance;
 mod encryption;
 mod faults;
+mod versions;
 
 use waybill_object_store::memory::MemoryStore;
 use waybill_test_kit::TestBucket;

@@ -22,6 +22,6 @@ pub use sessions::{
 };
 pub use sweep::{
     Counted, Overdue, awaited_objects, files_to_purge, files_to_retire, open_quarantines, overdue_reservations,
-    overdue_uploads, quotas_to_count,
+    overdue_uploads, quotas_to_count, tokens_to_forget,
 };
 pub use tokens::{DownloadToken, list_tokens};

@@ -8,7 +8,7 @@ use diesel::QueryableByName;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
-use waybill_schema::{CompanyId, UploadId};
+use waybill_schema::{CompanyId, TokenId, UploadId};
 
 /// An upload that may have to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +151,23 @@ pub async fn files_to_purge(
     let text = "SELECT company_id, id FROM file \
                 WHERE deleted_at < ? AND deleted_at IS NOT NULL AND purged_at IS NULL LIMIT ?";
     find_files(connection, "looking for files to purge", text, time, limit).await
+}
+
+/// Download tokens that ended before `time`.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn tokens_to_forget(
+    connection: &mut AsyncPgConnection,
+    time: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<(CompanyId, TokenId)>, ReadModelError> {
+    let text = "SELECT company_id, id FROM download_token WHERE expires_at < ? LIMIT ?";
+    let found: Vec<FoundFile> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("looking for tokens to forget"))?;
+    Ok(found.into_iter().map(|token| (CompanyId(token.company_id), TokenId(token.id))).collect())
 }
 
 /// Files that are, at `time`, older than their company keeps any.

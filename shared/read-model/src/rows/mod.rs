@@ -73,16 +73,16 @@ pub async fn load<R: Row>(
     found.into_iter().map(|json| serde_json::from_value(json.row).map_err(ReadModelError::row(operation))).collect()
 }
 
-/// Whole rows, one per key, on their way into their table.
+/// What is to be done to a table.
 #[derive(Clone, Debug)]
-pub struct Upsert(Statement);
+pub struct Write(Statement);
 
-impl Upsert {
-    /// All of these rows; `None` where there are none.
+impl Write {
+    /// All of these rows, whole, one per key, are to be there; `None` where there are none.
     ///
     /// # Errors
     /// [`ReadModelError::Row`].
-    pub fn of<R: Row>(rows: &[&R]) -> Result<Option<Self>, ReadModelError> {
+    pub fn upsert<R: Row>(rows: &[&R]) -> Result<Option<Self>, ReadModelError> {
         if rows.is_empty() {
             return Ok(None);
         }
@@ -98,7 +98,21 @@ impl Upsert {
         Ok(Some(Self(Statement::new(text, [Bind::Text(json)]))))
     }
 
-    /// Writes them.
+    /// The rows with these keys are to go; `None` where there are none.
+    pub fn delete<R: Row>(keys: Vec<Key>) -> Option<Self> {
+        if keys.is_empty() {
+            return None;
+        }
+        let (companies, ids): (Vec<Uuid>, Vec<Uuid>) = keys.into_iter().unzip();
+        let text = format!(
+            "DELETE FROM {} t USING unnest(?, ?) AS k (company_id, id) WHERE t.company_id = k.company_id AND t.{} = k.id",
+            R::TABLE,
+            R::ID
+        );
+        Some(Self(Statement::new(text, [Bind::Uuids(companies), Bind::Uuids(ids)])))
+    }
+
+    /// Does it.
     ///
     /// # Errors
     /// [`ReadModelError`].
