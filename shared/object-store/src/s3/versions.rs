@@ -1,0 +1,78 @@
+//! Buckets that keep what is written over or deleted: there a deletion is one of all versions.
+
+use super::{S3Store, classify};
+use crate::StoreError;
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+/// How often it is asked whether the bucket keeps versions.
+const VERSIONING_ASKED_EVERY: Duration = Duration::from_secs(300);
+
+impl S3Store {
+    /// Has the bucket keep what is written over or deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep_versions(&self) -> Result<(), StoreError> {
+        let setting = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let request = self.client.put_bucket_versioning().bucket(&self.bucket).versioning_configuration(setting);
+        request.send().await.map(drop).map_err(|error| classify("keeping versions", &error))
+    }
+
+    /// The versions that the bucket keeps of an object, marks of its deletion included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn versions(&self, key: &str) -> Result<Vec<String>, StoreError> {
+        let operation = "listing versions";
+        let mut found = Vec::new();
+        let (mut key_marker, mut version_marker) = (None, None);
+        loop {
+            let request = self.client.list_object_versions().bucket(&self.bucket).prefix(key);
+            let request = request.set_key_marker(key_marker).set_version_id_marker(version_marker);
+            let page = request.send().await.map_err(|error| classify(operation, &error))?;
+            let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
+            let marks = page.delete_markers().iter().map(|mark| (mark.key(), mark.version_id()));
+            found.extend(
+                versions.chain(marks).filter(|(of, _)| *of == Some(key)).filter_map(|(_, id)| id.map(str::to_owned)),
+            );
+            key_marker = page.next_key_marker().map(str::to_owned);
+            version_marker = page.next_version_id_marker().map(str::to_owned);
+            // Keys are listed in order, and this one is the first with itself as its beginning.
+            if page.is_truncated() != Some(true) || key_marker.as_deref() != Some(key) {
+                return Ok(found);
+            }
+        }
+    }
+
+    pub(super) async fn keeps_versions(&self) -> Result<bool, StoreError> {
+        let known = *self.keeps_versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, keeps)) = known.filter(|(asked_at, _)| asked_at.elapsed() < VERSIONING_ASKED_EVERY) {
+            return Ok(keeps);
+        }
+        let answer = self.client.get_bucket_versioning().bucket(&self.bucket).send().await;
+        let keeps = match answer {
+            // A bucket that has once kept versions has them still.
+            Ok(answer) => answer.status().is_some(),
+            Err(error) => match classify("asking whether the bucket keeps versions", &error) {
+                error @ StoreError::Unavailable { .. } => return Err(error),
+                // A store that has no versions, or does not let us ask.
+                _ => false,
+            },
+        };
+        *self.keeps_versions.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), keeps));
+        Ok(keeps)
+    }
+
+    pub(super) async fn delete_version(&self, key: &str, version: Option<String>) -> Result<(), StoreError> {
+        let request = self.client.delete_object().bucket(&self.bucket).key(key).set_version_id(version);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match classify("deleting an object", &error) {
+                StoreError::NotFound { .. } => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+}
