@@ -22,7 +22,10 @@ pub use quota::{
 };
 pub use session::{SessionCancelledV1, SessionClosedV1, SessionOpenedV1};
 pub use share::{FileSharedV1, ShareChangedV1, SharePinnedV1, ShareRevokedV1};
-pub use token::{DownloadTokenExpiredV1, DownloadTokenIssuedV1, DownloadTokenRedeemedV1, DownloadTokenRevokedV1};
+pub use token::{
+    DownloadTokenContinuedV1, DownloadTokenExpiredV1, DownloadTokenIssuedV1, DownloadTokenRedeemedV1,
+    DownloadTokenRedeemedV2, DownloadTokenRevokedV1, DownloadTokenServedV1,
+};
 pub use upload::{
     ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, MultipartOpenedV1,
     PartAssembledV1, QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1,
@@ -145,7 +148,9 @@ catalogue! {
     SharePinned, 1 => SharePinnedV1;
     ShareRevoked, 1 => ShareRevokedV1;
     DownloadTokenIssued, 1 => DownloadTokenIssuedV1;
-    DownloadTokenRedeemed, 1 => DownloadTokenRedeemedV1;
+    DownloadTokenRedeemed, 2 => DownloadTokenRedeemedV2, before: 1 => DownloadTokenRedeemedV1;
+    DownloadTokenContinued, 1 => DownloadTokenContinuedV1;
+    DownloadTokenServed, 1 => DownloadTokenServedV1;
     DownloadTokenRevoked, 1 => DownloadTokenRevokedV1;
     DownloadTokenExpired, 1 => DownloadTokenExpiredV1;
     ContentStored, 1 => ContentStoredV1;

@@ -1,8 +1,9 @@
 //! Events of a download token: `token.{id}`. What makes a token good is never stored, only its hash.
 
-use crate::{FileId, Sha256Digest, Timestamp, UserId};
+use crate::{ByteRange, FileId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use uuid::Uuid;
 
 /// A token was handed out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,13 +22,65 @@ pub struct DownloadTokenIssuedV1 {
     pub max_downloads: Option<u32>,
 }
 
-/// A download began. Appended before its first byte is sent.
+/// A download began, and counted, as said before there were claims.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenRedeemedV1 {
     /// From where.
     pub ip_address: IpAddr,
     /// With what, as it calls itself; 256 bytes at most.
     pub user_agent: Option<String>,
+}
+
+/// A claim on a download was opened. Appended before the first byte of its first answer; at most as many as the token is
+/// good for. It counts when the file was delivered ([`DownloadTokenServedV1`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadTokenRedeemedV2 {
+    /// From where.
+    pub ip_address: IpAddr,
+    /// With what, as it calls itself; 256 bytes at most.
+    pub user_agent: Option<String>,
+    /// The first request; nil where it counted at once, as in version 1.
+    pub request: Uuid,
+    /// What is sent in answer, at most.
+    pub range: ByteRange,
+    /// Bytes of the file.
+    pub size_bytes: u64,
+}
+
+impl From<DownloadTokenRedeemedV1> for DownloadTokenRedeemedV2 {
+    fn from(old: DownloadTokenRedeemedV1) -> Self {
+        Self {
+            ip_address: old.ip_address,
+            user_agent: old.user_agent,
+            request: Uuid::nil(),
+            range: ByteRange { from: 0, to: 0 },
+            size_bytes: 0,
+        }
+    }
+}
+
+/// Another request goes on with a claim. Appended before the first byte of its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadTokenContinuedV1 {
+    /// Which of the token's claims, from 0.
+    pub claim: u32,
+    /// The request.
+    pub request: Uuid,
+    /// What is sent in answer, at most.
+    pub range: ByteRange,
+}
+
+/// The answer to a request has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadTokenServedV1 {
+    /// Which of the token's claims, from 0.
+    pub claim: u32,
+    /// The request.
+    pub request: Uuid,
+    /// What was sent.
+    pub sent: ByteRange,
+    /// Whether all of the file was delivered with it: then the claim counts.
+    pub is_delivered: bool,
 }
 
 /// The token ended long ago, and its row goes; what was done with it stays in the events.

@@ -35,7 +35,12 @@ fn started() -> UploadStartedV1 {
 
 /// What earlier versions are read as: the name of their golden bytes, type, version, and the newest version's value.
 pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
-    vec![("UploadStarted.v1", 1, UploadStartedV2::from(started()).into())]
+    let redeemed =
+        DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: Some("curl/8.5.0".to_owned()) };
+    vec![
+        ("UploadStarted.v1", 1, UploadStartedV2::from(started()).into()),
+        ("DownloadTokenRedeemed.v1", 1, DownloadTokenRedeemedV2::from(redeemed).into()),
+    ]
 }
 
 /// Every newest version, once; enums with more than one shape once per shape.
@@ -237,9 +242,30 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             .into(),
         ),
         (
-            "DownloadTokenRedeemed.v1",
-            DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: Some("curl/8.5.0".to_owned()) }
+            "DownloadTokenRedeemed.v2",
+            DownloadTokenRedeemedV2 {
+                ip_address: [192, 0, 2, 7].into(),
+                user_agent: Some("curl/8.5.0".to_owned()),
+                request: uuid(17),
+                range: ByteRange { from: 0, to: 20_000_000 },
+                size_bytes: 20_000_000,
+            }
+            .into(),
+        ),
+        (
+            "DownloadTokenContinued.v1",
+            DownloadTokenContinuedV1 { claim: 1, request: uuid(18), range: ByteRange { from: 7, to: 20_000_000 } }
                 .into(),
+        ),
+        (
+            "DownloadTokenServed.v1",
+            DownloadTokenServedV1 {
+                claim: 1,
+                request: uuid(18),
+                sent: ByteRange { from: 7, to: 20_000_000 },
+                is_delivered: true,
+            }
+            .into(),
         ),
         ("DownloadTokenExpired.v1", DownloadTokenExpiredV1 {}.into()),
         ("DownloadTokenRevoked.v1", DownloadTokenRevokedV1 {}.into()),

@@ -28,10 +28,17 @@ pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &Event, recorded: &R
         }
         Event::DownloadTokenRedeemed(redeemed) => {
             let token = tables.tokens.change(id.0)?;
-            token.download_count += 1;
+            token.download_count += i32::from(redeemed.request.is_nil());
             token.ip_address = Some(redeemed.ip_address);
             token.user_agent.clone_from(&redeemed.user_agent);
             token.last_used_at = Some(time);
+        }
+        Event::DownloadTokenContinued(_) => tables.tokens.change(id.0)?.last_used_at = Some(time),
+        // A download that was running when its token's row went has no row to be counted in.
+        Event::DownloadTokenServed(served) => {
+            if tables.tokens.get(id.0).is_some() {
+                tables.tokens.change(id.0)?.download_count += i32::from(served.is_delivered);
+            }
         }
         Event::DownloadTokenExpired(_) => tables.tokens.remove(id.0)?,
         Event::DownloadTokenRevoked(_) => tables.tokens.change(id.0)?.revoked_at = Some(time),

@@ -1,18 +1,26 @@
 //! A download token: good for one file, until its end, for as many downloads as it says.
+//!
+//! A download is a claim: opened by a request, and gone on with by others, for one person asks more than once. Browsers
+//! and players probe two bytes first, download managers ask again, networks change. A claim counts when the whole file was
+//! delivered; until then, and for a short while afterwards, requests go on with it. Together they are sent twice the file
+//! at most.
+
+mod claim;
+
+pub use claim::{Asked, By, Claim, GOES_ON_FOR_MS};
 
 use crate::Refusal;
 use std::collections::VecDeque;
-use std::net::IpAddr;
-use waybill_schema::Timestamp;
+use uuid::Uuid;
 use waybill_schema::events::{
-    DownloadTokenExpiredV1, DownloadTokenIssuedV1, DownloadTokenRedeemedV1, DownloadTokenRevokedV1, Event,
+    DownloadTokenContinuedV1, DownloadTokenExpiredV1, DownloadTokenIssuedV1, DownloadTokenRedeemedV2,
+    DownloadTokenRevokedV1, DownloadTokenServedV1, Event,
 };
+use waybill_schema::{ByteRange, Timestamp};
 
 /// The longest that a token is good for.
 pub const LIFETIME_MAX_MS: i64 = 30 * 24 * 3_600_000;
-/// How long after a download began the same client may go on with it.
-pub const GOES_ON_FOR_MS: i64 = 3_600_000;
-/// How many downloads are remembered for that.
+/// How many claims are remembered; of a token that is good for any number, older ones are gone on with no more.
 const REMEMBERED: usize = 128;
 
 /// A token, folded from its events.
@@ -20,14 +28,16 @@ const REMEMBERED: usize = 128;
 pub struct State {
     /// What it is for; nothing is known of the token without it.
     pub issued: Option<DownloadTokenIssuedV1>,
-    /// How many downloads began.
+    /// How many downloads were delivered.
     pub download_count: u32,
     /// Whether it was revoked.
     pub revoked: bool,
     /// Whether its row is gone.
     pub forgotten: bool,
-    /// The newest downloads, and when they began.
-    newest: VecDeque<(Timestamp, DownloadTokenRedeemedV1)>,
+    /// How many claims were opened.
+    opened: u32,
+    /// The newest claims.
+    claims: VecDeque<Claim>,
 }
 
 /// A command to a token.
@@ -35,8 +45,15 @@ pub struct State {
 pub enum Command {
     /// Hand it out.
     Issue(DownloadTokenIssuedV1, Timestamp),
-    /// Begin a download now.
-    Redeem(DownloadTokenRedeemedV1, Timestamp),
+    /// Answer a request with bytes of the file: of a new claim, or of one that is gone on with.
+    Serve(Asked),
+    /// The answer to a request has ended.
+    EndServing {
+        /// The request.
+        request: Uuid,
+        /// What was sent.
+        sent: ByteRange,
+    },
     /// End it.
     Revoke,
     /// Forget it, if it ended by `ended_until`.
@@ -62,11 +79,15 @@ impl State {
         Ok(issued)
     }
 
-    /// Whether a client that began a download may go on with it without beginning another one.
-    pub fn goes_on(&self, ip_address: IpAddr, user_agent: Option<&str>, now: Timestamp) -> bool {
-        self.newest.iter().any(|(began, by)| {
-            by.ip_address == ip_address && by.user_agent.as_deref() == user_agent && now < began.plus_ms(GOES_ON_FOR_MS)
-        })
+    /// The remembered claims with their numbers, the newest first.
+    fn claims(&self) -> impl Iterator<Item = (u32, &Claim)> {
+        let first = self.opened.saturating_sub(u32::try_from(self.claims.len()).unwrap_or(u32::MAX));
+        (first..).zip(&self.claims).collect::<Vec<_>>().into_iter().rev()
+    }
+
+    fn claim_mut(&mut self, number: u32) -> Option<&mut Claim> {
+        let first = self.opened.saturating_sub(u32::try_from(self.claims.len()).unwrap_or(u32::MAX));
+        self.claims.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 }
 
@@ -75,10 +96,23 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
     match event {
         Event::DownloadTokenIssued(issued) => *state = State { issued: Some(issued.clone()), ..State::default() },
         Event::DownloadTokenRedeemed(redeemed) => {
-            state.download_count = state.download_count.saturating_add(1);
-            state.newest.push_back((time, redeemed.clone()));
-            if state.newest.len() > REMEMBERED {
-                state.newest.pop_front();
+            let claim = Claim::open(redeemed, time);
+            state.download_count = state.download_count.saturating_add(u32::from(claim.is_delivered()));
+            state.opened = state.opened.saturating_add(1);
+            state.claims.push_back(claim);
+            if state.claims.len() > REMEMBERED {
+                state.claims.pop_front();
+            }
+        }
+        Event::DownloadTokenContinued(continued) => {
+            if let Some(claim) = state.claim_mut(continued.claim) {
+                claim.go_on(continued, time);
+            }
+        }
+        Event::DownloadTokenServed(served) => {
+            state.download_count = state.download_count.saturating_add(u32::from(served.is_delivered));
+            if let Some(claim) = state.claim_mut(served.claim) {
+                claim.served(served, time);
             }
         }
         Event::DownloadTokenRevoked(_) => state.revoked = true,
@@ -105,13 +139,8 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
         // When it ends was said the first time.
         (Command::Issue(issued, _), Some(known)) if issued.token_sha256 == known.token_sha256 => Ok(None),
         (Command::Issue(..), Some(_)) => Err(Refusal::IdTaken { what: "token" }),
-        (Command::Redeem(redeemed, now), _) => {
-            let issued = state.check(now)?;
-            if issued.max_downloads.is_some_and(|max| state.download_count >= max) {
-                return Err(Refusal::TokenEnded { reason: "it was good for no more downloads" });
-            }
-            Ok(Some(redeemed.into()))
-        }
+        (Command::Serve(asked), _) => decide_serve(state, &asked).map(Some),
+        (Command::EndServing { request, sent }, _) => Ok(decide_served(state, request, sent)),
         (Command::Forget { ended_until }, issued) => {
             let ended = issued.as_ref().is_some_and(|issued| issued.expires_at <= ended_until);
             Ok((ended && !state.forgotten).then(|| DownloadTokenExpiredV1 {}.into()))
@@ -121,4 +150,51 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
         (Command::Revoke, None) => Err(Refusal::NotFound { what: "token" }),
         (Command::Revoke, Some(_)) => Ok((!state.revoked).then(|| DownloadTokenRevokedV1 {}.into())),
     }
+}
+
+/// Goes on with the claim of the same client, else opens one, else goes on with anybody's: whoever has the token is taken
+/// for the one person that it was given to.
+fn decide_serve(state: &State, asked: &Asked) -> Result<Event, Refusal> {
+    let max_downloads = state.check(asked.now)?.max_downloads;
+    let open = || state.claims().filter(|(_, claim)| claim.is_open(asked.now));
+    let go_on = |number: u32, claim: &Claim| -> Result<Event, Refusal> {
+        claim.check(asked)?;
+        Ok(DownloadTokenContinuedV1 { claim: number, request: asked.request, range: asked.range }.into())
+    };
+    let redeem = || {
+        DownloadTokenRedeemedV2 {
+            ip_address: asked.by.ip_address,
+            user_agent: asked.by.user_agent.clone(),
+            request: asked.request,
+            range: asked.range,
+            size_bytes: asked.size_bytes,
+        }
+        .into()
+    };
+    let own = open().find(|(_, claim)| claim.is_of(&asked.by)).map(|(number, claim)| go_on(number, claim));
+    match (own, max_downloads) {
+        (Some(Ok(event)), Some(_)) => return Ok(event),
+        // Where their number does not matter, a request for all of the file is another download.
+        (Some(Ok(event)), None) if !asked.is_whole() => return Ok(event),
+        (Some(Err(refusal @ Refusal::DownloadRunning)), Some(max)) if state.opened >= max => return Err(refusal),
+        _ => {}
+    }
+    if max_downloads.is_none_or(|max| state.opened < max) {
+        return Ok(redeem());
+    }
+    let mut refusal = Refusal::TokenEnded { reason: "it was good for no more downloads" };
+    for (number, claim) in open() {
+        match go_on(number, claim) {
+            Err(running @ Refusal::DownloadRunning) => refusal = running,
+            Err(_) => {}
+            event => return event,
+        }
+    }
+    Err(refusal)
+}
+
+fn decide_served(state: &State, request: Uuid, sent: ByteRange) -> Option<Event> {
+    let (claim, found) = state.claims().find(|(_, claim)| claim.is_running(request))?;
+    let is_delivered = found.is_delivered_with(sent);
+    Some(DownloadTokenServedV1 { claim, request, sent, is_delivered }.into())
 }

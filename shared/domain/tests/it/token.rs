@@ -1,5 +1,7 @@
 //! Download tokens.
 
+use proptest::prelude::*;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::token::*;
@@ -20,8 +22,45 @@ fn issued(max_downloads: Option<u32>) -> DownloadTokenIssuedV1 {
     }
 }
 
-fn redeemed() -> DownloadTokenRedeemedV1 {
-    DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: None }
+const SIZE: u64 = 10;
+
+fn by(agent: &str) -> By {
+    By { ip_address: [192, 0, 2, 7].into(), user_agent: Some(agent.to_owned()) }
+}
+
+fn asked(number: u128, (from, to): (u64, u64), now: Timestamp) -> Asked {
+    Asked {
+        request: Uuid::from_u128(number),
+        by: by("a"),
+        range: ByteRange { from, to },
+        size_bytes: SIZE,
+        now,
+        has_waited: false,
+        stopped: BTreeSet::new(),
+    }
+}
+
+/// Answers a request.
+fn serve(state: &mut State, asked: Asked) -> Result<(), Refusal> {
+    let now = asked.now;
+    let event = decide(state, Command::Serve(asked))?.expect("an answer is an event");
+    evolve(state, &event, now);
+    Ok(())
+}
+
+/// The answer has sent this.
+fn sent(state: &mut State, number: u128, (from, to): (u64, u64), now: Timestamp) {
+    let command = Command::EndServing { request: Uuid::from_u128(number), sent: ByteRange { from, to } };
+    let event = decide(state, command).unwrap().expect("the answer was running");
+    evolve(state, &event, now);
+}
+
+fn is_running(outcome: Result<(), Refusal>) -> bool {
+    outcome == Err(Refusal::DownloadRunning)
+}
+
+fn has_ended(outcome: Result<(), Refusal>) -> bool {
+    matches!(outcome, Err(Refusal::TokenEnded { .. }))
 }
 
 fn token(events: impl IntoIterator<Item = Event>) -> State {
@@ -42,18 +81,130 @@ fn a_token_is_issued_once_with_an_end_that_is_to_come_and_near() {
 }
 
 #[test]
-fn it_is_good_for_as_many_downloads_as_it_says_until_its_end() {
-    let redeem = |state: &State, now| decide(state, Command::Redeem(redeemed(), now));
-    let mut state = token([issued(Some(2)).into()]);
-    for _ in 0..2 {
-        let event = redeem(&state, NOW).unwrap().unwrap();
-        evolve(&mut state, &event, NOW);
+fn of_those_who_ask_at_once_one_is_answered() {
+    let mut state = token([issued(Some(1)).into()]);
+    serve(&mut state, asked(1, (0, SIZE), NOW)).unwrap();
+    assert!(is_running(serve(&mut state, asked(2, (0, SIZE), NOW))));
+    sent(&mut state, 1, (0, SIZE), NOW);
+    assert_eq!(state.download_count, 1);
+    assert!(
+        is_running(serve(&mut state, asked(3, (0, SIZE), NOW.plus_ms(10)))),
+        "who comes a moment later came at once"
+    );
+}
+
+#[test]
+fn one_person_probes_repeats_and_changes_programs_and_it_counts_once() {
+    let mut state = token([issued(Some(1)).into()]);
+    serve(&mut state, asked(1, (0, 2), NOW)).unwrap();
+    sent(&mut state, 1, (0, 2), NOW);
+    serve(&mut state, asked(2, (0, SIZE), NOW)).unwrap();
+    sent(&mut state, 2, (0, 3), NOW);
+    assert_eq!(state.download_count, 0, "it was not delivered");
+    let manager = Asked { by: by("b"), ..asked(3, (3, SIZE), NOW) };
+    serve(&mut state, manager).unwrap();
+    sent(&mut state, 3, (3, SIZE), NOW);
+    assert_eq!(state.download_count, 1);
+    // Twice the file and no more.
+    assert!(has_ended(serve(&mut state, Asked { has_waited: true, ..asked(4, (0, SIZE), NOW) })));
+    serve(&mut state, asked(5, (0, 8), NOW)).unwrap();
+    sent(&mut state, 5, (0, 8), NOW);
+    assert!(has_ended(serve(&mut state, asked(6, (0, 1), NOW))));
+    assert_eq!(state.download_count, 1);
+}
+
+#[test]
+fn what_was_delivered_and_lost_is_sent_again_for_a_while() {
+    let mut state = token([issued(Some(1)).into()]);
+    serve(&mut state, asked(1, (0, SIZE), NOW)).unwrap();
+    sent(&mut state, 1, (0, SIZE), NOW);
+    let mut late = state.clone();
+    let again = Asked { by: by("b"), ..asked(2, (0, SIZE), NOW.plus_ms(2_000)) };
+    serve(&mut state, again).unwrap();
+    let end = issued(None).expires_at;
+    assert!(
+        end < NOW.plus_ms(GOES_ON_FOR_MS) || has_ended(serve(&mut late, asked(3, (0, 1), NOW.plus_ms(GOES_ON_FOR_MS))))
+    );
+}
+
+#[test]
+fn an_answer_that_stopped_or_was_never_heard_of_again_is_in_nobodys_way() {
+    let mut state = token([issued(Some(1)).into()]);
+    serve(&mut state, asked(1, (0, SIZE), NOW)).unwrap();
+    let stopped = BTreeSet::from([Uuid::from_u128(1)]);
+    let mut other = state.clone();
+    serve(&mut other, Asked { stopped, ..asked(2, (0, SIZE), NOW) }).unwrap();
+    assert!(is_running(serve(&mut state, asked(3, (0, SIZE), NOW.plus_ms(59_000)))));
+}
+
+#[test]
+fn pieces_come_side_by_side() {
+    let mut state = token([issued(Some(1)).into()]);
+    for (number, range) in [(1, (0, 3)), (2, (3, 6)), (3, (6, SIZE))] {
+        serve(&mut state, asked(number, range, NOW)).unwrap();
     }
-    assert!(matches!(redeem(&state, NOW), Err(Refusal::TokenEnded { .. })));
-    assert!(matches!(redeem(&token([issued(None).into()]), END), Err(Refusal::TokenEnded { .. })));
-    let revoked = token([issued(None).into(), DownloadTokenRevokedV1 {}.into()]);
-    assert!(matches!(redeem(&revoked, NOW), Err(Refusal::TokenEnded { .. })));
-    assert_eq!(redeem(&token([]), NOW), Err(Refusal::NotFound { what: "token" }));
+    for (number, range) in [(3, (6, SIZE)), (1, (0, 3)), (2, (3, 6))] {
+        assert_eq!(state.download_count, 0);
+        sent(&mut state, number, range, NOW);
+    }
+    assert_eq!(state.download_count, 1);
+}
+
+#[test]
+fn it_is_good_for_as_many_people_as_it_says_until_its_end() {
+    let mut state = token([issued(Some(2)).into()]);
+    for (number, agent) in [(1, "a"), (2, "b")] {
+        serve(&mut state, Asked { by: by(agent), ..asked(number, (0, SIZE), NOW) }).unwrap();
+        sent(&mut state, number, (0, SIZE), NOW);
+    }
+    assert_eq!(state.download_count, 2);
+    let third = Asked { by: by("c"), ..asked(3, (0, SIZE), NOW) };
+    assert!(is_running(serve(&mut state, third)));
+    let mut any = token([issued(None).into()]);
+    for number in 1..=300 {
+        serve(&mut any, asked(number, (0, SIZE), NOW)).unwrap();
+        sent(&mut any, number, (0, SIZE), NOW);
+    }
+    assert_eq!(any.download_count, 300);
+    assert!(has_ended(serve(&mut any, asked(999, (0, SIZE), END))));
+    let mut revoked = token([issued(None).into(), DownloadTokenRevokedV1 {}.into()]);
+    assert!(has_ended(serve(&mut revoked, asked(1, (0, SIZE), NOW))));
+    assert_eq!(serve(&mut token([]), asked(1, (0, SIZE), NOW)), Err(Refusal::NotFound { what: "token" }));
+}
+
+#[test]
+fn a_download_of_before_counted_at_once() {
+    let old = DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: None };
+    let state = token([issued(Some(1)).into(), DownloadTokenRedeemedV2::from(old).into()]);
+    assert_eq!(state.download_count, 1);
+}
+
+proptest! {
+    /// However requests come and end, no claim sends more than twice the file, and no more are delivered than there may be.
+    #[test]
+    fn what_is_sent_is_bounded(
+        max in 1_u32..4,
+        steps in prop::collection::vec((0_u64..SIZE, 1_u64..=SIZE, 0_u64..=SIZE, 0_u8..3, any::<bool>()), 1..60),
+    ) {
+        let mut state = token([issued(Some(max)).into()]);
+        let (mut total, mut running) = (0, Vec::new());
+        for (number, (from, length, took, agent, ends)) in steps.into_iter().enumerate() {
+            let range = (from, (from + length).min(SIZE));
+            let asking = Asked { by: by(&agent.to_string()), has_waited: true, ..asked(number as u128 + 1, range, NOW) };
+            if serve(&mut state, asking).is_ok() {
+                running.push((number as u128 + 1, range, took));
+            }
+            if ends {
+                for (number, (from, to), took) in running.drain(..) {
+                    let to = to.min(from + took);
+                    sent(&mut state, number, (from, to), NOW);
+                    total += to - from;
+                }
+            }
+        }
+        prop_assert!(total <= u64::from(max) * 2 * SIZE);
+        prop_assert!(state.download_count <= max);
+    }
 }
 
 #[test]
@@ -66,5 +217,5 @@ fn it_is_forgotten_once_and_only_behind_its_end() {
     evolve(&mut state, &event, END);
     assert_eq!(forget(&state, END), Ok(None));
     assert_eq!(decide(&state, Command::Revoke), Ok(None), "there is no row to say so in");
-    assert!(matches!(decide(&state, Command::Redeem(redeemed(), END)), Err(Refusal::TokenEnded { .. })));
+    assert!(has_ended(serve(&mut state, asked(1, (0, SIZE), END))));
 }

@@ -1,28 +1,33 @@
 //! Download tokens: `/v1/files/{id}/tokens`, `/v1/tokens/{id}`, and `GET /d/{token}`, which needs nothing else.
 //!
-//! A token's text is base64url of the company's id, its own id and 256 random bits; only the text's SHA-256 is kept. A
-//! download is an event, with expectation, before its first byte: `max_downloads` holds whoever asks at once, and at
-//! whichever gateway.
+//! A token's text is base64url of the company's id, its own id and 256 random bits; only the text's SHA-256 is kept. Each
+//! answer is an event, with expectation, before its first byte: `max_downloads` holds whoever asks at once, and at
+//! whichever gateway. Programs that only look at a link get a page without the file.
+
+mod preview;
+mod running;
+
+pub(crate) use running::Sending;
 
 use crate::api::{Bytes, IdempotencyKey, MinPosition, RangeHeaders};
-use crate::content::{Prepared, check_readable, disposition, prepare, send, without_bytes};
+use crate::content::{self, Prepared, check_readable, disposition, prepare, without_bytes};
 use crate::files::{find, private};
 use crate::gateway::{Gateway, viewer};
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
 use actix_web::http::Method;
-use actix_web::http::header::{CACHE_CONTROL, LOCATION, RANGE, REFERRER_POLICY, USER_AGENT};
+use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, USER_AGENT};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use hmac::{Hmac, KeyInit, Mac};
 use moka::sync::Cache;
 use rand::RngCore;
+use running::Running;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::sync::Mutex;
@@ -30,11 +35,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::Wanted;
 use waybill_domain::access::{Operation, Viewer};
-use waybill_domain::token::{Command, GOES_ON_FOR_MS, State};
+use waybill_domain::token::{Asked, By, Command, State};
 use waybill_object_store::presign::Presign;
 use waybill_read_model::queries::{DownloadToken, File, find_file, list_tokens};
 use waybill_repository::{Context, Loaded, TokenAggregate, execute, refresh};
-use waybill_schema::events::{DownloadTokenIssuedV1, DownloadTokenRedeemedV1};
+use waybill_schema::events::DownloadTokenIssuedV1;
 use waybill_schema::{Actor, ByteRange, CompanyId, FileId, Sha256Digest, TokenId, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
@@ -81,20 +86,12 @@ struct TokenList {
     next_cursor: Option<String>,
 }
 
-/// Who downloads, as a client is told from another.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Downloader {
-    token: (CompanyId, TokenId),
-    ip_address: IpAddr,
-    user_agent: Option<String>,
-}
-
 /// What is kept at hand of tokens.
 pub(crate) struct Tokens {
     /// Redemptions of one token wait for each other here, so that only other gateways conflict.
     states: Cache<(CompanyId, TokenId), Arc<Mutex<Loaded<State>>>>,
-    /// How many bytes clients took that went on with a download.
-    went_on: Cache<Downloader, Arc<AtomicU64>>,
+    /// The answers that this gateway sends.
+    running: Arc<Running>,
     secrets: Hmac<Sha256>,
     /// Whether clients are sent on to the store.
     redirects: bool,
@@ -105,9 +102,7 @@ impl Tokens {
     pub(crate) fn new(secret: &str, redirects: bool) -> Option<Self> {
         let mut secrets = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
         secrets.update(b"waybill tokens\0");
-        let hour = Duration::from_millis(GOES_ON_FOR_MS.unsigned_abs());
-        let went_on = Cache::builder().max_capacity(KEPT).time_to_live(hour).build();
-        Some(Self { states: Cache::new(KEPT), went_on, secrets, redirects })
+        Some(Self { states: Cache::new(KEPT), running: Arc::default(), secrets, redirects })
     }
 
     fn state(&self, company: CompanyId, token: TokenId) -> Arc<Mutex<Loaded<State>>> {
@@ -270,13 +265,14 @@ pub(crate) async fn revoke(
     operation_id = "download_by_token",
     params(("token" = String, Path), RangeHeaders),
     responses(
-        (status = 200, description = "The bytes; a HEAD is free", content_type = "*/*", body = Bytes),
+        (status = 200, description = "The bytes; a HEAD is free, and whoever only looks at the link gets a page", content_type = "*/*", body = Bytes),
         (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
         (status = 302, description = "To a presigned URL of the store"),
         (status = 304, description = "What the client has is current"),
         (status = 409, description = "`file_not_ready`"),
         (status = 410, description = "`token_ended`, `file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
+        (status = 429, description = "`download_running`: the file is being sent by this token"),
     ),
 )]
 #[route("/d/{token}", method = "GET", method = "HEAD")]
@@ -309,51 +305,77 @@ pub(crate) async fn download(
     if request.method() == Method::HEAD {
         return Ok(without_bytes(answer, range));
     }
-    let by = downloader(&request, &gateway, (company, token));
-    if !goes_on(&request, &gateway, &loaded.state, &by, range, &file) {
-        // Nobody of the company is there, only a token: the service acts, for whoever handed it out.
-        let context = Context {
-            actor: Actor::Service("download".to_owned()),
-            causation: id.causation(),
-            address: id.address,
-            clock: now,
-        };
-        let redeemed = DownloadTokenRedeemedV1 { ip_address: by.ip_address, user_agent: by.user_agent.clone() };
-        run(&gateway, &context, company, token, &mut loaded, Command::Redeem(redeemed, now())).await?;
-        gateway.tokens.went_on.insert(by, Arc::default());
+    if preview::only_looks(request.headers()) {
+        return Ok(preview::page());
     }
+    let is_redirected = gateway.tokens.redirects && issued.max_downloads.is_none();
     drop(loaded);
-    if gateway.tokens.redirects && issued.max_downloads.is_none() {
+    let by = by(&request, &gateway);
+    let mut asked = Asked {
+        request: Uuid::now_v7(),
+        by,
+        range,
+        size_bytes: file.size_bytes.unsigned_abs(),
+        now: now(),
+        has_waited: false,
+        stopped: BTreeSet::new(),
+    };
+    // Nobody of the company is there, only a token: the service acts, for whoever handed it out.
+    let context = Context {
+        actor: Actor::Service("download".to_owned()),
+        causation: id.causation(),
+        address: id.address,
+        clock: now,
+    };
+    let serve = async |asked: Asked| {
+        let mut loaded = state.lock().await;
+        run(&gateway, &context, company, token, &mut loaded, Command::Serve(asked)).await
+    };
+    let served = match serve(asked.clone()).await {
+        Err(problem) if problem.code == "download_running" => {
+            // One person may have asked twice; of many who ask at once all but the first are turned away.
+            asked.stopped = gateway.tokens.running.wait(token).await.ok_or(problem)?;
+            (asked.now, asked.has_waited) = (now(), true);
+            serve(asked.clone()).await
+        }
+        served => served,
+    };
+    served?;
+    let ended = Ended { gateway: gateway.clone(), context, company, token, request: asked.request, state };
+    if is_redirected {
+        ended.tell(range).await;
         return redirect(&gateway, &file);
     }
-    send(&gateway, &file, answer, range).await
+    let sending = gateway.tokens.running.begin(token, asked.request, range, ended);
+    content::send_noted(&gateway, &file, answer, range, Some(sending)).await
 }
 
-/// Whether the request goes on with a download that began: a later range, asked for by the same client, and no more than
-/// twice the file in all.
-fn goes_on(
-    request: &HttpRequest,
-    gateway: &Gateway,
-    state: &State,
-    by: &Downloader,
-    range: ByteRange,
-    file: &File,
-) -> bool {
-    if !request.headers().contains_key(RANGE) || range.from == 0 {
-        return false;
-    }
-    if !state.goes_on(by.ip_address, by.user_agent.as_deref(), now()) {
-        return false;
-    }
-    let taken = gateway.tokens.went_on.get_with(by.clone(), Arc::default);
-    let limit = file.size_bytes.unsigned_abs().saturating_mul(2);
-    taken.fetch_add(range.len(), Ordering::SeqCst).saturating_add(range.len()) <= limit
-}
-
-fn downloader(request: &HttpRequest, gateway: &Gateway, token: (CompanyId, TokenId)) -> Downloader {
+fn by(request: &HttpRequest, gateway: &Gateway) -> By {
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let user_agent = agent.map(|agent| agent.chars().take(AGENT_MAX_BYTES).collect());
-    Downloader { token, ip_address: gateway.addresses.of(request), user_agent }
+    By { ip_address: gateway.addresses.of(request), user_agent }
+}
+
+/// Says in the log what an answer has sent, when it has ended.
+pub(crate) struct Ended {
+    gateway: web::Data<Gateway>,
+    context: Context,
+    company: CompanyId,
+    token: TokenId,
+    request: Uuid,
+    state: Arc<Mutex<Loaded<State>>>,
+}
+
+impl Ended {
+    /// Where it cannot be said, all that could be sent counts, and the claim is not counted as delivered.
+    pub(crate) async fn tell(&self, sent: ByteRange) {
+        let command = Command::EndServing { request: self.request, sent };
+        let mut loaded = self.state.lock().await;
+        let told = run(&self.gateway, &self.context, self.company, self.token, &mut loaded, command).await;
+        if let Err(problem) = told {
+            tracing::warn!(token_id = %self.token, code = problem.code, "the end of a download is not recorded");
+        }
+    }
 }
 
 /// To the store, for a minute. Type and name are part of what is signed.

@@ -1,0 +1,185 @@
+//! The answers to downloads by token that this gateway is sending: who asks meanwhile waits for them.
+
+use super::Ended;
+use bytes::Bytes;
+use futures_util::Stream;
+use std::collections::{BTreeSet, HashMap};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use uuid::Uuid;
+use waybill_object_store::StoreError;
+use waybill_schema::{ByteRange, TokenId};
+
+/// How long whoever asks while the file is being sent waits for its end.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long they wait at least: others who ask at once have come by then.
+const AT_LEAST: Duration = Duration::from_millis(1_100);
+/// After how long without a byte taken a client counts as gone: it has changed networks, say.
+const STALLED: Duration = Duration::from_secs(2);
+
+/// The answers, by token.
+#[derive(Default)]
+pub(super) struct Running(Mutex<HashMap<TokenId, OfToken>>);
+
+#[derive(Default)]
+struct OfToken {
+    answers: HashMap<Uuid, Arc<Answer>>,
+    /// Somebody waits, and whether others came meanwhile.
+    waiting: Option<Arc<AtomicBool>>,
+    changed: Arc<Notify>,
+}
+
+/// One answer.
+struct Answer {
+    moved_at: Mutex<Instant>,
+    is_cut: AtomicBool,
+}
+
+impl Answer {
+    fn has_stalled(&self) -> bool {
+        self.moved_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= STALLED
+    }
+}
+
+impl Running {
+    fn locked(&self) -> MutexGuard<'_, HashMap<TokenId, OfToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An answer with these bytes begins; `ended` is told what was sent.
+    pub(super) fn begin(self: &Arc<Self>, token: TokenId, request: Uuid, range: ByteRange, ended: Ended) -> Sending {
+        let answer = Arc::new(Answer { moved_at: Mutex::new(Instant::now()), is_cut: AtomicBool::new(false) });
+        self.locked().entry(token).or_default().answers.insert(request, answer.clone());
+        Sending {
+            running: self.clone(),
+            token,
+            request,
+            answer,
+            sent: ByteRange { to: range.from, ..range },
+            ended: Some(ended),
+        }
+    }
+
+    /// Waits until the answers of a token have ended, or stalled and were cut: those are named. `None` where they go on,
+    /// and where more than one waits: then they are not one person.
+    pub(super) async fn wait(&self, token: TokenId) -> Option<BTreeSet<Uuid>> {
+        let (others_came, changed) = {
+            let mut tokens = self.locked();
+            let of_token = tokens.entry(token).or_default();
+            if let Some(others_came) = &of_token.waiting {
+                others_came.store(true, Ordering::SeqCst);
+                return None;
+            }
+            let others_came = Arc::new(AtomicBool::new(false));
+            of_token.waiting = Some(others_came.clone());
+            (others_came, of_token.changed.clone())
+        };
+        let begun = Instant::now();
+        let waiting = Waiting { running: self, token };
+        let stopped = loop {
+            let notified = changed.notified();
+            let stopped = self.stopped(token);
+            if begun.elapsed() >= AT_LEAST && stopped.is_some() {
+                break stopped;
+            }
+            if begun.elapsed() >= PATIENCE {
+                break None;
+            }
+            drop(tokio::time::timeout(Duration::from_millis(100), notified).await);
+        };
+        drop(waiting);
+        stopped.filter(|_| !others_came.load(Ordering::SeqCst))
+    }
+
+    /// The answers that were cut, if no other runs.
+    fn stopped(&self, token: TokenId) -> Option<BTreeSet<Uuid>> {
+        let tokens = self.locked();
+        let answers = tokens.get(&token).map(|of_token| &of_token.answers);
+        let mut stopped = BTreeSet::new();
+        for (request, answer) in answers.into_iter().flatten() {
+            if !answer.has_stalled() {
+                return None;
+            }
+            answer.is_cut.store(true, Ordering::SeqCst);
+            stopped.insert(*request);
+        }
+        Some(stopped)
+    }
+
+    fn tidy(tokens: &mut HashMap<TokenId, OfToken>, token: TokenId) {
+        if tokens.get(&token).is_some_and(|of_token| of_token.answers.is_empty() && of_token.waiting.is_none()) {
+            tokens.remove(&token);
+        }
+    }
+}
+
+/// Whoever waits, also one whose connection breaks.
+struct Waiting<'a> {
+    running: &'a Running,
+    token: TokenId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut tokens = self.running.locked();
+        if let Some(of_token) = tokens.get_mut(&self.token) {
+            of_token.waiting = None;
+        }
+        Running::tidy(&mut tokens, self.token);
+    }
+}
+
+/// An answer while it is sent.
+pub(crate) struct Sending {
+    running: Arc<Running>,
+    token: TokenId,
+    request: Uuid,
+    answer: Arc<Answer>,
+    sent: ByteRange,
+    ended: Option<Ended>,
+}
+
+impl Sending {
+    /// The body, noted as it is taken.
+    pub(crate) fn note(
+        mut self,
+        body: impl Stream<Item = Result<Bytes, StoreError>> + Send + 'static,
+    ) -> impl Stream<Item = Result<Bytes, StoreError>> + Send {
+        let mut body = Box::pin(body);
+        futures_util::stream::poll_fn(move |context: &mut Context<'_>| {
+            if self.answer.is_cut.load(Ordering::SeqCst) {
+                let reason = "somebody else goes on with the download".to_owned();
+                return Poll::Ready(Some(Err(StoreError::Unavailable { operation: "sending a file", reason })));
+            }
+            let polled = Pin::new(&mut body).poll_next(context);
+            if let Poll::Ready(Some(Ok(bytes))) = &polled {
+                self.sent.to += bytes.len() as u64;
+            }
+            *self.answer.moved_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            polled
+        })
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let (running, token, request, sent) = (self.running.clone(), self.token, self.request, self.sent);
+        let Some(ended) = self.ended.take() else { return };
+        let end = async move {
+            ended.tell(sent).await;
+            let mut tokens = running.locked();
+            if let Some(of_token) = tokens.get_mut(&token) {
+                of_token.answers.remove(&request);
+                of_token.changed.notify_waiters();
+            }
+            Running::tidy(&mut tokens, token);
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(end);
+        }
+    }
+}

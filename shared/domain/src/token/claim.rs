@@ -1,0 +1,148 @@
+//! One download by a token.
+
+use crate::Refusal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use uuid::Uuid;
+use waybill_schema::events::{DownloadTokenContinuedV1, DownloadTokenRedeemedV2, DownloadTokenServedV1};
+use waybill_schema::{ByteRange, RangeSet, Timestamp};
+
+/// How long after its delivery a download may still be gone on with: what was sent may not have arrived.
+pub const GOES_ON_FOR_MS: i64 = 120_000;
+/// How long after its delivery somebody who asks for all of it again has to wait: those who ask at once are not one
+/// person.
+const QUIET_MS: i64 = 1_000;
+/// How long an answer counts as running of which no end was heard: its gateway may have died.
+const RUNS_FOR_MS: i64 = 60_000;
+/// How many requests may go on with one download.
+const REQUESTS_MAX: u32 = 1_000;
+/// How many times the file a download sends at most.
+const TIMES_SENT: u64 = 2;
+
+/// Who downloads, as a client is told from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct By {
+    /// From where.
+    pub ip_address: IpAddr,
+    /// With what, as it calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// A request for bytes of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Its id.
+    pub request: Uuid,
+    /// Whose.
+    pub by: By,
+    /// Which bytes.
+    pub range: ByteRange,
+    /// Bytes of the file.
+    pub size_bytes: u64,
+    /// The time.
+    pub now: Timestamp,
+    /// Whether it has waited for others to end.
+    pub has_waited: bool,
+    /// Answers of which it is known that they send nothing any more.
+    pub stopped: BTreeSet<Uuid>,
+}
+
+impl Asked {
+    /// Whether it asks for all of the file.
+    pub fn is_whole(&self) -> bool {
+        self.range.from == 0 && self.range.to >= self.size_bytes
+    }
+}
+
+/// A download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    by: By,
+    size_bytes: u64,
+    /// What was sent, and how many bytes that were, again counted again.
+    sent: RangeSet,
+    sent_bytes: u64,
+    /// Answers that run: what they may send, and since when.
+    running: BTreeMap<Uuid, (ByteRange, Timestamp)>,
+    requests: u32,
+    delivered_at: Option<Timestamp>,
+}
+
+impl Claim {
+    pub(super) fn open(redeemed: &DownloadTokenRedeemedV2, time: Timestamp) -> Self {
+        let by = By { ip_address: redeemed.ip_address, user_agent: redeemed.user_agent.clone() };
+        let counted_at_once = redeemed.request.is_nil();
+        let running = (!counted_at_once).then_some((redeemed.request, (redeemed.range, time)));
+        Self {
+            by,
+            size_bytes: redeemed.size_bytes,
+            sent: RangeSet::default(),
+            sent_bytes: 0,
+            running: running.into_iter().collect(),
+            requests: 1,
+            delivered_at: counted_at_once.then_some(time),
+        }
+    }
+
+    pub(super) fn go_on(&mut self, continued: &DownloadTokenContinuedV1, time: Timestamp) {
+        self.running.insert(continued.request, (continued.range, time));
+        self.requests = self.requests.saturating_add(1);
+    }
+
+    pub(super) fn served(&mut self, served: &DownloadTokenServedV1, time: Timestamp) {
+        self.running.remove(&served.request);
+        self.sent.insert(served.sent);
+        self.sent_bytes = self.sent_bytes.saturating_add(served.sent.len());
+        if served.is_delivered {
+            self.delivered_at.get_or_insert(time);
+        }
+    }
+
+    pub(super) fn is_of(&self, by: &By) -> bool {
+        self.by == *by
+    }
+
+    pub(super) fn is_delivered(&self) -> bool {
+        self.delivered_at.is_some()
+    }
+
+    pub(super) fn is_running(&self, request: Uuid) -> bool {
+        self.running.contains_key(&request)
+    }
+
+    /// Whether it is delivered for the first time when this was sent, too.
+    pub(super) fn is_delivered_with(&self, sent: ByteRange) -> bool {
+        let mut all = self.sent.clone();
+        all.insert(sent);
+        !self.is_delivered() && all.prefix() >= self.size_bytes
+    }
+
+    /// Whether requests may go on with it.
+    pub(super) fn is_open(&self, now: Timestamp) -> bool {
+        self.requests < REQUESTS_MAX && self.delivered_at.is_none_or(|at| now < at.plus_ms(GOES_ON_FOR_MS))
+    }
+
+    /// Whether this request may go on with it.
+    pub(super) fn check(&self, asked: &Asked) -> Result<(), Refusal> {
+        let running = || self.running.iter().filter(|(id, _)| !asked.stopped.contains(id));
+        let is_alive = |since: &Timestamp| asked.now < since.plus_ms(RUNS_FOR_MS);
+        let is_whole = |range: &ByteRange| range.from == 0 && range.to >= self.size_bytes;
+        let running_bytes: u64 = running().map(|(_, (range, _))| range.len()).sum();
+        if self.sent_bytes.saturating_add(running_bytes).saturating_add(asked.range.len())
+            > self.size_bytes.saturating_mul(TIMES_SENT)
+        {
+            let is_all_sent = running().all(|(_, (_, since))| !is_alive(since));
+            return Err(match is_all_sent {
+                true => Refusal::TokenEnded { reason: "it was good for no more downloads" },
+                false => Refusal::DownloadRunning,
+            });
+        }
+        // All of the file goes to one at a time; pieces may come side by side, as download managers ask for them.
+        let is_in_the_way = running().any(|(_, (range, since))| is_alive(since) && is_whole(range) && asked.is_whole());
+        let is_too_soon = self.delivered_at.is_some_and(|at| asked.now < at.plus_ms(QUIET_MS));
+        if is_in_the_way || (is_too_soon && asked.is_whole() && !asked.has_waited) {
+            return Err(Refusal::DownloadRunning);
+        }
+        Ok(())
+    }
+}
