@@ -7,7 +7,7 @@ pub const MAX_BYTES: usize = 8 * 1_024;
 /// How deep they may be nested: what reads them nests them once or twice more, and has limits of its own.
 pub const MAX_DEPTH: usize = 32;
 
-/// Whether metadata can be kept, given as JSON that was written by a serializer: every NUL is an escape.
+/// Whether metadata can be kept, given as JSON (RFC 8259), in which every NUL is an escape.
 ///
 /// # Errors
 /// [`Refusal::MetadataTooLarge`], [`Refusal::MetadataInvalid`].
@@ -15,6 +15,7 @@ pub fn check(json: &str) -> Result<(), Refusal> {
     if json.len() > MAX_BYTES {
         return Err(Refusal::MetadataTooLarge);
     }
+    check_numbers(json)?;
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
     for (at, byte) in json.bytes().enumerate() {
         match (in_text, byte) {
@@ -33,6 +34,33 @@ pub fn check(json: &str) -> Result<(), Refusal> {
         }
         if depth > MAX_DEPTH {
             return Err(Refusal::MetadataInvalid { reason: "they are nested at most 32 deep" });
+        }
+    }
+    Ok(())
+}
+
+/// Numbers are kept as they are written. What no double can hold (RFC 8259 §6) is refused: few clients could read it.
+fn check_numbers(json: &str) -> Result<(), Refusal> {
+    let mut in_text = false;
+    let mut escaped = false;
+    let mut outside = |c: char| {
+        let was = in_text;
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_text => escaped = true,
+            '"' => in_text = !in_text,
+            _ => {}
+        }
+        !was && !in_text
+    };
+    let bare: String = json.chars().map(|c| if outside(c) { c } else { ' ' }).collect();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    for number in bare.split(|c: char| !is_part(c)).filter(|token| token.contains(|c: char| c.is_ascii_digit())) {
+        let value: f64 = number.parse().unwrap_or(f64::INFINITY);
+        let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+        let is_lost = value == 0.0 && mantissa.contains(|c: char| ('1'..='9').contains(&c));
+        if !value.is_finite() || is_lost {
+            return Err(Refusal::MetadataInvalid { reason: "a number in them is no double" });
         }
     }
     Ok(())

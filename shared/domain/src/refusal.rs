@@ -1,5 +1,6 @@
 //! Why a command is refused. Each has a stable code (docs/errors.md) that clients may rely on.
 
+use crate::media_type::Danger;
 use waybill_schema::ByteRange;
 
 /// A command that the rules do not allow.
@@ -17,11 +18,13 @@ pub enum Refusal {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A MIME type off the company's list, or one that is no MIME type.
-    #[error("the type {mime_type} is not accepted")]
+    /// A file of a type that the company does not accept.
+    #[error("the type {mime_type} is not accepted{}", .danger.map(reason).unwrap_or_default())]
     TypeRefused {
-        /// The type.
+        /// The type, or the extension.
         mime_type: String,
+        /// Why, where it is refused for what the file does.
+        danger: Option<Danger>,
     },
     /// A file above the limit.
     #[error("the file has {size_bytes} bytes; at most {limit_bytes} are accepted")]
@@ -148,6 +151,9 @@ pub enum Refusal {
         /// Why.
         reason: &'static str,
     },
+    /// The file is being sent to somebody by the same token.
+    #[error("a download by this link is running; try again in a moment")]
+    DownloadRunning,
     /// A share that cannot be.
     #[error("the association is refused: {reason}")]
     ShareInvalid {
@@ -184,7 +190,14 @@ impl Refusal {
             Self::SettingsInvalid { .. } => "settings_invalid",
             Self::TokenInvalid { .. } => "token_settings_invalid",
             Self::TokenEnded { .. } => "token_ended",
+            Self::DownloadRunning => "download_running",
             Self::ShareInvalid { .. } => "association_invalid",
         }
     }
+}
+
+/// Why a dangerous file is refused, and what to do.
+fn reason(danger: Danger) -> String {
+    let what = danger.what();
+    format!(": {what}; put it into an archive, or have an administrator allow the type")
 }

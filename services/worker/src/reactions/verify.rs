@@ -33,7 +33,8 @@ pub(super) async fn verify_object(
             let found = Verification {
                 sha256,
                 storage_bucket: worker.store.bucket().to_owned(),
-                sniffed_mime_type: sniff_object(worker, &loaded.state, &key).await?,
+                sniffed_mime_type: sniff::of_object(worker.store.as_ref(), &key, loaded.state.grid().size_bytes)
+                    .await?,
                 storage_key: key,
                 read_back,
             };
@@ -137,10 +138,4 @@ async fn read_back(
         );
     }
     Ok(Some(Sha256Digest(sha256.finalize().into())))
-}
-
-async fn sniff_object(worker: &Worker, state: &State, key: &str) -> Result<Option<String>, StoreError> {
-    let length = state.grid().size_bytes.min(sniff::HEAD_BYTES);
-    let head = worker.store.get(key, 0, Some(length)).await?.collect().await?;
-    Ok(sniff::mime_type(&head))
 }

@@ -9,7 +9,7 @@ use waybill_schema::events::{Event, QuotaRaisedV1, QuotaTransferredV1, ReservedI
 use waybill_schema::{Timestamp, UploadId};
 
 /// Raises the reservation of an upload whose length is not known, so that it holds `needed_bytes`: in steps of
-/// [`RESERVATION_STEP_BYTES`], and to no more than `max_bytes`. No event means that it holds them already.
+/// [`RESERVATION_STEP_BYTES`] where they fit, and to no more than `max_bytes`. No event means that it holds them already.
 ///
 /// # Errors
 /// [`Refusal::NotFound`] where the upload has no open reservation; [`Refusal::QuotaExceeded`],
@@ -26,16 +26,22 @@ pub fn raise(
     if needed_bytes <= reserved.bytes {
         return Ok(None);
     }
-    let bytes_total = needed_bytes.next_multiple_of(RESERVATION_STEP_BYTES).min(max_bytes.max(needed_bytes));
-    let more = ReservedItem {
-        upload_id,
-        session_id: reserved.session_id,
-        bytes_total: bytes_total.saturating_sub(reserved.bytes),
+    let check = |bytes_total: u64| {
+        let more = ReservedItem {
+            upload_id,
+            session_id: reserved.session_id,
+            bytes_total: bytes_total.saturating_sub(reserved.bytes),
+        };
+        check_company(state, state.reserved_bytes(), &more, limit_bytes)?;
+        match more.session_id.and_then(|id| state.sessions.get(&id)) {
+            Some(total) => check_session(*total, &more, limits).map(drop),
+            None => Ok(()),
+        }
     };
-    check_company(state, state.reserved_bytes(), &more, limit_bytes)?;
-    if let Some(total) = more.session_id.and_then(|id| state.sessions.get(&id)) {
-        check_session(*total, &more, limits)?;
-    }
+    let step = needed_bytes.next_multiple_of(RESERVATION_STEP_BYTES).min(max_bytes.max(needed_bytes));
+    // The last of the space is given out to the byte.
+    let bytes_total = if check(step).is_ok() { step } else { needed_bytes };
+    check(bytes_total)?;
     Ok(Some(QuotaRaisedV1 { upload_id, bytes_total }.into()))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Command, Phase, State, Verification};
 use crate::Refusal;
-use crate::media_type::TypePolicy;
+use crate::media_type::{Claim, TypePolicy};
 use waybill_schema::events::{
     ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, QuarantineClearedV1,
     QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadExpiredV1, UploadKind,
@@ -173,7 +173,9 @@ fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> R
         let message = format!("the file's SHA-256 is {}, declared was {declared}", found.sha256);
         return Ok(Some(rejected("digest_mismatch", message)));
     }
-    if let Some(Err(refusal)) = found.sniffed_mime_type.as_deref().map(|sniffed| policy.check(sniffed)) {
+    let claim =
+        state.started.as_ref().map(|started| Claim { name: &started.original_name, mime_type: &started.mime_type });
+    if let Some(Err(refusal)) = claim.map(|claim| policy.check_content(claim, found.sniffed_mime_type.as_deref())) {
         return Ok(Some(rejected(refusal.code(), format!("the bytes say otherwise: {refusal}"))));
     }
     Ok(Some(
@@ -206,7 +208,7 @@ fn decide_cancel(state: &State) -> Result<Option<Event>, Refusal> {
 fn decide_expire(state: &State, now: Timestamp) -> Option<Event> {
     let due = match (&state.phase, &state.started) {
         (Phase::Absent, _) => true,
-        (Phase::Active, Some(started)) => now >= started.expires_at,
+        (Phase::Active, Some(started)) => now >= started.expires_at || state.is_abandoned(now),
         _ => false,
     };
     due.then(|| UploadExpiredV1 {}.into())

@@ -194,6 +194,11 @@ impl State {
         }
     }
 
+    /// Whether its client, which makes the object by itself, has not done so in the time of the URLs that it was given.
+    pub fn is_abandoned(&self, now: Timestamp) -> bool {
+        self.copied.is_none() && self.quarantine_until.is_some_and(|until| now >= until)
+    }
+
     /// What clients see.
     pub fn status(&self) -> Status {
         match self.phase {
