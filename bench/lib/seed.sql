@@ -13,10 +13,10 @@ INSERT INTO member (company_id, id, chatroom_id, user_id, created_at, added_seq)
         pg_temp.id('user', u), now(), 1
     FROM generate_series(0, :chatrooms - 1) n, generate_series(n % 20, 399, 20) u;
 INSERT INTO file (id, company_id, chatroom_id, uploaded_by, original_name, mime_type, size_bytes, hash, storage_key,
-        storage_bucket, is_processed, processing_status, created_at, updated_at)
+        storage_bucket, is_processed, processing_status, created_at, updated_at, search_name)
     SELECT pg_temp.id('file', n), pg_temp.id('company', n % 20), pg_temp.id('chatroom', n % :chatrooms),
         pg_temp.id('user', n % 400), 'report ' || n || '.pdf', 'application/pdf', 1000 + n, repeat('0', 64),
-        'o/' || n, 'waybill', true, 'COMPLETED', now() - n * interval '1 second', now()
+        'o/' || n, 'waybill', true, 'COMPLETED', now() - n * interval '1 second', now(), 'report ' || n || '.pdf'
     FROM generate_series(0, :files - 1) n;
 INSERT INTO file_association (id, company_id, file_id, chatroom_id, shared_by, is_pinned, created_at, updated_at, shared_seq)
     SELECT pg_temp.id('file', n), pg_temp.id('company', n % 20), pg_temp.id('file', n),

@@ -22,6 +22,8 @@ diesel::table! {
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
         purged_at -> Nullable<Timestamptz>,
+        search_name -> Text,
+        metadata_text -> Nullable<Text>,
     }
 }
 

@@ -5,7 +5,8 @@ use super::{Misfit, Tables, sessions, shares};
 use chrono::{DateTime, Utc};
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
-use waybill_read_model::rows::{FileRow, PartialUploadRow, UploadProgressRow};
+use waybill_domain::{media_type, name};
+use waybill_read_model::rows::{FileRow, JsonText, PartialUploadRow, UploadProgressRow};
 use waybill_schema::events::{ChunkUploadedV1, FileUploadedV1, UploadKind, UploadStartedV1};
 use waybill_schema::{ByteRange, Event, FileId, RangeSet, Recorded, UploadId};
 
@@ -45,6 +46,7 @@ pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, reco
         }
         Event::FileVerified(verified) => {
             let file = tables.files.change(id.0)?;
+            type_by_content(file, verified.sniffed_mime_type.as_deref());
             file.hash = Some(verified.sha256.to_string());
             file.storage_key = Some(verified.storage_key.clone());
             file.storage_bucket = Some(verified.storage_bucket.clone());
@@ -85,10 +87,16 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &Event, time: Da
     let file = tables.files.change(id.0)?;
     file.updated_at = time;
     match event {
-        Event::FileRenamed(renamed) => file.display_name = Some(renamed.display_name.clone()),
+        Event::FileRenamed(renamed) => {
+            file.display_name = Some(renamed.display_name.clone());
+            file.search_name = name::fold(&renamed.display_name);
+        }
         Event::FileDeleted(_) => file.deleted_at = Some(time),
         Event::FileRestored(_) => file.deleted_at = None,
-        Event::FileMetadataChanged(changed) => file.metadata = metadata(changed.metadata.as_deref())?,
+        Event::FileMetadataChanged(changed) => {
+            file.metadata = metadata(changed.metadata.as_deref())?;
+            file.metadata_text.clone_from(&changed.metadata);
+        }
         Event::FilePurged(_) => {
             file.purged_at = Some(time);
             file.storage_key = None;
@@ -153,6 +161,8 @@ fn start(
         updated_at: time,
         deleted_at: None,
         purged_at: None,
+        search_name: name::fold(&started.original_name),
+        metadata_text: started.metadata.clone(),
     });
     if !added {
         return Err(Misfit(format!("upload {id} started twice")));
@@ -188,9 +198,17 @@ fn start(
     sessions::file_started(tables, started.session_id, size_bytes, time)
 }
 
-fn metadata(text: Option<&str>) -> Result<Option<serde_json::Value>, Misfit> {
+fn metadata(text: Option<&str>) -> Result<Option<JsonText>, Misfit> {
     text.map(waybill_domain::metadata::check).transpose().map_err(|refusal| Misfit(refusal.to_string()))?;
-    text.map(serde_json::from_str).transpose().map_err(|error| Misfit(format!("metadata is not JSON: {error}")))
+    text.map(JsonText::parse).transpose().map_err(|error| Misfit(format!("metadata is not JSON: {error}")))
+}
+
+/// Where neither the client nor the name told the type, the content does.
+fn type_by_content(file: &mut FileRow, sniffed: Option<&str>) {
+    if file.mime_type.is_empty() {
+        let fitting = sniffed.filter(|sniffed| sniffed.len() <= media_type::MAX_TYPE_BYTES);
+        fitting.unwrap_or(media_type::ANY).clone_into(&mut file.mime_type);
+    }
 }
 
 fn set_length(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc>, seq: i64) -> Result<(), Misfit> {
@@ -235,6 +253,7 @@ fn upload_whole(
 ) -> Result<(), Misfit> {
     start(tables, id, &uploaded.started, false, time, seq)?;
     let file = tables.files.change(id.0)?;
+    type_by_content(file, uploaded.sniffed_mime_type.as_deref());
     file.hash = Some(uploaded.sha256.to_string());
     file.storage_key = Some(uploaded.storage_key.clone());
     file.storage_bucket = Some(uploaded.storage_bucket.clone());

@@ -4,17 +4,15 @@ use crate::statement::{Bind, Statement};
 use crate::{ReadModelError, schema::file};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Json, Text};
+use diesel::sql_types::Json;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::{Deserialize, Serialize};
+use serde::ser::Error;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_schema::{AccessType, CompanyId, FileId, Place, UserId};
-
-/// What a file is called, in lower case: as `idx_file_name` has it.
-const NAME: &str = "lower(coalesce(display_name, original_name))";
 
 /// A file, as clients see it. Sizes in bytes.
 #[derive(Clone, Debug, Deserialize, Queryable, Selectable, Serialize, ToSchema)]
@@ -36,8 +34,9 @@ pub struct File {
     #[serde(skip_serializing)]
     pub storage_bucket: Option<String>,
     pub download_url: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    pub metadata: Option<serde_json::Value>,
+    #[schema(rename = "metadata", value_type = Option<Object>)]
+    #[serde(rename(serialize = "metadata"), serialize_with = "as_json")]
+    pub metadata_text: Option<String>,
     pub is_processed: bool,
     pub processing_status: String,
     pub created_at: DateTime<Utc>,
@@ -45,6 +44,12 @@ pub struct File {
     pub deleted_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing)]
     pub purged_at: Option<DateTime<Utc>>,
+}
+
+/// JSON as its client wrote it.
+fn as_json<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let json = text.as_deref().map(serde_json::from_str::<&RawValue>).transpose();
+    json.map_err(S::Error::custom)?.serialize(serializer)
 }
 
 /// Where a page of files begins: behind the file with this time and id.
@@ -63,16 +68,16 @@ pub struct FileFilter {
     pub uploaded_by: Option<UserId>,
     /// Those with this `processing_status`.
     pub processing_status: Option<String>,
-    /// Those whose name has this in it, whatever the case.
-    pub name: Option<String>,
+    /// Those whose name has this in it, folded as names are (`file.search_name`).
+    pub folded_name: Option<String>,
     /// Those of this MIME type; of all that begin so where it ends in `*`.
     pub mime_type: Option<String>,
 }
 
 impl FileFilter {
-    /// The pattern for `LIKE` on the name in lower case.
+    /// The pattern for `LIKE` on the folded name.
     fn name_pattern(&self) -> Option<String> {
-        self.name.as_ref().map(|name| format!("%{}%", escaped(&name.to_lowercase())))
+        self.folded_name.as_ref().map(|name| format!("%{}%", escaped(name)))
     }
 
     /// The pattern for `LIKE` on the type.
@@ -128,7 +133,7 @@ pub async fn list_files(
         query = query.filter(file::uploaded_by.eq(user.0));
     }
     if let Some(pattern) = filter.name_pattern() {
-        query = query.filter(sql::<Bool>(&format!("{NAME} LIKE ")).bind::<Text, _>(pattern));
+        query = query.filter(file::search_name.like(pattern));
     }
     if let Some(pattern) = filter.type_pattern() {
         query = query.filter(file::mime_type.like(pattern));
@@ -243,7 +248,7 @@ pub(super) fn shared_statement(
         and("f.processing_status = ?", vec![Bind::Text(status.clone())]);
     }
     if let Some(pattern) = filter.name_pattern() {
-        and("lower(coalesce(f.display_name, f.original_name)) LIKE ?", vec![Bind::Text(pattern)]);
+        and("f.search_name LIKE ?", vec![Bind::Text(pattern)]);
     }
     if let Some(pattern) = filter.type_pattern() {
         and("f.mime_type LIKE ?", vec![Bind::Text(pattern)]);

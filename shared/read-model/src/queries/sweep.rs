@@ -23,7 +23,8 @@ fn overdue((company, upload): (Uuid, Uuid)) -> Overdue {
     Overdue { company_id: CompanyId(company), upload_id: UploadId(upload) }
 }
 
-/// Running uploads, partial ones too, whose time was up before `time`.
+/// Running uploads, partial ones too, whose time was up before `time`, or that of the URLs by which their clients make the
+/// object.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -34,7 +35,11 @@ pub async fn overdue_uploads(
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let mut found: Vec<(Uuid, Uuid)> = upload_progress::table
         .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
-        .filter(upload_progress::expires_at.lt(time))
+        .filter(
+            upload_progress::expires_at.lt(time).or(upload_progress::quarantine_until
+                .is_not_null()
+                .and(upload_progress::quarantine_until.assume_not_null().lt(time))),
+        )
         .select((upload_progress::company_id, upload_progress::id))
         .limit(limit)
         .load(connection)

@@ -14,9 +14,10 @@ pub use tables::{
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use diesel::QueryableByName;
-use diesel::sql_types::Json;
+use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 const WRITING: &str = "writing rows";
@@ -39,10 +40,31 @@ pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
     fn company_id(&self) -> Uuid;
 }
 
+/// JSON as text: its numbers keep their digits on the way between memory and table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JsonText(Box<RawValue>);
+
+impl JsonText {
+    /// Reads JSON.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+impl PartialEq for JsonText {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
 #[derive(QueryableByName)]
 struct JsonRow {
-    #[diesel(sql_type = Json)]
-    row: serde_json::Value,
+    #[diesel(sql_type = Text)]
+    row: String,
 }
 
 /// What a row is looked up by: its company, and the value of [`Row::ID`].
@@ -64,13 +86,13 @@ pub async fn load<R: Row>(
     // Where the key begins with the company, only with it is there an index, and one partition to look into.
     let by_company = if R::KEY.starts_with("company_id") { "AND t.company_id = k.company_id" } else { "" };
     let text = format!(
-        "SELECT row_to_json(t) AS row FROM unnest(?, ?) AS k (company_id, id) JOIN {} t ON t.{} = k.id {by_company}",
+        "SELECT row_to_json(t)::text AS row FROM unnest(?, ?) AS k (company_id, id) JOIN {} t ON t.{} = k.id {by_company}",
         R::TABLE,
         R::ID
     );
     let statement = Statement::new(text, [Bind::Uuids(companies), Bind::Uuids(ids)]);
     let found: Vec<JsonRow> = statement.load(connection).await.map_err(ReadModelError::query(operation))?;
-    found.into_iter().map(|json| serde_json::from_value(json.row).map_err(ReadModelError::row(operation))).collect()
+    found.into_iter().map(|json| serde_json::from_str(&json.row).map_err(ReadModelError::row(operation))).collect()
 }
 
 /// What is to be done to a table.

@@ -1,6 +1,6 @@
 //! One struct per table, with the table's columns. Sizes are bytes, times are UTC.
 
-use super::Row;
+use super::{JsonText, Row};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -163,13 +163,15 @@ row! {
         storage_key: Option<String>,
         storage_bucket: Option<String>,
         download_url: Option<String>,
-        metadata: Option<serde_json::Value>,
+        metadata: Option<JsonText>,
         is_processed: bool,
         processing_status: String,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
         deleted_at: Option<DateTime<Utc>>,
         purged_at: Option<DateTime<Utc>>,
+        search_name: String,
+        metadata_text: Option<String>,
     }
 }
 
