@@ -15,8 +15,10 @@ use waybill_read_model::queries::{
     Counted, Overdue, awaited_objects, files_to_purge, files_to_retire, open_quarantines, overdue_reservations,
     overdue_uploads, quotas_to_count, tokens_to_forget,
 };
-use waybill_repository::{ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, load_quota};
-use waybill_schema::events::QuotaRecalculatedV1;
+use waybill_repository::{
+    ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, load, load_quota,
+};
+use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
 use waybill_schema::{Aggregate, Causation, CompanyId, Routing, Subject, Timestamp, TokenId};
 use waybill_service_kit::metrics;
 use waybill_service_kit::{Shutdown, now};
@@ -116,9 +118,15 @@ fn aggregate(overdue: Overdue) -> UploadAggregate {
     UploadAggregate { company: overdue.company_id, upload: overdue.upload_id }
 }
 
-/// The event alone; the reaction to it gives the space back and deletes what is there.
+/// The event alone; the reaction to it gives the space back and deletes what is there. An object that its client made in
+/// time is looked for first: whoever was to do that may have gone.
 async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), ReactionError> {
-    let context = worker.context(Causation::Request(Uuid::now_v7()));
+    let causation = Causation::Request(Uuid::now_v7());
+    let known = load(worker.log.as_ref(), &aggregate(overdue)).await?;
+    if matches!(known.state.kind, UploadKind::Quarantine { .. }) {
+        advance(worker, overdue.company_id, overdue.upload_id, causation).await?;
+    }
+    let context = worker.context(causation);
     let command = Command::Expire { now: now() };
     match execute(worker.log.as_ref(), &aggregate(overdue), &mut Loaded::default(), &context, command).await {
         Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),

@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use waybill_schema::{ByteRange, CompanyId, Sha256Digest, UploadId, UserId, WorkerId};
+use waybill_schema::events::UploadStartedV1;
+use waybill_schema::{ByteRange, CompanyId, Position, Sha256Digest, UploadId, UserId, WorkerId};
 
 /// How long a worker keeps an idle connection of a gateway. A worker that stops waits for it.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Tells a worker what is said of a whole file: base64url of [`UploadStartedV1`] as JSON.
+pub const STARTED_HEADER: &str = "Waybill-Started";
 
 /// An answer that comes later, on the same thread: bodies of actix-web do not leave theirs.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + 'a>>;
@@ -49,19 +53,27 @@ pub struct StoredBytes {
     pub position: String,
 }
 
-/// A whole file, no larger than a part.
+/// A whole file, no larger than a part, whose space is reserved and whose upload has not started.
 #[derive(Clone, Debug)]
 pub struct PutWhole {
-    /// Whose file.
-    pub company: CompanyId,
     /// Which upload it is.
     pub upload: UploadId,
-    /// How many bytes the body must have.
-    pub size_bytes: u64,
-    /// The digest that it must have, where the client said so.
-    pub sha256: Option<Sha256Digest>,
+    /// What is said of it; how many bytes the body must have, and which digest, where the client said so.
+    pub started: UploadStartedV1,
+    /// The reservation.
+    pub reserved: Position,
     /// The client's request.
     pub request: RequestId,
+}
+
+/// What became of a whole file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredWhole {
+    /// It is stored, and no event says so yet.
+    File(StoredFile),
+    /// It came too slowly to be held in memory, so the worker started its upload. All of its bytes are stored.
+    Begun(StoredBytes),
 }
 
 /// A file that was stored. The gateway makes the event of it.
@@ -84,6 +96,6 @@ pub trait DataPlane: Send + Sync {
     /// Stores a run of bytes. Every byte that arrived is stored when it answers, unless the problem says otherwise.
     fn put_bytes(&self, request: PutBytes, body: Payload) -> Answer<'_, StoredBytes>;
 
-    /// Stores a whole file. Nothing is stored unless it is as expected.
-    fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredFile>;
+    /// Stores a whole file. Unless the upload was started, nothing is stored that is not as expected.
+    fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredWhole>;
 }

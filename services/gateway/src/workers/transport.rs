@@ -6,6 +6,7 @@
 use super::WorkerPool;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
@@ -24,7 +25,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 use waybill_schema::UploadId;
-use waybill_service_kit::data_plane::{Answer, DataPlane, KEEP_ALIVE, PutBytes, PutWhole, StoredBytes, StoredFile};
+use waybill_service_kit::data_plane::{
+    Answer, DataPlane, KEEP_ALIVE, PutBytes, PutWhole, STARTED_HEADER, StoredBytes, StoredWhole,
+};
 use waybill_service_kit::{Problem, RequestId};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -68,18 +71,20 @@ impl DataPlane for RemoteWorkers {
         if request.sequential {
             path.push_str("&sequential=true");
         }
-        let forward = Forward { path, content_length: request.content_length, upload, request: request.request };
+        let (content_length, request) = (request.content_length, request.request);
+        let forward = Forward { path, content_length, started: None, upload, request };
         Box::pin(self.forward(forward, body))
     }
 
-    fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredFile> {
-        let PutWhole { company, upload, size_bytes, .. } = request;
-        let mut path = format!("/internal/v1/objects/{company}/{upload}?size_bytes={size_bytes}");
-        if let Some(digest) = request.sha256 {
-            path.push_str(&format!("&sha256={digest}"));
-        }
-        let forward = Forward { path, content_length: Some(size_bytes), upload, request: request.request };
-        Box::pin(self.forward(forward, body))
+    fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredWhole> {
+        let PutWhole { upload, started, reserved, request } = request;
+        let (company, content_length) = (started.company_id, Some(started.size_bytes));
+        let path = format!("/internal/v1/objects/{company}/{upload}?reserved={reserved}");
+        Box::pin(async move {
+            let started = serde_json::to_vec(&started).map_err(|_| Problem::internal())?;
+            let started = Some(BASE64URL.encode(started));
+            self.forward(Forward { path, content_length, started, upload, request }, body).await
+        })
     }
 }
 
@@ -89,6 +94,8 @@ struct Forward {
     path: String,
     /// Bytes, where the client said how many.
     content_length: Option<u64>,
+    /// What is said of a whole file, as the worker reads it ([`STARTED_HEADER`]).
+    started: Option<String>,
     upload: UploadId,
     request: RequestId,
 }
@@ -166,7 +173,7 @@ enum Failure {
 impl RemoteWorkers {
     /// Streams a body to the worker that has the upload. A problem is the worker's own, or 503 where none answers.
     async fn forward<T: DeserializeOwned>(&self, forward: Forward, payload: Payload) -> Result<T, Problem> {
-        let Forward { upload, request, .. } = forward;
+        let upload = forward.upload;
         let shared = Rc::new(Shared {
             payload: RefCell::new(payload),
             begun: Cell::new(false),
@@ -176,7 +183,7 @@ impl RemoteWorkers {
             attempt: Cell::new(0),
         });
         for addr in self.pool.ranked(upload) {
-            match self.send(addr, request, &forward.path, &shared).await {
+            match self.send(addr, &forward, &shared).await {
                 Ok(answer) => return answer,
                 Err(Failure::Before) => tracing::warn!(upload_id = %upload, %addr, "a worker does not answer"),
                 Err(Failure::After) => {
@@ -191,10 +198,10 @@ impl RemoteWorkers {
     async fn send<T: DeserializeOwned>(
         &self,
         addr: SocketAddr,
-        id: RequestId,
-        path: &str,
+        forward: &Forward,
         shared: &Rc<Shared>,
     ) -> Result<Result<T, Problem>, Failure> {
+        let id = forward.request;
         let failure = || if shared.begun.get() { Failure::After } else { Failure::Before };
         // A pooled connection may have been closed meanwhile; a new one tells whether the worker is there.
         for fresh in [false, true] {
@@ -203,7 +210,7 @@ impl RemoteWorkers {
                 None if fresh => connect(&self.pool, addr).await.ok_or(Failure::Before)?,
                 None => continue,
             };
-            let request = Request::put(path)
+            let request = Request::put(&forward.path)
                 .header(header::HOST, addr.to_string())
                 .header("Waybill-Worker-Secret", &self.secret)
                 .header("X-Request-ID", id.id.hyphenated().to_string());
@@ -211,6 +218,7 @@ impl RemoteWorkers {
                 Some(address) => request.header("Waybill-Client-Address", address.to_string()),
                 None => request,
             };
+            let request = forward.started.iter().fold(request, |request, it| request.header(STARTED_HEADER, it));
             let request = request
                 .body(Forwarded { shared: shared.clone(), attempt: shared.attempt.get(), broken: None })
                 .map_err(|_| Failure::Before)?;

@@ -108,7 +108,7 @@ async fn lost(worker: &Worker, upload: &OpenUpload, context: &Context) -> PlaneE
 }
 
 /// Joins the staged pieces of a part, if they cover it and nobody did it before. The caller holds the part's claim. One
-/// that has room for a part gives it: whoever waits for room must not hold any.
+/// that has room gives it, so that it holds none besides.
 pub(crate) async fn assemble_part(
     worker: &Worker,
     upload: &OpenUpload,
@@ -125,7 +125,10 @@ pub(crate) async fn assemble_part(
         return Ok(());
     }
     let _room = match room {
-        Some(room) => room,
+        Some(mut room) => {
+            worker.budget.grow(&mut room, part.len()).await?;
+            room
+        }
         None => worker.budget.take(upload.aggregate.company, part.len()).await?,
     };
     let ahead = upload.hash().ahead(part_number);

@@ -1,9 +1,10 @@
 //! Memory for part buffers, out of one budget.
 //!
-//! A request takes the permits of a whole part before its first read, first come first served, and one company at most
-//! a quarter. Half of the budget is for parts on their way in; the other half for parts that are stored and wait to be
-//! hashed, which are dropped (and read back later) rather than waited for: so no request ever waits for one that waits
-//! for it.
+//! A request takes a little memory before its first read ([`FIRST_BYTES`]), and that of a whole part only when so much
+//! has come: a slow client holds no more than it has sent. First come first served, and one company at most a quarter.
+//! Who waits for the rest of a part gives up after [`PATIENCE`] and stores what it has, so that nobody waits for ever for
+//! one that waits. Half of the budget is for parts on their way in; the other half for parts that are stored and wait to
+//! be hashed, which are dropped (and read back later) rather than waited for.
 
 use super::PlaneError;
 use std::collections::HashMap;
@@ -15,6 +16,8 @@ use waybill_schema::CompanyId;
 const KIB: u64 = 1_024;
 /// How long a request waits for memory.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a part gets before its first byte.
+pub(super) const FIRST_BYTES: u64 = 256 * KIB;
 
 pub(crate) struct Budget {
     incoming: Arc<Semaphore>,
@@ -25,9 +28,9 @@ pub(crate) struct Budget {
 
 /// Memory for one part on its way in.
 pub(crate) struct Room {
-    _all: OwnedSemaphorePermit,
-    _company: OwnedSemaphorePermit,
-    _share: Arc<Semaphore>,
+    all: OwnedSemaphorePermit,
+    company: OwnedSemaphorePermit,
+    share: Arc<Semaphore>,
 }
 
 impl Budget {
@@ -41,15 +44,50 @@ impl Budget {
         }
     }
 
+    /// Room for the first bytes of a part of `bytes`, waited for.
+    pub(crate) async fn begin(&self, company: CompanyId, bytes: u64) -> Result<Room, PlaneError> {
+        self.take(company, bytes.min(FIRST_BYTES)).await
+    }
+
     /// Room for a part of `bytes`, waited for.
     pub(crate) async fn take(&self, company: CompanyId, bytes: u64) -> Result<Room, PlaneError> {
         let share = self.share_of(company);
-        // A part larger than a share takes all of it, so that it is stored at all.
-        let kib = kib(bytes).min(u32::try_from(self.company_kib).unwrap_or(u32::MAX));
+        let (all, company) = self.permits(&share, self.fitting_kib(bytes)).await?;
+        Ok(Room { all, company, share })
+    }
+
+    /// As much room as a part of `bytes` takes, waited for; what is held already counts.
+    pub(crate) async fn grow(&self, room: &mut Room, bytes: u64) -> Result<(), PlaneError> {
+        let held = u32::try_from(room.all.num_permits()).unwrap_or(u32::MAX);
+        let more = self.fitting_kib(bytes).saturating_sub(held);
+        if more > 0 {
+            let (all, company) = self.permits(&room.share, more).await?;
+            room.all.merge(all);
+            room.company.merge(company);
+        }
+        Ok(())
+    }
+
+    /// Whether `room` holds so many bytes; that of a whole share holds any part.
+    pub(crate) fn is_enough(&self, room: &Room, bytes: u64) -> bool {
+        let held = room.all.num_permits();
+        held >= self.company_kib || bytes <= held as u64 * KIB
+    }
+
+    /// A part larger than a share takes all of it, so that it is stored at all.
+    fn fitting_kib(&self, bytes: u64) -> u32 {
+        kib(bytes).min(u32::try_from(self.company_kib).unwrap_or(u32::MAX))
+    }
+
+    async fn permits(
+        &self,
+        share: &Arc<Semaphore>,
+        kib: u32,
+    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), PlaneError> {
         let taken = async {
             let company = share.clone().acquire_many_owned(kib).await;
             let all = self.incoming.clone().acquire_many_owned(kib).await;
-            Some(Room { _all: all.ok()?, _company: company.ok()?, _share: share })
+            Some((all.ok()?, company.ok()?))
         };
         tokio::time::timeout(PATIENCE, taken).await.ok().flatten().ok_or(PlaneError::NoRoom)
     }

@@ -3,9 +3,11 @@
 use super::LocalPlane;
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, guard, web};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::Deserialize;
-use waybill_schema::{ByteRange, CompanyId, Sha256Digest, UploadId, UserId};
-use waybill_service_kit::data_plane::{DataPlane, PutBytes, PutWhole};
+use waybill_schema::events::UploadStartedV1;
+use waybill_schema::{ByteRange, CompanyId, UploadId, UserId};
+use waybill_service_kit::data_plane::{DataPlane, PutBytes, PutWhole, STARTED_HEADER};
 use waybill_service_kit::{Checksum, Problem, RequestId, body};
 
 /// Who the gateway is.
@@ -29,8 +31,7 @@ struct RunQuery {
 
 #[derive(Deserialize)]
 struct WholeQuery {
-    size_bytes: u64,
-    sha256: Option<String>,
+    reserved: String,
 }
 
 /// The routes, for requests that bring `secret`.
@@ -74,6 +75,7 @@ async fn put_bytes(
 }
 
 async fn put_whole(
+    http: HttpRequest,
     path: web::Path<UploadPath>,
     query: web::Query<WholeQuery>,
     payload: web::Payload,
@@ -81,9 +83,16 @@ async fn put_whole(
     plane: web::Data<LocalPlane>,
 ) -> Result<HttpResponse, Problem> {
     let (company, upload) = ids(&path)?;
-    let sha256 = query.sha256.as_deref().map(digest).transpose()?;
-    let request = PutWhole { company, upload, size_bytes: query.size_bytes, sha256, request: id };
-    Ok(HttpResponse::Ok().json(plane.put_whole(request, payload.into_inner()).await?))
+    let invalid = || Problem::bad_request("request_invalid", "no request that a gateway makes");
+    let started = started(http.headers()).filter(|started| started.company_id == company).ok_or_else(invalid)?;
+    let reserved = query.reserved.parse().map_err(|_| invalid())?;
+    let request = PutWhole { upload, started, reserved, request: from(&http, id) };
+    let work = |body| async move { plane.put_whole(request, body).await };
+    Ok(HttpResponse::Ok().json(body::outliving(&http, payload.into_inner(), work).await?))
+}
+
+fn started(headers: &HeaderMap) -> Option<UploadStartedV1> {
+    serde_json::from_slice(&BASE64URL.decode(headers.get(STARTED_HEADER)?).ok()?).ok()
 }
 
 /// The request with the address of the gateway's client.
@@ -95,9 +104,4 @@ fn from(http: &HttpRequest, id: RequestId) -> RequestId {
 fn ids(path: &UploadPath) -> Result<(CompanyId, UploadId), Problem> {
     let invalid = |_| Problem::not_found("upload");
     Ok((path.company.parse().map_err(invalid)?, path.upload.parse().map_err(invalid)?))
-}
-
-fn digest(text: &str) -> Result<Sha256Digest, Problem> {
-    text.parse()
-        .map_err(|error: waybill_schema::Sha256DigestError| Problem::bad_request("digest_invalid", error.to_string()))
 }

@@ -33,6 +33,8 @@ const AT_HAND: Duration = Duration::from_millis(250);
 /// What is slower than this for [`GRACE`] is staged bit by bit, so that it does not hold memory that others wait for.
 const SLOWEST_BYTES_PER_S: u64 = 16 * 1_024;
 const GRACE: Duration = Duration::from_secs(5);
+/// What a connection hands over at once, at most about so much.
+const READ_BYTES: u64 = 64 * 1_024;
 
 /// Where the bytes go, and what is known of them.
 pub(crate) struct Run {
@@ -83,6 +85,8 @@ enum Read {
     End,
     Broken,
     Evicted,
+    /// There is no memory for more of the part.
+    NoRoom,
 }
 
 impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
@@ -188,6 +192,7 @@ pub(crate) async fn ingest(
         Read::Bytes(_) | Read::End => {}
         Read::Broken | Read::Nothing => return Err(PlaneError::Broken),
         Read::Evicted => return Err(PlaneError::Evicted),
+        Read::NoRoom => return Err(PlaneError::NoRoom),
     }
     let loaded = upload.loaded.lock().await;
     let position = Position { partition: worker.log.partitions().of(upload.aggregate.company), seq: loaded.read_to };
@@ -294,7 +299,7 @@ impl Request<'_> {
         assemble_part(worker, upload, context, part_number, None).await?;
         let known = upload.loaded.lock().await.state.parts.get(&part_number).cloned();
         body.wait(&claim).await;
-        let room = worker.budget.take(upload.aggregate.company, part.len()).await?;
+        let mut room = worker.budget.begin(upload.aggregate.company, part.len()).await?;
         let ahead = match &known {
             None if offset == part.from => {
                 ahead.filter(|ahead| ahead.is_of(part_number)).or_else(|| upload.hash().ahead(part_number))
@@ -313,7 +318,14 @@ impl Request<'_> {
             }
             let patience = if run.checksum.is_some() || buffer.len() == 0 { STALL } else { IDLE };
             match body.read(wanted.len() - buffer.len(), &claim, patience).await {
-                Read::Bytes(bytes) => buffer.push(&bytes),
+                Read::Bytes(bytes) => {
+                    buffer.push(&bytes);
+                    // The rest of the part comes as fast as its beginning: now it gets its memory.
+                    let is_enough = worker.budget.is_enough(&room, buffer.len() + READ_BYTES);
+                    if !is_enough && worker.budget.grow(&mut room, part.len()).await.is_err() {
+                        break Read::NoRoom;
+                    }
+                }
                 Read::Nothing if patience == IDLE => break Read::Bytes(Bytes::new()),
                 end => break end,
             }
@@ -424,7 +436,7 @@ async fn nothing_more<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
     match body.read(1, claim, STALL).await {
         Read::Bytes(_) => Err(PlaneError::BodyTooLong { allowed_bytes: run.range.len() }),
         // All bytes that were asked for are here; how the connection fares after that does not matter.
-        Read::End | Read::Broken | Read::Nothing | Read::Evicted => Ok(()),
+        Read::End | Read::Broken | Read::Nothing | Read::Evicted | Read::NoRoom => Ok(()),
     }
 }
 
@@ -432,7 +444,7 @@ async fn nothing_more<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
 /// what arrived of it is kept like that of others, and the digest of the file decides.
 fn check_digest<S>(body: &mut Body<S>, end: &Read) -> Result<(), PlaneError> {
     let Some(verifier) = body.verifier.take() else { return Ok(()) };
-    if matches!(end, Read::Broken | Read::Nothing | Read::Evicted) {
+    if matches!(end, Read::Broken | Read::Nothing | Read::Evicted | Read::NoRoom) {
         return Ok(());
     }
     if verifier.is_met() { Ok(()) } else { Err(PlaneError::DigestMismatch) }

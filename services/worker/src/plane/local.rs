@@ -3,13 +3,13 @@
 use super::PlaneError;
 use super::hold::Hold;
 use super::ingest::{Run, ingest};
-use super::whole::{Expected, store_whole};
+use super::whole::store_whole;
 use crate::Worker;
 use actix_web::dev::Payload;
 use std::sync::Arc;
 use waybill_repository::Context;
 use waybill_schema::Actor;
-use waybill_service_kit::data_plane::{Answer, DataPlane, PutBytes, PutWhole, StoredBytes, StoredFile};
+use waybill_service_kit::data_plane::{Answer, DataPlane, PutBytes, PutWhole, StoredBytes, StoredWhole};
 use waybill_service_kit::now;
 
 /// A worker, asked without a connection.
@@ -46,12 +46,11 @@ impl DataPlane for LocalPlane {
         })
     }
 
-    fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredFile> {
+    fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredWhole> {
         Box::pin(async move {
-            let PutWhole { company, upload, size_bytes, sha256, .. } = request;
-            let stored = store_whole(&self.0, company, upload, &Expected { size_bytes, sha256 }, body).await;
-            stored.map_err(|error| {
-                tracing::info!(upload_id = %upload, request_id = %request.request.id, %error, "a file was not taken");
+            store_whole(&self.0, &request, body).await.map_err(|error| {
+                let (upload, id) = (request.upload, request.request.id);
+                tracing::info!(upload_id = %upload, request_id = %id, %error, "a file was not taken");
                 error.problem()
             })
         })

@@ -1,63 +1,87 @@
-//! A whole file in one request, no larger than a part: one object, no multipart upload.
+//! A whole file in one request, no larger than a part: one object, no multipart upload. One that comes slowly is held in
+//! memory for a while only; then its upload is started, and what comes is stored bit by bit, like a part of any other.
 
-use super::PlaneError;
-use super::buffer::PartBuffer;
+use super::buffer::{Filled, PartBuffer};
+use super::ingest::{Run, ingest};
+use super::{Eviction, PlaneError};
 use crate::hashing::Ahead;
 use crate::{Worker, keys, sniff};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
-use std::time::Duration;
-use waybill_schema::{CompanyId, Sha256Digest, UploadId};
-use waybill_service_kit::data_plane::StoredFile;
+use futures_util::{Stream, StreamExt, stream};
+use std::time::{Duration, Instant};
+use waybill_domain::media_type::Claim;
+use waybill_domain::upload::Command;
+use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_schema::{Actor, ByteRange, Causation};
+use waybill_service_kit::data_plane::{PutWhole, StoredFile, StoredWhole};
 use waybill_service_kit::metrics::{RECEIVED_BYTES, STORED_BYTES};
+use waybill_service_kit::now;
 
-/// How long a body may take, besides what its size takes at [`SLOWEST_BYTES_PER_S`]: it holds memory meanwhile.
-const STALL: Duration = Duration::from_secs(15);
-const SLOWEST_BYTES_PER_S: u64 = 128 * 1_024;
+/// How long a body may pause while it is held in memory.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long it is held there at most.
+const HELD: Duration = Duration::from_secs(15);
 
-/// What a whole file must be.
-pub(super) struct Expected {
-    /// Bytes.
-    pub(super) size_bytes: u64,
-    /// The digest that the client says it has.
-    pub(super) sha256: Option<Sha256Digest>,
+/// How a body was read.
+enum Read {
+    /// All of it.
+    Whole,
+    /// It comes too slowly, or there is no memory for it now.
+    Slow,
 }
 
 /// Puts a file into the store; nothing is stored unless it is as expected.
 pub(super) async fn store_whole(
     worker: &Worker,
-    company: CompanyId,
-    upload: UploadId,
-    expected: &Expected,
-    mut stream: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-) -> Result<StoredFile, PlaneError> {
-    let _room = worker.budget.take(company, expected.size_bytes).await?;
-    let mut buffer = PartBuffer::new(expected.size_bytes, Some(Ahead::from_start()));
-    let slowest = Duration::from_secs(expected.size_bytes / SLOWEST_BYTES_PER_S);
-    let deadline = tokio::time::Instant::now() + STALL + slowest;
-    while let Some(bytes) = tokio::time::timeout_at(deadline, stream.next()).await.map_err(|_| PlaneError::Broken)? {
-        let bytes = bytes.map_err(|_| PlaneError::Broken)?;
-        if buffer.len() + bytes.len() as u64 > expected.size_bytes {
-            return Err(PlaneError::BodyTooLong { allowed_bytes: expected.size_bytes });
+    request: &PutWhole,
+    mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> Result<StoredWhole, PlaneError> {
+    let started = &request.started;
+    let mut room = worker.budget.begin(started.company_id, started.size_bytes).await?;
+    let mut buffer = PartBuffer::new(started.size_bytes, Some(Ahead::from_start()));
+    let until = Instant::now() + HELD;
+    let read = loop {
+        let patience = PAUSE.min(until.saturating_duration_since(Instant::now()));
+        match tokio::time::timeout(patience, body.next()).await {
+            Err(_) => break Read::Slow,
+            Ok(None) => break Read::Whole,
+            Ok(Some(bytes)) => {
+                let bytes = bytes.map_err(|_| PlaneError::Broken)?;
+                if buffer.len() + bytes.len() as u64 > started.size_bytes {
+                    return Err(PlaneError::BodyTooLong { allowed_bytes: started.size_bytes });
+                }
+                RECEIVED_BYTES.inc_by(bytes.len() as u64);
+                buffer.push(&bytes);
+            }
         }
-        RECEIVED_BYTES.inc_by(bytes.len() as u64);
-        buffer.push(&bytes);
-    }
-    if buffer.len() != expected.size_bytes {
-        return Err(PlaneError::Broken);
-    }
+        let is_enough = worker.budget.is_enough(&room, buffer.len() + 1);
+        if !is_enough && worker.budget.grow(&mut room, started.size_bytes).await.is_err() {
+            break Read::Slow;
+        }
+    };
     let filled = buffer.finish();
+    match read {
+        Read::Slow => {
+            drop(room);
+            begin(worker, request, filled.bytes, body).await.map(StoredWhole::Begun)
+        }
+        Read::Whole if filled.bytes.len() as u64 != started.size_bytes => Err(PlaneError::Broken),
+        Read::Whole => put(worker, request, filled).await.map(StoredWhole::File),
+    }
+}
+
+/// Stores the file, all of which is there.
+async fn put(worker: &Worker, request: &PutWhole, filled: Filled) -> Result<StoredFile, PlaneError> {
+    let started = &request.started;
     let sha256 = filled.ahead.map(Ahead::digest).ok_or(PlaneError::Broken)?;
-    if expected.sha256.is_some_and(|expected| expected != sha256) {
+    if started.declared_sha256.is_some_and(|declared| declared != sha256) {
         return Err(PlaneError::DigestMismatch);
     }
-    let head = filled.bytes.slice(..filled.bytes.len().min(usize::try_from(sniff::HEAD_BYTES).unwrap_or(0)));
-    let sniffed_mime_type = sniff::mime_type(&head);
-    if let Some(sniffed) = &sniffed_mime_type {
-        worker.policies.types(company).await?.check(sniffed)?;
-    }
-    let storage_key = keys::new_object(company, upload);
+    let sniffed_mime_type = sniff::of_bytes(&filled.bytes);
+    let claim = Claim { name: &started.original_name, mime_type: &started.mime_type };
+    worker.policies.types(started.company_id).await?.check_content(claim, sniffed_mime_type.as_deref())?;
+    let storage_key = keys::new_object(started.company_id, request.upload);
     STORED_BYTES.inc_by(filled.bytes.len() as u64);
     worker.store.put(&storage_key, filled.bytes, filled.crc64nvme).await?;
     Ok(StoredFile {
@@ -67,4 +91,35 @@ pub(super) async fn store_whole(
         sniffed_mime_type,
         worker_id: worker.id,
     })
+}
+
+/// Starts the upload, and goes on as with any other: whatever its client manages to send is kept.
+async fn begin(
+    worker: &Worker,
+    request: &PutWhole,
+    first: Bytes,
+    rest: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> Result<waybill_service_kit::data_plane::StoredBytes, PlaneError> {
+    let (upload, started) = (request.upload, &request.started);
+    let aggregate = UploadAggregate { company: started.company_id, upload };
+    let context = |causation| Context {
+        actor: Actor::User(started.uploaded_by),
+        causation,
+        address: request.request.address,
+        clock: now,
+    };
+    tracing::info!(upload_id = %upload, received_bytes = first.len(), "a file comes slowly; its upload is started");
+    let start = Command::Start(started.clone().into());
+    let caused = context(Causation::Event(request.reserved));
+    execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &caused, start).await?;
+    let open = worker.uploads.open(worker, started.company_id, upload).await?;
+    let run = Run {
+        range: ByteRange { from: 0, to: started.size_bytes },
+        checksum: None,
+        sequential: false,
+        eviction: Eviction::default(),
+    };
+    let first = stream::iter((!first.is_empty()).then_some(Ok(first)));
+    let caused = context(request.request.causation());
+    ingest(worker, &open, &caused, &run, first.chain(rest)).await
 }

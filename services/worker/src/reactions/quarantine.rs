@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_domain::Refusal;
+use waybill_domain::quota;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{ExecuteError, Loaded, UploadAggregate, execute, load};
+use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, change_quota, execute, load};
 use waybill_schema::events::{QuarantineCopiedV1, UploadKind};
 use waybill_schema::{Causation, CompanyId, Timestamp, UploadId};
 use waybill_service_kit::{Shutdown, now};
@@ -123,6 +124,10 @@ pub(super) async fn take_over(
         let fits = waybill_domain::upload::decide(&loaded.state, Command::CopyQuarantine(copied.clone()));
         let done = match fits {
             Ok(_) => {
+                if let Err(refusal) = reserve(worker, aggregate, &loaded.state, size_bytes, &context).await? {
+                    reject(worker, aggregate, loaded, &context, &refusal).await?;
+                    return Ok(());
+                }
                 worker.store.copy(&quarantine_key, &copied.storage_key, size_bytes).await?;
                 let command = Command::CopyQuarantine(copied.clone());
                 let done = execute(worker.log.as_ref(), aggregate, loaded, &context, command).await;
@@ -138,8 +143,7 @@ pub(super) async fn take_over(
         match done {
             Ok(()) => {}
             Err(ExecuteError::Refused(refusal @ Refusal::SizeExceeded { .. })) => {
-                let command = Command::Reject { code: refusal.code(), message: refusal.to_string() };
-                execute(worker.log.as_ref(), aggregate, loaded, &context, command).await?;
+                reject(worker, aggregate, loaded, &context, &refusal).await?;
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -151,6 +155,42 @@ pub(super) async fn take_over(
         Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Sets aside what the object takes, where its client never said how large it is.
+async fn reserve(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    state: &State,
+    size_bytes: u64,
+    context: &Context,
+) -> Result<Result<(), Refusal>, ReactionError> {
+    if !state.length_deferred {
+        return Ok(Ok(()));
+    }
+    let limits = worker.policies.limits(aggregate.company).await?;
+    let decide = |quota: &quota::State| {
+        // The reservation came first, and with it the limit.
+        let limit_bytes = quota.limit_bytes.unwrap_or_default();
+        quota::raise(quota, aggregate.upload, size_bytes, size_bytes, limit_bytes, &limits)
+    };
+    match change_quota(worker.log.as_ref(), &worker.snapshots, context, aggregate.company, decide).await {
+        Ok(_) => Ok(Ok(())),
+        Err(ExecuteError::Refused(refusal)) => Ok(Err(refusal)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn reject(
+    worker: &Worker,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+    context: &Context,
+    refusal: &Refusal,
+) -> Result<(), ReactionError> {
+    let command = Command::Reject { code: refusal.code(), message: refusal.to_string() };
+    execute(worker.log.as_ref(), aggregate, loaded, context, command).await?;
+    Ok(())
 }
 
 /// Deletes what the client made, also what it left unfinished, and copies other than the one that counts.
