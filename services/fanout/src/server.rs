@@ -21,7 +21,9 @@ use waybill_event_log::jetstream::{Bucket, BucketError, Refusals};
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, Shutdown, Tls, body, listener, request};
+use waybill_service_kit::{
+    Authenticator, Origins, Principal, Problem, RequestId, Shutdown, Tls, body, listener, request,
+};
 
 /// The largest frame of a client.
 pub(crate) const FRAME_MAX_BYTES: usize = 4 * 1_024;
@@ -33,8 +35,8 @@ const WRITE_WITHIN: Duration = Duration::from_secs(5);
 pub struct Config {
     /// Who may ask.
     pub authenticator: Authenticator,
-    /// Origins that browsers may connect from.
-    pub allowed_origins: Vec<String>,
+    /// Origins that browsers may connect from, besides the fan-out's own.
+    pub origins: Origins,
     /// The connection behind `log`.
     pub nats: async_nats::Client,
     /// The event log.
@@ -64,7 +66,7 @@ pub(crate) struct Fanout {
     pub(crate) access: Arc<Access>,
     pub(crate) shutdown: Shutdown,
     pub(crate) refusals: Keeper,
-    allowed_origins: Vec<String>,
+    origins: Origins,
     connections: AtomicU64,
 }
 
@@ -109,7 +111,7 @@ impl Server {
             access: config.access,
             shutdown: shutdown.clone(),
             refusals,
-            allowed_origins: config.allowed_origins,
+            origins: config.origins,
             connections: AtomicU64::new(1),
         };
         tracing::info!("fan-out started");
@@ -147,9 +149,11 @@ impl Server {
     pub fn listen(&mut self, addr: SocketAddr, tls: Option<Tls>) -> Result<SocketAddr, StartError> {
         let (routes, readiness) = (self.routes(), self.readiness.clone());
         let over_tls = tls.is_some();
+        let origins = self.fanout.origins.clone();
         let application = move || {
             App::new()
                 .wrap(request::safe_headers(over_tls))
+                .wrap(origins.cors())
                 .wrap(from_fn(request::trace))
                 .app_data(web::Data::new(readiness.clone()))
                 .configure(health::routes)
@@ -195,8 +199,10 @@ pub(crate) async fn connect(
     id: RequestId,
 ) -> Result<HttpResponse, actix_web::Error> {
     let origin = ticket::origin(request.headers());
-    if origin.is_some_and(|origin| !fanout.allowed_origins.iter().any(|allowed| allowed == origin)) {
-        return Err(Problem::new(403, "origin_refused", "this origin is not on WAYBILL_ALLOWED_ORIGINS").into());
+    if origin.is_some_and(|origin| !fanout.origins.allow(&request, origin)) {
+        let detail = "pages of this origin may not connect: it is neither the server's own, as the Host header says it, nor \
+                      on WAYBILL_ALLOWED_ORIGINS";
+        return Err(Problem::new(403, "origin_refused", detail).into());
     }
     let offered = offered_protocols(request.headers());
     let principal = match offered.iter().find_map(|protocol| protocol.strip_prefix("ticket.")) {

@@ -19,7 +19,7 @@ use waybill_service_kit::settings::{
     AuthSettings, BrowserSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings, ProjectorSettings,
     S3Settings, TlsSettings, TypeSettings, WorkerSecret, WorkerSettings,
 };
-use waybill_service_kit::{Shutdown, Tls, listener, request};
+use waybill_service_kit::{Origins, Shutdown, Tls, listener, request};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
@@ -274,7 +274,10 @@ async fn projector(shared: &Shared) -> Result<waybill_projector::Server, Command
 async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError> {
     let config = waybill_fanout::Config {
         authenticator: backing::authenticator(&shared.args.auth)?,
-        allowed_origins: shared.args.browsers.allowed_origins.clone(),
+        origins: Origins::new(
+            shared.args.browsers.allowed_origins.clone(),
+            shared.args.gateway.trusted_proxies.clone(),
+        ),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
         database: shared.database.clone(),

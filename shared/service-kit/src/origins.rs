@@ -1,42 +1,17 @@
-//! Which pages may use the gateway from a browser (CORS, the Fetch standard §3.3), and which headers they see.
+//! Which pages may use Waybill from a browser: those of its own origin, and of origins that are configured (CORS, the
+//! Fetch standard §3.3; RFC 6455 §10.2 for WebSockets).
 
 use actix_cors::Cors;
+use actix_web::HttpRequest;
 use actix_web::http::Method;
+use actix_web::http::header::HOST;
+use ipnet::IpNet;
 
 /// How long a browser remembers a preflight, in seconds: the most that browsers accept.
 const MAX_AGE_S: usize = 7_200;
 
-/// Headers that clients of all protocols send.
-const REQUEST_HEADERS: [&str; 25] = [
-    "Authorization",
-    "Origin",
-    "X-Requested-With",
-    "X-Request-ID",
-    "X-HTTP-Method-Override",
-    "Content-Type",
-    "Content-Disposition",
-    "Content-Range",
-    "Content-Digest",
-    "Repr-Digest",
-    "Want-Repr-Digest",
-    "Idempotency-Key",
-    "Prefer",
-    "Waybill-Min-Position",
-    "Upload-Length",
-    "Upload-Offset",
-    "Upload-Checksum",
-    "Tus-Resumable",
-    "Upload-Metadata",
-    "Upload-Defer-Length",
-    "Upload-Concat",
-    "Upload-Complete",
-    "Upload-Incomplete",
-    "Upload-Draft-Interop-Version",
-    "Range",
-];
-
 /// Headers that pages may read.
-const ANSWER_HEADERS: [&str; 22] = [
+const ANSWER_HEADERS: [&str; 29] = [
     "Location",
     "Upload-Offset",
     "Upload-Length",
@@ -59,15 +34,110 @@ const ANSWER_HEADERS: [&str; 22] = [
     "Waybill-Position",
     "X-Request-ID",
     "Accept-Patch",
+    "Accept-Ranges",
+    "Allow",
+    "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "WWW-Authenticate",
 ];
 
-/// Pages of these origins may ask, and no others. Tokens travel in a header, so that no cookie is needed.
-pub(crate) fn of(origins: &[String]) -> Cors {
-    let cors = Cors::default()
-        .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allowed_headers(REQUEST_HEADERS)
-        .expose_headers(ANSWER_HEADERS)
-        .block_on_origin_mismatch(false)
-        .max_age(MAX_AGE_S);
-    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+/// The origins whose pages may ask.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    allowed: Vec<String>,
+    trusted_proxies: Vec<IpNet>,
+}
+
+impl Origins {
+    /// These, and the origin that a request was sent to. What proxies with one of these addresses say of that is believed.
+    pub fn new(allowed: Vec<String>, trusted_proxies: Vec<IpNet>) -> Self {
+        Self { allowed, trusted_proxies }
+    }
+
+    /// The middleware that tells browsers so. Tokens travel in a header, so that no cookie is needed. Any request header is
+    /// allowed: monitoring adds its own to each request of a page.
+    pub fn cors(&self) -> Cors {
+        let cors = Cors::default()
+            .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+            .allow_any_header()
+            .expose_headers(ANSWER_HEADERS)
+            .block_on_origin_mismatch(false)
+            .max_age(MAX_AGE_S);
+        self.allowed.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+    }
+
+    /// Whether a page of `origin` may open a WebSocket by this request. There browsers ask nobody first.
+    pub fn allow(&self, request: &HttpRequest, origin: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed == origin) || self.is_own(request, origin)
+    }
+
+    /// Whether the page comes from where the request goes to. Of the scheme only a proxy may know.
+    fn is_own(&self, request: &HttpRequest, origin: &str) -> bool {
+        let header = |name: &str| request.headers().get(name)?.to_str().ok()?.split(',').next().map(str::trim);
+        let is_trusted = |net: &IpNet| request.peer_addr().is_some_and(|peer| net.contains(&peer.ip().to_canonical()));
+        let is_proxied = self.trusted_proxies.iter().any(is_trusted);
+        let said = |name: &str| header(name).filter(|_| is_proxied);
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        let host = said("X-Forwarded-Host").or_else(|| header(HOST.as_str()));
+        let scheme_fits = said("X-Forwarded-Proto").is_none_or(|said| said.eq_ignore_ascii_case(scheme));
+        scheme_fits && host.is_some_and(|host| without_port(scheme, host) == without_port(scheme, authority))
+    }
+}
+
+/// A host and port in lower case, without the port that the scheme means anyway.
+fn without_port(scheme: &str, authority: &str) -> String {
+    let default = if scheme == "https" { ":443" } else { ":80" };
+    let authority = authority.to_ascii_lowercase();
+    authority.strip_suffix(default).map(str::to_owned).unwrap_or(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn allows(headers: &[(&str, &str)], origin: &str) -> bool {
+        let origins = Origins::new(vec!["https://app.example".to_owned()], vec!["10.0.0.0/8".parse().unwrap()]);
+        let peer = "10.0.0.1:4000".parse().unwrap();
+        let request = TestRequest::default().peer_addr(peer);
+        let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+        origins.allow(&request.to_http_request(), origin)
+    }
+
+    #[test]
+    fn pages_of_the_own_origin_and_of_the_list_are_let_in() {
+        for (headers, origin) in [
+            (&[("Host", "files.example")][..], "https://files.example"),
+            (&[("Host", "files.example:443")], "https://Files.example"),
+            (&[("Host", "127.0.0.1:8080")], "http://127.0.0.1:8080"),
+            (&[("Host", "backend:8080"), ("X-Forwarded-Host", "files.example:8443")], "https://files.example:8443"),
+            (&[("Host", "files.example"), ("X-Forwarded-Proto", "https")], "https://files.example"),
+            (&[("Host", "files.example")], "https://app.example"),
+        ] {
+            assert!(allows(headers, origin), "{headers:?} {origin}");
+        }
+        for (headers, origin) in [
+            (&[("Host", "files.example")][..], "https://evil.example"),
+            (&[("Host", "files.example")], "https://files.example.evil.example"),
+            (&[("Host", "files.example:8443")], "https://files.example"),
+            (&[("Host", "files.example"), ("X-Forwarded-Proto", "https")], "http://files.example"),
+            (&[("Host", "files.example"), ("X-Forwarded-Host", "other.example")], "https://files.example"),
+            (&[("Host", "null")], "null"),
+            (&[], "https://files.example"),
+        ] {
+            assert!(!allows(headers, origin), "{headers:?} {origin}");
+        }
+    }
+
+    #[test]
+    fn what_others_than_trusted_proxies_say_is_not_believed() {
+        let origins = Origins::new(Vec::new(), vec!["10.0.0.0/8".parse().unwrap()]);
+        let request = TestRequest::default()
+            .peer_addr("203.0.113.7:4000".parse().unwrap())
+            .insert_header(("Host", "files.example"))
+            .insert_header(("X-Forwarded-Host", "evil.example"));
+        assert!(!origins.allow(&request.to_http_request(), "https://evil.example"));
+    }
 }
