@@ -45,14 +45,19 @@ pub(crate) async fn admit<B: MessageBody>(
         }
         Err(problem) => request.into_response(HttpResponse::from_error(problem)).map_into_right_body(),
     };
-    let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
-    if let Some(problem) = problem {
-        gateway.rates.refused(address, problem);
-        if let Some(refused) = refused {
-            gateway.refusals.keep(refused, problem);
-        }
+    let problem = response.response().error().and_then(|error| error.as_error::<Problem>()).cloned();
+    let Some(problem) = problem else { return Ok(response) };
+    gateway.rates.refused(address, &problem);
+    if let Some(refused) = refused {
+        gateway.refusals.keep(refused, &problem);
     }
-    Ok(response)
+    if !response.request().path().starts_with("/uppy/") {
+        return Ok(response);
+    }
+    // Uppy's Companion client shows this member, and no other.
+    let message = problem.detail.clone();
+    let said = HttpResponse::from_error(problem.with("message", message));
+    Ok(response.into_response(said).map_into_right_body())
 }
 
 async fn pass(

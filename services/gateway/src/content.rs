@@ -5,6 +5,7 @@ use crate::api::{Bytes, RangeHeaders};
 use crate::files;
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
+use crate::tokens::Sending;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
@@ -65,11 +66,21 @@ pub(crate) async fn get(
     path: web::Path<String>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let (file, _) = files::find(&request, &principal, &path, &gateway, Operation::Download).await?;
+    answer(&request, &principal, &path, &gateway).await
+}
+
+/// The answer to a GET of the file with this id.
+pub(crate) async fn answer(
+    request: &HttpRequest,
+    principal: &Principal,
+    id: &str,
+    gateway: &Gateway,
+) -> Result<HttpResponse, Problem> {
+    let (file, _) = files::find(request, principal, id, gateway, Operation::Download).await?;
     check_readable(&file)?;
-    match prepare(&request, &file)? {
+    match prepare(request, &file)? {
         Prepared::Done(answer) => Ok(answer),
-        Prepared::Body(answer, range) => send(&gateway, &file, answer, range).await,
+        Prepared::Body(answer, range) => send_noted(gateway, &file, answer, range, None).await,
     }
 }
 
@@ -101,12 +112,13 @@ pub(crate) async fn head(
     })
 }
 
-/// The answer with the bytes.
-pub(crate) async fn send(
+/// The answer with the bytes; where it matters what is sent, it is noted.
+pub(crate) async fn send_noted(
     gateway: &Gateway,
     file: &File,
     mut answer: HttpResponseBuilder,
     range: ByteRange,
+    sending: Option<Sending>,
 ) -> Result<HttpResponse, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let mut body = gateway.store.get(key, range.from, Some(range.len())).await;
@@ -117,7 +129,11 @@ pub(crate) async fn send(
         body = gateway.store.get(&shared, range.from, Some(range.len())).await;
     }
     let body = body.map_err(|error| error.into_problem("reading a file"))?;
-    let bytes = body.bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
+    let bytes = match sending {
+        Some(sending) => sending.note(body.bytes).boxed(),
+        None => body.bytes,
+    };
+    let bytes = bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
     Ok(answer.body(SizedStream::new(range.len(), bytes)))
 }
 

@@ -3,19 +3,19 @@
 use crate::api::{CompanyPath, MinPosition};
 use crate::directory::administer;
 use crate::gateway::{Gateway, denied, viewer};
+use crate::metadata::Metadata;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::collections::HashMap;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use waybill_access::{Known, Wanted};
 use waybill_domain::access::{FileFacts, Operation};
 use waybill_domain::file::Command;
-use waybill_domain::metadata;
+use waybill_domain::media_type;
 use waybill_domain::upload::Phase;
 use waybill_read_model::queries::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_files, list_shared,
@@ -99,7 +99,7 @@ pub(crate) struct Change {
     /// `null` takes them away.
     #[serde(default, deserialize_with = "crate::json::present")]
     #[schema(value_type = Option<Object>)]
-    metadata: Option<Option<Map<String, Value>>>,
+    metadata: Option<Option<Metadata>>,
 }
 
 /// A file in a list.
@@ -145,7 +145,7 @@ impl View {
             Self::List => Shown::List(Listed {
                 id: file.id,
                 name: file.display_name.unwrap_or(file.original_name),
-                mime_type: file.mime_type,
+                mime_type: shown_type(file.mime_type),
                 size_bytes: file.size_bytes,
                 uploaded_by: file.uploaded_by,
                 processing_status: file.processing_status,
@@ -191,7 +191,7 @@ pub(crate) async fn list(
     let filter = FileFilter {
         uploaded_by: (place.is_none() && !viewer(&principal).is_admin).then_some(principal.user_id),
         processing_status: Some(query.status.unwrap_or_default().as_str().to_owned()),
-        name: query.name,
+        folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
     };
     let page = match place {
@@ -392,7 +392,13 @@ async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Op
 fn with_url(file: File) -> File {
     let readable = file.is_processed && file.deleted_at.is_none();
     let download_url = readable.then(|| format!("/v1/files/{}/content", file.id));
-    File { download_url, ..file }
+    let mime_type = shown_type(file.mime_type);
+    File { download_url, mime_type, ..file }
+}
+
+/// Until the content is known, of a file without a type nothing is known.
+fn shown_type(mime_type: String) -> String {
+    if mime_type.is_empty() { media_type::ANY.to_owned() } else { mime_type }
 }
 
 pub(crate) fn private(mut answer: actix_web::HttpResponseBuilder) -> actix_web::HttpResponseBuilder {
@@ -410,6 +416,7 @@ pub(crate) fn private(mut answer: actix_web::HttpResponseBuilder) -> actix_web::
         (status = 409, description = "`file_deleted`"),
         (status = 410, description = "`upload_ended`"),
         (status = 413, description = "`metadata_too_large`, `json_too_large`"),
+        (status = 415, description = "`type_refused`: the name has the extension of a dangerous type"),
         (status = 422, description = "`name_invalid`"),
     ),
 )]
@@ -422,20 +429,17 @@ pub(crate) async fn patch(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let Change { display_name, metadata } = body.into_inner();
-    let metadata = metadata.map(|metadata| metadata_text(metadata.as_ref())).transpose()?;
+    let metadata = metadata.map(|metadata| metadata.map(|metadata| metadata.text()).transpose()).transpose()?;
+    if let Some(name) = &display_name {
+        let types = gateway.policies.types(principal.company_id).await?;
+        types.check_name(name).map_err(|refusal| refused(&refusal))?;
+    }
     let commands: Vec<Command> =
         display_name.map(Command::Rename).into_iter().chain(metadata.map(Command::SetMetadata)).collect();
     if commands.is_empty() {
         return Err(Problem::bad_request("json_invalid", "say display_name or metadata"));
     }
     change(&gateway, &principal, id, &path, commands).await
-}
-
-/// Metadata as they are kept.
-pub(crate) fn metadata_text(metadata: Option<&Map<String, Value>>) -> Result<Option<String>, Problem> {
-    let text = metadata.map(|metadata| Value::Object(metadata.clone()).to_string());
-    text.as_deref().map(metadata::check).transpose().map_err(|refusal| refused(&refusal))?;
-    Ok(text)
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -50,6 +50,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         | Refusal::MetadataTooLarge
         | Refusal::SessionTooLarge { .. } => 413,
         Refusal::UploadEnded { .. } | Refusal::TokenEnded { .. } => 410,
+        Refusal::DownloadRunning => 429,
         Refusal::SessionEnded { .. }
         | Refusal::UploadCompleted { .. }
         | Refusal::ChunksMissing { .. }
@@ -68,6 +69,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
             problem.with("missing", serde_json::json!(missing))
         }
         Refusal::OffsetMismatch { offset } => problem.with("offset_bytes", *offset),
+        Refusal::DownloadRunning => Problem { retry_after_s: Some(2), ..problem },
         Refusal::QuotaExceeded { used_bytes, reserved_bytes, limit_bytes, .. } => problem
             .with("storage_used_bytes", *used_bytes)
             .with("storage_reserved_bytes", *reserved_bytes)

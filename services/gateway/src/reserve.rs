@@ -12,7 +12,7 @@ use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::quota::{self, State, reserve};
 use waybill_event_log::jetstream::Bucket;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, append};
-use waybill_repository::{Context, LoadedQuota, load_quota, refresh_quota};
+use waybill_repository::{Context, LoadedQuota, change_quota, load_quota, refresh_quota};
 use waybill_schema::events::{QuotaLimitSetV1, ReservedItem};
 use waybill_schema::{Actor, Aggregate, CompanyId, Event, Position, Routing, Subject, UploadId};
 use waybill_service_kit::{Problem, now};
@@ -105,7 +105,6 @@ impl Reserver {
         self.change(company, context, |state, limit| quota::transfer(state, item, from, limit, &limits, until)).await
     }
 
-    /// Decides on the newest state, again where somebody else was faster.
     async fn change(
         &self,
         company: CompanyId,
@@ -113,23 +112,10 @@ impl Reserver {
         decide: impl Fn(&State, u64) -> Result<Option<Event>, Refusal>,
     ) -> Result<Position, Problem> {
         let Shared { log, snapshots, default_quota_bytes, .. } = self.shared.as_ref();
-        let mut quota = load_quota(log.as_ref(), Some(snapshots), company)
+        let decide = |state: &State| decide(state, state.limit_bytes.unwrap_or(*default_quota_bytes));
+        change_quota(log.as_ref(), snapshots, context, company, decide)
             .await
-            .map_err(|error| error.into_problem("loading a quota"))?;
-        for attempt in 1..=ATTEMPTS {
-            let limit_bytes = quota.state.limit_bytes.unwrap_or(*default_quota_bytes);
-            let Some(event) = decide(&quota.state, limit_bytes).map_err(|refusal| refused(&refusal))? else {
-                return Ok(Position { partition: log.partitions().of(company), seq: quota.last_seq });
-            };
-            if let Some(position) = append_quota(log.as_ref(), company, quota.last_seq, context, event).await? {
-                return Ok(position);
-            }
-            pause(attempt).await;
-            refresh_quota(log.as_ref(), Some(snapshots), company, &mut quota)
-                .await
-                .map_err(|error| error.into_problem("refreshing a quota"))?;
-        }
-        Err(Problem::unavailable("the company's space is in great demand; try again"))
+            .map_err(|error| error.into_problem("changing a quota"))
     }
 
     fn task(&self, company: CompanyId) -> mpsc::Sender<Request> {

@@ -13,7 +13,7 @@ use crate::reserve::Reserver;
 use crate::tokens::Tokens;
 use crate::turns::Turns;
 use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
-use crate::{admission, api, cors};
+use crate::{admission, api};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, DataPlane, Shutdown, Tls, listener, request};
+use waybill_service_kit::{Authenticator, DataPlane, Origins, Shutdown, Tls, listener, request};
 
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -166,7 +166,7 @@ impl Server {
             rates: Limiter::new(config.rates),
             refusals,
             kept_refusals,
-            addresses: Addresses::new(config.trusted_proxies),
+            addresses: Addresses::new(config.trusted_proxies.clone()),
             log: config.log,
             nats: config.nats,
             store: config.store,
@@ -190,7 +190,7 @@ impl Server {
         let (more_routes, more_operations): (Vec<_>, Vec<_>) =
             config.more_routes.into_iter().map(|routes| (routes.configure, routes.api)).unzip();
         let described = web::Data::new(Api::new(more_operations.into_iter().chain([health::api()])));
-        let allowed_origins = config.allowed_origins;
+        let origins = Origins::new(config.allowed_origins, config.trusted_proxies.clone());
         let over_tls = config.tls.is_some();
         let application = move || {
             let mut app = App::new()
@@ -206,7 +206,7 @@ impl Server {
             }
             app.wrap(from_fn(admission::admit))
                 .wrap(request::safe_headers(over_tls))
-                .wrap(cors::of(&allowed_origins))
+                .wrap(origins.cors())
                 .wrap(from_fn(request::trace))
         };
         let settings =

@@ -21,6 +21,14 @@ pub enum StoreError {
         /// What was tried.
         operation: &'static str,
     },
+    /// The parts that the object was to be made of are not as they were named: missing, too small, or in another order.
+    #[error("{operation}: {code}")]
+    PartsInvalid {
+        /// What was tried.
+        operation: &'static str,
+        /// What the store says: `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall`, …
+        code: String,
+    },
     /// It does not answer, is slow, or refuses. A write may have happened all the same.
     #[error("{operation}: {reason}")]
     Unavailable {

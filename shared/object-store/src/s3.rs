@@ -430,6 +430,9 @@ fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>
         (Some("NoSuchUpload"), _) => StoreError::NoSuchUpload { operation },
         (Some("NoSuchKey" | "NotFound" | "NoSuchBucket"), _) | (None, Some(404)) => StoreError::NotFound { operation },
         (Some("BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch"), _) => StoreError::Corrupt { operation },
+        (Some(code @ ("InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "MalformedXML")), _) => {
+            StoreError::PartsInvalid { operation, code: code.to_owned() }
+        }
         (Some(code), _) => unavailable(operation, format!("{code}: {}", error.message().unwrap_or_default())),
         (None, Some(status)) => unavailable(operation, format!("status {status}")),
         (None, None) => unavailable(operation, aws_smithy_types::error::display::DisplayErrorContext(error)),

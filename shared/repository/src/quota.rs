@@ -3,14 +3,17 @@
 use crate::execute::pause;
 use crate::{Context, ExecuteError};
 use serde::{Deserialize, Serialize};
+use waybill_domain::Refusal;
 use waybill_domain::quota::{self, Settlement, Settling, Space, settle};
 use waybill_event_log::jetstream::Bucket;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append, read_events};
-use waybill_schema::{Aggregate as On, CompanyId, Position, Routing, SessionId, Subject, UploadId, names};
+use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, SessionId, Subject, UploadId, names};
 
 /// How many events are folded before the fold is worth keeping.
 const SNAPSHOT_EVERY: u64 = 500;
 const ATTEMPTS: u32 = 10;
+/// A company's space is what all of its uploads change.
+const CHANGE_ATTEMPTS: u32 = 30;
 /// Changes whenever [`quota::State`] does: older snapshots are then not read.
 const SNAPSHOT_VERSION: u16 = 2;
 
@@ -108,6 +111,39 @@ async fn write_snapshot(bucket: &Bucket, company: CompanyId, loaded: &LoadedQuot
 
 fn crc(bytes: &[u8]) -> u64 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
+}
+
+/// Changes a company's space: decides on the newest state, again where somebody else was faster. `None` from `decide`
+/// means that there is nothing to change.
+///
+/// # Errors
+/// [`ExecuteError`].
+pub async fn change_quota(
+    log: &dyn EventLog,
+    snapshots: &Bucket,
+    context: &Context,
+    company: CompanyId,
+    decide: impl Fn(&quota::State) -> Result<Option<Event>, Refusal>,
+) -> Result<Position, ExecuteError> {
+    let partition = log.partitions().of(company);
+    let mut quota = load_quota(log, Some(snapshots), company).await?;
+    for attempt in 1..=CHANGE_ATTEMPTS {
+        let Some(event) = decide(&quota.state)? else { return Ok(Position { partition, seq: quota.last_seq }) };
+        let new = NewEvent {
+            subject: Subject::new(company, On::Quota),
+            envelope: context.envelope(Routing::default()),
+            event,
+            expect: Expect::LastSeq(quota.last_seq),
+            message_id: None,
+        };
+        match append(log, new).await {
+            Ok(position) => return Ok(position),
+            Err(AppendError::Conflict) => pause(attempt).await,
+            Err(error) => return Err(error.into()),
+        }
+        refresh_quota(log, Some(snapshots), company, &mut quota).await?;
+    }
+    Err(AppendError::Conflict.into())
 }
 
 /// Settles the reservation of one upload, once.

@@ -6,15 +6,19 @@
 
 use super::end_of;
 use crate::gateway::Gateway;
+use crate::idempotency::Idempotency;
+use crate::json;
+use crate::metadata::Metadata;
 use crate::problems::{IntoProblem, refused, rejected};
 use crate::uploads::{FileFacts, cancel_upload, check, start_now};
 use crate::wait;
-use actix_web::{HttpResponse, delete, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use waybill_domain::Refusal;
+use waybill_domain::limits::UNKNOWN_PART_BYTES;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_object_store::presign::{Presign, Presigned};
 use waybill_object_store::{CompletedPart, ListedPart, StoreError};
@@ -25,18 +29,22 @@ use waybill_service_kit::{Principal, Problem, RequestId, now};
 
 /// The last segment of a quarantine key; an upload has one.
 const OBJECT: &str = "object";
+const UUID_LENGTH: usize = 36;
+/// The largest list of parts: S3 has 10,000, and each takes less than 128 bytes.
+const COMPLETION_MAX_BYTES: usize = 10_000 * 128;
 
 /// Who asks, and with what.
 struct Asked {
     gateway: web::Data<Gateway>,
     principal: Principal,
     context: Context,
+    request: HttpRequest,
 }
 
 impl Asked {
-    fn new(gateway: web::Data<Gateway>, principal: Principal, id: RequestId) -> Self {
+    fn new(gateway: web::Data<Gateway>, principal: Principal, id: RequestId, request: HttpRequest) -> Self {
         let context = gateway.context(&principal, id);
-        Self { gateway, principal, context }
+        Self { gateway, principal, context, request }
     }
 }
 
@@ -122,8 +130,10 @@ struct UppyParams {
 struct Described {
     name: Option<String>,
     mime_type: Option<String>,
-    /// All of Uppy's `meta`; every value is text.
+    /// All of Uppy's `meta`.
     meta: Map<String, Value>,
+    /// The same as the page sent it, where it came as JSON.
+    sent: Option<Metadata>,
 }
 
 impl Described {
@@ -145,20 +155,27 @@ impl Described {
 
     fn facts(&self, max_bytes: u64) -> Result<FileFacts, Problem> {
         let described = |value: &Option<String>| value.clone().filter(|text| !text.is_empty() && text != "undefined");
+        let sent = self.sent.clone().filter(|_| !self.meta.is_empty());
         Ok(FileFacts {
             name: described(&self.name).or_else(|| self.text("name")).unwrap_or_else(|| "unnamed".to_owned()),
             size_bytes: self.size_bytes().unwrap_or(max_bytes),
-            mime_type: described(&self.mime_type)
-                .or_else(|| self.text("type"))
-                .unwrap_or_else(|| "application/octet-stream".to_owned()),
+            mime_type: described(&self.mime_type).or_else(|| self.text("type")),
             sha256: self.text("sha256"),
             session_id: self.id("session_id")?,
             chatroom_id: self.id("chatroom_id")?,
             thread_id: self.id("thread_id")?,
-            metadata: (!self.meta.is_empty()).then(|| self.meta.clone()),
+            metadata: sent.or_else(|| Metadata::of(&self.meta)),
             ..FileFacts::default()
         })
     }
+}
+
+/// The name in the key that a page asks for: Uppy's own is `{uuid}-{name}`.
+fn name_in(key: &str) -> Option<String> {
+    let last = key.rsplit('/').next()?;
+    let behind_id = last.get(..UUID_LENGTH).filter(|id| Uuid::try_parse(id).is_ok()).and(last.get(UUID_LENGTH..));
+    let name = behind_id.and_then(|rest| rest.strip_prefix('-')).unwrap_or(last);
+    (Uuid::try_parse(last).is_err() && waybill_domain::name::check(name).is_ok()).then(|| name.to_owned())
 }
 
 /// An upload that runs, and its quarantine key.
@@ -169,26 +186,28 @@ struct Quarantined {
 }
 
 impl Asked {
-    /// Starts an upload. `name` is what a repeated request is known by.
-    async fn start(&self, described: &Described, name: Option<&str>) -> Result<(UploadId, String), Problem> {
-        let gateway = &self.gateway;
-        let facts = described.facts(gateway.policies.limits(self.principal.company_id).await?.max_file_bytes)?;
-        let started = check(gateway, &self.principal, &self.context, &facts).await?;
+    /// Starts an upload. A request that is repeated with its `Idempotency-Key` means the same one; the key that a page asks
+    /// for does not tell files apart.
+    async fn start(&self, described: &Described) -> Result<Quarantined, Problem> {
+        let (gateway, principal, request) = (&self.gateway, &self.principal, &self.request);
+        let facts = described.facts(gateway.policies.limits(principal.company_id).await?.max_file_bytes)?;
+        let started = check(gateway, principal, &self.context, &facts).await?;
         let body = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
-        let id = match name {
-            Some(name) => gateway.idempotency.id_of(name.as_bytes(), &self.principal, "uppy", &body).await?,
-            None => Uuid::now_v7(),
-        };
-        let upload = UploadId(id);
-        let quarantine_key = format!("{}{OBJECT}", names::quarantine_prefix(self.principal.company_id, upload));
+        let upload = UploadId(gateway.idempotency.id_for(request, principal, "uppy", &body).await?);
+        let is_repeatable = Idempotency::is_repeatable(request);
+        let key = format!("{}{OBJECT}", names::quarantine_prefix(principal.company_id, upload));
         let start = UploadStartedV2 {
             started,
             length_deferred: described.size_bytes().is_none(),
-            kind: UploadKind::Quarantine { quarantine_key: quarantine_key.clone() },
+            kind: UploadKind::Quarantine { quarantine_key: key.clone() },
             upload_metadata: None,
         };
-        start_now(gateway, &self.principal, &self.context, upload, start, name.is_some()).await?;
-        Ok((upload, quarantine_key))
+        start_now(gateway, principal, &self.context, upload, start, is_repeatable).await?;
+        let aggregate = UploadAggregate { company: principal.company_id, upload };
+        let mut found = Quarantined { aggregate, loaded: Loaded::default(), key };
+        // From now on it has the time of its URLs.
+        self.expect_object(&mut found).await?;
+        Ok(found)
     }
 
     /// The running upload of a key that was given out.
@@ -243,13 +262,42 @@ impl Asked {
         Err(refused(&Refusal::SizeExceeded { size_bytes }))
     }
 
-    /// From now on the client may make the object: a worker looks for it.
-    async fn expect_object(&self, aggregate: &UploadAggregate, loaded: &mut Loaded<State>) -> Result<(), Problem> {
+    /// The client is given a URL: for as long as it lasts the upload is the client's, and a worker looks for its object.
+    async fn expect_object(&self, found: &mut Quarantined) -> Result<(), Problem> {
         let until = end_of(self.gateway.upload_url_lifetime);
-        execute(self.gateway.log.as_ref(), aggregate, loaded, &self.context, Command::SignQuarantine { until })
+        let (log, command) = (self.gateway.log.as_ref(), Command::SignQuarantine { until });
+        execute(log, &found.aggregate, &mut found.loaded, &self.context, command)
             .await
             .map(drop)
-            .map_err(|error| error.into_problem("signing a completion"))
+            .map_err(|error| error.into_problem("signing a request"))
+    }
+
+    /// Sets space aside for `bytes`, where the client has not said how many it sends.
+    async fn reserve(&self, found: &Quarantined, bytes: u64) -> Result<(), Problem> {
+        if !found.loaded.state.length_deferred {
+            return Ok(());
+        }
+        let max_bytes = found.loaded.state.grid().size_bytes;
+        let (company, upload) = (found.aggregate.company, found.aggregate.upload);
+        self.gateway.reserver.raise(company, upload, (bytes.min(max_bytes), max_bytes), &self.context).await
+    }
+
+    /// Signs a part; of an upload of unknown size its space is set aside first, as large as the largest part so far.
+    async fn sign_part(
+        &self,
+        found: &mut Quarantined,
+        upload_id: &str,
+        part_number: u32,
+    ) -> Result<Presigned, Problem> {
+        check_part_number(part_number)?;
+        let parts = self.check_room(found, upload_id).await?;
+        let there: u64 = parts.iter().map(|part| part.size_bytes).sum();
+        let largest = parts.iter().map(|part| part.size_bytes).max().unwrap_or_default().max(UNKNOWN_PART_BYTES);
+        let before = parts.iter().filter(|part| part.part_number < part_number).count();
+        let under_way = u64::from(part_number).saturating_sub(before as u64);
+        self.reserve(found, there.saturating_add(under_way.saturating_mul(largest))).await?;
+        self.expect_object(found).await?;
+        self.presign(&found.key, &Presign::UploadPart { upload_id, part_number, pinned: None })
     }
 
     /// Completes a multipart upload, unless that was done before and the answer was lost.
@@ -261,27 +309,55 @@ impl Asked {
     ) -> Result<(), Problem> {
         found.loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
         let store = &self.gateway.store;
-        let made = store.size(&found.key).await.map_err(|error| error.into_problem("looking for an object"))?;
-        if made.is_none() {
-            self.check_room(found, upload_id).await?;
+        if self.is_made(&found.key).await? {
+            return self.expect_object(found).await;
         }
+        let listed = self.check_room(found, upload_id).await?;
+        check_parts(&listed, parts)?;
+        self.reserve(found, listed.iter().map(|part| part.size_bytes).sum()).await?;
         // Said first: should this process die behind it, a worker finds the object.
-        self.expect_object(&found.aggregate, &mut found.loaded).await?;
-        if made.is_some() {
-            return Ok(());
-        }
+        self.expect_object(found).await?;
         match store.complete_multipart(&found.key, upload_id, parts).await {
-            Ok(()) | Err(StoreError::NoSuchUpload { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            // Somebody else was faster, or a worker has taken the object.
+            Err(StoreError::NoSuchUpload { .. }) if self.is_made(&found.key).await? => Ok(()),
+            Err(StoreError::NoSuchUpload { .. }) => Err(Problem::not_found("multipart upload")),
+            Err(StoreError::PartsInvalid { code, .. }) => {
+                Err(Problem::bad_request("parts_invalid", format!("the store refuses the parts: {code}")))
+            }
             Err(error) => Err(error.into_problem("completing a multipart upload")),
         }
     }
 
+    async fn is_made(&self, key: &str) -> Result<bool, Problem> {
+        let size = self.gateway.store.size(key).await;
+        size.map(|size| size.is_some()).map_err(|error| error.into_problem("looking for an object"))
+    }
+
     /// A signed PUT of the whole object.
-    async fn sign_object(&self, upload: UploadId, key: &str, size_bytes: Option<u64>) -> Result<Presigned, Problem> {
-        let signed = self.presign(key, &Presign::PutObject { size_bytes })?;
-        let aggregate = UploadAggregate { company: self.principal.company_id, upload };
-        self.expect_object(&aggregate, &mut Loaded::default()).await?;
-        Ok(signed)
+    fn sign_object(&self, found: &Quarantined, size_bytes: Option<u64>) -> Result<Presigned, Problem> {
+        self.presign(&found.key, &Presign::PutObject { size_bytes })
+    }
+}
+
+/// Whether these parts, in this order, are there to be made one object of: what S3 would say (InvalidPart,
+/// InvalidPartOrder), which not every store does.
+fn check_parts(listed: &[ListedPart], parts: &[CompletedPart]) -> Result<(), Problem> {
+    if parts.is_empty() {
+        return Err(Problem::bad_request("parts_invalid", "an object has at least one part; send them first"));
+    }
+    if !parts.is_sorted_by(|a, b| a.part_number < b.part_number) {
+        return Err(Problem::bad_request("parts_invalid", "name each part once, in ascending order of their numbers"));
+    }
+    let is_there = |part: &CompletedPart| {
+        listed.iter().any(|known| known.part_number == part.part_number && known.has_etag(&part.etag))
+    };
+    match parts.iter().find(|part| !is_there(part)) {
+        Some(part) => {
+            let detail = format!("the store has no part {} with this ETag; send it again", part.part_number);
+            Err(Problem::new(409, "part_missing", detail).with("part_number", part.part_number))
+        }
+        None => Ok(()),
     }
 }
 
@@ -291,9 +367,8 @@ pub(crate) struct Create {
     filename: Option<String>,
     #[serde(rename = "type")]
     mime_type: Option<String>,
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    metadata: Map<String, Value>,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Metadata>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -317,18 +392,20 @@ pub(crate) struct KeyQuery {
 )]
 #[post("/uppy/s3/multipart")]
 pub(crate) async fn create(
+    request: HttpRequest,
     principal: Principal,
     id: RequestId,
     body: web::Json<Create>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = Asked::new(gateway, principal, id);
+    let asked = Asked::new(gateway, principal, id, request);
     let Create { filename, mime_type, metadata } = body.into_inner();
-    let described = Described { name: filename, mime_type, meta: metadata };
-    let (upload, key) = asked.start(&described, None).await?;
-    let store = &asked.gateway.store;
+    let meta = metadata.as_ref().map(Metadata::members).unwrap_or_default();
+    let described = Described { name: filename, mime_type, meta, sent: metadata };
+    let Quarantined { aggregate, key, .. } = asked.start(&described).await?;
+    let (store, file_id) = (&asked.gateway.store, aggregate.upload.0);
     let upload_id = store.create_multipart(&key).await.map_err(|e| e.into_problem("opening a multipart upload"))?;
-    Ok(HttpResponse::Ok().json(Created { upload_id, key, bucket: store.bucket().to_owned(), file_id: upload.0 }))
+    Ok(HttpResponse::Ok().json(Created { upload_id, key, bucket: store.bucket().to_owned(), file_id }))
 }
 
 /// Version 5: a URL for a part.
@@ -345,19 +422,17 @@ pub(crate) async fn create(
 )]
 #[get("/uppy/s3/multipart/{upload_id}/{part_number}")]
 pub(crate) async fn sign_part(
+    request: HttpRequest,
     principal: Principal,
     id: RequestId,
     path: web::Path<(String, u32)>,
     query: web::Query<KeyQuery>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = Asked::new(gateway, principal, id);
+    let asked = Asked::new(gateway, principal, id, request);
     let mut found = asked.find(&query.key).await?;
     let (upload_id, part_number) = path.into_inner();
-    check_part_number(part_number)?;
-    asked.check_room(&mut found, &upload_id).await?;
-    let request = Presign::UploadPart { upload_id: &upload_id, part_number, pinned: None };
-    let signed = asked.presign(&found.key, &request)?;
+    let signed = asked.sign_part(&mut found, &upload_id, part_number).await?;
     Ok(HttpResponse::Ok().json(SignedPart { url: signed.url, expires: asked.gateway.upload_url_lifetime.as_secs() }))
 }
 
@@ -375,13 +450,14 @@ pub(crate) async fn sign_part(
 )]
 #[get("/uppy/s3/multipart/{upload_id}")]
 pub(crate) async fn list(
+    request: HttpRequest,
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
     query: web::Query<KeyQuery>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = Asked::new(gateway, principal, id);
+    let asked = Asked::new(gateway, principal, id, request);
     let mut found = asked.find(&query.key).await?;
     let parts = asked.check_room(&mut found, &path).await?;
     let part = |part: ListedPart| UppyPart { part_number: part.part_number, etag: part.etag, size: part.size_bytes };
@@ -410,34 +486,46 @@ struct CompletionPart {
     params(("upload_id" = String, Path, description = "The store's"), KeyQuery),
     request_body = Completion,
     responses(
-        (status = 200, description = "The object is made", body = Completed),
-        (status = 409, description = "`upload_completed`"),
+        (status = 200, description = "Verified", body = Completed),
+        (status = 202, description = "The object is made, and is being verified", body = Completed),
+        (status = 400, description = "`parts_invalid`: no parts, or not in their order"),
+        (status = 409, description = "`upload_completed`, `part_missing`"),
         (status = 410, description = "`upload_ended`"),
-        (status = 413, description = "`size_exceeded`, `json_too_large`"),
+        (status = 413, description = "`size_exceeded`, `quota_exceeded`, `json_too_large`"),
+        (status = 415, description = "`content_type_refused`"),
         (status = 422, description = "`digest_mismatch`, `type_refused`"),
     ),
 )]
 #[post("/uppy/s3/multipart/{upload_id}/complete")]
 pub(crate) async fn complete(
+    request: HttpRequest,
     principal: Principal,
     id: RequestId,
     path: web::Path<String>,
     query: web::Query<KeyQuery>,
-    body: web::Json<Completion>,
+    payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = Asked::new(gateway, principal, id);
+    let completion: Completion = json::read(&request, payload, COMPLETION_MAX_BYTES).await?;
+    let asked = Asked::new(gateway, principal, id, request);
     let mut found = asked.find_any(&query.key).await?;
     let part = |part: CompletionPart| CompletedPart { part_number: part.part_number, etag: part.etag };
-    let parts: Vec<CompletedPart> = body.into_inner().parts.into_iter().map(part).collect();
+    let parts: Vec<CompletedPart> = completion.parts.into_iter().map(part).collect();
     if !matches!(found.loaded.state.phase, Phase::Completed | Phase::Verified { .. } | Phase::Rejected { .. }) {
         asked.make_object(&mut found, &path, &parts).await?;
     }
     let store = &asked.gateway.store;
     wait::until_ended(&asked.gateway, &found.aggregate, &mut found.loaded, wait::FOR_VERIFICATION).await?;
-    rejected(&found.loaded.state.phase)?;
+    let phase = &found.loaded.state.phase;
+    rejected(phase)?;
+    let mut answer = match phase {
+        Phase::Verified { .. } => HttpResponse::Ok(),
+        Phase::Cancelled => return Err(refused(&Refusal::UploadEnded { status: "cancelled" })),
+        Phase::Expired => return Err(refused(&Refusal::UploadEnded { status: "expired" })),
+        _ => HttpResponse::Accepted(),
+    };
     let upload = found.aggregate.upload;
-    Ok(HttpResponse::Ok().json(Completed {
+    Ok(answer.json(Completed {
         location: format!("/v1/files/{upload}/content"),
         key: found.key,
         bucket: store.bucket().to_owned(),
@@ -458,12 +546,13 @@ pub(crate) async fn complete(
 )]
 #[delete("/uppy/s3/multipart/{upload_id}")]
 pub(crate) async fn abort(
+    request: HttpRequest,
     principal: Principal,
     id: RequestId,
     query: web::Query<KeyQuery>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = Asked::new(gateway, principal, id);
+    let asked = Asked::new(gateway, principal, id, request);
     let mut found = asked.find(&query.key).await?;
     cancel_upload(&asked.gateway, &asked.context, &found.aggregate, &mut found.loaded).await?;
     Ok(HttpResponse::Ok().json(Nothing {}))
@@ -484,12 +573,13 @@ pub(crate) async fn abort(
 )]
 #[get("/uppy/s3/params")]
 pub(crate) async fn params(
+    request: HttpRequest,
     principal: Principal,
     id: RequestId,
     query: web::Query<Vec<(String, String)>>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = Asked::new(gateway, principal, id);
+    let asked = Asked::new(gateway, principal, id, request);
     let mut described = Described::default();
     for (name, value) in query.into_inner() {
         match name.as_str() {
@@ -501,8 +591,9 @@ pub(crate) async fn params(
             }
         }
     }
-    let (upload, key) = asked.start(&described, None).await?;
-    let signed = asked.sign_object(upload, &key, described.size_bytes()).await?;
+    let found = asked.start(&described).await?;
+    let signed = asked.sign_object(&found, described.size_bytes())?;
+    let (upload, key) = (found.aggregate.upload, found.key);
     Ok(HttpResponse::Ok().json(UploadParameters {
         method: signed.method.to_string(),
         url: signed.url,
@@ -526,9 +617,8 @@ pub(crate) struct SignRequest {
     #[serde(rename = "type")]
     mime_type: Option<String>,
     size: Option<u64>,
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    metadata: Map<String, Value>,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Metadata>,
 }
 
 /// Version 6: signs each of its requests to the store. The first one of a file is answered with a key of ours.
@@ -548,12 +638,13 @@ pub(crate) struct SignRequest {
 )]
 #[post("/uppy/s3/sign")]
 pub(crate) async fn sign(
+    request: HttpRequest,
     principal: Principal,
     id: RequestId,
     body: web::Json<SignRequest>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = Asked::new(gateway, principal, id);
+    let asked = Asked::new(gateway, principal, id, request);
     let wanted = body.into_inner();
     let (key, signed) = match (wanted.method.as_str(), &wanted.upload_id, wanted.part_number) {
         ("PUT" | "POST", None, None) => asked.sign_new(&wanted).await?,
@@ -573,21 +664,19 @@ pub(crate) async fn sign(
 
 impl Asked {
     async fn sign_new(&self, wanted: &SignRequest) -> Result<(String, Presigned), Problem> {
-        let mut meta = wanted.metadata.clone();
+        let mut meta = wanted.metadata.as_ref().map(Metadata::members).unwrap_or_default();
         if let Some(size) = wanted.size {
             meta.insert("size".to_owned(), Value::String(size.to_string()));
         }
         let mime_type = wanted.mime_type.clone().or_else(|| wanted.content_type.clone());
-        let described = Described { name: wanted.name.clone(), mime_type, meta };
-        let (upload, key) = self.start(&described, Some(&wanted.key)).await?;
-        if wanted.method == "PUT" {
-            let signed = self.sign_object(upload, &key, described.size_bytes()).await?;
-            return Ok((key, signed));
-        }
-        // The key may be that of a request before, and the upload have ended.
-        self.find(&key).await?;
-        let signed = self.presign(&key, &Presign::CreateMultipart)?;
-        Ok((key, signed))
+        let name = wanted.name.clone().or_else(|| name_in(&wanted.key));
+        let described = Described { name, mime_type, meta, sent: wanted.metadata.clone() };
+        let found = self.start(&described).await?;
+        let signed = match wanted.method.as_str() {
+            "PUT" => self.sign_object(&found, described.size_bytes())?,
+            _ => self.presign(&found.key, &Presign::CreateMultipart)?,
+        };
+        Ok((found.key, signed))
     }
 
     async fn sign_running(
@@ -599,15 +688,18 @@ impl Asked {
     ) -> Result<Presigned, Problem> {
         let mut found = self.find(key).await?;
         match (method, part_number) {
-            ("PUT", Some(part_number)) => {
-                check_part_number(part_number)?;
-                self.check_room(&mut found, upload_id).await?;
-                self.presign(key, &Presign::UploadPart { upload_id, part_number, pinned: None })
-            }
+            ("PUT", Some(part_number)) => self.sign_part(&mut found, upload_id, part_number).await,
             ("GET", None) => self.presign(key, &Presign::ListParts { upload_id }),
             ("POST", None) => {
-                self.check_room(&mut found, upload_id).await?;
-                self.expect_object(&found.aggregate, &mut found.loaded).await?;
+                let parts = self.check_room(&mut found, upload_id).await?;
+                if parts.is_empty() {
+                    return Err(Problem::bad_request(
+                        "parts_invalid",
+                        "an object has at least one part; send them first",
+                    ));
+                }
+                self.reserve(&found, parts.iter().map(|part| part.size_bytes).sum()).await?;
+                self.expect_object(&mut found).await?;
                 self.presign(key, &Presign::CompleteMultipart { upload_id })
             }
             ("DELETE", None) => {

@@ -6,22 +6,17 @@ use super::{Asked, http_date};
 use crate::digest::sha256_of;
 use crate::problems::{IntoProblem, refused, rejected};
 use crate::uploads::{content_length, finish, refuse_encoding, status};
-use crate::wait;
+use crate::{growing, wait};
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use std::cell::RefCell;
-use std::rc::Rc;
+use futures_util::StreamExt;
 use waybill_domain::Refusal;
-use waybill_domain::limits::RESERVATION_STEP_BYTES;
 use waybill_domain::upload::{Command, State};
 use waybill_repository::{Loaded, UploadAggregate, execute, load};
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{ByteRange, Position, UploadId};
 use waybill_service_kit::checksum::Verifier;
-use waybill_service_kit::data_plane::{PutBytes, StoredBytes};
+use waybill_service_kit::data_plane::PutBytes;
 use waybill_service_kit::{Checksum, Problem};
 
 /// What became of an upload by a request.
@@ -200,7 +195,7 @@ impl Appending<'_> {
         let stored = if length.is_some() {
             asked.gateway.workers.put_bytes(bytes, payload).await
         } else {
-            send_growing(asked, bytes, payload, limit).await
+            growing::send(&asked.gateway, &asked.context(), bytes, payload, limit).await
         };
         match stored {
             Ok(stored) => {
@@ -367,46 +362,4 @@ pub(super) async fn complete(asked: &Asked, upload: UploadId) -> Result<Appended
         position: Some(Position { partition, seq: loaded.read_to }.to_string()),
         state: Some(loaded.state),
     })
-}
-
-/// Sends bytes of an upload whose length is not known: no byte goes on before its space is reserved.
-async fn send_growing(
-    asked: &Asked,
-    bytes: PutBytes,
-    payload: Payload,
-    max_bytes: u64,
-) -> Result<StoredBytes, Problem> {
-    let (gateway, context, company, upload) =
-        (asked.gateway.clone(), asked.context(), asked.principal.company_id, bytes.upload);
-    let first = match bytes.content_length {
-        Some(_) => bytes.range.to,
-        None => (bytes.range.from + 1).next_multiple_of(RESERVATION_STEP_BYTES).min(max_bytes),
-    };
-    gateway.reserver.raise(company, upload, (first, max_bytes), &context).await?;
-    let refusal: Rc<RefCell<Option<Problem>>> = Rc::default();
-    let told = refusal.clone();
-    let begin = (payload, bytes.range.from, first, false);
-    let growing = stream::unfold(begin, move |(mut payload, mut offset, mut reserved, ended)| {
-        let (gateway, context, told) = (gateway.clone(), context.clone(), told.clone());
-        async move {
-            let next = if ended { None } else { payload.next().await };
-            let item: Result<Bytes, PayloadError> = next?;
-            let Ok(chunk) = item else { return Some((item, (payload, offset, reserved, true))) };
-            offset += chunk.len() as u64;
-            if offset > reserved {
-                reserved = offset.next_multiple_of(RESERVATION_STEP_BYTES).min(max_bytes.max(offset));
-                let raised = gateway.reserver.raise(company, upload, (reserved, max_bytes), &context).await;
-                if let Err(problem) = raised {
-                    told.replace(Some(problem));
-                    return Some((Err(PayloadError::Incomplete(None)), (payload, offset, reserved, true)));
-                }
-            }
-            Some((Ok(chunk), (payload, offset, reserved, false)))
-        }
-    });
-    let stored = asked.gateway.workers.put_bytes(bytes, Payload::Stream { payload: growing.boxed_local() }).await;
-    match refusal.take() {
-        Some(problem) => Err(problem),
-        None => stored,
-    }
 }

@@ -8,7 +8,7 @@ use super::{Asked, disposition_name, upload_url};
 use crate::digest::sha256_of;
 use crate::idempotency::Idempotency;
 use crate::problems::refused;
-use crate::uploads::{FileFacts, check, content_length, refuse_encoding, start_now, status};
+use crate::uploads::{FileFacts, check, content_length, refuse_encoding, refuse_forms, start_now, status};
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use actix_web::web::Query;
@@ -33,6 +33,7 @@ struct FileQuery {
 pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpResponse, Problem> {
     // What is said of the bytes here is not said again when they come.
     refuse_encoding(&asked.request)?;
+    refuse_forms(&asked.request)?;
     let headers = asked.request.headers();
     let metadata = Metadata::parse(asked.upload_metadata()?.unwrap_or_default())?;
     let kind = match asked.header("Upload-Concat") {
@@ -176,7 +177,8 @@ pub(super) fn facts(asked: &Asked, metadata: &Metadata, size_bytes: u64) -> Resu
     metadata.facts(FileFacts {
         name: query.name.or_else(|| disposition_name(&asked.request)).unwrap_or_default(),
         size_bytes,
-        mime_type: query.mime_type.or_else(|| file_type(headers).filter(|_| is_draft)).unwrap_or_default(),
+        mime_type: query.mime_type,
+        content_type: file_type(headers).filter(|_| is_draft),
         sha256: query.sha256.or(digest),
         session_id: query.session_id,
         chatroom_id: query.chatroom_id,

@@ -184,6 +184,8 @@ impl Dialect {
                     ("digest_mismatch", 400) => CHECKSUM_MISMATCH,
                     // Clients give an upload up on any other answer to HEAD than this (tus-js-client 4.3).
                     (_, 500..) if method == Method::HEAD => 423,
+                    // Some begin anew only where there is nothing (tus-java-client 0.5), and all do there (tus 1.0, HEAD).
+                    ("upload_ended", _) if method == Method::HEAD => 404,
                     ("upload_completed", _) if method == Method::DELETE => 423,
                     (_, status) => status,
                 };
@@ -208,8 +210,7 @@ impl Dialect {
                     _ => problem,
                 };
                 let is_of_the_file = problem.members.contains_key("upload_status");
-                let limit = problem.members.get("limit_bytes").and_then(serde_json::Value::as_u64);
-                let limit = limit.filter(|_| code == "file_too_large");
+                let limit = largest(&problem);
                 let mut response = HttpResponse::from_error(problem);
                 if let Some(offset) = offset {
                     self.say_progress(&mut response, offset, false);
@@ -226,6 +227,19 @@ impl Dialect {
                 response
             }
         }
+    }
+}
+
+/// The largest upload that would be taken, where a limit on sizes is why one is refused.
+fn largest(problem: &Problem) -> Option<u64> {
+    let member = |name: &str| problem.members.get(name).and_then(serde_json::Value::as_u64);
+    match problem.code.as_str() {
+        "file_too_large" | "session_too_large" => member("limit_bytes"),
+        "quota_exceeded" => {
+            let taken = member("storage_used_bytes")?.saturating_add(member("storage_reserved_bytes")?);
+            Some(member("storage_limit_bytes")?.saturating_sub(taken))
+        }
+        _ => None,
     }
 }
 

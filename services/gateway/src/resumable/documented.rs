@@ -49,7 +49,7 @@ struct Headers {
 )]
 pub(crate) fn create() {}
 
-/// How far an upload is; by GET in the draft alone.
+/// How far an upload is; a GET of one that is finished answers with its file.
 #[utoipa::path(
     method(head, get),
     path = "/tus/{id}",

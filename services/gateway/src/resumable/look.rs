@@ -1,8 +1,9 @@
-//! HEAD: how far an upload is.
+//! HEAD: how far an upload is. GET: the same, and once it is finished, its file.
 
 use super::append::{complete, loaded};
 use super::dialect::{Dialect, limits, no_store, set};
 use super::{Asked, http_date};
+use crate::content;
 use crate::problems::{IntoProblem, refused};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -12,6 +13,20 @@ use waybill_repository::{FileAggregate, load};
 use waybill_schema::events::UploadKind;
 use waybill_schema::{Routing, UploadId};
 use waybill_service_kit::{Problem, now};
+
+/// The file of an upload that is finished, as `/v1/files/{id}/content` answers; before that, how far it is.
+pub(super) async fn read(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem> {
+    asked.gateway.started(&asked.principal, upload).await?;
+    let state = loaded(asked, &asked.aggregate(upload)).await?.state;
+    check_alive(asked, upload, &state).await?;
+    if !matches!(state.phase, Phase::Verified { .. }) {
+        let mut answer = look(asked, upload).await?;
+        // There is nothing to be read yet.
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(answer);
+    }
+    content::answer(&asked.request, &asked.principal, &upload.to_string(), &asked.gateway).await
+}
 
 pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem> {
     refuse_state_headers(asked)?;
@@ -26,7 +41,8 @@ pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
         state = complete(asked, upload).await?.state.unwrap_or(state);
     }
     let is_complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
-    let mut answer = HttpResponse::build(if is_tus { StatusCode::OK } else { StatusCode::NO_CONTENT }).finish();
+    let status = if is_tus || is_complete { StatusCode::OK } else { StatusCode::NO_CONTENT };
+    let mut answer = HttpResponse::build(status).finish();
     no_store(&mut answer);
     let is_final = matches!(state.kind, UploadKind::Final { .. });
     if !(is_tus && is_final && !is_complete) {

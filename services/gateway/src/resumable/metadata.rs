@@ -1,6 +1,7 @@
 //! `Upload-Metadata` (tus 1.0, Creation): pairs of a key and a value in base64. Clients of the field call the same things
 //! differently.
 
+use crate::metadata::Metadata as JsonObject;
 use crate::uploads::FileFacts;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value};
@@ -12,7 +13,6 @@ use waybill_service_kit::Problem;
 const MAX_BYTES: usize = 8 * 1_024;
 /// What files are called whose client gives them no name.
 const UNNAMED: &str = "unnamed";
-const ANY_TYPE: &str = "application/octet-stream";
 
 /// The pairs of the header.
 #[derive(Debug, Default)]
@@ -71,7 +71,6 @@ impl Metadata {
     /// # Errors
     /// 400 `metadata_invalid` for an id that is none.
     pub(super) fn facts(&self, known: FileFacts) -> Result<FileFacts, Problem> {
-        let or = |known: String, default: &str| if known.is_empty() { default.to_owned() } else { known };
         let mut others = Map::new();
         for (key, value) in &self.0 {
             // What is no text stays in the header, which is given back as it came.
@@ -81,14 +80,18 @@ impl Metadata {
             }
         }
         Ok(FileFacts {
-            name: self.name()?.unwrap_or_else(|| or(known.name, UNNAMED)),
+            name: self
+                .name()?
+                .or(Some(known.name).filter(|name| !name.is_empty()))
+                .unwrap_or_else(|| UNNAMED.to_owned()),
             size_bytes: known.size_bytes,
-            mime_type: self.text(&["filetype", "type", "mime_type"]).unwrap_or_else(|| or(known.mime_type, ANY_TYPE)),
+            mime_type: self.text(&["filetype", "type", "mime_type"]).or(known.mime_type),
+            content_type: known.content_type,
             sha256: self.text(&["sha256"]).or(known.sha256),
             session_id: self.id("session_id")?.or(known.session_id),
             chatroom_id: self.id("chatroom_id")?.or(known.chatroom_id),
             thread_id: self.id("thread_id")?.or(known.thread_id),
-            metadata: (!others.is_empty()).then_some(others),
+            metadata: JsonObject::of(&others),
             mode: known.mode,
         })
     }
@@ -103,11 +106,11 @@ mod tests {
         let facts = |header: &str| Metadata::parse(header).unwrap().facts(FileFacts::default()).unwrap();
         let uppy =
             facts("name YS5wbmc=,type aW1hZ2UvcG5n,filename YS5wbmc=,filetype aW1hZ2UvcG5n,relativePath bnVsbA==");
-        assert_eq!((uppy.name.as_str(), uppy.mime_type.as_str()), ("a.png", "image/png"));
-        assert_eq!(uppy.metadata.unwrap()["relativePath"], "null");
+        assert_eq!((uppy.name.as_str(), uppy.mime_type.as_deref()), ("a.png", Some("image/png")));
+        assert!(uppy.metadata.unwrap().text().unwrap().contains(r#""relativePath":"null""#));
         let bare = facts("");
-        assert_eq!((bare.name.as_str(), bare.mime_type.as_str()), ("unnamed", "application/octet-stream"));
-        assert_eq!(facts("is_confidential").metadata.unwrap()["is_confidential"], "");
+        assert_eq!((bare.name.as_str(), bare.mime_type), ("unnamed", None));
+        assert_eq!(facts("is_confidential").metadata.unwrap().text().unwrap(), r#"{"is_confidential":""}"#);
     }
 
     #[test]

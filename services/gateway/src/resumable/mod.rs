@@ -88,10 +88,10 @@ async fn resource(
         let upload = parse_id(&path)?;
         match method {
             Method::HEAD => look::look(asked, upload).await,
-            Method::GET if asked.dialect != Dialect::Tus => look::look(asked, upload).await,
+            Method::GET => look::read(asked, upload).await,
             Method::PATCH => append::patch(asked, upload, body).await,
             Method::DELETE => terminate(asked, upload).await,
-            _ => Err(not_allowed(&["HEAD", "PATCH", "DELETE", "OPTIONS"])),
+            _ => Err(not_allowed(RESOURCE)),
         }
     })
     .await

@@ -6,7 +6,7 @@ use crate::digest::sha256_of;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, put, web};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -37,7 +37,7 @@ struct ChunkStored {
         (status = 409, description = "`chunk_differs`, `upload_completed`, `upload_kind`, `superseded`"),
         (status = 410, description = "`upload_ended`"),
         (status = 413, description = "`size_exceeded`"),
-        (status = 415, description = "`encoding_refused`"),
+        (status = 415, description = "`encoding_refused`, `content_type_refused`"),
     ),
 )]
 #[put("/v1/uploads/{id}/chunks/{index}")]
@@ -78,6 +78,7 @@ async fn take_chunk(
         return Err(index_invalid(grid));
     }
     refuse_encoding(request)?;
+    refuse_forms(request)?;
     let content_length = content_length(request);
     let range = match request.headers().get(CONTENT_RANGE) {
         Some(value) => rest_of(chunk, grid.size_bytes, value.to_str().unwrap_or_default())?,
@@ -121,6 +122,41 @@ pub(crate) fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
         }
         _ => Ok(()),
     }
+}
+
+/// How a request brings bytes, by its `Content-Type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bringing {
+    /// As they are.
+    Bytes,
+    /// In a form (RFC 7578).
+    Form,
+    /// In an envelope that is not opened here, and is no part of the file.
+    Envelope,
+}
+
+impl Bringing {
+    pub(crate) fn of(request: &HttpRequest) -> Self {
+        let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "multipart/form-data" => Self::Form,
+            "application/x-www-form-urlencoded" => Self::Envelope,
+            other if other.starts_with("multipart/") => Self::Envelope,
+            _ => Self::Bytes,
+        }
+    }
+}
+
+/// The answer to a form where the bytes themselves are wanted.
+pub(crate) fn form_refused() -> Problem {
+    let detail = "this takes the bytes of the file as they are, not a form: send them as the body, with the file's own \
+                  Content-Type or application/octet-stream";
+    Problem::new(415, "content_type_refused", detail)
+}
+
+/// On routes that take no form: its envelope would become part of the file.
+pub(crate) fn refuse_forms(request: &HttpRequest) -> Result<(), Problem> {
+    if Bringing::of(request) == Bringing::Bytes { Ok(()) } else { Err(form_refused()) }
 }
 
 fn index_invalid(grid: PartGrid) -> Problem {

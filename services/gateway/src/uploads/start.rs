@@ -1,18 +1,18 @@
 //! `POST /v1/uploads`: checked, reserved, started.
 
 use crate::api::IdempotencyKey;
-use crate::files;
 use crate::gateway::Gateway;
 use crate::idempotency::Idempotency;
+use crate::metadata::Metadata;
 use crate::position::POSITION;
 use crate::problems::{IntoProblem, refused};
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_domain::grid::PartGrid;
-use waybill_domain::limits::{RESERVATION_STEP_BYTES, part_size_for};
+use waybill_domain::limits::{RESERVATION_STEP_BYTES, UNKNOWN_PART_BYTES, part_size_for};
+use waybill_domain::media_type::{self, Claim};
 use waybill_domain::upload::{Command, State};
 use waybill_domain::{name, session};
 use waybill_repository::{Context, Loaded, SessionAggregate, UploadAggregate, execute, load};
@@ -26,13 +26,17 @@ use waybill_service_kit::{Principal, Problem, RequestId, now};
 pub(crate) struct FileFacts {
     pub(crate) name: String,
     pub(crate) size_bytes: u64,
-    pub(crate) mime_type: String,
+    /// Where it is left out, the name tells it, or the content.
+    pub(crate) mime_type: Option<String>,
+    /// What the request's own headers say of the type.
+    #[serde(skip)]
+    pub(crate) content_type: Option<String>,
     pub(crate) sha256: Option<String>,
     pub(crate) session_id: Option<Uuid>,
     pub(crate) chatroom_id: Option<Uuid>,
     pub(crate) thread_id: Option<Uuid>,
     #[schema(value_type = Option<Object>)]
-    pub(crate) metadata: Option<Map<String, Value>>,
+    pub(crate) metadata: Option<Metadata>,
     /// How the bytes come.
     #[serde(default, skip_serializing_if = "Mode::is_gateway")]
     pub(crate) mode: Mode,
@@ -59,6 +63,31 @@ struct UploadStarted {
     total_chunks: u32,
     #[schema(format = DateTime)]
     expires_at: String,
+}
+
+/// What repeated starts are known by. A file in one request that breaks off may be gone on with in chunks: its key and
+/// what is said of the file mean the same upload.
+pub(super) const ROUTE: &str = "POST /v1/uploads";
+
+/// Types that say nothing of a file.
+const GENERIC: [&str; 2] = [media_type::ANY, "binary/octet-stream"];
+
+/// A type, if the text is one.
+fn read(text: Option<&str>) -> Result<Option<&str>, Problem> {
+    text.map_or(Ok(None), media_type::declared).map_err(|refusal| refused(&refusal))
+}
+
+impl FileFacts {
+    /// The file's type: as it is declared, else by the request's headers, else by its name. Empty where only the content
+    /// can tell it.
+    fn media_type(&self) -> Result<String, Problem> {
+        if let Some(declared) = read(self.mime_type.as_deref())? {
+            return Ok(declared.to_owned());
+        }
+        let of_request =
+            read(self.content_type.as_deref())?.filter(|it| !GENERIC.iter().any(|any| it.eq_ignore_ascii_case(any)));
+        Ok(of_request.or_else(|| media_type::of_name(&self.name)).unwrap_or_default().to_owned())
+    }
 }
 
 impl Mode {
@@ -92,7 +121,7 @@ pub(crate) async fn start(
     let context = gateway.context(&principal, id);
     let started = check(&gateway, &principal, &context, &facts).await?;
     let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
-    let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/uploads", &key).await?);
+    let upload = UploadId(gateway.idempotency.id_for(&request, &principal, ROUTE, &key).await?);
     let is_repeatable = Idempotency::is_repeatable(&request);
     let kind = match facts.mode {
         Mode::Gateway => UploadKind::File,
@@ -122,10 +151,12 @@ pub(crate) async fn check(
 ) -> Result<UploadStartedV1, Problem> {
     name::check(&facts.name).map_err(|refusal| refused(&refusal))?;
     let company = principal.company_id;
-    gateway.policies.types(company).await?.check(&facts.mime_type).map_err(|refusal| refused(&refusal))?;
+    let mime_type = facts.media_type()?;
+    let claim = Claim { name: &facts.name, mime_type: &mime_type };
+    gateway.policies.types(company).await?.check(claim).map_err(|refusal| refused(&refusal))?;
     gateway.policies.limits(company).await?.check_file(facts.size_bytes).map_err(|refusal| refused(&refusal))?;
     let declared_sha256 = facts.sha256.as_deref().map(parse_sha256).transpose()?;
-    let metadata = files::metadata_text(facts.metadata.as_ref())?;
+    let metadata = facts.metadata.as_ref().map(Metadata::text).transpose()?;
     let (chatroom_id, thread_id) = (facts.chatroom_id.map(ChatroomId), facts.thread_id.map(ThreadId));
     gateway.check_place(principal, chatroom_id, thread_id).await?;
     let session_id = facts.session_id.map(SessionId);
@@ -142,7 +173,7 @@ pub(crate) async fn check(
         chatroom_id,
         thread_id,
         original_name: facts.name.clone(),
-        mime_type: facts.mime_type.clone(),
+        mime_type,
         size_bytes: facts.size_bytes,
         declared_sha256,
         metadata,
@@ -188,9 +219,12 @@ pub(super) async fn loaded(
 /// The space of an upload that starts: of one whose length is not known, the first step.
 pub(crate) fn space_of(upload_id: UploadId, upload_start: &UploadStartedV2) -> ReservedItem {
     let size_bytes = upload_start.started.size_bytes;
-    // What a client makes by itself cannot be stopped while it grows.
-    let in_steps = upload_start.length_deferred && !matches!(upload_start.kind, UploadKind::Quarantine { .. });
-    let bytes_total = if in_steps { size_bytes.min(RESERVATION_STEP_BYTES) } else { size_bytes };
+    let step = match (upload_start.length_deferred, &upload_start.kind) {
+        (false, _) => size_bytes,
+        (true, UploadKind::Quarantine { .. }) => UNKNOWN_PART_BYTES,
+        (true, _) => RESERVATION_STEP_BYTES,
+    };
+    let bytes_total = size_bytes.min(step);
     ReservedItem { upload_id, session_id: upload_start.started.session_id, bytes_total }
 }
 

@@ -1,29 +1,34 @@
-//! `POST /v1/files`: a whole file in one request. No larger than a part, it is one object and two events; larger, it is
-//! an upload like others, whose chunks come in one body.
+//! `POST /v1/files`: a whole file in one request. No larger than a part, it is one object and two events; larger, or of
+//! unknown length, it is an upload like others, whose chunks come in one body. [`super::form`] takes it out of a form.
 
-use super::chunk::{content_length, refuse_encoding};
-use super::end;
-use super::start::{FileFacts, Mode, check, loaded, parse_sha256, reserve, start_now};
+use super::chunk::{Bringing, content_length, form_refused, refuse_encoding};
+use super::start::{FileFacts, Mode, ROUTE, check, loaded, parse_sha256, reserve, start_now};
 use super::status::UploadStatus;
+use super::{end, form};
 use crate::api::{Bytes, IdempotencyKey};
 use crate::digest::sha256_of;
 use crate::gateway::Gateway;
+use crate::growing;
 use crate::idempotency::Idempotency;
-use crate::problems::IntoProblem;
+use crate::metadata::Metadata;
+use crate::problems::{IntoProblem, refused};
 use actix_web::dev::Payload;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use futures_util::StreamExt;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use utoipa::IntoParams;
 use uuid::Uuid;
+use waybill_domain::Refusal;
 use waybill_domain::quota::{Settling, Space};
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute, settle_quota};
-use waybill_schema::events::{FileUploadedV1, ReservedItem, UploadStartedV1};
+use waybill_schema::events::{FileUploadedV1, ReservedItem, UploadStartedV1, UploadStartedV2};
 use waybill_schema::{ByteRange, Causation, Position, UploadId};
-use waybill_service_kit::data_plane::{PutBytes, PutWhole};
+use waybill_service_kit::data_plane::{PutBytes, PutWhole, StoredFile, StoredWhole};
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 /// How long the answer waits for the verification of a large file.
@@ -32,23 +37,34 @@ const VERIFY_PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct FileQuery {
-    name: String,
-    mime_type: String,
-    sha256: Option<String>,
-    session_id: Option<Uuid>,
-    chatroom_id: Option<Uuid>,
-    thread_id: Option<Uuid>,
+    /// Needed, unless the file comes in a form that names it.
+    pub(super) name: Option<String>,
+    /// Where it is left out, `Content-Type` tells it, the name, or the content.
+    pub(super) mime_type: Option<String>,
+    pub(super) sha256: Option<String>,
+    pub(super) session_id: Option<Uuid>,
+    pub(super) chatroom_id: Option<Uuid>,
+    pub(super) thread_id: Option<Uuid>,
     /// A JSON object.
-    metadata: Option<String>,
+    pub(super) metadata: Option<String>,
+}
+
+/// Who sends a file, and by which request.
+pub(super) struct Sender {
+    pub(super) gateway: web::Data<Gateway>,
+    pub(super) principal: Principal,
+    pub(super) request: HttpRequest,
+    pub(super) id: RequestId,
 }
 
 /// One file on its way in.
-struct Incoming {
+pub(super) struct Incoming {
     gateway: web::Data<Gateway>,
     principal: Principal,
     context: Context,
     id: RequestId,
     upload: UploadId,
+    /// Where the length is not known, `size_bytes` is what it may have at most.
     started: UploadStartedV1,
     /// The client sent an `Idempotency-Key`: it may come again and go on with the same upload.
     is_repeatable: bool,
@@ -58,15 +74,14 @@ struct Incoming {
     tag = "files",
     operation_id = "post_file",
     params(FileQuery, IdempotencyKey, ("Content-Digest" = Option<String>, Header, description = "`sha-256` of the body (RFC 9530)"), ("Repr-Digest" = Option<String>, Header, description = "The same of the file")),
-    request_body(content = Bytes, content_type = "application/octet-stream"),
+    request_body(content((Bytes = "application/octet-stream"), (Bytes = "multipart/form-data")), description = "The bytes; or a form with one file, whose fields may say what the query says, before the file"),
     responses(
         (status = 201, description = "Verified", body = UploadStatus),
         (status = 202, description = "Stored, being verified", body = UploadStatus),
         (status = 409, description = "`session_ended`, `chunk_differs`, `upload_completed`"),
         (status = 410, description = "`upload_ended`"),
-        (status = 411, description = "`length_required`"),
         (status = 413, description = "`file_too_large`, `session_too_large`, `quota_exceeded`, `metadata_too_large`, `size_exceeded`"),
-        (status = 415, description = "`type_refused`, `encoding_refused`"),
+        (status = 415, description = "`type_refused`, `encoding_refused`, `content_type_refused`"),
         (status = 422, description = "`name_invalid`, `digest_invalid`, `digest_mismatch`, `type_refused`, `idempotency_key_reused`"),
     ),
 )]
@@ -80,30 +95,53 @@ pub(crate) async fn post_file(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     refuse_encoding(&request)?;
-    let facts = facts(&request, query.into_inner())?;
-    let context = gateway.context(&principal, id);
-    let started = check(&gateway, &principal, &context, &facts).await?;
-    let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
-    let upload = UploadId(gateway.idempotency.id_for(&request, &principal, "POST /v1/files", &key).await?);
-    let is_repeatable = Idempotency::is_repeatable(&request);
-    let incoming = Incoming { gateway, principal, context, id, upload, started, is_repeatable };
+    check_text(request.query_string())?;
+    let query = query.into_inner();
+    let (connection, payload) = (request.clone(), payload.into_inner());
+    let length = content_length(&request);
+    let sender = Sender { gateway, principal, request, id };
     // A client that goes away is not to leave the space reserved.
-    body::outliving(&request, payload.into_inner(), |body| incoming.take(body)).await
+    match Bringing::of(&connection) {
+        Bringing::Envelope => Err(form_refused()),
+        Bringing::Form => body::outliving(&connection, payload, |body| form::take(sender, query, body)).await,
+        Bringing::Bytes => {
+            let size_bytes = match length {
+                Some(length) => length,
+                None => sender.most_bytes().await?,
+            };
+            let facts = facts(&connection, query, size_bytes)?;
+            let incoming = sender.receive(&facts).await?;
+            let take = |body| async move {
+                match length {
+                    Some(_) => incoming.take(body).await,
+                    None => incoming.take_growing(body, async || Ok(())).await,
+                }
+            };
+            body::outliving(&connection, payload, take).await
+        }
+    }
 }
 
-fn facts(request: &HttpRequest, query: FileQuery) -> Result<FileFacts, Problem> {
-    let size_bytes = content_length(request).ok_or_else(|| {
-        Problem::new(411, "length_required", "send Content-Length; for a file of unknown length start an upload")
-    })?;
-    let metadata = query.metadata.as_deref().map(serde_json::from_str).transpose();
+/// A query that is no UTF-8 would be read as if it had other characters.
+fn check_text(query: &str) -> Result<(), Problem> {
+    let text = percent_decode_str(query).decode_utf8();
+    text.map(drop).map_err(|_| Problem::new(422, "name_invalid", "the query, with the name in it, is no UTF-8"))
+}
+
+fn facts(request: &HttpRequest, query: FileQuery, size_bytes: u64) -> Result<FileFacts, Problem> {
+    let name =
+        query.name.ok_or_else(|| Problem::bad_request("query_invalid", "send ?name=, what the file is called"))?;
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let metadata = query.metadata.as_deref().map(Metadata::parse).transpose();
     let digest = match query.sha256 {
         Some(text) => Some(parse_sha256(&text)?),
         None => sha256_of(request, "Repr-Digest")?.or(sha256_of(request, "Content-Digest")?),
     };
     Ok(FileFacts {
-        name: query.name,
+        name,
         size_bytes,
         mime_type: query.mime_type,
+        content_type: content_type.map(str::to_owned),
         sha256: digest.map(|digest| digest.to_string()),
         session_id: query.session_id,
         chatroom_id: query.chatroom_id,
@@ -111,6 +149,24 @@ fn facts(request: &HttpRequest, query: FileQuery) -> Result<FileFacts, Problem> 
         metadata: metadata.map_err(|_| Problem::bad_request("query_invalid", "metadata must be a JSON object"))?,
         mode: Mode::Gateway,
     })
+}
+
+impl Sender {
+    /// The most that a file of this company may have.
+    pub(super) async fn most_bytes(&self) -> Result<u64, Problem> {
+        Ok(self.gateway.policies.limits(self.principal.company_id).await?.max_file_bytes)
+    }
+
+    /// Checks what is said of a file, before its bytes.
+    pub(super) async fn receive(self, facts: &FileFacts) -> Result<Incoming, Problem> {
+        let Self { gateway, principal, request, id } = self;
+        let context = gateway.context(&principal, id);
+        let started = check(&gateway, &principal, &context, facts).await?;
+        let key = serde_json::to_vec(facts).map_err(|_| Problem::internal())?;
+        let upload = UploadId(gateway.idempotency.id_for(&request, &principal, ROUTE, &key).await?);
+        let is_repeatable = Idempotency::is_repeatable(&request);
+        Ok(Incoming { gateway, principal, context, id, upload, started, is_repeatable })
+    }
 }
 
 impl Incoming {
@@ -134,15 +190,26 @@ impl Incoming {
     async fn take_small(self, payload: Payload) -> Result<HttpResponse, Problem> {
         let aggregate = self.aggregate();
         let mut loaded = loaded(&self.gateway, &aggregate, self.is_repeatable).await?;
-        if loaded.last_seq == 0 {
-            let reserved =
-                reserve(&self.gateway, &self.principal, &self.context, self.space(), self.is_repeatable).await?;
-            if let Err(problem) = self.store_small(payload, &mut loaded, reserved).await {
-                self.release(&loaded).await;
-                return Err(problem);
+        match (&loaded.state.phase, loaded.last_seq) {
+            (_, 0) => {
+                let reserved =
+                    reserve(&self.gateway, &self.principal, &self.context, self.space(), self.is_repeatable).await?;
+                match self.store_small(payload, &mut loaded, reserved).await {
+                    Ok(true) => {}
+                    // It came so slowly that it became an upload like others.
+                    Ok(false) => {
+                        let finished = self.finish(&aggregate, &mut loaded).await;
+                        self.end_unless(finished, &aggregate).await?;
+                    }
+                    Err(problem) => {
+                        self.release(&loaded).await;
+                        return Err(problem);
+                    }
+                }
             }
-        } else {
-            self.check_same(payload, &loaded.state).await?;
+            // The request before was slow, and broke.
+            (Phase::Active, _) => return self.take_large(payload).await,
+            (..) => self.check_same(payload, &loaded.state).await?,
         }
         end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
     }
@@ -159,16 +226,26 @@ impl Incoming {
         if hasher.finalize().as_slice() == sha256.0 { Ok(()) } else { Err(Idempotency::reused()) }
     }
 
+    /// Whether it was stored as a whole; where not, its upload has started and all of its bytes are there.
     async fn store_small(
         &self,
         payload: Payload,
-        loaded: &mut Loaded<waybill_domain::upload::State>,
+        loaded: &mut Loaded<State>,
+        reserved: Position,
+    ) -> Result<bool, Problem> {
+        let request = PutWhole { upload: self.upload, started: self.started.clone(), reserved, request: self.id };
+        match self.gateway.workers.put_whole(request, payload).await? {
+            StoredWhole::Begun(_) => Ok(false),
+            StoredWhole::File(stored) => self.record_small(stored, loaded, reserved).await.map(|()| true),
+        }
+    }
+
+    async fn record_small(
+        &self,
+        stored: StoredFile,
+        loaded: &mut Loaded<State>,
         reserved: Position,
     ) -> Result<(), Problem> {
-        let (company, upload, size_bytes) = (self.principal.company_id, self.upload, self.started.size_bytes);
-        let sha256 = self.started.declared_sha256;
-        let request = PutWhole { company, upload, size_bytes, sha256, request: self.id };
-        let stored = self.gateway.workers.put_whole(request, payload).await?;
         let storage_key = stored.storage_key.clone();
         let uploaded = FileUploadedV1 {
             started: self.started.clone(),
@@ -192,19 +269,20 @@ impl Incoming {
         Ok(())
     }
 
-    /// Gives the space back, if no upload came of it. Where that fails, and where the client may come again, the sweep
-    /// does it.
-    async fn release(&self, loaded: &Loaded<waybill_domain::upload::State>) {
+    /// Gives the space back, if no upload came of it; one that did is ended. Where that fails, and where the client may
+    /// come again, the sweep does it.
+    async fn release(&self, loaded: &Loaded<State>) {
         if self.is_repeatable {
             return;
         }
         let log = self.gateway.log.as_ref();
         let mut now = loaded.clone();
         let known = waybill_repository::refresh(log, &self.aggregate(), &mut now).await;
+        let aggregate = self.aggregate();
         if known.is_err() || now.last_seq > 0 {
+            self.cancel(&aggregate).await;
             return;
         }
-        let aggregate = self.aggregate();
         let expired =
             execute(log, &aggregate, &mut now, &self.context, Command::Expire { now: waybill_service_kit::now() });
         if let Err(error) = expired.await {
@@ -231,37 +309,79 @@ impl Incoming {
             self.is_repeatable,
         )
         .await?;
-        let size_bytes = self.started.size_bytes;
-        let bytes = PutBytes {
+        let mut loaded = Loaded::default();
+        let finished = match self.gateway.workers.put_bytes(self.put(Some(self.started.size_bytes)), payload).await {
+            Ok(_) => self.finish(&aggregate, &mut loaded).await,
+            Err(problem) => Err(problem),
+        };
+        self.end_unless(finished, &aggregate).await?;
+        end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
+    }
+
+    /// A body that does not say how long it is. `after` is what must hold when it has come to its end.
+    pub(super) async fn take_growing(
+        self,
+        payload: Payload,
+        after: impl AsyncFnOnce() -> Result<(), Problem>,
+    ) -> Result<HttpResponse, Problem> {
+        let aggregate = self.aggregate();
+        let mut loaded = loaded(&self.gateway, &aggregate, self.is_repeatable).await?;
+        if loaded.last_seq > 0 && loaded.state.phase != Phase::Active {
+            self.check_same(payload, &loaded.state).await?;
+            return end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201);
+        }
+        let start = UploadStartedV2 { length_deferred: true, ..self.started.clone().into() };
+        start_now(&self.gateway, &self.principal, &self.context, self.upload, start, self.is_repeatable).await?;
+        let finished = async {
+            let limit_bytes = self.started.size_bytes;
+            let stored = growing::send(&self.gateway, &self.context, self.put(None), payload, limit_bytes).await;
+            let stored = stored.map_err(|problem| match problem.code.as_str() {
+                "size_exceeded" => refused(&Refusal::FileTooLarge { size_bytes: limit_bytes + 1, limit_bytes }),
+                _ => problem,
+            })?;
+            after().await?;
+            let command = Command::SetLength { size_bytes: stored.received_bytes };
+            execute(self.gateway.log.as_ref(), &aggregate, &mut loaded, &self.context, command)
+                .await
+                .map_err(|error| error.into_problem("setting a length"))?;
+            self.finish(&aggregate, &mut loaded).await
+        };
+        let finished = finished.await;
+        self.end_unless(finished, &aggregate).await?;
+        end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
+    }
+
+    /// All bytes, however many they are.
+    fn put(&self, content_length: Option<u64>) -> PutBytes {
+        PutBytes {
             company: self.principal.company_id,
             user: self.principal.user_id,
             upload: self.upload,
-            range: ByteRange { from: 0, to: size_bytes },
+            range: ByteRange { from: 0, to: self.started.size_bytes },
             checksum: None,
             sequential: false,
-            content_length: Some(size_bytes),
+            content_length,
             request: self.id,
-        };
-        let mut loaded = Loaded::default();
-        let stored = self.gateway.workers.put_bytes(bytes, payload).await;
-        let finished = match stored {
-            Ok(_) => {
-                let log = &self.gateway;
-                end::finish(log, &aggregate, &mut loaded, &self.context, None, VERIFY_PATIENCE).await
-            }
-            Err(problem) => Err(problem),
-        };
-        if let Err(problem) = finished {
-            if self.is_repeatable {
-                return Err(problem);
-            }
-            // Nobody was told the upload's id, so nobody could continue it.
-            let cancelled = execute(self.gateway.log.as_ref(), &aggregate, &mut loaded, &self.context, Command::Cancel);
-            if let Err(error) = cancelled.await {
-                tracing::warn!(upload_id = %self.upload, %error, "an upload that broke waits for its end");
-            }
-            return Err(problem);
         }
-        end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
+    }
+
+    async fn finish(&self, aggregate: &UploadAggregate, loaded: &mut Loaded<State>) -> Result<(), Problem> {
+        end::finish(&self.gateway, aggregate, loaded, &self.context, None, VERIFY_PATIENCE).await
+    }
+
+    /// An upload that broke ends: nobody was told its id, so nobody could continue it.
+    async fn end_unless(&self, finished: Result<(), Problem>, aggregate: &UploadAggregate) -> Result<(), Problem> {
+        if finished.is_err() && !self.is_repeatable {
+            self.cancel(aggregate).await;
+        }
+        finished
+    }
+
+    async fn cancel(&self, aggregate: &UploadAggregate) {
+        let log = self.gateway.log.as_ref();
+        let cancelled = execute(log, aggregate, &mut Loaded::default(), &self.context, Command::Cancel).await;
+        if let Err(error) = cancelled {
+            tracing::warn!(upload_id = %self.upload, %error, "an upload that broke waits for its end");
+        }
     }
 }

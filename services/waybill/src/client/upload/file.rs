@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 use waybill_schema::Sha256Digest;
 
@@ -22,8 +22,19 @@ const VERIFY_WAIT_S: u32 = 60;
 
 /// For how long a command that failed in part knows which of its files are there.
 const A_DAY: Duration = Duration::from_secs(86_400);
+/// After how long a request that breaks off was slow.
+const SLOW: Duration = Duration::from_secs(8);
 /// The slowest that a file in one request may be.
 const SLOWEST_BYTES_PER_S: u64 = 4_096;
+
+/// What became of a file in one request.
+enum Whole {
+    Done(Uploaded),
+    /// It broke off after a while; in chunks what arrives is kept.
+    Slow {
+        sha256: String,
+    },
+}
 
 /// What is to be uploaded.
 pub(super) struct Plan {
@@ -147,12 +158,16 @@ impl Upload<'_> {
             finished_at: None,
         });
         held.keep(&record)?;
+        let mut sha256 = None;
         if self.plan.size_bytes() <= WHOLE_BELOW && self.shared.protocol == Protocol::Native {
-            return self.send_whole(&record, session_id).await;
+            match self.send_whole(&record, session_id).await? {
+                Whole::Done(uploaded) => return Ok(uploaded),
+                Whole::Slow { sha256: of_file } => sha256 = Some(of_file),
+            }
         }
         let upload_id = match self.shared.protocol {
             Protocol::Tus => tus::start(self, session_id, record.idempotency_key).await?,
-            Protocol::Native | Protocol::Direct => self.start(session_id, record.idempotency_key).await?,
+            Protocol::Native | Protocol::Direct => self.start(session_id, sha256, record.idempotency_key).await?,
         };
         record.upload_id = Some(upload_id.clone());
         held.keep(&record)?;
@@ -161,8 +176,17 @@ impl Upload<'_> {
         self.send(&upload_id, status).await
     }
 
-    async fn start(&self, session_id: Option<&str>, idempotency_key: Uuid) -> Result<String, UploadError> {
+    async fn start(
+        &self,
+        session_id: Option<&str>,
+        sha256: Option<String>,
+        idempotency_key: Uuid,
+    ) -> Result<String, UploadError> {
         let mut start = self.plan.start(session_id);
+        if let Some(sha256) = sha256 {
+            // As it was said with the file in one request, whose key this is: it is the same upload.
+            start["sha256"] = sha256.into();
+        }
         if self.shared.protocol == Protocol::Direct {
             start["mode"] = "direct".into();
         }
@@ -207,8 +231,8 @@ impl Upload<'_> {
         Ok(Uploaded { file_id, sha256, size_bytes, sent_bytes: 0, resumed_bytes: size_bytes, was_there: true })
     }
 
-    /// A small file in one request.
-    async fn send_whole(&self, record: &Record, session_id: Option<&str>) -> Result<Uploaded, UploadError> {
+    /// A small file in one request. If that fails after a while, the line is slow, and it would fail again.
+    async fn send_whole(&self, record: &Record, session_id: Option<&str>) -> Result<Whole, UploadError> {
         let bytes = bytes::Bytes::from(tokio::fs::read(&self.plan.path).await?);
         self.unchanged(bytes.len() as u64)?;
         let sha256 = Sha256Digest(Sha256::digest(&bytes).into()).to_string();
@@ -224,13 +248,18 @@ impl Upload<'_> {
                 let request = self.shared.api.request(Method::POST, "/v1/files").query(&query).body(bytes.clone());
                 let request = request.header("Idempotency-Key", record.idempotency_key.to_string());
                 let timeout = Duration::from_secs(120 + self.plan.size_bytes() / SLOWEST_BYTES_PER_S);
-                self.shared.api.json_within(timeout, request).await
+                let began = Instant::now();
+                match self.shared.api.json_within(timeout, request).await {
+                    Err(error) if error.is_passing() && began.elapsed() >= SLOW => Ok(None),
+                    answer => answer.map(Some),
+                }
             })
             .await?;
+        let Some(done) = done else { return Ok(Whole::Slow { sha256 }) };
         self.bar.inc(bytes.len() as u64);
         self.shared.total.inc(bytes.len() as u64);
         let upload_id = self.text(&done, "upload_id")?;
-        self.verified(&upload_id, done, &sha256, 0).await
+        self.verified(&upload_id, done, &sha256, 0).await.map(Whole::Done)
     }
 
     /// Sends what is missing, completes, and waits until it is verified.
