@@ -1,6 +1,6 @@
 // One upload by tus-js-client: node tus-js.mjs SCENARIO SETTINGS, see README.md.
 
-import { createReadStream, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { PassThrough, Transform } from 'node:stream'
@@ -11,6 +11,7 @@ import { report } from './report.mjs'
 
 const MIB = 1024 * 1024
 const CHUNK = 5 * MIB + 1
+const PATIENCE_MS = 60_000
 
 const scenarios = {
   plain: (job) => job.upload({}),
@@ -21,6 +22,8 @@ const scenarios = {
     job.upload({ uploadLengthDeferred: true, chunkSize: CHUNK }, job.stream()),
   abort_resume: (job) => abortAndResume(job, {}),
   terminate,
+  deleted_then_again: deletedThenAgain,
+  refused_type: refusedType,
   ietf03: (job) => job.upload({ protocol: 'ietf-draft-03' }),
   ietf05: (job) => job.upload({ protocol: 'ietf-draft-05' }),
   ietf05_creation_with_data: (job) =>
@@ -77,6 +80,22 @@ class Job {
       }))
       upload.start()
     })
+  }
+
+  /** Deletes by tus; or by the HTTP API, which can do so once the file is verified. */
+  async delete(upload) {
+    const { token, delete: by } = this.settings
+    const url = by === 'file' ? new URL(`/v1/files/${upload.split('/').pop()}`, upload) : upload
+    const headers = { Authorization: `Bearer ${token}`, 'Tus-Resumable': '1.0.0' }
+    const deadline = performance.now() + PATIENCE_MS
+    for (;;) {
+      const { ok, status } = await fetch(url, { method: 'DELETE', headers })
+      if (ok) return status
+      if (![404, 409].includes(status) || performance.now() > deadline) {
+        throw new Error(`DELETE ${url} answers ${status}`)
+      }
+      await sleep(100)
+    }
   }
 
   /** Starts, and gives the running upload back once `abortAfter` bytes have been sent. */
@@ -137,6 +156,36 @@ async function terminate(job) {
   })
   if (![404, 410].includes(head.status)) throw new Error(`HEAD after termination answers ${head.status}`)
   return { url: upload.url, sent_before: sent, head_status: head.status }
+}
+
+/** The file is uploaded, deleted, and chosen again; the URL storage still has the first upload. */
+async function deletedThenAgain(job) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'tus-js-'))
+  try {
+    const urlStorage = new FileUrlStorage(path.join(folder, 'urls.json'))
+    const { url: firstUrl } = await job.upload({ urlStorage })
+    const deleted = await job.delete(firstUrl)
+    const { url } = await resume(job, { urlStorage })
+    return { first_url: firstUrl, delete_status: deleted, url }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** A type that the server does not take, said in the request that brings the bytes, too. */
+async function refusedType(job) {
+  const { metadata, filetype = 'application/x-msdownload', with_data = true, in_memory = true } = job.settings
+  try {
+    const { url } = await job.upload({
+      metadata: { ...metadata, filetype },
+      uploadDataDuringCreation: with_data,
+      retryDelays: [0, 100],
+    }, in_memory ? readFileSync(job.settings.file) : job.file())
+    return { url, status: null, message: null }
+  } catch (error) {
+    const answer = error.originalResponse
+    return { status: answer?.getStatus() ?? null, body: answer?.getBody() ?? null, message: error.message }
+  }
 }
 
 /** tus-js-client's own file reader, with bodies that come no faster than the rate. */

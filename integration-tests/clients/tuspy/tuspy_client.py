@@ -3,10 +3,17 @@
 import json
 import os
 import sys
+import tempfile
+import time
+from urllib.parse import urljoin
 
+import requests
 from tusclient.client import TusClient
+from tusclient.fingerprint.fingerprint import Fingerprint
+from tusclient.storage.filestorage import FileStorage
 
 _CHUNK = 1024 * 1024
+_PATIENCE_S = 60
 
 
 def plain(client, settings):
@@ -28,6 +35,42 @@ def resume(client, settings):
     return {"stopped_at": first.offset, "resumed_at": second.offset, **_upload(second)}
 
 
+def deleted_then_again(client, settings):
+    """The file is uploaded, deleted, and chosen again while the storage still has its first URL.
+
+    tuspy itself gives up where the upload is gone, whatever the status: an app has to forget the URL and try again.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        storage = FileStorage(os.path.join(folder, "urls.json"))
+        stored = {"store_url": True, "url_storage": storage}
+        first = _uploader(client, settings, **stored)
+        _upload(first)
+        answer = {"first_url": first.url, "delete_status": _delete(client, settings, first.url)}
+        try:
+            answer.update(_upload(_uploader(client, settings, **stored)), raised=None)
+        except Exception as error:
+            answer["raised"] = _described(error)
+            with open(settings["file"], "rb") as file:
+                storage.remove_item(Fingerprint().get_fingerprint(file))
+            answer.update(_upload(_uploader(client, settings, **stored)))
+        return answer
+
+
+def _delete(client, settings, url):
+    """Deletes by tus; or by the HTTP API, which can do so once the file is verified."""
+    if settings.get("delete") == "file":
+        url = urljoin(url, f"/v1/files/{url.rsplit('/', 1)[1]}")
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        headers = {"Tus-Resumable": "1.0.0", **client.headers}
+        status = requests.delete(url, headers=headers, timeout=_PATIENCE_S).status_code
+        if status // 100 == 2:
+            return status
+        if status not in (404, 409) or time.monotonic() > deadline:
+            raise RuntimeError(f"DELETE {url} answers {status}")
+        time.sleep(0.1)
+
+
 def _uploader(client, settings, **more):
     return client.uploader(
         settings["file"], chunk_size=settings.get("chunk_size", _CHUNK),
@@ -40,7 +83,7 @@ def _upload(uploader):
     return {"url": uploader.url, "bytes": uploader.offset}
 
 
-_SCENARIOS = {scenario.__name__: scenario for scenario in (plain, checksum, resume)}
+_SCENARIOS = {scenario.__name__: scenario for scenario in (plain, checksum, resume, deleted_then_again)}
 
 
 def main():

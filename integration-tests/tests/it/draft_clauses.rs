@@ -695,7 +695,13 @@ async fn head_1_2_3_4_5_an_upload_says_all_that_a_client_needs_to_go_on() {
         draft.append(&upload, 0, false, "he").await.expect(204);
         look(&upload).await.with("Upload-Offset", "2").with("Upload-Complete", "?0").with("Upload-Length", "5");
         draft.append(&upload, 2, true, "llo").await.expect(200);
-        look(&upload).await.with("Upload-Offset", "5").with("Upload-Complete", "?1").with("Upload-Length", "5");
+        let finished = draft.send(method.clone(), &upload, &[], "").await.expect(200);
+        match method {
+            Method::HEAD => {
+                finished.with("Upload-Offset", "5").with("Upload-Complete", "?1").with("Upload-Length", "5");
+            }
+            _ => assert_eq!(finished.body, b"hello", "what is finished can be read"),
+        }
         let of_any_length = open(&draft, None).await;
         look(&of_any_length).await.with("Upload-Offset", "0").with("Upload-Complete", "?0").without("Upload-Length");
     }
@@ -1157,10 +1163,8 @@ async fn sec_4_what_is_said_of_a_file_is_checked() {
         let headers = [("Upload-Complete", "?0"), ("Content-Disposition", disposition.as_str())];
         draft.post(&headers, "").await.refused(422, "name_invalid");
     }
-    for other in ["application/x-msdownload", "nonsense"] {
-        let headers = [("Upload-Complete", "?0"), ("Content-Type", other)];
-        draft.post(&headers, "").await.refused(415, "type_refused");
-    }
+    let program = [("Upload-Complete", "?0"), ("Content-Type", "application/x-msdownload")];
+    draft.post(&program, "").await.refused(415, "type_refused");
     let headers = [("Upload-Complete", "?1"), ("Content-Disposition", NAMED), ("Content-Type", "text/plain")];
     let upload = draft.post(&headers, "hello").await.expect(201).location();
     let file = draft.client.file_with_status(&id_of(&upload), "COMPLETED").await;

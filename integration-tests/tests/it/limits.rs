@@ -18,7 +18,7 @@ async fn what_no_upload_may_be_is_refused_before_any_byte() {
     for name in ["../etc/passwd", "a/b", "a\\b", "a%2fb", "a\u{0}b", "/abs", "", "a\u{202e}b", &long] {
         client.start_with(1, json!({ "name": name })).await.refused(422, "name_invalid");
     }
-    for mime_type in ["application/x-msdownload", "nonsense", "image/png\r\nX: y"] {
+    for mime_type in ["application/x-msdownload", "image/png\r\nX: y"] {
         client.start_with(1, json!({ "mime_type": mime_type })).await.refused(415, "type_refused");
     }
     client.start_with(1, json!({ "sha256": "abc" })).await.refused(422, "digest_invalid");
@@ -42,7 +42,7 @@ async fn a_file_in_one_request_has_the_same_limits() {
     let client = stack.client();
     client.post_file("name=..%2Fa&mime_type=text/plain", "x").await.refused(422, "name_invalid");
     client.post_file("name=a&mime_type=application/x-sh", "x").await.refused(415, "type_refused");
-    client.post_file("name=a", "x").await.refused(400, "query_invalid");
+    client.post_file("mime_type=text/plain", "x").await.refused(400, "query_invalid");
     let wrong = "0".repeat(64);
     let query = format!("name=a&mime_type=text/plain&sha256={wrong}");
     client.post_file(&query, "x").await.refused(400, "digest_mismatch");
@@ -53,8 +53,6 @@ async fn a_file_in_one_request_has_the_same_limits() {
         .header("Content-Encoding", "gzip")
         .body("x");
     client.send(encoded).await.refused(415, "encoding_refused");
-    let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("x")]));
-    client.post_file("name=a&mime_type=text/plain", chunked).await.refused(411, "length_required");
     stack.nothing_reserved(client.principal.company_id).await;
     stack.finish().await;
 }

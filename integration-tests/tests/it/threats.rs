@@ -221,6 +221,16 @@ async fn rows_23_and_24_bodies_that_grow_are_refused_small() {
     stack.finish().await;
 }
 
+/// What is answered to a raw request within a time; then the connection is closed.
+pub(crate) fn raw_answer(stack: &Stack, request: &str, within: Duration) -> String {
+    let mut socket = TcpStream::connect(stack.url().trim_start_matches("http://")).unwrap();
+    socket.set_read_timeout(Some(within)).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = vec![0; 256];
+    let length = socket.read(&mut answer).unwrap_or(0);
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
 /// The status of the answer to a raw request.
 fn raw(stack: &Stack, head: &str) -> String {
     let mut socket = TcpStream::connect(stack.url().trim_start_matches("http://")).unwrap();

@@ -11,7 +11,7 @@ import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterable
+from typing import Callable, Dict, Iterable, Optional
 
 from . import apt, process
 from .console import StackError, say
@@ -20,11 +20,17 @@ from .home import REPOSITORY, cache_folder
 _SOURCES = REPOSITORY / "integration-tests" / "clients"
 _PACKAGES = ("package.json", "package-lock.json", ".npmrc")
 _REQUIREMENTS = _SOURCES / "tuspy" / "requirements.txt"
+_JAVA = _SOURCES / "java" / "TusJava.java"
+_JAVA_VERSION = "0.5.1"
+_JAVA_JAR = f"tus-java-client-{_JAVA_VERSION}.jar"
+_JAVA_SHA256 = "196ce59aac4cca7395aca493e1740ba121ef9696232911086ac205a30948e7bb"
+_MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
 def environment() -> Dict[str, str]:
     """What the integration tests need to know to run every client."""
     folder = node_clients()
+    java = java_classpath()
     return {
         "WAYBILL_TEST_NODE": _node(),
         "WAYBILL_TEST_TUS_JS": str(folder / "tus-js.mjs"),
@@ -32,6 +38,9 @@ def environment() -> Dict[str, str]:
         "WAYBILL_TEST_CHROMIUM": chromium(),
         "WAYBILL_TEST_TUSPY_PYTHON": str(tuspy_python()),
         "WAYBILL_TEST_TUSPY": str(_SOURCES / "tuspy" / "tuspy_client.py"),
+        "WAYBILL_TEST_CURL": curl(),
+        "WAYBILL_TEST_CURL_VARIANTS": str(_SOURCES / "curl_variants.py"),
+        **({"WAYBILL_TEST_JAVA_CLASSPATH": java} if java else {}),
     }
 
 
@@ -42,15 +51,15 @@ def node_clients() -> Path:
     checkouts with other scripts but the same lock file share the packages.
     """
     _node()
-    packages = _once("clients", _hash(_SOURCES / name for name in _PACKAGES), _install_packages)
-    sources = [*sorted(_SOURCES.glob("*.mjs")), *sorted((_SOURCES / "uppy").glob("*.*"))]
-    return _once(packages.relative_to(cache_folder()), _hash(sources), _copy_sources(sources))
+    packages = once("clients", hash_of(_SOURCES / name for name in _PACKAGES), _install_packages)
+    sources = [file for part in ("*.mjs", "uppy/*.*", "pages/*.*") for file in sorted(_SOURCES.glob(part))]
+    return once(packages.relative_to(cache_folder()), hash_of(sources), _copy_sources(sources))
 
 
 def tuspy_python() -> Path:
     """The interpreter that has tuspy."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    folder = _once("tuspy", f"{_hash([_REQUIREMENTS])}-{version}", _install_tuspy)
+    folder = once("tuspy", f"{hash_of([_REQUIREMENTS])}-{version}", _install_tuspy)
     return folder / "bin" / "python"
 
 
@@ -66,6 +75,25 @@ def chromium() -> str:
     if found is None:
         raise StackError("the browser tests need chromium: install it or set WAYBILL_CHROMIUM")
     return found
+
+
+def curl() -> str:
+    """The one on the PATH, else Debian's package, installed now."""
+    with _locked(cache_folder() / "curl"):
+        found = shutil.which("curl")
+        if found is None and apt.install("curl"):
+            found = shutil.which("curl")
+    if found is None:
+        raise StackError("the tests with curl need it: install curl")
+    return found
+
+
+def java_classpath() -> Optional[str]:
+    """Where TusJava and tus-java-client are; None without Maven and a JDK, which are not installed for this alone."""
+    if any(shutil.which(program) is None for program in ("mvn", "javac", "java")):
+        return None
+    folder = once("tus-java", f"{_JAVA_VERSION}-{hash_of([_JAVA])}", _compile_java)
+    return os.pathsep.join([str(folder), str(folder / _JAVA_JAR)])
 
 
 def _node() -> str:
@@ -107,13 +135,26 @@ def _install_tuspy(folder: Path) -> None:
     ])
 
 
+def _compile_java(folder: Path) -> None:
+    say(f"installing tus-java-client into {folder}")
+    folder.mkdir()
+    artifact = f"io.tus.java.client:tus-java-client:{_JAVA_VERSION}"
+    copy = ["mvn", "-B", "-q", _MAVEN_COPY, f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"]
+    # Elsewhere than in a folder that may have a pom.xml.
+    _run("mvn dependency:copy", copy, cwd=folder)
+    jar = folder / _JAVA_JAR
+    if hashlib.sha256(jar.read_bytes()).hexdigest() != _JAVA_SHA256:
+        raise StackError(f"{jar} is not the tus-java-client that was tried")
+    _run("javac", ["javac", "-cp", str(jar), "-d", str(folder), str(_JAVA)])
+
+
 def _run(what: str, command: Iterable[str], **more) -> None:
     result = process.run(list(command), stdin="", capture=True, **more)
     if result.returncode != 0:
         raise StackError(f"{what} failed:\n{result.stdout.strip()}")
 
 
-def _once(kind, name: str, make: Callable[[Path], None]) -> Path:
+def once(kind, name: str, make: Callable[[Path], None]) -> Path:
     """The folder of this name, made if no run has done so to its end."""
     folder = cache_folder() / kind / name
     folder.parent.mkdir(exist_ok=True)
@@ -132,7 +173,7 @@ def _locked(path: Path):
         yield
 
 
-def _hash(files: Iterable[Path]) -> str:
+def hash_of(files: Iterable[Path]) -> str:
     """Of names and contents: a renamed file is another set."""
     total = hashlib.sha256()
     for file in files:

@@ -1,0 +1,11 @@
+// @uppy/aws-s3 5 with its defaults, and nothing told of a file but what the plugin tells.
+
+import AwsS3 from '@uppy/aws-s3'
+import Uppy from '@uppy/core'
+import { serveUppy } from './upload.js'
+
+serveUppy(({ endpoint, token }) =>
+  new Uppy().use(AwsS3, {
+    endpoint: `${endpoint}/uppy`,
+    headers: { Authorization: `Bearer ${token}` },
+  }))
