@@ -16,7 +16,7 @@ use waybill_object_store::s3::S3Store;
 use waybill_projector::verify;
 use waybill_read_model::{Database, projection};
 use waybill_repository::load_quota;
-use waybill_schema::{CompanyId, UserId};
+use waybill_schema::{CompanyId, UserId, names};
 use waybill_service_kit::{Authenticator, Principal, Role, now};
 use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually};
 
@@ -189,6 +189,23 @@ impl Backing {
             })
             .await;
         }
+    }
+
+    /// Until workers have reacted to every event, and the tables hold what came of it.
+    ///
+    /// # Panics
+    /// Where NATS does not answer.
+    pub async fn settled(&self) {
+        let jetstream = async_nats::jetstream::new(self.nats().await);
+        for partition in self.log.partitions().all() {
+            eventually("the reactions to end", || async {
+                let stream = jetstream.get_stream(names::event_stream(partition)).await.ok()?;
+                let info = stream.consumer_info(names::REACTIONS_DURABLE).await.ok()?;
+                (info.num_pending == 0 && info.num_ack_pending == 0).then_some(())
+            })
+            .await;
+        }
+        self.projected().await;
     }
 
     /// The reserved bytes of a company, from the events.

@@ -105,7 +105,12 @@ impl Client {
     /// GET what is at least as new as `after`.
     pub async fn get_after(&self, path: &str, after: &Answer) -> Answer {
         let position = after.position.as_deref().expect("a command answers with its position");
-        self.send(self.request(Method::GET, path).header("Waybill-Min-Position", position)).await
+        eventually("the tables to get there", || async {
+            let answer = self.send(self.request(Method::GET, path).header("Waybill-Min-Position", position)).await;
+            // On a slow machine a projection takes longer than a query waits: then it is asked again.
+            (answer.status != 503).then_some(answer)
+        })
+        .await
     }
 
     /// POST with a JSON body.
@@ -169,10 +174,18 @@ impl Client {
     /// # Panics
     /// Where they cannot be had.
     pub async fn content(&self, file: &str) -> Vec<u8> {
-        let response = self.request(Method::GET, &format!("/v1/files/{file}/content")).send().await;
-        let response = response.expect("an answer comes");
-        assert_eq!(response.status().as_u16(), 200);
+        let response = self.read(file).await;
         response.bytes().await.expect("the body is whole").to_vec()
+    }
+
+    async fn read(&self, file: &str) -> reqwest::Response {
+        let response = eventually("a file to be read", || async {
+            let response = self.request(Method::GET, &format!("/v1/files/{file}/content")).send().await;
+            response.ok().filter(|response| response.status() != 503)
+        })
+        .await;
+        assert_eq!(response.status().as_u16(), 200);
+        response
     }
 
     /// The digest of the bytes of a file that is too large to be held.
@@ -180,9 +193,7 @@ impl Client {
     /// # Panics
     /// Where they cannot be had.
     pub async fn content_sha256(&self, file: &str) -> String {
-        let response = self.request(Method::GET, &format!("/v1/files/{file}/content")).send().await;
-        let mut response = response.expect("an answer comes");
-        assert_eq!(response.status().as_u16(), 200);
+        let mut response = self.read(file).await;
         let mut sha256 = Sha256::new();
         while let Some(bytes) = response.chunk().await.expect("the body is whole") {
             sha256.update(&bytes);

@@ -193,7 +193,7 @@ async fn row_19_a_name_that_is_no_text_is_none_and_no_key_is_made_of_one() {
     let tus = Speaker::tus(client.clone());
     // ED A0 80, in base64.
     tus.post(&[("Upload-Length", "1"), ("Upload-Metadata", "filename 7aCA")], "").await.refused(422, "name_invalid");
-    for name in ["..%2Fa", "%2Fetc%2Fpasswd", "a%00b", "a%5Cb", "a%E2%80%AEgpj.exe", "a%D8%9Cb"] {
+    for name in ["..%2Fa", "%2Fetc%2Fpasswd", "a%00b", "a%5Cb", "a%E2%80%AEgpj.exe"] {
         client.post_file(&format!("name={name}&mime_type=text/plain"), "hello").await.refused(422, "name_invalid");
     }
     let long = "a".repeat(300);

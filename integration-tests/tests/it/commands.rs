@@ -21,6 +21,7 @@ async fn people_are_told_what_became_of_each_file() {
         assert!(told.contains(&format!("sha256 {}", source.sha256)), "{told}");
     }
     assert!(noted.contains("2 of 2 files uploaded and verified"), "{noted}");
+    stack.settled().await;
     let (listed, _) = CommandLine::told(&client, home.path(), "ls", &[""; 0]).await;
     assert!(listed.contains("a.bin") && listed.contains("b.bin"), "{listed}");
     let (completions, _) = CommandLine::told(&client, home.path(), "completions", &["bash"]).await;

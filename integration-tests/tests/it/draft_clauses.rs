@@ -695,12 +695,11 @@ async fn head_1_2_3_4_5_an_upload_says_all_that_a_client_needs_to_go_on() {
         draft.append(&upload, 0, false, "he").await.expect(204);
         look(&upload).await.with("Upload-Offset", "2").with("Upload-Complete", "?0").with("Upload-Length", "5");
         draft.append(&upload, 2, true, "llo").await.expect(200);
-        let finished = draft.send(method.clone(), &upload, &[], "").await.expect(200);
-        match method {
-            Method::HEAD => {
-                finished.with("Upload-Offset", "5").with("Upload-Complete", "?1").with("Upload-Length", "5");
-            }
-            _ => assert_eq!(finished.body, b"hello", "what is finished can be read"),
+        if method == Method::GET {
+            let finished = draft.send(Method::GET, &upload, &[], "").await.expect(200);
+            assert_eq!(finished.body, b"hello", "what is finished can be read");
+        } else {
+            look(&upload).await.with("Upload-Offset", "5").with("Upload-Complete", "?1").with("Upload-Length", "5");
         }
         let of_any_length = open(&draft, None).await;
         look(&of_any_length).await.with("Upload-Offset", "0").with("Upload-Complete", "?0").without("Upload-Length");
@@ -1297,7 +1296,7 @@ async fn interop_3_5_6_the_media_type_of_an_append_came_with_6() {
     // On the creation it is no type of a file (tus-js-client 4.3 sends it).
     let upload = draft.post(&[("Upload-Complete", "?1"), PARTIAL], "hello").await.expect(201).location();
     let file = draft.client.file_with_status(&id_of(&upload), "COMPLETED").await;
-    assert_eq!(file["mime_type"], "application/octet-stream");
+    assert_eq!(file["mime_type"], "text/plain", "the content tells it");
     stack.finish().await;
 }
 

@@ -123,6 +123,7 @@ async fn what_head_calls_whole_becomes_a_file_once() {
     }
     assert_eq!(tus.client.file_with_status(&id, "COMPLETED").await["hash"], sha256(&content));
     // tusd #1270, ocis #8720: hooks that came twice, or never.
+    stack.settled().await;
     let history = history(&tus.client, &id).await;
     for kind in ["UploadStarted", "FileCompleted", "FileVerified", "QuotaCommitted"] {
         assert_eq!(count(&history, kind), 1, "{kind} in {history:?}");

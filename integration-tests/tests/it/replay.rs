@@ -19,7 +19,7 @@ async fn a_rebuild_gives_the_same_tables() {
     let cancelled = client.start(1_000).await.expect(201).text("upload_id");
     client.delete(&format!("/v1/uploads/{cancelled}")).await.expect(204);
     client.put_chunk(&running, 0, vec![0; 1_000]).await.expect(200);
-    stack.projected().await;
+    stack.settled().await;
 
     let live = stack.database("waybill");
     let comparison = verify(stack.log(), &live).await.unwrap();
@@ -46,8 +46,7 @@ async fn a_table_that_was_tampered_with_is_named() {
     let client = stack.client();
     let posted = client.small_file("a.txt").await;
     client.get_after(&format!("/v1/files/{}", posted.text("file_id")), &posted).await.expect(200);
-    stack.nothing_reserved(client.principal.company_id).await;
-    stack.projected().await;
+    stack.settled().await;
     let live = stack.database("waybill");
     let mut connection = live.connection().await.unwrap();
     connection.batch_execute("UPDATE file SET original_name = 'b.txt'").await.unwrap();

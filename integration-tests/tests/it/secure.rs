@@ -196,11 +196,10 @@ async fn every_connection_can_be_over_tls_and_a_certificate_is_renewed_without_a
         .await
         .unwrap();
     assert_eq!(socket::next(&mut watching).await["display_name"], "b.bin");
-    // What a worker and a projector have begun, they end before they are stopped.
-    backing.nothing_reserved(client.principal.company_id).await;
-    backing.projected().await;
-    drop((gateway, fanout, worker, projector));
+    // While there is somebody to project the last events.
+    backing.settled().await;
     backing.check(0).await;
+    drop((gateway, fanout, worker, projector));
     backing.remove().await;
 }
 

@@ -224,7 +224,7 @@ async fn a_share_gives_what_it_says_and_no_more() {
     room.anna.post(&shares, &json!({})).await.refused(422, "association_invalid");
     room.anna.post(&shares, &json!({ "chatroom_id": Uuid::now_v7() })).await.refused(404, "not_found");
     // An end is an end.
-    let soon = chrono::Utc::now() + chrono::Duration::seconds(2);
+    let soon = chrono::Utc::now() + chrono::Duration::seconds(6);
     let brief = json!({ "expires_at": soon.to_rfc3339(), "access_type": "PUBLIC" });
     let public = format!("/v1/associations/{}", public.text("id"));
     let changed = room.anna.patch(&public, &brief).await.expect(204);

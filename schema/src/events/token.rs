@@ -64,6 +64,10 @@ impl From<DownloadTokenRedeemedV1> for DownloadTokenRedeemedV2 {
 pub struct DownloadTokenContinuedV1 {
     /// Which of the token's claims, from 0.
     pub claim: u32,
+    /// From where.
+    pub ip_address: IpAddr,
+    /// With what, as it calls itself; 256 bytes at most.
+    pub user_agent: Option<String>,
     /// The request.
     pub request: Uuid,
     /// What is sent in answer, at most.

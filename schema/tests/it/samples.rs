@@ -254,8 +254,14 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ),
         (
             "DownloadTokenContinued.v1",
-            DownloadTokenContinuedV1 { claim: 1, request: uuid(18), range: ByteRange { from: 7, to: 20_000_000 } }
-                .into(),
+            DownloadTokenContinuedV1 {
+                claim: 1,
+                ip_address: [192, 0, 2, 8].into(),
+                user_agent: None,
+                request: uuid(18),
+                range: ByteRange { from: 7, to: 20_000_000 },
+            }
+            .into(),
         ),
         (
             "DownloadTokenServed.v1",

@@ -12,7 +12,7 @@ from . import apt, clients, process, wheels
 from .console import StackError, say
 from .home import REPOSITORY
 
-_SOURCES = REPOSITORY / "integration-tests" / "corpus"
+_SOURCES = REPOSITORY / "integration-tests" / "file-kinds"
 
 
 def folder() -> Path:

@@ -69,6 +69,11 @@ impl Dialect {
         matches!(self, Self::Draft(interop) if interop.is_early())
     }
 
+    /// Whether the client says which protocol it speaks.
+    pub(super) fn is_named(self) -> bool {
+        !matches!(self, Self::Draft(Interop { said: None }))
+    }
+
     pub(super) fn of(request: &HttpRequest) -> Self {
         let headers = request.headers();
         let has = |name| headers.contains_key(name);

@@ -41,7 +41,9 @@ pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
         state = complete(asked, upload).await?.state.unwrap_or(state);
     }
     let is_complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
-    let status = if is_tus || is_complete { StatusCode::OK } else { StatusCode::NO_CONTENT };
+    // Whoever names no protocol is told what HTTP says: that there is something to be read (RFC 9110 §9.3.2).
+    let is_plain = is_complete && !asked.dialect.is_named();
+    let status = if is_tus || is_plain { StatusCode::OK } else { StatusCode::NO_CONTENT };
     let mut answer = HttpResponse::build(status).finish();
     no_store(&mut answer);
     let is_final = matches!(state.kind, UploadKind::Final { .. });

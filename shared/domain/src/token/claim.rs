@@ -62,35 +62,49 @@ pub struct Claim {
     /// What was sent, and how many bytes that were, again counted again.
     sent: RangeSet,
     sent_bytes: u64,
-    /// Answers that run: what they may send, and since when.
-    running: BTreeMap<Uuid, (ByteRange, Timestamp)>,
+    /// Answers that run.
+    running: BTreeMap<Uuid, Running>,
+    /// Who was sent all of it in one answer: they have no reason to ask for all of it again.
+    received_by: Vec<By>,
     requests: u32,
     delivered_at: Option<Timestamp>,
+}
+
+/// An answer that runs: to whom, what it may send, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Running {
+    by: By,
+    range: ByteRange,
+    since: Timestamp,
 }
 
 impl Claim {
     pub(super) fn open(redeemed: &DownloadTokenRedeemedV2, time: Timestamp) -> Self {
         let by = By { ip_address: redeemed.ip_address, user_agent: redeemed.user_agent.clone() };
         let counted_at_once = redeemed.request.is_nil();
-        let running = (!counted_at_once).then_some((redeemed.request, (redeemed.range, time)));
+        let first = Running { by: by.clone(), range: redeemed.range, since: time };
+        let running = (!counted_at_once).then_some((redeemed.request, first));
         Self {
             by,
             size_bytes: redeemed.size_bytes,
             sent: RangeSet::default(),
             sent_bytes: 0,
             running: running.into_iter().collect(),
+            received_by: Vec::new(),
             requests: 1,
             delivered_at: counted_at_once.then_some(time),
         }
     }
 
     pub(super) fn go_on(&mut self, continued: &DownloadTokenContinuedV1, time: Timestamp) {
-        self.running.insert(continued.request, (continued.range, time));
+        let by = By { ip_address: continued.ip_address, user_agent: continued.user_agent.clone() };
+        self.running.insert(continued.request, Running { by, range: continued.range, since: time });
         self.requests = self.requests.saturating_add(1);
     }
 
     pub(super) fn served(&mut self, served: &DownloadTokenServedV1, time: Timestamp) {
-        self.running.remove(&served.request);
+        let ended = self.running.remove(&served.request);
+        self.received_by.extend(ended.filter(|_| self.is_whole(served.sent)).map(|ended| ended.by));
         self.sent.insert(served.sent);
         self.sent_bytes = self.sent_bytes.saturating_add(served.sent.len());
         if served.is_delivered {
@@ -117,6 +131,10 @@ impl Claim {
         !self.is_delivered() && all.prefix() >= self.size_bytes
     }
 
+    fn is_whole(&self, range: ByteRange) -> bool {
+        range.from == 0 && range.to >= self.size_bytes
+    }
+
     /// Whether requests may go on with it.
     pub(super) fn is_open(&self, now: Timestamp) -> bool {
         self.requests < REQUESTS_MAX && self.delivered_at.is_none_or(|at| now < at.plus_ms(GOES_ON_FOR_MS))
@@ -125,20 +143,21 @@ impl Claim {
     /// Whether this request may go on with it.
     pub(super) fn check(&self, asked: &Asked) -> Result<(), Refusal> {
         let running = || self.running.iter().filter(|(id, _)| !asked.stopped.contains(id));
-        let is_alive = |since: &Timestamp| asked.now < since.plus_ms(RUNS_FOR_MS);
-        let is_whole = |range: &ByteRange| range.from == 0 && range.to >= self.size_bytes;
-        let running_bytes: u64 = running().map(|(_, (range, _))| range.len()).sum();
+        let is_alive = |answer: &Running| asked.now < answer.since.plus_ms(RUNS_FOR_MS);
+        let ended = || Refusal::TokenEnded { reason: "it was good for no more downloads" };
+        if asked.is_whole() && self.received_by.contains(&asked.by) {
+            return Err(ended());
+        }
+        let running_bytes: u64 = running().map(|(_, answer)| answer.range.len()).sum();
         if self.sent_bytes.saturating_add(running_bytes).saturating_add(asked.range.len())
             > self.size_bytes.saturating_mul(TIMES_SENT)
         {
-            let is_all_sent = running().all(|(_, (_, since))| !is_alive(since));
-            return Err(match is_all_sent {
-                true => Refusal::TokenEnded { reason: "it was good for no more downloads" },
-                false => Refusal::DownloadRunning,
-            });
+            let is_all_sent = running().all(|(_, answer)| !is_alive(answer));
+            return Err(if is_all_sent { ended() } else { Refusal::DownloadRunning });
         }
         // All of the file goes to one at a time; pieces may come side by side, as download managers ask for them.
-        let is_in_the_way = running().any(|(_, (range, since))| is_alive(since) && is_whole(range) && asked.is_whole());
+        let is_in_the_way =
+            asked.is_whole() && running().any(|(_, answer)| is_alive(answer) && self.is_whole(answer.range));
         let is_too_soon = self.delivered_at.is_some_and(|at| asked.now < at.plus_ms(QUIET_MS));
         if is_in_the_way || (is_too_soon && asked.is_whole() && !asked.has_waited) {
             return Err(Refusal::DownloadRunning);

@@ -159,7 +159,14 @@ fn decide_serve(state: &State, asked: &Asked) -> Result<Event, Refusal> {
     let open = || state.claims().filter(|(_, claim)| claim.is_open(asked.now));
     let go_on = |number: u32, claim: &Claim| -> Result<Event, Refusal> {
         claim.check(asked)?;
-        Ok(DownloadTokenContinuedV1 { claim: number, request: asked.request, range: asked.range }.into())
+        Ok(DownloadTokenContinuedV1 {
+            claim: number,
+            ip_address: asked.by.ip_address,
+            user_agent: asked.by.user_agent.clone(),
+            request: asked.request,
+            range: asked.range,
+        }
+        .into())
     };
     let redeem = || {
         DownloadTokenRedeemedV2 {
