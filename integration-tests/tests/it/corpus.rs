@@ -72,19 +72,34 @@ fn said(file: &Sent) -> Value {
     said
 }
 
+/// Sends a file until there is an answer: of a refusal that comes before all of a large body was sent, a client may see
+/// only a broken connection.
+async fn answered(request: impl Fn() -> reqwest::RequestBuilder) -> Outcome {
+    let answer = eventually("an answer to a file", || async {
+        let response = request().send().await.ok()?;
+        let (status, body) = (response.status().as_u16(), response.bytes().await.ok()?);
+        Some(Answer { status, body: serde_json::from_slice(&body).unwrap(), position: None })
+    })
+    .await;
+    outcome(&answer, "file_id")
+}
+
 async fn by_bytes(client: &Client, file: &Sent) -> Outcome {
     let mut query = vec![("name", file.name.as_str())];
     query.extend((!file.mime_type.is_empty()).then_some(("mime_type", file.mime_type.as_str())));
-    let request = client.request(Method::POST, "/v1/files").query(&query).body(file.content.clone());
-    outcome(&client.send(request).await, "file_id")
+    let request = || client.request(Method::POST, "/v1/files").query(&query).body(file.content.clone());
+    answered(request).await
 }
 
 async fn by_form(client: &Client, file: &Sent) -> Outcome {
-    let part = reqwest::multipart::Part::bytes(file.content.clone()).file_name(file.name.clone());
     // Browsers say application/octet-stream where they know nothing.
     let mime_type = if file.mime_type.is_empty() { "application/octet-stream" } else { &file.mime_type };
-    let form = reqwest::multipart::Form::new().part("file", part.mime_str(mime_type).unwrap());
-    outcome(&client.send(client.request(Method::POST, "/v1/files").multipart(form)).await, "file_id")
+    let request = || {
+        let part = reqwest::multipart::Part::bytes(file.content.clone()).file_name(file.name.clone());
+        let form = reqwest::multipart::Form::new().part("file", part.mime_str(mime_type).unwrap());
+        client.request(Method::POST, "/v1/files").multipart(form)
+    };
+    answered(request).await
 }
 
 async fn by_chunks(client: &Client, file: &Sent) -> Outcome {
@@ -153,8 +168,10 @@ async fn by_direct(client: &Client, file: &Sent) -> Outcome {
 }
 
 async fn put_object(url: String, file: &Sent) {
-    let put = Http::new().put(url).body(file.content.clone()).send().await.unwrap();
-    assert!(put.status().is_success(), "{}", file.kind);
+    // As browsers do it: an empty body has a length, too.
+    let request = Http::new().put(url).header("Content-Length", file.content.len());
+    let put = request.body(file.content.clone()).send().await.unwrap();
+    assert!(put.status().is_success(), "{}: {}", file.kind, put.text().await.unwrap());
 }
 
 async fn by_uppy_5(client: &Client, file: &Sent) -> Outcome {
@@ -213,6 +230,10 @@ async fn a1_a2_every_kind_of_file_is_taken_by_every_protocol_and_what_would_run_
     let client = stack.client();
     let all: Vec<(usize, &str)> =
         (0..corpus.len()).flat_map(|file| PROTOCOLS.iter().map(move |protocol| (file, *protocol))).collect();
+    // A part of a form that is itself a multipart one cannot be read (docs/file-types.md).
+    let cannot_be_read =
+        |(file, protocol): &(usize, &str)| *protocol == "form" && corpus[*file].mime_type.starts_with("multipart/");
+    let all: Vec<(usize, &str)> = all.into_iter().filter(|sent| !cannot_be_read(sent)).collect();
     let mut refused: BTreeMap<usize, BTreeMap<&str, String>> = BTreeMap::new();
     let results = stream::iter(all).map(|(file, protocol)| {
         let (client, corpus) = (&client, &corpus);

@@ -141,6 +141,8 @@ impl Bringing {
         match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "multipart/form-data" => Self::Form,
             "application/x-www-form-urlencoded" => Self::Envelope,
+            // A saved web page is one (RFC 2557), and browsers say so of it.
+            "multipart/related" => Self::Bytes,
             other if other.starts_with("multipart/") => Self::Envelope,
             _ => Self::Bytes,
         }
