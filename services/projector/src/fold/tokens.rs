@@ -35,10 +35,8 @@ pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &Event, recorded: &R
         }
         Event::DownloadTokenContinued(_) => tables.tokens.change(id.0)?.last_used_at = Some(time),
         // A download that was running when its token's row went has no row to be counted in.
-        Event::DownloadTokenServed(served) => {
-            if tables.tokens.get(id.0).is_some() {
-                tables.tokens.change(id.0)?.download_count += i32::from(served.is_delivered);
-            }
+        Event::DownloadTokenServed(served) if tables.tokens.get(id.0).is_some() => {
+            tables.tokens.change(id.0)?.download_count += i32::from(served.is_delivered);
         }
         Event::DownloadTokenExpired(_) => tables.tokens.remove(id.0)?,
         Event::DownloadTokenRevoked(_) => tables.tokens.change(id.0)?.revoked_at = Some(time),

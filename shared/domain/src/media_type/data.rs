@@ -44,7 +44,7 @@ pub(super) fn canonical(essence: &str) -> &str {
 
 /// The types that `canonical` is a special case of, the nearest first.
 pub(super) fn ancestors(canonical: &str) -> impl Iterator<Item = &'static str> {
-    let parent = |name: &str| KNOWN.parents.get(name).copied().map(|parent| self::canonical(parent));
+    let parent = |name: &str| KNOWN.parents.get(name).copied().map(self::canonical);
     std::iter::successors(parent(canonical), move |name| parent(name)).take(PARENTS_MAX)
 }
 

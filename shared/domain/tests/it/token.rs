@@ -43,7 +43,7 @@ fn asked(number: u128, (from, to): (u64, u64), now: Timestamp) -> Asked {
 /// Answers a request.
 fn serve(state: &mut State, asked: Asked) -> Result<(), Refusal> {
     let now = asked.now;
-    let event = decide(state, Command::Serve(asked))?.expect("an answer is an event");
+    let event = decide(state, Command::Serve(asked))?.unwrap();
     evolve(state, &event, now);
     Ok(())
 }
@@ -51,7 +51,7 @@ fn serve(state: &mut State, asked: Asked) -> Result<(), Refusal> {
 /// The answer has sent this.
 fn sent(state: &mut State, number: u128, (from, to): (u64, u64), now: Timestamp) {
     let command = Command::EndServing { request: Uuid::from_u128(number), sent: ByteRange { from, to } };
-    let event = decide(state, command).unwrap().expect("the answer was running");
+    let event = decide(state, command).unwrap().unwrap();
     evolve(state, &event, now);
 }
 
