@@ -41,7 +41,7 @@ pub struct DownloadTokenRedeemedV2 {
     pub user_agent: Option<String>,
     /// The first request; nil where it counted at once, as in version 1.
     pub request: Uuid,
-    /// What is sent in answer, at most.
+    /// The range of the file that the answer may send.
     pub range: ByteRange,
     /// Bytes of the file.
     pub size_bytes: u64,
@@ -59,10 +59,10 @@ impl From<DownloadTokenRedeemedV1> for DownloadTokenRedeemedV2 {
     }
 }
 
-/// Another request goes on with a claim. Appended before the first byte of its answer.
+/// Another request continues a claim. Appended before the first byte of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenContinuedV1 {
-    /// Which of the token's claims, from 0.
+    /// The number of the token's claim, from 0.
     pub claim: u32,
     /// From where.
     pub ip_address: IpAddr,
@@ -70,20 +70,20 @@ pub struct DownloadTokenContinuedV1 {
     pub user_agent: Option<String>,
     /// The request.
     pub request: Uuid,
-    /// What is sent in answer, at most.
+    /// The range of the file that the answer may send.
     pub range: ByteRange,
 }
 
 /// The answer to a request has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenServedV1 {
-    /// Which of the token's claims, from 0.
+    /// The number of the token's claim, from 0.
     pub claim: u32,
     /// The request.
     pub request: Uuid,
-    /// What was sent.
+    /// The range that was sent.
     pub sent: ByteRange,
-    /// Whether all of the file was delivered with it: then the claim counts.
+    /// Whether this answer completed the delivery of the file. Then the claim counts.
     pub is_delivered: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Bytes of an upload whose length is not known: none goes on before its space is reserved.
+//! Bytes of an upload whose length is not known. No byte is forwarded before its space is reserved.
 
 use crate::gateway::Gateway;
 use actix_web::dev::Payload;

@@ -1,4 +1,4 @@
-//! What a client says of a file besides: a JSON object, kept as its client wrote it. Its numbers keep their digits.
+//! Metadata of a file: a JSON object, kept as its client wrote it. Its numbers keep their digits.
 
 use crate::problems::refused;
 use serde::de::Error;

@@ -10,8 +10,8 @@ pub const MAX_PARTS: u64 = 10_000;
 pub const SESSION_LIFETIME_MS: i64 = 7 * 24 * 3_600_000;
 /// By how much the reservation of an upload of unknown length is raised at a time.
 pub const RESERVATION_STEP_BYTES: u64 = 64 * 1024 * 1024;
-/// What is set aside at first for a file that its client makes in the store by itself, and whose size it does not say; and
-/// for each part of it that is on its way: S3 has no smaller ones, but for the last.
+/// Bytes reserved at first for a file of unknown size that its client puts into the store by itself, and for each of its
+/// parts that is signed and not stored yet: S3 has no smaller parts, except for the last.
 pub const UNKNOWN_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// How many starts may be reserved for by one event.
 pub const RESERVATION_ITEMS_MAX: usize = 64;

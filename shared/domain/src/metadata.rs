@@ -7,7 +7,7 @@ pub const MAX_BYTES: usize = 8 * 1_024;
 /// How deep they may be nested: what reads them nests them once or twice more, and has limits of its own.
 pub const MAX_DEPTH: usize = 32;
 
-/// Whether metadata can be kept, given as JSON (RFC 8259), in which every NUL is an escape.
+/// Returns whether metadata can be kept, given as JSON (RFC 8259), in which every NUL is an escape.
 ///
 /// # Errors
 /// [`Refusal::MetadataTooLarge`], [`Refusal::MetadataInvalid`].

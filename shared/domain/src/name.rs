@@ -15,7 +15,7 @@ const ISOLATE_LTR: char = '\u{2066}';
 /// Ends such a piece.
 const ISOLATE_END: char = '\u{2069}';
 
-/// Whether a file may be called this. Names of every language may: also the marks that its letters and its direction
+/// Returns whether a file may be called this. Names of every language may: also the marks that its letters and its direction
 /// need (UAX #9 §2.6).
 ///
 /// # Errors
@@ -56,7 +56,7 @@ fn is_mark(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
-/// Whether the last dot lies in a piece of text whose direction may be from right to left: what is before it and what is
+/// Returns whether the last dot lies in a piece of text whose direction may be from right to left: what is before it and what is
 /// behind it may then change places.
 fn hides_extension(name: &str) -> bool {
     let mut open = Vec::new();

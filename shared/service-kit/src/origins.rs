@@ -1,5 +1,5 @@
-//! Which pages may use Waybill from a browser: those of its own origin, and of origins that are configured (CORS, the
-//! Fetch standard §3.3; RFC 6455 §10.2 for WebSockets).
+//! Decides which pages may use Waybill from a browser: those of its own origin, and of configured origins (CORS, the Fetch
+//! standard §3.3; RFC 6455 §10.2 for WebSockets).
 
 use actix_cors::Cors;
 use actix_web::HttpRequest;
@@ -51,7 +51,7 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// These, and the origin that a request was sent to. What proxies with one of these addresses say of that is believed.
+    /// Allows these origins, and the one that a request was sent to. Headers of the trusted proxies tell which one that is.
     pub fn new(allowed: Vec<String>, trusted_proxies: Vec<IpNet>) -> Self {
         Self { allowed, trusted_proxies }
     }
@@ -68,12 +68,12 @@ impl Origins {
         self.allowed.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
     }
 
-    /// Whether a page of `origin` may open a WebSocket by this request. There browsers ask nobody first.
+    /// Returns whether a page of `origin` may open a WebSocket by this request. There browsers ask nobody first.
     pub fn allow(&self, request: &HttpRequest, origin: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed == origin) || self.is_own(request, origin)
     }
 
-    /// Whether the page comes from where the request goes to. Of the scheme only a proxy may know.
+    /// Returns whether the page comes from where the request goes to. Of the scheme only a proxy may know.
     fn is_own(&self, request: &HttpRequest, origin: &str) -> bool {
         let header = |name: &str| request.headers().get(name)?.to_str().ok()?.split(',').next().map(str::trim);
         let is_trusted = |net: &IpNet| request.peer_addr().is_some_and(|peer| net.contains(&peer.ip().to_canonical()));

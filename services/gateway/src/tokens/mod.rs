@@ -367,7 +367,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Where it cannot be said, all that could be sent counts, and the claim is not counted as delivered.
+    /// Returns where it cannot be said, all that could be sent counts, and the claim is not counted as delivered.
     pub(crate) async fn tell(&self, sent: ByteRange) {
         let command = Command::EndServing { request: self.request, sent };
         let mut loaded = self.state.lock().await;

@@ -45,13 +45,13 @@ const PREVIEWERS: [&str; 34] = [
     "linkpreview",
 ];
 
-/// Words that hold one of the above and are none: a maker of telephones.
+/// A maker of telephones whose name contains one of the above.
 const NOT_PREVIEWERS: [&str; 1] = ["cubot"];
 
 const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"robots\" content=\"noindex\">\
 <title>A file</title><p>This link leads to a file. <a href=\"\">Open it</a> to download the file.</p></html>";
 
-/// Whether the request is one of a program that only looks.
+/// Returns whether the request is one of a program that only looks.
 pub(super) fn only_looks(headers: &HeaderMap) -> bool {
     let says = |name: &str, wanted: &[&str]| {
         headers.get_all(name).filter_map(|value| value.to_str().ok()).any(|value| {
@@ -65,7 +65,7 @@ pub(super) fn only_looks(headers: &HeaderMap) -> bool {
     says(USER_AGENT.as_str(), &PREVIEWERS) && !says(USER_AGENT.as_str(), &NOT_PREVIEWERS)
 }
 
-/// What such a program gets. A browser that fetched ahead is not to show it in place of the file.
+/// Returns what such a program gets. A browser that fetched ahead is not to show it in place of the file.
 pub(super) fn page() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "private, no-store"))

@@ -50,7 +50,7 @@ impl Running {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An answer with these bytes begins; `ended` is told what was sent.
+    /// Registers an answer with these bytes. `ended` records what was sent.
     pub(super) fn begin(self: &Arc<Self>, token: TokenId, request: Uuid, range: ByteRange, ended: Ended) -> Sending {
         let answer = Arc::new(Answer { moved_at: Mutex::new(Instant::now()), is_cut: AtomicBool::new(false) });
         self.locked().entry(token).or_default().answers.insert(request, answer.clone());
@@ -64,8 +64,8 @@ impl Running {
         }
     }
 
-    /// Waits until the answers of a token have ended, or stalled and were cut: those are named. `None` where they go on,
-    /// and where more than one waits: then they are not one person.
+    /// Waits until the answers of a token have ended. Answers that stalled are cut and returned. Returns `None` if an answer
+    /// is still running, or if more than one request waits: those are not one person.
     pub(super) async fn wait(&self, token: TokenId) -> Option<BTreeSet<Uuid>> {
         let (others_came, changed) = {
             let mut tokens = self.locked();
@@ -117,7 +117,7 @@ impl Running {
     }
 }
 
-/// Whoever waits, also one whose connection breaks.
+/// A request that waits. Dropping it ends the wait, also if its connection breaks.
 struct Waiting<'a> {
     running: &'a Running,
     token: TokenId,
@@ -152,7 +152,7 @@ impl Sending {
         let mut body = Box::pin(body);
         futures_util::stream::poll_fn(move |context: &mut Context<'_>| {
             if self.answer.is_cut.load(Ordering::SeqCst) {
-                let reason = "somebody else goes on with the download".to_owned();
+                let reason = "another request continues the download".to_owned();
                 return Poll::Ready(Some(Err(StoreError::Unavailable { operation: "sending a file", reason })));
             }
             let polled = Pin::new(&mut body).poll_next(context);

@@ -63,7 +63,7 @@ pub(super) async fn take(sender: Sender, query: FileQuery, body: Payload) -> Res
     Err(invalid("there is no file in the form"))
 }
 
-/// What a file is called; `None` for a field, and where no file was chosen.
+/// Returns what a file is called; `None` for a field, and where no file was chosen.
 fn file_name(field: &Field) -> Option<String> {
     let disposition = field.content_disposition()?;
     let extended = disposition.get_filename_ext().map(|name| String::from_utf8_lossy(&name.value).into_owned());
@@ -89,7 +89,7 @@ impl Fields {
         Ok(())
     }
 
-    /// What pages write for nothing is nothing.
+    /// Returns what pages write for nothing is nothing.
     fn text(&self, names: &[&str]) -> Option<String> {
         let found = names.iter().find_map(|name| self.0.get(*name)?.as_str())?;
         (!matches!(found, "" | "null" | "undefined")).then(|| found.to_owned())
@@ -100,7 +100,7 @@ impl Fields {
         self.text(&[name]).map(parse).transpose()
     }
 
-    /// What the query, the fields and the file's own headers say of it, in this order.
+    /// Returns what the query, the fields and the file's own headers say of it, in this order.
     fn facts(
         &self,
         query: FileQuery,
@@ -142,7 +142,7 @@ async fn nothing_more(mut form: Multipart) -> Result<(), Problem> {
             return Err(invalid("there is more than one file in the form; send each in a request of its own"));
         }
         if field.name().is_some_and(|name| KNOWN.contains(&name)) {
-            return Err(invalid("what is said of the file comes behind it; put these fields before it"));
+            return Err(invalid("a field that describes the file comes after it; put these fields first"));
         }
         fields.read(&mut field).await?;
     }

@@ -65,8 +65,8 @@ struct UploadStarted {
     expires_at: String,
 }
 
-/// What repeated starts are known by. A file in one request that breaks off may be gone on with in chunks: its key and
-/// what is said of the file mean the same upload.
+/// Identifies repeated starts. A client may continue a file in one request that broke off in chunks: the same key and the
+/// same description of the file mean the same upload.
 pub(super) const ROUTE: &str = "POST /v1/uploads";
 
 /// Types that say nothing of a file.

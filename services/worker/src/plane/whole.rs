@@ -1,5 +1,5 @@
-//! A whole file in one request, no larger than a part: one object, no multipart upload. One that comes slowly is held in
-//! memory for a while only; then its upload is started, and what comes is stored bit by bit, like a part of any other.
+//! Stores a whole file in one request, no larger than a part: one object, no multipart upload. A file that comes slowly is
+//! held in memory for a short time only. Then its upload is started, and its bytes are stored like those of any upload.
 
 use super::buffer::{Filled, PartBuffer};
 use super::ingest::{Run, ingest};
@@ -93,7 +93,7 @@ async fn put(worker: &Worker, request: &PutWhole, filled: Filled) -> Result<Stor
     })
 }
 
-/// Starts the upload, and goes on as with any other: whatever its client manages to send is kept.
+/// Starts the upload and stores its bytes as for any other: all that the client manages to send is kept.
 async fn begin(
     worker: &Worker,
     request: &PutWhole,

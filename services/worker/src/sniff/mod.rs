@@ -1,5 +1,5 @@
-//! What a file's content is: its media type, where that can be told. A file is refused for it if it is dangerous
-//! (`domain/media_type`), so a program has to be told from what merely begins like one.
+//! Recognises the media type of a file's content. Dangerous files are refused for it (`domain/media_type`), so a program
+//! must be told from a file that only begins like one.
 
 mod pieces;
 mod text;
@@ -11,7 +11,7 @@ use waybill_object_store::{ObjectStore, StoreError};
 
 /// How much of a file is read first: the last signature lies behind 32 KiB.
 const HEAD_BYTES: u64 = 64 * 1_024;
-/// How much is read where a file's kind is told elsewhere: in the directory of a ZIP archive or of a compound file.
+/// How much more is read if the kind is found elsewhere: in the directory of a ZIP archive or of a compound file.
 const MORE_BYTES: u64 = 128 * 1_024;
 /// How often more is read.
 const READS_MAX: u32 = 8;

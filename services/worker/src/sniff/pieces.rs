@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::io::{Error, Read, Result, Seek, SeekFrom};
 
-/// Reads like a whole file; where a piece is missing it fails, and notes where.
+/// Reads like a whole file. If a piece is missing, reading fails, and the offset is noted.
 pub(super) struct Pieces {
     size_bytes: u64,
     at: u64,
@@ -27,7 +27,7 @@ impl Pieces {
         self.pieces.iter().find(|(from, _)| *from == 0).map(|(_, bytes)| bytes.clone()).unwrap_or_default()
     }
 
-    /// Where something was missing the last time; begins again at the first byte.
+    /// Returns where something was missing the last time; begins again at the first byte.
     pub(super) fn take_missing(&mut self) -> Option<u64> {
         self.at = 0;
         self.missing.take()

@@ -54,7 +54,7 @@ fn is_text(header: &[u8]) -> bool {
     header.starts_with(&[0xFE, 0xFF]) || header.starts_with(&[0xFF, 0xFE]) || !header.iter().any(is_binary)
 }
 
-/// Whether the first line names a shell (`#!/bin/sh`, `#!/usr/bin/env -S bash`).
+/// Returns whether the first line names a shell (`#!/bin/sh`, `#!/usr/bin/env -S bash`).
 fn is_shell_script(text: &str) -> bool {
     let Some(line) = text.strip_prefix("#!").and_then(|rest| rest.lines().next()) else { return false };
     let mut words = line.split_ascii_whitespace();

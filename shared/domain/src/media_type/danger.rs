@@ -20,7 +20,7 @@ pub enum Danger {
 }
 
 impl Danger {
-    /// What it is, for a sentence.
+    /// Returns what it is, for a sentence.
     pub fn what(self) -> &'static str {
         match self {
             Self::Executable => "it is a program",
@@ -39,7 +39,7 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    /// Whether this type means the kind.
+    /// Returns whether this type means the kind.
     pub(super) fn has_type(&self, canonical: &str) -> bool {
         self.types.iter().any(|known| data::canonical(known) == canonical)
     }
@@ -80,12 +80,12 @@ pub(super) fn of_extension(extension: &str) -> Option<&'static Kind> {
     KINDS.by_extension.get(extension).map(|index| &KINDS.kinds[*index])
 }
 
-/// Whether a browser runs what is in such a file.
+/// Returns whether a browser runs what is in such a file.
 pub(super) fn is_active(canonical: &str) -> bool {
     matches!(canonical, "text/html" | "application/xhtml+xml" | "image/svg+xml")
 }
 
-/// Whether nobody expects a page in such a file. Tables and letters are different: many programs write pages and call
+/// Returns whether nobody expects a page in such a file. Tables and letters are different: many programs write pages and call
 /// them `.xls` or `.doc`.
 pub(super) fn hides_pages(canonical: &str) -> bool {
     let top_level = canonical.split('/').next().unwrap_or_default();

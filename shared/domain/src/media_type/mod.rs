@@ -1,8 +1,8 @@
 //! Media types: which files a company accepts.
 //!
-//! A file is what its client declares, unless its content or its name says that it is dangerous: what a system would run
-//! is refused whatever it is called. Nothing else is: people send each other files of all kinds. A company may say which
-//! types it accepts; names of one type that differ (`application/x-zip-compressed`) count as that type.
+//! The declared type of a file counts, unless its content or its name shows that it is dangerous: a file that a system
+//! would run is refused under any name. All other files are accepted, because people send each other files of all kinds. A
+//! company may list the types that it accepts. Aliases (`application/x-zip-compressed`) count as the type they stand for.
 
 mod danger;
 mod data;
@@ -16,7 +16,7 @@ use danger::Kind;
 pub const MAX_TYPE_BYTES: usize = 100;
 /// The type of a file of which nothing is known.
 pub const ANY: &str = "application/octet-stream";
-/// What is accepted where a company says nothing else: everything that is not dangerous.
+/// The list of a company that sets none: everything that is not dangerous.
 pub const DEFAULT_ALLOWED: &[&str] = &["*/*"];
 
 /// An allow-list. An entry is a whole type, or ends in `*` and then stands for all types that begin so. A dangerous type
@@ -32,12 +32,12 @@ impl Default for TypePolicy {
     }
 }
 
-/// What is said of a file, by its client.
+/// The client's description of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
-    /// What it is called.
+    /// The name.
     pub name: &'a str,
-    /// Its type; empty where the client says none and the name tells none.
+    /// The type; empty if the client declares none and the name tells none.
     pub mime_type: &'a str,
 }
 
@@ -52,7 +52,7 @@ impl TypePolicy {
         &self.allowed
     }
 
-    /// Whether a file may come that is said to be this; before its bytes.
+    /// Returns whether a file may come that is said to be this; before its bytes.
     ///
     /// # Errors
     /// [`Refusal::TypeRefused`].
@@ -64,7 +64,7 @@ impl TypePolicy {
         if claim.mime_type.is_empty() || self.has(&essence) { Ok(()) } else { Err(refused(claim.mime_type, None)) }
     }
 
-    /// Whether a file may be called this: systems go by the extension.
+    /// Returns whether a file may be called this: systems go by the extension.
     ///
     /// # Errors
     /// [`Refusal::TypeRefused`].
@@ -76,7 +76,7 @@ impl TypePolicy {
         }
     }
 
-    /// Whether a file may stay whose content was recognised as `sniffed`.
+    /// Returns whether a file may stay whose content was recognised as `sniffed`.
     ///
     /// # Errors
     /// [`Refusal::TypeRefused`].
@@ -101,12 +101,12 @@ impl TypePolicy {
         }
     }
 
-    /// Whether the list names this dangerous kind.
+    /// Returns whether the list names this dangerous kind.
     fn names(&self, kind: &Kind) -> bool {
         self.allowed.iter().any(|entry| kind.has_type(data::canonical(entry)))
     }
 
-    /// Whether the list has this type, by any of its names, or one that it is a special case of.
+    /// Returns whether the list has this type, by any of its names, or one that it is a special case of.
     fn has(&self, essence: &str) -> bool {
         let canonical = data::canonical(essence);
         if danger::of_type(canonical).is_some_and(|kind| self.names(kind)) {
@@ -127,13 +127,13 @@ fn essence(mime_type: &str) -> String {
     mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// What comes behind the last dot of a name, in lower case. Systems forget dots and spaces at the end.
+/// Returns what comes behind the last dot of a name, in lower case. Systems forget dots and spaces at the end.
 fn extension(name: &str) -> String {
     let name = name.trim_end_matches(['.', ' ']);
     name.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default()
 }
 
-/// What a file claims to be: where its type says nothing, its name may.
+/// Returns what a file claims to be: where its type says nothing, its name may.
 fn claimed(claim: Claim<'_>) -> String {
     let essence = essence(claim.mime_type);
     match of_name(claim.name) {
@@ -142,7 +142,7 @@ fn claimed(claim: Claim<'_>) -> String {
     }
 }
 
-/// What files of other types are made of, and programs call by other names.
+/// Types that carry other types, and that programs often declare as something else.
 const CARRIERS: &[&str] = &[
     "application/zip",
     "application/xml",
@@ -155,7 +155,7 @@ const CARRIERS: &[&str] = &[
     ANY,
 ];
 
-/// Whether files of the type `claimed` are often found to be `found`: its containers, and pictures, sounds and films, whose
+/// Returns whether files of the type `claimed` are often found to be `found`: its containers, and pictures, sounds and films, whose
 /// containers serve several types.
 fn may_carry(found: &str, claimed: &str) -> bool {
     let is_media = |essence: &str| ["image/", "audio/", "video/"].iter().any(|kind| essence.starts_with(kind));
@@ -184,7 +184,7 @@ pub fn declared(mime_type: &str) -> Result<Option<&str>, Refusal> {
     Ok(fitting.filter(|_| is_type(&bare.to_ascii_lowercase())))
 }
 
-/// Whether this is an entry that an allow-list may have: a type in lower case, or the beginning of one and `*`.
+/// Returns whether this is an entry that an allow-list may have: a type in lower case, or the beginning of one and `*`.
 pub fn is_pattern(entry: &str) -> bool {
     let whole = match entry.strip_suffix('*') {
         Some("*/") => "x/x".to_owned(),

@@ -7,19 +7,19 @@ use uuid::Uuid;
 use waybill_schema::events::{DownloadTokenContinuedV1, DownloadTokenRedeemedV2, DownloadTokenServedV1};
 use waybill_schema::{ByteRange, RangeSet, Timestamp};
 
-/// How long after its delivery a download may still be gone on with: what was sent may not have arrived.
+/// How long after its delivery a download may be continued: what was sent may not have arrived.
 pub const GOES_ON_FOR_MS: i64 = 120_000;
-/// How long after its delivery somebody who asks for all of it again has to wait: those who ask at once are not one
-/// person.
+/// How long somebody who asks for the whole file again has to wait after the delivery. Those who ask at the same time are
+/// not one person.
 const QUIET_MS: i64 = 1_000;
-/// How long an answer counts as running of which no end was heard: its gateway may have died.
+/// How long an answer counts as running if its end is not recorded: its gateway may have died.
 const RUNS_FOR_MS: i64 = 60_000;
-/// How many requests may go on with one download.
+/// How many requests may continue one download.
 const REQUESTS_MAX: u32 = 1_000;
 /// How many times the file a download sends at most.
 const TIMES_SENT: u64 = 2;
 
-/// Who downloads, as a client is told from another.
+/// The client that downloads, as it is told from others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct By {
     /// From where.
@@ -48,7 +48,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Whether it asks for all of the file.
+    /// Returns whether it asks for all of the file.
     pub fn is_whole(&self) -> bool {
         self.range.from == 0 && self.range.to >= self.size_bytes
     }
@@ -59,12 +59,12 @@ impl Asked {
 pub struct Claim {
     by: By,
     size_bytes: u64,
-    /// What was sent, and how many bytes that were, again counted again.
+    /// The ranges that were sent, and the sum of their bytes; bytes that were sent twice count twice.
     sent: RangeSet,
     sent_bytes: u64,
     /// Answers that run.
     running: BTreeMap<Uuid, Running>,
-    /// Who was sent all of it in one answer: they have no reason to ask for all of it again.
+    /// Clients that got the whole file in one answer. They have no reason to ask for all of it again.
     received_by: Vec<By>,
     requests: u32,
     delivered_at: Option<Timestamp>,
@@ -124,7 +124,7 @@ impl Claim {
         self.running.contains_key(&request)
     }
 
-    /// Whether it is delivered for the first time when this was sent, too.
+    /// Returns whether it is delivered for the first time when this was sent, too.
     pub(super) fn is_delivered_with(&self, sent: ByteRange) -> bool {
         let mut all = self.sent.clone();
         all.insert(sent);
@@ -135,12 +135,12 @@ impl Claim {
         range.from == 0 && range.to >= self.size_bytes
     }
 
-    /// Whether requests may go on with it.
+    /// Returns whether requests may go on with it.
     pub(super) fn is_open(&self, now: Timestamp) -> bool {
         self.requests < REQUESTS_MAX && self.delivered_at.is_none_or(|at| now < at.plus_ms(GOES_ON_FOR_MS))
     }
 
-    /// Whether this request may go on with it.
+    /// Returns whether this request may go on with it.
     pub(super) fn check(&self, asked: &Asked) -> Result<(), Refusal> {
         let running = || self.running.iter().filter(|(id, _)| !asked.stopped.contains(id));
         let is_alive = |answer: &Running| asked.now < answer.since.plus_ms(RUNS_FOR_MS);

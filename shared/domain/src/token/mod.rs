@@ -1,9 +1,9 @@
 //! A download token: good for one file, until its end, for as many downloads as it says.
 //!
-//! A download is a claim: opened by a request, and gone on with by others, for one person asks more than once. Browsers
-//! and players probe two bytes first, download managers ask again, networks change. A claim counts when the whole file was
-//! delivered; until then, and for a short while afterwards, requests go on with it. Together they are sent twice the file
-//! at most.
+//! A download is a claim. One request opens it and others continue it, because one person asks more than once: players
+//! probe two bytes first, download managers ask again, networks change. A claim counts when the whole file was delivered.
+//! Until then, and for a short time afterwards, requests continue it. All answers of a claim together send at most twice
+//! the file.
 
 mod claim;
 
@@ -20,7 +20,7 @@ use waybill_schema::{ByteRange, Timestamp};
 
 /// The longest that a token is good for.
 pub const LIFETIME_MAX_MS: i64 = 30 * 24 * 3_600_000;
-/// How many claims are remembered; of a token that is good for any number, older ones are gone on with no more.
+/// How many claims the fold remembers. Older ones of a token without a limit cannot be continued.
 const REMEMBERED: usize = 128;
 
 /// A token, folded from its events.
@@ -45,7 +45,7 @@ pub struct State {
 pub enum Command {
     /// Hand it out.
     Issue(DownloadTokenIssuedV1, Timestamp),
-    /// Answer a request with bytes of the file: of a new claim, or of one that is gone on with.
+    /// Answer a request with bytes of the file. It opens a claim, or continues one.
     Serve(Asked),
     /// The answer to a request has ended.
     EndServing {
@@ -64,7 +64,7 @@ pub enum Command {
 }
 
 impl State {
-    /// Whether it may still be used.
+    /// Returns whether it may still be used.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::TokenEnded`].
@@ -152,8 +152,8 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
     }
 }
 
-/// Goes on with the claim of the same client, else opens one, else goes on with anybody's: whoever has the token is taken
-/// for the one person that it was given to.
+/// Continues the claim of the same client. Otherwise it opens a claim; if no more may be opened, it continues any: whoever
+/// has the token counts as the one person that it was given to.
 fn decide_serve(state: &State, asked: &Asked) -> Result<Event, Refusal> {
     let max_downloads = state.check(asked.now)?.max_downloads;
     let open = || state.claims().filter(|(_, claim)| claim.is_open(asked.now));
@@ -181,7 +181,7 @@ fn decide_serve(state: &State, asked: &Asked) -> Result<Event, Refusal> {
     let own = open().find(|(_, claim)| claim.is_of(&asked.by)).map(|(number, claim)| go_on(number, claim));
     match (own, max_downloads) {
         (Some(Ok(event)), Some(_)) => return Ok(event),
-        // Where their number does not matter, a request for all of the file is another download.
+        // Without a limit, a request for the whole file is another download.
         (Some(Ok(event)), None) if !asked.is_whole() => return Ok(event),
         (Some(Err(refusal @ Refusal::DownloadRunning)), Some(max)) if state.opened >= max => return Err(refusal),
         _ => {}
