@@ -68,10 +68,7 @@ def chromium() -> str:
     named = os.environ.get("WAYBILL_CHROMIUM")
     if named:
         return named
-    with _locked(cache_folder() / "chromium"):
-        found = shutil.which("chromium")
-        if found is None and apt.install("chromium"):
-            found = shutil.which("chromium")
+    found = _from_debian("chromium")
     if found is None:
         raise StackError("the browser tests need chromium: install it or set WAYBILL_CHROMIUM")
     return found
@@ -79,10 +76,7 @@ def chromium() -> str:
 
 def curl() -> str:
     """The one on the PATH, else Debian's package, installed now."""
-    with _locked(cache_folder() / "curl"):
-        found = shutil.which("curl")
-        if found is None and apt.install("curl"):
-            found = shutil.which("curl")
+    found = _from_debian("curl")
     if found is None:
         raise StackError("the tests with curl need it: install curl")
     return found
@@ -94,6 +88,14 @@ def java_classpath() -> Optional[str]:
         return None
     folder = once("tus-java", f"{_JAVA_VERSION}-{hash_of([_JAVA])}", _compile_java)
     return os.pathsep.join([str(folder), str(folder / _JAVA_JAR)])
+
+
+def _from_debian(program: str) -> Optional[str]:
+    with _locked(cache_folder() / program):
+        found = shutil.which(program)
+        if found is None and apt.install(program):
+            found = shutil.which(program)
+    return found
 
 
 def _node() -> str:
@@ -109,7 +111,7 @@ def _install_packages(folder: Path) -> None:
     for name in _PACKAGES:
         shutil.copyfile(_SOURCES / name, folder / name)
     command = ["npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
-    _run("npm ci", command, cwd=folder)
+    run("npm ci", command, cwd=folder)
 
 
 def _copy_sources(sources: Iterable[Path]) -> Callable[[Path], None]:
@@ -127,8 +129,8 @@ def _install_tuspy(folder: Path) -> None:
     if process.run(make, capture=True).returncode != 0:
         shutil.rmtree(folder, ignore_errors=True)
         apt.install("python3-venv")
-        _run("python3 -m venv", make)
-    _run("pip install", [
+        run("python3 -m venv", make)
+    run("pip install", [
         str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet",
         "--disable-pip-version-check", "--require-hashes", "--no-deps", "--only-binary=:all:",
         "-r", str(_REQUIREMENTS),
@@ -141,17 +143,19 @@ def _compile_java(folder: Path) -> None:
     artifact = f"io.tus.java.client:tus-java-client:{_JAVA_VERSION}"
     copy = ["mvn", "-B", "-q", _MAVEN_COPY, f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"]
     # Elsewhere than in a folder that may have a pom.xml.
-    _run("mvn dependency:copy", copy, cwd=folder)
+    run("mvn dependency:copy", copy, cwd=folder)
     jar = folder / _JAVA_JAR
     if hashlib.sha256(jar.read_bytes()).hexdigest() != _JAVA_SHA256:
         raise StackError(f"{jar} is not the tus-java-client that was tried")
-    _run("javac", ["javac", "-cp", str(jar), "-d", str(folder), str(_JAVA)])
+    run("javac", ["javac", "-cp", str(jar), "-d", str(folder), str(_JAVA)])
 
 
-def _run(what: str, command: Iterable[str], **more) -> None:
+def run(what: str, command: Iterable[str], **more) -> str:
+    """What the command prints; an error with all of it if the command fails."""
     result = process.run(list(command), stdin="", capture=True, **more)
     if result.returncode != 0:
         raise StackError(f"{what} failed:\n{result.stdout.strip()}")
+    return result.stdout
 
 
 def once(kind, name: str, make: Callable[[Path], None]) -> Path:

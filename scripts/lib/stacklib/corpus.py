@@ -4,11 +4,10 @@ The folder is named after the hash of the scripts that make the files.
 """
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
-from . import apt, clients, process, wheels
+from . import apt, clients, wheels
 from .console import StackError, say
 from .home import REPOSITORY
 
@@ -22,18 +21,11 @@ def folder() -> Path:
 
 
 def _make(target: Path) -> None:
-    packages = _run("asking for packages", [sys.executable, str(_SOURCES / "make.py"), "--packages"]).split()
+    make, env = str(_SOURCES / "make.py"), {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    packages = clients.run("asking for packages", [sys.executable, make, "--packages"], env=env).split()
     say(f"installing {len(packages)} packages that make files")
     if not apt.install(*packages):
         raise StackError("the files need these Debian packages: " + " ".join(packages))
     python = wheels.installed(_SOURCES / "requirements.txt", "what makes files", "")
     say(f"making files of all kinds in {target}")
-    _run("making files", [str(python / "bin" / "python"), str(_SOURCES / "make.py"), str(target)])
-
-
-def _run(what: str, command) -> str:
-    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    result = process.run(command, stdin="", capture=True, env=env)
-    if result.returncode != 0:
-        raise StackError(f"{what} failed:\n{result.stdout.strip()}")
-    return result.stdout
+    clients.run("making files", [str(python / "bin" / "python"), make, str(target)], env=env)
