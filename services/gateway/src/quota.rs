@@ -5,7 +5,6 @@ use crate::directory::administer;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
-use crate::reserve::append_quota;
 use actix_web::{HttpRequest, HttpResponse, get, put, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,12 +12,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_domain::directory::State;
 use waybill_read_model::queries::{Quota, find_quota};
-use waybill_repository::{Context, load_quota};
-use waybill_schema::events::QuotaLimitSetV1;
+use waybill_repository::Context;
 use waybill_schema::{CompanyId, Position};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
-
-const ATTEMPTS: u32 = 20;
 
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -122,14 +118,5 @@ pub(crate) async fn set_limit(
     if !gateway.directories.look(company, State::is_open).await? {
         return Err(Problem::not_found("company"));
     }
-    for _ in 0..ATTEMPTS {
-        let quota = load_quota(gateway.log.as_ref(), None, company)
-            .await
-            .map_err(|error| error.into_problem("loading a quota"))?;
-        let event = QuotaLimitSetV1 { storage_limit_bytes }.into();
-        if let Some(position) = append_quota(gateway.log.as_ref(), company, quota.last_seq, context, event).await? {
-            return Ok(position);
-        }
-    }
-    Err(Problem::unavailable("the company's space is in great demand; try again"))
+    gateway.reserver.set_limit(company, storage_limit_bytes, context).await
 }

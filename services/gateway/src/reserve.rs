@@ -11,10 +11,10 @@ use waybill_domain::Refusal;
 use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::quota::{self, State, reserve};
 use waybill_event_log::jetstream::Bucket;
-use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, append};
-use waybill_repository::{Context, LoadedQuota, change_quota, load_quota, refresh_quota};
+use waybill_event_log::{AppendError, EventLog};
+use waybill_repository::{Context, ExecuteError, LoadedQuota, append_quota, change_quota, load_quota, refresh_quota};
 use waybill_schema::events::{QuotaLimitSetV1, ReservedItem};
-use waybill_schema::{Actor, Aggregate, CompanyId, Event, Position, Routing, Subject, UploadId};
+use waybill_schema::{Actor, Aggregate, CompanyId, Event, Position, Subject, UploadId};
 use waybill_service_kit::{Problem, now};
 
 /// How long after the reservation the upload must have started; a whole file in one request must have come by then.
@@ -105,6 +105,16 @@ impl Reserver {
         self.change(company, context, |state, limit| quota::transfer(state, item, from, limit, &limits, until)).await
     }
 
+    /// Sets the most that a company may store.
+    pub(crate) async fn set_limit(
+        &self,
+        company: CompanyId,
+        storage_limit_bytes: u64,
+        context: &Context,
+    ) -> Result<Position, Problem> {
+        self.change(company, context, |_, _| Ok(Some(QuotaLimitSetV1 { storage_limit_bytes }.into()))).await
+    }
+
     async fn change(
         &self,
         company: CompanyId,
@@ -113,9 +123,10 @@ impl Reserver {
     ) -> Result<Position, Problem> {
         let Shared { log, snapshots, default_quota_bytes, .. } = self.shared.as_ref();
         let decide = |state: &State| decide(state, state.limit_bytes.unwrap_or(*default_quota_bytes));
-        change_quota(log.as_ref(), snapshots, context, company, decide)
-            .await
-            .map_err(|error| error.into_problem("changing a quota"))
+        change_quota(log.as_ref(), snapshots, context, company, decide).await.map_err(|error| match error {
+            ExecuteError::Append(AppendError::Conflict) => in_demand(),
+            error => error.into_problem("changing a quota"),
+        })
     }
 
     fn task(&self, company: CompanyId) -> mpsc::Sender<Request> {
@@ -168,7 +179,11 @@ async fn decide(
             }
         }
     }
-    all(Problem::unavailable("the company's space is in great demand; try again"))
+    all(in_demand())
+}
+
+fn in_demand() -> Problem {
+    Problem::unavailable("the company's space is in great demand; try again")
 }
 
 /// Decides on the newest state; `None` where another gateway was faster.
@@ -180,6 +195,7 @@ async fn try_once(
     batch: &[Request],
 ) -> Result<Option<Vec<Result<Position, Problem>>>, Problem> {
     let log = shared.log.as_ref();
+    let unwritten = |error: AppendError| error.into_problem("appending to a quota");
     let quota = match loaded {
         Some(quota) => {
             refresh_quota(log, Some(&shared.snapshots), company, quota)
@@ -197,7 +213,7 @@ async fn try_once(
     let Some(limit_bytes) = quota.state.limit_bytes else {
         let set = QuotaLimitSetV1 { storage_limit_bytes: shared.default_quota_bytes };
         let context = Context { actor: Actor::Service("gateway".to_owned()), ..context };
-        append_quota(log, company, quota.last_seq, &context, set.into()).await?;
+        append_quota(log, company, quota.last_seq, &context, set.into()).await.map_err(unwritten)?;
         return Ok(None);
     };
     let until = now().plus_ms(START_WITHIN_MS);
@@ -211,10 +227,12 @@ async fn try_once(
     }
     let reservation = reserve(&quota.state, &open, limit_bytes, &shared.policies.limits(company).await?, until);
     let position = match reservation.event {
-        Some(event) => match append_quota(log, company, quota.last_seq, &context, event.into()).await? {
-            Some(position) => position,
-            None => return Ok(None),
-        },
+        Some(event) => {
+            match append_quota(log, company, quota.last_seq, &context, event.into()).await.map_err(unwritten)? {
+                Some(position) => position,
+                None => return Ok(None),
+            }
+        }
         None => Position { partition: log.partitions().of(company), seq: quota.last_seq },
     };
     let mut answers = open.iter().map(|item| item.upload_id).zip(reservation.answers).collect::<HashMap<_, _>>();
@@ -231,28 +249,6 @@ async fn is_settled(log: &dyn EventLog, company: CompanyId, item: &ReservedItem)
     let last = log.last_seq(partitions.of(company), &subject.to_nats(partitions)).await;
     let last = last.map_err(|error| error.into_problem("looking for a settlement"))?;
     Ok(last > 0)
-}
-
-/// Appends to `….quota`; `None` where another came first.
-pub(crate) async fn append_quota(
-    log: &dyn EventLog,
-    company: CompanyId,
-    last_seq: u64,
-    context: &Context,
-    event: Event,
-) -> Result<Option<Position>, Problem> {
-    let new = NewEvent {
-        subject: Subject::new(company, Aggregate::Quota),
-        envelope: context.envelope(Routing::default()),
-        event,
-        expect: Expect::LastSeq(last_seq),
-        message_id: None,
-    };
-    match append(log, new).await {
-        Ok(position) => Ok(Some(position)),
-        Err(AppendError::Conflict) => Ok(None),
-        Err(error) => Err(error.into_problem("appending to a quota")),
-    }
 }
 
 /// One event for several starts: of the user, if they are all of one, otherwise of the gateway.

@@ -10,16 +10,15 @@ use std::time::Duration;
 use uuid::Uuid;
 use waybill_domain::upload::Command;
 use waybill_domain::{Refusal, file, token};
-use waybill_event_log::{AppendError, Expect, NewEvent, append};
 use waybill_read_model::queries::{
     Counted, Overdue, awaited_objects, files_to_purge, files_to_retire, open_quarantines, overdue_reservations,
     overdue_uploads, quotas_to_count, tokens_to_forget,
 };
 use waybill_repository::{
-    ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, load, load_quota,
+    ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, append_quota, execute, load, load_quota,
 };
 use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
-use waybill_schema::{Aggregate, Causation, CompanyId, Routing, Subject, Timestamp, TokenId};
+use waybill_schema::{Causation, CompanyId, Routing, Timestamp, TokenId};
 use waybill_service_kit::metrics;
 use waybill_service_kit::{Shutdown, now};
 
@@ -122,13 +121,13 @@ fn aggregate(overdue: Overdue) -> UploadAggregate {
 /// time is looked for first: whoever was to do that may have gone.
 async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), ReactionError> {
     let causation = Causation::Request(Uuid::now_v7());
-    let known = load(worker.log.as_ref(), &aggregate(overdue)).await?;
+    let mut known = load(worker.log.as_ref(), &aggregate(overdue)).await?;
     if matches!(known.state.kind, UploadKind::Quarantine { .. }) {
         advance(worker, overdue.company_id, overdue.upload_id, causation).await?;
     }
     let context = worker.context(causation);
     let command = Command::Expire { now: now() };
-    match execute(worker.log.as_ref(), &aggregate(overdue), &mut Loaded::default(), &context, command).await {
+    match execute(worker.log.as_ref(), &aggregate(overdue), &mut known, &context, command).await {
         Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -174,15 +173,7 @@ async fn recalculate(worker: &Worker, counted: &Counted) -> Result<(), ReactionE
         drift_bytes,
         drift_files,
     };
-    let new = NewEvent {
-        subject: Subject::new(company, Aggregate::Quota),
-        envelope: worker.context(Causation::Request(Uuid::now_v7())).envelope(Routing::default()),
-        event: event.into(),
-        expect: Expect::LastSeq(quota.last_seq),
-        message_id: None,
-    };
-    match append(worker.log.as_ref(), new).await {
-        Ok(_) | Err(AppendError::Conflict) => Ok(()),
-        Err(error) => Err(ExecuteError::from(error).into()),
-    }
+    let context = worker.context(Causation::Request(Uuid::now_v7()));
+    let appended = append_quota(worker.log.as_ref(), company, quota.last_seq, &context, event.into()).await;
+    appended.map(drop).map_err(|error| ExecuteError::from(error).into())
 }

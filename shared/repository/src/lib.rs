@@ -10,4 +10,4 @@ pub use aggregate::{
     TokenAggregate, UploadAggregate, load, refresh, routing_of,
 };
 pub use execute::{Context, Done, ExecuteError, execute};
-pub use quota::{LoadedQuota, change_quota, load_quota, refresh_quota, settle_quota};
+pub use quota::{LoadedQuota, append_quota, change_quota, load_quota, refresh_quota, settle_quota};

@@ -129,21 +129,38 @@ pub async fn change_quota(
     let mut quota = load_quota(log, Some(snapshots), company).await?;
     for attempt in 1..=CHANGE_ATTEMPTS {
         let Some(event) = decide(&quota.state)? else { return Ok(Position { partition, seq: quota.last_seq }) };
-        let new = NewEvent {
-            subject: Subject::new(company, On::Quota),
-            envelope: context.envelope(Routing::default()),
-            event,
-            expect: Expect::LastSeq(quota.last_seq),
-            message_id: None,
-        };
-        match append(log, new).await {
-            Ok(position) => return Ok(position),
-            Err(AppendError::Conflict) => pause(attempt).await,
-            Err(error) => return Err(error.into()),
+        if let Some(position) = append_quota(log, company, quota.last_seq, context, event).await? {
+            return Ok(position);
         }
+        pause(attempt).await;
         refresh_quota(log, Some(snapshots), company, &mut quota).await?;
     }
     Err(AppendError::Conflict.into())
+}
+
+/// Appends to `….quota` after the event `last_seq`; `None` if another event came first.
+///
+/// # Errors
+/// [`AppendError`], but no conflict.
+pub async fn append_quota(
+    log: &dyn EventLog,
+    company: CompanyId,
+    last_seq: u64,
+    context: &Context,
+    event: Event,
+) -> Result<Option<Position>, AppendError> {
+    let new = NewEvent {
+        subject: Subject::new(company, On::Quota),
+        envelope: context.envelope(Routing::default()),
+        event,
+        expect: Expect::LastSeq(last_seq),
+        message_id: None,
+    };
+    match append(log, new).await {
+        Ok(position) => Ok(Some(position)),
+        Err(AppendError::Conflict) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Settles the reservation of one upload, once.
