@@ -81,13 +81,12 @@ impl State {
 
     /// The remembered claims with their numbers, the newest first.
     fn claims(&self) -> impl Iterator<Item = (u32, &Claim)> {
-        let first = self.opened.saturating_sub(u32::try_from(self.claims.len()).unwrap_or(u32::MAX));
-        (first..).zip(&self.claims).collect::<Vec<_>>().into_iter().rev()
+        (0..self.opened).rev().zip(self.claims.iter().rev())
     }
 
     fn claim_mut(&mut self, number: u32) -> Option<&mut Claim> {
-        let first = self.opened.saturating_sub(u32::try_from(self.claims.len()).unwrap_or(u32::MAX));
-        self.claims.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
+        let newer = self.opened.checked_sub(number)?.checked_sub(1)?;
+        self.claims.iter_mut().rev().nth(usize::try_from(newer).ok()?)
     }
 }
 
