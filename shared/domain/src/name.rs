@@ -15,8 +15,8 @@ const ISOLATE_LTR: char = '\u{2066}';
 /// Ends such a piece.
 const ISOLATE_END: char = '\u{2069}';
 
-/// Returns whether a file may be called this. Names of every language may: also the marks that its letters and its direction
-/// need (UAX #9 §2.6).
+/// Returns whether a file may be called this. Names of every language may: also the marks that its letters and its
+/// direction need (UAX #9 §2.6).
 ///
 /// # Errors
 /// [`Refusal::NameInvalid`] for an empty or too long name, path characters (also percent-encoded ones), control
@@ -56,8 +56,8 @@ fn is_mark(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
-/// Returns whether the last dot lies in a piece of text whose direction may be from right to left: what is before it and what is
-/// behind it may then change places.
+/// Returns whether the last dot lies in a piece of text whose direction may be from right to left: what is before it and
+/// what is after it may then change places.
 fn hides_extension(name: &str) -> bool {
     let mut open = Vec::new();
     let mut hidden = false;

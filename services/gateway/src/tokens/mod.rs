@@ -367,7 +367,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Returns where it cannot be said, all that could be sent counts, and the claim is not counted as delivered.
+    /// Records what was sent. If that fails, the whole range counts as sent, and the claim does not count as delivered.
     pub(crate) async fn tell(&self, sent: ByteRange) {
         let command = Command::EndServing { request: self.request, sent };
         let mut loaded = self.state.lock().await;

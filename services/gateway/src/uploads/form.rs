@@ -89,7 +89,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Returns what pages write for nothing is nothing.
+    /// Returns the first of these fields that has a value. Pages write `null` and `undefined` for none.
     fn text(&self, names: &[&str]) -> Option<String> {
         let found = names.iter().find_map(|name| self.0.get(*name)?.as_str())?;
         (!matches!(found, "" | "null" | "undefined")).then(|| found.to_owned())

@@ -275,10 +275,9 @@ impl Incoming {
         if self.is_repeatable {
             return;
         }
-        let log = self.gateway.log.as_ref();
+        let (log, aggregate) = (self.gateway.log.as_ref(), self.aggregate());
         let mut now = loaded.clone();
-        let known = waybill_repository::refresh(log, &self.aggregate(), &mut now).await;
-        let aggregate = self.aggregate();
+        let known = waybill_repository::refresh(log, &aggregate, &mut now).await;
         if known.is_err() || now.last_seq > 0 {
             self.cancel(&aggregate).await;
             return;

@@ -3,8 +3,8 @@
 //! A request takes a little memory before its first read ([`FIRST_BYTES`]), and that of a whole part only when so much
 //! has come: a slow client holds no more than it has sent. First come first served, and one company at most a quarter.
 //! A request that waits for the rest of a part gives up after [`PATIENCE`] and stores what it has, so that requests do not
-//! wait for each other for ever. Half of the budget is for parts on their way in; the other half for parts that are stored and wait to
-//! be hashed, which are dropped (and read back later) rather than waited for.
+//! wait for each other for ever. Half of the budget is for parts on their way in; the other half for parts that are
+//! stored and wait to be hashed, which are dropped (and read back later) rather than waited for.
 
 use super::PlaneError;
 use std::collections::HashMap;

@@ -14,7 +14,7 @@ use waybill_domain::media_type::Claim;
 use waybill_domain::upload::Command;
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::{Actor, ByteRange, Causation};
-use waybill_service_kit::data_plane::{PutWhole, StoredFile, StoredWhole};
+use waybill_service_kit::data_plane::{PutWhole, StoredBytes, StoredFile, StoredWhole};
 use waybill_service_kit::metrics::{RECEIVED_BYTES, STORED_BYTES};
 use waybill_service_kit::now;
 
@@ -99,7 +99,7 @@ async fn begin(
     request: &PutWhole,
     first: Bytes,
     rest: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-) -> Result<waybill_service_kit::data_plane::StoredBytes, PlaneError> {
+) -> Result<StoredBytes, PlaneError> {
     let (upload, started) = (request.upload, &request.started);
     let aggregate = UploadAggregate { company: started.company_id, upload };
     let context = |causation| Context {

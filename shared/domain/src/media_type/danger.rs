@@ -85,8 +85,8 @@ pub(super) fn is_active(canonical: &str) -> bool {
     matches!(canonical, "text/html" | "application/xhtml+xml" | "image/svg+xml")
 }
 
-/// Returns whether nobody expects a page in such a file. Tables and letters are different: many programs write pages and call
-/// them `.xls` or `.doc`.
+/// Returns whether nobody expects a page in such a file. Tables and letters are different: many programs write pages and
+/// call them `.xls` or `.doc`.
 pub(super) fn hides_pages(canonical: &str) -> bool {
     let top_level = canonical.split('/').next().unwrap_or_default();
     let is_media = matches!(top_level, "image" | "audio" | "video" | "font");

@@ -155,8 +155,8 @@ const CARRIERS: &[&str] = &[
     ANY,
 ];
 
-/// Returns whether files of the type `claimed` are often found to be `found`: its containers, and pictures, sounds and films, whose
-/// containers serve several types.
+/// Returns whether files of the type `claimed` are often found to be `found`: its containers, and pictures, sounds and
+/// films, whose containers serve several types.
 fn may_carry(found: &str, claimed: &str) -> bool {
     let is_media = |essence: &str| ["image/", "audio/", "video/"].iter().any(|kind| essence.starts_with(kind));
     let (found, claimed) = (data::canonical(found), data::canonical(claimed));
