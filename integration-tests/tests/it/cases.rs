@@ -497,6 +497,8 @@ async fn f5_completing_answers_with_the_truth() {
     post(json!([first, second, third])).await.refused(409, "part_missing");
     let unsorted = post(json!([second, first])).await.refused(400, "parts_invalid");
     assert_eq!(unsorted.body["message"], unsorted.body["detail"], "F8: what Uppy shows");
+    let other_method = client.request(Method::PUT, "/uppy/s3/sign").send().await.unwrap();
+    assert_eq!((other_method.status().as_u16(), &other_method.headers()["allow"]), (405, &"POST".parse().unwrap()));
     let done = post(json!([first, second])).await.expect(200);
     assert_eq!(post(json!([first, second])).await.expect(200).body, done.body, "the answer may have been lost");
     let other = format!("/uppy/s3/multipart/none/complete?key={}", begun.text("key"));

@@ -3,7 +3,7 @@
 
 use crate::gateway::Gateway;
 use crate::registration::not_registered;
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::HOST;
@@ -45,19 +45,18 @@ pub(crate) async fn admit<B: MessageBody>(
         }
         Err(problem) => request.into_response(HttpResponse::from_error(problem)).map_into_right_body(),
     };
-    let problem = response.response().error().and_then(|error| error.as_error::<Problem>()).cloned();
+    let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
     let Some(problem) = problem else { return Ok(response) };
-    gateway.rates.refused(address, &problem);
+    gateway.rates.refused(address, problem);
     if let Some(refused) = refused {
-        gateway.refusals.keep(refused, &problem);
+        gateway.refusals.keep(refused, problem);
     }
     if !response.request().path().starts_with("/uppy/") {
         return Ok(response);
     }
-    // Uppy's Companion client shows this member, and no other.
-    let message = problem.detail.clone();
-    let said = HttpResponse::from_error(problem.with("message", message));
-    Ok(response.into_response(said).map_into_right_body())
+    // Uppy's Companion client shows this member, and no other. The headers stay: a 405 has `Allow`.
+    let said = problem.clone().with("message", problem.detail.clone()).to_json().to_string();
+    Ok(response.map_body(|_, _| EitherBody::right(BoxBody::new(said))))
 }
 
 async fn pass(
