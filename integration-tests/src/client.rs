@@ -97,6 +97,15 @@ impl Client {
         Answer { status, body: serde_json::from_slice(&bytes).unwrap_or_default(), position }
     }
 
+    /// Sends a request as a front end does: again if the answer is 503, which asks for that.
+    pub async fn send_until_done(&self, request: impl Fn() -> RequestBuilder) -> Answer {
+        eventually("an answer other than 503", || async {
+            let answer = self.send(request()).await;
+            (answer.status != 503).then_some(answer)
+        })
+        .await
+    }
+
     /// GET.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
@@ -105,12 +114,8 @@ impl Client {
     /// GET what is at least as new as `after`.
     pub async fn get_after(&self, path: &str, after: &Answer) -> Answer {
         let position = after.position.as_deref().expect("a command answers with its position");
-        eventually("the tables to get there", || async {
-            let answer = self.send(self.request(Method::GET, path).header("Waybill-Min-Position", position)).await;
-            // On a slow machine a projection takes longer than a query waits: then it is asked again.
-            (answer.status != 503).then_some(answer)
-        })
-        .await
+        // On a slow machine a projection takes longer than a query waits: then it is asked again.
+        self.send_until_done(|| self.request(Method::GET, path).header("Waybill-Min-Position", position)).await
     }
 
     /// POST with a JSON body.

@@ -157,11 +157,14 @@ async fn patience_has_an_end_in_every_protocol() {
         let args = [source.path.to_str().unwrap(), "--protocol", protocol, "--give-up-after", "5"];
         let command = CommandLine::start(&client, &home, "upload", &args);
         command.event("started").await;
+        // So that it is not finished before the worker has gone.
+        command.signal("STOP");
         commands.push((protocol, command));
     }
     // Everything but the bytes goes on being answered.
     cluster.workers[0].kill();
     for (protocol, command) in commands {
+        command.signal("CONT");
         let ended = tokio::time::timeout(Duration::from_secs(60), command.ended()).await;
         let ended = ended.unwrap_or_else(|_| panic!("{protocol} goes on for ever"));
         assert_eq!(ended.code, Some(75), "{ended:?}");

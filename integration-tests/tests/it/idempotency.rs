@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use waybill_integration_tests::{Answer, Client, Stack};
 
 async fn start(client: &Client, key: &str, body: &Value) -> Answer {
-    let request = client.request(Method::POST, "/v1/uploads").header("Idempotency-Key", key);
-    client.send(request.json(body)).await
+    let request = || client.request(Method::POST, "/v1/uploads").header("Idempotency-Key", key).json(body);
+    client.send_until_done(request).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,8 +98,9 @@ async fn repeated_files_are_charged_once() {
     let stack = Stack::start().await;
     let client = stack.client();
     let post = async |n: usize| {
-        let request = client.request(Method::POST, "/v1/files?name=a.txt&mime_type=text/plain");
-        client.send(request.header("Idempotency-Key", format!("key-{}", n % 20)).body("hello")).await
+        let key = format!("key-{}", n % 20);
+        let request = || client.request(Method::POST, "/v1/files?name=a.txt&mime_type=text/plain").body("hello");
+        client.send_until_done(|| request().header("Idempotency-Key", &key)).await
     };
     let answers = futures_util::future::join_all((0..120).map(post)).await;
     for answer in answers {

@@ -7,6 +7,7 @@ use serde_json::json;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 use waybill_integration_tests::{Backing, Client};
 use waybill_test_kit::{NatsServer, eventually, settings};
@@ -71,8 +72,16 @@ fn start(authority: &Authority, args: &[String]) -> Role {
     Role(child.unwrap())
 }
 
+/// A port that no outgoing connection takes before its server does: below the ephemeral range, and above those of scripts.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const PORTS: std::ops::Range<u16> = 31_100..32_700;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id();
+    let candidate = || {
+        let next = first.wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        PORTS.start + u16::try_from(next % u32::from(PORTS.end - PORTS.start)).unwrap()
+    };
+    std::iter::repeat_with(candidate).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// Has Postgres speak TLS, too.

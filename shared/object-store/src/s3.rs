@@ -31,6 +31,11 @@ const MAX_COPY_BYTES: u64 = 5 * 1_024 * 1_024 * 1_024;
 /// Bytes of a part of a larger one's copy.
 const COPY_PART_BYTES: u64 = 512 * 1_024 * 1_024;
 
+/// How often a request is sent whose answer is lost, or that the store asks to repeat.
+const ATTEMPTS: u32 = 3;
+/// The longest that a request takes, with its repetitions, until its answer begins.
+const PATIENCE: Duration = Duration::from_secs(70);
+
 /// How the store encrypts what it keeps (S3 API reference, "Protecting data with server-side encryption").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Encryption {
@@ -81,6 +86,8 @@ pub struct S3Config {
 #[derive(Clone)]
 pub struct S3Store {
     client: Client,
+    /// For parts: repeats nothing, since the log says how often a part was sent.
+    once: Client,
     bucket: String,
     encryption: Encryption,
     /// Whether the bucket keeps what is deleted, and when that was asked.
@@ -97,6 +104,7 @@ impl S3Store {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(3))
             .read_timeout(Duration::from_secs(60))
+            .operation_timeout(PATIENCE)
             .build();
         let mut builder = Builder::new()
             .behavior_version(BehaviorVersion::latest())
@@ -108,11 +116,16 @@ impl S3Store {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         builder.set_endpoint_url(config.endpoint.clone());
+        // A store closes connections that were idle for a while, also when we are about to use one.
+        let retries = RetryConfig::standard()
+            .with_max_attempts(ATTEMPTS)
+            .with_initial_backoff(Duration::from_millis(50))
+            .with_max_backoff(Duration::from_secs(1));
         Self {
-            client: Client::from_conf(builder.build()),
+            client: Client::from_conf(builder.clone().retry_config(retries).build()),
+            once: Client::from_conf(builder.retry_config(RetryConfig::disabled()).build()),
             bucket: config.bucket.clone(),
             encryption: config.encryption.clone(),
             keeps_versions: Arc::default(),
@@ -219,7 +232,7 @@ impl ObjectStore for S3Store {
     ) -> Result<String, StoreError> {
         let operation = "uploading a part";
         let answer = self
-            .client
+            .once
             .upload_part()
             .bucket(&self.bucket)
             .key(key)

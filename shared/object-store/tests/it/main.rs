@@ -5,6 +5,7 @@
 mod compliance;
 mod encryption;
 mod faults;
+mod lost_connections;
 mod versions;
 
 use waybill_object_store::memory::MemoryStore;
