@@ -34,6 +34,7 @@ mod progress;
 mod quota;
 mod random;
 mod real_clients;
+mod refusals;
 mod replay;
 mod rivals;
 mod round_trip;

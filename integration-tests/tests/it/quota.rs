@@ -5,7 +5,7 @@ use serde_json::json;
 use waybill_integration_tests::{Client, Stack};
 use waybill_test_kit::eventually;
 
-async fn set_limit(client: &Client, bytes: u64) {
+pub(crate) async fn set_limit(client: &Client, bytes: u64) {
     let company = client.principal.company_id;
     let put = client.request(Method::PUT, &format!("/v1/admin/companies/{company}/quota"));
     let answer = client.send(put.json(&json!({ "storage_limit_bytes": bytes }))).await.expect(200);

@@ -4,16 +4,21 @@
 //! busy, it tells the end and forgets what it had read ahead (up to 128 KiB). For an upload that breaks off these are
 //! bytes that had arrived. So the end is held back while a body is being read, until its reader has asked for more twice
 //! in vain, with actix-web having looked at what it holds in between.
+//!
+//! A connection is closed in steps (RFC 9112 §9.6): first our side, then, after the client has stopped sending, all of it.
+//! Closing at once would reset a connection on which bytes still arrive, and a client that is sending a body would lose the
+//! answer that refuses it.
 
 use crate::tls::Stream;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// For how long the end is held back at most.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +32,12 @@ const UNREAD_WITHIN: Duration = Duration::from_secs(60);
 /// How much is read in a row, before what was read is handed on: actix-web would read up to 128 KiB ahead of a body's
 /// reader, and each of its buffers after that would hold as much.
 const BURST_BYTES: usize = 32 * 1_024;
+/// How much is dropped at once of what comes too late.
+const LINGER_BUFFER_BYTES: usize = 8 * 1_024;
+
+/// For how long a connection is read on after our side of it was closed: in all, and without anything coming.
+const LINGER_WITHIN: Duration = Duration::from_secs(30);
+const LINGER_QUIET: Duration = Duration::from_secs(5);
 
 /// A client's connection.
 pub(crate) struct Connection {
@@ -40,6 +51,46 @@ pub(crate) struct Connection {
     unread_until: Option<Pin<Box<Sleep>>>,
     /// When the head of the next request, which has begun, has had its time.
     head_until: Option<Pin<Box<Sleep>>>,
+    /// After our side was closed.
+    lingering: Option<Lingering>,
+}
+
+/// The last part of a connection's life: whatever comes is dropped.
+struct Lingering {
+    until: Pin<Box<Sleep>>,
+    quiet: Pin<Box<Sleep>>,
+}
+
+impl Lingering {
+    fn begin() -> Self {
+        Self { until: Box::pin(tokio::time::sleep(LINGER_WITHIN)), quiet: Box::pin(tokio::time::sleep(LINGER_QUIET)) }
+    }
+
+    /// Until the client has closed its side, too, or had its time.
+    fn poll(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<()> {
+        let mut dropped = [MaybeUninit::uninit(); LINGER_BUFFER_BYTES];
+        let mut burst_bytes = 0;
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut dropped);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => burst_bytes += buffer.filled().len(),
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+            if burst_bytes >= BURST_BYTES {
+                // Others get their turn.
+                context.waker().wake_by_ref();
+                break;
+            }
+        }
+        if burst_bytes > 0 {
+            self.quiet.as_mut().reset(Instant::now() + LINGER_QUIET);
+        }
+        if self.quiet.as_mut().poll(context).is_ready() || self.until.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
 }
 
 /// What reader and connection tell each other.
@@ -83,7 +134,15 @@ enum Held {
 
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, end: Rc::default(), until: None, burst_bytes: 0, unread_until: None, head_until: None }
+        Self {
+            stream,
+            end: Rc::default(),
+            until: None,
+            burst_bytes: 0,
+            unread_until: None,
+            head_until: None,
+            lingering: None,
+        }
     }
 
     pub(crate) fn end(&self) -> Rc<End> {
@@ -216,7 +275,15 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        let lingering = match &mut this.lingering {
+            Some(lingering) => lingering,
+            None => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+                this.lingering.insert(Lingering::begin())
+            }
+        };
+        lingering.poll(&mut this.stream, context).map(Ok)
     }
 
     fn poll_write_vectored(

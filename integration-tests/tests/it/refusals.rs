@@ -1,0 +1,61 @@
+//! Answers that come before the request was sent: the client gets them, although it does not look before it has sent all.
+
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use waybill_integration_tests::{Client, Stack};
+
+/// Bytes of a body that nobody wants.
+const BODY_BYTES: u64 = 20 * 1_024 * 1_024;
+
+/// Sends all of a request, and looks for the answer only then: its status and code.
+fn answered(stack: &Stack, head: &str) -> (u16, String) {
+    let host = stack.url().strip_prefix("http://").unwrap();
+    let mut socket = TcpStream::connect(host).unwrap();
+    write!(socket, "{head}Host: {host}\r\nContent-Length: {BODY_BYTES}\r\n\r\n").unwrap();
+    let block = vec![7; 64 * 1_024];
+    for _ in 0..BODY_BYTES / 65_536 {
+        socket.write_all(&block).expect("the connection stays open while a body is sent");
+    }
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).expect("the answer is not lost by a reset");
+    drop(socket.shutdown(Shutdown::Both));
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    (status, problem["code"].as_str().unwrap().to_owned())
+}
+
+async fn ended(client: &Client) -> String {
+    let id = client.start(BODY_BYTES).await.expect(201).text("upload_id");
+    client.delete(&format!("/v1/uploads/{id}")).await.expect(204);
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a6_f1_a_refusal_reaches_a_client_that_sends_everything_first() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let (gone, open) = (ended(&client).await, client.start(BODY_BYTES).await.expect(201).text("upload_id"));
+    let few = stack.client();
+    crate::quota::set_limit(&few, 1_000).await;
+    let token = |client: &Client| format!("Authorization: Bearer {}\r\n", client.token());
+    let (ours, theirs) = (token(&client), token(&few));
+    let tus = "Tus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream\r\n";
+    let cases = [
+        ("POST /v1/files?name=a.txt HTTP/1.1\r\n".to_owned(), (401, "token_missing")),
+        (format!("POST /v1/files?name=a.exe HTTP/1.1\r\n{ours}"), (415, "type_refused")),
+        (format!("POST /v1/files?name=a.txt HTTP/1.1\r\n{theirs}"), (413, "quota_exceeded")),
+        (format!("PUT /v1/uploads/{open}/chunks/0 HTTP/1.1\r\n{ours}"), (413, "size_exceeded")),
+        (format!("PATCH /tus/{gone} HTTP/1.1\r\n{ours}{tus}Upload-Offset: 0\r\n"), (410, "upload_ended")),
+        (format!("PATCH /tus/{open} HTTP/1.1\r\n{ours}{tus}Upload-Offset: 5\r\n"), (409, "offset_mismatch")),
+    ];
+    for (head, (status, code)) in &cases {
+        for _ in 0..20 {
+            assert_eq!(answered(&stack, head), (*status, (*code).to_owned()), "{}", head.lines().next().unwrap());
+        }
+    }
+    client.delete(&format!("/v1/uploads/{open}")).await.expect(204);
+    stack.finish().await;
+}
