@@ -131,7 +131,7 @@ fn keys() -> [(&'static str, &'static str, Signer); 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_1_to_4_published_keys_are_the_only_ones_and_asked_for_once_a_minute() {
+async fn a10_rows_1_to_4_published_keys_are_the_only_ones_and_asked_for_once_a_minute() {
     let provider = Provider::start();
     let keys = keys();
     let mut published: Vec<Value> = keys.iter().map(|(_, kid, signer)| signer.public(kid)).collect();
@@ -140,6 +140,9 @@ async fn rows_1_to_4_published_keys_are_the_only_ones_and_asked_for_once_a_minut
     let mut encryption = keys[0].2.public("enc-1");
     encryption["use"] = json!("enc");
     published.push(encryption);
+    // Ids as Amazon Cognito and HashiCorp Vault make them.
+    let odd_ids = ["J4j+I06r0I0vpYnBNucugV8xAPV5/Xv4uYrrpwwSNK0=", "projects/a/keys/1:2", "~ \u{e9}"];
+    published.extend(odd_ids.map(|kid| keys[0].2.public(kid)));
     provider.publish(&published);
     let stack = provider.stack().await;
     let template = stack.client();
@@ -147,6 +150,10 @@ async fn rows_1_to_4_published_keys_are_the_only_ones_and_asked_for_once_a_minut
     for (algorithm, kid, signer) in &keys {
         let header = json!({ "alg": algorithm, "kid": kid, "typ": "at+jwt" });
         of(signer.token(&template, header, json!({}))).get("/v1/files").await.expect(200);
+    }
+    for kid in odd_ids {
+        let token = keys[0].2.token(&template, json!({ "alg": "RS256", "kid": kid }), json!({}));
+        of(token).get("/v1/files").await.expect(200);
     }
     assert_eq!(provider.asked(), 1);
     let refused = async |token: String| {

@@ -166,15 +166,21 @@ impl Authenticator {
         // A token that was made for something else, such as to be exchanged for this one (RFC 8725 §3.11).
         let header = decode_header(token).map_err(|_| invalid())?;
         // Keys are ours to choose: what names another one is refused, not followed (RFC 8725 §3.10).
-        let brings_key = header.jku.is_some() || header.x5u.is_some() || header.jwk.is_some() || header.x5c.is_some();
-        if brings_key || !header.kid.as_deref().is_none_or(is_key_id) {
+        if header.jku.is_some() || header.x5u.is_some() || header.jwk.is_some() || header.x5c.is_some() {
             return Err(invalid());
         }
         if !header.typ.is_none_or(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known))) {
             return Err(invalid());
         }
         let (algorithm, decoding) = match &self.keys {
-            Keys::Secret { decoding, .. } => (Algorithm::HS256, decoding.clone()),
+            Keys::Secret { decoding, .. } => {
+                // There is one key and it has no name: what looks like a path or a URL is no name of it.
+                if !header.kid.as_deref().is_none_or(is_key_name) {
+                    return Err(invalid());
+                }
+                (Algorithm::HS256, decoding.clone())
+            }
+            // A published key has any text as its id (RFC 7517 §4.5), which is compared and nothing else.
             Keys::Published(keys) => {
                 let found = keys.find(header.kid.as_deref().ok_or_else(invalid)?).await;
                 let key = found.map_err(|no_key| match no_key {
@@ -222,8 +228,8 @@ impl Authenticator {
     }
 }
 
-/// Whether a `kid` is a name, and no path or URL.
-fn is_key_id(kid: &str) -> bool {
+/// Whether a `kid` is a plain name, and no path or URL.
+fn is_key_name(kid: &str) -> bool {
     (1..=128).contains(&kid.len())
         && kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=".contains(&b))
         && !kid.contains("..")
