@@ -117,12 +117,14 @@ async function fetchRange({ url, token, range }) {
       const etag = head.headers.get('etag')
       try {
         const answer = await fetch(url, { headers: { ...headers, Range: range, ...(etag && { 'If-Range': etag }) } })
-        return { ...pick(answer), bytes: (await answer.arrayBuffer()).byteLength }
+        const bytes = (await answer.arrayBuffer()).byteLength
+        if (answer.status !== 503) return { ...pick(answer), bytes }
       } catch (error) {
         return { error: String(error), etag }
       }
     }
-    if (![404, 409].includes(head.status)) return { status: head.status }
+    // Not there yet, not verified yet, or asked to try again.
+    if (!head.ok && ![404, 409, 503].includes(head.status)) return { status: head.status }
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
 }

@@ -91,7 +91,7 @@ class Job {
     for (;;) {
       const { ok, status } = await fetch(url, { method: 'DELETE', headers })
       if (ok) return status
-      if (![404, 409].includes(status) || performance.now() > deadline) {
+      if (![404, 409, 503].includes(status) || performance.now() > deadline) {
         throw new Error(`DELETE ${url} answers ${status}`)
       }
       await sleep(100)

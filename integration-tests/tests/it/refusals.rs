@@ -1,6 +1,5 @@
 //! Answers that come before the request was sent: the client gets them, although it does not look before it has sent all.
 
-use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use waybill_integration_tests::{Client, Stack};
