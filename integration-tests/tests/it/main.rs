@@ -19,6 +19,7 @@ mod end_to_end;
 mod field_clients;
 mod files;
 mod idempotency;
+mod in_front;
 mod interrupted;
 mod keys;
 mod known_failures;

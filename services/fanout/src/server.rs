@@ -37,6 +37,8 @@ pub struct Config {
     pub authenticator: Authenticator,
     /// Origins that browsers may connect from, besides the fan-out's own.
     pub origins: Origins,
+    /// How long a connection of a client is kept without a request.
+    pub keep_alive: Duration,
     /// The connection behind `log`.
     pub nats: async_nats::Client,
     /// The event log.
@@ -67,6 +69,7 @@ pub(crate) struct Fanout {
     pub(crate) shutdown: Shutdown,
     pub(crate) refusals: Keeper,
     origins: Origins,
+    keep_alive: Duration,
     connections: AtomicU64,
 }
 
@@ -112,6 +115,7 @@ impl Server {
             shutdown: shutdown.clone(),
             refusals,
             origins: config.origins,
+            keep_alive: config.keep_alive,
             connections: AtomicU64::new(1),
         };
         tracing::info!("fan-out started");
@@ -159,7 +163,12 @@ impl Server {
                 .configure(health::routes)
                 .configure(routes.clone())
         };
-        let settings = listener::Settings { grace_s: GRACE_S, tls, ..listener::Settings::default() };
+        let settings = listener::Settings {
+            keep_alive: self.fanout.keep_alive,
+            grace_s: GRACE_S,
+            tls,
+            ..listener::Settings::default()
+        };
         Ok(listener::listen(addr, settings, application, &self.fanout.shutdown, &mut self.tasks)?)
     }
 

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use waybill_access::refusals::Refused;
 use waybill_service_kit::body::{self, Hold};
+use waybill_service_kit::health;
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
 /// How long a JSON body may take.
@@ -27,10 +28,13 @@ pub(crate) async fn admit<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let Some(gateway) = request.app_data::<web::Data<Gateway>>().cloned() else {
+    // A probe asks about this process, whatever its neighbours do and whoever is known.
+    let is_probe = health::PATHS.contains(&request.path());
+    let gateway = request.app_data::<web::Data<Gateway>>().filter(|_| !is_probe).cloned();
+    let Some(gateway) = gateway else {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
-    let address = gateway.addresses.of(request.request());
+    let address = gateway.proxies.client(request.request());
     let id = request.extensions().get::<RequestId>().copied();
     let id =
         RequestId { address: Some(address), ..id.unwrap_or(RequestId { id: uuid::Uuid::now_v7(), address: None }) };
@@ -38,7 +42,8 @@ pub(crate) async fn admit<B: MessageBody>(
     let principal = Principal::extract(request.request()).await.ok();
     let refused =
         principal.as_ref().map(|principal| Refused::new(principal, id, request.method().as_str(), request.path()));
-    let response = match pass(&gateway, &request, address, principal).await {
+    let is_link = request.path().starts_with("/d/");
+    let response = match pass(&gateway, &request, (address, is_link), principal).await {
         Ok(()) => {
             in_time(&mut request);
             next.call(request).await?.map_into_left_body()
@@ -47,9 +52,11 @@ pub(crate) async fn admit<B: MessageBody>(
     };
     let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
     let Some(problem) = problem else { return Ok(response) };
-    gateway.rates.refused(address, problem);
     if let Some(refused) = refused {
         gateway.refusals.keep(refused, problem);
+    }
+    if let Some(too_many) = gateway.rates.refused(address, problem).filter(|_| is_link) {
+        return Ok(response.into_response(HttpResponse::from_error(too_many)).map_into_right_body());
     }
     if !response.request().path().starts_with("/uppy/") {
         return Ok(response);
@@ -62,14 +69,14 @@ pub(crate) async fn admit<B: MessageBody>(
 async fn pass(
     gateway: &Gateway,
     request: &ServiceRequest,
-    address: IpAddr,
+    (address, is_link): (IpAddr, bool),
     principal: Option<Principal>,
 ) -> Result<(), Problem> {
     if request.headers().get_all(HOST).count() > 1 {
         // RFC 9112 §3.2.
         return Err(Problem::bad_request("request_invalid", "a request has one Host"));
     }
-    gateway.rates.check(address, principal.as_ref())?;
+    gateway.rates.check(address, principal.as_ref(), is_link)?;
     if let Some(principal) = principal {
         // A client that breaks off meanwhile has sent bytes that count.
         let hold = Hold::of(request.request());

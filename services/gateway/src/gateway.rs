@@ -1,6 +1,5 @@
 //! What every handler works with.
 
-use crate::address::Addresses;
 use crate::audit_export::HeadKey;
 use crate::cursor::CursorKey;
 use crate::idempotency::Idempotency;
@@ -25,7 +24,7 @@ use waybill_read_model::Database;
 use waybill_repository::{Context, Loaded, UploadAggregate, load};
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, ThreadId, UploadId, names};
-use waybill_service_kit::{DataPlane, Principal, Problem, RequestId, Role, now};
+use waybill_service_kit::{DataPlane, Principal, Problem, Proxies, RequestId, Role, now};
 
 use crate::problems::IntoProblem;
 
@@ -61,7 +60,7 @@ pub(crate) struct Gateway {
     pub(crate) started: StartedCache,
     pub(crate) turns: Turns,
     pub(crate) tokens: Tokens,
-    pub(crate) addresses: Addresses,
+    pub(crate) proxies: Proxies,
     pub(crate) rates: Limiter,
     pub(crate) refusals: Keeper,
     pub(crate) kept_refusals: Refusals,

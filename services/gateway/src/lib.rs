@@ -1,7 +1,6 @@
 //! The gateway: HTTP for clients. Commands are decided on events and appended; bytes are streamed on to a worker;
 //! queries are answered from the read models.
 
-mod address;
 mod admission;
 mod api;
 mod associations;

@@ -45,13 +45,14 @@ impl Limiter {
         }
     }
 
-    /// Whether the client may ask now.
+    /// Whether the client may ask now. A link is looked up even for a blocked address: others of that address may have
+    /// good ones ([`Self::refused`]).
     ///
     /// # Errors
     /// 429 `too_many_requests`.
-    pub(crate) fn check(&self, address: IpAddr, principal: Option<&Principal>) -> Result<(), Problem> {
+    pub(crate) fn check(&self, address: IpAddr, principal: Option<&Principal>, is_link: bool) -> Result<(), Problem> {
         let client = client(address);
-        if self.blocked.contains_key(&client) && principal.is_none() {
+        if self.blocked.contains_key(&client) && principal.is_none() && !is_link {
             return Err(too_many(WAIT));
         }
         let by_address = self.addresses.check_key(&client).is_ok();
@@ -60,13 +61,15 @@ impl Limiter {
         if by_address && by_user { Ok(()) } else { Err(too_many(Duration::from_secs(1))) }
     }
 
-    /// Takes note that the client of an address was refused, and why.
-    pub(crate) fn refused(&self, address: IpAddr, problem: &Problem) {
+    /// Takes note that the client of an address was refused, and why. Returns the 429 that is answered instead if the
+    /// address has guessed too often.
+    pub(crate) fn refused(&self, address: IpAddr, problem: &Problem) -> Option<Problem> {
         let is_guess = problem.status == 401 || (problem.status == 404 && problem.detail.ends_with("token"));
         let client = client(address);
         if is_guess && self.guesses.check_key(&client).is_err() {
             self.blocked.insert(client, ());
         }
+        (is_guess && self.blocked.contains_key(&client)).then(|| too_many(WAIT))
     }
 
     /// Forgets who has been quiet, until shutdown.
@@ -112,10 +115,14 @@ mod tests {
         let limiter = Limiter::new(Rates { per_user: many, per_address: many });
         let address: IpAddr = "192.0.2.7".parse().unwrap();
         for _ in 0..=GUESSES.0.get() {
-            assert!(limiter.check(address, None).is_ok());
-            limiter.refused(address, &Problem::not_found("token"));
+            assert!(limiter.check(address, None, false).is_ok());
+            let _ = limiter.refused(address, &Problem::not_found("token"));
         }
-        assert_eq!(limiter.check(address, None).unwrap_err().status, 429);
-        assert!(limiter.check("192.0.2.8".parse().unwrap(), None).is_ok());
+        assert_eq!(limiter.check(address, None, false).unwrap_err().status, 429);
+        assert!(limiter.check("192.0.2.8".parse().unwrap(), None, false).is_ok());
+        // A good link is no guess; a bad one is not even told to be one.
+        assert!(limiter.check(address, None, true).is_ok());
+        assert_eq!(limiter.refused(address, &Problem::not_found("token")).unwrap().status, 429);
+        assert!(limiter.refused(address, &Problem::not_found("file")).is_none());
     }
 }

@@ -1,6 +1,5 @@
 //! Starting and stopping a gateway.
 
-use crate::address::Addresses;
 use crate::api::Api;
 use crate::audit_export::HeadKey;
 use crate::cursor::CursorKey;
@@ -29,7 +28,7 @@ use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, DataPlane, Origins, Shutdown, Tls, listener, request};
+use waybill_service_kit::{Authenticator, DataPlane, Origins, Proxies, Shutdown, Tls, listener, request};
 
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -68,8 +67,10 @@ pub struct Config {
     pub rates: Rates,
     /// Whether downloads by token are sent on to the store, where their number does not matter.
     pub download_redirects: bool,
-    /// Proxies whose word on a client's address is taken.
-    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// The proxies in front.
+    pub proxies: Proxies,
+    /// How long a connection of a client is kept without a request.
+    pub keep_alive: Duration,
     /// Origins of pages that may ask.
     pub allowed_origins: Vec<String>,
     /// The connection behind `log`.
@@ -166,7 +167,7 @@ impl Server {
             rates: Limiter::new(config.rates),
             refusals,
             kept_refusals,
-            addresses: Addresses::new(config.trusted_proxies.clone()),
+            proxies: config.proxies.clone(),
             log: config.log,
             nats: config.nats,
             store: config.store,
@@ -190,7 +191,7 @@ impl Server {
         let (more_routes, more_operations): (Vec<_>, Vec<_>) =
             config.more_routes.into_iter().map(|routes| (routes.configure, routes.api)).unzip();
         let described = web::Data::new(Api::new(more_operations.into_iter().chain([health::api()])));
-        let origins = Origins::new(config.allowed_origins, config.trusted_proxies.clone());
+        let origins = Origins::new(config.allowed_origins, config.proxies);
         let over_tls = config.tls.is_some();
         let application = move || {
             let mut app = App::new()
@@ -209,8 +210,12 @@ impl Server {
                 .wrap(origins.cors())
                 .wrap(from_fn(request::trace))
         };
-        let settings =
-            listener::Settings { head_timeout: HEAD_TIMEOUT, tls: config.tls, ..listener::Settings::default() };
+        let settings = listener::Settings {
+            keep_alive: config.keep_alive,
+            head_timeout: HEAD_TIMEOUT,
+            tls: config.tls,
+            ..listener::Settings::default()
+        };
         let addr = listener::listen(config.addr, settings, application, shutdown, &mut tasks)?;
         tracing::info!(%addr, "gateway started");
         Ok(Self { addr, tasks })

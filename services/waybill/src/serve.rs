@@ -16,10 +16,10 @@ use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::settings::{
-    AuthSettings, BrowserSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings, ProjectorSettings,
-    S3Settings, TlsSettings, TypeSettings, WorkerSecret, WorkerSettings,
+    AuthSettings, BrowserSettings, ConnectionSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings,
+    ProjectorSettings, S3Settings, TlsSettings, TypeSettings, WorkerSecret, WorkerSettings,
 };
-use waybill_service_kit::{Origins, Shutdown, Tls, listener, request};
+use waybill_service_kit::{Origins, Proxies, Shutdown, Tls, listener, request};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
@@ -59,6 +59,8 @@ pub struct ServeArgs {
     browsers: BrowserSettings,
     #[command(flatten)]
     tls: TlsSettings,
+    #[command(flatten)]
+    connections: ConnectionSettings,
 }
 
 /// What all roles of one process share.
@@ -213,7 +215,8 @@ async fn gateway(
         upload_lifetime: Duration::from_secs(settings.upload_lifetime_s),
         rates: Rates { per_user: settings.rate_per_user, per_address: settings.rate_per_address },
         download_redirects: settings.download_redirects,
-        trusted_proxies: settings.trusted_proxies.clone(),
+        proxies: proxies(shared),
+        keep_alive: keep_alive(shared),
         upload_url_lifetime: Duration::from_secs(settings.upload_url_lifetime_s),
         allowed_origins: shared.args.browsers.allowed_origins.clone(),
         nats: shared.nats.clone(),
@@ -232,6 +235,16 @@ async fn gateway(
 fn tls(shared: &Shared) -> Result<Option<Tls>, CommandError> {
     let TlsSettings { tls_cert_file, tls_key_file } = &shared.args.tls;
     Ok(Tls::of_files(tls_cert_file.as_deref(), tls_key_file.as_deref())?)
+}
+
+/// Who stands in front of this process.
+fn proxies(shared: &Shared) -> Proxies {
+    Proxies::new(shared.args.gateway.trusted_proxies.clone(), shared.args.gateway.proxy_header)
+}
+
+/// How long clients' connections are kept.
+fn keep_alive(shared: &Shared) -> Duration {
+    Duration::from_secs(shared.args.connections.keep_alive_s)
 }
 
 /// What companies may upload.
@@ -274,10 +287,8 @@ async fn projector(shared: &Shared) -> Result<waybill_projector::Server, Command
 async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError> {
     let config = waybill_fanout::Config {
         authenticator: backing::authenticator(&shared.args.auth)?,
-        origins: Origins::new(
-            shared.args.browsers.allowed_origins.clone(),
-            shared.args.gateway.trusted_proxies.clone(),
-        ),
+        origins: Origins::new(shared.args.browsers.allowed_origins.clone(), proxies(shared)),
+        keep_alive: keep_alive(shared),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
         database: shared.database.clone(),

@@ -191,7 +191,7 @@ impl Access {
     ) -> Result<Known, AccessError> {
         let partition = self.log.partitions().of(company);
         let tail = self.tail(partition);
-        tail.reach_the_end(self.log.as_ref(), partition).await?;
+        tail.reach_the_end(&self.log, partition).await?;
         let rows = access_rows(connection, partition, company, user, wanted).await?;
         let seq = rows.seq;
         if rows.parked.contains(&key(company, "directory")) {
@@ -211,7 +211,7 @@ impl Access {
     pub async fn standing(&self, company: CompanyId, user: UserId) -> Result<Standing, AccessError> {
         let partition = self.log.partitions().of(company);
         let tail = self.tail(partition);
-        tail.reach_the_end(self.log.as_ref(), partition).await?;
+        tail.reach_the_end(&self.log, partition).await?;
         if self.active.contains_key(&(company, user)) {
             return Ok(Standing { company: Presence::Active, user: Presence::Active });
         }
@@ -234,7 +234,7 @@ impl Access {
     pub async fn settings(&self, company: CompanyId) -> Result<Arc<CompanySettings>, AccessError> {
         let partition = self.log.partitions().of(company);
         let tail = self.tail(partition);
-        tail.reach_the_end(self.log.as_ref(), partition).await?;
+        tail.reach_the_end(&self.log, partition).await?;
         if let Some(settings) = self.settings.get(&company) {
             return Ok(settings);
         }

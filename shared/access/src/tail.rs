@@ -1,19 +1,20 @@
 //! The end of one partition: those of its newest events that say who may do what.
 
 use crate::AccessError;
-use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, Shared};
+use futures_util::{FutureExt, StreamExt};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use waybill_event_log::EventLog;
+use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::{Database, projection};
 use waybill_schema::{Aggregate, CompanyId, Event, Recorded};
 
 /// For how long the log's end is taken as seen.
 const FRESH: Duration = Duration::from_millis(400);
-/// How long a decision waits until the log is followed to its end.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a decision waits until the log is followed to its end: as long as a restart of NATS may take.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// How long an event is kept once the tables hold it: a replica may lag behind them.
 const KEPT: Duration = Duration::from_secs(60);
 /// How many events are kept at most; more means that the tables have stopped.
@@ -29,23 +30,22 @@ struct Recent {
     let_go: u64,
 }
 
+/// One look whether the log was followed to its end; of one that fails, why: `None` if the end was not reached in time.
+/// All who ask within [`FRESH`] share it, also while it waits: how long an answer takes does not depend on how many ask.
+type Look = Shared<BoxFuture<'static, Result<(), Option<ReadError>>>>;
+
 /// The newest events of a partition.
 pub(crate) struct Tail {
     recent: Mutex<Recent>,
     /// Up to where the log was followed; `None` before it was.
     at: watch::Sender<Option<u64>>,
-    fresh_at: tokio::sync::Mutex<Option<Instant>>,
+    look: Mutex<Option<(Instant, Look)>>,
     epoch: Mutex<Option<String>>,
 }
 
 impl Default for Tail {
     fn default() -> Self {
-        Self {
-            recent: Mutex::default(),
-            at: watch::Sender::new(None),
-            fresh_at: tokio::sync::Mutex::default(),
-            epoch: Mutex::default(),
-        }
+        Self { recent: Mutex::default(), at: watch::Sender::new(None), look: Mutex::default(), epoch: Mutex::default() }
     }
 }
 
@@ -141,21 +141,25 @@ impl Tail {
     }
 
     /// Makes sure that what is known is no older than a moment.
-    pub(crate) async fn reach_the_end(&self, log: &dyn EventLog, partition: u32) -> Result<(), AccessError> {
-        let mut fresh_at = self.fresh_at.lock().await;
-        if fresh_at.is_some_and(|at| at.elapsed() < FRESH) {
-            return Ok(());
-        }
-        let asked_at = Instant::now();
-        let reached = async {
-            let end = log.head(partition).await?.last_seq;
-            let mut at = self.at.subscribe();
-            let there = at.wait_for(|at| at.is_some_and(|at| at >= end)).await;
-            there.map(drop).map_err(|_| AccessError::Behind)
+    pub(crate) async fn reach_the_end(&self, log: &Arc<dyn EventLog>, partition: u32) -> Result<(), AccessError> {
+        let look = {
+            let mut shared = locked(&self.look);
+            match &*shared {
+                Some((began, look)) if began.elapsed() < FRESH => look.clone(),
+                _ => shared.insert((Instant::now(), self.look_at_the_end(log.clone(), partition))).1.clone(),
+            }
         };
-        tokio::time::timeout(PATIENCE, reached).await.map_err(|_| AccessError::Behind)??;
-        *fresh_at = Some(asked_at);
-        Ok(())
+        look.await.map_err(|missed| missed.map_or(AccessError::Behind, AccessError::Log))
+    }
+
+    fn look_at_the_end(&self, log: Arc<dyn EventLog>, partition: u32) -> Look {
+        let mut at = self.at.subscribe();
+        let reached = async move {
+            let end = log.head(partition).await.map_err(Some)?.last_seq;
+            at.wait_for(|at| at.is_some_and(|at| at >= end)).await.map(drop).map_err(|_| None)
+        };
+        let until = tokio::time::Instant::now() + PATIENCE;
+        async move { tokio::time::timeout_at(until, reached).await.unwrap_or(Err(None)) }.boxed().shared()
     }
 
     /// Until the log has been followed up to `seq`.

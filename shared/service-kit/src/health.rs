@@ -63,6 +63,9 @@ impl Readiness {
     }
 }
 
+/// The paths of the three routes.
+pub const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// The three routes.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.service(alive).service(ready).service(measured);

@@ -1,11 +1,11 @@
 //! Decides which pages may use Waybill from a browser: those of its own origin, and of configured origins (CORS, the Fetch
 //! standard §3.3; RFC 6455 §10.2 for WebSockets).
 
+use crate::Proxies;
 use actix_cors::Cors;
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::HOST;
-use ipnet::IpNet;
 
 /// How long a browser remembers a preflight, in seconds: the most that browsers accept.
 const MAX_AGE_S: usize = 7_200;
@@ -47,13 +47,13 @@ const ANSWER_HEADERS: [&str; 29] = [
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     allowed: Vec<String>,
-    trusted_proxies: Vec<IpNet>,
+    proxies: Proxies,
 }
 
 impl Origins {
     /// Allows these origins, and the one that a request was sent to. Headers of the trusted proxies tell which one that is.
-    pub fn new(allowed: Vec<String>, trusted_proxies: Vec<IpNet>) -> Self {
-        Self { allowed, trusted_proxies }
+    pub fn new(allowed: Vec<String>, proxies: Proxies) -> Self {
+        Self { allowed, proxies }
     }
 
     /// The middleware that tells browsers so. Tokens travel in a header, so that no cookie is needed. Any request header is
@@ -75,14 +75,12 @@ impl Origins {
 
     /// Returns whether the page comes from where the request goes to. Of the scheme only a proxy may know.
     fn is_own(&self, request: &HttpRequest, origin: &str) -> bool {
-        let header = |name: &str| request.headers().get(name)?.to_str().ok()?.split(',').next().map(str::trim);
-        let is_trusted = |net: &IpNet| request.peer_addr().is_some_and(|peer| net.contains(&peer.ip().to_canonical()));
-        let is_proxied = self.trusted_proxies.iter().any(is_trusted);
-        let said = |name: &str| header(name).filter(|_| is_proxied);
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
-        let host = said("X-Forwarded-Host").or_else(|| header(HOST.as_str()));
-        let scheme_fits = said("X-Forwarded-Proto").is_none_or(|said| said.eq_ignore_ascii_case(scheme));
-        scheme_fits && host.is_some_and(|host| without_port(scheme, host) == without_port(scheme, authority))
+        let (said_host, said_scheme) = self.proxies.origin(request);
+        let sent_to = || request.headers().get(HOST)?.to_str().ok().map(str::to_owned);
+        let host = said_host.or_else(sent_to);
+        let scheme_fits = said_scheme.is_none_or(|said| said.eq_ignore_ascii_case(scheme));
+        scheme_fits && host.is_some_and(|host| without_port(scheme, &host) == without_port(scheme, authority))
     }
 }
 
@@ -96,10 +94,14 @@ fn without_port(scheme: &str, authority: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxies::ProxyHeader;
     use actix_web::test::TestRequest;
 
     fn allows(headers: &[(&str, &str)], origin: &str) -> bool {
-        let origins = Origins::new(vec!["https://app.example".to_owned()], vec!["10.0.0.0/8".parse().unwrap()]);
+        let origins = Origins::new(
+            vec!["https://app.example".to_owned()],
+            Proxies::new(vec!["10.0.0.0/8".parse().unwrap()], ProxyHeader::XForwardedFor),
+        );
         let peer = "10.0.0.1:4000".parse().unwrap();
         let request = TestRequest::default().peer_addr(peer);
         let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
@@ -133,7 +135,8 @@ mod tests {
 
     #[test]
     fn what_others_than_trusted_proxies_say_is_not_believed() {
-        let origins = Origins::new(Vec::new(), vec!["10.0.0.0/8".parse().unwrap()]);
+        let origins =
+            Origins::new(Vec::new(), Proxies::new(vec!["10.0.0.0/8".parse().unwrap()], ProxyHeader::XForwardedFor));
         let request = TestRequest::default()
             .peer_addr("203.0.113.7:4000".parse().unwrap())
             .insert_header(("Host", "files.example"))

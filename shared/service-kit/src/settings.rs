@@ -1,5 +1,6 @@
 //! Settings: each is an option and an environment variable. Plain values, separate from the clients made of them.
 
+use crate::proxies::ProxyHeader;
 use clap::Args;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -166,12 +167,31 @@ pub struct GatewaySettings {
         action = clap::ArgAction::Set
     )]
     pub download_redirects: bool,
-    /// Networks of the proxies in front, comma-separated, such as 10.0.0.0/8: what they say in X-Forwarded-For is believed
+    /// Networks of the proxies in front, comma-separated, such as 10.0.0.0/8: whom they name as their client is believed
     #[arg(long, env = "WAYBILL_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// The header in which these proxies name their client. They must write it themselves: what a client says there is
+    /// believed, too
+    #[arg(long, env = "WAYBILL_PROXY_HEADER", value_enum, default_value_t)]
+    pub proxy_header: ProxyHeader,
     /// Bytes of all files of one session at most
     #[arg(long, env = "WAYBILL_MAX_SESSION_BYTES", default_value_t = 50 << 30)]
     pub max_session_bytes: u64,
+}
+
+/// Connections of clients with the gateway and the fan-out.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connections")]
+pub struct ConnectionSettings {
+    /// How long a connection is kept without a request, in seconds: longer than a load balancer in front keeps it, or
+    /// requests meet connections that are being closed. 60 is usual there; Google Cloud's needs 620
+    #[arg(
+        long,
+        env = "WAYBILL_KEEP_ALIVE_S",
+        default_value_t = 75,
+        value_parser = clap::value_parser!(u64).range(1..=3_600)
+    )]
+    pub keep_alive_s: u64,
 }
 
 /// Which files are accepted: checked by the gateway when an upload starts, by the worker before it is verified.

@@ -353,7 +353,7 @@ pub(crate) async fn download(
 fn by(request: &HttpRequest, gateway: &Gateway) -> By {
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let user_agent = agent.map(|agent| agent.chars().take(AGENT_MAX_BYTES).collect());
-    By { ip_address: gateway.addresses.of(request), user_agent }
+    By { ip_address: gateway.proxies.client(request), user_agent }
 }
 
 /// Says in the log what an answer has sent, when it has ended.

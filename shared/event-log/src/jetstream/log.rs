@@ -1,5 +1,6 @@
 //! Appending to and reading from the streams.
 
+use super::reconnect::Connection;
 use super::{batch_get, context};
 use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
 use async_nats::HeaderMap;
@@ -17,13 +18,14 @@ use waybill_schema::{Partitions, Position, Recorded, names};
 #[derive(Clone)]
 pub struct JetStreamLog {
     context: jetstream::Context,
+    client: async_nats::Client,
     partitions: Partitions,
 }
 
 impl JetStreamLog {
     /// The log behind a connection. The streams must exist: see [`super::provision`].
     pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
-        Self { context: context(client), partitions }
+        Self { context: context(client.clone()), client, partitions }
     }
 
     async fn stream(&self, partition: u32) -> Result<Stream<()>, ReadError> {
@@ -79,15 +81,15 @@ impl EventLog for JetStreamLog {
             replay_policy: ReplayPolicy::Instant,
             ..OrderedConfig::default()
         };
+        let connection = Connection::of(self.client.clone());
         let consumer = self.stream(partition).await?.create_consumer(config).await.map_err(unavailable)?;
         let messages = consumer.messages().await.map_err(unavailable)?;
-        Ok(messages
-            .map(move |message| {
-                let message = message.map_err(unavailable)?;
-                let seq = message.info().map_err(unavailable)?.stream_sequence;
-                Ok(stored(Position { partition, seq }, &message.subject, message.headers.as_ref(), &message.payload))
-            })
-            .boxed())
+        let events = messages.map(move |message| {
+            let message = message.map_err(unavailable)?;
+            let seq = message.info().map_err(unavailable)?.stream_sequence;
+            Ok(stored(Position { partition, seq }, &message.subject, message.headers.as_ref(), &message.payload))
+        });
+        Ok(connection.ending(events).boxed())
     }
 
     async fn head(&self, partition: u32) -> Result<Head, ReadError> {

@@ -7,6 +7,7 @@ mod log;
 mod provision;
 mod raw;
 mod reactions;
+mod reconnect;
 mod refusals;
 
 pub use buckets::{Bucket, BucketError, CreateOutcome, Entry};
@@ -39,7 +40,7 @@ pub async fn connect(
         .connection_timeout(REQUEST_TIMEOUT)
         .request_timeout(Some(REQUEST_TIMEOUT))
         .require_tls(url.split(',').any(|server| server.trim().starts_with("tls://")))
-        .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1_000)));
+        .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(500)));
     if let Some(file) = credentials_file {
         let read = options.credentials_file(file).await;
         options = read.map_err(|error| {

@@ -2,10 +2,12 @@
 
 use super::context;
 use super::log::{stored, unavailable};
+use super::reconnect::Connection;
 use crate::{ReadError, Stored};
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::{self, AckKind};
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use std::time::Duration;
 use waybill_schema::{Position, names};
 
@@ -15,6 +17,7 @@ const PULL_BATCH: usize = 64;
 /// The reactions of one partition.
 pub struct Reactions {
     messages: pull::Stream,
+    replaced: BoxFuture<'static, ReadError>,
     partition: u32,
 }
 
@@ -31,6 +34,7 @@ impl Reactions {
     /// # Errors
     /// [`ReadError::Unavailable`].
     pub async fn open(client: &async_nats::Client, partition: u32) -> Result<Self, ReadError> {
+        let connection = Connection::of(client.clone());
         let context = context(client.clone());
         let consumer: PullConsumer = context
             .get_consumer_from_stream(names::REACTIONS_DURABLE, names::event_stream(partition))
@@ -44,7 +48,7 @@ impl Reactions {
             .messages()
             .await
             .map_err(unavailable)?;
-        Ok(Self { messages, partition })
+        Ok(Self { messages, replaced: connection.replaced().boxed(), partition })
     }
 
     /// The next event.
@@ -52,12 +56,12 @@ impl Reactions {
     /// # Errors
     /// [`ReadError::Unavailable`]; open anew.
     pub async fn next(&mut self) -> Result<Delivery, ReadError> {
-        let message = self
-            .messages
-            .next()
-            .await
-            .ok_or_else(|| ReadError::Unavailable("the consumer ended".to_owned()))?
-            .map_err(unavailable)?;
+        let next = tokio::select! {
+            biased;
+            error = &mut self.replaced => return Err(error),
+            next = self.messages.next() => next,
+        };
+        let message = next.ok_or_else(|| unavailable("the consumer ended"))?.map_err(unavailable)?;
         let seq = message.info().map_err(unavailable)?.stream_sequence;
         let position = Position { partition: self.partition, seq };
         let stored = stored(position, &message.subject, message.headers.as_ref(), &message.payload);

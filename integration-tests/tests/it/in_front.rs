@@ -1,0 +1,153 @@
+//! Proxies, load balancers and probes in front of Waybill, and the restart of NATS behind it.
+
+use crate::socket::{next, send, with_token};
+use serde_json::json;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+use waybill_integration_tests::{Client, Cluster, Counts, Options, Stack};
+use waybill_test_kit::eventually;
+
+/// A connection over which one request was answered.
+fn used_connection(stack: &Stack) -> TcpStream {
+    let host = stack.url().strip_prefix("http://").unwrap();
+    let mut socket = TcpStream::connect(host).unwrap();
+    write!(socket, "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut answer = [0; 4_096];
+    let length = socket.read(&mut answer).unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a9_a_connection_is_kept_as_long_as_the_setting_says() {
+    let stack = Stack::start().await;
+    let mut socket = used_connection(&stack);
+    // Load balancers send requests on connections that were idle for a minute.
+    socket.set_read_timeout(Some(Duration::from_secs(7))).unwrap();
+    let read = socket.read(&mut [0; 16]).unwrap_err();
+    assert_eq!(read.kind(), ErrorKind::WouldBlock, "the connection is closed while it is idle");
+    stack.finish().await;
+
+    let args = vec!["--keep-alive-s=1".to_owned()];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let mut socket = used_connection(&stack);
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(socket.read(&mut [0; 16]).unwrap(), 0, "the connection is closed");
+    stack.finish().await;
+}
+
+async fn status(stack: &Stack, path: &str, headers: &[(&str, &str)]) -> u16 {
+    let request = reqwest::Client::new().get(format!("{}{path}", stack.url()));
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    request.send().await.unwrap().status().as_u16()
+}
+
+fn some_link() -> String {
+    format!("/d/{}", "A".repeat(86))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a16_probes_and_good_links_go_on_while_somebody_guesses() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await;
+    client.get_after(&format!("/v1/files/{}", file.text("file_id")), &file).await.expect(200);
+    let tokens = format!("/v1/files/{}/tokens", file.text("file_id"));
+    let link = client.post(&tokens, &json!({ "max_downloads": null })).await.expect(201).text("url");
+    let mut last = 0;
+    for _ in 0..150 {
+        last = status(&stack, "/v1/quota", &[("Authorization", "Bearer x")]).await;
+    }
+    assert_eq!(last, 429);
+    for path in ["/healthz", "/readyz", "/metrics", &link] {
+        assert_eq!(status(&stack, path, &[]).await, 200, "{path}");
+    }
+    // A probe is not asked who it is.
+    assert_eq!(status(&stack, "/healthz", &[("Authorization", "Bearer x")]).await, 200);
+    assert_eq!(status(&stack, &some_link(), &[]).await, 429, "a guess");
+    client.get("/v1/quota").await.expect(200);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a20_clients_of_a_proxy_that_adds_ports_are_told_apart() {
+    let args = vec!["--trusted-proxies=127.0.0.1/32".to_owned()];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let link = some_link();
+    for (guesser, neighbour) in
+        [("203.0.113.7:51008", "198.51.100.1:40000"), ("[2001:db8::7]:443", "[2001:db8:0:1::7]:443")]
+    {
+        let mut last = 0;
+        for _ in 0..150 {
+            last = status(&stack, &link, &[("X-Forwarded-For", guesser)]).await;
+        }
+        assert_eq!(last, 429, "{guesser}");
+        assert_eq!(status(&stack, &link, &[("X-Forwarded-For", neighbour)]).await, 404, "{neighbour}");
+    }
+    stack.finish().await;
+
+    let args = ["--trusted-proxies=127.0.0.1/32", "--proxy-header=forwarded"].map(str::to_owned).to_vec();
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    for _ in 0..150 {
+        let headers = [("Forwarded", "for=\"[2001:db8::7]:443\";proto=https"), ("X-Forwarded-For", "9.9.9.9")];
+        status(&stack, &link, &headers).await;
+    }
+    assert_eq!(status(&stack, &link, &[("Forwarded", "for=\"[2001:db8::7]:1\"")]).await, 429);
+    assert_eq!(status(&stack, &link, &[("Forwarded", "for=198.51.100.1")]).await, 404);
+    stack.finish().await;
+}
+
+/// Until a small file is taken, verified, and told to whoever watches its chatroom; how long that took.
+async fn all_works_again(client: &Client) -> Duration {
+    let since = Instant::now();
+    eventually("everything to work", || async {
+        let answer = client.post_file("name=c.txt&mime_type=text/plain", "hello").await;
+        (answer.status == 201 && client.get("/v1/files").await.status == 200).then_some(())
+    })
+    .await;
+    since.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compose_2_after_a_restart_of_nats_everything_goes_on_at_once() {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let client = cluster.client();
+    client.small_file("a.txt").await;
+    for _ in 0..2 {
+        let upload = client.start(5).await.expect(201).text("upload_id");
+        let mut socket = with_token(&cluster.progress_url(), &client).await;
+        send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("upload:{upload}") })).await;
+        assert_eq!(next(&mut socket).await["t"], "snap");
+        cluster.backing.nats_server().kill_and_restart().await;
+        let since = Instant::now();
+        let took = all_works_again(&client).await;
+        // The heartbeat of a consumer that a restart forgot is missed after 15 s.
+        assert!(took < Duration::from_secs(8), "{took:?}");
+        client.send_until_done(|| client.request(reqwest::Method::DELETE, &format!("/v1/uploads/{upload}"))).await;
+        assert_eq!(next(&mut socket).await["kind"], "UploadCancelled");
+        assert!(since.elapsed() < Duration::from_secs(12), "{:?}", since.elapsed());
+    }
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compose_3_while_nats_hangs_an_answer_takes_as_long_for_many_as_for_one() {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let client = cluster.client();
+    client.small_file("a.txt").await;
+    cluster.backing.nats_server().hang();
+    let began = Instant::now();
+    let asked = (0..100).map(async |_| {
+        let answer = client.get("/v1/files").await;
+        (answer.status, began.elapsed())
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    let longest = answers.iter().map(|(_, took)| *took).max().unwrap();
+    assert!(longest < Duration::from_secs(20), "{longest:?}");
+    assert!(answers.iter().any(|(status, _)| *status == 503));
+    assert_eq!(client.get("/healthz").await.status, 200, "a probe with a token");
+    cluster.backing.nats_server().go_on();
+    all_works_again(&client).await;
+    cluster.finish().await;
+}
