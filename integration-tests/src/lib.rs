@@ -10,6 +10,7 @@ mod cluster;
 mod command_line;
 mod process;
 mod stack;
+mod store_front;
 
 pub use backing::Backing;
 pub use balancer::Valve;
@@ -18,3 +19,4 @@ pub use cluster::{Cluster, Counts};
 pub use command_line::CommandLine;
 pub use process::Process;
 pub use stack::{Options, Shape, Stack};
+pub use store_front::{Fault, Request, StoreFront};

@@ -11,6 +11,8 @@ pub const MIDSTATES_BUCKET: &str = "midstates";
 pub const IDEMPOTENCY_BUCKET: &str = "idempotency";
 /// Key-value bucket: folds of long subjects, so that loading them is bounded.
 pub const SNAPSHOTS_BUCKET: &str = "snapshots";
+/// Key-value bucket: keys of objects that the store did not let be deleted.
+pub const LEFTOVERS_BUCKET: &str = "leftovers";
 /// Key-value bucket: WebSocket tickets, kept for 30 seconds.
 pub const TICKETS_BUCKET: &str = "tickets";
 

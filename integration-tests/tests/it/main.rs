@@ -45,6 +45,7 @@ mod sharing;
 mod shutdown;
 mod socket;
 mod speaker;
+mod stores;
 mod takeover;
 mod threats;
 mod tokens;

@@ -127,6 +127,18 @@ impl IntoProblem for StoreError {
     }
 }
 
+/// The outcome of deleting what is not needed. What the store does not allow to be deleted is no matter of the client's:
+/// a worker comes back to it when the upload has ended.
+pub(crate) fn cleaned(outcome: Result<(), StoreError>, operation: &'static str) -> Result<(), Problem> {
+    match outcome {
+        Err(error @ StoreError::Refused { .. }) => {
+            tracing::warn!(operation, %error, "something stays in the store for now");
+            Ok(())
+        }
+        outcome => outcome.map_err(|error| error.into_problem(operation)),
+    }
+}
+
 impl IntoProblem for ReadModelError {
     fn into_problem(self, operation: &'static str) -> Problem {
         if matches!(self, Self::Row { .. }) {

@@ -6,6 +6,7 @@
 
 mod hashing;
 mod keys;
+mod leftovers;
 mod plane;
 mod reactions;
 mod server;
@@ -32,6 +33,7 @@ pub(crate) struct Worker {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) midstates: Bucket,
     pub(crate) snapshots: Bucket,
+    pub(crate) leftovers: Bucket,
     pub(crate) database: Database,
     pub(crate) policies: Policies,
     pub(crate) uploads: plane::Uploads,

@@ -89,6 +89,7 @@ impl Server {
             id: WorkerId(Uuid::now_v7()),
             midstates: Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?,
             snapshots: Bucket::open(&config.nats, names::SNAPSHOTS_BUCKET).await?,
+            leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,
             nats: config.nats.clone(),
             log: config.log,
             store: config.store,

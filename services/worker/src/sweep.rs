@@ -2,8 +2,8 @@
 //! started, looks for objects that clients make by themselves where nobody else does any more, and deletes what they made
 //! too late. The read model only says where to look; whether it is so is decided on the events.
 
-use crate::Worker;
 use crate::reactions::{ReactionError, advance, clear};
+use crate::{Worker, leftovers};
 use chrono::{DateTime, Duration as Span, Utc};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +53,14 @@ pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
         if let Err(error) = sweep(&worker, times).await {
             tracing::warn!(%error, "the sweep will try again");
         }
+        if let Err(error) = leftovers::sweep(&worker, times.every * LEFTOVER_ROUNDS).await {
+            tracing::warn!(%error, "the sweep will come back to objects that stayed");
+        }
     }
 }
+
+/// How many rounds lie between two attempts to delete an object that the store does not let go: an hour, by default.
+const LEFTOVER_ROUNDS: u32 = 60;
 
 async fn sweep(worker: &Worker, times: Times) -> Result<(), ReactionError> {
     let grace = Span::from_std(times.grace).unwrap_or_default();

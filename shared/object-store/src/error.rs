@@ -29,7 +29,15 @@ pub enum StoreError {
         /// What the store says: `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall`, …
         code: String,
     },
-    /// It does not answer, is slow, or refuses. A write may have happened all the same.
+    /// The store does not allow it: the keys lack a right, the object is locked, or the store has no such function.
+    #[error("{operation}: the store refuses: {code}")]
+    Refused {
+        /// What was tried.
+        operation: &'static str,
+        /// What the store says: `AccessDenied`, `NotImplemented`, …
+        code: String,
+    },
+    /// It does not answer, or is slow. A write may have happened all the same.
     #[error("{operation}: {reason}")]
     Unavailable {
         /// What was tried.

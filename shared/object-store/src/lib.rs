@@ -41,6 +41,15 @@ pub struct CompletedPart {
     pub etag: String,
 }
 
+/// An object as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its size.
+    pub size_bytes: u64,
+    /// What tells this content of the key from any other; empty where the store has no such thing.
+    pub etag: String,
+}
+
 /// An object that is being read.
 pub struct ObjectBody {
     /// Bytes of the body, not of the object.
@@ -137,11 +146,11 @@ pub trait ObjectStore: Send + Sync {
     /// [`StoreError::Unavailable`].
     async fn list_multiparts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError>;
 
-    /// Copies an object of `size_bytes` to another key, without its bytes coming here.
+    /// Copies an object, if it still is `of`, to another key, without its bytes coming here. May take minutes.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
-    async fn copy(&self, from: &str, to: &str, size_bytes: u64) -> Result<(), StoreError>;
+    /// [`StoreError::NotFound`]; [`StoreError::Unavailable`], also if it is another object by now.
+    async fn copy(&self, from: &str, to: &str, of: &ObjectInfo) -> Result<(), StoreError>;
 
     /// Drops an open multipart upload; one that is gone is no error.
     ///
@@ -149,11 +158,19 @@ pub trait ObjectStore: Send + Sync {
     /// [`StoreError::Unavailable`].
     async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<(), StoreError>;
 
+    /// The object of a key; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError>;
+
     /// The size of an object; `None` where there is none.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError>;
+    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.info(key).await?.map(|info| info.size_bytes))
+    }
 
     /// Reads `length` bytes from `offset`; to the end of the object where `length` is `None`.
     ///

@@ -1,6 +1,6 @@
 //! A store in memory, with the semantics of S3 that the rest relies on, and faults to order.
 
-use crate::{CompletedPart, ListedPart, ObjectBody, ObjectStore, StoreError, crc64nvme};
+use crate::{CompletedPart, ListedPart, ObjectBody, ObjectInfo, ObjectStore, StoreError, crc64nvme};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -73,6 +73,10 @@ fn write<T>(
             Err(lost())
         }
     }
+}
+
+fn info(bytes: &Bytes) -> ObjectInfo {
+    ObjectInfo { size_bytes: bytes.len() as u64, etag: format!("{:016x}", crc64nvme(bytes)) }
 }
 
 fn checked(operation: &'static str, bytes: &Bytes, crc: u64) -> Result<String, StoreError> {
@@ -171,10 +175,13 @@ impl ObjectStore for MemoryStore {
         Ok(inner.uploads.keys().filter_map(key_of).filter(|(key, _)| key.starts_with(prefix)).collect())
     }
 
-    async fn copy(&self, from: &str, to: &str, _size_bytes: u64) -> Result<(), StoreError> {
+    async fn copy(&self, from: &str, to: &str, of: &ObjectInfo) -> Result<(), StoreError> {
         let operation = "copying an object";
         let mut inner = self.inner();
         let object = inner.objects.get(from).cloned().ok_or(StoreError::NotFound { operation })?;
+        if info(&object) != *of {
+            return Err(StoreError::Unavailable { operation, reason: "it is another object by now".to_owned() });
+        }
         write(&mut inner, operation, |inner| drop(inner.objects.insert(to.to_owned(), object)))
     }
 
@@ -183,8 +190,8 @@ impl ObjectStore for MemoryStore {
         Ok(())
     }
 
-    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        Ok(self.inner().objects.get(key).map(|bytes| bytes.len() as u64))
+    async fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        Ok(self.inner().objects.get(key).map(info))
     }
 
     async fn get(&self, key: &str, offset: u64, length: Option<u64>) -> Result<ObjectBody, StoreError> {

@@ -1,8 +1,9 @@
 //! S3 and what speaks its protocol.
 
+mod reading;
 mod versions;
 
-use crate::{CompletedPart, ListedPart, ObjectBody, ObjectStore, StoreError};
+use crate::{CompletedPart, ListedPart, ObjectBody, ObjectInfo, ObjectStore, StoreError};
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
@@ -20,16 +21,19 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How many writes to one slot are looked at, of stores that list them all.
 const REWRITES_LISTED: i32 = 10;
-/// The largest object that S3 copies in one request.
-const MAX_COPY_BYTES: u64 = 5 * 1_024 * 1_024 * 1_024;
-/// Bytes of a part of a larger one's copy.
-const COPY_PART_BYTES: u64 = 512 * 1_024 * 1_024;
+/// The largest object that is copied in one request, and the size of the parts that a larger one is copied in. S3 would
+/// take 5 GiB at once, but stores answer when they are done.
+const COPY_BYTES: u64 = 256 * 1_024 * 1_024;
+/// How many parts are copied at a time.
+const COPIES: usize = 4;
+/// How long a store may take for one of them: 5 MB/s are slow, and some stores do not copy faster.
+const COPY_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// How often a request is sent whose answer is lost, or that the store asks to repeat.
 const ATTEMPTS: u32 = 3;
@@ -88,6 +92,8 @@ pub struct S3Store {
     client: Client,
     /// For parts: repeats nothing, since the log says how often a part was sent.
     once: Client,
+    /// For copies, which take their time.
+    slow: Client,
     bucket: String,
     encryption: Encryption,
     /// Whether the bucket keeps what is deleted, and when that was asked.
@@ -116,7 +122,7 @@ impl S3Store {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .timeout_config(timeouts);
+            .timeout_config(timeouts.clone());
         builder.set_endpoint_url(config.endpoint.clone());
         // A store closes connections that were idle for a while, also when we are about to use one.
         let retries = RetryConfig::standard()
@@ -125,7 +131,13 @@ impl S3Store {
             .with_max_backoff(Duration::from_secs(1));
         Self {
             client: Client::from_conf(builder.clone().retry_config(retries).build()),
-            once: Client::from_conf(builder.retry_config(RetryConfig::disabled()).build()),
+            once: Client::from_conf(builder.clone().retry_config(RetryConfig::disabled()).build()),
+            slow: Client::from_conf(
+                builder
+                    .retry_config(RetryConfig::disabled())
+                    .timeout_config(timeouts.to_builder().read_timeout(COPY_WITHIN).disable_operation_timeout().build())
+                    .build(),
+            ),
             bucket: config.bucket.clone(),
             encryption: config.encryption.clone(),
             keeps_versions: Arc::default(),
@@ -304,22 +316,23 @@ impl ObjectStore for S3Store {
         Ok(open.collect())
     }
 
-    async fn copy(&self, from: &str, to: &str, size_bytes: u64) -> Result<(), StoreError> {
+    async fn copy(&self, from: &str, to: &str, of: &ObjectInfo) -> Result<(), StoreError> {
         let operation = "copying an object";
-        let source = format!("{}/{from}", self.bucket);
-        if size_bytes <= MAX_COPY_BYTES {
+        let source = Source { path: format!("{}/{from}", self.bucket), of };
+        if of.size_bytes <= COPY_BYTES {
             let request = self
-                .client
+                .slow
                 .copy_object()
                 .bucket(&self.bucket)
                 .key(to)
-                .copy_source(source)
+                .copy_source(&source.path)
+                .set_copy_source_if_match(source.etag())
                 .set_server_side_encryption(self.encryption.method())
                 .set_ssekms_key_id(self.encryption.key());
             return request.send().await.map(drop).map_err(|error| classify(operation, &error));
         }
         let upload_id = self.create_multipart(to).await?;
-        let copied = self.copy_parts(&source, to, &upload_id, size_bytes).await;
+        let copied = self.copy_parts(&source, to, &upload_id).await;
         let completed = match copied {
             Ok(parts) => self.complete_multipart(to, &upload_id, &parts).await,
             Err(error) => Err(error),
@@ -338,31 +351,22 @@ impl ObjectStore for S3Store {
         }
     }
 
-    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
+    async fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        let operation = "looking at an object";
         let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
-        match answer.map_err(|error| classify("looking at an object", &error)) {
-            Ok(head) => Ok(head.content_length().and_then(|length| length.try_into().ok())),
+        match answer.map_err(|error| classify(operation, &error)) {
+            Ok(head) => {
+                let length = head.content_length().and_then(|length| length.try_into().ok());
+                let size_bytes = length.ok_or_else(|| unavailable(operation, "the answer has no length"))?;
+                Ok(Some(ObjectInfo { size_bytes, etag: head.e_tag.unwrap_or_default() }))
+            }
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     async fn get(&self, key: &str, offset: u64, length: Option<u64>) -> Result<ObjectBody, StoreError> {
-        let operation = "reading an object";
-        let mut request = self.client.get_object().bucket(&self.bucket).key(key);
-        match length {
-            Some(0) => return Ok(ObjectBody { length: 0, bytes: stream::empty().boxed() }),
-            Some(length) => request = request.range(format!("bytes={offset}-{}", offset + length - 1)),
-            None if offset > 0 => request = request.range(format!("bytes={offset}-")),
-            None => {}
-        }
-        let answer = request.send().await.map_err(|error| classify(operation, &error))?;
-        let length = answer.content_length().and_then(|length| length.try_into().ok()).unwrap_or(0);
-        let bytes = stream::unfold(answer.body, move |mut body| async move {
-            let next = body.next().await?;
-            Some((next.map_err(|error| unavailable(operation, error)), body))
-        });
-        Ok(ObjectBody { length, bytes: bytes.boxed() })
+        reading::begin(&self.client, &self.bucket, key, offset, length).await
     }
 
     /// Where the bucket keeps versions, all of them: what was deleted is gone.
@@ -370,10 +374,17 @@ impl ObjectStore for S3Store {
         if !self.keeps_versions().await? {
             return self.delete_version(key, None).await;
         }
-        for version in self.versions(key).await? {
-            self.delete_version(key, Some(version)).await?;
+        match self.versions(key).await {
+            Ok(versions) => {
+                for version in versions {
+                    self.delete_version(key, Some(version)).await?;
+                }
+                Ok(())
+            }
+            // Without that right a mark of the deletion is all there can be.
+            Err(StoreError::Refused { .. }) => self.delete_version(key, None).await,
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
@@ -391,36 +402,53 @@ fn listed(part: &Part) -> ListedPart {
     }
 }
 
+/// What is copied.
+struct Source<'a> {
+    /// Bucket and key.
+    path: String,
+    of: &'a ObjectInfo,
+}
+
+impl Source<'_> {
+    fn etag(&self) -> Option<String> {
+        Some(self.of.etag.clone()).filter(|etag| !etag.is_empty())
+    }
+}
+
 impl S3Store {
     async fn copy_parts(
         &self,
-        source: &str,
+        source: &Source<'_>,
         to: &str,
         upload_id: &str,
-        size_bytes: u64,
     ) -> Result<Vec<CompletedPart>, StoreError> {
+        let count = u32::try_from(source.of.size_bytes.div_ceil(COPY_BYTES)).unwrap_or(u32::MAX);
+        let parts = (1..=count).map(|part_number| self.copy_part(source, to, upload_id, part_number));
+        stream::iter(parts).buffered(COPIES).try_collect().await
+    }
+
+    async fn copy_part(
+        &self,
+        source: &Source<'_>,
+        to: &str,
+        upload_id: &str,
+        part_number: u32,
+    ) -> Result<CompletedPart, StoreError> {
         let operation = "copying a part";
-        let mut parts = Vec::new();
-        let mut offset = 0;
-        for part_number in 1.. {
-            if offset >= size_bytes {
-                break;
-            }
-            let end = offset.saturating_add(COPY_PART_BYTES).min(size_bytes);
-            let request = self.client.upload_part_copy().bucket(&self.bucket).key(to).upload_id(upload_id);
-            let answer = request
-                .part_number(i32::try_from(part_number).unwrap_or(i32::MAX))
-                .copy_source(source)
-                .copy_source_range(format!("bytes={offset}-{}", end - 1))
-                .send()
-                .await
-                .map_err(|error| classify(operation, &error))?;
-            let etag = answer.copy_part_result.and_then(|part| part.e_tag);
-            let etag = etag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))?;
-            parts.push(CompletedPart { part_number, etag });
-            offset = end;
-        }
-        Ok(parts)
+        let offset = u64::from(part_number - 1) * COPY_BYTES;
+        let end = offset.saturating_add(COPY_BYTES).min(source.of.size_bytes);
+        let request = self.slow.upload_part_copy().bucket(&self.bucket).key(to).upload_id(upload_id);
+        let answer = request
+            .part_number(i32::try_from(part_number).unwrap_or(i32::MAX))
+            .copy_source(&source.path)
+            .set_copy_source_if_match(source.etag())
+            .copy_source_range(format!("bytes={offset}-{}", end - 1))
+            .send()
+            .await
+            .map_err(|error| classify(operation, &error))?;
+        let etag = answer.copy_part_result.and_then(|part| part.e_tag);
+        let etag = etag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))?;
+        Ok(CompletedPart { part_number, etag })
     }
 }
 
@@ -446,6 +474,8 @@ fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>
         (Some(code @ ("InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "MalformedXML")), _) => {
             StoreError::PartsInvalid { operation, code: code.to_owned() }
         }
+        (Some(code), Some(403 | 405 | 501)) => StoreError::Refused { operation, code: code.to_owned() },
+        (None, Some(status @ (403 | 405 | 501))) => StoreError::Refused { operation, code: status.to_string() },
         (Some(code), _) => unavailable(operation, format!("{code}: {}", error.message().unwrap_or_default())),
         (None, Some(status)) => unavailable(operation, format!("status {status}")),
         (None, None) => unavailable(operation, aws_smithy_types::error::display::DisplayErrorContext(error)),

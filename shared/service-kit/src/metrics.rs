@@ -30,6 +30,10 @@ pub static QUOTA_DRIFTS: LazyLock<IntCounter> = LazyLock::new(|| {
 pub static LOST_REFUSALS: LazyLock<IntCounter> = LazyLock::new(|| {
     registered(IntCounter::new("waybill_lost_refusals_total", "Refusals that were not kept for auditors"))
 });
+/// Objects that the store does not let be deleted.
+pub static LEFTOVERS: LazyLock<IntGauge> = LazyLock::new(|| {
+    registered(IntGauge::new("waybill_leftover_objects", "Objects that the store does not let be deleted"))
+});
 /// Open WebSocket connections.
 pub static SOCKETS: LazyLock<IntGauge> =
     LazyLock::new(|| registered(IntGauge::new("waybill_websockets", "Open WebSocket connections")));

@@ -4,7 +4,7 @@
 use super::end_of;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
-use crate::problems::{IntoProblem, refused};
+use crate::problems::{IntoProblem, cleaned, refused};
 use crate::uploads::{parse_id, rfc3339};
 use actix_web::{HttpResponse, post, web};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -257,7 +257,7 @@ async fn open_multipart(
     let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
     if !won && !unknown {
         let aborted = store.abort_multipart(&opened.storage_key, &opened.storage_upload_id).await;
-        aborted.map_err(|error| error.into_problem("dropping a second multipart upload"))?;
+        cleaned(aborted, "dropping a second multipart upload")?;
     }
     done.map_err(|error| error.into_problem("opening a multipart upload"))?;
     loaded.state.multipart.clone().ok_or_else(Problem::internal)

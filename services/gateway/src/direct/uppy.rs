@@ -9,7 +9,7 @@ use crate::gateway::Gateway;
 use crate::idempotency::Idempotency;
 use crate::json;
 use crate::metadata::Metadata;
-use crate::problems::{IntoProblem, refused, rejected};
+use crate::problems::{IntoProblem, cleaned, refused, rejected};
 use crate::uploads::{FileFacts, cancel_upload, check, start_now};
 use crate::wait;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
@@ -243,7 +243,7 @@ impl Asked {
         let open = store.list_multiparts(&found.key).await.map_err(|e| e.into_problem("listing multipart uploads"))?;
         for (key, other) in open.iter().filter(|(_, open)| open != upload_id) {
             let aborted = store.abort_multipart(key, other).await;
-            aborted.map_err(|error| error.into_problem("dropping a second multipart upload"))?;
+            cleaned(aborted, "dropping a second multipart upload")?;
         }
         let parts = match store.list_parts(&found.key, upload_id).await {
             Ok(parts) => parts,
@@ -258,7 +258,7 @@ impl Asked {
         }
         cancel_upload(&self.gateway, &self.context, &found.aggregate, &mut found.loaded).await?;
         let aborted = store.abort_multipart(&found.key, upload_id).await;
-        aborted.map_err(|error| error.into_problem("dropping a multipart upload"))?;
+        cleaned(aborted, "dropping a multipart upload")?;
         Err(refused(&Refusal::SizeExceeded { size_bytes }))
     }
 

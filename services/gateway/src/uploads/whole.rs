@@ -11,7 +11,7 @@ use crate::gateway::Gateway;
 use crate::growing;
 use crate::idempotency::Idempotency;
 use crate::metadata::Metadata;
-use crate::problems::{IntoProblem, refused};
+use crate::problems::{IntoProblem, cleaned, refused};
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, post, web};
@@ -262,7 +262,7 @@ impl Incoming {
         let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
         if !kept && !unknown {
             // Another request with the same id was faster: its object is the file's.
-            self.gateway.store.delete(&storage_key).await.map_err(|e| e.into_problem("deleting a second object"))?;
+            cleaned(self.gateway.store.delete(&storage_key).await, "deleting a second object")?;
         }
         let done = done.map_err(|error| error.into_problem("recording a file"))?;
         loaded.read_to = loaded.read_to.max(done.position.seq);

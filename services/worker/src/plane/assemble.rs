@@ -83,7 +83,7 @@ pub(super) async fn record_staged(
     let taken = still_takes(&loaded.state, ByteRange::at(offset, length));
     drop(loaded);
     if unneeded {
-        worker.store.delete(&key).await?;
+        worker.delete(&key).await?;
     }
     done?;
     taken?;
@@ -160,7 +160,7 @@ pub(crate) async fn assemble_part(
     record_part(worker, upload, context, Command::RecordAssembly(assembled), (part_number, filled)).await?;
     // Only now: before the event the staged bytes were what a client was promised.
     for piece in pieces {
-        worker.store.delete(&piece.storage_key).await?;
+        worker.delete(&piece.storage_key).await?;
     }
     Ok(())
 }

@@ -392,7 +392,7 @@ impl Request<'_> {
     /// None of it counts. What cannot be deleted goes with the upload's end.
     async fn forget_held_back(&self) {
         for staged in self.take_held_back() {
-            if let Err(error) = self.worker.store.delete(&staged.storage_key).await {
+            if let Err(error) = self.worker.delete(&staged.storage_key).await {
                 tracing::warn!(upload_id = %self.upload.aggregate.upload, %error, "a staging object stays for now");
             }
         }

@@ -107,7 +107,7 @@ pub(super) async fn open_multipart(
     // After an append without an answer ours may be the one in the log; it is then found there, and cleaned up with it.
     let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
     if !won && !unknown {
-        worker.store.abort_multipart(&opened.storage_key, &opened.storage_upload_id).await?;
+        worker.abort_multipart(&opened.storage_key, &opened.storage_upload_id).await?;
     }
     done?;
     loaded.state.multipart.clone().ok_or(PlaneError::Refused(waybill_domain::Refusal::NotFound { what: "upload" }))

@@ -1,6 +1,7 @@
 //! Deleting what an upload leaves behind. Always after the event that says it has ended.
 
 use super::ReactionError;
+use crate::leftovers::Deletion;
 use crate::{Worker, keys};
 use waybill_domain::upload::State;
 use waybill_object_store::StoreError;
@@ -15,7 +16,7 @@ pub(super) async fn delete_object(
     state: &State,
 ) -> Result<(), ReactionError> {
     if let Some(multipart) = &state.multipart {
-        worker.store.abort_multipart(&multipart.storage_key, &multipart.storage_upload_id).await?;
+        worker.abort_multipart(&multipart.storage_key, &multipart.storage_upload_id).await?;
     }
     Ok(delete_all(worker, &keys::objects(aggregate.company, aggregate.upload)).await?)
 }
@@ -23,12 +24,24 @@ pub(super) async fn delete_object(
 /// Aborts all multipart uploads under a prefix.
 pub(super) async fn abort_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
     for _ in 0..PAGES {
-        let open = worker.store.list_multiparts(prefix).await?;
+        let open = match worker.store.list_multiparts(prefix).await {
+            // Nobody can tell which there are. A rule of the bucket's lifecycle ends them.
+            Err(refused @ StoreError::Refused { .. }) => {
+                tracing::error!(error = %refused, "multipart uploads that nobody goes on with stay in the store");
+                return Ok(());
+            }
+            open => open?,
+        };
         if open.is_empty() {
             return Ok(());
         }
+        let mut gone = 0;
         for (key, upload_id) in open {
-            worker.store.abort_multipart(&key, &upload_id).await?;
+            gone += usize::from(worker.abort_multipart(&key, &upload_id).await? == Deletion::Done);
+        }
+        if gone == 0 {
+            // What is left here is left for later.
+            return Ok(());
         }
     }
     Err(StoreError::Unavailable { operation: "aborting uploads", reason: "there are always more".to_owned() })
@@ -45,19 +58,27 @@ pub(super) async fn delete_staging(worker: &Worker, aggregate: &UploadAggregate)
 /// Deletes what is under a prefix, but for one object, which somebody else refers to.
 pub(super) async fn delete_others(worker: &Worker, prefix: &str, kept: Option<&str>) -> Result<(), StoreError> {
     for key in worker.store.list(prefix).await?.into_iter().filter(|key| kept != Some(key.as_str())) {
-        worker.store.delete(&key).await?;
+        worker.delete(&key).await?;
     }
     Ok(())
 }
 
 pub(super) async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
     for _ in 0..PAGES {
-        let keys = worker.store.list(prefix).await?;
+        let keys = match worker.store.list(prefix).await {
+            Err(StoreError::Refused { .. }) => return worker.keep_prefix(prefix).await,
+            keys => keys?,
+        };
         if keys.is_empty() {
             return Ok(());
         }
+        let mut gone = 0;
         for key in keys {
-            worker.store.delete(&key).await?;
+            gone += usize::from(worker.delete(&key).await? == Deletion::Done);
+        }
+        if gone == 0 {
+            // What is left here is left for later.
+            return Ok(());
         }
     }
     Err(StoreError::Unavailable { operation: "deleting objects", reason: "there are always more".to_owned() })

@@ -5,7 +5,6 @@ use crate::{Worker, keys};
 use waybill_domain::content::{Command, Object, State as Content};
 use waybill_domain::quota::Settling;
 use waybill_domain::upload::{Phase, State};
-use waybill_object_store::StoreError;
 use waybill_repository::{ContentAggregate, Loaded, UploadAggregate, execute, load};
 use waybill_schema::{Causation, CompanyId, FileId};
 
@@ -43,10 +42,8 @@ async fn delete_own_copy(worker: &Worker, state: &State, content: &Content) -> R
 }
 
 async fn delete(worker: &Worker, key: &str) -> Result<(), ReactionError> {
-    match worker.store.delete(key).await {
-        Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    worker.delete(key).await?;
+    Ok(())
 }
 
 /// A file is gone for good: it refers to its content no longer, objects that nothing refers to are deleted, and its

@@ -108,7 +108,7 @@ pub(super) async fn take_over(
     }
     let context = worker.context(causation);
     if loaded.state.copied.is_none() {
-        let Some(size_bytes) = worker.store.size(&quarantine_key).await? else {
+        let Some(made) = worker.store.info(&quarantine_key).await? else {
             // Afterwards nobody can make it with what was signed, but for a PUT that has begun: that is the sweep's.
             match loaded.state.quarantine_until {
                 Some(until) if now() < until => worker.awaited.again(aggregate, causation),
@@ -117,7 +117,8 @@ pub(super) async fn take_over(
             return Ok(());
         };
         worker.awaited.forget(aggregate);
-        let storage_key = keys::new_object(aggregate.company, aggregate.upload);
+        let size_bytes = made.size_bytes;
+        let storage_key = keys::copy_of(aggregate.company, aggregate.upload, &made);
         let storage_bucket = worker.store.bucket().to_owned();
         let copied = QuarantineCopiedV1 { storage_bucket, storage_key, size_bytes, worker_id: worker.id };
         // Looked at first: what is too large is not copied.
@@ -128,13 +129,16 @@ pub(super) async fn take_over(
                     reject(worker, aggregate, loaded, &context, &refusal).await?;
                     return Ok(());
                 }
-                worker.store.copy(&quarantine_key, &copied.storage_key, size_bytes).await?;
+                // One that was given up for lost may have come to its end.
+                if worker.store.size(&copied.storage_key).await? != Some(size_bytes) {
+                    worker.store.copy(&quarantine_key, &copied.storage_key, &made).await?;
+                }
                 let command = Command::CopyQuarantine(copied.clone());
                 let done = execute(worker.log.as_ref(), aggregate, loaded, &context, command).await;
                 let is_ours = loaded.state.copied.as_ref().is_some_and(|it| it.storage_key == copied.storage_key);
                 let is_decided = matches!(&done, Ok(_) | Err(ExecuteError::Refused(_)));
                 if is_decided && !is_ours {
-                    worker.store.delete(&copied.storage_key).await?;
+                    worker.delete(&copied.storage_key).await?;
                 }
                 done.map(drop)
             }
@@ -205,7 +209,7 @@ pub(super) async fn delete(worker: &Worker, aggregate: &UploadAggregate, state: 
     };
     for key in worker.store.list(&copies).await? {
         if Some(&key) != counts {
-            worker.store.delete(&key).await?;
+            worker.delete(&key).await?;
         }
     }
     Ok(())

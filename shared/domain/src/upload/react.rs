@@ -51,10 +51,11 @@ pub fn react(state: &State) -> Vec<Step> {
             let staging = if state.parts.is_empty() { vec![] } else { vec![Step::DeleteStaging] };
             [vec![Step::CommitQuota, Step::KeepContent], staging, leftovers(&state.kind)].concat()
         }
+        // Space is given back first: whether an object can be deleted is no matter of the company's.
         // A file in one request may have been stored before its start came too late.
-        Phase::Expired if state.started.is_none() => vec![Step::DeleteObject, Step::ReleaseQuota],
+        Phase::Expired if state.started.is_none() => vec![Step::ReleaseQuota, Step::DeleteObject],
         Phase::Rejected { .. } | Phase::Cancelled | Phase::Expired => {
-            let own = vec![Step::DeleteObject, Step::DeleteStaging, Step::ReleaseQuota];
+            let own = vec![Step::ReleaseQuota, Step::DeleteObject, Step::DeleteStaging];
             [own, leftovers(&state.kind)].concat()
         }
     }

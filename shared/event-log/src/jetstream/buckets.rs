@@ -3,6 +3,7 @@
 use super::context;
 use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 
 /// One bucket.
 #[derive(Clone)]
@@ -109,6 +110,15 @@ impl Bucket {
     /// [`BucketError`].
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
         self.store.delete(key).await.map_err(|error| self.error(error))
+    }
+
+    /// The keys that have a value.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn keys(&self) -> Result<Vec<String>, BucketError> {
+        let keys = self.store.keys().await.map_err(|error| self.error(error))?;
+        keys.try_collect().await.map_err(|error| self.error(error))
     }
 
     fn error(&self, reason: impl std::fmt::Display) -> BucketError {

@@ -57,7 +57,7 @@ impl S3Store {
             Ok(answer) => answer.status().is_some(),
             Err(error) => match classify("asking whether the bucket keeps versions", &error) {
                 error @ StoreError::Unavailable { .. } => return Err(error),
-                // A store that has no versions, or does not let us ask.
+                // A store that has no versions, or does not let us ask: plain deletions are all there is.
                 _ => false,
             },
         };

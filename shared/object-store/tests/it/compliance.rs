@@ -103,10 +103,14 @@ pub(crate) async fn deleting_twice_is_harmless(store: &dyn ObjectStore) {
 
 pub(crate) async fn a_copy_is_an_object_of_its_own(store: &dyn ObjectStore) {
     put(store, "from", b"hello").await;
-    store.copy("from", "to", 5).await.unwrap();
+    let from = store.info("from").await.unwrap().unwrap();
+    store.copy("from", "to", &from).await.unwrap();
     put(store, "from", b"other").await;
     assert_eq!(read(store, "to", 0, None).await, "hello");
-    let missing = store.copy("nothing", "to", 1).await;
+    let replaced = store.copy("from", "to", &from).await;
+    assert!(matches!(replaced, Err(StoreError::Unavailable { .. })), "{replaced:?}");
+    assert_eq!(read(store, "to", 0, None).await, "hello");
+    let missing = store.copy("nothing", "to", &from).await;
     assert!(matches!(missing, Err(StoreError::NotFound { .. })), "{missing:?}");
 }
 

@@ -1,0 +1,140 @@
+//! What the store does not let us delete: objects that are locked, or keys that lack a right. Nothing waits for it. It is
+//! kept in a bucket of NATS, and the sweep tries again now and then.
+
+use crate::Worker;
+use bytes::Bytes;
+use std::time::Duration;
+use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_object_store::StoreError;
+use waybill_service_kit::metrics::LEFTOVERS;
+use waybill_service_kit::now;
+
+/// How many leftovers are tried again in one round.
+const BATCH: usize = 500;
+/// How the bucket's keys begin: an object's key follows, that of a multipart upload, or a prefix of objects.
+const OBJECT: &str = "object/";
+const MULTIPART: &str = "multipart/";
+const PREFIX: &str = "prefix/";
+
+/// What became of something that is no longer needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// It is gone.
+    Done,
+    /// The store does not allow it now.
+    Later,
+}
+
+/// When a leftover is tried again, in milliseconds since 1970, and the id of a multipart upload.
+struct Leftover {
+    due_at: i64,
+    upload_id: String,
+}
+
+impl Leftover {
+    fn to_value(&self) -> Bytes {
+        Bytes::from(format!("{} {}", self.due_at, self.upload_id))
+    }
+
+    fn from_value(value: &[u8]) -> Option<Self> {
+        let (due_at, upload_id) = str::from_utf8(value).ok()?.split_once(' ')?;
+        Some(Self { due_at: due_at.parse().ok()?, upload_id: upload_id.to_owned() })
+    }
+}
+
+impl Worker {
+    /// Deletes an object, if not now then later.
+    ///
+    /// # Errors
+    /// If the store does not answer, or the key cannot be kept.
+    pub(crate) async fn delete(&self, key: &str) -> Result<Deletion, StoreError> {
+        let deleted = self.store.delete(key).await;
+        self.keep_if_refused(deleted, format!("{OBJECT}{key}"), String::new()).await
+    }
+
+    /// Aborts a multipart upload, if not now then later.
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub(crate) async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<Deletion, StoreError> {
+        let aborted = self.store.abort_multipart(key, upload_id).await;
+        self.keep_if_refused(aborted, format!("{MULTIPART}{key}"), upload_id.to_owned()).await
+    }
+
+    /// Has all objects under a prefix deleted later: the store does not list them now.
+    ///
+    /// # Errors
+    /// If the prefix cannot be kept.
+    pub(crate) async fn keep_prefix(&self, prefix: &str) -> Result<(), StoreError> {
+        let refused = StoreError::Refused { operation: "listing what is not needed", code: "AccessDenied".to_owned() };
+        self.keep_if_refused(Err(refused), format!("{PREFIX}{prefix}"), String::new()).await.map(drop)
+    }
+
+    async fn keep_if_refused(
+        &self,
+        outcome: Result<(), StoreError>,
+        name: String,
+        upload_id: String,
+    ) -> Result<Deletion, StoreError> {
+        match outcome {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(Deletion::Done),
+            Err(refused @ StoreError::Refused { .. }) => {
+                tracing::error!(error = %refused, "something stays in the store that is no longer needed");
+                // It is due at once; the first round that fails puts it off.
+                let leftover = Leftover { due_at: 0, upload_id };
+                self.leftovers.put(&name, leftover.to_value()).await.map_err(|error| {
+                    tracing::warn!(%error, "the key of what stays is not kept");
+                    refused
+                })?;
+                Ok(Deletion::Later)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn try_again(&self, name: &str, leftover: &Leftover) -> Result<(), StoreError> {
+        if let Some(key) = name.strip_prefix(OBJECT) {
+            self.store.delete(key).await
+        } else if let Some(key) = name.strip_prefix(MULTIPART) {
+            self.store.abort_multipart(key, &leftover.upload_id).await
+        } else if let Some(prefix) = name.strip_prefix(PREFIX) {
+            for key in self.store.list(prefix).await? {
+                self.delete(&key).await?;
+            }
+            Ok(())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Tries again what is due; what still stays is due again after `pause`.
+///
+/// # Errors
+/// If the bucket does not answer.
+pub(crate) async fn sweep(worker: &Worker, pause: Duration) -> Result<(), BucketError> {
+    let names = worker.leftovers.keys().await?;
+    LEFTOVERS.set(i64::try_from(names.len()).unwrap_or(i64::MAX));
+    let mut tried = 0;
+    for name in names {
+        if tried == BATCH {
+            break;
+        }
+        let Some(leftover) = due(&worker.leftovers, &name).await? else { continue };
+        tried += 1;
+        match worker.try_again(&name, &leftover).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => worker.leftovers.delete(&name).await?,
+            Err(error) => {
+                tracing::debug!(%error, "something still stays in the store");
+                let due_at = now().0.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+                worker.leftovers.put(&name, Leftover { due_at, ..leftover }.to_value()).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn due(leftovers: &Bucket, name: &str) -> Result<Option<Leftover>, BucketError> {
+    let entry = leftovers.get(name).await?;
+    Ok(entry.and_then(|entry| Leftover::from_value(&entry.value)).filter(|leftover| leftover.due_at <= now().0))
+}
