@@ -17,6 +17,6 @@ pub use balancer::Valve;
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, Counts};
 pub use command_line::CommandLine;
-pub use process::Process;
+pub use process::{Process, free_addr};
 pub use stack::{Options, Shape, Stack};
 pub use store_front::{Fault, Request, StoreFront};

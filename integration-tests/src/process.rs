@@ -128,7 +128,7 @@ fn spawn(args: &[String], log: &PathBuf) -> Child {
 ///
 /// # Panics
 /// Where none is.
-pub(crate) fn free_addr() -> SocketAddr {
+pub fn free_addr() -> SocketAddr {
     (0..1_000)
         .find_map(|_| {
             let number = u16::try_from(Uuid::now_v7().as_u128() % PORTS.len() as u128).ok()?;

@@ -5,8 +5,8 @@ use serde_json::json;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use waybill_integration_tests::{Client, Cluster, Counts, Options, Stack};
-use waybill_test_kit::eventually;
+use waybill_integration_tests::{Backing, Client, Cluster, Counts, Options, Stack, free_addr};
+use waybill_test_kit::{eventually, settings};
 
 /// A connection over which one request was answered.
 fn used_connection(stack: &Stack) -> TcpStream {
@@ -96,6 +96,48 @@ async fn a20_clients_of_a_proxy_that_adds_ports_are_told_apart() {
     assert_eq!(status(&stack, &link, &[("Forwarded", "for=\"[2001:db8::7]:1\"")]).await, 429);
     assert_eq!(status(&stack, &link, &[("Forwarded", "for=198.51.100.1")]).await, 404);
     stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compose_4_who_can_open_nothing_more_is_not_ready() {
+    let backing = Backing::start(1).await;
+    let (addr, folder) = (free_addr(), tempfile::tempdir().unwrap());
+    let log = folder.path().join("log");
+    let output = std::fs::File::create(&log).unwrap();
+    // The soft limit is raised to the hard one, and no further.
+    let mut all = std::process::Command::new("sh")
+        .args(["-c", "ulimit -S -n 64 && ulimit -H -n 300 && exec \"$0\" \"$@\""])
+        .arg(settings("WAYBILL_TEST_BIN"))
+        .arg("serve")
+        .args(&backing.arguments("all", &[format!("--http-addr={addr}")])[1..])
+        .stdin(std::process::Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .spawn()
+        .unwrap();
+    let ready = || async {
+        // A connection each: one that is kept would be another client's.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        let answer = http.get(format!("http://{addr}/readyz")).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    };
+    eventually("a role to be ready", || async { ready().await.filter(|(status, _)| *status == 200) }).await;
+    let mut open = Vec::new();
+    let unready = loop {
+        open.push(TcpStream::connect(addr).unwrap());
+        if let Some((503, said)) = ready().await {
+            break said;
+        }
+        assert!(open.len() < 300, "more connections than files");
+    };
+    assert!(unready.contains("descriptors"), "{unready}");
+    assert!(open.len() > 64, "the limit was raised");
+    assert!(std::fs::read_to_string(&log).unwrap().contains("no more files or connections"));
+    drop(open);
+    eventually("a role to be ready again", || async { ready().await.filter(|(status, _)| *status == 200) }).await;
+    drop(all.kill());
+    drop(all.wait());
+    backing.remove().await;
 }
 
 /// Until a small file is taken, verified, and told to whoever watches its chatroom; how long that took.

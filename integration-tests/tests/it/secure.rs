@@ -4,12 +4,10 @@ use crate::socket;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
-use waybill_integration_tests::{Backing, Client};
+use waybill_integration_tests::{Backing, Client, free_addr};
 use waybill_test_kit::{NatsServer, eventually, settings};
 
 /// A certificate authority, and files with what it has signed.
@@ -72,18 +70,6 @@ fn start(authority: &Authority, args: &[String]) -> Role {
     Role(child.unwrap())
 }
 
-/// A port that no outgoing connection takes before its server does: below the ephemeral range, and above those of scripts.
-fn free_port() -> u16 {
-    const PORTS: std::ops::Range<u16> = 31_100..32_700;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let first = std::process::id();
-    let candidate = || {
-        let next = first.wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        PORTS.start + u16::try_from(next % u32::from(PORTS.end - PORTS.start)).unwrap()
-    };
-    std::iter::repeat_with(candidate).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
-}
-
 /// Has Postgres speak TLS, too.
 async fn postgres_speaks_tls(backing: &Backing, (cert, key): &(String, String)) {
     let mut connection = backing.database("postgres_tls").connection().await.unwrap();
@@ -133,7 +119,7 @@ async fn every_connection_can_be_over_tls_and_a_certificate_is_renewed_without_a
     let nats_url = nats.url().replace("nats://", "tls://");
     let backing = Backing::start_on(nats, 1).await;
     postgres_speaks_tls(&backing, &signed).await;
-    let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
+    let ports: Vec<u16> = (0..4).map(|_| free_addr().port()).collect();
     let separator = if backing.database_url().contains('?') { '&' } else { '?' };
     let common = [
         format!("--nats-url={nats_url}"),

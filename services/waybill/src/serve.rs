@@ -19,7 +19,7 @@ use waybill_service_kit::settings::{
     AuthSettings, BrowserSettings, ConnectionSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings,
     ProjectorSettings, S3Settings, TlsSettings, TypeSettings, WorkerSecret, WorkerSettings,
 };
-use waybill_service_kit::{Origins, Proxies, Shutdown, Tls, listener, request};
+use waybill_service_kit::{Origins, Proxies, Shutdown, Tls, descriptors, listener, request};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
@@ -79,6 +79,7 @@ struct Shared {
 
 /// Runs a role until the process is told to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), CommandError> {
+    descriptors::raise_limit();
     let shutdown = Shutdown::new();
     let running = start(args, &shutdown).await?;
     Shutdown::signal().await?;

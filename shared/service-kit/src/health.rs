@@ -1,6 +1,6 @@
 //! Health: `/healthz` says that the process runs, `/readyz` that it can do its work, `/metrics` how it does it.
 
-use crate::{Problem, metrics};
+use crate::{Problem, descriptors, metrics};
 use actix_web::{HttpResponse, get, web};
 use serde::Serialize;
 use std::future::Future;
@@ -52,6 +52,10 @@ impl Readiness {
     /// The names of the checks that fail.
     pub async fn failing(&self) -> Vec<&'static str> {
         let mut failing = Vec::new();
+        if let Err(error) = descriptors::check() {
+            tracing::error!(%error, "not ready: no more files or connections can be opened; raise the limit (ulimit -n)");
+            failing.push("descriptors");
+        }
         for (name, check) in &self.checks {
             let outcome = tokio::time::timeout(CHECK_TIMEOUT, check()).await;
             if let Err(reason) = outcome.unwrap_or_else(|_| Err("timed out".to_owned())) {

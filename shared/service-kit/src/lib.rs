@@ -6,6 +6,7 @@ pub mod checksum;
 pub mod clock;
 mod connection;
 pub mod data_plane;
+pub mod descriptors;
 pub mod health;
 pub mod listener;
 pub mod metrics;
