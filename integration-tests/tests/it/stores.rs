@@ -3,8 +3,9 @@
 use crate::speaker::Speaker;
 use reqwest::Method;
 use serde_json::json;
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use waybill_integration_tests::{Client, Fault, Options, Request, Stack, StoreFront};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::{eventually, settings};
@@ -163,11 +164,11 @@ async fn a_200_with_an_error_in_it_is_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_asks_to_slow_down_is_asked_again() {
     let (front, stack) = disturbed().await;
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = asked.clone();
-    // Every second request, of whichever kind.
-    front.set(move |_| {
-        (counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)).then_some(Fault::Answer(503, "SlowDown"))
+    // Every request, whatever it is for, is answered when it comes for the second time.
+    let asked = Mutex::new(HashSet::new());
+    front.set(move |request| {
+        let is_new = asked.lock().unwrap().insert((request.method.clone(), request.target.clone()));
+        is_new.then_some(Fault::Answer(503, "SlowDown"))
     });
     let client = stack.client();
     for _ in 0..3 {

@@ -1,5 +1,6 @@
 //! S3 and what speaks its protocol.
 
+mod executor;
 mod reading;
 mod versions;
 
@@ -101,7 +102,10 @@ pub struct S3Store {
 }
 
 impl S3Store {
-    /// A client for the bucket; connects when it is first used.
+    /// A client for the bucket; connects when it is first used. Its connections live on the runtime that it is made on.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn new(config: &S3Config) -> Self {
         let http =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
@@ -116,7 +120,7 @@ impl S3Store {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
             .credentials_provider(credentials)
-            .http_client(http)
+            .http_client(executor::OnRuntime::here(http))
             .force_path_style(config.endpoint.is_some())
             // Checksums are computed once, where the bytes are hashed anyway.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

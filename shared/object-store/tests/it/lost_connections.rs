@@ -75,3 +75,53 @@ async fn a_request_is_sent_again_when_its_connection_breaks() {
     way.close_next(usize::MAX);
     assert!(matches!(way.store(&bucket.config).size("a").await, Err(StoreError::Unavailable { .. })));
 }
+
+/// Answers each request on one connection with an object of 5 bytes; from the second on only after `go_on`.
+async fn one_connection(listener: TcpListener, seen: tokio::sync::mpsc::Sender<()>, go_on: Arc<tokio::sync::Notify>) {
+    let (mut client, _) = listener.accept().await.unwrap();
+    drop(listener);
+    for number in 0.. {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if client.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        seen.send(()).await.unwrap();
+        if number > 0 {
+            go_on.notified().await;
+        }
+        client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"a\"\r\n\r\n").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compose_10_the_end_of_a_thread_ends_no_request_of_another() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (seen, mut requests) = tokio::sync::mpsc::channel(8);
+    let go_on = Arc::new(tokio::sync::Notify::new());
+    tokio::spawn(one_connection(listener, seen, go_on.clone()));
+    let store = S3Store::new(&S3Config { endpoint: Some(endpoint), ..TestBucket::create().await.config });
+    // A thread of a server, with a runtime of its own, opens the connection.
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let (opened, is_open) = tokio::sync::oneshot::channel();
+    let thread = std::thread::spawn({
+        let store = store.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                opened.send(store.size("a").await).unwrap();
+                ended.await.unwrap();
+            });
+        }
+    });
+    assert_eq!(is_open.await.unwrap(), Ok(Some(5)));
+    requests.recv().await.unwrap();
+    let asking = tokio::spawn(async move { store.size("b").await });
+    requests.recv().await.unwrap();
+    end.send(()).unwrap();
+    thread.join().unwrap();
+    go_on.notify_one();
+    assert_eq!(asking.await.unwrap(), Ok(Some(5)));
+}

@@ -1,0 +1,51 @@
+//! Where connections to the store live.
+//!
+//! hyper runs a connection on the runtime of whoever opened it, and the pool hands it to requests of all threads. A server's
+//! threads have runtimes of their own, which end when the server stops: requests of others that used their connections would
+//! fail with "runtime dropped the dispatch task". So connections are opened on the runtime that outlives them all.
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A client whose connections are opened on one runtime.
+#[derive(Debug)]
+pub(super) struct OnRuntime {
+    client: SharedHttpClient,
+    runtime: Handle,
+}
+
+impl OnRuntime {
+    /// Opens the connections of `client` on the runtime that this is called on.
+    pub(super) fn here(client: SharedHttpClient) -> Self {
+        Self { client, runtime: Handle::current() }
+    }
+}
+
+impl HttpClient for OnRuntime {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let connector = self.client.http_connector(settings, components);
+        SharedHttpConnector::new(Connector { connector, runtime: self.runtime.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    connector: SharedHttpConnector,
+    runtime: Handle,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let _inside = self.runtime.enter();
+        let calling = AbortOnDropHandle::new(self.runtime.spawn(self.connector.call(request)));
+        HttpConnectorFuture::new(async move {
+            calling.await.unwrap_or_else(|error| Err(ConnectorError::io(Box::new(error))))
+        })
+    }
+}
