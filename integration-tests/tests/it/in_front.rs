@@ -1,6 +1,7 @@
 //! Proxies, load balancers and probes in front of Waybill, and the restart of NATS behind it.
 
 use crate::socket::{next, send, with_token};
+use crate::speaker::Speaker;
 use serde_json::json;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -191,5 +192,32 @@ async fn compose_3_while_nats_hangs_an_answer_takes_as_long_for_many_as_for_one(
     assert_eq!(client.get("/healthz").await.status, 200, "a probe with a token");
     cluster.backing.nats_server().go_on();
     all_works_again(&client).await;
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compose_17_a_client_that_hangs_up_is_no_failure_of_ours() {
+    let cluster = Cluster::start(Counts::default()).await;
+    let tus = Speaker::tus(cluster.client());
+    let path = tus.post(&[("Upload-Length", "2000000")], "").await.expect(201).location();
+    let host = cluster.url().strip_prefix("http://").unwrap().to_owned();
+    let mut socket = TcpStream::connect(&host).unwrap();
+    write!(
+        socket,
+        "PATCH {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nTus-Resumable: 1.0.0\r\n\
+         Content-Type: application/offset+octet-stream\r\nUpload-Offset: 0\r\nContent-Length: 2000000\r\n\r\n",
+        tus.client.token()
+    )
+    .unwrap();
+    socket.write_all(&vec![7; 1_000_000]).unwrap();
+    drop(socket);
+    // Not by HEAD: that would take the upload over from the request that is being ended.
+    let status = format!("/v1/uploads/{}", path.rsplit('/').next().unwrap());
+    eventually("what arrived to be kept", || async {
+        (tus.client.get(&status).await.expect(200).body["offset_bytes"] == 1_000_000).then_some(())
+    })
+    .await;
+    let gateway = &cluster.gateways[0];
+    assert!(!gateway.has_logged("request failed") && !gateway.has_logged("went away"));
     cluster.finish().await;
 }

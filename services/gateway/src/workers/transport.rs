@@ -104,6 +104,8 @@ struct Shared {
     payload: RefCell<Payload>,
     begun: Cell<bool>,
     ended: Cell<bool>,
+    /// The client is gone, or too slow.
+    broken: Cell<bool>,
     moved_at: Cell<Instant>,
     left: Cell<Option<u64>>,
     /// Which attempt has the body. An earlier one, whose connection hyper has not dropped yet, reads no more of it.
@@ -142,7 +144,7 @@ impl Body for Forwarded {
                 Some(Ok(bytes)) => {
                     shared.left.set(shared.left.get().map(|left| left.saturating_sub(bytes.len() as u64)))
                 }
-                Some(Err(_)) => {}
+                Some(Err(_)) => shared.broken.set(true),
                 None => shared.ended.set(true),
             }
         }
@@ -178,6 +180,7 @@ impl RemoteWorkers {
             payload: RefCell::new(payload),
             begun: Cell::new(false),
             ended: Cell::new(false),
+            broken: Cell::new(false),
             moved_at: Cell::new(Instant::now()),
             left: Cell::new(forward.content_length),
             attempt: Cell::new(0),
@@ -186,6 +189,11 @@ impl RemoteWorkers {
             match self.send(addr, &forward, &shared).await {
                 Ok(answer) => return answer,
                 Err(Failure::Before) => tracing::warn!(upload_id = %upload, %addr, "a worker does not answer"),
+                Err(Failure::After) if shared.broken.get() => {
+                    tracing::debug!(upload_id = %upload, "a client broke off");
+                    let text = "the body broke off; ask for the offset and go on";
+                    return Err(Problem::bad_request("body_incomplete", text));
+                }
                 Err(Failure::After) => {
                     tracing::warn!(upload_id = %upload, %addr, "a worker went away while bytes were sent to it");
                     return Err(Problem::unavailable("the transfer was interrupted; ask for the offset and go on"));
