@@ -51,7 +51,7 @@ impl StoreFront {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (store, rule) = (store.clone(), rules.read().unwrap_or_else(PoisonError::into_inner).clone());
-                // Whoever hangs up has no answer.
+                // A client that hangs up needs no answer.
                 tokio::spawn(async move { drop(pass(client, &store, rule.as_ref()).await) });
             }
         });
@@ -63,7 +63,7 @@ impl StoreFront {
         *self.rule.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rule);
     }
 
-    /// Where it listens.
+    /// Returns the proxy's URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
@@ -80,7 +80,7 @@ impl Drop for StoreFront {
     }
 }
 
-/// One request a connection: both sides are told that it is the last.
+/// Passes one request on. Tells both sides that it is the last one of its connection.
 async fn pass(mut client: TcpStream, store: &str, rule: &Rule) -> std::io::Result<()> {
     let mut read = Vec::new();
     let end = loop {

@@ -141,7 +141,7 @@ async fn compose_4_who_can_open_nothing_more_is_not_ready() {
     backing.remove().await;
 }
 
-/// Until a small file is taken, verified, and told to whoever watches its chatroom; how long that took.
+/// Waits until a small file is accepted and files can be listed. Returns the time that this took.
 async fn all_works_again(client: &Client) -> Duration {
     let since = Instant::now();
     eventually("everything to work", || async {

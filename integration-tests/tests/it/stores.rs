@@ -137,7 +137,7 @@ async fn a17_a_copy_whose_answer_is_lost_is_not_made_again() {
     stack.finish().await;
 }
 
-/// A success that is none, in the body: S3 answers so to requests that take long.
+/// S3 answers requests that take long with 200 at once, and with an error in the body if they fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_200_with_an_error_in_it_is_an_error() {
     let (front, stack) = disturbed().await;

@@ -1,5 +1,5 @@
-//! What the store does not let us delete: objects that are locked, or keys that lack a right. Nothing waits for it. It is
-//! kept in a bucket of NATS, and the sweep tries again now and then.
+//! Keeps a list of what the store refuses to delete, because an object is locked or our keys lack a right. Nothing waits
+//! for these deletions. The list is a bucket of NATS, and the sweep tries its entries again.
 
 use crate::Worker;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ const OBJECT: &str = "object/";
 const MULTIPART: &str = "multipart/";
 const PREFIX: &str = "prefix/";
 
-/// What became of something that is no longer needed.
+/// The result of deleting something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deletion {
     /// It is gone.
@@ -43,7 +43,7 @@ impl Leftover {
 }
 
 impl Worker {
-    /// Deletes an object, if not now then later.
+    /// Deletes an object, or notes it for later if the store refuses.
     ///
     /// # Errors
     /// If the store does not answer, or the key cannot be kept.
@@ -52,7 +52,7 @@ impl Worker {
         self.keep_if_refused(deleted, format!("{OBJECT}{key}"), String::new()).await
     }
 
-    /// Aborts a multipart upload, if not now then later.
+    /// Aborts a multipart upload, or notes it for later if the store refuses.
     ///
     /// # Errors
     /// As [`Self::delete`].
@@ -61,7 +61,7 @@ impl Worker {
         self.keep_if_refused(aborted, format!("{MULTIPART}{key}"), upload_id.to_owned()).await
     }
 
-    /// Has all objects under a prefix deleted later: the store does not list them now.
+    /// Notes a prefix whose objects are to be deleted later, because the store refuses to list them.
     ///
     /// # Errors
     /// If the prefix cannot be kept.
@@ -108,7 +108,7 @@ impl Worker {
     }
 }
 
-/// Tries again what is due; what still stays is due again after `pause`.
+/// Tries the entries that are due. An entry that fails is due again after `pause`.
 ///
 /// # Errors
 /// If the bucket does not answer.

@@ -63,7 +63,7 @@ impl Proxies {
         self.trusted.iter().any(|net| net.contains(&address))
     }
 
-    /// Whom each proxy had as its client, the first one's first.
+    /// Lists the client of each proxy, that of the first proxy first.
     fn hops(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         match self.header {
             ProxyHeader::XForwardedFor => values(headers, "X-Forwarded-For").map(node).collect(),
@@ -73,7 +73,7 @@ impl Proxies {
         }
     }
 
-    /// A hop that names nobody ends the way: who came through it is known as the proxy that said so.
+    /// Stops at a hop without an address: its proxy then counts as the client.
     fn client_of(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
         let mut address = peer.to_canonical();
         for hop in hops.iter().rev() {
@@ -86,13 +86,13 @@ impl Proxies {
     }
 }
 
-/// The members of a list, of all fields of that name.
+/// Splits the list in all fields of that name.
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let fields = headers.get_all(name).filter_map(|value| value.to_str().ok());
     fields.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// The elements of `Forwarded`, one of each proxy; a comma within quotes is none.
+/// Splits `Forwarded` into elements, one for each proxy. A comma within quotes does not separate them.
 fn elements(headers: &HeaderMap) -> Vec<&str> {
     let fields = headers.get_all("Forwarded").filter_map(|value| value.to_str().ok());
     fields.flat_map(|value| outside_quotes(value, ',')).collect()
@@ -109,7 +109,7 @@ fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
     text.split(at_separator).map(str::trim)
 }
 
-/// A parameter of an element of `Forwarded`, without its quotes.
+/// Finds a parameter of an element of `Forwarded`, without its quotes.
 fn parameter(element: &str, name: &str) -> Option<String> {
     outside_quotes(element, ';').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
@@ -118,8 +118,8 @@ fn parameter(element: &str, name: &str) -> Option<String> {
     })
 }
 
-/// The address of a node, which may have a port and, if it is of IPv6, brackets or a zone. `unknown` and names that stand
-/// for an address are none (RFC 7239 §6).
+/// Parses the address of a node, which may have a port and, if it is of IPv6, brackets or a zone. Returns `None` for
+/// `unknown` and for names that stand for an address (RFC 7239 §6).
 fn node(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches('"');
     let address = match text.strip_prefix('[') {
@@ -188,7 +188,7 @@ mod tests {
             ("host=a.example", "10.0.0.1"),
             ("for=\"_gazonk\\\"\", for=192.0.2.1", "192.0.2.1"),
         ] {
-            // What a client may have said in the other header counts for nothing.
+            // The client wrote the other header; it is ignored.
             let fields = [("Forwarded", said), ("X-Forwarded-For", "9.9.9.9")];
             assert_eq!(client(ProxyHeader::Forwarded, "10.0.0.1", &fields), address, "{said}");
         }

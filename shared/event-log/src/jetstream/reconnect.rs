@@ -1,4 +1,4 @@
-//! Noticing that the connection to NATS is another one than before.
+//! Notices that the connection to NATS is a new one.
 //!
 //! A server that was restarted has forgotten the consumers that it kept in memory and the requests that waited for
 //! messages. async-nats learns of that from a missing heartbeat, seconds later; the new connection is known at once.
@@ -22,13 +22,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// The one that there is now.
+    /// Remembers the current connection.
     pub(super) fn of(client: async_nats::Client) -> Self {
         let connects = connects(&client);
         Self { client, connects }
     }
 
-    /// The stream, until there is another connection: then an error, and the end.
+    /// Ends a stream with an error when there is a new connection.
     pub(super) fn ending<T>(
         self,
         mut stream: impl Stream<Item = Result<T, ReadError>> + Unpin,
@@ -36,7 +36,7 @@ impl Connection {
         let mut replaced = Some(self.replaced().boxed());
         poll_fn(move |context| {
             let Some(waiting) = &mut replaced else { return Poll::Ready(None) };
-            // What has come is handed out first.
+            // Messages that have arrived are handed out first.
             if let Poll::Ready(next) = stream.poll_next_unpin(context) {
                 return Poll::Ready(next);
             }
@@ -46,7 +46,7 @@ impl Connection {
         })
     }
 
-    /// Waits until there is another one; answers with the error of whoever relied on the old one.
+    /// Waits until there is a new connection. Returns the error for a reader of the old one.
     pub(super) async fn replaced(self) -> ReadError {
         let mut look = tokio::time::interval(LOOK_EVERY);
         while connects(&self.client) == self.connects {

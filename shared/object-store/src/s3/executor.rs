@@ -1,4 +1,4 @@
-//! Where connections to the store live.
+//! Opens connections to the store on one runtime.
 //!
 //! hyper runs a connection on the runtime of whoever opened it, and the pool hands it to requests of all threads. A server's
 //! threads have runtimes of their own, which end when the server stops: requests of others that used their connections would
