@@ -1,6 +1,7 @@
 //! Clients of the servers behind every role, made from settings.
 
 use crate::CommandError;
+use async_nats::ConnectErrorKind;
 use std::sync::Arc;
 use waybill_domain::media_type::TypePolicy;
 use waybill_event_log::jetstream::{JetStreamLog, connect};
@@ -22,7 +23,17 @@ pub(crate) fn partitions(settings: &NatsSettings) -> Result<Partitions, CommandE
 pub(crate) async fn nats(settings: &NatsSettings) -> Result<async_nats::Client, CommandError> {
     connect(&settings.nats_url, "waybill", settings.nats_credentials_file.as_deref())
         .await
-        .map_err(|error| format!("NATS at WAYBILL_NATS_URL does not answer: {error}").into())
+        .map_err(|error| match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => format!(
+                "NATS at WAYBILL_NATS_URL refuses the login: {error}; check the user in the URL, or \
+                 WAYBILL_NATS_CREDENTIALS_FILE"
+            ),
+            ConnectErrorKind::ServerParse => {
+                format!("WAYBILL_NATS_URL is no list of URLs such as nats://host:4222: {error}")
+            }
+            _ => format!("NATS at WAYBILL_NATS_URL does not answer: {error}; is nats-server running there?"),
+        })
+        .map_err(CommandError::from)
 }
 
 /// The event log behind a connection.

@@ -214,6 +214,14 @@ fn connection_url(config: &DatabaseConfig, statement_within: Duration) -> String
     format!("{}{separator}options={options}", config.url)
 }
 
+/// What a server says that answers and does not let us in (SQLSTATE class 28, and 3D000); diesel passes only the text on.
+const REFUSALS: [&str; 4] =
+    ["authentication failed", "no pg_hba.conf entry", "\" does not exist", "not permitted to log in"];
+
 fn unavailable(operation: &'static str, reason: impl fmt::Display) -> ReadModelError {
-    ReadModelError::Unavailable { operation, reason: reason.to_string() }
+    let reason = reason.to_string();
+    if REFUSALS.iter().any(|refusal| reason.contains(refusal)) {
+        return ReadModelError::LoginRefused { operation, reason };
+    }
+    ReadModelError::Unavailable { operation, reason }
 }

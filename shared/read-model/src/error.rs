@@ -11,7 +11,17 @@ pub enum ReadModelError {
         /// What it said.
         reason: String,
     },
-    /// It refused.
+    /// It answers, and does not let us in.
+    #[error(
+        "{operation}: Postgres refuses the login: {reason}; check the user, the password and the database in the URL"
+    )]
+    LoginRefused {
+        /// What was tried.
+        operation: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// It refused a statement.
     #[error("{operation}: {source}")]
     Query {
         /// What was tried.

@@ -18,7 +18,7 @@ pub use raw::RawEvents;
 pub use reactions::{Delivery, Reactions};
 pub use refusals::Refusals;
 
-use async_nats::jetstream;
+use async_nats::{ConnectError, ConnectErrorKind, ServerAddr, jetstream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many appends may wait for their answers at once, in one process.
 const APPENDS_IN_FLIGHT: usize = 4_096;
 
-/// Connects to NATS; goes on trying to reconnect for as long as the client lives.
+/// Connects to NATS: to one of the servers of a comma-separated list. Goes on trying to reconnect for as long as the client lives.
 ///
 /// # Errors
 /// Where the first connection fails.
@@ -34,7 +34,7 @@ pub async fn connect(
     url: &str,
     name: &str,
     credentials_file: Option<&Path>,
-) -> Result<async_nats::Client, async_nats::ConnectError> {
+) -> Result<async_nats::Client, ConnectError> {
     let mut options = async_nats::ConnectOptions::new()
         .name(name)
         .connection_timeout(REQUEST_TIMEOUT)
@@ -45,10 +45,12 @@ pub async fn connect(
         let read = options.credentials_file(file).await;
         options = read.map_err(|error| {
             let reason = format!("WAYBILL_NATS_CREDENTIALS_FILE: {error}");
-            async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::Authentication, reason)
+            ConnectError::with_source(ConnectErrorKind::Authentication, reason)
         })?;
     }
-    options.connect(url).await
+    let servers: Result<Vec<ServerAddr>, _> = url.split(',').map(|server| server.trim().parse()).collect();
+    let servers = servers.map_err(|error| ConnectError::with_source(ConnectErrorKind::ServerParse, error))?;
+    options.connect(servers).await
 }
 
 fn context(client: async_nats::Client) -> jetstream::Context {
