@@ -128,7 +128,7 @@ impl Database {
     /// # Errors
     /// [`ReadModelError::Unavailable`].
     pub async fn connection(&self) -> Result<Connection, ReadModelError> {
-        self.pool.get().await.map_err(|error| unavailable("connecting", error))
+        self.pool.get().await.map_err(|error| not_connected("connecting", error))
     }
 
     /// Makes the schema, and its tables as the migrations say.
@@ -139,7 +139,7 @@ impl Database {
         let operation = "migrating";
         let mut connection = establish(connection_url(&self.config, Duration::ZERO))
             .await
-            .map_err(|error| unavailable(operation, error))?;
+            .map_err(|error| not_connected(operation, error))?;
         // Of several processes that start at once, one migrates and the others wait.
         let schema = &self.config.schema;
         connection
@@ -161,7 +161,7 @@ impl Database {
         let operation = "looking at the tables";
         let mut connection = establish(connection_url(&self.config, Duration::ZERO))
             .await
-            .map_err(|error| unavailable(operation, error))?;
+            .map_err(|error| not_connected(operation, error))?;
         let text = "current_setting('server_version'), to_regclass('__diesel_schema_migrations') IS NOT NULL";
         let facts = diesel::select(diesel::dsl::sql::<(Text, Bool)>(text));
         let (version, has_tables): (String, bool) =
@@ -218,10 +218,15 @@ fn connection_url(config: &DatabaseConfig, statement_within: Duration) -> String
 const REFUSALS: [&str; 4] =
     ["authentication failed", "no pg_hba.conf entry", "\" does not exist", "not permitted to log in"];
 
-fn unavailable(operation: &'static str, reason: impl fmt::Display) -> ReadModelError {
+/// Why there is no connection: nobody answers, or the server does not let us in.
+fn not_connected(operation: &'static str, reason: impl fmt::Display) -> ReadModelError {
     let reason = reason.to_string();
     if REFUSALS.iter().any(|refusal| reason.contains(refusal)) {
         return ReadModelError::LoginRefused { operation, reason };
     }
-    ReadModelError::Unavailable { operation, reason }
+    unavailable(operation, reason)
+}
+
+fn unavailable(operation: &'static str, reason: impl fmt::Display) -> ReadModelError {
+    ReadModelError::Unavailable { operation, reason: reason.to_string() }
 }
