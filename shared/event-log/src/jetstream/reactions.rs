@@ -4,10 +4,10 @@ use super::context;
 use super::log::{stored, unavailable};
 use super::reconnect::Connection;
 use crate::{ReadError, Stored};
-use async_nats::jetstream::consumer::{PullConsumer, pull};
+use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{self, AckKind};
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use std::time::Duration;
 use waybill_schema::{Position, names};
 
@@ -16,8 +16,7 @@ const PULL_BATCH: usize = 64;
 
 /// The reactions of one partition.
 pub struct Reactions {
-    messages: pull::Stream,
-    replaced: BoxFuture<'static, ReadError>,
+    messages: BoxStream<'static, Result<jetstream::Message, ReadError>>,
     partition: u32,
 }
 
@@ -48,7 +47,8 @@ impl Reactions {
             .messages()
             .await
             .map_err(unavailable)?;
-        Ok(Self { messages, replaced: connection.replaced().boxed(), partition })
+        let messages = messages.map(|message| message.map_err(unavailable));
+        Ok(Self { messages: connection.ending(messages).boxed(), partition })
     }
 
     /// The next event.
@@ -56,12 +56,8 @@ impl Reactions {
     /// # Errors
     /// [`ReadError::Unavailable`]; open anew.
     pub async fn next(&mut self) -> Result<Delivery, ReadError> {
-        let next = tokio::select! {
-            biased;
-            error = &mut self.replaced => return Err(error),
-            next = self.messages.next() => next,
-        };
-        let message = next.ok_or_else(|| unavailable("the consumer ended"))?.map_err(unavailable)?;
+        let next = self.messages.next().await;
+        let message = next.ok_or_else(|| unavailable("the consumer ended"))??;
         let seq = message.info().map_err(unavailable)?.stream_sequence;
         let position = Position { partition: self.partition, seq };
         let stored = stored(position, &message.subject, message.headers.as_ref(), &message.payload);

@@ -15,7 +15,6 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The connection as it was.
-#[derive(Clone)]
 pub(super) struct Connection {
     client: async_nats::Client,
     connects: u64,
@@ -47,7 +46,7 @@ impl Connection {
     }
 
     /// Waits until there is a new connection. Returns the error for a reader of the old one.
-    pub(super) async fn replaced(self) -> ReadError {
+    async fn replaced(self) -> ReadError {
         let mut look = tokio::time::interval(LOOK_EVERY);
         while connects(&self.client) == self.connects {
             look.tick().await;
