@@ -42,8 +42,8 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let _inside = self.runtime.enter();
-        let calling = AbortOnDropHandle::new(self.runtime.spawn(self.connector.call(request)));
+        let connector = self.connector.clone();
+        let calling = AbortOnDropHandle::new(self.runtime.spawn(async move { connector.call(request).await }));
         HttpConnectorFuture::new(async move {
             calling.await.unwrap_or_else(|error| Err(ConnectorError::io(Box::new(error))))
         })
