@@ -204,15 +204,10 @@ pub(super) async fn delete(worker: &Worker, aggregate: &UploadAggregate, state: 
     let copies = keys::objects(aggregate.company, aggregate.upload);
     cleanup::abort_all(worker, &copies).await?;
     let counts = match &state.phase {
-        Phase::Verified { storage_key, .. } => Some(storage_key),
+        Phase::Verified { storage_key, .. } => Some(storage_key.as_str()),
         _ => None,
     };
-    for key in worker.store.list(&copies).await? {
-        if Some(&key) != counts {
-            worker.delete(&key).await?;
-        }
-    }
-    Ok(())
+    Ok(cleanup::delete_others(worker, &copies, counts).await?)
 }
 
 async fn delete_uncopied(worker: &Worker, aggregate: &UploadAggregate) -> Result<(), ReactionError> {
