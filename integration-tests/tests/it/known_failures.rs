@@ -2,12 +2,14 @@
 
 use crate::random::{bytes, sha256};
 use crate::speaker::{Speaker, answered, id_of};
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::future::{join, join_all};
 use reqwest::{Body, Method};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use waybill_integration_tests::{Client, Cluster, Counts, Options, Stack};
 use waybill_object_store::ObjectStore;
+use waybill_schema::names::takeover_subject;
 use waybill_test_kit::eventually;
 
 const MIB: usize = 1_024 * 1_024;
@@ -253,6 +255,26 @@ async fn a_newer_request_ends_the_older_one_on_another_gateway() {
     second.patch(&upload, MIB + 17, content[MIB + 17..].to_vec()).await.expect(204);
     assert_eq!(second.client.file_with_status(&id_of(&upload), "COMPLETED").await["hash"], sha256(&content));
     cluster.finish().await;
+}
+
+/// A holder lets go while it is asked, and the question gets lost: the newer request asks again, and goes on without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_request_asks_again_where_it_gets_no_answer() {
+    let stack = Stack::start().await;
+    let tus = Speaker::tus(stack.client());
+    let upload = tus.create(MIB).await;
+    let nats = stack.nats().await;
+    let mut questions = nats.subscribe(takeover_subject(id_of(&upload).parse().unwrap())).await.unwrap();
+    nats.flush().await.unwrap();
+    let asked = async {
+        for _ in 0..3 {
+            questions.next().await.unwrap();
+        }
+        questions.unsubscribe().await.unwrap();
+    };
+    let (_, offset) = join(asked, offset(&tus, &upload)).await;
+    assert_eq!(offset, 0);
+    stack.finish().await;
 }
 
 /// tusd #1356: uploads blocked downloads, and the other way round.

@@ -4,11 +4,13 @@ use crate::audit_export::HeadKey;
 use crate::cursor::CursorKey;
 use crate::idempotency::Idempotency;
 use crate::position::Positions;
+use crate::problems::IntoProblem;
 use crate::rates::Limiter;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
 use crate::tokens::Tokens;
 use crate::turns::{Held, Turns};
+use async_nats::{Request, RequestErrorKind};
 use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +28,6 @@ use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, ThreadId, UploadId, names};
 use waybill_service_kit::{DataPlane, Principal, Problem, Proxies, RequestId, Role, now};
 
-use crate::problems::IntoProblem;
-
 /// How many uploads' unchanging facts are kept at hand.
 const STARTED_KEPT: u64 = 20_000;
 
@@ -36,6 +36,9 @@ const TAKEOVER: Duration = Duration::from_secs(2);
 
 /// After what time one that has not given way is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// For how long a worker's answer is waited for: it is lost where the worker was just letting go.
+const ANSWER: Duration = Duration::from_millis(200);
 
 /// The gateway's parts.
 pub(crate) struct Gateway {
@@ -181,7 +184,11 @@ impl Gateway {
         let give_way = async {
             loop {
                 // Without a holder NATS says so at once. One on its way to a worker is not one yet, so it is asked again.
-                drop(self.nats.request(names::takeover_subject(upload), goes_on_at.clone()).await);
+                let request = Request::new().payload(goes_on_at.clone()).timeout(Some(ANSWER));
+                let answer = self.nats.send_request(names::takeover_subject(upload), request).await;
+                if answer.is_err_and(|error| error.kind() == RequestErrorKind::TimedOut) {
+                    continue;
+                }
                 if older.iter().all(|turn| turn.is_done()) {
                     return;
                 }

@@ -4,19 +4,18 @@
 //! once that nobody listens; with one the answer comes when the holder has stored, and said in the log, what it has. A
 //! newcomer that brings bytes itself says from which offset on; what the holder has of those is not stored.
 
-use async_nats::{Client, Message, SubscribeError};
+use async_nats::{Client, SubscribeError, Subscriber};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use waybill_schema::{UploadId, names};
 
+/// The upload is held until the value is dropped.
 pub(super) struct Hold {
-    client: Client,
     eviction: Eviction,
-    released: CancellationToken,
-    listening: JoinHandle<Vec<Message>>,
+    _released: DropGuard,
 }
 
 /// That somebody newer came, and what is known of them.
@@ -54,42 +53,38 @@ impl Eviction {
 impl Hold {
     /// Takes it. Older holders are told by the gateway, before.
     pub(super) async fn take(client: &Client, upload: UploadId) -> Result<Self, SubscribeError> {
-        let mut requests = client.subscribe(names::takeover_subject(upload)).await?;
+        let requests = client.subscribe(names::takeover_subject(upload)).await?;
         let (eviction, released) = (Eviction::default(), CancellationToken::new());
-        let (tell, until) = (eviction.clone(), released.clone());
-        let listening = tokio::spawn(async move {
-            let mut waiting = Vec::new();
-            loop {
-                tokio::select! {
-                    biased;
-                    request = requests.next() => match request {
-                        Some(request) => {
-                            tell.tell(&request.payload);
-                            waiting.push(request);
-                        }
-                        None => return waiting,
-                    },
-                    () = until.cancelled() => return waiting,
-                }
-            }
-        });
-        Ok(Self { client: client.clone(), eviction, released, listening })
+        tokio::spawn(listen(client.clone(), requests, eviction.clone(), released.clone()));
+        Ok(Self { eviction, _released: released.drop_guard() })
     }
 
     /// Told when somebody else wants it.
     pub(super) fn eviction(&self) -> Eviction {
         self.eviction.clone()
     }
+}
 
-    /// Lets it go, and says so to whoever waits.
-    pub(super) async fn release(self) {
-        self.released.cancel();
-        let Ok(waiting) = self.listening.await else { return };
-        for reply in waiting.into_iter().filter_map(|request| request.reply) {
-            // Whoever waits looks by itself after a while.
-            if let Err(error) = self.client.publish(reply, bytes::Bytes::new()).await {
-                tracing::debug!(%error, "a newer request was not answered");
-            }
+/// Tells of newcomers while the upload is held, and answers them after that. One whose request is still on its way then
+/// asks again.
+async fn listen(client: Client, mut requests: Subscriber, eviction: Eviction, released: CancellationToken) {
+    let mut waiting = Vec::new();
+    loop {
+        tokio::select! {
+            () = released.cancelled() => break,
+            request = requests.next() => match request {
+                Some(request) => {
+                    eviction.tell(&request.payload);
+                    waiting.push(request);
+                }
+                None => break,
+            },
+        }
+    }
+    drop(requests);
+    for reply in waiting.into_iter().filter_map(|request| request.reply) {
+        if let Err(error) = client.publish(reply, Bytes::new()).await {
+            tracing::debug!(%error, "a newer request was not answered");
         }
     }
 }

@@ -33,11 +33,7 @@ impl DataPlane for LocalPlane {
                 let eviction = hold.as_ref().map(Hold::eviction).unwrap_or_default();
                 let open = worker.uploads.open(worker, company, upload).await?;
                 let run = Run { range, checksum, sequential, eviction };
-                let stored = ingest(worker, &open, &context, &run, body).await;
-                if let Some(hold) = hold {
-                    hold.release().await;
-                }
-                stored
+                ingest(worker, &open, &context, &run, body).await
             };
             stored.await.map_err(|error: PlaneError| {
                 tracing::info!(upload_id = %upload, request_id = %request.request.id, %error, "bytes were not taken");
