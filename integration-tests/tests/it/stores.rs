@@ -3,12 +3,14 @@
 use crate::speaker::Speaker;
 use reqwest::Method;
 use serde_json::json;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use waybill_integration_tests::{Client, Fault, Options, Request, Stack, StoreFront};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::{eventually, settings};
+
+const PART_BYTES: usize = 8 << 20;
 
 /// A Waybill whose requests to the store can be disturbed.
 async fn disturbed() -> (StoreFront, Stack) {
@@ -196,5 +198,75 @@ async fn a_download_that_breaks_in_the_store_goes_on() {
     });
     assert!(client.content(&id).await == content, "a client of ours sees nothing of it");
     assert_eq!(asked.load(Ordering::SeqCst), 4);
+    stack.finish().await;
+}
+
+/// Refuses parts whose checksum was not announced when the multipart upload was created, as the S3 API reference says (correctness S2-9).
+/// Answers with the parts' checksums that it has seen.
+fn demand_announced_checksums(front: &StoreFront) -> Arc<Mutex<HashSet<String>>> {
+    let (announced, seen) = (Mutex::new(HashMap::new()), Arc::new(Mutex::new(HashSet::new())));
+    let came = seen.clone();
+    front.set(move |request| {
+        let (key, query) = request.target.split_once('?')?;
+        let header = |name: &str| {
+            request
+                .head
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .find_map(|(n, v)| Some((n.strip_prefix(name)?, v)))
+        };
+        if request.method == "POST" && query.starts_with("uploads") {
+            let (_, algorithm) = header("x-amz-checksum-algorithm").unwrap_or(("", "none"));
+            announced.lock().unwrap().insert(key.to_owned(), algorithm.to_owned());
+        } else if request.method == "PUT"
+            && query.contains("partNumber=")
+            && !request.head.contains("x-amz-copy-source:")
+        {
+            let (algorithm, _) = header("x-amz-checksum-").unwrap_or(("none", ""));
+            came.lock().unwrap().insert(algorithm.to_owned());
+            let is_announced = announced.lock().unwrap().get(key).is_some_and(|announced| announced == algorithm);
+            return (!is_announced).then_some(Fault::Answer(400, "InvalidRequest"));
+        }
+        None
+    });
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s2_9_the_algorithm_of_the_parts_checksums_is_announced() {
+    let (front, stack) = disturbed().await;
+    let seen = demand_announced_checksums(&front);
+    let client = stack.client();
+    // Bytes that go through a worker.
+    let id = client.start(PART_BYTES as u64 + 5).await.expect(201).text("upload_id");
+    client.put_chunk(&id, 0, vec![1; PART_BYTES]).await.expect(200);
+    client.put_chunk(&id, 1, b"hello".to_vec()).await.expect(200);
+    client.complete(&id, &json!({})).await.expect(200);
+    // Parts that clients bring to the store. SHA cannot be announced: README.md.
+    let checksums = ["crc32 NhCmhg==", "crc32c mnG7TA=="];
+    for checksum in checksums {
+        let id = client.start_with(5, json!({ "mode": "direct" })).await.expect(201).text("upload_id");
+        let sign = async |checksum: &str| {
+            let part = json!({ "part_number": 1, "size_bytes": 5, "checksum": checksum });
+            client.post(&format!("/v1/uploads/{id}/parts/sign"), &json!({ "parts": [part] })).await
+        };
+        let signed = sign(checksum).await.expect(200).body["parts"][0].clone();
+        for other in
+            checksums.into_iter().filter(|other| *other != checksum).chain(["sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00="])
+        {
+            sign(other).await.refused(400, "checksum_invalid");
+        }
+        let mut request = reqwest::Client::new().put(signed["url"].as_str().unwrap()).body("hello");
+        for (name, value) in signed["headers"].as_object().unwrap() {
+            request = request.header(name, value.as_str().unwrap());
+        }
+        let stored = request.send().await.unwrap();
+        assert_eq!(stored.status(), 200, "{checksum}");
+        let part = json!({ "part_number": 1, "etag": stored.headers()["ETag"].to_str().unwrap() });
+        client.post(&format!("/v1/uploads/{id}/parts"), &part).await.expect(200);
+        assert_eq!(client.complete(&id, &json!({})).await.expect(200).body["status"], "COMPLETED", "{checksum}");
+    }
+    let seen = seen.lock().unwrap().clone();
+    assert_eq!(seen, ["crc64nvme", "crc32", "crc32c"].map(str::to_owned).into());
     stack.finish().await;
 }

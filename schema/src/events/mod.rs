@@ -28,7 +28,7 @@ pub use token::{
 };
 pub use upload::{
     ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, MultipartOpenedV1,
-    PartAssembledV1, QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1,
+    MultipartOpenedV2, PartAssembledV1, QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1,
     UploadConcatenatedV1, UploadExpiredV1, UploadKind, UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
 };
 
@@ -129,7 +129,7 @@ catalogue! {
     QuarantineSigned, 1 => QuarantineSignedV1;
     QuarantineCopied, 1 => QuarantineCopiedV1;
     QuarantineCleared, 1 => QuarantineClearedV1;
-    MultipartOpened, 1 => MultipartOpenedV1;
+    MultipartOpened, 2 => MultipartOpenedV2, before: 1 => MultipartOpenedV1;
     ChunkUploaded, 1 => ChunkUploadedV1;
     PartAssembled, 1 => PartAssembledV1;
     FileCompleted, 1 => FileCompletedV1;

@@ -133,6 +133,29 @@ pub struct MultipartOpenedV1 {
     pub worker_id: WorkerId,
 }
 
+/// A multipart upload was opened in the store. Appended at most once: who loses the race aborts its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MultipartOpenedV2 {
+    /// The bucket.
+    pub storage_bucket: String,
+    /// The object's key; belongs to this attempt alone.
+    pub storage_key: String,
+    /// The store's id of the multipart upload.
+    pub storage_upload_id: String,
+    /// The worker that opened it.
+    pub worker_id: WorkerId,
+    /// The algorithm of the parts' checksums, as `x-amz-checksum-algorithm` announced it: parts with others are refused
+    /// by the store. `None` where nothing was announced.
+    pub checksum_algorithm: Option<String>,
+}
+
+impl From<MultipartOpenedV1> for MultipartOpenedV2 {
+    fn from(opened: MultipartOpenedV1) -> Self {
+        let MultipartOpenedV1 { storage_bucket, storage_key, storage_upload_id, worker_id } = opened;
+        Self { storage_bucket, storage_key, storage_upload_id, worker_id, checksum_algorithm: None }
+    }
+}
+
 /// Where a run of bytes was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChunkStorage {

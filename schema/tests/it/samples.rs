@@ -37,8 +37,15 @@ fn started() -> UploadStartedV1 {
 pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
     let redeemed =
         DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: Some("curl/8.5.0".to_owned()) };
+    let opened = MultipartOpenedV1 {
+        storage_bucket: "waybill".to_owned(),
+        storage_key: "o/1/3/key".to_owned(),
+        storage_upload_id: "store-upload".to_owned(),
+        worker_id: WorkerId(uuid(6)),
+    };
     vec![
         ("UploadStarted.v1", 1, UploadStartedV2::from(started()).into()),
+        ("MultipartOpened.v1", 1, MultipartOpenedV2::from(opened).into()),
         ("DownloadTokenRedeemed.v1", 1, DownloadTokenRedeemedV2::from(redeemed).into()),
     ]
 }
@@ -93,12 +100,13 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             .into(),
         ),
         (
-            "MultipartOpened.v1",
-            MultipartOpenedV1 {
+            "MultipartOpened.v2",
+            MultipartOpenedV2 {
                 storage_bucket: "waybill".to_owned(),
                 storage_key: "o/1/3/key".to_owned(),
                 storage_upload_id: "store-upload".to_owned(),
                 worker_id,
+                checksum_algorithm: Some("CRC64NVME".to_owned()),
             }
             .into(),
         ),

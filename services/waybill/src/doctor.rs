@@ -7,7 +7,8 @@ use serde_json::json;
 use std::process::ExitCode;
 use uuid::Uuid;
 use waybill_event_log::jetstream::{self, Finding};
-use waybill_object_store::{CompletedPart, ObjectStore, StoreError, crc64nvme};
+use waybill_object_store::s3::S3Store;
+use waybill_object_store::{CompletedPart, Crc, ObjectStore, PartCrc, StoreError, crc64nvme};
 use waybill_read_model::Database;
 use waybill_service_kit::settings::{AuthSettings, DatabaseSettings, NatsSettings, S3Settings, WorkerSecret};
 
@@ -45,7 +46,8 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     if let Some(replica) = backing::replica(&args.database).transpose() {
         findings.push(postgres("PostgreSQL, the replica", replica).await);
     }
-    findings.extend(store(backing::store(&args.s3).as_ref()).await);
+    let s3 = backing::store(&args.s3);
+    findings.extend(store(s3.as_ref()).await);
     findings.push(tokens(&args.auth).await);
     findings.push(secret("WAYBILL_WORKER_SECRET", &args.worker_secret.worker_secret));
     for (what, found) in &findings {
@@ -100,7 +102,7 @@ async fn postgres(what: &str, database: Result<Database, CommandError>) -> Findi
 }
 
 /// Does with the store what uploads do with it.
-async fn store(store: &dyn ObjectStore) -> Vec<Finding> {
+async fn store(store: &S3Store) -> Vec<Finding> {
     if let Err(error) = store.check().await {
         let wrong = format!(
             "{error}; are WAYBILL_S3_ENDPOINT, its keys and the bucket right? `waybill provision` makes the bucket"
@@ -112,6 +114,8 @@ async fn store(store: &dyn ObjectStore) -> Vec<Finding> {
     for (what, outcome) in [
         ("objects, whole and in ranges", objects(store, &key("object")).await),
         ("checksums of objects", checksums(store, &key("checksum")).await),
+        ("encryption", encryption(store, &key("encrypted")).await),
+        ("checksums of parts", checksums_of_parts(store, &key("part")).await),
         ("multipart uploads", multipart(store, &key("parts")).await),
         ("multipart uploads that are given up", aborted(store, &key("aborted")).await),
     ] {
@@ -137,14 +141,32 @@ async fn checksums(store: &dyn ObjectStore, key: &str) -> Result<(), CommandErro
     must(taken.is_err(), "bytes with a wrong CRC-64/NVME are taken: the store does not check x-amz-checksum-crc64nvme")
 }
 
+async fn encryption(store: &S3Store, key: &str) -> Result<(), CommandError> {
+    if !store.encrypts() {
+        return Ok(());
+    }
+    let bytes = Bytes::from_static(b"secret");
+    store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
+    let method = store.encryption_of(key).await;
+    store.delete(key).await?;
+    must(method?.is_some(), "the store ignores WAYBILL_S3_ENCRYPTION: objects are not encrypted")
+}
+
+async fn checksums_of_parts(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
+    let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
+    let taken = store.upload_part(key, &id, 1, Bytes::from_static(b"other bytes"), crc64nvme(b"these bytes")).await;
+    store.abort_multipart(key, &id).await?;
+    must(taken.is_err(), "parts with a wrong CRC-64/NVME are taken: the store does not check x-amz-checksum-crc64nvme")
+}
+
 async fn multipart(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
-    let id = store.create_multipart(key).await?;
+    let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
     let mut parts = Vec::new();
     for (part_number, length) in [(1, PART_BYTES), (2, 100)] {
         let bytes = Bytes::from(vec![7; length]);
         let crc = crc64nvme(&bytes);
         let etag = store.upload_part(key, &id, part_number, bytes, crc).await?;
-        parts.push(CompletedPart { part_number, etag });
+        parts.push(CompletedPart { part_number, etag, crc: Some(PartCrc::crc64nvme(crc)) });
     }
     let listed = store.list_parts(key, &id).await?;
     let as_sent = listed.iter().map(|part| (part.part_number, part.size_bytes, part.etag.as_str()));
@@ -159,11 +181,15 @@ async fn multipart(store: &dyn ObjectStore, key: &str) -> Result<(), CommandErro
 }
 
 async fn aborted(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
-    let id = store.create_multipart(key).await?;
+    let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
     store.abort_multipart(key, &id).await?;
     let listed = store.list_parts(key, &id).await;
     let gone = matches!(listed, Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }));
-    must(gone, "an upload that was given up is still there")
+    must(gone, "an upload that was given up is still there")?;
+    let bytes = Bytes::from_static(b"late");
+    let late = store.upload_part(key, &id, 1, bytes.clone(), crc64nvme(&bytes)).await;
+    let refused = matches!(late, Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }));
+    must(refused, "parts of an upload that was given up are not refused as NoSuchUpload")
 }
 
 fn must(holds: bool, otherwise: &str) -> Result<(), CommandError> {

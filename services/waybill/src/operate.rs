@@ -4,7 +4,7 @@ use crate::{CommandError, backing};
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
 use waybill_event_log::jetstream;
-use waybill_object_store::ObjectStore;
+use waybill_object_store::{ObjectStore, StoreError};
 use waybill_projector::{Comparison, replay_into, verify};
 use waybill_schema::{CompanyId, UserId};
 use waybill_service_kit::settings::{AuthSettings, BrowserSettings, DatabaseSettings, NatsSettings, S3Settings};
@@ -29,7 +29,12 @@ pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
     let store = backing::store(&args.s3);
     store.ensure_bucket().await?;
     if !args.browsers.allowed_origins.is_empty() {
-        store.allow_origins(&args.browsers.allowed_origins).await?;
+        match store.allow_origins(&args.browsers.allowed_origins).await {
+            Err(error @ StoreError::Refused { .. }) => {
+                eprintln!("waybill: {error}; let pages of WAYBILL_ALLOWED_ORIGINS in by the store's own settings");
+            }
+            done => done?,
+        }
     }
     println!("tables, streams, key-value buckets and the S3 bucket are there");
     Ok(())

@@ -11,8 +11,48 @@ pub mod s3;
 pub use error::StoreError;
 
 use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+
+/// A CRC of parts, of which the store makes that of the object (the S3 user guide, "Checking object integrity",
+/// FULL_OBJECT). It is announced before the first part; some stores want those of the parts again in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crc {
+    /// That of [`ObjectStore::upload_part`].
+    Crc64Nvme,
+    /// CRC-32 (ISO-HDLC).
+    Crc32,
+    /// CRC-32C (Castagnoli).
+    Crc32c,
+}
+
+impl Crc {
+    /// Returns the name that `x-amz-checksum-algorithm` has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+        }
+    }
+}
+
+/// The CRC of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartCrc {
+    /// Which one.
+    pub crc: Crc,
+    /// Its value in base64, as S3 writes it.
+    pub value: String,
+}
+
+impl PartCrc {
+    /// That of [`ObjectStore::upload_part`].
+    pub fn crc64nvme(crc64nvme: u64) -> Self {
+        Self { crc: Crc::Crc64Nvme, value: BASE64.encode(crc64nvme.to_be_bytes()) }
+    }
+}
 
 /// A part as the store lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +63,8 @@ pub struct ListedPart {
     pub size_bytes: u64,
     /// What the store answered when it was written.
     pub etag: String,
+    /// Its CRC, where the store lists it.
+    pub crc: Option<PartCrc>,
 }
 
 impl ListedPart {
@@ -39,6 +81,8 @@ pub struct CompletedPart {
     pub part_number: u32,
     /// What the store answered when it was written.
     pub etag: String,
+    /// Its CRC, if one was announced and is known.
+    pub crc: Option<PartCrc>,
 }
 
 /// An object as it is now.
@@ -102,11 +146,12 @@ pub trait ObjectStore: Send + Sync {
     /// [`StoreError::Corrupt`] where the bytes that arrived are others; [`StoreError::Unavailable`].
     async fn put(&self, key: &str, bytes: Bytes, crc64nvme: u64) -> Result<String, StoreError>;
 
-    /// Begins a multipart upload; answers with the store's id.
+    /// Begins a multipart upload; answers with the store's id. Parts may then have no other checksum than
+    /// `crc`. Without one they have none, or one that the store takes unannounced.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn create_multipart(&self, key: &str) -> Result<String, StoreError>;
+    async fn create_multipart(&self, key: &str, crc: Option<Crc>) -> Result<String, StoreError>;
 
     /// Puts one part; answers with its `ETag`.
     ///

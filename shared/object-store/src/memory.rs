@@ -1,6 +1,6 @@
 //! A store in memory, with the semantics of S3 that the rest relies on, and faults to order.
 
-use crate::{CompletedPart, ListedPart, ObjectBody, ObjectInfo, ObjectStore, StoreError, crc64nvme};
+use crate::{CompletedPart, Crc, ListedPart, ObjectBody, ObjectInfo, ObjectStore, StoreError, crc64nvme};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -106,7 +106,7 @@ impl ObjectStore for MemoryStore {
         Ok(etag)
     }
 
-    async fn create_multipart(&self, key: &str) -> Result<String, StoreError> {
+    async fn create_multipart(&self, key: &str, _crc: Option<Crc>) -> Result<String, StoreError> {
         let mut inner = self.inner();
         inner.next_upload += 1;
         let id = format!("{key}#{}", inner.next_upload);
@@ -148,6 +148,7 @@ impl ObjectStore for MemoryStore {
             part_number: *n,
             size_bytes: bytes.len() as u64,
             etag: etag.clone(),
+            crc: None,
         };
         Ok(parts.iter().map(listed).collect())
     }

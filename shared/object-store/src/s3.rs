@@ -4,7 +4,7 @@ mod executor;
 mod reading;
 mod versions;
 
-use crate::{CompletedPart, ListedPart, ObjectBody, ObjectInfo, ObjectStore, StoreError};
+use crate::{CompletedPart, Crc, ListedPart, ObjectBody, ObjectInfo, ObjectStore, PartCrc, StoreError};
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
@@ -15,12 +15,13 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part, ServerSideEncryption,
+    ChecksumType, CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part,
+    ServerSideEncryption,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::sync::{Arc, Mutex};
@@ -171,6 +172,11 @@ impl S3Store {
 }
 
 impl S3Store {
+    /// Whether the store is told to encrypt.
+    pub fn encrypts(&self) -> bool {
+        self.encryption != Encryption::AsTheBucket
+    }
+
     /// How the store says that it has encrypted an object; `None` where it has not.
     ///
     /// # Errors
@@ -211,7 +217,7 @@ impl ObjectStore for S3Store {
             .put_object()
             .bucket(&self.bucket)
             .key(key)
-            .checksum_crc64_nvme(encoded(crc64nvme))
+            .checksum_crc64_nvme(PartCrc::crc64nvme(crc64nvme).value)
             .set_server_side_encryption(self.encryption.method())
             .set_ssekms_key_id(self.encryption.key())
             .body(ByteStream::from(bytes))
@@ -223,13 +229,15 @@ impl ObjectStore for S3Store {
         answer.e_tag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))
     }
 
-    async fn create_multipart(&self, key: &str) -> Result<String, StoreError> {
+    async fn create_multipart(&self, key: &str, crc: Option<Crc>) -> Result<String, StoreError> {
         let operation = "creating a multipart upload";
         let answer = self
             .client
             .create_multipart_upload()
             .bucket(&self.bucket)
             .key(key)
+            .set_checksum_algorithm(crc.map(|crc| crc.name().into()))
+            .set_checksum_type(crc.map(|_| ChecksumType::FullObject))
             .set_server_side_encryption(self.encryption.method())
             .set_ssekms_key_id(self.encryption.key())
             .send()
@@ -254,7 +262,7 @@ impl ObjectStore for S3Store {
             .key(key)
             .upload_id(upload_id)
             .part_number(i32::try_from(part_number).unwrap_or(i32::MAX))
-            .checksum_crc64_nvme(encoded(crc64nvme))
+            .checksum_crc64_nvme(PartCrc::crc64nvme(crc64nvme).value)
             .body(ByteStream::from(bytes))
             .customize()
             .disable_payload_signing()
@@ -273,7 +281,13 @@ impl ObjectStore for S3Store {
             .send()
             .await
             .map_err(|error| classify("looking for a part", &error))?;
-        Ok(page.parts().iter().map(listed).filter(|part| part.part_number == part_number).collect())
+        let is_it = |part: &ListedPart| part.part_number == part_number;
+        if page.parts().is_empty() && before > 0 {
+            // MinIO lists nothing behind a part that is not there.
+            let all = self.list_parts(key, upload_id).await?;
+            return Ok(all.into_iter().filter(is_it).collect());
+        }
+        Ok(page.parts().iter().map(listed).filter(is_it).collect())
     }
 
     async fn list_parts(&self, key: &str, upload_id: &str) -> Result<Vec<ListedPart>, StoreError> {
@@ -292,10 +306,15 @@ impl ObjectStore for S3Store {
         let parts = parts
             .iter()
             .map(|part| {
-                SdkPart::builder()
-                    .part_number(i32::try_from(part.part_number).unwrap_or(i32::MAX))
-                    .e_tag(&part.etag)
-                    .build()
+                let number = i32::try_from(part.part_number).unwrap_or(i32::MAX);
+                let builder = SdkPart::builder().part_number(number).e_tag(&part.etag);
+                match &part.crc {
+                    Some(PartCrc { crc: Crc::Crc64Nvme, value }) => builder.checksum_crc64_nvme(value),
+                    Some(PartCrc { crc: Crc::Crc32, value }) => builder.checksum_crc32(value),
+                    Some(PartCrc { crc: Crc::Crc32c, value }) => builder.checksum_crc32_c(value),
+                    None => builder,
+                }
+                .build()
             })
             .collect();
         let answer = self
@@ -335,7 +354,7 @@ impl ObjectStore for S3Store {
                 .set_ssekms_key_id(self.encryption.key());
             return request.send().await.map(drop).map_err(|error| classify(operation, &error));
         }
-        let upload_id = self.create_multipart(to).await?;
+        let upload_id = self.create_multipart(to, None).await?;
         let copied = self.copy_parts(&source, to, &upload_id).await;
         let completed = match copied {
             Ok(parts) => self.complete_multipart(to, &upload_id, &parts).await,
@@ -399,7 +418,11 @@ impl ObjectStore for S3Store {
 }
 
 fn listed(part: &Part) -> ListedPart {
+    let crc = |crc, value: Option<&str>| value.map(|value| PartCrc { crc, value: value.to_owned() });
     ListedPart {
+        crc: crc(Crc::Crc64Nvme, part.checksum_crc64_nvme())
+            .or_else(|| crc(Crc::Crc32, part.checksum_crc32()))
+            .or_else(|| crc(Crc::Crc32c, part.checksum_crc32_c())),
         part_number: part.part_number().and_then(|n| n.try_into().ok()).unwrap_or(0),
         size_bytes: part.size().and_then(|n| n.try_into().ok()).unwrap_or(0),
         etag: part.e_tag().unwrap_or_default().to_owned(),
@@ -452,15 +475,11 @@ impl S3Store {
             .map_err(|error| classify(operation, &error))?;
         let etag = answer.copy_part_result.and_then(|part| part.e_tag);
         let etag = etag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))?;
-        Ok(CompletedPart { part_number, etag })
+        Ok(CompletedPart { part_number, etag, crc: None })
     }
 }
 
 /// As S3 wants a CRC-64: big-endian, base64.
-fn encoded(crc64nvme: u64) -> String {
-    BASE64.encode(crc64nvme.to_be_bytes())
-}
-
 fn unavailable(operation: &'static str, reason: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable { operation, reason: reason.to_string() }
 }
@@ -481,7 +500,8 @@ fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>
         (Some(code), Some(403 | 405 | 501)) => StoreError::Refused { operation, code: code.to_owned() },
         (None, Some(status @ (403 | 405 | 501))) => StoreError::Refused { operation, code: status.to_string() },
         (Some(code), _) => unavailable(operation, format!("{code}: {}", error.message().unwrap_or_default())),
+        // The answer cannot be read.
+        (None, Some(200..=299) | None) => unavailable(operation, DisplayErrorContext(error)),
         (None, Some(status)) => unavailable(operation, format!("status {status}")),
-        (None, None) => unavailable(operation, aws_smithy_types::error::display::DisplayErrorContext(error)),
     }
 }

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_domain::upload::{Command, State};
-use waybill_object_store::ListedPart;
 use waybill_object_store::presign::{Pinned, Presign};
+use waybill_object_store::{Crc, ListedPart};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV1, UploadKind};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, UploadKind};
 use waybill_schema::{Event, Position, WorkerId, names};
 use waybill_service_kit::{Checksum, Principal, Problem, RequestId, now};
 
@@ -103,14 +103,15 @@ pub(crate) async fn sign(
     let (aggregate, mut loaded) = direct_upload(&gateway, &principal, &path).await?;
     loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
     check_count(body.parts.len())?;
-    let pinned: Vec<(u32, Pinned)> =
-        body.parts.iter().map(|part| pin(&loaded.state, part)).collect::<Result<_, Problem>>()?;
+    let pinned: Vec<Pin> = body.parts.iter().map(|part| pin(&loaded.state, part)).collect::<Result<_, Problem>>()?;
+    let crc = pinned.first().and_then(|pin| pin.crc);
     let context = gateway.context(&principal, id);
-    let multipart = open_multipart(&gateway, &aggregate, &mut loaded, &context).await?;
+    let multipart = open_multipart(&gateway, &aggregate, &mut loaded, crc, &context).await?;
+    check_algorithm(&multipart, &pinned)?;
     let lifetime = gateway.upload_url_lifetime;
     let expires_at = end_of(lifetime);
     let mut parts = Vec::with_capacity(pinned.len());
-    for (part_number, pinned) in pinned {
+    for Pin { part_number, pinned, .. } in pinned {
         let request =
             Presign::UploadPart { upload_id: &multipart.storage_upload_id, part_number, pinned: Some(pinned) };
         let signed = gateway
@@ -208,7 +209,27 @@ fn check_count(count: usize) -> Result<(), Problem> {
     Err(Problem::bad_request("parts_invalid", format!("name 1 to {MAX_PARTS} parts")))
 }
 
-fn pin(state: &State, part: &PartToSign) -> Result<(u32, Pinned), Problem> {
+/// What a part must be.
+struct Pin {
+    part_number: u32,
+    /// Its checksum's algorithm, if that is announced to the store. SHA is not: the store would make the object's checksum
+    /// of those of all parts, and want them again in the end.
+    crc: Option<Crc>,
+    pinned: Pinned,
+}
+
+/// All parts have checksums of one kind: the store was told of it before the first one, and refuses others.
+fn check_algorithm(multipart: &MultipartOpenedV2, pinned: &[Pin]) -> Result<(), Problem> {
+    let announced = multipart.checksum_algorithm.as_deref();
+    if pinned.iter().all(|pin| pin.crc.map(Crc::name) == announced) {
+        return Ok(());
+    }
+    let said = announced.map_or_else(|| "sha1 or sha256".to_owned(), str::to_ascii_lowercase);
+    let text = format!("send {said}: all parts of an upload have the kind of checksum that its first part has");
+    Err(Problem::bad_request("checksum_invalid", text))
+}
+
+fn pin(state: &State, part: &PartToSign) -> Result<Pin, Problem> {
     let grid = state.grid();
     let size_bytes = grid.part(part.part_number).len();
     if size_bytes == 0 || part.part_number == 0 {
@@ -221,13 +242,14 @@ fn pin(state: &State, part: &PartToSign) -> Result<(u32, Pinned), Problem> {
     }
     let checksum: Checksum =
         part.checksum.parse().map_err(|error| Problem::bad_request("checksum_invalid", format!("{error}")))?;
-    let checksum_header = match checksum {
-        Checksum::Sha1(_) => "x-amz-checksum-sha1",
-        Checksum::Sha256(_) => "x-amz-checksum-sha256",
-        Checksum::Crc32(_) => "x-amz-checksum-crc32",
-        Checksum::Crc32c(_) => "x-amz-checksum-crc32c",
+    let (crc, checksum_header) = match checksum {
+        Checksum::Sha1(_) => (None, "x-amz-checksum-sha1"),
+        Checksum::Sha256(_) => (None, "x-amz-checksum-sha256"),
+        Checksum::Crc32(_) => (Some(Crc::Crc32), "x-amz-checksum-crc32"),
+        Checksum::Crc32c(_) => (Some(Crc::Crc32c), "x-amz-checksum-crc32c"),
     };
-    Ok((part.part_number, Pinned { size_bytes, checksum_header, checksum: checksum.value() }))
+    let pinned = Pinned { size_bytes, checksum_header, checksum: checksum.value() };
+    Ok(Pin { part_number: part.part_number, crc, pinned })
 }
 
 /// The upload's multipart upload, opened where there is none; whoever loses a race drops their own.
@@ -235,21 +257,23 @@ async fn open_multipart(
     gateway: &Gateway,
     aggregate: &UploadAggregate,
     loaded: &mut Loaded<State>,
+    crc: Option<Crc>,
     context: &Context,
-) -> Result<MultipartOpenedV1, Problem> {
+) -> Result<MultipartOpenedV2, Problem> {
     if let Some(multipart) = &loaded.state.multipart {
         return Ok(multipart.clone());
     }
     let store = &gateway.store;
     let prefix = names::objects_prefix(aggregate.company, aggregate.upload);
     let storage_key = format!("{prefix}{}", Uuid::now_v7().simple());
-    let storage_upload_id =
-        store.create_multipart(&storage_key).await.map_err(|error| error.into_problem("opening a multipart upload"))?;
-    let opened = MultipartOpenedV1 {
+    let created = store.create_multipart(&storage_key, crc).await;
+    let storage_upload_id = created.map_err(|error| error.into_problem("opening a multipart upload"))?;
+    let opened = MultipartOpenedV2 {
         storage_bucket: store.bucket().to_owned(),
         storage_key,
         storage_upload_id,
         worker_id: WorkerId(Uuid::nil()),
+        checksum_algorithm: crc.map(|crc| crc.name().to_owned()),
     };
     let command = Command::OpenMultipart(opened.clone());
     let done = execute(gateway.log.as_ref(), aggregate, loaded, context, command).await;
@@ -266,7 +290,7 @@ async fn open_multipart(
 /// What the store has of these parts.
 async fn listed(
     gateway: &Gateway,
-    multipart: &MultipartOpenedV1,
+    multipart: &MultipartOpenedV2,
     parts: &[StoredPart],
 ) -> Result<Vec<ListedPart>, Problem> {
     let (key, upload_id) = (&multipart.storage_key, &multipart.storage_upload_id);

@@ -404,7 +404,8 @@ pub(crate) async fn create(
     let described = Described { name: filename, mime_type, meta, sent: metadata };
     let Quarantined { aggregate, key, .. } = asked.start(&described).await?;
     let (store, file_id) = (&asked.gateway.store, aggregate.upload.0);
-    let upload_id = store.create_multipart(&key).await.map_err(|e| e.into_problem("opening a multipart upload"))?;
+    let upload_id =
+        store.create_multipart(&key, None).await.map_err(|e| e.into_problem("opening a multipart upload"))?;
     Ok(HttpResponse::Ok().json(Created { upload_id, key, bucket: store.bucket().to_owned(), file_id }))
 }
 
@@ -509,7 +510,7 @@ pub(crate) async fn complete(
     let completion: Completion = json::read(&request, payload, COMPLETION_MAX_BYTES).await?;
     let asked = Asked::new(gateway, principal, id, request);
     let mut found = asked.find_any(&query.key).await?;
-    let part = |part: CompletionPart| CompletedPart { part_number: part.part_number, etag: part.etag };
+    let part = |part: CompletionPart| CompletedPart { part_number: part.part_number, etag: part.etag, crc: None };
     let parts: Vec<CompletedPart> = completion.parts.into_iter().map(part).collect();
     if !matches!(found.loaded.state.phase, Phase::Completed | Phase::Verified { .. } | Phase::Rejected { .. }) {
         asked.make_object(&mut found, &path, &parts).await?;

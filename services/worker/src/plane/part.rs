@@ -7,10 +7,10 @@ use crate::{Worker, keys};
 use bytes::Bytes;
 use std::time::Duration;
 use waybill_domain::upload::Command;
-use waybill_object_store::StoreError;
+use waybill_object_store::{Crc, StoreError};
 use waybill_repository::{Context, execute};
 use waybill_schema::Event;
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV1};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2};
 use waybill_service_kit::metrics::STORED_BYTES;
 
 /// How often a part is sent to the store before the client is told to try again.
@@ -88,17 +88,18 @@ pub(super) async fn open_multipart(
     worker: &Worker,
     upload: &OpenUpload,
     context: &Context,
-) -> Result<MultipartOpenedV1, PlaneError> {
+) -> Result<MultipartOpenedV2, PlaneError> {
     let mut loaded = upload.loaded.lock().await;
     if let Some(opened) = &loaded.state.multipart {
         return Ok(opened.clone());
     }
     let key = keys::new_object(upload.aggregate.company, upload.aggregate.upload);
-    let opened = MultipartOpenedV1 {
+    let opened = MultipartOpenedV2 {
         storage_bucket: worker.store.bucket().to_owned(),
-        storage_upload_id: worker.store.create_multipart(&key).await?,
+        storage_upload_id: worker.store.create_multipart(&key, Some(Crc::Crc64Nvme)).await?,
         storage_key: key,
         worker_id: worker.id,
+        checksum_algorithm: Some(Crc::Crc64Nvme.name().to_owned()),
     };
     let command = Command::OpenMultipart(opened.clone());
     let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await;
@@ -116,7 +117,7 @@ pub(super) async fn open_multipart(
 /// Sends a part to the store, again where the answer was lost; answers with its `ETag` and how often it was sent.
 pub(super) async fn write_part(
     worker: &Worker,
-    multipart: &MultipartOpenedV1,
+    multipart: &MultipartOpenedV2,
     part_number: u32,
     bytes: &Bytes,
     crc64nvme: u64,

@@ -5,7 +5,7 @@ use crate::{Worker, keys};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use waybill_domain::upload::{Command, State};
-use waybill_object_store::{CompletedPart, ListedPart, StoreError, crc64nvme};
+use waybill_object_store::{CompletedPart, Crc, ListedPart, PartCrc, StoreError, crc64nvme};
 use waybill_repository::{Loaded, UploadAggregate, execute};
 use waybill_schema::Causation;
 
@@ -51,7 +51,11 @@ pub(super) async fn complete_object(
             let parts: Vec<CompletedPart> = state
                 .parts
                 .iter()
-                .map(|(n, part)| CompletedPart { part_number: *n, etag: part.etag.clone() })
+                .map(|(n, part)| CompletedPart {
+                    part_number: *n,
+                    etag: part.etag.clone(),
+                    crc: crc(state, &listed, *n),
+                })
                 .collect();
             match worker.store.complete_multipart(key, &multipart.storage_upload_id, &parts).await {
                 Ok(()) => None,
@@ -64,6 +68,17 @@ pub(super) async fn complete_object(
         Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => lost(worker, key, state).await?,
         Err(error) => return Err(error.into()),
     })
+}
+
+/// The CRC of a part, if one was announced: of what went through a worker the log knows it, of what a client brought to the
+/// store by itself the store.
+fn crc(state: &State, listed: &[ListedPart], part_number: u32) -> Option<PartCrc> {
+    let announced = state.multipart.as_ref()?.checksum_algorithm.as_deref()?;
+    if announced == Crc::Crc64Nvme.name() {
+        return state.parts.get(&part_number).map(|part| PartCrc::crc64nvme(part.crc64nvme));
+    }
+    let listed = listed.iter().find(|part| part.part_number == part_number)?;
+    listed.crc.clone().filter(|found| found.crc.name() == announced)
 }
 
 /// Without a multipart upload the object must be there.

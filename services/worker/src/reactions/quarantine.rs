@@ -200,7 +200,7 @@ async fn reject(
 /// Deletes what the client made, also what it left unfinished, and copies other than the one that counts.
 pub(super) async fn delete(worker: &Worker, aggregate: &UploadAggregate, state: &State) -> Result<(), ReactionError> {
     worker.awaited.forget(aggregate);
-    delete_uncopied(worker, aggregate).await?;
+    delete_uncopied(worker, aggregate, state).await?;
     let copies = keys::objects(aggregate.company, aggregate.upload);
     cleanup::abort_all(worker, &copies).await?;
     let counts = match &state.phase {
@@ -210,9 +210,12 @@ pub(super) async fn delete(worker: &Worker, aggregate: &UploadAggregate, state: 
     Ok(cleanup::delete_others(worker, &copies, counts).await?)
 }
 
-async fn delete_uncopied(worker: &Worker, aggregate: &UploadAggregate) -> Result<(), ReactionError> {
+async fn delete_uncopied(worker: &Worker, aggregate: &UploadAggregate, state: &State) -> Result<(), ReactionError> {
+    if let UploadKind::Quarantine { quarantine_key } = &state.kind {
+        // Asked for by its whole key: MinIO finds none by a part of it.
+        cleanup::abort_all(worker, quarantine_key).await?;
+    }
     let prefix = keys::quarantine(aggregate.company, aggregate.upload);
-    cleanup::abort_all(worker, &prefix).await?;
     Ok(cleanup::delete_all(worker, &prefix).await?)
 }
 
@@ -227,7 +230,7 @@ pub(crate) async fn clear(
     if !matches!(waybill_domain::upload::decide(&loaded.state, command.clone()), Ok(Some(_))) {
         return Ok(());
     }
-    delete_uncopied(worker, aggregate).await?;
+    delete_uncopied(worker, aggregate, &loaded.state).await?;
     let context = worker.context(Causation::Request(Uuid::now_v7()));
     execute(worker.log.as_ref(), aggregate, &mut loaded, &context, command).await?;
     Ok(())

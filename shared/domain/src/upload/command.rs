@@ -2,7 +2,7 @@
 
 use crate::media_type::TypePolicy;
 use waybill_schema::events::{
-    ChunkUploadedV1, FileUploadedV1, MultipartOpenedV1, PartAssembledV1, QuarantineCopiedV1, UploadStartedV2,
+    ChunkUploadedV1, FileUploadedV1, MultipartOpenedV2, PartAssembledV1, QuarantineCopiedV1, UploadStartedV2,
 };
 use waybill_schema::{Sha256Digest, Timestamp, UploadId};
 
@@ -51,7 +51,7 @@ pub enum Command {
     /// Begin and end, with the whole file stored.
     UploadWhole(FileUploadedV1),
     /// A multipart upload was created in the store.
-    OpenMultipart(MultipartOpenedV1),
+    OpenMultipart(MultipartOpenedV2),
     /// A run of bytes was stored.
     RecordChunk(ChunkUploadedV1),
     /// Staged runs were joined into a part.

@@ -4,7 +4,7 @@ use crate::Refusal;
 use crate::grid::PartGrid;
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{
-    ChunkStorage, ChunkUploadedV1, MultipartOpenedV1, QuarantineCopiedV1, UploadKind, UploadStartedV1,
+    ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, QuarantineCopiedV1, UploadKind, UploadStartedV1,
 };
 use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, UploadId, WorkerId};
 
@@ -115,7 +115,7 @@ pub struct State {
     /// How far it is.
     pub phase: Phase,
     /// The multipart upload in the store.
-    pub multipart: Option<MultipartOpenedV1>,
+    pub multipart: Option<MultipartOpenedV2>,
     /// Which bytes are stored.
     pub stored: RangeSet,
     /// The parts in the store, by number.

@@ -168,11 +168,12 @@ fn a_whole_file_is_started_stored_and_verified_at_once() {
 
 #[test]
 fn one_writer_that_wrote_each_part_once_need_not_be_checked() {
-    let opened = |n| MultipartOpenedV1 {
+    let opened = |n| MultipartOpenedV2 {
         storage_bucket: "b".to_owned(),
         storage_key: "k".to_owned(),
         storage_upload_id: "u".to_owned(),
         worker_id: worker(n),
+        checksum_algorithm: None,
     };
     let begin = |n| [started(200).into(), opened(n).into(), chunk(0, 100).into()];
     assert!(!upload(begin(1)).needs_read_back());

@@ -1,7 +1,7 @@
 //! The suite.
 
 use bytes::Bytes;
-use waybill_object_store::{CompletedPart, ObjectStore, StoreError, crc64nvme};
+use waybill_object_store::{CompletedPart, Crc, ObjectStore, PartCrc, StoreError, crc64nvme};
 
 async fn put(store: &dyn ObjectStore, key: &str, bytes: &'static [u8]) {
     store.put(key, Bytes::from_static(bytes), crc64nvme(bytes)).await.unwrap();
@@ -19,7 +19,7 @@ fn part(fill: u8) -> Bytes {
 async fn upload(store: &dyn ObjectStore, key: &str, id: &str, n: u32, bytes: Bytes) -> CompletedPart {
     let crc = crc64nvme(&bytes);
     let etag = store.upload_part(key, id, n, bytes, crc).await.unwrap();
-    CompletedPart { part_number: n, etag }
+    CompletedPart { part_number: n, etag, crc: Some(PartCrc::crc64nvme(crc)) }
 }
 
 pub(crate) async fn an_object_comes_back_as_it_was_put(store: &dyn ObjectStore) {
@@ -54,7 +54,7 @@ pub(crate) async fn bytes_that_changed_on_the_way_are_refused(store: &dyn Object
 }
 
 pub(crate) async fn parts_become_one_object_in_their_order(store: &dyn ObjectStore) {
-    let id = store.create_multipart("big").await.unwrap();
+    let id = store.create_multipart("big", Some(Crc::Crc64Nvme)).await.unwrap();
     let second = upload(store, "big", &id, 2, Bytes::from_static(b"end")).await;
     let first = upload(store, "big", &id, 1, part(7)).await;
     let listed = store.list_parts("big", &id).await.unwrap();
@@ -68,7 +68,7 @@ pub(crate) async fn parts_become_one_object_in_their_order(store: &dyn ObjectSto
 }
 
 pub(crate) async fn completing_twice_finds_no_upload(store: &dyn ObjectStore) {
-    let id = store.create_multipart("once").await.unwrap();
+    let id = store.create_multipart("once", Some(Crc::Crc64Nvme)).await.unwrap();
     let parts = [upload(store, "once", &id, 1, Bytes::from_static(b"x")).await];
     store.complete_multipart("once", &id, &parts).await.unwrap();
     let listed = store.list_parts("once", &id).await;
@@ -77,7 +77,7 @@ pub(crate) async fn completing_twice_finds_no_upload(store: &dyn ObjectStore) {
 }
 
 pub(crate) async fn an_aborted_upload_takes_no_parts(store: &dyn ObjectStore) {
-    let id = store.create_multipart("gone").await.unwrap();
+    let id = store.create_multipart("gone", Some(Crc::Crc64Nvme)).await.unwrap();
     upload(store, "gone", &id, 1, Bytes::from_static(b"x")).await;
     store.abort_multipart("gone", &id).await.unwrap();
     store.abort_multipart("gone", &id).await.unwrap();
@@ -115,13 +115,16 @@ pub(crate) async fn a_copy_is_an_object_of_its_own(store: &dyn ObjectStore) {
 }
 
 pub(crate) async fn open_multipart_uploads_and_single_parts_are_found(store: &dyn ObjectStore) {
-    let id = store.create_multipart("a/open").await.unwrap();
-    let other = store.create_multipart("b/open").await.unwrap();
+    let id = store.create_multipart("a/open", Some(Crc::Crc64Nvme)).await.unwrap();
+    let other = store.create_multipart("b/open", Some(Crc::Crc64Nvme)).await.unwrap();
     assert_eq!(store.list_multiparts("a/").await, Ok(vec![("a/open".to_owned(), id.clone())]));
     let stored = upload(store, "a/open", &id, 2, Bytes::from_static(b"end")).await;
     assert_eq!(store.part("a/open", &id, 1).await, Ok(vec![]));
     let found = store.part("a/open", &id, 2).await.unwrap();
     assert_eq!((found[0].size_bytes, found[0].etag.trim_matches('"')), (3, stored.etag.trim_matches('"')));
+    upload(store, "a/open", &id, 4, Bytes::from_static(b"later")).await;
+    assert_eq!(store.part("a/open", &id, 4).await.unwrap()[0].size_bytes, 5, "behind one that is not there");
+    assert_eq!(store.part("a/open", &id, 5).await, Ok(vec![]));
     store.abort_multipart("a/open", &id).await.unwrap();
     store.abort_multipart("b/open", &other).await.unwrap();
     assert_eq!(store.list_multiparts("a/").await, Ok(vec![]));

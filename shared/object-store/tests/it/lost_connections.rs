@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use waybill_object_store::s3::{S3Config, S3Store};
-use waybill_object_store::{ObjectStore, StoreError, crc64nvme};
+use waybill_object_store::{Crc, ObjectStore, StoreError, crc64nvme};
 use waybill_test_kit::TestBucket;
 
 /// A way to the store that can close connections with a request in them.
@@ -61,7 +61,7 @@ async fn a_request_is_sent_again_when_its_connection_breaks() {
     way.close_next(1);
     assert_eq!(way.store(&bucket.config).size("a").await, Ok(Some(5)));
     way.close_next(1);
-    let id = way.store(&bucket.config).create_multipart("b").await.unwrap();
+    let id = way.store(&bucket.config).create_multipart("b", Some(Crc::Crc64Nvme)).await.unwrap();
     way.close_next(1);
     assert_eq!(way.store(&bucket.config).part("b", &id, 1).await, Ok(Vec::new()));
     way.close_next(1);
