@@ -72,6 +72,11 @@ impl Backing {
         self.postgres.url()
     }
 
+    /// Where NATS is.
+    pub(crate) fn nats_url(&self) -> &str {
+        self.nats.url()
+    }
+
     /// Where the store is.
     pub(crate) fn store_url(&self) -> String {
         self.bucket.config.endpoint.clone().unwrap_or_default()

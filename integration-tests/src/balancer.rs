@@ -1,5 +1,6 @@
 //! A load balancer as simple as they come: connections in turn, to whoever takes them.
 
+use crate::process::free_addr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,10 +49,20 @@ impl Drop for Balancer {
     }
 }
 
-/// A way to one server that can be closed: what is under way then waits, and arrives late.
+/// How a way is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Connections stay and are taken, and nothing goes through: what is under way waits, and arrives late.
+    Closed,
+    /// Connections end, and none are taken.
+    Cut,
+}
+
+/// A way to one server that can be closed.
 pub struct Valve {
     addr: SocketAddr,
-    open: watch::Sender<bool>,
+    state: watch::Sender<State>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -62,22 +73,39 @@ impl Valve {
     /// Where no port is free.
     pub(crate) async fn start(backend: &str) -> Self {
         let backend = backend.trim_start_matches("http://").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let addr = listener.local_addr().expect("a listener has an address");
-        let (open, is_open) = watch::channel(true);
+        let addr = free_addr();
+        let (state, mut is) = watch::channel(State::Open);
+        let listener = TcpListener::bind(addr).await.expect("a port is free");
         let task = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (backend, is_open) = (backend.clone(), is_open.clone());
-                tokio::spawn(async move {
-                    let Ok(backend) = TcpStream::connect(backend).await else { return };
-                    let ((from_client, to_client), (from_backend, to_backend)) =
-                        (client.into_split(), backend.into_split());
-                    tokio::spawn(pass(from_client, to_backend, is_open.clone()));
-                    pass(from_backend, to_client, is_open).await;
-                });
+            let mut listening = Some(listener);
+            loop {
+                let Some(listener) = &listening else {
+                    if is.wait_for(|state| *state != State::Cut).await.is_err() {
+                        return;
+                    }
+                    listening = TcpListener::bind(addr).await.ok();
+                    continue;
+                };
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let Ok((client, _)) = accepted else { return };
+                        tokio::spawn(carry(client, backend.clone(), is.clone()));
+                    }
+                    is_cut = cut(is.clone()) => {
+                        if !is_cut {
+                            return;
+                        }
+                        listening = None;
+                    }
+                }
             }
         });
-        Self { addr, open, task }
+        Self { addr, state, task }
+    }
+
+    /// Where it begins.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     pub(crate) fn url(&self) -> String {
@@ -86,12 +114,17 @@ impl Valve {
 
     /// Lets nothing through.
     pub fn close(&self) {
-        self.open.send_replace(false);
+        self.state.send_replace(State::Closed);
+    }
+
+    /// Ends all connections, and refuses new ones.
+    pub fn cut(&self) {
+        self.state.send_replace(State::Cut);
     }
 
     /// Lets everything through, also what waits.
     pub fn open(&self) {
-        self.open.send_replace(true);
+        self.state.send_replace(State::Open);
     }
 }
 
@@ -101,11 +134,29 @@ impl Drop for Valve {
     }
 }
 
+/// Until the way is cut; `false` if it is gone.
+async fn cut(mut is: watch::Receiver<State>) -> bool {
+    is.wait_for(|state| *state == State::Cut).await.is_ok()
+}
+
+/// One connection.
+async fn carry(client: TcpStream, backend: String, is: watch::Receiver<State>) {
+    let Ok(backend) = TcpStream::connect(backend).await else { return };
+    let ((from_client, to_client), (from_backend, to_backend)) = (client.into_split(), backend.into_split());
+    let both =
+        async { tokio::join!(pass(from_client, to_backend, is.clone()), pass(from_backend, to_client, is.clone())) };
+    tokio::select! {
+        _ = both => {}
+        _ = cut(is.clone()) => {}
+    }
+}
+
 /// Hands bytes on while the valve is open, until one side ends.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut is_open: watch::Receiver<bool>) {
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut is: watch::Receiver<State>) {
     let mut bytes = vec![0; 64 * 1_024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        if is_open.wait_for(|open| *open).await.is_err() || to.write_all(&bytes[..read]).await.is_err() {
+        let is_open = is.wait_for(|state| *state == State::Open).await.is_ok();
+        if !is_open || to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
     }

@@ -19,11 +19,52 @@ pub struct Counts {
     pub lease_ms: u32,
     /// Whether each worker has a way of its own to the store.
     pub valves: bool,
+    /// Whether the roles reach their servers by [`Ways`].
+    pub ways: bool,
+}
+
+/// The ways on which all roles reach their servers.
+pub struct Ways {
+    /// To NATS.
+    pub nats: Valve,
+    /// To Postgres.
+    pub postgres: Valve,
+    /// To the store.
+    pub store: Valve,
+}
+
+impl Ways {
+    async fn start(backing: &Backing) -> Self {
+        let (_, postgres) = address_in(backing.database_url());
+        let (_, nats) = address_in(backing.nats_url());
+        Self {
+            nats: Valve::start(nats).await,
+            postgres: Valve::start(postgres).await,
+            store: Valve::start(&backing.store_url()).await,
+        }
+    }
+
+    fn arguments(&self, backing: &Backing) -> [String; 3] {
+        let (before, address) = address_in(backing.database_url());
+        let after = &backing.database_url()[before.len() + address.len()..];
+        [
+            format!("--nats-url=nats://{}", self.nats.addr()),
+            format!("--database-url={before}{}{after}", self.postgres.addr()),
+            format!("--s3-endpoint={}", self.store.url()),
+        ]
+    }
+}
+
+/// What stands before host and port in a URL, and they.
+fn address_in(url: &str) -> (&str, &str) {
+    let begin = url.rfind('@').or_else(|| url.find("://").map(|at| at + 2)).map_or(0, |at| at + 1);
+    let end = url[begin..].find('/').map_or(url.len(), |at| begin + at);
+    (&url[..begin], &url[begin..end])
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        Self { each: 1, partitions: 1, lease_ms: 2_000, valves: false }
+        Self { each: 1, partitions: 1, lease_ms: 2_000, valves: false, ways: false }
     }
 }
 
@@ -37,6 +78,7 @@ pub struct Cluster {
     pub workers: Vec<Process>,
     /// Their ways to the store, where they have such.
     pub valves: Vec<Valve>,
+    ways: Option<Ways>,
     /// The projectors.
     pub projectors: Vec<Process>,
     /// The fan-outs.
@@ -58,19 +100,18 @@ impl Cluster {
         for _ in 0..if counts.valves { counts.each } else { 0 } {
             valves.push(Valve::start(&backing.store_url()).await);
         }
+        let ways = if counts.ways { Some(Ways::start(&backing).await) } else { None };
+        let ways_said = ways.iter().flat_map(|ways| ways.arguments(&backing)).collect::<Vec<_>>();
         let role = async |role: &'static str, option: &str, more: &[String]| {
             let mut processes = Vec::new();
             for number in 0..counts.each {
                 let addr = free_addr();
                 let mut own = vec![format!("--{option}={addr}"), format!("--projector-lease-ms={}", counts.lease_ms)];
-                own.extend(more.iter().cloned());
-                let mut args = backing.arguments(role, &[]);
-                args.retain(|arg| !arg.starts_with("--projector-lease-ms"));
+                own.extend(more.iter().chain(&ways_said).cloned());
                 if let Some(valve) = valves.get(number).filter(|_| role == "worker") {
-                    args.retain(|arg| !arg.starts_with("--s3-endpoint"));
                     own.push(format!("--s3-endpoint={}", valve.url()));
                 }
-                args.extend(own);
+                let args = backing.arguments(role, &own);
                 let log = folder.path().join(format!("{role}-{number}.log"));
                 processes.push(Process::start(role, addr, args, log).await);
             }
@@ -84,7 +125,7 @@ impl Cluster {
         let fanouts = role("fanout", "fanout-addr", &[]).await;
         let balancer = Balancer::start(gateways.iter().map(Process::addr).collect()).await;
         let fanout_balancer = Balancer::start(fanouts.iter().map(Process::addr).collect()).await;
-        Self { backing, gateways, workers, valves, projectors, fanouts, balancer, fanout_balancer, folder }
+        Self { backing, gateways, workers, valves, ways, projectors, fanouts, balancer, fanout_balancer, folder }
     }
 
     /// Where clients are told to go: to any gateway.
@@ -105,6 +146,14 @@ impl Cluster {
     /// A client for a new user of `company`, with all roles.
     pub fn client_for(&self, company: CompanyId) -> Client {
         self.backing.client_for(&self.url(), company, &[Role::Admin, Role::Auditor])
+    }
+
+    /// The ways of all roles to their servers.
+    ///
+    /// # Panics
+    /// Where it was started without.
+    pub fn ways(&self) -> &Ways {
+        self.ways.as_ref().expect("it was started with ways")
     }
 
     /// A folder for what the test writes.

@@ -15,7 +15,7 @@ mod store_front;
 pub use backing::Backing;
 pub use balancer::Valve;
 pub use client::{Answer, Client};
-pub use cluster::{Cluster, Counts};
+pub use cluster::{Cluster, Counts, Ways};
 pub use command_line::CommandLine;
 pub use process::{Process, free_addr};
 pub use stack::{Options, Shape, Stack};

@@ -28,6 +28,7 @@ mod life;
 mod limits;
 mod matrix;
 mod model;
+mod outages;
 mod parked;
 mod patches;
 mod plans;

@@ -76,13 +76,29 @@ impl NatsServer {
         signal(&self.child, "CONT");
     }
 
-    /// Kills it, as a crash would, and starts it again on the same port with the same data.
+    /// Kills it, as a crash would, and starts it again.
     ///
     /// # Panics
     /// Where it does not start again.
     pub async fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart().await;
+    }
+
+    /// Kills it, as a crash would.
+    ///
+    /// # Panics
+    /// Where it cannot be killed.
+    pub fn kill(&mut self) {
         self.child.kill().expect("our own child can be killed");
         self.child.wait().expect("our own child can be waited for");
+    }
+
+    /// Starts it again on the same port with the same data.
+    ///
+    /// # Panics
+    /// Where it does not start again.
+    pub async fn restart(&mut self) {
         let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("the URL has a port");
         self.child = spawn(&self.config, self.folder.path(), port);
         listening_at(self.folder.path(), self.child.id()).await;
