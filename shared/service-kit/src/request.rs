@@ -6,11 +6,14 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::{DefaultHeaders, Next};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::poll_fn;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::IpAddr;
@@ -57,12 +60,13 @@ impl FromRequest for RequestId {
 /// # Errors
 /// Those of the service behind it.
 pub async fn trace(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let sent = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let id = sent.and_then(|text| Uuid::try_parse(text).ok()).unwrap_or_else(Uuid::now_v7);
     request.extensions_mut().insert(RequestId { id, address: None });
+    let body = kept(&mut request);
     let answering = request.conn_data::<Rc<End>>().map(End::answer);
     let began = Instant::now();
     let mut response = next.call(request).await?;
@@ -79,13 +83,28 @@ pub async fn trace(
     if let Ok(value) = HeaderValue::from_str(&id.hyphenated().to_string()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    Ok(response.map_body(|_, body| Answered { body: Box::pin(body), _answering: answering }))
+    Ok(response.map_body(|_, answer| Answered { body: Box::pin(answer), _answering: answering, _asked: body }))
+}
+
+/// Keeps the body of a request that does not say its length until the answer was sent. actix-web drains such a body where
+/// nobody holds it any more, and does not say that the connection ends; it does where it must leave bytes unread.
+fn kept(request: &mut ServiceRequest) -> Option<Rc<RefCell<Payload>>> {
+    if !request.headers().contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    let body = Rc::new(RefCell::new(request.take_payload()));
+    let read = body.clone();
+    let stream = poll_fn(move |context| read.borrow_mut().poll_next_unpin(context));
+    request.set_payload(Payload::Stream { payload: Box::pin(stream) });
+    Some(body)
 }
 
 /// An answer's body, until it was sent.
 struct Answered<B> {
     body: Pin<Box<B>>,
     _answering: Option<Answering>,
+    /// What is left of the request.
+    _asked: Option<Rc<RefCell<Payload>>>,
 }
 
 impl<B: MessageBody> MessageBody for Answered<B> {
