@@ -28,6 +28,7 @@ const PIECE: usize = 200 * KIB;
 /// A request, as its client saw it.
 #[derive(Debug)]
 struct Outcome {
+    method: &'static str,
     began: Instant,
     took: Duration,
     /// How it failed.
@@ -110,7 +111,7 @@ async fn small_files(client: Client, outcomes: Arc<Mutex<Vec<Outcome>>>, stops: 
         running.spawn(async move {
             let began = Instant::now();
             let failure = failure(request.send().await, 201, false).await;
-            outcomes.lock().unwrap().push(Outcome { began, took: began.elapsed(), failure });
+            outcomes.lock().unwrap().push(Outcome { method: "POST", began, took: began.elapsed(), failure });
         });
     }
     running.join_all().await;
@@ -148,7 +149,7 @@ async fn pieces(
             assert!(said >= offset, "the offset went back from {offset} to {said}");
             offset = said;
         }
-        outcomes.lock().unwrap().push(Outcome { began, took: began.elapsed(), failure });
+        outcomes.lock().unwrap().push(Outcome { method, began, took: began.elapsed(), failure });
     }
     offset
 }
@@ -186,7 +187,7 @@ fn seconds() -> u64 {
 /// Goes through outages one after the other.
 async fn go_through(outages: &[Outage]) {
     let mut cluster = Cluster::start(Counts { each: 2, ways: true, ..Counts::default() }).await;
-    println!("{:<28} {:>7} {:>7} {:>9} {:>10}  failures", "outage", "away s", "failed", "back s", "longest s");
+    println!("{:<28} {:>7} {:>7} {:>9} {:>12} failures", "outage", "away s", "failed", "back s", "longest s");
     let mut faults = Vec::new();
     for Outage { name, away, back, may_break } in outages {
         let load = Load::start(&cluster).await;
@@ -201,23 +202,25 @@ async fn go_through(outages: &[Outage]) {
         let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
         let last = failed.iter().map(|outcome| outcome.began).max();
         let back_after = last.map_or(Duration::ZERO, |last| last.saturating_duration_since(is_back));
-        let longest = outcomes.iter().map(|outcome| outcome.took).max().unwrap_or_default();
+        let slowest = outcomes.iter().max_by_key(|outcome| outcome.took).expect("there were requests");
+        let longest = slowest.took;
         let mut kinds = std::collections::BTreeMap::<&str, usize>::new();
         for failure in failed.iter().filter_map(|outcome| outcome.failure.as_ref()) {
             *kinds.entry(&failure.what).or_default() += 1;
         }
         println!(
-            "{name:<28} {:>7.1} {:>7} {:>9.1} {:>10.1}  {kinds:?}",
+            "{name:<28} {:>7.1} {:>7} {:>9.1} {:>6.1} {:<5} {kinds:?}",
             (is_back - began).as_secs_f64(),
             failed.len(),
             back_after.as_secs_f64(),
-            longest.as_secs_f64()
+            longest.as_secs_f64(),
+            slowest.method
         );
         if back_after > BACK_WITHIN {
             faults.push(format!("{name}: requests failed for {back_after:?} after the server was back"));
         }
         if longest > ANSWERED_WITHIN {
-            faults.push(format!("{name}: an answer took {longest:?}"));
+            faults.push(format!("{name}: {slowest:?}"));
         }
         let untold = failed.iter().filter_map(|outcome| outcome.failure.as_ref()).find(|failure| !failure.is_told);
         if let Some(failure) = untold.filter(|_| !may_break) {

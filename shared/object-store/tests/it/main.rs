@@ -46,4 +46,5 @@ suite!(
     deleting_twice_is_harmless,
     a_copy_is_an_object_of_its_own,
     open_multipart_uploads_and_single_parts_are_found,
+    multipart_uploads_are_listed_by_a_prefix,
 );
