@@ -10,7 +10,7 @@ use waybill_read_model::queries::{
 use waybill_schema::{ChatroomId, CompanyId, Place, UploadId, UserId};
 
 const FILES: u32 = 100_000;
-const CHATROOMS: u32 = 1_000;
+const CHATROOMS: u32 = 250;
 
 /// As `seed.sql` makes ids: the MD5 of kind and number.
 async fn id(connection: &mut AsyncPgConnection, kind: &str, number: u32) -> Uuid {

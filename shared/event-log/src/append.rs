@@ -1,12 +1,14 @@
 //! Appending with certainty: look before trying again.
 
 use crate::{AppendError, EventLog, Expect, NewEvent, read_all};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_schema::Position;
 
 const ATTEMPTS: u32 = 4;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+/// After how long nothing is tried again: an attempt and the look after it take 5 s each where NATS does not answer.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Appends `event` once, through lost answers and short outages.
 ///
@@ -16,7 +18,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// decides again on the loaded state finds out.
 pub async fn append(log: &dyn EventLog, mut event: NewEvent) -> Result<Position, AppendError> {
     let message_id = event.message_id.get_or_insert_with(|| Uuid::now_v7().simple().to_string()).clone();
-    let mut backoff = FIRST_BACKOFF;
+    let (mut backoff, began) = (FIRST_BACKOFF, Instant::now());
     let mut lost = None;
     for attempt in 1..=ATTEMPTS {
         let error = match log.publish(&event).await {
@@ -35,7 +37,7 @@ pub async fn append(log: &dyn EventLog, mut event: NewEvent) -> Result<Position,
                 Found::Nothing => {}
             }
         }
-        if matches!(error, AppendError::Encode(_)) || attempt == ATTEMPTS {
+        if matches!(error, AppendError::Encode(_)) || attempt == ATTEMPTS || began.elapsed() >= PATIENCE {
             return Err(match (error, lost) {
                 // A later refusal does not undo an earlier lost answer.
                 (_, Some(lost)) => lost,
