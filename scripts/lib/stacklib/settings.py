@@ -2,18 +2,21 @@
 
     set -a; . .waybill/env; set +a
 
-A value comes from the environment, else from the file, else it is made once and kept. What came
-from the environment is not written down: it belongs to its owner. A variable that merely equals
-the file's value is one of ours that was sourced, not a server that somebody else runs.
+A value comes from the environment, else from the file, else it is made once and kept. What comes
+from the environment is written down as well, so that the file has all that the stack runs with,
+but not used again: it belongs to its owner. A variable that merely equals the file's value is one
+of ours that was sourced, not a server that somebody else runs, unless it was given before.
 """
 
 import os
 import secrets
 import shlex
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, List, Optional
 
 from .home import write_private
+
+_GIVEN = "WAYBILL_UP_GIVEN"
 
 
 class Settings:
@@ -29,7 +32,19 @@ class Settings:
     def given(self, name: str) -> Optional[str]:
         """The value that the environment sets on its own account."""
         value = os.environ.get(name) or None
-        return None if value == self._kept.get(name) else value
+        return None if value == self._kept.get(name) and name not in self._given() else value
+
+    def _given(self) -> List[str]:
+        """The names that the environment gave the last time."""
+        return self._kept.get(_GIVEN, "").split()
+
+    def record_given(self, values: Dict[str, str]) -> None:
+        """Writes down what the environment gives now, and forgets what it gave before."""
+        for name in self._given():
+            self._kept.pop(name, None)
+        self._kept.update(values)
+        self._kept[_GIVEN] = " ".join(sorted(values))
+        self._save()
 
     def kept(self, name: str) -> Optional[str]:
         return self._kept.get(name)

@@ -107,6 +107,12 @@ def recorded(run_folder: Path) -> Dict[str, Child]:
     return {name: child for name, child in found.items() if child is not None}
 
 
+def died(run_folder: Path) -> List[str]:
+    """The servers that were started, were not stopped, and do not run."""
+    alive = recorded(run_folder)
+    return [r.name for r in START_ORDER if r.name not in alive and _pid_file(run_folder, r).exists()]
+
+
 def stop_children(children: Dict[str, Child]) -> None:
     for role in reversed(START_ORDER):
         child = children.get(role.name)

@@ -22,7 +22,7 @@ Builds Waybill, starts its servers and all its roles, and prints how to upload a
 
 environment:
   WAYBILL_HOME          data, logs and settings (default: .waybill in the repository)
-  WAYBILL_HTTP_ADDR     where it listens (default: 127.0.0.1:8080)
+  WAYBILL_HTTP_ADDR     where it listens (default: 127.0.0.1:8080, or where that is taken a free port)
   WAYBILL_NATS_URL, WAYBILL_DATABASE_URL, WAYBILL_S3_ENDPOINT (with its keys)
                         servers that run already: none is started in their place
   WAYBILL_BIN           a waybill binary to use instead of building one
@@ -31,11 +31,20 @@ environment:
 """
 
 
+# Variables of these scripts, of the tests, and of commands that ask a stack.
+_NOT_SETTINGS = (
+    "WAYBILL_UP_", "WAYBILL_TEST_", "WAYBILL_HOME", "WAYBILL_BIN", "WAYBILL_NATS_SERVER", "WAYBILL_WEED",
+    "WAYBILL_PG_BINDIR", "WAYBILL_URL", "WAYBILL_TOKEN", "WAYBILL_PROGRESS_URL",
+)
+_USUAL_ADDRESS = "127.0.0.1:8080"
+
+
 def main() -> int:
     options = _parse()
     home = Home.from_environment().create()
     with home.locked():
         _refuse_second(home)
+        _clear_damaged(home)
         started = start_time(os.getpid()) or ""
         supervisor = Child("up", os.getpid(), started, home.run / "up.pid")
         supervisor.pid_file.write_text(f"{supervisor.pid}\n{supervisor.started}\n")
@@ -46,15 +55,14 @@ def main() -> int:
 
 
 def _run(home: Home, options: argparse.Namespace) -> int:
-    address = waybill.Address(os.environ.get("WAYBILL_HTTP_ADDR") or "127.0.0.1:8080")
-    address.must_be_free()
+    settings, ports = Settings(home.env_file), Ports()
+    address = _address(settings, ports)
     program = waybill.binary(release=not options.dev)
     if options.fresh:
         _remove_data(home)
-    settings = Settings(home.env_file)
     stack = Stack(home.run, home.logs, tethered=not options.detach)
     with stack.stopped_on_error():
-        env = _environment(servers.start(stack, home, settings, Ports()), settings, address)
+        env = _environment(servers.start(stack, home, settings, ports), settings, address)
         waybill.provision(program, env)
         waybill.serve(stack, program, env, address)
         _announce(home, settings, program, env, address, detached=options.detach)
@@ -84,9 +92,30 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _address(settings: Settings, ports: Ports) -> waybill.Address:
+    """Where it is told to listen; where nobody says so, at the usual place or at one that is free."""
+    given = settings.given("WAYBILL_HTTP_ADDR")
+    address = waybill.Address(given or settings.kept("WAYBILL_HTTP_ADDR") or _USUAL_ADDRESS)
+    if given:
+        address.must_be_free()
+    elif not address.is_free():
+        taken, address = address, waybill.Address(f"127.0.0.1:{ports.pick()}")
+        say(f"{taken.text} is taken by another program: using {address.text} from now on")
+    return address
+
+
+def _clear_damaged(home: Home) -> None:
+    """Stops what is left of a detached stack of which a server has died."""
+    left = stacks.recorded(home.run)
+    if left:
+        dead = ", ".join(stacks.died(home.run))
+        say(f"{dead} of the stack of {home.root} has died: stopping the others and starting all of it")
+        stacks.stop_children(left)
+
+
 def _refuse_second(home: Home) -> None:
     running = stacks.recorded(home.run)
-    if running:
+    if running and not stacks.died(home.run):
         names = ", ".join(f"{child.name} (pid {child.pid})" for child in running.values())
         raise StackError(f"a stack runs with {home.root}: {names}. scripts/down stops it.")
 
@@ -109,6 +138,10 @@ def _environment(
         # Fixed when the streams are created, so it is remembered like a secret.
         "WAYBILL_PARTITIONS": settings.get("WAYBILL_PARTITIONS", lambda: "1"),
     }
+    settings.record_given({
+        name: value for name, value in os.environ.items()
+        if name.startswith("WAYBILL_") and not name.startswith(_NOT_SETTINGS) and name not in {**started, **own}
+    })
     return {**os.environ, **started, **own}
 
 

@@ -27,8 +27,11 @@ class Address:
         host = reached.get(self._host, self._host)
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
+    def is_free(self) -> bool:
+        return is_free(self._port, self._host)
+
     def must_be_free(self) -> None:
-        if not is_free(self._port, self._host):
+        if not self.is_free():
             raise StackError(
                 f"{self.text} is taken by another program: set WAYBILL_HTTP_ADDR to a free one"
             )
@@ -78,7 +81,7 @@ def token(program: Path, env: Dict[str, str], company: str, user: str,
     # A log line on standard error must not end up in the token.
     result = process.run(command, env=env, stdin="", capture=True, quiet=True)
     if result.returncode != 0 or not result.stdout.strip():
-        raise StackError("waybill token failed")
+        raise StackError(f"waybill token failed; with the settings of the stack, `{program} token` says why")
     return result.stdout.strip()
 
 
