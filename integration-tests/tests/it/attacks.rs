@@ -417,7 +417,7 @@ async fn row_29_who_does_not_read_is_closed_and_the_others_are_not_kept_waiting(
     let mut renamed = renamed;
     let began = Instant::now();
     let mut number = 0;
-    let gone = loop {
+    loop {
         for _ in 0..50 {
             renamed(number).await;
             number += 1;
@@ -425,11 +425,11 @@ async fn row_29_who_does_not_read_is_closed_and_the_others_are_not_kept_waiting(
         lazy.set_nonblocking(true).unwrap();
         // A ping: a connection that was closed does not take it.
         if lazy.write_all(&[0x89, 0x80, 0, 0, 0, 0]).is_err() {
-            break began.elapsed();
+            break;
         }
-        assert!(began.elapsed() < Duration::from_secs(90), "{number} events");
-    };
-    assert!(gone < Duration::from_secs(90));
+        // On a slow machine it takes long until nothing more fits on the way.
+        assert!(began.elapsed() < Duration::from_secs(300), "{number} events");
+    }
     renamed(number).await;
     stack.finish().await;
 }

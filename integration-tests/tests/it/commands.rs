@@ -4,7 +4,7 @@ use crate::random::Source;
 use serde_json::json;
 use std::time::Duration;
 use waybill_integration_tests::{Cluster, CommandLine, Counts, Stack};
-use waybill_test_kit::eventually;
+use waybill_test_kit::{eventually, eventually_within};
 
 const MIB: u64 = 1_024 * 1_024;
 
@@ -95,7 +95,7 @@ async fn a_session_of_the_same_name_goes_on_with_more_files() {
     let args = [session[0], session[1], large.path.as_os_str(), small.path.as_os_str()];
     let second = CommandLine::start(&client, home.path(), "upload", &args).ended().await;
     assert_eq!(second.code, Some(0), "{second:?}");
-    let ended = eventually("the session to end", || async {
+    let ended = eventually_within(Duration::from_secs(120), "the session to end", || async {
         let session = client.get(&format!("/v1/sessions/{id}")).await.body;
         (session["status"] == "COMPLETED").then_some(session)
     })

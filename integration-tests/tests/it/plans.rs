@@ -10,7 +10,7 @@ use waybill_read_model::queries::{
 use waybill_schema::{ChatroomId, CompanyId, Place, UploadId, UserId};
 
 const FILES: u32 = 100_000;
-const CHATROOMS: u32 = 250;
+const CHATROOMS: u32 = 1_000;
 
 /// As `seed.sql` makes ids: the MD5 of kind and number.
 async fn id(connection: &mut AsyncPgConnection, kind: &str, number: u32) -> Uuid {
@@ -68,7 +68,8 @@ async fn no_query_of_a_user_reads_a_large_table_from_end_to_end() {
             }
         };
         let plan = plan_of_listing(connection, company, place, &filter, Some(user), (after, 50)).await.unwrap();
-        assert!(plan.contains("idx_file_association_chatroom_listing"), "{what}: {plan}");
+        // The listing's own index or that of chatrooms: of so few files in one both cost the same.
+        assert!(plan.contains("idx_file_association_chatroom"), "{what}: {plan}");
         assert!(!plan.contains("Seq Scan on file"), "{what}: {plan}");
     }
     let plan = plan_of_access(connection, 0, company, user, &wanted).await.unwrap();

@@ -1,12 +1,13 @@
 //! Stores that do not allow everything, or take their time.
 
-use crate::speaker::Speaker;
+use crate::random::{Source, bytes, sha256};
+use crate::speaker::{Speaker, id_of};
 use reqwest::Method;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use waybill_integration_tests::{Client, Fault, Options, Request, Stack, StoreFront};
+use waybill_integration_tests::{Client, CommandLine, Fault, Options, Request, Stack, StoreFront};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::{eventually, settings};
 
@@ -198,6 +199,41 @@ async fn a_download_that_breaks_in_the_store_goes_on() {
     });
     assert!(client.content(&id).await == content, "a client of ours sees nothing of it");
     assert_eq!(asked.load(Ordering::SeqCst), 4);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compose_11_a_store_that_goes_away_is_no_mistake_of_the_client() {
+    let (front, stack) = disturbed().await;
+    let tus = Speaker::tus(stack.client());
+    let content = bytes(111, 9_000_000);
+    let upload = tus.create(content.len()).await;
+    tus.patch(&upload, 0, content[..6_000_000].to_vec()).await.expect(204);
+    // What completes the part is staged; the part itself cannot be written.
+    let is_part = |request: &Request| request.method == "PUT" && request.target.contains("partNumber=");
+    front.set(move |request| is_part(request).then_some(Fault::Answer(503, "ServiceUnavailable")));
+    tus.patch(&upload, 6_000_000, content[6_000_000..].to_vec()).await.refused(503, "unavailable");
+    front.set(|_| None);
+    let offset = tus.head(&upload).await.expect(200).header("Upload-Offset").unwrap().parse::<usize>().unwrap();
+    assert!(offset > 6_000_000, "{offset}");
+    tus.patch(&upload, offset, content[offset..].to_vec()).await.expect(204);
+    assert_eq!(tus.client.file_with_status(&id_of(&upload), "COMPLETED").await["hash"], sha256(&content));
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compose_16_a_store_that_cannot_be_reached_is_named() {
+    let front = StoreFront::start(&settings("WAYBILL_TEST_S3_ENDPOINT")).await;
+    let store = front.url();
+    let args = vec![format!("--s3-public-endpoint={store}")];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    drop(front);
+    let home = tempfile::tempdir().unwrap();
+    let source = Source::write(home.path(), "a.bin", 116, 5);
+    let args = [source.path.to_str().unwrap(), "--protocol", "direct", "--give-up-after", "1"];
+    let ended = CommandLine::start(&stack.client(), home.path(), "upload", &args).ended().await;
+    assert_eq!(ended.code, Some(75), "{ended:?}");
+    assert!(format!("{ended:?}").contains(&format!("{store} does not answer")), "{ended:?}");
     stack.finish().await;
 }
 

@@ -128,6 +128,16 @@ impl Gateway {
         Ok(started)
     }
 
+    /// Whether clients can bring bytes to the store by themselves.
+    pub(crate) fn check_direct(&self) -> Result<(), Problem> {
+        if self.presigner.is_reachable() {
+            return Ok(());
+        }
+        let text = "clients cannot reach the store of this server (WAYBILL_S3_PUBLIC_ENDPOINT is not set); upload without \
+                    \"mode\": \"direct\"";
+        Err(Problem::new(409, "direct_unavailable", text))
+    }
+
     /// Whether the principal may bring files into a chatroom, a thread, or a thread and the chatroom that it is in. What
     /// is not there, and what is not theirs, is answered alike.
     pub(crate) async fn check_place(

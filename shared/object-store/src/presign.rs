@@ -84,6 +84,7 @@ pub struct Presigned {
 #[derive(Clone)]
 pub struct Presigner {
     base: String,
+    is_reachable: bool,
     region: String,
     credentials: Credentials,
 }
@@ -96,9 +97,19 @@ impl Presigner {
             Some(endpoint) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
             None => format!("https://{bucket}.s3.{region}.amazonaws.com"),
         };
+        let host =
+            config.endpoint.as_deref().and_then(|endpoint| endpoint.split(['/', ':']).nth(3)).unwrap_or_default();
+        let is_name_of_our_network = !host.is_empty() && !host.contains(['.', '[']) && host != "localhost";
+        let is_reachable = public_endpoint.is_some() || !is_name_of_our_network;
         let (id, secret) = (&config.access_key_id, &config.secret_access_key);
         let credentials = Credentials::new(id, secret, None, None, "waybill-settings");
-        Self { base, region: region.clone(), credentials }
+        Self { base, is_reachable, region: region.clone(), credentials }
+    }
+
+    /// Whether clients can reach the store, as far as its address tells: a name without a dot, such as `store`, is that of
+    /// a network of containers.
+    pub fn is_reachable(&self) -> bool {
+        self.is_reachable
     }
 
     /// A URL for one request on `key`, good for `lifetime`.
@@ -175,5 +186,32 @@ fn headers(request: &Presign<'_>) -> (Headers, Headers) {
         }
         Presign::PutObject { size_bytes: Some(size_bytes) } => (length(*size_bytes), Vec::new()),
         _ => (Vec::new(), Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Presigner;
+    use crate::s3::{Encryption, S3Config};
+
+    #[test]
+    fn compose_16_a_name_without_a_dot_is_not_for_clients() {
+        let is_reachable = |endpoint: Option<&str>, public: Option<&str>| {
+            let config = S3Config {
+                endpoint: endpoint.map(str::to_owned),
+                region: "us-east-1".to_owned(),
+                bucket: "waybill".to_owned(),
+                access_key_id: String::new(),
+                secret_access_key: String::new(),
+                encryption: Encryption::AsTheBucket,
+            };
+            Presigner::new(&config, public).is_reachable()
+        };
+        assert!(!is_reachable(Some("http://store:8333"), None));
+        assert!(is_reachable(Some("http://store:8333"), Some("https://files.example")));
+        for endpoint in ["http://127.0.0.1:8333", "http://localhost:8333", "https://s3.example/", "http://[::1]:9000"] {
+            assert!(is_reachable(Some(endpoint), None), "{endpoint}");
+        }
+        assert!(is_reachable(None, None), "Amazon's own");
     }
 }

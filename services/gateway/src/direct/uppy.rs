@@ -190,6 +190,7 @@ impl Asked {
     /// for does not tell files apart.
     async fn start(&self, described: &Described) -> Result<Quarantined, Problem> {
         let (gateway, principal, request) = (&self.gateway, &self.principal, &self.request);
+        gateway.check_direct()?;
         let facts = described.facts(gateway.policies.limits(principal.company_id).await?.max_file_bytes)?;
         let started = check(gateway, principal, &self.context, &facts).await?;
         let body = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;

@@ -103,7 +103,7 @@ impl Mode {
     request_body = FileFacts,
     responses(
         (status = 201, description = "Started", body = UploadStarted),
-        (status = 409, description = "`session_ended`"),
+        (status = 409, description = "`session_ended`, `direct_unavailable`"),
         (status = 413, description = "`file_too_large`, `session_too_large`, `quota_exceeded`, `metadata_too_large`, `json_too_large`"),
         (status = 415, description = "`type_refused`, `content_type_refused`"),
         (status = 422, description = "`name_invalid`, `digest_invalid`, `idempotency_key_reused`"),
@@ -118,6 +118,9 @@ pub(crate) async fn start(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let facts = body.into_inner();
+    if facts.mode == Mode::Direct {
+        gateway.check_direct()?;
+    }
     let context = gateway.context(&principal, id);
     let started = check(&gateway, &principal, &context, &facts).await?;
     let key = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;

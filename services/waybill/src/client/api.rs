@@ -270,7 +270,8 @@ impl Api {
     }
 
     pub(crate) fn unreachable(&self, error: &reqwest::Error) -> ApiError {
-        let url = self.url().to_owned();
+        // Requests that Waybill has signed go elsewhere.
+        let url = error.url().map_or_else(|| self.url().to_owned(), |url| url.origin().ascii_serialization());
         // The innermost cause is what tells: refused, reset, timed out, no such host.
         let mut cause: &(dyn std::error::Error + 'static) = error;
         while let Some(next) = cause.source() {

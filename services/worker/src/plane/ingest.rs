@@ -402,13 +402,13 @@ impl Request<'_> {
         self.held_back.map(|held_back| std::mem::take(&mut *locked(held_back))).unwrap_or_default()
     }
 
-    /// The store may refuse because the upload has ended meanwhile: then that is the answer.
+    /// The store may refuse because the upload has ended meanwhile: then that is the answer. That it goes on elsewhere is
+    /// none: some of the bytes were stored.
     async fn why(&self, error: PlaneError) -> PlaneError {
-        match error {
-            PlaneError::Store(error) => {
-                check(self.worker, self.upload, self.run).await.err().unwrap_or(PlaneError::Store(error))
-            }
-            error => error,
+        let PlaneError::Store(error) = error else { return error };
+        match check(self.worker, self.upload, self.run).await {
+            Ok(()) | Err(PlaneError::Refused(Refusal::OffsetMismatch { .. })) => PlaneError::Store(error),
+            Err(ended) => ended,
         }
     }
 }
