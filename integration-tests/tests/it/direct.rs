@@ -34,12 +34,21 @@ async fn sign(client: &Client, upload: &str, parts: Value) -> Vec<Value> {
 }
 
 /// Puts bytes to a signed URL, as whoever has it would: without a token.
-async fn put(signed: &Value, bytes: &[u8]) -> reqwest::Response {
+async fn attempt(signed: &Value, bytes: &[u8]) -> reqwest::Result<reqwest::Response> {
     let mut request = reqwest::Client::new().put(signed["url"].as_str().unwrap()).body(bytes.to_vec());
     for (name, value) in signed["headers"].as_object().unwrap() {
         request = request.header(name, value.as_str().unwrap());
     }
-    request.send().await.unwrap()
+    request.send().await
+}
+
+async fn put(signed: &Value, bytes: &[u8]) -> reqwest::Response {
+    attempt(signed, bytes).await.unwrap()
+}
+
+/// Whether the store refuses bytes; some close the connection before they have come.
+async fn is_refused(signed: &Value, bytes: &[u8]) -> bool {
+    attempt(signed, bytes).await.map_or(true, |answer| answer.status() != StatusCode::OK)
 }
 
 async fn stored(signed: &Value, bytes: &[u8]) -> Value {
@@ -72,7 +81,7 @@ async fn parts_go_to_the_store_and_the_file_is_verified() {
     client.get_after(&format!("/v1/files/{upload}"), &done).await.expect(200);
     assert!(client.content(&upload).await == content);
     // The URL is still good, but for nothing any more.
-    assert_ne!(put(&signed[0], &content[..PART]).await.status(), StatusCode::OK);
+    assert!(is_refused(&signed[0], &content[..PART]).await);
     assert!(client.content(&upload).await == content);
     stack.nothing_reserved(client.principal.company_id).await;
     stack.finish().await;
@@ -87,11 +96,11 @@ async fn a_signed_url_takes_only_what_was_announced() {
     let signed = sign(&client, &upload, to_sign(&content)).await;
     let mut longer = content.clone();
     longer.push(0);
-    assert_ne!(put(&signed[0], &longer).await.status(), StatusCode::OK, "a byte more");
-    assert_ne!(put(&signed[0], &content[1..]).await.status(), StatusCode::OK, "a byte less");
+    assert!(is_refused(&signed[0], &longer).await, "a byte more");
+    assert!(is_refused(&signed[0], &content[1..]).await, "a byte less");
     let mut without = signed[0].clone();
     without["headers"] = json!({});
-    assert_ne!(put(&without, &content).await.status(), StatusCode::OK, "without the checksum");
+    assert!(is_refused(&without, &content).await, "without the checksum");
 
     let sign = format!("/v1/uploads/{upload}/parts/sign");
     let part = |number: u32, size: usize, checksum: &str| json!({ "parts": [{ "part_number": number, "size_bytes": size, "checksum": checksum }] });
