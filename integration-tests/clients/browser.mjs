@@ -17,6 +17,7 @@ const scenarios = {
   s3_v5_plain: several('s3_v5.js', VERSION_5),
   s3_v6_plain: several('s3_v6.js'),
   xhr: several('xhr.js'),
+  watched: several('watched.js'),
   readme,
 }
 

@@ -38,7 +38,7 @@ class Session {
 
 /** Uploads one file in the page of `page`, whose packages `alias` names. */
 export async function interrupted({ page, alias }, settings) {
-  const server = await serve(settings.origin, await bundle({ page }, alias))
+  const server = await serve(settings, await bundle({ page }, alias))
   const relay = await startRelay()
   const browser = await launch(settings, { proxy: { server: `socks5://127.0.0.1:${relay.port}` } })
   const session = new Session()

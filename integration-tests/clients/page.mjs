@@ -1,6 +1,9 @@
 // A browser, and a page of ours in it.
 
+import { createHash, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
 
@@ -28,12 +31,18 @@ export async function bundle(entry, alias = {}) {
   return outputFiles[0].text
 }
 
-/** Serves a page on the origin that the server's CORS settings name; `show` gives it another script. */
-export async function serve(origin, script = '') {
-  const server = createServer((request, response) => {
+/**
+ * Serves a page on the origin that the server's CORS settings name; `show` gives it another script. An origin with https
+ * has a `certificate` and its `key`.
+ */
+export async function serve({ origin, certificate, key }, script = '') {
+  const answer = (request, response) => {
     const [type, body] = request.url === '/page.js' ? ['text/javascript', script] : ['text/html', HTML]
     response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body)
-  })
+  }
+  const server = origin.startsWith('https:')
+    ? createSecureServer({ cert: readFileSync(certificate), key: readFileSync(key) }, answer)
+    : createServer(answer)
   const port = Number(new URL(origin).port)
   await new Promise((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve))
   return {
@@ -44,8 +53,15 @@ export async function serve(origin, script = '') {
   }
 }
 
-export function launch(settings, more = {}) {
-  return chromium.launch({ executablePath: settings.chromium ?? '/usr/bin/chromium', args: ARGUMENTS, ...more })
+/** A browser that believes the `certificate`, whoever signed it. */
+export function launch({ chromium: executablePath = '/usr/bin/chromium', certificate }, more = {}) {
+  const believed = certificate ? [`--ignore-certificate-errors-spki-list=${fingerprint(certificate)}`] : []
+  return chromium.launch({ executablePath, args: [...ARGUMENTS, ...believed], ...more })
+}
+
+function fingerprint(certificate) {
+  const key = new X509Certificate(readFileSync(certificate)).publicKey.export({ type: 'spki', format: 'der' })
+  return createHash('sha256').update(key).digest('base64')
 }
 
 /**

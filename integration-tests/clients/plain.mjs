@@ -50,7 +50,7 @@ function examples(text) {
 
 /** Gives `use` a function that shows a script in a page of its own, and uploads there. */
 async function inBrowser(settings, use) {
-  const server = await serve(settings.origin)
+  const server = await serve(settings)
   const browser = await launch(settings)
   const requests = []
   const errors = new Set()
