@@ -1,0 +1,19 @@
+// Sends a request with a body of SIZE bytes again and again with Node's fetch, and counts the answers.
+// Arguments and what it prints: as node-http.mjs, but for --http2. A CA's file is for NODE_EXTRA_CA_CERTS.
+
+import { Readable } from 'node:stream'
+import { blocks, count, options, seen } from './options.mjs'
+
+const given = options()
+// A body whose length is known is one buffer, as of a page that sends a File; a stream is sent in chunks.
+const whole = given.chunked ? undefined : Buffer.alloc(given.size, 7)
+
+await count('node-fetch', given, async () => {
+  const body = whole ?? Readable.toWeb(Readable.from(blocks(given.size), { objectMode: false }))
+  const answer = await fetch(given.url, { method: given.method, headers: given.headers, body, duplex: 'half' })
+  return seen(answer.status, await answer.text())
+}, async () => {
+  const answer = await fetch(given.then, { method: 'POST', headers: given.thenHeaders, body: 'hello' })
+  await answer.text()
+  return answer.status
+})
