@@ -1,7 +1,7 @@
 //! What only the real server can show.
 
 use crate::given::{event, subject};
-use waybill_event_log::jetstream::{Bucket, CreateOutcome, JetStreamLog, ProvisionError, provision};
+use waybill_event_log::jetstream::{Bucket, CreateOutcome, JetStreamLog, ProvisionError, connect, provision};
 use waybill_event_log::{AppendError, EventLog, Expect, append, read_events};
 use waybill_schema::{Partitions, names};
 use waybill_test_kit::NatsServer;
@@ -83,4 +83,14 @@ async fn a_ticket_is_taken_once() {
     let takes = futures_util::future::join_all((0..10).map(|_| bucket.take("a"))).await;
     assert_eq!(takes.iter().filter(|taken| matches!(taken, Ok(Some(_)))).count(), 1, "{takes:?}");
     assert_eq!(bucket.get("a").await, Ok(None));
+}
+
+#[tokio::test]
+async fn of_several_servers_one_that_answers_is_enough() {
+    let server = NatsServer::start().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for urls in [format!("nats://{nobody}, {}", server.url()), format!("{},nats://{nobody}", server.url())] {
+        let client = connect(&urls, "waybill-test", None).await.unwrap();
+        client.flush().await.unwrap();
+    }
 }
