@@ -54,7 +54,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        return f"{self.right}/{self.wanted}"
+        return f"{self.right}/{self.wanted}{' WRONG' if self.faults else ''}"
 
 
 def programs() -> Tuple[List[Program], List[str], List[str]]:
