@@ -2,7 +2,8 @@
 
 use crate::proxies::ProxyHeader;
 use clap::Args;
-use std::net::SocketAddr;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -167,9 +168,10 @@ pub struct GatewaySettings {
         action = clap::ArgAction::Set
     )]
     pub download_redirects: bool,
-    /// Networks of the proxies in front, comma-separated, such as 10.0.0.0/8: whom they name as their client is believed
-    #[arg(long, env = "WAYBILL_TRUSTED_PROXIES", value_delimiter = ',')]
-    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Networks or addresses of the proxies in front, comma-separated, such as 10.0.0.0/8: whom they name as their client is
+    /// believed
+    #[arg(long, env = "WAYBILL_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
     /// The header in which these proxies name their client. They must write it themselves: what a client says there is
     /// believed, too
     #[arg(long, env = "WAYBILL_PROXY_HEADER", value_enum, default_value_t)]
@@ -287,4 +289,23 @@ pub struct LogSettings {
         help_heading = "Logs"
     )]
     pub log_format: String,
+}
+
+/// A network, or an address alone.
+fn network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
+    text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::network;
+
+    #[test]
+    fn a_proxy_may_be_an_address_or_a_network() {
+        let parsed = |text: &str| network(text).map(|network| network.to_string()).ok();
+        assert_eq!(parsed("127.0.0.1").as_deref(), Some("127.0.0.1/32"));
+        assert_eq!(parsed("2001:db8::1").as_deref(), Some("2001:db8::1/128"));
+        assert_eq!(parsed("10.0.0.0/8").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(parsed("proxy.example"), None);
+    }
 }
