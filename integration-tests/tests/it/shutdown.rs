@@ -4,9 +4,11 @@ use crate::random::Source;
 use serde_json::json;
 use std::time::Duration;
 use waybill_integration_tests::{Cluster, CommandLine, Counts, Process};
-use waybill_test_kit::eventually;
+use waybill_test_kit::{eventually, eventually_within};
 
 const MIB: u64 = 1_024 * 1_024;
+/// How long a part of the upload may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// The longest that a role may take to end.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -26,7 +28,7 @@ async fn stops(role: impl Fn(&mut Cluster) -> &mut Vec<Process>) {
     let watch = CommandLine::start(&client, cluster.folder(), "watch", &[upload.as_str(), "--progress-url", &url]);
     eventually("the watch to begin", || async { watch.events().into_iter().find(|frame| frame["t"] == "snap") }).await;
     for (at, stored) in [(0, 50 * MIB), (1, 200 * MIB)] {
-        eventually("the upload to be under way", || async {
+        eventually_within(PATIENCE, "the upload to be under way", || async {
             let status = client.get(&format!("/v1/uploads/{upload}")).await;
             (status.body["bytes_uploaded"].as_u64()? >= stored).then_some(())
         })
