@@ -12,7 +12,7 @@ import os
 import secrets
 import shlex
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, Iterable, List, Optional
 
 from .home import write_private
 
@@ -38,9 +38,9 @@ class Settings:
         """The names that the environment gave the last time."""
         return self._kept.get(_GIVEN, "").split()
 
-    def record_given(self, values: Dict[str, str]) -> None:
-        """Writes down what the environment gives now, and forgets what it gave before."""
-        for name in self._given():
+    def record_given(self, values: Dict[str, str], ours: Iterable[str]) -> None:
+        """Writes down what the environment gives now, and forgets what it gave before, unless that is ours by now."""
+        for name in set(self._given()).difference(ours):
             self._kept.pop(name, None)
         self._kept.update(values)
         self._kept[_GIVEN] = " ".join(sorted(values))

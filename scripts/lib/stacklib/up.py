@@ -32,10 +32,10 @@ environment:
 
 
 # Variables of these scripts, of the tests, and of commands that ask a stack.
-_NOT_SETTINGS = (
-    "WAYBILL_UP_", "WAYBILL_TEST_", "WAYBILL_HOME", "WAYBILL_BIN", "WAYBILL_NATS_SERVER", "WAYBILL_WEED",
-    "WAYBILL_PG_BINDIR", "WAYBILL_URL", "WAYBILL_TOKEN", "WAYBILL_PROGRESS_URL",
-)
+_NOT_SETTINGS = {
+    "WAYBILL_HOME", "WAYBILL_BIN", "WAYBILL_NATS_SERVER", "WAYBILL_WEED", "WAYBILL_PG_BINDIR", "WAYBILL_URL",
+    "WAYBILL_TOKEN", "WAYBILL_TOKEN_FILE", "WAYBILL_PROGRESS_URL",
+}
 _USUAL_ADDRESS = "127.0.0.1:8080"
 
 
@@ -138,11 +138,17 @@ def _environment(
         # Fixed when the streams are created, so it is remembered like a secret.
         "WAYBILL_PARTITIONS": settings.get("WAYBILL_PARTITIONS", lambda: "1"),
     }
-    settings.record_given({
-        name: value for name, value in os.environ.items()
-        if name.startswith("WAYBILL_") and not name.startswith(_NOT_SETTINGS) and name not in {**started, **own}
-    })
-    return {**os.environ, **started, **own}
+    ours = {**started, **own}
+    given = {name: value for name, value in os.environ.items() if _is_setting(name) and name not in ours}
+    settings.record_given(given, ours)
+    return {**os.environ, **ours}
+
+
+def _is_setting(name: str) -> bool:
+    """Whether the roles read it."""
+    if name.startswith(("WAYBILL_UP_", "WAYBILL_TEST_")) or name in _NOT_SETTINGS:
+        return False
+    return name.startswith("WAYBILL_")
 
 
 def _announce(home, settings, program, env, address, *, detached: bool) -> None:
