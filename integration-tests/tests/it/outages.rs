@@ -209,8 +209,9 @@ async fn go_through(answered_within: Duration, outages: &[Outage]) {
         let back_after = last.map_or(Duration::ZERO, |last| last.saturating_duration_since(is_back));
         let slowest = outcomes.iter().max_by_key(|outcome| outcome.took).expect("there were requests");
         let longest = slowest.took;
+        let failures: Vec<&Failure> = failed.iter().filter_map(|outcome| outcome.failure.as_ref()).collect();
         let mut kinds = std::collections::BTreeMap::<&str, usize>::new();
-        for failure in failed.iter().filter_map(|outcome| outcome.failure.as_ref()) {
+        for failure in &failures {
             *kinds.entry(&failure.what).or_default() += 1;
         }
         println!(
@@ -227,7 +228,7 @@ async fn go_through(answered_within: Duration, outages: &[Outage]) {
         if longest > answered_within {
             faults.push(format!("{name}: {slowest:?}"));
         }
-        let untold = failed.iter().filter_map(|outcome| outcome.failure.as_ref()).find(|failure| !failure.is_told);
+        let untold = failures.iter().find(|failure| !failure.is_told);
         if let Some(failure) = untold.filter(|_| !may_break) {
             faults.push(format!("{name}: no problem that says when to try again: {failure:?}"));
         }
