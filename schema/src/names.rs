@@ -51,6 +51,9 @@ pub fn takeover_subject(upload: UploadId) -> String {
     format!("ctl.takeover.{upload}")
 }
 
+/// Core subject on which nobody listens. NATS says so after it has delivered what was sent before.
+pub const NOBODY: &str = "ctl.nobody";
+
 /// Both subjects of an upload: its lifecycle and its chunks.
 pub fn upload_filter(partition: u32, company: CompanyId, upload: UploadId) -> String {
     format!("evt.{partition}.{company}.upload.{upload}.*")

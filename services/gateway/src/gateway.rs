@@ -10,6 +10,7 @@ use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
 use crate::tokens::Tokens;
 use crate::turns::{Held, Turns};
+use async_nats::connection::State;
 use async_nats::{Request, RequestErrorKind};
 use moka::sync::Cache;
 use std::sync::Arc;
@@ -39,6 +40,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// For how long a worker's answer is waited for: it is lost where the worker was just letting go.
 const ANSWER: Duration = Duration::from_millis(200);
+
+/// For how long a request waits for NATS itself, if no question was answered.
+const DELIVERED: Duration = Duration::from_secs(6);
 
 /// The gateway's parts.
 pub(crate) struct Gateway {
@@ -184,19 +188,21 @@ impl Gateway {
         }
     }
 
-    /// Ends requests that bring bytes of the upload and came before, on whichever gateway: when this returns, what they
+    /// Ends requests that bring bytes of the upload and came before, on whichever gateway: after it returns, what they
     /// brought is stored, or they did not give way in time. A request that brings bytes itself says its turn, and from
     /// where on.
-    pub(crate) async fn take_over(&self, upload: UploadId, own: Option<(&Held, u64)>) {
+    ///
+    /// # Errors
+    ///
+    /// 503 `unavailable` if NATS does not answer: it could deliver the questions later, and end the very request that asked.
+    pub(crate) async fn take_over(&self, upload: UploadId, own: Option<(&Held, u64)>) -> Result<(), Problem> {
         let older = self.turns.before(upload, own.map(|(turn, _)| turn));
         let goes_on_at = bytes::Bytes::from(own.map_or_else(String::new, |(_, offset)| offset.to_string()));
         older.iter().for_each(|turn| turn.supersede());
         let give_way = async {
             loop {
                 // Without a holder NATS says so at once. One on its way to a worker is not one yet, so it is asked again.
-                let request = Request::new().payload(goes_on_at.clone()).timeout(Some(ANSWER));
-                let answer = self.nats.send_request(names::takeover_subject(upload), request).await;
-                if answer.is_err_and(|error| error.kind() == RequestErrorKind::TimedOut) {
+                if !self.is_answered(names::takeover_subject(upload), goes_on_at.clone()).await {
                     continue;
                 }
                 if older.iter().all(|turn| turn.is_done()) {
@@ -210,9 +216,28 @@ impl Gateway {
                 drop(tokio::time::timeout(ASK_AGAIN, done).await);
             }
         };
-        if tokio::time::timeout(TAKEOVER, give_way).await.is_err() {
-            tracing::warn!(upload_id = %upload, "an older request does not give way");
+        if tokio::time::timeout(TAKEOVER, give_way).await.is_ok() {
+            return Ok(());
         }
+        // NATS keeps the order of a connection: after this answer, none of the questions is on its way any more.
+        let delivered = async { while !self.is_answered(names::NOBODY.to_owned(), bytes::Bytes::new()).await {} };
+        match tokio::time::timeout(DELIVERED, delivered).await {
+            Ok(()) => tracing::warn!(upload_id = %upload, "an older request does not give way"),
+            Err(_) => return Err(Problem::unavailable("NATS does not answer; try again")),
+        }
+        Ok(())
+    }
+
+    /// Asks on a core subject of NATS, and tells whether there was an answer within [`ANSWER`]: also that nobody listens. What
+    /// would wait for a connection is not asked, because it could arrive long after whoever asked is gone.
+    async fn is_answered(&self, subject: String, payload: bytes::Bytes) -> bool {
+        if self.nats.connection_state() != State::Connected {
+            tokio::time::sleep(ASK_AGAIN).await;
+            return false;
+        }
+        let request = Request::new().payload(payload).timeout(Some(ANSWER));
+        let answer = self.nats.send_request(subject, request).await;
+        !answer.is_err_and(|error| error.kind() != RequestErrorKind::NoResponders)
     }
 }
 

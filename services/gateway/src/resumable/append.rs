@@ -99,7 +99,7 @@ pub(super) async fn append(
         content_length: content_length(&asked.request),
         bringing,
     };
-    asked.gateway.take_over(upload, Some((&turn, appending.bringing.offset))).await;
+    asked.gateway.take_over(upload, Some((&turn, appending.bringing.offset))).await?;
     if turn.is_superseded() {
         return Err(Problem::new(409, "superseded", "a newer request for the upload took over"));
     }

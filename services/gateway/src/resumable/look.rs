@@ -32,7 +32,7 @@ pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
     refuse_state_headers(asked)?;
     // First whose it is; then whoever still brings bytes is ended, so that the offset stays what is answered.
     asked.gateway.started(&asked.principal, upload).await?;
-    asked.gateway.take_over(upload, None).await;
+    asked.gateway.take_over(upload, None).await?;
     let mut state = loaded(asked, &asked.aggregate(upload)).await?.state;
     check_alive(asked, upload, &state).await?;
     // The last bytes came, but not the word that they are the last: the client will not send it, for it has nothing more.

@@ -150,7 +150,7 @@ async fn terminate(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Prob
     look::refuse_state_headers(asked)?;
     // First whose it is, then whoever brings its bytes is told to stop.
     asked.gateway.started(&asked.principal, upload).await?;
-    asked.gateway.take_over(upload, None).await;
+    asked.gateway.take_over(upload, None).await?;
     if asked.dialect == Dialect::Tus {
         let state = append::loaded(asked, &asked.aggregate(upload)).await?.state;
         look::check_alive(asked, upload, &state).await?;
