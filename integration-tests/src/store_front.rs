@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub enum Fault {
     /// The store does not see it; this status and S3 code are the answer.
     Answer(u16, &'static str),
+    /// The store does not see it; the answer is 200 with this body.
+    Document(&'static str),
     /// The store does it, and the answer is lost.
     Lost,
     /// The connection breaks when so many bytes of the answer were sent.
@@ -25,6 +27,13 @@ pub struct Request {
     pub target: String,
     /// All of its head, in lower case.
     pub head: String,
+}
+
+impl Request {
+    /// Whether its query has this in it.
+    pub fn asks(&self, what: &str) -> bool {
+        self.target.split_once('?').is_some_and(|(_, query)| query.contains(what))
+    }
 }
 
 type Rule = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
@@ -95,13 +104,19 @@ async fn pass(mut client: TcpStream, store: &str, rule: &Rule) -> std::io::Resul
     let mut words = std::str::from_utf8(&read[..end]).unwrap_or_default().split(' ').map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let fault = rule(&Request { method, target, head: head.clone() });
-    if let Some(Fault::Answer(status, code)) = fault {
+    let answer = match fault {
+        Some(Fault::Answer(status, code)) => {
+            Some((status, format!("<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>")))
+        }
+        Some(Fault::Document(body)) => Some((200, body.to_owned())),
+        _ => None,
+    };
+    if let Some((status, body)) = answer {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
         let mut left = length.unwrap_or(0).saturating_sub(read.len() - end);
         while left > 0 {
             left = left.saturating_sub(client.read(&mut vec![0; left.min(65_536)]).await?.max(1));
         }
-        let body = format!("<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>");
         let length = body.len();
         let head = format!("HTTP/1.1 {status} No\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
         client.write_all(head.as_bytes()).await?;

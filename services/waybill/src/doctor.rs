@@ -1,14 +1,14 @@
 //! `waybill doctor`: whether the servers that Waybill stands on can do what it needs.
 
+mod store;
+
 use crate::{CommandError, backing};
-use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
-use uuid::Uuid;
-use waybill_event_log::jetstream::{self, Finding};
-use waybill_object_store::s3::S3Store;
-use waybill_object_store::{CompletedPart, Crc, ObjectStore, PartCrc, StoreError, crc64nvme};
+use std::time::Duration;
+use store::Probe;
+use waybill_event_log::jetstream;
 use waybill_read_model::Database;
 use waybill_service_kit::settings::{AuthSettings, DatabaseSettings, NatsSettings, S3Settings, WorkerSecret};
 
@@ -16,14 +16,39 @@ use waybill_service_kit::settings::{AuthSettings, DatabaseSettings, NatsSettings
 const OLDEST_POSTGRES: u32 = 15;
 /// The shortest secrets.
 const SECRET_MIN_BYTES: usize = 32;
-/// S3 takes no shorter part, but for the last one.
-const PART_BYTES: usize = 5 * 1_024 * 1_024;
+
+/// What was looked at, and what was found.
+type Finding = (String, Found);
+
+/// What was found.
+enum Found {
+    /// All is well.
+    Good(String),
+    /// Waybill works, with a limit that operators should know.
+    Limit(String),
+    /// Waybill does not work with it.
+    Wrong(String),
+}
+
+impl From<Result<String, String>> for Found {
+    fn from(found: Result<String, String>) -> Self {
+        found.map_or_else(Self::Wrong, Self::Good)
+    }
+}
+
+impl From<Result<String, CommandError>> for Found {
+    fn from(found: Result<String, CommandError>) -> Self {
+        found.map_err(|error| error.to_string()).into()
+    }
+}
 
 #[derive(Args)]
 #[command(after_long_help = "\
 It writes a few objects under doctor/ in the bucket and deletes them again; nothing else is changed.
 
-Exit codes: 0 all is well; 1 something is missing.")]
+✓ is well, ! a limit that Waybill works with, ✗ something that is missing.
+
+Exit codes: 0 nothing is missing; 1 something is.")]
 pub(crate) struct DoctorArgs {
     /// One JSON object a line, for scripts
     #[arg(long)]
@@ -34,6 +59,9 @@ pub(crate) struct DoctorArgs {
     database: DatabaseSettings,
     #[command(flatten)]
     s3: S3Settings,
+    /// How long an upload may take from its start, in seconds: the bucket must keep its parts for so long
+    #[arg(long, env = "WAYBILL_UPLOAD_LIFETIME_S", default_value_t = 7 * 24 * 3_600)]
+    upload_lifetime_s: u64,
     #[command(flatten)]
     auth: AuthSettings,
     #[command(flatten)]
@@ -46,42 +74,51 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     if let Some(replica) = backing::replica(&args.database).transpose() {
         findings.push(postgres("PostgreSQL, the replica", replica).await);
     }
-    let s3 = backing::store(&args.s3);
-    findings.extend(store(s3.as_ref()).await);
+    let probe = Probe {
+        store: backing::store(&args.s3),
+        presigner: backing::presigner(&args.s3),
+        upload_lifetime: Duration::from_secs(args.upload_lifetime_s),
+    };
+    findings.extend(probe.findings().await);
     findings.push(tokens(&args.auth).await);
     findings.push(secret("WAYBILL_WORKER_SECRET", &args.worker_secret.worker_secret));
     for (what, found) in &findings {
-        let (mark, text) = match found {
-            Ok(text) => ("✓", text),
-            Err(text) => ("✗", text),
+        let (mark, level, text) = match found {
+            Found::Good(text) => ("✓", "ok", text),
+            Found::Limit(text) => ("!", "limit", text),
+            Found::Wrong(text) => ("✗", "error", text),
         };
         if args.json {
-            println!("{}", json!({ "check": what, "ok": found.is_ok(), "detail": text }));
+            println!("{}", json!({ "check": what, "ok": level != "error", "level": level, "detail": text }));
         } else {
             println!("{mark} {what}: {text}");
         }
     }
-    Ok(if findings.iter().all(|(_, found)| found.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_wrong = findings.iter().any(|(_, found)| matches!(found, Found::Wrong(_)));
+    Ok(if is_wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn nats(settings: &NatsSettings) -> Vec<Finding> {
     let partitions = match backing::partitions(settings) {
         Ok(partitions) => partitions,
-        Err(error) => return vec![("partitions".to_owned(), Err(error.to_string()))],
+        Err(error) => return vec![("partitions".to_owned(), Found::Wrong(error.to_string()))],
     };
     match backing::nats(settings).await {
-        Ok(client) => jetstream::inspect(&client, partitions).await,
-        Err(error) => vec![("NATS server".to_owned(), Err(error.to_string()))],
+        Ok(client) => {
+            let found = jetstream::inspect(&client, partitions).await;
+            found.into_iter().map(|(what, found)| (what, found.into())).collect()
+        }
+        Err(error) => vec![("NATS server".to_owned(), Found::Wrong(error.to_string()))],
     }
 }
 
 async fn tokens(settings: &AuthSettings) -> Finding {
     let what = "tokens of users".to_owned();
     match backing::authenticator(settings) {
-        Ok(authenticator) => (what, authenticator.check().await),
+        Ok(authenticator) => (what, authenticator.check().await.into()),
         Err(error) => {
             let hint = "set WAYBILL_JWKS_URL, or WAYBILL_JWT_HS256_SECRET to what `openssl rand -hex 32` says";
-            (what, Err(format!("{error}; {hint}")))
+            (what, Found::Wrong(format!("{error}; {hint}")))
         }
     }
 }
@@ -98,102 +135,7 @@ async fn postgres(what: &str, database: Result<Database, CommandError>) -> Findi
             n => Err(CommandError::from(format!("{n} migrations are missing; run `waybill provision`"))),
         }
     };
-    (what.to_owned(), inspect.await.map_err(|error| error.to_string()))
-}
-
-/// Does with the store what uploads do with it.
-async fn store(store: &S3Store) -> Vec<Finding> {
-    if let Err(error) = store.check().await {
-        let wrong = format!(
-            "{error}; are WAYBILL_S3_ENDPOINT, its keys and the bucket right? `waybill provision` makes the bucket"
-        );
-        return vec![(format!("bucket {}", store.bucket()), Err(wrong))];
-    }
-    let mut findings = vec![(format!("bucket {}", store.bucket()), Ok("there".to_owned()))];
-    let key = |name: &str| format!("doctor/{}/{name}", Uuid::now_v7().simple());
-    for (what, outcome) in [
-        ("objects, whole and in ranges", objects(store, &key("object")).await),
-        ("checksums of objects", checksums(store, &key("checksum")).await),
-        ("encryption", encryption(store, &key("encrypted")).await),
-        ("checksums of parts", checksums_of_parts(store, &key("part")).await),
-        ("multipart uploads", multipart(store, &key("parts")).await),
-        ("multipart uploads that are given up", aborted(store, &key("aborted")).await),
-    ] {
-        let text = outcome.map(|()| "as needed".to_owned()).map_err(|error| error.to_string());
-        findings.push((format!("store: {what}"), text));
-    }
-    findings
-}
-
-async fn objects(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
-    let bytes = Bytes::from_static(b"0123456789");
-    store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
-    let found = store.get(key, 3, Some(4)).await?.collect().await?;
-    let size = store.size(key).await?;
-    store.delete(key).await?;
-    must(found == "3456" && size == Some(10), "a range is not what was stored")?;
-    must(store.size(key).await?.is_none(), "a deleted object is still there")
-}
-
-async fn checksums(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
-    let taken = store.put(key, Bytes::from_static(b"other bytes"), crc64nvme(b"these bytes")).await;
-    store.delete(key).await?;
-    must(taken.is_err(), "bytes with a wrong CRC-64/NVME are taken: the store does not check x-amz-checksum-crc64nvme")
-}
-
-async fn encryption(store: &S3Store, key: &str) -> Result<(), CommandError> {
-    if !store.encrypts() {
-        return Ok(());
-    }
-    let bytes = Bytes::from_static(b"secret");
-    store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
-    let method = store.encryption_of(key).await;
-    store.delete(key).await?;
-    must(method?.is_some(), "the store ignores WAYBILL_S3_ENCRYPTION: objects are not encrypted")
-}
-
-async fn checksums_of_parts(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
-    let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
-    let taken = store.upload_part(key, &id, 1, Bytes::from_static(b"other bytes"), crc64nvme(b"these bytes")).await;
-    store.abort_multipart(key, &id).await?;
-    must(taken.is_err(), "parts with a wrong CRC-64/NVME are taken: the store does not check x-amz-checksum-crc64nvme")
-}
-
-async fn multipart(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
-    let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
-    let mut parts = Vec::new();
-    for (part_number, length) in [(1, PART_BYTES), (2, 100)] {
-        let bytes = Bytes::from(vec![7; length]);
-        let crc = crc64nvme(&bytes);
-        let etag = store.upload_part(key, &id, part_number, bytes, crc).await?;
-        parts.push(CompletedPart { part_number, etag, crc: Some(PartCrc::crc64nvme(crc)) });
-    }
-    let listed = store.list_parts(key, &id).await?;
-    let as_sent = listed.iter().map(|part| (part.part_number, part.size_bytes, part.etag.as_str()));
-    let sizes = [PART_BYTES as u64, 100];
-    let sent = parts.iter().zip(sizes).map(|(part, size)| (part.part_number, size, part.etag.as_str()));
-    let listed_as_sent = as_sent.eq(sent);
-    store.complete_multipart(key, &id, &parts).await?;
-    let size = store.size(key).await?;
-    store.delete(key).await?;
-    must(listed_as_sent, "the listed parts are not those that were sent")?;
-    must(size == Some(PART_BYTES as u64 + 100), "the object is not made of its parts")
-}
-
-async fn aborted(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
-    let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
-    store.abort_multipart(key, &id).await?;
-    let listed = store.list_parts(key, &id).await;
-    let gone = matches!(listed, Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }));
-    must(gone, "an upload that was given up is still there")?;
-    let bytes = Bytes::from_static(b"late");
-    let late = store.upload_part(key, &id, 1, bytes.clone(), crc64nvme(&bytes)).await;
-    let refused = matches!(late, Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }));
-    must(refused, "parts of an upload that was given up are not refused as NoSuchUpload")
-}
-
-fn must(holds: bool, otherwise: &str) -> Result<(), CommandError> {
-    if holds { Ok(()) } else { Err(otherwise.into()) }
+    (what.to_owned(), inspect.await.into())
 }
 
 fn secret(name: &str, value: &str) -> Finding {
@@ -202,5 +144,5 @@ fn secret(name: &str, value: &str) -> Finding {
         length if length < SECRET_MIN_BYTES => Err(format!("it has {length} bytes; {SECRET_MIN_BYTES} are needed")),
         _ => Ok("set".to_owned()),
     };
-    (name.to_owned(), found)
+    (name.to_owned(), found.into())
 }

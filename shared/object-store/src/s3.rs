@@ -1,8 +1,11 @@
 //! S3 and what speaks its protocol.
 
 mod executor;
+mod lifecycle;
 mod reading;
 mod versions;
+
+pub use lifecycle::LifecycleRule;
 
 use crate::{CompletedPart, Crc, ListedPart, ObjectBody, ObjectInfo, ObjectStore, PartCrc, StoreError};
 use async_trait::async_trait;

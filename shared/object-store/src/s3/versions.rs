@@ -46,20 +46,25 @@ impl S3Store {
         }
     }
 
+    /// Whether the bucket keeps versions, or has once kept some.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the store does not tell; [`StoreError::Unavailable`].
+    pub async fn versioning(&self) -> Result<bool, StoreError> {
+        let answer = self.client.get_bucket_versioning().bucket(&self.bucket).send().await;
+        let answer = answer.map_err(|error| classify("asking whether the bucket keeps versions", &error))?;
+        Ok(answer.status().is_some())
+    }
+
     pub(super) async fn keeps_versions(&self) -> Result<bool, StoreError> {
         let known = *self.keeps_versions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, keeps)) = known.filter(|(asked_at, _)| asked_at.elapsed() < VERSIONING_ASKED_EVERY) {
             return Ok(keeps);
         }
-        let answer = self.client.get_bucket_versioning().bucket(&self.bucket).send().await;
-        let keeps = match answer {
-            // A bucket that has once kept versions has them still.
-            Ok(answer) => answer.status().is_some(),
-            Err(error) => match classify("asking whether the bucket keeps versions", &error) {
-                error @ StoreError::Unavailable { .. } => return Err(error),
-                // A store that has no versions, or does not let us ask: plain deletions are all there is.
-                _ => false,
-            },
+        let keeps = match self.versioning().await {
+            Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+            // A store that has no versions, or does not let us ask: plain deletions are all there is.
+            answer => answer.unwrap_or(false),
         };
         *self.keeps_versions.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), keeps));
         Ok(keeps)

@@ -1,0 +1,63 @@
+//! Rules by which a bucket ends multipart uploads and deletes objects by itself (the S3 user guide, "Managing the lifecycle
+//! of objects").
+
+use super::{S3Store, classify};
+use crate::StoreError;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule as SdkRule};
+
+/// A rule that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LifecycleRule {
+    /// Its name.
+    pub id: String,
+    /// With what the keys begin that it is for.
+    pub prefix: String,
+    /// After how many days it ends multipart uploads.
+    pub aborts_after_days: Option<u32>,
+    /// Whether it deletes objects.
+    pub deletes: bool,
+}
+
+impl LifecycleRule {
+    /// Whether it is for some keys that begin with `prefix`.
+    pub fn is_for(&self, prefix: &str) -> bool {
+        self.prefix.starts_with(prefix) || prefix.starts_with(&self.prefix)
+    }
+}
+
+impl S3Store {
+    /// The bucket's rules that are in force for objects without tags, as Waybill's are.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the store does not show them; [`StoreError::Unavailable`].
+    pub async fn lifecycle(&self) -> Result<Vec<LifecycleRule>, StoreError> {
+        let request = self.client.get_bucket_lifecycle_configuration().bucket(&self.bucket);
+        match request.send().await {
+            Ok(answer) => Ok(answer.rules().iter().filter_map(rule).collect()),
+            Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Ok(Vec::new()),
+            Err(error) => Err(classify("reading the bucket's lifecycle", &error)),
+        }
+    }
+}
+
+fn rule(rule: &SdkRule) -> Option<LifecycleRule> {
+    let (filter, both) = (rule.filter.as_ref(), rule.filter.as_ref().and_then(|filter| filter.and.as_ref()));
+    let is_for_tags = filter.is_some_and(|filter| filter.tag.is_some()) || both.is_some_and(|both| both.tags.is_some());
+    if rule.status != ExpirationStatus::Enabled || is_for_tags {
+        return None;
+    }
+    #[expect(deprecated, reason = "old rules have their prefix there")]
+    let prefix = rule.prefix.as_ref();
+    let prefix = prefix.or(filter.and_then(|filter| filter.prefix.as_ref()));
+    let prefix = prefix.or(both.and_then(|both| both.prefix.as_ref()));
+    let aborts = rule.abort_incomplete_multipart_upload.as_ref().and_then(|abort| abort.days_after_initiation);
+    let expiration = rule.expiration.as_ref();
+    Some(LifecycleRule {
+        id: rule.id.clone().unwrap_or_default(),
+        prefix: prefix.cloned().unwrap_or_default(),
+        aborts_after_days: aborts.and_then(|days| days.try_into().ok()),
+        // The marks of deletions alone are no objects.
+        deletes: expiration.is_some_and(|expiration| expiration.days.is_some() || expiration.date.is_some()),
+    })
+}
