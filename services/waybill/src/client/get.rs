@@ -111,6 +111,7 @@ pub(crate) async fn get(args: GetArgs) -> Result<Ended, String> {
         return Err("--output is for one file; --dir says where several go".to_owned());
     }
     let get = Get { api: Api::new(args.api.clone())?, out: Output::new(args.print), args };
+    let _bars = get.out.clears_bars();
     if get.args.output.is_none() {
         std::fs::create_dir_all(&get.args.dir).map_err(|error| format!("{}: {error}", get.args.dir.display()))?;
     }
@@ -125,7 +126,6 @@ pub(crate) async fn get(args: GetArgs) -> Result<Ended, String> {
             ended = if passing && ended != Ended::Failed { Ended::GoOnLater } else { Ended::Failed };
         }
     }
-    get.out.clear();
     Ok(ended)
 }
 

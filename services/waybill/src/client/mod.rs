@@ -33,6 +33,6 @@ pub(crate) async fn until_interrupted(
         ended = tokio::signal::ctrl_c() => { ended?; 2 }
         _ = terminate.recv() => 15,
     };
-    eprintln!("\nstopped; the same command goes on where it was");
+    eprintln!("stopped; the same command goes on where it was");
     Ok(Ended::Signal(number))
 }

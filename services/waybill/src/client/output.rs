@@ -87,9 +87,19 @@ impl Output {
         self.bars.add(bar)
     }
 
-    /// Takes all bars away.
-    pub(crate) fn clear(&self) {
-        drop(self.bars.clear());
+    /// Takes all bars away when the value is dropped: also if the command is interrupted.
+    pub(crate) fn clears_bars(&self) -> ClearsBars {
+        ClearsBars(self.bars.clone())
+    }
+}
+
+/// Takes all bars away when it is dropped; none is drawn after that.
+pub(crate) struct ClearsBars(MultiProgress);
+
+impl Drop for ClearsBars {
+    fn drop(&mut self) {
+        drop(self.0.clear());
+        self.0.set_draw_target(ProgressDrawTarget::hidden());
     }
 }
 

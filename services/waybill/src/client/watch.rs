@@ -91,6 +91,7 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<Ended, String> {
         names: HashMap::new(),
         failed: false,
     };
+    let _bars = watch.output.clears_bars();
     let patience = Patience::new(args.patience);
     let url = args.progress_url.unwrap_or_else(|| api.url().to_owned());
     loop {
@@ -107,7 +108,6 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<Ended, String> {
             }
         }
     }
-    watch.output.clear();
     Ok(if watch.failed { Ended::Failed } else { Ended::Done })
 }
 

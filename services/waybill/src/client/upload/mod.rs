@@ -145,6 +145,7 @@ pub(crate) struct Shared {
 pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
     let api = Api::new(args.api.clone())?;
     let output = Output::new(args.output);
+    let bars = output.clears_bars();
     let began = Instant::now();
     let (plans, unfit) = plans(&args);
     let size_bytes: u64 = plans.iter().map(Plan::size_bytes).sum();
@@ -179,7 +180,7 @@ pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
     });
     let ended: Vec<_> = stream::iter(uploads).buffer_unordered(args.parallel.into()).collect().await;
     shared.total.finish_and_clear();
-    shared.output.clear();
+    drop(bars);
     let passing = ended.iter().filter(|result| matches!(result, Err(error) if error.is_passing())).count();
     let failed = ended.iter().filter(|result| result.is_err()).count() + unfit.len();
     let sent: u64 = ended.iter().flatten().map(|(uploaded, _)| uploaded.sent_bytes).sum();
