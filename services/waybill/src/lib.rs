@@ -78,10 +78,9 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<ExitCode, CommandError> {
-    use client::until_interrupted;
     Ok(match command {
-        Command::Upload(args) => until_interrupted(client::upload(args)).await?.into(),
-        Command::Get(args) => until_interrupted(client::get(args)).await?.into(),
+        Command::Upload(args) => client::upload(args).await?.into(),
+        Command::Get(args) => client::get(args).await?.into(),
         Command::Ls(args) => client::ls(args).await?.into(),
         Command::Watch(args) => client::watch(args).await?.into(),
         Command::Quota(args) => client::quota(args).await?.into(),

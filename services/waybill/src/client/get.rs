@@ -4,6 +4,7 @@ use super::api::{Api, ApiArgs, ApiError};
 use super::end::Ended;
 use super::output::{self, Output, OutputArgs};
 use super::retry::{Patience, PatienceArgs};
+use super::until_interrupted;
 use clap::Args;
 use indicatif::ProgressBar;
 use reqwest::{StatusCode, header};
@@ -107,11 +108,15 @@ struct Remote {
 }
 
 pub(crate) async fn get(args: GetArgs) -> Result<Ended, String> {
+    let out = Output::new(args.print);
+    until_interrupted(&out, get_all(args, out.clone())).await
+}
+
+async fn get_all(args: GetArgs, out: Output) -> Result<Ended, String> {
     if args.output.is_some() && args.files.len() > 1 {
         return Err("--output is for one file; --dir says where several go".to_owned());
     }
-    let get = Get { api: Api::new(args.api.clone())?, out: Output::new(args.print), args };
-    let _bars = get.out.clears_bars();
+    let get = Get { api: Api::new(args.api.clone())?, out, args };
     if get.args.output.is_none() {
         std::fs::create_dir_all(&get.args.dir).map_err(|error| format!("{}: {error}", get.args.dir.display()))?;
     }
@@ -126,6 +131,7 @@ pub(crate) async fn get(args: GetArgs) -> Result<Ended, String> {
             ended = if passing && ended != Ended::Failed { Ended::GoOnLater } else { Ended::Failed };
         }
     }
+    get.out.clear();
     Ok(ended)
 }
 

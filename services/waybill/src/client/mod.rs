@@ -21,17 +21,29 @@ pub(crate) use healthy::{HealthyArgs, healthy};
 pub(crate) use upload::{UploadArgs, upload};
 pub(crate) use watch::{WatchArgs, watch};
 
+use output::Output;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a command until it ends, or until the user ends it; what it keeps for the next time is on disk by then.
-pub(crate) async fn until_interrupted(
+async fn until_interrupted(
+    output: &Output,
     command: impl Future<Output = Result<Ended, String>>,
-) -> Result<Ended, crate::CommandError> {
-    let mut terminate = signal(SignalKind::terminate())?;
+) -> Result<Ended, String> {
+    let failed = |error: std::io::Error| format!("signals cannot be listened for: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::pin!(command);
+    // The bars go before the command is dropped: those that it drops would stay on the screen.
     let number = tokio::select! {
-        ended = command => return Ok(ended?),
-        ended = tokio::signal::ctrl_c() => { ended?; 2 }
-        _ = terminate.recv() => 15,
+        ended = &mut command => return ended,
+        ended = tokio::signal::ctrl_c() => {
+            ended.map_err(failed)?;
+            output.clear_after_ctrl_c();
+            2
+        }
+        _ = terminate.recv() => {
+            output.clear();
+            15
+        }
     };
     eprintln!("stopped; the same command goes on where it was");
     Ok(Ended::Signal(number))

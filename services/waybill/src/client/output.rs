@@ -3,6 +3,7 @@
 
 use clap::Args;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -87,20 +88,29 @@ impl Output {
         self.bars.add(bar)
     }
 
-    /// Takes all bars away when the value is dropped: also if the command is interrupted.
-    pub(crate) fn clears_bars(&self) -> ClearsBars {
-        ClearsBars(self.bars.clone())
+    /// Takes all bars away; none is drawn after that.
+    pub(crate) fn clear(&self) {
+        drop(self.bars.clear());
+        self.bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
+
+    /// Takes all bars away after Ctrl-C. The terminal has shown that as "^C" behind the last bar, which is as wide as the
+    /// terminal: all of it is a line lower than the bars know.
+    pub(crate) fn clear_after_ctrl_c(&self) {
+        let is_lower = self.has_bars() && echoes_control_characters();
+        self.clear();
+        if is_lower {
+            drop(write!(std::io::stderr().lock(), "{UP_AND_ERASE}"));
+        }
     }
 }
 
-/// Takes all bars away when it is dropped; none is drawn after that.
-pub(crate) struct ClearsBars(MultiProgress);
+/// Moves the cursor a line up, and erases that line (ECMA-48: CUU, EL).
+const UP_AND_ERASE: &str = "\x1b[A\x1b[2K";
 
-impl Drop for ClearsBars {
-    fn drop(&mut self) {
-        drop(self.0.clear());
-        self.0.set_draw_target(ProgressDrawTarget::hidden());
-    }
+fn echoes_control_characters() -> bool {
+    tcgetattr(std::io::stderr())
+        .is_ok_and(|terminal| terminal.local_modes.contains(LocalModes::ECHO | LocalModes::ECHOCTL))
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -4,6 +4,7 @@ use super::api::{Api, ApiArgs, ApiError};
 use super::end::Ended;
 use super::output::{self, Output, OutputArgs};
 use super::retry::{Patience, PatienceArgs};
+use super::until_interrupted;
 use clap::Args;
 use futures_util::{SinkExt, StreamExt};
 use indicatif::ProgressBar;
@@ -77,13 +78,18 @@ enum Lost {
 }
 
 pub(crate) async fn watch(args: WatchArgs) -> Result<Ended, String> {
+    let output = Output::new(args.output);
+    until_interrupted(&output, watch_all(args, output.clone())).await
+}
+
+async fn watch_all(args: WatchArgs, output: Output) -> Result<Ended, String> {
     let api = Api::new(args.api)?;
     let uploads = args.uploads.iter().map(|id| format!("upload:{id}"));
     let others = [("session", args.session), ("company", args.company)];
     let others = others.into_iter().filter_map(|(kind, id)| id.map(|id| format!("{kind}:{id}")));
     let topics: HashMap<u64, String> = (1..).zip(uploads.chain(others)).collect();
     let mut watch = Watch {
-        output: Output::new(args.output),
+        output,
         open: topics.keys().copied().collect(),
         closing: HashSet::new(),
         topics,
@@ -91,7 +97,6 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<Ended, String> {
         names: HashMap::new(),
         failed: false,
     };
-    let _bars = watch.output.clears_bars();
     let patience = Patience::new(args.patience);
     let url = args.progress_url.unwrap_or_else(|| api.url().to_owned());
     loop {
@@ -108,6 +113,7 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<Ended, String> {
             }
         }
     }
+    watch.output.clear();
     Ok(if watch.failed { Ended::Failed } else { Ended::Done })
 }
 

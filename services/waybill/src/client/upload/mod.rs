@@ -10,6 +10,7 @@ use super::end::Ended;
 use super::output::{self, Output, OutputArgs};
 use super::retry::PatienceArgs;
 use super::state::{Kept, StateError, StateFolder};
+use super::until_interrupted;
 use clap::{Args, ValueEnum};
 use file::{Plan, Uploaded};
 use futures_util::stream::{self, StreamExt};
@@ -143,9 +144,12 @@ pub(crate) struct Shared {
 }
 
 pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
-    let api = Api::new(args.api.clone())?;
     let output = Output::new(args.output);
-    let bars = output.clears_bars();
+    until_interrupted(&output, upload_all(args, output.clone())).await
+}
+
+async fn upload_all(args: UploadArgs, output: Output) -> Result<Ended, String> {
+    let api = Api::new(args.api.clone())?;
     let began = Instant::now();
     let (plans, unfit) = plans(&args);
     let size_bytes: u64 = plans.iter().map(Plan::size_bytes).sum();
@@ -180,7 +184,7 @@ pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
     });
     let ended: Vec<_> = stream::iter(uploads).buffer_unordered(args.parallel.into()).collect().await;
     shared.total.finish_and_clear();
-    drop(bars);
+    shared.output.clear();
     let passing = ended.iter().filter(|result| matches!(result, Err(error) if error.is_passing())).count();
     let failed = ended.iter().filter(|result| result.is_err()).count() + unfit.len();
     let sent: u64 = ended.iter().flatten().map(|(uploaded, _)| uploaded.sent_bytes).sum();
