@@ -194,8 +194,7 @@ impl Get {
             file.set_len(0).await.map_err(io)?;
         }
         let ((mut sha256, mut offset), _) = hash(&part, &bar).await?;
-        bar.set_position(offset);
-        bar.reset_eta();
+        output::skip_to(&bar, offset);
         if offset > 0 {
             self.out.event(|| json!({ "event": "resumed", "file_id": remote.id, "offset_bytes": offset }));
         }

@@ -117,6 +117,14 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }
 
+/// Moves a bar past bytes that need not be sent any more. They tell nothing of the speed, so its estimate begins after them.
+pub(crate) fn skip_to(bar: &ProgressBar, position: u64) {
+    bar.set_position(position);
+    // The estimate takes the bytes in, and forgets when they came.
+    bar.tick();
+    bar.reset_eta();
+}
+
 /// A name in `width` columns at most; of a long one the beginning and the end, where names differ.
 pub(crate) fn shortened(name: &str, width: usize) -> String {
     let name = printable(name);

@@ -1,5 +1,6 @@
 //! One file: started or found again, sent, completed, verified.
 
+use super::output;
 use super::sender::send_chunks;
 use super::{Protocol, Shared, UploadError, tus};
 use crate::client::retry::Patience;
@@ -267,10 +268,8 @@ impl Upload<'_> {
         let there = status["bytes_uploaded"].as_u64().unwrap_or(0);
         if there > 0 {
             self.event("resumed", upload_id, there);
-            self.bar.set_position(there);
-            self.bar.reset_eta();
-            self.shared.total.inc(there);
-            self.shared.total.reset_eta();
+            output::skip_to(&self.bar, there);
+            output::skip_to(&self.shared.total, self.shared.total.position() + there);
         }
         let sent = match self.shared.protocol {
             Protocol::Tus if status["status"] != "COMPLETED" => tus::send_rest(self, upload_id).await?,
