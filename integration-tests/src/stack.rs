@@ -57,6 +57,16 @@ impl Stack {
     /// # Panics
     /// Where anything of it does not start.
     pub async fn with(options: Options) -> Self {
+        let stack = Self::unready(options).await;
+        ready(&stack.url).await;
+        stack
+    }
+
+    /// Starts one with other settings, and does not wait until it is ready: a server behind it may be missing.
+    ///
+    /// # Panics
+    /// Where anything of it does not start.
+    pub async fn unready(options: Options) -> Self {
         if let Ok(filter) = std::env::var("WAYBILL_LOG") {
             telemetry::init(&filter, false);
         }
@@ -82,10 +92,7 @@ impl Stack {
                 (addr, fanout_addr, vec![gateway, fanout, projector, worker])
             }
         };
-        let stack =
-            Self { backing, running, url: format!("http://{addr}"), progress_url: format!("http://{fanout_addr}") };
-        ready(&stack.url).await;
-        stack
+        Self { backing, running, url: format!("http://{addr}"), progress_url: format!("http://{fanout_addr}") }
     }
 
     /// Where it listens.

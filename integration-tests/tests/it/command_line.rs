@@ -4,7 +4,7 @@ use crate::random::{Source, bytes};
 use serde_json::json;
 use std::time::Duration;
 use waybill_integration_tests::{Client, CommandLine, Fault, Options, Request, Stack, StoreFront};
-use waybill_test_kit::{eventually, eventually_within, settings};
+use waybill_test_kit::{NatsServer, eventually, eventually_within, settings};
 
 const MIB: u64 = 1_024 * 1_024;
 const NO_ARGS: [&str; 0] = [];
@@ -304,6 +304,35 @@ async fn doctor_says_what_is_missing() {
         ill.events.iter().filter(|check| check["ok"] == false).map(|check| check["detail"].as_str().unwrap()).collect();
     for advice in ["set WAYBILL_PARTITIONS=1", "run `waybill provision`", "WAYBILL_S3_ENDPOINT", "32 are needed"] {
         assert!(complaints.iter().any(|complaint| complaint.contains(advice)), "{advice} is missing in {complaints:?}");
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_tells_a_refused_login_from_a_server_that_does_not_answer() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let config = home.path().join("nats.conf");
+    let base = std::fs::read_to_string(settings("WAYBILL_TEST_NATS_CONFIG")).unwrap();
+    // Without a login, nothing may be asked.
+    let nobody = r#"{ user: nobody, password: x, permissions: { publish: { deny: ">" } } }"#;
+    let users = format!(r#"authorization {{ users: [{{ user: waybill, password: "right@" }}, {nobody}] }}"#);
+    std::fs::write(&config, format!("{base}\n{users}\nno_auth_user: nobody\n")).unwrap();
+    let nats = NatsServer::start_with(&config).await;
+    let address = nats.url().strip_prefix("nats://").unwrap();
+    for (nats_url, says, does_not_say) in [
+        (format!("nats://waybill:wrong@{address}"), "refuses the login", "does not answer"),
+        (format!("nats://waybill:right%40@{address}"), "run `waybill provision`", "login"),
+        ("nats://127.0.0.1:9".to_owned(), "does not answer", "refuses the login"),
+    ] {
+        let mut settings = doctor_settings(&stack);
+        settings.retain(|argument| !argument.starts_with("--nats-url"));
+        settings.push(format!("--nats-url={nats_url}"));
+        let found = CommandLine::start(&client, home.path(), "doctor", &settings).ended().await;
+        assert_eq!(found.code, Some(1), "{found:?}");
+        let wrong = found.events.iter().find(|finding| finding["ok"] == false).expect("something is wrong");
+        let detail = wrong["detail"].as_str().unwrap();
+        assert!(detail.contains(says) && !detail.contains(does_not_say), "{wrong}");
     }
     stack.finish().await;
 }

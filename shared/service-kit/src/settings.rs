@@ -11,7 +11,8 @@ use std::path::PathBuf;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "NATS")]
 pub struct NatsSettings {
-    /// Where NATS is; of a cluster several URLs, comma-separated
+    /// Where NATS is; of a cluster several URLs, comma-separated. A login stands in the first of them:
+    /// nats://user:password@host
     #[arg(long, env = "WAYBILL_NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
     pub nats_url: String,
     /// The credentials that NATS knows us by: a file as `nsc` makes it. A user and a password, or a token, go into the

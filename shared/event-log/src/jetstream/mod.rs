@@ -19,6 +19,7 @@ pub use reactions::{Delivery, Reactions};
 pub use refusals::Refusals;
 
 use async_nats::{ConnectError, ConnectErrorKind, ServerAddr, jetstream};
+use percent_encoding::percent_decode_str;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,7 +27,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many appends may wait for their answers at once, in one process.
 const APPENDS_IN_FLIGHT: usize = 4_096;
 
-/// Connects to NATS: to one of the servers of a comma-separated list. Goes on trying to reconnect for as long as the client lives.
+/// Connects to NATS: to one of the servers of a comma-separated list. Goes on trying to reconnect for as long as the client
+/// lives. The login is that of the first URL with one, `nats://user:password@host` or `nats://token@host`, and counts for all
+/// servers.
 ///
 /// # Errors
 /// Where the first connection fails.
@@ -50,6 +53,14 @@ pub async fn connect(
     }
     let servers: Result<Vec<ServerAddr>, _> = url.split(',').map(|server| server.trim().parse()).collect();
     let servers = servers.map_err(|error| ConnectError::with_source(ConnectErrorKind::ServerParse, error))?;
+    // The client library does not take it from the URL by itself.
+    if let Some((user, password)) = servers.iter().find_map(|server| Some((server.username()?, server.password()))) {
+        let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        options = match password {
+            Some(password) => options.user_and_password(plain(user), plain(password)),
+            None => options.token(plain(user)),
+        };
+    }
     options.connect(servers).await
 }
 

@@ -132,6 +132,13 @@ async fn create_stream(context: &jetstream::Context, definition: String) -> Resu
         Response::Ok(_) => Ok(()),
         // There already, with settings that an operator changed: those are theirs.
         Response::Err { error } if error.error_code() == ErrorCode::STREAM_NAME_EXIST => Ok(()),
+        Response::Err { error } if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED => {
+            let bytes = config["max_bytes"].as_i64().unwrap_or_default();
+            Err(server(
+                &name,
+                format!("{error}: {bytes} bytes are reserved for it; free disk space, or raise max_file_store"),
+            ))
+        }
         Response::Err { error } => Err(server(&name, error)),
     }
 }
