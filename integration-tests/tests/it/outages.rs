@@ -394,6 +394,7 @@ async fn a_gateway_goes_away() {
                 cluster.gateways[0].restart().await
             ),
             outage!("gateway killed", true, |cluster| cluster.gateways[0].kill(), cluster.gateways[0].restart().await),
+            outage!("gateway stopped", false, |cluster| cluster.gateways[0].hang(), cluster.gateways[0].go_on()),
         ],
     )
     .await;

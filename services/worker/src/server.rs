@@ -117,7 +117,7 @@ impl Server {
         let listen =
             |addr| serve((addr, config.tls), config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);
         let addr = config.addr.map(listen).transpose()?;
-        tracing::info!(worker_id = %worker.id, ?addr, "worker started");
+        tracing::info!(worker_id = %worker.id, addr = addr.map(tracing::field::display), "worker started");
         Ok(Self { addr, plane, readiness, tasks })
     }
 

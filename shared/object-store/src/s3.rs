@@ -22,7 +22,6 @@ use aws_sdk_s3::types::{
     ServerSideEncryption,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
@@ -487,6 +486,12 @@ fn unavailable(operation: &'static str, reason: impl std::fmt::Display) -> Store
     StoreError::Unavailable { operation, reason: reason.to_string() }
 }
 
+/// An error and what caused it, without the answer: that holds keys.
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// What an error of the SDK means, by its S3 code, or by its status where the answer has no body.
 fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(
     operation: &'static str,
@@ -504,7 +509,7 @@ fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>
         (None, Some(status @ (403 | 405 | 501))) => StoreError::Refused { operation, code: status.to_string() },
         (Some(code), _) => unavailable(operation, format!("{code}: {}", error.message().unwrap_or_default())),
         // The answer cannot be read.
-        (None, Some(200..=299) | None) => unavailable(operation, DisplayErrorContext(error)),
+        (None, Some(200..=299) | None) => unavailable(operation, causes(error)),
         (None, Some(status)) => unavailable(operation, format!("status {status}")),
     }
 }
