@@ -57,7 +57,7 @@ impl Stack {
     /// # Panics
     /// Where anything of it does not start.
     pub async fn with(options: Options) -> Self {
-        let stack = Self::unready(options).await;
+        let stack = Self::start_without_waiting(options).await;
         ready(&stack.url).await;
         stack
     }
@@ -66,7 +66,7 @@ impl Stack {
     ///
     /// # Panics
     /// Where anything of it does not start.
-    pub async fn unready(options: Options) -> Self {
+    pub async fn start_without_waiting(options: Options) -> Self {
         if let Ok(filter) = std::env::var("WAYBILL_LOG") {
             telemetry::init(&filter, false);
         }
@@ -139,6 +139,14 @@ impl Stack {
     /// Where it does not hold.
     pub async fn finish_with_parked(self, parked_messages: i64) {
         self.backing.check(parked_messages).await;
+        self.stop().await;
+    }
+
+    /// Stops everything, whatever holds.
+    ///
+    /// # Panics
+    /// If a role does not stop.
+    pub async fn stop(self) {
         for (running, shutdown) in self.running {
             shutdown.trigger();
             running.stopped().await;

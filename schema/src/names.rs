@@ -64,14 +64,20 @@ pub fn settlements_filter(partition: u32, company: CompanyId) -> String {
     format!("evt.{partition}.{company}.quota.*")
 }
 
+/// The beginning of the keys of bytes that clients may write to by presigned URLs.
+pub const QUARANTINE: &str = "q/";
+
+/// The beginning of the keys of files.
+pub const OBJECTS: &str = "o/";
+
 /// Object keys of an upload that a client may write to by presigned URLs.
 pub fn quarantine_prefix(company: CompanyId, upload: UploadId) -> String {
-    format!("q/{company}/{upload}/")
+    format!("{QUARANTINE}{company}/{upload}/")
 }
 
 /// Object keys of an upload that only Waybill writes to, or a client into an open multipart upload.
 pub fn objects_prefix(company: CompanyId, upload: UploadId) -> String {
-    format!("o/{company}/{upload}/")
+    format!("{OBJECTS}{company}/{upload}/")
 }
 
 /// Key of an upload's SHA-256 midstate.

@@ -1,5 +1,6 @@
 //! A file's life behind its upload: shared bytes, deletion, the end; and figures that stay right through all of it.
 
+use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -122,5 +123,26 @@ async fn a_companys_own_limits_hold() {
     let lifted = client.put(&path, &json!({})).await.expect(200);
     client.get_after("/v1/quota", &lifted).await.expect(200);
     client.start(11).await.expect(201);
+    stack.finish().await;
+}
+
+/// The sweep's tasks are independent: a query without an answer does not keep other uploads from expiring (correctness S1-2).
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_end_while_another_kind_of_the_sweep_gets_no_answer() {
+    let args = ["--upload-lifetime-s=3", "--expiry-grace-s=0", "--worker-sweep-ms=100", "--recalculate-every-s=1"];
+    let args = args.map(str::to_owned).to_vec();
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    let started = client.start(10).await.expect(201);
+    let upload = started.text("upload_id");
+    client.get_after(&format!("/v1/files/{upload}"), &started).await.expect(200);
+    let mut locking = stack.database("waybill").connection().await.unwrap();
+    locking.batch_execute("BEGIN; LOCK TABLE file IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    eventually("the upload to end", || async {
+        let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+        (status.body["error_code"] == "upload_expired").then_some(())
+    })
+    .await;
+    locking.batch_execute("ROLLBACK").await.unwrap();
     stack.finish().await;
 }

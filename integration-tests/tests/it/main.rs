@@ -10,6 +10,7 @@ mod cases;
 mod chunks;
 mod command_line;
 mod commands;
+mod contention;
 mod corpus;
 mod deaths;
 mod direct;

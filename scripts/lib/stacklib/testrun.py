@@ -7,7 +7,8 @@
 nats-server is found but not started: each test starts one of its own, to crash as it likes. The
 binary `waybill` is built first, for tests that start processes and kill them; WAYBILL_BIN names
 another one.
-WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT, where set, name servers to use instead.
+WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT, if set, name servers to use instead. Two tests
+run at a time on each core, because most of them wait; RUST_TEST_THREADS sets another number.
 """
 
 import os
@@ -26,6 +27,9 @@ from .settings import secret
 from .stack import Stack
 
 
+TESTS_PER_CORE = 2
+
+
 def main() -> int:
     arguments = sys.argv[1:]
     if arguments[:1] in (["-h"], ["--help"]):
@@ -37,7 +41,8 @@ def main() -> int:
     try:
         # Before the servers: a build takes minutes where everything is new.
         program = waybill.binary(release=False)
-        env = {**os.environ, **_start_servers(folder, stack), **clients.environment(), "WAYBILL_TEST_BIN": str(program)}
+        env = {"RUST_TEST_THREADS": str(TESTS_PER_CORE * _cores()), **os.environ, **_start_servers(folder, stack),
+               **clients.environment(), "WAYBILL_TEST_BIN": str(program)}
         code = process.run(_command(arguments), env=env, cwd=_where(arguments)).returncode
         failed = code != 0
         # A command ended by a signal has a negative code here and 128 + signal in a shell.
@@ -77,6 +82,12 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
         env["WAYBILL_TEST_S3_ACCESS_KEY_ID"] = keys.access_key_id
         env["WAYBILL_TEST_S3_SECRET_ACCESS_KEY"] = keys.secret_access_key
     return env
+
+
+def _cores() -> int:
+    """Those that this process may use, if the system tells."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def _command(arguments: List[str]) -> List[str]:

@@ -6,14 +6,14 @@ use crate::associations::revoke_by_host;
 use crate::gateway::Gateway;
 use crate::json;
 use crate::position::POSITION;
-use crate::problems::{IntoProblem, refused};
+use crate::problems::refused;
 use crate::quota::set_limit;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_domain::directory::{Command, State, decide, evolve};
-use waybill_repository::{Context, load_quota};
+use waybill_repository::Context;
 use waybill_schema::events::CompanySettings;
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, Position, ThreadId, UserId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
@@ -196,8 +196,7 @@ pub(crate) async fn show_company(
 }
 
 async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position>) -> Result<HttpResponse, Problem> {
-    let quota =
-        load_quota(gateway.log.as_ref(), None, company).await.map_err(|error| error.into_problem("loading a quota"))?;
+    let quota = gateway.reserver.quota(company).await?;
     let shown = |directory: &State| {
         let settings = directory.settings();
         let (users, chatrooms, threads) = directory.counts();
@@ -211,7 +210,7 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
                 .clone()
                 .unwrap_or_else(|| gateway.policies.types.allowed().to_vec()),
             retention_days: settings.retention_days,
-            storage_limit_bytes: quota.state.limit_bytes.unwrap_or(gateway.default_quota_bytes),
+            storage_limit_bytes: quota.limit_bytes.unwrap_or(gateway.default_quota_bytes),
             users,
             chatrooms,
             threads,

@@ -14,6 +14,7 @@ use async_nats::connection::State;
 use async_nats::{Request, RequestErrorKind};
 use moka::sync::Cache;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use waybill_access::refusals::Keeper;
 use waybill_access::{Access, Policies, Wanted};
@@ -199,12 +200,14 @@ impl Gateway {
         let older = self.turns.before(upload, own.map(|(turn, _)| turn));
         let goes_on_at = bytes::Bytes::from(own.map_or_else(String::new, |(_, offset)| offset.to_string()));
         older.iter().for_each(|turn| turn.supersede());
-        let give_way = async {
+        let is_asked = AtomicBool::new(false);
+        let give_way = || async {
             loop {
                 // Without a holder NATS says so at once. One on its way to a worker is not one yet, so it is asked again.
                 if !self.is_answered(names::takeover_subject(upload), goes_on_at.clone()).await {
                     continue;
                 }
+                is_asked.store(true, Ordering::Relaxed);
                 if older.iter().all(|turn| turn.is_done()) {
                     return;
                 }
@@ -216,28 +219,35 @@ impl Gateway {
                 drop(tokio::time::timeout(ASK_AGAIN, done).await);
             }
         };
-        if tokio::time::timeout(TAKEOVER, give_way).await.is_ok() {
+        if tokio::time::timeout(TAKEOVER, give_way()).await.is_ok() {
             return Ok(());
         }
-        // NATS keeps the order of a connection: after this answer, none of the questions is on its way any more.
+        // A server keeps the order of a connection: after this answer, none of the questions is on its way any more.
         let delivered = async { while !self.is_answered(names::NOBODY.to_owned(), bytes::Bytes::new()).await {} };
-        match tokio::time::timeout(DELIVERED, delivered).await {
-            Ok(()) => tracing::warn!(upload_id = %upload, "an older request does not give way"),
-            Err(_) => return Err(Problem::unavailable("NATS does not answer; try again")),
+        if tokio::time::timeout(DELIVERED, delivered).await.is_err() {
+            return Err(Problem::unavailable("NATS does not answer; try again"));
         }
+        // If NATS was away, the holder has not been asked yet.
+        if !is_asked.load(Ordering::Relaxed) && tokio::time::timeout(TAKEOVER, give_way()).await.is_ok() {
+            return Ok(());
+        }
+        tracing::warn!(upload_id = %upload, "an older request does not give way");
         Ok(())
     }
 
     /// Asks on a core subject of NATS, and tells whether there was an answer within [`ANSWER`]: also that nobody listens. What
     /// would wait for a connection is not asked, because it could arrive long after whoever asked is gone.
     async fn is_answered(&self, subject: String, payload: bytes::Bytes) -> bool {
-        if self.nats.connection_state() != State::Connected {
-            tokio::time::sleep(ASK_AGAIN).await;
-            return false;
+        if self.nats.connection_state() == State::Connected {
+            let request = Request::new().payload(payload).timeout(Some(ANSWER));
+            match self.nats.send_request(subject, request).await {
+                Ok(_) => return true,
+                Err(error) if error.kind() == RequestErrorKind::NoResponders => return true,
+                Err(_) => {}
+            }
         }
-        let request = Request::new().payload(payload).timeout(Some(ANSWER));
-        let answer = self.nats.send_request(subject, request).await;
-        !answer.is_err_and(|error| error.kind() != RequestErrorKind::NoResponders)
+        tokio::time::sleep(ASK_AGAIN).await;
+        false
     }
 }
 

@@ -105,6 +105,13 @@ impl Reserver {
         self.change(company, context, |state, limit| quota::transfer(state, item, from, limit, &limits, until)).await
     }
 
+    /// A company's quota as it is now.
+    pub(crate) async fn quota(&self, company: CompanyId) -> Result<State, Problem> {
+        let Shared { log, snapshots, .. } = self.shared.as_ref();
+        let quota = load_quota(log.as_ref(), Some(snapshots), company).await;
+        quota.map(|quota| quota.state).map_err(|error| error.into_problem("loading a quota"))
+    }
+
     /// Sets the most that a company may store.
     pub(crate) async fn set_limit(
         &self,

@@ -10,7 +10,9 @@ use std::time::Duration;
 use store::Probe;
 use waybill_event_log::jetstream;
 use waybill_read_model::Database;
-use waybill_service_kit::settings::{AuthSettings, DatabaseSettings, NatsSettings, S3Settings, WorkerSecret};
+use waybill_service_kit::settings::{
+    AuthSettings, DatabaseSettings, NatsSettings, S3Settings, UploadSettings, WorkerSecret,
+};
 
 /// The oldest PostgreSQL with all that Waybill uses.
 const OLDEST_POSTGRES: u32 = 15;
@@ -18,7 +20,7 @@ const OLDEST_POSTGRES: u32 = 15;
 const SECRET_MIN_BYTES: usize = 32;
 
 /// What was looked at, and what was found.
-type Finding = (String, Found);
+type Check = (String, Found);
 
 /// What was found.
 enum Found {
@@ -59,9 +61,8 @@ pub(crate) struct DoctorArgs {
     database: DatabaseSettings,
     #[command(flatten)]
     s3: S3Settings,
-    /// How long an upload may take from its start, in seconds: the bucket must keep its parts for so long
-    #[arg(long, env = "WAYBILL_UPLOAD_LIFETIME_S", default_value_t = 7 * 24 * 3_600)]
-    upload_lifetime_s: u64,
+    #[command(flatten)]
+    uploads: UploadSettings,
     #[command(flatten)]
     auth: AuthSettings,
     #[command(flatten)]
@@ -77,7 +78,7 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     let probe = Probe {
         store: backing::store(&args.s3),
         presigner: backing::presigner(&args.s3),
-        upload_lifetime: Duration::from_secs(args.upload_lifetime_s),
+        upload_lifetime: Duration::from_secs(args.uploads.upload_lifetime_s),
     };
     findings.extend(probe.findings().await);
     findings.push(tokens(&args.auth).await);
@@ -98,7 +99,7 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     Ok(if is_wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn nats(settings: &NatsSettings) -> Vec<Finding> {
+async fn nats(settings: &NatsSettings) -> Vec<Check> {
     let partitions = match backing::partitions(settings) {
         Ok(partitions) => partitions,
         Err(error) => return vec![("partitions".to_owned(), Found::Wrong(error.to_string()))],
@@ -112,7 +113,7 @@ async fn nats(settings: &NatsSettings) -> Vec<Finding> {
     }
 }
 
-async fn tokens(settings: &AuthSettings) -> Finding {
+async fn tokens(settings: &AuthSettings) -> Check {
     let what = "tokens of users".to_owned();
     match backing::authenticator(settings) {
         Ok(authenticator) => (what, authenticator.check().await.into()),
@@ -123,7 +124,7 @@ async fn tokens(settings: &AuthSettings) -> Finding {
     }
 }
 
-async fn postgres(what: &str, database: Result<Database, CommandError>) -> Finding {
+async fn postgres(what: &str, database: Result<Database, CommandError>) -> Check {
     let inspect = async {
         let found = database?.inspect().await?;
         let major: u32 = found.version.split(['.', ' ']).next().and_then(|major| major.parse().ok()).unwrap_or(0);
@@ -138,7 +139,7 @@ async fn postgres(what: &str, database: Result<Database, CommandError>) -> Findi
     (what.to_owned(), inspect.await.into())
 }
 
-fn secret(name: &str, value: &str) -> Finding {
+fn secret(name: &str, value: &str) -> Check {
     let found = match value.len() {
         0 => Err("it is not set; openssl rand -hex 32 makes one".to_owned()),
         length if length < SECRET_MIN_BYTES => Err(format!("it has {length} bytes; {SECRET_MIN_BYTES} are needed")),

@@ -213,7 +213,7 @@ async fn gateway(
         policies: policies(shared),
         default_quota_bytes: settings.default_quota_bytes,
         auto_register: settings.auto_register,
-        upload_lifetime: Duration::from_secs(settings.upload_lifetime_s),
+        upload_lifetime: Duration::from_secs(settings.uploads.upload_lifetime_s),
         rates: Rates { per_user: settings.rate_per_user, per_address: settings.rate_per_address },
         download_redirects: settings.download_redirects,
         proxies: proxies(shared),
@@ -277,11 +277,9 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
 }
 
 async fn projector(shared: &Shared) -> Result<waybill_projector::Server, CommandError> {
-    let config = waybill_projector::Config {
-        log: shared.log.clone(),
-        database: shared.database.patient()?,
-        lease: Duration::from_millis(shared.args.projector.projector_lease_ms),
-    };
+    let lease = Duration::from_millis(shared.args.projector.projector_lease_ms);
+    let config =
+        waybill_projector::Config { log: shared.log.clone(), database: shared.database.leased(lease / 2)?, lease };
     Ok(waybill_projector::Server::from_config(config, &shared.back).await?)
 }
 

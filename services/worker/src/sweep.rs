@@ -10,6 +10,8 @@ use std::time::Duration;
 use uuid::Uuid;
 use waybill_domain::upload::Command;
 use waybill_domain::{Refusal, file, token};
+use waybill_event_log::jetstream::BucketError;
+use waybill_read_model::Connection;
 use waybill_read_model::queries::{
     Counted, Overdue, awaited_objects, files_to_purge, files_to_retire, open_quarantines, overdue_reservations,
     overdue_uploads, quotas_to_count, tokens_to_forget,
@@ -29,7 +31,7 @@ const COUNTS: i64 = 20;
 /// For how long nothing was heard of an upload when the sweep looks for its object: the worker that was told to is gone.
 const QUIET_S: i64 = 120;
 /// How many times the grace a PUT may run on when its URL has ended.
-const PUT_GRACES: i32 = 8;
+const PUT_GRACES: u32 = 8;
 
 /// When the sweep does what.
 #[derive(Clone, Copy, Debug)]
@@ -46,15 +48,40 @@ pub(crate) struct Times {
     pub(crate) tokens_kept: Duration,
 }
 
-/// `grace` is how much later than `expires_at` it acts: running requests were cut by then.
+/// Looks after all kinds, each by itself: one that takes long, or fails, holds up no other.
 pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
-    while shutdown.unless(tokio::time::sleep(times.every)).await.is_some() {
-        worker.uploads.close_idle();
-        if let Err(error) = sweep(&worker, times).await {
-            tracing::warn!(%error, "the sweep will try again");
-        }
-        if let Err(error) = leftovers::sweep(&worker, times.every * LEFTOVER_ROUNDS).await {
-            tracing::warn!(%error, "the sweep will come back to objects that stayed");
+    let sweep = Sweep { worker: &worker, times };
+    let every = Every { pause: times.every, shutdown: &shutdown };
+    tokio::join!(
+        every.round("deletions", || sweep.retire()),
+        every.round("purges", || sweep.purge()),
+        every.round("tokens", || sweep.forget_tokens()),
+        every.round("recalculations", || sweep.count()),
+        every.round("reservations", || sweep.release()),
+        every.round("uploads", || sweep.expire()),
+        every.round("objects", || sweep.look_for_objects()),
+        every.round("quarantines", || sweep.clear_quarantines()),
+        every.round("leftovers", || sweep.delete_leftovers()),
+    );
+}
+
+/// Rounds with a pause before each.
+struct Every<'a> {
+    pause: Duration,
+    shutdown: &'a Shutdown,
+}
+
+impl Every<'_> {
+    async fn round<F, E>(&self, kind: &str, work: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), E>>,
+        E: std::fmt::Display,
+    {
+        while self.shutdown.unless(tokio::time::sleep(self.pause)).await.is_some() {
+            if let Err(error) = work().await {
+                metrics::SWEEP_FAILURES.with_label_values(&[kind]).inc();
+                tracing::warn!(kind, %error, "the sweep will try again");
+            }
         }
     }
 }
@@ -62,51 +89,115 @@ pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
 /// How many rounds lie between two attempts to delete an object that the store does not let go: an hour, by default.
 const LEFTOVER_ROUNDS: u32 = 60;
 
-async fn sweep(worker: &Worker, times: Times) -> Result<(), ReactionError> {
-    let grace = Span::from_std(times.grace).unwrap_or_default();
-    let time = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default();
-    let put_ended = time - grace * PUT_GRACES;
-    let mut connection = worker.database.connection().await?;
-    let mut overdue = overdue_uploads(&mut connection, time - grace, BATCH).await?;
-    overdue.extend(overdue_reservations(&mut connection, time, BATCH).await?);
-    let awaited = awaited_objects(&mut connection, time - Span::seconds(QUIET_S), put_ended, BATCH).await?;
-    let open = open_quarantines(&mut connection, put_ended, BATCH).await?;
-    let purge_until = time - Span::from_std(times.purge_after).unwrap_or_default();
-    let retired = files_to_retire(&mut connection, time, BATCH).await?;
-    let purged = files_to_purge(&mut connection, purge_until, BATCH).await?;
-    let counted = time - Span::from_std(times.count_every).unwrap_or_default();
-    let counted = quotas_to_count(&mut connection, counted, COUNTS).await?;
-    let ended_until = time - Span::from_std(times.tokens_kept).unwrap_or_default();
-    let forgotten = tokens_to_forget(&mut connection, ended_until, BATCH).await?;
-    drop(connection);
-    for file in retired {
-        report(file, change(worker, file, file::Command::Delete).await);
+/// The sweep of a worker.
+#[derive(Clone, Copy)]
+struct Sweep<'a> {
+    worker: &'a Worker,
+    times: Times,
+}
+
+impl Sweep<'_> {
+    async fn connection(&self) -> Result<Connection, ReactionError> {
+        Ok(self.worker.database.connection().await?)
     }
-    for file in purged {
-        let deleted_until = Timestamp(purge_until.timestamp_millis());
-        report(file, change(worker, file, file::Command::Purge { deleted_until }).await);
-    }
-    for (company, token) in forgotten {
-        if let Err(error) = forget(worker, company, token, Timestamp(ended_until.timestamp_millis())).await {
-            tracing::warn!(token_id = %token, %error, "the sweep will come back to a token");
+
+    /// Deletes files whose retention is over.
+    async fn retire(&self) -> Result<(), ReactionError> {
+        let retired = files_to_retire(&mut *self.connection().await?, time_now(), BATCH).await?;
+        for file in retired {
+            report(file, change(self.worker, file, file::Command::Delete).await);
         }
+        Ok(())
     }
-    for quota in counted {
-        if let Err(error) = recalculate(worker, &quota).await {
-            tracing::warn!(company = %quota.company_id, %error, "the sweep will come back to a company's space");
+
+    async fn purge(&self) -> Result<(), ReactionError> {
+        let until = before_now(self.times.purge_after);
+        let purged = files_to_purge(&mut *self.connection().await?, until, BATCH).await?;
+        let deleted_until = Timestamp(until.timestamp_millis());
+        for file in purged {
+            report(file, change(self.worker, file, file::Command::Purge { deleted_until }).await);
         }
+        Ok(())
     }
-    for upload in overdue {
-        report(upload, expire(worker, upload).await);
+
+    async fn forget_tokens(&self) -> Result<(), ReactionError> {
+        let until = before_now(self.times.tokens_kept);
+        let ended = tokens_to_forget(&mut *self.connection().await?, until, BATCH).await?;
+        for (company, token) in ended {
+            if let Err(error) = forget(self.worker, company, token, Timestamp(until.timestamp_millis())).await {
+                tracing::warn!(token_id = %token, %error, "the sweep will come back to a token");
+            }
+        }
+        Ok(())
     }
-    for upload in awaited {
-        let causation = Causation::Request(Uuid::now_v7());
-        report(upload, advance(worker, upload.company_id, upload.upload_id, causation).await);
+
+    async fn count(&self) -> Result<(), ReactionError> {
+        let until = before_now(self.times.count_every);
+        let counted = quotas_to_count(&mut *self.connection().await?, until, COUNTS).await?;
+        for quota in counted {
+            if let Err(error) = recalculate(self.worker, &quota).await {
+                tracing::warn!(company = %quota.company_id, %error, "the sweep will come back to a company's space");
+            }
+        }
+        Ok(())
     }
-    for upload in open {
-        report(upload, clear(worker, &aggregate(upload), Timestamp(put_ended.timestamp_millis())).await);
+
+    /// Gives space back that was reserved for uploads which never started.
+    async fn release(&self) -> Result<(), ReactionError> {
+        let overdue = overdue_reservations(&mut *self.connection().await?, time_now(), BATCH).await?;
+        for upload in overdue {
+            report(upload, expire(self.worker, upload).await);
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn expire(&self) -> Result<(), ReactionError> {
+        self.worker.uploads.close_idle();
+        // Running requests were cut by then.
+        let overdue = overdue_uploads(&mut *self.connection().await?, before_now(self.times.grace), BATCH).await?;
+        for upload in overdue {
+            report(upload, expire(self.worker, upload).await);
+        }
+        Ok(())
+    }
+
+    /// Returns the time before which all PUTs by clients have ended.
+    fn put_ended(&self) -> DateTime<Utc> {
+        before_now(self.times.grace * PUT_GRACES)
+    }
+
+    /// Looks for objects that clients make by themselves if nobody else does any more.
+    async fn look_for_objects(&self) -> Result<(), ReactionError> {
+        let quiet_since = time_now() - Span::seconds(QUIET_S);
+        let awaited = awaited_objects(&mut *self.connection().await?, quiet_since, self.put_ended(), BATCH).await?;
+        for upload in awaited {
+            let causation = Causation::Request(Uuid::now_v7());
+            report(upload, advance(self.worker, upload.company_id, upload.upload_id, causation).await);
+        }
+        Ok(())
+    }
+
+    /// Deletes what clients made too late.
+    async fn clear_quarantines(&self) -> Result<(), ReactionError> {
+        let until = self.put_ended();
+        let open = open_quarantines(&mut *self.connection().await?, until, BATCH).await?;
+        for upload in open {
+            report(upload, clear(self.worker, &aggregate(upload), Timestamp(until.timestamp_millis())).await);
+        }
+        Ok(())
+    }
+
+    async fn delete_leftovers(&self) -> Result<(), BucketError> {
+        leftovers::sweep(self.worker, self.times.every * LEFTOVER_ROUNDS).await
+    }
+}
+
+fn time_now() -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(now().0).unwrap_or_default()
+}
+
+fn before_now(span: Duration) -> DateTime<Utc> {
+    time_now() - Span::from_std(span).unwrap_or_default()
 }
 
 /// What goes wrong with one upload keeps no other from its turn.

@@ -481,12 +481,11 @@ impl S3Store {
     }
 }
 
-/// As S3 wants a CRC-64: big-endian, base64.
 fn unavailable(operation: &'static str, reason: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable { operation, reason: reason.to_string() }
 }
 
-/// An error and what caused it, without the answer: that holds keys.
+/// An error and what caused it. Leaves out the answer, which contains object keys.
 fn causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

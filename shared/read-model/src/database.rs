@@ -65,8 +65,16 @@ pub type Connection = Object<AsyncPgConnection>;
 pub struct Database {
     pool: Pool<AsyncPgConnection>,
     config: DatabaseConfig,
-    /// 0 for as long as it takes.
-    statement_within: Duration,
+    limits: Limits,
+}
+
+/// How long PostgreSQL waits in a session. 0 stands for as long as it takes.
+#[derive(Clone, Copy, Default)]
+struct Limits {
+    /// For the end of a statement.
+    statement: Duration,
+    /// For a client that holds locks, and says nothing or cannot be reached.
+    client: Duration,
 }
 
 /// What [`Database::inspect`] found.
@@ -84,7 +92,7 @@ impl Database {
     /// # Errors
     /// [`ReadModelError::Unavailable`] where the settings are of no use.
     pub fn new(config: DatabaseConfig) -> Result<Self, ReadModelError> {
-        Self::with(config, STATEMENT_WITHIN)
+        Self::with(config, Limits { statement: STATEMENT_WITHIN, client: Duration::ZERO })
     }
 
     /// The same tables for work that takes long, such as a rebuild: statements have all the time that they need.
@@ -92,11 +100,20 @@ impl Database {
     /// # Errors
     /// As [`Database::new`].
     pub fn patient(&self) -> Result<Self, ReadModelError> {
-        Self::with(self.config.clone(), Duration::ZERO)
+        Self::with(self.config.clone(), Limits::default())
     }
 
-    fn with(config: DatabaseConfig, statement_within: Duration) -> Result<Self, ReadModelError> {
-        let url = connection_url(&config, statement_within);
+    /// The same as [`Database::patient`], for work under a lease: the locks of a process that hangs, or whose host is lost, end
+    /// within `within`.
+    ///
+    /// # Errors
+    /// As [`Database::new`].
+    pub fn leased(&self, within: Duration) -> Result<Self, ReadModelError> {
+        Self::with(self.config.clone(), Limits { statement: Duration::ZERO, client: within })
+    }
+
+    fn with(config: DatabaseConfig, limits: Limits) -> Result<Self, ReadModelError> {
+        let url = connection_url(&config, limits);
         let mut manager_config = ManagerConfig::default();
         manager_config.custom_setup = Box::new(|url| establish(url.to_owned()).boxed());
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager_config);
@@ -107,7 +124,7 @@ impl Database {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|error| unavailable("making a pool", error))?;
-        Ok(Self { pool, config, statement_within })
+        Ok(Self { pool, config, limits })
     }
 
     /// The same server, another schema.
@@ -115,7 +132,7 @@ impl Database {
     /// # Errors
     /// As [`Database::new`].
     pub fn in_schema(&self, schema: SchemaName) -> Result<Self, ReadModelError> {
-        Self::with(DatabaseConfig { schema, ..self.config.clone() }, self.statement_within)
+        Self::with(DatabaseConfig { schema, ..self.config.clone() }, self.limits)
     }
 
     /// The schema that the tables are in.
@@ -137,7 +154,7 @@ impl Database {
     /// [`ReadModelError`].
     pub async fn migrate(&self) -> Result<(), ReadModelError> {
         let operation = "migrating";
-        let mut connection = establish(connection_url(&self.config, Duration::ZERO))
+        let mut connection = establish(connection_url(&self.config, Limits::default()))
             .await
             .map_err(|error| not_connected(operation, error))?;
         // Of several processes that start at once, one migrates and the others wait.
@@ -159,7 +176,7 @@ impl Database {
     /// [`ReadModelError`].
     pub async fn inspect(&self) -> Result<Inspection, ReadModelError> {
         let operation = "looking at the tables";
-        let mut connection = establish(connection_url(&self.config, Duration::ZERO))
+        let mut connection = establish(connection_url(&self.config, Limits::default()))
             .await
             .map_err(|error| not_connected(operation, error))?;
         let text = "current_setting('server_version'), to_regclass('__diesel_schema_migrations') IS NOT NULL";
@@ -189,8 +206,6 @@ impl Database {
     }
 }
 
-/// The URL with what every connection of the pool has from the start: the schema as `search_path`; and no waiting for the
-/// disk, for what a crash of Postgres loses is folded again from the log, with the checkpoint that is lost with it.
 /// A connection; with `sslmode=require` over TLS, whose certificate must be good for the host (as libpq's `verify-full`).
 async fn establish(url: String) -> ConnectionResult<AsyncPgConnection> {
     let refused = |error: &dyn fmt::Display| ConnectionError::BadConnection(error.to_string());
@@ -204,14 +219,26 @@ async fn establish(url: String) -> ConnectionResult<AsyncPgConnection> {
     AsyncPgConnection::try_from_client_and_connection(client, connection).await
 }
 
-fn connection_url(config: &DatabaseConfig, statement_within: Duration) -> String {
+/// The URL with what every connection of the pool has from the start: the schema as `search_path`; and no waiting for the
+/// disk, for what a crash of Postgres loses is folded again from the log, with the checkpoint that is lost with it.
+fn connection_url(config: &DatabaseConfig, limits: Limits) -> String {
     let separator = if config.url.contains('?') { '&' } else { '?' };
-    let options = format!(
-        "-csearch_path%3D{}%20-csynchronous_commit%3Doff%20-cstatement_timeout%3D{}",
-        config.schema,
-        statement_within.as_millis()
-    );
-    format!("{}{separator}options={options}", config.url)
+    let mut settings = vec![
+        ("search_path", config.schema.to_string()),
+        ("synchronous_commit", "off".to_owned()),
+        ("statement_timeout", limits.statement.as_millis().to_string()),
+    ];
+    if !limits.client.is_zero() {
+        let within = limits.client.as_millis().to_string();
+        settings.extend([
+            ("idle_in_transaction_session_timeout", within.clone()),
+            ("tcp_user_timeout", within),
+            ("tcp_keepalives_idle", "1".to_owned()),
+            ("tcp_keepalives_interval", "1".to_owned()),
+        ]);
+    }
+    let options: Vec<String> = settings.iter().map(|(name, value)| format!("-c{name}%3D{value}")).collect();
+    format!("{}{separator}options={}", config.url, options.join("%20"))
 }
 
 /// What a server says that answers and does not let us in (SQLSTATE class 28, and 3D000); diesel passes only the text on.

@@ -1,16 +1,17 @@
 //! Carrying out a command.
 
 use crate::aggregate::read_up_to;
+use crate::turn::Turn;
 use crate::{Aggregate, Loaded, refresh};
 use rand::Rng;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use waybill_domain::Refusal;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
 use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp, names};
 
-/// How often a command is decided anew before the contention is passed on.
-const ATTEMPTS: u32 = 10;
+/// How long a command is tried again if other commands come first.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Who does something, and why; and the clock that says when.
 #[derive(Clone, Debug)]
@@ -76,8 +77,16 @@ pub async fn execute<A: Aggregate>(
     command: A::Command,
 ) -> Result<Done, ExecuteError> {
     let partition = log.partitions().of(aggregate.subject().company);
+    let until = Instant::now() + PATIENCE;
+    // An aggregate with facts has writers that need not wait for each other.
+    let mut turn = match aggregate.facts() {
+        None => wait(until, Turn::wait_if_met(aggregate.subject())).await?,
+        Some(_) => None,
+    };
     let mut refreshed = false;
-    for attempt in 1..=ATTEMPTS {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
         if attempt > 1 || !loaded.is_recent() {
             refresh(log, aggregate, loaded).await?;
             refreshed = true;
@@ -122,11 +131,20 @@ pub async fn execute<A: Aggregate>(
                 }
                 return Ok(Done { event: Some(event), position });
             }
-            Err(AppendError::Conflict) if attempt < ATTEMPTS => pause(attempt).await,
+            // The first time it may have been a command of this process, and after that one of others.
+            Err(AppendError::Conflict) if turn.is_none() => {
+                turn = Some(wait(until, Turn::wait(aggregate.subject())).await?);
+            }
+            Err(AppendError::Conflict) if Instant::now() < until => pause(attempt).await,
             Err(error) => return Err(error.into()),
         }
     }
-    Err(AppendError::Conflict.into())
+}
+
+/// Waits for a turn, but not for all who are before it while the log does not answer.
+async fn wait<T>(until: Instant, turn: impl Future<Output = T>) -> Result<T, AppendError> {
+    let waited = tokio::time::timeout_at(until.into(), turn).await;
+    waited.map_err(|_| AppendError::Unavailable("those who came before are not done".to_owned()))
 }
 
 /// The message id of a fact: an event that parallel writers append without waiting for each other.

@@ -4,6 +4,7 @@
 mod aggregate;
 mod execute;
 mod quota;
+mod turn;
 
 pub use aggregate::{
     Aggregate, ContentAggregate, DirectoryAggregate, FileAggregate, Loaded, SessionAggregate, ShareAggregate,

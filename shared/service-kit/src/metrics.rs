@@ -26,6 +26,9 @@ pub static QUOTA_DRIFTS: LazyLock<IntCounter> = LazyLock::new(|| {
     let help = "Recalculations that found other figures than those accounted for";
     registered(IntCounter::new("waybill_quota_drifts_total", help))
 });
+/// Rounds of the sweep that failed, by what it looks after.
+pub static SWEEP_FAILURES: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counters("waybill_sweep_failures_total", "Rounds of the sweep that failed", &["kind"]));
 /// Refusals that were not kept for auditors.
 pub static LOST_REFUSALS: LazyLock<IntCounter> = LazyLock::new(|| {
     registered(IntCounter::new("waybill_lost_refusals_total", "Refusals that were not kept for auditors"))

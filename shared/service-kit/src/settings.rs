@@ -11,8 +11,8 @@ use std::path::PathBuf;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "NATS")]
 pub struct NatsSettings {
-    /// Where NATS is; of a cluster several URLs, comma-separated. A login stands in the first of them:
-    /// nats://user:password@host
+    /// Where NATS is; of a cluster several URLs, comma-separated. User and password, percent-encoded, stand in
+    /// the first of them: nats://user:password@host
     #[arg(long, env = "WAYBILL_NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
     pub nats_url: String,
     /// The credentials that NATS knows us by: a file as `nsc` makes it. A user and a password, or a token, go into the
@@ -118,6 +118,14 @@ pub struct TlsSettings {
     pub tls_key_file: Option<PathBuf>,
 }
 
+/// Uploads. The bucket must keep their parts for as long.
+#[derive(Args, Clone, Debug)]
+pub struct UploadSettings {
+    /// How long an upload may take from its start, in seconds
+    #[arg(long, env = "WAYBILL_UPLOAD_LIFETIME_S", default_value_t = 7 * 24 * 3_600)]
+    pub upload_lifetime_s: u64,
+}
+
 /// The gateway.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Gateway")]
@@ -143,9 +151,9 @@ pub struct GatewaySettings {
     /// Bytes of one file at most
     #[arg(long, env = "WAYBILL_MAX_FILE_BYTES", default_value_t = 10 << 30)]
     pub max_file_bytes: u64,
-    /// How long an upload may take from its start, in seconds
-    #[arg(long, env = "WAYBILL_UPLOAD_LIFETIME_S", default_value_t = 7 * 24 * 3_600)]
-    pub upload_lifetime_s: u64,
+    /// Uploads.
+    #[command(flatten)]
+    pub uploads: UploadSettings,
     /// How long a URL is good by which a client writes to the store by itself, in seconds: as long as a part may take on
     /// a bad network, for clients do not ask again
     #[arg(

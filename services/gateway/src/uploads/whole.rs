@@ -284,8 +284,16 @@ impl Incoming {
         }
         let expired =
             execute(log, &aggregate, &mut now, &self.context, Command::Expire { now: waybill_service_kit::now() });
-        if let Err(error) = expired.await {
-            tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for the sweep");
+        let expired = expired.await;
+        // The file may have been recorded meanwhile: then its space is in use.
+        let has_ended = match expired {
+            Ok(done) => done.event.is_some() || now.state.has_ended_without_file(),
+            Err(error) => {
+                tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for the sweep");
+                false
+            }
+        };
+        if !has_ended {
             return;
         }
         let whose = (self.upload, self.started.session_id);

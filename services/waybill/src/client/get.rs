@@ -4,7 +4,7 @@ use super::api::{Api, ApiArgs, ApiError};
 use super::end::Ended;
 use super::output::{self, Output, OutputArgs};
 use super::retry::{Patience, PatienceArgs};
-use super::until_interrupted;
+use super::{CONTINUES, until_interrupted};
 use clap::Args;
 use indicatif::ProgressBar;
 use reqwest::{StatusCode, header};
@@ -109,7 +109,7 @@ struct Remote {
 
 pub(crate) async fn get(args: GetArgs) -> Result<Ended, String> {
     let out = Output::new(args.print);
-    until_interrupted(&out, get_all(args, out.clone())).await
+    until_interrupted(&out, CONTINUES, get_all(args, out.clone())).await
 }
 
 async fn get_all(args: GetArgs, out: Output) -> Result<Ended, String> {
@@ -194,7 +194,8 @@ impl Get {
             file.set_len(0).await.map_err(io)?;
         }
         let ((mut sha256, mut offset), _) = hash(&part, &bar).await?;
-        output::skip_to(&bar, offset);
+        bar.set_position(0);
+        output::skip(&bar, offset);
         if offset > 0 {
             self.out.event(|| json!({ "event": "resumed", "file_id": remote.id, "offset_bytes": offset }));
         }

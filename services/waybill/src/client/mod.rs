@@ -24,9 +24,13 @@ pub(crate) use watch::{WatchArgs, watch};
 use output::Output;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs a command until it ends, or until the user ends it; what it keeps for the next time is on disk by then.
+/// Said after an interruption by commands that keep their progress on disk.
+const CONTINUES: &str = "stopped; run the same command again to continue";
+
+/// Runs a command until it ends, or until the user ends it. Then it prints `stopped`.
 async fn until_interrupted(
     output: &Output,
+    stopped: &str,
     command: impl Future<Output = Result<Ended, String>>,
 ) -> Result<Ended, String> {
     let failed = |error: std::io::Error| format!("signals cannot be listened for: {error}");
@@ -45,6 +49,6 @@ async fn until_interrupted(
             15
         }
     };
-    eprintln!("stopped; the same command goes on where it was");
+    eprintln!("{stopped}");
     Ok(Ended::Signal(number))
 }

@@ -2,10 +2,13 @@
 //! standard error.
 
 use clap::Args;
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use indicatif::{
+    HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle, WeakProgressBar,
+};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How a command prints.
@@ -24,13 +27,14 @@ pub(crate) struct OutputArgs {
 pub(crate) struct Output {
     args: OutputArgs,
     bars: MultiProgress,
+    drawn: Arc<Mutex<Vec<WeakProgressBar>>>,
 }
 
 impl Output {
     pub(crate) fn new(args: OutputArgs) -> Self {
         let shown = !args.quiet && !args.json && std::io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
-        Self { args, bars: MultiProgress::with_draw_target(target) }
+        Self { args, bars: MultiProgress::with_draw_target(target), drawn: Arc::default() }
     }
 
     /// Whether it is for programs.
@@ -77,7 +81,7 @@ impl Output {
             "{prefix:28!} {bar:24.cyan/dim} {percent:>3}% {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} {msg}",
         ));
         let bar = bar.with_prefix(shortened(name, 28)).with_finish(ProgressFinish::AndClear);
-        self.bars.insert(0, bar)
+        self.remember(self.bars.insert(0, bar))
     }
 
     /// The bar of all files together, at the bottom.
@@ -85,7 +89,7 @@ impl Output {
         let template = "{prefix:28!} {bar:24.green/dim} {percent:>3}% {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} {eta_precise} left";
         let bar = ProgressBar::new(size_bytes).with_style(style(template)).with_prefix(format!("all {files} files"));
         let bar = bar.with_finish(ProgressFinish::AndClear);
-        self.bars.add(bar)
+        self.remember(self.bars.add(bar))
     }
 
     /// Takes all bars away; none is drawn after that.
@@ -97,12 +101,25 @@ impl Output {
     /// Takes all bars away after Ctrl-C. The terminal has shown that as "^C" behind the last bar, which is as wide as the
     /// terminal: all of it is a line lower than the bars know.
     pub(crate) fn clear_after_ctrl_c(&self) {
-        let is_lower = self.has_bars() && echoes_control_characters();
+        let is_shown = self.has_bars() && echoes_control_characters();
+        let has_bar = self.drawn.lock().unwrap_or_else(PoisonError::into_inner).iter().any(is_drawn);
         self.clear();
-        if is_lower {
-            drop(write!(std::io::stderr().lock(), "{UP_AND_ERASE}"));
+        if is_shown {
+            drop(write!(std::io::stderr().lock(), "{}", if has_bar { UP_AND_ERASE } else { "\n" }));
         }
     }
+
+    /// Remembers a bar for as long as it is drawn.
+    fn remember(&self, bar: ProgressBar) -> ProgressBar {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        drawn.retain(is_drawn);
+        drawn.push(bar.downgrade());
+        bar
+    }
+}
+
+fn is_drawn(bar: &WeakProgressBar) -> bool {
+    bar.upgrade().is_some_and(|bar| !bar.is_finished())
 }
 
 /// Moves the cursor a line up, and erases that line (ECMA-48: CUU, EL).
@@ -117,9 +134,9 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }
 
-/// Moves a bar past bytes that need not be sent any more. They tell nothing of the speed, so its estimate begins after them.
-pub(crate) fn skip_to(bar: &ProgressBar, position: u64) {
-    bar.set_position(position);
+/// Counts bytes that need not be sent any more. They tell nothing of the speed, so its estimate begins after them.
+pub(crate) fn skip(bar: &ProgressBar, bytes: u64) {
+    bar.inc(bytes);
     // The estimate takes the bytes in, and forgets when they came.
     bar.tick();
     bar.reset_eta();

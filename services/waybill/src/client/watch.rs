@@ -34,7 +34,7 @@ Examples:
   waybill watch --session 01a20a46-9d4f-7d42-8e11-4a8b2c35f27c
   waybill watch --company 5c0f3a64-54a1-4d33-8b1e-6e8f6b1a4c22 --json
 
-Exit codes: 0 all have come to a good end; 1 one has failed, or cannot be watched; 75 Waybill does not answer.")]
+Exit codes: 0 all have come to a good end; 1 one has failed, or cannot be watched; 75 Waybill does not answer; 130 stopped by Ctrl-C.")]
 pub(crate) struct WatchArgs {
     /// The uploads (an upload has the id of its file)
     #[arg(value_name = "UPLOAD_ID", required_unless_present_any = ["session", "company"])]
@@ -79,7 +79,7 @@ enum Lost {
 
 pub(crate) async fn watch(args: WatchArgs) -> Result<Ended, String> {
     let output = Output::new(args.output);
-    until_interrupted(&output, watch_all(args, output.clone())).await
+    until_interrupted(&output, "stopped", watch_all(args, output.clone())).await
 }
 
 async fn watch_all(args: WatchArgs, output: Output) -> Result<Ended, String> {

@@ -1,6 +1,6 @@
 //! Does with the store what uploads do with it.
 
-use super::{Finding, Found};
+use super::{Check, Found};
 use crate::CommandError;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -9,15 +9,14 @@ use uuid::Uuid;
 use waybill_object_store::presign::{Pinned, Presign, Presigner};
 use waybill_object_store::s3::{LifecycleRule, S3Store};
 use waybill_object_store::{CompletedPart, Crc, ObjectInfo, ObjectStore, PartCrc, StoreError, crc64nvme};
+use waybill_schema::names;
 
 /// S3 takes no shorter part, but for the last one.
 const PART_BYTES: usize = 5 * 1_024 * 1_024;
 /// How long a request of a client may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// With what the keys of files begin.
-const FILES: &str = "o/";
-/// With what the keys of bytes begin that clients send and that are not verified yet.
-const QUARANTINE: &str = "q/";
+/// For how long the URL of a client's request is good: clocks may differ.
+const URL_LIFETIME: Duration = Duration::from_secs(900);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What is needed to try the store.
@@ -32,7 +31,7 @@ pub(super) struct Probe {
 
 impl Probe {
     /// What the store can do, and what it cannot.
-    pub(super) async fn findings(&self) -> Vec<Finding> {
+    pub(super) async fn findings(&self) -> Vec<Check> {
         let store = self.store.as_ref();
         let bucket = format!("bucket {}", store.bucket());
         if let Err(error) = store.check().await {
@@ -70,15 +69,14 @@ impl Probe {
     async fn lifecycle(&self) -> Result<Found, CommandError> {
         let rules = match self.store.lifecycle().await {
             Ok(rules) => rules,
-            Err(StoreError::Refused { code, .. }) => {
-                let text = "rules that end uploads or delete files cannot be seen";
-                return Ok(Found::Limit(format!("{text}; the store refuses to show them: {code}")));
+            Err(error) => {
+                return Ok(Found::Limit(format!("rules that end uploads or delete files cannot be seen: {error}")));
             }
-            Err(error) => return Err(error.into()),
         };
         let is_too_early =
             |rule: &LifecycleRule| rule.aborts_after_days.is_some_and(|days| DAY * days < self.upload_lifetime);
-        let is_ours = |rule: &LifecycleRule| [FILES, QUARANTINE].iter().any(|prefix| rule.is_for(prefix));
+        let is_ours =
+            |rule: &LifecycleRule| [names::OBJECTS, names::QUARANTINE].iter().any(|prefix| rule.is_for(prefix));
         if let Some(rule) = rules.iter().find(|rule| is_ours(rule) && is_too_early(rule)) {
             return Ok(Found::Wrong(format!(
                 "the rule {:?} ends multipart uploads before WAYBILL_UPLOAD_LIFETIME_S, which is {} s; give it more days",
@@ -86,13 +84,18 @@ impl Probe {
                 self.upload_lifetime.as_secs()
             )));
         }
-        if let Some(rule) = rules.iter().find(|rule| rule.is_for(FILES) && rule.deletes) {
+        if let Some(rule) = rules.iter().find(|rule| rule.is_for(names::OBJECTS) && rule.deletes) {
             return Ok(Found::Limit(format!(
-                "the rule {:?} deletes objects of files that Waybill still shows; have it leave out keys that begin with {FILES}",
-                rule.id
+                "the rule {:?} deletes objects of files that Waybill still shows; have it leave out keys that begin with {}",
+                rule.id,
+                names::OBJECTS
             )));
         }
-        Ok(Found::Good("none ends an upload or deletes a file".to_owned()))
+        if let Some(rule) = rules.iter().find(|rule| rule.is_for(names::OBJECTS) && rule.archives) {
+            let text = "moves objects to an archive, from which files cannot be downloaded";
+            return Ok(Found::Limit(format!("the rule {:?} {text}; have it use another class", rule.id)));
+        }
+        Ok(Found::Good("none ends an upload, or takes a file away".to_owned()))
     }
 
     /// Whether clients can send parts by themselves, with bytes that are checked.
@@ -102,9 +105,7 @@ impl Probe {
             return Ok(Found::Limit(text.to_owned()));
         }
         let id = self.store.create_multipart(key, Some(Crc::Crc32)).await?;
-        let sent = self.send_part(key, &id).await;
-        self.store.abort_multipart(key, &id).await?;
-        sent
+        aborting(self.store.as_ref(), key, &id, self.send_part(key, &id)).await
     }
 
     async fn send_part(&self, key: &str, upload_id: &str) -> Result<Found, CommandError> {
@@ -114,7 +115,7 @@ impl Probe {
         let pinned = Pinned { size_bytes: 5, checksum_header: "x-amz-checksum-crc32", checksum };
         let presign = Presign::UploadPart { upload_id, part_number: 1, pinned: Some(pinned) };
         for (body, is_right) in [("other", false), ("hello", true)] {
-            let signed = self.presigner.presign(key, &presign, PATIENCE)?;
+            let signed = self.presigner.presign(key, &presign, URL_LIFETIME)?;
             let mut request = client.put(signed.url).body(body);
             for (name, value) in signed.headers {
                 request = request.header(name, value);
@@ -137,106 +138,152 @@ impl Probe {
     }
 }
 
+/// Does what `probe` does, and then deletes the objects.
+async fn deleting<T>(
+    store: &dyn ObjectStore,
+    keys: &[&str],
+    probe: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    let found = probe.await;
+    let mut deleted = Ok(());
+    for key in keys {
+        deleted = deleted.and(store.delete(key).await);
+    }
+    let found = found?;
+    deleted?;
+    Ok(found)
+}
+
+/// Does what `probe` does, and then gives the multipart upload up.
+async fn aborting<T>(
+    store: &dyn ObjectStore,
+    key: &str,
+    upload_id: &str,
+    probe: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    let found = probe.await;
+    let aborted = store.abort_multipart(key, upload_id).await;
+    let found = found?;
+    aborted?;
+    Ok(found)
+}
+
 async fn objects(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
-    let bytes = Bytes::from_static(b"0123456789");
-    store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
-    let found = store.get(key, 3, Some(4)).await?.collect().await?;
-    let size = store.size(key).await?;
-    store.delete(key).await?;
-    must(found == "3456" && size == Some(10), "a range is not what was stored")?;
+    deleting(store, &[key], async {
+        let bytes = Bytes::from_static(b"0123456789");
+        store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
+        let found = store.get(key, 3, Some(4)).await?.collect().await?;
+        let size = store.size(key).await?;
+        must(found == "3456" && size == Some(10), "a range is not what was stored")
+    })
+    .await?;
     must(store.size(key).await?.is_none(), "a deleted object is still there")
 }
 
 async fn checksums(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
-    let taken = store.put(key, Bytes::from_static(b"other bytes"), crc64nvme(b"these bytes")).await;
-    store.delete(key).await?;
-    must(taken.is_err(), "bytes with a wrong CRC-64/NVME are taken: the store does not check x-amz-checksum-crc64nvme")
+    deleting(store, &[key], async {
+        let sent = store.put(key, Bytes::from_static(b"other bytes"), crc64nvme(b"these bytes")).await;
+        must_be_corrupt(sent, "bytes")
+    })
+    .await
 }
 
 async fn copies(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
     let (bytes, copy, other) = (Bytes::from_static(b"copied"), format!("{key}-copy"), format!("{key}-other"));
-    store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
-    let info = store.info(key).await?.ok_or("an object that was put is not there")?;
-    store.copy(key, &copy, &info).await?;
-    let copied = store.get(&copy, 0, None).await?.collect().await?;
-    let another = ObjectInfo { etag: "\"00000000000000000000000000000000\"".to_owned(), ..info };
-    let taken = store.copy(key, &other, &another).await;
-    for key in [key, &copy, &other] {
-        store.delete(key).await?;
-    }
-    must(copied == bytes, "a copy has other bytes")?;
-    must(taken.is_err(), "x-amz-copy-source-if-match is ignored: another object than the one that was meant is copied")
+    deleting(store, &[key, &copy, &other], async {
+        store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
+        let info = store.info(key).await?.ok_or("an object that was put is not there")?;
+        store.copy(key, &copy, &info).await?;
+        let copied = store.get(&copy, 0, None).await?.collect().await?;
+        must(copied == bytes, "a copy has other bytes")?;
+        let another = ObjectInfo { etag: "\"00000000000000000000000000000000\"".to_owned(), ..info };
+        drop(store.copy(key, &other, &another).await);
+        let ignored = "x-amz-copy-source-if-match is ignored: another object than the one that was meant is copied";
+        must(store.info(&other).await?.is_none(), ignored)
+    })
+    .await
 }
 
 async fn encryption(store: &S3Store, key: &str) -> Result<(), CommandError> {
     if !store.encrypts() {
         return Ok(());
     }
-    let bytes = Bytes::from_static(b"secret");
-    store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
-    let method = store.encryption_of(key).await;
-    store.delete(key).await?;
-    must(method?.is_some(), "the store ignores WAYBILL_S3_ENCRYPTION: objects are not encrypted")
+    deleting(store, &[key], async {
+        let bytes = Bytes::from_static(b"secret");
+        store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
+        let method = store.encryption_of(key).await?;
+        must(method.is_some(), "the store ignores WAYBILL_S3_ENCRYPTION: objects are not encrypted")
+    })
+    .await
 }
 
 async fn checksums_of_parts(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
     let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
-    let taken = store.upload_part(key, &id, 1, Bytes::from_static(b"other bytes"), crc64nvme(b"these bytes")).await;
-    store.abort_multipart(key, &id).await?;
-    must(taken.is_err(), "parts with a wrong CRC-64/NVME are taken: the store does not check x-amz-checksum-crc64nvme")
+    aborting(store, key, &id, async {
+        let sent = store.upload_part(key, &id, 1, Bytes::from_static(b"other bytes"), crc64nvme(b"these bytes")).await;
+        must_be_corrupt(sent, "parts")
+    })
+    .await
 }
 
 async fn multipart(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
     let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
-    let mut parts = Vec::new();
-    for (part_number, length) in [(1, PART_BYTES), (2, 100)] {
-        let bytes = Bytes::from(vec![7; length]);
-        let crc = crc64nvme(&bytes);
-        let etag = store.upload_part(key, &id, part_number, bytes, crc).await?;
-        parts.push(CompletedPart { part_number, etag, crc: Some(PartCrc::crc64nvme(crc)) });
-    }
-    let listed = store.list_parts(key, &id).await?;
-    let as_sent = listed.iter().map(|part| (part.part_number, part.size_bytes, part.etag.as_str()));
-    let sizes = [PART_BYTES as u64, 100];
-    let sent = parts.iter().zip(sizes).map(|(part, size)| (part.part_number, size, part.etag.as_str()));
-    let listed_as_sent = as_sent.eq(sent);
-    store.complete_multipart(key, &id, &parts).await?;
-    let size = store.size(key).await?;
-    store.delete(key).await?;
-    must(listed_as_sent, "the listed parts are not those that were sent")?;
-    must(size == Some(PART_BYTES as u64 + 100), "the object is not made of its parts")
+    let sizes = [PART_BYTES, 100];
+    let completed = aborting(store, key, &id, async {
+        let mut parts = Vec::new();
+        for (part_number, length) in (1..).zip(sizes) {
+            let bytes = Bytes::from(vec![7; length]);
+            let crc = crc64nvme(&bytes);
+            let etag = store.upload_part(key, &id, part_number, bytes, crc).await?;
+            parts.push(CompletedPart { part_number, etag, crc: Some(PartCrc::crc64nvme(crc)) });
+        }
+        let listed = store.list_parts(key, &id).await?;
+        let as_sent = listed.iter().map(|part| (part.part_number, part.size_bytes, part.etag.as_str()));
+        let sent = parts.iter().zip(sizes).map(|(part, size)| (part.part_number, size as u64, part.etag.as_str()));
+        must(as_sent.eq(sent), "the listed parts are not those that were sent")?;
+        Ok(store.complete_multipart(key, &id, &parts).await?)
+    });
+    deleting(store, &[key], async {
+        completed.await?;
+        let whole = sizes.iter().sum::<usize>() as u64;
+        must(store.size(key).await? == Some(whole), "the object is not made of its parts")
+    })
+    .await
 }
 
 /// Parts come in any order, and those that are there are looked up one by one.
 async fn gap(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
     let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
-    let bytes = Bytes::from_static(b"third");
-    let sent = store.upload_part(key, &id, 3, bytes.clone(), crc64nvme(&bytes)).await;
-    let found = store.part(key, &id, 3).await;
-    store.abort_multipart(key, &id).await?;
-    let etag = sent?;
-    must(found?.iter().any(|part| part.has_etag(&etag)), "a part that came before the first one is not listed")
+    aborting(store, key, &id, async {
+        let bytes = Bytes::from_static(b"third");
+        let etag = store.upload_part(key, &id, 3, bytes.clone(), crc64nvme(&bytes)).await?;
+        let found = store.part(key, &id, 3).await?;
+        must(found.iter().any(|part| part.has_etag(&etag)), "a part that came before the first one is not listed")
+    })
+    .await
 }
 
 /// What a worker left that died is found by the beginning of its key.
 async fn listed(store: &dyn ObjectStore, key: &str) -> Result<Found, CommandError> {
     let id = store.create_multipart(key, None).await?;
-    let found = store.list_multiparts(key).await;
-    let beginning = store.list_multiparts(&key[..key.len() - 1]).await;
-    store.abort_multipart(key, &id).await?;
-    let has_it = |found: Result<Vec<_>, StoreError>| found.map(|found| found.contains(&(key.to_owned(), id.clone())));
-    Ok(match (has_it(found)?, has_it(beginning)?) {
-        (true, true) => Found::Good("as needed".to_owned()),
-        (true, false) => Found::Limit(
-            "they are not listed by the beginning of their keys: what a broken copy of a large file leaves stays until a \
-             rule of the lifecycle ends it"
-                .to_owned(),
-        ),
-        (false, _) => Found::Wrong("an open multipart upload is not listed".to_owned()),
+    let is_listed = async |prefix: &str| -> Result<bool, CommandError> {
+        Ok(store.list_multiparts(prefix).await?.contains(&(key.to_owned(), id.clone())))
+    };
+    aborting(store, key, &id, async {
+        Ok(match (is_listed(key).await?, is_listed(&key[..key.len() - 1]).await?) {
+            (true, true) => Found::Good("as needed".to_owned()),
+            (true, false) => Found::Limit(
+                "they are not listed by the beginning of their keys: what a broken copy of a large file leaves stays \
+                 until a rule of the lifecycle ends it"
+                    .to_owned(),
+            ),
+            (false, _) => Found::Wrong("an open multipart upload is not listed".to_owned()),
+        })
     })
+    .await
 }
 
-/// Where the bucket keeps versions, a deletion is one of all versions.
+/// If the bucket keeps versions, a deletion is one of all versions.
 async fn versions(store: &S3Store) -> Result<Found, CommandError> {
     let found = match store.versioning().await {
         Ok(false) => return Ok(Found::Good("none are kept".to_owned())),
@@ -245,10 +292,11 @@ async fn versions(store: &S3Store) -> Result<Found, CommandError> {
     };
     match found {
         Ok(()) => Ok(Found::Good("kept, and deleted with their file".to_owned())),
-        Err(StoreError::Refused { code, .. }) => Ok(Found::Limit(format!(
+        Err(StoreError::Refused { code, .. }) if code == "AccessDenied" || code == "403" => Ok(Found::Limit(format!(
             "the store does not show them ({code}): if the bucket keeps versions, those of deleted files stay; allow \
-             s3:GetBucketVersioning, s3:ListBucketVersions and s3:DeleteObjectVersion"
+                 s3:GetBucketVersioning, s3:ListBucketVersions and s3:DeleteObjectVersion"
         ))),
+        Err(StoreError::Refused { code, .. }) => Ok(Found::Good(format!("the store has none ({code})"))),
         Err(error) => Err(error.into()),
     }
 }
@@ -259,10 +307,25 @@ async fn aborted(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError>
     let listed = store.list_parts(key, &id).await;
     let gone = matches!(listed, Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }));
     must(gone, "an upload that was given up is still there")?;
-    let bytes = Bytes::from_static(b"late");
-    let late = store.upload_part(key, &id, 1, bytes.clone(), crc64nvme(&bytes)).await;
-    let refused = matches!(late, Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }));
-    must(refused, "parts of an upload that was given up are not refused as NoSuchUpload")
+    aborting(store, key, &id, async {
+        let bytes = Bytes::from_static(b"late");
+        let late = store.upload_part(key, &id, 1, bytes.clone(), crc64nvme(&bytes)).await;
+        let refused = matches!(late, Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }));
+        must(refused, "parts of an upload that was given up are not refused as NoSuchUpload")
+    })
+    .await
+}
+
+/// Bytes with a wrong checksum must be refused for that alone.
+fn must_be_corrupt(sent: Result<String, StoreError>, what: &str) -> Result<(), CommandError> {
+    match sent {
+        Err(StoreError::Corrupt { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => {
+            Err(format!("{what} with a wrong CRC-64/NVME are taken: the store does not check x-amz-checksum-crc64nvme")
+                .into())
+        }
+    }
 }
 
 fn must(holds: bool, otherwise: &str) -> Result<(), CommandError> {

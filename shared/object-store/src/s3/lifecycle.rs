@@ -4,7 +4,7 @@
 use super::{S3Store, classify};
 use crate::StoreError;
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule as SdkRule};
+use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule as SdkRule, TransitionStorageClass};
 
 /// A rule that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct LifecycleRule {
     pub aborts_after_days: Option<u32>,
     /// Whether it deletes objects.
     pub deletes: bool,
+    /// True if it moves objects to an archive class. Those cannot be read at once.
+    pub archives: bool,
 }
 
 impl LifecycleRule {
@@ -48,9 +50,9 @@ fn rule(rule: &SdkRule) -> Option<LifecycleRule> {
         return None;
     }
     #[expect(deprecated, reason = "old rules have their prefix there")]
-    let prefix = rule.prefix.as_ref();
-    let prefix = prefix.or(filter.and_then(|filter| filter.prefix.as_ref()));
-    let prefix = prefix.or(both.and_then(|both| both.prefix.as_ref()));
+    let old = rule.prefix.as_ref();
+    let prefixes = [filter.and_then(|filter| filter.prefix.as_ref()), both.and_then(|both| both.prefix.as_ref()), old];
+    let prefix = prefixes.into_iter().flatten().find(|prefix| !prefix.is_empty());
     let aborts = rule.abort_incomplete_multipart_upload.as_ref().and_then(|abort| abort.days_after_initiation);
     let expiration = rule.expiration.as_ref();
     Some(LifecycleRule {
@@ -59,5 +61,10 @@ fn rule(rule: &SdkRule) -> Option<LifecycleRule> {
         aborts_after_days: aborts.and_then(|days| days.try_into().ok()),
         // The marks of deletions alone are no objects.
         deletes: expiration.is_some_and(|expiration| expiration.days.is_some() || expiration.date.is_some()),
+        archives: rule
+            .transitions()
+            .iter()
+            .filter_map(|to| to.storage_class.as_ref())
+            .any(|class| matches!(class, TransitionStorageClass::Glacier | TransitionStorageClass::DeepArchive)),
     })
 }

@@ -10,7 +10,7 @@ use super::end::Ended;
 use super::output::{self, Output, OutputArgs};
 use super::retry::PatienceArgs;
 use super::state::{Kept, StateError, StateFolder};
-use super::until_interrupted;
+use super::{CONTINUES, until_interrupted};
 use clap::{Args, ValueEnum};
 use file::{Plan, Uploaded};
 use futures_util::stream::{self, StreamExt};
@@ -145,7 +145,7 @@ pub(crate) struct Shared {
 
 pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
     let output = Output::new(args.output);
-    until_interrupted(&output, upload_all(args, output.clone())).await
+    until_interrupted(&output, CONTINUES, upload_all(args, output.clone())).await
 }
 
 async fn upload_all(args: UploadArgs, output: Output) -> Result<Ended, String> {
