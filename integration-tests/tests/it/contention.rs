@@ -5,8 +5,8 @@ use serde_json::json;
 use waybill_integration_tests::{Cluster, Counts};
 use waybill_test_kit::eventually;
 
-const AT_ONCE: usize = 32;
-const ROUNDS: usize = 3;
+const AT_ONCE: usize = 100;
+const ROUNDS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_one_file_at_once_all_succeed() {
