@@ -28,7 +28,7 @@ async fn an_interrupted_upload_goes_on_with_the_same_command() {
     first.signal("INT");
     let interrupted = first.ended().await;
     assert_eq!(interrupted.code, Some(130), "{interrupted:?}");
-    assert!(interrupted.complaints.contains("the same command goes on"), "{interrupted:?}");
+    assert!(interrupted.complaints.contains("run the same command again"), "{interrupted:?}");
 
     let second = CommandLine::start(&client, home.path(), "upload", &[&source.path]).ended().await;
     assert_eq!(second.code, Some(0), "{second:?}");

@@ -129,7 +129,7 @@ async fn a_companys_own_limits_hold() {
 /// The sweep's tasks are independent: a query without an answer does not keep other uploads from expiring (correctness S1-2).
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_end_while_another_kind_of_the_sweep_gets_no_answer() {
-    let args = ["--upload-lifetime-s=3", "--expiry-grace-s=0", "--worker-sweep-ms=100", "--recalculate-every-s=1"];
+    let args = ["--upload-lifetime-s=8", "--expiry-grace-s=0", "--worker-sweep-ms=100", "--recalculate-every-s=1"];
     let args = args.map(str::to_owned).to_vec();
     let stack = Stack::with(Options { args, ..Options::default() }).await;
     let client = stack.client();
@@ -138,6 +138,8 @@ async fn uploads_end_while_another_kind_of_the_sweep_gets_no_answer() {
     client.get_after(&format!("/v1/files/{upload}"), &started).await.expect(200);
     let mut locking = stack.database("waybill").connection().await.unwrap();
     locking.batch_execute("BEGIN; LOCK TABLE file IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let before = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+    assert_eq!(before.body["error_code"], serde_json::Value::Null, "it ends while the table is locked");
     eventually("the upload to end", || async {
         let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
         (status.body["error_code"] == "upload_expired").then_some(())

@@ -204,10 +204,10 @@ impl Gateway {
         let give_way = || async {
             loop {
                 // Without a holder NATS says so at once. One on its way to a worker is not one yet, so it is asked again.
+                is_asked.fetch_or(self.is_connected(), Ordering::Relaxed);
                 if !self.is_answered(names::takeover_subject(upload), goes_on_at.clone()).await {
                     continue;
                 }
-                is_asked.store(true, Ordering::Relaxed);
                 if older.iter().all(|turn| turn.is_done()) {
                     return;
                 }
@@ -219,26 +219,32 @@ impl Gateway {
                 drop(tokio::time::timeout(ASK_AGAIN, done).await);
             }
         };
-        if tokio::time::timeout(TAKEOVER, give_way()).await.is_ok() {
-            return Ok(());
-        }
-        // A server keeps the order of a connection: after this answer, none of the questions is on its way any more.
-        let delivered = async { while !self.is_answered(names::NOBODY.to_owned(), bytes::Bytes::new()).await {} };
-        if tokio::time::timeout(DELIVERED, delivered).await.is_err() {
-            return Err(Problem::unavailable("NATS does not answer; try again"));
-        }
-        // If NATS was away, the holder has not been asked yet.
-        if !is_asked.load(Ordering::Relaxed) && tokio::time::timeout(TAKEOVER, give_way()).await.is_ok() {
-            return Ok(());
+        for _ in 0..2 {
+            if tokio::time::timeout(TAKEOVER, give_way()).await.is_ok() {
+                return Ok(());
+            }
+            // A server keeps the order of a connection: after this answer, none of the questions is on its way any more.
+            let delivered = async { while !self.is_answered(names::NOBODY.to_owned(), bytes::Bytes::new()).await {} };
+            if tokio::time::timeout(DELIVERED, delivered).await.is_err() {
+                return Err(Problem::unavailable("NATS does not answer; try again"));
+            }
+            // If NATS was away, the holder has not been asked yet.
+            if is_asked.load(Ordering::Relaxed) {
+                break;
+            }
         }
         tracing::warn!(upload_id = %upload, "an older request does not give way");
         Ok(())
     }
 
+    fn is_connected(&self) -> bool {
+        self.nats.connection_state() == State::Connected
+    }
+
     /// Asks on a core subject of NATS, and tells whether there was an answer within [`ANSWER`]: also that nobody listens. What
     /// would wait for a connection is not asked, because it could arrive long after whoever asked is gone.
     async fn is_answered(&self, subject: String, payload: bytes::Bytes) -> bool {
-        if self.nats.connection_state() == State::Connected {
+        if self.is_connected() {
             let request = Request::new().payload(payload).timeout(Some(ANSWER));
             match self.nats.send_request(subject, request).await {
                 Ok(_) => return true,

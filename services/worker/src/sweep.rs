@@ -78,7 +78,9 @@ impl Every<'_> {
         E: std::fmt::Display,
     {
         while self.shutdown.unless(tokio::time::sleep(self.pause)).await.is_some() {
-            if let Err(error) = work().await {
+            // What is stopped in its middle is found again by the next round.
+            let Some(done) = self.shutdown.unless(work()).await else { return };
+            if let Err(error) = done {
                 metrics::SWEEP_FAILURES.with_label_values(&[kind]).inc();
                 tracing::warn!(kind, %error, "the sweep will try again");
             }

@@ -6,7 +6,7 @@ use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Text};
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::MigrationHarness;
 use futures_util::FutureExt;
@@ -116,6 +116,10 @@ impl Database {
         let url = connection_url(&config, limits);
         let mut manager_config = ManagerConfig::default();
         manager_config.custom_setup = Box::new(|url| establish(url.to_owned()).boxed());
+        if !limits.client.is_zero() {
+            // PostgreSQL may have ended the session while nobody used it.
+            manager_config.recycling_method = RecyclingMethod::Verified;
+        }
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager_config);
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)

@@ -285,16 +285,16 @@ impl Incoming {
         let expired =
             execute(log, &aggregate, &mut now, &self.context, Command::Expire { now: waybill_service_kit::now() });
         let expired = expired.await;
-        // The file may have been recorded meanwhile: then its space is in use.
-        let has_ended = match expired {
-            Ok(done) => done.event.is_some() || now.state.has_ended_without_file(),
+        match expired {
+            Ok(done) if done.event.is_some() || now.state.has_ended_without_file() => {}
+            // A worker has started it meanwhile.
+            Ok(_) if now.state.phase == Phase::Active => return self.cancel(&aggregate).await,
+            // The file was recorded meanwhile: its space is in use.
+            Ok(_) => return,
             Err(error) => {
                 tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for the sweep");
-                false
+                return;
             }
-        };
-        if !has_ended {
-            return;
         }
         let whose = (self.upload, self.started.session_id);
         let space = Space::exactly(self.started.size_bytes);

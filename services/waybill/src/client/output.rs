@@ -114,6 +114,7 @@ impl Output {
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         drawn.retain(is_drawn);
         drawn.push(bar.downgrade());
+        bar.tick();
         bar
     }
 }

@@ -288,15 +288,17 @@ async fn versions(store: &S3Store) -> Result<Found, CommandError> {
     let found = match store.versioning().await {
         Ok(false) => return Ok(Found::Good("none are kept".to_owned())),
         Ok(true) => store.versions("doctor/none").await.map(drop),
+        Err(StoreError::Refused { code, .. }) if code != "AccessDenied" && code != "403" => {
+            return Ok(Found::Good(format!("the store has none ({code})")));
+        }
         Err(error) => Err(error),
     };
     match found {
         Ok(()) => Ok(Found::Good("kept, and deleted with their file".to_owned())),
-        Err(StoreError::Refused { code, .. }) if code == "AccessDenied" || code == "403" => Ok(Found::Limit(format!(
+        Err(StoreError::Refused { code, .. }) => Ok(Found::Limit(format!(
             "the store does not show them ({code}): if the bucket keeps versions, those of deleted files stay; allow \
                  s3:GetBucketVersioning, s3:ListBucketVersions and s3:DeleteObjectVersion"
         ))),
-        Err(StoreError::Refused { code, .. }) => Ok(Found::Good(format!("the store has none ({code})"))),
         Err(error) => Err(error.into()),
     }
 }
