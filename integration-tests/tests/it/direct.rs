@@ -6,9 +6,10 @@ use futures_util::stream::{self, StreamExt};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 use waybill_integration_tests::{Client, Options, Stack};
 use waybill_object_store::ObjectStore;
-use waybill_test_kit::eventually;
+use waybill_test_kit::{eventually, eventually_within};
 
 const PART: usize = 8 * 1_024 * 1_024;
 
@@ -193,7 +194,7 @@ async fn put_uppy_part(client: &Client, (upload, key): (&str, &str), number: usi
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_a_client_can_still_write_to_is_read() {
     let args =
-        ["--upload-url-lifetime-s=12", "--expiry-grace-s=0", "--worker-sweep-ms=200"].map(str::to_owned).to_vec();
+        ["--upload-url-lifetime-s=20", "--expiry-grace-s=0", "--worker-sweep-ms=200"].map(str::to_owned).to_vec();
     let stack = Stack::with(Options { args, ..Options::default() }).await;
     let client = stack.client();
     let content = bytes(803, 6_000_000);
@@ -207,12 +208,14 @@ async fn nothing_that_a_client_can_still_write_to_is_read() {
     let id = params.text("file_id");
     let file = client.file_with_status(&id, "COMPLETED").await;
     assert_eq!(file["hash"], sha256(&content));
+    // The object that was copied is deleted after that.
+    stack.settled().await;
     // The URL is still good, and what it writes is not what is read; nor does it stay when the URL has ended.
     assert_eq!(put(&bytes(804, content.len())).await, StatusCode::OK);
     assert!(client.content(&id).await == content);
     let prefix = format!("q/{}/", client.principal.company_id);
     assert_eq!(stack.store().list(&prefix).await.unwrap().len(), 1);
-    eventually("what came too late to be gone", || async {
+    eventually_within(Duration::from_secs(60), "what came too late to be gone", || async {
         stack.store().list(&prefix).await.unwrap().is_empty().then_some(())
     })
     .await;
