@@ -7,8 +7,8 @@
 nats-server is found but not started: each test starts one of its own, to crash as it likes. The
 binary `waybill` is built first, for tests that start processes and kill them; WAYBILL_BIN names
 another one.
-WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT, if set, name servers to use instead. Two tests
-run at a time on each core, because most of them wait, and at most eight; RUST_TEST_THREADS sets
+WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT, if set, name servers to use instead. Three tests
+run at a time on two cores, because most of them wait, and at most eight; RUST_TEST_THREADS sets
 another number.
 """
 
@@ -28,7 +28,7 @@ from .settings import secret
 from .stack import Stack
 
 
-TESTS_PER_CORE = 2
+TESTS_PER_CORE = 1.5
 # PostgreSQL has connections for these.
 MOST_TESTS = 8
 
@@ -44,7 +44,7 @@ def main() -> int:
     try:
         # Before the servers: a build takes minutes where everything is new.
         program = waybill.binary(release=False)
-        env = {"RUST_TEST_THREADS": str(min(TESTS_PER_CORE * _cores(), MOST_TESTS)), **os.environ, **_start_servers(folder, stack),
+        env = {"RUST_TEST_THREADS": str(min(int(TESTS_PER_CORE * _cores()), MOST_TESTS)), **os.environ, **_start_servers(folder, stack),
                **clients.environment(), "WAYBILL_TEST_BIN": str(program)}
         code = process.run(_command(arguments), env=env, cwd=_where(arguments)).returncode
         failed = code != 0
