@@ -5,7 +5,7 @@ use serde_json::json;
 use waybill_integration_tests::{Cluster, Counts};
 use waybill_test_kit::eventually;
 
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 64;
 const ROUNDS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,7 +135,8 @@ pub async fn execute<A: Aggregate>(
             Err(AppendError::Conflict) if turn.is_none() => {
                 turn = Some(wait(until, Turn::wait(aggregate.subject())).await?);
             }
-            Err(AppendError::Conflict) if Instant::now() < until => pause(attempt).await,
+            // Only one command of each other process is in the way: long pauses would let it win again and again.
+            Err(AppendError::Conflict) if Instant::now() < until => pause(attempt.min(2)).await,
             Err(error) => return Err(error.into()),
         }
     }
