@@ -30,7 +30,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether its query has this in it.
+    /// Tells whether its query contains `what`.
     pub fn asks(&self, what: &str) -> bool {
         self.target.split_once('?').is_some_and(|(_, query)| query.contains(what))
     }

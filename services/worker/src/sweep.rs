@@ -5,6 +5,7 @@
 use crate::reactions::{ReactionError, advance, clear};
 use crate::{Worker, leftovers};
 use chrono::{DateTime, Duration as Span, Utc};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -52,7 +53,12 @@ pub(crate) struct Times {
 pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
     let sweep = Sweep { worker: &worker, times };
     let every = Every { pause: times.every, shutdown: &shutdown };
+    let close_idle = async || {
+        worker.uploads.close_idle();
+        Ok::<(), Infallible>(())
+    };
     tokio::join!(
+        every.round("idle", close_idle),
         every.round("deletions", || sweep.retire()),
         every.round("purges", || sweep.purge()),
         every.round("tokens", || sweep.forget_tokens()),
@@ -92,7 +98,6 @@ impl Every<'_> {
 const LEFTOVER_ROUNDS: u32 = 60;
 
 /// The sweep of a worker.
-#[derive(Clone, Copy)]
 struct Sweep<'a> {
     worker: &'a Worker,
     times: Times,
@@ -154,7 +159,6 @@ impl Sweep<'_> {
     }
 
     async fn expire(&self) -> Result<(), ReactionError> {
-        self.worker.uploads.close_idle();
         // Running requests were cut by then.
         let overdue = overdue_uploads(&mut *self.connection().await?, before_now(self.times.grace), BATCH).await?;
         for upload in overdue {

@@ -194,8 +194,8 @@ impl Get {
             file.set_len(0).await.map_err(io)?;
         }
         let ((mut sha256, mut offset), _) = hash(&part, &bar).await?;
-        bar.set_position(0);
-        output::skip(&bar, offset);
+        bar.set_position(offset);
+        output::estimate_from_here(&bar);
         if offset > 0 {
             self.out.event(|| json!({ "event": "resumed", "file_id": remote.id, "offset_bytes": offset }));
         }

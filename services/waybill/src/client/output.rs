@@ -135,9 +135,8 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }
 
-/// Counts bytes that need not be sent any more. They tell nothing of the speed, so its estimate begins after them.
-pub(crate) fn skip(bar: &ProgressBar, bytes: u64) {
-    bar.inc(bytes);
+/// Begins the estimate of the speed at the bar's position: the bytes before it were not sent now.
+pub(crate) fn estimate_from_here(bar: &ProgressBar) {
     // The estimate takes the bytes in, and forgets when they came.
     bar.tick();
     bar.reset_eta();

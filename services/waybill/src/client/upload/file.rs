@@ -227,7 +227,8 @@ impl Upload<'_> {
 
     fn found(&self, upload_id: &str, status: &Value) -> Result<Uploaded, UploadError> {
         let sha256 = self.text(status, "sha256")?;
-        output::skip(&self.shared.total, self.plan.size_bytes());
+        self.shared.total.inc(self.plan.size_bytes());
+        output::estimate_from_here(&self.shared.total);
         let (file_id, size_bytes) = (upload_id.to_owned(), self.plan.size_bytes());
         Ok(Uploaded { file_id, sha256, size_bytes, sent_bytes: 0, resumed_bytes: size_bytes, was_there: true })
     }
@@ -268,9 +269,9 @@ impl Upload<'_> {
         let there = status["bytes_uploaded"].as_u64().unwrap_or(0);
         if there > 0 {
             self.event("resumed", upload_id, there);
-            self.bar.set_position(0);
-            output::skip(&self.bar, there);
-            output::skip(&self.shared.total, there);
+            self.bar.set_position(there);
+            self.shared.total.inc(there);
+            [&self.bar, &self.shared.total].into_iter().for_each(output::estimate_from_here);
         }
         let sent = match self.shared.protocol {
             Protocol::Tus if status["status"] != "COMPLETED" => tus::send_rest(self, upload_id).await?,
