@@ -10,13 +10,13 @@ use sha2::Sha256;
 use std::sync::Arc;
 use uuid::Uuid;
 use waybill::serve::ServeArgs;
-use waybill_event_log::EventLog;
+use waybill_domain::quota;
 use waybill_event_log::jetstream::JetStreamLog;
+use waybill_event_log::{EventLog, read_events};
 use waybill_object_store::s3::S3Store;
 use waybill_projector::verify;
 use waybill_read_model::{Database, projection};
-use waybill_repository::load_quota;
-use waybill_schema::{CompanyId, UserId, names};
+use waybill_schema::{Aggregate, CompanyId, Subject, UserId, names};
 use waybill_service_kit::{Authenticator, Principal, Role, now};
 use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually};
 
@@ -218,8 +218,12 @@ impl Backing {
     /// # Panics
     /// Where the log does not answer.
     pub async fn reserved_bytes(&self, company: CompanyId) -> u64 {
-        let quota = load_quota(self.log.as_ref(), None, company).await.expect("the log answers");
-        quota.state.reserved_bytes()
+        let subject = Subject::new(company, Aggregate::Quota);
+        let mut state = quota::State::default();
+        for recorded in read_events(self.log.as_ref(), subject, 0).await.expect("the log answers") {
+            quota::evolve(&mut state, &recorded.event, recorded.envelope.time);
+        }
+        state.reserved_bytes()
     }
 
     /// Until nothing of a company is reserved.

@@ -54,16 +54,6 @@ pub fn takeover_subject(upload: UploadId) -> String {
 /// Core subject on which nobody listens. NATS says so after it has delivered what was sent before.
 pub const NOBODY: &str = "ctl.nobody";
 
-/// Both subjects of an upload: its lifecycle and its chunks.
-pub fn upload_filter(partition: u32, company: CompanyId, upload: UploadId) -> String {
-    format!("evt.{partition}.{company}.upload.{upload}.*")
-}
-
-/// The settlements of a company's quota: `….quota.{upload_id}` of every upload.
-pub fn settlements_filter(partition: u32, company: CompanyId) -> String {
-    format!("evt.{partition}.{company}.quota.*")
-}
-
 /// The beginning of the keys of bytes that clients may write to by presigned URLs.
 pub const QUARANTINE: &str = "q/";
 
@@ -90,12 +80,7 @@ pub fn quota_snapshot_key(company: CompanyId) -> String {
     format!("quota.{company}")
 }
 
-/// What a deduplicated chunk fact is called: the same bytes at the same place by the same writer are one event.
-pub fn chunk_message_id(upload: UploadId, offset: u64, length: u64, crc64nvme: u64, etag: &str) -> String {
-    format!("ch:{upload}:{offset}:{length}:{crc64nvme:016x}:{etag}")
-}
-
-/// What a part assembled from staged runs is called.
-pub fn assembled_message_id(upload: UploadId, part_number: u32, etag: &str) -> String {
-    format!("pa:{upload}:{part_number}:{etag}")
+/// Key of one piece of it. There are two sets of pieces: one is whole while the other is written.
+pub fn quota_piece_key(company: CompanyId, set: u8, piece: u32) -> String {
+    format!("quota.{company}.{set}.{piece}")
 }

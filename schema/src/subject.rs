@@ -45,10 +45,8 @@ pub enum Aggregate {
     File(UploadId),
     /// `session.{id}`.
     Session(SessionId),
-    /// `quota`: the limit and the reservations of a company.
+    /// `quota`: the limit and the space of a company.
     Quota,
-    /// `quota.{upload_id}`: how the reservation of one upload ended.
-    QuotaSettlement(UploadId),
     /// `share.{id}`: an association of a file with a chatroom or thread.
     Share(ShareId),
     /// `token.{id}`: a download token.
@@ -97,7 +95,6 @@ impl fmt::Display for Subject {
             Aggregate::File(id) => write!(f, "file.{id}"),
             Aggregate::Session(id) => write!(f, "session.{id}"),
             Aggregate::Quota => f.write_str("quota"),
-            Aggregate::QuotaSettlement(id) => write!(f, "quota.{id}"),
             Aggregate::Share(id) => write!(f, "share.{id}"),
             Aggregate::Token(id) => write!(f, "token.{id}"),
             Aggregate::Content(sha256) => write!(f, "content.{sha256}"),
@@ -127,7 +124,6 @@ fn parse(text: &str) -> Option<Subject> {
         ["file", id] => Aggregate::File(parse_id(id)?),
         ["session", id] => Aggregate::Session(parse_id(id)?),
         ["quota"] => Aggregate::Quota,
-        ["quota", id] => Aggregate::QuotaSettlement(parse_id(id)?),
         ["share", id] => Aggregate::Share(parse_id(id)?),
         ["token", id] => Aggregate::Token(parse_id(id)?),
         ["content", sha256] => Aggregate::Content(parse_id(sha256)?),

@@ -152,7 +152,7 @@ async fn of_several_files_those_that_are_there_are_not_sent_again() {
     let second = CommandLine::start(&client, home.path(), "upload", &args).ended().await;
     assert_eq!((second.code, &second.event("summary")["uploaded"]), (Some(0), &json!(3)), "{second:?}");
     assert!(second.event("summary")["sent_bytes"].as_u64().unwrap() <= 300 * MIB, "{second:?}");
-    stack.projected().await;
+    stack.settled().await;
     let quota = client.get("/v1/quota").await.expect(200).body;
     assert_eq!((&quota["file_count"], &quota["storage_used_bytes"]), (&json!(3), &json!(100_000 + 309 * MIB)));
     stack.finish().await;
@@ -261,7 +261,7 @@ async fn an_upload_is_watched_and_its_events_followed() {
     assert_eq!(watched.code, Some(0), "{watched:?}");
     assert!(watched.events.iter().any(|frame| frame["kind"] == "FileVerified"), "{watched:?}");
     eventually("the last event", || async {
-        follow.events().into_iter().find(|event| event["type"] == "QuotaCommitted")
+        follow.events().into_iter().find(|event| event["type"] == "FileVerified")
     })
     .await;
     let positions: Vec<u64> = follow

@@ -3,10 +3,10 @@
 use crate::random::Source;
 use serde_json::json;
 use std::time::Duration;
-use waybill_event_log::{EventLog, read_all};
+use waybill_event_log::read_after;
 use waybill_integration_tests::{Client, Cluster, CommandLine, Counts, Process};
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1};
-use waybill_schema::{Event, WorkerId, names};
+use waybill_schema::{Aggregate, Event, Subject, WorkerId};
 use waybill_test_kit::eventually_within;
 
 /// How long a part of a gibibyte may take on a busy machine.
@@ -82,9 +82,8 @@ impl Upload {
 async fn stored(cluster: &Cluster, client: &Client, id: &str) -> Vec<ChunkUploadedV1> {
     let log = cluster.backing.log();
     let company = client.principal.company_id;
-    let partition = log.partitions().of(company);
-    let filter = names::upload_filter(partition, company, id.parse().unwrap());
-    let Ok(events) = read_all(log, partition, &filter, 0, 0).await else { return Vec::new() };
+    let subject = Subject::new(company, Aggregate::UploadChunks(id.parse().unwrap()));
+    let Ok(events) = read_after(log, subject, 0).await else { return Vec::new() };
     let chunks = events.into_iter().filter_map(|stored| match stored.event.unwrap().event {
         Event::ChunkUploaded(chunk) => Some(chunk),
         _ => None,

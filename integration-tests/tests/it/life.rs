@@ -72,7 +72,7 @@ async fn what_was_deleted_can_be_restored_until_it_is_purged() {
     // Both had the same bytes: what is left refers to them still.
     let events = client.get(&format!("/v1/audit?file_id={gone}")).await.expect(200);
     let kinds: Vec<_> = events.body["items"].as_array().unwrap().iter().map(|item| item["type"].clone()).collect();
-    for kind in ["FileUploaded", "FileDeleted", "FilePurged", "QuotaReleased"] {
+    for kind in ["FileUploaded", "FileDeleted", "FilePurged", "FileSpaceReleased"] {
         assert!(kinds.contains(&json!(kind)), "{kind} in {kinds:?}");
     }
     // Meanwhile the space was counted, more than once, and was what is accounted for.

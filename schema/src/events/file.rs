@@ -24,6 +24,10 @@ pub struct FileMetadataChangedV1 {
     pub metadata: Option<String>,
 }
 
+/// The space of a purged file was given back: never again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSpaceReleasedV1 {}
+
 /// A deleted file is gone for good: its object is deleted and its space given back. These events stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePurgedV1 {}

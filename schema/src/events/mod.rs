@@ -15,10 +15,12 @@ pub use directory::{
     CompanySettingsChangedV1, MemberAddedV1, MemberRemovedV1, ThreadDeletedV1, ThreadOpenedV1, UserRegisteredV1,
     UserRemovedV1,
 };
-pub use file::{FileDeletedV1, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1};
+pub use file::{
+    FileDeletedV1, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1, FileSpaceReleasedV1,
+};
 pub use quota::{
-    QuotaCommittedV1, QuotaLimitSetV1, QuotaRaisedV1, QuotaRecalculatedV1, QuotaReleasedV1, QuotaReservedV1,
-    QuotaTransferredV1, ReleasedFrom, ReservedItem,
+    QuotaLimitSetV1, QuotaRaisedV1, QuotaRecalculatedV1, QuotaReleasedV2, QuotaReservedV1, QuotaSettledV1,
+    QuotaTransferredV1, ReleasedItem, ReservedItem, SettledItem,
 };
 pub use session::{SessionCancelledV1, SessionClosedV1, SessionOpenedV1};
 pub use share::{FileSharedV1, ShareChangedV1, SharePinnedV1, ShareRevokedV1};
@@ -143,6 +145,7 @@ catalogue! {
     FileRestored, 1 => FileRestoredV1;
     FileMetadataChanged, 1 => FileMetadataChangedV1;
     FilePurged, 1 => FilePurgedV1;
+    FileSpaceReleased, 1 => FileSpaceReleasedV1;
     FileShared, 1 => FileSharedV1;
     ShareChanged, 1 => ShareChangedV1;
     SharePinned, 1 => SharePinnedV1;
@@ -163,8 +166,8 @@ catalogue! {
     QuotaReserved, 1 => QuotaReservedV1;
     QuotaRaised, 1 => QuotaRaisedV1;
     QuotaTransferred, 1 => QuotaTransferredV1;
-    QuotaCommitted, 1 => QuotaCommittedV1;
-    QuotaReleased, 1 => QuotaReleasedV1;
+    QuotaSettled, 1 => QuotaSettledV1;
+    QuotaReleased, 2 => QuotaReleasedV2;
     QuotaRecalculated, 1 => QuotaRecalculatedV1;
     CompanyRegistered, 1 => CompanyRegisteredV1;
     CompanySettingsChanged, 1 => CompanySettingsChangedV1;

@@ -1,6 +1,6 @@
-//! Events of a company's storage quota: `quota` and `quota.{upload_id}`.
+//! Events of a company's storage quota: `quota`.
 
-use crate::{SessionId, Timestamp, UploadId};
+use crate::{FileId, SessionId, Timestamp, UploadId};
 use serde::{Deserialize, Serialize};
 
 /// The company's limit is this from now on. May be below what is used: then nothing new starts.
@@ -51,37 +51,40 @@ pub struct QuotaTransferredV1 {
     pub until: Timestamp,
 }
 
-/// A reservation became used space.
+/// How the reservation of one upload ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuotaCommittedV1 {
+pub struct SettledItem {
     /// Whose.
     pub upload_id: UploadId,
-    /// Bytes that were reserved.
-    pub bytes_reserved: u64,
-    /// Bytes that are used now.
-    pub bytes_used: u64,
+    /// Bytes that its file takes from now on; `None` if the upload came to nothing.
+    pub bytes_used: Option<u64>,
 }
 
-/// What a release gives back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReleasedFrom {
-    /// A reservation: the upload came to nothing.
-    Reserved,
-    /// Used space: the file was purged.
-    Used,
-}
-
-/// Space was given back.
+/// Reservations ended: they became used space, or were given back. Of an upload without an open reservation it changes
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuotaReleasedV1 {
+pub struct QuotaSettledV1 {
+    /// One entry an upload; 64 at most.
+    pub items: Vec<SettledItem>,
+}
+
+/// The space of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedItem {
     /// Whose.
-    pub upload_id: UploadId,
-    /// The session whose limit it counted towards.
-    pub session_id: Option<SessionId>,
+    pub file_id: FileId,
     /// Bytes.
     pub bytes: u64,
-    /// Which sum it is taken from.
-    pub from: ReleasedFrom,
+}
+
+/// Space of files that were purged was given back. It stays in mind until the file's own events say so, too
+/// (`FileSpaceReleased`): so it is given back once, however often that is tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaReleasedV2 {
+    /// One entry a file; 64 at most.
+    pub items: Vec<ReleasedItem>,
+    /// Files of earlier releases whose own events say so by now.
+    pub recorded: Vec<FileId>,
 }
 
 /// The company's space was counted anew from its files' events.

@@ -63,7 +63,6 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         worker_id,
         store_writes: 1,
     };
-    let released = |from| QuotaReleasedV1 { upload_id: upload(), session_id: None, bytes: 77, from };
     vec![
         (
             "UploadStarted.v2",
@@ -186,9 +185,24 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             }
             .into(),
         ),
-        ("QuotaCommitted.v1", QuotaCommittedV1 { upload_id: upload(), bytes_reserved: 77, bytes_used: 77 }.into()),
-        ("QuotaReleased.v1", released(ReleasedFrom::Reserved).into()),
-        ("QuotaReleased.v1.used", released(ReleasedFrom::Used).into()),
+        (
+            "QuotaSettled.v1",
+            QuotaSettledV1 {
+                items: vec![
+                    SettledItem { upload_id: upload(), bytes_used: Some(77) },
+                    SettledItem { upload_id: UploadId(uuid(7)), bytes_used: None },
+                ],
+            }
+            .into(),
+        ),
+        (
+            "QuotaReleased.v2",
+            QuotaReleasedV2 {
+                items: vec![ReleasedItem { file_id: upload(), bytes: 77 }],
+                recorded: vec![UploadId(uuid(7))],
+            }
+            .into(),
+        ),
         (
             "QuotaRecalculated.v1",
             QuotaRecalculatedV1 { storage_used_bytes: 77, file_count: 2, drift_bytes: -7, drift_files: 1 }.into(),
@@ -217,6 +231,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("MemberRemoved.v1", MemberRemovedV1 { place: Place::Thread(thread_id), user_id }.into()),
         ("FileMetadataChanged.v1", FileMetadataChangedV1 { metadata: Some(r#"{"a":2}"#.to_owned()) }.into()),
         ("FilePurged.v1", FilePurgedV1 {}.into()),
+        ("FileSpaceReleased.v1", FileSpaceReleasedV1 {}.into()),
         (
             "FileShared.v1",
             FileSharedV1 {

@@ -16,7 +16,6 @@ fn every_subject_is_read_as_it_was_written() {
         Aggregate::File(id),
         Aggregate::Session(SessionId(id.0)),
         Aggregate::Quota,
-        Aggregate::QuotaSettlement(id),
         Aggregate::Share(ShareId(id.0)),
         Aggregate::Token(TokenId(id.0)),
         Aggregate::Content(Sha256Digest([0xa1; 32])),

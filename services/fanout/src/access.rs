@@ -3,7 +3,7 @@
 use crate::protocol::Topic;
 use crate::server::Fanout;
 use waybill_access::{AccessError, Wanted};
-use waybill_repository::{SessionAggregate, UploadAggregate, load};
+use waybill_repository::{LifecycleAggregate, SessionAggregate, UploadAggregate, load};
 use waybill_schema::Place;
 use waybill_service_kit::{Principal, Role};
 
@@ -28,7 +28,7 @@ pub(crate) async fn may_watch(
     let read = |read_to| Allowed { read_to, since: 0 };
     Ok(match topic {
         Topic::Upload(upload) => {
-            let loaded = load(log, &UploadAggregate { company, upload }).await?;
+            let loaded = load(log, &LifecycleAggregate(UploadAggregate { company, upload })).await?;
             let started = loaded.state.started;
             started.filter(|started| admin || started.uploaded_by == principal.user_id).map(|_| read(loaded.read_to))
         }

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use waybill_domain::progress::Tracker;
-use waybill_event_log::{EventLog, ReadError, read_events};
+use waybill_event_log::{EventLog, ReadError, read_after, read_events};
 use waybill_schema::events::UploadKind;
 use waybill_schema::{
     AccessType, Aggregate, CompanyId, Event, Grant, Permissions, Recorded, ShareId, Subject, Timestamp, UploadId,
-    UserId, names,
+    UserId,
 };
 use waybill_service_kit::{Principal, Shutdown, now};
 
@@ -217,14 +217,13 @@ impl Hub {
     /// A share as it was before an event; `None` where the log does not say.
     async fn load_share(&self, recorded: &Recorded, share: ShareId) -> Option<Openness> {
         let position = recorded.position;
-        let subject = Subject::new(recorded.subject.company, Aggregate::Share(share));
-        let filter = subject.to_nats(self.log.partitions());
-        let events = read_events(self.log.as_ref(), position.partition, &filter, 0, 0).await.ok()?;
+        let subject = |aggregate| Subject::new(recorded.subject.company, aggregate);
+        let events = read_events(self.log.as_ref(), subject(Aggregate::Share(share)), 0).await.ok()?;
         let before = events.iter().filter(|event| event.position.seq < position.seq);
         // That of an upload begins with it.
-        let upload = names::upload_filter(position.partition, recorded.subject.company, UploadId(share.0));
-        let first = self.log.page(position.partition, &upload, 0, 1).await.ok()?.messages;
-        let began = first.first().map_or(position.seq, |first| first.position.seq);
+        let upload = subject(Aggregate::UploadLifecycle(UploadId(share.0)));
+        let started = read_after(self.log.as_ref(), upload, 0).await.ok()?;
+        let began = started.first().map_or(position.seq, |first| first.position.seq);
         Some(before.fold(Openness::of_upload(began), |share, recorded| share.after(recorded)))
     }
 
@@ -354,8 +353,12 @@ impl Hub {
     /// The figures of an upload before an event, from the log.
     async fn load(&self, recorded: &Recorded, id: UploadId) -> Option<Tracker> {
         let position = recorded.position;
-        let filter = names::upload_filter(position.partition, recorded.subject.company, id);
-        let before = read_events(self.log.as_ref(), position.partition, &filter, 0, 0).await.ok()?;
+        let mut before = Vec::new();
+        for aggregate in [Aggregate::UploadLifecycle(id), Aggregate::UploadChunks(id)] {
+            let subject = Subject::new(recorded.subject.company, aggregate);
+            before.extend(read_events(self.log.as_ref(), subject, 0).await.ok()?);
+        }
+        before.sort_by_key(|event| event.position.seq);
         let mut tracker = Tracker::default();
         for event in before.iter().filter(|event| event.position.seq < position.seq) {
             tracker.evolve(&event.event, event.envelope.time);

@@ -15,7 +15,7 @@ use waybill_access::Wanted;
 use waybill_domain::access::{Denied, FileFacts, Operation};
 use waybill_domain::share::{Command, State};
 use waybill_read_model::queries::{Association, list_associations};
-use waybill_repository::{Context, Loaded, ShareAggregate, UploadAggregate, execute, load};
+use waybill_repository::{Context, LifecycleAggregate, Loaded, ShareAggregate, UploadAggregate, execute, load};
 use waybill_schema::events::{FileSharedV1, ShareChangedV1, UploadKind};
 use waybill_schema::{
     AccessType, ChatroomId, CompanyId, Grant, Permissions, Position, ShareId, ThreadId, Timestamp, UploadId, UserId,
@@ -267,9 +267,9 @@ async fn manageable(
     let state = load_share(gateway, company, share).await?;
     let shared = state.shared.as_ref().ok_or_else(|| Problem::not_found("association"))?;
     let asks = viewer(principal);
-    let upload = load(gateway.log.as_ref(), &UploadAggregate { company, upload: shared.file_id })
-        .await
-        .map_err(|error| error.into_problem("loading an upload"))?;
+    let aggregate = LifecycleAggregate(UploadAggregate { company, upload: shared.file_id });
+    let upload =
+        load(gateway.log.as_ref(), &aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
     let is_theirs = upload.state.started.is_some_and(|started| started.uploaded_by == asks.user_id);
     if is_theirs || asks.is_admin {
         // Known from the log; the tables may not have the file yet.
@@ -294,7 +294,8 @@ async fn manageable(
 async fn load_share(gateway: &Gateway, company: CompanyId, share: ShareId) -> Result<State, Problem> {
     let log = gateway.log.as_ref();
     let failed = |error: waybill_event_log::ReadError| error.into_problem("loading an association");
-    let upload = load(log, &UploadAggregate { company, upload: UploadId(share.0) }).await.map_err(failed)?;
+    let aggregate = LifecycleAggregate(UploadAggregate { company, upload: UploadId(share.0) });
+    let upload = load(log, &aggregate).await.map_err(failed)?;
     // A partial upload is no file.
     let started = upload.state.started.filter(|_| upload.state.kind != UploadKind::Partial);
     let state = started.map(|started| State::of_upload(UploadId(share.0), &started)).unwrap_or_default();

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use waybill_access::refusals::Refusal;
-use waybill_event_log::{Stored, read_all};
-use waybill_schema::{Aggregate, Causation, CompanyId, Event, FileId, Position, Subject, Timestamp, UploadId, names};
+use waybill_event_log::{Stored, read_after};
+use waybill_schema::{Aggregate, Causation, CompanyId, Event, FileId, Position, Subject, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, Role};
 
 const PAGE_DEFAULT: u16 = 100;
@@ -135,9 +135,7 @@ pub(crate) async fn list(
     let (mut stored, mut more) = match query.file_id {
         Some(file) => (about_file(&gateway, company, UploadId(file), after).await?, false),
         None => {
-            let partition = gateway.log.partitions().of(company);
-            let filter = names::company_filter(partition, company);
-            let page = gateway.log.page(partition, &filter, after, limit).await;
+            let page = gateway.log.page_of_company(company, after, limit).await;
             let page = page.map_err(|error| error.into_problem("reading events"))?;
             (page.messages, page.more)
         }
@@ -206,28 +204,21 @@ async fn refusals(
     Ok(page_of(gateway, company, items, place))
 }
 
-/// The whole history of one file: its upload, its own events, its space; with the reservation that caused its start.
+/// The history of one file: its upload and its own events, with the reservation that caused its start.
 async fn about_file(gateway: &Gateway, company: CompanyId, file: FileId, after: u64) -> Result<Vec<Stored>, Problem> {
     let log = gateway.log.as_ref();
-    let partition = log.partitions().of(company);
-    let subject = |aggregate| Subject::new(company, aggregate).to_nats(log.partitions());
-    let filters = [
-        names::upload_filter(partition, company, file),
-        subject(Aggregate::File(file)),
-        subject(Aggregate::QuotaSettlement(file)),
-    ];
+    let aggregates = [Aggregate::UploadLifecycle(file), Aggregate::UploadChunks(file), Aggregate::File(file)];
     let mut found = Vec::new();
-    for filter in filters {
-        let events = read_all(log, partition, &filter, 0, 0).await;
+    for aggregate in aggregates {
+        let events = read_after(log, Subject::new(company, aggregate), 0).await;
         found.extend(events.map_err(|error| error.into_problem("reading events"))?);
     }
     found.sort_by_key(|stored| stored.position.seq);
     let cause = found.first().and_then(|first| first.event.as_ref().ok()).map(|first| first.envelope.causation);
     if let Some(Causation::Event(position)) = cause {
-        let quota = subject(Aggregate::Quota);
-        let page = log.page(partition, &quota, position.seq.saturating_sub(1), 1).await;
-        let page = page.map_err(|error| error.into_problem("reading a reservation"))?;
-        found.splice(0..0, page.messages.into_iter().filter(|stored| stored.position == position));
+        let quota = Subject::new(company, Aggregate::Quota).to_nats(log.partitions());
+        let reservation = log.at(position).await.map_err(|error| error.into_problem("reading a reservation"))?;
+        found.splice(0..0, reservation.filter(|stored| stored.subject == quota));
     }
     found.retain(|stored| stored.position.seq > after);
     Ok(found)

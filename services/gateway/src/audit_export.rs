@@ -16,8 +16,7 @@ use sha2::Sha256;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use waybill_event_log::chain::{Chain, RawMessage, signed_text};
-use waybill_event_log::jetstream::RawEvents;
-use waybill_schema::{CompanyId, Event, names};
+use waybill_schema::{CompanyId, Event};
 use waybill_service_kit::{Principal, Problem, Role};
 
 /// How many events are read at once.
@@ -84,11 +83,9 @@ pub(crate) async fn key(principal: Principal, gateway: web::Data<Gateway>) -> Re
 pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
     principal.require(Role::Auditor, "auditor")?;
     let company = principal.company_id;
-    let partition = gateway.log.partitions().of(company);
-    let end = gateway.log.last_seq(partition, &names::company_filter(partition, company)).await;
+    let end = gateway.raw_events.last_seq(company).await;
     let end = end.map_err(|error| error.into_problem("looking for the last event"))?;
-    let events = RawEvents::new(gateway.nats.clone(), gateway.log.partitions());
-    let begin = Export { gateway, events, company, end, chain: Chain::of(company), ended: false };
+    let begin = Export { gateway, company, end, chain: Chain::of(company), ended: false };
     // What breaks off has no head, and says so to whoever verifies it.
     let lines = stream::try_unfold(begin, Export::next);
     Ok(HttpResponse::Ok()
@@ -99,7 +96,6 @@ pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) ->
 
 struct Export {
     gateway: web::Data<Gateway>,
-    events: RawEvents,
     company: CompanyId,
     /// The last event of the export.
     end: u64,
@@ -113,8 +109,11 @@ impl Export {
             return Ok(None);
         }
         let after = self.chain.position.map_or(0, |position| position.seq);
-        let page =
-            if after < self.end { self.events.page(self.company, after, PAGE).await } else { Ok((vec![], false)) };
+        let page = if after < self.end {
+            self.gateway.raw_events.page(self.company, after, PAGE).await
+        } else {
+            Ok((vec![], false))
+        };
         let (messages, _) = page.map_err(|error| error.into_problem("exporting events"))?;
         let mut text = String::new();
         for message in messages.iter().take_while(|message| message.position.seq <= self.end) {

@@ -20,7 +20,9 @@ use waybill_domain::upload::Phase;
 use waybill_read_model::queries::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_files, list_shared,
 };
-use waybill_repository::{Context, FileAggregate, Loaded, UploadAggregate, execute, load, routing_of};
+use waybill_repository::{
+    Context, FileAggregate, LifecycleAggregate, Loaded, UploadAggregate, execute, load, routing_of,
+};
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{ChatroomId, CompanyId, FileId, Place, Position, Routing, ShareId, ThreadId, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
@@ -381,7 +383,7 @@ async fn find_at(
 
 /// Where in the log the file was verified, if it was. A log that does not say leaves it at what the tables say.
 async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Option<Position> {
-    let aggregate = UploadAggregate { company: principal.company_id, upload: id };
+    let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
     let loaded = load(gateway.log.as_ref(), &aggregate).await.ok()?;
     let partition = gateway.log.partitions().of(principal.company_id);
     let verified = matches!(loaded.state.phase, Phase::Verified { .. });
@@ -516,7 +518,7 @@ pub(crate) async fn delete_by_host(
 
 /// What was said at the start of a verified file's upload.
 async fn verified(gateway: &Gateway, company: CompanyId, file: FileId) -> Result<UploadStartedV1, Problem> {
-    let upload = load(gateway.log.as_ref(), &UploadAggregate { company, upload: file }).await;
+    let upload = load(gateway.log.as_ref(), &LifecycleAggregate(UploadAggregate { company, upload: file })).await;
     let upload = upload.map_err(|error| error.into_problem("loading an upload"))?.state;
     let is_verified = matches!(upload.phase, Phase::Verified { .. });
     upload.started.filter(|_| is_verified).ok_or_else(|| Problem::not_found("file"))

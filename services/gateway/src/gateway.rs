@@ -21,11 +21,11 @@ use waybill_access::{Access, Policies, Wanted};
 use waybill_domain::access::{Denied, Viewer};
 use waybill_domain::upload;
 use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::Refusals;
+use waybill_event_log::jetstream::{RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
-use waybill_repository::{Context, Loaded, UploadAggregate, load};
+use waybill_repository::{Context, LifecycleAggregate, Loaded, UploadAggregate, load, look_at_upload};
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, ThreadId, UploadId, names};
 use waybill_service_kit::{DataPlane, Principal, Problem, Proxies, RequestId, Role, now};
@@ -49,6 +49,7 @@ const DELIVERED: Duration = Duration::from_secs(6);
 pub(crate) struct Gateway {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) nats: async_nats::Client,
+    pub(crate) raw_events: RawEvents,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) presigner: Presigner,
     pub(crate) database: Database,
@@ -101,8 +102,9 @@ impl Gateway {
         id: UploadId,
     ) -> Result<(UploadAggregate, Loaded<upload::State>), Problem> {
         let aggregate = UploadAggregate { company: principal.company_id, upload: id };
-        let loaded =
-            load(self.log.as_ref(), &aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
+        let loaded = look_at_upload(self.log.as_ref(), &aggregate)
+            .await
+            .map_err(|error| error.into_problem("loading an upload"))?;
         let theirs = loaded.state.started.as_ref().is_some_and(|started| may_touch(principal, started));
         if theirs { Ok((aggregate, loaded)) } else { Err(Problem::not_found("upload")) }
     }
@@ -117,8 +119,12 @@ impl Gateway {
                 Err(Problem::not_found("upload"))
             };
         }
-        let (_, loaded) = self.upload(principal, id).await?;
-        let state = loaded.state;
+        let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
+        let loaded = load(self.log.as_ref(), &aggregate).await;
+        let state = loaded.map_err(|error| error.into_problem("loading an upload"))?.state;
+        if !state.started.as_ref().is_some_and(|started| may_touch(principal, started)) {
+            return Err(Problem::not_found("upload"));
+        }
         let started = Arc::new(UploadStartedV2 {
             started: state.started.ok_or_else(|| Problem::not_found("upload"))?,
             // Once the length is known it is as if it had been from the start; before that nothing is kept.

@@ -88,6 +88,11 @@ impl IntoProblem for ReadError {
                 tracing::warn!(operation, error = %self, "the event log is not read");
                 Problem::unavailable("the event log does not answer; try again")
             }
+            // What was kept of it is dropped by whoever kept it: the next try begins anew.
+            Self::Diverged { .. } => {
+                tracing::error!(operation, error = %self, "the event log is another one");
+                Problem::unavailable("the event log was restored; try again")
+            }
             Self::Undecodable { .. } => {
                 tracing::error!(operation, error = %self, "an aggregate cannot be read");
                 Problem::internal()

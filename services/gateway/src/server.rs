@@ -22,10 +22,11 @@ use tokio::task::JoinSet;
 use waybill_access::Policies;
 use waybill_access::refusals::Keeper;
 use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::{Bucket, BucketError, Refusals};
+use waybill_event_log::jetstream::{Bucket, BucketError, RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
+use waybill_repository::Quotas;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::{Authenticator, DataPlane, Origins, Proxies, Shutdown, Tls, listener, request};
@@ -75,6 +76,10 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// The connection behind `log`.
     pub nats: async_nats::Client,
+    /// The space of companies.
+    pub quotas: Arc<Quotas>,
+    /// The events as they are stored, for auditors.
+    pub raw_events: RawEvents,
     /// The event log.
     pub log: Arc<dyn EventLog>,
     /// The object store.
@@ -134,7 +139,6 @@ impl Server {
         let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
         let head_key = HeadKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
         let tokens = Tokens::new(&config.worker_secret, config.download_redirects).ok_or(StartError::SecretTooShort)?;
-        let snapshots = Bucket::open(&config.nats, names::SNAPSHOTS_BUCKET).await?;
         let mut readiness = Readiness::default();
         let workers = match config.workers {
             Workers::Local(plane) => plane,
@@ -155,7 +159,7 @@ impl Server {
         let access = policies.access.clone();
         let gateway = Gateway {
             workers,
-            reserver: Reserver::new(config.log.clone(), snapshots, policies.clone(), config.default_quota_bytes),
+            reserver: Reserver::new(config.log.clone(), config.quotas, policies.clone(), config.default_quota_bytes),
             registration: Registration::new(directories.clone(), config.database.clone(), config.auto_register),
             directories,
             access,
@@ -170,6 +174,7 @@ impl Server {
             proxies: config.proxies.clone(),
             log: config.log,
             nats: config.nats,
+            raw_events: config.raw_events,
             store: config.store,
             presigner: config.presigner,
             database: config.database,

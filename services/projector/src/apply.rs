@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::DerefMut;
 use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
-use waybill_read_model::rows::{DownloadTokenRow, Key, Row, Write, load};
+use waybill_read_model::rows::{DownloadTokenRow, Key, QuotaReservationRow, Row, Write, load};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_schema::Subject;
 use waybill_service_kit::metrics;
@@ -219,6 +219,7 @@ pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
         Write::upsert(&tables.changed(|of| &of.progress))?,
         Write::upsert(&tables.changed(|of| &of.partials))?,
         Write::upsert(&tables.changed(|of| &of.quotas))?,
+        Write::delete::<QuotaReservationRow>(tables.removed(|of| &of.reservations)),
         Write::upsert(&tables.changed(|of| &of.reservations))?,
     ];
     Ok(all.into_iter().flatten().collect())

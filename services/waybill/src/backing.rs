@@ -36,9 +36,13 @@ pub(crate) async fn nats(settings: &NatsSettings) -> Result<async_nats::Client, 
         .map_err(CommandError::from)
 }
 
-/// The event log behind a connection.
-pub(crate) fn log(settings: &NatsSettings, client: &async_nats::Client) -> Result<Arc<JetStreamLog>, CommandError> {
-    Ok(Arc::new(JetStreamLog::new(client.clone(), partitions(settings)?)))
+/// The event log behind a connection; it reads by another one.
+pub(crate) async fn log(
+    settings: &NatsSettings,
+    client: &async_nats::Client,
+) -> Result<Arc<JetStreamLog>, CommandError> {
+    let log = JetStreamLog::new(client.clone(), partitions(settings)?);
+    Ok(Arc::new(log.reading_by(nats(settings).await?)))
 }
 
 /// The object store.

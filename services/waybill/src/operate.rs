@@ -98,7 +98,7 @@ pub(crate) struct ReplayArgs {
 
 pub(crate) async fn replay(args: ReplayArgs) -> Result<ExitCode, CommandError> {
     let nats = backing::nats(&args.nats).await?;
-    let log = backing::log(&args.nats, &nats)?;
+    let log = backing::log(&args.nats, &nats).await?;
     let live = backing::database(&args.database)?;
     if let Some(schema) = args.into {
         let database = live.in_schema(schema.parse()?)?;

@@ -10,10 +10,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_access::{Access, Policies};
 use waybill_domain::limits::Limits;
-use waybill_event_log::jetstream::JetStreamLog;
+use waybill_event_log::jetstream::{Bucket, JetStreamLog};
 use waybill_gateway::{Rates, Workers};
 use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
+use waybill_repository::Quotas;
+use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::settings::{
     AuthSettings, BrowserSettings, ConnectionSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings,
@@ -68,6 +70,7 @@ struct Shared {
     args: ServeArgs,
     nats: async_nats::Client,
     log: Arc<JetStreamLog>,
+    quotas: Arc<Quotas>,
     store: Arc<S3Store>,
     database: Database,
     access: Arc<Access>,
@@ -135,7 +138,10 @@ impl Running {
 /// What keeps a role from starting, for a person.
 pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, CommandError> {
     let nats = backing::nats(&args.nats).await?;
-    let log = backing::log(&args.nats, &nats)?;
+    let log = backing::log(&args.nats, &nats).await?;
+    let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
+    let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
+    let quotas = Arc::new(Quotas::new(log.clone(), snapshots));
     let database = backing::database(&args.database)?;
     let back = Shutdown::new();
     let access = Access::new(log.clone(), database.clone());
@@ -146,7 +152,7 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
         }
     }
     let store = backing::store(&args.s3);
-    let shared = Shared { log, store, database, access, front: shutdown.clone(), back, nats, args };
+    let shared = Shared { log, quotas, store, database, access, front: shutdown.clone(), back, nats, args };
     let running = start_role(&shared).await?;
     Ok(Running { back: shared.back, followers, ..running })
 }
@@ -221,6 +227,8 @@ async fn gateway(
         upload_url_lifetime: Duration::from_secs(settings.upload_url_lifetime_s),
         allowed_origins: shared.args.browsers.allowed_origins.clone(),
         nats: shared.nats.clone(),
+        raw_events: shared.log.raw_events(),
+        quotas: shared.quotas.clone(),
         log: shared.log.clone(),
         store: shared.store.clone(),
         presigner: backing::presigner(&shared.args.s3),
@@ -270,6 +278,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         policies: policies(shared),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
+        quotas: shared.quotas.clone(),
         store: shared.store.clone(),
         database: shared.database.clone(),
     };

@@ -11,6 +11,7 @@ mod plane;
 mod reactions;
 mod server;
 mod sniff;
+mod space;
 mod sweep;
 
 pub use server::{Config, Server, StartError};
@@ -21,7 +22,7 @@ use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::Bucket;
 use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
-use waybill_repository::Context;
+use waybill_repository::{Context, Quotas};
 use waybill_schema::{Actor, Causation, WorkerId};
 use waybill_service_kit::now;
 
@@ -32,7 +33,8 @@ pub(crate) struct Worker {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) midstates: Bucket,
-    pub(crate) snapshots: Bucket,
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) space: space::Space,
     pub(crate) leftovers: Bucket,
     pub(crate) database: Database,
     pub(crate) policies: Policies,

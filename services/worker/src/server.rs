@@ -1,6 +1,7 @@
 //! Starting and stopping a worker.
 
 use crate::plane::{Budget, LocalPlane, Uploads, routes};
+use crate::space::Space;
 use crate::{Worker, reactions, sweep};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
@@ -14,6 +15,7 @@ use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
+use waybill_repository::Quotas;
 use waybill_schema::{WorkerId, names};
 use waybill_service_kit::data_plane::KEEP_ALIVE;
 use waybill_service_kit::health::{self, Readiness};
@@ -48,6 +50,8 @@ pub struct Config {
     pub nats: async_nats::Client,
     /// The event log.
     pub log: Arc<dyn EventLog>,
+    /// The space of companies.
+    pub quotas: Arc<Quotas>,
     /// The object store.
     pub store: Arc<dyn ObjectStore>,
     /// The read models.
@@ -88,7 +92,8 @@ impl Server {
         let worker = Arc::new(Worker {
             id: WorkerId(Uuid::now_v7()),
             midstates: Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?,
-            snapshots: Bucket::open(&config.nats, names::SNAPSHOTS_BUCKET).await?,
+            space: Space::new(config.log.clone(), config.quotas.clone()),
+            quotas: config.quotas,
             leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,
             nats: config.nats.clone(),
             log: config.log,

@@ -17,9 +17,7 @@ use waybill_read_model::queries::{
     Counted, Overdue, awaited_objects, files_to_purge, files_to_retire, open_quarantines, overdue_reservations,
     overdue_uploads, quotas_to_count, tokens_to_forget,
 };
-use waybill_repository::{
-    ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, append_quota, execute, load, load_quota,
-};
+use waybill_repository::{ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, load};
 use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
 use waybill_schema::{Causation, CompanyId, Routing, Timestamp, TokenId};
 use waybill_service_kit::metrics;
@@ -260,8 +258,7 @@ async fn forget(
     Ok(())
 }
 
-/// Says what a company's files take, and by how much that is not what was accounted for. Somebody who is faster puts it
-/// off to the next round.
+/// Says what a company's files take, and by how much that is not what was accounted for.
 async fn recalculate(worker: &Worker, counted: &Counted) -> Result<(), ReactionError> {
     let company = counted.company_id;
     let (drift_bytes, drift_files) = (counted.drift_bytes(), counted.drift_files());
@@ -269,7 +266,6 @@ async fn recalculate(worker: &Worker, counted: &Counted) -> Result<(), ReactionE
         metrics::QUOTA_DRIFTS.inc();
         tracing::error!(%company, drift_bytes, drift_files, "a company's files are not what is accounted for");
     }
-    let quota = load_quota(worker.log.as_ref(), Some(&worker.snapshots), company).await?;
     let event = QuotaRecalculatedV1 {
         storage_used_bytes: counted.file_bytes.unsigned_abs(),
         file_count: counted.files.unsigned_abs(),
@@ -277,6 +273,6 @@ async fn recalculate(worker: &Worker, counted: &Counted) -> Result<(), ReactionE
         drift_files,
     };
     let context = worker.context(Causation::Request(Uuid::now_v7()));
-    let appended = append_quota(worker.log.as_ref(), company, quota.last_seq, &context, event.into()).await;
-    appended.map(drop).map_err(|error| ExecuteError::from(error).into())
+    worker.quotas.change(&context, company, |_| Ok(Some(event.clone().into()))).await?;
+    Ok(())
 }

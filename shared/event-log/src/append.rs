@@ -1,6 +1,6 @@
 //! Appending with certainty: look before trying again.
 
-use crate::{AppendError, EventLog, Expect, NewEvent, read_all};
+use crate::{AppendError, EventLog, Expect, NewEvent, read_after};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_schema::Position;
@@ -65,15 +65,8 @@ async fn look(
     expected: u64,
     message_id: &str,
 ) -> Result<Found, crate::ReadError> {
-    let partition = log.partitions().of(event.subject.company);
-    let filter = event.subject.to_nats(log.partitions());
-    let last = log.last_seq(partition, &filter).await?;
-    if last <= expected {
-        return Ok(Found::Nothing);
-    }
-    let later = read_all(log, partition, &filter, expected, last).await?;
-    let first = later.first();
-    Ok(match first {
+    let later = read_after(log, event.subject, expected).await?;
+    Ok(match later.first() {
         Some(first) if first.message_id.as_deref() == Some(message_id) => Found::Ours(first.position),
         Some(_) => Found::Another,
         None => Found::Nothing,

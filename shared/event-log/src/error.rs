@@ -25,6 +25,14 @@ pub enum ReadError {
     /// The log does not answer.
     #[error("the event log cannot be read: {0}")]
     Unavailable(String),
+    /// The stream is not the one that was read before: it was restored from a copy, or made anew.
+    #[error("{subject} does not have its event {seq} any more: the stream was restored or replaced")]
+    Diverged {
+        /// Where.
+        subject: String,
+        /// The event that was there.
+        seq: u64,
+    },
     /// An event of the aggregate cannot be read, so the aggregate cannot be decided on.
     #[error("the event at {position} cannot be read: {source}")]
     Undecodable {

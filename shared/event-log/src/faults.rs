@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
-use waybill_schema::{Partitions, Position};
+use waybill_schema::{CompanyId, Partitions, Position, Subject};
 
 /// What happens to one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +53,20 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
         }
     }
 
-    async fn last_seq(&self, partition: u32, filter: &str) -> Result<u64, ReadError> {
-        self.inner.last_seq(partition, filter).await
+    async fn last(&self, subject: Subject) -> Result<Option<Stored>, ReadError> {
+        self.inner.last(subject).await
     }
 
-    async fn page(&self, partition: u32, filter: &str, after: u64, max: usize) -> Result<Page, ReadError> {
-        self.inner.page(partition, filter, after, max).await
+    async fn at(&self, position: Position) -> Result<Option<Stored>, ReadError> {
+        self.inner.at(position).await
+    }
+
+    async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError> {
+        self.inner.page(subject, after, max).await
+    }
+
+    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError> {
+        self.inner.page_of_company(company, after, max).await
     }
 
     async fn subscribe(

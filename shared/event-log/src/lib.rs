@@ -10,15 +10,15 @@ mod error;
 pub mod faults;
 pub mod jetstream;
 pub mod memory;
-mod page;
+mod read;
 
 pub use append::append;
 pub use error::{AppendError, ReadError};
-pub use page::{read_all, read_events};
+pub use read::{read_after, read_events, read_from};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use waybill_schema::{DecodeError, Envelope, Event, Partitions, Position, Recorded, Subject};
+use waybill_schema::{CompanyId, DecodeError, Envelope, Event, Partitions, Position, Recorded, Subject};
 
 /// What must be true of a subject for an append to go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,9 @@ pub struct Stored {
     pub message_id: Option<String>,
     /// The subject as text, for messages that cannot be read.
     pub subject: String,
+    /// The sequence of the event before it on its subject, 0 for the first one. `None` if it was appended with
+    /// [`Expect::Any`].
+    pub previous: Option<u64>,
     /// The event, or why it cannot be read.
     pub event: Result<Recorded, DecodeError>,
 }
@@ -87,17 +90,31 @@ pub trait EventLog: Send + Sync {
     /// [`AppendError`]; after [`AppendError::Unknown`] the event may or may not be stored.
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError>;
 
-    /// The sequence of the last event whose subject matches `filter`, as the stream's leader knows it; 0 without one.
+    /// The last event of a subject, as the stream's leader knows it. Costs the same however long the stream is.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`].
-    async fn last_seq(&self, partition: u32, filter: &str) -> Result<u64, ReadError>;
+    async fn last(&self, subject: Subject) -> Result<Option<Stored>, ReadError>;
 
-    /// Up to `max` messages whose subjects match `filter`, behind sequence `after`. May lag behind the leader.
+    /// The message at a position, as the stream's leader knows it. Costs the same however long the stream is.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`].
-    async fn page(&self, partition: u32, filter: &str, after: u64, max: usize) -> Result<Page, ReadError>;
+    async fn at(&self, position: Position) -> Result<Option<Stored>, ReadError>;
+
+    /// Up to `max` events of a subject behind sequence `after`. May lag behind the leader. Costs as much as all of the
+    /// stream between them does: use [`read_after`], which goes back from the last event.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError>;
+
+    /// Up to `max` messages of a company behind sequence `after`, for auditors. May lag behind the leader. Costs as much as
+    /// all of the stream between them does.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError>;
 
     /// All messages of a partition behind sequence `after`, and then those that come.
     ///

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
-use waybill_schema::{Partitions, Position, Recorded};
+use waybill_schema::{CompanyId, Partitions, Position, Recorded, Subject};
 
 #[derive(Default)]
 struct Streams {
@@ -34,6 +34,14 @@ impl MemoryLog {
     /// The streams; a panic elsewhere leaves them whole, for every change is one push.
     fn streams(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn page_where(&self, partition: u32, after: u64, max: usize, is_wanted: impl Fn(&str) -> bool) -> Page {
+        let streams = self.streams();
+        let all = streams.messages.get(&partition).into_iter().flatten();
+        let mut found = all.filter(|message| message.position.seq > after && is_wanted(&message.subject)).cloned();
+        let messages: Vec<Stored> = found.by_ref().take(max).collect();
+        Page { messages, more: found.next().is_some() }
     }
 }
 
@@ -62,7 +70,11 @@ impl EventLog for MemoryLog {
         let headers = event.envelope.to_headers(&event.event);
         let header = |name| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
         let decoded = Recorded::decode(position, &subject, header, &bytes);
-        let stored = Stored { position, message_id: event.message_id.clone(), subject, event: decoded };
+        let previous = match event.expect {
+            Expect::LastSeq(seq) => Some(seq),
+            Expect::Any => None,
+        };
+        let stored = Stored { position, message_id: event.message_id.clone(), subject, previous, event: decoded };
         streams.messages.entry(partition).or_default().push(stored);
         if let Some(id) = &event.message_id {
             streams.ids.insert(id.clone(), position);
@@ -72,23 +84,29 @@ impl EventLog for MemoryLog {
         Ok(position)
     }
 
-    async fn last_seq(&self, partition: u32, filter: &str) -> Result<u64, ReadError> {
+    async fn last(&self, subject: Subject) -> Result<Option<Stored>, ReadError> {
+        let name = subject.to_nats(self.partitions);
         let streams = self.streams();
-        let mut newest_first = streams.messages.get(&partition).into_iter().flatten().rev();
-        Ok(newest_first.find(|message| matches_filter(filter, &message.subject)).map_or(0, |m| m.position.seq))
+        let mut newest_first = streams.messages.get(&self.partitions.of(subject.company)).into_iter().flatten().rev();
+        Ok(newest_first.find(|message| message.subject == name).cloned())
     }
 
-    async fn page(&self, partition: u32, filter: &str, after: u64, max: usize) -> Result<Page, ReadError> {
+    async fn at(&self, position: Position) -> Result<Option<Stored>, ReadError> {
+        let index = usize::try_from(position.seq).ok().and_then(|seq| seq.checked_sub(1));
         let streams = self.streams();
-        let mut found = streams
-            .messages
-            .get(&partition)
-            .into_iter()
-            .flatten()
-            .filter(|m| m.position.seq > after && matches_filter(filter, &m.subject))
-            .cloned();
-        let messages: Vec<Stored> = found.by_ref().take(max).collect();
-        Ok(Page { messages, more: found.next().is_some() })
+        let messages = streams.messages.get(&position.partition);
+        Ok(messages.zip(index).and_then(|(messages, index)| messages.get(index)).cloned())
+    }
+
+    async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError> {
+        let name = subject.to_nats(self.partitions);
+        Ok(self.page_where(self.partitions.of(subject.company), after, max, |subject| subject == name))
+    }
+
+    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError> {
+        let partition = self.partitions.of(company);
+        let begin = format!("evt.{partition}.{company}.");
+        Ok(self.page_where(partition, after, max, |subject| subject.starts_with(&begin)))
     }
 
     async fn subscribe(
@@ -117,18 +135,4 @@ impl EventLog for MemoryLog {
         let last_seq = self.streams().messages.get(&partition).map_or(0, |all| all.len() as u64);
         Ok(Head { epoch: self.epoch.clone(), last_seq })
     }
-}
-
-/// Whether a subject matches a filter with the wildcards of NATS.
-fn matches_filter(filter: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for want in filter.split('.') {
-        match (want, tokens.next()) {
-            (">", rest) => return rest.is_some(),
-            ("*", Some(_)) => {}
-            (want, Some(token)) if want == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
 }

@@ -113,7 +113,6 @@ diesel::table! {
         upload_session_id -> Nullable<Uuid>,
         bytes_total -> BigInt,
         reserved_until -> Timestamptz,
-        settled -> Bool,
     }
 }
 

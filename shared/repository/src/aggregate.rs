@@ -1,12 +1,13 @@
 //! Folding an aggregate's subjects.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 use waybill_domain::{Refusal, content, directory, file, session, share, token, upload};
-use waybill_event_log::{EventLog, ReadError, read_events};
+use waybill_event_log::{EventLog, ReadError, Stored, read_from};
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{
     Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, Sha256Digest, ShareId, Subject, Timestamp, TokenId,
-    UploadId, names,
+    UploadId,
 };
 
 /// For how long a state may be decided on without looking again.
@@ -25,11 +26,6 @@ pub trait Aggregate: Send + Sync {
     /// The subject with facts that are folded in, but not decided one at a time.
     fn facts(&self) -> Option<Subject> {
         None
-    }
-
-    /// What all its events are found by.
-    fn filter(&self, partitions: waybill_schema::Partitions) -> String {
-        self.subject().to_nats(partitions)
     }
 
     /// Folds one event.
@@ -66,10 +62,6 @@ impl Aggregate for UploadAggregate {
         Some(Subject::new(self.company, On::UploadChunks(self.upload)))
     }
 
-    fn filter(&self, partitions: waybill_schema::Partitions) -> String {
-        names::upload_filter(partitions.of(self.company), self.company, self.upload)
-    }
-
     fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
         upload::evolve(state, event, time);
     }
@@ -85,6 +77,32 @@ impl Aggregate for UploadAggregate {
             _ => state.started.as_ref(),
         };
         started.map_or_else(Routing::default, routing_of)
+    }
+}
+
+/// An upload from its start to its end, without the bytes in between: which those are is only known once it is verified.
+/// One look at the log, however large the file is.
+#[derive(Clone, Copy, Debug)]
+pub struct LifecycleAggregate(pub UploadAggregate);
+
+impl Aggregate for LifecycleAggregate {
+    type State = upload::State;
+    type Command = Infallible;
+
+    fn subject(&self) -> Subject {
+        self.0.subject()
+    }
+
+    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+        upload::evolve(state, event, time);
+    }
+
+    fn decide(_: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+        match command {}
+    }
+
+    fn routing(&self, state: &Self::State, event: &Event) -> Routing {
+        self.0.routing(state, event)
     }
 }
 
@@ -295,6 +313,13 @@ pub struct Loaded<S> {
     pub last_seq: u64,
     /// The last event of all its subjects; 0 without one.
     pub read_to: u64,
+    /// The last fact; 0 without one.
+    pub(crate) facts_seq: u64,
+    /// Up to where the subject of decisions was read together with the facts. What was appended after that is in
+    /// `last_seq`, and is folded again with the facts that came before it.
+    pub(crate) folded_seq: u64,
+    /// What it begins with.
+    beginning: S,
     /// When it was last known to be all there is.
     complete_at: Option<Instant>,
 }
@@ -306,10 +331,10 @@ impl<S: Default> Loaded<S> {
     }
 }
 
-impl<S: Default> Loaded<S> {
+impl<S: Default + Clone> Loaded<S> {
     /// Of an aggregate that begins with something that its own events do not say.
     pub fn beginning_with(state: S) -> Self {
-        Self { state, ..Self::default() }
+        Self { beginning: state.clone(), state, ..Self::default() }
     }
 }
 
@@ -320,7 +345,7 @@ impl<S> Loaded<S> {
     }
 }
 
-/// Folds all of an aggregate's events, at least up to what the leader knows now.
+/// Folds all of an aggregate's events that the leader knows now.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -330,7 +355,23 @@ pub async fn load<A: Aggregate>(log: &dyn EventLog, aggregate: &A) -> Result<Loa
     Ok(loaded)
 }
 
-/// Folds what came since.
+/// Loads an upload to look at: all bytes of one that is verified are there, so its chunks are not read.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn look_at_upload(
+    log: &dyn EventLog,
+    aggregate: &UploadAggregate,
+) -> Result<Loaded<upload::State>, ReadError> {
+    let mut loaded = load(log, &LifecycleAggregate(*aggregate)).await?;
+    if !matches!(loaded.state.phase, upload::Phase::Absent | upload::Phase::Verified { .. }) {
+        // From the beginning: events fold in the order of the log.
+        loaded = load(log, aggregate).await?;
+    }
+    Ok(loaded)
+}
+
+/// Folds what came since. If the stream is not the one that was read before, all of it is folded anew.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -340,32 +381,94 @@ pub async fn refresh<A: Aggregate>(
     loaded: &mut Loaded<A::State>,
 ) -> Result<(), ReadError> {
     let asked_at = Instant::now();
-    let partition = log.partitions().of(aggregate.subject().company);
-    let until = log.last_seq(partition, &aggregate.filter(log.partitions())).await?;
-    read_up_to(log, aggregate, loaded, until).await?;
+    let mut read = read_both(log, aggregate, loaded).await;
+    if let Err(ReadError::Diverged { subject, seq }) = &read {
+        tracing::warn!(subject, seq, "the stream was restored or replaced: an aggregate is read anew");
+        *loaded = Loaded::beginning_with(loaded.beginning.clone());
+        read = read_both(log, aggregate, loaded).await;
+    }
+    fold(aggregate, loaded, read?)?;
     loaded.complete_at = Some(asked_at);
     Ok(())
 }
 
-/// Folds what came up to sequence `until`, which is known to exist.
-pub(crate) async fn read_up_to<A: Aggregate>(
+/// What came since on all subjects of an aggregate, in the order of the log, and as of one moment: of two events, none is
+/// read without the one before it.
+async fn read_both<A: Aggregate>(
+    log: &dyn EventLog,
+    aggregate: &A,
+    loaded: &Loaded<A::State>,
+) -> Result<Vec<Stored>, ReadError> {
+    let subject = aggregate.subject();
+    let mut last = log.last(subject).await?;
+    let Some(facts) = aggregate.facts() else { return read_from(log, subject, last, loaded.last_seq).await };
+    let last_fact = loop {
+        let last_fact = log.last(facts).await?;
+        // A decision between the last one known and this fact would be missing.
+        if seq_of(last_fact.as_ref()) < seq_of(last.as_ref()) || last_fact.is_none() {
+            break last_fact;
+        }
+        let again = log.last(subject).await?;
+        let same = seq_of(again.as_ref()) == seq_of(last.as_ref());
+        last = again;
+        if same {
+            break last_fact;
+        }
+    };
+    let mut events = read_from(log, subject, last, loaded.folded_seq).await?;
+    events.extend(read_from(log, facts, last_fact, loaded.facts_seq).await?);
+    events.sort_by_key(|event| event.position.seq);
+    Ok(events)
+}
+
+fn seq_of(event: Option<&Stored>) -> u64 {
+    event.map_or(0, |event| event.position.seq)
+}
+
+fn fold<A: Aggregate>(aggregate: &A, loaded: &mut Loaded<A::State>, events: Vec<Stored>) -> Result<(), ReadError> {
+    let subject = aggregate.subject();
+    for event in events {
+        let recorded = event.into_event()?;
+        A::evolve(&mut loaded.state, &recorded.event, recorded.envelope.time);
+        loaded.read_to = loaded.read_to.max(recorded.position.seq);
+        if recorded.subject == subject {
+            loaded.last_seq = recorded.position.seq;
+            loaded.folded_seq = recorded.position.seq;
+        } else {
+            loaded.facts_seq = recorded.position.seq;
+        }
+    }
+    Ok(())
+}
+
+impl<S: Clone> Loaded<S> {
+    /// Folds a decision that was appended behind `last_seq`. Where the aggregate has facts besides, the next refresh folds it
+    /// again with those that came before it, which changes nothing.
+    pub(crate) fn decided<A: Aggregate<State = S>>(&mut self, aggregate: &A, event: &Event, time: Timestamp, seq: u64) {
+        A::evolve(&mut self.state, event, time);
+        self.last_seq = seq;
+        if aggregate.facts().is_none() {
+            self.folded_seq = seq;
+            self.read_to = seq;
+        }
+    }
+}
+
+/// Folds a fact that was appended behind the last one, at `seq`, with the decisions that came before it.
+pub(crate) async fn fold_fact<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
-    until: u64,
+    (event, time): (&Event, Timestamp),
+    seq: u64,
 ) -> Result<(), ReadError> {
-    if until <= loaded.read_to {
-        return Ok(());
+    let last = log.last(aggregate.subject()).await?;
+    if seq_of(last.as_ref()) != loaded.last_seq {
+        return refresh(log, aggregate, loaded).await;
     }
-    let subject = aggregate.subject();
-    let partition = log.partitions().of(subject.company);
-    let filter = aggregate.filter(log.partitions());
-    for recorded in read_events(log, partition, &filter, loaded.read_to, until).await? {
-        A::evolve(&mut loaded.state, &recorded.event, recorded.envelope.time);
-        loaded.read_to = recorded.position.seq;
-        if recorded.subject == subject {
-            loaded.last_seq = recorded.position.seq;
-        }
-    }
+    A::evolve(&mut loaded.state, event, time);
+    loaded.facts_seq = seq;
+    loaded.folded_seq = loaded.last_seq;
+    loaded.read_to = seq;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Carrying out a command.
 
-use crate::aggregate::read_up_to;
+use crate::aggregate::fold_fact;
 use crate::turn::Turn;
 use crate::{Aggregate, Loaded, refresh};
 use rand::Rng;
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use waybill_domain::Refusal;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
-use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp, names};
+use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp};
 
 /// How long a command is tried again if other commands come first.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -78,11 +78,7 @@ pub async fn execute<A: Aggregate>(
 ) -> Result<Done, ExecuteError> {
     let partition = log.partitions().of(aggregate.subject().company);
     let until = Instant::now() + PATIENCE;
-    // An aggregate with facts has writers that need not wait for each other.
-    let mut turn = match aggregate.facts() {
-        None => wait(until, Turn::wait_if_met(aggregate.subject())).await?,
-        Some(_) => None,
-    };
+    let mut turn = wait(until, Turn::wait_if_met(aggregate.subject())).await?;
     let mut refreshed = false;
     let mut attempt = 0;
     loop {
@@ -100,34 +96,18 @@ pub async fn execute<A: Aggregate>(
             return Ok(Done { event: None, position: Position { partition, seq: loaded.read_to } });
         };
         let envelope = context.envelope(aggregate.routing(&loaded.state, &event));
-        let fact = fact_id(aggregate, &event).zip(aggregate.facts());
-        let is_fact = fact.is_some();
-        let new = match fact {
-            Some((id, facts)) => {
-                NewEvent { subject: facts, envelope, event, expect: Expect::Any, message_id: Some(id) }
-            }
-            None => NewEvent {
-                subject: aggregate.subject(),
-                envelope,
-                event,
-                expect: Expect::LastSeq(loaded.last_seq),
-                message_id: None,
-            },
+        let facts = aggregate.facts().filter(|_| is_fact(&event));
+        let (subject, last_seq) = match facts {
+            Some(facts) => (facts, loaded.facts_seq),
+            None => (aggregate.subject(), loaded.last_seq),
         };
+        let new = NewEvent { subject, envelope, event, expect: Expect::LastSeq(last_seq), message_id: None };
         let (event, time) = (new.event.clone(), new.envelope.time);
         match append(log, new).await {
-            // Others append facts, too: read in the order of the log, so that the state is what everybody folds.
-            Ok(position) if is_fact => {
-                read_up_to(log, aggregate, loaded, position.seq).await?;
-                return Ok(Done { event: Some(event), position });
-            }
             Ok(position) => {
-                A::evolve(&mut loaded.state, &event, time);
-                loaded.last_seq = position.seq;
-                // Nothing of the aggregate came in between, or the append had been refused. Where it has facts besides,
-                // the next refresh folds the event again with them, which changes nothing.
-                if aggregate.facts().is_none() {
-                    loaded.read_to = position.seq;
+                match facts {
+                    Some(_) => fold_fact(log, aggregate, loaded, (&event, time), position.seq).await?,
+                    None => loaded.decided(aggregate, &event, time, position.seq),
                 }
                 return Ok(Done { event: Some(event), position });
             }
@@ -148,16 +128,9 @@ async fn wait<T>(until: Instant, turn: impl Future<Output = T>) -> Result<T, App
     waited.map_err(|_| AppendError::Unavailable("those who came before are not done".to_owned()))
 }
 
-/// The message id of a fact: an event that parallel writers append without waiting for each other.
-fn fact_id<A: Aggregate>(aggregate: &A, event: &Event) -> Option<String> {
-    let waybill_schema::Aggregate::UploadLifecycle(upload) = aggregate.subject().aggregate else { return None };
-    match event {
-        Event::ChunkUploaded(chunk) => {
-            Some(names::chunk_message_id(upload, chunk.offset, chunk.length, chunk.crc64nvme, &chunk.etag))
-        }
-        Event::PartAssembled(part) => Some(names::assembled_message_id(upload, part.part_number, &part.etag)),
-        _ => None,
-    }
+/// Whether an event says what was stored: those have a subject of their own, so that they do not refuse decisions.
+fn is_fact(event: &Event) -> bool {
+    matches!(event, Event::ChunkUploaded(_) | Event::PartAssembled(_))
 }
 
 /// A growing pause with jitter, so that those who met do not meet again.

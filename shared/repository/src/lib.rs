@@ -2,13 +2,15 @@
 //! sequence that was loaded as its expectation, and where somebody else was first all of it is done again.
 
 mod aggregate;
+mod batches;
 mod execute;
 mod quota;
 mod turn;
 
 pub use aggregate::{
-    Aggregate, ContentAggregate, DirectoryAggregate, FileAggregate, Loaded, SessionAggregate, ShareAggregate,
-    TokenAggregate, UploadAggregate, load, refresh, routing_of,
+    Aggregate, ContentAggregate, DirectoryAggregate, FileAggregate, LifecycleAggregate, Loaded, SessionAggregate,
+    ShareAggregate, TokenAggregate, UploadAggregate, load, look_at_upload, refresh, routing_of,
 };
+pub use batches::{BatchSize, Batches, Busy};
 pub use execute::{Context, Done, ExecuteError, execute};
-pub use quota::{LoadedQuota, append_quota, change_quota, load_quota, refresh_quota, settle_quota};
+pub use quota::{Held, Quotas};

@@ -1,204 +1,229 @@
-//! Loading a company's space, and settling reservations.
+//! The space of companies: one fold a process, which all that change it decide on, one after the other.
 
 use crate::execute::pause;
 use crate::{Context, ExecuteError};
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
 use waybill_domain::Refusal;
-use waybill_domain::quota::{self, Settlement, Settling, Space, settle};
-use waybill_event_log::jetstream::Bucket;
-use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append, read_events};
-use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, SessionId, Subject, UploadId, names};
+use waybill_domain::quota::{self, State};
+use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append, read_after};
+use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, Subject, Timestamp, names};
 
 /// How many events are folded before the fold is worth keeping.
 const SNAPSHOT_EVERY: u64 = 500;
-const ATTEMPTS: u32 = 10;
-/// A company's space is what all of its uploads change.
-const CHANGE_ATTEMPTS: u32 = 30;
-/// Changes whenever [`quota::State`] does: older snapshots are then not read.
-const SNAPSHOT_VERSION: u16 = 2;
+/// Changes whenever [`State`] does: older snapshots are then not read.
+const SNAPSHOT_VERSION: u16 = 3;
+/// Bytes of a piece of a snapshot: a value of a bucket has 1 MiB at most.
+const PIECE_BYTES: usize = 512 * 1_024;
+/// The space of how many companies is kept at hand, and for how long after its last use.
+const KEPT: u64 = 10_000;
+const KEPT_FOR: Duration = Duration::from_secs(600);
+/// How long a change is tried if others come first.
+const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A company's space, and how far its subjects were read.
+/// A company's space, and how far its subject was read.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct LoadedQuota {
-    /// What is known.
-    pub state: quota::State,
-    /// The last event of `….quota`; 0 without one.
-    pub last_seq: u64,
-    /// The last settlement; 0 without one.
-    pub settled_seq: u64,
+struct Loaded {
+    state: State,
+    /// The last event; 0 without one.
+    last_seq: u64,
+    /// Its message id: with the sequence it tells the stream from one that was restored or replaced.
+    last_id: Option<String>,
     folded_since_snapshot: u64,
+    snapshot_set: u8,
 }
 
+/// What a snapshot's own key holds.
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     version: u16,
     crc64nvme: u64,
-    quota: Vec<u8>,
+    set: u8,
+    pieces: u32,
 }
 
-/// Loads a company's space from its snapshot, where there is one, and its events.
-///
-/// # Errors
-/// [`ReadError`]. A snapshot that cannot be read is no error: it is made anew.
-pub async fn load_quota(
-    log: &dyn EventLog,
-    snapshots: Option<&Bucket>,
+/// The space of all companies.
+pub struct Quotas {
+    log: Arc<dyn EventLog>,
+    snapshots: Bucket,
+    companies: Cache<CompanyId, Arc<tokio::sync::Mutex<Loaded>>>,
+}
+
+/// The right to change a company's space, among those of this process.
+pub struct Held<'a> {
+    quotas: &'a Quotas,
     company: CompanyId,
-) -> Result<LoadedQuota, ReadError> {
-    let mut loaded = match snapshots {
-        Some(bucket) => read_snapshot(bucket, company).await.unwrap_or_default(),
-        None => LoadedQuota::default(),
-    };
-    refresh_quota(log, snapshots, company, &mut loaded).await?;
-    Ok(loaded)
+    loaded: OwnedMutexGuard<Loaded>,
+    until: Instant,
+    attempts: u32,
 }
 
-/// Folds what came since.
-///
-/// # Errors
-/// [`ReadError`].
-pub async fn refresh_quota(
-    log: &dyn EventLog,
-    snapshots: Option<&Bucket>,
-    company: CompanyId,
-    loaded: &mut LoadedQuota,
-) -> Result<(), ReadError> {
-    let partition = log.partitions().of(company);
-    let subject = Subject::new(company, On::Quota);
-    // Settlements first: every reservation that they settle is then among those read afterwards.
-    let filter = names::settlements_filter(partition, company);
-    let settlements = read_events(log, partition, &filter, loaded.settled_seq, 0).await?;
-    let filter = subject.to_nats(log.partitions());
-    let until = log.last_seq(partition, &filter).await?;
-    let mut events = if until > loaded.last_seq {
-        read_events(log, partition, &filter, loaded.last_seq, until).await?
-    } else {
-        Vec::new()
-    };
-    loaded.last_seq = events.last().map_or(loaded.last_seq, |event| event.position.seq);
-    loaded.settled_seq = settlements.last().map_or(loaded.settled_seq, |event| event.position.seq);
-    events.extend(settlements);
-    events.sort_by_key(|event| event.position.seq);
-    for recorded in &events {
-        quota::evolve(&mut loaded.state, &recorded.event, recorded.envelope.time);
+impl Quotas {
+    /// Those in a log, with snapshots in a bucket.
+    pub fn new(log: Arc<dyn EventLog>, snapshots: Bucket) -> Self {
+        Self { log, snapshots, companies: Cache::builder().max_capacity(KEPT).time_to_idle(KEPT_FOR).build() }
     }
-    loaded.folded_since_snapshot += events.len() as u64;
-    if loaded.folded_since_snapshot >= SNAPSHOT_EVERY
-        && let Some(bucket) = snapshots
-    {
-        loaded.folded_since_snapshot = 0;
-        write_snapshot(bucket, company, loaded).await;
+
+    /// Waits for the right to change a company's space; nothing is known of it before [`Held::look`].
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`] if those who came before are not done in time.
+    pub async fn hold(&self, company: CompanyId) -> Result<Held<'_>, AppendError> {
+        let until = Instant::now() + PATIENCE;
+        let loaded = self.companies.get_with(company, Arc::default);
+        let loaded = tokio::time::timeout_at(until.into(), loaded.lock_owned()).await;
+        let loaded = loaded.map_err(|_| AppendError::Conflict)?;
+        Ok(Held { quotas: self, company, loaded, until, attempts: 0 })
     }
-    Ok(())
+
+    /// A company's space as it is now.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    pub async fn look(&self, company: CompanyId) -> Result<State, ExecuteError> {
+        let mut held = self.hold(company).await?;
+        Ok(held.look().await?.clone())
+    }
+
+    /// Changes a company's space: decides on the newest state, again where somebody else was faster. `None` from `decide`
+    /// means that there is nothing to change.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    pub async fn change(
+        &self,
+        context: &Context,
+        company: CompanyId,
+        decide: impl Fn(&State) -> Result<Option<Event>, Refusal>,
+    ) -> Result<Position, ExecuteError> {
+        let mut held = self.hold(company).await?;
+        loop {
+            let Some(event) = decide(held.look().await?)? else { return Ok(held.position()) };
+            if let Some(position) = held.append(context, event).await? {
+                return Ok(position);
+            }
+        }
+    }
 }
 
-async fn read_snapshot(bucket: &Bucket, company: CompanyId) -> Option<LoadedQuota> {
+impl Held<'_> {
+    /// The state as it is now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn look(&mut self) -> Result<&State, ReadError> {
+        let Quotas { log, snapshots, .. } = self.quotas;
+        if self.loaded.last_seq == 0
+            && let Some(kept) = read_snapshot(log.as_ref(), snapshots, self.company).await
+        {
+            *self.loaded = kept;
+        }
+        let mut read = read_after(log.as_ref(), self.subject(), self.loaded.last_seq).await;
+        if let Err(ReadError::Diverged { subject, seq }) = &read {
+            tracing::warn!(subject, seq, "the stream was restored or replaced: a quota is read anew");
+            *self.loaded = Loaded::default();
+            read = read_after(log.as_ref(), self.subject(), 0).await;
+        }
+        for mut stored in read? {
+            let id = stored.message_id.take();
+            let recorded = stored.into_event()?;
+            self.loaded.fold(&recorded.event, recorded.envelope.time, recorded.position.seq, id);
+        }
+        if self.loaded.folded_since_snapshot >= SNAPSHOT_EVERY {
+            self.loaded.folded_since_snapshot = 0;
+            // That it fails costs the next load some time, no more.
+            if let Err(error) = write_snapshot(snapshots, self.company, &mut self.loaded).await {
+                tracing::warn!(company = %self.company, %error, "a quota snapshot was not kept");
+            }
+        }
+        Ok(&self.loaded.state)
+    }
+
+    /// The position that reflects what is known.
+    pub fn position(&self) -> Position {
+        Position { partition: self.quotas.log.partitions().of(self.company), seq: self.loaded.last_seq }
+    }
+
+    /// Appends behind what is known. `None` if somebody of another process was faster: look, and decide again.
+    ///
+    /// # Errors
+    /// [`AppendError`]; [`AppendError::Conflict`] if others were faster again and again.
+    pub async fn append(&mut self, context: &Context, event: Event) -> Result<Option<Position>, AppendError> {
+        self.attempts += 1;
+        let envelope = context.envelope(Routing::default());
+        let (time, message_id) = (envelope.time, Uuid::now_v7().simple().to_string());
+        let new = NewEvent {
+            subject: self.subject(),
+            envelope,
+            event: event.clone(),
+            expect: Expect::LastSeq(self.loaded.last_seq),
+            message_id: Some(message_id.clone()),
+        };
+        match append(self.quotas.log.as_ref(), new).await {
+            Ok(position) => {
+                self.loaded.fold(&event, time, position.seq, Some(message_id));
+                Ok(Some(position))
+            }
+            Err(AppendError::Conflict) if Instant::now() < self.until => {
+                pause(self.attempts.min(2)).await;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::new(self.company, On::Quota)
+    }
+}
+
+impl Loaded {
+    fn fold(&mut self, event: &Event, time: Timestamp, seq: u64, id: Option<String>) {
+        quota::evolve(&mut self.state, event, time);
+        self.last_seq = seq;
+        self.last_id = id;
+        self.folded_since_snapshot += 1;
+    }
+}
+
+/// The last snapshot, if it is whole, and of this stream.
+async fn read_snapshot(log: &dyn EventLog, bucket: &Bucket, company: CompanyId) -> Option<Loaded> {
     let entry = bucket.get(&names::quota_snapshot_key(company)).await.ok()??;
     let snapshot: Snapshot = postcard::from_bytes(&entry.value).ok()?;
-    let intact = snapshot.version == SNAPSHOT_VERSION && snapshot.crc64nvme == crc(&snapshot.quota);
-    intact.then(|| postcard::from_bytes(&snapshot.quota).ok()).flatten()
+    if snapshot.version != SNAPSHOT_VERSION {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    for piece in 0..snapshot.pieces {
+        bytes.extend(bucket.get(&names::quota_piece_key(company, snapshot.set, piece)).await.ok()??.value);
+    }
+    let loaded: Loaded = postcard::from_bytes(&bytes).ok().filter(|_| snapshot.crc64nvme == crc(&bytes))?;
+    let position = Position { partition: log.partitions().of(company), seq: loaded.last_seq };
+    let subject = Subject::new(company, On::Quota).to_nats(log.partitions());
+    let there = log.at(position).await.ok()?;
+    there.filter(|there| there.subject == subject && there.message_id == loaded.last_id).map(|_| loaded)
 }
 
-/// Keeps a fold for the next load. That it fails costs that load some time, no more.
-async fn write_snapshot(bucket: &Bucket, company: CompanyId, loaded: &LoadedQuota) {
-    let Ok(quota) = postcard::to_stdvec(loaded) else { return };
-    let snapshot = Snapshot { version: SNAPSHOT_VERSION, crc64nvme: crc(&quota), quota };
-    let Ok(bytes) = postcard::to_stdvec(&snapshot) else { return };
-    if let Err(error) = bucket.put(&names::quota_snapshot_key(company), bytes.into()).await {
-        tracing::warn!(%company, %error, "a quota snapshot was not kept");
+/// Keeps a fold for the next load, however large it is: the pieces first, and then what names them.
+async fn write_snapshot(bucket: &Bucket, company: CompanyId, loaded: &mut Loaded) -> Result<(), BucketError> {
+    loaded.snapshot_set = 1 - loaded.snapshot_set.min(1);
+    let Ok(bytes) = postcard::to_stdvec(loaded) else { return Ok(()) };
+    let mut pieces = 0;
+    for piece in bytes.chunks(PIECE_BYTES) {
+        let key = names::quota_piece_key(company, loaded.snapshot_set, pieces);
+        bucket.put(&key, bytes::Bytes::copy_from_slice(piece)).await?;
+        pieces += 1;
     }
+    let snapshot = Snapshot { version: SNAPSHOT_VERSION, crc64nvme: crc(&bytes), set: loaded.snapshot_set, pieces };
+    let Ok(head) = postcard::to_stdvec(&snapshot) else { return Ok(()) };
+    bucket.put(&names::quota_snapshot_key(company), head.into()).await
 }
 
 fn crc(bytes: &[u8]) -> u64 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
-}
-
-/// Changes a company's space: decides on the newest state, again where somebody else was faster. `None` from `decide`
-/// means that there is nothing to change.
-///
-/// # Errors
-/// [`ExecuteError`].
-pub async fn change_quota(
-    log: &dyn EventLog,
-    snapshots: &Bucket,
-    context: &Context,
-    company: CompanyId,
-    decide: impl Fn(&quota::State) -> Result<Option<Event>, Refusal>,
-) -> Result<Position, ExecuteError> {
-    let partition = log.partitions().of(company);
-    let mut quota = load_quota(log, Some(snapshots), company).await?;
-    for attempt in 1..=CHANGE_ATTEMPTS {
-        let Some(event) = decide(&quota.state)? else { return Ok(Position { partition, seq: quota.last_seq }) };
-        if let Some(position) = append_quota(log, company, quota.last_seq, context, event).await? {
-            return Ok(position);
-        }
-        pause(attempt).await;
-        refresh_quota(log, Some(snapshots), company, &mut quota).await?;
-    }
-    Err(AppendError::Conflict.into())
-}
-
-/// Appends to `….quota` after the event `last_seq`; `None` if another event came first.
-///
-/// # Errors
-/// [`AppendError`], but no conflict.
-pub async fn append_quota(
-    log: &dyn EventLog,
-    company: CompanyId,
-    last_seq: u64,
-    context: &Context,
-    event: Event,
-) -> Result<Option<Position>, AppendError> {
-    let new = NewEvent {
-        subject: Subject::new(company, On::Quota),
-        envelope: context.envelope(Routing::default()),
-        event,
-        expect: Expect::LastSeq(last_seq),
-        message_id: None,
-    };
-    match append(log, new).await {
-        Ok(position) => Ok(Some(position)),
-        Err(AppendError::Conflict) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Settles the reservation of one upload, once.
-///
-/// # Errors
-/// [`ExecuteError`].
-pub async fn settle_quota(
-    log: &dyn EventLog,
-    context: &Context,
-    company: CompanyId,
-    (upload, session): (UploadId, Option<SessionId>),
-    space: Space,
-    settling: Settling,
-) -> Result<Option<Position>, ExecuteError> {
-    let subject = Subject::new(company, On::QuotaSettlement(upload));
-    let partition = log.partitions().of(company);
-    let filter = subject.to_nats(log.partitions());
-    // Hardly ever is there one before: it is looked for when the log says so. What is purged was settled before.
-    let (mut settlement, mut last_seq) = (Settlement::Open, 0);
-    let mut look = settling == Settling::Purge;
-    for attempt in 1..=ATTEMPTS {
-        if look {
-            last_seq = log.last_seq(partition, &filter).await?;
-            settlement = Settlement::Open;
-            for recorded in read_events(log, partition, &filter, 0, last_seq).await? {
-                settlement.evolve(&recorded.event);
-            }
-        }
-        look = true;
-        let Some(event) = settle(settlement, settling, upload, session, space) else { return Ok(None) };
-        let routing = Routing { session_id: session, ..Routing::default() };
-        let envelope = context.envelope(routing);
-        let new = NewEvent { subject, envelope, event, expect: Expect::LastSeq(last_seq), message_id: None };
-        match append(log, new).await {
-            Ok(position) => return Ok(Some(position)),
-            Err(AppendError::Conflict) if attempt < ATTEMPTS => pause(attempt).await,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(AppendError::Conflict.into())
 }

@@ -23,9 +23,8 @@ use std::time::Duration;
 use utoipa::IntoParams;
 use uuid::Uuid;
 use waybill_domain::Refusal;
-use waybill_domain::quota::{Settling, Space};
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, Loaded, UploadAggregate, execute, settle_quota};
+use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::events::{FileUploadedV1, ReservedItem, UploadStartedV1, UploadStartedV2};
 use waybill_schema::{ByteRange, Causation, Position, UploadId};
 use waybill_service_kit::data_plane::{PutBytes, PutWhole, StoredFile, StoredWhole};
@@ -296,12 +295,9 @@ impl Incoming {
                 return;
             }
         }
-        let whose = (self.upload, self.started.session_id);
-        let space = Space::exactly(self.started.size_bytes);
-        let company = self.principal.company_id;
-        let settled = settle_quota(log, &self.context, company, whose, space, Settling::Release);
-        if let Err(error) = settled.await {
-            tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for a worker");
+        let reserver = &self.gateway.reserver;
+        if let Err(problem) = reserver.give_back(self.principal.company_id, self.upload, &self.context).await {
+            tracing::warn!(upload_id = %self.upload, code = problem.code, "a reservation waits for a worker");
         }
     }
 

@@ -57,6 +57,7 @@ impl<R: Row> Rows<R> {
         if self.rows.contains_key(&id) {
             return false;
         }
+        self.removed.remove(&id);
         self.rows.insert(id, row);
         self.changed.insert(id);
         true
@@ -177,12 +178,14 @@ impl Touched {
                         let all = transferred.from.iter().chain([&transferred.item.upload_id]);
                         self.reservations.extend(all.map(|id| key(id.0)));
                     }
+                    Event::QuotaSettled(settled) => {
+                        self.reservations.extend(settled.items.iter().map(|item| key(item.upload_id.0)));
+                    }
+                    Event::QuotaReleased(released) => {
+                        self.reservations.extend(released.items.iter().map(|item| key(item.file_id.0)));
+                    }
                     _ => {}
                 }
-            }
-            Aggregate::QuotaSettlement(id) => {
-                self.quotas.insert(key(company));
-                self.reservations.insert(key(id.0));
             }
         }
     }
@@ -257,6 +260,7 @@ impl Tables {
         self.sessions.changed.clear();
         self.quotas.changed.clear();
         self.reservations.changed.clear();
+        self.reservations.removed.clear();
     }
 
     fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
@@ -268,9 +272,7 @@ impl Tables {
             }
             (Aggregate::File(id), event) => files::fold_file(self, id, event, time),
             (Aggregate::Session(id), event) => sessions::fold(self, id, event, company_id, time),
-            (Aggregate::Quota | Aggregate::QuotaSettlement(_), event) => {
-                quota::fold(self, recorded.subject.company, event, time)
-            }
+            (Aggregate::Quota, event) => quota::fold(self, recorded.subject.company, event, time),
             (Aggregate::Directory, event) => directory::fold(self, recorded.subject.company, event, recorded),
             (Aggregate::Share(id), event) => shares::fold(self, id, event, recorded),
             (Aggregate::Token(id), event) => tokens::fold(self, id, event, recorded),

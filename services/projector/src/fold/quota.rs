@@ -4,7 +4,7 @@ use super::convert::{big, id_of_quota, time_of};
 use super::{Misfit, Rows, Tables};
 use chrono::{DateTime, Utc};
 use waybill_read_model::rows::{QuotaReservationRow, StorageQuotaRow};
-use waybill_schema::events::{ReleasedFrom, ReservedItem};
+use waybill_schema::events::ReservedItem;
 use waybill_schema::{CompanyId, Event, Timestamp, UploadId};
 
 pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time: DateTime<Utc>) -> Result<(), Misfit> {
@@ -24,34 +24,40 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time:
                 tables.reservations.add(reservation(company, item, reserved.until));
             }
         }
-        Event::QuotaRaised(raised) => {
+        Event::QuotaRaised(raised) if tables.reservations.get(raised.upload_id.0).is_some() => {
             let reservation = tables.reservations.change(raised.upload_id.0)?;
-            if !reservation.settled {
-                quota.storage_reserved_bytes += big(raised.bytes_total) - reservation.bytes_total;
-                reservation.bytes_total = big(raised.bytes_total);
-            }
+            quota.storage_reserved_bytes += big(raised.bytes_total) - reservation.bytes_total;
+            reservation.bytes_total = big(raised.bytes_total);
         }
         Event::QuotaTransferred(transferred) => {
             for partial in &transferred.from {
-                quota.storage_reserved_bytes -= settle(&mut tables.reservations, *partial)?;
+                quota.storage_reserved_bytes -= settle(&mut tables.reservations, *partial)?.unwrap_or(0);
             }
             quota.storage_reserved_bytes += big(transferred.item.bytes_total);
             tables.reservations.add(reservation(company, &transferred.item, transferred.until));
         }
-        Event::QuotaCommitted(committed) => {
-            quota.storage_reserved_bytes -= settle(&mut tables.reservations, committed.upload_id)?;
-            quota.storage_used_bytes += big(committed.bytes_used);
-            quota.file_count += 1;
+        Event::QuotaSettled(settled) => {
+            for item in &settled.items {
+                let Some(held) = settle(&mut tables.reservations, item.upload_id)? else { continue };
+                quota.storage_reserved_bytes -= held;
+                if let Some(bytes) = item.bytes_used {
+                    quota.storage_used_bytes += big(bytes);
+                    quota.file_count += 1;
+                }
+            }
         }
-        Event::QuotaReleased(released) => match released.from {
-            ReleasedFrom::Reserved => {
-                quota.storage_reserved_bytes -= settle(&mut tables.reservations, released.upload_id)?;
+        // Decided behind a look at the files' own events: each comes once.
+        Event::QuotaReleased(released) => {
+            for item in &released.items {
+                match settle(&mut tables.reservations, item.file_id)? {
+                    Some(held) => quota.storage_reserved_bytes -= held,
+                    None => {
+                        quota.storage_used_bytes -= big(item.bytes);
+                        quota.file_count -= 1;
+                    }
+                }
             }
-            ReleasedFrom::Used => {
-                quota.storage_used_bytes -= big(released.bytes);
-                quota.file_count -= 1;
-            }
-        },
+        }
         Event::QuotaRecalculated(_) => quota.last_calculated_at = time,
         _ => {}
     }
@@ -65,16 +71,14 @@ fn reservation(company: CompanyId, item: &ReservedItem, until: Timestamp) -> Quo
         upload_session_id: item.session_id.map(|id| id.0),
         bytes_total: big(item.bytes_total),
         reserved_until: time_of(until),
-        settled: false,
     }
 }
 
-/// Ends a reservation; answers with the bytes that it held until now.
-fn settle(reservations: &mut Rows<QuotaReservationRow>, upload: UploadId) -> Result<i64, Misfit> {
-    let reservation = reservations.change(upload.0)?;
-    let held = if reservation.settled { 0 } else { reservation.bytes_total };
-    reservation.settled = true;
-    Ok(held)
+/// Ends a reservation; answers with the bytes that it held, if it was open.
+fn settle(reservations: &mut Rows<QuotaReservationRow>, upload: UploadId) -> Result<Option<i64>, Misfit> {
+    let Some(held) = reservations.get(upload.0).map(|reservation| reservation.bytes_total) else { return Ok(None) };
+    reservations.remove(upload.0)?;
+    Ok(Some(held))
 }
 
 fn new_quota(company: CompanyId, limit_bytes: u64, time: DateTime<Utc>) -> StorageQuotaRow {

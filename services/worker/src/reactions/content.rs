@@ -1,11 +1,11 @@
 //! One object for all files of a company with the same bytes, and the end of files for good.
 
-use super::{ReactionError, cleanup, settle};
+use super::{ReactionError, cleanup};
 use crate::{Worker, keys};
 use waybill_domain::content::{Command, Object, State as Content};
-use waybill_domain::quota::Settling;
 use waybill_domain::upload::{Phase, State};
-use waybill_repository::{ContentAggregate, Loaded, UploadAggregate, execute, load};
+use waybill_repository::{ContentAggregate, LifecycleAggregate, Loaded, UploadAggregate, execute, load};
+use waybill_schema::events::ReleasedItem;
 use waybill_schema::{Causation, CompanyId, FileId};
 
 /// The file refers to the company's object with its bytes, or brings it. Always after verification: that somebody has
@@ -55,7 +55,7 @@ pub(super) async fn purge(
     causation: Causation,
 ) -> Result<(), ReactionError> {
     let aggregate = UploadAggregate { company, upload: file };
-    let upload = load(worker.log.as_ref(), &aggregate).await?.state;
+    let upload = load(worker.log.as_ref(), &LifecycleAggregate(aggregate)).await?.state;
     let Some((content, keep)) = what_to_keep(worker, &aggregate, &upload) else { return Ok(()) };
     let context = worker.context(causation);
     let mut loaded = Loaded::default();
@@ -70,6 +70,6 @@ pub(super) async fn purge(
     // Of a request that was sent again after its answer was lost there may be two objects.
     let kept = loaded.state.object.as_ref().map(|object| object.storage_key.as_str());
     cleanup::delete_others(worker, &keys::objects(company, file), kept).await?;
-    settle(worker, &aggregate, &upload, causation, Settling::Commit).await?;
-    settle(worker, &aggregate, &upload, causation, Settling::Purge).await
+    let item = ReleasedItem { file_id: file, bytes: upload.grid().size_bytes };
+    Ok(worker.space.release(company, item, context).await?)
 }

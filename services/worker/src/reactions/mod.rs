@@ -16,17 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use waybill_access::AccessError;
-use waybill_domain::quota::{Settling, Space};
 use waybill_domain::upload::{self, Command, Step};
 use waybill_domain::{Refusal, session};
 use waybill_event_log::jetstream::{Delivery, Reactions};
 use waybill_event_log::{AppendError, ReadError};
 use waybill_object_store::StoreError;
 use waybill_read_model::{ReadModelError, projection, queries};
-use waybill_repository::{
-    ExecuteError, Loaded, SessionAggregate, UploadAggregate, execute, load, load_quota, settle_quota,
-};
-use waybill_schema::events::UploadKind;
+use waybill_repository::{ExecuteError, LifecycleAggregate, Loaded, SessionAggregate, UploadAggregate, execute, load};
+use waybill_schema::events::{SettledItem, UploadKind};
 use waybill_schema::{Aggregate, Causation, CompanyId, Event, Recorded, SessionId, UploadId};
 use waybill_service_kit::Shutdown;
 
@@ -170,7 +167,7 @@ async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError
         }
         (Aggregate::UploadLifecycle(_), Event::UploadConcatenated(event)) => {
             let aggregate = UploadAggregate { company, upload: event.into };
-            let into = load(worker.log.as_ref(), &aggregate).await?;
+            let into = load(worker.log.as_ref(), &LifecycleAggregate(aggregate)).await?;
             // It was claimed when that had ended already.
             if into.state.has_ended_without_file() {
                 concatenate::delete_partials(worker, &aggregate, &into.state, causation).await?;
@@ -242,39 +239,20 @@ async fn do_step(
         Step::DeleteQuarantine => quarantine::delete(worker, aggregate, &loaded.state).await,
         Step::DeleteStaging => cleanup::delete_staging(worker, aggregate).await,
         Step::KeepContent => content::keep(worker, aggregate, &loaded.state, causation).await,
-        Step::CommitQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Commit).await,
-        Step::ReleaseQuota => settle(worker, aggregate, &loaded.state, causation, Settling::Release).await,
+        Step::CommitQuota => settle(worker, aggregate, Some(loaded.state.grid().size_bytes), causation).await,
+        Step::ReleaseQuota => settle(worker, aggregate, None, causation).await,
     }
 }
 
-/// Ends the reservation. Of an upload that never started, whose length was deferred, or that was part of another, only
-/// the reservation itself knows its size.
+/// Ends the reservation of an upload: `bytes_used` is what its file takes, if it became one.
 async fn settle(
     worker: &Worker,
     aggregate: &UploadAggregate,
-    state: &upload::State,
+    bytes_used: Option<u64>,
     causation: Causation,
-    settling: Settling,
 ) -> Result<(), ReactionError> {
-    let (session, space) = match &state.started {
-        Some(started) if state.reserves_exactly() => (started.session_id, Space::exactly(started.size_bytes)),
-        _ => {
-            let quota = load_quota(worker.log.as_ref(), Some(&worker.snapshots), aggregate.company).await?;
-            match quota.state.reserved.get(&aggregate.upload) {
-                Some(reserved) => {
-                    let space = Space { reserved_bytes: reserved.bytes, used_bytes: state.grid().size_bytes };
-                    (reserved.session_id, space)
-                }
-                // Settled before: what is left is what the file takes.
-                None if settling == Settling::Purge => (None, Space::exactly(state.grid().size_bytes)),
-                None => return Ok(()),
-            }
-        }
-    };
-    let context = worker.context(causation);
-    let whose = (aggregate.upload, session);
-    settle_quota(worker.log.as_ref(), &context, aggregate.company, whose, space, settling).await?;
-    Ok(())
+    let item = SettledItem { upload_id: aggregate.upload, bytes_used };
+    Ok(worker.space.settle(aggregate.company, item, worker.context(causation)).await?)
 }
 
 /// An upload that started while its session was being cancelled.

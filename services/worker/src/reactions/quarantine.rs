@@ -14,7 +14,7 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::quota;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, change_quota, execute, load};
+use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute, load};
 use waybill_schema::events::{QuarantineCopiedV1, UploadKind};
 use waybill_schema::{Causation, CompanyId, Timestamp, UploadId};
 use waybill_service_kit::{Shutdown, now};
@@ -178,7 +178,7 @@ async fn reserve(
         let limit_bytes = quota.limit_bytes.unwrap_or_default();
         quota::raise(quota, aggregate.upload, size_bytes, size_bytes, limit_bytes, &limits)
     };
-    match change_quota(worker.log.as_ref(), &worker.snapshots, context, aggregate.company, decide).await {
+    match worker.quotas.change(context, aggregate.company, decide).await {
         Ok(_) => Ok(Ok(())),
         Err(ExecuteError::Refused(refusal)) => Ok(Err(refusal)),
         Err(error) => Err(error.into()),

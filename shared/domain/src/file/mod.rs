@@ -3,7 +3,7 @@
 use crate::{Refusal, name};
 use waybill_schema::Timestamp;
 use waybill_schema::events::{
-    Event, FileDeletedV1, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1,
+    Event, FileDeletedV1, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1, FileSpaceReleasedV1,
 };
 
 /// A file, folded from its events. That it exists is known from its upload.
@@ -19,6 +19,8 @@ pub struct State {
     pub metadata: Option<Option<String>>,
     /// Whether it is gone for good.
     pub purged: bool,
+    /// Whether its space was given back.
+    pub is_space_released: bool,
 }
 
 /// A command to a file.
@@ -37,6 +39,8 @@ pub enum Command {
         /// Files that were deleted later stay.
         deleted_until: Timestamp,
     },
+    /// The space of a purged file was given back.
+    RecordRelease,
 }
 
 /// Folds one event, recorded at `time`.
@@ -53,6 +57,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
         }
         Event::FileMetadataChanged(changed) => state.metadata = Some(changed.metadata.clone()),
         Event::FilePurged(_) => state.purged = true,
+        Event::FileSpaceReleased(_) => state.is_space_released = true,
         _ => {}
     }
 }
@@ -64,6 +69,8 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
 pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
     match command {
         Command::Purge { .. } if state.purged => Ok(None),
+        Command::RecordRelease if state.purged => Ok((!state.is_space_released).then(|| FileSpaceReleasedV1 {}.into())),
+        Command::RecordRelease => Err(Refusal::FileNotDeleted),
         _ if state.purged => Err(Refusal::NotFound { what: "file" }),
         Command::Rename(_) | Command::SetMetadata(_) if state.deleted => Err(Refusal::FileDeleted),
         Command::Rename(display_name) => {

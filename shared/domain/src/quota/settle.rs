@@ -1,74 +1,34 @@
-//! How the reservation of one upload ends: committed or released, once.
+//! How reservations end, and how the space of purged files is given back: each once.
 
-use waybill_schema::events::{Event, QuotaCommittedV1, QuotaReleasedV1, ReleasedFrom};
-use waybill_schema::{SessionId, UploadId};
+use super::State;
+use crate::limits::RESERVATION_ITEMS_MAX;
+use waybill_schema::FileId;
+use waybill_schema::events::{QuotaReleasedV2, QuotaSettledV1, ReleasedItem, SettledItem};
 
-/// What `….quota.{upload_id}` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Settlement {
-    /// Nothing yet.
-    #[default]
-    Open,
-    /// The space is used.
-    Committed,
-    /// The space was given back.
-    Released,
-}
-
-impl Settlement {
-    /// Folds one event.
-    pub fn evolve(&mut self, event: &Event) {
-        match event {
-            Event::QuotaCommitted(_) => *self = Self::Committed,
-            Event::QuotaReleased(_) => *self = Self::Released,
-            _ => {}
+/// Settles those of the reservations that are open; no event means that none is. Items beyond [`RESERVATION_ITEMS_MAX`] are
+/// a caller's mistake and are not looked at.
+pub fn settle(state: &State, ended: &[SettledItem]) -> Option<QuotaSettledV1> {
+    let mut items: Vec<SettledItem> = Vec::new();
+    for item in ended.iter().take(RESERVATION_ITEMS_MAX) {
+        let is_new = items.iter().all(|other| other.upload_id != item.upload_id);
+        if is_new && state.reserved.contains_key(&item.upload_id) {
+            items.push(item.clone());
         }
     }
+    (!items.is_empty()).then_some(QuotaSettledV1 { items })
 }
 
-/// Which end a reservation is to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settling {
-    /// The file is verified.
-    Commit,
-    /// The upload came to nothing.
-    Release,
-    /// The file was purged.
-    Purge,
-}
-
-/// The space that a settlement is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes that were reserved.
-    pub reserved_bytes: u64,
-    /// Bytes that the file takes.
-    pub used_bytes: u64,
-}
-
-impl Space {
-    /// Of an upload whose length was known from the start.
-    pub fn exactly(bytes: u64) -> Self {
-        Self { reserved_bytes: bytes, used_bytes: bytes }
-    }
-}
-
-/// Decides; no event means that it was settled before.
-pub fn settle(
-    settlement: Settlement,
-    settling: Settling,
-    upload_id: UploadId,
-    session_id: Option<SessionId>,
-    space: Space,
-) -> Option<Event> {
-    let Space { reserved_bytes, used_bytes } = space;
-    let released = |from, bytes| Some(QuotaReleasedV1 { upload_id, session_id, bytes, from }.into());
-    match (settlement, settling) {
-        (Settlement::Open, Settling::Commit) => {
-            Some(QuotaCommittedV1 { upload_id, bytes_reserved: reserved_bytes, bytes_used: used_bytes }.into())
+/// Gives back the space of files that were purged and whose own events do not say yet that it was given back; `recorded` are
+/// those whose events do. No event means that all of it was done before. The caller has looked at the files' events after
+/// this state was read, and appends behind it: whoever else does the same changes the state first.
+pub fn release(state: &State, purged: &[ReleasedItem], recorded: &[FileId]) -> Option<QuotaReleasedV2> {
+    let mut items: Vec<ReleasedItem> = Vec::new();
+    for item in purged.iter().take(RESERVATION_ITEMS_MAX) {
+        let is_new = items.iter().all(|other| other.file_id != item.file_id);
+        if is_new && !state.released.contains(&item.file_id) {
+            items.push(item.clone());
         }
-        (Settlement::Open, Settling::Release) => released(ReleasedFrom::Reserved, reserved_bytes),
-        (Settlement::Committed, Settling::Purge) => released(ReleasedFrom::Used, used_bytes),
-        _ => None,
     }
+    let recorded: Vec<FileId> = recorded.iter().filter(|file| state.released.contains(file)).copied().collect();
+    (!items.is_empty() || !recorded.is_empty()).then_some(QuotaReleasedV2 { items, recorded })
 }

@@ -2,9 +2,9 @@
 
 use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use waybill_schema::events::{Event, QuotaRaisedV1, QuotaReservedV1, ReleasedFrom};
-use waybill_schema::{SessionId, Timestamp, UploadId};
+use std::collections::{BTreeMap, BTreeSet};
+use waybill_schema::events::{Event, QuotaRaisedV1, QuotaReservedV1};
+use waybill_schema::{FileId, SessionId, Timestamp, UploadId};
 
 /// One open reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub struct State {
     pub reserved: BTreeMap<UploadId, Reserved>,
     /// Bytes of all files, running or done, of each session.
     pub sessions: BTreeMap<SessionId, u64>,
+    /// Purged files whose space was given back, and whose own events do not say so yet, as far as is known here.
+    pub released: BTreeSet<FileId>,
 }
 
 impl State {
@@ -52,18 +54,27 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
             let items = vec![transferred.item.clone()];
             reserve(state, &QuotaReservedV1 { items, until: transferred.until }, time);
         }
-        Event::QuotaCommitted(committed) => {
-            take_off(state, committed.upload_id, committed.bytes_used);
-            state.used_bytes = state.used_bytes.saturating_add(committed.bytes_used);
-            state.file_count += 1;
-        }
-        Event::QuotaReleased(released) => match released.from {
-            ReleasedFrom::Reserved => take_off(state, released.upload_id, 0),
-            ReleasedFrom::Used => {
-                state.used_bytes = state.used_bytes.saturating_sub(released.bytes);
-                state.file_count = state.file_count.saturating_sub(1);
+        Event::QuotaSettled(settled) => {
+            for item in &settled.items {
+                let bytes_used = item.bytes_used.unwrap_or(0);
+                if take_off(state, item.upload_id, bytes_used) && item.bytes_used.is_some() {
+                    state.used_bytes = state.used_bytes.saturating_add(bytes_used);
+                    state.file_count += 1;
+                }
             }
-        },
+        }
+        Event::QuotaReleased(released) => {
+            for item in &released.items {
+                // One that was not settled yet is settled by this.
+                if state.released.insert(item.file_id) && !take_off(state, item.file_id, 0) {
+                    state.used_bytes = state.used_bytes.saturating_sub(item.bytes);
+                    state.file_count = state.file_count.saturating_sub(1);
+                }
+            }
+            for file in &released.recorded {
+                state.released.remove(file);
+            }
+        }
         _ => {}
     }
 }
@@ -81,13 +92,14 @@ fn reserve(state: &mut State, event: &QuotaReservedV1, time: Timestamp) {
     state.sessions.retain(|id, _| opened_at(*id).plus_ms(2 * SESSION_LIFETIME_MS) > time);
 }
 
-/// Ends a reservation. Its session keeps the bytes that are used of it. What it holds, not what an event says of it,
-/// counts: it may have been raised a moment ago.
-fn take_off(state: &mut State, upload: UploadId, bytes_used: u64) {
-    let Some(reserved) = state.reserved.remove(&upload) else { return };
+/// Ends a reservation, if it is open. Its session keeps the bytes that are used of it. What it holds, not what an event says
+/// of it, counts: it may have been raised a moment ago.
+fn take_off(state: &mut State, upload: UploadId, bytes_used: u64) -> bool {
+    let Some(reserved) = state.reserved.remove(&upload) else { return false };
     if let Some(total) = reserved.session_id.and_then(|id| state.sessions.get_mut(&id)) {
         *total = total.saturating_sub(reserved.bytes.saturating_sub(bytes_used));
     }
+    true
 }
 
 fn raise(state: &mut State, raised: &QuotaRaisedV1) {

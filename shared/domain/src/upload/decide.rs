@@ -135,8 +135,8 @@ fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<Event>, 
     if range.to > size_bytes {
         return Err(Refusal::SizeExceeded { size_bytes });
     }
-    let replaces = state.kind == UploadKind::Direct && !state.has_part(&chunk);
-    Ok((replaces || !state.stored.contains(range)).then(|| chunk.into()))
+    // A part that somebody else has written, too, may not be what the store has: that must be known.
+    Ok((state.has_another_part(&chunk) || !state.stored.contains(range)).then(|| chunk.into()))
 }
 
 fn decide_complete(

@@ -37,6 +37,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
             }
         }
         Event::FileVerified(verified) => {
+            state.stored.insert(state.grid().all());
             state.phase = Phase::Verified { sha256: verified.sha256, storage_key: verified.storage_key.clone() };
         }
         Event::FileRejected(rejected) => {

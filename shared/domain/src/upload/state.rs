@@ -159,10 +159,10 @@ impl State {
         !self.length_deferred && self.started.is_some() && self.missing().is_empty()
     }
 
-    /// Whether the part that `chunk` is is stored as it says.
-    pub fn has_part(&self, chunk: &ChunkUploadedV1) -> bool {
+    /// Whether a part is known in the place of the one that `chunk` is, and with other bytes.
+    pub fn has_another_part(&self, chunk: &ChunkUploadedV1) -> bool {
         let ChunkStorage::Part { part_number } = &chunk.storage else { return false };
-        self.parts.get(part_number).is_some_and(|part| part.etag == chunk.etag)
+        self.parts.get(part_number).is_some_and(|part| part.etag != chunk.etag)
     }
 
     /// Whether the upload takes bytes.

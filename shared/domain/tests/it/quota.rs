@@ -12,6 +12,16 @@ fn item(n: u128, bytes_total: u64) -> ReservedItem {
     ReservedItem { upload_id: UploadId(Uuid::from_u128(n)), session_id: None, bytes_total }
 }
 
+fn used(n: u128, bytes: u64) -> Event {
+    let upload_id = item(n, 0).upload_id;
+    QuotaSettledV1 { items: vec![SettledItem { upload_id, bytes_used: Some(bytes) }] }.into()
+}
+
+fn came_to_nothing(n: u128) -> Event {
+    let upload_id = item(n, 0).upload_id;
+    QuotaSettledV1 { items: vec![SettledItem { upload_id, bytes_used: None }] }.into()
+}
+
 fn quota(events: impl IntoIterator<Item = Event>) -> State {
     let mut state = State::default();
     for event in events {
@@ -51,7 +61,7 @@ fn reserving_twice_is_one_event() {
 fn a_limit_below_what_is_used_lets_nothing_start() {
     let state = quota([
         QuotaReservedV1 { items: vec![item(1, 60)], until: NOW }.into(),
-        QuotaCommittedV1 { upload_id: item(1, 0).upload_id, bytes_reserved: 60, bytes_used: 60 }.into(),
+        used(1, 60),
         QuotaLimitSetV1 { storage_limit_bytes: 50 }.into(),
     ]);
     assert_eq!((state.used_bytes, state.reserved_bytes(), state.file_count), (60, 0, 1));
@@ -70,26 +80,45 @@ fn a_session_has_a_limit_of_its_own() {
     let mut state = State::default();
     evolve(&mut state, &reservation.event.unwrap().into(), now);
     assert_eq!(state.sessions.values().copied().collect::<Vec<_>>(), [max]);
-    let released =
-        QuotaReleasedV1 { upload_id: of(2, 1).upload_id, session_id: session, bytes: 1, from: ReleasedFrom::Reserved };
-    evolve(&mut state, &released.into(), now);
+    evolve(&mut state, &came_to_nothing(2), now);
     assert!(reserve(&state, &[of(3, 1)], u64::MAX, &Limits::default(), now).answers[0].is_ok());
 }
 
 #[test]
 fn a_reservation_ends_once() {
-    let id = UploadId(Uuid::from_u128(1));
-    let decide = |settlement, settling| settle(settlement, settling, id, None, Space::exactly(60));
-    assert!(matches!(decide(Settlement::Open, Settling::Commit), Some(Event::QuotaCommitted(_))));
-    assert!(matches!(decide(Settlement::Open, Settling::Release), Some(Event::QuotaReleased(_))));
-    assert_eq!(decide(Settlement::Committed, Settling::Commit), None);
-    assert_eq!(decide(Settlement::Committed, Settling::Release), None, "used space is only freed by a purge");
-    assert_eq!(decide(Settlement::Released, Settling::Commit), None);
-    assert_eq!(decide(Settlement::Released, Settling::Purge), None);
-    assert!(matches!(
-        decide(Settlement::Committed, Settling::Purge),
-        Some(Event::QuotaReleased(QuotaReleasedV1 { from: ReleasedFrom::Used, .. }))
-    ));
+    let mut state = quota([QuotaReservedV1 { items: vec![item(1, 60), item(2, 40)], until: NOW }.into()]);
+    let ended = |n, bytes_used| SettledItem { upload_id: item(n, 0).upload_id, bytes_used };
+    let all = [ended(1, Some(50)), ended(2, None), ended(3, Some(1)), ended(1, None)];
+    let settled = settle(&state, &all).unwrap();
+    assert_eq!(settled.items, all[..2], "each once, and none that was not reserved");
+    evolve(&mut state, &settled.clone().into(), NOW);
+    assert_eq!((state.used_bytes, state.file_count, state.reserved_bytes()), (50, 1, 0));
+    assert_eq!(settle(&state, &all), None);
+    let before = state.clone();
+    evolve(&mut state, &settled.into(), NOW);
+    assert_eq!(state, before, "the event alone changes nothing twice");
+}
+
+#[test]
+fn the_space_of_a_purged_file_is_given_back_once() {
+    let mut state = quota([QuotaReservedV1 { items: vec![item(1, 60), item(2, 40)], until: NOW }.into(), used(1, 60)]);
+    let purged = [1, 2].map(|n| ReleasedItem { file_id: item(n, 0).upload_id, bytes: 60 });
+    let released = release(&state, &purged, &[]).unwrap();
+    evolve(&mut state, &released.clone().into(), NOW);
+    assert_eq!(
+        (state.used_bytes, state.file_count, state.reserved_bytes()),
+        (0, 0, 0),
+        "the second was not settled yet"
+    );
+    assert_eq!(release(&state, &purged, &[]), None);
+    let before = state.clone();
+    evolve(&mut state, &released.into(), NOW);
+    assert_eq!(state, before);
+    assert_eq!(settle(&state, &[SettledItem { upload_id: purged[1].file_id, bytes_used: Some(40) }]), None);
+    // The files' own events say so by now: nobody asks again, and nothing is kept of it.
+    let recorded = release(&state, &[], &[purged[0].file_id, purged[1].file_id]).unwrap();
+    evolve(&mut state, &recorded.into(), NOW);
+    assert!(state.released.is_empty());
 }
 
 const STEP: u64 = 64 * 1_024 * 1_024;
@@ -111,17 +140,16 @@ fn a_reservation_is_raised_in_steps_and_not_past_what_is_free() {
     evolve(&mut state, &event.into(), NOW);
     assert_eq!(state.reserved_bytes(), 2 * STEP);
     // What is not used of it is free afterwards.
-    evolve(&mut state, &QuotaCommittedV1 { upload_id: id, bytes_reserved: 2 * STEP, bytes_used: 7 }.into(), NOW);
+    evolve(&mut state, &used(1, 7), NOW);
     assert_eq!((state.reserved_bytes(), state.used_bytes), (0, 7));
 }
 
 #[test]
 fn a_raise_that_comes_too_late_reserves_nothing() {
     let id = item(1, 0).upload_id;
-    let released = QuotaReleasedV1 { upload_id: id, session_id: None, bytes: 60, from: ReleasedFrom::Reserved };
     let state = quota([
         QuotaReservedV1 { items: vec![item(1, 60)], until: NOW }.into(),
-        released.into(),
+        came_to_nothing(1),
         QuotaRaisedV1 { upload_id: id, bytes_total: STEP }.into(),
     ]);
     assert_eq!(state.reserved_bytes(), 0);
@@ -141,9 +169,8 @@ fn a_final_upload_takes_over_what_its_partial_ones_hold() {
     // A partial upload that comes twice is more than what was reserved for it.
     assert!(matches!(moved(&state, 140, 100), Err(Refusal::QuotaExceeded { .. })));
     // Of one whose reservation is gone the space must be free.
-    let gone = QuotaReleasedV1 { upload_id: from[0], session_id: None, bytes: 40, from: ReleasedFrom::Reserved };
     let mut less = state;
-    evolve(&mut less, &gone.into(), NOW);
+    evolve(&mut less, &came_to_nothing(1), NOW);
     assert!(moved(&less, 100, 100).is_ok());
     assert!(matches!(moved(&less, 100, 99), Err(Refusal::QuotaExceeded { .. })));
 }
@@ -159,8 +186,7 @@ fn a_session_counts_what_its_uploads_hold_now() {
     assert_eq!(state.sessions[&session_id], 2 * STEP);
     let refused = raise(&state, item.upload_id, 2 * STEP + 1, 9 * STEP, 9 * STEP, &limits);
     assert!(matches!(refused, Err(Refusal::SessionTooLarge { .. })));
-    let committed = QuotaCommittedV1 { upload_id: item.upload_id, bytes_reserved: 2 * STEP, bytes_used: 5 };
-    evolve(&mut state, &committed.into(), NOW);
+    evolve(&mut state, &used(1, 5), NOW);
     assert_eq!(state.sessions[&session_id], 5);
 }
 
@@ -180,7 +206,6 @@ fn partial_uploads_count_once_towards_their_session() {
     // What was raised since the event was decided on goes with the reservation.
     let id = item(3, 0).upload_id;
     evolve(&mut state, &QuotaRaisedV1 { upload_id: id, bytes_total: max + 5 }.into(), time);
-    let released = QuotaReleasedV1 { upload_id: id, session_id: session, bytes: max, from: ReleasedFrom::Reserved };
-    evolve(&mut state, &released.into(), time);
+    evolve(&mut state, &came_to_nothing(3), time);
     assert_eq!((state.reserved_bytes(), state.sessions.values().sum::<u64>()), (0, 0));
 }

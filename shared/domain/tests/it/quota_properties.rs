@@ -1,4 +1,5 @@
-//! No start is accepted that takes a company past its limit, whatever happens in between.
+//! Whatever happens at once, however often and in whichever order it is tried: no start is accepted that takes a company past
+//! its limit, each reservation ends once, and the space of each purged file is given back once.
 
 use crate::given::NOW;
 use proptest::prelude::*;
@@ -6,28 +7,31 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use waybill_domain::limits::Limits;
 use waybill_domain::quota::*;
-use waybill_schema::events::ReservedItem;
+use waybill_domain::{file, quota};
+use waybill_schema::events::{FileDeletedV1, FilePurgedV1, ReleasedItem, ReservedItem, SettledItem};
 use waybill_schema::{Event, UploadId};
 
 #[derive(Clone, Debug)]
 enum Action {
     Reserve(Vec<(u8, u64)>),
-    Commit(u8),
-    Release(u8),
-    Purge(u8),
+    Settle(Vec<(u8, bool)>),
+    Purge(Vec<u8>),
     Raise(u8, u64),
     Transfer(u8, Vec<u8>),
 }
 
-fn action() -> impl Strategy<Value = Action> {
-    prop_oneof![
-        proptest::collection::vec((any::<u8>(), 0_u64..400), 1..8).prop_map(Action::Reserve),
-        any::<u8>().prop_map(Action::Commit),
-        any::<u8>().prop_map(Action::Release),
-        any::<u8>().prop_map(Action::Purge),
-        (any::<u8>(), 0_u64..400).prop_map(|(n, bytes)| Action::Raise(n, bytes)),
-        (any::<u8>(), proptest::collection::vec(any::<u8>(), 1..4)).prop_map(|(n, from)| Action::Transfer(n, from)),
-    ]
+/// What is done, on how old a state it is decided first, and whether its acknowledgement is lost, so that it is done again.
+fn step() -> impl Strategy<Value = (Action, usize, bool)> {
+    let few = |ids| proptest::collection::vec(ids, 1..6);
+    let id = || 0_u8..12;
+    let action = prop_oneof![
+        proptest::collection::vec((id(), 0_u64..400), 1..8).prop_map(Action::Reserve),
+        proptest::collection::vec((id(), any::<bool>()), 1..6).prop_map(Action::Settle),
+        few(id()).prop_map(Action::Purge),
+        (id(), 0_u64..400).prop_map(|(n, bytes)| Action::Raise(n, bytes)),
+        (id(), few(id())).prop_map(|(n, from)| Action::Transfer(n, from)),
+    ];
+    (action, 0_usize..4, any::<bool>())
 }
 
 const LIMIT: u64 = 1_000;
@@ -36,94 +40,161 @@ fn id(n: u8) -> UploadId {
     UploadId(Uuid::from_u128(u128::from(n)))
 }
 
-/// The events that the actions lead to, decided on a fold that sees settlements only after `lag` more actions.
-fn run(actions: &[Action], lag: usize) -> Vec<Event> {
-    let mut events: Vec<Event> = Vec::new();
-    let mut seen = State::default();
-    let mut unseen: Vec<(usize, Event)> = Vec::new();
-    let mut settled: BTreeMap<u8, (Settlement, u64)> = BTreeMap::new();
-    for (n, action) in actions.iter().enumerate() {
-        let (due, later): (Vec<_>, Vec<_>) = unseen.into_iter().partition(|(at, _)| *at <= n);
-        due.iter().for_each(|(_, event)| evolve(&mut seen, event, NOW));
-        unseen = later;
-        let (which, settling) = match action {
+/// A log of one company, on which decisions are appended if nothing came since what they were decided on.
+#[derive(Default)]
+struct World {
+    events: Vec<Event>,
+    /// What the uploads' own events say: of one that has ended none asks for space again.
+    ended: BTreeMap<u8, u64>,
+    files: BTreeMap<u8, file::State>,
+    partial: Vec<u8>,
+}
+
+impl World {
+    fn state(&self, events: usize) -> State {
+        let mut state = State::default();
+        self.events[..events].iter().for_each(|event| evolve(&mut state, event, NOW));
+        state
+    }
+
+    fn held(&self) -> State {
+        self.state(self.events.len())
+    }
+
+    /// Decides on a state that is `lag` events old, and again on the newest one if somebody was faster, or nothing is to do.
+    fn append(&mut self, lag: usize, decide: impl Fn(&State) -> Option<Event>) {
+        let known = self.events.len().saturating_sub(lag);
+        let decided = decide(&self.state(known)).filter(|_| known == self.events.len());
+        let event = decided.or_else(|| decide(&self.held()));
+        self.events.extend(event);
+    }
+
+    fn act(&mut self, action: &Action, lag: usize) {
+        match action {
             Action::Reserve(wanted) => {
-                let items: Vec<ReservedItem> = wanted
-                    .iter()
-                    .filter(|(n, _)| !settled.contains_key(n))
-                    .map(|(n, bytes)| ReservedItem { upload_id: id(*n), session_id: None, bytes_total: *bytes })
-                    .collect();
-                if let Some(event) = reserve(&seen, &items, LIMIT, &Limits::default(), NOW).event {
-                    for item in &event.items {
-                        let n = u8::try_from(item.upload_id.0.as_u128()).unwrap();
-                        settled.insert(n, (Settlement::Open, item.bytes_total));
-                    }
-                    evolve(&mut seen, &event.clone().into(), NOW);
-                    events.push(event.into());
-                }
-                continue;
+                let wanted = wanted.iter().filter(|(n, _)| !self.ended.contains_key(n) && !self.partial.contains(n));
+                let item =
+                    |(n, bytes): &(u8, u64)| ReservedItem { upload_id: id(*n), session_id: None, bytes_total: *bytes };
+                let items: Vec<ReservedItem> = wanted.map(item).collect();
+                self.append(lag, |state| {
+                    quota::reserve(state, &items, LIMIT, &Limits::default(), NOW).event.map(Event::from)
+                });
             }
-            Action::Raise(n, bytes) => {
-                if let Ok(Some(event)) = raise(&seen, id(*n), *bytes, *bytes, LIMIT, &Limits::default()) {
-                    evolve(&mut seen, &event, NOW);
-                    events.push(event);
-                    settled.entry(*n).and_modify(|(_, held)| *held = *bytes);
+            Action::Settle(ends) => {
+                // An upload ends once: what its events say first stays.
+                let held = self.held();
+                let mut items = Vec::new();
+                for (n, is_file) in ends {
+                    let Some(reserved) = held.reserved.get(&id(*n)) else { continue };
+                    let is_first = self.ended.insert(*n, reserved.bytes).is_none();
+                    let deleted = || {
+                        let mut state = file::State::default();
+                        file::evolve(&mut state, &FileDeletedV1 {}.into(), NOW);
+                        state
+                    };
+                    if is_first && *is_file && !self.partial.contains(n) {
+                        self.files.insert(*n, deleted());
+                    }
+                    let bytes_used = self.files.contains_key(n).then_some(reserved.bytes);
+                    items.push(SettledItem { upload_id: id(*n), bytes_used });
                 }
-                continue;
+                self.append(lag, |state| settle(state, &items).map(Event::from));
+            }
+            Action::Purge(files) => self.purge(files, lag),
+            Action::Raise(n, bytes) => {
+                if !self.ended.contains_key(n) {
+                    let limits = Limits::default();
+                    self.append(lag, |state| raise(state, id(*n), *bytes, *bytes, LIMIT, &limits).ok().flatten());
+                }
             }
             Action::Transfer(n, from) => {
-                let held = |n: &u8| settled.get(n).map_or(0, |(_, bytes)| *bytes);
-                let bytes_total = from.iter().map(held).sum();
-                let item = ReservedItem { upload_id: id(*n), session_id: None, bytes_total };
+                let held = self.held();
+                let is_open = |n: &u8| held.reserved.contains_key(&id(*n)) && !self.ended.contains_key(n);
+                if from.contains(n) || self.ended.contains_key(n) || !from.iter().all(is_open) || is_open(n) {
+                    return;
+                }
                 let ids: Vec<UploadId> = from.iter().map(|n| id(*n)).collect();
-                // A partial upload becomes no file, so that its space is never committed.
-                let is_partial = |n: &u8| settled.get(n).is_none_or(|(end, _)| *end != Settlement::Committed);
-                if settled.contains_key(n) || !from.iter().all(is_partial) {
-                    continue;
-                }
-                if let Ok(Some(event)) = transfer(&seen, &item, &ids, LIMIT, &Limits::default(), NOW) {
-                    evolve(&mut seen, &event, NOW);
-                    events.push(event);
-                    // What was transferred holds nothing of its own any more, and ends with the final upload.
-                    settled.extend(from.iter().map(|n| (*n, (Settlement::Released, 0))));
-                    settled.insert(*n, (Settlement::Open, bytes_total));
-                }
-                continue;
+                let bytes_total = ids.iter().filter_map(|id| held.reserved.get(id)).map(|it| it.bytes).sum();
+                let item = ReservedItem { upload_id: id(*n), session_id: None, bytes_total };
+                let limits = Limits::default();
+                self.append(lag, |state| transfer(state, &item, &ids, LIMIT, &limits, NOW).ok().flatten());
+                self.partial.extend(from);
             }
-            Action::Commit(n) => (n, Settling::Commit),
-            Action::Release(n) => (n, Settling::Release),
-            Action::Purge(n) => (n, Settling::Purge),
-        };
-        let Some((settlement, bytes)) = settled.get_mut(which) else { continue };
-        if let Some(event) = settle(*settlement, settling, id(*which), None, Space::exactly(*bytes)) {
-            settlement.evolve(&event);
-            events.push(event.clone());
-            unseen.push((n + lag, event));
         }
     }
-    events
+
+    /// As workers do it: the quota's event, behind a look at the files' own, and then theirs.
+    fn purge(&mut self, files: &[u8], lag: usize) {
+        let mut items = Vec::new();
+        for n in files {
+            let Some(file) = self.files.get_mut(n) else { continue };
+            file::evolve(file, &FilePurgedV1 {}.into(), NOW);
+            if !file.is_space_released {
+                items.push(ReleasedItem { file_id: id(*n), bytes: self.ended.get(n).copied().unwrap_or(0) });
+            }
+        }
+        let recorded: Vec<UploadId> =
+            self.files.iter().filter(|(_, file)| file.is_space_released).map(|(n, _)| id(*n)).collect();
+        self.append(lag, |state| release(state, &items, &recorded).map(Event::from));
+    }
+
+    /// The workers go on where they were stopped: what the quota says of a file, the file's events say, too.
+    fn record(&mut self) {
+        let held = self.held();
+        for (n, file) in &mut self.files {
+            if held.released.contains(&id(*n)) {
+                let event = file::decide(file, file::Command::RecordRelease).unwrap();
+                event.iter().for_each(|event| file::evolve(file, event, NOW));
+            }
+        }
+    }
 }
 
 proptest! {
     #[test]
-    fn the_quota_is_never_oversold(actions in proptest::collection::vec(action(), 0..60), lag in 0_usize..10) {
-        let mut state = State::default();
-        for event in run(&actions, lag) {
-            evolve(&mut state, &event, NOW);
-            prop_assert!(state.used_bytes + state.reserved_bytes() <= LIMIT);
+    fn space_is_never_oversold_and_is_given_back_once(steps in proptest::collection::vec(step(), 0..60)) {
+        let mut world = World::default();
+        for (action, lag, is_lost) in &steps {
+            world.act(action, *lag);
+            if *is_lost {
+                world.act(action, 0);
+            } else {
+                world.record();
+            }
+            let state = world.held();
+            prop_assert!(state.used_bytes + state.reserved_bytes() <= LIMIT, "oversold: {state:?}");
         }
+        // Everything that was left in the middle comes to its end.
+        let open: Vec<(u8, bool)> = (0..12).map(|n| (n, false)).collect();
+        world.act(&Action::Settle(open), 0);
+        world.record();
+        let purged: Vec<u8> = world.files.iter().filter(|(_, file)| file.purged).map(|(n, _)| *n).collect();
+        world.act(&Action::Purge(purged.clone()), 0);
+        world.record();
+        world.act(&Action::Purge(purged), 0);
+        let state = world.held();
+        prop_assert_eq!((state.reserved.len(), state.released.len()), (0, 0));
+        let there = world.files.iter().filter(|(_, file)| !file.purged);
+        let bytes: u64 = there.clone().map(|(n, _)| world.ended[n]).sum();
+        prop_assert_eq!((state.used_bytes, state.file_count), (bytes, there.count() as u64));
     }
 
-    /// Reading settlements apart from reservations, in whichever order they are folded, ends in the same sums.
+    /// Each event changes the state once, however often it is folded.
     #[test]
-    fn each_reservation_ends_exactly_once(actions in proptest::collection::vec(action(), 0..60)) {
-        let events = run(&actions, 0);
-        let mut live = State::default();
-        events.iter().for_each(|event| evolve(&mut live, event, NOW));
-        let (reservations, settlements): (Vec<&Event>, Vec<&Event>) =
-            events.iter().partition(|event| !matches!(event, Event::QuotaCommitted(_) | Event::QuotaReleased(_)));
-        let mut apart = State::default();
-        reservations.iter().chain(&settlements).for_each(|event| evolve(&mut apart, event, NOW));
-        prop_assert_eq!(live, apart);
+    fn an_event_that_comes_twice_changes_nothing(steps in proptest::collection::vec(step(), 0..40)) {
+        let mut world = World::default();
+        for (action, lag, _) in &steps {
+            world.act(action, *lag);
+            world.record();
+        }
+        let mut state = State::default();
+        for event in &world.events {
+            evolve(&mut state, event, NOW);
+            if matches!(event, Event::QuotaSettled(_) | Event::QuotaReleased(_)) {
+                let once = state.clone();
+                evolve(&mut state, event, NOW);
+                prop_assert_eq!(&state, &once);
+            }
+        }
     }
 }

@@ -1,23 +1,26 @@
 //! Appending to and reading from the streams.
 
 use super::reconnect::Connection;
-use super::{batch_get, context};
+use super::{RawEvents, batch_get, context};
 use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, pull::OrderedConfig};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
 use std::error::Error as _;
-use waybill_schema::{Partitions, Position, Recorded, names};
+use waybill_schema::{CompanyId, Partitions, Position, Recorded, Subject, names};
 
 /// Streams `EVT-{p}` on a NATS server.
 #[derive(Clone)]
 pub struct JetStreamLog {
     context: jetstream::Context,
+    /// For reads: so that no append waits behind them.
+    reads: jetstream::Context,
     client: async_nats::Client,
     partitions: Partitions,
 }
@@ -25,11 +28,27 @@ pub struct JetStreamLog {
 impl JetStreamLog {
     /// The log behind a connection. The streams must exist: see [`super::provision`].
     pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
-        Self { context: context(client.clone()), client, partitions }
+        Self { context: context(client.clone()), reads: context(client.clone()), client, partitions }
+    }
+
+    /// The same log, which reads by a connection of its own: a server answers one connection's requests in order, so an
+    /// append would wait for the reads before it.
+    #[must_use]
+    pub fn reading_by(self, reads: async_nats::Client) -> Self {
+        Self { reads: context(reads), ..self }
+    }
+
+    /// The messages as they are stored, for auditors.
+    pub fn raw_events(&self) -> RawEvents {
+        RawEvents::new(self.reads.clone(), self.partitions)
     }
 
     async fn stream(&self, partition: u32) -> Result<Stream<()>, ReadError> {
         self.context.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)
+    }
+
+    async fn to_read(&self, partition: u32) -> Result<Stream<()>, ReadError> {
+        self.reads.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)
     }
 }
 
@@ -58,17 +77,26 @@ impl EventLog for JetStreamLog {
         Ok(Position { partition: self.partitions.of(event.subject.company), seq: ack.sequence })
     }
 
-    async fn last_seq(&self, partition: u32, filter: &str) -> Result<u64, ReadError> {
-        let stream = self.stream(partition).await?;
-        match stream.get_last_raw_message_by_subject(filter).await {
-            Ok(message) => Ok(message.sequence),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
-            Err(error) => Err(unavailable(error)),
-        }
+    async fn last(&self, subject: Subject) -> Result<Option<Stored>, ReadError> {
+        let partition = self.partitions.of(subject.company);
+        let stream = self.to_read(partition).await?;
+        let found = stream.get_last_raw_message_by_subject(&subject.to_nats(self.partitions)).await;
+        one(partition, found)
     }
 
-    async fn page(&self, partition: u32, filter: &str, after: u64, max: usize) -> Result<Page, ReadError> {
-        batch_get::page(&self.context, partition, filter, after, max).await
+    async fn at(&self, position: Position) -> Result<Option<Stored>, ReadError> {
+        let found = self.to_read(position.partition).await?.get_raw_message(position.seq).await;
+        one(position.partition, found)
+    }
+
+    async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError> {
+        let partition = self.partitions.of(subject.company);
+        batch_get::page(&self.reads, partition, &subject.to_nats(self.partitions), after, max).await
+    }
+
+    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError> {
+        let partition = self.partitions.of(company);
+        batch_get::page(&self.reads, partition, &names::company_filter(partition, company), after, max).await
     }
 
     async fn subscribe(
@@ -98,6 +126,21 @@ impl EventLog for JetStreamLog {
     }
 }
 
+/// A single message, if there is one.
+fn one(
+    partition: u32,
+    found: Result<StreamMessage, async_nats::error::Error<RawMessageErrorKind>>,
+) -> Result<Option<Stored>, ReadError> {
+    match found {
+        Ok(message) => {
+            let position = Position { partition, seq: message.sequence };
+            Ok(Some(stored(position, &message.subject, Some(&message.headers), &message.payload)))
+        }
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
 /// A message as this crate hands it out.
 pub(super) fn stored(position: Position, subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Stored {
     let header = |name: &'static str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
@@ -105,6 +148,7 @@ pub(super) fn stored(position: Position, subject: &str, headers: Option<&HeaderM
         position,
         message_id: header("Nats-Msg-Id").map(str::to_owned),
         subject: subject.to_owned(),
+        previous: header("Nats-Expected-Last-Subject-Sequence").and_then(|seq| seq.parse().ok()),
         event: Recorded::decode(position, subject, header, body),
     }
 }

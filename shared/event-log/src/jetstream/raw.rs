@@ -1,9 +1,11 @@
 //! Events as they are stored, for whoever wants proof.
 
-use super::{batch_get, context};
+use super::batch_get;
+use super::log::unavailable;
 use crate::ReadError;
 use crate::chain::RawMessage;
 use async_nats::jetstream;
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use waybill_schema::{CompanyId, Partitions, Position, names};
 
 /// What the names of an envelope's headers begin with.
@@ -17,9 +19,22 @@ pub struct RawEvents {
 }
 
 impl RawEvents {
-    /// Those behind a connection.
-    pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
-        Self { context: context(client), partitions }
+    pub(super) fn new(context: jetstream::Context, partitions: Partitions) -> Self {
+        Self { context, partitions }
+    }
+
+    /// The sequence of a company's last message, as the stream's leader knows it; 0 without one.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn last_seq(&self, company: CompanyId) -> Result<u64, ReadError> {
+        let partition = self.partitions.of(company);
+        let stream = self.context.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)?;
+        match stream.get_last_raw_message_by_subject(&names::company_filter(partition, company)).await {
+            Ok(message) => Ok(message.sequence),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(0),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     /// Up to `max` messages of a company behind sequence `after`; and whether there are more.

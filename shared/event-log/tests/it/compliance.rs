@@ -3,14 +3,12 @@
 use crate::given::{Log, event, subject};
 use futures_util::StreamExt;
 use waybill_event_log::faults::Fault;
-use waybill_event_log::{AppendError, Expect, append, read_events};
+use waybill_event_log::{AppendError, Expect, Page, ReadError, append, read_events};
 use waybill_schema::events::QuotaLimitSetV1;
-use waybill_schema::{Aggregate, CompanyId, Event, Recorded, Subject, names};
+use waybill_schema::{Aggregate, CompanyId, Event, Position, Recorded, Subject};
 
 async fn all(log: &Log, subject: Subject) -> Vec<Recorded> {
-    let filter = subject.to_nats(log.log.partitions());
-    let until = log.log.last_seq(log.partition_of(subject), &filter).await.unwrap();
-    read_events(log.log.as_ref(), log.partition_of(subject), &filter, 0, until).await.unwrap()
+    read_events(log.log.as_ref(), subject, 0).await.unwrap()
 }
 
 fn bytes_of(events: &[Recorded]) -> Vec<u64> {
@@ -41,7 +39,7 @@ pub(crate) async fn an_expectation_that_does_not_hold_is_a_conflict(log: &Log) {
 pub(crate) async fn expectations_are_per_subject(log: &Log) {
     let one = subject();
     let upload = uuid_of(one.company);
-    let other = Subject::new(one.company, Aggregate::QuotaSettlement(upload));
+    let other = Subject::new(one.company, Aggregate::File(upload));
     append(log.log.as_ref(), event(one, 1, Expect::LastSeq(0))).await.unwrap();
     append(log.log.as_ref(), event(other, 2, Expect::LastSeq(0))).await.unwrap();
     assert_eq!(bytes_of(&all(log, one).await), [1]);
@@ -121,11 +119,10 @@ pub(crate) async fn pages_are_in_order_and_say_whether_there_is_more(log: &Log) 
     for n in 0..25 {
         append(log.log.as_ref(), event(subject, n, Expect::Any)).await.unwrap();
     }
-    let (partition, filter) = (log.partition_of(subject), subject.to_nats(log.log.partitions()));
     let mut seen = Vec::new();
     let mut after = 0;
     loop {
-        let page = log.log.page(partition, &filter, after, 10).await.unwrap();
+        let page = log.log.page(subject, after, 10).await.unwrap();
         seen.extend(page.messages.iter().map(|stored| stored.event.clone().unwrap()));
         after = page.messages.last().map_or(after, |stored| stored.position.seq);
         if !page.more {
@@ -134,29 +131,83 @@ pub(crate) async fn pages_are_in_order_and_say_whether_there_is_more(log: &Log) 
         assert_eq!(page.messages.len(), 10);
     }
     assert_eq!(bytes_of(&seen), (0..25).collect::<Vec<_>>());
-    assert!(log.log.page(partition, &filter, after, 10).await.unwrap().messages.is_empty());
+    assert!(log.log.page(subject, after, 10).await.unwrap().messages.is_empty());
 }
 
-pub(crate) async fn a_filter_finds_its_subjects_alone(log: &Log) {
+pub(crate) async fn a_company_has_pages_of_its_own(log: &Log) {
     let company = subject().company;
     let upload = uuid_of(company);
     let subjects = [
         Aggregate::Quota,
-        Aggregate::QuotaSettlement(upload),
+        Aggregate::File(upload),
         Aggregate::UploadLifecycle(upload),
         Aggregate::UploadChunks(upload),
     ]
     .map(|aggregate| Subject::new(company, aggregate));
     for (subject, n) in subjects.into_iter().zip(0..) {
         append(log.log.as_ref(), event(subject, n, Expect::Any)).await.unwrap();
+        append(log.log.as_ref(), event(self::subject(), 99, Expect::Any)).await.unwrap();
     }
-    append(log.log.as_ref(), event(subject(), 99, Expect::Any)).await.unwrap();
-    let partition = log.log.partitions().of(company);
-    let found =
-        async |filter: String| bytes_of(&read_events(log.log.as_ref(), partition, &filter, 0, 0).await.unwrap());
-    assert_eq!(found(names::upload_filter(partition, company, upload)).await, [2, 3]);
-    assert_eq!(found(names::settlements_filter(partition, company)).await, [1]);
-    assert_eq!(found(names::company_filter(partition, company)).await, [0, 1, 2, 3]);
+    let first = log.log.page_of_company(company, 0, 3).await.unwrap();
+    let read =
+        |page: &Page| bytes_of(&page.messages.iter().cloned().map(|it| it.into_event().unwrap()).collect::<Vec<_>>());
+    assert_eq!((read(&first), first.more), (vec![0, 1, 2], true));
+    let last = first.messages.last().unwrap().position.seq;
+    let second = log.log.page_of_company(company, last, 3).await.unwrap();
+    assert_eq!((read(&second), second.more), (vec![3], false));
+    assert_eq!(bytes_of(&all(log, subjects[1]).await), [1]);
+}
+
+/// Events of one subject, and between any two of them one of another subject of the partition.
+async fn append_apart(log: &Log, subject: Subject, numbers: std::ops::Range<u64>, expected: bool) {
+    let other = Subject::new(subject.company, Aggregate::File(uuid_of(subject.company)));
+    let mut last = log.log.last(subject).await.unwrap().map_or(0, |last| last.position.seq);
+    for n in numbers {
+        let expect = if expected { Expect::LastSeq(last) } else { Expect::Any };
+        last = append(log.log.as_ref(), event(subject, n, expect)).await.unwrap().seq;
+        append(log.log.as_ref(), event(other, 99, Expect::Any)).await.unwrap();
+    }
+}
+
+pub(crate) async fn events_that_lie_far_apart_are_read_in_order(log: &Log) {
+    // More than are read one by one; and some that do not say what came before them.
+    for (first, then) in [(true, true), (true, false), (false, true), (false, false)] {
+        let subject = subject();
+        append_apart(log, subject, 0..40, first).await;
+        append_apart(log, subject, 40..110, then).await;
+        let read = all(log, subject).await;
+        assert_eq!(bytes_of(&read), (0..110).collect::<Vec<_>>());
+        for after in [0, 1, 39, 40, 60, 108, 109] {
+            let later = read_events(log.log.as_ref(), subject, read[after].position.seq).await.unwrap();
+            assert_eq!(bytes_of(&later), (after as u64 + 1..110).collect::<Vec<_>>(), "behind {after}");
+        }
+    }
+}
+
+pub(crate) async fn an_event_that_is_not_there_any_more_is_noticed(log: &Log) {
+    let subject = subject();
+    append_apart(log, subject, 0..3, true).await;
+    let last = log.log.last(subject).await.unwrap().unwrap().position;
+    let diverged = async |after| {
+        let read = read_events(log.log.as_ref(), subject, after).await;
+        matches!(read, Err(ReadError::Diverged { seq, .. }) if seq == after)
+    };
+    assert!(diverged(last.seq + 1).await, "the stream ends before");
+    assert!(diverged(last.seq - 1).await, "it is somebody else's");
+    assert!(read_events(log.log.as_ref(), self::subject(), 1).await.is_err(), "the subject has no events");
+    assert_eq!(read_events(log.log.as_ref(), subject, last.seq).await, Ok(vec![]));
+}
+
+pub(crate) async fn a_message_is_found_at_its_position(log: &Log) {
+    let subject = subject();
+    append_apart(log, subject, 0..2, true).await;
+    let [first, second] = all(log, subject).await.try_into().unwrap();
+    let found = log.log.at(second.position).await.unwrap().unwrap();
+    assert_eq!((found.previous, found.into_event()), (Some(first.position.seq), Ok(second.clone())));
+    assert_eq!(log.log.last(subject).await.unwrap().unwrap().into_event(), Ok(second.clone()));
+    let beyond = Position { seq: second.position.seq + 100, ..second.position };
+    assert_eq!(log.log.at(beyond).await, Ok(None));
+    assert_eq!(log.log.last(self::subject()).await, Ok(None));
 }
 
 pub(crate) async fn a_subscription_gets_what_is_there_and_what_comes(log: &Log) {

@@ -111,7 +111,7 @@ pub async fn overdue_reservations(
     let started = upload_progress::table.filter(upload_progress::id.eq(quota_reservation::upload_id));
     let partial = partial_upload::table.filter(partial_upload::id.eq(quota_reservation::upload_id));
     let found = quota_reservation::table
-        .filter(quota_reservation::settled.eq(false).and(quota_reservation::reserved_until.lt(time)))
+        .filter(quota_reservation::reserved_until.lt(time))
         .filter(diesel::dsl::not(diesel::dsl::exists(started)))
         .filter(diesel::dsl::not(diesel::dsl::exists(partial)))
         .select((quota_reservation::company_id, quota_reservation::upload_id))
@@ -250,8 +250,9 @@ pub async fn quotas_to_count(
                     AND f.purged_at > now() - interval '10 minutes') = 0 \
                     ORDER BY q.last_calculated_at LIMIT ?) q, \
                 LATERAL (SELECT coalesce(sum(f.size_bytes), 0)::bigint AS file_bytes, count(f.id) AS files \
-                    FROM file f JOIN quota_reservation r ON r.upload_id = f.id AND r.settled \
-                    WHERE f.company_id = q.company_id AND f.is_processed AND f.purged_at IS NULL) n";
+                    FROM file f LEFT JOIN quota_reservation r ON r.upload_id = f.id \
+                    WHERE f.company_id = q.company_id AND f.is_processed AND f.purged_at IS NULL \
+                    AND r.upload_id IS NULL) n";
     let found: Vec<Found> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
         .load(connection)
         .await

@@ -254,13 +254,12 @@ row! {
 }
 
 row! {
-    /// Space set aside for one upload.
+    /// Space set aside for one upload, until that is settled.
     QuotaReservationRow, "quota_reservation", key: "upload_id", id: upload_id, of: company_id, {
         upload_id: Uuid,
         company_id: Uuid,
         upload_session_id: Option<Uuid>,
         bytes_total: i64,
         reserved_until: DateTime<Utc>,
-        settled: bool,
     }
 }

@@ -1,0 +1,108 @@
+//! Reading the events of one subject.
+//!
+//! A server that looks for the next event of a subject goes through all of the stream between two of them. Each event that
+//! was appended with an expectation names the one before it, so they are read from the last one back: every step costs the
+//! same, however much others have written in between.
+
+use crate::{EventLog, ReadError, Stored};
+use std::time::Duration;
+use waybill_schema::{Position, Recorded, Subject};
+
+/// How many events are read one by one before pages of them cost less.
+const STEPS: usize = 64;
+const PAGE: usize = 1_000;
+/// How long a follower may lag behind its leader before reading is given up.
+const CATCH_UP_ATTEMPTS: u32 = 100;
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
+
+/// All messages of a subject behind its event `after` (0: from its beginning) that the leader knows now.
+///
+/// # Errors
+/// [`ReadError::Diverged`] if the event `after` is not there any more; [`ReadError::Unavailable`], also where a replica
+/// stays behind the leader for two seconds.
+pub async fn read_after(log: &dyn EventLog, subject: Subject, after: u64) -> Result<Vec<Stored>, ReadError> {
+    let last = log.last(subject).await?;
+    read_from(log, subject, last, after).await
+}
+
+/// As [`read_after`], for whoever has asked for the last event already.
+///
+/// # Errors
+/// As [`read_after`].
+pub async fn read_from(
+    log: &dyn EventLog,
+    subject: Subject,
+    last: Option<Stored>,
+    after: u64,
+) -> Result<Vec<Stored>, ReadError> {
+    let name = subject.to_nats(log.partitions());
+    let diverged = |seq| ReadError::Diverged { subject: name.clone(), seq };
+    let Some(last) = last else { return if after == 0 { Ok(Vec::new()) } else { Err(diverged(after)) } };
+    if last.position.seq <= after {
+        return if last.position.seq == after { Ok(Vec::new()) } else { Err(diverged(after)) };
+    }
+    let partition = last.position.partition;
+    let mut previous = last.previous;
+    let mut newest_first = vec![last];
+    while let Some(seq) = previous.filter(|_| newest_first.len() < STEPS) {
+        if seq < after {
+            return Err(diverged(after));
+        }
+        if seq == after {
+            newest_first.reverse();
+            return Ok(newest_first);
+        }
+        let found = log.at(Position { partition, seq }).await?.filter(|found| found.subject == name);
+        let found = found.ok_or_else(|| diverged(seq))?;
+        previous = found.previous;
+        newest_first.push(found);
+    }
+    newest_first.reverse();
+    let known = newest_first.first().map_or(0, |first| first.position.seq);
+    let mut messages = pages(log, subject, after, known).await?;
+    messages.extend(newest_first);
+    Ok(messages)
+}
+
+/// The messages of a subject behind `after` and before `until`, of which the leader knows that it is there.
+async fn pages(log: &dyn EventLog, subject: Subject, after: u64, until: u64) -> Result<Vec<Stored>, ReadError> {
+    let mut messages: Vec<Stored> = Vec::new();
+    let mut attempts = 0;
+    loop {
+        let reached = messages.last().map_or(after, |message| message.position.seq);
+        let page = log.page(subject, reached, PAGE).await?;
+        let more = page.more;
+        messages.extend(page.messages);
+        if messages.last().is_some_and(|message| message.position.seq >= until) {
+            messages.retain(|message| message.position.seq < until);
+            return Ok(messages);
+        }
+        if more {
+            continue;
+        }
+        attempts += 1;
+        if attempts > CATCH_UP_ATTEMPTS {
+            return Err(ReadError::Unavailable(format!("{subject} does not reach sequence {until}")));
+        }
+        tokio::time::sleep(CATCH_UP_PAUSE).await;
+    }
+}
+
+/// As [`read_after`], for folding: every message must be an event.
+///
+/// # Errors
+/// As [`read_after`], and [`ReadError::Undecodable`].
+pub async fn read_events(log: &dyn EventLog, subject: Subject, after: u64) -> Result<Vec<Recorded>, ReadError> {
+    read_after(log, subject, after).await?.into_iter().map(Stored::into_event).collect()
+}
+
+impl Stored {
+    /// The event, for folding.
+    ///
+    /// # Errors
+    /// [`ReadError::Undecodable`].
+    pub fn into_event(self) -> Result<Recorded, ReadError> {
+        let position = self.position;
+        self.event.map_err(|source| ReadError::Undecodable { position, source })
+    }
+}
