@@ -13,6 +13,8 @@ pub const IDEMPOTENCY_BUCKET: &str = "idempotency";
 pub const SNAPSHOTS_BUCKET: &str = "snapshots";
 /// Key-value bucket: keys of objects that the store did not let be deleted.
 pub const LEFTOVERS_BUCKET: &str = "leftovers";
+/// Key-value bucket: reactions that were put aside, by the position of their event.
+pub const PARKED_BUCKET: &str = "parked";
 /// Key-value bucket: WebSocket tickets, kept for 30 seconds.
 pub const TICKETS_BUCKET: &str = "tickets";
 
@@ -34,11 +36,6 @@ pub fn refusal_subject(partition: u32, company: CompanyId, user: UserId) -> Stri
 /// The refusals of a company's users.
 pub fn refusals_filter(partition: u32, company: CompanyId) -> String {
     format!("aud.{partition}.{company}.*")
-}
-
-/// All subjects of a partition.
-pub fn partition_filter(partition: u32) -> String {
-    format!("evt.{partition}.>")
 }
 
 /// All subjects of a company.

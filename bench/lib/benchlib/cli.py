@@ -12,10 +12,10 @@ from typing import Any, Dict, List, Tuple
 from stacklib import waybill
 from stacklib.console import StackError, say
 
-from . import machine, memory, pairs, queries, rebuild, report, rig as rigs, scenarios
+from . import machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios
 from .sources import Sources
 
-_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, "rebuild", "queries"]
+_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, "rebuild", "queries", "scale"]
 _CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus"]
 _USAGE = """\
 Measures Waybill on this machine, with servers of its own on loopback. See bench/README.md.
@@ -84,6 +84,9 @@ def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tup
         if name == "queries":
             found = queries.measure(rig, *sizes.rows)
             return report.queries(found), found
+        if name == "scale":
+            grown = scale.measure(rig, list(options.events or sizes.others))
+            return report.scale(grown), grown
         result = rebuild.run(rig, sources, sizes)
         return report.rebuild(result), result
 
@@ -123,6 +126,8 @@ def _parse() -> argparse.Namespace:
                         help="runs of each (default: 9 for one, 3 for eight and small)")
     parser.add_argument("--memory-size-mib", type=int, metavar="N",
                         help="size of a file in memory (default: 1024) and memory-tus (256)")
+    parser.add_argument("--events", type=_numbers, metavar="N[,N]",
+                        help="events of other companies in scale (default: 300000,3000000,10000000)")
     parser.add_argument("--folder", type=Path, metavar="DIR",
                         help="where data are kept meanwhile (default: the temporary folder)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all runs there as JSON")
@@ -132,6 +137,10 @@ def _parse() -> argparse.Namespace:
     if options.pairs is not None and options.pairs < 1:
         raise StackError("--pairs must be at least 1")
     return options
+
+
+def _numbers(text: str) -> List[int]:
+    return sorted(int(number) for number in text.split(","))
 
 
 def _some_of(known: List[str]):

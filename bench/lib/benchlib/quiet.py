@@ -15,9 +15,9 @@ _LOOK_S = 0.4
 _IDLE_SHARE = 0.06
 
 
-def until_done(rig: Rig) -> None:
+def until_done(rig: Rig, within_s: float = _DONE_WITHIN_S) -> None:
     """Every event was reacted to and is in the read models, and no new one came of that."""
-    deadline = time.monotonic() + _DONE_WITHIN_S
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         seq = rig.log.last_seq()
         if rig.log.unfinished_reactions() == 0 and _projected(rig, seq):
@@ -25,7 +25,7 @@ def until_done(rig: Rig) -> None:
                 return
         rig.stack.must_live()
         time.sleep(0.02)
-    raise StackError(f"Waybill was not done within {_DONE_WITHIN_S} s of the last answer")
+    raise StackError(f"Waybill was not done within {within_s:.0f} s of the last answer")
 
 
 def until_settled(rig: Rig) -> None:

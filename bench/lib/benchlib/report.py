@@ -7,6 +7,7 @@ from .attempt import OUR_ROLES, Run
 from .pairs import Pair
 from .queries import CONNECTIONS, Queries, percentile
 from .rebuild import Rebuild
+from .scale import Scale
 from .scenarios import Ratio, Scenario
 
 _SERVERS = ("nats", "postgres", "weed", "curl")
@@ -107,6 +108,27 @@ def _costs(runs: Dict[str, List[Run]]) -> str:
         rows.append([name, total, *shares, *(_cpu(group, [server]) for server in _SERVERS)])
     heads = ["CPU s/GB", "backend", *ours, *_SERVERS]
     return _table(heads, rows)
+
+
+def scale(result: Scale) -> str:
+    heads = ["ms", *(f"{level.events:,} events: {what}" for level in result.levels
+                     for what in ("warm p50", "p99", "cold worst"))]
+    rows = []
+    for kind in result.levels[0].warm:
+        row = [kind]
+        for level in result.levels:
+            warm, cold = level.warm[kind], level.cold[kind]
+            row += [f"{percentile(warm, 0.5):.1f}", f"{percentile(warm, 0.99):.1f}", f"{max(cold):.1f}"]
+        rows.append(row)
+    row = ["appends of others meanwhile"]
+    for level in result.levels:
+        row += [f"{percentile(level.appends, 0.5):.1f}", f"{percentile(level.appends, 0.99):.1f}", "–"]
+    base = result.baseline
+    return "\n\n".join([
+        "### Old things in a partition full of events of other companies",
+        f"Appends before, alone: p50 {percentile(base, 0.5):.1f} ms, p99 {percentile(base, 0.99):.1f} ms.",
+        _table(heads, [*rows, row]),
+    ])
 
 
 def _cpu(group: List[Run], names: Iterable[str]) -> str:

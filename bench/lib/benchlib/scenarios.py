@@ -36,15 +36,18 @@ class Sizes:
     events: int
     warm_up_bytes: int
     rows: Tuple[int, int, int]  # files, chatrooms, queries of each kind
+    others: Tuple[int, ...]  # events of other companies in the partition
 
 
 FULL = Sizes(
     1 << 30, 2_000, 100_000,
     {"memory": Load(32, 1 << 30), "memory-tus": Load(64, 256 << 20)}, 50_000, 32 << 20, (1_000_000, 1_000, 8_000),
+    (300_000, 3_000_000, 10_000_000),
 )
 QUICK = Sizes(
     32 << 20, 64, 100_000,
     {"memory": Load(4, 16 << 20), "memory-tus": Load(8, 16 << 20)}, 2_000, 16 << 20, (10_000, 100, 320),
+    (300_000,),
 )
 
 

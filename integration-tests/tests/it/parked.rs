@@ -1,10 +1,43 @@
-//! What cannot be read is parked, and the rest goes on.
+//! What cannot be read, or cannot be done, is put aside, and the rest goes on.
 
-use serde_json::json;
+use diesel_async::SimpleAsyncConnection;
+use serde_json::{Value, json};
+use std::process::Command;
 use waybill_event_log::EventLog;
-use waybill_integration_tests::Stack;
-use waybill_schema::{Aggregate, Subject};
+use waybill_integration_tests::{Cluster, Counts, Options, Stack};
+use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
 use waybill_test_kit::eventually;
+
+/// Appends a message to the lifecycle of an upload.
+async fn append(
+    log: &dyn EventLog,
+    jetstream: &async_nats::jetstream::Context,
+    (company, upload): (CompanyId, UploadId),
+    (kind, version): (&str, &str),
+    body: &'static [u8],
+) -> u64 {
+    let subject = Subject::new(company, Aggregate::UploadLifecycle(upload));
+    let message = async_nats::jetstream::message::PublishMessage::build()
+        .header("Waybill-Type", kind)
+        .header("Waybill-Version", version)
+        .header("Waybill-Schema", "postcard/1")
+        .header("Waybill-Time", "1764000000000")
+        .header("Waybill-Actor", "service:later")
+        .header("Waybill-Causation", "event:0:1")
+        .payload(body.into());
+    let appended = jetstream.send_publish(subject.to_nats(log.partitions()), message).await.unwrap();
+    appended.await.unwrap().sequence
+}
+
+/// Runs `waybill parked`, and answers with what it prints.
+fn parked(arguments: &[String], command: &[&str]) -> (bool, Vec<Value>) {
+    let wanted = ["--nats-url", "--partitions", "--database-url"];
+    let servers = arguments.iter().filter(|argument| wanted.iter().any(|name| argument.starts_with(name)));
+    let program = waybill_test_kit::settings("WAYBILL_TEST_BIN");
+    let output = Command::new(program).arg("parked").args(command).args(servers).output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    (output.status.success(), lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_event_holds_up_its_aggregate_alone() {
@@ -12,18 +45,9 @@ async fn an_unknown_event_holds_up_its_aggregate_alone() {
     let client = stack.client();
     let started = client.start(10).await.expect(201);
     let upload = started.text("upload_id");
-    let subject = Subject::new(client.principal.company_id, Aggregate::UploadLifecycle(upload.parse().unwrap()));
-    let message = async_nats::jetstream::message::PublishMessage::build()
-        .header("Waybill-Type", "InventedLater")
-        .header("Waybill-Version", "7")
-        .header("Waybill-Schema", "postcard/1")
-        .header("Waybill-Time", "1764000000000")
-        .header("Waybill-Actor", "service:later")
-        .header("Waybill-Causation", "event:0:1")
-        .payload("x".into());
     let jetstream = async_nats::jetstream::new(stack.nats().await);
-    let appended = jetstream.send_publish(subject.to_nats(stack.log().partitions()), message).await.unwrap();
-    let seq = appended.await.unwrap().sequence;
+    let whose = (client.principal.company_id, upload.parse().unwrap());
+    let seq = append(stack.log(), &jetstream, whose, ("InventedLater", "7"), b"x").await;
 
     // The gateway does not decide on what it cannot read, and says that it is its fault.
     client.complete(&upload, &json!({})).await.refused(500, "internal");
@@ -38,5 +62,101 @@ async fn an_unknown_event_holds_up_its_aggregate_alone() {
     .await;
     let unreadable = events.iter().find(|event| event["position"] == format!("0:{seq}")).unwrap();
     assert!(unreadable["unreadable"].as_str().unwrap().contains("InventedLater"), "{unreadable}");
+
+    // The worker leaves it to a newer one.
+    let arguments = stack.arguments("parked", &[]);
+    let listed = eventually("the reaction to be parked", || async {
+        let (_, lines) = parked(&arguments, &["ls"]);
+        lines.iter().any(|line| line["kind"] == "reaction").then_some(lines)
+    })
+    .await;
+    let kinds: Vec<&Value> = listed.iter().map(|line| &line["kind"]).collect();
+    assert_eq!(kinds, ["reaction", "projection"], "{listed:?}");
+    for line in &listed {
+        assert_eq!(line["position"], format!("0:{seq}"));
+        assert!(line["reason"].as_str().unwrap().contains("InventedLater"), "{line}");
+    }
+    assert!(parked(&arguments, &["show", &format!("0:{seq}")]).0);
+    assert!(!parked(&arguments, &["show", "0:1"]).0);
     stack.finish_with_parked(1).await;
+}
+
+/// Reactions that never succeed are tried for a while, and hold up nobody (correctness S3-6).
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_hopeless_reactions_hold_up_nobody() {
+    const HOPELESS: u32 = 2_000;
+    let stack = Stack::start().await;
+    let (client, other) = (stack.client(), stack.client());
+    let jetstream = async_nats::jetstream::new(stack.nats().await);
+    for _ in 0..HOPELESS {
+        let whose = (other.principal.company_id, UploadId(uuid::Uuid::now_v7()));
+        // Nobody can read the first, so nobody can decide on the second.
+        append(stack.log(), &jetstream, whose, ("UploadStarted", "2"), b"").await;
+        append(stack.log(), &jetstream, whose, ("FileCompleted", "1"), b"\0").await;
+    }
+    let upload = client.start(10).await.expect(201).text("upload_id");
+    client.put_chunk(&upload, 0, "0123456789").await.expect(200);
+    client.complete(&upload, &json!({})).await.expect(200);
+    client.file_with_status(&upload, "COMPLETED").await;
+    stack.nothing_reserved(client.principal.company_id).await;
+    stack.finish_with_parked(i64::from(2 * HOPELESS)).await;
+}
+
+/// What was put aside is done when it can be done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reaction_that_was_parked_is_done_when_it_can_be() {
+    let args = ["--park-after-attempts=2", "--worker-sweep-ms=500"].map(str::to_owned).to_vec();
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    let session = client.post("/v1/sessions", &json!({})).await.expect(201).text("session_id");
+    let started = client.start_with(10, json!({ "session_id": session })).await.expect(201);
+    let upload = started.text("upload_id");
+    client.get_after(&format!("/v1/files/{upload}"), &started).await.expect(200);
+    // Which uploads the session has is known from the tables, and those do not go on.
+    let mut locking = stack.database("waybill").connection().await.unwrap();
+    locking.batch_execute("BEGIN; LOCK TABLE upload_session IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    client.delete(&format!("/v1/sessions/{session}")).await.expect(204);
+    let arguments = stack.arguments("parked", &[]);
+    let parked_at = eventually("the reaction to be parked", || async {
+        let (_, lines) = parked(&arguments, &["ls"]);
+        lines.first().map(|line| line["position"].as_str().unwrap().to_owned())
+    })
+    .await;
+    locking.batch_execute("ROLLBACK").await.unwrap();
+    let status = async || client.get(&format!("/v1/uploads/{upload}")).await.expect(200).body["status"].clone();
+    assert!(parked(&arguments, &["retry", &parked_at]).0);
+    eventually("the upload to be cancelled", || async { (status().await == "CANCELLED").then_some(()) }).await;
+    eventually("nothing to be parked", || async { parked(&arguments, &["ls"]).1.is_empty().then_some(()) }).await;
+    assert!(!parked(&arguments, &["retry", &parked_at]).0);
+    stack.finish().await;
+}
+
+/// What one projector could not fold, the next one does, if it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_were_parked_are_folded_by_a_newer_projector() {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let client = cluster.client();
+    client.small_file("before.txt").await;
+    let started = client.start(10).await.expect(201);
+    let upload = started.text("upload_id");
+    client.get_after(&format!("/v1/files/{upload}"), &started).await.expect(200);
+    let company = client.principal.company_id;
+    let database = cluster.backing.database("waybill");
+    // As if it had met an event of the upload that it could not read.
+    let park = format!(
+        "INSERT INTO parked_event (partition, seq, subject, aggregate, reason) \
+         VALUES (0, 0, 'x', '{company}.file.{upload}', 'a test')"
+    );
+    let mut connection = database.connection().await.unwrap();
+    connection.batch_execute(&park).await.unwrap();
+    client.put_chunk(&upload, 0, "0123456789").await.expect(200);
+    client.complete(&upload, &json!({})).await.expect(200);
+    cluster.backing.settled().await;
+    assert_eq!(client.get(&format!("/v1/uploads/{upload}")).await.expect(200).body["status"], "COMPLETED");
+    connection.batch_execute("DELETE FROM parked_event WHERE seq = 0").await.unwrap();
+    cluster.projectors[0].kill();
+    cluster.projectors[0].restart().await;
+    client.file_with_status(&upload, "COMPLETED").await;
+    // The tables equal a rebuild, and nothing is parked.
+    cluster.finish().await;
 }

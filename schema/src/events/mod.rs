@@ -9,7 +9,7 @@ mod share;
 mod token;
 mod upload;
 
-pub use content::{ContentReferencedV1, ContentReleasedV1, ContentStoredV1};
+pub use content::{ContentReferencedV2, ContentReleasedV2, ContentSharedV1};
 pub use directory::{
     ChatroomDeletedV1, ChatroomOpenedV1, CompanyClosedV1, CompanyRegisteredV1, CompanySettings,
     CompanySettingsChangedV1, MemberAddedV1, MemberRemovedV1, ThreadDeletedV1, ThreadOpenedV1, UserRegisteredV1,
@@ -156,9 +156,9 @@ catalogue! {
     DownloadTokenServed, 1 => DownloadTokenServedV1;
     DownloadTokenRevoked, 1 => DownloadTokenRevokedV1;
     DownloadTokenExpired, 1 => DownloadTokenExpiredV1;
-    ContentStored, 1 => ContentStoredV1;
-    ContentReferenced, 1 => ContentReferencedV1;
-    ContentReleased, 1 => ContentReleasedV1;
+    ContentShared, 1 => ContentSharedV1;
+    ContentReferenced, 2 => ContentReferencedV2;
+    ContentReleased, 2 => ContentReleasedV2;
     SessionOpened, 1 => SessionOpenedV1;
     SessionClosed, 1 => SessionClosedV1;
     SessionCancelled, 1 => SessionCancelledV1;

@@ -299,25 +299,25 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("DownloadTokenExpired.v1", DownloadTokenExpiredV1 {}.into()),
         ("DownloadTokenRevoked.v1", DownloadTokenRevokedV1 {}.into()),
         (
-            "ContentStored.v1",
-            ContentStoredV1 {
-                file_id: upload(),
+            "ContentShared.v1",
+            ContentSharedV1 {
+                file_ids: vec![upload(), UploadId(uuid(7))],
                 storage_bucket: "waybill".to_owned(),
-                storage_key: "o/1/3/key".to_owned(),
+                storage_key: "o/7/x".to_owned(),
                 size_bytes: 77,
             }
             .into(),
         ),
         (
-            "ContentReferenced.v1",
-            ContentReferencedV1 {
-                file_id: upload(),
+            "ContentReferenced.v2",
+            ContentReferencedV2 {
+                file_ids: vec![UploadId(uuid(8))],
                 storage_bucket: "waybill".to_owned(),
-                storage_key: "o/1/3/key".to_owned(),
+                storage_key: "o/7/x".to_owned(),
             }
             .into(),
         ),
-        ("ContentReleased.v1", ContentReleasedV1 { file_id: upload() }.into()),
+        ("ContentReleased.v2", ContentReleasedV2 { file_id: upload(), references: 3 }.into()),
     ]
 }
 

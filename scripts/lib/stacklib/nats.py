@@ -4,19 +4,20 @@ import json
 import secrets
 import socket
 from pathlib import Path
+from typing import Optional
 
 from . import wheels
 from .home import REPOSITORY
 from .stack import NATS, Stack
 
 
-def start(stack: Stack, store: Path, port: int) -> str:
-    """Starts the server and returns its URL."""
+def start(stack: Stack, store: Path, port: int, config: Optional[Path] = None) -> str:
+    """Starts the server, with another configuration than ours where one is named, and returns its URL."""
     # A name of this start alone: whoever greets us with it is the server we started.
     name = f"waybill-{secrets.token_hex(8)}"
     store.mkdir(mode=0o700, exist_ok=True)
     child = stack.start(NATS, [
-        wheels.nats_server(), "--config", str(REPOSITORY / "nats" / "nats-server.conf"),
+        wheels.nats_server(), "--config", str(config or REPOSITORY / "nats" / "nats-server.conf"),
         "--addr", "127.0.0.1", "--port", str(port), "--store_dir", str(store), "--name", name,
     ])
     stack.wait_ready(NATS, child, lambda: _greets_as(name, port), 60)

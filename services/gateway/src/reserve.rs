@@ -11,7 +11,7 @@ use waybill_domain::Refusal;
 use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::quota::{self, State, reserve};
 use waybill_event_log::{AppendError, EventLog};
-use waybill_repository::{BatchSize, Batches, Busy, Context, ExecuteError, Held, Quotas};
+use waybill_repository::{BatchSize, Batches, Busy, Context, ExecuteError, Held, Linger, Quotas};
 use waybill_schema::events::{QuotaLimitSetV1, ReservedItem, SettledItem};
 use waybill_schema::{Actor, Aggregate, CompanyId, Event, Position, Subject, UploadId};
 use waybill_service_kit::{Problem, now};
@@ -19,7 +19,8 @@ use waybill_service_kit::{Problem, now};
 /// How long after the reservation the upload must have started; a whole file in one request must have come by then.
 const START_WITHIN_MS: i64 = 30 * 60_000;
 /// Starts of one company that are decided together.
-const BATCHES: BatchSize = BatchSize { most: RESERVATION_ITEMS_MAX, queue: 1_024, linger: Duration::ZERO };
+const BATCHES: BatchSize =
+    BatchSize { most: RESERVATION_ITEMS_MAX, queue: 1_024, linger: Linger::IfBusy(Duration::from_millis(12)) };
 
 struct Request {
     item: ReservedItem,

@@ -2,6 +2,7 @@
 
 use crate::apply::{ProjectError, apply};
 use crate::share::Share;
+use crate::unpark::unpark;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::StreamExt;
 use std::ops::DerefMut;
@@ -86,6 +87,7 @@ impl Follower {
         let mut at = start(&self.database, checkpoint, &head.epoch, head.last_seq).await?;
         let from = u64::try_from(at.seq).unwrap_or(0);
         tracing::info!(partition = self.partition, seq = from, "folding");
+        unpark(self.log.as_ref(), &self.database, self.partition, &at).await?;
         let mut events = self.log.subscribe(self.partition, from).await?.ready_chunks(BATCH);
         let mut renewal = tokio::time::interval(self.lease / 4);
         let mut next = Instant::now();

@@ -10,6 +10,7 @@ mod follow;
 mod replay;
 mod server;
 mod share;
+mod unpark;
 
 pub use apply::ProjectError;
 pub use replay::{Comparison, ReplayError, TableComparison, replay_into, verify};

@@ -5,6 +5,7 @@ mod backing;
 mod client;
 mod doctor;
 mod operate;
+mod parked;
 #[cfg(test)]
 mod reference;
 pub mod serve;
@@ -44,6 +45,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Rebuild the read models from the events, or compare a rebuilt set with the live one
     Replay(operate::ReplayArgs),
+    /// Show events that could not be reacted to or projected, and have them tried again
+    Parked(parked::ParkedArgs),
     /// Print a token for development
     Token(operate::TokenArgs),
     Healthy(client::HealthyArgs),
@@ -90,6 +93,7 @@ async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Provision(args) => operate::provision(args).await.map(|()| ExitCode::SUCCESS)?,
         Command::Doctor(args) => doctor::doctor(args).await?,
         Command::Replay(args) => operate::replay(args).await?,
+        Command::Parked(args) => parked::parked(args).await?,
         Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

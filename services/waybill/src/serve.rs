@@ -273,6 +273,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         expiry_grace: Duration::from_secs(shared.args.worker.expiry_grace_s),
         purge_after: Duration::from_secs(shared.args.worker.purge_after_s),
         tokens_kept: Duration::from_secs(shared.args.worker.tokens_kept_s),
+        park_after: shared.args.worker.park_after_attempts,
         recalculate_every: Duration::from_secs(shared.args.worker.recalculate_every_s),
         sweep_every: Duration::from_millis(shared.args.worker.worker_sweep_ms),
         policies: policies(shared),

@@ -4,9 +4,11 @@
 //! Workers share nothing but NATS, Postgres and the store. What one keeps in memory about an upload, another finds in
 //! the log and in the `midstates` bucket.
 
+mod contents;
 mod hashing;
 mod keys;
 mod leftovers;
+pub mod parked;
 mod plane;
 mod reactions;
 mod server;
@@ -35,7 +37,11 @@ pub(crate) struct Worker {
     pub(crate) midstates: Bucket,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) space: space::Space,
+    pub(crate) contents: contents::Contents,
     pub(crate) leftovers: Bucket,
+    pub(crate) parked: Bucket,
+    /// How often a reaction is tried before it is put aside.
+    pub(crate) park_after: i64,
     pub(crate) database: Database,
     pub(crate) policies: Policies,
     pub(crate) uploads: plane::Uploads,

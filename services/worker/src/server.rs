@@ -1,5 +1,6 @@
 //! Starting and stopping a worker.
 
+use crate::contents::Contents;
 use crate::plane::{Budget, LocalPlane, Uploads, routes};
 use crate::space::Space;
 use crate::{Worker, reactions, sweep};
@@ -42,6 +43,8 @@ pub struct Config {
     pub recalculate_every: Duration,
     /// How long the row of a download token that has ended is kept.
     pub tokens_kept: Duration,
+    /// How often a reaction is tried before it is put aside.
+    pub park_after: i64,
     /// How often the sweep looks.
     pub sweep_every: Duration,
     /// Which files are accepted.
@@ -92,9 +95,12 @@ impl Server {
         let worker = Arc::new(Worker {
             id: WorkerId(Uuid::now_v7()),
             midstates: Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?,
+            contents: Contents::new(config.log.clone(), config.database.clone(), config.store.bucket().to_owned()),
             space: Space::new(config.log.clone(), config.quotas.clone()),
             quotas: config.quotas,
             leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,
+            parked: Bucket::open(&config.nats, names::PARKED_BUCKET).await?,
+            park_after: config.park_after,
             nats: config.nats.clone(),
             log: config.log,
             store: config.store,

@@ -8,13 +8,14 @@ use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::quota::{release, settle};
 use waybill_event_log::{AppendError, EventLog, ReadError};
 use waybill_repository::{
-    BatchSize, Batches, Busy, Context, ExecuteError, FileAggregate, Loaded, Quotas, execute, load,
+    BatchSize, Batches, Busy, Context, ExecuteError, FileAggregate, Linger, Loaded, Quotas, execute, load,
 };
 use waybill_schema::events::{ReleasedItem, SettledItem};
 use waybill_schema::{CompanyId, FileId, Routing};
 
 /// Nobody waits for a settlement, so a few are waited for: each event costs the company's next start a look at it.
-const BATCHES: BatchSize = BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Duration::from_millis(20) };
+const BATCHES: BatchSize =
+    BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Linger::For(Duration::from_millis(50)) };
 /// How many files of earlier releases are looked at by the way.
 const EARLIER: usize = 16;
 

@@ -3,10 +3,11 @@
 //! too late. The read model only says where to look; whether it is so is decided on the events.
 
 use crate::reactions::{ReactionError, advance, clear};
-use crate::{Worker, leftovers};
+use crate::{Worker, leftovers, parked};
 use chrono::{DateTime, Duration as Span, Utc};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
 use waybill_domain::upload::Command;
@@ -49,7 +50,7 @@ pub(crate) struct Times {
 
 /// Looks after all kinds, each by itself: one that takes long, or fails, holds up no other.
 pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
-    let sweep = Sweep { worker: &worker, times };
+    let sweep = Sweep { worker: &worker, times, has_retried: AtomicBool::new(false) };
     let every = Every { pause: times.every, shutdown: &shutdown };
     let close_idle = async || {
         worker.uploads.close_idle();
@@ -66,6 +67,7 @@ pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
         every.round("objects", || sweep.look_for_objects()),
         every.round("quarantines", || sweep.clear_quarantines()),
         every.round("leftovers", || sweep.delete_leftovers()),
+        every.round("parked", || sweep.retry_parked()),
     );
 }
 
@@ -92,6 +94,8 @@ impl Every<'_> {
     }
 }
 
+/// How many rounds lie between two attempts of a reaction that was put aside: ten minutes, by default.
+const PARKED_ROUNDS: u32 = 10;
 /// How many rounds lie between two attempts to delete an object that the store does not let go: an hour, by default.
 const LEFTOVER_ROUNDS: u32 = 60;
 
@@ -99,6 +103,7 @@ const LEFTOVER_ROUNDS: u32 = 60;
 struct Sweep<'a> {
     worker: &'a Worker,
     times: Times,
+    has_retried: AtomicBool,
 }
 
 impl Sweep<'_> {
@@ -188,6 +193,14 @@ impl Sweep<'_> {
         for upload in open {
             report(upload, clear(self.worker, &aggregate(upload), Timestamp(until.timestamp_millis())).await);
         }
+        Ok(())
+    }
+
+    /// Tries reactions that were put aside; in the first round all of them: this worker may be newer than who did that.
+    async fn retry_parked(&self) -> Result<(), BucketError> {
+        let is_first = !self.has_retried.load(Ordering::Relaxed);
+        parked::sweep(self.worker, self.times.every * PARKED_ROUNDS, is_first).await?;
+        self.has_retried.store(true, Ordering::Relaxed);
         Ok(())
     }
 

@@ -7,9 +7,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use waybill_event_log::{EventLog, ReadError};
+use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::{Database, projection};
-use waybill_schema::{Aggregate, CompanyId, Event, Recorded};
+use waybill_schema::events::{FileDeletedV1, ShareRevokedV1};
+use waybill_schema::{Actor, Aggregate, Causation, CompanyId, Envelope, Event, Recorded, Routing, Subject, Timestamp};
 
 /// For how long the log's end is taken as seen.
 const FRESH: Duration = Duration::from_millis(400);
@@ -28,6 +29,9 @@ struct Recent {
     count: usize,
     /// Events up to here are not kept any more, or never were.
     let_go: u64,
+    /// Companies with an event of the directory that a newer version has written: until the tables hold it, or hide the
+    /// company, nobody here knows who may do what.
+    unknown: HashMap<CompanyId, u64>,
 }
 
 /// One look whether the log was followed to its end; of one that fails, why: `None` if the end was not reached in time.
@@ -82,8 +86,10 @@ impl Tail {
                     let Some(stored) = stored else { return Ok(()) };
                     let stored = stored?;
                     let seq = stored.position.seq;
-                    if let Ok(recorded) = stored.event && matters(&recorded) {
-                        self.keep(recorded, forget);
+                    match &stored.event {
+                        Ok(recorded) if matters(recorded) => self.keep(recorded.clone(), forget),
+                        Ok(_) => {}
+                        Err(_) => self.keep_unreadable(&stored, forget),
                     }
                     self.at.send_replace(Some(seq));
                 }
@@ -118,10 +124,34 @@ impl Tail {
         forget(&recorded);
     }
 
+    /// Of an event that cannot be read the worst is supposed, until the tables hold it: a newer version wrote it, and it may
+    /// take something away.
+    fn keep_unreadable(&self, stored: &Stored, forget: &(dyn Fn(&Recorded) + Send + Sync)) {
+        let Ok(subject) = Subject::parse(&stored.subject) else { return };
+        let event = match subject.aggregate {
+            Aggregate::File(_) => FileDeletedV1 {}.into(),
+            Aggregate::Share(_) => ShareRevokedV1 {}.into(),
+            Aggregate::Directory => {
+                locked(&self.recent).unknown.insert(subject.company, stored.position.seq);
+                return;
+            }
+            _ => return,
+        };
+        let envelope = Envelope {
+            time: Timestamp::default(),
+            actor: Actor::Service("unknown".to_owned()),
+            causation: Causation::Event(stored.position),
+            address: None,
+            routing: Routing::default(),
+        };
+        self.keep(Recorded { position: stored.position, subject, envelope, event }, forget);
+    }
+
     /// Lets go of what the tables hold for a while now.
     fn let_go(&self, checkpoint: u64) {
         let mut recent = locked(&self.recent);
-        let Recent { events, count, let_go } = &mut *recent;
+        let Recent { events, count, let_go, unknown } = &mut *recent;
+        unknown.retain(|_, seq| *seq > checkpoint);
         events.retain(|_, events| {
             while let Some((kept_at, recorded)) = events.front()
                 && recorded.position.seq <= checkpoint
@@ -175,6 +205,9 @@ impl Tail {
     /// The events of a company behind `seq`.
     pub(crate) fn since(&self, company: CompanyId, seq: u64) -> Result<Vec<Arc<Recorded>>, AccessError> {
         let recent = locked(&self.recent);
+        if recent.unknown.get(&company).is_some_and(|unknown| *unknown > seq) {
+            return Err(AccessError::TablesBehind);
+        }
         let Some(events) = recent.events.get(&company) else {
             return if seq >= recent.let_go { Ok(Vec::new()) } else { Err(AccessError::TablesBehind) };
         };

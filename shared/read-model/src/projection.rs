@@ -24,15 +24,19 @@ pub struct Checkpoint {
 }
 
 /// A message that was not folded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 pub struct ParkedEvent {
     /// Its stream sequence.
+    #[diesel(sql_type = BigInt)]
     pub seq: i64,
     /// Its subject.
+    #[diesel(sql_type = Text)]
     pub subject: String,
     /// What waits behind it.
+    #[diesel(sql_type = Text)]
     pub aggregate: String,
     /// Why.
+    #[diesel(sql_type = Text)]
     pub reason: String,
 }
 
@@ -240,6 +244,26 @@ pub async fn is_any_parked(connection: &mut AsyncPgConnection) -> Result<bool, R
     Ok(found.found)
 }
 
+/// All parked events with their partitions, in the order of the log.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn parked(connection: &mut AsyncPgConnection) -> Result<Vec<(u32, ParkedEvent)>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Integer)]
+        partition: i32,
+        #[diesel(embed)]
+        event: ParkedEvent,
+    }
+    let found: Vec<Found> =
+        sql_query("SELECT partition, seq, subject, aggregate, reason FROM parked_event ORDER BY partition, seq")
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("reading parked events"))?;
+    Ok(found.into_iter().map(|row| (row.partition.unsigned_abs(), row.event)).collect())
+}
+
 /// Which of these aggregates have a parked event, so that later ones must wait.
 ///
 /// # Errors
@@ -289,6 +313,20 @@ pub async fn park(
         .map_err(ReadModelError::query("parking an event"))?;
     }
     Ok(())
+}
+
+/// Takes messages out that were folded after all.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn unpark(connection: &mut AsyncPgConnection, partition: u32, seqs: &[i64]) -> Result<(), ReadModelError> {
+    sql_query("DELETE FROM parked_event WHERE partition = $1 AND seq = ANY($2)")
+        .bind::<Integer, _>(signed(partition))
+        .bind::<Array<BigInt>, _>(seqs)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(ReadModelError::query("taking parked events out"))
 }
 
 /// Empties the tables and the checkpoints: what follows is a rebuild.

@@ -21,7 +21,31 @@ pub struct BatchSize {
     /// How many wait for their turn at most; one more is turned away.
     pub queue: usize,
     /// For how long more are waited for once there is one.
-    pub linger: Duration,
+    pub linger: Linger,
+}
+
+/// How long a batch waits for more: it costs its first request that time, and saves the rest an event each.
+#[derive(Clone, Copy, Debug)]
+pub enum Linger {
+    /// So long.
+    For(Duration),
+    /// Up to so long, the longer the more came together the last time; a request that comes alone waits for nobody.
+    IfBusy(Duration),
+}
+
+/// How much longer a busy key waits for each request of its last batch but the first.
+const BUSY_STEP: Duration = Duration::from_millis(2);
+
+impl Linger {
+    fn behind(self, last_batch: usize) -> Duration {
+        match self {
+            Self::For(time) => time,
+            Self::IfBusy(most) => {
+                let others = u32::try_from(last_batch.saturating_sub(1)).unwrap_or(u32::MAX);
+                BUSY_STEP.saturating_mul(others).min(most)
+            }
+        }
+    }
 }
 
 /// Where requests wait for each other, by key.
@@ -93,6 +117,7 @@ async fn run<K: Copy, T, A>(
     mut requests: mpsc::Receiver<Waiting<T, A>>,
 ) {
     let mut waiting = Vec::with_capacity(size.most);
+    let mut last_batch = 0;
     loop {
         let received = tokio::time::timeout(IDLE, requests.recv_many(&mut waiting, size.most)).await;
         if !matches!(received, Ok(1..)) {
@@ -100,14 +125,16 @@ async fn run<K: Copy, T, A>(
             // What came in the last moment is told to come again, by its sender being dropped.
             return;
         }
-        let until = Instant::now() + size.linger;
-        while waiting.len() < size.most && !size.linger.is_zero() {
+        let linger = size.linger.behind(last_batch);
+        let until = Instant::now() + linger;
+        while waiting.len() < size.most && !linger.is_zero() {
             let room = size.most - waiting.len();
             let more = tokio::time::timeout_at(until, requests.recv_many(&mut waiting, room)).await;
             if !matches!(more, Ok(1..)) {
                 break;
             }
         }
+        last_batch = waiting.len();
         let (items, answers): (Vec<T>, Vec<oneshot::Sender<A>>) =
             waiting.drain(..).map(|waiting| (waiting.item, waiting.answer)).unzip();
         for (sender, answer) in answers.into_iter().zip(work(key, items).await) {

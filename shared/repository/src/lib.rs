@@ -11,6 +11,6 @@ pub use aggregate::{
     Aggregate, ContentAggregate, DirectoryAggregate, FileAggregate, LifecycleAggregate, Loaded, SessionAggregate,
     ShareAggregate, TokenAggregate, UploadAggregate, load, look_at_upload, refresh, routing_of,
 };
-pub use batches::{BatchSize, Batches, Busy};
+pub use batches::{BatchSize, Batches, Busy, Linger};
 pub use execute::{Context, Done, ExecuteError, execute};
 pub use quota::{Held, Quotas};

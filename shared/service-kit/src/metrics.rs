@@ -37,6 +37,10 @@ pub static LOST_REFUSALS: LazyLock<IntCounter> = LazyLock::new(|| {
 pub static LEFTOVERS: LazyLock<IntGauge> = LazyLock::new(|| {
     registered(IntGauge::new("waybill_leftover_objects", "Objects that the store does not let be deleted"))
 });
+/// Reactions that were put aside.
+pub static PARKED_REACTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
+    registered(IntGauge::new("waybill_parked_reactions", "Reactions that were put aside; see `waybill parked`"))
+});
 /// Open WebSocket connections.
 pub static SOCKETS: LazyLock<IntGauge> =
     LazyLock::new(|| registered(IntGauge::new("waybill_websockets", "Open WebSocket connections")));

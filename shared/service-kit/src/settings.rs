@@ -244,6 +244,10 @@ pub struct WorkerSettings {
     /// How long the row of a download token that has ended is kept, in seconds; its events stay
     #[arg(long, env = "WAYBILL_TOKENS_KEPT_S", default_value_t = 30 * 24 * 3_600)]
     pub tokens_kept_s: u64,
+    /// How often a reaction to an event is tried before it is put aside (see `waybill parked`); pauses between attempts grow
+    /// to 30 seconds
+    #[arg(long, env = "WAYBILL_PARK_AFTER_ATTEMPTS", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..))]
+    pub park_after_attempts: i64,
     /// How often a company's space is counted anew, in seconds
     #[arg(long, env = "WAYBILL_RECALCULATE_EVERY_S", default_value_t = 24 * 3_600)]
     pub recalculate_every_s: u64,

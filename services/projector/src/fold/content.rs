@@ -5,13 +5,12 @@ use super::{Misfit, Tables};
 use waybill_read_model::rows::ContentRow;
 use waybill_schema::{Event, FileId, Recorded, Sha256Digest};
 
-/// The file that an event of content is about.
-pub(super) fn file_of(event: &Event) -> Option<FileId> {
+/// The files that an event of content is about.
+pub(super) fn files_of(event: &Event) -> &[FileId] {
     match event {
-        Event::ContentStored(stored) => Some(stored.file_id),
-        Event::ContentReferenced(referenced) => Some(referenced.file_id),
-        Event::ContentReleased(released) => Some(released.file_id),
-        _ => None,
+        Event::ContentShared(shared) => &shared.file_ids,
+        Event::ContentReferenced(referenced) => &referenced.file_ids,
+        _ => &[],
     }
 }
 
@@ -25,15 +24,15 @@ pub(super) fn fold(
     let time = time_of(recorded.envelope.time);
     let id = id_of_content(company, sha256);
     match event {
-        Event::ContentStored(stored) => {
+        Event::ContentShared(shared) => {
             let row = ContentRow {
                 company_id: company.0,
                 id,
                 hash: sha256.to_string(),
-                storage_bucket: stored.storage_bucket.clone(),
-                storage_key: stored.storage_key.clone(),
-                size_bytes: big(stored.size_bytes),
-                reference_count: 1,
+                storage_bucket: shared.storage_bucket.clone(),
+                storage_key: shared.storage_key.clone(),
+                size_bytes: big(shared.size_bytes),
+                reference_count: count(shared.file_ids.len())?,
                 created_at: time,
                 updated_at: time,
             };
@@ -41,21 +40,37 @@ pub(super) fn fold(
                 // An object of before was doomed when its last file let go of it.
                 *tables.contents.change(id)? = row;
             }
+            refer(tables, &shared.file_ids, &shared.storage_bucket, &shared.storage_key)
         }
         Event::ContentReferenced(referenced) => {
             let content = tables.contents.change(id)?;
-            content.reference_count += 1;
+            content.reference_count += count(referenced.file_ids.len())?;
             content.updated_at = time;
-            let file = tables.files.change(referenced.file_id.0)?;
-            file.storage_bucket = Some(referenced.storage_bucket.clone());
-            file.storage_key = Some(referenced.storage_key.clone());
+            refer(tables, &referenced.file_ids, &referenced.storage_bucket, &referenced.storage_key)
         }
-        Event::ContentReleased(_) => {
+        // Of content that one file had there is no row.
+        Event::ContentReleased(released) if tables.contents.get(id).is_some() => {
             let content = tables.contents.change(id)?;
-            content.reference_count -= 1;
+            content.reference_count = count(usize::try_from(released.references).unwrap_or(usize::MAX))?;
             content.updated_at = time;
+            Ok(())
         }
-        _ => {}
+        _ => Ok(()),
+    }
+}
+
+/// The files have their bytes there. Of one that was purged nobody asks where.
+fn refer(tables: &mut Tables, files: &[FileId], bucket: &str, key: &str) -> Result<(), Misfit> {
+    for file in files {
+        let file = tables.files.change(file.0)?;
+        if file.purged_at.is_none() {
+            file.storage_bucket = Some(bucket.to_owned());
+            file.storage_key = Some(key.to_owned());
+        }
     }
     Ok(())
+}
+
+fn count(files: usize) -> Result<i32, Misfit> {
+    i32::try_from(files).map_err(|_| Misfit(format!("{files} references are too many")))
 }

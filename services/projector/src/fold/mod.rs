@@ -150,7 +150,7 @@ impl Touched {
             Aggregate::Token(id) => drop(self.tokens.insert(key(id.0))),
             Aggregate::Content(sha256) => {
                 self.contents.insert(key(id_of_content(recorded.subject.company, sha256)));
-                self.files.extend(content::file_of(&recorded.event).map(|file| key(file.0)));
+                self.files.extend(content::files_of(&recorded.event).iter().map(|file| key(file.0)));
             }
             on @ (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id)) => {
                 // Bytes that were stored change nothing about the file.

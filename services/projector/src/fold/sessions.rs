@@ -34,7 +34,7 @@ pub(super) fn fold(
         return Ok(());
     }
     let row = tables.sessions.change(id.0)?;
-    row.updated_at = time;
+    row.updated_at = row.updated_at.max(time);
     match event {
         Event::SessionClosed(_) => row.is_closed = true,
         Event::SessionCancelled(_) => {
@@ -58,7 +58,7 @@ pub(super) fn file_started(
     let row = tables.sessions.change(id.0)?;
     row.total_files += 1;
     row.total_size = row.total_size.saturating_add(big(size_bytes));
-    row.updated_at = time;
+    row.updated_at = row.updated_at.max(time);
     Ok(())
 }
 
@@ -71,7 +71,7 @@ pub(super) fn file_resized(
     let Some(id) = session else { return Ok(()) };
     let row = tables.sessions.change(id)?;
     row.total_size = row.total_size.saturating_add(more_bytes);
-    row.updated_at = time;
+    row.updated_at = row.updated_at.max(time);
     Ok(())
 }
 
@@ -84,7 +84,7 @@ pub(super) fn bytes_stored(
     let Some(id) = session else { return Ok(()) };
     let row = tables.sessions.change(id)?;
     row.uploaded_size = row.uploaded_size.saturating_add(big(bytes));
-    row.updated_at = time;
+    row.updated_at = row.updated_at.max(time);
     Ok(())
 }
 
@@ -98,7 +98,7 @@ pub(super) fn bytes_lost(
     let Some(id) = session.filter(|_| bytes > 0) else { return Ok(()) };
     let row = tables.sessions.change(id)?;
     row.uploaded_size = row.uploaded_size.saturating_sub(big(bytes));
-    row.updated_at = time;
+    row.updated_at = row.updated_at.max(time);
     Ok(())
 }
 
@@ -115,7 +115,7 @@ pub(super) fn file_ended(
     } else {
         row.failed_files += 1;
     }
-    row.updated_at = time;
+    row.updated_at = row.updated_at.max(time);
     finish(row, time);
     Ok(())
 }

@@ -10,8 +10,8 @@ mod verify;
 
 pub(crate) use quarantine::{Awaited, clear, look_for_objects};
 
-use crate::Worker;
 use crate::plane::{PlaneError, assemble_part};
+use crate::{Worker, parked};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -28,7 +28,11 @@ use waybill_schema::{Aggregate, Causation, CompanyId, Event, Recorded, SessionId
 use waybill_service_kit::Shutdown;
 
 /// How many events are reacted to at once, in one partition.
-const CONCURRENCY: usize = 32;
+const CONCURRENCY: usize = 256;
+/// How many of those may read or write objects: these take long, and the others never wait for them.
+const LONG: usize = 32;
+/// After what time one that finds no such place comes again.
+const NO_PLACE: Duration = Duration::from_secs(1);
 /// How often NATS is told that a reaction is still at work; well below the consumer's `ack_wait`.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// How long reactions may take to finish when the worker is told to stop. One that reads back a large object takes longer;
@@ -54,11 +58,15 @@ pub(crate) enum ReactionError {
     ReadModel(#[from] ReadModelError),
     #[error("the projection has not reached the event yet")]
     ProjectionBehind,
+    /// Of several files that were looked after together.
+    #[error(transparent)]
+    Together(#[from] Arc<ReactionError>),
 }
 
 /// Reacts to a partition's events until shutdown; then finishes what it is at.
 pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partition: u32, shutdown: Shutdown) {
     let slots = Arc::new(Semaphore::new(CONCURRENCY));
+    let long = Arc::new(Semaphore::new(LONG));
     while !shutdown.is_triggered() {
         let opened = Reactions::open(&client, partition).await;
         let failed = match opened {
@@ -69,9 +77,9 @@ pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partiti
                     Err(error) => break Some(error),
                 };
                 let Ok(slot) = slots.clone().acquire_owned().await else { break None };
-                let worker = worker.clone();
+                let (worker, long) = (worker.clone(), long.clone());
                 tokio::spawn(async move {
-                    react_to(&worker, delivery).await;
+                    react_to(&worker, &long, delivery).await;
                     drop(slot);
                 });
             },
@@ -90,9 +98,14 @@ pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partiti
 }
 
 /// Reacts to one event, and says how it went.
-async fn react_to(worker: &Worker, delivery: Delivery) {
+async fn react_to(worker: &Worker, long: &Semaphore, delivery: Delivery) {
     let position = delivery.stored.position;
+    let place = match &delivery.stored.event {
+        Ok(recorded) if takes_long(&recorded.event) => long.try_acquire().map(Some),
+        _ => Ok(None),
+    };
     let answered = match &delivery.stored.event {
+        Ok(_) if place.is_err() => delivery.again_in(NO_PLACE).await,
         Ok(recorded) if concerns_us(&recorded.event) => {
             let work = react(worker, recorded);
             tokio::pin!(work);
@@ -108,6 +121,9 @@ async fn react_to(worker: &Worker, delivery: Delivery) {
             };
             match outcome {
                 Ok(()) => delivery.done().await,
+                Err(error) if delivery.attempt() >= worker.park_after => {
+                    set_aside(worker, &delivery, &error.to_string()).await
+                }
                 Err(error) => {
                     let pause = pause_after(delivery.attempt());
                     tracing::warn!(%position, %error, pause_ms = pause.as_millis(), "a reaction will be tried again");
@@ -115,7 +131,8 @@ async fn react_to(worker: &Worker, delivery: Delivery) {
                 }
             }
         }
-        // Not ours to read: the projector parks it and raises the alarm.
+        Err(error) if parked::is_of_newer(&delivery.stored) => set_aside(worker, &delivery, &error.to_string()).await,
+        // Nobody can read it: the projector raises the alarm.
         _ => delivery.done().await,
     };
     if let Err(error) = answered {
@@ -123,7 +140,18 @@ async fn react_to(worker: &Worker, delivery: Delivery) {
     }
 }
 
-fn concerns_us(event: &Event) -> bool {
+/// Puts a reaction aside, so that others need not wait. What cannot be put aside comes again.
+async fn set_aside(worker: &Worker, delivery: &Delivery, reason: &str) -> Result<(), ReadError> {
+    match parked::park(worker, &delivery.stored, reason, delivery.attempt()).await {
+        Ok(()) => delivery.done().await,
+        Err(error) => {
+            tracing::warn!(position = %delivery.stored.position, %error, "a reaction could not be parked");
+            delivery.again_in(LONGEST_PAUSE).await
+        }
+    }
+}
+
+pub(crate) fn concerns_us(event: &Event) -> bool {
     match event {
         Event::FileCompleted(_)
         | Event::FileVerified(_)
@@ -141,12 +169,21 @@ fn concerns_us(event: &Event) -> bool {
     }
 }
 
+/// Whether the reaction to an event may read or write a whole object.
+fn takes_long(event: &Event) -> bool {
+    match event {
+        Event::FileCompleted(_) | Event::QuarantineSigned(_) => true,
+        Event::UploadStarted(upload) => matches!(upload.kind, UploadKind::Final { .. }),
+        _ => false,
+    }
+}
+
 fn pause_after(attempt: i64) -> Duration {
     let doublings = u32::try_from(attempt.clamp(0, 10)).unwrap_or(10);
     Duration::from_millis(100).saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }
 
-async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError> {
+pub(crate) async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError> {
     let company = recorded.subject.company;
     let causation = Causation::Event(recorded.position);
     match (recorded.subject.aggregate, &recorded.event) {
@@ -238,7 +275,7 @@ async fn do_step(
         Step::DeletePartials => concatenate::delete_partials(worker, aggregate, &loaded.state, causation).await,
         Step::DeleteQuarantine => quarantine::delete(worker, aggregate, &loaded.state).await,
         Step::DeleteStaging => cleanup::delete_staging(worker, aggregate).await,
-        Step::KeepContent => content::keep(worker, aggregate, &loaded.state, causation).await,
+        Step::KeepContent => content::keep(worker, aggregate, loaded, causation).await,
         Step::CommitQuota => settle(worker, aggregate, Some(loaded.state.grid().size_bytes), causation).await,
         Step::ReleaseQuota => settle(worker, aggregate, None, causation).await,
     }

@@ -3,7 +3,7 @@
 use crate::Refusal;
 use std::collections::BTreeSet;
 use waybill_schema::FileId;
-use waybill_schema::events::{ContentReferencedV1, ContentReleasedV1, ContentStoredV1, Event};
+use waybill_schema::events::{ContentReferencedV2, ContentReleasedV2, ContentSharedV1, Event};
 
 /// An object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,44 +14,53 @@ pub struct Object {
     pub storage_key: String,
 }
 
-/// Content, folded from its events.
+/// Content, folded from its events. Of content that one file has nothing is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The object that has it; it is doomed once no file refers to it, and never used again.
     pub object: Option<Object>,
     /// The files that refer to it.
     pub references: BTreeSet<FileId>,
-    /// Files that did.
+    /// Files that never will (again).
     pub released: BTreeSet<FileId>,
     /// Objects that nothing refers to any more.
     pub doomed: Vec<Object>,
 }
 
+/// A verified file that has the bytes, in an object of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The file.
+    pub file: FileId,
+    /// Its object.
+    pub object: Object,
+    /// Bytes.
+    pub size_bytes: u64,
+}
+
 /// A command to content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// A verified file has these bytes, in an object of its own.
-    Keep {
-        /// The file.
-        file: FileId,
-        /// Its own object.
-        own: Object,
-        /// Bytes.
-        size_bytes: u64,
+    /// These verified files have the bytes. If they have no object yet, that of the holder becomes it.
+    Share {
+        /// The files, of which each has an object of its own.
+        files: Vec<FileId>,
+        /// Another file that has them.
+        holder: Option<Holder>,
     },
-    /// A file that refers to it was purged.
+    /// A file was purged.
     Release(FileId),
 }
 
 /// Folds one event.
 pub fn evolve(state: &mut State, event: &Event) {
     match event {
-        Event::ContentStored(stored) => {
+        Event::ContentShared(shared) => {
             state.object =
-                Some(Object { storage_bucket: stored.storage_bucket.clone(), storage_key: stored.storage_key.clone() });
-            state.references.insert(stored.file_id);
+                Some(Object { storage_bucket: shared.storage_bucket.clone(), storage_key: shared.storage_key.clone() });
+            state.references.extend(&shared.file_ids);
         }
-        Event::ContentReferenced(referenced) => drop(state.references.insert(referenced.file_id)),
+        Event::ContentReferenced(referenced) => state.references.extend(&referenced.file_ids),
         Event::ContentReleased(released) => {
             state.references.remove(&released.file_id);
             state.released.insert(released.file_id);
@@ -63,28 +72,36 @@ pub fn evolve(state: &mut State, event: &Event) {
     }
 }
 
-/// Decides; no event means that it is so already. A file that let go never refers to the content again.
+/// Decides; no event means that it is so already, or that there is nothing to share. A file that was released never refers to
+/// the content again.
 ///
 /// # Errors
 /// None.
 pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
     Ok(match command {
-        Command::Keep { file, .. } if state.references.contains(&file) || state.released.contains(&file) => None,
-        Command::Keep { file, own, size_bytes } => Some(match &state.object {
-            Some(object) => ContentReferencedV1 {
-                file_id: file,
-                storage_bucket: object.storage_bucket.clone(),
-                storage_key: object.storage_key.clone(),
-            }
-            .into(),
-            None => ContentStoredV1 {
-                file_id: file,
-                storage_bucket: own.storage_bucket,
-                storage_key: own.storage_key,
-                size_bytes,
-            }
-            .into(),
+        Command::Share { files, holder } => share(state, files, holder),
+        Command::Release(file) => (!state.released.contains(&file)).then(|| {
+            let others = state.references.iter().filter(|other| **other != file).count();
+            ContentReleasedV2 { file_id: file, references: others as u64 }.into()
         }),
-        Command::Release(file) => state.references.contains(&file).then(|| ContentReleasedV1 { file_id: file }.into()),
     })
+}
+
+fn share(state: &State, mut files: Vec<FileId>, holder: Option<Holder>) -> Option<Event> {
+    files.sort_unstable();
+    files.dedup();
+    files.retain(|file| !state.references.contains(file) && !state.released.contains(file));
+    if let Some(object) = &state.object {
+        let Object { storage_bucket, storage_key } = object.clone();
+        return (!files.is_empty())
+            .then(|| ContentReferencedV2 { file_ids: files, storage_bucket, storage_key }.into());
+    }
+    let holder = holder.filter(|holder| !state.released.contains(&holder.file))?;
+    files.retain(|file| *file != holder.file);
+    if files.is_empty() {
+        return None;
+    }
+    files.insert(0, holder.file);
+    let Object { storage_bucket, storage_key } = holder.object;
+    Some(ContentSharedV1 { file_ids: files, storage_bucket, storage_key, size_bytes: holder.size_bytes }.into())
 }

@@ -8,12 +8,13 @@ use waybill_schema::{Partitions, names};
 
 const EVENT_STREAM: &str = include_str!("../../../../nats/streams/EVT.json");
 const REFUSAL_STREAM: &str = include_str!("../../../../nats/streams/AUD.json");
-const BUCKETS: [&str; 5] = [
+const BUCKETS: [&str; 6] = [
     include_str!("../../../../nats/streams/KV_midstates.json"),
     include_str!("../../../../nats/streams/KV_idempotency.json"),
     include_str!("../../../../nats/streams/KV_snapshots.json"),
     include_str!("../../../../nats/streams/KV_tickets.json"),
     include_str!("../../../../nats/streams/KV_leftovers.json"),
+    include_str!("../../../../nats/streams/KV_parked.json"),
 ];
 const REACTIONS: &str = include_str!("../../../../nats/consumers/reactions.json");
 

@@ -1,6 +1,7 @@
 //! What is asked of the read models. Every query names the company: nothing of another one can be found.
 
 mod access;
+mod contents;
 mod directory;
 mod files;
 mod plans;
@@ -10,6 +11,7 @@ mod sweep;
 mod tokens;
 
 pub use access::{AccessRows, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows};
+pub use contents::files_with_digests;
 pub use directory::is_user_known;
 pub use files::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_associations, list_files,

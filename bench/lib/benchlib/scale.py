@@ -1,0 +1,212 @@
+"""What requests about old things cost when the partition is full of events of other companies."""
+
+import http.client
+import json
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, Tuple
+from urllib.parse import urlsplit
+
+from stacklib import waybill
+from stacklib.console import StackError, say
+
+from . import fill, progress, quiet
+from .queries import percentile
+from .rig import Rig
+
+# Other companies, whose events fill the partition.
+_OTHERS = 100
+# Old files of each kind of request that changes them, and companies that were idle since.
+_EACH = 25
+_WARM_READS = 200
+# Cold ones: nats-server is started anew before each kind of request.
+_COLD = 10
+
+
+@dataclass
+class Level:
+    """Milliseconds of each answer, by what was asked; appends are `POST /v1/sessions` of another company meanwhile."""
+
+    events: int
+    warm: Dict[str, List[float]] = field(default_factory=dict)
+    cold: Dict[str, List[float]] = field(default_factory=dict)
+    appends: List[float] = field(default_factory=list)
+
+
+@dataclass
+class Scale:
+    baseline: List[float] = field(default_factory=list)
+    levels: List[Level] = field(default_factory=list)
+
+
+@dataclass
+class _Files:
+    """Old uploads, so many for each level that none is deleted twice."""
+
+    whole: List[str]
+    unfinished: List[str]
+
+
+class _Company:
+    def __init__(self, rig: Rig):
+        self.id, self.user = str(uuid.uuid4()), str(uuid.uuid4())
+        self._rig, self._host = rig, urlsplit(rig.url).netloc
+        self.token = waybill.token(rig.program, rig.env, self.id, self.user, roles=("admin",))
+        self._connection = http.client.HTTPConnection(self._host, timeout=60)
+
+    def ask(self, method: str, path: str, body=None, headers=None, expect=(200, 201, 204)) -> Tuple[dict, dict]:
+        headers = {"Authorization": f"Bearer {self.token}", **(headers or {})}
+        if isinstance(body, dict):
+            body, headers["Content-Type"] = json.dumps(body), "application/json"
+        for attempt in range(20):
+            try:
+                self._connection.request(method, path, body, headers)
+                answer = self._connection.getresponse()
+                text = answer.read()
+            except (http.client.HTTPException, OSError):
+                self._connection.close()
+                time.sleep(0.5)
+                continue
+            if answer.status in expect:
+                return dict(answer.getheaders()), json.loads(text) if text else {}
+            raise StackError(f"{method} {path}: {answer.status} {text[:200]!r}")
+        raise StackError(f"{method} {path}: no answer")
+
+    def upload(self) -> str:
+        _, body = self.ask("POST", "/v1/files?name=old.bin", b"old bytes " + uuid.uuid4().bytes,
+                           {"Content-Type": "application/octet-stream"})
+        return body["upload_id"]
+
+    def begin(self) -> str:
+        """A tus upload of which half is there."""
+        tus = {"Tus-Resumable": "1.0.0"}
+        headers, _ = self.ask("POST", "/tus/", b"", {**tus, "Upload-Length": "2000"})
+        path = urlsplit(next(value for name, value in headers.items() if name.lower() == "location")).path
+        self.ask("PATCH", path, bytes(1_000), {
+            **tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"})
+        return path
+
+
+def measure(rig: Rig, steps: List[int]) -> Scale:
+    result = Scale()
+    ours, writer = _Company(rig), _Company(rig)
+    idle = [_Company(rig) for _ in range(_EACH)]
+    others = [_Company(rig) for _ in range(_OTHERS)]
+    for company in (*idle, *others):
+        company.upload()
+    threads = [str(uuid.uuid4()) for _ in range(4)]
+    for thread in threads:
+        ours.ask("PUT", f"/v1/admin/companies/{ours.id}/threads/{thread}", {})
+    say("  old uploads")
+    need = len(steps) * (_EACH + _COLD)
+    files = _Files([ours.upload() for _ in range(need)], [ours.begin() for _ in range(_EACH)])
+    quiet.until_done(rig)
+    with _Appends(writer) as appends:
+        time.sleep(5)
+    result.baseline = appends.ms
+    written = 0
+    for number, events in enumerate(steps):
+        rig.restart_nats(durable=False)
+        before = events - written
+        fill.sessions(rig.env["WAYBILL_NATS_URL"], [(it.id, it.user) for it in others], before,
+                      lambda made: say(f"  {written + made:,} events"))
+        written = events
+        rig.restart_nats()
+        quiet.until_done(rig, 3_600)
+        result.levels.append(_level(rig, events, ours, idle, writer, files, threads[number % len(threads)], number))
+    return result
+
+
+def _level(rig, events, ours, idle, writer, files, thread, number) -> Level:
+    level = Level(events)
+    say(f"  {events:,} events: asking")
+    each = _EACH + _COLD
+    own = files.whole[number * each:(number + 1) * each]
+    kinds = _kinds(rig, ours, idle, files, own, thread)
+    for what, (ask, is_read) in kinds.items():
+        with _Appends(writer) as appends:
+            count = _WARM_READS if is_read else _EACH
+            level.warm[what] = [_timed(ask, n) for n in range(count)]
+        level.appends += appends.ms
+    for what, (ask, is_read) in kinds.items():
+        rig.restart_nats()
+        # Whoever lost its connection has a new one: the newest upload is read, and no old one.
+        writer.ask("POST", "/v1/sessions", {}, expect=(201, 503))
+        _until(lambda: ours.ask("GET", f"/v1/uploads/{files.whole[-1]}", expect=(200, 503))[1].get("status"))
+        level.cold[what] = [_timed(ask, n if is_read else _EACH + n) for n in range(_COLD)]
+    for what in kinds:
+        say(f"  {what}: warm p99 {percentile(level.warm[what], 0.99):.1f} ms, cold {max(level.cold[what]):.1f} ms")
+    return level
+
+
+def _until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise StackError("the gateway does not find its way back to NATS")
+        time.sleep(0.2)
+
+
+def _kinds(rig, ours, idle, files, own, thread) -> Dict[str, Tuple[Callable[[int], object], bool]]:
+    fanout = f"http://{rig.env['WAYBILL_FANOUT_ADDR']}"
+
+    def company(n: int) -> _Company:
+        return idle[n % len(idle)]
+
+    def begin(n: int):
+        return company(n).ask("POST", "/v1/uploads", {"name": "new.bin", "size_bytes": 10, "mime_type": ""})
+
+    def limit(n: int):
+        path = f"/v1/admin/companies/{company(n).id}/quota"
+        return company(n).ask("PUT", path, {"storage_limit_bytes": (1 << 40) + n})
+
+    tus = {"Tus-Resumable": "1.0.0"}
+    return {
+        "GET of an upload": (lambda n: ours.ask("GET", f"/v1/uploads/{own[n % len(own)]}"), True),
+        "tus HEAD of a half upload": (
+            lambda n: ours.ask("HEAD", files.unfinished[n % len(files.unfinished)], headers=tus), True),
+        "snapshot over WebSocket": (
+            lambda n: _snapshot(fanout, ours.token, own[n % len(own)]), True),
+        "rename": (lambda n: ours.ask("PATCH", f"/v1/files/{own[n]}", {"display_name": f"{n}.bin"}), False),
+        "share": (lambda n: ours.ask("POST", f"/v1/files/{own[n]}/associations", {"thread_id": thread}), False),
+        "delete": (lambda n: ours.ask("DELETE", f"/v1/files/{own[n]}"), False),
+        "GET of an idle company": (
+            lambda n: company(n).ask("GET", f"/v1/admin/companies/{company(n).id}"), True),
+        "start in an idle company": (begin, False),
+        "its quota changed": (limit, False),
+    }
+
+
+def _snapshot(url: str, token: str, upload: str) -> None:
+    answer = progress.snapshot(url, token, f"upload:{upload}")
+    if answer["t"] != "snap":
+        raise StackError(f"no snapshot: {answer}")
+
+
+def _timed(ask: Callable[[int], object], n: int) -> float:
+    began = time.perf_counter()
+    ask(n)
+    return (time.perf_counter() - began) * 1_000
+
+
+class _Appends:
+    """Another company's appends, one after the other, for as long as the block lasts."""
+
+    def __init__(self, company: _Company):
+        self._company, self._ends = company, threading.Event()
+        self.ms: List[float] = []
+
+    def __enter__(self) -> "_Appends":
+        self._thread = threading.Thread(target=self._append)
+        self._thread.start()
+        return self
+
+    def _append(self) -> None:
+        while not self._ends.is_set():
+            self.ms.append(_timed(lambda _: self._company.ask("POST", "/v1/sessions", {}), 0))
+
+    def __exit__(self, *_) -> None:
+        self._ends.set()
+        self._thread.join()

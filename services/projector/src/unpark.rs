@@ -1,0 +1,69 @@
+//! Folding what was parked, after all: what an older projector could not read, a newer one can.
+
+use crate::apply::{ProjectError, Refused, load_missing, writes};
+use crate::fold::{AllTables, Touched};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use std::collections::BTreeMap;
+use std::ops::DerefMut;
+use waybill_event_log::EventLog;
+use waybill_read_model::Database;
+use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
+use waybill_schema::{Position, Recorded};
+
+/// Folds the parked events of a partition whose checkpoint is `at`, each aggregate's in the order of the log, as far as they
+/// can be read and fit by now. The others stay parked.
+pub(crate) async fn unpark(
+    log: &dyn EventLog,
+    database: &Database,
+    partition: u32,
+    at: &Checkpoint,
+) -> Result<(), ProjectError> {
+    let mut connection = database.connection().await?;
+    let all = projection::parked(&mut connection).await?;
+    drop(connection);
+    let mut aggregates: BTreeMap<String, Vec<ParkedEvent>> = BTreeMap::new();
+    for (_, event) in all.into_iter().filter(|(of, _)| *of == partition) {
+        aggregates.entry(event.aggregate.clone()).or_default().push(event);
+    }
+    for (aggregate, parked) in aggregates {
+        let mut readable: Vec<Recorded> = Vec::new();
+        for event in &parked {
+            let found = log.at(Position { partition, seq: event.seq.unsigned_abs() }).await?;
+            let Some(Ok(recorded)) = found.map(|stored| stored.event) else { break };
+            readable.push(recorded);
+        }
+        if readable.is_empty() {
+            continue;
+        }
+        match fold(database, partition, at, &readable).await {
+            Ok(()) => tracing::info!(partition, aggregate, events = readable.len(), "parked events are folded"),
+            Err(Refused::Event(reason)) => tracing::warn!(partition, aggregate, reason, "parked events stay parked"),
+            Err(Refused::ReadModel(error)) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+async fn fold(database: &Database, partition: u32, at: &Checkpoint, events: &[Recorded]) -> Result<(), Refused> {
+    let mut connection = database.connection().await?;
+    connection
+        .deref_mut()
+        .transaction(async |connection: &mut AsyncPgConnection| {
+            // Nobody else folds the partition meanwhile.
+            projection::advance(connection, partition, at, at).await?;
+            let (mut touched, mut tables) = (Touched::default(), AllTables::default());
+            events.iter().for_each(|recorded| touched.add(recorded));
+            load_missing(connection, &touched, &mut tables).await?;
+            for recorded in events {
+                tables.fold(recorded).map_err(|misfit| Refused::Event(misfit.to_string()))?;
+            }
+            for write in writes(&tables)? {
+                write.execute(connection).await?;
+            }
+            let seqs: Vec<i64> =
+                events.iter().map(|recorded| i64::try_from(recorded.position.seq).unwrap_or(i64::MAX)).collect();
+            projection::unpark(connection, partition, &seqs).await?;
+            Ok::<_, Refused>(())
+        })
+        .await
+}

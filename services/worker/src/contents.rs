@@ -1,0 +1,189 @@
+//! Which files of a company have the same bytes. The tables say where to look, once they have everything up to the files in
+//! question; that files share an object is decided on the log.
+
+use crate::reactions::ReactionError;
+use futures_util::FutureExt;
+use moka::sync::Cache;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use waybill_domain::content::{Command, Holder, Object, State};
+use waybill_domain::limits::RESERVATION_ITEMS_MAX;
+use waybill_domain::upload::Phase;
+use waybill_event_log::{AppendError, EventLog, ReadError};
+use waybill_read_model::{Database, projection, queries};
+use waybill_repository::{
+    BatchSize, Batches, Busy, ContentAggregate, Context, ExecuteError, LifecycleAggregate, Linger, Loaded,
+    UploadAggregate, execute, load, refresh,
+};
+use waybill_schema::{CompanyId, FileId, Sha256Digest};
+
+/// Files of one company that are looked for together: one question to the tables.
+const BATCHES: BatchSize =
+    BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Linger::For(Duration::from_millis(20)) };
+/// How many shared contents are kept at hand, and for how long after their last use.
+const KEPT: u64 = 1_000;
+const KEPT_FOR: Duration = Duration::from_secs(600);
+/// How long the tables are waited for, and how often they are asked. After that the event comes again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const ASK_EVERY: Duration = Duration::from_millis(25);
+
+type Known = Arc<Mutex<Loaded<State>>>;
+
+/// A file that was verified at `seq` of the log.
+pub(crate) struct Verified {
+    pub(crate) file: FileId,
+    pub(crate) sha256: Sha256Digest,
+    pub(crate) seq: u64,
+    pub(crate) context: Context,
+}
+
+/// The object that a file refers to, if it shares one.
+type Answer = Result<Option<Object>, Arc<ReactionError>>;
+
+/// The contents of all companies.
+pub(crate) struct Contents {
+    parts: Arc<Parts>,
+    verified: Batches<CompanyId, Verified, Answer>,
+}
+
+struct Parts {
+    log: Arc<dyn EventLog>,
+    database: Database,
+    bucket: String,
+    known: Cache<(CompanyId, Sha256Digest), Known>,
+}
+
+impl Contents {
+    /// Those of the files in a bucket.
+    pub(crate) fn new(log: Arc<dyn EventLog>, database: Database, bucket: String) -> Self {
+        let known = Cache::builder().max_capacity(KEPT).time_to_idle(KEPT_FOR).build();
+        let parts = Arc::new(Parts { log, database, bucket, known });
+        let verified = Batches::new(BATCHES, {
+            let parts = parts.clone();
+            move |company, files: Vec<Verified>| {
+                let parts = parts.clone();
+                async move {
+                    match parts.share_all(company, &files).await {
+                        Ok(objects) => files.iter().map(|file| Ok(objects.get(&file.file).cloned())).collect(),
+                        Err(error) => {
+                            let error = Arc::new(error);
+                            files.iter().map(|_| Err(error.clone())).collect()
+                        }
+                    }
+                }
+                .boxed()
+            }
+        });
+        Self { parts, verified }
+    }
+
+    /// Has the file share an object with others that have its bytes, if there are any.
+    pub(crate) async fn share(&self, company: CompanyId, file: Verified) -> Result<Option<Object>, ReactionError> {
+        let busy = |busy: Busy| ReactionError::from(ExecuteError::from(AppendError::Unavailable(busy.to_string())));
+        Ok(self.verified.ask(company, file).await.map_err(busy)??)
+    }
+
+    /// A purged file refers to its content no longer, and never will. Returns the content as it is then.
+    pub(crate) async fn release(
+        &self,
+        content: ContentAggregate,
+        file: FileId,
+        context: &Context,
+    ) -> Result<State, ExecuteError> {
+        let known = self.parts.known.get(&(content.company, content.sha256)).unwrap_or_default();
+        let mut loaded = known.lock().await;
+        execute(self.parts.log.as_ref(), &content, &mut loaded, context, Command::Release(file)).await?;
+        Ok(loaded.state.clone())
+    }
+}
+
+impl Parts {
+    async fn share_all(
+        &self,
+        company: CompanyId,
+        files: &[Verified],
+    ) -> Result<HashMap<FileId, Object>, ReactionError> {
+        let until = files.iter().map(|file| file.seq).max().unwrap_or(0);
+        self.wait_for_tables(company, until).await?;
+        let digests: Vec<Sha256Digest> = files.iter().map(|file| file.sha256).collect();
+        let mut connection = self.database.connection().await?;
+        let found = queries::files_with_digests(&mut connection, company, &digests).await?;
+        drop(connection);
+        let mut objects = HashMap::new();
+        for (sha256, having) in found.into_iter().filter(|(_, having)| having.len() > 1) {
+            let same: Vec<&Verified> = files.iter().filter(|file| file.sha256 == sha256).collect();
+            objects.extend(self.share_one(ContentAggregate { company, sha256 }, &same, &having).await?);
+        }
+        Ok(objects)
+    }
+
+    /// `having` are files that have these bytes, as the tables know it: at least two.
+    async fn share_one(
+        &self,
+        content: ContentAggregate,
+        files: &[&Verified],
+        having: &[FileId],
+    ) -> Result<Vec<(FileId, Object)>, ReactionError> {
+        let Some(context) = files.first().map(|file| &file.context) else { return Ok(Vec::new()) };
+        let known = self.known.get_with((content.company, content.sha256), Known::default);
+        let mut loaded = known.lock().await;
+        let log = self.log.as_ref();
+        refresh(log, &content, &mut loaded).await?;
+        let ids: Vec<FileId> = files.iter().map(|file| file.file).collect();
+        let holder = match &loaded.state.object {
+            Some(_) => None,
+            None => {
+                // One that is not among these already, so that a single one finds another.
+                let others = having.iter().filter(|file| !ids.contains(file)).chain(&ids);
+                self.holder(content, &loaded.state, others).await?
+            }
+        };
+        execute(log, &content, &mut loaded, context, Command::Share { files: ids.clone(), holder }).await?;
+        let State { object, references, .. } = &loaded.state;
+        let Some(object) = object else { return Ok(Vec::new()) };
+        Ok(ids.into_iter().filter(|file| references.contains(file)).map(|file| (file, object.clone())).collect())
+    }
+
+    /// The first of the files whose own object can be that of the content.
+    async fn holder(
+        &self,
+        content: ContentAggregate,
+        state: &State,
+        files: impl Iterator<Item = &FileId>,
+    ) -> Result<Option<Holder>, ReadError> {
+        for file in files.filter(|file| !state.released.contains(file)) {
+            let aggregate = LifecycleAggregate(UploadAggregate { company: content.company, upload: *file });
+            let upload = load(self.log.as_ref(), &aggregate).await?.state;
+            let size_bytes = upload.grid().size_bytes;
+            match upload.phase {
+                Phase::Verified { sha256, storage_key } if sha256 == content.sha256 => {
+                    let object = Object { storage_bucket: self.bucket.clone(), storage_key };
+                    return Ok(Some(Holder { file: *file, object, size_bytes }));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every file that was verified before is then in the tables.
+    async fn wait_for_tables(&self, company: CompanyId, seq: u64) -> Result<(), ReactionError> {
+        let partition = self.log.partitions().of(company);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let mut connection = self.database.connection().await?;
+            let checkpoint = projection::checkpoint(&mut connection, partition).await?;
+            drop(connection);
+            let folded = checkpoint.and_then(|checkpoint| u64::try_from(checkpoint.seq).ok()).unwrap_or(0);
+            if folded >= seq {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(ReactionError::ProjectionBehind);
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+}

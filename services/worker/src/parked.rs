@@ -1,0 +1,138 @@
+//! Reactions that are put aside: those that failed again and again, and those to events of a newer version than this worker
+//! can read. They are kept in the bucket `parked`, so that the event log's consumer does not wait for them; the sweep tries
+//! them again, and so does a worker that starts. `waybill parked` shows them.
+
+use crate::Worker;
+use crate::reactions::{concerns_us, react};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_event_log::{ReadError, Stored};
+use waybill_schema::events::EventError;
+use waybill_schema::{Aggregate, DecodeError, Position, Subject, Timestamp};
+use waybill_service_kit::metrics::PARKED_REACTIONS;
+use waybill_service_kit::now;
+
+/// How many are tried in one round.
+const BATCH: usize = 500;
+
+/// A reaction that was put aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The event's subject.
+    pub subject: String,
+    /// Why the last attempt failed.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// When it was put aside, in milliseconds since 1970.
+    pub parked_at: i64,
+    /// When it is tried again, in milliseconds since 1970.
+    pub due_at: i64,
+}
+
+/// Whether a message that this worker cannot read may be an event that a newer one reacts to.
+pub(crate) fn is_of_newer(stored: &Stored) -> bool {
+    let unknown = matches!(&stored.event, Err(DecodeError::Event(EventError::Unknown { .. }) | DecodeError::Header(_)));
+    let on = Subject::parse(&stored.subject).map(|subject| subject.aggregate);
+    unknown && matches!(on, Ok(Aggregate::UploadLifecycle(_) | Aggregate::File(_) | Aggregate::Session(_)))
+}
+
+fn key_of(position: Position) -> String {
+    format!("{}.{}", position.partition, position.seq)
+}
+
+fn position_of(key: &str) -> Option<Position> {
+    let (partition, seq) = key.split_once('.')?;
+    Some(Position { partition: partition.parse().ok()?, seq: seq.parse().ok()? })
+}
+
+/// All that were put aside, in the order of the log.
+///
+/// # Errors
+/// If the bucket does not answer.
+pub async fn list(parked: &Bucket) -> Result<Vec<(Position, Entry)>, BucketError> {
+    let mut positions: Vec<Position> = parked.keys().await?.iter().filter_map(|key| position_of(key)).collect();
+    positions.sort_unstable();
+    let mut found = Vec::with_capacity(positions.len());
+    for position in positions {
+        found.extend(get(parked, position).await?.map(|entry| (position, entry)));
+    }
+    Ok(found)
+}
+
+/// The reaction to the event at a position, if it was put aside.
+///
+/// # Errors
+/// If the bucket does not answer.
+pub async fn get(parked: &Bucket, position: Position) -> Result<Option<Entry>, BucketError> {
+    let entry = parked.get(&key_of(position)).await?;
+    Ok(entry.and_then(|entry| serde_json::from_slice(&entry.value).ok()))
+}
+
+/// Has the next round of a sweep try it. Returns whether it was there.
+///
+/// # Errors
+/// If the bucket does not answer.
+pub async fn retry(parked: &Bucket, position: Position) -> Result<bool, BucketError> {
+    let Some(entry) = get(parked, position).await? else { return Ok(false) };
+    put(parked, position, &Entry { due_at: 0, ..entry }).await?;
+    Ok(true)
+}
+
+async fn put(parked: &Bucket, position: Position, entry: &Entry) -> Result<(), BucketError> {
+    // A struct of texts and numbers always becomes JSON.
+    let value = serde_json::to_vec(entry).unwrap_or_default();
+    parked.put(&key_of(position), value.into()).await
+}
+
+/// Puts a reaction aside.
+///
+/// # Errors
+/// If the bucket does not answer: then the event must come again.
+pub(crate) async fn park(worker: &Worker, stored: &Stored, reason: &str, attempts: i64) -> Result<(), BucketError> {
+    let Timestamp(parked_at) = now();
+    let reason: String = reason.chars().take(1_000).collect();
+    let entry = Entry { subject: stored.subject.clone(), reason, attempts, parked_at, due_at: parked_at };
+    put(&worker.parked, stored.position, &entry).await?;
+    tracing::error!(position = %stored.position, reason = entry.reason, attempts, "a reaction is parked");
+    Ok(())
+}
+
+/// Tries those that are due, or all of them; one that fails is due again after `pause`.
+///
+/// # Errors
+/// If the bucket does not answer.
+pub(crate) async fn sweep(worker: &Worker, pause: Duration, all: bool) -> Result<(), BucketError> {
+    let parked = list(&worker.parked).await?;
+    PARKED_REACTIONS.set(i64::try_from(parked.len()).unwrap_or(i64::MAX));
+    let due = parked.into_iter().filter(|(_, entry)| all || entry.due_at <= now().0);
+    for (position, entry) in due.take(BATCH) {
+        match try_again(worker, position).await {
+            Ok(()) => {
+                tracing::info!(%position, "a parked reaction succeeded");
+                worker.parked.delete(&key_of(position)).await?;
+            }
+            Err(reason) => {
+                let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+                let due_at = now().0.saturating_add(pause_ms);
+                let attempts = entry.attempts.saturating_add(1);
+                put(&worker.parked, position, &Entry { reason, attempts, due_at, ..entry }).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn try_again(worker: &Worker, position: Position) -> Result<(), String> {
+    let stored = worker.log.at(position).await.map_err(|error: ReadError| error.to_string())?;
+    // An event that is not there any more calls for nothing: the stream was restored.
+    let Some(stored) = stored else { return Ok(()) };
+    match &stored.event {
+        Ok(recorded) if concerns_us(&recorded.event) => {
+            react(worker, recorded).await.map_err(|error| error.to_string())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
