@@ -30,6 +30,8 @@ class Run:
     cpu_s: Dict[str, float]
     peak_kib: Dict[str, int]
     peaks_reset: bool
+    # Of the event log, also those of what follows the last answer.
+    events: int
 
     @property
     def mb_per_s(self) -> float:
@@ -74,25 +76,25 @@ def measure(name: str, attempt: Attempt) -> List[Run]:
     rig = attempt.rig
     attempt.prepare()
     quiet.until_settled(rig)
-    meter, runs = Meter(rig.stack.pids()), []
+    meter, runs, before = Meter(rig.stack.pids()), [], rig.log.last_seq()
     meter.start()
     timing = attempt.send()
     if attempt.verifies_apart:
-        runs.append(_run(name, attempt, timing, meter.stop()))
+        runs.append(_run(name, attempt, timing, meter.stop(), 0))
         name += ", verification"
         meter.start()
         timing = attempt.verify()
     quiet.until_done(rig)
-    runs.append(_run(name, attempt, timing, meter.stop()))
+    runs.append(_run(name, attempt, timing, meter.stop(), rig.log.last_seq() - before))
     rig.stack.must_live()
     attempt.check()
     rig.reset_bucket(attempt.bucket)
     return runs
 
 
-def _run(name: str, attempt: Attempt, timing: Timing, used: Usage) -> Run:
+def _run(name: str, attempt: Attempt, timing: Timing, used: Usage, events: int) -> Run:
     return Run(
         name, attempt.own_groups, sum(source.size_bytes for source in attempt.sources),
         len(attempt.sources), timing.wall_s, timing.phases, used.cpu_s, used.peak_kib,
-        used.peaks_reset,
+        used.peaks_reset, events,
     )

@@ -88,12 +88,13 @@ def _speeds(runs: Dict[str, List[Run]]) -> str:
                _spread((run.mb_per_s for run in group), ".0f")]
         if many:
             row.append(_spread((run.files / run.wall_s for run in group), ",.1f"))
+            row.append(_spread((run.events / run.files for run in group), ".2f") if group[0].own_groups == OUR_ROLES else "–")
         phases = group[0].phases
         row.append(", ".join(
             f"{phase[:-2]} {median(run.phases[phase] for run in group):.2f}" for phase in phases
         ))
         rows.append(row)
-    heads = ["", "wall s", "MB/s", *(["files/s"] if many else []), "of which, s"]
+    heads = ["", "wall s", "MB/s", *(["files/s", "events/file"] if many else []), "of which, s"]
     return _table(heads, rows)
 
 

@@ -66,8 +66,9 @@ class _Company:
                 answer = self._connection.getresponse()
                 text = answer.read()
             except (http.client.HTTPException, OSError):
+                # The first time it is a connection that was kept too long.
                 self._connection.close()
-                time.sleep(0.5)
+                time.sleep(0.5 if attempt else 0)
                 continue
             if answer.status in expect:
                 return dict(answer.getheaders()), json.loads(text) if text else {}
@@ -94,7 +95,8 @@ def measure(rig: Rig, steps: List[int]) -> Scale:
     ours, writer = _Company(rig), _Company(rig)
     idle = [_Company(rig) for _ in range(_EACH)]
     others = [_Company(rig) for _ in range(_OTHERS)]
-    for company in (*idle, *others):
+    # Whoever comes first is registered by that.
+    for company in (ours, *idle, *others):
         company.upload()
     threads = [str(uuid.uuid4()) for _ in range(4)]
     for thread in threads:

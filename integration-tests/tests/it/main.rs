@@ -19,6 +19,7 @@ mod draft_clauses;
 mod end_to_end;
 mod field_clients;
 mod files;
+mod hangs;
 mod idempotency;
 mod in_front;
 mod interrupted;

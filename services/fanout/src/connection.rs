@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 use waybill_access::refusals::Refused;
+use waybill_event_log::ReadError;
+use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
 use waybill_service_kit::metrics::SOCKETS;
 use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, now};
 
@@ -309,6 +311,16 @@ impl Connection {
     }
 }
 
+/// The last event about an upload and its file.
+async fn last_event(fanout: &Fanout, company: CompanyId, upload: UploadId) -> Result<u64, ReadError> {
+    let mut last = 0;
+    for aggregate in [Aggregate::UploadLifecycle, Aggregate::UploadChunks, Aggregate::File] {
+        let event = fanout.log.last(Subject::new(company, aggregate(upload))).await?;
+        last = last.max(event.map_or(0, |event| event.position.seq));
+    }
+    Ok(last)
+}
+
 async fn take(
     fanout: &Fanout,
     principal: &Principal,
@@ -320,11 +332,16 @@ async fn take(
     let allowed = allowed.ok_or("not_found")?;
     let partition = fanout.log.partitions().of(principal.company_id);
     let handed_out = fanout.hub.watch((principal.company_id, topic, allowed.since), number, outbox);
-    let at_least = allowed.read_to.max(handed_out);
     // Whoever lost their access before they were among those who are told so, is told now.
     if may_watch(fanout, principal, topic).await.map_err(|_| "unavailable")?.is_none() {
         return Err("not_found");
     }
+    // Of what was handed out before, the snapshot must have what is about the topic.
+    let about = match topic {
+        Topic::Upload(upload) => last_event(fanout, principal.company_id, upload).await.map_err(|_| "unavailable")?,
+        _ => handed_out,
+    };
+    let at_least = allowed.read_to.max(about.min(handed_out));
     let taken = snapshot::take(fanout, principal, partition, topic, at_least).await;
     taken.map_err(|_| "unavailable")?.ok_or("lagging")
 }

@@ -225,14 +225,17 @@ impl Gateway {
                 drop(tokio::time::timeout(ASK_AGAIN, done).await);
             }
         };
+        let silent = || Problem::unavailable("NATS does not answer; try again");
         for _ in 0..2 {
-            if tokio::time::timeout(TAKEOVER, give_way()).await.is_ok() {
-                return Ok(());
+            tokio::select! {
+                given = tokio::time::timeout(TAKEOVER, give_way()) => if given.is_ok() { return Ok(()) },
+                () = self.log.silent() => return Err(silent()),
             }
             // A server keeps the order of a connection: after this answer, none of the questions is on its way any more.
             let delivered = async { while !self.is_answered(names::NOBODY.to_owned(), bytes::Bytes::new()).await {} };
-            if tokio::time::timeout(DELIVERED, delivered).await.is_err() {
-                return Err(Problem::unavailable("NATS does not answer; try again"));
+            tokio::select! {
+                delivered = tokio::time::timeout(DELIVERED, delivered) => if delivered.is_err() { return Err(silent()) },
+                () = self.log.silent() => return Err(silent()),
             }
             // If NATS was away, the holder has not been asked yet.
             if is_asked.load(Ordering::Relaxed) {

@@ -5,12 +5,13 @@ use crate::share::Share;
 use crate::unpark::unpark;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use std::ops::DerefMut;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
-use waybill_event_log::EventLog;
+use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_service_kit::Shutdown;
@@ -88,7 +89,8 @@ impl Follower {
         let from = u64::try_from(at.seq).unwrap_or(0);
         tracing::info!(partition = self.partition, seq = from, "folding");
         unpark(self.log.as_ref(), &self.database, self.partition, &at).await?;
-        let mut events = self.log.subscribe(self.partition, from).await?.ready_chunks(BATCH);
+        let mut events = self.log.subscribe(self.partition, from).await?;
+        let mut batch = Vec::with_capacity(BATCH);
         let mut renewal = tokio::time::interval(self.lease / 4);
         let mut next = Instant::now();
         loop {
@@ -105,15 +107,45 @@ impl Follower {
                         return Ok(Left::Lost);
                     }
                 }
-                batch = async { tokio::time::sleep_until(next).await; events.next().await } => {
+                gathered = gather(&mut events, &mut batch, next) => {
                     next = Instant::now() + PACE;
-                    let Some(batch) = batch else { return Ok(Left::Lost) };
-                    let batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
+                    gathered?;
+                    if batch.is_empty() {
+                        return Ok(Left::Lost);
+                    }
                     at = apply(&self.database, self.partition, &at, &head.epoch, &batch).await?;
+                    batch.clear();
                 }
             }
         }
     }
+}
+
+/// Adds what comes to `batch` until `next`, and what is there already then: at least one event, unless the stream has ended,
+/// and no more than fit. What was added stays if the future is dropped.
+async fn gather(
+    events: &mut BoxStream<'_, Result<Stored, ReadError>>,
+    batch: &mut Vec<Stored>,
+    next: Instant,
+) -> Result<(), ReadError> {
+    while batch.len() < BATCH {
+        let more = events.next();
+        let event = if batch.is_empty() {
+            more.await
+        } else {
+            tokio::select! {
+                biased;
+                event = more => event,
+                () = tokio::time::sleep_until(next) => return Ok(()),
+            }
+        };
+        match event {
+            Some(event) => batch.push(event?),
+            None => break,
+        }
+    }
+    tokio::time::sleep_until(next).await;
+    Ok(())
 }
 
 /// Where folding begins. A checkpoint of another incarnation of the stream, or one behind its end, means nothing: then

@@ -5,6 +5,8 @@
 use crate::reactions::{ReactionError, advance, clear};
 use crate::{Worker, leftovers, parked};
 use chrono::{DateTime, Duration as Span, Utc};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,19 +15,21 @@ use uuid::Uuid;
 use waybill_domain::upload::Command;
 use waybill_domain::{Refusal, file, token};
 use waybill_event_log::jetstream::BucketError;
-use waybill_read_model::Connection;
 use waybill_read_model::queries::{
-    Counted, Overdue, awaited_objects, files_to_purge, files_to_retire, open_quarantines, overdue_reservations,
-    overdue_uploads, quotas_to_count, tokens_to_forget,
+    Counted, Overdue, Place, abandoned_uploads, awaited_objects, files_to_purge, files_to_retire, open_quarantines,
+    overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count, tokens_to_forget,
 };
+use waybill_read_model::{Connection, ReadModelError};
 use waybill_repository::{ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, load};
 use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
 use waybill_schema::{Causation, CompanyId, Routing, Timestamp, TokenId};
 use waybill_service_kit::metrics;
 use waybill_service_kit::{Shutdown, now};
 
-/// How many of each kind are looked after in one round.
+/// How many candidates of a kind are read at once.
 const BATCH: i64 = 500;
+/// How many of one kind are looked after at once.
+const AT_ONCE: usize = 8;
 /// How many companies are counted in one round.
 const COUNTS: i64 = 20;
 /// For how long nothing was heard of an upload when the sweep looks for its object: the worker that was told to is gone.
@@ -111,34 +115,58 @@ impl Sweep<'_> {
         Ok(self.worker.database.connection().await?)
     }
 
+    /// Goes through all candidates of a kind, batch by batch, some at a time. What goes wrong with one keeps no other from its
+    /// turn.
+    async fn each<'s>(
+        &'s self,
+        find: impl Fn(Place) -> BoxFuture<'s, Result<Vec<Overdue>, ReactionError>>,
+        act: impl Fn(Overdue) -> BoxFuture<'s, Result<(), ReactionError>>,
+    ) -> Result<(), ReactionError> {
+        let mut after = Place::default();
+        loop {
+            let found = find(after).await?;
+            let is_last = i64::try_from(found.len()).unwrap_or(BATCH) < BATCH;
+            let Some(last) = found.last() else { return Ok(()) };
+            after = last.place;
+            let act = &act;
+            stream::iter(found).for_each_concurrent(AT_ONCE, |one| async move { report(one, act(one).await) }).await;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
     /// Deletes files whose retention is over.
     async fn retire(&self) -> Result<(), ReactionError> {
+        // Those that were deleted are not found again, once the tables know it: the rest waits for the next round.
         let retired = files_to_retire(&mut *self.connection().await?, time_now(), BATCH).await?;
-        for file in retired {
-            report(file, change(self.worker, file, file::Command::Delete).await);
-        }
+        let delete = |file| async move { report(file, change(self.worker, file, file::Command::Delete).await) };
+        stream::iter(retired).for_each_concurrent(AT_ONCE, delete).await;
         Ok(())
     }
 
     async fn purge(&self) -> Result<(), ReactionError> {
         let until = before_now(self.times.purge_after);
-        let purged = files_to_purge(&mut *self.connection().await?, until, BATCH).await?;
         let deleted_until = Timestamp(until.timestamp_millis());
-        for file in purged {
-            report(file, change(self.worker, file, file::Command::Purge { deleted_until }).await);
-        }
-        Ok(())
+        let find = |after| {
+            self.find(move |mut tables| async move { files_to_purge(&mut tables, until, (after, BATCH)).await }.boxed())
+        };
+        self.each(find, |file| change(self.worker, file, file::Command::Purge { deleted_until }).boxed()).await
     }
 
     async fn forget_tokens(&self) -> Result<(), ReactionError> {
         let until = before_now(self.times.tokens_kept);
-        let ended = tokens_to_forget(&mut *self.connection().await?, until, BATCH).await?;
-        for (company, token) in ended {
-            if let Err(error) = forget(self.worker, company, token, Timestamp(until.timestamp_millis())).await {
-                tracing::warn!(token_id = %token, %error, "the sweep will come back to a token");
+        let mut after = Place::default();
+        loop {
+            let ended = tokens_to_forget(&mut *self.connection().await?, until, (after, BATCH)).await?;
+            let Some((_, _, last)) = ended.last() else { return Ok(()) };
+            after = *last;
+            for (company, token, _) in ended {
+                if let Err(error) = forget(self.worker, company, token, Timestamp(until.timestamp_millis())).await {
+                    tracing::warn!(token_id = %token, %error, "the sweep will come back to a token");
+                }
             }
         }
-        Ok(())
     }
 
     async fn count(&self) -> Result<(), ReactionError> {
@@ -154,20 +182,35 @@ impl Sweep<'_> {
 
     /// Gives space back that was reserved for uploads which never started.
     async fn release(&self) -> Result<(), ReactionError> {
-        let overdue = overdue_reservations(&mut *self.connection().await?, time_now(), BATCH).await?;
-        for upload in overdue {
-            report(upload, expire(self.worker, upload).await);
-        }
-        Ok(())
+        let time = time_now();
+        let find = |after| {
+            self.find(move |mut tables| {
+                async move { overdue_reservations(&mut tables, time, (after, BATCH)).await }.boxed()
+            })
+        };
+        self.each(find, |upload| expire(self.worker, upload).boxed()).await
     }
 
     async fn expire(&self) -> Result<(), ReactionError> {
         // Running requests were cut by then.
-        let overdue = overdue_uploads(&mut *self.connection().await?, before_now(self.times.grace), BATCH).await?;
-        for upload in overdue {
-            report(upload, expire(self.worker, upload).await);
-        }
-        Ok(())
+        let time = before_now(self.times.grace);
+        let end = |upload| expire(self.worker, upload).boxed();
+        let find = |after| {
+            self.find(move |mut tables| async move { overdue_uploads(&mut tables, time, (after, BATCH)).await }.boxed())
+        };
+        self.each(find, end).await?;
+        let find = |after| {
+            self.find(move |mut tables| {
+                async move { overdue_partial_uploads(&mut tables, time, (after, BATCH)).await }.boxed()
+            })
+        };
+        self.each(find, end).await?;
+        let find = |after| {
+            self.find(move |mut tables| {
+                async move { abandoned_uploads(&mut tables, time, (after, BATCH)).await }.boxed()
+            })
+        };
+        self.each(find, end).await
     }
 
     /// Returns the time before which all PUTs by clients have ended.
@@ -177,23 +220,38 @@ impl Sweep<'_> {
 
     /// Looks for objects that clients make by themselves if nobody else does any more.
     async fn look_for_objects(&self) -> Result<(), ReactionError> {
-        let quiet_since = time_now() - Span::seconds(QUIET_S);
-        let awaited = awaited_objects(&mut *self.connection().await?, quiet_since, self.put_ended(), BATCH).await?;
-        for upload in awaited {
+        let (quiet_since, until) = (time_now() - Span::seconds(QUIET_S), self.put_ended());
+        let find = |after| {
+            self.find(move |mut tables| {
+                async move { awaited_objects(&mut tables, quiet_since, until, (after, BATCH)).await }.boxed()
+            })
+        };
+        let look = |upload: Overdue| {
             let causation = Causation::Request(Uuid::now_v7());
-            report(upload, advance(self.worker, upload.company_id, upload.upload_id, causation).await);
-        }
-        Ok(())
+            advance(self.worker, upload.company_id, upload.upload_id, causation).boxed()
+        };
+        self.each(find, look).await
     }
 
     /// Deletes what clients made too late.
     async fn clear_quarantines(&self) -> Result<(), ReactionError> {
         let until = self.put_ended();
-        let open = open_quarantines(&mut *self.connection().await?, until, BATCH).await?;
-        for upload in open {
-            report(upload, clear(self.worker, &aggregate(upload), Timestamp(until.timestamp_millis())).await);
-        }
-        Ok(())
+        let find = |after| {
+            self.find(move |mut tables| {
+                async move { open_quarantines(&mut tables, until, (after, BATCH)).await }.boxed()
+            })
+        };
+        let ended_by = Timestamp(until.timestamp_millis());
+        let clear_one = |upload: Overdue| async move { clear(self.worker, &aggregate(upload), ended_by).await };
+        self.each(find, |upload| clear_one(upload).boxed()).await
+    }
+
+    /// Asks the tables.
+    fn find<'s, F>(&'s self, query: F) -> BoxFuture<'s, Result<Vec<Overdue>, ReactionError>>
+    where
+        F: FnOnce(Connection) -> BoxFuture<'s, Result<Vec<Overdue>, ReadModelError>> + Send + 's,
+    {
+        async move { Ok(query(self.connection().await?).await?) }.boxed()
     }
 
     /// Tries reactions that were put aside; in the first round all of them: this worker may be newer than who did that.

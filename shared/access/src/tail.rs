@@ -186,7 +186,10 @@ impl Tail {
         let mut at = self.at.subscribe();
         let reached = async move {
             let end = log.head(partition).await.map_err(Some)?.last_seq;
-            at.wait_for(|at| at.is_some_and(|at| at >= end)).await.map(drop).map_err(|_| None)
+            tokio::select! {
+                reached = at.wait_for(|at| at.is_some_and(|at| at >= end)) => reached.map(drop).map_err(|_| None),
+                () = log.silent() => Err(None),
+            }
         };
         let until = tokio::time::Instant::now() + PATIENCE;
         async move { tokio::time::timeout_at(until, reached).await.unwrap_or(Err(None)) }.boxed().shared()

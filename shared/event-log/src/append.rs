@@ -20,6 +20,8 @@ pub async fn append(log: &dyn EventLog, mut event: NewEvent) -> Result<Position,
     let message_id = event.message_id.get_or_insert_with(|| Uuid::now_v7().simple().to_string()).clone();
     let (mut backoff, began) = (FIRST_BACKOFF, Instant::now());
     let mut lost = None;
+    // A log that does not answer would let each attempt wait in vain.
+    let mut silent = log.silent();
     for attempt in 1..=ATTEMPTS {
         let error = match log.publish(&event).await {
             Ok(position) => return Ok(position),
@@ -37,7 +39,8 @@ pub async fn append(log: &dyn EventLog, mut event: NewEvent) -> Result<Position,
                 Found::Nothing => {}
             }
         }
-        if matches!(error, AppendError::Encode(_)) || attempt == ATTEMPTS || began.elapsed() >= PATIENCE {
+        let is_silent = futures_util::poll!(&mut silent).is_ready();
+        if matches!(error, AppendError::Encode(_)) || attempt == ATTEMPTS || began.elapsed() >= PATIENCE || is_silent {
             return Err(match (error, lost) {
                 // A later refusal does not undo an earlier lost answer.
                 (_, Some(lost)) => lost,

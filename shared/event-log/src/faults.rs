@@ -77,6 +77,10 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
         self.inner.subscribe(partition, after).await
     }
 
+    async fn silent(&self) {
+        self.inner.silent().await;
+    }
+
     async fn head(&self, partition: u32) -> Result<Head, ReadError> {
         self.inner.head(partition).await
     }

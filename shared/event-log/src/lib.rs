@@ -126,6 +126,12 @@ pub trait EventLog: Send + Sync {
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError>;
 
+    /// Waits until the log does not answer any more; for ever where that cannot be told. Whoever waits for something else
+    /// than an answer of the log then need not wait longer.
+    async fn silent(&self) {
+        std::future::pending().await
+    }
+
     /// The end of a partition's stream.
     ///
     /// # Errors

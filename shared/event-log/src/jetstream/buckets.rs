@@ -1,6 +1,7 @@
 //! Key-value buckets: small records that may be lost without losing an event.
 
 use super::context;
+use super::pulse::{Pulse, Silent};
 use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -9,6 +10,7 @@ use futures_util::TryStreamExt;
 #[derive(Clone)]
 pub struct Bucket {
     store: Store,
+    pulse: Pulse,
 }
 
 /// A value with its revision.
@@ -49,7 +51,7 @@ impl Bucket {
             .get_key_value(name)
             .await
             .map_err(|error| BucketError { bucket: name.to_owned(), reason: error.to_string() })?;
-        Ok(Self { store })
+        Ok(Self { store, pulse: Pulse::of(client) })
     }
 
     /// The value of a key.
@@ -57,7 +59,7 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, BucketError> {
-        let entry = self.store.entry(key).await.map_err(|error| self.error(error))?;
+        let entry = self.answered(self.store.entry(key)).await?.map_err(|error| self.error(error))?;
         Ok(entry
             .filter(|entry| entry.operation == Operation::Put)
             .map(|entry| Entry { value: entry.value, revision: entry.revision }))
@@ -68,7 +70,7 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn put(&self, key: &str, value: Bytes) -> Result<(), BucketError> {
-        self.store.put(key, value).await.map(drop).map_err(|error| self.error(error))
+        self.answered(self.store.put(key, value)).await?.map(drop).map_err(|error| self.error(error))
     }
 
     /// Sets a key that has no value.
@@ -78,7 +80,7 @@ impl Bucket {
     pub async fn create(&self, key: &str, value: Bytes) -> Result<CreateOutcome, BucketError> {
         // A key may vanish between the refusal and the look: then it is free.
         for _ in 0..3 {
-            match self.store.create(key, value.clone()).await {
+            match self.answered(self.store.create(key, value.clone())).await? {
                 Ok(_) => return Ok(CreateOutcome::Created),
                 Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
                     if let Some(entry) = self.get(key).await? {
@@ -97,7 +99,7 @@ impl Bucket {
     /// [`BucketError`].
     pub async fn take(&self, key: &str) -> Result<Option<Bytes>, BucketError> {
         let Some(entry) = self.get(key).await? else { return Ok(None) };
-        match self.store.delete_expect_revision(key, Some(entry.revision)).await {
+        match self.answered(self.store.delete_expect_revision(key, Some(entry.revision))).await? {
             Ok(()) => Ok(Some(entry.value)),
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
             Err(error) => Err(self.error(error)),
@@ -109,7 +111,7 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
-        self.store.delete(key).await.map_err(|error| self.error(error))
+        self.answered(self.store.delete(key)).await?.map_err(|error| self.error(error))
     }
 
     /// The keys that have a value.
@@ -117,8 +119,13 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn keys(&self) -> Result<Vec<String>, BucketError> {
-        let keys = self.store.keys().await.map_err(|error| self.error(error))?;
+        let keys = self.answered(self.store.keys()).await?.map_err(|error| self.error(error))?;
         keys.try_collect().await.map_err(|error| self.error(error))
+    }
+
+    /// What the server answers, if it answers at all.
+    async fn answered<T>(&self, work: impl Future<Output = T>) -> Result<T, BucketError> {
+        self.pulse.unless_silent(work).await.map_err(|silent: Silent| self.error(silent))
     }
 
     fn error(&self, reason: impl std::fmt::Display) -> BucketError {

@@ -1,5 +1,6 @@
 //! Appending to and reading from the streams.
 
+use super::pulse::{Pulse, Silent};
 use super::reconnect::Connection;
 use super::{RawEvents, batch_get, context};
 use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
@@ -22,13 +23,15 @@ pub struct JetStreamLog {
     /// For reads: so that no append waits behind them.
     reads: jetstream::Context,
     client: async_nats::Client,
+    pulse: Pulse,
     partitions: Partitions,
 }
 
 impl JetStreamLog {
     /// The log behind a connection. The streams must exist: see [`super::provision`].
     pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
-        Self { context: context(client.clone()), reads: context(client.clone()), client, partitions }
+        let pulse = Pulse::of(&client);
+        Self { context: context(client.clone()), reads: context(client.clone()), client, pulse, partitions }
     }
 
     /// The same log, which reads by a connection of its own: a server answers one connection's requests in order, so an
@@ -45,6 +48,11 @@ impl JetStreamLog {
 
     async fn stream(&self, partition: u32) -> Result<Stream<()>, ReadError> {
         self.context.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)
+    }
+
+    /// What the server answers, if it answers at all.
+    async fn answered<T>(&self, work: impl Future<Output = T>) -> Result<T, ReadError> {
+        self.pulse.unless_silent(work).await.map_err(|silent: Silent| unavailable(silent))
     }
 
     async fn to_read(&self, partition: u32) -> Result<Stream<()>, ReadError> {
@@ -72,31 +80,35 @@ impl EventLog for JetStreamLog {
             message = message.expected_last_subject_sequence(seq);
         }
         let subject = event.subject.to_nats(self.partitions);
-        let answer = self.context.send_publish(subject, message).await.map_err(append_error)?;
-        let ack = answer.await.map_err(append_error)?;
+        let publish = async { self.context.send_publish(subject, message).await?.await };
+        let answered = self.pulse.unless_silent(publish).await;
+        // It may still arrive.
+        let ack = answered.map_err(|silent| AppendError::Unknown(silent.to_string()))?.map_err(append_error)?;
         Ok(Position { partition: self.partitions.of(event.subject.company), seq: ack.sequence })
     }
 
     async fn last(&self, subject: Subject) -> Result<Option<Stored>, ReadError> {
         let partition = self.partitions.of(subject.company);
         let stream = self.to_read(partition).await?;
-        let found = stream.get_last_raw_message_by_subject(&subject.to_nats(self.partitions)).await;
-        one(partition, found)
+        let name = subject.to_nats(self.partitions);
+        one(partition, self.answered(stream.get_last_raw_message_by_subject(&name)).await?)
     }
 
     async fn at(&self, position: Position) -> Result<Option<Stored>, ReadError> {
-        let found = self.to_read(position.partition).await?.get_raw_message(position.seq).await;
-        one(position.partition, found)
+        let stream = self.to_read(position.partition).await?;
+        one(position.partition, self.answered(stream.get_raw_message(position.seq)).await?)
     }
 
     async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError> {
         let partition = self.partitions.of(subject.company);
-        batch_get::page(&self.reads, partition, &subject.to_nats(self.partitions), after, max).await
+        let filter = subject.to_nats(self.partitions);
+        self.answered(batch_get::page(&self.reads, partition, &filter, after, max)).await?
     }
 
     async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError> {
         let partition = self.partitions.of(company);
-        batch_get::page(&self.reads, partition, &names::company_filter(partition, company), after, max).await
+        let filter = names::company_filter(partition, company);
+        self.answered(batch_get::page(&self.reads, partition, &filter, after, max)).await?
     }
 
     async fn subscribe(
@@ -120,8 +132,13 @@ impl EventLog for JetStreamLog {
         Ok(connection.ending(events).boxed())
     }
 
+    async fn silent(&self) {
+        self.pulse.silent().await;
+    }
+
     async fn head(&self, partition: u32) -> Result<Head, ReadError> {
-        let info = self.stream(partition).await?.get_info().await.map_err(unavailable)?;
+        let stream = self.stream(partition).await?;
+        let info = self.answered(stream.get_info()).await?.map_err(unavailable)?;
         Ok(Head { epoch: info.created.unix_timestamp_nanos().to_string(), last_seq: info.state.last_sequence })
     }
 }

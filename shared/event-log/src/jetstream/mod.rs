@@ -5,6 +5,7 @@ mod buckets;
 mod inspect;
 mod log;
 mod provision;
+mod pulse;
 mod raw;
 mod reactions;
 mod reconnect;

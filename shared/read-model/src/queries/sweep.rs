@@ -1,59 +1,109 @@
-//! What the sweep looks for. These are candidates: whether one is really overdue is decided on its events.
+//! What the sweep looks for, a batch at a time. These are candidates: whether one is really overdue is decided on its events.
+//! Each batch begins behind the one before, so that candidates which stay as they are hold up no others.
 
 use crate::ReadModelError;
-use crate::schema::{partial_upload, quota_reservation, upload_progress};
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use waybill_schema::{CompanyId, TokenId, UploadId};
 
-/// An upload that may have to be ended.
+/// Where a candidate stands among those of its kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The time by which it is sought.
+    pub time: DateTime<Utc>,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// An upload, or a file, that something may have to be done about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overdue {
     /// Its company.
     pub company_id: CompanyId,
     /// Its id.
     pub upload_id: UploadId,
+    /// Where it stands.
+    pub place: Place,
 }
 
-fn overdue((company, upload): (Uuid, Uuid)) -> Overdue {
-    Overdue { company_id: CompanyId(company), upload_id: UploadId(upload) }
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    company_id: Uuid,
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    id: Uuid,
+    #[diesel(sql_type = diesel::sql_types::Timestamptz)]
+    time: DateTime<Utc>,
 }
 
-/// Running uploads, partial ones too, whose time was up before `time`, or that of the URLs by which their clients make the
-/// object.
+/// Up to `limit` candidates behind `after`. `table` has the columns `company_id` and `id`; `time` is the column by which they
+/// are sought, and indexed; the placeholders of `condition` are `binds`.
+async fn find(
+    connection: &mut AsyncPgConnection,
+    operation: &'static str,
+    (table, id, time, condition): (&str, &str, &str, &str),
+    binds: Vec<Bind>,
+    (after, limit): (Place, i64),
+) -> Result<Vec<Overdue>, ReadModelError> {
+    let text = format!(
+        "SELECT t.company_id, t.{id} AS id, t.{time} AS time FROM {table} t \
+         WHERE {condition} AND (t.{time}, t.{id}) > (?, ?) ORDER BY t.{time}, t.{id} LIMIT ?"
+    );
+    let behind = [Bind::Time(after.time), Bind::Uuid(after.id), Bind::BigInt(limit)];
+    let found: Vec<Found> = Statement::new(text, binds.into_iter().chain(behind))
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query(operation))?;
+    let overdue = |Found { company_id, id, time }| Overdue {
+        company_id: CompanyId(company_id),
+        upload_id: UploadId(id),
+        place: Place { time, id },
+    };
+    Ok(found.into_iter().map(overdue).collect())
+}
+
+/// Running uploads whose time was up before `time`.
 ///
 /// # Errors
 /// [`ReadModelError`].
 pub async fn overdue_uploads(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    limit: i64,
+    page: (Place, i64),
 ) -> Result<Vec<Overdue>, ReadModelError> {
-    let mut found: Vec<(Uuid, Uuid)> = upload_progress::table
-        .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
-        .filter(
-            upload_progress::expires_at.lt(time).or(upload_progress::quarantine_until
-                .is_not_null()
-                .and(upload_progress::quarantine_until.assume_not_null().lt(time))),
-        )
-        .select((upload_progress::company_id, upload_progress::id))
-        .limit(limit)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for expired uploads"))?;
-    let partials: Vec<(Uuid, Uuid)> = partial_upload::table
-        .filter(partial_upload::has_ended.eq(false).and(partial_upload::expires_at.lt(time)))
-        .select((partial_upload::company_id, partial_upload::id))
-        .limit(limit)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for expired partial uploads"))?;
-    found.extend(partials);
-    Ok(found.into_iter().map(overdue).collect())
+    let of = ("upload_progress", "id", "expires_at", "t.status IN ('PENDING', 'UPLOADING') AND t.expires_at < ?");
+    find(connection, "looking for expired uploads", of, vec![Bind::Time(time)], page).await
+}
+
+/// Running partial uploads whose time was up before `time`.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn overdue_partial_uploads(
+    connection: &mut AsyncPgConnection,
+    time: DateTime<Utc>,
+    page: (Place, i64),
+) -> Result<Vec<Overdue>, ReadModelError> {
+    let of = ("partial_upload", "id", "expires_at", "NOT t.has_ended AND t.expires_at < ?");
+    find(connection, "looking for expired partial uploads", of, vec![Bind::Time(time)], page).await
+}
+
+/// Running uploads whose clients make the object by themselves, and whose URLs ended before `time`.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn abandoned_uploads(
+    connection: &mut AsyncPgConnection,
+    time: DateTime<Utc>,
+    page: (Place, i64),
+) -> Result<Vec<Overdue>, ReadModelError> {
+    let condition =
+        "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') AND t.quarantine_until < ?";
+    let of = ("upload_progress", "id", "quarantine_until", condition);
+    find(connection, "looking for abandoned uploads", of, vec![Bind::Time(time)], page).await
 }
 
 /// Running uploads whose object the client makes by itself, that were last heard of before `quiet_since` and may come
@@ -65,18 +115,13 @@ pub async fn awaited_objects(
     connection: &mut AsyncPgConnection,
     quiet_since: DateTime<Utc>,
     until: DateTime<Utc>,
-    limit: i64,
+    page: (Place, i64),
 ) -> Result<Vec<Overdue>, ReadModelError> {
-    let found = upload_progress::table
-        .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
-        .filter(upload_progress::quarantine_until.ge(until).and(upload_progress::last_updated_at.lt(quiet_since)))
-        .select((upload_progress::company_id, upload_progress::id))
-        .order(upload_progress::quarantine_until)
-        .limit(limit)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for objects that clients make"))?;
-    Ok(found.into_iter().map(overdue).collect())
+    let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') \
+                     AND t.quarantine_until >= ? AND t.last_updated_at < ?";
+    let of = ("upload_progress", "id", "quarantine_until", condition);
+    let binds = vec![Bind::Time(until), Bind::Time(quiet_since)];
+    find(connection, "looking for objects that clients make", of, binds, page).await
 }
 
 /// Ended uploads to whose quarantine key clients could write until `time` at most.
@@ -86,17 +131,12 @@ pub async fn awaited_objects(
 pub async fn open_quarantines(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    limit: i64,
+    page: (Place, i64),
 ) -> Result<Vec<Overdue>, ReadModelError> {
-    let found = upload_progress::table
-        .filter(upload_progress::status.eq_any(["COMPLETED", "FAILED", "CANCELLED"]))
-        .filter(upload_progress::quarantine_until.le(time))
-        .select((upload_progress::company_id, upload_progress::id))
-        .limit(limit)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for quarantines to clear"))?;
-    Ok(found.into_iter().map(overdue).collect())
+    let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('COMPLETED', 'FAILED', 'CANCELLED') \
+                     AND t.quarantine_until <= ?";
+    let of = ("upload_progress", "id", "quarantine_until", condition);
+    find(connection, "looking for quarantines to clear", of, vec![Bind::Time(time)], page).await
 }
 
 /// Reservations whose upload should have started before `time`, and has not.
@@ -106,42 +146,13 @@ pub async fn open_quarantines(
 pub async fn overdue_reservations(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    limit: i64,
+    page: (Place, i64),
 ) -> Result<Vec<Overdue>, ReadModelError> {
-    let started = upload_progress::table.filter(upload_progress::id.eq(quota_reservation::upload_id));
-    let partial = partial_upload::table.filter(partial_upload::id.eq(quota_reservation::upload_id));
-    let found = quota_reservation::table
-        .filter(quota_reservation::reserved_until.lt(time))
-        .filter(diesel::dsl::not(diesel::dsl::exists(started)))
-        .filter(diesel::dsl::not(diesel::dsl::exists(partial)))
-        .select((quota_reservation::company_id, quota_reservation::upload_id))
-        .limit(limit)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for stale reservations"))?;
-    Ok(found.into_iter().map(overdue).collect())
-}
-
-#[derive(QueryableByName)]
-struct FoundFile {
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
-    company_id: Uuid,
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
-    id: Uuid,
-}
-
-async fn find_files(
-    connection: &mut AsyncPgConnection,
-    operation: &'static str,
-    text: &str,
-    time: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    let found: Vec<FoundFile> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query(operation))?;
-    Ok(found.into_iter().map(|file| overdue((file.company_id, file.id))).collect())
+    let condition = "t.reserved_until < ? \
+                     AND NOT EXISTS (SELECT FROM upload_progress u WHERE u.id = t.upload_id) \
+                     AND NOT EXISTS (SELECT FROM partial_upload p WHERE p.id = t.upload_id)";
+    let of = ("quota_reservation", "upload_id", "reserved_until", condition);
+    find(connection, "looking for stale reservations", of, vec![Bind::Time(time)], page).await
 }
 
 /// Files that were deleted before `time`, and not purged yet.
@@ -151,11 +162,11 @@ async fn find_files(
 pub async fn files_to_purge(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    limit: i64,
+    page: (Place, i64),
 ) -> Result<Vec<Overdue>, ReadModelError> {
-    let text = "SELECT company_id, id FROM file \
-                WHERE deleted_at < ? AND deleted_at IS NOT NULL AND purged_at IS NULL LIMIT ?";
-    find_files(connection, "looking for files to purge", text, time, limit).await
+    let condition = "t.deleted_at < ? AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL";
+    let of = ("file", "id", "deleted_at", condition);
+    find(connection, "looking for files to purge", of, vec![Bind::Time(time)], page).await
 }
 
 /// Download tokens that ended before `time`.
@@ -165,14 +176,11 @@ pub async fn files_to_purge(
 pub async fn tokens_to_forget(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<(CompanyId, TokenId)>, ReadModelError> {
-    let text = "SELECT company_id, id FROM download_token WHERE expires_at < ? LIMIT ?";
-    let found: Vec<FoundFile> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for tokens to forget"))?;
-    Ok(found.into_iter().map(|token| (CompanyId(token.company_id), TokenId(token.id))).collect())
+    page: (Place, i64),
+) -> Result<Vec<(CompanyId, TokenId, Place)>, ReadModelError> {
+    let of = ("download_token", "id", "expires_at", "t.expires_at < ?");
+    let found = find(connection, "looking for tokens to forget", of, vec![Bind::Time(time)], page).await?;
+    Ok(found.into_iter().map(|token| (token.company_id, TokenId(token.upload_id.0), token.place)).collect())
 }
 
 /// Files that are, at `time`, older than their company keeps any.
@@ -185,12 +193,22 @@ pub async fn files_to_retire(
     limit: i64,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     // Company by company, along the index of listings from its oldest end: nothing is read where none has a retention.
-    let text = "SELECT c.id AS company_id, f.id FROM company c, \
-                LATERAL (SELECT f.id FROM file f WHERE f.company_id = c.id AND f.is_processed AND f.deleted_at IS NULL \
+    let text = "SELECT c.id AS company_id, f.id, f.created_at AS time FROM company c, \
+                LATERAL (SELECT f.id, f.created_at FROM file f WHERE f.company_id = c.id AND f.is_processed \
+                    AND f.deleted_at IS NULL \
                     AND f.created_at < ?::timestamptz - make_interval(days => c.retention_days) \
                     ORDER BY f.created_at, f.id LIMIT 500) f \
                 WHERE c.retention_days IS NOT NULL LIMIT ?";
-    find_files(connection, "looking for files to retire", text, time, limit).await
+    let found: Vec<Found> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("looking for files to retire"))?;
+    let overdue = |Found { company_id, id, time }| Overdue {
+        company_id: CompanyId(company_id),
+        upload_id: UploadId(id),
+        place: Place { time, id },
+    };
+    Ok(found.into_iter().map(overdue).collect())
 }
 
 /// What a company's files take, beside what is accounted for; both as of one moment.
@@ -231,7 +249,7 @@ pub async fn quotas_to_count(
     limit: i64,
 ) -> Result<Vec<Counted>, ReadModelError> {
     #[derive(QueryableByName)]
-    struct Found {
+    struct Counts {
         #[diesel(sql_type = diesel::sql_types::Uuid)]
         company_id: Uuid,
         #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -253,11 +271,11 @@ pub async fn quotas_to_count(
                     FROM file f LEFT JOIN quota_reservation r ON r.upload_id = f.id \
                     WHERE f.company_id = q.company_id AND f.is_processed AND f.purged_at IS NULL \
                     AND r.upload_id IS NULL) n";
-    let found: Vec<Found> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
+    let found: Vec<Counts> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
         .load(connection)
         .await
         .map_err(ReadModelError::query("counting companies' files"))?;
-    let counted = |found: Found| Counted {
+    let counted = |found: Counts| Counted {
         company_id: CompanyId(found.company_id),
         file_bytes: found.file_bytes,
         files: found.files,

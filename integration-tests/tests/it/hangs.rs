@@ -1,0 +1,69 @@
+//! A server that hangs keeps its connections and answers nothing. Nobody waits for it for long, however many ask.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use waybill_integration_tests::{Client, Cluster, Counts};
+use waybill_test_kit::eventually;
+
+const CLIENTS: usize = 50;
+/// 1.5 s, and what a busy machine takes. Without the pulse the longest answer takes 8 s and more.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+
+/// Sends one request of each kind at once; answers with their statuses, and how long the slowest took.
+async fn ask(client: &Client, upload: &str, file: &str) -> (Vec<u16>, Duration) {
+    let company = client.principal.company_id;
+    let json = |method, path: String, body| client.request(method, &path).json(&body);
+    let requests = [
+        client.request(Method::GET, &format!("/v1/uploads/{upload}")),
+        client.request(Method::HEAD, &format!("/tus/{upload}")).header("Tus-Resumable", "1.0.0"),
+        client.request(Method::PUT, &format!("/v1/uploads/{upload}/chunks/0")).body("0123456789"),
+        client.request(Method::POST, "/v1/files?name=a.txt&mime_type=text/plain").body("hello"),
+        json(Method::POST, "/v1/sessions".to_owned(), json!({})),
+        json(Method::POST, "/v1/uploads".to_owned(), json!({ "name": "a.bin", "size_bytes": 10 })),
+        json(Method::PATCH, format!("/v1/files/{file}"), json!({ "display_name": "b.txt" })),
+        json(Method::PUT, format!("/v1/admin/companies/{company}/quota"), json!({ "storage_limit_bytes": 1_000_000 })),
+    ];
+    let began = Instant::now();
+    let answers = join_all(requests.map(|request| async { request.send().await.unwrap().status().as_u16() })).await;
+    (answers, began.elapsed())
+}
+
+/// Correctness S2-10.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_clients_are_answered_while_nats_hangs() {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let mut clients: Vec<(Client, String, String)> = Vec::new();
+    // Half of them wait for the same company's space.
+    let first = cluster.client();
+    for number in 0..CLIENTS {
+        let client = if number % 2 == 0 { cluster.client() } else { cluster.client_for(first.principal.company_id) };
+        let upload = client.start(10).await.expect(201).text("upload_id");
+        let file = client.small_file("a.txt").await.text("file_id");
+        clients.push((client, upload, file));
+    }
+    cluster.backing.settled().await;
+    cluster.backing.nats_server().hang();
+    // The first ones come before anybody can know, the second ones after that.
+    for round in 0..2 {
+        let asked = clients.iter().map(|(client, upload, file)| ask(client, upload, file));
+        let answers = join_all(asked).await;
+        let longest = answers.iter().map(|(_, took)| *took).max().unwrap();
+        println!("round {round}: the longest answer took {longest:?}");
+        let refused = answers.iter().flat_map(|(statuses, _)| statuses);
+        let counted = refused.clone().filter(|status| **status == 503).count();
+        assert_eq!(counted, refused.count(), "{:?}", answers[0]);
+        assert!(longest <= ANSWERED_WITHIN, "an answer took {longest:?}");
+    }
+    cluster.backing.nats_server().go_on();
+    for (client, upload, file) in &clients {
+        eventually("all requests to succeed again", || async {
+            let (statuses, _) = ask(client, upload, file).await;
+            statuses.iter().all(|status| *status < 300).then_some(())
+        })
+        .await;
+    }
+    cluster.backing.settled().await;
+    cluster.finish().await;
+}
