@@ -40,6 +40,7 @@ mod random;
 mod real_clients;
 mod refusals;
 mod replay;
+mod restored;
 mod rivals;
 mod round_trip;
 mod secure;

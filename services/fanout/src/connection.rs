@@ -341,7 +341,7 @@ async fn take(
         Topic::Upload(upload) => last_event(fanout, principal.company_id, upload).await.map_err(|_| "unavailable")?,
         _ => handed_out,
     };
-    let at_least = allowed.read_to.max(about.min(handed_out));
+    let at_least = allowed.read_to.max(about);
     let taken = snapshot::take(fanout, principal, partition, topic, at_least).await;
     taken.map_err(|_| "unavailable")?.ok_or("lagging")
 }

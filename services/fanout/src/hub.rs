@@ -145,7 +145,7 @@ pub(crate) struct Hub {
     clients: RwLock<HashMap<u64, Client>>,
     shares: Cache<(CompanyId, ShareId), Openness>,
     trackers: Cache<UploadId, Arc<Mutex<Tracker>>>,
-    /// Up to where each partition was handed out.
+    /// Up to where each partition was handed out, or is being handed out.
     handed_out: Vec<AtomicU64>,
 }
 
@@ -272,21 +272,21 @@ impl Hub {
     }
 
     async fn follow_from(&self, partition: u32, from: &mut Option<u64>) -> Result<(), ReadError> {
-        let at = match *from {
-            Some(seq) => seq,
-            None => self.log.head(partition).await?.last_seq,
-        };
+        let end = self.log.head(partition).await?.last_seq;
+        // A stream that ends before was restored from a copy: what comes is new.
+        let at = from.filter(|seq| *seq <= end).unwrap_or(end);
         *from = Some(at);
-        self.at(partition).fetch_max(at, Ordering::SeqCst);
+        self.at(partition).store(at, Ordering::SeqCst);
         let mut events = self.log.subscribe(partition, at).await?;
         while let Some(stored) = events.next().await {
             let stored = stored?;
             let seq = stored.position.seq;
+            // Before it is looked who watches: whoever comes after that look has a snapshot with this event.
+            self.at(partition).store(seq, Ordering::SeqCst);
             if let Ok(recorded) = &stored.event {
                 self.hand_out(recorded).await;
             }
             *from = Some(seq);
-            self.at(partition).store(seq, Ordering::SeqCst);
         }
         Ok(())
     }

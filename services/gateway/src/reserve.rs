@@ -203,11 +203,13 @@ impl Shared {
                 },
                 None => held.position(),
             };
-            let mut answers =
-                open.iter().map(|item| item.upload_id).zip(reservation.answers).collect::<HashMap<_, _>>();
-            let answer = |request: &Request| match answers.remove(&request.item.upload_id) {
-                Some(Err(refusal)) => Err(refused(&refusal)),
-                Some(Ok(())) | None => Ok(position),
+            // One id may be asked for several times at once: all of them are refused, or none is.
+            let answered = open.iter().map(|item| item.upload_id).zip(&reservation.answers);
+            let refusals: HashMap<UploadId, &Refusal> =
+                answered.filter_map(|(id, answer)| answer.as_ref().err().map(|refusal| (id, refusal))).collect();
+            let answer = |request: &Request| match refusals.get(&request.item.upload_id) {
+                Some(refusal) => Err(refused(refusal)),
+                None => Ok(position),
             };
             return Ok(batch.iter().map(answer).collect());
         }

@@ -3,7 +3,7 @@
 //! Rows stay in memory from one batch to the next, so that few are read back. Nothing is parked here: what does not fit
 //! ends this way of folding, and [`crate::apply`] goes on from there.
 
-use crate::apply::{ProjectError, Refused, load_missing, seq_of, writes};
+use crate::apply::{ProjectError, Refused, checkpoint_at, load_missing, writes};
 use crate::fold::{AllTables, Touched};
 use crate::replay::Held;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -22,8 +22,8 @@ pub(crate) type Batches = mpsc::Receiver<Result<Vec<Stored>, ReadError>>;
 
 /// What the one who folds hands to the one who writes.
 enum Step {
-    /// What a batch changed, and the sequence of its last event.
-    Write(Vec<Write>, i64),
+    /// What a batch changed, and the checkpoint behind it.
+    Write(Vec<Write>, Checkpoint),
     /// All that came before is to be written, and this to be told.
     Tell(oneshot::Sender<()>),
 }
@@ -39,13 +39,13 @@ pub(crate) async fn fold(
 ) -> Result<Checkpoint, ProjectError> {
     let &Held { database, partition, .. } = held;
     let (sender, mut steps) = mpsc::channel(1);
-    let mut folder = Folder { database: database.clone(), tables: AllTables::default(), is_all: is_new };
+    let mut folder =
+        Folder { database: database.clone(), epoch: epoch.to_owned(), tables: AllTables::default(), is_all: is_new };
     let folding = tokio::spawn(async move { folder.run(batches, &sender).await });
     let mut at = from;
     while let Some(step) = steps.recv().await {
         match step {
-            Step::Write(rows, seq) => {
-                let to = Checkpoint { epoch: epoch.to_owned(), seq };
+            Step::Write(rows, to) => {
                 match write(database, partition, &at, &to, rows).await {
                     Ok(()) => at = to,
                     Err(Refused::Event(reason)) => {
@@ -111,6 +111,7 @@ async fn write(
 
 struct Folder {
     database: Database,
+    epoch: String,
     tables: AllTables,
     /// Whether `tables` has every row that there is.
     is_all: bool,
@@ -128,8 +129,8 @@ impl Folder {
             }
             let rows = writes(&self.tables)?;
             self.tables.written();
-            let Some(seq) = batch.last().map(seq_of) else { continue };
-            if steps.send(Step::Write(rows, seq)).await.is_err() {
+            let Some(last) = batch.last() else { continue };
+            if steps.send(Step::Write(rows, checkpoint_at(&self.epoch, last))).await.is_err() {
                 break;
             }
         }

@@ -100,7 +100,7 @@ async fn apply_once(
     batch: &[Stored],
     park: Option<&str>,
 ) -> Result<Checkpoint, Refused> {
-    let to = Checkpoint { epoch: epoch.to_owned(), seq: batch.last().map_or(from.seq, seq_of) };
+    let to = batch.last().map_or_else(|| from.clone(), |last| checkpoint_at(epoch, last));
     let mut connection = database.connection().await?;
     let advanced = to.clone();
     let parked = connection
@@ -223,6 +223,11 @@ pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
         Write::upsert(&tables.changed(|of| &of.reservations))?,
     ];
     Ok(all.into_iter().flatten().collect())
+}
+
+/// The checkpoint behind an event.
+pub(crate) fn checkpoint_at(epoch: &str, last: &Stored) -> Checkpoint {
+    Checkpoint { epoch: epoch.to_owned(), seq: seq_of(last), last_id: last.message_id.clone().unwrap_or_default() }
 }
 
 pub(crate) fn seq_of(stored: &Stored) -> i64 {

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
-use waybill_event_log::{EventLog, ReadError, Stored};
+use waybill_event_log::{EventLog, Head, ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::{Database, ReadModelError};
+use waybill_schema::Position;
 use waybill_service_kit::Shutdown;
 
 /// How many events one transaction takes at most.
@@ -85,7 +86,7 @@ impl Follower {
     async fn hold(&self, shutdown: &Shutdown) -> Result<Left, ProjectError> {
         let Some(checkpoint) = self.take_lease().await? else { return Ok(Left::Lost) };
         let head = self.log.head(self.partition).await?;
-        let mut at = start(&self.database, checkpoint, &head.epoch, head.last_seq).await?;
+        let mut at = start(self.log.as_ref(), &self.database, self.partition, checkpoint, &head).await?;
         let from = u64::try_from(at.seq).unwrap_or(0);
         tracing::info!(partition = self.partition, seq = from, "folding");
         unpark(self.log.as_ref(), &self.database, self.partition, &at).await?;
@@ -148,24 +149,40 @@ async fn gather(
     Ok(())
 }
 
-/// Where folding begins. A checkpoint of another incarnation of the stream, or one behind its end, means nothing: then
-/// the tables are emptied and built anew.
+/// Where folding begins. A checkpoint of another incarnation of the stream, one behind its end, or one at which the stream has
+/// another event, means nothing: then the tables of the partition are emptied and built anew.
 async fn start(
+    log: &dyn EventLog,
     database: &Database,
+    partition: u32,
     checkpoint: Checkpoint,
-    epoch: &str,
-    last_seq: u64,
-) -> Result<Checkpoint, ReadModelError> {
-    let new = checkpoint.epoch.is_empty() && checkpoint.seq == 0;
-    let past_end = u64::try_from(checkpoint.seq).unwrap_or(0) > last_seq;
-    if new || (checkpoint.epoch == epoch && !past_end) {
+    head: &Head,
+) -> Result<Checkpoint, ProjectError> {
+    let seq = u64::try_from(checkpoint.seq).unwrap_or(0);
+    if seq == 0 && checkpoint.epoch.is_empty() {
         return Ok(checkpoint);
     }
-    tracing::warn!("the stream is another one than the tables were built from; building them anew");
+    let is_of_stream = checkpoint.epoch == head.epoch && seq <= head.last_seq;
+    if is_of_stream && has_event(log, Position { partition, seq }, &checkpoint.last_id).await? {
+        return Ok(checkpoint);
+    }
+    tracing::warn!(partition, "the stream is another one than the tables were built from; building them anew");
     let mut connection = database.connection().await?;
+    let partitions = log.partitions();
     connection
         .deref_mut()
-        .transaction(async |connection: &mut AsyncPgConnection| projection::clear(connection).await)
+        .transaction(async |connection: &mut AsyncPgConnection| {
+            projection::clear(connection, partition, |company| partitions.of(company) == partition).await
+        })
         .await?;
-    Ok(Checkpoint { epoch: String::new(), seq: 0 })
+    Ok(Checkpoint { epoch: String::new(), seq: 0, last_id: String::new() })
+}
+
+/// Whether the event at a position has this message id. Of checkpoints without one nothing is known.
+async fn has_event(log: &dyn EventLog, position: Position, id: &str) -> Result<bool, ReadError> {
+    if position.seq == 0 || id.is_empty() {
+        return Ok(true);
+    }
+    let found = log.at(position).await?;
+    Ok(found.is_some_and(|found| found.message_id.as_deref() == Some(id)))
 }

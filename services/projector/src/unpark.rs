@@ -3,7 +3,7 @@
 use crate::apply::{ProjectError, Refused, load_missing, writes};
 use crate::fold::{AllTables, Touched};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::ops::DerefMut;
 use waybill_event_log::EventLog;
 use waybill_read_model::Database;
@@ -11,20 +11,30 @@ use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
 use waybill_schema::{Position, Recorded};
 
 /// Folds the parked events of a partition whose checkpoint is `at`, each aggregate's in the order of the log, as far as they
-/// can be read and fit by now. The others stay parked.
+/// can be read by now; those of an aggregate together, if they fit. The others stay parked.
 pub(crate) async fn unpark(
     log: &dyn EventLog,
     database: &Database,
     partition: u32,
     at: &Checkpoint,
 ) -> Result<(), ProjectError> {
+    // What waits for another aggregate is folded behind that one.
+    while pass(log, database, partition, at).await? > 0 {}
+    Ok(())
+}
+
+/// Tries each aggregate once, in the order of their first events; answers with how many events were folded.
+async fn pass(log: &dyn EventLog, database: &Database, partition: u32, at: &Checkpoint) -> Result<usize, ProjectError> {
     let mut connection = database.connection().await?;
     let all = projection::parked(&mut connection).await?;
     drop(connection);
-    let mut aggregates: BTreeMap<String, Vec<ParkedEvent>> = BTreeMap::new();
+    let mut aggregates: HashMap<String, Vec<ParkedEvent>> = HashMap::new();
     for (_, event) in all.into_iter().filter(|(of, _)| *of == partition) {
         aggregates.entry(event.aggregate.clone()).or_default().push(event);
     }
+    let mut aggregates: Vec<(String, Vec<ParkedEvent>)> = aggregates.into_iter().collect();
+    aggregates.sort_by_key(|(_, events)| events.first().map(|event| event.seq));
+    let mut folded = 0;
     for (aggregate, parked) in aggregates {
         let mut readable: Vec<Recorded> = Vec::new();
         for event in &parked {
@@ -36,12 +46,15 @@ pub(crate) async fn unpark(
             continue;
         }
         match fold(database, partition, at, &readable).await {
-            Ok(()) => tracing::info!(partition, aggregate, events = readable.len(), "parked events are folded"),
+            Ok(()) => {
+                folded += readable.len();
+                tracing::info!(partition, aggregate, events = readable.len(), "parked events are folded");
+            }
             Err(Refused::Event(reason)) => tracing::warn!(partition, aggregate, reason, "parked events stay parked"),
             Err(Refused::ReadModel(error)) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(folded)
 }
 
 async fn fold(database: &Database, partition: u32, at: &Checkpoint, events: &[Recorded]) -> Result<(), Refused> {

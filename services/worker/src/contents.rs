@@ -66,7 +66,9 @@ impl Contents {
                 let parts = parts.clone();
                 async move {
                     match parts.share_all(company, &files).await {
-                        Ok(objects) => files.iter().map(|file| Ok(objects.get(&file.file).cloned())).collect(),
+                        Ok(shared) => {
+                            files.iter().map(|file| shared.get(&file.file).cloned().unwrap_or(Ok(None))).collect()
+                        }
                         Err(error) => {
                             let error = Arc::new(error);
                             files.iter().map(|_| Err(error.clone())).collect()
@@ -104,19 +106,26 @@ impl Parts {
         &self,
         company: CompanyId,
         files: &[Verified],
-    ) -> Result<HashMap<FileId, Object>, ReactionError> {
+    ) -> Result<HashMap<FileId, Answer>, ReactionError> {
         let until = files.iter().map(|file| file.seq).max().unwrap_or(0);
         self.wait_for_tables(company, until).await?;
         let digests: Vec<Sha256Digest> = files.iter().map(|file| file.sha256).collect();
         let mut connection = self.database.connection().await?;
         let found = queries::files_with_digests(&mut connection, company, &digests).await?;
         drop(connection);
-        let mut objects = HashMap::new();
+        let mut answers = HashMap::new();
         for (sha256, having) in found.into_iter().filter(|(_, having)| having.len() > 1) {
             let same: Vec<&Verified> = files.iter().filter(|file| file.sha256 == sha256).collect();
-            objects.extend(self.share_one(ContentAggregate { company, sha256 }, &same, &having).await?);
+            match self.share_one(ContentAggregate { company, sha256 }, &same, &having).await {
+                Ok(objects) => answers.extend(objects.into_iter().map(|(file, object)| (file, Ok(Some(object))))),
+                // That of one digest is none of the others'.
+                Err(error) => {
+                    let error = Arc::new(error);
+                    answers.extend(same.iter().map(|file| (file.file, Err(error.clone()))));
+                }
+            }
         }
-        Ok(objects)
+        Ok(answers)
     }
 
     /// `having` are files that have these bytes, as the tables know it: at least two.

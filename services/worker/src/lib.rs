@@ -40,8 +40,9 @@ pub(crate) struct Worker {
     pub(crate) contents: contents::Contents,
     pub(crate) leftovers: Bucket,
     pub(crate) parked: Bucket,
-    /// How often a reaction is tried before it is put aside.
+    /// How often a reaction fails before it is put aside.
     pub(crate) park_after: i64,
+    pub(crate) failures: reactions::Failures,
     pub(crate) database: Database,
     pub(crate) policies: Policies,
     pub(crate) uploads: plane::Uploads,

@@ -4,6 +4,7 @@
 
 use crate::Worker;
 use crate::reactions::{concerns_us, react};
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use waybill_event_log::jetstream::{Bucket, BucketError};
@@ -13,8 +14,10 @@ use waybill_schema::{Aggregate, DecodeError, Position, Subject, Timestamp};
 use waybill_service_kit::metrics::PARKED_REACTIONS;
 use waybill_service_kit::now;
 
-/// How many are tried in one round.
-const BATCH: usize = 500;
+/// How many are tried at once.
+const AT_ONCE: usize = 8;
+/// How much of a reason is kept, in characters: a value of the bucket has 4 KiB at most.
+const REASON: usize = 500;
 
 /// A reaction that was put aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,8 +84,9 @@ pub async fn retry(parked: &Bucket, position: Position) -> Result<bool, BucketEr
 }
 
 async fn put(parked: &Bucket, position: Position, entry: &Entry) -> Result<(), BucketError> {
+    let reason = entry.reason.chars().filter(|character| !character.is_control()).take(REASON).collect();
     // A struct of texts and numbers always becomes JSON.
-    let value = serde_json::to_vec(entry).unwrap_or_default();
+    let value = serde_json::to_vec(&Entry { reason, ..entry.clone() }).unwrap_or_default();
     parked.put(&key_of(position), value.into()).await
 }
 
@@ -92,39 +96,48 @@ async fn put(parked: &Bucket, position: Position, entry: &Entry) -> Result<(), B
 /// If the bucket does not answer: then the event must come again.
 pub(crate) async fn park(worker: &Worker, stored: &Stored, reason: &str, attempts: i64) -> Result<(), BucketError> {
     let Timestamp(parked_at) = now();
-    let reason: String = reason.chars().take(1_000).collect();
-    let entry = Entry { subject: stored.subject.clone(), reason, attempts, parked_at, due_at: parked_at };
+    let (subject, reason) = (stored.subject.clone(), reason.to_owned());
+    let entry = Entry { subject, reason, attempts, parked_at, due_at: parked_at };
     put(&worker.parked, stored.position, &entry).await?;
     tracing::error!(position = %stored.position, reason = entry.reason, attempts, "a reaction is parked");
     Ok(())
 }
 
-/// Tries those that are due, or all of them; one that fails is due again after `pause`.
+/// Tries those that are due, or all of them, the ones that are due longest first; one that fails is due again after `pause`.
 ///
 /// # Errors
 /// If the bucket does not answer.
 pub(crate) async fn sweep(worker: &Worker, pause: Duration, all: bool) -> Result<(), BucketError> {
-    let parked = list(&worker.parked).await?;
+    let mut parked = list(&worker.parked).await?;
     PARKED_REACTIONS.set(i64::try_from(parked.len()).unwrap_or(i64::MAX));
-    let due = parked.into_iter().filter(|(_, entry)| all || entry.due_at <= now().0);
-    for (position, entry) in due.take(BATCH) {
-        match try_again(worker, position).await {
-            Ok(()) => {
-                tracing::info!(%position, "a parked reaction succeeded");
-                worker.parked.delete(&key_of(position)).await?;
-            }
-            Err(reason) => {
-                let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-                let due_at = now().0.saturating_add(pause_ms);
-                let attempts = entry.attempts.saturating_add(1);
-                put(&worker.parked, position, &Entry { reason, attempts, due_at, ..entry }).await?;
-            }
+    let time = now().0;
+    parked.retain(|(_, entry)| all || entry.due_at <= time);
+    parked.sort_by_key(|(_, entry)| entry.due_at);
+    let try_one = |(position, entry)| async move {
+        if let Err(error) = try_again(worker, position, entry, pause).await {
+            tracing::warn!(%position, %error, "the sweep will come back to a parked reaction");
         }
-    }
+    };
+    stream::iter(parked).for_each_concurrent(AT_ONCE, try_one).await;
     Ok(())
 }
 
-async fn try_again(worker: &Worker, position: Position) -> Result<(), String> {
+async fn try_again(worker: &Worker, position: Position, entry: Entry, pause: Duration) -> Result<(), BucketError> {
+    match react_to(worker, position).await {
+        Ok(()) => {
+            tracing::info!(%position, "a parked reaction succeeded");
+            worker.parked.delete(&key_of(position)).await
+        }
+        Err(reason) => {
+            let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+            let due_at = now().0.saturating_add(pause_ms);
+            let attempts = entry.attempts.saturating_add(1);
+            put(&worker.parked, position, &Entry { reason, attempts, due_at, ..entry }).await
+        }
+    }
+}
+
+async fn react_to(worker: &Worker, position: Position) -> Result<(), String> {
     let stored = worker.log.at(position).await.map_err(|error: ReadError| error.to_string())?;
     // An event that is not there any more calls for nothing: the stream was restored.
     let Some(stored) = stored else { return Ok(()) };

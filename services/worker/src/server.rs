@@ -43,7 +43,7 @@ pub struct Config {
     pub recalculate_every: Duration,
     /// How long the row of a download token that has ended is kept.
     pub tokens_kept: Duration,
-    /// How often a reaction is tried before it is put aside.
+    /// How often a reaction fails before it is put aside.
     pub park_after: i64,
     /// How often the sweep looks.
     pub sweep_every: Duration,
@@ -101,6 +101,7 @@ impl Server {
             leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,
             parked: Bucket::open(&config.nats, names::PARKED_BUCKET).await?,
             park_after: config.park_after,
+            failures: reactions::Failures::default(),
             nats: config.nats.clone(),
             log: config.log,
             store: config.store,

@@ -1,6 +1,7 @@
 //! Settling reservations, and giving back the space of purged files: those of one company together.
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, stream};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use waybill_domain::file;
@@ -8,16 +9,18 @@ use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::quota::{release, settle};
 use waybill_event_log::{AppendError, EventLog, ReadError};
 use waybill_repository::{
-    BatchSize, Batches, Busy, Context, ExecuteError, FileAggregate, Linger, Loaded, Quotas, execute, load,
+    Aggregate, BatchSize, Batches, Busy, Context, ExecuteError, FileAggregate, Linger, Loaded, Quotas, execute,
 };
 use waybill_schema::events::{ReleasedItem, SettledItem};
-use waybill_schema::{CompanyId, FileId, Routing};
+use waybill_schema::{CompanyId, Event, FileId, Recorded, Routing};
 
 /// Nobody waits for a settlement, so a few are waited for: each event costs the company's next start a look at it.
 const BATCHES: BatchSize =
     BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Linger::For(Duration::from_millis(50)) };
-/// How many files of earlier releases are looked at by the way.
+/// How many files of earlier releases, which somebody did not get done with, are looked at by the way.
 const EARLIER: usize = 16;
+/// How many files are looked at, or recorded, at once.
+const AT_ONCE: usize = 16;
 
 type Answer = Result<(), ExecuteError>;
 
@@ -45,8 +48,7 @@ impl Space {
             let (log, quotas) = (log.clone(), quotas.clone());
             async move {
                 let (items, contexts): (Vec<ReleasedItem>, Vec<Context>) = asked.into_iter().unzip();
-                let done = release_all(log.as_ref(), &quotas, company, &items, &contexts).await;
-                vec![done; items.len()]
+                release_all(log.as_ref(), &quotas, company, &items, &contexts).await
             }
             .boxed()
         });
@@ -73,50 +75,77 @@ async fn settle_all(quotas: &Quotas, company: CompanyId, items: &[SettledItem], 
     quotas.change(context, company, |state| Ok(settle(state, items).map(Into::into))).await.map(drop)
 }
 
-/// The quota's event first, behind a look at the files' own events; then those. Whoever is stopped in between finds the
-/// file in the quota's state.
+/// The quota's event first, behind a look at the files' own events; then those; then the quota is told that they say so.
+/// Whoever is stopped in between finds the file in the quota's state. One answer an item, in order.
 async fn release_all(
     log: &dyn EventLog,
     quotas: &Quotas,
     company: CompanyId,
     items: &[ReleasedItem],
     contexts: &[Context],
-) -> Answer {
-    let Some(context) = contexts.first() else { return Ok(()) };
-    let mut held = quotas.hold(company).await?;
-    let due = loop {
-        let state = held.look().await?;
-        let is_asked = |file: &FileId| items.iter().any(|item| item.file_id == *file);
-        let earlier: Vec<FileId> =
-            state.released.iter().filter(|file| !is_asked(file)).take(EARLIER).copied().collect();
-        let (mut due, mut recorded) = (Vec::new(), Vec::new());
-        for item in items {
-            if is_recorded(log, company, item.file_id).await? {
-                recorded.push(item.file_id);
-            } else {
-                due.push(item.clone());
-            }
-        }
-        for file in earlier {
-            if is_recorded(log, company, file).await? {
-                recorded.push(file);
-            }
-        }
-        let Some(event) = release(state, &due, &recorded) else { break due };
-        if held.append(context, event.into()).await?.is_some() {
-            break due;
-        }
+) -> Vec<Answer> {
+    let Some(context) = contexts.first() else { return Vec::new() };
+    let due = match give_back(log, quotas, company, items, context).await {
+        Ok(due) => due,
+        Err(error) => return vec![Err(error); items.len()],
     };
-    drop(held);
-    for item in due {
+    let record = |file| async move {
         let command = file::Command::RecordRelease;
-        execute(log, &aggregate(company, item.file_id), &mut Loaded::default(), context, command).await?;
+        let done = execute(log, &aggregate(company, file), &mut Loaded::default(), context, command).await;
+        (file, done.map(drop))
+    };
+    let done: HashMap<FileId, Answer> = stream::iter(due).map(record).buffer_unordered(AT_ONCE).collect().await;
+    let recorded: Vec<FileId> = done.iter().filter(|(_, done)| done.is_ok()).map(|(file, _)| *file).collect();
+    let told = quotas.change(context, company, |state| Ok(release(state, &[], &recorded).map(Into::into))).await;
+    if let Err(error) = told {
+        tracing::debug!(%company, %error, "a later release tells the quota what is recorded");
     }
-    Ok(())
+    items.iter().map(|item| done.get(&item.file_id).cloned().unwrap_or(Ok(()))).collect()
 }
 
+/// Says in the quota that the space of these files is free, of those whose own events do not say so yet: answers with these.
+async fn give_back(
+    log: &dyn EventLog,
+    quotas: &Quotas,
+    company: CompanyId,
+    items: &[ReleasedItem],
+    context: &Context,
+) -> Result<Vec<FileId>, ExecuteError> {
+    let mut held = quotas.hold(company).await?;
+    loop {
+        let state = held.look().await?;
+        let is_asked = |file: &FileId| items.iter().any(|item| item.file_id == *file);
+        let earlier = state.released.iter().filter(|file| !is_asked(file)).take(EARLIER).copied();
+        let files: Vec<FileId> = items.iter().map(|item| item.file_id).chain(earlier).collect();
+        let look = |file| async move { (file, is_recorded(log, company, file).await) };
+        let looked: Vec<(FileId, Result<bool, ReadError>)> =
+            stream::iter(files).map(look).buffered(AT_ONCE).collect().await;
+        let mut recorded = Vec::new();
+        for (file, is_recorded) in looked {
+            match is_recorded {
+                Ok(true) => recorded.push(file),
+                Ok(false) => {}
+                Err(error) if is_asked(&file) => return Err(error.into()),
+                // It is looked at again by the way of a later release.
+                Err(_) => {}
+            }
+        }
+        let is_due = |item: &&ReleasedItem| !recorded.contains(&item.file_id);
+        let due: Vec<ReleasedItem> = items.iter().filter(is_due).cloned().collect();
+        let appended = match release(state, &due, &recorded) {
+            Some(event) => held.append(context, event.into()).await?.is_some(),
+            None => true,
+        };
+        if appended {
+            return Ok(due.into_iter().map(|item| item.file_id).collect());
+        }
+    }
+}
+
+/// Whether a file's own events say that its space was given back: nothing follows that.
 async fn is_recorded(log: &dyn EventLog, company: CompanyId, file: FileId) -> Result<bool, ReadError> {
-    Ok(load(log, &aggregate(company, file)).await?.state.is_space_released)
+    let last = log.last(aggregate(company, file).subject()).await?;
+    Ok(last.is_some_and(|last| matches!(last.event, Ok(Recorded { event: Event::FileSpaceReleased(_), .. }))))
 }
 
 fn aggregate(company: CompanyId, file: FileId) -> FileAggregate {

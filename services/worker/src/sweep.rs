@@ -138,11 +138,16 @@ impl Sweep<'_> {
 
     /// Deletes files whose retention is over.
     async fn retire(&self) -> Result<(), ReactionError> {
-        // Those that were deleted are not found again, once the tables know it: the rest waits for the next round.
-        let retired = files_to_retire(&mut *self.connection().await?, time_now(), BATCH).await?;
         let delete = |file| async move { report(file, change(self.worker, file, file::Command::Delete).await) };
-        stream::iter(retired).for_each_concurrent(AT_ONCE, delete).await;
-        Ok(())
+        let mut after = Uuid::nil();
+        loop {
+            let (retired, last) = files_to_retire(&mut *self.connection().await?, time_now(), after).await?;
+            stream::iter(retired).for_each_concurrent(AT_ONCE, delete).await;
+            match last {
+                Some(last) => after = last,
+                None => return Ok(()),
+            }
+        }
     }
 
     async fn purge(&self) -> Result<(), ReactionError> {

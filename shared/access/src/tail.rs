@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::{Database, projection};
-use waybill_schema::events::{FileDeletedV1, ShareRevokedV1};
+use waybill_schema::events::{CompanyClosedV1, FileDeletedV1, ShareRevokedV1};
 use waybill_schema::{Actor, Aggregate, Causation, CompanyId, Envelope, Event, Recorded, Routing, Subject, Timestamp};
 
 /// For how long the log's end is taken as seen.
@@ -31,7 +31,7 @@ struct Recent {
     let_go: u64,
     /// Companies with an event of the directory that a newer version has written: until the tables hold it, or hide the
     /// company, nobody here knows who may do what.
-    unknown: HashMap<CompanyId, u64>,
+    unknown: HashMap<CompanyId, (Instant, u64)>,
 }
 
 /// One look whether the log was followed to its end; of one that fails, why: `None` if the end was not reached in time.
@@ -64,7 +64,8 @@ impl Tail {
     ) -> Result<(), AccessError> {
         let head = log.head(partition).await?;
         let from = match *self.at.borrow() {
-            Some(at) if locked(&self.epoch).as_ref() == Some(&head.epoch) => Some(at),
+            // A stream that ends before was restored from a copy.
+            Some(at) if locked(&self.epoch).as_ref() == Some(&head.epoch) && at <= head.last_seq => Some(at),
             _ => None,
         };
         let from = match from {
@@ -72,6 +73,10 @@ impl Tail {
             None => {
                 // Of what came before the tables nothing is kept, so nothing older may be asked for.
                 let checkpoint = self.checkpoint(database, partition, &head.epoch).await?;
+                if checkpoint > head.last_seq {
+                    // The stream was restored from a copy, and the tables are still those of before.
+                    return Err(AccessError::TablesBehind);
+                }
                 *locked(&self.recent) = Recent { let_go: checkpoint, ..Recent::default() };
                 *locked(&self.epoch) = Some(head.epoch);
                 checkpoint
@@ -132,8 +137,8 @@ impl Tail {
             Aggregate::File(_) => FileDeletedV1 {}.into(),
             Aggregate::Share(_) => ShareRevokedV1 {}.into(),
             Aggregate::Directory => {
-                locked(&self.recent).unknown.insert(subject.company, stored.position.seq);
-                return;
+                locked(&self.recent).unknown.insert(subject.company, (Instant::now(), stored.position.seq));
+                CompanyClosedV1 {}.into()
             }
             _ => return,
         };
@@ -144,14 +149,19 @@ impl Tail {
             address: None,
             routing: Routing::default(),
         };
-        self.keep(Recorded { position: stored.position, subject, envelope, event }, forget);
+        let recorded = Recorded { position: stored.position, subject, envelope, event };
+        match subject.aggregate {
+            // Nothing is decided for the company; what is remembered of it goes.
+            Aggregate::Directory => forget(&recorded),
+            _ => self.keep(recorded, forget),
+        }
     }
 
     /// Lets go of what the tables hold for a while now.
     fn let_go(&self, checkpoint: u64) {
         let mut recent = locked(&self.recent);
         let Recent { events, count, let_go, unknown } = &mut *recent;
-        unknown.retain(|_, seq| *seq > checkpoint);
+        unknown.retain(|_, (at, seq)| *seq > checkpoint || at.elapsed() <= KEPT);
         events.retain(|_, events| {
             while let Some((kept_at, recorded)) = events.front()
                 && recorded.position.seq <= checkpoint
@@ -208,7 +218,7 @@ impl Tail {
     /// The events of a company behind `seq`.
     pub(crate) fn since(&self, company: CompanyId, seq: u64) -> Result<Vec<Arc<Recorded>>, AccessError> {
         let recent = locked(&self.recent);
-        if recent.unknown.get(&company).is_some_and(|unknown| *unknown > seq) {
+        if recent.unknown.get(&company).is_some_and(|(_, unknown)| *unknown > seq) {
             return Err(AccessError::TablesBehind);
         }
         let Some(events) = recent.events.get(&company) else {

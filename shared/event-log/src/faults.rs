@@ -77,6 +77,10 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
         self.inner.subscribe(partition, after).await
     }
 
+    fn generation(&self) -> u64 {
+        self.inner.generation()
+    }
+
     async fn silent(&self) {
         self.inner.silent().await;
     }

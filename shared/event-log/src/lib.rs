@@ -126,6 +126,12 @@ pub trait EventLog: Send + Sync {
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError>;
 
+    /// Changes when the log may be another one: a server that was restarted may have been restored from a copy, and its events
+    /// may have the positions of others. What was folded before is then read anew.
+    fn generation(&self) -> u64 {
+        0
+    }
+
     /// Waits until the log does not answer any more; for ever where that cannot be told. Whoever waits for something else
     /// than an answer of the log then need not wait longer.
     async fn silent(&self) {

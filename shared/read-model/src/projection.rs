@@ -11,6 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashSet;
 use std::time::Duration;
 use uuid::Uuid;
+use waybill_schema::CompanyId;
 
 /// How far a partition is folded.
 #[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
@@ -21,6 +22,10 @@ pub struct Checkpoint {
     /// The last sequence that was folded.
     #[diesel(sql_type = BigInt)]
     pub seq: i64,
+    /// The message id of that event; empty where it had none. Another one there means that the stream was restored from a copy
+    /// and went on.
+    #[diesel(sql_type = Text)]
+    pub last_id: String,
 }
 
 /// A message that was not folded.
@@ -64,7 +69,7 @@ pub async fn take_lease(
         "UPDATE projection_checkpoint c SET lease_owner = $2, lease_until = now() + $3 * interval '1 millisecond' \
          FROM (SELECT partition FROM projection_checkpoint WHERE partition = $1 \
                AND (lease_owner = $2 OR lease_until IS NULL OR lease_until < now()) FOR UPDATE SKIP LOCKED) free \
-         WHERE c.partition = free.partition RETURNING c.epoch, c.seq",
+         WHERE c.partition = free.partition RETURNING c.epoch, c.seq, c.last_id",
     )
     .bind::<Integer, _>(number)
     .bind::<SqlUuid, _>(owner)
@@ -175,10 +180,11 @@ pub async fn advance(
     to: &Checkpoint,
 ) -> Result<(), ReadModelError> {
     let moved = Statement::new(
-        "UPDATE projection_checkpoint SET epoch = ?, seq = ? WHERE partition = ? AND epoch = ? AND seq = ?",
+        "UPDATE projection_checkpoint SET epoch = ?, seq = ?, last_id = ? WHERE partition = ? AND epoch = ? AND seq = ?",
         [
             Bind::Text(to.epoch.clone()),
             Bind::BigInt(to.seq),
+            Bind::Text(to.last_id.clone()),
             Bind::Integer(signed(partition)),
             Bind::Text(from.epoch.clone()),
             Bind::BigInt(from.seq),
@@ -202,10 +208,11 @@ pub async fn checkpoints(connection: &mut AsyncPgConnection) -> Result<Vec<(u32,
         #[diesel(embed)]
         checkpoint: Checkpoint,
     }
-    let found: Vec<Found> = sql_query("SELECT partition, epoch, seq FROM projection_checkpoint ORDER BY partition")
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("reading checkpoints"))?;
+    let found: Vec<Found> =
+        sql_query("SELECT partition, epoch, seq, last_id FROM projection_checkpoint ORDER BY partition")
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("reading checkpoints"))?;
     Ok(found.into_iter().map(|row| (row.partition.unsigned_abs(), row.checkpoint)).collect())
 }
 
@@ -218,7 +225,7 @@ pub async fn checkpoint(
     partition: u32,
 ) -> Result<Option<Checkpoint>, ReadModelError> {
     Statement::new(
-        "SELECT epoch, seq FROM projection_checkpoint WHERE partition = ?",
+        "SELECT epoch, seq, last_id FROM projection_checkpoint WHERE partition = ?",
         [Bind::Integer(signed(partition))],
     )
     .get_result(connection)
@@ -329,23 +336,60 @@ pub async fn unpark(connection: &mut AsyncPgConnection, partition: u32, seqs: &[
         .map_err(ReadModelError::query("taking parked events out"))
 }
 
-/// Empties the tables and the checkpoints: what follows is a rebuild.
+/// Empties the tables and the checkpoint of a partition, with the companies that `is_of` it: what follows is a rebuild.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn clear(connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
-    let operation = "emptying the tables";
-    for table in crate::digest::TABLES {
-        sql_query(format!("TRUNCATE {table} CASCADE"))
+pub async fn clear(
+    connection: &mut AsyncPgConnection,
+    partition: u32,
+    is_of: impl Fn(CompanyId) -> bool,
+) -> Result<(), ReadModelError> {
+    /// Those that refer to others first.
+    const TABLES: [&str; 13] = [
+        "file_association",
+        "download_token",
+        "content",
+        "upload_progress",
+        "partial_upload",
+        "quota_reservation",
+        "storage_quota",
+        "file",
+        "upload_session",
+        "member",
+        "thread",
+        "chatroom",
+        "\"user\"",
+    ];
+    #[derive(QueryableByName)]
+    struct Company {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let operation = "emptying the tables of a partition";
+    let companies: Vec<Company> =
+        sql_query("SELECT id FROM company").load(connection).await.map_err(ReadModelError::query(operation))?;
+    let companies: Vec<Uuid> =
+        companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect();
+    let of_companies = TABLES.map(|table| (table, "company_id"));
+    for (table, column) in of_companies.into_iter().chain([("company", "id")]) {
+        sql_query(format!("DELETE FROM {table} WHERE {column} = ANY($1)"))
+            .bind::<Array<SqlUuid>, _>(&companies)
             .execute(connection)
             .await
             .map_err(ReadModelError::query(operation))?;
     }
-    sql_query("UPDATE projection_checkpoint SET epoch = '', seq = 0")
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(ReadModelError::query(operation))
+    for text in [
+        "DELETE FROM parked_event WHERE partition = $1",
+        "UPDATE projection_checkpoint SET epoch = '', seq = 0, last_id = '' WHERE partition = $1",
+    ] {
+        sql_query(text)
+            .bind::<Integer, _>(signed(partition))
+            .execute(connection)
+            .await
+            .map_err(ReadModelError::query(operation))?;
+    }
+    Ok(())
 }
 
 fn signed(partition: u32) -> i32 {

@@ -320,6 +320,8 @@ pub struct Loaded<S> {
     pub(crate) folded_seq: u64,
     /// What it begins with.
     beginning: S,
+    /// The log's generation that it was read from; `None` before anything was.
+    generation: Option<u64>,
     /// When it was last known to be all there is.
     complete_at: Option<Instant>,
 }
@@ -335,6 +337,22 @@ impl<S: Default + Clone> Loaded<S> {
     /// Of an aggregate that begins with something that its own events do not say.
     pub fn beginning_with(state: S) -> Self {
         Self { beginning: state.clone(), state, ..Self::default() }
+    }
+}
+
+impl<S: Default + Clone> Loaded<S> {
+    /// Makes sure that what was read is of the log's generation: else all of it is read anew.
+    pub(crate) fn is_of(&mut self, log: &dyn EventLog) {
+        let generation = log.generation();
+        if self.generation.is_some_and(|before| before != generation) {
+            self.begin_again();
+        }
+        self.generation = Some(generation);
+    }
+
+    fn begin_again(&mut self) {
+        let generation = self.generation;
+        *self = Self { generation, ..Self::beginning_with(self.beginning.clone()) };
     }
 }
 
@@ -381,10 +399,11 @@ pub async fn refresh<A: Aggregate>(
     loaded: &mut Loaded<A::State>,
 ) -> Result<(), ReadError> {
     let asked_at = Instant::now();
+    loaded.is_of(log);
     let mut read = read_both(log, aggregate, loaded).await;
     if let Err(ReadError::Diverged { subject, seq }) = &read {
         tracing::warn!(subject, seq, "the stream was restored or replaced: an aggregate is read anew");
-        *loaded = Loaded::beginning_with(loaded.beginning.clone());
+        loaded.begin_again();
         read = read_both(log, aggregate, loaded).await;
     }
     fold(aggregate, loaded, read?)?;

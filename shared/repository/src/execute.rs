@@ -79,6 +79,7 @@ pub async fn execute<A: Aggregate>(
     let partition = log.partitions().of(aggregate.subject().company);
     let until = Instant::now() + PATIENCE;
     let mut turn = wait(until, Turn::wait_if_met(aggregate.subject())).await?;
+    loaded.is_of(log);
     let mut refreshed = false;
     let mut attempt = 0;
     loop {

@@ -36,6 +36,9 @@ struct Loaded {
     last_id: Option<String>,
     folded_since_snapshot: u64,
     snapshot_set: u8,
+    /// The log's generation that it was read from.
+    #[serde(skip)]
+    generation: u64,
 }
 
 /// What a snapshot's own key holds.
@@ -118,15 +121,19 @@ impl Held<'_> {
     /// [`ReadError`].
     pub async fn look(&mut self) -> Result<&State, ReadError> {
         let Quotas { log, snapshots, .. } = self.quotas;
+        let generation = log.generation();
+        if self.loaded.generation != generation {
+            *self.loaded = Loaded { generation, ..Loaded::default() };
+        }
         if self.loaded.last_seq == 0
             && let Some(kept) = read_snapshot(log.as_ref(), snapshots, self.company).await
         {
-            *self.loaded = kept;
+            *self.loaded = Loaded { generation, ..kept };
         }
         let mut read = read_after(log.as_ref(), self.subject(), self.loaded.last_seq).await;
         if let Err(ReadError::Diverged { subject, seq }) = &read {
             tracing::warn!(subject, seq, "the stream was restored or replaced: a quota is read anew");
-            *self.loaded = Loaded::default();
+            *self.loaded = Loaded { generation, ..Loaded::default() };
             read = read_after(log.as_ref(), self.subject(), 0).await;
         }
         for mut stored in read? {

@@ -94,6 +94,26 @@ impl NatsServer {
         self.child.wait().expect("our own child can be waited for");
     }
 
+    /// A copy of its data. It must have been killed.
+    ///
+    /// # Panics
+    /// Where they cannot be copied.
+    pub fn copy_data(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a temporary folder can be made");
+        copy_folder(&self.folder.path().join("store"), copy.path());
+        copy
+    }
+
+    /// Replaces its data with a copy. It must have been killed.
+    ///
+    /// # Panics
+    /// Where they cannot be replaced.
+    pub fn restore_data(&self, copy: &TempDir) {
+        let store = self.folder.path().join("store");
+        std::fs::remove_dir_all(&store).expect("the test's own data can be removed");
+        copy_folder(copy.path(), &store);
+    }
+
     /// Starts it again on the same port with the same data.
     ///
     /// # Panics
@@ -110,6 +130,19 @@ impl Drop for NatsServer {
         // One that has ended by itself needs no ending.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder of the test can be made");
+    for entry in std::fs::read_dir(from).expect("the test's own data can be read") {
+        let entry = entry.expect("the test's own data can be read");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("the test's own data can be copied");
+        }
     }
 }
 

@@ -30,11 +30,13 @@ pub(crate) struct Rows<R> {
     rows: BTreeMap<Uuid, R>,
     changed: BTreeSet<Uuid>,
     removed: BTreeSet<Uuid>,
+    /// All that were ever taken away: the database may still have some of them.
+    gone: BTreeSet<Uuid>,
 }
 
 impl<R> Default for Rows<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), changed: BTreeSet::new(), removed: BTreeSet::new() }
+        Self { rows: BTreeMap::new(), changed: BTreeSet::new(), removed: BTreeSet::new(), gone: BTreeSet::new() }
     }
 }
 
@@ -58,6 +60,7 @@ impl<R: Row> Rows<R> {
             return false;
         }
         self.removed.remove(&id);
+        self.gone.remove(&id);
         self.rows.insert(id, row);
         self.changed.insert(id);
         true
@@ -68,6 +71,7 @@ impl<R: Row> Rows<R> {
         self.rows.remove(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
         self.changed.remove(&id);
         self.removed.insert(id);
+        self.gone.insert(id);
         Ok(())
     }
 
@@ -199,9 +203,9 @@ impl AllTables {
         }
     }
 
-    /// Whether a row is here, of the table that `of` names.
+    /// Whether it is known here that there is such a row, or none any more, of the table that `of` names.
     pub(crate) fn has<R: Row>(&mut self, (company, id): Key, of: fn(&mut Tables) -> &mut Rows<R>) -> bool {
-        self.0.get_mut(&company).is_some_and(|tables| of(tables).get(id).is_some())
+        self.0.get_mut(&company).map(of).is_some_and(|rows| rows.get(id).is_some() || rows.gone.contains(&id))
     }
 
     /// The rows of a table that are to be written.
@@ -241,7 +245,8 @@ impl Tables {
         let places = self.chatrooms.rows.len() + self.threads.rows.len() + self.members.rows.len();
         let shared = self.shares.rows.len() + self.tokens.rows.len() + self.contents.rows.len();
         let others = self.companies.rows.len() + self.users.rows.len() + places + shared;
-        files + others + self.quotas.rows.len() + self.reservations.rows.len()
+        let gone = self.tokens.gone.len() + self.reservations.gone.len();
+        files + others + gone + self.quotas.rows.len() + self.reservations.rows.len()
     }
 
     fn written(&mut self) {

@@ -12,7 +12,8 @@ pub(crate) use quarantine::{Awaited, clear, look_for_objects};
 
 use crate::plane::{PlaneError, assemble_part};
 use crate::{Worker, parked};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use waybill_access::AccessError;
@@ -24,7 +25,7 @@ use waybill_object_store::StoreError;
 use waybill_read_model::{ReadModelError, projection, queries};
 use waybill_repository::{ExecuteError, LifecycleAggregate, Loaded, SessionAggregate, UploadAggregate, execute, load};
 use waybill_schema::events::{SettledItem, UploadKind};
-use waybill_schema::{Aggregate, Causation, CompanyId, Event, Recorded, SessionId, UploadId};
+use waybill_schema::{Aggregate, Causation, CompanyId, Event, Position, Recorded, SessionId, UploadId};
 use waybill_service_kit::Shutdown;
 
 /// How many events are reacted to at once, in one partition.
@@ -61,6 +62,24 @@ pub(crate) enum ReactionError {
     /// Of several files that were looked after together.
     #[error(transparent)]
     Together(#[from] Arc<ReactionError>),
+}
+
+/// How often reactions have failed here: an event also comes again for want of a place, which is no failure.
+#[derive(Default)]
+pub(crate) struct Failures(Mutex<HashMap<Position, i64>>);
+
+impl Failures {
+    /// One more; answers with how many there are.
+    fn count(&self, position: Position) -> i64 {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(position).or_default();
+        *count += 1;
+        *count
+    }
+
+    fn forget(&self, position: Position) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&position);
+    }
 }
 
 /// Reacts to a partition's events until shutdown; then finishes what it is at.
@@ -120,18 +139,27 @@ async fn react_to(worker: &Worker, long: &Semaphore, delivery: Delivery) {
                 }
             };
             match outcome {
-                Ok(()) => delivery.done().await,
-                Err(error) if delivery.attempt() >= worker.park_after => {
-                    set_aside(worker, &delivery, &error.to_string()).await
+                Ok(()) => {
+                    worker.failures.forget(position);
+                    delivery.done().await
                 }
-                Err(error) => {
-                    let pause = pause_after(delivery.attempt());
-                    tracing::warn!(%position, %error, pause_ms = pause.as_millis(), "a reaction will be tried again");
-                    delivery.again_in(pause).await
-                }
+                Err(error) => match worker.failures.count(position) {
+                    failures if failures >= worker.park_after => {
+                        worker.failures.forget(position);
+                        set_aside(worker, &delivery, &error.to_string(), failures).await
+                    }
+                    failures => {
+                        let pause = pause_after(failures);
+                        let pause_ms = pause.as_millis();
+                        tracing::warn!(%position, %error, pause_ms, "a reaction will be tried again");
+                        delivery.again_in(pause).await
+                    }
+                },
             }
         }
-        Err(error) if parked::is_of_newer(&delivery.stored) => set_aside(worker, &delivery, &error.to_string()).await,
+        Err(error) if parked::is_of_newer(&delivery.stored) => {
+            set_aside(worker, &delivery, &error.to_string(), 1).await
+        }
         // Nobody can read it: the projector raises the alarm.
         _ => delivery.done().await,
     };
@@ -141,8 +169,8 @@ async fn react_to(worker: &Worker, long: &Semaphore, delivery: Delivery) {
 }
 
 /// Puts a reaction aside, so that others need not wait. What cannot be put aside comes again.
-async fn set_aside(worker: &Worker, delivery: &Delivery, reason: &str) -> Result<(), ReadError> {
-    match parked::park(worker, &delivery.stored, reason, delivery.attempt()).await {
+async fn set_aside(worker: &Worker, delivery: &Delivery, reason: &str, attempts: i64) -> Result<(), ReadError> {
+    match parked::park(worker, &delivery.stored, reason, attempts).await {
         Ok(()) => delivery.done().await,
         Err(error) => {
             tracing::warn!(position = %delivery.stored.position, %error, "a reaction could not be parked");

@@ -1,7 +1,7 @@
 //! Appending to and reading from the streams.
 
 use super::pulse::{Pulse, Silent};
-use super::reconnect::Connection;
+use super::reconnect::{Connection, connects};
 use super::{RawEvents, batch_get, context};
 use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
 use async_nats::HeaderMap;
@@ -23,7 +23,9 @@ pub struct JetStreamLog {
     /// For reads: so that no append waits behind them.
     reads: jetstream::Context,
     client: async_nats::Client,
+    /// Of the connection that is appended by, and of the one that is read by.
     pulse: Pulse,
+    reads_pulse: Pulse,
     partitions: Partitions,
 }
 
@@ -31,14 +33,15 @@ impl JetStreamLog {
     /// The log behind a connection. The streams must exist: see [`super::provision`].
     pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
         let pulse = Pulse::of(&client);
-        Self { context: context(client.clone()), reads: context(client.clone()), client, pulse, partitions }
+        let (context, reads) = (context(client.clone()), context(client.clone()));
+        Self { context, reads, client, reads_pulse: pulse.clone(), pulse, partitions }
     }
 
     /// The same log, which reads by a connection of its own: a server answers one connection's requests in order, so an
     /// append would wait for the reads before it.
     #[must_use]
     pub fn reading_by(self, reads: async_nats::Client) -> Self {
-        Self { reads: context(reads), ..self }
+        Self { reads_pulse: Pulse::of(&reads), reads: context(reads), ..self }
     }
 
     /// The messages as they are stored, for auditors.
@@ -52,7 +55,7 @@ impl JetStreamLog {
 
     /// What the server answers, if it answers at all.
     async fn answered<T>(&self, work: impl Future<Output = T>) -> Result<T, ReadError> {
-        self.pulse.unless_silent(work).await.map_err(|silent: Silent| unavailable(silent))
+        self.reads_pulse.unless_silent(work).await.map_err(|silent: Silent| unavailable(silent))
     }
 
     async fn to_read(&self, partition: u32) -> Result<Stream<()>, ReadError> {
@@ -132,13 +135,17 @@ impl EventLog for JetStreamLog {
         Ok(connection.ending(events).boxed())
     }
 
+    fn generation(&self) -> u64 {
+        connects(&self.client)
+    }
+
     async fn silent(&self) {
         self.pulse.silent().await;
     }
 
     async fn head(&self, partition: u32) -> Result<Head, ReadError> {
         let stream = self.stream(partition).await?;
-        let info = self.answered(stream.get_info()).await?.map_err(unavailable)?;
+        let info = self.pulse.unless_silent(stream.get_info()).await.map_err(unavailable)?.map_err(unavailable)?;
         Ok(Head { epoch: info.created.unix_timestamp_nanos().to_string(), last_seq: info.state.last_sequence })
     }
 }

@@ -55,6 +55,7 @@ impl Connection {
     }
 }
 
-fn connects(client: &async_nats::Client) -> u64 {
+/// How often a client has connected so far.
+pub(super) fn connects(client: &async_nats::Client) -> u64 {
     client.statistics().connects.load(Ordering::Relaxed)
 }

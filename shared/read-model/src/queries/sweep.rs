@@ -183,32 +183,43 @@ pub async fn tokens_to_forget(
     Ok(found.into_iter().map(|token| (token.company_id, TokenId(token.upload_id.0), token.place)).collect())
 }
 
-/// Files that are, at `time`, older than their company keeps any.
+/// Files that are, at `time`, older than their company keeps any: up to 500 of each of the next 20 companies with a retention
+/// behind `after`. Also the last of these companies; `None` where there is none.
 ///
 /// # Errors
 /// [`ReadModelError`].
 pub async fn files_to_retire(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    // Company by company, along the index of listings from its oldest end: nothing is read where none has a retention.
+    after: Uuid,
+) -> Result<(Vec<Overdue>, Option<Uuid>), ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Company {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        id: Uuid,
+    }
+    let operation = "looking for files to retire";
+    let text = "SELECT c.id FROM company c WHERE c.retention_days IS NOT NULL AND c.id > ? ORDER BY c.id LIMIT 20";
+    let companies: Vec<Company> =
+        Statement::new(text, [Bind::Uuid(after)]).load(connection).await.map_err(ReadModelError::query(operation))?;
+    let Some(last) = companies.last().map(|company| company.id) else { return Ok((Vec::new(), None)) };
+    // Along the index of listings from its oldest end.
     let text = "SELECT c.id AS company_id, f.id, f.created_at AS time FROM company c, \
                 LATERAL (SELECT f.id, f.created_at FROM file f WHERE f.company_id = c.id AND f.is_processed \
                     AND f.deleted_at IS NULL \
                     AND f.created_at < ?::timestamptz - make_interval(days => c.retention_days) \
                     ORDER BY f.created_at, f.id LIMIT 500) f \
-                WHERE c.retention_days IS NOT NULL LIMIT ?";
-    let found: Vec<Found> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
+                WHERE c.retention_days IS NOT NULL AND c.id > ? AND c.id <= ?";
+    let found: Vec<Found> = Statement::new(text, [Bind::Time(time), Bind::Uuid(after), Bind::Uuid(last)])
         .load(connection)
         .await
-        .map_err(ReadModelError::query("looking for files to retire"))?;
+        .map_err(ReadModelError::query(operation))?;
     let overdue = |Found { company_id, id, time }| Overdue {
         company_id: CompanyId(company_id),
         upload_id: UploadId(id),
         place: Place { time, id },
     };
-    Ok(found.into_iter().map(overdue).collect())
+    Ok((found.into_iter().map(overdue).collect(), Some(last)))
 }
 
 /// What a company's files take, beside what is accounted for; both as of one moment.

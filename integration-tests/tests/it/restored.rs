@@ -1,0 +1,78 @@
+//! The streams are restored from a copy: what came after the copy is gone, and nothing that was folded of it stays.
+
+use serde_json::json;
+use waybill_integration_tests::{Client, Cluster, Counts};
+use waybill_test_kit::eventually;
+
+/// Sends files until they are taken: NATS may have come back a moment ago.
+async fn send(client: &Client, count: usize) -> Vec<String> {
+    let mut files = Vec::new();
+    for number in 0..count {
+        let query = format!("name={number}.txt&mime_type=text/plain");
+        let file = eventually("a file to be taken", || async {
+            let posted = client.post_file(&query, "hello").await;
+            (posted.status == 201).then(|| posted.text("file_id"))
+        });
+        files.push(file.await);
+    }
+    files
+}
+
+/// Until the tables have these files of the company, and no others.
+async fn are_there(client: &Client, files: &[String]) {
+    eventually("the tables to be those of the stream", || async {
+        let quota = client.get("/v1/quota").await;
+        if quota.status != 200 || quota.body["file_count"] != json!(files.len()) {
+            return None;
+        }
+        for file in files {
+            if client.get(&format!("/v1/files/{file}")).await.status != 200 {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+}
+
+/// Correctness S2-8: once the copy ends before the checkpoint of the tables, and once the stream has gone on past it by the time
+/// that a projector looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_after_the_copy_is_gone() {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let client = cluster.client();
+    let mut kept = send(&client, 2).await;
+    cluster.backing.settled().await;
+
+    cluster.backing.nats_server().kill();
+    let copy = cluster.backing.nats_server().copy_data();
+    cluster.backing.nats_server().restart().await;
+    let lost = send(&client, 2).await;
+    cluster.backing.settled().await;
+    cluster.backing.nats_server().kill();
+    cluster.backing.nats_server().restore_data(&copy);
+    cluster.backing.nats_server().restart().await;
+    are_there(&client, &kept).await;
+    for file in &lost {
+        client.get(&format!("/v1/files/{file}")).await.refused(404, "not_found");
+        client.get(&format!("/v1/uploads/{file}")).await.refused(404, "not_found");
+    }
+
+    cluster.backing.settled().await;
+    cluster.backing.nats_server().kill();
+    let copy = cluster.backing.nats_server().copy_data();
+    cluster.backing.nats_server().restart().await;
+    let lost = send(&client, 1).await;
+    cluster.backing.settled().await;
+    cluster.projectors[0].kill();
+    cluster.backing.nats_server().kill();
+    cluster.backing.nats_server().restore_data(&copy);
+    cluster.backing.nats_server().restart().await;
+    // More events than there were before.
+    kept.extend(send(&client, 10).await);
+    cluster.projectors[0].restart().await;
+    are_there(&client, &kept).await;
+    client.get(&format!("/v1/files/{}", lost[0])).await.refused(404, "not_found");
+    cluster.backing.settled().await;
+    cluster.finish().await;
+}
