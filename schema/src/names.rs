@@ -77,7 +77,7 @@ pub fn quota_snapshot_key(company: CompanyId) -> String {
     format!("quota.{company}")
 }
 
-/// Key of one piece of it. There are two sets of pieces: one is whole while the other is written.
+/// Key of one piece of it. There are two sets of pieces: the snapshot's own key says which is the one.
 pub fn quota_piece_key(company: CompanyId, set: u8, piece: u32) -> String {
     format!("quota.{company}.{set}.{piece}")
 }

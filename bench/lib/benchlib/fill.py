@@ -46,7 +46,7 @@ def _message(inbox: str, company: str, user: str) -> bytes:
         f"Waybill-Time: {now_ms}\r\nWaybill-Actor: user:{user}\r\nWaybill-Causation: request:{session}\r\n"
         "Nats-Expected-Last-Subject-Sequence: 0\r\n\r\n"
     ).encode()
-    # Whose it is, and no name.
+    # The user's id; no name.
     body = bytes([16]) + uuid.UUID(user).bytes + b"\0"
     subject = f"evt.0.{company}.session.{session}"
     head = f"HPUB {subject} {inbox} {len(headers)} {len(headers) + len(body)}\r\n".encode()

@@ -1,4 +1,4 @@
-"""What requests about old things cost when the partition is full of events of other companies."""
+"""Times requests about old things while the partition is full of events of other companies."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ _OTHERS = 100
 # Old files of each kind of request that changes them, and companies that were idle since.
 _EACH = 25
 _WARM_READS = 200
-# Cold ones: nats-server is started anew before each kind of request.
+# Cold requests: nats-server is restarted before each kind.
 _COLD = 10
 
 
@@ -95,7 +95,7 @@ def measure(rig: Rig, steps: List[int]) -> Scale:
     ours, writer = _Company(rig), _Company(rig)
     idle = [_Company(rig) for _ in range(_EACH)]
     others = [_Company(rig) for _ in range(_OTHERS)]
-    # Whoever comes first is registered by that.
+    # The first request registers the company and its user.
     for company in (ours, *idle, *others):
         company.upload()
     threads = [str(uuid.uuid4()) for _ in range(4)]
@@ -134,7 +134,7 @@ def _level(rig, events, ours, idle, writer, files, thread, number) -> Level:
         level.appends += appends.ms
     for what, (ask, is_read) in kinds.items():
         rig.restart_nats()
-        # Whoever lost its connection has a new one: the newest upload is read, and no old one.
+        # Wait until the gateway has a new connection. This reads the newest upload, and no old one.
         writer.ask("POST", "/v1/sessions", {}, expect=(201, 503))
         _until(lambda: ours.ask("GET", f"/v1/uploads/{files.whole[-1]}", expect=(200, 503))[1].get("status"))
         level.cold[what] = [_timed(ask, n if is_read else _EACH + n) for n in range(_COLD)]

@@ -51,9 +51,13 @@ async fn fifty_clients_are_answered_while_nats_hangs() {
         let answers = join_all(asked).await;
         let longest = answers.iter().map(|(_, took)| *took).max().unwrap();
         println!("round {round}: the longest answer took {longest:?}");
-        let refused = answers.iter().flat_map(|(statuses, _)| statuses);
-        let counted = refused.clone().filter(|status| **status == 503).count();
-        assert_eq!(counted, refused.count(), "{:?}", answers[0]);
+        // What had its answer from NATS a moment before may still succeed.
+        let others: Vec<&u16> = answers
+            .iter()
+            .flat_map(|(statuses, _)| statuses)
+            .filter(|status| **status != 503 && **status >= 300)
+            .collect();
+        assert!(others.is_empty(), "{others:?}");
         assert!(longest <= ANSWERED_WITHIN, "an answer took {longest:?}");
     }
     cluster.backing.nats_server().go_on();

@@ -122,9 +122,9 @@ async fn a_reaction_that_was_parked_is_done_when_it_can_be() {
         lines.first().map(|line| line["position"].as_str().unwrap().to_owned())
     })
     .await;
+    assert!(parked(&arguments, &["retry", &parked_at]).0);
     locking.batch_execute("ROLLBACK").await.unwrap();
     let status = async || client.get(&format!("/v1/uploads/{upload}")).await.expect(200).body["status"].clone();
-    assert!(parked(&arguments, &["retry", &parked_at]).0);
     eventually("the upload to be cancelled", || async { (status().await == "CANCELLED").then_some(()) }).await;
     eventually("nothing to be parked", || async { parked(&arguments, &["ls"]).1.is_empty().then_some(()) }).await;
     assert!(!parked(&arguments, &["retry", &parked_at]).0);

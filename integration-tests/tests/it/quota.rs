@@ -2,7 +2,14 @@
 
 use reqwest::Method;
 use serde_json::json;
+use std::sync::Arc;
+use uuid::Uuid;
+use waybill_event_log::EventLog;
+use waybill_event_log::jetstream::Bucket;
 use waybill_integration_tests::{Client, Stack};
+use waybill_repository::{Context, Quotas};
+use waybill_schema::events::{QuotaReservedV1, ReservedItem};
+use waybill_schema::{Actor, Causation, CompanyId, SessionId, Timestamp, UploadId, names};
 use waybill_test_kit::eventually;
 
 pub(crate) async fn set_limit(client: &Client, bytes: u64) {
@@ -66,4 +73,53 @@ async fn limits_are_for_admins_of_the_company() {
     let other = stack.client();
     other.send(other.request(Method::PUT, &path(&admin)).json(&body)).await.refused(404, "not_found");
     stack.finish().await;
+}
+
+/// Requests with one key are one start: there is space for all of them, or for none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_comes_several_times_at_once_is_refused_each_time() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    set_limit(&client, 5).await;
+    for key in ["one", "two", "three"] {
+        let start = |_| {
+            let request = client.request(Method::POST, "/v1/uploads").header("Idempotency-Key", key);
+            client.send(request.json(&json!({ "name": "a.bin", "size_bytes": 10 })))
+        };
+        for answer in futures_util::future::join_all((0..8).map(start)).await {
+            answer.refused(413, "quota_exceeded");
+        }
+    }
+    assert_eq!(stack.reserved_bytes(client.principal.company_id).await, 0);
+    stack.finish().await;
+}
+
+/// Correctness S2-7: a company with more open reservations than fit into one value of a bucket.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_kept_however_much_is_open() {
+    const EVENTS: u64 = 600;
+    let stack = Stack::start().await;
+    let company = CompanyId(Uuid::now_v7());
+    let context = Context {
+        actor: Actor::Service("test".to_owned()),
+        causation: Causation::Request(Uuid::now_v7()),
+        address: None,
+        clock: waybill_service_kit::now,
+    };
+    let log: Arc<dyn EventLog> = Arc::new(stack.log().clone());
+    let bucket = Bucket::open(&stack.nats().await, names::SNAPSHOTS_BUCKET).await.unwrap();
+    let quotas = Quotas::new(log.clone(), bucket.clone());
+    let session_id = Some(SessionId(Uuid::now_v7()));
+    for _ in 0..EVENTS {
+        let item = || ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id, bytes_total: 1 };
+        let event = QuotaReservedV1 { items: (0..64).map(|_| item()).collect(), until: Timestamp(i64::MAX / 2) };
+        quotas.change(&context, company, |_| Ok(Some(event.clone().into()))).await.unwrap();
+    }
+    let state = quotas.look(company).await.unwrap();
+    assert_eq!(state.reserved_bytes(), 64 * EVENTS);
+    let kept = bucket.keys().await.unwrap();
+    let pieces = kept.iter().filter(|key| key.starts_with(&format!("quota.{company}."))).count();
+    assert!(pieces > 1, "{kept:?}");
+    assert_eq!(Quotas::new(log, bucket).look(company).await.unwrap(), state);
+    stack.stop().await;
 }

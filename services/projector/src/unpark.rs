@@ -18,7 +18,7 @@ pub(crate) async fn unpark(
     partition: u32,
     at: &Checkpoint,
 ) -> Result<(), ProjectError> {
-    // What waits for another aggregate is folded behind that one.
+    // Another pass folds events that depended on those of this one.
     while pass(log, database, partition, at).await? > 0 {}
     Ok(())
 }

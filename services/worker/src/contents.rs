@@ -1,5 +1,5 @@
-//! Which files of a company have the same bytes. The tables say where to look, once they have everything up to the files in
-//! question; that files share an object is decided on the log.
+//! Finds files of a company that have the same bytes. The tables name the candidates, after they contain everything up to the
+//! files in question. The log decides that files share an object.
 
 use crate::reactions::ReactionError;
 use futures_util::FutureExt;
@@ -118,7 +118,7 @@ impl Parts {
             let same: Vec<&Verified> = files.iter().filter(|file| file.sha256 == sha256).collect();
             match self.share_one(ContentAggregate { company, sha256 }, &same, &having).await {
                 Ok(objects) => answers.extend(objects.into_iter().map(|(file, object)| (file, Ok(Some(object))))),
-                // That of one digest is none of the others'.
+                // A failure of one digest does not concern the others.
                 Err(error) => {
                     let error = Arc::new(error);
                     answers.extend(same.iter().map(|file| (file.file, Err(error.clone()))));

@@ -34,7 +34,7 @@ pub struct Entry {
     pub due_at: i64,
 }
 
-/// Whether a message that this worker cannot read may be an event that a newer one reacts to.
+/// Returns whether a message that this worker cannot read may be an event that a newer worker reacts to.
 pub(crate) fn is_of_newer(stored: &Stored) -> bool {
     let unknown = matches!(&stored.event, Err(DecodeError::Event(EventError::Unknown { .. }) | DecodeError::Header(_)));
     let on = Subject::parse(&stored.subject).map(|subject| subject.aggregate);

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 16;
 
 type Answer = Result<(), ExecuteError>;
 
-/// What ends reservations.
+/// Ends reservations, and releases the space of purged files.
 pub(crate) struct Space {
     settlements: Batches<CompanyId, (SettledItem, Context), Answer>,
     releases: Batches<CompanyId, (ReleasedItem, Context), Answer>,
@@ -75,8 +75,9 @@ async fn settle_all(quotas: &Quotas, company: CompanyId, items: &[SettledItem], 
     quotas.change(context, company, |state| Ok(settle(state, items).map(Into::into))).await.map(drop)
 }
 
-/// The quota's event first, behind a look at the files' own events; then those; then the quota is told that they say so.
-/// Whoever is stopped in between finds the file in the quota's state. One answer an item, in order.
+/// Appends the quota's event, after a look at the files' own events; then records the release in the files; then tells the
+/// quota that it is recorded. If a worker is stopped in between, the next one finds the file in the quota's state. Returns one
+/// answer per item, in order.
 async fn release_all(
     log: &dyn EventLog,
     quotas: &Quotas,
@@ -142,7 +143,7 @@ async fn give_back(
     }
 }
 
-/// Whether a file's own events say that its space was given back: nothing follows that.
+/// Returns whether a file's own events say that its space was given back. That is a file's last event.
 async fn is_recorded(log: &dyn EventLog, company: CompanyId, file: FileId) -> Result<bool, ReadError> {
     let last = log.last(aggregate(company, file).subject()).await?;
     Ok(last.is_some_and(|last| matches!(last.event, Ok(Recorded { event: Event::FileSpaceReleased(_), .. }))))

@@ -15,7 +15,7 @@ const PAGE: usize = 1_000;
 const CATCH_UP_ATTEMPTS: u32 = 100;
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 
-/// All messages of a subject behind its event `after` (0: from its beginning) that the leader knows now.
+/// Reads all messages of a subject that follow its event `after` (0: from its beginning) and that the leader knows now.
 ///
 /// # Errors
 /// [`ReadError::Diverged`] if the event `after` is not there any more; [`ReadError::Unavailable`], also where a replica

@@ -402,7 +402,7 @@ pub async fn refresh<A: Aggregate>(
     loaded.is_of(log);
     let mut read = read_both(log, aggregate, loaded).await;
     if let Err(ReadError::Diverged { subject, seq }) = &read {
-        tracing::warn!(subject, seq, "the stream was restored or replaced: an aggregate is read anew");
+        tracing::warn!(subject, seq, "the stream was restored or replaced; reading an aggregate again");
         loaded.begin_again();
         read = read_both(log, aggregate, loaded).await;
     }

@@ -48,7 +48,7 @@ impl Linger {
     }
 }
 
-/// Where requests wait for each other, by key.
+/// Collects requests by key, so that several are answered together.
 pub struct Batches<K, T, A> {
     size: BatchSize,
     work: Arc<Work<K, T, A>>,
@@ -122,7 +122,7 @@ async fn run<K: Copy, T, A>(
         let received = tokio::time::timeout(IDLE, requests.recv_many(&mut waiting, size.most)).await;
         if !matches!(received, Ok(1..)) {
             requests.close();
-            // What came in the last moment is told to come again, by its sender being dropped.
+            // Requests of the last moment get `Busy`, because their senders are dropped.
             return;
         }
         let linger = size.linger.behind(last_batch);
@@ -138,7 +138,7 @@ async fn run<K: Copy, T, A>(
         let (items, answers): (Vec<T>, Vec<oneshot::Sender<A>>) =
             waiting.drain(..).map(|waiting| (waiting.item, waiting.answer)).unzip();
         for (sender, answer) in answers.into_iter().zip(work(key, items).await) {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             drop(sender.send(answer));
         }
     }

@@ -35,13 +35,12 @@ struct Loaded {
     /// Its message id: with the sequence it tells the stream from one that was restored or replaced.
     last_id: Option<String>,
     folded_since_snapshot: u64,
-    snapshot_set: u8,
     /// The log's generation that it was read from.
     #[serde(skip)]
     generation: u64,
 }
 
-/// What a snapshot's own key holds.
+/// The value of a snapshot's own key.
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     version: u16,
@@ -132,7 +131,7 @@ impl Held<'_> {
         }
         let mut read = read_after(log.as_ref(), self.subject(), self.loaded.last_seq).await;
         if let Err(ReadError::Diverged { subject, seq }) = &read {
-            tracing::warn!(subject, seq, "the stream was restored or replaced: a quota is read anew");
+            tracing::warn!(subject, seq, "the stream was restored or replaced; reading a quota again");
             *self.loaded = Loaded { generation, ..Loaded::default() };
             read = read_after(log.as_ref(), self.subject(), 0).await;
         }
@@ -144,7 +143,7 @@ impl Held<'_> {
         if self.loaded.folded_since_snapshot >= SNAPSHOT_EVERY {
             self.loaded.folded_since_snapshot = 0;
             // That it fails costs the next load some time, no more.
-            if let Err(error) = write_snapshot(snapshots, self.company, &mut self.loaded).await {
+            if let Err(error) = write_snapshot(snapshots, self.company, &self.loaded).await {
                 tracing::warn!(company = %self.company, %error, "a quota snapshot was not kept");
             }
         }
@@ -217,18 +216,28 @@ async fn read_snapshot(log: &dyn EventLog, bucket: &Bucket, company: CompanyId) 
 }
 
 /// Keeps a fold for the next load, however large it is: the pieces first, and then what names them.
-async fn write_snapshot(bucket: &Bucket, company: CompanyId, loaded: &mut Loaded) -> Result<(), BucketError> {
-    loaded.snapshot_set = 1 - loaded.snapshot_set.min(1);
+async fn write_snapshot(bucket: &Bucket, company: CompanyId, loaded: &Loaded) -> Result<(), BucketError> {
+    // Not the set that the last snapshot is in, also if another process wrote that.
+    let kept = bucket.get(&names::quota_snapshot_key(company)).await?;
+    let kept = kept.and_then(|kept| postcard::from_bytes::<Snapshot>(&kept.value).ok());
+    let set = kept.as_ref().map_or(0, |kept| 1 - kept.set.min(1));
     let Ok(bytes) = postcard::to_stdvec(loaded) else { return Ok(()) };
     let mut pieces = 0;
     for piece in bytes.chunks(PIECE_BYTES) {
-        let key = names::quota_piece_key(company, loaded.snapshot_set, pieces);
+        let key = names::quota_piece_key(company, set, pieces);
         bucket.put(&key, bytes::Bytes::copy_from_slice(piece)).await?;
         pieces += 1;
     }
-    let snapshot = Snapshot { version: SNAPSHOT_VERSION, crc64nvme: crc(&bytes), set: loaded.snapshot_set, pieces };
+    let snapshot = Snapshot { version: SNAPSHOT_VERSION, crc64nvme: crc(&bytes), set, pieces };
     let Ok(head) = postcard::to_stdvec(&snapshot) else { return Ok(()) };
-    bucket.put(&names::quota_snapshot_key(company), head.into()).await
+    bucket.put(&names::quota_snapshot_key(company), head.into()).await?;
+    // The pieces of the previous snapshot are not needed any more.
+    if let Some(Snapshot { set, pieces, .. }) = kept {
+        for piece in 0..pieces {
+            bucket.delete(&names::quota_piece_key(company, set, piece)).await?;
+        }
+    }
+    Ok(())
 }
 
 fn crc(bytes: &[u8]) -> u64 {

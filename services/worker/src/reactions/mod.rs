@@ -304,8 +304,8 @@ async fn do_step(
         Step::DeleteQuarantine => quarantine::delete(worker, aggregate, &loaded.state).await,
         Step::DeleteStaging => cleanup::delete_staging(worker, aggregate).await,
         Step::KeepContent => content::keep(worker, aggregate, loaded, causation).await,
-        Step::CommitQuota => settle(worker, aggregate, Some(loaded.state.grid().size_bytes), causation).await,
-        Step::ReleaseQuota => settle(worker, aggregate, None, causation).await,
+        Step::SettleAsUsed => settle(worker, aggregate, Some(loaded.state.grid().size_bytes), causation).await,
+        Step::SettleAsUnused => settle(worker, aggregate, None, causation).await,
     }
 }
 

@@ -27,9 +27,9 @@ pub enum Step {
     /// The company keeps one object of the same bytes.
     KeepContent,
     /// The reservation becomes used space.
-    CommitQuota,
+    SettleAsUsed,
     /// The reservation is given back.
-    ReleaseQuota,
+    SettleAsUnused,
 }
 
 /// The steps that lead on from this state, in order. After them the state is another, or the upload has ended.
@@ -49,13 +49,13 @@ pub fn react(state: &State) -> Vec<Step> {
         }
         Phase::Verified { .. } => {
             let staging = if state.parts.is_empty() { vec![] } else { vec![Step::DeleteStaging] };
-            [vec![Step::CommitQuota, Step::KeepContent], staging, leftovers(&state.kind)].concat()
+            [vec![Step::SettleAsUsed, Step::KeepContent], staging, leftovers(&state.kind)].concat()
         }
         // Space is given back first: whether an object can be deleted is no matter of the company's.
         // A file in one request may have been stored before its start came too late.
-        Phase::Expired if state.started.is_none() => vec![Step::ReleaseQuota, Step::DeleteObject],
+        Phase::Expired if state.started.is_none() => vec![Step::SettleAsUnused, Step::DeleteObject],
         Phase::Rejected { .. } | Phase::Cancelled | Phase::Expired => {
-            let own = vec![Step::ReleaseQuota, Step::DeleteObject, Step::DeleteStaging];
+            let own = vec![Step::SettleAsUnused, Step::DeleteObject, Step::DeleteStaging];
             [own, leftovers(&state.kind)].concat()
         }
     }

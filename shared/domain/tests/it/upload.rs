@@ -203,10 +203,10 @@ fn what_a_worker_does_follows_from_the_state() {
     let rejected = FileRejectedV1 { code: "x".to_owned(), message: String::new() };
     for end in [rejected.into(), UploadCancelledV1 {}.into(), UploadExpiredV1 {}.into()] {
         let state = upload([started(100).into(), end]);
-        assert_eq!(react(&state), [Step::ReleaseQuota, Step::DeleteObject, Step::DeleteStaging]);
+        assert_eq!(react(&state), [Step::SettleAsUnused, Step::DeleteObject, Step::DeleteStaging]);
     }
-    assert_eq!(react(&upload([UploadExpiredV1 {}.into()])), [Step::ReleaseQuota, Step::DeleteObject]);
-    assert_eq!(react(&upload([whole().into()])), [Step::CommitQuota, Step::KeepContent]);
+    assert_eq!(react(&upload([UploadExpiredV1 {}.into()])), [Step::SettleAsUnused, Step::DeleteObject]);
+    assert_eq!(react(&upload([whole().into()])), [Step::SettleAsUsed, Step::KeepContent]);
     assert_eq!(react(&upload([started(1).into()])), []);
 }
 

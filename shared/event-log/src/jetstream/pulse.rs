@@ -1,5 +1,5 @@
-//! Whether a server answers at all. One that hangs keeps its connections, and each request would wait for its whole timeout;
-//! many of them one after the other. One question that costs nothing is asked all the time instead, for all of them.
+//! Finds out whether a server answers at all. A server that hangs keeps its connections. Each request would wait for its whole
+//! timeout, and many of them one after the other. So one task asks a question that costs nothing, for all of them.
 //!
 //! A connection that is lost is another thing: the client library notices, and reconnects within moments; requests wait for
 //! that as long as they did before.
@@ -61,7 +61,7 @@ impl Pulse {
         drop(silent.wait_for(|silent| *silent).await);
     }
 
-    /// Does something, unless the server is silent or becomes so. What was sent may still arrive.
+    /// Waits for `work`, unless the server is silent or becomes silent. A message that was sent may still arrive.
     ///
     /// # Errors
     /// [`Silent`].
