@@ -20,7 +20,7 @@ use waybill_service_kit::{Problem, now};
 const START_WITHIN_MS: i64 = 30 * 60_000;
 /// Starts of one company that are decided together.
 const BATCHES: BatchSize =
-    BatchSize { most: RESERVATION_ITEMS_MAX, queue: 1_024, linger: Linger::IfBusy(Duration::from_millis(12)) };
+    BatchSize { most: RESERVATION_ITEMS_MAX, queue: 1_024, linger: Linger::IfBusy(Duration::from_millis(20)) };
 
 struct Request {
     item: ReservedItem,

@@ -16,7 +16,7 @@ use waybill_schema::{CompanyId, Event, FileId, Recorded, Routing};
 
 /// Nobody waits for a settlement, so a few are waited for: each event costs the company's next start a look at it.
 const BATCHES: BatchSize =
-    BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Linger::For(Duration::from_millis(50)) };
+    BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Linger::For(Duration::from_millis(100)) };
 /// How many files of earlier releases, which somebody did not get done with, are looked at by the way.
 const EARLIER: usize = 16;
 /// How many files are looked at, or recorded, at once.

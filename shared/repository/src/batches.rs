@@ -34,7 +34,7 @@ pub enum Linger {
 }
 
 /// How much longer a busy key waits for each request of its last batch but the first.
-const BUSY_STEP: Duration = Duration::from_millis(2);
+const BUSY_STEP: Duration = Duration::from_millis(4);
 
 impl Linger {
     fn behind(self, last_batch: usize) -> Duration {
