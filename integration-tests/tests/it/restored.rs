@@ -1,6 +1,7 @@
 //! The streams are restored from a copy: what came after the copy is gone, and nothing that was folded of it stays.
 
 use serde_json::json;
+use tempfile::TempDir;
 use waybill_integration_tests::{Client, Cluster, Counts};
 use waybill_test_kit::eventually;
 
@@ -16,6 +17,22 @@ async fn send(client: &Client, count: usize) -> Vec<String> {
         files.push(file.await);
     }
     files
+}
+
+/// A copy of the streams as they are.
+async fn copied(cluster: &mut Cluster) -> TempDir {
+    let nats = cluster.backing.nats_server();
+    nats.kill();
+    let copy = nats.copy_data();
+    nats.restart().await;
+    copy
+}
+
+async fn restore(cluster: &mut Cluster, copy: &TempDir) {
+    let nats = cluster.backing.nats_server();
+    nats.kill();
+    nats.restore_data(copy);
+    nats.restart().await;
 }
 
 /// Until the tables have these files of the company, and no others.
@@ -44,14 +61,10 @@ async fn what_came_after_the_copy_is_gone() {
     let mut kept = send(&client, 2).await;
     cluster.backing.settled().await;
 
-    cluster.backing.nats_server().kill();
-    let copy = cluster.backing.nats_server().copy_data();
-    cluster.backing.nats_server().restart().await;
+    let copy = copied(&mut cluster).await;
     let lost = send(&client, 2).await;
     cluster.backing.settled().await;
-    cluster.backing.nats_server().kill();
-    cluster.backing.nats_server().restore_data(&copy);
-    cluster.backing.nats_server().restart().await;
+    restore(&mut cluster, &copy).await;
     are_there(&client, &kept).await;
     for file in &lost {
         client.get(&format!("/v1/files/{file}")).await.refused(404, "not_found");
@@ -59,15 +72,11 @@ async fn what_came_after_the_copy_is_gone() {
     }
 
     cluster.backing.settled().await;
-    cluster.backing.nats_server().kill();
-    let copy = cluster.backing.nats_server().copy_data();
-    cluster.backing.nats_server().restart().await;
+    let copy = copied(&mut cluster).await;
     let lost = send(&client, 1).await;
     cluster.backing.settled().await;
     cluster.projectors[0].kill();
-    cluster.backing.nats_server().kill();
-    cluster.backing.nats_server().restore_data(&copy);
-    cluster.backing.nats_server().restart().await;
+    restore(&mut cluster, &copy).await;
     // More events than there were before.
     kept.extend(send(&client, 10).await);
     cluster.projectors[0].restart().await;

@@ -2,7 +2,6 @@
 //! other gateways they conflict, and are decided again.
 
 use crate::problems::{IntoProblem, refused};
-use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +60,6 @@ impl Reserver {
                         Err(problem) => requests.iter().map(|_| Err(problem.clone())).collect(),
                     }
                 }
-                .boxed()
             }
         });
         Self { shared, starts }

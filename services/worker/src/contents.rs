@@ -2,7 +2,6 @@
 //! files in question. The log decides that files share an object.
 
 use crate::reactions::ReactionError;
-use futures_util::FutureExt;
 use moka::sync::Cache;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -75,7 +74,6 @@ impl Contents {
                         }
                     }
                 }
-                .boxed()
             }
         });
         Self { parts, verified }
@@ -87,17 +85,17 @@ impl Contents {
         Ok(self.verified.ask(company, file).await.map_err(busy)??)
     }
 
-    /// A purged file refers to its content no longer, and never will. Returns the content as it is then.
+    /// A purged file refers to its content no longer, and never will. Returns the content's object and those that are doomed.
     pub(crate) async fn release(
         &self,
         content: ContentAggregate,
         file: FileId,
         context: &Context,
-    ) -> Result<State, ExecuteError> {
+    ) -> Result<(Option<Object>, Vec<Object>), ExecuteError> {
         let known = self.parts.known.get(&(content.company, content.sha256)).unwrap_or_default();
         let mut loaded = known.lock().await;
         execute(self.parts.log.as_ref(), &content, &mut loaded, context, Command::Release(file)).await?;
-        Ok(loaded.state.clone())
+        Ok((loaded.state.object.clone(), loaded.state.doomed.clone()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Settling reservations, and giving back the space of purged files: those of one company together.
 
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,6 @@ impl Space {
                     let done = settle_all(&quotas, company, &items, &contexts).await;
                     vec![done; items.len()]
                 }
-                .boxed()
             }
         });
         let releases = Batches::new(BATCHES, move |company, asked: Vec<(ReleasedItem, Context)>| {
@@ -50,7 +49,6 @@ impl Space {
                 let (items, contexts): (Vec<ReleasedItem>, Vec<Context>) = asked.into_iter().unzip();
                 release_all(log.as_ref(), &quotas, company, &items, &contexts).await
             }
-            .boxed()
         });
         Self { settlements, releases }
     }

@@ -338,9 +338,7 @@ impl<S: Default + Clone> Loaded<S> {
     pub fn beginning_with(state: S) -> Self {
         Self { beginning: state.clone(), state, ..Self::default() }
     }
-}
 
-impl<S: Default + Clone> Loaded<S> {
     /// Makes sure that what was read is of the log's generation: else all of it is read anew.
     pub(crate) fn is_of(&mut self, log: &dyn EventLog) {
         let generation = log.generation();

@@ -1,5 +1,6 @@
 //! Requests that are answered together: one task a key takes what has come while it was at work.
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -72,10 +73,11 @@ where
     A: Send + 'static,
 {
     /// `work` gets a key and what was asked for it, and answers each, in order.
-    pub fn new(
-        size: BatchSize,
-        work: impl Fn(K, Vec<T>) -> BoxFuture<'static, Vec<A>> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new<F>(size: BatchSize, work: impl Fn(K, Vec<T>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Vec<A>> + Send + 'static,
+    {
+        let work = move |key, items| work(key, items).boxed();
         Self { size, work: Arc::new(work), tasks: Mutex::default() }
     }
 

@@ -47,12 +47,12 @@ pub(super) async fn purge(
     let Phase::Verified { sha256, .. } = &upload.phase else { return Ok(()) };
     let context = worker.context(causation);
     let content = ContentAggregate { company, sha256: *sha256 };
-    let state = worker.contents.release(content, file, &context).await?;
-    for doomed in &state.doomed {
+    let (object, doomed) = worker.contents.release(content, file, &context).await?;
+    for doomed in &doomed {
         worker.delete(&doomed.storage_key).await?;
     }
     // Of a request that was sent again after its answer was lost there may be two objects.
-    let kept = state.object.as_ref().map(|object| object.storage_key.as_str());
+    let kept = object.as_ref().map(|object| object.storage_key.as_str());
     cleanup::delete_others(worker, &keys::objects(company, file), kept).await?;
     let item = ReleasedItem { file_id: file, bytes: upload.grid().size_bytes };
     Ok(worker.space.release(company, item, context).await?)

@@ -12,8 +12,8 @@ pub(crate) use quarantine::{Awaited, clear, look_for_objects};
 
 use crate::plane::{PlaneError, assemble_part};
 use crate::{Worker, parked};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use moka::sync::Cache;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use waybill_access::AccessError;
@@ -39,6 +39,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// How long reactions may take to finish when the worker is told to stop. One that reads back a large object takes longer;
 /// another worker does it again.
 const FINISH_WITHIN: Duration = Duration::from_secs(15);
+/// How many events' failures are counted at once, as many as the consumer has in hand; and for how long after the last one.
+const FAILURES_KEPT: u64 = 16_384;
+const FAILURES_KEPT_FOR: Duration = Duration::from_secs(600);
 /// The longest pause before an event is reacted to again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -65,20 +68,24 @@ pub(crate) enum ReactionError {
 }
 
 /// How often reactions have failed here: an event also comes again for want of a place, which is no failure.
-#[derive(Default)]
-pub(crate) struct Failures(Mutex<HashMap<Position, i64>>);
+/// Another worker may get done what failed here, so counts are also forgotten by themselves.
+pub(crate) struct Failures(Cache<Position, i64>);
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build())
+    }
+}
 
 impl Failures {
-    /// One more; answers with how many there are.
+    /// Counts one more; returns how many there are.
     fn count(&self, position: Position) -> i64 {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(position).or_default();
-        *count += 1;
-        *count
+        let one_more = |known: Option<moka::Entry<Position, i64>>| known.map_or(0, moka::Entry::into_value) + 1;
+        self.0.entry(position).and_upsert_with(one_more).into_value()
     }
 
     fn forget(&self, position: Position) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&position);
+        self.0.invalidate(&position);
     }
 }
 

@@ -151,7 +151,7 @@ impl EventLog for JetStreamLog {
 }
 
 /// A single message, if there is one.
-fn one(
+pub(super) fn one(
     partition: u32,
     found: Result<StreamMessage, async_nats::error::Error<RawMessageErrorKind>>,
 ) -> Result<Option<Stored>, ReadError> {

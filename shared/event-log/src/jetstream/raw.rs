@@ -1,11 +1,10 @@
 //! Events as they are stored, for whoever wants proof.
 
 use super::batch_get;
-use super::log::unavailable;
+use super::log::{one, unavailable};
 use crate::ReadError;
 use crate::chain::RawMessage;
 use async_nats::jetstream;
-use async_nats::jetstream::stream::RawMessageErrorKind;
 use waybill_schema::{CompanyId, Partitions, Position, names};
 
 /// What the names of an envelope's headers begin with.
@@ -30,11 +29,8 @@ impl RawEvents {
     pub async fn last_seq(&self, company: CompanyId) -> Result<u64, ReadError> {
         let partition = self.partitions.of(company);
         let stream = self.context.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)?;
-        match stream.get_last_raw_message_by_subject(&names::company_filter(partition, company)).await {
-            Ok(message) => Ok(message.sequence),
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(0),
-            Err(error) => Err(unavailable(error)),
-        }
+        let found = stream.get_last_raw_message_by_subject(&names::company_filter(partition, company)).await;
+        Ok(one(partition, found)?.map_or(0, |last| last.position.seq))
     }
 
     /// Up to `max` messages of a company behind sequence `after`; and whether there are more.

@@ -66,11 +66,6 @@ impl Reactions {
 }
 
 impl Delivery {
-    /// How often it was delivered, this time included.
-    pub fn attempt(&self) -> i64 {
-        self.message.info().map_or(1, |info| info.delivered)
-    }
-
     /// Done.
     ///
     /// # Errors

@@ -39,6 +39,10 @@ struct Found {
     time: DateTime<Utc>,
 }
 
+fn overdue(Found { company_id, id, time }: Found) -> Overdue {
+    Overdue { company_id: CompanyId(company_id), upload_id: UploadId(id), place: Place { time, id } }
+}
+
 /// Up to `limit` candidates behind `after`. `table` has the columns `company_id` and `id`; `time` is the column by which they
 /// are sought, and indexed; the placeholders of `condition` are `binds`.
 async fn find(
@@ -57,11 +61,6 @@ async fn find(
         .load(connection)
         .await
         .map_err(ReadModelError::query(operation))?;
-    let overdue = |Found { company_id, id, time }| Overdue {
-        company_id: CompanyId(company_id),
-        upload_id: UploadId(id),
-        place: Place { time, id },
-    };
     Ok(found.into_iter().map(overdue).collect())
 }
 
@@ -214,11 +213,6 @@ pub async fn files_to_retire(
         .load(connection)
         .await
         .map_err(ReadModelError::query(operation))?;
-    let overdue = |Found { company_id, id, time }| Overdue {
-        company_id: CompanyId(company_id),
-        upload_id: UploadId(id),
-        place: Place { time, id },
-    };
     Ok((found.into_iter().map(overdue).collect(), Some(last)))
 }
 
