@@ -84,6 +84,73 @@ async fn what_was_deleted_can_be_restored_until_it_is_purged() {
     stack.finish().await;
 }
 
+/// Runs a statement on the tables of a stack.
+async fn on_tables(stack: &Stack, text: &str) {
+    stack.database("waybill").connection().await.unwrap().batch_execute(text).await.unwrap();
+}
+
+/// Retention is decided by what the company says now, and who restores a file has it for another retention (correctness S4-5).
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_deleted_after_their_retention_but_not_those_that_were_restored() {
+    let args = vec!["--worker-sweep-ms=100".to_owned()];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    let path = format!("/v1/admin/companies/{}", client.principal.company_id);
+    client.put(&path, &json!({ "retention_days": 30 })).await.expect(200);
+    let age = async |file: &str, change: &str| {
+        on_tables(
+            &stack,
+            &format!("UPDATE file SET created_at = created_at {change} interval '31 days' WHERE id = '{file}'"),
+        )
+        .await;
+    };
+    let deleted = async |file: &str| {
+        eventually("the file to be deleted", || async {
+            let listed = client.get("/v1/files?limit=1000").await.expect(200);
+            let items = listed.body["items"].as_array().unwrap();
+            items.iter().all(|item| item["file_id"] != file).then_some(())
+        })
+        .await;
+    };
+    let (first, second) = (client.small_file("a.txt").await.text("file_id"), client.small_file("b.txt").await);
+    let second_id = second.text("file_id");
+    client.get_after(&format!("/v1/files/{second_id}"), &second).await.expect(200);
+    age(&first, "-").await;
+    deleted(&first).await;
+    let restored = client.post(&format!("/v1/files/{first}/restore"), &json!({})).await.expect(204);
+    client.get_after(&format!("/v1/files/{first}"), &restored).await.expect(200);
+    // By the time that the second one is deleted, the sweep has looked at the first one again.
+    age(&second_id, "-").await;
+    deleted(&second_id).await;
+    client.get(&format!("/v1/files/{first}")).await.expect(200);
+    let history = client.get(&format!("/v1/audit?file_id={first}")).await.expect(200);
+    let items = history.body["items"].as_array().unwrap();
+    assert_eq!(items.iter().filter(|item| item["type"] == "FileDeleted").count(), 1, "{items:?}");
+    age(&first, "+").await;
+    age(&second_id, "+").await;
+    stack.finish().await;
+}
+
+/// A difference between a company's files and what is accounted for is found, without a look at each file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drift_between_files_and_quota_is_reported() {
+    let args = ["--worker-sweep-ms=100", "--recalculate-every-s=1"].map(str::to_owned).to_vec();
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await;
+    client.get_after(&format!("/v1/files/{}", file.text("file_id")), &file).await.expect(200);
+    on_tables(&stack, "UPDATE storage_quota SET storage_used_bytes = storage_used_bytes + 7").await;
+    client.small_file("b.txt").await;
+    eventually("the drift to be reported", || async {
+        let events = client.get("/v1/audit?limit=1000").await.expect(200);
+        let items = events.body["items"].as_array().unwrap();
+        items.iter().any(|item| item["type"] == "QuotaRecalculated" && item["data"]["drift_bytes"] == 7).then_some(())
+    })
+    .await;
+    on_tables(&stack, "UPDATE storage_quota SET storage_used_bytes = storage_used_bytes - 7").await;
+    stack.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_metadata_change_and_the_history_says_so() {
     let stack = Stack::start().await;

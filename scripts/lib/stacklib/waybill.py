@@ -63,7 +63,7 @@ def binary(*, release: bool) -> Path:
 def provision(program: Path, env: Dict[str, str]) -> None:
     """Migrations, streams, key-value buckets, the S3 bucket: harmless where they exist."""
     say("waybill provision")
-    result = process.run([str(program), "provision"], env=env, stdin="", capture=True)
+    result = process.run([str(program), "provision", "--accept-new-events"], env=env, stdin="", capture=True)
     if result.returncode != 0:
         raise StackError(f"waybill provision failed:\n{result.stdout.strip()}")
 

@@ -198,6 +198,7 @@ pub(crate) async fn load_missing(
     of(connection, &touched.sessions, tables, |of| &mut of.sessions).await?;
     of(connection, &touched.quotas, tables, |of| &mut of.quotas).await?;
     of(connection, &touched.reservations, tables, |of| &mut of.reservations).await?;
+    of(connection, &touched.totals, tables, |of| &mut of.totals).await?;
     of(connection, &touched.progress, tables, |of| &mut of.progress).await?;
     of(connection, &touched.progress, tables, |of| &mut of.partials).await
 }
@@ -221,6 +222,7 @@ pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
         Write::upsert(&tables.changed(|of| &of.quotas))?,
         Write::delete::<QuotaReservationRow>(tables.removed(|of| &of.reservations)),
         Write::upsert(&tables.changed(|of| &of.reservations))?,
+        Write::upsert(&tables.changed(|of| &of.totals))?,
     ];
     Ok(all.into_iter().flatten().collect())
 }

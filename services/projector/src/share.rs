@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use uuid::Uuid;
-use waybill_read_model::{Database, projection};
+use waybill_read_model::Database;
+use waybill_read_model::alive::{self, Group};
 use waybill_service_kit::Shutdown;
 
 /// How many partitions this projector has, and how many it should have at most.
@@ -49,13 +50,13 @@ impl Share {
 /// before its leases run out: by then the others may take its partitions.
 pub(crate) async fn keep(database: Database, owner: Uuid, lease: Duration, share: &Share, shutdown: Shutdown) {
     while !shutdown.is_triggered() {
-        match projection::announce(&database, owner, lease / 2).await {
-            Ok(alive) => share.divide_by(NonZeroUsize::new(alive).unwrap_or(NonZeroUsize::MIN)),
+        match alive::announce(&database, Group::Projectors, owner, lease / 2).await {
+            Ok(alive) => share.divide_by(NonZeroUsize::new(alive.len()).unwrap_or(NonZeroUsize::MIN)),
             Err(error) => tracing::warn!(%error, "it is not known which projectors are alive"),
         }
         shutdown.unless(tokio::time::sleep(lease / 8)).await;
     }
-    if let Err(error) = projection::withdraw(&database, owner).await {
+    if let Err(error) = alive::withdraw(&database, Group::Projectors, owner).await {
         tracing::debug!(%error, "the others will notice by themselves");
     }
 }

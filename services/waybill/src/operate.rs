@@ -20,11 +20,24 @@ pub(crate) struct ProvisionArgs {
     s3: S3Settings,
     #[command(flatten)]
     browsers: BrowserSettings,
+    /// Let this version write events that older versions cannot read. Do so after all processes were upgraded
+    #[arg(long)]
+    accept_new_events: bool,
 }
 
 pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
     let nats = backing::nats(&args.nats).await?;
-    jetstream::provision(&nats, backing::partitions(&args.nats)?, args.nats.nats_replicas).await?;
+    let partitions = backing::partitions(&args.nats)?;
+    jetstream::provision(&nats, partitions, args.nats.nats_replicas).await?;
+    jetstream::check_vocabulary(&nats, partitions).await?;
+    let refused = jetstream::accept_events(&nats, partitions, args.accept_new_events).await?;
+    if !refused.is_empty() {
+        eprintln!(
+            "waybill: the log does not accept these events of this version yet: {}; after all processes were upgraded, run \
+             `waybill provision --accept-new-events`",
+            refused.join(", ")
+        );
+    }
     backing::database(&args.database)?.migrate().await?;
     let store = backing::store(&args.s3);
     store.ensure_bucket().await?;

@@ -12,6 +12,7 @@ pub mod parked;
 mod plane;
 mod reactions;
 mod server;
+mod share;
 mod sniff;
 mod space;
 mod sweep;

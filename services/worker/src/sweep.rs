@@ -3,21 +3,24 @@
 //! too late. The read model only says where to look; whether it is so is decided on the events.
 
 use crate::reactions::{ReactionError, advance, clear};
+use crate::share::share_of;
 use crate::{Worker, leftovers, parked};
 use chrono::{DateTime, Duration as Span, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
 use waybill_domain::upload::Command;
 use waybill_domain::{Refusal, file, token};
 use waybill_event_log::jetstream::BucketError;
+use waybill_read_model::alive::{self, Group};
 use waybill_read_model::queries::{
-    Counted, Overdue, Place, abandoned_uploads, awaited_objects, files_to_purge, files_to_retire, open_quarantines,
-    overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count, tokens_to_forget,
+    Counted, Overdue, Page, Place, Share, abandoned_uploads, awaited_objects, files_to_purge, files_to_retire,
+    open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
+    tokens_to_forget,
 };
 use waybill_read_model::{Connection, ReadModelError};
 use waybill_repository::{ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, load};
@@ -30,10 +33,11 @@ use waybill_service_kit::{Shutdown, now};
 const BATCH: i64 = 500;
 /// How many of one kind are looked after at once.
 const AT_ONCE: usize = 8;
-/// How many companies are counted in one round.
-const COUNTS: i64 = 20;
 /// For how long nothing was heard of an upload when the sweep looks for its object: the worker that was told to is gone.
 const QUIET_S: i64 = 120;
+/// For how many rounds a worker is alive after it said so, and for how long at least.
+const ALIVE_ROUNDS: u32 = 3;
+const ALIVE_AT_LEAST: Duration = Duration::from_secs(10);
 /// How many times the grace a PUT may run on when its URL has ended.
 const PUT_GRACES: u32 = 8;
 
@@ -54,13 +58,14 @@ pub(crate) struct Times {
 
 /// Looks after all kinds, each by itself: one that takes long, or fails, holds up no other.
 pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
-    let sweep = Sweep { worker: &worker, times, has_retried: AtomicBool::new(false) };
+    let sweep = Sweep { worker: &worker, times, has_retried: AtomicBool::new(false), alive: Mutex::default() };
     let every = Every { pause: times.every, shutdown: &shutdown };
     let close_idle = async || {
         worker.uploads.close_idle();
         Ok::<(), Infallible>(())
     };
     tokio::join!(
+        every.round("workers", || sweep.announce()),
         every.round("idle", close_idle),
         every.round("deletions", || sweep.retire()),
         every.round("purges", || sweep.purge()),
@@ -73,6 +78,9 @@ pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
         every.round("leftovers", || sweep.delete_leftovers()),
         every.round("parked", || sweep.retry_parked()),
     );
+    if let Err(error) = alive::withdraw(&worker.database, Group::Sweepers, worker.id.0).await {
+        tracing::debug!(%error, "the others will notice by themselves");
+    }
 }
 
 /// Rounds with a pause before each.
@@ -108,11 +116,31 @@ struct Sweep<'a> {
     worker: &'a Worker,
     times: Times,
     has_retried: AtomicBool,
+    /// The workers that are alive, in an order on which they agree; empty until it is known.
+    alive: Mutex<Vec<Uuid>>,
 }
 
 impl Sweep<'_> {
     async fn connection(&self) -> Result<Connection, ReactionError> {
         Ok(self.worker.database.connection().await?)
+    }
+
+    /// Says that this worker lives, and learns which others do.
+    async fn announce(&self) -> Result<(), ReadModelError> {
+        let lease = self.times.every.saturating_mul(ALIVE_ROUNDS).max(ALIVE_AT_LEAST);
+        let found = alive::announce(&self.worker.database, Group::Sweepers, self.worker.id.0, lease).await?;
+        *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        Ok(())
+    }
+
+    /// Returns this worker's share of what is due.
+    fn share(&self) -> Share {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        share_of(self.worker.id.0, &alive, time_now().timestamp())
+    }
+
+    fn page(&self, after: Place) -> Page {
+        Page { after, limit: BATCH, share: self.share() }
     }
 
     /// Goes through all candidates of a kind, batch by batch, some at a time. What goes wrong with one keeps no other from its
@@ -138,10 +166,11 @@ impl Sweep<'_> {
 
     /// Deletes files whose retention is over.
     async fn retire(&self) -> Result<(), ReactionError> {
-        let delete = |file| async move { report(file, change(self.worker, file, file::Command::Delete).await) };
+        let delete = |file| async move { report(file, retire(self.worker, file).await) };
         let mut after = Uuid::nil();
         loop {
-            let (retired, last) = files_to_retire(&mut *self.connection().await?, time_now(), after).await?;
+            let (retired, last) =
+                files_to_retire(&mut *self.connection().await?, time_now(), (after, self.share())).await?;
             stream::iter(retired).for_each_concurrent(AT_ONCE, delete).await;
             match last {
                 Some(last) => after = last,
@@ -154,7 +183,8 @@ impl Sweep<'_> {
         let until = before_now(self.times.purge_after);
         let deleted_until = Timestamp(until.timestamp_millis());
         let find = |after| {
-            self.find(move |mut tables| async move { files_to_purge(&mut tables, until, (after, BATCH)).await }.boxed())
+            let page = self.page(after);
+            self.find(move |mut tables| async move { files_to_purge(&mut tables, until, page).await }.boxed())
         };
         self.each(find, |file| change(self.worker, file, file::Command::Purge { deleted_until }).boxed()).await
     }
@@ -163,7 +193,7 @@ impl Sweep<'_> {
         let until = before_now(self.times.tokens_kept);
         let mut after = Place::default();
         loop {
-            let ended = tokens_to_forget(&mut *self.connection().await?, until, (after, BATCH)).await?;
+            let ended = tokens_to_forget(&mut *self.connection().await?, until, self.page(after)).await?;
             let Some((_, _, last)) = ended.last() else { return Ok(()) };
             after = *last;
             for (company, token, _) in ended {
@@ -174,24 +204,29 @@ impl Sweep<'_> {
         }
     }
 
+    /// Compares what companies' files take with what is accounted for.
     async fn count(&self) -> Result<(), ReactionError> {
         let until = before_now(self.times.count_every);
-        let counted = quotas_to_count(&mut *self.connection().await?, until, COUNTS).await?;
-        for quota in counted {
-            if let Err(error) = recalculate(self.worker, &quota).await {
-                tracing::warn!(company = %quota.company_id, %error, "the sweep will come back to a company's space");
-            }
+        let mut after = Place::default();
+        loop {
+            let counted = quotas_to_count(&mut *self.connection().await?, until, self.page(after)).await?;
+            let Some(last) = counted.last() else { return Ok(()) };
+            after = last.place;
+            let count = |quota: Counted| async move {
+                if let Err(error) = recalculate(self.worker, &quota).await {
+                    tracing::warn!(company = %quota.company_id, %error, "the sweep will come back to a company's space");
+                }
+            };
+            stream::iter(counted).for_each_concurrent(AT_ONCE, count).await;
         }
-        Ok(())
     }
 
     /// Gives space back that was reserved for uploads which never started.
     async fn release(&self) -> Result<(), ReactionError> {
         let time = time_now();
         let find = |after| {
-            self.find(move |mut tables| {
-                async move { overdue_reservations(&mut tables, time, (after, BATCH)).await }.boxed()
-            })
+            let page = self.page(after);
+            self.find(move |mut tables| async move { overdue_reservations(&mut tables, time, page).await }.boxed())
         };
         self.each(find, |upload| expire(self.worker, upload).boxed()).await
     }
@@ -201,19 +236,18 @@ impl Sweep<'_> {
         let time = before_now(self.times.grace);
         let end = |upload| expire(self.worker, upload).boxed();
         let find = |after| {
-            self.find(move |mut tables| async move { overdue_uploads(&mut tables, time, (after, BATCH)).await }.boxed())
+            let page = self.page(after);
+            self.find(move |mut tables| async move { overdue_uploads(&mut tables, time, page).await }.boxed())
         };
         self.each(find, end).await?;
         let find = |after| {
-            self.find(move |mut tables| {
-                async move { overdue_partial_uploads(&mut tables, time, (after, BATCH)).await }.boxed()
-            })
+            let page = self.page(after);
+            self.find(move |mut tables| async move { overdue_partial_uploads(&mut tables, time, page).await }.boxed())
         };
         self.each(find, end).await?;
         let find = |after| {
-            self.find(move |mut tables| {
-                async move { abandoned_uploads(&mut tables, time, (after, BATCH)).await }.boxed()
-            })
+            let page = self.page(after);
+            self.find(move |mut tables| async move { abandoned_uploads(&mut tables, time, page).await }.boxed())
         };
         self.each(find, end).await
     }
@@ -227,8 +261,9 @@ impl Sweep<'_> {
     async fn look_for_objects(&self) -> Result<(), ReactionError> {
         let (quiet_since, until) = (time_now() - Span::seconds(QUIET_S), self.put_ended());
         let find = |after| {
+            let page = self.page(after);
             self.find(move |mut tables| {
-                async move { awaited_objects(&mut tables, quiet_since, until, (after, BATCH)).await }.boxed()
+                async move { awaited_objects(&mut tables, quiet_since, until, page).await }.boxed()
             })
         };
         let look = |upload: Overdue| {
@@ -242,9 +277,8 @@ impl Sweep<'_> {
     async fn clear_quarantines(&self) -> Result<(), ReactionError> {
         let until = self.put_ended();
         let find = |after| {
-            self.find(move |mut tables| {
-                async move { open_quarantines(&mut tables, until, (after, BATCH)).await }.boxed()
-            })
+            let page = self.page(after);
+            self.find(move |mut tables| async move { open_quarantines(&mut tables, until, page).await }.boxed())
         };
         let ended_by = Timestamp(until.timestamp_millis());
         let clear_one = |upload: Overdue| async move { clear(self.worker, &aggregate(upload), ended_by).await };
@@ -318,6 +352,16 @@ async fn change(worker: &Worker, file: Overdue, command: file::Command) -> Resul
         Ok(_) | Err(ExecuteError::Refused(Refusal::FileNotDeleted | Refusal::NotFound { .. })) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Deletes a file whose retention is over by what its company says now: the tables may not know yet.
+async fn retire(worker: &Worker, file: Overdue) -> Result<(), ReactionError> {
+    let Some(days) = worker.policies.retention_days(file.company_id).await? else { return Ok(()) };
+    let until = time_now() - Span::days(i64::from(days));
+    if file.place.time > until {
+        return Ok(());
+    }
+    change(worker, file, file::Command::Retire { restored_until: Timestamp(until.timestamp_millis()) }).await
 }
 
 /// Forgets a token that ended.

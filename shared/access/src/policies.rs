@@ -27,6 +27,14 @@ impl Policies {
         Ok(self.limits.lowered(settings.max_file_bytes, settings.max_session_bytes))
     }
 
+    /// Returns after how many days a company's files are deleted; `None` if they are kept.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub async fn retention_days(&self, company: CompanyId) -> Result<Option<u32>, AccessError> {
+        Ok(self.access.settings(company).await?.retention_days)
+    }
+
     /// Which types a company accepts.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Every table that events are folded into.
-pub(crate) const TABLES: [&str; 15] = [
+pub(crate) const TABLES: [&str; 16] = [
     "company",
     "\"user\"",
     "chatroom",
@@ -21,6 +21,7 @@ pub(crate) const TABLES: [&str; 15] = [
     "partial_upload",
     "storage_quota",
     "quota_reservation",
+    "file_total",
     "parked_event",
 ];
 

@@ -2,6 +2,7 @@
 //!
 //! Writing is by [`rows`]: whole rows, loaded and upserted in batches. Asking is by [`queries`], typed by diesel.
 
+pub mod alive;
 mod database;
 mod digest;
 mod error;

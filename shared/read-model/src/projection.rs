@@ -122,52 +122,6 @@ pub async fn release_lease(database: &Database, partition: u32, owner: Uuid) -> 
     .map_err(ReadModelError::query("giving a lease back"))
 }
 
-/// Says that `owner` lives, for as long as a lease; answers with how many projectors do.
-///
-/// # Errors
-/// [`ReadModelError`].
-pub async fn announce(database: &Database, owner: Uuid, lease: Duration) -> Result<usize, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Alive {
-        #[diesel(sql_type = BigInt)]
-        count: i64,
-    }
-    let operation = "counting projectors";
-    let mut connection = database.connection().await?;
-    sql_query(
-        "INSERT INTO projector (id, alive_until) VALUES ($1, now() + $2 * interval '1 millisecond') \
-         ON CONFLICT (id) DO UPDATE SET alive_until = EXCLUDED.alive_until",
-    )
-    .bind::<SqlUuid, _>(owner)
-    .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
-    .execute(&mut connection)
-    .await
-    .map_err(ReadModelError::query(operation))?;
-    sql_query("DELETE FROM projector WHERE alive_until < now()")
-        .execute(&mut connection)
-        .await
-        .map_err(ReadModelError::query(operation))?;
-    let alive: Alive = sql_query("SELECT count(*) AS count FROM projector")
-        .get_result(&mut connection)
-        .await
-        .map_err(ReadModelError::query(operation))?;
-    Ok(usize::try_from(alive.count).unwrap_or(1))
-}
-
-/// Says that `owner` stops.
-///
-/// # Errors
-/// [`ReadModelError`].
-pub async fn withdraw(database: &Database, owner: Uuid) -> Result<(), ReadModelError> {
-    let mut connection = database.connection().await?;
-    sql_query("DELETE FROM projector WHERE id = $1")
-        .bind::<SqlUuid, _>(owner)
-        .execute(&mut connection)
-        .await
-        .map(drop)
-        .map_err(ReadModelError::query("withdrawing a projector"))
-}
-
 /// Moves a checkpoint from `from` to `to`, in the transaction that writes what lies between. The first statement of
 /// that transaction: whoever else folds the same events waits here, and then fails.
 ///
@@ -346,13 +300,14 @@ pub async fn clear(
     is_of: impl Fn(CompanyId) -> bool,
 ) -> Result<(), ReadModelError> {
     /// Those that refer to others first.
-    const TABLES: [&str; 13] = [
+    const TABLES: [&str; 14] = [
         "file_association",
         "download_token",
         "content",
         "upload_progress",
         "partial_upload",
         "quota_reservation",
+        "file_total",
         "storage_quota",
         "file",
         "upload_session",

@@ -107,7 +107,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    quota_reservation (upload_id) {
+    quota_reservation (company_id, upload_id) {
         upload_id -> Uuid,
         company_id -> Uuid,
         upload_session_id -> Nullable<Uuid>,

@@ -92,7 +92,10 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &Event, time: Da
             file.search_name = name::fold(&renamed.display_name);
         }
         Event::FileDeleted(_) => file.deleted_at = Some(time),
-        Event::FileRestored(_) => file.deleted_at = None,
+        Event::FileRestored(_) => {
+            file.deleted_at = None;
+            file.restored_at = Some(time);
+        }
         Event::FileMetadataChanged(changed) => {
             file.metadata = metadata(changed.metadata.as_deref())?;
             file.metadata_text.clone_from(&changed.metadata);
@@ -160,6 +163,7 @@ fn start(
         created_at: time,
         updated_at: time,
         deleted_at: None,
+        restored_at: None,
         purged_at: None,
         search_name: name::fold(&started.original_name),
         metadata_text: started.metadata.clone(),

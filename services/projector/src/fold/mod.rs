@@ -8,12 +8,13 @@ mod quota;
 mod sessions;
 mod shares;
 mod tokens;
+mod totals;
 
 use convert::{id_of_content, id_of_member, time_of};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use waybill_read_model::rows::{
-    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, FileAssociationRow, FileRow, Key, MemberRow,
+    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, FileAssociationRow, FileRow, FileTotalRow, Key, MemberRow,
     PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow,
     UserRow,
 };
@@ -105,6 +106,7 @@ pub(crate) struct Tables {
     pub(crate) sessions: Rows<UploadSessionRow>,
     pub(crate) quotas: Rows<StorageQuotaRow>,
     pub(crate) reservations: Rows<QuotaReservationRow>,
+    pub(crate) totals: Rows<FileTotalRow>,
 }
 
 /// The keys of the rows that events touch.
@@ -124,6 +126,7 @@ pub(crate) struct Touched {
     pub(crate) sessions: BTreeSet<Key>,
     pub(crate) quotas: BTreeSet<Key>,
     pub(crate) reservations: BTreeSet<Key>,
+    pub(crate) totals: BTreeSet<Key>,
 }
 
 impl Touched {
@@ -160,6 +163,7 @@ impl Touched {
                 // Bytes that were stored change nothing about the file.
                 if matches!(on, Aggregate::UploadLifecycle(_)) {
                     self.files.insert(key(id.0));
+                    self.totals.insert(key(company));
                     // One that is uploaded into a chatroom or thread is shared there from the start.
                     let routing = &recorded.envelope.routing;
                     if routing.chatroom_id.is_some() || routing.thread_id.is_some() {
@@ -169,7 +173,10 @@ impl Touched {
                 self.progress.insert(key(id.0));
                 self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
             }
-            Aggregate::File(id) => drop(self.files.insert(key(id.0))),
+            Aggregate::File(id) => {
+                self.files.insert(key(id.0));
+                self.totals.insert(key(company));
+            }
             Aggregate::Session(id) => drop(self.sessions.insert(key(id.0))),
             Aggregate::Quota => {
                 self.quotas.insert(key(company));
@@ -186,6 +193,7 @@ impl Touched {
                         self.reservations.extend(settled.items.iter().map(|item| key(item.upload_id.0)));
                     }
                     Event::QuotaReleased(released) => {
+                        self.totals.insert(key(company));
                         self.reservations.extend(released.items.iter().map(|item| key(item.file_id.0)));
                     }
                     _ => {}
@@ -246,7 +254,7 @@ impl Tables {
         let shared = self.shares.rows.len() + self.tokens.rows.len() + self.contents.rows.len();
         let others = self.companies.rows.len() + self.users.rows.len() + places + shared;
         let gone = self.tokens.gone.len() + self.reservations.gone.len();
-        files + others + gone + self.quotas.rows.len() + self.reservations.rows.len()
+        files + others + gone + self.quotas.rows.len() + self.reservations.rows.len() + self.totals.rows.len()
     }
 
     fn written(&mut self) {
@@ -266,16 +274,20 @@ impl Tables {
         self.quotas.changed.clear();
         self.reservations.changed.clear();
         self.reservations.removed.clear();
+        self.totals.changed.clear();
     }
 
     fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
         let company_id = recorded.subject.company.0;
         let time = time_of(recorded.envelope.time);
         match (recorded.subject.aggregate, &recorded.event) {
-            (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id), event) => {
-                files::fold_upload(self, id, event, recorded)
+            (Aggregate::UploadChunks(id), event) => files::fold_upload(self, id, event, recorded),
+            (Aggregate::UploadLifecycle(id), event) => {
+                totals::follow(self, company_id, id.0, |tables| files::fold_upload(tables, id, event, recorded))
             }
-            (Aggregate::File(id), event) => files::fold_file(self, id, event, time),
+            (Aggregate::File(id), event) => {
+                totals::follow(self, company_id, id.0, |tables| files::fold_file(tables, id, event, time))
+            }
             (Aggregate::Session(id), event) => sessions::fold(self, id, event, company_id, time),
             (Aggregate::Quota, event) => quota::fold(self, recorded.subject.company, event, time),
             (Aggregate::Directory, event) => directory::fold(self, recorded.subject.company, event, recorded),

@@ -1,7 +1,7 @@
-//! `storage_quota` and `quota_reservation`.
+//! `storage_quota` and `quota_reservation`, and what `file_total` says of purged files.
 
 use super::convert::{big, id_of_quota, time_of};
-use super::{Misfit, Rows, Tables};
+use super::{Misfit, Rows, Tables, totals};
 use chrono::{DateTime, Utc};
 use waybill_read_model::rows::{QuotaReservationRow, StorageQuotaRow};
 use waybill_schema::events::ReservedItem;
@@ -57,6 +57,7 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time:
                     }
                 }
             }
+            totals::released(tables, company.0, &released.items)?;
         }
         Event::QuotaRecalculated(_) => quota.last_calculated_at = time,
         _ => {}

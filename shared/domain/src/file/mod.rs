@@ -15,6 +15,8 @@ pub struct State {
     pub deleted: bool,
     /// When that was.
     pub deleted_at: Option<Timestamp>,
+    /// When it was last brought back.
+    pub restored_at: Option<Timestamp>,
     /// The metadata that replaced those of the upload.
     pub metadata: Option<Option<String>>,
     /// Whether it is gone for good.
@@ -30,6 +32,11 @@ pub enum Command {
     Rename(String),
     /// Delete it softly.
     Delete,
+    /// Delete it softly because its retention is over. A file that somebody brought back begins another retention.
+    Retire {
+        /// Files that were brought back later stay.
+        restored_until: Timestamp,
+    },
     /// Bring it back.
     Restore,
     /// Replace the host product's own facts about it: a JSON object, or nothing.
@@ -54,6 +61,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
         Event::FileRestored(_) => {
             state.deleted = false;
             state.deleted_at = None;
+            state.restored_at = Some(time);
         }
         Event::FileMetadataChanged(changed) => state.metadata = Some(changed.metadata.clone()),
         Event::FilePurged(_) => state.purged = true,
@@ -79,6 +87,10 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
             Ok(new.then(|| FileRenamedV1 { display_name }.into()))
         }
         Command::Delete => Ok((!state.deleted).then(|| FileDeletedV1 {}.into())),
+        Command::Retire { restored_until } => {
+            let is_over = state.restored_at.is_none_or(|restored_at| restored_at <= restored_until);
+            Ok((is_over && !state.deleted).then(|| FileDeletedV1 {}.into()))
+        }
         Command::SetMetadata(metadata) => {
             let new = state.metadata.as_ref() != Some(&metadata);
             Ok(new.then(|| FileMetadataChangedV1 { metadata }.into()))

@@ -24,6 +24,16 @@ fn deleting_and_restoring_are_events_once_each() {
 }
 
 #[test]
+fn a_file_that_was_restored_begins_another_retention() {
+    let retire = |restored_until| Command::Retire { restored_until: Timestamp(restored_until) };
+    assert_eq!(decide(&file([]), retire(0)), Ok(Some(FileDeletedV1 {}.into())));
+    assert_eq!(decide(&file([FileDeletedV1 {}.into()]), retire(9)), Ok(None));
+    let restored = file([FileDeletedV1 {}.into(), FileRestoredV1 {}.into()]);
+    assert_eq!(decide(&restored, retire(6)), Ok(None));
+    assert_eq!(decide(&restored, retire(7)), Ok(Some(FileDeletedV1 {}.into())));
+}
+
+#[test]
 fn only_what_was_deleted_long_enough_is_purged_and_stays_so() {
     let purge = Command::Purge { deleted_until: Timestamp(7) };
     assert_eq!(decide(&file([]), purge.clone()), Err(Refusal::FileNotDeleted));

@@ -2,6 +2,7 @@
 
 use super::pulse::{Pulse, Silent};
 use super::reconnect::{Connection, connects};
+use super::vocabulary::Vocabulary;
 use super::{RawEvents, batch_get, context};
 use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
 use async_nats::HeaderMap;
@@ -27,6 +28,7 @@ pub struct JetStreamLog {
     pulse: Pulse,
     reads_pulse: Pulse,
     partitions: Partitions,
+    vocabulary: Vocabulary,
 }
 
 impl JetStreamLog {
@@ -34,7 +36,15 @@ impl JetStreamLog {
     pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
         let pulse = Pulse::of(&client);
         let (context, reads) = (context(client.clone()), context(client.clone()));
-        Self { context, reads, client, reads_pulse: pulse.clone(), pulse, partitions }
+        Self {
+            context,
+            reads,
+            client,
+            reads_pulse: pulse.clone(),
+            pulse,
+            partitions,
+            vocabulary: Vocabulary::default(),
+        }
     }
 
     /// The same log, which reads by a connection of its own: a server answers one connection's requests in order, so an
@@ -70,6 +80,15 @@ impl EventLog for JetStreamLog {
     }
 
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
+        let partition = self.partitions.of(event.subject.company);
+        let accepts = self.vocabulary.accepts(&self.context, partition, &event.event);
+        if !self.pulse.unless_silent(accepts).await.map_err(|silent| AppendError::Unavailable(silent.to_string()))? {
+            let (name, version) = (event.event.event_type(), event.event.version());
+            return Err(AppendError::Unavailable(format!(
+                "it does not accept {name} version {version} yet; upgrade all processes, then run \
+                 `waybill provision --accept-new-events`"
+            )));
+        }
         let body = event.event.encode().map_err(|error| AppendError::Encode(error.to_string()))?;
         let mut headers = HeaderMap::new();
         for (name, value) in event.envelope.to_headers(&event.event) {
@@ -87,7 +106,7 @@ impl EventLog for JetStreamLog {
         let answered = self.pulse.unless_silent(publish).await;
         // It may still arrive.
         let ack = answered.map_err(|silent| AppendError::Unknown(silent.to_string()))?.map_err(append_error)?;
-        Ok(Position { partition: self.partitions.of(event.subject.company), seq: ack.sequence })
+        Ok(Position { partition, seq: ack.sequence })
     }
 
     async fn last(&self, subject: Subject) -> Result<Option<Stored>, ReadError> {

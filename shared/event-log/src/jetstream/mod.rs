@@ -10,6 +10,7 @@ mod raw;
 mod reactions;
 mod reconnect;
 mod refusals;
+mod vocabulary;
 
 pub use buckets::{Bucket, BucketError, CreateOutcome, Entry};
 pub use inspect::{Finding, inspect};
@@ -18,6 +19,7 @@ pub use provision::{ProvisionError, provision};
 pub use raw::RawEvents;
 pub use reactions::{Delivery, Reactions};
 pub use refusals::Refusals;
+pub use vocabulary::{accept_events, check_vocabulary};
 
 use async_nats::{ConnectError, ConnectErrorKind, ServerAddr, jetstream};
 use percent_encoding::percent_decode_str;

@@ -1,6 +1,6 @@
 //! Making the streams, the buckets and the consumers as `nats/` defines them.
 
-use super::context;
+use super::{accept_events, context};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, ErrorCode, response::Response};
 use serde_json::Value;
@@ -41,6 +41,12 @@ pub enum ProvisionError {
         /// How many were asked for.
         wanted: u32,
     },
+    /// The streams have, or may have, events that this build cannot read.
+    #[error("this build of waybill cannot read these events of the log: {events}; install the version that wrote them")]
+    TooOld {
+        /// Which, as `Type.version`, with commas between.
+        events: String,
+    },
     /// A definition under `nats/` is not valid.
     #[error("the definition of {what} is not valid: {reason}")]
     Definition {
@@ -77,7 +83,7 @@ pub async fn provision(
     for partition in partitions.all() {
         create_reactions(&context, partition).await?;
     }
-    Ok(())
+    accept_events(client, partitions, false).await.map(drop)
 }
 
 /// Every stream, as `nats/streams` defines it: the buckets, then refusals, then the partitions.
@@ -112,16 +118,23 @@ async fn check_partitions(context: &jetstream::Context, partitions: Partitions) 
 
 /// How many partitions the streams were made with; `None` where there are no streams yet.
 pub(super) async fn found_partitions(context: &jetstream::Context) -> Result<Option<u32>, ProvisionError> {
-    let first = names::event_stream(0);
-    let stream = match context.get_stream(&first).await {
-        Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(ref e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND) =>
-        {
-            return Ok(None);
+    Ok(metadata(context, 0, PARTITIONS_KEY).await?.and_then(|count| count.parse().ok()))
+}
+
+/// What a partition's stream says in its metadata; `None` if it is not there, or says nothing.
+pub(super) async fn metadata(
+    context: &jetstream::Context,
+    partition: u32,
+    key: &str,
+) -> Result<Option<String>, ProvisionError> {
+    let name = names::event_stream(partition);
+    match context.get_stream(&name).await {
+        Ok(stream) => Ok(stream.cached_info().config.metadata.get(key).cloned()),
+        Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(ref e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND) => {
+            Ok(None)
         }
-        Err(error) => return Err(server(&first, error)),
-    };
-    Ok(stream.cached_info().config.metadata.get(PARTITIONS_KEY).and_then(|count| count.parse().ok()))
+        Err(error) => Err(server(&name, error)),
+    }
 }
 
 async fn create_stream(context: &jetstream::Context, definition: String) -> Result<(), ProvisionError> {
@@ -160,6 +173,6 @@ fn invalid(what: &str, reason: impl std::fmt::Display) -> ProvisionError {
     ProvisionError::Definition { what: what.to_owned(), reason: reason.to_string() }
 }
 
-fn server(what: &str, reason: impl std::fmt::Display) -> ProvisionError {
+pub(super) fn server(what: &str, reason: impl std::fmt::Display) -> ProvisionError {
     ProvisionError::Server { what: what.to_owned(), reason: reason.to_string() }
 }

@@ -1,7 +1,9 @@
 //! What only the real server can show.
 
 use crate::given::{event, subject};
-use waybill_event_log::jetstream::{Bucket, CreateOutcome, JetStreamLog, ProvisionError, connect, provision};
+use waybill_event_log::jetstream::{
+    Bucket, CreateOutcome, JetStreamLog, ProvisionError, accept_events, check_vocabulary, connect, provision,
+};
 use waybill_event_log::{AppendError, EventLog, Expect, append, read_events};
 use waybill_schema::{Partitions, names};
 use waybill_test_kit::{NatsServer, eventually};
@@ -59,6 +61,48 @@ async fn provisioning_twice_changes_nothing_and_another_number_of_partitions_is_
         let refused = provision(&client, Partitions::new(wanted).unwrap(), 1).await;
         assert!(matches!(refused, Err(ProvisionError::Partitions { found: 2, .. })), "{refused:?}");
     }
+}
+
+/// Has the first stream say that it accepts these events.
+async fn say(client: &async_nats::Client, events: &str) {
+    let context = async_nats::jetstream::new(client.clone());
+    let stream = context.get_stream(names::event_stream(0)).await.unwrap();
+    let mut config = stream.cached_info().config.clone();
+    config.metadata.insert("waybill.events".to_owned(), events.to_owned());
+    context.update_stream(config).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_build_that_cannot_read_what_the_log_accepts_does_not_start() {
+    let server = NatsServer::start().await;
+    server.log(1).await;
+    let (client, one) = (server.client().await, Partitions::new(1).unwrap());
+    check_vocabulary(&client, one).await.unwrap();
+    say(&client, "FileDeleted.1,FileDeleted.2,FileShredded.1").await;
+    match check_vocabulary(&client, one).await {
+        Err(ProvisionError::TooOld { events }) => assert_eq!(events, "FileDeleted.2,FileShredded.1"),
+        other => panic!("{other:?}"),
+    }
+    // What is accepted stays so.
+    accept_events(&client, one, true).await.unwrap();
+    check_vocabulary(&client, one).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn no_process_writes_events_that_the_others_cannot_read() {
+    let server = NatsServer::start().await;
+    let log = server.log(1).await;
+    let (client, one) = (server.client().await, Partitions::new(1).unwrap());
+    say(&client, "FileRestored.1").await;
+    let wanted = || event(subject(), 1, Expect::LastSeq(0));
+    let name = wanted().event.event_type();
+    let refused = append(&log, wanted()).await;
+    assert!(matches!(&refused, Err(AppendError::Unavailable(reason)) if reason.contains(name)), "{refused:?}");
+    // Provisioning alone changes nothing, an operator does; processes that run notice.
+    assert!(accept_events(&client, one, false).await.unwrap().iter().any(|event| event.starts_with(name)));
+    append(&log, wanted()).await.unwrap_err();
+    assert_eq!(accept_events(&client, one, true).await.unwrap(), Vec::<String>::new());
+    eventually("the event to be accepted", || async { append(&log, wanted()).await.ok() }).await;
 }
 
 #[tokio::test]

@@ -23,7 +23,8 @@ pub use sessions::{
     Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,
 };
 pub use sweep::{
-    Counted, Overdue, Place, abandoned_uploads, awaited_objects, files_to_purge, files_to_retire, open_quarantines,
-    overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count, tokens_to_forget,
+    Counted, Overdue, Page, Place, Share, abandoned_uploads, awaited_objects, files_to_purge, files_to_retire,
+    open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
+    tokens_to_forget,
 };
 pub use tokens::{DownloadToken, list_tokens};

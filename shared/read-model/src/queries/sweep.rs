@@ -6,6 +6,7 @@ use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::num::NonZeroU32;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, TokenId, UploadId};
 
@@ -16,6 +17,44 @@ pub struct Place {
     pub time: DateTime<Utc>,
     /// Its id.
     pub id: Uuid,
+}
+
+/// One of several equal shares of all candidates, told by their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which one, from 0.
+    pub rank: u32,
+    /// How many there are.
+    pub of: NonZeroU32,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { rank: 0, of: NonZeroU32::MIN }
+    }
+}
+
+impl Share {
+    /// The condition on `id` that holds for this share. An id's last two bytes are random.
+    fn condition(self, id: &str) -> (String, Vec<Bind>) {
+        if self.of == NonZeroU32::MIN {
+            return (String::new(), Vec::new());
+        }
+        let text = format!("AND (get_byte(uuid_send({id}), 14) * 256 + get_byte(uuid_send({id}), 15)) % ? = ?");
+        let signed = |number: u32| Bind::Integer(i32::try_from(number).unwrap_or(i32::MAX));
+        (text, vec![signed(self.of.get()), signed(self.rank)])
+    }
+}
+
+/// Which candidates are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Those behind this place.
+    pub after: Place,
+    /// At most this many.
+    pub limit: i64,
+    /// Those of this share.
+    pub share: Share,
 }
 
 /// An upload, or a file, that something may have to be done about.
@@ -50,14 +89,15 @@ async fn find(
     operation: &'static str,
     (table, id, time, condition): (&str, &str, &str, &str),
     binds: Vec<Bind>,
-    (after, limit): (Place, i64),
+    page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
+    let (ours, share) = page.share.condition(&format!("t.{id}"));
     let text = format!(
         "SELECT t.company_id, t.{id} AS id, t.{time} AS time FROM {table} t \
-         WHERE {condition} AND (t.{time}, t.{id}) > (?, ?) ORDER BY t.{time}, t.{id} LIMIT ?"
+         WHERE {condition} {ours} AND (t.{time}, t.{id}) > (?, ?) ORDER BY t.{time}, t.{id} LIMIT ?"
     );
-    let behind = [Bind::Time(after.time), Bind::Uuid(after.id), Bind::BigInt(limit)];
-    let found: Vec<Found> = Statement::new(text, binds.into_iter().chain(behind))
+    let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
+    let found: Vec<Found> = Statement::new(text, binds.into_iter().chain(share).chain(behind))
         .load(connection)
         .await
         .map_err(ReadModelError::query(operation))?;
@@ -71,7 +111,7 @@ async fn find(
 pub async fn overdue_uploads(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    page: (Place, i64),
+    page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let of = ("upload_progress", "id", "expires_at", "t.status IN ('PENDING', 'UPLOADING') AND t.expires_at < ?");
     find(connection, "looking for expired uploads", of, vec![Bind::Time(time)], page).await
@@ -84,7 +124,7 @@ pub async fn overdue_uploads(
 pub async fn overdue_partial_uploads(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    page: (Place, i64),
+    page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let of = ("partial_upload", "id", "expires_at", "NOT t.has_ended AND t.expires_at < ?");
     find(connection, "looking for expired partial uploads", of, vec![Bind::Time(time)], page).await
@@ -97,7 +137,7 @@ pub async fn overdue_partial_uploads(
 pub async fn abandoned_uploads(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    page: (Place, i64),
+    page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let condition =
         "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') AND t.quarantine_until < ?";
@@ -114,7 +154,7 @@ pub async fn awaited_objects(
     connection: &mut AsyncPgConnection,
     quiet_since: DateTime<Utc>,
     until: DateTime<Utc>,
-    page: (Place, i64),
+    page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') \
                      AND t.quarantine_until >= ? AND t.last_updated_at < ?";
@@ -130,7 +170,7 @@ pub async fn awaited_objects(
 pub async fn open_quarantines(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    page: (Place, i64),
+    page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('COMPLETED', 'FAILED', 'CANCELLED') \
                      AND t.quarantine_until <= ?";
@@ -145,7 +185,7 @@ pub async fn open_quarantines(
 pub async fn overdue_reservations(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    page: (Place, i64),
+    page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let condition = "t.reserved_until < ? \
                      AND NOT EXISTS (SELECT FROM upload_progress u WHERE u.id = t.upload_id) \
@@ -161,7 +201,7 @@ pub async fn overdue_reservations(
 pub async fn files_to_purge(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    page: (Place, i64),
+    page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let condition = "t.deleted_at < ? AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL";
     let of = ("file", "id", "deleted_at", condition);
@@ -175,7 +215,7 @@ pub async fn files_to_purge(
 pub async fn tokens_to_forget(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    page: (Place, i64),
+    page: Page,
 ) -> Result<Vec<(CompanyId, TokenId, Place)>, ReadModelError> {
     let of = ("download_token", "id", "expires_at", "t.expires_at < ?");
     let found = find(connection, "looking for tokens to forget", of, vec![Bind::Time(time)], page).await?;
@@ -190,7 +230,7 @@ pub async fn tokens_to_forget(
 pub async fn files_to_retire(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    after: Uuid,
+    (after, share): (Uuid, Share),
 ) -> Result<(Vec<Overdue>, Option<Uuid>), ReadModelError> {
     #[derive(QueryableByName)]
     struct Company {
@@ -198,21 +238,30 @@ pub async fn files_to_retire(
         id: Uuid,
     }
     let operation = "looking for files to retire";
-    let text = "SELECT c.id FROM company c WHERE c.retention_days IS NOT NULL AND c.id > ? ORDER BY c.id LIMIT 20";
-    let companies: Vec<Company> =
-        Statement::new(text, [Bind::Uuid(after)]).load(connection).await.map_err(ReadModelError::query(operation))?;
-    let Some(last) = companies.last().map(|company| company.id) else { return Ok((Vec::new(), None)) };
-    // Along the index of listings from its oldest end.
-    let text = "SELECT c.id AS company_id, f.id, f.created_at AS time FROM company c, \
-                LATERAL (SELECT f.id, f.created_at FROM file f WHERE f.company_id = c.id AND f.is_processed \
-                    AND f.deleted_at IS NULL \
-                    AND f.created_at < ?::timestamptz - make_interval(days => c.retention_days) \
-                    ORDER BY f.created_at, f.id LIMIT 500) f \
-                WHERE c.retention_days IS NOT NULL AND c.id > ? AND c.id <= ?";
-    let found: Vec<Found> = Statement::new(text, [Bind::Time(time), Bind::Uuid(after), Bind::Uuid(last)])
+    let (ours, binds) = share.condition("c.id");
+    let text = format!(
+        "SELECT c.id FROM company c WHERE c.retention_days IS NOT NULL {ours} AND c.id > ? ORDER BY c.id LIMIT 20"
+    );
+    let companies: Vec<Company> = Statement::new(text, binds.into_iter().chain([Bind::Uuid(after)]))
         .load(connection)
         .await
         .map_err(ReadModelError::query(operation))?;
+    let Some(last) = companies.last().map(|company| company.id) else { return Ok((Vec::new(), None)) };
+    // Along the index of listings from its oldest end.
+    let (ours, binds) = share.condition("c.id");
+    let text = format!(
+        "SELECT c.id AS company_id, f.id, f.created_at AS time FROM company c, \
+                (SELECT ?::timestamptz AS at) now, \
+                LATERAL (SELECT f.id, f.created_at FROM file f WHERE f.company_id = c.id AND f.is_processed \
+                    AND f.deleted_at IS NULL \
+                    AND f.created_at < now.at - make_interval(days => c.retention_days) \
+                    AND (f.restored_at IS NULL OR f.restored_at < now.at - make_interval(days => c.retention_days)) \
+                    ORDER BY f.created_at, f.id LIMIT 500) f \
+                WHERE c.retention_days IS NOT NULL {ours} AND c.id > ? AND c.id <= ?"
+    );
+    let binds = [Bind::Time(time)].into_iter().chain(binds).chain([Bind::Uuid(after), Bind::Uuid(last)]);
+    let found: Vec<Found> =
+        Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
     Ok((found.into_iter().map(overdue).collect(), Some(last)))
 }
 
@@ -229,6 +278,8 @@ pub struct Counted {
     pub accounted_bytes: i64,
     /// How many files are.
     pub accounted_files: i64,
+    /// Where the company stands among those that are to be recalculated.
+    pub place: Place,
 }
 
 impl Counted {
@@ -243,15 +294,16 @@ impl Counted {
     }
 }
 
-/// Companies whose files were last counted before `time`, counted. A file whose space is not settled yet is on neither
-/// side, and a company with one that was purged a moment ago waits for the next time.
+/// Companies that were last recalculated before `time`, and where something happened since. Costs as much as they have open
+/// reservations, however many files they have. A file whose reservation is open is on neither side, nor is one that was
+/// purged a moment ago and whose space is still to be given back.
 ///
 /// # Errors
 /// [`ReadModelError`].
 pub async fn quotas_to_count(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
-    limit: i64,
+    page: Page,
 ) -> Result<Vec<Counted>, ReadModelError> {
     #[derive(QueryableByName)]
     struct Counts {
@@ -265,18 +317,33 @@ pub async fn quotas_to_count(
         accounted_bytes: i64,
         #[diesel(sql_type = diesel::sql_types::BigInt)]
         accounted_files: i64,
+        #[diesel(sql_type = diesel::sql_types::Timestamptz)]
+        time: DateTime<Utc>,
     }
-    let text = "SELECT q.company_id, n.file_bytes, n.files, q.storage_used_bytes AS accounted_bytes, \
-                q.file_count::bigint AS accounted_files \
-                FROM (SELECT * FROM storage_quota q WHERE q.last_calculated_at < ? AND ( \
-                    SELECT count(*) FROM file f WHERE f.company_id = q.company_id AND f.deleted_at IS NOT NULL \
-                    AND f.purged_at > now() - interval '10 minutes') = 0 \
-                    ORDER BY q.last_calculated_at LIMIT ?) q, \
-                LATERAL (SELECT coalesce(sum(f.size_bytes), 0)::bigint AS file_bytes, count(f.id) AS files \
-                    FROM file f LEFT JOIN quota_reservation r ON r.upload_id = f.id \
-                    WHERE f.company_id = q.company_id AND f.is_processed AND f.purged_at IS NULL \
-                    AND r.upload_id IS NULL) n";
-    let found: Vec<Counts> = Statement::new(text, [Bind::Time(time), Bind::BigInt(limit)])
+    let (ours, share) = page.share.condition("q.company_id");
+    let text = format!(
+        "SELECT q.company_id, q.last_calculated_at AS time, \
+                coalesce(t.file_bytes, 0) - open.kept_bytes AS file_bytes, coalesce(t.file_count, 0) - open.kept AS files, \
+                q.storage_used_bytes - CASE WHEN late THEN 0 ELSE t.releasing_bytes - open.purged_bytes END \
+                    AS accounted_bytes, \
+                q.file_count - CASE WHEN late THEN 0 ELSE t.releasing_count - open.purged END AS accounted_files \
+                FROM (SELECT * FROM storage_quota q WHERE q.last_calculated_at < ? \
+                    AND q.updated_at > q.last_calculated_at {ours} AND (q.last_calculated_at, q.company_id) > (?, ?) \
+                    ORDER BY q.last_calculated_at, q.company_id LIMIT ?) q \
+                LEFT JOIN file_total t ON t.company_id = q.company_id, \
+                LATERAL (SELECT coalesce(t.last_purged_at < now() - interval '10 minutes', true) AS late) l, \
+                LATERAL (SELECT \
+                    coalesce(sum(f.size_bytes) FILTER (WHERE f.purged_at IS NULL), 0)::bigint AS kept_bytes, \
+                    count(f.id) FILTER (WHERE f.purged_at IS NULL) AS kept, \
+                    coalesce(sum(f.size_bytes) FILTER (WHERE f.purged_at IS NOT NULL), 0)::bigint AS purged_bytes, \
+                    count(f.id) FILTER (WHERE f.purged_at IS NOT NULL) AS purged \
+                    FROM quota_reservation r JOIN file f ON f.id = r.upload_id \
+                    WHERE r.company_id = q.company_id AND f.is_processed) open \
+                ORDER BY q.last_calculated_at, q.company_id"
+    );
+    let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
+    let binds = [Bind::Time(time)].into_iter().chain(share).chain(behind);
+    let found: Vec<Counts> = Statement::new(text, binds)
         .load(connection)
         .await
         .map_err(ReadModelError::query("counting companies' files"))?;
@@ -286,6 +353,7 @@ pub async fn quotas_to_count(
         files: found.files,
         accounted_bytes: found.accounted_bytes,
         accounted_files: found.accounted_files,
+        place: Place { time: found.time, id: found.company_id },
     };
     Ok(found.into_iter().map(counted).collect())
 }

@@ -169,6 +169,7 @@ row! {
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
         deleted_at: Option<DateTime<Utc>>,
+        restored_at: Option<DateTime<Utc>>,
         purged_at: Option<DateTime<Utc>>,
         search_name: String,
         metadata_text: Option<String>,
@@ -255,11 +256,23 @@ row! {
 
 row! {
     /// Space set aside for one upload, until that is settled.
-    QuotaReservationRow, "quota_reservation", key: "upload_id", id: upload_id, of: company_id, {
+    QuotaReservationRow, "quota_reservation", key: "company_id, upload_id", id: upload_id, of: company_id, {
         upload_id: Uuid,
         company_id: Uuid,
         upload_session_id: Option<Uuid>,
         bytes_total: i64,
         reserved_until: DateTime<Utc>,
+    }
+}
+
+row! {
+    /// What a company's files take, by the files' own events.
+    FileTotalRow, "file_total", key: "company_id", id: company_id, of: company_id, {
+        company_id: Uuid,
+        file_bytes: i64,
+        file_count: i64,
+        releasing_bytes: i64,
+        releasing_count: i64,
+        last_purged_at: Option<DateTime<Utc>>,
     }
 }

@@ -1,0 +1,155 @@
+//! Which events the log accepts.
+//!
+//! The streams say in their metadata which types and versions of events every process understands. A process that does not
+//! understand all of them does not start. One that could write others, because it is newer than the rest, is refused: it
+//! gets ahead of no reader. An operator accepts its events after all processes were upgraded.
+
+use super::context;
+use super::provision::{ProvisionError, metadata, server};
+use async_nats::jetstream::{self, response::Response};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use waybill_schema::{Event, Partitions, names};
+
+/// Where a stream says which events it accepts: `UploadStarted.2,FileDeleted.1`, and so on.
+const EVENTS_KEY: &str = "waybill.events";
+
+/// How long an answer counts before the stream is asked again about an event that it did not accept.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+type Kinds = BTreeSet<(String, u16)>;
+
+/// Returns what this build can read.
+fn known() -> Kinds {
+    Event::CATALOGUE.iter().map(|(name, version)| ((*name).to_owned(), *version)).collect()
+}
+
+/// Returns what this build writes: the newest version of each type.
+fn written() -> Kinds {
+    let mut newest: BTreeMap<String, u16> = BTreeMap::new();
+    for (name, version) in known() {
+        let of = newest.entry(name).or_default();
+        *of = version.max(*of);
+    }
+    newest.into_iter().collect()
+}
+
+fn to_text(kinds: &Kinds) -> String {
+    let texts: Vec<String> = kinds.iter().map(|(name, version)| format!("{name}.{version}")).collect();
+    texts.join(",")
+}
+
+fn from_text(text: &str) -> Kinds {
+    let kind = |text: &str| {
+        let (name, version) = text.split_once('.')?;
+        Some((name.to_owned(), version.parse().ok()?))
+    };
+    text.split(',').filter_map(kind).collect()
+}
+
+/// Which events the streams accept, as a process that appends knows it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Vocabulary(Arc<Mutex<Asked>>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    /// `None` until the streams were asked, or if they do not say.
+    accepted: Option<Kinds>,
+    at: Option<Instant>,
+}
+
+impl Vocabulary {
+    /// Returns whether the log accepts an event. Asks the stream again if it did not by the last answer.
+    pub(super) async fn accepts(&self, context: &jetstream::Context, partition: u32, event: &Event) -> bool {
+        let wanted = (event.event_type(), event.version());
+        let has = |asked: &Asked| {
+            let Some(accepted) = &asked.accepted else { return asked.at.is_some() };
+            accepted.iter().any(|(name, version)| (name.as_str(), *version) == wanted)
+        };
+        {
+            let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if has(&asked) || asked.at.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+                return has(&asked);
+            }
+        }
+        match accepted(context, partition).await {
+            Ok(accepted) => {
+                let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                *asked = Asked { accepted, at: Some(Instant::now()) };
+                has(&asked)
+            }
+            // Whatever the reason is, the append itself will find it.
+            Err(_) => true,
+        }
+    }
+}
+
+/// Returns what a partition's stream accepts; `None` if it does not say.
+async fn accepted(context: &jetstream::Context, partition: u32) -> Result<Option<Kinds>, ProvisionError> {
+    Ok(metadata(context, partition, EVENTS_KEY).await?.map(|text| from_text(&text)))
+}
+
+/// Checks that this build can read all events that the streams accept.
+///
+/// # Errors
+/// [`ProvisionError::TooOld`] if it cannot; [`ProvisionError::Server`] if the server does not answer.
+pub async fn check_vocabulary(client: &async_nats::Client, partitions: Partitions) -> Result<(), ProvisionError> {
+    let (context, known) = (context(client.clone()), known());
+    for partition in partitions.all() {
+        let accepted = accepted(&context, partition).await?.unwrap_or_default();
+        let unknown: Kinds = accepted.difference(&known).cloned().collect();
+        if !unknown.is_empty() {
+            return Err(ProvisionError::TooOld { events: to_text(&unknown) });
+        }
+    }
+    Ok(())
+}
+
+/// Has the streams accept the events that this build writes. Without `new` only streams that do not say what they accept
+/// change. Returns those events that are not accepted then.
+///
+/// # Errors
+/// [`ProvisionError::Server`].
+pub async fn accept_events(
+    client: &async_nats::Client,
+    partitions: Partitions,
+    new: bool,
+) -> Result<Vec<String>, ProvisionError> {
+    let context = context(client.clone());
+    let mut missing = BTreeSet::new();
+    for partition in partitions.all() {
+        let before = accepted(&context, partition).await?;
+        let lacking: Kinds = written().difference(before.as_ref().unwrap_or(&Kinds::new())).cloned().collect();
+        if lacking.is_empty() {
+            continue;
+        }
+        if new || before.is_none() {
+            let all: Kinds = before.unwrap_or_default().union(&lacking).cloned().collect();
+            set_accepted(&context, partition, &all).await?;
+        } else {
+            missing.extend(lacking.into_iter().map(|(name, version)| format!("{name}.{version}")));
+        }
+    }
+    Ok(missing.into_iter().collect())
+}
+
+async fn set_accepted(context: &jetstream::Context, partition: u32, kinds: &Kinds) -> Result<(), ProvisionError> {
+    let name = names::event_stream(partition);
+    let failed = |error: &dyn std::fmt::Display| server(&name, error);
+    let answer: Response<Value> =
+        context.request(format!("STREAM.INFO.{name}"), &serde_json::json!({})).await.map_err(|error| failed(&error))?;
+    let mut config = match answer {
+        Response::Ok(mut info) => info["config"].take(),
+        Response::Err { error } => return Err(failed(&error)),
+    };
+    config["metadata"][EVENTS_KEY] = Value::String(to_text(kinds));
+    let answer: Response<Value> =
+        context.request(format!("STREAM.UPDATE.{name}"), &config).await.map_err(|error| failed(&error))?;
+    match answer {
+        Response::Ok(_) => Ok(()),
+        Response::Err { error } => Err(failed(&error)),
+    }
+}

@@ -1,0 +1,78 @@
+//! Which processes of a kind are alive, so that they can share work.
+
+use crate::{Database, ReadModelError};
+use diesel::sql_types::{BigInt, Uuid as SqlUuid};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::RunQueryDsl;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Processes that share one kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Projectors share the partitions.
+    Projectors,
+    /// Workers share what the sweep looks after.
+    Sweepers,
+}
+
+impl Group {
+    fn table(self) -> &'static str {
+        match self {
+            Self::Projectors => "projector",
+            Self::Sweepers => "sweeper",
+        }
+    }
+}
+
+/// Says that `owner` lives for another `lease`. Returns all that live, in the order of their ids.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn announce(
+    database: &Database,
+    group: Group,
+    owner: Uuid,
+    lease: Duration,
+) -> Result<Vec<Uuid>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Alive {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let operation = "asking which processes are alive";
+    let table = group.table();
+    let mut connection = database.connection().await?;
+    sql_query(format!(
+        "INSERT INTO {table} (id, alive_until) VALUES ($1, now() + $2 * interval '1 millisecond') \
+         ON CONFLICT (id) DO UPDATE SET alive_until = EXCLUDED.alive_until"
+    ))
+    .bind::<SqlUuid, _>(owner)
+    .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
+    .execute(&mut connection)
+    .await
+    .map_err(ReadModelError::query(operation))?;
+    sql_query(format!("DELETE FROM {table} WHERE alive_until < now()"))
+        .execute(&mut connection)
+        .await
+        .map_err(ReadModelError::query(operation))?;
+    let alive: Vec<Alive> = sql_query(format!("SELECT id FROM {table} ORDER BY id"))
+        .load(&mut connection)
+        .await
+        .map_err(ReadModelError::query(operation))?;
+    Ok(alive.into_iter().map(|alive| alive.id).collect())
+}
+
+/// Says that `owner` stops.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn withdraw(database: &Database, group: Group, owner: Uuid) -> Result<(), ReadModelError> {
+    let mut connection = database.connection().await?;
+    sql_query(format!("DELETE FROM {} WHERE id = $1", group.table()))
+        .bind::<SqlUuid, _>(owner)
+        .execute(&mut connection)
+        .await
+        .map(drop)
+        .map_err(ReadModelError::query("saying that a process stops"))
+}
