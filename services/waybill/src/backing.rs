@@ -4,7 +4,7 @@ use crate::CommandError;
 use async_nats::ConnectErrorKind;
 use std::sync::Arc;
 use waybill_domain::media_type::TypePolicy;
-use waybill_event_log::jetstream::{JetStreamLog, check_vocabulary, connect};
+use waybill_event_log::jetstream::{JetStreamLog, connect};
 use waybill_object_store::presign::Presigner;
 use waybill_object_store::s3::{Encryption, S3Config, S3Store};
 use waybill_read_model::{Database, DatabaseConfig};
@@ -41,10 +41,8 @@ pub(crate) async fn log(
     settings: &NatsSettings,
     client: &async_nats::Client,
 ) -> Result<Arc<JetStreamLog>, CommandError> {
-    let partitions = partitions(settings)?;
-    check_vocabulary(client, partitions).await?;
-    let log = JetStreamLog::new(client.clone(), partitions);
-    Ok(Arc::new(log.reading_by(nats(settings).await?)))
+    let log = JetStreamLog::new(client.clone(), partitions(settings)?);
+    Ok(Arc::new(log.reading_by(nats(settings).await?).checked().await?))
 }
 
 /// The object store.

@@ -3,7 +3,7 @@
 use super::pulse::{Pulse, Silent};
 use super::reconnect::{Connection, connects};
 use super::vocabulary::Vocabulary;
-use super::{RawEvents, batch_get, context};
+use super::{ProvisionError, RawEvents, batch_get, context};
 use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, pull::OrderedConfig};
@@ -54,6 +54,15 @@ impl JetStreamLog {
         Self { reads_pulse: Pulse::of(&reads), reads: context(reads), ..self }
     }
 
+    /// Checks that this build can read all events that the streams accept, and keeps which ones those are.
+    ///
+    /// # Errors
+    /// [`ProvisionError::TooOld`] if it cannot; [`ProvisionError::Server`] if the server does not answer.
+    pub async fn checked(self) -> Result<Self, ProvisionError> {
+        let vocabulary = Vocabulary::checked(&self.reads, self.partitions).await?;
+        Ok(Self { vocabulary, ..self })
+    }
+
     /// The messages as they are stored, for auditors.
     pub fn raw_events(&self) -> RawEvents {
         RawEvents::new(self.reads.clone(), self.partitions)
@@ -82,7 +91,8 @@ impl EventLog for JetStreamLog {
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
         let partition = self.partitions.of(event.subject.company);
         let accepts = self.vocabulary.accepts(&self.context, partition, &event.event);
-        if !self.pulse.unless_silent(accepts).await.map_err(|silent| AppendError::Unavailable(silent.to_string()))? {
+        // If nothing answers, the append itself finds that.
+        if !self.pulse.unless_silent(accepts).await.unwrap_or(true) {
             let (name, version) = (event.event.event_type(), event.event.version());
             return Err(AppendError::Unavailable(format!(
                 "it does not accept {name} version {version} yet; upgrade all processes, then run \

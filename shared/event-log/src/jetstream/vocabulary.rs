@@ -62,6 +62,22 @@ struct Asked {
 }
 
 impl Vocabulary {
+    /// Asks all streams, and checks that this build can read what they accept.
+    pub(super) async fn checked(context: &jetstream::Context, partitions: Partitions) -> Result<Self, ProvisionError> {
+        let (known, at) = (known(), Some(Instant::now()));
+        let mut common: Option<Kinds> = None;
+        for partition in partitions.all() {
+            let Some(kinds) = accepted(context, partition).await? else { continue };
+            let unknown: Kinds = kinds.difference(&known).cloned().collect();
+            if !unknown.is_empty() {
+                return Err(ProvisionError::TooOld { events: to_text(&unknown) });
+            }
+            common =
+                Some(common.map_or_else(|| kinds.clone(), |common| common.intersection(&kinds).cloned().collect()));
+        }
+        Ok(Self(Arc::new(Mutex::new(Asked { accepted: common, at }))))
+    }
+
     /// Returns whether the log accepts an event. Asks the stream again if it did not by the last answer.
     pub(super) async fn accepts(&self, context: &jetstream::Context, partition: u32, event: &Event) -> bool {
         let wanted = (event.event_type(), event.version());
@@ -97,15 +113,7 @@ async fn accepted(context: &jetstream::Context, partition: u32) -> Result<Option
 /// # Errors
 /// [`ProvisionError::TooOld`] if it cannot; [`ProvisionError::Server`] if the server does not answer.
 pub async fn check_vocabulary(client: &async_nats::Client, partitions: Partitions) -> Result<(), ProvisionError> {
-    let (context, known) = (context(client.clone()), known());
-    for partition in partitions.all() {
-        let accepted = accepted(&context, partition).await?.unwrap_or_default();
-        let unknown: Kinds = accepted.difference(&known).cloned().collect();
-        if !unknown.is_empty() {
-            return Err(ProvisionError::TooOld { events: to_text(&unknown) });
-        }
-    }
-    Ok(())
+    Vocabulary::checked(&context(client.clone()), partitions).await.map(drop)
 }
 
 /// Has the streams accept the events that this build writes. Without `new` only streams that do not say what they accept
