@@ -1,11 +1,12 @@
 //! What cannot be read, or cannot be done, is put aside, and the rest goes on.
 
+use crate::sharing::Room;
 use diesel_async::SimpleAsyncConnection;
 use serde_json::{Value, json};
 use std::process::Command;
 use waybill_event_log::EventLog;
 use waybill_integration_tests::{Cluster, Counts, Options, Stack};
-use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
+use waybill_schema::{Aggregate, CompanyId, ShareId, Subject, UploadId};
 use waybill_test_kit::eventually;
 
 /// Appends a message to the lifecycle of an upload.
@@ -13,10 +14,20 @@ async fn append(
     log: &dyn EventLog,
     jetstream: &async_nats::jetstream::Context,
     (company, upload): (CompanyId, UploadId),
+    kind: (&str, &str),
+    body: &'static [u8],
+) -> u64 {
+    append_to(log, jetstream, Subject::new(company, Aggregate::UploadLifecycle(upload)), kind, body).await
+}
+
+/// Appends a message to a subject.
+async fn append_to(
+    log: &dyn EventLog,
+    jetstream: &async_nats::jetstream::Context,
+    subject: Subject,
     (kind, version): (&str, &str),
     body: &'static [u8],
 ) -> u64 {
-    let subject = Subject::new(company, Aggregate::UploadLifecycle(upload));
     let message = async_nats::jetstream::message::PublishMessage::build()
         .header("Waybill-Type", kind)
         .header("Waybill-Version", version)
@@ -79,6 +90,38 @@ async fn an_unknown_event_holds_up_its_aggregate_alone() {
     assert!(parked(&arguments, &["show", &format!("0:{seq}")]).0);
     assert!(!parked(&arguments, &["show", "0:1"]).0);
     stack.finish_with_parked(1).await;
+}
+
+/// A gateway that is older than the event which takes a right away does not grant that right any more (correctness S2-4).
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_event_about_a_share_or_a_file_grants_nothing() {
+    let stack = Stack::start().await;
+    let room = Room::of(&stack).await;
+    let (shared, own) = (room.file("shared.txt").await, room.file("own.txt").await);
+    let (shared_id, own_id) = (shared.text("file_id"), own.text("file_id"));
+    room.ben.get_after(&format!("/v1/files/{own_id}"), &own).await.expect(200);
+    room.ben.get(&format!("/v1/files/{shared_id}")).await.expect(200);
+    let jetstream = async_nats::jetstream::new(stack.nats().await);
+    let company = room.admin.principal.company_id;
+    // The share that comes with an upload has its id.
+    let share = Subject::new(company, Aggregate::Share(ShareId(shared_id.parse().unwrap())));
+    append_to(stack.log(), &jetstream, share, ("ShareNarrowed", "1"), b"x").await;
+    let file = Subject::new(company, Aggregate::File(own_id.parse().unwrap()));
+    append_to(stack.log(), &jetstream, file, ("FileQuarantined", "1"), b"x").await;
+    // From the next request on, and after the tables have put the events aside.
+    for _ in 0..2 {
+        for (client, file, what) in [(&room.ben, &shared_id, "the share"), (&room.anna, &own_id, "the file")] {
+            let answer = client.get(&format!("/v1/files/{file}/content")).await;
+            assert!([404, 410, 500, 503].contains(&answer.status), "{what}: {answer:?}");
+        }
+        eventually("both events to be parked", || async {
+            let mut connection = stack.database("waybill").connection().await.ok()?;
+            let parked = waybill_read_model::projection::parked(&mut connection).await.ok()?;
+            (parked.len() == 2).then_some(())
+        })
+        .await;
+    }
+    stack.finish_with_parked(2).await;
 }
 
 /// Reactions that never succeed are tried for a while, and hold up nobody (correctness S3-6).
