@@ -29,9 +29,10 @@ pub use token::{
     DownloadTokenRedeemedV2, DownloadTokenRevokedV1, DownloadTokenServedV1,
 };
 pub use upload::{
-    ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, MultipartOpenedV1,
-    MultipartOpenedV2, PartAssembledV1, QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1,
-    UploadConcatenatedV1, UploadExpiredV1, UploadKind, UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
+    ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileUploadedV2, FileVerifiedV1,
+    MultipartOpenedV1, MultipartOpenedV2, PartAssembledV1, QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1,
+    UploadCancelledV1, UploadConcatenatedV1, UploadExpiredV1, UploadKind, UploadLengthSetV1, UploadStartedV1,
+    UploadStartedV2,
 };
 
 /// Why bytes are no event that this build can fold.
@@ -137,7 +138,7 @@ catalogue! {
     FileCompleted, 1 => FileCompletedV1;
     FileVerified, 1 => FileVerifiedV1;
     FileRejected, 1 => FileRejectedV1;
-    FileUploaded, 1 => FileUploadedV1;
+    FileUploaded, 2 => FileUploadedV2, before: 1 => FileUploadedV1;
     UploadCancelled, 1 => UploadCancelledV1;
     UploadExpired, 1 => UploadExpiredV1;
     FileRenamed, 1 => FileRenamedV1;

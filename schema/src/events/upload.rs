@@ -238,7 +238,7 @@ pub struct FileRejectedV1 {
     pub message: String,
 }
 
-/// A whole file came in one request: started, stored and verified at once.
+/// A whole file came in one request, as said before it could come with `Upload-Metadata`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileUploadedV1 {
     /// What an upload of several chunks says when it starts.
@@ -253,6 +253,39 @@ pub struct FileUploadedV1 {
     pub sniffed_mime_type: Option<String>,
     /// The worker that wrote it.
     pub worker_id: WorkerId,
+}
+
+/// A whole file came in one request: started, stored and verified at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileUploadedV2 {
+    /// What an upload of several chunks says when it starts.
+    pub started: UploadStartedV1,
+    /// The `Upload-Metadata` header as the client sent it, to be given back.
+    pub upload_metadata: Option<String>,
+    /// The SHA-256 of what is stored.
+    pub sha256: Sha256Digest,
+    /// The bucket.
+    pub storage_bucket: String,
+    /// The object's key.
+    pub storage_key: String,
+    /// What the first bytes look like, where that is recognised.
+    pub sniffed_mime_type: Option<String>,
+    /// The worker that wrote it.
+    pub worker_id: WorkerId,
+}
+
+impl From<FileUploadedV1> for FileUploadedV2 {
+    fn from(uploaded: FileUploadedV1) -> Self {
+        Self {
+            started: uploaded.started,
+            upload_metadata: None,
+            sha256: uploaded.sha256,
+            storage_bucket: uploaded.storage_bucket,
+            storage_key: uploaded.storage_key,
+            sniffed_mime_type: uploaded.sniffed_mime_type,
+            worker_id: uploaded.worker_id,
+        }
+    }
 }
 
 /// Somebody ended the upload before it was complete.

@@ -33,6 +33,17 @@ fn started() -> UploadStartedV1 {
     }
 }
 
+fn uploaded() -> FileUploadedV1 {
+    FileUploadedV1 {
+        started: started(),
+        sha256: Sha256Digest([0x12; 32]),
+        storage_bucket: "waybill".to_owned(),
+        storage_key: "o/1/3/key".to_owned(),
+        sniffed_mime_type: None,
+        worker_id: WorkerId(uuid(6)),
+    }
+}
+
 /// What earlier versions are read as: the name of their golden bytes, type, version, and the newest version's value.
 pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
     let redeemed =
@@ -46,6 +57,7 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
     vec![
         ("UploadStarted.v1", 1, UploadStartedV2::from(started()).into()),
         ("MultipartOpened.v1", 1, MultipartOpenedV2::from(opened).into()),
+        ("FileUploaded.v1", 1, FileUploadedV2::from(uploaded()).into()),
         ("DownloadTokenRedeemed.v1", 1, DownloadTokenRedeemedV2::from(redeemed).into()),
     ]
 }
@@ -140,14 +152,10 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             FileRejectedV1 { code: "digest_mismatch".to_owned(), message: "other bytes".to_owned() }.into(),
         ),
         (
-            "FileUploaded.v1",
-            FileUploadedV1 {
-                started: started(),
-                sha256: Sha256Digest([0x12; 32]),
-                storage_bucket: "waybill".to_owned(),
-                storage_key: "o/1/3/key".to_owned(),
-                sniffed_mime_type: None,
-                worker_id,
+            "FileUploaded.v2",
+            FileUploadedV2 {
+                upload_metadata: Some("filename YS50eHQ=,is_confidential".to_owned()),
+                ..FileUploadedV2::from(uploaded())
             }
             .into(),
         ),

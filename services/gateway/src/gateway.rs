@@ -8,6 +8,7 @@ use crate::problems::IntoProblem;
 use crate::rates::Limiter;
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
+use crate::resumable::SmallBodies;
 use crate::tokens::Tokens;
 use crate::turns::{Held, Turns};
 use async_nats::connection::State;
@@ -68,6 +69,7 @@ pub(crate) struct Gateway {
     pub(crate) upload_url_lifetime: Duration,
     pub(crate) started: StartedCache,
     pub(crate) turns: Turns,
+    pub(crate) small_bodies: SmallBodies,
     pub(crate) tokens: Tokens,
     pub(crate) proxies: Proxies,
     pub(crate) rates: Limiter,

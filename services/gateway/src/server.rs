@@ -9,6 +9,7 @@ use crate::position::Positions;
 use crate::rates::{Limiter, Rates};
 use crate::registration::{Directories, Registration};
 use crate::reserve::Reserver;
+use crate::resumable::SmallBodies;
 use crate::tokens::Tokens;
 use crate::turns::Turns;
 use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
@@ -167,6 +168,7 @@ impl Server {
             positions: Positions::new(config.log.clone(), config.database.clone(), config.replica),
             started: StartedCache::default(),
             turns: Turns::default(),
+            small_bodies: SmallBodies::default(),
             tokens,
             rates: Limiter::new(config.rates),
             refusals,

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use waybill_schema::events::UploadStartedV1;
+use waybill_schema::events::UploadStartedV2;
 use waybill_schema::{ByteRange, CompanyId, Position, Sha256Digest, UploadId, UserId, WorkerId};
 
 /// How long a worker keeps an idle connection of a gateway. A worker that stops waits for it.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Tells a worker what is said of a whole file: base64url of [`UploadStartedV1`] as JSON.
+/// Tells a worker what is said of a whole file: base64url of [`UploadStartedV2`] as JSON.
 pub const STARTED_HEADER: &str = "Waybill-Started";
 
 /// An answer that comes later, on the same thread: bodies of actix-web do not leave theirs.
@@ -59,7 +59,7 @@ pub struct PutWhole {
     /// Which upload it is.
     pub upload: UploadId,
     /// What is said of it; how many bytes the body must have, and which digest, where the client said so.
-    pub started: UploadStartedV1,
+    pub start: UploadStartedV2,
     /// The reservation.
     pub reserved: Position,
     /// The client's request.

@@ -4,7 +4,7 @@ use super::append::{Appended, Bringing, append, checksum, complete, describe};
 use super::concatenate;
 use super::dialect::{Dialect, brings_upload_bytes, file_type, limits, set};
 use super::metadata::Metadata;
-use super::{Asked, disposition_name, upload_url};
+use super::{Asked, disposition_name, small, upload_url};
 use crate::digest::sha256_of;
 use crate::idempotency::Idempotency;
 use crate::problems::refused;
@@ -16,8 +16,9 @@ use serde::Deserialize;
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_schema::events::{UploadKind, UploadStartedV1, UploadStartedV2};
-use waybill_schema::{Timestamp, UploadId};
+use waybill_schema::{Position, Timestamp, UploadId};
 use waybill_service_kit::Problem;
+use waybill_service_kit::checksum::Verifier;
 
 /// What may be said of a file in the query, for clients without metadata of their own.
 #[derive(Default, Deserialize)]
@@ -61,24 +62,12 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
     }
     let start = start(asked, &metadata, length, kind).await?;
     let upload = id_of(asked, &start).await?;
-    let gateway = &asked.gateway;
-    let is_repeatable = Idempotency::is_repeatable(&asked.request);
-    let position =
-        start_now(gateway, &asked.principal, &asked.context(), upload, start.clone(), is_repeatable).await?.to_string();
-    let appended = if brings_bytes {
-        let bringing = Bringing { offset: 0, length: None, says_complete };
-        append(asked, upload, &start, bringing, payload).await
-    } else if is_whole(asked, &start, says_complete) {
-        complete(asked, upload).await
+    let creation = Creation { asked, upload, start: &start, says_complete, brings_bytes, content_length };
+    let appended = if small::is_small(&creation) {
+        small::create(&creation, payload).await?
     } else {
-        Ok(Appended { offset: 0, is_complete: false, position: None, state: None })
+        creation.start(payload).await?
     };
-    let mut appended = match appended {
-        Ok(appended) => appended,
-        // The upload is there, and can be continued: the answer says where.
-        Err(problem) => return Err(problem.with("upload_url", upload_url(upload))),
-    };
-    appended.position.get_or_insert(position);
     let mut answer = match &appended.state {
         Some(state) if asked.dialect != Dialect::Tus => HttpResponse::Created().json(status(upload, state)),
         _ => HttpResponse::Created().finish(),
@@ -88,13 +77,70 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
         asked.dialect.say_progress(&mut answer, appended.offset, appended.is_complete);
     }
     if asked.dialect != Dialect::Tus {
-        let max_bytes = gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
-        set(&mut answer, "upload-limit", limits(max_bytes, gateway.upload_lifetime_ms));
+        let max_bytes = asked.gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
+        set(&mut answer, "upload-limit", limits(max_bytes, asked.gateway.upload_lifetime_ms));
     } else if start.kind == UploadKind::Partial {
         set(&mut answer, "upload-concat", "partial");
     }
     describe(&mut answer, &start, &appended);
     Ok(answer)
+}
+
+/// A new upload, checked.
+pub(super) struct Creation<'a> {
+    pub(super) asked: &'a Asked,
+    pub(super) upload: UploadId,
+    pub(super) start: &'a UploadStartedV2,
+    /// Whether the client says that the upload ends with this request.
+    pub(super) says_complete: Option<bool>,
+    pub(super) brings_bytes: bool,
+    pub(super) content_length: Option<u64>,
+}
+
+impl Creation<'_> {
+    /// Whether the client may send it again.
+    pub(super) fn is_repeatable(&self) -> bool {
+        Idempotency::is_repeatable(&self.asked.request)
+    }
+
+    /// Whether its bytes are those of the checksum that came with them, if one did.
+    pub(super) fn has_checksum(&self, bytes: &[u8]) -> bool {
+        match checksum(self.asked) {
+            Ok(Some(expected)) if self.brings_bytes => {
+                let mut verifier = Verifier::new(expected);
+                verifier.update(bytes);
+                verifier.is_met()
+            }
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Starts the upload, and takes the bytes that come with it.
+    pub(super) async fn start(&self, payload: Payload) -> Result<Appended, Problem> {
+        let Self { asked, upload, start, .. } = self;
+        let (context, is_repeatable) = (asked.context(), self.is_repeatable());
+        let start = (*start).clone();
+        let position = start_now(&asked.gateway, &asked.principal, &context, *upload, start, is_repeatable).await?;
+        self.go_on(position, payload).await
+    }
+
+    /// Takes the bytes that come with it: the upload has started.
+    pub(super) async fn go_on(&self, started: Position, payload: Payload) -> Result<Appended, Problem> {
+        let Self { asked, upload, start, says_complete, .. } = self;
+        let appended = if self.brings_bytes {
+            let bringing = Bringing { offset: 0, length: None, says_complete: *says_complete };
+            append(asked, *upload, start, bringing, payload).await
+        } else if is_whole(asked, start, *says_complete) {
+            complete(asked, *upload).await
+        } else {
+            Ok(Appended { offset: 0, is_complete: false, position: None, state: None })
+        };
+        // The upload is there, and can be continued: the answer says where.
+        let mut appended = appended.map_err(|problem| problem.with("upload_url", upload_url(*upload)))?;
+        appended.position.get_or_insert_with(|| started.to_string());
+        Ok(appended)
+    }
 }
 
 /// The upload's id: that of the request before, where this one is sent again with the same `Idempotency-Key`.

@@ -8,6 +8,9 @@ mod dialect;
 pub(crate) mod documented;
 mod look;
 mod metadata;
+mod small;
+
+pub(crate) use small::SmallBodies;
 
 use crate::gateway::Gateway;
 use crate::uploads::{cancel_upload, parse_id};

@@ -2,7 +2,8 @@
 //! unknown length, it is an upload like others, whose chunks come in one body. [`super::form`] takes it out of a form.
 
 use super::chunk::{Bringing, content_length, form_refused, refuse_encoding};
-use super::start::{FileFacts, Mode, ROUTE, check, loaded, parse_sha256, reserve, start_now};
+use super::once::{self, Once};
+use super::start::{FileFacts, Mode, ROUTE, check, loaded, parse_sha256, start_now};
 use super::status::UploadStatus;
 use super::{end, form};
 use crate::api::{Bytes, IdempotencyKey};
@@ -11,7 +12,7 @@ use crate::gateway::Gateway;
 use crate::growing;
 use crate::idempotency::Idempotency;
 use crate::metadata::Metadata;
-use crate::problems::{IntoProblem, cleaned, refused};
+use crate::problems::{IntoProblem, refused};
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, post, web};
@@ -25,9 +26,9 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
-use waybill_schema::events::{FileUploadedV1, ReservedItem, UploadStartedV1, UploadStartedV2};
-use waybill_schema::{ByteRange, Causation, Position, UploadId};
-use waybill_service_kit::data_plane::{PutBytes, PutWhole, StoredFile, StoredWhole};
+use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
+use waybill_schema::{ByteRange, Position, UploadId};
+use waybill_service_kit::data_plane::{PutBytes, StoredWhole};
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 /// How long the answer waits for the verification of a large file.
@@ -177,23 +178,18 @@ impl Incoming {
         }
     }
 
-    fn space(&self) -> ReservedItem {
-        let (session_id, bytes_total) = (self.started.session_id, self.started.size_bytes);
-        ReservedItem { upload_id: self.upload, session_id, bytes_total }
-    }
-
     fn aggregate(&self) -> UploadAggregate {
         UploadAggregate { company: self.principal.company_id, upload: self.upload }
     }
 
     async fn take_small(self, payload: Payload) -> Result<HttpResponse, Problem> {
-        let aggregate = self.aggregate();
-        let mut loaded = loaded(&self.gateway, &aggregate, self.is_repeatable).await?;
+        let (aggregate, start) = (self.aggregate(), UploadStartedV2::from(self.started.clone()));
+        let once = self.once(&start);
+        let mut loaded = once.loaded().await?;
         match (&loaded.state.phase, loaded.last_seq) {
             (_, 0) => {
-                let reserved =
-                    reserve(&self.gateway, &self.principal, &self.context, self.space(), self.is_repeatable).await?;
-                match self.store_small(payload, &mut loaded, reserved).await {
+                let reserved = once.reserve().await?;
+                match store_small(&once, payload, &mut loaded, reserved).await {
                     Ok(true) => {}
                     // It came so slowly that it became an upload like others.
                     Ok(false) => {
@@ -201,7 +197,7 @@ impl Incoming {
                         self.end_unless(finished, &aggregate).await?;
                     }
                     Err(problem) => {
-                        self.release(&loaded).await;
+                        once.release(&loaded).await;
                         return Err(problem);
                     }
                 }
@@ -211,6 +207,18 @@ impl Incoming {
             (..) => self.check_same(payload, &loaded.state).await?,
         }
         end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
+    }
+
+    fn once<'a>(&'a self, start: &'a UploadStartedV2) -> Once<'a> {
+        Once {
+            gateway: &self.gateway,
+            principal: &self.principal,
+            context: &self.context,
+            request: self.id,
+            upload: self.upload,
+            start,
+            is_repeatable: self.is_repeatable,
+        }
     }
 
     /// A repeated request brings the bytes that it brought before (draft-ietf-httpapi-idempotency-key-header §2.4).
@@ -223,82 +231,6 @@ impl Incoming {
             hasher.update(&bytes);
         }
         if hasher.finalize().as_slice() == sha256.0 { Ok(()) } else { Err(Idempotency::reused()) }
-    }
-
-    /// Whether it was stored as a whole; where not, its upload has started and all of its bytes are there.
-    async fn store_small(
-        &self,
-        payload: Payload,
-        loaded: &mut Loaded<State>,
-        reserved: Position,
-    ) -> Result<bool, Problem> {
-        let request = PutWhole { upload: self.upload, started: self.started.clone(), reserved, request: self.id };
-        match self.gateway.workers.put_whole(request, payload).await? {
-            StoredWhole::Begun(_) => Ok(false),
-            StoredWhole::File(stored) => self.record_small(stored, loaded, reserved).await.map(|()| true),
-        }
-    }
-
-    async fn record_small(
-        &self,
-        stored: StoredFile,
-        loaded: &mut Loaded<State>,
-        reserved: Position,
-    ) -> Result<(), Problem> {
-        let storage_key = stored.storage_key.clone();
-        let uploaded = FileUploadedV1 {
-            started: self.started.clone(),
-            sha256: stored.sha256,
-            storage_bucket: stored.storage_bucket,
-            storage_key: stored.storage_key,
-            sniffed_mime_type: stored.sniffed_mime_type,
-            worker_id: stored.worker_id,
-        };
-        let context = Context { causation: Causation::Event(reserved), ..self.context.clone() };
-        let command = Command::UploadWhole(uploaded);
-        let done = execute(self.gateway.log.as_ref(), &self.aggregate(), loaded, &context, command).await;
-        let kept = matches!(&done, Ok(done) if done.event.is_some());
-        let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
-        if !kept && !unknown {
-            // Another request with the same id was faster: its object is the file's.
-            cleaned(self.gateway.store.delete(&storage_key).await, "deleting a second object")?;
-        }
-        let done = done.map_err(|error| error.into_problem("recording a file"))?;
-        loaded.read_to = loaded.read_to.max(done.position.seq);
-        Ok(())
-    }
-
-    /// Gives the space back, if no upload came of it; one that did is ended. Where that fails, and where the client may
-    /// come again, the sweep does it.
-    async fn release(&self, loaded: &Loaded<State>) {
-        if self.is_repeatable {
-            return;
-        }
-        let (log, aggregate) = (self.gateway.log.as_ref(), self.aggregate());
-        let mut now = loaded.clone();
-        let known = waybill_repository::refresh(log, &aggregate, &mut now).await;
-        if known.is_err() || now.last_seq > 0 {
-            self.cancel(&aggregate).await;
-            return;
-        }
-        let expired =
-            execute(log, &aggregate, &mut now, &self.context, Command::Expire { now: waybill_service_kit::now() });
-        let expired = expired.await;
-        match expired {
-            Ok(done) if done.event.is_some() || now.state.has_ended_without_file() => {}
-            // A worker has started it meanwhile.
-            Ok(_) if now.state.phase == Phase::Active => return self.cancel(&aggregate).await,
-            // The file was recorded meanwhile: its space is in use.
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for the sweep");
-                return;
-            }
-        }
-        let reserver = &self.gateway.reserver;
-        if let Err(problem) = reserver.give_back(self.principal.company_id, self.upload, &self.context).await {
-            tracing::warn!(upload_id = %self.upload, code = problem.code, "a reservation waits for a worker");
-        }
     }
 
     async fn take_large(self, payload: Payload) -> Result<HttpResponse, Problem> {
@@ -375,16 +307,21 @@ impl Incoming {
     /// An upload that broke ends: nobody was told its id, so nobody could continue it.
     async fn end_unless(&self, finished: Result<(), Problem>, aggregate: &UploadAggregate) -> Result<(), Problem> {
         if finished.is_err() && !self.is_repeatable {
-            self.cancel(aggregate).await;
+            once::cancel(&self.gateway, aggregate, &self.context).await;
         }
         finished
     }
+}
 
-    async fn cancel(&self, aggregate: &UploadAggregate) {
-        let log = self.gateway.log.as_ref();
-        let cancelled = execute(log, aggregate, &mut Loaded::default(), &self.context, Command::Cancel).await;
-        if let Err(error) = cancelled {
-            tracing::warn!(upload_id = %self.upload, %error, "an upload that broke waits for its end");
-        }
+/// Whether it was stored as a whole; where not, its upload has started and all of its bytes are there.
+async fn store_small(
+    once: &Once<'_>,
+    payload: Payload,
+    loaded: &mut Loaded<State>,
+    reserved: Position,
+) -> Result<bool, Problem> {
+    match once.put(payload, reserved).await? {
+        StoredWhole::Begun(_) => Ok(false),
+        StoredWhole::File(stored) => once.record(stored, loaded, reserved).await.map(|()| true),
     }
 }

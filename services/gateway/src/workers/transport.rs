@@ -77,11 +77,11 @@ impl DataPlane for RemoteWorkers {
     }
 
     fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredWhole> {
-        let PutWhole { upload, started, reserved, request } = request;
-        let (company, content_length) = (started.company_id, Some(started.size_bytes));
+        let PutWhole { upload, start, reserved, request } = request;
+        let (company, content_length) = (start.started.company_id, Some(start.started.size_bytes));
         let path = format!("/internal/v1/objects/{company}/{upload}?reserved={reserved}");
         Box::pin(async move {
-            let started = serde_json::to_vec(&started).map_err(|_| Problem::internal())?;
+            let started = serde_json::to_vec(&start).map_err(|_| Problem::internal())?;
             let started = Some(BASE64URL.encode(started));
             self.forward(Forward { path, content_length, started, upload, request }, body).await
         })

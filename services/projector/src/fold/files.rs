@@ -7,7 +7,7 @@ use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::{media_type, name};
 use waybill_read_model::rows::{FileRow, JsonText, PartialUploadRow, UploadProgressRow};
-use waybill_schema::events::{ChunkUploadedV1, FileUploadedV1, UploadKind, UploadStartedV1};
+use waybill_schema::events::{ChunkUploadedV1, FileUploadedV2, UploadKind, UploadStartedV1};
 use waybill_schema::{ByteRange, Event, FileId, RangeSet, Recorded, UploadId};
 
 pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
@@ -251,7 +251,7 @@ fn resize(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc
 fn upload_whole(
     tables: &mut Tables,
     id: UploadId,
-    uploaded: &FileUploadedV1,
+    uploaded: &FileUploadedV2,
     time: DateTime<Utc>,
     seq: i64,
 ) -> Result<(), Misfit> {

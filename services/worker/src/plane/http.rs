@@ -5,7 +5,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, guard, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::Deserialize;
-use waybill_schema::events::UploadStartedV1;
+use waybill_schema::events::UploadStartedV2;
 use waybill_schema::{ByteRange, CompanyId, UploadId, UserId};
 use waybill_service_kit::data_plane::{DataPlane, PutBytes, PutWhole, STARTED_HEADER};
 use waybill_service_kit::{Checksum, Problem, RequestId, body};
@@ -84,14 +84,14 @@ async fn put_whole(
 ) -> Result<HttpResponse, Problem> {
     let (company, upload) = ids(&path)?;
     let invalid = || Problem::bad_request("request_invalid", "no request that a gateway makes");
-    let started = started(http.headers()).filter(|started| started.company_id == company).ok_or_else(invalid)?;
+    let start = start(http.headers()).filter(|start| start.started.company_id == company).ok_or_else(invalid)?;
     let reserved = query.reserved.parse().map_err(|_| invalid())?;
-    let request = PutWhole { upload, started, reserved, request: from(&http, id) };
+    let request = PutWhole { upload, start, reserved, request: from(&http, id) };
     let work = |body| async move { plane.put_whole(request, body).await };
     Ok(HttpResponse::Ok().json(body::outliving(&http, payload.into_inner(), work).await?))
 }
 
-fn started(headers: &HeaderMap) -> Option<UploadStartedV1> {
+fn start(headers: &HeaderMap) -> Option<UploadStartedV2> {
     serde_json::from_slice(&BASE64URL.decode(headers.get(STARTED_HEADER)?).ok()?).ok()
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn store_whole(
     request: &PutWhole,
     mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 ) -> Result<StoredWhole, PlaneError> {
-    let started = &request.started;
+    let started = &request.start.started;
     let mut room = worker.budget.begin(started.company_id, started.size_bytes).await?;
     let mut buffer = PartBuffer::new(started.size_bytes, Some(Ahead::from_start()));
     let until = Instant::now() + HELD;
@@ -73,7 +73,7 @@ pub(super) async fn store_whole(
 
 /// Stores the file, all of which is there.
 async fn put(worker: &Worker, request: &PutWhole, filled: Filled) -> Result<StoredFile, PlaneError> {
-    let started = &request.started;
+    let started = &request.start.started;
     let sha256 = filled.ahead.map(Ahead::digest).ok_or(PlaneError::Broken)?;
     if started.declared_sha256.is_some_and(|declared| declared != sha256) {
         return Err(PlaneError::DigestMismatch);
@@ -100,7 +100,7 @@ async fn begin(
     first: Bytes,
     rest: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 ) -> Result<StoredBytes, PlaneError> {
-    let (upload, started) = (request.upload, &request.started);
+    let (upload, started) = (request.upload, &request.start.started);
     let aggregate = UploadAggregate { company: started.company_id, upload };
     let context = |causation| Context {
         actor: Actor::User(started.uploaded_by),
@@ -109,7 +109,7 @@ async fn begin(
         clock: now,
     };
     tracing::info!(upload_id = %upload, received_bytes = first.len(), "a file comes slowly; its upload is started");
-    let start = Command::Start(started.clone().into());
+    let start = Command::Start(request.start.clone());
     let caused = context(Causation::Event(request.reserved));
     execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &caused, start).await?;
     let open = worker.uploads.open(worker, started.company_id, upload).await?;

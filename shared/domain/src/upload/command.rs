@@ -2,7 +2,7 @@
 
 use crate::media_type::TypePolicy;
 use waybill_schema::events::{
-    ChunkUploadedV1, FileUploadedV1, MultipartOpenedV2, PartAssembledV1, QuarantineCopiedV1, UploadStartedV2,
+    ChunkUploadedV1, FileUploadedV2, MultipartOpenedV2, PartAssembledV1, QuarantineCopiedV1, UploadStartedV2,
 };
 use waybill_schema::{Sha256Digest, Timestamp, UploadId};
 
@@ -49,7 +49,7 @@ pub enum Command {
     /// The object under the quarantine key was copied.
     CopyQuarantine(QuarantineCopiedV1),
     /// Begin and end, with the whole file stored.
-    UploadWhole(FileUploadedV1),
+    UploadWhole(FileUploadedV2),
     /// A multipart upload was created in the store.
     OpenMultipart(MultipartOpenedV2),
     /// A run of bytes was stored.

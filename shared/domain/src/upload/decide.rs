@@ -4,7 +4,7 @@ use super::{Command, Phase, State, Verification};
 use crate::Refusal;
 use crate::media_type::{Claim, TypePolicy};
 use waybill_schema::events::{
-    ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV1, FileVerifiedV1, QuarantineClearedV1,
+    ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV2, FileVerifiedV1, QuarantineClearedV1,
     QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadExpiredV1, UploadKind,
     UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
 };
@@ -114,7 +114,7 @@ fn decide_copied(state: &State, copied: QuarantineCopiedV1) -> Result<Option<Eve
     Ok(Some(copied.into()))
 }
 
-fn decide_whole(state: &State, upload: FileUploadedV1) -> Result<Option<Event>, Refusal> {
+fn decide_whole(state: &State, upload: FileUploadedV2) -> Result<Option<Event>, Refusal> {
     match &state.phase {
         Phase::Absent => Ok(Some(upload.into())),
         Phase::Verified { sha256, .. } if *sha256 == upload.sha256 => Ok(None),

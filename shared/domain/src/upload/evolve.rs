@@ -46,6 +46,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
         Event::FileUploaded(uploaded) => {
             start(state, &uploaded.started, time);
             state.length_at_start = true;
+            state.upload_metadata.clone_from(&uploaded.upload_metadata);
             state.stored.insert(state.grid().all());
             state.writers.insert(uploaded.worker_id);
             state.phase = Phase::Verified { sha256: uploaded.sha256, storage_key: uploaded.storage_key.clone() };

@@ -31,9 +31,10 @@ fn completed(size_bytes: u64) -> State {
     upload(events)
 }
 
-fn whole() -> FileUploadedV1 {
-    FileUploadedV1 {
+fn whole() -> FileUploadedV2 {
+    FileUploadedV2 {
         started: started(5),
+        upload_metadata: Some("filename YS50eHQ=".to_owned()),
         sha256: Sha256Digest([1; 32]),
         storage_bucket: "b".to_owned(),
         storage_key: "k".to_owned(),
@@ -161,8 +162,9 @@ fn a_whole_file_is_started_stored_and_verified_at_once() {
     let state = upload([event]);
     assert_eq!(state.status(), Status::Completed);
     assert_eq!(state.missing(), []);
+    assert_eq!(state.upload_metadata, whole().upload_metadata);
     assert_eq!(decide(&state, Command::UploadWhole(whole())), Ok(None));
-    let other = FileUploadedV1 { sha256: Sha256Digest([2; 32]), ..whole() };
+    let other = FileUploadedV2 { sha256: Sha256Digest([2; 32]), ..whole() };
     assert_eq!(decide(&state, Command::UploadWhole(other)), Err(Refusal::IdTaken { what: "upload" }));
 }
 

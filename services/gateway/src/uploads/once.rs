@@ -1,0 +1,143 @@
+//! A whole file, no larger than a part, as one object and one event. Its space is reserved before its bytes are taken.
+
+use super::start::{loaded, reserve};
+use crate::gateway::Gateway;
+use crate::problems::{IntoProblem, cleaned};
+use actix_web::dev::Payload;
+use waybill_domain::upload::{Command, Phase, State};
+use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute, refresh};
+use waybill_schema::events::{FileUploadedV2, ReservedItem, UploadStartedV2};
+use waybill_schema::{Causation, Position, UploadId};
+use waybill_service_kit::data_plane::{PutWhole, StoredFile, StoredWhole};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
+
+/// The file, and who brings it.
+pub(crate) struct Once<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) principal: &'a Principal,
+    pub(crate) context: &'a Context,
+    pub(crate) request: RequestId,
+    pub(crate) upload: UploadId,
+    /// What is said of it. Its length is known.
+    pub(crate) start: &'a UploadStartedV2,
+    /// The client sent an `Idempotency-Key`: it may come again and go on with the same upload.
+    pub(crate) is_repeatable: bool,
+}
+
+impl Once<'_> {
+    fn aggregate(&self) -> UploadAggregate {
+        UploadAggregate { company: self.principal.company_id, upload: self.upload }
+    }
+
+    /// The upload as it is: a request before may have brought it.
+    pub(crate) async fn loaded(&self) -> Result<Loaded<State>, Problem> {
+        loaded(self.gateway, &self.aggregate(), self.is_repeatable).await
+    }
+
+    /// Sets its space aside.
+    pub(crate) async fn reserve(&self) -> Result<Position, Problem> {
+        let started = &self.start.started;
+        let item =
+            ReservedItem { upload_id: self.upload, session_id: started.session_id, bytes_total: started.size_bytes };
+        reserve(self.gateway, self.principal, self.context, item, self.is_repeatable).await
+    }
+
+    /// Stores it. Where it comes too slowly to be held in memory its upload is started, with all of its bytes.
+    pub(crate) async fn put(&self, payload: Payload, reserved: Position) -> Result<StoredWhole, Problem> {
+        let request = PutWhole { upload: self.upload, start: self.start.clone(), reserved, request: self.request };
+        self.gateway.workers.put_whole(request, payload).await
+    }
+
+    /// Makes the event of what is stored. Where another request with the same id was faster, what this one stored is
+    /// deleted.
+    pub(crate) async fn record(
+        &self,
+        stored: StoredFile,
+        loaded: &mut Loaded<State>,
+        reserved: Position,
+    ) -> Result<(), Problem> {
+        let storage_key = stored.storage_key.clone();
+        let uploaded = FileUploadedV2 {
+            started: self.start.started.clone(),
+            upload_metadata: self.start.upload_metadata.clone(),
+            sha256: stored.sha256,
+            storage_bucket: stored.storage_bucket,
+            storage_key: stored.storage_key,
+            sniffed_mime_type: stored.sniffed_mime_type,
+            worker_id: stored.worker_id,
+        };
+        let done = self.execute(loaded, reserved, Command::UploadWhole(uploaded)).await;
+        let kept = matches!(&done, Ok((_, is_new)) if *is_new);
+        let unknown = matches!(&done, Err(ExecuteError::Append(_)));
+        if !kept && !unknown {
+            // Another request with the same id was faster: its object is the file's.
+            cleaned(self.gateway.store.delete(&storage_key).await, "deleting a second object")?;
+        }
+        let (position, _) = done.map_err(|error| error.into_problem("recording a file"))?;
+        loaded.read_to = loaded.read_to.max(position.seq);
+        Ok(())
+    }
+
+    /// Starts its upload instead; `None` where another request with the same id has done that, or more.
+    pub(crate) async fn begin(
+        &self,
+        loaded: &mut Loaded<State>,
+        reserved: Position,
+    ) -> Result<Option<Position>, Problem> {
+        let done = self.execute(loaded, reserved, Command::Start(self.start.clone())).await;
+        let (position, is_new) = done.map_err(|error| error.into_problem("starting an upload"))?;
+        Ok(is_new.then_some(position))
+    }
+
+    /// Carries out what the reservation led to, and tells whether it made an event.
+    async fn execute(
+        &self,
+        loaded: &mut Loaded<State>,
+        reserved: Position,
+        command: Command,
+    ) -> Result<(Position, bool), ExecuteError> {
+        let context = Context { causation: Causation::Event(reserved), ..self.context.clone() };
+        let done = execute(self.gateway.log.as_ref(), &self.aggregate(), loaded, &context, command).await?;
+        Ok((done.position, done.event.is_some()))
+    }
+
+    /// Gives the space back, if no upload came of it; one that did is ended. Where that fails, and where the client may
+    /// come again, the sweep does it.
+    pub(crate) async fn release(&self, loaded: &Loaded<State>) {
+        if self.is_repeatable {
+            return;
+        }
+        let (log, aggregate) = (self.gateway.log.as_ref(), self.aggregate());
+        let mut known = loaded.clone();
+        let refreshed = refresh(log, &aggregate, &mut known).await;
+        if refreshed.is_err() || known.last_seq > 0 {
+            return cancel(self.gateway, &aggregate, self.context).await;
+        }
+        let expired = execute(log, &aggregate, &mut known, self.context, Command::Expire { now: now() }).await;
+        match expired {
+            Ok(done) if done.event.is_some() || known.state.has_ended_without_file() => {}
+            // A worker has started it meanwhile.
+            Ok(_) if known.state.phase == Phase::Active => {
+                return cancel(self.gateway, &aggregate, self.context).await;
+            }
+            // The file was recorded meanwhile: its space is in use.
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for the sweep");
+                return;
+            }
+        }
+        let reserver = &self.gateway.reserver;
+        if let Err(problem) = reserver.give_back(self.principal.company_id, self.upload, self.context).await {
+            tracing::warn!(upload_id = %self.upload, code = problem.code, "a reservation waits for a worker");
+        }
+    }
+}
+
+/// Ends an upload that broke.
+pub(super) async fn cancel(gateway: &Gateway, aggregate: &UploadAggregate, context: &Context) {
+    let cancelled = execute(gateway.log.as_ref(), aggregate, &mut Loaded::default(), context, Command::Cancel).await;
+    if let Err(error) = cancelled {
+        tracing::warn!(upload_id = %aggregate.upload, %error, "an upload that broke waits for its end");
+    }
+}
