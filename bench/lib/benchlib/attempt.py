@@ -20,6 +20,24 @@ class Timing:
 
 
 @dataclass
+class Made:
+    """What a run left behind, also what followed the last answer."""
+
+    events: int = 0
+    # Of the event log.
+    subjects: int = 0
+    # Of the tables.
+    rows: int = 0
+
+    @classmethod
+    def so_far(cls, rig: Rig) -> "Made":
+        return cls(rig.log.last_seq(), rig.log.subjects(), rig.rows())
+
+    def since(self, before: "Made") -> "Made":
+        return Made(self.events - before.events, self.subjects - before.subjects, self.rows - before.rows)
+
+
+@dataclass
 class Run:
     contestant: str
     own_groups: Tuple[str, ...]
@@ -30,8 +48,7 @@ class Run:
     cpu_s: Dict[str, float]
     peak_kib: Dict[str, int]
     peaks_reset: bool
-    # Of the event log, also those of what follows the last answer.
-    events: int
+    made: "Made"
 
     @property
     def mb_per_s(self) -> float:
@@ -39,6 +56,9 @@ class Run:
 
     def cpu_per_gb(self, groups) -> float:
         return sum(self.cpu_s.get(name, 0.0) for name in groups) / (self.size_bytes / 1e9)
+
+    def cpu_ms_per_file(self, groups) -> float:
+        return sum(self.cpu_s.get(name, 0.0) for name in groups) * 1e3 / self.files
 
     @property
     def own_cpu_per_gb(self) -> float:
@@ -76,25 +96,26 @@ def measure(name: str, attempt: Attempt) -> List[Run]:
     rig = attempt.rig
     attempt.prepare()
     quiet.until_settled(rig)
-    meter, runs, before = Meter(rig.stack.pids()), [], rig.log.last_seq()
+    meter, runs, before = Meter(rig.stack.pids()), [], Made.so_far(rig)
     meter.start()
     timing = attempt.send()
     if attempt.verifies_apart:
-        runs.append(_run(name, attempt, timing, meter.stop(), 0))
+        runs.append(_run(name, attempt, timing, meter.stop(), Made()))
         name += ", verification"
         meter.start()
         timing = attempt.verify()
     quiet.until_done(rig)
-    runs.append(_run(name, attempt, timing, meter.stop(), rig.log.last_seq() - before))
+    used = meter.stop()
+    runs.append(_run(name, attempt, timing, used, Made.so_far(rig).since(before)))
     rig.stack.must_live()
     attempt.check()
     rig.reset_bucket(attempt.bucket)
     return runs
 
 
-def _run(name: str, attempt: Attempt, timing: Timing, used: Usage, events: int) -> Run:
+def _run(name: str, attempt: Attempt, timing: Timing, used: Usage, made: Made) -> Run:
     return Run(
         name, attempt.own_groups, sum(source.size_bytes for source in attempt.sources),
         len(attempt.sources), timing.wall_s, timing.phases, used.cpu_s, used.peak_kib,
-        used.peaks_reset, events,
+        used.peaks_reset, made,
     )

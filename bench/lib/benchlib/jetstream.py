@@ -19,6 +19,9 @@ class EventLog:
     def last_seq(self) -> int:
         return self._ask(f"STREAM.INFO.{_STREAM}")["state"]["last_seq"]
 
+    def subjects(self) -> int:
+        return self._ask(f"STREAM.INFO.{_STREAM}")["state"]["num_subjects"]
+
     def unfinished_reactions(self) -> int:
         """Events that workers have still to react to, or are reacting to."""
         info = self._ask(f"CONSUMER.INFO.{_STREAM}.{_CONSUMER}")

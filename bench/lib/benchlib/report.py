@@ -1,7 +1,7 @@
 """Tables: medians of runs, and medians of the ratios within pairs, each with its spread."""
 
 from statistics import median
-from typing import Dict, Iterable, List
+from typing import Callable, Dict, Iterable, List
 
 from .attempt import OUR_ROLES, Run
 from .pairs import Pair
@@ -11,6 +11,9 @@ from .scale import Scale
 from .scenarios import Ratio, Scenario
 
 _SERVERS = ("nats", "postgres", "weed", "curl")
+# From so many files on, what one of them costs is shown.
+_MANY = 32
+_MADE = ("events", "subjects", "rows")
 _PEAKS = (*OUR_ROLES, "tus", "nats", "weed")
 
 
@@ -19,7 +22,8 @@ def scenario(plan: Scenario, pairs: List[Pair]) -> str:
     runs = {name: [pair[name] for pair in pairs] for name in names}
     parts = [
         f"### {plan.title}", f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''}; "
-        "median (smallest to largest).", _speeds(runs), _costs(runs), _ratios(plan.ratios, pairs),
+        "median (smallest to largest).", _speeds(runs), _costs(runs), _file_costs(runs),
+        _ratios(plan.ratios, pairs),
         _peaks(runs),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -88,27 +92,42 @@ def _speeds(runs: Dict[str, List[Run]]) -> str:
                _spread((run.mb_per_s for run in group), ".0f")]
         if many:
             row.append(_spread((run.files / run.wall_s for run in group), ",.1f"))
-            row.append(_spread((run.events / run.files for run in group), ".2f") if group[0].own_groups == OUR_ROLES else "–")
+            ours = group[0].own_groups == OUR_ROLES
+            row += [_spread((getattr(run.made, made) / run.files for run in group), ".2f") if ours else "–"
+                    for made in _MADE]
         phases = group[0].phases
         row.append(", ".join(
             f"{phase[:-2]} {median(run.phases[phase] for run in group):.2f}" for phase in phases
         ))
         rows.append(row)
-    heads = ["", "wall s", "MB/s", *(["files/s", "events/file"] if many else []), "of which, s"]
+    heads = ["", "wall s", "MB/s", *(["files/s", *(f"{made}/file" for made in _MADE)] if many else []), "of which, s"]
     return _table(heads, rows)
 
 
 def _costs(runs: Dict[str, List[Run]]) -> str:
+    return _cpu_table("CPU s/GB", runs, Run.cpu_per_gb)
+
+
+def _file_costs(runs: Dict[str, List[Run]]) -> str:
+    """Where files are many it is each of them that costs, and not their bytes."""
+    many = any(run.files >= _MANY for group in runs.values() for run in group)
+    return _cpu_table("CPU ms/file", runs, Run.cpu_ms_per_file) if many else ""
+
+
+def _cpu_table(what: str, runs: Dict[str, List[Run]], cost: Callable[[Run, Iterable[str]], float]) -> str:
     rows = []
     measured = {process for group in runs.values() for run in group for process in run.cpu_s}
     ours = [role for role in (*OUR_ROLES, "gateway+worker") if role in measured]
+
+    def middle(group: List[Run], name: str) -> str:
+        return f"{median(cost(run, [name]) for run in group):.2f}"
+
     for name, group in runs.items():
         own = group[0].own_groups
-        shares = [_cpu(group, [role]) if own == OUR_ROLES else "–" for role in ours]
-        total = _spread((run.own_cpu_per_gb for run in group), ".2f") if own else "–"
-        rows.append([name, total, *shares, *(_cpu(group, [server]) for server in _SERVERS)])
-    heads = ["CPU s/GB", "backend", *ours, *_SERVERS]
-    return _table(heads, rows)
+        shares = [middle(group, role) if own == OUR_ROLES else "–" for role in ours]
+        total = _spread((cost(run, own) for run in group), ".2f") if own else "–"
+        rows.append([name, total, *shares, *(middle(group, server) for server in _SERVERS)])
+    return _table([what, "backend", *ours, *_SERVERS], rows)
 
 
 def scale(result: Scale) -> str:
@@ -130,10 +149,6 @@ def scale(result: Scale) -> str:
         f"Appends before, alone: p50 {percentile(base, 0.5):.1f} ms, p99 {percentile(base, 0.99):.1f} ms.",
         _table(heads, [*rows, row]),
     ])
-
-
-def _cpu(group: List[Run], names: Iterable[str]) -> str:
-    return f"{median(run.cpu_per_gb(names) for run in group):.2f}"
 
 
 def _ratios(ratios: Iterable[Ratio], pairs: List[Pair]) -> str:

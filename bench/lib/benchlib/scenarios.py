@@ -145,6 +145,8 @@ def small(sources: Sources, sizes: Sizes) -> Scenario:
         },
         (
             Ratio("ours / raw", "ours", "raw"),
+            Ratio("ours-tus / raw", "ours-tus", "raw"),
+            Ratio("ours-tus / ours", "ours-tus", "ours"),
             Ratio("ours-tus / tus", "ours-tus", "tus"),
             Ratio("cost: ours-tus / tus", "ours-tus", "tus", of_cost=True),
             Ratio("cost: ours-tus / ours", "ours-tus", "ours", of_cost=True),

@@ -47,6 +47,7 @@ mod secure;
 mod sessions;
 mod sharing;
 mod shutdown;
+mod small_files;
 mod socket;
 mod speaker;
 mod stores;

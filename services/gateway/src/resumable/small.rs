@@ -6,7 +6,7 @@
 
 use super::append::{Appended, complete};
 use super::create::Creation;
-use super::upload_url;
+use super::{Asked, upload_url};
 use crate::uploads::Once;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -20,7 +20,6 @@ use waybill_repository::Loaded;
 use waybill_schema::Position;
 use waybill_schema::events::UploadKind;
 use waybill_service_kit::Problem;
-use waybill_service_kit::data_plane::StoredWhole;
 
 /// The largest file that is held in memory.
 const LARGEST_BYTES: u64 = 1_024 * 1_024;
@@ -80,67 +79,42 @@ pub(super) async fn create(creation: &Creation<'_>, payload: Payload) -> Result<
     let Some(room) = room else { return creation.start(payload).await };
     let reserved = once.reserve().await?;
     let held = Body::hold(payload, size_bytes, room).await;
-    let failed = match held.whole(size_bytes).filter(|bytes| creation.has_checksum(bytes)) {
-        None => None,
-        Some(bytes) => match store(creation, &once, bytes, &mut loaded, reserved).await? {
-            Stored::Done(appended) => return Ok(*appended),
-            Stored::Not(problem) => Some(problem),
-        },
-    };
+    if let Some(bytes) = held.whole(size_bytes).filter(|bytes| creation.has_checksum(bytes)) {
+        match once.store(payload_of(bytes), &mut loaded, reserved).await {
+            Ok(true) => return Ok(whole(asked, loaded)),
+            // The worker had no memory for it, and started its upload.
+            Ok(false) => {
+                let completed = complete(asked, *upload).await;
+                return completed.map_err(|problem| problem.with("upload_url", upload_url(*upload)));
+            }
+            // It is nobody's fault that could be found in the bytes: whoever sends them again begins anew.
+            Err(problem) if problem.status >= 500 => {
+                once.release(&loaded).await;
+                return Err(problem);
+            }
+            Err(problem) => {
+                tracing::info!(upload_id = %upload, code = problem.code, "a small file is not stored as one object");
+            }
+        }
+    }
     match once.begin(&mut loaded, reserved).await? {
         Some(position) => creation.go_on(position, held.again()).await,
-        // A worker has begun it, and could not go on; or a newer request has, with the same key.
         None => {
-            let failed = failed.filter(|problem| problem.status >= 500);
-            Err(failed.unwrap_or_else(superseded).with("upload_url", upload_url(*upload)))
+            let superseded = Problem::new(409, "superseded", "a newer request for the upload took over");
+            Err(superseded.with("upload_url", upload_url(*upload)))
         }
     }
 }
 
-/// What became of a small file.
-enum Stored {
-    Done(Box<Appended>),
-    /// It is not stored, and no event says so.
-    Not(Problem),
-}
-
-/// Stores the file, all of which is there.
-///
-/// # Errors
-/// Where it is not known whether it was recorded, or where its upload was begun and not completed.
-async fn store(
-    creation: &Creation<'_>,
-    once: &Once<'_>,
-    bytes: Bytes,
-    loaded: &mut Loaded<State>,
-    reserved: Position,
-) -> Result<Stored, Problem> {
-    let Creation { asked, upload, .. } = creation;
-    let stored = match once.put(payload_of(bytes), reserved).await {
-        Ok(StoredWhole::File(stored)) => stored,
-        // The worker had no memory for it.
-        Ok(StoredWhole::Begun(_)) => {
-            let completed = complete(asked, *upload).await;
-            let completed = completed.map_err(|problem| problem.with("upload_url", upload_url(*upload)))?;
-            return Ok(Stored::Done(Box::new(completed)));
-        }
-        Err(problem) => return Ok(Stored::Not(problem)),
-    };
-    match once.record(stored, loaded, reserved).await {
-        Ok(()) => {}
-        Err(problem) if problem.status >= 500 => {
-            once.release(loaded).await;
-            return Err(problem.with("upload_url", upload_url(*upload)));
-        }
-        Err(problem) => return Ok(Stored::Not(problem)),
-    }
+/// The file was stored as one object.
+fn whole(asked: &Asked, loaded: Loaded<State>) -> Appended {
     let partition = asked.gateway.log.partitions().of(asked.principal.company_id);
-    Ok(Stored::Done(Box::new(Appended {
-        offset: creation.start.started.size_bytes,
+    Appended {
+        offset: loaded.state.grid().size_bytes,
         is_complete: true,
         position: Some(Position { partition, seq: loaded.read_to }.to_string()),
-        state: Some(loaded.state.clone()),
-    })))
+        state: Some(loaded.state),
+    }
 }
 
 /// A body that is held in memory.
@@ -205,8 +179,4 @@ impl Body {
 fn payload_of(bytes: Bytes) -> Payload {
     let pieces = (!bytes.is_empty()).then_some(Ok(bytes));
     Payload::Stream { payload: stream::iter(pieces).boxed_local() }
-}
-
-fn superseded() -> Problem {
-    Problem::new(409, "superseded", "a newer request for the upload took over")
 }

@@ -42,20 +42,27 @@ impl Once<'_> {
         reserve(self.gateway, self.principal, self.context, item, self.is_repeatable).await
     }
 
-    /// Stores it. Where it comes too slowly to be held in memory its upload is started, with all of its bytes.
-    pub(crate) async fn put(&self, payload: Payload, reserved: Position) -> Result<StoredWhole, Problem> {
+    /// Stores it, and makes the event. Where it comes too slowly to be held in memory it is `false`: its upload has
+    /// started, and all of its bytes are there.
+    ///
+    /// # Errors
+    /// Below 500 the file is refused, and no event was made.
+    pub(crate) async fn store(
+        &self,
+        payload: Payload,
+        loaded: &mut Loaded<State>,
+        reserved: Position,
+    ) -> Result<bool, Problem> {
         let request = PutWhole { upload: self.upload, start: self.start.clone(), reserved, request: self.request };
-        self.gateway.workers.put_whole(request, payload).await
+        match self.gateway.workers.put_whole(request, payload).await? {
+            StoredWhole::Begun(_) => Ok(false),
+            StoredWhole::File(stored) => self.record(stored, loaded, reserved).await.map(|()| true),
+        }
     }
 
     /// Makes the event of what is stored. Where another request with the same id was faster, what this one stored is
     /// deleted.
-    pub(crate) async fn record(
-        &self,
-        stored: StoredFile,
-        loaded: &mut Loaded<State>,
-        reserved: Position,
-    ) -> Result<(), Problem> {
+    async fn record(&self, stored: StoredFile, loaded: &mut Loaded<State>, reserved: Position) -> Result<(), Problem> {
         let storage_key = stored.storage_key.clone();
         let uploaded = FileUploadedV2 {
             started: self.start.started.clone(),

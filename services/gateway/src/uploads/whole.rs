@@ -27,8 +27,8 @@ use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
-use waybill_schema::{ByteRange, Position, UploadId};
-use waybill_service_kit::data_plane::{PutBytes, StoredWhole};
+use waybill_schema::{ByteRange, UploadId};
+use waybill_service_kit::data_plane::PutBytes;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 /// How long the answer waits for the verification of a large file.
@@ -189,7 +189,7 @@ impl Incoming {
         match (&loaded.state.phase, loaded.last_seq) {
             (_, 0) => {
                 let reserved = once.reserve().await?;
-                match store_small(&once, payload, &mut loaded, reserved).await {
+                match once.store(payload, &mut loaded, reserved).await {
                     Ok(true) => {}
                     // It came so slowly that it became an upload like others.
                     Ok(false) => {
@@ -310,18 +310,5 @@ impl Incoming {
             once::cancel(&self.gateway, aggregate, &self.context).await;
         }
         finished
-    }
-}
-
-/// Whether it was stored as a whole; where not, its upload has started and all of its bytes are there.
-async fn store_small(
-    once: &Once<'_>,
-    payload: Payload,
-    loaded: &mut Loaded<State>,
-    reserved: Position,
-) -> Result<bool, Problem> {
-    match once.put(payload, reserved).await? {
-        StoredWhole::Begun(_) => Ok(false),
-        StoredWhole::File(stored) => once.record(stored, loaded, reserved).await.map(|()| true),
     }
 }
