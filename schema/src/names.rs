@@ -1,6 +1,6 @@
 //! Every name of a stream, a durable consumer, a bucket and a core subject, built in this one place.
 
-use crate::{CompanyId, UploadId, UserId};
+use crate::{CompanyId, Subject, UploadId, UserId};
 
 /// The durable pull consumer that the workers of one partition share.
 pub const REACTIONS_DURABLE: &str = "reactions";
@@ -72,12 +72,12 @@ pub fn midstate_key(upload: UploadId) -> String {
     upload.to_string()
 }
 
-/// Key of a company's quota snapshot.
-pub fn quota_snapshot_key(company: CompanyId) -> String {
-    format!("quota.{company}")
+/// Key of the snapshot of a subject's fold.
+pub fn snapshot_key(subject: Subject) -> String {
+    subject.to_string()
 }
 
 /// Key of one piece of it. There are two sets of pieces: the snapshot's own key says which is the one.
-pub fn quota_piece_key(company: CompanyId, set: u8, piece: u32) -> String {
-    format!("quota.{company}.{set}.{piece}")
+pub fn snapshot_piece_key(subject: Subject, set: u8, piece: u32) -> String {
+    format!("{subject}.{set}.{piece}")
 }

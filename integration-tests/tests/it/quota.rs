@@ -118,7 +118,7 @@ async fn a_snapshot_is_kept_however_much_is_open() {
     let state = quotas.look(company).await.unwrap();
     assert_eq!(state.reserved_bytes(), 64 * EVENTS);
     let kept = bucket.keys().await.unwrap();
-    let pieces = kept.iter().filter(|key| key.starts_with(&format!("quota.{company}."))).count();
+    let pieces = kept.iter().filter(|key| key.starts_with(&format!("{company}.quota."))).count();
     assert!(pieces > 1, "{kept:?}");
     assert_eq!(Quotas::new(log, bucket).look(company).await.unwrap(), state);
     stack.stop().await;

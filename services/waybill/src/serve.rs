@@ -141,6 +141,7 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
     let log = backing::log(&args.nats, &nats).await?;
     let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
     let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
+    let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots.clone()));
     let quotas = Arc::new(Quotas::new(log.clone(), snapshots));
     let database = backing::database(&args.database)?;
     let back = Shutdown::new();

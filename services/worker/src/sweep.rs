@@ -23,7 +23,9 @@ use waybill_read_model::queries::{
     tokens_to_forget,
 };
 use waybill_read_model::{Connection, ReadModelError};
-use waybill_repository::{ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, load};
+use waybill_repository::{
+    Aggregate, ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, forget_snapshot, load,
+};
 use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
 use waybill_schema::{Causation, CompanyId, Routing, Timestamp, TokenId};
 use waybill_service_kit::metrics;
@@ -375,6 +377,9 @@ async fn forget(
     let aggregate = TokenAggregate { company, token };
     let command = token::Command::Forget { ended_until };
     execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command).await?;
+    if let Err(error) = forget_snapshot(worker.log.as_ref(), aggregate.subject()).await {
+        tracing::debug!(token_id = %token, %error, "a snapshot of a token that has ended stays");
+    }
     Ok(())
 }
 

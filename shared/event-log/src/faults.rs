@@ -1,6 +1,6 @@
 //! A log whose answers get lost, to test what relies on one.
 
-use crate::{AppendError, EventLog, Head, NewEvent, Page, ReadError, Stored};
+use crate::{AppendError, EventLog, Head, NewEvent, Page, ReadError, Stored, Values};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::collections::VecDeque;
@@ -79,6 +79,10 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
 
     fn generation(&self) -> u64 {
         self.inner.generation()
+    }
+
+    fn snapshots(&self) -> Option<&dyn Values> {
+        self.inner.snapshots()
     }
 
     async fn silent(&self) {

@@ -11,10 +11,12 @@ pub mod faults;
 pub mod jetstream;
 pub mod memory;
 mod read;
+mod values;
 
 pub use append::append;
 pub use error::{AppendError, ReadError};
-pub use read::{read_after, read_events, read_from};
+pub use read::{Back, read_after, read_back, read_events, read_from, read_rest};
+pub use values::{MemoryValues, Values, ValuesError};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -136,6 +138,11 @@ pub trait EventLog: Send + Sync {
     /// than an answer of the log then need not wait longer.
     async fn silent(&self) {
         std::future::pending().await
+    }
+
+    /// Where folds of long subjects are kept, so that they need not be read from their beginning; `None` where nowhere.
+    fn snapshots(&self) -> Option<&dyn Values> {
+        None
     }
 
     /// The end of a partition's stream.

@@ -1,6 +1,6 @@
 //! A log in memory, with the semantics of JetStream that the rest relies on.
 
-use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
+use crate::{AppendError, EventLog, Expect, Head, MemoryValues, NewEvent, Page, ReadError, Stored, Values};
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::collections::HashMap;
@@ -22,13 +22,20 @@ pub struct MemoryLog {
     epoch: String,
     streams: Arc<Mutex<Streams>>,
     appended: watch::Sender<u64>,
+    snapshots: MemoryValues,
 }
 
 impl MemoryLog {
     /// An empty log.
     pub fn new(partitions: Partitions) -> Self {
         let epoch = Uuid::now_v7().to_string();
-        Self { partitions, epoch, streams: Arc::default(), appended: watch::Sender::new(0) }
+        Self {
+            partitions,
+            epoch,
+            streams: Arc::default(),
+            appended: watch::Sender::new(0),
+            snapshots: MemoryValues::default(),
+        }
     }
 
     /// The streams; a panic elsewhere leaves them whole, for every change is one push.
@@ -129,6 +136,10 @@ impl EventLog for MemoryLog {
             }
         })
         .boxed())
+    }
+
+    fn snapshots(&self) -> Option<&dyn Values> {
+        Some(&self.snapshots)
     }
 
     async fn head(&self, partition: u32) -> Result<Head, ReadError> {

@@ -35,11 +35,34 @@ pub async fn read_from(
     last: Option<Stored>,
     after: u64,
 ) -> Result<Vec<Stored>, ReadError> {
+    let back = read_back(log, subject, last, after).await?;
+    read_rest(log, subject, back, after).await
+}
+
+/// What [`read_back`] has read, in the order of the log.
+pub enum Back {
+    /// All of it.
+    All(Vec<Stored>),
+    /// The newest; there are more before them.
+    Newest(Vec<Stored>),
+}
+
+/// Reads a subject from its last event back to the event `after`, but only a few events.
+///
+/// # Errors
+/// As [`read_after`].
+pub async fn read_back(
+    log: &dyn EventLog,
+    subject: Subject,
+    last: Option<Stored>,
+    after: u64,
+) -> Result<Back, ReadError> {
     let name = subject.to_nats(log.partitions());
     let diverged = |seq| ReadError::Diverged { subject: name.clone(), seq };
-    let Some(last) = last else { return if after == 0 { Ok(Vec::new()) } else { Err(diverged(after)) } };
+    let nothing = |is_so: bool| if is_so { Ok(Back::All(Vec::new())) } else { Err(diverged(after)) };
+    let Some(last) = last else { return nothing(after == 0) };
     if last.position.seq <= after {
-        return if last.position.seq == after { Ok(Vec::new()) } else { Err(diverged(after)) };
+        return nothing(last.position.seq == after);
     }
     let partition = last.position.partition;
     let mut previous = last.previous;
@@ -50,7 +73,7 @@ pub async fn read_from(
         }
         if seq == after {
             newest_first.reverse();
-            return Ok(newest_first);
+            return Ok(Back::All(newest_first));
         }
         let found = log.at(Position { partition, seq }).await?.filter(|found| found.subject == name);
         let found = found.ok_or_else(|| diverged(seq))?;
@@ -58,9 +81,29 @@ pub async fn read_from(
         newest_first.push(found);
     }
     newest_first.reverse();
-    let known = newest_first.first().map_or(0, |first| first.position.seq);
+    Ok(Back::Newest(newest_first))
+}
+
+/// Reads what [`read_back`] has left out, if anything, behind the event `after`: of the same subject, and not before the
+/// one that was read back to.
+///
+/// # Errors
+/// As [`read_after`].
+pub async fn read_rest(log: &dyn EventLog, subject: Subject, back: Back, after: u64) -> Result<Vec<Stored>, ReadError> {
+    let mut newest = match back {
+        Back::All(mut all) => {
+            all.retain(|event| event.position.seq > after);
+            return Ok(all);
+        }
+        Back::Newest(newest) => newest,
+    };
+    let known = newest.first().map_or(0, |first| first.position.seq);
+    if known <= after {
+        newest.retain(|event| event.position.seq > after);
+        return Ok(newest);
+    }
     let mut messages = pages(log, subject, after, known).await?;
-    messages.extend(newest_first);
+    messages.extend(newest);
     Ok(messages)
 }
 

@@ -1,9 +1,12 @@
 //! Folding an aggregate's subjects.
 
+use crate::snapshot::{self, Mark};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 use waybill_domain::{Refusal, content, directory, file, session, share, token, upload};
-use waybill_event_log::{EventLog, ReadError, Stored, read_from};
+use waybill_event_log::{Back, EventLog, ReadError, Stored, read_back, read_rest};
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{
     Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, Sha256Digest, ShareId, Subject, Timestamp, TokenId,
@@ -12,13 +15,18 @@ use waybill_schema::{
 
 /// For how long a state may be decided on without looking again.
 const RECENT: Duration = Duration::from_secs(1);
+/// How many events are folded before the fold is worth keeping.
+const SNAPSHOT_EVERY: u64 = 500;
 
 /// An aggregate as [`load`] and [`crate::execute`] need it.
 pub trait Aggregate: Send + Sync {
     /// What is known of it.
-    type State: Default + Clone + Send + Sync;
+    type State: Default + Clone + Send + Sync + Serialize + DeserializeOwned;
     /// What can be asked of it.
     type Command: Clone + Send + Sync;
+
+    /// Changes whenever the state does: older snapshots are then not read. `None` where the rules keep the fold short.
+    const SNAPSHOT_VERSION: Option<u16> = None;
 
     /// The subject that decisions are appended to.
     fn subject(&self) -> Subject;
@@ -26,6 +34,11 @@ pub trait Aggregate: Send + Sync {
     /// The subject with facts that are folded in, but not decided one at a time.
     fn facts(&self) -> Option<Subject> {
         None
+    }
+
+    /// Whether it is over, so that no snapshot of it is worth keeping.
+    fn is_over(_: &Self::State) -> bool {
+        false
     }
 
     /// Folds one event.
@@ -53,6 +66,7 @@ pub struct UploadAggregate {
 impl Aggregate for UploadAggregate {
     type State = upload::State;
     type Command = upload::Command;
+    const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, On::UploadLifecycle(self.upload))
@@ -60,6 +74,10 @@ impl Aggregate for UploadAggregate {
 
     fn facts(&self) -> Option<Subject> {
         Some(Subject::new(self.company, On::UploadChunks(self.upload)))
+    }
+
+    fn is_over(state: &Self::State) -> bool {
+        state.has_ended()
     }
 
     fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
@@ -160,9 +178,14 @@ pub struct FileAggregate {
 impl Aggregate for FileAggregate {
     type State = file::State;
     type Command = file::Command;
+    const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, On::File(self.file))
+    }
+
+    fn is_over(state: &Self::State) -> bool {
+        state.purged
     }
 
     fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
@@ -218,6 +241,7 @@ pub struct ShareAggregate {
 impl Aggregate for ShareAggregate {
     type State = share::State;
     type Command = share::Command;
+    const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, On::Share(self.share))
@@ -256,6 +280,7 @@ pub struct ContentAggregate {
 impl Aggregate for ContentAggregate {
     type State = content::State;
     type Command = content::Command;
+    const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, On::Content(self.sha256))
@@ -286,9 +311,14 @@ pub struct TokenAggregate {
 impl Aggregate for TokenAggregate {
     type State = token::State;
     type Command = token::Command;
+    const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, On::Token(self.token))
+    }
+
+    fn is_over(state: &Self::State) -> bool {
+        state.forgotten
     }
 
     fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
@@ -318,6 +348,10 @@ pub struct Loaded<S> {
     /// Up to where the subject of decisions was read together with the facts. What was appended after that is in
     /// `last_seq`, and is folded again with the facts that came before it.
     pub(crate) folded_seq: u64,
+    /// The message id of the event at `read_to`.
+    read_to_id: Option<String>,
+    /// How many events were folded since the last snapshot.
+    since_snapshot: u64,
     /// What it begins with.
     beginning: S,
     /// The log's generation that it was read from; `None` before anything was.
@@ -406,36 +440,79 @@ pub async fn refresh<A: Aggregate>(
     }
     fold(aggregate, loaded, read?)?;
     loaded.complete_at = Some(asked_at);
+    keep(log, aggregate, loaded).await;
     Ok(())
 }
 
+/// Keeps a snapshot, if there is enough that is new. Everything up to `read_to` is folded: it was refreshed a moment ago.
+async fn keep<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Loaded<A::State>) {
+    let (Some(version), Some(values)) = (A::SNAPSHOT_VERSION, log.snapshots()) else { return };
+    if loaded.since_snapshot < SNAPSHOT_EVERY || A::is_over(&loaded.state) {
+        return;
+    }
+    loaded.since_snapshot = 0;
+    let Loaded { state, last_seq, facts_seq, .. } = &*loaded;
+    let Some(bytes) = snapshot::pack(&(state, *last_seq, *facts_seq)) else { return };
+    let mark = Mark { seq: loaded.read_to, id: loaded.read_to_id.clone() };
+    if let Err(error) = snapshot::write(values, aggregate.subject(), version, mark, &bytes).await {
+        tracing::warn!(subject = %aggregate.subject(), %error, "a snapshot was not kept");
+    }
+}
+
+/// Begins with the last snapshot, if there is one.
+async fn restore<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Loaded<A::State>) {
+    let (Some(version), Some(values)) = (A::SNAPSHOT_VERSION, log.snapshots()) else { return };
+    let read = snapshot::read::<(A::State, u64, u64)>(log, values, aggregate.subject(), version).await;
+    let Some(((state, last_seq, facts_seq), mark)) = read else { return };
+    loaded.state = state;
+    (loaded.last_seq, loaded.folded_seq, loaded.facts_seq) = (last_seq, last_seq, facts_seq);
+    (loaded.read_to, loaded.read_to_id) = (mark.seq, mark.id);
+}
+
 /// What came since on all subjects of an aggregate, in the order of the log, and as of one moment: of two events, none is
-/// read without the one before it.
+/// read without the one before it. What is long is begun with its snapshot.
 async fn read_both<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
-    loaded: &Loaded<A::State>,
+    loaded: &mut Loaded<A::State>,
 ) -> Result<Vec<Stored>, ReadError> {
     let subject = aggregate.subject();
+    let (last, last_fact) = ends(log, aggregate).await?;
+    let decisions = read_back(log, subject, last, loaded.folded_seq).await?;
+    let facts = match aggregate.facts() {
+        Some(facts) => Some((facts, read_back(log, facts, last_fact, loaded.facts_seq).await?)),
+        None => None,
+    };
+    let is_long = |back: &Back| matches!(back, Back::Newest(_));
+    if loaded.read_to == 0 && (is_long(&decisions) || facts.as_ref().is_some_and(|(_, facts)| is_long(facts))) {
+        restore(log, aggregate, loaded).await;
+    }
+    let mut events = read_rest(log, subject, decisions, loaded.folded_seq).await?;
+    if let Some((facts, back)) = facts {
+        events.extend(read_rest(log, facts, back, loaded.facts_seq).await?);
+        events.sort_by_key(|event| event.position.seq);
+    }
+    Ok(events)
+}
+
+/// The last decision and the last fact, as of one moment.
+async fn ends<A: Aggregate>(log: &dyn EventLog, aggregate: &A) -> Result<(Option<Stored>, Option<Stored>), ReadError> {
+    let subject = aggregate.subject();
     let mut last = log.last(subject).await?;
-    let Some(facts) = aggregate.facts() else { return read_from(log, subject, last, loaded.last_seq).await };
-    let last_fact = loop {
+    let Some(facts) = aggregate.facts() else { return Ok((last, None)) };
+    loop {
         let last_fact = log.last(facts).await?;
         // A decision between the last one known and this fact would be missing.
         if seq_of(last_fact.as_ref()) < seq_of(last.as_ref()) || last_fact.is_none() {
-            break last_fact;
+            return Ok((last, last_fact));
         }
         let again = log.last(subject).await?;
         let same = seq_of(again.as_ref()) == seq_of(last.as_ref());
         last = again;
         if same {
-            break last_fact;
+            return Ok((last, last_fact));
         }
-    };
-    let mut events = read_from(log, subject, last, loaded.folded_seq).await?;
-    events.extend(read_from(log, facts, last_fact, loaded.facts_seq).await?);
-    events.sort_by_key(|event| event.position.seq);
-    Ok(events)
+    }
 }
 
 fn seq_of(event: Option<&Stored>) -> u64 {
@@ -444,10 +521,14 @@ fn seq_of(event: Option<&Stored>) -> u64 {
 
 fn fold<A: Aggregate>(aggregate: &A, loaded: &mut Loaded<A::State>, events: Vec<Stored>) -> Result<(), ReadError> {
     let subject = aggregate.subject();
-    for event in events {
+    for mut event in events {
+        let id = event.message_id.take();
         let recorded = event.into_event()?;
         A::evolve(&mut loaded.state, &recorded.event, recorded.envelope.time);
-        loaded.read_to = loaded.read_to.max(recorded.position.seq);
+        loaded.since_snapshot += 1;
+        if recorded.position.seq > loaded.read_to {
+            (loaded.read_to, loaded.read_to_id) = (recorded.position.seq, id);
+        }
         if recorded.subject == subject {
             loaded.last_seq = recorded.position.seq;
             loaded.folded_seq = recorded.position.seq;
@@ -461,31 +542,46 @@ fn fold<A: Aggregate>(aggregate: &A, loaded: &mut Loaded<A::State>, events: Vec<
 impl<S: Clone> Loaded<S> {
     /// Folds a decision that was appended behind `last_seq`. Where the aggregate has facts besides, the next refresh folds it
     /// again with those that came before it, which changes nothing.
-    pub(crate) fn decided<A: Aggregate<State = S>>(&mut self, aggregate: &A, event: &Event, time: Timestamp, seq: u64) {
-        A::evolve(&mut self.state, event, time);
-        self.last_seq = seq;
+    pub(crate) fn decided<A: Aggregate<State = S>>(&mut self, aggregate: &A, appended: &Appended) {
+        A::evolve(&mut self.state, &appended.event, appended.time);
+        self.last_seq = appended.seq;
         if aggregate.facts().is_none() {
-            self.folded_seq = seq;
-            self.read_to = seq;
+            self.folded_seq = appended.seq;
+            self.read_up_to(appended);
         }
     }
 }
 
-/// Folds a fact that was appended behind the last one, at `seq`, with the decisions that came before it.
+/// An event that was appended.
+pub(crate) struct Appended {
+    pub(crate) event: Event,
+    pub(crate) time: Timestamp,
+    pub(crate) seq: u64,
+    pub(crate) message_id: String,
+}
+
+impl<S> Loaded<S> {
+    fn read_up_to(&mut self, appended: &Appended) {
+        self.read_to = appended.seq;
+        self.read_to_id = Some(appended.message_id.clone());
+        self.since_snapshot += 1;
+    }
+}
+
+/// Folds a fact that was appended behind the last one, with the decisions that came before it.
 pub(crate) async fn fold_fact<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
-    (event, time): (&Event, Timestamp),
-    seq: u64,
+    appended: &Appended,
 ) -> Result<(), ReadError> {
     let last = log.last(aggregate.subject()).await?;
     if seq_of(last.as_ref()) != loaded.last_seq {
         return refresh(log, aggregate, loaded).await;
     }
-    A::evolve(&mut loaded.state, event, time);
-    loaded.facts_seq = seq;
+    A::evolve(&mut loaded.state, &appended.event, appended.time);
+    loaded.facts_seq = appended.seq;
     loaded.folded_seq = loaded.last_seq;
-    loaded.read_to = seq;
+    loaded.read_up_to(appended);
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Carrying out a command.
 
-use crate::aggregate::fold_fact;
+use crate::aggregate::{Appended, fold_fact};
 use crate::turn::Turn;
 use crate::{Aggregate, Loaded, refresh};
 use rand::Rng;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
 use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp};
@@ -102,15 +103,18 @@ pub async fn execute<A: Aggregate>(
             Some(facts) => (facts, loaded.facts_seq),
             None => (aggregate.subject(), loaded.last_seq),
         };
-        let new = NewEvent { subject, envelope, event, expect: Expect::LastSeq(last_seq), message_id: None };
+        let message_id = Uuid::now_v7().simple().to_string();
+        let expect = Expect::LastSeq(last_seq);
+        let new = NewEvent { subject, envelope, event, expect, message_id: Some(message_id.clone()) };
         let (event, time) = (new.event.clone(), new.envelope.time);
         match append(log, new).await {
             Ok(position) => {
+                let appended = Appended { event, time, seq: position.seq, message_id };
                 match facts {
-                    Some(_) => fold_fact(log, aggregate, loaded, (&event, time), position.seq).await?,
-                    None => loaded.decided(aggregate, &event, time, position.seq),
+                    Some(_) => fold_fact(log, aggregate, loaded, &appended).await?,
+                    None => loaded.decided(aggregate, &appended),
                 }
-                return Ok(Done { event: Some(event), position });
+                return Ok(Done { event: Some(appended.event), position });
             }
             // The first time it may have been a command of this process, and after that one of others.
             Err(AppendError::Conflict) if turn.is_none() => {

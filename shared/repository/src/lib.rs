@@ -5,6 +5,7 @@ mod aggregate;
 mod batches;
 mod execute;
 mod quota;
+mod snapshot;
 mod turn;
 
 pub use aggregate::{
@@ -14,3 +15,4 @@ pub use aggregate::{
 pub use batches::{BatchSize, Batches, Busy, Linger};
 pub use execute::{Context, Done, ExecuteError, execute};
 pub use quota::{Held, Quotas};
+pub use snapshot::forget_snapshot;

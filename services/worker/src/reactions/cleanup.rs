@@ -5,7 +5,7 @@ use crate::leftovers::Deletion;
 use crate::{Worker, keys};
 use waybill_domain::upload::State;
 use waybill_object_store::StoreError;
-use waybill_repository::UploadAggregate;
+use waybill_repository::{Aggregate, UploadAggregate, forget_snapshot};
 
 /// How many pages of keys one reaction deletes: far more than one upload can stage between two of them.
 const PAGES: u32 = 1_000;
@@ -51,6 +51,9 @@ pub(super) async fn delete_staging(worker: &Worker, aggregate: &UploadAggregate)
     let key = waybill_schema::names::midstate_key(aggregate.upload);
     if let Err(error) = worker.midstates.delete(&key).await {
         tracing::debug!(upload_id = %aggregate.upload, %error, "a midstate stays until it is too old");
+    }
+    if let Err(error) = forget_snapshot(worker.log.as_ref(), aggregate.subject()).await {
+        tracing::debug!(upload_id = %aggregate.upload, %error, "a snapshot of an upload that has ended stays");
     }
     Ok(delete_all(worker, &keys::staging(aggregate.company, aggregate.upload)).await?)
 }

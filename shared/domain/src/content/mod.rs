@@ -1,12 +1,13 @@
 //! Bytes that files of one company have in common: one object for all of them, for as long as one refers to it.
 
 use crate::Refusal;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use waybill_schema::FileId;
 use waybill_schema::events::{ContentReferencedV2, ContentReleasedV2, ContentSharedV1, Event};
 
 /// An object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
     /// Its bucket.
     pub storage_bucket: String,
@@ -15,7 +16,7 @@ pub struct Object {
 }
 
 /// Content, folded from its events. Of content that one file has nothing is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The object that has it; it is doomed once no file refers to it, and never used again.
     pub object: Option<Object>,

@@ -6,6 +6,7 @@
 use crate::Refusal;
 use crate::limits::Limits;
 use crate::media_type::is_pattern;
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use waybill_schema::events::{
     ChatroomDeletedV1, ChatroomOpenedV1, CompanyClosedV1, CompanyRegisteredV1, CompanySettings,
@@ -20,7 +21,7 @@ const MAX_TYPES: usize = 200;
 const MAX_RETENTION_DAYS: u32 = 36_500;
 
 /// A directory, folded from its events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     company: Presence,
     settings: CompanySettings,
@@ -30,7 +31,7 @@ pub struct State {
     members: HashSet<(Place, UserId)>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Presence {
     #[default]
     Unknown,
@@ -38,7 +39,7 @@ enum Presence {
     Closed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Thread {
     chatroom_id: Option<ChatroomId>,
     open: bool,

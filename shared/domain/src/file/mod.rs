@@ -1,13 +1,14 @@
 //! A verified file's life: names, metadata, deletion, restoring, the end.
 
 use crate::{Refusal, name};
+use serde::{Deserialize, Serialize};
 use waybill_schema::Timestamp;
 use waybill_schema::events::{
     Event, FileDeletedV1, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1, FileSpaceReleasedV1,
 };
 
 /// A file, folded from its events. That it exists is known from its upload.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The name that replaced the original one.
     pub display_name: Option<String>,

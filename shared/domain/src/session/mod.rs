@@ -2,11 +2,12 @@
 
 use crate::Refusal;
 use crate::limits::SESSION_LIFETIME_MS;
+use serde::{Deserialize, Serialize};
 use waybill_schema::events::{Event, SessionCancelledV1, SessionClosedV1, SessionOpenedV1};
 use waybill_schema::{Timestamp, UserId};
 
 /// How far a session is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Nothing is known of it.
     #[default]
@@ -20,7 +21,7 @@ pub enum Phase {
 }
 
 /// A session, folded from its events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// How far it is.
     pub phase: Phase,

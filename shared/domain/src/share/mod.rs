@@ -1,6 +1,7 @@
 //! An association of a file with a chatroom or thread: for whom, with which permissions, until when.
 
 use crate::Refusal;
+use serde::{Deserialize, Serialize};
 use waybill_schema::events::{Event, FileSharedV1, ShareChangedV1, SharePinnedV1, ShareRevokedV1, UploadStartedV1};
 use waybill_schema::{AccessType, FileId, Permissions, Timestamp};
 
@@ -11,7 +12,7 @@ pub const NAMED_MAX: usize = 200;
 const EXPIRES_MAX: Timestamp = Timestamp(253_402_300_799_999);
 
 /// A share, folded from its events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// What was shared, with whom, as it is now; nothing is known of the share without it.
     pub shared: Option<FileSharedV1>,

@@ -1,6 +1,7 @@
 //! One download by a token.
 
 use crate::Refusal;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ const REQUESTS_MAX: u32 = 1_000;
 const TIMES_SENT: u64 = 2;
 
 /// The client that downloads, as it is told from others.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct By {
     /// From where.
     pub ip_address: IpAddr,
@@ -55,7 +56,7 @@ impl Asked {
 }
 
 /// A download.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     by: By,
     size_bytes: u64,
@@ -71,7 +72,7 @@ pub struct Claim {
 }
 
 /// An answer that runs: to whom, what it may send, and since when.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Running {
     by: By,
     range: ByteRange,

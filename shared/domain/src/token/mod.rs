@@ -10,6 +10,7 @@ mod claim;
 pub use claim::{Asked, By, Claim, GOES_ON_FOR_MS};
 
 use crate::Refusal;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use uuid::Uuid;
 use waybill_schema::events::{
@@ -24,7 +25,7 @@ pub const LIFETIME_MAX_MS: i64 = 30 * 24 * 3_600_000;
 const REMEMBERED: usize = 128;
 
 /// A token, folded from its events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// What it is for; nothing is known of the token without it.
     pub issued: Option<DownloadTokenIssuedV1>,

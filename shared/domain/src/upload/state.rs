@@ -2,6 +2,7 @@
 
 use crate::Refusal;
 use crate::grid::PartGrid;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{
     ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, QuarantineCopiedV1, UploadKind, UploadStartedV1,
@@ -9,7 +10,7 @@ use waybill_schema::events::{
 use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, UploadId, WorkerId};
 
 /// How far an upload is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Nothing is known of it.
     #[default]
@@ -72,7 +73,7 @@ impl Status {
 }
 
 /// A part that is in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPart {
     /// What the store answered.
     pub etag: String,
@@ -83,7 +84,7 @@ pub struct StoredPart {
 }
 
 /// Bytes of the file that lie in a staging object. Pieces never overlap: the first event wins for each byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedPiece {
     /// Which bytes of the file.
     pub range: ByteRange,
@@ -94,7 +95,7 @@ pub struct StagedPiece {
 }
 
 /// An upload, folded from its events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// What was said at the start; with the size as it is known by now, or the most that it may be.
     pub started: Option<UploadStartedV1>,

@@ -2,7 +2,9 @@
 
 use super::context;
 use super::pulse::{Pulse, Silent};
+use crate::{Values, ValuesError};
 use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
@@ -130,5 +132,21 @@ impl Bucket {
 
     fn error(&self, reason: impl std::fmt::Display) -> BucketError {
         BucketError { bucket: self.store.name.clone(), reason: reason.to_string() }
+    }
+}
+
+#[async_trait]
+impl Values for Bucket {
+    async fn value(&self, key: &str) -> Result<Option<Bytes>, ValuesError> {
+        let entry = self.get(key).await.map_err(|error| ValuesError(error.to_string()))?;
+        Ok(entry.map(|entry| entry.value))
+    }
+
+    async fn set_value(&self, key: &str, value: Bytes) -> Result<(), ValuesError> {
+        self.put(key, value).await.map_err(|error| ValuesError(error.to_string()))
+    }
+
+    async fn remove_value(&self, key: &str) -> Result<(), ValuesError> {
+        self.delete(key).await.map_err(|error| ValuesError(error.to_string()))
     }
 }

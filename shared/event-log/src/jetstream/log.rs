@@ -3,8 +3,8 @@
 use super::pulse::{Pulse, Silent};
 use super::reconnect::{Connection, connects};
 use super::vocabulary::Vocabulary;
-use super::{ProvisionError, RawEvents, batch_get, context};
-use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored};
+use super::{Bucket, ProvisionError, RawEvents, batch_get, context};
+use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored, Values};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, pull::OrderedConfig};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
@@ -29,6 +29,7 @@ pub struct JetStreamLog {
     reads_pulse: Pulse,
     partitions: Partitions,
     vocabulary: Vocabulary,
+    snapshots: Option<Bucket>,
 }
 
 impl JetStreamLog {
@@ -44,6 +45,7 @@ impl JetStreamLog {
             pulse,
             partitions,
             vocabulary: Vocabulary::default(),
+            snapshots: None,
         }
     }
 
@@ -61,6 +63,12 @@ impl JetStreamLog {
     pub async fn checked(self) -> Result<Self, ProvisionError> {
         let vocabulary = Vocabulary::checked(&self.reads, self.partitions).await?;
         Ok(Self { vocabulary, ..self })
+    }
+
+    /// The same log, with a bucket in which folds of long subjects are kept.
+    #[must_use]
+    pub fn keeping_snapshots_in(self, snapshots: Bucket) -> Self {
+        Self { snapshots: Some(snapshots), ..self }
     }
 
     /// The messages as they are stored, for auditors.
@@ -170,6 +178,10 @@ impl EventLog for JetStreamLog {
 
     async fn silent(&self) {
         self.pulse.silent().await;
+    }
+
+    fn snapshots(&self) -> Option<&dyn Values> {
+        self.snapshots.as_ref().map(|bucket| bucket as &dyn Values)
     }
 
     async fn head(&self, partition: u32) -> Result<Head, ReadError> {

@@ -1,0 +1,86 @@
+//! A log in memory that counts how many events are read from it.
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use uuid::Uuid;
+use waybill_event_log::memory::MemoryLog;
+use waybill_event_log::{AppendError, EventLog, Head, NewEvent, Page, ReadError, Stored, Values};
+use waybill_repository::Context;
+use waybill_schema::{Actor, Causation, CompanyId, Partitions, Position, Subject, Timestamp};
+
+pub(crate) struct CountedLog {
+    pub(crate) inner: MemoryLog,
+    read: AtomicUsize,
+}
+
+impl CountedLog {
+    pub(crate) fn new() -> Self {
+        Self { inner: MemoryLog::new(Partitions::new(1).unwrap()), read: AtomicUsize::new(0) }
+    }
+
+    /// How many events were read since this was asked last.
+    pub(crate) fn read(&self) -> usize {
+        self.read.swap(0, Ordering::SeqCst)
+    }
+
+    fn count(&self, events: usize) {
+        self.read.fetch_add(events, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl EventLog for CountedLog {
+    fn partitions(&self) -> Partitions {
+        self.inner.partitions()
+    }
+
+    async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
+        self.inner.publish(event).await
+    }
+
+    async fn last(&self, subject: Subject) -> Result<Option<Stored>, ReadError> {
+        self.count(1);
+        self.inner.last(subject).await
+    }
+
+    async fn at(&self, position: Position) -> Result<Option<Stored>, ReadError> {
+        self.count(1);
+        self.inner.at(position).await
+    }
+
+    async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError> {
+        let page = self.inner.page(subject, after, max).await?;
+        self.count(page.messages.len());
+        Ok(page)
+    }
+
+    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError> {
+        self.inner.page_of_company(company, after, max).await
+    }
+
+    async fn subscribe(
+        &self,
+        partition: u32,
+        after: u64,
+    ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError> {
+        self.inner.subscribe(partition, after).await
+    }
+
+    fn snapshots(&self) -> Option<&dyn Values> {
+        self.inner.snapshots()
+    }
+
+    async fn head(&self, partition: u32) -> Result<Head, ReadError> {
+        self.inner.head(partition).await
+    }
+}
+
+pub(crate) fn context() -> Context {
+    Context {
+        actor: Actor::Service("test".to_owned()),
+        causation: Causation::Request(Uuid::now_v7()),
+        address: None,
+        clock: || Timestamp(1_000_000),
+    }
+}

@@ -1,0 +1,4 @@
+//! Aggregates on a log in memory, whose reads are counted.
+
+mod counted;
+mod snapshots;

@@ -1,0 +1,134 @@
+//! Folds of long subjects begin with a snapshot.
+
+use crate::counted::{CountedLog, context};
+use bytes::Bytes;
+use uuid::Uuid;
+use waybill_domain::{file, upload};
+use waybill_event_log::EventLog;
+use waybill_repository::{FileAggregate, Loaded, UploadAggregate, execute, forget_snapshot, load};
+use waybill_schema::events::*;
+use waybill_schema::*;
+
+const PIECE: u64 = 1_024;
+const PIECES: u64 = 2_300;
+
+fn started(company_id: CompanyId) -> UploadStartedV2 {
+    UploadStartedV2 {
+        started: UploadStartedV1 {
+            company_id,
+            uploaded_by: UserId(Uuid::from_u128(2)),
+            session_id: None,
+            chatroom_id: None,
+            thread_id: None,
+            original_name: "a.bin".to_owned(),
+            mime_type: "application/octet-stream".to_owned(),
+            size_bytes: 1 << 30,
+            declared_sha256: None,
+            metadata: None,
+            part_size_bytes: 8 << 20,
+            expires_at: Timestamp(i64::MAX),
+        },
+        length_deferred: false,
+        kind: UploadKind::File,
+        upload_metadata: None,
+    }
+}
+
+fn piece(number: u64) -> upload::Command {
+    upload::Command::RecordChunk(ChunkUploadedV1 {
+        offset: number * PIECE,
+        length: PIECE,
+        crc64nvme: number,
+        etag: number.to_string(),
+        storage: ChunkStorage::Staged { storage_key: format!("s/{number}") },
+        worker_id: WorkerId(Uuid::from_u128(1)),
+        store_writes: 1,
+    })
+}
+
+async fn long_upload(log: &CountedLog) -> UploadAggregate {
+    let aggregate = UploadAggregate { company: CompanyId(Uuid::now_v7()), upload: UploadId(Uuid::now_v7()) };
+    let mut loaded = Loaded::default();
+    let start = upload::Command::Start(started(aggregate.company));
+    execute(log, &aggregate, &mut loaded, &context(), start).await.unwrap();
+    for number in 0..PIECES {
+        execute(log, &aggregate, &mut loaded, &context(), piece(number)).await.unwrap();
+        if number % 100 == 0 {
+            waybill_repository::refresh(log, &aggregate, &mut loaded).await.unwrap();
+        }
+    }
+    aggregate
+}
+
+#[tokio::test]
+async fn a_long_upload_is_read_from_its_snapshot() {
+    let log = CountedLog::new();
+    let aggregate = long_upload(&log).await;
+    log.read();
+    let loaded = load(&log, &aggregate).await.unwrap();
+    assert_eq!(loaded.state.stored.prefix(), PIECES * PIECE);
+    assert_eq!(u64::try_from(loaded.state.staged.len()).unwrap(), PIECES);
+    let read = log.read();
+    assert!(read < 800, "{read} events were read");
+
+    // It is the same as without, and it can be decided on.
+    forget_snapshot(&log, Subject::new(aggregate.company, Aggregate::UploadLifecycle(aggregate.upload))).await.unwrap();
+    let mut from_the_beginning = load(&log, &aggregate).await.unwrap();
+    assert!(log.read() as u64 > PIECES);
+    assert_eq!(from_the_beginning.state, loaded.state);
+    let mut again = load(&log, &aggregate).await.unwrap();
+    assert!(log.read() < 200, "the load has kept a snapshot");
+    for loaded in [&mut from_the_beginning, &mut again] {
+        execute(&log, &aggregate, loaded, &context(), upload::Command::Cancel).await.unwrap();
+    }
+    assert_eq!(again.state, from_the_beginning.state);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_broken_or_of_another_stream_is_not_read() {
+    let log = CountedLog::new();
+    let aggregate = long_upload(&log).await;
+    let values = log.snapshots().unwrap();
+    let subject = Subject::new(aggregate.company, Aggregate::UploadLifecycle(aggregate.upload));
+    for set in 0..2 {
+        let key = names::snapshot_piece_key(subject, set, 0);
+        if values.value(&key).await.unwrap().is_some() {
+            values.set_value(&key, Bytes::from_static(b"broken")).await.unwrap();
+        }
+    }
+    assert_eq!(load(&log, &aggregate).await.unwrap().state.stored.prefix(), PIECES * PIECE);
+
+    let other = CountedLog::new();
+    let there = long_upload(&other).await;
+    let from = Subject::new(there.company, Aggregate::UploadLifecycle(there.upload));
+    for (from, to) in [(names::snapshot_key(from), names::snapshot_key(subject))]
+        .into_iter()
+        .chain((0..2).map(|set| (names::snapshot_piece_key(from, set, 0), names::snapshot_piece_key(subject, set, 0))))
+    {
+        if let Some(value) = other.snapshots().unwrap().value(&from).await.unwrap() {
+            values.set_value(&to, value).await.unwrap();
+        }
+    }
+    log.read();
+    assert_eq!(load(&log, &aggregate).await.unwrap().state.stored.prefix(), PIECES * PIECE);
+    assert!(log.read() as u64 > PIECES);
+}
+
+#[tokio::test]
+async fn a_file_that_is_changed_again_and_again_is_read_from_its_snapshot() {
+    let log = CountedLog::new();
+    let aggregate = FileAggregate {
+        company: CompanyId(Uuid::now_v7()),
+        file: UploadId(Uuid::now_v7()),
+        routing: Routing::default(),
+    };
+    for number in 0..1_600 {
+        let command = file::Command::Rename(format!("{number}.txt"));
+        // Each time by another process.
+        execute(&log, &aggregate, &mut Loaded::default(), &context(), command).await.unwrap();
+        let read = log.read();
+        assert!(read < 800, "{read} events were read for the change {number}");
+    }
+    let loaded = load(&log, &aggregate).await.unwrap();
+    assert_eq!(loaded.state.display_name.as_deref(), Some("1599.txt"));
+}
