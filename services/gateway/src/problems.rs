@@ -60,7 +60,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         | Refusal::PartialUnfit { .. }
         | Refusal::FileNotDeleted
         | Refusal::FileDeleted => 409,
-        Refusal::LengthConflict { .. } | Refusal::MetadataInvalid { .. } => 400,
+        Refusal::LengthConflict { .. } | Refusal::MetadataInvalid { .. } | Refusal::PieceTooSmall { .. } => 400,
     };
     let problem = Problem::new(status, refusal.code(), refusal.to_string());
     match refusal {
@@ -69,6 +69,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
             problem.with("missing", serde_json::json!(missing))
         }
         Refusal::OffsetMismatch { offset } => problem.with("offset_bytes", *offset),
+        Refusal::PieceTooSmall { least_bytes, .. } => problem.with("least_bytes", *least_bytes),
         Refusal::DownloadRunning => Problem { retry_after_s: Some(2), ..problem },
         Refusal::QuotaExceeded { used_bytes, reserved_bytes, limit_bytes, .. } => problem
             .with("storage_used_bytes", *used_bytes)

@@ -16,6 +16,17 @@ pub const UNKNOWN_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// How many starts may be reserved for by one event.
 pub const RESERVATION_ITEMS_MAX: usize = 64;
 
+/// In how many pieces of any size an upload may come, besides whole parts.
+pub const PIECES_FREE: u32 = 10_000;
+/// Into how many pieces of the least size a file goes that comes in more than [`PIECES_FREE`]. A client that is done in the
+/// lifetime of an upload (a week) brings that many bytes in 15 s.
+const PIECES_LATER: u64 = 40_000;
+
+/// The fewest new bytes that a piece has once an upload of this size came in [`PIECES_FREE`] pieces.
+pub fn least_piece_bytes(size_bytes: u64) -> u64 {
+    size_bytes.div_ceil(PIECES_LATER)
+}
+
 /// Limits on sizes, all inclusive; a company may have lower ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

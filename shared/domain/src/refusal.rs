@@ -92,6 +92,17 @@ pub enum Refusal {
         /// The offset to send from.
         offset: u64,
     },
+    /// The upload came in too many pieces for one as small as this.
+    #[error(
+        "the upload came in {pieces} pieces; send at least {least_bytes} new bytes in each request from now on, or up to the \
+         end of a file whose length is known"
+    )]
+    PieceTooSmall {
+        /// In how many pieces it came.
+        pieces: u32,
+        /// How many bytes a piece must have.
+        least_bytes: u64,
+    },
     /// The length was deferred and is not known yet.
     #[error("the length of the file is not known yet; say it first")]
     LengthUnknown,
@@ -178,6 +189,7 @@ impl Refusal {
             Self::UploadEnded { .. } => "upload_ended",
             Self::ChunksMissing { .. } => "chunks_missing",
             Self::OffsetMismatch { .. } => "offset_mismatch",
+            Self::PieceTooSmall { .. } => "piece_too_small",
             Self::LengthUnknown => "length_unknown",
             Self::LengthConflict { .. } => "length_conflict",
             Self::PartialUnfit { .. } => "partial_unfit",

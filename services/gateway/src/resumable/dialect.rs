@@ -215,7 +215,7 @@ impl Dialect {
                     _ => problem,
                 };
                 let is_of_the_file = problem.members.contains_key("upload_status");
-                let limit = largest(&problem);
+                let limit = broken_limit(&problem);
                 let mut response = HttpResponse::from_error(problem);
                 if let Some(offset) = offset {
                     self.say_progress(&mut response, offset, false);
@@ -224,7 +224,7 @@ impl Dialect {
                     self.say_complete(&mut response, is_of_the_file);
                 }
                 if let Some(limit) = limit {
-                    set(&mut response, "upload-limit", format!("max-size={limit}"));
+                    set(&mut response, "upload-limit", limit);
                 }
                 if code == "content_type_refused" {
                     set(&mut response, "accept-patch", PARTIAL_UPLOAD);
@@ -235,17 +235,19 @@ impl Dialect {
     }
 }
 
-/// The largest upload that would be taken, where a limit on sizes is why one is refused.
-fn largest(problem: &Problem) -> Option<u64> {
+/// The limit on sizes that is why a request is refused.
+fn broken_limit(problem: &Problem) -> Option<String> {
     let member = |name: &str| problem.members.get(name).and_then(serde_json::Value::as_u64);
-    match problem.code.as_str() {
-        "file_too_large" | "session_too_large" => member("limit_bytes"),
+    let largest = match problem.code.as_str() {
+        "file_too_large" | "session_too_large" => member("limit_bytes")?,
         "quota_exceeded" => {
             let taken = member("storage_used_bytes")?.saturating_add(member("storage_reserved_bytes")?);
-            Some(member("storage_limit_bytes")?.saturating_sub(taken))
+            member("storage_limit_bytes")?.saturating_sub(taken)
         }
-        _ => None,
-    }
+        "piece_too_small" => return Some(format!("min-append-size={}", member("least_bytes")?)),
+        _ => return None,
+    };
+    Some(format!("max-size={largest}"))
 }
 
 /// The limits, as the draft says them (§4.1.4): bytes of a file, and seconds that an upload may take from now on.

@@ -33,6 +33,8 @@ const AT_HAND: Duration = Duration::from_millis(250);
 /// What is slower than this for [`GRACE`] is staged bit by bit, so that it does not hold memory that others wait for.
 const SLOWEST_BYTES_PER_S: u64 = 16 * 1_024;
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the fewest bytes may take that an upload takes as a piece: what is slower would not be done in time.
+const PIECE_TIME: Duration = Duration::from_secs(60);
 /// What a connection hands over at once, at most about so much.
 const READ_BYTES: u64 = 64 * 1_024;
 
@@ -257,6 +259,8 @@ struct PartRead {
     /// What is stored there already.
     known: Option<StoredPart>,
     filled: Filled,
+    /// Whether the body goes on behind it, or has ended as it should.
+    is_sound: bool,
     room: Room,
     claim: Claim,
 }
@@ -289,7 +293,10 @@ impl Request<'_> {
         body: &mut Body<S>,
     ) -> Result<Reading, PlaneError> {
         let Self { worker, upload, context, run, .. } = self;
-        let grid = upload.loaded.lock().await.state.grid();
+        let (grid, least) = {
+            let loaded = upload.loaded.lock().await;
+            (loaded.state.grid(), loaded.state.least_piece())
+        };
         let part_number = grid.part_at(offset);
         let part = grid.part(part_number);
         let wanted = ByteRange { from: offset, to: part.to.min(run.range.to) };
@@ -309,14 +316,18 @@ impl Request<'_> {
         let mut buffer = PartBuffer::new(wanted.len(), ahead);
         let began = Instant::now();
         let end = loop {
-            if buffer.len() == wanted.len() || trickles(run, began.elapsed(), buffer.len()) {
+            let is_enough = buffer.len() >= least;
+            if buffer.len() == wanted.len() || (is_enough && trickles(run, began.elapsed(), buffer.len())) {
                 break Read::Bytes(Bytes::new());
+            }
+            if !is_enough && began.elapsed() >= PIECE_TIME {
+                break Read::Nothing;
             }
             if run.checksum.is_some() && began.elapsed() >= longest(wanted.len()) {
                 // It counts as broken: what came is kept, and the memory is for others.
                 break Read::Nothing;
             }
-            let patience = if run.checksum.is_some() || buffer.len() == 0 { STALL } else { IDLE };
+            let patience = if run.checksum.is_some() || buffer.len() == 0 || !is_enough { STALL } else { IDLE };
             match body.read(wanted.len() - buffer.len(), &claim, patience).await {
                 Read::Bytes(bytes) => {
                     buffer.push(&bytes);
@@ -341,7 +352,8 @@ impl Request<'_> {
             check_digest(body, &end)?;
         }
         let filled = buffer.finish();
-        Ok(Reading { part: PartRead { part_number, part, from: offset, known, filled, room, claim }, end })
+        let is_sound = matches!(end, Read::Bytes(_) | Read::End);
+        Ok(Reading { part: PartRead { part_number, part, from: offset, known, filled, is_sound, room, claim }, end })
     }
 
     /// A request that waited for the one before it may find that its bytes came meanwhile.
@@ -358,7 +370,15 @@ impl Request<'_> {
     async fn keep_part(&self, read: PartRead) -> Result<(), PlaneError> {
         let Self { worker, upload, context, .. } = self;
         let received = read.received();
-        let PartRead { part_number, part, from, known, filled, room, claim: _claim } = read;
+        let PartRead { part_number, part, from, known, filled, is_sound, room, claim: _claim } = read;
+        if known.is_none() && received < part.len() {
+            let piece = upload.loaded.lock().await.state.check_piece(ByteRange::at(from, received));
+            match piece {
+                // Of a body that broke too little came to be kept: how it broke is the answer.
+                Err(_) if !is_sound => return Ok(()),
+                piece => piece?,
+            }
+        }
         match known {
             Some(known) if received == part.len() && known.crc64nvme != filled.crc64nvme => Err(PlaneError::Differs),
             None if received > 0 && self.held_back.is_some() => {

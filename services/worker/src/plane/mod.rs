@@ -93,12 +93,13 @@ impl PlaneError {
                     Refusal::SizeExceeded { .. } => 413,
                     Refusal::TypeRefused { .. } => 415,
                     Refusal::UploadEnded { .. } => 410,
-                    Refusal::LengthConflict { .. } => 400,
+                    Refusal::LengthConflict { .. } | Refusal::PieceTooSmall { .. } => 400,
                     _ => 409,
                 };
                 let problem = Problem::new(status, refusal.code(), text);
                 match refusal {
                     Refusal::OffsetMismatch { offset } => problem.with("offset_bytes", *offset),
+                    Refusal::PieceTooSmall { least_bytes, .. } => problem.with("least_bytes", *least_bytes),
                     _ => problem,
                 }
             }

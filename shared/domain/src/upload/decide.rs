@@ -4,9 +4,9 @@ use super::{Command, Phase, State, Verification};
 use crate::Refusal;
 use crate::media_type::{Claim, TypePolicy};
 use waybill_schema::events::{
-    ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV2, FileVerifiedV1, QuarantineClearedV1,
-    QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadExpiredV1, UploadKind,
-    UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
+    ChunkStorage, ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV2, FileVerifiedV1,
+    QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1,
+    UploadExpiredV1, UploadKind, UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
 };
 use waybill_schema::{ByteRange, Sha256Digest, Timestamp, UploadId};
 
@@ -134,6 +134,9 @@ fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<Event>, 
     let range = ByteRange::at(chunk.offset, chunk.length);
     if range.to > size_bytes {
         return Err(Refusal::SizeExceeded { size_bytes });
+    }
+    if matches!(chunk.storage, ChunkStorage::Staged { .. }) {
+        state.check_piece(range)?;
     }
     // A part that somebody else has written, too, may not be what the store has: that must be known.
     Ok((state.has_another_part(&chunk) || !state.stored.contains(range)).then(|| chunk.into()))

@@ -84,7 +84,9 @@ fn chunk_uploaded(state: &mut State, chunk: &ChunkUploadedV1) {
             store_part(state, *part_number, part);
         }
         ChunkStorage::Staged { storage_key } => {
-            for gap in state.stored.gaps(range) {
+            let fresh = state.stored.gaps(range);
+            state.pieces = state.pieces.saturating_add(u32::from(!fresh.is_empty()));
+            for gap in fresh {
                 let piece = StagedPiece {
                     range: gap,
                     storage_key: storage_key.clone(),

@@ -2,6 +2,7 @@
 
 use crate::Refusal;
 use crate::grid::PartGrid;
+use crate::limits::{PIECES_FREE, least_piece_bytes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{
@@ -121,6 +122,8 @@ pub struct State {
     pub stored: RangeSet,
     /// The parts in the store, by number.
     pub parts: BTreeMap<u32, StoredPart>,
+    /// How many pieces were staged.
+    pub pieces: u32,
     /// What is staged, by offset.
     pub staged: BTreeMap<u64, StagedPiece>,
     /// Who opened the multipart upload or wrote a part.
@@ -227,6 +230,28 @@ impl State {
         let grid = self.grid();
         let candidates: BTreeSet<u32> = self.staged.keys().map(|offset| grid.part_at(*offset)).collect();
         candidates.into_iter().filter(|n| !self.parts.contains_key(n) && self.stored.contains(grid.part(*n))).collect()
+    }
+
+    /// The fewest new bytes that a piece must have; 0 as long as it may have any number of them.
+    pub fn least_piece(&self) -> u64 {
+        if self.pieces < PIECES_FREE { 0 } else { least_piece_bytes(self.grid().size_bytes) }
+    }
+
+    /// Whether a run of bytes within a part may be staged. Runs at the beginning and the end of a part may be of any size:
+    /// those are where the grid cuts what a client sends.
+    ///
+    /// # Errors
+    /// [`Refusal::PieceTooSmall`].
+    pub fn check_piece(&self, range: ByteRange) -> Result<(), Refusal> {
+        let least_bytes = self.least_piece();
+        let fresh = self.stored.gaps(range);
+        let part = self.grid().part(self.grid().part_at(range.from));
+        let is_at_an_end = fresh.iter().any(|gap| gap.from == part.from || gap.to == part.to);
+        let fresh_bytes: u64 = fresh.iter().map(|gap| gap.len()).sum();
+        if fresh_bytes >= least_bytes || is_at_an_end || fresh_bytes == 0 {
+            return Ok(());
+        }
+        Err(Refusal::PieceTooSmall { pieces: self.pieces, least_bytes })
     }
 
     /// The staged pieces of a part, in order.

@@ -311,3 +311,53 @@ fn of_parts_that_the_client_stores_the_last_report_counts() {
     evolve(&mut state, &event, NOW);
     assert_eq!(state.parts[&1].etag, "b");
 }
+
+fn staged(offset: u64, length: u64) -> ChunkUploadedV1 {
+    ChunkUploadedV1 { storage: ChunkStorage::Staged { storage_key: format!("s/{offset}") }, ..chunk(offset, length) }
+}
+
+/// An upload of 10 GiB, cut off after every MiB; with the events that it led to.
+#[test]
+fn a_large_file_may_be_cut_off_every_mebibyte() {
+    const SIZE: u64 = 10 << 30;
+    let of_this_size = UploadStartedV1 { part_size_bytes: 8 << 20, ..started(SIZE) };
+    let mut state = upload([UploadStartedV2::from(of_this_size).into()]);
+    let mut facts = 0;
+    for offset in (0..SIZE).step_by(1 << 20) {
+        let event = decide(&state, Command::RecordChunk(staged(offset, 1 << 20))).unwrap().unwrap();
+        evolve(&mut state, &event, NOW);
+        facts += 1;
+    }
+    assert_eq!(facts, 10_240);
+    assert!(state.is_whole());
+}
+
+#[test]
+fn after_ten_thousand_pieces_the_smallest_are_refused() {
+    const SIZE: u64 = 400_000_000;
+    const PART_SIZE: u64 = 8 << 20;
+    let of_this_size = UploadStartedV1 { part_size_bytes: PART_SIZE, ..started(SIZE) };
+    let mut state = upload([UploadStartedV2::from(of_this_size).into()]);
+    let take = |state: &mut State, offset, length| {
+        let event = decide(state, Command::RecordChunk(staged(offset, length)))?;
+        event.iter().for_each(|event| evolve(state, event, NOW));
+        Ok(event.is_some())
+    };
+    for offset in 0..10_000 {
+        assert_eq!(take(&mut state, offset, 1), Ok(true));
+    }
+    let too_small = Refusal::PieceTooSmall { pieces: 10_000, least_bytes: 10_000 };
+    assert_eq!(take(&mut state, 10_000, 9_999), Err(too_small.clone()));
+    assert_eq!(too_small.code(), "piece_too_small");
+    // What is stored is no piece; what is not counts alone.
+    assert_eq!(take(&mut state, 5, 10), Ok(false));
+    assert!(take(&mut state, 5_000, 10_000).is_err());
+    assert_eq!(take(&mut state, 10_000, 10_000), Ok(true));
+    // Where the grid cuts what a client sends, and at the end of the file.
+    assert_eq!(take(&mut state, PART_SIZE - 3, 3), Ok(true));
+    assert_eq!(take(&mut state, PART_SIZE, 3), Ok(true));
+    assert_eq!(take(&mut state, SIZE - 1, 1), Ok(true));
+    // Once.
+    assert!(take(&mut state, PART_SIZE + 3, 1).is_err());
+    assert!(take(&mut state, PART_SIZE, 4).is_err());
+}
