@@ -51,6 +51,8 @@ pub enum Aggregate {
     Share(ShareId),
     /// `token.{id}`: a download token.
     Token(TokenId),
+    /// `token.{id}.dl`: the downloads by a token that is good for any number; nothing is decided on them.
+    TokenDownloads(TokenId),
     /// `content.{sha256}`: bytes that files of the company have in common.
     Content(Sha256Digest),
     /// `directory`: companies, users, chatrooms, threads, members.
@@ -97,6 +99,7 @@ impl fmt::Display for Subject {
             Aggregate::Quota => f.write_str("quota"),
             Aggregate::Share(id) => write!(f, "share.{id}"),
             Aggregate::Token(id) => write!(f, "token.{id}"),
+            Aggregate::TokenDownloads(id) => write!(f, "token.{id}.dl"),
             Aggregate::Content(sha256) => write!(f, "content.{sha256}"),
             Aggregate::Directory => f.write_str("directory"),
         }
@@ -126,6 +129,7 @@ fn parse(text: &str) -> Option<Subject> {
         ["quota"] => Aggregate::Quota,
         ["share", id] => Aggregate::Share(parse_id(id)?),
         ["token", id] => Aggregate::Token(parse_id(id)?),
+        ["token", id, "dl"] => Aggregate::TokenDownloads(parse_id(id)?),
         ["content", sha256] => Aggregate::Content(parse_id(sha256)?),
         ["directory"] => Aggregate::Directory,
         _ => return None,

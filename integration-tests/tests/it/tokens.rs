@@ -4,7 +4,9 @@ use crate::sharing::{Method, Room};
 use futures_util::future::join_all;
 use reqwest::{Client as Http, Response, redirect};
 use serde_json::{Value, json};
+use waybill_event_log::read_after;
 use waybill_integration_tests::{Answer, Client, Options, Stack};
+use waybill_schema::{Aggregate, Subject, TokenId};
 use waybill_test_kit::eventually;
 
 async fn issue(client: &Client, file: &str, body: Value) -> Answer {
@@ -64,7 +66,12 @@ async fn a_token_ends_and_one_that_is_made_up_is_none() {
     let stack = Stack::start().await;
     let client = stack.client();
     let file = client.small_file("a.txt").await.text("file_id");
-    for bad in [json!({ "expires_in_s": 0 }), json!({ "max_downloads": 0 }), json!({ "expires_in_s": 9_999_999 })] {
+    for bad in [
+        json!({ "expires_in_s": 0 }),
+        json!({ "max_downloads": 0 }),
+        json!({ "max_downloads": 10_001 }),
+        json!({ "expires_in_s": 9_999_999 }),
+    ] {
         issue(&client, &file, bad).await.refused(422, "token_settings_invalid");
     }
     let many = issue(&client, &file, json!({ "max_downloads": null })).await.expect(201);
@@ -162,5 +169,32 @@ async fn the_row_of_a_token_that_ended_goes_and_its_history_stays() {
     assert_eq!(get(&stack, &long).await.status(), 200);
     let history = client.get("/v1/audit?kind=DownloadTokenRedeemed").await.expect(200).body;
     assert_eq!(history["items"].as_array().unwrap().len(), 2, "who downloaded it is known for ever: {history}");
+    stack.finish().await;
+}
+
+/// Correctness S3-8: what is read of a link does not grow with how often it was used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_for_any_number_of_downloads_stays_short_to_read() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await.text("file_id");
+    let many = issue(&client, &file, json!({ "max_downloads": null })).await.expect(201);
+    for _ in 0..5 {
+        let answer = get(&stack, &many).await;
+        assert_eq!(answer.status().as_u16(), 200);
+        answer.bytes().await.unwrap();
+    }
+    eventually("the downloads to be counted", || async {
+        let listed = client.get(&format!("/v1/files/{file}/tokens")).await.expect(200).body;
+        (listed["items"][0]["download_count"] == 5).then_some(())
+    })
+    .await;
+    let token: TokenId = many.text("id").parse().unwrap();
+    let events = async |aggregate| {
+        let subject = Subject::new(client.principal.company_id, aggregate);
+        read_after(stack.log(), subject, 0).await.unwrap().len()
+    };
+    assert_eq!(events(Aggregate::Token(token)).await, 1);
+    assert_eq!(events(Aggregate::TokenDownloads(token)).await, 10);
     stack.finish().await;
 }

@@ -18,6 +18,7 @@ fn every_subject_is_read_as_it_was_written() {
         Aggregate::Quota,
         Aggregate::Share(ShareId(id.0)),
         Aggregate::Token(TokenId(id.0)),
+        Aggregate::TokenDownloads(TokenId(id.0)),
         Aggregate::Content(Sha256Digest([0xa1; 32])),
         Aggregate::Directory,
     ] {

@@ -1,9 +1,10 @@
 //! Download tokens: `/v1/files/{id}/tokens`, `/v1/tokens/{id}`, and `GET /d/{token}`, which needs nothing else.
 //!
 //! A token's text is base64url of the company's id, its own id and 256 random bits; only the text's SHA-256 is kept. Each
-//! answer is an event, with expectation, before its first byte: `max_downloads` holds whoever asks at once, and at
-//! whichever gateway. Programs that only look at a link get a page without the file.
+//! answer is an event before its first byte, with expectation where the token has `max_downloads`: that holds whoever asks
+//! at once, and at whichever gateway. Programs that only look at a link get a page without the file.
 
+mod kept;
 mod preview;
 mod running;
 
@@ -20,7 +21,7 @@ use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, USER_AGE
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use hmac::{Hmac, KeyInit, Mac};
-use moka::sync::Cache;
+use kept::{KeptToken, KeptTokens};
 use rand::RngCore;
 use running::Running;
 use serde::{Deserialize, Serialize};
@@ -30,15 +31,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::Wanted;
 use waybill_domain::access::{Operation, Viewer};
-use waybill_domain::token::{Asked, By, Command, State};
+use waybill_domain::token::{Asked, By, Command};
 use waybill_object_store::presign::Presign;
 use waybill_read_model::queries::{DownloadToken, File, find_file, list_tokens};
-use waybill_repository::{Context, Loaded, TokenAggregate, execute, refresh};
+use waybill_repository::Context;
 use waybill_schema::events::DownloadTokenIssuedV1;
 use waybill_schema::{Actor, ByteRange, CompanyId, FileId, Sha256Digest, TokenId, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
@@ -46,8 +46,6 @@ use waybill_service_kit::{Principal, Problem, RequestId, now};
 const LIFETIME_DEFAULT_S: u32 = 3_600;
 /// How many tokens a list shows.
 const LIST_MAX: i64 = 200;
-/// How many tokens are kept at hand.
-const KEPT: u64 = 10_000;
 /// How long a URL of the store is good that a client is sent on to.
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(60);
 /// The longest user agent that is recorded, in bytes.
@@ -60,7 +58,7 @@ const TOKEN_BYTES: usize = 16 + 16 + SECRET_BYTES;
 pub(crate) struct IssueBody {
     /// An hour where it is left out.
     expires_in_s: Option<u32>,
-    /// 1 where it is left out, any number where it is `null`.
+    /// 1 where it is left out, any number where it is `null`; 10,000 at most.
     #[serde(default, deserialize_with = "crate::json::present")]
     #[schema(value_type = Option<u32>)]
     max_downloads: Option<Option<u32>>,
@@ -88,8 +86,7 @@ struct TokenList {
 
 /// What is kept at hand of tokens.
 pub(crate) struct Tokens {
-    /// Redemptions of one token wait for each other here, so that only other gateways conflict.
-    states: Cache<(CompanyId, TokenId), Arc<Mutex<Loaded<State>>>>,
+    kept: KeptTokens,
     /// The answers that this gateway sends.
     running: Arc<Running>,
     secrets: Hmac<Sha256>,
@@ -102,11 +99,7 @@ impl Tokens {
     pub(crate) fn new(secret: &str, redirects: bool) -> Option<Self> {
         let mut secrets = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
         secrets.update(b"waybill tokens\0");
-        Some(Self { states: Cache::new(KEPT), running: Arc::default(), secrets, redirects })
-    }
-
-    fn state(&self, company: CompanyId, token: TokenId) -> Arc<Mutex<Loaded<State>>> {
-        self.states.get_with((company, token), Arc::default)
+        Some(Self { kept: KeptTokens::new(), running: Arc::default(), secrets, redirects })
     }
 
     /// 256 random bits; the same ones for a request that is repeated, so that its answer is.
@@ -187,10 +180,9 @@ pub(crate) async fn issue(
         expires_at: at.plus_ms(i64::from(lifetime_s) * 1_000),
         max_downloads,
     };
-    let state = gateway.tokens.state(company, token);
-    let mut loaded = state.lock().await;
-    let position = run(&gateway, &context, company, token, &mut loaded, Command::Issue(issued, at)).await?;
-    let expires_at = loaded.state.issued.as_ref().map(|issued| crate::uploads::rfc3339(issued.expires_at));
+    let kept = gateway.tokens.kept.get(company, token);
+    let (position, state) = kept.run(&gateway, &context, Command::Issue(issued, at)).await?;
+    let expires_at = state.issued.as_ref().map(|issued| crate::uploads::rfc3339(issued.expires_at));
     Ok(private(HttpResponse::Created()).insert_header((POSITION, position)).json(TokenIssued {
         id: token,
         file_id: file.id,
@@ -246,16 +238,14 @@ pub(crate) async fn revoke(
     let not_found = || Problem::not_found("token");
     let token: TokenId = path.parse().map_err(|_| not_found())?;
     let company = principal.company_id;
-    let state = gateway.tokens.state(company, token);
-    let mut loaded = state.lock().await;
-    look_again(&gateway, company, token, &mut loaded).await?;
-    let issued = loaded.state.issued.clone().ok_or_else(not_found)?;
+    let kept = gateway.tokens.kept.get(company, token);
+    let issued = kept.look(&gateway).await?.issued.ok_or_else(not_found)?;
     if issued.user_id != principal.user_id {
         let facts = facts_of(&gateway, company, viewer(&principal), issued.file_id).await?;
         facts.1.check(viewer(&principal), Operation::Change, now()).map_err(|_| not_found())?;
     }
     let context = gateway.context(&principal, id);
-    let position = run(&gateway, &context, company, token, &mut loaded, Command::Revoke).await?;
+    let (position, _) = kept.run(&gateway, &context, Command::Revoke).await?;
     Ok(HttpResponse::NoContent().insert_header((POSITION, position)).finish())
 }
 
@@ -284,15 +274,14 @@ pub(crate) async fn download(
 ) -> Result<HttpResponse, Problem> {
     let not_found = || Problem::not_found("token");
     let (company, token) = parse(&path).ok_or_else(not_found)?;
-    let state = gateway.tokens.state(company, token);
-    let mut loaded = state.lock().await;
-    look_again(&gateway, company, token, &mut loaded).await?;
-    let issued = loaded.state.issued.as_ref().ok_or_else(not_found)?;
+    let kept = gateway.tokens.kept.get(company, token);
+    let state = kept.look(&gateway).await?;
+    let issued = state.issued.as_ref().ok_or_else(not_found)?;
     let is_it = issued.token_sha256.0.ct_eq(&hash(&path).0);
     if !bool::from(is_it) {
         return Err(not_found());
     }
-    let issued = loaded.state.check(now()).map_err(|refusal| refused(&refusal))?.clone();
+    let issued = state.check(now()).map_err(|refusal| refused(&refusal))?.clone();
     let issuer = Viewer { user_id: issued.user_id, is_admin: issued.as_admin };
     let (file, facts) = facts_of(&gateway, company, issuer, issued.file_id).await?;
     // Whoever has a link is told no more than that it is good or not.
@@ -309,7 +298,6 @@ pub(crate) async fn download(
         return Ok(preview::page());
     }
     let is_redirected = gateway.tokens.redirects && issued.max_downloads.is_none();
-    drop(loaded);
     let by = by(&request, &gateway);
     let mut asked = Asked {
         request: Uuid::now_v7(),
@@ -327,10 +315,7 @@ pub(crate) async fn download(
         address: id.address,
         clock: now,
     };
-    let serve = async |asked: Asked| {
-        let mut loaded = state.lock().await;
-        run(&gateway, &context, company, token, &mut loaded, Command::Serve(asked)).await
-    };
+    let serve = |asked: Asked| kept.record(&gateway, &context, &issued, Command::Serve(asked));
     let served = match serve(asked.clone()).await {
         Err(problem) if problem.code == "download_running" => {
             // One person may have asked twice; of many who ask at once all but the first are turned away.
@@ -341,7 +326,14 @@ pub(crate) async fn download(
         served => served,
     };
     served?;
-    let ended = Ended { gateway: gateway.clone(), context, company, token, request: asked.request, state };
+    let ended = Ended {
+        gateway: gateway.clone(),
+        context: context.clone(),
+        token,
+        request: asked.request,
+        kept: kept.clone(),
+        issued: issued.clone(),
+    };
     if is_redirected {
         ended.tell(range).await;
         return redirect(&gateway, &file);
@@ -360,18 +352,17 @@ fn by(request: &HttpRequest, gateway: &Gateway) -> By {
 pub(crate) struct Ended {
     gateway: web::Data<Gateway>,
     context: Context,
-    company: CompanyId,
     token: TokenId,
     request: Uuid,
-    state: Arc<Mutex<Loaded<State>>>,
+    kept: Arc<KeptToken>,
+    issued: DownloadTokenIssuedV1,
 }
 
 impl Ended {
     /// Records what was sent. If that fails, the whole range counts as sent, and the claim does not count as delivered.
     pub(crate) async fn tell(&self, sent: ByteRange) {
         let command = Command::EndServing { request: self.request, sent };
-        let mut loaded = self.state.lock().await;
-        let told = run(&self.gateway, &self.context, self.company, self.token, &mut loaded, command).await;
+        let told = self.kept.record(&self.gateway, &self.context, &self.issued, command).await;
         if let Err(problem) = told {
             tracing::warn!(token_id = %self.token, code = problem.code, "the end of a download is not recorded");
         }
@@ -412,29 +403,4 @@ async fn facts_of(
         file.deleted_at.get_or_insert(file.updated_at);
     }
     Ok((file, facts))
-}
-
-async fn look_again(
-    gateway: &Gateway,
-    company: CompanyId,
-    token: TokenId,
-    loaded: &mut Loaded<State>,
-) -> Result<(), Problem> {
-    let aggregate = TokenAggregate { company, token };
-    let looked = refresh(gateway.log.as_ref(), &aggregate, loaded).await;
-    looked.map_err(|error| error.into_problem("loading a token"))
-}
-
-async fn run(
-    gateway: &Gateway,
-    context: &Context,
-    company: CompanyId,
-    token: TokenId,
-    loaded: &mut Loaded<State>,
-    command: Command,
-) -> Result<String, Problem> {
-    execute(gateway.log.as_ref(), &TokenAggregate { company, token }, loaded, context, command)
-        .await
-        .map(|done| done.position.to_string())
-        .map_err(|error| error.into_problem("changing a token"))
 }

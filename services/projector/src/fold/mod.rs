@@ -154,7 +154,7 @@ impl Touched {
                 }
             }
             Aggregate::Share(id) => drop(self.shares.insert(key(id.0))),
-            Aggregate::Token(id) => drop(self.tokens.insert(key(id.0))),
+            Aggregate::Token(id) | Aggregate::TokenDownloads(id) => drop(self.tokens.insert(key(id.0))),
             Aggregate::Content(sha256) => {
                 self.contents.insert(key(id_of_content(recorded.subject.company, sha256)));
                 self.files.extend(content::files_of(&recorded.event).iter().map(|file| key(file.0)));
@@ -292,7 +292,7 @@ impl Tables {
             (Aggregate::Quota, event) => quota::fold(self, recorded.subject.company, event, time),
             (Aggregate::Directory, event) => directory::fold(self, recorded.subject.company, event, recorded),
             (Aggregate::Share(id), event) => shares::fold(self, id, event, recorded),
-            (Aggregate::Token(id), event) => tokens::fold(self, id, event, recorded),
+            (Aggregate::Token(id) | Aggregate::TokenDownloads(id), event) => tokens::fold(self, id, event, recorded),
             (Aggregate::Content(sha256), event) => content::fold(self, sha256, event, recorded),
         }
     }
@@ -305,6 +305,7 @@ pub(crate) fn aggregate_key(subject: &Subject) -> String {
         Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id) | Aggregate::File(id) => {
             format!("{company}.file.{id}")
         }
+        Aggregate::TokenDownloads(id) => Subject::new(company, Aggregate::Token(id)).to_string(),
         _ => subject.to_string(),
     }
 }

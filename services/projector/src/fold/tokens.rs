@@ -26,6 +26,9 @@ pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &Event, recorded: &R
             });
             return if added { Ok(()) } else { Err(Misfit(format!("token {id} was issued twice"))) };
         }
+        // A download that was running when its token's row went, or began in that moment, has no row to be counted in.
+        Event::DownloadTokenRedeemed(_) | Event::DownloadTokenContinued(_) | Event::DownloadTokenServed(_)
+            if tables.tokens.get(id.0).is_none() => {}
         Event::DownloadTokenRedeemed(redeemed) => {
             let token = tables.tokens.change(id.0)?;
             token.download_count += i32::from(redeemed.request.is_nil());
@@ -34,8 +37,7 @@ pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &Event, recorded: &R
             token.last_used_at = Some(time);
         }
         Event::DownloadTokenContinued(_) => tables.tokens.change(id.0)?.last_used_at = Some(time),
-        // A download that was running when its token's row went has no row to be counted in.
-        Event::DownloadTokenServed(served) if tables.tokens.get(id.0).is_some() => {
+        Event::DownloadTokenServed(served) => {
             tables.tokens.change(id.0)?.download_count += i32::from(served.is_delivered);
         }
         Event::DownloadTokenExpired(_) => tables.tokens.remove(id.0)?,

@@ -113,6 +113,14 @@ impl Claim {
         }
     }
 
+    pub(super) fn weight_bytes(&self) -> usize {
+        // The longest user agent is recorded with 256 bytes; each entry of a map has some more around it.
+        const CLIENT_BYTES: usize = size_of::<By>() + 256;
+        let clients = 1 + self.running.len() + self.received_by.len();
+        let runs = self.sent.runs().len() + self.running.len();
+        size_of::<Self>() + clients * CLIENT_BYTES + runs * 2 * size_of::<ByteRange>()
+    }
+
     pub(super) fn is_of(&self, by: &By) -> bool {
         self.by == *by
     }

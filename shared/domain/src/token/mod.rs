@@ -21,6 +21,8 @@ use waybill_schema::{ByteRange, Timestamp};
 
 /// The longest that a token is good for.
 pub const LIFETIME_MAX_MS: i64 = 30 * 24 * 3_600_000;
+/// For how many downloads a token may be good, if not for any number.
+pub const DOWNLOADS_MAX: u32 = 10_000;
 /// How many claims the fold remembers. Older ones of a token without a limit cannot be continued.
 const REMEMBERED: usize = 128;
 
@@ -80,6 +82,12 @@ impl State {
         Ok(issued)
     }
 
+    /// How much memory it takes, roughly.
+    pub fn weight_bytes(&self) -> usize {
+        let claims: usize = self.claims.iter().map(Claim::weight_bytes).sum();
+        size_of::<Self>() + claims
+    }
+
     /// The remembered claims with their numbers, the newest first.
     fn claims(&self) -> impl Iterator<Item = (u32, &Claim)> {
         (0..self.opened).rev().zip(self.claims.iter().rev())
@@ -131,8 +139,10 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
             if issued.expires_at <= now || issued.expires_at > now.plus_ms(LIFETIME_MAX_MS) {
                 return Err(Refusal::TokenInvalid { reason: "expires_in_s is between 1 and 2,592,000, thirty days" });
             }
-            if issued.max_downloads == Some(0) {
-                return Err(Refusal::TokenInvalid { reason: "max_downloads is at least 1, or null for any number" });
+            if issued.max_downloads.is_some_and(|max| !(1..=DOWNLOADS_MAX).contains(&max)) {
+                return Err(Refusal::TokenInvalid {
+                    reason: "max_downloads is between 1 and 10,000, or null for any number",
+                });
             }
             Ok(Some(issued.into()))
         }

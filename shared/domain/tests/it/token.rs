@@ -73,9 +73,12 @@ fn token(events: impl IntoIterator<Item = Event>) -> State {
 fn a_token_is_issued_once_with_an_end_that_is_to_come_and_near() {
     assert_eq!(decide(&token([]), Command::Issue(issued(Some(1)), NOW)), Ok(Some(issued(Some(1)).into())));
     assert_eq!(decide(&token([issued(Some(1)).into()]), Command::Issue(issued(Some(1)), NOW)), Ok(None));
-    for (wrong, now) in
-        [(issued(Some(0)), NOW), (issued(None), END), (issued(None), Timestamp(END.0 - LIFETIME_MAX_MS - 1))]
-    {
+    for (wrong, now) in [
+        (issued(Some(0)), NOW),
+        (issued(Some(DOWNLOADS_MAX + 1)), NOW),
+        (issued(None), END),
+        (issued(None), Timestamp(END.0 - LIFETIME_MAX_MS - 1)),
+    ] {
         assert!(matches!(decide(&token([]), Command::Issue(wrong, now)), Err(Refusal::TokenInvalid { .. })));
     }
 }

@@ -1,0 +1,139 @@
+//! What is kept at hand of tokens, within a bound of bytes; and the two ways in which a download is recorded.
+//!
+//! Of a token with `max_downloads` each download is decided on all that is known, with expectation: its fold is bounded by
+//! that number. Of one without, nothing has to be decided: each gateway counts what it delivers by itself, and appends
+//! facts to a subject of their own, which nobody ever has to read.
+
+use crate::gateway::Gateway;
+use crate::problems::{IntoProblem, refused};
+use moka::sync::Cache;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use tokio::sync::Mutex;
+use waybill_domain::token::{Command, State, decide, evolve};
+use waybill_event_log::{Expect, NewEvent, append};
+use waybill_repository::{Context, Loaded, TokenAggregate, execute, refresh};
+use waybill_schema::events::DownloadTokenIssuedV1;
+use waybill_schema::{Aggregate, CompanyId, Event, Routing, Subject, TokenId};
+use waybill_service_kit::Problem;
+
+/// How much is kept of all tokens together, roughly.
+const KEPT_BYTES: u64 = 64 * 1_024 * 1_024;
+
+/// The tokens.
+pub(super) struct KeptTokens(Cache<(CompanyId, TokenId), Arc<KeptToken>>);
+
+/// One token.
+pub(super) struct KeptToken {
+    company: CompanyId,
+    token: TokenId,
+    /// What is decided on. Commands to one token wait for each other here, so that only other gateways conflict.
+    loaded: Mutex<Loaded<State>>,
+    /// What this gateway delivers by a token without a limit.
+    own: std::sync::Mutex<State>,
+    weight: AtomicU32,
+}
+
+impl KeptTokens {
+    pub(super) fn new() -> Self {
+        let weigher = |_: &(CompanyId, TokenId), kept: &Arc<KeptToken>| kept.weight.load(Ordering::Relaxed);
+        Self(Cache::builder().max_capacity(KEPT_BYTES).weigher(weigher).build())
+    }
+
+    pub(super) fn get(&self, company: CompanyId, token: TokenId) -> Arc<KeptToken> {
+        let new = || {
+            let weight = weight_of(&State::default());
+            let (loaded, own) = (Mutex::default(), std::sync::Mutex::default());
+            Arc::new(KeptToken { company, token, loaded, own, weight: weight.into() })
+        };
+        self.0.get_with((company, token), new)
+    }
+
+    /// What has grown is put back, so that the cache weighs it again.
+    fn weigh(&self, kept: &Arc<KeptToken>, state: &State) {
+        let weight = weight_of(state);
+        if weight > kept.weight.fetch_max(weight, Ordering::Relaxed) {
+            self.0.insert((kept.company, kept.token), kept.clone());
+        }
+    }
+}
+
+fn weight_of(state: &State) -> u32 {
+    u32::try_from(state.weight_bytes()).unwrap_or(u32::MAX)
+}
+
+impl KeptToken {
+    /// The token as the log has it now. Nobody waits for this.
+    pub(super) async fn look(self: &Arc<Self>, gateway: &Gateway) -> Result<State, Problem> {
+        let mut seen = self.loaded.lock().await.clone();
+        let looked = refresh(gateway.log.as_ref(), &self.aggregate(), &mut seen).await;
+        looked.map_err(|error| error.into_problem("loading a token"))?;
+        gateway.tokens.kept.weigh(self, &seen.state);
+        let state = seen.state.clone();
+        let mut loaded = self.loaded.lock().await;
+        if seen.read_to > loaded.read_to {
+            *loaded = seen;
+        }
+        Ok(state)
+    }
+
+    /// Carries out a command that is decided on all that is known of the token; answers with the position, and what is known
+    /// then.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        gateway: &Gateway,
+        context: &Context,
+        command: Command,
+    ) -> Result<(String, State), Problem> {
+        let mut loaded = self.loaded.lock().await;
+        let done = execute(gateway.log.as_ref(), &self.aggregate(), &mut loaded, context, command).await;
+        gateway.tokens.kept.weigh(self, &loaded.state);
+        let done = done.map_err(|error| error.into_problem("changing a token"))?;
+        Ok((done.position.to_string(), loaded.state.clone()))
+    }
+
+    /// Records what happens to a download: by the rules of the token that was issued so.
+    pub(super) async fn record(
+        self: &Arc<Self>,
+        gateway: &Gateway,
+        context: &Context,
+        issued: &DownloadTokenIssuedV1,
+        command: Command,
+    ) -> Result<(), Problem> {
+        if issued.max_downloads.is_some() {
+            return self.run(gateway, context, command).await.map(drop);
+        }
+        let Some(event) = self.decide_alone(gateway, context, issued, command)? else { return Ok(()) };
+        let subject = Subject::new(self.company, Aggregate::TokenDownloads(self.token));
+        let envelope = context.envelope(Routing::default());
+        let new = NewEvent { subject, envelope, event, expect: Expect::Any, message_id: None };
+        append(gateway.log.as_ref(), new).await.map(drop).map_err(|error| error.into_problem("recording a download"))
+    }
+
+    /// Decides on what this gateway knows of the downloads alone.
+    fn decide_alone(
+        self: &Arc<Self>,
+        gateway: &Gateway,
+        context: &Context,
+        issued: &DownloadTokenIssuedV1,
+        command: Command,
+    ) -> Result<Option<Event>, Problem> {
+        let mut own = self.own();
+        if own.issued.is_none() {
+            evolve(&mut own, &issued.clone().into(), (context.clock)());
+        }
+        let event = decide(&own, command).map_err(|refusal| refused(&refusal))?;
+        event.iter().for_each(|event| evolve(&mut own, event, (context.clock)()));
+        gateway.tokens.kept.weigh(self, &own);
+        Ok(event)
+    }
+
+    /// A panic elsewhere leaves it whole: what is lost of it is not counted.
+    fn own(&self) -> MutexGuard<'_, State> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn aggregate(&self) -> TokenAggregate {
+        TokenAggregate { company: self.company, token: self.token }
+    }
+}
