@@ -8,11 +8,12 @@ use crate::json;
 use crate::position::POSITION;
 use crate::problems::refused;
 use crate::quota::set_limit;
+use crate::registration::{change_directory, look_at_directory};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
-use waybill_domain::directory::{Command, State, decide, evolve};
+use waybill_domain::directory::{Command, State, check_all};
 use waybill_repository::Context;
 use waybill_schema::events::CompanySettings;
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, Position, ThreadId, UserId};
@@ -167,9 +168,9 @@ pub(crate) async fn put_company(
     let register = Command::RegisterCompany(by.company);
     let change = Command::ChangeSettings(settings, gateway.policies.limits);
     // Nothing is registered where the settings are refused.
-    let check = |state: &State| try_all(state, &[register.clone(), change.clone()]);
-    gateway.directories.look(by.company, check).await??;
-    let mut position = gateway.directories.run(by.company, &by.context, [register, change]).await?;
+    let check = |state: &State| try_all(&gateway, state, &[register.clone(), change.clone()]);
+    look_at_directory(&gateway.directories, by.company, check).await??;
+    let mut position = change_directory(&gateway.directories, by.company, &by.context, [register, change]).await?;
     if let Some(limit_bytes) = body.storage_limit_bytes {
         position = Some(set_limit(&gateway, by.company, &by.context, limit_bytes).await?);
     }
@@ -216,7 +217,8 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
             threads,
         })
     };
-    let company = gateway.directories.look(company, shown).await?.ok_or_else(|| Problem::not_found("company"))?;
+    let company =
+        look_at_directory(&gateway.directories, company, shown).await?.ok_or_else(|| Problem::not_found("company"))?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Cache-Control", "private, no-store"));
     if let Some(position) = position {
@@ -232,7 +234,7 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
     request_body = BulkBody,
     responses(
         (status = 200, description = "All of it was done", body = Applied),
-        (status = 409, description = "`id_taken`"),
+        (status = 409, description = "`id_taken`, `directory_full`"),
         (status = 413, description = "`too_many_operations`, `json_too_large`"),
         (status = 422, description = "`id_invalid`"),
     ),
@@ -253,9 +255,9 @@ pub(crate) async fn bulk(
         return Err(Problem::new(413, "too_many_operations", "one request brings at most 1,000 operations"));
     }
     // All of them or none: a list with one that cannot be is refused before the first event.
-    gateway.directories.look(by.company, |state| try_all(state, &commands)).await??;
+    look_at_directory(&gateway.directories, by.company, |state| try_all(&gateway, state, &commands)).await??;
     let applied = commands.len();
-    let position = gateway.directories.run(by.company, &by.context, commands).await?;
+    let position = change_directory(&gateway.directories, by.company, &by.context, commands).await?;
     let mut answer = HttpResponse::Ok();
     if let Some(position) = position {
         answer.insert_header((POSITION, position.to_string()));
@@ -264,13 +266,9 @@ pub(crate) async fn bulk(
 }
 
 /// Whether the commands can be carried out one after the other.
-fn try_all(state: &State, commands: &[Command]) -> Result<(), Problem> {
-    let mut state = state.clone();
-    for (index, command) in commands.iter().enumerate() {
-        let event = decide(&state, command.clone()).map_err(|refusal| refused(&refusal).with("index", index))?;
-        event.iter().for_each(|event| evolve(&mut state, event));
-    }
-    Ok(())
+fn try_all(gateway: &Gateway, state: &State, commands: &[Command]) -> Result<(), Problem> {
+    check_all(state, commands, gateway.directories.max_entries())
+        .map_err(|(index, refusal)| refused(&refusal).with("index", index))
 }
 
 async fn change(
@@ -281,7 +279,7 @@ async fn change(
     command: Command,
 ) -> Result<HttpResponse, Problem> {
     let by = administer(principal, id, company)?;
-    let position = gateway.directories.run(by.company, &by.context, [command]).await?;
+    let position = change_directory(&gateway.directories, by.company, &by.context, [command]).await?;
     let mut answer = HttpResponse::NoContent();
     if let Some(position) = position {
         answer.insert_header((POSITION, position.to_string()));
@@ -320,7 +318,7 @@ macro_rules! by_id {
             params(CompanyPath, ("id" = Uuid, Path)),
             responses(
                 (status = 204, description = $done),
-                (status = 409, description = "`id_taken`"),
+                (status = 409, description = "`id_taken`, `directory_full`"),
                 (status = 422, description = "`id_invalid`"),
             ),
         )]
@@ -407,7 +405,7 @@ pub(crate) async fn revoke_association(
     request_body = Option<ThreadBody>,
     responses(
         (status = 204, description = "There"),
-        (status = 409, description = "`id_taken`"),
+        (status = 409, description = "`id_taken`, `directory_full`"),
         (status = 422, description = "`id_invalid`"),
     ),
 )]

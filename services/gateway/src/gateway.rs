@@ -6,7 +6,7 @@ use crate::idempotency::Idempotency;
 use crate::position::Positions;
 use crate::problems::IntoProblem;
 use crate::rates::Limiter;
-use crate::registration::{Directories, Registration};
+use crate::registration::{Registration, look_at_directory};
 use crate::reserve::Reserver;
 use crate::resumable::SmallBodies;
 use crate::tokens::Tokens;
@@ -26,7 +26,7 @@ use waybill_event_log::jetstream::{RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
-use waybill_repository::{Context, LifecycleAggregate, Loaded, UploadAggregate, load, look_at_upload};
+use waybill_repository::{Context, Directories, LifecycleAggregate, Loaded, UploadAggregate, load, look_at_upload};
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, ThreadId, UploadId, names};
 use waybill_service_kit::{DataPlane, Principal, Problem, Proxies, RequestId, Role, now};
@@ -190,7 +190,7 @@ impl Gateway {
             }
             places.iter().copied().find(|place| !theirs(*place))
         };
-        match self.directories.look(company, missing).await? {
+        match look_at_directory(&self.directories, company, missing).await? {
             None => Ok(()),
             Some(Place::Chatroom(_)) => Err(Problem::not_found("chatroom")),
             Some(Place::Thread(_)) => Err(Problem::not_found("thread")),

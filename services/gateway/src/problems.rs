@@ -59,6 +59,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         | Refusal::LengthUnknown
         | Refusal::PartialUnfit { .. }
         | Refusal::FileNotDeleted
+        | Refusal::DirectoryFull { .. }
         | Refusal::FileDeleted => 409,
         Refusal::LengthConflict { .. } | Refusal::MetadataInvalid { .. } | Refusal::PieceTooSmall { .. } => 400,
     };

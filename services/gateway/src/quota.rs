@@ -5,6 +5,7 @@ use crate::directory::administer;
 use crate::gateway::Gateway;
 use crate::position::POSITION;
 use crate::problems::IntoProblem;
+use crate::registration::look_at_directory;
 use actix_web::{HttpRequest, HttpResponse, get, put, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,7 @@ pub(crate) async fn set_limit(
     if i64::try_from(storage_limit_bytes).is_err() {
         return Err(Problem::new(422, "limit_invalid", "storage_limit_bytes is too large"));
     }
-    if !gateway.directories.look(company, State::is_open).await? {
+    if !look_at_directory(&gateway.directories, company, State::is_open).await? {
         return Err(Problem::not_found("company"));
     }
     gateway.reserver.set_limit(company, storage_limit_bytes, context).await

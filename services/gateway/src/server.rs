@@ -7,7 +7,7 @@ use crate::gateway::{Gateway, StartedCache};
 use crate::idempotency::Idempotency;
 use crate::position::Positions;
 use crate::rates::{Limiter, Rates};
-use crate::registration::{Directories, Registration};
+use crate::registration::Registration;
 use crate::reserve::Reserver;
 use crate::resumable::SmallBodies;
 use crate::tokens::Tokens;
@@ -27,7 +27,7 @@ use waybill_event_log::jetstream::{Bucket, BucketError, RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
-use waybill_repository::Quotas;
+use waybill_repository::{Directories, DirectoryLimits, Quotas};
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::{Authenticator, DataPlane, Origins, Proxies, Shutdown, Tls, listener, request};
@@ -61,6 +61,8 @@ pub struct Config {
     pub default_quota_bytes: u64,
     /// Whether a valid token of an unknown company or user registers it.
     pub auto_register: bool,
+    /// How large directories may be.
+    pub directory_limits: DirectoryLimits,
     /// How long an upload may take.
     pub upload_lifetime: Duration,
     /// How long a URL is good by which a client writes to the store.
@@ -151,7 +153,7 @@ impl Server {
                 Arc::new(RemoteWorkers { pool, secret: config.worker_secret })
             }
         };
-        let directories = Arc::new(Directories::new(config.log.clone()));
+        let directories = Arc::new(Directories::new(config.log.clone(), config.directory_limits));
         let mut tasks = JoinSet::new();
         let kept_refusals = Refusals::new(config.nats.clone(), config.log.partitions());
         let (refusals, keeping) = Keeper::new(kept_refusals.clone(), shutdown.clone());

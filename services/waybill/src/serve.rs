@@ -14,7 +14,7 @@ use waybill_event_log::jetstream::{Bucket, JetStreamLog};
 use waybill_gateway::{Rates, Workers};
 use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
-use waybill_repository::Quotas;
+use waybill_repository::{DirectoryLimits, Quotas};
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::settings::{
@@ -220,6 +220,10 @@ async fn gateway(
         policies: policies(shared),
         default_quota_bytes: settings.default_quota_bytes,
         auto_register: settings.auto_register,
+        directory_limits: DirectoryLimits {
+            max_entries: settings.directory_max_entries,
+            kept_entries: settings.directory_kept_entries,
+        },
         upload_lifetime: Duration::from_secs(settings.uploads.upload_lifetime_s),
         rates: Rates { per_user: settings.rate_per_user, per_address: settings.rate_per_address },
         download_redirects: settings.download_redirects,

@@ -144,6 +144,14 @@ pub enum Refusal {
     /// The company or the user is not in the directory, or not any more.
     #[error("the company or the user is not registered here, or no longer")]
     NotRegistered,
+    /// The directory has as many entries as one may have.
+    #[error(
+        "the directory has {max_entries} users, chatrooms, threads and memberships, which is the most; remove some"
+    )]
+    DirectoryFull {
+        /// The limit.
+        max_entries: usize,
+    },
     /// Settings that no company may have.
     #[error("the settings are refused: {reason}")]
     SettingsInvalid {
@@ -199,6 +207,7 @@ impl Refusal {
             Self::FileDeleted => "file_deleted",
             Self::FileNotDeleted => "file_not_deleted",
             Self::NotRegistered => "not_registered",
+            Self::DirectoryFull { .. } => "directory_full",
             Self::SettingsInvalid { .. } => "settings_invalid",
             Self::TokenInvalid { .. } => "token_settings_invalid",
             Self::TokenEnded { .. } => "token_ended",

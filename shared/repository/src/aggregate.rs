@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
-use waybill_domain::{Refusal, content, directory, file, session, share, token, upload};
+use waybill_domain::{Refusal, content, file, session, share, token, upload};
 use waybill_event_log::{Back, EventLog, ReadError, Stored, read_back, read_rest};
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{
@@ -198,34 +198,6 @@ impl Aggregate for FileAggregate {
 
     fn routing(&self, _: &Self::State, _: &Event) -> Routing {
         self.routing
-    }
-}
-
-/// A company's directory.
-#[derive(Clone, Copy, Debug)]
-pub struct DirectoryAggregate {
-    /// The company.
-    pub company: CompanyId,
-}
-
-impl Aggregate for DirectoryAggregate {
-    type State = directory::State;
-    type Command = directory::Command;
-
-    fn subject(&self) -> Subject {
-        Subject::new(self.company, On::Directory)
-    }
-
-    fn evolve(state: &mut Self::State, event: &Event, _: Timestamp) {
-        directory::evolve(state, event);
-    }
-
-    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
-        directory::decide(state, command)
-    }
-
-    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
-        Routing::default()
     }
 }
 

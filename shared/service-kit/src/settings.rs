@@ -148,6 +148,13 @@ pub struct GatewaySettings {
         action = clap::ArgAction::Set
     )]
     pub auto_register: bool,
+    /// How many users, chatrooms, threads and memberships a company's directory may have
+    #[arg(long, env = "WAYBILL_DIRECTORY_MAX_ENTRIES", default_value_t = 2_000_000)]
+    pub directory_max_entries: usize,
+    /// How many of those a gateway keeps in memory, of all companies together, at about 100 bytes each; up to twice as
+    /// many while directories are in use
+    #[arg(long, env = "WAYBILL_DIRECTORY_KEPT_ENTRIES", default_value_t = 2_000_000)]
+    pub directory_kept_entries: usize,
     /// Bytes of one file at most
     #[arg(long, env = "WAYBILL_MAX_FILE_BYTES", default_value_t = 10 << 30)]
     pub max_file_bytes: u64,

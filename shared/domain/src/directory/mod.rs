@@ -3,11 +3,15 @@
 //! What ends takes with it what hung on it: a removed user is a member of nothing when they come back, and a chatroom
 //! that is opened again has neither the members nor the files of before.
 
+mod state;
+
+pub use state::{State, evolve};
+
+use state::Presence;
+
 use crate::Refusal;
 use crate::limits::Limits;
 use crate::media_type::is_pattern;
-use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
 use waybill_schema::events::{
     ChatroomDeletedV1, ChatroomOpenedV1, CompanyClosedV1, CompanyRegisteredV1, CompanySettings,
     CompanySettingsChangedV1, Event, MemberAddedV1, MemberRemovedV1, ThreadDeletedV1, ThreadOpenedV1, UserRegisteredV1,
@@ -19,31 +23,6 @@ use waybill_schema::{ChatroomId, CompanyId, Place, ThreadId, UserId};
 const MAX_TYPES: usize = 200;
 /// A hundred years, in days.
 const MAX_RETENTION_DAYS: u32 = 36_500;
-
-/// A directory, folded from its events.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
-    company: Presence,
-    settings: CompanySettings,
-    users: HashMap<UserId, bool>,
-    chatrooms: HashMap<ChatroomId, bool>,
-    threads: HashMap<ThreadId, Thread>,
-    members: HashSet<(Place, UserId)>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Presence {
-    #[default]
-    Unknown,
-    Open,
-    Closed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Thread {
-    chatroom_id: Option<ChatroomId>,
-    open: bool,
-}
 
 /// A command to a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,113 +55,6 @@ pub enum Command {
     RemoveMember(Place, UserId),
 }
 
-impl State {
-    /// How many users, chatrooms, threads and memberships there were ever.
-    pub fn len(&self) -> usize {
-        self.users.len() + self.chatrooms.len() + self.threads.len() + self.members.len()
-    }
-
-    /// Whether there were none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether anything was ever said of the company.
-    pub fn is_known(&self) -> bool {
-        self.company != Presence::Unknown
-    }
-
-    /// How many users, chatrooms and threads there are now.
-    pub fn counts(&self) -> (usize, usize, usize) {
-        let threads = self.threads.keys().filter(|id| self.is_place(Place::Thread(**id))).count();
-        let of = |all: &mut dyn Iterator<Item = &bool>| all.filter(|is| **is).count();
-        (of(&mut self.users.values()), of(&mut self.chatrooms.values()), threads)
-    }
-
-    /// Whether the company is known and not closed.
-    pub fn is_open(&self) -> bool {
-        self.company == Presence::Open
-    }
-
-    /// What the company says in place of the defaults.
-    pub fn settings(&self) -> &CompanySettings {
-        &self.settings
-    }
-
-    /// Whether the user may do anything.
-    pub fn is_active(&self, user: UserId) -> bool {
-        self.is_open() && self.users.get(&user) == Some(&true)
-    }
-
-    /// Whether the place is there. A thread goes with its chatroom.
-    pub fn is_place(&self, place: Place) -> bool {
-        match place {
-            Place::Chatroom(id) => self.chatrooms.get(&id) == Some(&true),
-            Place::Thread(id) => self.threads.get(&id).is_some_and(|thread| {
-                thread.open && thread.chatroom_id.is_none_or(|chatroom| self.is_place(Place::Chatroom(chatroom)))
-            }),
-        }
-    }
-
-    /// Whether the user belongs to the place: to a thread also by its chatroom.
-    pub fn is_member(&self, place: Place, user: UserId) -> bool {
-        let around = match place {
-            Place::Thread(id) => self.threads.get(&id).and_then(|thread| thread.chatroom_id),
-            Place::Chatroom(_) => None,
-        };
-        self.is_place(place)
-            && (self.members.contains(&(place, user))
-                || around.is_some_and(|chatroom| self.members.contains(&(Place::Chatroom(chatroom), user))))
-    }
-
-    /// The chatroom that a thread is in.
-    pub fn chatroom_of(&self, thread: ThreadId) -> Option<ChatroomId> {
-        self.threads.get(&thread)?.chatroom_id
-    }
-}
-
-/// Folds one event.
-pub fn evolve(state: &mut State, event: &Event) {
-    match event {
-        Event::CompanyRegistered(_) => state.company = Presence::Open,
-        Event::CompanySettingsChanged(changed) => state.settings = changed.settings.clone(),
-        Event::CompanyClosed(_) => state.company = Presence::Closed,
-        Event::UserRegistered(user) => drop(state.users.insert(user.user_id, true)),
-        Event::UserRemoved(user) => {
-            state.users.insert(user.user_id, false);
-            state.members.retain(|(_, member)| *member != user.user_id);
-        }
-        Event::ChatroomOpened(opened) => drop(state.chatrooms.insert(opened.chatroom_id, true)),
-        Event::ChatroomDeleted(deleted) => {
-            state.chatrooms.insert(deleted.chatroom_id, false);
-            let gone: HashSet<ThreadId> = state.threads_in(deleted.chatroom_id).collect();
-            state.members.retain(|(place, _)| match place {
-                Place::Chatroom(id) => *id != deleted.chatroom_id,
-                Place::Thread(id) => !gone.contains(id),
-            });
-            gone.iter().filter_map(|id| state.threads.get_mut(id).map(|thread| thread.open = false)).for_each(drop);
-        }
-        Event::ThreadOpened(opened) => {
-            state.threads.insert(opened.thread_id, Thread { chatroom_id: opened.chatroom_id, open: true });
-        }
-        Event::ThreadDeleted(deleted) => {
-            if let Some(thread) = state.threads.get_mut(&deleted.thread_id) {
-                thread.open = false;
-            }
-            state.members.retain(|(place, _)| *place != Place::Thread(deleted.thread_id));
-        }
-        Event::MemberAdded(added) => drop(state.members.insert((added.place, added.user_id))),
-        Event::MemberRemoved(removed) => drop(state.members.remove(&(removed.place, removed.user_id))),
-        _ => {}
-    }
-}
-
-impl State {
-    fn threads_in(&self, chatroom: ChatroomId) -> impl Iterator<Item = ThreadId> {
-        self.threads.iter().filter(move |(_, thread)| thread.chatroom_id == Some(chatroom)).map(|(id, _)| *id)
-    }
-}
-
 /// Decides; no event means that it is so already.
 ///
 /// # Errors
@@ -209,42 +81,74 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
             check_settings(&settings, &limits)?;
             (settings != state.settings).then(|| CompanySettingsChangedV1 { settings }.into())
         }
-        Command::Admit(user) if state.users.get(&user) == Some(&false) => return Err(Refusal::NotRegistered),
+        Command::Admit(user) if state.is_removed(user) => return Err(Refusal::NotRegistered),
         Command::RegisterUser(user_id) | Command::Admit(user_id) => {
             (!state.is_active(user_id)).then(|| UserRegisteredV1 { user_id }.into())
         }
         Command::RemoveUser(user_id) => {
-            known(state.users.contains_key(&user_id), "user")?;
+            known(state.is_user(user_id), "user")?;
             state.is_active(user_id).then(|| UserRemovedV1 { user_id }.into())
         }
         Command::OpenChatroom(chatroom_id) => {
             (!state.is_place(Place::Chatroom(chatroom_id))).then(|| ChatroomOpenedV1 { chatroom_id }.into())
         }
         Command::DeleteChatroom(chatroom_id) => {
-            known(state.chatrooms.contains_key(&chatroom_id), "chatroom")?;
+            known(state.was_place(Place::Chatroom(chatroom_id)), "chatroom")?;
             state.is_place(Place::Chatroom(chatroom_id)).then(|| ChatroomDeletedV1 { chatroom_id }.into())
         }
         Command::OpenThread(thread_id, chatroom_id) => {
             known(chatroom_id.is_none_or(|id| state.is_place(Place::Chatroom(id))), "chatroom")?;
-            if state.threads.get(&thread_id).is_some_and(|thread| thread.chatroom_id != chatroom_id) {
+            if state.was_place(Place::Thread(thread_id)) && state.chatroom_of(thread_id) != chatroom_id {
                 return Err(Refusal::IdTaken { what: "thread" });
             }
             (!state.is_place(Place::Thread(thread_id))).then(|| ThreadOpenedV1 { thread_id, chatroom_id }.into())
         }
         Command::DeleteThread(thread_id) => {
-            known(state.threads.contains_key(&thread_id), "thread")?;
+            known(state.was_place(Place::Thread(thread_id)), "thread")?;
             state.is_place(Place::Thread(thread_id)).then(|| ThreadDeletedV1 { thread_id }.into())
         }
         Command::AddMember(place, user_id) => {
             known(state.is_place(place), what(place))?;
             known(state.is_active(user_id), "user")?;
-            (!state.members.contains(&(place, user_id))).then(|| MemberAddedV1 { place, user_id }.into())
+            (!state.is_named(place, user_id)).then(|| MemberAddedV1 { place, user_id }.into())
         }
         Command::RemoveMember(place, user_id) => {
-            state.members.contains(&(place, user_id)).then(|| MemberRemovedV1 { place, user_id }.into())
+            state.is_named(place, user_id).then(|| MemberRemovedV1 { place, user_id }.into())
         }
     };
     Ok(event)
+}
+
+/// Decides as [`decide`] does, on a directory that has at most so many entries ([`State::len`]).
+///
+/// # Errors
+/// The [`Refusal`] that the caller is to see.
+pub fn decide_within(state: &State, command: Command, max_entries: usize) -> Result<Option<Event>, Refusal> {
+    let event = decide(state, command)?;
+    let is_new = match &event {
+        Some(Event::UserRegistered(user)) => !state.is_user(user.user_id),
+        Some(Event::ChatroomOpened(opened)) => !state.was_place(Place::Chatroom(opened.chatroom_id)),
+        Some(Event::ThreadOpened(opened)) => !state.was_place(Place::Thread(opened.thread_id)),
+        Some(Event::MemberAdded(_)) => true,
+        _ => false,
+    };
+    if is_new && state.len() >= max_entries {
+        return Err(Refusal::DirectoryFull { max_entries });
+    }
+    Ok(event)
+}
+
+/// Checks whether commands can be carried out one after the other. Costs what they touch, however large the directory is.
+///
+/// # Errors
+/// The first [`Refusal`], with the index of its command.
+pub fn check_all(state: &State, commands: &[Command], max_entries: usize) -> Result<(), (usize, Refusal)> {
+    let mut excerpt = state.excerpt(commands);
+    for (index, command) in commands.iter().enumerate() {
+        let event = decide_within(&excerpt, command.clone(), max_entries).map_err(|refusal| (index, refusal))?;
+        event.iter().for_each(|event| evolve(&mut excerpt, event));
+    }
+    Ok(())
 }
 
 fn what(place: Place) -> &'static str {

@@ -1,0 +1,352 @@
+//! What is known of a directory. Each event costs what it touches: what ends takes with it what hung on it by a number that
+//! moves on, so that nothing has to be looked for.
+
+use super::Command;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use waybill_schema::events::{CompanySettings, Event};
+use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
+
+/// From how many places on those of a user are looked through for ones that have ended, whenever they have doubled.
+const TIDIED_FROM: usize = 16;
+
+/// A directory, folded from its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    pub(super) company: Presence,
+    pub(super) settings: CompanySettings,
+    users: HashMap<UserId, User>,
+    chatrooms: HashMap<ChatroomId, Chatroom>,
+    threads: HashMap<ThreadId, Thread>,
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Presence {
+    #[default]
+    Unknown,
+    Open,
+    Closed,
+}
+
+/// How many there are; of users and places also those that have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Counts {
+    entries: usize,
+    users: usize,
+    chatrooms: usize,
+    threads: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct User {
+    active: bool,
+    /// The places that they were added to, each with its generation then.
+    places: BTreeMap<Place, u32>,
+}
+
+/// A chatroom or thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Room {
+    open: bool,
+    /// How often it has ended: who was added before is no member any more.
+    generation: u32,
+    members: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Chatroom {
+    room: Room,
+    /// The threads in it that are there.
+    threads: BTreeSet<ThreadId>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Thread {
+    room: Room,
+    chatroom_id: Option<ChatroomId>,
+}
+
+impl Room {
+    /// Ends it, with its memberships; returns how many those were.
+    fn end(&mut self) -> usize {
+        self.open = false;
+        self.generation = self.generation.wrapping_add(1);
+        std::mem::take(&mut self.members)
+    }
+}
+
+impl State {
+    /// How many users, chatrooms and threads there were ever, and memberships there are.
+    pub fn len(&self) -> usize {
+        self.counts.entries
+    }
+
+    /// Whether there were none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether anything was ever said of the company.
+    pub fn is_known(&self) -> bool {
+        self.company != Presence::Unknown
+    }
+
+    /// How many users, chatrooms and threads there are now.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.counts.users, self.counts.chatrooms, self.counts.threads)
+    }
+
+    /// Whether the company is known and not closed.
+    pub fn is_open(&self) -> bool {
+        self.company == Presence::Open
+    }
+
+    /// What the company says in place of the defaults.
+    pub fn settings(&self) -> &CompanySettings {
+        &self.settings
+    }
+
+    /// Whether the user may do anything.
+    pub fn is_active(&self, user: UserId) -> bool {
+        self.is_open() && self.users.get(&user).is_some_and(|user| user.active)
+    }
+
+    /// Whether the user was ever registered.
+    pub(super) fn is_user(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
+    }
+
+    pub(super) fn is_removed(&self, user: UserId) -> bool {
+        self.users.get(&user).is_some_and(|user| !user.active)
+    }
+
+    /// Whether the place is there. A thread goes with its chatroom.
+    pub fn is_place(&self, place: Place) -> bool {
+        self.room(place).is_some_and(|room| room.open)
+    }
+
+    /// Whether the place was ever there.
+    pub(super) fn was_place(&self, place: Place) -> bool {
+        self.room(place).is_some()
+    }
+
+    /// Whether the user belongs to the place: to a thread also by its chatroom.
+    pub fn is_member(&self, place: Place, user: UserId) -> bool {
+        let around = match place {
+            Place::Thread(id) => self.chatroom_of(id),
+            Place::Chatroom(_) => None,
+        };
+        self.is_place(place)
+            && (self.is_named(place, user)
+                || around.is_some_and(|chatroom| self.is_named(Place::Chatroom(chatroom), user)))
+    }
+
+    /// Whether the user was added to the place itself.
+    pub(super) fn is_named(&self, place: Place, user: UserId) -> bool {
+        let generation = self.users.get(&user).and_then(|user| user.places.get(&place));
+        generation.is_some_and(|generation| self.generation(place) == Some(*generation))
+    }
+
+    /// The chatroom that a thread is in.
+    pub fn chatroom_of(&self, thread: ThreadId) -> Option<ChatroomId> {
+        self.threads.get(&thread)?.chatroom_id
+    }
+
+    fn room(&self, place: Place) -> Option<&Room> {
+        match place {
+            Place::Chatroom(id) => self.chatrooms.get(&id).map(|chatroom| &chatroom.room),
+            Place::Thread(id) => self.threads.get(&id).map(|thread| &thread.room),
+        }
+    }
+
+    fn room_mut(&mut self, place: Place) -> Option<&mut Room> {
+        match place {
+            Place::Chatroom(id) => self.chatrooms.get_mut(&id).map(|chatroom| &mut chatroom.room),
+            Place::Thread(id) => self.threads.get_mut(&id).map(|thread| &mut thread.room),
+        }
+    }
+
+    fn generation(&self, place: Place) -> Option<u32> {
+        self.room(place).map(|room| room.generation)
+    }
+
+    fn register(&mut self, id: UserId) {
+        let before = self.users.len();
+        let user = self.users.entry(id).or_default();
+        self.counts.users += usize::from(!user.active);
+        user.active = true;
+        self.counts.entries += self.users.len() - before;
+    }
+
+    fn remove(&mut self, id: UserId) {
+        let Some(user) = self.users.get_mut(&id) else { return };
+        self.counts.users -= usize::from(user.active);
+        user.active = false;
+        for (place, generation) in std::mem::take(&mut user.places) {
+            self.leave(place, generation);
+        }
+    }
+
+    /// One membership less, if it was one.
+    fn leave(&mut self, place: Place, generation: u32) {
+        if let Some(room) = self.room_mut(place).filter(|room| room.generation == generation) {
+            room.members = room.members.saturating_sub(1);
+            self.counts.entries = self.counts.entries.saturating_sub(1);
+        }
+    }
+
+    fn open_chatroom(&mut self, id: ChatroomId) {
+        let before = self.chatrooms.len();
+        let room = &mut self.chatrooms.entry(id).or_default().room;
+        self.counts.chatrooms += usize::from(!room.open);
+        room.open = true;
+        self.counts.entries += self.chatrooms.len() - before;
+    }
+
+    fn delete_chatroom(&mut self, id: ChatroomId) {
+        let Some(chatroom) = self.chatrooms.get_mut(&id) else { return };
+        self.counts.chatrooms -= usize::from(chatroom.room.open);
+        self.counts.entries = self.counts.entries.saturating_sub(chatroom.room.end());
+        for thread in std::mem::take(&mut chatroom.threads) {
+            self.delete_thread(thread);
+        }
+    }
+
+    fn open_thread(&mut self, id: ThreadId, chatroom_id: Option<ChatroomId>) {
+        let before = self.threads.len();
+        let thread = self.threads.entry(id).or_default();
+        self.counts.threads += usize::from(!thread.room.open);
+        thread.room.open = true;
+        thread.chatroom_id = chatroom_id;
+        self.counts.entries += self.threads.len() - before;
+        if let Some(chatroom) = chatroom_id.and_then(|id| self.chatrooms.get_mut(&id)) {
+            chatroom.threads.insert(id);
+        }
+    }
+
+    fn delete_thread(&mut self, id: ThreadId) {
+        let Some(thread) = self.threads.get_mut(&id) else { return };
+        self.counts.threads -= usize::from(thread.room.open);
+        self.counts.entries = self.counts.entries.saturating_sub(thread.room.end());
+        if let Some(chatroom) = thread.chatroom_id.and_then(|id| self.chatrooms.get_mut(&id)) {
+            chatroom.threads.remove(&id);
+        }
+    }
+
+    fn add_member(&mut self, place: Place, id: UserId) {
+        let Some(generation) = self.generation(place) else { return };
+        self.tidy(id);
+        let Some(user) = self.users.get_mut(&id) else { return };
+        if user.places.insert(place, generation) == Some(generation) {
+            return;
+        }
+        self.counts.entries += 1;
+        if let Some(room) = self.room_mut(place) {
+            room.members += 1;
+        }
+    }
+
+    fn remove_member(&mut self, place: Place, id: UserId) {
+        if let Some(generation) = self.users.get_mut(&id).and_then(|user| user.places.remove(&place)) {
+            self.leave(place, generation);
+        }
+    }
+
+    /// Forgets the memberships of a user whose places have ended, each time there are twice as many.
+    fn tidy(&mut self, id: UserId) {
+        let is_due = |user: &User| user.places.len() >= TIDIED_FROM && user.places.len().is_power_of_two();
+        let Some(mut places) =
+            self.users.get_mut(&id).filter(|user| is_due(user)).map(|user| std::mem::take(&mut user.places))
+        else {
+            return;
+        };
+        places.retain(|place, generation| self.generation(*place) == Some(*generation));
+        if let Some(user) = self.users.get_mut(&id) {
+            user.places = places;
+        }
+    }
+}
+
+/// Folds one event.
+pub fn evolve(state: &mut State, event: &Event) {
+    match event {
+        Event::CompanyRegistered(_) => state.company = Presence::Open,
+        Event::CompanySettingsChanged(changed) => state.settings = changed.settings.clone(),
+        Event::CompanyClosed(_) => state.company = Presence::Closed,
+        Event::UserRegistered(user) => state.register(user.user_id),
+        Event::UserRemoved(user) => state.remove(user.user_id),
+        Event::ChatroomOpened(opened) => state.open_chatroom(opened.chatroom_id),
+        Event::ChatroomDeleted(deleted) => state.delete_chatroom(deleted.chatroom_id),
+        Event::ThreadOpened(opened) => state.open_thread(opened.thread_id, opened.chatroom_id),
+        Event::ThreadDeleted(deleted) => state.delete_thread(deleted.thread_id),
+        Event::MemberAdded(added) => state.add_member(added.place, added.user_id),
+        Event::MemberRemoved(removed) => state.remove_member(removed.place, removed.user_id),
+        _ => {}
+    }
+}
+
+impl State {
+    /// What these commands touch, to try them on: decided on it they lead to the same as on all of it.
+    pub(super) fn excerpt(&self, commands: &[Command]) -> Self {
+        let mut excerpt =
+            Self { company: self.company, settings: self.settings.clone(), counts: self.counts, ..Self::default() };
+        for command in commands {
+            match command {
+                Command::RegisterUser(user) | Command::Admit(user) => excerpt.copy_user(self, *user, &[]),
+                Command::RemoveUser(user) => {
+                    let places: Vec<Place> =
+                        self.users.get(user).into_iter().flat_map(|u| u.places.keys().copied()).collect();
+                    places.iter().for_each(|place| excerpt.copy_place(self, *place));
+                    excerpt.copy_user(self, *user, &places);
+                }
+                Command::OpenChatroom(id) => excerpt.copy_place(self, Place::Chatroom(*id)),
+                Command::DeleteChatroom(id) => excerpt.copy_threads(self, *id),
+                Command::OpenThread(id, around) => {
+                    excerpt.copy_place(self, Place::Thread(*id));
+                    around.iter().for_each(|id| excerpt.copy_place(self, Place::Chatroom(*id)));
+                }
+                Command::DeleteThread(id) => excerpt.copy_place(self, Place::Thread(*id)),
+                Command::AddMember(place, user) | Command::RemoveMember(place, user) => {
+                    excerpt.copy_place(self, *place);
+                    excerpt.copy_user(self, *user, &[*place]);
+                }
+                Command::RegisterCompany(_)
+                | Command::AdmitCompany(_)
+                | Command::ChangeSettings(..)
+                | Command::CloseCompany => {}
+            }
+        }
+        excerpt
+    }
+
+    fn copy_user(&mut self, from: &Self, id: UserId, places: &[Place]) {
+        let Some(user) = from.users.get(&id) else { return };
+        let copy = self.users.entry(id).or_insert_with(|| User { active: user.active, ..User::default() });
+        copy.places.extend(places.iter().filter_map(|place| user.places.get_key_value(place)));
+    }
+
+    /// A place; without the threads in it, which only its deletion touches.
+    fn copy_place(&mut self, from: &Self, place: Place) {
+        match place {
+            Place::Chatroom(id) => {
+                let Some(chatroom) = from.chatrooms.get(&id) else { return };
+                self.chatrooms.entry(id).or_insert_with(|| Chatroom { room: chatroom.room, ..Chatroom::default() });
+            }
+            Place::Thread(id) => {
+                let Some(thread) = from.threads.get(&id) else { return };
+                self.threads.insert(id, *thread);
+                thread.chatroom_id.iter().for_each(|id| self.copy_place(from, Place::Chatroom(*id)));
+            }
+        }
+    }
+
+    fn copy_threads(&mut self, from: &Self, id: ChatroomId) {
+        self.copy_place(from, Place::Chatroom(id));
+        let Some(chatroom) = from.chatrooms.get(&id) else { return };
+        chatroom.threads.iter().for_each(|id| self.copy_place(from, Place::Thread(*id)));
+        if let Some(copy) = self.chatrooms.get_mut(&id) {
+            copy.threads.clone_from(&chatroom.threads);
+        }
+    }
+}
