@@ -7,9 +7,12 @@ use std::io::Read;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use waybill_domain::upload::Command;
 use waybill_integration_tests::{Cluster, Counts, Stack};
 use waybill_object_store::ObjectStore;
-use waybill_schema::CompanyId;
+use waybill_repository::{Context, UploadAggregate, execute, load};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1};
+use waybill_schema::{Actor, Causation, CompanyId, WorkerId};
 use waybill_test_kit::eventually_within;
 
 const KIB: usize = 1_024;
@@ -149,5 +152,50 @@ async fn a_hundred_cuts_lose_nothing() {
     tus.patch(&upload, at, content[at..].to_vec()).await.expect(204);
     is_there(&tus, &upload, &content).await;
     nothing_is_staged(&stack.store(), tus.client.principal.company_id).await;
+    stack.finish().await;
+}
+
+/// Correctness S3-11: what is read of an upload does not grow with its pieces, and the smallest ones have an end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_ten_thousand_pieces_is_looked_at_quickly_and_takes_no_more_small_ones() {
+    const PIECES: usize = 10_000;
+    const LEAST: usize = 10_000;
+    let stack = Stack::start().await;
+    let tus = Speaker::tus(stack.client());
+    let upload = tus.create(LEAST * 40_000).await;
+    let aggregate =
+        UploadAggregate { company: tus.client.principal.company_id, upload: id_of(&upload).parse().unwrap() };
+    let context = Context {
+        actor: Actor::Service("test".to_owned()),
+        causation: Causation::Request(uuid::Uuid::now_v7()),
+        address: None,
+        clock: waybill_service_kit::now,
+    };
+    // What a worker says of pieces; it would take some minutes to send them.
+    let mut loaded = load(stack.log(), &aggregate).await.unwrap();
+    for number in 0..PIECES as u64 {
+        let piece = Command::RecordChunk(ChunkUploadedV1 {
+            offset: number,
+            length: 1,
+            crc64nvme: number,
+            etag: number.to_string(),
+            storage: ChunkStorage::Staged { storage_key: format!("s/{}/none", aggregate.company) },
+            worker_id: WorkerId(uuid::Uuid::now_v7()),
+            store_writes: 1,
+        });
+        execute(stack.log(), &aggregate, &mut loaded, &context, piece).await.unwrap();
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(offset(&tus, &upload).await, PIECES);
+    let first = began.elapsed();
+    let began = std::time::Instant::now();
+    assert_eq!(offset(&tus, &upload).await, PIECES);
+    eprintln!("HEAD of an upload in {PIECES} pieces took {first:?}, and {:?} with the snapshot", began.elapsed());
+    let refused = tus.patch(&upload, PIECES, vec![1; LEAST - 1]).await.refused(400, "piece_too_small");
+    assert_eq!(refused.json()["least_bytes"], LEAST);
+    assert_eq!(offset(&tus, &upload).await, PIECES);
+    tus.patch(&upload, PIECES, vec![1; LEAST]).await.expect(204);
+    assert_eq!(offset(&tus, &upload).await, PIECES + LEAST);
+    tus.delete(&upload).await.expect(204);
     stack.finish().await;
 }
