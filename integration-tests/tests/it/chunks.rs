@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use waybill_integration_tests::Stack;
+use waybill_integration_tests::{Answer, Client, Stack};
 use waybill_object_store::ObjectStore;
 
 const PART: usize = 8 * 1_024 * 1_024;
@@ -141,5 +141,46 @@ async fn other_bytes_for_a_stored_chunk_are_refused() {
     assert_eq!(done.text("sha256"), sha256(&content));
     // Repeating one is harmless even now.
     client.put_chunk(&upload, 1, content[PART..].to_vec()).await.expect(200);
+    stack.finish().await;
+}
+
+async fn put_piece(client: &Client, upload: &str, from: usize, bytes: &[u8], total: usize) -> Answer {
+    let range = format!("bytes {from}-{}/{total}", from + bytes.len() - 1);
+    let path = format!("/v1/uploads/{upload}/chunks/{}", from / PART);
+    client.send(client.request(Method::PUT, &path).header("Content-Range", range).body(bytes.to_vec())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_bytes_for_a_stored_piece_are_refused() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let (content, other) = (bytes(120, 2_000), bytes(121, 2_000));
+    let upload = client.start(2_000).await.expect(201).text("upload_id");
+    let put = async |from: usize, bytes: &[u8]| put_piece(&client, &upload, from, bytes, 2_000).await;
+    put(0, &content[..1_000]).await.expect(200);
+    put(0, &content[..1_000]).await.expect(200);
+    put(0, &other[..1_000]).await.refused(409, "chunk_differs");
+    // Bytes that overlap what is stored are compared; of those that differ, none is stored.
+    put(500, &other[500..1_500]).await.refused(409, "chunk_differs");
+    put(200, &other[200..300]).await.refused(409, "chunk_differs");
+    let mixed = [&other[..1_000], &content[1_000..]].concat();
+    client.put_chunk(&upload, 0, mixed.clone()).await.refused(409, "chunk_differs");
+    let digested = client.request(Method::PUT, &format!("/v1/uploads/{upload}/chunks/0"));
+    let digested = digested.header("Content-Digest", content_digest(&mixed)).body(mixed);
+    client.send(digested).await.refused(409, "chunk_differs");
+    let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+    assert_eq!(status.body["missing"], json!([[1_000, 2_000]]));
+    put(200, &content[200..300]).await.expect(200);
+    put(500, &content[500..1_500]).await.expect(200);
+    put(1_500, &content[1_500..]).await.expect(200);
+    // All of the part is there now. What was sent before may come again, and nothing else in its place.
+    put(1_500, &content[1_500..]).await.expect(200);
+    put(1_500, &other[1_500..]).await.refused(409, "chunk_differs");
+    client.put_chunk(&upload, 0, content.clone()).await.expect(200);
+    client.put_chunk(&upload, 0, other.clone()).await.refused(409, "chunk_differs");
+    let done = client.complete(&upload, &json!({})).await.expect(200);
+    assert_eq!(done.text("sha256"), sha256(&content));
+    put(1_500, &content[1_500..]).await.expect(200);
+    put(1_500, &other[1_500..]).await.refused(409, "chunk_differs");
     stack.finish().await;
 }

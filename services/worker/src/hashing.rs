@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use waybill_domain::upload;
@@ -26,8 +27,26 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Midstate {
     sha256: Sha256,
-    /// The checksums of the parts that went in, in order.
-    covered: Vec<u64>,
+    /// The parts that went in, in order.
+    covered: Vec<Covered>,
+}
+
+/// A part that went into a digest. Other bytes may have the same checksum; the id is that of these bytes, in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Covered {
+    crc64nvme: u64,
+    id: u64,
+}
+
+impl Covered {
+    fn new(crc64nvme: u64) -> Self {
+        Self { crc64nvme, id: new_id() }
+    }
+}
+
+fn new_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// As it is kept in the bucket. A midstate that was damaged would load without complaint, hence the checksum.
@@ -54,7 +73,7 @@ impl Midstate {
     /// Adds a whole part.
     pub(crate) fn push(&mut self, bytes: &[u8], crc64nvme: u64) {
         self.sha256.update(bytes);
-        self.covered.push(crc64nvme);
+        self.covered.push(Covered::new(crc64nvme));
     }
 
     /// The hash, to be continued with what it does not cover.
@@ -69,7 +88,9 @@ impl Midstate {
 
     /// Whether what it covers is what the log says is stored.
     pub(crate) fn fits(&self, state: &upload::State) -> bool {
-        self.covered.iter().zip(1..).all(|(crc, n)| state.parts.get(&n).is_some_and(|part| part.crc64nvme == *crc))
+        let is_stored =
+            |(covered, n): (&Covered, u32)| state.parts.get(&n).is_some_and(|part| part.crc64nvme == covered.crc64nvme);
+        self.covered.iter().zip(1..).all(is_stored)
     }
 
     /// Keeps it in the bucket.
@@ -98,8 +119,8 @@ impl Midstate {
 
     fn from_record(bytes: &[u8], state: &upload::State) -> Option<Self> {
         let record: Record = postcard::from_bytes(bytes).ok()?;
-        let covered: Vec<u64> =
-            (1..=record.covered_parts).map_while(|n| state.parts.get(&n).map(|part| part.crc64nvme)).collect();
+        let crcs = (1..=record.covered_parts).map_while(|n| state.parts.get(&n).map(|part| part.crc64nvme));
+        let covered: Vec<Covered> = crcs.map(Covered::new).collect();
         let intact = record.layout == LAYOUT
             && record.crc64nvme == crc64nvme(&record.state)
             && covered.len() == usize::try_from(record.covered_parts).ok()?
@@ -112,22 +133,24 @@ impl Midstate {
     }
 }
 
-fn crc_of(covered: &[u64]) -> u64 {
-    let bytes: Vec<u8> = covered.iter().flat_map(|crc| crc.to_be_bytes()).collect();
+fn crc_of(covered: &[Covered]) -> u64 {
+    let bytes: Vec<u8> = covered.iter().flat_map(|part| part.crc64nvme.to_be_bytes()).collect();
     crc64nvme(&bytes)
 }
 
 /// A digest that runs ahead of its part: over the bytes of a part as they come in, before it is stored.
 pub(crate) struct Ahead {
     sha256: Sha256,
-    /// The checksums of the parts before it: only where these are stored is it the file's digest.
-    before: Vec<u64>,
+    /// The parts before it: only where these are stored is it the file's digest.
+    before: Vec<Covered>,
+    /// What its own part will be known by.
+    id: u64,
 }
 
 impl Ahead {
     /// Over a file's bytes from the first one on.
     pub(crate) fn from_start() -> Self {
-        Self { sha256: Sha256::new(), before: Vec::new() }
+        Self { sha256: Sha256::new(), before: Vec::new(), id: new_id() }
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
@@ -136,8 +159,8 @@ impl Ahead {
 
     /// One for the part behind this one, which has come in whole and has this checksum.
     pub(crate) fn next(&self, crc64nvme: u64) -> Self {
-        let before = self.before.iter().copied().chain([crc64nvme]).collect();
-        Self { sha256: self.sha256.clone(), before }
+        let before = self.before.iter().copied().chain([Covered { crc64nvme, id: self.id }]).collect();
+        Self { sha256: self.sha256.clone(), before, id: new_id() }
     }
 
     /// Whether it runs over part `part_number`.
@@ -174,8 +197,11 @@ impl RunningHash {
 
     /// A digest that may run ahead, if `part_number` is the next part.
     pub(crate) fn ahead(&self, part_number: u32) -> Option<Ahead> {
-        (part_number == self.midstate.covered_parts() + 1)
-            .then(|| Ahead { sha256: self.midstate.sha256.clone(), before: self.midstate.covered.clone() })
+        (part_number == self.midstate.covered_parts() + 1).then(|| Ahead {
+            sha256: self.midstate.sha256.clone(),
+            before: self.midstate.covered.clone(),
+            id: new_id(),
+        })
     }
 
     /// A part was stored and is in the log. `permit` is what keeping its bytes for later takes, if there is room.
@@ -191,7 +217,7 @@ impl RunningHash {
         match ahead.filter(|ahead| part_number == next && ahead.before == self.midstate.covered) {
             Some(ahead) => {
                 self.midstate.sha256 = ahead.sha256;
-                self.midstate.covered.push(crc64nvme);
+                self.midstate.covered.push(Covered { crc64nvme, id: ahead.id });
             }
             None if part_number == next => self.midstate.push(&bytes, crc64nvme),
             None if part_number > next => {
@@ -284,6 +310,23 @@ mod tests {
         assert!(second.is_of(2));
         second.update(&part(2));
         hash.part_stored(1, part(1), crc64nvme(&part(1)), None, || None);
+        hash.part_stored(2, part(2), crc64nvme(&part(2)), Some(second), || None);
+        for n in 3..=PARTS {
+            hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);
+        }
+        assert_eq!(hash.midstate().digest(), whole());
+    }
+
+    #[test]
+    fn a_digest_that_ran_ahead_of_other_bytes_with_the_same_checksum_is_not_taken() {
+        let mut hash = RunningHash::new(Midstate::new());
+        let same = crc64nvme(&part(1));
+        let mut first = hash.ahead(1).unwrap();
+        first.update(b"other bytes, made to have the checksum of the part");
+        let mut second = first.next(same);
+        second.update(&part(2));
+        // The event of another request was first; it has the part's bytes.
+        hash.part_stored(1, part(1), same, None, || None);
         hash.part_stored(2, part(2), crc64nvme(&part(2)), Some(second), || None);
         for n in 3..=PARTS {
             hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);

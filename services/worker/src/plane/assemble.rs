@@ -1,16 +1,17 @@
 //! Runs of bytes that are no whole part: staged as objects of their own, and joined when they cover one.
 
+use super::again::InHand;
 use super::budget::Room;
-use super::buffer::PartBuffer;
-use super::part::{open_multipart, record_part, write_part};
+use super::buffer::{Filled, PartBuffer};
+use super::part::{Recorded, open_multipart, record_part, write_part};
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use waybill_domain::Refusal;
-use waybill_domain::upload::{Command, State};
-use waybill_object_store::{StoreError, crc64nvme};
-use waybill_repository::{Context, Done, ExecuteError, execute};
+use waybill_domain::upload::{Command, Known, State};
+use waybill_object_store::StoreError;
+use waybill_repository::{Context, ExecuteError, execute};
 use waybill_schema::ByteRange;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
@@ -30,10 +31,10 @@ pub(super) async fn stage_run(
     upload: &OpenUpload,
     context: &Context,
     offset: u64,
-    bytes: Bytes,
+    filled: Filled,
 ) -> Result<(), PlaneError> {
-    let staged = put_staged(worker, upload, offset, bytes).await?;
-    record_staged(worker, upload, context, staged).await
+    let staged = put_staged(worker, upload, offset, filled.bytes.clone(), filled.crc64nvme).await?;
+    record_staged(worker, upload, context, staged, Some(filled.bytes)).await
 }
 
 /// Puts the run of bytes at `offset` into a staging object.
@@ -42,21 +43,23 @@ pub(super) async fn put_staged(
     upload: &OpenUpload,
     offset: u64,
     bytes: Bytes,
+    crc64nvme: u64,
 ) -> Result<Staged, PlaneError> {
     let length = bytes.len() as u64;
-    let crc64nvme = crc64nvme(&bytes);
     let storage_key = keys::new_staged(upload.aggregate.company, upload.aggregate.upload, offset);
     let etag = worker.store.put(&storage_key, bytes, crc64nvme).await?;
     STORED_BYTES.inc_by(length);
     Ok(Staged { offset, storage_key, length, crc64nvme, etag })
 }
 
-/// Says in the log that a staged run counts.
+/// Says in the log that a staged run counts. What somebody else has stored of it meanwhile must be the same; the bytes are
+/// read back for that if they are not at hand.
 pub(super) async fn record_staged(
     worker: &Worker,
     upload: &OpenUpload,
     context: &Context,
     staged: Staged,
+    bytes: Option<Bytes>,
 ) -> Result<(), PlaneError> {
     let Staged { offset, storage_key: key, length, crc64nvme, etag } = staged;
     let chunk = ChunkUploadedV1 {
@@ -71,23 +74,36 @@ pub(super) async fn record_staged(
     let mut loaded = upload.loaded.lock().await;
     let command = Command::RecordChunk(chunk);
     let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await;
+    let range = ByteRange::at(offset, length);
     let part_number = loaded.state.grid().part_at(offset);
-    let unneeded = match &done {
-        // Said in the log, but somebody was faster, or had ended the upload: then it is not part of it.
-        Ok(Done { event: Some(_), .. }) => {
-            loaded.state.pieces_of(part_number).iter().all(|piece| piece.storage_key != key)
-        }
-        Ok(Done { event: None, .. }) | Err(ExecuteError::Refused(_)) => true,
-        Err(_) => false,
-    };
-    let taken = still_takes(&loaded.state, ByteRange::at(offset, length));
+    // Somebody was faster, or had ended the upload: then it is not part of it. Otherwise it may be in the log also where
+    // this command led to no event.
+    let unneeded = matches!(done, Ok(_) | Err(ExecuteError::Refused(_)))
+        && loaded.state.pieces_of(part_number).iter().all(|piece| piece.storage_key != key);
+    let taken = still_takes(&loaded.state, range);
+    let mut others = loaded.state.known_in(range);
+    others.retain(|known| match known {
+        Known::Checksum { range: known, .. } => unneeded || *known != range,
+        Known::Staged(piece) => piece.storage_key != key,
+        Known::Hidden(_) => true,
+    });
     drop(loaded);
+    let is_acknowledged = done.is_ok() && taken.is_ok();
+    let compared = if is_acknowledged && !others.is_empty() {
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => worker.store.get(&key, 0, None).await?.collect().await?,
+        };
+        InHand { offset, bytes: &bytes, crc64nvme }.compare(worker, others).await
+    } else {
+        Ok(())
+    };
     if unneeded {
         worker.delete(&key).await?;
     }
     done?;
     taken?;
-    Ok(())
+    compared
 }
 
 /// Bytes that came when the upload had ended are not acknowledged, unless they are among those that count.
@@ -157,7 +173,7 @@ pub(crate) async fn assemble_part(
         worker_id: worker.id,
         store_writes,
     };
-    record_part(worker, upload, context, Command::RecordAssembly(assembled), (part_number, filled)).await?;
+    record_part(worker, upload, context, Recorded::Assembled(assembled), (part_number, filled)).await?;
     // Only now: before the event the staged bytes were what a client was promised.
     for piece in pieces {
         worker.delete(&piece.storage_key).await?;

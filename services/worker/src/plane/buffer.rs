@@ -7,6 +7,9 @@ use crc_fast::{CrcAlgorithm, Digest as Crc};
 /// The bytes of a part, or of the beginning of one.
 pub(crate) struct PartBuffer {
     bytes: BytesMut,
+    length: u64,
+    /// Whether the bytes are of use; otherwise only their checksum is.
+    keeps: bool,
     crc: Crc,
     ahead: Option<Ahead>,
 }
@@ -14,6 +17,8 @@ pub(crate) struct PartBuffer {
 /// A finished buffer.
 pub(crate) struct Filled {
     pub(crate) bytes: Bytes,
+    /// How many bytes came, also if they were not kept.
+    pub(crate) length: u64,
     pub(crate) crc64nvme: u64,
     pub(crate) ahead: Option<Ahead>,
 }
@@ -21,8 +26,13 @@ pub(crate) struct Filled {
 impl PartBuffer {
     /// For up to `capacity` bytes; with a digest that may run ahead over them.
     pub(crate) fn new(capacity: u64, ahead: Option<Ahead>) -> Self {
-        let capacity = usize::try_from(capacity).unwrap_or(0);
-        Self { bytes: BytesMut::with_capacity(capacity), crc: Crc::new(CrcAlgorithm::Crc64Nvme), ahead }
+        let bytes = BytesMut::with_capacity(usize::try_from(capacity).unwrap_or(0));
+        Self { bytes, length: 0, keeps: true, crc: Crc::new(CrcAlgorithm::Crc64Nvme), ahead }
+    }
+
+    /// For bytes that are stored, to be compared: they take no memory.
+    pub(crate) fn of_stored() -> Self {
+        Self { keeps: false, ..Self::new(0, None) }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
@@ -30,14 +40,17 @@ impl PartBuffer {
         if let Some(ahead) = &mut self.ahead {
             ahead.update(bytes);
         }
-        self.bytes.extend_from_slice(bytes);
+        self.length += bytes.len() as u64;
+        if self.keeps {
+            self.bytes.extend_from_slice(bytes);
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.bytes.len() as u64
+        self.length
     }
 
     pub(crate) fn finish(self) -> Filled {
-        Filled { crc64nvme: self.crc.finalize(), bytes: self.bytes.freeze(), ahead: self.ahead }
+        Filled { crc64nvme: self.crc.finalize(), length: self.length, bytes: self.bytes.freeze(), ahead: self.ahead }
     }
 }

@@ -1,5 +1,6 @@
 //! A request's body, cut on the part grid as it streams in.
 
+use super::again::{InHand, check_part, is_stored};
 use super::assemble::{Staged, assemble_part, put_staged, record_staged, stage_run};
 use super::budget::Room;
 use super::buffer::{Filled, PartBuffer};
@@ -16,7 +17,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use waybill_domain::Refusal;
-use waybill_domain::upload::{Phase, State, StoredPart};
+use waybill_domain::upload::{Phase, State};
 use waybill_repository::{Context, refresh};
 use waybill_schema::{ByteRange, Position};
 use waybill_service_kit::checksum::{Checksum, Verifier};
@@ -256,8 +257,8 @@ struct PartRead {
     part_number: u32,
     part: ByteRange,
     from: u64,
-    /// What is stored there already.
-    known: Option<StoredPart>,
+    /// What was wanted, if the part is stored already.
+    repeats: Option<ByteRange>,
     filled: Filled,
     /// Whether the body goes on behind it, or has ended as it should.
     is_sound: bool,
@@ -274,7 +275,7 @@ struct Reading {
 
 impl PartRead {
     fn received(&self) -> u64 {
-        self.filled.bytes.len() as u64
+        self.filled.length
     }
 
     /// The digest, to run on over the next part.
@@ -304,35 +305,36 @@ impl Request<'_> {
         self.check_first(offset).await?;
         // Only now: the request that held the part before us may have stored it.
         assemble_part(worker, upload, context, part_number, None).await?;
-        let known = upload.loaded.lock().await.state.parts.get(&part_number).cloned();
+        let is_known = upload.loaded.lock().await.state.parts.contains_key(&part_number);
         body.wait(&claim).await;
         let mut room = worker.budget.begin(upload.aggregate.company, part.len()).await?;
-        let ahead = match &known {
-            None if offset == part.from => {
-                ahead.filter(|ahead| ahead.is_of(part_number)).or_else(|| upload.hash().ahead(part_number))
-            }
-            _ => None,
+        let ahead = if is_known || offset != part.from {
+            None
+        } else {
+            ahead.filter(|ahead| ahead.is_of(part_number)).or_else(|| upload.hash().ahead(part_number))
         };
-        let mut buffer = PartBuffer::new(wanted.len(), ahead);
+        let mut buffer = if is_known { PartBuffer::of_stored() } else { PartBuffer::new(wanted.len(), ahead) };
         let began = Instant::now();
         let end = loop {
-            let is_enough = buffer.len() >= least;
-            if buffer.len() == wanted.len() || (is_enough && trickles(run, began.elapsed(), buffer.len())) {
+            let is_enough = is_known || buffer.len() >= least;
+            let trickles = !is_known && is_enough && trickles(run, began.elapsed(), buffer.len());
+            if buffer.len() == wanted.len() || trickles {
                 break Read::Bytes(Bytes::new());
             }
             if !is_enough && began.elapsed() >= PIECE_TIME {
                 break Read::Nothing;
             }
-            if run.checksum.is_some() && began.elapsed() >= longest(wanted.len()) {
+            if !is_known && run.checksum.is_some() && began.elapsed() >= longest(wanted.len()) {
                 // It counts as broken: what came is kept, and the memory is for others.
                 break Read::Nothing;
             }
-            let patience = if run.checksum.is_some() || buffer.len() == 0 || !is_enough { STALL } else { IDLE };
+            let is_patient = is_known || run.checksum.is_some() || buffer.len() == 0 || !is_enough;
+            let patience = if is_patient { STALL } else { IDLE };
             match body.read(wanted.len() - buffer.len(), &claim, patience).await {
                 Read::Bytes(bytes) => {
                     buffer.push(&bytes);
                     // The rest of the part comes as fast as its beginning: now it gets its memory.
-                    let is_enough = worker.budget.is_enough(&room, buffer.len() + READ_BYTES);
+                    let is_enough = is_known || worker.budget.is_enough(&room, buffer.len() + READ_BYTES);
                     if !is_enough && worker.budget.grow(&mut room, part.len()).await.is_err() {
                         break Read::NoRoom;
                     }
@@ -353,7 +355,19 @@ impl Request<'_> {
         }
         let filled = buffer.finish();
         let is_sound = matches!(end, Read::Bytes(_) | Read::End);
-        Ok(Reading { part: PartRead { part_number, part, from: offset, known, filled, is_sound, room, claim }, end })
+        Ok(Reading {
+            part: PartRead {
+                part_number,
+                part,
+                from: offset,
+                repeats: is_known.then_some(wanted),
+                filled,
+                is_sound,
+                room,
+                claim,
+            },
+            end,
+        })
     }
 
     /// A request that waited for the one before it may find that its bytes came meanwhile.
@@ -366,12 +380,21 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// Stores what was read: as a part, or staged where it is none.
+    /// Stores what was read, unless it is stored: as a part, or staged where it is none.
     async fn keep_part(&self, read: PartRead) -> Result<(), PlaneError> {
         let Self { worker, upload, context, .. } = self;
         let received = read.received();
-        let PartRead { part_number, part, from, known, filled, is_sound, room, claim: _claim } = read;
-        if known.is_none() && received < part.len() {
+        let PartRead { part_number, part, from, repeats, filled, is_sound, room, claim: _claim } = read;
+        if let Some(wanted) = repeats {
+            // Of fewer bytes than were to come none are acknowledged.
+            let is_all = received == wanted.len();
+            return if is_all { check_part(upload, wanted, filled.crc64nvme).await } else { Ok(()) };
+        }
+        let in_hand = InHand { offset: from, bytes: &filled.bytes, crc64nvme: filled.crc64nvme };
+        if received == 0 || is_stored(worker, upload, in_hand).await? {
+            return Ok(());
+        }
+        if received < part.len() {
             let piece = upload.loaded.lock().await.state.check_piece(ByteRange::at(from, received));
             match piece {
                 // Of a body that broke too little came to be kept: how it broke is the answer.
@@ -379,22 +402,16 @@ impl Request<'_> {
                 piece => piece?,
             }
         }
-        match known {
-            Some(known) if received == part.len() && known.crc64nvme != filled.crc64nvme => Err(PlaneError::Differs),
-            None if received > 0 && self.held_back.is_some() => {
-                let staged = put_staged(worker, upload, from, filled.bytes).await?;
-                if let Some(held_back) = self.held_back {
-                    locked(held_back).push(staged);
-                }
-                Ok(())
-            }
-            None if received == part.len() => store_part(worker, upload, context, part_number, filled).await,
-            None if received > 0 => {
-                stage_run(worker, upload, context, from, filled.bytes).await?;
-                assemble_part(worker, upload, context, part_number, Some(room)).await
-            }
-            _ => Ok(()),
+        if let Some(held_back) = self.held_back {
+            let staged = put_staged(worker, upload, from, filled.bytes, filled.crc64nvme).await?;
+            locked(held_back).push(staged);
+            return Ok(());
         }
+        if received == part.len() {
+            return store_part(worker, upload, context, part_number, filled).await;
+        }
+        stage_run(worker, upload, context, from, filled).await?;
+        assemble_part(worker, upload, context, part_number, Some(room)).await
     }
 
     /// The checksum is right, or there is none to check: what was held back counts.
@@ -403,7 +420,7 @@ impl Request<'_> {
         for staged in self.take_held_back() {
             let part_number = upload.loaded.lock().await.state.grid().part_at(staged.offset);
             let _claim = upload.claim(part_number).await;
-            record_staged(worker, upload, context, staged).await?;
+            record_staged(worker, upload, context, staged, None).await?;
             assemble_part(worker, upload, context, part_number, None).await?;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The data plane: bytes in, parts out.
 
+mod again;
 mod assemble;
 mod budget;
 mod buffer;
@@ -44,6 +45,9 @@ pub(crate) enum PlaneError {
     /// Other bytes are stored there already.
     #[error("other bytes are stored there already")]
     Differs,
+    /// Some of them are stored within a part, where nothing tells whether they are the same.
+    #[error("some of these bytes are stored already, and can no longer be compared")]
+    Hidden,
     /// More bytes than the request may bring.
     #[error("the body is longer than the {allowed_bytes} bytes that fit there")]
     BodyTooLong {
@@ -107,6 +111,9 @@ impl PlaneError {
                 Problem::bad_request("digest_mismatch", format!("{text}; nothing was stored, send them again"))
             }
             Self::Differs => Problem::new(409, "chunk_differs", format!("{text}; start a new upload for another file")),
+            Self::Hidden => {
+                Problem::new(409, "chunk_differs", format!("{text}; ask what is missing, and send only that"))
+            }
             Self::BodyTooLong { .. } => Problem::new(413, "size_exceeded", text),
             Self::Evicted => Problem::new(409, "superseded", text),
             Self::Broken => Problem::bad_request("body_incomplete", format!("{text}; ask for the offset and go on")),

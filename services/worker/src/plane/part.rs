@@ -6,11 +6,10 @@ use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
 use std::time::Duration;
-use waybill_domain::upload::Command;
+use waybill_domain::upload::{Command, State};
 use waybill_object_store::{Crc, StoreError};
 use waybill_repository::{Context, execute};
-use waybill_schema::Event;
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
 
 /// How often a part is sent to the store before the client is told to try again.
@@ -36,27 +35,72 @@ pub(super) async fn store_part(
         worker_id: worker.id,
         store_writes,
     };
-    record_part(worker, upload, context, Command::RecordChunk(chunk), (part_number, filled)).await?;
-    Ok(())
+    record_part(worker, upload, context, Recorded::Chunk(chunk), (part_number, filled)).await
 }
 
-/// Says in the log that a part is in the store, and takes it into the digest if it is the one that counts.
+/// What is said of a part that was written.
+#[derive(Clone)]
+pub(super) enum Recorded {
+    Chunk(ChunkUploadedV1),
+    Assembled(PartAssembledV1),
+}
+
+impl Recorded {
+    fn command(self) -> Command {
+        match self {
+            Self::Chunk(chunk) => Command::RecordChunk(chunk),
+            Self::Assembled(assembled) => Command::RecordAssembly(assembled),
+        }
+    }
+
+    fn etag(&self) -> &str {
+        match self {
+            Self::Chunk(chunk) => &chunk.etag,
+            Self::Assembled(assembled) => &assembled.etag,
+        }
+    }
+
+    /// The same of a part that somebody else had written before.
+    fn again(self) -> Self {
+        match self {
+            Self::Chunk(chunk) => Self::Chunk(ChunkUploadedV1 { store_writes: chunk.store_writes.max(2), ..chunk }),
+            Self::Assembled(part) => {
+                Self::Assembled(PartAssembledV1 { store_writes: part.store_writes.max(2), ..part })
+            }
+        }
+    }
+}
+
+/// Says in the log that a part is in the store, and takes it into the digest if it is the one that counts. Bytes with the
+/// same checksum may be others: only the event tells which count. If another one was first, the store may have either, so
+/// that the log must say that the part was written twice.
 pub(super) async fn record_part(
     worker: &Worker,
     upload: &OpenUpload,
     context: &Context,
-    command: Command,
+    recorded: Recorded,
     (part_number, filled): (u32, Filled),
 ) -> Result<(), PlaneError> {
-    let Filled { bytes, crc64nvme, ahead } = filled;
-    let length = bytes.len() as u64;
+    let Filled { bytes, length, crc64nvme, ahead } = filled;
     let mut loaded = upload.loaded.lock().await;
-    execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await?;
+    let (log, aggregate) = (worker.log.as_ref(), &upload.aggregate);
+    let done = execute(log, aggregate, &mut loaded, context, recorded.clone().command()).await?;
+    let is_ours = |state: &State| {
+        let part = state.parts.get(&part_number);
+        part.is_some_and(|part| part.crc64nvme == crc64nvme && part.etag == recorded.etag())
+    };
+    let part_is_ours = done.event.is_some() && is_ours(&loaded.state);
+    if !part_is_ours && done.event.is_none() {
+        execute(log, aggregate, &mut loaded, context, recorded.clone().again().command()).await?;
+    }
     let part = loaded.state.grid().part(part_number);
     still_takes(&loaded.state, part)?;
-    let part_is_ours = loaded.state.parts.get(&part_number).is_some_and(|part| part.crc64nvme == crc64nvme);
+    let differs = loaded.state.parts.get(&part_number).is_some_and(|part| part.crc64nvme != crc64nvme);
     let total_parts = loaded.state.grid().total_parts();
     drop(loaded);
+    if differs {
+        return Err(PlaneError::Differs);
+    }
     if part_is_ours {
         upload.hash().part_stored(part_number, bytes, crc64nvme, ahead, || worker.budget.try_wait(length));
         save_midstate(worker, upload, total_parts).await;
@@ -103,8 +147,7 @@ pub(super) async fn open_multipart(
     };
     let command = Command::OpenMultipart(opened.clone());
     let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await;
-    let won =
-        matches!(&done, Ok(done) if matches!(&done.event, Some(Event::MultipartOpened(event)) if *event == opened));
+    let won = loaded.state.multipart.as_ref() == Some(&opened);
     // After an append without an answer ours may be the one in the log; it is then found there, and cleaned up with it.
     let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
     if !won && !unknown {

@@ -45,7 +45,8 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
         Command::RecordAssembly(assembled) => {
             let known = state.parts.contains_key(&assembled.part_number);
             let may_still = !state.has_ended() || matches!(state.phase, Phase::Concatenated { .. });
-            Ok((!known && may_still).then(|| assembled.into()))
+            let is_news = !known || state.is_first_rewrite(assembled.store_writes);
+            Ok((is_news && may_still).then(|| assembled.into()))
         }
         Command::Complete { declared_sha256, now } => decide_complete(state, declared_sha256, now),
         Command::Verify { found, policy } => decide_verified(state, found, &policy),
@@ -139,7 +140,8 @@ fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<Event>, 
         state.check_piece(range)?;
     }
     // A part that somebody else has written, too, may not be what the store has: that must be known.
-    Ok((state.has_another_part(&chunk) || !state.stored.contains(range)).then(|| chunk.into()))
+    let is_known = state.stored.contains(range) && !state.has_another_part(&chunk);
+    Ok((!is_known || state.is_first_rewrite(chunk.store_writes)).then(|| chunk.into()))
 }
 
 fn decide_complete(

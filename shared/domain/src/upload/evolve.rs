@@ -81,7 +81,7 @@ fn chunk_uploaded(state: &mut State, chunk: &ChunkUploadedV1) {
             let part = StoredPart { etag: chunk.etag.clone(), crc64nvme: chunk.crc64nvme, length: chunk.length };
             state.writers.insert(chunk.worker_id);
             state.rewritten |= chunk.store_writes > 1;
-            store_part(state, *part_number, part);
+            drop(store_part(state, *part_number, part));
         }
         ChunkStorage::Staged { storage_key } => {
             let fresh = state.stored.gaps(range);
@@ -91,6 +91,7 @@ fn chunk_uploaded(state: &mut State, chunk: &ChunkUploadedV1) {
                     range: gap,
                     storage_key: storage_key.clone(),
                     object_offset: gap.from - chunk.offset,
+                    crc64nvme: (gap == range).then_some(chunk.crc64nvme),
                 };
                 state.staged.insert(gap.from, piece);
             }
@@ -103,20 +104,20 @@ fn part_assembled(state: &mut State, assembled: &PartAssembledV1) {
     let part = StoredPart { etag: assembled.etag.clone(), crc64nvme: assembled.crc64nvme, length: assembled.length };
     state.writers.insert(assembled.worker_id);
     state.rewritten |= assembled.store_writes > 1;
-    store_part(state, assembled.part_number, part);
+    for piece in store_part(state, assembled.part_number, part) {
+        state.joined.push(&piece);
+    }
 }
 
 /// The first event of a part wins. A second one means that its slot in the store was written again. Of parts that the
-/// client writes by itself the last counts: they are read back in any case.
-fn store_part(state: &mut State, part_number: u32, part: StoredPart) {
+/// client writes by itself the last counts: they are read back in any case. Answers with the pieces that it replaces.
+fn store_part(state: &mut State, part_number: u32, part: StoredPart) -> Vec<StagedPiece> {
     if let Some(before) = state.parts.get(&part_number).filter(|_| state.kind != UploadKind::Direct) {
         state.rewritten |= *before != part;
-        return;
+        return Vec::new();
     }
     let range = state.grid().part(part_number);
     let superseded: Vec<u64> = state.staged.range(range.from..range.to).map(|(offset, _)| *offset).collect();
-    for offset in superseded {
-        state.staged.remove(&offset);
-    }
     state.parts.insert(part_number, part);
+    superseded.iter().filter_map(|offset| state.staged.remove(offset)).collect()
 }

@@ -6,11 +6,13 @@
 mod command;
 mod decide;
 mod evolve;
+mod known;
 mod react;
 mod state;
 
 pub use command::{Command, Verification};
 pub use decide::decide;
 pub use evolve::evolve;
+pub use known::{Joined, Known};
 pub use react::{Step, react};
 pub use state::{Phase, StagedPiece, State, Status, StoredPart};

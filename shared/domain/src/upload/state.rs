@@ -1,5 +1,6 @@
 //! What is known of an upload.
 
+use super::Joined;
 use crate::Refusal;
 use crate::grid::PartGrid;
 use crate::limits::{PIECES_FREE, least_piece_bytes};
@@ -93,6 +94,8 @@ pub struct StagedPiece {
     pub storage_key: String,
     /// Where in the staging object the piece begins.
     pub object_offset: u64,
+    /// CRC-64/NVME of its bytes, if it is all of its staging object.
+    pub crc64nvme: Option<u64>,
 }
 
 /// An upload, folded from its events.
@@ -126,6 +129,8 @@ pub struct State {
     pub pieces: u32,
     /// What is staged, by offset.
     pub staged: BTreeMap<u64, StagedPiece>,
+    /// What is known of pieces that are no longer staged.
+    pub joined: Joined,
     /// Who opened the multipart upload or wrote a part.
     pub writers: BTreeSet<WorkerId>,
     /// Whether a part may have been written more than once, so that what is stored must be read back.
@@ -167,6 +172,11 @@ impl State {
     pub fn has_another_part(&self, chunk: &ChunkUploadedV1) -> bool {
         let ChunkStorage::Part { part_number } = &chunk.storage else { return false };
         self.parts.get(part_number).is_some_and(|part| part.etag != chunk.etag)
+    }
+
+    /// Whether it is new that a slot in the store was written more than once.
+    pub(super) fn is_first_rewrite(&self, store_writes: u32) -> bool {
+        store_writes > 1 && !self.rewritten
     }
 
     /// Whether the upload takes bytes.

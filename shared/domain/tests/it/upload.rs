@@ -361,3 +361,43 @@ fn after_ten_thousand_pieces_the_smallest_are_refused() {
     assert!(take(&mut state, PART_SIZE + 3, 1).is_err());
     assert!(take(&mut state, PART_SIZE, 4).is_err());
 }
+
+#[test]
+fn what_is_stored_of_bytes_that_come_again_can_be_told() {
+    let range = |from, to| ByteRange { from, to };
+    let sum = |from, to| Known::Checksum { range: range(from, to), crc64nvme: from ^ (to - from) };
+    let mut state = upload([started(150).into(), chunk(0, 40).into(), chunk(30, 30).into()]);
+    assert_eq!(state.known_in(range(0, 40)), [sum(0, 40)]);
+    let staged = |key: &str, range, object_offset| {
+        Known::Staged(StagedPiece { range, storage_key: key.to_owned(), object_offset, crc64nvme: None })
+    };
+    let both = [sum(0, 40), staged("s/30-30", range(40, 60), 10)];
+    assert_eq!(state.known_in(range(0, 100)), both, "a checksum tells of all of an object only");
+    let cut = [staged("s/0-40", range(20, 40), 20), staged("s/30-30", range(40, 50), 10)];
+    assert_eq!(state.known_in(range(20, 50)), cut);
+    assert_eq!(state.known_in(range(60, 100)), []);
+    let joined = PartAssembledV1 {
+        part_number: 1,
+        length: 100,
+        crc64nvme: 7,
+        etag: "e".to_owned(),
+        worker_id: worker(1),
+        store_writes: 1,
+    };
+    evolve(&mut state, &chunk(60, 40).into(), NOW);
+    evolve(&mut state, &joined.into(), NOW);
+    assert_eq!(state.known_in(range(0, 100)), [Known::Checksum { range: range(0, 100), crc64nvme: 7 }]);
+    assert_eq!(state.known_in(range(60, 100)), [sum(60, 100)], "its answer may have been lost");
+    assert_eq!(state.known_in(range(0, 50)), [sum(0, 40), Known::Hidden(range(40, 50))]);
+}
+
+#[test]
+fn a_slot_that_was_written_again_is_known_once() {
+    let mut state = upload([started(100).into(), chunk(0, 100).into()]);
+    assert_eq!(decide(&state, Command::RecordChunk(chunk(0, 100))), Ok(None));
+    let again = Command::RecordChunk(ChunkUploadedV1 { store_writes: 2, ..chunk(0, 100) });
+    let event = decide(&state, again.clone()).unwrap().unwrap();
+    evolve(&mut state, &event, NOW);
+    assert!(state.needs_read_back());
+    assert_eq!(decide(&state, again), Ok(None));
+}
