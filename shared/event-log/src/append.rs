@@ -25,8 +25,9 @@ pub async fn append(log: &dyn EventLog, mut event: NewEvent) -> Result<Position,
     for attempt in 1..=ATTEMPTS {
         let error = match log.publish(&event).await {
             Ok(position) => return Ok(position),
-            // Without a lost answer before it, a conflict is one. After a lost answer it may be our own event.
-            Err(AppendError::Conflict) if lost.is_none() => return Err(AppendError::Conflict),
+            // The first time, a conflict is one. Later it may be with our own event: an earlier answer was lost, or was an error
+            // although the event was stored.
+            Err(AppendError::Conflict) if attempt == 1 => return Err(AppendError::Conflict),
             Err(error) => error,
         };
         if let Expect::LastSeq(expected) = event.expect
@@ -44,6 +45,7 @@ pub async fn append(log: &dyn EventLog, mut event: NewEvent) -> Result<Position,
             return Err(match (error, lost) {
                 // A later refusal does not undo an earlier lost answer.
                 (_, Some(lost)) => lost,
+                (AppendError::Conflict, None) => not_looked(),
                 (error, None) => error,
             });
         }
@@ -53,7 +55,12 @@ pub async fn append(log: &dyn EventLog, mut event: NewEvent) -> Result<Position,
         tokio::time::sleep(backoff).await;
         backoff *= 3;
     }
-    Err(lost.unwrap_or(AppendError::Conflict))
+    Err(lost.unwrap_or_else(not_looked))
+}
+
+/// Of a conflict, whether it is with our own event cannot be seen now.
+fn not_looked() -> AppendError {
+    AppendError::Unknown("it cannot be seen whose event came first".to_owned())
 }
 
 enum Found {

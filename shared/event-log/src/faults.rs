@@ -18,6 +18,8 @@ pub enum Fault {
     Dropped,
     /// The log says that it takes nothing now.
     Refused,
+    /// It is stored, and the log says that it was not.
+    StoredAndRefused,
 }
 
 /// Wraps a log; the faults are used up one an append.
@@ -45,11 +47,13 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
 
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
         let lost = || AppendError::Unknown("injected".to_owned());
+        let refused = || AppendError::Unavailable("injected".to_owned());
         match self.next_fault() {
             Fault::None => self.inner.publish(event).await,
             Fault::AckLost => self.inner.publish(event).await.and_then(|_| Err(lost())),
             Fault::Dropped => Err(lost()),
-            Fault::Refused => Err(AppendError::Unavailable("injected".to_owned())),
+            Fault::Refused => Err(refused()),
+            Fault::StoredAndRefused => self.inner.publish(event).await.and_then(|_| Err(refused())),
         }
     }
 

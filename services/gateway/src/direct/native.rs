@@ -17,7 +17,7 @@ use waybill_object_store::presign::{Pinned, Presign};
 use waybill_object_store::{Crc, ListedPart};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, UploadKind};
-use waybill_schema::{Event, Position, WorkerId, names};
+use waybill_schema::{Position, WorkerId, names};
 use waybill_service_kit::{Checksum, Principal, Problem, RequestId, now};
 
 /// How many parts one request may name.
@@ -277,7 +277,7 @@ async fn open_multipart(
     };
     let command = Command::OpenMultipart(opened.clone());
     let done = execute(gateway.log.as_ref(), aggregate, loaded, context, command).await;
-    let won = matches!(&done, Ok(done) if done.event == Some(Event::MultipartOpened(opened.clone())));
+    let won = loaded.state.multipart.as_ref() == Some(&opened);
     let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
     if !won && !unknown {
         let aborted = store.abort_multipart(&opened.storage_key, &opened.storage_upload_id).await;

@@ -4,6 +4,7 @@ pub(crate) mod chunk;
 pub(crate) mod end;
 mod form;
 pub(crate) mod once;
+mod second;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod whole;

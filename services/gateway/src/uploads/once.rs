@@ -1,11 +1,12 @@
 //! A whole file, no larger than a part, as one object and one event. Its space is reserved before its bytes are taken.
 
+use super::second::is_second;
 use super::start::{loaded, reserve};
 use crate::gateway::Gateway;
 use crate::problems::{IntoProblem, cleaned};
 use actix_web::dev::Payload;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute, refresh};
+use waybill_repository::{Context, Done, ExecuteError, Loaded, UploadAggregate, execute, refresh};
 use waybill_schema::events::{FileUploadedV2, ReservedItem, UploadStartedV2};
 use waybill_schema::{Causation, Position, UploadId};
 use waybill_service_kit::data_plane::{PutWhole, StoredFile, StoredWhole};
@@ -74,14 +75,12 @@ impl Once<'_> {
             worker_id: stored.worker_id,
         };
         let done = self.execute(loaded, reserved, Command::UploadWhole(uploaded)).await;
-        let kept = matches!(&done, Ok((_, is_new)) if *is_new);
-        let unknown = matches!(&done, Err(ExecuteError::Append(_)));
-        if !kept && !unknown {
+        if is_second(&done, &loaded.state, &storage_key) {
             // Another request with the same id was faster: its object is the file's.
             cleaned(self.gateway.store.delete(&storage_key).await, "deleting a second object")?;
         }
-        let (position, _) = done.map_err(|error| error.into_problem("recording a file"))?;
-        loaded.read_to = loaded.read_to.max(position.seq);
+        let done = done.map_err(|error| error.into_problem("recording a file"))?;
+        loaded.read_to = loaded.read_to.max(done.position.seq);
         Ok(())
     }
 
@@ -92,20 +91,19 @@ impl Once<'_> {
         reserved: Position,
     ) -> Result<Option<Position>, Problem> {
         let done = self.execute(loaded, reserved, Command::Start(self.start.clone())).await;
-        let (position, is_new) = done.map_err(|error| error.into_problem("starting an upload"))?;
-        Ok(is_new.then_some(position))
+        let done = done.map_err(|error| error.into_problem("starting an upload"))?;
+        Ok(done.event.is_some().then_some(done.position))
     }
 
-    /// Carries out what the reservation led to, and tells whether it made an event.
+    /// Carries out what the reservation led to.
     async fn execute(
         &self,
         loaded: &mut Loaded<State>,
         reserved: Position,
         command: Command,
-    ) -> Result<(Position, bool), ExecuteError> {
+    ) -> Result<Done, ExecuteError> {
         let context = Context { causation: Causation::Event(reserved), ..self.context.clone() };
-        let done = execute(self.gateway.log.as_ref(), &self.aggregate(), loaded, &context, command).await?;
-        Ok((done.position, done.event.is_some()))
+        execute(self.gateway.log.as_ref(), &self.aggregate(), loaded, &context, command).await
     }
 
     /// Gives the space back, if no upload came of it; one that did is ended. Where that fails, and where the client may

@@ -76,6 +76,17 @@ pub(crate) async fn a_lost_acknowledgement_is_looked_up(log: &Log) {
     assert_eq!((read.len(), read[0].position), (1, position));
 }
 
+pub(crate) async fn an_error_for_an_event_that_was_stored_is_looked_up(log: &Log) {
+    let subject = subject();
+    let faulty = log.with_faults([Fault::StoredAndRefused]);
+    let position = append(faulty.as_ref(), event(subject, 1, Expect::LastSeq(0))).await.unwrap();
+    assert_eq!(all(log, subject).await.iter().map(|read| read.position).collect::<Vec<_>>(), [position]);
+    // Somebody else's is none of ours.
+    let faulty = log.with_faults([Fault::Refused]);
+    let outcome = append(faulty.as_ref(), event(subject, 2, Expect::LastSeq(0))).await;
+    assert_eq!(outcome, Err(AppendError::Conflict));
+}
+
 pub(crate) async fn a_dropped_append_is_repeated(log: &Log) {
     let subject = subject();
     let faulty = log.with_faults([Fault::Dropped, Fault::Dropped]);

@@ -44,6 +44,7 @@ suite!(
     of_many_appends_with_one_expectation_one_goes_through,
     the_same_message_id_is_one_event,
     a_lost_acknowledgement_is_looked_up,
+    an_error_for_an_event_that_was_stored_is_looked_up,
     a_dropped_append_is_repeated,
     a_lost_acknowledgement_with_a_rival_is_a_conflict,
     a_refusal_is_repeated_and_then_passed_on,
