@@ -4,11 +4,13 @@
 //! a write by itself: how often a part was sent is a fact that verification needs.
 
 mod error;
+mod made_of;
 pub mod memory;
 pub mod presign;
 pub mod s3;
 
 pub use error::StoreError;
+pub use made_of::KnownPart;
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -52,6 +54,11 @@ impl PartCrc {
     pub fn crc64nvme(crc64nvme: u64) -> Self {
         Self { crc: Crc::Crc64Nvme, value: BASE64.encode(crc64nvme.to_be_bytes()) }
     }
+
+    /// A CRC-64/NVME as S3 writes it.
+    fn parse_crc64nvme(value: &str) -> Option<u64> {
+        Some(u64::from_be_bytes(BASE64.decode(value).ok()?.try_into().ok()?))
+    }
 }
 
 /// A part as the store lists it.
@@ -92,6 +99,8 @@ pub struct ObjectInfo {
     pub size_bytes: u64,
     /// What tells this content of the key from any other; empty where the store has no such thing.
     pub etag: String,
+    /// CRC-64/NVME of all of its bytes, where the store says it.
+    pub crc64nvme: Option<u64>,
 }
 
 /// An object that is being read.

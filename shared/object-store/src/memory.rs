@@ -76,7 +76,8 @@ fn write<T>(
 }
 
 fn info(bytes: &Bytes) -> ObjectInfo {
-    ObjectInfo { size_bytes: bytes.len() as u64, etag: format!("{:016x}", crc64nvme(bytes)) }
+    let crc = crc64nvme(bytes);
+    ObjectInfo { size_bytes: bytes.len() as u64, etag: format!("{crc:016x}"), crc64nvme: Some(crc) }
 }
 
 fn checked(operation: &'static str, bytes: &Bytes, crc: u64) -> Result<String, StoreError> {

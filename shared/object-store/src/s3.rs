@@ -18,7 +18,7 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ChecksumType, CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part,
+    ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part,
     ServerSideEncryption,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -378,12 +378,15 @@ impl ObjectStore for S3Store {
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         let operation = "looking at an object";
-        let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
-        match answer.map_err(|error| classify(operation, &error)) {
+        let request = self.client.head_object().bucket(&self.bucket).key(key).checksum_mode(ChecksumMode::Enabled);
+        match request.send().await.map_err(|error| classify(operation, &error)) {
             Ok(head) => {
                 let length = head.content_length().and_then(|length| length.try_into().ok());
                 let size_bytes = length.ok_or_else(|| unavailable(operation, "the answer has no length"))?;
-                Ok(Some(ObjectInfo { size_bytes, etag: head.e_tag.unwrap_or_default() }))
+                // Of another type it would be that of the parts' CRCs.
+                let is_of_all = head.checksum_type() == Some(&ChecksumType::FullObject);
+                let crc = head.checksum_crc64_nvme().filter(|_| is_of_all).and_then(PartCrc::parse_crc64nvme);
+                Ok(Some(ObjectInfo { size_bytes, etag: head.e_tag.unwrap_or_default(), crc64nvme: crc }))
             }
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -5,7 +5,7 @@ use crate::{Worker, keys};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use waybill_domain::upload::{Command, State};
-use waybill_object_store::{CompletedPart, Crc, ListedPart, PartCrc, StoreError, crc64nvme};
+use waybill_object_store::{CompletedPart, Crc, KnownPart, ListedPart, PartCrc, StoreError, crc64nvme};
 use waybill_repository::{Loaded, UploadAggregate, execute};
 use waybill_schema::Causation;
 
@@ -86,6 +86,18 @@ async fn lost(worker: &Worker, key: &str, state: &State) -> Result<Option<(&'sta
     let size = worker.store.size(key).await?;
     let there = size == Some(state.grid().size_bytes);
     Ok((!there).then_some(("parts_lost", "the store no longer holds the parts; upload the file again")))
+}
+
+/// Whether the store shows that the completed object is made of the parts that the log names. A part may have been written
+/// once more after the parts were listed, and some stores take it into the object although its `ETag` is another one.
+pub(super) async fn is_as_acknowledged(worker: &Worker, key: &str, state: &State) -> Result<bool, StoreError> {
+    let known = state.parts.values().map(|part| KnownPart {
+        etag: &part.etag,
+        crc64nvme: part.crc64nvme,
+        size_bytes: part.length,
+    });
+    let known: Vec<KnownPart<'_>> = known.collect();
+    Ok(worker.store.info(key).await?.is_some_and(|info| info.shows(&known)))
 }
 
 /// Whether the store lists exactly the parts that the log names.

@@ -2,8 +2,10 @@
 //! and never through the client again.
 
 use super::ReactionError;
-use super::complete::complete_object;
+use super::complete::{complete_object, is_as_acknowledged};
+use super::verify::read_back;
 use crate::Worker;
+use crate::hashing::Midstate;
 use crate::plane::{Eviction, PlaneError, Run, assemble_part, ingest};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
@@ -100,6 +102,11 @@ async fn claim(
     let multipart = loaded.state.multipart.clone().filter(|_| loaded.state.parts_to_assemble().is_empty());
     let multipart = multipart.ok_or_else(unfit)?;
     if complete_object(worker, &aggregate, &loaded.state).await?.is_some() {
+        return Err(unfit().into());
+    }
+    let (key, state) = (&multipart.storage_key, &loaded.state);
+    if !is_as_acknowledged(worker, key, state).await? && read_back(worker, state, key, Midstate::new()).await?.is_none()
+    {
         return Err(unfit().into());
     }
     worker.uploads.close(partial);

@@ -1,7 +1,7 @@
 //! Finding the digest of what is stored.
 
 use super::ReactionError;
-use super::complete::empty_object;
+use super::complete::{empty_object, is_as_acknowledged};
 use crate::hashing::Midstate;
 use crate::{Worker, sniff};
 use crc_fast::{CrcAlgorithm, Digest as Crc};
@@ -62,8 +62,12 @@ async fn digest_of(
         // The client may have replaced the object between the look at its size and the copy.
         return Ok((size_bytes == state.grid().size_bytes).then_some((digest, true)));
     }
-    let midstate =
+    let mut midstate =
         if state.needs_read_back() { Midstate::new() } else { known_midstate(worker, aggregate, state).await };
+    if midstate.covered_parts() > 0 && !is_as_acknowledged(worker, key, state).await? {
+        tracing::info!("the store does not show that the object is what was acknowledged");
+        midstate = Midstate::new();
+    }
     if midstate.covered_parts() == state.grid().total_parts() {
         return Ok(Some((midstate.digest(), false)));
     }
@@ -95,7 +99,7 @@ async fn known_midstate(worker: &Worker, aggregate: &UploadAggregate, state: &St
 }
 
 /// Reads what `midstate` does not cover, checking each part against its checksum in the log.
-async fn read_back(
+pub(super) async fn read_back(
     worker: &Worker,
     state: &State,
     key: &str,

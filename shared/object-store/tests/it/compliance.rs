@@ -1,7 +1,7 @@
 //! The suite.
 
 use bytes::Bytes;
-use waybill_object_store::{CompletedPart, Crc, ObjectStore, PartCrc, StoreError, crc64nvme};
+use waybill_object_store::{CompletedPart, Crc, KnownPart, ObjectStore, PartCrc, StoreError, crc64nvme};
 
 async fn put(store: &dyn ObjectStore, key: &str, bytes: &'static [u8]) {
     store.put(key, Bytes::from_static(bytes), crc64nvme(bytes)).await.unwrap();
@@ -65,6 +65,27 @@ pub(crate) async fn parts_become_one_object_in_their_order(store: &dyn ObjectSto
     store.complete_multipart("big", &id, &[first, second]).await.unwrap();
     assert_eq!(store.size("big").await, Ok(Some(5 * 1_024 * 1_024 + 3)));
     assert_eq!(read(store, "big", 5 * 1_024 * 1_024 - 1, None).await, &b"\x07end"[..]);
+}
+
+pub(crate) async fn an_object_shows_what_parts_it_is_made_of(store: &dyn ObjectStore) {
+    let id = store.create_multipart("shows", Some(Crc::Crc64Nvme)).await.unwrap();
+    let contents = [part(7), Bytes::from_static(b"end")];
+    let mut parts = Vec::new();
+    for (n, bytes) in (1..).zip(&contents) {
+        parts.push(upload(store, "shows", &id, n, bytes.clone()).await);
+    }
+    store.complete_multipart("shows", &id, &parts).await.unwrap();
+    let info = store.info("shows").await.unwrap().unwrap();
+    let known = |of: &[Bytes]| {
+        let known = parts.iter().zip(of).map(|(part, bytes)| KnownPart {
+            etag: &part.etag,
+            crc64nvme: crc64nvme(bytes),
+            size_bytes: bytes.len() as u64,
+        });
+        info.shows(&known.collect::<Vec<_>>())
+    };
+    assert!(known(&contents), "{info:?}");
+    assert!(!info.shows(&[KnownPart { etag: &parts[1].etag, crc64nvme: 7, size_bytes: info.size_bytes }]));
 }
 
 pub(crate) async fn completing_twice_finds_no_upload(store: &dyn ObjectStore) {

@@ -40,6 +40,7 @@ suite!(
     what_is_not_there_is_not_found,
     bytes_that_changed_on_the_way_are_refused,
     parts_become_one_object_in_their_order,
+    an_object_shows_what_parts_it_is_made_of,
     completing_twice_finds_no_upload,
     an_aborted_upload_takes_no_parts,
     a_prefix_lists_its_keys_alone,
