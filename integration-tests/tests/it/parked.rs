@@ -203,3 +203,23 @@ async fn events_that_were_parked_are_folded_by_a_newer_projector() {
     // The tables equal a rebuild, and nothing is parked.
     cluster.finish().await;
 }
+
+/// What Postgres refuses for any reason that lies in the rows holds up its aggregate alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_tables_never_take_do_not_stop_the_partition() {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let client = cluster.client();
+    let database = cluster.backing.database("waybill");
+    let mut connection = database.connection().await.unwrap();
+    // Neither a constraint's violation nor anything that passes: a division by zero.
+    let refuse = "ALTER TABLE file ADD CONSTRAINT refusing CHECK (1 / (size_bytes - 4711) IS NOT NULL)";
+    connection.batch_execute(refuse).await.unwrap();
+    let refused = client.start(4_711).await.expect(201).text("upload_id");
+    let posted = client.small_file("after.txt").await;
+    client.get_after(&format!("/v1/files/{}", posted.text("file_id")), &posted).await.expect(200);
+    connection.batch_execute("ALTER TABLE file DROP CONSTRAINT refusing").await.unwrap();
+    cluster.projectors[0].kill();
+    cluster.projectors[0].restart().await;
+    client.file_with_status(&refused, "PENDING").await;
+    cluster.finish().await;
+}

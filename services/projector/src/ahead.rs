@@ -3,9 +3,10 @@
 //! Rows stay in memory from one batch to the next, so that few are read back. Nothing is parked here: what does not fit
 //! ends this way of folding, and [`crate::apply`] goes on from there.
 
-use crate::apply::{ProjectError, Refused, checkpoint_at, load_missing, writes};
+use crate::apply::{ProjectError, checkpoint_at, load_missing, writes};
 use crate::fold::{AllTables, Touched};
 use crate::replay::Held;
+use crate::writing::{self, Refused, is_unclear};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::ops::DerefMut;
 use tokio::sync::{mpsc, oneshot};
@@ -96,15 +97,23 @@ async fn write(
     to: &Checkpoint,
     rows: Vec<Write>,
 ) -> Result<(), Refused> {
+    let done = try_to_write(database, partition, (from, to), rows.clone(), false).await;
+    if is_unclear(&done) { try_to_write(database, partition, (from, to), rows, true).await } else { done }
+}
+
+async fn try_to_write(
+    database: &Database,
+    partition: u32,
+    (from, to): (&Checkpoint, &Checkpoint),
+    rows: Vec<Write>,
+    is_to_tell: bool,
+) -> Result<(), Refused> {
     let mut connection = database.connection().await?;
     connection
         .deref_mut()
         .transaction(async |connection: &mut AsyncPgConnection| {
             projection::advance(connection, partition, from, to).await?;
-            for row in rows {
-                row.execute(connection).await?;
-            }
-            Ok(())
+            writing::write(connection, rows, is_to_tell).await
         })
         .await
 }

@@ -1,6 +1,7 @@
 //! A batch of events as one transaction.
 
 use crate::fold::{AllTables, Rows, Tables, Touched, aggregate_key};
+use crate::writing::{Refused, is_unclear, write};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::collections::{BTreeSet, HashSet};
 use std::ops::DerefMut;
@@ -20,46 +21,6 @@ pub enum ProjectError {
     /// Postgres does not do its part.
     #[error(transparent)]
     ReadModel(#[from] ReadModelError),
-}
-
-/// Why a batch was not applied as a whole.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
-    /// An event does not fit, or the tables refuse what it led to.
-    #[error("{0}")]
-    Event(String),
-    /// It may go through the next time.
-    #[error(transparent)]
-    ReadModel(ReadModelError),
-}
-
-impl From<ReadModelError> for Refused {
-    fn from(error: ReadModelError) -> Self {
-        match error {
-            ReadModelError::Query { source, .. } if is_refusal(&source) => Self::Event(source.to_string()),
-            // A row that cannot be read does not become readable.
-            ReadModelError::Row { .. } => Self::Event(error.to_string()),
-            error => Self::ReadModel(error),
-        }
-    }
-}
-
-impl From<diesel::result::Error> for Refused {
-    fn from(error: diesel::result::Error) -> Self {
-        ReadModelError::from(error).into()
-    }
-}
-
-/// Whether the tables refuse the rows, rather than Postgres being away.
-fn is_refusal(error: &diesel::result::Error) -> bool {
-    use diesel::result::DatabaseErrorKind as Kind;
-    matches!(
-        error,
-        diesel::result::Error::DatabaseError(
-            Kind::CheckViolation | Kind::ForeignKeyViolation | Kind::NotNullViolation | Kind::UniqueViolation,
-            _
-        )
-    )
 }
 
 /// Folds `batch`, which follows `from` in the stream, and moves the checkpoint behind it. An event that does not fit is
@@ -100,17 +61,38 @@ async fn apply_once(
     batch: &[Stored],
     park: Option<&str>,
 ) -> Result<Checkpoint, Refused> {
+    let mut writing = Writing { database, is_to_tell: false };
+    let done = try_once(&writing, partition, from, epoch, batch, park).await;
+    if !is_unclear(&done) {
+        return done;
+    }
+    writing.is_to_tell = true;
+    try_once(&writing, partition, from, epoch, batch, park).await
+}
+
+/// How rows are written.
+struct Writing<'a> {
+    database: &'a Database,
+    is_to_tell: bool,
+}
+
+async fn try_once(
+    writing: &Writing<'_>,
+    partition: u32,
+    from: &Checkpoint,
+    epoch: &str,
+    batch: &[Stored],
+    park: Option<&str>,
+) -> Result<Checkpoint, Refused> {
     let to = batch.last().map_or_else(|| from.clone(), |last| checkpoint_at(epoch, last));
-    let mut connection = database.connection().await?;
+    let mut connection = writing.database.connection().await?;
     let advanced = to.clone();
     let parked = connection
         .deref_mut()
         .transaction(async |connection: &mut AsyncPgConnection| {
             projection::advance(connection, partition, from, &advanced).await?;
             let (tables, parked) = fold(connection, batch, park).await?;
-            for write in writes(&tables)? {
-                write.execute(connection).await?;
-            }
+            write(connection, writes(&tables)?, writing.is_to_tell).await?;
             projection::park(connection, partition, &parked).await?;
             Ok::<_, Refused>(parked)
         })

@@ -11,6 +11,7 @@ mod replay;
 mod server;
 mod share;
 mod unpark;
+mod writing;
 
 pub use apply::ProjectError;
 pub use replay::{Comparison, ReplayError, TableComparison, replay_into, verify};

@@ -1,7 +1,8 @@
 //! Folding what was parked, after all: what an older projector could not read, a newer one can.
 
-use crate::apply::{ProjectError, Refused, load_missing, writes};
+use crate::apply::{ProjectError, load_missing, writes};
 use crate::fold::{AllTables, Touched};
+use crate::writing::{Refused, is_unclear, write};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::collections::HashMap;
 use std::ops::DerefMut;
@@ -58,6 +59,17 @@ async fn pass(log: &dyn EventLog, database: &Database, partition: u32, at: &Chec
 }
 
 async fn fold(database: &Database, partition: u32, at: &Checkpoint, events: &[Recorded]) -> Result<(), Refused> {
+    let done = try_to_fold(database, partition, at, events, false).await;
+    if is_unclear(&done) { try_to_fold(database, partition, at, events, true).await } else { done }
+}
+
+async fn try_to_fold(
+    database: &Database,
+    partition: u32,
+    at: &Checkpoint,
+    events: &[Recorded],
+    is_to_tell: bool,
+) -> Result<(), Refused> {
     let mut connection = database.connection().await?;
     connection
         .deref_mut()
@@ -70,9 +82,7 @@ async fn fold(database: &Database, partition: u32, at: &Checkpoint, events: &[Re
             for recorded in events {
                 tables.fold(recorded).map_err(|misfit| Refused::Event(misfit.to_string()))?;
             }
-            for write in writes(&tables)? {
-                write.execute(connection).await?;
-            }
+            write(connection, writes(&tables)?, is_to_tell).await?;
             let seqs: Vec<i64> =
                 events.iter().map(|recorded| i64::try_from(recorded.position.seq).unwrap_or(i64::MAX)).collect();
             projection::unpark(connection, partition, &seqs).await?;

@@ -35,6 +35,13 @@ impl Statement {
         Self { text: format!("EXPLAIN {}", self.text), binds: self.binds }
     }
 
+    /// The same, as a question whether its value will never be taken; of statements with one text alone.
+    pub(crate) fn told(&self) -> Option<Self> {
+        let [Bind::Text(value)] = self.binds.as_slice() else { return None };
+        let text = Bind::Text(self.text.replacen('?', "$1", 1));
+        Some(Self::new("SELECT pg_temp.waybill_told(?, ?) AS refused", [text, Bind::Text(value.clone())]))
+    }
+
     pub(crate) fn new(text: impl Into<String>, binds: impl IntoIterator<Item = Bind>) -> Self {
         Self { text: text.into(), binds: binds.into_iter().collect() }
     }

@@ -14,13 +14,29 @@ pub use tables::{
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use diesel::QueryableByName;
-use diesel::sql_types::Text;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel::sql_types::{Nullable, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 const WRITING: &str = "writing rows";
+
+/// Runs a statement with one value, and answers with the error if that does not pass. The library that we use tells of few
+/// errors which they are.
+const TELLING: &str = "CREATE OR REPLACE FUNCTION pg_temp.waybill_told(statement text, value text) RETURNS text \
+    LANGUAGE plpgsql AS $told$ BEGIN \
+        EXECUTE statement USING value; \
+        RETURN NULL; \
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN \
+        RETURN SQLSTATE || ': ' || SQLERRM; \
+    END $told$";
+
+#[derive(QueryableByName)]
+struct Told {
+    #[diesel(sql_type = Nullable<Text>)]
+    refused: Option<String>,
+}
 
 /// A row of a table.
 pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
@@ -140,5 +156,21 @@ impl Write {
     /// [`ReadModelError`].
     pub async fn execute(self, connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
         self.0.execute(connection).await.map(drop).map_err(ReadModelError::query(WRITING))
+    }
+
+    /// Does it in a subtransaction, and answers with what is wrong if the rows themselves are: those errors do not pass
+    /// (SQLSTATE classes 22, 23 and 54). Slower than [`Write::execute`].
+    ///
+    /// # Errors
+    /// [`ReadModelError`] for all other errors.
+    pub async fn execute_telling(
+        self,
+        connection: &mut AsyncPgConnection,
+    ) -> Result<Result<(), String>, ReadModelError> {
+        let Some(told) = self.0.told() else { return self.execute(connection).await.map(Ok) };
+        let failed = ReadModelError::query(WRITING);
+        connection.batch_execute(TELLING).await.map_err(&failed)?;
+        let told: Told = told.get_result(connection).await.map_err(&failed)?;
+        Ok(told.refused.map_or(Ok(()), Err))
     }
 }
