@@ -20,8 +20,10 @@ use waybill_service_kit::{Principal, Shutdown, now};
 
 /// How many transitions wait for a connection; one more and it is too slow.
 const QUEUE: usize = 64;
-/// How many uploads' figures are kept at hand.
-const TRACKED: u64 = 20_000;
+/// How many shares are kept at hand.
+const SHARES: u64 = 20_000;
+/// How many bytes of uploads' figures are kept at hand: some 20,000 uploads of the usual size.
+const TRACKED_BYTES: u64 = 64 * 1_024 * 1_024;
 
 /// What waits for one connection.
 pub(crate) struct Outbox {
@@ -156,8 +158,9 @@ impl Hub {
             log,
             watchers: RwLock::default(),
             clients: RwLock::default(),
-            shares: Cache::new(TRACKED),
-            trackers: Cache::new(TRACKED),
+            shares: Cache::new(SHARES),
+            // Weighed anew by each event: it is put back afterwards.
+            trackers: Cache::builder().max_capacity(TRACKED_BYTES).weigher(weight).build(),
             handed_out,
         }
     }
@@ -365,6 +368,10 @@ impl Hub {
         }
         Some(tracker)
     }
+}
+
+fn weight(_: &UploadId, tracker: &Arc<Mutex<Tracker>>) -> u32 {
+    u32::try_from(locked(tracker).upload.weight()).unwrap_or(u32::MAX)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

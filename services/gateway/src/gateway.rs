@@ -20,7 +20,7 @@ use std::time::Duration;
 use waybill_access::refusals::Keeper;
 use waybill_access::{Access, Policies, Wanted};
 use waybill_domain::access::{Denied, Viewer};
-use waybill_domain::upload;
+use waybill_domain::upload::{self, start_weight};
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
@@ -31,8 +31,9 @@ use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, ThreadId, UploadId, names};
 use waybill_service_kit::{DataPlane, Principal, Problem, Proxies, RequestId, Role, now};
 
-/// How many uploads' unchanging facts are kept at hand.
-const STARTED_KEPT: u64 = 20_000;
+/// How many bytes of uploads' unchanging facts are kept at hand: some 50,000 uploads, or 1,000 with all the metadata that there
+/// may be.
+const STARTED_BYTES: u64 = 64 * 1_024 * 1_024;
 
 /// How long a newer request waits until older ones have stored what they have.
 const TAKEOVER: Duration = Duration::from_secs(2);
@@ -82,7 +83,11 @@ pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), Arc<UploadStartedV2>
 
 impl Default for StartedCache {
     fn default() -> Self {
-        Self(Cache::new(STARTED_KEPT))
+        let weight = |_: &_, upload: &Arc<UploadStartedV2>| {
+            let weight = start_weight(&upload.started, &upload.kind, upload.upload_metadata.as_deref());
+            u32::try_from(weight).unwrap_or(u32::MAX)
+        };
+        Self(Cache::builder().max_capacity(STARTED_BYTES).weigher(weight).build())
     }
 }
 

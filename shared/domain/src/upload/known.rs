@@ -36,6 +36,10 @@ impl Joined {
         }
         self.0.push_back((piece.range, crc64nvme));
     }
+
+    pub(super) fn weight(&self) -> usize {
+        self.0.capacity() * size_of::<(ByteRange, u64)>()
+    }
 }
 
 impl State {

@@ -9,6 +9,7 @@ mod evolve;
 mod known;
 mod react;
 mod state;
+mod weight;
 
 pub use command::{Command, Verification};
 pub use decide::decide;
@@ -16,3 +17,4 @@ pub use evolve::evolve;
 pub use known::{Joined, Known};
 pub use react::{Step, react};
 pub use state::{Phase, StagedPiece, State, Status, StoredPart};
+pub use weight::start_weight;

@@ -1,0 +1,34 @@
+//! How much memory is taken by what is known of an upload, so that caches have bounds in bytes. About: what the allocator and
+//! the maps need besides is estimated.
+
+use super::State;
+use waybill_schema::events::{UploadKind, UploadStartedV1};
+
+/// A map's entry with a small value, and a part with its `ETag`.
+const ENTRY_BYTES: usize = 64;
+const PART_BYTES: usize = 128;
+
+/// What was said at the start of an upload.
+pub fn start_weight(started: &UploadStartedV1, kind: &UploadKind, upload_metadata: Option<&str>) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let of_kind = match kind {
+        UploadKind::Final { partials, upload_concat } => partials.len() * size_of::<uuid::Uuid>() + upload_concat.len(),
+        UploadKind::Quarantine { quarantine_key } => quarantine_key.len(),
+        UploadKind::File | UploadKind::Partial | UploadKind::Direct => 0,
+    };
+    let texts = started.original_name.len() + started.mime_type.len() + text(&started.metadata);
+    size_of::<UploadStartedV1>() + texts + upload_metadata.map_or(0, str::len) + of_kind
+}
+
+impl State {
+    /// Bytes of memory that it takes.
+    pub fn weight(&self) -> usize {
+        let start = self
+            .started
+            .as_ref()
+            .map_or(0, |started| start_weight(started, &self.kind, self.upload_metadata.as_deref()));
+        let staged = self.staged.values().map(|piece| 2 * ENTRY_BYTES + piece.storage_key.len()).sum::<usize>();
+        let runs = self.stored.runs().len() * size_of::<waybill_schema::ByteRange>();
+        size_of::<Self>() + start + self.parts.len() * PART_BYTES + staged + runs + self.joined.weight()
+    }
+}
