@@ -1,6 +1,7 @@
 //! Download tokens: whoever has one gets the file, as often as it says and no longer than it says.
 
 use crate::sharing::{Method, Room};
+use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
 use reqwest::{Client as Http, Response, redirect};
 use serde_json::{Value, json};
@@ -131,6 +132,38 @@ async fn where_their_number_does_not_matter_downloads_may_go_to_the_store() {
     assert_eq!(found.text().await.unwrap(), "<p>hello</p>");
     let one = issue(&client, &file, json!({ "max_downloads": 1 })).await.expect(201);
     assert_eq!(get(&stack, &one).await.status().as_u16(), 200);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_sent_on_to_an_object_that_is_gone() {
+    let args = vec!["--download-redirects=true".to_owned()];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    client.post_file("name=a.txt&mime_type=text/plain", "the same").await.expect(201);
+    let file = client.post_file("name=b.txt&mime_type=text/plain", "the same").await.expect(201).text("file_id");
+    let link = issue(&client, &file, json!({ "max_downloads": null })).await.expect(201);
+    eventually("the files to share an object", || async {
+        let known = client.get("/v1/audit?kind=ContentReferenced").await.expect(200).body;
+        (!known["items"].as_array()?.is_empty()).then_some(())
+    })
+    .await;
+    stack.settled().await;
+    // As if the tables did not know of it yet, and the file's own object were deleted already.
+    let mut connection = stack.database("waybill").connection().await.unwrap();
+    connection
+        .batch_execute(&format!(
+            "CREATE TEMP TABLE before AS SELECT storage_key FROM file WHERE id = '{file}'; \
+             UPDATE file SET storage_key = 'o/gone' WHERE id = '{file}'"
+        ))
+        .await
+        .unwrap();
+    let sent_on = get(&stack, &link).await;
+    assert_eq!(sent_on.status().as_u16(), 302);
+    let found = Http::new().get(sent_on.headers()["location"].to_str().unwrap()).send().await.unwrap();
+    assert_eq!((found.status().as_u16(), found.text().await.unwrap().as_str()), (200, "the same"));
+    let again = format!("UPDATE file SET storage_key = (SELECT storage_key FROM before) WHERE id = '{file}'");
+    connection.batch_execute(&again).await.unwrap();
     stack.finish().await;
 }
 

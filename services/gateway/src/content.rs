@@ -137,6 +137,18 @@ pub(crate) async fn send_noted(
     Ok(answer.body(SizedStream::new(range.len(), bytes)))
 }
 
+/// The key of an object with the file's bytes, which is there now: that of the row, or the one that the log knows to have taken
+/// its place.
+pub(crate) async fn key_of(gateway: &Gateway, file: &File) -> Result<String, Problem> {
+    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
+    let is_there = gateway.store.size(key).await.map_err(|error| error.into_problem("looking at a file"))?.is_some();
+    if is_there {
+        return Ok(key.to_owned());
+    }
+    let shared = shared_key(gateway, file).await?.filter(|shared| shared != key);
+    shared.ok_or_else(|| Problem::not_found("file"))
+}
+
 /// Where the company's object with the file's bytes is.
 async fn shared_key(gateway: &Gateway, file: &File) -> Result<Option<String>, Problem> {
     let Some(sha256) = file.hash.as_deref().and_then(|hash| hash.parse().ok()) else { return Ok(None) };

@@ -336,7 +336,7 @@ pub(crate) async fn download(
     };
     if is_redirected {
         ended.tell(range).await;
-        return redirect(&gateway, &file);
+        return redirect(&gateway, &file).await;
     }
     let sending = gateway.tokens.running.begin(token, asked.request, range, ended);
     content::send_noted(&gateway, &file, answer, range, Some(sending)).await
@@ -369,12 +369,12 @@ impl Ended {
     }
 }
 
-/// To the store, for a minute. Type and name are part of what is signed.
-fn redirect(gateway: &Gateway, file: &File) -> Result<HttpResponse, Problem> {
-    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("token"))?;
+/// To the store, for a minute: to an object that is there, also if the tables do not know it yet. Type and name are part of what is signed.
+async fn redirect(gateway: &Gateway, file: &File) -> Result<HttpResponse, Problem> {
+    let key = content::key_of(gateway, file).await?;
     let content_disposition = disposition(file.display_name.as_ref().unwrap_or(&file.original_name));
     let wanted = Presign::GetObject { content_type: &file.mime_type, content_disposition: &content_disposition };
-    let signed = gateway.presigner.presign(key, &wanted, REDIRECT_LIFETIME);
+    let signed = gateway.presigner.presign(&key, &wanted, REDIRECT_LIFETIME);
     let signed = signed.map_err(|error| error.into_problem("signing a download"))?;
     Ok(HttpResponse::Found()
         .insert_header((LOCATION, signed.url))
