@@ -2,7 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use waybill_integration_tests::{Answer, Client, Stack};
+use waybill_event_log::jetstream::Bucket;
+use waybill_integration_tests::{Answer, Client, Options, Stack};
+use waybill_schema::names;
 
 async fn start(client: &Client, key: &str, body: &Value) -> Answer {
     let request = || client.request(Method::POST, "/v1/uploads").header("Idempotency-Key", key).json(body);
@@ -110,5 +112,57 @@ async fn repeated_files_are_charged_once() {
     stack.projected().await;
     let quota = client.get("/v1/quota").await.expect(200).body;
     assert_eq!((&quota["file_count"], &quota["storage_used_bytes"]), (&json!(20), &json!(100)));
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_company_that_has_used_its_keys_takes_none_from_others() {
+    let args = vec!["--idempotency-keys-per-company=5".to_owned()];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    let body = json!({ "name": "a.bin", "size_bytes": 1, "mime_type": "text/plain" });
+    let send = async |client: &Client, key: String| {
+        client.send(client.request(Method::POST, "/v1/uploads").header("Idempotency-Key", key).json(&body)).await
+    };
+    let first = send(&client, "key-0".to_owned()).await.expect(201).text("upload_id");
+    for n in 1..5 {
+        // A repeated key costs nothing.
+        assert_eq!(send(&client, "key-0".to_owned()).await.expect(201).text("upload_id"), first);
+        send(&client, format!("key-{n}")).await.expect(201);
+    }
+    let colleague = stack.client_for(client.principal.company_id, &[]);
+    for user in [&client, &colleague] {
+        send(user, "another".to_owned()).await.refused(429, "idempotency_keys_exhausted");
+        let request = user.request(Method::POST, "/v1/uploads").header("Idempotency-Key", "another").json(&body);
+        let refused = request.send().await.unwrap();
+        let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((86_400..=90_000).contains(&wait), "{wait}");
+    }
+    // Keys that came before keep what they promise, and requests without a key are none of this.
+    assert_eq!(send(&client, "key-0".to_owned()).await.expect(201).text("upload_id"), first);
+    client.start(1).await.expect(201);
+    let other = stack.client();
+    for n in 0..5 {
+        send(&other, format!("key-{n}")).await.expect(201);
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_midstate_leaves_nothing_behind() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let bucket = Bucket::open(&stack.nats().await, names::MIDSTATES_BUCKET).await.unwrap();
+    let content = crate::random::bytes(61, 9_000_000);
+    let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
+    let (first, second) = content.split_at(8 << 20);
+    client.put_chunk(&upload, 0, first.to_vec()).await.expect(200);
+    client.put_chunk(&upload, 1, second.to_vec()).await.expect(200);
+    assert!(bucket.room().await.unwrap().used_bytes > 0);
+    client.complete(&upload, &json!({})).await.expect(200);
+    waybill_test_kit::eventually("the midstate and its mark to be gone", || async {
+        (bucket.room().await.unwrap().used_bytes == 0).then_some(())
+    })
+    .await;
     stack.finish().await;
 }

@@ -1,12 +1,14 @@
 //! `Idempotency-Key`: a repeated request gets the ids of the first one and runs again with them; what was done by then
 //! is not done twice, for commands on known ids are idempotent.
 
+use crate::key_budget::{Exhausted, KeyBudget};
 use crate::problems::IntoProblem;
 use actix_web::HttpRequest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::num::NonZeroU32;
 use uuid::Uuid;
-use waybill_event_log::jetstream::{Bucket, CreateOutcome};
+use waybill_event_log::jetstream::{Bucket, BucketError, CreateOutcome, Entry};
 use waybill_schema::Sha256Digest;
 use waybill_service_kit::{Principal, Problem};
 
@@ -20,11 +22,15 @@ struct Record {
 }
 
 /// What repeated requests are known by, for 24 hours.
-pub(crate) struct Idempotency(Bucket);
+pub(crate) struct Idempotency {
+    bucket: Bucket,
+    budget: KeyBudget,
+}
 
 impl Idempotency {
-    pub(crate) fn new(bucket: Bucket) -> Self {
-        Self(bucket)
+    /// Those in a bucket, of which each company has a share.
+    pub(crate) fn new(bucket: Bucket, keys_per_company: NonZeroU32) -> Self {
+        Self { budget: KeyBudget::new(bucket.clone(), keys_per_company), bucket }
     }
 
     /// Whether the request may come again and mean the same.
@@ -35,7 +41,8 @@ impl Idempotency {
     /// The id for what the request makes: a new one, or that of the first request with its key.
     ///
     /// # Errors
-    /// 422 `idempotency_key_reused` where the key came with another request before; 400 for a malformed key.
+    /// 422 `idempotency_key_reused` where the key came with another request before; 400 for a malformed key; 429
+    /// `idempotency_keys_exhausted` if the key is new and the company has used its share.
     pub(crate) async fn id_for(
         &self,
         request: &HttpRequest,
@@ -74,17 +81,35 @@ impl Idempotency {
         let key = digest(&[company.as_bytes(), user.as_bytes(), route.as_bytes(), sent]);
         let record = Record { request: digest(&[body]), id: new };
         let bytes = serde_json::to_vec(&record).map_err(|_| Problem::internal())?;
-        let outcome = self.0.create(&key.to_string(), bytes.into()).await;
-        match outcome.map_err(|error| error.into_problem("keeping an idempotency key"))? {
+        let failed = |error: BucketError| error.into_problem("keeping an idempotency key");
+        if let Err(exhausted) = self.budget.take(principal.company_id).await.map_err(failed)? {
+            // What came before still comes to the same.
+            let first = self.bucket.get(&key.to_string()).await.map_err(failed)?;
+            return first.map_or_else(|| Err(exhausted.into()), |first| record.id_after(&first));
+        }
+        match self.bucket.create(&key.to_string(), bytes.into()).await.map_err(failed)? {
             CreateOutcome::Created => Ok(new),
-            CreateOutcome::Exists(entry) => {
-                let first: Record = serde_json::from_slice(&entry.value).map_err(|_| Problem::internal())?;
-                if first.request == record.request {
-                    return Ok(first.id);
-                }
-                Err(Self::reused())
+            CreateOutcome::Exists(first) => {
+                self.budget.give_back(principal.company_id).await;
+                record.id_after(&first)
             }
         }
+    }
+}
+
+impl Record {
+    /// The id of the first request with the key, if this one is the same.
+    fn id_after(&self, first: &Entry) -> Result<Uuid, Problem> {
+        let first: Self = serde_json::from_slice(&first.value).map_err(|_| Problem::internal())?;
+        if first.request == self.request { Ok(first.id) } else { Err(Idempotency::reused()) }
+    }
+}
+
+impl From<Exhausted> for Problem {
+    fn from(exhausted: Exhausted) -> Self {
+        let detail = "your company has used its Idempotency-Keys of 24 hours; wait, or send the request without a key: if its \
+                      answer is lost, look whether it was done before you send it again";
+        Self { retry_after_s: Some(exhausted.retry_after_s), ..Self::new(429, "idempotency_keys_exhausted", detail) }
     }
 }
 

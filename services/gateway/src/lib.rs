@@ -16,6 +16,7 @@ mod gateway;
 mod growing;
 mod idempotency;
 mod json;
+mod key_budget;
 mod metadata;
 mod position;
 mod problems;

@@ -17,6 +17,7 @@ use crate::{admission, api};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -69,6 +70,8 @@ pub struct Config {
     pub upload_url_lifetime: Duration,
     /// How often clients may ask.
     pub rates: Rates,
+    /// How many `Idempotency-Key`s a company may bring in 24 hours.
+    pub idempotency_keys_per_company: NonZeroU32,
     /// Whether downloads by token are sent on to the store, where their number does not matter.
     pub download_redirects: bool,
     /// The proxies in front.
@@ -166,7 +169,10 @@ impl Server {
             registration: Registration::new(directories.clone(), config.database.clone(), config.auto_register),
             directories,
             access,
-            idempotency: Idempotency::new(Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?),
+            idempotency: Idempotency::new(
+                Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?,
+                config.idempotency_keys_per_company,
+            ),
             positions: Positions::new(config.log.clone(), config.database.clone(), config.replica),
             started: StartedCache::default(),
             turns: Turns::default(),

@@ -4,7 +4,7 @@ use crate::CommandError;
 use async_nats::ConnectErrorKind;
 use std::sync::Arc;
 use waybill_domain::media_type::TypePolicy;
-use waybill_event_log::jetstream::{JetStreamLog, connect};
+use waybill_event_log::jetstream::{JetStreamLog, Layout, connect};
 use waybill_object_store::presign::Presigner;
 use waybill_object_store::s3::{Encryption, S3Config, S3Store};
 use waybill_read_model::{Database, DatabaseConfig};
@@ -17,6 +17,15 @@ use waybill_service_kit::settings::{
 /// The number of partitions.
 pub(crate) fn partitions(settings: &NatsSettings) -> Result<Partitions, CommandError> {
     Partitions::new(settings.partitions).ok_or_else(|| "WAYBILL_PARTITIONS is 1 to 1024".into())
+}
+
+/// What is made on the NATS server.
+pub(crate) fn layout(settings: &NatsSettings) -> Result<Layout, CommandError> {
+    Ok(Layout {
+        partitions: partitions(settings)?,
+        replicas: settings.nats_replicas,
+        idempotency_bytes: settings.idempotency_bucket_bytes,
+    })
 }
 
 /// A connection to NATS.

@@ -100,13 +100,13 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
 }
 
 async fn nats(settings: &NatsSettings) -> Vec<Check> {
-    let partitions = match backing::partitions(settings) {
-        Ok(partitions) => partitions,
+    let layout = match backing::layout(settings) {
+        Ok(layout) => layout,
         Err(error) => return vec![("partitions".to_owned(), Found::Wrong(error.to_string()))],
     };
     match backing::nats(settings).await {
         Ok(client) => {
-            let found = jetstream::inspect(&client, partitions).await;
+            let found = jetstream::inspect(&client, layout).await;
             found.into_iter().map(|(what, found)| (what, found.into())).collect()
         }
         Err(error) => vec![("NATS server".to_owned(), Found::Wrong(error.to_string()))],

@@ -27,8 +27,9 @@ pub(crate) struct ProvisionArgs {
 
 pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
     let nats = backing::nats(&args.nats).await?;
-    let partitions = backing::partitions(&args.nats)?;
-    jetstream::provision(&nats, partitions, args.nats.nats_replicas).await?;
+    let layout = backing::layout(&args.nats)?;
+    let partitions = layout.partitions;
+    jetstream::provision(&nats, layout).await?;
     jetstream::check_vocabulary(&nats, partitions).await?;
     let refused = jetstream::accept_events(&nats, partitions, args.accept_new_events).await?;
     if !refused.is_empty() {

@@ -226,6 +226,7 @@ async fn gateway(
         },
         upload_lifetime: Duration::from_secs(settings.uploads.upload_lifetime_s),
         rates: Rates { per_user: settings.rate_per_user, per_address: settings.rate_per_address },
+        idempotency_keys_per_company: settings.idempotency_keys_per_company,
         download_redirects: settings.download_redirects,
         proxies: proxies(shared),
         keep_alive: keep_alive(shared),

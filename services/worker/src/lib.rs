@@ -11,6 +11,7 @@ mod leftovers;
 pub mod parked;
 mod plane;
 mod reactions;
+mod rooms;
 mod server;
 mod share;
 mod sniff;

@@ -4,7 +4,7 @@
 
 use crate::reactions::{ReactionError, advance, clear};
 use crate::share::share_of;
-use crate::{Worker, leftovers, parked};
+use crate::{Worker, leftovers, parked, rooms};
 use chrono::{DateTime, Duration as Span, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -79,6 +79,7 @@ pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
         every.round("quarantines", || sweep.clear_quarantines()),
         every.round("leftovers", || sweep.delete_leftovers()),
         every.round("parked", || sweep.retry_parked()),
+        every.round("buckets", || rooms::measure(&worker)),
     );
     if let Err(error) = alive::withdraw(&worker.database, Group::Sweepers, worker.id.0).await {
         tracing::debug!(%error, "the others will notice by themselves");

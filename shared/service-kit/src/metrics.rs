@@ -41,6 +41,11 @@ pub static LEFTOVERS: LazyLock<IntGauge> = LazyLock::new(|| {
 pub static PARKED_REACTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
     registered(IntGauge::new("waybill_parked_reactions", "Reactions that were put aside; see `waybill parked`"))
 });
+/// How full the key-value buckets are.
+pub static BUCKET_FILL: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "Percent of a key-value bucket's room in use";
+    registered(IntGaugeVec::new(Opts::new("waybill_bucket_fill_percent", help), &["bucket"]))
+});
 /// Open WebSocket connections.
 pub static SOCKETS: LazyLock<IntGauge> =
     LazyLock::new(|| registered(IntGauge::new("waybill_websockets", "Open WebSocket connections")));

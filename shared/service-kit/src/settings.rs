@@ -25,6 +25,15 @@ pub struct NatsSettings {
     /// How many replicas the streams are made with: 1 for one server, 3 for a cluster
     #[arg(long, env = "WAYBILL_NATS_REPLICAS", default_value_t = 1)]
     pub nats_replicas: usize,
+    /// Bytes of the bucket that keeps the Idempotency-Keys of all companies for 24 hours, about 300 for a key. `waybill
+    /// provision` makes it so large, and never smaller than it is
+    #[arg(
+        long,
+        env = "WAYBILL_IDEMPOTENCY_BUCKET_BYTES",
+        default_value_t = 1 << 30,
+        value_parser = clap::value_parser!(u64).range(65_536..=1 << 50)
+    )]
+    pub idempotency_bucket_bytes: u64,
 }
 
 /// Where Postgres is.
@@ -176,6 +185,10 @@ pub struct GatewaySettings {
     /// Requests per second from one address at most, of an IPv6 network of 64 bits; twice as many at once
     #[arg(long, env = "WAYBILL_RATE_PER_ADDRESS", default_value = "2000")]
     pub rate_per_address: NonZeroU32,
+    /// How many new Idempotency-Keys a company may bring in 24 hours; more are refused. All companies share a bucket with
+    /// room for about 3.5 million (see WAYBILL_IDEMPOTENCY_BUCKET_BYTES)
+    #[arg(long, env = "WAYBILL_IDEMPOTENCY_KEYS_PER_COMPANY", default_value = "400000")]
+    pub idempotency_keys_per_company: NonZeroU32,
     /// Whether a download by a token without max_downloads is sent on to the store, by a URL that is good for a minute
     #[arg(
         long,

@@ -5,7 +5,7 @@ use crate::wait::{eventually, settings};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
-use waybill_event_log::jetstream::{JetStreamLog, connect, provision};
+use waybill_event_log::jetstream::{JetStreamLog, Layout, connect, provision};
 use waybill_schema::Partitions;
 
 /// A running nats-server with the project's configuration, on a port and in a folder of its own. Ends with the value.
@@ -56,7 +56,7 @@ impl NatsServer {
     pub async fn log(&self, partitions: u32) -> JetStreamLog {
         let partitions = Partitions::new(partitions).expect("a valid number of partitions");
         let client = self.client().await;
-        provision(&client, partitions, 1).await.expect("streams and buckets can be made");
+        provision(&client, Layout::single(partitions)).await.expect("streams and buckets can be made");
         JetStreamLog::new(client, partitions)
     }
 

@@ -7,6 +7,10 @@ use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKi
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use std::time::Duration;
+
+/// How long the mark of a deletion stays. Without an end it would take room for as long as a value may.
+const MARK: Duration = Duration::from_secs(5);
 
 /// One bucket.
 #[derive(Clone)]
@@ -20,8 +24,17 @@ pub struct Bucket {
 pub struct Entry {
     /// The bytes.
     pub value: Bytes,
-    /// For [`Bucket::take`].
+    /// For [`Bucket::take`] and [`Bucket::replace`].
     pub revision: u64,
+}
+
+/// How much room a bucket has, and how much of it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes in use.
+    pub used_bytes: u64,
+    /// Bytes at most; 0 without a limit.
+    pub max_bytes: u64,
 }
 
 /// What became of a create.
@@ -95,25 +108,37 @@ impl Bucket {
         Err(self.error("a key comes and goes"))
     }
 
+    /// Sets a key that still has a revision. Returns whether it did: if not, somebody else was faster.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn replace(&self, key: &str, value: Bytes, revision: u64) -> Result<bool, BucketError> {
+        match self.answered(self.store.update(key, value, revision)).await? {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(false),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
     /// Removes a key and answers with its value; of several takers one gets it.
     ///
     /// # Errors
     /// [`BucketError`].
     pub async fn take(&self, key: &str) -> Result<Option<Bytes>, BucketError> {
         let Some(entry) = self.get(key).await? else { return Ok(None) };
-        match self.answered(self.store.delete_expect_revision(key, Some(entry.revision))).await? {
+        match self.answered(self.store.purge_expect_revision_with_ttl(key, entry.revision, MARK)).await? {
             Ok(()) => Ok(Some(entry.value)),
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
             Err(error) => Err(self.error(error)),
         }
     }
 
-    /// Removes a key.
+    /// Removes a key. What marks the deletion is gone some seconds later.
     ///
     /// # Errors
     /// [`BucketError`].
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
-        self.answered(self.store.delete(key)).await?.map_err(|error| self.error(error))
+        self.answered(self.store.purge_with_ttl(key, MARK)).await?.map_err(|error| self.error(error))
     }
 
     /// The keys that have a value.
@@ -123,6 +148,16 @@ impl Bucket {
     pub async fn keys(&self) -> Result<Vec<String>, BucketError> {
         let keys = self.answered(self.store.keys()).await?.map_err(|error| self.error(error))?;
         keys.try_collect().await.map_err(|error| self.error(error))
+    }
+
+    /// How full it is.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn room(&self) -> Result<Room, BucketError> {
+        let info = self.answered(self.store.stream.get_info()).await?.map_err(|error| self.error(error))?;
+        let max_bytes = u64::try_from(info.config.max_bytes).unwrap_or_default();
+        Ok(Room { used_bytes: info.state.bytes, max_bytes })
     }
 
     /// What the server answers, if it answers at all.

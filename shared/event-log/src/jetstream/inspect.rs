@@ -1,16 +1,17 @@
 //! Whether a server is as Waybill needs it, without changing anything.
 
 use super::context;
-use super::provision::{definitions, found_partitions, is_new_enough};
+use super::provision::{Layout, definitions, found_partitions, is_new_enough};
 use async_nats::jetstream::response::Response;
 use serde_json::Value;
-use waybill_schema::{Partitions, names};
+use waybill_schema::names;
 
 /// One thing that was looked at: what, and what was found or is wrong.
 pub type Finding = (String, Result<String, String>);
 
 /// Looks at the server, its streams, its buckets and its consumers.
-pub async fn inspect(client: &async_nats::Client, partitions: Partitions) -> Vec<Finding> {
+pub async fn inspect(client: &async_nats::Client, layout: Layout) -> Vec<Finding> {
+    let partitions = layout.partitions;
     let version = client.server_info().version;
     let server = if is_new_enough(&version) {
         Ok(version)
@@ -34,7 +35,7 @@ pub async fn inspect(client: &async_nats::Client, partitions: Partitions) -> Vec
         Err(error) => findings.push(("partitions".to_owned(), Err(error.to_string()))),
     }
     // Replicas are the operator's: one that was added later is no fault.
-    for definition in definitions(partitions, 1) {
+    for definition in definitions(layout) {
         let Ok(wanted) = serde_json::from_str::<Value>(&definition) else { continue };
         let name = wanted["name"].as_str().unwrap_or_default().to_owned();
         let answer = context.request(format!("STREAM.INFO.{name}"), &serde_json::json!({})).await;

@@ -12,10 +12,10 @@ mod reconnect;
 mod refusals;
 mod vocabulary;
 
-pub use buckets::{Bucket, BucketError, CreateOutcome, Entry};
+pub use buckets::{Bucket, BucketError, CreateOutcome, Entry, Room};
 pub use inspect::{Finding, inspect};
 pub use log::JetStreamLog;
-pub use provision::{ProvisionError, provision};
+pub use provision::{Layout, ProvisionError, provision};
 pub use raw::RawEvents;
 pub use reactions::{Delivery, Reactions};
 pub use refusals::Refusals;

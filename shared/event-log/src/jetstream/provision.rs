@@ -3,7 +3,7 @@
 use super::{accept_events, context};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, ErrorCode, response::Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use waybill_schema::{Partitions, names};
 
 const EVENT_STREAM: &str = include_str!("../../../../nats/streams/EVT.json");
@@ -18,11 +18,32 @@ const BUCKETS: [&str; 6] = [
 ];
 const REACTIONS: &str = include_str!("../../../../nats/consumers/reactions.json");
 
+/// How the streams behind buckets are called.
+const BUCKET_STREAM: &str = "KV_";
+
 /// Where a stream says how many partitions there are.
 const PARTITIONS_KEY: &str = "waybill.partitions";
 
 /// The oldest nats-server with all that Waybill uses.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
+
+/// What is made, and how large.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// How many partitions the streams have.
+    pub partitions: Partitions,
+    /// 1 for one server, 3 for a cluster.
+    pub replicas: usize,
+    /// Bytes of the bucket of `Idempotency-Key`s at most.
+    pub idempotency_bytes: u64,
+}
+
+impl Layout {
+    /// On one server, for tests and development.
+    pub fn single(partitions: Partitions) -> Self {
+        Self { partitions, replicas: 1, idempotency_bytes: 1 << 30 }
+    }
+}
 
 /// Why the server could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -65,19 +86,17 @@ pub enum ProvisionError {
     },
 }
 
-/// Makes what is missing; what is there already stays as it is. `replicas` is 1 for one server, 3 for a cluster.
+/// Makes what is missing. What is there already stays as it is, but for buckets: they become as large as is asked for, never
+/// smaller, and learn to let the marks of deletions end.
 ///
 /// # Errors
 /// [`ProvisionError`].
-pub async fn provision(
-    client: &async_nats::Client,
-    partitions: Partitions,
-    replicas: usize,
-) -> Result<(), ProvisionError> {
+pub async fn provision(client: &async_nats::Client, layout: Layout) -> Result<(), ProvisionError> {
+    let partitions = layout.partitions;
     check_version(&client.server_info().version)?;
     let context = context(client.clone());
     check_partitions(&context, partitions).await?;
-    for definition in definitions(partitions, replicas) {
+    for definition in definitions(layout) {
         create_stream(&context, definition).await?;
     }
     for partition in partitions.all() {
@@ -87,8 +106,10 @@ pub async fn provision(
 }
 
 /// Every stream, as `nats/streams` defines it: the buckets, then refusals, then the partitions.
-pub(super) fn definitions(partitions: Partitions, replicas: usize) -> impl Iterator<Item = String> {
-    let buckets = BUCKETS.into_iter().map(str::to_owned);
+pub(super) fn definitions(layout: Layout) -> impl Iterator<Item = String> {
+    let Layout { partitions, replicas, idempotency_bytes } = layout;
+    let buckets =
+        BUCKETS.into_iter().map(move |bucket| bucket.replace("{idempotency_bytes}", &idempotency_bytes.to_string()));
     let events = partitions.all().map(move |partition| {
         let definition = EVENT_STREAM.replace("{p}", &partition.to_string());
         definition.replace("{partitions}", &partitions.count().to_string())
@@ -145,7 +166,9 @@ async fn create_stream(context: &jetstream::Context, definition: String) -> Resu
     match answer {
         Response::Ok(_) => Ok(()),
         // There already, with settings that an operator changed: those are theirs.
-        Response::Err { error } if error.error_code() == ErrorCode::STREAM_NAME_EXIST => Ok(()),
+        Response::Err { error } if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
+            if name.starts_with(BUCKET_STREAM) { improve_bucket(context, &name, &config).await } else { Ok(()) }
+        }
         Response::Err { error } if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED => {
             let bytes = config["max_bytes"].as_i64().unwrap_or_default();
             Err(server(
@@ -157,10 +180,37 @@ async fn create_stream(context: &jetstream::Context, definition: String) -> Resu
     }
 }
 
+/// Gives a bucket that is there already what it lacks: room, and marks of deletions that end.
+async fn improve_bucket(context: &jetstream::Context, name: &str, wanted: &Value) -> Result<(), ProvisionError> {
+    let request = |subject: &str| format!("STREAM.{subject}.{name}");
+    let info: Response<Value> =
+        context.request(request("INFO"), &json!({})).await.map_err(|error| server(name, error))?;
+    let mut config = match info {
+        Response::Ok(mut info) => info["config"].take(),
+        Response::Err { error } => return Err(server(name, error)),
+    };
+    let before = config.clone();
+    config["allow_msg_ttl"] = Value::Bool(true);
+    // Without a limit it is large enough, too.
+    let found_bytes = config["max_bytes"].as_i64().filter(|bytes| *bytes > 0);
+    if found_bytes.is_some_and(|found| wanted["max_bytes"].as_i64().is_some_and(|wanted| wanted > found)) {
+        config["max_bytes"] = wanted["max_bytes"].clone();
+    }
+    if config == before {
+        return Ok(());
+    }
+    let answer: Response<Value> =
+        context.request(request("UPDATE"), &config).await.map_err(|error| server(name, error))?;
+    match answer {
+        Response::Ok(_) => Ok(()),
+        Response::Err { error } => Err(server(name, error)),
+    }
+}
+
 async fn create_reactions(context: &jetstream::Context, partition: u32) -> Result<(), ProvisionError> {
     let stream = names::event_stream(partition);
     let config: Value = serde_json::from_str(REACTIONS).map_err(|error| invalid("a consumer", error))?;
-    let request = serde_json::json!({ "stream_name": stream, "config": config, "action": "" });
+    let request = json!({ "stream_name": stream, "config": config, "action": "" });
     let subject = format!("CONSUMER.CREATE.{stream}.{}", names::REACTIONS_DURABLE);
     let answer: Response<Value> = context.request(subject, &request).await.map_err(|error| server(&stream, error))?;
     match answer {

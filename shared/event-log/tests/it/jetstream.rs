@@ -2,7 +2,7 @@
 
 use crate::given::{event, subject};
 use waybill_event_log::jetstream::{
-    Bucket, CreateOutcome, JetStreamLog, ProvisionError, accept_events, check_vocabulary, connect, provision,
+    Bucket, CreateOutcome, JetStreamLog, Layout, ProvisionError, accept_events, check_vocabulary, connect, provision,
 };
 use waybill_event_log::{AppendError, EventLog, Expect, append, read_events};
 use waybill_schema::{Partitions, names};
@@ -55,10 +55,10 @@ async fn provisioning_twice_changes_nothing_and_another_number_of_partitions_is_
     let server = NatsServer::start().await;
     let client = server.client().await;
     let two = Partitions::new(2).unwrap();
-    provision(&client, two, 1).await.unwrap();
-    provision(&client, two, 1).await.unwrap();
+    provision(&client, Layout::single(two)).await.unwrap();
+    provision(&client, Layout::single(two)).await.unwrap();
     for wanted in [1, 4] {
-        let refused = provision(&client, Partitions::new(wanted).unwrap(), 1).await;
+        let refused = provision(&client, Layout::single(Partitions::new(wanted).unwrap())).await;
         assert!(matches!(refused, Err(ProvisionError::Partitions { found: 2, .. })), "{refused:?}");
     }
 }
@@ -103,6 +103,54 @@ async fn no_process_writes_events_that_the_others_cannot_read() {
     append(&log, wanted()).await.unwrap_err();
     assert_eq!(accept_events(&client, one, true).await.unwrap(), Vec::<String>::new());
     eventually("the event to be accepted", || async { append(&log, wanted()).await.ok() }).await;
+}
+
+#[tokio::test]
+async fn a_bucket_grows_by_configuration_and_never_shrinks() {
+    let server = NatsServer::start().await;
+    let client = server.client().await;
+    let layout = Layout::single(Partitions::new(1).unwrap());
+    for (asked, there) in [(1 << 20, 1 << 20), (1 << 24, 1 << 24), (1 << 20, 1 << 24)] {
+        provision(&client, Layout { idempotency_bytes: asked, ..layout }).await.unwrap();
+        let bucket = Bucket::open(&client, names::IDEMPOTENCY_BUCKET).await.unwrap();
+        assert_eq!(bucket.room().await.unwrap().max_bytes, there);
+    }
+}
+
+#[tokio::test]
+async fn what_was_deleted_from_a_bucket_leaves_nothing_behind() {
+    let server = NatsServer::start().await;
+    let _log = server.log(1).await;
+    let client = server.client().await;
+    let context = async_nats::jetstream::new(client.clone());
+    let buckets = [
+        names::MIDSTATES_BUCKET,
+        names::SNAPSHOTS_BUCKET,
+        names::LEFTOVERS_BUCKET,
+        names::PARKED_BUCKET,
+        names::TICKETS_BUCKET,
+    ];
+    for name in buckets {
+        let bucket = Bucket::open(&client, name).await.unwrap();
+        bucket.put("deleted", "value".into()).await.unwrap();
+        bucket.put("taken", "value".into()).await.unwrap();
+        bucket.put("kept", "value".into()).await.unwrap();
+        bucket.delete("deleted").await.unwrap();
+        assert_eq!(bucket.take("taken").await.unwrap().as_deref(), Some(&b"value"[..]));
+        assert_eq!((bucket.get("deleted").await.unwrap(), bucket.take("taken").await.unwrap()), (None, None));
+        // A key that comes again before the mark has ended stays.
+        bucket.delete("kept").await.unwrap();
+        bucket.put("kept", "again".into()).await.unwrap();
+    }
+    for name in buckets {
+        let stream = context.get_stream(format!("KV_{name}")).await.unwrap();
+        eventually("the marks of what was deleted to end", || async {
+            (stream.get_info().await.unwrap().state.messages == 1).then_some(())
+        })
+        .await;
+        let bucket = Bucket::open(&client, name).await.unwrap();
+        assert_eq!(bucket.get("kept").await.unwrap().unwrap().value, "again");
+    }
 }
 
 #[tokio::test]

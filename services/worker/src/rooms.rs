@@ -1,0 +1,50 @@
+//! How full the key-value buckets are: what is full takes nothing any more, so that is said before.
+
+use crate::Worker;
+use waybill_event_log::jetstream::{Bucket, BucketError, Room};
+use waybill_schema::names;
+use waybill_service_kit::metrics::BUCKET_FILL;
+
+const BUCKETS: [&str; 6] = [
+    names::IDEMPOTENCY_BUCKET,
+    names::LEFTOVERS_BUCKET,
+    names::MIDSTATES_BUCKET,
+    names::PARKED_BUCKET,
+    names::SNAPSHOTS_BUCKET,
+    names::TICKETS_BUCKET,
+];
+/// From how many percent on an operator is warned.
+const NEARLY_FULL: u64 = 80;
+
+/// Measures all buckets.
+///
+/// # Errors
+/// If a bucket does not answer.
+pub(crate) async fn measure(worker: &Worker) -> Result<(), BucketError> {
+    for name in BUCKETS {
+        let room = Bucket::open(&worker.nats, name).await?.room().await?;
+        let Some(percent) = percent(room) else { continue };
+        BUCKET_FILL.with_label_values(&[name]).set(i64::try_from(percent).unwrap_or(i64::MAX));
+        if percent >= NEARLY_FULL {
+            let Room { used_bytes, max_bytes } = room;
+            tracing::warn!(bucket = name, percent, used_bytes, max_bytes, "a bucket is nearly full: make it larger");
+        }
+    }
+    Ok(())
+}
+
+/// `None` for a bucket without a limit.
+fn percent(room: Room) -> Option<u64> {
+    room.used_bytes.saturating_mul(100).checked_div(room.max_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_without_a_limit_is_never_full() {
+        assert_eq!(percent(Room { used_bytes: 5, max_bytes: 0 }), None);
+        assert_eq!(percent(Room { used_bytes: 4, max_bytes: 5 }), Some(80));
+    }
+}
