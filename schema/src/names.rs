@@ -57,6 +57,9 @@ pub const QUARANTINE: &str = "q/";
 /// The beginning of the keys of files.
 pub const OBJECTS: &str = "o/";
 
+/// The beginning of the keys of bytes that wait until they fill a part.
+pub const STAGING: &str = "s/";
+
 /// Object keys of an upload that a client may write to by presigned URLs.
 pub fn quarantine_prefix(company: CompanyId, upload: UploadId) -> String {
     format!("{QUARANTINE}{company}/{upload}/")
@@ -65,6 +68,11 @@ pub fn quarantine_prefix(company: CompanyId, upload: UploadId) -> String {
 /// Object keys of an upload that only Waybill writes to, or a client into an open multipart upload.
 pub fn objects_prefix(company: CompanyId, upload: UploadId) -> String {
     format!("{OBJECTS}{company}/{upload}/")
+}
+
+/// Object keys of what an upload has staged.
+pub fn staging_prefix(company: CompanyId, upload: UploadId) -> String {
+    format!("{STAGING}{company}/{upload}/")
 }
 
 /// Key of an upload's SHA-256 midstate.

@@ -50,6 +50,7 @@ mod shutdown;
 mod small_files;
 mod socket;
 mod speaker;
+mod store_audit;
 mod stores;
 mod takeover;
 mod threats;

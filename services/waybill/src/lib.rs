@@ -1,6 +1,7 @@
 //! The commands of the binary `waybill`: serving any role of the upload backend, setting one up, and uploading files to
 //! one. A library, so that tests start the same roles in their own process.
 
+mod audit_store;
 mod backing;
 mod client;
 mod doctor;
@@ -47,6 +48,8 @@ enum Command {
     Replay(operate::ReplayArgs),
     /// Show events that could not be reacted to or projected, and have them tried again
     Parked(parked::ParkedArgs),
+    /// Compare the store with the events: what nothing refers to, and files whose object is missing
+    AuditStore(audit_store::AuditStoreArgs),
     /// Print a token for development
     Token(operate::TokenArgs),
     Healthy(client::HealthyArgs),
@@ -94,6 +97,7 @@ async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Doctor(args) => doctor::doctor(args).await?,
         Command::Replay(args) => operate::replay(args).await?,
         Command::Parked(args) => parked::parked(args).await?,
+        Command::AuditStore(args) => audit_store::audit_store(args).await?,
         Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

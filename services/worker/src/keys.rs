@@ -31,7 +31,7 @@ pub(crate) fn quarantine(company: CompanyId, upload: UploadId) -> String {
 
 /// Everything that an upload has staged.
 pub(crate) fn staging(company: CompanyId, upload: UploadId) -> String {
-    format!("s/{company}/{upload}/")
+    names::staging_prefix(company, upload)
 }
 
 /// A new staging object for the run of bytes at `offset`.

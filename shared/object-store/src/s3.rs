@@ -2,10 +2,12 @@
 
 mod executor;
 mod lifecycle;
+mod listing;
 mod reading;
 mod versions;
 
 pub use lifecycle::LifecycleRule;
+pub use listing::{Listed, Marker};
 
 use crate::{CompletedPart, Crc, ListedPart, ObjectBody, ObjectInfo, ObjectStore, PartCrc, StoreError};
 use async_trait::async_trait;

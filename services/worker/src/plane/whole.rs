@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use std::time::{Duration, Instant};
 use waybill_domain::media_type::Claim;
-use waybill_domain::upload::Command;
-use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_domain::upload::{Command, Phase};
+use waybill_repository::{Context, LifecycleAggregate, Loaded, UploadAggregate, execute, load};
 use waybill_schema::{Actor, ByteRange, Causation};
 use waybill_service_kit::data_plane::{PutWhole, StoredBytes, StoredFile, StoredWhole};
 use waybill_service_kit::metrics::{RECEIVED_BYTES, STORED_BYTES};
@@ -22,6 +22,10 @@ use waybill_service_kit::now;
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long it is held there at most.
 const HELD: Duration = Duration::from_secs(15);
+
+/// How long an object may take to be stored before it is looked whether its upload has ended meanwhile: a gateway gives up no
+/// worker sooner.
+const PROMPT: Duration = Duration::from_secs(1);
 
 /// How a body was read.
 enum Read {
@@ -40,7 +44,8 @@ pub(super) async fn store_whole(
     let started = &request.start.started;
     let mut room = worker.budget.begin(started.company_id, started.size_bytes).await?;
     let mut buffer = PartBuffer::new(started.size_bytes, Some(Ahead::from_start()));
-    let until = Instant::now() + HELD;
+    let began = Instant::now();
+    let until = began + HELD;
     let read = loop {
         let patience = PAUSE.min(until.saturating_duration_since(Instant::now()));
         match tokio::time::timeout(patience, body.next()).await {
@@ -67,7 +72,14 @@ pub(super) async fn store_whole(
             begin(worker, request, filled.bytes, body).await.map(StoredWhole::Begun)
         }
         Read::Whole if filled.bytes.len() as u64 != started.size_bytes => Err(PlaneError::Broken),
-        Read::Whole => put(worker, request, filled).await.map(StoredWhole::File),
+        Read::Whole => {
+            let stored = put(worker, request, filled).await?;
+            // No byte of an empty file is missed by a gateway that asks another worker.
+            if began.elapsed() > PROMPT || started.size_bytes == 0 {
+                delete_if_late(worker, request, &stored).await;
+            }
+            Ok(StoredWhole::File(stored))
+        }
     }
 }
 
@@ -91,6 +103,28 @@ async fn put(worker: &Worker, request: &PutWhole, filled: Filled) -> Result<Stor
         sniffed_mime_type,
         worker_id: worker.id,
     })
+}
+
+/// Deletes an object that comes too late: its upload has ended, or has another one. Nobody would find it afterwards, and no
+/// event can name it any more. The gateway is answered as before; if it is still there, it sees the same in the log.
+async fn delete_if_late(worker: &Worker, request: &PutWhole, stored: &StoredFile) {
+    let (upload, company) = (request.upload, request.started.company_id);
+    let aggregate = LifecycleAggregate(UploadAggregate { company, upload });
+    let state = match load(worker.log.as_ref(), &aggregate).await {
+        Ok(loaded) => loaded.state,
+        Err(error) => {
+            tracing::warn!(upload_id = %upload, %error, "it is not known whether an object came too late");
+            return;
+        }
+    };
+    let is_its_own = matches!(&state.phase, Phase::Verified { storage_key, .. } if *storage_key == stored.storage_key);
+    if !state.has_ended() || is_its_own {
+        return;
+    }
+    match worker.delete(&stored.storage_key).await {
+        Ok(_) => tracing::info!(upload_id = %upload, "an object came too late and was deleted"),
+        Err(error) => tracing::warn!(upload_id = %upload, %error, "an object came too late and stays"),
+    }
 }
 
 /// Starts the upload and stores its bytes as for any other: all that the client manages to send is kept.

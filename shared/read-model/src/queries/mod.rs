@@ -1,9 +1,11 @@
-//! What is asked of the read models. Every query names the company: nothing of another one can be found.
+//! What is asked of the read models. Every query names the company: nothing of another one can be found. Those of the sweep and
+//! of the store's audit are for all companies.
 
 mod access;
 mod contents;
 mod directory;
 mod files;
+mod objects;
 mod plans;
 mod quota;
 mod sessions;
@@ -17,6 +19,7 @@ pub use files::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_associations, list_files,
     list_shared,
 };
+pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use plans::{plan_of_access, plan_of_listing};
 pub use quota::{Quota, find_quota};
 pub use sessions::{

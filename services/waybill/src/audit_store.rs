@@ -1,0 +1,160 @@
+//! `waybill audit-store`: what lies in the store and nothing refers to it, and files whose object is not there.
+//!
+//! The tables only say what need not be looked at; each finding is decided on the log. Nothing but a page of either is kept in
+//! memory.
+
+mod judge;
+mod missing;
+mod report;
+
+use crate::{CommandError, backing};
+use clap::Args;
+use judge::{Judge, Kind, PREFIXES, Verdict};
+use missing::Missing;
+use report::{Finding, Report};
+use std::collections::HashSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+use waybill_event_log::jetstream::Bucket;
+use waybill_object_store::ObjectStore;
+use waybill_object_store::s3::{Listed, Marker, S3Store};
+use waybill_read_model::Database;
+use waybill_read_model::queries::referenced_keys;
+use waybill_repository::Quotas;
+use waybill_schema::names;
+use waybill_service_kit::now;
+use waybill_service_kit::settings::{DatabaseSettings, NatsSettings, S3Settings};
+
+#[derive(Args)]
+#[command(after_long_help = "\
+Nothing is deleted without --delete. What is younger than --older-than is not looked at: a request may still be at it.
+
+Kinds: object, staging, quarantine, probe (of `waybill doctor`), multipart (open, not an object yet), foreign (in the place of
+Waybill's objects, but not written by it; never deleted), unknown (its events cannot be read; never deleted), missing (a file
+without its object).
+
+Exit codes: 0 nothing was found, or all of it was deleted; 1 something was found, or the audit did not come to its end.")]
+pub(crate) struct AuditStoreArgs {
+    /// Delete what nothing refers to
+    #[arg(long)]
+    delete: bool,
+    /// Look also for files whose object is not there
+    #[arg(long)]
+    missing: bool,
+    /// How old something is before it is looked at, in seconds; longer than any request takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 24 * 3_600, value_parser = clap::value_parser!(i64).range(0..=315_360_000))]
+    older_than: i64,
+    /// One JSON object a line, for scripts
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    nats: NatsSettings,
+    #[command(flatten)]
+    database: DatabaseSettings,
+    #[command(flatten)]
+    s3: S3Settings,
+}
+
+struct Audit {
+    store: Arc<S3Store>,
+    database: Database,
+    judge: Judge,
+    report: Report,
+    deletes: bool,
+    /// In seconds since 1970.
+    made_before: i64,
+}
+
+pub(crate) async fn audit_store(args: AuditStoreArgs) -> Result<ExitCode, CommandError> {
+    let nats = backing::nats(&args.nats).await?;
+    let log = backing::log(&args.nats, &nats).await?;
+    let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
+    let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
+    let mut audit = Audit {
+        store: backing::store(&args.s3),
+        database: backing::database(&args.database)?,
+        judge: Judge::new(log.clone(), Quotas::new(log, snapshots)),
+        report: Report::new(args.json),
+        deletes: args.delete,
+        made_before: (now().0 / 1_000).saturating_sub(args.older_than),
+    };
+    for of in PREFIXES {
+        audit.objects(of).await?;
+        audit.multiparts(of).await?;
+    }
+    if args.missing {
+        Missing::new(&audit.store).look(&audit.database, &mut audit.judge, &mut audit.report).await?;
+    }
+    Ok(if audit.report.end()? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Audit {
+    async fn objects(&mut self, (kind, prefix): (Kind, &str)) -> Result<(), CommandError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.objects_after(prefix, after.as_deref()).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            let known = if kind == Kind::Object { self.known(prefix, &page).await? } else { HashSet::new() };
+            for listed in page {
+                let is_known = known.contains(&listed.key);
+                self.look((kind, prefix), listed, is_known).await?;
+            }
+        }
+    }
+
+    async fn multiparts(&mut self, (kind, prefix): (Kind, &str)) -> Result<(), CommandError> {
+        let mut from = Some(Marker::default());
+        while let Some(marker) = from {
+            let (page, next) = self.store.multiparts_from(prefix, marker).await?;
+            for listed in page {
+                self.look((kind, prefix), listed, false).await?;
+            }
+            from = next;
+        }
+        Ok(())
+    }
+
+    /// Those of a page that files in the tables refer to: nobody need look at their events.
+    async fn known(&self, prefix: &str, page: &[Listed]) -> Result<HashSet<String>, CommandError> {
+        let old = page.iter().filter(|listed| listed.since < self.made_before);
+        let keys: Vec<&str> =
+            old.map(|listed| listed.key.as_str()).filter(|key| judge::owner(prefix, key).is_some()).collect();
+        if keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let mut connection = self.database.connection().await?;
+        Ok(referenced_keys(&mut connection, &keys).await?)
+    }
+
+    async fn look(&mut self, of: (Kind, &str), listed: Listed, is_known: bool) -> Result<(), CommandError> {
+        self.report.looked_at();
+        if is_known || listed.since >= self.made_before {
+            return Ok(());
+        }
+        let mut finding = match self.judge.verdict(of, &listed).await {
+            Ok(Verdict::Needed) => return Ok(()),
+            Ok(Verdict::Unreferenced(why)) => Finding::of(of.0, listed, why.to_owned()),
+            Ok(Verdict::Foreign) => {
+                Finding { kind: "foreign", ..Finding::of(of.0, listed, "no key of ours".to_owned()) }
+            }
+            Err(error) => Finding { kind: "unknown", ..Finding::of(of.0, listed, error.to_string()) },
+        };
+        if let Some(upload_id) = &finding.upload_id {
+            // One that has just ended has no parts any more.
+            let parts = self.store.list_parts(&finding.key, upload_id).await.unwrap_or_default();
+            finding.size_bytes = parts.iter().map(|part| part.size_bytes).sum();
+        }
+        if self.deletes && finding.is_deletable() {
+            let deleted = match &finding.upload_id {
+                Some(upload_id) => self.store.abort_multipart(&finding.key, upload_id).await,
+                None => self.store.delete(&finding.key).await,
+            };
+            match deleted {
+                Ok(()) => finding.deleted = true,
+                Err(error) => finding.why = format!("{}; {error}", finding.why),
+            }
+        }
+        self.report.found(&finding)
+    }
+}

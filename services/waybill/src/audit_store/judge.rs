@@ -1,0 +1,182 @@
+//! Whether something in the store is still needed, decided on the events of its upload, whose id is in its key.
+
+use crate::CommandError;
+use std::sync::Arc;
+use waybill_domain::upload::Phase;
+use waybill_event_log::EventLog;
+use waybill_event_log::jetstream::JetStreamLog;
+use waybill_object_store::s3::Listed;
+use waybill_repository::{ContentAggregate, FileAggregate, LifecycleAggregate, Quotas, UploadAggregate, load};
+use waybill_schema::{CompanyId, Routing, Sha256Digest, UploadId, names};
+
+/// What Waybill puts into the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Object,
+    Staging,
+    Quarantine,
+    /// Of `waybill doctor`.
+    Probe,
+}
+
+/// How the keys begin.
+pub(super) const PREFIXES: [(Kind, &str); 4] = [
+    (Kind::Object, names::OBJECTS),
+    (Kind::Staging, names::STAGING),
+    (Kind::Quarantine, names::QUARANTINE),
+    (Kind::Probe, "doctor/"),
+];
+
+/// What is to be done with something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is needed, or may be.
+    Needed,
+    /// Nothing refers to it, and nothing ever will: why.
+    Unreferenced(&'static str),
+    /// Waybill did not write it.
+    Foreign,
+}
+
+/// How an upload stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing<'a> {
+    Running,
+    Ended(&'static str),
+    File(Sha256Digest, &'a str),
+}
+
+/// What reads the events.
+pub(super) struct Judge {
+    log: Arc<JetStreamLog>,
+    quotas: Quotas,
+    /// The last upload that was asked for: many objects in a row are of one.
+    last: Option<(CompanyId, UploadId, Phase)>,
+}
+
+/// The company and the upload in a key.
+pub(super) fn owner(prefix: &str, key: &str) -> Option<(CompanyId, UploadId)> {
+    let mut pieces = key.strip_prefix(prefix)?.split('/');
+    let owner = (pieces.next()?.parse().ok()?, pieces.next()?.parse().ok()?);
+    let name = pieces.next()?;
+    let is_ours = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    (is_ours && pieces.next().is_none()).then_some(owner)
+}
+
+impl Judge {
+    pub(super) fn new(log: Arc<JetStreamLog>, quotas: Quotas) -> Self {
+        Self { log, quotas, last: None }
+    }
+
+    /// Decides on something that is old enough not to be on its way any more.
+    ///
+    /// # Errors
+    /// If the log does not answer, or an event cannot be read.
+    pub(super) async fn verdict(&mut self, (kind, prefix): (Kind, &str), it: &Listed) -> Result<Verdict, CommandError> {
+        if kind == Kind::Probe {
+            return Ok(Verdict::Unreferenced("a check of `waybill doctor` was stopped"));
+        }
+        let Some((company, upload)) = owner(prefix, &it.key) else { return Ok(Verdict::Foreign) };
+        let phase = self.phase(company, upload).await?;
+        Ok(match self.standing(company, upload, &phase).await? {
+            Standing::Running => Verdict::Needed,
+            Standing::Ended(why) => Verdict::Unreferenced(why),
+            Standing::File(sha256, key) if kind == Kind::Object && it.upload_id.is_none() => {
+                self.of_file((company, upload), sha256, key, &it.key).await?
+            }
+            Standing::File(..) => Verdict::Unreferenced("its file has been put together"),
+        })
+    }
+
+    /// The key under which a file's object must be; `None` if it needs none any more.
+    ///
+    /// # Errors
+    /// As [`Judge::verdict`].
+    pub(super) async fn key_of(&mut self, company: CompanyId, file: UploadId) -> Result<Option<String>, CommandError> {
+        let Phase::Verified { sha256, storage_key } = self.phase(company, file).await? else { return Ok(None) };
+        let log: &dyn EventLog = self.log.as_ref();
+        if load(log, &FileAggregate { company, file, routing: Routing::default() }).await?.state.purged {
+            return Ok(None);
+        }
+        let content = load(log, &ContentAggregate { company, sha256 }).await?.state;
+        let shared = content.object.filter(|_| content.references.contains(&file));
+        Ok(Some(shared.map_or(storage_key, |object| object.storage_key)))
+    }
+
+    async fn phase(&mut self, company: CompanyId, upload: UploadId) -> Result<Phase, CommandError> {
+        if let Some((_, _, phase)) = self.last.as_ref().filter(|last| (last.0, last.1) == (company, upload)) {
+            return Ok(phase.clone());
+        }
+        let aggregate = LifecycleAggregate(UploadAggregate { company, upload });
+        let phase = load(self.log.as_ref(), &aggregate).await?.state.phase;
+        self.last = Some((company, upload, phase.clone()));
+        Ok(phase)
+    }
+
+    async fn standing<'p>(
+        &self,
+        company: CompanyId,
+        upload: UploadId,
+        phase: &'p Phase,
+    ) -> Result<Standing<'p>, CommandError> {
+        Ok(match phase {
+            Phase::Active | Phase::Completed => Standing::Running,
+            Phase::Rejected { .. } => Standing::Ended("its upload was rejected"),
+            Phase::Cancelled => Standing::Ended("its upload was cancelled"),
+            Phase::Expired => Standing::Ended("its upload has expired"),
+            Phase::Verified { sha256, storage_key } => Standing::File(*sha256, storage_key),
+            Phase::Absent if self.quotas.look(company).await?.reserved.contains_key(&upload) => Standing::Running,
+            Phase::Absent => Standing::Ended("no event tells of its upload"),
+            Phase::Concatenated { into } => {
+                let aggregate = LifecycleAggregate(UploadAggregate { company, upload: *into });
+                if load(self.log.as_ref(), &aggregate).await?.state.has_ended() {
+                    Standing::Ended("it is part of another upload")
+                } else {
+                    Standing::Running
+                }
+            }
+        })
+    }
+
+    /// What an object is that lies where those of a verified file do.
+    async fn of_file(
+        &self,
+        (company, file): (CompanyId, UploadId),
+        sha256: Sha256Digest,
+        of_file: &str,
+        key: &str,
+    ) -> Result<Verdict, CommandError> {
+        let log: &dyn EventLog = self.log.as_ref();
+        let content = load(log, &ContentAggregate { company, sha256 }).await?.state;
+        // Files with the same bytes may need it, also if its own file is gone.
+        if content.object.as_ref().is_some_and(|object| object.storage_key == key) {
+            return Ok(Verdict::Needed);
+        }
+        if key != of_file {
+            return Ok(Verdict::Unreferenced("its file has another object"));
+        }
+        if content.references.contains(&file) {
+            return Ok(Verdict::Unreferenced("its file shares the object of another one"));
+        }
+        if load(log, &FileAggregate { company, file, routing: Routing::default() }).await?.state.purged {
+            return Ok(Verdict::Unreferenced("its file was purged"));
+        }
+        Ok(Verdict::Needed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_is_known_by_the_key_of_its_object() {
+        let (company, upload) = ("019acb6e-0000-7000-8000-000000000001", "019acb6e-0000-7000-8000-000000000002");
+        let found = owner("o/", &format!("o/{company}/{upload}/empty"));
+        assert_eq!(found, Some((company.parse().unwrap(), upload.parse().unwrap())));
+        for name in ["", "a/b", "a,b", "..", "?"] {
+            assert_eq!(owner("o/", &format!("o/{company}/{upload}/{name}")), None, "{name}");
+        }
+        assert_eq!(owner("o/", &format!("o/{company}/empty")), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Files whose object is not in the store.
+//!
+//! Both lists come by company and upload, the tables' and the store's: an object's key begins with them. So each is read once,
+//! side by side, and only what is not found there is asked for by its key.
+
+use super::judge::Judge;
+use super::report::{Finding, Report};
+use crate::CommandError;
+use std::collections::{HashSet, VecDeque};
+use uuid::Uuid;
+use waybill_object_store::ObjectStore;
+use waybill_object_store::s3::S3Store;
+use waybill_read_model::Database;
+use waybill_read_model::queries::{KeptFile, kept_files};
+use waybill_schema::{CompanyId, UploadId, names};
+
+const BATCH: i64 = 1_000;
+/// How many shared objects that are there are kept in mind.
+const SHARED: usize = 10_000;
+
+/// A look at all files.
+pub(super) struct Missing<'a> {
+    store: &'a S3Store,
+    /// The next keys of the store.
+    listed: VecDeque<String>,
+    /// The last key that was listed; `None` at the beginning.
+    after: Option<String>,
+    is_at_end: bool,
+    shared: HashSet<String>,
+}
+
+impl<'a> Missing<'a> {
+    pub(super) fn new(store: &'a S3Store) -> Self {
+        Self { store, listed: VecDeque::new(), after: None, is_at_end: false, shared: HashSet::new() }
+    }
+
+    pub(super) async fn look(
+        mut self,
+        database: &Database,
+        judge: &mut Judge,
+        report: &mut Report,
+    ) -> Result<(), CommandError> {
+        let mut after = (CompanyId(Uuid::nil()), UploadId(Uuid::nil()));
+        loop {
+            let mut connection = database.connection().await?;
+            let files = kept_files(&mut connection, after, BATCH).await?;
+            drop(connection);
+            let Some(last) = files.last() else { return Ok(()) };
+            after = (last.company_id, last.file_id);
+            for file in files {
+                if !self.is_there(&file).await? {
+                    self.confirm(&file, judge, report).await?;
+                }
+            }
+        }
+    }
+
+    async fn is_there(&mut self, file: &KeptFile) -> Result<bool, CommandError> {
+        let own = names::objects_prefix(file.company_id, file.file_id);
+        if file.storage_key.starts_with(&own) {
+            return self.is_listed(&file.storage_key).await;
+        }
+        if self.shared.contains(&file.storage_key) {
+            return Ok(true);
+        }
+        let is_there = self.store.size(&file.storage_key).await?.is_some();
+        if is_there {
+            if self.shared.len() >= SHARED {
+                self.shared.clear();
+            }
+            self.shared.insert(file.storage_key.clone());
+        }
+        Ok(is_there)
+    }
+
+    /// Whether the store lists a key. Keys are asked for in their order.
+    async fn is_listed(&mut self, wanted: &str) -> Result<bool, CommandError> {
+        loop {
+            while let Some(next) = self.listed.front() {
+                if next.as_str() >= wanted {
+                    return Ok(next == wanted);
+                }
+                self.listed.pop_front();
+            }
+            if self.is_at_end {
+                return Ok(false);
+            }
+            let page = self.store.objects_after(names::OBJECTS, self.after.as_deref()).await?;
+            self.is_at_end = page.is_empty();
+            self.after = page.last().map(|last| last.key.clone()).or(self.after.take());
+            self.listed.extend(page.into_iter().map(|listed| listed.key));
+        }
+    }
+
+    /// The tables may be behind: what the log says counts, and what the store says of that key now.
+    async fn confirm(&self, file: &KeptFile, judge: &mut Judge, report: &mut Report) -> Result<(), CommandError> {
+        let Some(key) = judge.key_of(file.company_id, file.file_id).await? else { return Ok(()) };
+        if self.store.size(&key).await?.is_some() {
+            return Ok(());
+        }
+        let why = format!("the object of file {} is not there", file.file_id);
+        report.found(&Finding::missing(key, file.size_bytes, why))
+    }
+}

@@ -1,0 +1,106 @@
+//! What was found, as a table or as JSON.
+
+use super::judge::Kind;
+use crate::CommandError;
+use serde::Serialize;
+use serde_json::json;
+use waybill_object_store::s3::Listed;
+use waybill_schema::Timestamp;
+
+/// One thing that was found.
+#[derive(Serialize)]
+pub(super) struct Finding {
+    pub(super) kind: &'static str,
+    pub(super) key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) upload_id: Option<String>,
+    pub(super) size_bytes: u64,
+    pub(super) since: Option<Timestamp>,
+    pub(super) why: String,
+    pub(super) deleted: bool,
+}
+
+impl Finding {
+    pub(super) fn of(kind: Kind, listed: Listed, why: String) -> Self {
+        let Listed { key, upload_id, size_bytes, since } = listed;
+        let kind = match kind {
+            _ if upload_id.is_some() => "multipart",
+            Kind::Object => "object",
+            Kind::Staging => "staging",
+            Kind::Quarantine => "quarantine",
+            Kind::Probe => "probe",
+        };
+        let since = Some(Timestamp(since.saturating_mul(1_000)));
+        Self { kind, key, upload_id, size_bytes, since, why, deleted: false }
+    }
+
+    /// A file's object that is not there.
+    pub(super) fn missing(key: String, size_bytes: u64, why: String) -> Self {
+        Self { kind: "missing", key, upload_id: None, size_bytes, since: None, why, deleted: false }
+    }
+
+    /// Whether it was decided that nothing refers to it.
+    pub(super) fn is_deletable(&self) -> bool {
+        !matches!(self.kind, "foreign" | "unknown" | "missing")
+    }
+}
+
+/// Prints findings as they come, and counts them.
+pub(super) struct Report {
+    json: bool,
+    looked_at: u64,
+    found: u64,
+    found_bytes: u64,
+    deleted: u64,
+    deleted_bytes: u64,
+}
+
+impl Report {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, looked_at: 0, found: 0, found_bytes: 0, deleted: 0, deleted_bytes: 0 }
+    }
+
+    pub(super) fn looked_at(&mut self) {
+        self.looked_at += 1;
+    }
+
+    pub(super) fn found(&mut self, finding: &Finding) -> Result<(), CommandError> {
+        if self.found == 0 && !self.json {
+            println!("{:<11} {:>15}  {:<8} KEY, AND WHY", "KIND", "BYTES", "DELETED");
+        }
+        self.found += 1;
+        self.found_bytes = self.found_bytes.saturating_add(finding.size_bytes);
+        if finding.deleted {
+            self.deleted += 1;
+            self.deleted_bytes = self.deleted_bytes.saturating_add(finding.size_bytes);
+        }
+        if self.json {
+            println!("{}", serde_json::to_string(finding)?);
+        } else {
+            let Finding { kind, key, size_bytes, why, deleted, .. } = finding;
+            println!("{kind:<11} {size_bytes:>15}  {:<8} {key}: {why}", if *deleted { "yes" } else { "no" });
+        }
+        Ok(())
+    }
+
+    /// Prints the sums. Returns whether nothing was found that is still there.
+    pub(super) fn end(&self) -> Result<bool, CommandError> {
+        let Self { looked_at, found, found_bytes, deleted, deleted_bytes, .. } = self;
+        if self.json {
+            let sum = json!({
+                "kind": "sum",
+                "looked_at": looked_at,
+                "found": found,
+                "found_bytes": found_bytes,
+                "deleted": deleted,
+                "deleted_bytes": deleted_bytes,
+            });
+            println!("{sum}");
+        } else {
+            println!(
+                "{looked_at} looked at; {found} found with {found_bytes} bytes; {deleted} deleted with {deleted_bytes} bytes"
+            );
+        }
+        Ok(found == deleted)
+    }
+}
