@@ -12,10 +12,10 @@ from typing import Any, Dict, List, Tuple
 from stacklib import waybill
 from stacklib.console import StackError, say
 
-from . import machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios
+from . import company, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios
 from .sources import Sources
 
-_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, "rebuild", "queries", "scale"]
+_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, "rebuild", "queries", "scale", "company"]
 _CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus"]
 _USAGE = """\
 Measures Waybill on this machine, with servers of its own on loopback. See bench/README.md.
@@ -87,6 +87,9 @@ def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tup
         if name == "scale":
             grown = scale.measure(rig, list(options.events or sizes.others))
             return report.scale(grown), grown
+        if name == "company":
+            levels = company.measure(rig, options.files or sizes.company_files)
+            return report.company(levels), levels
         result = rebuild.run(rig, sources, sizes)
         return report.rebuild(result), result
 
@@ -123,11 +126,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--roles", choices=["apart", "together"], default="apart",
                         help="four processes (the default), or one as scripts/up runs it")
     parser.add_argument("--pairs", type=int, metavar="N",
-                        help="runs of each (default: 9 for one, 3 for eight and small)")
+                        help="runs of each (default: 9 for one, 3 for eight, small and identical)")
     parser.add_argument("--memory-size-mib", type=int, metavar="N",
                         help="size of a file in memory (default: 1024) and memory-tus (256)")
     parser.add_argument("--events", type=_numbers, metavar="N[,N]",
                         help="events of other companies in scale (default: 300000,3000000,10000000)")
+    parser.add_argument("--files", type=int, metavar="N",
+                        help="files of the company in company (default: 1000000)")
     parser.add_argument("--folder", type=Path, metavar="DIR",
                         help="where data are kept meanwhile (default: the temporary folder)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all runs there as JSON")

@@ -1,12 +1,15 @@
-"""Events of other companies, written straight into the log: sessions that were opened, each on a subject of its own."""
+"""Events that are written straight into the log: sessions of other companies, each on a subject of its own; files of one."""
 
+import base64
+import json
 import os
 import secrets
 import socket
 import threading
 import time
 import uuid
-from typing import Callable, List, Tuple
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Tuple
 from urllib.parse import urlsplit
 
 from stacklib.console import StackError
@@ -14,43 +17,189 @@ from stacklib.console import StackError
 # How many events may be on their way without an acknowledgement.
 _IN_FLIGHT = 2_000
 _BATCH = 200
+# How many uploads one event of the quota is for at most.
+_TOGETHER = 64
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true}\r\n'
+
+# Subject, headers and body.
+Message = Tuple[str, bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Like:
+    """A file of the company that was uploaded in one request; others are made like it."""
+
+    company: str
+    upload: str
+    sha256: bytes
+    size_bytes: int
 
 
 def sessions(url: str, owners: List[Tuple[str, str]], count: int, made: Callable[[int], None]) -> None:
     """Appends `count` events of these companies and users (`SessionOpened`, as schema/golden has it)."""
-    address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
-        stream = connection.makefile("rb")
-        stream.readline()  # INFO
-        inbox = f"_INBOX.{secrets.token_hex(8)}"
-        connection.sendall(
-            f'CONNECT {{"verbose":false,"pedantic":false,"headers":true}}\r\nSUB {inbox} 1\r\n'.encode())
-        acknowledged = _Acknowledged(connection, stream)
-        acknowledged.start()
-        sent = 0
-        while sent < count:
-            batch = min(_BATCH, count - sent)
-            acknowledged.wait_for(sent + batch - _IN_FLIGHT)
-            connection.sendall(b"".join(_message(inbox, *owners[(sent + n) % len(owners)]) for n in range(batch)))
-            sent += batch
-            if sent % 100_000 < batch:
-                made(sent)
-        acknowledged.wait_for(count)
+    bulk, sent = _Bulk(url), 0
+    while sent < count:
+        batch = min(_BATCH, count - sent)
+        bulk.send([_session(*owners[(sent + n) % len(owners)]) for n in range(batch)])
+        sent += batch
+        if sent % 100_000 < batch:
+            made(sent)
+    bulk.end()
 
 
-def _message(inbox: str, company: str, user: str) -> bytes:
-    now_ms = int(time.time() * 1_000)
-    session = uuid.UUID(int=now_ms << 80 | 7 << 76 | 2 << 62 | int.from_bytes(os.urandom(7), "big"))
-    headers = (
-        "NATS/1.0\r\nWaybill-Type: SessionOpened\r\nWaybill-Version: 1\r\nWaybill-Schema: postcard/1\r\n"
-        f"Waybill-Time: {now_ms}\r\nWaybill-Actor: user:{user}\r\nWaybill-Causation: request:{session}\r\n"
-        "Nats-Expected-Last-Subject-Sequence: 0\r\n\r\n"
-    ).encode()
+def files(url: str, like: Like, count: int, made: Callable[[int], None]) -> None:
+    """Appends the events of `count` files: `FileUploaded` like that of `like`, but for ids, digest and key; before them a
+    reservation and a settlement for 64 of them at a time, so that the fold of the company's space is right."""
+    subject = f"evt.0.{like.company}.quota"
+    api, bulk, sent = _Api(url), _Bulk(url), 0
+    file, settled = api.last(f"evt.0.{like.company}.upload.{like.upload}.lc"), api.last(subject)
+    reserved = api.at(int(settled.headers[_EXPECTED]))
+    kinds = [event.headers["Waybill-Type"] for event in (reserved, settled, file)]
+    if kinds != ["QuotaReserved", "QuotaSettled", "FileUploaded"]:
+        raise StackError(f"a small file has other events than those that are written here: {', '.join(kinds)}")
+    size, until, seq = _varint(like.size_bytes), reserved.body[-6:], settled.seq
+    while sent < count:
+        ids = [_id() for _ in range(min(_TOGETHER, count - sent))]
+        head = _varint(len(ids))
+        # An id, no session, the size; and at the end until when.
+        items = b"".join(b"\x10" + one.bytes + b"\x00" + size for one in ids)
+        seq = api.append(subject, reserved.encoded({}, seq), head + items + until)
+        caused_by = {"Waybill-Causation": f"event:0:{seq}"}
+        items = b"".join(b"\x10" + one.bytes + b"\x01" + size for one in ids)
+        seq = api.append(subject, settled.encoded({}, seq), head + items)
+        bulk.send([_file(file, like, one, caused_by) for one in ids])
+        sent += len(ids)
+        if sent % 100_000 < _TOGETHER:
+            made(sent)
+    bulk.end()
+
+
+def _file(of_like: "_Stored", like: Like, upload: uuid.UUID, caused_by: Dict[str, str]) -> Message:
+    prefix = f"o/{like.company}/{like.upload}/".encode()
+    name = of_like.body.index(prefix) + len(prefix)
+    body = of_like.body[:name] + uuid.uuid4().hex.encode() + of_like.body[name + 32:]
+    body = body.replace(like.sha256, os.urandom(32)).replace(like.upload.encode(), str(upload).encode())
+    body = body.replace(uuid.UUID(like.upload).bytes, upload.bytes)
+    return f"evt.0.{like.company}.upload.{upload}.lc", of_like.encoded(caused_by, 0), body
+
+
+def _session(company: str, user: str) -> Message:
+    session = _id()
+    headers = _encoded({
+        "Waybill-Type": "SessionOpened", "Waybill-Version": "1", "Waybill-Schema": "postcard/1",
+        "Waybill-Time": str(_now_ms()), "Waybill-Actor": f"user:{user}", "Waybill-Causation": f"request:{session}",
+        _EXPECTED: "0",
+    })
     # The user's id; no name.
-    body = bytes([16]) + uuid.UUID(user).bytes + b"\0"
-    subject = f"evt.0.{company}.session.{session}"
+    return f"evt.0.{company}.session.{session}", headers, bytes([16]) + uuid.UUID(user).bytes + b"\0"
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1_000)
+
+
+def _id() -> uuid.UUID:
+    """A UUID of version 7."""
+    return uuid.UUID(int=_now_ms() << 80 | 7 << 76 | 2 << 62 | int.from_bytes(os.urandom(7), "big"))
+
+
+def _varint(number: int) -> bytes:
+    """As postcard writes numbers."""
+    found = bytearray()
+    while number >= 0x80:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def _encoded(headers: Dict[str, str]) -> bytes:
+    return "".join(["NATS/1.0\r\n", *(f"{name}: {value}\r\n" for name, value in headers.items()), "\r\n"]).encode()
+
+
+@dataclass(frozen=True)
+class _Stored:
+    seq: int
+    headers: Dict[str, str]
+    body: bytes
+
+    def encoded(self, changed: Dict[str, str], expected: int) -> bytes:
+        """The headers of another event of the same kind."""
+        kept = {name: value for name, value in self.headers.items() if not name.startswith("Nats-")}
+        return _encoded({**kept, **changed, "Waybill-Time": str(_now_ms()), _EXPECTED: str(expected)})
+
+
+def _connect(url: str):
+    address = urlsplit(url)
+    connection = socket.create_connection((address.hostname, address.port), timeout=60)
+    stream = connection.makefile("rb")
+    stream.readline()  # INFO
+    inbox = f"_INBOX.{secrets.token_hex(8)}"
+    connection.sendall(_CONNECT + f"SUB {inbox} 1\r\n".encode())
+    return connection, stream, inbox
+
+
+def _published(inbox: str, message: Message) -> bytes:
+    subject, headers, body = message
     head = f"HPUB {subject} {inbox} {len(headers)} {len(headers) + len(body)}\r\n".encode()
     return head + headers + body + b"\r\n"
+
+
+class _Api:
+    """Requests, one after the other."""
+
+    def __init__(self, url: str):
+        self._connection, self._stream, self._inbox = _connect(url)
+
+    def last(self, subject: str) -> _Stored:
+        return self._stored({"last_by_subj": subject})
+
+    def at(self, seq: int) -> _Stored:
+        return self._stored({"seq": seq})
+
+    def append(self, subject: str, headers: bytes, body: bytes) -> int:
+        self._connection.sendall(_published(self._inbox, (subject, headers, body)))
+        return self._answer()["seq"]
+
+    def _stored(self, which: dict) -> _Stored:
+        asked = json.dumps(which).encode()
+        self._connection.sendall(f"PUB $JS.API.STREAM.MSG.GET.EVT-0 {self._inbox} {len(asked)}\r\n".encode() + asked + b"\r\n")
+        found = self._answer()["message"]
+        lines = base64.b64decode(found["hdrs"]).decode().split("\r\n")[1:]
+        headers = dict(line.split(": ", 1) if ": " in line else line.split(":", 1) for line in lines if line)
+        return _Stored(found["seq"], headers, base64.b64decode(found["data"]))
+
+    def _answer(self) -> dict:
+        for line in self._stream:
+            if line.startswith(b"MSG "):
+                answer = json.loads(self._stream.read(int(line.split()[-1]) + 2))
+                if "error" in answer:
+                    raise StackError(f"the log does not take an event, or has none: {answer['error']}")
+                return answer
+            if line.startswith(b"PING"):
+                self._connection.sendall(b"PONG\r\n")
+            elif line.startswith(b"-ERR"):
+                break
+        raise StackError("the log does not answer")
+
+
+class _Bulk:
+    """Appends many events, and does not wait for each."""
+
+    def __init__(self, url: str):
+        self._connection, stream, self._inbox = _connect(url)
+        self._acknowledged = _Acknowledged(self._connection, stream)
+        self._acknowledged.start()
+        self._sent = 0
+
+    def send(self, messages: List[Message]) -> None:
+        self._sent += len(messages)
+        self._acknowledged.wait_for(self._sent - _IN_FLIGHT)
+        self._connection.sendall(b"".join(_published(self._inbox, message) for message in messages))
+
+    def end(self) -> None:
+        self._acknowledged.wait_for(self._sent)
+        self._connection.close()
 
 
 class _Acknowledged(threading.Thread):
@@ -61,6 +210,12 @@ class _Acknowledged(threading.Thread):
         self._changed = threading.Condition()
 
     def run(self) -> None:
+        try:
+            self._read()
+        except OSError:
+            pass  # it was closed
+
+    def _read(self) -> None:
         for line in self._stream:
             if line.startswith(b"MSG "):
                 answer = self._stream.read(int(line.split()[-1]) + 2)

@@ -1,6 +1,8 @@
 """Waybill, by its HTTP interface."""
 
 import json
+import time
+import urllib.request
 from pathlib import Path
 from typing import Dict
 
@@ -11,6 +13,7 @@ from .attempt import OUR_ROLES, Attempt, Timing
 from .curl import Curl, Request, run_all, run_one
 
 TYPE = "application/octet-stream"
+_SETTLED_WITHIN_S = 600
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -76,6 +79,35 @@ class Small(Whole):
         self.outputs = [self._output(index) for index in range(len(self.sources))]
         requests = [self._request(index, who) for index in range(len(self.sources))]
         self._curls = [Curl(self.rig.scratch, "ours-small", requests, self.parallel)]
+
+
+class SmallAndSettled(Small):
+    """And how long it takes from the last answer until the space of all of them is settled."""
+
+    def prepare(self) -> None:
+        self._who = self.authorization()
+        super().prepare()
+
+    def send(self) -> Timing:
+        timing = super().send()
+        began = time.perf_counter()
+        while self._reserved_bytes():
+            if time.perf_counter() - began > _SETTLED_WITHIN_S:
+                raise StackError(f"reservations stay open for {_SETTLED_WITHIN_S} s")
+            time.sleep(0.02)
+        return Timing(timing.wall_s, {**timing.phases, "settled_s": time.perf_counter() - began})
+
+    def _reserved_bytes(self) -> int:
+        request = urllib.request.Request(f"{self.rig.url}/v1/quota", headers=self._who)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+            return json.load(answer)["storage_reserved_bytes"]
+
+    def check_stored(self) -> None:
+        """Files with the same bytes have one object; those without have one each."""
+        distinct = {source.sha256: source.size_bytes for source in self.sources}
+        stored = sorted(self.rig.store.sizes(self.bucket).values())
+        if stored != sorted(distinct.values()):
+            raise StackError(f"the store holds {len(stored)} objects for {len(distinct)} contents")
 
 
 class Started(Ours):

@@ -4,6 +4,7 @@ from statistics import median
 from typing import Callable, Dict, Iterable, List
 
 from .attempt import OUR_ROLES, Run
+from .company import Level as CompanyLevel
 from .pairs import Pair
 from .queries import CONNECTIONS, Queries, percentile
 from .rebuild import Rebuild
@@ -148,6 +149,26 @@ def scale(result: Scale) -> str:
         "### Old things in a partition full of events of other companies",
         f"Appends before, alone: p50 {percentile(base, 0.5):.1f} ms, p99 {percentile(base, 0.99):.1f} ms.",
         _table(heads, [*rows, row]),
+    ])
+
+
+def company(levels: List[CompanyLevel]) -> str:
+    few, many = levels[0], levels[-1]
+    heads = ["ms", *(f"{level.files:,} files: {what}" for level in levels for what in ("p50", "p99")), "p50, many / few"]
+    rows = []
+    for kind in few.ms:
+        found = [f"{percentile(level.ms[kind], part):.1f}" for level in levels for part in (0.5, 0.99)]
+        rows.append([kind, *found, f"{percentile(many.ms[kind], 0.5) / max(percentile(few.ms[kind], 0.5), 0.1):.2f}"])
+    used = [
+        [name, *(f"{value:,.2f}" for level in levels
+                 for value in (level.peak_kib[name] / 1024, level.cpu_s[name], level.recalculation_cpu_s[name]))]
+        for name in (*OUR_ROLES, "nats", "postgres") if name in few.peak_kib
+    ]
+    names = [f"{level.files:,} files: {what}" for level in levels
+             for what in ("peak MiB", "CPU s", "CPU s of a recalculation")]
+    return "\n\n".join([
+        f"### A company with {few.files:,} and with {many.files:,} files", _table(heads, rows),
+        _table(["process", *names], used),
     ])
 
 

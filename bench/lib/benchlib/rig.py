@@ -53,6 +53,7 @@ class BenchStack(Stack):
         for child in [child for child in self._children if child.name == role.name]:
             child.stop(role.stop_signal, role.grace_s)
             self._children.remove(child)
+            self._more = [(of, other) for of, other in self._more if other is not child]
 
     def must_live(self) -> None:
         for child in self._children:

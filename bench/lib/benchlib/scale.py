@@ -49,7 +49,7 @@ class _Files:
     unfinished: List[str]
 
 
-class _Company:
+class Company:
     def __init__(self, rig: Rig):
         self.id, self.user = str(uuid.uuid4()), str(uuid.uuid4())
         self._rig, self._host = rig, urlsplit(rig.url).netloc
@@ -92,9 +92,9 @@ class _Company:
 
 def measure(rig: Rig, steps: List[int]) -> Scale:
     result = Scale()
-    ours, writer = _Company(rig), _Company(rig)
-    idle = [_Company(rig) for _ in range(_EACH)]
-    others = [_Company(rig) for _ in range(_OTHERS)]
+    ours, writer = Company(rig), Company(rig)
+    idle = [Company(rig) for _ in range(_EACH)]
+    others = [Company(rig) for _ in range(_OTHERS)]
     # The first request registers the company and its user.
     for company in (ours, *idle, *others):
         company.upload()
@@ -154,7 +154,7 @@ def _until(is_so: Callable[[], object]) -> None:
 def _kinds(rig, ours, idle, files, own, thread) -> Dict[str, Tuple[Callable[[int], object], bool]]:
     fanout = f"http://{rig.env['WAYBILL_FANOUT_ADDR']}"
 
-    def company(n: int) -> _Company:
+    def company(n: int) -> Company:
         return idle[n % len(idle)]
 
     def begin(n: int):
@@ -196,7 +196,7 @@ def _timed(ask: Callable[[int], object], n: int) -> float:
 class _Appends:
     """Another company's appends, one after the other, for as long as the block lasts."""
 
-    def __init__(self, company: _Company):
+    def __init__(self, company: Company):
         self._company, self._ends = company, threading.Event()
         self.ms: List[float] = []
 

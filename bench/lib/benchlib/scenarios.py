@@ -11,6 +11,7 @@ from .sources import Sources
 AT_ONCE = 8
 CHUNKS_AT_ONCE = 4
 SMALL_AT_ONCE = 32
+_SAME_BYTES = 1_000
 
 Make = Callable[[Rig], Attempt]
 
@@ -37,17 +38,19 @@ class Sizes:
     warm_up_bytes: int
     rows: Tuple[int, int, int]  # files, chatrooms, queries of each kind
     others: Tuple[int, ...]  # events of other companies in the partition
+    same_files: int
+    company_files: int
 
 
 FULL = Sizes(
     1 << 30, 2_000, 100_000,
     {"memory": Load(32, 1 << 30), "memory-tus": Load(64, 256 << 20)}, 50_000, 32 << 20, (1_000_000, 1_000, 8_000),
-    (300_000, 3_000_000, 10_000_000),
+    (300_000, 3_000_000, 10_000_000), 20_000, 1_000_000,
 )
 QUICK = Sizes(
     32 << 20, 64, 100_000,
     {"memory": Load(4, 16 << 20), "memory-tus": Load(8, 16 << 20)}, 2_000, 16 << 20, (10_000, 100, 320),
-    (300_000,),
+    (300_000,), 640, 50_000,
 )
 
 
@@ -154,7 +157,22 @@ def small(sources: Sources, sizes: Sizes) -> Scenario:
     )
 
 
-PAIRED = {"one": one, "eight": eight, "small": small}
+def identical(sources: Sources, sizes: Sizes) -> Scenario:
+    count = sizes.same_files
+    same = [sources.file("same", _SAME_BYTES)] * count
+    random = sources.many("random", count, _SAME_BYTES)
+    title = f"{count:,} files of {_SAME_BYTES:,} bytes, {SMALL_AT_ONCE} at a time: all the same, or all random"
+    return Scenario(
+        "identical", title, 3, 0,
+        {
+            "ours identical": lambda rig: ours.SmallAndSettled(rig, same, SMALL_AT_ONCE),
+            "ours random": lambda rig: ours.SmallAndSettled(rig, random, SMALL_AT_ONCE),
+        },
+        (Ratio("identical / random", "ours identical", "ours random"),),
+    )
+
+
+PAIRED = {"one": one, "eight": eight, "small": small, "identical": identical}
 
 
 def _mib(size_bytes: int) -> str:
