@@ -108,7 +108,7 @@ async fn put(worker: &Worker, request: &PutWhole, filled: Filled) -> Result<Stor
 /// Deletes an object that comes too late: its upload has ended, or has another one. Nobody would find it afterwards, and no
 /// event can name it any more. The gateway is answered as before; if it is still there, it sees the same in the log.
 async fn delete_if_late(worker: &Worker, request: &PutWhole, stored: &StoredFile) {
-    let (upload, company) = (request.upload, request.started.company_id);
+    let (upload, company) = (request.upload, request.start.started.company_id);
     let aggregate = LifecycleAggregate(UploadAggregate { company, upload });
     let state = match load(worker.log.as_ref(), &aggregate).await {
         Ok(loaded) => loaded.state,
