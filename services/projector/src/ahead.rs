@@ -5,7 +5,6 @@
 
 use crate::apply::{ProjectError, checkpoint_at, load_missing, writes};
 use crate::fold::{AllTables, Touched};
-use crate::replay::Held;
 use crate::writing::{self, Refused, is_unclear};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::ops::DerefMut;
@@ -15,7 +14,7 @@ use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::rows::Write;
 use waybill_read_model::{Database, ReadModelError};
 
-/// How many rows are kept in memory at most, but for those of one batch: some 300 MB.
+/// How many rows are kept in memory at most, by all partitions together, but for those of one batch each: some 300 MB.
 const ROWS: usize = 300_000;
 
 /// Batches of events, each behind the one before.
@@ -29,34 +28,36 @@ enum Step {
     Tell(oneshot::Sender<()>),
 }
 
-/// Folds `batches`, which follow `from`, as far as they fit; answers with how far that is. `is_new` says that the tables
-/// hold no row of this partition.
+/// Folds `batches`, which follow `from`, as far as they fit; answers with how far that is. `at_once` partitions are folded at
+/// a time.
 pub(crate) async fn fold(
-    held: &Held<'_>,
+    database: &Database,
+    partition: u32,
     from: Checkpoint,
     epoch: &str,
     batches: Batches,
-    is_new: bool,
+    at_once: usize,
 ) -> Result<Checkpoint, ProjectError> {
-    let &Held { database, partition, .. } = held;
     let (sender, mut steps) = mpsc::channel(1);
-    let mut folder =
-        Folder { database: database.clone(), epoch: epoch.to_owned(), tables: AllTables::default(), is_all: is_new };
+    let mut folder = Folder {
+        database: database.clone(),
+        epoch: epoch.to_owned(),
+        tables: AllTables::default(),
+        is_all: from.seq == 0,
+        rows: ROWS / at_once.max(1),
+    };
     let folding = tokio::spawn(async move { folder.run(batches, &sender).await });
     let mut at = from;
     while let Some(step) = steps.recv().await {
         match step {
-            Step::Write(rows, to) => {
-                match write(database, partition, &at, &to, rows).await {
-                    Ok(()) => at = to,
-                    Err(Refused::Event(reason)) => {
-                        tracing::warn!(partition, reason, "the tables refuse a batch");
-                        return Ok(at);
-                    }
-                    Err(Refused::ReadModel(error)) => return Err(error.into()),
+            Step::Write(rows, to) => match write(database, partition, &at, &to, rows).await {
+                Ok(()) => at = to,
+                Err(Refused::Event(reason)) => {
+                    tracing::warn!(partition, reason, "the tables refuse a batch");
+                    return Ok(at);
                 }
-                held.renew().await?;
-            }
+                Err(Refused::ReadModel(error)) => return Err(error.into()),
+            },
             // Whoever asked may have failed meanwhile; that is told below.
             Step::Tell(asked) => drop(asked.send(())),
         }
@@ -124,6 +125,8 @@ struct Folder {
     tables: AllTables,
     /// Whether `tables` has every row that there is.
     is_all: bool,
+    /// How many of them are kept.
+    rows: usize,
 }
 
 impl Folder {
@@ -148,7 +151,7 @@ impl Folder {
 
     /// Forgets the rows where they are too many, once all of them are written.
     async fn make_room(&mut self, steps: &mpsc::Sender<Step>) -> Result<(), Stop> {
-        if self.tables.len() <= ROWS {
+        if self.tables.len() <= self.rows {
             return Ok(());
         }
         let (sender, told) = oneshot::channel();

@@ -114,7 +114,11 @@ impl Follower {
                     if batch.is_empty() {
                         return Ok(Left::Lost);
                     }
-                    at = apply(&self.database, self.partition, &at, &head.epoch, &batch).await?;
+                    at = match apply(&self.database, self.partition, &at, &head.epoch, &batch).await {
+                        // Other tables, which are further, were put in the place of those; or somebody else folds.
+                        Err(ProjectError::ReadModel(ReadModelError::CheckpointLost { .. })) => return Ok(Left::Lost),
+                        applied => applied?,
+                    };
                     batch.clear();
                 }
             }

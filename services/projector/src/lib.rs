@@ -7,12 +7,16 @@ mod ahead;
 mod apply;
 mod fold;
 mod follow;
+mod rebuild;
 mod replay;
 mod server;
 mod share;
+mod swap;
 mod unpark;
 mod writing;
 
 pub use apply::ProjectError;
 pub use replay::{Comparison, ReplayError, TableComparison, replay_into, verify};
 pub use server::{Config, Server};
+pub use swap::{Swapped, put_right, swap};
+pub use waybill_read_model::swap::PutRight;

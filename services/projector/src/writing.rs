@@ -37,7 +37,7 @@ impl From<Error> for Refused {
 }
 
 /// Whether the tables refuse the rows, rather than Postgres being away: SQLSTATE class 23.
-fn is_refusal(error: &Error) -> bool {
+pub(crate) fn is_refusal(error: &Error) -> bool {
     use DatabaseErrorKind as Kind;
     matches!(
         error,

@@ -9,6 +9,7 @@ mod operate;
 mod parked;
 #[cfg(test)]
 mod reference;
+mod replay;
 pub mod serve;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -44,8 +45,8 @@ enum Command {
     Provision(operate::ProvisionArgs),
     /// Say whether NATS, Postgres and the store can do what Waybill needs, and what is missing
     Doctor(doctor::DoctorArgs),
-    /// Rebuild the read models from the events, or compare a rebuilt set with the live one
-    Replay(operate::ReplayArgs),
+    /// Rebuild the read models from the events, compare them with the live ones, or replace those
+    Replay(replay::ReplayArgs),
     /// Show events that could not be reacted to or projected, and have them tried again
     Parked(parked::ParkedArgs),
     /// Compare the store with the events: what nothing refers to, and files whose object is missing
@@ -95,7 +96,7 @@ async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Serve(args) => serve::run(*args).await.map(|()| ExitCode::SUCCESS)?,
         Command::Provision(args) => operate::provision(args).await.map(|()| ExitCode::SUCCESS)?,
         Command::Doctor(args) => doctor::doctor(args).await?,
-        Command::Replay(args) => operate::replay(args).await?,
+        Command::Replay(args) => replay::replay(args).await?,
         Command::Parked(args) => parked::parked(args).await?,
         Command::AuditStore(args) => audit_store::audit_store(args).await?,
         Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS)?,

@@ -2,10 +2,8 @@
 
 use crate::{CommandError, backing};
 use clap::{Args, ValueEnum};
-use std::process::ExitCode;
 use waybill_event_log::jetstream;
 use waybill_object_store::{ObjectStore, StoreError};
-use waybill_projector::{Comparison, replay_into, verify};
 use waybill_schema::{CompanyId, UserId};
 use waybill_service_kit::settings::{AuthSettings, BrowserSettings, DatabaseSettings, NatsSettings, S3Settings};
 use waybill_service_kit::{Principal, Role, now};
@@ -93,48 +91,4 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), CommandError> {
     };
     println!("{}", backing::authenticator(&args.auth)?.mint(&principal)?);
     Ok(())
-}
-
-#[derive(Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["into", "verify"])))]
-pub(crate) struct ReplayArgs {
-    /// Fold all events into this schema; it is made where it is missing
-    #[arg(long, value_name = "SCHEMA")]
-    into: Option<String>,
-    /// Rebuild beside the live tables, up to where they are, and compare; nothing needs to stop
-    #[arg(long)]
-    verify: bool,
-    #[command(flatten)]
-    nats: NatsSettings,
-    #[command(flatten)]
-    database: DatabaseSettings,
-}
-
-pub(crate) async fn replay(args: ReplayArgs) -> Result<ExitCode, CommandError> {
-    let nats = backing::nats(&args.nats).await?;
-    let log = backing::log(&args.nats, &nats).await?;
-    let live = backing::database(&args.database)?;
-    if let Some(schema) = args.into {
-        let database = live.in_schema(schema.parse()?)?;
-        let folded = replay_into(log.as_ref(), &database).await?;
-        println!("{folded} events folded into {schema}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let comparison = verify(log.as_ref(), &live).await?;
-    print_comparison(&comparison);
-    Ok(if comparison.is_equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn print_comparison(comparison: &Comparison) {
-    for (partition, seq) in &comparison.checkpoints {
-        println!("partition {partition} up to event {seq}");
-    }
-    for table in &comparison.tables {
-        let verdict = if table.live == table.rebuilt { "equal" } else { "DIFFERS" };
-        println!(
-            "{:<20} {:>10} rows live, {:>10} rebuilt: {verdict}",
-            table.live.table, table.live.rows, table.rebuilt.rows
-        );
-    }
-    println!("{}", if comparison.is_equal() { "equal" } else { "the live tables differ from the events" });
 }

@@ -40,6 +40,16 @@ impl FromStr for SchemaName {
     }
 }
 
+impl SchemaName {
+    /// The name with `ending` behind it.
+    ///
+    /// # Errors
+    /// [`SchemaNameError`] if that is too long, or no name.
+    pub fn with_ending(&self, ending: &str) -> Result<Self, SchemaNameError> {
+        format!("{}{ending}", self.0).parse()
+    }
+}
+
 impl fmt::Display for SchemaName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -137,6 +147,11 @@ impl Database {
     /// As [`Database::new`].
     pub fn in_schema(&self, schema: SchemaName) -> Result<Self, ReadModelError> {
         Self::with(DatabaseConfig { schema, ..self.config.clone() }, self.limits)
+    }
+
+    /// How many connections there are at most.
+    pub fn pool_size(&self) -> usize {
+        self.config.pool_size
     }
 
     /// The schema that the tables are in.

@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Every table that events are folded into.
+/// Every table that events are folded into; what others refer to comes first.
 pub(crate) const TABLES: [&str; 16] = [
     "company",
     "\"user\"",
@@ -24,6 +24,12 @@ pub(crate) const TABLES: [&str; 16] = [
     "file_total",
     "parked_event",
 ];
+
+/// The tables of companies with the column that says whose a row is; what others refer to comes first.
+pub(crate) fn of_companies() -> impl DoubleEndedIterator<Item = (&'static str, &'static str)> {
+    let column = |table| if table == "company" { "id" } else { "company_id" };
+    TABLES.into_iter().filter(|table| *table != "parked_event").map(move |table| (table, column(table)))
+}
 
 /// What a table holds, in two numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]

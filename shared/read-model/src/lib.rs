@@ -3,6 +3,7 @@
 //! Writing is by [`rows`]: whole rows, loaded and upserted in batches. Asking is by [`queries`], typed by diesel.
 
 pub mod alive;
+pub mod bulk;
 mod database;
 mod digest;
 mod error;
@@ -11,6 +12,7 @@ pub mod queries;
 pub mod rows;
 mod schema;
 mod statement;
+pub mod swap;
 
 pub use database::{Connection, Database, DatabaseConfig, Inspection, SchemaName, SchemaNameError};
 pub use digest::{TableDigest, digests};

@@ -3,6 +3,7 @@
 //! A partition is folded by one projector at a time. The lease keeps others from wasting work; what keeps them from
 //! doing harm is the checkpoint, which a transaction advances from exactly where it began.
 
+use crate::digest::of_companies;
 use crate::statement::{Bind, Statement};
 use crate::{Database, ReadModelError};
 use diesel::sql_types::{Array, BigInt, Bool as SqlBool, Integer, Text, Uuid as SqlUuid};
@@ -188,20 +189,27 @@ pub async fn checkpoint(
     .map_err(ReadModelError::query("reading a checkpoint"))
 }
 
-/// Whether any event is parked.
+/// Whether any event of a partition is parked.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn is_any_parked(connection: &mut AsyncPgConnection) -> Result<bool, ReadModelError> {
+pub async fn is_any_parked_of(connection: &mut AsyncPgConnection, partition: u32) -> Result<bool, ReadModelError> {
+    let text = "SELECT EXISTS (SELECT FROM parked_event WHERE partition = ?) AS found";
+    is_found(connection, Statement::new(text, [Bind::Integer(signed(partition))])).await
+}
+
+async fn is_any_parked(connection: &mut AsyncPgConnection) -> Result<bool, ReadModelError> {
+    is_found(connection, Statement::new("SELECT EXISTS (SELECT FROM parked_event) AS found", [])).await
+}
+
+async fn is_found(connection: &mut AsyncPgConnection, statement: Statement) -> Result<bool, ReadModelError> {
     #[derive(QueryableByName)]
     struct Found {
         #[diesel(sql_type = SqlBool)]
         found: bool,
     }
-    let found: Found = Statement::new("SELECT EXISTS (SELECT FROM parked_event) AS found", [])
-        .get_result(connection)
-        .await
-        .map_err(ReadModelError::query("looking for parked events"))?;
+    let found: Found =
+        statement.get_result(connection).await.map_err(ReadModelError::query("looking for parked events"))?;
     Ok(found.found)
 }
 
@@ -299,44 +307,16 @@ pub async fn clear(
     partition: u32,
     is_of: impl Fn(CompanyId) -> bool,
 ) -> Result<(), ReadModelError> {
-    /// Those that refer to others first.
-    const TABLES: [&str; 14] = [
-        "file_association",
-        "download_token",
-        "content",
-        "upload_progress",
-        "partial_upload",
-        "quota_reservation",
-        "file_total",
-        "storage_quota",
-        "file",
-        "upload_session",
-        "member",
-        "thread",
-        "chatroom",
-        "\"user\"",
-    ];
     #[derive(QueryableByName)]
     struct Company {
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
     }
     let operation = "emptying the tables of a partition";
-    let companies: Vec<Company> =
-        sql_query("SELECT id FROM company").load(connection).await.map_err(ReadModelError::query(operation))?;
-    let companies: Vec<Uuid> =
-        companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect();
-    let of_companies = TABLES.map(|table| (table, "company_id"));
-    for (table, column) in of_companies.into_iter().chain([("company", "id")]) {
-        sql_query(format!("DELETE FROM {table} WHERE {column} = ANY($1)"))
-            .bind::<Array<SqlUuid>, _>(&companies)
-            .execute(connection)
-            .await
-            .map_err(ReadModelError::query(operation))?;
-    }
+    // The checkpoint first: whoever else writes to the partition waits here.
     for text in [
-        "DELETE FROM parked_event WHERE partition = $1",
         "UPDATE projection_checkpoint SET epoch = '', seq = 0, last_id = '' WHERE partition = $1",
+        "DELETE FROM parked_event WHERE partition = $1",
     ] {
         sql_query(text)
             .bind::<Integer, _>(signed(partition))
@@ -344,9 +324,21 @@ pub async fn clear(
             .await
             .map_err(ReadModelError::query(operation))?;
     }
+    let companies: Vec<Company> =
+        sql_query("SELECT id FROM company").load(connection).await.map_err(ReadModelError::query(operation))?;
+    let companies: Vec<Uuid> =
+        companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect();
+    // Those that refer to others first.
+    for (table, column) in of_companies().rev() {
+        sql_query(format!("DELETE FROM {table} WHERE {column} = ANY($1)"))
+            .bind::<Array<SqlUuid>, _>(&companies)
+            .execute(connection)
+            .await
+            .map_err(ReadModelError::query(operation))?;
+    }
     Ok(())
 }
 
-fn signed(partition: u32) -> i32 {
+pub(crate) fn signed(partition: u32) -> i32 {
     i32::try_from(partition).unwrap_or(i32::MAX)
 }

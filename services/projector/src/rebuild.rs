@@ -1,0 +1,215 @@
+//! Folding what lies far behind, of several partitions at once, into tables that are ours meanwhile.
+
+use crate::ahead::{self, Batches};
+use crate::apply::apply;
+use crate::replay::ReplayError;
+use crate::writing::is_refusal;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+use waybill_event_log::{EventLog, ReadError};
+use waybill_read_model::projection::{self, Checkpoint};
+use waybill_read_model::{Database, ReadModelError, bulk};
+
+/// How many events one transaction of a rebuild takes.
+const BATCH: usize = 5_000;
+
+/// How long the partitions of a schema stay ours without renewal.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// How many partitions are folded at a time, at most.
+const AT_ONCE: usize = 4;
+
+/// How many connections a partition needs: one reads rows, one writes them.
+const CONNECTIONS: usize = 2;
+
+/// From how many events on new tables get their indexes when all is folded: making them takes longer than so many rows.
+const MANY: u64 = 2_000;
+
+/// How far a partition is to be folded.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) partition: u32,
+    /// The stream's incarnation.
+    pub(crate) epoch: String,
+    /// The last event.
+    pub(crate) seq: u64,
+}
+
+impl From<&(u32, Checkpoint)> for Target {
+    fn from((partition, checkpoint): &(u32, Checkpoint)) -> Self {
+        Self { partition: *partition, epoch: checkpoint.epoch.clone(), seq: seq_of(checkpoint) }
+    }
+}
+
+/// The ends of these partitions.
+pub(crate) async fn heads(log: &dyn EventLog, partitions: impl Iterator<Item = u32>) -> Result<Vec<Target>, ReadError> {
+    let mut heads = Vec::new();
+    for partition in partitions {
+        let head = log.head(partition).await?;
+        heads.push(Target { partition, epoch: head.epoch, seq: head.last_seq });
+    }
+    Ok(heads)
+}
+
+/// Folds each partition from its checkpoint to its target; answers with how many events that were. An interrupted one goes on
+/// from there.
+pub(crate) async fn fold_up_to(
+    log: &dyn EventLog,
+    database: &Database,
+    targets: Vec<Target>,
+) -> Result<u64, ReplayError> {
+    match (Rebuild { log, database, owner: Uuid::now_v7(), puts_off: true }).run(&targets).await {
+        Err(ReplayError::ReadModel(ReadModelError::Query { source, .. })) if is_refusal(&source) => {
+            // Which event it was is known only with the foreign keys in place: it is then parked.
+            tracing::warn!(schema = %database.schema(), reason = %source, "the tables do not fit together; building them anew");
+            database.drop_schema().await?;
+            database.migrate().await?;
+            (Rebuild { log, database, owner: Uuid::now_v7(), puts_off: false }).run(&targets).await
+        }
+        done => done,
+    }
+}
+
+struct Rebuild<'a> {
+    log: &'a dyn EventLog,
+    database: &'a Database,
+    owner: Uuid,
+    /// Whether indexes and foreign keys may be made when all is folded.
+    puts_off: bool,
+}
+
+impl Rebuild<'_> {
+    async fn run(&self, targets: &[Target]) -> Result<u64, ReplayError> {
+        let mut from = Vec::new();
+        let leased = self.lease_all(targets, &mut from).await;
+        let done = match leased {
+            Ok(()) => self.fold_held(targets, &from).await,
+            Err(error) => Err(error),
+        };
+        for target in targets {
+            // Those of others stay as they are.
+            if let Err(error) = projection::release_lease(self.database, target.partition, self.owner).await {
+                tracing::debug!(partition = target.partition, %error, "the lease will run out by itself");
+            }
+        }
+        done
+    }
+
+    async fn lease_all(&self, targets: &[Target], from: &mut Vec<Checkpoint>) -> Result<(), ReplayError> {
+        for target in targets {
+            let checkpoint = self.lease(target).await?;
+            if !checkpoint.epoch.is_empty() && checkpoint.epoch != target.epoch {
+                return Err(ReplayError::OtherStream {
+                    schema: self.database.schema().clone(),
+                    partition: target.partition,
+                });
+            }
+            from.push(checkpoint);
+        }
+        Ok(())
+    }
+
+    async fn lease(&self, target: &Target) -> Result<Checkpoint, ReplayError> {
+        let lease = projection::take_lease(self.database, target.partition, self.owner, LEASE).await?;
+        lease.ok_or_else(|| ReplayError::Leased { schema: self.database.schema().clone(), partition: target.partition })
+    }
+
+    /// Renews the leases until that fails. A row that a transaction of ours has locked is passed over: often enough it is
+    /// not. A lease that was lost shows when the checkpoint moves.
+    async fn keep(&self, targets: &[Target]) -> ReadModelError {
+        loop {
+            tokio::time::sleep(LEASE / 12).await;
+            for target in targets {
+                if let Err(error) = projection::take_lease(self.database, target.partition, self.owner, LEASE).await {
+                    return error;
+                }
+            }
+        }
+    }
+
+    async fn fold_held(&self, targets: &[Target], from: &[Checkpoint]) -> Result<u64, ReplayError> {
+        tokio::select! {
+            folded = self.fold_all(targets, from) => folded,
+            failed = self.keep(targets) => Err(failed.into()),
+        }
+    }
+
+    async fn fold_all(&self, targets: &[Target], from: &[Checkpoint]) -> Result<u64, ReplayError> {
+        let all: u64 = targets.iter().map(|target| target.seq).sum();
+        if self.puts_off && all >= MANY && from.iter().all(|checkpoint| checkpoint.seq == 0) {
+            let is_new = projection::checkpoints(&mut *self.database.connection().await?).await?;
+            if is_new.iter().all(|(_, checkpoint)| checkpoint.seq == 0) {
+                bulk::put_off(self.database).await?;
+            }
+        }
+        let at_once = AT_ONCE.min(self.database.pool_size() / CONNECTIONS).max(1);
+        let folded = stream::iter(targets.iter().zip(from))
+            .map(|(target, from)| self.fold(target, from, at_once))
+            .buffer_unordered(at_once)
+            .try_fold(0, async |sum, folded| Ok(sum + folded))
+            .await?;
+        if bulk::is_put_off(self.database).await? {
+            bulk::make(self.database, at_once).await?;
+        }
+        Ok(folded)
+    }
+
+    /// Folds one partition.
+    async fn fold(&self, target: &Target, from: &Checkpoint, at_once: usize) -> Result<u64, ReplayError> {
+        let &Self { log, database, .. } = self;
+        let Target { partition, epoch, seq: until } = target;
+        let mut at = from.clone();
+        if seq_of(&at) < *until && !projection::is_any_parked_of(&mut *database.connection().await?, *partition).await?
+        {
+            let batches = read_ahead(log, *partition, seq_of(&at), *until).await?;
+            at = ahead::fold(database, *partition, at, epoch, batches, at_once).await?;
+        }
+        // What did not fit is parked, and so is what waits behind it.
+        let mut batches = read_ahead(log, *partition, seq_of(&at), *until).await?;
+        while let Some(batch) = batches.recv().await {
+            at = apply(database, *partition, &at, epoch, &batch?).await?;
+        }
+        Ok(seq_of(&at).saturating_sub(seq_of(from)))
+    }
+}
+
+pub(crate) fn seq_of(checkpoint: &Checkpoint) -> u64 {
+    u64::try_from(checkpoint.seq).unwrap_or(0)
+}
+
+/// The events behind `from`, up to `until`, in batches; the next ones are read while one is folded.
+async fn read_ahead(log: &dyn EventLog, partition: u32, from: u64, until: u64) -> Result<Batches, ReadError> {
+    let (sender, batches) = mpsc::channel(1);
+    if from >= until {
+        return Ok(batches);
+    }
+    let mut events = log.subscribe(partition, from).await?;
+    tokio::spawn(async move {
+        let mut batch = Vec::new();
+        while let Some(event) = events.next().await {
+            let position = match event {
+                Ok(event) => {
+                    let seq = event.position.seq;
+                    batch.push(event);
+                    seq
+                }
+                Err(error) => {
+                    drop(sender.send(Err(error)).await);
+                    return;
+                }
+            };
+            let ends = position >= until;
+            if ends || batch.len() == BATCH {
+                let sent = sender.send(Ok(std::mem::take(&mut batch))).await;
+                if ends || sent.is_err() {
+                    return;
+                }
+            }
+        }
+        let error = ReadError::Unavailable("the log ended before its end".to_owned());
+        drop(sender.send(Err(error)).await);
+    });
+    Ok(batches)
+}

@@ -1,0 +1,100 @@
+//! `waybill replay`: rebuilding the read models.
+
+use crate::{CommandError, backing};
+use clap::Args;
+use std::process::ExitCode;
+use waybill_event_log::EventLog;
+use waybill_projector::{Comparison, PutRight, put_right, replay_into, swap, verify};
+use waybill_read_model::Database;
+use waybill_service_kit::settings::{DatabaseSettings, NatsSettings};
+
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["into", "verify", "swap"])))]
+#[command(after_long_help = "\
+Examples:
+  waybill replay --verify                 compare the live tables with the events
+  waybill replay --swap                   build all tables anew, and put them in the place of the live ones
+  waybill replay --swap --partition 3     put those rows of partition 3 right that differ
+  waybill replay --into other             fold all events into the schema \"other\"")]
+pub(crate) struct ReplayArgs {
+    /// Fold all events into this schema; it is made where it is missing
+    #[arg(long, value_name = "SCHEMA")]
+    into: Option<String>,
+    /// Rebuild beside the live tables, up to where they are, and compare; nothing needs to stop
+    #[arg(long)]
+    verify: bool,
+    /// Rebuild beside the live tables, compare, and put the new ones in their place; nothing needs to stop
+    ///
+    /// The new tables are built in a schema with the name of the live one and `_next`; if that is interrupted, the same command
+    /// goes on with it. The live tables are then renamed to `_old`, and dropped when nobody reads them any more. Differences are
+    /// printed; they are what a swap puts right.
+    #[arg(long)]
+    swap: bool,
+    /// With --swap: rebuild this partition alone, and write only its rows that differ
+    #[arg(long, value_name = "NUMBER", requires = "swap")]
+    partition: Option<u32>,
+    #[command(flatten)]
+    nats: NatsSettings,
+    #[command(flatten)]
+    database: DatabaseSettings,
+}
+
+pub(crate) async fn replay(args: ReplayArgs) -> Result<ExitCode, CommandError> {
+    let nats = backing::nats(&args.nats).await?;
+    let log = backing::log(&args.nats, &nats).await?;
+    let live = backing::database(&args.database)?;
+    if let Some(schema) = args.into {
+        let database = live.in_schema(schema.parse()?)?;
+        let folded = replay_into(log.as_ref(), &database).await?;
+        println!("{folded} events folded into {schema}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.swap {
+        return swap_live(log.as_ref(), &live, args.partition).await;
+    }
+    let comparison = verify(log.as_ref(), &live).await?;
+    print_comparison(&comparison);
+    println!("{}", if comparison.is_equal() { "equal" } else { "the live tables differ from the events" });
+    Ok(if comparison.is_equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn swap_live(log: &dyn EventLog, live: &Database, partition: Option<u32>) -> Result<ExitCode, CommandError> {
+    if let Some(partition) = partition {
+        if !log.partitions().all().any(|one| one == partition) {
+            return Err(
+                format!("there is no partition {partition}: they are 0 to {}", log.partitions().count() - 1).into()
+            );
+        }
+        print_put_right(&put_right(log, live, partition).await?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let swapped = swap(log, live).await?;
+    print_comparison(&swapped.comparison);
+    let were = if swapped.comparison.is_equal() { "equal to" } else { "different from" };
+    println!("the rebuilt tables are live; those before were {were} them");
+    if let Some(schema) = swapped.left {
+        println!("the old tables are still read; the next swap drops them, or: DROP SCHEMA {schema} CASCADE");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_put_right(tables: &[PutRight]) {
+    for PutRight { table, written, deleted } in tables {
+        println!("{table:<20} {written:>10} rows written, {deleted:>10} deleted");
+    }
+    let changed: usize = tables.iter().map(|table| table.written + table.deleted).sum();
+    println!("{}", if changed == 0 { "all rows were right" } else { "the rows are put right" });
+}
+
+fn print_comparison(comparison: &Comparison) {
+    for (partition, seq) in &comparison.checkpoints {
+        println!("partition {partition} up to event {seq}");
+    }
+    for table in &comparison.tables {
+        let verdict = if table.live == table.rebuilt { "equal" } else { "DIFFERS" };
+        println!(
+            "{:<20} {:>10} rows live, {:>10} rebuilt: {verdict}",
+            table.live.table, table.live.rows, table.rebuilt.rows
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! Filling new tables with much at once: without the indexes and foreign keys that a single pass at the end makes for a
+//! fraction of the work.
+//!
+//! What is put off is written down in the schema itself, so that whoever goes on with an interrupted rebuild makes it.
+
+use crate::digest::TABLES;
+use crate::{Database, ReadModelError};
+use diesel::result::DatabaseErrorKind as Kind;
+use diesel::result::Error;
+use diesel::sql_types::{BigInt, Bool as SqlBool, Text};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::ops::DerefMut;
+
+const PUTTING_OFF: &str = "putting indexes off";
+const MAKING: &str = "making indexes and foreign keys";
+
+/// Unique indexes stay: rows are written by them. So do those of what is parked, which is read meanwhile.
+const PUT_OFF: &str = "
+CREATE TABLE rebuild_put_off (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, is_index BOOLEAN NOT NULL, statement TEXT NOT NULL);
+INSERT INTO rebuild_put_off (is_index, statement)
+    SELECT false, format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+    FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND connamespace = current_schema()::regnamespace
+    ORDER BY oid;
+INSERT INTO rebuild_put_off (is_index, statement)
+    SELECT true, replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE NOT i.indisunique AND NOT c.relispartition AND c.relnamespace = current_schema()::regnamespace
+        AND i.indrelid <> 'parked_event'::regclass
+    ORDER BY c.oid;
+DO $$
+DECLARE
+    gone RECORD;
+BEGIN
+    FOR gone IN SELECT conrelid::regclass AS of, conname FROM pg_constraint
+        WHERE contype = 'f' AND conparentid = 0 AND connamespace = current_schema()::regnamespace
+    LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', gone.of, gone.conname);
+    END LOOP;
+    FOR gone IN SELECT c.oid::regclass AS index FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        WHERE NOT i.indisunique AND NOT c.relispartition AND c.relnamespace = current_schema()::regnamespace
+            AND i.indrelid <> 'parked_event'::regclass
+    LOOP
+        EXECUTE format('DROP INDEX %s', gone.index);
+    END LOOP;
+END
+$$;
+";
+
+/// Takes the indexes and foreign keys of the tables away until [`make`], but for what keeps rows apart. The tables must be
+/// new, and nobody else's.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn put_off(database: &Database) -> Result<(), ReadModelError> {
+    if is_put_off(database).await? {
+        return Ok(());
+    }
+    let mut connection = database.connection().await?;
+    connection
+        .deref_mut()
+        .transaction(async |connection: &mut AsyncPgConnection| {
+            connection.batch_execute(PUT_OFF).await.map_err(ReadModelError::query(PUTTING_OFF))
+        })
+        .await
+}
+
+/// Whether there are indexes or foreign keys to be made.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn is_put_off(database: &Database) -> Result<bool, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlBool)]
+        found: bool,
+    }
+    let found: Found = sql_query("SELECT to_regclass('rebuild_put_off') IS NOT NULL AS found")
+        .get_result(&mut database.connection().await?)
+        .await
+        .map_err(ReadModelError::query(PUTTING_OFF))?;
+    Ok(found.found)
+}
+
+/// What was put off.
+#[derive(QueryableByName)]
+struct PutOff {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = SqlBool)]
+    is_index: bool,
+    #[diesel(sql_type = Text)]
+    statement: String,
+}
+
+/// Makes what was put off, up to `at_once` indexes at a time, and has Postgres look at what the tables hold, so that it plans
+/// well from the first query on.
+///
+/// # Errors
+/// [`ReadModelError`]; a foreign key violation where rows refer to what is not there.
+pub async fn make(database: &Database, at_once: usize) -> Result<(), ReadModelError> {
+    let put_off: Vec<PutOff> = sql_query("SELECT id, is_index, statement FROM rebuild_put_off ORDER BY id")
+        .load(&mut database.connection().await?)
+        .await
+        .map_err(ReadModelError::query(MAKING))?;
+    let (indexes, keys): (Vec<PutOff>, Vec<PutOff>) = put_off.into_iter().partition(|one| one.is_index);
+    // Before the indexes: what has to be begun anew should be known early.
+    for key in keys {
+        make_one(database, &key).await?;
+    }
+    let made = stream::iter(indexes).map(|index| make_index(database, index)).buffer_unordered(at_once.max(1));
+    made.try_collect::<()>().await?;
+    analyze(database).await?;
+    let mut connection = database.connection().await?;
+    connection.batch_execute("DROP TABLE rebuild_put_off").await.map_err(ReadModelError::query(MAKING))
+}
+
+/// How often the name that Postgres chooses for a part of an index may be the one that another index has just got.
+const NAMES: usize = 8;
+
+async fn make_index(database: &Database, index: PutOff) -> Result<(), ReadModelError> {
+    for _ in 1..NAMES {
+        match make_one(database, &index).await {
+            Err(ReadModelError::Query { source: Error::DatabaseError(Kind::UniqueViolation, _), .. }) => {}
+            done => return done,
+        }
+    }
+    make_one(database, &index).await
+}
+
+async fn make_one(database: &Database, one: &PutOff) -> Result<(), ReadModelError> {
+    let mut connection = database.connection().await?;
+    connection
+        .deref_mut()
+        .transaction(async |connection: &mut AsyncPgConnection| {
+            let settings = "SET LOCAL maintenance_work_mem = '128MB'; SET LOCAL max_parallel_maintenance_workers = 0";
+            let done = format!("DELETE FROM rebuild_put_off WHERE id = {}", one.id);
+            for text in [settings, &one.statement, &done] {
+                connection.batch_execute(text).await.map_err(ReadModelError::query(MAKING))?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+async fn analyze(database: &Database) -> Result<(), ReadModelError> {
+    let mut connection = database.connection().await?;
+    connection.batch_execute(&format!("ANALYZE {}", TABLES.join(", "))).await.map_err(ReadModelError::query(MAKING))
+}

@@ -1,0 +1,126 @@
+//! Putting tables that were built beside the live ones in their place.
+//!
+//! All of them by their schemas' names: a rename locks no table, so that no query waits, and Postgres plans a prepared
+//! statement anew if its tables have others behind their names. Those of one partition row by row ([`put_right`]).
+
+mod rights;
+mod rows;
+
+pub use rights::{copy_rights, strangers};
+pub use rows::{PutRight, put_right};
+
+use crate::projection::{self, Checkpoint};
+use crate::{Database, ReadModelError, SchemaName};
+use diesel::sql_types::{BigInt, Integer};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use std::ops::DerefMut;
+
+const SWAPPING: &str = "swapping schemas";
+
+/// How long a swap waits for the transactions of projectors and for migrations. What comes behind it waits as long.
+const LOCK_WITHIN_MS: u32 = 2_000;
+
+/// How long tables that nobody should read any more are waited for. Shorter than Postgres waits before it looks for a deadlock
+/// (1 s): it is the drop that gives way, and no query.
+const DROP_WITHIN_MS: u32 = 300;
+
+/// Holds up all projections until the transaction ends, and migrations, and answers with how far the partitions are folded.
+/// Queries go on.
+///
+/// # Errors
+/// [`ReadModelError`]; see [`is_busy`].
+pub async fn hold(connection: &mut AsyncPgConnection) -> Result<Vec<(u32, Checkpoint)>, ReadModelError> {
+    connection
+        .batch_execute(&format!(
+            "SET LOCAL lock_timeout = {LOCK_WITHIN_MS}; \
+             SELECT pg_advisory_xact_lock(hashtext('waybill migrations')); \
+             LOCK TABLE projection_checkpoint IN SHARE ROW EXCLUSIVE MODE"
+        ))
+        .await
+        .map_err(ReadModelError::query(SWAPPING))?;
+    projection::checkpoints(connection).await
+}
+
+/// Holds up the projection of one partition until the transaction ends, and answers with how far it is folded.
+///
+/// # Errors
+/// [`ReadModelError`]; see [`is_busy`].
+pub async fn hold_one(connection: &mut AsyncPgConnection, partition: u32) -> Result<Checkpoint, ReadModelError> {
+    connection
+        .batch_execute(&format!(
+            "SET LOCAL lock_timeout = {LOCK_WITHIN_MS}; \
+             INSERT INTO projection_checkpoint (partition, epoch, seq) VALUES ({partition}, '', 0) \
+             ON CONFLICT (partition) DO NOTHING"
+        ))
+        .await
+        .map_err(ReadModelError::query(SWAPPING))?;
+    sql_query("SELECT epoch, seq, last_id FROM projection_checkpoint WHERE partition = $1 FOR UPDATE")
+        .bind::<Integer, _>(projection::signed(partition))
+        .get_result(connection)
+        .await
+        .map_err(ReadModelError::query(SWAPPING))
+}
+
+/// Whether others had what was asked for, so that it may be had later.
+pub fn is_busy(error: &ReadModelError) -> bool {
+    matches!(error, ReadModelError::Query { source, .. } if source.to_string().contains("lock timeout"))
+}
+
+/// Puts the tables of `beside` in the place of the connection's, which are those of `live` and get the name `old`. In the
+/// transaction that began with [`hold`]. The projectors keep their leases.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn exchange(
+    connection: &mut AsyncPgConnection,
+    live: &SchemaName,
+    beside: &SchemaName,
+    old: &SchemaName,
+) -> Result<(), ReadModelError> {
+    connection
+        .batch_execute(&format!(
+            "UPDATE {beside}.projection_checkpoint n SET lease_owner = o.lease_owner, lease_until = o.lease_until \
+             FROM projection_checkpoint o WHERE o.partition = n.partition; \
+             INSERT INTO {beside}.projector SELECT * FROM projector; \
+             ALTER SCHEMA {live} RENAME TO {old}; \
+             ALTER SCHEMA {beside} RENAME TO {live}"
+        ))
+        .await
+        .map_err(ReadModelError::query(SWAPPING))
+}
+
+/// Whether the tables of both were made by the same migrations.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn are_alike(connection: &mut AsyncPgConnection, beside: &SchemaName) -> Result<bool, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        different: i64,
+    }
+    let found: Found = sql_query(format!(
+        "SELECT count(*) AS different FROM __diesel_schema_migrations o \
+         FULL JOIN {beside}.__diesel_schema_migrations n USING (version) WHERE o.run_on IS NULL OR n.run_on IS NULL"
+    ))
+    .get_result(connection)
+    .await
+    .map_err(ReadModelError::query(SWAPPING))?;
+    Ok(found.different == 0)
+}
+
+/// Drops a schema that was live; see [`is_busy`] for what still reads it.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn drop_old(database: &Database, old: &SchemaName) -> Result<(), ReadModelError> {
+    let mut connection = database.connection().await?;
+    connection
+        .deref_mut()
+        .transaction(async |connection: &mut AsyncPgConnection| {
+            let text = format!("SET LOCAL lock_timeout = {DROP_WITHIN_MS}; DROP SCHEMA IF EXISTS {old} CASCADE");
+            connection.batch_execute(&text).await.map_err(ReadModelError::query("dropping the old tables"))
+        })
+        .await
+}

@@ -1,0 +1,65 @@
+//! What others have to do with a schema: rights that they were given, and what they made of its tables.
+
+use crate::{Database, ReadModelError, SchemaName};
+use diesel::sql_types::Text;
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+
+#[derive(QueryableByName)]
+struct Named {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// What would be lost if the schema of `live` were replaced: views of its tables, and its owner, if that is another role than
+/// the one that asks.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn strangers(live: &Database) -> Result<Vec<String>, ReadModelError> {
+    let schema = live.schema();
+    let text = format!(
+        "SELECT 'view ' || c.oid::regclass::text AS name FROM pg_depend d \
+         JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid \
+         JOIN pg_class c ON c.oid = r.ev_class \
+         JOIN pg_class t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid \
+         WHERE t.relnamespace = '{schema}'::regnamespace AND c.oid <> t.oid \
+         UNION SELECT 'owner ' || pg_get_userbyid(nspowner) FROM pg_namespace \
+         WHERE nspname = '{schema}' AND pg_get_userbyid(nspowner) <> current_user ORDER BY 1"
+    );
+    let found: Vec<Named> = sql_query(text)
+        .load(&mut live.connection().await?)
+        .await
+        .map_err(ReadModelError::query("looking for views of the tables"))?;
+    Ok(found.into_iter().map(|found| found.name).collect())
+}
+
+/// Gives all roles the rights on `beside` that they have on the schema of `live`.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn copy_rights(live: &Database, beside: &SchemaName) -> Result<(), ReadModelError> {
+    let schema = live.schema();
+    let role = "CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role";
+    let text = format!(
+        "DO $$
+        DECLARE
+            given RECORD;
+        BEGIN
+            FOR given IN SELECT a.privilege_type AS what, {role} FROM pg_namespace n, aclexplode(n.nspacl) a
+                WHERE n.nspname = '{schema}' AND a.grantee <> n.nspowner
+            LOOP
+                EXECUTE format('GRANT %s ON SCHEMA {beside} TO %s', given.what, given.role);
+            END LOOP;
+            FOR given IN SELECT c.relname AS of, a.privilege_type AS what, {role} FROM pg_class c, aclexplode(c.relacl) a
+                WHERE c.relnamespace = '{schema}'::regnamespace AND a.grantee <> c.relowner AND c.relkind IN ('r', 'p')
+                AND to_regclass(format('{beside}.%I', c.relname)) IS NOT NULL
+            LOOP
+                EXECUTE format('GRANT %s ON {beside}.%I TO %s', given.what, given.of, given.role);
+            END LOOP;
+        END
+        $$"
+    );
+    let mut connection = live.connection().await?;
+    connection.batch_execute(&text).await.map_err(ReadModelError::query("giving rights on the new tables"))
+}

@@ -1,0 +1,151 @@
+//! The rows of one partition, as they were built beside the live ones.
+
+use crate::projection::signed;
+use crate::rows::{
+    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, FileAssociationRow, FileRow, MemberRow, PartialUploadRow,
+    QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow, UserRow,
+};
+use crate::{ReadModelError, SchemaName};
+use diesel::QueryableByName;
+use diesel::sql_query;
+use diesel::sql_types::{Array, Integer, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+use waybill_schema::CompanyId;
+
+const PUTTING_RIGHT: &str = "putting the rows of a partition right";
+
+/// What was done to a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutRight {
+    /// The table.
+    pub table: String,
+    /// How many rows were missing, or different.
+    pub written: usize,
+    /// How many rows should not have been there.
+    pub deleted: usize,
+}
+
+/// Makes the rows of a partition what they are in `beside`, with its checkpoint: only those that differ are written. The
+/// companies of the partition are those that `is_of` it. In a transaction that holds the checkpoint.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn put_right(
+    connection: &mut AsyncPgConnection,
+    beside: &SchemaName,
+    partition: u32,
+    is_of: impl Fn(CompanyId) -> bool,
+) -> Result<Vec<PutRight>, ReadModelError> {
+    let companies = companies(connection, beside, is_of).await?;
+    let mut done = vec![
+        of::<CompanyRow>(beside),
+        of::<UserRow>(beside),
+        of::<ChatroomRow>(beside),
+        of::<ThreadRow>(beside),
+        of::<MemberRow>(beside),
+        of::<FileRow>(beside),
+        of::<FileAssociationRow>(beside),
+        of::<DownloadTokenRow>(beside),
+        of::<ContentRow>(beside),
+        of::<UploadSessionRow>(beside),
+        of::<UploadProgressRow>(beside),
+        of::<PartialUploadRow>(beside),
+        of::<StorageQuotaRow>(beside),
+        of::<QuotaReservationRow>(beside),
+    ];
+    // Those that refer to others go first, and come last.
+    for one in done.iter_mut().rev() {
+        one.done.deleted = on_companies(connection, &one.delete, &companies).await?;
+    }
+    for one in &mut done {
+        one.done.written = on_companies(connection, &one.write, &companies).await?;
+    }
+    take_state(connection, beside, partition).await?;
+    Ok(done.into_iter().map(|one| one.done).collect())
+}
+
+struct OfTable {
+    done: PutRight,
+    delete: String,
+    write: String,
+}
+
+fn of<R: Row>(beside: &SchemaName) -> OfTable {
+    let table = R::TABLE;
+    let company = if table == "company" { "id" } else { "company_id" };
+    let same = |left: &str, right: &str| {
+        let columns = R::KEY.split(", ").map(|column| format!("{left}.{column} = {right}.{column}"));
+        columns.collect::<Vec<_>>().join(" AND ")
+    };
+    let list = |of: &str| R::COLUMNS.iter().map(|column| format!("{of}{column}")).collect::<Vec<_>>().join(", ");
+    let sets: Vec<String> = R::COLUMNS.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
+    let (sets, matches) = (sets.join(", "), same("o", "n"));
+    OfTable {
+        done: PutRight { table: table.trim_matches('"').to_owned(), written: 0, deleted: 0 },
+        delete: format!(
+            "DELETE FROM {table} o WHERE o.{company} = ANY($1) \
+             AND NOT EXISTS (SELECT FROM {beside}.{table} n WHERE {matches})"
+        ),
+        write: format!(
+            "INSERT INTO {table} ({columns}) SELECT {new} FROM {beside}.{table} n LEFT JOIN {table} o ON {matches} \
+             WHERE n.{company} = ANY($1) AND (o.{company} IS NULL OR ({new}) IS DISTINCT FROM ({old})) \
+             ON CONFLICT ({key}) DO UPDATE SET {sets}",
+            columns = list(""),
+            new = list("n."),
+            old = list("o."),
+            key = R::KEY,
+        ),
+    }
+}
+
+async fn on_companies(
+    connection: &mut AsyncPgConnection,
+    text: &str,
+    companies: &[Uuid],
+) -> Result<usize, ReadModelError> {
+    let statement = sql_query(text).bind::<Array<SqlUuid>, _>(companies);
+    statement.execute(connection).await.map_err(ReadModelError::query(PUTTING_RIGHT))
+}
+
+async fn companies(
+    connection: &mut AsyncPgConnection,
+    beside: &SchemaName,
+    is_of: impl Fn(CompanyId) -> bool,
+) -> Result<Vec<Uuid>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Company {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let companies: Vec<Company> = sql_query(format!("SELECT id FROM company UNION SELECT id FROM {beside}.company"))
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query(PUTTING_RIGHT))?;
+    Ok(companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect())
+}
+
+/// What is parked, and how far the partition is folded.
+async fn take_state(
+    connection: &mut AsyncPgConnection,
+    beside: &SchemaName,
+    partition: u32,
+) -> Result<(), ReadModelError> {
+    for text in [
+        "DELETE FROM parked_event WHERE partition = $1".to_owned(),
+        format!("INSERT INTO parked_event SELECT * FROM {beside}.parked_event WHERE partition = $1"),
+        format!(
+            "INSERT INTO projection_checkpoint (partition, epoch, seq, last_id) \
+             SELECT partition, epoch, seq, last_id FROM {beside}.projection_checkpoint WHERE partition = $1 \
+             ON CONFLICT (partition) DO UPDATE \
+             SET epoch = EXCLUDED.epoch, seq = EXCLUDED.seq, last_id = EXCLUDED.last_id"
+        ),
+    ] {
+        sql_query(text)
+            .bind::<Integer, _>(signed(partition))
+            .execute(connection)
+            .await
+            .map_err(ReadModelError::query(PUTTING_RIGHT))?;
+    }
+    Ok(())
+}
