@@ -15,7 +15,7 @@ from stacklib.console import StackError, say
 from . import company, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios
 from .sources import Sources
 
-_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, "rebuild", "queries", "scale", "company"]
+_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company"]
 _CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus"]
 _USAGE = """\
 Measures Waybill on this machine, with servers of its own on loopback. See bench/README.md.
@@ -90,7 +90,7 @@ def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tup
         if name == "company":
             levels = company.measure(rig, options.files or sizes.company_files)
             return report.company(levels), levels
-        result = rebuild.run(rig, sources, sizes)
+        result = rebuild.run(rig, sources, sizes, name)
         return report.rebuild(result), result
 
 

@@ -188,7 +188,7 @@ class _Bulk:
 
     def __init__(self, url: str):
         self._connection, stream, self._inbox = _connect(url)
-        self._acknowledged = _Acknowledged(self._connection, stream)
+        self._acknowledged = Acknowledged(self._connection, stream)
         self._acknowledged.start()
         self._sent = 0
 
@@ -202,7 +202,9 @@ class _Bulk:
         self._connection.close()
 
 
-class _Acknowledged(threading.Thread):
+class Acknowledged(threading.Thread):
+    """Counts what JetStream has acknowledged."""
+
     def __init__(self, connection: socket.socket, stream):
         super().__init__(daemon=True)
         self._connection, self._stream = connection, stream

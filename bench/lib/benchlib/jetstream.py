@@ -1,9 +1,11 @@
 """What JetStream says of the event log: two requests of its API over a connection of our own."""
 
+import base64
 import json
 import secrets
 import socket
 import urllib.parse
+from typing import Tuple
 
 from stacklib.console import StackError
 
@@ -27,14 +29,19 @@ class EventLog:
         info = self._ask(f"CONSUMER.INFO.{_STREAM}.{_CONSUMER}")
         return info["num_pending"] + info["num_ack_pending"]
 
-    def _ask(self, what: str) -> dict:
+    def message(self, seq: int) -> Tuple[str, bytes, bytes]:
+        """Subject, headers and body of a stored message."""
+        found = self._ask(f"STREAM.MSG.GET.{_STREAM}", json.dumps({"seq": seq}))["message"]
+        return found["subject"], base64.b64decode(found.get("hdrs", "")), base64.b64decode(found.get("data", ""))
+
+    def _ask(self, what: str, body: str = "") -> dict:
         inbox = f"_INBOX.{secrets.token_hex(8)}"
         with socket.create_connection(self._address, timeout=10) as connection:
             lines = connection.makefile("rb")
             lines.readline()  # INFO
             request = (
                 'CONNECT {"verbose":false,"pedantic":false}\r\n'
-                f"SUB {inbox} 1\r\nPUB $JS.API.{what} {inbox} 0\r\n\r\n"
+                f"SUB {inbox} 1\r\nPUB $JS.API.{what} {inbox} {len(body)}\r\n{body}\r\n"
             )
             connection.sendall(request.encode())
             answer = json.loads(_message(lines))

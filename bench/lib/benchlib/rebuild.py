@@ -1,4 +1,4 @@
-"""How fast the read models are rebuilt: real events of real requests, then `waybill replay`."""
+"""How fast the read models are rebuilt: real events of real requests, repeated for other companies, then `waybill replay`."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,76 +7,91 @@ from typing import Dict, List
 from stacklib import process
 from stacklib.console import StackError, say
 
-from . import ours, quiet
+from . import clones, ours, quiet
 from .curl import Curl, Request, run_one
 from .rig import Rig
 from .scenarios import SMALL_AT_ONCE, Sizes
 from .sources import Sources
 from .usage import Meter
 
-_SESSIONS_A_ROUND = 5_000
+_SESSIONS = 50
 _REBUILDS = 3
+_PARTITIONS = 4
+
+# What the recorded companies did.
+SMALL, LARGE = "rebuild", "rebuild-large"
+_LARGE_FILES, _LARGE_PARTS = 4, 8
 
 
 @dataclass
 class Rebuild:
+    what: str
     events: int
-    # The whole command, into a schema that does not exist.
+    partitions: int = _PARTITIONS
+    # The whole command, into a schema that does not exist: tables, rows, indexes, foreign keys.
     wall_s: List[float] = field(default_factory=list)
-    # The same into one whose tables are there: making them takes as long for any number of events.
-    fold_s: List[float] = field(default_factory=list)
-    # Of every command, both kinds: waybill itself, and the servers for its sake.
+    # Of every command: waybill itself, and the servers for its sake.
     cpu_s: List[Dict[str, float]] = field(default_factory=list)
     said: List[str] = field(default_factory=list)
 
 
-def run(rig: Rig, sources: Sources, sizes: Sizes) -> Rebuild:
-    _fill(rig, sources, sizes)
+def run(rig: Rig, sources: Sources, sizes: Sizes, what: str) -> Rebuild:
+    what_they_do = {SMALL: _small, LARGE: _large}[what]
+    what_they_do(rig, sources, sizes)
     quiet.until_done(rig)
-    result = Rebuild(rig.log.last_seq())
-    say(f"  {result.events:,} events")
+    # From here on the log is ours alone.
+    rig.stop_roles()
+    partitions = {"WAYBILL_PARTITIONS": str(_PARTITIONS)}
+    _waybill(rig, ["provision"], **partitions)
+    recorded = rig.log.last_seq()
+    say(f"  {recorded:,} events are recorded")
+    rig.restart_nats(durable=False)
+    made = clones.fill(rig.env["WAYBILL_NATS_URL"], rig.log, sizes.events, _PARTITIONS,
+                       lambda count: say(f"  {count:,} events in the log"))
+    rig.restart_nats()
+    result = Rebuild(what, recorded + made)
     for number in range(1, _REBUILDS + 1):
+        schema = f"bench_rebuild_{number}"
+        if number > 1:
+            rig.sql(f"DROP SCHEMA bench_rebuild_{number - 1} CASCADE")
         quiet.until_settled(rig)
-        result.wall_s.append(_replay(rig, result, f"bench_rebuild_{number}"))
-        schema = f"bench_fold_{number}"
-        _waybill(rig, ["provision"], WAYBILL_DATABASE_SCHEMA=schema)
-        quiet.until_settled(rig)
-        result.fold_s.append(_replay(rig, result, schema))
-    said, _ = _waybill(rig, ["replay", "--verify"])
+        result.wall_s.append(_replay(rig, result, schema, partitions))
+    said, _ = _waybill(rig, ["replay", "--verify"], WAYBILL_DATABASE_SCHEMA=schema, **partitions)
     result.said.append(said)
     return result
 
 
-def _fill(rig: Rig, sources: Sources, sizes: Sizes) -> None:
-    """One upload in chunks, small files, and sessions for the rest."""
-    file = sources.file("warm-up", sizes.warm_up_bytes)
-    files = sources.many("small", sizes.small_files, sizes.small_bytes)
-    for attempt in (ours.Chunks(rig, [file], sources.chunks(file)),
-                    ours.Small(rig, files, SMALL_AT_ONCE)):
-        attempt.prepare()
-        attempt.send()
-        quiet.until_done(rig)
-        attempt.check()
-        rig.reset_bucket(attempt.bucket)
-    while rig.log.last_seq() < sizes.events:
-        missing = sizes.events - rig.log.last_seq()
-        _open_sessions(rig, min(_SESSIONS_A_ROUND, missing))
-        say(f"  {rig.log.last_seq():,} events in the log")
-
-
-def _open_sessions(rig: Rig, count: int) -> None:
+def _small(rig: Rig, sources: Sources, sizes: Sizes) -> None:
+    """Small files in one request each, and some sessions: nearly every event makes rows."""
+    _send(rig, ours.Small(rig, sources.many("small", sizes.small_files, sizes.small_bytes), SMALL_AT_ONCE))
     headers = {"Authorization": f"Bearer {rig.token()}", "Content-Type": "application/json"}
     url = f"{rig.url}/v1/sessions"
-    requests = [Request("POST", url, headers, data='{"name":"bench"}') for _ in range(count)]
-    curl = Curl(rig.scratch, "sessions", requests, SMALL_AT_ONCE)
+    curl = Curl(rig.scratch, "sessions", [Request("POST", url, headers, data='{"name":"bench"}')] * _SESSIONS,
+                SMALL_AT_ONCE)
     run_one(curl)
     curl.answers(201)
+    quiet.until_done(rig)
 
 
-def _replay(rig: Rig, result: Rebuild, schema: str) -> float:
+def _large(rig: Rig, sources: Sources, sizes: Sizes) -> None:
+    """Files in chunks: most events are about bytes of a file that has its rows."""
+    file = sources.file("large", sizes.warm_up_bytes * _LARGE_PARTS)
+    for _ in range(_LARGE_FILES):
+        _send(rig, ours.Chunks(rig, [file], sources.chunks(file)))
+
+
+def _send(rig: Rig, attempt: ours.Ours) -> None:
+    attempt.prepare()
+    attempt.send()
+    quiet.until_done(rig)
+    attempt.check()
+    rig.reset_bucket(attempt.bucket)
+
+
+def _replay(rig: Rig, result: Rebuild, schema: str, more: Dict[str, str]) -> float:
     meter = Meter(rig.stack.pids())
     meter.start()
-    said, wall_s = _waybill(rig, ["replay", "--into", schema])
+    said, wall_s = _waybill(rig, ["replay", "--into", schema], **more)
     cpu_s = meter.stop().cpu_s
     # Children that we waited for: here that is the command.
     cpu_s["waybill"] = cpu_s.pop("curl")

@@ -44,18 +44,15 @@ def memory(run: Run) -> str:
 
 def rebuild(result: Rebuild) -> str:
     rates = [result.events / wall_s for wall_s in result.wall_s]
-    folding = [result.events / wall_s for wall_s in result.fold_s]
     rows = [
         ["events/s, the whole command", _spread(rates, ",.0f")],
-        ["events/s, where the tables are there", _spread(folding, ",.0f")],
         ["wall s, the whole command", _spread(result.wall_s, ".2f")],
-        ["wall s, where the tables are there", _spread(result.fold_s, ".2f")],
         *([f"CPU s of {name}", _spread((cpu_s[name] for cpu_s in result.cpu_s), ".2f")]
           for name in ("waybill", "postgres", "nats")),
     ]
     said = "\n".join(result.said)
     return "\n\n".join([
-        f"### Rebuilding from {result.events:,} events", _table(["", "median"], rows),
+        f"### {result.what}: {result.events:,} events in {result.partitions} partitions", _table(["", "median"], rows),
         f"```text\n{said}\n```",
     ])
 

@@ -130,6 +130,12 @@ class Rig:
         self.stack.stop_one(stacks.NATS)
         self._start_nats(durable)
 
+    def stop_roles(self) -> None:
+        """Whoever writes to the log then is alone with it."""
+        names = ("all",) if self._together else roles.NAMES
+        for name in names[::-1]:
+            self.stack.stop_one(roles.role(name))
+
     def _start_nats(self, durable: bool = True) -> str:
         config = None
         if not durable:

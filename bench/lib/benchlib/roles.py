@@ -27,6 +27,10 @@ def settings(ports: Ports) -> Dict[str, str]:
     }
 
 
+def role(name: str) -> Role:
+    return Role(name, signal.SIGTERM, _GRACE_S)
+
+
 def start(stack: Stack, program: Path, env: Dict[str, str], *, together: bool) -> None:
     """As `waybill serve all` where they are to be together: that is what `scripts/up` runs."""
     for name in ("all",) if together else NAMES:
@@ -34,18 +38,17 @@ def start(stack: Stack, program: Path, env: Dict[str, str], *, together: bool) -
 
 
 def start_one(stack: Stack, program: Path, env: Dict[str, str], name: str) -> None:
-    role = Role(name, signal.SIGTERM, _GRACE_S)
-    child = stack.start(role, [str(program), "serve", name], env)
+    child = stack.start(role(name), [str(program), "serve", name], env)
     variable = "WAYBILL_HTTP_ADDR" if name in ("gateway", "all") else f"WAYBILL_{name.upper()}_ADDR"
     url = f"http://{env[variable]}/readyz"
-    stack.wait_ready(role, child, lambda: answers(url), 60)
+    stack.wait_ready(role(name), child, lambda: answers(url), 60)
 
 
 def restart_worker(stack: Stack, program: Path, env: Dict[str, str]) -> None:
     """With other settings; where all roles are one process, all of them."""
     running = stack.pids()
     name = "all" if "all" in running else "worker"
-    stack.stop_one(Role(name, signal.SIGTERM, _GRACE_S))
+    stack.stop_one(role(name))
     start_one(stack, program, env, name)
 
 

@@ -52,6 +52,7 @@ mod socket;
 mod speaker;
 mod store_audit;
 mod stores;
+mod swap;
 mod takeover;
 mod threats;
 mod tokens;

@@ -169,6 +169,12 @@ impl Folder {
         }
         let mut touched = Touched::default();
         batch.iter().filter_map(|stored| stored.event.as_ref().ok()).for_each(|recorded| touched.add(recorded));
+        // Of an upload that begins here there is no row.
+        batch.iter().filter(|stored| stored.previous == Some(0)).for_each(|stored| {
+            if let Ok(recorded) = &stored.event {
+                touched.forget_begun(recorded);
+            }
+        });
         let mut connection = self.database.connection().await?;
         Ok(load_missing(&mut connection, &touched, &mut self.tables).await?)
     }

@@ -7,12 +7,14 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
-use diesel::sql_types::{Array, BigInt, Bool as SqlBool, Integer, Text, Timestamptz, Untyped, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool as SqlBool, Integer, Nullable, Text, Timestamptz, Untyped, Uuid as SqlUuid,
+};
 use uuid::Uuid;
 
 /// A value of a statement.
 #[derive(Clone, Debug)]
-pub(crate) enum Bind {
+pub enum Bind {
     Text(String),
     BigInt(i64),
     Integer(i32),
@@ -20,6 +22,12 @@ pub(crate) enum Bind {
     Uuids(Vec<Uuid>),
     Time(DateTime<Utc>),
     Bool(bool),
+    Texts(Vec<Option<String>>),
+    BigInts(Vec<Option<i64>>),
+    Integers(Vec<Option<i32>>),
+    OptionalUuids(Vec<Option<Uuid>>),
+    Times(Vec<Option<DateTime<Utc>>>),
+    Bools(Vec<Option<bool>>),
 }
 
 /// A text with `?` where its values go, in their order.
@@ -60,6 +68,12 @@ impl QueryFragment<Pg> for Statement {
                 Bind::Time(value) => out.push_bind_param::<Timestamptz, _>(value)?,
                 Bind::Bool(value) => out.push_bind_param::<SqlBool, _>(value)?,
                 Bind::Uuids(value) => out.push_bind_param::<Array<SqlUuid>, _>(value)?,
+                Bind::Texts(value) => out.push_bind_param::<Array<Nullable<Text>>, _>(value)?,
+                Bind::BigInts(value) => out.push_bind_param::<Array<Nullable<BigInt>>, _>(value)?,
+                Bind::Integers(value) => out.push_bind_param::<Array<Nullable<Integer>>, _>(value)?,
+                Bind::OptionalUuids(value) => out.push_bind_param::<Array<Nullable<SqlUuid>>, _>(value)?,
+                Bind::Times(value) => out.push_bind_param::<Array<Nullable<Timestamptz>>, _>(value)?,
+                Bind::Bools(value) => out.push_bind_param::<Array<Nullable<SqlBool>>, _>(value)?,
             }
             out.push_sql(piece);
         }

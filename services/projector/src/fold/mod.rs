@@ -203,6 +203,20 @@ impl Touched {
     }
 }
 
+impl Touched {
+    /// Takes out again what the first event of an upload begins.
+    pub(crate) fn forget_begun(&mut self, recorded: &Recorded) {
+        let Aggregate::UploadLifecycle(id) = recorded.subject.aggregate else { return };
+        let is_start = matches!(recorded.event, Event::UploadStarted(_) | Event::FileUploaded(_));
+        let key = (recorded.subject.company.0, id.0);
+        if is_start {
+            for rows in [&mut self.files, &mut self.progress, &mut self.shares] {
+                rows.remove(&key);
+            }
+        }
+    }
+}
+
 impl AllTables {
     /// Adds rows that were loaded, to the table that `of` names.
     pub(crate) fn extend<R: Row>(&mut self, rows: Vec<R>, of: fn(&mut Tables) -> &mut Rows<R>) {

@@ -1,9 +1,9 @@
 //! The rows of the tables, whole: a projection loads those that a batch of events touches, changes them in memory, and
 //! writes them back with one statement a table.
 //!
-//! A batch travels as one JSON parameter (`json_populate_recordset`), typed by the table itself: one statement for any
-//! number of rows, and no list of columns to keep in step.
+//! A batch travels as one array for each column, so that there is one statement for any number of rows.
 
+mod columns;
 mod tables;
 
 pub use tables::{
@@ -46,14 +46,22 @@ pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
     const KEY: &'static str;
     /// The column that [`load`] looks rows up by.
     const ID: &'static str;
-    /// All columns but the key's: what an upsert overwrites.
+    /// All columns.
     const COLUMNS: &'static [&'static str];
+    /// What stands behind each column's name where its values come as another type.
+    const CASTS: &'static [&'static str];
 
     /// The value of [`Row::ID`].
     fn lookup_id(&self) -> Uuid;
 
     /// The company that the row belongs to.
     fn company_id(&self) -> Uuid;
+
+    /// The values of rows, an array for each column.
+    ///
+    /// # Errors
+    /// Where one cannot be written as JSON.
+    fn arrays(rows: &[&Self]) -> Result<Vec<Bind>, serde_json::Error>;
 }
 
 /// JSON as text: its numbers keep their digits on the way between memory and table.
@@ -124,16 +132,21 @@ impl Write {
         if rows.is_empty() {
             return Ok(None);
         }
-        let json = serde_json::to_string(rows).map_err(ReadModelError::row(WRITING))?;
+        let arrays = R::arrays(rows).map_err(ReadModelError::row(WRITING))?;
         let sets: Vec<String> = R::COLUMNS.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
+        let values: Vec<String> =
+            R::COLUMNS.iter().zip(R::CASTS).map(|(column, cast)| format!("{column}{cast}")).collect();
         let text = format!(
-            "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, ?::json) \
+            "INSERT INTO {table} ({columns}) SELECT {values} FROM unnest({marks}) AS r ({columns}) \
              ON CONFLICT ({key}) DO UPDATE SET {sets}",
             table = R::TABLE,
+            columns = R::COLUMNS.join(", "),
+            values = values.join(", "),
+            marks = vec!["?"; arrays.len()].join(", "),
             key = R::KEY,
             sets = sets.join(", "),
         );
-        Ok(Some(Self(Statement::new(text, [Bind::Text(json)]))))
+        Ok(Some(Self(Statement::new(text, arrays))))
     }
 
     /// The rows with these keys are to go; `None` where there are none.

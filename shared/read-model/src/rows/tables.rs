@@ -1,6 +1,8 @@
 //! One struct per table, with the table's columns. Sizes are bytes, times are UTC.
 
+use super::columns::Column;
 use super::{JsonText, Row};
+use crate::statement::Bind;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -19,6 +21,7 @@ macro_rules! row {
             const KEY: &'static str = $key;
             const ID: &'static str = stringify!($id);
             const COLUMNS: &'static [&'static str] = &[$(stringify!($field),)*];
+            const CASTS: &'static [&'static str] = &[$(<$type as Column>::CAST,)*];
 
             fn lookup_id(&self) -> Uuid {
                 self.$id
@@ -26,6 +29,10 @@ macro_rules! row {
 
             fn company_id(&self) -> Uuid {
                 self.$company
+            }
+
+            fn arrays(rows: &[&Self]) -> Result<Vec<Bind>, serde_json::Error> {
+                Ok(vec![$(Column::array(rows.iter().map(|row| &row.$field))?,)*])
             }
         }
     };
