@@ -2,7 +2,7 @@
 
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,8 @@ struct Found {
 
 /// What a query finds: each row one text.
 async fn all(database: &Database, query: &str) -> Vec<String> {
+    // Only here: atomics have a `load` of their own.
+    use diesel_async::RunQueryDsl;
     let found: Vec<Found> = sql_query(query).load(&mut database.connection().await.unwrap()).await.unwrap();
     found.into_iter().map(|row| row.found).collect()
 }

@@ -4,7 +4,8 @@ use crate::ahead::{self, Batches};
 use crate::apply::apply;
 use crate::replay::ReplayError;
 use crate::writing::is_refusal;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -61,7 +62,9 @@ pub(crate) async fn fold_up_to(
     targets: Vec<Target>,
 ) -> Result<u64, ReplayError> {
     match (Rebuild { log, database, owner: Uuid::now_v7(), puts_off: true }).run(&targets).await {
-        Err(ReplayError::ReadModel(ReadModelError::Query { source, .. })) if is_refusal(&source) => {
+        Err(ReplayError::ReadModel(ReadModelError::Query { source, .. }))
+            if is_refusal(&source) && bulk::is_put_off(database).await? =>
+        {
             // Which event it was is known only with the foreign keys in place: it is then parked.
             tracing::warn!(schema = %database.schema(), reason = %source, "the tables do not fit together; building them anew");
             database.drop_schema().await?;
@@ -145,15 +148,13 @@ impl Rebuild<'_> {
             }
         }
         let at_once = AT_ONCE.min(self.database.pool_size() / CONNECTIONS).max(1);
-        let folded = stream::iter(targets.iter().zip(from))
-            .map(|(target, from)| self.fold(target, from, at_once))
-            .buffer_unordered(at_once)
-            .try_fold(0, async |sum, folded| Ok(sum + folded))
-            .await?;
+        let folding = targets.iter().zip(from).map(|(target, from)| self.fold(target, from, at_once).boxed());
+        let folding: Vec<BoxFuture<'_, _>> = folding.collect();
+        let folded: Vec<u64> = stream::iter(folding).buffer_unordered(at_once).try_collect().await?;
         if bulk::is_put_off(self.database).await? {
             bulk::make(self.database, at_once).await?;
         }
-        Ok(folded)
+        Ok(folded.into_iter().sum())
     }
 
     /// Folds one partition.

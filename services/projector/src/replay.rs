@@ -41,6 +41,9 @@ pub enum ReplayError {
     /// The name of the live schema leaves no room for the ones beside it.
     #[error("the name of schema {0} is too long for a swap: it has 58 characters at most")]
     LongName(SchemaName),
+    /// The name that the old tables are to get is another schema's.
+    #[error("there is a schema {0}, and no swap has left it; rename it, or drop it if nobody needs it")]
+    Taken(SchemaName),
     /// Something would be lost with the old tables.
     #[error(
         "schema {schema} cannot be replaced because of: {}; drop the views and make them again after the swap, and run it as \

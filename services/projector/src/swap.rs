@@ -9,7 +9,7 @@ use crate::replay::{Comparison, ReplayError, look};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use std::ops::DerefMut;
 use std::time::Duration;
-use waybill_event_log::EventLog;
+use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::swap::{self as tables, PutRight};
 use waybill_read_model::{Database, ReadModelError, SchemaName, digests};
@@ -20,6 +20,12 @@ const LAST: u64 = 1_000;
 /// How often the last step is tried, while projectors are further ahead than that or do not let their locks go.
 const ATTEMPTS: u32 = 100;
 
+/// How often, five times a second, it is looked whether the live tables have come as far as the new ones.
+const LOOKS: u32 = 50;
+
+/// How long the last events may take to be folded.
+const LAST_WITHIN: Duration = Duration::from_secs(5);
+
 /// How often, a second apart, it is tried to drop the old tables.
 const DROPS: u32 = 60;
 
@@ -28,8 +34,9 @@ type Transactions = AnsiTransactionManager;
 /// What a swap did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swapped {
-    /// What the live tables held, and what those hold that are live now, as of the same events.
-    pub comparison: Comparison,
+    /// What the live tables held, and what those hold that are live now, as of the same events. `None` if the live ones were
+    /// so far behind the log that they could not be compared.
+    pub comparison: Option<Comparison>,
     /// A schema with the old tables, if somebody reads them still.
     pub left: Option<SchemaName>,
 }
@@ -47,6 +54,9 @@ pub async fn swap(log: &dyn EventLog, live: &Database) -> Result<Swapped, Replay
         return Err(ReplayError::Strangers { schema: name.clone(), strangers });
     }
     let old = name.with_ending("_old").map_err(|_| ReplayError::LongName(name.clone()))?;
+    if tables::is_taken(live, &old).await? {
+        return Err(ReplayError::Taken(old));
+    }
     // What an earlier swap left.
     let left = drop_old(live, &old).await?;
     if left.is_some() {
@@ -94,7 +104,7 @@ async fn put_right_held(
 ) -> Result<Vec<PutRight>, ReplayError> {
     let at = tables::hold_one(connection, partition).await?;
     must_be_alike(connection, live, beside).await?;
-    fold_last(log, beside, vec![(partition, at)]).await?;
+    fold_soon(log, beside, vec![(partition, at)]).await?;
     let partitions = log.partitions();
     Ok(tables::put_right(connection, beside.schema(), partition, |company| partitions.of(company) == partition).await?)
 }
@@ -118,12 +128,24 @@ async fn build(log: &dyn EventLog, live: &Database, partitions: Vec<u32>) -> Res
     Ok(beside)
 }
 
-/// What the live tables hold, and what the new ones hold as of the same events.
-async fn compare(log: &dyn EventLog, live: &Database, beside: &Database) -> Result<Comparison, ReplayError> {
-    let (checkpoints, of_live) = look(live).await?;
-    fold_last(log, beside, checkpoints.clone()).await?;
-    let rebuilt = digests(&mut *beside.connection().await?).await?;
-    Ok(Comparison::of(&checkpoints, of_live, rebuilt))
+/// What the live tables hold, and what the new ones hold as of the same events; `None` if the live ones do not come that far.
+async fn compare(log: &dyn EventLog, live: &Database, beside: &Database) -> Result<Option<Comparison>, ReplayError> {
+    let built = projection::checkpoints(&mut *beside.connection().await?).await?;
+    for _ in 0..LOOKS {
+        let at = projection::checkpoints(&mut *live.connection().await?).await?;
+        let has = |(partition, built): &(u32, Checkpoint)| {
+            built.seq == 0
+                || at.iter().any(|(of, at)| of == partition && at.epoch == built.epoch && at.seq >= built.seq)
+        };
+        if built.iter().all(has) {
+            let (checkpoints, of_live) = look(live).await?;
+            fold_last(log, beside, checkpoints.clone()).await?;
+            let rebuilt = digests(&mut *beside.connection().await?).await?;
+            return Ok(Some(Comparison::of(&checkpoints, of_live, rebuilt)));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(None)
 }
 
 /// Folds up to where the live tables are, until few events are missing.
@@ -145,6 +167,12 @@ async fn fold_last(log: &dyn EventLog, beside: &Database, live: Vec<(u32, Checkp
     let is_in_log = |(target, head): &(Target, Target)| target.epoch == head.epoch && target.seq <= head.seq;
     let targets: Vec<Target> = targets.into_iter().zip(heads).filter(is_in_log).map(|(target, _)| target).collect();
     if targets.is_empty() { Ok(0) } else { fold_up_to(log, beside, targets).await }
+}
+
+/// The same, while projectors wait for it.
+async fn fold_soon(log: &dyn EventLog, beside: &Database, live: Vec<(u32, Checkpoint)>) -> Result<(), ReplayError> {
+    let folded = tokio::time::timeout(LAST_WITHIN, fold_last(log, beside, live)).await;
+    folded.map_err(|_| ReadError::Unavailable("the last events of a swap took too long".to_owned()))?.map(drop)
 }
 
 /// What the tables beside lack of these checkpoints, and how many events that is in each partition.
@@ -185,7 +213,7 @@ async fn exchange_held(
     if lacking > LAST {
         return Ok(false);
     }
-    fold_last(log, beside, checkpoints).await?;
+    fold_soon(log, beside, checkpoints).await?;
     tables::exchange(connection, live.schema(), beside.schema(), old).await?;
     Ok(true)
 }

@@ -69,9 +69,15 @@ async fn swap_live(log: &dyn EventLog, live: &Database, partition: Option<u32>) 
         return Ok(ExitCode::SUCCESS);
     }
     let swapped = swap(log, live).await?;
-    print_comparison(&swapped.comparison);
-    let were = if swapped.comparison.is_equal() { "equal to" } else { "different from" };
-    println!("the rebuilt tables are live; those before were {were} them");
+    if let Some(comparison) = &swapped.comparison {
+        print_comparison(comparison);
+    }
+    let were = match swapped.comparison {
+        Some(comparison) if comparison.is_equal() => "those before were equal to them",
+        Some(_) => "those before were different",
+        None => "those before were behind the log, and not compared",
+    };
+    println!("the rebuilt tables are live; {were}");
     if let Some(schema) = swapped.left {
         println!("the old tables are still read; the next swap drops them, or: DROP SCHEMA {schema} CASCADE");
     }

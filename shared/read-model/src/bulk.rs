@@ -10,7 +10,8 @@ use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool as SqlBool, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::ops::DerefMut;
 
 const PUTTING_OFF: &str = "putting indexes off";
@@ -109,8 +110,8 @@ pub async fn make(database: &Database, at_once: usize) -> Result<(), ReadModelEr
     for key in keys {
         make_one(database, &key).await?;
     }
-    let made = stream::iter(indexes).map(|index| make_index(database, index)).buffer_unordered(at_once.max(1));
-    made.try_collect::<()>().await?;
+    let making: Vec<BoxFuture<'_, _>> = indexes.into_iter().map(|index| make_index(database, index).boxed()).collect();
+    stream::iter(making).buffer_unordered(at_once.max(1)).try_collect::<()>().await?;
     analyze(database).await?;
     let mut connection = database.connection().await?;
     connection.batch_execute("DROP TABLE rebuild_put_off").await.map_err(ReadModelError::query(MAKING))

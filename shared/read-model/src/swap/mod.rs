@@ -21,9 +21,23 @@ const SWAPPING: &str = "swapping schemas";
 /// How long a swap waits for the transactions of projectors and for migrations. What comes behind it waits as long.
 const LOCK_WITHIN_MS: u32 = 2_000;
 
+/// How long the last events may take to be folded.
+const IDLE_WITHIN_MS: u32 = 10_000;
+
 /// How long tables that nobody should read any more are waited for. Shorter than Postgres waits before it looks for a deadlock
 /// (1 s): it is the drop that gives way, and no query.
 const DROP_WITHIN_MS: u32 = 300;
+
+/// What is said of a schema that may be dropped.
+const REPLACED: &str = "replaced by waybill replay --swap";
+
+/// What every transaction of a swap begins with: neither locks that others hold nor a process that hangs hold up the
+/// projectors for long.
+fn limits() -> String {
+    format!(
+        "SET LOCAL lock_timeout = {LOCK_WITHIN_MS}; SET LOCAL idle_in_transaction_session_timeout = {IDLE_WITHIN_MS}"
+    )
+}
 
 /// Holds up all projections until the transaction ends, and migrations, and answers with how far the partitions are folded.
 /// Queries go on.
@@ -33,9 +47,10 @@ const DROP_WITHIN_MS: u32 = 300;
 pub async fn hold(connection: &mut AsyncPgConnection) -> Result<Vec<(u32, Checkpoint)>, ReadModelError> {
     connection
         .batch_execute(&format!(
-            "SET LOCAL lock_timeout = {LOCK_WITHIN_MS}; \
+            "{}; \
              SELECT pg_advisory_xact_lock(hashtext('waybill migrations')); \
-             LOCK TABLE projection_checkpoint IN SHARE ROW EXCLUSIVE MODE"
+             LOCK TABLE projection_checkpoint IN SHARE ROW EXCLUSIVE MODE",
+            limits()
         ))
         .await
         .map_err(ReadModelError::query(SWAPPING))?;
@@ -49,9 +64,9 @@ pub async fn hold(connection: &mut AsyncPgConnection) -> Result<Vec<(u32, Checkp
 pub async fn hold_one(connection: &mut AsyncPgConnection, partition: u32) -> Result<Checkpoint, ReadModelError> {
     connection
         .batch_execute(&format!(
-            "SET LOCAL lock_timeout = {LOCK_WITHIN_MS}; \
-             INSERT INTO projection_checkpoint (partition, epoch, seq) VALUES ({partition}, '', 0) \
-             ON CONFLICT (partition) DO NOTHING"
+            "{}; INSERT INTO projection_checkpoint (partition, epoch, seq) VALUES ({partition}, '', 0) \
+             ON CONFLICT (partition) DO NOTHING",
+            limits()
         ))
         .await
         .map_err(ReadModelError::query(SWAPPING))?;
@@ -82,8 +97,10 @@ pub async fn exchange(
         .batch_execute(&format!(
             "UPDATE {beside}.projection_checkpoint n SET lease_owner = o.lease_owner, lease_until = o.lease_until \
              FROM projection_checkpoint o WHERE o.partition = n.partition; \
-             INSERT INTO {beside}.projector SELECT * FROM projector; \
+             INSERT INTO {beside}.projector SELECT * FROM projector ON CONFLICT DO NOTHING; \
+             INSERT INTO {beside}.sweeper SELECT * FROM sweeper ON CONFLICT DO NOTHING; \
              ALTER SCHEMA {live} RENAME TO {old}; \
+             COMMENT ON SCHEMA {old} IS '{REPLACED}'; \
              ALTER SCHEMA {beside} RENAME TO {live}"
         ))
         .await
@@ -95,19 +112,23 @@ pub async fn exchange(
 /// # Errors
 /// [`ReadModelError`].
 pub async fn are_alike(connection: &mut AsyncPgConnection, beside: &SchemaName) -> Result<bool, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = BigInt)]
-        different: i64,
-    }
-    let found: Found = sql_query(format!(
-        "SELECT count(*) AS different FROM __diesel_schema_migrations o \
+    let text = format!(
+        "SELECT count(*) AS number FROM __diesel_schema_migrations o \
          FULL JOIN {beside}.__diesel_schema_migrations n USING (version) WHERE o.run_on IS NULL OR n.run_on IS NULL"
-    ))
-    .get_result(connection)
-    .await
-    .map_err(ReadModelError::query(SWAPPING))?;
-    Ok(found.different == 0)
+    );
+    Ok(count(connection, text).await? == 0)
+}
+
+/// Whether there is a schema that no swap has left.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn is_taken(database: &Database, schema: &SchemaName) -> Result<bool, ReadModelError> {
+    let text = format!(
+        "SELECT count(*) AS number FROM pg_namespace \
+         WHERE nspname = '{schema}' AND obj_description(oid, 'pg_namespace') IS DISTINCT FROM '{REPLACED}'"
+    );
+    Ok(count(&mut *database.connection().await?, text).await? > 0)
 }
 
 /// Drops a schema that was live; see [`is_busy`] for what still reads it.
@@ -123,4 +144,14 @@ pub async fn drop_old(database: &Database, old: &SchemaName) -> Result<(), ReadM
             connection.batch_execute(&text).await.map_err(ReadModelError::query("dropping the old tables"))
         })
         .await
+}
+
+async fn count(connection: &mut AsyncPgConnection, text: String) -> Result<i64, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+    let found: Found = sql_query(text).get_result(connection).await.map_err(ReadModelError::query(SWAPPING))?;
+    Ok(found.number)
 }

@@ -2,8 +2,9 @@
 
 use crate::projection::signed;
 use crate::rows::{
-    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, FileAssociationRow, FileRow, MemberRow, PartialUploadRow,
-    QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow, UserRow,
+    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, FileAssociationRow, FileRow, FileTotalRow, MemberRow,
+    PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow,
+    UserRow,
 };
 use crate::{ReadModelError, SchemaName};
 use diesel::QueryableByName;
@@ -53,6 +54,7 @@ pub async fn put_right(
         of::<PartialUploadRow>(beside),
         of::<StorageQuotaRow>(beside),
         of::<QuotaReservationRow>(beside),
+        of::<FileTotalRow>(beside),
     ];
     // Those that refer to others go first, and come last.
     for one in done.iter_mut().rev() {
