@@ -22,7 +22,8 @@ class EventLog:
         return self._ask(f"STREAM.INFO.{_STREAM}")["state"]["last_seq"]
 
     def subjects(self) -> int:
-        return self._ask(f"STREAM.INFO.{_STREAM}")["state"]["num_subjects"]
+        # Left out where there are none.
+        return self._ask(f"STREAM.INFO.{_STREAM}")["state"].get("num_subjects", 0)
 
     def unfinished_reactions(self) -> int:
         """Events that workers have still to react to, or are reacting to."""
