@@ -26,6 +26,8 @@ const SNAPSHOT_PART: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(8);
 /// For how long after its last use a fold stays though there are too many; unless there are twice as many as that.
 const IN_USE_FOR: Duration = Duration::from_secs(60);
+/// How often it is looked who may go, unless there are twice as many as are kept.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What a fold counts at least, in entries.
 const LEAST_WEIGHT: usize = 16;
 
@@ -43,6 +45,10 @@ pub struct Directories {
     log: Arc<dyn EventLog>,
     limits: DirectoryLimits,
     kept: Mutex<HashMap<CompanyId, Arc<Kept>>>,
+    /// How many entries all of them have.
+    total: AtomicUsize,
+    /// When it was looked last who may go.
+    looked_at: Mutex<Instant>,
 }
 
 struct Kept {
@@ -118,7 +124,7 @@ impl Fold {
 impl Directories {
     /// Those in a log.
     pub fn new(log: Arc<dyn EventLog>, limits: DirectoryLimits) -> Self {
-        Self { log, limits, kept: Mutex::default() }
+        Self { log, limits, kept: Mutex::default(), total: AtomicUsize::new(0), looked_at: Mutex::new(Instant::now()) }
     }
 
     /// How many entries one directory may have.
@@ -304,43 +310,64 @@ impl Directories {
     }
 
     fn of(&self, company: CompanyId) -> Arc<Kept> {
-        let kept = locked(&self.kept).entry(company).or_insert_with(|| Arc::new(Kept::new(company))).clone();
+        let (kept, is_new) = {
+            let mut all = locked(&self.kept);
+            let before = all.len();
+            let kept = all.entry(company).or_insert_with(|| Arc::new(Kept::new(company))).clone();
+            (kept, all.len() > before)
+        };
         *locked(&kept.used_at) = Instant::now();
+        if is_new {
+            self.total.fetch_add(LEAST_WEIGHT, Ordering::Relaxed);
+            self.let_go();
+        }
         kept
     }
 
     /// What has grown is weighed again.
     fn weigh(&self, kept: &Kept) {
         let entries = kept.read().state.len().max(LEAST_WEIGHT);
-        if entries > kept.entries.swap(entries, Ordering::Relaxed) {
+        let before = kept.entries.swap(entries, Ordering::Relaxed);
+        self.total.fetch_add(entries.saturating_sub(before), Ordering::Relaxed);
+        self.total.fetch_sub(before.saturating_sub(entries), Ordering::Relaxed);
+        if entries > before {
             self.let_go();
         }
     }
 
     /// Lets those go that were not used for the longest time, if there are too many. What is in use stays.
     fn let_go(&self) {
-        let mut all = locked(&self.kept);
-        let mut total: usize = all.values().map(|kept| kept.entries.load(Ordering::Relaxed)).sum();
-        let bound = self.limits.kept_entries;
-        if total <= bound {
+        let (bound, total) = (self.limits.kept_entries, self.total.load(Ordering::Relaxed));
+        let is_urgent = total > bound.saturating_mul(2);
+        if total <= bound || !(is_urgent || self.is_time_to_look()) {
             return;
         }
-        let mut idle: Vec<(Duration, CompanyId)> = all
-            .iter()
-            .filter(|(_, kept)| Arc::strong_count(kept) == 1)
-            .map(|(company, kept)| (locked(&kept.used_at).elapsed(), *company))
-            .collect();
-        idle.sort_unstable();
         // Some more than needed, so that this is not done again and again.
         let enough = bound - bound / 8;
-        while let Some((idle_for, company)) = idle.pop().filter(|_| total > enough) {
-            if idle_for < IN_USE_FOR && total <= bound.saturating_mul(2) {
+        let enough_in_use = if is_urgent { bound.saturating_add(enough) } else { usize::MAX };
+        let mut all = locked(&self.kept);
+        let idle = all.iter().filter(|(_, kept)| Arc::strong_count(kept) == 1);
+        let mut idle: Vec<(Duration, CompanyId)> =
+            idle.map(|(company, kept)| (locked(&kept.used_at).elapsed(), *company)).collect();
+        idle.sort_unstable();
+        while let Some((idle_for, company)) = idle.pop() {
+            let total = self.total.load(Ordering::Relaxed);
+            if total <= enough || (idle_for < IN_USE_FOR && total <= enough_in_use) {
                 return;
             }
             if let Some(gone) = all.remove(&company) {
-                total = total.saturating_sub(gone.entries.load(Ordering::Relaxed));
+                self.total.fetch_sub(gone.entries.load(Ordering::Relaxed), Ordering::Relaxed);
             }
         }
+    }
+
+    fn is_time_to_look(&self) -> bool {
+        let mut looked_at = locked(&self.looked_at);
+        let is_time = looked_at.elapsed() >= LOOK_EVERY;
+        if is_time {
+            *looked_at = Instant::now();
+        }
+        is_time
     }
 }
 

@@ -1,6 +1,6 @@
 //! Carrying out a command.
 
-use crate::aggregate::{Appended, fold_fact};
+use crate::loaded::{Appended, fold_fact};
 use crate::turn::Turn;
 use crate::{Aggregate, Loaded, refresh};
 use rand::Rng;

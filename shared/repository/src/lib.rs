@@ -5,16 +5,18 @@ mod aggregate;
 mod batches;
 mod directories;
 mod execute;
+mod loaded;
 mod quota;
 mod snapshot;
 mod turn;
 
 pub use aggregate::{
-    Aggregate, ContentAggregate, FileAggregate, LifecycleAggregate, Loaded, SessionAggregate, ShareAggregate,
-    TokenAggregate, UploadAggregate, load, look_at_upload, refresh, routing_of,
+    Aggregate, ContentAggregate, FileAggregate, LifecycleAggregate, SessionAggregate, ShareAggregate, TokenAggregate,
+    UploadAggregate, routing_of,
 };
 pub use batches::{BatchSize, Batches, Busy, Linger};
 pub use directories::{Directories, DirectoryLimits};
 pub use execute::{Context, Done, ExecuteError, execute};
+pub use loaded::{Loaded, load, look_at_upload, refresh};
 pub use quota::{Held, Quotas};
 pub use snapshot::forget_snapshot;
