@@ -28,7 +28,7 @@ impl State {
             .as_ref()
             .map_or(0, |started| start_weight(started, &self.kind, self.upload_metadata.as_deref()));
         let staged = self.staged.values().map(|piece| 2 * ENTRY_BYTES + piece.storage_key.len()).sum::<usize>();
-        let runs = self.stored.runs().len() * size_of::<waybill_schema::ByteRange>();
+        let runs = size_of_val(self.stored.runs());
         size_of::<Self>() + start + self.parts.len() * PART_BYTES + staged + runs + self.joined.weight()
     }
 }
