@@ -70,7 +70,8 @@ def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tup
     load = sizes.memory.get(name)
     stored = plan.peak_bytes if plan else load.size_bytes if load else 0
     memory.must_have_room(root, stored, name)
-    chosen = options.contestants if plan else [memory.CONTESTANTS[name][0] if load else "ours"]
+    taking_part = {contestant.split()[0] for contestant in plan.contestants} if plan else set()
+    chosen = [name for name in options.contestants if name in taking_part] if plan else [memory.CONTESTANTS[name][0] if load else "ours"]
     say(f"{name}: starting a stack")
     with_peer, together = "tus" in chosen, options.roles == "together"
     with rigs.running(root, name, program, with_peer=with_peer, together=together) as rig:

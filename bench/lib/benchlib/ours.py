@@ -91,16 +91,18 @@ class SmallAndSettled(Small):
     def send(self) -> Timing:
         timing = super().send()
         began = time.perf_counter()
-        while self._reserved_bytes():
+        while not self._is_settled():
             if time.perf_counter() - began > _SETTLED_WITHIN_S:
                 raise StackError(f"reservations stay open for {_SETTLED_WITHIN_S} s")
             time.sleep(0.02)
         return Timing(timing.wall_s, {**timing.phases, "settled_s": time.perf_counter() - began})
 
-    def _reserved_bytes(self) -> int:
+    def _is_settled(self) -> bool:
+        """The tables may be behind: all files are in them, and none holds a reservation."""
         request = urllib.request.Request(f"{self.rig.url}/v1/quota", headers=self._who)
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return json.load(answer)["storage_reserved_bytes"]
+            quota = json.load(answer)
+        return quota["file_count"] == len(self.sources) and quota["storage_reserved_bytes"] == 0
 
     def check_stored(self) -> None:
         """Files with the same bytes have one object; those without have one each."""

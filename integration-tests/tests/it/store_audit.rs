@@ -51,12 +51,10 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
     let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
     client.put_chunk(&upload, 0, content[..8 << 20].to_vec()).await.expect(200);
     let piece = |from: usize, to: usize| {
-        let path = format!("/v1/uploads/{upload}/chunks/1");
-        let range = format!("bytes {from}-{}/{}", to - 1, 8 << 20);
-        client
-            .request(reqwest::Method::PUT, &path)
-            .header("Content-Range", range)
-            .body(content[(8 << 20) + from..(8 << 20) + to].to_vec())
+        let (from, to) = (from + (8 << 20), to + (8 << 20));
+        let range = format!("bytes {from}-{}/{}", to - 1, content.len());
+        let put = client.request(reqwest::Method::PUT, &format!("/v1/uploads/{upload}/chunks/1"));
+        put.header("Content-Range", range).body(content[from..to].to_vec())
     };
     client.send(piece(0, 100_000)).await.expect(200);
     let staging = names::staging_prefix(company, upload.parse().unwrap());
