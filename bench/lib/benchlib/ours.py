@@ -13,7 +13,7 @@ from .attempt import OUR_ROLES, Attempt, Timing
 from .curl import Curl, Request, run_all, run_one
 
 TYPE = "application/octet-stream"
-_SETTLED_WITHIN_S = 600
+_SETTLED_WITHIN_S = 120
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -84,9 +84,9 @@ class Small(Whole):
 class SmallAndSettled(Small):
     """And how long it takes from the last answer until the space of all of them is settled."""
 
-    def prepare(self) -> None:
-        self._who = self.authorization()
-        super().prepare()
+    def authorization(self) -> Dict[str, str]:
+        self._who = super().authorization()
+        return self._who
 
     def send(self) -> Timing:
         timing = super().send()
