@@ -144,7 +144,7 @@ async fn nobody_is_sent_on_to_an_object_that_is_gone() {
     let file = client.post_file("name=b.txt&mime_type=text/plain", "the same").await.expect(201).text("file_id");
     let link = issue(&client, &file, json!({ "max_downloads": null })).await.expect(201);
     eventually("the files to share an object", || async {
-        let known = client.get("/v1/audit?kind=ContentReferenced").await.expect(200).body;
+        let known = client.get("/v1/audit?kind=ContentShared").await.expect(200).body;
         (!known["items"].as_array()?.is_empty()).then_some(())
     })
     .await;
