@@ -30,6 +30,29 @@ pub enum Bind {
     Bools(Vec<Option<bool>>),
 }
 
+impl Bind {
+    /// An array as PostgreSQL writes it, and the type of its elements; `None` of what is no array.
+    fn to_literal(&self) -> Option<(String, &'static str)> {
+        fn literal<T: ToString>(values: &[Option<T>]) -> String {
+            let element = |value: &Option<T>| match value {
+                None => "NULL".to_owned(),
+                Some(value) => format!("\"{}\"", value.to_string().replace('\\', "\\\\").replace('"', "\\\"")),
+            };
+            format!("{{{}}}", values.iter().map(element).collect::<Vec<_>>().join(","))
+        }
+        match self {
+            Self::Texts(values) => Some((literal(values), "text")),
+            Self::BigInts(values) => Some((literal(values), "bigint")),
+            Self::Integers(values) => Some((literal(values), "integer")),
+            Self::OptionalUuids(values) => Some((literal(values), "uuid")),
+            Self::Uuids(values) => Some((literal(&values.iter().map(Some).collect::<Vec<_>>()), "uuid")),
+            Self::Times(values) => Some((literal(values), "timestamptz")),
+            Self::Bools(values) => Some((literal(values), "boolean")),
+            Self::Text(_) | Self::BigInt(_) | Self::Integer(_) | Self::Uuid(_) | Self::Time(_) | Self::Bool(_) => None,
+        }
+    }
+}
+
 /// A text with `?` where its values go, in their order.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement {
@@ -43,11 +66,17 @@ impl Statement {
         Self { text: format!("EXPLAIN {}", self.text), binds: self.binds }
     }
 
-    /// The same, as a question whether its value will never be taken; of statements with one text alone.
+    /// The same, as a question whether its arrays will never be taken; `None` if it has other values.
     pub(crate) fn told(&self) -> Option<Self> {
-        let [Bind::Text(value)] = self.binds.as_slice() else { return None };
-        let text = Bind::Text(self.text.replacen('?', "$1", 1));
-        Some(Self::new("SELECT pg_temp.waybill_told(?, ?) AS refused", [text, Bind::Text(value.clone())]))
+        let arrays: Option<Vec<(String, &str)>> = self.binds.iter().map(Bind::to_literal).collect();
+        let (values, types): (Vec<Option<String>>, Vec<&str>) =
+            arrays?.into_iter().map(|(literal, of)| (Some(literal), of)).unzip();
+        let mut pieces = self.text.split('?');
+        let mut text = pieces.next().unwrap_or_default().to_owned();
+        for (n, (piece, of)) in pieces.zip(types).enumerate() {
+            text.push_str(&format!("($1)[{}]::{of}[]{piece}", n + 1));
+        }
+        Some(Self::new("SELECT pg_temp.waybill_told(?, ?) AS refused", [Bind::Text(text), Bind::Texts(values)]))
     }
 
     pub(crate) fn new(text: impl Into<String>, binds: impl IntoIterator<Item = Bind>) -> Self {
@@ -90,4 +119,20 @@ impl QueryId for Statement {
 
 impl Query for Statement {
     type SqlType = Untyped;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_become_literals_that_postgres_reads() {
+        let texts = Bind::Texts(vec![Some("a \"b\" \\ c, {d}".to_owned()), None, Some("NULL".to_owned())]);
+        assert_eq!(texts.to_literal(), Some((r#"{"a \"b\" \\ c, {d}",NULL,"NULL"}"#.to_owned(), "text")));
+        let statement = Statement::new("SELECT unnest(?), unnest(?) AS n", [texts, Bind::BigInts(vec![Some(-7)])]);
+        let told = statement.told().unwrap();
+        let Bind::Text(text) = &told.binds[0] else { panic!("{told:?}") };
+        assert_eq!(text, "SELECT unnest(($1)[1]::text[]), unnest(($1)[2]::bigint[]) AS n");
+        assert!(Statement::new("SELECT ?", [Bind::BigInt(1)]).told().is_none());
+    }
 }

@@ -24,7 +24,7 @@ const WRITING: &str = "writing rows";
 
 /// Runs a statement with one value, and answers with the error if that does not pass. The library that we use tells of few
 /// errors which they are.
-const TELLING: &str = "CREATE OR REPLACE FUNCTION pg_temp.waybill_told(statement text, value text) RETURNS text \
+const TELLING: &str = "CREATE OR REPLACE FUNCTION pg_temp.waybill_told(statement text, value text[]) RETURNS text \
     LANGUAGE plpgsql AS $told$ BEGIN \
         EXECUTE statement USING value; \
         RETURN NULL; \
