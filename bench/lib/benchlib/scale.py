@@ -134,9 +134,10 @@ def _level(rig, events, ours, idle, writer, files, thread, number) -> Level:
         level.appends += appends.ms
     for what, (ask, is_read) in kinds.items():
         rig.restart_nats()
-        # Wait until the gateway has a new connection. This reads the newest upload, and no old one.
+        # Wait until the gateway and the fan-out have new connections. This reads the newest upload, and no old one.
         writer.ask("POST", "/v1/sessions", {}, expect=(201, 503))
         _until(lambda: ours.ask("GET", f"/v1/uploads/{files.whole[-1]}", expect=(200, 503))[1].get("status"))
+        _until(lambda: _has_snapshot(rig, ours, files.whole[-1]))
         level.cold[what] = [_timed(ask, n if is_read else _EACH + n) for n in range(_COLD)]
     for what in kinds:
         say(f"  {what}: warm p99 {percentile(level.warm[what], 0.99):.1f} ms, cold {max(level.cold[what]):.1f} ms")
@@ -185,6 +186,14 @@ def _snapshot(url: str, token: str, upload: str) -> None:
     answer = progress.snapshot(url, token, f"upload:{upload}")
     if answer["t"] != "snap":
         raise StackError(f"no snapshot: {answer}")
+
+
+def _has_snapshot(rig, ours: Company, upload: str) -> bool:
+    try:
+        _snapshot(f"http://{rig.env['WAYBILL_FANOUT_ADDR']}", ours.token, upload)
+    except (OSError, StackError):
+        return False
+    return True
 
 
 def _timed(ask: Callable[[int], object], n: int) -> float:
