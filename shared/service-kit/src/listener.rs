@@ -97,6 +97,8 @@ where
         fn_service(move |stream: TcpStream| {
             let tls = tls.clone();
             async move {
+                // Frames and interim answers are small writes: none waits for the acknowledgement of the one before.
+                stream.set_nodelay(true).map_err(DispatchError::Io)?;
                 let peer = stream.peer_addr().ok();
                 let stream = match tls {
                     None => Stream::Plain(stream),
