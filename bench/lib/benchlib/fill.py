@@ -48,6 +48,14 @@ def sessions(url: str, owners: List[Tuple[str, str]], count: int, made: Callable
     bulk.end()
 
 
+def divide(url: str, partitions: int) -> None:
+    """Lets `waybill provision` add streams to the one that there is. Its companies must all be of partition 0."""
+    api = _Api(url)
+    config = api.request("STREAM.INFO.EVT-0", {})["config"]
+    config["metadata"]["waybill.partitions"] = str(partitions)
+    api.request("STREAM.UPDATE.EVT-0", config)
+
+
 def files(url: str, like: Like, count: int, made: Callable[[int], None]) -> None:
     """Appends the events of `count` files: `FileUploaded` like that of `like`, but for ids, digest and key; before them a
     reservation and a settlement for 64 of them at a time, so that the fold of the company's space is right."""
@@ -161,10 +169,13 @@ class _Api:
         self._connection.sendall(_published(self._inbox, (subject, headers, body)))
         return self._answer()["seq"]
 
+    def request(self, what: str, body: dict) -> dict:
+        asked = json.dumps(body).encode()
+        self._connection.sendall(f"PUB $JS.API.{what} {self._inbox} {len(asked)}\r\n".encode() + asked + b"\r\n")
+        return self._answer()
+
     def _stored(self, which: dict) -> _Stored:
-        asked = json.dumps(which).encode()
-        self._connection.sendall(f"PUB $JS.API.STREAM.MSG.GET.EVT-0 {self._inbox} {len(asked)}\r\n".encode() + asked + b"\r\n")
-        found = self._answer()["message"]
+        found = self.request("STREAM.MSG.GET.EVT-0", which)["message"]
         lines = base64.b64decode(found["hdrs"]).decode().split("\r\n")[1:]
         headers = dict(line.split(": ", 1) if ": " in line else line.split(":", 1) for line in lines if line)
         return _Stored(found["seq"], headers, base64.b64decode(found["data"]))

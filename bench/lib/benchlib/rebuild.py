@@ -7,7 +7,7 @@ from typing import Dict, List
 from stacklib import process
 from stacklib.console import StackError, say
 
-from . import clones, ours, quiet
+from . import clones, fill, ours, quiet
 from .curl import Curl, Request, run_one
 from .rig import Rig
 from .scenarios import SMALL_AT_ONCE, Sizes
@@ -42,6 +42,7 @@ def run(rig: Rig, sources: Sources, sizes: Sizes, what: str) -> Rebuild:
     # From here on the log is ours alone.
     rig.stop_roles()
     partitions = {"WAYBILL_PARTITIONS": str(_PARTITIONS)}
+    fill.divide(rig.env["WAYBILL_NATS_URL"], _PARTITIONS)
     _waybill(rig, ["provision"], **partitions)
     recorded = rig.log.last_seq()
     say(f"  {recorded:,} events are recorded")
