@@ -253,3 +253,11 @@ impl Backing {
         self.postgres.drop_it().await;
     }
 }
+
+/// Those of a role's arguments that say where the servers are: for commands that take no others. With `store` also those of the
+/// object store.
+pub fn servers_in(arguments: &[String], store: bool) -> Vec<String> {
+    let mut wanted = vec!["--nats-url", "--partitions", "--database-url"];
+    wanted.extend(store.then_some("--s3-"));
+    arguments.iter().filter(|argument| wanted.iter().any(|name| argument.starts_with(name))).cloned().collect()
+}

@@ -3,8 +3,10 @@
 use crate::balancer::{Balancer, Valve};
 use crate::process::{Process, free_addr};
 use crate::{Backing, Client};
+use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
+use waybill_event_log::EventLog;
 use waybill_schema::CompanyId;
 use waybill_service_kit::Role;
 
@@ -89,6 +91,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// A company for each partition, in their order.
+    pub fn company_of_each_partition(&self) -> Vec<Client> {
+        let partitions = self.backing.log().partitions().count() as usize;
+        let mut found = BTreeMap::new();
+        while found.len() < partitions {
+            let client = self.client();
+            found.insert(self.backing.partition_of(client.principal.company_id), client);
+        }
+        found.into_values().collect()
+    }
+
     /// Starts one, and waits until all of it is ready.
     ///
     /// # Panics

@@ -5,7 +5,7 @@ use diesel_async::SimpleAsyncConnection;
 use serde_json::{Value, json};
 use std::process::Command;
 use waybill_event_log::EventLog;
-use waybill_integration_tests::{Cluster, Counts, Options, Stack};
+use waybill_integration_tests::{Cluster, Counts, Options, Stack, servers_in};
 use waybill_schema::{Aggregate, CompanyId, ShareId, Subject, UploadId};
 use waybill_test_kit::eventually;
 
@@ -42,8 +42,7 @@ async fn append_to(
 
 /// Runs `waybill parked`, and answers with what it prints.
 fn parked(arguments: &[String], command: &[&str]) -> (bool, Vec<Value>) {
-    let wanted = ["--nats-url", "--partitions", "--database-url"];
-    let servers = arguments.iter().filter(|argument| wanted.iter().any(|name| argument.starts_with(name)));
+    let servers = servers_in(arguments, false);
     let program = waybill_test_kit::settings("WAYBILL_TEST_BIN");
     let output = Command::new(program).arg("parked").args(command).args(servers).output().unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();

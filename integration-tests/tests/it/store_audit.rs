@@ -4,16 +4,14 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::process::Command;
 use uuid::Uuid;
-use waybill_integration_tests::{Client, Stack};
+use waybill_integration_tests::{Client, Stack, servers_in};
 use waybill_object_store::{ObjectStore, crc64nvme};
 use waybill_schema::names;
 use waybill_test_kit::eventually;
 
 /// Runs `waybill audit-store`. Returns whether it exits with 0, its findings as kind and key, and its last line.
 fn audit(stack: &Stack, options: &[&str]) -> (bool, Vec<(String, String)>, Value) {
-    let wanted = ["--nats-url", "--partitions", "--database-url", "--s3-"];
-    let servers = stack.arguments("audit-store", &[]);
-    let servers = servers.iter().filter(|argument| wanted.iter().any(|name| argument.starts_with(name)));
+    let servers = servers_in(&stack.arguments("audit-store", &[]), true);
     let program = waybill_test_kit::settings("WAYBILL_TEST_BIN");
     let output = Command::new(program).args(["audit-store", "--json"]).args(options).args(servers).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

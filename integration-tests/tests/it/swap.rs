@@ -5,13 +5,13 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::SimpleAsyncConnection;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use uuid::Uuid;
 use waybill_event_log::{EventLog, Expect, NewEvent};
-use waybill_integration_tests::{Backing, Client, Cluster, Counts, Stack};
+use waybill_integration_tests::{Backing, Client, Cluster, Counts, Stack, servers_in};
 use waybill_projector::{replay_into, verify};
 use waybill_read_model::Database;
 use waybill_schema::events::SessionOpenedV1;
@@ -20,21 +20,9 @@ use waybill_test_kit::eventually;
 
 const PARTITIONS: u32 = 4;
 
-/// A company for each partition.
-fn companies(cluster: &Cluster) -> Vec<Client> {
-    let mut found = BTreeMap::new();
-    while found.len() < PARTITIONS as usize {
-        let client = cluster.client();
-        found.insert(cluster.backing.partition_of(client.principal.company_id), client);
-    }
-    found.into_values().collect()
-}
-
 /// Runs `waybill replay`, and answers with what it prints.
 async fn replay(backing: &Backing, command: &[&str]) -> String {
-    let wanted = ["--nats-url", "--partitions", "--database-url"];
-    let servers = backing.arguments("replay", &[]).into_iter();
-    let servers = servers.filter(|argument| wanted.iter().any(|name| argument.starts_with(name)));
+    let servers = servers_in(&backing.arguments("replay", &[]), false);
     let mut program = Command::new(waybill_test_kit::settings("WAYBILL_TEST_BIN"));
     program.arg("replay").args(command).args(servers);
     let output = tokio::task::spawn_blocking(move || program.output()).await.unwrap().unwrap();
@@ -105,7 +93,7 @@ async fn listed(client: &Client) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_are_swapped_under_load_without_a_failed_request() {
     let cluster = Cluster::start(Counts { partitions: PARTITIONS, ..Counts::default() }).await;
-    let clients = companies(&cluster);
+    let clients = cluster.company_of_each_partition();
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let working = clients.iter().map(|client| tokio::spawn(work(client.clone(), stop.clone(), rounds.clone())));
     let working: Vec<_> = working.collect();
@@ -144,7 +132,7 @@ async fn tables_are_swapped_under_load_without_a_failed_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rows_of_one_partition_are_put_right() {
     let cluster = Cluster::start(Counts { partitions: PARTITIONS, ..Counts::default() }).await;
-    let clients = companies(&cluster);
+    let clients = cluster.company_of_each_partition();
     for client in &clients {
         client.small_file("file-1.txt").await;
         client.start(10).await.expect(201);

@@ -5,7 +5,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use waybill_integration_tests::{Client, Cluster, Counts};
+use waybill_integration_tests::{Cluster, Counts};
 use waybill_read_model::Database;
 use waybill_read_model::projection::{self, Lease};
 use waybill_test_kit::eventually;
@@ -22,21 +22,11 @@ async fn leases(cluster: &Cluster) -> Option<BTreeMap<u32, Uuid>> {
     (held.len() == PARTITIONS as usize).then_some(held)
 }
 
-/// A company for each partition.
-fn companies(cluster: &Cluster) -> Vec<Client> {
-    let mut found = BTreeMap::new();
-    while found.len() < PARTITIONS as usize {
-        let client = cluster.client();
-        found.insert(cluster.backing.partition_of(client.principal.company_id), client);
-    }
-    found.into_values().collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_projector_that_dies_is_replaced_within_the_lease() {
     let lease_ms = u32::try_from(LEASE.as_millis()).unwrap();
     let mut cluster = Cluster::start(Counts { each: 2, partitions: PARTITIONS, lease_ms, ..Counts::default() }).await;
-    let companies = companies(&cluster);
+    let companies = cluster.company_of_each_partition();
     for victim in [0, 1] {
         let held = eventually("each projector to have two partitions", || async {
             let held = leases(&cluster).await?;
