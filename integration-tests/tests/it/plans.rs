@@ -1,6 +1,7 @@
 //! Queries at a size: 100,000 files in 1,000 chatrooms, of which none is read from end to end.
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use serde_json::json;
 use uuid::Uuid;
 use waybill_integration_tests::Stack;
 use waybill_read_model::queries::{
@@ -8,6 +9,7 @@ use waybill_read_model::queries::{
     plan_of_access, plan_of_listing,
 };
 use waybill_schema::{ChatroomId, CompanyId, Place, UploadId, UserId};
+use waybill_test_kit::eventually;
 
 const FILES: u32 = 100_000;
 const CHATROOMS: u32 = 1_000;
@@ -33,6 +35,37 @@ async fn sequential_scans(connection: &mut AsyncPgConnection) -> i64 {
     let text = "SELECT coalesce(sum(seq_scan), 0)::bigint AS scans FROM pg_stat_xact_user_tables \
                 WHERE schemaname = current_schema() AND relname ~ '^(file|file_p.*|file_association|member)$'";
     diesel::sql_query(text).get_result::<Found>(connection).await.unwrap().scans
+}
+
+/// How many rows Postgres found in a table when it counted last.
+async fn counted(connection: &mut AsyncPgConnection, table: &str) -> i64 {
+    #[derive(diesel::QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        rows: i64,
+    }
+    let text = format!("SELECT reltuples::bigint AS rows FROM pg_class WHERE oid = '{table}'::regclass");
+    diesel::sql_query(text).get_result::<Found>(connection).await.unwrap().rows
+}
+
+/// Autovacuum would take a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn young_tables_are_counted_as_they_grow() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let database = stack.database("waybill");
+    let set = "ALTER TABLE upload_session SET (autovacuum_enabled = false)";
+    database.connection().await.unwrap().batch_execute(set).await.unwrap();
+    for _ in 0..110 {
+        client.post("/v1/sessions", &json!({})).await.expect(201);
+    }
+    eventually("the table to be counted", || async {
+        client.post("/v1/sessions", &json!({})).await.expect(201);
+        let mut connection = database.connection().await.ok()?;
+        (counted(&mut connection, "upload_session").await > 100).then_some(())
+    })
+    .await;
+    stack.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,25 @@ use waybill_integration_tests::Stack;
 const PART: usize = 8 * 1_024 * 1_024;
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_came_whole_is_shown_as_complete() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let file = client.small_file("a.txt").await.text("file_id");
+    let empty = client.post_file("name=b.txt&mime_type=text/plain", "").await.expect(201).text("file_id");
+    let mut socket = with_token(stack.url(), &client).await;
+    for (file, size_bytes, chunks) in [(file, 5, 1), (empty, 0, 0)] {
+        send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("upload:{file}") })).await;
+        let state = &next(&mut socket).await["state"];
+        assert_eq!((&state["status"], &state["progress_percentage"]), (&json!("COMPLETED"), &json!(100)));
+        assert_eq!((&state["bytes_uploaded"], &state["total_bytes"]), (&json!(size_bytes), &json!(size_bytes)));
+        assert_eq!((&state["current_chunk"], &state["total_chunks"]), (&json!(chunks), &json!(chunks)));
+        assert_eq!((&state["file_id"], &state["user_id"]), (&json!(file), &json!(client.principal.user_id)));
+        send(&mut socket, json!({ "t": "unsub", "id": 1 })).await;
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_watched_to_its_end() {
     let stack = Stack::start().await;
     let client = stack.client();

@@ -167,15 +167,7 @@ impl Folder {
         if self.is_all {
             return Ok(());
         }
-        let mut touched = Touched::default();
-        batch.iter().filter_map(|stored| stored.event.as_ref().ok()).for_each(|recorded| touched.add(recorded));
-        // Of an upload that begins here there is no row.
-        batch.iter().filter(|stored| stored.previous == Some(0)).for_each(|stored| {
-            if let Ok(recorded) = &stored.event {
-                touched.forget_begun(recorded);
-            }
-        });
         let mut connection = self.database.connection().await?;
-        Ok(load_missing(&mut connection, &touched, &mut self.tables).await?)
+        Ok(load_missing(&mut connection, &Touched::by(batch), &mut self.tables).await?)
     }
 }

@@ -116,16 +116,12 @@ async fn fold(
     batch: &[Stored],
     park: Option<&str>,
 ) -> Result<(AllTables, Vec<ParkedEvent>), Refused> {
-    let mut touched = Touched::default();
-    let mut aggregates: Vec<String> = Vec::new();
-    for recorded in batch.iter().filter_map(|stored| stored.event.as_ref().ok()) {
-        touched.add(recorded);
-        aggregates.push(aggregate_key(&recorded.subject));
-    }
+    let readable = batch.iter().filter_map(|stored| stored.event.as_ref().ok());
+    let aggregates: Vec<String> = readable.map(|recorded| aggregate_key(&recorded.subject)).collect();
     let mut tables = AllTables::default();
     // What is parked changes no row.
     if park.is_none() {
-        load_missing(connection, &touched, &mut tables).await?;
+        load_missing(connection, &Touched::by(batch), &mut tables).await?;
     }
     let mut blocked: HashSet<String> = projection::blocked(connection, &aggregates).await?;
     let mut parked = Vec::new();

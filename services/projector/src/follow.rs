@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use waybill_event_log::{EventLog, Head, ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint};
-use waybill_read_model::{Database, ReadModelError};
+use waybill_read_model::{Database, ReadModelError, statistics};
 use waybill_schema::Position;
 use waybill_service_kit::Shutdown;
 
@@ -39,6 +39,9 @@ const LONGEST_PACE: Duration = Duration::from_millis(100);
 fn pace_after(events: usize) -> Duration {
     PACE_PER_EVENT.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX)).clamp(PACE, LONGEST_PACE)
 }
+
+/// How often it is looked whether tables have grown, while there are events.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// One projector's work on one partition.
 #[derive(Clone)]
@@ -102,6 +105,7 @@ impl Follower {
         let mut batch = Vec::with_capacity(BATCH);
         let mut renewal = tokio::time::interval(self.lease / 4);
         let mut next = Instant::now();
+        let mut counted = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -128,6 +132,10 @@ impl Follower {
                         applied => applied?,
                     };
                     batch.clear();
+                    if counted.elapsed() >= COUNT_EVERY {
+                        statistics::follow(&mut *self.database.connection().await?).await?;
+                        counted = Instant::now();
+                    }
                 }
             }
         }

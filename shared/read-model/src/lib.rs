@@ -12,6 +12,7 @@ pub mod queries;
 pub mod rows;
 mod schema;
 mod statement;
+pub mod statistics;
 pub mod swap;
 
 pub use database::{Connection, Database, DatabaseConfig, Inspection, SchemaName, SchemaNameError};

@@ -143,34 +143,7 @@ fn start(
     seq: i64,
 ) -> Result<(), Misfit> {
     let size_bytes = if length_deferred { 0 } else { started.size_bytes };
-    let added = tables.files.add(FileRow {
-        id: id.0,
-        company_id: started.company_id.0,
-        thread_id: started.thread_id.map(|id| id.0),
-        chatroom_id: started.chatroom_id.map(|id| id.0),
-        uploaded_by: started.uploaded_by.0,
-        original_name: started.original_name.clone(),
-        display_name: None,
-        mime_type: started.mime_type.clone(),
-        size_bytes: big(size_bytes),
-        hash: None,
-        storage_key: None,
-        storage_bucket: None,
-        download_url: None,
-        metadata: metadata(started.metadata.as_deref())?,
-        is_processed: false,
-        processing_status: "PENDING".to_owned(),
-        created_at: time,
-        updated_at: time,
-        deleted_at: None,
-        restored_at: None,
-        purged_at: None,
-        search_name: name::fold(&started.original_name),
-        metadata_text: started.metadata.clone(),
-    });
-    if !added {
-        return Err(Misfit(format!("upload {id} started twice")));
-    }
+    add_file(tables, id, started, size_bytes, time)?;
     let grid = PartGrid { size_bytes, part_size_bytes: started.part_size_bytes };
     tables.progress.add(UploadProgressRow {
         id: id.0,
@@ -200,6 +173,41 @@ fn start(
         quarantine_until: None,
     });
     sessions::file_started(tables, started.session_id, size_bytes, time)
+}
+
+fn add_file(
+    tables: &mut Tables,
+    id: UploadId,
+    started: &UploadStartedV1,
+    size_bytes: u64,
+    time: DateTime<Utc>,
+) -> Result<(), Misfit> {
+    let added = tables.files.add(FileRow {
+        id: id.0,
+        company_id: started.company_id.0,
+        thread_id: started.thread_id.map(|id| id.0),
+        chatroom_id: started.chatroom_id.map(|id| id.0),
+        uploaded_by: started.uploaded_by.0,
+        original_name: started.original_name.clone(),
+        display_name: None,
+        mime_type: started.mime_type.clone(),
+        size_bytes: big(size_bytes),
+        hash: None,
+        storage_key: None,
+        storage_bucket: None,
+        download_url: None,
+        metadata: metadata(started.metadata.as_deref())?,
+        is_processed: false,
+        processing_status: "PENDING".to_owned(),
+        created_at: time,
+        updated_at: time,
+        deleted_at: None,
+        restored_at: None,
+        purged_at: None,
+        search_name: name::fold(&started.original_name),
+        metadata_text: started.metadata.clone(),
+    });
+    if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }
 
 fn metadata(text: Option<&str>) -> Result<Option<JsonText>, Misfit> {
@@ -248,6 +256,8 @@ fn resize(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc
     sessions::file_resized(tables, session, more, time)
 }
 
+/// A file that came whole was never under way. A session lists how far each of its files is; for one without a session there
+/// is no progress to keep.
 fn upload_whole(
     tables: &mut Tables,
     id: UploadId,
@@ -255,7 +265,12 @@ fn upload_whole(
     time: DateTime<Utc>,
     seq: i64,
 ) -> Result<(), Misfit> {
-    start(tables, id, &uploaded.started, false, time, seq)?;
+    let is_listed = uploaded.started.session_id.is_some();
+    if is_listed {
+        start(tables, id, &uploaded.started, false, time, seq)?;
+    } else {
+        add_file(tables, id, &uploaded.started, uploaded.started.size_bytes, time)?;
+    }
     let file = tables.files.change(id.0)?;
     type_by_content(file, uploaded.sniffed_mime_type.as_deref());
     file.hash = Some(uploaded.sha256.to_string());
@@ -263,6 +278,9 @@ fn upload_whole(
     file.storage_bucket = Some(uploaded.storage_bucket.clone());
     file.is_processed = true;
     "COMPLETED".clone_into(&mut file.processing_status);
+    if !is_listed {
+        return Ok(());
+    }
     let whole = ByteRange { from: 0, to: uploaded.started.size_bytes };
     store(tables, id, whole, time, seq)?;
     end(tables, id, "COMPLETED", None, time, seq)

@@ -13,6 +13,7 @@ mod totals;
 use convert::{id_of_content, id_of_member, time_of};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
+use waybill_event_log::Stored;
 use waybill_read_model::rows::{
     ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, FileAssociationRow, FileRow, FileTotalRow, Key, MemberRow,
     PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow,
@@ -130,6 +131,18 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
+    /// What events that can be read touch, but for what they begin: of that there is no row.
+    pub(crate) fn by(batch: &[Stored]) -> Self {
+        let mut touched = Self::default();
+        batch.iter().filter_map(|stored| stored.event.as_ref().ok()).for_each(|recorded| touched.add(recorded));
+        batch.iter().filter(|stored| stored.previous == Some(0)).for_each(|stored| {
+            if let Ok(recorded) = &stored.event {
+                touched.forget_begun(recorded);
+            }
+        });
+        touched
+    }
+
     /// Adds what `recorded` touches. An upload's session is known from the event's routing.
     pub(crate) fn add(&mut self, recorded: &Recorded) {
         let company = recorded.subject.company.0;
@@ -201,11 +214,9 @@ impl Touched {
             }
         }
     }
-}
 
-impl Touched {
     /// Takes out again what the first event of an upload begins.
-    pub(crate) fn forget_begun(&mut self, recorded: &Recorded) {
+    fn forget_begun(&mut self, recorded: &Recorded) {
         let Aggregate::UploadLifecycle(id) = recorded.subject.aggregate else { return };
         let is_start = matches!(recorded.event, Event::UploadStarted(_) | Event::FileUploaded(_));
         let key = (recorded.subject.company.0, id.0);

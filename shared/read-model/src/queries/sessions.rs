@@ -1,7 +1,7 @@
 //! Upload sessions and their files.
 
 use crate::ReadModelError;
-use crate::schema::{partial_upload, upload_progress, upload_session};
+use crate::schema::{file, partial_upload, upload_progress, upload_session};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -56,6 +56,31 @@ pub struct UploadProgress {
     pub started_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
     pub last_updated_at: DateTime<Utc>,
+}
+
+impl UploadProgress {
+    fn of_whole(id: UploadId, user_id: Uuid, size_bytes: i64, time: DateTime<Utc>) -> Self {
+        let chunks = i32::from(size_bytes > 0);
+        Self {
+            id: id.0,
+            upload_session_id: None,
+            file_id: id.0,
+            user_id,
+            status: "COMPLETED".to_owned(),
+            progress_percentage: 100,
+            bytes_uploaded: size_bytes,
+            total_bytes: size_bytes,
+            upload_speed: 0,
+            estimated_time_remaining: Some(0),
+            current_chunk: chunks,
+            total_chunks: chunks,
+            error_code: None,
+            error_message: None,
+            started_at: time,
+            completed_at: Some(time),
+            last_updated_at: time,
+        }
+    }
 }
 
 /// One session.
@@ -123,7 +148,7 @@ pub async fn unfinished_uploads(
     Ok(ids.into_iter().map(UploadId).collect())
 }
 
-/// The progress of one upload.
+/// The progress of one upload; of a file that came whole and belongs to no session, what its own row says.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -132,13 +157,25 @@ pub async fn find_progress(
     company: CompanyId,
     id: UploadId,
 ) -> Result<Option<UploadProgress>, ReadModelError> {
-    upload_progress::table
+    let operation = "finding an upload's progress";
+    let found: Option<UploadProgress> = upload_progress::table
         .filter(upload_progress::company_id.eq(company.0).and(upload_progress::id.eq(id.0)))
         .select(UploadProgress::as_select())
         .first(connection)
         .await
         .optional()
-        .map_err(ReadModelError::query("finding an upload's progress"))
+        .map_err(ReadModelError::query(operation))?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    let whole: Option<(Uuid, i64, DateTime<Utc>)> = file::table
+        .filter(file::company_id.eq(company.0).and(file::id.eq(id.0)).and(file::is_processed))
+        .select((file::uploaded_by, file::size_bytes, file::created_at))
+        .first(connection)
+        .await
+        .optional()
+        .map_err(ReadModelError::query(operation))?;
+    Ok(whole.map(|(user_id, size_bytes, time)| UploadProgress::of_whole(id, user_id, size_bytes, time)))
 }
 
 /// The running uploads of a company; 1,000 at most.
