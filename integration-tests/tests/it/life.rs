@@ -108,7 +108,7 @@ async fn files_are_deleted_after_their_retention_but_not_those_that_were_restore
         eventually("the file to be deleted", || async {
             let listed = client.get("/v1/files?limit=1000").await.expect(200);
             let items = listed.body["items"].as_array().unwrap();
-            items.iter().all(|item| item["file_id"] != file).then_some(())
+            items.iter().all(|item| item["id"] != file).then_some(())
         })
         .await;
     };

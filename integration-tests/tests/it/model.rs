@@ -112,7 +112,7 @@ const INDEXES: &[(&str, &str, &str)] = &[
 
 /// Rules that the tables keep by themselves: table, and a piece of the rule as PostgreSQL writes it.
 const RULES: &[(&str, &str)] = &[
-    ("file", "(hash)::text ~ '^[0-9a-f]{64}$'"),
+    ("file", "((length((hash)::text) = 64) AND ((hash)::text !~ '[^0-9a-f]'::text))"),
     ("file", "'PENDING'::character varying, 'PROCESSING'::character varying, 'COMPLETED'::character varying, 'FAILED'"),
     (
         "upload_progress",

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::DerefMut;
 use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
-use waybill_read_model::rows::{DownloadTokenRow, Key, QuotaReservationRow, Row, Write, load};
+use waybill_read_model::rows::{Key, Row, Write, load};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_schema::Subject;
 use waybill_service_kit::metrics;
@@ -92,7 +92,7 @@ async fn try_once(
         .transaction(async |connection: &mut AsyncPgConnection| {
             projection::advance(connection, partition, from, &advanced).await?;
             let (tables, parked) = fold(connection, batch, park).await?;
-            write(connection, writes(&tables)?, writing.is_to_tell).await?;
+            write(connection, &writes(&tables)?, writing.is_to_tell).await?;
             projection::park(connection, partition, &parked).await?;
             Ok::<_, Refused>(parked)
         })
@@ -183,26 +183,34 @@ pub(crate) async fn load_missing(
 
 /// What changed, referenced tables first.
 pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
-    let all = [
-        Write::upsert(&tables.changed(|of| &of.companies))?,
-        Write::upsert(&tables.changed(|of| &of.users))?,
-        Write::upsert(&tables.changed(|of| &of.chatrooms))?,
-        Write::upsert(&tables.changed(|of| &of.threads))?,
-        Write::upsert(&tables.changed(|of| &of.members))?,
-        Write::upsert(&tables.changed(|of| &of.sessions))?,
-        Write::upsert(&tables.changed(|of| &of.files))?,
-        Write::upsert(&tables.changed(|of| &of.shares))?,
-        Write::upsert(&tables.changed(|of| &of.tokens))?,
-        Write::delete::<DownloadTokenRow>(tables.removed(|of| &of.tokens)),
-        Write::upsert(&tables.changed(|of| &of.contents))?,
-        Write::upsert(&tables.changed(|of| &of.progress))?,
-        Write::upsert(&tables.changed(|of| &of.partials))?,
-        Write::upsert(&tables.changed(|of| &of.quotas))?,
-        Write::delete::<QuotaReservationRow>(tables.removed(|of| &of.reservations)),
-        Write::upsert(&tables.changed(|of| &of.reservations))?,
-        Write::upsert(&tables.changed(|of| &of.totals))?,
-    ];
-    Ok(all.into_iter().flatten().collect())
+    fn of<R: Row>(
+        tables: &AllTables,
+        rows: fn(&Tables) -> &Rows<R>,
+        all: &mut Vec<Write>,
+    ) -> Result<(), ReadModelError> {
+        // What is gone first: a place may be taken again.
+        all.extend(Write::delete::<R>(tables.removed(rows)));
+        all.extend(Write::upsert(&tables.changed(rows))?);
+        all.extend(Write::insert(&tables.new_rows(rows))?);
+        Ok(())
+    }
+    let mut all = Vec::new();
+    of(tables, |of| &of.companies, &mut all)?;
+    of(tables, |of| &of.users, &mut all)?;
+    of(tables, |of| &of.chatrooms, &mut all)?;
+    of(tables, |of| &of.threads, &mut all)?;
+    of(tables, |of| &of.members, &mut all)?;
+    of(tables, |of| &of.sessions, &mut all)?;
+    of(tables, |of| &of.files, &mut all)?;
+    of(tables, |of| &of.shares, &mut all)?;
+    of(tables, |of| &of.tokens, &mut all)?;
+    of(tables, |of| &of.contents, &mut all)?;
+    of(tables, |of| &of.progress, &mut all)?;
+    of(tables, |of| &of.partials, &mut all)?;
+    of(tables, |of| &of.quotas, &mut all)?;
+    of(tables, |of| &of.reservations, &mut all)?;
+    of(tables, |of| &of.totals, &mut all)?;
+    Ok(all)
 }
 
 /// The checkpoint behind an event.

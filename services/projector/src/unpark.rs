@@ -82,7 +82,7 @@ async fn try_to_fold(
             for recorded in events {
                 tables.fold(recorded).map_err(|misfit| Refused::Event(misfit.to_string()))?;
             }
-            write(connection, writes(&tables)?, is_to_tell).await?;
+            write(connection, &writes(&tables)?, is_to_tell).await?;
             let seqs: Vec<i64> =
                 events.iter().map(|recorded| i64::try_from(recorded.position.seq).unwrap_or(i64::MAX)).collect();
             projection::unpark(connection, partition, &seqs).await?;

@@ -61,11 +61,7 @@ pub(crate) fn is_unclear<T>(done: &Result<T, Refused>) -> bool {
 }
 
 /// Writes rows. Where the writes are to tell, what is wrong with the rows themselves is [`Refused::Event`].
-pub(crate) async fn write(
-    connection: &mut AsyncPgConnection,
-    rows: Vec<Write>,
-    is_to_tell: bool,
-) -> Result<(), Refused> {
+pub(crate) async fn write(connection: &mut AsyncPgConnection, rows: &[Write], is_to_tell: bool) -> Result<(), Refused> {
     for row in rows {
         if is_to_tell {
             row.execute_telling(connection).await?.map_err(Refused::Event)?;

@@ -76,6 +76,9 @@ fn hides_extension(name: &str) -> bool {
 /// A name as it is searched for: without regard to case in every script, to how its letters are composed (UAX #15,
 /// NFKC), and to marks that are not seen. The same on every machine: no locale takes part.
 pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     // Upper case first: it brings ß and ss, ς and σ, ı and i together.
     let folded = text.nfkc().filter(|c| !is_mark(*c)).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     let mut folded: String = folded.nfc().collect();

@@ -7,9 +7,11 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
+use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{
-    Array, BigInt, Bool as SqlBool, Integer, Nullable, Text, Timestamptz, Untyped, Uuid as SqlUuid,
+    Array, BigInt, Bool as SqlBool, HasSqlType, Integer, Nullable, Text, Timestamptz, Untyped, Uuid as SqlUuid,
 };
+use std::io::Write;
 use uuid::Uuid;
 
 /// A value of a statement.
@@ -22,7 +24,7 @@ pub enum Bind {
     Uuids(Vec<Uuid>),
     Time(DateTime<Utc>),
     Bool(bool),
-    Texts(Vec<Option<String>>),
+    Texts(Texts),
     BigInts(Vec<Option<i64>>),
     Integers(Vec<Option<i32>>),
     OptionalUuids(Vec<Option<Uuid>>),
@@ -30,24 +32,82 @@ pub enum Bind {
     Bools(Vec<Option<bool>>),
 }
 
+/// Texts or NULLs, one behind the other, without an allocation for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    all: String,
+    /// Where each of them ends; `None` of a NULL.
+    ends: Vec<Option<usize>>,
+}
+
+impl Texts {
+    fn iter(&self) -> impl Iterator<Item = Option<&str>> {
+        let mut from = 0;
+        self.ends.iter().map(move |end| {
+            let end = (*end)?;
+            let text = self.all.get(from..end).unwrap_or_default();
+            from = end;
+            Some(text)
+        })
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<Option<S>> for Texts {
+    fn from_iter<I: IntoIterator<Item = Option<S>>>(texts: I) -> Self {
+        let mut collected = Self::default();
+        for text in texts {
+            let end = text.map(|text| {
+                collected.all.push_str(text.as_ref());
+                collected.all.len()
+            });
+            collected.ends.push(end);
+        }
+        collected
+    }
+}
+
+/// As PostgreSQL's `array_recv` reads it: dimensions, whether there are NULLs, the elements' type, their number, the first index;
+/// then each with its length.
+impl ToSql<Array<Nullable<Text>>, Pg> for Texts {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        let has_nulls = self.ends.iter().any(Option::is_none);
+        let oid = <Pg as HasSqlType<Text>>::metadata(out.metadata_lookup()).oid()?;
+        out.write_all(&1_i32.to_be_bytes())?;
+        out.write_all(&i32::from(has_nulls).to_be_bytes())?;
+        out.write_all(&oid.to_be_bytes())?;
+        out.write_all(&i32::try_from(self.ends.len())?.to_be_bytes())?;
+        out.write_all(&1_i32.to_be_bytes())?;
+        for text in self.iter() {
+            match text {
+                None => out.write_all(&(-1_i32).to_be_bytes())?,
+                Some(text) => {
+                    out.write_all(&i32::try_from(text.len())?.to_be_bytes())?;
+                    out.write_all(text.as_bytes())?;
+                }
+            }
+        }
+        Ok(IsNull::No)
+    }
+}
+
 impl Bind {
     /// An array as PostgreSQL writes it, and the type of its elements; `None` of what is no array.
     fn to_literal(&self) -> Option<(String, &'static str)> {
-        fn literal<T: ToString>(values: &[Option<T>]) -> String {
-            let element = |value: &Option<T>| match value {
+        fn literal<T: ToString>(values: impl Iterator<Item = Option<T>>) -> String {
+            let element = |value: Option<T>| match value {
                 None => "NULL".to_owned(),
                 Some(value) => format!("\"{}\"", value.to_string().replace('\\', "\\\\").replace('"', "\\\"")),
             };
-            format!("{{{}}}", values.iter().map(element).collect::<Vec<_>>().join(","))
+            format!("{{{}}}", values.map(element).collect::<Vec<_>>().join(","))
         }
         match self {
-            Self::Texts(values) => Some((literal(values), "text")),
-            Self::BigInts(values) => Some((literal(values), "bigint")),
-            Self::Integers(values) => Some((literal(values), "integer")),
-            Self::OptionalUuids(values) => Some((literal(values), "uuid")),
-            Self::Uuids(values) => Some((literal(&values.iter().map(Some).collect::<Vec<_>>()), "uuid")),
-            Self::Times(values) => Some((literal(values), "timestamptz")),
-            Self::Bools(values) => Some((literal(values), "boolean")),
+            Self::Texts(values) => Some((literal(values.iter()), "text")),
+            Self::BigInts(values) => Some((literal(values.iter().map(Option::as_ref)), "bigint")),
+            Self::Integers(values) => Some((literal(values.iter().map(Option::as_ref)), "integer")),
+            Self::OptionalUuids(values) => Some((literal(values.iter().map(Option::as_ref)), "uuid")),
+            Self::Uuids(values) => Some((literal(values.iter().map(Some)), "uuid")),
+            Self::Times(values) => Some((literal(values.iter().map(Option::as_ref)), "timestamptz")),
+            Self::Bools(values) => Some((literal(values.iter().map(Option::as_ref)), "boolean")),
             Self::Text(_) | Self::BigInt(_) | Self::Integer(_) | Self::Uuid(_) | Self::Time(_) | Self::Bool(_) => None,
         }
     }
@@ -76,7 +136,10 @@ impl Statement {
         for (n, (piece, of)) in pieces.zip(types).enumerate() {
             text.push_str(&format!("($1)[{}]::{of}[]{piece}", n + 1));
         }
-        Some(Self::new("SELECT pg_temp.waybill_told(?, ?) AS refused", [Bind::Text(text), Bind::Texts(values)]))
+        Some(Self::new(
+            "SELECT pg_temp.waybill_told(?, ?) AS refused",
+            [Bind::Text(text), Bind::Texts(values.iter().map(Option::as_deref).collect())],
+        ))
     }
 
     pub(crate) fn new(text: impl Into<String>, binds: impl IntoIterator<Item = Bind>) -> Self {
@@ -127,8 +190,9 @@ mod tests {
 
     #[test]
     fn arrays_become_literals_that_postgres_reads() {
-        let texts = Bind::Texts(vec![Some("a \"b\" \\ c, {d}".to_owned()), None, Some("NULL".to_owned())]);
-        assert_eq!(texts.to_literal(), Some((r#"{"a \"b\" \\ c, {d}",NULL,"NULL"}"#.to_owned(), "text")));
+        let texts: Texts = [Some("a \"b\" \\ c, {d}"), None, Some(""), Some("NULL")].into_iter().collect();
+        let texts = Bind::Texts(texts);
+        assert_eq!(texts.to_literal(), Some((r#"{"a \"b\" \\ c, {d}",NULL,"","NULL"}"#.to_owned(), "text")));
         let statement = Statement::new("SELECT unnest(?), unnest(?) AS n", [texts, Bind::BigInts(vec![Some(-7)])]);
         let told = statement.told().unwrap();
         let Bind::Text(text) = &told.binds[0] else { panic!("{told:?}") };

@@ -30,6 +30,9 @@ pub(crate) struct Misfit(pub(crate) String);
 #[derive(Clone, Debug)]
 pub(crate) struct Rows<R> {
     rows: BTreeMap<Uuid, R>,
+    /// Those that the database does not have.
+    new: BTreeSet<Uuid>,
+    /// Those that it has otherwise.
     changed: BTreeSet<Uuid>,
     removed: BTreeSet<Uuid>,
     /// All that were ever taken away: the database may still have some of them.
@@ -38,7 +41,13 @@ pub(crate) struct Rows<R> {
 
 impl<R> Default for Rows<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), changed: BTreeSet::new(), removed: BTreeSet::new(), gone: BTreeSet::new() }
+        Self {
+            rows: BTreeMap::new(),
+            new: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            gone: BTreeSet::new(),
+        }
     }
 }
 
@@ -47,8 +56,14 @@ impl<R: Row> Rows<R> {
         self.rows.insert(row.lookup_id(), row);
     }
 
-    fn changed(&self) -> impl Iterator<Item = &R> {
-        self.changed.iter().filter_map(|id| self.rows.get(id))
+    fn those<'a>(&'a self, ids: &'a BTreeSet<Uuid>) -> impl Iterator<Item = &'a R> {
+        ids.iter().filter_map(|id| self.rows.get(id))
+    }
+
+    fn written(&mut self) {
+        self.new.clear();
+        self.changed.clear();
+        self.removed.clear();
     }
 
     fn get(&self, id: Uuid) -> Option<&R> {
@@ -61,18 +76,19 @@ impl<R: Row> Rows<R> {
         if self.rows.contains_key(&id) {
             return false;
         }
-        self.removed.remove(&id);
+        let is_there = self.removed.remove(&id);
         self.gone.remove(&id);
         self.rows.insert(id, row);
-        self.changed.insert(id);
-        true
+        if is_there { self.changed.insert(id) } else { self.new.insert(id) }
     }
 
     /// Takes the row away.
     fn remove(&mut self, id: Uuid) -> Result<(), Misfit> {
         self.rows.remove(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
         self.changed.remove(&id);
-        self.removed.insert(id);
+        if !self.new.remove(&id) {
+            self.removed.insert(id);
+        }
         self.gone.insert(id);
         Ok(())
     }
@@ -80,7 +96,9 @@ impl<R: Row> Rows<R> {
     /// The row, to be changed.
     fn change(&mut self, id: Uuid) -> Result<&mut R, Misfit> {
         let row = self.rows.get_mut(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
-        self.changed.insert(id);
+        if !self.new.contains(&id) {
+            self.changed.insert(id);
+        }
         Ok(row)
     }
 }
@@ -241,9 +259,14 @@ impl AllTables {
         self.0.get_mut(&company).map(of).is_some_and(|rows| rows.get(id).is_some() || rows.gone.contains(&id))
     }
 
-    /// The rows of a table that are to be written.
+    /// The rows of a table that are new.
+    pub(crate) fn new_rows<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<&R> {
+        self.0.values().map(of).flat_map(|rows| rows.those(&rows.new)).collect()
+    }
+
+    /// The rows of a table that have become others.
     pub(crate) fn changed<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<&R> {
-        self.0.values().flat_map(|tables| of(tables).changed()).collect()
+        self.0.values().map(of).flat_map(|rows| rows.those(&rows.changed)).collect()
     }
 
     /// The rows of a table that are to go.
@@ -283,23 +306,21 @@ impl Tables {
     }
 
     fn written(&mut self) {
-        self.companies.changed.clear();
-        self.users.changed.clear();
-        self.chatrooms.changed.clear();
-        self.threads.changed.clear();
-        self.members.changed.clear();
-        self.shares.changed.clear();
-        self.tokens.changed.clear();
-        self.tokens.removed.clear();
-        self.contents.changed.clear();
-        self.files.changed.clear();
-        self.progress.changed.clear();
-        self.partials.changed.clear();
-        self.sessions.changed.clear();
-        self.quotas.changed.clear();
-        self.reservations.changed.clear();
-        self.reservations.removed.clear();
-        self.totals.changed.clear();
+        self.companies.written();
+        self.users.written();
+        self.chatrooms.written();
+        self.threads.written();
+        self.members.written();
+        self.shares.written();
+        self.tokens.written();
+        self.contents.written();
+        self.files.written();
+        self.progress.written();
+        self.partials.written();
+        self.sessions.written();
+        self.quotas.written();
+        self.reservations.written();
+        self.totals.written();
     }
 
     fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {

@@ -90,6 +90,12 @@ proptest! {
         prop_assert_eq!(name::fold(&folded), folded);
     }
 
+    /// A name without other letters takes a shorter way.
+    #[test]
+    fn folding_does_not_depend_on_what_comes_behind(text in "[ -~]{0,40}") {
+        prop_assert_eq!(name::fold(&format!("{text}\u{436}")), format!("{}\u{436}", name::fold(&text)));
+    }
+
     #[test]
     fn every_double_can_be_kept(number in any::<f64>().prop_filter("a number", |number| number.is_finite())) {
         prop_assert_eq!(metadata::check(&format!("{{\"a\":{number:e}}}")), Ok(()));

@@ -208,7 +208,13 @@ pub(super) fn one(
 
 /// A message as this crate hands it out.
 pub(super) fn stored(position: Position, subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Stored {
-    let header = |name: &'static str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+    // Nearly all of them are asked for: looking through a few is faster than hashing each name.
+    let headers: Vec<(&str, &str)> = headers
+        .into_iter()
+        .flat_map(HeaderMap::iter)
+        .filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
+        .collect();
+    let header = |name: &'static str| headers.iter().find(|(of, _)| *of == name).map(|(_, value)| *value);
     Stored {
         position,
         message_id: header("Nats-Msg-Id").map(str::to_owned),

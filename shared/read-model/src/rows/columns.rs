@@ -40,11 +40,22 @@ macro_rules! columns {
 
 columns! {
     Uuid => OptionalUuids,
-    String => Texts,
     i64 => BigInts,
     i32 => Integers,
     bool => Bools,
     DateTime<Utc> => Times,
+}
+
+impl Column for String {
+    fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
+        Ok(Bind::Texts(values.map(Some).collect()))
+    }
+}
+
+impl Column for Option<String> {
+    fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
+        Ok(Bind::Texts(values.map(Option::as_ref).collect()))
+    }
 }
 
 impl Column for Option<IpAddr> {

@@ -124,27 +124,37 @@ pub async fn load<R: Row>(
 pub struct Write(Statement);
 
 impl Write {
+    /// These rows are to be there, of which there is none yet; `None` where there are none. A third cheaper than
+    /// [`Write::upsert`].
+    ///
+    /// # Errors
+    /// [`ReadModelError::Row`].
+    pub fn insert<R: Row>(rows: &[&R]) -> Result<Option<Self>, ReadModelError> {
+        Self::put(rows, "")
+    }
+
     /// All of these rows, whole, one per key, are to be there; `None` where there are none.
     ///
     /// # Errors
     /// [`ReadModelError::Row`].
     pub fn upsert<R: Row>(rows: &[&R]) -> Result<Option<Self>, ReadModelError> {
+        let sets: Vec<String> = R::COLUMNS.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
+        Self::put(rows, &format!(" ON CONFLICT ({}) DO UPDATE SET {}", R::KEY, sets.join(", ")))
+    }
+
+    fn put<R: Row>(rows: &[&R], otherwise: &str) -> Result<Option<Self>, ReadModelError> {
         if rows.is_empty() {
             return Ok(None);
         }
         let arrays = R::arrays(rows).map_err(ReadModelError::row(WRITING))?;
-        let sets: Vec<String> = R::COLUMNS.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
         let values: Vec<String> =
             R::COLUMNS.iter().zip(R::CASTS).map(|(column, cast)| format!("{column}{cast}")).collect();
         let text = format!(
-            "INSERT INTO {table} ({columns}) SELECT {values} FROM unnest({marks}) AS r ({columns}) \
-             ON CONFLICT ({key}) DO UPDATE SET {sets}",
+            "INSERT INTO {table} ({columns}) SELECT {values} FROM unnest({marks}) AS r ({columns}){otherwise}",
             table = R::TABLE,
             columns = R::COLUMNS.join(", "),
             values = values.join(", "),
             marks = vec!["?"; arrays.len()].join(", "),
-            key = R::KEY,
-            sets = sets.join(", "),
         );
         Ok(Some(Self(Statement::new(text, arrays))))
     }
@@ -167,8 +177,8 @@ impl Write {
     ///
     /// # Errors
     /// [`ReadModelError`].
-    pub async fn execute(self, connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
-        self.0.execute(connection).await.map(drop).map_err(ReadModelError::query(WRITING))
+    pub async fn execute(&self, connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
+        (&self.0).execute(connection).await.map(drop).map_err(ReadModelError::query(WRITING))
     }
 
     /// Does it in a subtransaction, and answers with what is wrong if the rows themselves are: those errors do not pass
@@ -177,7 +187,7 @@ impl Write {
     /// # Errors
     /// [`ReadModelError`] for all other errors.
     pub async fn execute_telling(
-        self,
+        &self,
         connection: &mut AsyncPgConnection,
     ) -> Result<Result<(), String>, ReadModelError> {
         let Some(told) = self.0.told() else { return self.execute(connection).await.map(Ok) };
