@@ -12,6 +12,9 @@ mod sessions;
 mod sweep;
 mod tokens;
 
+use crate::ReadModelError;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+
 pub use access::{AccessRows, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows};
 pub use contents::files_with_digests;
 pub use directory::is_user_known;
@@ -31,3 +34,9 @@ pub use sweep::{
     tokens_to_forget,
 };
 pub use tokens::{DownloadToken, list_tokens};
+
+/// Has what comes in the transaction be planned for its values: how much a listing reads depends on them.
+async fn plan_for_values(connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
+    let text = "SET LOCAL plan_cache_mode = force_custom_plan";
+    connection.batch_execute(text).await.map_err(ReadModelError::query("choosing how to plan"))
+}

@@ -1,10 +1,11 @@
 //! Upload sessions and their files.
 
+use super::plan_for_values;
 use crate::ReadModelError;
 use crate::schema::{file, partial_upload, upload_progress, upload_session};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -186,13 +187,16 @@ pub async fn list_running(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
 ) -> Result<Vec<UploadProgress>, ReadModelError> {
-    upload_progress::table
+    let running = upload_progress::table
         .filter(upload_progress::company_id.eq(company.0))
         .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
         .select(UploadProgress::as_select())
         .order((upload_progress::started_at, upload_progress::id))
-        .limit(FILES_LISTED)
-        .load(connection)
+        .limit(FILES_LISTED);
+    connection
+        .transaction(async |connection: &mut AsyncPgConnection| {
+            plan_for_values(connection).await?;
+            running.load(connection).await.map_err(ReadModelError::query("listing running uploads"))
+        })
         .await
-        .map_err(ReadModelError::query("listing running uploads"))
 }

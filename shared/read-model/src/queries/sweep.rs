@@ -1,11 +1,13 @@
 //! What the sweep looks for, a batch at a time. These are candidates: whether one is really overdue is decided on its events.
 //! Each batch begins behind the one before, so that candidates which stay as they are hold up no others.
 
+use super::plan_for_values;
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel::pg::Pg;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use std::num::NonZeroU32;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, TokenId, UploadId};
@@ -97,11 +99,23 @@ async fn find(
          WHERE {condition} {ours} AND (t.{time}, t.{id}) > (?, ?) ORDER BY t.{time}, t.{id} LIMIT ?"
     );
     let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
-    let found: Vec<Found> = Statement::new(text, binds.into_iter().chain(share).chain(behind))
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query(operation))?;
+    let statement = Statement::new(text, binds.into_iter().chain(share).chain(behind));
+    let found: Vec<Found> = load_planned(connection, statement, operation).await?;
     Ok(found.into_iter().map(overdue).collect())
+}
+
+/// The rows of a statement that is planned for its values.
+async fn load_planned<R: QueryableByName<Pg> + Send + 'static>(
+    connection: &mut AsyncPgConnection,
+    statement: Statement,
+    operation: &'static str,
+) -> Result<Vec<R>, ReadModelError> {
+    connection
+        .transaction(async |connection: &mut AsyncPgConnection| {
+            plan_for_values(connection).await?;
+            statement.load(connection).await.map_err(ReadModelError::query(operation))
+        })
+        .await
 }
 
 /// Running uploads whose time was up before `time`.
@@ -260,8 +274,7 @@ pub async fn files_to_retire(
                 WHERE c.retention_days IS NOT NULL {ours} AND c.id > ? AND c.id <= ?"
     );
     let binds = [Bind::Time(time)].into_iter().chain(binds).chain([Bind::Uuid(after), Bind::Uuid(last)]);
-    let found: Vec<Found> =
-        Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
+    let found: Vec<Found> = load_planned(connection, Statement::new(text, binds), operation).await?;
     Ok((found.into_iter().map(overdue).collect(), Some(last)))
 }
 
@@ -337,16 +350,13 @@ pub async fn quotas_to_count(
                     count(f.id) FILTER (WHERE f.purged_at IS NULL) AS kept, \
                     coalesce(sum(f.size_bytes) FILTER (WHERE f.purged_at IS NOT NULL), 0)::bigint AS purged_bytes, \
                     count(f.id) FILTER (WHERE f.purged_at IS NOT NULL) AS purged \
-                    FROM quota_reservation r JOIN file f ON f.id = r.upload_id \
+                    FROM quota_reservation r JOIN file f ON f.company_id = r.company_id AND f.id = r.upload_id \
                     WHERE r.company_id = q.company_id AND f.is_processed) open \
                 ORDER BY q.last_calculated_at, q.company_id"
     );
     let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
     let binds = [Bind::Time(time)].into_iter().chain(share).chain(behind);
-    let found: Vec<Counts> = Statement::new(text, binds)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("counting companies' files"))?;
+    let found: Vec<Counts> = load_planned(connection, Statement::new(text, binds), "counting companies' files").await?;
     let counted = |found: Counts| Counted {
         company_id: CompanyId(found.company_id),
         file_bytes: found.file_bytes,
