@@ -106,7 +106,11 @@ impl<R: Row> Rows<R> {
 /// All rows that a batch touches, by company: hosts and identity providers choose ids, and two companies may have chosen
 /// the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AllTables(BTreeMap<Uuid, Tables>);
+pub(crate) struct AllTables {
+    of: BTreeMap<Uuid, Tables>,
+    /// The companies of which something is not written.
+    unwritten: BTreeSet<Uuid>,
+}
 
 /// The rows of one company that a batch touches.
 #[derive(Clone, Debug, Default)]
@@ -250,47 +254,56 @@ impl AllTables {
     /// Adds rows that were loaded, to the table that `of` names.
     pub(crate) fn extend<R: Row>(&mut self, rows: Vec<R>, of: fn(&mut Tables) -> &mut Rows<R>) {
         for row in rows {
-            of(self.0.entry(row.company_id()).or_default()).insert(row);
+            of(self.of.entry(row.company_id()).or_default()).insert(row);
         }
     }
 
     /// Whether it is known here that there is such a row, or none any more, of the table that `of` names.
     pub(crate) fn has<R: Row>(&mut self, (company, id): Key, of: fn(&mut Tables) -> &mut Rows<R>) -> bool {
-        self.0.get_mut(&company).map(of).is_some_and(|rows| rows.get(id).is_some() || rows.gone.contains(&id))
+        self.of.get_mut(&company).map(of).is_some_and(|rows| rows.get(id).is_some() || rows.gone.contains(&id))
     }
 
     /// The rows of a table that are new.
     pub(crate) fn new_rows<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<&R> {
-        self.0.values().map(of).flat_map(|rows| rows.those(&rows.new)).collect()
+        self.unwritten().map(|(_, tables)| of(tables)).flat_map(|rows| rows.those(&rows.new)).collect()
     }
 
     /// The rows of a table that have become others.
     pub(crate) fn changed<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<&R> {
-        self.0.values().map(of).flat_map(|rows| rows.those(&rows.changed)).collect()
+        self.unwritten().map(|(_, tables)| of(tables)).flat_map(|rows| rows.those(&rows.changed)).collect()
     }
 
     /// The rows of a table that are to go.
     pub(crate) fn removed<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<Key> {
-        let removed = |(company, tables): (&Uuid, &Tables)| {
-            let company = *company;
+        let removed = |(company, tables): (Uuid, &'_ Tables)| {
             of(tables).removed.iter().map(move |id| (company, *id)).collect::<Vec<Key>>()
         };
-        self.0.iter().flat_map(removed).collect()
+        self.unwritten().flat_map(removed).collect()
+    }
+
+    fn unwritten(&self) -> impl Iterator<Item = (Uuid, &Tables)> {
+        self.unwritten.iter().filter_map(|company| Some((*company, self.of.get(company)?)))
     }
 
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.values().map(Tables::len).sum()
+        self.of.values().map(Tables::len).sum()
     }
 
     /// What changed is written.
     pub(crate) fn written(&mut self) {
-        self.0.values_mut().for_each(Tables::written);
+        for company in std::mem::take(&mut self.unwritten) {
+            if let Some(tables) = self.of.get_mut(&company) {
+                tables.written();
+            }
+        }
     }
 
     /// Folds one event.
     pub(crate) fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
-        self.0.entry(recorded.subject.company.0).or_default().fold(recorded)
+        let company = recorded.subject.company.0;
+        self.unwritten.insert(company);
+        self.of.entry(company).or_default().fold(recorded)
     }
 }
 
