@@ -197,7 +197,7 @@ async fn a_projector_that_is_far_behind_catches_up() {
     let before = client.small_file("file-1.txt").await;
     client.get_after(&format!("/v1/files/{}", before.text("file_id")), &before).await.expect(200);
     cluster.projectors[0].kill();
-    open_sessions(cluster.backing.log.as_ref(), &client, 12_000).await;
+    open_sessions(cluster.backing.log(), &client, 12_000).await;
     let meanwhile = client.small_file("file-2.txt").await;
     cluster.projectors[0].restart().await;
     cluster.backing.projected().await;

@@ -50,52 +50,58 @@ fn from_text(text: &str) -> Kinds {
     text.split(',').filter_map(kind).collect()
 }
 
-/// Which events the streams accept, as a process that appends knows it.
+/// Which events the streams accept, as a process that appends knows it: the last answer of each partition's.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Vocabulary(Arc<Mutex<Asked>>);
+pub(super) struct Vocabulary(Arc<Mutex<BTreeMap<u32, Answer>>>);
 
-#[derive(Debug, Default)]
-struct Asked {
-    /// `None` until the streams were asked, or if they do not say.
+#[derive(Debug)]
+struct Answer {
+    /// `None` if the stream does not say.
     accepted: Option<Kinds>,
-    at: Option<Instant>,
+    at: Instant,
+}
+
+impl Answer {
+    fn accepts(&self, (name, version): (&str, u16)) -> bool {
+        let is_it = |kind: &(String, u16)| kind.0 == name && kind.1 == version;
+        self.accepted.as_ref().is_none_or(|accepted| accepted.iter().any(is_it))
+    }
 }
 
 impl Vocabulary {
     /// Asks all streams, and checks that this build can read what they accept.
     pub(super) async fn checked(context: &jetstream::Context, partitions: Partitions) -> Result<Self, ProvisionError> {
-        let (known, at) = (known(), Some(Instant::now()));
-        let mut common: Option<Kinds> = None;
+        let known = known();
+        let mut answers = BTreeMap::new();
         for partition in partitions.all() {
-            let Some(kinds) = accepted(context, partition).await? else { continue };
-            let unknown: Kinds = kinds.difference(&known).cloned().collect();
+            let accepted = accepted(context, partition).await?;
+            let unknown: Kinds = accepted.iter().flatten().filter(|kind| !known.contains(*kind)).cloned().collect();
             if !unknown.is_empty() {
                 return Err(ProvisionError::TooOld { events: to_text(&unknown) });
             }
-            common =
-                Some(common.map_or_else(|| kinds.clone(), |common| common.intersection(&kinds).cloned().collect()));
+            answers.insert(partition, Answer { accepted, at: Instant::now() });
         }
-        Ok(Self(Arc::new(Mutex::new(Asked { accepted: common, at }))))
+        Ok(Self(Arc::new(Mutex::new(answers))))
     }
 
     /// Returns whether the log accepts an event. Asks the stream again if it did not by the last answer.
     pub(super) async fn accepts(&self, context: &jetstream::Context, partition: u32, event: &Event) -> bool {
         let wanted = (event.event_type(), event.version());
-        let has = |asked: &Asked| {
-            let Some(accepted) = &asked.accepted else { return asked.at.is_some() };
-            accepted.iter().any(|(name, version)| (name.as_str(), *version) == wanted)
-        };
         {
-            let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if has(&asked) || asked.at.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
-                return has(&asked);
+            let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(answer) = answers.get(&partition) {
+                let is_accepted = answer.accepts(wanted);
+                if is_accepted || answer.at.elapsed() < ASK_AGAIN {
+                    return is_accepted;
+                }
             }
         }
         match accepted(context, partition).await {
             Ok(accepted) => {
-                let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                *asked = Asked { accepted, at: Some(Instant::now()) };
-                has(&asked)
+                let answer = Answer { accepted, at: Instant::now() };
+                let is_accepted = answer.accepts(wanted);
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, answer);
+                is_accepted
             }
             // Whatever the reason is, the append itself will find it.
             Err(_) => true,
