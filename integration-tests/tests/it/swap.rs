@@ -189,28 +189,6 @@ async fn open_sessions(log: &dyn EventLog, client: &Client, count: u128) {
     stream::iter(1..=count).for_each_concurrent(64, open).await;
 }
 
-/// What came while nobody folded is folded in large batches, and then the projection goes on as before.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_projector_that_is_far_behind_catches_up() {
-    let mut cluster = Cluster::start(Counts::default()).await;
-    let client = cluster.client();
-    let before = client.small_file("file-1.txt").await;
-    client.get_after(&format!("/v1/files/{}", before.text("file_id")), &before).await.expect(200);
-    cluster.projectors[0].kill();
-    open_sessions(cluster.backing.log(), &client, 12_000).await;
-    let meanwhile = client.small_file("file-2.txt").await;
-    cluster.projectors[0].restart().await;
-    cluster.backing.projected().await;
-    assert!(cluster.projectors[0].has_logged("catching up"));
-    let after = client.small_file("file-3.txt").await;
-    client.get_after(&format!("/v1/files/{}", after.text("file_id")), &after).await.expect(200);
-    assert_eq!(listed(&client).await.len(), 3);
-    let sessions = "SELECT count(*)::text AS found FROM upload_session";
-    assert_eq!(all(&cluster.backing.database("waybill"), sessions).await, ["12000"]);
-    client.get(&format!("/v1/files/{}", meanwhile.text("file_id"))).await.expect(200);
-    cluster.finish().await;
-}
-
 /// Indexes and foreign keys that a rebuild makes when all rows are there are those that the migrations make.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_rebuild_ends_with_all_indexes_and_keys() {

@@ -13,7 +13,6 @@ use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::rows::Write;
 use waybill_read_model::{Database, ReadModelError};
-use waybill_service_kit::metrics;
 
 /// How many rows are kept in memory at most, by all partitions together, but for those of one batch each: some 300 MB.
 const ROWS: usize = 300_000;
@@ -52,10 +51,7 @@ pub(crate) async fn fold(
     while let Some(step) = steps.recv().await {
         match step {
             Step::Write(rows, to) => match write(database, partition, &at, &to, rows).await {
-                Ok(()) => {
-                    metrics::FOLDED_SEQ.with_label_values(&[partition.to_string()]).set(to.seq);
-                    at = to;
-                }
+                Ok(()) => at = to,
                 Err(Refused::Event(reason)) => {
                     tracing::warn!(partition, reason, "the tables refuse a batch");
                     return Ok(at);

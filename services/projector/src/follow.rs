@@ -1,8 +1,6 @@
 //! Following a partition: with a lease, from the checkpoint, for as long as the process runs.
 
-use crate::ahead;
 use crate::apply::{ProjectError, apply};
-use crate::rebuild::read_ahead;
 use crate::share::Share;
 use crate::unpark::unpark;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -11,7 +9,7 @@ use futures_util::stream::BoxStream;
 use std::ops::DerefMut;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, Interval};
+use tokio::time::Instant;
 use uuid::Uuid;
 use waybill_event_log::{EventLog, Head, ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint};
@@ -41,11 +39,6 @@ const LONGEST_PACE: Duration = Duration::from_millis(100);
 fn pace_after(events: usize) -> Duration {
     PACE_PER_EVENT.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX)).clamp(PACE, LONGEST_PACE)
 }
-
-/// From how many events on those that came meanwhile are folded like those of a rebuild.
-const FAR_BEHIND: u64 = 10_000;
-/// How many partitions may do that in a process, for the memory that it takes.
-const FAR_BEHIND_AT_ONCE: usize = 8;
 
 /// How often it is looked whether tables have grown, while there are events.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -100,36 +93,12 @@ impl Follower {
         projection::take_lease(&self.database, self.partition, self.owner, self.lease * 3 / 4).await
     }
 
-    /// Keeps the lease; answers with why the partition is to be left, if it is.
-    async fn renew_once(&self) -> Result<Option<Left>, ReadModelError> {
-        if self.share.give_up() {
-            tracing::info!(partition = self.partition, "another projector is to have the partition");
-            self.release().await;
-            return Ok(Some(Left::Surplus));
+    /// Without it plans are worse; nothing else is wrong.
+    async fn count_young_tables(&self) {
+        let counted = async { statistics::follow(&mut *self.database.connection().await?).await };
+        if let Err(error) = counted.await {
+            tracing::warn!(partition = self.partition, %error, "young tables were not counted");
         }
-        Ok(self.take_lease().await?.is_none().then_some(Left::Lost))
-    }
-
-    /// Keeps the lease until the partition is to be left.
-    async fn renew(&self, renewal: &mut Interval) -> Result<Left, ProjectError> {
-        loop {
-            renewal.tick().await;
-            if let Some(left) = self.renew_once().await? {
-                return Ok(left);
-            }
-        }
-    }
-
-    /// Folds the events up to the log's end as a rebuild does. What does not fit, and what lies behind it, is left: it is to be
-    /// parked. So are events behind others that are parked.
-    async fn catch_up(&self, at: &Checkpoint, head: &Head) -> Result<Checkpoint, ProjectError> {
-        if projection::is_any_parked_of(&mut *self.database.connection().await?, self.partition).await? {
-            return Ok(at.clone());
-        }
-        tracing::info!(partition = self.partition, seq = head.last_seq, "catching up");
-        let log = self.log.as_ref();
-        let batches = read_ahead(log, self.partition, u64::try_from(at.seq).unwrap_or(0), head.last_seq).await?;
-        ahead::fold(&self.database, self.partition, at.clone(), &head.epoch, batches, FAR_BEHIND_AT_ONCE).await
     }
 
     /// Folds for as long as the lease is ours.
@@ -140,20 +109,9 @@ impl Follower {
         let from = u64::try_from(at.seq).unwrap_or(0);
         tracing::info!(partition = self.partition, seq = from, "folding");
         unpark(self.log.as_ref(), &self.database, self.partition, &at).await?;
-        let mut renewal = tokio::time::interval(self.lease / 4);
-        if head.last_seq.saturating_sub(from) >= FAR_BEHIND {
-            tokio::select! {
-                biased;
-                () = shutdown.triggered() => return Ok(Left::Lost),
-                left = self.renew(&mut renewal) => return left,
-                caught_up = self.catch_up(&at, &head) => match caught_up {
-                    Err(ProjectError::ReadModel(ReadModelError::CheckpointLost { .. })) => return Ok(Left::Lost),
-                    caught_up => at = caught_up?,
-                },
-            }
-        }
-        let mut events = self.log.subscribe(self.partition, u64::try_from(at.seq).unwrap_or(0)).await?;
+        let mut events = self.log.subscribe(self.partition, from).await?;
         let mut batch = Vec::with_capacity(BATCH);
+        let mut renewal = tokio::time::interval(self.lease / 4);
         let mut next = Instant::now();
         let mut counted = Instant::now();
         loop {
@@ -161,8 +119,13 @@ impl Follower {
                 biased;
                 () = shutdown.triggered() => return Ok(Left::Lost),
                 _ = renewal.tick() => {
-                    if let Some(left) = self.renew_once().await? {
-                        return Ok(left);
+                    if self.share.give_up() {
+                        tracing::info!(partition = self.partition, "another projector is to have the partition");
+                        self.release().await;
+                        return Ok(Left::Surplus);
+                    }
+                    if self.take_lease().await?.is_none() {
+                        return Ok(Left::Lost);
                     }
                 }
                 gathered = gather(&mut events, &mut batch, next) => {
@@ -178,7 +141,7 @@ impl Follower {
                     };
                     batch.clear();
                     if counted.elapsed() >= COUNT_EVERY {
-                        statistics::follow(&mut *self.database.connection().await?).await?;
+                        self.count_young_tables().await;
                         counted = Instant::now();
                     }
                 }

@@ -181,12 +181,7 @@ pub(crate) fn seq_of(checkpoint: &Checkpoint) -> u64 {
 }
 
 /// The events behind `from`, up to `until`, in batches; the next ones are read while one is folded.
-pub(crate) async fn read_ahead(
-    log: &dyn EventLog,
-    partition: u32,
-    from: u64,
-    until: u64,
-) -> Result<Batches, ReadError> {
+async fn read_ahead(log: &dyn EventLog, partition: u32, from: u64, until: u64) -> Result<Batches, ReadError> {
     let (sender, batches) = mpsc::channel(1);
     if from >= until {
         return Ok(batches);

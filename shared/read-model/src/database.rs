@@ -258,6 +258,9 @@ fn connection_url(config: &DatabaseConfig, limits: Limits) -> String {
             ("tcp_keepalives_idle", "1".to_owned()),
             ("tcp_keepalives_interval", "1".to_owned()),
         ]);
+    } else {
+        // Of a request that was given up in the middle of one.
+        settings.push(("idle_in_transaction_session_timeout", "60000".to_owned()));
     }
     let options: Vec<String> = settings.iter().map(|(name, value)| format!("-c{name}%3D{value}")).collect();
     format!("{}{separator}options={}", config.url, options.join("%20"))

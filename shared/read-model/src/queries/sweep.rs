@@ -202,7 +202,7 @@ pub async fn overdue_reservations(
     page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let condition = "t.reserved_until < ? \
-                     AND NOT EXISTS (SELECT FROM upload_progress u WHERE u.id = t.upload_id) \
+                     AND NOT EXISTS (SELECT FROM file f WHERE f.company_id = t.company_id AND f.id = t.upload_id) \
                      AND NOT EXISTS (SELECT FROM partial_upload p WHERE p.id = t.upload_id)";
     let of = ("quota_reservation", "upload_id", "reserved_until", condition);
     find(connection, "looking for stale reservations", of, vec![Bind::Time(time)], page).await
