@@ -1,6 +1,7 @@
 //! Connections, schemas, migrations.
 
 use crate::{MIGRATIONS, ReadModelError};
+use deadpool::managed::QueueMode;
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Text};
@@ -133,6 +134,8 @@ impl Database {
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager_config);
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
+            // Those that have planned their statements are used again, and one that was left in a transaction is soon found.
+            .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(Duration::from_secs(5)))
             .create_timeout(Some(Duration::from_secs(5)))
             .runtime(deadpool::Runtime::Tokio1)
