@@ -188,7 +188,7 @@ pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
         rows: fn(&Tables) -> &Rows<R>,
         all: &mut Vec<Write>,
     ) -> Result<(), ReadModelError> {
-        // What is gone first: a place may be taken again.
+        // Rows are deleted first: another row may take their place.
         all.extend(Write::delete::<R>(tables.removed(rows)));
         all.extend(Write::upsert(&tables.changed(rows))?);
         all.extend(Write::insert(&tables.new_rows(rows))?);

@@ -36,7 +36,7 @@ pub enum Bind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
     all: String,
-    /// Where each of them ends; `None` of a NULL.
+    /// The end of each text in `all`; `None` for a NULL.
     ends: Vec<Option<usize>>,
 }
 

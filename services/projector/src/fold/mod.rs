@@ -153,7 +153,8 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// What events that can be read touch, but for what they begin: of that there is no row.
+    /// Returns the keys that the readable events of a batch touch. Uploads that begin in the batch have no rows yet, and are left
+    /// out.
     pub(crate) fn by(batch: &[Stored]) -> Self {
         let mut touched = Self::default();
         batch.iter().filter_map(|stored| stored.event.as_ref().ok()).for_each(|recorded| touched.add(recorded));

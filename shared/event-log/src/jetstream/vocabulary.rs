@@ -50,7 +50,7 @@ fn from_text(text: &str) -> Kinds {
     text.split(',').filter_map(kind).collect()
 }
 
-/// Which events the streams accept, as a process that appends knows it: the last answer of each partition's.
+/// Keeps the last answer of each partition's stream to the question which events it accepts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Vocabulary(Arc<Mutex<BTreeMap<u32, Answer>>>);
 

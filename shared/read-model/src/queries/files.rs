@@ -1,13 +1,13 @@
 //! Files: one, and pages of them.
 
-use super::plan_for_values;
+use super::load_for_values;
 use crate::statement::{Bind, Statement};
 use crate::{ReadModelError, schema::file};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::prelude::*;
 use diesel::sql_types::Json;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::ser::Error;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -147,12 +147,7 @@ pub async fn list_files(
             file::created_at.lt(key.created_at).or(file::created_at.eq(key.created_at).and(file::id.lt(key.id))),
         );
     }
-    connection
-        .transaction(async |connection: &mut AsyncPgConnection| {
-            plan_for_values(connection).await?;
-            query.load(connection).await.map_err(ReadModelError::query("listing files"))
-        })
-        .await
+    load_for_values(connection, query, "listing files").await
 }
 
 /// An association of a file with a chatroom or thread, as clients see it.
@@ -214,12 +209,7 @@ pub async fn list_shared(
     }
     let operation = "listing the files of a chatroom or thread";
     let statement = shared_statement(company, place, filter, viewer, (after, limit));
-    let found: Vec<Found> = connection
-        .transaction(async |connection: &mut AsyncPgConnection| {
-            plan_for_values(connection).await?;
-            statement.load(connection).await.map_err(ReadModelError::query(operation))
-        })
-        .await?;
+    let found: Vec<Found> = load_for_values(connection, statement, operation).await?;
     let files = found.into_iter().map(|row| serde_json::from_value(row.found));
     files.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
 }

@@ -13,7 +13,8 @@ mod sweep;
 mod tokens;
 
 use crate::ReadModelError;
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::methods::LoadQuery;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 pub use access::{AccessRows, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows};
 pub use contents::files_with_digests;
@@ -35,8 +36,21 @@ pub use sweep::{
 };
 pub use tokens::{DownloadToken, list_tokens};
 
-/// Has what comes in the transaction be planned for its values: how much a listing reads depends on them.
-async fn plan_for_values(connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
-    let text = "SET LOCAL plan_cache_mode = force_custom_plan";
-    connection.batch_execute(text).await.map_err(ReadModelError::query("choosing how to plan"))
+/// Loads the rows of a query that PostgreSQL plans for its values. How much a listing reads depends on them.
+async fn load_for_values<'query, Q, R>(
+    connection: &mut AsyncPgConnection,
+    query: Q,
+    operation: &'static str,
+) -> Result<Vec<R>, ReadModelError>
+where
+    Q: LoadQuery<'query, AsyncPgConnection, R> + Send + 'query,
+    R: Send + 'query,
+{
+    connection
+        .transaction(async |connection: &mut AsyncPgConnection| {
+            let failed = ReadModelError::query(operation);
+            connection.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await.map_err(&failed)?;
+            query.load(connection).await.map_err(&failed)
+        })
+        .await
 }

@@ -1,11 +1,11 @@
 //! Upload sessions and their files.
 
-use super::plan_for_values;
+use super::load_for_values;
 use crate::ReadModelError;
 use crate::schema::{file, partial_upload, upload_progress, upload_session};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -193,10 +193,5 @@ pub async fn list_running(
         .select(UploadProgress::as_select())
         .order((upload_progress::started_at, upload_progress::id))
         .limit(FILES_LISTED);
-    connection
-        .transaction(async |connection: &mut AsyncPgConnection| {
-            plan_for_values(connection).await?;
-            running.load(connection).await.map_err(ReadModelError::query("listing running uploads"))
-        })
-        .await
+    load_for_values(connection, running, "listing running uploads").await
 }

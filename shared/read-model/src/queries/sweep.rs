@@ -1,13 +1,12 @@
 //! What the sweep looks for, a batch at a time. These are candidates: whether one is really overdue is decided on its events.
 //! Each batch begins behind the one before, so that candidates which stay as they are hold up no others.
 
-use super::plan_for_values;
+use super::load_for_values;
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::pg::Pg;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::num::NonZeroU32;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, TokenId, UploadId};
@@ -100,22 +99,8 @@ async fn find(
     );
     let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
     let statement = Statement::new(text, binds.into_iter().chain(share).chain(behind));
-    let found: Vec<Found> = load_planned(connection, statement, operation).await?;
+    let found: Vec<Found> = load_for_values(connection, statement, operation).await?;
     Ok(found.into_iter().map(overdue).collect())
-}
-
-/// The rows of a statement that is planned for its values.
-async fn load_planned<R: QueryableByName<Pg> + Send + 'static>(
-    connection: &mut AsyncPgConnection,
-    statement: Statement,
-    operation: &'static str,
-) -> Result<Vec<R>, ReadModelError> {
-    connection
-        .transaction(async |connection: &mut AsyncPgConnection| {
-            plan_for_values(connection).await?;
-            statement.load(connection).await.map_err(ReadModelError::query(operation))
-        })
-        .await
 }
 
 /// Running uploads whose time was up before `time`.
@@ -274,7 +259,7 @@ pub async fn files_to_retire(
                 WHERE c.retention_days IS NOT NULL {ours} AND c.id > ? AND c.id <= ?"
     );
     let binds = [Bind::Time(time)].into_iter().chain(binds).chain([Bind::Uuid(after), Bind::Uuid(last)]);
-    let found: Vec<Found> = load_planned(connection, Statement::new(text, binds), operation).await?;
+    let found: Vec<Found> = load_for_values(connection, Statement::new(text, binds), operation).await?;
     Ok((found.into_iter().map(overdue).collect(), Some(last)))
 }
 
@@ -356,7 +341,8 @@ pub async fn quotas_to_count(
     );
     let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
     let binds = [Bind::Time(time)].into_iter().chain(share).chain(behind);
-    let found: Vec<Counts> = load_planned(connection, Statement::new(text, binds), "counting companies' files").await?;
+    let found: Vec<Counts> =
+        load_for_values(connection, Statement::new(text, binds), "counting companies' files").await?;
     let counted = |found: Counts| Counted {
         company_id: CompanyId(found.company_id),
         file_bytes: found.file_bytes,

@@ -124,8 +124,7 @@ pub async fn load<R: Row>(
 pub struct Write(Statement);
 
 impl Write {
-    /// These rows are to be there, of which there is none yet; `None` where there are none. A third cheaper than
-    /// [`Write::upsert`].
+    /// Inserts rows that the table does not have yet; `None` if there are no rows. A third cheaper than [`Write::upsert`].
     ///
     /// # Errors
     /// [`ReadModelError::Row`].
