@@ -38,9 +38,16 @@ pub fn refusals_filter(partition: u32, company: CompanyId) -> String {
     format!("aud.{partition}.{company}.*")
 }
 
-/// All subjects of a company.
-pub fn company_filter(partition: u32, company: CompanyId) -> String {
-    format!("evt.{partition}.{company}.>")
+/// How all subjects of a company's events begin.
+pub fn company_prefix(partition: u32, company: CompanyId) -> String {
+    format!("evt.{partition}.{company}.")
+}
+
+/// The company of an event's subject, also of one that this version does not know.
+pub fn company_of(subject: &str) -> Option<CompanyId> {
+    let mut tokens = subject.split('.');
+    let (evt, _, company) = (tokens.next()?, tokens.next()?, tokens.next()?);
+    Some(CompanyId(company.parse().ok().filter(|_| evt == "evt")?))
 }
 
 /// Core subject, not in any stream: who brings the bytes of an upload is told there that somebody newer does.

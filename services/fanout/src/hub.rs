@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use waybill_domain::progress::Tracker;
-use waybill_event_log::{EventLog, ReadError, read_after, read_events};
+use waybill_event_log::{EventLog, ReadError, Stored, read_after, read_events};
 use waybill_schema::events::UploadKind;
 use waybill_schema::{
     AccessType, Aggregate, CompanyId, Event, Grant, Permissions, Recorded, ShareId, Subject, Timestamp, UploadId,
@@ -184,11 +184,26 @@ impl Hub {
             Event::CompanyClosed(_) | Event::ChatroomDeleted(_) | Event::ThreadDeleted(_) => None,
             _ => return,
         };
+        self.recheck(recorded.subject.company, of, recorded.position.seq);
+    }
+
+    /// Has a company's clients look again, or those of one user.
+    fn recheck(&self, company: CompanyId, of: Option<UserId>, seq: u64) {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
-        let concerned = clients
-            .values()
-            .filter(|client| client.company == recorded.subject.company && of.is_none_or(|user| user == client.user));
-        concerned.for_each(|client| client.outbox.recheck.store(recorded.position.seq, Ordering::SeqCst));
+        let concerned =
+            clients.values().filter(|client| client.company == company && of.is_none_or(|user| user == client.user));
+        concerned.for_each(|client| client.outbox.recheck.store(seq, Ordering::SeqCst));
+    }
+
+    /// A newer version wrote an event that cannot be read here: it may take something away.
+    fn suppose_the_worst(&self, stored: &Stored) {
+        let Ok(Subject { company, aggregate }) = Subject::parse(&stored.subject) else { return };
+        match aggregate {
+            // Nobody is told of a share that cannot be read.
+            Aggregate::Share(id) => self.shares.invalidate(&(company, id)),
+            Aggregate::Directory => self.recheck(company, None, stored.position.seq),
+            _ => {}
+        }
     }
 
     /// Where in the log the file came into its chatroom or thread, if those who watch it may hear of the event: what is
@@ -286,8 +301,9 @@ impl Hub {
             let seq = stored.position.seq;
             // Before it is looked who watches: whoever comes after that look has a snapshot with this event.
             self.at(partition).store(seq, Ordering::SeqCst);
-            if let Ok(recorded) = &stored.event {
-                self.hand_out(recorded).await;
+            match &stored.event {
+                Ok(recorded) => self.hand_out(recorded).await,
+                Err(_) => self.suppose_the_worst(&stored),
             }
             *from = Some(seq);
         }

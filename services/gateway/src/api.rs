@@ -181,7 +181,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         }
         let mut headers = Map::new();
         if status.starts_with('2') && !matches!(method, "get" | "head" | "options") && needs_token {
-            let description = "Where in the log the effect is; for `Waybill-Min-Position`";
+            let description = "Where in the log the effect is: opaque, for `Waybill-Min-Position`";
             let header = json!({ "description": description, "schema": { "type": "string" } });
             headers.insert("Waybill-Position".to_owned(), header);
         }

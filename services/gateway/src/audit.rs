@@ -3,6 +3,7 @@
 use crate::files::private;
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
+use crate::trail::{self, Trail};
 use crate::uploads::rfc3339;
 use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, Utc};
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use waybill_access::refusals::Refusal;
+use waybill_event_log::chain::RawMessage;
 use waybill_event_log::{Stored, read_after};
 use waybill_schema::{Aggregate, Causation, CompanyId, Event, FileId, Position, Subject, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, Role};
@@ -69,7 +71,7 @@ enum AuditEntry {
 /// What happened.
 #[derive(Serialize, ToSchema)]
 struct EventEntry {
-    /// Partition and sequence.
+    /// Where it stands in the log. Opaque, but for `after`.
     position: String,
     #[schema(format = DateTime)]
     time: String,
@@ -132,22 +134,27 @@ pub(crate) async fn list(
     if query.refusals {
         return refusals(&gateway, company, &query, after, limit).await;
     }
-    let (mut stored, mut more) = match query.file_id {
-        Some(file) => (about_file(&gateway, company, UploadId(file), after).await?, false),
+    let (mut stored, rest) = match query.file_id {
+        Some(file) => (about_file(&gateway, company, UploadId(file), after).await?, None),
         None => {
-            let page = gateway.log.page_of_company(company, after, limit).await;
-            let page = page.map_err(|error| error.into_problem("reading events"))?;
-            (page.messages, page.more)
+            let Trail { messages, read_to, more } = trail::events(&gateway, company, after, limit).await?;
+            (messages.into_iter().map(stored).collect(), more.then_some(read_to))
         }
     };
-    more |= stored.len() > limit;
+    let is_cut = stored.len() > limit;
     stored.truncate(limit);
-    let place = stored.last().filter(|_| more).map(|last| Place { after_seq: last.position.seq });
+    let last = stored.last().filter(|_| is_cut).map(|last| last.position.seq);
+    let place = last.or(rest).map(|after_seq| Place { after_seq });
     let items = stored.iter().filter(|stored| query.wants(stored)).map(shown).collect();
     Ok(page_of(&gateway, company, items, place))
 }
 
-/// A page; with filters it may have fewer items than were asked for, or none, and still a cursor to the next.
+fn stored(message: RawMessage) -> Stored {
+    let event = message.decode();
+    Stored { position: message.position, message_id: None, previous: None, event, subject: message.subject }
+}
+
+/// A page; it may have fewer items than were asked for, or none, and still a cursor to the next.
 fn page_of(gateway: &Gateway, company: CompanyId, items: Vec<AuditEntry>, next: Option<Place>) -> HttpResponse {
     let next_cursor = next.and_then(|place| gateway.cursors.seal(company, &place));
     private(HttpResponse::Ok()).json(AuditPage { items, next_cursor })

@@ -3,6 +3,7 @@
 
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
+use crate::trail;
 use actix_web::{HttpResponse, get, web};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -83,9 +84,9 @@ pub(crate) async fn key(principal: Principal, gateway: web::Data<Gateway>) -> Re
 pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
     principal.require(Role::Auditor, "auditor")?;
     let company = principal.company_id;
-    let end = gateway.raw_events.last_seq(company).await;
-    let end = end.map_err(|error| error.into_problem("looking for the last event"))?;
-    let begin = Export { gateway, company, end, chain: Chain::of(company), ended: false };
+    let head = gateway.log.head(gateway.log.partitions().of(company)).await;
+    let end = head.map_err(|error| error.into_problem("looking for the log's end"))?.last_seq;
+    let begin = Export { gateway, company, read_to: 0, end, chain: Chain::of(company), ended: false };
     // What breaks off has no head, and says so to whoever verifies it.
     let lines = stream::try_unfold(begin, Export::next);
     Ok(HttpResponse::Ok()
@@ -97,7 +98,9 @@ pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) ->
 struct Export {
     gateway: web::Data<Gateway>,
     company: CompanyId,
-    /// The last event of the export.
+    /// Up to where the log was read.
+    read_to: u64,
+    /// Up to where it is read.
     end: u64,
     chain: Chain,
     ended: bool,
@@ -108,25 +111,23 @@ impl Export {
         if self.ended {
             return Ok(None);
         }
-        let after = self.chain.position.map_or(0, |position| position.seq);
-        let page = if after < self.end {
-            self.gateway.raw_events.page(self.company, after, PAGE).await
-        } else {
-            Ok((vec![], false))
-        };
-        let (messages, _) = page.map_err(|error| error.into_problem("exporting events"))?;
         let mut text = String::new();
-        for message in messages.iter().take_while(|message| message.position.seq <= self.end) {
-            self.chain.link(message);
-            text.push_str(&line(message, &self.chain)?);
-            text.push('\n');
+        while text.is_empty() && self.read_to < self.end {
+            let trail = trail::events(&self.gateway, self.company, self.read_to, PAGE).await?;
+            for message in trail.messages.iter().take_while(|message| message.position.seq <= self.end) {
+                self.chain.link(message);
+                text.push_str(&line(message, &self.chain)?);
+                text.push('\n');
+            }
+            if trail.read_to <= self.read_to {
+                return Err(Problem::unavailable("the event log does not have what it had; try again"));
+            }
+            self.read_to = trail.read_to;
         }
-        if self.chain.position.map_or(0, |position| position.seq) >= self.end {
+        if self.read_to >= self.end {
             text.push_str(&self.head());
             text.push('\n');
             self.ended = true;
-        } else if messages.is_empty() {
-            return Err(Problem::unavailable("the event log does not have what it had; try again"));
         }
         Ok(Some((text.into(), self)))
     }

@@ -28,6 +28,7 @@ mod resumable;
 mod server;
 mod sessions;
 mod tokens;
+mod trail;
 mod turns;
 mod uploads;
 mod wait;

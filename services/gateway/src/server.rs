@@ -86,6 +86,8 @@ pub struct Config {
     pub quotas: Arc<Quotas>,
     /// The events as they are stored, for auditors.
     pub raw_events: RawEvents,
+    /// What was refused to whom, for auditors.
+    pub refusals: Refusals,
     /// The event log.
     pub log: Arc<dyn EventLog>,
     /// The object store.
@@ -158,8 +160,7 @@ impl Server {
         };
         let directories = Arc::new(Directories::new(config.log.clone(), config.directory_limits));
         let mut tasks = JoinSet::new();
-        let kept_refusals = Refusals::new(config.nats.clone(), config.log.partitions());
-        let (refusals, keeping) = Keeper::new(kept_refusals.clone(), shutdown.clone());
+        let (refusals, keeping) = Keeper::new(config.refusals.clone(), shutdown.clone());
         tasks.spawn(keeping);
         let policies = config.policies;
         let access = policies.access.clone();
@@ -180,7 +181,7 @@ impl Server {
             tokens,
             rates: Limiter::new(config.rates),
             refusals,
-            kept_refusals,
+            kept_refusals: config.refusals,
             proxies: config.proxies.clone(),
             log: config.log,
             nats: config.nats,

@@ -136,6 +136,7 @@ impl Folder {
             self.make_room(steps).await?;
             self.load(&batch).await?;
             for stored in &batch {
+                self.tables.note(stored);
                 let recorded = stored.event.as_ref().map_err(|error| Stop::Misfit(error.to_string()))?;
                 self.tables.fold(recorded).map_err(|misfit| Stop::Misfit(misfit.to_string()))?;
             }

@@ -119,13 +119,16 @@ async fn fold(
     let readable = batch.iter().filter_map(|stored| stored.event.as_ref().ok());
     let aggregates: Vec<String> = readable.map(|recorded| aggregate_key(&recorded.subject)).collect();
     let mut tables = AllTables::default();
-    // What is parked changes no row.
-    if park.is_none() {
-        load_missing(connection, &Touched::by(batch), &mut tables).await?;
+    let mut touched = Touched::by(batch);
+    if park.is_some() {
+        // What is parked changes no row but the one that says where it stands.
+        touched = Touched { blocks: touched.blocks, ..Touched::default() };
     }
+    load_missing(connection, &touched, &mut tables).await?;
     let mut blocked: HashSet<String> = projection::blocked(connection, &aggregates).await?;
     let mut parked = Vec::new();
     for stored in batch {
+        tables.note(stored);
         let (aggregate, reason) = match &stored.event {
             Err(error) => {
                 let known = Subject::parse(&stored.subject);
@@ -177,6 +180,7 @@ pub(crate) async fn load_missing(
     of(connection, &touched.quotas, tables, |of| &mut of.quotas).await?;
     of(connection, &touched.reservations, tables, |of| &mut of.reservations).await?;
     of(connection, &touched.totals, tables, |of| &mut of.totals).await?;
+    of(connection, &touched.blocks, tables, |of| &mut of.blocks).await?;
     of(connection, &touched.progress, tables, |of| &mut of.progress).await?;
     of(connection, &touched.progress, tables, |of| &mut of.partials).await
 }
@@ -210,6 +214,7 @@ pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
     of(tables, |of| &of.quotas, &mut all)?;
     of(tables, |of| &of.reservations, &mut all)?;
     of(tables, |of| &of.totals, &mut all)?;
+    of(tables, |of| &of.blocks, &mut all)?;
     Ok(all)
 }
 

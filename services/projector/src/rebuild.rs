@@ -6,8 +6,10 @@ use crate::replay::ReplayError;
 use crate::writing::is_refusal;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use std::thread;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::projection::{self, Checkpoint};
@@ -157,23 +159,62 @@ impl Rebuild<'_> {
         Ok(folded.into_iter().sum())
     }
 
-    /// Folds one partition.
+    /// Folds one partition; in a thread of its own if that is much.
     async fn fold(&self, target: &Target, from: &Checkpoint, at_once: usize) -> Result<u64, ReplayError> {
-        let &Self { log, database, .. } = self;
-        let Target { partition, epoch, seq: until } = target;
-        let mut at = from.clone();
-        if seq_of(&at) < *until && !projection::is_any_parked_of(&mut *database.connection().await?, *partition).await?
-        {
-            let batches = read_ahead(log, *partition, seq_of(&at), *until).await?;
-            at = ahead::fold(database, *partition, at, epoch, batches, at_once).await?;
+        if target.seq.saturating_sub(seq_of(from)) < MANY {
+            return fold(self.log, self.database, target, from, at_once).await;
         }
-        // What did not fit is parked, and so is what waits behind it.
-        let mut batches = read_ahead(log, *partition, seq_of(&at), *until).await?;
-        while let Some(batch) = batches.recv().await {
-            at = apply(database, *partition, &at, epoch, &batch?).await?;
-        }
-        Ok(seq_of(&at).saturating_sub(seq_of(from)))
+        let (log, database) = (self.log.apart(), self.database.apart(CONNECTIONS)?);
+        let (target, from) = (target.clone(), from.clone());
+        in_a_thread(async move { fold(&*log.await?, &database, &target, &from, at_once).await }).await
     }
+}
+
+/// Folds one partition.
+async fn fold(
+    log: &dyn EventLog,
+    database: &Database,
+    target: &Target,
+    from: &Checkpoint,
+    at_once: usize,
+) -> Result<u64, ReplayError> {
+    let Target { partition, epoch, seq: until } = target;
+    let mut at = from.clone();
+    if seq_of(&at) < *until && !projection::is_any_parked_of(&mut *database.connection().await?, *partition).await? {
+        let batches = read_ahead(log, *partition, seq_of(&at), *until).await?;
+        at = ahead::fold(database, *partition, at, epoch, batches, at_once).await?;
+    }
+    // What did not fit is parked, and so is what waits behind it.
+    let mut batches = read_ahead(log, *partition, seq_of(&at), *until).await?;
+    while let Some(batch) = batches.recv().await {
+        at = apply(database, *partition, &at, epoch, &batch?).await?;
+    }
+    Ok(seq_of(&at).saturating_sub(seq_of(from)))
+}
+
+/// Does work in a thread of its own, by a runtime of its own: an event's many small allocations are then freed where they were
+/// made, which takes a third less time. Ends it if nobody waits for it any more.
+async fn in_a_thread<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ReplayError>> + Send + 'static,
+) -> Result<T, ReplayError> {
+    let failed = |reason: String| ReadModelError::Unavailable { operation: "folding", reason };
+    let (mut sender, done) = oneshot::channel();
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    let run = move || {
+        let done = runtime.block_on(async {
+            tokio::select! {
+                done = work => Some(done),
+                () = sender.closed() => None,
+            }
+        });
+        if let Some(done) = done {
+            // If nobody waits for it any more, nobody wants to know.
+            drop(sender.send(done));
+        }
+    };
+    thread::Builder::new().name("rebuild".to_owned()).spawn(run).map_err(|error| failed(error.to_string()))?;
+    done.await.map_err(|_| failed("the thread ended early".to_owned()))?
 }
 
 pub(crate) fn seq_of(checkpoint: &Checkpoint) -> u64 {

@@ -4,7 +4,7 @@ use crate::CommandError;
 use async_nats::ConnectErrorKind;
 use std::sync::Arc;
 use waybill_domain::media_type::TypePolicy;
-use waybill_event_log::jetstream::{JetStreamLog, Layout, connect};
+use waybill_event_log::jetstream::{JetStreamLog, Layout, Server};
 use waybill_object_store::presign::Presigner;
 use waybill_object_store::s3::{Encryption, S3Config, S3Store};
 use waybill_read_model::{Database, DatabaseConfig};
@@ -28,9 +28,14 @@ pub(crate) fn layout(settings: &NatsSettings) -> Result<Layout, CommandError> {
     })
 }
 
+fn nats_server(settings: &NatsSettings) -> Server {
+    Server { url: settings.nats_url.clone(), name: "waybill", credentials_file: settings.nats_credentials_file.clone() }
+}
+
 /// A connection to NATS.
 pub(crate) async fn nats(settings: &NatsSettings) -> Result<async_nats::Client, CommandError> {
-    connect(&settings.nats_url, "waybill", settings.nats_credentials_file.as_deref())
+    nats_server(settings)
+        .connect()
         .await
         .map_err(|error| match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => format!(
@@ -50,7 +55,7 @@ pub(crate) async fn log(
     settings: &NatsSettings,
     client: &async_nats::Client,
 ) -> Result<Arc<JetStreamLog>, CommandError> {
-    let log = JetStreamLog::new(client.clone(), partitions(settings)?);
+    let log = JetStreamLog::new(client.clone(), partitions(settings)?).on(nats_server(settings));
     Ok(Arc::new(log.reading_by(nats(settings).await?).checked().await?))
 }
 

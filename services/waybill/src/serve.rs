@@ -234,6 +234,7 @@ async fn gateway(
         allowed_origins: shared.args.browsers.allowed_origins.clone(),
         nats: shared.nats.clone(),
         raw_events: shared.log.raw_events(),
+        refusals: shared.log.refusals(),
         quotas: shared.quotas.clone(),
         log: shared.log.clone(),
         store: shared.store.clone(),

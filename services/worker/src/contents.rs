@@ -92,7 +92,7 @@ impl Contents {
         file: FileId,
         context: &Context,
     ) -> Result<(Option<Object>, Vec<Object>), ExecuteError> {
-        let known = self.parts.known.get(&(content.company, content.sha256)).unwrap_or_default();
+        let known = self.parts.known.get_with((content.company, content.sha256), Known::default);
         let mut loaded = known.lock().await;
         execute(self.parts.log.as_ref(), &content, &mut loaded, context, Command::Release(file)).await?;
         Ok((loaded.state.object.clone(), loaded.state.doomed.clone()))

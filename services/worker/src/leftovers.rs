@@ -6,6 +6,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_object_store::StoreError;
+use waybill_read_model::queries::Share;
 use waybill_service_kit::metrics::LEFTOVERS;
 use waybill_service_kit::now;
 
@@ -108,15 +109,16 @@ impl Worker {
     }
 }
 
-/// Tries the entries that are due. An entry that fails is due again after `pause`.
+/// Tries the entries of a share that are due. An entry that fails is due again after `pause`.
 ///
 /// # Errors
 /// If the bucket does not answer.
-pub(crate) async fn sweep(worker: &Worker, pause: Duration) -> Result<(), BucketError> {
+pub(crate) async fn sweep(worker: &Worker, pause: Duration, share: Share) -> Result<(), BucketError> {
     let names = worker.leftovers.keys().await?;
     LEFTOVERS.set(i64::try_from(names.len()).unwrap_or(i64::MAX));
     let mut tried = 0;
-    for name in names {
+    let is_ours = |name: &String| share.has(name.bytes().map(u64::from).sum());
+    for name in names.into_iter().filter(is_ours) {
         if tried == BATCH {
             break;
         }

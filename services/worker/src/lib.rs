@@ -50,6 +50,8 @@ pub(crate) struct Worker {
     pub(crate) uploads: plane::Uploads,
     pub(crate) budget: plane::Budget,
     pub(crate) awaited: reactions::Awaited,
+    /// For reactions that read or write long objects.
+    pub(crate) long: Arc<reactions::Places>,
 }
 
 impl Worker {

@@ -7,8 +7,9 @@ use crate::reactions::{concerns_us, react};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use waybill_event_log::Stored;
 use waybill_event_log::jetstream::{Bucket, BucketError};
-use waybill_event_log::{ReadError, Stored};
+use waybill_read_model::queries::Share;
 use waybill_schema::events::EventError;
 use waybill_schema::{Aggregate, DecodeError, Position, Subject, Timestamp};
 use waybill_service_kit::metrics::PARKED_REACTIONS;
@@ -38,7 +39,8 @@ pub struct Entry {
 pub(crate) fn is_of_newer(stored: &Stored) -> bool {
     let unknown = matches!(&stored.event, Err(DecodeError::Event(EventError::Unknown { .. }) | DecodeError::Header(_)));
     let on = Subject::parse(&stored.subject).map(|subject| subject.aggregate);
-    unknown && matches!(on, Ok(Aggregate::UploadLifecycle(_) | Aggregate::File(_) | Aggregate::Session(_)))
+    // Nothing ever reacts to bytes that were stored, and there are too many of those events.
+    unknown && !matches!(on, Ok(Aggregate::UploadChunks(_)))
 }
 
 fn key_of(position: Position) -> String {
@@ -103,15 +105,16 @@ pub(crate) async fn park(worker: &Worker, stored: &Stored, reason: &str, attempt
     Ok(())
 }
 
-/// Tries those that are due, or all of them, the ones that are due longest first; one that fails is due again after `pause`.
+/// Tries those of a share that are due, or all of them, the ones that are due longest first; one that fails is due again after
+/// `pause`.
 ///
 /// # Errors
 /// If the bucket does not answer.
-pub(crate) async fn sweep(worker: &Worker, pause: Duration, all: bool) -> Result<(), BucketError> {
+pub(crate) async fn sweep(worker: &Worker, pause: Duration, (all, share): (bool, Share)) -> Result<(), BucketError> {
     let mut parked = list(&worker.parked).await?;
     PARKED_REACTIONS.set(i64::try_from(parked.len()).unwrap_or(i64::MAX));
     let time = now().0;
-    parked.retain(|(_, entry)| all || entry.due_at <= time);
+    parked.retain(|(position, entry)| share.has(position.seq) && (all || entry.due_at <= time));
     parked.sort_by_key(|(_, entry)| entry.due_at);
     let try_one = |(position, entry)| async move {
         if let Err(error) = try_again(worker, position, entry, pause).await {
@@ -128,7 +131,9 @@ async fn try_again(worker: &Worker, position: Position, entry: Entry, pause: Dur
             tracing::info!(%position, "a parked reaction succeeded");
             worker.parked.delete(&key_of(position)).await
         }
-        Err(reason) => {
+        // It stays due: a newer worker can read it.
+        Err(Failed::Unreadable) => Ok(()),
+        Err(Failed::Reaction(reason)) => {
             let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
             let due_at = now().0.saturating_add(pause_ms);
             let attempts = entry.attempts.saturating_add(1);
@@ -137,15 +142,22 @@ async fn try_again(worker: &Worker, position: Position, entry: Entry, pause: Dur
     }
 }
 
-async fn react_to(worker: &Worker, position: Position) -> Result<(), String> {
-    let stored = worker.log.at(position).await.map_err(|error: ReadError| error.to_string())?;
+/// Why a parked reaction was not done.
+enum Failed {
+    /// This worker cannot read the event.
+    Unreadable,
+    Reaction(String),
+}
+
+async fn react_to(worker: &Worker, position: Position) -> Result<(), Failed> {
+    let stored = worker.log.at(position).await.map_err(|error| Failed::Reaction(error.to_string()))?;
     // An event that is not there any more calls for nothing: the stream was restored.
     let Some(stored) = stored else { return Ok(()) };
     match &stored.event {
         Ok(recorded) if concerns_us(&recorded.event) => {
-            react(worker, recorded).await.map_err(|error| error.to_string())
+            react(worker, recorded).await.map_err(|error| Failed::Reaction(error.to_string()))
         }
         Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
+        Err(_) => Err(Failed::Unreadable),
     }
 }

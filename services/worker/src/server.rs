@@ -110,6 +110,7 @@ impl Server {
             uploads: Uploads::default(),
             budget: Budget::new(config.budget_mib),
             awaited: reactions::Awaited::default(),
+            long: reactions::Places::new(reactions::LONG),
         });
         let readiness = readiness(&worker);
         let mut tasks = JoinSet::new();

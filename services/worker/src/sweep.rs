@@ -18,8 +18,8 @@ use waybill_domain::{Refusal, file, token};
 use waybill_event_log::jetstream::BucketError;
 use waybill_read_model::alive::{self, Group};
 use waybill_read_model::queries::{
-    Counted, Overdue, Page, Place, Share, abandoned_uploads, awaited_objects, files_to_purge, files_to_retire,
-    open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
+    Counted, Overdue, Page, Place, Share, abandoned_uploads, awaited_objects, companies_with_retention, files_to_purge,
+    files_to_retire, open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
     tokens_to_forget,
 };
 use waybill_read_model::{Connection, ReadModelError};
@@ -75,6 +75,8 @@ pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
         every.round("recalculations", || sweep.count()),
         every.round("reservations", || sweep.release()),
         every.round("uploads", || sweep.expire()),
+        every.round("partial uploads", || sweep.expire_partial()),
+        every.round("abandoned uploads", || sweep.expire_abandoned()),
         every.round("objects", || sweep.look_for_objects()),
         every.round("quarantines", || sweep.clear_quarantines()),
         every.round("leftovers", || sweep.delete_leftovers()),
@@ -167,19 +169,39 @@ impl Sweep<'_> {
         }
     }
 
-    /// Deletes files whose retention is over.
+    /// Deletes files whose retention is over: of each company some, and then some more of those that have more.
     async fn retire(&self) -> Result<(), ReactionError> {
-        let delete = |file| async move { report(file, retire(self.worker, file).await) };
-        let mut after = Uuid::nil();
+        let (mut after, mut more) = (Uuid::nil(), Vec::new());
         loop {
-            let (retired, last) =
-                files_to_retire(&mut *self.connection().await?, time_now(), (after, self.share())).await?;
-            stream::iter(retired).for_each_concurrent(AT_ONCE, delete).await;
-            match last {
-                Some(last) => after = last,
-                None => return Ok(()),
+            let companies = companies_with_retention(&mut *self.connection().await?, after).await?;
+            let Some((last, _)) = companies.last() else { break };
+            after = last.0;
+            for (company, days) in companies {
+                let until = time_now() - Span::days(i64::from(days));
+                more.extend(self.retire_some(company, until, Place::default()).await?.map(|at| (company, until, at)));
             }
         }
+        while !more.is_empty() {
+            for (company, until, at) in std::mem::take(&mut more) {
+                more.extend(self.retire_some(company, until, at).await?.map(|at| (company, until, at)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a batch of a company's files behind `after`. Returns its end if there may be more.
+    async fn retire_some(
+        &self,
+        company: CompanyId,
+        until: DateTime<Utc>,
+        after: Place,
+    ) -> Result<Option<Place>, ReactionError> {
+        let found = files_to_retire(&mut *self.connection().await?, company, until, self.page(after)).await?;
+        let is_last = i64::try_from(found.len()).unwrap_or(BATCH) < BATCH;
+        let end = found.last().filter(|_| !is_last).map(|last| last.place);
+        let delete = |file| async move { report(file, retire(self.worker, file).await) };
+        stream::iter(found).for_each_concurrent(AT_ONCE, delete).await;
+        Ok(end)
     }
 
     async fn purge(&self) -> Result<(), ReactionError> {
@@ -235,24 +257,35 @@ impl Sweep<'_> {
     }
 
     async fn expire(&self) -> Result<(), ReactionError> {
-        // Running requests were cut by then.
-        let time = before_now(self.times.grace);
-        let end = |upload| expire(self.worker, upload).boxed();
+        let time = self.requests_ended();
         let find = |after| {
             let page = self.page(after);
             self.find(move |mut tables| async move { overdue_uploads(&mut tables, time, page).await }.boxed())
         };
-        self.each(find, end).await?;
+        self.each(find, |upload| expire(self.worker, upload).boxed()).await
+    }
+
+    async fn expire_partial(&self) -> Result<(), ReactionError> {
+        let time = self.requests_ended();
         let find = |after| {
             let page = self.page(after);
             self.find(move |mut tables| async move { overdue_partial_uploads(&mut tables, time, page).await }.boxed())
         };
-        self.each(find, end).await?;
+        self.each(find, |upload| expire(self.worker, upload).boxed()).await
+    }
+
+    async fn expire_abandoned(&self) -> Result<(), ReactionError> {
+        let time = self.requests_ended();
         let find = |after| {
             let page = self.page(after);
             self.find(move |mut tables| async move { abandoned_uploads(&mut tables, time, page).await }.boxed())
         };
-        self.each(find, end).await
+        self.each(find, |upload| expire(self.worker, upload).boxed()).await
+    }
+
+    /// Returns the time before which requests that ran on behind an upload's end were cut.
+    fn requests_ended(&self) -> DateTime<Utc> {
+        before_now(self.times.grace)
     }
 
     /// Returns the time before which all PUTs by clients have ended.
@@ -299,13 +332,14 @@ impl Sweep<'_> {
     /// Tries reactions that were put aside; in the first round all of them: this worker may be newer than who did that.
     async fn retry_parked(&self) -> Result<(), BucketError> {
         let is_first = !self.has_retried.load(Ordering::Relaxed);
-        parked::sweep(self.worker, self.times.every * PARKED_ROUNDS, is_first).await?;
+        let share = if is_first { Share::default() } else { self.share() };
+        parked::sweep(self.worker, self.times.every * PARKED_ROUNDS, (is_first, share)).await?;
         self.has_retried.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     async fn delete_leftovers(&self) -> Result<(), BucketError> {
-        leftovers::sweep(self.worker, self.times.every * LEFTOVER_ROUNDS).await
+        leftovers::sweep(self.worker, self.times.every * LEFTOVER_ROUNDS, self.share()).await
     }
 }
 

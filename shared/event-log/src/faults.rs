@@ -2,10 +2,11 @@
 
 use crate::{AppendError, EventLog, Head, NewEvent, Page, ReadError, Stored, Values};
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-use waybill_schema::{CompanyId, Partitions, Position, Subject};
+use std::sync::{Arc, Mutex, PoisonError};
+use waybill_schema::{Partitions, Position, Subject};
 
 /// What happens to one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,16 +70,16 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
         self.inner.page(subject, after, max).await
     }
 
-    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError> {
-        self.inner.page_of_company(company, after, max).await
-    }
-
     async fn subscribe(
         &self,
         partition: u32,
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError> {
         self.inner.subscribe(partition, after).await
+    }
+
+    fn apart(&self) -> BoxFuture<'static, Result<Arc<dyn EventLog>, ReadError>> {
+        self.inner.apart()
     }
 
     fn generation(&self) -> u64 {

@@ -19,8 +19,10 @@ pub use read::{Back, read_after, read_back, read_events, read_from, read_rest};
 pub use values::{MemoryValues, Values, ValuesError};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use waybill_schema::{CompanyId, DecodeError, Envelope, Event, Partitions, Position, Recorded, Subject};
+use std::sync::Arc;
+use waybill_schema::{DecodeError, Envelope, Event, Partitions, Position, Recorded, Subject};
 
 /// What must be true of a subject for an append to go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,13 +113,6 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError::Unavailable`].
     async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError>;
 
-    /// Up to `max` messages of a company behind sequence `after`, for auditors. May lag behind the leader. Costs as much as
-    /// all of the stream between them does.
-    ///
-    /// # Errors
-    /// [`ReadError::Unavailable`].
-    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError>;
-
     /// All messages of a partition behind sequence `after`, and then those that come.
     ///
     /// # Errors
@@ -127,6 +122,13 @@ pub trait EventLog: Send + Sync {
         partition: u32,
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError>;
+
+    /// Returns the same log by a connection of its own, if it can have one: for a thread that reads much of it. The runtime
+    /// that awaits this does the connection's work.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    fn apart(&self) -> BoxFuture<'static, Result<Arc<dyn EventLog>, ReadError>>;
 
     /// Changes when the log may be another one: a server that was restarted may have been restored from a copy, and its events
     /// may have the positions of others. What was folded before is then read anew.

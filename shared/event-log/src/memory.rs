@@ -2,12 +2,14 @@
 
 use crate::{AppendError, EventLog, Expect, Head, MemoryValues, NewEvent, Page, ReadError, Stored, Values};
 use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
-use waybill_schema::{CompanyId, Partitions, Position, Recorded, Subject};
+use waybill_schema::{Partitions, Position, Recorded, Subject};
 
 #[derive(Default)]
 struct Streams {
@@ -110,12 +112,6 @@ impl EventLog for MemoryLog {
         Ok(self.page_where(self.partitions.of(subject.company), after, max, |subject| subject == name))
     }
 
-    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError> {
-        let partition = self.partitions.of(company);
-        let begin = format!("evt.{partition}.{company}.");
-        Ok(self.page_where(partition, after, max, |subject| subject.starts_with(&begin)))
-    }
-
     async fn subscribe(
         &self,
         partition: u32,
@@ -140,6 +136,11 @@ impl EventLog for MemoryLog {
 
     fn snapshots(&self) -> Option<&dyn Values> {
         Some(&self.snapshots)
+    }
+
+    fn apart(&self) -> BoxFuture<'static, Result<Arc<dyn EventLog>, ReadError>> {
+        let same: Arc<dyn EventLog> = Arc::new(self.clone());
+        future::ready(Ok(same)).boxed()
     }
 
     async fn head(&self, partition: u32) -> Result<Head, ReadError> {

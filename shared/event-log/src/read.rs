@@ -8,8 +8,12 @@ use crate::{EventLog, ReadError, Stored};
 use std::time::Duration;
 use waybill_schema::{Position, Recorded, Subject};
 
-/// How many events are read one by one before pages of them cost less.
+/// How many events are read one by one before pages of them cost less, if they are close to each other; and how many if they are
+/// not: more than folds go without a snapshot.
 const STEPS: usize = 64;
+const STEPS_MAX: usize = 2_048;
+/// How many messages lie between two events that are not close, on average.
+const FAR: u64 = 64;
 const PAGE: usize = 1_000;
 /// How long a follower may lag behind its leader before reading is given up.
 const CATCH_UP_ATTEMPTS: u32 = 100;
@@ -64,10 +68,10 @@ pub async fn read_back(
     if last.position.seq <= after {
         return nothing(last.position.seq == after);
     }
-    let partition = last.position.partition;
+    let Position { partition, seq: end } = last.position;
     let mut previous = last.previous;
     let mut newest_first = vec![last];
-    while let Some(seq) = previous.filter(|_| newest_first.len() < STEPS) {
+    while let Some(seq) = previous.filter(|seq| is_to_go_on(newest_first.len(), end.saturating_sub(*seq))) {
         if seq < after {
             return Err(diverged(after));
         }
@@ -82,6 +86,12 @@ pub async fn read_back(
     }
     newest_first.reverse();
     Ok(Back::Newest(newest_first))
+}
+
+/// Returns whether events are still to be read one by one after `steps` of them within `length` messages. A server that looks for
+/// the next event of a subject goes through all messages in between, and appends wait for it.
+fn is_to_go_on(steps: usize, length: u64) -> bool {
+    steps < STEPS || (steps < STEPS_MAX && length / (steps as u64) > FAR)
 }
 
 /// Reads what [`read_back`] has left out, if anything, behind the event `after`: of the same subject, and not before the

@@ -144,6 +144,14 @@ impl Database {
         Ok(Self { pool, config, limits })
     }
 
+    /// The same tables by another pool of up to `pool_size` connections, whose work the runtime does that first asks for them.
+    ///
+    /// # Errors
+    /// As [`Database::new`].
+    pub fn apart(&self, pool_size: usize) -> Result<Self, ReadModelError> {
+        Self::with(DatabaseConfig { pool_size, ..self.config.clone() }, self.limits)
+    }
+
     /// The same server, another schema.
     ///
     /// # Errors

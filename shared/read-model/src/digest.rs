@@ -6,7 +6,7 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Every table that events are folded into; what others refer to comes first.
-pub(crate) const TABLES: [&str; 16] = [
+pub(crate) const TABLES: [&str; 17] = [
     "company",
     "\"user\"",
     "chatroom",
@@ -22,6 +22,7 @@ pub(crate) const TABLES: [&str; 16] = [
     "storage_quota",
     "quota_reservation",
     "file_total",
+    "event_block",
     "parked_event",
 ];
 

@@ -3,6 +3,7 @@
 //! Writing is by [`rows`]: whole rows, loaded and upserted in batches. Asking is by [`queries`], typed by diesel.
 
 pub mod alive;
+pub mod blocks;
 pub mod bulk;
 mod database;
 mod digest;

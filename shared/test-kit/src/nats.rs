@@ -5,7 +5,7 @@ use crate::wait::{eventually, settings};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
-use waybill_event_log::jetstream::{JetStreamLog, Layout, connect, provision};
+use waybill_event_log::jetstream::{JetStreamLog, Layout, Server, provision};
 use waybill_schema::Partitions;
 
 /// A running nats-server with the project's configuration, on a port and in a folder of its own. Ends with the value.
@@ -46,7 +46,7 @@ impl NatsServer {
     /// # Panics
     /// Where it does not answer.
     pub async fn client(&self) -> async_nats::Client {
-        connect(&self.url, "waybill-test", None).await.expect("the test's nats-server answers")
+        at(&self.url).connect().await.expect("the test's nats-server answers")
     }
 
     /// A log with everything provisioned.
@@ -57,7 +57,7 @@ impl NatsServer {
         let partitions = Partitions::new(partitions).expect("a valid number of partitions");
         let client = self.client().await;
         provision(&client, Layout::single(partitions)).await.expect("streams and buckets can be made");
-        JetStreamLog::new(client, partitions)
+        JetStreamLog::new(client, partitions).on(at(&self.url))
     }
 
     /// Lets it hang: connections stay open, and nothing is answered.
@@ -164,13 +164,17 @@ fn spawn(config: &Path, folder: &Path, port: i32) -> Child {
         .expect("WAYBILL_TEST_NATS_SERVER can be started")
 }
 
+fn at(url: &str) -> Server {
+    Server { url: url.to_owned(), name: "waybill-test", credentials_file: None }
+}
+
 async fn listening_at(folder: &Path, pid: u32) -> String {
     eventually("nats-server to say where it listens", || async {
         let text = std::fs::read_to_string(folder.join(format!("nats-server_{pid}.ports"))).ok()?;
         let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
         let url = ports["nats"][0].as_str()?.to_owned();
         // Said before JetStream is up: a connection that is answered is the proof.
-        let client = connect(&url, "waybill-test", None).await.ok()?;
+        let client = at(&url).connect().await.ok()?;
         client.flush().await.ok()?;
         Some(url)
     })

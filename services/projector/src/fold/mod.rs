@@ -14,12 +14,13 @@ use convert::{id_of_content, id_of_member, time_of};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use waybill_event_log::Stored;
+use waybill_read_model::blocks::block_of;
 use waybill_read_model::rows::{
-    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, FileAssociationRow, FileRow, FileTotalRow, Key, MemberRow,
-    PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow,
-    UserRow,
+    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventBlockRow, FileAssociationRow, FileRow, FileTotalRow,
+    Key, MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow,
+    UploadSessionRow, UserRow,
 };
-use waybill_schema::{Aggregate, Event, Recorded, Subject};
+use waybill_schema::{Aggregate, Event, Recorded, Subject, names};
 
 /// An event that does not fit what was folded before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +131,7 @@ pub(crate) struct Tables {
     pub(crate) quotas: Rows<StorageQuotaRow>,
     pub(crate) reservations: Rows<QuotaReservationRow>,
     pub(crate) totals: Rows<FileTotalRow>,
+    pub(crate) blocks: Rows<EventBlockRow>,
 }
 
 /// The keys of the rows that events touch.
@@ -150,6 +152,7 @@ pub(crate) struct Touched {
     pub(crate) quotas: BTreeSet<Key>,
     pub(crate) reservations: BTreeSet<Key>,
     pub(crate) totals: BTreeSet<Key>,
+    pub(crate) blocks: BTreeSet<Key>,
 }
 
 impl Touched {
@@ -158,6 +161,7 @@ impl Touched {
     pub(crate) fn by(batch: &[Stored]) -> Self {
         let mut touched = Self::default();
         batch.iter().filter_map(|stored| stored.event.as_ref().ok()).for_each(|recorded| touched.add(recorded));
+        touched.blocks.extend(batch.iter().filter_map(block_of_event));
         batch.iter().filter(|stored| stored.previous == Some(0)).for_each(|stored| {
             if let Ok(recorded) = &stored.event {
                 touched.forget_begun(recorded);
@@ -300,6 +304,14 @@ impl AllTables {
         }
     }
 
+    /// Notes where an event stands, also one that cannot be read.
+    pub(crate) fn note(&mut self, stored: &Stored) {
+        let Some((company_id, id)) = block_of_event(stored) else { return };
+        if self.of.entry(company_id).or_default().blocks.add(EventBlockRow { company_id, id }) {
+            self.unwritten.insert(company_id);
+        }
+    }
+
     /// Folds one event.
     pub(crate) fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
         let company = recorded.subject.company.0;
@@ -316,7 +328,8 @@ impl Tables {
         let shared = self.shares.rows.len() + self.tokens.rows.len() + self.contents.rows.len();
         let others = self.companies.rows.len() + self.users.rows.len() + places + shared;
         let gone = self.tokens.gone.len() + self.reservations.gone.len();
-        files + others + gone + self.quotas.rows.len() + self.reservations.rows.len() + self.totals.rows.len()
+        let space = self.quotas.rows.len() + self.reservations.rows.len() + self.totals.rows.len();
+        files + others + gone + space + self.blocks.rows.len()
     }
 
     fn written(&mut self) {
@@ -335,6 +348,7 @@ impl Tables {
         self.quotas.written();
         self.reservations.written();
         self.totals.written();
+        self.blocks.written();
     }
 
     fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
@@ -356,6 +370,15 @@ impl Tables {
             (Aggregate::Content(sha256), event) => content::fold(self, sha256, event, recorded),
         }
     }
+}
+
+/// The block of the log that an event stands in, and its company.
+fn block_of_event(stored: &Stored) -> Option<Key> {
+    let company = match &stored.event {
+        Ok(recorded) => recorded.subject.company,
+        Err(_) => names::company_of(&stored.subject)?,
+    };
+    Some((company.0, block_of(stored.position.seq)))
 }
 
 /// What waits behind an event that was parked: everything about the same thing.

@@ -1,9 +1,9 @@
 //! Making a file of partial uploads: their bytes go once through the part grid and the digest, like those of a client,
 //! and never through the client again.
 
-use super::ReactionError;
 use super::complete::{complete_object, is_as_acknowledged};
 use super::verify::read_back;
+use super::{ReactionError, place_for};
 use crate::Worker;
 use crate::hashing::Midstate;
 use crate::plane::{Eviction, PlaneError, Run, assemble_part, ingest};
@@ -26,6 +26,7 @@ pub(super) async fn concatenate(
     causation: Causation,
 ) -> Result<(), ReactionError> {
     let UploadKind::Final { partials, .. } = loaded.state.kind.clone() else { return Ok(()) };
+    let _place = place_for(worker, aggregate.company, loaded.state.grid().size_bytes)?;
     let context = worker.context(causation);
     let log = worker.log.as_ref();
     let mut objects = Vec::with_capacity(partials.len());

@@ -5,17 +5,20 @@ mod cleanup;
 mod complete;
 mod concatenate;
 mod content;
+mod places;
 mod quarantine;
 mod verify;
 
+pub(crate) use places::{Place, Places};
 pub(crate) use quarantine::{Awaited, clear, look_for_objects};
 
 use crate::plane::{PlaneError, assemble_part};
 use crate::{Worker, parked};
+use futures_util::StreamExt;
 use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use waybill_access::AccessError;
 use waybill_domain::upload::{self, Command, Step};
 use waybill_domain::{Refusal, session};
@@ -30,10 +33,15 @@ use waybill_service_kit::Shutdown;
 
 /// How many events are reacted to at once, in one partition.
 const CONCURRENCY: usize = 256;
-/// How many of those may read or write objects: these take long, and the others never wait for them.
-const LONG: usize = 32;
-/// After what time one that finds no such place comes again.
-const NO_PLACE: Duration = Duration::from_secs(1);
+/// How many events are asked for at a time.
+const PULLED: usize = 64;
+/// How many reactions of a worker may read or write long objects: the others never wait for them.
+pub(crate) const LONG: usize = 32;
+/// From how many bytes on that takes long.
+const LONG_BYTES: u64 = 8 * 1_024 * 1_024;
+/// After what time a reaction that finds no place comes again the first time, and after what time at most.
+const NO_PLACE: Duration = Duration::from_millis(500);
+const NO_PLACE_AT_MOST: Duration = Duration::from_secs(8);
 /// How often NATS is told that a reaction is still at work; well below the consumer's `ack_wait`.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// How long reactions may take to finish when the worker is told to stop. One that reads back a large object takes longer;
@@ -62,6 +70,9 @@ pub(crate) enum ReactionError {
     ReadModel(#[from] ReadModelError),
     #[error("the projection has not reached the event yet")]
     ProjectionBehind,
+    /// The company has as many long reactions at once as it may have now.
+    #[error("there is no place for another long reaction of the company now")]
+    NoPlace,
     /// Of several files that were looked after together.
     #[error(transparent)]
     Together(#[from] Arc<ReactionError>),
@@ -92,22 +103,20 @@ impl Failures {
 /// Reacts to a partition's events until shutdown; then finishes what it is at.
 pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partition: u32, shutdown: Shutdown) {
     let slots = Arc::new(Semaphore::new(CONCURRENCY));
-    let long = Arc::new(Semaphore::new(LONG));
+    let places = Places::new(CONCURRENCY);
     while !shutdown.is_triggered() {
         let opened = Reactions::open(&client, partition).await;
         let failed = match opened {
-            Ok(mut reactions) => loop {
-                let Some(next) = shutdown.unless(reactions.next()).await else { break None };
-                let delivery = match next {
-                    Ok(delivery) => delivery,
-                    Err(error) => break Some(error),
+            Ok(reactions) => loop {
+                let started = async {
+                    let free = free_slots(&slots).await;
+                    start_some(&worker, &reactions, free, &places).await
                 };
-                let Ok(slot) = slots.clone().acquire_owned().await else { break None };
-                let (worker, long) = (worker.clone(), long.clone());
-                tokio::spawn(async move {
-                    react_to(&worker, &long, delivery).await;
-                    drop(slot);
-                });
+                match shutdown.unless(started).await {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => break Some(error),
+                    None => break None,
+                }
             },
             Err(error) => Some(error),
         };
@@ -123,15 +132,56 @@ pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partiti
     }
 }
 
+/// Waits for a slot; takes as many as there are then, up to those of one pull.
+async fn free_slots(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    // It is never closed.
+    let mut free = slots.clone().acquire_owned().await.ok()?;
+    let more = slots.available_permits().min(PULLED - 1);
+    if let Ok(more) = slots.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
+        free.merge(more);
+    }
+    Some(free)
+}
+
+/// Pulls as many events as can be started at once, and starts them.
+async fn start_some(
+    worker: &Arc<Worker>,
+    reactions: &Reactions,
+    free: Option<OwnedSemaphorePermit>,
+    places: &Arc<Places>,
+) -> Result<(), ReadError> {
+    let Some(mut free) = free else { return Ok(()) };
+    let mut deliveries = reactions.pull(free.num_permits()).await?;
+    while let Some(delivery) = deliveries.next().await {
+        let delivery = delivery?;
+        let slot = free.split(1);
+        let place = match &delivery.stored.event {
+            Ok(recorded) if concerns_us(&recorded.event) => places.take(recorded.subject.company).map(Some),
+            _ => Some(None),
+        };
+        let worker = worker.clone();
+        tokio::spawn(async move {
+            match place {
+                Some(place) => react_to(&worker, delivery, place).await,
+                None => answered(&delivery, delivery.again_in(no_place_for(delivery.attempt)).await),
+            }
+            drop(slot);
+        });
+    }
+    Ok(())
+}
+
+fn answered(delivery: &Delivery, answered: Result<(), ReadError>) {
+    if let Err(error) = answered {
+        let position = delivery.stored.position;
+        tracing::warn!(%position, %error, "an event was not acknowledged; it will come again");
+    }
+}
+
 /// Reacts to one event, and says how it went.
-async fn react_to(worker: &Worker, long: &Semaphore, delivery: Delivery) {
+async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
     let position = delivery.stored.position;
-    let place = match &delivery.stored.event {
-        Ok(recorded) if takes_long(&recorded.event) => long.try_acquire().map(Some),
-        _ => Ok(None),
-    };
-    let answered = match &delivery.stored.event {
-        Ok(_) if place.is_err() => delivery.again_in(NO_PLACE).await,
+    let outcome = match &delivery.stored.event {
         Ok(recorded) if concerns_us(&recorded.event) => {
             let work = react(worker, recorded);
             tokio::pin!(work);
@@ -150,6 +200,7 @@ async fn react_to(worker: &Worker, long: &Semaphore, delivery: Delivery) {
                     worker.failures.forget(position);
                     delivery.done().await
                 }
+                Err(ReactionError::NoPlace) => delivery.again_in(no_place_for(delivery.attempt)).await,
                 Err(error) => match worker.failures.count(position) {
                     failures if failures >= worker.park_after => {
                         worker.failures.forget(position);
@@ -170,9 +221,8 @@ async fn react_to(worker: &Worker, long: &Semaphore, delivery: Delivery) {
         // Nobody can read it: the projector raises the alarm.
         _ => delivery.done().await,
     };
-    if let Err(error) = answered {
-        tracing::warn!(%position, %error, "an event was not acknowledged; it will come again");
-    }
+    drop(place);
+    answered(&delivery, outcome);
 }
 
 /// Puts a reaction aside, so that others need not wait. What cannot be put aside comes again.
@@ -204,13 +254,18 @@ pub(crate) fn concerns_us(event: &Event) -> bool {
     }
 }
 
-/// Whether the reaction to an event may read or write a whole object.
-fn takes_long(event: &Event) -> bool {
-    match event {
-        Event::FileCompleted(_) | Event::QuarantineSigned(_) => true,
-        Event::UploadStarted(upload) => matches!(upload.kind, UploadKind::Final { .. }),
-        _ => false,
+/// Takes a place of the company, before `bytes` of its objects are read or copied, if that takes long.
+fn place_for(worker: &Worker, company: CompanyId, bytes: u64) -> Result<Option<Place>, ReactionError> {
+    if bytes < LONG_BYTES {
+        return Ok(None);
     }
+    worker.long.take(company).map(Some).ok_or(ReactionError::NoPlace)
+}
+
+/// Returns after what time a reaction comes again that found no place, as often as it was delivered by now.
+fn no_place_for(attempt: i64) -> Duration {
+    let doublings = u32::try_from(attempt.clamp(1, 10)).unwrap_or(10) - 1;
+    NO_PLACE.saturating_mul(1 << doublings).min(NO_PLACE_AT_MOST)
 }
 
 fn pause_after(attempt: i64) -> Duration {

@@ -4,7 +4,7 @@
 //! The client does not say when it has made the object, so that it is looked for: by the worker that was told of the URL,
 //! again and again ([`Awaited`]), and by the sweep, in case that one is gone.
 
-use super::{ReactionError, advance, cleanup};
+use super::{ReactionError, advance, cleanup, place_for};
 use crate::{Worker, keys};
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
@@ -84,9 +84,13 @@ pub(crate) async fn look_for_objects(worker: Arc<Worker>, shutdown: Shutdown) {
             .for_each_concurrent(LOOKS, |(aggregate, causation)| {
                 let worker = &worker;
                 async move {
-                    if let Err(error) = advance(worker, aggregate.company, aggregate.upload, causation).await {
-                        tracing::warn!(upload_id = %aggregate.upload, %error, "an object will be looked for again");
-                        worker.awaited.again(&aggregate, causation);
+                    match advance(worker, aggregate.company, aggregate.upload, causation).await {
+                        Ok(()) => {}
+                        Err(ReactionError::NoPlace) => worker.awaited.again(&aggregate, causation),
+                        Err(error) => {
+                            tracing::warn!(upload_id = %aggregate.upload, %error, "an object will be looked for again");
+                            worker.awaited.again(&aggregate, causation);
+                        }
                     }
                 }
             })
@@ -131,6 +135,7 @@ pub(super) async fn take_over(
                 }
                 // One that was given up for lost may have come to its end.
                 if worker.store.size(&copied.storage_key).await? != Some(size_bytes) {
+                    let _place = place_for(worker, aggregate.company, size_bytes)?;
                     worker.store.copy(&quarantine_key, &copied.storage_key, &made).await?;
                 }
                 let command = Command::CopyQuarantine(copied.clone());

@@ -1,7 +1,7 @@
 //! Finding the digest of what is stored.
 
-use super::ReactionError;
 use super::complete::{empty_object, is_as_acknowledged};
+use super::{ReactionError, place_for};
 use crate::hashing::Midstate;
 use crate::{Worker, sniff};
 use crc_fast::{CrcAlgorithm, Digest as Crc};
@@ -57,10 +57,12 @@ async fn digest_of(
     state: &State,
     key: &str,
 ) -> Result<Option<(Sha256Digest, bool)>, ReactionError> {
+    let size_bytes = state.grid().size_bytes;
     if state.copied.is_some() {
-        let (digest, size_bytes) = digest_of_object(worker, key).await?;
+        let _place = place_for(worker, aggregate.company, size_bytes)?;
+        let (digest, stored_bytes) = digest_of_object(worker, key).await?;
         // The client may have replaced the object between the look at its size and the copy.
-        return Ok((size_bytes == state.grid().size_bytes).then_some((digest, true)));
+        return Ok((stored_bytes == size_bytes).then_some((digest, true)));
     }
     let mut midstate =
         if state.needs_read_back() { Midstate::new() } else { known_midstate(worker, aggregate, state).await };
@@ -71,6 +73,7 @@ async fn digest_of(
     if midstate.covered_parts() == state.grid().total_parts() {
         return Ok(Some((midstate.digest(), false)));
     }
+    let _place = place_for(worker, aggregate.company, size_bytes)?;
     Ok(read_back(worker, state, key, midstate).await?.map(|digest| (digest, true)))
 }
 

@@ -13,7 +13,8 @@ use waybill_schema::{Position, names};
 #[derive(Serialize)]
 struct Request<'a> {
     seq: u64,
-    next_by_subj: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_by_subj: Option<&'a str>,
     batch: usize,
 }
 
@@ -28,7 +29,7 @@ pub(super) async fn page(
     let read = |seq, subject: &str, headers: Option<&HeaderMap>, body: &[u8]| {
         stored(Position { partition, seq }, subject, headers, body)
     };
-    let (messages, more) = messages(context, &names::event_stream(partition), filter, after, max, read).await?;
+    let (messages, more) = messages(context, &names::event_stream(partition), Some(filter), after, max, read).await?;
     Ok(Page { messages, more })
 }
 
@@ -75,12 +76,12 @@ impl From<ReadError> for Failed {
     }
 }
 
-/// Up to `max` messages of a stream behind `after`, each as `read` makes it of its sequence, subject, headers and body;
+/// Up to `max` messages of a stream behind `after`, those of a filter or all of them, each as `read` makes it of its sequence, subject, headers and body;
 /// and whether there are more.
 pub(super) async fn messages<T>(
     context: &jetstream::Context,
     stream: &str,
-    filter: &str,
+    filter: Option<&str>,
     after: u64,
     max: usize,
     read: impl Fn(u64, &str, Option<&HeaderMap>, &[u8]) -> T,
@@ -98,7 +99,7 @@ pub(super) async fn messages<T>(
 async fn batch<T>(
     context: &jetstream::Context,
     stream: &str,
-    filter: &str,
+    filter: Option<&str>,
     after: u64,
     max: usize,
     read: impl Fn(u64, &str, Option<&HeaderMap>, &[u8]) -> T,

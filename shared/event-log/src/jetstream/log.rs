@@ -3,7 +3,7 @@
 use super::pulse::{Pulse, Silent};
 use super::reconnect::{Connection, connects};
 use super::vocabulary::Vocabulary;
-use super::{Bucket, ProvisionError, RawEvents, batch_get, context};
+use super::{Bucket, ProvisionError, RawEvents, Refusals, Server, batch_get, context};
 use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored, Values};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, pull::OrderedConfig};
@@ -13,9 +13,12 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt};
 use std::error::Error as _;
-use waybill_schema::{CompanyId, Partitions, Position, Recorded, Subject, names};
+use std::sync::Arc;
+use waybill_schema::{Partitions, Position, Recorded, Subject, names};
 
 /// Streams `EVT-{p}` on a NATS server.
 #[derive(Clone)]
@@ -30,6 +33,7 @@ pub struct JetStreamLog {
     partitions: Partitions,
     vocabulary: Vocabulary,
     snapshots: Option<Bucket>,
+    server: Option<Server>,
 }
 
 impl JetStreamLog {
@@ -46,7 +50,14 @@ impl JetStreamLog {
             partitions,
             vocabulary: Vocabulary::default(),
             snapshots: None,
+            server: None,
         }
+    }
+
+    /// The same log, with what it takes to connect once more.
+    #[must_use]
+    pub fn on(self, server: Server) -> Self {
+        Self { server: Some(server), ..self }
     }
 
     /// The same log, which reads by a connection of its own: a server answers one connection's requests in order, so an
@@ -76,6 +87,11 @@ impl JetStreamLog {
         RawEvents::new(self.reads.clone(), self.partitions)
     }
 
+    /// What was refused, for auditors.
+    pub fn refusals(&self) -> Refusals {
+        Refusals::by(self.context.clone(), self.reads.clone(), self.partitions)
+    }
+
     async fn stream(&self, partition: u32) -> Result<Stream<()>, ReadError> {
         self.context.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)
     }
@@ -99,11 +115,10 @@ impl EventLog for JetStreamLog {
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
         let partition = self.partitions.of(event.subject.company);
         let accepts = self.vocabulary.accepts(&self.context, partition, &event.event);
-        // If nothing answers, the append itself finds that.
-        if !self.pulse.unless_silent(accepts).await.unwrap_or(true) {
+        if !self.pulse.unless_silent(accepts).await.unwrap_or(false) {
             let (name, version) = (event.event.event_type(), event.event.version());
             return Err(AppendError::Unavailable(format!(
-                "it does not accept {name} version {version} yet; upgrade all processes, then run \
+                "it does not say that it accepts {name} version {version}; if all processes are upgraded, run \
                  `waybill provision --accept-new-events`"
             )));
         }
@@ -145,12 +160,6 @@ impl EventLog for JetStreamLog {
         self.answered(batch_get::page(&self.reads, partition, &filter, after, max)).await?
     }
 
-    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError> {
-        let partition = self.partitions.of(company);
-        let filter = names::company_filter(partition, company);
-        self.answered(batch_get::page(&self.reads, partition, &filter, after, max)).await?
-    }
-
     async fn subscribe(
         &self,
         partition: u32,
@@ -170,6 +179,18 @@ impl EventLog for JetStreamLog {
             Ok(stored(Position { partition, seq }, &message.subject, message.headers.as_ref(), &message.payload))
         });
         Ok(connection.ending(events).boxed())
+    }
+
+    fn apart(&self) -> BoxFuture<'static, Result<Arc<dyn EventLog>, ReadError>> {
+        let log = self.clone();
+        async move {
+            let Some(server) = &log.server else { return Ok(Arc::new(log) as Arc<dyn EventLog>) };
+            let client = server.connect().await.map_err(unavailable)?;
+            let Self { vocabulary, snapshots, server, .. } = log;
+            let log = Self::new(client, log.partitions);
+            Ok(Arc::new(Self { vocabulary, snapshots, server, ..log }) as Arc<dyn EventLog>)
+        }
+        .boxed()
     }
 
     fn generation(&self) -> u64 {

@@ -23,48 +23,58 @@ pub use vocabulary::{accept_events, check_vocabulary};
 
 use async_nats::{ConnectError, ConnectErrorKind, ServerAddr, jetstream};
 use percent_encoding::percent_decode_str;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many appends may wait for their answers at once, in one process.
 const APPENDS_IN_FLIGHT: usize = 4_096;
 
-/// Connects to NATS: to one of the servers of a comma-separated list. Goes on trying to reconnect for as long as the client
-/// lives. The login is that of the first URL with one, `nats://user:password@host` or `nats://token@host`, and counts for all
-/// servers.
-///
-/// # Errors
-/// Where the first connection fails.
-pub async fn connect(
-    url: &str,
-    name: &str,
-    credentials_file: Option<&Path>,
-) -> Result<async_nats::Client, ConnectError> {
-    let mut options = async_nats::ConnectOptions::new()
-        .name(name)
-        .connection_timeout(REQUEST_TIMEOUT)
-        .request_timeout(Some(REQUEST_TIMEOUT))
-        .require_tls(url.split(',').any(|server| server.trim().starts_with("tls://")))
-        .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(500)));
-    if let Some(file) = credentials_file {
-        let read = options.credentials_file(file).await;
-        options = read.map_err(|error| {
-            let reason = format!("WAYBILL_NATS_CREDENTIALS_FILE: {error}");
-            ConnectError::with_source(ConnectErrorKind::Authentication, reason)
-        })?;
+/// Where NATS is, and who asks there.
+#[derive(Clone)]
+pub struct Server {
+    /// A comma-separated list of URLs. The login is that of the first one that has a login, `nats://user:password@host` or
+    /// `nats://token@host`, and counts for all servers.
+    pub url: String,
+    /// What NATS calls the connections.
+    pub name: &'static str,
+    /// A file with a JWT and its key, if that is the login.
+    pub credentials_file: Option<PathBuf>,
+}
+
+impl Server {
+    /// Connects to one of the servers. Goes on trying to reconnect for as long as the client lives.
+    ///
+    /// # Errors
+    /// If the first connection fails.
+    pub async fn connect(&self) -> Result<async_nats::Client, ConnectError> {
+        let url = &self.url;
+        let mut options = async_nats::ConnectOptions::new()
+            .name(self.name)
+            .connection_timeout(REQUEST_TIMEOUT)
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .require_tls(url.split(',').any(|server| server.trim().starts_with("tls://")))
+            .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(500)));
+        if let Some(file) = &self.credentials_file {
+            let read = options.credentials_file(file).await;
+            options = read.map_err(|error| {
+                let reason = format!("WAYBILL_NATS_CREDENTIALS_FILE: {error}");
+                ConnectError::with_source(ConnectErrorKind::Authentication, reason)
+            })?;
+        }
+        let servers: Result<Vec<ServerAddr>, _> = url.split(',').map(|server| server.trim().parse()).collect();
+        let servers = servers.map_err(|error| ConnectError::with_source(ConnectErrorKind::ServerParse, error))?;
+        // The client library does not take it from the URL by itself.
+        if let Some((user, password)) = servers.iter().find_map(|server| Some((server.username()?, server.password())))
+        {
+            let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            options = match password {
+                Some(password) => options.user_and_password(plain(user), plain(password)),
+                None => options.token(plain(user)),
+            };
+        }
+        options.connect(servers).await
     }
-    let servers: Result<Vec<ServerAddr>, _> = url.split(',').map(|server| server.trim().parse()).collect();
-    let servers = servers.map_err(|error| ConnectError::with_source(ConnectErrorKind::ServerParse, error))?;
-    // The client library does not take it from the URL by itself.
-    if let Some((user, password)) = servers.iter().find_map(|server| Some((server.username()?, server.password()))) {
-        let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        options = match password {
-            Some(password) => options.user_and_password(plain(user), plain(password)),
-            None => options.token(plain(user)),
-        };
-    }
-    options.connect(servers).await
 }
 
 fn context(client: async_nats::Client) -> jetstream::Context {

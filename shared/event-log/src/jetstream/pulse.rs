@@ -84,9 +84,13 @@ async fn watch_over(client: Client, beat: Weak<Beat>) {
             Ok(_) => true,
             Err(error) => error.kind() == RequestErrorKind::NoResponders,
         };
-        // A lost connection is the client library's.
-        missed =
-            if answered || !is_connected || client.connection_state() != State::Connected { 0 } else { missed + 1 };
+        let is_lost = !is_connected || client.connection_state() != State::Connected;
+        missed = match answered {
+            true => 0,
+            // A lost connection is the client library's, but for one that it gave up because the server was silent.
+            false if is_lost && missed < MISSED => 0,
+            false => missed.saturating_add(1),
+        };
         let Some(beat) = beat.upgrade() else { return };
         let changed = beat.silent.send_if_modified(|silent| std::mem::replace(silent, missed >= MISSED) != *silent);
         if changed {

@@ -11,12 +11,13 @@ use futures_util::stream::BoxStream;
 use std::time::Duration;
 use waybill_schema::{Position, names};
 
-/// How many messages are asked for at a time.
-const PULL_BATCH: usize = 64;
+/// How long events are waited for at a time. Another server of a cluster may have forgotten who waits.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// The reactions of one partition.
 pub struct Reactions {
-    messages: BoxStream<'static, Result<jetstream::Message, ReadError>>,
+    consumer: PullConsumer,
+    client: async_nats::Client,
     partition: u32,
 }
 
@@ -24,6 +25,8 @@ pub struct Reactions {
 pub struct Delivery {
     /// The event.
     pub stored: Stored,
+    /// How often it was delivered, this time included.
+    pub attempt: i64,
     message: jetstream::Message,
 }
 
@@ -33,35 +36,31 @@ impl Reactions {
     /// # Errors
     /// [`ReadError::Unavailable`].
     pub async fn open(client: &async_nats::Client, partition: u32) -> Result<Self, ReadError> {
-        let connection = Connection::of(client.clone());
         let context = context(client.clone());
         let consumer: PullConsumer = context
             .get_consumer_from_stream(names::REACTIONS_DURABLE, names::event_stream(partition))
             .await
             .map_err(unavailable)?;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(PULL_BATCH)
-            .heartbeat(Duration::from_secs(5))
-            .expires(Duration::from_secs(30))
-            .messages()
-            .await
-            .map_err(unavailable)?;
-        let messages = messages.map(|message| message.map_err(unavailable));
-        Ok(Self { messages: connection.ending(messages).boxed(), partition })
+        Ok(Self { consumer, client: client.clone(), partition })
     }
 
-    /// The next event.
+    /// Asks for the next events, up to `most` of them; the stream ends behind that many, and when there were fewer for a
+    /// while.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`]; open anew.
-    pub async fn next(&mut self) -> Result<Delivery, ReadError> {
-        let next = self.messages.next().await;
-        let message = next.ok_or_else(|| unavailable("the consumer ended"))??;
-        let seq = message.info().map_err(unavailable)?.stream_sequence;
-        let position = Position { partition: self.partition, seq };
-        let stored = stored(position, &message.subject, message.headers.as_ref(), &message.payload);
-        Ok(Delivery { stored, message })
+    /// [`ReadError::Unavailable`], also as an item of the stream; open anew.
+    pub async fn pull(&self, most: usize) -> Result<BoxStream<'static, Result<Delivery, ReadError>>, ReadError> {
+        let connection = Connection::of(self.client.clone());
+        let pulled = self.consumer.batch().max_messages(most).expires(WAIT).messages().await.map_err(unavailable)?;
+        let partition = self.partition;
+        let deliveries = pulled.map(move |message| {
+            let message = message.map_err(unavailable)?;
+            let info = message.info().map_err(unavailable)?;
+            let (position, attempt) = (Position { partition, seq: info.stream_sequence }, info.delivered);
+            let stored = stored(position, &message.subject, message.headers.as_ref(), &message.payload);
+            Ok(Delivery { stored, attempt, message })
+        });
+        Ok(connection.ending(deliveries).boxed())
     }
 }
 

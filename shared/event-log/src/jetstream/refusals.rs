@@ -11,13 +11,20 @@ use waybill_schema::{CompanyId, Partitions, UserId, names};
 #[derive(Clone)]
 pub struct Refusals {
     context: jetstream::Context,
+    /// For reads: so that nothing else waits behind them.
+    reads: jetstream::Context,
     partitions: Partitions,
 }
 
 impl Refusals {
     /// Those behind a connection.
     pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
-        Self { context: context(client), partitions }
+        let context = context(client);
+        Self::by(context.clone(), context, partitions)
+    }
+
+    pub(super) fn by(context: jetstream::Context, reads: jetstream::Context, partitions: Partitions) -> Self {
+        Self { context, reads, partitions }
     }
 
     /// Keeps one.
@@ -42,6 +49,6 @@ impl Refusals {
         let partition = self.partitions.of(company);
         let (stream, filter) = (names::refusal_stream(partition), names::refusals_filter(partition, company));
         let read = |seq, _: &str, _: Option<&_>, body: &[u8]| (seq, Bytes::copy_from_slice(body));
-        batch_get::messages(&self.context, &stream, &filter, after, max, read).await
+        batch_get::messages(&self.reads, &stream, Some(&filter), after, max, read).await
     }
 }

@@ -103,8 +103,8 @@ impl Vocabulary {
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, answer);
                 is_accepted
             }
-            // Whatever the reason is, the append itself will find it.
-            Err(_) => true,
+            // It did not accept the event when it answered last, or never answered.
+            Err(_) => false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::given::{Log, event, subject};
 use futures_util::StreamExt;
 use waybill_event_log::faults::Fault;
-use waybill_event_log::{AppendError, Expect, Page, ReadError, append, read_events};
+use waybill_event_log::{AppendError, Expect, ReadError, append, read_events};
 use waybill_schema::events::QuotaLimitSetV1;
 use waybill_schema::{Aggregate, CompanyId, Event, Position, Recorded, Subject};
 
@@ -143,30 +143,6 @@ pub(crate) async fn pages_are_in_order_and_say_whether_there_is_more(log: &Log) 
     }
     assert_eq!(bytes_of(&seen), (0..25).collect::<Vec<_>>());
     assert!(log.log.page(subject, after, 10).await.unwrap().messages.is_empty());
-}
-
-pub(crate) async fn a_company_has_pages_of_its_own(log: &Log) {
-    let company = subject().company;
-    let upload = uuid_of(company);
-    let subjects = [
-        Aggregate::Quota,
-        Aggregate::File(upload),
-        Aggregate::UploadLifecycle(upload),
-        Aggregate::UploadChunks(upload),
-    ]
-    .map(|aggregate| Subject::new(company, aggregate));
-    for (subject, n) in subjects.into_iter().zip(0..) {
-        append(log.log.as_ref(), event(subject, n, Expect::Any)).await.unwrap();
-        append(log.log.as_ref(), event(self::subject(), 99, Expect::Any)).await.unwrap();
-    }
-    let first = log.log.page_of_company(company, 0, 3).await.unwrap();
-    let read =
-        |page: &Page| bytes_of(&page.messages.iter().cloned().map(|it| it.into_event().unwrap()).collect::<Vec<_>>());
-    assert_eq!((read(&first), first.more), (vec![0, 1, 2], true));
-    let last = first.messages.last().unwrap().position.seq;
-    let second = log.log.page_of_company(company, last, 3).await.unwrap();
-    assert_eq!((read(&second), second.more), (vec![3], false));
-    assert_eq!(bytes_of(&all(log, subjects[1]).await), [1]);
 }
 
 /// Events of one subject, and between any two of them one of another subject of the partition.

@@ -2,7 +2,7 @@
 
 use crate::given::{event, subject};
 use waybill_event_log::jetstream::{
-    Bucket, CreateOutcome, JetStreamLog, Layout, ProvisionError, accept_events, check_vocabulary, connect, provision,
+    Bucket, CreateOutcome, JetStreamLog, Layout, ProvisionError, Server, accept_events, check_vocabulary, provision,
 };
 use waybill_event_log::{AppendError, EventLog, Expect, append, read_events};
 use waybill_schema::{Partitions, names};
@@ -25,6 +25,30 @@ async fn acknowledged_events_survive_a_kill() {
     assert_eq!(events.len(), 50);
     assert_eq!(again.head(0).await.unwrap().epoch, epoch);
     append(&log, event(subject, 50, Expect::LastSeq(last))).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_stored_of_one_company_is_read_between_two_messages() {
+    let server = NatsServer::start().await;
+    let log = server.log(1).await;
+    let (ours, others) = (subject(), subject());
+    for n in 0..1_030 {
+        append(&log, event(ours, n, Expect::Any)).await.unwrap();
+        append(&log, event(others, n, Expect::Any)).await.unwrap();
+    }
+    let read = |first, last| {
+        let raw = log.raw_events();
+        async move {
+            let found = raw.between(ours.company, first, last).await.unwrap();
+            found.iter().map(|message| message.position.seq).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(read(2, 6).await, [3, 5]);
+    assert_eq!(read(1, 1).await, [1]);
+    assert_eq!(read(1, 9_999).await, (0..1_030).map(|n| 2 * n + 1).collect::<Vec<u64>>());
+    assert!(read(3_000, 3_001).await.is_empty());
+    let first = log.raw_events().between(ours.company, 1, 1).await.unwrap().remove(0);
+    assert_eq!(first.decode().unwrap().event, event(ours, 0, Expect::Any).event);
 }
 
 #[tokio::test]
@@ -183,7 +207,7 @@ async fn of_several_servers_one_that_answers_is_enough() {
     let server = NatsServer::start().await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for urls in [format!("nats://{nobody}, {}", server.url()), format!("{},nats://{nobody}", server.url())] {
-        let client = connect(&urls, "waybill-test", None).await.unwrap();
+        let client = Server { url: urls, name: "waybill-test", credentials_file: None }.connect().await.unwrap();
         client.flush().await.unwrap();
     }
 }

@@ -50,7 +50,6 @@ suite!(
     a_refusal_is_repeated_and_then_passed_on,
     a_fact_survives_lost_acknowledgements,
     pages_are_in_order_and_say_whether_there_is_more,
-    a_company_has_pages_of_its_own,
     events_that_lie_far_apart_are_read_in_order,
     an_event_that_is_not_there_any_more_is_noticed,
     a_message_is_found_at_its_position,

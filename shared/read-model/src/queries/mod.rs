@@ -2,6 +2,7 @@
 //! of the store's audit are for all companies.
 
 mod access;
+mod blocks;
 mod contents;
 mod directory;
 mod files;
@@ -17,6 +18,7 @@ use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 pub use access::{AccessRows, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows};
+pub use blocks::event_blocks;
 pub use contents::files_with_digests;
 pub use directory::is_user_known;
 pub use files::{
@@ -30,8 +32,8 @@ pub use sessions::{
     Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,
 };
 pub use sweep::{
-    Counted, Overdue, Page, Place, Share, abandoned_uploads, awaited_objects, files_to_purge, files_to_retire,
-    open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
+    Counted, Overdue, Page, Place, Share, abandoned_uploads, awaited_objects, companies_with_retention, files_to_purge,
+    files_to_retire, open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
     tokens_to_forget,
 };
 pub use tokens::{DownloadToken, list_tokens};

@@ -36,12 +36,17 @@ impl Default for Share {
 }
 
 impl Share {
-    /// The condition on `id` that holds for this share. An id's last two bytes are random.
+    /// Whether this share has what is numbered so.
+    pub fn has(self, number: u64) -> bool {
+        number % u64::from(self.of.get()) == u64::from(self.rank)
+    }
+
+    /// The condition on `id` that holds for this share. Hosts choose ids of companies, so no part of one need be random.
     fn condition(self, id: &str) -> (String, Vec<Bind>) {
         if self.of == NonZeroU32::MIN {
             return (String::new(), Vec::new());
         }
-        let text = format!("AND (get_byte(uuid_send({id}), 14) * 256 + get_byte(uuid_send({id}), 15)) % ? = ?");
+        let text = format!("AND (uuid_hash({id}) & 2147483647) % ? = ?");
         let signed = |number: u32| Bind::Integer(i32::try_from(number).unwrap_or(i32::MAX));
         (text, vec![signed(self.of.get()), signed(self.rank)])
     }
@@ -221,46 +226,46 @@ pub async fn tokens_to_forget(
     Ok(found.into_iter().map(|token| (token.company_id, TokenId(token.upload_id.0), token.place)).collect())
 }
 
-/// Files that are, at `time`, older than their company keeps any: up to 500 of each of the next 20 companies with a retention
-/// behind `after`. Also the last of these companies; `None` where there is none.
+/// The next 100 companies with a retention behind `after`, and for how many days each keeps files.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub async fn companies_with_retention(
+    connection: &mut AsyncPgConnection,
+    after: Uuid,
+) -> Result<Vec<(CompanyId, i32)>, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Company {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        id: Uuid,
+        #[diesel(sql_type = diesel::sql_types::Integer)]
+        retention_days: i32,
+    }
+    let text =
+        "SELECT id, retention_days FROM company WHERE retention_days IS NOT NULL AND id > ? ORDER BY id LIMIT 100";
+    let found: Vec<Company> = Statement::new(text, [Bind::Uuid(after)])
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("looking for companies with a retention"))?;
+    Ok(found.into_iter().map(|company| (CompanyId(company.id), company.retention_days)).collect())
+}
+
+/// Files of a company that were made before `until`, and not restored after it.
 ///
 /// # Errors
 /// [`ReadModelError`].
 pub async fn files_to_retire(
     connection: &mut AsyncPgConnection,
-    time: DateTime<Utc>,
-    (after, share): (Uuid, Share),
-) -> Result<(Vec<Overdue>, Option<Uuid>), ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Company {
-        #[diesel(sql_type = diesel::sql_types::Uuid)]
-        id: Uuid,
-    }
-    let operation = "looking for files to retire";
-    let (ours, binds) = share.condition("c.id");
-    let text = format!(
-        "SELECT c.id FROM company c WHERE c.retention_days IS NOT NULL {ours} AND c.id > ? ORDER BY c.id LIMIT 20"
-    );
-    let companies: Vec<Company> = Statement::new(text, binds.into_iter().chain([Bind::Uuid(after)]))
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query(operation))?;
-    let Some(last) = companies.last().map(|company| company.id) else { return Ok((Vec::new(), None)) };
+    company: CompanyId,
+    until: DateTime<Utc>,
+    page: Page,
+) -> Result<Vec<Overdue>, ReadModelError> {
     // Along the index of listings from its oldest end.
-    let (ours, binds) = share.condition("c.id");
-    let text = format!(
-        "SELECT c.id AS company_id, f.id, f.created_at AS time FROM company c, \
-                (SELECT ?::timestamptz AS at) now, \
-                LATERAL (SELECT f.id, f.created_at FROM file f WHERE f.company_id = c.id AND f.is_processed \
-                    AND f.deleted_at IS NULL \
-                    AND f.created_at < now.at - make_interval(days => c.retention_days) \
-                    AND (f.restored_at IS NULL OR f.restored_at < now.at - make_interval(days => c.retention_days)) \
-                    ORDER BY f.created_at, f.id LIMIT 500) f \
-                WHERE c.retention_days IS NOT NULL {ours} AND c.id > ? AND c.id <= ?"
-    );
-    let binds = [Bind::Time(time)].into_iter().chain(binds).chain([Bind::Uuid(after), Bind::Uuid(last)]);
-    let found: Vec<Found> = load_for_values(connection, Statement::new(text, binds), operation).await?;
-    Ok((found.into_iter().map(overdue).collect(), Some(last)))
+    let condition = "t.company_id = ? AND t.is_processed AND t.deleted_at IS NULL AND t.created_at < ? \
+                     AND (t.restored_at IS NULL OR t.restored_at < ?)";
+    let of = ("file", "id", "created_at", condition);
+    let binds = vec![Bind::Uuid(company.0), Bind::Time(until), Bind::Time(until)];
+    find(connection, "looking for files to retire", of, binds, page).await
 }
 
 /// What a company's files take, beside what is accounted for; both as of one moment.

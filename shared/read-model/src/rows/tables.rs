@@ -273,6 +273,14 @@ row! {
 }
 
 row! {
+    /// A block of the log in which a company has events ([`crate::blocks`]).
+    EventBlockRow, "event_block", key: "company_id, id", id: id, of: company_id, {
+        company_id: Uuid,
+        id: Uuid,
+    }
+}
+
+row! {
     /// What a company's files take, by the files' own events.
     FileTotalRow, "file_total", key: "company_id", id: company_id, of: company_id, {
         company_id: Uuid,

@@ -2,9 +2,9 @@
 
 use crate::projection::signed;
 use crate::rows::{
-    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, FileAssociationRow, FileRow, FileTotalRow, MemberRow,
-    PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow,
-    UserRow,
+    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventBlockRow, FileAssociationRow, FileRow, FileTotalRow,
+    MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow,
+    UploadSessionRow, UserRow,
 };
 use crate::{ReadModelError, SchemaName};
 use diesel::QueryableByName;
@@ -55,6 +55,7 @@ pub async fn put_right(
         of::<StorageQuotaRow>(beside),
         of::<QuotaReservationRow>(beside),
         of::<FileTotalRow>(beside),
+        of::<EventBlockRow>(beside),
     ];
     // Those that refer to others go first, and come last.
     for one in done.iter_mut().rev() {

@@ -1,13 +1,15 @@
 //! A log in memory that counts how many events are read from it.
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use uuid::Uuid;
 use waybill_event_log::memory::MemoryLog;
 use waybill_event_log::{AppendError, EventLog, Head, NewEvent, Page, ReadError, Stored, Values};
 use waybill_repository::Context;
-use waybill_schema::{Actor, Causation, CompanyId, Partitions, Position, Subject, Timestamp};
+use waybill_schema::{Actor, Causation, Partitions, Position, Subject, Timestamp};
 
 pub(crate) struct CountedLog {
     pub(crate) inner: MemoryLog,
@@ -55,16 +57,16 @@ impl EventLog for CountedLog {
         Ok(page)
     }
 
-    async fn page_of_company(&self, company: CompanyId, after: u64, max: usize) -> Result<Page, ReadError> {
-        self.inner.page_of_company(company, after, max).await
-    }
-
     async fn subscribe(
         &self,
         partition: u32,
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError> {
         self.inner.subscribe(partition, after).await
+    }
+
+    fn apart(&self) -> BoxFuture<'static, Result<Arc<dyn EventLog>, ReadError>> {
+        self.inner.apart()
     }
 
     fn snapshots(&self) -> Option<&dyn Values> {

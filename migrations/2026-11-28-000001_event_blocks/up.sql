@@ -1,0 +1,7 @@
+-- Where a company's events stand in its partition: in which blocks of 256 messages it has any. `id` is the block's number, with
+-- which the company's events are found without a look at those of others.
+CREATE TABLE event_block (
+    company_id UUID NOT NULL,
+    id UUID NOT NULL,
+    PRIMARY KEY (company_id, id)
+);

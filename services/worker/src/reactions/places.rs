@@ -1,0 +1,92 @@
+//! Places for reactions, which companies share: none waits behind all of another's.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use waybill_schema::CompanyId;
+
+/// How many places a company may hold for each free one.
+const HELD_PER_FREE: usize = 3;
+
+/// A number of places.
+pub(crate) struct Places {
+    all: usize,
+    held: Mutex<HashMap<CompanyId, usize>>,
+}
+
+/// A place of a company, until the value is dropped.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    company: CompanyId,
+}
+
+impl Places {
+    pub(crate) fn new(all: usize) -> Arc<Self> {
+        Arc::new(Self { all, held: Mutex::default() })
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<CompanyId, usize>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place. A company that holds many gets no more while few are free: alone it has three quarters of them, and the
+    /// next one finds some at once.
+    pub(crate) fn take(self: &Arc<Self>, company: CompanyId) -> Option<Place> {
+        let mut held = self.held();
+        let free = self.all.saturating_sub(held.values().sum());
+        let own = held.entry(company).or_default();
+        if *own >= free * HELD_PER_FREE {
+            if *own == 0 {
+                held.remove(&company);
+            }
+            return None;
+        }
+        *own += 1;
+        Some(Place { places: self.clone(), company })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.places.held();
+        if let Some(own) = held.get_mut(&self.company) {
+            *own -= 1;
+            if *own == 0 {
+                held.remove(&self.company);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    /// Takes as many as there are for a company.
+    fn all(places: &Arc<Places>, company: u128) -> Vec<Place> {
+        std::iter::from_fn(|| places.take(CompanyId(Uuid::from_u128(company)))).collect()
+    }
+
+    #[test]
+    fn a_company_alone_has_most_places_and_the_next_ones_find_some() {
+        let places = Places::new(32);
+        let first = all(&places, 1);
+        let second = all(&places, 2);
+        let third = all(&places, 3);
+        assert_eq!([first.len(), second.len(), third.len()], [24, 6, 2]);
+        assert!(all(&places, 4).is_empty());
+        drop(first);
+        assert!(!all(&places, 4).is_empty());
+        drop((second, third));
+        assert_eq!(all(&places, 5).len(), 24, "all were given back");
+    }
+
+    #[test]
+    fn one_place_is_somebodys() {
+        let places = Places::new(1);
+        let first = all(&places, 1);
+        assert_eq!((first.len(), all(&places, 2).len()), (1, 0));
+        drop(first);
+        assert_eq!(all(&places, 2).len(), 1);
+    }
+}
