@@ -1,1 +1,2 @@
 DROP TABLE event_block;
+ALTER TABLE projection_checkpoint DROP COLUMN blocks_from;

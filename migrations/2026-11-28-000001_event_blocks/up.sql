@@ -5,3 +5,6 @@ CREATE TABLE event_block (
     id UUID NOT NULL,
     PRIMARY KEY (company_id, id)
 );
+-- What was folded before has no blocks.
+ALTER TABLE projection_checkpoint ADD COLUMN blocks_from BIGINT NOT NULL DEFAULT 0;
+UPDATE projection_checkpoint SET blocks_from = seq;

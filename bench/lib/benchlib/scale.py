@@ -19,7 +19,7 @@ from .rig import Rig
 # Other companies, whose events fill the partition.
 _OTHERS = 100
 # Old files of each kind of request that changes them, and companies that were idle since.
-_EACH = 25
+_EACH = 100
 _WARM_READS = 200
 # Cold requests: nats-server is restarted before each kind.
 _COLD = 10
@@ -53,7 +53,7 @@ class Company:
     def __init__(self, rig: Rig):
         self.id, self.user = str(uuid.uuid4()), str(uuid.uuid4())
         self._rig, self._host = rig, urlsplit(rig.url).netloc
-        self.token = waybill.token(rig.program, rig.env, self.id, self.user, roles=("admin",))
+        self.token = waybill.token(rig.program, rig.env, self.id, self.user, roles=("admin", "auditor"))
         self._connection = http.client.HTTPConnection(self._host, timeout=60)
 
     def ask(self, method: str, path: str, body=None, headers=None, expect=(200, 201, 204)) -> Tuple[dict, dict]:
@@ -177,6 +177,7 @@ def _kinds(rig, ours, idle, files, own, thread) -> Dict[str, Tuple[Callable[[int
         "delete": (lambda n: ours.ask("DELETE", f"/v1/files/{own[n]}"), False),
         "GET of an idle company": (
             lambda n: company(n).ask("GET", f"/v1/admin/companies/{company(n).id}"), True),
+        "audit of an idle company": (lambda n: company(n).ask("GET", "/v1/audit?limit=100"), True),
         "start in an idle company": (begin, False),
         "its quota changed": (limit, False),
     }

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 use std::path::Path;
-use waybill_integration_tests::Stack;
+use uuid::Uuid;
+use waybill_event_log::{EventLog, Expect, NewEvent, append};
+use waybill_integration_tests::{Cluster, Counts, Stack};
+use waybill_schema::events::QuotaLimitSetV1;
+use waybill_schema::{Actor, Aggregate, Causation, CompanyId, Envelope, Routing, Subject};
+use waybill_service_kit::now;
 use waybill_test_kit::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,6 +94,67 @@ async fn pages_hold_every_event_of_the_company_once() {
     let cursor = client.get("/v1/audit?limit=1").await.text("next_cursor");
     other.get(&format!("/v1/audit?cursor={cursor}")).await.refused(400, "cursor_invalid");
     stack.finish().await;
+}
+
+/// Appends events of a company.
+async fn append_some(log: &dyn EventLog, company: CompanyId, count: u64) {
+    let subject = Subject::new(company, Aggregate::Quota);
+    let mut last = log.last(subject).await.unwrap().map_or(0, |last| last.position.seq);
+    for storage_limit_bytes in 1..=count {
+        let envelope = Envelope {
+            time: now(),
+            actor: Actor::Service("test".to_owned()),
+            causation: Causation::Request(Uuid::now_v7()),
+            address: None,
+            routing: Routing::default(),
+        };
+        let event = QuotaLimitSetV1 { storage_limit_bytes }.into();
+        let new = NewEvent { subject, envelope, event, expect: Expect::LastSeq(last), message_id: None };
+        last = append(log, new).await.unwrap().seq;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_found_among_those_of_others_also_while_nobody_folds_them() {
+    let cluster = Cluster::start(Counts::default()).await;
+    let log = cluster.backing.log();
+    let client = cluster.client();
+    let partition = log.partitions().of(client.principal.company_id);
+    let mut others = std::iter::repeat_with(|| cluster.client());
+    let other = others.find(|other| log.partitions().of(other.principal.company_id) == partition).unwrap();
+    other.start(10).await.expect(201);
+    let other = other.principal.company_id;
+    let mut uploads = Vec::new();
+    for count in [600, 300] {
+        uploads.push(client.start(10).await.expect(201).text("upload_id"));
+        append_some(log, other, count).await;
+    }
+    cluster.backing.settled().await;
+    cluster.projectors[0].hang();
+    uploads.push(client.start(10).await.expect(201).text("upload_id"));
+    append_some(log, other, 300).await;
+    uploads.push(client.start(10).await.expect(201).text("upload_id"));
+
+    let mut path = "/v1/audit?limit=2".to_owned();
+    let mut found = Vec::new();
+    loop {
+        let page = client.get(&path).await.expect(200).body;
+        found.extend(page["items"].as_array().unwrap().clone());
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/audit?limit=2&cursor={cursor}");
+    }
+    let started: Vec<String> = found
+        .iter()
+        .filter(|event| event["type"] == "UploadStarted")
+        .map(|event| event["subject"].as_str().unwrap().rsplit('.').nth(1).unwrap().to_owned())
+        .collect();
+    assert_eq!(started, uploads, "{found:?}");
+    let company = client.principal.company_id.to_string();
+    assert!(found.iter().all(|event| event["subject"].as_str().unwrap().contains(&company)));
+    let export = client.request(reqwest::Method::GET, "/v1/audit/export").send().await.unwrap();
+    assert_eq!(export.text().await.unwrap().lines().count(), found.len() + 1, "and the head of the chain");
+    cluster.projectors[0].go_on();
+    cluster.finish().await;
 }
 
 /// What `waybill audit verify` says of a file.

@@ -151,7 +151,7 @@ impl Follower {
 }
 
 /// Adds what comes to `batch` until `next`, and what is there already then: at least one event, unless the stream has ended,
-/// and no more than fit. What was added stays if the future is dropped.
+/// and no more than fit. A full one is not held back: there is more behind it. What was added stays if the future is dropped.
 async fn gather(
     events: &mut BoxStream<'_, Result<Stored, ReadError>>,
     batch: &mut Vec<Stored>,
@@ -173,7 +173,6 @@ async fn gather(
             None => break,
         }
     }
-    tokio::time::sleep_until(next).await;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::replay::ReplayError;
 use crate::writing::is_refusal;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use std::convert::Infallible;
 use std::thread;
 use std::time::Duration;
 use tokio::runtime;
@@ -63,7 +64,7 @@ pub(crate) async fn fold_up_to(
     database: &Database,
     targets: Vec<Target>,
 ) -> Result<u64, ReplayError> {
-    match (Rebuild { log, database, owner: Uuid::now_v7(), puts_off: true }).run(&targets).await {
+    match run(log, database, &targets, true).await {
         Err(ReplayError::ReadModel(ReadModelError::Query { source, .. }))
             if is_refusal(&source) && bulk::is_put_off(database).await? =>
         {
@@ -71,10 +72,20 @@ pub(crate) async fn fold_up_to(
             tracing::warn!(schema = %database.schema(), reason = %source, "the tables do not fit together; building them anew");
             database.drop_schema().await?;
             database.migrate().await?;
-            (Rebuild { log, database, owner: Uuid::now_v7(), puts_off: false }).run(&targets).await
+            run(log, database, &targets, false).await
         }
         done => done,
     }
+}
+
+async fn run(log: &dyn EventLog, database: &Database, targets: &[Target], puts_off: bool) -> Result<u64, ReplayError> {
+    let (running, mut threads) = mpsc::channel(1);
+    let rebuild = Rebuild { log, database, owner: Uuid::now_v7(), puts_off, running };
+    let done = rebuild.run(targets).await;
+    drop(rebuild);
+    // Those that were given up are not to write any more.
+    threads.recv().await;
+    done
 }
 
 struct Rebuild<'a> {
@@ -83,6 +94,8 @@ struct Rebuild<'a> {
     owner: Uuid,
     /// Whether indexes and foreign keys may be made when all is folded.
     puts_off: bool,
+    /// Each thread has one.
+    running: mpsc::Sender<Infallible>,
 }
 
 impl Rebuild<'_> {
@@ -166,7 +179,8 @@ impl Rebuild<'_> {
         }
         let (log, database) = (self.log.apart(), self.database.apart(CONNECTIONS)?);
         let (target, from) = (target.clone(), from.clone());
-        in_a_thread(async move { fold(&*log.await?, &database, &target, &from, at_once).await }).await
+        let work = async move { fold(&*log.await?, &database, &target, &from, at_once).await };
+        in_a_thread(work, self.running.clone()).await
     }
 }
 
@@ -193,25 +207,28 @@ async fn fold(
 }
 
 /// Does work in a thread of its own, by a runtime of its own: an event's many small allocations are then freed where they were
-/// made, which takes a third less time. Ends it if nobody waits for it any more.
+/// made, which takes a third less time. Ends it if nobody waits for it any more; `running` goes when it has ended.
 async fn in_a_thread<T: Send + 'static>(
     work: impl Future<Output = Result<T, ReplayError>> + Send + 'static,
+    running: mpsc::Sender<Infallible>,
 ) -> Result<T, ReplayError> {
-    let failed = |reason: String| ReadModelError::Unavailable { operation: "folding", reason };
+    let failed = |reason: String| ReplayError::from(ReadModelError::Unavailable { operation: "folding", reason });
     let (mut sender, done) = oneshot::channel();
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
     let run = move || {
-        let done = runtime.block_on(async {
-            tokio::select! {
-                done = work => Some(done),
-                () = sender.closed() => None,
-            }
-        });
+        let done = match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(async {
+                tokio::select! {
+                    done = work => Some(done),
+                    () = sender.closed() => None,
+                }
+            }),
+            Err(error) => Some(Err(failed(error.to_string()))),
+        };
         if let Some(done) = done {
             // If nobody waits for it any more, nobody wants to know.
             drop(sender.send(done));
         }
+        drop(running);
     };
     thread::Builder::new().name("rebuild".to_owned()).spawn(run).map_err(|error| failed(error.to_string()))?;
     done.await.map_err(|_| failed("the thread ended early".to_owned()))?

@@ -20,6 +20,7 @@ mod sweep;
 
 pub use server::{Config, Server, StartError};
 
+use moka::sync::Cache;
 use std::sync::Arc;
 use waybill_access::Policies;
 use waybill_event_log::EventLog;
@@ -27,7 +28,7 @@ use waybill_event_log::jetstream::Bucket;
 use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
 use waybill_repository::{Context, Quotas};
-use waybill_schema::{Actor, Causation, WorkerId};
+use waybill_schema::{Actor, Causation, Position, WorkerId};
 use waybill_service_kit::now;
 
 /// What everything in a worker works with.
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) awaited: reactions::Awaited,
     /// For reactions that read or write long objects.
     pub(crate) long: Arc<reactions::Places>,
+    /// Reactions that found no such place.
+    pub(crate) waiting: Cache<Position, ()>,
 }
 
 impl Worker {

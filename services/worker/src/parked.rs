@@ -3,7 +3,7 @@
 //! them again, and so does a worker that starts. `waybill parked` shows them.
 
 use crate::Worker;
-use crate::reactions::{concerns_us, react};
+use crate::reactions::{ReactionError, concerns_us, react};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -131,8 +131,8 @@ async fn try_again(worker: &Worker, position: Position, entry: Entry, pause: Dur
             tracing::info!(%position, "a parked reaction succeeded");
             worker.parked.delete(&key_of(position)).await
         }
-        // It stays due: a newer worker can read it.
-        Err(Failed::Unreadable) => Ok(()),
+        // It stays due: a newer worker can read it, and one with a free place can do it.
+        Err(Failed::Unreadable | Failed::NoPlace) => Ok(()),
         Err(Failed::Reaction(reason)) => {
             let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
             let due_at = now().0.saturating_add(pause_ms);
@@ -146,6 +146,8 @@ async fn try_again(worker: &Worker, position: Position, entry: Entry, pause: Dur
 enum Failed {
     /// This worker cannot read the event.
     Unreadable,
+    /// Too much of the company is being done.
+    NoPlace,
     Reaction(String),
 }
 
@@ -154,10 +156,12 @@ async fn react_to(worker: &Worker, position: Position) -> Result<(), Failed> {
     // An event that is not there any more calls for nothing: the stream was restored.
     let Some(stored) = stored else { return Ok(()) };
     match &stored.event {
-        Ok(recorded) if concerns_us(&recorded.event) => {
-            react(worker, recorded).await.map_err(|error| Failed::Reaction(error.to_string()))
-        }
+        Ok(recorded) if concerns_us(&recorded.event) => react(worker, recorded).await.map_err(|error| match error {
+            ReactionError::NoPlace => Failed::NoPlace,
+            error => Failed::Reaction(error.to_string()),
+        }),
         Ok(_) => Ok(()),
-        Err(_) => Err(Failed::Unreadable),
+        Err(DecodeError::Event(EventError::Unknown { .. })) => Err(Failed::Unreadable),
+        Err(error) => Err(Failed::Reaction(error.to_string())),
     }
 }

@@ -111,6 +111,7 @@ impl Server {
             budget: Budget::new(config.budget_mib),
             awaited: reactions::Awaited::default(),
             long: reactions::Places::new(reactions::LONG),
+            waiting: reactions::waiting(),
         });
         let readiness = readiness(&worker);
         let mut tasks = JoinSet::new();

@@ -8,16 +8,17 @@ use crate::{EventLog, ReadError, Stored};
 use std::time::Duration;
 use waybill_schema::{Position, Recorded, Subject};
 
-/// How many events are read one by one before pages of them cost less, if they are close to each other; and how many if they are
-/// not: more than folds go without a snapshot.
+/// How many events are read one by one before it is looked for a snapshot.
 const STEPS: usize = 64;
+/// How many are read one by one behind a snapshot, if they are far from each other: more than folds go without one. Those that
+/// are close to each other cost less in pages.
 const STEPS_MAX: usize = 2_048;
-/// How many messages lie between two events that are not close, on average.
+/// How many messages lie between two events that are far from each other, on average.
 const FAR: u64 = 64;
 const PAGE: usize = 1_000;
 /// How long a follower may lag behind its leader before reading is given up.
-const CATCH_UP_ATTEMPTS: u32 = 100;
-const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const CATCH_UP_ATTEMPTS: u32 = 100;
+pub(crate) const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 
 /// Reads all messages of a subject that follow its event `after` (0: from its beginning) and that the leader knows now.
 ///
@@ -68,30 +69,38 @@ pub async fn read_back(
     if last.position.seq <= after {
         return nothing(last.position.seq == after);
     }
-    let Position { partition, seq: end } = last.position;
-    let mut previous = last.previous;
     let mut newest_first = vec![last];
+    let is_all = step_back(log, &name, after, &mut newest_first, |steps, _| steps < STEPS).await?;
+    newest_first.reverse();
+    Ok(if is_all { Back::All(newest_first) } else { Back::Newest(newest_first) })
+}
+
+/// Reads events one by one, each before the last one of `newest_first`, back to the event `after`, as long as `is_to_go_on` with
+/// so many of them within so many messages. Returns whether they are all.
+async fn step_back(
+    log: &dyn EventLog,
+    name: &str,
+    after: u64,
+    newest_first: &mut Vec<Stored>,
+    is_to_go_on: impl Fn(usize, u64) -> bool,
+) -> Result<bool, ReadError> {
+    let diverged = |seq| ReadError::Diverged { subject: name.to_owned(), seq };
+    let Some(first) = newest_first.first() else { return Ok(true) };
+    let Position { partition, seq: end } = first.position;
+    let mut previous = newest_first.last().and_then(|oldest| oldest.previous);
     while let Some(seq) = previous.filter(|seq| is_to_go_on(newest_first.len(), end.saturating_sub(*seq))) {
         if seq < after {
             return Err(diverged(after));
         }
         if seq == after {
-            newest_first.reverse();
-            return Ok(Back::All(newest_first));
+            return Ok(true);
         }
         let found = log.at(Position { partition, seq }).await?.filter(|found| found.subject == name);
         let found = found.ok_or_else(|| diverged(seq))?;
         previous = found.previous;
         newest_first.push(found);
     }
-    newest_first.reverse();
-    Ok(Back::Newest(newest_first))
-}
-
-/// Returns whether events are still to be read one by one after `steps` of them within `length` messages. A server that looks for
-/// the next event of a subject goes through all messages in between, and appends wait for it.
-fn is_to_go_on(steps: usize, length: u64) -> bool {
-    steps < STEPS || (steps < STEPS_MAX && length / (steps as u64) > FAR)
+    Ok(false)
 }
 
 /// Reads what [`read_back`] has left out, if anything, behind the event `after`: of the same subject, and not before the
@@ -107,11 +116,21 @@ pub async fn read_rest(log: &dyn EventLog, subject: Subject, back: Back, after: 
         }
         Back::Newest(newest) => newest,
     };
-    let known = newest.first().map_or(0, |first| first.position.seq);
-    if known <= after {
+    let begin = newest.first().map_or(0, |first| first.position.seq);
+    if begin <= after {
         newest.retain(|event| event.position.seq > after);
         return Ok(newest);
     }
+    // A server that looks for the next event of a subject goes through all messages in between, and appends wait for it.
+    let is_far = |steps: usize, length: u64| steps < STEPS_MAX && length > FAR * steps as u64;
+    newest.reverse();
+    let name = subject.to_nats(log.partitions());
+    let is_all = step_back(log, &name, after, &mut newest, is_far).await?;
+    newest.reverse();
+    if is_all {
+        return Ok(newest);
+    }
+    let known = newest.first().map_or(0, |first| first.position.seq);
     let mut messages = pages(log, subject, after, known).await?;
     messages.extend(newest);
     Ok(messages)

@@ -315,7 +315,7 @@ pub async fn clear(
     let operation = "emptying the tables of a partition";
     // The checkpoint first: whoever else writes to the partition waits here.
     for text in [
-        "UPDATE projection_checkpoint SET epoch = '', seq = 0, last_id = '' WHERE partition = $1",
+        "UPDATE projection_checkpoint SET epoch = '', seq = 0, last_id = '', blocks_from = 0 WHERE partition = $1",
         "DELETE FROM parked_event WHERE partition = $1",
     ] {
         sql_query(text)
@@ -325,7 +325,7 @@ pub async fn clear(
             .map_err(ReadModelError::query(operation))?;
     }
     let companies: Vec<Company> =
-        sql_query("SELECT id FROM company").load(connection).await.map_err(ReadModelError::query(operation))?;
+        sql_query(COMPANIES).load(connection).await.map_err(ReadModelError::query(operation))?;
     let companies: Vec<Uuid> =
         companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect();
     // Those that refer to others first.
@@ -338,6 +338,9 @@ pub async fn clear(
     }
     Ok(())
 }
+
+/// All companies, also those of which there is no row because their first event is parked.
+pub(crate) const COMPANIES: &str = "SELECT id FROM company UNION SELECT company_id FROM event_block";
 
 pub(crate) fn signed(partition: u32) -> i32 {
     i32::try_from(partition).unwrap_or(i32::MAX)

@@ -116,11 +116,4 @@ diesel::table! {
     }
 }
 
-diesel::table! {
-    event_block (company_id, id) {
-        company_id -> Uuid,
-        id -> Uuid,
-    }
-}
-
 diesel::allow_tables_to_appear_in_same_query!(quota_reservation, upload_progress, partial_upload);

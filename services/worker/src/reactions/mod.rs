@@ -162,13 +162,29 @@ async fn start_some(
         let worker = worker.clone();
         tokio::spawn(async move {
             match place {
+                Some(_) if worker.is_long_without_place(&delivery) => {
+                    answered(&delivery, delivery.again_in(no_place_for(delivery.attempt)).await);
+                }
                 Some(place) => react_to(&worker, delivery, place).await,
-                None => answered(&delivery, delivery.again_in(no_place_for(delivery.attempt)).await),
+                None => answered(&delivery, delivery.again_in(NO_PLACE).await),
             }
             drop(slot);
         });
     }
     Ok(())
+}
+
+impl Worker {
+    /// Whether the reaction to an event found no place here before, and would find none now: it needs not begin.
+    fn is_long_without_place(&self, delivery: &Delivery) -> bool {
+        let Ok(recorded) = &delivery.stored.event else { return false };
+        self.waiting.contains_key(&recorded.position) && !self.long.is_free_for(recorded.subject.company)
+    }
+}
+
+/// Returns an empty list of reactions that wait for a place.
+pub(crate) fn waiting() -> Cache<Position, ()> {
+    Cache::builder().max_capacity(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build()
 }
 
 fn answered(delivery: &Delivery, answered: Result<(), ReadError>) {
@@ -200,7 +216,10 @@ async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
                     worker.failures.forget(position);
                     delivery.done().await
                 }
-                Err(ReactionError::NoPlace) => delivery.again_in(no_place_for(delivery.attempt)).await,
+                Err(ReactionError::NoPlace) => {
+                    worker.waiting.insert(position, ());
+                    delivery.again_in(no_place_for(delivery.attempt)).await
+                }
                 Err(error) => match worker.failures.count(position) {
                     failures if failures >= worker.park_after => {
                         worker.failures.forget(position);
@@ -437,8 +456,8 @@ pub(crate) async fn cancel(
 }
 
 impl ReactionError {
-    /// Whether it is only that somebody else was faster.
+    /// Whether it is only that somebody else was faster, or has all places.
     pub(crate) fn is_contention(&self) -> bool {
-        matches!(self, Self::Execute(ExecuteError::Append(AppendError::Conflict)))
+        matches!(self, Self::NoPlace | Self::Execute(ExecuteError::Append(AppendError::Conflict)))
     }
 }

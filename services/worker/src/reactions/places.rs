@@ -28,6 +28,13 @@ impl Places {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the company would get a place now.
+    pub(crate) fn is_free_for(&self, company: CompanyId) -> bool {
+        let held = self.held();
+        let free = self.all.saturating_sub(held.values().sum());
+        held.get(&company).copied().unwrap_or(0) < free * HELD_PER_FREE
+    }
+
     /// Takes a place. A company that holds many gets no more while few are free: alone it has three quarters of them, and the
     /// next one finds some at once.
     pub(crate) fn take(self: &Arc<Self>, company: CompanyId) -> Option<Place> {

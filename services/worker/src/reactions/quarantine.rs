@@ -6,10 +6,11 @@
 
 use super::{ReactionError, advance, cleanup, place_for};
 use crate::{Worker, keys};
-use futures_util::stream::{self, StreamExt};
-use std::collections::BTreeMap;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::quota;
@@ -27,8 +28,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1
 const AWAITED: usize = 4_096;
 /// How many of them may be one company's.
 const AWAITED_OF_COMPANY: usize = 512;
-/// For how many of them it looks at once.
-const LOOKS: usize = 8;
+/// For how many of them it looks at once; those that take long have places of their own.
+const LOOKS: usize = 64;
 
 /// The objects that a worker waits for.
 #[derive(Default)]
@@ -79,23 +80,36 @@ impl Awaited {
 
 /// Looks for the objects that this worker waits for, until shutdown.
 pub(crate) async fn look_for_objects(worker: Arc<Worker>, shutdown: Shutdown) {
-    while shutdown.unless(tokio::time::sleep(TICK)).await.is_some() {
-        stream::iter(worker.awaited.due())
-            .for_each_concurrent(LOOKS, |(aggregate, causation)| {
-                let worker = &worker;
-                async move {
-                    match advance(worker, aggregate.company, aggregate.upload, causation).await {
-                        Ok(()) => {}
-                        Err(ReactionError::NoPlace) => worker.awaited.again(&aggregate, causation),
-                        Err(error) => {
-                            tracing::warn!(upload_id = %aggregate.upload, %error, "an object will be looked for again");
-                            worker.awaited.again(&aggregate, causation);
-                        }
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut looks, mut looked_for) = (FuturesUnordered::new(), HashSet::new());
+    loop {
+        tokio::select! {
+            () = shutdown.triggered() => return,
+            Some(upload) = looks.next() => {
+                looked_for.remove(&upload);
+            }
+            _ = tick.tick() => {
+                for (aggregate, causation) in worker.awaited.due() {
+                    if looks.len() < LOOKS && looked_for.insert(aggregate.upload) {
+                        looks.push(look(&worker, aggregate, causation));
                     }
                 }
-            })
-            .await;
+            }
+        }
     }
+}
+
+async fn look(worker: &Worker, aggregate: UploadAggregate, causation: Causation) -> UploadId {
+    match advance(worker, aggregate.company, aggregate.upload, causation).await {
+        Ok(()) => {}
+        Err(ReactionError::NoPlace) => worker.awaited.again(&aggregate, causation),
+        Err(error) => {
+            tracing::warn!(upload_id = %aggregate.upload, %error, "an object will be looked for again");
+            worker.awaited.again(&aggregate, causation);
+        }
+    }
+    aggregate.upload
 }
 
 /// Copies the object, once it is there, and completes the upload.
@@ -120,8 +134,10 @@ pub(super) async fn take_over(
             }
             return Ok(());
         };
-        worker.awaited.forget(aggregate);
         let size_bytes = made.size_bytes;
+        // It is copied. If there is no place for that, it is looked for again.
+        let _place = place_for(worker, aggregate.company, size_bytes)?;
+        worker.awaited.forget(aggregate);
         let storage_key = keys::copy_of(aggregate.company, aggregate.upload, &made);
         let storage_bucket = worker.store.bucket().to_owned();
         let copied = QuarantineCopiedV1 { storage_bucket, storage_key, size_bytes, worker_id: worker.id };
@@ -135,7 +151,6 @@ pub(super) async fn take_over(
                 }
                 // One that was given up for lost may have come to its end.
                 if worker.store.size(&copied.storage_key).await? != Some(size_bytes) {
-                    let _place = place_for(worker, aggregate.company, size_bytes)?;
                     worker.store.copy(&quarantine_key, &copied.storage_key, &made).await?;
                 }
                 let command = Command::CopyQuarantine(copied.clone());

@@ -3,6 +3,7 @@
 use super::batch_get;
 use crate::ReadError;
 use crate::chain::RawMessage;
+use crate::read::{CATCH_UP_ATTEMPTS, CATCH_UP_PAUSE};
 use async_nats::{HeaderMap, jetstream};
 use waybill_schema::{CompanyId, Partitions, Position, names};
 
@@ -23,10 +24,11 @@ impl RawEvents {
         Self { context, partitions }
     }
 
-    /// The messages of a company from sequence `first` to sequence `last` of its partition. All messages in between are read.
+    /// The messages of a company from sequence `first` to sequence `last` of its partition. All messages in between are read, and
+    /// the last one must be there.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Unavailable`], also if a replica stays behind the leader for two seconds.
     pub async fn between(&self, company: CompanyId, first: u64, last: u64) -> Result<Vec<RawMessage>, ReadError> {
         let partition = self.partitions.of(company);
         let (stream, prefix) = (names::event_stream(partition), names::company_prefix(partition, company));
@@ -34,16 +36,22 @@ impl RawEvents {
             let is_ours = subject.starts_with(&prefix);
             (seq, is_ours.then(|| raw(Position { partition, seq }, subject, headers, body)))
         };
-        let (mut found, mut after) = (Vec::new(), first.saturating_sub(1));
+        let (mut found, mut after, mut attempts) = (Vec::new(), first.saturating_sub(1), 0);
         while after < last {
             let most = usize::try_from(last - after).unwrap_or(PAGE).min(PAGE);
-            let (messages, more) = batch_get::messages(&self.context, &stream, None, after, most, read).await?;
-            let Some((reached, _)) = messages.last() else { break };
-            after = *reached;
-            found.extend(messages.into_iter().filter(|(seq, _)| *seq <= last).filter_map(|(_, message)| message));
-            if !more {
-                break;
+            let (messages, _) = batch_get::messages(&self.context, &stream, None, after, most, read).await?;
+            match messages.last() {
+                Some((reached, _)) => after = *reached,
+                // A replica may lag behind the leader, which knows of more.
+                None if attempts == CATCH_UP_ATTEMPTS => {
+                    return Err(ReadError::Unavailable(format!("{stream} does not reach sequence {last}")));
+                }
+                None => {
+                    attempts += 1;
+                    tokio::time::sleep(CATCH_UP_PAUSE).await;
+                }
             }
+            found.extend(messages.into_iter().filter(|(seq, _)| *seq <= last).filter_map(|(_, message)| message));
         }
         Ok(found)
     }

@@ -2,30 +2,79 @@
 
 use crate::ReadModelError;
 use crate::blocks::{block_of, ends_of};
-use diesel::{ExpressionMethods, QueryDsl};
+use crate::projection::{self, Checkpoint};
+use crate::statement::{Bind, Statement};
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use waybill_schema::CompanyId;
 
-/// The sequences of the first and of the last message of each block of the log in which a company has events: up to `limit`
-/// blocks, from the one of the message `from` on. As far as the tables are folded.
+/// What the tables say about where a company's events are.
+#[derive(Clone, Debug)]
+pub struct EventBlocks {
+    /// Up to where it is known.
+    pub checkpoint: Checkpoint,
+    /// Behind which sequence it is known: what was folded before, an older version did.
+    pub from: u64,
+    /// The sequences of the first and of the last message of each block in which the company has events.
+    pub blocks: Vec<(u64, u64)>,
+}
+
+/// Up to `limit` blocks of the log in which a company has events, from the one of the message `from` on; `None` if nothing of the
+/// partition is folded. All of one moment.
 ///
 /// # Errors
 /// [`ReadModelError`].
 pub async fn event_blocks(
     connection: &mut AsyncPgConnection,
+    (partition, company): (u32, CompanyId),
+    from: u64,
+    limit: i64,
+) -> Result<Option<EventBlocks>, ReadModelError> {
+    connection
+        .build_transaction()
+        .repeatable_read()
+        .read_only()
+        .run(async |connection: &mut AsyncPgConnection| {
+            let Some(checkpoint) = projection::checkpoint(connection, partition).await? else { return Ok(None) };
+            let known_from = noted_from(connection, partition).await?;
+            let blocks = blocks(connection, company, from, limit).await?;
+            Ok(Some(EventBlocks { checkpoint, from: known_from, blocks }))
+        })
+        .await
+}
+
+async fn noted_from(connection: &mut AsyncPgConnection, partition: u32) -> Result<u64, ReadModelError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        blocks_from: i64,
+    }
+    let text = "SELECT blocks_from FROM projection_checkpoint WHERE partition = ?";
+    let found: Found = Statement::new(text, [Bind::Integer(projection::signed(partition))])
+        .get_result(connection)
+        .await
+        .map_err(ReadModelError::query("reading where blocks begin"))?;
+    Ok(found.blocks_from.unsigned_abs())
+}
+
+async fn blocks(
+    connection: &mut AsyncPgConnection,
     company: CompanyId,
     from: u64,
     limit: i64,
 ) -> Result<Vec<(u64, u64)>, ReadModelError> {
-    use crate::schema::event_block::dsl as b;
-    let query = b::event_block
-        .filter(b::company_id.eq(company.0))
-        .filter(b::id.ge(block_of(from)))
-        .order(b::id)
-        .limit(limit)
-        .select(b::id);
-    let found: Vec<Uuid> =
-        query.load(connection).await.map_err(ReadModelError::query("looking for a company's events"))?;
-    Ok(found.into_iter().map(ends_of).collect())
+    #[derive(QueryableByName)]
+    struct Block {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let text = "SELECT id FROM event_block WHERE company_id = ? AND id >= ? ORDER BY id LIMIT ?";
+    let binds = [Bind::Uuid(company.0), Bind::Uuid(block_of(from)), Bind::BigInt(limit)];
+    let found: Vec<Block> = Statement::new(text, binds)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("looking for a company's events"))?;
+    Ok(found.into_iter().map(|block| ends_of(block.id)).collect())
 }

@@ -1,6 +1,6 @@
 //! The rows of one partition, as they were built beside the live ones.
 
-use crate::projection::signed;
+use crate::projection::{COMPANIES, signed};
 use crate::rows::{
     ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventBlockRow, FileAssociationRow, FileRow, FileTotalRow,
     MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow,
@@ -121,7 +121,7 @@ async fn companies(
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
     }
-    let companies: Vec<Company> = sql_query(format!("SELECT id FROM company UNION SELECT id FROM {beside}.company"))
+    let companies: Vec<Company> = sql_query(format!("{COMPANIES} UNION SELECT id FROM {beside}.company"))
         .load(connection)
         .await
         .map_err(ReadModelError::query(PUTTING_RIGHT))?;
@@ -138,10 +138,11 @@ async fn take_state(
         "DELETE FROM parked_event WHERE partition = $1".to_owned(),
         format!("INSERT INTO parked_event SELECT * FROM {beside}.parked_event WHERE partition = $1"),
         format!(
-            "INSERT INTO projection_checkpoint (partition, epoch, seq, last_id) \
-             SELECT partition, epoch, seq, last_id FROM {beside}.projection_checkpoint WHERE partition = $1 \
-             ON CONFLICT (partition) DO UPDATE \
-             SET epoch = EXCLUDED.epoch, seq = EXCLUDED.seq, last_id = EXCLUDED.last_id"
+            "INSERT INTO projection_checkpoint (partition, epoch, seq, last_id, blocks_from) \
+             SELECT partition, epoch, seq, last_id, blocks_from FROM {beside}.projection_checkpoint \
+             WHERE partition = $1 \
+             ON CONFLICT (partition) DO UPDATE SET epoch = EXCLUDED.epoch, seq = EXCLUDED.seq, \
+                 last_id = EXCLUDED.last_id, blocks_from = EXCLUDED.blocks_from"
         ),
     ] {
         sql_query(text)
