@@ -72,10 +72,10 @@ def files(url: str, like: Like, count: int, made: Callable[[int], None]) -> None
         head = _varint(len(ids))
         # An id, no session, the size; and at the end until when.
         items = b"".join(b"\x10" + one.bytes + b"\x00" + size for one in ids)
-        seq = api.append(subject, reserved.encoded({}, seq), head + items + until)
+        seq = api.append(subject, reserved.encoded(_message_id(), seq), head + items + until)
         caused_by = {"Waybill-Causation": f"event:0:{seq}"}
         items = b"".join(b"\x10" + one.bytes + b"\x01" + size for one in ids)
-        seq = api.append(subject, settled.encoded({}, seq), head + items)
+        seq = api.append(subject, settled.encoded(_message_id(), seq), head + items)
         bulk.send([_file(file, like, one, caused_by) for one in ids])
         sent += len(ids)
         if sent % 100_000 < _TOGETHER:
@@ -90,6 +90,11 @@ def _file(of_like: "_Stored", like: Like, upload: uuid.UUID, caused_by: Dict[str
     body = body.replace(like.sha256, os.urandom(32)).replace(like.upload.encode(), str(upload).encode())
     body = body.replace(uuid.UUID(like.upload).bytes, upload.bytes)
     return f"evt.0.{like.company}.upload.{upload}.lc", of_like.encoded(caused_by, 0), body
+
+
+def _message_id() -> Dict[str, str]:
+    """A snapshot is taken of a fold whose last event has one."""
+    return {"Nats-Msg-Id": uuid.uuid4().hex}
 
 
 def _session(company: str, user: str) -> Message:

@@ -206,7 +206,7 @@ async fn events_that_were_parked_are_folded_by_a_newer_projector() {
 /// What Postgres refuses for any reason that lies in the rows holds up its aggregate alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_the_tables_never_take_do_not_stop_the_partition() {
-    let mut cluster = Cluster::start(Counts::default()).await;
+    let cluster = Cluster::start(Counts::default()).await;
     let client = cluster.client();
     let database = cluster.backing.database("waybill");
     let mut connection = database.connection().await.unwrap();
@@ -216,9 +216,10 @@ async fn rows_that_the_tables_never_take_do_not_stop_the_partition() {
     let refused = client.start(4_711).await.expect(201).text("upload_id");
     let posted = client.small_file("after.txt").await;
     client.get_after(&format!("/v1/files/{}", posted.text("file_id")), &posted).await.expect(200);
+    let arguments = cluster.backing.arguments("parked", &[]);
+    assert!(!parked(&arguments, &["retry", "--all"]).0, "it is refused as before");
     connection.batch_execute("ALTER TABLE file DROP CONSTRAINT refusing").await.unwrap();
-    cluster.projectors[0].kill();
-    cluster.projectors[0].restart().await;
+    assert!(parked(&arguments, &["retry", "--all"]).0);
     client.file_with_status(&refused, "PENDING").await;
     cluster.finish().await;
 }

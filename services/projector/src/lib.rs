@@ -19,4 +19,5 @@ pub use apply::ProjectError;
 pub use replay::{Comparison, ReplayError, TableComparison, replay_into, verify};
 pub use server::{Config, Server};
 pub use swap::{Swapped, put_right, swap};
+pub use unpark::fold_parked;
 pub use waybill_read_model::swap::PutRight;

@@ -4,11 +4,12 @@ use crate::apply::{ProjectError, load_missing, writes};
 use crate::fold::{AllTables, Touched};
 use crate::writing::{Refused, is_unclear, write};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::DerefMut;
+use std::time::Duration;
 use waybill_event_log::EventLog;
-use waybill_read_model::Database;
 use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
+use waybill_read_model::{Database, ReadModelError};
 use waybill_schema::{Position, Recorded};
 
 /// Folds the parked events of a partition whose checkpoint is `at`, each aggregate's in the order of the log, as far as they
@@ -22,6 +23,42 @@ pub(crate) async fn unpark(
     // Another pass folds events that depended on those of this one.
     while pass(log, database, partition, at).await? > 0 {}
     Ok(())
+}
+
+/// How often a partition is tried whose checkpoint moves meanwhile.
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Folds what the projection has parked, as far as it can be read and fits by now, while projectors go on. Returns the positions
+/// of the events that were folded.
+///
+/// # Errors
+/// [`ProjectError`], also if a partition's checkpoint moves all the time.
+pub async fn fold_parked(log: &dyn EventLog, database: &Database) -> Result<Vec<Position>, ProjectError> {
+    let before = parked_positions(database).await?;
+    let partitions: BTreeSet<u32> = before.iter().map(|position| position.partition).collect();
+    for partition in partitions {
+        let mut attempt = 0;
+        loop {
+            let Some(at) = projection::checkpoint(&mut *database.connection().await?, partition).await? else { break };
+            match unpark(log, database, partition, &at).await {
+                Ok(()) => break,
+                Err(ProjectError::ReadModel(ReadModelError::CheckpointLost { .. })) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    let after: BTreeSet<Position> = parked_positions(database).await?.into_iter().collect();
+    Ok(before.into_iter().filter(|position| !after.contains(position)).collect())
+}
+
+async fn parked_positions(database: &Database) -> Result<Vec<Position>, ProjectError> {
+    let parked = projection::parked(&mut *database.connection().await?).await?;
+    let position = |(partition, event): (u32, ParkedEvent)| Position { partition, seq: event.seq.unsigned_abs() };
+    Ok(parked.into_iter().map(position).collect())
 }
 
 /// Tries each aggregate once, in the order of their first events; answers with how many events were folded.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use std::process::ExitCode;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::Bucket;
+use waybill_projector::fold_parked;
 use waybill_read_model::projection::{self, ParkedEvent};
 use waybill_schema::{Position, Timestamp, names};
 use waybill_service_kit::settings::{DatabaseSettings, NatsSettings};
@@ -28,12 +29,12 @@ enum ParkedCommand {
         #[command(flatten)]
         servers: Servers,
     },
-    /// Have a reaction tried again within a minute, or all of them
+    /// Have a reaction tried again within a minute, or all of them; fold parked events that can be folded by now
     Retry {
         /// The event's position, as `ls` prints it
         #[arg(required_unless_present = "all")]
         position: Option<Position>,
-        /// All reactions
+        /// All reactions and events
         #[arg(long, conflicts_with = "position")]
         all: bool,
         #[command(flatten)]
@@ -147,11 +148,25 @@ async fn again(servers: &Servers, position: Option<Position>) -> Result<ExitCode
     for position in positions {
         found += usize::from(retry(&bucket, position).await?);
     }
-    if found == 0 {
-        return Err(
-            "no reaction to it was put aside; what the projection put aside is tried when a projector starts".into()
-        );
+    let is_wanted = |at: Position| position.is_none_or(|position| position == at);
+    let events = of_projection(servers).await?;
+    let at =
+        |(partition, event): &(u32, ParkedEvent)| Position { partition: *partition, seq: event.seq.unsigned_abs() };
+    let is_parked = events.iter().map(at).any(is_wanted);
+    if found == 0 && !is_parked {
+        return Err("nothing about it was put aside".into());
     }
-    println!("{found} will be tried again");
+    if found > 0 {
+        println!("{found} reactions will be tried again");
+    }
+    if is_parked {
+        let nats = backing::nats(&servers.nats).await?;
+        let log = backing::log(&servers.nats, &nats).await?;
+        let folded = fold_parked(log.as_ref(), &backing::database(&servers.database)?).await?;
+        println!("{} parked events are folded", folded.len());
+        if !folded.into_iter().any(is_wanted) {
+            return Err("it stays parked; `waybill parked show` says why".into());
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }

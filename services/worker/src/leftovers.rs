@@ -3,10 +3,12 @@
 
 use crate::Worker;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use waybill_event_log::jetstream::{Bucket, BucketError};
-use waybill_object_store::StoreError;
+use waybill_object_store::{ObjectStore, StoreError};
 use waybill_read_model::queries::Share;
+use waybill_repository::{BatchSize, Batches, Busy, Linger};
 use waybill_service_kit::metrics::LEFTOVERS;
 use waybill_service_kit::now;
 
@@ -16,6 +18,20 @@ const BATCH: usize = 500;
 const OBJECT: &str = "object/";
 const MULTIPART: &str = "multipart/";
 const PREFIX: &str = "prefix/";
+
+/// Objects that are deleted with one request: nobody waits for them.
+const TOGETHER: BatchSize = BatchSize { most: 100, queue: 4_096, linger: Linger::For(Duration::from_millis(100)) };
+
+/// Deletions of single objects, by their keys, several at once.
+pub(crate) type Deletions = Batches<(), String, Result<(), StoreError>>;
+
+/// Returns what deletes objects of a store together.
+pub(crate) fn deletions(store: Arc<dyn ObjectStore>) -> Deletions {
+    Batches::new(TOGETHER, move |(), keys: Vec<String>| {
+        let store = store.clone();
+        async move { store.delete_many(&keys).await }
+    })
+}
 
 /// The result of deleting something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +67,17 @@ impl Worker {
     pub(crate) async fn delete(&self, key: &str) -> Result<Deletion, StoreError> {
         let deleted = self.store.delete(key).await;
         self.keep_if_refused(deleted, format!("{OBJECT}{key}"), String::new()).await
+    }
+
+    /// As [`Self::delete`], together with other objects that are deleted at the same time.
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub(crate) async fn delete_with_others(&self, key: &str) -> Result<Deletion, StoreError> {
+        let deleted = self.deletions.ask((), key.to_owned()).await;
+        let busy = |busy: Busy| StoreError::Unavailable { operation: "deleting objects", reason: busy.to_string() };
+        self.keep_if_refused(deleted.unwrap_or_else(|error| Err(busy(error))), format!("{OBJECT}{key}"), String::new())
+            .await
     }
 
     /// Aborts a multipart upload, or notes it for later if the store refuses.

@@ -42,6 +42,7 @@ pub(crate) struct Worker {
     pub(crate) space: space::Space,
     pub(crate) contents: contents::Contents,
     pub(crate) leftovers: Bucket,
+    pub(crate) deletions: leftovers::Deletions,
     pub(crate) parked: Bucket,
     /// How often a reaction fails before it is put aside.
     pub(crate) park_after: i64,

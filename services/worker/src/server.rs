@@ -3,7 +3,7 @@
 use crate::contents::Contents;
 use crate::plane::{Budget, LocalPlane, Uploads, routes};
 use crate::space::Space;
-use crate::{Worker, reactions, sweep};
+use crate::{Worker, leftovers, reactions, sweep};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 use std::net::SocketAddr;
@@ -99,6 +99,7 @@ impl Server {
             space: Space::new(config.log.clone(), config.quotas.clone()),
             quotas: config.quotas,
             leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,
+            deletions: leftovers::deletions(config.store.clone()),
             parked: Bucket::open(&config.nats, names::PARKED_BUCKET).await?,
             park_after: config.park_after,
             failures: reactions::Failures::default(),

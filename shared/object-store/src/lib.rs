@@ -238,6 +238,15 @@ pub trait ObjectStore: Send + Sync {
     /// [`StoreError::Unavailable`].
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
+    /// Deletes up to 1,000 objects, with one request if the store can. Returns what became of each, as of [`ObjectStore::delete`].
+    async fn delete_many(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let mut done = Vec::with_capacity(keys.len());
+        for key in keys {
+            done.push(self.delete(key).await);
+        }
+        done
+    }
+
     /// Keys that begin with `prefix`, 1,000 at most.
     ///
     /// # Errors

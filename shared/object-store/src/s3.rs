@@ -20,14 +20,15 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part,
-    ServerSideEncryption,
+    ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule,
+    Delete, ObjectIdentifier, Part, ServerSideEncryption,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,9 @@ const COPY_BYTES: u64 = 256 * 1_024 * 1_024;
 const COPIES: usize = 4;
 /// How long a store may take for one of them: 5 MB/s are slow, and some stores do not copy faster.
 const COPY_WITHIN: Duration = Duration::from_secs(15 * 60);
+
+/// How many objects are deleted at a time by a store that takes one key a request.
+const DELETES_AT_ONCE: usize = 8;
 
 /// How often a request is sent whose answer is lost, or that the store asks to repeat.
 const ATTEMPTS: u32 = 3;
@@ -104,6 +108,8 @@ pub struct S3Store {
     encryption: Encryption,
     /// Whether the bucket keeps what is deleted, and when that was asked.
     keeps_versions: Arc<Mutex<Option<(Instant, bool)>>>,
+    /// Whether the store deletes several objects with one request, as far as is known.
+    deletes_many: Arc<AtomicBool>,
 }
 
 impl S3Store {
@@ -150,7 +156,29 @@ impl S3Store {
             bucket: config.bucket.clone(),
             encryption: config.encryption.clone(),
             keeps_versions: Arc::default(),
+            deletes_many: Arc::new(AtomicBool::new(true)),
         }
+    }
+
+    async fn delete_at_once(&self, keys: &[String]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let operation = "deleting objects";
+        let failed = |error: aws_sdk_s3::error::BuildError| unavailable(operation, error);
+        let objects: Result<Vec<ObjectIdentifier>, _> =
+            keys.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
+        let wanted =
+            Delete::builder().set_objects(Some(objects.map_err(failed)?)).quiet(true).build().map_err(failed)?;
+        let request = self.client.delete_objects().bucket(&self.bucket).delete(wanted);
+        let answer = request.send().await.map_err(|error| classify(operation, &error))?;
+        let what_became_of = |key: &String| {
+            let error = answer.errors().iter().find(|error| error.key() == Some(key))?;
+            let code = error.code().unwrap_or_default();
+            Some(match code {
+                "NoSuchKey" | "NotFound" => return None,
+                "AccessDenied" | "MethodNotAllowed" => StoreError::Refused { operation, code: code.to_owned() },
+                _ => unavailable(operation, format!("{code}: {}", error.message().unwrap_or_default())),
+            })
+        };
+        Ok(keys.iter().map(|key| what_became_of(key).map_or(Ok(()), Err)).collect())
     }
 
     /// Lets pages of these origins send to the bucket by presigned URLs, and read the `ETag` that it answers with.
@@ -415,6 +443,21 @@ impl ObjectStore for S3Store {
             Err(StoreError::Refused { .. }) => self.delete_version(key, None).await,
             Err(error) => Err(error),
         }
+    }
+
+    async fn delete_many(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let is_known = self.deletes_many.load(Ordering::Relaxed);
+        if keys.len() > 1 && is_known && matches!(self.keeps_versions().await, Ok(false)) {
+            match self.delete_at_once(keys).await {
+                Ok(done) => return done,
+                // It may be down now.
+                Err(StoreError::Unavailable { .. }) => {}
+                // Not every store has this request.
+                Err(_) => self.deletes_many.store(false, Ordering::Relaxed),
+            }
+        }
+        let deletions: Vec<_> = keys.iter().map(|key| self.delete(key)).collect();
+        stream::iter(deletions).buffered(DELETES_AT_ONCE).collect().await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {

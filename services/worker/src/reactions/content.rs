@@ -29,7 +29,7 @@ pub(super) async fn keep(
     };
     let shared = worker.contents.share(aggregate.company, verified).await?;
     if shared.is_some_and(|object| object.storage_key != *storage_key) {
-        worker.delete(storage_key).await?;
+        worker.delete_with_others(storage_key).await?;
     }
     Ok(())
 }

@@ -122,6 +122,20 @@ pub(crate) async fn deleting_twice_is_harmless(store: &dyn ObjectStore) {
     assert_eq!(store.size("a").await, Ok(None));
 }
 
+pub(crate) async fn several_are_deleted_at_once_and_no_others(store: &dyn ObjectStore) {
+    let keys: Vec<String> = (0..20).map(|n| format!("d/{n} & <ä>")).collect();
+    for key in &keys {
+        put(store, key, b"x").await;
+    }
+    put(store, "d/2", b"x").await;
+    let wanted: Vec<String> = keys.iter().take(15).cloned().chain(["d/never".to_owned()]).collect();
+    assert!(store.delete_many(&wanted).await.iter().all(Result::is_ok));
+    let mut left = keys[15..].to_vec();
+    left.push("d/2".to_owned());
+    left.sort();
+    assert_eq!(store.list("d/").await.unwrap(), left);
+}
+
 pub(crate) async fn a_copy_is_an_object_of_its_own(store: &dyn ObjectStore) {
     put(store, "from", b"hello").await;
     let from = store.info("from").await.unwrap().unwrap();

@@ -45,6 +45,7 @@ suite!(
     an_aborted_upload_takes_no_parts,
     a_prefix_lists_its_keys_alone,
     deleting_twice_is_harmless,
+    several_are_deleted_at_once_and_no_others,
     a_copy_is_an_object_of_its_own,
     open_multipart_uploads_and_single_parts_are_found,
     multipart_uploads_are_listed_by_a_prefix,
