@@ -13,6 +13,7 @@ from stacklib import waybill
 from stacklib.console import StackError, say
 
 from . import company, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios
+from .distance import Distance
 from .sources import Sources
 
 _NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company"]
@@ -74,7 +75,10 @@ def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tup
     chosen = [name for name in options.contestants if name in taking_part] if plan else [memory.CONTESTANTS[name][0] if load else "ours"]
     say(f"{name}: starting a stack")
     with_peer, together = "tus" in chosen, options.roles == "together"
-    with rigs.running(root, name, program, with_peer=with_peer, together=together) as rig:
+    distance = Distance(options.delay_ms) if name == "distant" else None
+    if distance:
+        say(f"  the store: {distance}")
+    with rigs.running(root, name, program, with_peer=with_peer, together=together, distance=distance) as rig:
         pairs.warm_up(rig, sources, chosen, sizes)
         if plan:
             done = pairs.run(rig, plan, chosen, _pairs(options, plan))
@@ -128,6 +132,8 @@ def _parse() -> argparse.Namespace:
                         help="four processes (the default), or one as scripts/up runs it")
     parser.add_argument("--pairs", type=int, metavar="N",
                         help="runs of each (default: 9 for one, 3 for eight, small and identical)")
+    parser.add_argument("--delay-ms", type=int, default=60, metavar="N",
+                        help="time to the first byte of the store in distant (default: 60)")
     parser.add_argument("--memory-size-mib", type=int, metavar="N",
                         help="size of a file in memory (default: 1024) and memory-tus (256)")
     parser.add_argument("--events", type=_numbers, metavar="N[,N]",

@@ -48,8 +48,8 @@ def measure(rig: Rig, files: int) -> List[Level]:
         rig.restart_nats()
         quiet.until_done(rig, _DONE_WITHIN_S)
         _must_have(company, count)
-        # Its first change leaves a snapshot, as that of a real company does long before. What the filling left in the memory of
-        # processes is none of a request's.
+        # The first change leaves a snapshot, like the changes of a real company. The old processes have memory that only the
+        # filling needed.
         company.ask("PUT", f"/v1/admin/companies/{company.id}/quota", {"storage_limit_bytes": 1 << 49})
         roles.restart_all(rig.stack, rig.program, rig.env)
         _until(lambda: roles.answers(f"{rig.url}/readyz"), "the gateway is not ready")

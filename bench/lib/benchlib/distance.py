@@ -44,7 +44,7 @@ def _answers(port: int) -> bool:
 
 
 class _Connection:
-    """HTTP/1.1 without pipelining: what a client sends behind an answer is another request."""
+    """HTTP/1.1 without pipelining: after an answer a client sends its next request."""
 
     def __init__(self, delay_s: float, bytes_per_s: float):
         self._delay_s, self._bytes_per_s = delay_s, bytes_per_s

@@ -58,7 +58,7 @@ class Parts(_Raw):
     def _requests(self, index: int, upload: str):
         for number, path in enumerate(self._chunks, 1):
             query = {"partNumber": str(number), "uploadId": upload}
-            url = self.rig.store.presign("PUT", f"/{self.bucket}/file{index}", query)
+            url = self.rig.far_store.presign("PUT", f"/{self.bucket}/file{index}", query)
             yield Request("PUT", url, upload=path, size_bytes=path.stat().st_size)
 
 
@@ -78,5 +78,5 @@ class Objects(_Raw):
         return Timing(wall_s)
 
     def _request(self, index: int, source) -> Request:
-        url = self.rig.store.presign("PUT", f"/{self.bucket}/file{index}")
+        url = self.rig.far_store.presign("PUT", f"/{self.bucket}/file{index}")
         return Request("PUT", url, upload=source.path, size_bytes=source.size_bytes)

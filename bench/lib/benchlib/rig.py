@@ -6,7 +6,7 @@ import signal
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Dict, Iterator, Optional
 
 from stacklib import interrupts, nats, pgfolder, stack as stacks, waybill, weed
 from stacklib.console import StackError, say
@@ -16,7 +16,8 @@ from stacklib.s3probe import REGION
 from stacklib.settings import secret
 from stacklib.stack import Stack
 
-from . import peer, roles
+from . import distance, peer, roles
+from .distance import Distance
 from .jetstream import EventLog
 from .s3 import Store
 
@@ -75,7 +76,8 @@ class BenchStack(Stack):
 class Rig:
     """What contestants need to know of a running stack."""
 
-    def __init__(self, folder: Path, program: Path, with_peer: bool, together: bool):
+    def __init__(self, folder: Path, program: Path, with_peer: bool, together: bool,
+                 distance: Optional[Distance] = None):
         self.folder = folder
         self.scratch = folder / "scratch"
         self.program = program
@@ -85,6 +87,7 @@ class Rig:
         self._ports = Ports()
         self._with_peer = with_peer
         self._together = together
+        self._distance = distance
 
     def start(self) -> None:
         self.env = {**_clean_environment(), **self._start_servers(), **roles.settings(self._ports)}
@@ -101,7 +104,7 @@ class Rig:
             port = self._ports.pick()
             self.tus_url = peer.url(port)
             self.reset_bucket(peer.BUCKET)
-            peer.start(self.stack, _clean_environment(), port, self.store)
+            peer.start(self.stack, _clean_environment(), port, self.far_store)
         self.observer = self.token()
 
     def token(self) -> str:
@@ -157,6 +160,10 @@ class Rig:
         weed_data = self.folder / "data" / "weed"
         endpoint = weed.start(self.stack, weed_data, lambda _part: self._ports.pick(), keys)
         self.store = Store(endpoint, keys)
+        if self._distance:
+            endpoint = distance.start(self.stack, _clean_environment(), self._ports.pick(), endpoint, self._distance)
+        # As contestants see it; what prepares and checks is near.
+        self.far_store = Store(endpoint, keys)
         return {
             "WAYBILL_DATABASE_URL": postgres.url("waybill", password, "waybill"),
             "WAYBILL_NATS_URL": nats_url, "WAYBILL_S3_ENDPOINT": endpoint,
@@ -168,14 +175,14 @@ class Rig:
 
 @contextmanager
 def running(
-    root: Path, name: str, program: Path, *, with_peer: bool, together: bool
+    root: Path, name: str, program: Path, *, with_peer: bool, together: bool, distance: Optional[Distance] = None
 ) -> Iterator[Rig]:
     """The stack of one scenario. However the block is left, all of it is gone afterwards; after
     an error its logs stay."""
     folder = root / name
     # PostgreSQL's own user must pass through to its data.
     folder.mkdir(mode=0o711)
-    rig = Rig(folder, program, with_peer, together)
+    rig = Rig(folder, program, with_peer, together, distance)
     failed = False
     try:
         rig.start()

@@ -135,6 +135,30 @@ def eight(sources: Sources, sizes: Sizes) -> Scenario:
     )
 
 
+def distant(sources: Sources, sizes: Sizes) -> Scenario:
+    file = sources.file("one", sizes.file_bytes)
+    chunks = sources.chunks(file)
+    return Scenario(
+        "distant", f"One file of {_mib(sizes.file_bytes)}, and a store that is far away", 3, 2 * sizes.file_bytes,
+        {
+            "ours one request": lambda rig: ours.Whole(rig, [file]),
+            "raw": lambda rig: raw.Parts(rig, [file], chunks),
+            "raw x4": lambda rig: raw.Parts(rig, [file], chunks, CHUNKS_AT_ONCE),
+            "raw x8": lambda rig: raw.Parts(rig, [file], chunks, 2 * CHUNKS_AT_ONCE),
+            "ours-tus": lambda rig: tus.OursWhole(rig, [file]),
+            "tus": lambda rig: tus.PeerWhole(rig, [file]),
+        },
+        (
+            Ratio("one request / raw", "ours one request", "raw"),
+            Ratio("one request / raw x4", "ours one request", "raw x4"),
+            Ratio("one request / raw x8", "ours one request", "raw x8"),
+            Ratio("ours-tus / raw x8", "ours-tus", "raw x8"),
+            Ratio("ours-tus / tus", "ours-tus", "tus"),
+            Ratio("cost: ours-tus / tus", "ours-tus", "tus", of_cost=True),
+        ),
+    )
+
+
 def small(sources: Sources, sizes: Sizes) -> Scenario:
     files = sources.many("small", sizes.small_files, sizes.small_bytes)
     title = f"{sizes.small_files:,} files of {sizes.small_bytes:,} bytes, {SMALL_AT_ONCE} at a time"
@@ -172,7 +196,7 @@ def identical(sources: Sources, sizes: Sizes) -> Scenario:
     )
 
 
-PAIRED = {"one": one, "eight": eight, "small": small, "identical": identical}
+PAIRED = {"one": one, "distant": distant, "eight": eight, "small": small, "identical": identical}
 
 
 def _mib(size_bytes: int) -> str:

@@ -1,4 +1,4 @@
-//! Where a company's events stand in the log.
+//! Tells in which part of the log a company has events.
 //!
 //! A partition's messages are numbered, and those of all companies lie in between. For each company it is kept in which blocks
 //! of them it has any, so that an audit reads no more than those.

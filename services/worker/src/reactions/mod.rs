@@ -182,6 +182,11 @@ impl Worker {
     }
 }
 
+/// Whether an event was delivered so often that it has failed often enough, also if each of many workers saw few of its failures.
+fn is_delivered_often(worker: &Worker, delivery: &Delivery) -> bool {
+    delivery.attempt >= worker.park_after.saturating_mul(10)
+}
+
 /// Returns an empty list of reactions that wait for a place.
 pub(crate) fn waiting() -> Cache<Position, ()> {
     Cache::builder().max_capacity(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build()
@@ -221,7 +226,7 @@ async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
                     delivery.again_in(no_place_for(delivery.attempt)).await
                 }
                 Err(error) => match worker.failures.count(position) {
-                    failures if failures >= worker.park_after => {
+                    failures if failures >= worker.park_after || is_delivered_often(worker, &delivery) => {
                         worker.failures.forget(position);
                         set_aside(worker, &delivery, &error.to_string(), failures).await
                     }

@@ -1,4 +1,4 @@
-//! Where a company's events are.
+//! Finds the blocks of the log in which a company has events.
 
 use crate::ReadModelError;
 use crate::blocks::{block_of, ends_of};
@@ -10,7 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use waybill_schema::CompanyId;
 
-/// What the tables say about where a company's events are.
+/// The blocks of the log in which a company has events.
 #[derive(Clone, Debug)]
 pub struct EventBlocks {
     /// Up to where it is known.
