@@ -115,10 +115,11 @@ impl EventLog for JetStreamLog {
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
         let partition = self.partitions.of(event.subject.company);
         let accepts = self.vocabulary.accepts(&self.context, partition, &event.event);
-        if !self.pulse.unless_silent(accepts).await.unwrap_or(false) {
+        let is_accepted = self.pulse.unless_silent(accepts).await;
+        if !is_accepted.unwrap_or_else(|_| self.vocabulary.is_unasked(partition)) {
             let (name, version) = (event.event.event_type(), event.event.version());
             return Err(AppendError::Unavailable(format!(
-                "it does not say that it accepts {name} version {version}; if all processes are upgraded, run \
+                "it does not accept {name} version {version} yet; upgrade all processes, then run \
                  `waybill provision --accept-new-events`"
             )));
         }

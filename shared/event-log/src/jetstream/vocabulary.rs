@@ -84,6 +84,12 @@ impl Vocabulary {
         Ok(Self(Arc::new(Mutex::new(answers))))
     }
 
+    /// Returns whether the stream has never answered. The append itself then finds why; otherwise the stream did not accept the
+    /// event when it answered last.
+    pub(super) fn is_unasked(&self, partition: u32) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&partition)
+    }
+
     /// Returns whether the log accepts an event. Asks the stream again if it did not by the last answer.
     pub(super) async fn accepts(&self, context: &jetstream::Context, partition: u32, event: &Event) -> bool {
         let wanted = (event.event_type(), event.version());
@@ -103,8 +109,7 @@ impl Vocabulary {
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, answer);
                 is_accepted
             }
-            // It did not accept the event when it answered last, or never answered.
-            Err(_) => false,
+            Err(_) => self.is_unasked(partition),
         }
     }
 }
