@@ -51,7 +51,7 @@ def measure(rig: Rig, files: int) -> List[Level]:
         # The first change leaves a snapshot, like the changes of a real company. The old processes have memory that only the
         # filling needed.
         company.ask("PUT", f"/v1/admin/companies/{company.id}/quota", {"storage_limit_bytes": 1 << 49})
-        roles.restart_all(rig.stack, rig.program, rig.env)
+        rig.restart_roles()
         _until(lambda: roles.answers(f"{rig.url}/readyz"), "the gateway is not ready")
         levels.append(_level(rig, company, count))
     return levels

@@ -36,7 +36,7 @@ class Ours(Attempt):
 
     def _output(self, index: int):
         output = self.rig.scratch / f"ours-{index:05}.json"
-        # Emptied, not deleted: ext4 looks for other inodes than those that were freed a moment ago, for a second in curl.
+        # It is emptied and not deleted: ext4 avoids inodes that were freed just before, and looks for others for a second in curl.
         output.write_bytes(b"")
         return output
 

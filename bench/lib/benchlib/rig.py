@@ -98,7 +98,7 @@ class Rig:
         self.url = f"http://{self.env['WAYBILL_HTTP_ADDR']}"
         self.log = EventLog(self.env["WAYBILL_NATS_URL"])
         self.reset_bucket(OURS)
-        roles.start(self.stack, self.program, self.env, together=self._together)
+        self._start_roles()
         self.reset_bucket(RAW)
         if self._with_peer:
             port = self._ports.pick()
@@ -138,6 +138,13 @@ class Rig:
         names = ("all",) if self._together else roles.NAMES
         for name in names[::-1]:
             self.stack.stop_one(roles.role(name))
+
+    def restart_roles(self) -> None:
+        self.stop_roles()
+        self._start_roles()
+
+    def _start_roles(self) -> None:
+        roles.start(self.stack, self.program, self.env, together=self._together)
 
     def _start_nats(self, durable: bool = True) -> str:
         config = None

@@ -44,15 +44,6 @@ def start_one(stack: Stack, program: Path, env: Dict[str, str], name: str) -> No
     stack.wait_ready(role(name), child, lambda: answers(url), 60)
 
 
-def restart_all(stack: Stack, program: Path, env: Dict[str, str]) -> None:
-    running = stack.pids()
-    names = ("all",) if "all" in running else NAMES
-    for name in reversed(names):
-        stack.stop_one(role(name))
-    for name in names:
-        start_one(stack, program, env, name)
-
-
 def restart_worker(stack: Stack, program: Path, env: Dict[str, str]) -> None:
     """With other settings; where all roles are one process, all of them."""
     running = stack.pids()

@@ -71,7 +71,7 @@ enum AuditEntry {
 /// What happened.
 #[derive(Serialize, ToSchema)]
 struct EventEntry {
-    /// Where it stands in the log. Opaque, but for `after`.
+    /// Its position in the log: opaque, for `after`.
     position: String,
     #[schema(format = DateTime)]
     time: String,

@@ -22,9 +22,9 @@ const WHOLE: u64 = 16 * PIECE;
 /// Some of a company's events.
 pub(crate) struct Trail {
     pub(crate) messages: Vec<RawMessage>,
-    /// Up to where the log was read for them.
+    /// The sequence up to which the log was read for them.
     pub(crate) read_to: u64,
-    /// Whether the log goes on there.
+    /// Whether the log has more messages after it.
     pub(crate) more: bool,
 }
 
@@ -51,7 +51,7 @@ pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, mo
     Ok(Trail { messages, read_to, more: read_to < head.last_seq })
 }
 
-/// What the tables know, if they are of this log.
+/// Asks the tables for the company's blocks; `None` if the tables are not of this log.
 async fn known_blocks(
     gateway: &Gateway,
     company: CompanyId,

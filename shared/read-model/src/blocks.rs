@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 /// How many messages a block has.
-pub const BLOCK: u64 = 256;
+const BLOCK: u64 = 256;
 
 /// Returns the block of the message with this sequence, as the tables name it.
 pub fn block_of(seq: u64) -> Uuid {

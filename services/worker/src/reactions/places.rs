@@ -30,7 +30,10 @@ impl Places {
 
     /// Whether the company would get a place now.
     pub(crate) fn is_free_for(&self, company: CompanyId) -> bool {
-        let held = self.held();
+        self.has_room_for(company, &self.held())
+    }
+
+    fn has_room_for(&self, company: CompanyId, held: &HashMap<CompanyId, usize>) -> bool {
         let free = self.all.saturating_sub(held.values().sum());
         held.get(&company).copied().unwrap_or(0) < free * HELD_PER_FREE
     }
@@ -39,15 +42,10 @@ impl Places {
     /// next one finds some at once.
     pub(crate) fn take(self: &Arc<Self>, company: CompanyId) -> Option<Place> {
         let mut held = self.held();
-        let free = self.all.saturating_sub(held.values().sum());
-        let own = held.entry(company).or_default();
-        if *own >= free * HELD_PER_FREE {
-            if *own == 0 {
-                held.remove(&company);
-            }
+        if !self.has_room_for(company, &held) {
             return None;
         }
-        *own += 1;
+        *held.entry(company).or_default() += 1;
         Some(Place { places: self.clone(), company })
     }
 }

@@ -76,8 +76,8 @@ impl From<ReadError> for Failed {
     }
 }
 
-/// Up to `max` messages of a stream behind `after`, those of a filter or all of them, each as `read` makes it of its sequence, subject, headers and body;
-/// and whether there are more.
+/// Reads up to `max` messages of a stream behind `after`, of all or of those that match `filter`. `read` gets sequence, subject,
+/// headers and body of each. Returns what it made of them, and whether there are more.
 pub(super) async fn messages<T>(
     context: &jetstream::Context,
     stream: &str,

@@ -2,10 +2,10 @@
 
 use crate::ReadModelError;
 use crate::blocks::{block_of, ends_of};
-use crate::projection::{self, Checkpoint};
+use crate::projection::{Checkpoint, signed};
 use crate::statement::{Bind, Statement};
-use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
+use diesel::{OptionalExtension, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use waybill_schema::CompanyId;
@@ -37,26 +37,29 @@ pub async fn event_blocks(
         .repeatable_read()
         .read_only()
         .run(async |connection: &mut AsyncPgConnection| {
-            let Some(checkpoint) = projection::checkpoint(connection, partition).await? else { return Ok(None) };
-            let known_from = noted_from(connection, partition).await?;
+            let Some(Noted { checkpoint, blocks_from }) = noted(connection, partition).await? else { return Ok(None) };
             let blocks = blocks(connection, company, from, limit).await?;
-            Ok(Some(EventBlocks { checkpoint, from: known_from, blocks }))
+            Ok(Some(EventBlocks { checkpoint, from: blocks_from.unsigned_abs(), blocks }))
         })
         .await
 }
 
-async fn noted_from(connection: &mut AsyncPgConnection, partition: u32) -> Result<u64, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = BigInt)]
-        blocks_from: i64,
-    }
-    let text = "SELECT blocks_from FROM projection_checkpoint WHERE partition = ?";
-    let found: Found = Statement::new(text, [Bind::Integer(projection::signed(partition))])
+/// From where to where blocks are known.
+#[derive(QueryableByName)]
+struct Noted {
+    #[diesel(embed)]
+    checkpoint: Checkpoint,
+    #[diesel(sql_type = BigInt)]
+    blocks_from: i64,
+}
+
+async fn noted(connection: &mut AsyncPgConnection, partition: u32) -> Result<Option<Noted>, ReadModelError> {
+    let text = "SELECT epoch, seq, last_id, blocks_from FROM projection_checkpoint WHERE partition = ?";
+    Statement::new(text, [Bind::Integer(signed(partition))])
         .get_result(connection)
         .await
-        .map_err(ReadModelError::query("reading where blocks begin"))?;
-    Ok(found.blocks_from.unsigned_abs())
+        .optional()
+        .map_err(ReadModelError::query("reading a checkpoint"))
 }
 
 async fn blocks(
