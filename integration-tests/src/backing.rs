@@ -179,14 +179,12 @@ impl Backing {
         self.postgres.database(schema)
     }
 
-    /// Until the live tables hold every event.
-    ///
-    /// # Panics
-    /// Where the log does not answer.
+    /// Waits until the live tables hold every event. A server that has just gone on after a hang may count as silent for a
+    /// moment, so the log is asked until it answers.
     pub async fn projected(&self) {
         let database = self.database("waybill");
         for partition in self.log.partitions().all() {
-            let head = self.log.head(partition).await.expect("the log answers").last_seq;
+            let head = eventually("the log to answer", || async { self.log.head(partition).await.ok() }).await.last_seq;
             eventually("the projection to reach the end of the log", || async {
                 let mut connection = database.connection().await.ok()?;
                 let at = projection::checkpoint(&mut connection, partition).await.ok()??;
@@ -214,13 +212,11 @@ impl Backing {
     }
 
     /// The reserved bytes of a company, from the events.
-    ///
-    /// # Panics
-    /// Where the log does not answer.
     pub async fn reserved_bytes(&self, company: CompanyId) -> u64 {
         let subject = Subject::new(company, Aggregate::Quota);
         let mut state = quota::State::default();
-        for recorded in read_events(self.log.as_ref(), subject, 0).await.expect("the log answers") {
+        let read = || async { read_events(self.log.as_ref(), subject.clone(), 0).await.ok() };
+        for recorded in eventually("the log to answer", read).await {
             quota::evolve(&mut state, &recorded.event, recorded.envelope.time);
         }
         state.reserved_bytes()
