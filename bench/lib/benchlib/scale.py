@@ -21,6 +21,8 @@ _OTHERS = 100
 # Old files of each kind of request that changes them, and companies that were idle since.
 _EACH = 100
 _WARM_READS = 200
+# Requests of each kind before the warm ones, which are not timed.
+_WARM_UP = 5
 # Cold requests: nats-server is restarted before each kind.
 _COLD = 10
 
@@ -102,7 +104,7 @@ def measure(rig: Rig, steps: List[int]) -> Scale:
     for thread in threads:
         ours.ask("PUT", f"/v1/admin/companies/{ours.id}/threads/{thread}", {})
     say("  old uploads")
-    need = len(steps) * (_EACH + _COLD)
+    need = len(steps) * (_WARM_UP + _EACH + _COLD)
     files = _Files([ours.upload() for _ in range(need)], [ours.begin() for _ in range(_EACH)])
     quiet.until_done(rig)
     with _Appends(writer) as appends:
@@ -124,21 +126,25 @@ def measure(rig: Rig, steps: List[int]) -> Scale:
 def _level(rig, events, ours, idle, writer, files, thread, number) -> Level:
     level = Level(events)
     say(f"  {events:,} events: asking")
-    each = _EACH + _COLD
+    each = _WARM_UP + _EACH + _COLD
     own = files.whole[number * each:(number + 1) * each]
     kinds = _kinds(rig, ours, idle, files, own, thread)
     for what, (ask, is_read) in kinds.items():
         with _Appends(writer) as appends:
             count = _WARM_READS if is_read else _EACH
-            level.warm[what] = [_timed(ask, n) for n in range(count)]
+            for n in range(_WARM_UP):
+                ask(n)
+            level.warm[what] = [_timed(ask, _WARM_UP + n) for n in range(count)]
         level.appends += appends.ms
     for what, (ask, is_read) in kinds.items():
+        new = writer.upload()
         rig.restart_nats()
-        # Wait until the gateway and the fan-out have new connections. This reads the newest upload, and no old one.
+        # Wait until the gateway and the fan-out have new connections. This reads a new upload: an old one may be in the same
+        # block of the log as what is asked for next, and nats-server would have that block in memory.
         writer.ask("POST", "/v1/sessions", {}, expect=(201, 503))
-        _until(lambda: ours.ask("GET", f"/v1/uploads/{files.whole[-1]}", expect=(200, 503))[1].get("status"))
-        _until(lambda: _has_snapshot(rig, ours, files.whole[-1]))
-        level.cold[what] = [_timed(ask, n if is_read else _EACH + n) for n in range(_COLD)]
+        _until(lambda: writer.ask("GET", f"/v1/uploads/{new}", expect=(200, 503))[1].get("status"))
+        _until(lambda: _has_snapshot(rig, writer, new))
+        level.cold[what] = [_timed(ask, n if is_read else _WARM_UP + _EACH + n) for n in range(_COLD)]
     for what in kinds:
         say(f"  {what}: warm p99 {percentile(level.warm[what], 0.99):.1f} ms, cold {max(level.cold[what]):.1f} ms")
     return level
@@ -189,9 +195,9 @@ def _snapshot(url: str, token: str, upload: str) -> None:
         raise StackError(f"no snapshot: {answer}")
 
 
-def _has_snapshot(rig, ours: Company, upload: str) -> bool:
+def _has_snapshot(rig, company: Company, upload: str) -> bool:
     try:
-        _snapshot(f"http://{rig.env['WAYBILL_FANOUT_ADDR']}", ours.token, upload)
+        _snapshot(f"http://{rig.env['WAYBILL_FANOUT_ADDR']}", company.token, upload)
     except (OSError, StackError):
         return False
     return True
