@@ -51,6 +51,7 @@ pub(crate) struct Worker {
     pub(crate) policies: Policies,
     pub(crate) uploads: plane::Uploads,
     pub(crate) budget: plane::Budget,
+    pub(crate) pace: plane::Pace,
     pub(crate) awaited: reactions::Awaited,
     /// For reactions that read or write long objects.
     pub(crate) long: Arc<reactions::Places>,

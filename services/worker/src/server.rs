@@ -1,7 +1,7 @@
 //! Starting and stopping a worker.
 
 use crate::contents::Contents;
-use crate::plane::{Budget, LocalPlane, Uploads, routes};
+use crate::plane::{Budget, LocalPlane, Pace, Uploads, routes};
 use crate::space::Space;
 use crate::{Worker, leftovers, reactions, sweep};
 use actix_web::middleware::from_fn;
@@ -110,6 +110,7 @@ impl Server {
             policies: config.policies,
             uploads: Uploads::default(),
             budget: Budget::new(config.budget_mib),
+            pace: Pace::default(),
             awaited: reactions::Awaited::default(),
             long: reactions::Places::new(reactions::LONG),
             waiting: reactions::waiting(),

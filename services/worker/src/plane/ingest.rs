@@ -5,19 +5,22 @@ use super::assemble::{Staged, assemble_part, put_staged, record_staged, stage_ru
 use super::budget::Room;
 use super::buffer::{Filled, PartBuffer};
 use super::hold::Eviction;
-use super::part::store_part;
+use super::part::{record_part, store_part};
 use super::uploads::{Claim, locked};
 use super::{OpenUpload, PlaneError};
 use crate::Worker;
 use crate::hashing::Ahead;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
-use futures_util::future::{self, BoxFuture};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream, StreamExt};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
+use waybill_event_log::AppendError;
 use waybill_repository::{Context, refresh};
 use waybill_schema::{ByteRange, Position};
 use waybill_service_kit::checksum::{Checksum, Verifier};
@@ -146,8 +149,8 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
     }
 }
 
-/// Takes a body in. Every byte that arrived is stored when this returns, unless the error says otherwise. While one part
-/// is being stored, the next one is read.
+/// Takes a body in. Every byte that arrived is stored when this returns, unless the error says otherwise. While parts are
+/// being stored, the next one is read.
 pub(crate) async fn ingest(
     worker: &Worker,
     upload: &Arc<OpenUpload>,
@@ -164,31 +167,36 @@ pub(crate) async fn ingest(
     let request = Request { worker, upload, context, run, held_back: holds_back.then_some(&held_back) };
     let mut offset = run.range.from;
     let mut ahead = None;
-    let mut storing: BoxFuture<'_, Result<(), PlaneError>> = Box::pin(async { Ok(()) });
+    let mut storing = Storing::default();
     let mut end = Read::Bytes(Bytes::new());
-    while offset < run.range.to && matches!(end, Read::Bytes(_)) {
-        // What goes wrong with reading is told when what was read before is stored.
-        let reading = async { Ok(request.read_part(offset, ahead.take(), &mut body).await) };
-        let read = match future::try_join(reading, storing).await {
-            Ok((Ok(read), ())) => read,
-            Ok((Err(error), ())) => {
-                request.forget_held_back().await;
-                return Err(error);
-            }
-            Err(error) => {
-                request.forget_held_back().await;
-                return Err(request.why(error).await);
-            }
-        };
-        offset += read.part.received();
-        end = read.end;
-        ahead = read.part.next_ahead();
-        storing = Box::pin(request.keep_part(read.part));
-        check_time(&upload.loaded.lock().await.state)?;
-    }
-    if let Err(error) = storing.await {
+    let taken = async {
+        while offset < run.range.to && matches!(end, Read::Bytes(_)) {
+            let reading = request.read_part(offset, ahead.take(), &mut body);
+            let read = storing.unless_failed(reading).await?.map_err(Failed::Reading)?;
+            offset += read.part.received();
+            end = read.end;
+            ahead = read.part.next_ahead();
+            storing.make_room(&request, read.part.part.len()).await?;
+            storing.begin(&request, read.part);
+            // One of them may hold the lock: they must go on meanwhile.
+            let loaded = storing.unless_failed(upload.loaded.lock()).await?;
+            check_time(&loaded.state).map_err(Failed::Reading)?;
+        }
+        Ok(())
+    };
+    let taken: Result<(), Failed> = taken.await;
+    // What goes wrong is told after what was read before is stored.
+    let stored = storing.finish().await;
+    let failed = match (taken, stored) {
+        (Ok(()), Ok(())) => None,
+        (Err(Failed::Reading(_)), Err(failed)) | (Err(failed), _) | (Ok(()), Err(failed)) => Some(failed),
+    };
+    if let Some(failed) = failed {
         request.forget_held_back().await;
-        return Err(request.why(error).await);
+        return Err(match failed {
+            Failed::Reading(error) => error,
+            Failed::Storing(error) => request.why(error).await,
+        });
     }
     request.count_held_back().await?;
     match end {
@@ -204,6 +212,101 @@ pub(crate) async fn ingest(
         offset_bytes: loaded.state.stored.prefix(),
         position: position.to_string(),
     })
+}
+
+/// What went wrong with a body.
+enum Failed {
+    Reading(PlaneError),
+    Storing(PlaneError),
+}
+
+/// The parts of a body that are on their way to the store.
+#[derive(Default)]
+struct Storing<'a> {
+    parts: FuturesUnordered<BoxFuture<'a, Result<(), PlaneError>>>,
+    /// Told when the newest of them is recorded, or failed: whether the log takes events.
+    newest: Option<oneshot::Receiver<bool>>,
+}
+
+impl<'a> Storing<'a> {
+    /// Waits for `work` while parts are stored; not for longer than until one of them fails.
+    async fn unless_failed<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failed> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                Some(stored) = self.parts.next() => stored.map_err(Failed::Storing)?,
+                done = &mut work => return Ok(done),
+            }
+        }
+    }
+
+    /// Waits until one more part may be on its way: one always, and more if that makes it faster and there is memory for it.
+    async fn make_room(&mut self, request: &Request<'_>, part_bytes: u64) -> Result<(), Failed> {
+        let Request { worker, upload, .. } = request;
+        while !self.parts.is_empty() {
+            let is_spare = request.held_back.is_none() && worker.budget.has_spare(upload.aggregate.company, part_bytes);
+            if is_spare && worker.pace.allows(self.parts.len()) {
+                break;
+            }
+            if let Some(stored) = self.parts.next().await {
+                stored.map_err(Failed::Storing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to store what was read. Parts are recorded in the order of the file, also if the store has a later one first.
+    fn begin(&mut self, request: &'a Request<'a>, read: PartRead) {
+        let (done, newest) = oneshot::channel();
+        let before = Before(self.newest.replace(newest));
+        self.parts.push(Box::pin(async move {
+            let mut before = before;
+            let kept = request.keep_part(read, &mut before).await;
+            // Also of a part that needed no record.
+            let takes_events = before.takes_events().await && !matches!(kept, Err(PlaneError::Execute(_)));
+            // Nobody may be behind it.
+            done.send(takes_events).ok();
+            kept
+        }));
+    }
+
+    /// Waits for all of them; answers with what went wrong first.
+    async fn finish(mut self) -> Result<(), Failed> {
+        let mut first = Ok(());
+        while let Some(stored) = self.parts.next().await {
+            first = first.and(stored.map_err(Failed::Storing));
+        }
+        first
+    }
+}
+
+/// The part before one.
+struct Before(Option<oneshot::Receiver<bool>>);
+
+impl Before {
+    /// Waits for its end. Returns whether the log takes events, as far as is known.
+    async fn takes_events(&mut self) -> bool {
+        match self.0.take() {
+            Some(before) => before.await.unwrap_or(true),
+            None => true,
+        }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If the log did not take its event: it takes none of the next ones either, and each would be tried for seconds.
+    async fn ended(&mut self) -> Result<(), PlaneError> {
+        if self.takes_events().await {
+            return Ok(());
+        }
+        let (sender, before) = oneshot::channel();
+        sender.send(false).ok();
+        self.0 = Some(before);
+        let error = AppendError::Unavailable("it did not take the event of the part before".to_owned());
+        Err(PlaneError::Execute(error.into()))
+    }
 }
 
 /// No request goes on past the upload's time, however slow it is.
@@ -380,11 +483,22 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// Stores what was read, unless it is stored: as a part, or staged where it is none.
-    async fn keep_part(&self, read: PartRead) -> Result<(), PlaneError> {
+    /// Stores what was read, unless it is stored: as a part, or staged where it is none. It is recorded when `before` has ended;
+    /// only whole parts are stored sooner.
+    async fn keep_part(&self, read: PartRead, before: &mut Before) -> Result<(), PlaneError> {
         let Self { worker, upload, context, .. } = self;
         let received = read.received();
         let PartRead { part_number, part, from, repeats, filled, is_sound, room, claim: _claim } = read;
+        if repeats.is_none() && received == part.len() && self.held_back.is_none() {
+            let in_hand = InHand { offset: from, bytes: &filled.bytes, crc64nvme: filled.crc64nvme };
+            if is_stored(worker, upload, in_hand).await? {
+                return Ok(());
+            }
+            let recorded = store_part(worker, upload, context, part_number, &filled).await?;
+            before.ended().await?;
+            return record_part(worker, upload, context, recorded, (part_number, filled)).await;
+        }
+        before.ended().await?;
         if let Some(wanted) = repeats {
             // Of fewer bytes than were to come none are acknowledged.
             let is_all = received == wanted.len();
@@ -406,9 +520,6 @@ impl Request<'_> {
             let staged = put_staged(worker, upload, from, filled.bytes, filled.crc64nvme).await?;
             locked(held_back).push(staged);
             return Ok(());
-        }
-        if received == part.len() {
-            return store_part(worker, upload, context, part_number, filled).await;
         }
         stage_run(worker, upload, context, from, filled).await?;
         assemble_part(worker, upload, context, part_number, Some(room)).await

@@ -8,6 +8,7 @@ mod hold;
 mod http;
 mod ingest;
 mod local;
+mod pace;
 mod part;
 mod uploads;
 mod whole;
@@ -18,6 +19,7 @@ pub(crate) use hold::Eviction;
 pub(crate) use http::routes;
 pub(crate) use ingest::{Run, ingest};
 pub(crate) use local::LocalPlane;
+pub(crate) use pace::Pace;
 pub(crate) use uploads::{OpenUpload, Uploads};
 
 use waybill_access::AccessError;

@@ -15,18 +15,18 @@ use waybill_service_kit::metrics::STORED_BYTES;
 /// How often a part is sent to the store before the client is told to try again.
 const WRITES: u32 = 3;
 
-/// Stores a whole part: in the store first, then in the log, then in the digest.
+/// Puts a whole part into the store. It counts when it is recorded ([`record_part`]).
 pub(super) async fn store_part(
     worker: &Worker,
     upload: &OpenUpload,
     context: &Context,
     part_number: u32,
-    filled: Filled,
-) -> Result<(), PlaneError> {
+    filled: &Filled,
+) -> Result<Recorded, PlaneError> {
     let (length, crc64nvme) = (filled.bytes.len() as u64, filled.crc64nvme);
     let multipart = open_multipart(worker, upload, context).await?;
     let (etag, store_writes) = write_part(worker, &multipart, part_number, &filled.bytes, crc64nvme).await?;
-    let chunk = ChunkUploadedV1 {
+    Ok(Recorded::Chunk(ChunkUploadedV1 {
         offset: upload.loaded.lock().await.state.grid().part(part_number).from,
         length,
         crc64nvme,
@@ -34,8 +34,7 @@ pub(super) async fn store_part(
         storage: ChunkStorage::Part { part_number },
         worker_id: worker.id,
         store_writes,
-    };
-    record_part(worker, upload, context, Recorded::Chunk(chunk), (part_number, filled)).await
+    }))
 }
 
 /// What is said of a part that was written.
@@ -170,9 +169,15 @@ pub(super) async fn write_part(
     loop {
         let (key, id) = (&multipart.storage_key, &multipart.storage_upload_id);
         STORED_BYTES.inc_by(bytes.len() as u64);
+        let under_way = worker.pace.begin();
         match worker.store.upload_part(key, id, part_number, bytes.clone(), crc64nvme).await {
-            Ok(etag) => return Ok((etag, writes)),
+            Ok(etag) => {
+                under_way.stored(bytes.len());
+                return Ok((etag, writes));
+            }
             Err(StoreError::Unavailable { .. } | StoreError::Corrupt { .. }) if writes < WRITES => {
+                under_way.failed();
+                drop(under_way);
                 writes += 1;
                 tokio::time::sleep(pause).await;
                 pause *= 4;
