@@ -7,17 +7,17 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from stacklib import waybill
 from stacklib.console import StackError, say
 
-from . import company, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios
+from . import company, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios, tusd
 from .distance import Distance
 from .sources import Sources
 
 _NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company"]
-_CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus"]
+_CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus", "tusd"]
 _USAGE = """\
 Measures Waybill on this machine, with servers of its own on loopback. See bench/README.md.
 
@@ -50,10 +50,10 @@ def _run(options: argparse.Namespace, root: Path) -> int:
     say(report.machine(facts))
     sources = Sources(root / "sources")
     texts, data = [report.machine(facts)], {"machine": facts, "scenarios": {}}
-    for name in options.only:
-        text, found = _one(name, options, root, program, sources)
+    for name, distance in _plan(options):
+        text, found = _one(name, options, root, program, sources, distance)
         texts.append(text)
-        data["scenarios"][name] = found
+        data["scenarios"][f"{name} {distance.delay_ms} ms" if distance else name] = found
         if options.out:
             # After each scenario: hours of measuring must not be lost to the last one's failure.
             options.out.write_text(json.dumps(data, indent=1, default=dataclasses.asdict) + "\n")
@@ -65,7 +65,17 @@ def _run(options: argparse.Namespace, root: Path) -> int:
     return 0
 
 
-def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tuple[str, Any]:
+def _plan(options: argparse.Namespace) -> List[Tuple[str, Optional[Distance]]]:
+    """What is run: those with a distant store once for each distance."""
+    return [
+        (name, distance) for name in options.only
+        for distance in ([Distance(delay_ms) for delay_ms in options.delay_ms] if "distant" in name else [None])
+    ]
+
+
+def _one(
+    name: str, options, root: Path, program: Path, sources: Sources, distance: Optional[Distance]
+) -> Tuple[str, Any]:
     sizes = _sizes(options)
     plan = scenarios.PAIRED[name](sources, sizes) if name in scenarios.PAIRED else None
     load = sizes.memory.get(name)
@@ -74,18 +84,18 @@ def _one(name: str, options, root: Path, program: Path, sources: Sources) -> Tup
     taking_part = {contestant.split()[0] for contestant in plan.contestants} if plan else set()
     chosen = [name for name in options.contestants if name in taking_part] if plan else [memory.CONTESTANTS[name][0] if load else "ours"]
     say(f"{name}: starting a stack")
-    with_peer, together = "tus" in chosen, options.roles == "together"
-    distance = Distance(options.delay_ms) if name == "distant" else None
+    together = options.roles == "together"
+    peers = [name for name in chosen if name in ("tus", "tusd")]
     if distance:
         say(f"  the store: {distance}")
-    with rigs.running(root, name, program, with_peer=with_peer, together=together, distance=distance) as rig:
+    with rigs.running(root, name, program, peers=peers, together=together, distance=distance) as rig:
         pairs.warm_up(rig, sources, chosen, sizes)
         if plan:
             done = pairs.run(rig, plan, chosen, _pairs(options, plan))
-            return report.scenario(plan, done), _as_data(plan, done)
+            return report.scenario(plan, done, distance), _as_data(plan, done)
         if load:
             run = memory.run(rig, sources, name, load)
-            return report.memory(run), run
+            return report.memory(run, distance), run
         if name == "queries":
             found = queries.measure(rig, *sizes.rows)
             return report.queries(found), found
@@ -132,10 +142,10 @@ def _parse() -> argparse.Namespace:
                         help="four processes (the default), or one as scripts/up runs it")
     parser.add_argument("--pairs", type=int, metavar="N",
                         help="runs of each (default: 9 for one, 3 for eight, small and identical)")
-    parser.add_argument("--delay-ms", type=int, default=60, metavar="N",
-                        help="time to the first byte of the store in distant (default: 60)")
+    parser.add_argument("--delay-ms", type=_numbers, default=[5, 60, 200], metavar="N[,N]",
+                        help="times to the first byte of the distant store (default: 5,60,200)")
     parser.add_argument("--memory-size-mib", type=int, metavar="N",
-                        help="size of a file in memory (default: 1024) and memory-tus (256)")
+                        help="size of a file in memory (default: 1024), memory-tus (256) and memory-distant (128)")
     parser.add_argument("--events", type=_numbers, metavar="N[,N]",
                         help="events of other companies in scale (default: 300000,3000000,10000000)")
     parser.add_argument("--files", type=int, metavar="N",
@@ -146,6 +156,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--markdown", action="store_true",
                         help="print tables instead of JSON")
     options = parser.parse_args()
+    if "tusd" in options.contestants and (reason := tusd.why_not()):
+        say(f"tusd is left out: {reason}")
+        options.contestants = [name for name in options.contestants if name != "tusd"]
     if options.pairs is not None and options.pairs < 1:
         raise StackError("--pairs must be at least 1")
     return options

@@ -9,7 +9,7 @@ from typing import Dict
 
 from stacklib import pgfind, wheels
 
-from . import peer
+from . import peer, tusd
 
 
 def describe(program: Path) -> Dict[str, str]:
@@ -25,6 +25,7 @@ def describe(program: Path) -> Dict[str, str]:
         "SeaweedFS": _version([wheels.weed(), "version"]),
         "node": _version([node, "--version"]) if node else "none",
         "tus": peer.version(),
+        "tusd": tusd.VERSION,
         "curl": _version(["curl", "--version"]),
     }
 

@@ -15,7 +15,9 @@ from .sources import Sources
 _STORE_FACTOR = 1.2
 _SPARE_BYTES = 4_000_000_000
 # Which contestant each scenario has.
-CONTESTANTS = {"memory": ("ours", ours.Whole), "memory-tus": ("ours-tus", tus.OursWhole)}
+CONTESTANTS = {
+    "memory": ("ours", ours.Whole), "memory-tus": ("ours-tus", tus.OursWhole), "memory-distant": ("ours", ours.Whole),
+}
 
 
 def run(rig: Rig, sources: Sources, scenario: str, load: Load) -> Run:

@@ -40,6 +40,7 @@ def warm_up(rig: Rig, sources: Sources, chosen: List[str], sizes: Sizes) -> None
         "raw": lambda: raw.Parts(rig, [file], sources.chunks(file)),
         "direct": lambda: direct.Parts(rig, [file], sources.chunks(file)),
         "tus": lambda: tus.PeerWhole(rig, [file]),
+        "tusd": lambda: tus.TusdWhole(rig, [file]),
     }
     for name in chosen:
         measure(name, attempts[name]())

@@ -1,10 +1,12 @@
 """Tables: medians of runs, and medians of the ratios within pairs, each with its spread."""
 
 from statistics import median
-from typing import Callable, Dict, Iterable, List
+from typing import Callable, Dict, Iterable, List, Optional
 
+from . import tusd
 from .attempt import OUR_ROLES, Run
 from .company import Level as CompanyLevel
+from .distance import Distance
 from .pairs import Pair
 from .queries import CONNECTIONS, Queries, percentile
 from .rebuild import Rebuild
@@ -12,17 +14,19 @@ from .scale import Scale
 from .scenarios import Ratio, Scenario
 
 _SERVERS = ("nats", "postgres", "weed", "curl")
+# What Waybill needs beside the store, and a peer does not.
+_OUR_SERVERS = ("nats", "postgres")
 # From so many files on, what one of them costs is shown.
 _MANY = 32
 _MADE = ("events", "subjects", "rows")
-_PEAKS = (*OUR_ROLES, "tus", "nats", "weed")
+_PEAKS = (*OUR_ROLES, "tus", *tusd.NAMES, "nats", "weed")
 
 
-def scenario(plan: Scenario, pairs: List[Pair]) -> str:
+def scenario(plan: Scenario, pairs: List[Pair], distance: Optional[Distance]) -> str:
     names = list(pairs[0])
     runs = {name: [pair[name] for pair in pairs] for name in names}
     parts = [
-        f"### {plan.title}", f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''}; "
+        f"### {_title(plan.title, distance)}", f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''}; "
         "median (smallest to largest).", _speeds(runs), _costs(runs), _file_costs(runs),
         _ratios(plan.ratios, pairs),
         _peaks(runs),
@@ -30,16 +34,21 @@ def scenario(plan: Scenario, pairs: List[Pair]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def memory(run: Run) -> str:
+def memory(run: Run, distance: Optional[Distance]) -> str:
     size = f"{run.size_bytes // run.files >> 20:,} MiB"
     peaks = [[name, f"{run.peak_kib[name] / 1024:,.0f}"] for name in _PEAKS if name in run.peak_kib]
     since = "while they ran" if run.peaks_reset else "since the processes were started"
+    phases = "".join(f"{phase[:-2]} {seconds:.1f} s, " for phase, seconds in run.phases.items())
     return "\n\n".join([
-        f"### {run.files} uploads of {size} at once, {run.contestant}",
-        f"{run.wall_s:.0f} s, {run.mb_per_s:.0f} MB/s, {run.own_cpu_per_gb:.2f} CPU s/GB; "
+        f"### {_title(f'{run.files} uploads of {size} at once, {run.contestant}', distance)}",
+        f"{run.wall_s:.0f} s, {phases} {run.mb_per_s:.0f} MB/s, {run.own_cpu_per_gb:.2f} CPU s/GB; "
         f"peak resident memory {since}.",
         _table(["process", "MiB"], peaks),
     ])
+
+
+def _title(title: str, distance: Optional[Distance]) -> str:
+    return f"{title}; the store: {distance}" if distance else title
 
 
 def rebuild(result: Rebuild) -> str:
@@ -78,7 +87,9 @@ def ratio_values(ratio: Ratio, pairs: List[Pair]) -> List[float]:
     if ratio.one not in pairs[0] or ratio.other not in pairs[0]:
         return []
     if ratio.of_cost:
-        return [pair[ratio.one].own_cpu_per_gb / pair[ratio.other].own_cpu_per_gb for pair in pairs]
+        servers = _OUR_SERVERS if ratio.with_servers else ()
+        return [pair[ratio.one].cpu_per_gb((*pair[ratio.one].own_groups, *servers)) / pair[ratio.other].own_cpu_per_gb
+                for pair in pairs]
     return [seconds(pair[ratio.other]) / seconds(pair[ratio.one]) for pair in pairs]
 
 

@@ -6,7 +6,7 @@ import signal
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, Optional
+from typing import Dict, Iterator, Optional, Sequence
 
 from stacklib import interrupts, nats, pgfolder, stack as stacks, waybill, weed
 from stacklib.console import StackError, say
@@ -16,7 +16,7 @@ from stacklib.s3probe import REGION
 from stacklib.settings import secret
 from stacklib.stack import Stack
 
-from . import distance, peer, roles
+from . import distance, peer, roles, tusd
 from .distance import Distance
 from .jetstream import EventLog
 from .s3 import Store
@@ -76,7 +76,7 @@ class BenchStack(Stack):
 class Rig:
     """What contestants need to know of a running stack."""
 
-    def __init__(self, folder: Path, program: Path, with_peer: bool, together: bool,
+    def __init__(self, folder: Path, program: Path, peers: Sequence[str], together: bool,
                  distance: Optional[Distance] = None):
         self.folder = folder
         self.scratch = folder / "scratch"
@@ -85,7 +85,7 @@ class Rig:
             (folder / name).mkdir()
         self.stack = BenchStack(folder / "run", folder / "logs")
         self._ports = Ports()
-        self._with_peer = with_peer
+        self._peers = peers
         self._together = together
         self._distance = distance
 
@@ -100,11 +100,7 @@ class Rig:
         self.reset_bucket(OURS)
         self._start_roles()
         self.reset_bucket(RAW)
-        if self._with_peer:
-            port = self._ports.pick()
-            self.tus_url = peer.url(port)
-            self.reset_bucket(peer.BUCKET)
-            peer.start(self.stack, _clean_environment(), port, self.far_store)
+        self._start_peers()
         self.observer = self.token()
 
     def token(self) -> str:
@@ -146,6 +142,21 @@ class Rig:
     def _start_roles(self) -> None:
         roles.start(self.stack, self.program, self.env, together=self._together)
 
+    def _start_peers(self) -> None:
+        """Servers that others wrote; where each one's uploads go is known by its bucket."""
+        self.peer_urls: Dict[str, str] = {}
+        if "tus" in self._peers:
+            port = self._ports.pick()
+            self.reset_bucket(peer.BUCKET)
+            self.peer_urls[peer.BUCKET] = peer.url(port)
+            peer.start(self.stack, _clean_environment(), port, self.far_store)
+        if "tusd" in self._peers:
+            for name in tusd.NAMES:
+                port = self._ports.pick()
+                self.reset_bucket(name)
+                self.peer_urls[name] = tusd.url(port)
+                tusd.start(self.stack, _clean_environment(), name, port, self.far_store)
+
     def _start_nats(self, durable: bool = True) -> str:
         config = None
         if not durable:
@@ -182,14 +193,14 @@ class Rig:
 
 @contextmanager
 def running(
-    root: Path, name: str, program: Path, *, with_peer: bool, together: bool, distance: Optional[Distance] = None
+    root: Path, name: str, program: Path, *, peers: Sequence[str], together: bool, distance: Optional[Distance] = None
 ) -> Iterator[Rig]:
     """The stack of one scenario. However the block is left, all of it is gone afterwards; after
     an error its logs stay."""
     folder = root / name
     # PostgreSQL's own user must pass through to its data.
     folder.mkdir(mode=0o711)
-    rig = Rig(folder, program, with_peer, together, distance)
+    rig = Rig(folder, program, peers, together, distance)
     failed = False
     try:
         rig.start()

@@ -44,12 +44,14 @@ class Sizes:
 
 FULL = Sizes(
     1 << 30, 2_000, 100_000,
-    {"memory": Load(32, 1 << 30), "memory-tus": Load(64, 256 << 20)}, 1_000_000, 32 << 20, (1_000_000, 1_000, 8_000),
+    {"memory": Load(32, 1 << 30), "memory-tus": Load(64, 256 << 20), "memory-distant": Load(32, 128 << 20)},
+    1_000_000, 32 << 20, (1_000_000, 1_000, 8_000),
     (300_000, 3_000_000, 10_000_000), 20_000, 1_000_000,
 )
 QUICK = Sizes(
     32 << 20, 64, 100_000,
-    {"memory": Load(4, 16 << 20), "memory-tus": Load(8, 16 << 20)}, 20_000, 16 << 20, (10_000, 100, 320),
+    {"memory": Load(4, 16 << 20), "memory-tus": Load(8, 16 << 20), "memory-distant": Load(8, 16 << 20)},
+    20_000, 16 << 20, (10_000, 100, 320),
     (300_000,), 640, 50_000,
 )
 
@@ -57,13 +59,23 @@ QUICK = Sizes(
 @dataclass(frozen=True)
 class Ratio:
     """How much faster the first is, pair by pair; in one phase of both where one is named. Or what
-    it costs, in CPU time of the backends."""
+    it costs, in CPU time of the backends, and of the servers that they use beside the store."""
 
     label: str
     one: str
     other: str
     phase: str = ""
     of_cost: bool = False
+    with_servers: bool = False
+
+
+_TUSD = (
+    Ratio("ours-tus / tusd", "ours-tus", "tusd"),
+    Ratio("ours-tus / tusd no hashes", "ours-tus", "tusd no hashes"),
+    Ratio("cost: ours-tus / tusd", "ours-tus", "tusd", of_cost=True),
+    Ratio("cost with NATS and PostgreSQL: ours-tus / tusd", "ours-tus", "tusd", of_cost=True, with_servers=True),
+    Ratio("cost: ours-tus / tusd no hashes", "ours-tus", "tusd no hashes", of_cost=True),
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,8 @@ def one(sources: Sources, sizes: Sizes) -> Scenario:
             "ours chunks x4": lambda rig: ours.Chunks(rig, [file], chunks, CHUNKS_AT_ONCE),
             "ours-tus": lambda rig: tus.OursWhole(rig, [file]),
             "tus": lambda rig: tus.PeerWhole(rig, [file]),
+            "tusd": lambda rig: tus.TusdWhole(rig, [file]),
+            "tusd no hashes": lambda rig: tus.TusdNoHashesWhole(rig, [file]),
         },
         (
             Ratio("one request / raw", "ours one request", "raw"),
@@ -108,6 +122,7 @@ def one(sources: Sources, sizes: Sizes) -> Scenario:
             Ratio("direct x4 / raw x4, the PUTs alone", "direct x4", "raw x4", "put_s"),
             Ratio("ours-tus / tus", "ours-tus", "tus"),
             Ratio("cost: ours-tus / tus", "ours-tus", "tus", of_cost=True),
+            *_TUSD,
             Ratio("cost: ours-tus / one request", "ours-tus", "ours one request", of_cost=True),
         ),
     )
@@ -125,11 +140,14 @@ def eight(sources: Sources, sizes: Sizes) -> Scenario:
             "raw": lambda rig: raw.Parts(rig, files, chunks),
             "ours-tus": lambda rig: tus.OursWhole(rig, files),
             "tus": lambda rig: tus.PeerWhole(rig, files),
+            "tusd": lambda rig: tus.TusdWhole(rig, files),
+            "tusd no hashes": lambda rig: tus.TusdNoHashesWhole(rig, files),
         },
         (
             Ratio("ours / raw", "ours", "raw"),
             Ratio("ours-tus / tus", "ours-tus", "tus"),
             Ratio("cost: ours-tus / tus", "ours-tus", "tus", of_cost=True),
+            *_TUSD,
             Ratio("cost: ours-tus / ours", "ours-tus", "ours", of_cost=True),
         ),
     )
@@ -147,6 +165,8 @@ def distant(sources: Sources, sizes: Sizes) -> Scenario:
             "raw x8": lambda rig: raw.Parts(rig, [file], chunks, 2 * CHUNKS_AT_ONCE),
             "ours-tus": lambda rig: tus.OursWhole(rig, [file]),
             "tus": lambda rig: tus.PeerWhole(rig, [file]),
+            "tusd": lambda rig: tus.TusdWhole(rig, [file]),
+            "tusd no hashes": lambda rig: tus.TusdNoHashesWhole(rig, [file]),
         },
         (
             Ratio("one request / raw", "ours one request", "raw"),
@@ -155,6 +175,7 @@ def distant(sources: Sources, sizes: Sizes) -> Scenario:
             Ratio("ours-tus / raw x8", "ours-tus", "raw x8"),
             Ratio("ours-tus / tus", "ours-tus", "tus"),
             Ratio("cost: ours-tus / tus", "ours-tus", "tus", of_cost=True),
+            *_TUSD,
         ),
     )
 
@@ -169,6 +190,8 @@ def small(sources: Sources, sizes: Sizes) -> Scenario:
             "raw": lambda rig: raw.Objects(rig, files, SMALL_AT_ONCE),
             "ours-tus": lambda rig: tus.OursSmall(rig, files, SMALL_AT_ONCE),
             "tus": lambda rig: tus.PeerSmall(rig, files, SMALL_AT_ONCE),
+            "tusd": lambda rig: tus.TusdSmall(rig, files, SMALL_AT_ONCE),
+            "tusd no hashes": lambda rig: tus.TusdNoHashesSmall(rig, files, SMALL_AT_ONCE),
         },
         (
             Ratio("ours / raw", "ours", "raw"),
@@ -176,6 +199,7 @@ def small(sources: Sources, sizes: Sizes) -> Scenario:
             Ratio("ours-tus / ours", "ours-tus", "ours"),
             Ratio("ours-tus / tus", "ours-tus", "tus"),
             Ratio("cost: ours-tus / tus", "ours-tus", "tus", of_cost=True),
+            *_TUSD,
             Ratio("cost: ours-tus / ours", "ours-tus", "ours", of_cost=True),
         ),
     )

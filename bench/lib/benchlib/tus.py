@@ -1,4 +1,4 @@
-"""The tus protocol: the same requests to @tus/server with its S3 store, and to Waybill."""
+"""The tus protocol: the same requests to @tus/server and to tusd with their S3 stores, and to Waybill."""
 
 import base64
 import datetime
@@ -8,7 +8,7 @@ from typing import Dict
 
 from stacklib.console import StackError
 
-from . import ours, peer
+from . import ours, peer, tusd
 from .attempt import Attempt, Timing
 from .curl import Curl, Request, run_all, run_one
 
@@ -95,7 +95,7 @@ class _Peer(_Tus):
 
     @property
     def url(self) -> str:
-        return self.rig.tus_url
+        return self.rig.peer_urls[self.bucket]
 
     def authorization(self) -> Dict[str, str]:
         return {}
@@ -143,6 +143,32 @@ class PeerWhole(_Peer, _Whole):
 
 class PeerSmall(_Peer, _Small):
     """@tus/server."""
+
+
+class _Tusd(_Peer):
+    own_groups = (tusd.DEFAULT,)
+    bucket = tusd.DEFAULT
+
+
+class _TusdNoHashes(_Peer):
+    own_groups = (tusd.NO_HASHES,)
+    bucket = tusd.NO_HASHES
+
+
+class TusdWhole(_Tusd, _Whole):
+    """tusd."""
+
+
+class TusdSmall(_Tusd, _Small):
+    """tusd."""
+
+
+class TusdNoHashesWhole(_TusdNoHashes, _Whole):
+    """tusd with `-s3-disable-content-hashes`."""
+
+
+class TusdNoHashesSmall(_TusdNoHashes, _Small):
+    """tusd with `-s3-disable-content-hashes`."""
 
 
 class OursWhole(_Waybill, _Whole):

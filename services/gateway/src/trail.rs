@@ -1,20 +1,22 @@
 //! The events of one company, in the order of the log, without a look at those of others.
 //!
-//! The tables say in which blocks of the partition the company has events ([`waybill_read_model::blocks`]); what they do not
-//! know is read as a whole.
+//! The tables say where in the partition the company has events ([`waybill_read_model::blocks`]); what they do not know is read
+//! as a whole.
 
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use waybill_event_log::chain::RawMessage;
-use waybill_read_model::queries::{self, EventBlocks};
+use waybill_read_model::queries::{self, EventPositions};
 use waybill_schema::{CompanyId, Position};
 use waybill_service_kit::Problem;
 
-/// How many blocks are read at once.
-const AT_ONCE: usize = 4;
-/// How many blocks are read for one page, at most.
-const BLOCKS: i64 = 64;
+/// How many requests are made of the log at once.
+const AT_ONCE: usize = 8;
+/// In how many blocks of the log the events of a page may be, at most.
+const BLOCKS: u16 = 1_024;
+/// So many messages of others in a row are rather read than a request more made.
+const GAP: u64 = 16;
 /// How many messages are read as a whole at once, and for one page, at most.
 const PIECE: u64 = 1_024;
 const WHOLE: u64 = 16 * PIECE;
@@ -33,7 +35,7 @@ pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, mo
     let partition = gateway.log.partitions().of(company);
     let head = gateway.log.head(partition).await.map_err(|error| error.into_problem("looking for the log's end"))?;
     let mut reading = Reading { gateway, company, messages: Vec::new(), read_to: after };
-    let known = known_blocks(gateway, company, (after, &head.epoch, head.last_seq)).await?;
+    let known = known_positions(gateway, company, (after, &head.epoch, head.last_seq), most).await?;
     let (from, to) = known.as_ref().map_or((0, 0), |known| (known.from, known.checkpoint.seq.unsigned_abs()));
     let from = from.min(head.last_seq);
     if after < from {
@@ -41,7 +43,7 @@ pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, mo
         reading.read_whole(from, most).await?;
     } else {
         if let Some(known) = known {
-            reading.read_blocks(&known.blocks, to, most).await?;
+            reading.read_known(&known, most).await?;
         }
         if reading.read_to >= to {
             reading.read_whole(head.last_seq, most).await?;
@@ -51,16 +53,19 @@ pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, mo
     Ok(Trail { messages, read_to, more: read_to < head.last_seq })
 }
 
-/// Asks the tables for the company's blocks; `None` if the tables are not of this log.
-async fn known_blocks(
+/// Asks the tables where the company's events are; `None` if the tables are not of this log.
+async fn known_positions(
     gateway: &Gateway,
     company: CompanyId,
     (after, epoch, last_seq): (u64, &str, u64),
-) -> Result<Option<EventBlocks>, Problem> {
+    most: usize,
+) -> Result<Option<EventPositions>, Problem> {
     let failed = "looking for a company's events";
+    // Each of them has one event at least, but perhaps the first.
+    let blocks = u16::try_from(most + 1).unwrap_or(BLOCKS).min(BLOCKS);
     let partition = gateway.log.partitions().of(company);
     let mut connection = gateway.database.connection().await.map_err(|error| error.into_problem(failed))?;
-    let found = queries::event_blocks(&mut connection, (partition, company), after + 1, BLOCKS).await;
+    let found = queries::event_positions(&mut connection, (partition, company), after + 1, blocks).await;
     drop(connection);
     let Some(known) = found.map_err(|error| error.into_problem(failed))? else { return Ok(None) };
     let seq = known.checkpoint.seq.unsigned_abs();
@@ -82,27 +87,18 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads blocks until there are `most` messages. Nothing of the company is between them, up to `known`.
-    async fn read_blocks(&mut self, blocks: &[(u64, u64)], known: u64, most: usize) -> Result<(), Problem> {
-        let are_all = blocks.len() < usize::try_from(BLOCKS).unwrap_or(usize::MAX);
-        let (gateway, company, after) = (self.gateway, self.company, self.read_to);
-        let read = |(first, last)| async move {
-            let found = between(gateway, company, first, last).await?;
-            Ok::<_, Problem>((found, last))
-        };
-        let wanted = blocks.iter().map(|(first, last)| ((*first).max(after + 1), (*last).min(known)));
-        let wanted = wanted.filter(|(first, last)| first <= last);
-        let mut found = stream::iter(wanted).map(read).buffered(AT_ONCE);
-        while let Some((messages, last)) = found.try_next().await? {
+    /// Reads up to `most` events whose positions are known. Nothing of the company is between them.
+    async fn read_known(&mut self, known: &EventPositions, most: usize) -> Result<(), Problem> {
+        let (gateway, company) = (self.gateway, self.company);
+        let wanted = &known.seqs[..known.seqs.len().min(most)];
+        let read = |(first, last)| between(gateway, company, first, last);
+        let mut found = stream::iter(runs(wanted)).map(read).buffered(AT_ONCE);
+        while let Some(messages) = found.try_next().await? {
             self.messages.extend(messages);
-            self.read_to = last;
-            if self.messages.len() >= most {
-                return Ok(());
-            }
         }
-        if are_all {
-            self.read_to = self.read_to.max(known);
-        }
+        let is_all = wanted.len() == known.seqs.len() && !known.more;
+        let known_to = if is_all { Some(known.checkpoint.seq.unsigned_abs()) } else { wanted.last().copied() };
+        self.read_to = self.read_to.max(known_to.unwrap_or(0));
         Ok(())
     }
 
@@ -121,4 +117,27 @@ impl Reading<'_> {
 async fn between(gateway: &Gateway, company: CompanyId, first: u64, last: u64) -> Result<Vec<RawMessage>, Problem> {
     let found = gateway.raw_events.between(company, first, last).await;
     found.map_err(|error| error.into_problem("reading events"))
+}
+
+/// Joins sequences that are close to each other: the first and the last of each run.
+fn runs(seqs: &[u64]) -> Vec<(u64, u64)> {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for seq in seqs {
+        match runs.last_mut() {
+            Some((_, last)) if seq - *last <= GAP => *last = *seq,
+            _ => runs.push((*seq, *seq)),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_messages_are_read_together_and_distant_ones_apart() {
+        assert_eq!(runs(&[]), []);
+        assert_eq!(runs(&[5, 6, 20, 1_000, 1_016, 1_033]), [(5, 20), (1_000, 1_016), (1_033, 1_033)]);
+    }
 }

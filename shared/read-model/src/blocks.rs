@@ -1,23 +1,28 @@
-//! Tells in which part of the log a company has events.
+//! Tells where in the log a company has events.
 //!
-//! A partition's messages are numbered, and those of all companies lie in between. For each company it is kept in which blocks
-//! of them it has any, so that an audit reads no more than those.
+//! A partition's messages are numbered, and those of all companies lie in between. For each company and each block of 64
+//! messages in which it has any, a row says which ones they are, so that an audit reads no others.
 
 use uuid::Uuid;
 
-/// How many messages a block has.
-const BLOCK: u64 = 256;
+/// How many messages a block has: as many as `events` has bits.
+const BLOCK: u64 = 64;
 
 /// Returns the block of the message with this sequence, as the tables name it.
 pub fn block_of(seq: u64) -> Uuid {
     Uuid::from_u128(u128::from(seq / BLOCK))
 }
 
-/// Returns the sequences of the first and of the last message of a block.
-pub(crate) fn ends_of(block: Uuid) -> (u64, u64) {
+/// Returns the bit of the message with this sequence in its block.
+pub fn bit_of(seq: u64) -> i64 {
+    1_i64 << (seq % BLOCK)
+}
+
+/// Returns the sequences of the messages of a block whose bits are set, in ascending order.
+pub(crate) fn seqs_of(block: Uuid, events: i64) -> impl Iterator<Item = u64> {
     let number = u64::try_from(block.as_u128()).unwrap_or(u64::MAX / BLOCK);
     let first = number.saturating_mul(BLOCK);
-    (first, first.saturating_add(BLOCK - 1))
+    (0..BLOCK).filter(move |bit| events & (1_i64 << bit) != 0).map(move |bit| first + bit)
 }
 
 #[cfg(test)]
@@ -25,11 +30,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_message_is_in_its_block() {
-        for seq in [0, 1, 255, 256, 257, 1 << 40] {
-            let (first, last) = ends_of(block_of(seq));
-            assert!(first <= seq && seq <= last && last - first == BLOCK - 1, "{seq}");
+    fn every_message_is_found_in_its_block() {
+        for seq in [0, 1, 63, 64, 65, 1 << 40] {
+            assert_eq!(seqs_of(block_of(seq), bit_of(seq)).collect::<Vec<u64>>(), [seq]);
         }
-        assert!(block_of(255) < block_of(256) && block_of(256) < block_of(1 << 40), "they are in the log's order");
+        assert_eq!(seqs_of(block_of(64), bit_of(64) | bit_of(70) | bit_of(127)).collect::<Vec<u64>>(), [64, 70, 127]);
+        assert!(block_of(63) < block_of(64) && block_of(64) < block_of(1 << 40), "they are in the log's order");
     }
 }

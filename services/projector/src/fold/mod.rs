@@ -14,7 +14,7 @@ use convert::{id_of_content, id_of_member, time_of};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use waybill_event_log::Stored;
-use waybill_read_model::blocks::block_of;
+use waybill_read_model::blocks::{bit_of, block_of};
 use waybill_read_model::rows::{
     ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventBlockRow, FileAssociationRow, FileRow, FileTotalRow,
     Key, MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow,
@@ -307,9 +307,16 @@ impl AllTables {
     /// Notes where an event stands, also one that cannot be read.
     pub(crate) fn note(&mut self, stored: &Stored) {
         let Some((company_id, id)) = block_of_event(stored) else { return };
-        if self.of.entry(company_id).or_default().blocks.add(EventBlockRow { company_id, id }) {
-            self.unwritten.insert(company_id);
+        let bit = bit_of(stored.position.seq);
+        let blocks = &mut self.of.entry(company_id).or_default().blocks;
+        if blocks.get(id).is_some_and(|block| block.events & bit != 0) {
+            return;
         }
+        match blocks.change(id) {
+            Ok(block) => block.events |= bit,
+            Err(_) => drop(blocks.add(EventBlockRow { company_id, id, events: bit })),
+        }
+        self.unwritten.insert(company_id);
     }
 
     /// Folds one event.

@@ -1,7 +1,7 @@
-//! Finds the blocks of the log in which a company has events.
+//! Finds where in the log a company has events.
 
 use crate::ReadModelError;
-use crate::blocks::{block_of, ends_of};
+use crate::blocks::{block_of, seqs_of};
 use crate::projection::{Checkpoint, signed};
 use crate::statement::{Bind, Statement};
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
@@ -10,41 +10,45 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use waybill_schema::CompanyId;
 
-/// The blocks of the log in which a company has events.
+/// Where in the log a company has events.
 #[derive(Clone, Debug)]
-pub struct EventBlocks {
+pub struct EventPositions {
     /// Up to where it is known.
     pub checkpoint: Checkpoint,
     /// Behind which sequence it is known: what was folded before, an older version did.
     pub from: u64,
-    /// The sequences of the first and of the last message of each block in which the company has events.
-    pub blocks: Vec<(u64, u64)>,
+    /// The sequences of the company's events, in ascending order.
+    pub seqs: Vec<u64>,
+    /// Whether there may be more of them, behind the last one.
+    pub more: bool,
 }
 
-/// Up to `limit` blocks of the log in which a company has events, from the one of the message `from` on; `None` if nothing of the
+/// The positions of a company's events from sequence `from` on, of up to `blocks` blocks of the log; `None` if nothing of the
 /// partition is folded. All of one moment.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn event_blocks(
+pub async fn event_positions(
     connection: &mut AsyncPgConnection,
     (partition, company): (u32, CompanyId),
     from: u64,
-    limit: i64,
-) -> Result<Option<EventBlocks>, ReadModelError> {
+    blocks: u16,
+) -> Result<Option<EventPositions>, ReadModelError> {
     connection
         .build_transaction()
         .repeatable_read()
         .read_only()
         .run(async |connection: &mut AsyncPgConnection| {
             let Some(Noted { checkpoint, blocks_from }) = noted(connection, partition).await? else { return Ok(None) };
-            let blocks = blocks(connection, company, from, limit).await?;
-            Ok(Some(EventBlocks { checkpoint, from: blocks_from.unsigned_abs(), blocks }))
+            let found = found(connection, company, from, blocks).await?;
+            let more = found.len() >= usize::from(blocks);
+            let seqs = found.iter().flat_map(|block| seqs_of(block.id, block.events)).filter(|seq| *seq >= from);
+            Ok(Some(EventPositions { checkpoint, from: blocks_from.unsigned_abs(), seqs: seqs.collect(), more }))
         })
         .await
 }
 
-/// From where to where blocks are known.
+/// From where to where positions are known.
 #[derive(QueryableByName)]
 struct Noted {
     #[diesel(embed)]
@@ -62,22 +66,24 @@ async fn noted(connection: &mut AsyncPgConnection, partition: u32) -> Result<Opt
         .map_err(ReadModelError::query("reading a checkpoint"))
 }
 
-async fn blocks(
+#[derive(QueryableByName)]
+struct Block {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    events: i64,
+}
+
+async fn found(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     from: u64,
-    limit: i64,
-) -> Result<Vec<(u64, u64)>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Block {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-    }
-    let text = "SELECT id FROM event_block WHERE company_id = ? AND id >= ? ORDER BY id LIMIT ?";
-    let binds = [Bind::Uuid(company.0), Bind::Uuid(block_of(from)), Bind::BigInt(limit)];
-    let found: Vec<Block> = Statement::new(text, binds)
+    blocks: u16,
+) -> Result<Vec<Block>, ReadModelError> {
+    let text = "SELECT id, events FROM event_block WHERE company_id = ? AND id >= ? ORDER BY id LIMIT ?";
+    let binds = [Bind::Uuid(company.0), Bind::Uuid(block_of(from)), Bind::BigInt(blocks.into())];
+    Statement::new(text, binds)
         .load(connection)
         .await
-        .map_err(ReadModelError::query("looking for a company's events"))?;
-    Ok(found.into_iter().map(|block| ends_of(block.id)).collect())
+        .map_err(ReadModelError::query("looking for a company's events"))
 }

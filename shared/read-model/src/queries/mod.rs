@@ -18,7 +18,7 @@ use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 pub use access::{AccessRows, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows};
-pub use blocks::{EventBlocks, event_blocks};
+pub use blocks::{EventPositions, event_positions};
 pub use contents::files_with_digests;
 pub use directory::is_user_known;
 pub use files::{

@@ -273,10 +273,11 @@ row! {
 }
 
 row! {
-    /// A block of the log in which a company has events ([`crate::blocks`]).
+    /// The events of a company in a block of the log ([`crate::blocks`]).
     EventBlockRow, "event_block", key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
+        events: i64,
     }
 }
 
