@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 /// The fewest and the most parts at once, of all uploads of a worker; but each upload may have one.
 const LEAST: f64 = 2.0;
 const MOST: f64 = 16.0;
+/// How many there may be before a part was timed.
+const FIRST: f64 = 4.0;
 /// How much longer than the fastest ones parts may take before there are too many at once.
 const TOLERANCE: f64 = 2.0;
 /// How much less is aimed for at least, if parts take much longer.
 const STEEPEST: f64 = 0.2;
 /// How much a part's time counts for the limit.
-const WEIGHT: f64 = 0.3;
+const WEIGHT: f64 = 0.5;
 /// How fast the fastest time follows a store that has become slower.
 const FORGETS: f64 = 1.05;
 /// Smaller parts tell nothing of the store's time for the others.
@@ -44,7 +46,7 @@ pub(crate) struct UnderWay<'a> {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { under_way: AtomicUsize::new(0), measured: Mutex::new(Measured { limit: LEAST, fastest: None }) }
+        Self { under_way: AtomicUsize::new(0), measured: Mutex::new(Measured { limit: FIRST, fastest: None }) }
     }
 }
 
@@ -146,6 +148,6 @@ mod tests {
         assert!(pace.allows(0) && !pace.allows(1));
         drop(all);
         assert!(pace.allows(1));
-        assert!(!pace.allows(2), "parts that are stored and wait for others count, too");
+        assert!(!pace.allows(4), "parts that are stored and wait for others count, too");
     }
 }
