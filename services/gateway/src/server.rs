@@ -16,6 +16,7 @@ use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
 use crate::{admission, api};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
+use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -140,7 +141,11 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn from_config(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
+    pub fn from_config<'a>(config: Config, shutdown: &'a Shutdown) -> BoxFuture<'a, Result<Self, StartError>> {
+        Box::pin(Self::start(config, shutdown))
+    }
+
+    async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
         if config.worker_secret.len() < 32 {
             return Err(StartError::SecretTooShort);
         }
@@ -243,7 +248,11 @@ impl Server {
     }
 
     /// Until everything has stopped.
-    pub async fn stopped(mut self) {
+    pub fn stopped(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.all_stopped())
+    }
+
+    async fn all_stopped(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 }

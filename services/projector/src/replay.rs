@@ -3,6 +3,7 @@
 use crate::apply::ProjectError;
 use crate::rebuild::{Target, fold_up_to, heads};
 use diesel_async::AsyncPgConnection;
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::projection::{self, Checkpoint};
@@ -115,7 +116,11 @@ impl Comparison {
 ///
 /// # Errors
 /// [`ReplayError`].
-pub async fn replay_into(log: &dyn EventLog, database: &Database) -> Result<u64, ReplayError> {
+pub fn replay_into<'a>(log: &'a dyn EventLog, database: &'a Database) -> BoxFuture<'a, Result<u64, ReplayError>> {
+    Box::pin(replay(log, database))
+}
+
+async fn replay(log: &dyn EventLog, database: &Database) -> Result<u64, ReplayError> {
     let database = &database.patient()?;
     database.migrate().await?;
     fold_up_to(log, database, heads(log, log.partitions().all()).await?).await
@@ -126,7 +131,11 @@ pub async fn replay_into(log: &dyn EventLog, database: &Database) -> Result<u64,
 ///
 /// # Errors
 /// [`ReplayError`].
-pub async fn verify(log: &dyn EventLog, live: &Database) -> Result<Comparison, ReplayError> {
+pub fn verify<'a>(log: &'a dyn EventLog, live: &'a Database) -> BoxFuture<'a, Result<Comparison, ReplayError>> {
+    Box::pin(compare(log, live))
+}
+
+async fn compare(log: &dyn EventLog, live: &Database) -> Result<Comparison, ReplayError> {
     let live = &live.patient()?;
     let (checkpoints, digests) = look(live).await?;
     let name = format!("waybill_verify_{}", Uuid::now_v7().simple());

@@ -2,6 +2,7 @@
 
 use crate::follow::Follower;
 use crate::share::{self, Share};
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -32,7 +33,11 @@ impl Server {
     ///
     /// # Errors
     /// [`ReadModelError`].
-    pub async fn from_config(config: Config, shutdown: &Shutdown) -> Result<Self, ReadModelError> {
+    pub fn from_config<'a>(config: Config, shutdown: &'a Shutdown) -> BoxFuture<'a, Result<Self, ReadModelError>> {
+        Box::pin(Self::start(config, shutdown))
+    }
+
+    async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, ReadModelError> {
         config.database.migrate().await?;
         let owner = Uuid::now_v7();
         let mut tasks = JoinSet::new();
@@ -65,7 +70,11 @@ impl Server {
     }
 
     /// Until everything has stopped.
-    pub async fn stopped(mut self) {
+    pub fn stopped(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.all_stopped())
+    }
+
+    async fn all_stopped(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 }

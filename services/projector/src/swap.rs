@@ -7,6 +7,7 @@
 use crate::rebuild::{Target, fold_up_to, heads, seq_of};
 use crate::replay::{Comparison, ReplayError, look};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use futures_util::future::BoxFuture;
 use std::ops::DerefMut;
 use std::time::Duration;
 use waybill_event_log::{EventLog, ReadError};
@@ -46,7 +47,11 @@ pub struct Swapped {
 ///
 /// # Errors
 /// [`ReplayError`]; the live tables are then as they were.
-pub async fn swap(log: &dyn EventLog, live: &Database) -> Result<Swapped, ReplayError> {
+pub fn swap<'a>(log: &'a dyn EventLog, live: &'a Database) -> BoxFuture<'a, Result<Swapped, ReplayError>> {
+    Box::pin(swap_tables(log, live))
+}
+
+async fn swap_tables(log: &dyn EventLog, live: &Database) -> Result<Swapped, ReplayError> {
     let live = &live.patient()?;
     let name = live.schema();
     let strangers = tables::strangers(live).await?;
@@ -82,7 +87,15 @@ pub async fn swap(log: &dyn EventLog, live: &Database) -> Result<Swapped, Replay
 ///
 /// # Errors
 /// [`ReplayError`]; the live tables are then as they were.
-pub async fn put_right(log: &dyn EventLog, live: &Database, partition: u32) -> Result<Vec<PutRight>, ReplayError> {
+pub fn put_right<'a>(
+    log: &'a dyn EventLog,
+    live: &'a Database,
+    partition: u32,
+) -> BoxFuture<'a, Result<Vec<PutRight>, ReplayError>> {
+    Box::pin(put_rows_right(log, live, partition))
+}
+
+async fn put_rows_right(log: &dyn EventLog, live: &Database, partition: u32) -> Result<Vec<PutRight>, ReplayError> {
     let live = &live.patient()?;
     let beside = &build(log, live, vec![partition]).await?;
     catch_up(log, live, beside).await?;

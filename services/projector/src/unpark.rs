@@ -4,6 +4,7 @@ use crate::apply::{ProjectError, load_missing, writes};
 use crate::fold::{AllTables, Touched};
 use crate::writing::{Refused, is_unclear, write};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use futures_util::future::BoxFuture;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::DerefMut;
 use std::time::Duration;
@@ -34,7 +35,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// [`ProjectError`], also if a partition's checkpoint moves all the time.
-pub async fn fold_parked(log: &dyn EventLog, database: &Database) -> Result<Vec<Position>, ProjectError> {
+pub fn fold_parked<'a>(
+    log: &'a dyn EventLog,
+    database: &'a Database,
+) -> BoxFuture<'a, Result<Vec<Position>, ProjectError>> {
+    Box::pin(unpark_all(log, database))
+}
+
+async fn unpark_all(log: &dyn EventLog, database: &Database) -> Result<Vec<Position>, ProjectError> {
     let before = parked_positions(database).await?;
     let partitions: BTreeSet<u32> = before.iter().map(|position| position.partition).collect();
     for partition in partitions {

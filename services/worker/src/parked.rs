@@ -4,6 +4,7 @@
 
 use crate::Worker;
 use crate::reactions::{ReactionError, concerns_us, react};
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -56,7 +57,11 @@ fn position_of(key: &str) -> Option<Position> {
 ///
 /// # Errors
 /// If the bucket does not answer.
-pub async fn list(parked: &Bucket) -> Result<Vec<(Position, Entry)>, BucketError> {
+pub fn list<'a>(parked: &'a Bucket) -> BoxFuture<'a, Result<Vec<(Position, Entry)>, BucketError>> {
+    Box::pin(listed(parked))
+}
+
+async fn listed(parked: &Bucket) -> Result<Vec<(Position, Entry)>, BucketError> {
     let mut positions: Vec<Position> = parked.keys().await?.iter().filter_map(|key| position_of(key)).collect();
     positions.sort_unstable();
     let mut found = Vec::with_capacity(positions.len());
@@ -70,7 +75,11 @@ pub async fn list(parked: &Bucket) -> Result<Vec<(Position, Entry)>, BucketError
 ///
 /// # Errors
 /// If the bucket does not answer.
-pub async fn get(parked: &Bucket, position: Position) -> Result<Option<Entry>, BucketError> {
+pub fn get<'a>(parked: &'a Bucket, position: Position) -> BoxFuture<'a, Result<Option<Entry>, BucketError>> {
+    Box::pin(entry(parked, position))
+}
+
+async fn entry(parked: &Bucket, position: Position) -> Result<Option<Entry>, BucketError> {
     let entry = parked.get(&key_of(position)).await?;
     Ok(entry.and_then(|entry| serde_json::from_slice(&entry.value).ok()))
 }
@@ -79,7 +88,11 @@ pub async fn get(parked: &Bucket, position: Position) -> Result<Option<Entry>, B
 ///
 /// # Errors
 /// If the bucket does not answer.
-pub async fn retry(parked: &Bucket, position: Position) -> Result<bool, BucketError> {
+pub fn retry<'a>(parked: &'a Bucket, position: Position) -> BoxFuture<'a, Result<bool, BucketError>> {
+    Box::pin(tried_again(parked, position))
+}
+
+async fn tried_again(parked: &Bucket, position: Position) -> Result<bool, BucketError> {
     let Some(entry) = get(parked, position).await? else { return Ok(false) };
     put(parked, position, &Entry { due_at: 0, ..entry }).await?;
     Ok(true)

@@ -6,6 +6,7 @@ use crate::space::Space;
 use crate::{Worker, leftovers, reactions, sweep};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
+use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,11 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn from_config(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
+    pub fn from_config<'a>(config: Config, shutdown: &'a Shutdown) -> BoxFuture<'a, Result<Self, StartError>> {
+        Box::pin(Self::start(config, shutdown))
+    }
+
+    async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
         if config.addr.is_some() && config.secret.len() < SECRET_MIN_BYTES {
             return Err(StartError::SecretTooShort);
         }
@@ -153,7 +158,11 @@ impl Server {
     }
 
     /// Until everything has stopped.
-    pub async fn stopped(mut self) {
+    pub fn stopped(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.all_stopped())
+    }
+
+    async fn all_stopped(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 }
