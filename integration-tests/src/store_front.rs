@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -14,6 +15,8 @@ pub enum Fault {
     Document(&'static str),
     /// The store does it, and the answer is lost.
     Lost,
+    /// The store sees it after so long a time.
+    After(Duration),
     /// The connection breaks when so many bytes of the answer were sent.
     CutAfter(u64),
 }
@@ -122,6 +125,9 @@ async fn pass(mut client: TcpStream, store: &str, rule: &Rule) -> std::io::Resul
         client.write_all(head.as_bytes()).await?;
         client.write_all(body.as_bytes()).await?;
         return client.shutdown().await;
+    }
+    if let Some(Fault::After(time)) = fault {
+        tokio::time::sleep(time).await;
     }
     let mut server = TcpStream::connect(store).await?;
     server.write_all(&read[..end - 2]).await?;

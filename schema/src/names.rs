@@ -72,9 +72,16 @@ pub fn quarantine_prefix(company: CompanyId, upload: UploadId) -> String {
     format!("{QUARANTINE}{company}/{upload}/")
 }
 
-/// Object keys of an upload that only Waybill writes to, or a client into an open multipart upload.
+/// What the object keys of an upload begin with that only Waybill writes to, or a client into an open multipart upload. All ids
+/// have the same length, so that no key of another upload begins so.
 pub fn objects_prefix(company: CompanyId, upload: UploadId) -> String {
-    format!("{OBJECTS}{company}/{upload}/")
+    format!("{OBJECTS}{company}/{upload}")
+}
+
+/// The key of an object of an upload. Stores that keep folders have one for each company, and not for each file: a folder costs
+/// them as much as a small file does.
+pub fn object_key(company: CompanyId, upload: UploadId, name: &str) -> String {
+    format!("{}-{name}", objects_prefix(company, upload))
 }
 
 /// Object keys of what an upload has staged.

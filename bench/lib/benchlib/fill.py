@@ -84,7 +84,7 @@ def files(url: str, like: Like, count: int, made: Callable[[int], None]) -> None
 
 
 def _file(of_like: "_Stored", like: Like, upload: uuid.UUID, caused_by: Dict[str, str]) -> Message:
-    prefix = f"o/{like.company}/{like.upload}/".encode()
+    prefix = f"o/{like.company}/{like.upload}-".encode()
     name = of_like.body.index(prefix) + len(prefix)
     body = of_like.body[:name] + uuid.uuid4().hex.encode() + of_like.body[name + 32:]
     body = body.replace(like.sha256, os.urandom(32)).replace(like.upload.encode(), str(upload).encode())

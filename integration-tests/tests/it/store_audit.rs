@@ -71,11 +71,11 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
     let (deleted, deleted_key) = file(&stack, &client, "deleted, not purged").await;
     client.delete(&format!("/v1/files/{deleted}")).await.expect(204);
     let (_, own) = file(&stack, &client, "has a twin").await;
-    let twin = format!("{}/{}", own.rsplit_once('/').unwrap().0, Uuid::now_v7().simple());
+    let twin = format!("{}-{}", own.rsplit_once('-').unwrap().0, Uuid::now_v7().simple());
     stack.projected().await;
 
     let (unknown, name) = (Uuid::now_v7(), Uuid::now_v7().simple());
-    let orphan = format!("o/{company}/{unknown}/{name}");
+    let orphan = format!("o/{company}/{unknown}-{name}");
     let staged = format!("s/{company}/{unknown}/{:020}-{name}", 0);
     let quarantined = format!("q/{company}/{unknown}/{name}");
     for key in [&twin, &orphan, &staged, &quarantined, "o/somebody-else/file.txt"] {
@@ -83,7 +83,7 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
     }
     let cancelled = client.start(9_000_000).await.expect(201).text("upload_id");
     client.delete(&format!("/v1/uploads/{cancelled}")).await.expect(204);
-    let open = format!("o/{company}/{cancelled}/{name}");
+    let open = format!("o/{company}/{cancelled}-{name}");
     store.create_multipart(&open, None).await.unwrap();
 
     // What is young may be on its way.

@@ -7,6 +7,7 @@ use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use waybill_integration_tests::{Client, CommandLine, Fault, Options, Request, Stack, StoreFront};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::{eventually, settings};
@@ -74,7 +75,7 @@ async fn a11_objects_that_cannot_be_deleted_hold_up_nothing_and_go_when_they_can
     refuse(|request| request.method == "GET" && request.target.contains("list-type=2"));
     cancelled(&client).await;
     stack.settled().await;
-    refuse(|request| request.method == "DELETE");
+    refuse(|request| request.method == "DELETE" || request.asks("delete"));
     for _ in 0..5 {
         cancelled(&client).await;
     }
@@ -179,6 +180,52 @@ async fn a_store_that_asks_to_slow_down_is_asked_again() {
     }
     stack.settled().await;
     assert_eq!(objects(&stack).await, 0);
+    stack.finish().await;
+}
+
+/// The number of the part that a request writes.
+fn part_of(request: &Request) -> Option<u32> {
+    let query = request.target.split_once('?')?.1;
+    let number = query.split('&').find_map(|pair| pair.strip_prefix("partNumber="))?;
+    number.parse().ok().filter(|_| request.method == "PUT")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_fail_or_come_late_in_the_middle_of_a_body_lose_no_byte() {
+    let (front, stack) = disturbed().await;
+    let content = bytes(17, 9 * PART_BYTES + 12_345);
+    let tries: Mutex<HashMap<u32, u32>> = Mutex::default();
+    front.set(move |request| {
+        let part = part_of(request)?;
+        let mut tries = tries.lock().unwrap();
+        let tries = tries.entry(part).or_default();
+        let before = std::mem::replace(tries, *tries + 1);
+        match (part, before) {
+            // Sent again within the request.
+            (2, 0) | (9, 0..=1) => Some(Fault::Answer(503, "SlowDown")),
+            // Sent again by the client: those behind it are in the store by then.
+            (4, 0..=2) => Some(Fault::Answer(500, "InternalError")),
+            (3 | 6, 0) => Some(Fault::After(Duration::from_millis(1_500))),
+            (7, 0) => Some(Fault::Lost),
+            _ => None,
+        }
+    });
+    let tus = Speaker::tus(stack.client());
+    let path = tus.create(content.len()).await;
+    let (mut offset, mut requests) = (0, 0);
+    while offset < content.len() {
+        requests += 1;
+        assert!(requests <= 4, "each request goes on: {offset}");
+        let is_taken = tus.is_taken(&path, offset, content[offset..].to_vec()).await;
+        let reached = tus.head(&path).await.expect(200).header("Upload-Offset").unwrap().parse().unwrap();
+        assert!(reached > offset, "the offset never decreases, and what was stored counts: {offset} {reached}");
+        assert!(!is_taken || reached == content.len());
+        offset = reached;
+    }
+    assert!(requests > 1, "a part failed for the client, too");
+    let file = id_of(&path);
+    stack.client().file_with_status(&file, "COMPLETED").await;
+    assert!(stack.client().content(&file).await == content);
     stack.finish().await;
 }
 

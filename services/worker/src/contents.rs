@@ -20,7 +20,7 @@ use waybill_schema::{CompanyId, FileId, Sha256Digest};
 
 /// Files of one company that are looked for together: one question to the tables.
 const BATCHES: BatchSize =
-    BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Linger::For(Duration::from_millis(20)) };
+    BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Linger::For(Duration::from_millis(60)) };
 /// How many shared contents are kept at hand, and for how long after their last use.
 const KEPT: u64 = 1_000;
 const KEPT_FOR: Duration = Duration::from_secs(600);

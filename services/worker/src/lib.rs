@@ -25,7 +25,7 @@ use std::sync::Arc;
 use waybill_access::Policies;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::Bucket;
-use waybill_object_store::ObjectStore;
+use waybill_object_store::{ObjectStore, ReadAhead};
 use waybill_read_model::Database;
 use waybill_repository::{Context, Quotas};
 use waybill_schema::{Actor, Causation, Position, WorkerId};
@@ -52,6 +52,7 @@ pub(crate) struct Worker {
     pub(crate) uploads: plane::Uploads,
     pub(crate) budget: plane::Budget,
     pub(crate) pace: plane::Pace,
+    pub(crate) read_ahead: ReadAhead,
     pub(crate) awaited: reactions::Awaited,
     /// For reactions that read or write long objects.
     pub(crate) long: Arc<reactions::Places>,

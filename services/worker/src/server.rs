@@ -1,7 +1,7 @@
 //! Starting and stopping a worker.
 
 use crate::contents::Contents;
-use crate::plane::{Budget, LocalPlane, Pace, Uploads, routes};
+use crate::plane::{Budget, LocalPlane, Pace, Uploads, ahead_bytes, routes};
 use crate::space::Space;
 use crate::{Worker, leftovers, reactions, sweep};
 use actix_web::middleware::from_fn;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use waybill_access::Policies;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError};
-use waybill_object_store::ObjectStore;
+use waybill_object_store::{ObjectStore, ReadAhead};
 use waybill_read_model::Database;
 use waybill_repository::Quotas;
 use waybill_schema::{WorkerId, names};
@@ -105,6 +105,7 @@ impl Server {
             quotas: config.quotas,
             leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,
             deletions: leftovers::deletions(config.store.clone()),
+            read_ahead: ReadAhead::new(config.store.clone(), ahead_bytes(config.budget_mib)),
             parked: Bucket::open(&config.nats, names::PARKED_BUCKET).await?,
             park_after: config.park_after,
             failures: reactions::Failures::default(),

@@ -3,12 +3,14 @@
 //! Every write carries its CRC-64/NVME, so that the store refuses bytes that changed on the way. No call here repeats
 //! a write by itself: how often a part was sent is a fact that verification needs.
 
+mod ahead;
 mod error;
 mod made_of;
 pub mod memory;
 pub mod presign;
 pub mod s3;
 
+pub use ahead::{ObjectRange, ReadAhead};
 pub use error::StoreError;
 pub use made_of::KnownPart;
 

@@ -54,13 +54,17 @@ pub(super) struct Judge {
     last: Option<(CompanyId, UploadId, Phase)>,
 }
 
-/// The company and the upload in a key.
+/// How many characters an id has in a key.
+const ID_LENGTH: usize = 36;
+
+/// The company and the upload in a key: `PREFIX{company}/{upload}/{name}`, or with a hyphen before the name.
 pub(super) fn owner(prefix: &str, key: &str) -> Option<(CompanyId, UploadId)> {
-    let mut pieces = key.strip_prefix(prefix)?.split('/');
-    let owner = (pieces.next()?.parse().ok()?, pieces.next()?.parse().ok()?);
-    let name = pieces.next()?;
+    let (company, rest) = key.strip_prefix(prefix)?.split_once('/')?;
+    let (upload, name) = rest.split_at_checked(ID_LENGTH)?;
+    let owner = (company.parse().ok()?, upload.parse().ok()?);
+    let name = name.strip_prefix(['-', '/'])?;
     let is_ours = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    (is_ours && pieces.next().is_none()).then_some(owner)
+    is_ours.then_some(owner)
 }
 
 impl Judge {
@@ -172,10 +176,11 @@ mod tests {
     #[test]
     fn an_upload_is_known_by_the_key_of_its_object() {
         let (company, upload) = ("019acb6e-0000-7000-8000-000000000001", "019acb6e-0000-7000-8000-000000000002");
-        let found = owner("o/", &format!("o/{company}/{upload}/empty"));
+        let found = owner("o/", &format!("o/{company}/{upload}-empty"));
         assert_eq!(found, Some((company.parse().unwrap(), upload.parse().unwrap())));
-        for name in ["", "a/b", "a,b", "..", "?"] {
-            assert_eq!(owner("o/", &format!("o/{company}/{upload}/{name}")), None, "{name}");
+        assert_eq!(owner("s/", &format!("s/{company}/{upload}/0-1")), found);
+        for name in ["", "-", "/", "a", "-a/b", "-a,b", "-..", "-?"] {
+            assert_eq!(owner("o/", &format!("o/{company}/{upload}{name}")), None, "{name}");
         }
         assert_eq!(owner("o/", &format!("o/{company}/empty")), None);
     }

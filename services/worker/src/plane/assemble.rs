@@ -7,7 +7,7 @@ use super::part::{Recorded, open_multipart, record_part, write_part};
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Known, State};
 use waybill_object_store::StoreError;
@@ -15,6 +15,11 @@ use waybill_repository::{Context, ExecuteError, execute};
 use waybill_schema::ByteRange;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
+
+/// How many staged pieces are asked for at once.
+const AT_ONCE: usize = 4;
+/// How many of them are deleted at once.
+const DELETED_AT_ONCE: usize = 32;
 
 /// A run of bytes in a staging object; nothing says yet that it counts.
 pub(super) struct Staged {
@@ -149,8 +154,13 @@ pub(crate) async fn assemble_part(
     };
     let ahead = upload.hash().ahead(part_number);
     let mut buffer = PartBuffer::new(part.len(), ahead);
-    for piece in &pieces {
-        let read = worker.store.get(&piece.storage_key, piece.object_offset, Some(piece.range.len())).await;
+    // Several are asked for before they are read, so that a store far away is waited for once.
+    let reads: Vec<_> = pieces
+        .iter()
+        .map(|piece| worker.store.get(&piece.storage_key, piece.object_offset, Some(piece.range.len())))
+        .collect();
+    let mut reads = stream::iter(reads).buffered(AT_ONCE);
+    while let Some(read) = reads.next().await {
         let mut body = match read {
             Err(StoreError::NotFound { .. }) => return Err(lost(worker, upload, context).await),
             read => read?,
@@ -175,8 +185,8 @@ pub(crate) async fn assemble_part(
     };
     record_part(worker, upload, context, Recorded::Assembled(assembled), (part_number, filled)).await?;
     // Only now: before the event the staged bytes were what a client was promised.
-    for piece in pieces {
-        worker.delete(&piece.storage_key).await?;
-    }
-    Ok(())
+    drop(reads);
+    let deletions: Vec<_> =
+        pieces.iter().map(async |piece| worker.delete_with_others(&piece.storage_key).await.map(drop)).collect();
+    Ok(stream::iter(deletions).buffer_unordered(DELETED_AT_ONCE).try_collect().await?)
 }

@@ -3,8 +3,9 @@
 //! A request takes a little memory before its first read ([`FIRST_BYTES`]), and that of a whole part only when so much
 //! has come: a slow client holds no more than it has sent. First come first served, and one company at most a quarter.
 //! A request that waits for the rest of a part gives up after [`PATIENCE`] and stores what it has, so that requests do not
-//! wait for each other for ever. Half of the budget is for parts on their way in; the other half for parts that are
-//! stored and wait to be hashed, which are dropped (and read back later) rather than waited for.
+//! wait for each other for ever. Half of the budget is for parts on their way in; three eighths are for parts that are
+//! stored and wait to be hashed, which are dropped (and read back later) rather than waited for. The last eighth is for what
+//! is read ahead of the hash ([`ahead_bytes`]).
 
 use super::PlaneError;
 use std::collections::HashMap;
@@ -14,10 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use waybill_schema::CompanyId;
 
 const KIB: u64 = 1_024;
+/// The smallest budget.
+const LEAST_MIB: usize = 32;
 /// How long a request waits for memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What a part gets before its first byte.
 pub(super) const FIRST_BYTES: u64 = 256 * KIB;
+
+/// How many bytes of a budget are for reading ahead.
+pub(crate) fn ahead_bytes(mib: usize) -> u64 {
+    mib.max(LEAST_MIB) as u64 * KIB * KIB / 8
+}
 
 pub(crate) struct Budget {
     incoming: Arc<Semaphore>,
@@ -35,10 +43,10 @@ pub(crate) struct Room {
 
 impl Budget {
     pub(crate) fn new(mib: usize) -> Self {
-        let half_kib = mib.max(32) * 1_024 / 2;
+        let half_kib = mib.max(LEAST_MIB) * 1_024 / 2;
         Self {
             incoming: Arc::new(Semaphore::new(half_kib)),
-            waiting: Arc::new(Semaphore::new(half_kib)),
+            waiting: Arc::new(Semaphore::new(half_kib - half_kib / 4)),
             company_kib: half_kib / 2,
             companies: Mutex::default(),
         }

@@ -149,8 +149,8 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
     }
 }
 
-/// Takes a body in. Every byte that arrived is stored when this returns, unless the error says otherwise. While parts are
-/// being stored, the next one is read.
+/// Takes a body in, of an upload as the log knows it now. Every byte that arrived is stored when this returns, unless the
+/// error says otherwise. While parts are being stored, the next one is read.
 pub(crate) async fn ingest(
     worker: &Worker,
     upload: &Arc<OpenUpload>,
@@ -158,7 +158,7 @@ pub(crate) async fn ingest(
     run: &Run,
     stream: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 ) -> Result<StoredBytes, PlaneError> {
-    check(worker, upload, run).await?;
+    check(upload, run).await?;
     let verifier = run.checksum.map(Verifier::new);
     let mut body =
         Body { stream, rest: Bytes::new(), end: None, verifier, eviction: run.eviction.clone(), until: None };
@@ -318,11 +318,10 @@ fn check_time(state: &State) -> Result<(), PlaneError> {
     Ok(())
 }
 
-/// The upload takes these bytes, as far as the log knows now.
-async fn check(worker: &Worker, upload: &OpenUpload, run: &Run) -> Result<(), PlaneError> {
+/// The upload takes these bytes, as far as is known.
+async fn check(upload: &OpenUpload, run: &Run) -> Result<(), PlaneError> {
     let range = run.range;
-    let mut loaded = upload.loaded.lock().await;
-    refresh(worker.log.as_ref(), &upload.aggregate, &mut loaded).await?;
+    let loaded = upload.loaded.lock().await;
     let state = &loaded.state;
     check_time(state)?;
     let complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
@@ -550,11 +549,17 @@ impl Request<'_> {
         self.held_back.map(|held_back| std::mem::take(&mut *locked(held_back))).unwrap_or_default()
     }
 
+    async fn check_again(&self) -> Result<(), PlaneError> {
+        let Self { worker, upload, run, .. } = self;
+        refresh(worker.log.as_ref(), &upload.aggregate, &mut *upload.loaded.lock().await).await?;
+        check(upload, run).await
+    }
+
     /// The store may refuse because the upload has ended meanwhile: then that is the answer. That it goes on elsewhere is
     /// none: some of the bytes were stored.
     async fn why(&self, error: PlaneError) -> PlaneError {
         let PlaneError::Store(error) = error else { return error };
-        match check(self.worker, self.upload, self.run).await {
+        match self.check_again().await {
             Ok(()) | Err(PlaneError::Refused(Refusal::OffsetMismatch { .. })) => PlaneError::Store(error),
             Err(ended) => ended,
         }

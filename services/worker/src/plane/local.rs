@@ -31,7 +31,7 @@ impl DataPlane for LocalPlane {
                 // From here on a newer request ends this one; whoever sends that waits until we have let go.
                 let hold = if sequential { Some(Hold::take(&worker.nats, upload).await?) } else { None };
                 let eviction = hold.as_ref().map(Hold::eviction).unwrap_or_default();
-                let open = worker.uploads.open(worker, company, upload).await?;
+                let open = worker.uploads.open_current(worker, company, upload).await?;
                 let run = Run { range, checksum, sequential, eviction };
                 ingest(worker, &open, &context, &run, body).await
             };

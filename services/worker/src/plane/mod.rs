@@ -14,7 +14,7 @@ mod uploads;
 mod whole;
 
 pub(crate) use assemble::assemble_part;
-pub(crate) use budget::Budget;
+pub(crate) use budget::{Budget, ahead_bytes};
 pub(crate) use hold::Eviction;
 pub(crate) use http::routes;
 pub(crate) use ingest::{Run, ingest};

@@ -4,13 +4,14 @@
 use crate::Worker;
 use crate::hashing::{Midstate, RunningHash};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use waybill_domain::upload;
 use waybill_event_log::ReadError;
-use waybill_repository::{Loaded, UploadAggregate, load};
+use waybill_repository::{Loaded, UploadAggregate, load, refresh};
 use waybill_schema::{CompanyId, UploadId};
 
 /// After how long without a request an upload is let go.
@@ -94,13 +95,41 @@ impl Uploads {
         company: CompanyId,
         upload: UploadId,
     ) -> Result<Arc<OpenUpload>, ReadError> {
+        Ok(self.take(worker, company, upload).await?.0)
+    }
+
+    /// The same, as the log knows it now.
+    pub(crate) async fn open_current(
+        &self,
+        worker: &Worker,
+        company: CompanyId,
+        upload: UploadId,
+    ) -> Result<Arc<OpenUpload>, ReadError> {
+        let (open, is_current) = self.take(worker, company, upload).await?;
+        if !is_current {
+            refresh(worker.log.as_ref(), &open.aggregate, &mut *open.loaded.lock().await).await?;
+        }
+        Ok(open)
+    }
+
+    /// The upload, and whether it was read from the log for this call.
+    async fn take(
+        &self,
+        worker: &Worker,
+        company: CompanyId,
+        upload: UploadId,
+    ) -> Result<(Arc<OpenUpload>, bool), ReadError> {
         if let Some(open) = self.get(upload).filter(|open| open.aggregate.company == company) {
             *locked(&open.used_at) = Instant::now();
-            return Ok(open);
+            return Ok((open, false));
         }
         let aggregate = UploadAggregate { company, upload };
         let loaded = load(worker.log.as_ref(), &aggregate).await?;
-        let midstate = Midstate::load(&worker.midstates, upload, &loaded.state).await.unwrap_or_else(Midstate::new);
+        let known = match loaded.state.parts.is_empty() {
+            true => None,
+            false => Midstate::load(&worker.midstates, upload, &loaded.state).await,
+        };
+        let midstate = known.unwrap_or_else(Midstate::new);
         let open = Arc::new(OpenUpload {
             aggregate,
             loaded: tokio::sync::Mutex::new(loaded),
@@ -109,7 +138,10 @@ impl Uploads {
             used_at: Mutex::new(Instant::now()),
         });
         // Somebody may have been faster; then theirs is the one.
-        Ok(locked(&self.0).entry(upload).or_insert(open).clone())
+        Ok(match locked(&self.0).entry(upload) {
+            Entry::Occupied(theirs) => (theirs.get().clone(), false),
+            Entry::Vacant(place) => (place.insert(open).clone(), true),
+        })
     }
 
     /// Lets an upload go.

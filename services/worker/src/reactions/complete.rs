@@ -1,17 +1,17 @@
 //! Making one object of an upload's parts.
 
 use super::ReactionError;
-use crate::{Worker, keys};
+use crate::Worker;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use waybill_domain::upload::{Command, State};
 use waybill_object_store::{CompletedPart, Crc, KnownPart, ListedPart, PartCrc, StoreError, crc64nvme};
 use waybill_repository::{Loaded, UploadAggregate, execute};
-use waybill_schema::Causation;
+use waybill_schema::{Causation, names};
 
 /// The object of an empty file: it has no part, so no multipart upload.
 pub(super) fn empty_object(aggregate: &UploadAggregate) -> String {
-    format!("{}empty", keys::objects(aggregate.company, aggregate.upload))
+    names::object_key(aggregate.company, aggregate.upload, "empty")
 }
 
 /// Completes the multipart upload; where what the store holds is not what the log says, the file is refused.

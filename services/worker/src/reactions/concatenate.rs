@@ -10,13 +10,17 @@ use crate::plane::{Eviction, PlaneError, Run, assemble_part, ingest};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use std::collections::{BTreeMap, BTreeSet};
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_object_store::StoreError;
+use waybill_object_store::ObjectRange;
 use waybill_repository::{ExecuteError, Loaded, UploadAggregate, execute, load, refresh};
 use waybill_schema::events::UploadKind;
 use waybill_schema::{ByteRange, Causation, UploadId};
 use waybill_service_kit::now;
+
+/// How many partial uploads are claimed, or deleted, at once.
+const AT_ONCE: usize = 8;
 
 /// Claims the partial uploads, brings their bytes into the final one, and completes it. Goes on where it was interrupted.
 pub(super) async fn concatenate(
@@ -29,20 +33,16 @@ pub(super) async fn concatenate(
     let _place = place_for(worker, aggregate.company, loaded.state.grid().size_bytes)?;
     let context = worker.context(causation);
     let log = worker.log.as_ref();
-    let mut objects = Vec::with_capacity(partials.len());
-    for partial in partials {
-        match claim(worker, aggregate, partial, causation).await {
-            Ok(object) => objects.push(object),
-            Err(ReactionError::Execute(ExecuteError::Refused(refusal))) => {
-                return reject(worker, aggregate, loaded, causation, refusal.to_string()).await;
-            }
-            Err(error) => return Err(error),
+    let objects = match claim_all(worker, aggregate, &partials, causation).await {
+        Err(ReactionError::Execute(ExecuteError::Refused(refusal))) => {
+            return reject(worker, aggregate, loaded, causation, refusal.to_string()).await;
         }
-    }
+        objects => objects?,
+    };
     refresh(log, aggregate, loaded).await?;
     let range = ByteRange { from: loaded.state.stored.prefix(), to: loaded.state.grid().size_bytes };
     if !range.is_empty() {
-        let open = worker.uploads.open(worker, aggregate.company, aggregate.upload).await?;
+        let open = worker.uploads.open_current(worker, aggregate.company, aggregate.upload).await?;
         let run = Run { range, checksum: None, sequential: true, eviction: Eviction::default() };
         let bytes = bytes_from(worker, objects, range.from);
         ingest(worker, &open, &context, &run, bytes).await?;
@@ -64,9 +64,30 @@ async fn reject(
 }
 
 /// What a partial upload has stored: an object that can be read, unless it is empty.
+#[derive(Clone)]
 struct Object {
     key: String,
     size_bytes: u64,
+}
+
+/// Claims partial uploads, several at once. Returns what they have stored, in the order of `partials`, which may name one more
+/// than once.
+async fn claim_all(
+    worker: &Worker,
+    into: &UploadAggregate,
+    partials: &[UploadId],
+    causation: Causation,
+) -> Result<Vec<Object>, ReactionError> {
+    let distinct: BTreeSet<UploadId> = partials.iter().copied().collect();
+    let claims: Vec<_> = distinct
+        .into_iter()
+        .map(async |partial| {
+            let object = claim(worker, into, partial, causation).await?;
+            Ok::<_, ReactionError>((partial, object))
+        })
+        .collect();
+    let objects: BTreeMap<UploadId, Object> = stream::iter(claims).buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(partials.iter().filter_map(|partial| objects.get(partial).cloned()).collect())
 }
 
 /// Claims a partial upload for the final one, and makes an object of its parts.
@@ -121,16 +142,11 @@ fn bytes_from(worker: &Worker, objects: Vec<Object>, offset: u64) -> BoxStream<'
     for Object { key, size_bytes } in objects {
         let skip = offset.saturating_sub(begins).min(size_bytes);
         if skip < size_bytes {
-            left.push((key, skip, size_bytes - skip));
+            left.push(ObjectRange { key, from: skip, to: size_bytes });
         }
         begins += size_bytes;
     }
-    let store = worker.store.clone();
-    let objects = stream::iter(left).then(move |(key, skip, length)| {
-        let store = store.clone();
-        async move { Ok::<_, StoreError>(store.get(&key, skip, Some(length)).await?.bytes) }
-    });
-    objects.try_flatten().map_err(|error| PayloadError::Io(std::io::Error::other(error))).boxed()
+    worker.read_ahead.read(left).map_err(|error| PayloadError::Io(std::io::Error::other(error))).boxed()
 }
 
 /// Deletes what the partial uploads have stored, those that were claimed. Others have given their space to the final
@@ -142,15 +158,20 @@ pub(super) async fn delete_partials(
     causation: Causation,
 ) -> Result<(), ReactionError> {
     let UploadKind::Final { partials, .. } = &state.kind else { return Ok(()) };
-    for partial in partials {
-        let partial = UploadAggregate { company: aggregate.company, upload: *partial };
-        let loaded = load(worker.log.as_ref(), &partial).await?;
-        if loaded.state.phase == (Phase::Concatenated { into: aggregate.upload }) {
-            super::cleanup::delete_object(worker, &partial, &loaded.state).await?;
-            super::cleanup::delete_staging(worker, &partial).await?;
-        } else if loaded.state.phase == Phase::Active && state.has_ended_without_file() {
-            super::cancel(worker, partial.company, partial.upload, causation).await?;
-        }
-    }
-    Ok(())
+    let partials: BTreeSet<UploadId> = partials.iter().copied().collect();
+    let ends: Vec<_> = partials
+        .into_iter()
+        .map(async |partial| {
+            let partial = UploadAggregate { company: aggregate.company, upload: partial };
+            let loaded = load(worker.log.as_ref(), &partial).await?;
+            if loaded.state.phase == (Phase::Concatenated { into: aggregate.upload }) {
+                super::cleanup::delete_object(worker, &partial, &loaded.state).await?;
+                super::cleanup::delete_staging(worker, &partial).await?;
+            } else if loaded.state.phase == Phase::Active && state.has_ended_without_file() {
+                super::cancel(worker, partial.company, partial.upload, causation).await?;
+            }
+            Ok(())
+        })
+        .collect();
+    stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await
 }

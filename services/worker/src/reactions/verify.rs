@@ -5,10 +5,10 @@ use super::{ReactionError, place_for};
 use crate::hashing::Midstate;
 use crate::{Worker, sniff};
 use crc_fast::{CrcAlgorithm, Digest as Crc};
-use futures_util::StreamExt;
+use futures_util::{TryStreamExt, future};
 use sha2::{Digest, Sha256};
 use waybill_domain::upload::{Command, Phase, State, StoredPart, Verification};
-use waybill_object_store::StoreError;
+use waybill_object_store::{ObjectRange, StoreError};
 use waybill_repository::{Loaded, UploadAggregate, execute};
 use waybill_schema::events::UploadKind;
 use waybill_schema::{Causation, Sha256Digest};
@@ -28,13 +28,19 @@ pub(super) async fn verify_object(
         (None, Some(multipart)) => multipart.storage_key.clone(),
         (None, None) => empty_object(aggregate),
     };
-    let command = match digest_of(worker, aggregate, &loaded.state, &key).await? {
+    // The client waits for both: neither waits for the other.
+    let sniffed = async {
+        let found = sniff::of_object(worker.store.as_ref(), &key, loaded.state.grid().size_bytes).await;
+        found.map_err(ReactionError::from)
+    };
+    let (digest, sniffed_mime_type) =
+        future::try_join(digest_of(worker, aggregate, &loaded.state, &key), sniffed).await?;
+    let command = match digest {
         Some((sha256, read_back)) => {
             let found = Verification {
                 sha256,
                 storage_bucket: worker.store.bucket().to_owned(),
-                sniffed_mime_type: sniff::of_object(worker.store.as_ref(), &key, loaded.state.grid().size_bytes)
-                    .await?,
+                sniffed_mime_type,
                 storage_key: key,
                 read_back,
             };
@@ -60,9 +66,11 @@ async fn digest_of(
     let size_bytes = state.grid().size_bytes;
     if state.copied.is_some() {
         let _place = place_for(worker, aggregate.company, size_bytes)?;
-        let (digest, stored_bytes) = digest_of_object(worker, key).await?;
         // The client may have replaced the object between the look at its size and the copy.
-        return Ok((stored_bytes == size_bytes).then_some((digest, true)));
+        if worker.store.size(key).await? != Some(size_bytes) {
+            return Ok(None);
+        }
+        return Ok(Some((digest_of_object(worker, key, size_bytes).await?, true)));
     }
     let mut midstate =
         if state.needs_read_back() { Midstate::new() } else { known_midstate(worker, aggregate, state).await };
@@ -77,17 +85,14 @@ async fn digest_of(
     Ok(read_back(worker, state, key, midstate).await?.map(|digest| (digest, true)))
 }
 
-/// The digest of a whole object, and its size in bytes.
-async fn digest_of_object(worker: &Worker, key: &str) -> Result<(Sha256Digest, u64), StoreError> {
-    let mut body = worker.store.get(key, 0, None).await?;
+/// The digest of a whole object.
+async fn digest_of_object(worker: &Worker, key: &str, size_bytes: u64) -> Result<Sha256Digest, StoreError> {
+    let mut bytes = worker.read_ahead.read([ObjectRange { key: key.to_owned(), from: 0, to: size_bytes }]);
     let mut sha256 = Sha256::new();
-    let mut size_bytes = 0;
-    while let Some(bytes) = body.bytes.next().await {
-        let bytes = bytes?;
-        size_bytes += bytes.len() as u64;
+    while let Some(bytes) = bytes.try_next().await? {
         sha256.update(&bytes);
     }
-    Ok((Sha256Digest(sha256.finalize().into()), size_bytes))
+    Ok(Sha256Digest(sha256.finalize().into()))
 }
 
 /// The running digest, from memory or from the bucket, whichever covers more.
@@ -112,13 +117,12 @@ pub(super) async fn read_back(
     let first = midstate.covered_parts() + 1;
     tracing::info!(from_part = first, total_parts = grid.total_parts(), "reading an object back");
     let from = grid.part(first).from;
-    let mut body = worker.store.get(key, from, Some(grid.size_bytes - from)).await?;
+    let mut body = worker.read_ahead.read([ObjectRange { key: key.to_owned(), from, to: grid.size_bytes }]);
     let mut sha256: Sha256 = midstate.into_sha256();
     let mut part_number = first;
     let mut crc = Crc::new(CrcAlgorithm::Crc64Nvme);
     let mut offset = from;
-    while let Some(bytes) = body.bytes.next().await {
-        let mut bytes = bytes?;
+    while let Some(mut bytes) = body.try_next().await? {
         sha256.update(&bytes);
         while !bytes.is_empty() {
             let left = grid.part(part_number).to.saturating_sub(offset);

@@ -1,0 +1,214 @@
+//! Reads long ranges of objects with several requests at once. The bytes come in order.
+//!
+//! A store that is far away begins each answer late, and sends each at a limited rate; several requests at once hide both.
+
+use crate::{ObjectBody, ObjectStore, StoreError};
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
+
+/// How many bytes one request reads.
+const PIECE: u64 = 8 << 20;
+
+/// Bytes of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRange {
+    /// The object's key.
+    pub key: String,
+    /// The first byte.
+    pub from: u64,
+    /// The byte after the last one.
+    pub to: u64,
+}
+
+/// Reads objects, and holds the memory for what is read before it is needed.
+#[derive(Clone)]
+pub struct ReadAhead {
+    store: Arc<dyn ObjectStore>,
+    /// One permit for each piece that is read ahead.
+    pieces: Arc<Semaphore>,
+    /// One reader takes no more of them.
+    most: usize,
+}
+
+impl ReadAhead {
+    /// Reads from `store`, and keeps at most `bytes` ahead, of which one reader has at most half. Without room for a piece a
+    /// range is read by one request after the other.
+    pub fn new(store: Arc<dyn ObjectStore>, bytes: u64) -> Self {
+        let pieces = usize::try_from(bytes / PIECE).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        Self { store, pieces: Arc::new(Semaphore::new(pieces)), most: pieces.div_ceil(2) }
+    }
+
+    /// Reads ranges, one behind the other.
+    ///
+    /// The first piece of them is handed on as it comes. The stream ends behind an error: [`StoreError::NotFound`] and
+    /// [`StoreError::Unavailable`], also if an object has fewer bytes.
+    pub fn read(&self, ranges: impl IntoIterator<Item = ObjectRange>) -> BoxStream<'static, Result<Bytes, StoreError>> {
+        let ranges = ranges.into_iter().filter(|range| range.from < range.to).collect();
+        let reader = Reader { of: self.clone(), ranges, ahead: VecDeque::new(), now: stream::empty().boxed(), left: 0 };
+        stream::try_unfold(reader, Reader::next).boxed()
+    }
+}
+
+/// A piece that is on its way, with the room for it.
+type Piece = AbortOnDropHandle<Result<(Vec<Bytes>, OwnedSemaphorePermit), StoreError>>;
+
+struct Reader {
+    of: ReadAhead,
+    /// What was not asked for yet.
+    ranges: VecDeque<ObjectRange>,
+    ahead: VecDeque<(u64, Piece)>,
+    /// The piece that is handed on.
+    now: BoxStream<'static, Result<Bytes, StoreError>>,
+    /// How many bytes of it are missing.
+    left: u64,
+}
+
+impl Reader {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
+        loop {
+            if let Some(bytes) = self.now.try_next().await? {
+                self.left = self.left.saturating_sub(bytes.len() as u64);
+                return Ok(Some((bytes, self)));
+            }
+            if self.left > 0 {
+                return Err(ended_early());
+            }
+            if !self.begin_next().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Begins with the next piece, and asks for those behind it. Returns whether there is one.
+    async fn begin_next(&mut self) -> Result<bool, StoreError> {
+        if let Some((length, piece)) = self.ahead.pop_front() {
+            self.ask();
+            let failed = |error| StoreError::Unavailable { operation: "reading ahead", reason: format!("{error}") };
+            let (bytes, room) = piece.await.map_err(failed)??;
+            let held = move |bytes| {
+                let _room = &room;
+                Ok(bytes)
+            };
+            (self.now, self.left) = (stream::iter(bytes).map(held).boxed(), length);
+            return Ok(true);
+        }
+        let Some(range) = self.next_range() else { return Ok(false) };
+        self.ask();
+        let length = range.to - range.from;
+        (self.now, self.left) = (open(self.of.store.as_ref(), &range).await?.bytes, length);
+        Ok(true)
+    }
+
+    /// Asks for pieces while there is room for them.
+    fn ask(&mut self) {
+        while self.ahead.len() < self.of.most && !self.ranges.is_empty() {
+            let Ok(room) = self.of.pieces.clone().try_acquire_owned() else { return };
+            let Some(range) = self.next_range() else { return };
+            let store = self.of.store.clone();
+            let length = range.to - range.from;
+            let read = async move {
+                let bytes = open(store.as_ref(), &range).await?.bytes.try_collect().await?;
+                Ok((bytes, room))
+            };
+            self.ahead.push_back((length, AbortOnDropHandle::new(tokio::spawn(read))));
+        }
+    }
+
+    /// Takes the next piece off what is left.
+    fn next_range(&mut self) -> Option<ObjectRange> {
+        let range = self.ranges.front_mut()?;
+        let to = range.to.min(range.from + PIECE);
+        let next = ObjectRange { key: range.key.clone(), from: range.from, to };
+        range.from = to;
+        if range.from == range.to {
+            self.ranges.pop_front();
+        }
+        Some(next)
+    }
+}
+
+async fn open(store: &dyn ObjectStore, range: &ObjectRange) -> Result<ObjectBody, StoreError> {
+    store.get(&range.key, range.from, Some(range.to - range.from)).await
+}
+
+fn ended_early() -> StoreError {
+    StoreError::Unavailable { operation: "reading an object", reason: "it ended early".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crc64nvme;
+    use crate::memory::MemoryStore;
+
+    async fn store(objects: &[(&str, usize)]) -> (Arc<MemoryStore>, Vec<u8>) {
+        let store = Arc::new(MemoryStore::new());
+        let mut all = Vec::new();
+        for (number, (key, size)) in objects.iter().enumerate() {
+            let bytes: Vec<u8> = (0..*size).map(|at| ((at * 31 + number * 7) % 251) as u8).collect();
+            all.extend_from_slice(&bytes);
+            let bytes = Bytes::from(bytes);
+            let crc = crc64nvme(&bytes);
+            store.put(key, bytes, crc).await.unwrap();
+        }
+        (store, all)
+    }
+
+    async fn read(ahead: &ReadAhead, ranges: Vec<ObjectRange>) -> Result<Vec<u8>, StoreError> {
+        ahead.read(ranges).try_fold(Vec::new(), async |all, bytes| Ok([all, bytes.to_vec()].concat())).await
+    }
+
+    fn whole(key: &str, to: usize) -> ObjectRange {
+        ObjectRange { key: key.to_owned(), from: 0, to: to as u64 }
+    }
+
+    #[tokio::test]
+    async fn bytes_come_in_order_however_much_room_there_is() {
+        let piece = PIECE as usize;
+        let sizes = [("a", 3 * piece + 5), ("b", 1), ("c", 2 * piece)];
+        let (store, all) = store(&sizes).await;
+        for room in [0, 1, 2, 5, 64] {
+            let ahead = ReadAhead::new(store.clone(), room * PIECE);
+            let ranges = sizes.iter().map(|(key, size)| whole(key, *size)).collect();
+            assert!(read(&ahead, ranges).await.unwrap() == all, "{room}");
+            assert_eq!(ahead.pieces.available_permits(), room as usize, "all room is given back");
+        }
+        let ahead = ReadAhead::new(store, 4 * PIECE);
+        let middle = ObjectRange { key: "a".to_owned(), from: 7, to: 2 * PIECE + 9 };
+        assert!(read(&ahead, vec![middle]).await.unwrap() == all[7..2 * piece + 9]);
+        assert!(read(&ahead, vec![whole("b", 0)]).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_gone_or_shorter_is_an_error() {
+        let piece = PIECE as usize;
+        let (store, _) = store(&[("a", 2 * piece)]).await;
+        for room in [0, 4] {
+            let ahead = ReadAhead::new(store.clone(), room * PIECE);
+            let gone = read(&ahead, vec![whole("a", piece), whole("none", 5)]).await;
+            assert!(matches!(gone, Err(StoreError::NotFound { .. })), "{gone:?}");
+            let shorter = read(&ahead, vec![whole("a", 2 * piece + 1)]).await;
+            assert!(shorter.is_err());
+            assert_eq!(ahead.pieces.available_permits(), room as usize, "all room is given back");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_reader_takes_half_of_the_room() {
+        let (store, _) = store(&[("a", 12 * PIECE as usize)]).await;
+        let ahead = ReadAhead::new(store, 4 * PIECE);
+        let mut reading = ahead.read([whole("a", 12 * PIECE as usize)]);
+        reading.next().await.unwrap().unwrap();
+        assert_eq!(ahead.pieces.available_permits(), 2);
+        drop(reading);
+        tokio::task::yield_now().await;
+        while ahead.pieces.available_permits() < 4 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
