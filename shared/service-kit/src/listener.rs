@@ -8,7 +8,7 @@ use actix_http::body::MessageBody;
 use actix_http::error::DispatchError;
 use actix_http::{Request, Response};
 use actix_server::Server;
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config};
 use actix_web::Error;
 use actix_web::dev::AppConfig;
 use std::fmt;
@@ -94,7 +94,7 @@ where
             })
             .h1(map_config(application, |()| AppConfig::default()));
         let tls = tls.clone();
-        fn_service(move |stream: TcpStream| {
+        let accepted = fn_service(move |stream: TcpStream| {
             let tls = tls.clone();
             async move {
                 // Frames and interim answers are small writes: none waits for the acknowledgement of the one before.
@@ -102,12 +102,14 @@ where
                 let peer = stream.peer_addr().ok();
                 let stream = match tls {
                     None => Stream::Plain(stream),
-                    Some(tls) => tls.accept(stream).await.map_err(DispatchError::Io)?,
+                    // A handshake is short and large: boxed, it does not add to what a connection keeps.
+                    Some(tls) => Box::pin(tls.accept(stream)).await.map_err(DispatchError::Io)?,
                 };
                 Ok((Connection::new(stream), peer))
             }
-        })
-        .and_then(http)
+        });
+        // actix-server moves what serves a connection into a task, which then has room for it twice: boxed, for a pointer.
+        boxed::factory(accepted.and_then(http))
     })?;
     serve(server.run(), shutdown, tasks);
     Ok(bound)
