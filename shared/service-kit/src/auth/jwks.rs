@@ -18,15 +18,17 @@ const FETCH_WITHIN: Duration = Duration::from_secs(5);
 /// The largest set.
 const MAX_BYTES: usize = 256 * 1_024;
 
-/// One key, for one algorithm.
-#[derive(Clone)]
+/// The algorithms that keys are accepted for.
+pub(super) const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+
+/// One key, for one of [`ALGORITHMS`].
 pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     pub(super) decoding: DecodingKey,
 }
 
 struct Fetched {
-    keys: HashMap<String, Key>,
+    keys: HashMap<String, Arc<Key>>,
     at: Instant,
 }
 
@@ -71,7 +73,7 @@ impl KeySet {
     }
 
     /// The key of this name.
-    pub(super) async fn find(self: &Arc<Self>, kid: &str) -> Result<Key, NoKey> {
+    pub(super) async fn find(self: &Arc<Self>, kid: &str) -> Result<Arc<Key>, NoKey> {
         if let Some(fetched) = self.current().filter(|fetched| fetched.at.elapsed() < STALE)
             && let Some(key) = fetched.keys.get(kid)
         {
@@ -106,7 +108,7 @@ impl KeySet {
         }
     }
 
-    pub(super) async fn fetch(&self) -> Result<HashMap<String, Key>, String> {
+    pub(super) async fn fetch(&self) -> Result<HashMap<String, Arc<Key>>, String> {
         let mut answer = self.http.get(&self.url).send().await.map_err(|error| error.without_url().to_string())?;
         // A redirect is no success either.
         if answer.status() != reqwest::StatusCode::OK {
@@ -125,7 +127,7 @@ impl KeySet {
 }
 
 /// A key that tokens may be signed with, by its name: public, for signatures, and of an algorithm that is accepted.
-fn usable(jwk: &Jwk) -> Option<(String, Key)> {
+fn usable(jwk: &Jwk) -> Option<(String, Arc<Key>)> {
     let kid = jwk.common.key_id.clone()?;
     if jwk.common.public_key_use.as_ref().is_some_and(|used| *used != PublicKeyUse::Signature) {
         return None;
@@ -139,5 +141,5 @@ fn usable(jwk: &Jwk) -> Option<(String, Key)> {
     if jwk.common.key_algorithm.is_some_and(|named| named.to_string() != format!("{algorithm:?}")) {
         return None;
     }
-    Some((kid, Key { algorithm, decoding: DecodingKey::from_jwk(jwk).ok()? }))
+    Some((kid, Arc::new(Key { algorithm, decoding: DecodingKey::from_jwk(jwk).ok()? })))
 }

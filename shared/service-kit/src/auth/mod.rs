@@ -100,6 +100,8 @@ pub struct Authenticator {
     keys: Keys,
     issuer: String,
     audience: String,
+    /// One for each algorithm that the keys may be of: made once, for it is more work than to use it.
+    validations: Arc<[(Algorithm, Validation)]>,
 }
 
 /// The secret is too short to be one.
@@ -131,7 +133,7 @@ impl Authenticator {
             decoding: DecodingKey::from_secret(secret.as_bytes()),
             encoding: EncodingKey::from_secret(secret.as_bytes()),
         };
-        Ok(Self { keys, issuer: issuer.to_owned(), audience: audience.to_owned() })
+        Ok(Self::new(keys, &[Algorithm::HS256], issuer, audience))
     }
 
     /// Tokens of `issuer` for `audience`, signed with a key that is published at `url`: RS256, ES256 or EdDSA.
@@ -140,7 +142,13 @@ impl Authenticator {
     /// [`KeySetError`].
     pub fn published(url: &str, issuer: &str, audience: &str) -> Result<Self, KeySetError> {
         let keys = Keys::Published(Arc::new(KeySet::new(url)?));
-        Ok(Self { keys, issuer: issuer.to_owned(), audience: audience.to_owned() })
+        Ok(Self::new(keys, &jwks::ALGORITHMS, issuer, audience))
+    }
+
+    fn new(keys: Keys, algorithms: &[Algorithm], issuer: &str, audience: &str) -> Self {
+        let validations = algorithms.iter().map(|algorithm| (*algorithm, validation(*algorithm, issuer, audience)));
+        let validations = validations.collect();
+        Self { keys, issuer: issuer.to_owned(), audience: audience.to_owned(), validations }
     }
 
     /// Whether tokens can be checked now; what with, in words.
@@ -172,42 +180,35 @@ impl Authenticator {
         if !header.typ.is_none_or(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known))) {
             return Err(invalid());
         }
+        let published;
         let (algorithm, decoding) = match &self.keys {
             Keys::Secret { decoding, .. } => {
                 // There is one key and it has no name: what looks like a path or a URL is no name of it.
                 if !header.kid.as_deref().is_none_or(is_key_name) {
                     return Err(invalid());
                 }
-                (Algorithm::HS256, decoding.clone())
+                (Algorithm::HS256, decoding)
             }
             // A published key has any text as its id (RFC 7517 §4.5), which is compared and nothing else.
             Keys::Published(keys) => {
                 let found = keys.find(header.kid.as_deref().ok_or_else(invalid)?).await;
-                let key = found.map_err(|no_key| match no_key {
+                published = found.map_err(|no_key| match no_key {
                     NoKey::Unknown => invalid(),
                     NoKey::Unavailable => Problem::unavailable("the keys of tokens cannot be fetched; try again"),
                 })?;
-                (key.algorithm, key.decoding)
+                (published.algorithm, &published.decoding)
             }
         };
-        let claims = decode::<Claims>(token, &decoding, &self.validation(algorithm)).map_err(|_| invalid())?.claims;
+        // The algorithm is the key's, never the token's.
+        let validation = self.validations.iter().find(|(of, _)| *of == algorithm).map(|(_, validation)| validation);
+        let decoded = decode::<Claims>(token, decoding, validation.ok_or_else(invalid)?);
+        let claims = decoded.map_err(|_| invalid())?.claims;
         Ok(Principal {
             user_id: claims.sub.parse().map_err(|_| invalid())?,
             company_id: claims.company_id.parse().map_err(|_| invalid())?,
             roles: claims.roles,
             expires_at: Timestamp(claims.exp.saturating_mul(1_000)),
         })
-    }
-
-    /// The algorithm is the key's, never the token's.
-    fn validation(&self, algorithm: Algorithm) -> Validation {
-        let mut validation = Validation::new(algorithm);
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.validate_nbf = true;
-        validation.leeway = 5;
-        validation
     }
 
     /// A token for `principal`; for development.
@@ -226,6 +227,17 @@ impl Authenticator {
         };
         Ok(encode(&Header::new(Algorithm::HS256), &claims, encoding)?)
     }
+}
+
+/// What a token must say that is signed with a key of this one algorithm.
+fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[audience]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation.validate_nbf = true;
+    validation.leeway = 5;
+    validation
 }
 
 /// Whether a `kid` is a plain name, and no path or URL.
