@@ -1,87 +1,27 @@
 //! The hub: follows every partition, and hands each event to whoever watches one of its topics.
 
+use crate::clients::Clients;
 use crate::live::{Live, What, progress, topics, transition};
+use crate::outbox::Outbox;
 use crate::protocol::{ProgressFacts, Topic};
 use futures_util::StreamExt;
 use moka::sync::Cache;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use waybill_domain::progress::Tracker;
 use waybill_event_log::{EventLog, ReadError, Stored, read_after, read_events};
 use waybill_schema::events::UploadKind;
 use waybill_schema::{
     AccessType, Aggregate, CompanyId, Event, Grant, Permissions, Recorded, ShareId, Subject, Timestamp, UploadId,
-    UserId,
 };
-use waybill_service_kit::{Principal, Shutdown, now};
+use waybill_service_kit::{Shutdown, now};
 
-/// How many transitions wait for a connection; one more and it is too slow.
-const QUEUE: usize = 64;
 /// How many shares are kept at hand.
 const SHARES: u64 = 20_000;
 /// How many bytes of uploads' figures are kept at hand: some 20,000 uploads of the usual size.
 const TRACKED_BYTES: u64 = 64 * 1_024 * 1_024;
-
-/// What waits for one connection.
-pub(crate) struct Outbox {
-    transitions: mpsc::Sender<(Topic, Arc<Live>)>,
-    /// The newest figures per topic and upload: overwritten, never queued.
-    progress: Mutex<HashMap<(Topic, UploadId), (u64, ProgressFacts)>>,
-    overflowed: AtomicBool,
-    /// Up to where the log must have been read to look again who may watch what; 0 where there is no need to.
-    recheck: AtomicU64,
-}
-
-impl Outbox {
-    pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<(Topic, Arc<Live>)>) {
-        let (transitions, receiver) = mpsc::channel(QUEUE);
-        let outbox = Self {
-            transitions,
-            progress: Mutex::default(),
-            overflowed: AtomicBool::new(false),
-            recheck: AtomicU64::new(0),
-        };
-        (Arc::new(outbox), receiver)
-    }
-
-    fn deliver(&self, topic: Topic, live: &Arc<Live>) {
-        match &live.what {
-            What::Progress(facts) => {
-                locked(&self.progress).insert((topic, facts.upload_id), (live.seq, facts.clone()));
-            }
-            What::Transition { .. } => {
-                if self.transitions.try_send((topic, live.clone())).is_err() {
-                    self.overflowed.store(true, Ordering::Relaxed);
-                }
-            }
-        }
-    }
-
-    /// The figures that came since the last time, and leaves none.
-    pub(crate) fn take_progress(&self) -> HashMap<(Topic, UploadId), (u64, ProgressFacts)> {
-        std::mem::take(&mut *locked(&self.progress))
-    }
-
-    /// The event that may have ended the client's access, once.
-    pub(crate) fn take_recheck(&self) -> Option<u64> {
-        Some(self.recheck.swap(0, Ordering::SeqCst)).filter(|seq| *seq > 0)
-    }
-
-    /// Whether a transition was lost for want of room.
-    pub(crate) fn overflowed(&self) -> bool {
-        self.overflowed.load(Ordering::Relaxed)
-    }
-}
-
-/// Who is at the other end of a connection.
-struct Client {
-    company: CompanyId,
-    user: UserId,
-    outbox: Arc<Outbox>,
-}
 
 /// Whether those who belong to a chatroom or thread are told of a file there.
 #[derive(Clone, Copy)]
@@ -142,9 +82,10 @@ type Watching = Vec<(Topic, Vec<(Arc<Outbox>, u64)>)>;
 
 /// Hands events out.
 pub(crate) struct Hub {
+    /// Who is connected.
+    pub(crate) clients: Clients,
     log: Arc<dyn EventLog>,
     watchers: RwLock<Watchers>,
-    clients: RwLock<HashMap<u64, Client>>,
     shares: Cache<(CompanyId, ShareId), Openness>,
     trackers: Cache<UploadId, Arc<Mutex<Tracker>>>,
     /// Up to where each partition was handed out, or is being handed out.
@@ -155,25 +96,14 @@ impl Hub {
     pub(crate) fn new(log: Arc<dyn EventLog>) -> Self {
         let handed_out = log.partitions().all().map(|_| AtomicU64::new(0)).collect();
         Self {
+            clients: Clients::default(),
             log,
             watchers: RwLock::default(),
-            clients: RwLock::default(),
             shares: Cache::new(SHARES),
             // Weighed anew by each event: it is put back afterwards.
             trackers: Cache::builder().max_capacity(TRACKED_BYTES).weigher(weight).build(),
             handed_out,
         }
-    }
-
-    /// Connection `conn` is the principal's.
-    pub(crate) fn enter(&self, conn: u64, principal: &Principal, outbox: &Arc<Outbox>) {
-        let client = Client { company: principal.company_id, user: principal.user_id, outbox: outbox.clone() };
-        self.clients.write().unwrap_or_else(PoisonError::into_inner).insert(conn, client);
-    }
-
-    /// Connection `conn` has ended.
-    pub(crate) fn leave(&self, conn: u64) {
-        self.clients.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
     }
 
     /// Has those look again whose access an event may have ended.
@@ -184,15 +114,7 @@ impl Hub {
             Event::CompanyClosed(_) | Event::ChatroomDeleted(_) | Event::ThreadDeleted(_) => None,
             _ => return,
         };
-        self.recheck(recorded.subject.company, of, recorded.position.seq);
-    }
-
-    /// Has a company's clients look again, or those of one user.
-    fn recheck(&self, company: CompanyId, of: Option<UserId>, seq: u64) {
-        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
-        let concerned =
-            clients.values().filter(|client| client.company == company && of.is_none_or(|user| user == client.user));
-        concerned.for_each(|client| client.outbox.recheck.store(seq, Ordering::SeqCst));
+        self.clients.recheck(recorded.subject.company, of, recorded.position.seq);
     }
 
     /// A newer version wrote an event that cannot be read here: it may take something away.
@@ -201,7 +123,7 @@ impl Hub {
         match aggregate {
             // Nobody is told of a share that cannot be read.
             Aggregate::Share(id) => self.shares.invalidate(&(company, id)),
-            Aggregate::Directory => self.recheck(company, None, stored.position.seq),
+            Aggregate::Directory => self.clients.recheck(company, None, stored.position.seq),
             _ => {}
         }
     }
@@ -277,6 +199,12 @@ impl Hub {
         &self.handed_out[partition as usize]
     }
 
+    /// Sends all connections away when shutdown is asked for.
+    pub(crate) async fn drain(self: Arc<Self>, shutdown: Shutdown) {
+        shutdown.triggered().await;
+        self.clients.send_away().await;
+    }
+
     /// Follows a partition from its end until shutdown.
     pub(crate) async fn follow(self: Arc<Self>, partition: u32, shutdown: Shutdown) {
         let mut from = None;
@@ -333,7 +261,7 @@ impl Hub {
         let Some(figures) = self.track(recorded, !watching.is_empty()).await else { return };
         let seq = recorded.position.seq;
         let lives = transition(recorded).into_iter().chain(figures.map(What::Progress));
-        for live in lives.map(|what| Arc::new(Live { seq, what })) {
+        for live in lives.map(|what| Arc::new(Live::new(seq, what))) {
             for (topic, outboxes) in &watching {
                 outboxes.iter().for_each(|(outbox, _)| outbox.deliver(*topic, &live));
             }

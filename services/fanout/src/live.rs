@@ -6,11 +6,37 @@ use waybill_domain::progress::Tracker;
 use waybill_domain::upload::{Phase, Status};
 use waybill_schema::{Aggregate, Event, Recorded, UploadId};
 
+/// What a frame has besides its facts.
+const FRAME_BYTES: usize = 200;
+
 /// An event on its way to watchers.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
     pub(crate) seq: u64,
     pub(crate) what: What,
+    /// How long it is, about, while it waits to be sent.
+    pub(crate) bytes: usize,
+}
+
+impl Live {
+    /// Makes an event of what watchers see.
+    pub(crate) fn new(seq: u64, what: What) -> Self {
+        let bytes = match &what {
+            What::Transition { facts, .. } => FRAME_BYTES + facts.iter().map(about_bytes).sum::<usize>(),
+            What::Progress(_) => FRAME_BYTES,
+        };
+        Self { seq, what, bytes }
+    }
+}
+
+/// Says how long a fact is as JSON, about.
+fn about_bytes((name, fact): (&String, &Value)) -> usize {
+    let bytes = match fact {
+        Value::String(text) => text.len(),
+        Value::Array(_) | Value::Object(_) => fact.to_string().len(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+    };
+    name.len() + bytes
 }
 
 #[derive(Clone, Debug)]

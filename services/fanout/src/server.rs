@@ -1,6 +1,6 @@
 //! Starting and stopping a fan-out.
 
-use crate::connection::{Client, serve};
+use crate::connection::{Client, Connection};
 use crate::guard::{TooBig, guarded};
 use crate::hub::Hub;
 use crate::protocol::SUBPROTOCOL;
@@ -73,6 +73,35 @@ pub(crate) struct Fanout {
     connections: AtomicU64,
 }
 
+#[cfg(test)]
+impl Fanout {
+    /// Makes one whose log is empty and in memory, and where neither NATS nor Postgres is there.
+    pub(crate) async fn alone() -> Arc<Self> {
+        let partitions = waybill_schema::Partitions::new(1).unwrap();
+        let log: Arc<dyn EventLog> = Arc::new(waybill_event_log::memory::MemoryLog::new(partitions));
+        let nats = async_nats::ConnectOptions::new().retry_on_initial_connect().connect("127.0.0.1:1").await.unwrap();
+        let config = waybill_read_model::DatabaseConfig {
+            url: "postgres://nobody@127.0.0.1:1/nothing".to_owned(),
+            schema: "nothing".parse().unwrap(),
+            pool_size: 1,
+        };
+        let database = Database::new(config).unwrap();
+        let shutdown = Shutdown::new();
+        let (refusals, _) = Keeper::new(Refusals::new(nats, partitions), shutdown.clone());
+        Arc::new(Self {
+            hub: Arc::new(Hub::new(log.clone())),
+            access: Access::new(log.clone(), database.clone()),
+            log,
+            database,
+            shutdown,
+            refusals,
+            origins: Origins::default(),
+            keep_alive: Duration::ZERO,
+            connections: AtomicU64::new(1),
+        })
+    }
+}
+
 impl Fanout {
     pub(crate) fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
@@ -101,6 +130,7 @@ impl Server {
         let kept = Refusals::new(config.nats.clone(), config.log.partitions());
         let (refusals, keeping) = Keeper::new(kept, shutdown.clone());
         tasks.spawn(keeping);
+        tasks.spawn(hub.clone().drain(shutdown.clone()));
         for partition in config.log.partitions().all() {
             tasks.spawn(hub.clone().follow(partition, shutdown.clone()));
         }
@@ -233,10 +263,9 @@ pub(crate) async fn connect(
     let Ok((answer, session, stream)) = upgraded else { return Err(no_handshake().into()) };
     let inbound =
         stream.max_frame_size(FRAME_MAX_BYTES).aggregate_continuations().max_continuation_size(FRAME_MAX_BYTES);
-    let authenticator = Authenticator::clone(&authenticator);
     body::written_within(&request, WRITE_WITHIN);
     let client = Client { principal, id, too_big };
-    actix_web::rt::spawn(serve(fanout.into_inner(), authenticator, client, session, inbound));
+    actix_web::rt::spawn(Connection::open(fanout.into_inner(), authenticator, client, session, inbound).run());
     Ok(answer)
 }
 

@@ -1,7 +1,7 @@
 //! The subscriptions of one connection, as a state machine that never sees a socket.
 
-use crate::hub::Outbox;
 use crate::live::{Live, What};
+use crate::outbox::Progress;
 use crate::protocol::{Close, ServerFrame, Topic};
 use crate::snapshot::Snapshot;
 use std::collections::BTreeMap;
@@ -120,9 +120,9 @@ impl Subscriptions {
     }
 
     /// The newest figures, for live subscriptions whose state is older.
-    pub(crate) fn progress(&self, outbox: &Outbox) -> Vec<ServerFrame> {
+    pub(crate) fn progress(&self, newest: Progress) -> Vec<ServerFrame> {
         let mut frames = Vec::new();
-        for ((topic, _), (seq, facts)) in outbox.take_progress() {
+        for ((topic, _), (seq, facts)) in newest {
             let newer = |subscription: &Subscription| matches!(subscription, Subscription::Live { topic: watched, sent_seq } if *watched == topic && seq > *sent_seq);
             let ids = self.all.iter().filter(|(_, subscription)| newer(subscription)).map(|(id, _)| *id);
             frames.extend(ids.map(|id| ServerFrame::Prog {

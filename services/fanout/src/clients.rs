@@ -1,0 +1,155 @@
+//! Who is connected.
+
+use crate::outbox::Outbox;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
+use waybill_schema::{CompanyId, UserId};
+use waybill_service_kit::Principal;
+
+/// How many batches connections are sent away in, and how long it is between two: all within two seconds.
+const BATCHES: usize = 20;
+const BATCH_EVERY: Duration = Duration::from_millis(100);
+/// How many connections are sent away at once in any case.
+const BATCH_MIN: usize = 32;
+
+/// The connections of one user.
+type OfUser = Vec<(u64, Arc<Outbox>)>;
+
+/// All connections, by their users.
+#[derive(Default)]
+pub(crate) struct Clients(RwLock<Entered>);
+
+#[derive(Default)]
+struct Entered {
+    all: HashMap<(CompanyId, UserId), OfUser>,
+    /// Whether all are sent away.
+    stopping: bool,
+}
+
+impl Clients {
+    /// Notes that connection `conn` is the principal's.
+    pub(crate) fn enter(&self, conn: u64, principal: &Principal, outbox: &Arc<Outbox>) {
+        let mut entered = self.write();
+        let user = (principal.company_id, principal.user_id);
+        // Most have one.
+        entered.all.entry(user).or_insert_with(|| Vec::with_capacity(1)).push((conn, outbox.clone()));
+        if entered.stopping {
+            // It comes too late to be in a batch.
+            outbox.stop();
+        }
+    }
+
+    /// Notes that connection `conn` of the principal has ended.
+    pub(crate) fn leave(&self, conn: u64, principal: &Principal) {
+        let mut entered = self.write();
+        let user = (principal.company_id, principal.user_id);
+        if let Some(of_user) = entered.all.get_mut(&user) {
+            of_user.retain(|(entered, _)| *entered != conn);
+            if of_user.is_empty() {
+                entered.all.remove(&user);
+            }
+        }
+    }
+
+    /// Has a company's connections look again who may watch what, or those of one user; the log says why at `seq`.
+    pub(crate) fn recheck(&self, company: CompanyId, of: Option<UserId>, seq: u64) {
+        let entered = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let recheck = |of_user: &OfUser| of_user.iter().for_each(|(_, outbox)| outbox.recheck(seq));
+        match of {
+            Some(user) => entered.all.get(&(company, user)).into_iter().for_each(recheck),
+            None => entered.all.iter().filter(|((of, _), _)| *of == company).for_each(|(_, of_user)| recheck(of_user)),
+        }
+    }
+
+    /// Sends all away, those who come later, too: in batches, at random, so that they do not come back all at once.
+    pub(crate) async fn send_away(&self) {
+        let outboxes: Vec<Arc<Outbox>> = {
+            let mut entered = self.write();
+            entered.stopping = true;
+            // A map's order is another one in each process.
+            entered.all.values().flatten().map(|(_, outbox)| outbox.clone()).collect()
+        };
+        let batch = outboxes.len().div_ceil(BATCHES).max(BATCH_MIN);
+        for (number, outboxes) in outboxes.chunks(batch).enumerate() {
+            if number > 0 {
+                tokio::time::sleep(BATCH_EVERY).await;
+            }
+            outboxes.iter().for_each(|outbox| outbox.stop());
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Entered> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::Next;
+    use crate::protocol::Close;
+    use futures_util::poll;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use uuid::Uuid;
+    use waybill_schema::Timestamp;
+
+    fn principal(company: u128, user: u128) -> Principal {
+        let (company_id, user_id) = (CompanyId(Uuid::from_u128(company)), UserId(Uuid::from_u128(user)));
+        Principal { user_id, company_id, roles: Vec::new(), expires_at: Timestamp(0) }
+    }
+
+    fn next(outbox: &Outbox) -> Option<Next> {
+        match outbox.poll_next(&Context::from_waker(Waker::noop()), true) {
+            Poll::Ready(next) => Some(next),
+            Poll::Pending => None,
+        }
+    }
+
+    fn is_rechecked(outbox: &Outbox) -> bool {
+        matches!(next(outbox), Some(Next::Recheck(_)))
+    }
+
+    fn is_stopped(outbox: &Outbox) -> bool {
+        matches!(next(outbox), Some(Next::End(Close::Restart)))
+    }
+
+    #[test]
+    fn those_concerned_look_again_and_nobody_else() {
+        let clients = Clients::default();
+        let who = [principal(1, 1), principal(1, 1), principal(1, 2), principal(2, 1)];
+        let outboxes = [(); 4].map(|()| Arc::<Outbox>::default());
+        for (conn, (who, outbox)) in (0..).zip(who.iter().zip(&outboxes)) {
+            clients.enter(conn, who, outbox);
+        }
+        let rechecked = || [0, 1, 2, 3].map(|conn: usize| is_rechecked(&outboxes[conn]));
+        clients.recheck(who[0].company_id, Some(who[0].user_id), 1);
+        assert_eq!(rechecked(), [true, true, false, false]);
+        clients.recheck(who[0].company_id, None, 2);
+        assert_eq!(rechecked(), [true, true, true, false]);
+        clients.leave(0, &who[0]);
+        clients.leave(2, &who[2]);
+        clients.recheck(who[0].company_id, None, 3);
+        assert_eq!(rechecked(), [false, true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_few_are_sent_away_at_once_the_others_in_two_seconds_and_who_comes_later_at_once() {
+        assert!(BATCH_EVERY * u32::try_from(BATCHES).unwrap() <= Duration::from_secs(2));
+        for (count, at_once) in [(1, 1), (40, 32), (1_000, 50)] {
+            let clients = Clients::default();
+            let outboxes: Vec<Arc<Outbox>> = (0..count).map(|_| Arc::default()).collect();
+            for (conn, outbox) in (0..).zip(&outboxes) {
+                clients.enter(conn, &principal(1, conn.into()), outbox);
+            }
+            let mut sent_away = pin!(clients.send_away());
+            let is_done = poll!(&mut sent_away).is_ready();
+            let stopped = outboxes.iter().filter(|outbox| is_stopped(outbox)).count();
+            assert_eq!((stopped, is_done), (at_once, count == 1), "{count}");
+            let late = Arc::default();
+            clients.enter(count, &principal(1, 0), &late);
+            assert!(is_stopped(&late));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a client says, and what it is answered.
+
+use super::{Connection, Look, Step};
+use crate::outbox::Taken;
+use crate::protocol::{ClientFrame, Close, ServerFrame, Topic};
+use crate::wish::Wish;
+use actix_ws::{AggregatedMessage, Message, ProtocolError};
+use std::time::Duration;
+use tokio::time::Instant;
+use waybill_access::refusals::Refused;
+use waybill_service_kit::Problem;
+
+/// How many frames a client may send in a second.
+const COMMANDS_PER_S: u32 = 20;
+
+impl Connection {
+    /// Answers what came from the client.
+    pub(super) fn heard(
+        &mut self,
+        message: Option<Result<AggregatedMessage, ProtocolError>>,
+        now: Instant,
+    ) -> Result<Step, Close> {
+        self.timing.heard();
+        match message {
+            Some(Ok(AggregatedMessage::Text(text))) => return self.command(&text, now),
+            Some(Ok(AggregatedMessage::Ping(bytes))) => {
+                self.count(now)?;
+                self.unsent.push_back(Message::Pong(bytes));
+            }
+            Some(Ok(AggregatedMessage::Pong(_))) => self.count(now)?,
+            Some(Ok(AggregatedMessage::Binary(_))) => {
+                self.count(now)?;
+                self.refuse(None, "frame_invalid");
+            }
+            Some(Err(ProtocolError::Overflow)) => return Err(Close::TooBig),
+            Some(Err(_)) if self.client.too_big.get() => return Err(Close::TooBig),
+            Some(Ok(AggregatedMessage::Close(_)) | Err(_)) | None => return Err(Close::Gone),
+        }
+        Ok(Step::Done)
+    }
+
+    /// Counts one more frame of the client.
+    fn count(&mut self, now: Instant) -> Result<(), Close> {
+        if now >= self.commands.0 + Duration::from_secs(1) {
+            self.commands = (now, 0);
+        }
+        self.commands.1 += 1;
+        if self.commands.1 > COMMANDS_PER_S {
+            return Err(Close::TooMany);
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, text: &str, now: Instant) -> Result<Step, Close> {
+        self.count(now)?;
+        match serde_json::from_str::<ClientFrame>(text) {
+            Ok(ClientFrame::Sub { id, topic, from }) => self.subscribe(id, &topic, from.is_some()),
+            Ok(ClientFrame::Unsub { id }) => self.forget(id),
+            Ok(ClientFrame::Auth { token }) => return Ok(Step::Look(Look::Token(token))),
+            Ok(ClientFrame::Pong) => {}
+            Err(_) => self.refuse(None, "frame_invalid"),
+        }
+        Ok(Step::Done)
+    }
+
+    fn subscribe(&mut self, id: u64, topic: &str, resumes: bool) {
+        let Ok(parsed) = topic.parse::<Topic>() else {
+            self.keep_refusal(topic);
+            return self.refuse(Some(id), "not_found");
+        };
+        let number = match self.subscriptions.ask(id, parsed) {
+            Ok(number) => number,
+            Err(code) => return self.refuse(Some(id), code),
+        };
+        if resumes {
+            self.push([ServerFrame::Reset { id }]);
+        }
+        let (principal, outbox) = (self.client.principal.clone(), self.outbox.clone());
+        Wish { id, number, topic: parsed, conn: self.number, principal, outbox }.begin(self.fanout.clone());
+    }
+
+    /// Begins a subscription whose wish was granted, or says why it was not.
+    pub(super) fn begin(&mut self, Taken { id, wish, topic, outcome }: Taken) {
+        if !self.subscriptions.waits(id, wish) {
+            // The client has thought better of it.
+            if !self.subscriptions.has(topic) {
+                self.fanout.hub.unwatch(self.client.principal.company_id, topic, self.number);
+            }
+            return;
+        }
+        match outcome {
+            Ok(snapshot) => {
+                let frames = self.subscriptions.begin(id, snapshot);
+                self.push(frames);
+            }
+            Err(code) => {
+                if code == "not_found" {
+                    self.keep_refusal(&topic.to_string());
+                }
+                self.forget(id);
+                self.refuse(Some(id), code);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: u64) {
+        if let Some(topic) = self.subscriptions.remove(id) {
+            self.fanout.hub.unwatch(self.client.principal.company_id, topic, self.number);
+        }
+    }
+
+    /// Tells the client what it does not get.
+    pub(super) fn refuse(&mut self, id: Option<u64>, code: &'static str) {
+        self.push([ServerFrame::Err { id, code }]);
+    }
+
+    /// Keeps for auditors that somebody asked for what is not theirs, or not there.
+    fn keep_refusal(&self, topic: &str) {
+        let refused = Refused::new(&self.client.principal, self.client.id, "SUB", topic);
+        self.fanout.refusals.keep(refused, &Problem::not_found("topic"));
+    }
+}

@@ -1,0 +1,241 @@
+//! A connection without a network: what the server sends is taken from the answer's body.
+
+use super::*;
+use crate::live::{Live, What};
+use crate::outbox::Taken;
+use crate::protocol::{ProgressFacts, Topic};
+use crate::snapshot::Snapshot;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::test::TestRequest;
+use actix_web::{FromRequest, dev};
+use serde_json::{Map, Value, json};
+use std::cell::Cell;
+use std::rc::Rc;
+use waybill_schema::{CompanyId, Timestamp, UploadId, UserId};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The client's end of a connection.
+struct Peer {
+    fanout: Arc<Fanout>,
+    outbox: Arc<Outbox>,
+    body: BoxBody,
+    received: Vec<u8>,
+    sender: tokio::sync::mpsc::UnboundedSender<Vec<u8>>,
+    /// How often the connection was woken.
+    polls: Rc<Cell<usize>>,
+}
+
+/// What the server sends.
+#[derive(Debug, PartialEq)]
+enum Sent {
+    Text(Value),
+    Ping,
+    Close(u16),
+}
+
+fn upload() -> UploadId {
+    UploadId(Uuid::from_u128(7))
+}
+
+impl Peer {
+    /// A connection whose token is good for so long. `prepare` sees it before it runs.
+    async fn connect(good_for: Duration, prepare: impl FnOnce(&mut Connection)) -> Self {
+        let fanout = Fanout::alone().await;
+        let request = TestRequest::get()
+            .insert_header(("Connection", "upgrade"))
+            .insert_header(("Upgrade", "websocket"))
+            .insert_header(("Sec-WebSocket-Version", "13"))
+            .insert_header(("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="))
+            .to_http_request();
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+        let stream = futures_util::stream::poll_fn(move |context| {
+            receiver.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Bytes::from(bytes))))
+        });
+        let mut payload: dev::Payload = dev::Payload::Stream { payload: Box::pin(stream) };
+        let payload = web::Payload::from_request(&request, &mut payload).await.unwrap();
+        let (answer, session, inbound) = actix_ws::handle(&request, payload).unwrap();
+        let expires_at = Timestamp(wall_clock().0 + i64::try_from(good_for.as_millis()).unwrap());
+        let (user_id, company_id) = (UserId(Uuid::from_u128(1)), CompanyId(Uuid::from_u128(2)));
+        let principal = Principal { user_id, company_id, roles: Vec::new(), expires_at };
+        let id = RequestId { id: Uuid::nil(), address: None };
+        let client = Client { principal, id, too_big: TooBig::default() };
+        let authenticator = web::Data::new(Authenticator::hs256(&"s".repeat(32), "i", "a").unwrap());
+        let inbound = inbound.aggregate_continuations();
+        let mut connection = Connection::open(fanout.clone(), authenticator, client, session, inbound);
+        prepare(&mut connection);
+        let (outbox, polls) = (connection.outbox.clone(), Rc::<Cell<usize>>::default());
+        let counted = polls.clone();
+        actix_web::rt::spawn(async move {
+            let mut running = pin!(connection.run());
+            let counting = poll_fn(|context| {
+                counted.set(counted.get() + 1);
+                running.as_mut().poll(context)
+            });
+            counting.await;
+        });
+        Self { fanout, outbox, body: answer.into_body(), received: Vec::new(), sender, polls }
+    }
+
+    /// One that watches an upload.
+    async fn watching() -> Self {
+        let prepare = |connection: &mut Connection| {
+            let topic = Topic::Upload(upload());
+            let wish = connection.subscriptions.ask(1, topic).unwrap();
+            let snapshot = Snapshot { epoch: "e".to_owned(), seq: 1, state: json!({}) };
+            assert!(connection.outbox.hand_over(Taken { id: 1, wish, topic, outcome: Ok(snapshot) }));
+        };
+        let mut peer = Self::connect(PATIENCE * 2, prepare).await;
+        peer.expect("hello").await;
+        peer.expect("snap").await;
+        peer
+    }
+
+    /// The next frame, `None` at the end.
+    async fn next(&mut self) -> Option<Sent> {
+        loop {
+            if let Some(length) = frame_length(&self.received) {
+                let frame: Vec<u8> = self.received.drain(..length).collect();
+                let header = if frame[1] < 126 { 2 } else { 4 };
+                let payload = &frame[header..];
+                return Some(match frame[0] & 0x0f {
+                    1 => Sent::Text(serde_json::from_slice(payload).unwrap()),
+                    8 => Sent::Close(u16::from_be_bytes([payload[0], payload[1]])),
+                    9 => Sent::Ping,
+                    other => panic!("a frame of kind {other}"),
+                });
+            }
+            let more = poll_fn(|context| Pin::new(&mut self.body).poll_next(context));
+            let more = tokio::time::timeout(PATIENCE, more).await.expect("something comes");
+            self.received.extend(more?.unwrap());
+        }
+    }
+
+    async fn expect(&mut self, kind: &str) -> Value {
+        match self.next().await {
+            Some(Sent::Text(frame)) if frame["t"] == kind => frame,
+            other => panic!("{other:?} instead of {kind}"),
+        }
+    }
+
+    /// Sends a text frame.
+    fn say(&self, frame: &Value) {
+        let text = frame.to_string();
+        let header = [0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
+        self.sender.send([&header[..], text.as_bytes()].concat()).unwrap();
+    }
+
+    fn deliver(&self, seq: u64, what: What) {
+        self.outbox.deliver(Topic::Upload(upload()), &Arc::new(Live::new(seq, what)));
+    }
+}
+
+/// How long the first frame is, once all of it is there.
+fn frame_length(bytes: &[u8]) -> Option<usize> {
+    let length = match *bytes.get(1)? {
+        126 => 4 + usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])),
+        short => 2 + usize::from(short),
+    };
+    (bytes.len() >= length).then_some(length)
+}
+
+fn transition() -> What {
+    What::Transition { kind: "FileRenamed", facts: Map::new() }
+}
+
+fn progress(bytes_uploaded: u64) -> What {
+    What::Progress(ProgressFacts {
+        upload_id: upload(),
+        stage: "uploading",
+        bytes_uploaded,
+        total_bytes: 100,
+        progress_percentage: 0,
+        upload_speed_bytes_per_s: 0,
+        estimated_time_remaining_s: None,
+        current_chunk: 0,
+        total_chunks: 1,
+    })
+}
+
+/// How large the future of a function is.
+fn future_bytes<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+    size_of::<F>()
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    let sizes = (future_bytes(Connection::run), size_of::<Connection>());
+    assert!(sizes.0 < 512 && sizes.1 < 1_024, "{sizes:?}");
+}
+
+#[actix_web::test]
+async fn nobody_wakes_an_idle_connection() {
+    let mut peer = Peer::connect(PATIENCE * 2, |_| {}).await;
+    let hello = peer.expect("hello").await;
+    assert_eq!(hello["heartbeat_s"], 25);
+    let polls = peer.polls.get();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(peer.polls.get(), polls);
+    drop(peer.sender);
+    let more = poll_fn(|context| Pin::new(&mut peer.body).poll_next(context));
+    assert!(tokio::time::timeout(PATIENCE, more).await.unwrap().is_none(), "it ends with its client");
+    peer.outbox.recheck(1);
+    assert!(peer.outbox.end().is_empty());
+}
+
+#[actix_web::test]
+async fn a_connection_whose_time_has_come_is_closed() {
+    let mut peer = Peer::connect(Duration::from_millis(300), |_| {}).await;
+    peer.expect("hello").await;
+    assert_eq!(peer.next().await, Some(Sent::Close(4001)));
+    assert_eq!(peer.next().await, None);
+
+    let mut peer = Peer::connect(PATIENCE * 2, |_| {}).await;
+    peer.expect("hello").await;
+    peer.fanout.hub.clients.send_away().await;
+    assert_eq!(peer.expect("bye").await["retry_ms"], 1_000);
+    assert_eq!(peer.next().await, Some(Sent::Close(1012)));
+    assert_eq!(peer.next().await, None);
+}
+
+#[actix_web::test]
+async fn who_misses_a_transition_or_says_too_much_is_closed() {
+    let mut peer = Peer::watching().await;
+    (0..65).for_each(|seq| peer.deliver(2 + seq, transition()));
+    assert_eq!(peer.next().await, Some(Sent::Close(4008)));
+
+    let mut peer = Peer::watching().await;
+    (0..21).for_each(|_| peer.say(&json!({ "t": "pong" })));
+    assert_eq!(peer.next().await, Some(Sent::Close(4029)));
+}
+
+#[actix_web::test]
+async fn transitions_go_at_once_and_progress_ten_times_a_second() {
+    let mut peer = Peer::watching().await;
+    let began = Instant::now();
+    peer.deliver(2, progress(1));
+    assert_eq!(peer.expect("prog").await["bytes_uploaded"], 1);
+    peer.deliver(3, progress(2));
+    peer.deliver(4, progress(3));
+    assert_eq!(peer.expect("prog").await["bytes_uploaded"], 3, "the newest alone");
+    assert!(began.elapsed() >= Duration::from_millis(100));
+    peer.deliver(5, progress(4));
+    peer.deliver(6, transition());
+    peer.deliver(7, progress(5));
+    let transition = peer.expect("ev").await;
+    assert_eq!((&transition["seq"], &transition["prev_seq"]), (&json!(6), &json!(1)));
+    assert_eq!(peer.expect("prog").await["bytes_uploaded"], 5);
+}
+
+#[actix_web::test]
+async fn what_is_not_there_is_not_found() {
+    let mut peer = Peer::connect(PATIENCE * 2, |_| {}).await;
+    peer.expect("hello").await;
+    for (id, topic) in [format!("upload:{}", upload()), "x".to_owned()].into_iter().enumerate() {
+        peer.say(&json!({ "t": "sub", "id": id, "topic": topic }));
+        assert_eq!(peer.expect("err").await, json!({ "t": "err", "id": id, "code": "not_found" }));
+    }
+    peer.say(&json!({ "t": "auth", "token": "none" }));
+    assert_eq!(peer.expect("err").await, json!({ "t": "err", "code": "token_invalid" }));
+}

@@ -1,0 +1,381 @@
+//! What waits for one connection, and what wakes it.
+//!
+//! A connection sleeps until something is put here, something comes from its client, or its own time has come. Who puts
+//! something in takes the lock, and wakes the connection afterwards; the connection looks and says how to wake it under the
+//! same lock. So nothing is missed. Who puts nothing new in wakes nobody: newer figures take the place of older ones.
+
+use crate::live::{Live, What};
+use crate::protocol::{Close, ProgressFacts, Topic};
+use crate::snapshot::Snapshot;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use waybill_schema::UploadId;
+
+/// How many transitions wait for a connection; one more and it is too slow.
+const QUEUE: usize = 64;
+/// How many bytes they have together.
+const QUEUE_BYTES: usize = 256 * 1_024;
+
+/// The newest figures per topic and upload, each with its sequence.
+pub(crate) type Progress = HashMap<(Topic, UploadId), (u64, ProgressFacts)>;
+
+/// What became of a wish for a topic.
+pub(crate) struct Taken {
+    /// The client's id.
+    pub(crate) id: u64,
+    /// The wish's number.
+    pub(crate) wish: u64,
+    pub(crate) topic: Topic,
+    /// The snapshot, or the code that says why there is none.
+    pub(crate) outcome: Result<Snapshot, &'static str>,
+}
+
+/// What a connection has to do next.
+pub(crate) enum Next {
+    /// Close.
+    End(Close),
+    /// Look again who may watch what, once the log has been read up to here.
+    Recheck(u64),
+    /// Begin a subscription, or say why not.
+    Taken(Taken),
+    /// Tell of a transition.
+    Transition(Topic, Arc<Live>),
+}
+
+/// What waits for one connection. It has no memory of its own while nothing waits.
+#[derive(Default)]
+pub(crate) struct Outbox(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    transitions: VecDeque<(Topic, Arc<Live>)>,
+    transition_bytes: usize,
+    /// Overwritten, never queued.
+    progress: Progress,
+    taken: VecDeque<Taken>,
+    /// The event that may have ended the client's access.
+    recheck: Option<u64>,
+    /// Whether a transition was lost for want of room.
+    overflowed: bool,
+    /// Whether the process stops.
+    stopping: bool,
+    /// Whether the connection has ended: nothing is kept for it any more.
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+impl Outbox {
+    /// Puts an event in.
+    pub(crate) fn deliver(&self, topic: Topic, live: &Arc<Live>) {
+        self.change(|waiting| match &live.what {
+            What::Progress(facts) => {
+                // The connection knows that figures wait, and when they are due.
+                let is_news = waiting.progress.is_empty();
+                waiting.progress.insert((topic, facts.upload_id), (live.seq, facts.clone()));
+                is_news
+            }
+            What::Transition { .. } => {
+                waiting.queue(topic, live);
+                true
+            }
+        });
+    }
+
+    /// Has the connection look again whether its client may watch what it watches; the log says why at `seq`.
+    pub(crate) fn recheck(&self, seq: u64) {
+        self.change(|waiting| {
+            waiting.recheck = Some(seq);
+            true
+        });
+    }
+
+    /// Has the connection say good-bye.
+    pub(crate) fn stop(&self) {
+        self.change(|waiting| {
+            waiting.stopping = true;
+            true
+        });
+    }
+
+    /// Hands over what became of a wish. Answers with whether there still is a connection.
+    pub(crate) fn hand_over(&self, taken: Taken) -> bool {
+        self.change(|waiting| {
+            waiting.taken.push_back(taken);
+            true
+        })
+    }
+
+    /// Lets go of everything, now and from now on. Answers with the topics of those wishes that nobody will look at.
+    pub(crate) fn end(&self) -> Vec<Topic> {
+        let left = std::mem::replace(&mut *self.locked(), Waiting { ended: true, ..Waiting::default() });
+        left.taken.iter().map(|taken| taken.topic).collect()
+    }
+
+    /// Takes out what comes next; of what is sent to the client something only where there is room. Where there is nothing,
+    /// the context's task is woken as soon as there is.
+    pub(crate) fn poll_next(&self, context: &Context<'_>, has_room: bool) -> Poll<Next> {
+        let mut waiting = self.locked();
+        if let Some(next) = waiting.next(has_room) {
+            return Poll::Ready(next);
+        }
+        if !waiting.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            waiting.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Answers with whether there are figures that came since the last time.
+    pub(crate) fn has_progress(&self) -> bool {
+        !self.locked().progress.is_empty()
+    }
+
+    /// Takes out the figures that came since the last time.
+    pub(crate) fn take_progress(&self) -> Progress {
+        std::mem::take(&mut self.locked().progress)
+    }
+
+    /// Changes what waits, and wakes the connection if `change` says so. Answers with whether there still is a connection.
+    fn change(&self, change: impl FnOnce(&mut Waiting) -> bool) -> bool {
+        let waker = {
+            let mut waiting = self.locked();
+            if waiting.ended {
+                return false;
+            }
+            change(&mut waiting).then(|| waiting.waker.take()).flatten()
+        };
+        waker.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn queue(&mut self, topic: Topic, live: &Arc<Live>) {
+        let bytes = self.transition_bytes + live.bytes;
+        // A single one always has room.
+        let is_full = self.transitions.len() >= QUEUE || (bytes > QUEUE_BYTES && !self.transitions.is_empty());
+        if self.overflowed || is_full {
+            // It is closed with what it has; none of this is sent any more.
+            (self.transitions, self.transition_bytes) = Default::default();
+            self.overflowed = true;
+            return;
+        }
+        self.transition_bytes = bytes;
+        self.transitions.push_back((topic, live.clone()));
+    }
+
+    fn next(&mut self, has_room: bool) -> Option<Next> {
+        if self.overflowed {
+            return Some(Next::End(Close::TooSlow));
+        }
+        if self.stopping {
+            return Some(Next::End(Close::Restart));
+        }
+        if let Some(seq) = self.recheck.take() {
+            return Some(Next::Recheck(seq));
+        }
+        if !has_room {
+            return None;
+        }
+        if let Some((topic, live)) = pop(&mut self.transitions) {
+            self.transition_bytes -= live.bytes;
+            return Some(Next::Transition(topic, live));
+        }
+        pop(&mut self.taken).map(Next::Taken)
+    }
+}
+
+/// Takes out the first; whoever takes the last gives the memory back.
+pub(crate) fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if queue.is_empty() {
+        *queue = VecDeque::new();
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Map, Value};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+    use uuid::Uuid;
+
+    /// What is put in, and how.
+    type PutIn = (&'static str, fn(&Outbox));
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Wakes {
+        fn count(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    fn topic() -> Topic {
+        Topic::Upload(UploadId(Uuid::nil()))
+    }
+
+    fn transition(seq: u64, bytes: usize) -> Arc<Live> {
+        let facts = Map::from_iter([("name".to_owned(), Value::String("x".repeat(bytes)))]);
+        Arc::new(Live::new(seq, What::Transition { kind: "FileRenamed", facts }))
+    }
+
+    fn progress(seq: u64) -> Arc<Live> {
+        let facts = ProgressFacts {
+            upload_id: UploadId(Uuid::nil()),
+            stage: "uploading",
+            bytes_uploaded: seq,
+            total_bytes: 100,
+            progress_percentage: 0,
+            upload_speed_bytes_per_s: 0,
+            estimated_time_remaining_s: None,
+            current_chunk: 0,
+            total_chunks: 1,
+        };
+        Arc::new(Live::new(seq, What::Progress(facts)))
+    }
+
+    fn taken() -> Taken {
+        Taken { id: 1, wish: 1, topic: topic(), outcome: Err("lagging") }
+    }
+
+    /// An outbox that somebody waits at.
+    fn waited_for() -> (Outbox, Arc<Wakes>, Waker) {
+        let (outbox, wakes) = (Outbox::default(), Arc::<Wakes>::default());
+        let waker = Waker::from(wakes.clone());
+        assert!(outbox.poll_next(&Context::from_waker(&waker), true).is_pending());
+        (outbox, wakes, waker)
+    }
+
+    fn poll(outbox: &Outbox, waker: &Waker) -> Poll<Next> {
+        outbox.poll_next(&Context::from_waker(waker), true)
+    }
+
+    fn polled_seq(outbox: &Outbox, waker: &Waker) -> Option<u64> {
+        match poll(outbox, waker) {
+            Poll::Ready(Next::Transition(_, live)) => Some(live.seq),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn whatever_is_put_in_wakes() {
+        let put_in: [PutIn; 5] = [
+            ("transition", |outbox| outbox.deliver(topic(), &transition(1, 1))),
+            ("progress", |outbox| outbox.deliver(topic(), &progress(1))),
+            ("recheck", |outbox| outbox.recheck(1)),
+            ("stop", Outbox::stop),
+            ("taken", |outbox| assert!(outbox.hand_over(taken()))),
+        ];
+        for (what, put_in) in put_in {
+            let (outbox, wakes, waker) = waited_for();
+            put_in(&outbox);
+            assert_eq!(wakes.count(), 1, "{what}");
+            assert_eq!(poll(&outbox, &waker).is_ready(), what != "progress", "{what}");
+        }
+    }
+
+    #[test]
+    fn what_came_before_somebody_waited_is_found() {
+        let outbox = Outbox::default();
+        outbox.recheck(7);
+        assert!(matches!(poll(&outbox, Waker::noop()), Poll::Ready(Next::Recheck(7))));
+        assert!(poll(&outbox, Waker::noop()).is_pending(), "once");
+    }
+
+    #[test]
+    fn newer_figures_wake_nobody_until_the_older_ones_were_taken() {
+        let (outbox, wakes, waker) = waited_for();
+        for seq in 1..=3 {
+            outbox.deliver(topic(), &progress(seq));
+            assert!(poll(&outbox, &waker).is_pending(), "figures wait for their time");
+        }
+        assert_eq!(wakes.count(), 1);
+        let figures = outbox.take_progress();
+        assert_eq!(figures.values().map(|(seq, _)| *seq).collect::<Vec<_>>(), [3]);
+        assert!(!outbox.has_progress());
+        outbox.deliver(topic(), &progress(4));
+        assert!(wakes.count() == 2 && outbox.has_progress());
+    }
+
+    #[test]
+    fn a_wake_up_is_for_whoever_waited_last() {
+        let (outbox, first, _) = waited_for();
+        let second = Arc::<Wakes>::default();
+        assert!(poll(&outbox, &Waker::from(second.clone())).is_pending());
+        outbox.stop();
+        assert_eq!((first.count(), second.count()), (0, 1));
+    }
+
+    #[test]
+    fn transitions_keep_their_order_and_wait_for_room() {
+        let (outbox, _, waker) = waited_for();
+        (1..=3).for_each(|seq| outbox.deliver(topic(), &transition(seq, 1)));
+        assert!(outbox.poll_next(&Context::from_waker(&waker), false).is_pending(), "no room");
+        outbox.recheck(9);
+        assert!(matches!(outbox.poll_next(&Context::from_waker(&waker), false), Poll::Ready(Next::Recheck(9))));
+        assert_eq!([1, 2, 3].map(Some), [(); 3].map(|()| polled_seq(&outbox, &waker)));
+    }
+
+    #[test]
+    fn one_transition_more_than_there_is_room_for_ends_the_connection() {
+        for (count, bytes) in [(64, 1), (5, 50_000)] {
+            let (outbox, _, waker) = waited_for();
+            (0..count).for_each(|seq| outbox.deliver(topic(), &transition(seq, bytes)));
+            assert_eq!(polled_seq(&outbox, &waker), Some(0), "{count}");
+            outbox.deliver(topic(), &transition(count, bytes));
+            assert_eq!(polled_seq(&outbox, &waker), Some(1), "what was taken out makes room: {count}");
+            (1..=2).for_each(|more| outbox.deliver(topic(), &transition(count + more, bytes)));
+            assert!(matches!(poll(&outbox, &waker), Poll::Ready(Next::End(Close::TooSlow))), "{count}");
+        }
+        let (outbox, _, waker) = waited_for();
+        outbox.deliver(topic(), &transition(1, 300_000));
+        assert_eq!(polled_seq(&outbox, &waker), Some(1), "a single one always has room");
+    }
+
+    #[test]
+    fn the_end_comes_before_all_else() {
+        let (outbox, _, waker) = waited_for();
+        outbox.deliver(topic(), &transition(1, 1));
+        outbox.recheck(1);
+        outbox.stop();
+        assert!(matches!(poll(&outbox, &waker), Poll::Ready(Next::End(Close::Restart))));
+    }
+
+    #[test]
+    fn after_the_end_nothing_is_kept() {
+        let (outbox, wakes, _) = waited_for();
+        assert!(outbox.hand_over(taken()));
+        assert_eq!(outbox.end(), [topic()]);
+        assert!(!outbox.hand_over(taken()));
+        outbox.deliver(topic(), &progress(1));
+        outbox.deliver(topic(), &transition(2, 1));
+        assert!(!outbox.has_progress() && polled_seq(&outbox, Waker::noop()).is_none());
+        assert_eq!(wakes.count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_while_nothing_waits() {
+        let (outbox, _, waker) = waited_for();
+        (1..=10).for_each(|seq| outbox.deliver(topic(), &transition(seq, 1)));
+        while poll(&outbox, &waker).is_ready() {}
+        outbox.deliver(topic(), &progress(11));
+        outbox.take_progress();
+        let waiting = outbox.locked();
+        let kept = (waiting.transitions.capacity(), waiting.progress.capacity(), waiting.transition_bytes);
+        assert_eq!(kept, (0, 0, 0));
+    }
+}

@@ -1,0 +1,166 @@
+//! When a connection has something to do of its own accord.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often a client is pinged.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(25);
+/// How long a client may take to answer a ping.
+const PONG_WITHIN: Duration = Duration::from_secs(8);
+/// How long a frame may wait until the connection takes it.
+const SEND_WITHIN: Duration = Duration::from_secs(5);
+/// Progress is sent this often at most.
+const TICK: Duration = Duration::from_millis(100);
+/// Progress is sent this often at most where the client does not keep up.
+const SLOW_TICK: Duration = Duration::from_secs(1);
+
+/// The times of one connection.
+pub(crate) struct Timing {
+    ping_at: Instant,
+    pong_by: Option<Instant>,
+    progress_from: Instant,
+    blocked_since: Option<Instant>,
+}
+
+impl Timing {
+    /// The times of a connection that begins now.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { ping_at: now + HEARTBEAT, pong_by: None, progress_from: now, blocked_since: None }
+    }
+
+    /// Says when to look next, if nothing happens before; `left` is how long the token is good.
+    pub(crate) fn next(&self, now: Instant, left: Duration, has_progress: bool) -> Instant {
+        // The clock of tokens may be set: it is looked at with each ping at least.
+        let times = [Some(now + left.min(HEARTBEAT)), self.pong_by, self.blocked_until()];
+        let progress = has_progress.then_some(self.progress_from);
+        times.into_iter().chain([progress]).flatten().fold(self.ping_at, Instant::min)
+    }
+
+    /// Says until when what is waiting to be sent may wait.
+    pub(crate) fn blocked_until(&self) -> Option<Instant> {
+        self.blocked_since.map(|since| since + SEND_WITHIN)
+    }
+
+    /// Answers with whether a ping is due, once.
+    pub(crate) fn takes_ping(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.ping_at;
+        if is_due {
+            self.ping_at = now + HEARTBEAT;
+        }
+        is_due
+    }
+
+    /// Notes that a ping was sent.
+    pub(crate) fn pinged(&mut self, now: Instant) {
+        self.pong_by.get_or_insert(now + PONG_WITHIN);
+    }
+
+    /// Notes that something came from the client.
+    pub(crate) fn heard(&mut self) {
+        self.pong_by = None;
+    }
+
+    /// Answers with whether the client is gone, by its silence.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        self.pong_by.is_some_and(|by| now >= by)
+    }
+
+    /// Answers with whether progress may be sent.
+    pub(crate) fn lets_progress(&self, now: Instant) -> bool {
+        now >= self.progress_from
+    }
+
+    /// Notes that progress was sent.
+    pub(crate) fn progressed(&mut self, now: Instant) {
+        self.progress_from = self.progress_from.max(now + TICK);
+    }
+
+    /// Notes that the connection takes nothing. Answers with whether that is so for too long.
+    pub(crate) fn blocked(&mut self, now: Instant) -> bool {
+        now >= *self.blocked_since.get_or_insert(now) + SEND_WITHIN
+    }
+
+    /// Notes that the connection takes something. Progress waits longer after it took nothing for a while.
+    pub(crate) fn unblocked(&mut self, now: Instant) {
+        if self.blocked_since.take().is_some_and(|since| now >= since + TICK) {
+            self.progress_from = now + SLOW_TICK;
+        }
+    }
+
+    /// Notes that what was waiting to be sent is sent no more.
+    pub(crate) fn gave_up(&mut self) {
+        self.blocked_since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_idle_connection_wakes_for_its_pings_alone() {
+        let began = Instant::now();
+        let mut timing = Timing::new(began);
+        let mut now = began;
+        for ping in 1..=10 {
+            now = timing.next(now, LONG, false);
+            assert_eq!(now, began + s(25) * ping);
+            assert!(timing.takes_ping(now) && !timing.takes_ping(now));
+            timing.pinged(now);
+            assert_eq!(timing.next(now, LONG, false), now + s(8));
+            timing.heard();
+        }
+    }
+
+    #[test]
+    fn who_does_not_answer_a_ping_is_gone() {
+        let now = Instant::now();
+        let mut timing = Timing::new(now);
+        assert!(!timing.is_silent(now + LONG), "nobody asked");
+        timing.pinged(now);
+        timing.pinged(now + s(1));
+        assert!(!timing.is_silent(now + s(7)) && timing.is_silent(now + s(8)));
+        timing.heard();
+        assert!(!timing.is_silent(now + s(8)));
+    }
+
+    #[test]
+    fn the_end_of_a_token_is_not_missed_and_looked_at_with_each_ping() {
+        let now = Instant::now();
+        let timing = Timing::new(now);
+        assert_eq!(timing.next(now, s(3), false), now + s(3));
+        assert_eq!(timing.next(now + s(10), LONG, false), now + s(25));
+    }
+
+    #[test]
+    fn progress_waits_for_its_tick_and_longer_where_the_client_does_not_keep_up() {
+        let now = Instant::now();
+        let mut timing = Timing::new(now);
+        assert!(timing.lets_progress(now), "the first at once");
+        timing.progressed(now);
+        assert!(!timing.lets_progress(now + TICK / 2) && timing.lets_progress(now + TICK));
+        assert_eq!(timing.next(now, LONG, true), now + TICK);
+        assert!(!timing.blocked(now));
+        timing.unblocked(now + TICK / 2);
+        assert_eq!(timing.next(now, LONG, true), now + TICK, "everybody waits a moment");
+        assert!(!timing.blocked(now));
+        timing.unblocked(now + TICK);
+        assert_eq!(timing.next(now, LONG, true), now + TICK + SLOW_TICK);
+    }
+
+    #[test]
+    fn what_is_not_taken_in_five_seconds_is_too_slow() {
+        let now = Instant::now();
+        let mut timing = Timing::new(now);
+        assert!(!timing.blocked(now) && !timing.blocked(now + s(4)) && timing.blocked(now + s(5)));
+        assert_eq!(timing.next(now, LONG, false), now + s(5));
+        timing.gave_up();
+        assert!(!timing.blocked(now + s(5)), "what comes next has its own time");
+    }
+}

@@ -1,0 +1,70 @@
+//! A wish for a topic: watches first, so that nothing is missed, and takes the snapshot then.
+
+use crate::access::may_watch;
+use crate::outbox::{Outbox, Taken};
+use crate::protocol::Topic;
+use crate::server::Fanout;
+use crate::snapshot::{self, Snapshot};
+use std::sync::Arc;
+use waybill_event_log::ReadError;
+use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
+use waybill_service_kit::Principal;
+
+/// What one connection wants to watch.
+pub(crate) struct Wish {
+    /// The client's id.
+    pub(crate) id: u64,
+    /// Tells this wish from later ones under the same id.
+    pub(crate) number: u64,
+    pub(crate) topic: Topic,
+    pub(crate) conn: u64,
+    pub(crate) principal: Principal,
+    pub(crate) outbox: Arc<Outbox>,
+}
+
+impl Wish {
+    /// Grants the wish beside the connection's own task, or finds out why not; the connection hears of it by its outbox.
+    pub(crate) fn begin(self, fanout: Arc<Fanout>) {
+        actix_web::rt::spawn(async move {
+            let outcome = self.take(&fanout).await;
+            let Self { id, number, topic, conn, principal, outbox } = self;
+            if !outbox.hand_over(Taken { id, wish: number, topic, outcome }) {
+                // The connection has ended meanwhile, and did not know that it watches.
+                fanout.hub.unwatch(principal.company_id, topic, conn);
+            }
+        });
+    }
+
+    async fn take(&self, fanout: &Fanout) -> Result<Snapshot, &'static str> {
+        let Self { topic, principal, .. } = self;
+        let allowed = may_watch(fanout, principal, *topic).await.map_err(|_| "unavailable")?;
+        let allowed = allowed.ok_or("not_found")?;
+        let partition = fanout.log.partitions().of(principal.company_id);
+        let watched = (principal.company_id, *topic, allowed.since);
+        let handed_out = fanout.hub.watch(watched, self.conn, &self.outbox);
+        // Whoever lost their access before they were among those who are told so, is told now.
+        if may_watch(fanout, principal, *topic).await.map_err(|_| "unavailable")?.is_none() {
+            return Err("not_found");
+        }
+        // Of what was handed out before, the snapshot must have what is about the topic.
+        let about = match topic {
+            Topic::Upload(upload) => {
+                last_event(fanout, principal.company_id, *upload).await.map_err(|_| "unavailable")?
+            }
+            _ => handed_out,
+        };
+        let at_least = allowed.read_to.max(about);
+        let taken = snapshot::take(fanout, principal, partition, *topic, at_least).await;
+        taken.map_err(|_| "unavailable")?.ok_or("lagging")
+    }
+}
+
+/// The last event about an upload and its file.
+async fn last_event(fanout: &Fanout, company: CompanyId, upload: UploadId) -> Result<u64, ReadError> {
+    let mut last = 0;
+    for aggregate in [Aggregate::UploadLifecycle, Aggregate::UploadChunks, Aggregate::File] {
+        let event = fanout.log.last(Subject::new(company, aggregate(upload))).await?;
+        last = last.max(event.map_or(0, |event| event.position.seq));
+    }
+    Ok(last)
+}
