@@ -86,6 +86,7 @@ impl Connection {
         SOCKETS.inc();
         let (number, outbox, now) = (fanout.next_connection(), Arc::<Outbox>::default(), Instant::now());
         fanout.hub.clients.enter(number, &client.principal, &outbox);
+        let timing = Timing::new(fanout.began, now);
         Box::new(Self {
             fanout,
             authenticator,
@@ -97,7 +98,7 @@ impl Connection {
             subscriptions: Subscriptions::default(),
             unsent: VecDeque::new(),
             commands: (now, 0),
-            timing: Timing::new(now),
+            timing,
             is_closing: false,
         })
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use utoipa::OpenApi;
 use waybill_access::Access;
 use waybill_access::refusals::Keeper;
@@ -68,6 +69,8 @@ pub(crate) struct Fanout {
     pub(crate) access: Arc<Access>,
     pub(crate) shutdown: Shutdown,
     pub(crate) refusals: Keeper,
+    /// From when the seconds of all connections are counted.
+    pub(crate) began: Instant,
     origins: Origins,
     keep_alive: Duration,
     connections: AtomicU64,
@@ -95,6 +98,7 @@ impl Fanout {
             database,
             shutdown,
             refusals,
+            began: Instant::now(),
             origins: Origins::default(),
             keep_alive: Duration::ZERO,
             connections: AtomicU64::new(1),
@@ -144,6 +148,7 @@ impl Server {
             access: config.access,
             shutdown: shutdown.clone(),
             refusals,
+            began: Instant::now(),
             origins: config.origins,
             keep_alive: config.keep_alive,
             connections: AtomicU64::new(1),

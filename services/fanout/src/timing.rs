@@ -16,6 +16,9 @@ const SLOW_TICK: Duration = Duration::from_secs(1);
 
 /// The times of one connection.
 pub(crate) struct Timing {
+    /// From when whole seconds are counted, the same for all connections: those that are pinged in the same second wake
+    /// together, and the process once.
+    origin: Instant,
     ping_at: Instant,
     pong_by: Option<Instant>,
     progress_from: Instant,
@@ -24,8 +27,9 @@ pub(crate) struct Timing {
 
 impl Timing {
     /// The times of a connection that begins now.
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { ping_at: now + HEARTBEAT, pong_by: None, progress_from: now, blocked_since: None }
+    pub(crate) fn new(origin: Instant, now: Instant) -> Self {
+        let ping_at = next_ping(origin, now);
+        Self { origin, ping_at, pong_by: None, progress_from: now, blocked_since: None }
     }
 
     /// Says when to look next, if nothing happens before; `left` is how long the token is good.
@@ -45,7 +49,7 @@ impl Timing {
     pub(crate) fn takes_ping(&mut self, now: Instant) -> bool {
         let is_due = now >= self.ping_at;
         if is_due {
-            self.ping_at = now + HEARTBEAT;
+            self.ping_at = next_ping(self.origin, now);
         }
         is_due
     }
@@ -93,6 +97,12 @@ impl Timing {
     }
 }
 
+/// Says when to ping next: at a whole second, and no later than it must be.
+fn next_ping(origin: Instant, now: Instant) -> Instant {
+    let after = now.saturating_duration_since(origin) + HEARTBEAT;
+    origin + Duration::from_secs(after.as_secs())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +116,7 @@ mod tests {
     #[test]
     fn an_idle_connection_wakes_for_its_pings_alone() {
         let began = Instant::now();
-        let mut timing = Timing::new(began);
+        let mut timing = Timing::new(began, began);
         let mut now = began;
         for ping in 1..=10 {
             now = timing.next(now, LONG, false);
@@ -119,9 +129,24 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_began_in_the_same_second_are_pinged_together() {
+        let origin = Instant::now();
+        let began = [1_000, 1_300, 1_999].map(|ms| origin + Duration::from_millis(ms));
+        let mut timings = began.map(|now| Timing::new(origin, now));
+        for seconds in [26, 51] {
+            // A timer is late rather than early.
+            let now = origin + s(seconds) + Duration::from_millis(3);
+            for timing in &mut timings {
+                assert_eq!(timing.next(now - s(1), LONG, false), origin + s(seconds));
+                assert!(timing.takes_ping(now));
+            }
+        }
+    }
+
+    #[test]
     fn who_does_not_answer_a_ping_is_gone() {
         let now = Instant::now();
-        let mut timing = Timing::new(now);
+        let mut timing = Timing::new(now, now);
         assert!(!timing.is_silent(now + LONG), "nobody asked");
         timing.pinged(now);
         timing.pinged(now + s(1));
@@ -133,7 +158,7 @@ mod tests {
     #[test]
     fn the_end_of_a_token_is_not_missed_and_looked_at_with_each_ping() {
         let now = Instant::now();
-        let timing = Timing::new(now);
+        let timing = Timing::new(now, now);
         assert_eq!(timing.next(now, s(3), false), now + s(3));
         assert_eq!(timing.next(now + s(10), LONG, false), now + s(25));
     }
@@ -141,7 +166,7 @@ mod tests {
     #[test]
     fn progress_waits_for_its_tick_and_longer_where_the_client_does_not_keep_up() {
         let now = Instant::now();
-        let mut timing = Timing::new(now);
+        let mut timing = Timing::new(now, now);
         assert!(timing.lets_progress(now), "the first at once");
         timing.progressed(now);
         assert!(!timing.lets_progress(now + TICK / 2) && timing.lets_progress(now + TICK));
@@ -157,7 +182,7 @@ mod tests {
     #[test]
     fn what_is_not_taken_in_five_seconds_is_too_slow() {
         let now = Instant::now();
-        let mut timing = Timing::new(now);
+        let mut timing = Timing::new(now, now);
         assert!(!timing.blocked(now) && !timing.blocked(now + s(4)) && timing.blocked(now + s(5)));
         assert_eq!(timing.next(now, LONG, false), now + s(5));
         timing.gave_up();
