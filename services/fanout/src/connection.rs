@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use uuid::Uuid;
 use waybill_service_kit::metrics::SOCKETS;
-use waybill_service_kit::{Authenticator, Principal, RequestId, now as wall_clock};
+use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, now as wall_clock};
 
 /// How many frames may wait to be sent before a client is heard again: whoever asks must take the answers.
 const UNSENT_MAX: usize = 32;
@@ -35,6 +35,16 @@ pub(crate) struct Client {
     pub(crate) principal: Principal,
     pub(crate) id: RequestId,
     pub(crate) too_big: TooBig,
+}
+
+/// Greets a client. Before the answer to its handshake is sent, so that both go out in one write.
+///
+/// # Errors
+/// 500 where that cannot be.
+pub(crate) async fn greet(session: &mut Session) -> Result<(), Problem> {
+    let hello = ServerFrame::Hello { conn: Uuid::now_v7().to_string(), heartbeat_s: HEARTBEAT.as_secs() };
+    let text = serde_json::to_string(&hello).map_err(|_| Problem::internal())?;
+    session.text(text).await.map_err(|_| Problem::internal())
 }
 
 /// A connection.
@@ -105,7 +115,6 @@ impl Connection {
 
     /// Serves the connection to its end. What it keeps while it sleeps is small: what happens seldom is boxed.
     pub(crate) async fn run(mut self: Box<Self>) {
-        self.push([ServerFrame::Hello { conn: Uuid::now_v7().to_string(), heartbeat_s: HEARTBEAT.as_secs() }]);
         let mut timer = pin!(sleep_until(Instant::now() + HEARTBEAT));
         while let Some(look) = poll_fn(|context| self.poll(context, timer.as_mut())).await {
             if let Err(close) = Box::pin(self.look(look)).await {

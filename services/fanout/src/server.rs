@@ -1,6 +1,6 @@
 //! Starting and stopping a fan-out.
 
-use crate::connection::{Client, Connection};
+use crate::connection::{Client, Connection, greet};
 use crate::guard::{TooBig, guarded};
 use crate::hub::Hub;
 use crate::protocol::SUBPROTOCOL;
@@ -265,7 +265,8 @@ pub(crate) async fn connect(
     let mut guarded: dev::Payload = dev::Payload::Stream { payload: Box::pin(guarded) };
     let payload = web::Payload::from_request(&request, &mut guarded).await?;
     let upgraded = actix_ws::handle_with_protocols(&request, payload, &[SUBPROTOCOL]);
-    let Ok((answer, session, stream)) = upgraded else { return Err(no_handshake().into()) };
+    let Ok((answer, mut session, stream)) = upgraded else { return Err(no_handshake().into()) };
+    greet(&mut session).await?;
     let inbound =
         stream.max_frame_size(FRAME_MAX_BYTES).aggregate_continuations().max_continuation_size(FRAME_MAX_BYTES);
     body::written_within(&request, WRITE_WITHIN);

@@ -55,7 +55,8 @@ impl Peer {
         });
         let mut payload: dev::Payload = dev::Payload::Stream { payload: Box::pin(stream) };
         let payload = web::Payload::from_request(&request, &mut payload).await.unwrap();
-        let (answer, session, inbound) = actix_ws::handle(&request, payload).unwrap();
+        let (answer, mut session, inbound) = actix_ws::handle(&request, payload).unwrap();
+        greet(&mut session).await.unwrap();
         let expires_at = Timestamp(wall_clock().0 + i64::try_from(good_for.as_millis()).unwrap());
         let (user_id, company_id) = (UserId(Uuid::from_u128(1)), CompanyId(Uuid::from_u128(2)));
         let principal = Principal { user_id, company_id, roles: Vec::new(), expires_at };
@@ -174,9 +175,11 @@ async fn nobody_wakes_an_idle_connection() {
     let mut peer = Peer::connect(PATIENCE * 2, |_| {}).await;
     let hello = peer.expect("hello").await;
     assert_eq!(hello["heartbeat_s"], 25);
-    let polls = peer.polls.get();
+    while peer.polls.get() == 0 {
+        tokio::task::yield_now().await;
+    }
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(peer.polls.get(), polls);
+    assert_eq!(peer.polls.get(), 1);
     drop(peer.sender);
     let more = poll_fn(|context| Pin::new(&mut peer.body).poll_next(context));
     assert!(tokio::time::timeout(PATIENCE, more).await.unwrap().is_none(), "it ends with its client");
