@@ -106,6 +106,11 @@ impl Outbox {
         })
     }
 
+    /// Answers with whether the connection has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.locked().ended
+    }
+
     /// Lets go of everything, now and from now on. Answers with the topics of those wishes that nobody will look at.
     pub(crate) fn end(&self) -> Vec<Topic> {
         let left = std::mem::replace(&mut *self.locked(), Waiting { ended: true, ..Waiting::default() });
@@ -360,7 +365,7 @@ mod tests {
         let (outbox, wakes, _) = waited_for();
         assert!(outbox.hand_over(taken()));
         assert_eq!(outbox.end(), [topic()]);
-        assert!(!outbox.hand_over(taken()));
+        assert!(outbox.has_ended() && !outbox.hand_over(taken()));
         outbox.deliver(topic(), &progress(1));
         outbox.deliver(topic(), &transition(2, 1));
         assert!(!outbox.has_progress() && polled_seq(&outbox, Waker::noop()).is_none());

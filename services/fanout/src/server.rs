@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use utoipa::OpenApi;
@@ -29,6 +30,8 @@ use waybill_service_kit::{
 /// The largest frame of a client.
 pub(crate) const FRAME_MAX_BYTES: usize = 4 * 1_024;
 const GRACE_S: u64 = 20;
+/// How many snapshots are made at once: a burst of subscriptions takes its time rather than memory.
+const SNAPSHOTS_AT_ONCE: usize = 32;
 /// How long a client may not read before its connection is closed.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -61,6 +64,9 @@ pub enum StartError {
     Listen(#[from] std::io::Error),
 }
 
+/// The right to make a snapshot.
+pub(crate) type Turn<'a> = Option<SemaphorePermit<'a>>;
+
 /// What every connection works with.
 pub(crate) struct Fanout {
     pub(crate) hub: Arc<Hub>,
@@ -69,6 +75,7 @@ pub(crate) struct Fanout {
     pub(crate) access: Arc<Access>,
     pub(crate) shutdown: Shutdown,
     pub(crate) refusals: Keeper,
+    snapshots: Semaphore,
     /// From when the seconds of all connections are counted.
     pub(crate) began: Instant,
     origins: Origins,
@@ -98,6 +105,7 @@ impl Fanout {
             database,
             shutdown,
             refusals,
+            snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE),
             began: Instant::now(),
             origins: Origins::default(),
             keep_alive: Duration::ZERO,
@@ -109,6 +117,11 @@ impl Fanout {
 impl Fanout {
     pub(crate) fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits until a snapshot may be made; another one may be as soon as the turn is dropped.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        self.snapshots.acquire().await.ok()
     }
 }
 
@@ -148,6 +161,7 @@ impl Server {
             access: config.access,
             shutdown: shutdown.clone(),
             refusals,
+            snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE),
             began: Instant::now(),
             origins: config.origins,
             keep_alive: config.keep_alive,

@@ -1,7 +1,7 @@
 //! What a subscription begins with: the state as of one checkpoint, read in one transaction with it.
 
 use crate::protocol::Topic;
-use crate::server::Fanout;
+use crate::server::{Fanout, Turn};
 use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -25,12 +25,13 @@ pub(crate) struct Snapshot {
     pub(crate) state: Value,
 }
 
-/// The state of a topic, at least as new as sequence `at_least`; `None` where the projection does not get there.
-pub(crate) async fn take(
-    fanout: &Fanout,
+/// The state of a topic, at least as new as sequence `at_least`; `None` where the projection does not get there. While it
+/// waits for the projection it is somebody else's turn.
+pub(crate) async fn take<'a>(
+    fanout: &'a Fanout,
+    mut turn: Turn<'a>,
     principal: &Principal,
-    partition: u32,
-    topic: Topic,
+    (partition, topic): (u32, Topic),
     at_least: u64,
 ) -> Result<Option<Snapshot>, AccessError> {
     let until = Instant::now() + PATIENCE;
@@ -45,7 +46,9 @@ pub(crate) async fn take(
         if Instant::now() >= until {
             return Ok(None);
         }
+        drop(turn.take());
         tokio::time::sleep(PAUSE).await;
+        turn = fanout.turn().await;
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::access::may_watch;
 use crate::outbox::{Outbox, Taken};
 use crate::protocol::Topic;
-use crate::server::Fanout;
+use crate::server::{Fanout, Turn};
 use crate::snapshot::{self, Snapshot};
 use std::sync::Arc;
 use waybill_event_log::ReadError;
@@ -26,7 +26,12 @@ impl Wish {
     /// Grants the wish beside the connection's own task, or finds out why not; the connection hears of it by its outbox.
     pub(crate) fn begin(self, fanout: Arc<Fanout>) {
         actix_web::rt::spawn(async move {
-            let outcome = self.take(&fanout).await;
+            let turn = fanout.turn().await;
+            if self.outbox.has_ended() {
+                return;
+            }
+            // Boxed, so that those who wait for their turn are small.
+            let outcome = Box::pin(self.take(&fanout, turn)).await;
             let Self { id, number, topic, conn, principal, outbox } = self;
             if !outbox.hand_over(Taken { id, wish: number, topic, outcome }) {
                 // The connection has ended meanwhile, and did not know that it watches.
@@ -35,7 +40,7 @@ impl Wish {
         });
     }
 
-    async fn take(&self, fanout: &Fanout) -> Result<Snapshot, &'static str> {
+    async fn take<'a>(&self, fanout: &'a Fanout, turn: Turn<'a>) -> Result<Snapshot, &'static str> {
         let Self { topic, principal, .. } = self;
         let allowed = may_watch(fanout, principal, *topic).await.map_err(|_| "unavailable")?;
         let allowed = allowed.ok_or("not_found")?;
@@ -54,7 +59,7 @@ impl Wish {
             _ => handed_out,
         };
         let at_least = allowed.read_to.max(about);
-        let taken = snapshot::take(fanout, principal, partition, *topic, at_least).await;
+        let taken = snapshot::take(fanout, turn, principal, (partition, *topic), at_least).await;
         taken.map_err(|_| "unavailable")?.ok_or("lagging")
     }
 }

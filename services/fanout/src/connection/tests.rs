@@ -242,3 +242,37 @@ async fn what_is_not_there_is_not_found() {
     peer.say(&json!({ "t": "auth", "token": "none" }));
     assert_eq!(peer.expect("err").await, json!({ "t": "err", "code": "token_invalid" }));
 }
+
+#[actix_web::test]
+async fn a_snapshot_waits_for_its_turn_and_nothing_else_does() {
+    let mut peer = Peer::connect(PATIENCE * 2, |_| {}).await;
+    peer.expect("hello").await;
+    let fanout = peer.fanout.clone();
+    let mut turns = Vec::new();
+    while let std::task::Poll::Ready(turn) = futures_util::poll!(pin!(fanout.turn())) {
+        turns.push(turn);
+    }
+    peer.say(&json!({ "t": "sub", "id": 1, "topic": format!("upload:{}", upload()) }));
+    peer.say(&json!({ "t": "sub", "id": 2, "topic": "x" }));
+    assert_eq!(peer.expect("err").await["id"], 2);
+    drop(turns);
+    assert_eq!(peer.expect("err").await["id"], 1);
+}
+
+#[actix_web::test]
+async fn who_takes_nothing_is_let_go_after_five_seconds() {
+    let mut peer = Peer::watching().await;
+    let began = Instant::now();
+    // More than actix-ws holds.
+    (0..50).for_each(|seq| peer.deliver(2 + seq, transition()));
+    while !peer.outbox.has_ended() {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(began.elapsed() >= Duration::from_secs(5));
+    for seq in 2..34 {
+        assert_eq!(peer.expect("ev").await["seq"], seq);
+    }
+    assert_eq!(peer.next().await, Some(Sent::Close(4008)));
+    assert_eq!(peer.next().await, None);
+}
