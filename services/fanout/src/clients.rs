@@ -13,6 +13,9 @@ const BATCH_EVERY: Duration = Duration::from_millis(100);
 /// How many connections are sent away at once in any case.
 const BATCH_MIN: usize = 32;
 
+/// How many connections a user may have.
+const OF_USER_MAX: usize = 8;
+
 /// The connections of one user.
 type OfUser = Vec<(u64, Arc<Outbox>)>;
 
@@ -28,16 +31,21 @@ struct Entered {
 }
 
 impl Clients {
-    /// Notes that connection `conn` is the principal's.
-    pub(crate) fn enter(&self, conn: u64, principal: &Principal, outbox: &Arc<Outbox>) {
+    /// Notes that connection `conn` is the principal's, unless they have too many. Answers with whether that is so.
+    pub(crate) fn enter(&self, conn: u64, principal: &Principal, outbox: &Arc<Outbox>) -> bool {
         let mut entered = self.write();
         let user = (principal.company_id, principal.user_id);
         // Most have one.
-        entered.all.entry(user).or_insert_with(|| Vec::with_capacity(1)).push((conn, outbox.clone()));
+        let of_user = entered.all.entry(user).or_insert_with(|| Vec::with_capacity(1));
+        if of_user.len() >= OF_USER_MAX {
+            return false;
+        }
+        of_user.push((conn, outbox.clone()));
         if entered.stopping {
             // It comes too late to be in a batch.
             outbox.stop();
         }
+        true
     }
 
     /// Notes that connection `conn` of the principal has ended.
@@ -121,7 +129,7 @@ mod tests {
         let who = [principal(1, 1), principal(1, 1), principal(1, 2), principal(2, 1)];
         let outboxes = [(); 4].map(|()| Arc::<Outbox>::default());
         for (conn, (who, outbox)) in (0..).zip(who.iter().zip(&outboxes)) {
-            clients.enter(conn, who, outbox);
+            assert!(clients.enter(conn, who, outbox));
         }
         let rechecked = || [0, 1, 2, 3].map(|conn: usize| is_rechecked(&outboxes[conn]));
         clients.recheck(who[0].company_id, Some(who[0].user_id), 1);
@@ -134,6 +142,22 @@ mod tests {
         assert_eq!(rechecked(), [false, true, false, false]);
     }
 
+    #[test]
+    fn a_user_has_eight_connections() {
+        let clients = Clients::default();
+        let user = principal(1, 1);
+        let entered = (1..=10).filter(|conn| clients.enter(*conn, &user, &Arc::default())).count();
+        assert_eq!(entered, 8);
+        assert!(
+            clients.enter(11, &principal(1, 2), &Arc::default())
+                && clients.enter(12, &principal(2, 1), &Arc::default())
+        );
+        clients.leave(9, &user);
+        assert!(!clients.enter(13, &user, &Arc::default()), "who did not enter leaves no room");
+        clients.leave(8, &user);
+        assert!(clients.enter(14, &user, &Arc::default()));
+    }
+
     #[tokio::test]
     async fn a_few_are_sent_away_at_once_the_others_in_two_seconds_and_who_comes_later_at_once() {
         assert!(BATCH_EVERY * u32::try_from(BATCHES).unwrap() <= Duration::from_secs(2));
@@ -141,14 +165,14 @@ mod tests {
             let clients = Clients::default();
             let outboxes: Vec<Arc<Outbox>> = (0..count).map(|_| Arc::default()).collect();
             for (conn, outbox) in (0..).zip(&outboxes) {
-                clients.enter(conn, &principal(1, conn.into()), outbox);
+                assert!(clients.enter(conn, &principal(1, conn.into()), outbox));
             }
             let mut sent_away = pin!(clients.send_away());
             let is_done = poll!(&mut sent_away).is_ready();
             let stopped = outboxes.iter().filter(|outbox| is_stopped(outbox)).count();
             assert_eq!((stopped, is_done), (at_once, count == 1), "{count}");
-            let late = Arc::default();
-            clients.enter(count, &principal(1, 0), &late);
+            let late = Arc::<Outbox>::default();
+            assert!(clients.enter(count, &principal(1, 0), &late));
             assert!(is_stopped(&late));
         }
     }

@@ -85,7 +85,7 @@ enum Look {
 }
 
 impl Connection {
-    /// Notes that a client has connected.
+    /// Notes that a client has connected. One that has too many connections is closed.
     pub(crate) fn open(
         fanout: Arc<Fanout>,
         authenticator: web::Data<Authenticator>,
@@ -95,9 +95,9 @@ impl Connection {
     ) -> Box<Self> {
         SOCKETS.inc();
         let (number, outbox, now) = (fanout.next_connection(), Arc::<Outbox>::default(), Instant::now());
-        fanout.hub.clients.enter(number, &client.principal, &outbox);
+        let has_entered = fanout.hub.clients.enter(number, &client.principal, &outbox);
         let timing = Timing::new(fanout.began, now);
-        Box::new(Self {
+        let mut connection = Box::new(Self {
             fanout,
             authenticator,
             client,
@@ -110,7 +110,11 @@ impl Connection {
             commands: (now, 0),
             timing,
             is_closing: false,
-        })
+        });
+        if !has_entered {
+            connection.close(Close::TooMany);
+        }
+        connection
     }
 
     /// Serves the connection to its end. What it keeps while it sleeps is small: what happens seldom is boxed.

@@ -146,7 +146,7 @@ pub(crate) enum Close {
     AccessLost,
     /// The client does not keep up.
     TooSlow,
-    /// More commands or topics than allowed.
+    /// More commands or connections than allowed.
     TooMany,
     /// A frame that is too big.
     TooBig,

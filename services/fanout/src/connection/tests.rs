@@ -39,10 +39,19 @@ fn upload() -> UploadId {
     UploadId(Uuid::from_u128(7))
 }
 
+fn principal(good_for: Duration) -> Principal {
+    let expires_at = Timestamp(wall_clock().0 + i64::try_from(good_for.as_millis()).unwrap());
+    let (user_id, company_id) = (UserId(Uuid::from_u128(1)), CompanyId(Uuid::from_u128(2)));
+    Principal { user_id, company_id, roles: Vec::new(), expires_at }
+}
+
 impl Peer {
     /// A connection whose token is good for so long. `prepare` sees it before it runs.
     async fn connect(good_for: Duration, prepare: impl FnOnce(&mut Connection)) -> Self {
-        let fanout = Fanout::alone().await;
+        Self::connect_to(Fanout::alone().await, good_for, prepare).await
+    }
+
+    async fn connect_to(fanout: Arc<Fanout>, good_for: Duration, prepare: impl FnOnce(&mut Connection)) -> Self {
         let request = TestRequest::get()
             .insert_header(("Connection", "upgrade"))
             .insert_header(("Upgrade", "websocket"))
@@ -57,11 +66,8 @@ impl Peer {
         let payload = web::Payload::from_request(&request, &mut payload).await.unwrap();
         let (answer, mut session, inbound) = actix_ws::handle(&request, payload).unwrap();
         greet(&mut session).await.unwrap();
-        let expires_at = Timestamp(wall_clock().0 + i64::try_from(good_for.as_millis()).unwrap());
-        let (user_id, company_id) = (UserId(Uuid::from_u128(1)), CompanyId(Uuid::from_u128(2)));
-        let principal = Principal { user_id, company_id, roles: Vec::new(), expires_at };
         let id = RequestId { id: Uuid::nil(), address: None };
-        let client = Client { principal, id, too_big: TooBig::default() };
+        let client = Client { principal: principal(good_for), id, too_big: TooBig::default() };
         let authenticator = web::Data::new(Authenticator::hs256(&"s".repeat(32), "i", "a").unwrap());
         let inbound = inbound.aggregate_continuations();
         let mut connection = Connection::open(fanout.clone(), authenticator, client, session, inbound);
@@ -200,6 +206,19 @@ async fn a_connection_whose_time_has_come_is_closed() {
     assert_eq!(peer.expect("bye").await["retry_ms"], 1_000);
     assert_eq!(peer.next().await, Some(Sent::Close(1012)));
     assert_eq!(peer.next().await, None);
+}
+
+#[actix_web::test]
+async fn a_ninth_connection_is_closed() {
+    let (fanout, user) = (Fanout::alone().await, principal(PATIENCE * 2));
+    let clients = &fanout.hub.clients;
+    (100..108).for_each(|conn| assert!(clients.enter(conn, &user, &Arc::default())));
+    let mut peer = Peer::connect_to(fanout.clone(), PATIENCE * 2, |_| {}).await;
+    peer.expect("hello").await;
+    assert_eq!(peer.next().await, Some(Sent::Close(4029)));
+    assert_eq!(peer.next().await, None);
+    clients.leave(100, &user);
+    assert!(clients.enter(108, &user, &Arc::default()) && !clients.enter(109, &user, &Arc::default()));
 }
 
 #[actix_web::test]
