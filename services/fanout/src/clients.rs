@@ -1,4 +1,4 @@
-//! Who is connected.
+//! The open connections, by user.
 
 use crate::outbox::Outbox;
 use std::collections::HashMap;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use waybill_schema::{CompanyId, UserId};
 use waybill_service_kit::Principal;
 
-/// How many batches connections are sent away in, and how long it is between two: all within two seconds.
+/// Number of batches in which connections are sent away, and the time between two: two seconds for all.
 const BATCHES: usize = 20;
 const BATCH_EVERY: Duration = Duration::from_millis(100);
-/// How many connections are sent away at once in any case.
+/// The smallest batch.
 const BATCH_MIN: usize = 32;
 
-/// How many connections a user may have.
+/// Connections that a user may have in this process.
 const OF_USER_MAX: usize = 8;
 
 /// The connections of one user.
@@ -26,29 +26,29 @@ pub(crate) struct Clients(RwLock<Entered>);
 #[derive(Default)]
 struct Entered {
     all: HashMap<(CompanyId, UserId), OfUser>,
-    /// Whether all are sent away.
+    /// Set when the process stops: every connection is sent away.
     stopping: bool,
 }
 
 impl Clients {
-    /// Notes that connection `conn` is the principal's, unless they have too many. Answers with whether that is so.
+    /// Adds connection `conn` of the principal. Returns false if the user has too many connections.
     pub(crate) fn enter(&self, conn: u64, principal: &Principal, outbox: &Arc<Outbox>) -> bool {
         let mut entered = self.write();
         let user = (principal.company_id, principal.user_id);
-        // Most have one.
+        // Most users have one connection.
         let of_user = entered.all.entry(user).or_insert_with(|| Vec::with_capacity(1));
         if of_user.len() >= OF_USER_MAX {
             return false;
         }
         of_user.push((conn, outbox.clone()));
         if entered.stopping {
-            // It comes too late to be in a batch.
+            // The batches are already made.
             outbox.stop();
         }
         true
     }
 
-    /// Notes that connection `conn` of the principal has ended.
+    /// Removes connection `conn` of the principal.
     pub(crate) fn leave(&self, conn: u64, principal: &Principal) {
         let mut entered = self.write();
         let user = (principal.company_id, principal.user_id);
@@ -60,7 +60,7 @@ impl Clients {
         }
     }
 
-    /// Has a company's connections look again who may watch what, or those of one user; the log says why at `seq`.
+    /// Has a company's connections, or those of one user, check access again; event `seq` may have ended it.
     pub(crate) fn recheck(&self, company: CompanyId, of: Option<UserId>, seq: u64) {
         let entered = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let recheck = |of_user: &OfUser| of_user.iter().for_each(|(_, outbox)| outbox.recheck(seq));
@@ -70,12 +70,13 @@ impl Clients {
         }
     }
 
-    /// Sends all away, those who come later, too: in batches, at random, so that they do not come back all at once.
+    /// Sends all connections away in random batches, so that clients do not come back all at once. Connections that come
+    /// later are sent away at once.
     pub(crate) async fn send_away(&self) {
         let outboxes: Vec<Arc<Outbox>> = {
             let mut entered = self.write();
             entered.stopping = true;
-            // A map's order is another one in each process.
+            // The order of a map is random.
             entered.all.values().flatten().map(|(_, outbox)| outbox.clone()).collect()
         };
         let batch = outboxes.len().div_ceil(BATCHES).max(BATCH_MIN);

@@ -1,5 +1,5 @@
-//! One WebSocket connection. A single task owns the socket: it looks at all that there is to do whenever it is woken, and
-//! sleeps until something is put into its outbox, something comes from its client, or its own time has come.
+//! One WebSocket connection. A single task owns the socket. Whenever it is woken it does all that there is to do, and
+//! then it sleeps until its outbox, its client or its timer wakes it.
 
 mod commands;
 
@@ -25,7 +25,7 @@ use uuid::Uuid;
 use waybill_service_kit::metrics::SOCKETS;
 use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, now as wall_clock};
 
-/// How many frames may wait to be sent before a client is heard again: whoever asks must take the answers.
+/// With so many frames unsent nothing is read from the client: a client that asks must take the answers.
 const UNSENT_MAX: usize = 32;
 /// When a client that was sent away for a restart may come back.
 const RETRY_MS: u64 = 1_000;
@@ -37,10 +37,10 @@ pub(crate) struct Client {
     pub(crate) too_big: TooBig,
 }
 
-/// Greets a client. Before the answer to its handshake is sent, so that both go out in one write.
+/// Sends `hello`. If the answer to the handshake is sent afterwards, both go out in one write.
 ///
 /// # Errors
-/// 500 where that cannot be.
+/// 500 if the session does not take it.
 pub(crate) async fn greet(session: &mut Session) -> Result<(), Problem> {
     let hello = ServerFrame::Hello { conn: Uuid::now_v7().to_string(), heartbeat_s: HEARTBEAT.as_secs() };
     let text = serde_json::to_string(&hello).map_err(|_| Problem::internal())?;
@@ -57,35 +57,35 @@ pub(crate) struct Connection {
     number: u64,
     outbox: Arc<Outbox>,
     subscriptions: Subscriptions,
-    /// What is sent next. Nothing is taken out of the outbox before all of it was.
+    /// Frames to send. While there are any, none is taken from the outbox.
     unsent: VecDeque<Message>,
-    /// When the current second began, and how many frames came in it.
+    /// The beginning of the current second, and the number of frames that came in it.
     commands: (Instant, u32),
     timing: Timing,
-    /// Whether nothing is left to do but to send what says why.
+    /// Set when only the close frame is left to send.
     is_closing: bool,
 }
 
-/// What a connection has done.
+/// The outcome of one step.
 enum Step {
-    /// Something: there may be more.
+    /// Something was done; there may be more.
     Done,
-    /// All that there was.
+    /// There is nothing to do, or no room for it.
     Idle,
-    /// It has found what takes a look elsewhere.
+    /// There is a question that others must answer.
     Look(Look),
 }
 
-/// What takes a look elsewhere, and happens seldom.
+/// A question that others must answer. It is rare, so its future is boxed.
 enum Look {
-    /// Whether the client may still watch what it watches, once the log has been read up to here.
+    /// Does the client keep its access? Ask once the log has been read up to here.
     Recheck(u64),
-    /// Whether a fresh token is good.
+    /// Is this fresh token good?
     Token(String),
 }
 
 impl Connection {
-    /// Notes that a client has connected. One that has too many connections is closed.
+    /// Makes a connection of a client. It will be closed at once if the user has too many.
     pub(crate) fn open(
         fanout: Arc<Fanout>,
         authenticator: web::Data<Authenticator>,
@@ -117,7 +117,7 @@ impl Connection {
         connection
     }
 
-    /// Serves the connection to its end. What it keeps while it sleeps is small: what happens seldom is boxed.
+    /// Serves the connection to its end. The future is small, for there are thousands that sleep: rare work is boxed.
     pub(crate) async fn run(mut self: Box<Self>) {
         let mut timer = pin!(sleep_until(Instant::now() + HEARTBEAT));
         while let Some(look) = poll_fn(|context| self.poll(context, timer.as_mut())).await {
@@ -127,7 +127,7 @@ impl Connection {
         }
     }
 
-    /// Does all that there is to do. Answers with what takes a look elsewhere, and with `None` at the end.
+    /// Does all that there is to do. Returns a question for others, or `None` at the end.
     fn poll(&mut self, context: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Option<Look>> {
         loop {
             let now = Instant::now();
@@ -149,7 +149,7 @@ impl Connection {
         }
     }
 
-    /// Does what is due first: what ends a connection comes before what flows over it, however much that is.
+    /// Does the most important thing: what ends a connection comes before what flows over it, however much that is.
     fn step(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Step, Close> {
         if self.token_left().is_zero() {
             return Err(Close::TokenExpired);
@@ -180,7 +180,7 @@ impl Connection {
         self.send(context, now)
     }
 
-    /// Sends the next frame, if there is one and the connection takes it.
+    /// Sends the next frame, if there is one and room for it.
     fn send(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Step, Close> {
         if self.unsent.is_empty() {
             return Ok(Step::Idle);
@@ -201,29 +201,29 @@ impl Connection {
         Ok(Step::Done)
     }
 
-    /// Says when there is something to do again, if nothing comes before.
+    /// Returns when to look again if nothing wakes the connection before.
     fn next_time(&self, now: Instant) -> Instant {
         if self.is_closing {
             return self.timing.blocked_until().unwrap_or(now);
         }
-        // What still waits to be sent goes first.
+        // Progress waits for the unsent frames.
         let has_progress = self.unsent.is_empty() && self.outbox.has_progress();
         self.timing.next(now, self.token_left(), has_progress)
     }
 
-    /// Says how long the token is good.
+    /// Returns the time until the token expires.
     fn token_left(&self) -> Duration {
         let left_ms = self.client.principal.expires_at.0.saturating_sub(wall_clock().0);
         Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
     }
 
-    /// Puts frames behind those that are sent next.
+    /// Adds frames to the unsent ones.
     fn push(&mut self, frames: impl IntoIterator<Item = ServerFrame>) {
         let texts = frames.into_iter().filter_map(|frame| serde_json::to_string(&frame).ok());
         self.unsent.extend(texts.map(|text| Message::Text(text.into())));
     }
 
-    /// Puts the newest figures behind those frames.
+    /// Adds the newest figures to the unsent frames.
     fn progress(&mut self, now: Instant) {
         let newest = self.outbox.take_progress();
         if newest.is_empty() {
@@ -234,7 +234,7 @@ impl Connection {
         self.push(frames);
     }
 
-    /// Lets go of all that is not sent any more, and says why.
+    /// Drops the unsent frames; what is left to send says why.
     fn close(&mut self, close: Close) {
         self.is_closing = true;
         self.unsent.clear();
@@ -250,7 +250,7 @@ impl Connection {
         }
     }
 
-    /// Has nothing more handed out to the connection.
+    /// Stops watching all topics.
     fn let_go(&mut self) {
         let (left, subscriptions) = (self.outbox.end(), std::mem::take(&mut self.subscriptions));
         for topic in subscriptions.topics().into_iter().chain(left) {
@@ -258,7 +258,7 @@ impl Connection {
         }
     }
 
-    /// Looks at what takes longer.
+    /// Answers a question with the help of others.
     async fn look(&mut self, look: Look) -> Result<(), Close> {
         match look {
             Look::Recheck(seq) => self.recheck(seq).await,
@@ -266,7 +266,7 @@ impl Connection {
         }
     }
 
-    /// Looks again whether the client may watch what it watches, where something has happened that could end it.
+    /// Checks whether the client may still watch its topics, after an event that could have ended it.
     async fn recheck(&mut self, seq: u64) -> Result<(), Close> {
         let Client { principal, .. } = &self.client;
         let topics = self.subscriptions.topics();

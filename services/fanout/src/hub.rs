@@ -82,7 +82,7 @@ type Watching = Vec<(Topic, Vec<(Arc<Outbox>, u64)>)>;
 
 /// Hands events out.
 pub(crate) struct Hub {
-    /// Who is connected.
+    /// The open connections.
     pub(crate) clients: Clients,
     log: Arc<dyn EventLog>,
     watchers: RwLock<Watchers>,
@@ -199,7 +199,7 @@ impl Hub {
         &self.handed_out[partition as usize]
     }
 
-    /// Sends all connections away when shutdown is asked for.
+    /// Sends all connections away once shutdown is triggered.
     pub(crate) async fn drain(self: Arc<Self>, shutdown: Shutdown) {
         shutdown.triggered().await;
         self.clients.send_away().await;

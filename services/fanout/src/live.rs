@@ -6,7 +6,7 @@ use waybill_domain::progress::Tracker;
 use waybill_domain::upload::{Phase, Status};
 use waybill_schema::{Aggregate, Event, Recorded, UploadId};
 
-/// What a frame has besides its facts.
+/// Bytes of a frame besides its facts, about.
 const FRAME_BYTES: usize = 200;
 
 /// An event on its way to watchers.
@@ -14,12 +14,12 @@ const FRAME_BYTES: usize = 200;
 pub(crate) struct Live {
     pub(crate) seq: u64,
     pub(crate) what: What,
-    /// How long it is, about, while it waits to be sent.
+    /// Its size as a frame, about.
     pub(crate) bytes: usize,
 }
 
 impl Live {
-    /// Makes an event of what watchers see.
+    /// Makes an event.
     pub(crate) fn new(seq: u64, what: What) -> Self {
         let bytes = match &what {
             What::Transition { facts, .. } => FRAME_BYTES + facts.iter().map(about_bytes).sum::<usize>(),
@@ -29,7 +29,7 @@ impl Live {
     }
 }
 
-/// Says how long a fact is as JSON, about.
+/// Estimates the size of a fact as JSON.
 fn about_bytes((name, fact): (&String, &Value)) -> usize {
     let bytes = match fact {
         Value::String(text) => text.len(),

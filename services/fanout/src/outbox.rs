@@ -1,8 +1,8 @@
-//! What waits for one connection, and what wakes it.
+//! The outbox of one connection: the hub and others put in what the connection has to do, and wake it.
 //!
-//! A connection sleeps until something is put here, something comes from its client, or its own time has come. Who puts
-//! something in takes the lock, and wakes the connection afterwards; the connection looks and says how to wake it under the
-//! same lock. So nothing is missed. Who puts nothing new in wakes nobody: newer figures take the place of older ones.
+//! A connection sleeps until its outbox, its client or its timer wakes it. A writer changes the outbox under its lock and
+//! wakes the connection afterwards; the connection looks and leaves its waker under the same lock. So no wake-up is lost.
+//! Figures that replace older ones wake nobody, because the connection already knows when to send them.
 
 use crate::live::{Live, What};
 use crate::protocol::{Close, ProgressFacts, Topic};
@@ -12,38 +12,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use waybill_schema::UploadId;
 
-/// How many transitions wait for a connection; one more and it is too slow.
+/// Transitions that may wait; with one more the connection is too slow.
 const QUEUE: usize = 64;
-/// How many bytes they have together.
+/// Bytes that these transitions may have together.
 const QUEUE_BYTES: usize = 256 * 1_024;
 
 /// The newest figures per topic and upload, each with its sequence.
 pub(crate) type Progress = HashMap<(Topic, UploadId), (u64, ProgressFacts)>;
 
-/// What became of a wish for a topic.
+/// The result of a wish for a topic.
 pub(crate) struct Taken {
     /// The client's id.
     pub(crate) id: u64,
     /// The wish's number.
     pub(crate) wish: u64,
     pub(crate) topic: Topic,
-    /// The snapshot, or the code that says why there is none.
+    /// The snapshot, or the code of the refusal.
     pub(crate) outcome: Result<Snapshot, &'static str>,
 }
 
-/// What a connection has to do next.
+/// The next thing that a connection has to do.
 pub(crate) enum Next {
     /// Close.
     End(Close),
-    /// Look again who may watch what, once the log has been read up to here.
+    /// Check access again, once the log has been read up to here.
     Recheck(u64),
-    /// Begin a subscription, or say why not.
+    /// Begin a subscription, or refuse it.
     Taken(Taken),
-    /// Tell of a transition.
+    /// Send a transition.
     Transition(Topic, Arc<Live>),
 }
 
-/// What waits for one connection. It has no memory of its own while nothing waits.
+/// The outbox of one connection. While it is empty it has no memory on the heap.
 #[derive(Default)]
 pub(crate) struct Outbox(Mutex<Waiting>);
 
@@ -51,26 +51,25 @@ pub(crate) struct Outbox(Mutex<Waiting>);
 struct Waiting {
     transitions: VecDeque<(Topic, Arc<Live>)>,
     transition_bytes: usize,
-    /// Overwritten, never queued.
+    /// Newer figures overwrite older ones.
     progress: Progress,
     taken: VecDeque<Taken>,
-    /// The event that may have ended the client's access.
+    /// Sequence of the last event that may have ended the client's access.
     recheck: Option<u64>,
-    /// Whether a transition was lost for want of room.
+    /// Set when a transition had no room.
     overflowed: bool,
-    /// Whether the process stops.
+    /// Set when the process stops.
     stopping: bool,
-    /// Whether the connection has ended: nothing is kept for it any more.
+    /// Set when the connection has ended: nothing is kept for it any more.
     ended: bool,
     waker: Option<Waker>,
 }
 
 impl Outbox {
-    /// Puts an event in.
+    /// Adds an event.
     pub(crate) fn deliver(&self, topic: Topic, live: &Arc<Live>) {
         self.change(|waiting| match &live.what {
             What::Progress(facts) => {
-                // The connection knows that figures wait, and when they are due.
                 let is_news = waiting.progress.is_empty();
                 waiting.progress.insert((topic, facts.upload_id), (live.seq, facts.clone()));
                 is_news
@@ -82,7 +81,7 @@ impl Outbox {
         });
     }
 
-    /// Has the connection look again whether its client may watch what it watches; the log says why at `seq`.
+    /// Has the connection check access again; event `seq` may have ended it.
     pub(crate) fn recheck(&self, seq: u64) {
         self.change(|waiting| {
             waiting.recheck = Some(seq);
@@ -90,7 +89,7 @@ impl Outbox {
         });
     }
 
-    /// Has the connection say good-bye.
+    /// Has the connection say good-bye and close.
     pub(crate) fn stop(&self) {
         self.change(|waiting| {
             waiting.stopping = true;
@@ -98,7 +97,7 @@ impl Outbox {
         });
     }
 
-    /// Hands over what became of a wish. Answers with whether there still is a connection.
+    /// Adds the result of a wish. Returns false if the connection has ended.
     pub(crate) fn hand_over(&self, taken: Taken) -> bool {
         self.change(|waiting| {
             waiting.taken.push_back(taken);
@@ -106,19 +105,19 @@ impl Outbox {
         })
     }
 
-    /// Answers with whether the connection has ended.
+    /// Returns true if the connection has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.locked().ended
     }
 
-    /// Lets go of everything, now and from now on. Answers with the topics of those wishes that nobody will look at.
+    /// Drops everything, and whatever comes later. Returns the topics of those wishes whose result nobody took.
     pub(crate) fn end(&self) -> Vec<Topic> {
         let left = std::mem::replace(&mut *self.locked(), Waiting { ended: true, ..Waiting::default() });
         left.taken.iter().map(|taken| taken.topic).collect()
     }
 
-    /// Takes out what comes next; of what is sent to the client something only where there is room. Where there is nothing,
-    /// the context's task is woken as soon as there is.
+    /// Takes the next thing to do; frames for the client only if `has_room`. If there is nothing, the context's task is
+    /// woken as soon as there is.
     pub(crate) fn poll_next(&self, context: &Context<'_>, has_room: bool) -> Poll<Next> {
         let mut waiting = self.locked();
         if let Some(next) = waiting.next(has_room) {
@@ -130,17 +129,17 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Answers with whether there are figures that came since the last time.
+    /// Returns true if there are figures to send.
     pub(crate) fn has_progress(&self) -> bool {
         !self.locked().progress.is_empty()
     }
 
-    /// Takes out the figures that came since the last time.
+    /// Takes the figures that came since the last call.
     pub(crate) fn take_progress(&self) -> Progress {
         std::mem::take(&mut self.locked().progress)
     }
 
-    /// Changes what waits, and wakes the connection if `change` says so. Answers with whether there still is a connection.
+    /// Runs `change`, and wakes the connection if it returns true. Returns false if the connection has ended.
     fn change(&self, change: impl FnOnce(&mut Waiting) -> bool) -> bool {
         let waker = {
             let mut waiting = self.locked();
@@ -161,10 +160,10 @@ impl Outbox {
 impl Waiting {
     fn queue(&mut self, topic: Topic, live: &Arc<Live>) {
         let bytes = self.transition_bytes + live.bytes;
-        // A single one always has room.
+        // A single transition always has room.
         let is_full = self.transitions.len() >= QUEUE || (bytes > QUEUE_BYTES && !self.transitions.is_empty());
         if self.overflowed || is_full {
-            // It is closed with what it has; none of this is sent any more.
+            // The connection will be closed: nothing of this is sent any more.
             (self.transitions, self.transition_bytes) = Default::default();
             self.overflowed = true;
             return;
@@ -194,7 +193,7 @@ impl Waiting {
     }
 }
 
-/// Takes out the first; whoever takes the last gives the memory back.
+/// Takes the first item; frees the memory with the last.
 pub(crate) fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
     let first = queue.pop_front();
     if queue.is_empty() {
@@ -211,7 +210,7 @@ mod tests {
     use std::task::Wake;
     use uuid::Uuid;
 
-    /// What is put in, and how.
+    /// A name, and something that changes an outbox.
     type PutIn = (&'static str, fn(&Outbox));
 
     #[derive(Default)]
@@ -257,7 +256,7 @@ mod tests {
         Taken { id: 1, wish: 1, topic: topic(), outcome: Err("lagging") }
     }
 
-    /// An outbox that somebody waits at.
+    /// Makes an outbox at which a task waits.
     fn waited_for() -> (Outbox, Arc<Wakes>, Waker) {
         let (outbox, wakes) = (Outbox::default(), Arc::<Wakes>::default());
         let waker = Waker::from(wakes.clone());

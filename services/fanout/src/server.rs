@@ -30,7 +30,7 @@ use waybill_service_kit::{
 /// The largest frame of a client.
 pub(crate) const FRAME_MAX_BYTES: usize = 4 * 1_024;
 const GRACE_S: u64 = 20;
-/// How many snapshots are made at once: a burst of subscriptions takes its time rather than memory.
+/// Snapshots that are made at once: a burst of subscriptions then takes time, not memory.
 const SNAPSHOTS_AT_ONCE: usize = 32;
 /// How long a client may not read before its connection is closed.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ pub(crate) struct Fanout {
     pub(crate) shutdown: Shutdown,
     pub(crate) refusals: Keeper,
     snapshots: Semaphore,
-    /// From when the seconds of all connections are counted.
+    /// The instant from which the pings of all connections are counted.
     pub(crate) began: Instant,
     origins: Origins,
     keep_alive: Duration,
@@ -85,7 +85,7 @@ pub(crate) struct Fanout {
 
 #[cfg(test)]
 impl Fanout {
-    /// Makes one whose log is empty and in memory, and where neither NATS nor Postgres is there.
+    /// Makes a fan-out with an empty log in memory, without NATS and Postgres.
     pub(crate) async fn alone() -> Arc<Self> {
         let partitions = waybill_schema::Partitions::new(1).unwrap();
         let log: Arc<dyn EventLog> = Arc::new(waybill_event_log::memory::MemoryLog::new(partitions));
@@ -119,7 +119,7 @@ impl Fanout {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Waits until a snapshot may be made; another one may be as soon as the turn is dropped.
+    /// Waits for the right to make a snapshot, which ends with the value.
     pub(crate) async fn turn(&self) -> Turn<'_> {
         self.snapshots.acquire().await.ok()
     }

@@ -1,4 +1,4 @@
-//! When a connection has something to do of its own accord.
+//! The times at which a connection acts without being woken by others.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,13 +11,13 @@ const PONG_WITHIN: Duration = Duration::from_secs(8);
 const SEND_WITHIN: Duration = Duration::from_secs(5);
 /// Progress is sent this often at most.
 const TICK: Duration = Duration::from_millis(100);
-/// Progress is sent this often at most where the client does not keep up.
+/// Progress is sent this often at most if the client does not keep up.
 const SLOW_TICK: Duration = Duration::from_secs(1);
 
 /// The times of one connection.
 pub(crate) struct Timing {
-    /// From when whole seconds are counted, the same for all connections: those that are pinged in the same second wake
-    /// together, and the process once.
+    /// Pings are at whole seconds after this instant, which all connections share: connections that are due in the same
+    /// second wake together.
     origin: Instant,
     ping_at: Instant,
     pong_by: Option<Instant>,
@@ -26,26 +26,26 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    /// The times of a connection that begins now.
+    /// Makes the times of a connection that begins now.
     pub(crate) fn new(origin: Instant, now: Instant) -> Self {
         let ping_at = next_ping(origin, now);
         Self { origin, ping_at, pong_by: None, progress_from: now, blocked_since: None }
     }
 
-    /// Says when to look next, if nothing happens before; `left` is how long the token is good.
+    /// Returns when to look next; `left` is the time until the token expires.
     pub(crate) fn next(&self, now: Instant, left: Duration, has_progress: bool) -> Instant {
-        // The clock of tokens may be set: it is looked at with each ping at least.
+        // The wall clock may be set: the connection compares it with the token at each ping at least.
         let times = [Some(now + left.min(HEARTBEAT)), self.pong_by, self.blocked_until()];
         let progress = has_progress.then_some(self.progress_from);
         times.into_iter().chain([progress]).flatten().fold(self.ping_at, Instant::min)
     }
 
-    /// Says until when what is waiting to be sent may wait.
+    /// Returns when a blocked connection has had its time.
     pub(crate) fn blocked_until(&self) -> Option<Instant> {
         self.blocked_since.map(|since| since + SEND_WITHIN)
     }
 
-    /// Answers with whether a ping is due, once.
+    /// Returns true if a ping is due, once for each ping.
     pub(crate) fn takes_ping(&mut self, now: Instant) -> bool {
         let is_due = now >= self.ping_at;
         if is_due {
@@ -64,12 +64,12 @@ impl Timing {
         self.pong_by = None;
     }
 
-    /// Answers with whether the client is gone, by its silence.
+    /// Returns true if the client has not answered a ping in time.
     pub(crate) fn is_silent(&self, now: Instant) -> bool {
         self.pong_by.is_some_and(|by| now >= by)
     }
 
-    /// Answers with whether progress may be sent.
+    /// Returns true if progress may be sent.
     pub(crate) fn lets_progress(&self, now: Instant) -> bool {
         now >= self.progress_from
     }
@@ -79,25 +79,25 @@ impl Timing {
         self.progress_from = self.progress_from.max(now + TICK);
     }
 
-    /// Notes that the connection takes nothing. Answers with whether that is so for too long.
+    /// Notes that the connection takes nothing. Returns true if that has lasted too long.
     pub(crate) fn blocked(&mut self, now: Instant) -> bool {
         now >= *self.blocked_since.get_or_insert(now) + SEND_WITHIN
     }
 
-    /// Notes that the connection takes something. Progress waits longer after it took nothing for a while.
+    /// Notes that the connection takes frames. If it had taken none for a while, progress waits longer.
     pub(crate) fn unblocked(&mut self, now: Instant) {
         if self.blocked_since.take().is_some_and(|since| now >= since + TICK) {
             self.progress_from = now + SLOW_TICK;
         }
     }
 
-    /// Notes that what was waiting to be sent is sent no more.
+    /// Notes that the waiting frames were dropped.
     pub(crate) fn gave_up(&mut self) {
         self.blocked_since = None;
     }
 }
 
-/// Says when to ping next: at a whole second, and no later than it must be.
+/// Returns the time of the next ping: a whole second, at most [`HEARTBEAT`] away.
 fn next_ping(origin: Instant, now: Instant) -> Instant {
     let after = now.saturating_duration_since(origin) + HEARTBEAT;
     origin + Duration::from_secs(after.as_secs())

@@ -1,4 +1,4 @@
-//! A wish for a topic: watches first, so that nothing is missed, and takes the snapshot then.
+//! A wish for a topic: first the connection becomes a watcher, so that it misses nothing, and then the snapshot is made.
 
 use crate::access::may_watch;
 use crate::outbox::{Outbox, Taken};
@@ -10,11 +10,11 @@ use waybill_event_log::ReadError;
 use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
 use waybill_service_kit::Principal;
 
-/// What one connection wants to watch.
+/// The wish of one connection for one topic.
 pub(crate) struct Wish {
     /// The client's id.
     pub(crate) id: u64,
-    /// Tells this wish from later ones under the same id.
+    /// Distinguishes this wish from later ones under the same id.
     pub(crate) number: u64,
     pub(crate) topic: Topic,
     pub(crate) conn: u64,
@@ -23,14 +23,14 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    /// Grants the wish beside the connection's own task, or finds out why not; the connection hears of it by its outbox.
+    /// Handles the wish in a task of its own, and puts the result into the connection's outbox.
     pub(crate) fn begin(self, fanout: Arc<Fanout>) {
         actix_web::rt::spawn(async move {
             let turn = fanout.turn().await;
             if self.outbox.has_ended() {
                 return;
             }
-            // Boxed, so that those who wait for their turn are small.
+            // Boxed, so that a wish that waits for its turn is small.
             let outcome = Box::pin(self.take(&fanout, turn)).await;
             let Self { id, number, topic, conn, principal, outbox } = self;
             if !outbox.hand_over(Taken { id, wish: number, topic, outcome }) {

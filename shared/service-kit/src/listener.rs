@@ -102,13 +102,13 @@ where
                 let peer = stream.peer_addr().ok();
                 let stream = match tls {
                     None => Stream::Plain(stream),
-                    // A handshake is short and large: boxed, it does not add to what a connection keeps.
+                    // The future of a handshake is large and lives shortly: boxed, it adds nothing to a connection.
                     Some(tls) => Box::pin(tls.accept(stream)).await.map_err(DispatchError::Io)?,
                 };
                 Ok((Connection::new(stream), peer))
             }
         });
-        // actix-server moves what serves a connection into a task, which then has room for it twice: boxed, for a pointer.
+        // A task of actix-server has room for the future of a connection twice. A boxed one is a pointer.
         boxed::factory(accepted.and_then(http))
     })?;
     serve(server.run(), shutdown, tasks);

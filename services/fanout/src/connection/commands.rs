@@ -1,4 +1,4 @@
-//! What a client says, and what it is answered.
+//! Frames from the client, and the answers.
 
 use super::{Connection, Look, Step};
 use crate::outbox::Taken;
@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use waybill_access::refusals::Refused;
 use waybill_service_kit::Problem;
 
-/// How many frames a client may send in a second.
+/// Frames that a client may send in a second.
 const COMMANDS_PER_S: u32 = 20;
 
 impl Connection {
-    /// Answers what came from the client.
+    /// Handles a message from the client.
     pub(super) fn heard(
         &mut self,
         message: Option<Result<AggregatedMessage, ProtocolError>>,
@@ -79,10 +79,10 @@ impl Connection {
         Wish { id, number, topic: parsed, conn: self.number, principal, outbox }.begin(self.fanout.clone());
     }
 
-    /// Begins a subscription whose wish was granted, or says why it was not.
+    /// Begins a subscription whose wish was granted, or refuses it.
     pub(super) fn begin(&mut self, Taken { id, wish, topic, outcome }: Taken) {
         if !self.subscriptions.waits(id, wish) {
-            // The client has thought better of it.
+            // The client does not want it any more.
             if !self.subscriptions.has(topic) {
                 self.fanout.hub.unwatch(self.client.principal.company_id, topic, self.number);
             }
@@ -109,7 +109,7 @@ impl Connection {
         }
     }
 
-    /// Tells the client what it does not get.
+    /// Sends a refusal.
     pub(super) fn refuse(&mut self, id: Option<u64>, code: &'static str) {
         self.push([ServerFrame::Err { id, code }]);
     }

@@ -1,4 +1,4 @@
-//! A connection without a network: what the server sends is taken from the answer's body.
+//! A connection without a network: frames of the server are read from the body of its answer.
 
 use super::*;
 use crate::live::{Live, What};
@@ -9,11 +9,11 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::test::TestRequest;
 use actix_web::{FromRequest, dev};
 use serde_json::{Map, Value, json};
-use std::cell::Cell;
-use std::rc::Rc;
+use std::task::Waker;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use waybill_schema::{CompanyId, Timestamp, UploadId, UserId};
 
-/// How long a test waits for what must come.
+/// The time that a test waits for a frame.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The client's end of a connection.
@@ -22,12 +22,10 @@ struct Peer {
     outbox: Arc<Outbox>,
     body: BoxBody,
     received: Vec<u8>,
-    sender: tokio::sync::mpsc::UnboundedSender<Vec<u8>>,
-    /// How often the connection was woken.
-    polls: Rc<Cell<usize>>,
+    sender: UnboundedSender<Vec<u8>>,
 }
 
-/// What the server sends.
+/// A frame from the server.
 #[derive(Debug, PartialEq)]
 enum Sent {
     Text(Value),
@@ -58,7 +56,7 @@ impl Peer {
             .insert_header(("Sec-WebSocket-Version", "13"))
             .insert_header(("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="))
             .to_http_request();
-        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+        let (sender, mut receiver) = unbounded_channel::<Vec<u8>>();
         let stream = futures_util::stream::poll_fn(move |context| {
             receiver.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Bytes::from(bytes))))
         });
@@ -72,17 +70,9 @@ impl Peer {
         let inbound = inbound.aggregate_continuations();
         let mut connection = Connection::open(fanout.clone(), authenticator, client, session, inbound);
         prepare(&mut connection);
-        let (outbox, polls) = (connection.outbox.clone(), Rc::<Cell<usize>>::default());
-        let counted = polls.clone();
-        actix_web::rt::spawn(async move {
-            let mut running = pin!(connection.run());
-            let counting = poll_fn(|context| {
-                counted.set(counted.get() + 1);
-                running.as_mut().poll(context)
-            });
-            counting.await;
-        });
-        Self { fanout, outbox, body: answer.into_body(), received: Vec::new(), sender, polls }
+        let outbox = connection.outbox.clone();
+        actix_web::rt::spawn(connection.run());
+        Self { fanout, outbox, body: answer.into_body(), received: Vec::new(), sender }
     }
 
     /// One that watches an upload.
@@ -138,7 +128,7 @@ impl Peer {
     }
 }
 
-/// How long the first frame is, once all of it is there.
+/// Returns the length of the first frame, once all of it has come.
 fn frame_length(bytes: &[u8]) -> Option<usize> {
     let length = match *bytes.get(1)? {
         126 => 4 + usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])),
@@ -165,7 +155,7 @@ fn progress(bytes_uploaded: u64) -> What {
     })
 }
 
-/// How large the future of a function is.
+/// Returns the size of a function's future.
 fn future_bytes<A, F: Future>(_: impl Fn(A) -> F) -> usize {
     size_of::<F>()
 }
@@ -177,20 +167,18 @@ fn an_idle_connection_is_small() {
 }
 
 #[actix_web::test]
-async fn nobody_wakes_an_idle_connection() {
-    let mut peer = Peer::connect(PATIENCE * 2, |_| {}).await;
-    let hello = peer.expect("hello").await;
-    assert_eq!(hello["heartbeat_s"], 25);
-    while peer.polls.get() == 0 {
-        tokio::task::yield_now().await;
-    }
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(peer.polls.get(), 1);
-    drop(peer.sender);
-    let more = poll_fn(|context| Pin::new(&mut peer.body).poll_next(context));
-    assert!(tokio::time::timeout(PATIENCE, more).await.unwrap().is_none(), "it ends with its client");
-    peer.outbox.recheck(1);
-    assert!(peer.outbox.end().is_empty());
+async fn an_idle_connection_sleeps_until_its_ping_and_ends_with_its_client() {
+    let idle = |connection: &mut Connection| {
+        let (mut timer, now) = (pin!(sleep_until(Instant::now())), Instant::now());
+        assert!(connection.poll(&mut Context::from_waker(Waker::noop()), timer.as_mut()).is_pending());
+        let until_ping = timer.deadline() - now;
+        assert!(Duration::from_secs(24) < until_ping && until_ping <= HEARTBEAT, "{until_ping:?}");
+    };
+    let mut peer = Peer::connect(PATIENCE * 2, idle).await;
+    assert_eq!(peer.expect("hello").await["heartbeat_s"], 25);
+    drop(std::mem::replace(&mut peer.sender, unbounded_channel().0));
+    assert_eq!(peer.next().await, None);
+    assert!(peer.outbox.has_ended());
 }
 
 #[actix_web::test]
@@ -268,7 +256,7 @@ async fn a_snapshot_waits_for_its_turn_and_nothing_else_does() {
     peer.expect("hello").await;
     let fanout = peer.fanout.clone();
     let mut turns = Vec::new();
-    while let std::task::Poll::Ready(turn) = futures_util::poll!(pin!(fanout.turn())) {
+    while let Poll::Ready(turn) = futures_util::poll!(pin!(fanout.turn())) {
         turns.push(turn);
     }
     peer.say(&json!({ "t": "sub", "id": 1, "topic": format!("upload:{}", upload()) }));

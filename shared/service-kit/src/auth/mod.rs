@@ -100,7 +100,7 @@ pub struct Authenticator {
     keys: Keys,
     issuer: String,
     audience: String,
-    /// One for each algorithm that the keys may be of: made once, for it is more work than to use it.
+    /// The checks for each algorithm of the keys. They are made once, because making them costs more than using them.
     validations: Arc<[(Algorithm, Validation)]>,
 }
 
@@ -229,7 +229,7 @@ impl Authenticator {
     }
 }
 
-/// What a token must say that is signed with a key of this one algorithm.
+/// Makes the checks of tokens that are signed with a key of this algorithm.
 fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(&[issuer]);
