@@ -12,11 +12,11 @@ from typing import Any, Dict, List, Optional, Tuple
 from stacklib import waybill
 from stacklib.console import StackError, say
 
-from . import company, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios, tusd
+from . import company, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios, sockets, tusd
 from .distance import Distance
 from .sources import Sources
 
-_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company"]
+_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company", "sockets"]
 _CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus", "tusd"]
 _USAGE = """\
 Measures Waybill on this machine, with servers of its own on loopback. See bench/README.md.
@@ -105,6 +105,9 @@ def _one(
         if name == "company":
             levels = company.measure(rig, options.files or sizes.company_files)
             return report.company(levels), levels
+        if name == "sockets":
+            costs = sockets.measure(rig, options.sockets or sizes.sockets)
+            return report.sockets(costs), costs
         result = rebuild.run(rig, sources, sizes, name)
         return report.rebuild(result), result
 
@@ -150,6 +153,8 @@ def _parse() -> argparse.Namespace:
                         help="events of other companies in scale (default: 300000,3000000,10000000)")
     parser.add_argument("--files", type=int, metavar="N",
                         help="files of the company in company (default: 1000000)")
+    parser.add_argument("--sockets", type=int, metavar="N",
+                        help="connections in sockets (default: 9000)")
     parser.add_argument("--folder", type=Path, metavar="DIR",
                         help="where data are kept meanwhile (default: the temporary folder)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all runs there as JSON")

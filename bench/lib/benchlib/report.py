@@ -12,6 +12,7 @@ from .queries import CONNECTIONS, Queries, percentile
 from .rebuild import Rebuild
 from .scale import Scale
 from .scenarios import Ratio, Scenario
+from .sockets import Sockets
 
 _SERVERS = ("nats", "postgres", "weed", "curl")
 # What Waybill needs beside the store, and a peer does not.
@@ -74,6 +75,19 @@ def queries(result: Queries) -> str:
         _table(["ms", "p50", "p99", "answers"], rows),
         f"Rows of the large tables read by sequential scans meanwhile: {result.sequentially_read}.",
     ])
+
+
+def sockets(costs: Sockets) -> str:
+    rows = [
+        ["CPU of the fan-out to accept one, ms", f"{costs.accept_ms:.2f}"],
+        ["all accepted within, s", f"{costs.accept_s:.1f}"],
+        ["CPU of the fan-out without connections, cores", f"{costs.base_core:.3f}"],
+        ["idle: CPU, cores", f"{costs.idle_core:.3f}"],
+        ["idle: KiB each", f"{costs.idle_kib:.1f}"],
+        ["subscribed: CPU, cores", f"{costs.subscribed_core:.3f}"],
+        ["subscribed: KiB each", f"{costs.subscribed_kib:.1f}"],
+    ]
+    return f"### {costs.connections:,} connections over WebSocket\n\n" + _table(["", ""], rows)
 
 
 def machine(facts: Dict[str, str]) -> str:

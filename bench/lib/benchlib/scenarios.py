@@ -40,19 +40,20 @@ class Sizes:
     others: Tuple[int, ...]  # events of other companies in the partition
     same_files: int
     company_files: int
+    sockets: int
 
 
 FULL = Sizes(
     1 << 30, 2_000, 100_000,
     {"memory": Load(32, 1 << 30), "memory-tus": Load(64, 256 << 20), "memory-distant": Load(32, 128 << 20)},
     1_000_000, 32 << 20, (1_000_000, 1_000, 8_000),
-    (300_000, 3_000_000, 10_000_000), 20_000, 1_000_000,
+    (300_000, 3_000_000, 10_000_000), 20_000, 1_000_000, 9_000,
 )
 QUICK = Sizes(
     32 << 20, 64, 100_000,
     {"memory": Load(4, 16 << 20), "memory-tus": Load(8, 16 << 20), "memory-distant": Load(8, 16 << 20)},
     20_000, 16 << 20, (10_000, 100, 320),
-    (300_000,), 640, 50_000,
+    (300_000,), 640, 50_000, 80,
 )
 
 

@@ -8,6 +8,7 @@ use crate::ticket::{self, Tickets};
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::middleware::from_fn;
 use actix_web::{App, FromRequest, HttpRequest, HttpResponse, dev, get, web};
+use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -140,7 +141,11 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError::Bucket`].
-    pub async fn from_config(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
+    pub fn from_config<'a>(config: Config, shutdown: &'a Shutdown) -> BoxFuture<'a, Result<Self, StartError>> {
+        Box::pin(Self::start(config, shutdown))
+    }
+
+    async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
         let tickets = Tickets::new(Bucket::open(&config.nats, names::TICKETS_BUCKET).await?);
         let hub = Arc::new(Hub::new(config.log.clone()));
         let mut tasks = JoinSet::new();
@@ -178,16 +183,16 @@ impl Server {
     }
 
     /// The routes, for a listener.
-    pub fn routes(&self) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + Sync + use<> {
+    pub fn routes(&self) -> Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync> {
         let (fanout, tickets, authenticator) = (self.fanout.clone(), self.tickets.clone(), self.authenticator.clone());
-        move |config| {
+        Arc::new(move |config: &mut web::ServiceConfig| {
             config
                 .app_data(fanout.clone())
                 .app_data(tickets.clone())
                 .app_data(authenticator.clone())
                 .service(connect)
                 .service(ticket::issue);
-        }
+        })
     }
 
     /// What must answer for the fan-out to do its work.
@@ -210,7 +215,7 @@ impl Server {
                 .wrap(from_fn(request::trace))
                 .app_data(web::Data::new(readiness.clone()))
                 .configure(health::routes)
-                .configure(routes.clone())
+                .configure(|config| routes(config))
         };
         let settings = listener::Settings {
             keep_alive: self.fanout.keep_alive,
@@ -222,7 +227,11 @@ impl Server {
     }
 
     /// Until everything has stopped.
-    pub async fn stopped(mut self) {
+    pub fn stopped(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.all_stopped())
+    }
+
+    async fn all_stopped(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 }

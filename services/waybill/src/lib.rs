@@ -69,8 +69,20 @@ Examples:
 /// What a command ends with when it fails: text for a person.
 pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the command that the process was started with.
-pub async fn main() -> ExitCode {
+/// Runs the command that the process was started with, to its end.
+pub fn main() -> ExitCode {
+    // Here and not in the binary: what a crate awaits is compiled in it once more.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(command()),
+        Err(error) => {
+            eprintln!("waybill: the runtime does not start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn command() -> ExitCode {
     let cli = Cli::parse();
     let usual =
         if matches!(cli.command, Command::Serve(_)) { "info,actix_server=warn,async_nats=warn" } else { "warn" };

@@ -192,7 +192,7 @@ async fn all(shared: &Shared) -> Result<Running, CommandError> {
     let worker = worker(shared, None).await?;
     let fanout = fanout(shared).await?;
     let readiness = worker.readiness().and(projector.readiness()).and(fanout.readiness());
-    let routes = waybill_gateway::Routes { configure: Arc::new(fanout.routes()), api: waybill_fanout::api() };
+    let routes = waybill_gateway::Routes { configure: fanout.routes(), api: waybill_fanout::api() };
     let gateway = gateway(shared, Workers::Local(worker.data_plane()), vec![routes], readiness).await?;
     Ok(Running {
         addr: Some(gateway.addr()),
