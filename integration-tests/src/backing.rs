@@ -215,7 +215,7 @@ impl Backing {
     pub async fn reserved_bytes(&self, company: CompanyId) -> u64 {
         let subject = Subject::new(company, Aggregate::Quota);
         let mut state = quota::State::default();
-        let read = || async { read_events(self.log.as_ref(), subject.clone(), 0).await.ok() };
+        let read = || async { read_events(self.log.as_ref(), subject, 0).await.ok() };
         for recorded in eventually("the log to answer", read).await {
             quota::evolve(&mut state, &recorded.event, recorded.envelope.time);
         }
