@@ -13,12 +13,12 @@ use crate::tokens::Tokens;
 use crate::turns::{Held, Turns};
 use async_nats::connection::State;
 use async_nats::{Request, RequestErrorKind};
-use moka::sync::Cache;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use waybill_access::refusals::Keeper;
 use waybill_access::{Access, Policies, Wanted};
+use waybill_cache::Cache;
 use waybill_domain::access::{Denied, Viewer};
 use waybill_domain::upload::{self, start_weight};
 use waybill_event_log::EventLog;
@@ -79,15 +79,15 @@ pub(crate) struct Gateway {
 }
 
 /// What was said at the start of uploads: it never changes, so it is read once.
-pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), Arc<UploadStartedV2>>);
+pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), UploadStartedV2>);
 
 impl Default for StartedCache {
     fn default() -> Self {
-        let weight = |_: &_, upload: &Arc<UploadStartedV2>| {
+        let weight = |upload: &UploadStartedV2| {
             let weight = start_weight(&upload.started, &upload.kind, upload.upload_metadata.as_deref());
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
-        Self(Cache::builder().max_capacity(STARTED_BYTES).weigher(weight).build())
+        Self(Cache::builder(STARTED_BYTES).weigher(weight).build())
     }
 }
 
@@ -142,7 +142,7 @@ impl Gateway {
         if started.length_deferred {
             return Ok(started);
         }
-        self.started.0.insert(key, started.clone());
+        self.started.0.insert(&key, started.clone());
         Ok(started)
     }
 

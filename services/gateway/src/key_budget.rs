@@ -4,12 +4,11 @@
 //! The count of a company is a record in the same bucket. Gateways take keys from it in lots, so that few requests wait for
 //! it, and so that however many gateways there are, a company has its share once.
 
-use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use waybill_cache::Cache;
 use waybill_event_log::jetstream::{Bucket, BucketError, CreateOutcome};
 use waybill_schema::CompanyId;
 use waybill_service_kit::now;
@@ -54,12 +53,12 @@ pub(crate) struct Exhausted {
 pub(crate) struct KeyBudget {
     bucket: Bucket,
     share: u32,
-    lots: Cache<CompanyId, Arc<Mutex<Lot>>>,
+    lots: Cache<CompanyId, Mutex<Lot>>,
 }
 
 impl KeyBudget {
     pub(crate) fn new(bucket: Bucket, share: NonZeroU32) -> Self {
-        let lots = Cache::builder().max_capacity(COMPANIES).time_to_idle(Duration::from_secs(3_600)).build();
+        let lots = Cache::builder(COMPANIES).time_to_idle(Duration::from_secs(3_600)).build();
         Self { bucket, share: share.get(), lots }
     }
 
@@ -68,7 +67,7 @@ impl KeyBudget {
     /// # Errors
     /// [`BucketError`]; within, [`Exhausted`].
     pub(crate) async fn take(&self, company: CompanyId) -> Result<Result<(), Exhausted>, BucketError> {
-        let lot = self.lots.get_with(company, Arc::default);
+        let lot = self.lots.get_with(&company, Mutex::default);
         let mut lot = lot.lock().await;
         let time = now().0 / 1_000;
         let hour = time / HOUR_S;

@@ -1,10 +1,10 @@
 //! How often clients may ask: each user, each address, and each address that is refused.
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use moka::sync::Cache;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
+use waybill_cache::Cache;
 use waybill_schema::{CompanyId, UserId};
 use waybill_service_kit::{Principal, Problem, Shutdown};
 
@@ -41,7 +41,7 @@ impl Limiter {
             users: RateLimiter::keyed(of(rates.per_user)),
             addresses: RateLimiter::keyed(of(rates.per_address)),
             guesses: RateLimiter::keyed(Quota::per_second(GUESSES.1).allow_burst(GUESSES.0)),
-            blocked: Cache::builder().max_capacity(BLOCKED_MAX).time_to_live(WAIT).build(),
+            blocked: Cache::builder(BLOCKED_MAX).time_to_live(WAIT).build(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Limiter {
         let is_guess = problem.status == 401 || (problem.status == 404 && problem.detail.ends_with("token"));
         let client = client(address);
         if is_guess && self.guesses.check_key(&client).is_err() {
-            self.blocked.insert(client, ());
+            self.blocked.insert(&client, ());
         }
         (is_guess && self.blocked.contains_key(&client)).then(|| too_many(WAIT))
     }

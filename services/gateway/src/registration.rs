@@ -1,8 +1,8 @@
 //! Who gets into a company's directory by coming with a valid token; and the answers of directories.
 
 use crate::problems::IntoProblem;
-use moka::sync::Cache;
 use std::sync::Arc;
+use waybill_cache::Cache;
 use waybill_domain::directory::{Command, State};
 use waybill_read_model::{Database, queries};
 use waybill_repository::{Context, Directories};
@@ -61,11 +61,11 @@ impl Registration {
         }
         let key = (principal.company_id, principal.user_id);
         if let Some(position) = self.known.get(&key) {
-            return Ok(position);
+            return Ok(*position);
         }
         let position =
             if self.is_in_read_model(principal).await { None } else { self.admit(principal, context).await? };
-        self.known.insert(key, position);
+        self.known.insert(&key, position);
         Ok(position)
     }
 

@@ -2,11 +2,11 @@
 //! files in question. The log decides that files share an object.
 
 use crate::reactions::ReactionError;
-use moka::sync::Cache;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
+use waybill_cache::Cache;
 use waybill_domain::content::{Command, Holder, Object, State};
 use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::upload::Phase;
@@ -28,7 +28,7 @@ const KEPT_FOR: Duration = Duration::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
-type Known = Arc<Mutex<Loaded<State>>>;
+type Known = Mutex<Loaded<State>>;
 
 /// A file that was verified at `seq` of the log.
 pub(crate) struct Verified {
@@ -57,7 +57,7 @@ struct Parts {
 impl Contents {
     /// Those of the files in a bucket.
     pub(crate) fn new(log: Arc<dyn EventLog>, database: Database, bucket: String) -> Self {
-        let known = Cache::builder().max_capacity(KEPT).time_to_idle(KEPT_FOR).build();
+        let known = Cache::builder(KEPT).time_to_idle(KEPT_FOR).build();
         let parts = Arc::new(Parts { log, database, bucket, known });
         let verified = Batches::new(BATCHES, {
             let parts = parts.clone();
@@ -92,7 +92,7 @@ impl Contents {
         file: FileId,
         context: &Context,
     ) -> Result<(Option<Object>, Vec<Object>), ExecuteError> {
-        let known = self.parts.known.get_with((content.company, content.sha256), Known::default);
+        let known = self.parts.known.get_with(&(content.company, content.sha256), Known::default);
         let mut loaded = known.lock().await;
         execute(self.parts.log.as_ref(), &content, &mut loaded, context, Command::Release(file)).await?;
         Ok((loaded.state.object.clone(), loaded.state.doomed.clone()))
@@ -134,7 +134,7 @@ impl Parts {
         having: &[FileId],
     ) -> Result<Vec<(FileId, Object)>, ReactionError> {
         let Some(context) = files.first().map(|file| &file.context) else { return Ok(Vec::new()) };
-        let known = self.known.get_with((content.company, content.sha256), Known::default);
+        let known = self.known.get_with(&(content.company, content.sha256), Known::default);
         let mut loaded = known.lock().await;
         let log = self.log.as_ref();
         refresh(log, &content, &mut loaded).await?;

@@ -20,9 +20,9 @@ mod sweep;
 
 pub use server::{Config, Server, StartError};
 
-use moka::sync::Cache;
 use std::sync::Arc;
 use waybill_access::Policies;
+use waybill_cache::Cache;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::Bucket;
 use waybill_object_store::{ObjectStore, ReadAhead};

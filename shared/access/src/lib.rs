@@ -9,11 +9,11 @@ pub mod refusals;
 mod tail;
 
 use diesel_async::AsyncPgConnection;
-use moka::sync::Cache;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tail::Tail;
+use waybill_cache::Cache;
 use waybill_domain::access::{FileFacts, Memberships, Presence, ShareFacts, Standing};
 use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::queries::{AccessRows, access_rows};
@@ -128,7 +128,7 @@ pub struct Access {
     tails: Vec<Tail>,
     /// Who was active when they were last looked up; forgotten when an event says otherwise.
     active: Cache<(CompanyId, UserId), ()>,
-    settings: Cache<CompanyId, Arc<CompanySettings>>,
+    settings: Cache<CompanyId, CompanySettings>,
 }
 
 impl Access {
@@ -170,8 +170,7 @@ impl Access {
             Event::UserRemoved(user) => self.active.invalidate(&(company, user.user_id)),
             Event::CompanyClosed(_) => {
                 self.settings.invalidate(&company);
-                let theirs = self.active.iter().map(|(key, ())| *key).filter(|(of, _)| *of == company);
-                theirs.for_each(|key| self.active.invalidate(&key));
+                self.active.invalidate_company(company);
             }
             Event::CompanySettingsChanged(_) => self.settings.invalidate(&company),
             _ => {}
@@ -219,8 +218,8 @@ impl Access {
         let mut connection = self.database.connection().await?;
         let known = self.look(&mut connection, company, user, &Wanted::default()).await?;
         if known.standing.is_active() {
-            self.active.insert((company, user), ());
-            self.settings.insert(company, Arc::new(known.settings));
+            self.active.insert(&(company, user), ());
+            self.settings.insert(&company, known.settings);
             // An event that came meanwhile may have found nothing to forget.
             tail.since(company, seen)?.iter().for_each(|recorded| self.forget(recorded));
         }
@@ -245,7 +244,7 @@ impl Access {
         let settings = Arc::new(known.settings);
         // Of a company that is not in the tables yet nothing is remembered.
         if known.standing.company != Presence::Unknown {
-            self.settings.insert(company, settings.clone());
+            self.settings.insert(&company, settings.clone());
             tail.since(company, seen)?.iter().for_each(|recorded| self.forget(recorded));
         }
         Ok(settings)

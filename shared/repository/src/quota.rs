@@ -3,11 +3,11 @@
 use crate::execute::pause;
 use crate::snapshot::{self, Mark};
 use crate::{Context, ExecuteError};
-use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
+use waybill_cache::Cache;
 use waybill_domain::Refusal;
 use waybill_domain::quota::{self, State};
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, Values, append, read_after};
@@ -38,7 +38,7 @@ struct Loaded {
 pub struct Quotas {
     log: Arc<dyn EventLog>,
     snapshots: Arc<dyn Values>,
-    companies: Cache<CompanyId, Arc<tokio::sync::Mutex<Loaded>>>,
+    companies: Cache<CompanyId, Mutex<Loaded>>,
 }
 
 /// The right to change a company's space, among those of this process.
@@ -54,7 +54,7 @@ impl Quotas {
     /// Those in a log, with snapshots in a bucket.
     pub fn new(log: Arc<dyn EventLog>, snapshots: impl Values + 'static) -> Self {
         let snapshots = Arc::new(snapshots);
-        Self { log, snapshots, companies: Cache::builder().max_capacity(KEPT).time_to_idle(KEPT_FOR).build() }
+        Self { log, snapshots, companies: Cache::builder(KEPT).time_to_idle(KEPT_FOR).build() }
     }
 
     /// Waits for the right to change a company's space; nothing is known of it before [`Held::look`].
@@ -63,7 +63,7 @@ impl Quotas {
     /// [`AppendError::Conflict`] if those who came before are not done in time.
     pub async fn hold(&self, company: CompanyId) -> Result<Held<'_>, AppendError> {
         let until = Instant::now() + PATIENCE;
-        let loaded = self.companies.get_with(company, Arc::default);
+        let loaded = self.companies.get_with(&company, Mutex::default);
         let loaded = tokio::time::timeout_at(until.into(), loaded.lock_owned()).await;
         let loaded = loaded.map_err(|_| AppendError::Conflict)?;
         Ok(Held { quotas: self, company, loaded, until, attempts: 0 })

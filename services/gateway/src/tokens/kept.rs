@@ -6,10 +6,10 @@
 
 use crate::gateway::Gateway;
 use crate::problems::{IntoProblem, refused};
-use moka::sync::Cache;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::Mutex;
+use waybill_cache::Cache;
 use waybill_domain::token::{Command, State, decide, evolve};
 use waybill_event_log::{Expect, NewEvent, append};
 use waybill_repository::{Context, Loaded, TokenAggregate, execute, refresh};
@@ -21,7 +21,7 @@ use waybill_service_kit::Problem;
 const KEPT_BYTES: u64 = 64 * 1_024 * 1_024;
 
 /// The tokens.
-pub(super) struct KeptTokens(Cache<(CompanyId, TokenId), Arc<KeptToken>>);
+pub(super) struct KeptTokens(Cache<(CompanyId, TokenId), KeptToken>);
 
 /// One token.
 pub(super) struct KeptToken {
@@ -36,24 +36,23 @@ pub(super) struct KeptToken {
 
 impl KeptTokens {
     pub(super) fn new() -> Self {
-        let weigher = |_: &(CompanyId, TokenId), kept: &Arc<KeptToken>| kept.weight.load(Ordering::Relaxed);
-        Self(Cache::builder().max_capacity(KEPT_BYTES).weigher(weigher).build())
+        Self(Cache::builder(KEPT_BYTES).weigher(|kept: &KeptToken| kept.weight.load(Ordering::Relaxed)).build())
     }
 
     pub(super) fn get(&self, company: CompanyId, token: TokenId) -> Arc<KeptToken> {
         let new = || {
             let weight = weight_of(&State::default());
             let (loaded, own) = (Mutex::default(), std::sync::Mutex::default());
-            Arc::new(KeptToken { company, token, loaded, own, weight: weight.into() })
+            KeptToken { company, token, loaded, own, weight: weight.into() }
         };
-        self.0.get_with((company, token), new)
+        self.0.get_with(&(company, token), new)
     }
 
     /// What has grown is put back, so that the cache weighs it again.
     fn weigh(&self, kept: &Arc<KeptToken>, state: &State) {
         let weight = weight_of(state);
         if weight > kept.weight.fetch_max(weight, Ordering::Relaxed) {
-            self.0.insert((kept.company, kept.token), kept.clone());
+            self.0.insert(&(kept.company, kept.token), kept.clone());
         }
     }
 }

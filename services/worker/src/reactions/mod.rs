@@ -15,11 +15,11 @@ pub(crate) use quarantine::{Awaited, clear, look_for_objects};
 use crate::plane::{PlaneError, assemble_part};
 use crate::{Worker, parked};
 use futures_util::StreamExt;
-use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use waybill_access::AccessError;
+use waybill_cache::Cache;
 use waybill_domain::upload::{self, Command, Step};
 use waybill_domain::{Refusal, session};
 use waybill_event_log::jetstream::{Delivery, Reactions};
@@ -84,15 +84,14 @@ pub(crate) struct Failures(Cache<Position, i64>);
 
 impl Default for Failures {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build())
+        Self(Cache::builder(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build())
     }
 }
 
 impl Failures {
     /// Counts one more; returns how many there are.
     fn count(&self, position: Position) -> i64 {
-        let one_more = |known: Option<moka::Entry<Position, i64>>| known.map_or(0, moka::Entry::into_value) + 1;
-        self.0.entry(position).and_upsert_with(one_more).into_value()
+        *self.0.upsert_with(&position, |known| known.map_or(0, |failures| *failures) + 1)
     }
 
     fn forget(&self, position: Position) {
@@ -189,7 +188,7 @@ fn is_delivered_often(worker: &Worker, delivery: &Delivery) -> bool {
 
 /// Returns an empty list of reactions that wait for a place.
 pub(crate) fn waiting() -> Cache<Position, ()> {
-    Cache::builder().max_capacity(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build()
+    Cache::builder(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build()
 }
 
 fn answered(delivery: &Delivery, answered: Result<(), ReadError>) {
@@ -222,7 +221,7 @@ async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
                     delivery.done().await
                 }
                 Err(ReactionError::NoPlace) => {
-                    worker.waiting.insert(position, ());
+                    worker.waiting.insert(&position, ());
                     delivery.again_in(no_place_for(delivery.attempt)).await
                 }
                 Err(error) => match worker.failures.count(position) {
