@@ -5,6 +5,7 @@
 //! same, however much others have written in between.
 
 use crate::{EventLog, ReadError, Stored};
+use futures_util::future::BoxFuture;
 use std::time::Duration;
 use waybill_schema::{Position, Recorded, Subject};
 
@@ -25,23 +26,27 @@ pub(crate) const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 /// [`ReadError::Diverged`] if the event `after` is not there any more; [`ReadError::Unavailable`], also where a replica
 /// stays behind the leader for two seconds.
-pub async fn read_after(log: &dyn EventLog, subject: Subject, after: u64) -> Result<Vec<Stored>, ReadError> {
-    let last = log.last(subject).await?;
-    read_from(log, subject, last, after).await
+pub fn read_after(log: &dyn EventLog, subject: Subject, after: u64) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>> {
+    Box::pin(async move {
+        let last = log.last(subject).await?;
+        read_from(log, subject, last, after).await
+    })
 }
 
 /// As [`read_after`], for whoever has asked for the last event already.
 ///
 /// # Errors
 /// As [`read_after`].
-pub async fn read_from(
+pub fn read_from(
     log: &dyn EventLog,
     subject: Subject,
     last: Option<Stored>,
     after: u64,
-) -> Result<Vec<Stored>, ReadError> {
-    let back = read_back(log, subject, last, after).await?;
-    read_rest(log, subject, back, after).await
+) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>> {
+    Box::pin(async move {
+        let back = read_back(log, subject, last, after).await?;
+        read_rest(log, subject, back, after).await
+    })
 }
 
 /// What [`read_back`] has read, in the order of the log.
@@ -56,23 +61,25 @@ pub enum Back {
 ///
 /// # Errors
 /// As [`read_after`].
-pub async fn read_back(
+pub fn read_back(
     log: &dyn EventLog,
     subject: Subject,
     last: Option<Stored>,
     after: u64,
-) -> Result<Back, ReadError> {
-    let name = subject.to_nats(log.partitions());
-    let diverged = |seq| ReadError::Diverged { subject: name.clone(), seq };
-    let nothing = |is_so: bool| if is_so { Ok(Back::All(Vec::new())) } else { Err(diverged(after)) };
-    let Some(last) = last else { return nothing(after == 0) };
-    if last.position.seq <= after {
-        return nothing(last.position.seq == after);
-    }
-    let mut newest_first = vec![last];
-    let is_all = step_back(log, &name, after, &mut newest_first, |steps, _| steps < STEPS).await?;
-    newest_first.reverse();
-    Ok(if is_all { Back::All(newest_first) } else { Back::Newest(newest_first) })
+) -> BoxFuture<'_, Result<Back, ReadError>> {
+    Box::pin(async move {
+        let name = subject.to_nats(log.partitions());
+        let diverged = |seq| ReadError::Diverged { subject: name.clone(), seq };
+        let nothing = |is_so: bool| if is_so { Ok(Back::All(Vec::new())) } else { Err(diverged(after)) };
+        let Some(last) = last else { return nothing(after == 0) };
+        if last.position.seq <= after {
+            return nothing(last.position.seq == after);
+        }
+        let mut newest_first = vec![last];
+        let is_all = step_back(log, &name, after, &mut newest_first, |steps, _| steps < STEPS).await?;
+        newest_first.reverse();
+        Ok(if is_all { Back::All(newest_first) } else { Back::Newest(newest_first) })
+    })
 }
 
 /// Reads events one by one, each before the last one of `newest_first`, back to the event `after`, as long as `is_to_go_on` with
@@ -108,32 +115,40 @@ async fn step_back(
 ///
 /// # Errors
 /// As [`read_after`].
-pub async fn read_rest(log: &dyn EventLog, subject: Subject, back: Back, after: u64) -> Result<Vec<Stored>, ReadError> {
-    let mut newest = match back {
-        Back::All(mut all) => {
-            all.retain(|event| event.position.seq > after);
-            return Ok(all);
+pub fn read_rest(
+    log: &dyn EventLog,
+    subject: Subject,
+    back: Back,
+    after: u64,
+) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>> {
+    Box::pin(async move {
+        let mut newest = match back {
+            Back::All(mut all) => {
+                all.retain(|event| event.position.seq > after);
+                return Ok(all);
+            }
+            Back::Newest(newest) => newest,
+        };
+        let begin = newest.first().map_or(0, |first| first.position.seq);
+        if begin <= after {
+            newest.retain(|event| event.position.seq > after);
+            return Ok(newest);
         }
-        Back::Newest(newest) => newest,
-    };
-    let begin = newest.first().map_or(0, |first| first.position.seq);
-    if begin <= after {
-        newest.retain(|event| event.position.seq > after);
-        return Ok(newest);
-    }
-    // A server that looks for the next event of a subject goes through all messages in between, and appends wait for it.
-    let is_far = |steps: usize, length: u64| steps < STEPS_MAX && length > FAR * steps as u64;
-    newest.reverse();
-    let name = subject.to_nats(log.partitions());
-    let is_all = step_back(log, &name, after, &mut newest, is_far).await?;
-    newest.reverse();
-    if is_all {
-        return Ok(newest);
-    }
-    let known = newest.first().map_or(0, |first| first.position.seq);
-    let mut messages = pages(log, subject, after, known).await?;
-    messages.extend(newest);
-    Ok(messages)
+        // A server that looks for the next event of a subject goes through all messages in between, and appends wait for
+        // it.
+        let is_far = |steps: usize, length: u64| steps < STEPS_MAX && length > FAR * steps as u64;
+        newest.reverse();
+        let name = subject.to_nats(log.partitions());
+        let is_all = step_back(log, &name, after, &mut newest, is_far).await?;
+        newest.reverse();
+        if is_all {
+            return Ok(newest);
+        }
+        let known = newest.first().map_or(0, |first| first.position.seq);
+        let mut messages = pages(log, subject, after, known).await?;
+        messages.extend(newest);
+        Ok(messages)
+    })
 }
 
 /// The messages of a subject behind `after` and before `until`, of which the leader knows that it is there.
@@ -164,8 +179,12 @@ async fn pages(log: &dyn EventLog, subject: Subject, after: u64, until: u64) -> 
 ///
 /// # Errors
 /// As [`read_after`], and [`ReadError::Undecodable`].
-pub async fn read_events(log: &dyn EventLog, subject: Subject, after: u64) -> Result<Vec<Recorded>, ReadError> {
-    read_after(log, subject, after).await?.into_iter().map(Stored::into_event).collect()
+pub fn read_events(
+    log: &dyn EventLog,
+    subject: Subject,
+    after: u64,
+) -> BoxFuture<'_, Result<Vec<Recorded>, ReadError>> {
+    Box::pin(async move { read_after(log, subject, after).await?.into_iter().map(Stored::into_event).collect() })
 }
 
 impl Stored {

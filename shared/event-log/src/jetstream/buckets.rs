@@ -7,6 +7,7 @@ use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKi
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
 use std::time::Duration;
 
 /// How long the mark of a deletion stays. Without an end it would take room for as long as a value may.
@@ -61,103 +62,126 @@ impl Bucket {
     ///
     /// # Errors
     /// [`BucketError`] where it is not there.
-    pub async fn open(client: &async_nats::Client, name: &str) -> Result<Self, BucketError> {
-        let store = context(client.clone())
-            .get_key_value(name)
-            .await
-            .map_err(|error| BucketError { bucket: name.to_owned(), reason: error.to_string() })?;
-        Ok(Self { store, pulse: Pulse::of(client) })
+    pub fn open<'a>(client: &'a async_nats::Client, name: &'a str) -> BoxFuture<'a, Result<Self, BucketError>> {
+        Box::pin(async move {
+            let store = context(client.clone())
+                .get_key_value(name)
+                .await
+                .map_err(|error| BucketError { bucket: name.to_owned(), reason: error.to_string() })?;
+            Ok(Self { store, pulse: Pulse::of(client) })
+        })
     }
 
     /// The value of a key.
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn get(&self, key: &str) -> Result<Option<Entry>, BucketError> {
-        let entry = self.answered(self.store.entry(key)).await?.map_err(|error| self.error(error))?;
-        Ok(entry
-            .filter(|entry| entry.operation == Operation::Put)
-            .map(|entry| Entry { value: entry.value, revision: entry.revision }))
+    pub fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, BucketError>> {
+        Box::pin(async move {
+            let entry = self.answered(self.store.entry(key)).await?.map_err(|error| self.error(error))?;
+            Ok(entry
+                .filter(|entry| entry.operation == Operation::Put)
+                .map(|entry| Entry { value: entry.value, revision: entry.revision }))
+        })
     }
 
     /// Sets a key.
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn put(&self, key: &str, value: Bytes) -> Result<(), BucketError> {
-        self.answered(self.store.put(key, value)).await?.map(drop).map_err(|error| self.error(error))
+    pub fn put<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<(), BucketError>> {
+        Box::pin(async move {
+            self.answered(self.store.put(key, value)).await?.map(drop).map_err(|error| self.error(error))
+        })
     }
 
     /// Sets a key that has no value.
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn create(&self, key: &str, value: Bytes) -> Result<CreateOutcome, BucketError> {
-        // A key may vanish between the refusal and the look: then it is free.
-        for _ in 0..3 {
-            match self.answered(self.store.create(key, value.clone())).await? {
-                Ok(_) => return Ok(CreateOutcome::Created),
-                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
-                    if let Some(entry) = self.get(key).await? {
-                        return Ok(CreateOutcome::Exists(entry));
+    pub fn create<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<CreateOutcome, BucketError>> {
+        Box::pin(async move {
+            // A key may vanish between the refusal and the look: then it is free.
+            for _ in 0..3 {
+                match self.answered(self.store.create(key, value.clone())).await? {
+                    Ok(_) => return Ok(CreateOutcome::Created),
+                    Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                        if let Some(entry) = self.get(key).await? {
+                            return Ok(CreateOutcome::Exists(entry));
+                        }
                     }
+                    Err(error) => return Err(self.error(error)),
                 }
-                Err(error) => return Err(self.error(error)),
             }
-        }
-        Err(self.error("a key comes and goes"))
+            Err(self.error("a key comes and goes"))
+        })
     }
 
     /// Sets a key that still has a revision. Returns whether it did: if not, somebody else was faster.
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn replace(&self, key: &str, value: Bytes, revision: u64) -> Result<bool, BucketError> {
-        match self.answered(self.store.update(key, value, revision)).await? {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(false),
-            Err(error) => Err(self.error(error)),
-        }
+    pub fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        value: Bytes,
+        revision: u64,
+    ) -> BoxFuture<'a, Result<bool, BucketError>> {
+        Box::pin(async move {
+            match self.answered(self.store.update(key, value, revision)).await? {
+                Ok(_) => Ok(true),
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(false),
+                Err(error) => Err(self.error(error)),
+            }
+        })
     }
 
     /// Removes a key and answers with its value; of several takers one gets it.
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn take(&self, key: &str) -> Result<Option<Bytes>, BucketError> {
-        let Some(entry) = self.get(key).await? else { return Ok(None) };
-        match self.answered(self.store.purge_expect_revision_with_ttl(key, entry.revision, MARK)).await? {
-            Ok(()) => Ok(Some(entry.value)),
-            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
-            Err(error) => Err(self.error(error)),
-        }
+    pub fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, BucketError>> {
+        Box::pin(async move {
+            let Some(entry) = self.get(key).await? else { return Ok(None) };
+            match self.answered(self.store.purge_expect_revision_with_ttl(key, entry.revision, MARK)).await? {
+                Ok(()) => Ok(Some(entry.value)),
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
+                Err(error) => Err(self.error(error)),
+            }
+        })
     }
 
     /// Removes a key. What marks the deletion is gone some seconds later.
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
-        self.answered(self.store.purge_with_ttl(key, MARK)).await?.map_err(|error| self.error(error))
+    pub fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), BucketError>> {
+        Box::pin(async move {
+            self.answered(self.store.purge_with_ttl(key, MARK)).await?.map_err(|error| self.error(error))
+        })
     }
 
     /// The keys that have a value.
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn keys(&self) -> Result<Vec<String>, BucketError> {
-        let keys = self.answered(self.store.keys()).await?.map_err(|error| self.error(error))?;
-        keys.try_collect().await.map_err(|error| self.error(error))
+    pub fn keys(&self) -> BoxFuture<'_, Result<Vec<String>, BucketError>> {
+        Box::pin(async move {
+            let keys = self.answered(self.store.keys()).await?.map_err(|error| self.error(error))?;
+            keys.try_collect().await.map_err(|error| self.error(error))
+        })
     }
 
     /// How full it is.
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn room(&self) -> Result<Room, BucketError> {
-        let info = self.answered(self.store.stream.get_info()).await?.map_err(|error| self.error(error))?;
-        let max_bytes = u64::try_from(info.config.max_bytes).unwrap_or_default();
-        Ok(Room { used_bytes: info.state.bytes, max_bytes })
+    pub fn room(&self) -> BoxFuture<'_, Result<Room, BucketError>> {
+        Box::pin(async move {
+            let info = self.answered(self.store.stream.get_info()).await?.map_err(|error| self.error(error))?;
+            let max_bytes = u64::try_from(info.config.max_bytes).unwrap_or_default();
+            Ok(Room { used_bytes: info.state.bytes, max_bytes })
+        })
     }
 
     /// What the server answers, if it answers at all.

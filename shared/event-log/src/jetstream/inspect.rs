@@ -3,6 +3,7 @@
 use super::context;
 use super::provision::{Layout, definitions, found_partitions, is_new_enough};
 use async_nats::jetstream::response::Response;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 use waybill_schema::names;
 
@@ -10,45 +11,47 @@ use waybill_schema::names;
 pub type Finding = (String, Result<String, String>);
 
 /// Looks at the server, its streams, its buckets and its consumers.
-pub async fn inspect(client: &async_nats::Client, layout: Layout) -> Vec<Finding> {
-    let partitions = layout.partitions;
-    let version = client.server_info().version;
-    let server = if is_new_enough(&version) {
-        Ok(version)
-    } else {
-        Err(format!("version {version} is too old; nats-server 2.14 or newer is needed"))
-    };
-    let mut findings = vec![("NATS server".to_owned(), server)];
-    let context = context(client.clone());
-    if let Err(error) = context.query_account().await {
-        let wrong = format!("{error}; start nats-server with JetStream, see nats/nats-server.conf");
-        findings.push(("JetStream".to_owned(), Err(wrong)));
-        return findings;
-    }
-    match found_partitions(&context).await {
-        Ok(Some(found)) if found != partitions.count() => {
-            let wrong = format!("the streams have {found}; set WAYBILL_PARTITIONS={found}");
-            findings.push(("partitions".to_owned(), Err(wrong)));
+pub fn inspect(client: &async_nats::Client, layout: Layout) -> BoxFuture<'_, Vec<Finding>> {
+    Box::pin(async move {
+        let partitions = layout.partitions;
+        let version = client.server_info().version;
+        let server = if is_new_enough(&version) {
+            Ok(version)
+        } else {
+            Err(format!("version {version} is too old; nats-server 2.14 or newer is needed"))
+        };
+        let mut findings = vec![("NATS server".to_owned(), server)];
+        let context = context(client.clone());
+        if let Err(error) = context.query_account().await {
+            let wrong = format!("{error}; start nats-server with JetStream, see nats/nats-server.conf");
+            findings.push(("JetStream".to_owned(), Err(wrong)));
             return findings;
         }
-        Ok(_) => findings.push(("partitions".to_owned(), Ok(partitions.count().to_string()))),
-        Err(error) => findings.push(("partitions".to_owned(), Err(error.to_string()))),
-    }
-    // Replicas are the operator's: one that was added later is no fault.
-    for definition in definitions(layout) {
-        let Ok(wanted) = serde_json::from_str::<Value>(&definition) else { continue };
-        let name = wanted["name"].as_str().unwrap_or_default().to_owned();
-        let answer = context.request(format!("STREAM.INFO.{name}"), &serde_json::json!({})).await;
-        findings.push((format!("stream {name}"), compare(answer, &wanted)));
-    }
-    for partition in partitions.all() {
-        let stream = names::event_stream(partition);
-        let subject = format!("CONSUMER.INFO.{stream}.{}", names::REACTIONS_DURABLE);
-        let answer = context.request(subject, &serde_json::json!({})).await;
-        let found = compare(answer, &Value::Null);
-        findings.push((format!("consumer {} of {stream}", names::REACTIONS_DURABLE), found));
-    }
-    findings
+        match found_partitions(&context).await {
+            Ok(Some(found)) if found != partitions.count() => {
+                let wrong = format!("the streams have {found}; set WAYBILL_PARTITIONS={found}");
+                findings.push(("partitions".to_owned(), Err(wrong)));
+                return findings;
+            }
+            Ok(_) => findings.push(("partitions".to_owned(), Ok(partitions.count().to_string()))),
+            Err(error) => findings.push(("partitions".to_owned(), Err(error.to_string()))),
+        }
+        // Replicas are the operator's: one that was added later is no fault.
+        for definition in definitions(layout) {
+            let Ok(wanted) = serde_json::from_str::<Value>(&definition) else { continue };
+            let name = wanted["name"].as_str().unwrap_or_default().to_owned();
+            let answer = context.request(format!("STREAM.INFO.{name}"), &serde_json::json!({})).await;
+            findings.push((format!("stream {name}"), compare(answer, &wanted)));
+        }
+        for partition in partitions.all() {
+            let stream = names::event_stream(partition);
+            let subject = format!("CONSUMER.INFO.{stream}.{}", names::REACTIONS_DURABLE);
+            let answer = context.request(subject, &serde_json::json!({})).await;
+            let found = compare(answer, &Value::Null);
+            findings.push((format!("consumer {} of {stream}", names::REACTIONS_DURABLE), found));
+        }
+        findings
+    })
 }
 
 /// Whether what is there has every setting of the definition.

@@ -71,9 +71,11 @@ impl JetStreamLog {
     ///
     /// # Errors
     /// [`ProvisionError::TooOld`] if it cannot; [`ProvisionError::Server`] if the server does not answer.
-    pub async fn checked(self) -> Result<Self, ProvisionError> {
-        let vocabulary = Vocabulary::checked(&self.reads, self.partitions).await?;
-        Ok(Self { vocabulary, ..self })
+    pub fn checked(self) -> BoxFuture<'static, Result<Self, ProvisionError>> {
+        Box::pin(async move {
+            let vocabulary = Vocabulary::checked(&self.reads, self.partitions).await?;
+            Ok(Self { vocabulary, ..self })
+        })
     }
 
     /// The same log, with a bucket in which folds of long subjects are kept.

@@ -22,6 +22,7 @@ pub use refusals::Refusals;
 pub use vocabulary::{accept_events, check_vocabulary};
 
 use async_nats::{ConnectError, ConnectErrorKind, ServerAddr, jetstream};
+use futures_util::future::BoxFuture;
 use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,33 +48,36 @@ impl Server {
     ///
     /// # Errors
     /// If the first connection fails.
-    pub async fn connect(&self) -> Result<async_nats::Client, ConnectError> {
-        let url = &self.url;
-        let mut options = async_nats::ConnectOptions::new()
-            .name(self.name)
-            .connection_timeout(REQUEST_TIMEOUT)
-            .request_timeout(Some(REQUEST_TIMEOUT))
-            .require_tls(url.split(',').any(|server| server.trim().starts_with("tls://")))
-            .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(500)));
-        if let Some(file) = &self.credentials_file {
-            let read = options.credentials_file(file).await;
-            options = read.map_err(|error| {
-                let reason = format!("WAYBILL_NATS_CREDENTIALS_FILE: {error}");
-                ConnectError::with_source(ConnectErrorKind::Authentication, reason)
-            })?;
-        }
-        let servers: Result<Vec<ServerAddr>, _> = url.split(',').map(|server| server.trim().parse()).collect();
-        let servers = servers.map_err(|error| ConnectError::with_source(ConnectErrorKind::ServerParse, error))?;
-        // The client library does not take it from the URL by itself.
-        if let Some((user, password)) = servers.iter().find_map(|server| Some((server.username()?, server.password())))
-        {
-            let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-            options = match password {
-                Some(password) => options.user_and_password(plain(user), plain(password)),
-                None => options.token(plain(user)),
-            };
-        }
-        options.connect(servers).await
+    pub fn connect(&self) -> BoxFuture<'_, Result<async_nats::Client, ConnectError>> {
+        Box::pin(async move {
+            let url = &self.url;
+            let mut options = async_nats::ConnectOptions::new()
+                .name(self.name)
+                .connection_timeout(REQUEST_TIMEOUT)
+                .request_timeout(Some(REQUEST_TIMEOUT))
+                .require_tls(url.split(',').any(|server| server.trim().starts_with("tls://")))
+                .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(500)));
+            if let Some(file) = &self.credentials_file {
+                let read = options.credentials_file(file).await;
+                options = read.map_err(|error| {
+                    let reason = format!("WAYBILL_NATS_CREDENTIALS_FILE: {error}");
+                    ConnectError::with_source(ConnectErrorKind::Authentication, reason)
+                })?;
+            }
+            let servers: Result<Vec<ServerAddr>, _> = url.split(',').map(|server| server.trim().parse()).collect();
+            let servers = servers.map_err(|error| ConnectError::with_source(ConnectErrorKind::ServerParse, error))?;
+            // The client library does not take it from the URL by itself.
+            if let Some((user, password)) =
+                servers.iter().find_map(|server| Some((server.username()?, server.password())))
+            {
+                let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+                options = match password {
+                    Some(password) => options.user_and_password(plain(user), plain(password)),
+                    None => options.token(plain(user)),
+                };
+            }
+            options.connect(servers).await
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{accept_events, context};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, ErrorCode, response::Response};
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use waybill_schema::{Partitions, names};
 
@@ -91,18 +92,20 @@ pub enum ProvisionError {
 ///
 /// # Errors
 /// [`ProvisionError`].
-pub async fn provision(client: &async_nats::Client, layout: Layout) -> Result<(), ProvisionError> {
-    let partitions = layout.partitions;
-    check_version(&client.server_info().version)?;
-    let context = context(client.clone());
-    check_partitions(&context, partitions).await?;
-    for definition in definitions(layout) {
-        create_stream(&context, definition).await?;
-    }
-    for partition in partitions.all() {
-        create_reactions(&context, partition).await?;
-    }
-    accept_events(client, partitions, false).await.map(drop)
+pub fn provision(client: &async_nats::Client, layout: Layout) -> BoxFuture<'_, Result<(), ProvisionError>> {
+    Box::pin(async move {
+        let partitions = layout.partitions;
+        check_version(&client.server_info().version)?;
+        let context = context(client.clone());
+        check_partitions(&context, partitions).await?;
+        for definition in definitions(layout) {
+            create_stream(&context, definition).await?;
+        }
+        for partition in partitions.all() {
+            create_reactions(&context, partition).await?;
+        }
+        accept_events(client, partitions, false).await.map(drop)
+    })
 }
 
 /// Every stream, as `nats/streams` defines it: the buckets, then refusals, then the partitions.

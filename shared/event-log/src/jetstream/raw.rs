@@ -5,6 +5,7 @@ use crate::ReadError;
 use crate::chain::RawMessage;
 use crate::read::{CATCH_UP_ATTEMPTS, CATCH_UP_PAUSE};
 use async_nats::{HeaderMap, jetstream};
+use futures_util::future::BoxFuture;
 use waybill_schema::{CompanyId, Partitions, Position, names};
 
 /// What the names of an envelope's headers begin with.
@@ -29,31 +30,38 @@ impl RawEvents {
     ///
     /// # Errors
     /// [`ReadError::Unavailable`], also if a replica stays behind the leader for two seconds.
-    pub async fn between(&self, company: CompanyId, first: u64, last: u64) -> Result<Vec<RawMessage>, ReadError> {
-        let partition = self.partitions.of(company);
-        let (stream, prefix) = (names::event_stream(partition), names::company_prefix(partition, company));
-        let read = |seq, subject: &str, headers: Option<&HeaderMap>, body: &[u8]| {
-            let is_ours = subject.starts_with(&prefix);
-            (seq, is_ours.then(|| raw(Position { partition, seq }, subject, headers, body)))
-        };
-        let (mut found, mut after, mut attempts) = (Vec::new(), first.saturating_sub(1), 0);
-        while after < last {
-            let most = usize::try_from(last - after).unwrap_or(PAGE).min(PAGE);
-            let (messages, _) = batch_get::messages(&self.context, &stream, None, after, most, read).await?;
-            match messages.last() {
-                Some((reached, _)) => after = *reached,
-                // A replica may lag behind the leader, which knows of more.
-                None if attempts == CATCH_UP_ATTEMPTS => {
-                    return Err(ReadError::Unavailable(format!("{stream} does not reach sequence {last}")));
+    pub fn between(
+        &self,
+        company: CompanyId,
+        first: u64,
+        last: u64,
+    ) -> BoxFuture<'_, Result<Vec<RawMessage>, ReadError>> {
+        Box::pin(async move {
+            let partition = self.partitions.of(company);
+            let (stream, prefix) = (names::event_stream(partition), names::company_prefix(partition, company));
+            let read = |seq, subject: &str, headers: Option<&HeaderMap>, body: &[u8]| {
+                let is_ours = subject.starts_with(&prefix);
+                (seq, is_ours.then(|| raw(Position { partition, seq }, subject, headers, body)))
+            };
+            let (mut found, mut after, mut attempts) = (Vec::new(), first.saturating_sub(1), 0);
+            while after < last {
+                let most = usize::try_from(last - after).unwrap_or(PAGE).min(PAGE);
+                let (messages, _) = batch_get::messages(&self.context, &stream, None, after, most, read).await?;
+                match messages.last() {
+                    Some((reached, _)) => after = *reached,
+                    // A replica may lag behind the leader, which knows of more.
+                    None if attempts == CATCH_UP_ATTEMPTS => {
+                        return Err(ReadError::Unavailable(format!("{stream} does not reach sequence {last}")));
+                    }
+                    None => {
+                        attempts += 1;
+                        tokio::time::sleep(CATCH_UP_PAUSE).await;
+                    }
                 }
-                None => {
-                    attempts += 1;
-                    tokio::time::sleep(CATCH_UP_PAUSE).await;
-                }
+                found.extend(messages.into_iter().filter(|(seq, _)| *seq <= last).filter_map(|(_, message)| message));
             }
-            found.extend(messages.into_iter().filter(|(seq, _)| *seq <= last).filter_map(|(_, message)| message));
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 }
 

@@ -5,7 +5,11 @@ use crate::ReadError;
 use async_nats::jetstream;
 use async_nats::jetstream::context::PublishError;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use waybill_schema::{CompanyId, Partitions, UserId, names};
+
+/// Refusals with their sequences, and whether there are more.
+type Page = (Vec<(u64, Bytes)>, bool);
 
 /// The refusals of authenticated callers.
 #[derive(Clone)]
@@ -31,24 +35,23 @@ impl Refusals {
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn keep(&self, company: CompanyId, user: UserId, refusal: Bytes) -> Result<(), PublishError> {
-        let subject = names::refusal_subject(self.partitions.of(company), company, user);
-        self.context.publish(subject, refusal).await?.await.map(drop)
+    pub fn keep(&self, company: CompanyId, user: UserId, refusal: Bytes) -> BoxFuture<'_, Result<(), PublishError>> {
+        Box::pin(async move {
+            let subject = names::refusal_subject(self.partitions.of(company), company, user);
+            self.context.publish(subject, refusal).await?.await.map(drop)
+        })
     }
 
     /// Up to `max` refusals of a company behind sequence `after`, each with its sequence; and whether there are more.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`].
-    pub async fn page(
-        &self,
-        company: CompanyId,
-        after: u64,
-        max: usize,
-    ) -> Result<(Vec<(u64, Bytes)>, bool), ReadError> {
-        let partition = self.partitions.of(company);
-        let (stream, filter) = (names::refusal_stream(partition), names::refusals_filter(partition, company));
-        let read = |seq, _: &str, _: Option<&_>, body: &[u8]| (seq, Bytes::copy_from_slice(body));
-        batch_get::messages(&self.reads, &stream, Some(&filter), after, max, read).await
+    pub fn page(&self, company: CompanyId, after: u64, max: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
+        Box::pin(async move {
+            let partition = self.partitions.of(company);
+            let (stream, filter) = (names::refusal_stream(partition), names::refusals_filter(partition, company));
+            let read = |seq, _: &str, _: Option<&_>, body: &[u8]| (seq, Bytes::copy_from_slice(body));
+            batch_get::messages(&self.reads, &stream, Some(&filter), after, max, read).await
+        })
     }
 }

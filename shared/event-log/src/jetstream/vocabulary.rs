@@ -7,6 +7,7 @@
 use super::context;
 use super::provision::{ProvisionError, metadata, server};
 use async_nats::jetstream::{self, response::Response};
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,8 +124,11 @@ async fn accepted(context: &jetstream::Context, partition: u32) -> Result<Option
 ///
 /// # Errors
 /// [`ProvisionError::TooOld`] if it cannot; [`ProvisionError::Server`] if the server does not answer.
-pub async fn check_vocabulary(client: &async_nats::Client, partitions: Partitions) -> Result<(), ProvisionError> {
-    Vocabulary::checked(&context(client.clone()), partitions).await.map(drop)
+pub fn check_vocabulary(
+    client: &async_nats::Client,
+    partitions: Partitions,
+) -> BoxFuture<'_, Result<(), ProvisionError>> {
+    Box::pin(async move { Vocabulary::checked(&context(client.clone()), partitions).await.map(drop) })
 }
 
 /// Has the streams accept the events that this build writes. Without `new` only streams that do not say what they accept
@@ -132,27 +136,29 @@ pub async fn check_vocabulary(client: &async_nats::Client, partitions: Partition
 ///
 /// # Errors
 /// [`ProvisionError::Server`].
-pub async fn accept_events(
+pub fn accept_events(
     client: &async_nats::Client,
     partitions: Partitions,
     new: bool,
-) -> Result<Vec<String>, ProvisionError> {
-    let context = context(client.clone());
-    let mut missing = BTreeSet::new();
-    for partition in partitions.all() {
-        let before = accepted(&context, partition).await?;
-        let lacking: Kinds = written().difference(before.as_ref().unwrap_or(&Kinds::new())).cloned().collect();
-        if lacking.is_empty() {
-            continue;
+) -> BoxFuture<'_, Result<Vec<String>, ProvisionError>> {
+    Box::pin(async move {
+        let context = context(client.clone());
+        let mut missing = BTreeSet::new();
+        for partition in partitions.all() {
+            let before = accepted(&context, partition).await?;
+            let lacking: Kinds = written().difference(before.as_ref().unwrap_or(&Kinds::new())).cloned().collect();
+            if lacking.is_empty() {
+                continue;
+            }
+            if new || before.is_none() {
+                let all: Kinds = before.unwrap_or_default().union(&lacking).cloned().collect();
+                set_accepted(&context, partition, &all).await?;
+            } else {
+                missing.extend(lacking.into_iter().map(|(name, version)| format!("{name}.{version}")));
+            }
         }
-        if new || before.is_none() {
-            let all: Kinds = before.unwrap_or_default().union(&lacking).cloned().collect();
-            set_accepted(&context, partition, &all).await?;
-        } else {
-            missing.extend(lacking.into_iter().map(|(name, version)| format!("{name}.{version}")));
-        }
-    }
-    Ok(missing.into_iter().collect())
+        Ok(missing.into_iter().collect())
+    })
 }
 
 async fn set_accepted(context: &jetstream::Context, partition: u32, kinds: &Kinds) -> Result<(), ProvisionError> {
