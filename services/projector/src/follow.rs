@@ -199,7 +199,7 @@ async fn start(
     connection
         .deref_mut()
         .transaction(async |connection: &mut AsyncPgConnection| {
-            projection::clear(connection, partition, |company| partitions.of(company) == partition).await
+            projection::clear(connection, partition, &|company| partitions.of(company) == partition).await
         })
         .await?;
     Ok(Checkpoint { epoch: String::new(), seq: 0, last_id: String::new() })

@@ -119,7 +119,8 @@ async fn put_right_held(
     must_be_alike(connection, live, beside).await?;
     fold_soon(log, beside, vec![(partition, at)]).await?;
     let partitions = log.partitions();
-    Ok(tables::put_right(connection, beside.schema(), partition, |company| partitions.of(company) == partition).await?)
+    Ok(tables::put_right(connection, beside.schema(), partition, &|company| partitions.of(company) == partition)
+        .await?)
 }
 
 /// Tables beside the live ones that hold all that these partitions have had by now.

@@ -4,6 +4,7 @@ use crate::{Database, ReadModelError};
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
+use futures_util::future::BoxFuture;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -29,50 +30,54 @@ impl Group {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn announce(
+pub fn announce(
     database: &Database,
     group: Group,
     owner: Uuid,
     lease: Duration,
-) -> Result<Vec<Uuid>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Alive {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-    }
-    let operation = "asking which processes are alive";
-    let table = group.table();
-    let mut connection = database.connection().await?;
-    sql_query(format!(
-        "INSERT INTO {table} (id, alive_until) VALUES ($1, now() + $2 * interval '1 millisecond') \
+) -> BoxFuture<'_, Result<Vec<Uuid>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Alive {
+            #[diesel(sql_type = SqlUuid)]
+            id: Uuid,
+        }
+        let operation = "asking which processes are alive";
+        let table = group.table();
+        let mut connection = database.connection().await?;
+        sql_query(format!(
+            "INSERT INTO {table} (id, alive_until) VALUES ($1, now() + $2 * interval '1 millisecond') \
          ON CONFLICT (id) DO UPDATE SET alive_until = EXCLUDED.alive_until"
-    ))
-    .bind::<SqlUuid, _>(owner)
-    .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
-    .execute(&mut connection)
-    .await
-    .map_err(ReadModelError::query(operation))?;
-    sql_query(format!("DELETE FROM {table} WHERE alive_until < now()"))
+        ))
+        .bind::<SqlUuid, _>(owner)
+        .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
         .execute(&mut connection)
         .await
         .map_err(ReadModelError::query(operation))?;
-    let alive: Vec<Alive> = sql_query(format!("SELECT id FROM {table} ORDER BY id"))
-        .load(&mut connection)
-        .await
-        .map_err(ReadModelError::query(operation))?;
-    Ok(alive.into_iter().map(|alive| alive.id).collect())
+        sql_query(format!("DELETE FROM {table} WHERE alive_until < now()"))
+            .execute(&mut connection)
+            .await
+            .map_err(ReadModelError::query(operation))?;
+        let alive: Vec<Alive> = sql_query(format!("SELECT id FROM {table} ORDER BY id"))
+            .load(&mut connection)
+            .await
+            .map_err(ReadModelError::query(operation))?;
+        Ok(alive.into_iter().map(|alive| alive.id).collect())
+    })
 }
 
 /// Says that `owner` stops.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn withdraw(database: &Database, group: Group, owner: Uuid) -> Result<(), ReadModelError> {
-    let mut connection = database.connection().await?;
-    sql_query(format!("DELETE FROM {} WHERE id = $1", group.table()))
-        .bind::<SqlUuid, _>(owner)
-        .execute(&mut connection)
-        .await
-        .map(drop)
-        .map_err(ReadModelError::query("saying that a process stops"))
+pub fn withdraw(database: &Database, group: Group, owner: Uuid) -> BoxFuture<'_, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        let mut connection = database.connection().await?;
+        sql_query(format!("DELETE FROM {} WHERE id = $1", group.table()))
+            .bind::<SqlUuid, _>(owner)
+            .execute(&mut connection)
+            .await
+            .map(drop)
+            .map_err(ReadModelError::query("saying that a process stops"))
+    })
 }

@@ -54,34 +54,38 @@ $$;
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn put_off(database: &Database) -> Result<(), ReadModelError> {
-    if is_put_off(database).await? {
-        return Ok(());
-    }
-    let mut connection = database.connection().await?;
-    connection
-        .deref_mut()
-        .transaction(async |connection: &mut AsyncPgConnection| {
-            connection.batch_execute(PUT_OFF).await.map_err(ReadModelError::query(PUTTING_OFF))
-        })
-        .await
+pub fn put_off(database: &Database) -> BoxFuture<'_, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        if is_put_off(database).await? {
+            return Ok(());
+        }
+        let mut connection = database.connection().await?;
+        connection
+            .deref_mut()
+            .transaction(async |connection: &mut AsyncPgConnection| {
+                connection.batch_execute(PUT_OFF).await.map_err(ReadModelError::query(PUTTING_OFF))
+            })
+            .await
+    })
 }
 
 /// Whether there are indexes or foreign keys to be made.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn is_put_off(database: &Database) -> Result<bool, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = SqlBool)]
-        found: bool,
-    }
-    let found: Found = sql_query("SELECT to_regclass('rebuild_put_off') IS NOT NULL AS found")
-        .get_result(&mut database.connection().await?)
-        .await
-        .map_err(ReadModelError::query(PUTTING_OFF))?;
-    Ok(found.found)
+pub fn is_put_off(database: &Database) -> BoxFuture<'_, Result<bool, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = SqlBool)]
+            found: bool,
+        }
+        let found: Found = sql_query("SELECT to_regclass('rebuild_put_off') IS NOT NULL AS found")
+            .get_result(&mut database.connection().await?)
+            .await
+            .map_err(ReadModelError::query(PUTTING_OFF))?;
+        Ok(found.found)
+    })
 }
 
 /// What was put off.
@@ -100,21 +104,24 @@ struct PutOff {
 ///
 /// # Errors
 /// [`ReadModelError`]; a foreign key violation where rows refer to what is not there.
-pub async fn make(database: &Database, at_once: usize) -> Result<(), ReadModelError> {
-    let put_off: Vec<PutOff> = sql_query("SELECT id, is_index, statement FROM rebuild_put_off ORDER BY id")
-        .load(&mut database.connection().await?)
-        .await
-        .map_err(ReadModelError::query(MAKING))?;
-    let (indexes, keys): (Vec<PutOff>, Vec<PutOff>) = put_off.into_iter().partition(|one| one.is_index);
-    // Before the indexes: what has to be begun anew should be known early.
-    for key in keys {
-        make_one(database, &key).await?;
-    }
-    let making: Vec<BoxFuture<'_, _>> = indexes.into_iter().map(|index| make_index(database, index).boxed()).collect();
-    stream::iter(making).buffer_unordered(at_once.max(1)).try_collect::<()>().await?;
-    analyze(database).await?;
-    let mut connection = database.connection().await?;
-    connection.batch_execute("DROP TABLE rebuild_put_off").await.map_err(ReadModelError::query(MAKING))
+pub fn make(database: &Database, at_once: usize) -> BoxFuture<'_, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        let put_off: Vec<PutOff> = sql_query("SELECT id, is_index, statement FROM rebuild_put_off ORDER BY id")
+            .load(&mut database.connection().await?)
+            .await
+            .map_err(ReadModelError::query(MAKING))?;
+        let (indexes, keys): (Vec<PutOff>, Vec<PutOff>) = put_off.into_iter().partition(|one| one.is_index);
+        // Before the indexes: what has to be begun anew should be known early.
+        for key in keys {
+            make_one(database, &key).await?;
+        }
+        let making: Vec<BoxFuture<'_, _>> =
+            indexes.into_iter().map(|index| make_index(database, index).boxed()).collect();
+        stream::iter(making).buffer_unordered(at_once.max(1)).try_collect::<()>().await?;
+        analyze(database).await?;
+        let mut connection = database.connection().await?;
+        connection.batch_execute("DROP TABLE rebuild_put_off").await.map_err(ReadModelError::query(MAKING))
+    })
 }
 
 /// How often the name that Postgres chooses for a part of an index may be the one that another index has just got.

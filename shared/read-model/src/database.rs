@@ -11,6 +11,7 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::MigrationHarness;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -174,65 +175,71 @@ impl Database {
     ///
     /// # Errors
     /// [`ReadModelError::Unavailable`].
-    pub async fn connection(&self) -> Result<Connection, ReadModelError> {
-        self.pool.get().await.map_err(|error| not_connected("connecting", error))
+    pub fn connection(&self) -> BoxFuture<'_, Result<Connection, ReadModelError>> {
+        Box::pin(async move { self.pool.get().await.map_err(|error| not_connected("connecting", error)) })
     }
 
     /// Makes the schema, and its tables as the migrations say.
     ///
     /// # Errors
     /// [`ReadModelError`].
-    pub async fn migrate(&self) -> Result<(), ReadModelError> {
-        let operation = "migrating";
-        let mut connection = establish(connection_url(&self.config, Limits::default()))
-            .await
-            .map_err(|error| not_connected(operation, error))?;
-        // Of several processes that start at once, one migrates and the others wait.
-        let schema = &self.config.schema;
-        connection
-            .batch_execute(&format!(
-                "SELECT pg_advisory_lock(hashtext('waybill migrations')); CREATE SCHEMA IF NOT EXISTS {schema};"
-            ))
-            .await
-            .map_err(ReadModelError::query(operation))?;
-        let mut harness = AsyncMigrationHarness::new(connection);
-        harness.run_pending_migrations(MIGRATIONS).map_err(|error| unavailable(operation, error))?;
-        Ok(())
+    pub fn migrate(&self) -> BoxFuture<'_, Result<(), ReadModelError>> {
+        Box::pin(async move {
+            let operation = "migrating";
+            let mut connection = establish(connection_url(&self.config, Limits::default()))
+                .await
+                .map_err(|error| not_connected(operation, error))?;
+            // Of several processes that start at once, one migrates and the others wait.
+            let schema = &self.config.schema;
+            connection
+                .batch_execute(&format!(
+                    "SELECT pg_advisory_lock(hashtext('waybill migrations')); CREATE SCHEMA IF NOT EXISTS {schema};"
+                ))
+                .await
+                .map_err(ReadModelError::query(operation))?;
+            let mut harness = AsyncMigrationHarness::new(connection);
+            harness.run_pending_migrations(MIGRATIONS).map_err(|error| unavailable(operation, error))?;
+            Ok(())
+        })
     }
 
     /// Which PostgreSQL this is, and how many migrations its tables lack.
     ///
     /// # Errors
     /// [`ReadModelError`].
-    pub async fn inspect(&self) -> Result<Inspection, ReadModelError> {
-        let operation = "looking at the tables";
-        let mut connection = establish(connection_url(&self.config, Limits::default()))
-            .await
-            .map_err(|error| not_connected(operation, error))?;
-        let text = "current_setting('server_version'), to_regclass('__diesel_schema_migrations') IS NOT NULL";
-        let facts = diesel::select(diesel::dsl::sql::<(Text, Bool)>(text));
-        let (version, has_tables): (String, bool) =
-            facts.get_result(&mut connection).await.map_err(ReadModelError::query(operation))?;
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| unavailable(operation, error);
-        let pending = if has_tables {
-            AsyncMigrationHarness::new(connection).pending_migrations(MIGRATIONS).map_err(failed)?.len()
-        } else {
-            // Asking for the list of those that were run would make one.
-            MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(failed)?.len()
-        };
-        Ok(Inspection { version, pending_migrations: pending })
+    pub fn inspect(&self) -> BoxFuture<'_, Result<Inspection, ReadModelError>> {
+        Box::pin(async move {
+            let operation = "looking at the tables";
+            let mut connection = establish(connection_url(&self.config, Limits::default()))
+                .await
+                .map_err(|error| not_connected(operation, error))?;
+            let text = "current_setting('server_version'), to_regclass('__diesel_schema_migrations') IS NOT NULL";
+            let facts = diesel::select(diesel::dsl::sql::<(Text, Bool)>(text));
+            let (version, has_tables): (String, bool) =
+                facts.get_result(&mut connection).await.map_err(ReadModelError::query(operation))?;
+            let failed = |error: Box<dyn std::error::Error + Send + Sync>| unavailable(operation, error);
+            let pending = if has_tables {
+                AsyncMigrationHarness::new(connection).pending_migrations(MIGRATIONS).map_err(failed)?.len()
+            } else {
+                // Asking for the list of those that were run would make one.
+                MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(failed)?.len()
+            };
+            Ok(Inspection { version, pending_migrations: pending })
+        })
     }
 
     /// Drops the schema with all that is in it.
     ///
     /// # Errors
     /// [`ReadModelError`].
-    pub async fn drop_schema(&self) -> Result<(), ReadModelError> {
-        let mut connection = self.connection().await?;
-        connection
-            .batch_execute(&format!("DROP SCHEMA IF EXISTS {} CASCADE", self.config.schema))
-            .await
-            .map_err(ReadModelError::query("dropping a schema"))
+    pub fn drop_schema(&self) -> BoxFuture<'_, Result<(), ReadModelError>> {
+        Box::pin(async move {
+            let mut connection = self.connection().await?;
+            connection
+                .batch_execute(&format!("DROP SCHEMA IF EXISTS {} CASCADE", self.config.schema))
+                .await
+                .map_err(ReadModelError::query("dropping a schema"))
+        })
     }
 }
 

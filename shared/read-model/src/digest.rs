@@ -4,6 +4,7 @@ use crate::ReadModelError;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 
 /// Every table that events are folded into; what others refer to comes first.
 pub(crate) const TABLES: [&str; 17] = [
@@ -47,24 +48,30 @@ pub struct TableDigest {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn digests(connection: &mut AsyncPgConnection) -> Result<Vec<TableDigest>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = BigInt)]
-        rows: i64,
-        #[diesel(sql_type = Text)]
-        digest: String,
-    }
-    let mut digests = Vec::with_capacity(TABLES.len());
-    for table in TABLES {
-        let found: Found = sql_query(format!(
+pub fn digests(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<Vec<TableDigest>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = BigInt)]
+            rows: i64,
+            #[diesel(sql_type = Text)]
+            digest: String,
+        }
+        let mut digests = Vec::with_capacity(TABLES.len());
+        for table in TABLES {
+            let found: Found = sql_query(format!(
             "SELECT count(*) AS rows, coalesce(sum(hashtextextended(row_to_json(t)::text, 0)::numeric), 0)::text AS digest \
              FROM {table} t"
         ))
         .get_result(connection)
         .await
         .map_err(ReadModelError::query("computing a digest"))?;
-        digests.push(TableDigest { table: table.trim_matches('"').to_owned(), rows: found.rows, digest: found.digest });
-    }
-    Ok(digests)
+            digests.push(TableDigest {
+                table: table.trim_matches('"').to_owned(),
+                rows: found.rows,
+                digest: found.digest,
+            });
+        }
+        Ok(digests)
+    })
 }

@@ -9,6 +9,7 @@ use crate::{Database, ReadModelError};
 use diesel::sql_types::{Array, BigInt, Bool as SqlBool, Integer, Text, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use std::collections::HashSet;
 use std::time::Duration;
 use uuid::Uuid;
@@ -50,35 +51,37 @@ pub struct ParkedEvent {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn take_lease(
+pub fn take_lease(
     database: &Database,
     partition: u32,
     owner: Uuid,
     lease: Duration,
-) -> Result<Option<Checkpoint>, ReadModelError> {
-    let operation = "taking a lease";
-    let mut connection = database.connection().await?;
-    let number = signed(partition);
-    sql_query(
+) -> BoxFuture<'_, Result<Option<Checkpoint>, ReadModelError>> {
+    Box::pin(async move {
+        let operation = "taking a lease";
+        let mut connection = database.connection().await?;
+        let number = signed(partition);
+        sql_query(
         "INSERT INTO projection_checkpoint (partition, epoch, seq) VALUES ($1, '', 0) ON CONFLICT (partition) DO NOTHING",
     )
     .bind::<Integer, _>(number)
     .execute(&mut connection)
     .await
     .map_err(ReadModelError::query(operation))?;
-    sql_query(
-        "UPDATE projection_checkpoint c SET lease_owner = $2, lease_until = now() + $3 * interval '1 millisecond' \
+        sql_query(
+            "UPDATE projection_checkpoint c SET lease_owner = $2, lease_until = now() + $3 * interval '1 millisecond' \
          FROM (SELECT partition FROM projection_checkpoint WHERE partition = $1 \
                AND (lease_owner = $2 OR lease_until IS NULL OR lease_until < now()) FOR UPDATE SKIP LOCKED) free \
          WHERE c.partition = free.partition RETURNING c.epoch, c.seq, c.last_id",
-    )
-    .bind::<Integer, _>(number)
-    .bind::<SqlUuid, _>(owner)
-    .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
-    .get_result(&mut connection)
-    .await
-    .optional()
-    .map_err(ReadModelError::query(operation))
+        )
+        .bind::<Integer, _>(number)
+        .bind::<SqlUuid, _>(owner)
+        .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
+        .get_result(&mut connection)
+        .await
+        .optional()
+        .map_err(ReadModelError::query(operation))
+    })
 }
 
 /// Who folds a partition.
@@ -96,31 +99,35 @@ pub struct Lease {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn leases(connection: &mut AsyncPgConnection) -> Result<Vec<Lease>, ReadModelError> {
-    sql_query(
+pub fn leases(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<Vec<Lease>, ReadModelError>> {
+    Box::pin(async move {
+        sql_query(
         "SELECT partition, lease_owner AS owner FROM projection_checkpoint WHERE lease_until > now() ORDER BY partition",
     )
     .load(connection)
     .await
     .map_err(ReadModelError::query("reading leases"))
+    })
 }
 
 /// Gives the lease of a partition back, so that another projector need not wait for its end.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn release_lease(database: &Database, partition: u32, owner: Uuid) -> Result<(), ReadModelError> {
-    let mut connection = database.connection().await?;
-    sql_query(
-        "UPDATE projection_checkpoint SET lease_owner = NULL, lease_until = NULL \
+pub fn release_lease(database: &Database, partition: u32, owner: Uuid) -> BoxFuture<'_, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        let mut connection = database.connection().await?;
+        sql_query(
+            "UPDATE projection_checkpoint SET lease_owner = NULL, lease_until = NULL \
          WHERE partition = $1 AND lease_owner = $2",
-    )
-    .bind::<Integer, _>(signed(partition))
-    .bind::<SqlUuid, _>(owner)
-    .execute(&mut connection)
-    .await
-    .map(drop)
-    .map_err(ReadModelError::query("giving a lease back"))
+        )
+        .bind::<Integer, _>(signed(partition))
+        .bind::<SqlUuid, _>(owner)
+        .execute(&mut connection)
+        .await
+        .map(drop)
+        .map_err(ReadModelError::query("giving a lease back"))
+    })
 }
 
 /// Moves a checkpoint from `from` to `to`, in the transaction that writes what lies between. The first statement of
@@ -128,13 +135,14 @@ pub async fn release_lease(database: &Database, partition: u32, owner: Uuid) -> 
 ///
 /// # Errors
 /// [`ReadModelError::CheckpointLost`] where it was not at `from`.
-pub async fn advance(
-    connection: &mut AsyncPgConnection,
+pub fn advance<'a>(
+    connection: &'a mut AsyncPgConnection,
     partition: u32,
-    from: &Checkpoint,
-    to: &Checkpoint,
-) -> Result<(), ReadModelError> {
-    let moved = Statement::new(
+    from: &'a Checkpoint,
+    to: &'a Checkpoint,
+) -> BoxFuture<'a, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        let moved = Statement::new(
         "UPDATE projection_checkpoint SET epoch = ?, seq = ?, last_id = ? WHERE partition = ? AND epoch = ? AND seq = ?",
         [
             Bind::Text(to.epoch.clone()),
@@ -148,54 +156,66 @@ pub async fn advance(
     .execute(connection)
     .await
     .map_err(ReadModelError::query("advancing a checkpoint"))?;
-    if moved == 1 { Ok(()) } else { Err(ReadModelError::CheckpointLost { partition }) }
+        if moved == 1 { Ok(()) } else { Err(ReadModelError::CheckpointLost { partition }) }
+    })
 }
 
 /// All checkpoints, by partition.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn checkpoints(connection: &mut AsyncPgConnection) -> Result<Vec<(u32, Checkpoint)>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Integer)]
-        partition: i32,
-        #[diesel(embed)]
-        checkpoint: Checkpoint,
-    }
-    let found: Vec<Found> =
-        sql_query("SELECT partition, epoch, seq, last_id FROM projection_checkpoint ORDER BY partition")
-            .load(connection)
-            .await
-            .map_err(ReadModelError::query("reading checkpoints"))?;
-    Ok(found.into_iter().map(|row| (row.partition.unsigned_abs(), row.checkpoint)).collect())
+pub fn checkpoints(
+    connection: &mut AsyncPgConnection,
+) -> BoxFuture<'_, Result<Vec<(u32, Checkpoint)>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = Integer)]
+            partition: i32,
+            #[diesel(embed)]
+            checkpoint: Checkpoint,
+        }
+        let found: Vec<Found> =
+            sql_query("SELECT partition, epoch, seq, last_id FROM projection_checkpoint ORDER BY partition")
+                .load(connection)
+                .await
+                .map_err(ReadModelError::query("reading checkpoints"))?;
+        Ok(found.into_iter().map(|row| (row.partition.unsigned_abs(), row.checkpoint)).collect())
+    })
 }
 
 /// The checkpoint of one partition; `None` before anything was folded.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn checkpoint(
+pub fn checkpoint(
     connection: &mut AsyncPgConnection,
     partition: u32,
-) -> Result<Option<Checkpoint>, ReadModelError> {
-    Statement::new(
-        "SELECT epoch, seq, last_id FROM projection_checkpoint WHERE partition = ?",
-        [Bind::Integer(signed(partition))],
-    )
-    .get_result(connection)
-    .await
-    .optional()
-    .map_err(ReadModelError::query("reading a checkpoint"))
+) -> BoxFuture<'_, Result<Option<Checkpoint>, ReadModelError>> {
+    Box::pin(async move {
+        Statement::new(
+            "SELECT epoch, seq, last_id FROM projection_checkpoint WHERE partition = ?",
+            [Bind::Integer(signed(partition))],
+        )
+        .get_result(connection)
+        .await
+        .optional()
+        .map_err(ReadModelError::query("reading a checkpoint"))
+    })
 }
 
 /// Whether any event of a partition is parked.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn is_any_parked_of(connection: &mut AsyncPgConnection, partition: u32) -> Result<bool, ReadModelError> {
-    let text = "SELECT EXISTS (SELECT FROM parked_event WHERE partition = ?) AS found";
-    is_found(connection, Statement::new(text, [Bind::Integer(signed(partition))])).await
+pub fn is_any_parked_of(
+    connection: &mut AsyncPgConnection,
+    partition: u32,
+) -> BoxFuture<'_, Result<bool, ReadModelError>> {
+    Box::pin(async move {
+        let text = "SELECT EXISTS (SELECT FROM parked_event WHERE partition = ?) AS found";
+        is_found(connection, Statement::new(text, [Bind::Integer(signed(partition))])).await
+    })
 }
 
 async fn is_any_parked(connection: &mut AsyncPgConnection) -> Result<bool, ReadModelError> {
@@ -217,126 +237,140 @@ async fn is_found(connection: &mut AsyncPgConnection, statement: Statement) -> R
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn parked(connection: &mut AsyncPgConnection) -> Result<Vec<(u32, ParkedEvent)>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Integer)]
-        partition: i32,
-        #[diesel(embed)]
-        event: ParkedEvent,
-    }
-    let found: Vec<Found> =
-        sql_query("SELECT partition, seq, subject, aggregate, reason FROM parked_event ORDER BY partition, seq")
-            .load(connection)
-            .await
-            .map_err(ReadModelError::query("reading parked events"))?;
-    Ok(found.into_iter().map(|row| (row.partition.unsigned_abs(), row.event)).collect())
+pub fn parked(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<Vec<(u32, ParkedEvent)>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = Integer)]
+            partition: i32,
+            #[diesel(embed)]
+            event: ParkedEvent,
+        }
+        let found: Vec<Found> =
+            sql_query("SELECT partition, seq, subject, aggregate, reason FROM parked_event ORDER BY partition, seq")
+                .load(connection)
+                .await
+                .map_err(ReadModelError::query("reading parked events"))?;
+        Ok(found.into_iter().map(|row| (row.partition.unsigned_abs(), row.event)).collect())
+    })
 }
 
 /// Which of these aggregates have a parked event, so that later ones must wait.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn blocked(
-    connection: &mut AsyncPgConnection,
-    aggregates: &[String],
-) -> Result<HashSet<String>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Text)]
-        aggregate: String,
-    }
-    // Hardly ever is anything parked; then the aggregates need not be sent.
-    if !is_any_parked(connection).await? {
-        return Ok(HashSet::new());
-    }
-    let found: Vec<Found> = sql_query("SELECT DISTINCT aggregate FROM parked_event WHERE aggregate = ANY($1)")
-        .bind::<Array<Text>, _>(aggregates)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for parked events"))?;
-    Ok(found.into_iter().map(|row| row.aggregate).collect())
+pub fn blocked<'a>(
+    connection: &'a mut AsyncPgConnection,
+    aggregates: &'a [String],
+) -> BoxFuture<'a, Result<HashSet<String>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = Text)]
+            aggregate: String,
+        }
+        // Hardly ever is anything parked; then the aggregates need not be sent.
+        if !is_any_parked(connection).await? {
+            return Ok(HashSet::new());
+        }
+        let found: Vec<Found> = sql_query("SELECT DISTINCT aggregate FROM parked_event WHERE aggregate = ANY($1)")
+            .bind::<Array<Text>, _>(aggregates)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("looking for parked events"))?;
+        Ok(found.into_iter().map(|row| row.aggregate).collect())
+    })
 }
 
 /// Parks messages.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn park(
-    connection: &mut AsyncPgConnection,
+pub fn park<'a>(
+    connection: &'a mut AsyncPgConnection,
     partition: u32,
-    events: &[ParkedEvent],
-) -> Result<(), ReadModelError> {
-    for event in events {
-        sql_query(
-            "INSERT INTO parked_event (partition, seq, subject, aggregate, reason) VALUES ($1, $2, $3, $4, $5) \
+    events: &'a [ParkedEvent],
+) -> BoxFuture<'a, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        for event in events {
+            sql_query(
+                "INSERT INTO parked_event (partition, seq, subject, aggregate, reason) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT DO NOTHING",
-        )
-        .bind::<Integer, _>(signed(partition))
-        .bind::<BigInt, _>(event.seq)
-        .bind::<Text, _>(&event.subject)
-        .bind::<Text, _>(&event.aggregate)
-        .bind::<Text, _>(&event.reason)
-        .execute(connection)
-        .await
-        .map_err(ReadModelError::query("parking an event"))?;
-    }
-    Ok(())
+            )
+            .bind::<Integer, _>(signed(partition))
+            .bind::<BigInt, _>(event.seq)
+            .bind::<Text, _>(&event.subject)
+            .bind::<Text, _>(&event.aggregate)
+            .bind::<Text, _>(&event.reason)
+            .execute(connection)
+            .await
+            .map_err(ReadModelError::query("parking an event"))?;
+        }
+        Ok(())
+    })
 }
 
 /// Takes messages out that were folded after all.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn unpark(connection: &mut AsyncPgConnection, partition: u32, seqs: &[i64]) -> Result<(), ReadModelError> {
-    sql_query("DELETE FROM parked_event WHERE partition = $1 AND seq = ANY($2)")
-        .bind::<Integer, _>(signed(partition))
-        .bind::<Array<BigInt>, _>(seqs)
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(ReadModelError::query("taking parked events out"))
+pub fn unpark<'a>(
+    connection: &'a mut AsyncPgConnection,
+    partition: u32,
+    seqs: &'a [i64],
+) -> BoxFuture<'a, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        sql_query("DELETE FROM parked_event WHERE partition = $1 AND seq = ANY($2)")
+            .bind::<Integer, _>(signed(partition))
+            .bind::<Array<BigInt>, _>(seqs)
+            .execute(connection)
+            .await
+            .map(drop)
+            .map_err(ReadModelError::query("taking parked events out"))
+    })
 }
 
 /// Empties the tables and the checkpoint of a partition, with the companies that `is_of` it: what follows is a rebuild.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn clear(
-    connection: &mut AsyncPgConnection,
+pub fn clear<'a>(
+    connection: &'a mut AsyncPgConnection,
     partition: u32,
-    is_of: impl Fn(CompanyId) -> bool,
-) -> Result<(), ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Company {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-    }
-    let operation = "emptying the tables of a partition";
-    // The checkpoint first: whoever else writes to the partition waits here.
-    for text in [
-        "UPDATE projection_checkpoint SET epoch = '', seq = 0, last_id = '', blocks_from = 0 WHERE partition = $1",
-        "DELETE FROM parked_event WHERE partition = $1",
-    ] {
-        sql_query(text)
-            .bind::<Integer, _>(signed(partition))
-            .execute(connection)
-            .await
-            .map_err(ReadModelError::query(operation))?;
-    }
-    let companies: Vec<Company> =
-        sql_query(COMPANIES).load(connection).await.map_err(ReadModelError::query(operation))?;
-    let companies: Vec<Uuid> =
-        companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect();
-    // Those that refer to others first.
-    for (table, column) in of_companies().rev() {
-        sql_query(format!("DELETE FROM {table} WHERE {column} = ANY($1)"))
-            .bind::<Array<SqlUuid>, _>(&companies)
-            .execute(connection)
-            .await
-            .map_err(ReadModelError::query(operation))?;
-    }
-    Ok(())
+    is_of: &'a (dyn Fn(CompanyId) -> bool + Sync),
+) -> BoxFuture<'a, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Company {
+            #[diesel(sql_type = SqlUuid)]
+            id: Uuid,
+        }
+        let operation = "emptying the tables of a partition";
+        // The checkpoint first: whoever else writes to the partition waits here.
+        for text in [
+            "UPDATE projection_checkpoint SET epoch = '', seq = 0, last_id = '', blocks_from = 0 WHERE partition = $1",
+            "DELETE FROM parked_event WHERE partition = $1",
+        ] {
+            sql_query(text)
+                .bind::<Integer, _>(signed(partition))
+                .execute(connection)
+                .await
+                .map_err(ReadModelError::query(operation))?;
+        }
+        let companies: Vec<Company> =
+            sql_query(COMPANIES).load(connection).await.map_err(ReadModelError::query(operation))?;
+        let companies: Vec<Uuid> =
+            companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect();
+        // Those that refer to others first.
+        for (table, column) in of_companies().rev() {
+            sql_query(format!("DELETE FROM {table} WHERE {column} = ANY($1)"))
+                .bind::<Array<SqlUuid>, _>(&companies)
+                .execute(connection)
+                .await
+                .map_err(ReadModelError::query(operation))?;
+        }
+        Ok(())
+    })
 }
 
 /// All companies, also those of which there is no row because their first event is parked.

@@ -8,6 +8,7 @@ use crate::statement::Statement;
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures_util::future::BoxFuture;
 
 /// Tables whose rows became four times as many since they were last counted. Large ones are left to autovacuum.
 const GROWN: &str = "SELECT quote_ident(relname) AS name FROM pg_class \
@@ -18,17 +19,19 @@ const GROWN: &str = "SELECT quote_ident(relname) AS name FROM pg_class \
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn follow(connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Table {
-        #[diesel(sql_type = Text)]
-        name: String,
-    }
-    let failed = ReadModelError::query("counting young tables");
-    let grown: Vec<Table> = Statement::new(GROWN, []).load(connection).await.map_err(&failed)?;
-    if grown.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<String> = grown.into_iter().map(|table| table.name).collect();
-    connection.batch_execute(&format!("ANALYZE (SKIP_LOCKED) {}", names.join(", "))).await.map_err(&failed)
+pub fn follow(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Table {
+            #[diesel(sql_type = Text)]
+            name: String,
+        }
+        let failed = ReadModelError::query("counting young tables");
+        let grown: Vec<Table> = Statement::new(GROWN, []).load(connection).await.map_err(&failed)?;
+        if grown.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = grown.into_iter().map(|table| table.name).collect();
+        connection.batch_execute(&format!("ANALYZE (SKIP_LOCKED) {}", names.join(", "))).await.map_err(&failed)
+    })
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::Json;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use waybill_schema::events::CompanySettings;
 use waybill_schema::{AccessType, ChatroomId, CompanyId, FileId, Permissions, ShareId, ThreadId, UserId};
@@ -187,24 +188,26 @@ SELECT json_build_object(
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn access_rows(
-    connection: &mut AsyncPgConnection,
+pub fn access_rows<'a>(
+    connection: &'a mut AsyncPgConnection,
     partition: u32,
     company: CompanyId,
     user: UserId,
-    wanted: &Wanted,
-) -> Result<AccessRows, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Json)]
-        known: serde_json::Value,
-    }
-    let operation = "reading who may do what";
-    let found: Found = statement(partition, company, user, wanted)
-        .get_result(connection)
-        .await
-        .map_err(ReadModelError::query(operation))?;
-    serde_json::from_value(found.known).map_err(ReadModelError::row(operation))
+    wanted: &'a Wanted,
+) -> BoxFuture<'a, Result<AccessRows, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = Json)]
+            known: serde_json::Value,
+        }
+        let operation = "reading who may do what";
+        let found: Found = statement(partition, company, user, wanted)
+            .get_result(connection)
+            .await
+            .map_err(ReadModelError::query(operation))?;
+        serde_json::from_value(found.known).map_err(ReadModelError::row(operation))
+    })
 }
 
 /// The statement behind [`access_rows`].

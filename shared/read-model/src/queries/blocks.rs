@@ -7,6 +7,7 @@ use crate::statement::{Bind, Statement};
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 use waybill_schema::CompanyId;
 
@@ -28,24 +29,28 @@ pub struct EventPositions {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn event_positions(
+pub fn event_positions(
     connection: &mut AsyncPgConnection,
     (partition, company): (u32, CompanyId),
     from: u64,
     blocks: u16,
-) -> Result<Option<EventPositions>, ReadModelError> {
-    connection
-        .build_transaction()
-        .repeatable_read()
-        .read_only()
-        .run(async |connection: &mut AsyncPgConnection| {
-            let Some(Noted { checkpoint, blocks_from }) = noted(connection, partition).await? else { return Ok(None) };
-            let found = found(connection, company, from, blocks).await?;
-            let more = found.len() >= usize::from(blocks);
-            let seqs = found.iter().flat_map(|block| seqs_of(block.id, block.events)).filter(|seq| *seq >= from);
-            Ok(Some(EventPositions { checkpoint, from: blocks_from.unsigned_abs(), seqs: seqs.collect(), more }))
-        })
-        .await
+) -> BoxFuture<'_, Result<Option<EventPositions>, ReadModelError>> {
+    Box::pin(async move {
+        connection
+            .build_transaction()
+            .repeatable_read()
+            .read_only()
+            .run(async |connection: &mut AsyncPgConnection| {
+                let Some(Noted { checkpoint, blocks_from }) = noted(connection, partition).await? else {
+                    return Ok(None);
+                };
+                let found = found(connection, company, from, blocks).await?;
+                let more = found.len() >= usize::from(blocks);
+                let seqs = found.iter().flat_map(|block| seqs_of(block.id, block.events)).filter(|seq| *seq >= from);
+                Ok(Some(EventPositions { checkpoint, from: blocks_from.unsigned_abs(), seqs: seqs.collect(), more }))
+            })
+            .await
+    })
 }
 
 /// From where to where positions are known.

@@ -4,6 +4,7 @@ use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use diesel::QueryableByName;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, FileId, Sha256Digest, UploadId};
@@ -13,33 +14,35 @@ use waybill_schema::{CompanyId, FileId, Sha256Digest, UploadId};
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn files_with_digests(
-    connection: &mut AsyncPgConnection,
+pub fn files_with_digests<'a>(
+    connection: &'a mut AsyncPgConnection,
     company: CompanyId,
-    digests: &[Sha256Digest],
-) -> Result<HashMap<Sha256Digest, Vec<FileId>>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = diesel::sql_types::Text)]
-        hash: String,
-        #[diesel(sql_type = diesel::sql_types::Uuid)]
-        id: Uuid,
-    }
-    let mut by_text: HashMap<String, Sha256Digest> = HashMap::new();
-    by_text.extend(digests.iter().map(|digest| (digest.to_string(), *digest)));
-    let all: Vec<&str> = by_text.keys().map(String::as_str).collect();
-    let text = "SELECT h.hash, f.id FROM unnest(string_to_array(?, ',')) AS h (hash), \
+    digests: &'a [Sha256Digest],
+) -> BoxFuture<'a, Result<HashMap<Sha256Digest, Vec<FileId>>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            hash: String,
+            #[diesel(sql_type = diesel::sql_types::Uuid)]
+            id: Uuid,
+        }
+        let mut by_text: HashMap<String, Sha256Digest> = HashMap::new();
+        by_text.extend(digests.iter().map(|digest| (digest.to_string(), *digest)));
+        let all: Vec<&str> = by_text.keys().map(String::as_str).collect();
+        let text = "SELECT h.hash, f.id FROM unnest(string_to_array(?, ',')) AS h (hash), \
                 LATERAL (SELECT f.id FROM file f WHERE f.company_id = ? AND f.hash = h.hash \
                     AND f.is_processed AND f.purged_at IS NULL LIMIT 2) f";
-    let found: Vec<Found> = Statement::new(text, [Bind::Text(all.join(",")), Bind::Uuid(company.0)])
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for files with the same bytes"))?;
-    let mut files: HashMap<Sha256Digest, Vec<FileId>> = HashMap::new();
-    for Found { hash, id } in found {
-        if let Some(digest) = by_text.get(&hash) {
-            files.entry(*digest).or_default().push(UploadId(id));
+        let found: Vec<Found> = Statement::new(text, [Bind::Text(all.join(",")), Bind::Uuid(company.0)])
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("looking for files with the same bytes"))?;
+        let mut files: HashMap<Sha256Digest, Vec<FileId>> = HashMap::new();
+        for Found { hash, id } in found {
+            if let Some(digest) = by_text.get(&hash) {
+                files.entry(*digest).or_default().push(UploadId(id));
+            }
         }
-    }
-    Ok(files)
+        Ok(files)
+    })
 }

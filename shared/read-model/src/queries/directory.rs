@@ -3,21 +3,24 @@
 use crate::{ReadModelError, schema::user};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use waybill_schema::{CompanyId, UserId};
 
 /// Whether a user of a company is registered, and was not removed.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn is_user_known(
+pub fn is_user_known(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     id: UserId,
-) -> Result<bool, ReadModelError> {
-    let known =
-        user::table.filter(user::company_id.eq(company.0).and(user::id.eq(id.0)).and(user::deleted_at.is_null()));
-    diesel::select(diesel::dsl::exists(known))
-        .get_result(connection)
-        .await
-        .map_err(ReadModelError::query("looking for a user"))
+) -> BoxFuture<'_, Result<bool, ReadModelError>> {
+    Box::pin(async move {
+        let known =
+            user::table.filter(user::company_id.eq(company.0).and(user::id.eq(id.0)).and(user::deleted_at.is_null()));
+        diesel::select(diesel::dsl::exists(known))
+            .get_result(connection)
+            .await
+            .map_err(ReadModelError::query("looking for a user"))
+    })
 }

@@ -8,6 +8,7 @@ use diesel::QueryableByName;
 use diesel::prelude::*;
 use diesel::sql_types::Json;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use serde::ser::Error;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -99,55 +100,59 @@ fn escaped(text: &str) -> String {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn find_file(
+pub fn find_file(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     id: FileId,
-) -> Result<Option<File>, ReadModelError> {
-    file::table
-        .filter(file::company_id.eq(company.0).and(file::id.eq(id.0)))
-        .select(File::as_select())
-        .first(connection)
-        .await
-        .optional()
-        .map_err(ReadModelError::query("finding a file"))
+) -> BoxFuture<'_, Result<Option<File>, ReadModelError>> {
+    Box::pin(async move {
+        file::table
+            .filter(file::company_id.eq(company.0).and(file::id.eq(id.0)))
+            .select(File::as_select())
+            .first(connection)
+            .await
+            .optional()
+            .map_err(ReadModelError::query("finding a file"))
+    })
 }
 
 /// Up to `limit` files that are not deleted, newest first, behind `after`.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn list_files(
-    connection: &mut AsyncPgConnection,
+pub fn list_files<'a>(
+    connection: &'a mut AsyncPgConnection,
     company: CompanyId,
-    filter: &FileFilter,
+    filter: &'a FileFilter,
     after: Option<PageKey>,
     limit: i64,
-) -> Result<Vec<File>, ReadModelError> {
-    let mut query = file::table
-        .filter(file::company_id.eq(company.0).and(file::deleted_at.is_null()))
-        .select(File::as_select())
-        .order((file::created_at.desc(), file::id.desc()))
-        .limit(limit)
-        .into_boxed();
-    if let Some(user) = filter.uploaded_by {
-        query = query.filter(file::uploaded_by.eq(user.0));
-    }
-    if let Some(pattern) = filter.name_pattern() {
-        query = query.filter(file::search_name.like(pattern));
-    }
-    if let Some(pattern) = filter.type_pattern() {
-        query = query.filter(file::mime_type.like(pattern));
-    }
-    if let Some(status) = &filter.processing_status {
-        query = query.filter(file::processing_status.eq(status));
-    }
-    if let Some(key) = after {
-        query = query.filter(
-            file::created_at.lt(key.created_at).or(file::created_at.eq(key.created_at).and(file::id.lt(key.id))),
-        );
-    }
-    load_for_values(connection, query, "listing files").await
+) -> BoxFuture<'a, Result<Vec<File>, ReadModelError>> {
+    Box::pin(async move {
+        let mut query = file::table
+            .filter(file::company_id.eq(company.0).and(file::deleted_at.is_null()))
+            .select(File::as_select())
+            .order((file::created_at.desc(), file::id.desc()))
+            .limit(limit)
+            .into_boxed();
+        if let Some(user) = filter.uploaded_by {
+            query = query.filter(file::uploaded_by.eq(user.0));
+        }
+        if let Some(pattern) = filter.name_pattern() {
+            query = query.filter(file::search_name.like(pattern));
+        }
+        if let Some(pattern) = filter.type_pattern() {
+            query = query.filter(file::mime_type.like(pattern));
+        }
+        if let Some(status) = &filter.processing_status {
+            query = query.filter(file::processing_status.eq(status));
+        }
+        if let Some(key) = after {
+            query = query.filter(
+                file::created_at.lt(key.created_at).or(file::created_at.eq(key.created_at).and(file::id.lt(key.id))),
+            );
+        }
+        load_for_values(connection, query, "listing files").await
+    })
 }
 
 /// An association of a file with a chatroom or thread, as clients see it.
@@ -194,24 +199,26 @@ pub struct SharedFile {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn list_shared(
-    connection: &mut AsyncPgConnection,
+pub fn list_shared<'a>(
+    connection: &'a mut AsyncPgConnection,
     company: CompanyId,
     place: Place,
-    filter: &FileFilter,
+    filter: &'a FileFilter,
     viewer: Option<UserId>,
     (after, limit): (Option<SharedKey>, i64),
-) -> Result<Vec<SharedFile>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Json)]
-        found: serde_json::Value,
-    }
-    let operation = "listing the files of a chatroom or thread";
-    let statement = shared_statement(company, place, filter, viewer, (after, limit));
-    let found: Vec<Found> = load_for_values(connection, statement, operation).await?;
-    let files = found.into_iter().map(|row| serde_json::from_value(row.found));
-    files.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+) -> BoxFuture<'a, Result<Vec<SharedFile>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = Json)]
+            found: serde_json::Value,
+        }
+        let operation = "listing the files of a chatroom or thread";
+        let statement = shared_statement(company, place, filter, viewer, (after, limit));
+        let found: Vec<Found> = load_for_values(connection, statement, operation).await?;
+        let files = found.into_iter().map(|row| serde_json::from_value(row.found));
+        files.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+    })
 }
 
 /// The statement behind [`list_shared`].
@@ -272,22 +279,24 @@ pub(super) fn shared_statement(
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn list_associations(
+pub fn list_associations(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     file: FileId,
-) -> Result<Vec<Association>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Json)]
-        found: serde_json::Value,
-    }
-    let operation = "listing the associations of a file";
-    let text = "SELECT row_to_json(a) AS found FROM file_association a \
+) -> BoxFuture<'_, Result<Vec<Association>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = Json)]
+            found: serde_json::Value,
+        }
+        let operation = "listing the associations of a file";
+        let text = "SELECT row_to_json(a) AS found FROM file_association a \
                 WHERE a.file_id = ? AND a.company_id = ? AND a.revoked_at IS NULL ORDER BY a.created_at, a.id";
-    let binds = [Bind::Uuid(file.0), Bind::Uuid(company.0)];
-    let found: Vec<Found> =
-        Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
-    let associations = found.into_iter().map(|row| serde_json::from_value(row.found));
-    associations.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+        let binds = [Bind::Uuid(file.0), Bind::Uuid(company.0)];
+        let found: Vec<Found> =
+            Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
+        let associations = found.into_iter().map(|row| serde_json::from_value(row.found));
+        associations.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+    })
 }

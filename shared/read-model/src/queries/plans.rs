@@ -6,35 +6,36 @@ use crate::statement::Statement;
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use waybill_schema::{CompanyId, Place, UserId};
 
 /// The plan of [`super::list_shared`], line by line.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn plan_of_listing(
-    connection: &mut AsyncPgConnection,
+pub fn plan_of_listing<'a>(
+    connection: &'a mut AsyncPgConnection,
     company: CompanyId,
     place: Place,
-    filter: &FileFilter,
+    filter: &'a FileFilter,
     viewer: Option<UserId>,
     page: (Option<SharedKey>, i64),
-) -> Result<String, ReadModelError> {
-    explain(connection, files::shared_statement(company, place, filter, viewer, page)).await
+) -> BoxFuture<'a, Result<String, ReadModelError>> {
+    Box::pin(async move { explain(connection, files::shared_statement(company, place, filter, viewer, page)).await })
 }
 
 /// The plan of [`super::access_rows`], line by line.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn plan_of_access(
-    connection: &mut AsyncPgConnection,
+pub fn plan_of_access<'a>(
+    connection: &'a mut AsyncPgConnection,
     partition: u32,
     company: CompanyId,
     user: UserId,
-    wanted: &Wanted,
-) -> Result<String, ReadModelError> {
-    explain(connection, access::statement(partition, company, user, wanted)).await
+    wanted: &'a Wanted,
+) -> BoxFuture<'a, Result<String, ReadModelError>> {
+    Box::pin(async move { explain(connection, access::statement(partition, company, user, wanted)).await })
 }
 
 async fn explain(connection: &mut AsyncPgConnection, statement: Statement) -> Result<String, ReadModelError> {

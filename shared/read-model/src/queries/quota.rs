@@ -4,6 +4,7 @@ use crate::{ReadModelError, schema::storage_quota};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use uuid::Uuid;
 use waybill_schema::CompanyId;
@@ -28,15 +29,17 @@ pub struct Quota {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn find_quota(
+pub fn find_quota(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
-) -> Result<Option<Quota>, ReadModelError> {
-    storage_quota::table
-        .filter(storage_quota::company_id.eq(company.0))
-        .select(Quota::as_select())
-        .first(connection)
-        .await
-        .optional()
-        .map_err(ReadModelError::query("finding a quota"))
+) -> BoxFuture<'_, Result<Option<Quota>, ReadModelError>> {
+    Box::pin(async move {
+        storage_quota::table
+            .filter(storage_quota::company_id.eq(company.0))
+            .select(Quota::as_select())
+            .first(connection)
+            .await
+            .optional()
+            .map_err(ReadModelError::query("finding a quota"))
+    })
 }

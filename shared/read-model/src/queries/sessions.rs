@@ -6,6 +6,7 @@ use crate::schema::{file, partial_upload, upload_progress, upload_session};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -88,110 +89,120 @@ impl UploadProgress {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn find_session(
+pub fn find_session(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     id: SessionId,
-) -> Result<Option<Session>, ReadModelError> {
-    upload_session::table
-        .filter(upload_session::company_id.eq(company.0).and(upload_session::id.eq(id.0)))
-        .select(Session::as_select())
-        .first(connection)
-        .await
-        .optional()
-        .map_err(ReadModelError::query("finding a session"))
+) -> BoxFuture<'_, Result<Option<Session>, ReadModelError>> {
+    Box::pin(async move {
+        upload_session::table
+            .filter(upload_session::company_id.eq(company.0).and(upload_session::id.eq(id.0)))
+            .select(Session::as_select())
+            .first(connection)
+            .await
+            .optional()
+            .map_err(ReadModelError::query("finding a session"))
+    })
 }
 
 /// The files of a session in the order of their starts; 1,000 at most.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn list_session_files(
+pub fn list_session_files(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     id: SessionId,
-) -> Result<Vec<UploadProgress>, ReadModelError> {
-    upload_progress::table
-        .filter(upload_progress::company_id.eq(company.0).and(upload_progress::upload_session_id.eq(id.0)))
-        .select(UploadProgress::as_select())
-        .order((upload_progress::started_at, upload_progress::id))
-        .limit(FILES_LISTED)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("listing the files of a session"))
+) -> BoxFuture<'_, Result<Vec<UploadProgress>, ReadModelError>> {
+    Box::pin(async move {
+        upload_progress::table
+            .filter(upload_progress::company_id.eq(company.0).and(upload_progress::upload_session_id.eq(id.0)))
+            .select(UploadProgress::as_select())
+            .order((upload_progress::started_at, upload_progress::id))
+            .limit(FILES_LISTED)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("listing the files of a session"))
+    })
 }
 
 /// The uploads of a session that have not ended, partial ones too.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn unfinished_uploads(
+pub fn unfinished_uploads(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     id: SessionId,
-) -> Result<Vec<UploadId>, ReadModelError> {
-    let operation = "listing the running uploads of a session";
-    let mut ids: Vec<Uuid> = upload_progress::table
-        .filter(upload_progress::company_id.eq(company.0).and(upload_progress::upload_session_id.eq(id.0)))
-        .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
-        .select(upload_progress::id)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query(operation))?;
-    let partials: Vec<Uuid> = partial_upload::table
-        .filter(partial_upload::company_id.eq(company.0).and(partial_upload::upload_session_id.eq(id.0)))
-        .filter(partial_upload::has_ended.eq(false))
-        .select(partial_upload::id)
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query(operation))?;
-    ids.extend(partials);
-    Ok(ids.into_iter().map(UploadId).collect())
+) -> BoxFuture<'_, Result<Vec<UploadId>, ReadModelError>> {
+    Box::pin(async move {
+        let operation = "listing the running uploads of a session";
+        let mut ids: Vec<Uuid> = upload_progress::table
+            .filter(upload_progress::company_id.eq(company.0).and(upload_progress::upload_session_id.eq(id.0)))
+            .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
+            .select(upload_progress::id)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query(operation))?;
+        let partials: Vec<Uuid> = partial_upload::table
+            .filter(partial_upload::company_id.eq(company.0).and(partial_upload::upload_session_id.eq(id.0)))
+            .filter(partial_upload::has_ended.eq(false))
+            .select(partial_upload::id)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query(operation))?;
+        ids.extend(partials);
+        Ok(ids.into_iter().map(UploadId).collect())
+    })
 }
 
 /// The progress of one upload; of a file that came whole and belongs to no session, what its own row says.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn find_progress(
+pub fn find_progress(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     id: UploadId,
-) -> Result<Option<UploadProgress>, ReadModelError> {
-    let operation = "finding an upload's progress";
-    let found: Option<UploadProgress> = upload_progress::table
-        .filter(upload_progress::company_id.eq(company.0).and(upload_progress::id.eq(id.0)))
-        .select(UploadProgress::as_select())
-        .first(connection)
-        .await
-        .optional()
-        .map_err(ReadModelError::query(operation))?;
-    if found.is_some() {
-        return Ok(found);
-    }
-    let whole: Option<(Uuid, i64, DateTime<Utc>)> = file::table
-        .filter(file::company_id.eq(company.0).and(file::id.eq(id.0)).and(file::is_processed))
-        .select((file::uploaded_by, file::size_bytes, file::created_at))
-        .first(connection)
-        .await
-        .optional()
-        .map_err(ReadModelError::query(operation))?;
-    Ok(whole.map(|(user_id, size_bytes, time)| UploadProgress::of_whole(id, user_id, size_bytes, time)))
+) -> BoxFuture<'_, Result<Option<UploadProgress>, ReadModelError>> {
+    Box::pin(async move {
+        let operation = "finding an upload's progress";
+        let found: Option<UploadProgress> = upload_progress::table
+            .filter(upload_progress::company_id.eq(company.0).and(upload_progress::id.eq(id.0)))
+            .select(UploadProgress::as_select())
+            .first(connection)
+            .await
+            .optional()
+            .map_err(ReadModelError::query(operation))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        let whole: Option<(Uuid, i64, DateTime<Utc>)> = file::table
+            .filter(file::company_id.eq(company.0).and(file::id.eq(id.0)).and(file::is_processed))
+            .select((file::uploaded_by, file::size_bytes, file::created_at))
+            .first(connection)
+            .await
+            .optional()
+            .map_err(ReadModelError::query(operation))?;
+        Ok(whole.map(|(user_id, size_bytes, time)| UploadProgress::of_whole(id, user_id, size_bytes, time)))
+    })
 }
 
 /// The running uploads of a company; 1,000 at most.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn list_running(
+pub fn list_running(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
-) -> Result<Vec<UploadProgress>, ReadModelError> {
-    let running = upload_progress::table
-        .filter(upload_progress::company_id.eq(company.0))
-        .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
-        .select(UploadProgress::as_select())
-        .order((upload_progress::started_at, upload_progress::id))
-        .limit(FILES_LISTED);
-    load_for_values(connection, running, "listing running uploads").await
+) -> BoxFuture<'_, Result<Vec<UploadProgress>, ReadModelError>> {
+    Box::pin(async move {
+        let running = upload_progress::table
+            .filter(upload_progress::company_id.eq(company.0))
+            .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
+            .select(UploadProgress::as_select())
+            .order((upload_progress::started_at, upload_progress::id))
+            .limit(FILES_LISTED);
+        load_for_values(connection, running, "listing running uploads").await
+    })
 }

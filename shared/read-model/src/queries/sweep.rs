@@ -7,6 +7,7 @@ use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use std::num::NonZeroU32;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, TokenId, UploadId};
@@ -112,41 +113,47 @@ async fn find(
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn overdue_uploads(
+pub fn overdue_uploads(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    let of = ("upload_progress", "id", "expires_at", "t.status IN ('PENDING', 'UPLOADING') AND t.expires_at < ?");
-    find(connection, "looking for expired uploads", of, vec![Bind::Time(time)], page).await
+) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
+    Box::pin(async move {
+        let of = ("upload_progress", "id", "expires_at", "t.status IN ('PENDING', 'UPLOADING') AND t.expires_at < ?");
+        find(connection, "looking for expired uploads", of, vec![Bind::Time(time)], page).await
+    })
 }
 
 /// Running partial uploads whose time was up before `time`.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn overdue_partial_uploads(
+pub fn overdue_partial_uploads(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    let of = ("partial_upload", "id", "expires_at", "NOT t.has_ended AND t.expires_at < ?");
-    find(connection, "looking for expired partial uploads", of, vec![Bind::Time(time)], page).await
+) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
+    Box::pin(async move {
+        let of = ("partial_upload", "id", "expires_at", "NOT t.has_ended AND t.expires_at < ?");
+        find(connection, "looking for expired partial uploads", of, vec![Bind::Time(time)], page).await
+    })
 }
 
 /// Running uploads whose clients make the object by themselves, and whose URLs ended before `time`.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn abandoned_uploads(
+pub fn abandoned_uploads(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    let condition =
-        "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') AND t.quarantine_until < ?";
-    let of = ("upload_progress", "id", "quarantine_until", condition);
-    find(connection, "looking for abandoned uploads", of, vec![Bind::Time(time)], page).await
+) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
+    Box::pin(async move {
+        let condition =
+            "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') AND t.quarantine_until < ?";
+        let of = ("upload_progress", "id", "quarantine_until", condition);
+        find(connection, "looking for abandoned uploads", of, vec![Bind::Time(time)], page).await
+    })
 }
 
 /// Running uploads whose object the client makes by itself, that were last heard of before `quiet_since` and may come
@@ -154,118 +161,135 @@ pub async fn abandoned_uploads(
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn awaited_objects(
+pub fn awaited_objects(
     connection: &mut AsyncPgConnection,
     quiet_since: DateTime<Utc>,
     until: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') \
+) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
+    Box::pin(async move {
+        let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') \
                      AND t.quarantine_until >= ? AND t.last_updated_at < ?";
-    let of = ("upload_progress", "id", "quarantine_until", condition);
-    let binds = vec![Bind::Time(until), Bind::Time(quiet_since)];
-    find(connection, "looking for objects that clients make", of, binds, page).await
+        let of = ("upload_progress", "id", "quarantine_until", condition);
+        let binds = vec![Bind::Time(until), Bind::Time(quiet_since)];
+        find(connection, "looking for objects that clients make", of, binds, page).await
+    })
 }
 
 /// Ended uploads to whose quarantine key clients could write until `time` at most.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn open_quarantines(
+pub fn open_quarantines(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('COMPLETED', 'FAILED', 'CANCELLED') \
+) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
+    Box::pin(async move {
+        let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('COMPLETED', 'FAILED', 'CANCELLED') \
                      AND t.quarantine_until <= ?";
-    let of = ("upload_progress", "id", "quarantine_until", condition);
-    find(connection, "looking for quarantines to clear", of, vec![Bind::Time(time)], page).await
+        let of = ("upload_progress", "id", "quarantine_until", condition);
+        find(connection, "looking for quarantines to clear", of, vec![Bind::Time(time)], page).await
+    })
 }
 
 /// Reservations whose upload should have started before `time`, and has not.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn overdue_reservations(
+pub fn overdue_reservations(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    let condition = "t.reserved_until < ? \
+) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
+    Box::pin(async move {
+        let condition = "t.reserved_until < ? \
                      AND NOT EXISTS (SELECT FROM file f WHERE f.company_id = t.company_id AND f.id = t.upload_id) \
                      AND NOT EXISTS (SELECT FROM partial_upload p WHERE p.id = t.upload_id)";
-    let of = ("quota_reservation", "upload_id", "reserved_until", condition);
-    find(connection, "looking for stale reservations", of, vec![Bind::Time(time)], page).await
+        let of = ("quota_reservation", "upload_id", "reserved_until", condition);
+        find(connection, "looking for stale reservations", of, vec![Bind::Time(time)], page).await
+    })
 }
 
 /// Files that were deleted before `time`, and not purged yet.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn files_to_purge(
+pub fn files_to_purge(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    let condition = "t.deleted_at < ? AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL";
-    let of = ("file", "id", "deleted_at", condition);
-    find(connection, "looking for files to purge", of, vec![Bind::Time(time)], page).await
+) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
+    Box::pin(async move {
+        let condition = "t.deleted_at < ? AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL";
+        let of = ("file", "id", "deleted_at", condition);
+        find(connection, "looking for files to purge", of, vec![Bind::Time(time)], page).await
+    })
 }
+
+/// A download token of a company, and where it stands among the candidates.
+type Token = (CompanyId, TokenId, Place);
 
 /// Download tokens that ended before `time`.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn tokens_to_forget(
+pub fn tokens_to_forget(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<(CompanyId, TokenId, Place)>, ReadModelError> {
-    let of = ("download_token", "id", "expires_at", "t.expires_at < ?");
-    let found = find(connection, "looking for tokens to forget", of, vec![Bind::Time(time)], page).await?;
-    Ok(found.into_iter().map(|token| (token.company_id, TokenId(token.upload_id.0), token.place)).collect())
+) -> BoxFuture<'_, Result<Vec<Token>, ReadModelError>> {
+    Box::pin(async move {
+        let of = ("download_token", "id", "expires_at", "t.expires_at < ?");
+        let found = find(connection, "looking for tokens to forget", of, vec![Bind::Time(time)], page).await?;
+        Ok(found.into_iter().map(|token| (token.company_id, TokenId(token.upload_id.0), token.place)).collect())
+    })
 }
 
 /// The next 100 companies with a retention behind `after`, and for how many days each keeps files.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn companies_with_retention(
+pub fn companies_with_retention(
     connection: &mut AsyncPgConnection,
     after: Uuid,
-) -> Result<Vec<(CompanyId, i32)>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Company {
-        #[diesel(sql_type = diesel::sql_types::Uuid)]
-        id: Uuid,
-        #[diesel(sql_type = diesel::sql_types::Integer)]
-        retention_days: i32,
-    }
-    let text =
-        "SELECT id, retention_days FROM company WHERE retention_days IS NOT NULL AND id > ? ORDER BY id LIMIT 100";
-    let found: Vec<Company> = Statement::new(text, [Bind::Uuid(after)])
-        .load(connection)
-        .await
-        .map_err(ReadModelError::query("looking for companies with a retention"))?;
-    Ok(found.into_iter().map(|company| (CompanyId(company.id), company.retention_days)).collect())
+) -> BoxFuture<'_, Result<Vec<(CompanyId, i32)>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Company {
+            #[diesel(sql_type = diesel::sql_types::Uuid)]
+            id: Uuid,
+            #[diesel(sql_type = diesel::sql_types::Integer)]
+            retention_days: i32,
+        }
+        let text =
+            "SELECT id, retention_days FROM company WHERE retention_days IS NOT NULL AND id > ? ORDER BY id LIMIT 100";
+        let found: Vec<Company> = Statement::new(text, [Bind::Uuid(after)])
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("looking for companies with a retention"))?;
+        Ok(found.into_iter().map(|company| (CompanyId(company.id), company.retention_days)).collect())
+    })
 }
 
 /// Files of a company that were made before `until`, and not restored after it.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn files_to_retire(
+pub fn files_to_retire(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     until: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    // Along the index of listings from its oldest end.
-    let condition = "t.company_id = ? AND t.is_processed AND t.deleted_at IS NULL AND t.created_at < ? \
+) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
+    Box::pin(async move {
+        // Along the index of listings from its oldest end.
+        let condition = "t.company_id = ? AND t.is_processed AND t.deleted_at IS NULL AND t.created_at < ? \
                      AND (t.restored_at IS NULL OR t.restored_at < ?)";
-    let of = ("file", "id", "created_at", condition);
-    let binds = vec![Bind::Uuid(company.0), Bind::Time(until), Bind::Time(until)];
-    find(connection, "looking for files to retire", of, binds, page).await
+        let of = ("file", "id", "created_at", condition);
+        let binds = vec![Bind::Uuid(company.0), Bind::Time(until), Bind::Time(until)];
+        find(connection, "looking for files to retire", of, binds, page).await
+    })
 }
 
 /// What a company's files take, beside what is accounted for; both as of one moment.
@@ -303,29 +327,30 @@ impl Counted {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn quotas_to_count(
+pub fn quotas_to_count(
     connection: &mut AsyncPgConnection,
     time: DateTime<Utc>,
     page: Page,
-) -> Result<Vec<Counted>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Counts {
-        #[diesel(sql_type = diesel::sql_types::Uuid)]
-        company_id: Uuid,
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        file_bytes: i64,
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        files: i64,
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        accounted_bytes: i64,
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        accounted_files: i64,
-        #[diesel(sql_type = diesel::sql_types::Timestamptz)]
-        time: DateTime<Utc>,
-    }
-    let (ours, share) = page.share.condition("q.company_id");
-    let text = format!(
-        "SELECT q.company_id, q.last_calculated_at AS time, \
+) -> BoxFuture<'_, Result<Vec<Counted>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Counts {
+            #[diesel(sql_type = diesel::sql_types::Uuid)]
+            company_id: Uuid,
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            file_bytes: i64,
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            files: i64,
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            accounted_bytes: i64,
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            accounted_files: i64,
+            #[diesel(sql_type = diesel::sql_types::Timestamptz)]
+            time: DateTime<Utc>,
+        }
+        let (ours, share) = page.share.condition("q.company_id");
+        let text = format!(
+            "SELECT q.company_id, q.last_calculated_at AS time, \
                 coalesce(t.file_bytes, 0) - open.kept_bytes AS file_bytes, coalesce(t.file_count, 0) - open.kept AS files, \
                 q.storage_used_bytes - CASE WHEN late THEN 0 ELSE t.releasing_bytes - open.purged_bytes END \
                     AS accounted_bytes, \
@@ -343,18 +368,19 @@ pub async fn quotas_to_count(
                     FROM quota_reservation r JOIN file f ON f.company_id = r.company_id AND f.id = r.upload_id \
                     WHERE r.company_id = q.company_id AND f.is_processed) open \
                 ORDER BY q.last_calculated_at, q.company_id"
-    );
-    let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
-    let binds = [Bind::Time(time)].into_iter().chain(share).chain(behind);
-    let found: Vec<Counts> =
-        load_for_values(connection, Statement::new(text, binds), "counting companies' files").await?;
-    let counted = |found: Counts| Counted {
-        company_id: CompanyId(found.company_id),
-        file_bytes: found.file_bytes,
-        files: found.files,
-        accounted_bytes: found.accounted_bytes,
-        accounted_files: found.accounted_files,
-        place: Place { time: found.time, id: found.company_id },
-    };
-    Ok(found.into_iter().map(counted).collect())
+        );
+        let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
+        let binds = [Bind::Time(time)].into_iter().chain(share).chain(behind);
+        let found: Vec<Counts> =
+            load_for_values(connection, Statement::new(text, binds), "counting companies' files").await?;
+        let counted = |found: Counts| Counted {
+            company_id: CompanyId(found.company_id),
+            file_bytes: found.file_bytes,
+            files: found.files,
+            accounted_bytes: found.accounted_bytes,
+            accounted_files: found.accounted_files,
+            place: Place { time: found.time, id: found.company_id },
+        };
+        Ok(found.into_iter().map(counted).collect())
+    })
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::Json;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use utoipa::ToSchema;
@@ -34,30 +35,32 @@ pub struct DownloadToken {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn list_tokens(
+pub fn list_tokens(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     file: FileId,
     user: Option<UserId>,
     limit: i64,
-) -> Result<Vec<DownloadToken>, ReadModelError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Json)]
-        found: serde_json::Value,
-    }
-    let operation = "listing tokens";
-    let mut text =
-        "SELECT row_to_json(t) AS found FROM download_token t WHERE t.file_id = ? AND t.company_id = ?".to_owned();
-    let mut binds = vec![Bind::Uuid(file.0), Bind::Uuid(company.0)];
-    if let Some(user) = user {
-        text.push_str(" AND t.user_id = ?");
-        binds.push(Bind::Uuid(user.0));
-    }
-    text.push_str(" ORDER BY t.created_at DESC, t.id DESC LIMIT ?");
-    binds.push(Bind::BigInt(limit));
-    let found: Vec<Found> =
-        Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
-    let tokens = found.into_iter().map(|row| serde_json::from_value(row.found));
-    tokens.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+) -> BoxFuture<'_, Result<Vec<DownloadToken>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = Json)]
+            found: serde_json::Value,
+        }
+        let operation = "listing tokens";
+        let mut text =
+            "SELECT row_to_json(t) AS found FROM download_token t WHERE t.file_id = ? AND t.company_id = ?".to_owned();
+        let mut binds = vec![Bind::Uuid(file.0), Bind::Uuid(company.0)];
+        if let Some(user) = user {
+            text.push_str(" AND t.user_id = ?");
+            binds.push(Bind::Uuid(user.0));
+        }
+        text.push_str(" ORDER BY t.created_at DESC, t.id DESC LIMIT ?");
+        binds.push(Bind::BigInt(limit));
+        let found: Vec<Found> =
+            Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
+        let tokens = found.into_iter().map(|row| serde_json::from_value(row.found));
+        tokens.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
+    })
 }

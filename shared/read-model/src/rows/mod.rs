@@ -17,10 +17,12 @@ use crate::statement::{Bind, Statement};
 use diesel::QueryableByName;
 use diesel::sql_types::{Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+const LOADING: &str = "loading rows";
 const WRITING: &str = "writing rows";
 
 /// Runs a statement with one value, and answers with the error if that does not pass. The library that we use tells of few
@@ -57,6 +59,12 @@ pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
 
     /// The company that the row belongs to.
     fn company_id(&self) -> Uuid;
+
+    /// Reads a row from its JSON.
+    ///
+    /// # Errors
+    /// Where it is none of this table.
+    fn parse(json: &str) -> Result<Self, serde_json::Error>;
 
     /// The values of rows, an array for each column.
     ///
@@ -103,7 +111,6 @@ pub async fn load<R: Row>(
     connection: &mut AsyncPgConnection,
     keys: impl IntoIterator<Item = Key>,
 ) -> Result<Vec<R>, ReadModelError> {
-    let operation = "loading rows";
     let (companies, ids): (Vec<Uuid>, Vec<Uuid>) = keys.into_iter().unzip();
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -115,9 +122,16 @@ pub async fn load<R: Row>(
         R::TABLE,
         R::ID
     );
-    let statement = Statement::new(text, [Bind::Uuids(companies), Bind::Uuids(ids)]);
-    let found: Vec<JsonRow> = statement.load(connection).await.map_err(ReadModelError::query(operation))?;
-    found.into_iter().map(|json| serde_json::from_str(&json.row).map_err(ReadModelError::row(operation))).collect()
+    let found = load_json(connection, Statement::new(text, [Bind::Uuids(companies), Bind::Uuids(ids)])).await?;
+    found.iter().map(|json| R::parse(&json.row).map_err(ReadModelError::row(LOADING))).collect()
+}
+
+/// Loads rows of any table as JSON.
+fn load_json(
+    connection: &mut AsyncPgConnection,
+    statement: Statement,
+) -> BoxFuture<'_, Result<Vec<JsonRow>, ReadModelError>> {
+    Box::pin(async move { statement.load(connection).await.map_err(ReadModelError::query(LOADING)) })
 }
 
 /// What is to be done to a table.
@@ -177,8 +191,8 @@ impl Write {
     ///
     /// # Errors
     /// [`ReadModelError`].
-    pub async fn execute(&self, connection: &mut AsyncPgConnection) -> Result<(), ReadModelError> {
-        (&self.0).execute(connection).await.map(drop).map_err(ReadModelError::query(WRITING))
+    pub fn execute<'a>(&'a self, connection: &'a mut AsyncPgConnection) -> BoxFuture<'a, Result<(), ReadModelError>> {
+        Box::pin(async move { (&self.0).execute(connection).await.map(drop).map_err(ReadModelError::query(WRITING)) })
     }
 
     /// Does it in a subtransaction, and answers with what is wrong if the rows themselves are: those errors do not pass
@@ -186,14 +200,16 @@ impl Write {
     ///
     /// # Errors
     /// [`ReadModelError`] for all other errors.
-    pub async fn execute_telling(
-        &self,
-        connection: &mut AsyncPgConnection,
-    ) -> Result<Result<(), String>, ReadModelError> {
-        let Some(told) = self.0.told() else { return self.execute(connection).await.map(Ok) };
-        let failed = ReadModelError::query(WRITING);
-        connection.batch_execute(TELLING).await.map_err(&failed)?;
-        let told: Told = told.get_result(connection).await.map_err(&failed)?;
-        Ok(told.refused.map_or(Ok(()), Err))
+    pub fn execute_telling<'a>(
+        &'a self,
+        connection: &'a mut AsyncPgConnection,
+    ) -> BoxFuture<'a, Result<Result<(), String>, ReadModelError>> {
+        Box::pin(async move {
+            let Some(told) = self.0.told() else { return self.execute(connection).await.map(Ok) };
+            let failed = ReadModelError::query(WRITING);
+            connection.batch_execute(TELLING).await.map_err(&failed)?;
+            let told: Told = told.get_result(connection).await.map_err(&failed)?;
+            Ok(told.refused.map_or(Ok(()), Err))
+        })
     }
 }

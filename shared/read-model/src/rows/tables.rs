@@ -31,6 +31,10 @@ macro_rules! row {
                 self.$company
             }
 
+            fn parse(json: &str) -> Result<Self, serde_json::Error> {
+                serde_json::from_str(json)
+            }
+
             fn arrays(rows: &[&Self]) -> Result<Vec<Bind>, serde_json::Error> {
                 Ok(vec![$(Column::array(rows.iter().map(|row| &row.$field))?,)*])
             }

@@ -14,6 +14,7 @@ use crate::{Database, ReadModelError, SchemaName};
 use diesel::sql_types::{BigInt, Integer};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures_util::future::BoxFuture;
 use std::ops::DerefMut;
 
 const SWAPPING: &str = "swapping schemas";
@@ -44,37 +45,44 @@ fn limits() -> String {
 ///
 /// # Errors
 /// [`ReadModelError`]; see [`is_busy`].
-pub async fn hold(connection: &mut AsyncPgConnection) -> Result<Vec<(u32, Checkpoint)>, ReadModelError> {
-    connection
-        .batch_execute(&format!(
-            "{}; \
+pub fn hold(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<Vec<(u32, Checkpoint)>, ReadModelError>> {
+    Box::pin(async move {
+        connection
+            .batch_execute(&format!(
+                "{}; \
              SELECT pg_advisory_xact_lock(hashtext('waybill migrations')); \
              LOCK TABLE projection_checkpoint IN SHARE ROW EXCLUSIVE MODE",
-            limits()
-        ))
-        .await
-        .map_err(ReadModelError::query(SWAPPING))?;
-    projection::checkpoints(connection).await
+                limits()
+            ))
+            .await
+            .map_err(ReadModelError::query(SWAPPING))?;
+        projection::checkpoints(connection).await
+    })
 }
 
 /// Holds up the projection of one partition until the transaction ends, and answers with how far it is folded.
 ///
 /// # Errors
 /// [`ReadModelError`]; see [`is_busy`].
-pub async fn hold_one(connection: &mut AsyncPgConnection, partition: u32) -> Result<Checkpoint, ReadModelError> {
-    connection
-        .batch_execute(&format!(
-            "{}; INSERT INTO projection_checkpoint (partition, epoch, seq) VALUES ({partition}, '', 0) \
+pub fn hold_one(
+    connection: &mut AsyncPgConnection,
+    partition: u32,
+) -> BoxFuture<'_, Result<Checkpoint, ReadModelError>> {
+    Box::pin(async move {
+        connection
+            .batch_execute(&format!(
+                "{}; INSERT INTO projection_checkpoint (partition, epoch, seq) VALUES ({partition}, '', 0) \
              ON CONFLICT (partition) DO NOTHING",
-            limits()
-        ))
-        .await
-        .map_err(ReadModelError::query(SWAPPING))?;
-    sql_query("SELECT epoch, seq, last_id FROM projection_checkpoint WHERE partition = $1 FOR UPDATE")
-        .bind::<Integer, _>(projection::signed(partition))
-        .get_result(connection)
-        .await
-        .map_err(ReadModelError::query(SWAPPING))
+                limits()
+            ))
+            .await
+            .map_err(ReadModelError::query(SWAPPING))?;
+        sql_query("SELECT epoch, seq, last_id FROM projection_checkpoint WHERE partition = $1 FOR UPDATE")
+            .bind::<Integer, _>(projection::signed(partition))
+            .get_result(connection)
+            .await
+            .map_err(ReadModelError::query(SWAPPING))
+    })
 }
 
 /// Whether others had what was asked for, so that it may be had later.
@@ -87,63 +95,74 @@ pub fn is_busy(error: &ReadModelError) -> bool {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn exchange(
-    connection: &mut AsyncPgConnection,
-    live: &SchemaName,
-    beside: &SchemaName,
-    old: &SchemaName,
-) -> Result<(), ReadModelError> {
-    connection
-        .batch_execute(&format!(
-            "UPDATE {beside}.projection_checkpoint n SET lease_owner = o.lease_owner, lease_until = o.lease_until \
+pub fn exchange<'a>(
+    connection: &'a mut AsyncPgConnection,
+    live: &'a SchemaName,
+    beside: &'a SchemaName,
+    old: &'a SchemaName,
+) -> BoxFuture<'a, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        connection
+            .batch_execute(&format!(
+                "UPDATE {beside}.projection_checkpoint n SET lease_owner = o.lease_owner, lease_until = o.lease_until \
              FROM projection_checkpoint o WHERE o.partition = n.partition; \
              INSERT INTO {beside}.projector SELECT * FROM projector ON CONFLICT DO NOTHING; \
              INSERT INTO {beside}.sweeper SELECT * FROM sweeper ON CONFLICT DO NOTHING; \
              ALTER SCHEMA {live} RENAME TO {old}; \
              COMMENT ON SCHEMA {old} IS '{REPLACED}'; \
              ALTER SCHEMA {beside} RENAME TO {live}"
-        ))
-        .await
-        .map_err(ReadModelError::query(SWAPPING))
+            ))
+            .await
+            .map_err(ReadModelError::query(SWAPPING))
+    })
 }
 
 /// Whether the tables of both were made by the same migrations.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn are_alike(connection: &mut AsyncPgConnection, beside: &SchemaName) -> Result<bool, ReadModelError> {
-    let text = format!(
-        "SELECT count(*) AS number FROM __diesel_schema_migrations o \
+pub fn are_alike<'a>(
+    connection: &'a mut AsyncPgConnection,
+    beside: &'a SchemaName,
+) -> BoxFuture<'a, Result<bool, ReadModelError>> {
+    Box::pin(async move {
+        let text = format!(
+            "SELECT count(*) AS number FROM __diesel_schema_migrations o \
          FULL JOIN {beside}.__diesel_schema_migrations n USING (version) WHERE o.run_on IS NULL OR n.run_on IS NULL"
-    );
-    Ok(count(connection, text).await? == 0)
+        );
+        Ok(count(connection, text).await? == 0)
+    })
 }
 
 /// Whether there is a schema that no swap has left.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn is_taken(database: &Database, schema: &SchemaName) -> Result<bool, ReadModelError> {
-    let text = format!(
-        "SELECT count(*) AS number FROM pg_namespace \
+pub fn is_taken<'a>(database: &'a Database, schema: &'a SchemaName) -> BoxFuture<'a, Result<bool, ReadModelError>> {
+    Box::pin(async move {
+        let text = format!(
+            "SELECT count(*) AS number FROM pg_namespace \
          WHERE nspname = '{schema}' AND obj_description(oid, 'pg_namespace') IS DISTINCT FROM '{REPLACED}'"
-    );
-    Ok(count(&mut *database.connection().await?, text).await? > 0)
+        );
+        Ok(count(&mut *database.connection().await?, text).await? > 0)
+    })
 }
 
 /// Drops a schema that was live; see [`is_busy`] for what still reads it.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn drop_old(database: &Database, old: &SchemaName) -> Result<(), ReadModelError> {
-    let mut connection = database.connection().await?;
-    connection
-        .deref_mut()
-        .transaction(async |connection: &mut AsyncPgConnection| {
-            let text = format!("SET LOCAL lock_timeout = {DROP_WITHIN_MS}; DROP SCHEMA IF EXISTS {old} CASCADE");
-            connection.batch_execute(&text).await.map_err(ReadModelError::query("dropping the old tables"))
-        })
-        .await
+pub fn drop_old<'a>(database: &'a Database, old: &'a SchemaName) -> BoxFuture<'a, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        let mut connection = database.connection().await?;
+        connection
+            .deref_mut()
+            .transaction(async |connection: &mut AsyncPgConnection| {
+                let text = format!("SET LOCAL lock_timeout = {DROP_WITHIN_MS}; DROP SCHEMA IF EXISTS {old} CASCADE");
+                connection.batch_execute(&text).await.map_err(ReadModelError::query("dropping the old tables"))
+            })
+            .await
+    })
 }
 
 async fn count(connection: &mut AsyncPgConnection, text: String) -> Result<i64, ReadModelError> {

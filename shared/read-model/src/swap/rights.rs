@@ -4,6 +4,7 @@ use crate::{Database, ReadModelError, SchemaName};
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use futures_util::future::BoxFuture;
 
 #[derive(QueryableByName)]
 struct Named {
@@ -16,32 +17,35 @@ struct Named {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn strangers(live: &Database) -> Result<Vec<String>, ReadModelError> {
-    let schema = live.schema();
-    let text = format!(
-        "SELECT 'view ' || c.oid::regclass::text AS name FROM pg_depend d \
+pub fn strangers(live: &Database) -> BoxFuture<'_, Result<Vec<String>, ReadModelError>> {
+    Box::pin(async move {
+        let schema = live.schema();
+        let text = format!(
+            "SELECT 'view ' || c.oid::regclass::text AS name FROM pg_depend d \
          JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid \
          JOIN pg_class c ON c.oid = r.ev_class \
          JOIN pg_class t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid \
          WHERE t.relnamespace = '{schema}'::regnamespace AND c.oid <> t.oid \
          UNION SELECT 'owner ' || pg_get_userbyid(nspowner) FROM pg_namespace \
          WHERE nspname = '{schema}' AND pg_get_userbyid(nspowner) <> current_user ORDER BY 1"
-    );
-    let found: Vec<Named> = sql_query(text)
-        .load(&mut live.connection().await?)
-        .await
-        .map_err(ReadModelError::query("looking for views of the tables"))?;
-    Ok(found.into_iter().map(|found| found.name).collect())
+        );
+        let found: Vec<Named> = sql_query(text)
+            .load(&mut live.connection().await?)
+            .await
+            .map_err(ReadModelError::query("looking for views of the tables"))?;
+        Ok(found.into_iter().map(|found| found.name).collect())
+    })
 }
 
 /// Gives all roles the rights on `beside` that they have on the schema of `live`.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn copy_rights(live: &Database, beside: &SchemaName) -> Result<(), ReadModelError> {
-    let schema = live.schema();
-    let role = "CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role";
-    let text = format!(
+pub fn copy_rights<'a>(live: &'a Database, beside: &'a SchemaName) -> BoxFuture<'a, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        let schema = live.schema();
+        let role = "CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role";
+        let text = format!(
         "DO $$
         DECLARE
             given RECORD;
@@ -60,6 +64,7 @@ pub async fn copy_rights(live: &Database, beside: &SchemaName) -> Result<(), Rea
         END
         $$"
     );
-    let mut connection = live.connection().await?;
-    connection.batch_execute(&text).await.map_err(ReadModelError::query("giving rights on the new tables"))
+        let mut connection = live.connection().await?;
+        connection.batch_execute(&text).await.map_err(ReadModelError::query("giving rights on the new tables"))
+    })
 }

@@ -11,6 +11,7 @@ use diesel::QueryableByName;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Integer, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 use waybill_schema::CompanyId;
 
@@ -32,40 +33,42 @@ pub struct PutRight {
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub async fn put_right(
-    connection: &mut AsyncPgConnection,
-    beside: &SchemaName,
+pub fn put_right<'a>(
+    connection: &'a mut AsyncPgConnection,
+    beside: &'a SchemaName,
     partition: u32,
-    is_of: impl Fn(CompanyId) -> bool,
-) -> Result<Vec<PutRight>, ReadModelError> {
-    let companies = companies(connection, beside, is_of).await?;
-    let mut done = vec![
-        of::<CompanyRow>(beside),
-        of::<UserRow>(beside),
-        of::<ChatroomRow>(beside),
-        of::<ThreadRow>(beside),
-        of::<MemberRow>(beside),
-        of::<FileRow>(beside),
-        of::<FileAssociationRow>(beside),
-        of::<DownloadTokenRow>(beside),
-        of::<ContentRow>(beside),
-        of::<UploadSessionRow>(beside),
-        of::<UploadProgressRow>(beside),
-        of::<PartialUploadRow>(beside),
-        of::<StorageQuotaRow>(beside),
-        of::<QuotaReservationRow>(beside),
-        of::<FileTotalRow>(beside),
-        of::<EventBlockRow>(beside),
-    ];
-    // Those that refer to others go first, and come last.
-    for one in done.iter_mut().rev() {
-        one.done.deleted = on_companies(connection, &one.delete, &companies).await?;
-    }
-    for one in &mut done {
-        one.done.written = on_companies(connection, &one.write, &companies).await?;
-    }
-    take_state(connection, beside, partition).await?;
-    Ok(done.into_iter().map(|one| one.done).collect())
+    is_of: &'a (dyn Fn(CompanyId) -> bool + Sync),
+) -> BoxFuture<'a, Result<Vec<PutRight>, ReadModelError>> {
+    Box::pin(async move {
+        let companies = companies(connection, beside, is_of).await?;
+        let mut done = vec![
+            of::<CompanyRow>(beside),
+            of::<UserRow>(beside),
+            of::<ChatroomRow>(beside),
+            of::<ThreadRow>(beside),
+            of::<MemberRow>(beside),
+            of::<FileRow>(beside),
+            of::<FileAssociationRow>(beside),
+            of::<DownloadTokenRow>(beside),
+            of::<ContentRow>(beside),
+            of::<UploadSessionRow>(beside),
+            of::<UploadProgressRow>(beside),
+            of::<PartialUploadRow>(beside),
+            of::<StorageQuotaRow>(beside),
+            of::<QuotaReservationRow>(beside),
+            of::<FileTotalRow>(beside),
+            of::<EventBlockRow>(beside),
+        ];
+        // Those that refer to others go first, and come last.
+        for one in done.iter_mut().rev() {
+            one.done.deleted = on_companies(connection, &one.delete, &companies).await?;
+        }
+        for one in &mut done {
+            one.done.written = on_companies(connection, &one.write, &companies).await?;
+        }
+        take_state(connection, beside, partition).await?;
+        Ok(done.into_iter().map(|one| one.done).collect())
+    })
 }
 
 struct OfTable {
@@ -114,7 +117,7 @@ async fn on_companies(
 async fn companies(
     connection: &mut AsyncPgConnection,
     beside: &SchemaName,
-    is_of: impl Fn(CompanyId) -> bool,
+    is_of: &(dyn Fn(CompanyId) -> bool + Sync),
 ) -> Result<Vec<Uuid>, ReadModelError> {
     #[derive(QueryableByName)]
     struct Company {
