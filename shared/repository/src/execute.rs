@@ -1,8 +1,9 @@
 //! Carrying out a command.
 
-use crate::loaded::{Appended, fold_fact};
+use crate::loaded::{Appended, fold_fact, fold_new};
 use crate::turn::Turn;
-use crate::{Aggregate, Loaded, refresh};
+use crate::{Aggregate, Loaded, OnLog};
+use futures_util::future::BoxFuture;
 use rand::Rng;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -70,7 +71,18 @@ pub enum ExecuteError {
 ///
 /// # Errors
 /// [`ExecuteError`].
-pub async fn execute<A: Aggregate>(
+pub fn execute<'a, A: OnLog>(
+    log: &'a dyn EventLog,
+    aggregate: &'a A,
+    loaded: &'a mut Loaded<A::State>,
+    context: &'a Context,
+    command: A::Command,
+) -> BoxFuture<'a, Result<Done, ExecuteError>> {
+    aggregate.execute(log, loaded, context, command)
+}
+
+/// Does what [`execute`] says.
+pub(crate) async fn decide_and_append<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
@@ -86,12 +98,12 @@ pub async fn execute<A: Aggregate>(
     loop {
         attempt += 1;
         if attempt > 1 || !loaded.is_recent() {
-            refresh(log, aggregate, loaded).await?;
+            fold_new(log, aggregate, loaded).await?;
             refreshed = true;
         }
         let mut decision = A::decide(&loaded.state, command.clone());
         if !refreshed && !matches!(decision, Ok(Some(_))) {
-            refresh(log, aggregate, loaded).await?;
+            fold_new(log, aggregate, loaded).await?;
             decision = A::decide(&loaded.state, command.clone());
         }
         let Some(event) = decision? else {

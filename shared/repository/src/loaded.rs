@@ -1,11 +1,12 @@
 //! Folding an aggregate's subjects.
 
 use crate::snapshot::{self, Mark};
-use crate::{Aggregate, LifecycleAggregate, UploadAggregate};
+use crate::{Aggregate, LifecycleAggregate, OnLog, UploadAggregate};
+use futures_util::future::BoxFuture;
 use std::time::{Duration, Instant};
 use waybill_domain::upload;
 use waybill_event_log::{Back, EventLog, ReadError, Stored, read_back, read_rest};
-use waybill_schema::{Event, Timestamp};
+use waybill_schema::{Event, Subject, Timestamp};
 
 /// For how long a state may be decided on without looking again.
 const RECENT: Duration = Duration::from_secs(1);
@@ -71,39 +72,55 @@ impl<S> Loaded<S> {
     pub(crate) fn is_recent(&self) -> bool {
         self.complete_at.is_some_and(|at| at.elapsed() < RECENT)
     }
+
+    fn seqs(&self) -> Seqs {
+        Seqs { folded: self.folded_seq, facts: self.facts_seq }
+    }
 }
 
 /// Folds all of an aggregate's events that the leader knows now.
 ///
 /// # Errors
 /// [`ReadError`].
-pub async fn load<A: Aggregate>(log: &dyn EventLog, aggregate: &A) -> Result<Loaded<A::State>, ReadError> {
-    let mut loaded = Loaded::default();
-    refresh(log, aggregate, &mut loaded).await?;
-    Ok(loaded)
+pub fn load<'a, A: OnLog>(
+    log: &'a dyn EventLog,
+    aggregate: &'a A,
+) -> BoxFuture<'a, Result<Loaded<A::State>, ReadError>> {
+    aggregate.load(log)
 }
 
 /// Loads an upload to look at: all bytes of one that is verified are there, so its chunks are not read.
 ///
 /// # Errors
 /// [`ReadError`].
-pub async fn look_at_upload(
-    log: &dyn EventLog,
-    aggregate: &UploadAggregate,
-) -> Result<Loaded<upload::State>, ReadError> {
-    let mut loaded = load(log, &LifecycleAggregate(*aggregate)).await?;
-    if !matches!(loaded.state.phase, upload::Phase::Absent | upload::Phase::Verified { .. }) {
-        // From the beginning: events fold in the order of the log.
-        loaded = load(log, aggregate).await?;
-    }
-    Ok(loaded)
+pub fn look_at_upload<'a>(
+    log: &'a dyn EventLog,
+    aggregate: &'a UploadAggregate,
+) -> BoxFuture<'a, Result<Loaded<upload::State>, ReadError>> {
+    Box::pin(async move {
+        let mut loaded = load(log, &LifecycleAggregate(*aggregate)).await?;
+        if !matches!(loaded.state.phase, upload::Phase::Absent | upload::Phase::Verified { .. }) {
+            // From the beginning: events fold in the order of the log.
+            loaded = load(log, aggregate).await?;
+        }
+        Ok(loaded)
+    })
 }
 
 /// Folds what came since. If the stream is not the one that was read before, all of it is folded anew.
 ///
 /// # Errors
 /// [`ReadError`].
-pub async fn refresh<A: Aggregate>(
+pub fn refresh<'a, A: OnLog>(
+    log: &'a dyn EventLog,
+    aggregate: &'a A,
+    loaded: &'a mut Loaded<A::State>,
+) -> BoxFuture<'a, Result<(), ReadError>> {
+    aggregate.refresh(log, loaded)
+}
+
+/// Does what [`refresh`] says.
+pub(crate) async fn fold_new<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
@@ -154,30 +171,68 @@ async fn read_both<A: Aggregate>(
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
 ) -> Result<Vec<Stored>, ReadError> {
-    let subject = aggregate.subject();
-    let (last, last_fact) = ends(log, aggregate).await?;
-    let decisions = read_back(log, subject, last, loaded.folded_seq).await?;
-    let facts = match aggregate.facts() {
-        Some(facts) => Some((facts, read_back(log, facts, last_fact, loaded.facts_seq).await?)),
-        None => None,
-    };
-    let is_long = |back: &Back| matches!(back, Back::Newest(_));
-    if loaded.read_to == 0 && (is_long(&decisions) || facts.as_ref().is_some_and(|(_, facts)| is_long(facts))) {
+    let newest = Newest::read(log, aggregate.subject(), aggregate.facts(), loaded.seqs()).await?;
+    if loaded.read_to == 0 && newest.is_long() {
         restore(log, aggregate, loaded).await;
     }
-    let mut events = read_rest(log, subject, decisions, loaded.folded_seq).await?;
-    if let Some((facts, back)) = facts {
-        events.extend(read_rest(log, facts, back, loaded.facts_seq).await?);
-        events.sort_by_key(|event| event.position.seq);
+    newest.with_rest(log, loaded.seqs()).await
+}
+
+/// The newest events of an aggregate's subjects: of the one with decisions, and of the one with facts.
+struct Newest {
+    decisions: (Subject, Back),
+    facts: Option<(Subject, Back)>,
+}
+
+/// Up to where each of the two subjects was read.
+struct Seqs {
+    folded: u64,
+    facts: u64,
+}
+
+impl Newest {
+    /// Reads a few of them, not further back than what was read before.
+    async fn read(
+        log: &dyn EventLog,
+        subject: Subject,
+        facts: Option<Subject>,
+        before: Seqs,
+    ) -> Result<Self, ReadError> {
+        let (last, last_fact) = ends(log, subject, facts).await?;
+        let decisions = (subject, read_back(log, subject, last, before.folded).await?);
+        let facts = match facts {
+            Some(facts) => Some((facts, read_back(log, facts, last_fact, before.facts).await?)),
+            None => None,
+        };
+        Ok(Self { decisions, facts })
     }
-    Ok(events)
+
+    /// Returns whether there are more before them.
+    fn is_long(&self) -> bool {
+        let is_long = |back: &Back| matches!(back, Back::Newest(_));
+        is_long(&self.decisions.1) || self.facts.as_ref().is_some_and(|(_, facts)| is_long(facts))
+    }
+
+    /// Reads the others, too. Returns all in the order of the log.
+    async fn with_rest(self, log: &dyn EventLog, before: Seqs) -> Result<Vec<Stored>, ReadError> {
+        let (subject, back) = self.decisions;
+        let mut events = read_rest(log, subject, back, before.folded).await?;
+        if let Some((facts, back)) = self.facts {
+            events.extend(read_rest(log, facts, back, before.facts).await?);
+            events.sort_by_key(|event| event.position.seq);
+        }
+        Ok(events)
+    }
 }
 
 /// The last decision and the last fact, as of one moment.
-async fn ends<A: Aggregate>(log: &dyn EventLog, aggregate: &A) -> Result<(Option<Stored>, Option<Stored>), ReadError> {
-    let subject = aggregate.subject();
+async fn ends(
+    log: &dyn EventLog,
+    subject: Subject,
+    facts: Option<Subject>,
+) -> Result<(Option<Stored>, Option<Stored>), ReadError> {
     let mut last = log.last(subject).await?;
-    let Some(facts) = aggregate.facts() else { return Ok((last, None)) };
+    let Some(facts) = facts else { return Ok((last, None)) };
     loop {
         let last_fact = log.last(facts).await?;
         // A decision between the last one known and this fact would be missing.
@@ -255,7 +310,7 @@ pub(crate) async fn fold_fact<A: Aggregate>(
 ) -> Result<(), ReadError> {
     let last = log.last(aggregate.subject()).await?;
     if seq_of(last.as_ref()) != loaded.last_seq {
-        return refresh(log, aggregate, loaded).await;
+        return fold_new(log, aggregate, loaded).await;
     }
     A::evolve(&mut loaded.state, &appended.event, appended.time);
     loaded.facts_seq = appended.seq;

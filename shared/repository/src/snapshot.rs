@@ -1,5 +1,6 @@
 //! Snapshots: folds of long subjects, kept in pieces beside the log. Losing one costs the next load some time, no more.
 
+use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use waybill_event_log::{EventLog, Values, ValuesError};
@@ -28,12 +29,29 @@ struct Head {
 }
 
 /// Reads the last snapshot of a subject's fold, if it is whole, of this version, and of this stream.
-pub(crate) async fn read<T: DeserializeOwned>(
+pub(crate) async fn read<T: DeserializeOwned + Send>(
     log: &dyn EventLog,
     values: &dyn Values,
     subject: Subject,
     version: u16,
 ) -> Option<(T, Mark)> {
+    let mut fold = None;
+    let mut unpack = |bytes: &[u8]| {
+        fold = postcard::from_bytes(bytes).ok();
+        fold.is_some()
+    };
+    let mark = read_bytes(log, values, subject, version, &mut unpack).await?;
+    Some((fold?, mark))
+}
+
+/// Reads the bytes of a snapshot, whatever is folded in it. `unpack` tells whether they are good.
+async fn read_bytes(
+    log: &dyn EventLog,
+    values: &dyn Values,
+    subject: Subject,
+    version: u16,
+    unpack: &mut (dyn FnMut(&[u8]) -> bool + Send),
+) -> Option<Mark> {
     for _ in 0..ATTEMPTS {
         let head = head(values, subject).await.ok()?.filter(|head| head.version == version)?;
         let position = Position { partition: log.partitions().of(subject.company), seq: head.mark.seq };
@@ -41,8 +59,10 @@ pub(crate) async fn read<T: DeserializeOwned>(
         if there.message_id.is_none() || there.message_id != head.mark.id {
             return None;
         }
-        if let Some(fold) = pieces(values, subject, &head).await {
-            return Some((fold, head.mark));
+        if let Some(bytes) = pieces(values, subject, &head).await
+            && unpack(&bytes)
+        {
+            return Some(head.mark);
         }
     }
     None
@@ -53,12 +73,12 @@ async fn head(values: &dyn Values, subject: Subject) -> Result<Option<Head>, Val
     Ok(head.and_then(|head| postcard::from_bytes(&head).ok()))
 }
 
-async fn pieces<T: DeserializeOwned>(values: &dyn Values, subject: Subject, head: &Head) -> Option<T> {
+async fn pieces(values: &dyn Values, subject: Subject, head: &Head) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for piece in 0..head.pieces {
         bytes.extend(values.value(&names::snapshot_piece_key(subject, head.set, piece)).await.ok()??);
     }
-    if head.crc64nvme == crc(&bytes) { postcard::from_bytes(&bytes).ok() } else { None }
+    (head.crc64nvme == crc(&bytes)).then_some(bytes)
 }
 
 /// The bytes of a fold, as [`write`] keeps them; `None` where it cannot be kept.
@@ -108,11 +128,13 @@ async fn remove_pieces(values: &dyn Values, subject: Subject, set: u8, pieces: u
 ///
 /// # Errors
 /// [`ValuesError`]; some of it may be left.
-pub async fn forget_snapshot(log: &dyn EventLog, subject: Subject) -> Result<(), ValuesError> {
-    let Some(values) = log.snapshots() else { return Ok(()) };
-    let Some(Head { set, pieces, .. }) = head(values, subject).await? else { return Ok(()) };
-    remove_pieces(values, subject, set, pieces).await?;
-    values.remove_value(&names::snapshot_key(subject)).await
+pub fn forget_snapshot(log: &dyn EventLog, subject: Subject) -> BoxFuture<'_, Result<(), ValuesError>> {
+    Box::pin(async move {
+        let Some(values) = log.snapshots() else { return Ok(()) };
+        let Some(Head { set, pieces, .. }) = head(values, subject).await? else { return Ok(()) };
+        remove_pieces(values, subject, set, pieces).await?;
+        values.remove_value(&names::snapshot_key(subject)).await
+    })
 }
 
 fn crc(bytes: &[u8]) -> u64 {
