@@ -113,7 +113,7 @@ async fn a_snapshot_is_kept_however_much_is_open() {
     for _ in 0..EVENTS {
         let item = || ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id, bytes_total: 1 };
         let event = QuotaReservedV1 { items: (0..64).map(|_| item()).collect(), until: Timestamp(i64::MAX / 2) };
-        quotas.change(&context, company, |_| Ok(Some(event.clone().into()))).await.unwrap();
+        quotas.change(&context, company, &|_| Ok(Some(event.clone().into()))).await.unwrap();
     }
     let state = quotas.look(company).await.unwrap();
     assert_eq!(state.reserved_bytes(), 64 * EVENTS);

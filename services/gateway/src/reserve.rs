@@ -143,11 +143,11 @@ impl Reserver {
         &self,
         company: CompanyId,
         context: &Context,
-        decide: impl Fn(&State, u64) -> Result<Option<Event>, Refusal>,
+        decide: impl Fn(&State, u64) -> Result<Option<Event>, Refusal> + Sync,
     ) -> Answer {
         let Shared { quotas, default_quota_bytes, .. } = self.shared.as_ref();
         let decide = |state: &State| decide(state, state.limit_bytes.unwrap_or(*default_quota_bytes));
-        quotas.change(context, company, decide).await.map_err(failed)
+        quotas.change(context, company, &decide).await.map_err(failed)
     }
 }
 

@@ -70,7 +70,7 @@ fn busy(busy: Busy) -> ExecuteError {
 
 async fn settle_all(quotas: &Quotas, company: CompanyId, items: &[SettledItem], contexts: &[Context]) -> Answer {
     let Some(context) = contexts.first() else { return Ok(()) };
-    quotas.change(context, company, |state| Ok(settle(state, items).map(Into::into))).await.map(drop)
+    quotas.change(context, company, &|state| Ok(settle(state, items).map(Into::into))).await.map(drop)
 }
 
 /// Appends the quota's event, after a look at the files' own events; then records the release in the files; then tells the
@@ -95,7 +95,7 @@ async fn release_all(
     };
     let done: HashMap<FileId, Answer> = stream::iter(due).map(record).buffer_unordered(AT_ONCE).collect().await;
     let recorded: Vec<FileId> = done.iter().filter(|(_, done)| done.is_ok()).map(|(file, _)| *file).collect();
-    let told = quotas.change(context, company, |state| Ok(release(state, &[], &recorded).map(Into::into))).await;
+    let told = quotas.change(context, company, &|state| Ok(release(state, &[], &recorded).map(Into::into))).await;
     if let Err(error) = told {
         tracing::debug!(%company, %error, "a later release tells the quota what is recorded");
     }

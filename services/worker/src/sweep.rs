@@ -433,6 +433,6 @@ async fn recalculate(worker: &Worker, counted: &Counted) -> Result<(), ReactionE
         drift_files,
     };
     let context = worker.context(Causation::Request(Uuid::now_v7()));
-    worker.quotas.change(&context, company, |_| Ok(Some(event.clone().into()))).await?;
+    worker.quotas.change(&context, company, &|_| Ok(Some(event.clone().into()))).await?;
     Ok(())
 }

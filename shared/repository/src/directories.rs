@@ -6,6 +6,7 @@
 use crate::execute::pause;
 use crate::snapshot::{self, Mark};
 use crate::{Context, ExecuteError};
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -137,34 +138,53 @@ impl Directories {
     /// # Errors
     /// [`ReadError`].
     pub async fn look<T>(&self, company: CompanyId, look: impl FnOnce(&State) -> T) -> Result<T, ReadError> {
-        let kept = self.of(company);
-        self.refresh(&kept).await?;
-        self.keep_snapshot(&kept).await;
+        let kept = self.refreshed(company).await?;
         Ok(look(&kept.read().state))
+    }
+
+    /// Returns the fold of a directory, with all that the log has now.
+    fn refreshed(&self, company: CompanyId) -> BoxFuture<'_, Result<Arc<Kept>, ReadError>> {
+        Box::pin(async move {
+            let kept = self.of(company);
+            self.refresh(&kept).await?;
+            self.keep_snapshot(&kept).await;
+            Ok(kept)
+        })
     }
 
     /// Carries out commands in their order; answers with the position of the last one.
     ///
     /// # Errors
     /// The index of the first one that is not carried out, and why; those before it have been.
-    pub async fn run(
-        &self,
+    pub fn run<'a>(
+        &'a self,
         company: CompanyId,
-        context: &Context,
+        context: &'a Context,
         commands: impl IntoIterator<Item = Command>,
-    ) -> Result<Option<Position>, (usize, ExecuteError)> {
-        let kept = self.of(company);
-        let done = self.run_in_turn(&kept, context, commands).await;
-        self.weigh(&kept);
-        self.keep_snapshot(&kept).await;
-        done
+    ) -> BoxFuture<'a, Result<Option<Position>, (usize, ExecuteError)>> {
+        self.run_all(company, context, commands.into_iter().collect())
+    }
+
+    fn run_all<'a>(
+        &'a self,
+        company: CompanyId,
+        context: &'a Context,
+        commands: Vec<Command>,
+    ) -> BoxFuture<'a, Result<Option<Position>, (usize, ExecuteError)>> {
+        Box::pin(async move {
+            let kept = self.of(company);
+            let done = self.run_in_turn(&kept, context, commands).await;
+            self.weigh(&kept);
+            self.keep_snapshot(&kept).await;
+            done
+        })
     }
 
     async fn run_in_turn(
         &self,
         kept: &Kept,
         context: &Context,
-        commands: impl IntoIterator<Item = Command>,
+        commands: Vec<Command>,
     ) -> Result<Option<Position>, (usize, ExecuteError)> {
         let busy = |_| (0, AppendError::Unavailable("those who came before are not done".to_owned()).into());
         let _turn = tokio::time::timeout(PATIENCE, kept.writer.lock()).await.map_err(busy)?;

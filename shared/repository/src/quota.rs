@@ -3,6 +3,7 @@
 use crate::execute::pause;
 use crate::snapshot::{self, Mark};
 use crate::{Context, ExecuteError};
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -61,21 +62,25 @@ impl Quotas {
     ///
     /// # Errors
     /// [`AppendError::Conflict`] if those who came before are not done in time.
-    pub async fn hold(&self, company: CompanyId) -> Result<Held<'_>, AppendError> {
-        let until = Instant::now() + PATIENCE;
-        let loaded = self.companies.get_with(&company, Mutex::default);
-        let loaded = tokio::time::timeout_at(until.into(), loaded.lock_owned()).await;
-        let loaded = loaded.map_err(|_| AppendError::Conflict)?;
-        Ok(Held { quotas: self, company, loaded, until, attempts: 0 })
+    pub fn hold(&self, company: CompanyId) -> BoxFuture<'_, Result<Held<'_>, AppendError>> {
+        Box::pin(async move {
+            let until = Instant::now() + PATIENCE;
+            let loaded = self.companies.get_with(&company, Mutex::default);
+            let loaded = tokio::time::timeout_at(until.into(), loaded.lock_owned()).await;
+            let loaded = loaded.map_err(|_| AppendError::Conflict)?;
+            Ok(Held { quotas: self, company, loaded, until, attempts: 0 })
+        })
     }
 
     /// A company's space as it is now.
     ///
     /// # Errors
     /// [`ExecuteError`].
-    pub async fn look(&self, company: CompanyId) -> Result<State, ExecuteError> {
-        let mut held = self.hold(company).await?;
-        Ok(held.look().await?.clone())
+    pub fn look(&self, company: CompanyId) -> BoxFuture<'_, Result<State, ExecuteError>> {
+        Box::pin(async move {
+            let mut held = self.hold(company).await?;
+            Ok(held.look().await?.clone())
+        })
     }
 
     /// Changes a company's space: decides on the newest state, again where somebody else was faster. `None` from `decide`
@@ -83,19 +88,21 @@ impl Quotas {
     ///
     /// # Errors
     /// [`ExecuteError`].
-    pub async fn change(
-        &self,
-        context: &Context,
+    pub fn change<'a>(
+        &'a self,
+        context: &'a Context,
         company: CompanyId,
-        decide: impl Fn(&State) -> Result<Option<Event>, Refusal>,
-    ) -> Result<Position, ExecuteError> {
-        let mut held = self.hold(company).await?;
-        loop {
-            let Some(event) = decide(held.look().await?)? else { return Ok(held.position()) };
-            if let Some(position) = held.append(context, event).await? {
-                return Ok(position);
+        decide: &'a (dyn Fn(&State) -> Result<Option<Event>, Refusal> + Sync),
+    ) -> BoxFuture<'a, Result<Position, ExecuteError>> {
+        Box::pin(async move {
+            let mut held = self.hold(company).await?;
+            loop {
+                let Some(event) = decide(held.look().await?)? else { return Ok(held.position()) };
+                if let Some(position) = held.append(context, event).await? {
+                    return Ok(position);
+                }
             }
-        }
+        })
     }
 }
 
@@ -104,41 +111,43 @@ impl Held<'_> {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn look(&mut self) -> Result<&State, ReadError> {
-        let Quotas { log, snapshots, .. } = self.quotas;
-        let generation = log.generation();
-        if self.loaded.generation != generation {
-            *self.loaded = Loaded { generation, ..Loaded::default() };
-        }
-        let subject = self.subject();
-        if self.loaded.last.seq == 0
-            && let Some((state, last)) =
-                snapshot::read(log.as_ref(), snapshots.as_ref(), subject, SNAPSHOT_VERSION).await
-        {
-            *self.loaded = Loaded { state, last, generation, folded_since_snapshot: 0 };
-        }
-        let mut read = read_after(log.as_ref(), subject, self.loaded.last.seq).await;
-        if let Err(ReadError::Diverged { subject, seq }) = &read {
-            tracing::warn!(subject, seq, "the stream was restored or replaced; reading a quota again");
-            *self.loaded = Loaded { generation, ..Loaded::default() };
-            read = read_after(log.as_ref(), self.subject(), 0).await;
-        }
-        for mut stored in read? {
-            let id = stored.message_id.take();
-            let recorded = stored.into_event()?;
-            self.loaded.fold(&recorded.event, recorded.envelope.time, recorded.position.seq, id);
-        }
-        if self.loaded.folded_since_snapshot >= SNAPSHOT_EVERY {
-            self.loaded.folded_since_snapshot = 0;
-            if let Some(fold) = snapshot::pack(&self.loaded.state)
-                && let Err(error) =
-                    snapshot::write(snapshots.as_ref(), subject, SNAPSHOT_VERSION, self.loaded.last.clone(), &fold)
-                        .await
-            {
-                tracing::warn!(company = %self.company, %error, "a quota snapshot was not kept");
+    pub fn look(&mut self) -> BoxFuture<'_, Result<&State, ReadError>> {
+        Box::pin(async move {
+            let Quotas { log, snapshots, .. } = self.quotas;
+            let generation = log.generation();
+            if self.loaded.generation != generation {
+                *self.loaded = Loaded { generation, ..Loaded::default() };
             }
-        }
-        Ok(&self.loaded.state)
+            let subject = self.subject();
+            if self.loaded.last.seq == 0
+                && let Some((state, last)) =
+                    snapshot::read(log.as_ref(), snapshots.as_ref(), subject, SNAPSHOT_VERSION).await
+            {
+                *self.loaded = Loaded { state, last, generation, folded_since_snapshot: 0 };
+            }
+            let mut read = read_after(log.as_ref(), subject, self.loaded.last.seq).await;
+            if let Err(ReadError::Diverged { subject, seq }) = &read {
+                tracing::warn!(subject, seq, "the stream was restored or replaced; reading a quota again");
+                *self.loaded = Loaded { generation, ..Loaded::default() };
+                read = read_after(log.as_ref(), self.subject(), 0).await;
+            }
+            for mut stored in read? {
+                let id = stored.message_id.take();
+                let recorded = stored.into_event()?;
+                self.loaded.fold(&recorded.event, recorded.envelope.time, recorded.position.seq, id);
+            }
+            if self.loaded.folded_since_snapshot >= SNAPSHOT_EVERY {
+                self.loaded.folded_since_snapshot = 0;
+                if let Some(fold) = snapshot::pack(&self.loaded.state)
+                    && let Err(error) =
+                        snapshot::write(snapshots.as_ref(), subject, SNAPSHOT_VERSION, self.loaded.last.clone(), &fold)
+                            .await
+                {
+                    tracing::warn!(company = %self.company, %error, "a quota snapshot was not kept");
+                }
+            }
+            Ok(&self.loaded.state)
+        })
     }
 
     /// The position that reflects what is known.
@@ -150,28 +159,34 @@ impl Held<'_> {
     ///
     /// # Errors
     /// [`AppendError`]; [`AppendError::Conflict`] if others were faster again and again.
-    pub async fn append(&mut self, context: &Context, event: Event) -> Result<Option<Position>, AppendError> {
-        self.attempts += 1;
-        let envelope = context.envelope(Routing::default());
-        let (time, message_id) = (envelope.time, Uuid::now_v7().simple().to_string());
-        let new = NewEvent {
-            subject: self.subject(),
-            envelope,
-            event: event.clone(),
-            expect: Expect::LastSeq(self.loaded.last.seq),
-            message_id: Some(message_id.clone()),
-        };
-        match append(self.quotas.log.as_ref(), new).await {
-            Ok(position) => {
-                self.loaded.fold(&event, time, position.seq, Some(message_id));
-                Ok(Some(position))
+    pub fn append<'a>(
+        &'a mut self,
+        context: &'a Context,
+        event: Event,
+    ) -> BoxFuture<'a, Result<Option<Position>, AppendError>> {
+        Box::pin(async move {
+            self.attempts += 1;
+            let envelope = context.envelope(Routing::default());
+            let (time, message_id) = (envelope.time, Uuid::now_v7().simple().to_string());
+            let new = NewEvent {
+                subject: self.subject(),
+                envelope,
+                event: event.clone(),
+                expect: Expect::LastSeq(self.loaded.last.seq),
+                message_id: Some(message_id.clone()),
+            };
+            match append(self.quotas.log.as_ref(), new).await {
+                Ok(position) => {
+                    self.loaded.fold(&event, time, position.seq, Some(message_id));
+                    Ok(Some(position))
+                }
+                Err(AppendError::Conflict) if Instant::now() < self.until => {
+                    pause(self.attempts.min(2)).await;
+                    Ok(None)
+                }
+                Err(error) => Err(error),
             }
-            Err(AppendError::Conflict) if Instant::now() < self.until => {
-                pause(self.attempts.min(2)).await;
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        })
     }
 
     fn subject(&self) -> Subject {

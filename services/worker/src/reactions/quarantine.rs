@@ -198,7 +198,7 @@ async fn reserve(
         let limit_bytes = quota.limit_bytes.unwrap_or_default();
         quota::raise(quota, aggregate.upload, size_bytes, size_bytes, limit_bytes, &limits)
     };
-    match worker.quotas.change(context, aggregate.company, decide).await {
+    match worker.quotas.change(context, aggregate.company, &decide).await {
         Ok(_) => Ok(Ok(())),
         Err(ExecuteError::Refused(refusal)) => Ok(Err(refusal)),
         Err(error) => Err(error.into()),
