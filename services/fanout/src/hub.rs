@@ -5,11 +5,11 @@ use crate::live::{Live, What, progress, topics, transition};
 use crate::outbox::Outbox;
 use crate::protocol::{ProgressFacts, Topic};
 use futures_util::StreamExt;
-use moka::sync::Cache;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use waybill_cache::Cache;
 use waybill_domain::progress::Tracker;
 use waybill_event_log::{EventLog, ReadError, Stored, read_after, read_events};
 use waybill_schema::events::UploadKind;
@@ -87,7 +87,7 @@ pub(crate) struct Hub {
     log: Arc<dyn EventLog>,
     watchers: RwLock<Watchers>,
     shares: Cache<(CompanyId, ShareId), Openness>,
-    trackers: Cache<UploadId, Arc<Mutex<Tracker>>>,
+    trackers: Cache<UploadId, Mutex<Tracker>>,
     /// Up to where each partition was handed out, or is being handed out.
     handed_out: Vec<AtomicU64>,
 }
@@ -101,7 +101,7 @@ impl Hub {
             watchers: RwLock::default(),
             shares: Cache::new(SHARES),
             // Weighed anew by each event: it is put back afterwards.
-            trackers: Cache::builder().max_capacity(TRACKED_BYTES).weigher(weight).build(),
+            trackers: Cache::builder(TRACKED_BYTES).weigher(weight).build(),
             handed_out,
         }
     }
@@ -140,14 +140,14 @@ impl Hub {
             _ => return None,
         };
         let before = match self.shares.get(&(company, share)) {
-            Some(before) => before,
+            Some(before) => *before,
             None => match self.load_share(recorded, share).await {
                 Some(before) => before,
                 None => return None,
             },
         };
         let after = if is_share_event { before.after(recorded) } else { before };
-        self.shares.insert((company, share), after);
+        self.shares.insert(&(company, share), after);
         // That a share ends is told to those who knew of it.
         let is_new = matches!(recorded.event, Event::FileShared(_));
         let is_told = after.is_open() || (is_share_event && !is_new && before.is_open());
@@ -291,7 +291,7 @@ impl Hub {
         if facts.stage == "ended" {
             self.trackers.invalidate(&id);
         } else {
-            self.trackers.insert(id, tracker);
+            self.trackers.insert(&id, tracker);
         }
         let shown = watched && matches!(recorded.event, Event::ChunkUploaded(_) | Event::FileCompleted(_));
         (!is_partial).then(|| shown.then_some(facts))
@@ -314,7 +314,7 @@ impl Hub {
     }
 }
 
-fn weight(_: &UploadId, tracker: &Arc<Mutex<Tracker>>) -> u32 {
+fn weight(tracker: &Mutex<Tracker>) -> u32 {
     u32::try_from(locked(tracker).upload.weight()).unwrap_or(u32::MAX)
 }
 

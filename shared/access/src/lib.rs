@@ -9,6 +9,7 @@ pub mod refusals;
 mod tail;
 
 use diesel_async::AsyncPgConnection;
+use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,7 +140,11 @@ impl Access {
     }
 
     /// Follows a partition until shutdown.
-    pub async fn follow(self: Arc<Self>, partition: u32, shutdown: Shutdown) {
+    pub fn follow(self: Arc<Self>, partition: u32, shutdown: Shutdown) -> BoxFuture<'static, ()> {
+        Box::pin(Self::keep_up(self, partition, shutdown))
+    }
+
+    async fn keep_up(self: Arc<Self>, partition: u32, shutdown: Shutdown) {
         let tail = self.tail(partition);
         let forget = |recorded: &Recorded| self.forget(recorded);
         while !shutdown.is_triggered() {
@@ -155,7 +160,11 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError::Behind`].
-    pub async fn reach(&self, company: CompanyId, seq: u64) -> Result<(), AccessError> {
+    pub fn reach(&self, company: CompanyId, seq: u64) -> BoxFuture<'_, Result<(), AccessError>> {
+        Box::pin(self.wait_for(company, seq))
+    }
+
+    async fn wait_for(&self, company: CompanyId, seq: u64) -> Result<(), AccessError> {
         self.tail(self.log.partitions().of(company)).reach(seq).await
     }
 
@@ -181,7 +190,17 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError`].
-    pub async fn look(
+    pub fn look<'a>(
+        &'a self,
+        connection: &'a mut AsyncPgConnection,
+        company: CompanyId,
+        user: UserId,
+        wanted: &'a Wanted,
+    ) -> BoxFuture<'a, Result<Known, AccessError>> {
+        Box::pin(self.look_at(connection, company, user, wanted))
+    }
+
+    async fn look_at(
         &self,
         connection: &mut AsyncPgConnection,
         company: CompanyId,
@@ -207,7 +226,11 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError`].
-    pub async fn standing(&self, company: CompanyId, user: UserId) -> Result<Standing, AccessError> {
+    pub fn standing(&self, company: CompanyId, user: UserId) -> BoxFuture<'_, Result<Standing, AccessError>> {
+        Box::pin(self.stands(company, user))
+    }
+
+    async fn stands(&self, company: CompanyId, user: UserId) -> Result<Standing, AccessError> {
         let partition = self.log.partitions().of(company);
         let tail = self.tail(partition);
         tail.reach_the_end(&self.log, partition).await?;
@@ -230,7 +253,11 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError`].
-    pub async fn settings(&self, company: CompanyId) -> Result<Arc<CompanySettings>, AccessError> {
+    pub fn settings(&self, company: CompanyId) -> BoxFuture<'_, Result<Arc<CompanySettings>, AccessError>> {
+        Box::pin(self.read_settings(company))
+    }
+
+    async fn read_settings(&self, company: CompanyId) -> Result<Arc<CompanySettings>, AccessError> {
         let partition = self.log.partitions().of(company);
         let tail = self.tail(partition);
         tail.reach_the_end(&self.log, partition).await?;

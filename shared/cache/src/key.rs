@@ -1,7 +1,7 @@
 //! Keys as bytes.
 
 use std::net::IpAddr;
-use waybill_schema::{CompanyId, Position, Sha256Digest, TokenId, UploadId, UserId};
+use waybill_schema::{CompanyId, Position, Sha256Digest, ShareId, TokenId, UploadId, UserId};
 
 /// How many bytes a key has: as many as the longest, which is a company and a digest.
 const LENGTH: usize = 48;
@@ -44,6 +44,18 @@ impl CacheKey for (CompanyId, UserId) {
 }
 
 impl CacheKey for (CompanyId, UploadId) {
+    fn bytes(&self) -> KeyBytes {
+        KeyBytes::joined(self.0.0.as_bytes(), self.1.0.as_bytes())
+    }
+}
+
+impl CacheKey for UploadId {
+    fn bytes(&self) -> KeyBytes {
+        KeyBytes::joined(self.0.as_bytes(), &[])
+    }
+}
+
+impl CacheKey for (CompanyId, ShareId) {
     fn bytes(&self) -> KeyBytes {
         KeyBytes::joined(self.0.0.as_bytes(), self.1.0.as_bytes())
     }

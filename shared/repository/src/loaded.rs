@@ -308,10 +308,13 @@ pub(crate) async fn fold_fact<A: Aggregate>(
     loaded: &mut Loaded<A::State>,
     appended: &Appended,
 ) -> Result<(), ReadError> {
+    let asked_at = Instant::now();
     let last = log.last(aggregate.subject()).await?;
     if seq_of(last.as_ref()) != loaded.last_seq {
         return fold_new(log, aggregate, loaded).await;
     }
+    // The fact was appended behind the last one, and this is the last decision: there is no more.
+    loaded.complete_at = Some(asked_at);
     A::evolve(&mut loaded.state, &appended.event, appended.time);
     loaded.facts_seq = appended.seq;
     loaded.folded_seq = loaded.last_seq;
