@@ -9,10 +9,11 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use waybill_domain::session::Command;
+use waybill_read_model::Connection;
 use waybill_read_model::queries::{Session, UploadProgress, find_session, list_session_files};
 use waybill_repository::{Loaded, SessionAggregate, execute, load};
-use waybill_schema::SessionId;
 use waybill_schema::events::SessionOpenedV1;
+use waybill_schema::{CompanyId, Position, SessionId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
 /// The longest name of a session, in bytes: the width of its column.
@@ -96,15 +97,34 @@ pub(crate) async fn show(
 ) -> Result<HttpResponse, Problem> {
     let id: SessionId = path.parse().map_err(|_| Problem::not_found("session"))?;
     let mut connection = gateway.positions.connection(&request, None).await?;
-    let session = find_session(&mut connection, principal.company_id, id)
-        .await
-        .map_err(|error| error.into_problem("finding a session"))?
+    let find = async |connection: &mut Connection| {
+        let found = find_session(connection, principal.company_id, id).await;
+        found.map_err(|error| error.into_problem("finding a session"))
+    };
+    let mut session = find(&mut connection).await?;
+    if session.is_none()
+        && let Some(position) = opened_at(&gateway, principal.company_id, id).await?
+    {
+        // It was opened a moment ago: the tables are behind.
+        drop(connection);
+        connection = gateway.positions.connection(&request, Some(position)).await?;
+        session = find(&mut connection).await?;
+    }
+    let session = session
         .filter(|session| session.user_id == principal.user_id.0 || principal.roles.contains(&Role::Admin))
         .ok_or_else(|| Problem::not_found("session"))?;
     let files = list_session_files(&mut connection, principal.company_id, id)
         .await
         .map_err(|error| error.into_problem("listing the files of a session"))?;
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "private, no-store")).json(SessionBody { session, files }))
+}
+
+/// The position of a session's last event; `None` if there is no such session.
+async fn opened_at(gateway: &Gateway, company: CompanyId, session: SessionId) -> Result<Option<Position>, Problem> {
+    let loaded = load(gateway.log.as_ref(), &SessionAggregate { company, session }).await;
+    let seq = loaded.map_err(|error| error.into_problem("loading a session"))?.read_to;
+    let partition = gateway.log.partitions().of(company);
+    Ok((seq > 0).then_some(Position { partition, seq }))
 }
 
 #[utoipa::path(

@@ -14,8 +14,8 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-use tokio::time::Sleep;
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How many bytes a client has to send, of which it is waited for no longer than [`ENOUGH_WITHIN`]: a hundred a second.
 const ENOUGH_BYTES: usize = 3_000;
@@ -94,7 +94,7 @@ struct Reader {
     body: Payload,
     end: Rc<End>,
     reads: bool,
-    /// When it is too slow, if it is waited for.
+    /// Wakes when it is too slow, or sooner.
     late: Option<Pin<Box<Sleep>>>,
     /// For how long it was waited for, and what came, since enough had come the last time.
     waited: (Duration, usize),
@@ -110,7 +110,6 @@ impl Reader {
     /// Notes what came after the wait for it.
     fn came(&mut self, bytes: usize) {
         let waited = self.waits_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-        self.late = None;
         self.waited = (self.waited.0 + waited, self.waited.1 + bytes);
         if self.waited.1 >= ENOUGH_BYTES {
             self.waited = (Duration::ZERO, 0);
@@ -119,10 +118,17 @@ impl Reader {
 
     /// Whether the client has had its time to send enough. Only waiting for it counts, not what is done with its bytes.
     fn is_too_slow(&mut self, context: &mut Context<'_>) -> bool {
-        self.waits_since.get_or_insert_with(Instant::now);
-        let left = ENOUGH_WITHIN.saturating_sub(self.waited.0);
-        let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
-        late.as_mut().poll(context).is_ready()
+        let since = *self.waits_since.get_or_insert_with(Instant::now);
+        let end = since + ENOUGH_WITHIN.saturating_sub(self.waited.0);
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        while late.as_mut().poll(context).is_ready() {
+            if Instant::now() >= end {
+                return true;
+            }
+            // It was set for an earlier wait: setting it anew for each would cost more than this.
+            late.as_mut().reset(end);
+        }
+        false
     }
 
     fn finish(&mut self) {
