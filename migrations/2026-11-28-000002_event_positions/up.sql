@@ -1,5 +1,11 @@
--- Which messages of the block are the company's: bit n is set if the block's message n is. A block has 64 messages now, and what
--- is known of blocks of 256 is given up: those events count as folded by an older version.
-TRUNCATE event_block;
-ALTER TABLE event_block ADD COLUMN events BIGINT NOT NULL;
+-- Where in its partition a company has events: `id` is the number of a block of 64 messages, and bit n of `events` is set if the
+-- block's message n is the company's. Another table than before, so that an older gateway fails rather than reads it wrongly.
+-- Events that were folded before count as folded by an older version.
 UPDATE projection_checkpoint SET blocks_from = seq;
+DROP TABLE event_block;
+CREATE TABLE event_positions (
+    company_id UUID NOT NULL,
+    id UUID NOT NULL,
+    events BIGINT NOT NULL,
+    PRIMARY KEY (company_id, id)
+);

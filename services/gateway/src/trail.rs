@@ -6,6 +6,7 @@
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use waybill_event_log::Head;
 use waybill_event_log::chain::RawMessage;
 use waybill_read_model::queries::{self, EventPositions};
 use waybill_schema::{CompanyId, Position};
@@ -33,9 +34,14 @@ pub(crate) struct Trail {
 /// The events of a company behind sequence `after` of its partition: about `most` of them, or fewer and `more`.
 pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, most: usize) -> Result<Trail, Problem> {
     let partition = gateway.log.partitions().of(company);
+    // The tables first: what they know then is not behind the end.
+    let known = known_positions(gateway, company, after, most).await?;
     let head = gateway.log.head(partition).await.map_err(|error| error.into_problem("looking for the log's end"))?;
+    let known = match known {
+        Some(known) if is_of_this_log(gateway, partition, &known, &head).await? => Some(known),
+        _ => None,
+    };
     let mut reading = Reading { gateway, company, messages: Vec::new(), read_to: after };
-    let known = known_positions(gateway, company, (after, &head.epoch, head.last_seq), most).await?;
     let (from, to) = known.as_ref().map_or((0, 0), |known| (known.from, known.checkpoint.seq.unsigned_abs()));
     let from = from.min(head.last_seq);
     if after < from {
@@ -53,11 +59,11 @@ pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, mo
     Ok(Trail { messages, read_to, more: read_to < head.last_seq })
 }
 
-/// Asks the tables where the company's events are; `None` if the tables are not of this log.
+/// Asks the tables where the company's events are; `None` if nothing of its partition is in them.
 async fn known_positions(
     gateway: &Gateway,
     company: CompanyId,
-    (after, epoch, last_seq): (u64, &str, u64),
+    after: u64,
     most: usize,
 ) -> Result<Option<EventPositions>, Problem> {
     let failed = "looking for a company's events";
@@ -67,16 +73,24 @@ async fn known_positions(
     let mut connection = gateway.database.connection().await.map_err(|error| error.into_problem(failed))?;
     let found = queries::event_positions(&mut connection, (partition, company), after + 1, blocks).await;
     drop(connection);
-    let Some(known) = found.map_err(|error| error.into_problem(failed))? else { return Ok(None) };
+    found.map_err(|error| error.into_problem(failed))
+}
+
+/// Whether the tables are of the log that has this end.
+async fn is_of_this_log(
+    gateway: &Gateway,
+    partition: u32,
+    known: &EventPositions,
+    head: &Head,
+) -> Result<bool, Problem> {
     let seq = known.checkpoint.seq.unsigned_abs();
-    if known.checkpoint.epoch != epoch || seq > last_seq {
-        return Ok(None);
+    if known.checkpoint.epoch != head.epoch || seq > head.last_seq {
+        return Ok(false);
     }
     // A stream that was restored from a copy has the epoch of before, and may have other events since.
     let at = gateway.log.at(Position { partition, seq }).await;
     let at = at.map_err(|error| error.into_problem("reading events"))?;
-    let is_same = at.is_some_and(|at| at.message_id.unwrap_or_default() == known.checkpoint.last_id);
-    Ok(is_same.then_some(known))
+    Ok(at.is_some_and(|at| at.message_id.unwrap_or_default() == known.checkpoint.last_id))
 }
 
 struct Reading<'a> {

@@ -80,6 +80,22 @@ impl Worker {
             .await
     }
 
+    /// Deletes up to 1,000 objects, many with one request; notes those for later that the store refuses to delete. Returns how
+    /// many are gone.
+    ///
+    /// # Errors
+    /// As [`Self::delete`], after all of them were tried.
+    pub(crate) async fn delete_many(&self, keys: &[String]) -> Result<usize, StoreError> {
+        let (mut gone, mut failed) = (0, None);
+        for (key, deleted) in keys.iter().zip(self.store.delete_many(keys).await) {
+            match self.keep_if_refused(deleted, format!("{OBJECT}{key}"), String::new()).await {
+                Ok(deletion) => gone += usize::from(deletion == Deletion::Done),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(gone), Err)
+    }
+
     /// Aborts a multipart upload, or notes it for later if the store refuses.
     ///
     /// # Errors

@@ -2,13 +2,13 @@
 //!
 //! A store that is far away begins each answer late, and sends each at a limited rate; several requests at once hide both.
 
-use crate::{ObjectBody, ObjectStore, StoreError};
+use crate::{ObjectStore, StoreError};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How many bytes one request reads.
@@ -45,7 +45,7 @@ impl ReadAhead {
 
     /// Reads ranges, one behind the other.
     ///
-    /// The first piece of them is handed on as it comes. The stream ends behind an error: [`StoreError::NotFound`] and
+    /// The bytes are handed on as they come. The stream ends behind an error: [`StoreError::NotFound`] and
     /// [`StoreError::Unavailable`], also if an object has fewer bytes.
     pub fn read(&self, ranges: impl IntoIterator<Item = ObjectRange>) -> BoxStream<'static, Result<Bytes, StoreError>> {
         let ranges = ranges.into_iter().filter(|range| range.from < range.to).collect();
@@ -54,15 +54,20 @@ impl ReadAhead {
     }
 }
 
-/// A piece that is on its way, with the room for it.
-type Piece = AbortOnDropHandle<Result<(Vec<Bytes>, OwnedSemaphorePermit), StoreError>>;
+/// A piece that is on its way: its bytes as they come, and the room for them.
+struct Piece {
+    bytes: mpsc::UnboundedReceiver<Result<Bytes, StoreError>>,
+    length: u64,
+    _room: OwnedSemaphorePermit,
+    _task: AbortOnDropHandle<()>,
+}
 
 struct Reader {
     of: ReadAhead,
     /// What was not asked for yet.
     ranges: VecDeque<ObjectRange>,
-    ahead: VecDeque<(u64, Piece)>,
-    /// The piece that is handed on.
+    ahead: VecDeque<Piece>,
+    /// What is handed on.
     now: BoxStream<'static, Result<Bytes, StoreError>>,
     /// How many bytes of it are missing.
     left: u64,
@@ -72,11 +77,11 @@ impl Reader {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
         loop {
             if let Some(bytes) = self.now.try_next().await? {
-                self.left = self.left.saturating_sub(bytes.len() as u64);
+                self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(other_length)?;
                 return Ok(Some((bytes, self)));
             }
             if self.left > 0 {
-                return Err(ended_early());
+                return Err(other_length());
             }
             if !self.begin_next().await? {
                 return Ok(None);
@@ -84,43 +89,47 @@ impl Reader {
         }
     }
 
-    /// Begins with the next piece, and asks for those behind it. Returns whether there is one.
+    /// Begins with what comes next, and asks for pieces behind it. Returns whether there is anything.
     async fn begin_next(&mut self) -> Result<bool, StoreError> {
-        if let Some((length, piece)) = self.ahead.pop_front() {
-            self.ask();
-            let failed = |error| StoreError::Unavailable { operation: "reading ahead", reason: format!("{error}") };
-            let (bytes, room) = piece.await.map_err(failed)??;
-            let held = move |bytes| {
-                let _room = &room;
-                Ok(bytes)
-            };
-            (self.now, self.left) = (stream::iter(bytes).map(held).boxed(), length);
+        // Its room is free again.
+        self.now = stream::empty().boxed();
+        if let Some(piece) = self.ahead.pop_front() {
+            self.ask(1);
+            self.left = piece.length;
+            let next = async |mut piece: Piece| piece.bytes.recv().await.map(|bytes| (bytes, piece));
+            self.now = stream::unfold(piece, next).boxed();
             return Ok(true);
         }
-        let Some(range) = self.next_range() else { return Ok(false) };
-        self.ask();
-        let length = range.to - range.from;
-        (self.now, self.left) = (open(self.of.store.as_ref(), &range).await?.bytes, length);
+        let Some(first) = self.next_piece() else { return Ok(false) };
+        self.ask(0);
+        // Without room for more one request reads all of the range.
+        let range = match self.ranges.front_mut() {
+            Some(rest) if self.ahead.is_empty() && rest.key == first.key && rest.from == first.to => {
+                let whole = ObjectRange { to: rest.to, ..first };
+                self.ranges.pop_front();
+                whole
+            }
+            _ => first,
+        };
+        self.left = range.to - range.from;
+        self.now = open(self.of.store.as_ref(), &range).await?;
         Ok(true)
     }
 
-    /// Asks for pieces while there is room for them.
-    fn ask(&mut self) {
-        while self.ahead.len() < self.of.most && !self.ranges.is_empty() {
+    /// Asks for pieces while there is room for them; the reader has `handed_on` besides.
+    fn ask(&mut self, handed_on: usize) {
+        while self.ahead.len() + handed_on < self.of.most && !self.ranges.is_empty() {
             let Ok(room) = self.of.pieces.clone().try_acquire_owned() else { return };
-            let Some(range) = self.next_range() else { return };
-            let store = self.of.store.clone();
+            let Some(range) = self.next_piece() else { return };
             let length = range.to - range.from;
-            let read = async move {
-                let bytes = open(store.as_ref(), &range).await?.bytes.try_collect().await?;
-                Ok((bytes, room))
-            };
-            self.ahead.push_back((length, AbortOnDropHandle::new(tokio::spawn(read))));
+            let (sender, bytes) = mpsc::unbounded_channel();
+            let task = AbortOnDropHandle::new(tokio::spawn(fetch(self.of.store.clone(), range, sender)));
+            self.ahead.push_back(Piece { bytes, length, _room: room, _task: task });
         }
     }
 
     /// Takes the next piece off what is left.
-    fn next_range(&mut self) -> Option<ObjectRange> {
+    fn next_piece(&mut self) -> Option<ObjectRange> {
         let range = self.ranges.front_mut()?;
         let to = range.to.min(range.from + PIECE);
         let next = ObjectRange { key: range.key.clone(), from: range.from, to };
@@ -132,12 +141,33 @@ impl Reader {
     }
 }
 
-async fn open(store: &dyn ObjectStore, range: &ObjectRange) -> Result<ObjectBody, StoreError> {
-    store.get(&range.key, range.from, Some(range.to - range.from)).await
+/// Reads a piece into a channel: no more than there is room for, because a range has its length.
+async fn fetch(store: Arc<dyn ObjectStore>, range: ObjectRange, to: mpsc::UnboundedSender<Result<Bytes, StoreError>>) {
+    let mut bytes = match open(store.as_ref(), &range).await {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            // Nobody may wait for it any more.
+            to.send(Err(error)).ok();
+            return;
+        }
+    };
+    while let Some(next) = bytes.next().await {
+        if to.send(next).is_err() {
+            return;
+        }
+    }
 }
 
-fn ended_early() -> StoreError {
-    StoreError::Unavailable { operation: "reading an object", reason: "it ended early".to_owned() }
+async fn open(
+    store: &dyn ObjectStore,
+    range: &ObjectRange,
+) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+    let body = store.get(&range.key, range.from, Some(range.to - range.from)).await?;
+    if body.length == range.to - range.from { Ok(body.bytes) } else { Err(other_length()) }
+}
+
+fn other_length() -> StoreError {
+    StoreError::Unavailable { operation: "reading an object", reason: "it has another length".to_owned() }
 }
 
 #[cfg(test)]
@@ -203,8 +233,11 @@ mod tests {
         let (store, _) = store(&[("a", 12 * PIECE as usize)]).await;
         let ahead = ReadAhead::new(store, 4 * PIECE);
         let mut reading = ahead.read([whole("a", 12 * PIECE as usize)]);
-        reading.next().await.unwrap().unwrap();
-        assert_eq!(ahead.pieces.available_permits(), 2);
+        let mut read = 0;
+        while read < 6 * PIECE {
+            read += reading.next().await.unwrap().unwrap().len() as u64;
+            assert!(ahead.pieces.available_permits() >= 2);
+        }
         drop(reading);
         tokio::task::yield_now().await;
         while ahead.pieces.available_permits() < 4 {

@@ -23,7 +23,7 @@ pub(crate) const TABLES: [&str; 17] = [
     "storage_quota",
     "quota_reservation",
     "file_total",
-    "event_block",
+    "event_positions",
     "parked_event",
 ];
 

@@ -374,7 +374,7 @@ pub fn clear<'a>(
 }
 
 /// All companies, also those of which there is no row because their first event is parked.
-pub(crate) const COMPANIES: &str = "SELECT id FROM company UNION SELECT company_id FROM event_block";
+pub(crate) const COMPANIES: &str = "SELECT id FROM company UNION SELECT company_id FROM event_positions";
 
 pub(crate) fn signed(partition: u32) -> i32 {
     i32::try_from(partition).unwrap_or(i32::MAX)

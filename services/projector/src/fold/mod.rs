@@ -16,9 +16,9 @@ use uuid::Uuid;
 use waybill_event_log::Stored;
 use waybill_read_model::blocks::{bit_of, block_of};
 use waybill_read_model::rows::{
-    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventBlockRow, FileAssociationRow, FileRow, FileTotalRow,
-    Key, MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow,
-    UploadSessionRow, UserRow,
+    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventPositionsRow, FileAssociationRow, FileRow,
+    FileTotalRow, Key, MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow,
+    UploadProgressRow, UploadSessionRow, UserRow,
 };
 use waybill_schema::{Aggregate, Event, Recorded, Subject, names};
 
@@ -131,7 +131,7 @@ pub(crate) struct Tables {
     pub(crate) quotas: Rows<StorageQuotaRow>,
     pub(crate) reservations: Rows<QuotaReservationRow>,
     pub(crate) totals: Rows<FileTotalRow>,
-    pub(crate) blocks: Rows<EventBlockRow>,
+    pub(crate) blocks: Rows<EventPositionsRow>,
 }
 
 /// The keys of the rows that events touch.
@@ -314,7 +314,7 @@ impl AllTables {
         }
         match blocks.change(id) {
             Ok(block) => block.events |= bit,
-            Err(_) => drop(blocks.add(EventBlockRow { company_id, id, events: bit })),
+            Err(_) => drop(blocks.add(EventPositionsRow { company_id, id, events: bit })),
         }
         self.unwritten.insert(company_id);
     }

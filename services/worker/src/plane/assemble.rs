@@ -7,7 +7,7 @@ use super::part::{Recorded, open_multipart, record_part, write_part};
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Known, State};
 use waybill_object_store::StoreError;
@@ -18,8 +18,6 @@ use waybill_service_kit::metrics::STORED_BYTES;
 
 /// How many staged pieces are asked for at once.
 const AT_ONCE: usize = 4;
-/// How many of them are deleted at once.
-const DELETED_AT_ONCE: usize = 32;
 
 /// A run of bytes in a staging object; nothing says yet that it counts.
 pub(super) struct Staged {
@@ -155,10 +153,11 @@ pub(crate) async fn assemble_part(
     let ahead = upload.hash().ahead(part_number);
     let mut buffer = PartBuffer::new(part.len(), ahead);
     // Several are asked for before they are read, so that a store far away is waited for once.
-    let reads: Vec<_> = pieces
-        .iter()
-        .map(|piece| worker.store.get(&piece.storage_key, piece.object_offset, Some(piece.range.len())))
-        .collect();
+    let store = worker.store.clone();
+    let reads = pieces.clone().into_iter().map(move |piece| {
+        let store = store.clone();
+        async move { store.get(&piece.storage_key, piece.object_offset, Some(piece.range.len())).await }
+    });
     let mut reads = stream::iter(reads).buffered(AT_ONCE);
     while let Some(read) = reads.next().await {
         let mut body = match read {
@@ -185,8 +184,18 @@ pub(crate) async fn assemble_part(
     };
     record_part(worker, upload, context, Recorded::Assembled(assembled), (part_number, filled)).await?;
     // Only now: before the event the staged bytes were what a client was promised.
-    drop(reads);
-    let deletions: Vec<_> =
-        pieces.iter().map(async |piece| worker.delete_with_others(&piece.storage_key).await.map(drop)).collect();
-    Ok(stream::iter(deletions).buffer_unordered(DELETED_AT_ONCE).try_collect().await?)
+    delete_soon(worker, upload, pieces.into_iter().map(|piece| piece.storage_key).collect());
+    Ok(())
+}
+
+/// Deletes staged objects without a client that waits for it. What stays is deleted when the upload ends.
+fn delete_soon(worker: &Worker, upload: &OpenUpload, keys: Vec<String>) {
+    let (store, upload_id) = (worker.store.clone(), upload.aggregate.upload);
+    tokio::spawn(async move {
+        for deleted in store.delete_many(&keys).await {
+            if let Err(error) = deleted {
+                tracing::debug!(%upload_id, %error, "a staging object stays until its upload ends");
+            }
+        }
+    });
 }

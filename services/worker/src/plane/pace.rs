@@ -2,7 +2,7 @@
 //!
 //! A store far away takes each part only some time after it was asked to, however fast it is: several at once hide that.
 //! A store that is busy only takes longer for each. Which of both it is shows in how long a part takes beside those that
-//! had the store nearly for themselves (a gradient limit, as in TCP Vegas).
+//! were the fastest of the last minute (a gradient limit, as in TCP Vegas).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,10 +19,10 @@ const TOLERANCE: f64 = 2.0;
 const STEEPEST: f64 = 0.2;
 /// How much a part's time counts for the limit.
 const WEIGHT: f64 = 0.5;
-/// How fast the fastest time follows a store that has become slower.
-const FORGETS: f64 = 1.05;
+/// The fastest parts are those of this time and of the one before it: so a store that has become slower is known for it.
+const WINDOW: Duration = Duration::from_secs(30);
 /// Smaller parts tell nothing of the store's time for the others.
-const LEAST_BYTES: usize = 1 << 20;
+const LEAST_BYTES: usize = 4 << 20;
 
 /// The parts on their way.
 pub(crate) struct Pace {
@@ -32,8 +32,10 @@ pub(crate) struct Pace {
 
 struct Measured {
     limit: f64,
-    /// Seconds for each byte of parts that had the store nearly for themselves.
-    fastest: Option<f64>,
+    /// Seconds for each byte of the fastest parts, in this window of time and in the one before.
+    fastest: [Option<f64>; 2],
+    /// When this window began.
+    since: Instant,
 }
 
 /// A part on its way.
@@ -46,7 +48,7 @@ pub(crate) struct UnderWay<'a> {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { under_way: AtomicUsize::new(0), measured: Mutex::new(Measured { limit: FIRST, fastest: None }) }
+        Self { under_way: AtomicUsize::new(0), measured: Mutex::new(Measured::new(Instant::now())) }
     }
 }
 
@@ -69,18 +71,21 @@ impl Pace {
 }
 
 impl Measured {
-    fn learn(&mut self, bytes: usize, among: usize, took: Duration) {
+    fn new(now: Instant) -> Self {
+        Self { limit: FIRST, fastest: [None; 2], since: now }
+    }
+
+    fn learn(&mut self, bytes: usize, among: usize, took: Duration, now: Instant) {
         if bytes < LEAST_BYTES {
             return;
         }
         let seconds = took.as_secs_f64().max(1e-6) / bytes as f64;
-        let is_alone = among as f64 <= LEAST;
-        let fastest = match self.fastest {
-            Some(fastest) if is_alone => (fastest * FORGETS).min(seconds),
-            Some(fastest) => fastest.min(seconds),
-            None => seconds,
-        };
-        self.fastest = Some(fastest);
+        if now.duration_since(self.since) >= WINDOW {
+            (self.fastest, self.since) = ([None, self.fastest[0]], now);
+        }
+        let lower = |known: Option<f64>| known.map_or(seconds, |known| known.min(seconds));
+        self.fastest[0] = Some(lower(self.fastest[0]));
+        let fastest = lower(self.fastest[0]).min(lower(self.fastest[1]));
         let gradient = (TOLERANCE * fastest / seconds).clamp(STEEPEST, 1.0);
         let aim = self.limit * gradient + self.limit.sqrt();
         // Where fewer are under way than may be, it is not the limit that keeps them few.
@@ -94,7 +99,7 @@ impl Measured {
 impl UnderWay<'_> {
     /// The store has the part.
     pub(crate) fn stored(&self, bytes: usize) {
-        self.pace.measured().learn(bytes, self.among, self.began.elapsed());
+        self.pace.measured().learn(bytes, self.among, self.began.elapsed(), Instant::now());
     }
 
     /// The store did not take it, or asked to slow down.
@@ -118,19 +123,35 @@ mod tests {
 
     /// The limit after many parts, in a store where a part takes `time` with so many under way.
     fn limit(time: impl Fn(f64) -> f64) -> f64 {
-        let mut measured = Measured { limit: LEAST, fastest: None };
+        let mut now = Instant::now();
+        let mut measured = Measured::new(now);
         for _ in 0..1_000 {
             let among = measured.limit.floor();
-            measured.learn(PART, among as usize, Duration::from_secs_f64(time(among)));
+            let took = Duration::from_secs_f64(time(among));
+            now += took / among as u32;
+            measured.learn(PART, among as usize, took, now);
         }
         measured.limit
     }
 
     #[test]
-    fn a_distant_store_gets_many_at_once_and_a_busy_one_few() {
+    fn a_distant_store_gets_many_at_once_and_a_busy_one_fewer() {
         assert!(limit(|_| 0.2) > 15.0, "each takes its time, however many there are");
         let busy = limit(|among| 0.02 * among);
-        assert!(busy < 9.0, "it does one after the other: {busy}");
+        assert!(busy < 12.0, "it does one after the other: {busy}");
+    }
+
+    #[test]
+    fn a_store_that_became_slower_gets_many_again() {
+        let mut now = Instant::now();
+        let mut measured = Measured::new(now);
+        for seconds in [0.05, 0.5] {
+            for _ in 0..1_000 {
+                now += Duration::from_millis(100);
+                measured.learn(PART, 5, Duration::from_secs_f64(seconds), now);
+            }
+        }
+        assert!(measured.limit > 4.0, "{}", measured.limit);
     }
 
     #[test]

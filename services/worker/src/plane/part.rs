@@ -182,6 +182,10 @@ pub(super) async fn write_part(
                 tokio::time::sleep(pause).await;
                 pause *= 4;
             }
+            Err(error @ (StoreError::Unavailable { .. } | StoreError::Corrupt { .. })) => {
+                under_way.failed();
+                return Err(error.into());
+            }
             Err(error) => return Err(error.into()),
         }
     }

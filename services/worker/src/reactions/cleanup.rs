@@ -3,15 +3,12 @@
 use super::ReactionError;
 use crate::leftovers::Deletion;
 use crate::{Worker, keys};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use waybill_domain::upload::State;
 use waybill_object_store::StoreError;
 use waybill_repository::{Aggregate, UploadAggregate, forget_snapshot};
 
 /// How many pages of keys one reaction deletes: far more than one upload can stage between two of them.
 const PAGES: u32 = 1_000;
-/// How many objects are deleted at once.
-const AT_ONCE: usize = 256;
 
 pub(super) async fn delete_object(
     worker: &Worker,
@@ -61,17 +58,11 @@ pub(super) async fn delete_staging(worker: &Worker, aggregate: &UploadAggregate)
     Ok(delete_all(worker, &keys::staging(aggregate.company, aggregate.upload)).await?)
 }
 
-/// Deletes objects, many with one request. Returns how many are gone.
-async fn delete_each(worker: &Worker, keys: impl IntoIterator<Item = String>) -> Result<usize, StoreError> {
-    let deletions: Vec<_> = keys.into_iter().map(async |key| worker.delete_with_others(&key).await).collect();
-    let deletions = stream::iter(deletions).buffer_unordered(AT_ONCE);
-    deletions.try_fold(0, async |gone, deletion| Ok(gone + usize::from(deletion == Deletion::Done))).await
-}
-
 /// Deletes what is under a prefix, but for one object, which somebody else refers to.
 pub(super) async fn delete_others(worker: &Worker, prefix: &str, kept: Option<&str>) -> Result<(), StoreError> {
-    let keys = worker.store.list(prefix).await?.into_iter().filter(|key| kept != Some(key.as_str()));
-    delete_each(worker, keys).await.map(drop)
+    let mut keys = worker.store.list(prefix).await?;
+    keys.retain(|key| kept != Some(key.as_str()));
+    worker.delete_many(&keys).await.map(drop)
 }
 
 pub(super) async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
@@ -83,7 +74,7 @@ pub(super) async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), Stor
         if keys.is_empty() {
             return Ok(());
         }
-        if delete_each(worker, keys).await? == 0 {
+        if worker.delete_many(&keys).await? == 0 {
             // What is left here is left for later.
             return Ok(());
         }

@@ -86,7 +86,21 @@ async fn claim_all(
             Ok::<_, ReactionError>((partial, object))
         })
         .collect();
-    let objects: BTreeMap<UploadId, Object> = stream::iter(claims).buffer_unordered(AT_ONCE).try_collect().await?;
+    // None is dropped half way: what it has asked of the store could be done after the others were cleaned up.
+    let claimed: Vec<Result<(UploadId, Object), ReactionError>> =
+        stream::iter(claims).buffer_unordered(AT_ONCE).collect().await;
+    let is_refusal = |error: &ReactionError| matches!(error, ReactionError::Execute(ExecuteError::Refused(_)));
+    let (mut objects, mut failed) = (BTreeMap::new(), None);
+    for claim in claimed {
+        match claim {
+            Ok((partial, object)) => drop(objects.insert(partial, object)),
+            Err(error) if failed.is_none() || is_refusal(&error) => failed = Some(error),
+            Err(_) => {}
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
     Ok(partials.iter().filter_map(|partial| objects.get(partial).cloned()).collect())
 }
 

@@ -33,14 +33,14 @@ pub(super) async fn verify_object(
         let found = sniff::of_object(worker.store.as_ref(), &key, loaded.state.grid().size_bytes).await;
         found.map_err(ReactionError::from)
     };
-    let (digest, sniffed_mime_type) =
-        future::try_join(digest_of(worker, aggregate, &loaded.state, &key), sniffed).await?;
-    let command = match digest {
+    let (digest, sniffed) = future::join(digest_of(worker, aggregate, &loaded.state, &key), sniffed).await;
+    let command = match digest? {
         Some((sha256, read_back)) => {
             let found = Verification {
                 sha256,
                 storage_bucket: worker.store.bucket().to_owned(),
-                sniffed_mime_type,
+                // An object that is not what it should be may be too short to look into.
+                sniffed_mime_type: sniffed?,
                 storage_key: key,
                 read_back,
             };

@@ -85,7 +85,7 @@ async fn found(
     from: u64,
     blocks: u16,
 ) -> Result<Vec<Block>, ReadModelError> {
-    let text = "SELECT id, events FROM event_block WHERE company_id = ? AND id >= ? ORDER BY id LIMIT ?";
+    let text = "SELECT id, events FROM event_positions WHERE company_id = ? AND id >= ? ORDER BY id LIMIT ?";
     let binds = [Bind::Uuid(company.0), Bind::Uuid(block_of(from)), Bind::BigInt(blocks.into())];
     Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query("looking for a company's events"))
 }

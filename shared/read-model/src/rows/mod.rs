@@ -7,9 +7,9 @@ mod columns;
 mod tables;
 
 pub use tables::{
-    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventBlockRow, FileAssociationRow, FileRow, FileTotalRow,
-    MemberRow, PartialUploadRow, QuotaReservationRow, StorageQuotaRow, ThreadRow, UploadProgressRow, UploadSessionRow,
-    UserRow,
+    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventPositionsRow, FileAssociationRow, FileRow,
+    FileTotalRow, MemberRow, PartialUploadRow, QuotaReservationRow, StorageQuotaRow, ThreadRow, UploadProgressRow,
+    UploadSessionRow, UserRow,
 };
 
 use crate::ReadModelError;

@@ -278,7 +278,7 @@ row! {
 
 row! {
     /// The events of a company in a block of the log ([`crate::blocks`]).
-    EventBlockRow, "event_block", key: "company_id, id", id: id, of: company_id, {
+    EventPositionsRow, "event_positions", key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         events: i64,

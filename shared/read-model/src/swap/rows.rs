@@ -2,8 +2,8 @@
 
 use crate::projection::{COMPANIES, signed};
 use crate::rows::{
-    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventBlockRow, FileAssociationRow, FileRow, FileTotalRow,
-    MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow,
+    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventPositionsRow, FileAssociationRow, FileRow,
+    FileTotalRow, MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow,
     UploadSessionRow, UserRow,
 };
 use crate::{ReadModelError, SchemaName};
@@ -57,7 +57,7 @@ pub fn put_right<'a>(
             of::<StorageQuotaRow>(beside),
             of::<QuotaReservationRow>(beside),
             of::<FileTotalRow>(beside),
-            of::<EventBlockRow>(beside),
+            of::<EventPositionsRow>(beside),
         ];
         // Those that refer to others go first, and come last.
         for one in done.iter_mut().rev() {
