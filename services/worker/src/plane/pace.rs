@@ -138,7 +138,7 @@ mod tests {
     fn a_distant_store_gets_many_at_once_and_a_busy_one_fewer() {
         assert!(limit(|_| 0.2) > 15.0, "each takes its time, however many there are");
         let busy = limit(|among| 0.02 * among);
-        assert!(busy < 12.0, "it does one after the other: {busy}");
+        assert!(busy < 13.0, "it does one after the other: {busy}");
     }
 
     #[test]
