@@ -115,6 +115,8 @@ async fn files_are_deleted_after_their_retention_but_not_those_that_were_restore
     let (first, second) = (client.small_file("a.txt").await.text("file_id"), client.small_file("b.txt").await);
     let second_id = second.text("file_id");
     client.get_after(&format!("/v1/files/{second_id}"), &second).await.expect(200);
+    // Files with the same bytes are joined later, which would write their rows once more.
+    stack.settled().await;
     age(&first, "-").await;
     deleted(&first).await;
     let restored = client.post(&format!("/v1/files/{first}/restore"), &json!({})).await.expect(204);
