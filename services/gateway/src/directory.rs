@@ -10,6 +10,7 @@ use crate::problems::refused;
 use crate::quota::set_limit;
 use crate::registration::{change_directory, look_at_directory};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
+use futures_util::future;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -197,7 +198,6 @@ pub(crate) async fn show_company(
 }
 
 async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position>) -> Result<HttpResponse, Problem> {
-    let quota = gateway.reserver.quota(company).await?;
     let shown = |directory: &State| {
         let settings = directory.settings();
         let (users, chatrooms, threads) = directory.counts();
@@ -211,14 +211,19 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
                 .clone()
                 .unwrap_or_else(|| gateway.policies.types.allowed().to_vec()),
             retention_days: settings.retention_days,
-            storage_limit_bytes: quota.limit_bytes.unwrap_or(gateway.default_quota_bytes),
+            storage_limit_bytes: gateway.default_quota_bytes,
             users,
             chatrooms,
             threads,
         })
     };
-    let company =
-        look_at_directory(&gateway.directories, company, shown).await?.ok_or_else(|| Problem::not_found("company"))?;
+    // Both are read from the log, of which a server that was just started has nothing in memory.
+    let directory = look_at_directory(&gateway.directories, company, shown);
+    let (quota, found) = future::try_join(gateway.reserver.quota(company), directory).await?;
+    let mut company = found.ok_or_else(|| Problem::not_found("company"))?;
+    if let Some(limit_bytes) = quota.limit_bytes {
+        company.storage_limit_bytes = limit_bytes;
+    }
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Cache-Control", "private, no-store"));
     if let Some(position) = position {
