@@ -100,13 +100,13 @@ impl Budget {
         tokio::time::timeout(PATIENCE, taken).await.ok().flatten().ok_or(PlaneError::NoRoom)
     }
 
-    /// Whether half of a company's share is free, and half of all memory, and two more parts of `bytes` at least: then one of its
-    /// requests may hold several.
+    /// Whether a quarter of a company's share is free, and half of all memory, and two more parts of `bytes` at least: then one of
+    /// its requests may hold several.
     pub(crate) fn has_spare(&self, company: CompanyId, bytes: u64) -> bool {
         let two = usize::try_from(self.fitting_kib(bytes)).unwrap_or(usize::MAX).saturating_mul(2);
         let of_company = self.share_of(company).available_permits();
         // A company's share is a quarter of the whole.
-        of_company >= two.max(self.company_kib / 2) && self.incoming.available_permits() >= two.max(self.company_kib)
+        of_company >= two.max(self.company_kib / 4) && self.incoming.available_permits() >= two.max(self.company_kib)
     }
 
     /// Room for a stored part that waits to be hashed, if there is any now.
