@@ -1,6 +1,7 @@
 //! Every name of a stream, a durable consumer, a bucket and a core subject, built in this one place.
 
 use crate::{CompanyId, Subject, UploadId, UserId};
+use std::fmt::Display;
 
 /// The durable pull consumer that the workers of one partition share.
 pub const REACTIONS_DURABLE: &str = "reactions";
@@ -72,15 +73,15 @@ pub fn quarantine_prefix(company: CompanyId, upload: UploadId) -> String {
     format!("{QUARANTINE}{company}/{upload}/")
 }
 
-/// What the object keys of an upload begin with that only Waybill writes to, or a client into an open multipart upload. All ids
-/// have the same length, so that no key of another upload begins so.
+/// Returns the beginning of an upload's object keys. Only Waybill writes to these objects, or a client into an open multipart
+/// upload. All ids have the same length, so that no key of another upload has this beginning.
 pub fn objects_prefix(company: CompanyId, upload: UploadId) -> String {
     format!("{OBJECTS}{company}/{upload}")
 }
 
-/// The key of an object of an upload. Stores that keep folders have one for each company, and not for each file: a folder costs
+/// Returns the key of an object of an upload. Stores that keep folders have one for each company, and not for each file: a folder costs
 /// them as much as a small file does.
-pub fn object_key(company: CompanyId, upload: UploadId, name: &str) -> String {
+pub fn object_key(company: CompanyId, upload: UploadId, name: impl Display) -> String {
     format!("{}-{name}", objects_prefix(company, upload))
 }
 

@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace, root: Path) -> int:
 
 
 def _plan(options: argparse.Namespace) -> List[Tuple[str, Optional[Distance]]]:
-    """What is run: those with a distant store once for each distance."""
+    """Lists the runs: a scenario with a distant store has one for each distance."""
     return [
         (name, distance) for name in options.only
         for distance in ([Distance(delay_ms) for delay_ms in options.delay_ms] if "distant" in name else [None])

@@ -1,4 +1,4 @@
-"""A snapshot over WebSocket (RFC 6455): one connection, one subscription, one answer."""
+"""What a client of the WebSocket interface sends (RFC 6455), and a snapshot by it: one connection, one subscription, one answer."""
 
 import base64
 import json
@@ -9,33 +9,44 @@ from urllib.parse import urlsplit
 
 from stacklib.console import StackError
 
+# Kinds of frames.
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+
 
 def snapshot(url: str, token: str, topic: str) -> dict:
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
         stream = connection.makefile("rb")
-        key = base64.b64encode(secrets.token_bytes(16)).decode()
-        connection.sendall((
-            f"GET /v1/progress HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: waybill.v1\r\n"
-            f"Authorization: Bearer {token}\r\n\r\n"
-        ).encode())
+        connection.sendall(handshake(address.netloc, token))
         status = stream.readline()
         if b" 101 " not in status:
             raise StackError(f"no WebSocket: {status.decode().strip()}")
         while stream.readline() != b"\r\n":
             pass
-        connection.sendall(_frame(json.dumps({"t": "sub", "id": 1, "topic": topic}).encode()))
+        connection.sendall(subscription(topic))
         while True:
             message = json.loads(_read(stream))
             if message["t"] in ("snap", "err", "bye"):
                 return message
 
 
-def _frame(text: bytes) -> bytes:
-    """A text frame of at most 125 bytes, masked."""
+def handshake(host: str, token: str) -> bytes:
+    key = base64.b64encode(secrets.token_bytes(16)).decode()
+    return (
+        f"GET /v1/progress HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: waybill.v1\r\n"
+        f"Authorization: Bearer {token}\r\n\r\n"
+    ).encode()
+
+
+def subscription(topic: str) -> bytes:
+    return frame(TEXT, json.dumps({"t": "sub", "id": 1, "topic": topic}).encode())
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    """A frame of at most 125 bytes, masked."""
     mask = secrets.token_bytes(4)
-    return bytes([0x81, 0x80 | len(text)]) + mask + bytes(byte ^ mask[n % 4] for n, byte in enumerate(text))
+    return bytes([0x80 | kind, 0x80 | len(payload)]) + mask + bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
 
 
 def _read(stream) -> bytes:
@@ -47,5 +58,5 @@ def _read(stream) -> bytes:
         elif length == 127:
             (length,) = struct.unpack(">Q", stream.read(8))
         payload = stream.read(length)
-        if first & 0x0F == 1:
+        if first & 0x0F == TEXT:
             return payload

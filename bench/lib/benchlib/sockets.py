@@ -1,4 +1,4 @@
-"""What connections over WebSocket cost the fan-out: accepted, idle, and subscribed to an upload each."""
+"""Measures the fan-out's CPU and memory for connections over WebSocket: accepted, idle, and subscribed to an upload each."""
 
 import asyncio
 import base64
@@ -7,11 +7,9 @@ import hmac
 import http.client
 import json
 import resource
-import secrets
 import time
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import List, Tuple
 from urllib.parse import urlsplit
 
@@ -19,8 +17,9 @@ from stacklib import waybill
 from stacklib.console import StackError, say
 
 from . import quiet
+from .progress import CLOSE, PING, PONG, TEXT, frame, handshake, subscription
 from .rig import Rig
-from .usage import busy
+from .usage import busy, resident_kib
 
 # Connections of one user: the fan-out allows so many.
 _OF_USER = 8
@@ -28,7 +27,6 @@ _AT_ONCE = 64
 _IDLE_S = 60
 # Descriptors beside those of the connections.
 _MORE_FILES = 500
-_PING, _PONG, _TEXT, _CLOSE = 9, 10, 1, 8
 
 
 @dataclass
@@ -47,7 +45,7 @@ class Sockets:
 
 def measure(rig: Rig, connections: int) -> Sockets:
     _raise_limit(connections + _MORE_FILES)
-    users = [(token, upload) for token, upload in _users(rig, -(-connections // _OF_USER))]
+    users = _users(rig, -(-connections // _OF_USER))
     quiet.until_done(rig)
     return asyncio.run(_measure(rig, users, connections))
 
@@ -95,7 +93,7 @@ async def _measure(rig: Rig, users: List[Tuple[str, str]], connections: int) -> 
     pid = rig.stack.pids()["fanout"]
     address = urlsplit(f"http://{rig.env['WAYBILL_FANOUT_ADDR']}").netloc
     base_core = await _share(pid)
-    before_kib, before_s, began = _resident_kib(pid), _cpu_s(pid), time.perf_counter()
+    before_kib, before_s, began = resident_kib(pid), _cpu_s(pid), time.perf_counter()
     whose = [users[number // _OF_USER] for number in range(connections)]
     turns = asyncio.Semaphore(_AT_ONCE)
     opened = await asyncio.gather(*(_open(address, token, turns) for token, _ in whose))
@@ -104,13 +102,13 @@ async def _measure(rig: Rig, users: List[Tuple[str, str]], connections: int) -> 
     listeners = [asyncio.create_task(socket.listen()) for socket in opened]
     say(f"  {connections:,} connections; idle for {_IDLE_S} s")
     idle_core = await _share(pid)
-    idle_kib = (_resident_kib(pid) - before_kib) / connections
+    idle_kib = (resident_kib(pid) - before_kib) / connections
     for number in range(0, connections, _AT_ONCE):
         group = range(number, min(number + _AT_ONCE, connections))
         await asyncio.gather(*(opened[n].subscribe(f"upload:{whose[n][1]}") for n in group))
     say(f"  all subscribed; idle for {_IDLE_S} s")
     subscribed_core = await _share(pid)
-    subscribed_kib = (_resident_kib(pid) - before_kib) / connections
+    subscribed_kib = (resident_kib(pid) - before_kib) / connections
     ended = [task for task in listeners if task.done()]
     if ended:
         raise StackError(f"{len(ended)} connections ended: {ended[0].exception()}")
@@ -132,21 +130,11 @@ def _cpu_s(pid: int) -> float:
     return busy({"fanout": pid})
 
 
-def _resident_kib(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split(None, 1)[0])
-
-
 async def _open(address: str, token: str, turns: asyncio.Semaphore) -> "_Socket":
     async with turns:
         host, port = address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 14)
-        key = base64.b64encode(secrets.token_bytes(16)).decode()
-        writer.write((
-            f"GET /v1/progress HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: waybill.v1\r\n"
-            f"Authorization: Bearer {token}\r\n\r\n"
-        ).encode())
+        writer.write(handshake(address, token))
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 101 " not in head.split(b"\r\n", 1)[0]:
             raise StackError(f"no WebSocket: {head[:200]!r}")
@@ -171,23 +159,18 @@ class _Socket:
             length = int.from_bytes(await self._reader.readexactly(8), "big")
         return first & 0x0F, await self._reader.readexactly(length)
 
-    def send(self, kind: int, payload: bytes) -> None:
-        mask = secrets.token_bytes(4)
-        masked = bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
-        self._writer.write(bytes([0x80 | kind, 0x80 | len(payload)]) + mask + masked)
-
     async def listen(self) -> None:
         while True:
             kind, payload = await self.frame()
-            if kind == _PING:
-                self.send(_PONG, payload)
-            elif kind == _CLOSE:
+            if kind == PING:
+                self._writer.write(frame(PONG, payload))
+            elif kind == CLOSE:
                 raise StackError(f"a connection was closed: {payload!r}")
-            elif kind == _TEXT and not self._snapshot.done():
+            elif kind == TEXT and not self._snapshot.done():
                 self._snapshot.set_result(json.loads(payload)["t"])
 
     async def subscribe(self, topic: str) -> None:
-        self.send(_TEXT, json.dumps({"t": "sub", "id": 1, "topic": topic}).encode())
+        self._writer.write(subscription(topic))
         if (answer := await asyncio.wait_for(self._snapshot, 30)) != "snap":
             raise StackError(f"no snapshot: {answer}")
 

@@ -108,9 +108,17 @@ def _reset_peak(pid: int) -> bool:
     return True
 
 
+def resident_kib(pid: int) -> int:
+    return _memory_kib(pid, "VmRSS")
+
+
 def _peak_kib(pid: int) -> int:
+    return _memory_kib(pid, "VmHWM")
+
+
+def _memory_kib(pid: int, which: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         raise StackError(f"process {pid} has ended while it was measured") from None
-    return int(status.partition("VmHWM:")[2].split(None, 1)[0])
+    return int(status.partition(f"{which}:")[2].split(None, 1)[0])

@@ -216,7 +216,7 @@ async fn parts_that_fail_or_come_late_in_the_middle_of_a_body_lose_no_byte() {
     let (mut offset, mut requests) = (0, 0);
     while offset < content.len() {
         requests += 1;
-        assert!(requests <= 4, "each request goes on: {offset}");
+        assert!(requests <= 4, "each request makes progress: {offset}");
         let is_taken = tus.is_taken(&path, offset, content[offset..].to_vec()).await;
         let reached = tus.head(&path).await.expect(200).header("Upload-Offset").unwrap().parse().unwrap();
         assert!(reached > offset, "the offset never decreases, and what was stored counts: {offset} {reached}");
@@ -243,7 +243,7 @@ async fn a_download_that_breaks_in_the_store_goes_on() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = asked.clone();
     front.set(move |request| {
-        // Not the lists of what is no longer needed.
+        // A reaction may still list what it deletes.
         let reads = request.method == "GET" && !request.asks("list-type");
         (reads && counted.fetch_add(1, Ordering::SeqCst) < 3).then_some(Fault::CutAfter(3 << 20))
     });

@@ -241,7 +241,7 @@ impl Connection {
         self.timing.gave_up();
         self.let_go();
         if close == Close::Restart {
-            // A client that does not hear it any more is told by the close, too.
+            // The close frame says the same to a client that misses this.
             self.push([ServerFrame::Bye { retry_ms: RETRY_MS }]);
         }
         if close != Close::Gone {
@@ -281,7 +281,7 @@ impl Connection {
                 }
                 Ok(())
             }
-            // Closed rather than open: where it cannot be told, the client comes back and is asked anew.
+            // If nobody can tell, the connection is closed: the client comes back, and access is checked then.
             Ok(None) | Err(_) => Err(Close::AccessLost),
         }
     }

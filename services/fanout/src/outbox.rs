@@ -238,17 +238,7 @@ mod tests {
     }
 
     fn progress(seq: u64) -> Arc<Live> {
-        let facts = ProgressFacts {
-            upload_id: UploadId(Uuid::nil()),
-            stage: "uploading",
-            bytes_uploaded: seq,
-            total_bytes: 100,
-            progress_percentage: 0,
-            upload_speed_bytes_per_s: 0,
-            estimated_time_remaining_s: None,
-            current_chunk: 0,
-            total_chunks: 1,
-        };
+        let facts = ProgressFacts::of_a_hundred(UploadId(Uuid::nil()), seq);
         Arc::new(Live::new(seq, What::Progress(facts)))
     }
 

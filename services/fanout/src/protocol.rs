@@ -135,6 +135,24 @@ pub(crate) struct ProgressFacts {
     pub(crate) total_chunks: u32,
 }
 
+#[cfg(test)]
+impl ProgressFacts {
+    /// Returns the figures of an upload of 100 bytes.
+    pub(crate) fn of_a_hundred(upload_id: UploadId, bytes_uploaded: u64) -> Self {
+        Self {
+            upload_id,
+            stage: "uploading",
+            bytes_uploaded,
+            total_bytes: 100,
+            progress_percentage: 0,
+            upload_speed_bytes_per_s: 0,
+            estimated_time_remaining_s: None,
+            current_chunk: 0,
+            total_chunks: 1,
+        }
+    }
+}
+
 /// Why the server closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Close {

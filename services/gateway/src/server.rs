@@ -141,7 +141,7 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn from_config<'a>(config: Config, shutdown: &'a Shutdown) -> BoxFuture<'a, Result<Self, StartError>> {
+    pub fn from_config(config: Config, shutdown: &Shutdown) -> BoxFuture<'_, Result<Self, StartError>> {
         Box::pin(Self::start(config, shutdown))
     }
 

@@ -33,7 +33,7 @@ impl Server {
     ///
     /// # Errors
     /// [`ReadModelError`].
-    pub fn from_config<'a>(config: Config, shutdown: &'a Shutdown) -> BoxFuture<'a, Result<Self, ReadModelError>> {
+    pub fn from_config(config: Config, shutdown: &Shutdown) -> BoxFuture<'_, Result<Self, ReadModelError>> {
         Box::pin(Self::start(config, shutdown))
     }
 

@@ -11,7 +11,7 @@ pub(crate) fn objects(company: CompanyId, upload: UploadId) -> String {
 
 /// A new object of an upload: of two writers each has its own.
 pub(crate) fn new_object(company: CompanyId, upload: UploadId) -> String {
-    names::object_key(company, upload, &Uuid::now_v7().simple().to_string())
+    names::object_key(company, upload, Uuid::now_v7().simple())
 }
 
 /// The object that becomes a copy of what a client made, as that is now: whoever copies it again writes the same bytes.
@@ -21,7 +21,7 @@ pub(crate) fn copy_of(company: CompanyId, upload: UploadId, info: &ObjectInfo) -
         return new_object(company, upload);
     }
     let name = format!("{} {}", info.size_bytes, info.etag);
-    names::object_key(company, upload, &Uuid::new_v5(&upload.0, name.as_bytes()).simple().to_string())
+    names::object_key(company, upload, Uuid::new_v5(&upload.0, name.as_bytes()).simple())
 }
 
 /// Everything that a client puts into the store by itself, completion included.

@@ -57,7 +57,7 @@ fn position_of(key: &str) -> Option<Position> {
 ///
 /// # Errors
 /// If the bucket does not answer.
-pub fn list<'a>(parked: &'a Bucket) -> BoxFuture<'a, Result<Vec<(Position, Entry)>, BucketError>> {
+pub fn list(parked: &Bucket) -> BoxFuture<'_, Result<Vec<(Position, Entry)>, BucketError>> {
     Box::pin(listed(parked))
 }
 
@@ -75,7 +75,7 @@ async fn listed(parked: &Bucket) -> Result<Vec<(Position, Entry)>, BucketError> 
 ///
 /// # Errors
 /// If the bucket does not answer.
-pub fn get<'a>(parked: &'a Bucket, position: Position) -> BoxFuture<'a, Result<Option<Entry>, BucketError>> {
+pub fn get(parked: &Bucket, position: Position) -> BoxFuture<'_, Result<Option<Entry>, BucketError>> {
     Box::pin(entry(parked, position))
 }
 
@@ -88,7 +88,7 @@ async fn entry(parked: &Bucket, position: Position) -> Result<Option<Entry>, Buc
 ///
 /// # Errors
 /// If the bucket does not answer.
-pub fn retry<'a>(parked: &'a Bucket, position: Position) -> BoxFuture<'a, Result<bool, BucketError>> {
+pub fn retry(parked: &Bucket, position: Position) -> BoxFuture<'_, Result<bool, BucketError>> {
     Box::pin(tried_again(parked, position))
 }
 

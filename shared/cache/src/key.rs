@@ -31,41 +31,32 @@ pub trait CacheKey {
     fn bytes(&self) -> KeyBytes;
 }
 
-impl CacheKey for CompanyId {
-    fn bytes(&self) -> KeyBytes {
-        KeyBytes::joined(self.0.as_bytes(), &[])
-    }
+macro_rules! ids {
+    ($($id:ty),* $(,)?) => {
+        $(
+            impl CacheKey for $id {
+                fn bytes(&self) -> KeyBytes {
+                    KeyBytes::joined(self.0.as_bytes(), &[])
+                }
+            }
+        )*
+    };
 }
 
-impl CacheKey for (CompanyId, UserId) {
-    fn bytes(&self) -> KeyBytes {
-        KeyBytes::joined(self.0.0.as_bytes(), self.1.0.as_bytes())
-    }
+macro_rules! ids_in_a_company {
+    ($($id:ty),* $(,)?) => {
+        $(
+            impl CacheKey for (CompanyId, $id) {
+                fn bytes(&self) -> KeyBytes {
+                    KeyBytes::joined(self.0.0.as_bytes(), self.1.0.as_bytes())
+                }
+            }
+        )*
+    };
 }
 
-impl CacheKey for (CompanyId, UploadId) {
-    fn bytes(&self) -> KeyBytes {
-        KeyBytes::joined(self.0.0.as_bytes(), self.1.0.as_bytes())
-    }
-}
-
-impl CacheKey for UploadId {
-    fn bytes(&self) -> KeyBytes {
-        KeyBytes::joined(self.0.as_bytes(), &[])
-    }
-}
-
-impl CacheKey for (CompanyId, ShareId) {
-    fn bytes(&self) -> KeyBytes {
-        KeyBytes::joined(self.0.0.as_bytes(), self.1.0.as_bytes())
-    }
-}
-
-impl CacheKey for (CompanyId, TokenId) {
-    fn bytes(&self) -> KeyBytes {
-        KeyBytes::joined(self.0.0.as_bytes(), self.1.0.as_bytes())
-    }
-}
+ids!(CompanyId, UploadId);
+ids_in_a_company!(UserId, UploadId, ShareId, TokenId);
 
 impl CacheKey for (CompanyId, Sha256Digest) {
     fn bytes(&self) -> KeyBytes {

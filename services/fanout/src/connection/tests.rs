@@ -142,17 +142,7 @@ fn transition() -> What {
 }
 
 fn progress(bytes_uploaded: u64) -> What {
-    What::Progress(ProgressFacts {
-        upload_id: upload(),
-        stage: "uploading",
-        bytes_uploaded,
-        total_bytes: 100,
-        progress_percentage: 0,
-        upload_speed_bytes_per_s: 0,
-        estimated_time_remaining_s: None,
-        current_chunk: 0,
-        total_chunks: 1,
-    })
+    What::Progress(ProgressFacts::of_a_hundred(upload(), bytes_uploaded))
 }
 
 /// Returns the size of a function's future.

@@ -264,8 +264,7 @@ async fn open_multipart(
         return Ok(multipart.clone());
     }
     let store = &gateway.store;
-    let name = Uuid::now_v7().simple().to_string();
-    let storage_key = names::object_key(aggregate.company, aggregate.upload, &name);
+    let storage_key = names::object_key(aggregate.company, aggregate.upload, Uuid::now_v7().simple());
     let created = store.create_multipart(&storage_key, crc).await;
     let storage_upload_id = created.map_err(|error| error.into_problem("opening a multipart upload"))?;
     let opened = MultipartOpenedV2 {

@@ -18,6 +18,8 @@ use waybill_service_kit::metrics::STORED_BYTES;
 
 /// How many staged pieces are asked for at once.
 const AT_ONCE: usize = 4;
+/// How many of them are deleted at once: as many as a store takes in one request.
+const DELETED_AT_ONCE: usize = 1_000;
 
 /// A run of bytes in a staging object; nothing says yet that it counts.
 pub(super) struct Staged {
@@ -184,18 +186,9 @@ pub(crate) async fn assemble_part(
     };
     record_part(worker, upload, context, Recorded::Assembled(assembled), (part_number, filled)).await?;
     // Only now: before the event the staged bytes were what a client was promised.
-    delete_soon(worker, upload, pieces.into_iter().map(|piece| piece.storage_key).collect());
+    let keys: Vec<String> = pieces.into_iter().map(|piece| piece.storage_key).collect();
+    for keys in keys.chunks(DELETED_AT_ONCE) {
+        worker.delete_many(keys).await?;
+    }
     Ok(())
-}
-
-/// Deletes staged objects without a client that waits for it. What stays is deleted when the upload ends.
-fn delete_soon(worker: &Worker, upload: &OpenUpload, keys: Vec<String>) {
-    let (store, upload_id) = (worker.store.clone(), upload.aggregate.upload);
-    tokio::spawn(async move {
-        for deleted in store.delete_many(&keys).await {
-            if let Err(error) = deleted {
-                tracing::debug!(%upload_id, %error, "a staging object stays until its upload ends");
-            }
-        }
-    });
 }

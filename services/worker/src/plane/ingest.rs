@@ -259,9 +259,8 @@ impl<'a> Storing<'a> {
     /// Begins to store what was read. Parts are recorded in the order of the file, also if the store has a later one first.
     fn begin(&mut self, request: &'a Request<'a>, read: PartRead) {
         let (done, newest) = oneshot::channel();
-        let before = Before(self.newest.replace(newest));
+        let mut before = Before { end: self.newest.replace(newest), takes_events: true };
         self.parts.push(Box::pin(async move {
-            let mut before = before;
             let kept = request.keep_part(read, &mut before).await;
             // Also of a part that needed no record.
             let takes_events = before.takes_events().await && !matches!(kept, Err(PlaneError::Execute(_)));
@@ -282,15 +281,19 @@ impl<'a> Storing<'a> {
 }
 
 /// The part before one.
-struct Before(Option<oneshot::Receiver<bool>>);
+struct Before {
+    /// Told when it has ended: whether the log takes events.
+    end: Option<oneshot::Receiver<bool>>,
+    takes_events: bool,
+}
 
 impl Before {
     /// Waits for its end. Returns whether the log takes events, as far as is known.
     async fn takes_events(&mut self) -> bool {
-        match self.0.take() {
-            Some(before) => before.await.unwrap_or(true),
-            None => true,
+        if let Some(end) = self.end.take() {
+            self.takes_events = end.await.unwrap_or(true);
         }
+        self.takes_events
     }
 
     /// Waits for its end.
@@ -301,9 +304,6 @@ impl Before {
         if self.takes_events().await {
             return Ok(());
         }
-        let (sender, before) = oneshot::channel();
-        sender.send(false).ok();
-        self.0 = Some(before);
         let error = AppendError::Unavailable("it did not take the event of the part before".to_owned());
         Err(PlaneError::Execute(error.into()))
     }

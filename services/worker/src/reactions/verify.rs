@@ -29,10 +29,7 @@ pub(super) async fn verify_object(
         (None, None) => empty_object(aggregate),
     };
     // The client waits for both: neither waits for the other.
-    let sniffed = async {
-        let found = sniff::of_object(worker.store.as_ref(), &key, loaded.state.grid().size_bytes).await;
-        found.map_err(ReactionError::from)
-    };
+    let sniffed = sniff::of_object(worker.store.as_ref(), &key, loaded.state.grid().size_bytes);
     let (digest, sniffed) = future::join(digest_of(worker, aggregate, &loaded.state, &key), sniffed).await;
     let command = match digest? {
         Some((sha256, read_back)) => {
