@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const LEAST: f64 = 2.0;
 const MOST: f64 = 16.0;
 /// How many there may be before a part was timed.
-const FIRST: f64 = 4.0;
+const FIRST: f64 = 8.0;
 /// How much longer than the fastest ones parts may take before there are too many at once.
 const TOLERANCE: f64 = 2.0;
 /// How much less is aimed for at least, if parts take much longer.

@@ -4,10 +4,14 @@ use super::ReactionError;
 use crate::Worker;
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use waybill_domain::upload::{Command, State};
+use waybill_domain::upload::{Command, State, StoredPart};
 use waybill_object_store::{CompletedPart, Crc, KnownPart, ListedPart, PartCrc, StoreError, crc64nvme};
 use waybill_repository::{Loaded, UploadAggregate, execute};
+use waybill_schema::events::{MultipartOpenedV2, UploadKind};
 use waybill_schema::{Causation, names};
+
+/// Code and message of a rejection.
+type Rejection = (&'static str, &'static str);
 
 /// The object of an empty file: it has no part, so no multipart upload.
 pub(super) fn empty_object(aggregate: &UploadAggregate) -> String {
@@ -28,16 +32,16 @@ pub(super) async fn complete_or_reject(
     Ok(())
 }
 
-/// Completes the multipart upload, if what the store holds is what the log says; otherwise answers with code and message
-/// of the fault.
+/// Completes the multipart upload. Returns the code and the message of the rejection if the store does not hold the parts that
+/// the log names.
 ///
-/// Stores differ in what they check when completing, so the parts are listed first: a part that somebody replaced has
-/// another `ETag`.
+/// Parts of direct uploads are listed first, because clients stored them. The log has the checksums of all other parts: the store
+/// compares their `ETag`s when it completes the upload, and [`is_as_acknowledged`] checks the object of a store that does not.
 pub(super) async fn complete_object(
     worker: &Worker,
     aggregate: &UploadAggregate,
     state: &State,
-) -> Result<Option<(&'static str, &'static str)>, ReactionError> {
+) -> Result<Option<Rejection>, ReactionError> {
     if state.copied.is_some() {
         return Ok(None);
     }
@@ -45,44 +49,75 @@ pub(super) async fn complete_object(
         worker.store.put(&empty_object(aggregate), Bytes::new(), crc64nvme(&[])).await?;
         return Ok(None);
     };
-    let key = &multipart.storage_key;
-    Ok(match worker.store.list_parts(key, &multipart.storage_upload_id).await {
-        Ok(listed) if fits(state, &listed) => {
-            let parts: Vec<CompletedPart> = state
-                .parts
-                .iter()
-                .map(|(n, part)| CompletedPart {
-                    part_number: *n,
-                    etag: part.etag.clone(),
-                    crc: crc(state, &listed, *n),
-                })
-                .collect();
-            match worker.store.complete_multipart(key, &multipart.storage_upload_id, &parts).await {
-                Ok(()) => None,
-                Err(StoreError::NoSuchUpload { .. }) => lost(worker, key, state).await?,
-                Err(error) => return Err(error.into()),
-            }
+    let result = match state.kind {
+        UploadKind::Direct => complete_listed(worker, multipart, state).await,
+        _ => complete_recorded(worker, multipart, state).await,
+    };
+    Ok(match result {
+        Ok(rejection) => rejection,
+        // A worker completed the upload before and died, or the parts are gone.
+        Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => {
+            lost(worker, &multipart.storage_key, state).await?
         }
-        Ok(_) => Some(("parts_differ", "what the store holds is not what was acknowledged; upload the file again")),
-        // Completed before, by a worker that did not get to say so.
-        Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => lost(worker, key, state).await?,
         Err(error) => return Err(error.into()),
     })
 }
 
-/// The CRC of a part, if one was announced: of what went through a worker the log knows it, of what a client brought to the
-/// store by itself the store.
-fn crc(state: &State, listed: &[ListedPart], part_number: u32) -> Option<PartCrc> {
-    let announced = state.multipart.as_ref()?.checksum_algorithm.as_deref()?;
-    if announced == Crc::Crc64Nvme.name() {
-        return state.parts.get(&part_number).map(|part| PartCrc::crc64nvme(part.crc64nvme));
+/// Completes an upload from the parts in the log, if the store has exactly these.
+async fn complete_recorded(
+    worker: &Worker,
+    multipart: &MultipartOpenedV2,
+    state: &State,
+) -> Result<Option<Rejection>, StoreError> {
+    match complete(worker, multipart, state, &[]).await {
+        // The list tells whether parts differ or the store cannot complete the upload.
+        Err(StoreError::PartsInvalid { .. }) => complete_listed(worker, multipart, state).await,
+        result => result.map(|()| None),
     }
-    let listed = listed.iter().find(|part| part.part_number == part_number)?;
+}
+
+/// Completes an upload if the store lists exactly the parts of the log.
+async fn complete_listed(
+    worker: &Worker,
+    multipart: &MultipartOpenedV2,
+    state: &State,
+) -> Result<Option<Rejection>, StoreError> {
+    let listed = worker.store.list_parts(&multipart.storage_key, &multipart.storage_upload_id).await?;
+    if !fits(state, &listed) {
+        return Ok(Some(("parts_differ", "what the store holds is not what was acknowledged; upload the file again")));
+    }
+    complete(worker, multipart, state, &listed).await?;
+    Ok(None)
+}
+
+async fn complete(
+    worker: &Worker,
+    multipart: &MultipartOpenedV2,
+    state: &State,
+    listed: &[ListedPart],
+) -> Result<(), StoreError> {
+    let part = |(part_number, part): (&u32, &StoredPart)| CompletedPart {
+        part_number: *part_number,
+        etag: part.etag.clone(),
+        crc: crc(multipart, part, listed, *part_number),
+    };
+    let parts: Vec<CompletedPart> = state.parts.iter().map(part).collect();
+    worker.store.complete_multipart(&multipart.storage_key, &multipart.storage_upload_id, &parts).await
+}
+
+/// Returns the CRC of a part in the algorithm that was announced for the upload, if any: from the log, or from the store's list for
+/// parts that a client stored.
+fn crc(multipart: &MultipartOpenedV2, part: &StoredPart, listed: &[ListedPart], part_number: u32) -> Option<PartCrc> {
+    let announced = multipart.checksum_algorithm.as_deref()?;
+    if announced == Crc::Crc64Nvme.name() {
+        return Some(PartCrc::crc64nvme(part.crc64nvme));
+    }
+    let listed = listed.iter().find(|listed| listed.part_number == part_number)?;
     listed.crc.clone().filter(|found| found.crc.name() == announced)
 }
 
 /// Without a multipart upload the object must be there.
-async fn lost(worker: &Worker, key: &str, state: &State) -> Result<Option<(&'static str, &'static str)>, StoreError> {
+async fn lost(worker: &Worker, key: &str, state: &State) -> Result<Option<Rejection>, StoreError> {
     let size = worker.store.size(key).await?;
     let there = size == Some(state.grid().size_bytes);
     Ok((!there).then_some(("parts_lost", "the store no longer holds the parts; upload the file again")))
