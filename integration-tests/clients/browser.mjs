@@ -2,7 +2,7 @@
 
 import { interrupted } from './interrupted.mjs'
 import { VERSION_5 } from './page.mjs'
-import { plain, readme } from './plain.mjs'
+import { plain, tutorial } from './plain.mjs'
 import { report } from './report.mjs'
 
 const paused = (page, alias) => (settings) => interrupted({ page: `uppy/${page}`, alias }, settings)
@@ -18,7 +18,7 @@ const scenarios = {
   s3_v6_plain: several('s3_v6.js'),
   xhr: several('xhr.js'),
   watched: several('watched.js'),
-  readme,
+  tutorial,
 }
 
 await report(scenarios, (scenario, settings) => scenario(settings))

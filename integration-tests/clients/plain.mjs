@@ -16,10 +16,10 @@ export async function plain(entry, alias, settings) {
   return inBrowser(settings, (show) => show(script, settings))
 }
 
-/** Uploads all files by each of the README's examples. */
-export async function readme(settings) {
-  const found = examples(readFileSync(settings.readme, 'utf8'))
-  if (found.length === 0) throw new Error(`no example with Uppy in ${settings.readme}`)
+/** Uploads all files by each example of the tutorial. */
+export async function tutorial(settings) {
+  const found = examples(readFileSync(settings.tutorial, 'utf8'))
+  if (found.length === 0) throw new Error(`no example with Uppy in ${settings.tutorial}`)
   return inBrowser(settings, async (show) => {
     const ran = []
     for (const { name, source } of found) {

@@ -1,5 +1,5 @@
 //! Pages of another origin, whose monitoring adds headers to each request, in Chromium: several files at once, by each
-//! client with its defaults, and by each example of the README.
+//! client with its defaults, and by each example of the documentation.
 
 use crate::random::{bytes, sha256};
 use crate::real_clients::{free_origin, named, run};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use waybill_integration_tests::{Client, Options, Stack};
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+const TUTORIAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tutorials/uppy.md");
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const NAMES: [&str; 3] = ["photo.png", "photo.png", "notes.txt"];
 const TYPES: [&str; 3] = ["image/png", "image/png", "text/plain"];
@@ -169,9 +169,9 @@ async fn uppy_s3_6_as_it_is_in_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_examples_of_the_readme_upload() {
+async fn the_examples_of_the_tutorial_upload() {
     let site = Site::start(784).await;
-    let report = site.browse("readme", json!({ "readme": README })).await;
+    let report = site.browse("tutorial", json!({ "tutorial": TUTORIAL })).await;
     let examples = report["examples"].as_array().unwrap();
     let mut ran: Vec<(&str, bool)> = Vec::new();
     for page in examples {

@@ -338,7 +338,7 @@ async fn s2_9_the_algorithm_of_the_parts_checksums_is_announced() {
     client.put_chunk(&id, 0, vec![1; PART_BYTES]).await.expect(200);
     client.put_chunk(&id, 1, b"hello".to_vec()).await.expect(200);
     client.complete(&id, &json!({})).await.expect(200);
-    // Parts that clients bring to the store. SHA cannot be announced: README.md.
+    // Parts that clients bring to the store. SHA cannot be announced: docs/tutorials/first-upload-curl.md.
     let checksums = ["crc32 NhCmhg==", "crc32c mnG7TA=="];
     for checksum in checksums {
         let id = client.start_with(5, json!({ "mode": "direct" })).await.expect(201).text("upload_id");
