@@ -262,15 +262,15 @@ async fn a1_a2_every_kind_of_file_is_taken_by_every_protocol_and_what_would_run_
     stack.finish().await;
 }
 
-/// docs/file-kinds.md, where it is to be written anew.
+/// Writes docs/file-kinds.md if `WAYBILL_WRITE_DOCS` is set.
 fn write_table(corpus: &[Sent], refused: &BTreeMap<usize, BTreeMap<&str, String>>) {
     if std::env::var_os("WAYBILL_WRITE_DOCS").is_none() {
         return;
     }
     let mut text = format!(
-        "# Kinds of files\n\nEach file was made by the program that is named, declared as browsers of these systems declare \
-         it, and sent by {} protocols:\n{}. `scripts/test-corpus` makes the files and checks this table; with \
-         `WAYBILL_WRITE_DOCS=1` it writes it anew.\n[file-types.md](file-types.md) says what is refused and why.\n\n\
+        "# Kinds of files\n\nEach row is a file that the named program made. It was declared as browsers of the named \
+         systems declare it, and sent with {} protocols:\n{}. `scripts/test-corpus` makes the files and checks this table;\n\
+         `WAYBILL_WRITE_DOCS=1 scripts/test-corpus` writes it. [File types](file-types.md) explains the rules.\n\n\
          | kind | made with | declared type | by | result |\n|---|---|---|---|---|\n",
         PROTOCOLS.len(),
         PROTOCOLS.join(", ")
