@@ -269,8 +269,8 @@ fn write_table(corpus: &[Sent], refused: &BTreeMap<usize, BTreeMap<&str, String>
     }
     let mut text = format!(
         "# Kinds of files\n\nEach row is a file that the named program made. It was declared as browsers of the named \
-         systems declare it, and sent with {} protocols:\n{}. `scripts/test-corpus` makes the files and checks this table;\n\
-         `WAYBILL_WRITE_DOCS=1 scripts/test-corpus` writes it. [File types](file-types.md) explains the rules.\n\n\
+         systems declare it,\nand sent with {} protocols: {}.\n`scripts/test-corpus` makes the files and checks this table; \
+         `WAYBILL_WRITE_DOCS=1 scripts/test-corpus` writes it.\n[File types](file-types.md) explains the rules.\n\n\
          | kind | made with | declared type | by | result |\n|---|---|---|---|---|\n",
         PROTOCOLS.len(),
         PROTOCOLS.join(", ")
