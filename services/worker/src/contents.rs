@@ -1,5 +1,5 @@
-//! Finds files of a company that have the same bytes. The tables name the candidates, after they contain everything up to the
-//! files in question. The log decides that files share an object.
+//! Finds files of a company that have the same bytes. The tables provide the candidates, as soon as they contain all
+//! events up to the verified files. An event in the log decides that files share an object.
 
 use crate::reactions::ReactionError;
 use std::collections::HashMap;
@@ -18,19 +18,19 @@ use waybill_repository::{
 };
 use waybill_schema::{CompanyId, FileId, Sha256Digest};
 
-/// Files of one company that are looked for together: one question to the tables.
+/// Files of one company that are handled together, with one query on the tables.
 const BATCHES: BatchSize =
     BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Linger::For(Duration::from_millis(60)) };
-/// How many shared contents are kept at hand, and for how long after their last use.
+/// Number of shared contents in the cache, and how long they stay there after their last use.
 const KEPT: u64 = 1_000;
 const KEPT_FOR: Duration = Duration::from_secs(600);
-/// How long the tables are waited for, and how often they are asked. After that the event comes again.
+/// Maximum time to wait for the tables, and pause between two queries. After this time the event is delivered again.
 const PATIENCE: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
 type Known = Mutex<Loaded<State>>;
 
-/// A file that was verified at `seq` of the log.
+/// A file whose verification is at sequence `seq` of the log.
 pub(crate) struct Verified {
     pub(crate) file: FileId,
     pub(crate) sha256: Sha256Digest,
@@ -38,7 +38,7 @@ pub(crate) struct Verified {
     pub(crate) context: Context,
 }
 
-/// The object that a file refers to, if it shares one.
+/// The object that a file shares with other files, if any.
 type Answer = Result<Option<Object>, Arc<ReactionError>>;
 
 /// The contents of all companies.
@@ -55,7 +55,7 @@ struct Parts {
 }
 
 impl Contents {
-    /// Those of the files in a bucket.
+    /// Creates the contents for objects in `bucket`.
     pub(crate) fn new(log: Arc<dyn EventLog>, database: Database, bucket: String) -> Self {
         let known = Cache::builder(KEPT).time_to_idle(KEPT_FOR).build();
         let parts = Arc::new(Parts { log, database, bucket, known });
@@ -79,13 +79,15 @@ impl Contents {
         Self { parts, verified }
     }
 
-    /// Has the file share an object with others that have its bytes, if there are any.
+    /// Lets the file share an object with other files of the company that have the same bytes. Returns the shared
+    /// object, or `None` if no other file has these bytes.
     pub(crate) async fn share(&self, company: CompanyId, file: Verified) -> Result<Option<Object>, ReactionError> {
         let busy = |busy: Busy| ReactionError::from(ExecuteError::from(AppendError::Unavailable(busy.to_string())));
         Ok(self.verified.ask(company, file).await.map_err(busy)??)
     }
 
-    /// A purged file refers to its content no longer, and never will. Returns the content's object and those that are doomed.
+    /// Removes the reference of a purged file to its content for good. Returns the object of the content, and the
+    /// objects that must be deleted because no file refers to them.
     pub(crate) async fn release(
         &self,
         content: ContentAggregate,
@@ -116,7 +118,7 @@ impl Parts {
             let same: Vec<&Verified> = files.iter().filter(|file| file.sha256 == sha256).collect();
             match self.share_one(ContentAggregate { company, sha256 }, &same, &having).await {
                 Ok(objects) => answers.extend(objects.into_iter().map(|(file, object)| (file, Ok(Some(object))))),
-                // A failure of one digest does not concern the others.
+                // A failure for one digest does not affect the others.
                 Err(error) => {
                     let error = Arc::new(error);
                     answers.extend(same.iter().map(|file| (file.file, Err(error.clone()))));
@@ -126,7 +128,7 @@ impl Parts {
         Ok(answers)
     }
 
-    /// `having` are files that have these bytes, as the tables know it: at least two.
+    /// Lets `files` share one object. `having` are all files that have these bytes according to the tables.
     async fn share_one(
         &self,
         content: ContentAggregate,
@@ -142,7 +144,7 @@ impl Parts {
         let holder = match &loaded.state.object {
             Some(_) => None,
             None => {
-                // One that is not among these already, so that a single one finds another.
+                // Prefer a file that is not among `files`, so that a single file finds another one.
                 let others = having.iter().filter(|file| !ids.contains(file)).chain(&ids);
                 self.holder(content, &loaded.state, others).await?
             }
@@ -153,7 +155,7 @@ impl Parts {
         Ok(ids.into_iter().filter(|file| references.contains(file)).map(|file| (file, object.clone())).collect())
     }
 
-    /// The first of the files whose own object can be that of the content.
+    /// Returns the first of the files whose own object can become the object of the content.
     async fn holder(
         &self,
         content: ContentAggregate,
@@ -175,7 +177,7 @@ impl Parts {
         Ok(None)
     }
 
-    /// Every file that was verified before is then in the tables.
+    /// Waits until the tables contain all events up to `seq`, and so every file that was verified before.
     async fn wait_for_tables(&self, company: CompanyId, seq: u64) -> Result<(), ReactionError> {
         let partition = self.log.partitions().of(company);
         let until = Instant::now() + PATIENCE;

@@ -1,8 +1,8 @@
-//! The one SHA-256 pass over an upload: a running digest that advances part by part, in order.
+//! The only SHA-256 pass over an upload: a running digest that advances part by part, in order.
 //!
-//! It advances only with a part that is stored and in the log, and knows which parts it covers (their checksums), so
-//! that it is never mistaken for the digest of other bytes. Its midstate is kept in a bucket; another worker goes on
-//! from there.
+//! The digest advances only when a part is stored and recorded in the log. It remembers the checksums of the parts that
+//! it covers, so it is never taken for the digest of other bytes. Its midstate is saved in a bucket, from which another
+//! worker can continue.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -17,21 +17,21 @@ use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_object_store::crc64nvme;
 use waybill_schema::{Sha256Digest, UploadId, names};
 
-/// The midstate's layout is that of this version of `sha2`; another version's is not read.
+/// Layout of the midstate: that of this version of `sha2`. Midstates with another layout are not read.
 const LAYOUT: &str = "sha2-0.11";
 
-/// How often the midstate of a running upload is kept.
+/// Shortest time between two saves of the midstate of a running upload.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// A running digest over parts 1 to `covered`.
+/// Running digest of the first parts of an upload.
 #[derive(Clone)]
 pub(crate) struct Midstate {
     sha256: Sha256,
-    /// The parts that went in, in order.
+    /// Parts that were hashed, in order.
     covered: Vec<Covered>,
 }
 
-/// A part that went into a digest. Other bytes may have the same checksum; the id is that of these bytes, in this process.
+/// A part that was hashed. Other bytes can have the same checksum, so `id` identifies the bytes within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Covered {
     crc64nvme: u64,
@@ -49,7 +49,7 @@ fn new_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// As it is kept in the bucket. A midstate that was damaged would load without complaint, hence the checksum.
+/// A midstate as stored in the bucket. Its checksum detects damage, which deserializing would not.
 #[derive(Serialize, Deserialize)]
 struct Record {
     layout: String,
@@ -60,12 +60,12 @@ struct Record {
 }
 
 impl Midstate {
-    /// Over nothing.
+    /// Returns a digest that covers no part.
     pub(crate) fn new() -> Self {
         Self { sha256: Sha256::new(), covered: Vec::new() }
     }
 
-    /// How many parts it covers.
+    /// Returns the number of parts that the digest covers.
     pub(crate) fn covered_parts(&self) -> u32 {
         u32::try_from(self.covered.len()).unwrap_or(u32::MAX)
     }
@@ -76,29 +76,29 @@ impl Midstate {
         self.covered.push(Covered::new(crc64nvme));
     }
 
-    /// The hash, to be continued with what it does not cover.
+    /// Returns the hash, to be continued with the parts that it does not cover.
     pub(crate) fn into_sha256(self) -> Sha256 {
         self.sha256
     }
 
-    /// A digest of what it covers.
+    /// Returns the digest of the covered parts.
     pub(crate) fn digest(&self) -> Sha256Digest {
         Sha256Digest(self.sha256.clone().finalize().into())
     }
 
-    /// Whether what it covers is what the log says is stored.
+    /// Returns `true` if the log records the covered parts with the same checksums.
     pub(crate) fn fits(&self, state: &upload::State) -> bool {
         let is_stored =
             |(covered, n): (&Covered, u32)| state.parts.get(&n).is_some_and(|part| part.crc64nvme == covered.crc64nvme);
         self.covered.iter().zip(1..).all(is_stored)
     }
 
-    /// Keeps it in the bucket.
+    /// Saves the midstate in the bucket.
     pub(crate) async fn save(&self, bucket: &Bucket, upload: UploadId) -> Result<(), BucketError> {
         bucket.put(&names::midstate_key(upload), self.to_record().into()).await
     }
 
-    /// The midstate in the bucket, if it is intact and covers what the log says is stored.
+    /// Reads the midstate from the bucket. Returns `None` if it is damaged or covers other parts than the log records.
     pub(crate) async fn load(bucket: &Bucket, upload: UploadId, state: &upload::State) -> Option<Self> {
         let entry = bucket.get(&names::midstate_key(upload)).await.ok()??;
         Self::from_record(&entry.value, state)
@@ -113,7 +113,7 @@ impl Midstate {
             crc64nvme: crc64nvme(&state),
             state,
         };
-        // Postcard into a vector cannot fail for these types; an empty record would not be read back.
+        // Serializing these types into a vector cannot fail. An empty record would be rejected when it is read.
         postcard::to_stdvec(&record).unwrap_or_default()
     }
 
@@ -138,17 +138,17 @@ fn crc_of(covered: &[Covered]) -> u64 {
     crc64nvme(&bytes)
 }
 
-/// A digest that runs ahead of its part: over the bytes of a part as they come in, before it is stored.
+/// A speculative digest: it hashes the bytes of a part while they arrive, before the part is stored.
 pub(crate) struct Ahead {
     sha256: Sha256,
-    /// The parts before it: only where these are stored is it the file's digest.
+    /// The parts before this one. The digest is that of the file only if exactly these are stored.
     before: Vec<Covered>,
-    /// What its own part will be known by.
+    /// Id of the part that is being hashed (see [`Covered`]).
     id: u64,
 }
 
 impl Ahead {
-    /// Over a file's bytes from the first one on.
+    /// Returns a digest that starts at the first byte of a file.
     pub(crate) fn from_start() -> Self {
         Self { sha256: Sha256::new(), before: Vec::new(), id: new_id() }
     }
@@ -157,31 +157,31 @@ impl Ahead {
         self.sha256.update(bytes);
     }
 
-    /// One for the part behind this one, which has come in whole and has this checksum.
+    /// Returns a digest for the next part. The part of this digest must be complete and have this checksum.
     pub(crate) fn next(&self, crc64nvme: u64) -> Self {
         let before = self.before.iter().copied().chain([Covered { crc64nvme, id: self.id }]).collect();
         Self { sha256: self.sha256.clone(), before, id: new_id() }
     }
 
-    /// Whether it runs over part `part_number`.
+    /// Returns `true` if this digest is for part `part_number`.
     pub(crate) fn is_of(&self, part_number: u32) -> bool {
         u32::try_from(self.before.len() + 1) == Ok(part_number)
     }
 
-    /// The digest of what went in.
+    /// Returns the digest of all bytes that were hashed.
     pub(crate) fn digest(self) -> Sha256Digest {
         Sha256Digest(self.sha256.finalize().into())
     }
 }
 
-/// A part that is stored, and waits in memory until those before it were hashed.
+/// A stored part that waits in memory until the parts before it are hashed.
 struct Waiting {
     bytes: Bytes,
     crc64nvme: u64,
     _permit: OwnedSemaphorePermit,
 }
 
-/// The running digest of one upload, with the parts that came out of order.
+/// Running digest of one upload, and the stored parts that arrived out of order.
 pub(crate) struct RunningHash {
     midstate: Midstate,
     waiting: BTreeMap<u32, Waiting>,
@@ -195,7 +195,7 @@ impl RunningHash {
         Self { midstate, waiting: BTreeMap::new(), saved_parts, saved_at: None }
     }
 
-    /// A digest that may run ahead, if `part_number` is the next part.
+    /// Returns a speculative digest if `part_number` is the next part to hash.
     pub(crate) fn ahead(&self, part_number: u32) -> Option<Ahead> {
         (part_number == self.midstate.covered_parts() + 1).then(|| Ahead {
             sha256: self.midstate.sha256.clone(),
@@ -204,7 +204,8 @@ impl RunningHash {
         })
     }
 
-    /// A part was stored and is in the log. `permit` is what keeping its bytes for later takes, if there is room.
+    /// Takes a part that is stored and recorded in the log. A part that is not the next one to hash is kept in memory
+    /// if `permit` returns a permit for its bytes. Otherwise it must be read back later.
     pub(crate) fn part_stored(
         &mut self,
         part_number: u32,
@@ -232,8 +233,8 @@ impl RunningHash {
         }
     }
 
-    /// The midstate, if it is to be kept now: it moved, and was not kept a moment ago, or covers all `total_parts`.
-    /// Losing the last moment's costs reading so much of the object back.
+    /// Returns the midstate if it must be saved now: it has advanced, and it was not saved within [`SAVE_EVERY`] or
+    /// covers all `total_parts`. After a crash, the parts that the saved midstate does not cover must be read back.
     pub(crate) fn unsaved(&mut self, total_parts: u32) -> Option<Midstate> {
         let covered = self.midstate.covered_parts();
         let recent = self.saved_at.is_some_and(|at| at.elapsed() < SAVE_EVERY);
@@ -297,7 +298,7 @@ mod tests {
     #[test]
     fn a_part_without_room_to_wait_is_left_to_be_read_back() {
         let hash = hashed(&[3, 2, 1, 4, 5], 1);
-        // 3 waited, 2 had no room: only 1 is covered, and nothing after the gap is.
+        // Part 3 waited and part 2 had no room. So only part 1 is covered, and no part after the gap.
         assert_eq!(hash.midstate().covered_parts(), 1);
     }
 
@@ -325,7 +326,7 @@ mod tests {
         first.update(b"other bytes, made to have the checksum of the part");
         let mut second = first.next(same);
         second.update(&part(2));
-        // The event of another request was first; it has the part's bytes.
+        // The event of another request was appended first. It has the bytes of the part.
         hash.part_stored(1, part(1), same, None, || None);
         hash.part_stored(2, part(2), crc64nvme(&part(2)), Some(second), || None);
         for n in 3..=PARTS {
@@ -342,7 +343,7 @@ mod tests {
         let mut second = first.next(crc64nvme(&part(1)));
         second.update(&part(2));
         hash.part_stored(1, part(1), crc64nvme(&part(1)), Some(first), || None);
-        // Empty bytes: it is the digest that ran ahead that is taken.
+        // The bytes are empty, so the test passes only if the speculative digest is used.
         hash.part_stored(2, Bytes::new(), crc64nvme(&part(2)), Some(second), || None);
         for n in 3..=PARTS {
             hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);
@@ -366,7 +367,10 @@ mod tests {
         for at in 0..record.len() {
             let mut damaged = record.clone();
             damaged[at] ^= 1;
-            assert!(Midstate::from_record(&damaged, &stored(1..=3)).is_none(), "a flipped bit at {at} loads");
+            assert!(
+                Midstate::from_record(&damaged, &stored(1..=3)).is_none(),
+                "a record with a flipped bit in byte {at} was read"
+            );
         }
         assert!(Midstate::from_record(&record, &stored(1..=2)).is_none());
         let mut replaced = stored(1..=3);

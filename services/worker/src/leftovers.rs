@@ -1,5 +1,6 @@
-//! Keeps a list of what the store refuses to delete, because an object is locked or our keys lack a right. Nothing waits
-//! for these deletions. The list is a bucket of NATS, and the sweep tries its entries again.
+//! Keeps a list of objects that the store refused to delete, because they are locked or because our access key lacks a
+//! permission. Nothing waits for these deletions. The list is a key-value bucket of NATS, and the sweep retries its
+//! entries.
 
 use crate::Worker;
 use bytes::Bytes;
@@ -12,20 +13,20 @@ use waybill_repository::{BatchSize, Batches, Busy, Linger};
 use waybill_service_kit::metrics::LEFTOVERS;
 use waybill_service_kit::now;
 
-/// How many leftovers are tried again in one round.
+/// Maximum number of leftovers that one round retries.
 const BATCH: usize = 500;
-/// How the bucket's keys begin: an object's key follows, that of a multipart upload, or a prefix of objects.
+/// Beginnings of the bucket's keys. The key of an object or of a multipart upload follows, or a prefix of objects.
 const OBJECT: &str = "object/";
 const MULTIPART: &str = "multipart/";
 const PREFIX: &str = "prefix/";
 
-/// Objects that are deleted with one request: nobody waits for them.
+/// Size of a batch of deletions. Nothing waits for them, so they can be collected for a while.
 const TOGETHER: BatchSize = BatchSize { most: 100, queue: 4_096, linger: Linger::For(Duration::from_millis(100)) };
 
-/// Deletions of single objects, by their keys, several at once.
+/// Deletions of single objects, by key, combined into batches.
 pub(crate) type Deletions = Batches<(), String, Result<(), StoreError>>;
 
-/// Returns what deletes objects of a store together.
+/// Returns a batcher that deletes objects of `store`.
 pub(crate) fn deletions(store: Arc<dyn ObjectStore>) -> Deletions {
     Batches::new(TOGETHER, move |(), keys: Vec<String>| {
         let store = store.clone();
@@ -36,13 +37,14 @@ pub(crate) fn deletions(store: Arc<dyn ObjectStore>) -> Deletions {
 /// The result of deleting something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deletion {
-    /// It is gone.
+    /// The object is deleted.
     Done,
-    /// The store does not allow it now.
+    /// The store refused the deletion. The sweep retries it.
     Later,
 }
 
-/// When a leftover is tried again, in milliseconds since 1970, and the id of a multipart upload.
+/// Time of the next attempt in milliseconds since 1970, and the id of a multipart upload (empty for objects and
+/// prefixes).
 struct Leftover {
     due_at: i64,
     upload_id: String,
@@ -60,16 +62,16 @@ impl Leftover {
 }
 
 impl Worker {
-    /// Deletes an object, or notes it for later if the store refuses.
+    /// Deletes an object, or notes it for later if the store refuses the deletion.
     ///
     /// # Errors
-    /// If the store does not answer, or the key cannot be kept.
+    /// If the store does not answer, or the key cannot be noted.
     pub(crate) async fn delete(&self, key: &str) -> Result<Deletion, StoreError> {
         let deleted = self.store.delete(key).await;
         self.keep_if_refused(deleted, format!("{OBJECT}{key}"), String::new()).await
     }
 
-    /// As [`Self::delete`], together with other objects that are deleted at the same time.
+    /// Deletes an object like [`Self::delete`], in one request with other objects that are deleted at the same time.
     ///
     /// # Errors
     /// As [`Self::delete`].
@@ -80,11 +82,11 @@ impl Worker {
             .await
     }
 
-    /// Deletes up to 1,000 objects, many with one request; notes those for later that the store refuses to delete. Returns how
-    /// many are gone.
+    /// Deletes up to 1,000 objects, many with one request. Notes those that the store refuses to delete for later.
+    /// Returns the number of deleted objects.
     ///
     /// # Errors
-    /// As [`Self::delete`], after all of them were tried.
+    /// As [`Self::delete`], after all deletions were tried.
     pub(crate) async fn delete_many(&self, keys: &[String]) -> Result<usize, StoreError> {
         let (mut gone, mut failed) = (0, None);
         for (key, deleted) in keys.iter().zip(self.store.delete_many(keys).await) {
@@ -105,12 +107,12 @@ impl Worker {
         self.keep_if_refused(aborted, format!("{MULTIPART}{key}"), upload_id.to_owned()).await
     }
 
-    /// Notes a prefix whose objects are to be deleted later, because the store refuses to list them.
+    /// Notes a prefix whose objects must be deleted later because the store refuses to list them.
     ///
     /// # Errors
-    /// If the prefix cannot be kept.
+    /// If the prefix cannot be noted.
     pub(crate) async fn keep_prefix(&self, prefix: &str) -> Result<(), StoreError> {
-        let refused = StoreError::Refused { operation: "listing what is not needed", code: "AccessDenied".to_owned() };
+        let refused = StoreError::Refused { operation: "listing objects to delete", code: "AccessDenied".to_owned() };
         self.keep_if_refused(Err(refused), format!("{PREFIX}{prefix}"), String::new()).await.map(drop)
     }
 
@@ -123,11 +125,11 @@ impl Worker {
         match outcome {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(Deletion::Done),
             Err(refused @ StoreError::Refused { .. }) => {
-                tracing::error!(error = %refused, "something stays in the store that is no longer needed");
-                // It is due at once; the first round that fails puts it off.
+                tracing::error!(error = %refused, "the store refused to delete an object; the sweep tries again");
+                // The entry is due immediately. The first round that fails postpones it.
                 let leftover = Leftover { due_at: 0, upload_id };
                 self.leftovers.put(&name, leftover.to_value()).await.map_err(|error| {
-                    tracing::warn!(%error, "the key of what stays is not kept");
+                    tracing::warn!(%error, "cannot note an object that must be deleted later");
                     refused
                 })?;
                 Ok(Deletion::Later)
@@ -152,7 +154,7 @@ impl Worker {
     }
 }
 
-/// Tries the entries of a share that are due. An entry that fails is due again after `pause`.
+/// Retries the entries of a share that are due. An entry that fails is due again after `pause`.
 ///
 /// # Errors
 /// If the bucket does not answer.
@@ -170,7 +172,7 @@ pub(crate) async fn sweep(worker: &Worker, pause: Duration, share: Share) -> Res
         match worker.try_again(&name, &leftover).await {
             Ok(()) | Err(StoreError::NotFound { .. }) => worker.leftovers.delete(&name).await?,
             Err(error) => {
-                tracing::debug!(%error, "something still stays in the store");
+                tracing::debug!(%error, "the store still refuses a deletion");
                 let due_at = now().0.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
                 worker.leftovers.put(&name, Leftover { due_at, ..leftover }.to_value()).await?;
             }

@@ -1,8 +1,8 @@
-//! The worker: takes bytes from gateways and puts them into the store (the data plane), and reacts to events: completes
-//! objects, verifies their digests, settles reservations, cleans up.
+//! The worker. It writes bytes from gateways to the object store (the data plane) and reacts to events: it completes
+//! objects, verifies their digests, settles reservations and deletes objects that are no longer needed.
 //!
-//! Workers share nothing but NATS, Postgres and the store. What one keeps in memory about an upload, another finds in
-//! the log and in the `midstates` bucket.
+//! Workers share only NATS, PostgreSQL and the object store. A worker can rebuild everything that another worker keeps
+//! in memory about an upload from the log and from the `midstates` bucket.
 
 mod contents;
 mod hashing;
@@ -31,7 +31,7 @@ use waybill_repository::{Context, Quotas};
 use waybill_schema::{Actor, Causation, Position, WorkerId};
 use waybill_service_kit::now;
 
-/// What everything in a worker works with.
+/// Connections, caches and limits that all parts of a worker use.
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) nats: async_nats::Client,
@@ -44,7 +44,7 @@ pub(crate) struct Worker {
     pub(crate) leftovers: Bucket,
     pub(crate) deletions: leftovers::Deletions,
     pub(crate) parked: Bucket,
-    /// How often a reaction fails before it is put aside.
+    /// Number of failures after which a reaction is parked.
     pub(crate) park_after: i64,
     pub(crate) failures: reactions::Failures,
     pub(crate) database: Database,
@@ -54,14 +54,14 @@ pub(crate) struct Worker {
     pub(crate) pace: plane::Pace,
     pub(crate) read_ahead: ReadAhead,
     pub(crate) awaited: reactions::Awaited,
-    /// For reactions that read or write long objects.
+    /// Places for reactions that read or write large objects.
     pub(crate) long: Arc<reactions::Places>,
-    /// Reactions that found no such place.
+    /// Events whose reactions found no such place.
     pub(crate) waiting: Cache<Position, ()>,
 }
 
 impl Worker {
-    /// This worker as the one that does something, now, because of `causation`.
+    /// Returns the context of an event that this worker appends now because of `causation`.
     pub(crate) fn context(&self, causation: Causation) -> Context {
         Context { actor: Actor::Worker(self.id), causation, address: None, clock: now }
     }

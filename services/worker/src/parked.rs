@@ -1,6 +1,6 @@
-//! Reactions that are put aside: those that failed again and again, and those to events of a newer version than this worker
-//! can read. They are kept in the bucket `parked`, so that the event log's consumer does not wait for them; the sweep tries
-//! them again, and so does a worker that starts. `waybill parked` shows them.
+//! Parked reactions: reactions that failed repeatedly, and reactions to events of a newer version than this worker can
+//! read. They are kept in the bucket `parked`, so that the consumer of the event log does not wait for them. The sweep
+//! retries them, and a worker that starts does so too. `waybill parked` shows them.
 
 use crate::Worker;
 use crate::reactions::{ReactionError, concerns_us, react};
@@ -16,31 +16,31 @@ use waybill_schema::{Aggregate, DecodeError, Position, Subject, Timestamp};
 use waybill_service_kit::metrics::PARKED_REACTIONS;
 use waybill_service_kit::now;
 
-/// How many are tried at once.
+/// Number of reactions that are retried in parallel.
 const AT_ONCE: usize = 8;
-/// How much of a reason is kept, in characters: a value of the bucket has 4 KiB at most.
+/// Maximum length of a stored reason, in characters. A value of the bucket can have at most 4 KiB.
 const REASON: usize = 500;
 
-/// A reaction that was put aside.
+/// A parked reaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The event's subject.
+    /// Subject of the event.
     pub subject: String,
     /// Why the last attempt failed.
     pub reason: String,
-    /// How often it was tried.
+    /// Number of attempts so far.
     pub attempts: i64,
-    /// When it was put aside, in milliseconds since 1970.
+    /// Time at which the reaction was parked, in milliseconds since 1970.
     pub parked_at: i64,
-    /// When it is tried again, in milliseconds since 1970.
+    /// Earliest time of the next attempt, in milliseconds since 1970.
     pub due_at: i64,
 }
 
-/// Returns whether a message that this worker cannot read may be an event that a newer worker reacts to.
+/// Returns `true` if a message that this worker cannot read may be an event to which a newer worker reacts.
 pub(crate) fn is_of_newer(stored: &Stored) -> bool {
     let unknown = matches!(&stored.event, Err(DecodeError::Event(EventError::Unknown { .. }) | DecodeError::Header(_)));
     let on = Subject::parse(&stored.subject).map(|subject| subject.aggregate);
-    // Nothing ever reacts to bytes that were stored, and there are too many of those events.
+    // No worker reacts to events about stored bytes, and there are too many of them to park.
     unknown && !matches!(on, Ok(Aggregate::UploadChunks(_)))
 }
 
@@ -53,7 +53,7 @@ fn position_of(key: &str) -> Option<Position> {
     Some(Position { partition: partition.parse().ok()?, seq: seq.parse().ok()? })
 }
 
-/// All that were put aside, in the order of the log.
+/// Returns all parked reactions, in the order of the log.
 ///
 /// # Errors
 /// If the bucket does not answer.
@@ -84,7 +84,7 @@ async fn entry(parked: &Bucket, position: Position) -> Result<Option<Entry>, Buc
     Ok(entry.and_then(|entry| serde_json::from_slice(&entry.value).ok()))
 }
 
-/// Has the next round of a sweep try it. Returns whether it was there.
+/// Lets the next round of a sweep retry a parked reaction. Returns `false` if it is not parked.
 ///
 /// # Errors
 /// If the bucket does not answer.
@@ -100,15 +100,15 @@ async fn tried_again(parked: &Bucket, position: Position) -> Result<bool, Bucket
 
 async fn put(parked: &Bucket, position: Position, entry: &Entry) -> Result<(), BucketError> {
     let reason = entry.reason.chars().filter(|character| !character.is_control()).take(REASON).collect();
-    // A struct of texts and numbers always becomes JSON.
+    // Serializing a struct of strings and numbers cannot fail.
     let value = serde_json::to_vec(&Entry { reason, ..entry.clone() }).unwrap_or_default();
     parked.put(&key_of(position), value.into()).await
 }
 
-/// Puts a reaction aside.
+/// Parks a reaction.
 ///
 /// # Errors
-/// If the bucket does not answer: then the event must come again.
+/// If the bucket does not answer. The event must then be delivered again.
 pub(crate) async fn park(worker: &Worker, stored: &Stored, reason: &str, attempts: i64) -> Result<(), BucketError> {
     let Timestamp(parked_at) = now();
     let (subject, reason) = (stored.subject.clone(), reason.to_owned());
@@ -118,8 +118,8 @@ pub(crate) async fn park(worker: &Worker, stored: &Stored, reason: &str, attempt
     Ok(())
 }
 
-/// Tries those of a share that are due, or all of them, the ones that are due longest first; one that fails is due again after
-/// `pause`.
+/// Retries the parked reactions of a share that are due, or all of the share if `all` is set. Begins with those that
+/// are due longest. A reaction that fails is due again after `pause`.
 ///
 /// # Errors
 /// If the bucket does not answer.
@@ -131,7 +131,7 @@ pub(crate) async fn sweep(worker: &Worker, pause: Duration, (all, share): (bool,
     parked.sort_by_key(|(_, entry)| entry.due_at);
     let try_one = |(position, entry)| async move {
         if let Err(error) = try_again(worker, position, entry, pause).await {
-            tracing::warn!(%position, %error, "the sweep will come back to a parked reaction");
+            tracing::warn!(%position, %error, "cannot update a parked reaction; will try again");
         }
     };
     stream::iter(parked).for_each_concurrent(AT_ONCE, try_one).await;
@@ -144,7 +144,7 @@ async fn try_again(worker: &Worker, position: Position, entry: Entry, pause: Dur
             tracing::info!(%position, "a parked reaction succeeded");
             worker.parked.delete(&key_of(position)).await
         }
-        // It stays due: a newer worker can read it, and one with a free place can do it.
+        // The reaction stays due: a newer worker can read the event, and a worker with a free place can react to it.
         Err(Failed::Unreadable | Failed::NoPlace) => Ok(()),
         Err(Failed::Reaction(reason)) => {
             let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
@@ -155,18 +155,18 @@ async fn try_again(worker: &Worker, position: Position, entry: Entry, pause: Dur
     }
 }
 
-/// Why a parked reaction was not done.
+/// Reason why a retry did not succeed.
 enum Failed {
     /// This worker cannot read the event.
     Unreadable,
-    /// Too much of the company is being done.
+    /// The company has as many long reactions as it may have now.
     NoPlace,
     Reaction(String),
 }
 
 async fn react_to(worker: &Worker, position: Position) -> Result<(), Failed> {
     let stored = worker.log.at(position).await.map_err(|error| Failed::Reaction(error.to_string()))?;
-    // An event that is not there any more calls for nothing: the stream was restored.
+    // The event is missing because the stream was restored from a backup. No reaction is needed.
     let Some(stored) = stored else { return Ok(()) };
     match &stored.event {
         Ok(recorded) if concerns_us(&recorded.event) => react(worker, recorded).await.map_err(|error| match error {

@@ -1,4 +1,4 @@
-//! How full the key-value buckets are: what is full takes nothing any more, so that is said before.
+//! Measures how full the key-value buckets are. A full bucket accepts no more values, so operators are warned before.
 
 use crate::Worker;
 use waybill_event_log::jetstream::{Bucket, BucketError, Room};
@@ -13,10 +13,10 @@ const BUCKETS: [&str; 6] = [
     names::SNAPSHOTS_BUCKET,
     names::TICKETS_BUCKET,
 ];
-/// From how many percent on an operator is warned.
+/// Fill level in percent from which operators are warned.
 const NEARLY_FULL: u64 = 80;
 
-/// Measures all buckets.
+/// Measures all buckets, sets the metrics, and logs a warning for each bucket that is nearly full.
 ///
 /// # Errors
 /// If a bucket does not answer.
@@ -27,13 +27,13 @@ pub(crate) async fn measure(worker: &Worker) -> Result<(), BucketError> {
         BUCKET_FILL.with_label_values(&[name]).set(i64::try_from(percent).unwrap_or(i64::MAX));
         if percent >= NEARLY_FULL {
             let Room { used_bytes, max_bytes } = room;
-            tracing::warn!(bucket = name, percent, used_bytes, max_bytes, "a bucket is nearly full: make it larger");
+            tracing::warn!(bucket = name, percent, used_bytes, max_bytes, "a bucket is nearly full; raise its limit");
         }
     }
     Ok(())
 }
 
-/// `None` for a bucket without a limit.
+/// Returns the fill level in percent, or `None` if the bucket has no limit.
 fn percent(room: Room) -> Option<u64> {
     room.used_bytes.saturating_mul(100).checked_div(room.max_bytes)
 }

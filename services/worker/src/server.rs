@@ -1,4 +1,4 @@
-//! Starting and stopping a worker.
+//! Starts and stops a worker.
 
 use crate::contents::Contents;
 use crate::plane::{Budget, LocalPlane, Pace, Uploads, ahead_bytes, routes};
@@ -23,56 +23,57 @@ use waybill_service_kit::data_plane::KEEP_ALIVE;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::{DataPlane, Shutdown, Tls, listener, request};
 
-/// The shortest secret between gateways and workers.
+/// Minimum length of the secret between gateways and workers.
 const SECRET_MIN_BYTES: usize = 32;
 
-/// What a worker is made of.
+/// Settings and connections of a worker.
 pub struct Config {
-    /// Where gateways of other processes are listened to; port 0 for any.
+    /// Address for gateways of other processes. Port 0 selects a free port. Without an address the worker does not
+    /// listen.
     pub addr: Option<SocketAddr>,
-    /// What is spoken over TLS with.
+    /// Certificate and key for TLS.
     pub tls: Option<Tls>,
-    /// What gateways are known by.
+    /// Secret by which gateways authenticate.
     pub secret: String,
-    /// MiB that part buffers may take together.
+    /// Memory budget for part buffers in MiB.
     pub budget_mib: usize,
-    /// How much later than its end an upload is cleaned up.
+    /// Time between the expiry and the cleanup of an upload.
     pub expiry_grace: Duration,
-    /// How long a deleted file can be restored.
+    /// Time for which a deleted file can be restored.
     pub purge_after: Duration,
-    /// How often a company's space is counted anew.
+    /// Time between two recalculations of a company's quota.
     pub recalculate_every: Duration,
-    /// How long the row of a download token that has ended is kept.
+    /// Time for which the row of an ended download token is kept.
     pub tokens_kept: Duration,
-    /// How often a reaction fails before it is put aside.
+    /// Number of failures after which a reaction is parked.
     pub park_after: i64,
-    /// How often the sweep looks.
+    /// Pause between two rounds of the sweep.
     pub sweep_every: Duration,
-    /// Which files are accepted.
+    /// Policies of the companies: limits, retention and accepted media types.
     pub policies: Policies,
     /// The connection behind `log`.
     pub nats: async_nats::Client,
     /// The event log.
     pub log: Arc<dyn EventLog>,
-    /// The space of companies.
+    /// Quotas of the companies.
     pub quotas: Arc<Quotas>,
     /// The object store.
     pub store: Arc<dyn ObjectStore>,
-    /// The read models.
+    /// The read model.
     pub database: Database,
 }
 
-/// Why a worker did not start.
+/// Reason why a worker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The secret is too short to be one.
+    /// The secret is too short.
     #[error("WAYBILL_WORKER_SECRET must have at least 32 bytes")]
     SecretTooShort,
-    /// A bucket is missing.
+    /// A key-value bucket is missing or does not answer.
     #[error("{0}; run `waybill provision`")]
     Bucket(#[from] BucketError),
-    /// The address cannot be listened at.
-    #[error("listening: {0}")]
+    /// The worker cannot listen on the address.
+    #[error("cannot listen: {0}")]
     Listen(#[from] std::io::Error),
 }
 
@@ -85,7 +86,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a worker; it stops when `shutdown` is triggered.
+    /// Starts a worker, which stops when `shutdown` is triggered.
     ///
     /// # Errors
     /// [`StartError`].
@@ -143,22 +144,22 @@ impl Server {
         Ok(Self { addr, plane, readiness, tasks })
     }
 
-    /// Where gateways of other processes are listened to.
+    /// Returns the address on which the worker listens for gateways of other processes.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
 
-    /// What a gateway of the same process sends bytes to.
+    /// Returns the data plane for a gateway of the same process.
     pub fn data_plane(&self) -> Arc<dyn DataPlane> {
         Arc::new(self.plane.clone())
     }
 
-    /// What must answer for the worker to do its work.
+    /// Returns the readiness checks: NATS, the object store and PostgreSQL must answer.
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
     }
 
-    /// Until everything has stopped.
+    /// Waits until all tasks of the worker have stopped.
     pub fn stopped(self) -> BoxFuture<'static, ()> {
         Box::pin(self.all_stopped())
     }

@@ -1,4 +1,4 @@
-//! Settling reservations, and giving back the space of purged files: those of one company together.
+//! Settles reservations and releases the space of purged files. Requests of one company are combined into batches.
 
 use futures_util::{StreamExt, stream};
 use std::collections::HashMap;
@@ -14,17 +14,17 @@ use waybill_repository::{
 use waybill_schema::events::{ReleasedItem, SettledItem};
 use waybill_schema::{CompanyId, Event, FileId, Recorded, Routing};
 
-/// Nobody waits for a settlement, so a few are waited for: each event costs the company's next start a look at it.
+/// Nothing waits for a settlement, so several are collected: the next start of an upload must read each quota event.
 const BATCHES: BatchSize =
     BatchSize { most: RESERVATION_ITEMS_MAX, queue: 4_096, linger: Linger::For(Duration::from_millis(100)) };
-/// How many files of earlier releases, which somebody did not get done with, are looked at by the way.
+/// Maximum number of files of earlier, unfinished releases that a release also checks.
 const EARLIER: usize = 16;
-/// How many files are looked at, or recorded, at once.
+/// Number of files that are checked or recorded in parallel.
 const AT_ONCE: usize = 16;
 
 type Answer = Result<(), ExecuteError>;
 
-/// Ends reservations, and releases the space of purged files.
+/// Settles reservations, and releases the space of purged files.
 pub(crate) struct Space {
     settlements: Batches<CompanyId, (SettledItem, Context), Answer>,
     releases: Batches<CompanyId, (ReleasedItem, Context), Answer>,
@@ -58,7 +58,7 @@ impl Space {
         self.settlements.ask(company, (item, context)).await.map_err(busy)?
     }
 
-    /// Gives back the space of a purged file, once.
+    /// Releases the space of a purged file, exactly once.
     pub(crate) async fn release(&self, company: CompanyId, item: ReleasedItem, context: Context) -> Answer {
         self.releases.ask(company, (item, context)).await.map_err(busy)?
     }
@@ -73,9 +73,9 @@ async fn settle_all(quotas: &Quotas, company: CompanyId, items: &[SettledItem], 
     quotas.change(context, company, &|state| Ok(settle(state, items).map(Into::into))).await.map(drop)
 }
 
-/// Appends the quota's event, after a look at the files' own events; then records the release in the files; then tells the
-/// quota that it is recorded. If a worker is stopped in between, the next one finds the file in the quota's state. Returns one
-/// answer per item, in order.
+/// Releases the space of files in three steps: reads the events of the files and appends the event of the quota,
+/// records the release in the files, and records in the quota that the files have it. If a worker stops between two
+/// steps, the next release finds the file in the state of the quota. Returns one answer per item, in order.
 async fn release_all(
     log: &dyn EventLog,
     quotas: &Quotas,
@@ -97,12 +97,12 @@ async fn release_all(
     let recorded: Vec<FileId> = done.iter().filter(|(_, done)| done.is_ok()).map(|(file, _)| *file).collect();
     let told = quotas.change(context, company, &|state| Ok(release(state, &[], &recorded).map(Into::into))).await;
     if let Err(error) = told {
-        tracing::debug!(%company, %error, "a later release tells the quota what is recorded");
+        tracing::debug!(%company, %error, "cannot record finished releases in the quota; a later release does");
     }
     items.iter().map(|item| done.get(&item.file_id).cloned().unwrap_or(Ok(()))).collect()
 }
 
-/// Says in the quota that the space of these files is free, of those whose own events do not say so yet: answers with these.
+/// Releases the space of those files in the quota whose own events do not record the release yet. Returns these files.
 async fn give_back(
     log: &dyn EventLog,
     quotas: &Quotas,
@@ -125,7 +125,7 @@ async fn give_back(
                 Ok(true) => recorded.push(file),
                 Ok(false) => {}
                 Err(error) if is_asked(&file) => return Err(error.into()),
-                // It is looked at again by the way of a later release.
+                // A later release checks this file again.
                 Err(_) => {}
             }
         }
@@ -141,7 +141,7 @@ async fn give_back(
     }
 }
 
-/// Returns whether a file's own events say that its space was given back. That is a file's last event.
+/// Returns `true` if the events of a file record that its space was released. This is the last event of a file.
 async fn is_recorded(log: &dyn EventLog, company: CompanyId, file: FileId) -> Result<bool, ReadError> {
     let last = log.last(aggregate(company, file).subject()).await?;
     Ok(last.is_some_and(|last| matches!(last.event, Ok(Recorded { event: Event::FileSpaceReleased(_), .. }))))

@@ -1,6 +1,9 @@
-//! The sweep: ends uploads that were not continued in time, takes back space that was reserved for uploads which never
-//! started, looks for objects that clients make by themselves where nobody else does any more, and deletes what they made
-//! too late. The read model only says where to look; whether it is so is decided on the events.
+//! The sweep: a periodic search for overdue work. It expires uploads that were not continued in time, releases
+//! reservations of uploads that never started, deletes files whose retention period is over, purges deleted files,
+//! deletes ended download tokens, and recalculates quotas. It also looks for objects of direct uploads that no worker
+//! awaits any more, deletes objects that clients created too late, and retries parked reactions and failed deletions.
+//!
+//! The read model only provides candidates. The events of each candidate decide what happens to it.
 
 use crate::reactions::{ReactionError, advance, clear};
 use crate::share::share_of;
@@ -31,34 +34,36 @@ use waybill_schema::{Causation, CompanyId, Routing, Timestamp, TokenId};
 use waybill_service_kit::metrics;
 use waybill_service_kit::{Shutdown, now};
 
-/// How many candidates of a kind are read at once.
+/// Number of candidates that one query returns.
 const BATCH: i64 = 500;
-/// How many of one kind are looked after at once.
+/// Number of candidates of one kind that are handled in parallel.
 const AT_ONCE: usize = 8;
-/// For how long nothing was heard of an upload when the sweep looks for its object: the worker that was told to is gone.
+/// Seconds without an event of an upload after which the sweep looks for its object: the worker that awaited it is
+/// gone.
 const QUIET_S: i64 = 120;
-/// For how many rounds a worker is alive after it said so, and for how long at least.
+/// Number of rounds for which an announcement of a worker is valid, and its shortest validity.
 const ALIVE_ROUNDS: u32 = 3;
 const ALIVE_AT_LEAST: Duration = Duration::from_secs(10);
-/// How many times the grace a PUT may run on when its URL has ended.
+/// Time for which a PUT may continue after its URL has expired, as a multiple of the grace period.
 const PUT_GRACES: u32 = 8;
 
-/// When the sweep does what.
+/// Intervals and periods of the sweep.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// How often it looks.
+    /// Pause before each round.
     pub(crate) every: Duration,
-    /// How much later than `expires_at` uploads are ended.
+    /// Time between `expires_at` and the expiry of an upload.
     pub(crate) grace: Duration,
-    /// How long a deleted file can be restored.
+    /// Time for which a deleted file can be restored.
     pub(crate) purge_after: Duration,
-    /// How often a company's space is counted anew.
+    /// Time between two recalculations of a company's quota.
     pub(crate) count_every: Duration,
-    /// How long the row of a token that has ended is kept.
+    /// Time for which the row of an ended token is kept.
     pub(crate) tokens_kept: Duration,
 }
 
-/// Looks after all kinds, each by itself: one that takes long, or fails, holds up no other.
+/// Runs the sweep until shutdown. Each kind of work has its own rounds, so a slow or failing one does not delay the
+/// others.
 pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
     let sweep = Sweep { worker: &worker, times, has_retried: AtomicBool::new(false), alive: Mutex::default() };
     let every = Every { pause: times.every, shutdown: &shutdown };
@@ -84,11 +89,11 @@ pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
         every.round("buckets", || rooms::measure(&worker)),
     );
     if let Err(error) = alive::withdraw(&worker.database, Group::Sweepers, worker.id.0).await {
-        tracing::debug!(%error, "the others will notice by themselves");
+        tracing::debug!(%error, "cannot withdraw this worker; its announcement expires");
     }
 }
 
-/// Rounds with a pause before each.
+/// Runs rounds of work with a pause before each round.
 struct Every<'a> {
     pause: Duration,
     shutdown: &'a Shutdown,
@@ -101,19 +106,19 @@ impl Every<'_> {
         E: std::fmt::Display,
     {
         while self.shutdown.unless(tokio::time::sleep(self.pause)).await.is_some() {
-            // What is stopped in its middle is found again by the next round.
+            // Shutdown may stop a round halfway. The next round of any worker finds the rest.
             let Some(done) = self.shutdown.unless(work()).await else { return };
             if let Err(error) = done {
                 metrics::SWEEP_FAILURES.with_label_values(&[kind]).inc();
-                tracing::warn!(kind, %error, "the sweep will try again");
+                tracing::warn!(kind, %error, "a round of the sweep failed; the next round tries again");
             }
         }
     }
 }
 
-/// How many rounds lie between two attempts of a reaction that was put aside: ten minutes, by default.
+/// Number of rounds between two attempts of a parked reaction: ten minutes by default.
 const PARKED_ROUNDS: u32 = 10;
-/// How many rounds lie between two attempts to delete an object that the store does not let go: an hour, by default.
+/// Number of rounds between two attempts to delete an object that the store refused to delete: one hour by default.
 const LEFTOVER_ROUNDS: u32 = 60;
 
 /// The sweep of a worker.
@@ -121,7 +126,7 @@ struct Sweep<'a> {
     worker: &'a Worker,
     times: Times,
     has_retried: AtomicBool,
-    /// The workers that are alive, in an order on which they agree; empty until it is known.
+    /// Ids of the live workers, in the same order on every worker. Empty until the first announcement.
     alive: Mutex<Vec<Uuid>>,
 }
 
@@ -130,7 +135,7 @@ impl Sweep<'_> {
         Ok(self.worker.database.connection().await?)
     }
 
-    /// Says that this worker lives, and learns which others do.
+    /// Announces that this worker is alive and reads which other workers are.
     async fn announce(&self) -> Result<(), ReadModelError> {
         let lease = self.times.every.saturating_mul(ALIVE_ROUNDS).max(ALIVE_AT_LEAST);
         let found = alive::announce(&self.worker.database, Group::Sweepers, self.worker.id.0, lease).await?;
@@ -138,7 +143,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Returns this worker's share of what is due.
+    /// Returns this worker's share of the candidates.
     fn share(&self) -> Share {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         share_of(self.worker.id.0, &alive, time_now().timestamp())
@@ -148,8 +153,8 @@ impl Sweep<'_> {
         Page { after, limit: BATCH, share: self.share() }
     }
 
-    /// Goes through all candidates of a kind, batch by batch, some at a time. What goes wrong with one keeps no other from its
-    /// turn.
+    /// Handles all candidates of a kind, page by page and some of them in parallel. A failure is logged and does not
+    /// stop the others.
     async fn each<'s>(
         &'s self,
         find: impl Fn(Place) -> BoxFuture<'s, Result<Vec<Overdue>, ReactionError>>,
@@ -169,7 +174,8 @@ impl Sweep<'_> {
         }
     }
 
-    /// Deletes files whose retention is over: of each company some, and then some more of those that have more.
+    /// Deletes files whose retention period is over. Handles one page of each company before the second page of any
+    /// company.
     async fn retire(&self) -> Result<(), ReactionError> {
         let (mut after, mut more) = (Uuid::nil(), Vec::new());
         loop {
@@ -189,7 +195,8 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Deletes a batch of a company's files behind `after`. Returns its end if there may be more.
+    /// Deletes one page of a company's files, beginning after `after`. Returns the end of the page if there may be more
+    /// files.
     async fn retire_some(
         &self,
         company: CompanyId,
@@ -223,13 +230,13 @@ impl Sweep<'_> {
             after = *last;
             for (company, token, _) in ended {
                 if let Err(error) = forget(self.worker, company, token, Timestamp(until.timestamp_millis())).await {
-                    tracing::warn!(token_id = %token, %error, "the sweep will come back to a token");
+                    tracing::warn!(token_id = %token, %error, "cannot delete an ended token; will try again");
                 }
             }
         }
     }
 
-    /// Compares what companies' files take with what is accounted for.
+    /// Compares the bytes and numbers of companies' files with their quotas.
     async fn count(&self) -> Result<(), ReactionError> {
         let until = before_now(self.times.count_every);
         let mut after = Place::default();
@@ -239,14 +246,14 @@ impl Sweep<'_> {
             after = last.place;
             let count = |quota: Counted| async move {
                 if let Err(error) = recalculate(self.worker, &quota).await {
-                    tracing::warn!(company = %quota.company_id, %error, "the sweep will come back to a company's space");
+                    tracing::warn!(company = %quota.company_id, %error, "cannot recalculate a quota; will try again");
                 }
             };
             stream::iter(counted).for_each_concurrent(AT_ONCE, count).await;
         }
     }
 
-    /// Gives space back that was reserved for uploads which never started.
+    /// Releases reservations of uploads that never started.
     async fn release(&self) -> Result<(), ReactionError> {
         let time = time_now();
         let find = |after| {
@@ -283,17 +290,17 @@ impl Sweep<'_> {
         self.each(find, |upload| expire(self.worker, upload).boxed()).await
     }
 
-    /// Returns the time before which requests that ran on behind an upload's end were cut.
+    /// Returns the time before which an upload must have expired so that no request for it can still be running.
     fn requests_ended(&self) -> DateTime<Utc> {
         before_now(self.times.grace)
     }
 
-    /// Returns the time before which all PUTs by clients have ended.
+    /// Returns the time before which presigned URLs must have expired so that no PUT of a client can still be running.
     fn put_ended(&self) -> DateTime<Utc> {
         before_now(self.times.grace * PUT_GRACES)
     }
 
-    /// Looks for objects that clients make by themselves if nobody else does any more.
+    /// Looks for objects of direct uploads for which no worker looks any more.
     async fn look_for_objects(&self) -> Result<(), ReactionError> {
         let (quiet_since, until) = (time_now() - Span::seconds(QUIET_S), self.put_ended());
         let find = |after| {
@@ -309,7 +316,7 @@ impl Sweep<'_> {
         self.each(find, look).await
     }
 
-    /// Deletes what clients made too late.
+    /// Deletes objects that clients created too late.
     async fn clear_quarantines(&self) -> Result<(), ReactionError> {
         let until = self.put_ended();
         let find = |after| {
@@ -321,7 +328,7 @@ impl Sweep<'_> {
         self.each(find, |upload| clear_one(upload).boxed()).await
     }
 
-    /// Asks the tables.
+    /// Runs a query on the read model.
     fn find<'s, F>(&'s self, query: F) -> BoxFuture<'s, Result<Vec<Overdue>, ReactionError>>
     where
         F: FnOnce(Connection) -> BoxFuture<'s, Result<Vec<Overdue>, ReadModelError>> + Send + 's,
@@ -329,7 +336,8 @@ impl Sweep<'_> {
         async move { Ok(query(self.connection().await?).await?) }.boxed()
     }
 
-    /// Tries reactions that were put aside; in the first round all of them: this worker may be newer than who did that.
+    /// Retries parked reactions. The first round retries all of them, because this worker may be newer than the worker
+    /// that parked them.
     async fn retry_parked(&self) -> Result<(), BucketError> {
         let is_first = !self.has_retried.load(Ordering::Relaxed);
         let share = if is_first { Share::default() } else { self.share() };
@@ -351,11 +359,11 @@ fn before_now(span: Duration) -> DateTime<Utc> {
     time_now() - Span::from_std(span).unwrap_or_default()
 }
 
-/// What goes wrong with one upload keeps no other from its turn.
+/// Logs a failure, so that it does not stop the other candidates. Contention is not logged.
 fn report(upload: Overdue, outcome: Result<(), ReactionError>) {
     match outcome {
         Err(error) if !error.is_contention() => {
-            tracing::warn!(upload_id = %upload.upload_id, %error, "the sweep will come back to an upload");
+            tracing::warn!(upload_id = %upload.upload_id, %error, "cannot handle an upload or file; will try again");
         }
         _ => {}
     }
@@ -365,8 +373,9 @@ fn aggregate(overdue: Overdue) -> UploadAggregate {
     UploadAggregate { company: overdue.company_id, upload: overdue.upload_id }
 }
 
-/// The event alone; the reaction to it gives the space back and deletes what is there. An object that its client made in
-/// time is looked for first: whoever was to do that may have gone.
+/// Appends only the event that expires an upload. The reaction to this event releases the reservation and deletes the
+/// objects. If the client of a direct upload has created its object in time, that object counts: it is looked for
+/// first, because the worker that awaited it may be gone.
 async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), ReactionError> {
     let causation = Causation::Request(Uuid::now_v7());
     let mut known = load(worker.log.as_ref(), &aggregate(overdue)).await?;
@@ -381,7 +390,7 @@ async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), ReactionError> 
     }
 }
 
-/// Deletes or purges a file; one that somebody has just restored stays.
+/// Retires or purges a file. Does nothing if a user has restored it in the meantime.
 async fn change(worker: &Worker, file: Overdue, command: file::Command) -> Result<(), ReactionError> {
     let context = worker.context(Causation::Request(Uuid::now_v7()));
     let aggregate = FileAggregate { company: file.company_id, file: file.upload_id, routing: Routing::default() };
@@ -391,7 +400,8 @@ async fn change(worker: &Worker, file: Overdue, command: file::Command) -> Resul
     }
 }
 
-/// Deletes a file whose retention is over by what its company says now: the tables may not know yet.
+/// Deletes a file if its retention period is over under the company's current policy, which the tables may not contain
+/// yet.
 async fn retire(worker: &Worker, file: Overdue) -> Result<(), ReactionError> {
     let Some(days) = worker.policies.retention_days(file.company_id).await? else { return Ok(()) };
     let until = time_now() - Span::days(i64::from(days));
@@ -401,7 +411,7 @@ async fn retire(worker: &Worker, file: Overdue) -> Result<(), ReactionError> {
     change(worker, file, file::Command::Retire { restored_until: Timestamp(until.timestamp_millis()) }).await
 }
 
-/// Forgets a token that ended.
+/// Appends the event that removes an ended token, and deletes its snapshot.
 async fn forget(
     worker: &Worker,
     company: CompanyId,
@@ -413,18 +423,18 @@ async fn forget(
     let command = token::Command::Forget { ended_until };
     execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command).await?;
     if let Err(error) = forget_snapshot(worker.log.as_ref(), aggregate.subject()).await {
-        tracing::debug!(token_id = %token, %error, "a snapshot of a token that has ended stays");
+        tracing::debug!(token_id = %token, %error, "cannot delete the snapshot of an ended token");
     }
     Ok(())
 }
 
-/// Says what a company's files take, and by how much that is not what was accounted for.
+/// Appends the bytes and the number of a company's files, and how much the quota differed from them.
 async fn recalculate(worker: &Worker, counted: &Counted) -> Result<(), ReactionError> {
     let company = counted.company_id;
     let (drift_bytes, drift_files) = (counted.drift_bytes(), counted.drift_files());
     if drift_bytes != 0 || drift_files != 0 {
         metrics::QUOTA_DRIFTS.inc();
-        tracing::error!(%company, drift_bytes, drift_files, "a company's files are not what is accounted for");
+        tracing::error!(%company, drift_bytes, drift_files, "the quota of a company differs from its files");
     }
     let event = QuotaRecalculatedV1 {
         storage_used_bytes: counted.file_bytes.unsigned_abs(),

@@ -1,5 +1,5 @@
-//! Recognises the media type of a file's content. Dangerous files are refused for it (`domain/media_type`), so a program
-//! must be told from a file that only begins like one.
+//! Detects the media type of a file from its content. Dangerous types are refused (`domain/media_type`), so a program
+//! must be distinguished from a file that only begins like one.
 
 mod pieces;
 mod text;
@@ -9,25 +9,27 @@ use file_format::FileFormat;
 use pieces::Pieces;
 use waybill_object_store::{ObjectStore, StoreError};
 
-/// How much of a file is read first: the last signature lies behind 32 KiB.
+/// Bytes of a file that are read first. The last signature is beyond the first 32 KiB.
 const HEAD_BYTES: u64 = 64 * 1_024;
-/// How much more is read if the kind is found elsewhere: in the directory of a ZIP archive or of a compound file.
+/// Bytes that each further read fetches if the type depends on another place: the directory of a ZIP archive or of a
+/// compound file.
 const MORE_BYTES: u64 = 128 * 1_024;
-/// How often more is read.
+/// Maximum number of reads.
 const READS_MAX: u32 = 8;
 
-/// Where a Windows program says where its real header is, and how far away that may be.
+/// Offset of the field in which a Windows program stores the offset of its real header, and the maximum value of that
+/// field.
 const PE_OFFSET_AT: usize = 0x3C;
 const PE_OFFSET_MAX: u32 = 1 << 24;
 
-/// The media type of bytes in memory, all of a file.
+/// Returns the media type of a whole file in memory.
 pub(crate) fn of_bytes(bytes: &Bytes) -> Option<String> {
     let mut pieces = Pieces::new(bytes.len() as u64);
     pieces.add(0, bytes.clone());
     look(&mut pieces)
 }
 
-/// The media type of an object, of which only what is needed is read.
+/// Returns the media type of an object. Reads only the bytes that are needed.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -52,7 +54,7 @@ pub(crate) async fn of_object(
     Ok(look(&mut pieces))
 }
 
-/// Looks at what is there; what else would be needed is noted in `pieces`.
+/// Detects the type from the available pieces. Notes in `pieces` which bytes are missing.
 fn look(pieces: &mut Pieces) -> Option<String> {
     let head = pieces.head();
     if let Some(found) = text::kind(&head) {
@@ -63,7 +65,8 @@ fn look(pieces: &mut Pieces) -> Option<String> {
     (is_known && is_convincing(&head)).then(|| format.media_type().to_owned())
 }
 
-/// Two bytes alone prove nothing: of thousands of encrypted or compressed files some begin with any two.
+/// Returns `false` if only two bytes identify the format: among thousands of encrypted or compressed files, some begin
+/// with these two bytes by chance.
 fn is_convincing(head: &[u8]) -> bool {
     match head {
         [b'M', b'Z', ..] => is_windows_program(head),
@@ -76,7 +79,8 @@ fn is_convincing(head: &[u8]) -> bool {
     }
 }
 
-/// By random bytes one file in 2²⁴ looks so.
+/// Returns `true` if the offset of the real header is plausible. Together with `MZ` at the beginning, this
+/// is true for one of 2²⁴ files of random bytes.
 fn is_windows_program(head: &[u8]) -> bool {
     let offset = head.get(PE_OFFSET_AT..PE_OFFSET_AT + 4).and_then(|bytes| bytes.try_into().ok());
     offset.is_some_and(|bytes| u32::from_le_bytes(bytes) <= PE_OFFSET_MAX)
@@ -87,7 +91,7 @@ mod tests {
     use super::*;
     use waybill_object_store::{crc64nvme, memory::MemoryStore};
 
-    /// A file that begins like this; the rest has bytes that text does not have.
+    /// Returns a file that begins with these bytes. The rest consists of bytes that do not occur in text.
     fn beginning(with: &[u8]) -> Bytes {
         let rest = [0x01, 0xA7].into_iter().cycle();
         with.iter().copied().chain(rest).take(512).collect()
@@ -115,7 +119,7 @@ mod tests {
         assert_eq!(of_bytes(&beginning(&[0xFF, 0xD8, 0xFF, 0xE0])).as_deref(), Some("image/jpeg"));
     }
 
-    /// A compound file whose directory lies where its header says, with this class id at its root.
+    /// Returns a compound file whose header refers to its directory, with this class id in the root entry.
     fn compound(directory_sector: u32, class_id: [u8; 16]) -> Vec<u8> {
         let mut file = vec![0; 512 * (directory_sector as usize + 2)];
         file[..8].copy_from_slice(b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1");

@@ -1,9 +1,9 @@
-//! A file of which only pieces are at hand.
+//! A file of which only some pieces are available.
 
 use bytes::Bytes;
 use std::io::{Error, Read, Result, Seek, SeekFrom};
 
-/// Reads like a whole file. If a piece is missing, reading fails, and the offset is noted.
+/// Reads like a whole file. If a read needs a piece that is missing, it fails, and its offset is noted.
 pub(super) struct Pieces {
     size_bytes: u64,
     at: u64,
@@ -12,7 +12,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Of a file of this size nothing is at hand yet.
+    /// Creates a file of this size without any pieces.
     pub(super) fn new(size_bytes: u64) -> Self {
         Self { size_bytes, at: 0, pieces: Vec::new(), missing: None }
     }
@@ -22,12 +22,12 @@ impl Pieces {
         self.pieces.push((from, bytes));
     }
 
-    /// The beginning, as far as it is at hand.
+    /// Returns the piece at the beginning of the file, or nothing if it is missing.
     pub(super) fn head(&self) -> Bytes {
         self.pieces.iter().find(|(from, _)| *from == 0).map(|(_, bytes)| bytes.clone()).unwrap_or_default()
     }
 
-    /// Returns where something was missing the last time; begins again at the first byte.
+    /// Returns the first offset that was missing since the last call, and sets the read position to the first byte.
     pub(super) fn take_missing(&mut self) -> Option<u64> {
         self.at = 0;
         self.missing.take()
@@ -45,7 +45,7 @@ impl Read for Pieces {
         });
         let Some(rest) = found else {
             self.missing.get_or_insert(self.at);
-            return Err(Error::other("this piece is not at hand"));
+            return Err(Error::other("a piece of the file is missing"));
         };
         let length = rest.len().min(buffer.len());
         buffer[..length].copy_from_slice(&rest[..length]);
@@ -61,7 +61,7 @@ impl Seek for Pieces {
             SeekFrom::End(by) => self.size_bytes.checked_add_signed(by),
             SeekFrom::Current(by) => self.at.checked_add_signed(by),
         };
-        self.at = at.ok_or_else(|| Error::other("before the first byte"))?;
+        self.at = at.ok_or_else(|| Error::other("seek to a position before the first byte"))?;
         Ok(self.at)
     }
 }

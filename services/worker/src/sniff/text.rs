@@ -1,9 +1,10 @@
-//! Files that are text: which of them a shell or a browser would run (WHATWG MIME Sniffing §7.1).
+//! Detects text files, and among them files that a shell or a browser would run (WHATWG MIME Sniffing §7.1).
 
-/// How much of a file tells whether it is text (§5.2).
+/// Number of bytes at the beginning of a file that decide if it is text (§5.2).
 const RESOURCE_HEADER_BYTES: usize = 1_445;
 
-/// Interpreters that a system starts for a script; others are for source code, which people send each other.
+/// Interpreters whose scripts count as programs. Scripts for other interpreters are source code, which people send each
+/// other.
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish", "pwsh", "busybox"];
 
 /// Tags that begin a page (§7.1).
@@ -26,7 +27,7 @@ const TAGS: &[&str] = &[
     "<p",
 ];
 
-/// The type of a file that begins with this, if it is text.
+/// Returns the media type of a file that begins with `head`, or `None` if it is not text.
 pub(super) fn kind(head: &[u8]) -> Option<&'static str> {
     let header = &head[..head.len().min(RESOURCE_HEADER_BYTES)];
     if header.is_empty() || !is_text(header) {
@@ -41,20 +42,20 @@ pub(super) fn kind(head: &[u8]) -> Option<&'static str> {
     match markup(begin) {
         Some(found) => Some(found),
         None if begin.starts_with("{\\rtf") => Some("application/rtf"),
-        // ASCII as far as it is looked at; what comes behind is not.
+        // The first bytes are ASCII, the following bytes are not.
         None if begin.starts_with("%PDF-") => Some("application/pdf"),
         None if begin.starts_with("%!PS-Adobe-") => Some("application/postscript"),
         None => Some("text/plain"),
     }
 }
 
-/// No byte that text does not have, or a byte order mark of UTF-16 (§7.2).
+/// Returns `true` if there is a byte order mark of UTF-16, or if no byte is a binary data byte (§7.2).
 fn is_text(header: &[u8]) -> bool {
     let is_binary = |byte: &u8| matches!(byte, 0..=8 | 0x0B | 0x0E..=0x1A | 0x1C..=0x1F);
     header.starts_with(&[0xFE, 0xFF]) || header.starts_with(&[0xFF, 0xFE]) || !header.iter().any(is_binary)
 }
 
-/// Returns whether the first line names a shell (`#!/bin/sh`, `#!/usr/bin/env -S bash`).
+/// Returns `true` if the first line names a shell (`#!/bin/sh`, `#!/usr/bin/env -S bash`).
 fn is_shell_script(text: &str) -> bool {
     let Some(line) = text.strip_prefix("#!").and_then(|rest| rest.lines().next()) else { return false };
     let mut words = line.split_ascii_whitespace();
@@ -70,7 +71,7 @@ fn base(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
 }
 
-/// HTML by its first tag; SVG by its first element.
+/// Detects HTML by its first tag, and SVG by its first element.
 fn markup(begin: &str) -> Option<&'static str> {
     let lower = begin.to_ascii_lowercase();
     let ends_tag = |rest: &str| rest.starts_with(['\t', '\n', '\x0C', '\r', ' ', '>', '/']);
