@@ -1,4 +1,4 @@
-//! Bytes that come again: those that are acknowledged are those that are stored.
+//! Compares repeated bytes with the stored ones, so that a worker acknowledges only bytes that equal the stored ones.
 
 use super::{OpenUpload, PlaneError};
 use crate::Worker;
@@ -9,7 +9,7 @@ use waybill_domain::upload::{Known, StagedPiece};
 use waybill_object_store::{StoreError, crc64nvme};
 use waybill_schema::ByteRange;
 
-/// A run of bytes in memory.
+/// A range of an upload in memory.
 pub(super) struct InHand<'a> {
     pub(super) offset: u64,
     pub(super) bytes: &'a Bytes,
@@ -26,7 +26,7 @@ impl InHand<'_> {
         self.bytes.slice(index(range.from).min(self.bytes.len())..index(range.to).min(self.bytes.len()))
     }
 
-    /// Compares them with what is known of their range.
+    /// Compares the bytes with the stored bytes or checksums of their range.
     pub(super) async fn compare(&self, worker: &Worker, known: Vec<Known>) -> Result<(), PlaneError> {
         for known in known {
             let is_same = match known {
@@ -43,7 +43,7 @@ impl InHand<'_> {
     }
 }
 
-/// Compares a run in one part with what is stored of it; answers whether that is all of it.
+/// Compares a range within one part with the stored bytes. Returns `true` if the whole range is stored.
 pub(super) async fn is_stored(worker: &Worker, upload: &OpenUpload, run: InHand<'_>) -> Result<bool, PlaneError> {
     let (known, is_all, takes_bytes) = {
         let loaded = upload.loaded.lock().await;
@@ -51,14 +51,14 @@ pub(super) async fn is_stored(worker: &Worker, upload: &OpenUpload, run: InHand<
         (state.known_in(run.range()), state.stored.contains(run.range()), state.check_takes_bytes())
     };
     if known.iter().any(|known| matches!(known, Known::Hidden(_))) {
-        // Of an upload that is complete, that is the better answer.
+        // If the upload no longer takes bytes, this is the better answer.
         takes_bytes?;
     }
     run.compare(worker, known).await?;
     Ok(is_all)
 }
 
-/// Compares the checksum of bytes that came again with those of the stored part that they lie in.
+/// Compares the checksum of repeated bytes with the checksums of the stored part to which they belong.
 pub(super) async fn check_part(upload: &OpenUpload, range: ByteRange, crc64nvme: u64) -> Result<(), PlaneError> {
     let (known, takes_bytes) = {
         let loaded = upload.loaded.lock().await;
@@ -71,7 +71,7 @@ pub(super) async fn check_part(upload: &OpenUpload, range: ByteRange, crc64nvme:
     }
 }
 
-/// The checksum of all that is known, if there are checksums of all of it.
+/// Combines the checksums of adjacent ranges into one. Returns `None` if a range has no checksum.
 fn checksum_of(known: Vec<Known>) -> Option<u64> {
     let mut sums = Vec::with_capacity(known.len());
     for known in known {
@@ -87,7 +87,7 @@ fn checksum_of(known: Vec<Known>) -> Option<u64> {
     Some(sums.fold(first, combine))
 }
 
-/// Whether a staged piece has these bytes.
+/// Returns `true` if a staged piece has these bytes.
 async fn holds(worker: &Worker, piece: &StagedPiece, bytes: &Bytes) -> Result<bool, StoreError> {
     let mut body = worker.store.get(&piece.storage_key, piece.object_offset, Some(piece.range.len())).await?;
     let mut rest = bytes.as_ref();

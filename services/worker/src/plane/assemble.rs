@@ -1,4 +1,4 @@
-//! Runs of bytes that are no whole part: staged as objects of their own, and joined when they cover one.
+//! Stages ranges that are smaller than a part as objects of their own, and assembles them when they cover a part.
 
 use super::again::InHand;
 use super::budget::Room;
@@ -16,12 +16,12 @@ use waybill_schema::ByteRange;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
 
-/// How many staged pieces are asked for at once.
+/// Number of staged pieces that are read in parallel.
 const AT_ONCE: usize = 4;
-/// How many of them are deleted at once: as many as a store takes in one request.
+/// Number of staged objects that are deleted with one request: the maximum of S3.
 const DELETED_AT_ONCE: usize = 1_000;
 
-/// A run of bytes in a staging object; nothing says yet that it counts.
+/// A range in a staged object that is not recorded in the log yet.
 pub(super) struct Staged {
     pub(super) offset: u64,
     pub(super) storage_key: String,
@@ -30,7 +30,7 @@ pub(super) struct Staged {
     etag: String,
 }
 
-/// Stages the run of bytes at `offset`.
+/// Stages the range at `offset` and records it in the log.
 pub(super) async fn stage_run(
     worker: &Worker,
     upload: &OpenUpload,
@@ -42,7 +42,7 @@ pub(super) async fn stage_run(
     record_staged(worker, upload, context, staged, Some(filled.bytes)).await
 }
 
-/// Puts the run of bytes at `offset` into a staging object.
+/// Writes the range at `offset` to a staged object.
 pub(super) async fn put_staged(
     worker: &Worker,
     upload: &OpenUpload,
@@ -57,8 +57,8 @@ pub(super) async fn put_staged(
     Ok(Staged { offset, storage_key, length, crc64nvme, etag })
 }
 
-/// Says in the log that a staged run counts. What somebody else has stored of it meanwhile must be the same; the bytes are
-/// read back for that if they are not at hand.
+/// Records a staged range in the log. If another request has stored bytes of this range in the meantime, they must be
+/// the same. If `bytes` is `None`, the range is read back for this comparison.
 pub(super) async fn record_staged(
     worker: &Worker,
     upload: &OpenUpload,
@@ -81,8 +81,8 @@ pub(super) async fn record_staged(
     let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await;
     let range = ByteRange::at(offset, length);
     let part_number = loaded.state.grid().part_at(offset);
-    // Somebody was faster, or had ended the upload: then it is not part of it. Otherwise it may be in the log also where
-    // this command led to no event.
+    // The staged object is not needed if another request was faster or the upload has ended. After any other error, the
+    // log may refer to the object although this command returned no event.
     let unneeded = matches!(done, Ok(_) | Err(ExecuteError::Refused(_)))
         && loaded.state.pieces_of(part_number).iter().all(|piece| piece.storage_key != key);
     let taken = still_takes(&loaded.state, range);
@@ -111,15 +111,15 @@ pub(super) async fn record_staged(
     compared
 }
 
-/// Bytes that came when the upload had ended are not acknowledged, unless they are among those that count.
+/// Returns an error for bytes that arrived after the upload had ended, unless the range is already stored.
 pub(super) fn still_takes(state: &State, range: ByteRange) -> Result<(), Refusal> {
     if state.stored.contains(range) { Ok(()) } else { state.check_takes_bytes() }
 }
 
-/// Bytes that were acknowledged are not in the store any more: there is nothing to go on with.
+/// Rejects the upload, because the store has lost bytes that were acknowledged.
 async fn lost(worker: &Worker, upload: &OpenUpload, context: &Context) -> PlaneError {
-    tracing::error!(upload_id = %upload.aggregate.upload, "a staging object is lost");
-    let message = "the store no longer holds what was uploaded; upload the file again".to_owned();
+    tracing::error!(upload_id = %upload.aggregate.upload, "a staged object is missing in the store");
+    let message = "the store has lost bytes of the upload; upload the file again".to_owned();
     let command = Command::Reject { code: "parts_lost", message };
     let mut loaded = upload.loaded.lock().await;
     match execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await {
@@ -128,8 +128,9 @@ async fn lost(worker: &Worker, upload: &OpenUpload, context: &Context) -> PlaneE
     }
 }
 
-/// Joins the staged pieces of a part, if they cover it and nobody did it before. The caller holds the part's claim. One
-/// that has room gives it, so that it holds none besides.
+/// Assembles the staged pieces of a part if they cover the part and it is not assembled yet. The caller must hold the
+/// claim of the part. A caller that holds memory must pass it as `room`, so that it does not hold memory while it waits
+/// for more.
 pub(crate) async fn assemble_part(
     worker: &Worker,
     upload: &OpenUpload,
@@ -154,7 +155,7 @@ pub(crate) async fn assemble_part(
     };
     let ahead = upload.hash().ahead(part_number);
     let mut buffer = PartBuffer::new(part.len(), ahead);
-    // Several are asked for before they are read, so that a store far away is waited for once.
+    // Several reads are started before their bodies are read, to hide the latency of a distant store.
     let store = worker.store.clone();
     let reads = pieces.clone().into_iter().map(move |piece| {
         let store = store.clone();
@@ -185,7 +186,7 @@ pub(crate) async fn assemble_part(
         store_writes,
     };
     record_part(worker, upload, context, Recorded::Assembled(assembled), (part_number, filled)).await?;
-    // Only now: before the event the staged bytes were what a client was promised.
+    // Not earlier: until the event is appended, only the staged objects hold the acknowledged bytes.
     let keys: Vec<String> = pieces.into_iter().map(|piece| piece.storage_key).collect();
     for keys in keys.chunks(DELETED_AT_ONCE) {
         worker.delete_many(keys).await?;

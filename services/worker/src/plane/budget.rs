@@ -1,11 +1,13 @@
-//! Memory for part buffers, out of one budget.
+//! Memory budget for part buffers.
 //!
-//! A request takes a little memory before its first read ([`FIRST_BYTES`]), and that of a whole part only when so much
-//! has come: a slow client holds no more than it has sent. First come first served, and one company at most a quarter.
-//! A request that waits for the rest of a part gives up after [`PATIENCE`] and stores what it has, so that requests do not
-//! wait for each other for ever. Half of the budget is for parts on their way in; three eighths are for parts that are
-//! stored and wait to be hashed, which are dropped (and read back later) rather than waited for. The last eighth is for what
-//! is read ahead of the hash ([`ahead_bytes`]).
+//! A request takes a little memory before its first read ([`FIRST_BYTES`]). It takes the memory of a whole part only
+//! when this memory is full, so a slow client holds little more memory than it has sent bytes. Requests
+//! are served in order of arrival. A request that waits for the memory for the rest of a part gives up after
+//! [`PATIENCE`] and stores the bytes that it has, so requests cannot deadlock.
+//!
+//! Half of the budget is for incoming parts; one company can use at most half of it, which is a quarter of the budget.
+//! Three eighths are for stored parts that wait to be hashed. If this share is full, such a part is dropped and read
+//! back later. The last eighth is for reading ahead of the hash ([`ahead_bytes`]).
 
 use super::PlaneError;
 use std::collections::HashMap;
@@ -15,18 +17,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use waybill_schema::CompanyId;
 
 const KIB: u64 = 1_024;
-/// The smallest budget.
+/// Minimum budget in MiB.
 const LEAST_MIB: usize = 32;
-/// How long a request waits for memory.
+/// Maximum time for which a request waits for memory.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a part gets before its first byte.
+/// Memory that a request takes before the first byte of a part.
 pub(super) const FIRST_BYTES: u64 = 256 * KIB;
 
-/// How many bytes of a budget are for reading ahead.
+/// Returns the number of bytes for reading ahead, out of a budget of `mib` MiB.
 pub(crate) fn ahead_bytes(mib: usize) -> u64 {
     mib.max(LEAST_MIB) as u64 * KIB * KIB / 8
 }
 
+/// The memory budget of a worker.
 pub(crate) struct Budget {
     incoming: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -34,7 +37,7 @@ pub(crate) struct Budget {
     companies: Mutex<HashMap<CompanyId, Weak<Semaphore>>>,
 }
 
-/// Memory for one part on its way in.
+/// Memory for one incoming part, released when the value is dropped.
 pub(crate) struct Room {
     all: OwnedSemaphorePermit,
     company: OwnedSemaphorePermit,
@@ -52,19 +55,19 @@ impl Budget {
         }
     }
 
-    /// Room for the first bytes of a part of `bytes`, waited for.
+    /// Waits for memory for the first bytes of a part of `bytes`.
     pub(crate) async fn begin(&self, company: CompanyId, bytes: u64) -> Result<Room, PlaneError> {
         self.take(company, bytes.min(FIRST_BYTES)).await
     }
 
-    /// Room for a part of `bytes`, waited for.
+    /// Waits for memory for a part of `bytes`.
     pub(crate) async fn take(&self, company: CompanyId, bytes: u64) -> Result<Room, PlaneError> {
         let share = self.share_of(company);
         let (all, company) = self.permits(&share, self.fitting_kib(bytes)).await?;
         Ok(Room { all, company, share })
     }
 
-    /// As much room as a part of `bytes` takes, waited for; what is held already counts.
+    /// Grows `room` to the memory of a part of `bytes`. Waits for the missing memory.
     pub(crate) async fn grow(&self, room: &mut Room, bytes: u64) -> Result<(), PlaneError> {
         let held = u32::try_from(room.all.num_permits()).unwrap_or(u32::MAX);
         let more = self.fitting_kib(bytes).saturating_sub(held);
@@ -76,13 +79,14 @@ impl Budget {
         Ok(())
     }
 
-    /// Returns whether `room` holds so many bytes; that of a whole share holds any part.
+    /// Returns `true` if `room` is enough for `bytes`. A room of a company's whole share is enough for any part.
     pub(crate) fn is_enough(&self, room: &Room, bytes: u64) -> bool {
         let held = room.all.num_permits();
         held >= self.company_kib || bytes <= held as u64 * KIB
     }
 
-    /// A part larger than a share takes all of it, so that it is stored at all.
+    /// Returns the memory for `bytes` in KiB. A part that is larger than a company's share takes the whole share,
+    /// because it could never be stored otherwise.
     fn fitting_kib(&self, bytes: u64) -> u32 {
         kib(bytes).min(u32::try_from(self.company_kib).unwrap_or(u32::MAX))
     }
@@ -100,16 +104,16 @@ impl Budget {
         tokio::time::timeout(PATIENCE, taken).await.ok().flatten().ok_or(PlaneError::NoRoom)
     }
 
-    /// Whether a quarter of a company's share is free, and half of all memory, and two more parts of `bytes` at least: then one of
-    /// its requests may hold several.
+    /// Returns `true` if a request of the company may hold several parts: a quarter of the company's share and half of
+    /// the memory for incoming parts are free, and in both there is room for at least two more parts of `bytes`.
     pub(crate) fn has_spare(&self, company: CompanyId, bytes: u64) -> bool {
         let two = usize::try_from(self.fitting_kib(bytes)).unwrap_or(usize::MAX).saturating_mul(2);
         let of_company = self.share_of(company).available_permits();
-        // A company's share is a quarter of the whole.
+        // A company's share is half of the memory for incoming parts.
         of_company >= two.max(self.company_kib / 4) && self.incoming.available_permits() >= two.max(self.company_kib)
     }
 
-    /// Room for a stored part that waits to be hashed, if there is any now.
+    /// Returns memory for a stored part that waits to be hashed, or `None` if there is none now.
     pub(crate) fn try_wait(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         self.waiting.clone().try_acquire_many_owned(kib(bytes)).ok()
     }

@@ -1,14 +1,14 @@
-//! One part's bytes as they come in, with everything that is computed over them on the way.
+//! Buffer for the bytes of one part as they arrive, with the checksum and the digest over them.
 
 use crate::hashing::Ahead;
 use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 
-/// The bytes of a part, or of the beginning of one.
+/// The bytes of a part or of a range of it.
 pub(crate) struct PartBuffer {
     bytes: BytesMut,
     length: u64,
-    /// Whether the bytes are of use; otherwise only their checksum is.
+    /// `true` if the bytes are kept, `false` if only their checksum is needed.
     keeps: bool,
     crc: Crc,
     ahead: Option<Ahead>,
@@ -17,20 +17,20 @@ pub(crate) struct PartBuffer {
 /// A finished buffer.
 pub(crate) struct Filled {
     pub(crate) bytes: Bytes,
-    /// How many bytes came, also if they were not kept.
+    /// Number of bytes, even if they were not kept.
     pub(crate) length: u64,
     pub(crate) crc64nvme: u64,
     pub(crate) ahead: Option<Ahead>,
 }
 
 impl PartBuffer {
-    /// For up to `capacity` bytes; with a digest that may run ahead over them.
+    /// Creates a buffer for up to `capacity` bytes. `ahead` hashes them as they arrive.
     pub(crate) fn new(capacity: u64, ahead: Option<Ahead>) -> Self {
         let bytes = BytesMut::with_capacity(usize::try_from(capacity).unwrap_or(0));
         Self { bytes, length: 0, keeps: true, crc: Crc::new(CrcAlgorithm::Crc64Nvme), ahead }
     }
 
-    /// For bytes that are stored, to be compared: they take no memory.
+    /// Creates a buffer that only compares bytes with stored ones. It keeps no bytes in memory.
     pub(crate) fn of_stored() -> Self {
         Self { keeps: false, ..Self::new(0, None) }
     }

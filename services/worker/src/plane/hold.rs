@@ -1,8 +1,9 @@
-//! The right to bring an upload's next bytes: whoever comes later takes it, through any gateway and any worker.
+//! The right to write the next bytes of an upload. A newer request takes it over, through any gateway and any worker.
 //!
-//! The holder listens on a core subject of the upload. A newcomer sends a request there: without a holder NATS says at
-//! once that nobody listens; with one the answer comes when the holder has stored, and said in the log, what it has. A
-//! newcomer that brings bytes itself says from which offset on; what the holder has of those is not stored.
+//! The holder subscribes to a core NATS subject of the upload. A newer request sends a message to this subject. Without
+//! a holder, NATS answers immediately that there is no subscriber. Otherwise the answer comes after the holder has
+//! stored its bytes and recorded them in the log. A newer request that carries bytes itself sends the offset at which
+//! they begin. If the holder is reading a part at that same offset, it does not store these bytes.
 
 use async_nats::{Client, SubscribeError, Subscriber};
 use bytes::Bytes;
@@ -12,13 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use waybill_schema::{UploadId, names};
 
-/// The upload is held until the value is dropped.
+/// Hold on an upload, released when the value is dropped.
 pub(super) struct Hold {
     eviction: Eviction,
     _released: DropGuard,
 }
 
-/// That somebody newer came, and what is known of them.
+/// Signal that a newer request has arrived, and the offset at which it continues.
 #[derive(Clone)]
 pub(crate) struct Eviction {
     came: CancellationToken,
@@ -32,12 +33,13 @@ impl Default for Eviction {
 }
 
 impl Eviction {
-    /// Until somebody newer came.
+    /// Waits until a newer request has arrived.
     pub(super) async fn came(&self) {
         self.came.cancelled().await;
     }
 
-    /// Whether whoever came brings the bytes from `offset` on again: they were told that offset, and it is to stay.
+    /// Returns `true` if the newer request sends the bytes from `offset` on again. Its client was told this offset, so
+    /// the offset must not move.
     pub(super) fn goes_on_at(&self, offset: u64) -> bool {
         self.goes_on_at.load(Ordering::Relaxed) == offset
     }
@@ -51,7 +53,7 @@ impl Eviction {
 }
 
 impl Hold {
-    /// Takes it. Older holders are told by the gateway, before.
+    /// Takes the hold. The gateway has notified older holders before.
     pub(super) async fn take(client: &Client, upload: UploadId) -> Result<Self, SubscribeError> {
         let requests = client.subscribe(names::takeover_subject(upload)).await?;
         let (eviction, released) = (Eviction::default(), CancellationToken::new());
@@ -59,14 +61,14 @@ impl Hold {
         Ok(Self { eviction, _released: released.drop_guard() })
     }
 
-    /// Told when somebody else wants it.
+    /// Returns the signal that a newer request wants the hold.
     pub(super) fn eviction(&self) -> Eviction {
         self.eviction.clone()
     }
 }
 
-/// Tells of newcomers while the upload is held, and answers them after that. One whose request is still on its way then
-/// asks again.
+/// Signals newer requests while the upload is held, and answers them after the release. A request whose message is
+/// still on its way at that time asks again.
 async fn listen(client: Client, mut requests: Subscriber, eviction: Eviction, released: CancellationToken) {
     let mut waiting = Vec::new();
     loop {
@@ -84,7 +86,7 @@ async fn listen(client: Client, mut requests: Subscriber, eviction: Eviction, re
     drop(requests);
     for reply in waiting.into_iter().filter_map(|request| request.reply) {
         if let Err(error) = client.publish(reply, Bytes::new()).await {
-            tracing::debug!(%error, "a newer request was not answered");
+            tracing::debug!(%error, "cannot answer a newer request");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The internal HTTP interface: what gateways send bytes to. Known by a shared secret, on an internal address.
+//! Internal HTTP interface, to which gateways send bytes. Gateways authenticate with a shared secret. The address must
+//! be internal.
 
 use super::LocalPlane;
 use actix_web::http::header::HeaderMap;
@@ -10,7 +11,7 @@ use waybill_schema::{ByteRange, CompanyId, UploadId, UserId};
 use waybill_service_kit::data_plane::{DataPlane, PutBytes, PutWhole, STARTED_HEADER};
 use waybill_service_kit::{Checksum, Problem, RequestId, body};
 
-/// Who the gateway is.
+/// Header with the shared secret of gateways and workers.
 pub(crate) const SECRET_HEADER: &str = "Waybill-Worker-Secret";
 
 #[derive(Deserialize)]
@@ -34,7 +35,7 @@ struct WholeQuery {
     reserved: String,
 }
 
-/// The routes, for requests that bring `secret`.
+/// Registers the routes. They match only requests that carry `secret`.
 pub(crate) fn routes(config: &mut web::ServiceConfig, secret: &str) {
     let secret = secret.to_owned();
     config.service(
@@ -45,7 +46,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig, secret: &str) {
     );
 }
 
-/// Whether the request brings the secret; compared without an early end.
+/// Returns `true` if the request carries the secret. The comparison takes the same time wherever the secrets differ.
 fn knows(headers: &HeaderMap, secret: &str) -> bool {
     let sent = headers.get(SECRET_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
     sent.len() == secret.len() && sent.iter().zip(secret.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
@@ -83,7 +84,7 @@ async fn put_whole(
     plane: web::Data<LocalPlane>,
 ) -> Result<HttpResponse, Problem> {
     let (company, upload) = ids(&path)?;
-    let invalid = || Problem::bad_request("request_invalid", "no request that a gateway makes");
+    let invalid = || Problem::bad_request("request_invalid", "the request is not one of a gateway");
     let start = start(http.headers()).filter(|start| start.started.company_id == company).ok_or_else(invalid)?;
     let reserved = query.reserved.parse().map_err(|_| invalid())?;
     let request = PutWhole { upload, start, reserved, request: from(&http, id) };
@@ -95,7 +96,7 @@ fn start(headers: &HeaderMap) -> Option<UploadStartedV2> {
     serde_json::from_slice(&BASE64URL.decode(headers.get(STARTED_HEADER)?).ok()?).ok()
 }
 
-/// The request with the address of the gateway's client.
+/// Returns the request id with the address of the gateway's client.
 fn from(http: &HttpRequest, id: RequestId) -> RequestId {
     let sent = http.headers().get("Waybill-Client-Address").and_then(|value| value.to_str().ok());
     RequestId { address: sent.and_then(|address| address.parse().ok()), ..id }

@@ -1,4 +1,4 @@
-//! A request's body, cut on the part grid as it streams in.
+//! Reads the body of a request as a stream, cuts it on the part grid, and stores the parts.
 
 use super::again::{InHand, check_part, is_stored};
 use super::assemble::{Staged, assemble_part, put_staged, record_staged, stage_run};
@@ -28,35 +28,37 @@ use waybill_service_kit::data_plane::StoredBytes;
 use waybill_service_kit::metrics::RECEIVED_BYTES;
 use waybill_service_kit::now;
 
-/// How long a body may bring nothing before it counts as broken.
+/// Time without a byte after which a body counts as broken.
 const STALL: Duration = Duration::from_secs(30);
-/// How long a body may pause within a part before what it brought is staged and its memory given back.
+/// Pause within a part after which the received bytes are staged and their memory is released.
 const IDLE: Duration = Duration::from_secs(2);
-/// For how long what has arrived is still taken when a newer request came.
+/// Time for which bytes that have already arrived are still read after a newer request has arrived.
 const AT_HAND: Duration = Duration::from_millis(250);
-/// What is slower than this for [`GRACE`] is staged bit by bit, so that it does not hold memory that others wait for.
+/// Minimum throughput of a part. A body that is slower after [`GRACE`] is staged in pieces, so that it does not hold
+/// memory for which other requests wait.
 const SLOWEST_BYTES_PER_S: u64 = 16 * 1_024;
 const GRACE: Duration = Duration::from_secs(5);
-/// How long the fewest bytes may take that an upload takes as a piece: what is slower would not be done in time.
+/// Maximum time for the smallest piece that an upload accepts. A slower body could not finish before the upload
+/// expires.
 const PIECE_TIME: Duration = Duration::from_secs(60);
-/// What a connection hands over at once, at most about so much.
+/// Approximate maximum size of one read from a connection.
 const READ_BYTES: u64 = 64 * 1_024;
 
-/// Where the bytes go, and what is known of them.
+/// Range of the bytes of a request, and how they are checked.
 pub(crate) struct Run {
-    /// Which bytes of the file the body may bring; it may bring fewer.
+    /// Range of the file that the body covers. The body may be shorter.
     pub(crate) range: ByteRange,
-    /// The checksum of the body: where it is another, none of the body counts.
+    /// Checksum of the body. If the body has another one, none of its bytes count.
     pub(crate) checksum: Option<Checksum>,
-    /// Whether the bytes must begin at the upload's offset.
+    /// `true` if the range must begin at the upload's offset.
     pub(crate) sequential: bool,
-    /// Told when a newer request for the upload came.
+    /// Signal that a newer request for the upload has arrived.
     pub(crate) eviction: Eviction,
 }
 
 impl Run {
-    /// Whether what is stored counts only when the whole body was: where its checksum covers more than one part. What
-    /// is to be one part is checked in memory.
+    /// Returns `true` if stored ranges count only after the whole body was received. This is so if the checksum of the
+    /// body covers more than one part. A body within one part is checked in memory.
     fn is_held_back(&self, state: &State) -> bool {
         let grid = state.grid();
         let last = self.range.to.saturating_sub(1);
@@ -64,19 +66,19 @@ impl Run {
     }
 }
 
-/// A body that can be read a bit at a time.
+/// A request body that is read in small steps.
 struct Body<S> {
     stream: S,
     rest: Bytes,
-    /// How the body ended, if that was found out while waiting.
+    /// End of the body, if it was found while waiting for bytes.
     end: Option<Read>,
     verifier: Option<Verifier>,
     eviction: Eviction,
-    /// Until when bytes are taken after a newer request came.
+    /// Time until which bytes are read after a newer request has arrived.
     until: Option<Instant>,
 }
 
-/// Until a newer request came: for the part, or for the upload.
+/// Waits until a newer request for the part or for the upload has arrived.
 async fn evicted(claim: &Claim, upload: &Eviction) {
     tokio::select! {
         () = claim.evicted() => {}
@@ -86,7 +88,7 @@ async fn evicted(claim: &Claim, upload: &Eviction) {
 
 enum Read {
     Bytes(Bytes),
-    /// No byte came in time; more may.
+    /// No byte arrived in time. More may follow.
     Nothing,
     End,
     Broken,
@@ -96,14 +98,14 @@ enum Read {
 }
 
 impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
-    /// Until there are bytes, or it is known that none will come: nothing is held meanwhile.
+    /// Waits until there are bytes, or until the body has ended. The caller holds no memory during this time.
     async fn wait(&mut self, claim: &Claim) {
         if self.rest.is_empty() && self.end.is_none() {
             self.end = self.fill(claim, STALL).await;
         }
     }
 
-    /// Gets bytes; answers with why there are none.
+    /// Fills `rest` with bytes. Returns the reason if there are none.
     async fn fill(&mut self, claim: &Claim, patience: Duration) -> Option<Read> {
         while self.rest.is_empty() {
             let next = tokio::select! {
@@ -124,14 +126,14 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
         None
     }
 
-    /// What has arrived already, when a newer request came: the client need not send it again. Of one that goes on sending
-    /// it is not all.
+    /// Returns bytes that have already arrived when a newer request comes, so that the client need not send them again.
+    /// Reads for at most [`AT_HAND`], because the client may continue to send.
     fn at_hand(&mut self) -> Option<Option<Result<Bytes, PayloadError>>> {
         let until = *self.until.get_or_insert_with(|| Instant::now() + AT_HAND);
         if Instant::now() < until { self.stream.next().now_or_never() } else { None }
     }
 
-    /// The next bytes, `max` at most.
+    /// Reads the next bytes, at most `max`.
     async fn read(&mut self, max: u64, claim: &Claim, patience: Duration) -> Read {
         if let Some(end) = self.end.take() {
             return end;
@@ -149,8 +151,8 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
     }
 }
 
-/// Takes a body in, of an upload as the log knows it now. Every byte that arrived is stored when this returns, unless the
-/// error says otherwise. While parts are being stored, the next one is read.
+/// Reads a body and stores its bytes. The state of `upload` must be current. When this function returns, all bytes that
+/// arrived are stored, unless the error says otherwise. It reads the next part while it stores the previous ones.
 pub(crate) async fn ingest(
     worker: &Worker,
     upload: &Arc<OpenUpload>,
@@ -178,14 +180,14 @@ pub(crate) async fn ingest(
             ahead = read.part.next_ahead();
             storing.make_room(&request, read.part.part.len()).await?;
             storing.begin(&request, read.part);
-            // One of them may hold the lock: they must go on meanwhile.
+            // A part that is being stored may hold the lock, so the parts must make progress while this waits for it.
             let loaded = storing.unless_failed(upload.loaded.lock()).await?;
             check_time(&loaded.state).map_err(Failed::Reading)?;
         }
         Ok(())
     };
     let taken: Result<(), Failed> = taken.await;
-    // What goes wrong is told after what was read before is stored.
+    // An error is returned only after the parts that were read before it are stored.
     let stored = storing.finish().await;
     let failed = match (taken, stored) {
         (Ok(()), Ok(())) => None,
@@ -214,22 +216,22 @@ pub(crate) async fn ingest(
     })
 }
 
-/// What went wrong with a body.
+/// Failure while a body is read or stored.
 enum Failed {
     Reading(PlaneError),
     Storing(PlaneError),
 }
 
-/// The parts of a body that are on their way to the store.
+/// The parts of a body that are being stored.
 #[derive(Default)]
 struct Storing<'a> {
     parts: FuturesUnordered<BoxFuture<'a, Result<(), PlaneError>>>,
-    /// Told when the newest of them is recorded, or failed: whether the log takes events.
+    /// Resolves when the newest part is recorded or has failed, with `true` if the log accepts events.
     newest: Option<oneshot::Receiver<bool>>,
 }
 
 impl<'a> Storing<'a> {
-    /// Waits for `work` while parts are stored; not for longer than until one of them fails.
+    /// Waits for `work` while parts are being stored. Returns early if one of them fails.
     async fn unless_failed<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failed> {
         tokio::pin!(work);
         loop {
@@ -241,7 +243,8 @@ impl<'a> Storing<'a> {
         }
     }
 
-    /// Waits until one more part may be on its way: one always, and more if that makes it faster and there is memory for it.
+    /// Waits until one more part may be stored. One part is always allowed. More are allowed if this is faster and
+    /// there is memory for them.
     async fn make_room(&mut self, request: &Request<'_>, part_bytes: u64) -> Result<(), Failed> {
         let Request { worker, upload, .. } = request;
         while !self.parts.is_empty() {
@@ -256,21 +259,22 @@ impl<'a> Storing<'a> {
         Ok(())
     }
 
-    /// Begins to store what was read. Parts are recorded in the order of the file, also if the store has a later one first.
+    /// Begins to store a part. Parts are recorded in the order of the file, even if the store receives a later one
+    /// first.
     fn begin(&mut self, request: &'a Request<'a>, read: PartRead) {
         let (done, newest) = oneshot::channel();
         let mut before = Before { end: self.newest.replace(newest), takes_events: true };
         self.parts.push(Box::pin(async move {
             let kept = request.keep_part(read, &mut before).await;
-            // Also of a part that needed no record.
+            // Also wait for the previous part if this one was not recorded.
             let takes_events = before.takes_events().await && !matches!(kept, Err(PlaneError::Execute(_)));
-            // Nobody may be behind it.
+            // There may be no next part that waits.
             done.send(takes_events).ok();
             kept
         }));
     }
 
-    /// Waits for all of them; answers with what went wrong first.
+    /// Waits for all parts. Returns the first failure.
     async fn finish(mut self) -> Result<(), Failed> {
         let mut first = Ok(());
         while let Some(stored) = self.parts.next().await {
@@ -280,15 +284,15 @@ impl<'a> Storing<'a> {
     }
 }
 
-/// The part before one.
+/// The previous part of the same body.
 struct Before {
-    /// Told when it has ended: whether the log takes events.
+    /// Resolves when the previous part has ended, with `true` if the log accepts events.
     end: Option<oneshot::Receiver<bool>>,
     takes_events: bool,
 }
 
 impl Before {
-    /// Waits for its end. Returns whether the log takes events, as far as is known.
+    /// Waits for the end of the previous part. Returns `false` if the log did not accept its event.
     async fn takes_events(&mut self) -> bool {
         if let Some(end) = self.end.take() {
             self.takes_events = end.await.unwrap_or(true);
@@ -296,20 +300,21 @@ impl Before {
         self.takes_events
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the previous part.
     ///
     /// # Errors
-    /// If the log did not take its event: it takes none of the next ones either, and each would be tried for seconds.
+    /// If the log did not accept its event. The log would not accept the next events either, and each attempt takes
+    /// seconds.
     async fn ended(&mut self) -> Result<(), PlaneError> {
         if self.takes_events().await {
             return Ok(());
         }
-        let error = AppendError::Unavailable("it did not take the event of the part before".to_owned());
+        let error = AppendError::Unavailable("the log did not accept the event of the previous part".to_owned());
         Err(PlaneError::Execute(error.into()))
     }
 }
 
-/// No request goes on past the upload's time, however slow it is.
+/// Returns an error if the upload has expired, so that a slow request cannot continue after the expiry.
 fn check_time(state: &State) -> Result<(), PlaneError> {
     let over = state.started.as_ref().is_some_and(|started| now() >= started.expires_at);
     if over && state.phase == Phase::Active {
@@ -318,7 +323,7 @@ fn check_time(state: &State) -> Result<(), PlaneError> {
     Ok(())
 }
 
-/// The upload takes these bytes, as far as is known.
+/// Checks that the upload accepts the range, according to its loaded state.
 async fn check(upload: &OpenUpload, run: &Run) -> Result<(), PlaneError> {
     let range = run.range;
     let loaded = upload.loaded.lock().await;
@@ -332,7 +337,7 @@ async fn check(upload: &OpenUpload, run: &Run) -> Result<(), PlaneError> {
     if run.sequential && range.from != offset {
         return Err(Refusal::OffsetMismatch { offset }.into());
     }
-    // A repeated chunk of a complete upload is harmless: it is read, compared and forgotten.
+    // A repeated chunk of a complete upload is harmless: it is read, compared and discarded.
     if complete && state.stored.contains(range) {
         return Ok(());
     }
@@ -344,34 +349,34 @@ async fn check(upload: &OpenUpload, run: &Run) -> Result<(), PlaneError> {
     Ok(())
 }
 
-/// A request that brings bytes.
+/// A request with bytes for an upload.
 struct Request<'a> {
     worker: &'a Worker,
     upload: &'a Arc<OpenUpload>,
     context: &'a Context,
     run: &'a Run,
-    /// What is staged and does not count yet; `None` where everything counts at once.
+    /// Staged ranges that do not count yet. `None` if every range counts as soon as it is stored.
     held_back: Option<&'a Mutex<Vec<Staged>>>,
 }
 
-/// What a request read for one part.
+/// Bytes that a request has read for one part.
 struct PartRead {
     part_number: u32,
     part: ByteRange,
     from: u64,
-    /// What was wanted, if the part is stored already.
+    /// Requested range, if the part is already stored.
     repeats: Option<ByteRange>,
     filled: Filled,
-    /// Whether the body goes on behind it, or has ended as it should.
+    /// `true` if the body continues after these bytes or has ended properly.
     is_sound: bool,
     room: Room,
     claim: Claim,
 }
 
-/// One reading.
+/// Result of reading one part.
 struct Reading {
     part: PartRead,
-    /// How it ended; [`Read::Bytes`]: there may be more.
+    /// How reading ended. [`Read::Bytes`] means that there may be more bytes.
     end: Read,
 }
 
@@ -380,7 +385,7 @@ impl PartRead {
         self.filled.length
     }
 
-    /// The digest, to run on over the next part.
+    /// Returns the speculative digest for the next part, if this part is complete.
     fn next_ahead(&self) -> Option<Ahead> {
         let whole = self.received() == self.part.len();
         self.filled.ahead.as_ref().filter(|_| whole).map(|ahead| ahead.next(self.filled.crc64nvme))
@@ -388,7 +393,7 @@ impl PartRead {
 }
 
 impl Request<'_> {
-    /// Reads what the body brings for the part at `offset`.
+    /// Reads the bytes of the body for the part at `offset`.
     async fn read_part<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
         &self,
         offset: u64,
@@ -405,7 +410,7 @@ impl Request<'_> {
         let wanted = ByteRange { from: offset, to: part.to.min(run.range.to) };
         let claim = upload.claim(part_number).await;
         self.check_first(offset).await?;
-        // Only now: the request that held the part before us may have stored it.
+        // Not before the claim: the previous holder of the part may have stored it in the meantime.
         assemble_part(worker, upload, context, part_number, None).await?;
         let is_known = upload.loaded.lock().await.state.parts.contains_key(&part_number);
         body.wait(&claim).await;
@@ -427,7 +432,7 @@ impl Request<'_> {
                 break Read::Nothing;
             }
             if !is_known && run.checksum.is_some() && began.elapsed() >= longest(wanted.len()) {
-                // It counts as broken: what came is kept, and the memory is for others.
+                // The body counts as broken: its bytes are kept, and the memory becomes free for other requests.
                 break Read::Nothing;
             }
             let is_patient = is_known || run.checksum.is_some() || buffer.len() == 0 || !is_enough;
@@ -435,7 +440,7 @@ impl Request<'_> {
             match body.read(wanted.len() - buffer.len(), &claim, patience).await {
                 Read::Bytes(bytes) => {
                     buffer.push(&bytes);
-                    // The rest of the part comes as fast as its beginning: now it gets its memory.
+                    // The client has filled the first memory, so the request now takes the memory of the whole part.
                     let is_enough = is_known || worker.budget.is_enough(&room, buffer.len() + READ_BYTES);
                     if !is_enough && worker.budget.grow(&mut room, part.len()).await.is_err() {
                         break Read::NoRoom;
@@ -472,7 +477,7 @@ impl Request<'_> {
         })
     }
 
-    /// A request that waited for the one before it may find that its bytes came meanwhile.
+    /// Checks the offset again, because the request that this one waited for may have stored the same bytes.
     async fn check_first(&self, offset: u64) -> Result<(), PlaneError> {
         let Self { upload, run, .. } = self;
         let prefix = upload.loaded.lock().await.state.stored.prefix();
@@ -482,8 +487,8 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// Stores what was read, unless it is stored: as a part, or staged where it is none. It is recorded when `before` has ended;
-    /// only whole parts are stored sooner.
+    /// Stores the bytes of a part, unless they are already stored: a whole part as a part, anything else as a staged
+    /// object. Records them after `before` has ended. Only whole parts are sent to the store before that.
     async fn keep_part(&self, read: PartRead, before: &mut Before) -> Result<(), PlaneError> {
         let Self { worker, upload, context, .. } = self;
         let received = read.received();
@@ -499,7 +504,7 @@ impl Request<'_> {
         }
         before.ended().await?;
         if let Some(wanted) = repeats {
-            // Of fewer bytes than were to come none are acknowledged.
+            // If the body was shorter than its range, its bytes are not compared and not acknowledged.
             let is_all = received == wanted.len();
             return if is_all { check_part(upload, wanted, filled.crc64nvme).await } else { Ok(()) };
         }
@@ -510,7 +515,7 @@ impl Request<'_> {
         if received < part.len() {
             let piece = upload.loaded.lock().await.state.check_piece(ByteRange::at(from, received));
             match piece {
-                // Of a body that broke too little came to be kept: how it broke is the answer.
+                // The body broke after too few bytes to keep. The answer is how it broke.
                 Err(_) if !is_sound => return Ok(()),
                 piece => piece?,
             }
@@ -524,7 +529,8 @@ impl Request<'_> {
         assemble_part(worker, upload, context, part_number, Some(room)).await
     }
 
-    /// The checksum is right, or there is none to check: what was held back counts.
+    /// Records the staged ranges that were held back. The checksum of the body matches, or the body broke and it cannot
+    /// be checked.
     async fn count_held_back(&self) -> Result<(), PlaneError> {
         let Self { worker, upload, context, .. } = self;
         for staged in self.take_held_back() {
@@ -536,11 +542,11 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// None of it counts. What cannot be deleted goes with the upload's end.
+    /// Deletes the staged ranges that were held back. If a deletion fails, the object is deleted when the upload ends.
     async fn forget_held_back(&self) {
         for staged in self.take_held_back() {
             if let Err(error) = self.worker.delete(&staged.storage_key).await {
-                tracing::warn!(upload_id = %self.upload.aggregate.upload, %error, "a staging object stays for now");
+                tracing::warn!(upload_id = %self.upload.aggregate.upload, %error, "cannot delete a staged object");
             }
         }
     }
@@ -555,8 +561,8 @@ impl Request<'_> {
         check(upload, run).await
     }
 
-    /// The store may refuse because the upload has ended meanwhile: then that is the answer. That it goes on elsewhere is
-    /// none: some of the bytes were stored.
+    /// Returns the reason for a store error. If the upload has ended in the meantime, this is the reason. A changed
+    /// offset is not the reason, because this request may have stored some of its bytes itself.
     async fn why(&self, error: PlaneError) -> PlaneError {
         let PlaneError::Store(error) = error else { return error };
         match self.check_again().await {
@@ -566,13 +572,13 @@ impl Request<'_> {
     }
 }
 
-/// How long the bytes of a part may take that are held in memory until they are all there.
+/// Returns the maximum time for bytes of a part that stay in memory until all of them have arrived.
 fn longest(length: u64) -> Duration {
     GRACE + Duration::from_secs(length / SLOWEST_BYTES_PER_S)
 }
 
-/// Whether a part comes in too slowly to hold its memory. One of a body with a checksum is not cut into pieces: it has
-/// until [`longest`].
+/// Returns `true` if a part arrives too slowly to hold its memory. A part of a body with a checksum is not cut into
+/// pieces; its limit is [`longest`].
 fn trickles(run: &Run, elapsed: Duration, received: u64) -> bool {
     run.checksum.is_none()
         && received > 0
@@ -580,7 +586,7 @@ fn trickles(run: &Run, elapsed: Duration, received: u64) -> bool {
         && received / elapsed.as_secs().max(1) < SLOWEST_BYTES_PER_S
 }
 
-/// The body ends where its range does: one byte more and none of its last part is stored.
+/// Checks that the body ends at the end of its range. If it has one byte more, its last part is not stored.
 async fn nothing_more<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
     run: &Run,
     body: &mut Body<S>,
@@ -588,13 +594,14 @@ async fn nothing_more<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
 ) -> Result<(), PlaneError> {
     match body.read(1, claim, STALL).await {
         Read::Bytes(_) => Err(PlaneError::BodyTooLong { allowed_bytes: run.range.len() }),
-        // All bytes that were asked for are here; how the connection fares after that does not matter.
+        // All bytes of the range have arrived, so a later failure of the connection does not matter.
         Read::End | Read::Broken | Read::Nothing | Read::Evicted | Read::NoRoom => Ok(()),
     }
 }
 
-/// A body that came to its end with another digest than was sent is not stored. One that broke has no digest to check:
-/// what arrived of it is kept like that of others, and the digest of the file decides.
+/// Checks the checksum of a body that was received completely. If it does not match, the body is not stored. A body
+/// that broke has no checksum to check: its bytes are kept like those of other bodies, and the digest of the file
+/// decides.
 fn check_digest<S>(body: &mut Body<S>, end: &Read) -> Result<(), PlaneError> {
     let Some(verifier) = body.verifier.take() else { return Ok(()) };
     if matches!(end, Read::Broken | Read::Nothing | Read::Evicted | Read::NoRoom) {

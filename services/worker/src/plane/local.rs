@@ -1,4 +1,4 @@
-//! The data plane for a gateway of the same process.
+//! The data plane for a gateway in the same process.
 
 use super::PlaneError;
 use super::hold::Hold;
@@ -12,7 +12,7 @@ use waybill_schema::Actor;
 use waybill_service_kit::data_plane::{Answer, DataPlane, PutBytes, PutWhole, StoredBytes, StoredWhole};
 use waybill_service_kit::now;
 
-/// A worker, asked without a connection.
+/// Data plane that calls the worker directly, without a connection.
 #[derive(Clone)]
 pub(crate) struct LocalPlane(pub(crate) Arc<Worker>);
 
@@ -28,7 +28,7 @@ impl DataPlane for LocalPlane {
             };
             let worker = self.0.as_ref();
             let stored = async {
-                // From here on a newer request ends this one; whoever sends that waits until we have let go.
+                // From here on a newer request can end this one. The newer request waits until this hold is released.
                 let hold = if sequential { Some(Hold::take(&worker.nats, upload).await?) } else { None };
                 let eviction = hold.as_ref().map(Hold::eviction).unwrap_or_default();
                 let open = worker.uploads.open_current(worker, company, upload).await?;
@@ -36,7 +36,7 @@ impl DataPlane for LocalPlane {
                 ingest(worker, &open, &context, &run, body).await
             };
             stored.await.map_err(|error: PlaneError| {
-                tracing::info!(upload_id = %upload, request_id = %request.request.id, %error, "bytes were not taken");
+                tracing::info!(upload_id = %upload, request_id = %request.request.id, %error, "cannot store bytes");
                 error.problem()
             })
         })
@@ -46,7 +46,7 @@ impl DataPlane for LocalPlane {
         Box::pin(async move {
             store_whole(&self.0, &request, body).await.map_err(|error| {
                 let (upload, id) = (request.upload, request.request.id);
-                tracing::info!(upload_id = %upload, request_id = %id, %error, "a file was not taken");
+                tracing::info!(upload_id = %upload, request_id = %id, %error, "cannot store a file");
                 error.problem()
             })
         })

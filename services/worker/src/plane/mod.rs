@@ -1,4 +1,4 @@
-//! The data plane: bytes in, parts out.
+//! The data plane: receives bytes from gateways and stores them as parts of objects.
 
 mod again;
 mod assemble;
@@ -29,47 +29,47 @@ use waybill_object_store::StoreError;
 use waybill_repository::ExecuteError;
 use waybill_service_kit::Problem;
 
-/// Why bytes were not taken.
+/// Reason why bytes were not stored.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlaneError {
-    /// The rules do not allow it.
+    /// The rules of the domain do not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The log does not do its part.
+    /// The log failed or does not answer.
     #[error(transparent)]
     Execute(ExecuteError),
-    /// The store does not do its part.
+    /// The object store failed or does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The bytes are not those of the digest that came with them.
-    #[error("the bytes do not have the digest that was sent with them")]
+    /// The bytes do not match the checksum of the request.
+    #[error("the bytes do not match the digest of the request")]
     DigestMismatch,
-    /// Other bytes are stored there already.
-    #[error("other bytes are stored there already")]
+    /// Other bytes are already stored in this range.
+    #[error("other bytes are already stored in this range")]
     Differs,
-    /// Some of them are stored within a part, where nothing tells whether they are the same.
-    #[error("some of these bytes are stored already, and can no longer be compared")]
+    /// Some of the bytes are stored inside a part of which only the checksum is known, so they cannot be compared.
+    #[error("some of these bytes are already stored and can no longer be compared")]
     Hidden,
-    /// More bytes than the request may bring.
-    #[error("the body is longer than the {allowed_bytes} bytes that fit there")]
+    /// The body is longer than its range.
+    #[error("the body is longer than the allowed {allowed_bytes} bytes")]
     BodyTooLong {
-        /// How many it may bring.
+        /// Maximum length of the body.
         allowed_bytes: u64,
     },
-    /// The body ended early. What came is stored.
+    /// The body ended early. The received bytes are stored.
     #[error("the body ended early")]
     Broken,
-    /// A newer request took this one's place. What came is stored.
+    /// A newer request took over. The received bytes are stored.
     #[error("a newer request for the same bytes took over")]
     Evicted,
-    /// NATS does not take a subscription.
-    #[error("newer requests cannot be listened for: {0}")]
+    /// NATS did not accept a subscription.
+    #[error("cannot listen for newer requests: {0}")]
     Hold(#[from] async_nats::SubscribeError),
-    /// What the company accepts cannot be told now.
+    /// The policy of the company cannot be read now.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// No memory for a part within the time.
-    #[error("no room for another part now")]
+    /// No memory for a part became free in time.
+    #[error("the worker has no memory for another part now")]
     NoRoom,
 }
 
@@ -89,7 +89,7 @@ impl From<ReadError> for PlaneError {
 }
 
 impl PlaneError {
-    /// The error as the gateway passes it on.
+    /// Returns the problem that the gateway passes on to the client.
     pub(crate) fn problem(&self) -> Problem {
         let text = self.to_string();
         match self {
@@ -114,11 +114,13 @@ impl PlaneError {
             }
             Self::Differs => Problem::new(409, "chunk_differs", format!("{text}; start a new upload for another file")),
             Self::Hidden => {
-                Problem::new(409, "chunk_differs", format!("{text}; ask what is missing, and send only that"))
+                Problem::new(409, "chunk_differs", format!("{text}; query the missing ranges, and send only those"))
             }
             Self::BodyTooLong { .. } => Problem::new(413, "size_exceeded", text),
             Self::Evicted => Problem::new(409, "superseded", text),
-            Self::Broken => Problem::bad_request("body_incomplete", format!("{text}; ask for the offset and go on")),
+            Self::Broken => {
+                Problem::bad_request("body_incomplete", format!("{text}; query the offset and resume there"))
+            }
             Self::NoRoom => Problem::unavailable(format!("{text}; try again")),
             Self::Execute(_) | Self::Store(_) | Self::Hold(_) | Self::Access(_) => {
                 Problem::unavailable("the bytes could not be stored now; try again")

@@ -1,30 +1,31 @@
-//! How many parts are on their way to the store at once.
+//! Limits the number of parts that are sent to the store in parallel.
 //!
-//! A store far away takes each part only some time after it was asked to, however fast it is: several at once hide that.
-//! A store that is busy only takes longer for each. Which of both it is shows in how long a part takes beside those that
-//! were the fastest of the last minute (a gradient limit, as in TCP Vegas).
+//! A distant store has a high latency, which several parallel parts hide. A busy store becomes slower with each
+//! parallel part. The limit distinguishes the two by comparing the time of a part with the fastest parts of the last
+//! minute (a gradient limit, as in TCP Vegas).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The fewest and the most parts at once, of all uploads of a worker; but each upload may have one.
+/// Minimum and maximum of the limit, for all uploads of a worker together. Each upload can always send one part.
 const LEAST: f64 = 2.0;
 const MOST: f64 = 16.0;
-/// How many there may be before a part was timed.
+/// Limit before any part was timed.
 const FIRST: f64 = 8.0;
-/// How much longer than the fastest ones parts may take before there are too many at once.
+/// Factor by which parts may be slower than the fastest ones before the limit is lowered.
 const TOLERANCE: f64 = 2.0;
-/// How much less is aimed for at least, if parts take much longer.
+/// Lower bound of the gradient: one slow part lowers the target of the limit at most by this factor.
 const STEEPEST: f64 = 0.2;
-/// How much a part's time counts for the limit.
+/// Weight of the newest part when the limit moves to its target.
 const WEIGHT: f64 = 0.5;
-/// The fastest parts are those of this time and of the one before it: so a store that has become slower is known for it.
+/// Length of a window. The fastest parts are those of the current and the previous window, so that the limit adapts to
+/// a store that has become slower.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Smaller parts tell nothing of the store's time for the others.
+/// Minimum size of a part that is measured. Times of smaller parts do not allow conclusions about larger ones.
 const LEAST_BYTES: usize = 4 << 20;
 
-/// The parts on their way.
+/// The parts that are being sent, and the limit for them.
 pub(crate) struct Pace {
     under_way: AtomicUsize,
     measured: Mutex<Measured>,
@@ -32,17 +33,17 @@ pub(crate) struct Pace {
 
 struct Measured {
     limit: f64,
-    /// Seconds for each byte of the fastest parts, in this window of time and in the one before.
+    /// Seconds per byte of the fastest part, in the current and in the previous window.
     fastest: [Option<f64>; 2],
-    /// When this window began.
+    /// Start of the current window.
     since: Instant,
 }
 
-/// A part on its way.
+/// A part that is being sent, until the value is dropped.
 pub(crate) struct UnderWay<'a> {
     pace: &'a Pace,
     began: Instant,
-    /// How many there were when it began, with itself.
+    /// Number of parts when this one began, including it.
     among: usize,
 }
 
@@ -57,7 +58,7 @@ impl Pace {
         self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an upload that has `own` parts in hand may have one more.
+    /// Returns `true` if an upload with `own` unfinished parts may send one more.
     pub(crate) fn allows(&self, own: usize) -> bool {
         let most = self.under_way.load(Ordering::Relaxed).max(own);
         own == 0 || (most as f64) < self.measured().limit
@@ -88,7 +89,7 @@ impl Measured {
         let fastest = lower(self.fastest[0]).min(lower(self.fastest[1]));
         let gradient = (TOLERANCE * fastest / seconds).clamp(STEEPEST, 1.0);
         let aim = self.limit * gradient + self.limit.sqrt();
-        // Where fewer are under way than may be, it is not the limit that keeps them few.
+        // The limit rises only if it is used at least by half. Otherwise something else restricts the number of parts.
         let is_used = among as f64 >= self.limit / 2.0;
         if is_used || aim < self.limit {
             self.limit = (self.limit * (1.0 - WEIGHT) + aim * WEIGHT).clamp(LEAST, MOST);
@@ -97,12 +98,12 @@ impl Measured {
 }
 
 impl UnderWay<'_> {
-    /// The store has the part.
+    /// Records that the store has the part, and adapts the limit.
     pub(crate) fn stored(&self, bytes: usize) {
         self.pace.measured().learn(bytes, self.among, self.began.elapsed(), Instant::now());
     }
 
-    /// The store did not take it, or asked to slow down.
+    /// Halves the limit, because the store did not take the part or asked to slow down.
     pub(crate) fn failed(&self) {
         let mut measured = self.pace.measured();
         measured.limit = (measured.limit / 2.0).max(LEAST);
@@ -121,7 +122,7 @@ mod tests {
 
     const PART: usize = 8 << 20;
 
-    /// The limit after many parts, in a store where a part takes `time` with so many under way.
+    /// Returns the limit after many parts. `time` is the time of a part in seconds for a number of parallel parts.
     fn limit(time: impl Fn(f64) -> f64) -> f64 {
         let mut now = Instant::now();
         let mut measured = Measured::new(now);
@@ -136,9 +137,9 @@ mod tests {
 
     #[test]
     fn a_distant_store_gets_many_at_once_and_a_busy_one_fewer() {
-        assert!(limit(|_| 0.2) > 15.0, "each takes its time, however many there are");
+        assert!(limit(|_| 0.2) > 15.0, "the time of a part does not depend on the number of parts");
         let busy = limit(|among| 0.02 * among);
-        assert!(busy < 13.0, "it does one after the other: {busy}");
+        assert!(busy < 13.0, "the store handles one part after another: {busy}");
     }
 
     #[test]
@@ -169,6 +170,6 @@ mod tests {
         assert!(pace.allows(0) && !pace.allows(1));
         drop(all);
         assert!(pace.allows(1));
-        assert!(!pace.allows(4), "parts that are stored and wait for others count, too");
+        assert!(!pace.allows(4), "stored parts that wait for others also count");
     }
 }

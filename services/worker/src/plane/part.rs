@@ -1,4 +1,4 @@
-//! Writing a part, and saying so in the log.
+//! Writes parts to the store and records them in the log.
 
 use super::assemble::still_takes;
 use super::buffer::Filled;
@@ -12,10 +12,10 @@ use waybill_repository::{Context, execute};
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
 
-/// How often a part is sent to the store before the client is told to try again.
+/// Maximum number of attempts to send a part to the store. After them, the client must try again.
 const WRITES: u32 = 3;
 
-/// Puts a whole part into the store. It counts when it is recorded ([`record_part`]).
+/// Sends a whole part to the store. The part counts only after [`record_part`] has recorded it.
 pub(super) async fn store_part(
     worker: &Worker,
     upload: &OpenUpload,
@@ -37,7 +37,7 @@ pub(super) async fn store_part(
     }))
 }
 
-/// What is said of a part that was written.
+/// Event data of a written part: either bytes of a request or an assembly of staged objects.
 #[derive(Clone)]
 pub(super) enum Recorded {
     Chunk(ChunkUploadedV1),
@@ -59,7 +59,7 @@ impl Recorded {
         }
     }
 
-    /// The same of a part that somebody else had written before.
+    /// Returns the same data for a part that another writer has also written.
     fn again(self) -> Self {
         match self {
             Self::Chunk(chunk) => Self::Chunk(ChunkUploadedV1 { store_writes: chunk.store_writes.max(2), ..chunk }),
@@ -70,9 +70,9 @@ impl Recorded {
     }
 }
 
-/// Says in the log that a part is in the store, and takes it into the digest if it is the one that counts. Bytes with the
-/// same checksum may be others: only the event tells which count. If another one was first, the store may have either, so
-/// that the log must say that the part was written twice.
+/// Records in the log that a part is in the store, and adds the part to the digest if it is the one that counts. Other
+/// bytes can have the same checksum, so only the event decides which bytes count. If another writer was first, the
+/// store may hold the bytes of either writer, and the log must record that the part was written twice.
 pub(super) async fn record_part(
     worker: &Worker,
     upload: &OpenUpload,
@@ -107,14 +107,15 @@ pub(super) async fn record_part(
     Ok(())
 }
 
-/// Keeps the digest for another worker. The last one is waited for: whoever verifies then need not read the object.
+/// Saves the midstate for other workers. Waits for the save after the last part, so that the verification need not read
+/// the object back.
 async fn save_midstate(worker: &Worker, upload: &OpenUpload, total_parts: u32) {
     let Some(midstate) = upload.hash().unsaved(total_parts) else { return };
     let id = upload.aggregate.upload;
     let bucket = worker.midstates.clone();
     let save = async move {
         if let Err(error) = midstate.save(&bucket, id).await {
-            tracing::warn!(upload_id = %id, %error, "a digest's midstate was not kept");
+            tracing::warn!(upload_id = %id, %error, "cannot save the midstate of a digest");
         }
         midstate.covered_parts()
     };
@@ -126,7 +127,7 @@ async fn save_midstate(worker: &Worker, upload: &OpenUpload, total_parts: u32) {
     }
 }
 
-/// The upload's multipart upload; opened by whoever needs it first.
+/// Returns the multipart upload of an upload. Opens it if there is none yet.
 pub(super) async fn open_multipart(
     worker: &Worker,
     upload: &OpenUpload,
@@ -147,7 +148,7 @@ pub(super) async fn open_multipart(
     let command = Command::OpenMultipart(opened.clone());
     let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await;
     let won = loaded.state.multipart.as_ref() == Some(&opened);
-    // After an append without an answer ours may be the one in the log; it is then found there, and cleaned up with it.
+    // After an append without an answer, the log may contain this multipart upload. It is then deleted with the upload.
     let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
     if !won && !unknown {
         worker.abort_multipart(&opened.storage_key, &opened.storage_upload_id).await?;
@@ -156,7 +157,8 @@ pub(super) async fn open_multipart(
     loaded.state.multipart.clone().ok_or(PlaneError::Refused(waybill_domain::Refusal::NotFound { what: "upload" }))
 }
 
-/// Sends a part to the store, again where the answer was lost; answers with its `ETag` and how often it was sent.
+/// Sends a part to the store, up to [`WRITES`] times if an attempt fails. Returns its `ETag` and the number of
+/// attempts.
 pub(super) async fn write_part(
     worker: &Worker,
     multipart: &MultipartOpenedV2,

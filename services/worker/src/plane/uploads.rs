@@ -1,5 +1,5 @@
-//! The uploads that this worker has in hand. All of it can be found again in the log and in the bucket, so it is kept
-//! only while it is of use.
+//! Uploads that this worker has open in memory. Their state can be read again from the log and from the bucket of
+//! midstates, so it is kept only while the upload is in use.
 
 use crate::Worker;
 use crate::hashing::{Midstate, RunningHash};
@@ -14,12 +14,12 @@ use waybill_event_log::ReadError;
 use waybill_repository::{Loaded, UploadAggregate, load, refresh};
 use waybill_schema::{CompanyId, UploadId};
 
-/// After how long without a request an upload is let go.
+/// Time without a request after which an upload is closed.
 const IDLE: Duration = Duration::from_secs(600);
-/// How long a newer request waits until the older one has stored what it has.
+/// Time for which a newer request waits until the older one has stored its bytes.
 const TAKEOVER: Duration = Duration::from_secs(2);
 
-/// One upload in hand.
+/// An open upload.
 pub(crate) struct OpenUpload {
     pub(crate) aggregate: UploadAggregate,
     pub(crate) loaded: tokio::sync::Mutex<Loaded<upload::State>>,
@@ -42,7 +42,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Until a newer request wants the part.
+    /// Waits until a newer request wants the part.
     pub(crate) async fn evicted(&self) {
         self.slot.evicted.cancelled().await;
     }
@@ -51,7 +51,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut slots = locked(&self.upload.slots);
-        // A newer claim that did not wait for us has the place by now.
+        // A newer claim that stopped waiting may have taken the slot.
         if slots.get(&self.part_number).is_some_and(|slot| Arc::ptr_eq(&slot.freed, &self.slot.freed)) {
             slots.remove(&self.part_number);
         }
@@ -60,14 +60,14 @@ impl Drop for Claim {
 }
 
 impl OpenUpload {
-    /// Claims a part; an older request for it is told to store what it has, and waited for a while.
+    /// Claims a part. Asks an older request for the part to store its bytes, and waits for it for at most [`TAKEOVER`].
     pub(crate) async fn claim(self: &Arc<Self>, part_number: u32) -> Claim {
         let slot = Slot { evicted: CancellationToken::new(), freed: Arc::default() };
         let older = locked(&self.slots).insert(part_number, slot.clone());
         if let Some(older) = older {
             older.evicted.cancel();
             if tokio::time::timeout(TAKEOVER, older.freed.notified()).await.is_err() {
-                tracing::warn!(upload_id = %self.aggregate.upload, part_number, "an older request does not give way");
+                tracing::warn!(upload_id = %self.aggregate.upload, part_number, "an older request still holds the part");
             }
         }
         Claim { upload: self.clone(), part_number, slot }
@@ -78,17 +78,17 @@ impl OpenUpload {
     }
 }
 
-/// All uploads in hand.
+/// All open uploads.
 #[derive(Default)]
 pub(crate) struct Uploads(Mutex<HashMap<UploadId, Arc<OpenUpload>>>);
 
 impl Uploads {
-    /// The upload, if it is in hand.
+    /// Returns the upload if it is open.
     pub(crate) fn get(&self, upload: UploadId) -> Option<Arc<OpenUpload>> {
         locked(&self.0).get(&upload).cloned()
     }
 
-    /// The upload, taken in hand where it is not.
+    /// Returns the upload. Opens it if it is not open. Its state may be older than the log.
     pub(crate) async fn open(
         &self,
         worker: &Worker,
@@ -98,7 +98,7 @@ impl Uploads {
         Ok(self.take(worker, company, upload).await?.0)
     }
 
-    /// The same, as the log knows it now.
+    /// Returns the upload like [`Self::open`], with its current state in the log.
     pub(crate) async fn open_current(
         &self,
         worker: &Worker,
@@ -112,7 +112,7 @@ impl Uploads {
         Ok(open)
     }
 
-    /// The upload, and whether it was read from the log for this call.
+    /// Returns the upload, and `true` if this call read it from the log.
     async fn take(
         &self,
         worker: &Worker,
@@ -137,26 +137,26 @@ impl Uploads {
             slots: Mutex::default(),
             used_at: Mutex::new(Instant::now()),
         });
-        // Somebody may have been faster; then theirs is the one.
+        // If a concurrent call has opened the upload first, its value is used.
         Ok(match locked(&self.0).entry(upload) {
             Entry::Occupied(theirs) => (theirs.get().clone(), false),
             Entry::Vacant(place) => (place.insert(open).clone(), true),
         })
     }
 
-    /// Lets an upload go.
+    /// Closes an upload.
     pub(crate) fn close(&self, upload: UploadId) {
         locked(&self.0).remove(&upload);
     }
 
-    /// Lets those go that nobody used for a while.
+    /// Closes uploads that no request has used for [`IDLE`].
     pub(crate) fn close_idle(&self) {
         let in_use = |open: &Arc<OpenUpload>| Arc::strong_count(open) > 1 || locked(&open.used_at).elapsed() < IDLE;
         locked(&self.0).retain(|_, open| in_use(open));
     }
 }
 
-/// A lock whose holders never leave half a change behind, so that a panic elsewhere does not matter.
+/// Locks a mutex. Ignores poisoning, because no holder leaves a change half done.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
-//! Stores a whole file in one request, no larger than a part: one object, no multipart upload. A file that comes slowly is
-//! held in memory for a short time only. Then its upload is started, and its bytes are stored like those of any upload.
+//! Stores a whole file that arrives in one request and is no larger than a part: one object, no multipart upload. A
+//! file that arrives slowly stays in memory only for a short time. Then the worker starts an upload and stores the
+//! bytes like those of any other upload.
 
 use super::buffer::{Filled, PartBuffer};
 use super::ingest::{Run, ingest};
@@ -18,24 +19,24 @@ use waybill_service_kit::data_plane::{PutWhole, StoredBytes, StoredFile, StoredW
 use waybill_service_kit::metrics::{RECEIVED_BYTES, STORED_BYTES};
 use waybill_service_kit::now;
 
-/// How long a body may pause while it is held in memory.
+/// Maximum pause of a body that is held in memory.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long it is held there at most.
+/// Maximum time for which a body is held in memory.
 const HELD: Duration = Duration::from_secs(15);
 
-/// How long an object may take to be stored before it is looked whether its upload has ended meanwhile: a gateway gives up no
-/// worker sooner.
+/// If a request takes longer than this, the worker checks, after it has stored the object, if the upload has ended in
+/// the meantime. No gateway gives up on a worker sooner.
 const PROMPT: Duration = Duration::from_secs(1);
 
 /// How a body was read.
 enum Read {
-    /// All of it.
+    /// The body is complete.
     Whole,
-    /// It comes too slowly, or there is no memory for it now.
+    /// The body arrives too slowly, or there is no memory for it now.
     Slow,
 }
 
-/// Puts a file into the store; nothing is stored unless it is as expected.
+/// Stores a file. Stores nothing if its length, digest or media type is not as expected.
 pub(super) async fn store_whole(
     worker: &Worker,
     request: &PutWhole,
@@ -74,7 +75,8 @@ pub(super) async fn store_whole(
         Read::Whole if filled.bytes.len() as u64 != started.size_bytes => Err(PlaneError::Broken),
         Read::Whole => {
             let stored = put(worker, request, filled).await?;
-            // No byte of an empty file is missed by a gateway that asks another worker.
+            // An empty file is always checked: a gateway can ask another worker at any time, because it has no bytes to
+            // lose.
             if began.elapsed() > PROMPT || started.size_bytes == 0 {
                 delete_if_late(worker, request, &stored).await;
             }
@@ -83,7 +85,7 @@ pub(super) async fn store_whole(
     }
 }
 
-/// Stores the file, all of which is there.
+/// Stores a file whose bytes are all in memory.
 async fn put(worker: &Worker, request: &PutWhole, filled: Filled) -> Result<StoredFile, PlaneError> {
     let started = &request.start.started;
     let sha256 = filled.ahead.map(Ahead::digest).ok_or(PlaneError::Broken)?;
@@ -105,15 +107,16 @@ async fn put(worker: &Worker, request: &PutWhole, filled: Filled) -> Result<Stor
     })
 }
 
-/// Deletes an object that comes too late: its upload has ended, or has another one. Nobody would find it afterwards, and no
-/// event can name it any more. The gateway is answered as before; if it is still there, it sees the same in the log.
+/// Deletes an object that was stored too late: its upload has ended without it. No event can refer to
+/// this object any more, so no other process would find and delete it. The answer to the gateway does not change: if
+/// the gateway is still there, it finds the same in the log.
 async fn delete_if_late(worker: &Worker, request: &PutWhole, stored: &StoredFile) {
     let (upload, company) = (request.upload, request.start.started.company_id);
     let aggregate = LifecycleAggregate(UploadAggregate { company, upload });
     let state = match load(worker.log.as_ref(), &aggregate).await {
         Ok(loaded) => loaded.state,
         Err(error) => {
-            tracing::warn!(upload_id = %upload, %error, "it is not known whether an object came too late");
+            tracing::warn!(upload_id = %upload, %error, "cannot check if an object was stored too late");
             return;
         }
     };
@@ -122,12 +125,12 @@ async fn delete_if_late(worker: &Worker, request: &PutWhole, stored: &StoredFile
         return;
     }
     match worker.delete(&stored.storage_key).await {
-        Ok(_) => tracing::info!(upload_id = %upload, "an object came too late and was deleted"),
-        Err(error) => tracing::warn!(upload_id = %upload, %error, "an object came too late and stays"),
+        Ok(_) => tracing::info!(upload_id = %upload, "deleted an object that was stored too late"),
+        Err(error) => tracing::warn!(upload_id = %upload, %error, "cannot delete an object that was stored too late"),
     }
 }
 
-/// Starts the upload and stores its bytes as for any other: all that the client manages to send is kept.
+/// Starts an upload and stores its bytes as for any other upload, so that all bytes that the client sends are kept.
 async fn begin(
     worker: &Worker,
     request: &PutWhole,
@@ -142,7 +145,7 @@ async fn begin(
         address: request.request.address,
         clock: now,
     };
-    tracing::info!(upload_id = %upload, received_bytes = first.len(), "a file comes slowly; its upload is started");
+    tracing::info!(upload_id = %upload, received_bytes = first.len(), "a file arrives slowly; its upload is started");
     let start = Command::Start(request.start.clone());
     let caused = context(Causation::Event(request.reserved));
     execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &caused, start).await?;
