@@ -113,7 +113,7 @@ impl Budget {
         of_company >= two.max(self.company_kib / 4) && self.incoming.available_permits() >= two.max(self.company_kib)
     }
 
-    /// Returns memory for a stored part that waits to be hashed, or `None` if there is none now.
+    /// Returns memory for a stored part that waits to be hashed, or `None` if the memory is full.
     pub(crate) fn try_wait(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         self.waiting.clone().try_acquire_many_owned(kib(bytes)).ok()
     }

@@ -38,8 +38,8 @@ impl Eviction {
         self.came.cancelled().await;
     }
 
-    /// Returns `true` if the newer request sends the bytes from `offset` on again. Its client was told this offset, so
-    /// the offset must not move.
+    /// Returns `true` if the newer request sends the bytes from `offset` on again. Its client knows this offset,
+    /// so the offset must not move.
     pub(super) fn goes_on_at(&self, offset: u64) -> bool {
         self.goes_on_at.load(Ordering::Relaxed) == offset
     }

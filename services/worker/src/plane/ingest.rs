@@ -105,7 +105,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
         }
     }
 
-    /// Fills `rest` with bytes. Returns the reason if there are none.
+    /// Fills `rest` with bytes. Returns `None`, or the reason if no bytes arrive.
     async fn fill(&mut self, claim: &Claim, patience: Duration) -> Option<Read> {
         while self.rest.is_empty() {
             let next = tokio::select! {

@@ -127,7 +127,7 @@ async fn save_midstate(worker: &Worker, upload: &OpenUpload, total_parts: u32) {
     }
 }
 
-/// Returns the multipart upload of an upload. Opens it if there is none yet.
+/// Returns the multipart upload of an upload. Opens it if it is not open yet.
 pub(super) async fn open_multipart(
     worker: &Worker,
     upload: &OpenUpload,

@@ -67,7 +67,7 @@ impl OpenUpload {
         if let Some(older) = older {
             older.evicted.cancel();
             if tokio::time::timeout(TAKEOVER, older.freed.notified()).await.is_err() {
-                tracing::warn!(upload_id = %self.aggregate.upload, part_number, "an older request still holds the part");
+                tracing::warn!(upload_id = %self.aggregate.upload, part_number, "an older request still holds a part");
             }
         }
         Claim { upload: self.clone(), part_number, slot }

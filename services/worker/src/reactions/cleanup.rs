@@ -1,4 +1,4 @@
-//! Deleting what an upload leaves behind. Always after the event that says it has ended.
+//! Deletes the objects of an upload. This happens only after the event that ends the upload.
 
 use super::ReactionError;
 use crate::leftovers::Deletion;
@@ -7,7 +7,8 @@ use waybill_domain::upload::State;
 use waybill_object_store::StoreError;
 use waybill_repository::{Aggregate, UploadAggregate, forget_snapshot};
 
-/// How many pages of keys one reaction deletes: far more than one upload can stage between two of them.
+/// Maximum number of pages of keys that one reaction deletes. An upload cannot stage nearly as many objects in that
+/// time.
 const PAGES: u32 = 1_000;
 
 pub(super) async fn delete_object(
@@ -25,9 +26,9 @@ pub(super) async fn delete_object(
 pub(super) async fn abort_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
     for _ in 0..PAGES {
         let open = match worker.store.list_multiparts(prefix).await {
-            // Nobody can tell which there are. A rule of the bucket's lifecycle ends them.
+            // The uploads cannot be listed. A lifecycle rule of the bucket must abort them.
             Err(refused @ StoreError::Refused { .. }) => {
-                tracing::error!(error = %refused, "multipart uploads that nobody goes on with stay in the store");
+                tracing::error!(error = %refused, "cannot list abandoned multipart uploads; they stay in the store");
                 return Ok(());
             }
             open => open?,
@@ -40,25 +41,25 @@ pub(super) async fn abort_all(worker: &Worker, prefix: &str) -> Result<(), Store
             gone += usize::from(worker.abort_multipart(&key, &upload_id).await? == Deletion::Done);
         }
         if gone == 0 {
-            // What is left here is left for later.
+            // The store refused to delete the rest, which is noted for the sweep.
             return Ok(());
         }
     }
-    Err(StoreError::Unavailable { operation: "aborting uploads", reason: "there are always more".to_owned() })
+    Err(StoreError::Unavailable { operation: "aborting uploads", reason: "too many multipart uploads".to_owned() })
 }
 
 pub(super) async fn delete_staging(worker: &Worker, aggregate: &UploadAggregate) -> Result<(), ReactionError> {
     let key = waybill_schema::names::midstate_key(aggregate.upload);
     if let Err(error) = worker.midstates.delete(&key).await {
-        tracing::debug!(upload_id = %aggregate.upload, %error, "a midstate stays until it is too old");
+        tracing::debug!(upload_id = %aggregate.upload, %error, "cannot delete a midstate; it stays until it expires");
     }
     if let Err(error) = forget_snapshot(worker.log.as_ref(), aggregate.subject()).await {
-        tracing::debug!(upload_id = %aggregate.upload, %error, "a snapshot of an upload that has ended stays");
+        tracing::debug!(upload_id = %aggregate.upload, %error, "cannot delete the snapshot of an ended upload");
     }
     Ok(delete_all(worker, &keys::staging(aggregate.company, aggregate.upload)).await?)
 }
 
-/// Deletes what is under a prefix, but for one object, which somebody else refers to.
+/// Deletes all objects under a prefix except `kept`, to which other files still refer.
 pub(super) async fn delete_others(worker: &Worker, prefix: &str, kept: Option<&str>) -> Result<(), StoreError> {
     let mut keys = worker.store.list(prefix).await?;
     keys.retain(|key| kept != Some(key.as_str()));
@@ -75,9 +76,9 @@ pub(super) async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), Stor
             return Ok(());
         }
         if worker.delete_many(&keys).await? == 0 {
-            // What is left here is left for later.
+            // The store refused to delete the rest, which is noted for the sweep.
             return Ok(());
         }
     }
-    Err(StoreError::Unavailable { operation: "deleting objects", reason: "there are always more".to_owned() })
+    Err(StoreError::Unavailable { operation: "deleting objects", reason: "too many objects".to_owned() })
 }

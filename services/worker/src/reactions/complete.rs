@@ -13,12 +13,12 @@ use waybill_schema::{Causation, names};
 /// Code and message of a rejection.
 type Rejection = (&'static str, &'static str);
 
-/// The object of an empty file: it has no part, so no multipart upload.
+/// Returns the key of the object of an empty file, which has no parts and therefore no multipart upload.
 pub(super) fn empty_object(aggregate: &UploadAggregate) -> String {
     names::object_key(aggregate.company, aggregate.upload, "empty")
 }
 
-/// Completes the multipart upload; where what the store holds is not what the log says, the file is refused.
+/// Completes the multipart upload. Rejects the file if the store does not hold the parts that the log records.
 pub(super) async fn complete_or_reject(
     worker: &Worker,
     aggregate: &UploadAggregate,
@@ -84,7 +84,7 @@ async fn complete_listed(
 ) -> Result<Option<Rejection>, StoreError> {
     let listed = worker.store.list_parts(&multipart.storage_key, &multipart.storage_upload_id).await?;
     if !fits(state, &listed) {
-        return Ok(Some(("parts_differ", "what the store holds is not what was acknowledged; upload the file again")));
+        return Ok(Some(("parts_differ", "the store holds other bytes than were acknowledged; upload the file again")));
     }
     complete(worker, multipart, state, &listed).await?;
     Ok(None)
@@ -116,15 +116,16 @@ fn crc(multipart: &MultipartOpenedV2, part: &StoredPart, listed: &[ListedPart], 
     listed.crc.clone().filter(|found| found.crc.name() == announced)
 }
 
-/// Without a multipart upload the object must be there.
+/// Checks that the object exists, because the multipart upload does not. Returns the rejection if it does not exist
+/// either.
 async fn lost(worker: &Worker, key: &str, state: &State) -> Result<Option<Rejection>, StoreError> {
     let size = worker.store.size(key).await?;
     let there = size == Some(state.grid().size_bytes);
-    Ok((!there).then_some(("parts_lost", "the store no longer holds the parts; upload the file again")))
+    Ok((!there).then_some(("parts_lost", "the store has lost parts of the upload; upload the file again")))
 }
 
-/// Whether the store shows that the completed object is made of the parts that the log names. A part may have been written
-/// once more after the parts were listed, and some stores take it into the object although its `ETag` is another one.
+/// Returns `true` if the store shows that the completed object consists of the parts that the log records. A part may
+/// have been written again, and some stores use it although its `ETag` differs.
 pub(super) async fn is_as_acknowledged(worker: &Worker, key: &str, state: &State) -> Result<bool, StoreError> {
     let known = state.parts.values().map(|part| KnownPart {
         etag: &part.etag,
@@ -135,7 +136,7 @@ pub(super) async fn is_as_acknowledged(worker: &Worker, key: &str, state: &State
     Ok(worker.store.info(key).await?.is_some_and(|info| info.shows(&known)))
 }
 
-/// Whether the store lists exactly the parts that the log names.
+/// Returns `true` if the store lists exactly the parts that the log records.
 fn fits(state: &State, listed: &[ListedPart]) -> bool {
     let grid = state.grid();
     let same = |listed: &ListedPart| {
@@ -144,7 +145,7 @@ fn fits(state: &State, listed: &[ListedPart]) -> bool {
             .get(&listed.part_number)
             .is_some_and(|part| part.length == listed.size_bytes && listed.has_etag(&part.etag))
     };
-    // Some stores list a slot that was written twice twice; then both must be what the log names.
+    // Some stores list a part twice if it was written twice. Then both entries must match the log.
     let slots: BTreeSet<u32> = listed.iter().map(|part| part.part_number).collect();
     slots.len() == state.parts.len()
         && state.parts.len() == usize::try_from(grid.total_parts()).unwrap_or(usize::MAX)

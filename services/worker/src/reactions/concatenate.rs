@@ -1,5 +1,5 @@
-//! Making a file of partial uploads: their bytes go once through the part grid and the digest, like those of a client,
-//! and never through the client again.
+//! Concatenates partial uploads into a final upload. The worker reads their bytes once from the store and ingests them
+//! like those of a client, through the part grid and the digest. The client does not send them again.
 
 use super::complete::{complete_object, is_as_acknowledged};
 use super::verify::read_back;
@@ -19,10 +19,11 @@ use waybill_schema::events::UploadKind;
 use waybill_schema::{ByteRange, Causation, UploadId};
 use waybill_service_kit::now;
 
-/// How many partial uploads are claimed, or deleted, at once.
+/// Number of partial uploads that are claimed or deleted in parallel.
 const AT_ONCE: usize = 8;
 
-/// Claims the partial uploads, brings their bytes into the final one, and completes it. Goes on where it was interrupted.
+/// Claims the partial uploads, copies their bytes into the final upload, and completes it. Resumes after an
+/// interruption.
 pub(super) async fn concatenate(
     worker: &Worker,
     aggregate: &UploadAggregate,
@@ -63,15 +64,15 @@ async fn reject(
     Ok(())
 }
 
-/// What a partial upload has stored: an object that can be read, unless it is empty.
+/// Object of a partial upload. An empty partial upload has no object, and its key is empty.
 #[derive(Clone)]
 struct Object {
     key: String,
     size_bytes: u64,
 }
 
-/// Claims partial uploads, several at once. Returns what they have stored, in the order of `partials`, which may name one more
-/// than once.
+/// Claims partial uploads, several in parallel. Returns their objects in the order of `partials`, which may contain a
+/// partial upload more than once.
 async fn claim_all(
     worker: &Worker,
     into: &UploadAggregate,
@@ -86,7 +87,8 @@ async fn claim_all(
             Ok::<_, ReactionError>((partial, object))
         })
         .collect();
-    // None is dropped half way: what it has asked of the store could be done after the others were cleaned up.
+    // Wait for all claims, even after a failure. A dropped claim could leave a request that the store executes after
+    // the cleanup of the others.
     let claimed: Vec<Result<(UploadId, Object), ReactionError>> =
         stream::iter(claims).buffer_unordered(AT_ONCE).collect().await;
     let is_refusal = |error: &ReactionError| matches!(error, ReactionError::Execute(ExecuteError::Refused(_)));
@@ -104,7 +106,7 @@ async fn claim_all(
     Ok(partials.iter().filter_map(|partial| objects.get(partial).cloned()).collect())
 }
 
-/// Claims a partial upload for the final one, and makes an object of its parts.
+/// Claims a partial upload for the final upload, and completes the object of its parts.
 async fn claim(
     worker: &Worker,
     into: &UploadAggregate,
@@ -127,14 +129,14 @@ async fn claim(
         for part_number in due {
             let _claim = open.claim(part_number).await;
             match assemble_part(worker, &open, &context, part_number, None).await {
-                // Found lost; said below.
+                // The store has lost bytes. This is reported below.
                 Ok(()) | Err(PlaneError::Refused(Refusal::UploadEnded { .. })) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         refresh(worker.log.as_ref(), &aggregate, &mut loaded).await?;
     }
-    let unfit = || ExecuteError::Refused(Refusal::PartialUnfit { reason: "what it stored is no longer there" });
+    let unfit = || ExecuteError::Refused(Refusal::PartialUnfit { reason: "the store has lost its bytes" });
     let multipart = loaded.state.multipart.clone().filter(|_| loaded.state.parts_to_assemble().is_empty());
     let multipart = multipart.ok_or_else(unfit)?;
     if complete_object(worker, &aggregate, &loaded.state).await?.is_some() {
@@ -149,7 +151,7 @@ async fn claim(
     Ok(Object { key: multipart.storage_key, size_bytes })
 }
 
-/// The bytes of all objects in a row, from the byte at `offset` on.
+/// Returns the bytes of all objects in sequence, from the byte at `offset` on.
 fn bytes_from(worker: &Worker, objects: Vec<Object>, offset: u64) -> BoxStream<'static, Result<Bytes, PayloadError>> {
     let mut begins = 0;
     let mut left = Vec::with_capacity(objects.len());
@@ -163,8 +165,8 @@ fn bytes_from(worker: &Worker, objects: Vec<Object>, offset: u64) -> BoxStream<'
     worker.read_ahead.read(left).map_err(|error| PayloadError::Io(std::io::Error::other(error))).boxed()
 }
 
-/// Deletes what the partial uploads have stored, those that were claimed. Others have given their space to the final
-/// upload: where that ended without a file, they end with it.
+/// Deletes the objects of the claimed partial uploads. If the final upload has ended without a file, also cancels
+/// partial uploads that were not claimed, because the final upload has taken over their reservations.
 pub(super) async fn delete_partials(
     worker: &Worker,
     aggregate: &UploadAggregate,

@@ -1,4 +1,4 @@
-//! One object for all files of a company with the same bytes, and the end of files for good.
+//! Lets files of a company with the same bytes share one object, and purges files.
 
 use super::{ReactionError, cleanup};
 use crate::contents::Verified;
@@ -8,8 +8,8 @@ use waybill_repository::{ContentAggregate, LifecycleAggregate, Loaded, UploadAgg
 use waybill_schema::events::ReleasedItem;
 use waybill_schema::{Causation, CompanyId, FileId};
 
-/// A verified file shares an object with others of the company that have its bytes, if there are any. Always after
-/// verification: that somebody has the bytes already is not told by how the upload went.
+/// Lets a verified file share an object with other files of the company that have the same bytes. This happens only
+/// after the verification, so that a client cannot find out from its upload if the company already has these bytes.
 pub(super) async fn keep(
     worker: &Worker,
     aggregate: &UploadAggregate,
@@ -34,8 +34,8 @@ pub(super) async fn keep(
     Ok(())
 }
 
-/// A file is gone for good: it refers to its content no longer, objects that nothing refers to are deleted, and its
-/// space is given back.
+/// Purges a file: removes the reference to its content, deletes objects to which no file refers, and releases its
+/// space.
 pub(super) async fn purge(
     worker: &Worker,
     company: CompanyId,
@@ -51,7 +51,7 @@ pub(super) async fn purge(
     for doomed in &doomed {
         worker.delete(&doomed.storage_key).await?;
     }
-    // Of a request that was sent again after its answer was lost there may be two objects.
+    // A request that was repeated after its answer was lost may have left two objects.
     let kept = object.as_ref().map(|object| object.storage_key.as_str());
     cleanup::delete_others(worker, &keys::objects(company, file), kept).await?;
     let item = ReleasedItem { file_id: file, bytes: upload.grid().size_bytes };

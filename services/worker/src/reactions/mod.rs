@@ -1,5 +1,5 @@
-//! What a worker does because of events. Every event of a partition is handed to one worker until that one has done
-//! what it calls for; each step may be done again without harm.
+//! Reactions: the work that a worker does because of events. NATS delivers each event of a partition to a worker, and
+//! again until a worker has acknowledged it. Every step of a reaction can be repeated without harm.
 
 mod cleanup;
 mod complete;
@@ -31,29 +31,30 @@ use waybill_schema::events::{SettledItem, UploadKind};
 use waybill_schema::{Aggregate, Causation, CompanyId, Event, Position, Recorded, SessionId, UploadId};
 use waybill_service_kit::Shutdown;
 
-/// How many events are reacted to at once, in one partition.
+/// Maximum number of concurrent reactions in one partition.
 const CONCURRENCY: usize = 256;
-/// How many events are asked for at a time.
+/// Maximum number of events in one pull.
 const PULLED: usize = 64;
-/// How many reactions of a worker may read or write long objects: the others never wait for them.
+/// Maximum number of a worker's reactions that read or write large objects. Other reactions never wait for them.
 pub(crate) const LONG: usize = 32;
-/// From how many bytes on that takes long.
+/// Number of bytes from which an object counts as large.
 const LONG_BYTES: u64 = 8 * 1_024 * 1_024;
-/// After what time a reaction that finds no place comes again the first time, and after what time at most.
+/// First and longest pause before the next delivery of an event whose reaction found no place.
 const NO_PLACE: Duration = Duration::from_millis(500);
 const NO_PLACE_AT_MOST: Duration = Duration::from_secs(8);
-/// How often NATS is told that a reaction is still at work; well below the consumer's `ack_wait`.
+/// Interval in which a running reaction reports progress to NATS. It is well below the `ack_wait` of the consumer.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
-/// How long reactions may take to finish when the worker is told to stop. One that reads back a large object takes longer;
-/// another worker does it again.
+/// Time for which a worker that shuts down waits for its reactions. Reading back a large object takes longer; another
+/// worker then repeats the reaction.
 const FINISH_WITHIN: Duration = Duration::from_secs(15);
-/// How many events' failures are counted at once, as many as the consumer has in hand; and for how long after the last one.
+/// Maximum number of events whose failures are counted: as many as the consumer can have unacknowledged. And the time
+/// after the last failure for which a count is kept.
 const FAILURES_KEPT: u64 = 16_384;
 const FAILURES_KEPT_FOR: Duration = Duration::from_secs(600);
-/// The longest pause before an event is reacted to again.
+/// Longest pause before a failed reaction is retried.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Why a reaction did not get done. It will be tried again.
+/// Reason why a reaction failed. It will be retried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReactionError {
     #[error(transparent)]
@@ -68,18 +69,18 @@ pub(crate) enum ReactionError {
     Access(#[from] AccessError),
     #[error(transparent)]
     ReadModel(#[from] ReadModelError),
-    #[error("the projection has not reached the event yet")]
+    #[error("the projector has not reached the event yet")]
     ProjectionBehind,
-    /// The company has as many long reactions at once as it may have now.
-    #[error("there is no place for another long reaction of the company now")]
+    /// The company has as many long reactions as it may have now.
+    #[error("the company cannot have another long reaction now")]
     NoPlace,
-    /// Of several files that were looked after together.
+    /// Error of a batch of several files.
     #[error(transparent)]
     Together(#[from] Arc<ReactionError>),
 }
 
-/// How often reactions have failed here: an event also comes again for want of a place, which is no failure.
-/// Another worker may get done what failed here, so counts are also forgotten by themselves.
+/// Number of failures per event in this worker. A delivery that found no place does not count as a failure. Counts
+/// expire, because another worker may succeed.
 pub(crate) struct Failures(Cache<Position, i64>);
 
 impl Default for Failures {
@@ -89,7 +90,7 @@ impl Default for Failures {
 }
 
 impl Failures {
-    /// Counts one more; returns how many there are.
+    /// Adds a failure and returns the number of failures.
     fn count(&self, position: Position) -> i64 {
         *self.0.upsert_with(&position, |known| known.map_or(0, |failures| *failures) + 1)
     }
@@ -99,7 +100,7 @@ impl Failures {
     }
 }
 
-/// Reacts to a partition's events until shutdown; then finishes what it is at.
+/// Reacts to the events of a partition until shutdown, and then waits for the running reactions.
 pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partition: u32, shutdown: Shutdown) {
     let slots = Arc::new(Semaphore::new(CONCURRENCY));
     let places = Places::new(CONCURRENCY);
@@ -120,20 +121,20 @@ pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partiti
             Err(error) => Some(error),
         };
         if let Some(error) = failed {
-            tracing::warn!(partition, %error, "reactions are interrupted");
+            tracing::warn!(partition, %error, "cannot receive events to react to; will try again");
             shutdown.unless(tokio::time::sleep(Duration::from_secs(1))).await;
         }
     }
     let all = u32::try_from(CONCURRENCY).unwrap_or(u32::MAX);
     match tokio::time::timeout(FINISH_WITHIN, slots.acquire_many(all)).await {
         Ok(_) => tracing::debug!(partition, "reactions ended"),
-        Err(_) => tracing::info!(partition, "reactions are left to others: their events come again"),
+        Err(_) => tracing::info!(partition, "unfinished reactions are left to other workers"),
     }
 }
 
-/// Waits for a slot; takes as many as there are then, up to those of one pull.
+/// Waits for a free slot, and takes all free slots up to [`PULLED`].
 async fn free_slots(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    // It is never closed.
+    // The semaphore is never closed.
     let mut free = slots.clone().acquire_owned().await.ok()?;
     let more = slots.available_permits().min(PULLED - 1);
     if let Ok(more) = slots.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
@@ -142,7 +143,7 @@ async fn free_slots(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     Some(free)
 }
 
-/// Pulls as many events as can be started at once, and starts them.
+/// Pulls as many events as there are free slots, and starts their reactions.
 async fn start_some(
     worker: &Arc<Worker>,
     reactions: &Reactions,
@@ -174,19 +175,20 @@ async fn start_some(
 }
 
 impl Worker {
-    /// Whether the reaction to an event found no place here before, and would find none now: it needs not begin.
+    /// Returns `true` if a long reaction found no place before and would find none now, so that it need not begin.
     fn is_long_without_place(&self, delivery: &Delivery) -> bool {
         let Ok(recorded) = &delivery.stored.event else { return false };
         self.waiting.contains_key(&recorded.position) && !self.long.is_free_for(recorded.subject.company)
     }
 }
 
-/// Whether an event was delivered so often that it has failed often enough, also if each of many workers saw few of its failures.
+/// Returns `true` if an event was delivered so often that its reaction must be parked, even if each of many workers has
+/// seen only few of its failures.
 fn is_delivered_often(worker: &Worker, delivery: &Delivery) -> bool {
     delivery.attempt >= worker.park_after.saturating_mul(10)
 }
 
-/// Returns an empty list of reactions that wait for a place.
+/// Returns an empty set of events whose reactions wait for a place.
 pub(crate) fn waiting() -> Cache<Position, ()> {
     Cache::builder(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build()
 }
@@ -194,11 +196,11 @@ pub(crate) fn waiting() -> Cache<Position, ()> {
 fn answered(delivery: &Delivery, answered: Result<(), ReadError>) {
     if let Err(error) = answered {
         let position = delivery.stored.position;
-        tracing::warn!(%position, %error, "an event was not acknowledged; it will come again");
+        tracing::warn!(%position, %error, "cannot acknowledge an event; it will be delivered again");
     }
 }
 
-/// Reacts to one event, and says how it went.
+/// Reacts to one event, and acknowledges it, parks it or asks for another delivery.
 async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
     let position = delivery.stored.position;
     let outcome = match &delivery.stored.event {
@@ -210,7 +212,7 @@ async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
                     outcome = &mut work => break outcome,
                     () = tokio::time::sleep(PROGRESS_EVERY) => {
                         if let Err(error) = delivery.in_progress().await {
-                            tracing::warn!(%position, %error, "progress was not reported");
+                            tracing::warn!(%position, %error, "cannot report progress of a reaction");
                         }
                     }
                 }
@@ -232,7 +234,7 @@ async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
                     failures => {
                         let pause = pause_after(failures);
                         let pause_ms = pause.as_millis();
-                        tracing::warn!(%position, %error, pause_ms, "a reaction will be tried again");
+                        tracing::warn!(%position, %error, pause_ms, "a reaction failed; will try again");
                         delivery.again_in(pause).await
                     }
                 },
@@ -241,24 +243,25 @@ async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
         Err(error) if parked::is_of_newer(&delivery.stored) => {
             set_aside(worker, &delivery, &error.to_string(), 1).await
         }
-        // Nobody can read it: the projector raises the alarm.
+        // No version can read the event, or no reaction is needed. The projector reports unreadable events.
         _ => delivery.done().await,
     };
     drop(place);
     answered(&delivery, outcome);
 }
 
-/// Puts a reaction aside, so that others need not wait. What cannot be put aside comes again.
+/// Parks a reaction, so that others need not wait for it. If this fails, the event is delivered again.
 async fn set_aside(worker: &Worker, delivery: &Delivery, reason: &str, attempts: i64) -> Result<(), ReadError> {
     match parked::park(worker, &delivery.stored, reason, attempts).await {
         Ok(()) => delivery.done().await,
         Err(error) => {
-            tracing::warn!(position = %delivery.stored.position, %error, "a reaction could not be parked");
+            tracing::warn!(position = %delivery.stored.position, %error, "cannot park a reaction");
             delivery.again_in(LONGEST_PAUSE).await
         }
     }
 }
 
+/// Returns `true` if a worker reacts to this kind of event.
 pub(crate) fn concerns_us(event: &Event) -> bool {
     match event {
         Event::FileCompleted(_)
@@ -277,7 +280,7 @@ pub(crate) fn concerns_us(event: &Event) -> bool {
     }
 }
 
-/// Takes a place of the company, before `bytes` of its objects are read or copied, if that takes long.
+/// Takes a place for a reaction that reads or copies `bytes`. Small amounts need no place.
 fn place_for(worker: &Worker, company: CompanyId, bytes: u64) -> Result<Option<Place>, ReactionError> {
     if bytes < LONG_BYTES {
         return Ok(None);
@@ -285,7 +288,8 @@ fn place_for(worker: &Worker, company: CompanyId, bytes: u64) -> Result<Option<P
     worker.long.take(company).map(Some).ok_or(ReactionError::NoPlace)
 }
 
-/// Returns after what time a reaction comes again that found no place, as often as it was delivered by now.
+/// Returns the pause before the next delivery of an event whose reaction found no place, for the number of deliveries
+/// so far.
 fn no_place_for(attempt: i64) -> Duration {
     let doublings = u32::try_from(attempt.clamp(1, 10)).unwrap_or(10) - 1;
     NO_PLACE.saturating_mul(1 << doublings).min(NO_PLACE_AT_MOST)
@@ -296,6 +300,7 @@ fn pause_after(attempt: i64) -> Duration {
     Duration::from_millis(100).saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }
 
+/// Reacts to an event. A repeated call has no further effect.
 pub(crate) async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError> {
     let company = recorded.subject.company;
     let causation = Causation::Event(recorded.position);
@@ -309,7 +314,7 @@ pub(crate) async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), Re
                 _ => Ok(()),
             }
         }
-        // All there is to know of such an upload is in its one event.
+        // Such an upload has only this event, so its state need not be loaded.
         (Aggregate::UploadLifecycle(upload), event @ Event::FileUploaded(_)) => {
             let mut loaded = Loaded::of_new();
             upload::evolve(&mut loaded.state, event, recorded.envelope.time);
@@ -318,7 +323,7 @@ pub(crate) async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), Re
         (Aggregate::UploadLifecycle(_), Event::UploadConcatenated(event)) => {
             let aggregate = UploadAggregate { company, upload: event.into };
             let into = load(worker.log.as_ref(), &LifecycleAggregate(aggregate)).await?;
-            // It was claimed when that had ended already.
+            // The final upload had already ended when this partial upload was claimed.
             if into.state.has_ended_without_file() {
                 concatenate::delete_partials(worker, &aggregate, &into.state, causation).await?;
             }
@@ -331,7 +336,7 @@ pub(crate) async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), Re
     }
 }
 
-/// Does the next steps of an upload.
+/// Loads an upload and does its next steps.
 pub(crate) async fn advance(
     worker: &Worker,
     company: CompanyId,
@@ -373,7 +378,7 @@ async fn do_step(
             let _claim = open.claim(part_number).await;
             waybill_repository::refresh(worker.log.as_ref(), aggregate, &mut *open.loaded.lock().await).await?;
             match assemble_part(worker, &open, &worker.context(causation), part_number, None).await {
-                // Its end is an event of its own.
+                // The end of the upload has its own event and reaction.
                 Ok(()) | Err(PlaneError::Refused(Refusal::UploadEnded { .. })) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -394,7 +399,7 @@ async fn do_step(
     }
 }
 
-/// Ends the reservation of an upload: `bytes_used` is what its file takes, if it became one.
+/// Settles the reservation of an upload. `bytes_used` is the size of its file, or `None` if it did not become a file.
 async fn settle(
     worker: &Worker,
     aggregate: &UploadAggregate,
@@ -405,7 +410,7 @@ async fn settle(
     Ok(worker.space.settle(aggregate.company, item, worker.context(causation)).await?)
 }
 
-/// An upload that started while its session was being cancelled.
+/// Cancels an upload that started while its session was being cancelled.
 async fn cancel_if_session_was(
     worker: &Worker,
     company: CompanyId,
@@ -420,8 +425,8 @@ async fn cancel_if_session_was(
     Ok(())
 }
 
-/// Cancels the running uploads of a session. Which those are is known from the read model, once it has reached the
-/// cancellation: whatever starts later is cancelled when it starts.
+/// Cancels the running uploads of a session. Reads them from the read model, which must contain the cancellation.
+/// Uploads that start later are cancelled in the reaction to their start.
 async fn cancel_session(
     worker: &Worker,
     recorded: &Recorded,
@@ -443,7 +448,7 @@ async fn cancel_session(
     Ok(())
 }
 
-/// Cancels an upload; one that is complete by now stays.
+/// Cancels an upload. Does nothing if it is already complete.
 pub(crate) async fn cancel(
     worker: &Worker,
     company: CompanyId,
@@ -460,7 +465,7 @@ pub(crate) async fn cancel(
 }
 
 impl ReactionError {
-    /// Whether it is only that somebody else was faster, or has all places.
+    /// Returns `true` if another worker was faster or there was no place, which is not worth a warning.
     pub(crate) fn is_contention(&self) -> bool {
         matches!(self, Self::NoPlace | Self::Execute(ExecuteError::Append(AppendError::Conflict)))
     }

@@ -1,19 +1,20 @@
-//! Places for reactions, which companies share: none waits behind all of another's.
+//! Limits the number of concurrent reactions and divides them among companies, so that no company waits for all
+//! reactions of another one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use waybill_schema::CompanyId;
 
-/// How many places a company may hold for each free one.
+/// Number of places that a company may hold per free place.
 const HELD_PER_FREE: usize = 3;
 
-/// A number of places.
+/// A fixed number of places.
 pub(crate) struct Places {
     all: usize,
     held: Mutex<HashMap<CompanyId, usize>>,
 }
 
-/// A place of a company, until the value is dropped.
+/// A place that a company holds until the value is dropped.
 pub(crate) struct Place {
     places: Arc<Places>,
     company: CompanyId,
@@ -28,7 +29,7 @@ impl Places {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the company would get a place now.
+    /// Returns `true` if the company would get a place now.
     pub(crate) fn is_free_for(&self, company: CompanyId) -> bool {
         self.has_room_for(company, &self.held())
     }
@@ -38,8 +39,8 @@ impl Places {
         held.get(&company).copied().unwrap_or(0) < free * HELD_PER_FREE
     }
 
-    /// Takes a place. A company that holds many gets no more while few are free: alone it has three quarters of them, and the
-    /// next one finds some at once.
+    /// Takes a place. A company that holds many places gets no more while few are free: a single company gets three
+    /// quarters of them, so the next company gets some immediately.
     pub(crate) fn take(self: &Arc<Self>, company: CompanyId) -> Option<Place> {
         let mut held = self.held();
         if !self.has_room_for(company, &held) {
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    /// Takes as many as there are for a company.
+    /// Takes all places that a company gets.
     fn all(places: &Arc<Places>, company: u128) -> Vec<Place> {
         std::iter::from_fn(|| places.take(CompanyId(Uuid::from_u128(company)))).collect()
     }
@@ -83,7 +84,7 @@ mod tests {
         drop(first);
         assert!(!all(&places, 4).is_empty());
         drop((second, third));
-        assert_eq!(all(&places, 5).len(), 24, "all were given back");
+        assert_eq!(all(&places, 5).len(), 24, "all places are free again");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Taking over an object that a client made by itself, by presigned URLs: the client may write to its key for as long as
-//! the URLs last, so it is copied to a key that no client knows, and the copy is what is hashed and read.
+//! Takes over objects that clients create through presigned URLs. A client can overwrite its object until the URLs
+//! expire, so the worker copies it to a key that no client knows, and uses only the copy.
 //!
-//! The client does not say when it has made the object, so that it is looked for: by the worker that was told of the URL,
-//! again and again ([`Awaited`]), and by the sweep, in case that one is gone.
+//! The client does not report when it has created the object. The worker that received the event about the URL polls
+//! for it ([`Awaited`]), and so does the sweep in case that worker is gone.
 
 use super::{ReactionError, advance, cleanup, place_for};
 use crate::{Worker, keys};
@@ -20,22 +20,22 @@ use waybill_schema::events::{QuarantineCopiedV1, UploadKind};
 use waybill_schema::{Causation, CompanyId, Timestamp, UploadId};
 use waybill_service_kit::{Shutdown, now};
 
-/// How often it is looked whose turn it is.
+/// Time between two searches for objects that are due.
 const TICK: Duration = Duration::from_millis(250);
-/// The shortest and the longest pause between two looks for one object.
+/// Shortest and longest pause between two requests for one object.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
-/// How many objects a worker waits for; what is more is left to the sweep.
+/// Maximum number of objects that a worker awaits. The sweep looks for the others.
 const AWAITED: usize = 4_096;
-/// How many of them may be one company's.
+/// Maximum number of awaited objects per company.
 const AWAITED_OF_COMPANY: usize = 512;
-/// For how many of them it looks at once; those that take long have places of their own.
+/// Number of objects that are looked for in parallel. Long copies have places of their own.
 const LOOKS: usize = 64;
 
-/// The objects that a worker waits for.
+/// Objects that a worker awaits.
 #[derive(Default)]
 pub(crate) struct Awaited(Mutex<BTreeMap<(CompanyId, UploadId), Look>>);
 
-/// When an object is looked for next.
+/// Time at which an object is looked for next, and the pause before that.
 #[derive(Clone, Copy)]
 struct Look {
     at: Instant,
@@ -48,7 +48,7 @@ impl Awaited {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The object is not there yet.
+    /// Schedules the next look for an object that does not exist yet, after a longer pause than the last time.
     fn again(&self, aggregate: &UploadAggregate, causation: Causation) {
         let mut awaited = self.locked();
         let key = (aggregate.company, aggregate.upload);
@@ -78,7 +78,7 @@ impl Awaited {
     }
 }
 
-/// Looks for the objects that this worker waits for, until shutdown.
+/// Looks for the objects that this worker awaits, until shutdown.
 pub(crate) async fn look_for_objects(worker: Arc<Worker>, shutdown: Shutdown) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -105,14 +105,14 @@ async fn look(worker: &Worker, aggregate: UploadAggregate, causation: Causation)
         Ok(()) => {}
         Err(ReactionError::NoPlace) => worker.awaited.again(&aggregate, causation),
         Err(error) => {
-            tracing::warn!(upload_id = %aggregate.upload, %error, "an object will be looked for again");
+            tracing::warn!(upload_id = %aggregate.upload, %error, "cannot take over an object; will try again");
             worker.awaited.again(&aggregate, causation);
         }
     }
     aggregate.upload
 }
 
-/// Copies the object, once it is there, and completes the upload.
+/// Copies the object if it exists, and completes the upload.
 pub(super) async fn take_over(
     worker: &Worker,
     aggregate: &UploadAggregate,
@@ -127,7 +127,8 @@ pub(super) async fn take_over(
     let context = worker.context(causation);
     if loaded.state.copied.is_none() {
         let Some(made) = worker.store.info(&quarantine_key).await? else {
-            // Afterwards nobody can make it with what was signed, but for a PUT that has begun: that is the sweep's.
+            // After the URLs have expired, only a PUT that has already begun can create the object. The sweep looks for
+            // it.
             match loaded.state.quarantine_until {
                 Some(until) if now() < until => worker.awaited.again(aggregate, causation),
                 _ => worker.awaited.forget(aggregate),
@@ -135,13 +136,13 @@ pub(super) async fn take_over(
             return Ok(());
         };
         let size_bytes = made.size_bytes;
-        // It is copied. If there is no place for that, it is looked for again.
+        // If there is no place for the copy, the object is looked for again.
         let _place = place_for(worker, aggregate.company, size_bytes)?;
         worker.awaited.forget(aggregate);
         let storage_key = keys::copy_of(aggregate.company, aggregate.upload, &made);
         let storage_bucket = worker.store.bucket().to_owned();
         let copied = QuarantineCopiedV1 { storage_bucket, storage_key, size_bytes, worker_id: worker.id };
-        // Looked at first: what is too large is not copied.
+        // Decide before copying, so that an object that is too large is not copied.
         let fits = waybill_domain::upload::decide(&loaded.state, Command::CopyQuarantine(copied.clone()));
         let done = match fits {
             Ok(_) => {
@@ -149,7 +150,7 @@ pub(super) async fn take_over(
                     reject(worker, aggregate, loaded, &context, &refusal).await?;
                     return Ok(());
                 }
-                // One that was given up for lost may have come to its end.
+                // An earlier copy whose answer was lost may have finished.
                 if worker.store.size(&copied.storage_key).await? != Some(size_bytes) {
                     worker.store.copy(&quarantine_key, &copied.storage_key, &made).await?;
                 }
@@ -175,13 +176,13 @@ pub(super) async fn take_over(
     }
     let command = Command::Complete { declared_sha256: None, now: now() };
     match execute(worker.log.as_ref(), aggregate, loaded, &context, command).await {
-        // It ended meanwhile; what that calls for is done because of its end.
+        // The upload has ended in the meantime. The reaction to its end does the rest.
         Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Sets aside what the object takes, where its client never said how large it is.
+/// Raises the reservation to the size of the object if the client did not declare the size.
 async fn reserve(
     worker: &Worker,
     aggregate: &UploadAggregate,
@@ -194,7 +195,7 @@ async fn reserve(
     }
     let limits = worker.policies.limits(aggregate.company).await?;
     let decide = |quota: &quota::State| {
-        // The reservation came first, and with it the limit.
+        // The reservation was made before, and its event recorded the limit.
         let limit_bytes = quota.limit_bytes.unwrap_or_default();
         quota::raise(quota, aggregate.upload, size_bytes, size_bytes, limit_bytes, &limits)
     };
@@ -217,7 +218,8 @@ async fn reject(
     Ok(())
 }
 
-/// Deletes what the client made, also what it left unfinished, and copies other than the one that counts.
+/// Deletes the object of the client, its unfinished multipart uploads, and all copies except the one of the verified
+/// file.
 pub(super) async fn delete(worker: &Worker, aggregate: &UploadAggregate, state: &State) -> Result<(), ReactionError> {
     worker.awaited.forget(aggregate);
     delete_uncopied(worker, aggregate, state).await?;
@@ -232,14 +234,15 @@ pub(super) async fn delete(worker: &Worker, aggregate: &UploadAggregate, state: 
 
 async fn delete_uncopied(worker: &Worker, aggregate: &UploadAggregate, state: &State) -> Result<(), ReactionError> {
     if let UploadKind::Quarantine { quarantine_key } = &state.kind {
-        // Asked for by its whole key: MinIO finds none by a part of it.
+        // List by the whole key, because MinIO does not find multipart uploads by a prefix of a key.
         cleanup::abort_all(worker, quarantine_key).await?;
     }
     let prefix = keys::quarantine(aggregate.company, aggregate.upload);
     Ok(cleanup::delete_all(worker, &prefix).await?)
 }
 
-/// Deletes what came behind the upload's end, when the URLs have ended as well: nothing can come any more.
+/// Deletes objects that the client created after the upload had ended. The URLs must have expired, so that no more
+/// objects can follow.
 pub(crate) async fn clear(
     worker: &Worker,
     aggregate: &UploadAggregate,

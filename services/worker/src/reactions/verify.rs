@@ -1,4 +1,4 @@
-//! Finding the digest of what is stored.
+//! Verifies uploads: computes the digest of the stored bytes.
 
 use super::complete::{empty_object, is_as_acknowledged};
 use super::{ReactionError, place_for};
@@ -13,7 +13,7 @@ use waybill_repository::{Loaded, UploadAggregate, execute};
 use waybill_schema::events::UploadKind;
 use waybill_schema::{Causation, Sha256Digest};
 
-/// Decides whether the file is what it should be.
+/// Verifies the object of a completed upload, or rejects the upload.
 pub(super) async fn verify_object(
     worker: &Worker,
     aggregate: &UploadAggregate,
@@ -28,7 +28,7 @@ pub(super) async fn verify_object(
         (None, Some(multipart)) => multipart.storage_key.clone(),
         (None, None) => empty_object(aggregate),
     };
-    // The client waits for both: neither waits for the other.
+    // The client waits for both results, so both are computed at the same time.
     let sniffed = sniff::of_object(worker.store.as_ref(), &key, loaded.state.grid().size_bytes);
     let (digest, sniffed) = future::join(digest_of(worker, aggregate, &loaded.state, &key), sniffed).await;
     let command = match digest? {
@@ -36,7 +36,7 @@ pub(super) async fn verify_object(
             let found = Verification {
                 sha256,
                 storage_bucket: worker.store.bucket().to_owned(),
-                // An object that is not what it should be may be too short to look into.
+                // Only evaluated here, because an object with wrong contents may be too short to detect its type.
                 sniffed_mime_type: sniffed?,
                 storage_key: key,
                 read_back,
@@ -45,15 +45,15 @@ pub(super) async fn verify_object(
         }
         None => Command::Reject {
             code: "parts_differ",
-            message: "what the store holds is not what was acknowledged; upload the file again".to_owned(),
+            message: "the store holds other bytes than were acknowledged; upload the file again".to_owned(),
         },
     };
     execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
     Ok(())
 }
 
-/// The digest of what is stored, and whether bytes had to be read back for it; `None` where the stored bytes are not
-/// those that the log names.
+/// Returns the digest of the stored bytes, and `true` if bytes had to be read back for it. Returns `None` if the stored
+/// bytes are not those that the log records.
 async fn digest_of(
     worker: &Worker,
     aggregate: &UploadAggregate,
@@ -63,7 +63,7 @@ async fn digest_of(
     let size_bytes = state.grid().size_bytes;
     if state.copied.is_some() {
         let _place = place_for(worker, aggregate.company, size_bytes)?;
-        // The client may have replaced the object between the look at its size and the copy.
+        // The client may have replaced the object after its size was read and before it was copied.
         if worker.store.size(key).await? != Some(size_bytes) {
             return Ok(None);
         }
@@ -72,7 +72,7 @@ async fn digest_of(
     let mut midstate =
         if state.needs_read_back() { Midstate::new() } else { known_midstate(worker, aggregate, state).await };
     if midstate.covered_parts() > 0 && !is_as_acknowledged(worker, key, state).await? {
-        tracing::info!("the store does not show that the object is what was acknowledged");
+        tracing::info!("the store does not confirm the parts of the object; it is read back");
         midstate = Midstate::new();
     }
     if midstate.covered_parts() == state.grid().total_parts() {
@@ -82,7 +82,7 @@ async fn digest_of(
     Ok(read_back(worker, state, key, midstate).await?.map(|digest| (digest, true)))
 }
 
-/// The digest of a whole object.
+/// Returns the digest of a whole object.
 async fn digest_of_object(worker: &Worker, key: &str, size_bytes: u64) -> Result<Sha256Digest, StoreError> {
     let mut bytes = worker.read_ahead.read([ObjectRange { key: key.to_owned(), from: 0, to: size_bytes }]);
     let mut sha256 = Sha256::new();
@@ -92,7 +92,7 @@ async fn digest_of_object(worker: &Worker, key: &str, size_bytes: u64) -> Result
     Ok(Sha256Digest(sha256.finalize().into()))
 }
 
-/// The running digest, from memory or from the bucket, whichever covers more.
+/// Returns the midstate in memory if it covers all parts, otherwise the one in the bucket.
 async fn known_midstate(worker: &Worker, aggregate: &UploadAggregate, state: &State) -> Midstate {
     let in_memory = worker.uploads.get(aggregate.upload).map(|open| open.hash().midstate().clone());
     if let Some(midstate) = in_memory.filter(|midstate| midstate.fits(state))
@@ -103,7 +103,8 @@ async fn known_midstate(worker: &Worker, aggregate: &UploadAggregate, state: &St
     Midstate::load(&worker.midstates, aggregate.upload, state).await.unwrap_or_else(Midstate::new)
 }
 
-/// Reads what `midstate` does not cover, checking each part against its checksum in the log.
+/// Reads the parts that `midstate` does not cover, and compares each with its checksum in the log. Returns `None` if a
+/// part differs.
 pub(super) async fn read_back(
     worker: &Worker,
     state: &State,
@@ -131,7 +132,8 @@ pub(super) async fn read_back(
             offset += piece.len() as u64;
             if offset == grid.part(part_number).to {
                 let found = std::mem::replace(&mut crc, Crc::new(CrcAlgorithm::Crc64Nvme)).finalize();
-                // Of parts that the client stored by itself no checksum is known; the store checked the one that was signed.
+                // The log has no checksum of parts that a client stored directly. The store checked the signed
+                // checksum.
                 let is_right = |part: &StoredPart| state.kind == UploadKind::Direct || part.crc64nvme == found;
                 if !state.parts.get(&part_number).is_some_and(is_right) {
                     return Ok(None);
