@@ -1,5 +1,5 @@
--- Fills the read model's tables with :files files in :chatrooms chatrooms of 20 companies, as if they had been folded.
--- For measurements of queries alone: no event stands behind these rows.
+-- Fills the tables of the read model with :files files in :chatrooms chatrooms of 20 companies.
+-- Only for measurements of queries: the log has no events for these rows.
 BEGIN;
 CREATE FUNCTION pg_temp.id(kind text, number bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT md5(kind || number)::uuid $$;

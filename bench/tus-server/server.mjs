@@ -1,4 +1,4 @@
-// The peer: @tus/server with its S3 store, as its documentation sets it up, on Waybill's store.
+// The peer: @tus/server with its S3 store, configured as in its documentation, on the same store as Waybill.
 
 import { S3Store } from '@tus/s3-store'
 import { Server } from '@tus/server'
@@ -10,7 +10,7 @@ function need(name) {
 }
 
 const datastore = new S3Store({
-  // Waybill's part grid.
+  // The same part size as Waybill.
   partSize: 8 * 1024 * 1024,
   s3ClientConfig: {
     bucket: need('BENCH_TUS_BUCKET'),
@@ -27,7 +27,7 @@ const datastore = new S3Store({
 const server = new Server({ path: '/files', datastore })
 
 const http = server.listen({ host: '127.0.0.1', port: Number(need('BENCH_TUS_PORT')) })
-// Node gives up on a request after five minutes; several files at once may take longer.
+// By default, Node aborts a request after five minutes. Several files at once may take longer.
 http.requestTimeout = 0
 
 for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0))

@@ -1,15 +1,19 @@
-"""Measures Waybill: uploads in turn with the bare store and with @tus/server, memory, rebuilding.
+"""Measures Waybill: uploads in comparison with the bare store, @tus/server and tusd; memory; queries; rebuilding.
 
-    cli                 options, and the scenarios one after the other
-    scenarios, pairs    what is sent, by whom, how often, in which order
+    cli                 options; runs the scenarios one after the other
+    scenarios, pairs    the contestants, files, repetitions and their order
     ours, direct, raw, tus
-                        the contestants: how they send, how their results are checked
-    memory, rebuild     the scenarios without a peer
-    rig, roles, peer    a stack of its own for each scenario, ended with it
-    usage, quiet        CPU and memory of processes; when the work that an upload causes is done
-    curl, s3, jetstream the client, the store's API, what the event log says of itself
-    sources, machine    the files that are sent; where all of this ran
+                        the contestants: how they send, and how their results are checked
+    memory, rebuild, queries, scale, company, sockets
+                        the scenarios without a peer
+    rig, roles, peer, tusd, distance
+                        the stack of one scenario; it ends with the scenario
+    usage, quiet        CPU and memory of processes; waits until the work that an upload causes is done
+    curl, s3, jetstream, progress
+                        the clients of HTTP, the store, the event log and the WebSocket interface
+    fill, clones        events that are written directly into the log
+    sources, machine    the files that are sent; a description of the machine
     report              medians, ratios of pairs, tables
 
-Python 3.9 and its standard library only, like stacklib, which starts the servers.
+Uses only Python 3.9 and its standard library, like stacklib, which starts the servers.
 """

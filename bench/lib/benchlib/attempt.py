@@ -1,4 +1,4 @@
-"""One contestant sending one load, and the measuring around it."""
+"""Measures one contestant that sends one load."""
 
 from dataclasses import dataclass, field
 from typing import Dict, List, Tuple
@@ -7,13 +7,13 @@ from . import quiet
 from .rig import Rig
 from .usage import Meter, Usage
 
-# Whose CPU and memory a contestant answers for. The servers that it uses are shown beside.
+# Processes whose CPU and memory count as Waybill's. The servers that it uses are shown separately.
 OUR_ROLES = ("gateway", "worker", "projector", "fanout", "all")
 
 
 @dataclass
 class Timing:
-    """`wall_s` is what the contestant is judged by; the phases are parts of it, or beside it."""
+    """`wall_s` is the result of the contestant. The phases are parts of it, or additional times."""
 
     wall_s: float
     phases: Dict[str, float] = field(default_factory=dict)
@@ -21,12 +21,12 @@ class Timing:
 
 @dataclass
 class Made:
-    """What a run left behind, also what followed the last answer."""
+    """Events, subjects and rows that a run has created, including those after the last answer."""
 
     events: int = 0
-    # Of the event log.
+    # In the event log.
     subjects: int = 0
-    # Of the tables.
+    # In the tables.
     rows: int = 0
 
     @classmethod
@@ -66,11 +66,11 @@ class Run:
 
 
 class Attempt:
-    """Made anew for each run. What is not timed happens in prepare() and check()."""
+    """One attempt of a contestant. Each run creates a new one. prepare() and check() are not timed."""
 
     own_groups: Tuple[str, ...] = ()
     bucket = ""
-    # Whether verify() follows send(), as a run of its own.
+    # True if verify() follows send() as a separate run.
     verifies_apart = False
 
     def __init__(self, rig: Rig, sources, parallel: int = 1):
@@ -88,7 +88,7 @@ class Attempt:
         raise NotImplementedError
 
     def check(self) -> None:
-        """An error unless all that was sent is stored, and is what was sent."""
+        """Raises an error unless all files are stored as they were sent."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""`bench/run`: options, the scenarios one after the other, what comes out."""
+"""`bench/run`: parses the options, runs the scenarios one after the other, and writes the results."""
 
 import argparse
 import dataclasses
@@ -19,12 +19,12 @@ from .sources import Sources
 _NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company", "sockets"]
 _CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus", "tusd"]
 _USAGE = """\
-Measures Waybill on this machine, with servers of its own on loopback. See bench/README.md.
+Measure Waybill on this machine, with its own servers on loopback. See bench/README.md.
 
 environment:
-  WAYBILL_BIN           a waybill binary to measure instead of building one
+  WAYBILL_BIN           waybill binary to measure; without it, a release build is made
   WAYBILL_NATS_SERVER, WAYBILL_WEED, WAYBILL_PG_BINDIR
-                        programs to use instead of those found or installed
+                        programs to use instead of the found or installed ones
 """
 
 
@@ -38,13 +38,13 @@ def main() -> int:
         for part in ("sources", "waybill"):
             shutil.rmtree(root / part, ignore_errors=True)
         (root / "waybill.bin").unlink(missing_ok=True)
-        # After an error a scenario's logs are still there.
+        # After an error, the folder still contains the logs of the scenario.
         if not any(root.iterdir()):
             root.rmdir()
 
 
 def _run(options: argparse.Namespace, root: Path) -> int:
-    # A build that goes on meanwhile must not change what is measured.
+    # Copy the binary, so that a concurrent build cannot replace it.
     program = Path(shutil.copy2(waybill.binary(release=True), root / "waybill.bin"))
     facts = machine.describe(program)
     say(report.machine(facts))
@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace, root: Path) -> int:
         texts.append(text)
         data["scenarios"][f"{name} {distance.delay_ms} ms" if distance else name] = found
         if options.out:
-            # After each scenario: hours of measuring must not be lost to the last one's failure.
+            # Write after each scenario, so that a late failure does not lose hours of measurements.
             options.out.write_text(json.dumps(data, indent=1, default=dataclasses.asdict) + "\n")
     if options.markdown:
         print("\n\n".join(texts))
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace, root: Path) -> int:
 
 
 def _plan(options: argparse.Namespace) -> List[Tuple[str, Optional[Distance]]]:
-    """Lists the runs: a scenario with a distant store has one for each distance."""
+    """Lists the runs: a scenario with a distant store runs once per distance."""
     return [
         (name, distance) for name in options.only
         for distance in ([Distance(delay_ms) for delay_ms in options.delay_ms] if "distant" in name else [None])
@@ -136,33 +136,33 @@ def _parse() -> argparse.Namespace:
         prog="bench/run", description=_USAGE, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true",
-                        help="tiny files and one pair: does everything work?")
+                        help="tiny files and one pair, to check that everything works")
     parser.add_argument("--only", type=_some_of(_NAMES), default=_NAMES, metavar="NAME[,NAME]",
-                        help=f"of {', '.join(_NAMES)}")
+                        help=f"scenarios to run: {', '.join(_NAMES)}")
     parser.add_argument("--contestants", type=_some_of(_CONTESTANTS), default=_CONTESTANTS,
-                        metavar="NAME[,NAME]", help=f"of {', '.join(_CONTESTANTS)}")
+                        metavar="NAME[,NAME]", help=f"contestants: {', '.join(_CONTESTANTS)}")
     parser.add_argument("--roles", choices=["apart", "together"], default="apart",
-                        help="four processes (the default), or one as scripts/up runs it")
+                        help="four processes (the default), or one process as scripts/up runs it")
     parser.add_argument("--pairs", type=int, metavar="N",
-                        help="runs of each (default: 9 for one, 3 for eight, small and identical)")
+                        help="runs of each contestant (default: 9 for one, 3 for the other scenarios with pairs)")
     parser.add_argument("--delay-ms", type=_numbers, default=[5, 60, 200], metavar="N[,N]",
-                        help="times to the first byte of the distant store (default: 5,60,200)")
+                        help="times to the first byte of the distant store, in ms (default: 5,60,200)")
     parser.add_argument("--memory-size-mib", type=int, metavar="N",
-                        help="size of a file in memory (default: 1024), memory-tus (256) and memory-distant (128)")
+                        help="file size for memory (default: 1024), memory-tus (256) and memory-distant (128), in MiB")
     parser.add_argument("--events", type=_numbers, metavar="N[,N]",
-                        help="events of other companies in scale (default: 300000,3000000,10000000)")
+                        help="numbers of events of other companies for scale (default: 300000,3000000,10000000)")
     parser.add_argument("--files", type=int, metavar="N",
-                        help="files of the company in company (default: 1000000)")
+                        help="number of files for company (default: 1000000)")
     parser.add_argument("--sockets", type=int, metavar="N",
-                        help="connections in sockets (default: 9000)")
+                        help="number of connections for sockets (default: 9000)")
     parser.add_argument("--folder", type=Path, metavar="DIR",
-                        help="where data are kept meanwhile (default: the temporary folder)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write all runs there as JSON")
+                        help="folder for temporary data (default: the system's temporary folder)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to which all runs are written as JSON")
     parser.add_argument("--markdown", action="store_true",
                         help="print tables instead of JSON")
     options = parser.parse_args()
     if "tusd" in options.contestants and (reason := tusd.why_not()):
-        say(f"tusd is left out: {reason}")
+        say(f"tusd is skipped: {reason}")
         options.contestants = [name for name in options.contestants if name != "tusd"]
     if options.pairs is not None and options.pairs < 1:
         raise StackError("--pairs must be at least 1")
@@ -178,6 +178,6 @@ def _some_of(known: List[str]):
         names = text.split(",")
         unknown = sorted(set(names) - set(known))
         if unknown:
-            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}")
+            raise argparse.ArgumentTypeError(f"unknown name: {', '.join(unknown)}")
         return names
     return parse

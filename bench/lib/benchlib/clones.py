@@ -1,7 +1,6 @@
-"""Many companies that did what a few did: their events, with other ids, written straight into the log.
+"""Copies the events of a few companies for many other companies: writes them with other ids directly into the log.
 
-Every id has the same length wherever it stands, as text or as bytes, so that nobody here needs to know how events are
-encoded.
+An id always has the same length, as text or as bytes, so this module need not know the encoding of events.
 """
 
 import os
@@ -17,12 +16,12 @@ from .jetstream import EventLog
 
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
 _IN_FLIGHT = 4_000
-# Events of one company in a row; as many companies take turns in each partition.
+# Number of consecutive events of one company, and number of companies that take turns in each partition.
 _RUN, _TURNS = 20, 4
 
 
 class Template:
-    """The events of a partition, and where ids stand in them."""
+    """The recorded events of a partition, and the places of ids in them."""
 
     def __init__(self, log: EventLog, inbox: str):
         messages = [_message(inbox, *log.message(seq)) for seq in range(1, log.last_seq() + 1)]
@@ -37,12 +36,12 @@ class Template:
         self._partitions = [found.start(1) for found in re.finditer(rb"^HPUB evt\.(0)\.", self._bytes, re.M)]
 
     def clone(self, partition: int, partitions: int) -> List[bytes]:
-        """The events of companies that are like the recorded ones, in runs."""
+        """Returns the events of new companies that are like the recorded ones, in runs."""
         made = bytearray(self._bytes)
         new: Dict[bytes, bytes] = {known: _company(partition, partitions) for known in self._companies}
         for (place, is_text), known in self._places:
             if known not in new:
-                # The time in a UUIDv7 stays, and with it the order of ids.
+                # Keep the time in a UUIDv7, so that the order of ids stays the same.
                 new[known] = uuid.UUID(known.decode()).bytes[:9] + os.urandom(7)
             text = str(uuid.UUID(bytes=new[known])).encode() if is_text else new[known]
             made[place:place + len(text)] = text
@@ -53,7 +52,7 @@ class Template:
 
 
 def fill(url: str, log: EventLog, count: int, partitions: int, made: Callable[[int], None]) -> int:
-    """Appends about `count` events to `partitions` streams; answers with how many."""
+    """Appends about `count` events to `partitions` streams. Returns their number."""
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         stream = connection.makefile("rb")
@@ -87,7 +86,7 @@ def _turns(template: Template, partitions: int) -> Iterator[Tuple[bytes, int]]:
 
 
 def _message(inbox: str, subject: str, headers: bytes, body: bytes) -> bytes:
-    # Of the expectations only "there is none before it" holds for a copy.
+    # A copy can keep only the expectation that its subject has no event yet.
     kept = [line for line in headers.split(b"\r\n")
             if not line.startswith(b"Nats-Msg-Id")
             and not (line.startswith(b"Nats-Expected-") and not line.endswith(b": 0"))]
@@ -113,7 +112,7 @@ def _places(text: bytes, known: bytes) -> Iterator[Tuple[int, bool]]:
 
 
 def _company(partition: int, partitions: int) -> bytes:
-    """An id that belongs to the partition, as schema/src/subject.rs tells."""
+    """Returns an id that belongs to the partition, by the same hash as in schema/src/subject.rs."""
     while True:
         company = uuid.uuid4()
         digest = 0x811C9DC5

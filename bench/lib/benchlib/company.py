@@ -1,4 +1,5 @@
-"""What a company with many files costs beside one with 1,000: its quota, its starts, its purges, its recalculations."""
+"""Compares a company with many files with one with 1,000 files: changes of the quota, starts of uploads, purges and
+recalculations."""
 
 import hashlib
 import time
@@ -12,23 +13,23 @@ from .rig import Rig
 from .scale import Company
 from .usage import Meter
 
-# Files of the first level.
+# Number of files of the first level.
 FEW = 1_000
 _EACH = 30
 _RECALCULATIONS = 10
 _RECALCULATE_EVERY_S = 1
 _SWEEP_MS = 100
 _WITHIN_S = 300
-# Workers react to each file.
+# Long, because workers react to each file.
 _DONE_WITHIN_S = 7_200
 
 
 @dataclass
 class Level:
     files: int
-    # Milliseconds, by what was asked; of a recalculation those that lie between two of them beyond a second.
+    # Milliseconds, by kind of request. For recalculations: the time between two of them minus one second.
     ms: Dict[str, List[float]] = field(default_factory=dict)
-    # Of each process while this level was asked; those of recalculations are for one of them.
+    # Of each process during the requests of this level. The CPU time of recalculations is per recalculation.
     peak_kib: Dict[str, int] = field(default_factory=dict)
     cpu_s: Dict[str, float] = field(default_factory=dict)
     recalculation_cpu_s: Dict[str, float] = field(default_factory=dict)
@@ -37,7 +38,7 @@ class Level:
 def measure(rig: Rig, files: int) -> List[Level]:
     levels = []
     for count in sorted({min(FEW, files), files}):
-        # One after the other: the sweep does not count a company of which files were purged a moment ago.
+        # Use a new company for each level, because the sweep does not recalculate a company with recently purged files.
         company = Company(rig)
         like = _first(company)
         quiet.until_done(rig)
@@ -48,8 +49,8 @@ def measure(rig: Rig, files: int) -> List[Level]:
         rig.restart_nats()
         quiet.until_done(rig, _DONE_WITHIN_S)
         _must_have(company, count)
-        # The first change leaves a snapshot, like the changes of a real company. The old processes have memory that only the
-        # filling needed.
+        # The first change creates a snapshot, like the changes of a real company. Restart the roles, because filling the log has
+        # increased their memory.
         company.ask("PUT", f"/v1/admin/companies/{company.id}/quota", {"storage_limit_bytes": 1 << 49})
         rig.restart_roles()
         _until(lambda: roles.answers(f"{rig.url}/readyz"), "the gateway is not ready")
@@ -64,10 +65,10 @@ def _first(company: Company) -> fill.Like:
 
 
 def _must_have(company: Company, count: int) -> None:
-    """The log's fold and the tables agree that the files are there."""
+    """Checks that the quota and the tables contain all files."""
     quota = _quota(company)
     if quota["file_count"] != count or quota["storage_reserved_bytes"]:
-        raise StackError(f"{count} files were written, and the quota says {quota}")
+        raise StackError(f"{count} files were written, but the quota is {quota}")
 
 
 def _level(rig: Rig, company: Company, count: int) -> Level:
@@ -110,24 +111,24 @@ def _kinds(company: Company) -> Dict[str, Callable[[int], float]]:
 def _purge(company: Company) -> float:
     before = _quota(company)["file_count"]
     file = company.upload()
-    _until(lambda: _quota(company)["file_count"] == before + 1, "a file is not settled")
+    _until(lambda: _quota(company)["file_count"] == before + 1, "the reservation of a file was not settled")
     began = time.perf_counter()
     company.ask("DELETE", f"/v1/files/{file}?purge=true")
-    _until(lambda: _quota(company)["file_count"] == before, "a purged file's space stays")
+    _until(lambda: _quota(company)["file_count"] == before, "the space of a purged file was not released")
     return (time.perf_counter() - began) * 1_000
 
 
 def _recalculate(rig: Rig, company: Company, level: Level) -> None:
-    """Has the worker count again each second, and takes the times at which it has."""
+    """Lets the worker recalculate the quota every second, and measures the times between recalculations."""
     often = {"WAYBILL_RECALCULATE_EVERY_S": str(_RECALCULATE_EVERY_S), "WAYBILL_WORKER_SWEEP_MS": str(_SWEEP_MS)}
     roles.restart_worker(rig.stack, rig.program, {**rig.env, **often})
     seen = [_quota(company)["last_calculated_at"]]
 
     def next_one() -> float:
-        # A company where nothing happens is left alone.
+        # Change the quota, because the sweep skips companies without changes.
         limit = {"storage_limit_bytes": (1 << 50) + len(seen)}
         company.ask("PUT", f"/v1/admin/companies/{company.id}/quota", limit)
-        _until(lambda: _quota(company)["last_calculated_at"] != seen[-1], "nothing is recalculated")
+        _until(lambda: _quota(company)["last_calculated_at"] != seen[-1], "the quota was not recalculated")
         seen.append(_quota(company)["last_calculated_at"])
         return time.perf_counter()
 
@@ -140,7 +141,7 @@ def _recalculate(rig: Rig, company: Company, level: Level) -> None:
     level.ms["recalculation, beyond its second"] = [(pause - _RECALCULATE_EVERY_S) * 1_000 for pause in pauses]
     level.recalculation_cpu_s = {name: cpu / len(times) for name, cpu in used.cpu_s.items()}
     roles.restart_worker(rig.stack, rig.program, rig.env)
-    # The gateway finds it again.
+    # Wait until the gateway has found the worker again.
     _until(lambda: roles.answers(f"{rig.url}/readyz"), "the gateway is not ready")
 
 

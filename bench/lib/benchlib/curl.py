@@ -1,6 +1,6 @@
-"""curl as the client: many requests by one process through a configuration file.
+"""curl as the client: one process sends many requests from a configuration file.
 
-`Expect: 100-continue` is switched off for everybody: it is a round trip that tells nothing here.
+`Expect: 100-continue` is switched off for all contestants, because it adds a round trip without any use here.
 """
 
 import subprocess
@@ -11,10 +11,10 @@ from typing import Dict, List, Optional
 
 from stacklib.console import StackError
 
-# Of one of many at once.
+# Minimum throughput of one of many concurrent requests, for the timeout.
 _SLOWEST_BYTES_PER_S = 1 << 20
 _LEAST_S = 120
-# One line a request, told apart by the label in front. Values that a line may lack come last.
+# One line per request, which begins with a label. Values that may be missing come last.
 _WRITE_OUT = "%{exitcode} %{http_code} %{num_connects} %{time_total} etag=%header{etag} " \
              "location=%header{location}"
 
@@ -40,7 +40,7 @@ class Answer:
 
 
 class Curl:
-    """One process. Its requests go one after another on one connection, or `parallel` at a time."""
+    """One process. It sends its requests one after another on one connection, or `parallel` at a time."""
 
     def __init__(self, folder: Path, name: str, requests: List[Request], parallel: int = 1):
         self._requests = requests
@@ -55,7 +55,7 @@ class Curl:
         self._config.write_text("\nnext\n".join(entries) + "\n")
 
     def start(self) -> subprocess.Popen:
-        # -q: the caller's own .curlrc has no say.
+        # -q ignores the user's .curlrc.
         argv = ["curl", "-q", "--no-progress-meter"]
         if self._parallel > 1:
             argv += ["--parallel", "--parallel-immediate", "--parallel-max", str(self._parallel)]
@@ -66,12 +66,12 @@ class Curl:
             )
 
     def answers(self, code: int) -> List[Answer]:
-        """In the order of the requests; every one must have succeeded with this status."""
+        """Returns the answers in the order of the requests. Raises an error unless all have this status."""
         found = {}
         for line in self._output.read_text().splitlines():
             parts = line.split(" ", 6)
             if len(parts) != 7 or not parts[0].startswith("#"):
-                raise StackError(f"curl wrote what nobody asked for: {line}")
+                raise StackError(f"unexpected output of curl: {line}")
             label, exit_code, http_code, connects, time_s, etag, location = parts
             index = int(label[1:])
             if exit_code != "0" or int(http_code) != code:
@@ -82,7 +82,7 @@ class Curl:
             )
         if len(found) != len(self._requests):
             raise StackError(
-                f"curl answered {len(found)} of {len(self._requests)} requests: {self._said()}"
+                f"curl finished {len(found)} of {len(self._requests)} requests: {self._said()}"
             )
         return [found[index] for index in range(len(self._requests))]
 
@@ -100,7 +100,7 @@ class Curl:
 
 
 def run_all(curls: List[Curl]) -> float:
-    """Starts all, waits for all, and says how many seconds that took. None outlives an error."""
+    """Starts all processes, waits for them, and returns the time in seconds. After an error, kills the remaining processes."""
     running: List[subprocess.Popen] = []
     began = time.perf_counter()
     deadline = time.monotonic() + max(curl.limit_s for curl in curls) * 2
@@ -110,7 +110,7 @@ def run_all(curls: List[Curl]) -> float:
         for popen in running:
             popen.wait(max(1.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        raise StackError("curl did not come to an end") from None
+        raise StackError("curl did not end in time") from None
     finally:
         for popen in running:
             if popen.poll() is None:
@@ -135,7 +135,7 @@ def _entry(index: int, request: Request, limit_s: int) -> str:
         options.append(("upload-file", str(request.upload)))
     if request.data is not None:
         options.append(("data", request.data))
-    # A presigned URL or a JSON body may hold what curl would take for a pattern or an escape.
+    # A presigned URL or a JSON body may contain characters that curl would treat as a pattern or an escape.
     lines = [f"{name} = {_quoted(name, value)}" for name, value in options]
     return "\n".join([*lines, "globoff"])
 

@@ -1,4 +1,4 @@
-"""Waybill's direct mode: the client writes into the store, by URLs that Waybill signs."""
+"""Waybill's direct mode: the client writes to the store through URLs that Waybill signs."""
 
 import base64
 import json
@@ -9,21 +9,21 @@ from . import ours
 from .attempt import Timing
 from .curl import Curl, Request, run_one
 
-# The most that one request may sign.
+# Maximum number of parts that one request may sign.
 _PARTS_A_REQUEST = 100
 
 
 class Parts(ours.Started):
-    """One file: started, its parts signed, then sent as `raw.Parts` sends them.
+    """Sends one file: starts the upload, gets signed URLs for the parts, and sends the parts like `raw.Parts`.
 
-    The figure ends with the last part's answer, as that of raw does. Reporting the parts, and
-    completing, which reads the object back and hashes it, are a span of their own.
+    The time ends with the answer to the last part, as for raw. Reporting the parts and completing the upload, which reads the
+    object back and hashes it, is a run of its own.
     """
 
     verifies_apart = True
 
     def prepare(self) -> None:
-        """The parts' digests are the client's own work, whatever it sends them to: not timed."""
+        """Computes the checksums of the parts. This is not timed, because a client does it for any server."""
         super().prepare()
         self._wanted = [
             {"part_number": number, "size_bytes": path.stat().st_size, "checksum": _checksum(path)}
@@ -55,7 +55,7 @@ class Parts(ours.Started):
         return Timing(report_s + complete_s, {"report_s": report_s, "complete_s": complete_s})
 
     def _tell(self, what: str, parts: List[dict]) -> Tuple[List[dict], float]:
-        """As many requests as the parts need, by one process, and what was answered."""
+        """Sends as many requests as the parts need, from one process. Returns the answers and the time in seconds."""
         name = what.replace("/", "-")
         lists = [parts[n:n + _PARTS_A_REQUEST] for n in range(0, len(parts), _PARTS_A_REQUEST)]
         outputs = [self.rig.scratch / f"{name}-{index}.json" for index in range(len(lists))]
@@ -70,5 +70,5 @@ class Parts(ours.Started):
 
 
 def _checksum(path) -> str:
-    """CRC-32, as the AWS SDKs add to a part: the whole file's SHA-256 is Waybill's to compute."""
+    """Returns the CRC-32 of a part, as the AWS SDKs add it. Waybill computes the SHA-256 of the whole file."""
     return f"crc32 {base64.b64encode(zlib.crc32(path.read_bytes()).to_bytes(4, 'big')).decode()}"

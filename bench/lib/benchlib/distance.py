@@ -1,5 +1,5 @@
-"""A proxy that makes the store on loopback one far away: each request waits before its answer begins, and carries so many bytes a
-second at most. As a program it is that proxy; `start` runs one beside a stack."""
+"""A proxy that simulates a distant store: it delays each answer and limits the throughput of each request. As a program, this
+module is the proxy; `start` runs it beside a stack."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ _PIECE = 256 << 10
 
 @dataclass(frozen=True)
 class Distance:
-    """What Amazon says of S3: 100 to 200 ms to the first byte, and some tens of MB/s a request."""
+    """Latency and throughput of a store. Amazon documents 100 to 200 ms to the first byte and tens of MB/s per request for S3."""
 
     delay_ms: int
     mb_per_s: int = 60
@@ -29,7 +29,7 @@ class Distance:
 
 
 def start(stack: Stack, env: Dict[str, str], port: int, endpoint: str, distance: Distance) -> str:
-    """The URL of the store behind the proxy."""
+    """Starts the proxy. Returns its URL, through which the store is reached."""
     to = endpoint.rpartition(":")[2]
     arguments = [str(port), to, str(distance.delay_ms), str(distance.mb_per_s)]
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -44,7 +44,7 @@ def _answers(port: int) -> bool:
 
 
 class _Connection:
-    """HTTP/1.1 without pipelining: after an answer a client sends its next request."""
+    """A proxied connection. Requires HTTP/1.1 without pipelining: a client sends its next request only after an answer."""
 
     def __init__(self, delay_s: float, bytes_per_s: float):
         self._delay_s, self._bytes_per_s = delay_s, bytes_per_s

@@ -1,4 +1,4 @@
-"""Events that are written straight into the log: sessions of other companies, each on a subject of its own; files of one."""
+"""Writes events directly into the log: sessions of many companies, each on its own subject, or files of one company."""
 
 import base64
 import json
@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 from stacklib.console import StackError
 
-# How many events may be on their way without an acknowledgement.
+# Maximum number of events that are not acknowledged yet.
 _IN_FLIGHT = 2_000
 _BATCH = 200
-# How many uploads one event of the quota is for at most.
+# Maximum number of uploads per event of the quota.
 _TOGETHER = 64
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true}\r\n'
@@ -28,7 +28,7 @@ Message = Tuple[str, bytes, bytes]
 
 @dataclass(frozen=True)
 class Like:
-    """A file of the company that was uploaded in one request; others are made like it."""
+    """A file that was uploaded in one request, as the template for other files."""
 
     company: str
     upload: str
@@ -37,7 +37,7 @@ class Like:
 
 
 def sessions(url: str, owners: List[Tuple[str, str]], count: int, made: Callable[[int], None]) -> None:
-    """Appends `count` events of these companies and users (`SessionOpened`, as schema/golden has it)."""
+    """Appends `count` events `SessionOpened` of these companies and users, encoded as in schema/golden."""
     bulk, sent = _Bulk(url), 0
     while sent < count:
         batch = min(_BATCH, count - sent)
@@ -49,7 +49,7 @@ def sessions(url: str, owners: List[Tuple[str, str]], count: int, made: Callable
 
 
 def divide(url: str, partitions: int) -> None:
-    """Lets `waybill provision` add streams to the one that there is. Its companies must all be of partition 0."""
+    """Lets `waybill provision` add streams to the existing one. All its companies must belong to partition 0."""
     api = _Api(url)
     config = api.request("STREAM.INFO.EVT-0", {})["config"]
     config["metadata"]["waybill.partitions"] = str(partitions)
@@ -57,20 +57,20 @@ def divide(url: str, partitions: int) -> None:
 
 
 def files(url: str, like: Like, count: int, made: Callable[[int], None]) -> None:
-    """Appends the events of `count` files: `FileUploaded` like that of `like`, but for ids, digest and key; before them a
-    reservation and a settlement for 64 of them at a time, so that the fold of the company's space is right."""
+    """Appends the events of `count` files: `FileUploaded` like that of `like`, with other ids, digests and keys. Appends a
+    reservation and a settlement for every 64 files before them, so that the fold of the quota is right."""
     subject = f"evt.0.{like.company}.quota"
     api, bulk, sent = _Api(url), _Bulk(url), 0
     file, settled = api.last(f"evt.0.{like.company}.upload.{like.upload}.lc"), api.last(subject)
     reserved = api.at(int(settled.headers[_EXPECTED]))
     kinds = [event.headers["Waybill-Type"] for event in (reserved, settled, file)]
     if kinds != ["QuotaReserved", "QuotaSettled", "FileUploaded"]:
-        raise StackError(f"a small file has other events than those that are written here: {', '.join(kinds)}")
+        raise StackError(f"a small file has unexpected events: {', '.join(kinds)}")
     size, until, seq = _varint(like.size_bytes), reserved.body[-6:], settled.seq
     while sent < count:
         ids = [_id() for _ in range(min(_TOGETHER, count - sent))]
         head = _varint(len(ids))
-        # An id, no session, the size; and at the end until when.
+        # Each item has an id, no session and a size. The expiry is at the end of the event.
         items = b"".join(b"\x10" + one.bytes + b"\x00" + size for one in ids)
         seq = api.append(subject, reserved.encoded(_message_id(), seq), head + items + until)
         caused_by = {"Waybill-Causation": f"event:0:{seq}"}
@@ -93,7 +93,7 @@ def _file(of_like: "_Stored", like: Like, upload: uuid.UUID, caused_by: Dict[str
 
 
 def _message_id() -> Dict[str, str]:
-    """A snapshot is taken of a fold whose last event has one."""
+    """Returns a message id. The repository takes a snapshot only if the last event has one."""
     return {"Nats-Msg-Id": uuid.uuid4().hex}
 
 
@@ -104,7 +104,7 @@ def _session(company: str, user: str) -> Message:
         "Waybill-Time": str(_now_ms()), "Waybill-Actor": f"user:{user}", "Waybill-Causation": f"request:{session}",
         _EXPECTED: "0",
     })
-    # The user's id; no name.
+    # The id of the user, and no name.
     return f"evt.0.{company}.session.{session}", headers, bytes([16]) + uuid.UUID(user).bytes + b"\0"
 
 
@@ -113,12 +113,12 @@ def _now_ms() -> int:
 
 
 def _id() -> uuid.UUID:
-    """A UUID of version 7."""
+    """Returns a UUID of version 7."""
     return uuid.UUID(int=_now_ms() << 80 | 7 << 76 | 2 << 62 | int.from_bytes(os.urandom(7), "big"))
 
 
 def _varint(number: int) -> bytes:
-    """As postcard writes numbers."""
+    """Encodes a number like postcard."""
     found = bytearray()
     while number >= 0x80:
         found.append(number & 0x7F | 0x80)
@@ -137,7 +137,7 @@ class _Stored:
     body: bytes
 
     def encoded(self, changed: Dict[str, str], expected: int) -> bytes:
-        """The headers of another event of the same kind."""
+        """Returns the headers for another event of the same kind."""
         kept = {name: value for name, value in self.headers.items() if not name.startswith("Nats-")}
         return _encoded({**kept, **changed, "Waybill-Time": str(_now_ms()), _EXPECTED: str(expected)})
 
@@ -159,7 +159,7 @@ def _published(inbox: str, message: Message) -> bytes:
 
 
 class _Api:
-    """Requests, one after the other."""
+    """Sends requests to JetStream, one after the other."""
 
     def __init__(self, url: str):
         self._connection, self._stream, self._inbox = _connect(url)
@@ -190,17 +190,17 @@ class _Api:
             if line.startswith(b"MSG "):
                 answer = json.loads(self._stream.read(int(line.split()[-1]) + 2))
                 if "error" in answer:
-                    raise StackError(f"the log does not take an event, or has none: {answer['error']}")
+                    raise StackError(f"the log refused a request: {answer['error']}")
                 return answer
             if line.startswith(b"PING"):
                 self._connection.sendall(b"PONG\r\n")
             elif line.startswith(b"-ERR"):
                 break
-        raise StackError("the log does not answer")
+        raise StackError("the log did not answer")
 
 
 class _Bulk:
-    """Appends many events, and does not wait for each."""
+    """Appends many events without waiting for each one."""
 
     def __init__(self, url: str):
         self._connection, stream, self._inbox = _connect(url)
@@ -219,7 +219,7 @@ class _Bulk:
 
 
 class Acknowledged(threading.Thread):
-    """Counts what JetStream has acknowledged."""
+    """Counts the acknowledgements of JetStream."""
 
     def __init__(self, connection: socket.socket, stream):
         super().__init__(daemon=True)
@@ -231,7 +231,7 @@ class Acknowledged(threading.Thread):
         try:
             self._read()
         except OSError:
-            pass  # it was closed
+            pass  # the connection was closed
 
     def _read(self) -> None:
         for line in self._stream:
@@ -251,4 +251,4 @@ class Acknowledged(threading.Thread):
         with self._changed:
             while self._count < count:
                 if self._failed or not self._changed.wait(60):
-                    raise StackError(f"the log does not take events: {self._failed or 'no answer'}")
+                    raise StackError(f"the log does not accept events: {self._failed or 'no answer'}")

@@ -1,4 +1,4 @@
-"""What JetStream says of the event log: two requests of its API over a connection of our own."""
+"""Reads the state of the event log through the JetStream API, over connections of its own."""
 
 import base64
 import json
@@ -22,16 +22,16 @@ class EventLog:
         return self._ask(f"STREAM.INFO.{_STREAM}")["state"]["last_seq"]
 
     def subjects(self) -> int:
-        # Left out where there are none.
+        # JetStream omits the field if there are no subjects.
         return self._ask(f"STREAM.INFO.{_STREAM}")["state"].get("num_subjects", 0)
 
     def unfinished_reactions(self) -> int:
-        """Events that workers have still to react to, or are reacting to."""
+        """Returns the number of events whose reactions are pending or running."""
         info = self._ask(f"CONSUMER.INFO.{_STREAM}.{_CONSUMER}")
         return info["num_pending"] + info["num_ack_pending"]
 
     def message(self, seq: int) -> Tuple[str, bytes, bytes]:
-        """Subject, headers and body of a stored message."""
+        """Returns subject, headers and body of a stored message."""
         found = self._ask(f"STREAM.MSG.GET.{_STREAM}", json.dumps({"seq": seq}))["message"]
         return found["subject"], base64.b64decode(found.get("hdrs", "")), base64.b64decode(found.get("data", ""))
 
@@ -58,4 +58,4 @@ def _message(lines) -> bytes:
             return lines.read(int(line.split()[-1]))
         if line.startswith(b"-ERR") or not line:
             break
-    raise StackError("NATS did not answer a request of the JetStream API")
+    raise StackError("NATS did not answer a request to the JetStream API")

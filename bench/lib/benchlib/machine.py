@@ -1,4 +1,4 @@
-"""Where it ran and with which programs; nothing that names the machine."""
+"""Describes the hardware and the versions of the programs, without names of the machine."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def _cpu() -> str:
 
 
 def _version(command) -> str:
-    """The first number with a point in it."""
+    """Returns the first number with a dot in the output of a command."""
     answer = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""How much memory many large uploads at once take: the peak of each process."""
+"""Measures the peak memory of each process during many large, concurrent uploads."""
 
 import shutil
 from pathlib import Path
@@ -11,10 +11,10 @@ from .rig import Rig
 from .scenarios import Load
 from .sources import Sources
 
-# What the store takes beside the bytes, and what should be left over for everybody else.
+# Disk space of the store per stored byte, and disk space that must stay free.
 _STORE_FACTOR = 1.2
 _SPARE_BYTES = 4_000_000_000
-# Which contestant each scenario has.
+# Contestant of each scenario.
 CONTESTANTS = {
     "memory": ("ours", ours.Whole), "memory-tus": ("ours-tus", tus.OursWhole), "memory-distant": ("ours", ours.Whole),
 }
@@ -33,6 +33,6 @@ def must_have_room(folder: Path, bytes_stored: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise StackError(
-            f"{what} needs {needed / 1e9:.0f} GB of disk in {folder}, {free / 1e9:.0f} GB are "
-            "free: choose another place with --folder, or smaller files with --memory-size-mib"
+            f"{what} needs {needed / 1e9:.0f} GB of disk in {folder}, but only {free / 1e9:.0f} GB are "
+            "free: choose another folder with --folder, or smaller files with --memory-size-mib"
         )

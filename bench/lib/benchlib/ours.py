@@ -1,4 +1,4 @@
-"""Waybill, by its HTTP interface."""
+"""Waybill through its HTTP interface."""
 
 import json
 import time
@@ -22,7 +22,7 @@ class Ours(Attempt):
     bucket = rigs.OURS
 
     def check(self) -> None:
-        """What Waybill says it verified is what was sent, and the store holds as many bytes."""
+        """Checks that Waybill reports the digests of the sent files, and that the store holds objects of the same sizes."""
         for source, output in zip(self.sources, self.outputs):
             answer = json.loads(output.read_text())
             if answer.get("sha256") != source.sha256 or answer.get("status") != "COMPLETED":
@@ -36,19 +36,20 @@ class Ours(Attempt):
 
     def _output(self, index: int):
         output = self.rig.scratch / f"ours-{index:05}.json"
-        # It is emptied and not deleted: ext4 avoids inodes that were freed just before, and looks for others for a second in curl.
+        # Empty the file instead of deleting it: ext4 avoids recently freed inodes, and curl would wait up to a second for another
+        # one.
         output.write_bytes(b"")
         return output
 
     def authorization(self) -> Dict[str, str]:
-        """Of a company that did not exist before."""
+        """Returns the headers for a new company."""
         return {"Authorization": f"Bearer {self.rig.token()}"}
 
 
 class Whole(Ours):
-    """Each file in one request, answered once it is verified. One process a file, all at once.
+    """Sends each file in one request, which is answered after the verification. One process per file, all in parallel.
 
-    Each file belongs to a company of its own, as unrelated people's files do.
+    Each file belongs to its own company, like files of unrelated users.
     """
 
     def prepare(self) -> None:
@@ -72,7 +73,7 @@ class Whole(Ours):
 
 
 class Small(Whole):
-    """Many small files of one company, one request each, by one process."""
+    """Sends many small files of one company, one request each, from one process."""
 
     def prepare(self) -> None:
         who = self.authorization()
@@ -82,7 +83,7 @@ class Small(Whole):
 
 
 class SmallAndSettled(Small):
-    """And how long it takes from the last answer until the space of all of them is settled."""
+    """Sends like `Small`, and measures the time from the last answer until all reservations are settled."""
 
     def authorization(self) -> Dict[str, str]:
         self._who = super().authorization()
@@ -93,19 +94,19 @@ class SmallAndSettled(Small):
         began = time.perf_counter()
         while not self._is_settled():
             if time.perf_counter() - began > _SETTLED_WITHIN_S:
-                raise StackError(f"reservations stay open for {_SETTLED_WITHIN_S} s")
+                raise StackError(f"reservations are still open after {_SETTLED_WITHIN_S} s")
             time.sleep(0.02)
         return Timing(timing.wall_s, {**timing.phases, "settled_s": time.perf_counter() - began})
 
     def _is_settled(self) -> bool:
-        """The tables may be behind: all files are in them, and none holds a reservation."""
+        """Returns True if the tables contain all files and no reservation. The tables may lag behind the log."""
         request = urllib.request.Request(f"{self.rig.url}/v1/quota", headers=self._who)
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
             quota = json.load(answer)
         return quota["file_count"] == len(self.sources) and quota["storage_reserved_bytes"] == 0
 
     def check_stored(self) -> None:
-        """Files with the same bytes have one object; those without have one each."""
+        """Checks that files with the same bytes share one object and that all other files have an object each."""
         distinct = {source.sha256: source.size_bytes for source in self.sources}
         stored = sorted(self.rig.store.sizes(self.bucket).values())
         if stored != sorted(distinct.values()):
@@ -113,7 +114,7 @@ class SmallAndSettled(Small):
 
 
 class Started(Ours):
-    """One file: started, its bytes sent in pieces, completed and verified."""
+    """Sends one file: starts the upload, sends the bytes in pieces, completes and verifies it."""
 
     def __init__(self, rig, sources, chunks, parallel: int = 1):
         super().__init__(rig, sources, parallel)
@@ -132,7 +133,7 @@ class Started(Ours):
         curl.answers(201)
         answer = json.loads(output.read_text())
         if answer["total_chunks"] != len(self._chunks):
-            raise StackError(f"waybill wants other chunks than were cut: {answer}")
+            raise StackError(f"waybill expects another number of chunks: {answer}")
         self._upload = f"{uploads}/{answer['upload_id']}"
         return took_s
 
@@ -149,7 +150,7 @@ class Started(Ours):
 
 
 class Chunks(Started):
-    """Its chunks sent to Waybill, by one process."""
+    """Sends the chunks to Waybill, from one process."""
 
     def send(self) -> Timing:
         start_s = self._start()

@@ -1,7 +1,7 @@
 """Runs contestants in turn.
 
-What changes from minute to minute on a machine hits all of a pair alike; the order is turned round
-each time, so that nobody always comes after the same one.
+Changes on a machine from minute to minute affect all runs of a pair in the same way. The order is reversed each time, so that no
+contestant always runs after the same other one.
 """
 
 from typing import Dict, List
@@ -32,7 +32,7 @@ def run(rig: Rig, scenario: Scenario, chosen: List[str], pairs: int) -> List[Pai
 
 
 def warm_up(rig: Rig, sources: Sources, chosen: List[str], sizes: Sizes) -> None:
-    """One short run of each that does not count: code is compiled, pools and volumes are made."""
+    """Makes one short run of each contestant that does not count, so that code is compiled and pools and volumes exist."""
     file = sources.file("warm-up", sizes.warm_up_bytes)
     attempts = {
         "ours": lambda: ours.Whole(rig, [file]),

@@ -1,4 +1,4 @@
-"""@tus/server with its S3 store: installed once into the cache, started beside Waybill."""
+"""@tus/server with its S3 store: installs it once into the cache, and starts it beside Waybill."""
 
 import fcntl
 import hashlib
@@ -24,10 +24,10 @@ _ROLE = Role("tus", signal.SIGTERM, 15)
 
 
 def start(stack: Stack, env: Dict[str, str], port: int, store: Store) -> int:
-    """Its process id; uploads go to url(port)."""
+    """Starts the server and returns its process id. Uploads go to url(port)."""
     node = shutil.which("node")
     if node is None:
-        raise StackError("node is needed for @tus/server; leave it out with --contestants")
+        raise StackError("@tus/server needs node; omit tus with --contestants")
     script = installed() / "server.mjs"
     settings = {
         "NODE_ENV": "production", "BENCH_TUS_PORT": str(port), "BENCH_TUS_BUCKET": BUCKET,
@@ -51,7 +51,7 @@ def version() -> str:
 
 
 def installed() -> Path:
-    """One folder a lock file. Node finds packages beside the script, so that goes there too."""
+    """Returns the folder for the current lock file. The script is copied there too, because Node finds packages beside it."""
     pins = hashlib.sha256((_FOLDER / "package-lock.json").read_bytes()).hexdigest()[:12]
     folder = cache_folder() / "bench-tus-server" / pins
     folder.parent.mkdir(exist_ok=True)

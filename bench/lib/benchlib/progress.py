@@ -1,4 +1,4 @@
-"""What a client of the WebSocket interface sends (RFC 6455), and a snapshot by it: one connection, one subscription, one answer."""
+"""Messages of a client of the WebSocket interface (RFC 6455), and `snapshot`, which reads one snapshot over one connection."""
 
 import base64
 import json
@@ -44,13 +44,13 @@ def subscription(topic: str) -> bytes:
 
 
 def frame(kind: int, payload: bytes) -> bytes:
-    """A frame of at most 125 bytes, masked."""
+    """Returns a masked frame with a payload of at most 125 bytes."""
     mask = secrets.token_bytes(4)
     return bytes([0x80 | kind, 0x80 | len(payload)]) + mask + bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
 
 
 def _read(stream) -> bytes:
-    """The next text frame; the server sends each message as one."""
+    """Returns the payload of the next text frame. The server sends each message as one frame."""
     while True:
         first, length = stream.read(2)
         if length == 126:

@@ -1,6 +1,6 @@
-"""How long queries take with many files in the tables: pages of a chatroom, one file's metadata.
+"""Measures the time of queries with many files in the tables: pages of a chatroom, and the metadata of one file.
 
-The rows are made by seed.sql, without events; nothing but the gateway and PostgreSQL is measured.
+seed.sql creates the rows without events. Only the gateway and PostgreSQL are measured.
 """
 
 import http.client
@@ -28,7 +28,7 @@ _SEED = Path(__file__).resolve().parent.parent / "seed.sql"
 class Queries:
     files: int
     chatrooms: int
-    # Milliseconds of each answer, by what was asked.
+    # Milliseconds of each answer, by kind of query.
     ms: Dict[str, List[float]] = field(default_factory=dict)
     # Rows of the large tables that sequential scans read while the load ran.
     sequentially_read: int = 0
@@ -46,7 +46,7 @@ def seed(rig: Rig, result: Queries) -> None:
 
 
 def run(rig: Rig, paths: Dict[str, List[str]], token: str, result: Queries) -> None:
-    """Asks each kind of path from all connections at once."""
+    """Requests each kind of path from all connections in parallel."""
     scanned = _rows_scanned(rig)
     for what, all_paths in paths.items():
         _load(rig.url, all_paths[: CONNECTIONS * 4], token)
@@ -57,7 +57,7 @@ def run(rig: Rig, paths: Dict[str, List[str]], token: str, result: Queries) -> N
 
 
 def _rows_scanned(rig: Rig) -> int:
-    time.sleep(1.5)  # PostgreSQL's counters come a second late
+    time.sleep(1.5)  # PostgreSQL updates its counters with a delay of one second
     return int(rig.sql("SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHERE relname"
                        " ~ '^(file|file_p.*|file_association|member)$'").strip())
 
@@ -69,7 +69,7 @@ def _load(url: str, paths: List[str], token: str) -> List[float]:
 
 
 def _leave_signals() -> None:
-    """The pool ends its processes by a signal, which is no interruption of theirs."""
+    """Restores the default handler: the pool ends its processes with SIGTERM, which must not count as an interruption."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
@@ -125,7 +125,7 @@ def _ids(rig: Rig, kind: str, up_to: int) -> List[str]:
 
 
 def _deep(url: str, room: str, token: str, behind: int) -> str:
-    """The path of the page that begins behind so many files of a chatroom."""
+    """Returns the path of the page of a chatroom that begins after `behind` files."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     base = path = f"/v1/files?chatroom_id={room}&limit=50"
     for _ in range(max(1, behind // 50)):
@@ -133,6 +133,6 @@ def _deep(url: str, room: str, token: str, behind: int) -> str:
         answer = connection.getresponse()
         cursor = json.loads(answer.read()).get("next_cursor")
         if answer.status != 200 or not cursor:
-            raise StackError(f"a chatroom has no page behind: {answer.status}")
+            raise StackError(f"a chatroom has no next page: {answer.status}")
         path = f"{base}&cursor={cursor}"
     return path

@@ -1,4 +1,4 @@
-"""When the work is done that an upload causes, and when the machine is ready for the next one."""
+"""Waits until the work that an upload causes is done, and until the machine is ready for the next run."""
 
 import os
 import time
@@ -11,12 +11,12 @@ from .rig import Rig
 _DONE_WITHIN_S = 120
 _SETTLED_WITHIN_S = 60
 _LOOK_S = 0.4
-# Of one core. The roles look at one another now and then even when nothing happens.
+# Share of one core. The roles also do some periodic work when they are idle.
 _IDLE_SHARE = 0.06
 
 
 def until_done(rig: Rig, within_s: float = _DONE_WITHIN_S) -> None:
-    """Every event was reacted to and is in the read models, and no new one came of that."""
+    """Waits until the workers have reacted to all events and the read model contains them, without new events."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         seq = rig.log.last_seq()
@@ -25,13 +25,13 @@ def until_done(rig: Rig, within_s: float = _DONE_WITHIN_S) -> None:
                 return
         rig.stack.must_live()
         time.sleep(0.02)
-    raise StackError(f"Waybill was not done within {within_s:.0f} s of the last answer")
+    raise StackError(f"Waybill was still working {within_s:.0f} s after the last answer")
 
 
 def until_settled(rig: Rig) -> None:
-    """Dirty pages are on disk and no process works any more: whoever is next begins like everybody.
+    """Waits until dirty pages are on disk and all processes are idle, so that every run begins under the same conditions.
 
-    A store that tidies up for longer than the limit is left to it; the spread of the runs tells.
+    If the store is still busy after the time limit, the run begins anyway. The spread of the results then shows it.
     """
     os.sync()
     groups = rig.stack.pids()

@@ -1,4 +1,4 @@
-"""The bare store: presigned URLs and curl, no backend in between."""
+"""The bare store: curl sends to presigned URLs, without a backend."""
 
 from stacklib.console import StackError
 
@@ -14,21 +14,21 @@ class _Raw(Attempt):
         stored = self.rig.store.sizes(self.bucket)
         for index, source in enumerate(self.sources):
             if stored.pop(f"file{index}", None) != source.size_bytes:
-                raise StackError(f"the store does not hold file{index} as it was sent")
+                raise StackError(f"the store does not hold file{index} with the size that was sent")
         if stored:
-            raise StackError(f"the store holds {len(stored)} objects that nobody sent")
+            raise StackError(f"the store holds {len(stored)} objects that were not sent")
 
 
 class Parts(_Raw):
-    """Each file by part PUTs from one process. Timed from the first PUT to the last answer.
+    """Sends each file by part PUTs from one process. Timed from the first PUT to the last answer.
 
-    Starting and completing the multipart upload is not in it: a client that may do this at all has
-    a backend that does it, and we compare with what the store itself can take.
+    The time does not include creating and completing the multipart upload: usually a backend does this for the client, and the
+    comparison is with the throughput of the store itself.
     """
 
     def __init__(self, rig, sources, chunks, parallel: int = 1):
         super().__init__(rig, sources, parallel)
-        # The same bytes for each file: the store does not look at them.
+        # All files have the same bytes, which makes no difference to the store.
         self._chunks = chunks
 
     def prepare(self) -> None:
@@ -63,7 +63,7 @@ class Parts(_Raw):
 
 
 class Objects(_Raw):
-    """Many small files, one PutObject each, by one process."""
+    """Sends many small files, one PutObject each, from one process."""
 
     def prepare(self) -> None:
         self._curl = Curl(

@@ -1,4 +1,5 @@
-"""How fast the read models are rebuilt: real events of real requests, repeated for other companies, then `waybill replay`."""
+"""Measures the rebuild of the read model: records the events of real requests, copies them for other companies, and runs
+`waybill replay`."""
 
 import time
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ _SESSIONS = 50
 _REBUILDS = 3
 _PARTITIONS = 4
 
-# What the recorded companies did.
+# Names of the two scenarios: small files, and large files in chunks.
 SMALL, LARGE = "rebuild", "rebuild-large"
 _LARGE_FILES, _LARGE_PARTS = 4, 8
 
@@ -28,9 +29,9 @@ class Rebuild:
     what: str
     events: int
     partitions: int = _PARTITIONS
-    # The whole command, into a schema that does not exist: tables, rows, indexes, foreign keys.
+    # Of the whole command, into a new schema: it creates tables, rows, indexes and foreign keys.
     wall_s: List[float] = field(default_factory=list)
-    # Of every command: waybill itself, and the servers for its sake.
+    # Of each command: CPU seconds of waybill and of the servers that it uses.
     cpu_s: List[Dict[str, float]] = field(default_factory=list)
     said: List[str] = field(default_factory=list)
 
@@ -39,13 +40,13 @@ def run(rig: Rig, sources: Sources, sizes: Sizes, what: str) -> Rebuild:
     what_they_do = {SMALL: _small, LARGE: _large}[what]
     what_they_do(rig, sources, sizes)
     quiet.until_done(rig)
-    # From here on the log is ours alone.
+    # From here on, nothing else writes to the log.
     rig.stop_roles()
     partitions = {"WAYBILL_PARTITIONS": str(_PARTITIONS)}
     fill.divide(rig.env["WAYBILL_NATS_URL"], _PARTITIONS)
     _waybill(rig, ["provision"], **partitions)
     recorded = rig.log.last_seq()
-    say(f"  {recorded:,} events are recorded")
+    say(f"  {recorded:,} recorded events")
     rig.restart_nats(durable=False)
     made = clones.fill(rig.env["WAYBILL_NATS_URL"], rig.log, sizes.events, _PARTITIONS,
                        lambda count: say(f"  {count:,} events in the log"))
@@ -63,7 +64,7 @@ def run(rig: Rig, sources: Sources, sizes: Sizes, what: str) -> Rebuild:
 
 
 def _small(rig: Rig, sources: Sources, sizes: Sizes) -> None:
-    """Small files in one request each, and some sessions: nearly every event makes rows."""
+    """Uploads small files in one request each, and opens some sessions. Nearly every event creates rows."""
     _send(rig, ours.Small(rig, sources.many("small", sizes.small_files, sizes.small_bytes), SMALL_AT_ONCE))
     headers = {"Authorization": f"Bearer {rig.token()}", "Content-Type": "application/json"}
     url = f"{rig.url}/v1/sessions"
@@ -75,7 +76,7 @@ def _small(rig: Rig, sources: Sources, sizes: Sizes) -> None:
 
 
 def _large(rig: Rig, sources: Sources, sizes: Sizes) -> None:
-    """Files in chunks: most events are about bytes of a file that has its rows."""
+    """Uploads files in chunks. Most events record bytes of a file whose rows already exist."""
     file = sources.file("large", sizes.warm_up_bytes * _LARGE_PARTS)
     for _ in range(_LARGE_FILES):
         _send(rig, ours.Chunks(rig, [file], sources.chunks(file)))
@@ -94,7 +95,7 @@ def _replay(rig: Rig, result: Rebuild, schema: str, more: Dict[str, str]) -> flo
     meter.start()
     said, wall_s = _waybill(rig, ["replay", "--into", schema], **more)
     cpu_s = meter.stop().cpu_s
-    # Children that we waited for: here that is the command.
+    # The CPU time of waited-for children: here, the command is the only one.
     cpu_s["waybill"] = cpu_s.pop("curl")
     result.cpu_s.append(cpu_s)
     result.said.append(said)

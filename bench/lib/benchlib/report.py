@@ -1,4 +1,4 @@
-"""Tables: medians of runs, and medians of the ratios within pairs, each with its spread."""
+"""Prints tables: medians of runs and medians of the ratios within pairs, each with the smallest and largest value."""
 
 from statistics import median
 from typing import Callable, Dict, Iterable, List, Optional
@@ -15,9 +15,9 @@ from .scenarios import Ratio, Scenario
 from .sockets import Sockets
 
 _SERVERS = ("nats", "postgres", "weed", "curl")
-# What Waybill needs beside the store, and a peer does not.
+# Servers that Waybill needs in addition to the store, and that a peer does not need.
 _OUR_SERVERS = ("nats", "postgres")
-# From so many files on, what one of them costs is shown.
+# Number of files from which the cost per file is shown.
 _MANY = 32
 _MADE = ("events", "subjects", "rows")
 _PEAKS = (*OUR_ROLES, "tus", *tusd.NAMES, "nats", "weed")
@@ -95,7 +95,7 @@ def machine(facts: Dict[str, str]) -> str:
 
 
 def ratio_values(ratio: Ratio, pairs: List[Pair]) -> List[float]:
-    """Of speeds: above 1 the first is the faster one. Of costs: below 1 it is the cheaper one."""
+    """Returns a ratio for each pair. Of speeds, above 1 means that the first is faster; of costs, below 1 means that it is cheaper."""
     def seconds(run: Run) -> float:
         return run.phases[ratio.phase] if ratio.phase else run.wall_s
     if ratio.one not in pairs[0] or ratio.other not in pairs[0]:
@@ -132,7 +132,7 @@ def _costs(runs: Dict[str, List[Run]]) -> str:
 
 
 def _file_costs(runs: Dict[str, List[Run]]) -> str:
-    """Where files are many it is each of them that costs, and not their bytes."""
+    """Returns the table of costs per file. With many small files, the number of files determines the cost, not their bytes."""
     many = any(run.files >= _MANY for group in runs.values() for run in group)
     return _cpu_table("CPU ms/file", runs, Run.cpu_ms_per_file) if many else ""
 
@@ -204,7 +204,7 @@ def _ratios(ratios: Iterable[Ratio], pairs: List[Pair]) -> str:
 
 
 def _peaks(runs: Dict[str, List[Run]]) -> str:
-    """The largest of all runs: memory that was needed once is needed."""
+    """Returns the table of peak memory: the largest of all runs."""
     shown = [name for name in _PEAKS if any(name in group[0].peak_kib for group in runs.values())]
     rows = []
     for name, group in runs.items():

@@ -1,4 +1,4 @@
-"""One stack for one scenario: servers, Waybill's roles, the peer. Fresh data, ports of its own."""
+"""The stack of one scenario: servers, Waybill's roles and peers, with empty data and its own ports."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ from .s3 import Store
 OURS = "waybill"
 RAW = "raw"
 
-# Counted, not read from the statistics: those are up to ten seconds late.
+# Count the rows, because the statistics are up to ten seconds old.
 _ROWS = """
     SELECT sum((xpath('/row/n/text()', query_to_xml(
         format('SELECT count(*) AS n FROM %I.%I', nspname, relname), false, true, '')))[1]::text::bigint)
@@ -34,8 +34,8 @@ _ROWS = """
 
 
 class BenchStack(Stack):
-    """Stops what it started, roles that stacklib does not know of included; may be followed by
-    another one, which signals must be able to end again."""
+    """A stack that also stops roles that stacklib does not know. It restores the signal handlers when it stops, so that signals
+    can also end the next stack."""
 
     def __init__(self, run_folder: Path, log_folder: Path):
         super().__init__(run_folder, log_folder)
@@ -74,7 +74,7 @@ class BenchStack(Stack):
 
 
 class Rig:
-    """What contestants need to know of a running stack."""
+    """A running stack, as contestants use it."""
 
     def __init__(self, folder: Path, program: Path, peers: Sequence[str], together: bool,
                  distance: Optional[Distance] = None):
@@ -93,7 +93,7 @@ class Rig:
         self.env = {**_clean_environment(), **self._start_servers(), **roles.settings(self._ports)}
         self.env["WAYBILL_JWT_HS256_SECRET"] = secret()
         self.env["WAYBILL_WORKER_SECRET"] = secret()
-        # What is measured is how fast it is, not how fast one user may be.
+        # Rate limits must not affect the measurements.
         self.env["WAYBILL_RATE_PER_USER"] = self.env["WAYBILL_RATE_PER_ADDRESS"] = "1000000"
         self.url = f"http://{self.env['WAYBILL_HTTP_ADDR']}"
         self.log = EventLog(self.env["WAYBILL_NATS_URL"])
@@ -104,19 +104,19 @@ class Rig:
         self.observer = self.token()
 
     def token(self) -> str:
-        """Of a company that did not exist before: nothing of an earlier run can help or hinder."""
+        """Returns a token for a new company, so that earlier runs cannot affect the result."""
         return waybill.token(self.program, self.env, str(uuid.uuid4()), str(uuid.uuid4()))
 
     def sql(self, text: str) -> str:
-        """Runs statements in the read model's schema; answers with what they print."""
+        """Runs statements in the schema of the read model. Returns their output."""
         return self._postgres.query("waybill", f"SET search_path = waybill, public; {text}")
 
     def rows(self) -> int:
-        """Of all tables of the read model."""
+        """Returns the number of rows in all tables of the read model."""
         return int(self.sql(_ROWS))
 
     def reset_bucket(self, bucket: str) -> None:
-        """An empty bucket. What was in it gives its space back at once."""
+        """Creates an empty bucket. Drops an existing one first, which frees its space immediately."""
         if bucket in self._buckets:
             self.store.drop_bucket(bucket)
         self._buckets.add(bucket)
@@ -125,12 +125,12 @@ class Rig:
             waybill.provision(self.program, self.env)
 
     def restart_nats(self, durable: bool = True) -> None:
-        """With the same data. Without durability it takes events faster, for filling."""
+        """Restarts NATS with the same data. Without durability, it accepts events faster, for filling the log."""
         self.stack.stop_one(stacks.NATS)
         self._start_nats(durable)
 
     def stop_roles(self) -> None:
-        """Whoever writes to the log then is alone with it."""
+        """Stops all roles, so that nothing else writes to the log."""
         names = ("all",) if self._together else roles.NAMES
         for name in names[::-1]:
             self.stack.stop_one(roles.role(name))
@@ -143,7 +143,7 @@ class Rig:
         roles.start(self.stack, self.program, self.env, together=self._together)
 
     def _start_peers(self) -> None:
-        """Servers that others wrote; where each one's uploads go is known by its bucket."""
+        """Starts the servers of other projects. `peer_urls` maps the bucket of each server to the URL for uploads."""
         self.peer_urls: Dict[str, str] = {}
         if "tus" in self._peers:
             port = self._ports.pick()
@@ -180,7 +180,7 @@ class Rig:
         self.store = Store(endpoint, keys)
         if self._distance:
             endpoint = distance.start(self.stack, _clean_environment(), self._ports.pick(), endpoint, self._distance)
-        # As contestants see it; what prepares and checks is near.
+        # The store as contestants see it. Preparations and checks use the near one.
         self.far_store = Store(endpoint, keys)
         return {
             "WAYBILL_DATABASE_URL": postgres.url("waybill", password, "waybill"),
@@ -195,10 +195,9 @@ class Rig:
 def running(
     root: Path, name: str, program: Path, *, peers: Sequence[str], together: bool, distance: Optional[Distance] = None
 ) -> Iterator[Rig]:
-    """The stack of one scenario. However the block is left, all of it is gone afterwards; after
-    an error its logs stay."""
+    """Runs the stack of one scenario. Stops and deletes it when the block ends in any way. After an error, its logs stay."""
     folder = root / name
-    # PostgreSQL's own user must pass through to its data.
+    # The user of PostgreSQL must be able to reach its data.
     folder.mkdir(mode=0o711)
     rig = Rig(folder, program, peers, together, distance)
     failed = False
@@ -220,7 +219,7 @@ def running(
 
 
 def _clean_environment() -> Dict[str, str]:
-    """Without settings of another stack, without a proxy between processes of one machine."""
+    """Returns the environment without settings of another stack and without proxies."""
     return {
         name: value for name, value in os.environ.items()
         if not name.startswith(("WAYBILL_", "AWS_")) and not name.lower().endswith("_proxy")

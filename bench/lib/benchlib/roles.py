@@ -1,4 +1,4 @@
-"""Waybill's roles, as four processes or as one, and where they listen."""
+"""Waybill's roles, as four processes or as one, and their addresses."""
 
 import signal
 import urllib.error
@@ -9,13 +9,13 @@ from typing import Dict, Optional
 from stacklib.ports import Ports
 from stacklib.stack import Role, Stack
 
-# Also the order in which they start: the gateway is ready once the others answer.
+# In the order in which they start: the gateway is ready only after the others answer.
 NAMES = ("worker", "projector", "fanout", "gateway")
 _GRACE_S = 30
 
 
 def settings(ports: Ports) -> Dict[str, str]:
-    """Addresses of this stack alone. Everything else is Waybill's default."""
+    """Returns the addresses of this stack. All other settings are Waybill's defaults."""
     address = {name: f"127.0.0.1:{ports.pick()}" for name in NAMES}
     return {
         "WAYBILL_HTTP_ADDR": address["gateway"],
@@ -32,7 +32,7 @@ def role(name: str) -> Role:
 
 
 def start(stack: Stack, program: Path, env: Dict[str, str], *, together: bool) -> None:
-    """As `waybill serve all` where they are to be together: that is what `scripts/up` runs."""
+    """Starts the roles. If `together` is set, starts `waybill serve all`, like `scripts/up`."""
     for name in ("all",) if together else NAMES:
         start_one(stack, program, env, name)
 
@@ -45,7 +45,7 @@ def start_one(stack: Stack, program: Path, env: Dict[str, str], name: str) -> No
 
 
 def restart_worker(stack: Stack, program: Path, env: Dict[str, str]) -> None:
-    """With other settings; where all roles are one process, all of them."""
+    """Restarts the worker with other settings. If all roles are one process, restarts all of them."""
     running = stack.pids()
     name = "all" if "all" in running else "worker"
     stack.stop_one(role(name))
@@ -53,7 +53,7 @@ def restart_worker(stack: Stack, program: Path, env: Dict[str, str]) -> None:
 
 
 def answers(url: str, method: str = "GET", headers: Optional[Dict[str, str]] = None) -> bool:
-    """Whether a request succeeds. A proxy of the environment has no business on loopback."""
+    """Returns True if a request succeeds. Ignores the proxies of the environment."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(url, method=method, headers=headers or {})
     try:

@@ -1,4 +1,4 @@
-"""The store's own API: presigned URLs (AWS Signature Version 4), for curl and for us."""
+"""Client of the store's S3 API, with presigned URLs (AWS Signature Version 4). curl uses the URLs too."""
 
 import datetime
 import hashlib
@@ -23,7 +23,7 @@ class Store:
         self._host = urllib.parse.urlsplit(endpoint).netloc
 
     def presign(self, method: str, path: str, query: Optional[Dict[str, str]] = None) -> str:
-        """The body is not signed: the client must not hash what it sends."""
+        """Returns a presigned URL. The body is not signed, so that the client need not hash it."""
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         scope = f"{now[:8]}/{REGION}/s3/aws4_request"
         signed = {
@@ -46,12 +46,12 @@ class Store:
     def create_bucket(self, bucket: str) -> None:
         with _Connection(self) as connection:
             connection.ask("PUT", f"/{bucket}", expected=(200,))
-            # The first object of a bucket has the store make volumes: not while we measure.
+            # The store creates volumes for the first object of a bucket. This must not happen during a measurement.
             connection.ask("PUT", f"/{bucket}/first", body=b"first", expected=(200,))
             connection.ask("DELETE", f"/{bucket}/first", expected=(200, 204))
 
     def drop_bucket(self, bucket: str) -> None:
-        """With its objects. The store deletes an object some time later, a bucket's volumes now."""
+        """Deletes a bucket with its objects. The store frees a bucket's volumes immediately, but an object's space later."""
         keys = list(self.sizes(bucket))
         with _Connection(self) as connection:
             for key in keys:
@@ -59,7 +59,7 @@ class Store:
             connection.ask("DELETE", f"/{bucket}", expected=(200, 204))
 
     def sizes(self, bucket: str) -> Dict[str, int]:
-        """Every object's key and size."""
+        """Returns the keys and sizes of all objects."""
         found: Dict[str, int] = {}
         query = {"list-type": "2", "max-keys": "1000"}
         with _Connection(self) as connection:
@@ -87,7 +87,7 @@ class Store:
 
 
 class _Connection:
-    """One kept-alive connection for a few requests of ours."""
+    """One persistent connection for a few requests."""
 
     def __init__(self, store: Store):
         self._store = store

@@ -1,4 +1,4 @@
-"""Times requests about old things while the partition is full of events of other companies."""
+"""Measures requests about old uploads and idle companies in a partition that is full of events of other companies."""
 
 import http.client
 import json
@@ -18,10 +18,10 @@ from .rig import Rig
 
 # Other companies, whose events fill the partition.
 _OTHERS = 100
-# Old files of each kind of request that changes them, and companies that were idle since.
+# Number of old files per kind of changing request, and number of idle companies.
 _EACH = 100
 _WARM_READS = 200
-# Requests of each kind before the warm ones, which are not timed.
+# Requests of each kind for warming up, which are not timed.
 _WARM_UP = 5
 # Cold requests: nats-server is restarted before each kind.
 _COLD = 10
@@ -29,7 +29,7 @@ _COLD = 10
 
 @dataclass
 class Level:
-    """Milliseconds of each answer, by what was asked; appends are `POST /v1/sessions` of another company meanwhile."""
+    """Milliseconds of each answer, by kind of request. Appends are concurrent `POST /v1/sessions` of another company."""
 
     events: int
     warm: Dict[str, List[float]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Scale:
 
 @dataclass
 class _Files:
-    """Old uploads, so many for each level that none is deleted twice."""
+    """Old uploads: enough for each level, so that no file is deleted twice."""
 
     whole: List[str]
     unfinished: List[str]
@@ -68,7 +68,7 @@ class Company:
                 answer = self._connection.getresponse()
                 text = answer.read()
             except (http.client.HTTPException, OSError):
-                # The first time it is a connection that was kept too long.
+                # The first failure can be a connection that was idle for too long.
                 self._connection.close()
                 time.sleep(0.5 if attempt else 0)
                 continue
@@ -83,7 +83,7 @@ class Company:
         return body["upload_id"]
 
     def begin(self) -> str:
-        """A tus upload of which half is there."""
+        """Starts a tus upload and sends half of its bytes."""
         tus = {"Tus-Resumable": "1.0.0"}
         headers, _ = self.ask("POST", "/tus/", b"", {**tus, "Upload-Length": "2000"})
         path = urlsplit(next(value for name, value in headers.items() if name.lower() == "location")).path
@@ -97,7 +97,7 @@ def measure(rig: Rig, steps: List[int]) -> Scale:
     ours, writer = Company(rig), Company(rig)
     idle = [Company(rig) for _ in range(_EACH)]
     others = [Company(rig) for _ in range(_OTHERS)]
-    # The first request registers the company and its user.
+    # The first request of a company registers it and its user.
     for company in (ours, *idle, *others):
         company.upload()
     threads = [str(uuid.uuid4()) for _ in range(4)]
@@ -125,7 +125,7 @@ def measure(rig: Rig, steps: List[int]) -> Scale:
 
 def _level(rig, events, ours, idle, writer, files, thread, number) -> Level:
     level = Level(events)
-    say(f"  {events:,} events: asking")
+    say(f"  {events:,} events: sending requests")
     each = _WARM_UP + _EACH + _COLD
     own = files.whole[number * each:(number + 1) * each]
     kinds = _kinds(rig, ours, idle, files, own, thread)
@@ -139,8 +139,8 @@ def _level(rig, events, ours, idle, writer, files, thread, number) -> Level:
     for what, (ask, is_read) in kinds.items():
         new = writer.upload()
         rig.restart_nats()
-        # Wait until the gateway and the fan-out have new connections. This reads a new upload: an old one may be in the same
-        # block of the log as what is asked for next, and nats-server would have that block in memory.
+        # Wait until the gateway and the fan-out have connected again. Read a new upload for this, because an old one may be in
+        # the same block of the log as the next requests need, and nats-server would then have that block in memory.
         writer.ask("POST", "/v1/sessions", {}, expect=(201, 503))
         _until(lambda: writer.ask("GET", f"/v1/uploads/{new}", expect=(200, 503))[1].get("status"))
         _until(lambda: _has_snapshot(rig, writer, new))
@@ -154,7 +154,7 @@ def _until(is_so: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not is_so():
         if time.monotonic() > deadline:
-            raise StackError("the gateway does not find its way back to NATS")
+            raise StackError("the gateway or the fan-out does not reconnect to NATS")
         time.sleep(0.2)
 
 
@@ -210,7 +210,7 @@ def _timed(ask: Callable[[int], object], n: int) -> float:
 
 
 class _Appends:
-    """Another company's appends, one after the other, for as long as the block lasts."""
+    """Appends events of another company, one after the other, until the block ends."""
 
     def __init__(self, company: Company):
         self._company, self._ends = company, threading.Event()

@@ -1,4 +1,4 @@
-"""The scenarios with a peer: who sends what. `pairs` runs them."""
+"""Defines the scenarios with a peer: the contestants and the files that they send. `pairs` runs them."""
 
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Tuple
@@ -18,7 +18,7 @@ Make = Callable[[Rig], Attempt]
 
 @dataclass(frozen=True)
 class Load:
-    """Files that are sent at once."""
+    """Files that are sent in parallel."""
 
     files: int
     file_bytes: int
@@ -36,7 +36,7 @@ class Sizes:
     memory: Dict[str, Load]
     events: int
     warm_up_bytes: int
-    rows: Tuple[int, int, int]  # files, chatrooms, queries of each kind
+    rows: Tuple[int, int, int]  # files, chatrooms, and queries per kind
     others: Tuple[int, ...]  # events of other companies in the partition
     same_files: int
     company_files: int
@@ -59,8 +59,8 @@ QUICK = Sizes(
 
 @dataclass(frozen=True)
 class Ratio:
-    """How much faster the first is, pair by pair; in one phase of both where one is named. Or what
-    it costs, in CPU time of the backends, and of the servers that they use beside the store."""
+    """Ratio of two contestants within each pair. By default: how much faster `one` is than `other`, in total or in `phase`.
+    With `of_cost`: CPU time of `one` divided by that of `other`, of the backends alone or with NATS and PostgreSQL."""
 
     label: str
     one: str
@@ -89,7 +89,7 @@ class Scenario:
     ratios: Tuple[Ratio, ...]
 
     def among(self, chosen: List[str]) -> Dict[str, Make]:
-        """Contestants are chosen by the first word of their names."""
+        """Returns the chosen contestants. They are chosen by the first word of their names."""
         return {n: make for n, make in self.contestants.items() if n.split()[0] in chosen}
 
 

@@ -1,4 +1,5 @@
-"""Measures the fan-out's CPU and memory for connections over WebSocket: accepted, idle, and subscribed to an upload each."""
+"""Measures CPU and memory of the fan-out for WebSocket connections: while it accepts them, while they are idle, and after each
+has subscribed to an upload."""
 
 import asyncio
 import base64
@@ -21,17 +22,17 @@ from .progress import CLOSE, PING, PONG, TEXT, frame, handshake, subscription
 from .rig import Rig
 from .usage import busy, resident_kib
 
-# Connections of one user: the fan-out allows so many.
+# Connections per user: the limit of the fan-out.
 _OF_USER = 8
 _AT_ONCE = 64
 _IDLE_S = 60
-# Descriptors beside those of the connections.
+# File descriptors in addition to those of the connections.
 _MORE_FILES = 500
 
 
 @dataclass
 class Sockets:
-    """CPU is the fan-out's, in ms a connection or as a share of one core; memory is what each connection added to it, in KiB."""
+    """CPU of the fan-out in ms per connection or as a share of one core, and the memory that each connection added in KiB."""
 
     connections: int
     accept_ms: float
@@ -53,12 +54,12 @@ def measure(rig: Rig, connections: int) -> Sockets:
 def _raise_limit(files: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < files:
-        raise StackError(f"{files} open files are needed, {hard} are allowed: raise `ulimit -Hn`, or name fewer with --sockets")
+        raise StackError(f"{files} open files are needed, but only {hard} are allowed: raise `ulimit -Hn` or lower --sockets")
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 
 
 def _users(rig: Rig, count: int) -> List[Tuple[str, str]]:
-    """Tokens of users of one company, and an upload of each."""
+    """Returns tokens of users of one company, and an upload of each user."""
     company = str(uuid.uuid4())
     like = waybill.token(rig.program, rig.env, company, str(uuid.uuid4()), roles=())
     users, connection = [], http.client.HTTPConnection(urlsplit(rig.url).netloc, timeout=30)
@@ -71,13 +72,13 @@ def _users(rig: Rig, count: int) -> List[Tuple[str, str]]:
         answer = connection.getresponse()
         made = json.loads(answer.read())
         if answer.status != 201:
-            raise StackError(f"an upload was not started: {made}")
+            raise StackError(f"cannot start an upload: {made}")
         users.append((token, made["upload_id"]))
     return users
 
 
 def _of_user(token: str, user: str, secret: str) -> str:
-    """The same token of another user (RFC 7519, HS256)."""
+    """Returns the same token for another user (RFC 7519, HS256)."""
     head, claims, _ = token.split(".")
     said = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
     said["sub"] = user
@@ -140,12 +141,12 @@ async def _open(address: str, token: str, turns: asyncio.Semaphore) -> "_Socket"
             raise StackError(f"no WebSocket: {head[:200]!r}")
         socket = _Socket(reader, writer)
         if json.loads((await socket.frame())[1])["t"] != "hello":
-            raise StackError("the fan-out does not say hello")
+            raise StackError("the fan-out did not send `hello`")
         return socket
 
 
 class _Socket:
-    """A client of RFC 6455 that answers pings."""
+    """A WebSocket client (RFC 6455) that answers pings."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self._reader, self._writer = reader, writer

@@ -1,7 +1,7 @@
-"""The files that are sent: random bytes, made once for all scenarios, their digests known.
+"""The files that are sent: random bytes with known digests, created once for all scenarios.
 
-They begin with bytes that no format begins with: of thousands of random files one or the other
-looks like a program, and Waybill refuses those.
+Each file begins with bytes that match no file format. Otherwise some of thousands of random files would look like programs, which
+Waybill refuses.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class Source:
 
 
 class Sources:
-    """Makes a file when it is first asked for, and remembers it."""
+    """Creates each file on its first use and reuses it afterwards."""
 
     def __init__(self, folder: Path):
         folder.mkdir()
@@ -44,7 +44,7 @@ class Sources:
         return [self.file(f"{name}/{index:05}", size_bytes) for index in range(count)]
 
     def chunks(self, source: Source) -> List[Path]:
-        """The file cut on the part grid: curl sends whole files only."""
+        """Returns the parts of the file as files of their own, because curl sends only whole files."""
         folder = self._folder / (source.path.name + ".chunks")
         paths = [folder / f"{index:05}" for index in range(source.parts)]
         if not folder.exists():

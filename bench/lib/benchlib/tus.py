@@ -1,4 +1,4 @@
-"""The tus protocol: the same requests to @tus/server and to tusd with their S3 stores, and to Waybill."""
+"""The tus protocol: sends the same requests to @tus/server and tusd with their S3 stores, and to Waybill."""
 
 import base64
 import datetime
@@ -14,12 +14,12 @@ from .curl import Curl, Request, run_all, run_one
 
 _VERSION = {"Tus-Resumable": "1.0.0"}
 _BYTES = {**_VERSION, "Content-Type": "application/offset+octet-stream"}
-# What the peer's store keeps of an upload beside its bytes.
+# Suffix of the objects in which the peers store information about an upload.
 _INFO = ".info"
 
 
 class _Tus(Attempt):
-    """A server is its `url`, and what proves to it who asks."""
+    """A contestant is defined by the `url` of its server and the headers for authorization."""
 
     url = ""
 
@@ -27,7 +27,7 @@ class _Tus(Attempt):
         raise NotImplementedError
 
     def _create(self, index: int) -> Dict[str, str]:
-        """The headers that create an upload."""
+        """Returns the headers that create an upload."""
         name, kind = (base64.b64encode(fact.encode()).decode()
                       for fact in (f"file{index}.bin", ours.TYPE))
         size_bytes = self.sources[index].size_bytes
@@ -35,13 +35,13 @@ class _Tus(Attempt):
                 "Upload-Metadata": f"filename {name},filetype {kind}"}
 
     def _answered(self, places) -> None:
-        """Remembers where the uploads are, and that all of them were answered by now."""
+        """Stores the URLs of the uploads and the current time: all requests have been answered."""
         self._places = list(places)
         self._answered_at = datetime.datetime.now(datetime.timezone.utc)
 
 
 class _Whole(_Tus):
-    """Each file by a POST that creates it and one PATCH with all its bytes. One process a file."""
+    """Sends each file with a POST that creates the upload and one PATCH with all bytes. One process per file."""
 
     def prepare(self) -> None:
         self._who = [self.authorization() for _ in self.sources]
@@ -72,7 +72,7 @@ class _Whole(_Tus):
 
 
 class _Small(_Tus):
-    """Many small files, each created with its bytes in one POST (creation-with-upload)."""
+    """Sends many small files, each in one POST with its bytes (creation-with-upload)."""
 
     def prepare(self) -> None:
         self._who = [self.authorization()] * len(self.sources)
@@ -101,7 +101,7 @@ class _Peer(_Tus):
         return {}
 
     def check(self) -> None:
-        """It has no digests to compare: as many objects, of the sizes that were sent."""
+        """Checks the number and sizes of the objects. The peers have no digests to compare."""
         stored = self.rig.store.sizes(self.bucket)
         sizes = sorted(size for key, size in stored.items() if not key.endswith(_INFO))
         if sizes != sorted(source.size_bytes for source in self.sources):
@@ -111,12 +111,12 @@ class _Peer(_Tus):
 class _Waybill(ours.Ours, _Tus):
     @property
     def url(self) -> str:
-        # Without a slash at the end, behind which curl would put a file's name.
+        # Without a trailing slash, after which curl would append a file name.
         return f"{self.rig.url}/tus"
 
     def check(self) -> None:
-        """tus says nothing of a digest: the files are looked at, now that all is done. The answer
-        waits for the verification for 20 s only; one that came before it is not what we measure."""
+        """Checks the digests through the native API, because tus has no digests. Waybill waits only 20 s for the verification
+        before it answers; a run with an answer before the verification is an error."""
         outputs = [self._output(index) for index in range(len(self.sources))]
         files = [f"{self.rig.url}/v1/files/{place.rpartition('/')[2]}" for place in self._places]
         requests = [
@@ -130,7 +130,7 @@ class _Waybill(ours.Ours, _Tus):
             file = json.loads(output.read_text())
             if file["hash"] != source.sha256 or file["processing_status"] != "COMPLETED":
                 raise StackError(f"waybill verified something else than was sent: {file}")
-            # Nothing changes a file after its verification here.
+            # The verification is the last change of a file in this scenario.
             verified_at = datetime.datetime.fromisoformat(file["updated_at"].replace("Z", "+00:00"))
             if verified_at > self._answered_at:
                 raise StackError(f"waybill answered before a file was verified: {file}")
@@ -172,8 +172,8 @@ class TusdNoHashesSmall(_TusdNoHashes, _Small):
 
 
 class OursWhole(_Waybill, _Whole):
-    """Waybill; each file belongs to a company of its own, as where it comes in one request."""
+    """Waybill. Each file belongs to its own company, as in `ours.Whole`."""
 
 
 class OursSmall(_Waybill, _Small):
-    """Waybill; all files belong to one company."""
+    """Waybill. All files belong to one company."""

@@ -1,4 +1,4 @@
-"""tusd with its S3 store: installed once into the cache by `go install`, started beside Waybill."""
+"""tusd with its S3 store: installs it once into the cache with `go install`, and starts it beside Waybill."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ from .s3 import Store
 
 VERSION = "2.9.1"
 _MODULE = "github.com/tus/tusd/v2/cmd/tusd"
-# How it is started, by the name of its process and of its bucket.
+# Names of the variants. Each is also the name of the process and of its bucket.
 DEFAULT = "tusd"
 NO_HASHES = "tusd-no-hashes"
 _OPTIONS = {DEFAULT: [], NO_HASHES: ["-s3-disable-content-hashes"]}
@@ -26,7 +26,8 @@ NAMES = tuple(_OPTIONS)
 
 
 def start(stack: Stack, env: Dict[str, str], name: str, port: int, store: Store) -> None:
-    """Starts it with default settings, but for the store and what `name` stands for. Uploads go to url(port)."""
+    """Starts the variant `name`. Settings other than the store and the options of the variant are the defaults. Uploads go to
+    url(port)."""
     role = Role(name, signal.SIGTERM, 15)
     keys = {
         "AWS_ACCESS_KEY_ID": store.keys.access_key_id, "AWS_SECRET_ACCESS_KEY": store.keys.secret_access_key,
@@ -44,7 +45,7 @@ def url(port: int) -> str:
 
 
 def why_not() -> Optional[str]:
-    """Why it cannot be installed, if it cannot."""
+    """Returns the reason why tusd cannot be installed, or None if it can."""
     if _program().exists() or shutil.which("go"):
         return None
     return "Go is not installed"
@@ -67,7 +68,7 @@ def _program() -> Path:
 def _install(program: Path) -> None:
     go = shutil.which("go")
     if go is None:
-        raise StackError("Go is needed for tusd; leave it out with --contestants")
+        raise StackError("tusd needs Go; omit tusd with --contestants")
     say(f"installing tusd {VERSION} into {program.parent}")
     env = {**os.environ, "GOBIN": str(program.parent / "new"), "CGO_ENABLED": "0"}
     result = process.run([go, "install", f"{_MODULE}@v{VERSION}"], env=env, stdin="", capture=True)

@@ -1,7 +1,7 @@
 """CPU time and peak memory of processes, from /proc.
 
-A group is a process with all its descendants: PostgreSQL works in children, some of which end
-before we look again. What those used is in their parent's share for waited-for children.
+A group is a process with all its descendants. PostgreSQL works in child processes, some of which end between two readings. The
+parent's counters for waited-for children include the CPU time of those.
 """
 
 import os
@@ -15,7 +15,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Meter:
-    """What each group uses between start() and stop()."""
+    """Measures what each group uses between start() and stop()."""
 
     def __init__(self, groups: Dict[str, int]):
         self._groups = groups
@@ -35,7 +35,7 @@ class Meter:
         cpu = {name: group_cpu_s(pid, children) for name, pid in self._groups.items()}
         if "all" in self._groups:
             cpu["gateway+worker"] = _threads_cpu_s(self._groups["all"], "actix-server")
-        # curl is the only thing that we wait for in between.
+        # curl is the only child process that is waited for between start() and stop().
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu["curl"] = used.ru_utime + used.ru_stime
         return cpu
@@ -58,8 +58,8 @@ def group_cpu_s(pid: int, children: Dict[int, List[int]]) -> float:
 
 
 def _threads_cpu_s(pid: int, name: str) -> float:
-    """Of one process, the threads whose names begin so. Those of the HTTP server carry a body from
-    the client into the store; reactions, projector, fan-out and what talks with NATS have others."""
+    """CPU seconds of the threads of a process whose names begin with `name`. The threads of the HTTP server carry bodies from
+    the client to the store. Reactions, projector, fan-out and the NATS client have other threads."""
     ticks = 0
     for folder in Path(f"/proc/{pid}/task").glob("[0-9]*"):
         try:
@@ -80,7 +80,7 @@ def busy(groups: Dict[str, int]) -> float:
 
 def _ticks(pid: int) -> int:
     fields = _stat(pid)
-    # utime, stime, cutime, cstime: fields 14 to 17, counted behind the name.
+    # utime, stime, cutime and cstime are fields 14 to 17. `fields` begins with field 3, after the name.
     return sum(int(field) for field in fields[11:15]) if fields else 0
 
 
@@ -120,5 +120,5 @@ def _memory_kib(pid: int, which: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        raise StackError(f"process {pid} has ended while it was measured") from None
+        raise StackError(f"process {pid} ended during the measurement") from None
     return int(status.partition(f"{which}:")[2].split(None, 1)[0])
