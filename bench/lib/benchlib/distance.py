@@ -25,7 +25,7 @@ class Distance:
     mb_per_s: int = 60
 
     def __str__(self) -> str:
-        return f"{self.delay_ms} ms to the first byte, {self.mb_per_s} MB/s a request"
+        return f"{self.delay_ms} ms to the first byte, {self.mb_per_s} MB/s per request"
 
 
 def start(stack: Stack, env: Dict[str, str], port: int, endpoint: str, distance: Distance) -> str:

@@ -49,7 +49,7 @@ def memory(run: Run, distance: Optional[Distance]) -> str:
 
 
 def _title(title: str, distance: Optional[Distance]) -> str:
-    return f"{title}; the store: {distance}" if distance else title
+    return f"{title}; store: {distance}" if distance else title
 
 
 def rebuild(result: Rebuild) -> str:
@@ -73,21 +73,21 @@ def queries(result: Queries) -> str:
     return "\n\n".join([
         f"### Queries from {CONNECTIONS} connections, {result.files:,} files in {result.chatrooms:,} chatrooms",
         _table(["ms", "p50", "p99", "answers"], rows),
-        f"Rows of the large tables read by sequential scans meanwhile: {result.sequentially_read}.",
+        f"Rows of the large tables read by sequential scans during the queries: {result.sequentially_read}.",
     ])
 
 
 def sockets(costs: Sockets) -> str:
     rows = [
-        ["CPU of the fan-out to accept one, ms", f"{costs.accept_ms:.2f}"],
-        ["all accepted within, s", f"{costs.accept_s:.1f}"],
+        ["CPU of the fan-out per accepted connection, ms", f"{costs.accept_ms:.2f}"],
+        ["time to accept all connections, s", f"{costs.accept_s:.1f}"],
         ["CPU of the fan-out without connections, cores", f"{costs.base_core:.3f}"],
         ["idle: CPU, cores", f"{costs.idle_core:.3f}"],
-        ["idle: KiB each", f"{costs.idle_kib:.1f}"],
+        ["idle: KiB per connection", f"{costs.idle_kib:.1f}"],
         ["subscribed: CPU, cores", f"{costs.subscribed_core:.3f}"],
-        ["subscribed: KiB each", f"{costs.subscribed_kib:.1f}"],
+        ["subscribed: KiB per connection", f"{costs.subscribed_kib:.1f}"],
     ]
-    return f"### {costs.connections:,} connections over WebSocket\n\n" + _table(["", ""], rows)
+    return f"### {costs.connections:,} WebSocket connections\n\n" + _table(["", ""], rows)
 
 
 def machine(facts: Dict[str, str]) -> str:
@@ -123,7 +123,7 @@ def _speeds(runs: Dict[str, List[Run]]) -> str:
             f"{phase[:-2]} {median(run.phases[phase] for run in group):.2f}" for phase in phases
         ))
         rows.append(row)
-    heads = ["", "wall s", "MB/s", *(["files/s", *(f"{made}/file" for made in _MADE)] if many else []), "of which, s"]
+    heads = ["", "wall s", "MB/s", *(["files/s", *(f"{made}/file" for made in _MADE)] if many else []), "phases, s"]
     return _table(heads, rows)
 
 
@@ -163,13 +163,13 @@ def scale(result: Scale) -> str:
             warm, cold = level.warm[kind], level.cold[kind]
             row += [f"{percentile(warm, 0.5):.1f}", f"{percentile(warm, 0.99):.1f}", f"{max(cold):.1f}"]
         rows.append(row)
-    row = ["appends of others meanwhile"]
+    row = ["concurrent appends"]
     for level in result.levels:
         row += [f"{percentile(level.appends, 0.5):.1f}", f"{percentile(level.appends, 0.99):.1f}", "–"]
     base = result.baseline
     return "\n\n".join([
-        "### Old things in a partition full of events of other companies",
-        f"Appends before, alone: p50 {percentile(base, 0.5):.1f} ms, p99 {percentile(base, 0.99):.1f} ms.",
+        "### Old uploads in a partition full of events of other companies",
+        f"Appends without other requests: p50 {percentile(base, 0.5):.1f} ms, p99 {percentile(base, 0.99):.1f} ms.",
         _table(heads, [*rows, row]),
     ])
 
@@ -200,7 +200,7 @@ def _ratios(ratios: Iterable[Ratio], pairs: List[Pair]) -> str:
         values = ratio_values(ratio, pairs)
         if values:
             rows.append([ratio.label, _spread(values, ".2f")])
-    return _table(["pair by pair", "median"], rows) if rows else ""
+    return _table(["ratio within a pair", "median"], rows) if rows else ""
 
 
 def _peaks(runs: Dict[str, List[Run]]) -> str:

@@ -158,7 +158,7 @@ def distant(sources: Sources, sizes: Sizes) -> Scenario:
     file = sources.file("one", sizes.file_bytes)
     chunks = sources.chunks(file)
     return Scenario(
-        "distant", f"One file of {_mib(sizes.file_bytes)}, and a store that is far away", 3, 2 * sizes.file_bytes,
+        "distant", f"One file of {_mib(sizes.file_bytes)} with a distant store", 3, 2 * sizes.file_bytes,
         {
             "ours one request": lambda rig: ours.Whole(rig, [file]),
             "raw": lambda rig: raw.Parts(rig, [file], chunks),
@@ -210,7 +210,7 @@ def identical(sources: Sources, sizes: Sizes) -> Scenario:
     count = sizes.same_files
     same = [sources.file("same", _SAME_BYTES)] * count
     random = sources.many("random", count, _SAME_BYTES)
-    title = f"{count:,} files of {_SAME_BYTES:,} bytes, {SMALL_AT_ONCE} at a time: all the same, or all random"
+    title = f"{count:,} files of {_SAME_BYTES:,} bytes, {SMALL_AT_ONCE} at a time: all identical, or all random"
     return Scenario(
         "identical", title, 3, 0,
         {
