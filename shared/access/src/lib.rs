@@ -1,8 +1,9 @@
-//! What is known of a user and of files: read from the tables as of one checkpoint, and brought up to what the log has
-//! said since. So a revocation acts at once, however far the tables lag behind.
+//! Access rights of users to files, chatrooms and threads. Reads them from the tables as of one checkpoint, and applies
+//! the events that the log has received since. A revocation therefore takes effect immediately, even if the tables lag
+//! behind.
 //!
-//! A process follows the log and keeps those events that can take something away, until the tables hold them for
-//! certain. Before anything is decided it makes sure, twice a second at most, that it has seen the log's end.
+//! A process follows the log and keeps the events that affect access rights (the overlay) until the tables certainly
+//! contain them. Before each decision, but at most every 400 ms, it makes sure that it has followed the log to its end.
 
 mod policies;
 pub mod refusals;
@@ -26,61 +27,61 @@ use waybill_service_kit::{Problem, Shutdown};
 pub use policies::Policies;
 pub use waybill_read_model::queries::Wanted;
 
-/// How many users are remembered as active, and how many companies' settings are.
+/// Maximum number of users that are cached as active, and of companies whose settings are cached.
 const REMEMBERED: u64 = 100_000;
 
-/// Why nothing can be decided now. Try again.
+/// The reason why access cannot be decided at the moment. The caller can try again.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// Postgres does not do its part.
+    /// A query to PostgreSQL failed.
     #[error(transparent)]
     ReadModel(#[from] ReadModelError),
-    /// The log's end cannot be asked for.
+    /// The log could not be read.
     #[error(transparent)]
     Log(#[from] ReadError),
-    /// The log has not been followed to its end in time.
-    #[error("the log is not followed to its end")]
+    /// This process did not follow the log to its end in time.
+    #[error("this process has not followed the log to its end")]
     Behind,
-    /// An event of the company's directory could not be projected.
+    /// An event of the company's directory is parked because it could not be projected.
     #[error("an event of the company's directory is parked")]
     Parked,
-    /// The tables are further behind than what is kept of the log.
-    #[error("the tables are too far behind the log")]
+    /// The overlay does not reach back to the checkpoint of the tables.
+    #[error("the tables lag too far behind the log")]
     TablesBehind,
 }
 
-/// The answer: closed rather than open.
+/// Access is denied if it cannot be decided.
 impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
-        tracing::warn!(%error, "access cannot be decided");
-        Self::unavailable("who may do this cannot be told now; try again")
+        tracing::warn!(%error, "cannot decide access");
+        Self::unavailable("Access rights cannot be checked at the moment. Try again.")
     }
 }
 
-/// What is known of a user, and of what they asked for.
+/// The access rights of a user, and the requested files, chatrooms and threads.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Whether they may do anything at all.
+    /// Whether the company and the user are active.
     pub standing: Standing,
-    /// What their company says in place of the defaults.
+    /// The settings of the company, which override the defaults.
     pub settings: CompanySettings,
-    /// The files.
+    /// The requested files.
     pub files: HashMap<FileId, FileFacts>,
-    /// Where they belong.
+    /// The memberships of the user.
     pub members: Memberships,
-    /// The chatrooms and threads that are there.
+    /// The existing chatrooms and threads.
     pub places: BTreeSet<Place>,
-    /// Where in the log those were deleted the last time: what was shared there before is not there any more.
+    /// The sequence of the latest deletion of each place. Associations that were created before it are no longer valid.
     pub since: BTreeMap<Place, u64>,
 }
 
 impl Known {
-    /// The chatroom around a thread.
+    /// Returns the chatroom that a thread belongs to.
     pub fn chatroom_of(&self, thread: ThreadId) -> Option<ChatroomId> {
         self.members.around.get(&thread).copied()
     }
 
-    /// Whether the place is there and they belong to it.
+    /// Returns `true` if the place exists and the user is a member of it.
     pub fn is_member(&self, place: Place) -> bool {
         self.places.contains(&place) && self.members.has(place)
     }
@@ -122,18 +123,19 @@ impl Known {
     }
 }
 
-/// Decides nothing itself: says what is known now.
+/// Provides the current access rights. Makes no decisions.
 pub struct Access {
     log: Arc<dyn EventLog>,
     database: Database,
     tails: Vec<Tail>,
-    /// Who was active when they were last looked up; forgotten when an event says otherwise.
+    /// Users that were active when they were last looked up. An event that ends a user or company invalidates the
+    /// entry.
     active: Cache<(CompanyId, UserId), ()>,
     settings: Cache<CompanyId, CompanySettings>,
 }
 
 impl Access {
-    /// Knows nothing before [`Access::follow`] runs for each partition.
+    /// Creates an instance. It answers only while [`Access::follow`] runs for each partition.
     pub fn new(log: Arc<dyn EventLog>, database: Database) -> Arc<Self> {
         let tails = log.partitions().all().map(|_| Tail::default()).collect();
         Arc::new(Self { log, database, tails, active: Cache::new(REMEMBERED), settings: Cache::new(REMEMBERED) })
@@ -150,13 +152,13 @@ impl Access {
         while !shutdown.is_triggered() {
             let followed = tail.follow(self.log.as_ref(), &self.database, partition, &forget);
             if let Some(Err(error)) = shutdown.unless(followed).await {
-                tracing::warn!(partition, %error, "following is interrupted");
+                tracing::warn!(partition, %error, "cannot follow the partition");
             }
             shutdown.unless(tokio::time::sleep(Duration::from_millis(200))).await;
         }
     }
 
-    /// Until the log has been followed up to `seq` of a company's partition.
+    /// Waits until this process has followed the company's partition up to `seq`.
     ///
     /// # Errors
     /// [`AccessError::Behind`].
@@ -172,7 +174,7 @@ impl Access {
         &self.tails[partition as usize]
     }
 
-    /// What an event makes wrong is looked up again.
+    /// Invalidates the cache entries that an event makes outdated.
     fn forget(&self, recorded: &Recorded) {
         let company = recorded.subject.company;
         match &recorded.event {
@@ -186,7 +188,7 @@ impl Access {
         }
     }
 
-    /// What is known of `user` of `company` and of what they want, now.
+    /// Returns the current access rights of `user` of `company` to everything in `wanted`.
     ///
     /// # Errors
     /// [`AccessError`].
@@ -222,7 +224,8 @@ impl Access {
         Ok(known)
     }
 
-    /// Whether a user may do anything at all. Who was active the last time is so until an event says otherwise.
+    /// Returns whether a user and their company are active. A user that was found active is cached until an event says
+    /// otherwise.
     ///
     /// # Errors
     /// [`AccessError`].
@@ -243,13 +246,13 @@ impl Access {
         if known.standing.is_active() {
             self.active.insert(&(company, user), ());
             self.settings.insert(&company, known.settings);
-            // An event that came meanwhile may have found nothing to forget.
+            // An event that arrived in the meantime found no entry to invalidate.
             tail.since(company, seen)?.iter().for_each(|recorded| self.forget(recorded));
         }
         Ok(known.standing)
     }
 
-    /// What a company says in place of the defaults.
+    /// Returns the settings of a company, which override the defaults.
     ///
     /// # Errors
     /// [`AccessError`].
@@ -269,7 +272,7 @@ impl Access {
         let nobody = UserId(Default::default());
         let known = self.look(&mut connection, company, nobody, &Wanted::default()).await?;
         let settings = Arc::new(known.settings);
-        // Of a company that is not in the tables yet nothing is remembered.
+        // Settings of a company that is not in the tables yet are not cached.
         if known.standing.company != Presence::Unknown {
             self.settings.insert(&company, settings.clone());
             tail.since(company, seen)?.iter().for_each(|recorded| self.forget(recorded));
@@ -278,7 +281,7 @@ impl Access {
     }
 }
 
-/// What parked events are known by, as the projector has it.
+/// Returns the name of an aggregate in `parked_event`, as the projector writes it.
 fn key(company: CompanyId, of: &str) -> String {
     format!("{company}.{of}")
 }
@@ -316,7 +319,7 @@ fn known(company: CompanyId, rows: AccessRows) -> Known {
                 file_id: file.id,
                 uploaded_by: file.uploaded_by,
                 is_verified: file.is_verified,
-                // Closed rather than open: that it was deleted may be what is parked.
+                // Deny access: the parked event may be the deletion.
                 is_deleted: file.is_deleted || is_parked(format!("file.{}", file.id)),
                 is_purged: file.is_purged,
                 shares: Vec::new(),

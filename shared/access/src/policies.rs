@@ -1,4 +1,4 @@
-//! What a company may upload: the installation's limits, and what the company says below them.
+//! Upload limits and accepted media types: those of the installation, restricted by the settings of the company.
 
 use crate::{Access, AccessError};
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use waybill_domain::limits::Limits;
 use waybill_domain::media_type::TypePolicy;
 use waybill_schema::CompanyId;
 
-/// The limits of companies.
+/// The upload policies of all companies.
 #[derive(Clone)]
 pub struct Policies {
-    /// Knows what companies say.
+    /// Provides the settings of companies.
     pub access: Arc<Access>,
-    /// What no company gets past.
+    /// Upper limits for every company.
     pub limits: Limits,
-    /// What is accepted where a company says nothing.
+    /// Media types that are accepted if a company has no setting.
     pub types: TypePolicy,
 }
 
 impl Policies {
-    /// How large a company's files and sessions may be.
+    /// Returns the maximum sizes of a company's files and sessions.
     ///
     /// # Errors
     /// [`AccessError`].
@@ -27,7 +27,7 @@ impl Policies {
         Ok(self.limits.lowered(settings.max_file_bytes, settings.max_session_bytes))
     }
 
-    /// Returns after how many days a company's files are deleted; `None` if they are kept.
+    /// Returns the number of days after which a company's files are deleted, or `None` if they are kept.
     ///
     /// # Errors
     /// [`AccessError`].
@@ -35,7 +35,7 @@ impl Policies {
         Ok(self.access.settings(company).await?.retention_days)
     }
 
-    /// Which types a company accepts.
+    /// Returns the media types that a company accepts.
     ///
     /// # Errors
     /// [`AccessError`].

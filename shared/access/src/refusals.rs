@@ -1,4 +1,5 @@
-//! What was refused to authenticated callers, kept for auditors beside the events: who, from where, what, and why.
+//! Records the denied requests of authenticated callers for auditors: the user, the address, the request and the
+//! reason. The records are kept in a stream of their own, separate from the events.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -9,10 +10,10 @@ use waybill_event_log::jetstream::Refusals;
 use waybill_schema::{CompanyId, Timestamp, UserId};
 use waybill_service_kit::{Principal, Problem, RequestId, Shutdown, metrics, now};
 
-/// How many wait to be kept; more are only counted.
+/// Maximum number of denied requests that wait to be recorded. Further ones are only counted.
 const QUEUE: usize = 1_024;
 
-/// A request, before it is known that it will be refused.
+/// Description of a request, taken before it is known whether the request will be denied.
 pub struct Refused {
     company: CompanyId,
     user: UserId,
@@ -22,7 +23,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// What somebody asks for: a method and a path, or a frame and a topic.
+    /// Describes a request: a method and a path, or a WebSocket frame and a topic.
     pub fn new(principal: &Principal, id: RequestId, method: &str, path: &str) -> Self {
         Self {
             company: principal.company_id,
@@ -34,17 +35,17 @@ impl Refused {
     }
 }
 
-/// A path as it is kept. Paths hold ids alone, but for those with download tokens.
+/// Returns the path to record. Only paths of downloads contain a secret (the download token); it is removed.
 fn without_secrets(path: &str) -> String {
     if path.starts_with("/d/") { "/d/…".to_owned() } else { path.chars().take(PATH_MAX).collect() }
 }
 
-/// The longest path that is kept, in characters.
+/// Maximum length of a recorded path, in characters.
 const PATH_MAX: usize = 256;
 
-/// A refusal, as it is kept and shown.
+/// Record of a denied request, as it is stored and shown to auditors.
 #[derive(Debug, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "as in the audit trail")]
+#[expect(missing_docs, reason = "the fields are those of the audit trail")]
 pub struct Refusal {
     pub time: Timestamp,
     pub user_id: UserId,
@@ -56,27 +57,27 @@ pub struct Refusal {
     pub code: String,
 }
 
-/// Keeps refusals, beside the requests.
+/// Records denied requests in the background.
 pub struct Keeper(mpsc::Sender<(CompanyId, UserId, Bytes)>);
 
 impl Keeper {
-    /// Keeps them until shutdown; the future does the work.
+    /// Returns a keeper and the future that stores the records until shutdown.
     pub fn new(refusals: Refusals, shutdown: Shutdown) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
         let work = async move {
             while let Some(Some((company, user, refusal))) = shutdown.unless(receiver.recv()).await {
                 if let Err(error) = refusals.keep(company, user, refusal).await {
                     metrics::LOST_REFUSALS.inc();
-                    tracing::warn!(%error, "a refusal is not kept");
+                    tracing::warn!(%error, "cannot record a denied request");
                 }
             }
         };
         (Self(sender), work)
     }
 
-    /// Keeps one; what went wrong on our side is none.
+    /// Records a denied request. Failures of the server are not recorded.
     pub fn keep(&self, refused: Refused, problem: &Problem) {
-        // Some protocols say it with another status.
+        // Some protocols report these server failures with a status below 500.
         if problem.status >= 500 || matches!(problem.code.as_str(), "unavailable" | "projection_behind" | "internal") {
             return;
         }

@@ -1,4 +1,4 @@
-//! The end of one partition: those of its newest events that say who may do what.
+//! The overlay of one partition: recent events that affect access rights, kept until the tables contain them.
 
 use crate::AccessError;
 use futures_util::future::{BoxFuture, Shared};
@@ -12,36 +12,36 @@ use waybill_read_model::{Database, projection};
 use waybill_schema::events::{CompanyClosedV1, FileDeletedV1, ShareRevokedV1};
 use waybill_schema::{Actor, Aggregate, Causation, CompanyId, Envelope, Event, Recorded, Routing, Subject, Timestamp};
 
-/// For how long the log's end is taken as seen.
+/// How long a check of the log's end remains valid.
 const FRESH: Duration = Duration::from_millis(400);
-/// How long a decision waits until the log is followed to its end: as long as a restart of NATS may take.
+/// How long a decision waits until the log is followed to its end. A restart of NATS takes less.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long an event is kept once the tables hold it: a replica may lag behind them.
+/// How long an event is kept after the tables contain it, because a replica may lag behind.
 const KEPT: Duration = Duration::from_secs(60);
-/// How many events are kept at most; more means that the tables have stopped.
+/// Maximum number of kept events. More events mean that the projection of the partition has stopped.
 const KEPT_MAX: usize = 200_000;
-/// How often what is no longer needed is let go.
+/// Interval at which events that are no longer needed are removed.
 const TIDY: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 struct Recent {
     events: HashMap<CompanyId, VecDeque<(Instant, Arc<Recorded>)>>,
     count: usize,
-    /// Events up to here are not kept any more, or never were.
+    /// Sequence up to which events were removed or never kept.
     let_go: u64,
-    /// Companies with an event of the directory that a newer version has written: until the tables hold it, or hide the
-    /// company, nobody here knows who may do what.
+    /// Companies with a directory event that a newer version of Waybill wrote and this one cannot read. No access can
+    /// be decided until the tables contain the event or the company is parked.
     unknown: HashMap<CompanyId, (Instant, u64)>,
 }
 
-/// One look whether the log was followed to its end; of one that fails, why: `None` if the end was not reached in time.
-/// All who ask within [`FRESH`] share it, also while it waits: how long an answer takes does not depend on how many ask.
+/// A check whether the log was followed to its end. Its error is `None` if the end was not reached in time. All callers
+/// within [`FRESH`] share one check, even while it waits, so that the latency does not depend on the number of callers.
 type Look = Shared<BoxFuture<'static, Result<(), Option<ReadError>>>>;
 
-/// The newest events of a partition.
+/// The recent events of a partition that affect access rights.
 pub(crate) struct Tail {
     recent: Mutex<Recent>,
-    /// Up to where the log was followed; `None` before it was.
+    /// The sequence up to which the log was followed, or `None` before the first time.
     at: watch::Sender<Option<u64>>,
     look: Mutex<Option<(Instant, Look)>>,
     epoch: Mutex<Option<String>>,
@@ -54,7 +54,7 @@ impl Default for Tail {
 }
 
 impl Tail {
-    /// Follows the partition from where it was followed before, or from where the tables are.
+    /// Follows the partition from the last followed sequence, or from the checkpoint of the tables.
     pub(crate) async fn follow(
         &self,
         log: &dyn EventLog,
@@ -64,17 +64,17 @@ impl Tail {
     ) -> Result<(), AccessError> {
         let head = log.head(partition).await?;
         let from = match *self.at.borrow() {
-            // A stream that ends before was restored from a copy.
+            // A stream that ends before this sequence was restored from a copy.
             Some(at) if locked(&self.epoch).as_ref() == Some(&head.epoch) && at <= head.last_seq => Some(at),
             _ => None,
         };
         let from = match from {
             Some(at) => at,
             None => {
-                // Of what came before the tables nothing is kept, so nothing older may be asked for.
+                // Events before the checkpoint are not kept, so reads from an older sequence must fail.
                 let checkpoint = self.checkpoint(database, partition, &head.epoch).await?;
                 if checkpoint > head.last_seq {
-                    // The stream was restored from a copy, and the tables are still those of before.
+                    // The stream was restored from a copy, and the tables were not rebuilt yet.
                     return Err(AccessError::TablesBehind);
                 }
                 *locked(&self.recent) = Recent { let_go: checkpoint, ..Recent::default() };
@@ -100,7 +100,7 @@ impl Tail {
                 }
                 _ = tidy.tick() => {
                     let epoch = locked(&self.epoch).clone().unwrap_or_default();
-                    // Where the tables do not answer, what there is is kept.
+                    // If the checkpoint cannot be read, all events are kept.
                     if let Ok(checkpoint) = self.checkpoint(database, partition, &epoch).await {
                         self.let_go(checkpoint);
                     }
@@ -122,15 +122,15 @@ impl Tail {
             recent.events.entry(recorded.subject.company).or_default().push_back((Instant::now(), recorded.clone()));
             recent.count += 1;
             if recent.count > KEPT_MAX {
-                tracing::error!(partition = recorded.position.partition, "the tables have stopped following the log");
+                tracing::error!(partition = recorded.position.partition, "the projection of the partition has stopped");
                 *recent = Recent { let_go: recorded.position.seq, ..Recent::default() };
             }
         }
         forget(&recorded);
     }
 
-    /// Of an event that cannot be read the worst is supposed, until the tables hold it: a newer version wrote it, and it may
-    /// take something away.
+    /// Keeps an event that a newer version of Waybill wrote and this one cannot read. Because the event may revoke
+    /// access, it counts as a deletion or revocation until the tables contain it.
     fn keep_unreadable(&self, stored: &Stored, forget: &(dyn Fn(&Recorded) + Send + Sync)) {
         let Ok(subject) = Subject::parse(&stored.subject) else { return };
         let event = match subject.aggregate {
@@ -151,13 +151,13 @@ impl Tail {
         };
         let recorded = Recorded { position: stored.position, subject, envelope, event };
         match subject.aggregate {
-            // Nothing is decided for the company; what is remembered of it goes.
+            // No access is decided for the company, and its cache entries are invalidated.
             Aggregate::Directory => forget(&recorded),
             _ => self.keep(recorded, forget),
         }
     }
 
-    /// Lets go of what the tables hold for a while now.
+    /// Removes events that the tables contain and that were kept for longer than [`KEPT`].
     fn let_go(&self, checkpoint: u64) {
         let mut recent = locked(&self.recent);
         let Recent { events, count, let_go, unknown } = &mut *recent;
@@ -175,12 +175,12 @@ impl Tail {
         });
     }
 
-    /// Up to where the log was followed.
+    /// Returns the sequence up to which the log was followed.
     pub(crate) fn at(&self) -> u64 {
         self.at.borrow().unwrap_or(0)
     }
 
-    /// Makes sure that what is known is no older than a moment.
+    /// Waits until the log is followed to the end that it had at most [`FRESH`] ago.
     pub(crate) async fn reach_the_end(&self, log: &Arc<dyn EventLog>, partition: u32) -> Result<(), AccessError> {
         let look = {
             let mut shared = locked(&self.look);
@@ -205,7 +205,7 @@ impl Tail {
         async move { tokio::time::timeout_at(until, reached).await.unwrap_or(Err(None)) }.boxed().shared()
     }
 
-    /// Until the log has been followed up to `seq`.
+    /// Waits until the log is followed up to `seq`.
     pub(crate) async fn reach(&self, seq: u64) -> Result<(), AccessError> {
         let mut at = self.at.subscribe();
         let reached = tokio::time::timeout(PATIENCE, at.wait_for(|at| at.is_some_and(|at| at >= seq))).await;
@@ -215,7 +215,7 @@ impl Tail {
         }
     }
 
-    /// The events of a company behind `seq`.
+    /// Returns the kept events of a company after `seq`, or an error if events after `seq` are missing or unreadable.
     pub(crate) fn since(&self, company: CompanyId, seq: u64) -> Result<Vec<Arc<Recorded>>, AccessError> {
         let recent = locked(&self.recent);
         if recent.unknown.get(&company).is_some_and(|(_, unknown)| *unknown > seq) {
@@ -231,7 +231,7 @@ impl Tail {
     }
 }
 
-/// Whether an event says who may do what.
+/// Returns `true` if an event affects access rights.
 fn matters(recorded: &Recorded) -> bool {
     match recorded.subject.aggregate {
         Aggregate::Directory | Aggregate::Share(_) => true,

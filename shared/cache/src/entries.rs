@@ -1,4 +1,4 @@
-//! The one concrete cache.
+//! The cache from the crate `moka` that all caches of this crate are based on. It is compiled once, for untyped values.
 
 use crate::KeyBytes;
 use moka::sync::Cache;
@@ -6,23 +6,24 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A value, and what it weighs.
+/// A value and its weight.
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) value: Arc<dyn Any + Send + Sync>,
     pub(crate) weight: u32,
 }
 
-/// What bounds a cache.
+/// The limits of a cache.
 pub(crate) struct Bounds {
     pub(crate) max_capacity: u64,
-    /// Whether the entries' weights count. If not, their number does.
+    /// If `true`, `max_capacity` limits the sum of the weights; otherwise the number of entries.
     pub(crate) is_weighed: bool,
     pub(crate) time_to_live: Option<Duration>,
     pub(crate) time_to_idle: Option<Duration>,
 }
 
-/// What a cache does with its entries. It is a trait so that who has a cache knows nothing of moka, not even how to drop it.
+/// Operations on the entries of a cache. A trait, so that code which holds a cache does not instantiate any code of
+/// moka, not even its destructor.
 pub(crate) trait Entries: Send + Sync {
     fn get(&self, key: &KeyBytes) -> Option<Entry>;
     fn contains(&self, key: &KeyBytes) -> bool;
@@ -30,14 +31,14 @@ pub(crate) trait Entries: Send + Sync {
     fn insert(&self, key: KeyBytes, entry: Entry);
     fn upsert(&self, key: KeyBytes, change: &dyn Fn(Option<Entry>) -> Entry) -> Entry;
     fn invalidate(&self, key: &KeyBytes);
-    /// Removes the entries whose keys begin so.
+    /// Removes the entries whose keys begin with `beginning`.
     fn invalidate_all_of(&self, beginning: &[u8]);
-    /// Does what is done by and by at other times, and returns what all entries weigh then.
+    /// Runs the pending maintenance tasks and returns the sum of all weights.
     #[cfg(test)]
     fn weighed(&self) -> u64;
 }
 
-/// Makes an empty cache.
+/// Creates an empty cache.
 pub(crate) fn open(bounds: &Bounds) -> Box<dyn Entries> {
     let mut builder = Cache::builder().max_capacity(bounds.max_capacity);
     if bounds.is_weighed {

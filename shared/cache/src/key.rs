@@ -1,17 +1,17 @@
-//! Keys as bytes.
+//! Conversion of typed keys into bytes of a fixed length.
 
 use std::net::IpAddr;
 use waybill_schema::{CompanyId, Position, Sha256Digest, ShareId, TokenId, UploadId, UserId};
 
-/// How many bytes a key has: as many as the longest, which is a company and a digest.
+/// Number of bytes of a key. The longest key consists of a company and a digest.
 const LENGTH: usize = 48;
 
-/// A key as bytes, with zeros behind those that it needs.
+/// A key as bytes, padded with zeros at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyBytes([u8; LENGTH]);
 
 impl KeyBytes {
-    /// Joins two parts.
+    /// Concatenates two parts.
     fn joined<const A: usize, const B: usize>(first: &[u8; A], second: &[u8; B]) -> Self {
         const { assert!(A + B <= LENGTH, "the parts do not fit into a key") };
         let mut bytes = [0; LENGTH];
@@ -25,9 +25,9 @@ impl KeyBytes {
     }
 }
 
-/// A value that can be a key. All keys of a cache are of one type, so only keys of the same type must differ.
+/// A type of keys. All keys of a cache have one type, so only keys of the same type must have different bytes.
 pub trait CacheKey {
-    /// Returns bytes that differ from those of each other key of this type.
+    /// Returns bytes that are different for each key of this type.
     fn bytes(&self) -> KeyBytes;
 }
 
@@ -70,7 +70,7 @@ impl CacheKey for Position {
     }
 }
 
-/// An IPv4 address is another key than the IPv6 address that it is mapped to.
+/// An IPv4 address and its IPv4-mapped IPv6 address are different keys.
 impl CacheKey for IpAddr {
     fn bytes(&self) -> KeyBytes {
         match self {

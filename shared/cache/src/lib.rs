@@ -1,5 +1,5 @@
-//! Bounded caches. Inside, all of them are of one type: their keys become bytes, and their values lose their types. So the
-//! code behind them, which is long, is compiled once, and not again for each pair of a key and a value.
+//! Bounded caches with typed keys and values. Internally all caches have one type, with byte keys and untyped values,
+//! so that the large generic code of the underlying cache is compiled only once.
 
 mod entries;
 mod key;
@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use waybill_schema::CompanyId;
 
-/// Keeps values by keys, within bounds.
+/// A bounded map from keys to values.
 ///
-/// The entries do not know the type of their values. That they are of type `V` is certain: nobody else has these entries,
-/// and whatever is put there is a `V`.
+/// The entries have untyped values. Every value is a `V`, because only this cache can access its entries and it inserts
+/// only values of type `V`.
 pub struct Cache<K, V> {
     entries: Box<dyn Entries>,
     weigher: fn(&V) -> u32,
     types: PhantomData<fn(K) -> V>,
 }
 
-/// A cache that is about to be made.
+/// Builder of a [`Cache`].
 pub struct CacheBuilder<K, V> {
     bounds: Bounds,
     weigher: fn(&V) -> u32,
@@ -30,38 +30,39 @@ pub struct CacheBuilder<K, V> {
 }
 
 impl<K, V> CacheBuilder<K, V> {
-    /// Lets a value go when so much time has passed since it was put there.
+    /// Removes a value when `time` has passed since it was inserted.
     pub fn time_to_live(mut self, time: Duration) -> Self {
         self.bounds.time_to_live = Some(time);
         self
     }
 
-    /// Lets a value go when so much time has passed since it was used last.
+    /// Removes a value when `time` has passed since it was last used.
     pub fn time_to_idle(mut self, time: Duration) -> Self {
         self.bounds.time_to_idle = Some(time);
         self
     }
 
-    /// Weighs each value when it is put there. Without this each weighs 1.
+    /// Sets the function that computes the weight of a value when it is inserted. By default, every value has the
+    /// weight 1.
     pub fn weigher(mut self, weigher: fn(&V) -> u32) -> Self {
         self.bounds.is_weighed = true;
         self.weigher = weigher;
         self
     }
 
-    /// Makes the cache.
+    /// Creates the cache.
     pub fn build(self) -> Cache<K, V> {
         Cache { entries: entries::open(&self.bounds), weigher: self.weigher, types: self.types }
     }
 }
 
 impl<K: CacheKey, V: Send + Sync + 'static> Cache<K, V> {
-    /// Makes a cache of so many values at most.
+    /// Creates a cache of at most `max_capacity` values.
     pub fn new(max_capacity: u64) -> Self {
         Self::builder(max_capacity).build()
     }
 
-    /// Begins a cache of values that weigh so much at most, all together.
+    /// Returns a builder of a cache whose values have a total weight of at most `max_capacity`.
     pub fn builder(max_capacity: u64) -> CacheBuilder<K, V> {
         let bounds = Bounds { max_capacity, is_weighed: false, time_to_live: None, time_to_idle: None };
         CacheBuilder { bounds, weigher: |_| 1, types: PhantomData }
@@ -72,22 +73,24 @@ impl<K: CacheKey, V: Send + Sync + 'static> Cache<K, V> {
         self.entries.get(&key.bytes()).map(typed)
     }
 
-    /// Tells whether a key has a value. This does not count as a use of it.
+    /// Returns `true` if the key has a value. This does not count as a use of the value.
     pub fn contains_key(&self, key: &K) -> bool {
         self.entries.contains(&key.bytes())
     }
 
-    /// Returns the value of a key; makes it if there is none. Of those who come at once, one makes it for all.
+    /// Returns the value of a key, and creates it if it is missing. Concurrent calls for one key create it only once.
     pub fn get_with(&self, key: &K, make: impl Fn() -> V) -> Arc<V> {
         typed(self.entries.get_with(key.bytes(), &|| self.entry(Arc::new(make()))))
     }
 
-    /// Puts a value there, in place of the one that may be there. A value whose weight has changed is put there again.
+    /// Inserts or replaces the value of a key. To update the weight of a value that has changed, insert the value
+    /// again.
     pub fn insert(&self, key: &K, value: impl Into<Arc<V>>) {
         self.entries.insert(key.bytes(), self.entry(value.into()));
     }
 
-    /// Puts there what `change` makes of the value that is there, and returns it. Changes of one key wait for each other.
+    /// Replaces the value of a key by the result of `change` and returns it. `change` receives the current value, if
+    /// any. Changes of one key are executed one after another.
     pub fn upsert_with(&self, key: &K, change: impl Fn(Option<Arc<V>>) -> V) -> Arc<V> {
         typed(self.entries.upsert(key.bytes(), &|known| self.entry(Arc::new(change(known.map(typed))))))
     }
@@ -112,11 +115,11 @@ where
     }
 }
 
-/// Gives a value its type back.
+/// Downcasts a value to its type.
 fn typed<V: Send + Sync + 'static>(entry: Entry) -> Arc<V> {
     match entry.value.downcast() {
         Ok(value) => value,
-        Err(_) => unreachable!("a cache has values of one type"),
+        Err(_) => unreachable!("a cache contains values of one type only"),
     }
 }
 

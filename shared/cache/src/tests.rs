@@ -29,7 +29,7 @@ fn keys_of_one_type_differ_where_their_values_do() {
     assert_ne!(address("4.0.0.0").bytes(), address("400::").bytes());
 }
 
-/// Keys of two types can have the same bytes. They never meet, because a cache has one type of key.
+/// Keys of two types can have the same bytes. They do not collide, because each cache has only one type of keys.
 #[test]
 fn caches_of_other_types_know_nothing_of_each_other() {
     let names: Cache<(CompanyId, UserId), String> = Cache::new(10);
@@ -103,7 +103,7 @@ fn a_value_is_weighed_when_it_is_put_there() {
     cache.insert(&company(1), value.clone());
     assert_eq!(cache.entries.weighed(), 60);
     assert!(Arc::ptr_eq(&cache.get(&company(1)).unwrap(), &value));
-    // One that weighs more than all may is not kept.
+    // A value whose weight exceeds the capacity is not kept.
     cache.insert(&company(2), AtomicUsize::new(101));
     assert_eq!(cache.entries.weighed(), 60);
     assert!(cache.get(&company(2)).is_none());

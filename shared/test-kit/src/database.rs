@@ -1,21 +1,21 @@
-//! A database of one test.
+//! A PostgreSQL database for one test.
 
 use crate::wait::settings;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use uuid::Uuid;
 use waybill_read_model::{Database, DatabaseConfig};
 
-/// An empty database. [`TestDatabase::drop_it`] removes it; `scripts/test` throws all away in the end.
+/// An empty database. [`TestDatabase::drop_it`] removes it; `scripts/test` removes all databases at the end.
 pub struct TestDatabase {
     name: String,
     url: String,
 }
 
 impl TestDatabase {
-    /// Makes one.
+    /// Creates a database.
     ///
     /// # Panics
-    /// Where PostgreSQL does not answer.
+    /// Panics if PostgreSQL does not answer.
     pub async fn create() -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         execute(&format!("CREATE DATABASE {name}")).await;
@@ -24,21 +24,21 @@ impl TestDatabase {
         Self { url: format!("{base}/{name}"), name }
     }
 
-    /// Its URL.
+    /// Returns the URL of the database.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The read models in schema `schema` of it.
+    /// Returns the read models in the schema `schema` of the database.
     ///
     /// # Panics
-    /// Where the name is no schema name.
+    /// Panics if `schema` is not a valid schema name.
     pub fn database(&self, schema: &str) -> Database {
         let schema = schema.parse().expect("a valid schema name");
-        Database::new(DatabaseConfig { url: self.url.clone(), schema, pool_size: 4 }).expect("a pool can be made")
+        Database::new(DatabaseConfig { url: self.url.clone(), schema, pool_size: 4 }).expect("a pool can be created")
     }
 
-    /// Removes it, whoever is connected.
+    /// Removes the database, even if clients are connected to it.
     pub async fn drop_it(self) {
         execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }

@@ -1,7 +1,8 @@
-//! Real servers for tests. `scripts/test` starts PostgreSQL and the S3 store and says where they are; each test makes a
-//! database and a bucket of its own there, and starts a nats-server of its own, so that no test depends on another.
+//! Real servers for tests. `scripts/test` starts PostgreSQL and the S3 store and passes their addresses in environment
+//! variables. Each test creates its own database and bucket there and starts its own nats-server, so that no test
+//! depends on another.
 
-#![expect(clippy::expect_used, reason = "a test that cannot get its servers ends with the reason")]
+#![expect(clippy::expect_used, reason = "a test whose servers do not start fails with the reason")]
 
 mod database;
 mod nats;

@@ -1,4 +1,4 @@
-//! A nats-server of one test.
+//! A nats-server for one test.
 
 use crate::signal::signal;
 use crate::wait::{eventually, settings};
@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use waybill_event_log::jetstream::{JetStreamLog, Layout, Server, provision};
 use waybill_schema::Partitions;
 
-/// A running nats-server with the project's configuration, on a port and in a folder of its own. Ends with the value.
+/// A running nats-server with the project's configuration, on its own port and in its own folder. Dropping the value
+/// stops the server.
 pub struct NatsServer {
     child: Child,
     folder: TempDir,
@@ -17,107 +18,107 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts one.
+    /// Starts a server.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// Panics if the server does not start.
     pub async fn start() -> Self {
         Self::start_with(Path::new(&settings("WAYBILL_TEST_NATS_CONFIG"))).await
     }
 
-    /// Starts one with another configuration.
+    /// Starts a server with another configuration.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// Panics if the server does not start.
     pub async fn start_with(config: &Path) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let child = spawn(config, folder.path(), -1);
         let url = listening_at(folder.path(), child.id()).await;
         Self { child, config: config.to_owned(), folder, url }
     }
 
-    /// Where it listens.
+    /// Returns the URL at which the server listens.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A connection.
+    /// Opens a connection.
     ///
     /// # Panics
-    /// Where it does not answer.
+    /// Panics if the server does not answer.
     pub async fn client(&self) -> async_nats::Client {
         at(&self.url).connect().await.expect("the test's nats-server answers")
     }
 
-    /// A log with everything provisioned.
+    /// Creates the streams and buckets and returns the log.
     ///
     /// # Panics
-    /// Where it cannot be set up.
+    /// Panics if the log cannot be set up.
     pub async fn log(&self, partitions: u32) -> JetStreamLog {
         let partitions = Partitions::new(partitions).expect("a valid number of partitions");
         let client = self.client().await;
-        provision(&client, Layout::single(partitions)).await.expect("streams and buckets can be made");
+        provision(&client, Layout::single(partitions)).await.expect("streams and buckets can be created");
         JetStreamLog::new(client, partitions).on(at(&self.url))
     }
 
-    /// Lets it hang: connections stay open, and nothing is answered.
+    /// Suspends the server: connections stay open, but the server does not answer.
     ///
     /// # Panics
-    /// Where it cannot be stopped.
+    /// Panics if the server cannot be suspended.
     pub fn hang(&self) {
         signal(&self.child, "STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes the server after [`NatsServer::hang`].
     ///
     /// # Panics
-    /// Where it cannot be continued.
+    /// Panics if the server cannot be resumed.
     pub fn go_on(&self) {
         signal(&self.child, "CONT");
     }
 
-    /// Kills it, as a crash would, and starts it again.
+    /// Kills the server, as a crash would, and starts it again.
     ///
     /// # Panics
-    /// Where it does not start again.
+    /// Panics if the server does not start again.
     pub async fn kill_and_restart(&mut self) {
         self.kill();
         self.restart().await;
     }
 
-    /// Kills it, as a crash would.
+    /// Kills the server, as a crash would.
     ///
     /// # Panics
-    /// Where it cannot be killed.
+    /// Panics if the server cannot be killed.
     pub fn kill(&mut self) {
-        self.child.kill().expect("our own child can be killed");
-        self.child.wait().expect("our own child can be waited for");
+        self.child.kill().expect("a child process can be killed");
+        self.child.wait().expect("a child process can be waited for");
     }
 
-    /// A copy of its data. It must have been killed.
+    /// Copies the data of the server. Call [`NatsServer::kill`] first.
     ///
     /// # Panics
-    /// Where they cannot be copied.
+    /// Panics if the data cannot be copied.
     pub fn copy_data(&self) -> TempDir {
-        let copy = tempfile::tempdir().expect("a temporary folder can be made");
+        let copy = tempfile::tempdir().expect("a temporary folder can be created");
         copy_folder(&self.folder.path().join("store"), copy.path());
         copy
     }
 
-    /// Replaces its data with a copy. It must have been killed.
+    /// Replaces the data of the server with a copy. Call [`NatsServer::kill`] first.
     ///
     /// # Panics
-    /// Where they cannot be replaced.
+    /// Panics if the data cannot be replaced.
     pub fn restore_data(&self, copy: &TempDir) {
         let store = self.folder.path().join("store");
         std::fs::remove_dir_all(&store).expect("the test's own data can be removed");
         copy_folder(copy.path(), &store);
     }
 
-    /// Starts it again on the same port with the same data.
+    /// Starts the server again, on the same port and with the same data.
     ///
     /// # Panics
-    /// Where it does not start again.
+    /// Panics if the server does not start again.
     pub async fn restart(&mut self) {
         let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("the URL has a port");
         self.child = spawn(&self.config, self.folder.path(), port);
@@ -127,14 +128,14 @@ impl NatsServer {
 
 impl Drop for NatsServer {
     fn drop(&mut self) {
-        // One that has ended by itself needs no ending.
+        // Errors are ignored: the server may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
 fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder of the test can be made");
+    std::fs::create_dir_all(to).expect("a folder of the test can be created");
     for entry in std::fs::read_dir(from).expect("the test's own data can be read") {
         let entry = entry.expect("the test's own data can be read");
         let target = to.join(entry.file_name());
@@ -169,11 +170,11 @@ fn at(url: &str) -> Server {
 }
 
 async fn listening_at(folder: &Path, pid: u32) -> String {
-    eventually("nats-server to say where it listens", || async {
+    eventually("nats-server to write its port", || async {
         let text = std::fs::read_to_string(folder.join(format!("nats-server_{pid}.ports"))).ok()?;
         let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
         let url = ports["nats"][0].as_str()?.to_owned();
-        // Said before JetStream is up: a connection that is answered is the proof.
+        // The file is written before JetStream is ready. Only an answered connection proves that the server is up.
         let client = at(&url).connect().await.ok()?;
         client.flush().await.ok()?;
         Some(url)

@@ -1,21 +1,21 @@
-//! A bucket of one test.
+//! An S3 bucket for one test.
 
 use crate::wait::settings;
 use uuid::Uuid;
 use waybill_object_store::ObjectStore;
 use waybill_object_store::s3::{Encryption, S3Config, S3Store};
 
-/// A bucket of its own in the test's S3 store.
+/// A bucket in the S3 store of the test run.
 pub struct TestBucket {
-    /// How to reach it.
+    /// Address, name and credentials of the bucket.
     pub config: S3Config,
 }
 
 impl TestBucket {
-    /// Makes one.
+    /// Creates a bucket.
     ///
     /// # Panics
-    /// Where the store does not answer.
+    /// Panics if the store does not answer.
     pub async fn create() -> Self {
         let bucket = Self {
             config: S3Config {
@@ -27,11 +27,11 @@ impl TestBucket {
                 encryption: Encryption::default(),
             },
         };
-        bucket.store().ensure_bucket().await.expect("the test store makes a bucket");
+        bucket.store().ensure_bucket().await.expect("the test store creates a bucket");
         bucket
     }
 
-    /// A client of it.
+    /// Returns a client for the bucket.
     pub fn store(&self) -> S3Store {
         S3Store::new(&self.config)
     }

@@ -1,4 +1,4 @@
-//! Waiting on conditions, and the settings of the run.
+//! Waits for conditions and reads the settings of the test run.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Waits until `condition` answers with a value.
+/// Waits until `condition` returns a value.
 ///
 /// # Panics
-/// After 30 seconds, with `what` was waited for.
+/// Panics after 30 s with a message that contains `what`.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, condition: impl FnMut() -> F) -> T {
     eventually_within(PATIENCE, what, condition).await
 }
 
-/// The same, for what takes longer.
+/// Waits until `condition` returns a value, for at most `patience`.
 ///
 /// # Panics
-/// After `patience`, with `what` was waited for.
+/// Panics after `patience` with a message that contains `what`.
 pub async fn eventually_within<T, F: Future<Output = Option<T>>>(
     patience: Duration,
     what: &str,
@@ -28,15 +28,15 @@ pub async fn eventually_within<T, F: Future<Output = Option<T>>>(
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(Instant::now() < until, "waited in vain for {what}");
+        assert!(Instant::now() < until, "timed out waiting for {what}");
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// A setting that `scripts/test` makes.
+/// Returns the value of an environment variable that `scripts/test` sets.
 ///
 /// # Panics
-/// Where the tests were started without it.
+/// Panics if the variable is not set.
 pub fn settings(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with scripts/test"))
 }
