@@ -1,6 +1,6 @@
-//! Reads long ranges of objects with several requests at once. The bytes come in order.
+//! Reads long ranges of objects with several concurrent requests, and returns the bytes in order.
 //!
-//! A store that is far away begins each answer late, and sends each at a limited rate; several requests at once hide both.
+//! A distant store begins each answer late and limits the rate of each answer. Concurrent requests hide both.
 
 use crate::{ObjectStore, StoreError};
 use bytes::Bytes;
@@ -11,42 +11,42 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-/// How many bytes one request reads.
+/// Number of bytes that one request reads.
 const PIECE: u64 = 8 << 20;
 
-/// Bytes of an object.
+/// A range of an object's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectRange {
     /// The object's key.
     pub key: String,
-    /// The first byte.
+    /// Offset of the first byte.
     pub from: u64,
-    /// The byte after the last one.
+    /// Offset after the last byte.
     pub to: u64,
 }
 
-/// Reads objects, and holds the memory for what is read before it is needed.
+/// Reads objects and limits the memory for bytes that are read ahead.
 #[derive(Clone)]
 pub struct ReadAhead {
     store: Arc<dyn ObjectStore>,
-    /// One permit for each piece that is read ahead.
+    /// One permit for each piece that can be read ahead.
     pieces: Arc<Semaphore>,
-    /// One reader takes no more of them.
+    /// Maximum number of permits that one reader takes.
     most: usize,
 }
 
 impl ReadAhead {
-    /// Reads from `store`, and keeps at most `bytes` ahead, of which one reader has at most half. Without room for a piece a
-    /// range is read by one request after the other.
+    /// Creates a reader for `store`. It reads at most `bytes` bytes ahead in total, and at most half of them for one
+    /// reader. If `bytes` is smaller than one piece, each range is read by consecutive requests.
     pub fn new(store: Arc<dyn ObjectStore>, bytes: u64) -> Self {
         let pieces = usize::try_from(bytes / PIECE).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Self { store, pieces: Arc::new(Semaphore::new(pieces)), most: pieces.div_ceil(2) }
     }
 
-    /// Reads ranges, one behind the other.
+    /// Reads ranges one after another.
     ///
-    /// The bytes are handed on as they come. The stream ends behind an error: [`StoreError::NotFound`] and
-    /// [`StoreError::Unavailable`], also if an object has fewer bytes.
+    /// The stream returns the bytes as they arrive. It ends after the first error: [`StoreError::NotFound`], or
+    /// [`StoreError::Unavailable`], which is also returned if an object has fewer bytes than requested.
     pub fn read(&self, ranges: impl IntoIterator<Item = ObjectRange>) -> BoxStream<'static, Result<Bytes, StoreError>> {
         let ranges = ranges.into_iter().filter(|range| range.from < range.to).collect();
         let reader = Reader { of: self.clone(), ranges, ahead: VecDeque::new(), now: stream::empty().boxed(), left: 0 };
@@ -54,7 +54,7 @@ impl ReadAhead {
     }
 }
 
-/// A piece that is on its way: its bytes as they come, and the room for them.
+/// A piece that is being read: the bytes that have arrived, and the permit for its memory.
 struct Piece {
     bytes: mpsc::UnboundedReceiver<Result<Bytes, StoreError>>,
     length: u64,
@@ -64,12 +64,12 @@ struct Piece {
 
 struct Reader {
     of: ReadAhead,
-    /// What was not asked for yet.
+    /// Ranges that were not requested yet.
     ranges: VecDeque<ObjectRange>,
     ahead: VecDeque<Piece>,
-    /// What is handed on.
+    /// The body whose bytes are returned at present.
     now: BoxStream<'static, Result<Bytes, StoreError>>,
-    /// How many bytes of it are missing.
+    /// Number of bytes of the current body that were not returned yet.
     left: u64,
 }
 
@@ -89,9 +89,9 @@ impl Reader {
         }
     }
 
-    /// Begins with what comes next, and asks for pieces behind it. Returns whether there is anything.
+    /// Makes the next piece the current one and requests the pieces after it. Returns `false` if no bytes are left.
     async fn begin_next(&mut self) -> Result<bool, StoreError> {
-        // Its room is free again.
+        // Drops the previous body and thereby frees its permit.
         self.now = stream::empty().boxed();
         if let Some(piece) = self.ahead.pop_front() {
             self.ask(1);
@@ -102,7 +102,7 @@ impl Reader {
         }
         let Some(first) = self.next_piece() else { return Ok(false) };
         self.ask(0);
-        // Without room for more one request reads all of the range.
+        // If no memory for pieces is available, one request reads the whole range.
         let range = match self.ranges.front_mut() {
             Some(rest) if self.ahead.is_empty() && rest.key == first.key && rest.from == first.to => {
                 let whole = ObjectRange { to: rest.to, ..first };
@@ -116,7 +116,8 @@ impl Reader {
         Ok(true)
     }
 
-    /// Asks for pieces while there is room for them; the reader has `handed_on` besides.
+    /// Requests pieces while permits are available. `handed_on` is the number of pieces that the reader returns at
+    /// present.
     fn ask(&mut self, handed_on: usize) {
         while self.ahead.len() + handed_on < self.of.most && !self.ranges.is_empty() {
             let Ok(room) = self.of.pieces.clone().try_acquire_owned() else { return };
@@ -128,7 +129,7 @@ impl Reader {
         }
     }
 
-    /// Takes the next piece off what is left.
+    /// Removes the next piece from the remaining ranges.
     fn next_piece(&mut self) -> Option<ObjectRange> {
         let range = self.ranges.front_mut()?;
         let to = range.to.min(range.from + PIECE);
@@ -141,12 +142,12 @@ impl Reader {
     }
 }
 
-/// Reads a piece into a channel: no more than there is room for, because a range has its length.
+/// Reads a piece into a channel. The channel can be unbounded because the length of the range limits it.
 async fn fetch(store: Arc<dyn ObjectStore>, range: ObjectRange, to: mpsc::UnboundedSender<Result<Bytes, StoreError>>) {
     let mut bytes = match open(store.as_ref(), &range).await {
         Ok(bytes) => bytes,
         Err(error) => {
-            // Nobody may wait for it any more.
+            // The reader may have been dropped.
             to.send(Err(error)).ok();
             return;
         }
@@ -167,7 +168,10 @@ async fn open(
 }
 
 fn other_length() -> StoreError {
-    StoreError::Unavailable { operation: "reading an object", reason: "it has another length".to_owned() }
+    StoreError::Unavailable {
+        operation: "reading an object",
+        reason: "the answer does not have the expected length".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -206,7 +210,7 @@ mod tests {
             let ahead = ReadAhead::new(store.clone(), room * PIECE);
             let ranges = sizes.iter().map(|(key, size)| whole(key, *size)).collect();
             assert!(read(&ahead, ranges).await.unwrap() == all, "{room}");
-            assert_eq!(ahead.pieces.available_permits(), room as usize, "all room is given back");
+            assert_eq!(ahead.pieces.available_permits(), room as usize, "all permits are released");
         }
         let ahead = ReadAhead::new(store, 4 * PIECE);
         let middle = ObjectRange { key: "a".to_owned(), from: 7, to: 2 * PIECE + 9 };
@@ -224,7 +228,7 @@ mod tests {
             assert!(matches!(gone, Err(StoreError::NotFound { .. })), "{gone:?}");
             let shorter = read(&ahead, vec![whole("a", 2 * piece + 1)]).await;
             assert!(shorter.is_err());
-            assert_eq!(ahead.pieces.available_permits(), room as usize, "all room is given back");
+            assert_eq!(ahead.pieces.available_permits(), room as usize, "all permits are released");
         }
     }
 

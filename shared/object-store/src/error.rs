@@ -1,48 +1,49 @@
-//! What can go wrong between us and the store, by what it means to the caller.
+//! Errors of the object store, classified by what they mean for the caller.
 
-/// Why the store did not do what it was asked.
+/// The reason why an operation of the store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// There is no such object.
-    #[error("{operation}: there is no such object")]
+    /// The object does not exist.
+    #[error("{operation}: the object does not exist")]
     NotFound {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
     },
-    /// There is no such multipart upload: it was completed or aborted.
-    #[error("{operation}: there is no such multipart upload")]
+    /// The multipart upload does not exist: it was completed or aborted.
+    #[error("{operation}: the multipart upload does not exist")]
     NoSuchUpload {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
     },
-    /// The bytes that arrived are not those that were sent.
-    #[error("{operation}: the store received other bytes than were sent")]
+    /// The checksum of the bytes that the store received is wrong.
+    #[error("{operation}: the bytes were corrupted on the way to the store")]
     Corrupt {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
     },
-    /// The parts that the object was to be made of are not as they were named: missing, too small, or in another order.
+    /// The listed parts cannot become an object: a part is missing, too small, or in the wrong order.
     #[error("{operation}: {code}")]
     PartsInvalid {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What the store says: `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall`, …
+        /// The error code of the store: `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall`, …
         code: String,
     },
-    /// The store does not allow it: the keys lack a right, the object is locked, or the store has no such function.
+    /// The store does not allow the operation: the access key lacks a permission, the object is locked, or the store
+    /// does not support the operation.
     #[error("{operation}: the store refuses: {code}")]
     Refused {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What the store says: `AccessDenied`, `NotImplemented`, …
+        /// The error code of the store: `AccessDenied`, `NotImplemented`, …
         code: String,
     },
-    /// It does not answer, or is slow. A write may have happened all the same.
+    /// The store did not answer, or not in time. A write may have succeeded nevertheless.
     #[error("{operation}: {reason}")]
     Unavailable {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What it said.
+        /// The answer of the store, or the error of the connection.
         reason: String,
     },
 }

@@ -1,7 +1,7 @@
-//! The object store: S3 in [`s3`], a store in memory with injectable faults in [`memory`].
+//! Access to the object store: [`s3`] for S3, and [`memory`] for a store in memory with injectable faults.
 //!
-//! Every write carries its CRC-64/NVME, so that the store refuses bytes that changed on the way. No call here repeats
-//! a write by itself: how often a part was sent is a fact that verification needs.
+//! Every write carries the CRC-64/NVME of its bytes, so that the store rejects bytes that were corrupted on the way.
+//! Uploads of parts are never repeated here, because the verification needs to know how often a part was sent.
 
 mod ahead;
 mod error;
@@ -19,11 +19,12 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-/// A CRC of parts, of which the store makes that of the object (the S3 user guide, "Checking object integrity",
-/// FULL_OBJECT). It is announced before the first part; some stores want those of the parts again in the end.
+/// Checksum algorithm of parts, from which the store computes the checksum of the object (S3 user guide, "Checking
+/// object integrity", `FULL_OBJECT`). It is declared when the multipart upload is created. Some stores require the
+/// checksums of the parts again when the upload is completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crc {
-    /// That of [`ObjectStore::upload_part`].
+    /// CRC-64/NVME, which [`ObjectStore::upload_part`] uses.
     Crc64Nvme,
     /// CRC-32 (ISO-HDLC).
     Crc32,
@@ -32,7 +33,7 @@ pub enum Crc {
 }
 
 impl Crc {
-    /// Returns the name that `x-amz-checksum-algorithm` has for it.
+    /// Returns the name of the algorithm in `x-amz-checksum-algorithm`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Crc64Nvme => "CRC64NVME",
@@ -42,82 +43,83 @@ impl Crc {
     }
 }
 
-/// The CRC of a part.
+/// The checksum of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartCrc {
-    /// Which one.
+    /// The algorithm.
     pub crc: Crc,
-    /// Its value in base64, as S3 writes it.
+    /// The checksum in base64, as S3 writes it.
     pub value: String,
 }
 
 impl PartCrc {
-    /// That of [`ObjectStore::upload_part`].
+    /// Returns a CRC-64/NVME, which [`ObjectStore::upload_part`] uses.
     pub fn crc64nvme(crc64nvme: u64) -> Self {
         Self { crc: Crc::Crc64Nvme, value: BASE64.encode(crc64nvme.to_be_bytes()) }
     }
 
-    /// A CRC-64/NVME as S3 writes it.
+    /// Parses a CRC-64/NVME in base64, as S3 writes it.
     fn parse_crc64nvme(value: &str) -> Option<u64> {
         Some(u64::from_be_bytes(BASE64.decode(value).ok()?.try_into().ok()?))
     }
 }
 
-/// A part as the store lists it.
+/// A part, as the store lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedPart {
-    /// From 1.
+    /// Part number, from 1.
     pub part_number: u32,
-    /// Bytes.
+    /// Size in bytes.
     pub size_bytes: u64,
-    /// What the store answered when it was written.
+    /// The `ETag` that the store returned for the part.
     pub etag: String,
-    /// Its CRC, where the store lists it.
+    /// The checksum, if the store lists it.
     pub crc: Option<PartCrc>,
 }
 
 impl ListedPart {
-    /// Whether this is its `ETag`: stores and clients quote one in some places and not in others.
+    /// Returns `true` if the part has this `ETag`. Quotes are ignored, because stores and clients use them
+    /// inconsistently.
     pub fn has_etag(&self, etag: &str) -> bool {
         self.etag.trim_matches('"') == etag.trim_matches('"')
     }
 }
 
-/// A part that an object is to be made of.
+/// A part of an object that is being completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompletedPart {
-    /// From 1.
+    /// Part number, from 1.
     pub part_number: u32,
-    /// What the store answered when it was written.
+    /// The `ETag` that the store returned for the part.
     pub etag: String,
-    /// Its CRC, if one was announced and is known.
+    /// The checksum, if an algorithm was declared and the checksum is known.
     pub crc: Option<PartCrc>,
 }
 
-/// An object as it is now.
+/// Metadata of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// Its size.
+    /// Size in bytes.
     pub size_bytes: u64,
-    /// What tells this content of the key from any other; empty where the store has no such thing.
+    /// The `ETag`, which identifies this content of the key; empty if the store has none.
     pub etag: String,
-    /// CRC-64/NVME of all of its bytes, where the store says it.
+    /// CRC-64/NVME of the whole object, if the store provides it.
     pub crc64nvme: Option<u64>,
 }
 
-/// An object that is being read.
+/// The body of an object that is being read.
 pub struct ObjectBody {
-    /// Bytes of the body, not of the object.
+    /// Length of the body in bytes. It differs from the size of the object if a range was requested.
     pub length: u64,
     /// The bytes.
     pub bytes: BoxStream<'static, Result<Bytes, StoreError>>,
 }
 
 impl ObjectBody {
-    /// The whole body in one piece; for small ones.
+    /// Reads the whole body into memory. Intended for small objects.
     ///
     /// # Errors
-    /// Where reading breaks.
+    /// Any [`StoreError`] that occurs while the body is read.
     pub async fn collect(mut self) -> Result<Bytes, StoreError> {
         use futures_util::StreamExt;
         let mut all = bytes::BytesMut::with_capacity(usize::try_from(self.length).unwrap_or(0));
@@ -128,46 +130,46 @@ impl ObjectBody {
     }
 }
 
-/// The CRC-64/NVME of some bytes.
+/// Returns the CRC-64/NVME of the bytes.
 pub fn crc64nvme(bytes: &[u8]) -> u64 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
 }
 
-/// Objects in one bucket.
+/// The objects of one bucket.
 #[async_trait]
 pub trait ObjectStore: Send + Sync {
-    /// The bucket's name.
+    /// Returns the name of the bucket.
     fn bucket(&self) -> &str;
 
-    /// Makes the bucket where it is missing.
+    /// Creates the bucket if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn ensure_bucket(&self) -> Result<(), StoreError>;
 
-    /// Whether the bucket answers.
+    /// Checks that the bucket exists and answers.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::NotFound`].
     async fn check(&self) -> Result<(), StoreError>;
 
-    /// Puts a whole object; answers with its `ETag`.
+    /// Writes a whole object and returns its `ETag`.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] where the bytes that arrived are others; [`StoreError::Unavailable`].
+    /// [`StoreError::Corrupt`] if the bytes do not have the checksum; [`StoreError::Unavailable`].
     async fn put(&self, key: &str, bytes: Bytes, crc64nvme: u64) -> Result<String, StoreError>;
 
-    /// Begins a multipart upload; answers with the store's id. Parts may then have no other checksum than
-    /// `crc`. Without one they have none, or one that the store takes unannounced.
+    /// Creates a multipart upload and returns the store's id of it. Parts may only have checksums of the algorithm
+    /// `crc`. If it is `None`, parts have no checksum, or one that the store accepts without declaration.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn create_multipart(&self, key: &str, crc: Option<Crc>) -> Result<String, StoreError>;
 
-    /// Puts one part; answers with its `ETag`.
+    /// Writes one part and returns its `ETag`.
     ///
     /// # Errors
-    /// As [`ObjectStore::put`]; [`StoreError::NoSuchUpload`].
+    /// The errors of [`ObjectStore::put`]; [`StoreError::NoSuchUpload`].
     async fn upload_part(
         &self,
         key: &str,
@@ -177,50 +179,53 @@ pub trait ObjectStore: Send + Sync {
         crc64nvme: u64,
     ) -> Result<String, StoreError>;
 
-    /// One part of an open multipart upload, if it is there; more than once where the store lists what was written to
-    /// its slot before, too.
+    /// Returns the part with this number of an open multipart upload, if it exists. Some stores also list earlier
+    /// writes to the part; then several entries are returned.
     ///
     /// # Errors
     /// [`StoreError::NoSuchUpload`], [`StoreError::Unavailable`].
     async fn part(&self, key: &str, upload_id: &str, part_number: u32) -> Result<Vec<ListedPart>, StoreError>;
 
-    /// All parts of an open multipart upload, by number.
+    /// Returns all parts of an open multipart upload, ordered by number.
     ///
     /// # Errors
     /// [`StoreError::NoSuchUpload`], [`StoreError::Unavailable`].
     async fn list_parts(&self, key: &str, upload_id: &str) -> Result<Vec<ListedPart>, StoreError>;
 
-    /// Makes an object of the parts.
+    /// Completes a multipart upload: the store creates the object from the parts.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchUpload`], also where it was completed before; [`StoreError::Unavailable`].
+    /// [`StoreError::NoSuchUpload`], also if the upload was already completed; [`StoreError::PartsInvalid`];
+    /// [`StoreError::Unavailable`].
     async fn complete_multipart(&self, key: &str, upload_id: &str, parts: &[CompletedPart]) -> Result<(), StoreError>;
 
-    /// The open multipart uploads of keys that begin with `prefix`, as key and the store's id; 1,000 at most.
+    /// Returns the open multipart uploads whose keys begin with `prefix`, as pairs of key and the store's id; at most
+    /// 1,000.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn list_multiparts(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError>;
 
-    /// Copies an object, if it still is `of`, to another key, without its bytes coming here. May take minutes.
+    /// Copies an object to another key inside the store, if the object still has the metadata `of`. This can take
+    /// minutes.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Unavailable`], also if it is another object by now.
+    /// [`StoreError::NotFound`]; [`StoreError::Unavailable`], also if the object was replaced.
     async fn copy(&self, from: &str, to: &str, of: &ObjectInfo) -> Result<(), StoreError>;
 
-    /// Drops an open multipart upload; one that is gone is no error.
+    /// Aborts an open multipart upload. Succeeds if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<(), StoreError>;
 
-    /// The object of a key; `None` where there is none.
+    /// Returns the metadata of an object, or `None` if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError>;
 
-    /// The size of an object; `None` where there is none.
+    /// Returns the size of an object in bytes, or `None` if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -228,19 +233,20 @@ pub trait ObjectStore: Send + Sync {
         Ok(self.info(key).await?.map(|info| info.size_bytes))
     }
 
-    /// Reads `length` bytes from `offset`; to the end of the object where `length` is `None`.
+    /// Reads `length` bytes from `offset`, or to the end of the object if `length` is `None`.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     async fn get(&self, key: &str, offset: u64, length: Option<u64>) -> Result<ObjectBody, StoreError>;
 
-    /// Deletes an object; one that is gone is no error.
+    /// Deletes an object. Succeeds if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
-    /// Deletes up to 1,000 objects, with one request if the store can. Returns what became of each, as of [`ObjectStore::delete`].
+    /// Deletes up to 1,000 objects, with one request if the store supports it. Returns one result for each key, as
+    /// [`ObjectStore::delete`] does.
     async fn delete_many(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
         let mut done = Vec::with_capacity(keys.len());
         for key in keys {
@@ -249,7 +255,7 @@ pub trait ObjectStore: Send + Sync {
         done
     }
 
-    /// Keys that begin with `prefix`, 1,000 at most.
+    /// Returns the keys that begin with `prefix`, at most 1,000.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

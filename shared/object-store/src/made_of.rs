@@ -1,24 +1,24 @@
-//! Whether an object is made of the parts that it should be made of.
+//! Checks from the metadata of an object that it consists of the expected parts.
 
 use crate::ObjectInfo;
 use crc_fast::CrcAlgorithm;
 use md5::{Digest, Md5};
 
-/// A part as it was acknowledged.
+/// A part that the store has acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownPart<'a> {
-    /// What the store answered.
+    /// The `ETag` that the store returned.
     pub etag: &'a str,
-    /// CRC-64/NVME of its bytes.
+    /// CRC-64/NVME of the part.
     pub crc64nvme: u64,
-    /// Its bytes.
+    /// Size in bytes.
     pub size_bytes: u64,
 }
 
 impl ObjectInfo {
-    /// Whether this shows that the object is made of just these parts: by the CRC of all of it, or by an `ETag` that is the MD5
-    /// of the parts' MD5s. Where the store says neither, or encrypts (then no `ETag` is an MD5), nothing shows it, and the
-    /// object must be read.
+    /// Returns `true` if the metadata proves that the object consists of exactly these parts: either by the CRC of the
+    /// whole object, or by an `ETag` that is the MD5 of the MD5s of the parts. If the store provides neither, or
+    /// encrypts objects (then an `ETag` is not an MD5), the result is `false` and the object must be read.
     pub fn shows(&self, parts: &[KnownPart<'_>]) -> bool {
         if parts.iter().map(|part| part.size_bytes).sum::<u64>() != self.size_bytes {
             return false;
@@ -36,7 +36,7 @@ fn crc_of(parts: &[KnownPart<'_>]) -> Option<u64> {
     Some(rest.iter().fold(first.crc64nvme, combine))
 }
 
-/// The `ETag` of an object in parts, if those of the parts are MD5s.
+/// Returns the `ETag` of an object of these parts, if the `ETag`s of the parts are MD5s.
 fn etag_of(parts: &[KnownPart<'_>]) -> Option<String> {
     let mut md5 = Md5::new();
     for part in parts {
@@ -75,14 +75,14 @@ mod tests {
 
     #[test]
     fn an_object_of_other_parts_is_not_taken() {
-        // As S3 computes it: md5(md5("hello") + md5("world")).
+        // S3 computes this as md5(md5("hello") + md5("world")).
         let whole = "065947336a2f2a95ba8899f3675c3be6-2";
         assert!(info(whole, None).shows(&parts()));
         assert!(info(&format!("\"{}\"", whole.to_uppercase()), None).shows(&parts()));
         assert!(!info("00000000000000000000000000000000-2", None).shows(&parts()));
         assert!(!info("", None).shows(&parts()));
         let [first, second] = parts();
-        assert!(!info(whole, None).shows(&[second, first]), "in another order");
+        assert!(!info(whole, None).shows(&[second, first]), "the parts are in the wrong order");
         assert!(!ObjectInfo { size_bytes: 9, ..info(whole, None) }.shows(&parts()));
     }
 
@@ -90,6 +90,6 @@ mod tests {
     fn a_checksum_of_all_bytes_is_enough() {
         assert!(info("no MD5", Some(crc64nvme(b"helloworld"))).shows(&parts()));
         assert!(!info("no MD5", Some(crc64nvme(b"hellowurld"))).shows(&parts()));
-        assert!(!info("no MD5", None).shows(&[]), "nothing shows nothing");
+        assert!(!info("no MD5", None).shows(&[]), "an object without parts is never proven");
     }
 }

@@ -1,4 +1,4 @@
-//! A store in memory, with the semantics of S3 that the rest relies on, and faults to order.
+//! A store in memory for tests. It has the semantics of S3 that Waybill relies on, and injectable faults.
 
 use crate::{CompletedPart, Crc, ListedPart, ObjectBody, ObjectInfo, ObjectStore, StoreError, crc64nvme};
 use async_trait::async_trait;
@@ -7,14 +7,14 @@ use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What happens to one write.
+/// The outcome of one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// The write succeeds.
     None,
-    /// It is refused.
+    /// The write fails and nothing is stored.
     Refused,
-    /// It is stored, and the answer is lost.
+    /// The bytes are stored, but the write reports an error.
     AnswerLost,
 }
 
@@ -26,29 +26,29 @@ struct Objects {
     faults: VecDeque<Fault>,
 }
 
-/// A bucket that lives as long as the value.
+/// A bucket in memory. Clones share their objects.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     inner: Arc<Mutex<Objects>>,
 }
 
 impl MemoryStore {
-    /// An empty bucket.
+    /// Creates an empty bucket.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Orders faults, one a write.
+    /// Adds faults. Each of the next writes consumes one.
     pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
         self.inner().faults.extend(faults);
     }
 
-    /// The keys of all objects.
+    /// Returns the keys of all objects.
     pub fn keys(&self) -> Vec<String> {
         self.inner().objects.keys().cloned().collect()
     }
 
-    /// How many multipart uploads are open.
+    /// Returns the number of open multipart uploads.
     pub fn open_uploads(&self) -> usize {
         self.inner().uploads.len()
     }
@@ -58,7 +58,7 @@ impl MemoryStore {
     }
 }
 
-/// Runs `write` as the next fault allows.
+/// Runs `write` according to the next fault.
 fn write<T>(
     inner: &mut Objects,
     operation: &'static str,
@@ -182,7 +182,7 @@ impl ObjectStore for MemoryStore {
         let mut inner = self.inner();
         let object = inner.objects.get(from).cloned().ok_or(StoreError::NotFound { operation })?;
         if info(&object) != *of {
-            return Err(StoreError::Unavailable { operation, reason: "it is another object by now".to_owned() });
+            return Err(StoreError::Unavailable { operation, reason: "the object was replaced".to_owned() });
         }
         write(&mut inner, operation, |inner| drop(inner.objects.insert(to.to_owned(), object)))
     }

@@ -1,5 +1,5 @@
-//! URLs by which a client does one request at the store by itself: AWS Signature Version 4 in the query (the S3 API
-//! reference, "Authenticating Requests: Using Query Parameters").
+//! Presigned URLs, with which a client sends one request directly to the store: AWS Signature Version 4 in the query
+//! (S3 API reference, "Authenticating Requests: Using Query Parameters").
 
 use crate::StoreError;
 use crate::s3::S3Config;
@@ -12,56 +12,56 @@ use aws_sigv4::sign::v4;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::{Duration, SystemTime};
 
-/// What RFC 3986 §2.3 leaves as it is.
+/// Percent-encodes everything except the unreserved characters of RFC 3986 §2.3.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A request at the store.
+/// A request to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presign<'a> {
-    /// A part; with exactly these headers and this length.
+    /// Uploads a part, with exactly these headers and this length.
     UploadPart {
         /// The store's id of the multipart upload.
         upload_id: &'a str,
-        /// From 1.
+        /// Part number, from 1.
         part_number: u32,
-        /// What is pinned; `None` lets any bytes through.
+        /// The required length and checksum; `None` allows any bytes.
         pinned: Option<Pinned>,
     },
-    /// An object's bytes, with these headers in the answer.
+    /// Reads an object. The answer has these headers.
     GetObject {
         /// `Content-Type`.
         content_type: &'a str,
         /// `Content-Disposition`.
         content_disposition: &'a str,
     },
-    /// A whole object.
+    /// Writes a whole object.
     PutObject {
-        /// Its length, where it is known.
+        /// Size in bytes, if known.
         size_bytes: Option<u64>,
     },
-    /// A new multipart upload.
+    /// Creates a multipart upload.
     CreateMultipart,
-    /// What a multipart upload has.
+    /// Lists the parts of a multipart upload.
     ListParts {
         /// The store's id of the multipart upload.
         upload_id: &'a str,
     },
-    /// An object of the parts.
+    /// Completes a multipart upload.
     CompleteMultipart {
         /// The store's id of the multipart upload.
         upload_id: &'a str,
     },
-    /// No more of a multipart upload.
+    /// Aborts a multipart upload.
     AbortMultipart {
         /// The store's id of the multipart upload.
         upload_id: &'a str,
     },
 }
 
-/// What a part's bytes must be.
+/// Length and checksum that a part must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
-    /// Bytes.
+    /// Length in bytes.
     pub size_bytes: u64,
     /// The header that carries the checksum, such as `x-amz-checksum-sha256`.
     pub checksum_header: &'static str,
@@ -69,18 +69,18 @@ pub struct Pinned {
     pub checksum: String,
 }
 
-/// A request that a client may do.
+/// A signed request for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presigned {
     /// The method.
     pub method: &'static str,
-    /// The URL; good for whoever has it, so it is in no log.
+    /// The URL. It is a secret, because anyone who has it can send the request. It must not be logged.
     pub url: String,
-    /// Headers that the request must have, besides its length.
+    /// Headers that the request must have, in addition to `Content-Length`.
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// Signs requests for clients, with the address at which they reach the store.
+/// Signs requests for clients, with the address at which clients reach the store.
 #[derive(Clone)]
 pub struct Presigner {
     base: String,
@@ -90,7 +90,8 @@ pub struct Presigner {
 }
 
 impl Presigner {
-    /// Signs for the bucket of `config`; clients reach it at `public_endpoint`, where that is another one.
+    /// Creates a signer for the bucket of `config`. Clients reach the store at `public_endpoint`, or at the endpoint of
+    /// `config` if it is `None`.
     pub fn new(config: &S3Config, public_endpoint: Option<&str>) -> Self {
         let S3Config { bucket, region, .. } = config;
         let base = match public_endpoint.or(config.endpoint.as_deref()) {
@@ -106,16 +107,16 @@ impl Presigner {
         Self { base, is_reachable, region: region.clone(), credentials }
     }
 
-    /// Whether clients can reach the store, as far as its address tells: a name without a dot, such as `store`, is that of
-    /// a network of containers.
+    /// Returns `false` if clients probably cannot reach the store: its host is a name without a dot, such as `store`,
+    /// which only resolves in a container network.
     pub fn is_reachable(&self) -> bool {
         self.is_reachable
     }
 
-    /// A URL for one request on `key`, good for `lifetime`.
+    /// Signs one request for `key`. The URL is valid for `lifetime`.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where it cannot be signed.
+    /// [`StoreError::Unavailable`] if the request cannot be signed.
     pub fn presign(&self, key: &str, request: &Presign<'_>, lifetime: Duration) -> Result<Presigned, StoreError> {
         let failed = |reason: String| StoreError::Unavailable { operation: "signing a request", reason };
         let (method, query) = line(request);
@@ -152,7 +153,7 @@ impl Presigner {
     }
 }
 
-/// Method and query.
+/// Returns the method and the query of a request.
 fn line(request: &Presign<'_>) -> (&'static str, Vec<(&'static str, String)>) {
     let of = |upload_id: &str| ("uploadId", upload_id.to_owned());
     match request {
@@ -177,7 +178,8 @@ fn line(request: &Presign<'_>) -> (&'static str, Vec<(&'static str, String)>) {
 
 type Headers = Vec<(&'static str, String)>;
 
-/// The length, which every HTTP client sends by itself, and the headers that it must be told of.
+/// Returns the signed headers: `content-length`, which every HTTP client sends anyway, and those that the client must
+/// set.
 fn headers(request: &Presign<'_>) -> (Headers, Headers) {
     let length = |bytes: u64| vec![("content-length", bytes.to_string())];
     match request {
@@ -212,6 +214,6 @@ mod tests {
         for endpoint in ["http://127.0.0.1:8333", "http://localhost:8333", "https://s3.example/", "http://[::1]:9000"] {
             assert!(is_reachable(Some(endpoint), None), "{endpoint}");
         }
-        assert!(is_reachable(None, None), "Amazon's own");
+        assert!(is_reachable(None, None), "the endpoint of Amazon");
     }
 }

@@ -1,4 +1,4 @@
-//! S3 and what speaks its protocol.
+//! Object store that speaks the S3 protocol.
 
 mod executor;
 mod lifecycle;
@@ -32,33 +32,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How many writes to one slot are looked at, of stores that list them all.
+/// Maximum number of listed writes to one part number, for stores that list all of them.
 const REWRITES_LISTED: i32 = 10;
-/// The largest object that is copied in one request, and the size of the parts that a larger one is copied in. S3 would
-/// take 5 GiB at once, but stores answer when they are done.
+/// Size in bytes up to which an object is copied in one request. Larger objects are copied in parts of this size. S3
+/// allows 5 GiB, but a store answers only after it has copied everything.
 const COPY_BYTES: u64 = 256 * 1_024 * 1_024;
-/// How many parts are copied at a time.
+/// Number of parts that are copied concurrently.
 const COPIES: usize = 4;
-/// How long a store may take for one of them: 5 MB/s are slow, and some stores do not copy faster.
+/// Timeout for copying one part. Some stores copy only 5 MB/s.
 const COPY_WITHIN: Duration = Duration::from_secs(15 * 60);
 
-/// How many objects are deleted at a time by a store that takes one key a request.
+/// Number of concurrent deletions if the store accepts only one key per request.
 const DELETES_AT_ONCE: usize = 8;
 
-/// How often a request is sent whose answer is lost, or that the store asks to repeat.
+/// Maximum number of attempts for a request whose answer is lost or that the store asks to repeat.
 const ATTEMPTS: u32 = 3;
-/// The longest that a request takes, with its repetitions, until its answer begins.
+/// Maximum time of a request, including all attempts, until its answer begins.
 const PATIENCE: Duration = Duration::from_secs(70);
 
-/// How the store encrypts what it keeps (S3 API reference, "Protecting data with server-side encryption").
+/// Server-side encryption of objects (S3 user guide, "Protecting data with server-side encryption").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Encryption {
-    /// As the bucket says.
+    /// The default of the bucket.
     #[default]
     AsTheBucket,
-    /// With keys that the store keeps (SSE-S3).
+    /// Keys that the store manages (SSE-S3).
     Managed,
-    /// With a key of a key service (SSE-KMS): this one, or the store's own.
+    /// A key of a key management service (SSE-KMS): this key, or the default key if it is `None`.
     Kms(Option<String>),
 }
 
@@ -79,44 +79,45 @@ impl Encryption {
     }
 }
 
-/// Where the bucket is, and who may use it.
+/// Address, name and credentials of a bucket.
 #[derive(Clone)]
 pub struct S3Config {
-    /// `http://127.0.0.1:8333`; `None` for Amazon's own of the region.
+    /// URL of the store, such as `http://127.0.0.1:8333`; `None` for the endpoint of Amazon in the region.
     pub endpoint: Option<String>,
     /// The region.
     pub region: String,
     /// The bucket.
     pub bucket: String,
-    /// The access key's id.
+    /// Id of the access key.
     pub access_key_id: String,
-    /// The access key's secret.
+    /// Secret of the access key.
     pub secret_access_key: String,
-    /// How objects are encrypted.
+    /// Encryption of new objects.
     pub encryption: Encryption,
 }
 
-/// A bucket behind the S3 protocol.
+/// Client for a bucket with the S3 protocol.
 #[derive(Clone)]
 pub struct S3Store {
     client: Client,
-    /// For parts: repeats nothing, since the log says how often a part was sent.
+    /// For parts. It has no retries, because the log records how often a part was sent.
     once: Client,
-    /// For copies, which take their time.
+    /// For copies, which take long.
     slow: Client,
     bucket: String,
     encryption: Encryption,
-    /// Whether the bucket keeps what is deleted, and when that was asked.
+    /// Whether the bucket keeps versions of objects, and the time when this was checked.
     keeps_versions: Arc<Mutex<Option<(Instant, bool)>>>,
-    /// Whether the store deletes several objects with one request, as far as is known.
+    /// `false` after the store has rejected a request that deletes several objects.
     deletes_many: Arc<AtomicBool>,
 }
 
 impl S3Store {
-    /// A client for the bucket; connects when it is first used. Its connections live on the runtime that it is made on.
+    /// Creates a client for the bucket. It connects when it is first used. Its connections run on the current tokio
+    /// runtime.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn new(config: &S3Config) -> Self {
         let http =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
@@ -133,13 +134,13 @@ impl S3Store {
             .credentials_provider(credentials)
             .http_client(executor::OnRuntime::here(http))
             .force_path_style(config.endpoint.is_some())
-            // Checksums are computed once, where the bytes are hashed anyway.
+            // Waybill computes checksums itself, together with the digests of the bytes.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(timeouts.clone());
         builder.set_endpoint_url(config.endpoint.clone());
-        // A store closes connections that were idle for a while, also when we are about to use one.
+        // A store closes idle connections, possibly just when a request is sent on one.
         let retries = RetryConfig::standard()
             .with_max_attempts(ATTEMPTS)
             .with_initial_backoff(Duration::from_millis(50))
@@ -181,8 +182,8 @@ impl S3Store {
         Ok(keys.iter().map(|key| what_became_of(key).map_or(Ok(()), Err)).collect())
     }
 
-    /// Lets pages of these origins send to the bucket by presigned URLs, and read the `ETag` that it answers with.
-    /// Replaces the bucket's CORS rules.
+    /// Allows web pages of these origins to send requests with presigned URLs to the bucket and to read the `ETag` of
+    /// the answers. Replaces the CORS rules of the bucket.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -204,18 +205,18 @@ impl S3Store {
 }
 
 impl S3Store {
-    /// Whether the store is told to encrypt.
+    /// Returns `true` if new objects are written with an explicit encryption.
     pub fn encrypts(&self) -> bool {
         self.encryption != Encryption::AsTheBucket
     }
 
-    /// How the store says that it has encrypted an object; `None` where it has not.
+    /// Returns the encryption method of an object, or `None` if the store reports none.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn encryption_of(&self, key: &str) -> Result<Option<String>, StoreError> {
         let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
-        let answer = answer.map_err(|error| classify("looking at an object", &error))?;
+        let answer = answer.map_err(|error| classify("reading the metadata of an object", &error))?;
         Ok(answer.server_side_encryption.map(|method| method.as_str().to_owned()))
     }
 }
@@ -239,7 +240,7 @@ impl ObjectStore for S3Store {
 
     async fn check(&self) -> Result<(), StoreError> {
         let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
-        answer.map(drop).map_err(|error| classify("looking at the bucket", &error))
+        answer.map(drop).map_err(|error| classify("checking the bucket", &error))
     }
 
     async fn put(&self, key: &str, bytes: Bytes, crc64nvme: u64) -> Result<String, StoreError> {
@@ -312,10 +313,10 @@ impl ObjectStore for S3Store {
             .max_parts(REWRITES_LISTED)
             .send()
             .await
-            .map_err(|error| classify("looking for a part", &error))?;
+            .map_err(|error| classify("listing a part", &error))?;
         let is_it = |part: &ListedPart| part.part_number == part_number;
         if page.parts().is_empty() && before > 0 {
-            // MinIO lists nothing behind a part that is not there.
+            // MinIO lists no parts after a marker that is not an existing part.
             let all = self.list_parts(key, upload_id).await?;
             return Ok(all.into_iter().filter(is_it).collect());
         }
@@ -407,13 +408,13 @@ impl ObjectStore for S3Store {
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
-        let operation = "looking at an object";
+        let operation = "reading the metadata of an object";
         let request = self.client.head_object().bucket(&self.bucket).key(key).checksum_mode(ChecksumMode::Enabled);
         match request.send().await.map_err(|error| classify(operation, &error)) {
             Ok(head) => {
                 let length = head.content_length().and_then(|length| length.try_into().ok());
                 let size_bytes = length.ok_or_else(|| unavailable(operation, "the answer has no length"))?;
-                // Of another type it would be that of the parts' CRCs.
+                // For another type, the value is a checksum of the parts' checksums.
                 let is_of_all = head.checksum_type() == Some(&ChecksumType::FullObject);
                 let crc = head.checksum_crc64_nvme().filter(|_| is_of_all).and_then(PartCrc::parse_crc64nvme);
                 Ok(Some(ObjectInfo { size_bytes, etag: head.e_tag.unwrap_or_default(), crc64nvme: crc }))
@@ -427,7 +428,7 @@ impl ObjectStore for S3Store {
         reading::begin(&self.client, &self.bucket, key, offset, length).await
     }
 
-    /// Where the bucket keeps versions, all of them: what was deleted is gone.
+    /// Deletes an object with all of its versions.
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         if !self.keeps_versions().await? {
             return self.delete_version(key, None).await;
@@ -439,7 +440,7 @@ impl ObjectStore for S3Store {
                 }
                 Ok(())
             }
-            // Without that right a mark of the deletion is all there can be.
+            // The access key may not list or delete versions, so only a delete marker can be written.
             Err(StoreError::Refused { .. }) => self.delete_version(key, None).await,
             Err(error) => Err(error),
         }
@@ -450,9 +451,9 @@ impl ObjectStore for S3Store {
         if keys.len() > 1 && is_known && matches!(self.keeps_versions().await, Ok(false)) {
             match self.delete_at_once(keys).await {
                 Ok(done) => return done,
-                // It may be down now.
+                // The store may be down temporarily.
                 Err(StoreError::Unavailable { .. }) => {}
-                // Not every store has this request.
+                // Not every store supports this request.
                 Err(_) => self.deletes_many.store(false, Ordering::Relaxed),
             }
         }
@@ -479,9 +480,9 @@ fn listed(part: &Part) -> ListedPart {
     }
 }
 
-/// What is copied.
+/// The source of a copy.
 struct Source<'a> {
-    /// Bucket and key.
+    /// Bucket and key, separated by a slash.
     path: String,
     of: &'a ObjectInfo,
 }
@@ -533,13 +534,13 @@ fn unavailable(operation: &'static str, reason: impl std::fmt::Display) -> Store
     StoreError::Unavailable { operation, reason: reason.to_string() }
 }
 
-/// An error and what caused it. Leaves out the answer, which contains object keys.
+/// Returns the message of an error and of its causes. Omits the answer of the store, which contains object keys.
 fn causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// What an error of the SDK means, by its S3 code, or by its status where the answer has no body.
+/// Classifies an error of the SDK by its S3 error code, or by its status if the answer has no body.
 fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(
     operation: &'static str,
     error: &SdkError<E>,
@@ -555,7 +556,7 @@ fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>
         (Some(code), Some(403 | 405 | 501)) => StoreError::Refused { operation, code: code.to_owned() },
         (None, Some(status @ (403 | 405 | 501))) => StoreError::Refused { operation, code: status.to_string() },
         (Some(code), _) => unavailable(operation, format!("{code}: {}", error.message().unwrap_or_default())),
-        // The answer cannot be read.
+        // There is no answer, or it cannot be read.
         (None, Some(200..=299) | None) => unavailable(operation, causes(error)),
         (None, Some(status)) => unavailable(operation, format!("status {status}")),
     }

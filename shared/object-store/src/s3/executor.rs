@@ -1,8 +1,9 @@
-//! Opens connections to the store on one runtime.
+//! Opens all connections to the store on one runtime.
 //!
-//! hyper runs a connection on the runtime of whoever opened it, and the pool hands it to requests of all threads. A server's
-//! threads have runtimes of their own, which end when the server stops: requests of others that used their connections would
-//! fail with "runtime dropped the dispatch task". So connections are opened on the runtime that outlives them all.
+//! hyper runs a connection on the runtime that opened it, and the pool shares the connection between all threads. Each
+//! thread of a server has its own runtime, which ends when the server stops. Requests of other threads on its
+//! connections would then fail with "runtime dropped the dispatch task". Therefore connections are opened on the
+//! runtime that outlives all threads.
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -13,7 +14,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A client whose connections are opened on one runtime.
+/// HTTP client that opens its connections on one runtime.
 #[derive(Debug)]
 pub(super) struct OnRuntime {
     client: SharedHttpClient,
@@ -21,7 +22,7 @@ pub(super) struct OnRuntime {
 }
 
 impl OnRuntime {
-    /// Opens the connections of `client` on the runtime that this is called on.
+    /// Wraps `client` so that it opens its connections on the current runtime.
     pub(super) fn here(client: SharedHttpClient) -> Self {
         Self { client, runtime: Handle::current() }
     }

@@ -1,38 +1,38 @@
-//! Rules by which a bucket ends multipart uploads and deletes objects by itself (the S3 user guide, "Managing the lifecycle
-//! of objects").
+//! Lifecycle rules of a bucket, which abort multipart uploads and delete objects automatically (S3 user guide,
+//! "Managing the lifecycle of objects").
 
 use super::{S3Store, classify};
 use crate::StoreError;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule as SdkRule, TransitionStorageClass};
 
-/// A rule that is in force.
+/// An enabled lifecycle rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifecycleRule {
-    /// Its name.
+    /// Id of the rule.
     pub id: String,
-    /// With what the keys begin that it is for.
+    /// Prefix of the keys that the rule applies to.
     pub prefix: String,
-    /// After how many days it ends multipart uploads.
+    /// Number of days after which the rule aborts multipart uploads.
     pub aborts_after_days: Option<u32>,
-    /// Whether it deletes objects.
+    /// `true` if the rule deletes objects.
     pub deletes: bool,
-    /// True if it moves objects to an archive class. Those cannot be read at once.
+    /// `true` if the rule moves objects to an archive class, from which they cannot be read immediately.
     pub archives: bool,
 }
 
 impl LifecycleRule {
-    /// Whether it is for some keys that begin with `prefix`.
+    /// Returns `true` if the rule applies to some keys that begin with `prefix`.
     pub fn is_for(&self, prefix: &str) -> bool {
         self.prefix.starts_with(prefix) || prefix.starts_with(&self.prefix)
     }
 }
 
 impl S3Store {
-    /// The bucket's rules that are in force for objects without tags, as Waybill's are.
+    /// Returns the enabled rules for objects without tags. Objects of Waybill have no tags.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the store does not show them; [`StoreError::Unavailable`].
+    /// [`StoreError::Refused`] if the store does not allow to read the rules; [`StoreError::Unavailable`].
     pub async fn lifecycle(&self) -> Result<Vec<LifecycleRule>, StoreError> {
         let request = self.client.get_bucket_lifecycle_configuration().bucket(&self.bucket);
         match request.send().await {
@@ -49,7 +49,7 @@ fn rule(rule: &SdkRule) -> Option<LifecycleRule> {
     if rule.status != ExpirationStatus::Enabled || is_for_tags {
         return None;
     }
-    #[expect(deprecated, reason = "old rules have their prefix there")]
+    #[expect(deprecated, reason = "old rules have their prefix in this field")]
     let old = rule.prefix.as_ref();
     let prefixes = [filter.and_then(|filter| filter.prefix.as_ref()), both.and_then(|both| both.prefix.as_ref()), old];
     let prefix = prefixes.into_iter().flatten().find(|prefix| !prefix.is_empty());
@@ -59,7 +59,7 @@ fn rule(rule: &SdkRule) -> Option<LifecycleRule> {
         id: rule.id.clone().unwrap_or_default(),
         prefix: prefix.cloned().unwrap_or_default(),
         aborts_after_days: aborts.and_then(|days| days.try_into().ok()),
-        // The marks of deletions alone are no objects.
+        // A rule that expires only delete markers deletes no objects.
         deletes: expiration.is_some_and(|expiration| expiration.days.is_some() || expiration.date.is_some()),
         archives: rule
             .transitions()

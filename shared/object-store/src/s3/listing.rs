@@ -1,23 +1,23 @@
-//! All that is in a bucket, page by page.
+//! Lists all objects and multipart uploads of a bucket, page by page.
 
 use super::{S3Store, classify, unavailable};
 use crate::StoreError;
 use aws_sdk_s3::primitives::DateTime;
 
-/// An object, or an open multipart upload, as the store lists it.
+/// An object or an open multipart upload, as the store lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// The store's id of a multipart upload; `None` for an object.
+    /// The store's id of the multipart upload; `None` for an object.
     pub upload_id: Option<String>,
-    /// Bytes; of a multipart upload none are listed.
+    /// Size in bytes; 0 for a multipart upload.
     pub size_bytes: u64,
-    /// When it was written or begun, in seconds since 1970.
+    /// Time of the write or of the creation, in seconds since 1970.
     pub since: i64,
 }
 
-/// Where the next page of multipart uploads begins.
+/// Position at which the next page of multipart uploads begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marker {
     key: Option<String>,
@@ -25,8 +25,8 @@ pub struct Marker {
 }
 
 impl S3Store {
-    /// Up to 1,000 objects whose keys begin with `prefix` and come behind `after`, in the order of their keys. No more follow
-    /// an empty page.
+    /// Returns up to 1,000 objects whose keys begin with `prefix` and are greater than `after`, ordered by key. An
+    /// empty page is the last one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -46,8 +46,8 @@ impl S3Store {
         Ok(listed.collect())
     }
 
-    /// Up to 1,000 open multipart uploads of keys that begin with `prefix`, from a marker on, and the next marker if there
-    /// are more.
+    /// Returns up to 1,000 open multipart uploads whose keys begin with `prefix`, from a marker on, and the next marker
+    /// if there are more.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -73,15 +73,15 @@ impl S3Store {
             key: page.next_key_marker().map(str::to_owned),
             upload_id: page.next_upload_id_marker().map(str::to_owned),
         };
-        // A store that names the same place again would be asked for ever.
+        // If the store returned the same marker again, the caller would never finish.
         if next == from || next == Marker::default() {
-            return Err(unavailable(operation, "the store does not say where the next page begins"));
+            return Err(unavailable(operation, "the store does not return the marker of the next page"));
         }
         Ok((listed, Some(next)))
     }
 }
 
-/// What does not say when it was made counts as made now.
+/// Returns the time in seconds since 1970. A missing time counts as now, so that the entry is never treated as old.
 fn since(time: Option<&DateTime>) -> i64 {
     time.map_or(i64::MAX, DateTime::secs)
 }

@@ -1,4 +1,4 @@
-//! Reading an object to its end, also if connections break meanwhile: what is missing is asked for again.
+//! Reads an object to its end, even if connections break: the missing bytes are requested again.
 
 use super::{classify, unavailable};
 use crate::{ObjectBody, StoreError};
@@ -9,17 +9,17 @@ use futures_util::{StreamExt, stream};
 use std::time::Duration;
 
 const OPERATION: &str = "reading an object";
-/// How often reading may break in a row before any byte comes.
+/// Maximum number of consecutive failures without a byte in between.
 const BREAKS: u32 = 4;
-/// The pause after the first of them; after each further one it is twice as long.
+/// Pause after the first failure. It doubles after each further failure.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// An object, or a range of it, on its way.
+/// An object, or a range of it, that is being read.
 pub(super) struct Reading {
     client: Client,
     bucket: String,
     key: String,
-    /// The content that was begun with: another one is not gone on with.
+    /// `ETag` of the first answer. Reading is not continued with other content.
     etag: Option<String>,
     at: u64,
     left: u64,
@@ -27,7 +27,7 @@ pub(super) struct Reading {
     breaks: u32,
 }
 
-/// Begins to read `length` bytes from `offset`; to the end without a length.
+/// Begins to read `length` bytes from `offset`, or to the end of the object if `length` is `None`.
 pub(super) async fn begin(
     client: &Client,
     bucket: &str,
@@ -68,7 +68,7 @@ impl Reading {
                 }
                 _ if self.left == 0 => return None,
                 Some(Err(error)) => unavailable(OPERATION, error),
-                None => unavailable(OPERATION, "it ended early"),
+                None => unavailable(OPERATION, "the answer ended early"),
             };
             if let Err(error) = self.go_on(broken).await {
                 self.left = 0;
@@ -78,7 +78,7 @@ impl Reading {
         }
     }
 
-    /// Asks for what is missing.
+    /// Requests the missing bytes.
     async fn go_on(&mut self, mut broken: StoreError) -> Result<(), StoreError> {
         while self.breaks < BREAKS {
             tokio::time::sleep(PAUSE * (1 << self.breaks)).await;

@@ -1,4 +1,5 @@
-//! Buckets that keep what is written over or deleted: there a deletion is one of all versions.
+//! Buckets with versioning, which keep overwritten and deleted objects. To delete an object there, all of its versions
+//! must be deleted.
 
 use super::{S3Store, classify};
 use crate::StoreError;
@@ -6,21 +7,21 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-/// How often it is asked whether the bucket keeps versions.
+/// Interval at which the versioning of the bucket is checked.
 const VERSIONING_ASKED_EVERY: Duration = Duration::from_secs(300);
 
 impl S3Store {
-    /// Has the bucket keep what is written over or deleted.
+    /// Enables versioning of the bucket.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn keep_versions(&self) -> Result<(), StoreError> {
         let setting = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         let request = self.client.put_bucket_versioning().bucket(&self.bucket).versioning_configuration(setting);
-        request.send().await.map(drop).map_err(|error| classify("keeping versions", &error))
+        request.send().await.map(drop).map_err(|error| classify("enabling versioning", &error))
     }
 
-    /// The versions that the bucket keeps of an object, marks of its deletion included.
+    /// Returns the ids of all versions of an object, including its delete markers.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -39,20 +40,20 @@ impl S3Store {
             );
             key_marker = page.next_key_marker().map(str::to_owned);
             version_marker = page.next_version_id_marker().map(str::to_owned);
-            // Keys are listed in order, and this one is the first with itself as its beginning.
+            // Keys are listed in order, and a key precedes all other keys that begin with it.
             if page.is_truncated() != Some(true) || key_marker.as_deref() != Some(key) {
                 return Ok(found);
             }
         }
     }
 
-    /// Whether the bucket keeps versions, or has once kept some.
+    /// Returns `true` if versioning of the bucket is enabled or was enabled once.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the store does not tell; [`StoreError::Unavailable`].
+    /// [`StoreError::Refused`] if the store does not allow the request; [`StoreError::Unavailable`].
     pub async fn versioning(&self) -> Result<bool, StoreError> {
         let answer = self.client.get_bucket_versioning().bucket(&self.bucket).send().await;
-        let answer = answer.map_err(|error| classify("asking whether the bucket keeps versions", &error))?;
+        let answer = answer.map_err(|error| classify("reading the versioning of the bucket", &error))?;
         Ok(answer.status().is_some())
     }
 
@@ -63,7 +64,8 @@ impl S3Store {
         }
         let keeps = match self.versioning().await {
             Err(error @ StoreError::Unavailable { .. }) => return Err(error),
-            // A store that has no versions, or does not let us ask: plain deletions are all there is.
+            // The store does not support versioning or does not allow the request. Objects are then deleted without
+            // versions.
             answer => answer.unwrap_or(false),
         };
         *self.keeps_versions.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), keeps));

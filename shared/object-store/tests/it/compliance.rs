@@ -1,4 +1,4 @@
-//! The suite.
+//! Behaviour that every object store must have. `main.rs` runs these checks against each store.
 
 use bytes::Bytes;
 use waybill_object_store::{CompletedPart, Crc, KnownPart, ObjectStore, PartCrc, StoreError, crc64nvme};
@@ -11,7 +11,7 @@ async fn read(store: &dyn ObjectStore, key: &str, offset: u64, length: Option<u6
     store.get(key, offset, length).await.unwrap().collect().await.unwrap()
 }
 
-/// S3 wants 5 MiB of every part but the last.
+/// Returns a part of 5 MiB, the minimum size in S3 for every part except the last.
 fn part(fill: u8) -> Bytes {
     Bytes::from(vec![fill; 5 * 1_024 * 1_024])
 }
@@ -61,7 +61,7 @@ pub(crate) async fn parts_become_one_object_in_their_order(store: &dyn ObjectSto
     let sizes: Vec<(u32, u64)> = listed.iter().map(|part| (part.part_number, part.size_bytes)).collect();
     assert_eq!(sizes, [(1, 5 * 1_024 * 1_024), (2, 3)]);
     assert!(listed.iter().all(|part| !part.etag.is_empty()));
-    assert_eq!(store.size("big").await, Ok(None), "not before it is complete");
+    assert_eq!(store.size("big").await, Ok(None), "the object does not exist before the upload is completed");
     store.complete_multipart("big", &id, &[first, second]).await.unwrap();
     assert_eq!(store.size("big").await, Ok(Some(5 * 1_024 * 1_024 + 3)));
     assert_eq!(read(store, "big", 5 * 1_024 * 1_024 - 1, None).await, &b"\x07end"[..]);
@@ -157,7 +157,7 @@ pub(crate) async fn open_multipart_uploads_and_single_parts_are_found(store: &dy
     let found = store.part("a/open", &id, 2).await.unwrap();
     assert_eq!((found[0].size_bytes, found[0].etag.trim_matches('"')), (3, stored.etag.trim_matches('"')));
     upload(store, "a/open", &id, 4, Bytes::from_static(b"later")).await;
-    assert_eq!(store.part("a/open", &id, 4).await.unwrap()[0].size_bytes, 5, "behind one that is not there");
+    assert_eq!(store.part("a/open", &id, 4).await.unwrap()[0].size_bytes, 5, "a part after a missing part is listed");
     assert_eq!(store.part("a/open", &id, 5).await, Ok(vec![]));
     store.abort_multipart("a/open", &id).await.unwrap();
     assert_eq!(store.list_multiparts("a/open").await, Ok(vec![]));

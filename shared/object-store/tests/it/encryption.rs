@@ -1,4 +1,4 @@
-//! What the store encrypts because it was told to.
+//! Server-side encryption that the settings request.
 
 use bytes::Bytes;
 use waybill_object_store::s3::{Encryption, S3Config, S3Store};

@@ -1,4 +1,4 @@
-//! The faults that can be ordered from the store in memory.
+//! Injected faults of the store in memory.
 
 use bytes::Bytes;
 use waybill_object_store::memory::{Fault, MemoryStore};

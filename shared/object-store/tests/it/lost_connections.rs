@@ -1,4 +1,4 @@
-//! Connections that the store closes instead of answering.
+//! Tests with connections that the store closes instead of answering.
 
 use bytes::Bytes;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use waybill_object_store::s3::{S3Config, S3Store};
 use waybill_object_store::{Crc, ObjectStore, StoreError, crc64nvme};
 use waybill_test_kit::TestBucket;
 
-/// A way to the store that can close connections with a request in them.
+/// A proxy to the store that can close connections after it has received a request.
 struct Way {
     address: String,
     to_close: Arc<AtomicUsize>,
@@ -33,7 +33,7 @@ impl Way {
                     }
                     let mut server = TcpStream::connect(store).await.unwrap();
                     server.write_all(&first[..read]).await.unwrap();
-                    // Either side may hang up.
+                    // Errors are ignored, because either side may close its connection.
                     drop(copy_bidirectional(&mut client, &mut server).await);
                 });
             }
@@ -41,7 +41,7 @@ impl Way {
         Self { address, to_close }
     }
 
-    /// A client of its own each time: its first request opens a connection.
+    /// Returns a new client, whose first request opens a connection.
     fn store(&self, config: &S3Config) -> S3Store {
         S3Store::new(&S3Config { endpoint: Some(format!("http://{}", self.address)), ..config.clone() })
     }
@@ -67,16 +67,17 @@ async fn a_request_is_sent_again_when_its_connection_breaks() {
     way.close_next(1);
     let read = way.store(&bucket.config).get("a", 0, None).await.unwrap();
     assert_eq!(read.collect().await.unwrap(), hello);
-    // Whoever sends a part counts how often it is sent.
+    // Parts are not sent again, because their sender counts how often they are sent.
     way.close_next(1);
     let sent = way.store(&bucket.config).upload_part("b", &id, 1, hello.clone(), crc64nvme(&hello)).await;
     assert!(matches!(sent, Err(StoreError::Unavailable { .. })), "{sent:?}");
-    // A store that never answers does not hold anybody up.
+    // A request fails if the store never answers; it does not hang.
     way.close_next(usize::MAX);
     assert!(matches!(way.store(&bucket.config).size("a").await, Err(StoreError::Unavailable { .. })));
 }
 
-/// Answers each request on one connection with an object of 5 bytes; from the second on only after `go_on`.
+/// Answers each request on one connection with an object of 5 bytes. From the second request on it waits for `go_on`
+/// first.
 async fn one_connection(listener: TcpListener, seen: tokio::sync::mpsc::Sender<()>, go_on: Arc<tokio::sync::Notify>) {
     let (mut client, _) = listener.accept().await.unwrap();
     drop(listener);
@@ -103,7 +104,7 @@ async fn compose_10_the_end_of_a_thread_ends_no_request_of_another() {
     let go_on = Arc::new(tokio::sync::Notify::new());
     tokio::spawn(one_connection(listener, seen, go_on.clone()));
     let store = S3Store::new(&S3Config { endpoint: Some(endpoint), ..TestBucket::create().await.config });
-    // A thread of a server, with a runtime of its own, opens the connection.
+    // A thread with its own runtime, like those of a server, opens the connection.
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let (opened, is_open) = tokio::sync::oneshot::channel();
     let thread = std::thread::spawn({

@@ -1,6 +1,7 @@
-//! One suite for every store: what the rest of Waybill relies on holds for S3 and for the one in memory.
+//! Tests of the object stores. One compliance suite runs against S3 and against the store in memory, so that both have
+//! the behaviour that Waybill relies on.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::unwrap_used, reason = "a panic shows where a test failed")]
 
 mod compliance;
 mod encryption;
@@ -11,7 +12,7 @@ mod versions;
 use waybill_object_store::memory::MemoryStore;
 use waybill_test_kit::TestBucket;
 
-/// Makes the suite's tests, once for each store.
+/// Creates the tests of the suite for each store.
 macro_rules! suite {
     ($($name:ident),* $(,)?) => {
         mod in_memory {

@@ -1,4 +1,4 @@
-//! Buckets that keep what is written over or deleted.
+//! Deletion in buckets that keep versions of overwritten and deleted objects.
 
 use bytes::Bytes;
 use waybill_object_store::s3::S3Store;
@@ -14,11 +14,11 @@ async fn what_is_deleted_is_gone_with_all_its_versions() {
         let bytes = Bytes::from_static(content.as_bytes());
         store.put(key, bytes.clone(), crc64nvme(&bytes)).await.unwrap();
     }
-    assert_eq!(store.versions("a").await.unwrap().len(), 2, "the bucket keeps what was written over");
+    assert_eq!(store.versions("a").await.unwrap().len(), 2, "the bucket keeps overwritten versions");
     store.delete("a").await.unwrap();
     assert_eq!(store.versions("a").await.unwrap(), Vec::<String>::new());
     assert_eq!((store.size("a").await.unwrap(), store.size("ab").await.unwrap()), (None, Some(7)));
     store.delete("a").await.unwrap();
-    assert_eq!(store.versions("a").await.unwrap(), Vec::<String>::new(), "no mark is left either");
+    assert_eq!(store.versions("a").await.unwrap(), Vec::<String>::new(), "no delete marker is left");
     store.delete("ab").await.unwrap();
 }
