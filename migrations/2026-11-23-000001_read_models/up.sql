@@ -1,5 +1,5 @@
--- Read models: every column is a function of events. Dropped and rebuilt at will (`waybill replay`).
--- Names without a schema: they are made in whichever schema the connection's search_path names first.
+-- Read models: every column is derived from events, so the tables can be dropped and rebuilt at any time (`waybill replay`).
+-- Names have no schema: the tables are created in the first schema of the connection's search_path.
 
 CREATE TABLE company (
     id UUID PRIMARY KEY,
@@ -13,7 +13,7 @@ CREATE TABLE "user" (
     PRIMARY KEY (company_id, id)
 );
 
--- hash, storage_key and storage_bucket are NULL until the file was verified; download_url is filled in answers.
+-- hash, storage_key and storage_bucket are NULL until the file is verified. download_url is only filled in answers.
 CREATE TABLE file (
     id UUID NOT NULL,
     company_id UUID NOT NULL REFERENCES company (id),
@@ -55,7 +55,7 @@ CREATE INDEX idx_file_hash ON file (hash);
 CREATE INDEX idx_file_storage_key ON file (storage_key);
 CREATE INDEX idx_file_created_at ON file (created_at);
 CREATE INDEX idx_file_deleted_at ON file (deleted_at);
--- The order of listings: keyset cursors walk it.
+-- The order of listings, for keyset pagination.
 CREATE INDEX idx_file_listing ON file (company_id, created_at DESC, id DESC);
 
 CREATE TABLE upload_session (
@@ -83,8 +83,8 @@ CREATE INDEX idx_upload_session_user_id ON upload_session (user_id);
 CREATE INDEX idx_upload_session_company_id ON upload_session (company_id);
 CREATE INDEX idx_upload_session_status ON upload_session (status);
 
--- upload_session_id is NULL for a file that was uploaded outside a session. `covered` holds the stored byte ranges, so
--- that a chunk that was stored twice counts once.
+-- upload_session_id is NULL if the file was uploaded outside a session. `covered` contains the stored byte ranges, so that a
+-- chunk that was stored twice counts once.
 CREATE TABLE upload_progress (
     id UUID PRIMARY KEY,
     company_id UUID NOT NULL,
@@ -119,7 +119,7 @@ CREATE INDEX idx_upload_progress_session_id ON upload_progress (upload_session_i
 CREATE INDEX idx_upload_progress_file_id ON upload_progress (file_id);
 CREATE INDEX idx_upload_progress_user_id ON upload_progress (user_id);
 CREATE INDEX idx_upload_progress_status ON upload_progress (status);
--- What the sweep looks for: uploads that were not continued in time.
+-- For the sweep: uploads that have expired.
 CREATE INDEX idx_upload_progress_expires_at ON upload_progress (expires_at)
     WHERE status IN ('PENDING', 'UPLOADING');
 
@@ -135,7 +135,7 @@ CREATE TABLE storage_quota (
     updated_at TIMESTAMPTZ NOT NULL
 );
 
--- Open reservations. A row goes when its reservation is settled.
+-- Open reservations. A row is deleted when its reservation is settled.
 CREATE TABLE quota_reservation (
     upload_id UUID PRIMARY KEY,
     company_id UUID NOT NULL REFERENCES company (id),
@@ -147,7 +147,7 @@ CREATE TABLE quota_reservation (
 
 CREATE INDEX idx_quota_reservation_until ON quota_reservation (reserved_until) WHERE NOT settled;
 
--- How far each partition of the stream is folded, and who folds it.
+-- How far each partition of the log is folded, and by which projector.
 CREATE TABLE projection_checkpoint (
     partition INTEGER PRIMARY KEY,
     epoch TEXT NOT NULL,
@@ -156,7 +156,7 @@ CREATE TABLE projection_checkpoint (
     lease_until TIMESTAMPTZ
 );
 
--- Messages that could not be folded, and those that wait behind one of their aggregate.
+-- Messages that could not be folded, and later messages of the same aggregates, which wait for them.
 CREATE TABLE parked_event (
     partition INTEGER NOT NULL,
     seq BIGINT NOT NULL,

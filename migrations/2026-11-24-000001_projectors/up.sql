@@ -1,4 +1,4 @@
--- Which projectors are alive: each takes its fair share of the partitions.
+-- The running projectors. Each takes a fair share of the partitions.
 CREATE TABLE projector (
     id UUID PRIMARY KEY,
     alive_until TIMESTAMPTZ NOT NULL

@@ -1,4 +1,4 @@
--- Partial uploads (tus 1.0, Concatenation): they become no file of their own, so that they have no row in `file`.
+-- Partial uploads (tus 1.0, Concatenation). They do not become files, so they have no row in `file`.
 CREATE TABLE partial_upload (
     id UUID PRIMARY KEY,
     company_id UUID NOT NULL REFERENCES company (id),
@@ -7,8 +7,8 @@ CREATE TABLE partial_upload (
     has_ended BOOLEAN NOT NULL DEFAULT false
 );
 
--- What the sweep looks for.
+-- For the sweep: partial uploads that have expired.
 CREATE INDEX idx_partial_upload_expires_at ON partial_upload (expires_at) WHERE NOT has_ended;
 
--- While the length is still to come, total_bytes is what is stored.
+-- While the length of an upload is unknown, total_bytes is the number of stored bytes.
 ALTER TABLE upload_progress ADD COLUMN length_deferred BOOLEAN NOT NULL DEFAULT false;

@@ -1,8 +1,9 @@
--- The whole data model: the directory, associations, download tokens, content that files have in common.
+-- The rest of the data model: the directory, associations, download tokens, and content that several files share.
 --
--- What hangs on something that has ended does not come back with it: a membership counts if it came behind the last
--- removal of its user and the last deletion of its place (`added_seq` and `removed_seq`, `deleted_seq`: positions in
--- the company's partition); an association likewise.
+-- Creating a user, chatroom or thread again does not restore its previous memberships and associations. A membership is valid
+-- only if it was added after the latest removal of its user and the latest deletion of its chatroom or thread. An association is
+-- valid only if it was created after the latest deletion of its chatroom or thread. `added_seq`, `shared_seq`, `removed_seq`
+-- and `deleted_seq` are sequences in the company's partition.
 
 ALTER TABLE company
     ADD COLUMN max_file_bytes BIGINT,
@@ -38,7 +39,7 @@ CREATE TABLE thread (
 
 CREATE INDEX idx_thread_chatroom_id ON thread (company_id, chatroom_id);
 
--- A member of a chatroom or of a thread.
+-- Members of chatrooms and threads.
 CREATE TABLE member (
     company_id UUID NOT NULL REFERENCES company (id),
     id UUID NOT NULL,
@@ -64,10 +65,10 @@ ALTER TABLE file
     ADD FOREIGN KEY (company_id, chatroom_id) REFERENCES chatroom (company_id, id),
     ADD FOREIGN KEY (company_id, thread_id) REFERENCES thread (company_id, id);
 
--- What the sweep purges.
+-- For the sweep: files to purge.
 CREATE INDEX idx_file_purge ON file (deleted_at) WHERE deleted_at IS NOT NULL AND purged_at IS NULL;
 
--- Searching by a piece of the name. The extension is one of the database, not of this schema, which may be dropped.
+-- Search by a part of the name. The extension belongs to the database and not to this schema, because the schema can be dropped.
 DO $$
 DECLARE
     home TEXT;
@@ -82,7 +83,7 @@ BEGIN
 END
 $$;
 
--- id is the file's where the file was uploaded into its chatroom or thread.
+-- If the file was uploaded into the chatroom or thread, id is the id of the file.
 CREATE TABLE file_association (
     id UUID NOT NULL,
     company_id UUID NOT NULL,
@@ -109,17 +110,17 @@ CREATE TABLE file_association (
 CREATE INDEX idx_file_association_file_id ON file_association (file_id);
 CREATE INDEX idx_file_association_chatroom_id ON file_association (chatroom_id);
 CREATE INDEX idx_file_association_thread_id ON file_association (thread_id);
--- The order of a chatroom's and of a thread's files, pinned ones first: keyset cursors walk it.
+-- The order of the files of a chatroom or thread, pinned files first, for keyset pagination.
 CREATE INDEX idx_file_association_chatroom_listing
     ON file_association (company_id, chatroom_id, is_pinned DESC, created_at DESC, id DESC) WHERE revoked_at IS NULL;
 CREATE INDEX idx_file_association_thread_listing
     ON file_association (company_id, thread_id, is_pinned DESC, created_at DESC, id DESC) WHERE revoked_at IS NULL;
 
--- A chatroom is one company's alone: without knowing that, the planner takes chatrooms for smaller than they are.
+-- A chatroom or thread belongs to exactly one company. Without these statistics the planner underestimates the number of rows.
 CREATE STATISTICS st_file_association_chatroom (dependencies) ON company_id, chatroom_id FROM file_association;
 CREATE STATISTICS st_file_association_thread (dependencies) ON company_id, thread_id FROM file_association;
 
--- token is the SHA-256 of the token: nobody who reads the table can use one. max_downloads is NULL for any number.
+-- token is the SHA-256 of the token, so that readers of the table cannot use it. max_downloads is NULL if it is unlimited.
 CREATE TABLE download_token (
     id UUID NOT NULL,
     company_id UUID NOT NULL,
@@ -145,7 +146,7 @@ CREATE INDEX idx_download_token_user_id ON download_token (user_id);
 CREATE INDEX idx_download_token_token ON download_token (token);
 CREATE INDEX idx_download_token_expires_at ON download_token (expires_at);
 
--- Bytes that files of one company have in common. A storage key is unique within its bucket.
+-- Objects that several files of a company with equal digests refer to. A storage key is unique within its bucket.
 CREATE TABLE content (
     company_id UUID NOT NULL REFERENCES company (id),
     id UUID NOT NULL,

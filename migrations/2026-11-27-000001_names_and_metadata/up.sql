@@ -1,6 +1,6 @@
--- Names are searched for as Waybill folds them (domain/name.rs), not as the database's locale does; metadata are given
--- back as they came: jsonb writes numbers in another way. Rows of before get what comes close to it; a rebuild gives
--- them what they should have.
+-- search_name is the name as Waybill folds it for searches (domain/name.rs); the locale of the database would fold it
+-- differently. metadata_text keeps the metadata as the client sent them, because jsonb changes the notation of numbers. Existing
+-- rows get approximate values. A rebuild corrects them.
 ALTER TABLE file
     ADD COLUMN search_name TEXT NOT NULL DEFAULT '',
     ADD COLUMN metadata_text TEXT;

@@ -1,4 +1,4 @@
--- A reservation that was settled has no row any more.
+-- Settled reservations no longer have a row.
 DROP INDEX idx_quota_reservation_until;
 DELETE FROM quota_reservation WHERE settled;
 ALTER TABLE quota_reservation DROP COLUMN settled;

@@ -1,5 +1,5 @@
--- What a company's files take, by the files' own events: a company is recalculated without a look at each of its files.
--- Files that are purged count as releasing until the quota's events give their space back.
+-- Number and bytes of each company's files, derived from the events of the files, so that a quota can be recalculated without
+-- reading each file. Purged files count as releasing until the events of the quota release their bytes.
 CREATE TABLE file_total (
     company_id UUID PRIMARY KEY REFERENCES company (id),
     file_bytes BIGINT NOT NULL,
@@ -17,10 +17,10 @@ INSERT INTO file_total
         FROM file WHERE is_processed GROUP BY company_id
     ) n ON n.company_id = q.company_id
     WHERE n.company_id IS NOT NULL;
--- The open reservations of one company are found by their key.
+-- The primary key finds the open reservations of one company.
 ALTER TABLE quota_reservation DROP CONSTRAINT quota_reservation_pkey, ADD PRIMARY KEY (company_id, upload_id);
--- What the sweep looks for: companies where something happened since they were last recalculated.
+-- For the sweep: companies whose quota has changed since it was last recalculated.
 CREATE INDEX idx_storage_quota_last_calculated_at ON storage_quota (last_calculated_at, company_id)
     WHERE updated_at > last_calculated_at;
--- A file that somebody restored is kept for another retention.
+-- A restored file is kept for another retention period.
 ALTER TABLE file ADD COLUMN restored_at TIMESTAMPTZ;

@@ -1,4 +1,4 @@
--- Which workers are alive: each sweeps its share of what is due.
+-- The running workers. Each sweeps an equal share of the candidates.
 CREATE TABLE sweeper (
     id UUID PRIMARY KEY,
     alive_until TIMESTAMPTZ NOT NULL
