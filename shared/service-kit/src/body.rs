@@ -1,6 +1,7 @@
-//! Work on a request's body that goes on when the connection breaks: actix-web drops a handler whose connection broke,
-//! and with it what it had read. What had arrived and was not read yet is the matter of the connection, which tells its
-//! end only when all that came before it was taken.
+//! Processing of request bodies that continues after the connection breaks. actix-web drops a handler whose connection
+//! breaks, and with it the bytes that it has read; [`outliving`] runs the handler as a separate task. The module
+//! `connection` protects bytes that have arrived but were not read yet: it reports the end of a connection only after
+//! they were read.
 
 use crate::Problem;
 use crate::connection::End;
@@ -17,14 +18,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How many bytes a client has to send, of which it is waited for no longer than [`ENOUGH_WITHIN`]: a hundred a second.
+/// Minimum throughput of a request body: after [`ENOUGH_WITHIN`] of waiting for the client, it must have delivered this
+/// many bytes (100 B/s). Otherwise the body is aborted.
 const ENOUGH_BYTES: usize = 3_000;
 const ENOUGH_WITHIN: Duration = Duration::from_secs(30);
 
-/// Runs `work` with the request's body to its end, whatever becomes of the connection.
+/// Runs `work` with the body of a request to completion, even if the connection breaks.
 ///
 /// # Errors
-/// Those of `work`; 500 where it panics.
+/// The errors of `work`; 500 if it panics.
 pub async fn outliving<T: 'static, W>(
     request: &HttpRequest,
     body: Payload,
@@ -39,7 +41,7 @@ where
     task.await.map_err(|_| Problem::internal())?
 }
 
-/// The body, if all of it comes within `time`; else it breaks off.
+/// Returns a body that fails if it has not arrived completely within `time`.
 pub fn within(body: Payload, time: Duration) -> Payload {
     let mut late = Box::pin(tokio::time::sleep(time));
     let mut body = body;
@@ -55,27 +57,27 @@ pub fn within(body: Payload, time: Duration) -> Payload {
 }
 
 fn too_slow() -> PayloadError {
-    PayloadError::Io(io::Error::new(io::ErrorKind::TimedOut, "the body comes too slowly"))
+    PayloadError::Io(io::Error::new(io::ErrorKind::TimedOut, "the body arrives too slowly"))
 }
 
-/// From now on the client of this connection has to read what is sent to it within `time`, or it is closed.
+/// Closes the connection if a write to the client waits for longer than `time` from now on.
 pub fn written_within(request: &HttpRequest, time: Duration) {
     if let Some(end) = request.conn_data::<Rc<End>>() {
         end.read_within(time);
     }
 }
 
-/// Whether a body broke off because it came too slowly.
+/// Returns `true` if a body failed because it arrived too slowly.
 pub fn is_too_slow(error: &PayloadError) -> bool {
     matches!(error, PayloadError::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// Holds back that the connection has ended, until it is dropped: for work that comes before a body is read, and would be
-/// dropped with what had arrived of it.
+/// Delays the report of the connection's end until the value is dropped. Use it for work before the body is read:
+/// actix-web would otherwise drop that work, and the bytes of the body that have arrived.
 pub struct Hold(Rc<End>);
 
 impl Hold {
-    /// For the connection of a request.
+    /// Delays the end of the connection of a request.
     pub fn of(request: &HttpRequest) -> Self {
         let end = request.conn_data::<Rc<End>>().cloned().unwrap_or_default();
         end.begin();
@@ -89,14 +91,14 @@ impl Drop for Hold {
     }
 }
 
-/// A body whose reading the connection knows of.
+/// A body that reports to its connection while it is being read.
 struct Reader {
     body: Payload,
     end: Rc<End>,
     reads: bool,
-    /// Wakes when it is too slow, or sooner.
+    /// Wakes the task when the body is too slow, or earlier.
     late: Option<Pin<Box<Sleep>>>,
-    /// For how long it was waited for, and what came, since enough had come the last time.
+    /// Time spent waiting and number of bytes received since the last time that [`ENOUGH_BYTES`] had arrived.
     waited: (Duration, usize),
     waits_since: Option<Instant>,
 }
@@ -107,7 +109,7 @@ impl Reader {
         Self { body, end, reads: true, late: None, waited: (Duration::ZERO, 0), waits_since: None }
     }
 
-    /// Notes what came after the wait for it.
+    /// Adds the received bytes and the time spent waiting for them.
     fn came(&mut self, bytes: usize) {
         let waited = self.waits_since.take().map_or(Duration::ZERO, |since| since.elapsed());
         self.waited = (self.waited.0 + waited, self.waited.1 + bytes);
@@ -116,7 +118,8 @@ impl Reader {
         }
     }
 
-    /// Whether the client has had its time to send enough. Only waiting for it counts, not what is done with its bytes.
+    /// Returns `true` if the client had enough time to send [`ENOUGH_BYTES`]. Only the time spent waiting for the
+    /// client counts, not the time to process its bytes.
     fn is_too_slow(&mut self, context: &mut Context<'_>) -> bool {
         let since = *self.waits_since.get_or_insert_with(Instant::now);
         let end = since + ENOUGH_WITHIN.saturating_sub(self.waited.0);
@@ -125,7 +128,7 @@ impl Reader {
             if Instant::now() >= end {
                 return true;
             }
-            // It was set for an earlier wait: setting it anew for each would cost more than this.
+            // The timer was set for an earlier wait. Resetting it for each wait would cost more.
             late.as_mut().reset(end);
         }
         false

@@ -1,4 +1,4 @@
-//! Checksums that come with a body, to be compared with what arrived.
+//! Checksums that a client sends with a body, to be compared with the received bytes.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use crc_fast::CrcAlgorithm;
@@ -9,29 +9,30 @@ use std::fmt;
 use std::str::FromStr;
 use waybill_schema::Sha256Digest;
 
-/// The algorithms, as `Tus-Checksum-Algorithm` lists them.
+/// The supported algorithms, in the format of `Tus-Checksum-Algorithm`.
 pub const ALGORITHMS: &str = "sha1,sha256,crc32,crc32c";
 
-/// What a body's checksum must be. Written as in tus 1.0's `Upload-Checksum`: the algorithm, a space, base64.
+/// The expected checksum of a body. Its text has the format of `Upload-Checksum` in tus 1.0: the algorithm, a space,
+/// and the checksum in base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
-    /// SHA-1, which tus 1.0 demands of every server with checksums. Good against accidents alone.
+    /// SHA-1, which tus 1.0 requires from every server with checksums. It protects only against accidental changes.
     Sha1([u8; 20]),
     /// SHA-256.
     Sha256([u8; 32]),
-    /// CRC-32 (ISO-HDLC), big-endian: zlib's, and what the AWS SDKs add to a part of their own accord.
+    /// CRC-32 (ISO-HDLC), big-endian, as in zlib. The AWS SDKs add it to parts by default.
     Crc32([u8; 4]),
     /// CRC-32C (Castagnoli), big-endian.
     Crc32c([u8; 4]),
 }
 
-/// Why a text is no checksum.
+/// The reason why a text is not a checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChecksumError {
-    /// An algorithm that is not among [`ALGORITHMS`].
-    #[error("the algorithm is none of {ALGORITHMS}")]
+    /// The algorithm is not one of [`ALGORITHMS`].
+    #[error("the algorithm must be one of {ALGORITHMS}")]
     Algorithm,
-    /// Not base64, or of another length than the algorithm's.
+    /// The value is not base64, or its length does not match the algorithm.
     #[error("the checksum must be the algorithm's digest in base64")]
     Value,
 }
@@ -53,13 +54,13 @@ impl FromStr for Checksum {
 }
 
 impl Checksum {
-    /// The CRC-32 of these bytes.
+    /// Returns the CRC-32 of these bytes.
     pub fn crc32_of(bytes: &[u8]) -> Self {
-        // A CRC of 32 bits in a number of 64: the lower half.
+        // The lower 32 bits contain the CRC.
         Self::Crc32((crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, bytes) as u32).to_be_bytes())
     }
 
-    /// The value in base64.
+    /// Returns the checksum in base64.
     pub fn value(&self) -> String {
         match self {
             Self::Sha1(value) => BASE64.encode(value),
@@ -99,7 +100,7 @@ impl From<Sha256Digest> for Checksum {
     }
 }
 
-/// A checksum that is being computed, and what it must be in the end.
+/// Computes a checksum and compares it with the expected one.
 pub struct Verifier {
     expected: Checksum,
     running: Running,
@@ -113,7 +114,7 @@ enum Running {
 }
 
 impl Verifier {
-    /// Over nothing yet.
+    /// Creates a verifier that has received no bytes yet.
     pub fn new(expected: Checksum) -> Self {
         let running = match expected {
             Checksum::Sha1(_) => Running::Sha1(Sha1::new()),
@@ -133,12 +134,12 @@ impl Verifier {
         }
     }
 
-    /// Whether the bytes have the checksum.
+    /// Returns `true` if the bytes have the expected checksum.
     pub fn is_met(self) -> bool {
         let found = match self.running {
             Running::Sha1(sha1) => Checksum::Sha1(sha1.finalize().into()),
             Running::Sha256(sha256) => Checksum::Sha256(sha256.finalize().into()),
-            // A CRC of 32 bits in a number of 64: the lower half.
+            // The lower 32 bits contain the CRC.
             Running::Crc32(crc) => Checksum::Crc32((crc.finalize() as u32).to_be_bytes()),
             Running::Crc32c(crc) => Checksum::Crc32c((crc.finalize() as u32).to_be_bytes()),
         };

@@ -1,13 +1,14 @@
-//! A connection whose end is not told before everything that came over it was taken.
+//! A connection that reports its end only after all received bytes were read.
 //!
-//! actix-web reads ahead of whoever reads a request's body. When it sees the end of the connection while that reader is
-//! busy, it tells the end and forgets what it had read ahead (up to 128 KiB). For an upload that breaks off these are
-//! bytes that had arrived. So the end is held back while a body is being read, until its reader has asked for more twice
-//! in vain, with actix-web having looked at what it holds in between.
+//! actix-web reads ahead of the reader of a request body. If it sees the end of the connection while that reader is
+//! busy, it reports the end and discards the bytes that it has read ahead (up to 128 KiB). For an interrupted upload,
+//! these bytes would be lost although they had arrived. Therefore this module delays the end of the connection while a
+//! body is being read: until the reader has twice found nothing to read, and actix-web has handed over its buffer in
+//! between.
 //!
-//! A connection is closed in steps (RFC 9112 §9.6): first our side, then, after the client has stopped sending, all of it.
-//! Closing at once would reset a connection on which bytes still arrive, and a client that is sending a body would lose the
-//! answer that refuses it.
+//! A connection is closed in steps (RFC 9112 §9.6): first the sending side, and after the client has stopped sending,
+//! the whole connection. Closing it immediately would reset a connection on which bytes still arrive, and a client that
+//! is sending a body would lose the answer that refuses it.
 
 use crate::tls::Stream;
 use std::cell::{Cell, RefCell};
@@ -20,42 +21,43 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// For how long the end is held back at most.
+/// Maximum time for which the end of a connection is delayed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the head of a request may take that is not the first of its connection.
+/// Maximum time for receiving the head of any request after the first one of a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(16);
 
-/// For how long a client may not read what it asked for. Who goes on later asks for the rest.
+/// Maximum time for which a client may stop reading an answer. Such a client can request the rest later.
 const UNREAD_WITHIN: Duration = Duration::from_secs(60);
 
-/// How much is read in a row, before what was read is handed on: actix-web would read up to 128 KiB ahead of a body's
-/// reader, and each of its buffers after that would hold as much.
+/// Number of bytes that are read before the reader gets its turn. Without this limit, actix-web would read up to 128
+/// KiB ahead of the reader of a body, and all of its later buffers would have that size.
 const BURST_BYTES: usize = 32 * 1_024;
-/// How much is dropped at once of what comes too late.
+/// Size of the buffer for bytes that are discarded after the sending side was closed.
 const LINGER_BUFFER_BYTES: usize = 8 * 1_024;
 
-/// For how long a connection is read on after our side of it was closed: in all, and without anything coming.
+/// Maximum time for which a connection is still read after its sending side was closed: in total, and without receiving
+/// a byte.
 const LINGER_WITHIN: Duration = Duration::from_secs(30);
 const LINGER_QUIET: Duration = Duration::from_secs(5);
 
-/// A client's connection.
+/// A connection of a client.
 pub(crate) struct Connection {
     stream: Stream,
     end: Rc<End>,
-    /// Until when the end, which was seen, is held back.
+    /// Timer for the maximum delay of the end, after the end was seen.
     until: Option<Pin<Box<Sleep>>>,
-    /// What was read since the last pause.
+    /// Number of bytes that were read since the last pause.
     burst_bytes: usize,
-    /// When the client, which does not read, has had its time.
+    /// Timer for a client that does not read.
     unread_until: Option<Pin<Box<Sleep>>>,
-    /// When the head of the next request, which has begun, has had its time.
+    /// Timer for the head of the next request, after its first byte.
     head_until: Option<Pin<Box<Sleep>>>,
-    /// After our side was closed.
+    /// Set after the sending side was closed.
     lingering: Option<Lingering>,
 }
 
-/// The last part of a connection's life: whatever comes is dropped.
+/// State of a connection whose sending side is closed. Received bytes are discarded.
 struct Lingering {
     until: Pin<Box<Sleep>>,
     quiet: Pin<Box<Sleep>>,
@@ -66,7 +68,7 @@ impl Lingering {
         Self { until: Box::pin(tokio::time::sleep(LINGER_WITHIN)), quiet: Box::pin(tokio::time::sleep(LINGER_QUIET)) }
     }
 
-    /// Until the client has closed its side, too, or had its time.
+    /// Completes when the client has closed its side too, or when its time is over.
     fn poll(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<()> {
         let mut dropped = [MaybeUninit::uninit(); LINGER_BUFFER_BYTES];
         let mut burst_bytes = 0;
@@ -78,7 +80,7 @@ impl Lingering {
                 Poll::Pending => break,
             }
             if burst_bytes >= BURST_BYTES {
-                // Others get their turn.
+                // Let other tasks run.
                 context.waker().wake_by_ref();
                 break;
             }
@@ -93,21 +95,21 @@ impl Lingering {
     }
 }
 
-/// What reader and connection tell each other.
+/// State that a connection shares with the readers of its bodies.
 #[derive(Default)]
 pub(crate) struct End {
-    /// How many bodies are being read; hardly ever more than one.
+    /// Number of bodies that are being read; rarely more than one.
     readers: Cell<u32>,
     held: Cell<Held>,
-    /// How many requests are being answered; hardly ever more than one.
+    /// Number of requests that are being answered; rarely more than one.
     answering: Cell<u32>,
-    /// How long the client may not read while there is something to be sent; [`UNREAD_WITHIN`] where it is not said.
+    /// Maximum time for which a write may wait for the client to read; [`UNREAD_WITHIN`] if it is `None`.
     unread_within: Cell<Option<Duration>>,
     connection: RefCell<Option<Waker>>,
     reader: RefCell<Option<Waker>>,
 }
 
-/// A request that is being answered, to the last byte.
+/// Marks a request as being answered until the last byte was sent.
 pub(crate) struct Answering(Rc<End>);
 
 impl Drop for Answering {
@@ -116,19 +118,19 @@ impl Drop for Answering {
     }
 }
 
-/// How far it is from the end of the connection to telling it.
+/// Steps between seeing the end of a connection and reporting it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Held {
-    /// There is no end yet.
+    /// The end was not seen yet.
     #[default]
     No,
     /// The end was seen.
     Seen,
-    /// Afterwards the reader had taken all that it could get.
+    /// After that, the reader found nothing more to read.
     Empty,
-    /// Afterwards actix-web handed over what it held.
+    /// After that, actix-web handed over its buffer.
     HandedOver,
-    /// Afterwards the reader had taken that, too.
+    /// After that, the reader again found nothing more to read.
     Done,
 }
 
@@ -149,7 +151,7 @@ impl Connection {
         self.end.clone()
     }
 
-    /// A write that waits for the client to read waits so long and no longer.
+    /// Fails a write that has waited for the client for too long.
     fn in_time(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.unread_until = None;
@@ -163,8 +165,8 @@ impl Connection {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 
-    /// Whether the head of a request, of which something came, takes too long. actix-web looks after the first head of a
-    /// connection, and after none behind it.
+    /// Returns `true` if the head of a request that has begun takes too long. actix-web limits only the time of the
+    /// first head of a connection.
     fn head_is_late(&mut self, context: &mut Context<'_>, came: usize) -> bool {
         if self.end.answering.get() > 0 || self.end.readers.get() > 0 {
             self.head_until = None;
@@ -176,7 +178,7 @@ impl Connection {
         self.head_until.as_mut().is_some_and(|until| until.as_mut().poll(context).is_ready())
     }
 
-    /// Whether the end may be told.
+    /// Returns `true` if the end of the connection may be reported.
     fn tells_end(&mut self, context: &mut Context<'_>) -> bool {
         let end = &self.end;
         if end.readers.get() == 0 || end.held.get() == Held::Done {
@@ -203,29 +205,29 @@ impl Connection {
 }
 
 impl End {
-    /// A request is being answered until the value is dropped.
+    /// Marks a request as being answered until the value is dropped.
     pub(crate) fn answer(self: &Rc<Self>) -> Answering {
         self.answering.set(self.answering.get() + 1);
         Answering(self.clone())
     }
 
-    /// How long the client may not read from now on.
+    /// Sets the maximum time for which a write may wait for the client to read.
     pub(crate) fn read_within(&self, time: Duration) {
         self.unread_within.set(Some(time));
     }
 
-    /// Somebody reads a body.
+    /// Registers a reader of a body.
     pub(crate) fn begin(&self) {
         self.readers.set(self.readers.get() + 1);
     }
 
-    /// Nobody reads that body any more.
+    /// Unregisters a reader of a body.
     pub(crate) fn finish(&self) {
         self.readers.set(self.readers.get().saturating_sub(1));
         self.connection.take().into_iter().for_each(Waker::wake);
     }
 
-    /// The reader found nothing to take.
+    /// Notes that a reader found nothing to read.
     pub(crate) fn found_nothing(&self, waker: &Waker) {
         *self.reader.borrow_mut() = Some(waker.clone());
         match self.held.get() {
@@ -252,7 +254,10 @@ impl AsyncRead for Connection {
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) else {
             self.burst_bytes = 0;
             if self.head_is_late(context, 0) {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head comes too slowly")));
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the head of the request arrives too slowly",
+                )));
             }
             return Poll::Pending;
         };

@@ -1,7 +1,7 @@
-//! The way of bytes from a gateway to a worker: what is asked and what is answered, however they are connected.
+//! The data plane: requests and answers between a gateway and a worker.
 //!
-//! Gateways and workers of different processes talk HTTP; `waybill serve all` has both in one process, where a body is
-//! handed over as it is, without a second trip through the kernel.
+//! Gateways and workers in different processes use HTTP. In `waybill serve all` both run in one process, and the
+//! gateway passes the body to the worker directly.
 
 use crate::{Checksum, Problem, RequestId};
 use actix_web::dev::Payload;
@@ -12,90 +12,92 @@ use std::time::Duration;
 use waybill_schema::events::UploadStartedV2;
 use waybill_schema::{ByteRange, CompanyId, Position, Sha256Digest, UploadId, UserId, WorkerId};
 
-/// How long a worker keeps an idle connection of a gateway. A worker that stops waits for it.
+/// Time after which a worker closes an idle connection of a gateway. A worker that stops waits for this time.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Tells a worker what is said of a whole file: base64url of [`UploadStartedV2`] as JSON.
+/// Header with the description of a whole file: [`UploadStartedV2`] as JSON in base64url.
 pub const STARTED_HEADER: &str = "Waybill-Started";
 
-/// An answer that comes later, on the same thread: bodies of actix-web do not leave theirs.
+/// Future of an answer. It is not `Send`, because bodies of actix-web stay on their thread.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + 'a>>;
 
-/// A run of bytes of an upload.
+/// Request to store a range of an upload.
 #[derive(Clone, Debug)]
 pub struct PutBytes {
-    /// Whose upload.
+    /// The company of the upload.
     pub company: CompanyId,
-    /// Which.
+    /// The upload.
     pub upload: UploadId,
-    /// Who sends the bytes.
+    /// The user who sends the bytes.
     pub user: UserId,
-    /// Which bytes of the file the body may bring; it may bring fewer.
+    /// The bytes of the file that the body may contain. It may contain fewer.
     pub range: ByteRange,
-    /// The checksum of the body: where it is another, none of the body counts.
+    /// The expected checksum of the body. If the body has a different one, none of its bytes are recorded.
     pub checksum: Option<Checksum>,
-    /// Whether the bytes must begin at the upload's offset, and whether a newer request for the upload ends this one.
+    /// If `true`, the bytes must begin at the offset of the upload, and a newer request for the upload takes over.
     pub sequential: bool,
-    /// How many bytes the body has, where the client said so.
+    /// Length of the body, if the client sent it.
     pub content_length: Option<u64>,
-    /// The client's request.
+    /// The request of the client.
     pub request: RequestId,
 }
 
-/// What became of a run of bytes.
+/// Answer to [`PutBytes`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StoredBytes {
-    /// How many the body brought. All are stored.
+    /// Number of bytes that the body contained. All of them are stored.
     pub received_bytes: u64,
-    /// The upload's contiguous prefix.
+    /// The offset of the upload after this request.
     pub offset_bytes: u64,
-    /// The last event that this rests on, `{partition}:{sequence}`.
+    /// Position of the last event on which the answer is based, as `{partition}:{sequence}`.
     pub position: String,
 }
 
-/// A whole file, no larger than a part, whose space is reserved and whose upload has not started.
+/// Request to store a whole file that is not larger than a part. Its bytes are reserved, and its upload has not
+/// started.
 #[derive(Clone, Debug)]
 pub struct PutWhole {
-    /// Which upload it is.
+    /// Id of the upload.
     pub upload: UploadId,
-    /// What is said of it; how many bytes the body must have, and which digest, where the client said so.
+    /// Description of the file, with the required size and, if the client sent it, the required digest.
     pub start: UploadStartedV2,
-    /// The reservation.
+    /// Position of the reservation.
     pub reserved: Position,
-    /// The client's request.
+    /// The request of the client.
     pub request: RequestId,
 }
 
-/// What became of a whole file.
+/// Answer to [`PutWhole`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoredWhole {
-    /// It is stored, and no event says so yet.
+    /// The file is stored, but no event records it yet.
     File(StoredFile),
-    /// It came too slowly to be held in memory, so the worker started its upload. All of its bytes are stored.
+    /// The body arrived too slowly to be kept in memory, so the worker started the upload. All of its bytes are stored.
     Begun(StoredBytes),
 }
 
-/// A file that was stored. The gateway makes the event of it.
+/// A stored file. The gateway appends the event for it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StoredFile {
-    /// The digest of what is stored.
+    /// Digest of the stored bytes.
     pub sha256: Sha256Digest,
-    /// The bucket.
+    /// Bucket of the object.
     pub storage_bucket: String,
-    /// The object.
+    /// Key of the object.
     pub storage_key: String,
-    /// The type by content, where it can be told.
+    /// Media type that was detected from the content, if any.
     pub sniffed_mime_type: Option<String>,
     /// The worker that wrote it.
     pub worker_id: WorkerId,
 }
 
-/// Takes bytes for the object store.
+/// Stores bytes in the object store.
 pub trait DataPlane: Send + Sync {
-    /// Stores a run of bytes. Every byte that arrived is stored when it answers, unless the problem says otherwise.
+    /// Stores a range of an upload. When it answers, every byte that arrived is stored, unless the problem says
+    /// otherwise.
     fn put_bytes(&self, request: PutBytes, body: Payload) -> Answer<'_, StoredBytes>;
 
-    /// Stores a whole file. Unless the upload was started, nothing is stored that is not as expected.
+    /// Stores a whole file. If its size or digest is wrong, nothing is stored, unless the upload was started.
     fn put_whole(&self, request: PutWhole, body: Payload) -> Answer<'_, StoredWhole>;
 }

@@ -1,26 +1,26 @@
-//! Open files and connections: the operating system limits how many a process may have.
+//! The limit of the operating system on the open files and connections of a process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::io;
 
-/// How many more must be possible for a process to be ready: enough for its servers to be asked.
+/// Number of files that a ready process must still be able to open: enough for requests to its servers.
 const SPARE: usize = 32;
 
-/// Raises the soft limit of open files to the hard one. Many systems begin with a soft limit of 1,024 for the sake of old
-/// programs; a WebSocket takes one, and so does each request behind a gateway.
+/// Raises the soft limit of open files to the hard limit. Many systems have a soft limit of 1,024 for the sake of old
+/// programs. Each WebSocket takes one file descriptor, and so does each request of a gateway to a worker.
 pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => tracing::info!(before = current, limit = maximum, "open files"),
-        Err(error) => tracing::warn!(limit = current, %error, "the limit of open files stays as it is"),
+        Ok(()) => tracing::info!(before = current, limit = maximum, "raised the limit of open files"),
+        Err(error) => tracing::warn!(limit = current, %error, "cannot raise the limit of open files"),
     }
 }
 
-/// Returns whether this process can open more files and connections.
+/// Checks that this process can open more files and connections.
 ///
 /// # Errors
-/// The one of the operating system if it cannot.
+/// The error of the operating system.
 pub fn check() -> io::Result<()> {
     let opened: io::Result<Vec<File>> = (0..SPARE).map(|_| File::open("/dev/null")).collect();
     opened.map(drop)

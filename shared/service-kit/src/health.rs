@@ -1,4 +1,4 @@
-//! Health: `/healthz` says that the process runs, `/readyz` that it can do its work, `/metrics` how it does it.
+//! Routes for operators: `/healthz` (the process is running), `/readyz` (the process can work) and `/metrics`.
 
 use crate::{Problem, descriptors, metrics};
 use actix_web::{HttpResponse, get, web};
@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use utoipa::{OpenApi, ToSchema};
 
-/// How long one check may take.
+/// Timeout of one check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
-/// What must answer before a service is ready.
+/// The checks that must succeed before a service is ready.
 #[derive(Clone, Default)]
 pub struct Readiness {
     checks: Vec<(&'static str, Check)>,
 }
 
 impl Readiness {
-    /// Adds a check of something behind `client`.
+    /// Adds a check of the server that `client` connects to.
     #[must_use]
     pub fn with<C, F, E>(
         mut self,
@@ -42,18 +42,18 @@ impl Readiness {
         self
     }
 
-    /// All checks of `other` too.
+    /// Adds all checks of `other`.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.checks.extend(other.checks);
         self
     }
 
-    /// The names of the checks that fail.
+    /// Runs all checks and returns the names of those that fail.
     pub async fn failing(&self) -> Vec<&'static str> {
         let mut failing = Vec::new();
         if let Err(error) = descriptors::check() {
-            tracing::error!(%error, "not ready: no more files or connections can be opened; raise the limit (ulimit -n)");
+            tracing::error!(%error, "not ready: cannot open more files; raise the limit (ulimit -n)");
             failing.push("descriptors");
         }
         for (name, check) in &self.checks {
@@ -70,12 +70,12 @@ impl Readiness {
 /// The paths of the three routes.
 pub const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// The three routes.
+/// Registers the three routes.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.service(alive).service(ready).service(measured);
 }
 
-/// The three routes, described.
+/// Returns the OpenAPI description of the three routes.
 pub fn api() -> utoipa::openapi::OpenApi {
     Operations::openapi()
 }
@@ -84,20 +84,24 @@ pub fn api() -> utoipa::openapi::OpenApi {
 #[openapi(paths(alive, ready, measured))]
 struct Operations;
 
-/// How it is.
+/// State of the service.
 #[derive(Serialize, ToSchema)]
 struct Health {
     status: &'static str,
 }
 
-/// Whether the process runs.
-#[utoipa::path(tag = "service", operation_id = "show_health", responses((status = 200, description = "It does", body = Health)))]
+/// Show whether the process is running.
+#[utoipa::path(
+    tag = "service",
+    operation_id = "show_health",
+    responses((status = 200, description = "The process is running", body = Health)),
+)]
 #[get("/healthz")]
 async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "ok" })
 }
 
-/// How it does its work, as Prometheus reads it.
+/// Show metrics in the text format of Prometheus.
 #[utoipa::path(
     tag = "service",
     operation_id = "show_metrics",
@@ -108,13 +112,13 @@ async fn measured() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(metrics::text())
 }
 
-/// Whether the service can do its work.
+/// Show whether the service is ready.
 #[utoipa::path(
     tag = "service",
     operation_id = "show_readiness",
     responses(
-        (status = 200, description = "It can", body = Health),
-        (status = 503, description = "`not_ready`: `failing` names what does not answer"),
+        (status = 200, description = "The service is ready", body = Health),
+        (status = 503, description = "`not_ready`: `failing` lists the checks that fail"),
     ),
 )]
 #[get("/readyz")]
@@ -123,5 +127,8 @@ async fn ready(readiness: web::Data<Readiness>) -> Result<HttpResponse, Problem>
     if failing.is_empty() {
         return Ok(HttpResponse::Ok().json(Health { status: "ready" }));
     }
-    Err(Problem { code: "not_ready".to_owned(), ..Problem::unavailable("not ready yet").with("failing", failing) })
+    Err(Problem {
+        code: "not_ready".to_owned(),
+        ..Problem::unavailable("The service is not ready. Try again.").with("failing", failing)
+    })
 }

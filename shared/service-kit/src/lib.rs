@@ -1,4 +1,4 @@
-//! What every service needs: settings, telemetry, shutdown, health, clock, authentication, problems.
+//! Common parts of all services: settings, telemetry, shutdown, health, clock, authentication and problem details.
 
 pub mod auth;
 pub mod body;

@@ -1,4 +1,4 @@
-//! A listener that runs until shutdown.
+//! HTTP listener that runs until shutdown.
 
 use crate::connection::Connection;
 use crate::tls::Stream;
@@ -18,21 +18,21 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-/// How many connections wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 2_048;
 
-/// How a listener treats its connections.
+/// Settings of a listener.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long a connection is kept without a request.
+    /// Time after which an idle connection is closed.
     pub keep_alive: Duration,
-    /// How long the head of the first request may take.
+    /// Maximum time for receiving the head of the first request.
     pub head_timeout: Duration,
-    /// Seconds that running requests get to finish in when the listener stops.
+    /// Time in seconds in which running requests can finish when the listener stops.
     pub grace_s: u64,
-    /// What is spoken over TLS with; without it, in the clear.
+    /// The certificate for TLS. Without it, the listener accepts plain HTTP.
     pub tls: Option<Tls>,
-    /// Threads; as many as there are cores without.
+    /// Number of threads; by default the number of cores.
     pub threads: Option<usize>,
 }
 
@@ -43,13 +43,15 @@ impl Default for Settings {
     }
 }
 
-/// Listens at `addr` and serves the applications that `factory` makes, one a thread, as tasks of `tasks` until `shutdown`
-/// is triggered. Answers with the address, which has the port where `addr` has none.
+/// Listens at `addr` and serves applications until `shutdown` is triggered. `factory` creates one application for each
+/// thread, and the server runs as tasks of `tasks`. Returns the bound address, whose port is chosen by the system if
+/// `addr` has port 0.
 ///
-/// Like actix-web's own server, but for connections whose end comes after all that came before it ([`crate::body`]).
+/// Differs from the server of actix-web in one point: its connections report their end only after all received bytes
+/// were read ([`crate::body`]).
 ///
 /// # Errors
-/// Where the address cannot be listened at.
+/// Fails if the address cannot be bound.
 pub fn listen<F, I, S, B>(
     addr: SocketAddr,
     settings: Settings,
@@ -97,18 +99,21 @@ where
         let accepted = fn_service(move |stream: TcpStream| {
             let tls = tls.clone();
             async move {
-                // Frames and interim answers are small writes: none waits for the acknowledgement of the one before.
+                // Frames and interim answers are small writes. They must not wait for the acknowledgement of the
+                // previous one.
                 stream.set_nodelay(true).map_err(DispatchError::Io)?;
                 let peer = stream.peer_addr().ok();
                 let stream = match tls {
                     None => Stream::Plain(stream),
-                    // The future of a handshake is large and lives shortly: boxed, it adds nothing to a connection.
+                    // The future of a handshake is large and short-lived. It is boxed so that it does not enlarge
+                    // connections.
                     Some(tls) => Box::pin(tls.accept(stream)).await.map_err(DispatchError::Io)?,
                 };
                 Ok((Connection::new(stream), peer))
             }
         });
-        // A task of actix-server has room for the future of a connection twice. A boxed one is a pointer.
+        // A task of actix-server reserves space for the future of a connection twice. A boxed future takes only a
+        // pointer.
         boxed::factory(accepted.and_then(http))
     })?;
     serve(server.run(), shutdown, tasks);
@@ -122,7 +127,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Runs `server` until `shutdown` is triggered; running requests then get its `shutdown_timeout`.
+/// Runs `server` until `shutdown` is triggered. Running requests can then finish within its `shutdown_timeout`.
 fn serve(server: Server, shutdown: &Shutdown, tasks: &mut JoinSet<()>) {
     let handle = server.handle();
     let shutdown = shutdown.clone();

@@ -1,5 +1,5 @@
-//! Decides which pages may use Waybill from a browser: those of its own origin, and of configured origins (CORS, the Fetch
-//! standard §3.3; RFC 6455 §10.2 for WebSockets).
+//! Decides which web pages may use Waybill from a browser: pages of its own origin and of configured origins (CORS,
+//! Fetch standard §3.3; RFC 6455 §10.2 for WebSockets).
 
 use crate::Proxies;
 use actix_cors::Cors;
@@ -7,10 +7,10 @@ use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::HOST;
 
-/// How long a browser remembers a preflight, in seconds: the most that browsers accept.
+/// Time in seconds for which a browser caches a preflight: the maximum that browsers accept.
 const MAX_AGE_S: usize = 7_200;
 
-/// Headers that pages may read.
+/// Headers of answers that web pages may read.
 const ANSWER_HEADERS: [&str; 29] = [
     "Location",
     "Upload-Offset",
@@ -43,7 +43,7 @@ const ANSWER_HEADERS: [&str; 29] = [
     "WWW-Authenticate",
 ];
 
-/// The origins whose pages may ask.
+/// The origins whose web pages may use Waybill.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     allowed: Vec<String>,
@@ -51,13 +51,14 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// Allows these origins, and the one that a request was sent to. Headers of the trusted proxies tell which one that is.
+    /// Allows these origins and the origin to which a request was sent. Headers of trusted proxies determine the
+    /// latter.
     pub fn new(allowed: Vec<String>, proxies: Proxies) -> Self {
         Self { allowed, proxies }
     }
 
-    /// The middleware that tells browsers so. Tokens travel in a header, so that no cookie is needed. Any request header is
-    /// allowed: monitoring adds its own to each request of a page.
+    /// Returns the CORS middleware. It allows no cookies, because tokens are sent in a header. It allows any request
+    /// header, because monitoring tools add their own headers to the requests of a page.
     pub fn cors(&self) -> Cors {
         let cors = Cors::default()
             .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
@@ -68,12 +69,14 @@ impl Origins {
         self.allowed.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
     }
 
-    /// Returns whether a page of `origin` may open a WebSocket by this request. There browsers ask nobody first.
+    /// Returns `true` if a page of `origin` may open a WebSocket with this request. Browsers send no preflight for
+    /// WebSockets.
     pub fn allow(&self, request: &HttpRequest, origin: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed == origin) || self.is_own(request, origin)
     }
 
-    /// Returns whether the page comes from where the request goes to. Of the scheme only a proxy may know.
+    /// Returns `true` if the page has the origin to which the request was sent. The scheme is only compared if a proxy
+    /// reports it.
     fn is_own(&self, request: &HttpRequest, origin: &str) -> bool {
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let (said_host, said_scheme) = self.proxies.origin(request);
@@ -84,7 +87,7 @@ impl Origins {
     }
 }
 
-/// A host and port in lower case, without the port that the scheme means anyway.
+/// Returns the host and port in lower case, without the default port of the scheme.
 fn without_port(scheme: &str, authority: &str) -> String {
     let default = if scheme == "https" { ":443" } else { ":80" };
     let authority = authority.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! Errors as clients see them: `application/problem+json` (RFC 9457) with a stable `code`.
+//! Error answers to clients: `application/problem+json` (RFC 9457) with a stable `code`.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
@@ -6,69 +6,69 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 use std::fmt;
 
-/// A problem as it is sent (RFC 9457), described. Some have further members.
+/// An error (RFC 9457). Some errors have further members.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "a description alone: `Problem::to_json` makes it")]
+#[expect(dead_code, reason = "only describes the result of `Problem::to_json` for OpenAPI")]
 pub struct ProblemDetails {
     #[schema(rename = "type")]
     kind: String,
     title: String,
     status: u16,
-    /// Stable; docs/errors.md lists all.
+    /// Stable error code; docs/errors.md lists all codes.
     code: String,
-    /// What is wrong and what to do, for a person.
+    /// Explanation for people: the error and what to do about it.
     detail: String,
 }
 
-/// An answer that is no success.
+/// An error answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
-    /// Stable; docs/errors.md lists all.
+    /// Stable error code; docs/errors.md lists all codes.
     pub code: String,
-    /// What is wrong and what to do, for a person.
+    /// Explanation for people: the error and what to do about it.
     pub detail: String,
     /// Further members, such as `missing`.
     pub members: Map<String, Value>,
-    /// After how many seconds it makes sense to try again.
+    /// Number of seconds after which the client can try again.
     pub retry_after_s: Option<u32>,
 }
 
 impl Problem {
-    /// A problem.
+    /// Creates a problem.
     pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
         Self { status, code: code.to_owned(), detail: detail.into(), members: Map::new(), retry_after_s: None }
     }
 
-    /// The same, with one more member.
+    /// Adds a member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
     }
 
-    /// No such object, or somebody else's.
+    /// The object does not exist, or the caller has no access to it.
     pub fn not_found(what: &str) -> Self {
         Self::new(404, "not_found", format!("there is no such {what}"))
     }
 
-    /// The request cannot be understood.
+    /// The request is malformed.
     pub fn bad_request(code: &str, detail: impl Into<String>) -> Self {
         Self::new(400, code, detail)
     }
 
-    /// Something that Waybill needs is away; the client should try again.
+    /// A server that Waybill needs is unavailable. The client should try again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self { retry_after_s: Some(1), ..Self::new(503, "unavailable", detail) }
     }
 
-    /// A fault of ours. What happened is in the log, not in the answer.
+    /// An internal error. Its cause is in the log and not in the answer.
     pub fn internal() -> Self {
-        Self::new(500, "internal", "something went wrong on our side; the request id names it in our logs")
+        Self::new(500, "internal", "An internal error occurred. The request id identifies it in the server logs.")
     }
 
-    /// The answer's body.
+    /// Returns the body of the answer.
     pub fn to_json(&self) -> Value {
         let title = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         let mut body = json!({
@@ -84,7 +84,7 @@ impl Problem {
         body
     }
 
-    /// Reads a problem that another service answered with.
+    /// Parses a problem from the answer of another service.
     pub fn from_json(status: u16, body: &[u8]) -> Option<Self> {
         let Value::Object(mut members) = serde_json::from_slice(body).ok()? else { return None };
         let code = members.remove("code")?.as_str()?.to_owned();

@@ -1,5 +1,5 @@
-//! Proxies in front, and what they say of their clients: `X-Forwarded-For` as common proxies write it, or `Forwarded`
-//! (RFC 7239).
+//! Addresses of clients behind trusted proxies: `X-Forwarded-For`, as common proxies write it, or `Forwarded` (RFC
+//! 7239).
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The header in which proxies name their client. Only the one that the proxies write is read: another one comes from the
-/// client, as it likes.
+/// The header in which proxies report their client. Only the configured header is read, because a client can set the
+/// other one to any value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`, with `X-Forwarded-Host` and `X-Forwarded-Proto`.
@@ -19,7 +19,7 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
-/// Tells clients from the proxies in front of Waybill.
+/// Distinguishes clients from the trusted proxies in front of Waybill.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     trusted: Vec<IpNet>,
@@ -27,19 +27,19 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Believes what proxies with these addresses say in `header`.
+    /// Trusts `header` in requests from these addresses.
     pub fn new(trusted: Vec<IpNet>, header: ProxyHeader) -> Self {
         Self { trusted, header }
     }
 
-    /// Returns the client's address: that of the connection or, if that is a trusted proxy's, the last one in the header
-    /// that no trusted proxy has.
+    /// Returns the address of the client: the address of the connection or, if it belongs to a trusted proxy, the last
+    /// address in the header that does not belong to a trusted proxy.
     pub fn client(&self, request: &HttpRequest) -> IpAddr {
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         self.client_of(peer, &self.hops(request.headers()))
     }
 
-    /// Returns the host that the client asked for and the scheme that it used, as far as a trusted proxy says so.
+    /// Returns the host and the scheme of the client's request, if a trusted proxy reports them.
     pub fn origin(&self, request: &HttpRequest) -> (Option<String>, Option<String>) {
         let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
         if !peer.is_some_and(|peer| self.is_trusted(peer)) {
@@ -63,7 +63,7 @@ impl Proxies {
         self.trusted.iter().any(|net| net.contains(&address))
     }
 
-    /// Lists the client of each proxy, that of the first proxy first.
+    /// Returns the client address that each proxy reports, in the order of the proxies from the client on.
     fn hops(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         match self.header {
             ProxyHeader::XForwardedFor => values(headers, "X-Forwarded-For").map(node).collect(),
@@ -73,7 +73,7 @@ impl Proxies {
         }
     }
 
-    /// Stops at a hop without an address: its proxy then counts as the client.
+    /// Returns the address of the client. If a hop has no address, the proxy that reported it counts as the client.
     fn client_of(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
         let mut address = peer.to_canonical();
         for hop in hops.iter().rev() {
@@ -86,13 +86,13 @@ impl Proxies {
     }
 }
 
-/// Splits the list in all fields of that name.
+/// Returns the elements of the comma-separated lists in all fields of that name.
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let fields = headers.get_all(name).filter_map(|value| value.to_str().ok());
     fields.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// Splits `Forwarded` into elements, one for each proxy. A comma within quotes does not separate them.
+/// Splits `Forwarded` into elements, one for each proxy. A comma in quotes is not a separator.
 fn elements(headers: &HeaderMap) -> Vec<&str> {
     let fields = headers.get_all("Forwarded").filter_map(|value| value.to_str().ok());
     fields.flat_map(|value| outside_quotes(value, ',')).collect()
@@ -109,7 +109,7 @@ fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
     text.split(at_separator).map(str::trim)
 }
 
-/// Finds a parameter of an element of `Forwarded`, without its quotes.
+/// Returns a parameter of an element of `Forwarded`, without quotes.
 fn parameter(element: &str, name: &str) -> Option<String> {
     outside_quotes(element, ';').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
@@ -118,8 +118,8 @@ fn parameter(element: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Parses the address of a node, which may have a port and, if it is of IPv6, brackets or a zone. Returns `None` for
-/// `unknown` and for names that stand for an address (RFC 7239 §6).
+/// Parses the address of a node. It may have a port and, for IPv6, brackets or a zone. Returns `None` for `unknown` and
+/// for obfuscated identifiers (RFC 7239 §6).
 fn node(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches('"');
     let address = match text.strip_prefix('[') {
@@ -188,7 +188,7 @@ mod tests {
             ("host=a.example", "10.0.0.1"),
             ("for=\"_gazonk\\\"\", for=192.0.2.1", "192.0.2.1"),
         ] {
-            // The client wrote the other header; it is ignored.
+            // A client can set the other header, so it is ignored.
             let fields = [("Forwarded", said), ("X-Forwarded-For", "9.9.9.9")];
             assert_eq!(client(ProxyHeader::Forwarded, "10.0.0.1", &fields), address, "{said}");
         }

@@ -1,4 +1,5 @@
-//! One request: its id, which causes events and is logged, and the log line at its end.
+//! Middleware for every request: the request id, which is recorded in events and logs, the log line after the answer,
+//! and headers of answers.
 
 use crate::connection::{Answering, End};
 use crate::metrics;
@@ -26,17 +27,17 @@ use waybill_schema::Causation;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request, which a client may bring, and where it comes from.
+/// Id of a request and the address of its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId {
-    /// Of this request, or of those that a client calls one.
+    /// The id. A client can set it with `X-Request-ID`, for example to group several requests.
     pub id: Uuid,
-    /// The client's address, where it was looked up.
+    /// The address of the client, if it was determined.
     pub address: Option<IpAddr>,
 }
 
 impl RequestId {
-    /// The request as a cause of events.
+    /// Returns the request as the cause of events.
     pub fn causation(self) -> Causation {
         Causation::Request(self.id)
     }
@@ -55,10 +56,11 @@ impl FromRequest for RequestId {
     }
 }
 
-/// Gives each request its id, counts it, and logs how it ended: route patterns, never paths, for paths hold tokens.
+/// Assigns an id to each request, counts it and logs its outcome. It logs route patterns and never paths, because paths
+/// can contain tokens.
 ///
 /// # Errors
-/// Those of the service behind it.
+/// The errors of the wrapped service.
 pub async fn trace(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -86,8 +88,9 @@ pub async fn trace(
     Ok(response.map_body(|_, answer| Answered { body: Box::pin(answer), _answering: answering, _asked: body }))
 }
 
-/// Keeps the body of a request that does not say its length until the answer was sent. actix-web drains such a body where
-/// nobody holds it any more, and does not say that the connection ends; it does where it must leave bytes unread.
+/// Keeps the body of a request without `Content-Length` alive until the answer was sent. If it is dropped earlier,
+/// actix-web drains the body and does not announce that the connection will be closed. If it is kept, bytes remain
+/// unread and actix-web announces the close.
 fn kept(request: &mut ServiceRequest) -> Option<Rc<RefCell<Payload>>> {
     if !request.headers().contains_key(TRANSFER_ENCODING) {
         return None;
@@ -99,11 +102,11 @@ fn kept(request: &mut ServiceRequest) -> Option<Rc<RefCell<Payload>>> {
     Some(body)
 }
 
-/// An answer's body, until it was sent.
+/// The body of an answer. It is dropped after it was sent.
 struct Answered<B> {
     body: Pin<Box<B>>,
     _answering: Option<Answering>,
-    /// What is left of the request.
+    /// The rest of the request body.
     _asked: Option<Rc<RefCell<Payload>>>,
 }
 
@@ -119,9 +122,10 @@ impl<B: MessageBody> MessageBody for Answered<B> {
     }
 }
 
-/// What no answer is without: browsers run nothing of it, frame nothing, keep nothing and pass nothing on.
+/// Returns the security headers of every answer. Browsers must not execute, frame or cache an answer, and must not send
+/// its URL as a referrer.
 ///
-/// Over TLS they come back over TLS alone (RFC 6797).
+/// With TLS, they also tell browsers to use only TLS in the future (RFC 6797).
 pub fn safe_headers(over_tls: bool) -> DefaultHeaders {
     let headers = always_safe();
     if over_tls { headers.add((STRICT_TRANSPORT_SECURITY, "max-age=63072000")) } else { headers }

@@ -1,41 +1,41 @@
-//! Ordered shutdown: one signal that everything listens to.
+//! Shutdown signal of a process.
 
 use tokio_util::sync::CancellationToken;
 
-/// Tells the parts of a process to finish what they do and stop.
+/// Signal that tells the parts of a process to finish their work and stop.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown(CancellationToken);
 
 impl Shutdown {
-    /// Not yet asked for.
+    /// Creates a signal that is not triggered.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks for it.
+    /// Triggers the shutdown.
     pub fn trigger(&self) {
         self.0.cancel();
     }
 
-    /// Whether it was asked for.
+    /// Returns `true` if the shutdown was triggered.
     pub fn is_triggered(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Until it is asked for.
+    /// Waits until the shutdown is triggered.
     pub async fn triggered(&self) {
         self.0.cancelled().await;
     }
 
-    /// Runs `work` unless, or until, shutdown is asked for.
+    /// Runs `work`, but drops it and returns `None` when the shutdown is triggered.
     pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.0.run_until_cancelled(work).await
     }
 
-    /// Until the process is told to stop: SIGTERM or Ctrl-C.
+    /// Waits until the process receives SIGTERM or Ctrl-C.
     ///
     /// # Errors
-    /// Where signals cannot be listened to.
+    /// Fails if signals cannot be received.
     pub async fn signal() -> std::io::Result<()> {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {

@@ -1,5 +1,5 @@
-//! TLS 1.2 and 1.3 (rustls): listeners whose certificates are read again when they are renewed, and connections to other
-//! processes of ours, which trust what the system trusts (or `SSL_CERT_FILE` says).
+//! TLS 1.2 and 1.3 (rustls): listeners that reload their certificates when these are renewed, and client connections
+//! that trust the certificate authorities of the system or of `SSL_CERT_FILE`.
 
 use crate::Shutdown;
 use rustls::crypto::aws_lc_rs;
@@ -18,32 +18,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// How often it is looked whether a certificate was renewed.
+/// Interval at which the files are checked for a renewed certificate.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long a handshake may take.
+/// Maximum time of a handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Why there is no TLS.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or has nothing of what it should have.
+    /// A file cannot be read, or does not contain a certificate or key.
     #[error("{path}: {reason}")]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the problem.
         reason: String,
     },
-    /// The key is not the certificate's, or of no use.
-    #[error("the certificate and its key: {0}")]
+    /// The key does not match the certificate, or cannot be used.
+    #[error("the certificate and the key cannot be used: {0}")]
     Key(rustls::Error),
-    /// One of the two was said without the other.
-    #[error("WAYBILL_TLS_CERT_FILE and WAYBILL_TLS_KEY_FILE belong together")]
+    /// Only one of the two files was set.
+    #[error("set both WAYBILL_TLS_CERT_FILE and WAYBILL_TLS_KEY_FILE, or neither")]
     HalfSaid,
-    /// The system's certificates cannot be read.
-    #[error("no certificate authority is trusted: set SSL_CERT_FILE")]
+    /// The system has no trusted certificate authorities.
+    #[error("the system has no trusted certificate authorities; set SSL_CERT_FILE")]
     NoRoots,
-    /// The library refuses.
+    /// The TLS library returned an error.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Acceptor {
     }
 }
 
-/// The certificate as it was read the last time.
+/// The certificate that was read last, and its files.
 #[derive(Debug)]
 struct Current {
     cert: PathBuf,
@@ -79,7 +79,7 @@ impl ResolvesServerCert for Current {
 }
 
 impl Tls {
-    /// The certificate chain and the key of two PEM files; `None` where neither is said.
+    /// Reads the certificate chain and the key from two PEM files. Returns `None` if neither file is set.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -99,18 +99,19 @@ impl Tls {
         Ok(Some(Self { acceptor: Acceptor(TlsAcceptor::from(Arc::new(config))), current }))
     }
 
-    /// Shakes hands with a client.
+    /// Performs the handshake with a client.
     ///
     /// # Errors
-    /// Where the client does not, or not in time.
+    /// Fails if the handshake fails or takes too long.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
         let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, self.acceptor.0.accept(stream)).await;
-        let stream = shaken.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake takes too long"))??;
+        let stream =
+            shaken.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))??;
         Ok(Stream::Server(Box::new(stream)))
     }
 
-    /// Reads the files again whenever they change, until shutdown. What is no certificate is not taken for one: the old
-    /// one stays.
+    /// Reads the files again when they change, until shutdown. If the new files are invalid, the old certificate
+    /// remains in use.
     pub async fn follow_files(self, shutdown: Shutdown) {
         let Current { cert, key, certified } = self.current.as_ref();
         let mut seen = changed_at(cert, key);
@@ -123,10 +124,10 @@ impl Tls {
                 Ok(fresh) => {
                     *certified.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
                     seen = now;
-                    tracing::info!("a new certificate is served");
+                    tracing::info!("loaded a new certificate");
                 }
-                // Renewed one file after the other, they fit a moment later.
-                Err(error) => tracing::error!(%error, "a new certificate cannot be served; the old one is"),
+                // If the files are renewed one after the other, the next attempt succeeds.
+                Err(error) => tracing::error!(%error, "cannot load the new certificate; the old one remains in use"),
             }
         }
     }
@@ -141,18 +142,18 @@ fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.map_err(|error| of(cert, error.to_string()))?;
     if chain.is_empty() {
-        return Err(of(cert, "there is no certificate in it".to_owned()));
+        return Err(of(cert, "the file contains no certificate".to_owned()));
     }
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| of(key, error.to_string()))?;
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(TlsError::Key)
 }
 
-/// Connects to other processes over TLS.
+/// Connects to servers over TLS.
 #[derive(Clone)]
 pub struct Connector(TlsConnector);
 
 impl Connector {
-    /// Trusts what the system trusts.
+    /// Creates a connector that trusts the certificate authorities of the system.
     ///
     /// # Errors
     /// [`TlsError::NoRoots`].
@@ -160,19 +161,20 @@ impl Connector {
         Ok(Self(TlsConnector::from(Arc::new(client_config()?))))
     }
 
-    /// Shakes hands with the server `name`, whose certificate must be good for it.
+    /// Performs the handshake with the server `name`. Its certificate must be valid for this name.
     ///
     /// # Errors
-    /// Where it is not.
+    /// Fails if the certificate is not valid, or if the handshake fails or takes too long.
     pub async fn connect(&self, name: &str, stream: TcpStream) -> io::Result<Stream> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, self.0.connect(name, stream)).await;
-        let stream = shaken.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake takes too long"))??;
+        let stream =
+            shaken.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))??;
         Ok(Stream::Client(Box::new(stream)))
     }
 }
 
-/// How clients of ours speak TLS.
+/// Returns the TLS configuration of clients.
 ///
 /// # Errors
 /// [`TlsError::NoRoots`].
@@ -188,13 +190,13 @@ pub fn client_config() -> Result<ClientConfig, TlsError> {
         .with_no_client_auth())
 }
 
-/// A connection, over TLS or not.
+/// A connection with or without TLS.
 pub enum Stream {
-    /// As it is.
+    /// A connection without TLS.
     Plain(TcpStream),
-    /// Of a client of ours.
+    /// A TLS connection that was accepted from a client.
     Server(Box<tokio_rustls::server::TlsStream<TcpStream>>),
-    /// To a server.
+    /// A TLS connection to a server.
     Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 

@@ -1,4 +1,5 @@
-//! Keys that an identity provider publishes (JSON Web Key Set, RFC 7517), fetched from one URL and from nowhere else.
+//! Keys that an identity provider publishes (JSON Web Key Set, RFC 7517). They are fetched only from the configured
+//! URL.
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -8,20 +9,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// No fetch follows another one sooner, whatever keys are asked for.
+/// Minimum time between two fetches, even if unknown keys are requested.
 const EVERY: Duration = Duration::from_secs(60);
-/// After what time keys are fetched again, so that one that was withdrawn is gone.
+/// Age at which keys are fetched again, so that withdrawn keys are no longer accepted.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long keys are used that could not be fetched again.
+/// Maximum age of keys that are used because they could not be fetched again.
 const STALE: Duration = Duration::from_secs(24 * 3_600);
 const FETCH_WITHIN: Duration = Duration::from_secs(5);
-/// The largest set.
+/// Maximum size of the key set.
 const MAX_BYTES: usize = 256 * 1_024;
 
-/// The algorithms that keys are accepted for.
+/// The algorithms of accepted keys.
 pub(super) const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 
-/// One key, for one of [`ALGORITHMS`].
+/// A key for one of [`ALGORITHMS`].
 pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     pub(super) decoding: DecodingKey,
@@ -32,21 +33,21 @@ struct Fetched {
     at: Instant,
 }
 
-/// The URL of the keys cannot be used.
+/// The reason why the URL of the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeySetError {
-    /// Keys that anybody on the way can change are no keys.
-    #[error("WAYBILL_JWKS_URL must be https, or http on this machine")]
+    /// The connection is not protected, so that an attacker could replace the keys.
+    #[error("WAYBILL_JWKS_URL must use https, or http on localhost")]
     NotSecure,
-    /// No client can be made.
-    #[error("no client for WAYBILL_JWKS_URL: {0}")]
+    /// The HTTP client cannot be created.
+    #[error("cannot create a client for WAYBILL_JWKS_URL: {0}")]
     Client(#[from] reqwest::Error),
 }
 
-/// Why no key can be told.
+/// The reason why a key was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoKey {
-    /// There is none of this name.
+    /// No published key has this id.
     Unknown,
     /// The keys could not be fetched yet.
     Unavailable,
@@ -57,7 +58,8 @@ pub(super) struct KeySet {
     url: String,
     http: reqwest::Client,
     fetched: RwLock<Option<Arc<Fetched>>>,
-    /// When it was tried the last time. Held while it is tried, so that of many who miss a key one asks.
+    /// Time of the last fetch. Locked during a fetch, so that concurrent requests with an unknown key cause only one
+    /// fetch.
     tried_at: Mutex<Option<Instant>>,
 }
 
@@ -72,7 +74,7 @@ impl KeySet {
         Ok(Self { url: url.to_owned(), http, fetched: RwLock::default(), tried_at: Mutex::default() })
     }
 
-    /// The key of this name.
+    /// Returns the key with this id. Fetches the keys if the id is unknown or the keys are too old.
     pub(super) async fn find(self: &Arc<Self>, kid: &str) -> Result<Arc<Key>, NoKey> {
         if let Some(fetched) = self.current().filter(|fetched| fetched.at.elapsed() < STALE)
             && let Some(key) = fetched.keys.get(kid)
@@ -100,25 +102,25 @@ impl KeySet {
         *tried_at = Some(Instant::now());
         match self.fetch().await {
             Ok(keys) => {
-                tracing::info!(keys = keys.len(), "the published keys are fetched");
+                tracing::info!(keys = keys.len(), "fetched the published keys");
                 let fetched = Fetched { keys, at: Instant::now() };
                 *self.fetched.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(fetched));
             }
-            Err(reason) => tracing::error!(reason, "the published keys cannot be fetched"),
+            Err(reason) => tracing::error!(reason, "cannot fetch the published keys"),
         }
     }
 
     pub(super) async fn fetch(&self) -> Result<HashMap<String, Arc<Key>>, String> {
         let mut answer = self.http.get(&self.url).send().await.map_err(|error| error.without_url().to_string())?;
-        // A redirect is no success either.
+        // Redirects are not followed and count as failures.
         if answer.status() != reqwest::StatusCode::OK {
-            return Err(format!("the answer is {}", answer.status().as_u16()));
+            return Err(format!("the answer has status {}", answer.status().as_u16()));
         }
         let mut bytes = Vec::new();
         while let Some(more) = answer.chunk().await.map_err(|error| error.without_url().to_string())? {
             bytes.extend_from_slice(&more);
             if bytes.len() > MAX_BYTES {
-                return Err("the set is too large".to_owned());
+                return Err("the key set is larger than 256 KiB".to_owned());
             }
         }
         let set: JwkSet = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
@@ -126,7 +128,7 @@ impl KeySet {
     }
 }
 
-/// A key that tokens may be signed with, by its name: public, for signatures, and of an algorithm that is accepted.
+/// Returns the id and the key if tokens can be signed with it: a public key for signatures with an accepted algorithm.
 fn usable(jwk: &Jwk) -> Option<(String, Arc<Key>)> {
     let kid = jwk.common.key_id.clone()?;
     if jwk.common.public_key_use.as_ref().is_some_and(|used| *used != PublicKeyUse::Signature) {

@@ -1,5 +1,6 @@
-//! Who asks: JSON Web Tokens (RFC 7519). Signed with keys that an identity provider publishes, or, for development, with
-//! a shared secret (HS256). The algorithm is the key's, and nothing in a token's header is ever followed.
+//! Authentication with JSON Web Tokens (RFC 7519). Tokens are signed with keys that an identity provider publishes or,
+//! for development, with a shared secret (HS256). The key determines the algorithm, and keys or URLs in the header of a
+//! token are never used.
 
 mod jwks;
 
@@ -17,42 +18,42 @@ use std::future::ready;
 use std::sync::Arc;
 use waybill_schema::{CompanyId, Timestamp, UserId};
 
-/// The shortest secret that HS256 is used with (RFC 7518 §3.2).
+/// Minimum length of a secret for HS256 (RFC 7518 §3.2).
 const SECRET_MIN_BYTES: usize = 32;
 
-/// What a token of a client may call itself (RFC 7519 §5.1, RFC 9068 §2.1).
+/// Accepted values of the header `typ` (RFC 7519 §5.1, RFC 9068 §2.1).
 const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
 
-/// What a user may do beyond their own uploads.
+/// A role in a token, which gives permissions beyond the user's own uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Reads the events of the company.
+    /// Can read the audit of the company.
     Auditor,
-    /// Sets the company's limits, and keeps its directory.
+    /// Can set the limits of the company and manage its directory.
     Admin,
-    /// The host product: keeps the directories of all companies. No user.
+    /// The host product, which manages the directories of all companies. Not a user.
     Service,
-    /// A role that Waybill gives no meaning to.
+    /// A role that has no meaning in Waybill.
     #[serde(other)]
     Other,
 }
 
-/// Who asks.
+/// The authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The user.
     pub user_id: UserId,
-    /// Their company.
+    /// The company of the user.
     pub company_id: CompanyId,
-    /// What they may do.
+    /// The roles in the token.
     pub roles: Vec<Role>,
-    /// When the token ends.
+    /// The time at which the token expires.
     pub expires_at: Timestamp,
 }
 
 impl Principal {
-    /// Demands a role.
+    /// Returns an error unless the caller has a role.
     ///
     /// # Errors
     /// 403 `role_required`.
@@ -60,11 +61,11 @@ impl Principal {
         if self.roles.contains(&role) {
             return Ok(());
         }
-        Err(Problem::new(403, "role_required", format!("this needs a token with the role {name}")))
+        Err(Problem::new(403, "role_required", format!("This request needs a token with the role {name}.")))
     }
 }
 
-/// What is read of a token; what else it says is checked by [`Validation`].
+/// The claims that Waybill reads. [`Validation`] checks the other claims.
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
@@ -74,7 +75,7 @@ struct Claims {
     exp: i64,
 }
 
-/// What a token says that is made here.
+/// The claims of a token that Waybill issues for development.
 #[derive(Serialize)]
 struct Minted<'a> {
     sub: String,
@@ -85,43 +86,44 @@ struct Minted<'a> {
     exp: i64,
 }
 
-/// What tokens are checked with.
+/// The keys with which tokens are verified.
 #[derive(Clone)]
 enum Keys {
-    /// One secret, for development.
+    /// A shared secret, for development.
     Secret { decoding: DecodingKey, encoding: EncodingKey },
-    /// What an identity provider publishes.
+    /// The keys that an identity provider publishes.
     Published(Arc<KeySet>),
 }
 
-/// Checks tokens, and makes them for development.
+/// Verifies tokens, and issues tokens for development.
 #[derive(Clone)]
 pub struct Authenticator {
     keys: Keys,
     issuer: String,
     audience: String,
-    /// The checks for each algorithm of the keys. They are made once, because making them costs more than using them.
+    /// The validation rules for each algorithm. They are created once, because creating them costs more than using
+    /// them.
     validations: Arc<[(Algorithm, Validation)]>,
 }
 
-/// The secret is too short to be one.
+/// The secret is shorter than 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("WAYBILL_JWT_HS256_SECRET must have at least 32 bytes")]
 pub struct SecretTooShort;
 
-/// Why no token is made.
+/// The reason why no token is issued.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
-    /// The identity provider makes them.
-    #[error("tokens are the identity provider's to make: WAYBILL_JWKS_URL is set")]
+    /// Only the identity provider issues tokens.
+    #[error("only the identity provider issues tokens, because WAYBILL_JWKS_URL is set")]
     Published,
-    /// Signing fails.
-    #[error("signing a token: {0}")]
+    /// The token cannot be signed.
+    #[error("cannot sign the token: {0}")]
     Signing(#[from] jsonwebtoken::errors::Error),
 }
 
 impl Authenticator {
-    /// Tokens signed with `secret`, of `issuer`, for `audience`.
+    /// Accepts tokens of `issuer` for `audience` that are signed with `secret`.
     ///
     /// # Errors
     /// [`SecretTooShort`].
@@ -136,7 +138,8 @@ impl Authenticator {
         Ok(Self::new(keys, &[Algorithm::HS256], issuer, audience))
     }
 
-    /// Tokens of `issuer` for `audience`, signed with a key that is published at `url`: RS256, ES256 or EdDSA.
+    /// Accepts tokens of `issuer` for `audience` that are signed with a key that is published at `url`: RS256, ES256 or
+    /// EdDSA.
     ///
     /// # Errors
     /// [`KeySetError`].
@@ -151,55 +154,57 @@ impl Authenticator {
         Self { keys, issuer: issuer.to_owned(), audience: audience.to_owned(), validations }
     }
 
-    /// Whether tokens can be checked now; what with, in words.
+    /// Checks that tokens can be verified at the moment. Returns a description of the keys.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// A description of the problem.
     pub async fn check(&self) -> Result<String, String> {
         match &self.keys {
-            Keys::Secret { .. } => Ok("a secret, for development".to_owned()),
+            Keys::Secret { .. } => Ok("a shared secret (for development)".to_owned()),
             Keys::Published(keys) => match keys.fetch().await?.len() {
-                0 => Err("no published key is one for RS256, ES256 or EdDSA".to_owned()),
+                0 => Err("no published key can be used for RS256, ES256 or EdDSA".to_owned()),
                 count => Ok(format!("{count} published keys")),
             },
         }
     }
 
-    /// Whose token this is.
+    /// Verifies a token and returns its owner.
     ///
     /// # Errors
-    /// 401 `token_invalid`, whatever is wrong with it; 503 while the published keys cannot be fetched.
+    /// 401 `token_invalid` if anything is wrong with the token; 503 if the published keys cannot be fetched.
     pub async fn authenticate(&self, token: &str) -> Result<Principal, Problem> {
-        let invalid = || Problem::new(401, "token_invalid", "the token is missing, expired or not for this service");
-        // A token that was made for something else, such as to be exchanged for this one (RFC 8725 §3.11).
+        let invalid = || Problem::new(401, "token_invalid", "The token is invalid, expired or not for this service.");
         let header = decode_header(token).map_err(|_| invalid())?;
-        // Keys are ours to choose: what names another one is refused, not followed (RFC 8725 §3.10).
+        // Refuse tokens that bring their own key or the URL of a key (RFC 8725 §3.10).
         if header.jku.is_some() || header.x5u.is_some() || header.jwk.is_some() || header.x5c.is_some() {
             return Err(invalid());
         }
+        // Refuse tokens that were issued for another purpose, such as a logout token (RFC 8725 §3.11).
         if !header.typ.is_none_or(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known))) {
             return Err(invalid());
         }
         let published;
         let (algorithm, decoding) = match &self.keys {
             Keys::Secret { decoding, .. } => {
-                // There is one key and it has no name: what looks like a path or a URL is no name of it.
+                // The only key has no id. Any plain id is accepted, but not a path or a URL.
                 if !header.kid.as_deref().is_none_or(is_key_name) {
                     return Err(invalid());
                 }
                 (Algorithm::HS256, decoding)
             }
-            // A published key has any text as its id (RFC 7517 §4.5), which is compared and nothing else.
+            // The id of a published key can be any text (RFC 7517 §4.5). It is only compared.
             Keys::Published(keys) => {
                 let found = keys.find(header.kid.as_deref().ok_or_else(invalid)?).await;
                 published = found.map_err(|no_key| match no_key {
                     NoKey::Unknown => invalid(),
-                    NoKey::Unavailable => Problem::unavailable("the keys of tokens cannot be fetched; try again"),
+                    NoKey::Unavailable => {
+                        Problem::unavailable("The keys of the identity provider cannot be fetched. Try again.")
+                    }
                 })?;
                 (published.algorithm, &published.decoding)
             }
         };
-        // The algorithm is the key's, never the token's.
+        // The key determines the algorithm, never the token.
         let validation = self.validations.iter().find(|(of, _)| *of == algorithm).map(|(_, validation)| validation);
         let decoded = decode::<Claims>(token, decoding, validation.ok_or_else(invalid)?);
         let claims = decoded.map_err(|_| invalid())?.claims;
@@ -211,7 +216,7 @@ impl Authenticator {
         })
     }
 
-    /// A token for `principal`; for development.
+    /// Issues a token for `principal`, for development.
     ///
     /// # Errors
     /// [`MintError`].
@@ -229,7 +234,7 @@ impl Authenticator {
     }
 }
 
-/// Makes the checks of tokens that are signed with a key of this algorithm.
+/// Returns the validation rules for tokens that are signed with this algorithm.
 fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(&[issuer]);
@@ -240,7 +245,7 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
     validation
 }
 
-/// Whether a `kid` is a plain name, and no path or URL.
+/// Returns `true` if a `kid` is a plain name and not a path or URL.
 fn is_key_name(kid: &str) -> bool {
     (1..=128).contains(&kid.len())
         && kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=".contains(&b))
@@ -252,7 +257,7 @@ impl FromRequest for Principal {
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // Somebody looked before.
+        // The request was authenticated before.
         if let Some(principal) = request.extensions().get::<Self>() {
             return Box::pin(ready(Ok(principal.clone())));
         }
@@ -266,7 +271,7 @@ async fn from_header(request: &HttpRequest) -> Result<Principal, Problem> {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (scheme, token) = header.split_once(' ').unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Problem::new(401, "token_missing", "send Authorization: Bearer with a JSON Web Token"));
+        return Err(Problem::new(401, "token_missing", "Send a JSON Web Token in the header Authorization: Bearer."));
     }
     authenticator.authenticate(token.trim()).await
 }
