@@ -61,7 +61,7 @@ impl From<AccessError> for Problem {
 /// The access rights of a user, and the requested files, chatrooms and threads.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Whether the company and the user are active.
+    /// State of the company and of the user.
     pub standing: Standing,
     /// The settings of the company, which override the defaults.
     pub settings: CompanySettings,

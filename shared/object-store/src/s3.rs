@@ -106,7 +106,7 @@ pub struct S3Store {
     slow: Client,
     bucket: String,
     encryption: Encryption,
-    /// Whether the bucket keeps versions of objects, and the time when this was checked.
+    /// The time of the last check of the bucket's versioning, and `true` if the bucket keeps versions.
     keeps_versions: Arc<Mutex<Option<(Instant, bool)>>>,
     /// `false` after the store has rejected a request that deletes several objects.
     deletes_many: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! Which processes of a kind are alive, so that they can share work.
+//! Registry of the running processes of a kind, with which they share work.
 
 use crate::{Database, ReadModelError};
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
@@ -8,12 +8,12 @@ use futures_util::future::BoxFuture;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Processes that share one kind of work.
+/// Kind of processes that share work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// Projectors share the partitions.
     Projectors,
-    /// Workers share what the sweep looks after.
+    /// Workers share the candidates of the sweep.
     Sweepers,
 }
 
@@ -26,7 +26,7 @@ impl Group {
     }
 }
 
-/// Says that `owner` lives for another `lease`. Returns all that live, in the order of their ids.
+/// Registers `owner` as running for the next `lease`. Returns all running processes, ordered by id.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -42,7 +42,7 @@ pub fn announce(
             #[diesel(sql_type = SqlUuid)]
             id: Uuid,
         }
-        let operation = "asking which processes are alive";
+        let operation = "reading the running processes";
         let table = group.table();
         let mut connection = database.connection().await?;
         sql_query(format!(
@@ -66,7 +66,7 @@ pub fn announce(
     })
 }
 
-/// Says that `owner` stops.
+/// Removes `owner` from the running processes.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -78,6 +78,6 @@ pub fn withdraw(database: &Database, group: Group, owner: Uuid) -> BoxFuture<'_,
             .execute(&mut connection)
             .await
             .map(drop)
-            .map_err(ReadModelError::query("saying that a process stops"))
+            .map_err(ReadModelError::query("removing a running process"))
     })
 }

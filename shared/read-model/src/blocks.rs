@@ -1,19 +1,19 @@
-//! Tells where in the log a company has events.
+//! Positions of the events of a company in the log.
 //!
-//! A partition's messages are numbered, and those of all companies lie in between. For each company and each block of 64
-//! messages in which it has any, a row says which ones they are, so that an audit reads no others.
+//! The messages of a partition belong to many companies. For each company and each block of 64 messages in which it has
+//! events, a row records which messages these are, so that an audit reads only these.
 
 use uuid::Uuid;
 
-/// How many messages a block has: as many as `events` has bits.
+/// Number of messages in a block: the number of bits of `events`.
 const BLOCK: u64 = 64;
 
-/// Returns the block of the message with this sequence, as the tables name it.
+/// Returns the id of the block that contains the message with this sequence.
 pub fn block_of(seq: u64) -> Uuid {
     Uuid::from_u128(u128::from(seq / BLOCK))
 }
 
-/// Returns the bit of the message with this sequence in its block.
+/// Returns the bit that stands for the message with this sequence in its block.
 pub fn bit_of(seq: u64) -> i64 {
     1_i64 << (seq % BLOCK)
 }
@@ -35,6 +35,9 @@ mod tests {
             assert_eq!(seqs_of(block_of(seq), bit_of(seq)).collect::<Vec<u64>>(), [seq]);
         }
         assert_eq!(seqs_of(block_of(64), bit_of(64) | bit_of(70) | bit_of(127)).collect::<Vec<u64>>(), [64, 70, 127]);
-        assert!(block_of(63) < block_of(64) && block_of(64) < block_of(1 << 40), "they are in the log's order");
+        assert!(
+            block_of(63) < block_of(64) && block_of(64) < block_of(1 << 40),
+            "ids of blocks have the order of the log"
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! Filling new tables with much at once: without the indexes and foreign keys that a single pass at the end makes for a
-//! fraction of the work.
+//! Bulk loading of new tables. Indexes and foreign keys are dropped before and created at the end, which takes a
+//! fraction of the time.
 //!
-//! What is put off is written down in the schema itself, so that whoever goes on with an interrupted rebuild makes it.
+//! The dropped definitions are stored in a table of the schema, so that an interrupted rebuild can be resumed by
+//! another process.
 
 use crate::digest::TABLES;
 use crate::{Database, ReadModelError};
@@ -14,10 +15,11 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::ops::DerefMut;
 
-const PUTTING_OFF: &str = "putting indexes off";
-const MAKING: &str = "making indexes and foreign keys";
+const PUTTING_OFF: &str = "dropping indexes and foreign keys";
+const MAKING: &str = "creating indexes and foreign keys";
 
-/// Unique indexes stay: rows are written by them. So do those of what is parked, which is read meanwhile.
+/// Drops indexes and foreign keys. Unique indexes are kept because upserts need them, and the indexes of `parked_event`
+/// because it is queried during the rebuild.
 const PUT_OFF: &str = "
 CREATE TABLE rebuild_put_off (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, is_index BOOLEAN NOT NULL, statement TEXT NOT NULL);
 INSERT INTO rebuild_put_off (is_index, statement)
@@ -49,8 +51,8 @@ END
 $$;
 ";
 
-/// Takes the indexes and foreign keys of the tables away until [`make`], but for what keeps rows apart. The tables must be
-/// new, and nobody else's.
+/// Drops the foreign keys and the non-unique indexes of the tables until [`make`] creates them again. The tables must
+/// be new and not in use by others.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -69,7 +71,7 @@ pub fn put_off(database: &Database) -> BoxFuture<'_, Result<(), ReadModelError>>
     })
 }
 
-/// Whether there are indexes or foreign keys to be made.
+/// Returns `true` if indexes or foreign keys were dropped and not created again.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -88,7 +90,7 @@ pub fn is_put_off(database: &Database) -> BoxFuture<'_, Result<bool, ReadModelEr
     })
 }
 
-/// What was put off.
+/// A dropped index or foreign key.
 #[derive(QueryableByName)]
 struct PutOff {
     #[diesel(sql_type = BigInt)]
@@ -99,11 +101,11 @@ struct PutOff {
     statement: String,
 }
 
-/// Makes what was put off, up to `at_once` indexes at a time, and has Postgres look at what the tables hold, so that it plans
-/// well from the first query on.
+/// Creates the dropped foreign keys and indexes, up to `at_once` indexes concurrently. Then analyzes the tables, so
+/// that PostgreSQL plans queries well from the start.
 ///
 /// # Errors
-/// [`ReadModelError`]; a foreign key violation where rows refer to what is not there.
+/// [`ReadModelError`]; a foreign key violation if rows refer to missing rows.
 pub fn make(database: &Database, at_once: usize) -> BoxFuture<'_, Result<(), ReadModelError>> {
     Box::pin(async move {
         let put_off: Vec<PutOff> = sql_query("SELECT id, is_index, statement FROM rebuild_put_off ORDER BY id")
@@ -111,7 +113,7 @@ pub fn make(database: &Database, at_once: usize) -> BoxFuture<'_, Result<(), Rea
             .await
             .map_err(ReadModelError::query(MAKING))?;
         let (indexes, keys): (Vec<PutOff>, Vec<PutOff>) = put_off.into_iter().partition(|one| one.is_index);
-        // Before the indexes: what has to be begun anew should be known early.
+        // Foreign keys come first, because a violation means that the rebuild must start again.
         for key in keys {
             make_one(database, &key).await?;
         }
@@ -124,7 +126,8 @@ pub fn make(database: &Database, at_once: usize) -> BoxFuture<'_, Result<(), Rea
     })
 }
 
-/// How often the name that Postgres chooses for a part of an index may be the one that another index has just got.
+/// Maximum number of attempts to create an index. PostgreSQL chooses the names of the indexes on partitions, and
+/// concurrent statements can choose the same name.
 const NAMES: usize = 8;
 
 async fn make_index(database: &Database, index: PutOff) -> Result<(), ReadModelError> {

@@ -1,4 +1,4 @@
-//! Connections, schemas, migrations.
+//! Connections, schemas and migrations of PostgreSQL.
 
 use crate::{MIGRATIONS, ReadModelError};
 use deadpool::managed::QueueMode;
@@ -18,16 +18,17 @@ use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How long a statement may take, where nothing else is said: whoever waits for it is then told to come again.
+/// Default timeout of a statement. After it, the waiting client gets an error and can try again.
 const STATEMENT_WITHIN: Duration = Duration::from_secs(10);
 
-/// The name of a Postgres schema: letters, digits and underscores, so that it never needs quoting.
+/// Name of a PostgreSQL schema. It consists of lower-case letters, digits and underscores, so that it never needs
+/// quoting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaName(String);
 
-/// The text is no schema name that Waybill uses.
+/// The text is not a valid schema name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a schema name has 1 to 63 lower-case letters, digits and underscores, and begins with a letter")]
+#[error("a schema name must have 1 to 63 lower-case letters, digits and underscores, and begin with a letter")]
 pub struct SchemaNameError;
 
 impl FromStr for SchemaName {
@@ -43,10 +44,10 @@ impl FromStr for SchemaName {
 }
 
 impl SchemaName {
-    /// The name with `ending` behind it.
+    /// Returns the name with `ending` appended.
     ///
     /// # Errors
-    /// [`SchemaNameError`] if that is too long, or no name.
+    /// [`SchemaNameError`] if the result is too long or not a valid name.
     pub fn with_ending(&self, ending: &str) -> Result<Self, SchemaNameError> {
         format!("{}{ending}", self.0).parse()
     }
@@ -58,18 +59,18 @@ impl fmt::Display for SchemaName {
     }
 }
 
-/// Where the read models are.
+/// Location of the read model and settings of the connections.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
     /// `postgres://user:password@host:port/database`.
     pub url: String,
-    /// The schema that the tables are in.
+    /// Schema of the tables.
     pub schema: SchemaName,
-    /// How many connections at most.
+    /// Maximum number of connections.
     pub pool_size: usize,
 }
 
-/// A connection of the pool; goes back when it is dropped.
+/// A connection of the pool. Dropping it returns it to the pool.
 pub type Connection = Object<AsyncPgConnection>;
 
 /// A pool of connections whose `search_path` is one schema.
@@ -80,46 +81,46 @@ pub struct Database {
     limits: Limits,
 }
 
-/// How long PostgreSQL waits in a session. 0 stands for as long as it takes.
+/// Timeouts of a session in PostgreSQL. 0 means no timeout.
 #[derive(Clone, Copy, Default)]
 struct Limits {
-    /// For the end of a statement.
+    /// Timeout of a statement.
     statement: Duration,
-    /// For a client that holds locks, and says nothing or cannot be reached.
+    /// Timeout of a client that holds locks and is idle or unreachable.
     client: Duration,
 }
 
-/// What [`Database::inspect`] found.
+/// Result of [`Database::inspect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// The server's version, such as `17.2`.
+    /// Version of the server, such as `17.2`.
     pub version: String,
-    /// Migrations that were not run yet.
+    /// Number of migrations that were not run yet.
     pub pending_migrations: usize,
 }
 
 impl Database {
-    /// A pool; connects when it is first used.
+    /// Creates a pool. It connects when it is first used.
     ///
     /// # Errors
-    /// [`ReadModelError::Unavailable`] where the settings are of no use.
+    /// [`ReadModelError::Unavailable`] if the settings are invalid.
     pub fn new(config: DatabaseConfig) -> Result<Self, ReadModelError> {
         Self::with(config, Limits { statement: STATEMENT_WITHIN, client: Duration::ZERO })
     }
 
-    /// The same tables for work that takes long, such as a rebuild: statements have all the time that they need.
+    /// Returns a pool for the same tables without a statement timeout, for long work such as a rebuild.
     ///
     /// # Errors
-    /// As [`Database::new`].
+    /// The errors of [`Database::new`].
     pub fn patient(&self) -> Result<Self, ReadModelError> {
         Self::with(self.config.clone(), Limits::default())
     }
 
-    /// The same as [`Database::patient`], for work under a lease: the locks of a process that hangs, or whose host is lost, end
-    /// within `within`.
+    /// Returns a pool like [`Database::patient`], for work under a lease. If the process hangs or its host fails,
+    /// PostgreSQL releases its locks within `within`.
     ///
     /// # Errors
-    /// As [`Database::new`].
+    /// The errors of [`Database::new`].
     pub fn leased(&self, within: Duration) -> Result<Self, ReadModelError> {
         Self::with(self.config.clone(), Limits { statement: Duration::ZERO, client: within })
     }
@@ -129,49 +130,51 @@ impl Database {
         let mut manager_config = ManagerConfig::default();
         manager_config.custom_setup = Box::new(|url| establish(url.to_owned()).boxed());
         if !limits.client.is_zero() {
-            // PostgreSQL may have ended the session while nobody used it.
+            // PostgreSQL may have ended the session while it was idle.
             manager_config.recycling_method = RecyclingMethod::Verified;
         }
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager_config);
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
-            // Those that have planned their statements are used again, and one that was left in a transaction is soon found.
+            // Prefer recently used connections: they have planned their statements, and a connection that was left in a
+            // transaction is found soon.
             .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(Duration::from_secs(5)))
             .create_timeout(Some(Duration::from_secs(5)))
             .runtime(deadpool::Runtime::Tokio1)
             .build()
-            .map_err(|error| unavailable("making a pool", error))?;
+            .map_err(|error| unavailable("creating a pool", error))?;
         Ok(Self { pool, config, limits })
     }
 
-    /// The same tables by another pool of up to `pool_size` connections, whose work the runtime does that first asks for them.
+    /// Returns another pool of up to `pool_size` connections for the same tables. Its connections run on the runtime
+    /// that first requests them.
     ///
     /// # Errors
-    /// As [`Database::new`].
+    /// The errors of [`Database::new`].
     pub fn apart(&self, pool_size: usize) -> Result<Self, ReadModelError> {
         Self::with(DatabaseConfig { pool_size, ..self.config.clone() }, self.limits)
     }
 
-    /// The same server, another schema.
+    /// Returns a pool for another schema of the same server.
     ///
     /// # Errors
-    /// As [`Database::new`].
+    /// The errors of [`Database::new`].
     pub fn in_schema(&self, schema: SchemaName) -> Result<Self, ReadModelError> {
         Self::with(DatabaseConfig { schema, ..self.config.clone() }, self.limits)
     }
 
-    /// How many connections there are at most.
+    /// Returns the maximum number of connections.
     pub fn pool_size(&self) -> usize {
         self.config.pool_size
     }
 
-    /// The schema that the tables are in.
+    /// Returns the schema of the tables.
     pub fn schema(&self) -> &SchemaName {
         &self.config.schema
     }
 
-    /// A connection.
+    /// Takes a connection from the pool.
     ///
     /// # Errors
     /// [`ReadModelError::Unavailable`].
@@ -179,7 +182,7 @@ impl Database {
         Box::pin(async move { self.pool.get().await.map_err(|error| not_connected("connecting", error)) })
     }
 
-    /// Makes the schema, and its tables as the migrations say.
+    /// Creates the schema if it does not exist, and runs the pending migrations.
     ///
     /// # Errors
     /// [`ReadModelError`].
@@ -189,7 +192,7 @@ impl Database {
             let mut connection = establish(connection_url(&self.config, Limits::default()))
                 .await
                 .map_err(|error| not_connected(operation, error))?;
-            // Of several processes that start at once, one migrates and the others wait.
+            // If several processes start at the same time, one of them migrates and the others wait.
             let schema = &self.config.schema;
             connection
                 .batch_execute(&format!(
@@ -203,13 +206,13 @@ impl Database {
         })
     }
 
-    /// Which PostgreSQL this is, and how many migrations its tables lack.
+    /// Returns the version of PostgreSQL and the number of pending migrations.
     ///
     /// # Errors
     /// [`ReadModelError`].
     pub fn inspect(&self) -> BoxFuture<'_, Result<Inspection, ReadModelError>> {
         Box::pin(async move {
-            let operation = "looking at the tables";
+            let operation = "reading the version and the migrations";
             let mut connection = establish(connection_url(&self.config, Limits::default()))
                 .await
                 .map_err(|error| not_connected(operation, error))?;
@@ -221,14 +224,14 @@ impl Database {
             let pending = if has_tables {
                 AsyncMigrationHarness::new(connection).pending_migrations(MIGRATIONS).map_err(failed)?.len()
             } else {
-                // Asking for the list of those that were run would make one.
+                // The harness would create the table of migrations, so it is not used if that table does not exist.
                 MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(failed)?.len()
             };
             Ok(Inspection { version, pending_migrations: pending })
         })
     }
 
-    /// Drops the schema with all that is in it.
+    /// Drops the schema and everything in it.
     ///
     /// # Errors
     /// [`ReadModelError`].
@@ -243,7 +246,8 @@ impl Database {
     }
 }
 
-/// A connection; with `sslmode=require` over TLS, whose certificate must be good for the host (as libpq's `verify-full`).
+/// Opens a connection. With `sslmode=require` it uses TLS, and the certificate must be valid for the host (like
+/// `verify-full` of libpq).
 async fn establish(url: String) -> ConnectionResult<AsyncPgConnection> {
     let refused = |error: &dyn fmt::Display| ConnectionError::BadConnection(error.to_string());
     let config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| refused(&error))?;
@@ -256,15 +260,17 @@ async fn establish(url: String) -> ConnectionResult<AsyncPgConnection> {
     AsyncPgConnection::try_from_client_and_connection(client, connection).await
 }
 
-/// The URL with what every connection of the pool has from the start: the schema as `search_path`; and no waiting for the
-/// disk, for what a crash of Postgres loses is folded again from the log, with the checkpoint that is lost with it.
+/// Returns the URL with the session settings of the pool's connections. `search_path` is the schema. Commits do not
+/// wait for the disk: a crash of PostgreSQL loses the latest rows together with their checkpoint, and they are folded
+/// again from the log.
 fn connection_url(config: &DatabaseConfig, limits: Limits) -> String {
     let separator = if config.url.contains('?') { '&' } else { '?' };
     let mut settings = vec![
         ("search_path", config.schema.to_string()),
         ("synchronous_commit", "off".to_owned()),
-        // Planned once a connection. For tables with many partitions PostgreSQL would rather plan each time, which takes
-        // longer than what is planned; queries whose plans depend on their values say so.
+        // Plan each statement once per connection. On tables with many partitions PostgreSQL would otherwise plan each
+        // time, which takes longer than the execution. Queries whose plans depend on their values override this
+        // setting.
         ("plan_cache_mode", "force_generic_plan".to_owned()),
         ("statement_timeout", limits.statement.as_millis().to_string()),
     ];
@@ -277,18 +283,19 @@ fn connection_url(config: &DatabaseConfig, limits: Limits) -> String {
             ("tcp_keepalives_interval", "1".to_owned()),
         ]);
     } else {
-        // Of a request that was given up in the middle of one.
+        // For a request that was dropped in the middle of a transaction.
         settings.push(("idle_in_transaction_session_timeout", "60000".to_owned()));
     }
     let options: Vec<String> = settings.iter().map(|(name, value)| format!("-c{name}%3D{value}")).collect();
     format!("{}{separator}options={}", config.url, options.join("%20"))
 }
 
-/// What a server says that answers and does not let us in (SQLSTATE class 28, and 3D000); diesel passes only the text on.
+/// Parts of the messages with which a server refuses a login (SQLSTATE class 28 and 3D000). diesel does not pass on the
+/// SQLSTATE.
 const REFUSALS: [&str; 4] =
     ["authentication failed", "no pg_hba.conf entry", "\" does not exist", "not permitted to log in"];
 
-/// Why there is no connection: nobody answers, or the server does not let us in.
+/// Returns the error of a failed connection: the server does not answer, or it refuses the login.
 fn not_connected(operation: &'static str, reason: impl fmt::Display) -> ReadModelError {
     let reason = reason.to_string();
     if REFUSALS.iter().any(|refusal| reason.contains(refusal)) {

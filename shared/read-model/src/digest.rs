@@ -6,7 +6,7 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
 
-/// Every table that events are folded into; what others refer to comes first.
+/// All tables that events are folded into. Tables come before the tables that refer to them.
 pub(crate) const TABLES: [&str; 17] = [
     "company",
     "\"user\"",
@@ -27,24 +27,25 @@ pub(crate) const TABLES: [&str; 17] = [
     "parked_event",
 ];
 
-/// The tables of companies with the column that says whose a row is; what others refer to comes first.
+/// Returns the tables with rows of companies and the column of the company's id. Tables come before the tables that
+/// refer to them.
 pub(crate) fn of_companies() -> impl DoubleEndedIterator<Item = (&'static str, &'static str)> {
     let column = |table| if table == "company" { "id" } else { "company_id" };
     TABLES.into_iter().filter(|table| *table != "parked_event").map(move |table| (table, column(table)))
 }
 
-/// What a table holds, in two numbers.
+/// Number of rows and digest of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableDigest {
     /// The table.
     pub table: String,
-    /// How many rows.
+    /// Number of rows.
     pub rows: i64,
-    /// The sum of the rows' hashes: does not depend on their order.
+    /// Sum of the hashes of all rows. It does not depend on their order.
     pub digest: String,
 }
 
-/// The digests of all tables. For a state of one moment call it in a `REPEATABLE READ` transaction.
+/// Computes the digests of all tables. For a consistent state, call it in a `REPEATABLE READ` transaction.
 ///
 /// # Errors
 /// [`ReadModelError`].

@@ -1,46 +1,46 @@
-//! What can go wrong between us and Postgres.
+//! Errors of the read model.
 
-/// Why Postgres did not do what it was asked.
+/// The reason why an operation on the read model failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadModelError {
-    /// It does not answer, or there is no free connection.
-    #[error("{operation}: Postgres does not answer: {reason}")]
+    /// PostgreSQL does not answer, or no connection of the pool is free.
+    #[error("{operation}: PostgreSQL does not answer: {reason}")]
     Unavailable {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What it said.
+        /// The cause.
         reason: String,
     },
-    /// It answers, and does not let us in.
+    /// PostgreSQL refuses the login.
     #[error(
-        "{operation}: Postgres refuses the login: {reason}; check the user, the password and the database in the URL"
+        "{operation}: PostgreSQL refuses the login: {reason}; check the user, the password and the database in the URL"
     )]
     LoginRefused {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What it said.
+        /// The cause.
         reason: String,
     },
-    /// It refused a statement.
+    /// A statement failed.
     #[error("{operation}: {source}")]
     Query {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What it said.
+        /// The cause.
         source: diesel::result::Error,
     },
-    /// A row is not what the code expects.
-    #[error("{operation}: a row cannot be read: {source}")]
+    /// A row cannot be converted from or to JSON.
+    #[error("{operation}: a row cannot be converted: {source}")]
     Row {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// Why.
+        /// The error of the conversion.
         source: serde_json::Error,
     },
-    /// Somebody else folds this partition now, or the checkpoint moved.
-    #[error("the checkpoint of partition {partition} is no longer ours")]
+    /// Another projector folds this partition now, or the checkpoint was moved.
+    #[error("the checkpoint of partition {partition} was changed by another process")]
     CheckpointLost {
-        /// Which.
+        /// The partition.
         partition: u32,
     },
 }

@@ -1,6 +1,6 @@
-//! Postgres read models: the tables, how projections write them, and what is asked of them.
+//! The read model in PostgreSQL: its tables, the writes of projections, and queries.
 //!
-//! Writing is by [`rows`]: whole rows, loaded and upserted in batches. Asking is by [`queries`], typed by diesel.
+//! [`rows`] loads and upserts whole rows in batches. [`queries`] has the queries.
 
 pub mod alive;
 pub mod blocks;
@@ -20,5 +20,5 @@ pub use database::{Connection, Database, DatabaseConfig, Inspection, SchemaName,
 pub use digest::{TableDigest, digests};
 pub use error::ReadModelError;
 
-/// The migrations of the read models.
+/// The migrations of the read model.
 pub const MIGRATIONS: diesel_migrations::EmbeddedMigrations = diesel_migrations::embed_migrations!("../../migrations");

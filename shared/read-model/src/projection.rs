@@ -1,7 +1,8 @@
-//! What a projector needs besides rows: leases, checkpoints, parked events.
+//! Leases, checkpoints and parked events of projectors.
 //!
-//! A partition is folded by one projector at a time. The lease keeps others from wasting work; what keeps them from
-//! doing harm is the checkpoint, which a transaction advances from exactly where it began.
+//! One projector at a time folds a partition. The lease only prevents that several projectors do the same work.
+//! Correctness comes from the checkpoint: each transaction advances it from exactly the position at which it began, or
+//! fails.
 
 use crate::digest::of_companies;
 use crate::statement::{Bind, Statement};
@@ -15,39 +16,40 @@ use std::time::Duration;
 use uuid::Uuid;
 use waybill_schema::CompanyId;
 
-/// How far a partition is folded.
+/// The position up to which a partition is folded.
 #[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Checkpoint {
-    /// The stream's incarnation.
+    /// Epoch of the stream, which identifies its incarnation.
     #[diesel(sql_type = Text)]
     pub epoch: String,
-    /// The last sequence that was folded.
+    /// Sequence of the last folded event.
     #[diesel(sql_type = BigInt)]
     pub seq: i64,
-    /// The message id of that event; empty where it had none. Another one there means that the stream was restored from a copy
-    /// and went on.
+    /// Message id of that event; empty if it had none. A different id in the stream means that the stream was restored
+    /// from a copy and has received other events since.
     #[diesel(sql_type = Text)]
     pub last_id: String,
 }
 
-/// A message that was not folded.
+/// A message that could not be folded, or that waits for one.
 #[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 pub struct ParkedEvent {
-    /// Its stream sequence.
+    /// Sequence in the stream.
     #[diesel(sql_type = BigInt)]
     pub seq: i64,
-    /// Its subject.
+    /// Subject of the message.
     #[diesel(sql_type = Text)]
     pub subject: String,
-    /// What waits behind it.
+    /// Name of the aggregate. Later events of this aggregate wait for this one.
     #[diesel(sql_type = Text)]
     pub aggregate: String,
-    /// Why.
+    /// Reason why the message is parked.
     #[diesel(sql_type = Text)]
     pub reason: String,
 }
 
-/// Takes or renews the lease of a partition for `owner`; answers with the checkpoint where it is ours now.
+/// Takes or renews the lease of a partition for `owner`. Returns the checkpoint, or `None` if another projector has the
+/// lease.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -84,18 +86,18 @@ pub fn take_lease(
     })
 }
 
-/// Who folds a partition.
+/// The lease of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Lease {
     /// The partition.
     #[diesel(sql_type = Integer)]
     pub partition: i32,
-    /// The projector.
+    /// The projector that has the lease.
     #[diesel(sql_type = SqlUuid)]
     pub owner: Uuid,
 }
 
-/// The leases that have not run out.
+/// Returns the leases that have not expired.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -110,7 +112,7 @@ pub fn leases(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<Vec<Le
     })
 }
 
-/// Gives the lease of a partition back, so that another projector need not wait for its end.
+/// Releases the lease of a partition, so that another projector can take it immediately.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -126,15 +128,15 @@ pub fn release_lease(database: &Database, partition: u32, owner: Uuid) -> BoxFut
         .execute(&mut connection)
         .await
         .map(drop)
-        .map_err(ReadModelError::query("giving a lease back"))
+        .map_err(ReadModelError::query("releasing a lease"))
     })
 }
 
-/// Moves a checkpoint from `from` to `to`, in the transaction that writes what lies between. The first statement of
-/// that transaction: whoever else folds the same events waits here, and then fails.
+/// Advances a checkpoint from `from` to `to`. Must be the first statement of the transaction that writes the events in
+/// between: another projector that folds the same events waits here, and then fails.
 ///
 /// # Errors
-/// [`ReadModelError::CheckpointLost`] where it was not at `from`.
+/// [`ReadModelError::CheckpointLost`] if the checkpoint is not at `from`.
 pub fn advance<'a>(
     connection: &'a mut AsyncPgConnection,
     partition: u32,
@@ -160,7 +162,7 @@ pub fn advance<'a>(
     })
 }
 
-/// All checkpoints, by partition.
+/// Returns all checkpoints, ordered by partition.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -184,7 +186,7 @@ pub fn checkpoints(
     })
 }
 
-/// The checkpoint of one partition; `None` before anything was folded.
+/// Returns the checkpoint of one partition, or `None` if nothing was folded yet.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -204,7 +206,7 @@ pub fn checkpoint(
     })
 }
 
-/// Whether any event of a partition is parked.
+/// Returns `true` if an event of the partition is parked.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -229,11 +231,11 @@ async fn is_found(connection: &mut AsyncPgConnection, statement: Statement) -> R
         found: bool,
     }
     let found: Found =
-        statement.get_result(connection).await.map_err(ReadModelError::query("looking for parked events"))?;
+        statement.get_result(connection).await.map_err(ReadModelError::query("searching for parked events"))?;
     Ok(found.found)
 }
 
-/// All parked events with their partitions, in the order of the log.
+/// Returns all parked events with their partitions, in the order of the log.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -255,7 +257,7 @@ pub fn parked(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<Vec<(u
     })
 }
 
-/// Which of these aggregates have a parked event, so that later ones must wait.
+/// Returns those of the aggregates that have a parked event. Their later events must wait.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -269,7 +271,7 @@ pub fn blocked<'a>(
             #[diesel(sql_type = Text)]
             aggregate: String,
         }
-        // Hardly ever is anything parked; then the aggregates need not be sent.
+        // Parked events are rare. If no event is parked, the aggregates need not be sent.
         if !is_any_parked(connection).await? {
             return Ok(HashSet::new());
         }
@@ -277,12 +279,12 @@ pub fn blocked<'a>(
             .bind::<Array<Text>, _>(aggregates)
             .load(connection)
             .await
-            .map_err(ReadModelError::query("looking for parked events"))?;
+            .map_err(ReadModelError::query("searching for parked events"))?;
         Ok(found.into_iter().map(|row| row.aggregate).collect())
     })
 }
 
-/// Parks messages.
+/// Parks messages. Messages that are already parked are left unchanged.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -310,7 +312,7 @@ pub fn park<'a>(
     })
 }
 
-/// Takes messages out that were folded after all.
+/// Removes parked messages that have now been folded.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -326,11 +328,12 @@ pub fn unpark<'a>(
             .execute(connection)
             .await
             .map(drop)
-            .map_err(ReadModelError::query("taking parked events out"))
+            .map_err(ReadModelError::query("removing parked events"))
     })
 }
 
-/// Empties the tables and the checkpoint of a partition, with the companies that `is_of` it: what follows is a rebuild.
+/// Deletes the rows, parked events and checkpoint of a partition before it is rebuilt. `is_of` returns `true` for the
+/// companies of the partition.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -346,7 +349,7 @@ pub fn clear<'a>(
             id: Uuid,
         }
         let operation = "emptying the tables of a partition";
-        // The checkpoint first: whoever else writes to the partition waits here.
+        // The checkpoint comes first, so that other writers of the partition wait here.
         for text in [
             "UPDATE projection_checkpoint SET epoch = '', seq = 0, last_id = '', blocks_from = 0 WHERE partition = $1",
             "DELETE FROM parked_event WHERE partition = $1",
@@ -361,7 +364,7 @@ pub fn clear<'a>(
             sql_query(COMPANIES).load(connection).await.map_err(ReadModelError::query(operation))?;
         let companies: Vec<Uuid> =
             companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect();
-        // Those that refer to others first.
+        // Tables that refer to others come first.
         for (table, column) in of_companies().rev() {
             sql_query(format!("DELETE FROM {table} WHERE {column} = ANY($1)"))
                 .bind::<Array<SqlUuid>, _>(&companies)
@@ -373,7 +376,7 @@ pub fn clear<'a>(
     })
 }
 
-/// All companies, also those of which there is no row because their first event is parked.
+/// Selects all companies, including those without a row in `company` because their first event is parked.
 pub(crate) const COMPANIES: &str = "SELECT id FROM company UNION SELECT company_id FROM event_positions";
 
 pub(crate) fn signed(partition: u32) -> i32 {

@@ -1,4 +1,4 @@
-//! The tables that are queried, as diesel sees them.
+//! Definitions for diesel of the tables that typed queries use.
 
 diesel::table! {
     file (company_id, id) {

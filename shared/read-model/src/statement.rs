@@ -1,7 +1,7 @@
-//! Statements that are sent again and again.
+//! Prepared statements, which are cached per connection.
 //!
-//! `diesel::sql_query` has Postgres parse and plan a text each time. These are planned once a connection: on tables with
-//! many partitions planning takes longer than what is planned.
+//! `diesel::sql_query` makes PostgreSQL parse and plan a text each time. On tables with many partitions, planning takes
+//! longer than the execution. [`Statement`] is planned once per connection.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -32,7 +32,7 @@ pub enum Bind {
     Bools(Vec<Option<bool>>),
 }
 
-/// Texts or NULLs, one behind the other, without an allocation for each.
+/// Texts or NULLs, concatenated to avoid an allocation for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
     all: String,
@@ -66,8 +66,8 @@ impl<S: AsRef<str>> FromIterator<Option<S>> for Texts {
     }
 }
 
-/// As PostgreSQL's `array_recv` reads it: dimensions, whether there are NULLs, the elements' type, their number, the first index;
-/// then each with its length.
+/// The binary format of `array_recv` in PostgreSQL: number of dimensions, a flag for NULLs, type of the elements,
+/// number of elements, first index, and then each element with its length.
 impl ToSql<Array<Nullable<Text>>, Pg> for Texts {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         let has_nulls = self.ends.iter().any(Option::is_none);
@@ -91,7 +91,8 @@ impl ToSql<Array<Nullable<Text>>, Pg> for Texts {
 }
 
 impl Bind {
-    /// An array as PostgreSQL writes it, and the type of its elements; `None` of what is no array.
+    /// Returns an array in the text format of PostgreSQL and the type of its elements, or `None` if the value is not an
+    /// array.
     fn to_literal(&self) -> Option<(String, &'static str)> {
         fn literal<T: ToString>(values: impl Iterator<Item = Option<T>>) -> String {
             let element = |value: Option<T>| match value {
@@ -113,7 +114,7 @@ impl Bind {
     }
 }
 
-/// A text with `?` where its values go, in their order.
+/// SQL text with `?` as placeholders, and the values in their order.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement {
     text: String,
@@ -121,12 +122,13 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    /// The same, as a question for its plan.
+    /// Returns the statement that explains this one.
     pub(crate) fn explained(self) -> Self {
         Self { text: format!("EXPLAIN {}", self.text), binds: self.binds }
     }
 
-    /// The same, as a question whether its arrays will never be taken; `None` if it has other values.
+    /// Returns a statement that runs this one with `pg_temp.waybill_told`, which returns permanent errors as text.
+    /// Returns `None` if not all values are arrays.
     pub(crate) fn told(&self) -> Option<Self> {
         let arrays: Option<Vec<(String, &str)>> = self.binds.iter().map(Bind::to_literal).collect();
         let (values, types): (Vec<Option<String>>, Vec<&str>) =
@@ -176,7 +178,7 @@ impl QueryFragment<Pg> for Statement {
 impl QueryId for Statement {
     type QueryId = ();
 
-    // Told apart by their texts.
+    // Prepared statements are cached by their text.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

@@ -1,7 +1,8 @@
-//! Has Postgres count young tables again while they grow.
+//! Analyzes new tables while they grow.
 //!
-//! Plans are kept as long as a connection. One that was made for an empty table reads all of it for each row, and stays until
-//! the table is analyzed. Autovacuum looks once a minute; a new installation gets thousands of files in that time.
+//! Plans are cached per connection. A plan for an empty table scans the whole table for each row, and is used until the
+//! table is analyzed. Autovacuum checks tables once a minute; a new installation can receive thousands of files in that
+//! time.
 
 use crate::ReadModelError;
 use crate::statement::Statement;
@@ -10,12 +11,13 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::BoxFuture;
 
-/// Tables whose rows became four times as many since they were last counted. Large ones are left to autovacuum.
+/// Tables with more than 100 rows plus three times the rows that they had when they were last analyzed. Tables of
+/// 50,000 rows or more are left to autovacuum.
 const GROWN: &str = "SELECT quote_ident(relname) AS name FROM pg_class \
     WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND reltuples < 50000 \
     AND pg_stat_get_live_tuples(oid) > 100 + 3 * greatest(reltuples, 0)";
 
-/// Analyzes the tables of the schema that are young and have grown much. One that somebody else analyzes is passed over.
+/// Analyzes small tables of the schema that have grown much. Skips tables that another process is analyzing.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -26,7 +28,7 @@ pub fn follow(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<(), Re
             #[diesel(sql_type = Text)]
             name: String,
         }
-        let failed = ReadModelError::query("counting young tables");
+        let failed = ReadModelError::query("analyzing new tables");
         let grown: Vec<Table> = Statement::new(GROWN, []).load(connection).await.map_err(&failed)?;
         if grown.is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What decides who may do what, read in one statement: as of one checkpoint.
+//! Query for access rights. It is a single statement, so that all data are as of one checkpoint.
 
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
@@ -11,49 +11,48 @@ use serde::Deserialize;
 use waybill_schema::events::CompanySettings;
 use waybill_schema::{AccessType, ChatroomId, CompanyId, FileId, Permissions, ShareId, ThreadId, UserId};
 
-/// What is asked for.
+/// The objects whose access rights are requested.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Files, with all that they are shared with.
+    /// Files, with all of their associations.
     pub files: Vec<FileId>,
     /// Chatrooms.
     pub chatrooms: Vec<ChatroomId>,
-    /// Threads, with the chatrooms around them.
+    /// Threads, with the chatrooms that they belong to.
     pub threads: Vec<ThreadId>,
 }
 
-/// What the tables know.
+/// Data from the tables for deciding access.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AccessRows {
-    /// The checkpoint that all of it is as of.
+    /// The checkpoint of these data.
     pub seq: u64,
-    /// The company, if it is known.
+    /// The company, if it is registered.
     pub company: Option<CompanyAccess>,
-    /// The user, if they are known.
+    /// The user, if they are registered.
     pub user: Option<UserAccess>,
-    /// The files, as far as there are such.
+    /// The requested files that exist.
     pub files: Vec<FileAccess>,
-    /// Their shares that were not revoked.
+    /// Associations of these files that were not revoked.
     pub shares: Vec<ShareAccess>,
-    /// The chatrooms that are there.
+    /// The chatrooms that exist and are not deleted.
     pub chatrooms: Vec<ChatroomAccess>,
-    /// The threads that are there.
+    /// The threads that exist, including deleted ones.
     pub threads: Vec<ThreadAccess>,
-    /// Of what is asked for, the aggregates with events that could not be projected: what the tables say of them may be
-    /// too old.
+    /// Those of the requested aggregates that have parked events. Their data in the tables may be outdated.
     pub parked: Vec<String>,
-    /// Those chatrooms that the user was added to.
+    /// Those of the chatrooms of which the user is a member.
     pub member_of_chatrooms: Vec<ChatroomId>,
-    /// Those threads that the user was added to.
+    /// Those of the threads of which the user is a member.
     pub member_of_threads: Vec<ThreadId>,
 }
 
 /// A company.
 #[derive(Clone, Debug, Deserialize)]
 pub struct CompanyAccess {
-    /// Whether it was closed.
+    /// `true` if the company was closed.
     pub is_closed: bool,
-    /// What it says in place of the defaults.
+    /// The settings of the company, which override the defaults.
     #[serde(flatten)]
     pub settings: CompanySettings,
 }
@@ -61,7 +60,7 @@ pub struct CompanyAccess {
 /// A user.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct UserAccess {
-    /// Whether they were removed.
+    /// `true` if the user was removed.
     pub is_removed: bool,
 }
 
@@ -76,7 +75,7 @@ pub struct FileAccess {
     pub is_purged: bool,
 }
 
-/// A share.
+/// An association.
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "named as in waybill_domain::access")]
 pub struct ShareAccess {
@@ -88,33 +87,34 @@ pub struct ShareAccess {
     pub access_type: AccessType,
     pub permissions: Option<Permissions>,
     pub expires_at: Option<DateTime<Utc>>,
-    /// Whether its place is gone, or was gone since.
+    /// `true` if its chatroom or thread is deleted, or was deleted after the association was created.
     pub ended: bool,
 }
 
-/// A chatroom that is there.
+/// A chatroom that is not deleted.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct ChatroomAccess {
-    /// Its id.
+    /// Id.
     pub id: ChatroomId,
-    /// Where in the log it was deleted the last time, 0 if it never was.
+    /// Sequence of the latest deletion, or 0 if the chatroom was never deleted.
     pub deleted_seq: u64,
 }
 
-/// A thread that is there.
+/// A thread.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct ThreadAccess {
-    /// Its id.
+    /// Id.
     pub id: ThreadId,
-    /// The chatroom that it is in.
+    /// The chatroom that the thread belongs to.
     pub chatroom_id: Option<ChatroomId>,
-    /// Whether it is there.
+    /// `true` if neither the thread nor its chatroom is deleted.
     pub is_open: bool,
-    /// Where in the log it, or the chatroom around it, was deleted the last time, 0 if it never was.
+    /// Sequence of the latest deletion of the thread or its chatroom, or 0 if neither was ever deleted.
     pub deleted_seq: u64,
 }
 
-/// Companies, users, chatrooms, threads and files are found by their keys, shares by `idx_file_association_file_id`.
+/// Uses the primary keys of companies, users, chatrooms, threads and files, and `idx_file_association_file_id` for
+/// associations.
 const TEXT: &str = r#"
 WITH shares AS MATERIALIZED (
     SELECT a.* FROM file_association a
@@ -184,7 +184,7 @@ SELECT json_build_object(
 ) AS known
 "#;
 
-/// What the tables know of a user and of what they want to see.
+/// Reads the data for deciding the access of a user to the objects in `wanted`.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -201,7 +201,7 @@ pub fn access_rows<'a>(
             #[diesel(sql_type = Json)]
             known: serde_json::Value,
         }
-        let operation = "reading who may do what";
+        let operation = "reading access rights";
         let found: Found = statement(partition, company, user, wanted)
             .get_result(connection)
             .await
@@ -210,7 +210,7 @@ pub fn access_rows<'a>(
     })
 }
 
-/// The statement behind [`access_rows`].
+/// Returns the statement of [`access_rows`].
 pub(super) fn statement(partition: u32, company: CompanyId, user: UserId, wanted: &Wanted) -> Statement {
     let files = || Bind::Uuids(wanted.files.iter().map(|id| id.0).collect());
     let binds = [

@@ -1,4 +1,4 @@
-//! Finds where in the log a company has events.
+//! Query for the positions of a company's events in the log.
 
 use crate::ReadModelError;
 use crate::blocks::{block_of, seqs_of};
@@ -11,21 +11,22 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 use waybill_schema::CompanyId;
 
-/// Where in the log a company has events.
+/// Positions of a company's events in the log.
 #[derive(Clone, Debug)]
 pub struct EventPositions {
-    /// Up to where it is known.
+    /// The checkpoint up to which the positions are known.
     pub checkpoint: Checkpoint,
-    /// Behind which sequence it is known: what was folded before, an older version did.
+    /// The sequence after which the positions are known. An older version of Waybill folded the events up to it and
+    /// recorded no positions.
     pub from: u64,
     /// The sequences of the company's events, in ascending order.
     pub seqs: Vec<u64>,
-    /// Whether there may be more of them, behind the last one.
+    /// `true` if there may be more events after the last one.
     pub more: bool,
 }
 
-/// The positions of a company's events from sequence `from` on, of up to `blocks` blocks of the log; `None` if nothing of the
-/// partition is folded. All of one moment.
+/// Returns the positions of a company's events from sequence `from` on, in up to `blocks` blocks of the log, or `None`
+/// if nothing of the partition is folded. All data are from one snapshot.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -53,7 +54,7 @@ pub fn event_positions(
     })
 }
 
-/// From where to where positions are known.
+/// The range of the log in which positions are known.
 #[derive(QueryableByName)]
 struct Noted {
     #[diesel(embed)]
@@ -87,5 +88,8 @@ async fn found(
 ) -> Result<Vec<Block>, ReadModelError> {
     let text = "SELECT id, events FROM event_positions WHERE company_id = ? AND id >= ? ORDER BY id LIMIT ?";
     let binds = [Bind::Uuid(company.0), Bind::Uuid(block_of(from)), Bind::BigInt(blocks.into())];
-    Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query("looking for a company's events"))
+    Statement::new(text, binds)
+        .load(connection)
+        .await
+        .map_err(ReadModelError::query("reading the positions of a company's events"))
 }

@@ -1,4 +1,4 @@
-//! Which files have the same bytes.
+//! Query for files with the same bytes.
 
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, FileId, Sha256Digest, UploadId};
 
-/// For each of the digests, two files of the company that have it, or as many as there are. These are candidates: whether one
-/// is still there is decided on its events.
+/// Returns up to two files of the company for each of the digests. They are candidates: the caller must check from
+/// their events that they still exist.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -36,7 +36,7 @@ pub fn files_with_digests<'a>(
         let found: Vec<Found> = Statement::new(text, [Bind::Text(all.join(",")), Bind::Uuid(company.0)])
             .load(connection)
             .await
-            .map_err(ReadModelError::query("looking for files with the same bytes"))?;
+            .map_err(ReadModelError::query("searching for files with the same bytes"))?;
         let mut files: HashMap<Sha256Digest, Vec<FileId>> = HashMap::new();
         for Found { hash, id } in found {
             if let Some(digest) = by_text.get(&hash) {

@@ -1,4 +1,4 @@
-//! Who is known.
+//! Query for users of the directory.
 
 use crate::{ReadModelError, schema::user};
 use diesel::prelude::*;
@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
 use waybill_schema::{CompanyId, UserId};
 
-/// Whether a user of a company is registered, and was not removed.
+/// Returns `true` if a user is registered in a company and was not removed.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -21,6 +21,6 @@ pub fn is_user_known(
         diesel::select(diesel::dsl::exists(known))
             .get_result(connection)
             .await
-            .map_err(ReadModelError::query("looking for a user"))
+            .map_err(ReadModelError::query("finding a user"))
     })
 }

@@ -1,4 +1,4 @@
-//! Files: one, and pages of them.
+//! Queries for single files and for listings of files and associations.
 
 use super::load_for_values;
 use crate::statement::{Bind, Statement};
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_schema::{AccessType, CompanyId, FileId, Place, UserId};
 
-/// A file, as clients see it. Sizes in bytes.
+/// A file, as clients see it. Sizes are in bytes.
 #[derive(Clone, Debug, Deserialize, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = file)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
@@ -48,41 +48,41 @@ pub struct File {
     pub purged_at: Option<DateTime<Utc>>,
 }
 
-/// JSON as its client wrote it.
+/// Serializes JSON text as it is, so that clients get the notation that they have sent.
 fn as_json<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     let json = text.as_deref().map(serde_json::from_str::<&RawValue>).transpose();
     json.map_err(S::Error::custom)?.serialize(serializer)
 }
 
-/// Where a page of files begins: behind the file with this time and id.
+/// The key of the file after which a page of files begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageKey {
     /// The file's `created_at`.
     pub created_at: DateTime<Utc>,
-    /// Its id.
+    /// Id.
     pub id: Uuid,
 }
 
-/// Which files are wanted.
+/// Filter of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct FileFilter {
-    /// Those that this user uploaded.
+    /// Only files that this user uploaded.
     pub uploaded_by: Option<UserId>,
-    /// Those with this `processing_status`.
+    /// Only files with this `processing_status`.
     pub processing_status: Option<String>,
-    /// Those whose name has this in it, folded as names are (`file.search_name`).
+    /// Only files whose name contains this text, which must be folded like `file.search_name`.
     pub folded_name: Option<String>,
-    /// Those of this MIME type; of all that begin so where it ends in `*`.
+    /// Only files of this media type, or of all types that begin with it if it ends in `*`.
     pub mime_type: Option<String>,
 }
 
 impl FileFilter {
-    /// The pattern for `LIKE` on the folded name.
+    /// Returns the pattern for `LIKE` on the folded name.
     fn name_pattern(&self) -> Option<String> {
         self.folded_name.as_ref().map(|name| format!("%{}%", escaped(name)))
     }
 
-    /// The pattern for `LIKE` on the type.
+    /// Returns the pattern for `LIKE` on the media type.
     fn type_pattern(&self) -> Option<String> {
         self.mime_type.as_ref().map(|mime_type| match mime_type.strip_suffix('*') {
             Some(prefix) => format!("{}%", escaped(prefix)),
@@ -91,12 +91,12 @@ impl FileFilter {
     }
 }
 
-/// Text that stands for itself in a pattern.
+/// Escapes the special characters of a `LIKE` pattern.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
-/// One file; a deleted one too.
+/// Returns a file, even if it is deleted.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -116,7 +116,7 @@ pub fn find_file(
     })
 }
 
-/// Up to `limit` files that are not deleted, newest first, behind `after`.
+/// Returns up to `limit` files after `after` that are not deleted, newest first.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -174,14 +174,14 @@ pub struct Association {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Where a page of a chatroom's or thread's files begins: behind the association with these.
+/// The key of the association after which a page of a chatroom's or thread's files begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedKey {
-    /// Pinned ones come first.
+    /// Pinned associations come first.
     pub is_pinned: bool,
     /// The association's `created_at`.
     pub created_at: DateTime<Utc>,
-    /// Its id.
+    /// Id.
     pub id: Uuid,
 }
 
@@ -190,12 +190,13 @@ pub struct SharedKey {
 pub struct SharedFile {
     /// The file.
     pub file: File,
-    /// How it is there.
+    /// The association of the file with the chatroom or thread.
     pub association: Association,
 }
 
-/// Up to `limit` files of a chatroom or thread that are not deleted, pinned ones first, then the newest, behind `after`.
-/// RESTRICTED ones only where `viewer` is named, or has shared or uploaded them; all of them without a viewer.
+/// Returns up to `limit` files of a chatroom or thread after `after` that are not deleted: pinned files first, then the
+/// newest. A RESTRICTED file is included only if `viewer` is one of its named users, has shared it or has uploaded it.
+/// If `viewer` is `None`, all files are included.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -221,7 +222,7 @@ pub fn list_shared<'a>(
     })
 }
 
-/// The statement behind [`list_shared`].
+/// Returns the statement of [`list_shared`].
 pub(super) fn shared_statement(
     company: CompanyId,
     place: Place,
@@ -275,7 +276,7 @@ pub(super) fn shared_statement(
     Statement::new(text, binds)
 }
 
-/// The associations of a file that were not revoked, oldest first.
+/// Returns the associations of a file that were not revoked, oldest first.
 ///
 /// # Errors
 /// [`ReadModelError`].

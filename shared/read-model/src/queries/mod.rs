@@ -1,5 +1,5 @@
-//! What is asked of the read models. Every query names the company: nothing of another one can be found. Those of the sweep and
-//! of the store's audit are for all companies.
+//! Queries of the read model. Every query is restricted to one company, so that it cannot return data of another
+//! company. Only the queries for the sweep and for the check of the object store cover all companies.
 
 mod access;
 mod blocks;
@@ -38,7 +38,7 @@ pub use sweep::{
 };
 pub use tokens::{DownloadToken, list_tokens};
 
-/// Loads the rows of a query that PostgreSQL plans for its values. How much a listing reads depends on them.
+/// Loads the rows of a query with a plan for its values, because the best plan of a listing depends on them.
 async fn load_for_values<'query, Q, R>(
     connection: &mut AsyncPgConnection,
     query: Q,

@@ -1,4 +1,5 @@
-//! What the tables know of the objects in the store. These are hints: whether an object is needed is decided on the events.
+//! Queries for the objects that files refer to. The results are hints: the caller must check from the events whether an
+//! object is needed.
 
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
@@ -12,17 +13,17 @@ use waybill_schema::{CompanyId, UploadId};
 /// A file and the key of its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptFile {
-    /// Its company.
+    /// The company of the file.
     pub company_id: CompanyId,
-    /// Its id.
+    /// Id of the file.
     pub file_id: UploadId,
-    /// Where its bytes are.
+    /// Key of the object with the bytes.
     pub storage_key: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size_bytes: u64,
 }
 
-/// Those of the keys that a file refers to. No key has a comma.
+/// Returns those of the keys that a file refers to. Keys must not contain commas.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -41,12 +42,13 @@ pub fn referenced_keys<'a>(
         let found: Vec<Found> = Statement::new(text, [Bind::Text(keys.join(","))])
             .load(connection)
             .await
-            .map_err(ReadModelError::query("looking for files by their keys"))?;
+            .map_err(ReadModelError::query("searching for files by storage key"))?;
         Ok(found.into_iter().map(|found| found.storage_key).collect())
     })
 }
 
-/// Up to `limit` files of all companies that have an object, behind one of them, by company and id.
+/// Returns up to `limit` files of all companies that have an object, ordered by company and id, after the given company
+/// and file.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -73,7 +75,7 @@ pub fn kept_files(
         let found: Vec<Found> = Statement::new(text, [Bind::Uuid(company.0), Bind::Uuid(file.0), Bind::BigInt(limit)])
             .load(connection)
             .await
-            .map_err(ReadModelError::query("going through the files"))?;
+            .map_err(ReadModelError::query("listing files with objects"))?;
         let kept = |Found { company_id, id, storage_key, size_bytes }| KeptFile {
             company_id: CompanyId(company_id),
             file_id: UploadId(id),

@@ -1,4 +1,4 @@
-//! How Postgres goes about the queries that are asked most, for tests and operators.
+//! Query plans of the most frequent queries, for tests and operators.
 
 use super::{FileFilter, SharedKey, Wanted, access, files};
 use crate::ReadModelError;
@@ -9,7 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
 use waybill_schema::{CompanyId, Place, UserId};
 
-/// The plan of [`super::list_shared`], line by line.
+/// Returns the plan of [`super::list_shared`] as lines of text.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -24,7 +24,7 @@ pub fn plan_of_listing<'a>(
     Box::pin(async move { explain(connection, files::shared_statement(company, place, filter, viewer, page)).await })
 }
 
-/// The plan of [`super::access_rows`], line by line.
+/// Returns the plan of [`super::access_rows`] as lines of text.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -45,6 +45,6 @@ async fn explain(connection: &mut AsyncPgConnection, statement: Statement) -> Re
         line: String,
     }
     let lines: Vec<Line> =
-        statement.explained().load(connection).await.map_err(ReadModelError::query("asking for a plan"))?;
+        statement.explained().load(connection).await.map_err(ReadModelError::query("reading a query plan"))?;
     Ok(lines.into_iter().map(|line| line.line).collect::<Vec<_>>().join("\n"))
 }

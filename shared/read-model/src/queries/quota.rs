@@ -1,4 +1,4 @@
-//! A company's space.
+//! Query for the quota of a company.
 
 use crate::{ReadModelError, schema::storage_quota};
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use waybill_schema::CompanyId;
 
-/// A company's space, as clients see it. Bytes.
+/// The quota of a company, as clients see it. Sizes are in bytes.
 #[derive(Clone, Debug, Queryable, Selectable, Serialize)]
 #[diesel(table_name = storage_quota)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
@@ -25,7 +25,7 @@ pub struct Quota {
     pub updated_at: DateTime<Utc>,
 }
 
-/// The space of a company; `None` before a limit was set.
+/// Returns the quota of a company, or `None` if no limit was set yet.
 ///
 /// # Errors
 /// [`ReadModelError`].

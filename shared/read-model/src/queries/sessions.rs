@@ -1,4 +1,4 @@
-//! Upload sessions and their files.
+//! Queries for upload sessions and the progress of uploads.
 
 use super::load_for_values;
 use crate::ReadModelError;
@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, SessionId, UploadId};
 
-/// How many files of a session are listed with it.
+/// Maximum number of uploads in a list.
 const FILES_LISTED: i64 = 1_000;
 
-/// A session, as clients see it. Sizes in bytes.
+/// A session, as clients see it. Sizes are in bytes.
 #[derive(Clone, Debug, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = upload_session)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
@@ -36,7 +36,7 @@ pub struct Session {
     pub completed_at: Option<DateTime<Utc>>,
 }
 
-/// How far an upload is, as clients see it.
+/// The progress of an upload, as clients see it.
 #[derive(Clone, Debug, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = upload_progress)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
@@ -85,7 +85,7 @@ impl UploadProgress {
     }
 }
 
-/// One session.
+/// Returns a session.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -105,7 +105,7 @@ pub fn find_session(
     })
 }
 
-/// The files of a session in the order of their starts; 1,000 at most.
+/// Returns the uploads of a session, ordered by their start; at most 1,000.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -126,7 +126,7 @@ pub fn list_session_files(
     })
 }
 
-/// The uploads of a session that have not ended, partial ones too.
+/// Returns the uploads of a session that have not ended, including partial uploads.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -156,7 +156,8 @@ pub fn unfinished_uploads(
     })
 }
 
-/// The progress of one upload; of a file that came whole and belongs to no session, what its own row says.
+/// Returns the progress of an upload. A file that was uploaded whole and outside a session has no row in
+/// `upload_progress`; its progress is derived from its row in `file`.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -188,7 +189,7 @@ pub fn find_progress(
     })
 }
 
-/// The running uploads of a company; 1,000 at most.
+/// Returns the running uploads of a company; at most 1,000.
 ///
 /// # Errors
 /// [`ReadModelError`].

@@ -1,5 +1,5 @@
-//! What the sweep looks for, a batch at a time. These are candidates: whether one is really overdue is decided on its events.
-//! Each batch begins behind the one before, so that candidates which stay as they are hold up no others.
+//! Queries for the candidates of the sweep, in batches. The caller must check from the events whether a candidate is
+//! really overdue. Each batch begins after the previous one, so that candidates which remain do not block the others.
 
 use super::load_for_values;
 use crate::ReadModelError;
@@ -12,21 +12,21 @@ use std::num::NonZeroU32;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, TokenId, UploadId};
 
-/// Where a candidate stands among those of its kind.
+/// Place of a candidate in the order of its kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The time by which it is sought.
+    /// The time by which candidates are ordered.
     pub time: DateTime<Utc>,
-    /// Its id.
+    /// Id.
     pub id: Uuid,
 }
 
-/// One of several equal shares of all candidates, told by their ids.
+/// One of several equal shares of all candidates. The hash of a candidate's id determines its share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Which one, from 0.
+    /// Index of the share, from 0.
     pub rank: u32,
-    /// How many there are.
+    /// Number of shares.
     pub of: NonZeroU32,
 }
 
@@ -37,12 +37,13 @@ impl Default for Share {
 }
 
 impl Share {
-    /// Whether this share has what is numbered so.
+    /// Returns `true` if the item with this number belongs to this share.
     pub fn has(self, number: u64) -> bool {
         number % u64::from(self.of.get()) == u64::from(self.rank)
     }
 
-    /// The condition on `id` that holds for this share. Hosts choose ids of companies, so no part of one need be random.
+    /// Returns the SQL condition on the column `id` for this share. It uses a hash, because host products choose the
+    /// ids of companies and these need not be random.
     fn condition(self, id: &str) -> (String, Vec<Bind>) {
         if self.of == NonZeroU32::MIN {
             return (String::new(), Vec::new());
@@ -53,25 +54,25 @@ impl Share {
     }
 }
 
-/// Which candidates are asked for.
+/// Selects a batch of candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Those behind this place.
+    /// Only candidates after this place.
     pub after: Place,
-    /// At most this many.
+    /// Maximum number of candidates.
     pub limit: i64,
-    /// Those of this share.
+    /// Only candidates of this share.
     pub share: Share,
 }
 
-/// An upload, or a file, that something may have to be done about.
+/// A candidate of the sweep: an upload or a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overdue {
-    /// Its company.
+    /// The company.
     pub company_id: CompanyId,
-    /// Its id.
+    /// Id of the upload or file.
     pub upload_id: UploadId,
-    /// Where it stands.
+    /// Place among the candidates.
     pub place: Place,
 }
 
@@ -89,8 +90,8 @@ fn overdue(Found { company_id, id, time }: Found) -> Overdue {
     Overdue { company_id: CompanyId(company_id), upload_id: UploadId(id), place: Place { time, id } }
 }
 
-/// Up to `limit` candidates behind `after`. `table` has the columns `company_id` and `id`; `time` is the column by which they
-/// are sought, and indexed; the placeholders of `condition` are `binds`.
+/// Returns a page of candidates. `table` must have the columns `company_id` and `id`. `time` is the indexed column by
+/// which the candidates are ordered. `binds` are the values of the placeholders in `condition`.
 async fn find(
     connection: &mut AsyncPgConnection,
     operation: &'static str,
@@ -109,7 +110,7 @@ async fn find(
     Ok(found.into_iter().map(overdue).collect())
 }
 
-/// Running uploads whose time was up before `time`.
+/// Returns running uploads that expired before `time`.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -120,11 +121,11 @@ pub fn overdue_uploads(
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
         let of = ("upload_progress", "id", "expires_at", "t.status IN ('PENDING', 'UPLOADING') AND t.expires_at < ?");
-        find(connection, "looking for expired uploads", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for expired uploads", of, vec![Bind::Time(time)], page).await
     })
 }
 
-/// Running partial uploads whose time was up before `time`.
+/// Returns running partial uploads that expired before `time`.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -135,11 +136,11 @@ pub fn overdue_partial_uploads(
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
         let of = ("partial_upload", "id", "expires_at", "NOT t.has_ended AND t.expires_at < ?");
-        find(connection, "looking for expired partial uploads", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for expired partial uploads", of, vec![Bind::Time(time)], page).await
     })
 }
 
-/// Running uploads whose clients make the object by themselves, and whose URLs ended before `time`.
+/// Returns running direct uploads whose presigned URLs expired before `time`.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -152,12 +153,12 @@ pub fn abandoned_uploads(
         let condition =
             "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') AND t.quarantine_until < ?";
         let of = ("upload_progress", "id", "quarantine_until", condition);
-        find(connection, "looking for abandoned uploads", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for abandoned uploads", of, vec![Bind::Time(time)], page).await
     })
 }
 
-/// Running uploads whose object the client makes by itself, that were last heard of before `quiet_since` and may come
-/// until `until` or later.
+/// Returns running direct uploads whose last event is older than `quiet_since` and whose presigned URLs expire at
+/// `until` or later.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -172,11 +173,12 @@ pub fn awaited_objects(
                      AND t.quarantine_until >= ? AND t.last_updated_at < ?";
         let of = ("upload_progress", "id", "quarantine_until", condition);
         let binds = vec![Bind::Time(until), Bind::Time(quiet_since)];
-        find(connection, "looking for objects that clients make", of, binds, page).await
+        find(connection, "searching for awaited objects", of, binds, page).await
     })
 }
 
-/// Ended uploads to whose quarantine key clients could write until `time` at most.
+/// Returns ended direct uploads whose presigned URLs expired at `time` or earlier, so that their quarantine can be
+/// cleared.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -189,11 +191,11 @@ pub fn open_quarantines(
         let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('COMPLETED', 'FAILED', 'CANCELLED') \
                      AND t.quarantine_until <= ?";
         let of = ("upload_progress", "id", "quarantine_until", condition);
-        find(connection, "looking for quarantines to clear", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for quarantines to clear", of, vec![Bind::Time(time)], page).await
     })
 }
 
-/// Reservations whose upload should have started before `time`, and has not.
+/// Returns reservations whose upload had to start before `time` and has not started.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -207,11 +209,11 @@ pub fn overdue_reservations(
                      AND NOT EXISTS (SELECT FROM file f WHERE f.company_id = t.company_id AND f.id = t.upload_id) \
                      AND NOT EXISTS (SELECT FROM partial_upload p WHERE p.id = t.upload_id)";
         let of = ("quota_reservation", "upload_id", "reserved_until", condition);
-        find(connection, "looking for stale reservations", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for stale reservations", of, vec![Bind::Time(time)], page).await
     })
 }
 
-/// Files that were deleted before `time`, and not purged yet.
+/// Returns files that were deleted before `time` and are not purged yet.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -223,14 +225,14 @@ pub fn files_to_purge(
     Box::pin(async move {
         let condition = "t.deleted_at < ? AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL";
         let of = ("file", "id", "deleted_at", condition);
-        find(connection, "looking for files to purge", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for files to purge", of, vec![Bind::Time(time)], page).await
     })
 }
 
-/// A download token of a company, and where it stands among the candidates.
+/// A download token of a company and its place among the candidates.
 type Token = (CompanyId, TokenId, Place);
 
-/// Download tokens that ended before `time`.
+/// Returns download tokens that expired before `time`.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -241,12 +243,12 @@ pub fn tokens_to_forget(
 ) -> BoxFuture<'_, Result<Vec<Token>, ReadModelError>> {
     Box::pin(async move {
         let of = ("download_token", "id", "expires_at", "t.expires_at < ?");
-        let found = find(connection, "looking for tokens to forget", of, vec![Bind::Time(time)], page).await?;
+        let found = find(connection, "searching for expired tokens", of, vec![Bind::Time(time)], page).await?;
         Ok(found.into_iter().map(|token| (token.company_id, TokenId(token.upload_id.0), token.place)).collect())
     })
 }
 
-/// The next 100 companies with a retention behind `after`, and for how many days each keeps files.
+/// Returns the next 100 companies with a retention period after `after`, and the number of days that each keeps files.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -267,12 +269,12 @@ pub fn companies_with_retention(
         let found: Vec<Company> = Statement::new(text, [Bind::Uuid(after)])
             .load(connection)
             .await
-            .map_err(ReadModelError::query("looking for companies with a retention"))?;
+            .map_err(ReadModelError::query("searching for companies with a retention period"))?;
         Ok(found.into_iter().map(|company| (CompanyId(company.id), company.retention_days)).collect())
     })
 }
 
-/// Files of a company that were made before `until`, and not restored after it.
+/// Returns files of a company that were created before `until` and not restored after it.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -283,47 +285,47 @@ pub fn files_to_retire(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
-        // Along the index of listings from its oldest end.
+        // Scans the index of listings from the oldest file on.
         let condition = "t.company_id = ? AND t.is_processed AND t.deleted_at IS NULL AND t.created_at < ? \
                      AND (t.restored_at IS NULL OR t.restored_at < ?)";
         let of = ("file", "id", "created_at", condition);
         let binds = vec![Bind::Uuid(company.0), Bind::Time(until), Bind::Time(until)];
-        find(connection, "looking for files to retire", of, binds, page).await
+        find(connection, "searching for files past their retention period", of, binds, page).await
     })
 }
 
-/// What a company's files take, beside what is accounted for; both as of one moment.
+/// The actual size and number of a company's files, and the values of its quota, from one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// The company.
     pub company_id: CompanyId,
-    /// Bytes of its files.
+    /// Total size of the files in bytes.
     pub file_bytes: i64,
-    /// How many there are.
+    /// Number of files.
     pub files: i64,
-    /// Bytes that are accounted for.
+    /// Used bytes of the quota.
     pub accounted_bytes: i64,
-    /// How many files are.
+    /// Number of files in the quota.
     pub accounted_files: i64,
-    /// Where the company stands among those that are to be recalculated.
+    /// Place of the company among the candidates.
     pub place: Place,
 }
 
 impl Counted {
-    /// How many bytes too many are accounted for.
+    /// Returns the number of bytes by which the quota exceeds the actual size.
     pub fn drift_bytes(&self) -> i64 {
         self.accounted_bytes - self.file_bytes
     }
 
-    /// How many files too many are.
+    /// Returns the number of files by which the quota exceeds the actual number.
     pub fn drift_files(&self) -> i64 {
         self.accounted_files - self.files
     }
 }
 
-/// Companies that were last recalculated before `time`, and where something happened since. Costs as much as they have open
-/// reservations, however many files they have. A file whose reservation is open is on neither side, nor is one that was
-/// purged a moment ago and whose space is still to be given back.
+/// Returns companies whose quota was last recalculated before `time` and has changed since. The cost depends on the
+/// number of open reservations and not on the number of files. Files with an open reservation are counted on neither
+/// side, and neither are files that were purged in the last 10 minutes and whose bytes were not released yet.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -372,7 +374,7 @@ pub fn quotas_to_count(
         let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
         let binds = [Bind::Time(time)].into_iter().chain(share).chain(behind);
         let found: Vec<Counts> =
-            load_for_values(connection, Statement::new(text, binds), "counting companies' files").await?;
+            load_for_values(connection, Statement::new(text, binds), "searching for quotas to recalculate").await?;
         let counted = |found: Counts| Counted {
             company_id: CompanyId(found.company_id),
             file_bytes: found.file_bytes,

@@ -1,4 +1,4 @@
-//! Download tokens.
+//! Query for download tokens.
 
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, FileId, UserId};
 
-/// A token, as clients see it: without what makes it good.
+/// A download token, as clients see it: without the secret.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
 pub struct DownloadToken {
@@ -31,7 +31,7 @@ pub struct DownloadToken {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// Up to `limit` tokens of a file, of one user or of all, newest first.
+/// Returns up to `limit` tokens of a file, newest first: those of one user, or of all users if `user` is `None`.
 ///
 /// # Errors
 /// [`ReadModelError`].

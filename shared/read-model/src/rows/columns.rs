@@ -1,5 +1,5 @@
-//! Rows on their way into a table: column by column, each an array. Postgres takes these apart with a fifth of the work that
-//! the same rows as JSON are.
+//! Conversion of rows into one array per column for writing. PostgreSQL unpacks arrays with a fifth of the work that
+//! the same rows as JSON would take.
 
 use super::JsonText;
 use crate::statement::Bind;
@@ -9,12 +9,12 @@ use std::net::IpAddr;
 use uuid::Uuid;
 use waybill_schema::RangeSet;
 
-/// What a field of a row can be.
+/// A type of a field of a row.
 pub(crate) trait Column {
-    /// Behind the column's name, where the table has another type than the array.
+    /// The cast after the name of the column, if the type in the table differs from the type in the array.
     const CAST: &'static str = "";
 
-    /// The values of several rows.
+    /// Returns the values of this column in several rows.
     fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error>
     where
         Self: 'a;
@@ -87,7 +87,7 @@ json! {
     Option<Vec<String>>,
 }
 
-/// The value as JSON; JSON's own `null` is no value.
+/// Returns the value as JSON, or `None` if it is `null` in JSON.
 fn as_json(value: &impl Serialize) -> Result<Option<String>, serde_json::Error> {
     let text = serde_json::to_string(value)?;
     Ok((text != "null").then_some(text))

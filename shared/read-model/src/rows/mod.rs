@@ -1,7 +1,8 @@
-//! The rows of the tables, whole: a projection loads those that a batch of events touches, changes them in memory, and
-//! writes them back with one statement a table.
+//! Loads and writes whole rows. A projection loads the rows that a batch of events affects, changes them in memory, and
+//! writes them back with one statement per table.
 //!
-//! A batch travels as one array for each column, so that there is one statement for any number of rows.
+//! The values are sent as one array per column, so that the text of the statement does not depend on the number of
+//! rows.
 
 mod columns;
 mod tables;
@@ -25,8 +26,8 @@ use uuid::Uuid;
 const LOADING: &str = "loading rows";
 const WRITING: &str = "writing rows";
 
-/// Runs a statement with one value, and answers with the error if that does not pass. The library that we use tells of few
-/// errors which they are.
+/// Function that runs a statement and returns its error if the error will not go away by itself. diesel does not pass
+/// on the SQLSTATE of most errors, so the function returns it as text.
 const TELLING: &str = "CREATE OR REPLACE FUNCTION pg_temp.waybill_told(statement text, value text[]) RETURNS text \
     LANGUAGE plpgsql AS $told$ BEGIN \
         EXECUTE statement USING value; \
@@ -43,46 +44,46 @@ struct Told {
 
 /// A row of a table.
 pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
-    /// The table, quoted where it must be.
+    /// The table, quoted if necessary.
     const TABLE: &'static str;
-    /// The primary key's columns.
+    /// The columns of the primary key.
     const KEY: &'static str;
-    /// The column that [`load`] looks rows up by.
+    /// The column by which [`load`] finds rows.
     const ID: &'static str;
     /// All columns.
     const COLUMNS: &'static [&'static str];
-    /// What stands behind each column's name where its values come as another type.
+    /// The cast of each column; empty if the type of the array is that of the column.
     const CASTS: &'static [&'static str];
 
-    /// The value of [`Row::ID`].
+    /// Returns the value of [`Row::ID`].
     fn lookup_id(&self) -> Uuid;
 
-    /// The company that the row belongs to.
+    /// Returns the company that the row belongs to.
     fn company_id(&self) -> Uuid;
 
-    /// Reads a row from its JSON.
+    /// Parses a row from JSON.
     ///
     /// # Errors
-    /// Where it is none of this table.
+    /// Fails if the JSON is not a row of this table.
     fn parse(json: &str) -> Result<Self, serde_json::Error>;
 
-    /// The values of rows, an array for each column.
+    /// Returns the values of rows as one array per column.
     ///
     /// # Errors
-    /// Where one cannot be written as JSON.
+    /// Fails if a value cannot be converted to JSON.
     fn arrays(rows: &[&Self]) -> Result<Vec<Bind>, serde_json::Error>;
 }
 
-/// JSON as text: its numbers keep their digits on the way between memory and table.
+/// JSON as text, so that numbers keep their notation between memory and table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JsonText(Box<RawValue>);
 
 impl JsonText {
-    /// Reads JSON.
+    /// Parses JSON.
     ///
     /// # Errors
-    /// Where it is none.
+    /// Fails if the text is not JSON.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
@@ -100,10 +101,10 @@ struct JsonRow {
     row: String,
 }
 
-/// What a row is looked up by: its company, and the value of [`Row::ID`].
+/// The key of a row: its company and the value of [`Row::ID`].
 pub type Key = (Uuid, Uuid);
 
-/// The rows with these keys.
+/// Loads the rows with these keys.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -115,7 +116,8 @@ pub async fn load<R: Row>(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    // Where the key begins with the company, only with it is there an index, and one partition to look into.
+    // If the primary key begins with the company, the company is needed to use the index and to read only one
+    // partition.
     let by_company = if R::KEY.starts_with("company_id") { "AND t.company_id = k.company_id" } else { "" };
     let text = format!(
         "SELECT row_to_json(t)::text AS row FROM unnest(?, ?) AS k (company_id, id) JOIN {} t ON t.{} = k.id {by_company}",
@@ -134,12 +136,12 @@ fn load_json(
     Box::pin(async move { statement.load(connection).await.map_err(ReadModelError::query(LOADING)) })
 }
 
-/// What is to be done to a table.
+/// A change of a table.
 #[derive(Clone, Debug)]
 pub struct Write(Statement);
 
 impl Write {
-    /// Inserts rows that the table does not have yet; `None` if there are no rows. A third cheaper than [`Write::upsert`].
+    /// Inserts rows that do not exist yet. Returns `None` if `rows` is empty. A third cheaper than [`Write::upsert`].
     ///
     /// # Errors
     /// [`ReadModelError::Row`].
@@ -147,7 +149,7 @@ impl Write {
         Self::put(rows, "")
     }
 
-    /// All of these rows, whole, one per key, are to be there; `None` where there are none.
+    /// Inserts or replaces rows, which must have different keys. Returns `None` if `rows` is empty.
     ///
     /// # Errors
     /// [`ReadModelError::Row`].
@@ -173,7 +175,7 @@ impl Write {
         Ok(Some(Self(Statement::new(text, arrays))))
     }
 
-    /// The rows with these keys are to go; `None` where there are none.
+    /// Deletes the rows with these keys. Returns `None` if `keys` is empty.
     pub fn delete<R: Row>(keys: Vec<Key>) -> Option<Self> {
         if keys.is_empty() {
             return None;
@@ -187,7 +189,7 @@ impl Write {
         Some(Self(Statement::new(text, [Bind::Uuids(companies), Bind::Uuids(ids)])))
     }
 
-    /// Does it.
+    /// Executes the change.
     ///
     /// # Errors
     /// [`ReadModelError`].
@@ -195,8 +197,8 @@ impl Write {
         Box::pin(async move { (&self.0).execute(connection).await.map(drop).map_err(ReadModelError::query(WRITING)) })
     }
 
-    /// Does it in a subtransaction, and answers with what is wrong if the rows themselves are: those errors do not pass
-    /// (SQLSTATE classes 22, 23 and 54). Slower than [`Write::execute`].
+    /// Executes the change in a subtransaction. Returns the inner error if the rows themselves are invalid, because
+    /// such errors are permanent (SQLSTATE classes 22, 23 and 54). Slower than [`Write::execute`].
     ///
     /// # Errors
     /// [`ReadModelError`] for all other errors.

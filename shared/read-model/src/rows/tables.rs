@@ -1,4 +1,4 @@
-//! One struct per table, with the table's columns. Sizes are bytes, times are UTC.
+//! One struct per table, with the columns of the table as fields. Sizes are in bytes, and times are in UTC.
 
 use super::columns::Column;
 use super::{JsonText, Row};
@@ -144,7 +144,7 @@ row! {
 }
 
 row! {
-    /// Bytes that files of a company have in common.
+    /// An object that several files of a company with equal digests refer to.
     ContentRow, "content", key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
@@ -159,7 +159,7 @@ row! {
 }
 
 row! {
-    /// A file, from the start of its upload on.
+    /// A file. The row exists from the start of the upload on.
     FileRow, "file", key: "company_id, id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
@@ -188,7 +188,7 @@ row! {
 }
 
 row! {
-    /// A session of several uploads.
+    /// An upload session.
     UploadSessionRow, "upload_session", key: "id", id: id, of: company_id, {
         id: Uuid,
         user_id: Uuid,
@@ -208,7 +208,7 @@ row! {
 }
 
 row! {
-    /// How far an upload is.
+    /// The progress of an upload.
     UploadProgressRow, "upload_progress", key: "id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
@@ -239,7 +239,7 @@ row! {
 }
 
 row! {
-    /// An upload that becomes a piece of another one.
+    /// A partial upload, which becomes a part of a final upload.
     PartialUploadRow, "partial_upload", key: "id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
@@ -251,7 +251,7 @@ row! {
 }
 
 row! {
-    /// A company's space.
+    /// The quota of a company.
     StorageQuotaRow, "storage_quota", key: "company_id", id: company_id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
@@ -266,7 +266,7 @@ row! {
 }
 
 row! {
-    /// Space set aside for one upload, until that is settled.
+    /// The reservation of an upload, until it is settled.
     QuotaReservationRow, "quota_reservation", key: "company_id, upload_id", id: upload_id, of: company_id, {
         upload_id: Uuid,
         company_id: Uuid,
@@ -277,7 +277,7 @@ row! {
 }
 
 row! {
-    /// The events of a company in a block of the log ([`crate::blocks`]).
+    /// Positions of a company's events in a block of the log ([`crate::blocks`]).
     EventPositionsRow, "event_positions", key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
@@ -286,7 +286,7 @@ row! {
 }
 
 row! {
-    /// What a company's files take, by the files' own events.
+    /// Number and total size of a company's files, derived from the events of the files.
     FileTotalRow, "file_total", key: "company_id", id: company_id, of: company_id, {
         company_id: Uuid,
         file_bytes: i64,

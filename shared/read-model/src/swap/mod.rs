@@ -1,7 +1,8 @@
-//! Putting tables that were built beside the live ones in their place.
+//! Replaces the live tables with rebuilt tables in another schema.
 //!
-//! All of them by their schemas' names: a rename locks no table, so that no query waits, and Postgres plans a prepared
-//! statement anew if its tables have others behind their names. Those of one partition row by row ([`put_right`]).
+//! All tables are replaced by renaming the schemas. A rename locks no table, so queries do not wait, and PostgreSQL
+//! plans a prepared statement again if the names of its tables refer to other tables. A single partition is replaced
+//! row by row ([`put_right`]).
 
 mod rights;
 mod rows;
@@ -19,29 +20,30 @@ use std::ops::DerefMut;
 
 const SWAPPING: &str = "swapping schemas";
 
-/// How long a swap waits for the transactions of projectors and for migrations. What comes behind it waits as long.
+/// Maximum time in ms that a swap waits for the transactions of projectors and for migrations. Later transactions wait
+/// for the swap for the same time.
 const LOCK_WITHIN_MS: u32 = 2_000;
 
-/// How long the last events may take to be folded.
+/// Maximum time in ms for folding the last events.
 const IDLE_WITHIN_MS: u32 = 10_000;
 
-/// How long tables that nobody should read any more are waited for. Shorter than Postgres waits before it looks for a deadlock
-/// (1 s): it is the drop that gives way, and no query.
+/// Maximum time in ms that a drop waits for readers of old tables. Shorter than the time after which PostgreSQL checks
+/// for deadlocks (1 s), so that the drop fails and not a query.
 const DROP_WITHIN_MS: u32 = 300;
 
-/// What is said of a schema that may be dropped.
+/// Comment on a replaced schema. Schemas with this comment can be dropped.
 const REPLACED: &str = "replaced by waybill replay --swap";
 
-/// What every transaction of a swap begins with: neither locks that others hold nor a process that hangs hold up the
-/// projectors for long.
+/// Returns the statements at the start of every transaction of a swap. They limit the time for which locks of other
+/// transactions or a hanging process can delay the projectors.
 fn limits() -> String {
     format!(
         "SET LOCAL lock_timeout = {LOCK_WITHIN_MS}; SET LOCAL idle_in_transaction_session_timeout = {IDLE_WITHIN_MS}"
     )
 }
 
-/// Holds up all projections until the transaction ends, and migrations, and answers with how far the partitions are folded.
-/// Queries go on.
+/// Blocks all projections and migrations until the transaction ends, and returns the checkpoints. Queries are not
+/// blocked.
 ///
 /// # Errors
 /// [`ReadModelError`]; see [`is_busy`].
@@ -60,7 +62,7 @@ pub fn hold(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<Vec<(u32
     })
 }
 
-/// Holds up the projection of one partition until the transaction ends, and answers with how far it is folded.
+/// Blocks the projection of one partition until the transaction ends, and returns its checkpoint.
 ///
 /// # Errors
 /// [`ReadModelError`]; see [`is_busy`].
@@ -85,13 +87,13 @@ pub fn hold_one(
     })
 }
 
-/// Whether others had what was asked for, so that it may be had later.
+/// Returns `true` if a lock was not available in time, so that the operation can be tried again.
 pub fn is_busy(error: &ReadModelError) -> bool {
     matches!(error, ReadModelError::Query { source, .. } if source.to_string().contains("lock timeout"))
 }
 
-/// Puts the tables of `beside` in the place of the connection's, which are those of `live` and get the name `old`. In the
-/// transaction that began with [`hold`]. The projectors keep their leases.
+/// Renames the schema `live` to `old`, and `beside` to `live`. Must be called in the transaction that began with
+/// [`hold`], on a connection of `live`. The projectors keep their leases.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -117,7 +119,7 @@ pub fn exchange<'a>(
     })
 }
 
-/// Whether the tables of both were made by the same migrations.
+/// Returns `true` if both schemas have the same migrations.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -134,7 +136,7 @@ pub fn are_alike<'a>(
     })
 }
 
-/// Whether there is a schema that no swap has left.
+/// Returns `true` if the schema exists and is not the remainder of a swap.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -148,7 +150,7 @@ pub fn is_taken<'a>(database: &'a Database, schema: &'a SchemaName) -> BoxFuture
     })
 }
 
-/// Drops a schema that was live; see [`is_busy`] for what still reads it.
+/// Drops a schema that was replaced. If queries still read it, the error is one for which [`is_busy`] returns `true`.
 ///
 /// # Errors
 /// [`ReadModelError`].

@@ -1,4 +1,4 @@
-//! What others have to do with a schema: rights that they were given, and what they made of its tables.
+//! Permissions on a schema, and objects of others that depend on its tables.
 
 use crate::{Database, ReadModelError, SchemaName};
 use diesel::sql_types::Text;
@@ -12,8 +12,8 @@ struct Named {
     name: String,
 }
 
-/// What would be lost if the schema of `live` were replaced: views of its tables, and its owner, if that is another role than
-/// the one that asks.
+/// Returns what would be lost if the schema of `live` were replaced: views of its tables, and its owner if it is not
+/// the current role.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -32,12 +32,12 @@ pub fn strangers(live: &Database) -> BoxFuture<'_, Result<Vec<String>, ReadModel
         let found: Vec<Named> = sql_query(text)
             .load(&mut live.connection().await?)
             .await
-            .map_err(ReadModelError::query("looking for views of the tables"))?;
+            .map_err(ReadModelError::query("searching for views of the tables"))?;
         Ok(found.into_iter().map(|found| found.name).collect())
     })
 }
 
-/// Gives all roles the rights on `beside` that they have on the schema of `live`.
+/// Grants all roles the permissions on `beside` that they have on the schema of `live`.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -65,6 +65,6 @@ pub fn copy_rights<'a>(live: &'a Database, beside: &'a SchemaName) -> BoxFuture<
         $$"
     );
         let mut connection = live.connection().await?;
-        connection.batch_execute(&text).await.map_err(ReadModelError::query("giving rights on the new tables"))
+        connection.batch_execute(&text).await.map_err(ReadModelError::query("granting permissions on the new tables"))
     })
 }

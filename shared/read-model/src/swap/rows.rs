@@ -1,4 +1,4 @@
-//! The rows of one partition, as they were built beside the live ones.
+//! Replaces the live rows of one partition with rebuilt rows from another schema.
 
 use crate::projection::{COMPANIES, signed};
 use crate::rows::{
@@ -15,21 +15,21 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 use waybill_schema::CompanyId;
 
-const PUTTING_RIGHT: &str = "putting the rows of a partition right";
+const PUTTING_RIGHT: &str = "correcting the rows of a partition";
 
-/// What was done to a table.
+/// Number of corrected rows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutRight {
     /// The table.
     pub table: String,
-    /// How many rows were missing, or different.
+    /// Number of rows that were missing or different.
     pub written: usize,
-    /// How many rows should not have been there.
+    /// Number of rows that were deleted because the rebuild does not have them.
     pub deleted: usize,
 }
 
-/// Makes the rows of a partition what they are in `beside`, with its checkpoint: only those that differ are written. The
-/// companies of the partition are those that `is_of` it. In a transaction that holds the checkpoint.
+/// Makes the rows and the checkpoint of a partition equal to those in `beside`. Writes only rows that differ. `is_of`
+/// returns `true` for the companies of the partition. Must be called in a transaction that has locked the checkpoint.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -59,7 +59,7 @@ pub fn put_right<'a>(
             of::<FileTotalRow>(beside),
             of::<EventPositionsRow>(beside),
         ];
-        // Those that refer to others go first, and come last.
+        // Tables that refer to others are deleted from first and written to last.
         for one in done.iter_mut().rev() {
             one.done.deleted = on_companies(connection, &one.delete, &companies).await?;
         }
@@ -131,7 +131,7 @@ async fn companies(
     Ok(companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect())
 }
 
-/// What is parked, and how far the partition is folded.
+/// Copies the parked events and the checkpoint of the partition.
 async fn take_state(
     connection: &mut AsyncPgConnection,
     beside: &SchemaName,
