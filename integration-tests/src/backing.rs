@@ -16,7 +16,7 @@ use waybill_event_log::{EventLog, read_events};
 use waybill_object_store::s3::S3Store;
 use waybill_projector::verify;
 use waybill_read_model::{Database, projection};
-use waybill_schema::{Aggregate, CompanyId, Subject, UserId, names};
+use waybill_schema::{Aggregate, CompanyId, Event, Subject, UserId, names};
 use waybill_service_kit::{Authenticator, Principal, Role, now};
 use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually};
 
@@ -217,7 +217,9 @@ impl Backing {
         let mut state = quota::State::default();
         let read = || async { read_events(self.log.as_ref(), subject, 0).await.ok() };
         for recorded in eventually("the log to answer", read).await {
-            quota::evolve(&mut state, &recorded.event, recorded.envelope.time);
+            if let Event::Quota(event) = &recorded.event {
+                quota::evolve(&mut state, event, recorded.envelope.time);
+            }
         }
         state.reserved_bytes()
     }

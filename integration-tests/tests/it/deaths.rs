@@ -5,7 +5,7 @@ use serde_json::json;
 use std::time::Duration;
 use waybill_event_log::read_after;
 use waybill_integration_tests::{Client, Cluster, CommandLine, Counts, Process};
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, UploadEvent};
 use waybill_schema::{Aggregate, Event, Subject, WorkerId};
 use waybill_test_kit::eventually_within;
 
@@ -85,7 +85,7 @@ async fn stored(cluster: &Cluster, client: &Client, id: &str) -> Vec<ChunkUpload
     let subject = Subject::new(company, Aggregate::UploadChunks(id.parse().unwrap()));
     let Ok(events) = read_after(log, subject, 0).await else { return Vec::new() };
     let chunks = events.into_iter().filter_map(|stored| match stored.event.unwrap().event {
-        Event::ChunkUploaded(chunk) => Some(chunk),
+        Event::Upload(UploadEvent::ChunkUploaded(chunk)) => Some(chunk),
         _ => None,
     });
     chunks.filter(|chunk| matches!(chunk.storage, ChunkStorage::Part { .. })).collect()

@@ -56,65 +56,110 @@ pub enum EventError {
     },
 }
 
+/// The events of one kind of aggregate. Folds, projections and reactions match such an enum without a wildcard, so that the
+/// compiler lists every place that a new event concerns.
+pub trait AggregateEvent: Clone + std::fmt::Debug + Into<Event> + Send + Sync + 'static {
+    /// Returns the event if it is of this kind of aggregate.
+    fn of(event: &Event) -> Option<&Self>;
+}
+
 macro_rules! catalogue {
-    ($($name:ident, $version:literal => $body:ident $(, before: $($old:literal => $old_body:ident),+)?;)*) => {
-        /// An event, in the newest version of its type. Serialised it is its body alone, for people to read.
+    ($(
+        $(#[$doc:meta])*
+        $group:ident($events:ident) {
+            $($name:ident, $version:literal => $body:ident $(, before: $($old:literal => $old_body:ident),+)?;)*
+        }
+    )*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+            #[serde(untagged)]
+            pub enum $events {
+                $(
+                    #[doc = concat!("See [`", stringify!($body), "`].")]
+                    $name($body),
+                )*
+            }
+
+            impl AggregateEvent for $events {
+                fn of(event: &Event) -> Option<&Self> {
+                    if let Event::$group(event) = event { Some(event) } else { None }
+                }
+            }
+
+            impl From<$events> for Event {
+                fn from(event: $events) -> Self {
+                    Self::$group(event)
+                }
+            }
+
+            $(
+                impl From<$body> for $events {
+                    fn from(body: $body) -> Self {
+                        Self::$name(body)
+                    }
+                }
+
+                impl From<$body> for Event {
+                    fn from(body: $body) -> Self {
+                        Self::$group($events::$name(body))
+                    }
+                }
+            )*
+        )*
+
+        /// An event, in the newest version of its type. It serialises as its body alone, for people to read.
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
         #[serde(untagged)]
+        #[expect(clippy::large_enum_variant, reason = "most events are about uploads, which is the largest variant")]
         pub enum Event {
             $(
-                #[doc = concat!("See [`", stringify!($body), "`].")]
-                $name($body),
+                $(#[$doc])*
+                $group($events),
             )*
         }
 
-        $(
-            impl From<$body> for Event {
-                fn from(body: $body) -> Self {
-                    Self::$name(body)
-                }
-            }
-        )*
-
         impl Event {
-            /// Every type with every version that can be read.
+            /// All types with all versions that can be read.
             pub const CATALOGUE: &'static [(&'static str, u16)] =
-                &[$((stringify!($name), $version), $($((stringify!($name), $old),)+)?)*];
+                &[$($((stringify!($name), $version), $($((stringify!($name), $old),)+)?)*)*];
 
-            /// The type's name, as the `Waybill-Type` header carries it.
+            /// Returns the name of the type, which is the `Waybill-Type` header.
             pub fn event_type(&self) -> &'static str {
                 match self {
-                    $(Self::$name(_) => stringify!($name),)*
+                    $($(Self::$group($events::$name(_)) => stringify!($name),)*)*
                 }
             }
 
-            /// The version that [`Event::encode`] writes.
+            /// Returns the version that [`Event::encode`] writes.
             pub fn version(&self) -> u16 {
                 match self {
-                    $(Self::$name(_) => $version,)*
+                    $($(Self::$group($events::$name(_)) => $version,)*)*
                 }
             }
 
-            /// The body's bytes: postcard.
+            /// Encodes the body with postcard.
             ///
             /// # Errors
-            /// None that a value of these types can cause; postcard's signature has one.
+            /// None for values of these types. The signature of postcard has an error.
             pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
                 match self {
-                    $(Self::$name(body) => postcard::to_stdvec(body),)*
+                    $($(Self::$group($events::$name(body)) => postcard::to_stdvec(body),)*)*
                 }
             }
 
-            /// Reads the body of the named type and version, and upcasts it to the newest.
+            /// Decodes the body of the given type and version, and converts it to the newest version.
             ///
             /// # Errors
-            /// [`EventError`] where the type or version is unknown, or the bytes are not its own.
+            /// [`EventError`] if the type or version is unknown, or the bytes are not a body of this type.
             pub fn decode(event_type: &str, version: u16, bytes: &[u8]) -> Result<Self, EventError> {
                 match (event_type, version) {
-                    $(
-                        (stringify!($name), $version) => exact::<$body>(bytes).map(Self::$name),
-                        $($((stringify!($name), $old) => exact::<$old_body>(bytes).map(|old| Self::$name(old.into())),)+)?
-                    )*
+                    $($(
+                        (stringify!($name), $version) => exact::<$body>(bytes).map(Self::from),
+                        $($((stringify!($name), $old) => {
+                            exact::<$old_body>(bytes).map(|old| Self::from($body::from(old)))
+                        })+)?
+                    )*)*
                     _ => {
                         return Err(EventError::Unknown { event_type: event_type.to_owned(), version });
                     }
@@ -126,61 +171,85 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    UploadStarted, 2 => UploadStartedV2, before: 1 => UploadStartedV1;
-    UploadLengthSet, 1 => UploadLengthSetV1;
-    UploadConcatenated, 1 => UploadConcatenatedV1;
-    QuarantineSigned, 1 => QuarantineSignedV1;
-    QuarantineCopied, 1 => QuarantineCopiedV1;
-    QuarantineCleared, 1 => QuarantineClearedV1;
-    MultipartOpened, 2 => MultipartOpenedV2, before: 1 => MultipartOpenedV1;
-    ChunkUploaded, 1 => ChunkUploadedV1;
-    PartAssembled, 1 => PartAssembledV1;
-    FileCompleted, 1 => FileCompletedV1;
-    FileVerified, 1 => FileVerifiedV1;
-    FileRejected, 1 => FileRejectedV1;
-    FileUploaded, 2 => FileUploadedV2, before: 1 => FileUploadedV1;
-    UploadCancelled, 1 => UploadCancelledV1;
-    UploadExpired, 1 => UploadExpiredV1;
-    FileRenamed, 1 => FileRenamedV1;
-    FileDeleted, 1 => FileDeletedV1;
-    FileRestored, 1 => FileRestoredV1;
-    FileMetadataChanged, 1 => FileMetadataChangedV1;
-    FilePurged, 1 => FilePurgedV1;
-    FileSpaceReleased, 1 => FileSpaceReleasedV1;
-    FileShared, 1 => FileSharedV1;
-    ShareChanged, 1 => ShareChangedV1;
-    SharePinned, 1 => SharePinnedV1;
-    ShareRevoked, 1 => ShareRevokedV1;
-    DownloadTokenIssued, 1 => DownloadTokenIssuedV1;
-    DownloadTokenRedeemed, 2 => DownloadTokenRedeemedV2, before: 1 => DownloadTokenRedeemedV1;
-    DownloadTokenContinued, 1 => DownloadTokenContinuedV1;
-    DownloadTokenServed, 1 => DownloadTokenServedV1;
-    DownloadTokenRevoked, 1 => DownloadTokenRevokedV1;
-    DownloadTokenExpired, 1 => DownloadTokenExpiredV1;
-    ContentShared, 1 => ContentSharedV1;
-    ContentReferenced, 2 => ContentReferencedV2;
-    ContentReleased, 2 => ContentReleasedV2;
-    SessionOpened, 1 => SessionOpenedV1;
-    SessionClosed, 1 => SessionClosedV1;
-    SessionCancelled, 1 => SessionCancelledV1;
-    QuotaLimitSet, 1 => QuotaLimitSetV1;
-    QuotaReserved, 1 => QuotaReservedV1;
-    QuotaRaised, 1 => QuotaRaisedV1;
-    QuotaTransferred, 1 => QuotaTransferredV1;
-    QuotaSettled, 1 => QuotaSettledV1;
-    QuotaReleased, 2 => QuotaReleasedV2;
-    QuotaRecalculated, 1 => QuotaRecalculatedV1;
-    CompanyRegistered, 1 => CompanyRegisteredV1;
-    CompanySettingsChanged, 1 => CompanySettingsChangedV1;
-    CompanyClosed, 1 => CompanyClosedV1;
-    UserRegistered, 1 => UserRegisteredV1;
-    UserRemoved, 1 => UserRemovedV1;
-    ChatroomOpened, 1 => ChatroomOpenedV1;
-    ChatroomDeleted, 1 => ChatroomDeletedV1;
-    ThreadOpened, 1 => ThreadOpenedV1;
-    ThreadDeleted, 1 => ThreadDeletedV1;
-    MemberAdded, 1 => MemberAddedV1;
-    MemberRemoved, 1 => MemberRemovedV1;
+    /// Events of an upload, from its start to its verification.
+    Upload(UploadEvent) {
+        UploadStarted, 2 => UploadStartedV2, before: 1 => UploadStartedV1;
+        UploadLengthSet, 1 => UploadLengthSetV1;
+        UploadConcatenated, 1 => UploadConcatenatedV1;
+        QuarantineSigned, 1 => QuarantineSignedV1;
+        QuarantineCopied, 1 => QuarantineCopiedV1;
+        QuarantineCleared, 1 => QuarantineClearedV1;
+        MultipartOpened, 2 => MultipartOpenedV2, before: 1 => MultipartOpenedV1;
+        ChunkUploaded, 1 => ChunkUploadedV1;
+        PartAssembled, 1 => PartAssembledV1;
+        FileCompleted, 1 => FileCompletedV1;
+        FileVerified, 1 => FileVerifiedV1;
+        FileRejected, 1 => FileRejectedV1;
+        FileUploaded, 2 => FileUploadedV2, before: 1 => FileUploadedV1;
+        UploadCancelled, 1 => UploadCancelledV1;
+        UploadExpired, 1 => UploadExpiredV1;
+    }
+    /// Events of a verified file.
+    File(FileEvent) {
+        FileRenamed, 1 => FileRenamedV1;
+        FileDeleted, 1 => FileDeletedV1;
+        FileRestored, 1 => FileRestoredV1;
+        FileMetadataChanged, 1 => FileMetadataChangedV1;
+        FilePurged, 1 => FilePurgedV1;
+        FileSpaceReleased, 1 => FileSpaceReleasedV1;
+    }
+    /// Events of an association of a file with a chatroom or thread.
+    Share(ShareEvent) {
+        FileShared, 1 => FileSharedV1;
+        ShareChanged, 1 => ShareChangedV1;
+        SharePinned, 1 => SharePinnedV1;
+        ShareRevoked, 1 => ShareRevokedV1;
+    }
+    /// Events of a download token.
+    Token(TokenEvent) {
+        DownloadTokenIssued, 1 => DownloadTokenIssuedV1;
+        DownloadTokenRedeemed, 2 => DownloadTokenRedeemedV2, before: 1 => DownloadTokenRedeemedV1;
+        DownloadTokenContinued, 1 => DownloadTokenContinuedV1;
+        DownloadTokenServed, 1 => DownloadTokenServedV1;
+        DownloadTokenRevoked, 1 => DownloadTokenRevokedV1;
+        DownloadTokenExpired, 1 => DownloadTokenExpiredV1;
+    }
+    /// Events of content that several files of a company have in common.
+    Content(ContentEvent) {
+        ContentShared, 1 => ContentSharedV1;
+        ContentReferenced, 2 => ContentReferencedV2;
+        ContentReleased, 2 => ContentReleasedV2;
+    }
+    /// Events of an upload session.
+    Session(SessionEvent) {
+        SessionOpened, 1 => SessionOpenedV1;
+        SessionClosed, 1 => SessionClosedV1;
+        SessionCancelled, 1 => SessionCancelledV1;
+    }
+    /// Events of the quota of a company.
+    Quota(QuotaEvent) {
+        QuotaLimitSet, 1 => QuotaLimitSetV1;
+        QuotaReserved, 1 => QuotaReservedV1;
+        QuotaRaised, 1 => QuotaRaisedV1;
+        QuotaTransferred, 1 => QuotaTransferredV1;
+        QuotaSettled, 1 => QuotaSettledV1;
+        QuotaReleased, 2 => QuotaReleasedV2;
+        QuotaRecalculated, 1 => QuotaRecalculatedV1;
+    }
+    /// Events of the directory of a company.
+    Directory(DirectoryEvent) {
+        CompanyRegistered, 1 => CompanyRegisteredV1;
+        CompanySettingsChanged, 1 => CompanySettingsChangedV1;
+        CompanyClosed, 1 => CompanyClosedV1;
+        UserRegistered, 1 => UserRegisteredV1;
+        UserRemoved, 1 => UserRemovedV1;
+        ChatroomOpened, 1 => ChatroomOpenedV1;
+        ChatroomDeleted, 1 => ChatroomDeletedV1;
+        ThreadOpened, 1 => ThreadOpenedV1;
+        ThreadDeleted, 1 => ThreadDeletedV1;
+        MemberAdded, 1 => MemberAddedV1;
+        MemberRemoved, 1 => MemberRemovedV1;
+    }
 }
 
 /// A value that uses up all of the bytes: trailing ones would be data that a fold silently drops.

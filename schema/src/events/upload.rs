@@ -1,5 +1,6 @@
 //! Events of an upload: `upload.{id}.lc` (lifecycle) and `upload.{id}.ch` (stored bytes).
 
+use crate::events::UploadEvent;
 use crate::{ChatroomId, CompanyId, Event, SessionId, Sha256Digest, ThreadId, Timestamp, UploadId, UserId, WorkerId};
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +77,15 @@ impl From<UploadStartedV1> for UploadStartedV2 {
     }
 }
 
-impl From<UploadStartedV1> for Event {
+impl From<UploadStartedV1> for UploadEvent {
     fn from(started: UploadStartedV1) -> Self {
         UploadStartedV2::from(started).into()
+    }
+}
+
+impl From<UploadStartedV1> for Event {
+    fn from(started: UploadStartedV1) -> Self {
+        UploadEvent::from(started).into()
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use waybill_cache::Cache;
 use waybill_domain::progress::Tracker;
 use waybill_event_log::{EventLog, ReadError, Stored, read_after, read_events};
-use waybill_schema::events::UploadKind;
+use waybill_schema::events::{DirectoryEvent, ShareEvent, UploadEvent, UploadKind};
 use waybill_schema::{
     AccessType, Aggregate, CompanyId, Event, Grant, Permissions, Recorded, ShareId, Subject, Timestamp, UploadId,
 };
@@ -44,14 +44,17 @@ impl Openness {
             until,
             ..self
         };
-        match &recorded.event {
-            Event::FileShared(shared) => {
+        let Event::Share(event) = &recorded.event else { return self };
+        match event {
+            ShareEvent::FileShared(shared) => {
                 let of = of(shared.access_type, shared.permissions.as_ref(), shared.expires_at);
                 Self { began: recorded.position.seq, ..of }
             }
-            Event::ShareChanged(changed) => of(changed.access_type, changed.permissions.as_ref(), changed.expires_at),
-            Event::ShareRevoked(_) => Self { open: false, ..self },
-            _ => self,
+            ShareEvent::ShareChanged(changed) => {
+                of(changed.access_type, changed.permissions.as_ref(), changed.expires_at)
+            }
+            ShareEvent::ShareRevoked(_) => Self { open: false, ..self },
+            ShareEvent::SharePinned(_) => self,
         }
     }
 
@@ -108,11 +111,19 @@ impl Hub {
 
     /// Has those look again whose access an event may have ended.
     fn have_rechecked(&self, recorded: &Recorded) {
-        let of = match &recorded.event {
-            Event::MemberRemoved(removed) => Some(removed.user_id),
-            Event::UserRemoved(removed) => Some(removed.user_id),
-            Event::CompanyClosed(_) | Event::ChatroomDeleted(_) | Event::ThreadDeleted(_) => None,
-            _ => return,
+        let Event::Directory(event) = &recorded.event else { return };
+        let of = match event {
+            DirectoryEvent::MemberRemoved(removed) => Some(removed.user_id),
+            DirectoryEvent::UserRemoved(removed) => Some(removed.user_id),
+            DirectoryEvent::CompanyClosed(_)
+            | DirectoryEvent::ChatroomDeleted(_)
+            | DirectoryEvent::ThreadDeleted(_) => None,
+            DirectoryEvent::CompanyRegistered(_)
+            | DirectoryEvent::CompanySettingsChanged(_)
+            | DirectoryEvent::UserRegistered(_)
+            | DirectoryEvent::ChatroomOpened(_)
+            | DirectoryEvent::ThreadOpened(_)
+            | DirectoryEvent::MemberAdded(_) => return,
         };
         self.clients.recheck(recorded.subject.company, of, recorded.position.seq);
     }
@@ -149,7 +160,7 @@ impl Hub {
         let after = if is_share_event { before.after(recorded) } else { before };
         self.shares.insert(&(company, share), after);
         // That a share ends is told to those who knew of it.
-        let is_new = matches!(recorded.event, Event::FileShared(_));
+        let is_new = matches!(recorded.event, Event::Share(ShareEvent::FileShared(_)));
         let is_told = after.is_open() || (is_share_event && !is_new && before.is_open());
         is_told.then_some(after.began)
     }
@@ -274,9 +285,10 @@ impl Hub {
         let (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id)) = recorded.subject.aggregate else {
             return Some(None);
         };
-        let tracker = match (self.trackers.get(&id), &recorded.event) {
+        let Event::Upload(event) = &recorded.event else { return Some(None) };
+        let tracker = match (self.trackers.get(&id), event) {
             (Some(tracker), _) => tracker,
-            (None, Event::UploadStarted(_)) => Arc::default(),
+            (None, UploadEvent::UploadStarted(_)) => Arc::default(),
             (None, _) if watched => match self.load(recorded, id).await {
                 Some(before) => Arc::new(Mutex::new(before)),
                 None => return Some(None),
@@ -285,7 +297,7 @@ impl Hub {
         };
         let (facts, is_partial) = {
             let mut tracker = locked(&tracker);
-            tracker.evolve(&recorded.event, recorded.envelope.time);
+            tracker.evolve(event, recorded.envelope.time);
             (progress(id, &tracker), tracker.upload.kind == UploadKind::Partial)
         };
         if facts.stage == "ended" {
@@ -293,7 +305,7 @@ impl Hub {
         } else {
             self.trackers.insert(&id, tracker);
         }
-        let shown = watched && matches!(recorded.event, Event::ChunkUploaded(_) | Event::FileCompleted(_));
+        let shown = watched && matches!(event, UploadEvent::ChunkUploaded(_) | UploadEvent::FileCompleted(_));
         (!is_partial).then(|| shown.then_some(facts))
     }
 
@@ -307,8 +319,10 @@ impl Hub {
         }
         before.sort_by_key(|event| event.position.seq);
         let mut tracker = Tracker::default();
-        for event in before.iter().filter(|event| event.position.seq < position.seq) {
-            tracker.evolve(&event.event, event.envelope.time);
+        for recorded in before.iter().filter(|event| event.position.seq < position.seq) {
+            if let Event::Upload(event) = &recorded.event {
+                tracker.evolve(event, recorded.envelope.time);
+            }
         }
         Some(tracker)
     }

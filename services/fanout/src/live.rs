@@ -4,6 +4,7 @@ use crate::protocol::{ProgressFacts, Topic};
 use serde_json::{Map, Value, json};
 use waybill_domain::progress::Tracker;
 use waybill_domain::upload::{Phase, Status};
+use waybill_schema::events::{FileEvent, SessionEvent, ShareEvent, UploadEvent};
 use waybill_schema::{Aggregate, Event, Recorded, UploadId};
 
 /// Bytes of a frame besides its facts, about.
@@ -85,51 +86,17 @@ pub(crate) fn progress(id: UploadId, tracker: &Tracker) -> ProgressFacts {
     }
 }
 
-/// A transition as watchers see it; `None` for events that are none.
+/// Returns the transition that an event is for watchers. Returns `None` for events that watchers are not told.
 pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
-    let mut facts = match recorded.subject.aggregate {
-        Aggregate::UploadLifecycle(id) | Aggregate::File(id) => {
-            json!({ "upload_id": id, "file_id": id })
+    let (mut facts, more) = match (&recorded.event, recorded.subject.aggregate) {
+        (Event::Upload(event), Aggregate::UploadLifecycle(id)) => {
+            (json!({ "upload_id": id, "file_id": id }), upload(event)?)
         }
-        Aggregate::Session(id) => json!({ "session_id": id }),
-        Aggregate::Share(id) => json!({ "association_id": id }),
-        _ => return None,
-    };
-    let more = match &recorded.event {
-        Event::UploadStarted(upload) => json!({
-            "status": Status::Pending.as_str(),
-            "original_name": upload.started.original_name,
-            "size_bytes": (!upload.length_deferred).then_some(upload.started.size_bytes),
-        }),
-        Event::UploadLengthSet(set) => json!({ "size_bytes": set.size_bytes }),
-        Event::FileCompleted(_) => json!({ "status": Status::Uploading.as_str() }),
-        Event::FileVerified(verified) => json!({ "status": Status::Completed.as_str(), "sha256": verified.sha256 }),
-        Event::FileUploaded(uploaded) => json!({
-            "status": Status::Completed.as_str(),
-            "original_name": uploaded.started.original_name,
-            "size_bytes": uploaded.started.size_bytes,
-            "sha256": uploaded.sha256,
-        }),
-        Event::FileRejected(rejected) => json!({
-            "status": Status::Failed.as_str(),
-            "error_code": rejected.code,
-            "error_message": rejected.message,
-        }),
-        Event::UploadExpired(_) => json!({ "status": Status::Failed.as_str(), "error_code": "upload_expired" }),
-        Event::UploadCancelled(_) => json!({ "status": Status::Cancelled.as_str() }),
-        Event::FileRenamed(renamed) => json!({ "display_name": renamed.display_name }),
-        Event::FileDeleted(_) | Event::FileRestored(_) | Event::SessionOpened(_) | Event::SessionClosed(_) => json!({}),
-        Event::FileMetadataChanged(_) | Event::FilePurged(_) | Event::ShareRevoked(_) => json!({}),
-        Event::FileShared(shared) => json!({
-            "file_id": shared.file_id,
-            "shared_by": shared.shared_by,
-            "access_type": shared.access_type,
-        }),
-        Event::ShareChanged(changed) => json!({ "access_type": changed.access_type }),
-        Event::SharePinned(pinned) => json!({ "is_pinned": pinned.is_pinned }),
-        Event::SessionCancelled(_) => json!({ "status": "CANCELLED" }),
-        // How bytes are kept is no concern of watchers.
-        _ => return None,
+        (Event::File(event), Aggregate::File(id)) => (json!({ "upload_id": id, "file_id": id }), file(event)?),
+        (Event::Session(event), Aggregate::Session(id)) => (json!({ "session_id": id }), session(event)),
+        (Event::Share(event), Aggregate::Share(id)) => (json!({ "association_id": id }), share(event)),
+        (Event::Upload(_) | Event::File(_) | Event::Session(_) | Event::Share(_), _) => return None,
+        (Event::Token(_) | Event::Content(_) | Event::Quota(_) | Event::Directory(_), _) => return None,
     };
     if let (Value::Object(facts), Value::Object(more)) = (&mut facts, more) {
         facts.extend(more);
@@ -137,5 +104,72 @@ pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
     match facts {
         Value::Object(facts) => Some(What::Transition { kind: recorded.event.event_type(), facts }),
         _ => None,
+    }
+}
+
+fn upload(event: &UploadEvent) -> Option<Value> {
+    Some(match event {
+        UploadEvent::UploadStarted(upload) => json!({
+            "status": Status::Pending.as_str(),
+            "original_name": upload.started.original_name,
+            "size_bytes": (!upload.length_deferred).then_some(upload.started.size_bytes),
+        }),
+        UploadEvent::UploadLengthSet(set) => json!({ "size_bytes": set.size_bytes }),
+        UploadEvent::FileCompleted(_) => json!({ "status": Status::Uploading.as_str() }),
+        UploadEvent::FileVerified(verified) => {
+            json!({ "status": Status::Completed.as_str(), "sha256": verified.sha256 })
+        }
+        UploadEvent::FileUploaded(uploaded) => json!({
+            "status": Status::Completed.as_str(),
+            "original_name": uploaded.started.original_name,
+            "size_bytes": uploaded.started.size_bytes,
+            "sha256": uploaded.sha256,
+        }),
+        UploadEvent::FileRejected(rejected) => json!({
+            "status": Status::Failed.as_str(),
+            "error_code": rejected.code,
+            "error_message": rejected.message,
+        }),
+        UploadEvent::UploadExpired(_) => json!({ "status": Status::Failed.as_str(), "error_code": "upload_expired" }),
+        UploadEvent::UploadCancelled(_) => json!({ "status": Status::Cancelled.as_str() }),
+        // These events only tell how bytes are stored. Chunks are reported as progress.
+        UploadEvent::UploadConcatenated(_)
+        | UploadEvent::QuarantineSigned(_)
+        | UploadEvent::QuarantineCopied(_)
+        | UploadEvent::QuarantineCleared(_)
+        | UploadEvent::MultipartOpened(_)
+        | UploadEvent::ChunkUploaded(_)
+        | UploadEvent::PartAssembled(_) => return None,
+    })
+}
+
+fn file(event: &FileEvent) -> Option<Value> {
+    Some(match event {
+        FileEvent::FileRenamed(renamed) => json!({ "display_name": renamed.display_name }),
+        FileEvent::FileDeleted(_)
+        | FileEvent::FileRestored(_)
+        | FileEvent::FileMetadataChanged(_)
+        | FileEvent::FilePurged(_) => json!({}),
+        FileEvent::FileSpaceReleased(_) => return None,
+    })
+}
+
+fn session(event: &SessionEvent) -> Value {
+    match event {
+        SessionEvent::SessionOpened(_) | SessionEvent::SessionClosed(_) => json!({}),
+        SessionEvent::SessionCancelled(_) => json!({ "status": "CANCELLED" }),
+    }
+}
+
+fn share(event: &ShareEvent) -> Value {
+    match event {
+        ShareEvent::FileShared(shared) => json!({
+            "file_id": shared.file_id,
+            "shared_by": shared.shared_by,
+            "access_type": shared.access_type,
+        }),
+        ShareEvent::ShareChanged(changed) => json!({ "access_type": changed.access_type }),
+        ShareEvent::SharePinned(pinned) => json!({ "is_pinned": pinned.is_pinned }),
+        ShareEvent::ShareRevoked(_) => json!({}),
     }
 }

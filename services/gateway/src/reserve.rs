@@ -11,8 +11,9 @@ use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::quota::{self, State, reserve};
 use waybill_event_log::{AppendError, EventLog};
 use waybill_repository::{BatchSize, Batches, Busy, Context, ExecuteError, Held, Linger, Quotas};
+use waybill_schema::events::QuotaEvent;
 use waybill_schema::events::{QuotaLimitSetV1, ReservedItem, SettledItem};
-use waybill_schema::{Actor, Aggregate, CompanyId, Event, Position, Subject, UploadId};
+use waybill_schema::{Actor, Aggregate, CompanyId, Position, Subject, UploadId};
 use waybill_service_kit::{Problem, now};
 
 /// How long after the reservation the upload must have started; a whole file in one request must have come by then.
@@ -143,7 +144,7 @@ impl Reserver {
         &self,
         company: CompanyId,
         context: &Context,
-        decide: impl Fn(&State, u64) -> Result<Option<Event>, Refusal> + Sync,
+        decide: impl Fn(&State, u64) -> Result<Option<QuotaEvent>, Refusal> + Sync,
     ) -> Answer {
         let Shared { quotas, default_quota_bytes, .. } = self.shared.as_ref();
         let decide = |state: &State| decide(state, state.limit_bytes.unwrap_or(*default_quota_bytes));
@@ -160,7 +161,12 @@ impl Shared {
         held.look().await.map_err(|error| error.into_problem("loading a quota"))
     }
 
-    async fn append(&self, held: &mut Held<'_>, context: &Context, event: Event) -> Result<Option<Position>, Problem> {
+    async fn append(
+        &self,
+        held: &mut Held<'_>,
+        context: &Context,
+        event: QuotaEvent,
+    ) -> Result<Option<Position>, Problem> {
         held.append(context, event).await.map_err(|error| failed(error.into()))
     }
 

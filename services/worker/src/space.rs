@@ -11,8 +11,8 @@ use waybill_event_log::{AppendError, EventLog, ReadError};
 use waybill_repository::{
     Aggregate, BatchSize, Batches, Busy, Context, ExecuteError, FileAggregate, Linger, Loaded, Quotas, execute,
 };
-use waybill_schema::events::{ReleasedItem, SettledItem};
-use waybill_schema::{CompanyId, Event, FileId, Recorded, Routing};
+use waybill_schema::events::{FileEvent, ReleasedItem, SettledItem};
+use waybill_schema::{CompanyId, Event, FileId, Routing};
 
 /// Nothing waits for a settlement, so several are collected: the next start of an upload must read each quota event.
 const BATCHES: BatchSize =
@@ -144,7 +144,8 @@ async fn give_back(
 /// Returns `true` if the events of a file record that its space was released. This is the last event of a file.
 async fn is_recorded(log: &dyn EventLog, company: CompanyId, file: FileId) -> Result<bool, ReadError> {
     let last = log.last(aggregate(company, file).subject()).await?;
-    Ok(last.is_some_and(|last| matches!(last.event, Ok(Recorded { event: Event::FileSpaceReleased(_), .. }))))
+    let is_release = |event: &Event| matches!(event, Event::File(FileEvent::FileSpaceReleased(_)));
+    Ok(last.is_some_and(|last| last.event.is_ok_and(|recorded| is_release(&recorded.event))))
 }
 
 fn aggregate(company: CompanyId, file: FileId) -> FileAggregate {

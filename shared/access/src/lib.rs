@@ -20,7 +20,7 @@ use waybill_domain::access::{FileFacts, Memberships, Presence, ShareFacts, Stand
 use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::queries::{AccessRows, access_rows};
 use waybill_read_model::{Database, ReadModelError};
-use waybill_schema::events::CompanySettings;
+use waybill_schema::events::{CompanySettings, DirectoryEvent};
 use waybill_schema::{ChatroomId, CompanyId, Event, FileId, Place, Recorded, ThreadId, Timestamp, UserId};
 use waybill_service_kit::{Problem, Shutdown};
 
@@ -87,29 +87,37 @@ impl Known {
     }
 
     fn apply(&mut self, viewer: UserId, recorded: &Recorded) {
-        let event = &recorded.event;
-        let deleted = match event {
-            Event::ChatroomDeleted(deleted) => Some(Place::Chatroom(deleted.chatroom_id)),
-            Event::ThreadDeleted(deleted) => Some(Place::Thread(deleted.thread_id)),
-            _ => None,
-        };
+        if let Event::Directory(event) = &recorded.event {
+            self.note_deletion(event, recorded.position.seq);
+            self.standing.apply(viewer, event);
+            self.members.apply(viewer, event);
+        }
+        for facts in self.files.values_mut() {
+            facts.apply(viewer, recorded.subject.aggregate, &recorded.event);
+        }
+        if let Event::Directory(event) = &recorded.event {
+            self.apply_to_places(event);
+        }
+    }
+
+    /// Moves the position from which on associations count, if an event deletes their chatroom or thread.
+    fn note_deletion(&mut self, event: &DirectoryEvent, seq: u64) {
+        let Some(deleted) = deleted_place(event) else { return };
         for (place, since) in &mut self.since {
             let around = match place {
                 Place::Thread(thread) => self.members.around.get(thread).copied().map(Place::Chatroom),
                 Place::Chatroom(_) => None,
             };
-            if deleted.is_some() && (deleted == Some(*place) || deleted == around) {
-                *since = recorded.position.seq;
+            if deleted == *place || Some(deleted) == around {
+                *since = seq;
             }
         }
-        self.standing.apply(viewer, event);
-        self.members.apply(viewer, event);
-        for facts in self.files.values_mut() {
-            facts.apply(viewer, recorded.subject.aggregate, event);
-        }
+    }
+
+    fn apply_to_places(&mut self, event: &DirectoryEvent) {
         match event {
-            Event::CompanySettingsChanged(changed) => self.settings = changed.settings.clone(),
-            Event::ChatroomDeleted(deleted) => {
+            DirectoryEvent::CompanySettingsChanged(changed) => self.settings = changed.settings.clone(),
+            DirectoryEvent::ChatroomDeleted(deleted) => {
                 let around = &self.members.around;
                 let is_in = |thread: &ThreadId| around.get(thread) == Some(&deleted.chatroom_id);
                 self.places.retain(|place| match place {
@@ -117,8 +125,15 @@ impl Known {
                     Place::Thread(id) => !is_in(id),
                 });
             }
-            Event::ThreadDeleted(deleted) => drop(self.places.remove(&Place::Thread(deleted.thread_id))),
-            _ => {}
+            DirectoryEvent::ThreadDeleted(deleted) => drop(self.places.remove(&Place::Thread(deleted.thread_id))),
+            DirectoryEvent::CompanyRegistered(_)
+            | DirectoryEvent::CompanyClosed(_)
+            | DirectoryEvent::UserRegistered(_)
+            | DirectoryEvent::UserRemoved(_)
+            | DirectoryEvent::ChatroomOpened(_)
+            | DirectoryEvent::ThreadOpened(_)
+            | DirectoryEvent::MemberAdded(_)
+            | DirectoryEvent::MemberRemoved(_) => {}
         }
     }
 }
@@ -176,15 +191,23 @@ impl Access {
 
     /// Invalidates the cache entries that an event makes outdated.
     fn forget(&self, recorded: &Recorded) {
+        let Event::Directory(event) = &recorded.event else { return };
         let company = recorded.subject.company;
-        match &recorded.event {
-            Event::UserRemoved(user) => self.active.invalidate(&(company, user.user_id)),
-            Event::CompanyClosed(_) => {
+        match event {
+            DirectoryEvent::UserRemoved(user) => self.active.invalidate(&(company, user.user_id)),
+            DirectoryEvent::CompanyClosed(_) => {
                 self.settings.invalidate(&company);
                 self.active.invalidate_company(company);
             }
-            Event::CompanySettingsChanged(_) => self.settings.invalidate(&company),
-            _ => {}
+            DirectoryEvent::CompanySettingsChanged(_) => self.settings.invalidate(&company),
+            DirectoryEvent::CompanyRegistered(_)
+            | DirectoryEvent::UserRegistered(_)
+            | DirectoryEvent::ChatroomOpened(_)
+            | DirectoryEvent::ChatroomDeleted(_)
+            | DirectoryEvent::ThreadOpened(_)
+            | DirectoryEvent::ThreadDeleted(_)
+            | DirectoryEvent::MemberAdded(_)
+            | DirectoryEvent::MemberRemoved(_) => {}
         }
     }
 
@@ -284,6 +307,23 @@ impl Access {
 /// Returns the name of an aggregate in `parked_event`, as the projector writes it.
 fn key(company: CompanyId, of: &str) -> String {
     format!("{company}.{of}")
+}
+
+/// Returns the chatroom or thread that an event deletes.
+fn deleted_place(event: &DirectoryEvent) -> Option<Place> {
+    match event {
+        DirectoryEvent::ChatroomDeleted(deleted) => Some(Place::Chatroom(deleted.chatroom_id)),
+        DirectoryEvent::ThreadDeleted(deleted) => Some(Place::Thread(deleted.thread_id)),
+        DirectoryEvent::CompanyRegistered(_)
+        | DirectoryEvent::CompanySettingsChanged(_)
+        | DirectoryEvent::CompanyClosed(_)
+        | DirectoryEvent::UserRegistered(_)
+        | DirectoryEvent::UserRemoved(_)
+        | DirectoryEvent::ChatroomOpened(_)
+        | DirectoryEvent::ThreadOpened(_)
+        | DirectoryEvent::MemberAdded(_)
+        | DirectoryEvent::MemberRemoved(_) => None,
+    }
 }
 
 fn known(company: CompanyId, rows: AccessRows) -> Known {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::{Database, projection};
-use waybill_schema::events::{CompanyClosedV1, FileDeletedV1, ShareRevokedV1};
+use waybill_schema::events::{CompanyClosedV1, FileDeletedV1, FileEvent, ShareRevokedV1};
 use waybill_schema::{Actor, Aggregate, Causation, CompanyId, Envelope, Event, Recorded, Routing, Subject, Timestamp};
 
 /// How long a check of the log's end remains valid.
@@ -233,12 +233,13 @@ impl Tail {
 
 /// Returns `true` if an event affects access rights.
 fn matters(recorded: &Recorded) -> bool {
-    match recorded.subject.aggregate {
-        Aggregate::Directory | Aggregate::Share(_) => true,
-        Aggregate::File(_) => {
-            matches!(recorded.event, Event::FileDeleted(_) | Event::FileRestored(_) | Event::FilePurged(_))
-        }
-        _ => false,
+    match &recorded.event {
+        Event::Directory(_) | Event::Share(_) => true,
+        Event::File(event) => match event {
+            FileEvent::FileDeleted(_) | FileEvent::FileRestored(_) | FileEvent::FilePurged(_) => true,
+            FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => false,
+        },
+        Event::Upload(_) | Event::Token(_) | Event::Content(_) | Event::Session(_) | Event::Quota(_) => false,
     }
 }
 

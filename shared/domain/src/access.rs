@@ -4,6 +4,7 @@
 //! [`FileFacts::apply`] brings them up to what has happened since.
 
 use std::collections::{BTreeMap, BTreeSet};
+use waybill_schema::events::{DirectoryEvent, FileEvent, ShareEvent};
 use waybill_schema::{
     AccessType, Aggregate, ChatroomId, Event, FileId, Grant, Permissions, Place, ShareId, ThreadId, Timestamp, UserId,
 };
@@ -73,14 +74,22 @@ impl Standing {
         self.company == Presence::Ended || self.user == Presence::Ended
     }
 
-    /// Folds what happened since.
-    pub fn apply(&mut self, viewer: UserId, event: &Event) {
+    /// Applies a newer event.
+    pub fn apply(&mut self, viewer: UserId, event: &DirectoryEvent) {
         match event {
-            Event::CompanyRegistered(_) => self.company = Presence::Active,
-            Event::CompanyClosed(_) => self.company = Presence::Ended,
-            Event::UserRegistered(user) if user.user_id == viewer => self.user = Presence::Active,
-            Event::UserRemoved(user) if user.user_id == viewer => self.user = Presence::Ended,
-            _ => {}
+            DirectoryEvent::CompanyRegistered(_) => self.company = Presence::Active,
+            DirectoryEvent::CompanyClosed(_) => self.company = Presence::Ended,
+            DirectoryEvent::UserRegistered(user) if user.user_id == viewer => self.user = Presence::Active,
+            DirectoryEvent::UserRemoved(user) if user.user_id == viewer => self.user = Presence::Ended,
+            DirectoryEvent::UserRegistered(_)
+            | DirectoryEvent::UserRemoved(_)
+            | DirectoryEvent::CompanySettingsChanged(_)
+            | DirectoryEvent::ChatroomOpened(_)
+            | DirectoryEvent::ChatroomDeleted(_)
+            | DirectoryEvent::ThreadOpened(_)
+            | DirectoryEvent::ThreadDeleted(_)
+            | DirectoryEvent::MemberAdded(_)
+            | DirectoryEvent::MemberRemoved(_) => {}
         }
     }
 }
@@ -110,6 +119,18 @@ pub struct ShareFacts {
 }
 
 impl ShareFacts {
+    fn apply(&mut self, event: &ShareEvent) {
+        match event {
+            ShareEvent::ShareChanged(changed) => {
+                self.access_type = changed.access_type;
+                self.permissions.clone_from(&changed.permissions);
+                self.expires_at = changed.expires_at;
+            }
+            ShareEvent::ShareRevoked(_) => self.ended = true,
+            ShareEvent::FileShared(_) | ShareEvent::SharePinned(_) => {}
+        }
+    }
+
     /// Whether it lets anybody do anything.
     pub fn is_live(&self, now: Timestamp) -> bool {
         !self.ended && self.expires_at.is_none_or(|at| now < at)
@@ -159,20 +180,30 @@ impl Memberships {
         chatroom.into_iter().chain(thread).any(|place| self.has(place))
     }
 
-    /// Folds what happened since.
-    pub fn apply(&mut self, viewer: UserId, event: &Event) {
+    /// Applies a newer event.
+    pub fn apply(&mut self, viewer: UserId, event: &DirectoryEvent) {
         match event {
-            Event::MemberAdded(added) if added.user_id == viewer => drop(self.places.insert(added.place)),
-            Event::MemberRemoved(removed) if removed.user_id == viewer => drop(self.places.remove(&removed.place)),
-            Event::UserRemoved(removed) if removed.user_id == viewer => self.places.clear(),
-            Event::ChatroomDeleted(deleted) => {
+            DirectoryEvent::MemberAdded(added) if added.user_id == viewer => drop(self.places.insert(added.place)),
+            DirectoryEvent::MemberRemoved(removed) if removed.user_id == viewer => {
+                self.places.remove(&removed.place);
+            }
+            DirectoryEvent::UserRemoved(removed) if removed.user_id == viewer => self.places.clear(),
+            DirectoryEvent::ChatroomDeleted(deleted) => {
                 self.places.remove(&Place::Chatroom(deleted.chatroom_id));
                 let around = &self.around;
                 let is_in = |thread: &ThreadId| around.get(thread) == Some(&deleted.chatroom_id);
                 self.places.retain(|place| !matches!(place, Place::Thread(thread) if is_in(thread)));
             }
-            Event::ThreadDeleted(deleted) => drop(self.places.remove(&Place::Thread(deleted.thread_id))),
-            _ => {}
+            DirectoryEvent::ThreadDeleted(deleted) => drop(self.places.remove(&Place::Thread(deleted.thread_id))),
+            DirectoryEvent::MemberAdded(_)
+            | DirectoryEvent::MemberRemoved(_)
+            | DirectoryEvent::UserRemoved(_)
+            | DirectoryEvent::CompanyRegistered(_)
+            | DirectoryEvent::CompanySettingsChanged(_)
+            | DirectoryEvent::CompanyClosed(_)
+            | DirectoryEvent::UserRegistered(_)
+            | DirectoryEvent::ChatroomOpened(_)
+            | DirectoryEvent::ThreadOpened(_) => {}
         }
     }
 }
@@ -197,43 +228,52 @@ pub struct FileFacts {
 }
 
 impl FileFacts {
-    /// Folds what happened since the facts were read. What is new and not in the tables yet grants nothing before it is.
+    /// Applies an event that is newer than these facts. Shares that are not in the tables yet grant nothing.
     pub fn apply(&mut self, viewer: UserId, aggregate: Aggregate, event: &Event) {
-        self.members.apply(viewer, event);
-        match (aggregate, event) {
-            (Aggregate::File(id), _) if id == self.file_id => match event {
-                Event::FileDeleted(_) => self.is_deleted = true,
-                Event::FileRestored(_) => self.is_deleted = false,
-                Event::FilePurged(_) => self.is_purged = true,
-                _ => {}
+        match event {
+            Event::Directory(event) => {
+                self.members.apply(viewer, event);
+                self.end_shares(event);
+            }
+            Event::File(event) if aggregate == Aggregate::File(self.file_id) => match event {
+                FileEvent::FileDeleted(_) => self.is_deleted = true,
+                FileEvent::FileRestored(_) => self.is_deleted = false,
+                FileEvent::FilePurged(_) => self.is_purged = true,
+                FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => {}
             },
-            (Aggregate::Share(id), _) => {
-                for share in self.shares.iter_mut().filter(|share| share.id == id) {
-                    match event {
-                        Event::ShareChanged(changed) => {
-                            share.access_type = changed.access_type;
-                            share.permissions.clone_from(&changed.permissions);
-                            share.expires_at = changed.expires_at;
-                        }
-                        Event::ShareRevoked(_) => share.ended = true,
-                        _ => {}
-                    }
-                }
+            Event::Share(event) => {
+                let is_it = |share: &&mut ShareFacts| aggregate == Aggregate::Share(share.id);
+                self.shares.iter_mut().filter(is_it).for_each(|share| share.apply(event));
             }
-            (_, Event::ChatroomDeleted(deleted)) => {
-                let around = &self.members.around;
-                let is_in = |share: &ShareFacts| {
-                    let of_thread = share.thread_id.and_then(|thread| around.get(&thread));
-                    share.chatroom_id == Some(deleted.chatroom_id) || of_thread == Some(&deleted.chatroom_id)
-                };
-                self.shares.iter_mut().filter(|share| is_in(share)).for_each(|share| share.ended = true);
-            }
-            (_, Event::ThreadDeleted(deleted)) => {
-                let is_in = |share: &ShareFacts| share.thread_id == Some(deleted.thread_id);
-                self.shares.iter_mut().filter(|share| is_in(share)).for_each(|share| share.ended = true);
-            }
-            _ => {}
+            Event::File(_)
+            | Event::Upload(_)
+            | Event::Token(_)
+            | Event::Content(_)
+            | Event::Session(_)
+            | Event::Quota(_) => {}
         }
+    }
+
+    /// Ends the shares whose chatroom or thread was deleted.
+    fn end_shares(&mut self, event: &DirectoryEvent) {
+        let around = &self.members.around;
+        let is_in = |share: &ShareFacts| match event {
+            DirectoryEvent::ChatroomDeleted(deleted) => {
+                let of_thread = share.thread_id.and_then(|thread| around.get(&thread));
+                share.chatroom_id == Some(deleted.chatroom_id) || of_thread == Some(&deleted.chatroom_id)
+            }
+            DirectoryEvent::ThreadDeleted(deleted) => share.thread_id == Some(deleted.thread_id),
+            DirectoryEvent::CompanyRegistered(_)
+            | DirectoryEvent::CompanySettingsChanged(_)
+            | DirectoryEvent::CompanyClosed(_)
+            | DirectoryEvent::UserRegistered(_)
+            | DirectoryEvent::UserRemoved(_)
+            | DirectoryEvent::ChatroomOpened(_)
+            | DirectoryEvent::ThreadOpened(_)
+            | DirectoryEvent::MemberAdded(_)
+            | DirectoryEvent::MemberRemoved(_) => false,
+        };
+        self.shares.iter_mut().filter(|share| is_in(share)).for_each(|share| share.ended = true);
     }
 
     /// Whether the viewer sees the file by this share.

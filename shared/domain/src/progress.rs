@@ -59,7 +59,7 @@ pub struct Tracker {
 
 impl Tracker {
     /// Folds one event of the upload, recorded at `time`.
-    pub fn evolve(&mut self, event: &waybill_schema::Event, time: Timestamp) {
+    pub fn evolve(&mut self, event: &waybill_schema::events::UploadEvent, time: Timestamp) {
         let before = self.upload.stored.total();
         crate::upload::evolve(&mut self.upload, event, time);
         let stored = self.upload.stored.total().saturating_sub(before);

@@ -4,7 +4,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use waybill_domain::{Refusal, content, file, session, share, token, upload};
-use waybill_schema::events::UploadStartedV1;
+use waybill_schema::events::{
+    AggregateEvent, ContentEvent, FileEvent, SessionEvent, ShareEvent, TokenEvent, UploadEvent, UploadStartedV1,
+};
 use waybill_schema::{
     Aggregate as On, CompanyId, Event, FileId, Routing, SessionId, Sha256Digest, ShareId, Subject, Timestamp, TokenId,
     UploadId,
@@ -14,8 +16,10 @@ use waybill_schema::{
 pub trait Aggregate: Send + Sync {
     /// What is known of it.
     type State: Default + Clone + Send + Sync + Serialize + DeserializeOwned;
-    /// What can be asked of it.
+    /// Commands to the aggregate.
     type Command: Clone + Send + Sync;
+    /// Events of the aggregate.
+    type Event: AggregateEvent;
 
     /// Changes whenever the state does: older snapshots are then not read. `None` where the rules keep the fold short.
     const SNAPSHOT_VERSION: Option<u16> = None;
@@ -34,16 +38,23 @@ pub trait Aggregate: Send + Sync {
     }
 
     /// Folds one event.
-    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp);
+    fn evolve(state: &mut Self::State, event: &Self::Event, time: Timestamp);
+
+    /// Folds one recorded event. An event of another kind of aggregate never is on the subject of this one.
+    fn fold(state: &mut Self::State, event: &Event, time: Timestamp) {
+        if let Some(event) = Self::Event::of(event) {
+            Self::evolve(state, event, time);
+        }
+    }
 
     /// Decides a command.
     ///
     /// # Errors
     /// The refusal that the client is to see.
-    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal>;
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal>;
 
     /// Whom an event concerns, for its envelope.
-    fn routing(&self, state: &Self::State, event: &Event) -> Routing;
+    fn routing(&self, state: &Self::State, event: &Self::Event) -> Routing;
 }
 
 /// An upload.
@@ -58,6 +69,7 @@ pub struct UploadAggregate {
 impl Aggregate for UploadAggregate {
     type State = upload::State;
     type Command = upload::Command;
+    type Event = UploadEvent;
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
@@ -72,19 +84,31 @@ impl Aggregate for UploadAggregate {
         state.has_ended()
     }
 
-    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+    fn evolve(state: &mut Self::State, event: &Self::Event, time: Timestamp) {
         upload::evolve(state, event, time);
     }
 
-    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         upload::decide(state, command)
     }
 
-    fn routing(&self, state: &Self::State, event: &Event) -> Routing {
+    fn routing(&self, state: &Self::State, event: &Self::Event) -> Routing {
         let started = match event {
-            Event::UploadStarted(upload) => Some(&upload.started),
-            Event::FileUploaded(uploaded) => Some(&uploaded.started),
-            _ => state.started.as_ref(),
+            UploadEvent::UploadStarted(upload) => Some(&upload.started),
+            UploadEvent::FileUploaded(uploaded) => Some(&uploaded.started),
+            UploadEvent::UploadLengthSet(_)
+            | UploadEvent::UploadConcatenated(_)
+            | UploadEvent::QuarantineSigned(_)
+            | UploadEvent::QuarantineCopied(_)
+            | UploadEvent::QuarantineCleared(_)
+            | UploadEvent::MultipartOpened(_)
+            | UploadEvent::ChunkUploaded(_)
+            | UploadEvent::PartAssembled(_)
+            | UploadEvent::FileCompleted(_)
+            | UploadEvent::FileVerified(_)
+            | UploadEvent::FileRejected(_)
+            | UploadEvent::UploadCancelled(_)
+            | UploadEvent::UploadExpired(_) => state.started.as_ref(),
         };
         started.map_or_else(Routing::default, routing_of)
     }
@@ -98,20 +122,21 @@ pub struct LifecycleAggregate(pub UploadAggregate);
 impl Aggregate for LifecycleAggregate {
     type State = upload::State;
     type Command = Infallible;
+    type Event = UploadEvent;
 
     fn subject(&self) -> Subject {
         self.0.subject()
     }
 
-    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+    fn evolve(state: &mut Self::State, event: &Self::Event, time: Timestamp) {
         upload::evolve(state, event, time);
     }
 
-    fn decide(_: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+    fn decide(_: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         match command {}
     }
 
-    fn routing(&self, state: &Self::State, event: &Event) -> Routing {
+    fn routing(&self, state: &Self::State, event: &Self::Event) -> Routing {
         self.0.routing(state, event)
     }
 }
@@ -138,20 +163,21 @@ pub struct SessionAggregate {
 impl Aggregate for SessionAggregate {
     type State = session::State;
     type Command = session::Command;
+    type Event = SessionEvent;
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, On::Session(self.session))
     }
 
-    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+    fn evolve(state: &mut Self::State, event: &Self::Event, time: Timestamp) {
         session::evolve(state, event, time);
     }
 
-    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         session::decide(state, command)
     }
 
-    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
+    fn routing(&self, _: &Self::State, _: &Self::Event) -> Routing {
         Routing::default()
     }
 }
@@ -170,6 +196,7 @@ pub struct FileAggregate {
 impl Aggregate for FileAggregate {
     type State = file::State;
     type Command = file::Command;
+    type Event = FileEvent;
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
@@ -180,15 +207,15 @@ impl Aggregate for FileAggregate {
         state.purged
     }
 
-    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+    fn evolve(state: &mut Self::State, event: &Self::Event, time: Timestamp) {
         file::evolve(state, event, time);
     }
 
-    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         file::decide(state, command)
     }
 
-    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
+    fn routing(&self, _: &Self::State, _: &Self::Event) -> Routing {
         self.routing
     }
 }
@@ -205,24 +232,27 @@ pub struct ShareAggregate {
 impl Aggregate for ShareAggregate {
     type State = share::State;
     type Command = share::Command;
+    type Event = ShareEvent;
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, On::Share(self.share))
     }
 
-    fn evolve(state: &mut Self::State, event: &Event, _: Timestamp) {
+    fn evolve(state: &mut Self::State, event: &Self::Event, _: Timestamp) {
         share::evolve(state, event);
     }
 
-    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         share::decide(state, command)
     }
 
-    fn routing(&self, state: &Self::State, event: &Event) -> Routing {
+    fn routing(&self, state: &Self::State, event: &Self::Event) -> Routing {
         let shared = match event {
-            Event::FileShared(shared) => Some(shared),
-            _ => state.shared.as_ref(),
+            ShareEvent::FileShared(shared) => Some(shared),
+            ShareEvent::ShareChanged(_) | ShareEvent::SharePinned(_) | ShareEvent::ShareRevoked(_) => {
+                state.shared.as_ref()
+            }
         };
         shared.map_or_else(Routing::default, |shared| Routing {
             chatroom_id: shared.chatroom_id,
@@ -244,21 +274,22 @@ pub struct ContentAggregate {
 impl Aggregate for ContentAggregate {
     type State = content::State;
     type Command = content::Command;
+    type Event = ContentEvent;
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, On::Content(self.sha256))
     }
 
-    fn evolve(state: &mut Self::State, event: &Event, _: Timestamp) {
+    fn evolve(state: &mut Self::State, event: &Self::Event, _: Timestamp) {
         content::evolve(state, event);
     }
 
-    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         content::decide(state, command)
     }
 
-    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
+    fn routing(&self, _: &Self::State, _: &Self::Event) -> Routing {
         Routing::default()
     }
 }
@@ -275,6 +306,7 @@ pub struct TokenAggregate {
 impl Aggregate for TokenAggregate {
     type State = token::State;
     type Command = token::Command;
+    type Event = TokenEvent;
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
@@ -285,15 +317,15 @@ impl Aggregate for TokenAggregate {
         state.forgotten
     }
 
-    fn evolve(state: &mut Self::State, event: &Event, time: Timestamp) {
+    fn evolve(state: &mut Self::State, event: &Self::Event, time: Timestamp) {
         token::evolve(state, event, time);
     }
 
-    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Event>, Refusal> {
+    fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         token::decide(state, command)
     }
 
-    fn routing(&self, _: &Self::State, _: &Event) -> Routing {
+    fn routing(&self, _: &Self::State, _: &Self::Event) -> Routing {
         Routing::default()
     }
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::directory::{Command, State, decide_within, evolve};
 use waybill_event_log::{AppendError, Back, EventLog, Expect, NewEvent, ReadError, append, read_back, read_rest};
+use waybill_schema::events::DirectoryEvent;
 use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, Subject};
 
 /// Changes whenever [`State`] does: older snapshots are then not read.
@@ -115,7 +116,9 @@ impl Fold {
     fn take(&mut self, event: &Event, last: Mark) {
         // Somebody else may have read the same.
         if last.seq > self.last.seq {
-            evolve(&mut self.state, event);
+            if let Event::Directory(event) = event {
+                evolve(&mut self.state, event);
+            }
             self.last = last;
             self.is_new += 1;
         }
@@ -229,7 +232,7 @@ impl Directories {
         }
     }
 
-    fn decide(&self, kept: &Kept, command: &Command) -> (Result<Option<Event>, Refusal>, u64) {
+    fn decide(&self, kept: &Kept, command: &Command) -> (Result<Option<DirectoryEvent>, Refusal>, u64) {
         let fold = kept.read();
         (decide_within(&fold.state, command.clone(), self.limits.max_entries), fold.last.seq)
     }
@@ -238,10 +241,11 @@ impl Directories {
         &self,
         kept: &Kept,
         context: &Context,
-        event: Event,
+        event: DirectoryEvent,
         last_seq: u64,
     ) -> Result<Position, AppendError> {
         let id = Uuid::now_v7().simple().to_string();
+        let event = Event::Directory(event);
         let new = NewEvent {
             subject: kept.subject(),
             envelope: context.envelope(Routing::default()),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
+use waybill_schema::events::UploadEvent;
 use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp};
 
 /// How long a command is tried again if other commands come first.
@@ -110,6 +111,7 @@ pub(crate) async fn decide_and_append<A: Aggregate>(
             return Ok(Done { event: None, position: Position { partition, seq: loaded.read_to } });
         };
         let envelope = context.envelope(aggregate.routing(&loaded.state, &event));
+        let event: Event = event.into();
         let facts = aggregate.facts().filter(|_| is_fact(&event));
         let (subject, last_seq) = match facts {
             Some(facts) => (facts, loaded.facts_seq),
@@ -147,7 +149,7 @@ async fn wait<T>(until: Instant, turn: impl Future<Output = T>) -> Result<T, App
 
 /// Whether an event says what was stored: those have a subject of their own, so that they do not refuse decisions.
 fn is_fact(event: &Event) -> bool {
-    matches!(event, Event::ChunkUploaded(_) | Event::PartAssembled(_))
+    matches!(event, Event::Upload(UploadEvent::ChunkUploaded(_) | UploadEvent::PartAssembled(_)))
 }
 
 /// A growing pause with jitter, so that those who met do not meet again.

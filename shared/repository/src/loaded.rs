@@ -257,7 +257,7 @@ fn fold<A: Aggregate>(aggregate: &A, loaded: &mut Loaded<A::State>, events: Vec<
     for mut event in events {
         let id = event.message_id.take();
         let recorded = event.into_event()?;
-        A::evolve(&mut loaded.state, &recorded.event, recorded.envelope.time);
+        A::fold(&mut loaded.state, &recorded.event, recorded.envelope.time);
         loaded.since_snapshot += 1;
         if recorded.position.seq > loaded.read_to {
             (loaded.read_to, loaded.read_to_id) = (recorded.position.seq, id);
@@ -276,7 +276,7 @@ impl<S: Clone> Loaded<S> {
     /// Folds a decision that was appended behind `last_seq`. Where the aggregate has facts besides, the next refresh folds it
     /// again with those that came before it, which changes nothing.
     pub(crate) fn decided<A: Aggregate<State = S>>(&mut self, aggregate: &A, appended: &Appended) {
-        A::evolve(&mut self.state, &appended.event, appended.time);
+        A::fold(&mut self.state, &appended.event, appended.time);
         self.last_seq = appended.seq;
         if aggregate.facts().is_none() {
             self.folded_seq = appended.seq;
@@ -315,7 +315,7 @@ pub(crate) async fn fold_fact<A: Aggregate>(
     }
     // The fact was appended behind the last one, and this is the last decision: there is no more.
     loaded.complete_at = Some(asked_at);
-    A::evolve(&mut loaded.state, &appended.event, appended.time);
+    A::fold(&mut loaded.state, &appended.event, appended.time);
     loaded.facts_seq = appended.seq;
     loaded.folded_seq = loaded.last_seq;
     loaded.read_up_to(appended);

@@ -12,7 +12,8 @@ use waybill_cache::Cache;
 use waybill_domain::Refusal;
 use waybill_domain::quota::{self, State};
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, Values, append, read_after};
-use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, Subject, Timestamp};
+use waybill_schema::events::QuotaEvent;
+use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, Subject};
 
 /// How many events are folded before the fold is worth keeping.
 const SNAPSHOT_EVERY: u64 = 500;
@@ -92,7 +93,7 @@ impl Quotas {
         &'a self,
         context: &'a Context,
         company: CompanyId,
-        decide: &'a (dyn Fn(&State) -> Result<Option<Event>, Refusal> + Sync),
+        decide: &'a (dyn Fn(&State) -> Result<Option<QuotaEvent>, Refusal> + Sync),
     ) -> BoxFuture<'a, Result<Position, ExecuteError>> {
         Box::pin(async move {
             let mut held = self.hold(company).await?;
@@ -134,7 +135,10 @@ impl Held<'_> {
             for mut stored in read? {
                 let id = stored.message_id.take();
                 let recorded = stored.into_event()?;
-                self.loaded.fold(&recorded.event, recorded.envelope.time, recorded.position.seq, id);
+                self.loaded.read_up_to(recorded.position.seq, id);
+                if let Event::Quota(event) = &recorded.event {
+                    quota::evolve(&mut self.loaded.state, event, recorded.envelope.time);
+                }
             }
             if self.loaded.folded_since_snapshot >= SNAPSHOT_EVERY {
                 self.loaded.folded_since_snapshot = 0;
@@ -162,7 +166,7 @@ impl Held<'_> {
     pub fn append<'a>(
         &'a mut self,
         context: &'a Context,
-        event: Event,
+        event: QuotaEvent,
     ) -> BoxFuture<'a, Result<Option<Position>, AppendError>> {
         Box::pin(async move {
             self.attempts += 1;
@@ -171,13 +175,14 @@ impl Held<'_> {
             let new = NewEvent {
                 subject: self.subject(),
                 envelope,
-                event: event.clone(),
+                event: event.clone().into(),
                 expect: Expect::LastSeq(self.loaded.last.seq),
                 message_id: Some(message_id.clone()),
             };
             match append(self.quotas.log.as_ref(), new).await {
                 Ok(position) => {
-                    self.loaded.fold(&event, time, position.seq, Some(message_id));
+                    quota::evolve(&mut self.loaded.state, &event, time);
+                    self.loaded.read_up_to(position.seq, Some(message_id));
                     Ok(Some(position))
                 }
                 Err(AppendError::Conflict) if Instant::now() < self.until => {
@@ -195,8 +200,8 @@ impl Held<'_> {
 }
 
 impl Loaded {
-    fn fold(&mut self, event: &Event, time: Timestamp, seq: u64, id: Option<String>) {
-        quota::evolve(&mut self.state, event, time);
+    /// Notes the position of an event that was folded.
+    fn read_up_to(&mut self, seq: u64, id: Option<String>) {
         self.last = Mark { seq, id };
         self.folded_since_snapshot += 1;
     }

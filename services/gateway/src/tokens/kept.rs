@@ -13,8 +13,8 @@ use waybill_cache::Cache;
 use waybill_domain::token::{Command, State, decide, evolve};
 use waybill_event_log::{Expect, NewEvent, append};
 use waybill_repository::{Context, Loaded, TokenAggregate, execute, refresh};
-use waybill_schema::events::DownloadTokenIssuedV1;
-use waybill_schema::{Aggregate, CompanyId, Event, Routing, Subject, TokenId};
+use waybill_schema::events::{DownloadTokenIssuedV1, TokenEvent};
+use waybill_schema::{Aggregate, CompanyId, Routing, Subject, TokenId};
 use waybill_service_kit::Problem;
 
 /// How much is kept of all tokens together, roughly.
@@ -105,7 +105,7 @@ impl KeptToken {
         let Some(event) = self.decide_alone(gateway, context, issued, command)? else { return Ok(()) };
         let subject = Subject::new(self.company, Aggregate::TokenDownloads(self.token));
         let envelope = context.envelope(Routing::default());
-        let new = NewEvent { subject, envelope, event, expect: Expect::Any, message_id: None };
+        let new = NewEvent { subject, envelope, event: event.into(), expect: Expect::Any, message_id: None };
         append(gateway.log.as_ref(), new).await.map(drop).map_err(|error| error.into_problem("recording a download"))
     }
 
@@ -116,7 +116,7 @@ impl KeptToken {
         context: &Context,
         issued: &DownloadTokenIssuedV1,
         command: Command,
-    ) -> Result<Option<Event>, Problem> {
+    ) -> Result<Option<TokenEvent>, Problem> {
         let mut own = self.own();
         if own.issued.is_none() {
             evolve(&mut own, &issued.clone().into(), (context.clock)());

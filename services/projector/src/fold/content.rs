@@ -3,28 +3,29 @@
 use super::convert::{big, id_of_content, time_of};
 use super::{Misfit, Tables};
 use waybill_read_model::rows::ContentRow;
-use waybill_schema::{Event, FileId, Recorded, Sha256Digest};
+use waybill_schema::events::ContentEvent;
+use waybill_schema::{FileId, Recorded, Sha256Digest};
 
 /// The files that an event of content is about.
-pub(super) fn files_of(event: &Event) -> &[FileId] {
+pub(super) fn files_of(event: &ContentEvent) -> &[FileId] {
     match event {
-        Event::ContentShared(shared) => &shared.file_ids,
-        Event::ContentReferenced(referenced) => &referenced.file_ids,
-        _ => &[],
+        ContentEvent::ContentShared(shared) => &shared.file_ids,
+        ContentEvent::ContentReferenced(referenced) => &referenced.file_ids,
+        ContentEvent::ContentReleased(_) => &[],
     }
 }
 
 pub(super) fn fold(
     tables: &mut Tables,
     sha256: Sha256Digest,
-    event: &Event,
+    event: &ContentEvent,
     recorded: &Recorded,
 ) -> Result<(), Misfit> {
     let company = recorded.subject.company;
     let time = time_of(recorded.envelope.time);
     let id = id_of_content(company, sha256);
     match event {
-        Event::ContentShared(shared) => {
+        ContentEvent::ContentShared(shared) => {
             let row = ContentRow {
                 company_id: company.0,
                 id,
@@ -42,20 +43,20 @@ pub(super) fn fold(
             }
             refer(tables, &shared.file_ids, &shared.storage_bucket, &shared.storage_key)
         }
-        Event::ContentReferenced(referenced) => {
+        ContentEvent::ContentReferenced(referenced) => {
             let content = tables.contents.change(id)?;
             content.reference_count += count(referenced.file_ids.len())?;
             content.updated_at = time;
             refer(tables, &referenced.file_ids, &referenced.storage_bucket, &referenced.storage_key)
         }
         // Of content that one file had there is no row.
-        Event::ContentReleased(released) if tables.contents.get(id).is_some() => {
+        ContentEvent::ContentReleased(released) if tables.contents.get(id).is_some() => {
             let content = tables.contents.change(id)?;
             content.reference_count = count(usize::try_from(released.references).unwrap_or(usize::MAX))?;
             content.updated_at = time;
             Ok(())
         }
-        _ => Ok(()),
+        ContentEvent::ContentReleased(_) => Ok(()),
     }
 }
 

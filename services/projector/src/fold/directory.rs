@@ -3,14 +3,20 @@
 use super::convert::{big, id_of_member, small, time_of};
 use super::{Misfit, Tables};
 use waybill_read_model::rows::{ChatroomRow, CompanyRow, MemberRow, ThreadRow, UserRow};
-use waybill_schema::{CompanyId, Event, Place, Recorded};
+use waybill_schema::events::DirectoryEvent;
+use waybill_schema::{CompanyId, Place, Recorded};
 
-pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
+pub(super) fn fold(
+    tables: &mut Tables,
+    company: CompanyId,
+    event: &DirectoryEvent,
+    recorded: &Recorded,
+) -> Result<(), Misfit> {
     let time = time_of(recorded.envelope.time);
     let seq = big(recorded.position.seq);
     let company_id = company.0;
     match event {
-        Event::CompanyRegistered(registered) => {
+        DirectoryEvent::CompanyRegistered(registered) => {
             let id = registered.company_id.0;
             let row = CompanyRow {
                 id,
@@ -25,7 +31,7 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, recor
                 tables.companies.change(id)?.deleted_at = None;
             }
         }
-        Event::CompanySettingsChanged(changed) => {
+        DirectoryEvent::CompanySettingsChanged(changed) => {
             let company = tables.companies.change(company_id)?;
             let settings = &changed.settings;
             company.max_file_bytes = settings.max_file_bytes.map(big);
@@ -33,31 +39,31 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, recor
             company.allowed_mime_types.clone_from(&settings.allowed_mime_types);
             company.retention_days = settings.retention_days.map(small);
         }
-        Event::CompanyClosed(_) => tables.companies.change(company_id)?.deleted_at = Some(time),
-        Event::UserRegistered(user) => {
+        DirectoryEvent::CompanyClosed(_) => tables.companies.change(company_id)?.deleted_at = Some(time),
+        DirectoryEvent::UserRegistered(user) => {
             let id = user.user_id.0;
             if !tables.users.add(UserRow { company_id, id, created_at: time, deleted_at: None, removed_seq: 0 }) {
                 tables.users.change(id)?.deleted_at = None;
             }
         }
-        Event::UserRemoved(user) => {
+        DirectoryEvent::UserRemoved(user) => {
             let user = tables.users.change(user.user_id.0)?;
             user.deleted_at = Some(time);
             user.removed_seq = seq;
         }
-        Event::ChatroomOpened(opened) => {
+        DirectoryEvent::ChatroomOpened(opened) => {
             let id = opened.chatroom_id.0;
             if !tables.chatrooms.add(ChatroomRow { company_id, id, created_at: time, deleted_at: None, deleted_seq: 0 })
             {
                 tables.chatrooms.change(id)?.deleted_at = None;
             }
         }
-        Event::ChatroomDeleted(deleted) => {
+        DirectoryEvent::ChatroomDeleted(deleted) => {
             let chatroom = tables.chatrooms.change(deleted.chatroom_id.0)?;
             chatroom.deleted_at = Some(time);
             chatroom.deleted_seq = seq;
         }
-        Event::ThreadOpened(opened) => {
+        DirectoryEvent::ThreadOpened(opened) => {
             let id = opened.thread_id.0;
             let added = tables.threads.add(ThreadRow {
                 company_id,
@@ -74,12 +80,12 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, recor
                 thread.opened_seq = seq;
             }
         }
-        Event::ThreadDeleted(deleted) => {
+        DirectoryEvent::ThreadDeleted(deleted) => {
             let thread = tables.threads.change(deleted.thread_id.0)?;
             thread.deleted_at = Some(time);
             thread.deleted_seq = seq;
         }
-        Event::MemberAdded(added) => {
+        DirectoryEvent::MemberAdded(added) => {
             let (chatroom_id, thread_id) = match added.place {
                 Place::Chatroom(id) => (Some(id.0), None),
                 Place::Thread(id) => (None, Some(id.0)),
@@ -99,11 +105,10 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, recor
                 *tables.members.change(id)? = row;
             }
         }
-        Event::MemberRemoved(removed) => {
+        DirectoryEvent::MemberRemoved(removed) => {
             let id = id_of_member(company, removed.place, removed.user_id);
             tables.members.change(id)?.removed_at = Some(time);
         }
-        _ => {}
     }
     Ok(())
 }

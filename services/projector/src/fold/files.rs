@@ -7,13 +7,18 @@ use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::{media_type, name};
 use waybill_read_model::rows::{FileRow, JsonText, PartialUploadRow, UploadProgressRow};
-use waybill_schema::events::{ChunkUploadedV1, FileUploadedV2, UploadKind, UploadStartedV1};
-use waybill_schema::{ByteRange, Event, FileId, RangeSet, Recorded, UploadId};
+use waybill_schema::events::{ChunkUploadedV1, FileEvent, FileUploadedV2, UploadEvent, UploadKind, UploadStartedV1};
+use waybill_schema::{ByteRange, FileId, RangeSet, Recorded, UploadId};
 
-pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
+pub(super) fn fold_upload(
+    tables: &mut Tables,
+    id: UploadId,
+    event: &UploadEvent,
+    recorded: &Recorded,
+) -> Result<(), Misfit> {
     let time = time_of(recorded.envelope.time);
     let seq = big(recorded.position.seq);
-    if let Event::UploadStarted(upload) = event
+    if let UploadEvent::UploadStarted(upload) = event
         && upload.kind == UploadKind::Partial
     {
         return start_partial(tables, id, &upload.started);
@@ -22,29 +27,31 @@ pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, reco
         return fold_partial(tables, id, event);
     }
     match event {
-        Event::UploadStarted(upload) => {
+        UploadEvent::UploadStarted(upload) => {
             start(tables, id, &upload.started, upload.length_deferred, time, seq)?;
             shares::of_upload(tables, id, &upload.started, recorded)
         }
-        Event::UploadLengthSet(set) => set_length(tables, id, set.size_bytes, time, seq),
-        Event::QuarantineCopied(copied) => {
+        UploadEvent::UploadLengthSet(set) => set_length(tables, id, set.size_bytes, time, seq),
+        UploadEvent::QuarantineCopied(copied) => {
             set_length(tables, id, copied.size_bytes, time, seq)?;
             store(tables, id, ByteRange { from: 0, to: copied.size_bytes }, time, seq)
         }
-        Event::FileUploaded(uploaded) => {
+        UploadEvent::FileUploaded(uploaded) => {
             upload_whole(tables, id, uploaded, time, seq)?;
             shares::of_upload(tables, id, &uploaded.started, recorded)
         }
         // What comes behind the end is no part of anything.
-        Event::ChunkUploaded(_) if tables.progress.get(id.0).is_some_and(|row| row.completed_at.is_some()) => Ok(()),
-        Event::ChunkUploaded(chunk) => store_chunk(tables, id, chunk, recorded, seq),
-        Event::FileCompleted(_) => {
+        UploadEvent::ChunkUploaded(_) if tables.progress.get(id.0).is_some_and(|row| row.completed_at.is_some()) => {
+            Ok(())
+        }
+        UploadEvent::ChunkUploaded(chunk) => store_chunk(tables, id, chunk, recorded, seq),
+        UploadEvent::FileCompleted(_) => {
             let file = tables.files.change(id.0)?;
             "PROCESSING".clone_into(&mut file.processing_status);
             file.updated_at = time;
             touch(tables, id, time, seq)
         }
-        Event::FileVerified(verified) => {
+        UploadEvent::FileVerified(verified) => {
             let file = tables.files.change(id.0)?;
             type_by_content(file, verified.sniffed_mime_type.as_deref());
             file.hash = Some(verified.sha256.to_string());
@@ -55,57 +62,58 @@ pub(super) fn fold_upload(tables: &mut Tables, id: UploadId, event: &Event, reco
             file.updated_at = time;
             end(tables, id, "COMPLETED", None, time, seq)
         }
-        Event::FileRejected(rejected) => {
+        UploadEvent::FileRejected(rejected) => {
             fail_file(tables, id, time)?;
             end(tables, id, "FAILED", Some((rejected.code.as_str(), rejected.message.as_str())), time, seq)
         }
-        Event::UploadCancelled(_) => {
+        UploadEvent::UploadCancelled(_) => {
             fail_file(tables, id, time)?;
             end(tables, id, "CANCELLED", None, time, seq)
         }
         // Of an upload that never got further than its reservation there is no row.
-        Event::UploadExpired(_) if tables.files.get(id.0).is_none() => Ok(()),
-        Event::UploadExpired(_) => {
+        UploadEvent::UploadExpired(_) if tables.files.get(id.0).is_none() => Ok(()),
+        UploadEvent::UploadExpired(_) => {
             fail_file(tables, id, time)?;
             end(tables, id, "FAILED", Some(("upload_expired", "the upload was not continued in time")), time, seq)
         }
-        Event::QuarantineSigned(signed) => {
+        UploadEvent::QuarantineSigned(signed) => {
             let row = tables.progress.change(id.0)?;
             row.quarantine_until = row.quarantine_until.max(Some(time_of(signed.until)));
             touch(tables, id, time, seq)
         }
-        Event::QuarantineCleared(_) => {
+        UploadEvent::QuarantineCleared(_) => {
             tables.progress.change(id.0)?.quarantine_until = None;
             touch(tables, id, time, seq)
         }
-        Event::MultipartOpened(_) | Event::PartAssembled(_) => touch(tables, id, time, seq),
-        _ => Ok(()),
+        UploadEvent::MultipartOpened(_) | UploadEvent::PartAssembled(_) => touch(tables, id, time, seq),
+        // A partial upload has no row of its own here.
+        UploadEvent::UploadConcatenated(_) => Ok(()),
     }
 }
 
-pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &Event, time: DateTime<Utc>) -> Result<(), Misfit> {
+pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time: DateTime<Utc>) -> Result<(), Misfit> {
     let file = tables.files.change(id.0)?;
     file.updated_at = time;
     match event {
-        Event::FileRenamed(renamed) => {
+        FileEvent::FileRenamed(renamed) => {
             file.display_name = Some(renamed.display_name.clone());
             file.search_name = name::fold(&renamed.display_name);
         }
-        Event::FileDeleted(_) => file.deleted_at = Some(time),
-        Event::FileRestored(_) => {
+        FileEvent::FileDeleted(_) => file.deleted_at = Some(time),
+        FileEvent::FileRestored(_) => {
             file.deleted_at = None;
             file.restored_at = Some(time);
         }
-        Event::FileMetadataChanged(changed) => {
+        FileEvent::FileMetadataChanged(changed) => {
             file.metadata = metadata(changed.metadata.as_deref())?;
             file.metadata_text.clone_from(&changed.metadata);
         }
-        Event::FilePurged(_) => {
+        FileEvent::FilePurged(_) => {
             file.purged_at = Some(time);
             file.storage_key = None;
             file.storage_bucket = None;
         }
-        _ => {}
+        FileEvent::FileSpaceReleased(_) => {}
     }
     Ok(())
 }
@@ -122,13 +130,23 @@ fn start_partial(tables: &mut Tables, id: UploadId, started: &UploadStartedV1) -
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }
 
-fn fold_partial(tables: &mut Tables, id: UploadId, event: &Event) -> Result<(), Misfit> {
-    let is_end = matches!(
-        event,
-        Event::UploadConcatenated(_) | Event::UploadCancelled(_) | Event::UploadExpired(_) | Event::FileRejected(_)
-    );
-    if is_end {
-        tables.partials.change(id.0)?.has_ended = true;
+fn fold_partial(tables: &mut Tables, id: UploadId, event: &UploadEvent) -> Result<(), Misfit> {
+    match event {
+        UploadEvent::UploadConcatenated(_)
+        | UploadEvent::UploadCancelled(_)
+        | UploadEvent::UploadExpired(_)
+        | UploadEvent::FileRejected(_) => tables.partials.change(id.0)?.has_ended = true,
+        UploadEvent::UploadStarted(_)
+        | UploadEvent::UploadLengthSet(_)
+        | UploadEvent::QuarantineSigned(_)
+        | UploadEvent::QuarantineCopied(_)
+        | UploadEvent::QuarantineCleared(_)
+        | UploadEvent::MultipartOpened(_)
+        | UploadEvent::ChunkUploaded(_)
+        | UploadEvent::PartAssembled(_)
+        | UploadEvent::FileCompleted(_)
+        | UploadEvent::FileVerified(_)
+        | UploadEvent::FileUploaded(_) => {}
     }
     Ok(())
 }

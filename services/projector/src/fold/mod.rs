@@ -20,7 +20,8 @@ use waybill_read_model::rows::{
     FileTotalRow, Key, MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow,
     UploadProgressRow, UploadSessionRow, UserRow,
 };
-use waybill_schema::{Aggregate, Event, Recorded, Subject, names};
+use waybill_schema::events::{DirectoryEvent, QuotaEvent, UploadEvent};
+use waybill_schema::{Aggregate, CompanyId, Event, Recorded, Subject, names};
 
 /// An event that does not fit what was folded before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -174,37 +175,25 @@ impl Touched {
     pub(crate) fn add(&mut self, recorded: &Recorded) {
         let company = recorded.subject.company.0;
         let key = |id: Uuid| (company, id);
-        match recorded.subject.aggregate {
-            Aggregate::Directory => {
+        match (&recorded.event, recorded.subject.aggregate) {
+            (Event::Directory(event), _) => {
                 self.companies.insert(key(company));
-                match &recorded.event {
-                    Event::UserRegistered(user) => drop(self.users.insert(key(user.user_id.0))),
-                    Event::UserRemoved(user) => drop(self.users.insert(key(user.user_id.0))),
-                    Event::ChatroomOpened(opened) => drop(self.chatrooms.insert(key(opened.chatroom_id.0))),
-                    Event::ChatroomDeleted(deleted) => drop(self.chatrooms.insert(key(deleted.chatroom_id.0))),
-                    Event::ThreadOpened(opened) => drop(self.threads.insert(key(opened.thread_id.0))),
-                    Event::ThreadDeleted(deleted) => drop(self.threads.insert(key(deleted.thread_id.0))),
-                    Event::MemberAdded(member) => {
-                        self.members.insert(key(id_of_member(recorded.subject.company, member.place, member.user_id)));
-                    }
-                    Event::MemberRemoved(member) => {
-                        self.members.insert(key(id_of_member(recorded.subject.company, member.place, member.user_id)));
-                    }
-                    _ => {}
-                }
+                self.add_directory(recorded.subject.company, event);
             }
-            Aggregate::Share(id) => drop(self.shares.insert(key(id.0))),
-            Aggregate::Token(id) | Aggregate::TokenDownloads(id) => drop(self.tokens.insert(key(id.0))),
-            Aggregate::Content(sha256) => {
+            (Event::Share(_), Aggregate::Share(id)) => drop(self.shares.insert(key(id.0))),
+            (Event::Token(_), Aggregate::Token(id) | Aggregate::TokenDownloads(id)) => {
+                self.tokens.insert(key(id.0));
+            }
+            (Event::Content(event), Aggregate::Content(sha256)) => {
                 self.contents.insert(key(id_of_content(recorded.subject.company, sha256)));
-                self.files.extend(content::files_of(&recorded.event).iter().map(|file| key(file.0)));
+                self.files.extend(content::files_of(event).iter().map(|file| key(file.0)));
             }
-            on @ (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id)) => {
-                // Bytes that were stored change nothing about the file.
+            (Event::Upload(_), on @ (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id))) => {
+                // Stored bytes change nothing about the file.
                 if matches!(on, Aggregate::UploadLifecycle(_)) {
                     self.files.insert(key(id.0));
                     self.totals.insert(key(company));
-                    // One that is uploaded into a chatroom or thread is shared there from the start.
+                    // A file that is uploaded into a chatroom or thread is associated with it from the start.
                     let routing = &recorded.envelope.routing;
                     if routing.chatroom_id.is_some() || routing.thread_id.is_some() {
                         self.shares.insert(key(id.0));
@@ -213,39 +202,76 @@ impl Touched {
                 self.progress.insert(key(id.0));
                 self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
             }
-            Aggregate::File(id) => {
+            (Event::File(_), Aggregate::File(id)) => {
                 self.files.insert(key(id.0));
                 self.totals.insert(key(company));
             }
-            Aggregate::Session(id) => drop(self.sessions.insert(key(id.0))),
-            Aggregate::Quota => {
+            (Event::Session(_), Aggregate::Session(id)) => drop(self.sessions.insert(key(id.0))),
+            (Event::Quota(event), _) => {
                 self.quotas.insert(key(company));
-                match &recorded.event {
-                    Event::QuotaReserved(reserved) => {
-                        self.reservations.extend(reserved.items.iter().map(|item| key(item.upload_id.0)));
-                    }
-                    Event::QuotaRaised(raised) => drop(self.reservations.insert(key(raised.upload_id.0))),
-                    Event::QuotaTransferred(transferred) => {
-                        let all = transferred.from.iter().chain([&transferred.item.upload_id]);
-                        self.reservations.extend(all.map(|id| key(id.0)));
-                    }
-                    Event::QuotaSettled(settled) => {
-                        self.reservations.extend(settled.items.iter().map(|item| key(item.upload_id.0)));
-                    }
-                    Event::QuotaReleased(released) => {
-                        self.totals.insert(key(company));
-                        self.reservations.extend(released.items.iter().map(|item| key(item.file_id.0)));
-                    }
-                    _ => {}
-                }
+                self.add_quota(company, event);
             }
+            // Folding such an event is an error.
+            (
+                Event::Share(_)
+                | Event::Token(_)
+                | Event::Content(_)
+                | Event::Upload(_)
+                | Event::File(_)
+                | Event::Session(_),
+                _,
+            ) => {}
+        }
+    }
+
+    fn add_directory(&mut self, company: CompanyId, event: &DirectoryEvent) {
+        let key = |id: Uuid| (company.0, id);
+        match event {
+            DirectoryEvent::UserRegistered(user) => drop(self.users.insert(key(user.user_id.0))),
+            DirectoryEvent::UserRemoved(user) => drop(self.users.insert(key(user.user_id.0))),
+            DirectoryEvent::ChatroomOpened(opened) => drop(self.chatrooms.insert(key(opened.chatroom_id.0))),
+            DirectoryEvent::ChatroomDeleted(deleted) => drop(self.chatrooms.insert(key(deleted.chatroom_id.0))),
+            DirectoryEvent::ThreadOpened(opened) => drop(self.threads.insert(key(opened.thread_id.0))),
+            DirectoryEvent::ThreadDeleted(deleted) => drop(self.threads.insert(key(deleted.thread_id.0))),
+            DirectoryEvent::MemberAdded(member) => {
+                self.members.insert(key(id_of_member(company, member.place, member.user_id)));
+            }
+            DirectoryEvent::MemberRemoved(member) => {
+                self.members.insert(key(id_of_member(company, member.place, member.user_id)));
+            }
+            DirectoryEvent::CompanyRegistered(_)
+            | DirectoryEvent::CompanySettingsChanged(_)
+            | DirectoryEvent::CompanyClosed(_) => {}
+        }
+    }
+
+    fn add_quota(&mut self, company: Uuid, event: &QuotaEvent) {
+        let key = |id: Uuid| (company, id);
+        match event {
+            QuotaEvent::QuotaReserved(reserved) => {
+                self.reservations.extend(reserved.items.iter().map(|item| key(item.upload_id.0)));
+            }
+            QuotaEvent::QuotaRaised(raised) => drop(self.reservations.insert(key(raised.upload_id.0))),
+            QuotaEvent::QuotaTransferred(transferred) => {
+                let all = transferred.from.iter().chain([&transferred.item.upload_id]);
+                self.reservations.extend(all.map(|id| key(id.0)));
+            }
+            QuotaEvent::QuotaSettled(settled) => {
+                self.reservations.extend(settled.items.iter().map(|item| key(item.upload_id.0)));
+            }
+            QuotaEvent::QuotaReleased(released) => {
+                self.totals.insert(key(company));
+                self.reservations.extend(released.items.iter().map(|item| key(item.file_id.0)));
+            }
+            QuotaEvent::QuotaLimitSet(_) | QuotaEvent::QuotaRecalculated(_) => {}
         }
     }
 
     /// Takes out again what the first event of an upload begins.
     fn forget_begun(&mut self, recorded: &Recorded) {
         let Aggregate::UploadLifecycle(id) = recorded.subject.aggregate else { return };
-        let is_start = matches!(recorded.event, Event::UploadStarted(_) | Event::FileUploaded(_));
+        let is_start =
+            matches!(recorded.event, Event::Upload(UploadEvent::UploadStarted(_) | UploadEvent::FileUploaded(_)));
         let key = (recorded.subject.company.0, id.0);
         if is_start {
             for rows in [&mut self.files, &mut self.progress, &mut self.shares] {
@@ -361,20 +387,25 @@ impl Tables {
     fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
         let company_id = recorded.subject.company.0;
         let time = time_of(recorded.envelope.time);
-        match (recorded.subject.aggregate, &recorded.event) {
-            (Aggregate::UploadChunks(id), event) => files::fold_upload(self, id, event, recorded),
-            (Aggregate::UploadLifecycle(id), event) => {
+        match (&recorded.event, recorded.subject.aggregate) {
+            (Event::Upload(event), Aggregate::UploadChunks(id)) => files::fold_upload(self, id, event, recorded),
+            (Event::Upload(event), Aggregate::UploadLifecycle(id)) => {
                 totals::follow(self, company_id, id.0, |tables| files::fold_upload(tables, id, event, recorded))
             }
-            (Aggregate::File(id), event) => {
+            (Event::File(event), Aggregate::File(id)) => {
                 totals::follow(self, company_id, id.0, |tables| files::fold_file(tables, id, event, time))
             }
-            (Aggregate::Session(id), event) => sessions::fold(self, id, event, company_id, time),
-            (Aggregate::Quota, event) => quota::fold(self, recorded.subject.company, event, time),
-            (Aggregate::Directory, event) => directory::fold(self, recorded.subject.company, event, recorded),
-            (Aggregate::Share(id), event) => shares::fold(self, id, event, recorded),
-            (Aggregate::Token(id) | Aggregate::TokenDownloads(id), event) => tokens::fold(self, id, event, recorded),
-            (Aggregate::Content(sha256), event) => content::fold(self, sha256, event, recorded),
+            (Event::Session(event), Aggregate::Session(id)) => sessions::fold(self, id, event, company_id, time),
+            (Event::Quota(event), Aggregate::Quota) => quota::fold(self, recorded.subject.company, event, time),
+            (Event::Directory(event), Aggregate::Directory) => {
+                directory::fold(self, recorded.subject.company, event, recorded)
+            }
+            (Event::Share(event), Aggregate::Share(id)) => shares::fold(self, id, event, recorded),
+            (Event::Token(event), Aggregate::Token(id) | Aggregate::TokenDownloads(id)) => {
+                tokens::fold(self, id, event, recorded)
+            }
+            (Event::Content(event), Aggregate::Content(sha256)) => content::fold(self, sha256, event, recorded),
+            (event, _) => Err(Misfit(format!("{} is on the subject of another aggregate", event.event_type()))),
         }
     }
 }

@@ -4,11 +4,16 @@ use super::convert::{big, id_of_quota, time_of};
 use super::{Misfit, Rows, Tables, totals};
 use chrono::{DateTime, Utc};
 use waybill_read_model::rows::{QuotaReservationRow, StorageQuotaRow};
-use waybill_schema::events::ReservedItem;
-use waybill_schema::{CompanyId, Event, Timestamp, UploadId};
+use waybill_schema::events::{QuotaEvent, ReservedItem};
+use waybill_schema::{CompanyId, Timestamp, UploadId};
 
-pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time: DateTime<Utc>) -> Result<(), Misfit> {
-    if let Event::QuotaLimitSet(set) = event {
+pub(super) fn fold(
+    tables: &mut Tables,
+    company: CompanyId,
+    event: &QuotaEvent,
+    time: DateTime<Utc>,
+) -> Result<(), Misfit> {
+    if let QuotaEvent::QuotaLimitSet(set) = event {
         let added = tables.quotas.add(new_quota(company, set.storage_limit_bytes, time));
         if added {
             return Ok(());
@@ -17,26 +22,26 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time:
     let quota = tables.quotas.change(company.0)?;
     quota.updated_at = time;
     match event {
-        Event::QuotaLimitSet(set) => quota.storage_limit_bytes = big(set.storage_limit_bytes),
-        Event::QuotaReserved(reserved) => {
+        QuotaEvent::QuotaLimitSet(set) => quota.storage_limit_bytes = big(set.storage_limit_bytes),
+        QuotaEvent::QuotaReserved(reserved) => {
             for item in &reserved.items {
                 quota.storage_reserved_bytes += big(item.bytes_total);
                 tables.reservations.add(reservation(company, item, reserved.until));
             }
         }
-        Event::QuotaRaised(raised) if tables.reservations.get(raised.upload_id.0).is_some() => {
+        QuotaEvent::QuotaRaised(raised) if tables.reservations.get(raised.upload_id.0).is_some() => {
             let reservation = tables.reservations.change(raised.upload_id.0)?;
             quota.storage_reserved_bytes += big(raised.bytes_total) - reservation.bytes_total;
             reservation.bytes_total = big(raised.bytes_total);
         }
-        Event::QuotaTransferred(transferred) => {
+        QuotaEvent::QuotaTransferred(transferred) => {
             for partial in &transferred.from {
                 quota.storage_reserved_bytes -= settle(&mut tables.reservations, *partial)?.unwrap_or(0);
             }
             quota.storage_reserved_bytes += big(transferred.item.bytes_total);
             tables.reservations.add(reservation(company, &transferred.item, transferred.until));
         }
-        Event::QuotaSettled(settled) => {
+        QuotaEvent::QuotaSettled(settled) => {
             for item in &settled.items {
                 let Some(held) = settle(&mut tables.reservations, item.upload_id)? else { continue };
                 quota.storage_reserved_bytes -= held;
@@ -47,7 +52,7 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time:
             }
         }
         // Decided behind a look at the files' own events: each comes once.
-        Event::QuotaReleased(released) => {
+        QuotaEvent::QuotaReleased(released) => {
             for item in &released.items {
                 match settle(&mut tables.reservations, item.file_id)? {
                     Some(held) => quota.storage_reserved_bytes -= held,
@@ -59,8 +64,9 @@ pub(super) fn fold(tables: &mut Tables, company: CompanyId, event: &Event, time:
             }
             totals::released(tables, company.0, &released.items)?;
         }
-        Event::QuotaRecalculated(_) => quota.last_calculated_at = time,
-        _ => {}
+        QuotaEvent::QuotaRecalculated(_) => quota.last_calculated_at = time,
+        // The reservation was settled before.
+        QuotaEvent::QuotaRaised(_) => {}
     }
     Ok(())
 }

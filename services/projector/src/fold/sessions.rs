@@ -5,16 +5,17 @@ use super::{Misfit, Tables};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use waybill_read_model::rows::UploadSessionRow;
-use waybill_schema::{Event, SessionId};
+use waybill_schema::SessionId;
+use waybill_schema::events::SessionEvent;
 
 pub(super) fn fold(
     tables: &mut Tables,
     id: SessionId,
-    event: &Event,
+    event: &SessionEvent,
     company_id: Uuid,
     time: DateTime<Utc>,
 ) -> Result<(), Misfit> {
-    if let Event::SessionOpened(opened) = event {
+    if let SessionEvent::SessionOpened(opened) = event {
         tables.sessions.add(UploadSessionRow {
             id: id.0,
             user_id: opened.user_id.0,
@@ -36,13 +37,14 @@ pub(super) fn fold(
     let row = tables.sessions.change(id.0)?;
     row.updated_at = row.updated_at.max(time);
     match event {
-        Event::SessionClosed(_) => row.is_closed = true,
-        Event::SessionCancelled(_) => {
+        SessionEvent::SessionClosed(_) => row.is_closed = true,
+        SessionEvent::SessionCancelled(_) => {
             row.is_closed = true;
             "CANCELLED".clone_into(&mut row.status);
             row.completed_at = Some(time);
         }
-        _ => {}
+        // Handled above.
+        SessionEvent::SessionOpened(_) => {}
     }
     finish(row, time);
     Ok(())

@@ -3,25 +3,26 @@
 use super::convert::{big, time_of};
 use super::{Misfit, Tables};
 use waybill_read_model::rows::FileAssociationRow;
-use waybill_schema::events::{FileSharedV1, UploadStartedV1};
-use waybill_schema::{AccessType, Event, FileId, Permissions, Recorded, ShareId};
+use waybill_schema::events::{FileSharedV1, ShareEvent, UploadStartedV1};
+use waybill_schema::{AccessType, FileId, Permissions, Recorded, ShareId};
 
-pub(super) fn fold(tables: &mut Tables, id: ShareId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
-    if let Event::FileShared(shared) = event {
+pub(super) fn fold(tables: &mut Tables, id: ShareId, event: &ShareEvent, recorded: &Recorded) -> Result<(), Misfit> {
+    if let ShareEvent::FileShared(shared) = event {
         return add(tables, id, shared, recorded);
     }
     let time = time_of(recorded.envelope.time);
     let share = tables.shares.change(id.0)?;
     share.updated_at = time;
     match event {
-        Event::ShareChanged(changed) => {
+        ShareEvent::ShareChanged(changed) => {
             changed.access_type.as_str().clone_into(&mut share.access_type);
             share.permissions = json(changed.permissions.as_ref())?;
             share.expires_at = changed.expires_at.map(time_of);
         }
-        Event::SharePinned(pinned) => share.is_pinned = pinned.is_pinned,
-        Event::ShareRevoked(_) => share.revoked_at = Some(time),
-        _ => {}
+        ShareEvent::SharePinned(pinned) => share.is_pinned = pinned.is_pinned,
+        ShareEvent::ShareRevoked(_) => share.revoked_at = Some(time),
+        // Handled above.
+        ShareEvent::FileShared(_) => {}
     }
     Ok(())
 }

@@ -3,12 +3,13 @@
 use super::convert::{small, time_of};
 use super::{Misfit, Tables};
 use waybill_read_model::rows::DownloadTokenRow;
-use waybill_schema::{Event, Recorded, TokenId};
+use waybill_schema::events::TokenEvent;
+use waybill_schema::{Recorded, TokenId};
 
-pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &Event, recorded: &Recorded) -> Result<(), Misfit> {
+pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &TokenEvent, recorded: &Recorded) -> Result<(), Misfit> {
     let time = time_of(recorded.envelope.time);
     match event {
-        Event::DownloadTokenIssued(issued) => {
+        TokenEvent::DownloadTokenIssued(issued) => {
             let added = tables.tokens.add(DownloadTokenRow {
                 id: id.0,
                 company_id: recorded.subject.company.0,
@@ -27,22 +28,23 @@ pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &Event, recorded: &R
             return if added { Ok(()) } else { Err(Misfit(format!("token {id} was issued twice"))) };
         }
         // A download that was running when its token's row went, or began in that moment, has no row to be counted in.
-        Event::DownloadTokenRedeemed(_) | Event::DownloadTokenContinued(_) | Event::DownloadTokenServed(_)
+        TokenEvent::DownloadTokenRedeemed(_)
+        | TokenEvent::DownloadTokenContinued(_)
+        | TokenEvent::DownloadTokenServed(_)
             if tables.tokens.get(id.0).is_none() => {}
-        Event::DownloadTokenRedeemed(redeemed) => {
+        TokenEvent::DownloadTokenRedeemed(redeemed) => {
             let token = tables.tokens.change(id.0)?;
             token.download_count += i32::from(redeemed.request.is_nil());
             token.ip_address = Some(redeemed.ip_address);
             token.user_agent.clone_from(&redeemed.user_agent);
             token.last_used_at = Some(time);
         }
-        Event::DownloadTokenContinued(_) => tables.tokens.change(id.0)?.last_used_at = Some(time),
-        Event::DownloadTokenServed(served) => {
+        TokenEvent::DownloadTokenContinued(_) => tables.tokens.change(id.0)?.last_used_at = Some(time),
+        TokenEvent::DownloadTokenServed(served) => {
             tables.tokens.change(id.0)?.download_count += i32::from(served.is_delivered);
         }
-        Event::DownloadTokenExpired(_) => tables.tokens.remove(id.0)?,
-        Event::DownloadTokenRevoked(_) => tables.tokens.change(id.0)?.revoked_at = Some(time),
-        _ => {}
+        TokenEvent::DownloadTokenExpired(_) => tables.tokens.remove(id.0)?,
+        TokenEvent::DownloadTokenRevoked(_) => tables.tokens.change(id.0)?.revoked_at = Some(time),
     }
     Ok(())
 }

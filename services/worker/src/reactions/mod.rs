@@ -27,8 +27,8 @@ use waybill_event_log::{AppendError, ReadError};
 use waybill_object_store::StoreError;
 use waybill_read_model::{ReadModelError, projection, queries};
 use waybill_repository::{ExecuteError, LifecycleAggregate, Loaded, SessionAggregate, UploadAggregate, execute, load};
-use waybill_schema::events::{SettledItem, UploadKind};
-use waybill_schema::{Aggregate, Causation, CompanyId, Event, Position, Recorded, SessionId, UploadId};
+use waybill_schema::events::{FileEvent, SessionEvent, SettledItem, UploadEvent, UploadKind};
+use waybill_schema::{Aggregate, Causation, CompanyId, Event, Position, Recorded, SessionId, Timestamp, UploadId};
 use waybill_service_kit::Shutdown;
 
 /// Maximum number of concurrent reactions in one partition.
@@ -264,19 +264,38 @@ async fn set_aside(worker: &Worker, delivery: &Delivery, reason: &str, attempts:
 /// Returns `true` if a worker reacts to this kind of event.
 pub(crate) fn concerns_us(event: &Event) -> bool {
     match event {
-        Event::FileCompleted(_)
-        | Event::FileVerified(_)
-        | Event::FileRejected(_)
-        | Event::FileUploaded(_)
-        | Event::UploadCancelled(_)
-        | Event::UploadExpired(_)
-        | Event::FilePurged(_)
-        | Event::SessionCancelled(_) => true,
-        Event::UploadStarted(upload) => {
-            upload.started.session_id.is_some() || matches!(upload.kind, UploadKind::Final { .. })
-        }
-        Event::QuarantineSigned(_) | Event::UploadConcatenated(_) => true,
-        _ => false,
+        Event::Upload(event) => match event {
+            UploadEvent::UploadStarted(upload) => {
+                upload.started.session_id.is_some() || matches!(upload.kind, UploadKind::Final { .. })
+            }
+            UploadEvent::FileCompleted(_)
+            | UploadEvent::FileVerified(_)
+            | UploadEvent::FileRejected(_)
+            | UploadEvent::FileUploaded(_)
+            | UploadEvent::UploadCancelled(_)
+            | UploadEvent::UploadExpired(_)
+            | UploadEvent::QuarantineSigned(_)
+            | UploadEvent::UploadConcatenated(_) => true,
+            UploadEvent::UploadLengthSet(_)
+            | UploadEvent::QuarantineCopied(_)
+            | UploadEvent::QuarantineCleared(_)
+            | UploadEvent::MultipartOpened(_)
+            | UploadEvent::ChunkUploaded(_)
+            | UploadEvent::PartAssembled(_) => false,
+        },
+        Event::File(event) => match event {
+            FileEvent::FilePurged(_) => true,
+            FileEvent::FileRenamed(_)
+            | FileEvent::FileDeleted(_)
+            | FileEvent::FileRestored(_)
+            | FileEvent::FileMetadataChanged(_)
+            | FileEvent::FileSpaceReleased(_) => false,
+        },
+        Event::Session(event) => match event {
+            SessionEvent::SessionCancelled(_) => true,
+            SessionEvent::SessionOpened(_) | SessionEvent::SessionClosed(_) => false,
+        },
+        Event::Share(_) | Event::Token(_) | Event::Content(_) | Event::Quota(_) | Event::Directory(_) => false,
     }
 }
 
@@ -304,23 +323,48 @@ fn pause_after(attempt: i64) -> Duration {
 pub(crate) async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), ReactionError> {
     let company = recorded.subject.company;
     let causation = Causation::Event(recorded.position);
-    match (recorded.subject.aggregate, &recorded.event) {
-        (Aggregate::UploadLifecycle(upload), Event::UploadStarted(event)) => {
-            if let Some(session) = event.started.session_id {
+    match (&recorded.event, recorded.subject.aggregate) {
+        (Event::Upload(event), Aggregate::UploadLifecycle(upload)) => {
+            let aggregate = UploadAggregate { company, upload };
+            react_to_upload(worker, aggregate, event, recorded.envelope.time, causation).await
+        }
+        (Event::File(FileEvent::FilePurged(_)), Aggregate::File(file)) => {
+            content::purge(worker, company, file, causation).await
+        }
+        (Event::Session(SessionEvent::SessionCancelled(_)), Aggregate::Session(session)) => {
+            cancel_session(worker, recorded, session, causation).await
+        }
+        (Event::Upload(_) | Event::File(_) | Event::Session(_), _) => Ok(()),
+        (Event::Share(_) | Event::Token(_) | Event::Content(_) | Event::Quota(_) | Event::Directory(_), _) => Ok(()),
+    }
+}
+
+/// Reacts to an event of an upload's lifecycle, recorded at `time`.
+async fn react_to_upload(
+    worker: &Worker,
+    aggregate: UploadAggregate,
+    event: &UploadEvent,
+    time: Timestamp,
+    causation: Causation,
+) -> Result<(), ReactionError> {
+    let UploadAggregate { company, upload } = aggregate;
+    match event {
+        UploadEvent::UploadStarted(started) => {
+            if let Some(session) = started.started.session_id {
                 cancel_if_session_was(worker, company, session, upload, causation).await?;
             }
-            match event.kind {
+            match started.kind {
                 UploadKind::Final { .. } => advance(worker, company, upload, causation).await,
                 _ => Ok(()),
             }
         }
         // Such an upload has only this event, so its state need not be loaded.
-        (Aggregate::UploadLifecycle(upload), event @ Event::FileUploaded(_)) => {
+        UploadEvent::FileUploaded(_) => {
             let mut loaded = Loaded::of_new();
-            upload::evolve(&mut loaded.state, event, recorded.envelope.time);
-            take_steps(worker, &UploadAggregate { company, upload }, &mut loaded, causation).await
+            upload::evolve(&mut loaded.state, event, time);
+            take_steps(worker, &aggregate, &mut loaded, causation).await
         }
-        (Aggregate::UploadLifecycle(_), Event::UploadConcatenated(event)) => {
+        UploadEvent::UploadConcatenated(event) => {
             let aggregate = UploadAggregate { company, upload: event.into };
             let into = load(worker.log.as_ref(), &LifecycleAggregate(aggregate)).await?;
             // The final upload had already ended when this partial upload was claimed.
@@ -329,10 +373,18 @@ pub(crate) async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), Re
             }
             Ok(())
         }
-        (Aggregate::UploadLifecycle(upload), _) => advance(worker, company, upload, causation).await,
-        (Aggregate::File(file), Event::FilePurged(_)) => content::purge(worker, company, file, causation).await,
-        (Aggregate::Session(session), _) => cancel_session(worker, recorded, session, causation).await,
-        _ => Ok(()),
+        UploadEvent::FileCompleted(_)
+        | UploadEvent::FileVerified(_)
+        | UploadEvent::FileRejected(_)
+        | UploadEvent::UploadCancelled(_)
+        | UploadEvent::UploadExpired(_)
+        | UploadEvent::QuarantineSigned(_) => advance(worker, company, upload, causation).await,
+        UploadEvent::UploadLengthSet(_)
+        | UploadEvent::QuarantineCopied(_)
+        | UploadEvent::QuarantineCleared(_)
+        | UploadEvent::MultipartOpened(_)
+        | UploadEvent::ChunkUploaded(_)
+        | UploadEvent::PartAssembled(_) => Ok(()),
     }
 }
 

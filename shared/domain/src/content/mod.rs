@@ -4,7 +4,7 @@ use crate::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use waybill_schema::FileId;
-use waybill_schema::events::{ContentReferencedV2, ContentReleasedV2, ContentSharedV1, Event};
+use waybill_schema::events::{ContentEvent, ContentReferencedV2, ContentReleasedV2, ContentSharedV1};
 
 /// An object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,22 +54,21 @@ pub enum Command {
 }
 
 /// Folds one event.
-pub fn evolve(state: &mut State, event: &Event) {
+pub fn evolve(state: &mut State, event: &ContentEvent) {
     match event {
-        Event::ContentShared(shared) => {
+        ContentEvent::ContentShared(shared) => {
             state.object =
                 Some(Object { storage_bucket: shared.storage_bucket.clone(), storage_key: shared.storage_key.clone() });
             state.references.extend(&shared.file_ids);
         }
-        Event::ContentReferenced(referenced) => state.references.extend(&referenced.file_ids),
-        Event::ContentReleased(released) => {
+        ContentEvent::ContentReferenced(referenced) => state.references.extend(&referenced.file_ids),
+        ContentEvent::ContentReleased(released) => {
             state.references.remove(&released.file_id);
             state.released.insert(released.file_id);
             if state.references.is_empty() {
                 state.doomed.extend(state.object.take());
             }
         }
-        _ => {}
     }
 }
 
@@ -78,7 +77,7 @@ pub fn evolve(state: &mut State, event: &Event) {
 ///
 /// # Errors
 /// None.
-pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
+pub fn decide(state: &State, command: Command) -> Result<Option<ContentEvent>, Refusal> {
     Ok(match command {
         Command::Share { files, holder } => share(state, files, holder),
         Command::Release(file) => (!state.released.contains(&file)).then(|| {
@@ -88,7 +87,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
     })
 }
 
-fn share(state: &State, mut files: Vec<FileId>, holder: Option<Holder>) -> Option<Event> {
+fn share(state: &State, mut files: Vec<FileId>, holder: Option<Holder>) -> Option<ContentEvent> {
     files.sort_unstable();
     files.dedup();
     files.retain(|file| !state.references.contains(file) && !state.released.contains(file));

@@ -14,8 +14,8 @@ use crate::limits::Limits;
 use crate::media_type::is_pattern;
 use waybill_schema::events::{
     ChatroomDeletedV1, ChatroomOpenedV1, CompanyClosedV1, CompanyRegisteredV1, CompanySettings,
-    CompanySettingsChangedV1, Event, MemberAddedV1, MemberRemovedV1, ThreadDeletedV1, ThreadOpenedV1, UserRegisteredV1,
-    UserRemovedV1,
+    CompanySettingsChangedV1, DirectoryEvent, MemberAddedV1, MemberRemovedV1, ThreadDeletedV1, ThreadOpenedV1,
+    UserRegisteredV1, UserRemovedV1,
 };
 use waybill_schema::{ChatroomId, CompanyId, Place, ThreadId, UserId};
 
@@ -59,7 +59,7 @@ pub enum Command {
 ///
 /// # Errors
 /// The [`Refusal`] that the caller is to see.
-pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
+pub fn decide(state: &State, command: Command) -> Result<Option<DirectoryEvent>, Refusal> {
     if let Command::RegisterCompany(company_id) = command {
         return Ok((!state.is_open()).then(|| CompanyRegisteredV1 { company_id }.into()));
     }
@@ -75,7 +75,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
     if !state.is_open() {
         return Err(Refusal::NotRegistered);
     }
-    let event: Option<Event> = match command {
+    let event: Option<DirectoryEvent> = match command {
         Command::RegisterCompany(_) | Command::AdmitCompany(_) | Command::CloseCompany => None,
         Command::ChangeSettings(settings, limits) => {
             check_settings(&settings, &limits)?;
@@ -123,14 +123,23 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
 ///
 /// # Errors
 /// The [`Refusal`] that the caller is to see.
-pub fn decide_within(state: &State, command: Command, max_entries: usize) -> Result<Option<Event>, Refusal> {
+pub fn decide_within(state: &State, command: Command, max_entries: usize) -> Result<Option<DirectoryEvent>, Refusal> {
     let event = decide(state, command)?;
     let is_new = match &event {
-        Some(Event::UserRegistered(user)) => !state.is_user(user.user_id),
-        Some(Event::ChatroomOpened(opened)) => !state.was_place(Place::Chatroom(opened.chatroom_id)),
-        Some(Event::ThreadOpened(opened)) => !state.was_place(Place::Thread(opened.thread_id)),
-        Some(Event::MemberAdded(_)) => true,
-        _ => false,
+        Some(DirectoryEvent::UserRegistered(user)) => !state.is_user(user.user_id),
+        Some(DirectoryEvent::ChatroomOpened(opened)) => !state.was_place(Place::Chatroom(opened.chatroom_id)),
+        Some(DirectoryEvent::ThreadOpened(opened)) => !state.was_place(Place::Thread(opened.thread_id)),
+        Some(DirectoryEvent::MemberAdded(_)) => true,
+        Some(
+            DirectoryEvent::CompanyRegistered(_)
+            | DirectoryEvent::CompanySettingsChanged(_)
+            | DirectoryEvent::CompanyClosed(_)
+            | DirectoryEvent::UserRemoved(_)
+            | DirectoryEvent::ChatroomDeleted(_)
+            | DirectoryEvent::ThreadDeleted(_)
+            | DirectoryEvent::MemberRemoved(_),
+        )
+        | None => false,
     };
     if is_new && state.len() >= max_entries {
         return Err(Refusal::DirectoryFull { max_entries });

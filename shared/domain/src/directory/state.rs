@@ -4,7 +4,7 @@
 use super::Command;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use waybill_schema::events::{CompanySettings, Event};
+use waybill_schema::events::{CompanySettings, DirectoryEvent};
 use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
 
 /// From how many places on those of a user are looked through for ones that have ended, whenever they have doubled.
@@ -269,20 +269,19 @@ impl State {
 }
 
 /// Folds one event.
-pub fn evolve(state: &mut State, event: &Event) {
+pub fn evolve(state: &mut State, event: &DirectoryEvent) {
     match event {
-        Event::CompanyRegistered(_) => state.company = Presence::Open,
-        Event::CompanySettingsChanged(changed) => state.settings = changed.settings.clone(),
-        Event::CompanyClosed(_) => state.company = Presence::Closed,
-        Event::UserRegistered(user) => state.register(user.user_id),
-        Event::UserRemoved(user) => state.remove(user.user_id),
-        Event::ChatroomOpened(opened) => state.open_chatroom(opened.chatroom_id),
-        Event::ChatroomDeleted(deleted) => state.delete_chatroom(deleted.chatroom_id),
-        Event::ThreadOpened(opened) => state.open_thread(opened.thread_id, opened.chatroom_id),
-        Event::ThreadDeleted(deleted) => state.delete_thread(deleted.thread_id),
-        Event::MemberAdded(added) => state.add_member(added.place, added.user_id),
-        Event::MemberRemoved(removed) => state.remove_member(removed.place, removed.user_id),
-        _ => {}
+        DirectoryEvent::CompanyRegistered(_) => state.company = Presence::Open,
+        DirectoryEvent::CompanySettingsChanged(changed) => state.settings = changed.settings.clone(),
+        DirectoryEvent::CompanyClosed(_) => state.company = Presence::Closed,
+        DirectoryEvent::UserRegistered(user) => state.register(user.user_id),
+        DirectoryEvent::UserRemoved(user) => state.remove(user.user_id),
+        DirectoryEvent::ChatroomOpened(opened) => state.open_chatroom(opened.chatroom_id),
+        DirectoryEvent::ChatroomDeleted(deleted) => state.delete_chatroom(deleted.chatroom_id),
+        DirectoryEvent::ThreadOpened(opened) => state.open_thread(opened.thread_id, opened.chatroom_id),
+        DirectoryEvent::ThreadDeleted(deleted) => state.delete_thread(deleted.thread_id),
+        DirectoryEvent::MemberAdded(added) => state.add_member(added.place, added.user_id),
+        DirectoryEvent::MemberRemoved(removed) => state.remove_member(removed.place, removed.user_id),
     }
 }
 

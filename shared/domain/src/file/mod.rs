@@ -4,7 +4,7 @@ use crate::{Refusal, name};
 use serde::{Deserialize, Serialize};
 use waybill_schema::Timestamp;
 use waybill_schema::events::{
-    Event, FileDeletedV1, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1, FileSpaceReleasedV1,
+    FileDeletedV1, FileEvent, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1, FileSpaceReleasedV1,
 };
 
 /// A file, folded from its events. That it exists is known from its upload.
@@ -52,22 +52,21 @@ pub enum Command {
 }
 
 /// Folds one event, recorded at `time`.
-pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
+pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
     match event {
-        Event::FileRenamed(renamed) => state.display_name = Some(renamed.display_name.clone()),
-        Event::FileDeleted(_) => {
+        FileEvent::FileRenamed(renamed) => state.display_name = Some(renamed.display_name.clone()),
+        FileEvent::FileDeleted(_) => {
             state.deleted = true;
             state.deleted_at = Some(time);
         }
-        Event::FileRestored(_) => {
+        FileEvent::FileRestored(_) => {
             state.deleted = false;
             state.deleted_at = None;
             state.restored_at = Some(time);
         }
-        Event::FileMetadataChanged(changed) => state.metadata = Some(changed.metadata.clone()),
-        Event::FilePurged(_) => state.purged = true,
-        Event::FileSpaceReleased(_) => state.is_space_released = true,
-        _ => {}
+        FileEvent::FileMetadataChanged(changed) => state.metadata = Some(changed.metadata.clone()),
+        FileEvent::FilePurged(_) => state.purged = true,
+        FileEvent::FileSpaceReleased(_) => state.is_space_released = true,
     }
 }
 
@@ -75,7 +74,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
 ///
 /// # Errors
 /// The [`Refusal`] that the client is to see.
-pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
+pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refusal> {
     match command {
         Command::Purge { .. } if state.purged => Ok(None),
         Command::RecordRelease if state.purged => Ok((!state.is_space_released).then(|| FileSpaceReleasedV1 {}.into())),

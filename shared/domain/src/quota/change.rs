@@ -5,7 +5,7 @@ use super::{Reserved, State};
 use crate::Refusal;
 use crate::limits::{Limits, RESERVATION_STEP_BYTES};
 use std::collections::BTreeSet;
-use waybill_schema::events::{Event, QuotaRaisedV1, QuotaTransferredV1, ReservedItem};
+use waybill_schema::events::{QuotaEvent, QuotaRaisedV1, QuotaTransferredV1, ReservedItem};
 use waybill_schema::{Timestamp, UploadId};
 
 /// Raises the reservation of an upload whose length is not known, so that it holds `needed_bytes`: in steps of
@@ -21,7 +21,7 @@ pub fn raise(
     max_bytes: u64,
     limit_bytes: u64,
     limits: &Limits,
-) -> Result<Option<Event>, Refusal> {
+) -> Result<Option<QuotaEvent>, Refusal> {
     let reserved = state.reserved.get(&upload_id).ok_or(Refusal::NotFound { what: "upload" })?;
     if needed_bytes <= reserved.bytes {
         return Ok(None);
@@ -56,7 +56,7 @@ pub fn transfer(
     limit_bytes: u64,
     limits: &Limits,
     until: Timestamp,
-) -> Result<Option<Event>, Refusal> {
+) -> Result<Option<QuotaEvent>, Refusal> {
     if state.reserved.contains_key(&item.upload_id) {
         return Ok(None);
     }

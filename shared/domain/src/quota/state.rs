@@ -3,7 +3,7 @@
 use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use waybill_schema::events::{Event, QuotaRaisedV1, QuotaReservedV1};
+use waybill_schema::events::{QuotaEvent, QuotaRaisedV1, QuotaReservedV1};
 use waybill_schema::{FileId, SessionId, Timestamp, UploadId};
 
 /// One open reservation.
@@ -42,19 +42,19 @@ impl State {
 }
 
 /// Folds one event, recorded at `time`.
-pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
+pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
     match event {
-        Event::QuotaLimitSet(set) => state.limit_bytes = Some(set.storage_limit_bytes),
-        Event::QuotaReserved(reserved) => reserve(state, reserved, time),
-        Event::QuotaRaised(raised) => raise(state, raised),
-        Event::QuotaTransferred(transferred) => {
+        QuotaEvent::QuotaLimitSet(set) => state.limit_bytes = Some(set.storage_limit_bytes),
+        QuotaEvent::QuotaReserved(reserved) => reserve(state, reserved, time),
+        QuotaEvent::QuotaRaised(raised) => raise(state, raised),
+        QuotaEvent::QuotaTransferred(transferred) => {
             for partial in &transferred.from {
                 take_off(state, *partial, 0);
             }
             let items = vec![transferred.item.clone()];
             reserve(state, &QuotaReservedV1 { items, until: transferred.until }, time);
         }
-        Event::QuotaSettled(settled) => {
+        QuotaEvent::QuotaSettled(settled) => {
             for item in &settled.items {
                 let bytes_used = item.bytes_used.unwrap_or(0);
                 if take_off(state, item.upload_id, bytes_used) && item.bytes_used.is_some() {
@@ -63,7 +63,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
                 }
             }
         }
-        Event::QuotaReleased(released) => {
+        QuotaEvent::QuotaReleased(released) => {
             for item in &released.items {
                 // One that was not settled yet is settled by this.
                 if state.released.insert(item.file_id) && !take_off(state, item.file_id, 0) {
@@ -75,7 +75,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
                 state.released.remove(file);
             }
         }
-        _ => {}
+        QuotaEvent::QuotaRecalculated(_) => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::Refusal;
 use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};
-use waybill_schema::events::{Event, SessionCancelledV1, SessionClosedV1, SessionOpenedV1};
+use waybill_schema::events::{SessionCancelledV1, SessionClosedV1, SessionEvent, SessionOpenedV1};
 use waybill_schema::{Timestamp, UserId};
 
 /// How far a session is.
@@ -45,9 +45,9 @@ pub enum Command {
 }
 
 /// Folds one event, recorded at `time`.
-pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
+pub fn evolve(state: &mut State, event: &SessionEvent, time: Timestamp) {
     match event {
-        Event::SessionOpened(opened) => {
+        SessionEvent::SessionOpened(opened) => {
             *state = State {
                 phase: Phase::Open,
                 user_id: Some(opened.user_id),
@@ -55,9 +55,8 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
                 opened_at: time,
             };
         }
-        Event::SessionClosed(_) => state.phase = Phase::Closed,
-        Event::SessionCancelled(_) => state.phase = Phase::Cancelled,
-        _ => {}
+        SessionEvent::SessionClosed(_) => state.phase = Phase::Closed,
+        SessionEvent::SessionCancelled(_) => state.phase = Phase::Cancelled,
     }
 }
 
@@ -65,7 +64,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
 ///
 /// # Errors
 /// The [`Refusal`] that the client is to see.
-pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
+pub fn decide(state: &State, command: Command) -> Result<Option<SessionEvent>, Refusal> {
     match (state.phase, command) {
         (Phase::Absent, Command::Open(opened)) => Ok(Some(opened.into())),
         (Phase::Absent, _) => Err(Refusal::NotFound { what: "session" }),

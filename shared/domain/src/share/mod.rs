@@ -2,7 +2,9 @@
 
 use crate::Refusal;
 use serde::{Deserialize, Serialize};
-use waybill_schema::events::{Event, FileSharedV1, ShareChangedV1, SharePinnedV1, ShareRevokedV1, UploadStartedV1};
+use waybill_schema::events::{
+    FileSharedV1, ShareChangedV1, ShareEvent, SharePinnedV1, ShareRevokedV1, UploadStartedV1,
+};
 use waybill_schema::{AccessType, FileId, Permissions, Timestamp};
 
 /// How many people one share may name.
@@ -53,19 +55,19 @@ pub enum Command {
 }
 
 /// Folds one event.
-pub fn evolve(state: &mut State, event: &Event) {
-    match (event, &mut state.shared) {
-        (Event::FileShared(shared), _) => {
+pub fn evolve(state: &mut State, event: &ShareEvent) {
+    match event {
+        ShareEvent::FileShared(shared) => {
             *state = State { shared: Some(shared.clone()), ..State::default() };
         }
-        (Event::ShareChanged(changed), Some(shared)) => {
+        ShareEvent::ShareChanged(changed) => {
+            let Some(shared) = &mut state.shared else { return };
             shared.access_type = changed.access_type;
             shared.permissions.clone_from(&changed.permissions);
             shared.expires_at = changed.expires_at;
         }
-        (Event::SharePinned(pinned), _) => state.is_pinned = pinned.is_pinned,
-        (Event::ShareRevoked(_), _) => state.revoked = true,
-        _ => {}
+        ShareEvent::SharePinned(pinned) => state.is_pinned = pinned.is_pinned,
+        ShareEvent::ShareRevoked(_) => state.revoked = true,
     }
 }
 
@@ -73,7 +75,7 @@ pub fn evolve(state: &mut State, event: &Event) {
 ///
 /// # Errors
 /// The [`Refusal`] that the client is to see.
-pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
+pub fn decide(state: &State, command: Command) -> Result<Option<ShareEvent>, Refusal> {
     let Some(known) = &state.shared else {
         let Command::Share(shared, now) = command else { return Err(Refusal::NotFound { what: "association" }) };
         if shared.chatroom_id.is_none() && shared.thread_id.is_none() {

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use uuid::Uuid;
 use waybill_schema::events::{
     DownloadTokenContinuedV1, DownloadTokenExpiredV1, DownloadTokenIssuedV1, DownloadTokenRedeemedV2,
-    DownloadTokenRevokedV1, DownloadTokenServedV1, Event,
+    DownloadTokenRevokedV1, DownloadTokenServedV1, TokenEvent,
 };
 use waybill_schema::{ByteRange, Timestamp};
 
@@ -100,10 +100,10 @@ impl State {
 }
 
 /// Folds one event, recorded at `time`.
-pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
+pub fn evolve(state: &mut State, event: &TokenEvent, time: Timestamp) {
     match event {
-        Event::DownloadTokenIssued(issued) => *state = State { issued: Some(issued.clone()), ..State::default() },
-        Event::DownloadTokenRedeemed(redeemed) => {
+        TokenEvent::DownloadTokenIssued(issued) => *state = State { issued: Some(issued.clone()), ..State::default() },
+        TokenEvent::DownloadTokenRedeemed(redeemed) => {
             let claim = Claim::open(redeemed, time);
             state.download_count = state.download_count.saturating_add(u32::from(claim.is_delivered()));
             state.opened = state.opened.saturating_add(1);
@@ -112,20 +112,19 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
                 state.claims.pop_front();
             }
         }
-        Event::DownloadTokenContinued(continued) => {
+        TokenEvent::DownloadTokenContinued(continued) => {
             if let Some(claim) = state.claim_mut(continued.claim) {
                 claim.go_on(continued, time);
             }
         }
-        Event::DownloadTokenServed(served) => {
+        TokenEvent::DownloadTokenServed(served) => {
             state.download_count = state.download_count.saturating_add(u32::from(served.is_delivered));
             if let Some(claim) = state.claim_mut(served.claim) {
                 claim.served(served, time);
             }
         }
-        Event::DownloadTokenRevoked(_) => state.revoked = true,
-        Event::DownloadTokenExpired(_) => state.forgotten = true,
-        _ => {}
+        TokenEvent::DownloadTokenRevoked(_) => state.revoked = true,
+        TokenEvent::DownloadTokenExpired(_) => state.forgotten = true,
     }
 }
 
@@ -133,7 +132,7 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
 ///
 /// # Errors
 /// The [`Refusal`] that the client is to see.
-pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
+pub fn decide(state: &State, command: Command) -> Result<Option<TokenEvent>, Refusal> {
     match (command, &state.issued) {
         (Command::Issue(issued, now), None) => {
             if issued.expires_at <= now || issued.expires_at > now.plus_ms(LIFETIME_MAX_MS) {
@@ -164,10 +163,10 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
 
 /// Continues the claim of the same client. Otherwise it opens a claim; if no more may be opened, it continues any: whoever
 /// has the token counts as the one person that it was given to.
-fn decide_serve(state: &State, asked: &Asked) -> Result<Event, Refusal> {
+fn decide_serve(state: &State, asked: &Asked) -> Result<TokenEvent, Refusal> {
     let max_downloads = state.check(asked.now)?.max_downloads;
     let open = || state.claims().filter(|(_, claim)| claim.is_open(asked.now));
-    let go_on = |number: u32, claim: &Claim| -> Result<Event, Refusal> {
+    let go_on = |number: u32, claim: &Claim| -> Result<TokenEvent, Refusal> {
         claim.check(asked)?;
         Ok(DownloadTokenContinuedV1 {
             claim: number,
@@ -210,7 +209,7 @@ fn decide_serve(state: &State, asked: &Asked) -> Result<Event, Refusal> {
     Err(refusal)
 }
 
-fn decide_served(state: &State, request: Uuid, sent: ByteRange) -> Option<Event> {
+fn decide_served(state: &State, request: Uuid, sent: ByteRange) -> Option<TokenEvent> {
     let (claim, found) = state.claims().find(|(_, claim)| claim.is_running(request))?;
     let is_delivered = found.is_delivered_with(sent);
     Some(DownloadTokenServedV1 { claim, request, sent, is_delivered }.into())

@@ -4,8 +4,8 @@ use super::{Command, Phase, State, Verification};
 use crate::Refusal;
 use crate::media_type::{Claim, TypePolicy};
 use waybill_schema::events::{
-    ChunkStorage, ChunkUploadedV1, Event, FileCompletedV1, FileRejectedV1, FileUploadedV2, FileVerifiedV1,
-    QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1,
+    ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV2, FileVerifiedV1,
+    QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadEvent,
     UploadExpiredV1, UploadKind, UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
 };
 use waybill_schema::{ByteRange, Sha256Digest, Timestamp, UploadId};
@@ -17,7 +17,7 @@ const SIGNED_AGAIN_AFTER_MS: i64 = 5 * 60_000;
 ///
 /// # Errors
 /// The [`Refusal`] that the client is to see.
-pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal> {
+pub fn decide(state: &State, command: Command) -> Result<Option<UploadEvent>, Refusal> {
     match command {
         Command::Start(start) => decide_start(state, start),
         Command::SetLength { size_bytes } => decide_length(state, size_bytes),
@@ -61,7 +61,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<Event>, Refusal>
     }
 }
 
-fn decide_start(state: &State, start: UploadStartedV2) -> Result<Option<Event>, Refusal> {
+fn decide_start(state: &State, start: UploadStartedV2) -> Result<Option<UploadEvent>, Refusal> {
     match &state.started {
         None if state.phase == Phase::Absent => Ok(Some(start.into())),
         None => Err(Refusal::UploadEnded { status: "expired" }),
@@ -70,7 +70,7 @@ fn decide_start(state: &State, start: UploadStartedV2) -> Result<Option<Event>, 
     }
 }
 
-fn decide_length(state: &State, size_bytes: u64) -> Result<Option<Event>, Refusal> {
+fn decide_length(state: &State, size_bytes: u64) -> Result<Option<UploadEvent>, Refusal> {
     let limit_bytes = state.grid().size_bytes;
     match &state.phase {
         Phase::Absent | Phase::Cancelled | Phase::Expired | Phase::Rejected { .. } => state.check_takes_bytes()?,
@@ -87,7 +87,7 @@ fn decide_length(state: &State, size_bytes: u64) -> Result<Option<Event>, Refusa
     Ok(Some(UploadLengthSetV1 { size_bytes }.into()))
 }
 
-fn decide_claim(state: &State, into: UploadId) -> Result<Option<Event>, Refusal> {
+fn decide_claim(state: &State, into: UploadId) -> Result<Option<UploadEvent>, Refusal> {
     let unfit = |reason| Err(Refusal::PartialUnfit { reason });
     match &state.phase {
         Phase::Concatenated { into: before } if *before == into => return Ok(None),
@@ -103,7 +103,7 @@ fn decide_claim(state: &State, into: UploadId) -> Result<Option<Event>, Refusal>
     Ok(Some(UploadConcatenatedV1 { into }.into()))
 }
 
-fn decide_copied(state: &State, copied: QuarantineCopiedV1) -> Result<Option<Event>, Refusal> {
+fn decide_copied(state: &State, copied: QuarantineCopiedV1) -> Result<Option<UploadEvent>, Refusal> {
     if state.copied.is_some() {
         return Ok(None);
     }
@@ -115,7 +115,7 @@ fn decide_copied(state: &State, copied: QuarantineCopiedV1) -> Result<Option<Eve
     Ok(Some(copied.into()))
 }
 
-fn decide_whole(state: &State, upload: FileUploadedV2) -> Result<Option<Event>, Refusal> {
+fn decide_whole(state: &State, upload: FileUploadedV2) -> Result<Option<UploadEvent>, Refusal> {
     match &state.phase {
         Phase::Absent => Ok(Some(upload.into())),
         Phase::Verified { sha256, .. } if *sha256 == upload.sha256 => Ok(None),
@@ -129,7 +129,7 @@ fn same_start(before: &UploadStartedV1, again: &UploadStartedV1) -> bool {
     *before == UploadStartedV1 { expires_at: before.expires_at, ..again.clone() }
 }
 
-fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<Event>, Refusal> {
+fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<UploadEvent>, Refusal> {
     state.check_takes_bytes()?;
     let size_bytes = state.grid().size_bytes;
     let range = ByteRange::at(chunk.offset, chunk.length);
@@ -148,7 +148,7 @@ fn decide_complete(
     state: &State,
     declared_sha256: Option<Sha256Digest>,
     now: Timestamp,
-) -> Result<Option<Event>, Refusal> {
+) -> Result<Option<UploadEvent>, Refusal> {
     match (&state.phase, &state.started) {
         (Phase::Completed | Phase::Verified { .. } | Phase::Rejected { .. }, _) => return Ok(None),
         (Phase::Active, Some(started)) if now >= started.expires_at => {
@@ -169,7 +169,7 @@ fn decide_complete(
     Ok(Some(FileCompletedV1 { declared_sha256 }.into()))
 }
 
-fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> Result<Option<Event>, Refusal> {
+fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> Result<Option<UploadEvent>, Refusal> {
     if state.phase != Phase::Completed {
         return Ok(None);
     }
@@ -195,11 +195,11 @@ fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> R
     ))
 }
 
-fn rejected(code: &str, message: String) -> Event {
+fn rejected(code: &str, message: String) -> UploadEvent {
     FileRejectedV1 { code: code.to_owned(), message }.into()
 }
 
-fn decide_cancel(state: &State) -> Result<Option<Event>, Refusal> {
+fn decide_cancel(state: &State) -> Result<Option<UploadEvent>, Refusal> {
     match state.phase {
         Phase::Active => Ok(Some(UploadCancelledV1 {}.into())),
         Phase::Cancelled | Phase::Expired | Phase::Rejected { .. } => Ok(None),
@@ -210,7 +210,7 @@ fn decide_cancel(state: &State) -> Result<Option<Event>, Refusal> {
     }
 }
 
-fn decide_expire(state: &State, now: Timestamp) -> Option<Event> {
+fn decide_expire(state: &State, now: Timestamp) -> Option<UploadEvent> {
     let due = match (&state.phase, &state.started) {
         (Phase::Absent, _) => true,
         (Phase::Active, Some(started)) => now >= started.expires_at || state.is_abandoned(now),

@@ -1,49 +1,53 @@
 //! How an event changes what is known of an upload.
 
 use super::{Phase, StagedPiece, State, StoredPart};
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, Event, PartAssembledV1, UploadKind, UploadStartedV1};
+use waybill_schema::events::{
+    ChunkStorage, ChunkUploadedV1, PartAssembledV1, UploadEvent, UploadKind, UploadStartedV1,
+};
 use waybill_schema::{ByteRange, Timestamp};
 
-/// Folds one event, recorded at `time`. Events of other aggregates change nothing.
-pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
+/// Folds one event, recorded at `time`.
+pub fn evolve(state: &mut State, event: &UploadEvent, time: Timestamp) {
     match event {
-        Event::UploadStarted(upload) => {
+        UploadEvent::UploadStarted(upload) => {
             start(state, &upload.started, time);
             state.length_at_start = !upload.length_deferred;
             state.length_deferred = upload.length_deferred;
             state.kind = upload.kind.clone();
             state.upload_metadata.clone_from(&upload.upload_metadata);
         }
-        Event::UploadLengthSet(set) => set_length(state, set.size_bytes),
-        Event::UploadConcatenated(concatenated) => state.phase = Phase::Concatenated { into: concatenated.into },
-        Event::QuarantineSigned(signed) => state.quarantine_until = state.quarantine_until.max(Some(signed.until)),
-        Event::QuarantineCleared(_) => state.quarantine_until = None,
-        Event::QuarantineCopied(copied) => {
+        UploadEvent::UploadLengthSet(set) => set_length(state, set.size_bytes),
+        UploadEvent::UploadConcatenated(concatenated) => state.phase = Phase::Concatenated { into: concatenated.into },
+        UploadEvent::QuarantineSigned(signed) => {
+            state.quarantine_until = state.quarantine_until.max(Some(signed.until))
+        }
+        UploadEvent::QuarantineCleared(_) => state.quarantine_until = None,
+        UploadEvent::QuarantineCopied(copied) => {
             set_length(state, copied.size_bytes);
             state.writers.insert(copied.worker_id);
             state.stored.insert(state.grid().all());
             state.copied = Some(copied.clone());
         }
-        Event::MultipartOpened(opened) => {
+        UploadEvent::MultipartOpened(opened) => {
             state.writers.insert(opened.worker_id);
             state.multipart.get_or_insert_with(|| opened.clone());
         }
-        Event::ChunkUploaded(chunk) => chunk_uploaded(state, chunk),
-        Event::PartAssembled(part) => part_assembled(state, part),
-        Event::FileCompleted(completed) => {
+        UploadEvent::ChunkUploaded(chunk) => chunk_uploaded(state, chunk),
+        UploadEvent::PartAssembled(part) => part_assembled(state, part),
+        UploadEvent::FileCompleted(completed) => {
             state.phase = Phase::Completed;
             if let (Some(declared), Some(started)) = (completed.declared_sha256, state.started.as_mut()) {
                 started.declared_sha256 = Some(declared);
             }
         }
-        Event::FileVerified(verified) => {
+        UploadEvent::FileVerified(verified) => {
             state.stored.insert(state.grid().all());
             state.phase = Phase::Verified { sha256: verified.sha256, storage_key: verified.storage_key.clone() };
         }
-        Event::FileRejected(rejected) => {
+        UploadEvent::FileRejected(rejected) => {
             state.phase = Phase::Rejected { code: rejected.code.clone(), message: rejected.message.clone() };
         }
-        Event::FileUploaded(uploaded) => {
+        UploadEvent::FileUploaded(uploaded) => {
             start(state, &uploaded.started, time);
             state.length_at_start = true;
             state.upload_metadata.clone_from(&uploaded.upload_metadata);
@@ -51,9 +55,8 @@ pub fn evolve(state: &mut State, event: &Event, time: Timestamp) {
             state.writers.insert(uploaded.worker_id);
             state.phase = Phase::Verified { sha256: uploaded.sha256, storage_key: uploaded.storage_key.clone() };
         }
-        Event::UploadCancelled(_) => state.phase = Phase::Cancelled,
-        Event::UploadExpired(_) => state.phase = Phase::Expired,
-        _ => {}
+        UploadEvent::UploadCancelled(_) => state.phase = Phase::Cancelled,
+        UploadEvent::UploadExpired(_) => state.phase = Phase::Expired,
     }
 }
 

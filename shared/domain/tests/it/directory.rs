@@ -5,7 +5,7 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::directory::*;
 use waybill_domain::limits::Limits;
-use waybill_schema::events::CompanySettings;
+use waybill_schema::events::{CompanySettings, DirectoryEvent};
 use waybill_schema::*;
 
 const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
@@ -13,7 +13,7 @@ const ANNA: UserId = UserId(Uuid::from_u128(2));
 const ROOM: ChatroomId = ChatroomId(Uuid::from_u128(3));
 const THREAD: ThreadId = ThreadId(Uuid::from_u128(4));
 
-fn run(state: &mut State, command: Command) -> Result<Option<Event>, Refusal> {
+fn run(state: &mut State, command: Command) -> Result<Option<DirectoryEvent>, Refusal> {
     let event = decide(state, command)?;
     event.iter().for_each(|event| evolve(state, event));
     Ok(event)

@@ -5,7 +5,7 @@ use waybill_domain::file::*;
 use waybill_schema::Timestamp;
 use waybill_schema::events::*;
 
-fn file(events: impl IntoIterator<Item = Event>) -> State {
+fn file(events: impl IntoIterator<Item = FileEvent>) -> State {
     let mut state = State::default();
     for event in events {
         evolve(&mut state, &event, Timestamp(7));

@@ -48,7 +48,7 @@ pub(crate) fn chunk(offset: u64, length: u64) -> ChunkUploadedV1 {
     }
 }
 
-pub(crate) fn upload(events: impl IntoIterator<Item = Event>) -> State {
+pub(crate) fn upload(events: impl IntoIterator<Item = UploadEvent>) -> State {
     let mut state = State::default();
     for event in events {
         evolve(&mut state, &event, NOW);

@@ -3,13 +3,13 @@
 use crate::given::{NOW, chunk, started};
 use proptest::prelude::*;
 use waybill_domain::progress::Tracker;
-use waybill_schema::Event;
+use waybill_schema::events::UploadEvent;
 
 fn tracked(size: u64, chunks: &[(u64, u64, i64)]) -> Tracker {
     let mut tracker = Tracker::default();
     tracker.evolve(&started(size).into(), NOW);
     for (offset, length, after_ms) in chunks {
-        let event: Event = chunk(*offset, *length).into();
+        let event: UploadEvent = chunk(*offset, *length).into();
         tracker.evolve(&event, NOW.plus_ms(*after_ms));
     }
     tracker

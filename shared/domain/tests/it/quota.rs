@@ -12,17 +12,17 @@ fn item(n: u128, bytes_total: u64) -> ReservedItem {
     ReservedItem { upload_id: UploadId(Uuid::from_u128(n)), session_id: None, bytes_total }
 }
 
-fn used(n: u128, bytes: u64) -> Event {
+fn used(n: u128, bytes: u64) -> QuotaEvent {
     let upload_id = item(n, 0).upload_id;
     QuotaSettledV1 { items: vec![SettledItem { upload_id, bytes_used: Some(bytes) }] }.into()
 }
 
-fn came_to_nothing(n: u128) -> Event {
+fn came_to_nothing(n: u128) -> QuotaEvent {
     let upload_id = item(n, 0).upload_id;
     QuotaSettledV1 { items: vec![SettledItem { upload_id, bytes_used: None }] }.into()
 }
 
-fn quota(events: impl IntoIterator<Item = Event>) -> State {
+fn quota(events: impl IntoIterator<Item = QuotaEvent>) -> State {
     let mut state = State::default();
     for event in events {
         evolve(&mut state, &event, NOW);

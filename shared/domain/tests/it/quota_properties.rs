@@ -8,8 +8,9 @@ use uuid::Uuid;
 use waybill_domain::limits::Limits;
 use waybill_domain::quota::*;
 use waybill_domain::{file, quota};
+use waybill_schema::UploadId;
+use waybill_schema::events::QuotaEvent;
 use waybill_schema::events::{FileDeletedV1, FilePurgedV1, ReleasedItem, ReservedItem, SettledItem};
-use waybill_schema::{Event, UploadId};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -43,7 +44,7 @@ fn id(n: u8) -> UploadId {
 /// A log of one company, on which decisions are appended if nothing came since what they were decided on.
 #[derive(Default)]
 struct World {
-    events: Vec<Event>,
+    events: Vec<QuotaEvent>,
     /// What the uploads' own events say: of one that has ended none asks for space again.
     ended: BTreeMap<u8, u64>,
     files: BTreeMap<u8, file::State>,
@@ -62,7 +63,7 @@ impl World {
     }
 
     /// Decides on a state that is `lag` events old, and again on the newest one if somebody was faster, or nothing is to do.
-    fn append(&mut self, lag: usize, decide: impl Fn(&State) -> Option<Event>) {
+    fn append(&mut self, lag: usize, decide: impl Fn(&State) -> Option<QuotaEvent>) {
         let known = self.events.len().saturating_sub(lag);
         let decided = decide(&self.state(known)).filter(|_| known == self.events.len());
         let event = decided.or_else(|| decide(&self.held()));
@@ -77,7 +78,7 @@ impl World {
                     |(n, bytes): &(u8, u64)| ReservedItem { upload_id: id(*n), session_id: None, bytes_total: *bytes };
                 let items: Vec<ReservedItem> = wanted.map(item).collect();
                 self.append(lag, |state| {
-                    quota::reserve(state, &items, LIMIT, &Limits::default(), NOW).event.map(Event::from)
+                    quota::reserve(state, &items, LIMIT, &Limits::default(), NOW).event.map(QuotaEvent::from)
                 });
             }
             Action::Settle(ends) => {
@@ -98,7 +99,7 @@ impl World {
                     let bytes_used = self.files.contains_key(n).then_some(reserved.bytes);
                     items.push(SettledItem { upload_id: id(*n), bytes_used });
                 }
-                self.append(lag, |state| settle(state, &items).map(Event::from));
+                self.append(lag, |state| settle(state, &items).map(QuotaEvent::from));
             }
             Action::Purge(files) => self.purge(files, lag),
             Action::Raise(n, bytes) => {
@@ -135,7 +136,7 @@ impl World {
         }
         let recorded: Vec<UploadId> =
             self.files.iter().filter(|(_, file)| file.is_space_released).map(|(n, _)| id(*n)).collect();
-        self.append(lag, |state| release(state, &items, &recorded).map(Event::from));
+        self.append(lag, |state| release(state, &items, &recorded).map(QuotaEvent::from));
     }
 
     /// The workers go on where they were stopped: what the quota says of a file, the file's events say, too.
@@ -190,7 +191,7 @@ proptest! {
         let mut state = State::default();
         for event in &world.events {
             evolve(&mut state, event, NOW);
-            if matches!(event, Event::QuotaSettled(_) | Event::QuotaReleased(_)) {
+            if matches!(event, QuotaEvent::QuotaSettled(_) | QuotaEvent::QuotaReleased(_)) {
                 let once = state.clone();
                 evolve(&mut state, event, NOW);
                 prop_assert_eq!(&state, &once);

@@ -14,7 +14,7 @@ fn opened() -> SessionOpenedV1 {
     SessionOpenedV1 { user_id: USER, session_name: None }
 }
 
-fn session(events: impl IntoIterator<Item = Event>) -> State {
+fn session(events: impl IntoIterator<Item = SessionEvent>) -> State {
     let mut state = State::default();
     for event in events {
         evolve(&mut state, &event, NOW);

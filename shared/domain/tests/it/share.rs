@@ -20,7 +20,7 @@ fn shared() -> FileSharedV1 {
     }
 }
 
-fn share(events: impl IntoIterator<Item = Event>) -> State {
+fn share(events: impl IntoIterator<Item = ShareEvent>) -> State {
     let mut state = State::default();
     events.into_iter().for_each(|event| evolve(&mut state, &event));
     state

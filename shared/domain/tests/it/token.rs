@@ -63,7 +63,7 @@ fn has_ended(outcome: Result<(), Refusal>) -> bool {
     matches!(outcome, Err(Refusal::TokenEnded { .. }))
 }
 
-fn token(events: impl IntoIterator<Item = Event>) -> State {
+fn token(events: impl IntoIterator<Item = TokenEvent>) -> State {
     let mut state = State::default();
     events.into_iter().for_each(|event| evolve(&mut state, &event, NOW));
     state

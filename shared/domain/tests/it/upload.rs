@@ -25,7 +25,7 @@ fn complete() -> Command {
 }
 
 fn completed(size_bytes: u64) -> State {
-    let mut events: Vec<Event> = vec![started(size_bytes).into()];
+    let mut events: Vec<UploadEvent> = vec![started(size_bytes).into()];
     events.extend((0..size_bytes / PART).map(|n| chunk(n * PART, PART).into()));
     events.push(FileCompletedV1 { declared_sha256: None }.into());
     upload(events)
@@ -97,7 +97,7 @@ fn a_wrong_declared_digest_rejects_the_file() {
     let declared = UploadStartedV1 { declared_sha256: Some(Sha256Digest([1; 32])), ..started(100) };
     let state = upload([declared.into(), chunk(0, 100).into(), FileCompletedV1 { declared_sha256: None }.into()]);
     let event = decide(&state, verification([2; 32], None)).unwrap();
-    assert!(matches!(event, Some(Event::FileRejected(rejected)) if rejected.code == "digest_mismatch"));
+    assert!(matches!(event, Some(UploadEvent::FileRejected(rejected)) if rejected.code == "digest_mismatch"));
 }
 
 #[test]
@@ -105,13 +105,13 @@ fn the_digest_of_the_completion_replaces_that_of_the_start() {
     let declared = UploadStartedV1 { declared_sha256: Some(Sha256Digest([1; 32])), ..started(100) };
     let complete = FileCompletedV1 { declared_sha256: Some(Sha256Digest([2; 32])) };
     let state = upload([declared.into(), chunk(0, 100).into(), complete.into()]);
-    assert!(matches!(decide(&state, verification([2; 32], None)), Ok(Some(Event::FileVerified(_)))));
+    assert!(matches!(decide(&state, verification([2; 32], None)), Ok(Some(UploadEvent::FileVerified(_)))));
 }
 
 #[test]
 fn bytes_that_look_like_a_program_reject_the_file() {
     let event = decide(&completed(100), verification([2; 32], Some("application/x-executable"))).unwrap();
-    assert!(matches!(event, Some(Event::FileRejected(rejected)) if rejected.code == "type_refused"));
+    assert!(matches!(event, Some(UploadEvent::FileRejected(rejected)) if rejected.code == "type_refused"));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn what_a_worker_does_follows_from_the_state() {
     assert_eq!(react(&upload([started(1).into()])), []);
 }
 
-fn begun(kind: UploadKind, length_deferred: bool) -> Event {
+fn begun(kind: UploadKind, length_deferred: bool) -> UploadEvent {
     UploadStartedV2 { kind, length_deferred, ..started(300).into() }.into()
 }
 
@@ -232,7 +232,7 @@ fn a_deferred_length_is_set_once_and_not_below_what_is_stored() {
     assert_eq!(set(&state, 150), Ok(None), "the same again");
     assert!(matches!(set(&state, 151), Err(Refusal::LengthConflict { .. })));
     assert_eq!(state.parts_to_assemble(), [2], "the last part is one now");
-    assert!(matches!(decide(&state, complete()), Ok(Some(Event::FileCompleted(_)))));
+    assert!(matches!(decide(&state, complete()), Ok(Some(UploadEvent::FileCompleted(_)))));
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_partial_upload_is_claimed_once_when_it_is_complete() {
     let file =
         upload([begun(UploadKind::File, false), chunk(0, 100).into(), chunk(100, 100).into(), chunk(200, 100).into()]);
     assert!(matches!(claim(&file, first), Err(Refusal::PartialUnfit { .. })));
-    let chunks = [chunk(0, 100), chunk(100, 100), chunk(200, 100)].map(Event::from);
+    let chunks = [chunk(0, 100), chunk(100, 100), chunk(200, 100)].map(UploadEvent::from);
     let mut whole = upload([begun(UploadKind::Partial, false)].into_iter().chain(chunks));
     assert!(matches!(decide(&whole, complete()), Err(Refusal::PartialUnfit { .. })), "it becomes no file of its own");
     let event = claim(&whole, first).unwrap().unwrap();
@@ -274,7 +274,7 @@ fn what_a_client_made_by_itself_is_taken_over_once_and_in_its_size() {
     evolve(&mut taken, &event, NOW);
     assert_eq!((taken.length(), taken.is_whole()), (Some(250), true));
     assert_eq!(decide(&taken, copied(250)), Ok(None));
-    assert!(matches!(decide(&taken, complete()), Ok(Some(Event::FileCompleted(_)))));
+    assert!(matches!(decide(&taken, complete()), Ok(Some(UploadEvent::FileCompleted(_)))));
 }
 
 #[test]
