@@ -139,7 +139,7 @@ fn crc_of(covered: &[Covered]) -> u64 {
 }
 
 /// A speculative digest: it hashes the bytes of a part while they arrive, before the part is stored.
-pub(crate) struct Ahead {
+pub(crate) struct SpeculativeDigest {
     sha256: Sha256,
     /// The parts before this one. The digest is that of the file only if exactly these are stored.
     before: Vec<Covered>,
@@ -147,7 +147,7 @@ pub(crate) struct Ahead {
     id: u64,
 }
 
-impl Ahead {
+impl SpeculativeDigest {
     /// Returns a digest that starts at the first byte of a file.
     pub(crate) fn from_start() -> Self {
         Self { sha256: Sha256::new(), before: Vec::new(), id: new_id() }
@@ -196,8 +196,8 @@ impl RunningHash {
     }
 
     /// Returns a speculative digest if `part_number` is the next part to hash.
-    pub(crate) fn ahead(&self, part_number: u32) -> Option<Ahead> {
-        (part_number == self.midstate.covered_parts() + 1).then(|| Ahead {
+    pub(crate) fn ahead(&self, part_number: u32) -> Option<SpeculativeDigest> {
+        (part_number == self.midstate.covered_parts() + 1).then(|| SpeculativeDigest {
             sha256: self.midstate.sha256.clone(),
             before: self.midstate.covered.clone(),
             id: new_id(),
@@ -211,7 +211,7 @@ impl RunningHash {
         part_number: u32,
         bytes: Bytes,
         crc64nvme: u64,
-        ahead: Option<Ahead>,
+        ahead: Option<SpeculativeDigest>,
         permit: impl FnOnce() -> Option<OwnedSemaphorePermit>,
     ) {
         let next = self.midstate.covered_parts() + 1;

@@ -5,11 +5,11 @@
 //! in memory about an upload from the log and from the `midstates` bucket.
 
 mod contents;
+mod data_plane;
 mod hashing;
 mod keys;
 mod leftovers;
 pub mod parked;
-mod plane;
 mod reactions;
 mod rooms;
 mod server;
@@ -49,9 +49,9 @@ pub(crate) struct Worker {
     pub(crate) failures: reactions::Failures,
     pub(crate) database: Database,
     pub(crate) policies: Policies,
-    pub(crate) uploads: plane::Uploads,
-    pub(crate) budget: plane::Budget,
-    pub(crate) pace: plane::Pace,
+    pub(crate) uploads: data_plane::Uploads,
+    pub(crate) budget: data_plane::Budget,
+    pub(crate) pace: data_plane::Pace,
     pub(crate) read_ahead: ReadAhead,
     pub(crate) awaited: reactions::Awaited,
     /// Places for reactions that read or write large objects.

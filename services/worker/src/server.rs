@@ -1,7 +1,7 @@
 //! Starts and stops a worker.
 
 use crate::contents::Contents;
-use crate::plane::{Budget, LocalPlane, Pace, Uploads, ahead_bytes, routes};
+use crate::data_plane::{Budget, LocalPlane, Pace, Uploads, ahead_bytes, routes};
 use crate::space::Space;
 use crate::{Worker, leftovers, reactions, sweep};
 use actix_web::middleware::from_fn;

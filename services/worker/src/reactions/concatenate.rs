@@ -5,8 +5,8 @@ use super::complete::{complete_object, is_as_acknowledged};
 use super::verify::read_back;
 use super::{ReactionError, place_for};
 use crate::Worker;
+use crate::data_plane::{Eviction, IncomingRange, PlaneError, assemble_part, ingest};
 use crate::hashing::Midstate;
-use crate::plane::{Eviction, PlaneError, Run, assemble_part, ingest};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -44,7 +44,7 @@ pub(super) async fn concatenate(
     let range = ByteRange { from: loaded.state.stored.prefix(), to: loaded.state.grid().size_bytes };
     if !range.is_empty() {
         let open = worker.uploads.open_current(worker, aggregate.company, aggregate.upload).await?;
-        let run = Run { range, checksum: None, sequential: true, eviction: Eviction::default() };
+        let run = IncomingRange { range, checksum: None, sequential: true, eviction: Eviction::default() };
         let bytes = bytes_from(worker, objects, range.from);
         ingest(worker, &open, &context, &run, bytes).await?;
     }
@@ -127,7 +127,7 @@ async fn claim(
         let open = worker.uploads.open(worker, aggregate.company, partial).await?;
         refresh(worker.log.as_ref(), &aggregate, &mut *open.loaded.lock().await).await?;
         for part_number in due {
-            let _claim = open.claim(part_number).await;
+            let _lease = open.lease(part_number).await;
             match assemble_part(worker, &open, &context, part_number, None).await {
                 // The store has lost bytes. This is reported below.
                 Ok(()) | Err(PlaneError::Refused(Refusal::UploadEnded { .. })) => {}

@@ -38,7 +38,7 @@ pub(crate) struct Budget {
 }
 
 /// Memory for one incoming part, released when the value is dropped.
-pub(crate) struct Room {
+pub(crate) struct MemoryPermit {
     all: OwnedSemaphorePermit,
     company: OwnedSemaphorePermit,
     share: Arc<Semaphore>,
@@ -56,32 +56,32 @@ impl Budget {
     }
 
     /// Waits for memory for the first bytes of a part of `bytes`.
-    pub(crate) async fn begin(&self, company: CompanyId, bytes: u64) -> Result<Room, PlaneError> {
+    pub(crate) async fn begin(&self, company: CompanyId, bytes: u64) -> Result<MemoryPermit, PlaneError> {
         self.take(company, bytes.min(FIRST_BYTES)).await
     }
 
     /// Waits for memory for a part of `bytes`.
-    pub(crate) async fn take(&self, company: CompanyId, bytes: u64) -> Result<Room, PlaneError> {
+    pub(crate) async fn take(&self, company: CompanyId, bytes: u64) -> Result<MemoryPermit, PlaneError> {
         let share = self.share_of(company);
         let (all, company) = self.permits(&share, self.fitting_kib(bytes)).await?;
-        Ok(Room { all, company, share })
+        Ok(MemoryPermit { all, company, share })
     }
 
-    /// Grows `room` to the memory of a part of `bytes`. Waits for the missing memory.
-    pub(crate) async fn grow(&self, room: &mut Room, bytes: u64) -> Result<(), PlaneError> {
-        let held = u32::try_from(room.all.num_permits()).unwrap_or(u32::MAX);
+    /// Grows `permit` to the memory of a part of `bytes`. Waits for the missing memory.
+    pub(crate) async fn grow(&self, permit: &mut MemoryPermit, bytes: u64) -> Result<(), PlaneError> {
+        let held = u32::try_from(permit.all.num_permits()).unwrap_or(u32::MAX);
         let more = self.fitting_kib(bytes).saturating_sub(held);
         if more > 0 {
-            let (all, company) = self.permits(&room.share, more).await?;
-            room.all.merge(all);
-            room.company.merge(company);
+            let (all, company) = self.permits(&permit.share, more).await?;
+            permit.all.merge(all);
+            permit.company.merge(company);
         }
         Ok(())
     }
 
-    /// Returns `true` if `room` is enough for `bytes`. A room of a company's whole share is enough for any part.
-    pub(crate) fn is_enough(&self, room: &Room, bytes: u64) -> bool {
-        let held = room.all.num_permits();
+    /// Returns `true` if `permit` is enough for `bytes`. A permit of a company's whole share is enough for any part.
+    pub(crate) fn is_enough(&self, permit: &MemoryPermit, bytes: u64) -> bool {
+        let held = permit.all.num_permits();
         held >= self.company_kib || bytes <= held as u64 * KIB
     }
 

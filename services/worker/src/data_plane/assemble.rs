@@ -1,8 +1,8 @@
 //! Stages ranges that are smaller than a part as objects of their own, and assembles them when they cover a part.
 
-use super::again::InHand;
-use super::budget::Room;
-use super::buffer::{Filled, PartBuffer};
+use super::budget::MemoryPermit;
+use super::buffer::{FilledPart, PartBuffer};
+use super::compare::InHand;
 use super::part::{Recorded, open_multipart, record_part, write_part};
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
@@ -31,12 +31,12 @@ pub(super) struct Staged {
 }
 
 /// Stages the range at `offset` and records it in the log.
-pub(super) async fn stage_run(
+pub(super) async fn stage_range(
     worker: &Worker,
     upload: &OpenUpload,
     context: &Context,
     offset: u64,
-    filled: Filled,
+    filled: FilledPart,
 ) -> Result<(), PlaneError> {
     let staged = put_staged(worker, upload, offset, filled.bytes.clone(), filled.crc64nvme).await?;
     record_staged(worker, upload, context, staged, Some(filled.bytes)).await
@@ -129,14 +129,14 @@ async fn lost(worker: &Worker, upload: &OpenUpload, context: &Context) -> PlaneE
 }
 
 /// Assembles the staged pieces of a part if they cover the part and it is not assembled yet. The caller must hold the
-/// claim of the part. A caller that holds memory must pass it as `room`, so that it does not hold memory while it waits
+/// lease of the part. A caller that holds memory must pass it as `permit`, so that it does not hold memory while it waits
 /// for more.
 pub(crate) async fn assemble_part(
     worker: &Worker,
     upload: &OpenUpload,
     context: &Context,
     part_number: u32,
-    room: Option<Room>,
+    permit: Option<MemoryPermit>,
 ) -> Result<(), PlaneError> {
     let (pieces, part, due) = {
         let loaded = upload.loaded.lock().await;
@@ -146,10 +146,10 @@ pub(crate) async fn assemble_part(
     if !due {
         return Ok(());
     }
-    let _room = match room {
-        Some(mut room) => {
-            worker.budget.grow(&mut room, part.len()).await?;
-            room
+    let _room = match permit {
+        Some(mut permit) => {
+            worker.budget.grow(&mut permit, part.len()).await?;
+            permit
         }
         None => worker.budget.take(upload.aggregate.company, part.len()).await?,
     };

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use waybill_schema::{UploadId, names};
 
-/// Hold on an upload, released when the value is dropped.
-pub(super) struct Hold {
+/// WriterLease on an upload, released when the value is dropped.
+pub(super) struct WriterLease {
     eviction: Eviction,
     _released: DropGuard,
 }
@@ -23,12 +23,12 @@ pub(super) struct Hold {
 #[derive(Clone)]
 pub(crate) struct Eviction {
     came: CancellationToken,
-    goes_on_at: Arc<AtomicU64>,
+    resumes_at: Arc<AtomicU64>,
 }
 
 impl Default for Eviction {
     fn default() -> Self {
-        Self { came: CancellationToken::new(), goes_on_at: Arc::new(AtomicU64::new(u64::MAX)) }
+        Self { came: CancellationToken::new(), resumes_at: Arc::new(AtomicU64::new(u64::MAX)) }
     }
 }
 
@@ -40,19 +40,19 @@ impl Eviction {
 
     /// Returns `true` if the newer request sends the bytes from `offset` on again. Its client knows this offset,
     /// so the offset must not move.
-    pub(super) fn goes_on_at(&self, offset: u64) -> bool {
-        self.goes_on_at.load(Ordering::Relaxed) == offset
+    pub(super) fn resumes_at(&self, offset: u64) -> bool {
+        self.resumes_at.load(Ordering::Relaxed) == offset
     }
 
     fn tell(&self, message: &[u8]) {
         if let Some(offset) = str::from_utf8(message).ok().and_then(|text| text.parse().ok()) {
-            self.goes_on_at.store(offset, Ordering::Relaxed);
+            self.resumes_at.store(offset, Ordering::Relaxed);
         }
         self.came.cancel();
     }
 }
 
-impl Hold {
+impl WriterLease {
     /// Takes the hold. The gateway has notified older holders before.
     pub(super) async fn take(client: &Client, upload: UploadId) -> Result<Self, SubscribeError> {
         let requests = client.subscribe(names::takeover_subject(upload)).await?;

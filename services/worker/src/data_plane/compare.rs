@@ -44,17 +44,17 @@ impl InHand<'_> {
 }
 
 /// Compares a range within one part with the stored bytes. Returns `true` if the whole range is stored.
-pub(super) async fn is_stored(worker: &Worker, upload: &OpenUpload, run: InHand<'_>) -> Result<bool, PlaneError> {
+pub(super) async fn is_stored(worker: &Worker, upload: &OpenUpload, in_hand: InHand<'_>) -> Result<bool, PlaneError> {
     let (known, is_all, takes_bytes) = {
         let loaded = upload.loaded.lock().await;
         let state = &loaded.state;
-        (state.known_in(run.range()), state.stored.contains(run.range()), state.check_takes_bytes())
+        (state.known_in(in_hand.range()), state.stored.contains(in_hand.range()), state.check_takes_bytes())
     };
     if known.iter().any(|known| matches!(known, Known::Hidden(_))) {
         // If the upload no longer takes bytes, this is the better answer.
         takes_bytes?;
     }
-    run.compare(worker, known).await?;
+    in_hand.compare(worker, known).await?;
     Ok(is_all)
 }
 

@@ -1,7 +1,7 @@
 //! Writes parts to the store and records them in the log.
 
 use super::assemble::still_takes;
-use super::buffer::Filled;
+use super::buffer::FilledPart;
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub(super) async fn store_part(
     upload: &OpenUpload,
     context: &Context,
     part_number: u32,
-    filled: &Filled,
+    filled: &FilledPart,
 ) -> Result<Recorded, PlaneError> {
     let (length, crc64nvme) = (filled.bytes.len() as u64, filled.crc64nvme);
     let multipart = open_multipart(worker, upload, context).await?;
@@ -78,9 +78,9 @@ pub(super) async fn record_part(
     upload: &OpenUpload,
     context: &Context,
     recorded: Recorded,
-    (part_number, filled): (u32, Filled),
+    (part_number, filled): (u32, FilledPart),
 ) -> Result<(), PlaneError> {
-    let Filled { bytes, length, crc64nvme, ahead } = filled;
+    let FilledPart { bytes, length, crc64nvme, ahead } = filled;
     let mut loaded = upload.loaded.lock().await;
     let (log, aggregate) = (worker.log.as_ref(), &upload.aggregate);
     let done = execute(log, aggregate, &mut loaded, context, recorded.clone().command()).await?;

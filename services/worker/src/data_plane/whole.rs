@@ -2,10 +2,11 @@
 //! file that arrives slowly stays in memory only for a short time. Then the worker starts an upload and stores the
 //! bytes like those of any other upload.
 
-use super::buffer::{Filled, PartBuffer};
-use super::ingest::{Run, ingest};
+use super::buffer::{FilledPart, PartBuffer};
+use super::incoming::IncomingRange;
+use super::ingest::ingest;
 use super::{Eviction, PlaneError};
-use crate::hashing::Ahead;
+use crate::hashing::SpeculativeDigest;
 use crate::{Worker, keys, sniff};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
@@ -43,8 +44,8 @@ pub(super) async fn store_whole(
     mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 ) -> Result<StoredWhole, PlaneError> {
     let started = &request.start.started;
-    let mut room = worker.budget.begin(started.company_id, started.size_bytes).await?;
-    let mut buffer = PartBuffer::new(started.size_bytes, Some(Ahead::from_start()));
+    let mut permit = worker.budget.begin(started.company_id, started.size_bytes).await?;
+    let mut buffer = PartBuffer::new(started.size_bytes, Some(SpeculativeDigest::from_start()));
     let began = Instant::now();
     let until = began + HELD;
     let read = loop {
@@ -61,15 +62,15 @@ pub(super) async fn store_whole(
                 buffer.push(&bytes);
             }
         }
-        let is_enough = worker.budget.is_enough(&room, buffer.len() + 1);
-        if !is_enough && worker.budget.grow(&mut room, started.size_bytes).await.is_err() {
+        let is_enough = worker.budget.is_enough(&permit, buffer.len() + 1);
+        if !is_enough && worker.budget.grow(&mut permit, started.size_bytes).await.is_err() {
             break Read::Slow;
         }
     };
     let filled = buffer.finish();
     match read {
         Read::Slow => {
-            drop(room);
+            drop(permit);
             begin(worker, request, filled.bytes, body).await.map(StoredWhole::Begun)
         }
         Read::Whole if filled.bytes.len() as u64 != started.size_bytes => Err(PlaneError::Broken),
@@ -86,9 +87,9 @@ pub(super) async fn store_whole(
 }
 
 /// Stores a file whose bytes are all in memory.
-async fn put(worker: &Worker, request: &PutWhole, filled: Filled) -> Result<StoredFile, PlaneError> {
+async fn put(worker: &Worker, request: &PutWhole, filled: FilledPart) -> Result<StoredFile, PlaneError> {
     let started = &request.start.started;
-    let sha256 = filled.ahead.map(Ahead::digest).ok_or(PlaneError::Broken)?;
+    let sha256 = filled.ahead.map(SpeculativeDigest::digest).ok_or(PlaneError::Broken)?;
     if started.declared_sha256.is_some_and(|declared| declared != sha256) {
         return Err(PlaneError::DigestMismatch);
     }
@@ -150,7 +151,7 @@ async fn begin(
     let caused = context(Causation::Event(request.reserved));
     execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &caused, start).await?;
     let open = worker.uploads.open_current(worker, started.company_id, upload).await?;
-    let run = Run {
+    let incoming = IncomingRange {
         range: ByteRange { from: 0, to: started.size_bytes },
         checksum: None,
         sequential: false,
@@ -158,5 +159,5 @@ async fn begin(
     };
     let first = stream::iter((!first.is_empty()).then_some(Ok(first)));
     let caused = context(request.request.causation());
-    ingest(worker, &open, &caused, &run, first.chain(rest)).await
+    ingest(worker, &open, &caused, &incoming, first.chain(rest)).await
 }

@@ -1,6 +1,6 @@
 //! Buffer for the bytes of one part as they arrive, with the checksum and the digest over them.
 
-use crate::hashing::Ahead;
+use crate::hashing::SpeculativeDigest;
 use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 
@@ -11,21 +11,21 @@ pub(crate) struct PartBuffer {
     /// `true` if the bytes are kept, `false` if only their checksum is needed.
     keeps: bool,
     crc: Crc,
-    ahead: Option<Ahead>,
+    ahead: Option<SpeculativeDigest>,
 }
 
 /// A finished buffer.
-pub(crate) struct Filled {
+pub(crate) struct FilledPart {
     pub(crate) bytes: Bytes,
     /// Number of bytes, even if they were not kept.
     pub(crate) length: u64,
     pub(crate) crc64nvme: u64,
-    pub(crate) ahead: Option<Ahead>,
+    pub(crate) ahead: Option<SpeculativeDigest>,
 }
 
 impl PartBuffer {
     /// Creates a buffer for up to `capacity` bytes. `ahead` hashes them as they arrive.
-    pub(crate) fn new(capacity: u64, ahead: Option<Ahead>) -> Self {
+    pub(crate) fn new(capacity: u64, ahead: Option<SpeculativeDigest>) -> Self {
         let bytes = BytesMut::with_capacity(usize::try_from(capacity).unwrap_or(0));
         Self { bytes, length: 0, keeps: true, crc: Crc::new(CrcAlgorithm::Crc64Nvme), ahead }
     }
@@ -50,7 +50,12 @@ impl PartBuffer {
         self.length
     }
 
-    pub(crate) fn finish(self) -> Filled {
-        Filled { crc64nvme: self.crc.finalize(), length: self.length, bytes: self.bytes.freeze(), ahead: self.ahead }
+    pub(crate) fn finish(self) -> FilledPart {
+        FilledPart {
+            crc64nvme: self.crc.finalize(),
+            length: self.length,
+            bytes: self.bytes.freeze(),
+            ahead: self.ahead,
+        }
     }
 }

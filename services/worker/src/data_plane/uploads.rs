@@ -35,23 +35,23 @@ struct Slot {
 }
 
 /// The right to write one part of an upload, until it is dropped.
-pub(crate) struct Claim {
+pub(crate) struct PartLease {
     upload: Arc<OpenUpload>,
     part_number: u32,
     slot: Slot,
 }
 
-impl Claim {
+impl PartLease {
     /// Waits until a newer request wants the part.
     pub(crate) async fn evicted(&self) {
         self.slot.evicted.cancelled().await;
     }
 }
 
-impl Drop for Claim {
+impl Drop for PartLease {
     fn drop(&mut self) {
         let mut slots = locked(&self.upload.slots);
-        // A newer claim that stopped waiting may have taken the slot.
+        // A newer lease that stopped waiting may have taken the slot.
         if slots.get(&self.part_number).is_some_and(|slot| Arc::ptr_eq(&slot.freed, &self.slot.freed)) {
             slots.remove(&self.part_number);
         }
@@ -61,7 +61,7 @@ impl Drop for Claim {
 
 impl OpenUpload {
     /// Claims a part. Asks an older request for the part to store its bytes, and waits for it for at most [`TAKEOVER`].
-    pub(crate) async fn claim(self: &Arc<Self>, part_number: u32) -> Claim {
+    pub(crate) async fn lease(self: &Arc<Self>, part_number: u32) -> PartLease {
         let slot = Slot { evicted: CancellationToken::new(), freed: Arc::default() };
         let older = locked(&self.slots).insert(part_number, slot.clone());
         if let Some(older) = older {
@@ -70,7 +70,7 @@ impl OpenUpload {
                 tracing::warn!(upload_id = %self.aggregate.upload, part_number, "an older request still holds a part");
             }
         }
-        Claim { upload: self.clone(), part_number, slot }
+        PartLease { upload: self.clone(), part_number, slot }
     }
 
     pub(crate) fn hash(&self) -> MutexGuard<'_, RunningHash> {

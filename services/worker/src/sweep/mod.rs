@@ -5,6 +5,8 @@
 //!
 //! The read model only provides candidates. The events of each candidate decide what happens to it.
 
+mod actions;
+
 use crate::reactions::{ReactionError, advance, clear};
 use crate::share::share_of;
 use crate::{Worker, leftovers, parked, rooms};
@@ -16,8 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
-use waybill_domain::upload::Command;
-use waybill_domain::{Refusal, file, token};
+use waybill_domain::file;
 use waybill_event_log::jetstream::BucketError;
 use waybill_read_model::alive::{self, Group};
 use waybill_read_model::queries::{
@@ -26,13 +27,12 @@ use waybill_read_model::queries::{
     tokens_to_forget,
 };
 use waybill_read_model::{Connection, ReadModelError};
-use waybill_repository::{
-    Aggregate, ExecuteError, FileAggregate, Loaded, TokenAggregate, UploadAggregate, execute, forget_snapshot, load,
-};
-use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
-use waybill_schema::{Causation, CompanyId, Routing, Timestamp, TokenId};
+use waybill_repository::UploadAggregate;
+use waybill_schema::{Causation, CompanyId, Timestamp};
 use waybill_service_kit::metrics;
 use waybill_service_kit::{Shutdown, now};
+
+use actions::{change, expire, forget, recalculate, retire};
 
 /// Number of candidates that one query returns.
 const BATCH: i64 = 500;
@@ -371,78 +371,4 @@ fn report(upload: Overdue, outcome: Result<(), ReactionError>) {
 
 fn aggregate(overdue: Overdue) -> UploadAggregate {
     UploadAggregate { company: overdue.company_id, upload: overdue.upload_id }
-}
-
-/// Appends only the event that expires an upload. The reaction to this event releases the reservation and deletes the
-/// objects. If the client of a direct upload has created its object in time, that object counts: it is looked for
-/// first, because the worker that awaited it may be gone.
-async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), ReactionError> {
-    let causation = Causation::Request(Uuid::now_v7());
-    let mut known = load(worker.log.as_ref(), &aggregate(overdue)).await?;
-    if matches!(known.state.kind, UploadKind::Quarantine { .. }) {
-        advance(worker, overdue.company_id, overdue.upload_id, causation).await?;
-    }
-    let context = worker.context(causation);
-    let command = Command::Expire { now: now() };
-    match execute(worker.log.as_ref(), &aggregate(overdue), &mut known, &context, command).await {
-        Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Retires or purges a file. Does nothing if a user has restored it in the meantime.
-async fn change(worker: &Worker, file: Overdue, command: file::Command) -> Result<(), ReactionError> {
-    let context = worker.context(Causation::Request(Uuid::now_v7()));
-    let aggregate = FileAggregate { company: file.company_id, file: file.upload_id, routing: Routing::default() };
-    match execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command).await {
-        Ok(_) | Err(ExecuteError::Refused(Refusal::FileNotDeleted | Refusal::NotFound { .. })) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Deletes a file if its retention period is over under the company's current policy, which the tables may not contain
-/// yet.
-async fn retire(worker: &Worker, file: Overdue) -> Result<(), ReactionError> {
-    let Some(days) = worker.policies.retention_days(file.company_id).await? else { return Ok(()) };
-    let until = time_now() - Span::days(i64::from(days));
-    if file.place.time > until {
-        return Ok(());
-    }
-    change(worker, file, file::Command::Retire { restored_until: Timestamp(until.timestamp_millis()) }).await
-}
-
-/// Appends the event that removes an ended token, and deletes its snapshot.
-async fn forget(
-    worker: &Worker,
-    company: CompanyId,
-    token: TokenId,
-    ended_until: Timestamp,
-) -> Result<(), ReactionError> {
-    let context = worker.context(Causation::Request(Uuid::now_v7()));
-    let aggregate = TokenAggregate { company, token };
-    let command = token::Command::Forget { ended_until };
-    execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command).await?;
-    if let Err(error) = forget_snapshot(worker.log.as_ref(), aggregate.subject()).await {
-        tracing::debug!(token_id = %token, %error, "cannot delete the snapshot of an ended token");
-    }
-    Ok(())
-}
-
-/// Appends the bytes and the number of a company's files, and how much the quota differed from them.
-async fn recalculate(worker: &Worker, counted: &Counted) -> Result<(), ReactionError> {
-    let company = counted.company_id;
-    let (drift_bytes, drift_files) = (counted.drift_bytes(), counted.drift_files());
-    if drift_bytes != 0 || drift_files != 0 {
-        metrics::QUOTA_DRIFTS.inc();
-        tracing::error!(%company, drift_bytes, drift_files, "the quota of a company differs from its files");
-    }
-    let event = QuotaRecalculatedV1 {
-        storage_used_bytes: counted.file_bytes.unsigned_abs(),
-        file_count: counted.files.unsigned_abs(),
-        drift_bytes,
-        drift_files,
-    };
-    let context = worker.context(Causation::Request(Uuid::now_v7()));
-    worker.quotas.change(&context, company, &|_| Ok(Some(event.clone().into()))).await?;
-    Ok(())
 }

@@ -1,26 +1,32 @@
 //! The data plane: receives bytes from gateways and stores them as parts of objects.
 
-mod again;
 mod assemble;
+mod body;
 mod budget;
 mod buffer;
-mod hold;
+mod compare;
 mod http;
+mod in_flight;
+mod incoming;
 mod ingest;
+mod keep_part;
 mod local;
 mod pace;
 mod part;
+mod read_part;
 mod uploads;
 mod whole;
+mod writer_lease;
 
 pub(crate) use assemble::assemble_part;
 pub(crate) use budget::{Budget, ahead_bytes};
-pub(crate) use hold::Eviction;
 pub(crate) use http::routes;
-pub(crate) use ingest::{Run, ingest};
+pub(crate) use incoming::IncomingRange;
+pub(crate) use ingest::ingest;
 pub(crate) use local::LocalPlane;
 pub(crate) use pace::Pace;
 pub(crate) use uploads::{OpenUpload, Uploads};
+pub(crate) use writer_lease::Eviction;
 
 use waybill_access::AccessError;
 use waybill_domain::Refusal;
@@ -64,7 +70,7 @@ pub(crate) enum PlaneError {
     Evicted,
     /// NATS did not accept a subscription.
     #[error("cannot listen for newer requests: {0}")]
-    Hold(#[from] async_nats::SubscribeError),
+    Subscribe(#[from] async_nats::SubscribeError),
     /// The policy of the company cannot be read now.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -122,7 +128,7 @@ impl PlaneError {
                 Problem::bad_request("body_incomplete", format!("{text}; query the offset and resume there"))
             }
             Self::NoRoom => Problem::unavailable(format!("{text}; try again")),
-            Self::Execute(_) | Self::Store(_) | Self::Hold(_) | Self::Access(_) => {
+            Self::Execute(_) | Self::Store(_) | Self::Subscribe(_) | Self::Access(_) => {
                 Problem::unavailable("the bytes could not be stored now; try again")
             }
         }

@@ -1,9 +1,10 @@
 //! The data plane for a gateway in the same process.
 
 use super::PlaneError;
-use super::hold::Hold;
-use super::ingest::{Run, ingest};
+use super::incoming::IncomingRange;
+use super::ingest::ingest;
 use super::whole::store_whole;
+use super::writer_lease::WriterLease;
 use crate::Worker;
 use actix_web::dev::Payload;
 use std::sync::Arc;
@@ -29,11 +30,11 @@ impl DataPlane for LocalPlane {
             let worker = self.0.as_ref();
             let stored = async {
                 // From here on a newer request can end this one. The newer request waits until this hold is released.
-                let hold = if sequential { Some(Hold::take(&worker.nats, upload).await?) } else { None };
-                let eviction = hold.as_ref().map(Hold::eviction).unwrap_or_default();
+                let hold = if sequential { Some(WriterLease::take(&worker.nats, upload).await?) } else { None };
+                let eviction = hold.as_ref().map(WriterLease::eviction).unwrap_or_default();
                 let open = worker.uploads.open_current(worker, company, upload).await?;
-                let run = Run { range, checksum, sequential, eviction };
-                ingest(worker, &open, &context, &run, body).await
+                let incoming = IncomingRange { range, checksum, sequential, eviction };
+                ingest(worker, &open, &context, &incoming, body).await
             };
             stored.await.map_err(|error: PlaneError| {
                 tracing::info!(upload_id = %upload, request_id = %request.request.id, %error, "cannot store bytes");

@@ -1,0 +1,66 @@
+//! Which bytes a request brings, and whether the upload accepts them.
+
+use super::writer_lease::Eviction;
+use super::{OpenUpload, PlaneError};
+use waybill_domain::Refusal;
+use waybill_domain::upload::{Phase, State};
+use waybill_schema::ByteRange;
+use waybill_service_kit::checksum::Checksum;
+use waybill_service_kit::now;
+
+/// Range of the bytes of a request, and how they are checked.
+pub(crate) struct IncomingRange {
+    /// Range of the file that the body covers. The body may be shorter.
+    pub(crate) range: ByteRange,
+    /// Checksum of the body. If the body has another one, none of its bytes count.
+    pub(crate) checksum: Option<Checksum>,
+    /// `true` if the range must begin at the upload's offset.
+    pub(crate) sequential: bool,
+    /// Signal that a newer request for the upload has arrived.
+    pub(crate) eviction: Eviction,
+}
+
+impl IncomingRange {
+    /// Returns `true` if stored ranges count only after the whole body was received. This is so if the checksum of the
+    /// body covers more than one part. A body within one part is checked in memory.
+    pub(super) fn is_held_back(&self, state: &State) -> bool {
+        let grid = state.grid();
+        let last = self.range.to.saturating_sub(1);
+        self.checksum.is_some() && grid.part_at(self.range.from) != grid.part_at(last)
+    }
+}
+
+/// Returns an error if the upload has expired, so that a slow request cannot continue after the expiry.
+pub(super) fn check_time(state: &State) -> Result<(), PlaneError> {
+    let over = state.started.as_ref().is_some_and(|started| now() >= started.expires_at);
+    if over && state.phase == Phase::Active {
+        return Err(Refusal::UploadEnded { status: "expired" }.into());
+    }
+    Ok(())
+}
+
+/// Checks that the upload accepts the range, according to its loaded state.
+pub(super) async fn check(upload: &OpenUpload, incoming: &IncomingRange) -> Result<(), PlaneError> {
+    let range = incoming.range;
+    let loaded = upload.loaded.lock().await;
+    let state = &loaded.state;
+    check_time(state)?;
+    let complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
+    if !complete {
+        state.check_takes_bytes()?;
+    }
+    let offset = state.stored.prefix();
+    if incoming.sequential && range.from != offset {
+        return Err(Refusal::OffsetMismatch { offset }.into());
+    }
+    // A repeated chunk of a complete upload is harmless: it is read, compared and discarded.
+    if complete && state.stored.contains(range) {
+        return Ok(());
+    }
+    state.check_takes_bytes()?;
+    let size_bytes = state.grid().size_bytes;
+    if range.to > size_bytes {
+        return Err(Refusal::SizeExceeded { size_bytes }.into());
+    }
+    Ok(())
+}
