@@ -1,23 +1,14 @@
-//! Every server goes away for a while, in every way that servers do, under a load of small files and one long upload with a
-//! watcher. Users notice a short retry at most: requests are answered in a bounded time, each one that fails says so with a
-//! problem and when to try again, and a moment after the server is back all succeed. `WAYBILL_OUTAGE_S` makes the outages
-//! longer than in CI, and `--nocapture` shows the table.
+//! Every server goes away for a while, in every way that servers fail, under a load of small files and one long upload with a
+//! watcher. Users notice a short retry at most: every request is answered within a limited time, a failed request gets a
+//! problem with `Retry-After`, and shortly after the server is back all requests succeed. `WAYBILL_OUTAGE_S` makes the
+//! outages longer than in CI, and `--nocapture` shows the table of results.
 
-use crate::random::{bytes, sha256};
-use crate::speaker::{Speaker, id_of};
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Method, Response};
-use serde_json::Value;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+mod load;
+
+use load::{Failure, Load, Outcome};
 use std::time::{Duration, Instant};
-use tokio::task::{JoinHandle, JoinSet};
-use waybill_integration_tests::{Client, Cluster, CommandLine, Counts};
-use waybill_test_kit::{eventually, eventually_within};
+use waybill_integration_tests::{Cluster, Counts};
 
-const KIB: usize = 1_024;
-/// How often a small file is sent.
-const EVERY: Duration = Duration::from_millis(100);
 /// For how long requests may fail after the server is back: 2 s, and what a busy machine takes.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a request may take if a server behind the gateways is away, however long: who may do it is asked for 4 s, and each
@@ -25,156 +16,6 @@ const BACK_WITHIN: Duration = Duration::from_secs(5);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// A store that takes its time is waited for: parts are large, and clients would have to send them again.
 const STORED_WITHIN: Duration = Duration::from_secs(75);
-/// The long upload goes in pieces of this, one after the other.
-const PIECE: usize = 200 * KIB;
-
-/// A request, as its client saw it.
-#[derive(Debug)]
-struct Outcome {
-    method: &'static str,
-    began: Instant,
-    took: Duration,
-    /// How it failed.
-    failure: Option<Failure>,
-}
-
-#[derive(Debug)]
-struct Failure {
-    what: String,
-    /// Whether it was a problem that says when to try again.
-    is_told: bool,
-}
-
-/// What is sent while something is away.
-struct Load {
-    outcomes: Arc<Mutex<Vec<Outcome>>>,
-    stops: Arc<AtomicBool>,
-    small: JoinHandle<()>,
-    long: JoinHandle<usize>,
-    content: Arc<Vec<u8>>,
-    speaker: Arc<Speaker>,
-    upload: String,
-    watch: CommandLine,
-}
-
-impl Load {
-    async fn start(cluster: &Cluster) -> Self {
-        let client = cluster.client();
-        let speaker = Arc::new(Speaker::tus(client.clone()));
-        let content = Arc::new(bytes(15, 400 * PIECE));
-        let upload = speaker.create(content.len()).await;
-        let url = cluster.progress_url();
-        let watch = CommandLine::start(&client, cluster.folder(), "watch", &[&id_of(&upload), "--progress-url", &url]);
-        eventually("the watcher to be there", || async {
-            watch.events().iter().any(|frame| frame["t"] == "snap").then_some(())
-        })
-        .await;
-        let (outcomes, stops) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let small = tokio::spawn(small_files(client.clone(), Arc::clone(&outcomes), stops.clone()));
-        let long = pieces(client, upload.clone(), content.clone(), Arc::clone(&outcomes), stops.clone());
-        Self { outcomes, stops, small, long: tokio::spawn(long), content, speaker, upload, watch }
-    }
-
-    /// Until so many requests that began now have succeeded.
-    async fn goes_on(&self, count: usize) {
-        let now = Instant::now();
-        eventually_within(Duration::from_secs(60), "requests to succeed", || async {
-            let outcomes = self.outcomes.lock().unwrap();
-            let good = outcomes.iter().filter(|outcome| outcome.began > now && outcome.failure.is_none()).count();
-            (good >= count).then_some(())
-        })
-        .await;
-    }
-
-    /// Ends it: the long upload is whole, and its watcher saw it.
-    async fn ends_well(self) -> Vec<Outcome> {
-        self.stops.store(true, Ordering::Relaxed);
-        self.small.await.unwrap();
-        let offset = self.long.await.unwrap();
-        let reply = self.speaker.head(&self.upload).await.expect(200);
-        assert_eq!(reply.header("Upload-Offset"), Some(offset.to_string().as_str()), "what was acknowledged is there");
-        self.speaker.patch(&self.upload, offset, self.content[offset..].to_vec()).await.expect(204);
-        let file = self.speaker.client.file_with_status(&id_of(&self.upload), "COMPLETED").await;
-        assert_eq!(file["hash"], sha256(&self.content));
-        let watched = self.watch.ended().await;
-        assert_eq!(watched.code, Some(0), "{watched:?}");
-        Arc::try_unwrap(self.outcomes).unwrap().into_inner().unwrap()
-    }
-}
-
-/// Sends small files, also while others wait for an answer.
-async fn small_files(client: Client, outcomes: Arc<Mutex<Vec<Outcome>>>, stops: Arc<AtomicBool>) {
-    let mut running = JoinSet::new();
-    let mut every = tokio::time::interval(EVERY);
-    while !stops.load(Ordering::Relaxed) {
-        every.tick().await;
-        let request = client.request(Method::POST, "/v1/files?name=a.txt&mime_type=text/plain").body("hello");
-        let outcomes = outcomes.clone();
-        running.spawn(async move {
-            let began = Instant::now();
-            let failure = failure(request.send().await, 201, false).await;
-            outcomes.lock().unwrap().push(Outcome { method: "POST", began, took: began.elapsed(), failure });
-        });
-    }
-    running.join_all().await;
-}
-
-/// Sends the pieces of a long upload, and after a failure looks where it goes on. Answers with how far it came.
-async fn pieces(
-    client: Client,
-    upload: String,
-    content: Arc<Vec<u8>>,
-    outcomes: Arc<Mutex<Vec<Outcome>>>,
-    stops: Arc<AtomicBool>,
-) -> usize {
-    let request = |method| client.request(method, &upload).header("Tus-Resumable", "1.0.0");
-    let (mut offset, mut is_known) = (0, true);
-    let mut every = tokio::time::interval(EVERY);
-    while !stops.load(Ordering::Relaxed) || !is_known {
-        every.tick().await;
-        // The last piece is for the end.
-        if is_known && content.len() - offset <= PIECE {
-            continue;
-        }
-        let began = Instant::now();
-        let (method, expected) = if is_known { ("PATCH", 204) } else { ("HEAD", 200) };
-        let request = match is_known {
-            false => request(Method::HEAD),
-            true => request(Method::PATCH)
-                .header("Upload-Offset", offset)
-                .header("Content-Type", "application/offset+octet-stream")
-                .body(content[offset..(offset + PIECE).min(content.len())].to_vec()),
-        };
-        let sent = request.send().await;
-        let said =
-            sent.as_ref().ok().and_then(|answer| answer.headers().get("Upload-Offset")?.to_str().ok()?.parse().ok());
-        let failure = failure(sent, expected, !is_known).await;
-        let failure = failure.map(|failure| Failure { what: format!("{method} {}", failure.what), ..failure });
-        is_known = failure.is_none();
-        if let Some(said) = said.filter(|_| is_known) {
-            assert!(said >= offset, "the offset went back from {offset} to {said}");
-            offset = said;
-        }
-        outcomes.lock().unwrap().push(Outcome { method, began, took: began.elapsed(), failure });
-    }
-    offset
-}
-
-/// How a request failed, if it did.
-async fn failure(sent: Result<Response, reqwest::Error>, expected: u16, is_head: bool) -> Option<Failure> {
-    let response = match sent {
-        Ok(response) => response,
-        Err(error) => return Some(Failure { what: format!("{error:?}"), is_told: false }),
-    };
-    let status = response.status().as_u16();
-    if status == expected {
-        return response.bytes().await.err().map(|error| Failure { what: format!("{error:?}"), is_told: false });
-    }
-    let says_when = response.headers().contains_key(RETRY_AFTER);
-    let problem: Value = response.json().await.unwrap_or_default();
-    let is_told = says_when && (problem["code"].is_string() || is_head);
-    Some(Failure { what: format!("{status} {} {}", problem["code"], problem["detail"]), is_told })
-}
 
 /// What goes away, and how.
 struct Outage {

@@ -1,0 +1,6 @@
+//! Commands of `waybill` for users and operators, run as separate processes.
+
+mod doctor;
+mod downloads;
+mod uploads;
+mod watching;
