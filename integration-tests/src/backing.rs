@@ -137,7 +137,8 @@ impl Backing {
         authenticator.mint(principal).expect("a token can be signed")
     }
 
-    /// A token with this header and these claims, whatever they say, signed with the secret that tokens are signed with.
+    /// A token with this header and these claims, whatever they say, signed with the secret that tokens are signed
+    /// with.
     ///
     /// # Panics
     /// Never: HMAC takes keys of any length.
@@ -179,8 +180,8 @@ impl Backing {
         self.postgres.database(schema)
     }
 
-    /// Waits until the live tables hold every event. A server that has just gone on after a hang may count as silent for a
-    /// moment, so the log is asked until it answers.
+    /// Waits until the live tables hold every event. A server that has just gone on after a hang may count as silent
+    /// for a moment, so the log is asked until it answers.
     pub async fn projected(&self) {
         let database = self.database("waybill");
         for partition in self.log.partitions().all() {
@@ -252,8 +253,8 @@ impl Backing {
     }
 }
 
-/// Those of a role's arguments that say where the servers are: for commands that take no others. With `store` also those of the
-/// object store.
+/// Those of a role's arguments that say where the servers are: for commands that take no others. With `store` also
+/// those of the object store.
 pub fn servers_in(arguments: &[String], store: bool) -> Vec<String> {
     let mut wanted = vec!["--nats-url", "--partitions", "--database-url"];
     wanted.extend(store.then_some("--s3-"));

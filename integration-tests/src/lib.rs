@@ -1,5 +1,5 @@
-//! A whole Waybill for one test, on servers of its own: its roles in this process ([`Stack`]), or each as a process that
-//! can be killed ([`Cluster`]).
+//! A whole Waybill for one test, on servers of its own: its roles in this process ([`Stack`]), or each as a process
+//! that can be killed ([`Cluster`]).
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot get its Waybill ends with the reason")]
 

@@ -1,5 +1,5 @@
-//! What people do with clients that exist, besides plain uploads: files that are deleted and chosen again, types that are
-//! refused, and the many ways to write an upload with curl.
+//! What people do with clients that exist, besides plain uploads: files that are deleted and chosen again, types that
+//! are refused, and the many ways to write an upload with curl.
 
 use crate::real_clients::{Given, named, report_of, run, tus_js, tuspy};
 use serde_json::{Value, json};

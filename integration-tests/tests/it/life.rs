@@ -89,7 +89,8 @@ async fn on_tables(stack: &Stack, text: &str) {
     stack.database("waybill").connection().await.unwrap().batch_execute(text).await.unwrap();
 }
 
-/// Retention is decided by what the company says now, and who restores a file has it for another retention (correctness S4-5).
+/// Retention is decided by what the company says now, and who restores a file has it for another retention (correctness
+/// S4-5).
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_deleted_after_their_retention_but_not_those_that_were_restored() {
     let args = vec!["--worker-sweep-ms=100".to_owned()];
@@ -195,7 +196,8 @@ async fn a_companys_own_limits_hold() {
     stack.finish().await;
 }
 
-/// The sweep's tasks are independent: a query without an answer does not keep other uploads from expiring (correctness S1-2).
+/// The sweep's tasks are independent: a query without an answer does not keep other uploads from expiring (correctness
+/// S1-2).
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_end_while_another_kind_of_the_sweep_gets_no_answer() {
     let args = ["--upload-lifetime-s=8", "--expiry-grace-s=0", "--worker-sweep-ms=100", "--recalculate-every-s=1"];

@@ -91,7 +91,8 @@ async fn an_unknown_event_holds_up_its_aggregate_alone() {
     stack.finish_with_parked(1).await;
 }
 
-/// A gateway that is older than the event which takes a right away does not grant that right any more (correctness S2-4).
+/// A gateway that is older than the event which takes a right away does not grant that right any more (correctness
+/// S2-4).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_event_about_a_share_or_a_file_grants_nothing() {
     let stack = Stack::start().await;

@@ -1,4 +1,5 @@
-//! Answers that come before the request was sent: the client gets them, although it does not look before it has sent all.
+//! Answers that come before the request was sent: the client gets them, although it does not look before it has sent
+//! all.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

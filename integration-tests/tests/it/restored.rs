@@ -52,8 +52,8 @@ async fn are_there(client: &Client, files: &[String]) {
     .await;
 }
 
-/// Correctness S2-8: once the copy ends before the checkpoint of the tables, and once the stream has gone on past it by the time
-/// that a projector looks.
+/// Correctness S2-8: once the copy ends before the checkpoint of the tables, and once the stream has gone on past it by
+/// the time that a projector looks.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_after_the_copy_is_gone() {
     let mut cluster = Cluster::start(Counts::default()).await;

@@ -44,7 +44,8 @@ async fn two_gateways_bring_the_same_chunk_at_once() {
         };
         let (one, other) = tokio::join!(put(0, &first), put(1, &second));
         if one.status != 200 && other.status != 200 {
-            // The newer request ended the older one, of which bytes are stored that differ: the older one is to come again.
+            // The newer request ended the older one, of which bytes are stored that differ: the older one is to come
+            // again.
             assert!(!same_bytes, "one of them is taken: {one:?} {other:?}");
             let again = put(0, &first).await;
             if again.status != 200 {
@@ -59,7 +60,8 @@ async fn two_gateways_bring_the_same_chunk_at_once() {
     cluster.finish().await;
 }
 
-/// A worker is stopped while it writes a part, another takes over, and the first goes on: its part is in the store last.
+/// A worker is stopped while it writes a part, another takes over, and the first goes on: its part is in the store
+/// last.
 async fn late_write(same_bytes: bool) {
     let cluster = Cluster::start(Counts { valves: true, ..two() }).await;
     let client = cluster.client();

@@ -287,7 +287,8 @@ async fn compose_16_a_store_that_cannot_be_reached_is_named() {
     stack.finish().await;
 }
 
-/// A store with a name that only the servers know, as in docker-compose.yml: clients are told to send their bytes to us.
+/// A store with a name that only the servers know, as in docker-compose.yml: clients are told to send their bytes to
+/// us.
 #[tokio::test(flavor = "multi_thread")]
 async fn compose_16_a_store_that_clients_do_not_know_takes_no_direct_uploads() {
     let args = vec!["--s3-endpoint=http://store:8333".to_owned()];
@@ -297,8 +298,8 @@ async fn compose_16_a_store_that_clients_do_not_know_takes_no_direct_uploads() {
     stack.stop().await;
 }
 
-/// Refuses parts whose checksum was not announced when the multipart upload was created, as the S3 API reference says (correctness S2-9).
-/// Answers with the parts' checksums that it has seen.
+/// Refuses parts whose checksum was not announced when the multipart upload was created, as the S3 API reference says
+/// (correctness S2-9). Answers with the parts' checksums that it has seen.
 fn demand_announced_checksums(front: &StoreFront) -> Arc<Mutex<HashSet<String>>> {
     let (announced, seen) = (Mutex::new(HashMap::new()), Arc::new(Mutex::new(HashSet::new())));
     let came = seen.clone();

@@ -67,8 +67,8 @@ async fn nothing_is_readable_before_it_is_verified() {
     stack.finish().await;
 }
 
-/// Somebody writes other bytes into a part that is recorded. Stores that keep one version of a part refuse to complete the upload,
-/// and the file fails. SeaweedFS keeps both versions and takes the one that the log names.
+/// Somebody writes other bytes into a part that is recorded. Stores that keep one version of a part refuse to complete
+/// the upload, and the file fails. SeaweedFS keeps both versions and takes the one that the log names.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_was_replaced_in_the_store_never_becomes_part_of_the_file() {
     const PART: usize = 8 * 1_024 * 1_024;

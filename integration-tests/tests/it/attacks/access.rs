@@ -14,7 +14,7 @@ use waybill_test_kit::eventually;
 async fn row_6_a_member_of_one_room_has_nothing_of_another() {
     let stack = Stack::start().await;
     let room = Room::of(&stack).await;
-    // Carl has a room of his own, and so is no stranger to the company.
+    // Carl is a user of the company, with a chatroom of his own.
     let other = Uuid::now_v7();
     room.keep(Keep::Put, &format!("/chatrooms/{other}")).await;
     let member = format!("/chatrooms/{other}/members/{}", room.carl.principal.user_id);
@@ -46,7 +46,7 @@ async fn row_6_a_member_of_one_room_has_nothing_of_another() {
         send(&mut socket, json!({ "t": "sub", "id": id, "topic": topic })).await;
         assert_eq!(next(&mut socket).await, json!({ "t": "err", "id": id, "code": "not_found" }));
     }
-    // What he tried is known, over HTTP, tus and WebSocket.
+    // The audit has his attempts over HTTP, tus and WebSocket.
     let actor = format!("/v1/audit?refusals=true&limit=100&actor={}", carl.principal.user_id);
     eventually("the refusals to be kept", || async {
         let kept = room.admin.get(&actor).await.expect(200);
@@ -86,7 +86,7 @@ async fn row_7_a_link_ends_with_the_share_the_message_and_the_membership() {
     room.anna.delete(&format!("/v1/associations/{}", files[0].text("file_id"))).await.expect(204);
     ended(&urls[0], since).await;
     room.ben.get(&format!("/v1/files/{}/content", files[0].text("file_id"))).await.refused(404, "not_found");
-    // To see it is not enough for those whom a link would let read it.
+    // The permission `view` is not enough for a download.
     let since = Instant::now();
     let view = json!({ "permissions": { "everyone": ["view"] } });
     room.anna.patch(&format!("/v1/associations/{}", files[1].text("file_id")), &view).await.expect(204);

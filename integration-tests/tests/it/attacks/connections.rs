@@ -6,14 +6,14 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use waybill_integration_tests::{Options, Stack};
 
-/// What the server says until it closes the connection.
+/// Reads until the server closes the connection.
 fn all_of(mut socket: TcpStream) -> String {
     let mut answer = Vec::new();
     drop(socket.read_to_end(&mut answer));
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A body of JSON, of a chunk, and a head, each a byte at a time; and a reader who does not read.
+/// Sends a JSON body, the body of a chunk and a head one byte at a time, and starts a download without reading it.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_25_who_is_too_slow_is_let_go_and_goes_on_later() {
     let stack = Stack::start().await;
@@ -22,7 +22,7 @@ async fn row_25_who_is_too_slow_is_let_go_and_goes_on_later() {
     let head = |method: &str, path: &str, more: &str| {
         format!("{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n{more}\r\n", client.token())
     };
-    // Eight bytes in all, with pauses: what is measured is how long the server bears it.
+    // Eight bytes in all, with pauses of 10 s. The test measures after which time the server closes the connection.
     let trickle = |head: String| {
         let url = url.clone();
         tokio::task::spawn_blocking(move || {
@@ -69,7 +69,7 @@ async fn row_25_who_is_too_slow_is_let_go_and_goes_on_later() {
     assert!(answer.starts_with("HTTP/1.1 408") && took < Duration::from_secs(30), "{took:?} {answer}");
     let (answer, took) = kept_alive.await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && took < Duration::from_secs(40), "{took:?} {answer}");
-    // The reader wakes up when the server has long lost its patience: the rest is not there.
+    // The client begins to read long after the server gave up. The rest of the file is missing.
     let socket = unread.await.unwrap();
     let read = tokio::task::spawn_blocking(move || {
         std::thread::park_timeout(Duration::from_secs(75));
@@ -81,7 +81,7 @@ async fn row_25_who_is_too_slow_is_let_go_and_goes_on_later() {
         total
     });
     assert!(read.await.unwrap() < 64 << 20);
-    // The upload goes on with the bytes that it began with.
+    // The chunk can be sent again.
     client.put_chunk(&upload, 0, vec![b' '; 1_000]).await.expect(200);
     stack.finish().await;
 }

@@ -1,4 +1,5 @@
-//! Attacks on connections, names, tokens and the servers that Waybill uses. docs/threats.md maps its rows to these tests.
+//! Attacks on connections, names, tokens and the servers that Waybill uses. docs/threats.md maps its rows to these
+//! tests.
 
 mod access;
 mod connections;

@@ -21,7 +21,7 @@ async fn row_38_without_postgres_or_with_a_slow_one_it_is_503_until_it_is_back()
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     diesel::sql_query("ROLLBACK").execute(&mut connection).await.unwrap();
     client.get("/v1/files").await.expect(200);
-    // All connections are cut: the next ones are made anew.
+    // All connections are closed. The services open new ones.
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                WHERE pid <> pg_backend_pid() AND datname = current_database()";
     diesel::sql_query(cut).execute(&mut connection).await.unwrap();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use waybill_integration_tests::{Client, Stack};
 use waybill_schema::Timestamp;
 
-/// A client with a token that is signed well, whatever it says.
+/// Returns a client whose token has these claims and a valid signature.
 fn with_signed(stack: &Stack, client: &Client, header: Value, more: Value, without: &[&str]) -> Client {
     let mut claims = json!({
         "sub": client.principal.user_id, "company_id": client.principal.company_id, "roles": [],
@@ -56,7 +56,7 @@ async fn rows_1_to_3_a_good_signature_does_not_make_a_good_token() {
     for without in ["iss", "aud", "exp", "sub", "company_id"] {
         of(hs256.clone(), json!({}), &[without]).get("/v1/files").await.refused(401, "token_invalid");
     }
-    assert!(listener.accept().is_err(), "nothing is fetched");
+    assert!(listener.accept().is_err(), "the server connected to a URL of the token");
     stack.finish().await;
 }
 

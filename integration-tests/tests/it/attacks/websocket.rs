@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use waybill_integration_tests::{Client, Stack};
 
-/// A WebSocket that sends what no library would.
+/// Opens a WebSocket on a raw connection, for frames that no library would send.
 fn raw_socket(stack: &Stack, client: &Client) -> TcpStream {
     let mut socket = socket_to(stack.progress_url());
     let head = format!(
@@ -71,8 +71,8 @@ async fn row_29_who_does_not_read_is_closed_and_the_others_are_not_kept_waiting(
     let mut eager = with_token(stack.progress_url(), &client).await;
     send(&mut eager, json!({ "t": "sub", "id": 1, "topic": topic })).await;
     assert_eq!(next(&mut eager).await["t"], "snap");
-    // Every rename is some kilobytes for the lazy one: until its connection is gone, no more than ten seconds after it
-    // took no more.
+    // Each rename sends some kilobytes to the lazy subscriber. The server closes its connection at most 10 s after it
+    // accepted no more bytes.
     let renamed = async |number: usize| {
         let name = format!("{number}-{}", "n".repeat(200));
         client.patch(&format!("/v1/files/{file}"), &json!({ "display_name": name })).await.expect(204);
@@ -88,11 +88,11 @@ async fn row_29_who_does_not_read_is_closed_and_the_others_are_not_kept_waiting(
             number += 1;
         }
         lazy.set_nonblocking(true).unwrap();
-        // A ping: a connection that was closed does not take it.
+        // A ping fails if the connection is closed.
         if lazy.write_all(&[0x89, 0x80, 0, 0, 0, 0]).is_err() {
             break;
         }
-        // On a slow machine it takes long until nothing more fits on the way.
+        // On a slow machine it takes long until all buffers are full.
         assert!(began.elapsed() < Duration::from_secs(300), "{number} events");
     }
     renamed(number).await;

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::Duration;
 use waybill_integration_tests::{Answer, Client, Stack};
 
-/// A body that comes in pieces of `piece` bytes, with a pause before each.
+/// Returns a body that is sent in pieces of `piece` bytes, with a pause before each piece.
 fn slowly(content: Vec<u8>, piece: usize, pause: Duration) -> reqwest::Body {
     let pieces: Vec<Vec<u8>> = content.chunks(piece).map(<[u8]>::to_vec).collect();
     reqwest::Body::wrap_stream(futures_util::stream::unfold(pieces.into_iter(), move |mut pieces| async move {
@@ -19,14 +19,15 @@ fn slowly(content: Vec<u8>, piece: usize, pause: Duration) -> reqwest::Body {
     }))
 }
 
-/// Sends a file, with a length, slowly.
+/// Sends a file slowly, with `Content-Length`.
 async fn send_slowly(client: &Client, content: &[u8], piece: usize, pause: Duration) -> Answer {
     let body = slowly(content.to_vec(), piece, pause);
     let request = client.request(Method::POST, "/v1/files?name=b.bin&mime_type=application/octet-stream");
     client.send(request.header("Content-Length", content.len().to_string()).body(body)).await
 }
 
-/// 8 MiB at 400 KB/s, 300 KB at 20 KB/s with a pause: neither is cut, and both are the same afterwards.
+/// Sends 8 MiB at 400 KB/s, and 300 KB at 20 KB/s in bursts. Neither connection is closed, and both files arrive
+/// unchanged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a4_a_small_file_over_a_slow_line_arrives() {
     let stack = Stack::start().await;
@@ -53,9 +54,9 @@ async fn a4_a_slow_file_that_breaks_off_leaves_nothing() {
         "POST /v1/files?name=a&mime_type=text/plain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Length: 1000\r\n\r\nhello",
         client.token()
     );
-    // Long enough for the upload to be started; then the client goes.
+    // The client waits until the upload has started, and disconnects.
     let socket = raw_answer(&stack, &head, Duration::from_secs(5));
-    assert_eq!(socket, "", "nothing is answered before the body is there");
+    assert_eq!(socket, "", "the server answered before the body was complete");
     stack.nothing_reserved(client.principal.company_id).await;
     stack.finish().await;
 }
@@ -85,7 +86,7 @@ async fn a15_f4_of_a_form_the_file_is_stored_and_not_the_form() {
         (&file["original_name"], &file["mime_type"], &file["size_bytes"]),
         (&json!("a.png"), &json!("image/png"), &json!(5))
     );
-    // As Uppy's XHR plugin has it: fields first.
+    // Uppy's XHR plugin sends the fields first.
     let fields = [
         ("name=\"relativePath\"", "null"),
         ("name=\"type\"", "text/markdown"),
@@ -100,7 +101,7 @@ async fn a15_f4_of_a_form_the_file_is_stored_and_not_the_form() {
     assert_eq!((&file["original_name"], &file["mime_type"]), (&json!("b\"c.md"), &json!("text/markdown")));
     assert_eq!(file["metadata"]["colour"], "blue");
     assert!(client.content(&sent.text("file_id")).await == b"--XX-- is not the end\r\n");
-    // What is no file in a form, more than one, and what comes too late.
+    // Two files, a field after the file, no file, and an incomplete form.
     let two = form(&[(of_curl, "a"), (of_curl, "b")], "XX");
     let late = form(&[(of_curl, "a"), ("name=\"chatroom_id\"", "x")], "XX");
     let none = form(&[("name=\"a\"", "b")], "XX");
@@ -110,7 +111,7 @@ async fn a15_f4_of_a_form_the_file_is_stored_and_not_the_form() {
     {
         post_form(&client, "/v1/files", body).await.refused(400, code);
     }
-    // Others take the bytes alone.
+    // Other requests accept only the bytes themselves.
     let body = form(&[(of_curl, "hello")], "XX");
     let upload = client.start(body.len() as u64).await.expect(201).text("upload_id");
     for content_type in

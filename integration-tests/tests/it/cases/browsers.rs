@@ -14,7 +14,7 @@ async fn a13_a_socket_is_open_to_pages_of_its_own_origin() {
         request.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==").send().await.unwrap().status().as_u16()
     };
     assert_eq!(connect(stack.url().to_owned()).await, 101);
-    assert_eq!(connect("https://app.example".to_owned()).await, 101, "the configured one");
+    assert_eq!(connect("https://app.example".to_owned()).await, 101, "the configured origin is refused");
     assert_eq!(connect("https://evil.example".to_owned()).await, 403);
     stack.finish().await;
 }

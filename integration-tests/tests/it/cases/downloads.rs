@@ -10,7 +10,7 @@ async fn issue(client: &Client, file: &str, body: Value) -> String {
     client.post(&format!("/v1/files/{file}/tokens"), &body).await.expect(201).text("url")
 }
 
-/// Until the tables say so often that the file was downloaded.
+/// Waits until the read model shows `count` downloads.
 async fn downloads(client: &Client, file: &str, count: u32) {
     eventually("the downloads to be counted", || async {
         let listed = client.get(&format!("/v1/files/{file}/tokens")).await.expect(200);
@@ -43,7 +43,7 @@ async fn a7_who_only_looks_at_a_link_gets_no_file_and_uses_nothing_up() {
     stack.finish().await;
 }
 
-/// A file that is larger than what lies in buffers, so that a broken answer is one.
+/// Uploads a file that is larger than all buffers, so that an interrupted answer is really incomplete.
 async fn large_file(client: &Client) -> (String, Vec<u8>) {
     let content = bytes(910, 12 * MIB);
     let sent = client.post_file("name=a.bin&mime_type=application/octet-stream", content.clone()).await.expect(201);
@@ -55,14 +55,14 @@ async fn a8_one_person_may_probe_repeat_and_change_programs_and_gets_the_file_on
     let stack = Stack::start().await;
     let client = stack.client();
     let (file, content) = large_file(&client).await;
-    // Two bytes first, then all of it, as players do.
+    // Media players request two bytes first, then the whole file.
     let link = issue(&client, &file, json!({})).await;
     let probe = get(&stack, &link, &[("Range", "bytes=0-1")]).await;
     assert_eq!((probe.status().as_u16(), probe.bytes().await.unwrap().len()), (206, 2));
     let all = get(&stack, &link, &[("Range", "bytes=0-")]).await;
     assert!(all.bytes().await.unwrap() == content);
     downloads(&client, &file, 1).await;
-    // Closed after the head; then another program asks.
+    // The client closes the connection after the head, and another program repeats the request.
     let link = issue(&client, &file, json!({})).await;
     let browser = get(&stack, &link, &[("User-Agent", "Mozilla/5.0 (Linux; Android 13) Chrome/140.0 Mobile")]).await;
     assert_eq!(browser.status().as_u16(), 200);
@@ -70,7 +70,7 @@ async fn a8_one_person_may_probe_repeat_and_change_programs_and_gets_the_file_on
     let manager = get(&stack, &link, &[("User-Agent", "AndroidDownloadManager/13")]).await;
     assert_eq!(manager.status().as_u16(), 200);
     assert!(manager.bytes().await.unwrap() == content);
-    // Broken in the middle, and gone on with.
+    // The download is interrupted in the middle and resumed.
     let link = issue(&client, &file, json!({})).await;
     let mut broken = get(&stack, &link, &[]).await;
     let first = broken.chunk().await.unwrap().unwrap();
@@ -92,7 +92,7 @@ async fn a8_a_small_file_whose_first_answer_was_thrown_away_is_sent_again_once()
     assert_eq!(again.status().as_u16(), 200);
     assert_eq!(again.text().await.unwrap(), "hello");
     let third = get(&stack, &link, &[]).await.status().as_u16();
-    assert!(matches!(third, 410 | 429), "twice the file and no more: {third}");
+    assert!(matches!(third, 410 | 429), "the file was sent a third time: {third}");
     downloads(&client, &file, 1).await;
     stack.finish().await;
 }

@@ -1,6 +1,6 @@
-//! Problems that users of other upload backends reported, and requests of published clients that failed. Each test is named
-//! after its case. `browser_pages` and `field_clients` have the cases of browsers and of clients in other languages, and
-//! `corpus` has kinds of files.
+//! Problems that users of other upload backends reported, and requests of published clients that failed. Each test is
+//! named after its case. `browser_pages` and `field_clients` have the cases of browsers and of clients in other
+//! languages, and `corpus` has kinds of files.
 
 mod bodies;
 mod browsers;

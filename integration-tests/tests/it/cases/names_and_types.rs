@@ -23,7 +23,7 @@ async fn a2_aliases_of_types_are_taken_and_count_as_their_type() {
         .post("/uppy/s3/multipart", &json!({ "filename": "a.zip", "type": "application/x-zip-compressed" }))
         .await
         .expect(200);
-    // Where a company allows ZIP, it allows the name under which most desktops send it.
+    // A company that allows ZIP also allows the media type with which most desktops send it.
     let path = format!("/v1/admin/companies/{}", client.principal.company_id);
     let set = client.put(&path, &json!({ "allowed_mime_types": ["application/zip"] })).await.expect(200);
     client.get_after("/v1/quota", &set).await.expect(200);
@@ -100,13 +100,13 @@ async fn f7_f11_a_type_need_not_be_said() {
     assert_eq!(post("name=a", None, png).await, "image/png", "by the content");
     assert_eq!(post("name=a", None, b"some text").await, "text/plain");
     assert_eq!(post("name=a", None, b"").await, "application/octet-stream");
-    assert_eq!(post("name=a&mime_type=weird", None, png).await, "image/png", "what is no type counts as none");
+    assert_eq!(post("name=a&mime_type=weird", None, png).await, "image/png", "an invalid type is ignored");
     let started = client.post("/v1/uploads", &json!({ "name": "a", "size_bytes": png.len() })).await.expect(201);
     let upload = started.text("upload_id");
     client.put_chunk(&upload, 0, png.to_vec()).await.expect(200);
     client.complete(&upload, &json!({})).await.expect(200);
     assert_eq!(client.file_with_status(&upload, "COMPLETED").await["mime_type"], "image/png");
-    // A body without a length, as `curl -T -` sends it.
+    // A body without `Content-Length`, as `curl -T -` sends it.
     let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("hello")]));
     let sent = client.post_file("name=a.txt", chunked).await.expect(201);
     assert!(client.content(&sent.text("file_id")).await == b"hello");
@@ -114,7 +114,8 @@ async fn f7_f11_a_type_need_not_be_said() {
     stack.finish().await;
 }
 
-/// The tables equal a rebuild at the end of each test: also with numbers that no double writes as they came.
+/// Metadata keep numbers that a 64-bit float cannot reproduce. The rebuild at the end of each test must give the same
+/// tables, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_come_back_as_they_were_sent() {
     let stack = Stack::start().await;

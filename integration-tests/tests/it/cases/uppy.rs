@@ -36,12 +36,12 @@ async fn a12_f2_uploads_of_unknown_size_take_little_and_give_it_back_when_their_
         }
     }
     client.small_file("a.txt").await;
-    // Nobody comes back: the space is free again, long before the uploads' own time is up.
+    // The clients do not return. The space is released when the URLs expire, long before the uploads expire.
     stack.nothing_reserved(client.principal.company_id).await;
     stack.finish().await;
 }
 
-/// A part's URL, and what the store answers to a PUT there.
+/// Gets the URL of a part, uploads the part and returns its ETag.
 async fn put_part(client: &Client, begun: &Answer, number: u32, content: Vec<u8>) -> String {
     let path = format!("/uppy/s3/multipart/{}/{number}?key={}", begun.text("uploadId"), begun.text("key"));
     let url = client.get(&path).await.expect(200).text("url");
@@ -87,7 +87,7 @@ async fn a12_more_than_is_free_is_refused_when_it_is_known() {
     client.get_after("/v1/quota", &set).await.expect(200);
     let wanted = client.get("/uppy/s3/params?filename=a.bin").await.expect(200);
     let put = Http::new().put(wanted.text("url")).body(bytes(930, 9 * MIB)).send().await.unwrap();
-    assert_eq!(put.status().as_u16(), 200, "the store knows no quota");
+    assert_eq!(put.status().as_u16(), 200, "the store does not check the quota");
     let id = wanted.text("file_id");
     let failed = eventually("the file to be refused", || async {
         let status = client.get(&format!("/v1/uploads/{id}")).await.expect(200).body;
@@ -115,7 +115,7 @@ async fn f5_completing_answers_with_the_truth() {
     post(json!([first, wrong])).await.refused(409, "part_missing");
     post(json!([first, second, third])).await.refused(409, "part_missing");
     let unsorted = post(json!([second, first])).await.refused(400, "parts_invalid");
-    assert_eq!(unsorted.body["message"], unsorted.body["detail"], "F8: what Uppy shows");
+    assert_eq!(unsorted.body["message"], unsorted.body["detail"], "F8: Uppy shows `message`");
     let other_method = client.request(Method::PUT, "/uppy/s3/sign").send().await.unwrap();
     assert_eq!((other_method.status().as_u16(), &other_method.headers()["allow"]), (405, &"POST".parse().unwrap()));
     let done = post(json!([first, second])).await.expect(200);

@@ -4,7 +4,7 @@ use serde_json::json;
 use waybill_integration_tests::{CommandLine, Fault, Request, Stack, StoreFront};
 use waybill_test_kit::{NatsServer, settings};
 
-/// The arguments of `waybill doctor` for a stack.
+/// Returns the arguments of `waybill doctor` for a stack.
 fn doctor_settings(stack: &Stack) -> Vec<String> {
     let of_roles = ["--allowed-origins", "--projector-lease-ms", "--worker-budget-mib"];
     let settings = stack.arguments("doctor", &[]).split_off(2);
@@ -45,7 +45,7 @@ async fn doctor_tells_a_refused_login_from_a_server_that_does_not_answer() {
     let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
     let config = home.path().join("nats.conf");
     let base = std::fs::read_to_string(settings("WAYBILL_TEST_NATS_CONFIG")).unwrap();
-    // Without a login, nothing may be asked.
+    // Clients without a login have no permissions.
     let nobody = r#"{ user: nobody, password: x, permissions: { publish: { deny: ">" } } }"#;
     let users = format!(r#"authorization {{ users: [{{ user: waybill, password: "right@" }}, {nobody}] }}"#);
     std::fs::write(&config, format!("{base}\n{users}\nno_auth_user: nobody\n")).unwrap();
@@ -61,14 +61,14 @@ async fn doctor_tells_a_refused_login_from_a_server_that_does_not_answer() {
         settings.push(format!("--nats-url={nats_url}"));
         let found = CommandLine::start(&client, home.path(), "doctor", &settings).ended().await;
         assert_eq!(found.code, Some(1), "{found:?}");
-        let wrong = found.events.iter().find(|finding| finding["ok"] == false).expect("something is wrong");
+        let wrong = found.events.iter().find(|finding| finding["ok"] == false).expect("doctor found an error");
         let detail = wrong["detail"].as_str().unwrap();
         assert!(detail.contains(says) && !detail.contains(does_not_say), "{wrong}");
     }
     stack.finish().await;
 }
 
-/// A bucket that ends uploads after two days and deletes old files.
+/// Lifecycle rules that abort multipart uploads after two days and delete old files.
 const RULES: &str = "<LifecycleConfiguration>\
     <Rule><ID>old logs</ID><Status>Enabled</Status><Filter><Prefix>logs/</Prefix></Filter>\
     <Expiration><Days>1</Days></Expiration></Rule>\

@@ -21,20 +21,20 @@ async fn a_download_goes_on_where_it_stopped_and_is_checked() {
     assert_eq!((got.code, &got.event("resumed")["offset_bytes"]), (Some(0), &json!(1_234_567)), "{got:?}");
     assert!(std::fs::read(&target).unwrap() == content);
 
-    // A beginning that is another file's does not become this one.
+    // The saved beginning belongs to another file: the download fails, and deletes it.
     std::fs::remove_file(&target).unwrap();
     std::fs::write(&part, bytes(721, 1_000)).unwrap();
     let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
     assert_eq!(got.code, Some(1), "{got:?}");
     assert!(!target.exists() && !part.exists());
 
-    // What is there is not written over.
+    // An existing file is not overwritten.
     std::fs::write(&target, b"mine").unwrap();
     let got = CommandLine::start(&client, home.path(), "get", &args).ended().await;
     assert_eq!((got.code, std::fs::read(&target).unwrap()), (Some(1), b"mine".to_vec()));
-    assert_eq!(std::fs::read(&own).unwrap(), b"of a browser", "what is not ours stays");
+    assert_eq!(std::fs::read(&own).unwrap(), b"of a browser", "a file of another program was changed");
 
-    // Of two that fetch the same, one does.
+    // If two processes download the same file, only one of them continues.
     std::fs::remove_file(&target).unwrap();
     let held = std::fs::File::create(&part).unwrap();
     held.lock().unwrap();

@@ -37,7 +37,7 @@ async fn an_interrupted_upload_goes_on_with_the_same_command() {
     assert_eq!((&uploaded["file_id"], &uploaded["sha256"]), (&json!(upload), &json!(source.sha256)));
     assert!(uploaded["sent_bytes"].as_u64().unwrap() <= 240 * MIB, "{uploaded}");
     let left = std::fs::read_dir(home.path().join("waybill/uploads")).unwrap().count();
-    assert_eq!(left, 0, "what is done is forgotten");
+    assert_eq!(left, 0, "the state of a finished upload is still there");
     stack.finish().await;
 }
 
@@ -61,7 +61,7 @@ async fn every_protocol_goes_on_where_it_was_interrupted() {
         assert_eq!((&uploaded["file_id"], &uploaded["sha256"]), (&json!(upload), &json!(source.sha256)));
         assert!(uploaded["sent_bytes"].as_u64().unwrap() <= 180 * MIB + 5, "{uploaded}");
     }
-    // Small and empty files have no way of their own in these.
+    // These protocols have no special requests for small and empty files.
     for protocol in ["tus", "direct"] {
         let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
         std::fs::write(home.path().join("empty.txt"), "").unwrap();
@@ -89,7 +89,7 @@ async fn a_file_that_was_changed_meanwhile_is_uploaded_anew() {
     assert_eq!((second.code, &second.event("uploaded")["sha256"]), (Some(0), &json!(changed.sha256)), "{second:?}");
     assert_ne!(second.event("uploaded")["file_id"], upload.as_str());
     let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
-    assert_eq!(status.text("status"), "CANCELLED", "nobody would go on with the old one");
+    assert_eq!(status.text("status"), "CANCELLED", "the old upload is still open");
     stack.finish().await;
 }
 
@@ -146,7 +146,7 @@ async fn of_several_files_those_that_are_there_are_not_sent_again() {
     ];
     let first = CommandLine::start(&client, home.path(), "upload", &args);
     let uploaded = |events: Vec<serde_json::Value>| events.iter().filter(|event| event["event"] == "uploaded").count();
-    eventually("the smaller ones to be there", || async { (uploaded(first.events()) == 2).then_some(()) }).await;
+    eventually("the smaller files to be uploaded", || async { (uploaded(first.events()) == 2).then_some(()) }).await;
     first.signal("INT");
     assert_eq!(first.ended().await.code, Some(130));
     let second = CommandLine::start(&client, home.path(), "upload", &args).ended().await;
@@ -169,7 +169,7 @@ async fn exit_codes_tell_what_to_do() {
     assert_eq!((&both.event("summary")["uploaded"], &both.event("failed")["resumable"]), (&json!(1), &json!(false)));
     assert!(both.complaints.contains("file_too_large"), "{both:?}");
 
-    // What is no file keeps nothing else back.
+    // A missing file and a directory fail, and the other files are uploaded.
     let third = Source::write(home.path(), "third.bin", 732, 3);
     let args = [home.path().join("there is none"), third.path.clone(), home.path().to_owned()];
     let missing = CommandLine::start(&client, home.path(), "upload", &args).ended().await;

@@ -47,6 +47,6 @@ async fn an_upload_is_watched_and_its_events_followed() {
         .iter()
         .map(|event| event["position"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap())
         .collect();
-    assert!(positions.is_sorted_by(|a, b| a < b), "each once, and in order: {positions:?}");
+    assert!(positions.is_sorted_by(|a, b| a < b), "an event is repeated or out of order: {positions:?}");
     stack.finish().await;
 }

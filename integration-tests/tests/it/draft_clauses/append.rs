@@ -95,7 +95,8 @@ async fn append_5_6_7_another_offset_is_a_conflict_that_says_the_right_one() {
     stack.finish().await;
 }
 
-/// Appends at offsets other than 5: where, what, whether it is the last, and whether it comes without `Content-Length`.
+/// Returns appends at offsets other than 5: the offset, the content, `true` for the last append, and `true` for a body
+/// without `Content-Length`.
 fn appends() -> Vec<(usize, &'static str, bool, bool)> {
     let mut appends = Vec::new();
     for offset in [0, 3, 6, 10, 11] {
@@ -116,7 +117,7 @@ async fn append_5_6_7_the_offset_is_looked_at_before_anything_else_is_done() {
     for length in [Some(10), None] {
         let upload = open(&draft, length).await;
         draft.append(&upload, 0, false, content[..5].to_vec()).await.expect(204);
-        // Before and after the right offset, within the length and past it, empty or not, the last or not.
+        // Offsets before and after the right one, within the length and past it, with all kinds of bodies.
         let mut others = Vec::new();
         for (offset, content, last, is_chunked) in appends() {
             let body = if is_chunked { chunked(content) } else { Body::from(content) };
@@ -132,7 +133,7 @@ async fn append_5_6_7_the_offset_is_looked_at_before_anything_else_is_done() {
                 others.push((offset, content, last, is_chunked, reply.status, problem["code"].clone()));
             }
         }
-        assert!(others.is_empty(), "of length {length:?}: {others:#?}");
+        assert!(others.is_empty(), "length {length:?}: {others:#?}");
         let head = draft.head(&upload).await.expect(204).with("Upload-Offset", "5").with("Upload-Complete", "?0");
         match length {
             Some(_) => head.with("Upload-Length", "10"),
@@ -158,7 +159,7 @@ async fn append_13_14_length_3_whoever_goes_past_the_length_ends_the_upload() {
             draft.append(&upload, 0, false, "abcd").await.expect(204);
             let body = if is_chunked { chunked(body) } else { Body::from(body) };
             too_long(draft.append(&upload, 4, false, body).await);
-            // None of that request, or what fitted: the upload is of no use in any case.
+            // The server may have kept the bytes that fit or none; the upload is cancelled in both cases.
             let status = draft.client.get(&format!("/v1/uploads/{}", id_of(&upload))).await.expect(200);
             assert_eq!(status.text("status"), "CANCELLED");
             is_gone(&draft, &upload, usize::try_from(status.body["offset_bytes"].as_u64().unwrap()).unwrap()).await;
@@ -182,11 +183,11 @@ async fn append_13_14_complete_1_a_body_at_the_very_end_is_not_swallowed() {
         assert_eq!(refused.with("Upload-Complete", "?0").json()["type"], INCONSISTENT_LENGTH);
         draft.head(&upload).await.expect(410);
     }
-    // Of a completed upload the file stays as it is.
+    // The file of a completed upload does not change.
     let completed = draft.post(&[("Upload-Complete", "?1")], "hello").await.expect(201).location();
     for last in [false, true] {
         let answer = draft.append(&completed, 5, last, chunked(" world")).await;
-        assert!(answer.status >= 400, "more bytes were taken, and forgotten: {answer:?}");
+        assert!(answer.status >= 400, "more bytes were accepted and dropped: {answer:?}");
     }
     is_file(&draft.client, &completed, b"hello").await;
     stack.finish().await;
@@ -218,7 +219,7 @@ async fn coding_1_a_coding_is_refused_rather_than_forgotten() {
     let coded = ("Content-Encoding", "gzip");
     draft.post(&[("Upload-Complete", "?1"), coded], "hello").await.refused(415, "encoding_refused");
     draft.post(&[("Upload-Complete", "?0"), coded], "he").await.refused(415, "encoding_refused");
-    // The bytes would come later, without a word of their coding.
+    // The bytes would follow in a request that does not name the coding.
     draft.post(&[("Upload-Complete", "?0"), coded], "").await.refused(415, "encoding_refused");
     let upload = open(&draft, Some(5)).await;
     let headers = [("Upload-Offset", "0"), ("Upload-Complete", "?1"), PARTIAL, coded];

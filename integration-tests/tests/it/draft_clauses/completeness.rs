@@ -11,7 +11,7 @@ async fn complete_1_append_11_a_completed_upload_takes_nothing_and_repeats_its_a
     let draft = Speaker::draft(stack.client(), 9);
     let upload = open(&draft, Some(5)).await;
     let first = draft.append(&upload, 0, true, "hello").await.expect(200).with("Upload-Complete", "?1");
-    // The answer was lost: the client asks, and says once more that this is all.
+    // The answer was lost. The client asks for the offset and sends the completion again.
     draft.head(&upload).await.expect(204).with("Upload-Offset", "5").with("Upload-Complete", "?1");
     let replayed = draft.append(&upload, 5, true, "").await.expect(200).with("Upload-Complete", "?1");
     assert_eq!(replayed.json(), first.json());
@@ -33,7 +33,7 @@ async fn complete_2_length_2_a_value_that_is_none_is_as_if_it_were_not_there() {
     for complete in ["true", "1", "?2", "0", "\"?1\"", "?1, ?1", ""] {
         let headers = [("Upload-Offset", "0"), ("Upload-Complete", complete), PARTIAL];
         patch(&draft, &upload, &headers, "abc").await.refused(400, "header_missing");
-        // On a creation it leaves an upload in one request, like those of clients that know nothing of the draft.
+        // A creation is then an upload in one request, like those of clients that do not use the draft.
         let plain = draft.post(&[("Upload-Complete", complete)], "hello").await.expect(201);
         is_file(&draft.client, &plain.location(), b"hello").await;
     }
@@ -62,7 +62,7 @@ async fn complete_3_length_6_append_19_only_the_clients_word_completes() {
     let empty = open(&draft, Some(0)).await;
     draft.head(&empty).await.expect(204).with("Upload-Complete", "?0");
     draft.append(&empty, 0, true, "").await.expect(200).with("Upload-Complete", "?1");
-    // Said with less than all of it, it completes nothing.
+    // `?1` with less than the whole length does not complete the upload.
     let short = open(&draft, Some(10)).await;
     draft.append(&short, 0, true, "hello").await.expect(400).with("Upload-Complete", "?0");
     draft.head(&short).await.expect(204).with("Upload-Complete", "?0");
@@ -73,7 +73,7 @@ async fn complete_3_length_6_append_19_only_the_clients_word_completes() {
 async fn complete_4_append_9_sec_5_an_answer_tells_whether_it_is_of_the_file_or_of_the_transfer() {
     let stack = Stack::start().await;
     let draft = Speaker::draft(stack.client(), 9);
-    // Of the file: another digest than its own, and a program that calls itself a picture, in two pieces.
+    // About the file: a wrong digest, and a program declared as a picture, in two appends.
     let wrong = digest(b"another");
     let created = draft.post(&[("Upload-Complete", "?0"), ("Upload-Length", "5"), ("Repr-Digest", &wrong)], "").await;
     let upload = created.expect(201).location();
@@ -87,7 +87,7 @@ async fn complete_4_append_9_sec_5_an_answer_tells_whether_it_is_of_the_file_or_
     let failed = draft.append(&upload, 2, true, program[2..].to_vec()).await.refused(422, "type_refused");
     failed.with("Upload-Complete", "?1");
     draft.client.file_with_status(&id_of(&upload), "FAILED").await;
-    // Of the transfer.
+    // About the transfer.
     let upload = open(&draft, Some(10)).await;
     draft.append(&upload, 5, true, "hello").await.expect(409).with("Upload-Complete", "?0");
     let headers = [("Upload-Offset", "0"), ("Upload-Complete", "?1")];
@@ -100,7 +100,7 @@ async fn complete_4_append_9_sec_5_an_answer_tells_whether_it_is_of_the_file_or_
 async fn length_1_create_9_append_12_the_length_is_recorded_from_whatever_says_it() {
     let stack = Stack::start().await;
     let draft = Speaker::draft(stack.client(), 9);
-    // A creation says it, by its header or by its content being all.
+    // A creation declares the length in a header, or has all the content.
     let upload = open(&draft, Some(7)).await;
     draft.head(&upload).await.expect(204).with("Upload-Length", "7");
     let upload = draft.post(&[("Upload-Complete", "?1")], "hello").await.expect(201).location();
@@ -109,7 +109,7 @@ async fn length_1_create_9_append_12_the_length_is_recorded_from_whatever_says_i
     let upload = upload.with("Upload-Complete", "?1").location();
     draft.head(&upload).await.expect(204).with("Upload-Length", "5");
     is_file(&draft.client, &upload, b"hello").await;
-    // An append says it, likewise.
+    // An append declares the length in the same two ways.
     let upload = open(&draft, None).await;
     draft.append(&upload, 0, false, "he").await.expect(204);
     draft.head(&upload).await.expect(204).with("Upload-Offset", "2").without("Upload-Length");

@@ -10,7 +10,7 @@ use waybill_integration_tests::Stack;
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::eventually;
 
-/// What comes on a raw connection until it is closed, or until it has been silent for long.
+/// Reads from a raw connection until it is closed or, after the first bytes, silent for [`SOON`].
 fn ending(mut socket: TcpStream) -> String {
     socket.set_read_timeout(Some(SOON)).unwrap();
     let mut answer = Vec::new();
@@ -18,7 +18,7 @@ fn ending(mut socket: TcpStream) -> String {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
         Err(error) if !answer.is_empty() && error.kind() == ErrorKind::WouldBlock => {}
-        Err(error) => panic!("the request was not ended: {error}"),
+        Err(error) => panic!("the server did not end the request: {error}"),
     }
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -82,9 +82,12 @@ async fn conc_1_whichever_parallel_append_was_acknowledged_is_in_the_file() {
         draft.append(&upload, offset, true, rest).await.expect(200);
         draft.client.file_with_status(&id_of(&upload), "COMPLETED").await;
         let file = draft.client.content(&id_of(&upload)).await;
-        assert!(contents.iter().any(|content| content[..offset] == file[..offset]), "a mixture: {answers:?}");
+        assert!(
+            contents.iter().any(|content| content[..offset] == file[..offset]),
+            "the file mixes two appends: {answers:?}"
+        );
         for (content, answer) in contents.iter().zip(&answers) {
-            assert!(*answer != Some(204) || file[..LENGTH] == content[..], "acknowledged and lost: {answers:?}");
+            assert!(*answer != Some(204) || file[..LENGTH] == content[..], "acknowledged bytes are lost: {answers:?}");
         }
     }
     stack.finish().await;
@@ -122,19 +125,19 @@ async fn conc_2_3_4_5_incr_1_whoever_asks_ends_the_hanging_append_and_goes_on_fr
     let upload = open(&draft, Some(content.len())).await;
     let headers = [("Upload-Offset", "0"), ("Upload-Complete", "?1"), PARTIAL];
     let mut hanging = draft.begin("PATCH", &upload, &headers, content.len(), &content[..3_000]);
-    // What came counts although the request goes on.
+    // Bytes are recorded while the request is still running.
     stored(&draft.client, &upload, 3_000).await;
     hanging.write_all(&content[3_000..4_000]).unwrap();
     let head = draft.head(&upload).await.expect(204).with("Upload-Complete", "?0");
     let offset: usize = head.header("Upload-Offset").unwrap().parse().unwrap();
     assert!((3_000..=4_000).contains(&offset), "{offset}");
-    // Whoever sent before has no say any more, even if other bytes come: they may find the connection closed.
+    // The older request can no longer append bytes. Its client may find the connection closed.
     let late = hanging.write_all(&[0; 5_000]);
     assert!(late.is_ok() || late.is_err());
     let ended = ending(hanging);
     assert!(ended.is_empty() || ended.starts_with("HTTP/1.1 409 "), "{ended}");
     draft.head(&upload).await.expect(204).with("Upload-Offset", &offset.to_string());
-    // A newer append does the same without asking, if it knows the offset.
+    // A newer append that knows the offset takes over without a HEAD.
     let at = offset.to_string();
     let headers = [("Upload-Offset", at.as_str()), ("Upload-Complete", "?1"), PARTIAL];
     let hanging = draft.begin("PATCH", &upload, &headers, content.len() - offset, &content[offset..5_000]);
@@ -154,7 +157,7 @@ async fn conc_3_an_offset_that_was_told_is_taken_however_close_an_older_append_w
     for round in 0..30 {
         let upload = open(&draft, (round % 2 == 0).then_some(10_000)).await;
         let headers = [("Upload-Offset", "0"), ("Upload-Complete", "?0"), PARTIAL];
-        // It may be anywhere between the socket and the store when the next request comes.
+        // The bytes may be anywhere between the socket and the store when the next request arrives.
         let hanging = draft.begin("PATCH", &upload, &headers, 8_000, &[0; 3_000]);
         let head = draft.head(&upload).await.expect(204);
         let offset: usize = head.header("Upload-Offset").unwrap().parse().unwrap();
@@ -164,6 +167,6 @@ async fn conc_3_an_offset_that_was_told_is_taken_however_close_an_older_append_w
         }
         drop(hanging);
     }
-    assert!(refused.is_empty(), "told, and then refused: {refused:?}");
+    assert!(refused.is_empty(), "the server refused an offset that it had returned: {refused:?}");
     stack.finish().await;
 }

@@ -22,7 +22,7 @@ async fn create_1_any_method_with_content_begins_an_upload_and_no_content_is_an_
         let empty = draft.send(method, "/tus/", &[("Upload-Complete", "?1")], "").await.expect(201);
         is_file(&draft.client, &empty.with("Upload-Complete", "?1").location(), b"").await;
     }
-    // The header alone says that it is the draft.
+    // The header `Upload-Complete` alone selects the draft.
     let unversioned = Speaker::plain(stack.client());
     let upload = unversioned.post(&[("Upload-Complete", "?0")], "he").await.expect(201).location();
     unversioned.append(&upload, 2, true, "llo").await.expect(200).with("Upload-Complete", "?1");
@@ -81,7 +81,7 @@ async fn create_14_15_what_came_of_an_interrupted_creation_is_kept_and_is_not_co
         let content = bytes(2_030, 1_000);
         let headers = [("Upload-Complete", complete), ("Upload-Length", "1000")];
         drop(draft.begin("POST", "/tus/", &headers, 1_000, &content[..400]));
-        // Without a 104 the client was not told where; its files say so.
+        // Without a 104 the client does not know the URL. The list of its files has the upload.
         let upload = eventually("the upload to be listed", || async {
             for status in ["PENDING", "PROCESSING"] {
                 let files = draft.client.get(&format!("/v1/files?status={status}")).await.expect(200);
@@ -118,7 +118,7 @@ async fn head_1_2_3_4_5_an_upload_says_all_that_a_client_needs_to_go_on() {
         draft.append(&upload, 2, true, "llo").await.expect(200);
         if method == Method::GET {
             let finished = draft.send(Method::GET, &upload, &[], "").await.expect(200);
-            assert_eq!(finished.body, b"hello", "what is finished can be read");
+            assert_eq!(finished.body, b"hello", "GET returns the content of a finished upload");
         } else {
             look(&upload).await.with("Upload-Offset", "5").with("Upload-Complete", "?1").with("Upload-Length", "5");
         }

@@ -45,7 +45,7 @@ async fn interop_3_says_incomplete_and_the_opposite() {
     let headers = [("Upload-Offset", "2"), ("Upload-Incomplete", "?1")];
     says(patch(&draft, &upload, &headers, "l").await.expect(201), "?1", "3");
     says(patch(&draft, &upload, &headers, "l").await.refused(409, "offset_mismatch"), "?1", "3");
-    // Without the header it is the last one.
+    // An append without the header is the last one.
     says(patch(&draft, &upload, &[("Upload-Offset", "3")], "lo").await.expect(200), "?0", "5");
     says(draft.head(&upload).await.expect(204), "?0", "5");
     is_file(&draft.client, &upload, b"hello").await;
@@ -100,7 +100,7 @@ async fn interop_3_5_6_the_declared_length_completes() {
         let headers = [("Upload-Offset", "2"), (name, open), PARTIAL];
         patch(&draft, &upload, &headers, "llo").await.expect(200).with(name, done).with("Upload-Offset", "5");
         is_file(&draft.client, &upload, b"hello").await;
-        // tus-js-client creates an empty file so, and says no more.
+        // tus-js-client creates an empty file with this request alone.
         let empty = draft.post(&[(name, open), ("Upload-Length", "0")], "").await.expect(201).with(name, done);
         is_file(&draft.client, &empty.with("Upload-Offset", "0").location(), b"").await;
     }
@@ -126,10 +126,10 @@ async fn interop_3_5_6_the_media_type_of_an_append_came_with_6() {
     let upload = open(&draft, None).await;
     let headers = [("Upload-Offset", "0"), ("Upload-Complete", "?1")];
     patch(&draft, &upload, &headers, "hello").await.refused(415, "content_type_refused");
-    // On the creation it is no type of a file (tus-js-client 4.3 sends it).
+    // The creation ignores it as the type of the file (tus-js-client 4.3 sends it).
     let upload = draft.post(&[("Upload-Complete", "?1"), PARTIAL], "hello").await.expect(201).location();
     let file = draft.client.file_with_status(&id_of(&upload), "COMPLETED").await;
-    assert_eq!(file["mime_type"], "text/plain", "the content tells it");
+    assert_eq!(file["mime_type"], "text/plain", "the type is detected from the content");
     stack.finish().await;
 }
 
@@ -149,7 +149,7 @@ async fn interop_3_5_6_a_look_or_a_cancellation_that_brings_a_state_is_malformed
         draft.delete(&upload).await.expect(204);
         draft.head("/tus/01997000-0000-7000-8000-000000000000").await.expect(404);
     }
-    // Since 7 there is no such rule.
+    // Version 7 removed the rule.
     let draft = Speaker::draft(stack.client(), 9);
     let upload = open(&draft, None).await;
     for method in [Method::HEAD, Method::DELETE] {
@@ -177,7 +177,7 @@ async fn interop_3_5_6_the_version_that_was_asked_for_is_on_every_answer() {
         let nobody = Client::new(stack.url().to_owned(), "nonsense".to_owned(), draft.client.principal.clone());
         same(Speaker::draft(nobody, version).head(&upload).await.expect(401));
     }
-    // Who says none is told none.
+    // An answer to a request without a version has no version.
     let unversioned = Speaker::plain(stack.client());
     let created = unversioned.post(&[("Upload-Complete", "?0")], "").await.expect(201);
     let created = created.without("Upload-Draft-Interop-Version");

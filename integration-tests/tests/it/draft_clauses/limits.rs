@@ -22,12 +22,12 @@ async fn limit_1_9_12_whoever_asks_beforehand_is_told_all_limits() {
         for path in ["/tus/", "/tus"] {
             let told = speaker.options(path, &[]).await.expect(204);
             assert_eq!(limits(&told).get("max-size"), Some(&1_000_000));
-            // Nobody should find later that less holds than what was told.
-            assert_eq!(limits(&told).get("max-age"), Some(&3_600), "the lifetime is a limit, too");
+            // A later answer must not have lower limits.
+            assert_eq!(limits(&told).get("max-age"), Some(&3_600), "the lifetime is a limit");
         }
     }
     let without_token = reqwest::Client::new().request(Method::OPTIONS, format!("{}/tus/", stack.url()));
-    assert_eq!(without_token.send().await.unwrap().status().as_u16(), 204, "limits are no secret");
+    assert_eq!(without_token.send().await.unwrap().status().as_u16(), 204, "limits are public");
     stack.finish().await;
 }
 
@@ -40,7 +40,7 @@ async fn limit_1_create_7_head_4_a_new_upload_says_all_its_limits() {
         let known = draft.head(&created.location()).await.expect(204);
         for told in [known, created] {
             assert_eq!(limits(&told).get("max-size"), Some(&1_000_000));
-            let max_age = limits(&told).get("max-age").copied().expect("the lifetime is a limit, too");
+            let max_age = limits(&told).get("max-age").copied().expect("the lifetime is a limit");
             assert!((3_500..=3_600).contains(&max_age), "{max_age}");
         }
     }
@@ -76,7 +76,7 @@ async fn limit_2_13_what_grows_too_large_is_refused_with_the_limit() {
             draft.append(&upload, 0, false, vec![0; 400]).await.expect(204);
             let refused = draft.append(&upload, 400, last, body).await.expect(413).with("Upload-Complete", "?0");
             assert_eq!(limits(&refused).get("max-size"), Some(&1_000));
-            assert_ne!(refused.json()["type"], INCONSISTENT_LENGTH, "no length was said");
+            assert_ne!(refused.json()["type"], INCONSISTENT_LENGTH, "the client declared no length");
             let offset = draft.head(&upload).await;
             assert!(offset.status == 410 || offset.header("Upload-Offset") == Some("400"), "{offset:?}");
         }
@@ -98,7 +98,7 @@ async fn limit_3_4_5_there_are_no_limits_to_the_size_of_a_request() {
             assert_eq!(limits.get(none), None);
         }
     }
-    // So the smallest appends go, and one that is larger than what is held in memory at a time.
+    // Appends of one byte work, and so does an append that is larger than the memory for it.
     let content = bytes(2_010, 20 * 1_024 * 1_024);
     draft.append(&upload, 0, false, content[..1].to_vec()).await.expect(204);
     draft.append(&upload, 1, false, content[1..2].to_vec()).await.expect(204);
@@ -126,7 +126,7 @@ async fn limit_6_7_8_sec_7_the_lifetime_is_counted_down_and_appends_do_not_prolo
         let age = i64::try_from(limits(&head)["max-age"]).unwrap();
         ages.push(age);
         ends.push(now().0 + age * 1_000);
-        assert!(now().0 < started + 20_000, "small appends keep it alive: {ages:?}");
+        assert!(now().0 < started + 20_000, "small appends extend the lifetime: {ages:?}");
         let empty = draft.append(&upload, offset, false, "").await;
         let appended = draft.append(&upload, offset, false, "x").await;
         if let Some(ended) = [empty, appended].into_iter().find(|reply| reply.status != 204) {
@@ -136,8 +136,8 @@ async fn limit_6_7_8_sec_7_the_lifetime_is_counted_down_and_appends_do_not_prolo
     };
     ended.expect(410);
     assert!(offset > 0 && ages.iter().max() <= Some(&4) && ages.last() < ages.first(), "{ages:?}");
-    // Whole seconds were said, so that the end is known to the second.
-    assert!(ends.iter().all(|end| *end > ends[0] - 2_000), "the end came nearer: {ends:?}");
+    // `max-age` has whole seconds.
+    assert!(ends.iter().all(|end| *end > ends[0] - 2_000), "the expiry moved forward: {ends:?}");
     is_gone(&draft, &upload, offset).await;
     is_gone(&draft, &idle, 0).await;
     stack.finish().await;
@@ -179,7 +179,7 @@ async fn limit_7_8_sizes_stay_the_same_throughout_an_upload() {
         draft.append(&upload, offset, false, vec![0; 300]).await.expect(204);
         assert_eq!(limits(&draft.head(&upload).await.expect(204))["max-size"], told_before);
     }
-    // And the limit that was told is one that can be reached.
+    // An upload of exactly the limit is accepted.
     draft.append(&upload, 900, true, vec![0; 100]).await.expect(200).with("Upload-Complete", "?1");
     stack.finish().await;
 }

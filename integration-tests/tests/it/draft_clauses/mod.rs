@@ -1,5 +1,5 @@
-//! draft-ietf-httpbis-resumable-upload-12, clause by clause, in one file per topic. The name of a test begins with the ids
-//! of its clauses; docs/resumable-uploads.md has the table.
+//! draft-ietf-httpbis-resumable-upload-12, clause by clause, in one file per topic. The name of a test begins with the
+//! ids of its clauses; docs/resumable-uploads.md has the table.
 
 mod append;
 mod completeness;
@@ -21,13 +21,14 @@ use std::time::Duration;
 use waybill_integration_tests::Client;
 use waybill_test_kit::eventually;
 
-/// How long an answer on a raw connection may take; less than what the server lets a silent client wait.
+/// Maximum time for an answer on a raw connection; shorter than the time after which the server disconnects a silent
+/// client.
 const SOON: Duration = Duration::from_secs(20);
 const INCONSISTENT_LENGTH: &str = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";
 const NAMED: &str = "inline; filename=\"letter.txt\"; filename*=UTF-8''a%20letter.txt";
 const PARTIAL: (&str, &str) = ("Content-Type", "application/partial-upload");
 
-/// A new upload without bytes, of this length if there is one; answers with its path.
+/// Creates an upload without bytes, with a length if `length` is given, and returns its path.
 async fn open(draft: &Speaker, length: Option<usize>) -> String {
     let length = length.map(|length| length.to_string());
     let mut headers = vec![("Upload-Complete", "?0")];
@@ -35,19 +36,19 @@ async fn open(draft: &Speaker, length: Option<usize>) -> String {
     draft.post(&headers, "").await.expect(201).location()
 }
 
-/// PATCH with just these headers.
+/// Sends a PATCH with exactly these headers.
 async fn patch(draft: &Speaker, path: &str, headers: Headers<'_>, body: impl Into<Body>) -> Reply {
     draft.send(Method::PATCH, path, headers, body).await
 }
 
-/// A body without `Content-Length`.
+/// Returns a body without `Content-Length`.
 fn chunked(content: impl Into<Vec<u8>>) -> Body {
     Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(content.into())]))
 }
 
-/// `Upload-Limit`, which must be a Dictionary of Integers.
+/// Parses `Upload-Limit`, which must be a Dictionary of Integers.
 fn limits(reply: &Reply) -> BTreeMap<String, u64> {
-    let limits = reply.header("Upload-Limit").expect("it has an Upload-Limit");
+    let limits = reply.header("Upload-Limit").expect("the answer has Upload-Limit");
     let member = |member: &str| {
         let (key, value) = member.trim().split_once('=').unwrap();
         (key.to_owned(), value.parse().unwrap())
@@ -55,7 +56,7 @@ fn limits(reply: &Reply) -> BTreeMap<String, u64> {
     limits.split(',').map(member).collect()
 }
 
-/// Until this many bytes are stored, looked at in a way that leaves running requests alone.
+/// Waits until `offset` bytes are recorded. Uses the native protocol, which does not interrupt running requests.
 async fn stored(client: &Client, upload: &str, offset: usize) {
     eventually(&format!("{offset} bytes to be stored"), || async {
         let status = client.get(&format!("/v1/uploads/{}", id_of(upload))).await.expect(200);
@@ -64,14 +65,14 @@ async fn stored(client: &Client, upload: &str, offset: usize) {
     .await;
 }
 
-/// The file of an upload is there and is this one.
+/// Waits until the upload is a file with this content.
 async fn is_file(client: &Client, upload: &str, content: &[u8]) {
     let file = client.file_with_status(&id_of(upload), "COMPLETED").await;
     assert_eq!(file["hash"], sha256(content));
     assert!(client.content(&id_of(upload)).await == content);
 }
 
-/// Nothing goes on with this upload, of which `offset` bytes were stored.
+/// Asserts that an upload with `offset` bytes can no longer be continued.
 async fn is_gone(draft: &Speaker, upload: &str, offset: usize) {
     draft.head(upload).await.expect(410);
     draft.append(upload, offset, false, "abc").await.refused(410, "upload_ended");
@@ -79,7 +80,7 @@ async fn is_gone(draft: &Speaker, upload: &str, offset: usize) {
     assert!(draft.append(upload, offset, true, "").await.status >= 400);
 }
 
-/// The status of the first head that comes on a raw connection.
+/// Returns the status of the next answer on a raw connection.
 fn first_status(socket: &mut TcpStream) -> u16 {
     socket.set_read_timeout(Some(SOON)).unwrap();
     let head = answered(socket);

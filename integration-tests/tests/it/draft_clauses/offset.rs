@@ -36,7 +36,7 @@ async fn offset_1_conc_1_parallel_appends_are_one_file_and_no_offset_goes_back()
         let request = draft.client.request(Method::PATCH, &upload).header("Upload-Draft-Interop-Version", "9");
         let request =
             request.header("Upload-Offset", offset).header("Upload-Complete", "?1").header(PARTIAL.0, PARTIAL.1);
-        // Who is told to give way may find the connection closed.
+        // A client whose request is taken over may find the connection closed.
         request.body(content[offset..].to_vec()).send().await.map(|response| response.status().as_u16()).ok()
     };
     let first = futures_util::future::join_all((0..8).map(|_| append(0))).await;
@@ -68,7 +68,7 @@ async fn offset_2_an_upload_whose_bytes_were_lost_is_ended() {
     for key in staged {
         stack.store().delete(&key).await.unwrap();
     }
-    // As a client does it: after a fault it asks, and goes on. In the end it is told that there is nothing to go on with.
+    // A client that gets an error asks for the offset and continues, until the server says that the upload has ended.
     eventually("the upload to be ended", || async {
         let head = draft.head(&upload).await;
         if head.status != 204 || head.header("Upload-Complete") == Some("?1") {
@@ -76,7 +76,7 @@ async fn offset_2_an_upload_whose_bytes_were_lost_is_ended() {
         }
         let offset: usize = head.header("Upload-Offset").unwrap().parse().unwrap();
         let answer = draft.append(&upload, offset, true, vec![0; 1_000 - offset]).await;
-        assert_ne!(answer.json()["status"], "COMPLETED", "bytes that were lost came out as a file");
+        assert_ne!(answer.json()["status"], "COMPLETED", "an upload with lost bytes became a file");
         None
     })
     .await;

@@ -25,7 +25,7 @@ async fn sec_1_6_an_upload_is_its_owners_from_the_first_byte_to_the_last() {
         assert!(!told.headers.contains_key("Upload-Limit"));
         other.append(&upload, 2, false, "x").await.expect(status).without("Upload-Offset");
         other.append(&upload, 0, false, "x").await.expect(status).without("Upload-Offset");
-        // Also the last step is not done for whoever may not any more.
+        // A client without the right to it cannot complete the upload either.
         other.append(&upload, 2, true, "llo").await.expect(status).with("Upload-Complete", "?0");
         other.delete(&upload).await.expect(status);
     }
@@ -64,7 +64,7 @@ async fn sec_2_3_an_uploads_url_is_its_random_id_and_nothing_else() {
         assert!(id != company_id.0 && id != user_id.0);
         tails.insert(id.as_u64_pair().1);
     }
-    // Nobody comes from one to the next: besides the time 62 bits are random.
+    // Nobody can guess the next id: apart from the time, 62 bits are random.
     let tails: Vec<u64> = tails.into_iter().collect();
     assert_eq!(tails.len(), 20);
     assert!(tails.windows(2).all(|pair| pair[1] - pair[0] > 1_000_000), "{tails:?}");

@@ -25,7 +25,7 @@ async fn uploads_of_unknown_length_never_pass_the_limit_together() {
         uploads.push(tus.post(&[("Upload-Defer-Length", "1")], "").await.expect(201).location());
     }
     tus.post(&[("Upload-Defer-Length", "1")], "").await.refused(413, "quota_exceeded");
-    // Each has 64 MiB; only one of them can get 64 more, by a body whose length is not known either.
+    // Each has reserved 64 MiB; only one of them can get 64 MiB more, with a body of unknown length.
     let piece = bytes(968, MIB);
     let grow = async |upload: &String| {
         let pieces: Vec<Result<Vec<u8>, std::io::Error>> = (0..65).map(|_| Ok(piece.clone())).collect();
@@ -34,12 +34,12 @@ async fn uploads_of_unknown_length_never_pass_the_limit_together() {
     };
     let statuses = join_all(uploads.iter().map(grow)).await;
     assert!(stack.reserved_bytes(company).await <= limit);
-    assert!(statuses.iter().all(|status| *status == 413), "nobody has 8 MiB left: {statuses:?}");
+    assert!(statuses.iter().all(|status| *status == 413), "an upload got more than the limit: {statuses:?}");
     for upload in &uploads {
         let stored = offset(&tus, upload).await;
-        assert!(stored <= 64 * MIB, "{stored} bytes without a reservation");
+        assert!(stored <= 64 * MIB, "{stored} bytes are stored without a reservation");
     }
-    // What was taken can be completed: the length is what is there.
+    // An upload can be completed at its current offset.
     let stored = offset(&tus, &uploads[0]).await;
     let said = [("Upload-Length", &*stored.to_string())];
     tus.patch_with(&uploads[0], stored, &said, "").await.expect(204);
@@ -58,7 +58,7 @@ async fn uploads_of_unknown_length_never_pass_the_limit_together() {
     stack.finish().await;
 }
 
-/// HEAD told anyone how far an upload was.
+/// HEAD returned the offset of an upload to anyone.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_token_nothing_is_told() {
     let stack = Stack::start().await;
@@ -107,7 +107,7 @@ async fn memory_does_not_grow_with_the_number_of_uploads() {
     cluster.finish().await;
 }
 
-/// Uploads that nobody goes on with end, with all that they hold; whoever comes late is told that they are gone.
+/// Abandoned uploads expire and release everything that they occupy. Later requests learn that they have ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_continued_ends_and_leaves_nothing() {
     let args = ["--upload-lifetime-s=8", "--expiry-grace-s=0", "--worker-sweep-ms=200"].map(str::to_owned).to_vec();
@@ -131,7 +131,7 @@ async fn what_is_not_continued_ends_and_leaves_nothing() {
     let sign = format!("/v1/uploads/{direct}/parts/sign");
     let parts = json!({ "parts": [{ "part_number": 1, "size_bytes": PART, "checksum": "crc32c AAAAAA==" }] });
     tus.client.post(&sign, &parts).await.refused(410, "upload_ended");
-    eventually("all that was stored to be gone", || async {
+    eventually("all stored bytes to be deleted", || async {
         let mut left = Vec::new();
         for prefix in ["s", "o", "q"] {
             left.extend(stack.store().list(&format!("{prefix}/{company}/")).await.unwrap());

@@ -49,7 +49,7 @@ async fn nothing_is_locked_by_those_that_died() {
     cluster.finish().await;
 }
 
-/// tusd #1183: locks for one node only. A newer request ends the older one, on whichever gateway.
+/// tusd #1183: locks worked on one node only. In Waybill a newer request ends the older one on any gateway.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_request_ends_the_older_one_on_another_gateway() {
     let cluster = Cluster::start(Counts { each: 2, ..Counts::default() }).await;
@@ -68,15 +68,16 @@ async fn a_newer_request_ends_the_older_one_on_another_gateway() {
     })
     .await;
     let began = Instant::now();
-    assert_eq!(offset(&second, &upload).await, MIB + 17, "every byte that had arrived counts");
+    assert_eq!(offset(&second, &upload).await, MIB + 17, "the offset does not have all bytes that arrived");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert!(answered(&mut older).starts_with("HTTP/1.1 409"), "the older one is told that it was superseded");
+    assert!(answered(&mut older).starts_with("HTTP/1.1 409"), "the older request did not get 409");
     second.patch(&upload, MIB + 17, content[MIB + 17..].to_vec()).await.expect(204);
     assert_eq!(second.client.file_with_status(&id_of(&upload), "COMPLETED").await["hash"], sha256(&content));
     cluster.finish().await;
 }
 
-/// A holder lets go while it is asked, and the question gets lost: the newer request asks again, and goes on without it.
+/// The takeover message can be lost if the older request ends at that moment. The newer request repeats the message,
+/// and then continues without an answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_request_asks_again_where_it_gets_no_answer() {
     let stack = Stack::start().await;
@@ -96,7 +97,7 @@ async fn a_newer_request_asks_again_where_it_gets_no_answer() {
     stack.finish().await;
 }
 
-/// tusd #1356: uploads blocked downloads, and the other way round.
+/// tusd #1356: uploads blocked downloads, and downloads blocked uploads.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_and_a_stalled_upload_block_nobody() {
     let stack = Stack::start().await;
@@ -106,7 +107,7 @@ async fn a_download_and_a_stalled_upload_block_nobody() {
     tus.patch(&upload, 0, content.clone()).await.expect(204);
     let id = id_of(&upload);
     tus.client.file_with_status(&id, "COMPLETED").await;
-    // A download of which nobody reads more than the head.
+    // The client of this download reads only the head.
     let mut download = tus.begin("GET", &format!("/v1/files/{id}/content"), &[], 0, b"");
     assert!(answered(&mut download).starts_with("HTTP/1.1 200"));
     let stalled = tus.create(1_000).await;
@@ -115,7 +116,7 @@ async fn a_download_and_a_stalled_upload_block_nobody() {
     assert!(tus.client.content(&id).await == content);
     tus.delete(&upload).await.expect(204);
     tus.head(&upload).await.expect(404);
-    assert_eq!(offset(&tus, &stalled).await, 10, "whoever stalls is asked to give way");
+    assert_eq!(offset(&tus, &stalled).await, 10, "the offset does not have the bytes of the stalled request");
     tus.delete(&stalled).await.expect(204);
     drop((download, held));
     stack.finish().await;

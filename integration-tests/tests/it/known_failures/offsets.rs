@@ -8,7 +8,7 @@ use serde_json::json;
 use waybill_integration_tests::{Client, Cluster, Counts, Options, Stack};
 use waybill_test_kit::eventually;
 
-/// The types of all events of a file, in order.
+/// Returns the types of all events of a file, in order.
 async fn history(client: &Client, file: &str) -> Vec<String> {
     let events = client.get(&format!("/v1/audit?file_id={file}&limit=1000")).await.expect(200).body;
     events["items"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
@@ -18,7 +18,7 @@ fn count(history: &[String], kind: &str) -> usize {
     history.iter().filter(|event| *event == kind).count()
 }
 
-/// tus-node-server #505: the offset was the sum of what was stored, and a gap went unnoticed.
+/// tus-node-server #505: the offset was the sum of the stored bytes, and a gap was not noticed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_not_counted_as_an_offset() {
     let stack = Stack::start().await;
@@ -27,7 +27,7 @@ async fn a_gap_is_not_counted_as_an_offset() {
     let upload = tus.create(content.len()).await;
     let id = id_of(&upload);
     tus.client.put_chunk(&id, 1, content[PART..2 * PART].to_vec()).await.expect(200);
-    assert_eq!(offset(&tus, &upload).await, 0, "the second part is there, the first one is not");
+    assert_eq!(offset(&tus, &upload).await, 0, "only the second part is stored");
     tus.patch(&upload, PART, "x").await.refused(409, "offset_mismatch").with("Upload-Offset", "0");
     tus.patch(&upload, 0, content[..PART].to_vec()).await.expect(204).with("Upload-Offset", &(2 * PART).to_string());
     tus.patch(&upload, 2 * PART, content[2 * PART..].to_vec()).await.expect(204);
@@ -36,8 +36,8 @@ async fn a_gap_is_not_counted_as_an_offset() {
     stack.finish().await;
 }
 
-/// The acknowledged end of an upload was deleted before the part that it was merged into was stored: after a crash the
-/// offset went back.
+/// A server deleted the acknowledged tail of an upload before it stored the part with these bytes. After a crash the
+/// offset was lower.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledged_offset_survives_crashes_at_any_moment() {
     let mut cluster = Cluster::start(Counts::default()).await;
@@ -46,7 +46,7 @@ async fn an_acknowledged_offset_survives_crashes_at_any_moment() {
     let upload = tus.create(content.len()).await;
     let mut acknowledged = 0;
     for round in 0..8 {
-        // The worker dies while it takes pieces that fill up a part, each time at another moment.
+        // The worker is killed while it receives pieces that complete a part, at another moment in each round.
         let begin = acknowledged;
         let (tus, upload, content) = (&tus, &upload, &content);
         let pieces = async move {
@@ -62,7 +62,7 @@ async fn an_acknowledged_offset_survives_crashes_at_any_moment() {
         };
         let die = async {
             let before = cluster.workers[0].metric("waybill_received_bytes_total").await;
-            eventually("the worker to have taken some", || async {
+            eventually("the worker to receive some bytes", || async {
                 let received = cluster.workers[0].metric("waybill_received_bytes_total").await - before;
                 (received > 400_000 + 500_000 * round).then_some(())
             })
@@ -96,7 +96,8 @@ async fn an_acknowledged_offset_survives_crashes_at_any_moment() {
     cluster.finish().await;
 }
 
-/// A crash between the last part and the completion: HEAD said complete, the client reported success, there was no file.
+/// After a crash between the last part and the completion, HEAD returned the whole length and the client reported
+/// success, but there was no file.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_head_calls_whole_becomes_a_file_once() {
     let stack = Stack::start().await;
@@ -104,7 +105,7 @@ async fn what_head_calls_whole_becomes_a_file_once() {
     let content = bytes(962, PART + 100);
     let upload = tus.create(content.len()).await;
     let id = id_of(&upload);
-    // All bytes are there, and nobody has said so: as after a crash behind the last part.
+    // All bytes are stored, but the upload is not completed, as after a crash after the last part.
     tus.client.put_chunk(&id, 0, content[..PART].to_vec()).await.expect(200);
     tus.client.put_chunk(&id, 1, content[PART..].to_vec()).await.expect(200);
     assert_eq!(count(&history(&tus.client, &id).await, "FileCompleted"), 0);
@@ -113,7 +114,7 @@ async fn what_head_calls_whole_becomes_a_file_once() {
         head.expect(200).with("Upload-Offset", &content.len().to_string());
     }
     assert_eq!(tus.client.file_with_status(&id, "COMPLETED").await["hash"], sha256(&content));
-    // tusd #1270, ocis #8720: hooks that came twice, or never.
+    // tusd #1270, ocis #8720: hooks fired twice or never.
     stack.settled().await;
     let history = history(&tus.client, &id).await;
     for kind in ["UploadStarted", "FileCompleted", "FileVerified"] {
@@ -127,7 +128,7 @@ async fn what_head_calls_whole_becomes_a_file_once() {
     stack.finish().await;
 }
 
-/// ocis #8720, opencloud #3027: an event was lost, and a file was "processing" for ever.
+/// ocis #8720, opencloud #3027: an event was lost, and a file stayed "processing" forever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_before_it_verifies_leaves_no_file_in_processing() {
     let mut cluster = Cluster::start(Counts::default()).await;
@@ -144,7 +145,7 @@ async fn a_worker_that_dies_before_it_verifies_leaves_no_file_in_processing() {
     cluster.finish().await;
 }
 
-/// tusd #1247, #1278, tus-node-server #688: part numbers that skip or run past 10,000, parts of different sizes.
+/// tusd #1247, #1278, tus-node-server #688: part numbers with gaps or above 10,000, and parts of different sizes.
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_are_numbered_without_gaps_and_equal_in_size() {
     let args = vec!["--max-file-bytes=1099511627776".to_owned(), "--default-quota-bytes=10995116277760".to_owned()];
@@ -172,7 +173,7 @@ async fn parts_are_numbered_without_gaps_and_equal_in_size() {
     parts.sort_unstable();
     let part = PART as u64;
     assert_eq!(parts, [(1, part), (2, part), (3, part), (4, 1_000)]);
-    // As large as it may be, and of a length that nobody knows yet.
+    // An upload of the maximum size, and one of deferred length.
     let headers = [("Upload-Length", "1099511627776")];
     let largest = tus.post(&headers, "").await.expect(201).location();
     let unknown = tus.post(&[("Upload-Defer-Length", "1")], "").await.expect(201).location();

@@ -13,29 +13,29 @@ use waybill_integration_tests::{Client, Cluster, CommandLine};
 use waybill_test_kit::{eventually, eventually_within};
 
 const KIB: usize = 1_024;
-/// How often a small file is sent.
+/// Interval between two small files.
 const EVERY: Duration = Duration::from_millis(100);
-/// The long upload goes in pieces of this, one after the other.
+/// Size of the pieces of the long upload, in bytes. They are sent one after another.
 const PIECE: usize = 200 * KIB;
 
-/// A request, as its client saw it.
+/// A request and its result, as the client saw it.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) method: &'static str,
     pub(super) began: Instant,
     pub(super) took: Duration,
-    /// How it failed.
+    /// The failure, if the request failed.
     pub(super) failure: Option<Failure>,
 }
 
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) what: String,
-    /// Whether it was a problem that says when to try again.
+    /// `true` if the answer was a problem with `Retry-After`.
     pub(super) is_told: bool,
 }
 
-/// What is sent while something is away.
+/// Requests that run during an outage.
 pub(super) struct Load {
     outcomes: Arc<Mutex<Vec<Outcome>>>,
     stops: Arc<AtomicBool>,
@@ -55,7 +55,7 @@ impl Load {
         let upload = speaker.create(content.len()).await;
         let url = cluster.progress_url();
         let watch = CommandLine::start(&client, cluster.folder(), "watch", &[&id_of(&upload), "--progress-url", &url]);
-        eventually("the watcher to be there", || async {
+        eventually("the watcher to connect", || async {
             watch.events().iter().any(|frame| frame["t"] == "snap").then_some(())
         })
         .await;
@@ -65,7 +65,7 @@ impl Load {
         Self { outcomes, stops, small, long: tokio::spawn(long), content, speaker, upload, watch }
     }
 
-    /// Until so many requests that began now have succeeded.
+    /// Waits until `count` requests that begin after this call have succeeded.
     pub(super) async fn goes_on(&self, count: usize) {
         let now = Instant::now();
         eventually_within(Duration::from_secs(60), "requests to succeed", || async {
@@ -76,13 +76,13 @@ impl Load {
         .await;
     }
 
-    /// Ends it: the long upload is whole, and its watcher saw it.
+    /// Ends the load, completes the long upload, and asserts that its watcher saw the completion.
     pub(super) async fn ends_well(self) -> Vec<Outcome> {
         self.stops.store(true, Ordering::Relaxed);
         self.small.await.unwrap();
         let offset = self.long.await.unwrap();
         let reply = self.speaker.head(&self.upload).await.expect(200);
-        assert_eq!(reply.header("Upload-Offset"), Some(offset.to_string().as_str()), "what was acknowledged is there");
+        assert_eq!(reply.header("Upload-Offset"), Some(offset.to_string().as_str()), "acknowledged bytes are missing");
         self.speaker.patch(&self.upload, offset, self.content[offset..].to_vec()).await.expect(204);
         let file = self.speaker.client.file_with_status(&id_of(&self.upload), "COMPLETED").await;
         assert_eq!(file["hash"], sha256(&self.content));
@@ -92,7 +92,7 @@ impl Load {
     }
 }
 
-/// Sends small files, also while others wait for an answer.
+/// Sends small files at a fixed rate, without waiting for the answers.
 async fn small_files(client: Client, outcomes: Arc<Mutex<Vec<Outcome>>>, stops: Arc<AtomicBool>) {
     let mut running = JoinSet::new();
     let mut every = tokio::time::interval(EVERY);
@@ -109,7 +109,7 @@ async fn small_files(client: Client, outcomes: Arc<Mutex<Vec<Outcome>>>, stops: 
     running.join_all().await;
 }
 
-/// Sends the pieces of a long upload, and after a failure looks where it goes on. Answers with how far it came.
+/// Sends the pieces of a long upload, and asks for the offset after a failure. Returns the last offset.
 async fn pieces(
     client: Client,
     upload: String,
@@ -122,7 +122,7 @@ async fn pieces(
     let mut every = tokio::time::interval(EVERY);
     while !stops.load(Ordering::Relaxed) || !is_known {
         every.tick().await;
-        // The last piece is for the end.
+        // `ends_well` sends the last piece.
         if is_known && content.len() - offset <= PIECE {
             continue;
         }
@@ -142,7 +142,7 @@ async fn pieces(
         let failure = failure.map(|failure| Failure { what: format!("{method} {}", failure.what), ..failure });
         is_known = failure.is_none();
         if let Some(said) = said.filter(|_| is_known) {
-            assert!(said >= offset, "the offset went back from {offset} to {said}");
+            assert!(said >= offset, "the offset decreased from {offset} to {said}");
             offset = said;
         }
         outcomes.lock().unwrap().push(Outcome { method, began, took: began.elapsed(), failure });
@@ -150,7 +150,7 @@ async fn pieces(
     offset
 }
 
-/// How a request failed, if it did.
+/// Returns the failure of a request, or `None` if it has the expected status.
 async fn failure(sent: Result<Response, reqwest::Error>, expected: u16, is_head: bool) -> Option<Failure> {
     let response = match sent {
         Ok(response) => response,

@@ -1,7 +1,7 @@
-//! Every server goes away for a while, in every way that servers fail, under a load of small files and one long upload with a
-//! watcher. Users notice a short retry at most: every request is answered within a limited time, a failed request gets a
-//! problem with `Retry-After`, and shortly after the server is back all requests succeed. `WAYBILL_OUTAGE_S` makes the
-//! outages longer than in CI, and `--nocapture` shows the table of results.
+//! Every server goes away for a while, in every way that servers fail, under a load of small files and one long upload
+//! with a watcher. Users notice a short retry at most: every request is answered within a limited time, a failed
+//! request gets a problem with `Retry-After`, and shortly after the server is back all requests succeed.
+//! `WAYBILL_OUTAGE_S` makes the outages longer than in CI, and `--nocapture` shows the table of results.
 
 mod load;
 
@@ -9,20 +9,22 @@ use load::{Failure, Load, Outcome};
 use std::time::{Duration, Instant};
 use waybill_integration_tests::{Cluster, Counts};
 
-/// For how long requests may fail after the server is back: 2 s, and what a busy machine takes.
+/// Maximum time for which requests may fail after the server is back: 2 s and a margin for a busy machine.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
-/// How long a request may take if a server behind the gateways is away, however long: who may do it is asked for 4 s, and each
-/// of the two events of a small file is appended for 8 s; a PATCH waits for 8 s until NATS delivers its questions.
+/// Maximum time of a request while a server behind the gateways is away. The authorization takes up to 4 s, and
+/// appending each of the two events of a small file up to 8 s. A PATCH waits up to 8 s until NATS delivers its
+/// messages.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
-/// A store that takes its time is waited for: parts are large, and clients would have to send them again.
+/// Maximum time of a request while the store is away. Waybill waits longer for the store, because parts are large and
+/// clients would have to send them again.
 const STORED_WITHIN: Duration = Duration::from_secs(75);
 
-/// What goes away, and how.
+/// Description of one outage.
 struct Outage {
     name: &'static str,
     away: for<'a> fn(&'a mut Cluster) -> futures_util::future::BoxFuture<'a, ()>,
     back: for<'a> fn(&'a mut Cluster) -> futures_util::future::BoxFuture<'a, ()>,
-    /// Whether connections may break: those of a gateway that is killed.
+    /// `true` if connections may break because a gateway ends.
     may_break: bool,
 }
 
@@ -31,7 +33,7 @@ fn seconds() -> u64 {
         .map_or(3, |seconds| seconds.parse().expect("WAYBILL_OUTAGE_S is a number of seconds"))
 }
 
-/// Goes through outages one after the other.
+/// Runs outages one after another under load.
 async fn go_through(answered_within: Duration, outages: &[Outage]) {
     let mut cluster = Cluster::start(Counts { each: 2, ways: true, ..Counts::default() }).await;
     println!("{:<28} {:>7} {:>7} {:>9} {:>12} failures", "outage", "away s", "failed", "back s", "longest s");
@@ -72,7 +74,7 @@ async fn go_through(answered_within: Duration, outages: &[Outage]) {
         }
         let untold = failures.iter().find(|failure| !failure.is_told);
         if let Some(failure) = untold.filter(|_| !may_break) {
-            faults.push(format!("{name}: no problem that says when to try again: {failure:?}"));
+            faults.push(format!("{name}: an answer without a problem or without Retry-After: {failure:?}"));
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");

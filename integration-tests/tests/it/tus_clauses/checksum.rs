@@ -18,13 +18,14 @@ async fn checksum_2_6_7_8_10_bytes_with_a_right_checksum_of_each_algorithm_are_t
         |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     assert!(algorithms.iter().all(lower), "{algorithms:?}");
     for algorithm in &algorithms {
-        let sum = SUMS.into_iter().find(|sum| sum.split(' ').next() == Some(algorithm)).expect("it is known here");
+        let sum =
+            SUMS.into_iter().find(|sum| sum.split(' ').next() == Some(algorithm)).expect("SUMS has the algorithm");
         let upload = tus.create(22).await;
         tus.patch_with(&upload, 0, &[("Upload-Checksum", sum)], "hello world")
             .await
             .expect(204)
             .with("Upload-Offset", "11");
-        // It is of the request's bytes, not of the file's.
+        // The checksum covers the bytes of the request, not those of the file.
         let sum = [("Upload-Checksum", sum)];
         tus.patch_with(&upload, 11, &sum, "hello world").await.expect(204).with("Upload-Offset", "22");
         is_file(&tus, &upload, b"hello worldhello world").await;
@@ -72,7 +73,7 @@ async fn checksum_4_5_bytes_with_another_checksum_are_discarded() {
     }
     tus.patch_with(&upload, 5, &[("Upload-Checksum", SUMS[0])], "hello world").await.expect(204);
     is_file(&tus, &upload, b"12345hello world").await;
-    // More than is checked in memory: none of it counts, none of it stays.
+    // More than Waybill checks in memory: no byte is recorded, and the staged objects are deleted.
     let content = bytes(1_010, 2 * PART + 1_000);
     let upload = tus.create(content.len()).await;
     let (right, wrong) = (sha256_sum(&content), sha256_sum(b"another"));
@@ -80,7 +81,7 @@ async fn checksum_4_5_bytes_with_another_checksum_are_discarded() {
     refused.refused(460, "digest_mismatch");
     is_unchanged(&tus, &upload, 0, content.len()).await;
     let staged = format!("s/{}/", tus.client.principal.company_id);
-    assert!(stack.store().list(&staged).await.unwrap().is_empty(), "what does not count is deleted");
+    assert!(stack.store().list(&staged).await.unwrap().is_empty(), "discarded bytes are still stored");
     tus.patch_with(&upload, 0, &[("Upload-Checksum", &right)], content.clone()).await.expect(204);
     is_file(&tus, &upload, &content).await;
     stack.finish().await;
@@ -111,15 +112,15 @@ async fn checksum_5_bytes_that_are_discarded_set_no_length() {
     stack.finish().await;
 }
 
-/// Where core-patch-11 and checksum-5 meet: a body that broke has no checksum that could be wrong. What came of it is
-/// kept, and the digest of the file decides.
+/// Both core-patch-11 and checksum-5 apply: the checksum of an interrupted body cannot be compared. The bytes that
+/// arrived are kept, and the digest of the file is verified at the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn checksum_5_core_patch_11_what_arrived_of_a_broken_request_with_a_checksum_is_kept() {
     let stack = Stack::start().await;
     let tus = Speaker::tus(stack.client());
     let content = bytes(1_011, PART + 100_000);
     let upload = tus.create(content.len()).await;
-    // Within one part, and over two.
+    // Within one part, and across two parts.
     let mut from = 0;
     for (announced, sent) in [(200_000, 123_456), (PART + 2_000 - 123_456, PART + 1_000 - 123_456)] {
         let (offset, sum) = (from.to_string(), sha256_sum(&content[from..from + announced]));

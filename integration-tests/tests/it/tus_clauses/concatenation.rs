@@ -40,7 +40,7 @@ async fn concat_3_5_6_14_a_final_upload_has_the_bytes_of_its_partial_ones_in_the
     let stack = Stack::start().await;
     let tus = Speaker::tus(stack.client());
     let content = bytes(1_013, 2 * PART + 3_000);
-    // Made in another order than they are joined; one is empty, one has more than a part.
+    // The partial uploads are created in another order than they are joined. One is empty, one is larger than a part.
     let ranges = [0..1_000, 1_000..PART + 2_000, PART + 2_000..PART + 2_000, PART + 2_000..content.len()];
     let mut partials = Vec::new();
     for number in [3, 1, 0, 2] {
@@ -76,7 +76,7 @@ async fn concat_15_16_17_18_19_urls_of_any_kind_are_taken_and_given_back_as_they
     let upload = tus.post(&[("Upload-Concat", &header)], "").await.expect(201).location();
     is_file(&tus, &upload, b"hello world!").await;
     tus.head(&upload).await.expect(200).with("Upload-Concat", &header).with("Upload-Length", "12");
-    // Of what is neither the one nor the other nothing is said.
+    // An upload that is neither partial nor final has no such header.
     let usual = tus.create(1).await;
     tus.head(&usual).await.expect(200).without("Upload-Concat");
     tus.delete(&usual).await.expect(204);
@@ -146,7 +146,7 @@ async fn concat_7_partial_uploads_are_joined_only_when_they_are_complete() {
     tus.patch(&open, 0, "!").await.expect(204);
     concat(&tus, &[&done, &begun]).await.refused(409, "partial_unfit").without("Location");
     concat(&tus, &[&done, &open]).await.refused(409, "partial_unfit").without("Location");
-    // All of them can still be continued, and be used.
+    // All of them can still be continued and used.
     tus.patch(&begun, 3, "ld").await.expect(204);
     tus.patch_with(&open, 1, &[("Upload-Length", "2")], "!").await.expect(204);
     let upload = concat(&tus, &[&done, &begun, &open]).await.expect(201).location();
@@ -155,7 +155,7 @@ async fn concat_7_partial_uploads_are_joined_only_when_they_are_complete() {
     stack.finish().await;
 }
 
-/// All bytes of a partial upload are there when its length is said.
+/// Joins a partial upload of deferred length whose length arrives after all bytes.
 async fn is_joined_when_its_length_came_last(content: Vec<u8>) {
     let stack = Stack::start().await;
     let tus = Speaker::tus(stack.client());
@@ -242,18 +242,19 @@ async fn concat_9_10_a_partial_upload_may_come_twice_in_one_list_and_is_used_up_
         let quota = tus.client.get("/v1/quota").await.expect(200).body;
         (quota["storage_used_bytes"] == 5).then_some(quota)
     });
-    assert_eq!(quota.await["file_count"], 1, "a partial upload takes no space of its own any more");
+    assert_eq!(quota.await["file_count"], 1, "the partial uploads still count as files");
     let company = tus.client.principal.company_id;
     for part in [&ha, &end] {
         let objects = waybill_schema::names::objects_prefix(company, id_of(part).parse().unwrap());
-        eventually("what a partial upload stored to be deleted", || async {
+        eventually("the bytes of a partial upload to be deleted", || async {
             stack.store().list(&objects).await.unwrap().is_empty().then_some(())
         })
         .await;
     }
     let objects = waybill_schema::names::objects_prefix(company, id_of(&upload).parse().unwrap());
-    assert_eq!(stack.store().list(&objects).await.unwrap().len(), 1, "the file itself is there");
-    // Whoever lost the answer asks again, and gets the same; another file cannot be made of them.
+    assert_eq!(stack.store().list(&objects).await.unwrap().len(), 1, "the content of the file is not the only object");
+    // A client that lost the answer repeats the request and gets the same upload. The partial uploads cannot become
+    // another file.
     assert_eq!(concat(&tus, &[&ha, &ha, &end]).await.expect(201).location(), upload);
     concat(&tus, &[&end, &ha]).await.refused(409, "partial_unfit").without("Location");
     tus.patch(&ha, 2, "x").await.refused(410, "upload_ended");
@@ -318,7 +319,7 @@ async fn concat_11_12_a_final_upload_takes_no_bytes() {
     stack.finish().await;
 }
 
-/// A final upload has no offset before it has all bytes, and then one that is its length.
+/// Returns `true` if a final upload has an offset. The offset must equal the length; before that there is no offset.
 fn has_no_offset_but_its_length(head: Reply, length: usize) -> bool {
     let length = length.to_string();
     let head = head.expect(200).with("Upload-Length", &length);
@@ -337,7 +338,7 @@ async fn concat_13_14_16_a_final_upload_has_no_offset_until_it_is_done() {
         is_made.store(true, Ordering::Relaxed);
         made.expect(201).location()
     };
-    // While it is made it can be seen among the files.
+    // The list of files shows the upload while it is created.
     let watch = async {
         while !is_made.load(Ordering::Relaxed) {
             for status in ["PENDING", "PROCESSING"] {

@@ -49,7 +49,7 @@ async fn core_1_core_patch_1_5_6_7_bytes_are_applied_at_the_offset() {
     let tus = Speaker::tus(stack.client());
     let content = bytes(1_001, PART + 300_000);
     let upload = tus.create(content.len()).await;
-    // Across the edge of a part, without a length, and without a byte.
+    // Across the boundary of a part, without a length, and without bytes.
     let ends = [1, 200_000, 200_000, PART + 7, content.len()];
     let mut offset = 0;
     for (number, end) in ends.into_iter().enumerate() {
@@ -95,7 +95,8 @@ async fn core_patch_3_4_another_offset_is_a_conflict_that_changes_nothing() {
     tus.patch(&upload, 5, "abc").await.refused(409, "offset_mismatch").with("Upload-Offset", "0");
     is_unchanged(&tus, &upload, 0, 1_000).await;
     tus.patch(&upload, 0, content[..600].to_vec()).await.expect(204);
-    // Before, behind, past the end; with bytes, without, and with more than there is room for.
+    // Before and after the right offset and past the end; with bytes, without bytes, and with more bytes than the
+    // length allows.
     for (offset, length) in [(0, 600), (599, 1), (601, 399), (0, 0), (1_000, 0), (5_000, 10), (300, 1_000)] {
         let refused = tus.patch(&upload, offset, vec![b'x'; length]).await.refused(409, "offset_mismatch");
         refused.with("Upload-Offset", "600");
@@ -147,7 +148,7 @@ async fn core_patch_1_no_byte_past_the_length_is_taken() {
     without.refused(400, "header_missing");
     is_unchanged(&tus, &upload, 400, 1_000).await;
     tus.patch(&upload, 400, content[400..].to_vec()).await.expect(204).with("Upload-Offset", "1000");
-    // Whoever lost the answer may ask again; more does not become of it.
+    // A client that lost the answer can repeat the request without an effect.
     tus.patch(&upload, 1_000, "").await.expect(204).with("Upload-Offset", "1000");
     tus.patch(&upload, 1_000, "x").await.refused(413, "size_exceeded");
     is_file(&tus, &upload, &content).await;
@@ -162,7 +163,7 @@ async fn core_patch_9_10_a_stalled_request_is_closed_and_its_bytes_are_kept() {
     let upload = tus.create(content.len()).await;
     let mut socket = tus.begin_patch(&upload, 0, 2_000, &content[..1_234]);
     offset_reaches(&tus.client, &upload, 1_234).await;
-    // The server waits for half a minute before it gives up.
+    // The server waits for 30 s before it closes the connection.
     socket.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
     let mut answer = Vec::new();
     let closed = socket.read_to_end(&mut answer);
@@ -188,7 +189,7 @@ async fn core_patch_11_what_arrived_of_a_broken_request_is_kept() {
         offset_reaches(&tus.client, &upload, from).await;
         is_unchanged(&tus, &upload, from, content.len()).await;
     }
-    // Of one that hangs the client learns what arrived by asking; it may ask before anything did.
+    // HEAD tells how many bytes of a stalled request arrived. It can be too early for any of them.
     let mut hanging = Vec::new();
     let from: usize = eventually("the offset to grow", || {
         hanging.push(tus.begin_patch(&upload, from, content.len() - from, &content[from..from + 1_000]));

@@ -32,7 +32,7 @@ async fn creation_post_5_6_7_a_new_upload_is_where_its_location_says() {
         is_unchanged(&tus, &upload, 0, 5).await;
         tus.patch(&upload, 0, "hello").await.expect(204);
         is_file(&tus, &upload, b"hello").await;
-        assert!(seen.insert(upload), "each creation makes an upload of its own");
+        assert!(seen.insert(upload), "two creations have the same upload");
     }
     stack.finish().await;
 }
@@ -74,7 +74,7 @@ async fn creation_post_4_what_is_too_long_is_413() {
     no_space_is_taken(&stack, &tus).await;
     let largest = tus.create(1_000).await;
     tus.delete(&largest).await.expect(204);
-    // What is not known at the start is found out later.
+    // The size of an upload of deferred length is checked later.
     let grown = tus.post(&[DEFERRED], "").await.expect(201).location();
     tus.patch_with(&grown, 0, &[("Upload-Length", "1001")], "abc").await.refused(413, "file_too_large");
     tus.patch(&grown, 0, vec![1; 1_001]).await.refused(413, "file_too_large");
@@ -95,7 +95,7 @@ async fn creation_defer_2_4_5_a_length_may_come_with_any_patch() {
     let tus = Speaker::tus(stack.client());
     let content = bytes(1_007, PART + 1_000);
     let total = content.len().to_string();
-    // With the first bytes, with the last ones, after them.
+    // The length comes with the first bytes, with the last bytes, and after them.
     for when in 0..3 {
         let upload = tus.post(&[DEFERRED], "").await.expect(201).location();
         let mut offset = 0;
@@ -115,7 +115,7 @@ async fn creation_defer_2_4_5_a_length_may_come_with_any_patch() {
         is_unchanged(&tus, &upload, content.len(), content.len()).await;
         is_file(&tus, &upload, &content).await;
     }
-    // Nothing at all is a length, too.
+    // 0 is a valid length.
     let empty = tus.post(&[DEFERRED], "").await.expect(201).location();
     tus.patch_with(&empty, 0, &[("Upload-Length", "0")], "").await.expect(204).with("Upload-Offset", "0");
     is_file(&tus, &empty, b"").await;
@@ -129,7 +129,7 @@ async fn creation_defer_3_a_length_stays_what_it_is() {
     let tus = Speaker::tus(stack.client());
     let upload = tus.post(&[DEFERRED], "").await.expect(201).location();
     tus.patch(&upload, 0, "hello").await.expect(204);
-    // Less than there is already.
+    // The length is less than the offset.
     tus.patch_with(&upload, 5, &[("Upload-Length", "4")], "").await.refused(400, "length_conflict");
     tus.head(&upload).await.expect(200).with("Upload-Defer-Length", "1");
     tus.patch_with(&upload, 5, &[("Upload-Length", "11")], "").await.expect(204).with("Upload-Offset", "5");
@@ -141,7 +141,7 @@ async fn creation_defer_3_a_length_stays_what_it_is() {
             tus.patch_with(&upload, 5, &length, " worl").await.refused(400, "length_conflict");
         }
         is_unchanged(&tus, &upload, 5, 11).await;
-        // The same again is no change.
+        // Repeating the same length is allowed.
         tus.patch_with(&upload, 5, &[("Upload-Length", "11")], " world").await.expect(204);
         is_file(&tus, &upload, b"hello world").await;
     }

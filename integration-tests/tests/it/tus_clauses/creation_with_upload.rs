@@ -17,7 +17,7 @@ async fn cwu_3_5_6_the_first_bytes_may_come_with_the_creation() {
     let tus = Speaker::tus(stack.client());
     let content = bytes(1_008, 1_000);
     let sum = sha256_sum(&content[..400]);
-    // Some, all, with a checksum, without a length of the body, without one of the file.
+    // A part of the bytes; all bytes; with a checksum; without the lengths of the body and of the file.
     for (length, sent, sum) in [("1000", 400, None), ("1000", 1_000, None), ("1000", 400, Some(&sum)), ("", 400, None)]
     {
         let mut headers = vec![OCTETS, if length.is_empty() { DEFERRED } else { ("Upload-Length", length) }];
@@ -47,7 +47,7 @@ async fn cwu_3_checksum_4_5_bytes_of_a_creation_are_checked_like_those_of_a_patc
         .refused(400, "checksum_invalid");
     tus.post(&[OCTETS, length], "hello world!").await.refused(413, "size_exceeded");
     let refused = tus.post(&[OCTETS, length, sum(OTHER_SUMS[0])], "hello world").await.refused(460, "digest_mismatch");
-    // The upload is there, and has none of the bytes.
+    // The upload exists and has no bytes.
     let upload = refused.json()["upload_url"].as_str().unwrap().to_owned();
     is_unchanged(&tus, &upload, 0, 11).await;
     tus.patch_with(&upload, 0, &[sum(SUMS[0])], "hello world").await.expect(204);
@@ -74,8 +74,8 @@ async fn cwu_4_what_arrived_of_a_broken_creation_is_kept() {
     stack.finish().await;
 }
 
-/// tus has no word for how a client finds an upload whose creation broke before its answer; Waybill has
-/// `Idempotency-Key`.
+/// tus does not define how a client finds an upload if the connection broke before the answer to the creation. Waybill
+/// has `Idempotency-Key`.
 #[tokio::test(flavor = "multi_thread")]
 async fn cwu_4_a_broken_creation_is_found_again_by_its_key() {
     let stack = Stack::start().await;
@@ -91,7 +91,7 @@ async fn cwu_4_a_broken_creation_is_found_again_by_its_key() {
     stack.finish().await;
 }
 
-/// What the server answers with after its head is there, besides `100 Continue`.
+/// Returns the head of the final answer and skips `100 Continue`.
 fn final_answer(socket: &mut TcpStream) -> String {
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let first = answered(socket);
@@ -110,7 +110,7 @@ async fn cwu_7_who_waits_to_be_told_is_refused_before_the_first_byte() {
     let upload = tus.create(10).await;
     let mut elsewhere = tus.begin("PATCH", &upload, &[expect, OCTETS, ("Upload-Offset", "5")], 5, b"");
     assert!(final_answer(&mut elsewhere).starts_with("HTTP/1.1 409"));
-    // And who is not refused is told to go on.
+    // Requests that are not refused get 100.
     let mut taken = tus.begin("PATCH", &upload, &[expect, OCTETS, ("Upload-Offset", "0")], 5, b"");
     taken.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert!(answered(&mut taken).starts_with("HTTP/1.1 100"));

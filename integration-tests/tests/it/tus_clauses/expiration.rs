@@ -6,7 +6,7 @@ use waybill_integration_tests::{Client, Stack};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::eventually;
 
-/// A time as HTTP has it (IMF-fixdate, RFC 9110 §5.6.7), of one of RFC 3339 in UTC.
+/// Converts a time in UTC from RFC 3339 to IMF-fixdate (RFC 9110 §5.6.7), the format of HTTP.
 fn imf_fixdate(time: &str) -> String {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -41,7 +41,7 @@ async fn expiration_3_4_8_until_when_is_said_to_whoever_creates_and_continues() 
     let created = tus.post(&[OCTETS, ("Upload-Length", "11")], "hello").await.expect(201);
     let upload = created.location();
     created.with("Upload-Expires", &expires(&tus.client, &upload).await);
-    // What is complete does not expire.
+    // A complete upload does not expire.
     tus.patch(&upload, 5, " world").await.expect(204).without("Upload-Expires");
     is_file(&tus, &upload, b"hello world").await;
     tus.head(&upload).await.expect(200).without("Upload-Expires");
@@ -83,7 +83,7 @@ async fn expiration_1_6_7_what_was_not_continued_in_time_is_gone() {
             (status.body["error_code"] == "upload_expired").then_some(status)
         });
         assert_eq!(status.await.body["status"], "FAILED");
-        // It is known that it was there, and stays known.
+        // The server still knows that the upload existed.
         tus.head(upload).await.expect(404).without("Upload-Offset");
         tus.patch(upload, offset, "x").await.refused(410, "upload_ended").without("Upload-Offset");
         tus.patch(upload, offset, "").await.refused(410, "upload_ended").without("Upload-Offset");
@@ -91,11 +91,11 @@ async fn expiration_1_6_7_what_was_not_continued_in_time_is_gone() {
     concat(&tus, &[&part]).await.refused(410, "upload_ended");
     let company = tus.client.principal.company_id;
     stack.nothing_reserved(company).await;
-    eventually("what was stored to be deleted", || async {
+    eventually("the stored bytes to be deleted", || async {
         stack.store().list(&format!("s/{company}/")).await.unwrap().is_empty().then_some(())
     })
     .await;
-    // Only what is unfinished expires.
+    // Only unfinished uploads expire.
     is_unchanged(&tus, &kept, 5, 5).await;
     is_file(&tus, &kept, b"hello").await;
     stack.finish().await;

@@ -7,10 +7,10 @@ use reqwest::Method;
 use std::collections::BTreeSet;
 use waybill_integration_tests::{Client, Stack};
 
-/// A version that nobody speaks any more.
+/// An obsolete version.
 const OLD: (&str, &str) = ("Tus-Resumable", "0.2.2");
 
-/// Somebody of no company: the token is none.
+/// Returns a client with an invalid token.
 fn anonymous(tus: &Speaker) -> Client {
     Client::new(tus.client.url().to_owned(), "nonsense".to_owned(), tus.client.principal.clone())
 }
@@ -90,7 +90,7 @@ async fn core_hdr_resumable_3_4_5_another_version_is_412_and_does_nothing() {
             answer.expect(412).with("Tus-Version", "1.0.0").with("Tus-Resumable", "1.0.0");
         }
     }
-    // What names no version, and is of no other protocol, is none that is spoken here.
+    // A request that names no version and belongs to no other protocol has an unsupported version.
     let plain = Speaker::plain(tus.client.clone());
     plain.patch(&upload, 0, "0123456789").await.refused(412, "version_refused").with("Tus-Version", "1.0.0");
     plain.post(&[("Upload-Length", "1")], "").await.refused(412, "version_refused").without("Location");
@@ -118,7 +118,7 @@ async fn core_hdr_override_1_2_the_method_in_the_header_is_the_one() {
     let content = bytes(1_006, 40);
     let upload = tus.create(content.len()).await;
     let patch = ("X-HTTP-Method-Override", "PATCH");
-    // Whatever the request's own method would have done.
+    // The header wins over each method of the request.
     for (number, method) in [Method::POST, Method::PUT, Method::GET, Method::DELETE].into_iter().enumerate() {
         let (from, to) = (number * 10, (number + 1) * 10);
         let headers = [patch, OCTETS, ("Upload-Offset", &from.to_string())];
@@ -162,7 +162,7 @@ async fn core_options_1_2_3_core_hdr_version_1_2_core_hdr_maxsize_1_2_options_te
     let answers = [
         tus.options("/tus/", &[]).await,
         tus.options(&upload, &[]).await,
-        // A client asks before it knows a version, or has a token.
+        // A client can ask before it knows a version or has a token.
         plain.options("/tus/", &[]).await,
         nobody.options("/tus/", &[]).await,
         tus.options("/tus/", &[OLD]).await,
@@ -177,7 +177,8 @@ async fn core_options_1_2_3_core_hdr_version_1_2_core_hdr_maxsize_1_2_options_te
     stack.finish().await;
 }
 
-/// Of those that are announced the tests below are the proof; two more there are, and they are not spoken.
+/// The tests of the other files prove that the announced extensions work. tus has two more, which Waybill does not
+/// support.
 #[tokio::test(flavor = "multi_thread")]
 async fn core_hdr_extension_1_ext_1_creation_1_2_creation_defer_6_cwu_1_2_expiration_2_checksum_1_9_termination_1_concat_1_7_are_announced()
  {
@@ -195,7 +196,7 @@ async fn core_hdr_extension_1_ext_1_creation_1_2_creation_defer_6_cwu_1_2_expira
         "concatenation",
     ];
     let (found, wanted) = (announced.iter().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(all));
-    assert_eq!(found, wanted, "neither checksum-trailer nor concatenation-unfinished");
-    assert_eq!(announced.len(), all.len(), "each once");
+    assert_eq!(found, wanted, "checksum-trailer and concatenation-unfinished are not supported");
+    assert_eq!(announced.len(), all.len(), "an extension is announced twice");
     stack.finish().await;
 }

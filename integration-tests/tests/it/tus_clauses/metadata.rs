@@ -12,7 +12,8 @@ async fn metadata_1_5_8_pairs_are_understood_and_given_back_as_they_came() {
     let tus = Speaker::tus(stack.client());
     let (name, kind) = (base64("Ünïcode name.png"), base64("image/png"));
     let headers = [
-        // In the middle, at the end, with a space and without; and a space after a comma.
+        // A key without a value: in the middle, with a space after it, at the end. The last header has a space after a
+        // comma.
         format!("filename {name},is_confidential,filetype {kind}"),
         format!("filename {name},is_confidential ,filetype {kind}"),
         format!("filename {name}, filetype {kind},is_confidential"),
@@ -61,7 +62,7 @@ async fn metadata_2_3_4_7_what_is_no_metadata_is_refused() {
     ] {
         create(metadata).await.refused(400, "metadata_invalid").without("Location");
     }
-    // Good metadata of a file that is not taken.
+    // Valid metadata of files that are refused.
     create(&format!("filetype {}", base64("application/x-msdownload"))).await.refused(415, "type_refused");
     create(&format!("filename {}", base64("../a"))).await.refused(422, "name_invalid");
     create(&format!("a {}", base64(&"x".repeat(9_000)))).await.refused(413, "metadata_too_large");
@@ -69,7 +70,7 @@ async fn metadata_2_3_4_7_what_is_no_metadata_is_refused() {
     stack.finish().await;
 }
 
-/// A key should be ASCII, but need not be; so it is given back, or refused, and never just lost.
+/// A key should be ASCII, but does not have to be. Such a key is returned unchanged or refused; it never disappears.
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_3_8_what_could_not_be_given_back_is_refused() {
     let stack = Stack::start().await;
@@ -98,6 +99,6 @@ async fn metadata_6_no_value_becomes_a_header() {
     let path = format!("/v1/files/{}/content", id_of(&upload));
     let content = tus.send(Method::GET, &path, &[], "").await.expect(200).without("X-Smuggled");
     let disposition = content.header("Content-Disposition").unwrap();
-    assert!(!disposition.contains("x=\"b"), "a quotation mark does not end the name: {disposition}");
+    assert!(!disposition.contains("x=\"b"), "a quotation mark in the name ends it: {disposition}");
     stack.finish().await;
 }

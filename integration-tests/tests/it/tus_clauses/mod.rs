@@ -31,7 +31,7 @@ const SUMS: [&str; 4] = [
     "crc32 DUoRhQ==",
     "crc32c yZRlqg==",
 ];
-/// Checksums of something else.
+/// Valid checksums that do not match `hello world`.
 const OTHER_SUMS: [&str; 4] = [
     "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu4=",
     "sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzeg=",
@@ -44,7 +44,7 @@ async fn with_args(args: &[&str]) -> Stack {
     Stack::with(Options { args, ..Options::default() }).await
 }
 
-/// The elements of a comma-separated list.
+/// Returns the elements of a header with a comma-separated list.
 fn list(reply: &Reply, name: &str) -> Vec<String> {
     let value = reply.header(name).unwrap_or_else(|| panic!("no {name} in {:?}", reply.headers));
     value.split(',').map(|element| element.trim().to_owned()).collect()
@@ -58,7 +58,7 @@ fn sha256_sum(content: &[u8]) -> String {
     format!("sha256 {}", BASE64.encode(Sha256::digest(content)))
 }
 
-/// A body whose length is not said.
+/// Returns a body without `Content-Length`.
 fn chunked(content: &[u8]) -> Body {
     Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(content.to_vec())]))
 }
@@ -67,17 +67,17 @@ async fn no_space_is_taken(stack: &Stack, tus: &Speaker) {
     assert_eq!(stack.reserved_bytes(tus.client.principal.company_id).await, 0);
 }
 
-/// What has arrived by now, without a word to whoever still sends.
+/// Waits until the upload has `offset` bytes. Uses the native protocol, which does not interrupt a running request.
 async fn offset_reaches(client: &Client, upload: &str, offset: usize) {
     let status = eventually(&format!("the offset to reach {offset}"), || async {
         let status = client.get(&format!("/v1/uploads/{}", id_of(upload))).await.expect(200);
         (status.body["offset_bytes"].as_u64() >= Some(offset as u64)).then_some(status.body)
     })
     .await;
-    assert_eq!(status["offset_bytes"], offset, "not a byte more than was sent");
+    assert_eq!(status["offset_bytes"], offset, "more bytes were recorded than were sent");
 }
 
-/// The upload became this file.
+/// Waits until the upload is a file with this content, and returns the file.
 async fn is_file(tus: &Speaker, upload: &str, content: &[u8]) -> Value {
     let file = tus.client.file_with_status(&id_of(upload), "COMPLETED").await;
     assert_eq!(file["hash"], sha256(content));
@@ -85,7 +85,7 @@ async fn is_file(tus: &Speaker, upload: &str, content: &[u8]) -> Value {
     file
 }
 
-/// A partial upload with these bytes.
+/// Creates a partial upload with these bytes and returns its path.
 async fn partial(tus: &Speaker, content: &[u8]) -> String {
     let length = content.len().to_string();
     let upload = tus.post(&[PARTIAL, ("Upload-Length", &length)], "").await.expect(201).location();
@@ -93,12 +93,12 @@ async fn partial(tus: &Speaker, content: &[u8]) -> String {
     upload
 }
 
-/// A final upload of partial ones.
+/// Creates a final upload of these partial uploads.
 async fn concat(tus: &Speaker, partials: &[&str]) -> Reply {
     tus.post(&[("Upload-Concat", &format!("final;{}", partials.join(" ")))], "").await
 }
 
-/// The offset is still this, and of the length nothing more is known than before.
+/// Asserts the offset and the length of an upload.
 async fn is_unchanged(tus: &Speaker, upload: &str, offset: usize, length: usize) {
     let head = tus.head(upload).await.expect(200);
     head.with("Upload-Offset", &offset.to_string()).with("Upload-Length", &length.to_string());

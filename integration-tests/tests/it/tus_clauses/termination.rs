@@ -25,7 +25,7 @@ async fn termination_2_3_4_an_unfinished_upload_is_ended_and_leaves_nothing() {
     concat(&tus, &[&part]).await.refused(410, "upload_ended");
     let company = tus.client.principal.company_id;
     stack.nothing_reserved(company).await;
-    eventually("what was stored to be deleted", || async {
+    eventually("the stored bytes to be deleted", || async {
         stack.store().list(&format!("s/{company}/")).await.unwrap().is_empty().then_some(())
     })
     .await;
