@@ -1,4 +1,4 @@
-//! The servers of one test, and what it asks them directly.
+//! The servers of one test, and direct queries of them.
 
 use crate::Client;
 use base64::Engine;
@@ -22,7 +22,7 @@ use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually};
 
 const SECRET: &str = "a secret that only the tests know.....";
 
-/// NATS, a database and a bucket of one test.
+/// NATS, a database and a bucket for one test.
 pub struct Backing {
     nats: NatsServer,
     postgres: TestDatabase,
@@ -36,53 +36,54 @@ struct Serve {
     args: ServeArgs,
 }
 
-/// The arguments as `waybill serve` reads them.
+/// Parses arguments as `waybill serve` does.
 ///
 /// # Panics
-/// Where one of them is none.
+/// If an argument is invalid.
 pub(crate) fn serve_args(args: &[String]) -> ServeArgs {
     Serve::try_parse_from(args).unwrap_or_else(|error| panic!("{error}")).args
 }
 
 impl Backing {
-    /// Starts and provisions them.
+    /// Starts and provisions the servers.
     ///
     /// # Panics
-    /// Where one does not start.
+    /// If a server does not start.
     pub async fn start(partitions: u32) -> Self {
         Self::start_on(NatsServer::start().await, partitions).await
     }
 
-    /// The same on a nats-server that runs.
+    /// Like [`Backing::start`], with a nats-server that is already running.
     ///
     /// # Panics
-    /// Where it cannot be set up.
+    /// If a server cannot be set up.
     pub async fn start_on(nats: NatsServer, partitions: u32) -> Self {
         let log = Arc::new(nats.log(partitions).await);
         Self { nats, log, postgres: TestDatabase::create().await, bucket: TestBucket::create().await }
     }
 
-    /// The bucket that files are in.
+    /// Returns the name of the bucket of the files.
     pub fn store_bucket(&self) -> &str {
         &self.bucket.config.bucket
     }
 
-    /// Where Postgres is.
+    /// Returns the URL of PostgreSQL.
     pub fn database_url(&self) -> &str {
         self.postgres.url()
     }
 
-    /// Where NATS is.
+    /// Returns the URL of NATS.
     pub(crate) fn nats_url(&self) -> &str {
         self.nats.url()
     }
 
-    /// Where the store is.
+    /// Returns the URL of the object store.
     pub(crate) fn store_url(&self) -> String {
         self.bucket.config.endpoint.clone().unwrap_or_default()
     }
 
-    /// The arguments of a role; the first is the program's name.
+    /// Returns the arguments of a role, beginning with the name of the program. Arguments in `more` replace the
+    /// defaults.
     pub fn arguments(&self, role: &str, more: &[String]) -> Vec<String> {
         let config = &self.bucket.config;
         let mut args: Vec<String> = [
@@ -105,19 +106,19 @@ impl Backing {
             format!("--jwt-hs256-secret={SECRET}"),
             format!("--worker-secret={SECRET}"),
         ]);
-        // What is said here is said in place of what is said for all.
+        // Arguments in `more` replace those with the same name.
         let name = |arg: &String| arg.split('=').next().map(str::to_owned);
         args.retain(|arg| !more.iter().any(|said| name(said) == name(arg)));
         args.extend(more.iter().cloned());
         args
     }
 
-    /// A client for a new user of a new company, with all roles.
+    /// Returns a client for a new user of a new company, with all roles.
     pub fn client(&self, url: &str) -> Client {
         self.client_for(url, CompanyId(Uuid::now_v7()), &[Role::Admin, Role::Auditor])
     }
 
-    /// A client for a new user of `company`.
+    /// Returns a client for a new user of `company`.
     pub fn client_for(&self, url: &str, company_id: CompanyId, roles: &[Role]) -> Client {
         let principal = Principal {
             user_id: UserId(Uuid::now_v7()),
@@ -128,7 +129,7 @@ impl Backing {
         Client::new(url.to_owned(), self.token(&principal), principal)
     }
 
-    /// A token.
+    /// Returns an access token.
     ///
     /// # Panics
     /// Never: the secret is long enough.
@@ -137,51 +138,50 @@ impl Backing {
         authenticator.mint(principal).expect("a token can be signed")
     }
 
-    /// A token with this header and these claims, whatever they say, signed with the secret that tokens are signed
-    /// with.
+    /// Returns a token with any header and claims, signed with the secret of the access tokens.
     ///
     /// # Panics
     /// Never: HMAC takes keys of any length.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| BASE64URL.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(claims));
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("HMAC takes keys of any length");
         mac.update(signed.as_bytes());
         format!("{signed}.{}", BASE64URL.encode(mac.finalize().into_bytes()))
     }
 
-    /// The event log.
+    /// Returns the event log.
     pub fn log(&self) -> &JetStreamLog {
         &self.log
     }
 
-    /// The partition of a company.
+    /// Returns the partition of a company.
     pub fn partition_of(&self, company: CompanyId) -> u32 {
         self.log.partitions().of(company)
     }
 
-    /// The nats-server.
+    /// Returns the nats-server.
     pub fn nats_server(&mut self) -> &mut NatsServer {
         &mut self.nats
     }
 
-    /// A connection to NATS.
+    /// Opens a connection to NATS.
     pub async fn nats(&self) -> async_nats::Client {
         self.nats.client().await
     }
 
-    /// The object store.
+    /// Returns the object store.
     pub fn store(&self) -> S3Store {
         self.bucket.store()
     }
 
-    /// The read models, in another schema than the live one where `schema` says so.
+    /// Returns the database with the read model in `schema`; the live schema is `waybill`.
     pub fn database(&self, schema: &str) -> Database {
         self.postgres.database(schema)
     }
 
-    /// Waits until the live tables hold every event. A server that has just gone on after a hang may count as silent
-    /// for a moment, so the log is asked until it answers.
+    /// Waits until the live tables contain every event. Asks the log again until it answers, because a server that was
+    /// just resumed may still count as unavailable.
     pub async fn projected(&self) {
         let database = self.database("waybill");
         for partition in self.log.partitions().all() {
@@ -195,10 +195,10 @@ impl Backing {
         }
     }
 
-    /// Until workers have reacted to every event, and the tables hold what came of it.
+    /// Waits until the workers have reacted to every event and the tables contain the results.
     ///
     /// # Panics
-    /// Where NATS does not answer.
+    /// If NATS does not answer.
     pub async fn settled(&self) {
         let jetstream = async_nats::jetstream::new(self.nats().await);
         for partition in self.log.partitions().all() {
@@ -212,7 +212,7 @@ impl Backing {
         self.projected().await;
     }
 
-    /// The reserved bytes of a company, from the events.
+    /// Returns the reserved bytes of a company, computed from the events.
     pub async fn reserved_bytes(&self, company: CompanyId) -> u64 {
         let subject = Subject::new(company, Aggregate::Quota);
         let mut state = quota::State::default();
@@ -225,7 +225,7 @@ impl Backing {
         state.reserved_bytes()
     }
 
-    /// Until nothing of a company is reserved.
+    /// Waits until a company has no reserved bytes.
     pub async fn nothing_reserved(&self, company: CompanyId) {
         eventually("the reservations to be settled", || async {
             (self.reserved_bytes(company).await == 0).then_some(())
@@ -233,27 +233,27 @@ impl Backing {
         .await;
     }
 
-    /// Checks what must hold after any test: the tables equal a rebuild, and nothing is parked but what the test put
-    /// there.
+    /// Checks what must hold after every test: the tables equal a rebuild, and only the `parked_messages` events of the
+    /// test are parked.
     ///
     /// # Panics
-    /// Where it does not hold.
+    /// If it does not hold.
     pub async fn check(&self, parked_messages: i64) {
         self.projected().await;
-        let comparison = verify(self.log.as_ref(), &self.database("waybill")).await.expect("a rebuild goes through");
+        let comparison = verify(self.log.as_ref(), &self.database("waybill")).await.expect("the rebuild succeeds");
         assert!(comparison.is_equal(), "the live tables differ from the events: {comparison:#?}");
         let parked = comparison.tables.iter().find(|table| table.live.table == "parked_event");
-        assert_eq!(parked.map(|table| table.live.rows), Some(parked_messages), "events are parked");
+        assert_eq!(parked.map(|table| table.live.rows), Some(parked_messages), "number of parked events");
     }
 
-    /// Ends it.
+    /// Stops the nats-server and drops the database.
     pub async fn remove(self) {
         drop(self.nats);
         self.postgres.drop_it().await;
     }
 }
 
-/// Those of a role's arguments that say where the servers are: for commands that take no others. With `store` also
+/// Filters the arguments of a role that name NATS and PostgreSQL, for commands that take no others. With `store` also
 /// those of the object store.
 pub fn servers_in(arguments: &[String], store: bool) -> Vec<String> {
     let mut wanted = vec!["--nats-url", "--partitions", "--database-url"];

@@ -1,4 +1,4 @@
-//! A load balancer as simple as they come: connections in turn, to whoever takes them.
+//! A minimal load balancer that distributes connections in turn, and proxies that a test can interrupt.
 
 use crate::process::free_addr;
 use std::net::SocketAddr;
@@ -9,14 +9,14 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A running balancer; ends with the value.
+/// A running balancer. Dropping the value ends it.
 pub(crate) struct Balancer {
     addr: SocketAddr,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Balancer {
-    /// Spreads connections over `backends`.
+    /// Starts a balancer that distributes connections over `backends` and skips those that refuse.
     pub(crate) async fn start(backends: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let addr = listener.local_addr().expect("a listener has an address");
@@ -27,7 +27,7 @@ impl Balancer {
                 tokio::spawn(async move {
                     for at in 0..backends.len() {
                         if let Ok(mut backend) = TcpStream::connect(backends[(first + at) % backends.len()]).await {
-                            // However it ends, both sides see it end.
+                            // Both sides see the end of the connection, with or without an error.
                             drop(tokio::io::copy_bidirectional(&mut client, &mut backend).await);
                             return;
                         }
@@ -49,17 +49,17 @@ impl Drop for Balancer {
     }
 }
 
-/// How a way is.
+/// State of a [`Valve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// Connections stay and are taken, and nothing goes through: what is under way waits, and arrives late.
+    /// Connections stay open and new ones are accepted, but bytes wait until the valve is open again.
     Closed,
-    /// Connections end, and none are taken.
+    /// Connections are closed, and new ones are refused.
     Cut,
 }
 
-/// A way to one server that can be closed.
+/// A TCP proxy in front of one server that can stop or refuse traffic.
 pub struct Valve {
     addr: SocketAddr,
     state: watch::Sender<State>,
@@ -67,10 +67,10 @@ pub struct Valve {
 }
 
 impl Valve {
-    /// Opens a way to `backend`, such as `http://127.0.0.1:8333`.
+    /// Starts an open proxy to `backend`, for example `http://127.0.0.1:8333`.
     ///
     /// # Panics
-    /// Where no port is free.
+    /// If no port is free.
     pub(crate) async fn start(backend: &str) -> Self {
         let backend = backend.trim_start_matches("http://").to_owned();
         let addr = free_addr();
@@ -103,7 +103,7 @@ impl Valve {
         Self { addr, state, task }
     }
 
-    /// Where it begins.
+    /// Returns the address of the proxy.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -112,17 +112,17 @@ impl Valve {
         format!("http://{}", self.addr)
     }
 
-    /// Lets nothing through.
+    /// Stops all traffic; connections stay open.
     pub fn close(&self) {
         self.state.send_replace(State::Closed);
     }
 
-    /// Ends all connections, and refuses new ones.
+    /// Closes all connections and refuses new ones.
     pub fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
 
-    /// Lets everything through, also what waits.
+    /// Forwards everything again, including waiting bytes.
     pub fn open(&self) {
         self.state.send_replace(State::Open);
     }
@@ -134,12 +134,12 @@ impl Drop for Valve {
     }
 }
 
-/// Until the way is cut; `false` if it is gone.
+/// Waits until the valve is cut. Returns `false` if the valve was dropped.
 async fn cut(mut is: watch::Receiver<State>) -> bool {
     is.wait_for(|state| *state == State::Cut).await.is_ok()
 }
 
-/// One connection.
+/// Forwards one connection until it ends or the valve is cut.
 async fn carry(client: TcpStream, backend: String, is: watch::Receiver<State>) {
     let Ok(backend) = TcpStream::connect(backend).await else { return };
     let ((from_client, to_client), (from_backend, to_backend)) = (client.into_split(), backend.into_split());
@@ -151,7 +151,7 @@ async fn carry(client: TcpStream, backend: String, is: watch::Receiver<State>) {
     }
 }
 
-/// Hands bytes on while the valve is open, until one side ends.
+/// Forwards bytes in one direction while the valve is open, until one side ends.
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut is: watch::Receiver<State>) {
     let mut bytes = vec![0; 64 * 1_024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {

@@ -1,4 +1,4 @@
-//! An HTTP client that says what a front end would.
+//! An HTTP client that sends the requests of a front end.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -6,77 +6,77 @@ use sha2::{Digest, Sha256};
 use waybill_service_kit::Principal;
 use waybill_test_kit::eventually;
 
-/// An answer.
+/// An answer to a request.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The JSON body; `null` without one.
+    /// The JSON body; `null` if there is no JSON.
     pub body: Value,
-    /// `Waybill-Position`.
+    /// The header `Waybill-Position`.
     pub position: Option<String>,
 }
 
 impl Answer {
-    /// A member of the body as text.
+    /// Returns a string member of the body.
     ///
     /// # Panics
-    /// Where it is none.
+    /// If the member is missing or no string.
     pub fn text(&self, member: &str) -> String {
         self.body[member].as_str().unwrap_or_else(|| panic!("no text {member} in {self:?}")).to_owned()
     }
 
-    /// The same, if the status is `status`.
+    /// Asserts the status and returns the answer.
     ///
     /// # Panics
-    /// Where it is another.
+    /// If the status is another.
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self:?}");
         self
     }
 
-    /// The same, if it is a problem with this status and code.
+    /// Asserts that the answer is a problem with this status and code, and returns it.
     ///
     /// # Panics
-    /// Where it is another.
+    /// If the status or the code is another.
     pub fn refused(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{self:?}");
         self
     }
 }
 
-/// A user's client.
+/// The client of a user.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     url: String,
     token: String,
-    /// Whose.
+    /// The user.
     pub principal: Principal,
 }
 
 impl Client {
-    /// A client of the Waybill at `url`.
+    /// Creates a client of the Waybill at `url`.
     pub fn new(url: String, token: String, principal: Principal) -> Self {
         Self { http: reqwest::Client::new(), url, token, principal }
     }
 
-    /// The same user at another address.
+    /// Returns a client of the same user with another URL.
     pub fn at(&self, url: String) -> Self {
         Self { url, ..self.clone() }
     }
 
-    /// Where it sends to.
+    /// Returns the URL of Waybill.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The token.
+    /// Returns the access token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// A request with the token.
+    /// Builds a request with the access token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
@@ -84,20 +84,20 @@ impl Client {
     /// Sends a request.
     ///
     /// # Panics
-    /// Where no answer comes.
+    /// If no answer arrives, or an error is no problem document.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.expect("an answer comes");
+        let response = request.send().await.expect("an answer arrives");
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let position = header("Waybill-Position");
         if status >= 400 {
             assert_eq!(header("Content-Type").as_deref(), Some("application/problem+json"), "status {status}");
         }
-        let bytes = response.bytes().await.expect("the body is whole");
+        let bytes = response.bytes().await.expect("the body is complete");
         Answer { status, body: serde_json::from_slice(&bytes).unwrap_or_default(), position }
     }
 
-    /// Sends a request as a front end does: again if the answer is 503, which asks for that.
+    /// Sends a request, and repeats it while the answer is 503, as a front end does.
     pub async fn send_until_done(&self, request: impl Fn() -> RequestBuilder) -> Answer {
         eventually("an answer other than 503", || async {
             let answer = self.send(request()).await;
@@ -106,44 +106,44 @@ impl Client {
         .await
     }
 
-    /// GET.
+    /// Sends a GET.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }
 
-    /// GET what is at least as new as `after`.
+    /// Sends a GET whose answer must be at least as new as the answer `after`.
     pub async fn get_after(&self, path: &str, after: &Answer) -> Answer {
-        let position = after.position.as_deref().expect("a command answers with its position");
-        // On a slow machine a projection takes longer than a query waits: then it is asked again.
+        let position = after.position.as_deref().expect("the answer has Waybill-Position");
+        // On a slow machine the projection can take longer than a query waits. The query is then repeated.
         self.send_until_done(|| self.request(Method::GET, path).header("Waybill-Min-Position", position)).await
     }
 
-    /// POST with a JSON body.
+    /// Sends a POST with a JSON body.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
-    /// PUT with a JSON body.
+    /// Sends a PUT with a JSON body.
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request(Method::PUT, path).json(body)).await
     }
 
-    /// PATCH with a JSON body.
+    /// Sends a PATCH with a JSON body.
     pub async fn patch(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request(Method::PATCH, path).json(body)).await
     }
 
-    /// DELETE.
+    /// Sends a DELETE.
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path)).await
     }
 
-    /// Starts an upload of random bytes.
+    /// Starts an upload of `application/octet-stream`.
     pub async fn start(&self, size_bytes: u64) -> Answer {
         self.start_with(size_bytes, json!({})).await
     }
 
-    /// Starts an upload, with more or other members.
+    /// Starts an upload, with additional or replaced members of the request.
     pub async fn start_with(&self, size_bytes: u64, more: Value) -> Answer {
         let mut body = json!({ "name": "a.bin", "size_bytes": size_bytes, "mime_type": "application/octet-stream" });
         if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
@@ -152,7 +152,7 @@ impl Client {
         self.post("/v1/uploads", &body).await
     }
 
-    /// Puts a chunk.
+    /// Sends a chunk.
     pub async fn put_chunk(&self, upload: &str, index: usize, bytes: impl Into<reqwest::Body>) -> Answer {
         self.send(self.request(Method::PUT, &format!("/v1/uploads/{upload}/chunks/{index}")).body(bytes)).await
     }
@@ -168,19 +168,19 @@ impl Client {
         self.send(self.request(Method::POST, &format!("/v1/files?{query}")).body(bytes)).await
     }
 
-    /// A small file that is there and verified; answers with its id.
+    /// Uploads a small file and returns the answer with its id. The file is verified.
     pub async fn small_file(&self, name: &str) -> Answer {
         let query = format!("name={name}&mime_type=text/plain");
         self.post_file(&query, "hello").await.expect(201)
     }
 
-    /// The bytes of a file.
+    /// Downloads a file.
     ///
     /// # Panics
-    /// Where they cannot be had.
+    /// If the file cannot be downloaded.
     pub async fn content(&self, file: &str) -> Vec<u8> {
         let response = self.read(file).await;
-        response.bytes().await.expect("the body is whole").to_vec()
+        response.bytes().await.expect("the body is complete").to_vec()
     }
 
     async fn read(&self, file: &str) -> reqwest::Response {
@@ -193,20 +193,20 @@ impl Client {
         response
     }
 
-    /// The digest of the bytes of a file that is too large to be held.
+    /// Downloads a file that is too large for memory, and returns its SHA-256.
     ///
     /// # Panics
-    /// Where they cannot be had.
+    /// If the file cannot be downloaded.
     pub async fn content_sha256(&self, file: &str) -> String {
         let mut response = self.read(file).await;
         let mut sha256 = Sha256::new();
-        while let Some(bytes) = response.chunk().await.expect("the body is whole") {
+        while let Some(bytes) = response.chunk().await.expect("the body is complete") {
             sha256.update(&bytes);
         }
         waybill_schema::Sha256Digest(sha256.finalize().into()).to_string()
     }
 
-    /// Until the file can be seen in the read model with this status.
+    /// Waits until the read model shows the file with this status, and returns the file.
     pub async fn file_with_status(&self, file: &str, status: &str) -> Value {
         eventually(&format!("file {file} to be {status}"), || async {
             let answer = self.get(&format!("/v1/files/{file}")).await;

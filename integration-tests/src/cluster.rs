@@ -1,4 +1,4 @@
-//! Several of each role, as processes behind balancers.
+//! Several processes of each role, behind balancers.
 
 use crate::balancer::{Balancer, Valve};
 use crate::process::{Process, free_addr};
@@ -10,28 +10,28 @@ use waybill_event_log::EventLog;
 use waybill_schema::CompanyId;
 use waybill_service_kit::Role;
 
-/// How many of what.
+/// Number of processes and partitions of a [`Cluster`], and its options.
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {
-    /// Of each role.
+    /// Number of processes of each role.
     pub each: usize,
-    /// Of the streams.
+    /// Number of partitions of the event log.
     pub partitions: u32,
-    /// How long a partition stays with a projector that is gone.
+    /// Lease of a partition, in milliseconds: the time after which another projector can take it over.
     pub lease_ms: u32,
-    /// Whether each worker has a way of its own to the store.
+    /// `true` if each worker reaches the store through its own [`Valve`].
     pub valves: bool,
-    /// Whether the roles reach their servers by [`Ways`].
+    /// `true` if all roles reach their servers through [`Ways`].
     pub ways: bool,
 }
 
-/// The ways on which all roles reach their servers.
+/// Proxies through which all roles reach their servers. A test can interrupt them.
 pub struct Ways {
-    /// To NATS.
+    /// The proxy in front of NATS.
     pub nats: Valve,
-    /// To Postgres.
+    /// The proxy in front of PostgreSQL.
     pub postgres: Valve,
-    /// To the store.
+    /// The proxy in front of the object store.
     pub store: Valve,
 }
 
@@ -57,7 +57,7 @@ impl Ways {
     }
 }
 
-/// What stands before host and port in a URL, and they.
+/// Splits a URL: returns the text before the host and port, and the host and port.
 fn address_in(url: &str) -> (&str, &str) {
     let begin = url.rfind('@').or_else(|| url.find("://").map(|at| at + 2)).map_or(0, |at| at + 1);
     let end = url[begin..].find('/').map_or(url.len(), |at| begin + at);
@@ -70,15 +70,15 @@ impl Default for Counts {
     }
 }
 
-/// A Waybill of processes. Ends with the value.
+/// A Waybill of processes. Dropping the value ends them.
 pub struct Cluster {
-    /// NATS, Postgres, the store.
+    /// NATS, PostgreSQL and the object store.
     pub backing: Backing,
     /// The gateways.
     pub gateways: Vec<Process>,
     /// The workers.
     pub workers: Vec<Process>,
-    /// Their ways to the store, where they have such.
+    /// The proxies between the workers and the store; empty without [`Counts::valves`].
     pub valves: Vec<Valve>,
     ways: Option<Ways>,
     /// The projectors.
@@ -91,7 +91,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A company for each partition, in their order.
+    /// Returns a client of one company for each partition, in the order of the partitions.
     pub fn company_of_each_partition(&self) -> Vec<Client> {
         let partitions = self.backing.log().partitions().count() as usize;
         let mut found = BTreeMap::new();
@@ -102,10 +102,10 @@ impl Cluster {
         found.into_values().collect()
     }
 
-    /// Starts one, and waits until all of it is ready.
+    /// Starts a cluster and waits until all roles are ready.
     ///
     /// # Panics
-    /// Where anything does not start.
+    /// If a server or a role does not start.
     pub async fn start(counts: Counts) -> Self {
         let backing = Backing::start(counts.partitions).await;
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -130,7 +130,7 @@ impl Cluster {
             }
             processes
         };
-        // The projector first: it makes the tables.
+        // The projector starts first because it creates the tables.
         let projectors = role("projector", "projector-addr", &[]).await;
         let workers = role("worker", "worker-addr", &[]).await;
         let urls: Vec<String> = workers.iter().map(|worker| format!("http://{}", worker.addr())).collect();
@@ -141,43 +141,44 @@ impl Cluster {
         Self { backing, gateways, workers, valves, ways, projectors, fanouts, balancer, fanout_balancer, folder }
     }
 
-    /// Where clients are told to go: to any gateway.
+    /// Returns the URL of the balancer in front of the gateways.
     pub fn url(&self) -> String {
         self.balancer.url()
     }
 
-    /// Where watchers are told to go: to any fan-out.
+    /// Returns the URL of the balancer in front of the fan-outs.
     pub fn progress_url(&self) -> String {
         self.fanout_balancer.url()
     }
 
-    /// A client for a new user of a new company, with all roles.
+    /// Returns a client for a new user of a new company, with all roles.
     pub fn client(&self) -> Client {
         self.backing.client(&self.url())
     }
 
-    /// A client for a new user of `company`, with all roles.
+    /// Returns a client for a new user of `company`, with all roles.
     pub fn client_for(&self, company: CompanyId) -> Client {
         self.backing.client_for(&self.url(), company, &[Role::Admin, Role::Auditor])
     }
 
-    /// The ways of all roles to their servers.
+    /// Returns the proxies between all roles and their servers.
     ///
     /// # Panics
-    /// Where it was started without.
+    /// If the cluster was started without [`Counts::ways`].
     pub fn ways(&self) -> &Ways {
-        self.ways.as_ref().expect("it was started with ways")
+        self.ways.as_ref().expect("the cluster was started with Counts::ways")
     }
 
-    /// A folder for what the test writes.
+    /// Returns a folder for files of the test.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Stops, and checks what must hold after any test: the tables equal a rebuild, and nothing is parked.
+    /// Checks what must hold after every test, and stops the processes: the tables equal a rebuild, and nothing is
+    /// parked.
     ///
     /// # Panics
-    /// Where it does not hold.
+    /// If it does not hold.
     pub async fn finish(self) {
         self.backing.check(0).await;
         let Self { backing, gateways, workers, projectors, fanouts, .. } = self;

@@ -1,4 +1,4 @@
-//! The client commands, as a user's process.
+//! Commands of `waybill`, run as separate processes.
 
 use crate::Client;
 use serde_json::Value;
@@ -10,32 +10,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use waybill_test_kit::{eventually, eventually_within, settings, signal};
 
-/// How long a gibibyte may take on a busy machine.
+/// Maximum time of a command: 1 GiB on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A `waybill` command with `--json` that runs. Ends with the value.
+/// A running `waybill` command that prints JSON. Dropping the value ends it.
 pub struct CommandLine {
     child: Child,
     events: Arc<Mutex<Vec<Value>>>,
     complaints: Arc<Mutex<String>>,
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit code; `None` where a signal ended it.
+    /// The exit code; `None` if a signal ended the command.
     pub code: Option<i32>,
-    /// What it printed, one object a line.
+    /// Standard output: one JSON object per line.
     pub events: Vec<Value>,
-    /// What it complained about.
+    /// Standard error.
     pub complaints: String,
 }
 
 impl Ended {
-    /// The last event of a kind.
+    /// Returns the last event of a kind.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If there is no such event.
     pub fn event(&self, kind: &str) -> &Value {
         let found = self.events.iter().rev().find(|event| event["event"] == kind);
         found.unwrap_or_else(|| panic!("no event {kind} in {self:?}"))
@@ -43,18 +43,18 @@ impl Ended {
 }
 
 impl CommandLine {
-    /// Starts `waybill COMMAND --json ARGS` as the user of `client`, who keeps what is remembered in `home`.
+    /// Starts `waybill COMMAND --json ARGS` as the user of `client`, with the saved state in `home`.
     ///
     /// # Panics
-    /// Where it cannot be started.
+    /// If the command cannot be started.
     pub fn start<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &str, args: &[A]) -> Self {
         Self::start_with(client, home, command, args, |_| {})
     }
 
-    /// The same, with an environment that `change` changes.
+    /// Like [`CommandLine::start`]; `change` can change the environment.
     ///
     /// # Panics
-    /// Where it cannot be started.
+    /// If the command cannot be started.
     pub fn start_with<A: AsRef<OsStr>>(
         client: &Client,
         home: &Path,
@@ -65,18 +65,18 @@ impl CommandLine {
         Self::spawn(client, home, &[command, "--json"], args, change)
     }
 
-    /// The same, of a command that prints nothing but JSON.
+    /// Like [`CommandLine::start`], without `--json`, for a command that prints only JSON.
     ///
     /// # Panics
-    /// Where it cannot be started.
+    /// If the command cannot be started.
     pub fn start_plain<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &str, args: &[A]) -> Self {
         Self::spawn(client, home, &[command], args, |_| {})
     }
 
-    /// What it prints for people: on standard output, and on standard error.
+    /// Runs a command without `--json`. Returns standard output and standard error.
     ///
     /// # Panics
-    /// Where it cannot be started, or fails.
+    /// If the command cannot be started or fails.
     pub async fn told<A: AsRef<OsStr>>(client: &Client, home: &Path, command: &str, args: &[A]) -> (String, String) {
         let output = tokio::process::Command::from(Self::of(client, home, &[command], args)).output().await;
         let output = output.expect("WAYBILL_TEST_BIN can be started");
@@ -107,13 +107,13 @@ impl CommandLine {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (heard, said) = (events.clone(), complaints.clone());
         std::thread::spawn(move || {
-            for line in BufReader::new(stdout.expect("it is piped")).lines().map_while(Result::ok) {
+            for line in BufReader::new(stdout.expect("the stream is piped")).lines().map_while(Result::ok) {
                 let event = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
                 heard.lock().unwrap_or_else(PoisonError::into_inner).push(event);
             }
         });
         std::thread::spawn(move || {
-            let mut stderr = BufReader::new(stderr.expect("it is piped"));
+            let mut stderr = BufReader::new(stderr.expect("the stream is piped"));
             let mut bytes = [0; 4_096];
             while let Ok(read @ 1..) = stderr.read(&mut bytes) {
                 said.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&bytes[..read]));
@@ -122,7 +122,7 @@ impl CommandLine {
         Self { child, events, complaints }
     }
 
-    /// The first event of a kind, waited for.
+    /// Waits for the first event of a kind and returns it.
     pub async fn event(&self, kind: &str) -> Value {
         eventually(&format!("the event {kind}"), || async {
             self.events().into_iter().find(|event| event["event"] == kind)
@@ -130,25 +130,25 @@ impl CommandLine {
         .await
     }
 
-    /// What it printed until now.
+    /// Returns the events that the command has printed so far.
     pub fn events(&self) -> Vec<Value> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The process.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// A signal, by its name.
+    /// Sends a signal, for example `INT`.
     ///
     /// # Panics
-    /// Where it has ended by itself.
+    /// If the command has already ended.
     pub fn signal(&self, name: &str) {
         signal(&self.child, name);
     }
 
-    /// Until it ends.
+    /// Waits until the command ends and returns its result.
     pub async fn ended(self) -> Ended {
         let child = Mutex::new(self);
         let code = eventually_within(PATIENCE, "a command to end", || async {
@@ -157,7 +157,7 @@ impl CommandLine {
         });
         let code = code.await;
         let command = child.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // The readers come to the ends of their pipes right after the process.
+        // The reading threads end shortly after the process.
         let complete = || async { (Arc::strong_count(&command.events) == 1).then(|| command.events()) };
         let events = eventually("the last line", complete).await;
         let complaints = command.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -167,7 +167,7 @@ impl CommandLine {
 
 impl Drop for CommandLine {
     fn drop(&mut self) {
-        // One that has ended by itself needs no ending.
+        // The command may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

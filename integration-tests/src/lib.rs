@@ -1,7 +1,7 @@
-//! A whole Waybill for one test, on servers of its own: its roles in this process ([`Stack`]), or each as a process
-//! that can be killed ([`Cluster`]).
+//! A complete Waybill for one test, on its own servers. The roles run in the process of the test ([`Stack`]), or each
+//! as a process that a test can kill ([`Cluster`]).
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot get its Waybill ends with the reason")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot start Waybill panics with the reason")]
 
 mod backing;
 mod balancer;

@@ -1,4 +1,4 @@
-//! A role as a process of its own.
+//! A role in its own process.
 
 use crate::stack::ready;
 use std::fs::File;
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_test_kit::{eventually, settings, signal};
 
-/// Below the range that outgoing connections take their ports from.
+/// Ports for listeners, below the range of outgoing connections.
 const PORTS: std::ops::Range<u16> = 15_000..30_000;
 
-/// A running `waybill serve ROLE`. Ends with the value.
+/// A running `waybill serve ROLE`. Dropping the value ends it.
 pub struct Process {
     role: &'static str,
     addr: SocketAddr,
@@ -22,10 +22,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a role that listens on `addr`; `args` begin with the program's name and the role.
+    /// Starts a role that listens on `addr`, and waits until it is ready. `args` begin with the name of the program and
+    /// the role.
     ///
     /// # Panics
-    /// Where it cannot be started.
+    /// If the process cannot be started.
     pub async fn start(role: &'static str, addr: SocketAddr, args: Vec<String>, log: PathBuf) -> Self {
         let child = spawn(&args, &log);
         let process = Self { role, addr, args, log, child };
@@ -33,43 +34,43 @@ impl Process {
         process
     }
 
-    /// Where it listens.
+    /// Returns the address on which the process listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Until it is ready.
+    /// Waits until the process is ready.
     pub async fn ready(&self) {
         ready(&format!("http://{}", self.addr)).await;
     }
 
-    /// `kill -9`.
+    /// Kills the process with SIGKILL.
     ///
     /// # Panics
-    /// Where it has ended by itself.
+    /// If the process has already ended.
     pub fn kill(&mut self) {
-        assert!(matches!(self.child.try_wait(), Ok(None)), "the {} runs until it is killed", self.role);
+        assert!(matches!(self.child.try_wait(), Ok(None)), "the {} ended before it was killed", self.role);
         self.child.kill().expect("our own child can be killed");
         self.child.wait().expect("our own child can be waited for");
     }
 
-    /// Starts it again, where it was.
+    /// Starts the process again at the same address, and waits until it is ready.
     pub async fn restart(&mut self) {
         self.child = spawn(&self.args, &self.log);
         self.ready().await;
     }
 
-    /// Lets it hang: connections stay open, and nothing is answered.
+    /// Stops the process with SIGSTOP: connections stay open, and requests get no answer.
     pub fn hang(&self) {
         signal(&self.child, "STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes the process with SIGCONT.
     pub fn go_on(&self) {
         signal(&self.child, "CONT");
     }
 
-    /// SIGTERM; answers with how it ended, and after what time.
+    /// Sends SIGTERM and waits for the end. Returns the exit status and the time that it took.
     pub async fn terminate(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         signal(&self.child, "TERM");
@@ -80,23 +81,23 @@ impl Process {
         (status.await, began.elapsed())
     }
 
-    /// Whether it logged this.
+    /// Returns `true` if the log contains `text`.
     pub fn has_logged(&self, text: &str) -> bool {
         std::fs::read_to_string(&self.log).unwrap_or_default().contains(text)
     }
 
-    /// Bytes of memory that it holds now.
+    /// Returns the resident memory of the process in bytes.
     ///
     /// # Panics
-    /// Where it does not run.
+    /// If the process does not run.
     pub fn rss_bytes(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<usize>().ok());
-        kib.expect("the kernel says how much it holds") * 1_024
+        kib.expect("/proc has VmRSS") * 1_024
     }
 
-    /// One of its metrics; 0 where it has none of that name.
+    /// Returns the value of a metric; 0 if the process has no metric with this name.
     pub async fn metric(&self, name: &str) -> u64 {
         let answer = reqwest::get(format!("http://{}/metrics", self.addr)).await.expect("metrics are answered");
         let text = answer.text().await.expect("metrics are text");
@@ -107,7 +108,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // One that has ended by itself needs no ending.
+        // The process may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -117,17 +118,17 @@ fn spawn(args: &[String], log: &PathBuf) -> Child {
     let log = File::options().create(true).append(true).open(log).expect("a log can be written");
     let mut command = Command::new(settings("WAYBILL_TEST_BIN"));
     command.arg("serve").args(&args[1..]).stdin(Stdio::null()).stderr(log.try_clone().expect("a log can be shared"));
-    // What the developer's shell has set is not to reach it.
+    // Variables of the developer's shell must not reach the process.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAYBILL_") && name != "WAYBILL_LOG") {
         command.env_remove(name);
     }
     command.stdout(log).spawn().expect("WAYBILL_TEST_BIN can be started")
 }
 
-/// An address on loopback that is free now.
+/// Returns a free address on loopback.
 ///
 /// # Panics
-/// Where none is.
+/// If no port is free.
 pub fn free_addr() -> SocketAddr {
     (0..1_000)
         .find_map(|_| {

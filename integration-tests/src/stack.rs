@@ -1,4 +1,4 @@
-//! Starting and stopping, in this process.
+//! A Waybill in the process of the test.
 
 use crate::Client;
 use crate::backing::{Backing, serve_args};
@@ -7,29 +7,29 @@ use waybill_schema::CompanyId;
 use waybill_service_kit::{Principal, Role, Shutdown, telemetry};
 use waybill_test_kit::eventually;
 
-/// How the roles are started.
+/// Arrangement of the roles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shape {
-    /// As `waybill serve all` does: bytes go from the gateway to the worker by a call.
+    /// All roles together, as in `waybill serve all`. The gateway calls the worker directly.
     #[default]
     Together,
-    /// Each for itself: bytes go from the gateway to the worker over HTTP.
+    /// Each role with its own listener. The gateway sends bytes to the worker over HTTP.
     Apart,
 }
 
-/// What a test may want otherwise.
+/// Options of a [`Stack`].
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Further arguments of `waybill serve`.
+    /// Additional arguments of `waybill serve`.
     pub args: Vec<String>,
-    /// How the roles are started.
+    /// Arrangement of the roles.
     pub shape: Shape,
 }
 
-/// A running Waybill.
+/// A running Waybill on its own servers.
 pub struct Stack {
     backing: Backing,
-    /// What takes requests first, so that it is stopped first.
+    /// Roles in the order in which they are stopped: those that accept requests first.
     running: Vec<(Running, Shutdown)>,
     url: String,
     progress_url: String,
@@ -44,28 +44,28 @@ impl std::ops::Deref for Stack {
 }
 
 impl Stack {
-    /// Starts one.
+    /// Starts a stack with default options and waits until it is ready.
     ///
     /// # Panics
-    /// Where anything of it does not start.
+    /// If a server or a role does not start.
     pub async fn start() -> Self {
         Self::with(Options::default()).await
     }
 
-    /// Starts one with other settings.
+    /// Starts a stack and waits until it is ready.
     ///
     /// # Panics
-    /// Where anything of it does not start.
+    /// If a server or a role does not start.
     pub async fn with(options: Options) -> Self {
         let stack = Self::start_without_waiting(options).await;
         ready(&stack.url).await;
         stack
     }
 
-    /// Starts one with other settings, and does not wait until it is ready: a server behind it may be missing.
+    /// Starts a stack without waiting until it is ready, for tests in which a server is missing.
     ///
     /// # Panics
-    /// Where anything of it does not start.
+    /// If a role does not start.
     pub async fn start_without_waiting(options: Options) -> Self {
         if let Ok(filter) = std::env::var("WAYBILL_LOG") {
             telemetry::init(&filter, false);
@@ -95,54 +95,54 @@ impl Stack {
         Self { backing, running, url: format!("http://{addr}"), progress_url: format!("http://{fanout_addr}") }
     }
 
-    /// Where it listens.
+    /// Returns the URL of the gateway.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where watchers are told to go.
+    /// Returns the URL of the fan-out.
     pub fn progress_url(&self) -> &str {
         &self.progress_url
     }
 
-    /// A client for a new user of a new company, with all roles.
+    /// Returns a client for a new user of a new company, with all roles.
     pub fn client(&self) -> Client {
         self.backing.client(&self.url)
     }
 
-    /// A client for a new user of `company`.
+    /// Returns a client for a new user of `company`.
     pub fn client_for(&self, company: CompanyId, roles: &[Role]) -> Client {
         self.backing.client_for(&self.url, company, roles)
     }
 
-    /// The host product: a client that keeps the directories.
+    /// Returns a client of the host product, which manages the directory.
     pub fn host(&self) -> Client {
         self.client_for(CompanyId(uuid::Uuid::now_v7()), &[Role::Service])
     }
 
-    /// A token.
+    /// Returns an access token.
     pub fn token(&self, principal: &Principal) -> String {
         self.backing.token(principal)
     }
 
-    /// Stops, and checks what must hold after any test: the tables equal a rebuild, and nothing is parked.
+    /// Checks what must hold after every test, and stops: the tables equal a rebuild, and nothing is parked.
     ///
     /// # Panics
-    /// Where it does not hold.
+    /// If it does not hold.
     pub async fn finish(self) {
         self.finish_with_parked(0).await;
     }
 
-    /// The same, where a test has put `parked` messages into the log that cannot be folded.
+    /// Like [`Stack::finish`], for a test that added `parked_messages` events to the log that cannot be folded.
     ///
     /// # Panics
-    /// Where it does not hold.
+    /// If it does not hold.
     pub async fn finish_with_parked(self, parked_messages: i64) {
         self.backing.check(parked_messages).await;
         self.stop().await;
     }
 
-    /// Stops everything, whatever holds.
+    /// Stops all roles and servers without a check.
     ///
     /// # Panics
     /// If a role does not stop.
@@ -155,7 +155,7 @@ impl Stack {
     }
 }
 
-/// Until everything behind `url` is ready.
+/// Waits until `/readyz` at `url` succeeds.
 pub(crate) async fn ready(url: &str) {
     eventually(&format!("{url} to be ready"), || async {
         let answer = reqwest::get(format!("{url}/readyz")).await.ok()?;

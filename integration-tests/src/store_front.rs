@@ -1,4 +1,4 @@
-//! A store with faults: a proxy in front of the real one that answers some requests by itself.
+//! A store with faults: a proxy in front of the real store that answers some requests itself.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -6,34 +6,34 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What happens to a request.
+/// Treatment of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// The store does not see it; this status and S3 code are the answer.
+    /// The proxy answers with this status and S3 error code, and does not forward the request.
     Answer(u16, &'static str),
-    /// The store does not see it; the answer is 200 with this body.
+    /// The proxy answers 200 with this body, and does not forward the request.
     Document(&'static str),
-    /// The store does it, and the answer is lost.
+    /// The store handles the request, and the answer is lost.
     Lost,
-    /// The store sees it after so long a time.
+    /// The proxy forwards the request after this time.
     After(Duration),
-    /// The connection breaks when so many bytes of the answer were sent.
+    /// The connection breaks after this many bytes of the answer.
     CutAfter(u64),
 }
 
 /// A request to the store.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its method.
+    /// The method.
     pub method: String,
-    /// Path and query.
+    /// The path and the query.
     pub target: String,
-    /// All of its head, in lower case.
+    /// The complete head, in lower case.
     pub head: String,
 }
 
 impl Request {
-    /// Tells whether its query contains `what`.
+    /// Returns `true` if the query contains `what`.
     pub fn asks(&self, what: &str) -> bool {
         self.target.split_once('?').is_some_and(|(_, query)| query.contains(what))
     }
@@ -41,7 +41,7 @@ impl Request {
 
 type Rule = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
 
-/// A running proxy; ends with the value.
+/// A running proxy. Dropping the value ends it.
 pub struct StoreFront {
     addr: SocketAddr,
     rule: Arc<RwLock<Arc<Rule>>>,
@@ -49,10 +49,10 @@ pub struct StoreFront {
 }
 
 impl StoreFront {
-    /// Passes everything on to `store`, such as `http://127.0.0.1:8333`.
+    /// Starts a proxy that forwards all requests to `store`, for example `http://127.0.0.1:8333`.
     ///
     /// # Panics
-    /// Where no port is free.
+    /// If no port is free.
     pub async fn start(store: &str) -> Self {
         let store = store.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -63,14 +63,14 @@ impl StoreFront {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (store, rule) = (store.clone(), rules.read().unwrap_or_else(PoisonError::into_inner).clone());
-                // A client that hangs up needs no answer.
+                // A client that disconnects needs no answer.
                 tokio::spawn(async move { drop(pass(client, &store, rule.as_ref()).await) });
             }
         });
         Self { addr, rule, task }
     }
 
-    /// From now on requests are treated as `rule` says.
+    /// Applies `rule` to all following connections.
     pub fn set(&self, rule: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) {
         *self.rule.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rule);
     }
@@ -80,7 +80,7 @@ impl StoreFront {
         format!("http://{}", self.addr)
     }
 
-    /// The argument of a role that has this one as its store.
+    /// Returns the argument with which a role uses this proxy as its store.
     pub fn argument(&self) -> String {
         format!("--s3-endpoint={}", self.url())
     }
@@ -92,7 +92,7 @@ impl Drop for StoreFront {
     }
 }
 
-/// Passes one request on. Tells both sides that it is the last one of its connection.
+/// Forwards one request. Sets `Connection: close`, so that each connection has one request only.
 async fn pass(mut client: TcpStream, store: &str, rule: &Rule) -> std::io::Result<()> {
     let mut read = Vec::new();
     let end = loop {
@@ -109,7 +109,7 @@ async fn pass(mut client: TcpStream, store: &str, rule: &Rule) -> std::io::Resul
     let fault = rule(&Request { method, target, head: head.clone() });
     let answer = match fault {
         Some(Fault::Answer(status, code)) => {
-            Some((status, format!("<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>")))
+            Some((status, format!("<Error><Code>{code}</Code><Message>a fault of the test</Message></Error>")))
         }
         Some(Fault::Document(body)) => Some((200, body.to_owned())),
         _ => None,
@@ -139,7 +139,7 @@ async fn pass(mut client: TcpStream, store: &str, rule: &Rule) -> std::io::Resul
         let mut answer = Vec::new();
         let pass_on = async {
             drop(tokio::io::copy(&mut from_client, &mut to_server).await);
-            // A client that says no more may have an answer all the same.
+            // A client that has sent everything still waits for the answer.
             std::future::pending::<()>().await;
         };
         tokio::select! {

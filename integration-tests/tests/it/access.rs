@@ -1,4 +1,4 @@
-//! Who may ask at all, and what is not theirs.
+//! Authentication, and resources of other users.
 
 use reqwest::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Who did what with each file.
+//! The audit: who did what with each file.
 
 use serde_json::{Value, json};
 use std::path::Path;
@@ -50,7 +50,7 @@ async fn the_whole_history_of_a_file_is_told() {
     };
     caused("UploadStarted", "QuotaReserved");
     caused("FileVerified", "FileCompleted");
-    // Several files are settled together: the company's list has that.
+    // Several files are settled in one event, which only the audit of the company has.
     let all = client.get("/v1/audit?limit=1000").await.expect(200).body["items"].as_array().unwrap().clone();
     let settled = all.iter().find(|event| event["type"] == "QuotaSettled").unwrap();
     assert_eq!(settled["data"], json!({ "items": [{ "upload_id": upload, "bytes_used": 10 }] }));
@@ -73,7 +73,7 @@ async fn pages_hold_every_event_of_the_company_once() {
         client.small_file("a.txt").await;
         other.small_file("b.txt").await;
     }
-    // What the files have in common is said last.
+    // The events of shared content come last.
     stack.settled().await;
     let whole = client.get("/v1/audit?limit=1000").await.expect(200).body;
     assert_eq!(whole["next_cursor"], json!(null));
@@ -152,12 +152,12 @@ async fn events_are_found_among_those_of_others_also_while_nobody_folds_them() {
     let company = client.principal.company_id.to_string();
     assert!(found.iter().all(|event| event["subject"].as_str().unwrap().contains(&company)));
     let export = client.request(reqwest::Method::GET, "/v1/audit/export").send().await.unwrap();
-    assert_eq!(export.text().await.unwrap().lines().count(), found.len() + 1, "and the head of the chain");
+    assert_eq!(export.text().await.unwrap().lines().count(), found.len() + 1, "the events and the head of the chain");
     cluster.projectors[0].go_on();
     cluster.finish().await;
 }
 
-/// What `waybill audit verify` says of a file.
+/// Runs `waybill audit verify`. Returns `true` if the file is valid, and the output.
 async fn verified(folder: &Path, file: &Path, more: &[&str]) -> (bool, String) {
     let mut args = vec!["verify", file.to_str().unwrap()];
     args.extend(more);
@@ -232,7 +232,7 @@ async fn row_35_whoever_changes_an_export_is_found_out() {
         let (good, said) = verified(folder.path(), &changed(lines), &["--key", &key]).await;
         assert!(!good && said.contains(&fault), "{what}: {said}");
     }
-    // A head that was kept shows what a later file of a changed log leaves out.
+    // A saved head shows that a later export of a changed log leaves events out.
     let head = folder.path().join("head.json");
     std::fs::write(&head, lines.last().unwrap()).unwrap();
     client.small_file("d").await;
@@ -245,7 +245,7 @@ async fn row_35_whoever_changes_an_export_is_found_out() {
     assert!(!good && said.contains("cut off"), "{said}");
     let (good, said) = verified(folder.path(), &first, &["--key", "AAAA"]).await;
     assert!(!good && said.contains("another key"), "{said}");
-    // It is for auditors, and of their own company.
+    // Only auditors can export, and only the audit of their own company.
     let user = stack.client_for(client.principal.company_id, &[]);
     user.get("/v1/audit/export").await.refused(403, "role_required");
     let stranger = stack.client();

@@ -1,5 +1,5 @@
-//! Pages of another origin, whose monitoring adds headers to each request, in Chromium: several files at once, by each
-//! client with its defaults, and by each example of the documentation.
+//! Pages of another origin in Chromium. Their monitoring adds headers to each request. They upload several files at
+//! once, with the default settings of each client and with each example of the documentation.
 
 use crate::random::{bytes, sha256};
 use crate::real_clients::{free_origin, named, run};
@@ -14,7 +14,7 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const NAMES: [&str; 3] = ["photo.png", "photo.png", "notes.txt"];
 const TYPES: [&str; 3] = ["image/png", "image/png", "text/plain"];
 
-/// A server that pages of one other origin may use, and three files, of which two have the same name.
+/// A server that allows pages of one other origin, and three files. Two of the files have the same name.
 struct Site {
     stack: Stack,
     origin: String,
@@ -29,7 +29,7 @@ impl Site {
         let origin = free_origin();
         let args = vec![format!("--allowed-origins={origin}")];
         let stack = Stack::with(Options { args, ..Options::default() }).await;
-        // The browser and the store talk with each other, where the client is one for S3.
+        // With the S3 plugins the browser sends requests to the store.
         stack.store().allow_origins(std::slice::from_ref(&origin)).await.unwrap();
         let picture = |seed, length| [PNG, &bytes(seed, length)].concat();
         let contents = [picture(seed, 300_000), picture(seed + 1, 300_004), b"x".to_vec()];
@@ -53,7 +53,7 @@ impl Site {
         run(&named("WAYBILL_TEST_NODE"), &named("WAYBILL_TEST_BROWSER"), scenario, &settings).await
     }
 
-    /// Every file was uploaded, each one is there, and the page could read a part of the first.
+    /// Asserts that every file was uploaded and stored, and that the page could read a part of the first file.
     async fn all_is_there(&self, page: &Value) {
         assert_eq!(page["failed"], json!([]), "{page}");
         let uploads = page["uploads"].as_array().unwrap();
@@ -69,7 +69,7 @@ impl Site {
         let download = &page["download"];
         assert_eq!((&download["status"], &download["bytes"]), (&json!(206), &json!(4)), "{page}");
         assert_eq!(download["content_range"], format!("bytes 1-4/{}", self.contents[0].len()), "{page}");
-        let disposition = download["content_disposition"].as_str().expect("the page can read Content-Disposition");
+        let disposition = download["content_disposition"].as_str().expect("the page cannot read Content-Disposition");
         assert!(disposition.contains(NAMES[0]), "{page}");
         assert!(download["etag"].is_string(), "{page}");
     }
@@ -80,7 +80,7 @@ impl Site {
     }
 }
 
-/// Writes the files; two of them into folders of their own, as they have the same name.
+/// Writes each file into its own folder, because two have the same name.
 fn write(folder: &Path, contents: &[Vec<u8>]) -> Vec<PathBuf> {
     let write = |(index, content): (usize, &Vec<u8>)| {
         let folder = folder.join(index.to_string());
@@ -92,7 +92,7 @@ fn write(folder: &Path, contents: &[Vec<u8>]) -> Vec<PathBuf> {
     contents.iter().enumerate().map(write).collect()
 }
 
-/// The page could read these headers of the answers to this kind of request.
+/// Asserts that the page could read these headers of the answers to this kind of request.
 fn readable(page: &Value, request: &str, headers: &[&str]) {
     let names = page["readable"][request].as_array().unwrap_or_else(|| panic!("no {request} in {page}"));
     for header in headers {
@@ -130,13 +130,14 @@ async fn uppy_xhr_sends_forms() {
     let site = Site::start(774).await;
     let page = site.browse("xhr", json!({})).await;
     site.all_is_there(&page).await;
-    // Each file once: this plugin sends it again after any error.
+    // Each file is sent once. This plugin would send it again after any error.
     assert_eq!(count(&page, "POST", "/v1/files 201"), 3, "{page}");
     assert_eq!(count(&page, "POST", ""), 3, "{page}");
     site.finish().await;
 }
 
-/// Nothing tells the size of these files: also a company with less space than the largest file takes can upload.
+/// These clients do not declare the size of a file. A company can upload even if its free space is less than the
+/// largest allowed file.
 async fn uppy_s3_in_little_space(scenario: &str, seed: u64, multipart: bool) {
     let site = Site::start(seed).await;
     let company = site.client.principal.company_id;

@@ -1,4 +1,4 @@
-//! Chunks in any order, in parallel, repeated, wrong, missing, too long.
+//! Chunks in any order, in parallel, repeated, wrong, missing and too long.
 
 use crate::random::{bytes, sha256};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -22,14 +22,14 @@ async fn shuffled_parallel_and_repeated_chunks_are_the_right_file() {
     let content = bytes(20, 11 * PART + 12_345);
     let chunks: Vec<&[u8]> = content.chunks(PART).collect();
     let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
-    // Every chunk once in an order far from theirs, every third a second time.
+    // Every chunk once in shuffled order, and every third chunk a second time.
     let order: Vec<usize> =
         (0..chunks.len()).map(|n| (n * 7 + 5) % chunks.len()).chain((0..chunks.len()).step_by(3)).collect();
     let mut puts = futures_util::stream::iter(order)
         .map(|index| client.put_chunk(&upload, index, chunks[index].to_vec()))
         .buffer_unordered(8);
     while let Some(answer) = puts.next().await {
-        // Where both puts of a chunk meet, the newer one takes over.
+        // If two requests for a chunk meet, the newer one takes over.
         assert!(answer.status == 200 || answer.body["code"] == "superseded", "{answer:?}");
     }
     let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
@@ -82,7 +82,7 @@ async fn more_bytes_than_declared_are_refused_at_the_crossing_byte() {
     let client = stack.client();
     let upload = client.start(1_000).await.expect(201).text("upload_id");
     client.put_chunk(&upload, 0, bytes(23, 1_001)).await.refused(413, "size_exceeded");
-    // Without a length the crossing byte tells.
+    // Without a length the server notices at the first byte past the limit.
     let pieces = futures_util::stream::iter([bytes(23, 600), bytes(24, 600)].map(Ok::<_, std::io::Error>));
     let answer = client.put_chunk(&upload, 0, reqwest::Body::wrap_stream(pieces)).await;
     let _ = answer.refused(413, "size_exceeded");
@@ -109,7 +109,7 @@ async fn the_same_chunk_at_once_is_stored_once() {
         }
         let done = client.complete(&upload, &json!({})).await.expect(200);
         assert_eq!(done.text("sha256"), sha256(&content));
-        // Readable at once, without asking for a position.
+        // The file is readable immediately, without `Waybill-Min-Position`.
         assert!(client.content(&upload).await == content);
     }
     stack.finish().await;
@@ -123,7 +123,7 @@ async fn a_chunk_without_a_length_that_is_too_short_is_not_taken_for_whole() {
     let pieces = futures_util::stream::iter([bytes(29, 600)].map(Ok::<_, std::io::Error>));
     let answer = client.put_chunk(&upload, 0, reqwest::Body::wrap_stream(pieces)).await;
     let refused = answer.refused(400, "chunk_incomplete");
-    assert_eq!(refused.body["offset_bytes"], 600, "what came is kept");
+    assert_eq!(refused.body["offset_bytes"], 600, "the bytes that arrived are not kept");
     stack.finish().await;
 }
 
@@ -139,7 +139,7 @@ async fn other_bytes_for_a_stored_chunk_are_refused() {
     client.put_chunk(&upload, 1, content[PART..].to_vec()).await.expect(200);
     let done = client.complete(&upload, &json!({})).await.expect(200);
     assert_eq!(done.text("sha256"), sha256(&content));
-    // Repeating one is harmless even now.
+    // A stored chunk can be repeated after the completion.
     client.put_chunk(&upload, 1, content[PART..].to_vec()).await.expect(200);
     stack.finish().await;
 }
@@ -160,7 +160,7 @@ async fn other_bytes_for_a_stored_piece_are_refused() {
     put(0, &content[..1_000]).await.expect(200);
     put(0, &content[..1_000]).await.expect(200);
     put(0, &other[..1_000]).await.refused(409, "chunk_differs");
-    // Bytes that overlap what is stored are compared; of those that differ, none is stored.
+    // Bytes that overlap stored bytes are compared. If they differ, nothing of the request is stored.
     put(500, &other[500..1_500]).await.refused(409, "chunk_differs");
     put(200, &other[200..300]).await.refused(409, "chunk_differs");
     let mixed = [&other[..1_000], &content[1_000..]].concat();
@@ -173,7 +173,7 @@ async fn other_bytes_for_a_stored_piece_are_refused() {
     put(200, &content[200..300]).await.expect(200);
     put(500, &content[500..1_500]).await.expect(200);
     put(1_500, &content[1_500..]).await.expect(200);
-    // All of the part is there now. What was sent before may come again, and nothing else in its place.
+    // The part is complete. The same bytes can be sent again, but no other bytes.
     put(1_500, &content[1_500..]).await.expect(200);
     put(1_500, &other[1_500..]).await.refused(409, "chunk_differs");
     client.put_chunk(&upload, 0, content.clone()).await.expect(200);

@@ -1,4 +1,4 @@
-//! `waybill` in the hands of its users: what it says to them, what they give it, and what ends on the way.
+//! The output of `waybill` for people, unusual arguments, and conditions that end a command.
 
 use crate::random::Source;
 use serde_json::json;
@@ -43,7 +43,7 @@ async fn more_files_than_may_be_open_are_uploaded() {
     let ended = command.ended().await;
     assert_eq!((ended.code, &ended.event("summary")["uploaded"]), (Some(0), &json!(300)), "{}", ended.complaints);
     let left = std::fs::read_dir(home.path().join("waybill/uploads")).unwrap().count();
-    assert_eq!(left, 0, "what is done is forgotten");
+    assert_eq!(left, 0, "the state of finished uploads is still there");
     stack.finish().await;
 }
 
@@ -109,7 +109,7 @@ async fn a_token_that_ends_meanwhile_is_replaced_by_the_next_one() {
     let stack = Stack::start().await;
     let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
     let source = Source::write(home.path(), "film.bin", 840, 20 * MIB);
-    // Of the right user, and not good any more.
+    // A token of the right user with an invalid signature.
     let (signed, _) = client.token().rsplit_once('.').unwrap();
     let stale = format!("{signed}.{}", "A".repeat(43));
     let refused = CommandLine::start_with(&client, home.path(), "upload", &[&source.path], |command| {
@@ -157,16 +157,16 @@ async fn patience_has_an_end_in_every_protocol() {
         let args = [source.path.to_str().unwrap(), "--protocol", protocol, "--give-up-after", "5"];
         let command = CommandLine::start(&client, &home, "upload", &args);
         command.event("started").await;
-        // So that it is not finished before the worker has gone.
+        // The command must not finish before the worker is killed.
         command.signal("STOP");
         commands.push((protocol, command));
     }
-    // Everything but the bytes goes on being answered.
+    // The gateway still answers requests that need no worker.
     cluster.workers[0].kill();
     for (protocol, command) in commands {
         command.signal("CONT");
         let ended = tokio::time::timeout(Duration::from_secs(60), command.ended()).await;
-        let ended = ended.unwrap_or_else(|_| panic!("{protocol} goes on for ever"));
+        let ended = ended.unwrap_or_else(|_| panic!("{protocol} does not give up"));
         assert_eq!(ended.code, Some(75), "{ended:?}");
         assert!(ended.events.iter().any(|event| event["event"] == "retrying"), "{ended:?}");
     }
@@ -175,8 +175,8 @@ async fn patience_has_an_end_in_every_protocol() {
     let args = [source.path.to_str().unwrap(), "--protocol", "tus"];
     let ended = CommandLine::start(&client, &home, "upload", &args).ended().await;
     assert_eq!((ended.code, &ended.event("uploaded")["sha256"]), (Some(0), &json!(source.sha256)), "{ended:?}");
-    // What `native` had begun is nobody's any more.
-    eventually("no upload but that one to be unfinished", || async {
+    // The upload of the native protocol stays unfinished, because nobody resumes it.
+    eventually("at most one unfinished upload to remain", || async {
         let listed = client.get("/v1/files?status=PENDING").await.expect(200).body;
         (listed["items"].as_array()?.len() <= 1).then_some(())
     })

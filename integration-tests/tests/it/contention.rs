@@ -1,4 +1,4 @@
-//! Many change the same thing at once.
+//! Many parallel changes of the same file.
 
 use futures_util::future::join_all;
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! Files as people send them, made by real programs, declared as browsers declare them, by every protocol: what is
-//! ordinary is accepted, and what would run is refused. `scripts/test-corpus` makes the files and runs this.
+//! Files of many kinds, made by real programs, with the types that browsers declare, sent with every protocol. Ordinary
+//! files are accepted, and executable files are refused. `scripts/test-corpus` makes the files and runs this test.
 
 use crate::random::sha256;
 use crate::speaker::Speaker;
@@ -14,11 +14,11 @@ use std::path::PathBuf;
 use waybill_integration_tests::{Answer, Client, Stack};
 use waybill_test_kit::eventually;
 
-/// Uploads at once.
+/// Number of parallel uploads.
 const CONCURRENCY: usize = 8;
 const PROTOCOLS: [&str; 8] = ["bytes", "form", "chunks", "tus", "ietf", "direct", "uppy 5", "uppy 6"];
 
-/// One file, declared in one way.
+/// One file with one declared type.
 #[derive(Clone)]
 struct Sent {
     kind: String,
@@ -54,7 +54,7 @@ fn corpus() -> Option<Vec<Sent>> {
     Some(all)
 }
 
-/// The code of a refusal, or the id of an upload that was not refused at once.
+/// Result of sending a file: the id of the upload, or the error code if it was refused immediately.
 type Outcome = Result<String, String>;
 
 fn outcome(answer: &Answer, id: &str) -> Outcome {
@@ -72,8 +72,8 @@ fn said(file: &Sent) -> Value {
     said
 }
 
-/// Sends a file until there is an answer: of a refusal that comes before all of a large body was sent, a client may see
-/// only a broken connection.
+/// Sends a file again until there is an answer. If the server refuses a large body early, the client may see only a
+/// broken connection.
 async fn answered(request: impl Fn() -> reqwest::RequestBuilder) -> Outcome {
     let answer = eventually("an answer to a file", || async {
         let response = request().send().await.ok()?;
@@ -92,7 +92,7 @@ async fn by_bytes(client: &Client, file: &Sent) -> Outcome {
 }
 
 async fn by_form(client: &Client, file: &Sent) -> Outcome {
-    // Browsers say application/octet-stream where they know nothing.
+    // Browsers declare application/octet-stream if they do not know the type.
     let mime_type = if file.mime_type.is_empty() { "application/octet-stream" } else { &file.mime_type };
     let request = || {
         let part = reqwest::multipart::Part::bytes(file.content.clone()).file_name(file.name.clone());
@@ -168,7 +168,7 @@ async fn by_direct(client: &Client, file: &Sent) -> Outcome {
 }
 
 async fn put_object(url: String, file: &Sent) {
-    // As browsers do it: an empty body has a length, too.
+    // Browsers send `Content-Length` for an empty body, too.
     let request = Http::new().put(url).header("Content-Length", file.content.len());
     let put = request.body(file.content.clone()).send().await.unwrap();
     assert!(put.status().is_success(), "{}: {}", file.kind, put.text().await.unwrap());
@@ -192,7 +192,8 @@ async fn by_uppy_6(client: &Client, file: &Sent) -> Outcome {
     Ok(key.split('/').nth(2).unwrap().to_owned())
 }
 
-/// What became of a file: `None` where it is there, byte for byte; else the code of the refusal.
+/// Sends a file and waits until it is verified or refused. Returns `None` if it was stored unchanged, or else the error
+/// code.
 async fn send(client: &Client, file: &Sent, protocol: &str) -> Option<String> {
     let sent = match protocol {
         "bytes" => by_bytes(client, file).await,
@@ -230,7 +231,7 @@ async fn a1_a2_every_kind_of_file_is_taken_by_every_protocol_and_what_would_run_
     let client = stack.client();
     let all: Vec<(usize, &str)> =
         (0..corpus.len()).flat_map(|file| PROTOCOLS.iter().map(move |protocol| (file, *protocol))).collect();
-    // A part of a form that is itself a multipart one cannot be read (docs/file-types.md).
+    // A form cannot contain a part that is itself multipart (docs/file-types.md).
     let cannot_be_read =
         |(file, protocol): &(usize, &str)| *protocol == "form" && corpus[*file].mime_type.starts_with("multipart/");
     let all: Vec<(usize, &str)> = all.into_iter().filter(|sent| !cannot_be_read(sent)).collect();

@@ -1,4 +1,4 @@
-//! Sudden deaths in the middle of a gibibyte: the upload goes on where it was, and everything is right in the end.
+//! Processes are killed during an upload of 1 GiB. The upload resumes where it was, and the result is correct.
 
 use crate::random::Source;
 use serde_json::json;
@@ -9,17 +9,17 @@ use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, UploadEvent};
 use waybill_schema::{Aggregate, Event, Subject, WorkerId};
 use waybill_test_kit::eventually_within;
 
-/// How long a part of a gibibyte may take on a busy machine.
+/// Maximum time until the upload is in the middle, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 const GIB: u64 = 1_024 * 1_024 * 1_024;
 const PART: u64 = 8 * 1_024 * 1_024;
-/// How far the upload is when something dies.
+/// Number of stored bytes at which a process is killed.
 const FAR: u64 = 300 * 1_024 * 1_024;
 
-/// What may have to be sent again: four chunks at a time, each of which may be cut off a few times.
+/// Maximum number of bytes that are sent again: four parallel chunks, each of which can be interrupted several times.
 const LOST_AT_MOST: u64 = 16 * PART;
 
-/// An upload of 1 GiB by the command line, on its way.
+/// A running upload of 1 GiB with the command line.
 struct Upload {
     client: Client,
     command: CommandLine,
@@ -36,9 +36,9 @@ impl Upload {
         Self { client, command, id, source }
     }
 
-    /// Until it is in its middle; answers with who wrote last.
+    /// Waits until the upload has [`FAR`] bytes. Returns the worker that wrote last.
     async fn is_far(&self, cluster: &Cluster) -> WorkerId {
-        let last = eventually_within(PATIENCE, "the upload to be in its middle", || async {
+        let last = eventually_within(PATIENCE, "the upload to be in the middle", || async {
             let stored = stored(cluster, &self.client, &self.id).await;
             let bytes: u64 = stored.iter().map(|chunk| chunk.length).sum();
             (bytes >= FAR).then_some(stored.last()?.worker_id)
@@ -46,14 +46,14 @@ impl Upload {
         last.await
     }
 
-    /// It was not finished when something died; of what it cannot do without it notices the death.
+    /// Asserts that the upload was not finished when the process died, and that the command retries.
     async fn is_disturbed(&self) {
         let events = self.command.events();
-        assert!(events.iter().all(|event| event["event"] != "uploaded"), "it was finished before: {events:?}");
+        assert!(events.iter().all(|event| event["event"] != "uploaded"), "the upload was already finished: {events:?}");
         self.command.event("retrying").await;
     }
 
-    /// It ends well, nothing that was stored was stored again, and all figures are right.
+    /// Asserts that the upload succeeds, that stored bytes were not stored again, and that all figures are correct.
     async fn ends_well(self, cluster: Cluster) {
         let Self { client, command, id, source } = self;
         let ended = command.ended().await;
@@ -61,9 +61,9 @@ impl Upload {
         let uploaded = ended.event("uploaded");
         assert_eq!((&uploaded["file_id"], &uploaded["sha256"]), (&json!(id), &json!(source.sha256)));
         let sent = uploaded["sent_bytes"].as_u64().unwrap();
-        assert!(sent <= GIB + LOST_AT_MOST, "{sent} bytes were sent: what was there was sent again");
+        assert!(sent <= GIB + LOST_AT_MOST, "{sent} bytes were sent: stored bytes were sent again");
         let stored = stored(&cluster, &client, &id).await;
-        assert!(stored.len() <= 132, "{} parts were stored, of 128: one counts twice", stored.len());
+        assert!(stored.len() <= 132, "{} parts were stored instead of 128", stored.len());
         cluster.backing.nothing_reserved(client.principal.company_id).await;
         cluster.backing.projected().await;
         let quota = client.get("/v1/quota").await.expect(200).body;
@@ -73,12 +73,12 @@ impl Upload {
         );
         let file = client.get(&format!("/v1/files/{id}")).await.expect(200).body;
         assert_eq!((&file["processing_status"], &file["hash"]), (&json!("COMPLETED"), &json!(source.sha256)));
-        assert_eq!(client.content_sha256(&id).await, source.sha256, "what comes back");
+        assert_eq!(client.content_sha256(&id).await, source.sha256, "the downloaded file differs");
         cluster.finish().await;
     }
 }
 
-/// The parts that the log says are stored, as often as it says so: whoever died may be needed to ask otherwise.
+/// Returns the events of stored parts. Reads them from the log, because the killed process may be needed for a request.
 async fn stored(cluster: &Cluster, client: &Client, id: &str) -> Vec<ChunkUploadedV1> {
     let log = cluster.backing.log();
     let company = client.principal.company_id;

@@ -1,4 +1,4 @@
-//! Bytes that go from the client to the store by presigned URLs, natively and as Uppy's S3 plugin has it.
+//! Direct uploads: clients send bytes to the store through presigned URLs, in the native protocol and in Uppy mode.
 
 use crate::random::{bytes, sha256};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -34,7 +34,7 @@ async fn sign(client: &Client, upload: &str, parts: Value) -> Vec<Value> {
     signed.body["parts"].as_array().unwrap().clone()
 }
 
-/// Puts bytes to a signed URL, as whoever has it would: without a token.
+/// Sends bytes to a presigned URL, without a token.
 async fn attempt(signed: &Value, bytes: &[u8]) -> reqwest::Result<reqwest::Response> {
     let mut request = reqwest::Client::new().put(signed["url"].as_str().unwrap()).body(bytes.to_vec());
     for (name, value) in signed["headers"].as_object().unwrap() {
@@ -47,7 +47,7 @@ async fn put(signed: &Value, bytes: &[u8]) -> reqwest::Response {
     attempt(signed, bytes).await.unwrap()
 }
 
-/// Whether the store refuses bytes; some close the connection before they have come.
+/// Returns `true` if the store refuses the bytes. Some stores close the connection before they have read the body.
 async fn is_refused(signed: &Value, bytes: &[u8]) -> bool {
     attempt(signed, bytes).await.map_or(true, |answer| answer.status() != StatusCode::OK)
 }
@@ -72,16 +72,20 @@ async fn parts_go_to_the_store_and_the_file_is_verified() {
     }
     client.post(&report, &parts[2]).await.expect(200);
     let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
-    assert_eq!(status.body["missing"], json!([[0, 2 * PART]]), "it is known what is there");
+    assert_eq!(status.body["missing"], json!([[0, 2 * PART]]), "the reported part is not recorded");
     let reported = client.post(&report, &json!({ "parts": &parts[..2] })).await.expect(200);
     assert_eq!(reported.body["offset_bytes"], content.len());
     client.post(&report, &json!({ "parts": parts })).await.expect(200);
-    assert_eq!(client.get(&format!("/v1/files/{upload}/content")).await.status, 409, "not before it was verified");
+    assert_eq!(
+        client.get(&format!("/v1/files/{upload}/content")).await.status,
+        409,
+        "the file is readable before it was verified"
+    );
     let done = client.complete(&upload, &json!({})).await.expect(200);
     assert_eq!(done.text("sha256"), sha256(&content));
     client.get_after(&format!("/v1/files/{upload}"), &done).await.expect(200);
     assert!(client.content(&upload).await == content);
-    // The URL is still good, but for nothing any more.
+    // The URL has not expired, but the store refuses it.
     assert!(is_refused(&signed[0], &content[..PART]).await);
     assert!(client.content(&upload).await == content);
     stack.nothing_reserved(client.principal.company_id).await;
@@ -97,11 +101,11 @@ async fn a_signed_url_takes_only_what_was_announced() {
     let signed = sign(&client, &upload, to_sign(&content)).await;
     let mut longer = content.clone();
     longer.push(0);
-    assert!(is_refused(&signed[0], &longer).await, "a byte more");
-    assert!(is_refused(&signed[0], &content[1..]).await, "a byte less");
+    assert!(is_refused(&signed[0], &longer).await, "the store accepted one byte more");
+    assert!(is_refused(&signed[0], &content[1..]).await, "the store accepted one byte less");
     let mut without = signed[0].clone();
     without["headers"] = json!({});
-    assert!(is_refused(&without, &content).await, "without the checksum");
+    assert!(is_refused(&without, &content).await, "the store accepted a part without the checksum");
 
     let sign = format!("/v1/uploads/{upload}/parts/sign");
     let part = |number: u32, size: usize, checksum: &str| json!({ "parts": [{ "part_number": number, "size_bytes": size, "checksum": checksum }] });
@@ -162,7 +166,7 @@ async fn a_part_that_was_replaced_after_its_report_is_never_read_as_if_it_were_n
         let replaced = stored(&second[0], &other[..PART]).await;
         if reported_again {
             client.post(&report, &replaced).await.expect(200);
-            // A store that lists every write to a slot leaves it open which one counts; then the file is refused.
+            // Some stores list every write of a part, and it is unclear which one is used. The file is then refused.
             let done = client.complete(&upload, &json!({ "sha256": sha256(&other) })).await;
             if done.status == 200 {
                 client.get_after(&format!("/v1/files/{upload}"), &done).await.expect(200);
@@ -208,14 +212,15 @@ async fn nothing_that_a_client_can_still_write_to_is_read() {
     let id = params.text("file_id");
     let file = client.file_with_status(&id, "COMPLETED").await;
     assert_eq!(file["hash"], sha256(&content));
-    // The object that was copied is deleted after that.
+    // A reaction then deletes the object that was copied.
     stack.settled().await;
-    // The URL is still good, and what it writes is not what is read; nor does it stay when the URL has ended.
+    // The URL is still valid. It writes to another object than the one that is read, and that object is deleted after
+    // the URL has expired.
     assert_eq!(put(&bytes(804, content.len())).await, StatusCode::OK);
     assert!(client.content(&id).await == content);
     let prefix = format!("q/{}/", client.principal.company_id);
     assert_eq!(stack.store().list(&prefix).await.unwrap().len(), 1);
-    eventually_within(Duration::from_secs(60), "what came too late to be gone", || async {
+    eventually_within(Duration::from_secs(60), "the late object to be deleted", || async {
         stack.store().list(&prefix).await.unwrap().is_empty().then_some(())
     })
     .await;
@@ -254,7 +259,7 @@ async fn an_upload_has_one_multipart_upload_at_a_time() {
     let begin = json!({ "method": "POST", "key": "mine", "name": "a.bin", "size": part.len() });
     let begun = sign(begin).await;
     let (url, key) = (begun.text("url"), begun.text("key"));
-    // The URL is good more than once, and each multipart upload could hold as much as is reserved.
+    // The URL can be used several times. Each multipart upload could hold as many bytes as are reserved.
     for _ in 0..2 {
         assert_eq!(reqwest::Client::new().post(&url).send().await.unwrap().status(), StatusCode::OK);
     }
@@ -296,7 +301,7 @@ async fn a_completion_whose_answer_was_lost_is_answered_again() {
 async fn objects_that_never_come_keep_nobody_waiting() {
     let stack = Stack::start().await;
     let client = stack.client();
-    // More than the events that a partition hands out at once.
+    // More uploads than a partition delivers events at once.
     let sign = |n: usize| {
         let sign = json!({ "method": "PUT", "key": format!("never-{n}"), "name": "a.bin", "size": 1 });
         let client = &client;
@@ -319,7 +324,7 @@ async fn uppys_routes_know_whose_an_upload_is() {
     let client = stack.client();
     let (upload, key, _) = create_for_uppy(&client, json!({})).await;
     let reserved = stack.reserved_bytes(client.principal.company_id).await;
-    assert_eq!(reserved, 5 << 20, "without a size, a little is reserved");
+    assert_eq!(reserved, 5 << 20, "reservation of an upload without a declared size");
     let stranger = stack.client();
     for path in [format!("/uppy/s3/multipart/{upload}?key={key}"), format!("/uppy/s3/multipart/{upload}/1?key={key}")] {
         stranger.get(&path).await.refused(404, "not_found");

@@ -1,4 +1,4 @@
-//! The host product keeps the directory.
+//! The host product manages the directory.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -8,7 +8,7 @@ fn id() -> Uuid {
     Uuid::now_v7()
 }
 
-/// A company of which the host has said nothing.
+/// Returns the path of `what` in a company.
 fn at(company: Uuid, what: &str) -> String {
     format!("/v1/admin/companies/{company}{what}")
 }

@@ -1,5 +1,5 @@
-//! The whole of it, once in each way that Waybill can be run: all roles in one process, each in one of its own, and two
-//! of each behind balancers.
+//! One scenario with all main features, for each way to run Waybill: all roles in one process, each role on its own,
+//! and two of each role behind balancers.
 
 use crate::random::{bytes, sha256};
 use crate::socket::{next, send, with_token};
@@ -10,8 +10,8 @@ use waybill_test_kit::eventually;
 
 const PART: usize = 8 * 1_024 * 1_024;
 
-/// A session of four files, watched: one in chunks of any order, one in one request, one that is not what it should be,
-/// one that is given up.
+/// Runs a watched session of four files: one in shuffled chunks, one in a single request, one with a wrong digest, and
+/// one that is cancelled.
 async fn everything(client: &Client, progress_url: &str, seed: u64) {
     let session = client.post("/v1/sessions", &json!({ "name": "Summer" })).await.expect(201).text("session_id");
     let mut socket = with_token(progress_url, client).await;
@@ -36,7 +36,7 @@ async fn everything(client: &Client, progress_url: &str, seed: u64) {
         request.header("Idempotency-Key", format!("note {seed}")).body(note.clone())
     };
     let note_id = client.send(post()).await.expect(201).text("file_id");
-    assert_eq!(client.send(post()).await.expect(201).text("file_id"), note_id, "a repeat makes no second file");
+    assert_eq!(client.send(post()).await.expect(201).text("file_id"), note_id, "a repeated request made a second file");
 
     let wrong = client.start_with(3, in_session.clone()).await.expect(201).text("upload_id");
     client.put_chunk(&wrong, 0, "abc").await.expect(200);
@@ -54,7 +54,7 @@ async fn everything(client: &Client, progress_url: &str, seed: u64) {
     assert_eq!(
         (ended["status"].as_str(), figures),
         (Some("FAILED"), [4, 2, 2]),
-        "two of its files have not come: {ended}"
+        "the session does not count two failed files: {ended}"
     );
 
     watched(
@@ -78,7 +78,7 @@ async fn everything(client: &Client, progress_url: &str, seed: u64) {
     }
 }
 
-/// Every one of these transitions comes, in any order.
+/// Waits until all these events have arrived, in any order.
 async fn watched(socket: &mut crate::socket::Socket, expected: &[(&str, &String)]) {
     let mut missing: Vec<(String, String)> =
         expected.iter().map(|(kind, id)| ((*kind).to_owned(), (*id).clone())).collect();
@@ -91,7 +91,7 @@ async fn watched(socket: &mut crate::socket::Socket, expected: &[(&str, &String)
 
 async fn readable(client: &Client, file: &str, content: &[u8]) {
     client.file_with_status(file, "COMPLETED").await;
-    assert!(client.content(file).await == content, "a file comes back otherwise");
+    assert!(client.content(file).await == content, "the file has other bytes than were sent");
     let path = format!("/v1/files/{file}/content");
     let part = client.request(Method::GET, &path).header("Range", "bytes=2-5").send().await.unwrap();
     assert_eq!((part.status().as_u16(), &part.bytes().await.unwrap()[..]), (206, &content[2..6]));

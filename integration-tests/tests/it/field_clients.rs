@@ -1,5 +1,5 @@
-//! What people do with clients that exist, besides plain uploads: files that are deleted and chosen again, types that
-//! are refused, and the many ways to write an upload with curl.
+//! Uses of existing clients other than plain uploads: files that are deleted and chosen again, refused types, and the
+//! many ways to upload with curl.
 
 use crate::real_clients::{Given, named, report_of, run, tus_js, tuspy};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use waybill_integration_tests::Stack;
 
 const MIB: usize = 1_024 * 1_024;
 
-/// tus-java-client; `None` where there is no Maven and no JDK, and so nothing was prepared.
+/// Runs tus-java-client. Returns `None` if Maven or a JDK is missing.
 async fn tus_java(scenario: &str, settings: &Value) -> Option<Value> {
     let Some(classpath) = std::env::var_os("WAYBILL_TEST_JAVA_CLASSPATH") else {
         eprintln!("skipped: tus-java-client needs mvn, javac and java on the PATH");
@@ -19,7 +19,7 @@ async fn tus_java(scenario: &str, settings: &Value) -> Option<Value> {
     Some(report_of(command, scenario, settings).await)
 }
 
-/// The client made a new upload for the file, which is there.
+/// Asserts that the client created a new upload for the file, and that the file is stored.
 async fn is_new_and_there(stack: &Stack, given: &Given, report: &Value) {
     assert!(report["first_url"].is_string() && report["first_url"] != report["url"], "{report}");
     given.is_there(stack, report).await;
@@ -70,7 +70,7 @@ async fn tus_js_client_uploads_again_what_was_deleted() {
     stack.finish().await;
 }
 
-/// tuspy gives up where it finds the upload gone, whatever the status; an app then forgets the URL and begins anew.
+/// tuspy gives up if the upload is gone, with any status. An app then has to forget the URL and start again.
 #[tokio::test(flavor = "multi_thread")]
 async fn tuspy_uploads_again_what_was_deleted() {
     let stack = Stack::start().await;
@@ -82,7 +82,7 @@ async fn tuspy_uploads_again_what_was_deleted() {
     stack.finish().await;
 }
 
-/// A refusal that comes before the body was read reaches the client as what it is, and is not tried again.
+/// A refusal that is sent before the body was read reaches the client, which does not retry.
 #[tokio::test(flavor = "multi_thread")]
 async fn tus_js_client_sees_that_a_type_is_refused() {
     let stack = Stack::start().await;
@@ -106,7 +106,7 @@ async fn curl(given: &Given, scenario: &str) -> Value {
     run(&named("WAYBILL_TEST_TUSPY_PYTHON"), &named("WAYBILL_TEST_CURL_VARIANTS"), scenario, &settings).await
 }
 
-/// In each way of which it is clear what is meant, exactly the file is stored; every other one is refused.
+/// Unambiguous requests store exactly the file. All others are refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_uploads_in_all_its_ways() {
     let stack = Stack::start().await;
@@ -144,7 +144,7 @@ async fn curl_uploads_in_all_its_ways() {
     }
     assert_eq!(variants["compressed"]["download_is_same"], true);
     let refused = [
-        // curl says the same of both: only of the first are the bytes those of the file.
+        // curl sends the same headers for both, but only the first one has the bytes of the file.
         ("data_binary_as_curl_has_it", 415, "content_type_refused"),
         ("urlencoded", 415, "content_type_refused"),
         ("form_with_two_files", 400, "form_invalid"),

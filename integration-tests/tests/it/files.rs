@@ -1,4 +1,4 @@
-//! Files that are there: listing, names, deleting, restoring.
+//! Stored files: listing, renaming, deleting and restoring.
 
 use reqwest::Method;
 use serde_json::json;

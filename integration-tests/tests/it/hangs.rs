@@ -1,4 +1,5 @@
-//! A server that hangs keeps its connections and answers nothing. Nobody waits for it for long, however many ask.
+//! A server that hangs keeps its connections and does not answer. Clients get an answer soon, no matter how many there
+//! are.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -8,10 +9,11 @@ use waybill_integration_tests::{Client, Cluster, Counts};
 use waybill_test_kit::eventually;
 
 const CLIENTS: usize = 50;
-/// 1.5 s, and what a busy machine takes. Without the pulse the longest answer takes 8 s and more.
+/// Maximum time of an answer: 1.5 s and a margin for a busy machine. Without the probe of NATS the longest answer takes
+/// 8 s or more.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
-/// Sends one request of each kind at once; answers with their statuses, and how long the slowest took.
+/// Sends one request of each kind at the same time. Returns their statuses and the time of the slowest one.
 async fn ask(client: &Client, upload: &str, file: &str) -> (Vec<u16>, Duration) {
     let company = client.principal.company_id;
     let json = |method, path: String, body| client.request(method, &path).json(&body);
@@ -35,7 +37,7 @@ async fn ask(client: &Client, upload: &str, file: &str) -> (Vec<u16>, Duration) 
 async fn fifty_clients_are_answered_while_nats_hangs() {
     let mut cluster = Cluster::start(Counts::default()).await;
     let mut clients: Vec<(Client, String, String)> = Vec::new();
-    // Half of them wait for the same company's space.
+    // Half of the clients reserve space of the same company.
     let first = cluster.client();
     for number in 0..CLIENTS {
         let client = if number % 2 == 0 { cluster.client() } else { cluster.client_for(first.principal.company_id) };
@@ -45,13 +47,14 @@ async fn fifty_clients_are_answered_while_nats_hangs() {
     }
     cluster.backing.settled().await;
     cluster.backing.nats_server().hang();
-    // The first ones come before anybody can know, the second ones after that.
+    // The requests of the first round arrive before the probe notices the outage, those of the second round after it.
     for round in 0..2 {
         let asked = clients.iter().map(|(client, upload, file)| ask(client, upload, file));
         let answers = join_all(asked).await;
         let longest = answers.iter().map(|(_, took)| *took).max().unwrap();
         println!("round {round}: the longest answer took {longest:?}");
-        // What had its answer from NATS a moment before may still succeed; tus says 423 for "not now" to a HEAD.
+        // A request whose answer from NATS arrived just before may still succeed. tus answers 423 to a HEAD that must
+        // be repeated.
         let is_other = |status: &&u16| !matches!(**status, 503 | 423 | 200..300);
         let others: Vec<&u16> = answers.iter().flat_map(|(statuses, _)| statuses).filter(is_other).collect();
         assert!(others.is_empty(), "{others:?}");

@@ -1,4 +1,4 @@
-//! A request that is sent again after a lost answer has its effect once.
+//! A request that a client repeats after a lost answer takes effect only once.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn a_repeated_start_is_the_same_upload() {
     let other = json!({ "name": "b.bin", "size_bytes": 100, "mime_type": "text/plain" });
     start(&client, "key-1", &other).await.refused(422, "idempotency_key_reused");
     assert_ne!(start(&client, "key-2", &body).await.expect(201).text("upload_id"), first);
-    // Keys are the user's own.
+    // Keys belong to one user.
     let colleague = stack.client_for(client.principal.company_id, &[]);
     assert_ne!(start(&colleague, "key-1", &body).await.expect(201).text("upload_id"), first);
     stack.finish().await;
@@ -54,7 +54,7 @@ async fn a_repeated_file_is_stored_once() {
     stack.finish().await;
 }
 
-/// Sends the beginning of a file and hangs up.
+/// Sends the beginning of a file and disconnects.
 fn break_off(stack: &Stack, client: &Client, key: &str, size: usize, sent: &[u8]) {
     let host = stack.url().strip_prefix("http://").unwrap();
     let mut socket = std::net::TcpStream::connect(host).unwrap();
@@ -74,7 +74,7 @@ async fn a_file_whose_connection_broke_may_be_sent_again_with_its_key() {
     for (key, size) in [("small", 1_000_000), ("large", 9_000_000)] {
         let content = crate::random::bytes(60, size);
         break_off(&stack, &client, key, size, &content[..size / 2]);
-        waybill_test_kit::eventually("the broken request to have reserved its space", || async {
+        waybill_test_kit::eventually("the interrupted request to reserve its space", || async {
             (stack.reserved_bytes(client.principal.company_id).await > 0).then_some(())
         })
         .await;
@@ -82,7 +82,7 @@ async fn a_file_whose_connection_broke_may_be_sent_again_with_its_key() {
             let request = client.request(Method::POST, "/v1/files?name=a.bin&mime_type=application/octet-stream");
             client.send(request.header("Idempotency-Key", key).body(content.clone()))
         };
-        let done = waybill_test_kit::eventually("the repeated request to go through", || async {
+        let done = waybill_test_kit::eventually("the repeated request to succeed", || async {
             let answer = post().await;
             assert!(answer.status == 201 || answer.body["code"] == "superseded", "{answer:?}");
             (answer.status == 201).then_some(answer)
@@ -126,7 +126,7 @@ async fn a_company_that_has_used_its_keys_takes_none_from_others() {
     };
     let first = send(&client, "key-0".to_owned()).await.expect(201).text("upload_id");
     for n in 1..5 {
-        // A repeated key costs nothing.
+        // A repeated key does not count.
         assert_eq!(send(&client, "key-0".to_owned()).await.expect(201).text("upload_id"), first);
         send(&client, format!("key-{n}")).await.expect(201);
     }
@@ -138,7 +138,7 @@ async fn a_company_that_has_used_its_keys_takes_none_from_others() {
         let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((86_400..=90_000).contains(&wait), "{wait}");
     }
-    // Keys that came before keep what they promise, and requests without a key are none of this.
+    // Earlier keys still work, and requests without a key are not affected.
     assert_eq!(send(&client, "key-0".to_owned()).await.expect(201).text("upload_id"), first);
     client.start(1).await.expect(201);
     let other = stack.client();

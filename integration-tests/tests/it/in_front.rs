@@ -1,4 +1,4 @@
-//! Proxies, load balancers and probes in front of Waybill, and the restart of NATS behind it.
+//! Proxies, load balancers and probes in front of Waybill, and restarts of NATS.
 
 use crate::socket::{next, send, with_token};
 use crate::speaker::Speaker;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use waybill_integration_tests::{Backing, Client, Cluster, Counts, Options, Stack, free_addr};
 use waybill_test_kit::{eventually, settings};
 
-/// A connection over which one request was answered.
+/// Returns a connection on which one request was answered.
 fn used_connection(stack: &Stack) -> TcpStream {
     let host = stack.url().strip_prefix("http://").unwrap();
     let mut socket = TcpStream::connect(host).unwrap();
@@ -27,14 +27,14 @@ async fn a9_a_connection_is_kept_as_long_as_the_setting_says() {
     // Load balancers send requests on connections that were idle for a minute.
     socket.set_read_timeout(Some(Duration::from_secs(7))).unwrap();
     let read = socket.read(&mut [0; 16]).unwrap_err();
-    assert_eq!(read.kind(), ErrorKind::WouldBlock, "the connection is closed while it is idle");
+    assert_eq!(read.kind(), ErrorKind::WouldBlock, "the server closed an idle connection");
     stack.finish().await;
 
     let args = vec!["--keep-alive-s=1".to_owned()];
     let stack = Stack::with(Options { args, ..Options::default() }).await;
     let mut socket = used_connection(&stack);
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    assert_eq!(socket.read(&mut [0; 16]).unwrap(), 0, "the connection is closed");
+    assert_eq!(socket.read(&mut [0; 16]).unwrap(), 0, "the server did not close the connection");
     stack.finish().await;
 }
 
@@ -64,7 +64,7 @@ async fn a16_probes_and_good_links_go_on_while_somebody_guesses() {
     for path in ["/healthz", "/readyz", "/metrics", &link] {
         assert_eq!(status(&stack, path, &[]).await, 200, "{path}");
     }
-    // A probe is not asked who it is.
+    // Probes need no valid token.
     assert_eq!(status(&stack, "/healthz", &[("Authorization", "Bearer x")]).await, 200);
     assert_eq!(status(&stack, &some_link(), &[]).await, 429, "a guess");
     client.get("/v1/quota").await.expect(200);
@@ -105,7 +105,7 @@ async fn compose_4_who_can_open_nothing_more_is_not_ready() {
     let (addr, folder) = (free_addr(), tempfile::tempdir().unwrap());
     let log = folder.path().join("log");
     let output = std::fs::File::create(&log).unwrap();
-    // The soft limit is raised to the hard one, and no further.
+    // The server raises the soft limit to the hard limit.
     let mut all = std::process::Command::new("sh")
         .args(["-c", "ulimit -S -n 64 && ulimit -H -n 300 && exec \"$0\" \"$@\""])
         .arg(settings("WAYBILL_TEST_BIN"))
@@ -117,7 +117,7 @@ async fn compose_4_who_can_open_nothing_more_is_not_ready() {
         .spawn()
         .unwrap();
     let ready = || async {
-        // A connection each: one that is kept would be another client's.
+        // A new connection for each request, like a probe from another client.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let answer = http.get(format!("http://{addr}/readyz")).send().await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
@@ -129,11 +129,11 @@ async fn compose_4_who_can_open_nothing_more_is_not_ready() {
         if let Some((503, said)) = ready().await {
             break said;
         }
-        assert!(open.len() < 300, "more connections than files");
+        assert!(open.len() < 300, "the limit of open files has no effect");
     };
     assert!(unready.contains("descriptors"), "{unready}");
-    assert!(open.len() > 64, "the limit was raised");
-    assert!(std::fs::read_to_string(&log).unwrap().contains("no more files or connections"));
+    assert!(open.len() > 64, "the limit was not raised");
+    assert!(std::fs::read_to_string(&log).unwrap().contains("cannot open more files"));
     drop(open);
     eventually("a role to be ready again", || async { ready().await.filter(|(status, _)| *status == 200) }).await;
     drop(all.kill());
@@ -144,7 +144,7 @@ async fn compose_4_who_can_open_nothing_more_is_not_ready() {
 /// Waits until a small file is accepted and files can be listed. Returns the time that this took.
 async fn all_works_again(client: &Client) -> Duration {
     let since = Instant::now();
-    eventually("everything to work", || async {
+    eventually("uploads and lists to work", || async {
         let answer = client.post_file("name=c.txt&mime_type=text/plain", "hello").await;
         (answer.status == 201 && client.get("/v1/files").await.status == 200).then_some(())
     })
@@ -165,7 +165,7 @@ async fn compose_2_after_a_restart_of_nats_everything_goes_on_at_once() {
         cluster.backing.nats_server().kill_and_restart().await;
         let since = Instant::now();
         let took = all_works_again(&client).await;
-        // The heartbeat of a consumer that a restart forgot is missed after 15 s.
+        // A consumer that was lost in the restart is noticed only after 15 s without a heartbeat.
         assert!(took < Duration::from_secs(8), "{took:?}");
         client.send_until_done(|| client.request(reqwest::Method::DELETE, &format!("/v1/uploads/{upload}"))).await;
         assert_eq!(next(&mut socket).await["kind"], "UploadCancelled");
@@ -189,7 +189,7 @@ async fn compose_3_while_nats_hangs_an_answer_takes_as_long_for_many_as_for_one(
     let longest = answers.iter().map(|(_, took)| *took).max().unwrap();
     assert!(longest < Duration::from_secs(20), "{longest:?}");
     assert!(answers.iter().any(|(status, _)| *status == 503));
-    assert_eq!(client.get("/healthz").await.status, 200, "a probe with a token");
+    assert_eq!(client.get("/healthz").await.status, 200, "a probe with a token failed");
     cluster.backing.nats_server().go_on();
     all_works_again(&client).await;
     cluster.finish().await;
@@ -211,9 +211,9 @@ async fn compose_17_a_client_that_hangs_up_is_no_failure_of_ours() {
     .unwrap();
     socket.write_all(&vec![7; 1_000_000]).unwrap();
     drop(socket);
-    // Not by HEAD: that would take the upload over from the request that is being ended.
+    // Not with HEAD, which would take the upload over from the request that is ending.
     let status = format!("/v1/uploads/{}", path.rsplit('/').next().unwrap());
-    eventually("what arrived to be kept", || async {
+    eventually("the bytes that arrived to be recorded", || async {
         (tus.client.get(&status).await.expect(200).body["offset_bytes"] == 1_000_000).then_some(())
     })
     .await;

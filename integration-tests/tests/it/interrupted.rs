@@ -1,4 +1,4 @@
-//! Connections that break: every byte that arrived is kept, and the upload goes on from there.
+//! Broken connections: every byte that arrived is kept, and the upload resumes after it.
 
 use crate::random::{bytes, sha256};
 use reqwest::Method;
@@ -11,7 +11,7 @@ use waybill_test_kit::eventually;
 
 const PART: usize = 8 * 1_024 * 1_024;
 
-/// Sends the head of a chunk's PUT and the beginning of its body, and hangs up.
+/// Sends the head of a chunk and the beginning of its body, and disconnects.
 fn break_off(stack: &Stack, client: &Client, upload: &str, range: (usize, usize), total: usize, sent: &[u8]) {
     let host = stack.url().strip_prefix("http://").unwrap();
     let (from, to) = range;
@@ -58,7 +58,7 @@ async fn a_broken_chunk_is_resumed_to_the_byte_in(shape: Shape) {
         break_off(&stack, &client, &upload, (from, PART), total, &content[from..from + sent]);
         from += sent;
         let status = offset_reaches(&client, &upload, from).await;
-        assert_eq!(status["offset_bytes"], from, "not a byte more than was sent");
+        assert_eq!(status["offset_bytes"], from, "more bytes were recorded than were sent");
         assert_eq!(status["missing"], json!([[from, total]]));
     }
     let rest = client
@@ -68,7 +68,7 @@ async fn a_broken_chunk_is_resumed_to_the_byte_in(shape: Shape) {
     let stored = client.send(rest).await.expect(200);
     assert_eq!(stored.body["offset_bytes"], PART);
     let staged = format!("s/{}/", client.principal.company_id);
-    assert!(stack.store().list(&staged).await.unwrap().is_empty(), "assembled pieces are deleted");
+    assert!(stack.store().list(&staged).await.unwrap().is_empty(), "assembled pieces are still stored");
     client.put_chunk(&upload, 1, content[PART..].to_vec()).await.expect(200);
     let done = client.complete(&upload, &json!({})).await.expect(200);
     assert_eq!(done.text("sha256"), sha256(&content));

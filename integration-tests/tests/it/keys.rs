@@ -1,4 +1,4 @@
-//! Tokens of an identity provider: its published keys, and what must not be taken for one.
+//! Tokens of an identity provider: its published keys, and keys that must not be accepted.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use waybill_integration_tests::{Client, Options, Stack};
 use waybill_test_kit::eventually;
 
-/// What signs tokens.
+/// A key that signs tokens.
 enum Signer {
     Rsa(RsaKeyPair),
     Ec(EcdsaKeyPair),
@@ -40,7 +40,7 @@ impl Signer {
         }
     }
 
-    /// The public key, as a JWK.
+    /// Returns the public key as a JWK.
     fn public(&self, kid: &str) -> Value {
         let b64 = |bytes: &[u8]| BASE64URL.encode(bytes);
         match self {
@@ -73,7 +73,7 @@ impl Signer {
     }
 }
 
-/// An identity provider: what it answers with, and how often it was asked.
+/// An identity provider with a configurable answer, which counts requests.
 struct Provider {
     url: String,
     answer: Arc<Mutex<String>>,
@@ -135,12 +135,12 @@ async fn a10_rows_1_to_4_published_keys_are_the_only_ones_and_asked_for_once_a_m
     let provider = Provider::start();
     let keys = keys();
     let mut published: Vec<Value> = keys.iter().map(|(_, kid, signer)| signer.public(kid)).collect();
-    // What a set may have besides: a secret, and a key for something else.
+    // A set can also have a secret and a key for encryption.
     published.push(Signer::Hmac(b"a secret that somebody published".to_vec()).public("oct-1"));
     let mut encryption = keys[0].2.public("enc-1");
     encryption["use"] = json!("enc");
     published.push(encryption);
-    // Ids as Amazon Cognito and HashiCorp Vault make them.
+    // Key ids like those of Amazon Cognito and HashiCorp Vault.
     let odd_ids = ["J4j+I06r0I0vpYnBNucugV8xAPV5/Xv4uYrrpwwSNK0=", "projects/a/keys/1:2", "~ \u{e9}"];
     published.extend(odd_ids.map(|kid| keys[0].2.public(kid)));
     provider.publish(&published);
@@ -160,7 +160,7 @@ async fn a10_rows_1_to_4_published_keys_are_the_only_ones_and_asked_for_once_a_m
         of(token).get("/v1/files").await.refused(401, "token_invalid");
     };
     let (rsa, ec) = (&keys[0].2, &keys[1].2);
-    // The same key name, another issuer or audience; no time.
+    // The same key id with another issuer or audience, or without a valid expiry.
     let header = || json!({ "alg": "RS256", "kid": "rsa-1" });
     for more in [
         json!({ "iss": "https://other.example" }),
@@ -171,7 +171,7 @@ async fn a10_rows_1_to_4_published_keys_are_the_only_ones_and_asked_for_once_a_m
     ] {
         refused(rsa.token(&template, header(), more)).await;
     }
-    // A public key is no secret, and a key is for one algorithm.
+    // A public key is not a secret, and a key is valid for one algorithm only.
     let public = rsa.public("rsa-1");
     let modulus = BASE64URL.decode(public["n"].as_str().unwrap()).unwrap();
     for (algorithm, kid) in [("HS256", "rsa-1"), ("HS256", "oct-1"), ("RS256", "rsa-1"), ("none", "rsa-1")] {
@@ -193,7 +193,7 @@ async fn a10_rows_1_to_4_published_keys_are_the_only_ones_and_asked_for_once_a_m
         refused(rsa.token(&template, header, json!({}))).await;
     }
     refused(ec.token(&template, json!({ "alg": "RS256", "kid": "rsa-1" }), json!({}))).await;
-    // A flood of names that are not there asks no more than once a minute; the good ones go on.
+    // Unknown key ids cause at most one request per minute to the provider. Known keys still work.
     for number in 0..40 {
         refused(rsa.token(&template, json!({ "alg": "RS256", "kid": format!("k{number}") }), json!({}))).await;
     }
@@ -218,6 +218,7 @@ async fn row_4_a_redirect_is_not_followed_and_without_keys_it_is_503() {
         client.get("/v1/files").await.refused(503, "unavailable");
     }
     assert_eq!((provider.asked(), elsewhere.asked()), (1, 0));
-    eventually("the process to be well", || async { (client.get("/healthz").await.status == 200).then_some(()) }).await;
+    eventually("the process to be healthy", || async { (client.get("/healthz").await.status == 200).then_some(()) })
+        .await;
     stack.finish().await;
 }

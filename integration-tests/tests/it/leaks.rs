@@ -1,4 +1,4 @@
-//! What nobody may learn, give on or bring about who has no right to: each of these was possible once.
+//! Regression tests for authorization. Each test reproduces something that was possible before it was fixed.
 
 use crate::sharing::{Method, Room};
 use crate::socket::{closed, next, send, with_token};
@@ -14,7 +14,7 @@ fn names(answer: &Answer) -> Vec<&str> {
     answer.body["items"].as_array().unwrap().iter().map(|item| item["original_name"].as_str().unwrap()).collect()
 }
 
-/// A socket of the client's that watches the topic; with the snapshot.
+/// Opens a socket that watches the topic. Returns it with the snapshot.
 async fn watch(stack: &Stack, client: &Client, topic: &str) -> (crate::socket::Socket, Value) {
     let mut socket = with_token(stack.progress_url(), client).await;
     send(&mut socket, json!({ "t": "sub", "id": 1, "topic": topic })).await;
@@ -40,7 +40,11 @@ async fn a_chatroom_of_another_company_with_the_same_id_is_another_chatroom() {
     assert_eq!(next(&mut own).await["file_id"], theirs.body["file_id"]);
     let query = format!("name=ours.txt&mime_type=text/plain&chatroom_id={}", room.chatroom);
     let ours = other.post_file(&query, "hello").await.expect(201);
-    assert_eq!(next(&mut foreign).await["file_id"], ours.body["file_id"], "the first that the other company hears of");
+    assert_eq!(
+        next(&mut foreign).await["file_id"],
+        ours.body["file_id"],
+        "the other company got an event of the first one"
+    );
     stack.finish().await;
 }
 
@@ -86,12 +90,12 @@ async fn what_a_share_hides_from_a_member_no_list_snapshot_or_event_shows_them()
     room.anna.patch(&path, &json!({ "display_name": "secret.txt" })).await.expect(204);
     let open = room.file("open.txt").await;
     assert_eq!(next(&mut carls).await["file_id"], open.body["file_id"]);
-    // By one share it is seen, by another one not: a list shows the one alone.
+    // Carl sees the file through one association and not through the other one. A list shows only the first one.
     let thread = json!({ "thread_id": room.thread });
     let second = room.anna.post(&format!("{path}/associations"), &thread).await.expect(201);
     room.carl.get_after(&path, &second).await.expect(200);
     assert_eq!(names(&room.carl.get(&room.listing()).await.expect(200)), ["open.txt"]);
-    // A cursor says nothing of what is behind it.
+    // A cursor contains no readable data.
     let page = room.ben.get(&format!("{}&limit=1", room.listing())).await.expect(200);
     let cursor = page.text("next_cursor");
     let read = base64_text(&cursor);
@@ -148,7 +152,7 @@ async fn a_token_that_comes_with_a_bearer_does_not_get_into_the_audit_trail() {
     let file = client.small_file("a.txt").await.text("file_id");
     let token = client.post(&format!("/v1/files/{file}/tokens"), &json!({})).await.expect(201);
     client.get(&format!("{}/", token.text("url"))).await.refused(404, "not_found");
-    let kept = eventually("the refusal", || async {
+    let kept = eventually("the refusal to be in the audit", || async {
         let kept = client.get("/v1/audit?refusals=true").await.expect(200);
         kept.body["items"].as_array().unwrap().iter().any(|item| item["code"] == "not_found").then_some(kept)
     })
@@ -174,7 +178,7 @@ async fn an_admin_who_is_none_any_more_watches_no_longer() {
     stack.finish().await;
 }
 
-/// The tables follow although somebody says what they cannot keep.
+/// Values that the tables cannot store are refused, and the projection continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_tables_cannot_keep_is_refused_and_holds_up_nobody() {
     let stack = Stack::start().await;
@@ -192,7 +196,7 @@ async fn what_the_tables_cannot_keep_is_refused_and_holds_up_nobody() {
     let association = format!("/v1/associations/{}", file.text("file_id"));
     let far = json!({ "expires_at": "+12345-01-01T00:00:00Z" });
     room.anna.patch(&association, &far).await.refused(422, "association_invalid");
-    // A partial upload is no file that could be pinned.
+    // A partial upload is not a file, so it cannot be pinned.
     let started = room.anna.request(reqwest::Method::POST, "/tus/").header("Tus-Resumable", "1.0.0");
     let metadata = format!("chatroom_id {}", base64_of(&room.chatroom.to_string()));
     let started = started.header("Upload-Concat", "partial").header("Upload-Length", "0");
@@ -205,7 +209,7 @@ async fn what_the_tables_cannot_keep_is_refused_and_holds_up_nobody() {
     let request = room.anna.request(reqwest::Method::POST, "/tus/").header("Tus-Resumable", "1.0.0");
     let created = request.header("Upload-Length", "1").header("Upload-Metadata", nul).send().await.unwrap();
     assert_eq!(created.status(), 201);
-    // All of it is projected, and nothing was parked.
+    // All events are projected, and no event is parked.
     let last = room.file("z.txt").await;
     room.ben.get_after(&format!("/v1/files/{}", last.text("file_id")), &last).await.expect(200);
     stack.finish().await;

@@ -1,4 +1,5 @@
-//! A file's life behind its upload: shared bytes, deletion, the end; and figures that stay right through all of it.
+//! The life of a file after its upload: shared content, deletion, restoring and purging, with correct quota figures
+//! throughout.
 
 use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
@@ -31,23 +32,28 @@ async fn two_hundred_uploads_of_the_same_bytes_are_one_object_until_the_last_is_
     let files = join_all((0..UPLOADS).map(upload)).await;
     let foreign = stranger.post_file("name=a.txt&mime_type=text/plain", "the same").await.expect(201).text("file_id");
     eventually("one object for each company", || async { (objects(&stack).await == 2).then_some(()) }).await;
-    eventually("all of them to count", || async { (quota(&client).await == (UPLOADS * 8, UPLOADS)).then_some(()) })
-        .await;
-    eventually("the stranger's to count", || async { (quota(&stranger).await == (8, 1)).then_some(()) }).await;
+    eventually("the quota to count all files", || async {
+        (quota(&client).await == (UPLOADS * 8, UPLOADS)).then_some(())
+    })
+    .await;
+    eventually("the quota of the stranger to count the file", || async {
+        (quota(&stranger).await == (8, 1)).then_some(())
+    })
+    .await;
     join_all(files.iter().map(async |file| assert_eq!(client.content(file).await, b"the same"))).await;
     let (last, others) = files.split_last().unwrap();
     for file in others {
         client.delete(&format!("/v1/files/{file}?purge=true")).await.expect(204);
     }
-    eventually("one of them to count", || async { (quota(&client).await == (8, 1)).then_some(()) }).await;
+    eventually("the quota to count one file", || async { (quota(&client).await == (8, 1)).then_some(()) }).await;
     assert_eq!(client.content(last).await, b"the same");
     client.get(&format!("/v1/files/{}", files[0])).await.refused(404, "not_found");
     client.post(&format!("/v1/files/{}/restore", files[0]), &json!({})).await.refused(404, "not_found");
     client.delete(&format!("/v1/files/{last}?purge=true")).await.expect(204);
     eventually("the object to be gone", || async { (objects(&stack).await == 1).then_some(()) }).await;
-    eventually("nothing to count", || async { (quota(&client).await == (0, 0)).then_some(()) }).await;
+    eventually("the quota to count nothing", || async { (quota(&client).await == (0, 0)).then_some(()) }).await;
     assert_eq!(stranger.content(&foreign).await, b"the same");
-    // The same bytes again bring an object of their own.
+    // A new upload of the same bytes has a new object.
     let again = client.post_file("name=a.txt&mime_type=text/plain", "the same").await.expect(201).text("file_id");
     assert_eq!(client.content(&again).await, b"the same");
     stack.finish().await;
@@ -69,13 +75,13 @@ async fn what_was_deleted_can_be_restored_until_it_is_purged() {
     eventually("the file to be purged", || async { (quota(&client).await == (5, 1)).then_some(()) }).await;
     user.get(&format!("/v1/files/{gone}")).await.refused(404, "not_found");
     assert_eq!(user.content(&kept).await, b"hello");
-    // Both had the same bytes: what is left refers to them still.
+    // Both files had the same bytes. The remaining file still refers to them.
     let events = client.get(&format!("/v1/audit?file_id={gone}")).await.expect(200);
     let kinds: Vec<_> = events.body["items"].as_array().unwrap().iter().map(|item| item["type"].clone()).collect();
     for kind in ["FileUploaded", "FileDeleted", "FilePurged", "FileSpaceReleased"] {
         assert!(kinds.contains(&json!(kind)), "{kind} in {kinds:?}");
     }
-    // Meanwhile the space was counted, more than once, and was what is accounted for.
+    // Meanwhile the quota was recalculated several times without a difference.
     let events = client.get("/v1/audit?limit=1000").await.expect(200);
     let items = events.body["items"].as_array().unwrap();
     let counted: Vec<_> = items.iter().filter(|item| item["type"] == "QuotaRecalculated").collect();
@@ -89,7 +95,7 @@ async fn on_tables(stack: &Stack, text: &str) {
     stack.database("waybill").connection().await.unwrap().batch_execute(text).await.unwrap();
 }
 
-/// Retention is decided by what the company says now, and who restores a file has it for another retention (correctness
+/// The current retention of the company applies. A restored file is kept for another retention period (correctness
 /// S4-5).
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_deleted_after_their_retention_but_not_those_that_were_restored() {
@@ -116,13 +122,13 @@ async fn files_are_deleted_after_their_retention_but_not_those_that_were_restore
     let (first, second) = (client.small_file("a.txt").await.text("file_id"), client.small_file("b.txt").await);
     let second_id = second.text("file_id");
     client.get_after(&format!("/v1/files/{second_id}"), &second).await.expect(200);
-    // Files with the same bytes are joined later, which would write their rows once more.
+    // Files with the same bytes are joined later, which would overwrite the changed rows.
     stack.settled().await;
     age(&first, "-").await;
     deleted(&first).await;
     let restored = client.post(&format!("/v1/files/{first}/restore"), &json!({})).await.expect(204);
     client.get_after(&format!("/v1/files/{first}"), &restored).await.expect(200);
-    // By the time that the second one is deleted, the sweep has looked at the first one again.
+    // When the second file is deleted, the sweep has checked the first file again.
     age(&second_id, "-").await;
     deleted(&second_id).await;
     client.get(&format!("/v1/files/{first}")).await.expect(200);
@@ -134,7 +140,7 @@ async fn files_are_deleted_after_their_retention_but_not_those_that_were_restore
     stack.finish().await;
 }
 
-/// A difference between a company's files and what is accounted for is found, without a look at each file.
+/// A difference between the files of a company and its quota is reported without reading each file.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drift_between_files_and_quota_is_reported() {
     let args = ["--worker-sweep-ms=100", "--recalculate-every-s=1"].map(str::to_owned).to_vec();
@@ -187,7 +193,7 @@ async fn a_companys_own_limits_hold() {
     client.start_with(10, inside.clone()).await.expect(201);
     client.start_with(6, inside.clone()).await.refused(413, "session_too_large");
     client.start_with(5, inside).await.expect(201);
-    // What the bytes are counts, too.
+    // The type of the content counts, too.
     let query = "name=a.txt&mime_type=text/plain";
     client.post_file(query, b"%PDF-1.4\n".to_vec()).await.refused(415, "type_refused");
     let lifted = client.put(&path, &json!({})).await.expect(200);
@@ -196,8 +202,7 @@ async fn a_companys_own_limits_hold() {
     stack.finish().await;
 }
 
-/// The sweep's tasks are independent: a query without an answer does not keep other uploads from expiring (correctness
-/// S1-2).
+/// The tasks of the sweep are independent: a blocked query does not keep uploads from expiring (correctness S1-2).
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_end_while_another_kind_of_the_sweep_gets_no_answer() {
     let args = ["--upload-lifetime-s=8", "--expiry-grace-s=0", "--worker-sweep-ms=100", "--recalculate-every-s=1"];
@@ -210,7 +215,7 @@ async fn uploads_end_while_another_kind_of_the_sweep_gets_no_answer() {
     let mut locking = stack.database("waybill").connection().await.unwrap();
     locking.batch_execute("BEGIN; LOCK TABLE file IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let before = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
-    assert_eq!(before.body["error_code"], serde_json::Value::Null, "it ends while the table is locked");
+    assert_eq!(before.body["error_code"], serde_json::Value::Null, "the upload expired before the table was locked");
     eventually("the upload to end", || async {
         let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
         (status.body["error_code"] == "upload_expired").then_some(())

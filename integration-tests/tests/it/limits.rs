@@ -1,4 +1,4 @@
-//! What is refused before any byte, with no reservation left behind.
+//! Uploads that are refused before the first byte, without leaving a reservation.
 
 use reqwest::Method;
 use serde_json::json;
@@ -69,7 +69,7 @@ async fn a_session_has_a_limit_of_its_own() {
     assert_eq!(refused.body["limit_bytes"], 1_000);
     client.start_with(400, of_session.clone()).await.expect(201);
     client.start_with(1, of_session.clone()).await.refused(413, "session_too_large");
-    // What is cancelled no longer counts.
+    // Cancelled uploads no longer count.
     client.delete(&format!("/v1/uploads/{first}")).await.expect(204);
     waybill_test_kit::eventually("the cancelled upload's space to be free", || async {
         (client.start_with(600, of_session.clone()).await.status == 201).then_some(())

@@ -1,6 +1,6 @@
-//! What users rely on, on real NATS, PostgreSQL and S3.
+//! End-to-end tests of the behaviour that users rely on, with real NATS, PostgreSQL and S3 servers.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step of a test panics with its location")]
 
 mod access;
 mod attacks;

@@ -1,4 +1,4 @@
-//! docs/access.md, row by row: each who, each relation, each operation.
+//! Tests for every row of the tables in docs/access.md: each kind of user, each relation and each operation.
 
 use crate::sharing::{Method as Keep, Room};
 use crate::socket::{next, send, with_token};
@@ -6,17 +6,17 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use waybill_integration_tests::{Client, Stack};
 
-/// What may be done with a file, in the order of the table's columns.
+/// Operations on a file, in the order of the columns of the table.
 const OPERATIONS: [&str; 7] = ["view", "download", "token", "share", "manage", "change", "purge"];
 
-/// The statuses of all operations for one client. None of them changes what the next one finds.
+/// Returns the statuses of all operations for one client. No operation changes the result of the next one.
 async fn statuses(client: &Client, file: &str, association: &str, room: &Room) -> [u16; 7] {
     let path = format!("/v1/files/{file}");
     let answers = [
         client.get(&path).await,
         client.get(&format!("{path}/content")).await,
         client.post(&format!("{path}/tokens"), &json!({})).await,
-        // A chatroom that nobody knows: who may share gets as far as that.
+        // The chatroom does not exist. Only a client that may share gets this error.
         client.post(&format!("{path}/associations"), &viewable(uuid::Uuid::now_v7())).await,
         client.patch(&format!("/v1/associations/{association}"), &json!({ "is_pinned": false })).await,
         client.patch(&path, &json!({ "display_name": "a.txt" })).await,
@@ -24,18 +24,18 @@ async fn statuses(client: &Client, file: &str, association: &str, room: &Room) -
     ];
     let _ = room;
     answers.map(|answer| match (answer.status, answer.body["code"].as_str(), answer.body["detail"].as_str()) {
-        // Allowed, as far as the file is concerned.
+        // The file allows the operation.
         (404, _, Some("there is no such chatroom")) => 201,
         (status, _, _) => status,
     })
 }
 
-/// A share with a chatroom, by which one may see the file: no more than everybody has who sees it.
+/// Returns an association with a chatroom that grants only `view`, a permission that everybody who sees the file has.
 fn viewable(chatroom: uuid::Uuid) -> serde_json::Value {
     json!({ "chatroom_id": chatroom, "permissions": { "everyone": ["view"] } })
 }
 
-/// What the table says, as statuses.
+/// Converts a row of the table to statuses.
 fn row(cells: [&str; 6]) -> [u16; 6] {
     let allowed = [200, 200, 201, 201, 204, 204];
     std::array::from_fn(|column| match cells[column] {
@@ -95,14 +95,14 @@ async fn every_row_of_the_files_table() {
         for (column, operation) in OPERATIONS.iter().enumerate().take(6) {
             assert_eq!(found[column], expected[column], "{who}: {operation}");
         }
-        assert_eq!(found[6], 400, "{who}: a purge that is none is refused before anything else");
+        assert_eq!(found[6], 400, "{who}: an invalid `purge` is refused before the authorization");
     }
-    // Purging is the admins' alone.
+    // Only admins can purge.
     for client in [&room.anna, &usual, &room.carl, &auditor] {
         client.delete(&format!("/v1/files/{file}?purge=true")).await.refused(403, "role_required");
     }
     foreign.delete(&format!("/v1/files/{file}?purge=true")).await.refused(404, "not_found");
-    // Deleted, it is its uploader's and the admins' alone; purged, nobody's.
+    // Only the uploader and admins see a deleted file. Nobody sees a purged file.
     let deleted = room.anna.delete(&format!("/v1/files/{file}")).await.expect(204);
     room.anna.get_after(&format!("/v1/files/{file}"), &deleted).await.expect(200);
     room.admin.get(&format!("/v1/files/{file}")).await.expect(200);
@@ -128,7 +128,7 @@ async fn every_row_of_the_shares_table() {
     let ben = room.ben.principal.user_id.to_string();
     let named = |who: &str| json!({ "users": { who: ["view"] } });
     let carl = room.carl.principal.user_id.to_string();
-    // Who sees it: a member (Ben), one of the thread alone, one of neither (Carl), a colleague.
+    // Columns: a member of the chatroom (Ben), a member of the thread only, a member of neither (Carl), a colleague.
     let table = [
         (
             "PUBLIC in the chatroom",
@@ -143,7 +143,7 @@ async fn every_row_of_the_shares_table() {
             [true, false, false, false],
         ),
         (
-            "RESTRICTED to one who is none",
+            "RESTRICTED to a non-member",
             json!({ "chatroom_id": room.chatroom, "access_type": "RESTRICTED", "permissions": named(&carl) }),
             [false, false, false, false],
         ),
@@ -175,7 +175,7 @@ async fn every_row_of_the_running_uploads_table_by_each_protocol() {
         client.request(method, &format!("/tus/{upload}")).header("Tus-Resumable", "1.0.0")
     };
     let foreign = stack.client();
-    // A member of the chatroom is told of the file once it is verified, and not before.
+    // Members of the chatroom do not see the file before it is verified.
     for stranger in [&room.ben, &room.carl, &foreign] {
         stranger.get(&format!("/v1/uploads/{upload}")).await.refused(404, "not_found");
         stranger.put_chunk(&upload, 0, "hello").await.refused(404, "not_found");
@@ -190,7 +190,7 @@ async fn every_row_of_the_running_uploads_table_by_each_protocol() {
         let parts = format!("/v1/uploads/{direct}/parts");
         stranger.post(&parts, &json!({ "part_number": 1, "etag": "x" })).await.refused(404, "not_found");
     }
-    // Nobody begins an upload where they do not belong.
+    // Nobody can start an upload in a place of which they are no member.
     for stranger in [&room.carl, &foreign] {
         stranger.start_with(5, inside.clone()).await.refused(404, "not_found");
         stranger.start_with(5, in_direct_mode.clone()).await.refused(404, "not_found");

@@ -1,5 +1,5 @@
-//! The data model as its owner specified it: every column, key, rule and index is in the tables, and what is done with
-//! files is in their columns. docs/data-model.md maps each line of the specification to these.
+//! The specified data model: the tables have every column, key, rule and index, and operations on files set their
+//! columns. docs/data-model.md maps each line of the specification to these tests.
 
 use crate::sharing::Room;
 use diesel::sql_types::Text;
@@ -22,8 +22,8 @@ async fn all(connection: &mut AsyncPgConnection, query: &str) -> BTreeSet<String
     rows.into_iter().map(|row| row.found).collect()
 }
 
-/// Each table with its columns, and their types as PostgreSQL calls them; timestamps have a time zone, and `!` is a
-/// column that is never NULL.
+/// Tables with their columns and the names of the types in PostgreSQL. Timestamps have a time zone; `!` marks a column
+/// that is never NULL.
 const COLUMNS: &[(&str, &str)] = &[
     (
         "file",
@@ -65,7 +65,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Keys of other tables: table, column, table.
+/// Foreign keys: table, column, referenced table.
 const KEYS: &[(&str, &str, &str)] = &[
     ("file", "company_id", "company"),
     ("file", "thread_id", "thread"),
@@ -84,7 +84,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("download_token", "user_id", "user"),
 ];
 
-/// Indexes by the names that the specification gives them: name, table, column.
+/// Indexes with the names of the specification: name, table, column.
 const INDEXES: &[(&str, &str, &str)] = &[
     ("idx_file_company_id", "file", "company_id"),
     ("idx_file_thread_id", "file", "thread_id"),
@@ -110,7 +110,7 @@ const INDEXES: &[(&str, &str, &str)] = &[
     ("idx_download_token_expires_at", "download_token", "expires_at"),
 ];
 
-/// Rules that the tables keep by themselves: table, and a piece of the rule as PostgreSQL writes it.
+/// Constraints of the tables: table, and a piece of the constraint as PostgreSQL prints it.
 const RULES: &[(&str, &str)] = &[
     ("file", "((length((hash)::text) = 64) AND ((hash)::text !~ '[^0-9a-f]'::text))"),
     ("file", "'PENDING'::character varying, 'PROCESSING'::character varying, 'COMPLETED'::character varying, 'FAILED'"),
@@ -189,13 +189,13 @@ async fn every_column_key_rule_and_index_of_the_specification_is_there() {
     stack.finish().await;
 }
 
-/// What there is of the same name.
+/// Returns the found entries with the same name, for the message of an assertion.
 fn named<'a>(all: &'a BTreeSet<String>, wanted: &str) -> Vec<&'a String> {
     let name = wanted.split(' ').next().unwrap_or_default();
     all.iter().filter(|found| found.starts_with(name)).collect()
 }
 
-/// The row of a table with this id, as JSON; one that fits.
+/// Waits for the row of a table with this id for which `fits` returns `true`, and returns it as JSON.
 async fn row(stack: &Stack, table: &str, id: &str, fits: impl Fn(&Value) -> bool) -> Value {
     let query = format!("SELECT to_json(t)::text AS found FROM \"{table}\" t WHERE t.id = '{id}'");
     eventually(&format!("the row of {table}"), || async {
@@ -224,7 +224,7 @@ async fn what_is_done_with_files_is_in_their_columns() {
     let anna = room.anna.principal.user_id.to_string();
     let company = room.admin.principal.company_id.to_string();
     let session = room.anna.post("/v1/sessions", &json!({ "name": "holiday" })).await.expect(201).text("session_id");
-    // One that is under way.
+    // A running upload.
     let facts = json!({ "session_id": session, "thread_id": room.thread });
     let upload = room.anna.start_with(10, facts).await.expect(201).text("upload_id");
     let pending = row(&stack, "upload_progress", &upload, |_| true).await;
@@ -249,7 +249,7 @@ async fn what_is_done_with_files_is_in_their_columns() {
     let cancelled = row(&stack, "upload_progress", &upload, |row| row["status"] == "CANCELLED").await;
     is_now(&cancelled, "completed_at");
     assert_eq!(row(&stack, "file", &upload, |_| true).await["processing_status"], "FAILED");
-    // One that fails.
+    // An upload that fails.
     let elf = [&b"\x7fELF\x02\x01\x01\0"[..], &[0; 64]].concat();
     let bad =
         room.anna.start_with(elf.len() as u64, json!({ "session_id": session })).await.expect(201).text("upload_id");
@@ -258,7 +258,7 @@ async fn what_is_done_with_files_is_in_their_columns() {
     let failed = row(&stack, "upload_progress", &bad, |row| row["status"] == "FAILED").await;
     assert_eq!(failed["error_code"], "type_refused");
     assert!(failed["error_message"].as_str().unwrap().contains("x-executable"), "{failed}");
-    // One that is there, in a thread.
+    // A completed file in a thread.
     let query = format!(
         "name=a.txt&mime_type=text/plain&session_id={session}&thread_id={}&metadata={{\"album\":1}}",
         room.thread
@@ -292,7 +292,7 @@ async fn what_is_done_with_files_is_in_their_columns() {
     room.anna.patch(&format!("/v1/files/{id}"), &json!({ "display_name": "b.txt" })).await.expect(204);
     let renamed = row(&stack, "file", &id, |row| row["display_name"] == "b.txt").await;
     assert!(time(&renamed, "updated_at") > time(&file, "updated_at"));
-    // The session as a whole.
+    // The session.
     room.anna.post(&format!("/v1/sessions/{session}/close"), &json!({})).await.expect(204);
     let ended = row(&stack, "upload_session", &session, |row| row["status"] != "ACTIVE").await;
     for (column, value) in [
@@ -308,7 +308,7 @@ async fn what_is_done_with_files_is_in_their_columns() {
     assert!(ended["uploaded_size"].as_i64().unwrap() <= ended["total_size"].as_i64().unwrap());
     is_now(&ended, "created_at");
     is_now(&ended, "completed_at");
-    // A share of somebody who is not the uploader.
+    // An association that somebody other than the uploader creates.
     let wide = json!({ "chatroom_id": room.chatroom, "permissions": { "everyone": ["view", "download", "share"] } });
     let shares = format!("/v1/files/{id}/associations");
     let first = room.anna.post(&shares, &wide).await.expect(201);
@@ -334,7 +334,7 @@ async fn what_is_done_with_files_is_in_their_columns() {
     assert!(time(&shared, "updated_at") >= time(&shared, "created_at"));
     room.ben.delete(&format!("/v1/associations/{share}")).await.expect(204);
     is_now(&row(&stack, "file_association", &share, |row| row["revoked_at"] != Value::Null).await, "revoked_at");
-    // A token that was used.
+    // A used download token.
     let issued = room.anna.post(&format!("/v1/files/{id}/tokens"), &json!({ "expires_in_s": 60 })).await.expect(201);
     let request = reqwest::Client::new().get(format!("{}{}", stack.url(), issued.text("url")));
     assert_eq!(request.header("User-Agent", "a browser").send().await.unwrap().status(), 200);
@@ -353,7 +353,7 @@ async fn what_is_done_with_files_is_in_their_columns() {
     is_now(&token, "last_used_at");
     let lifetime = time(&token, "expires_at") - time(&token, "created_at");
     assert!((55..=60).contains(&lifetime.num_seconds()), "{lifetime}");
-    // The company's space.
+    // The quota of the company.
     let quota = room.anna.get("/v1/quota").await.expect(200).text("id");
     let quota = row(&stack, "storage_quota", &quota, |row| row["storage_used_bytes"] == 5).await;
     assert_eq!((&quota["company_id"], &quota["file_count"]), (&json!(company), &json!(1)));
@@ -361,7 +361,7 @@ async fn what_is_done_with_files_is_in_their_columns() {
     is_now(&quota, "created_at");
     is_now(&quota, "last_calculated_at");
     is_now(&quota, "updated_at");
-    // What nobody may say.
+    // Requests that are refused.
     room.anna
         .post(&shares, &json!({ "thread_id": room.thread, "access_type": "SECRET" }))
         .await

@@ -1,4 +1,4 @@
-//! What cannot be read, or cannot be done, is put aside, and the rest goes on.
+//! Events and reactions that cannot be handled are parked, and everything else continues.
 
 use crate::sharing::Room;
 use diesel_async::SimpleAsyncConnection;
@@ -9,7 +9,7 @@ use waybill_integration_tests::{Cluster, Counts, Options, Stack, servers_in};
 use waybill_schema::{Aggregate, CompanyId, ShareId, Subject, UploadId};
 use waybill_test_kit::eventually;
 
-/// Appends a message to the lifecycle of an upload.
+/// Appends a message to the lifecycle subject of an upload.
 async fn append(
     log: &dyn EventLog,
     jetstream: &async_nats::jetstream::Context,
@@ -40,7 +40,7 @@ async fn append_to(
     appended.await.unwrap().sequence
 }
 
-/// Runs `waybill parked`, and answers with what it prints.
+/// Runs `waybill parked`. Returns `true` if it succeeded, and the lines that it printed.
 fn parked(arguments: &[String], command: &[&str]) -> (bool, Vec<Value>) {
     let servers = servers_in(arguments, false);
     let program = waybill_test_kit::settings("WAYBILL_TEST_BIN");
@@ -59,12 +59,12 @@ async fn an_unknown_event_holds_up_its_aggregate_alone() {
     let whose = (client.principal.company_id, upload.parse().unwrap());
     let seq = append(stack.log(), &jetstream, whose, ("InventedLater", "7"), b"x").await;
 
-    // The gateway does not decide on what it cannot read, and says that it is its fault.
+    // The gateway cannot decide without reading the event, and answers 500.
     client.complete(&upload, &json!({})).await.refused(500, "internal");
     let posted = client.small_file("after.txt").await;
     client.get_after(&format!("/v1/files/{}", posted.text("file_id")), &posted).await.expect(200);
     let shown = client.get(&format!("/v1/files/{upload}")).await.expect(200).body;
-    assert_eq!(shown["processing_status"], "PENDING", "what was folded before stays");
+    assert_eq!(shown["processing_status"], "PENDING", "the state before the unreadable event is lost");
     let events = eventually("the unreadable event to be in the audit", || async {
         let items = client.get("/v1/audit?limit=1000").await.expect(200).body["items"].as_array().unwrap().clone();
         items.iter().any(|event| event["position"] == format!("0:{seq}")).then_some(items)
@@ -73,7 +73,7 @@ async fn an_unknown_event_holds_up_its_aggregate_alone() {
     let unreadable = events.iter().find(|event| event["position"] == format!("0:{seq}")).unwrap();
     assert!(unreadable["unreadable"].as_str().unwrap().contains("InventedLater"), "{unreadable}");
 
-    // The worker leaves it to a newer one.
+    // The worker parks the reaction for a newer version.
     let arguments = stack.arguments("parked", &[]);
     let listed = eventually("the reaction to be parked", || async {
         let (_, lines) = parked(&arguments, &["ls"]);
@@ -91,8 +91,7 @@ async fn an_unknown_event_holds_up_its_aggregate_alone() {
     stack.finish_with_parked(1).await;
 }
 
-/// A gateway that is older than the event which takes a right away does not grant that right any more (correctness
-/// S2-4).
+/// A gateway that cannot read an event that revokes a permission must not grant the permission (correctness S2-4).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_event_about_a_share_or_a_file_grants_nothing() {
     let stack = Stack::start().await;
@@ -103,12 +102,12 @@ async fn an_unknown_event_about_a_share_or_a_file_grants_nothing() {
     room.ben.get(&format!("/v1/files/{shared_id}")).await.expect(200);
     let jetstream = async_nats::jetstream::new(stack.nats().await);
     let company = room.admin.principal.company_id;
-    // The share that comes with an upload has its id.
+    // The association that an upload creates has the id of the upload.
     let share = Subject::new(company, Aggregate::Share(ShareId(shared_id.parse().unwrap())));
     append_to(stack.log(), &jetstream, share, ("ShareNarrowed", "1"), b"x").await;
     let file = Subject::new(company, Aggregate::File(own_id.parse().unwrap()));
     append_to(stack.log(), &jetstream, file, ("FileQuarantined", "1"), b"x").await;
-    // From the next request on, and after the tables have put the events aside.
+    // The first round checks the next request, the second one a request after the events were parked.
     for _ in 0..2 {
         for (client, file, what) in [(&room.ben, &shared_id, "the share"), (&room.anna, &own_id, "the file")] {
             let answer = client.get(&format!("/v1/files/{file}/content")).await;
@@ -124,7 +123,7 @@ async fn an_unknown_event_about_a_share_or_a_file_grants_nothing() {
     stack.finish_with_parked(2).await;
 }
 
-/// Reactions that never succeed are tried for a while, and hold up nobody (correctness S3-6).
+/// Reactions that never succeed are retried for a while, and block nobody (correctness S3-6).
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_hopeless_reactions_hold_up_nobody() {
     const HOPELESS: u32 = 2_000;
@@ -133,7 +132,7 @@ async fn two_thousand_hopeless_reactions_hold_up_nobody() {
     let jetstream = async_nats::jetstream::new(stack.nats().await);
     for _ in 0..HOPELESS {
         let whose = (other.principal.company_id, UploadId(uuid::Uuid::now_v7()));
-        // Nobody can read the first, so nobody can decide on the second.
+        // The first event is unreadable, so no worker can react to the second one.
         append(stack.log(), &jetstream, whose, ("UploadStarted", "2"), b"").await;
         append(stack.log(), &jetstream, whose, ("FileCompleted", "1"), b"\0").await;
     }
@@ -145,7 +144,7 @@ async fn two_thousand_hopeless_reactions_hold_up_nobody() {
     stack.finish_with_parked(i64::from(2 * HOPELESS)).await;
 }
 
-/// What was put aside is done when it can be done.
+/// A parked reaction runs as soon as it can succeed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reaction_that_was_parked_is_done_when_it_can_be() {
     let args = ["--park-after-attempts=2", "--worker-sweep-ms=500"].map(str::to_owned).to_vec();
@@ -155,7 +154,7 @@ async fn a_reaction_that_was_parked_is_done_when_it_can_be() {
     let started = client.start_with(10, json!({ "session_id": session })).await.expect(201);
     let upload = started.text("upload_id");
     client.get_after(&format!("/v1/files/{upload}"), &started).await.expect(200);
-    // Which uploads the session has is known from the tables, and those do not go on.
+    // The worker finds the uploads of the session in the tables, which are locked.
     let mut locking = stack.database("waybill").connection().await.unwrap();
     locking.batch_execute("BEGIN; LOCK TABLE upload_session IN ACCESS EXCLUSIVE MODE").await.unwrap();
     client.delete(&format!("/v1/sessions/{session}")).await.expect(204);
@@ -174,7 +173,7 @@ async fn a_reaction_that_was_parked_is_done_when_it_can_be() {
     stack.finish().await;
 }
 
-/// What one projector could not fold, the next one does, if it can.
+/// A newer projector folds events that an older one parked.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_were_parked_are_folded_by_a_newer_projector() {
     let mut cluster = Cluster::start(Counts::default()).await;
@@ -185,7 +184,7 @@ async fn events_that_were_parked_are_folded_by_a_newer_projector() {
     client.get_after(&format!("/v1/files/{upload}"), &started).await.expect(200);
     let company = client.principal.company_id;
     let database = cluster.backing.database("waybill");
-    // As if it had met an event of the upload that it could not read.
+    // As if the projector had parked an unreadable event of the upload.
     let park = format!(
         "INSERT INTO parked_event (partition, seq, subject, aggregate, reason) \
          VALUES (0, 0, 'x', '{company}.file.{upload}', 'a test')"
@@ -204,21 +203,21 @@ async fn events_that_were_parked_are_folded_by_a_newer_projector() {
     cluster.finish().await;
 }
 
-/// What Postgres refuses for any reason that lies in the rows holds up its aggregate alone.
+/// Rows that PostgreSQL refuses block only their own aggregate.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_the_tables_never_take_do_not_stop_the_partition() {
     let cluster = Cluster::start(Counts::default()).await;
     let client = cluster.client();
     let database = cluster.backing.database("waybill");
     let mut connection = database.connection().await.unwrap();
-    // Neither a constraint's violation nor anything that passes: a division by zero.
+    // A division by zero, which is neither the violation of a constraint nor a temporary error.
     let refuse = "ALTER TABLE file ADD CONSTRAINT refusing CHECK (1 / (size_bytes - 4711) IS NOT NULL)";
     connection.batch_execute(refuse).await.unwrap();
     let refused = client.start(4_711).await.expect(201).text("upload_id");
     let posted = client.small_file("after.txt").await;
     client.get_after(&format!("/v1/files/{}", posted.text("file_id")), &posted).await.expect(200);
     let arguments = cluster.backing.arguments("parked", &[]);
-    assert!(!parked(&arguments, &["retry", "--all"]).0, "it is refused as before");
+    assert!(!parked(&arguments, &["retry", "--all"]).0, "the retry succeeded although the rows are still refused");
     connection.batch_execute("ALTER TABLE file DROP CONSTRAINT refusing").await.unwrap();
     assert!(parked(&arguments, &["retry", "--all"]).0);
     client.file_with_status(&refused, "PENDING").await;

@@ -1,5 +1,5 @@
-//! PATCHes of every size, and connections that are cut anywhere: the offset never decreases, the file is right, nothing
-//! is left behind, and the store gets no byte more often than it must.
+//! PATCH requests of every size, and connections that break anywhere. The offset never decreases, the file is correct,
+//! no staged object remains, and no byte is written to the store more often than necessary.
 
 use crate::random::{bytes, sha256};
 use crate::speaker::{Speaker, id_of};
@@ -19,7 +19,7 @@ const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;
 const PART: usize = 8 * MIB;
 
-/// Random numbers that are the same in every run.
+/// Pseudo-random numbers that are the same in every run.
 struct Numbers(std::vec::IntoIter<u8>);
 
 impl Numbers {
@@ -39,7 +39,7 @@ async fn offset(tus: &Speaker, upload: &str) -> usize {
 
 async fn nothing_is_staged(store: &impl ObjectStore, company: CompanyId) {
     let staged = format!("s/{company}/");
-    eventually_within(Duration::from_secs(60), "staging objects to be gone", || async {
+    eventually_within(Duration::from_secs(60), "the staged objects to be deleted", || async {
         store.list(&staged).await.unwrap().is_empty().then_some(())
     })
     .await;
@@ -52,7 +52,8 @@ async fn is_there(tus: &Speaker, upload: &str, content: &[u8]) {
     assert!(tus.client.content(&id).await == content);
 }
 
-/// One upload in PATCHes of `size` bytes; answers with how many bytes the store got for each byte of the file.
+/// Uploads a file in PATCH requests of `size` bytes. Returns how many bytes were written to the store per byte of the
+/// file.
 async fn in_patches_of(cluster: &Cluster, seed: u64, length: usize, size: usize) -> f64 {
     let tus = Speaker::tus(cluster.client());
     let content = bytes(seed, length);
@@ -73,7 +74,7 @@ async fn in_patches_of(cluster: &Cluster, seed: u64, length: usize, size: usize)
 #[tokio::test(flavor = "multi_thread")]
 async fn patches_of_every_size_are_written_twice_at_most_and_whole_parts_once() {
     let cluster = Cluster::start(Counts::default()).await;
-    // Bytes of the file, and of each PATCH.
+    // Size of the file and of each PATCH, in bytes.
     let small = [
         (300, 1),
         (3 * MIB, 64 * KIB),
@@ -124,19 +125,20 @@ async fn a_hundred_cuts_lose_nothing() {
     let mut at = 0;
     for cut in 0..100 {
         let left = content.len() - at;
-        // Sometimes less than a part, sometimes across one, sometimes nothing at all.
+        // Sometimes less than a part, sometimes across two parts, sometimes no byte.
         let most = [1, 1_000, 300 * KIB, MIB][numbers.below(4)];
         let sent = numbers.below(most.min(left));
         let mut socket = tus.begin_patch(&upload, at, left, &content[at..at + sent]);
         if sent == 0 {
-            // No byte shows when it was there, and it must not come after the next one and take over from it.
+            // The offset does not show when an empty request has arrived. It must not arrive after the next one,
+            // because it would take over.
             socket.shutdown(Shutdown::Write).unwrap();
             drop(socket.read_to_end(&mut Vec::new()));
         }
         drop(socket);
         let (noticed, status) = (format!("cut {cut}"), format!("/v1/uploads/{}", id_of(&upload)));
         let (last, to) = (AtomicU64::new(at as u64), (at + sent) as u64);
-        // Every byte that arrived is kept, and none that did not.
+        // Exactly the bytes that arrived are kept.
         eventually_within(Duration::from_secs(120), &noticed, || async {
             let now = tus.client.get(&status).await.expect(200).body["offset_bytes"].as_u64().unwrap();
             let last = last.swap(now, Ordering::Relaxed);
@@ -155,7 +157,8 @@ async fn a_hundred_cuts_lose_nothing() {
     stack.finish().await;
 }
 
-/// Correctness S3-11: what is read of an upload does not grow with its pieces, and the smallest ones have an end.
+/// Correctness S3-11: the events that are read for an upload do not grow with its number of pieces, and the number of
+/// very small pieces is limited.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_in_ten_thousand_pieces_is_looked_at_quickly_and_takes_no_more_small_ones() {
     const PIECES: usize = 10_000;
@@ -171,7 +174,7 @@ async fn an_upload_in_ten_thousand_pieces_is_looked_at_quickly_and_takes_no_more
         address: None,
         clock: waybill_service_kit::now,
     };
-    // What a worker says of pieces; it would take some minutes to send them.
+    // The events that a worker would append. Sending the pieces would take some minutes.
     let mut loaded = load(stack.log(), &aggregate).await.unwrap();
     for number in 0..PIECES as u64 {
         let piece = Command::RecordChunk(ChunkUploadedV1 {

@@ -1,4 +1,4 @@
-//! Queries at a size: 100,000 files in 1,000 chatrooms, of which none is read from end to end.
+//! Query plans with 100,000 files in 1,000 chatrooms: no query scans a large table.
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde_json::json;
@@ -14,7 +14,7 @@ use waybill_test_kit::eventually;
 const FILES: u32 = 100_000;
 const CHATROOMS: u32 = 1_000;
 
-/// As `seed.sql` makes ids: the MD5 of kind and number.
+/// Returns an id as `seed.sql` makes it: the MD5 of kind and number.
 async fn id(connection: &mut AsyncPgConnection, kind: &str, number: u32) -> Uuid {
     #[derive(diesel::QueryableByName)]
     struct Found {
@@ -25,7 +25,7 @@ async fn id(connection: &mut AsyncPgConnection, kind: &str, number: u32) -> Uuid
     diesel::sql_query(text).get_result::<Found>(connection).await.unwrap().id
 }
 
-/// How often the large tables were read from end to end.
+/// Returns the number of sequential scans of the large tables.
 async fn sequential_scans(connection: &mut AsyncPgConnection) -> i64 {
     #[derive(diesel::QueryableByName)]
     struct Found {
@@ -37,7 +37,7 @@ async fn sequential_scans(connection: &mut AsyncPgConnection) -> i64 {
     diesel::sql_query(text).get_result::<Found>(connection).await.unwrap().scans
 }
 
-/// How many rows Postgres found in a table when it counted last.
+/// Returns the number of rows that PostgreSQL last estimated for a table.
 async fn counted(connection: &mut AsyncPgConnection, table: &str) -> i64 {
     #[derive(diesel::QueryableByName)]
     struct Found {
@@ -48,7 +48,7 @@ async fn counted(connection: &mut AsyncPgConnection, table: &str) -> i64 {
     diesel::sql_query(text).get_result::<Found>(connection).await.unwrap().rows
 }
 
-/// Autovacuum would take a minute.
+/// The statistics of growing tables are updated before autovacuum does so, which takes a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn young_tables_are_counted_as_they_grow() {
     let stack = Stack::start().await;
@@ -76,7 +76,7 @@ async fn no_query_of_a_user_reads_a_large_table_from_end_to_end() {
     let mut connection = database.connection().await.unwrap();
     let seed = include_str!("../../../bench/lib/seed.sql");
     let seed = seed.replace(":files", &FILES.to_string()).replace(":chatrooms", &CHATROOMS.to_string());
-    // Filling the tables is no query: it takes as long as the machine needs.
+    // Filling the tables may take longer than a query.
     connection.batch_execute("SET statement_timeout = 0").await.unwrap();
     connection.batch_execute(&seed).await.unwrap();
     connection.batch_execute("RESET statement_timeout").await.unwrap();
@@ -101,17 +101,17 @@ async fn no_query_of_a_user_reads_a_large_table_from_end_to_end() {
             }
         };
         let plan = plan_of_listing(connection, company, place, &filter, Some(user), (after, 50)).await.unwrap();
-        // The listing's own index or that of chatrooms: of so few files in one both cost the same.
+        // Either index is fine: with so few files per chatroom both have the same cost.
         assert!(plan.contains("idx_file_association_chatroom"), "{what}: {plan}");
         assert!(!plan.contains("Seq Scan on file"), "{what}: {plan}");
     }
     let plan = plan_of_access(connection, 0, company, user, &wanted).await.unwrap();
     assert!(plan.contains("idx_file_association_file_id"), "{plan}");
     assert!(!plan.contains("Seq Scan on file") && !plan.contains("Seq Scan on member"), "{plan}");
-    // Scans are counted for as long as a transaction lasts.
+    // PostgreSQL counts the scans of the current transaction.
     let asked = connection.transaction(async |connection: &mut AsyncPgConnection| {
         for round in 0..8 {
-            // Behind some rounds the plans are those for any values.
+            // After some rounds PostgreSQL uses generic plans.
             let page = list_shared(connection, company, place, &filter, Some(user), (None, 50)).await.unwrap();
             assert_eq!(page.len(), 50, "{round}");
             assert_eq!(list_shared(connection, company, place, &named, Some(user), (None, 50)).await.unwrap().len(), 1);

@@ -1,4 +1,4 @@
-//! `waybill.v1` over WebSocket.
+//! The WebSocket protocol `waybill.v1`.
 
 use crate::random::bytes;
 use crate::socket::{connect, next, send, with_token};
@@ -65,11 +65,11 @@ async fn a_file_is_watched_to_its_end() {
                 assert_eq!(number("current_chunk"), number("bytes_uploaded") / PART as u64);
                 assert!(number("upload_speed_bytes_per_s") > 0);
                 number("estimated_time_remaining_s");
-                assert!(number("bytes_uploaded") >= last_bytes, "progress never goes back");
+                assert!(number("bytes_uploaded") >= last_bytes, "bytes_uploaded decreased");
                 last_bytes = number("bytes_uploaded");
             }
             "ev" => {
-                assert_eq!(frame["prev_seq"], last_seq, "none is skipped");
+                assert_eq!(frame["prev_seq"], last_seq, "an event is missing");
                 last_seq = frame["seq"].as_u64().unwrap();
                 kinds.push(frame["kind"].as_str().unwrap().to_owned());
                 if kinds.last().is_some_and(|kind| kind == "FileVerified") {
@@ -81,7 +81,7 @@ async fn a_file_is_watched_to_its_end() {
         }
     }
     assert_eq!(kinds, ["FileCompleted", "FileVerified"]);
-    assert!(progressed >= 1, "progress was shown");
+    assert!(progressed >= 1, "no progress was shown");
     sending.await.unwrap();
     socket.close(None).await.unwrap();
     stack.finish().await;
@@ -115,7 +115,7 @@ async fn a_session_and_a_company_are_watched_too() {
     seen.sort_unstable();
     assert_eq!(seen, [1, 2]);
     send(&mut socket, json!({ "t": "unsub", "id": 1 })).await;
-    // A resumption is answered with a reset and the state.
+    // A resumption from another epoch is answered with a reset and a snapshot.
     let from = json!({ "epoch": "another", "seq": 1 });
     send(&mut socket, json!({ "t": "sub", "id": 3, "topic": format!("session:{session}"), "from": from })).await;
     assert_eq!(next(&mut socket).await, json!({ "t": "reset", "id": 3 }));
@@ -134,7 +134,8 @@ async fn an_id_may_be_used_again_at_once() {
     send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("upload:{}", first.text("upload_id")) })).await;
     send(&mut socket, json!({ "t": "unsub", "id": 1 })).await;
     send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("upload:{upload}") })).await;
-    // The first wish may have been granted before it was withdrawn; each snapshot is of the topic that it names.
+    // The first subscription may have been confirmed before it was withdrawn. Each snapshot belongs to the topic that
+    // it names.
     let mut of_second = false;
     while !of_second {
         let snap = next(&mut socket).await;
@@ -184,11 +185,11 @@ async fn browsers_come_in_with_a_ticket_once_and_from_their_origin() {
     let first = ticket().await;
     let mut socket = connect(stack.url(), &[origin.clone(), first.clone()]).await.unwrap();
     assert_eq!(next(&mut socket).await["t"], "hello");
-    assert_eq!(connect(stack.url(), &[origin.clone(), first]).await.err(), Some(401), "a ticket is good once");
+    assert_eq!(connect(stack.url(), &[origin.clone(), first]).await.err(), Some(401), "a ticket was accepted twice");
     let second = ticket().await;
     let foreign = ("origin", "https://evil.example".to_owned());
     assert_eq!(connect(stack.url(), &[foreign, second.clone()]).await.err(), Some(403));
-    assert_eq!(connect(stack.url(), &[second]).await.err(), Some(401), "bound to its origin");
+    assert_eq!(connect(stack.url(), &[second]).await.err(), Some(401), "a ticket was accepted without its origin");
     assert_eq!(connect(stack.url(), &[origin]).await.err(), Some(401));
     stack.finish().await;
 }

@@ -1,4 +1,4 @@
-//! Space: never oversold, charged once, given back once.
+//! Quota: space is never oversold, charged once and released once.
 
 use reqwest::Method;
 use serde_json::json;
@@ -56,7 +56,7 @@ async fn what_is_verified_is_used_and_what_fails_is_free() {
     .await;
     assert_eq!((&quota["file_count"], &quota["storage_limit_bytes"]), (&json!(1), &json!(1_000)));
     client.start(600).await.expect(201);
-    // A limit below what is used lets nothing start.
+    // A limit below the used bytes allows no new upload.
     set_limit(&client, 100).await;
     client.start(0).await.refused(413, "quota_exceeded");
     stack.finish().await;
@@ -75,7 +75,7 @@ async fn limits_are_for_admins_of_the_company() {
     stack.finish().await;
 }
 
-/// Requests with one key are one start: there is space for all of them, or for none.
+/// Requests with the same idempotency key are one start: all of them are accepted, or none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_comes_several_times_at_once_is_refused_each_time() {
     let stack = Stack::start().await;

@@ -1,11 +1,11 @@
-//! Bytes that look random and are the same in every run.
+//! Pseudo-random bytes that are the same in every run.
 
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// `length` bytes that depend on `seed` (xorshift64*).
+/// Returns `length` bytes that depend on `seed` (xorshift64*).
 pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -19,7 +19,7 @@ pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The SHA-256, in hexadecimal.
+/// Returns the SHA-256 in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     waybill_schema::Sha256Digest(Sha256::digest(bytes).into()).to_string()
 }
@@ -31,7 +31,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Writes one: no two of its parts are alike.
+    /// Writes a file in which no two pieces of 1 MiB are equal.
     pub(crate) fn write(folder: &Path, name: &str, seed: u64, size_bytes: u64) -> Self {
         let path = folder.join(name);
         let mut file = File::create(&path).unwrap();

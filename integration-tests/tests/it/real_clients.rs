@@ -1,4 +1,4 @@
-//! Clients that exist, unmodified: tus-js-client, tuspy, and Uppy in a browser. `scripts/test` installs them.
+//! Unmodified existing clients: tus-js-client, tuspy, and Uppy in a browser. `scripts/test` installs them.
 
 use crate::random::{bytes, sha256};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ pub(crate) fn named(variable: &str) -> PathBuf {
     PathBuf::from(std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is set by scripts/test")))
 }
 
-/// A file to upload, and a company that uploads it.
+/// A file to upload, and a user of a new company.
 pub(crate) struct Given {
     pub(crate) client: Client,
     pub(crate) content: Vec<u8>,
@@ -42,7 +42,7 @@ impl Given {
         settings
     }
 
-    /// The file at the URL that the client was left with is what was uploaded.
+    /// Asserts that the file at the URL that the client reports is the uploaded one.
     pub(crate) async fn is_there(&self, stack: &Stack, report: &Value) {
         let id = report["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
         let file = self.client.file_with_status(&id, "COMPLETED").await;
@@ -53,14 +53,14 @@ impl Given {
     }
 }
 
-/// Runs a client; answers with what it reports.
+/// Runs a script with a client and returns its report.
 pub(crate) async fn run(program: &Path, script: &Path, scenario: &str, settings: &Value) -> Value {
     let mut command = Command::new(program);
     command.arg(script);
     report_of(command, scenario, settings).await
 }
 
-/// Runs a client that is begun like this; answers with what it reports.
+/// Runs a client with this command and returns its report.
 pub(crate) async fn report_of(mut command: Command, scenario: &str, settings: &Value) -> Value {
     command.arg(scenario).arg(settings.to_string()).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.expect("the client starts");
@@ -134,14 +134,14 @@ async fn tuspy_uploads_and_resumes_and_sends_checksums() {
         let report = tuspy(scenario, &given.settings(json!({ "chunk_size": 3 * MIB }))).await;
         given.is_there(&stack, &report).await;
     }
-    // More than a part in one request with a checksum: none of it counts before it was checked.
+    // More than a part in one request with a checksum: no byte is recorded before the checksum was compared.
     let given = Given::new(&stack, 743, 20 * MIB + 1);
     let report = tuspy("checksum", &given.settings(json!({ "chunk_size": 30 * MIB }))).await;
     given.is_there(&stack, &report).await;
     stack.finish().await;
 }
 
-/// A port that nobody listens at now, for the page.
+/// Returns an origin with a free port for a page.
 pub(crate) fn free_origin() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -159,7 +159,8 @@ async fn browser(stack: &Stack, scenario: &str, origin: &str, given: &Given, mor
     run(&named("WAYBILL_TEST_NODE"), &named("WAYBILL_TEST_BROWSER"), scenario, &settings).await
 }
 
-/// Uppy's S3 plugin: the browser and the store talk with each other, so the bucket must let the page in, too.
+/// Uploads with Uppy's S3 plugin. The browser sends requests to the store, so the bucket must allow the origin of the
+/// page.
 async fn uppy_to_s3(scenario: &str, multipart: bool) {
     let origin = free_origin();
     let args = vec![format!("--allowed-origins={origin}")];

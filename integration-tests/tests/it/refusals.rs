@@ -1,14 +1,15 @@
-//! Answers that come before the request was sent: the client gets them, although it does not look before it has sent
-//! all.
+//! Answers that the server sends before it has read the whole request. Clients that read only after sending everything
+//! get them, too.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use waybill_integration_tests::{Client, Stack};
 
-/// Bytes of a body that nobody wants.
+/// Size of a body that the server refuses, in bytes.
 const BODY_BYTES: u64 = 20 * 1_024 * 1_024;
 
-/// Sends all of a request, and looks for the answer only then: its status and code. It says that the connection ends.
+/// Sends the whole request and reads the answer only then. Returns the status and the error code. The answer must have
+/// `Connection: close`.
 fn answered(stack: &Stack, head: &str, is_chunked: bool) -> (u16, String) {
     let host = stack.url().strip_prefix("http://").unwrap();
     let mut socket = TcpStream::connect(host).unwrap();
@@ -20,10 +21,10 @@ fn answered(stack: &Stack, head: &str, is_chunked: bool) -> (u16, String) {
         block.extend(b"\r\n");
     }
     for _ in 0..BODY_BYTES / 65_536 {
-        socket.write_all(&block).expect("the connection stays open while a body is sent");
+        socket.write_all(&block).expect("the server closed the connection while the body was sent");
     }
     let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).expect("the answer is not lost by a reset");
+    socket.read_to_end(&mut answer).expect("a reset of the connection lost the answer");
     drop(socket.shutdown(Shutdown::Both));
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -59,7 +60,7 @@ async fn a6_f1_a_refusal_reaches_a_client_that_sends_everything_first() {
     ];
     for (head, (status, code)) in &cases {
         for is_chunked in [false; 20].into_iter().chain([true; 20]) {
-            // Without a length nobody knows before that it is too much.
+            // Without a length the server cannot know early that the body is too large.
             if is_chunked && matches!(*code, "quota_exceeded" | "size_exceeded") {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Events are the truth: the tables can be dropped and rebuilt.
+//! All tables can be dropped and rebuilt from the events.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -32,7 +32,7 @@ async fn a_rebuild_gives_the_same_tables() {
     assert!(folded > 20, "{folded}");
     let before = digests(&mut live.connection().await.unwrap()).await.unwrap();
     assert_eq!(digests(&mut again.connection().await.unwrap()).await.unwrap(), before);
-    assert_eq!(replay_into(stack.log(), &again).await.unwrap(), 0, "replaying what is there is nothing");
+    assert_eq!(replay_into(stack.log(), &again).await.unwrap(), 0, "a second replay folded events again");
     again.drop_schema().await.unwrap();
     assert_eq!(replay_into(stack.log(), &again).await.unwrap(), folded);
     assert_eq!(digests(&mut again.connection().await.unwrap()).await.unwrap(), before);
@@ -71,7 +71,7 @@ async fn what_two_companies_call_by_the_same_id_stays_apart() {
         }
     }
     stack.projected().await;
-    // In a rebuild the events of both are in one batch.
+    // A rebuild folds the events of both companies in one batch.
     let comparison = verify(stack.log(), &stack.database("waybill")).await.unwrap();
     assert!(comparison.is_equal(), "{comparison:#?}");
     let rebuilt = |table: &str| comparison.tables.iter().find(|t| t.rebuilt.table == table).unwrap().rebuilt.rows;

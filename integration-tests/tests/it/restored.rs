@@ -1,16 +1,16 @@
-//! The streams are restored from a copy: what came after the copy is gone, and nothing that was folded of it stays.
+//! The streams are restored from a copy. Later events are lost, and the tables contain nothing of them either.
 
 use serde_json::json;
 use tempfile::TempDir;
 use waybill_integration_tests::{Client, Cluster, Counts};
 use waybill_test_kit::eventually;
 
-/// Sends files until they are taken: NATS may have come back a moment ago.
+/// Uploads files and repeats each one until it is accepted, because NATS may just have restarted.
 async fn send(client: &Client, count: usize) -> Vec<String> {
     let mut files = Vec::new();
     for number in 0..count {
         let query = format!("name={number}.txt&mime_type=text/plain");
-        let file = eventually("a file to be taken", || async {
+        let file = eventually("a file to be accepted", || async {
             let posted = client.post_file(&query, "hello").await;
             (posted.status == 201).then(|| posted.text("file_id"))
         });
@@ -19,7 +19,7 @@ async fn send(client: &Client, count: usize) -> Vec<String> {
     files
 }
 
-/// A copy of the streams as they are.
+/// Copies the streams.
 async fn copied(cluster: &mut Cluster) -> TempDir {
     let nats = cluster.backing.nats_server();
     nats.kill();
@@ -35,9 +35,9 @@ async fn restore(cluster: &mut Cluster, copy: &TempDir) {
     nats.restart().await;
 }
 
-/// Until the tables have these files of the company, and no others.
+/// Waits until the tables contain exactly these files of the company.
 async fn are_there(client: &Client, files: &[String]) {
-    eventually("the tables to be those of the stream", || async {
+    eventually("the tables to match the stream", || async {
         let quota = client.get("/v1/quota").await;
         if quota.status != 200 || quota.body["file_count"] != json!(files.len()) {
             return None;
@@ -52,8 +52,8 @@ async fn are_there(client: &Client, files: &[String]) {
     .await;
 }
 
-/// Correctness S2-8: once the copy ends before the checkpoint of the tables, and once the stream has gone on past it by
-/// the time that a projector looks.
+/// Correctness S2-8. In the first part the copy ends before the checkpoint of the tables. In the second part the stream
+/// has grown past the checkpoint before a projector reads it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_after_the_copy_is_gone() {
     let mut cluster = Cluster::start(Counts::default()).await;

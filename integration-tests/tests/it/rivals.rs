@@ -1,4 +1,4 @@
-//! Two at once where one was thought of: whatever they do to each other, a file is right or FAILED, never wrong.
+//! Races: concurrent writers of the same chunk. The file ends up correct or FAILED, never wrong.
 
 use crate::random::{bytes, sha256};
 use serde_json::json;
@@ -11,19 +11,20 @@ fn two() -> Counts {
     Counts { each: 2, ..Counts::default() }
 }
 
-/// The file is what its digest says and one of the `candidates`, or it has failed.
+/// Asserts that the file has its digest and is one of the `candidates`, or has failed. Returns `true` if it is
+/// complete.
 async fn right_or_failed(client: &Client, upload: &str, done: &Answer, candidates: &[Vec<u8>]) -> bool {
     if done.status == 200 {
         let content = client.content(upload).await;
-        assert_eq!(sha256(&content), done.text("sha256"), "what is read is what was verified");
-        assert!(candidates.contains(&content), "the file is none of those that were sent");
+        assert_eq!(sha256(&content), done.text("sha256"), "the file has other bytes than were verified");
+        assert!(candidates.contains(&content), "the file is a mixture of the sent files");
         return true;
     }
     assert_eq!(done.status, 422, "{done:?}");
     let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
     assert_eq!(status.text("status"), "FAILED");
     let content = client.get(&format!("/v1/files/{upload}/content")).await;
-    assert_eq!(content.status, 409, "nothing of it can be read");
+    assert_eq!(content.status, 409, "a failed file is readable");
     false
 }
 
@@ -44,9 +45,9 @@ async fn two_gateways_bring_the_same_chunk_at_once() {
         };
         let (one, other) = tokio::join!(put(0, &first), put(1, &second));
         if one.status != 200 && other.status != 200 {
-            // The newer request ended the older one, of which bytes are stored that differ: the older one is to come
-            // again.
-            assert!(!same_bytes, "one of them is taken: {one:?} {other:?}");
+            // The newer request took over and found different stored bytes. The client of the older request must send
+            // them again.
+            assert!(!same_bytes, "neither request was accepted: {one:?} {other:?}");
             let again = put(0, &first).await;
             if again.status != 200 {
                 put(1, &second).await.expect(200);
@@ -55,12 +56,12 @@ async fn two_gateways_bring_the_same_chunk_at_once() {
         gateways[1].put_chunk(&upload, 1, first[PART..].to_vec()).await.expect(200);
         let done = gateways[0].complete(&upload, &json!({})).await;
         let completed = right_or_failed(&gateways[1], &upload, &done, &[first, second]).await;
-        assert!(completed || !same_bytes, "the same bytes twice are no fault: {done:?}");
+        assert!(completed || !same_bytes, "equal bytes from two requests made the file fail: {done:?}");
     }
     cluster.finish().await;
 }
 
-/// A worker is stopped while it writes a part, another takes over, and the first goes on: its part is in the store
+/// A worker is stopped while it writes a part, another worker takes over, and the first one resumes and writes its part
 /// last.
 async fn late_write(same_bytes: bool) {
     let cluster = Cluster::start(Counts { valves: true, ..two() }).await;
@@ -71,7 +72,7 @@ async fn late_write(same_bytes: bool) {
         late[1_000_000] ^= 1;
     }
     let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
-    // Which worker has the upload is told by its other chunk.
+    // The event of the other chunk names the worker of the upload.
     client.put_chunk(&upload, 1, content[PART..].to_vec()).await.expect(200);
     let events = client.get(&format!("/v1/audit?file_id={upload}")).await.expect(200).body;
     let chunk = events["items"].as_array().unwrap().iter().find(|event| event["type"] == "ChunkUploaded").unwrap();
@@ -92,13 +93,13 @@ async fn late_write(same_bytes: bool) {
     })
     .await;
     owner.hang();
-    let taken_over = eventually("another worker to take the chunk", || async {
+    let taken_over = eventually("another worker to accept the chunk", || async {
         let taken = client.put_chunk(&upload, 0, content[..PART].to_vec()).await;
         (taken.status == 200).then_some(taken)
     })
     .await;
     assert_eq!(taken_over.body["offset_bytes"], content.len());
-    assert_eq!(waiting.await.unwrap(), 503, "whoever waited is told to come again");
+    assert_eq!(waiting.await.unwrap(), 503, "the waiting client did not get 503");
     owner.go_on();
     valve.open();
     eventually("the late part to be written", || async {
@@ -108,7 +109,7 @@ async fn late_write(same_bytes: bool) {
     .await;
     let done = client.complete(&upload, &json!({ "sha256": sha256(&content) })).await;
     let completed = right_or_failed(&client, &upload, &done, &[content]).await;
-    assert!(completed || !same_bytes, "the same bytes written twice are no fault: {done:?}");
+    assert!(completed || !same_bytes, "writing equal bytes twice made the file fail: {done:?}");
     cluster.finish().await;
 }
 

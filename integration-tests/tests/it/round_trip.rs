@@ -1,4 +1,4 @@
-//! Files come back byte for byte, with the digest that `sha256sum` would print.
+//! Downloaded files are equal to the uploaded ones, byte by byte, with the digest that `sha256sum` prints.
 
 use crate::random::{bytes, sha256};
 use futures_util::StreamExt;
@@ -34,14 +34,14 @@ async fn files_of_all_sizes_come_back() {
         let file = upload_in_chunks(&client, &content).await;
         let row = client.file_with_status(&file, "COMPLETED").await;
         assert_eq!((row["hash"].as_str(), row["size_bytes"].as_u64()), (Some(&*sha256(&content)), Some(size as u64)));
-        assert!(client.content(&file).await == content, "a file of {size} bytes came back otherwise");
+        assert!(client.content(&file).await == content, "a file of {size} bytes has other bytes than were sent");
 
         let posted =
             client.post_file("name=a.bin&mime_type=application/octet-stream", content.clone()).await.expect(201);
         assert_eq!((posted.text("status"), posted.text("sha256")), ("COMPLETED".to_owned(), sha256(&content)));
         let file = posted.text("file_id");
         client.get_after(&format!("/v1/files/{file}"), &posted).await.expect(200);
-        assert!(client.content(&file).await == content, "a posted file of {size} bytes came back otherwise");
+        assert!(client.content(&file).await == content, "a posted file of {size} bytes has other bytes than were sent");
     }
     stack.finish().await;
 }

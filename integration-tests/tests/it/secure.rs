@@ -1,4 +1,4 @@
-//! All connections over TLS: clients to gateway and fan-out, gateway to worker, and all of them to NATS and Postgres.
+//! All connections over TLS: clients to gateway and fan-out, gateway to worker, and all roles to NATS and PostgreSQL.
 
 use crate::socket;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use waybill_integration_tests::{Backing, Client, free_addr};
 use waybill_test_kit::{NatsServer, eventually, settings};
 
-/// A certificate authority, and files with what it has signed.
+/// A certificate authority, and a folder with its certificates and keys.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
@@ -31,7 +31,8 @@ impl Authority {
         self.folder.path().join(name)
     }
 
-    /// A new certificate of this machine, in `cert.pem` and `key.pem`.
+    /// Signs a new certificate for this machine and writes it to `cert.pem` and `key.pem`. Returns the certificate and
+    /// the key.
     fn sign(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
@@ -47,7 +48,7 @@ impl Authority {
     }
 }
 
-/// A role that runs, and ends with the value.
+/// A running role. Dropping the value ends it.
 struct Role(Child);
 
 impl Drop for Role {
@@ -70,12 +71,12 @@ fn start(authority: &Authority, args: &[String]) -> Role {
     Role(child.unwrap())
 }
 
-/// Has Postgres speak TLS, too.
+/// Enables TLS in PostgreSQL.
 async fn postgres_speaks_tls(backing: &Backing, (cert, key): &(String, String)) {
     let mut connection = backing.database("postgres_tls").connection().await.unwrap();
     for (file, pem) in [("waybill-test.crt", cert), ("waybill-test.key", key)] {
         let pem = pem.trim_end().replace('\n', "\\n");
-        // As the server's own user, for itself alone.
+        // The server writes the file as its own user, without permissions for others.
         let program = format!("cat > /dev/null; umask 077; printf ''%b\\n'' ''{pem}'' > {file}");
         connection.batch_execute(&format!("COPY (SELECT 1) TO PROGRAM '{program}'")).await.unwrap();
     }
@@ -148,7 +149,7 @@ async fn every_connection_can_be_over_tls_and_a_certificate_is_renewed_without_a
     ready(ports[2], "https").await;
     let fanout = role("fanout", &[format!("--fanout-addr=127.0.0.1:{}", ports[3])]);
     ready(ports[3], "https").await;
-    // A file that is several parts, there and back.
+    // Upload and download a file of several parts.
     let url = format!("https://localhost:{}", ports[2]);
     let client = backing.client(&url);
     let bytes: Vec<u8> = (0..20_000_000_u32).map(|number| (number % 251) as u8).collect();
@@ -163,7 +164,7 @@ async fn every_connection_can_be_over_tls_and_a_certificate_is_renewed_without_a
     let read = request(reqwest::Method::GET, &path).send().await.unwrap().bytes().await.unwrap();
     assert!(read == bytes);
     assert!(connections_over_tls(&backing).await > 0);
-    // A watcher, over TLS; and nobody in the clear.
+    // A watcher connects over TLS. Requests without TLS fail.
     let watcher =
         Client::new(format!("https://localhost:{}", ports[3]), client.token().to_owned(), client.principal.clone());
     let mut watching = socket::over_tls(&watcher, &authority.file("ca.pem")).await;
@@ -172,14 +173,14 @@ async fn every_connection_can_be_over_tls_and_a_certificate_is_renewed_without_a
     socket::send(&mut watching, json!({ "t": "sub", "id": 1, "topic": topic })).await;
     assert_eq!(socket::next(&mut watching).await["t"], "snap");
     assert!(reqwest::get(format!("http://127.0.0.1:{}/healthz", ports[2])).await.is_err());
-    // Renewed: new connections see it, the old one goes on.
+    // After the renewal new connections get the new certificate, and the open one continues.
     let shown = async |port: u16| {
-        // A client of its own: one that came before resumes its session, with the certificate of that time.
+        // A new client each time: an existing client resumes its TLS session with the old certificate.
         let answer = authority.http().get(format!("https://localhost:{port}/healthz")).send().await.unwrap();
         answer.extensions().get::<reqwest::tls::TlsInfo>().unwrap().peer_certificate().unwrap().to_vec()
     };
     let before = shown(ports[2]).await;
-    // What is no certificate changes nothing.
+    // An invalid certificate file changes nothing.
     std::fs::write(authority.file("cert.pem"), "nothing").unwrap();
     authority.sign();
     for port in [ports[2], ports[3]] {
@@ -191,7 +192,7 @@ async fn every_connection_can_be_over_tls_and_a_certificate_is_renewed_without_a
         .await
         .unwrap();
     assert_eq!(socket::next(&mut watching).await["display_name"], "b.bin");
-    // While there is somebody to project the last events.
+    // The projector must still run to project the last events.
     backing.settled().await;
     backing.check(0).await;
     drop((gateway, fanout, worker, projector));
@@ -209,7 +210,7 @@ async fn no_secret_is_in_a_log_or_on_a_command_line() {
     reqwest::get(format!("{}{link}%0d%0aINJECTED", cluster.url())).await.unwrap();
     client.get("/v1/files/%0d%0aINJECTED").await.refused(404, "not_found");
     let token = issued.text("token");
-    // SIGTERM: all of the log is written.
+    // SIGTERM makes the processes write their complete log.
     for process in cluster.gateways.iter_mut().chain(&mut cluster.workers) {
         process.terminate().await;
     }

@@ -1,4 +1,4 @@
-//! Several files together.
+//! Sessions: several files that form one transfer.
 
 use serde_json::{Value, json};
 use waybill_integration_tests::{Client, Stack};

@@ -1,4 +1,4 @@
-//! Files in chatrooms and threads: who sees them, in which order, and for how long.
+//! Files in chatrooms and threads: who sees them, in which order, and until when.
 
 use crate::socket::{closed, connect, next, send, with_token};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use waybill_integration_tests::{Answer, Client, Stack};
 use waybill_test_kit::eventually;
 
-/// A company with a chatroom and two of its members, and one who is none.
+/// A company with a chatroom. Anna and Ben are members of the chatroom, Carl is not.
 pub(crate) struct Room {
     pub(crate) admin: Client,
     pub(crate) anna: Client,
@@ -35,7 +35,7 @@ impl Room {
         let inside = json!({ "chatroom_id": room.chatroom });
         let thread = room.path(&format!("/threads/{}", room.thread));
         let last = room.admin.put(&thread, &inside).await.expect(204);
-        // Until the tables have it.
+        // Waits until the tables contain the directory.
         room.admin.get_after("/v1/quota", &last).await.expect(200);
         room
     }
@@ -57,7 +57,7 @@ impl Room {
         answer
     }
 
-    /// A file of Anna's in the chatroom.
+    /// Uploads a file of Anna to the chatroom.
     pub(crate) async fn file(&self, name: &str) -> Answer {
         let query = format!("name={name}&mime_type=text/plain&chatroom_id={}", self.chatroom);
         self.anna.post_file(&query, "hello").await.expect(201)
@@ -96,16 +96,16 @@ async fn a_file_in_a_chatroom_is_its_members() {
     }
     room.carl.get(&room.listing()).await.refused(404, "not_found");
     assert_eq!(names(&room.ben.get(&room.listing()).await.expect(200)), ["a.txt"]);
-    // Who sees it may not do everything with it.
+    // Members who see the file cannot delete or rename it.
     room.ben.delete(&format!("/v1/files/{file}")).await.refused(403, "not_permitted");
     let rename = json!({ "display_name": "b.txt" });
     room.ben.patch(&format!("/v1/files/{file}"), &rename).await.refused(403, "not_permitted");
-    // Nobody brings a file where they do not belong.
+    // Nobody can upload a file to a place of which they are no member.
     let query = format!("name=c.txt&mime_type=text/plain&chatroom_id={}", room.chatroom);
     room.carl.post_file(&query, "hello").await.refused(404, "not_found");
     let other = format!("name=c.txt&mime_type=text/plain&thread_id={}&chatroom_id={}", room.thread, Uuid::now_v7());
     room.anna.post_file(&other, "hello").await.refused(404, "not_found");
-    // A member of the chatroom is one of its threads.
+    // Members of the chatroom are members of its threads.
     let query = format!("name=t.txt&mime_type=text/plain&thread_id={}", room.thread);
     let in_thread = room.ben.post_file(&query, "hello").await.expect(201);
     let thread = format!("/v1/files?thread_id={}", room.thread);
@@ -189,7 +189,7 @@ async fn a_share_gives_what_it_says_and_no_more() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         room.anna.post(&shares, &body).await
     };
-    // For one person alone.
+    // An association for one user.
     let named = json!({ "access_type": "RESTRICTED",
         "permissions": { "users": { (room.ben.principal.user_id.to_string()): ["view"] } } });
     let restricted = share(named).await.expect(201);
@@ -205,25 +205,25 @@ async fn a_share_gives_what_it_says_and_no_more() {
     .await;
     assert_eq!(names(&listed), Vec::<String>::new());
     room.carl.get(&path).await.refused(404, "not_found");
-    // For everybody who belongs there, with more than usual.
+    // An association for all members, with more than the default permissions.
     let association = format!("/v1/associations/{}", restricted.text("id"));
     let opened = json!({ "access_type": "PRIVATE", "permissions": { "everyone": ["view", "download", "share"] } });
     room.ben.patch(&association, &opened).await.refused(403, "not_permitted");
     let changed = room.anna.patch(&association, &opened).await.expect(204);
     room.carl.get_after(&path, &changed).await.expect(200);
     room.carl.post(&shares, &json!({ "thread_id": room.thread })).await.expect(201);
-    // For the whole company.
+    // An association for the whole company.
     let outsider = stack.client_for(room.admin.principal.company_id, &[]);
     outsider.get(&path).await.refused(404, "not_found");
     let public = share(json!({ "access_type": "PUBLIC" })).await.expect(201);
     outsider.get_after(&path, &public).await.expect(200);
     stack.client().get(&path).await.refused(404, "not_found");
-    // What cannot be is refused.
+    // Invalid associations are refused.
     share(json!({ "access_type": "RESTRICTED" })).await.refused(422, "association_invalid");
     share(json!({ "expires_at": "2020-01-01T00:00:00Z" })).await.refused(422, "association_invalid");
     room.anna.post(&shares, &json!({})).await.refused(422, "association_invalid");
     room.anna.post(&shares, &json!({ "chatroom_id": Uuid::now_v7() })).await.refused(404, "not_found");
-    // An end is an end.
+    // An association ends at `expires_at`.
     let soon = chrono::Utc::now() + chrono::Duration::seconds(6);
     let brief = json!({ "expires_at": soon.to_rfc3339(), "access_type": "PUBLIC" });
     let public = format!("/v1/associations/{}", public.text("id"));
@@ -234,7 +234,7 @@ async fn a_share_gives_what_it_says_and_no_more() {
     stack.finish().await;
 }
 
-/// Until `path` answers 404 to `client`; no longer than a second after `since`.
+/// Waits until `path` answers 404 to `client`, and asserts that this happens within 1 s after `since`.
 async fn gone_within_a_second(client: &Client, path: &str, since: Instant) {
     loop {
         let answer = client.get(path).await;
@@ -301,7 +301,7 @@ async fn a_chatroom_is_watched_by_its_members_until_they_are_none() {
         (&event["t"], &event["kind"], &event["file_id"]),
         (&json!("ev"), &json!("FileUploaded"), &second.body["file_id"])
     );
-    // What is for single people is not told to all.
+    // Events of files that only named users see are not sent to other members.
     let association = format!("/v1/associations/{}", second.text("file_id"));
     let named =
         json!({ "access_type": "RESTRICTED", "permissions": { "users": { (Uuid::now_v7().to_string()): ["view"] } } });

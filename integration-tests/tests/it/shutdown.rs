@@ -1,4 +1,4 @@
-//! SIGTERM under load: a role finishes what it has begun and goes; whoever retries sees nothing of it.
+//! SIGTERM under load: a role finishes its running requests and ends. Clients that retry notice nothing.
 
 use crate::random::Source;
 use serde_json::json;
@@ -7,12 +7,12 @@ use waybill_integration_tests::{Cluster, CommandLine, Counts, Process};
 use waybill_test_kit::{eventually, eventually_within};
 
 const MIB: u64 = 1_024 * 1_024;
-/// How long a part of the upload may take on a busy machine.
+/// Maximum time until the upload has reached the next step, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// The longest that a role may take to end.
+/// Maximum time until a role has ended.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Two of each role under load; one is told to stop, and then the other, once the first is back.
+/// Runs two processes of each role under load. Stops one process of `role`, and the other one after the first is back.
 async fn stops(role: impl Fn(&mut Cluster) -> &mut Vec<Process>) {
     let mut cluster = Cluster::start(Counts { each: 2, ..Counts::default() }).await;
     let client = cluster.client();
@@ -26,17 +26,20 @@ async fn stops(role: impl Fn(&mut Cluster) -> &mut Vec<Process>) {
     let upload = one.event("started").await["upload_id"].as_str().unwrap().to_owned();
     let url = cluster.progress_url();
     let watch = CommandLine::start(&client, cluster.folder(), "watch", &[upload.as_str(), "--progress-url", &url]);
-    eventually("the watch to begin", || async { watch.events().into_iter().find(|frame| frame["t"] == "snap") }).await;
+    eventually("the watcher to get its snapshot", || async {
+        watch.events().into_iter().find(|frame| frame["t"] == "snap")
+    })
+    .await;
     for (at, stored) in [(0, 50 * MIB), (1, 200 * MIB)] {
-        eventually_within(PATIENCE, "the upload to be under way", || async {
+        eventually_within(PATIENCE, "the upload to reach the next step", || async {
             let status = client.get(&format!("/v1/uploads/{upload}")).await;
             (status.body["bytes_uploaded"].as_u64()? >= stored).then_some(())
         })
         .await;
         let process = &mut role(&mut cluster)[at];
         let (status, after) = process.terminate().await;
-        assert!(status.success(), "it ended with {status}");
-        assert!(after < GRACE, "it ended after {after:?}");
+        assert!(status.success(), "the process ended with {status}");
+        assert!(after < GRACE, "the process took {after:?} to end");
         process.restart().await;
     }
     for (command, count) in [(one, 1), (many, 60)] {
@@ -44,7 +47,7 @@ async fn stops(role: impl Fn(&mut Cluster) -> &mut Vec<Process>) {
         assert_eq!((ended.code, &ended.event("summary")["uploaded"]), (Some(0), &json!(count)), "{ended:?}");
     }
     let watched = watch.ended().await;
-    assert_eq!(watched.code, Some(0), "whoever watches comes again: {watched:?}");
+    assert_eq!(watched.code, Some(0), "the watcher did not reconnect: {watched:?}");
     assert_eq!(client.content_sha256(&upload).await, large.sha256);
     cluster.finish().await;
 }

@@ -1,5 +1,5 @@
-//! Small files cost the same by every protocol: one object, and one event on a subject of their own. What breaks off is
-//! kept, as with any upload.
+//! Small files cost the same with every protocol: one object, and one event on its own subject. The bytes of an
+//! interrupted request are kept, as in every upload.
 
 use crate::random::{bytes, sha256};
 use crate::speaker::{Reply, Speaker, answered, id_of};
@@ -15,10 +15,10 @@ use waybill_test_kit::eventually;
 
 const OCTETS: (&str, &str) = ("Content-Type", "application/offset+octet-stream");
 const COMPLETE: (&str, &str) = ("Upload-Complete", "?1");
-/// `a.txt`.
+/// Metadata with the name `a.txt`.
 const METADATA: (&str, &str) = ("Upload-Metadata", "filename YS50eHQ=,is_confidential");
 
-/// Types of the events of an upload, on both of its subjects.
+/// Returns the types of the events of an upload, from both of its subjects.
 async fn events(stack: &Stack, speaker: &Speaker, upload: &str) -> Vec<&'static str> {
     let (company, id) = (speaker.client.principal.company_id, id_of(upload).parse().unwrap());
     let mut types = Vec::new();
@@ -29,7 +29,7 @@ async fn events(stack: &Stack, speaker: &Speaker, upload: &str) -> Vec<&'static 
     types
 }
 
-/// Everything that the store holds of the company.
+/// Returns the number of objects of the company in the store.
 async fn objects(stack: &Stack, speaker: &Speaker) -> usize {
     let company = speaker.client.principal.company_id;
     let mut count = 0;
@@ -39,7 +39,7 @@ async fn objects(stack: &Stack, speaker: &Speaker) -> usize {
     count
 }
 
-/// The answer says that all is there, and it is: one object, one event.
+/// Asserts that the creation completed the upload with one object and one event. Returns the path of the upload.
 async fn is_one(stack: &Stack, speaker: &Speaker, created: Reply, content: &[u8]) -> String {
     let length = content.len().to_string();
     let upload = created.expect(201).without("Upload-Expires").location();
@@ -53,7 +53,7 @@ async fn is_one(stack: &Stack, speaker: &Speaker, created: Reply, content: &[u8]
     upload
 }
 
-/// It takes no more bytes, and can be deleted.
+/// Deletes the upload and asserts that it is gone.
 async fn is_ended_by_delete(stack: &Stack, speaker: &Speaker, upload: &str) {
     speaker.delete(upload).await.expect(204);
     speaker.head(upload).await.refused_as_gone();
@@ -79,7 +79,7 @@ async fn a_small_file_by_tus_is_one_object_and_one_event() {
         let content = bytes(3_000 + number as u64, length);
         let length = content.len().to_string();
         let created = tus.post(&[OCTETS, METADATA, ("Upload-Length", &length)], content.clone()).await;
-        // Who brings no bytes is told no offset.
+        // A creation without bytes is answered without an offset.
         assert_eq!(created.header("Upload-Offset"), Some(length.as_str()).filter(|_| !content.is_empty()));
         let upload = is_one(&stack, &tus, created, &content).await;
         tus.head(&upload).await.expect(200).with("Upload-Metadata", METADATA.1);
@@ -105,7 +105,7 @@ async fn a_small_file_by_tus_without_a_length_of_the_body_or_with_a_checksum_is_
     let sum = ("Upload-Checksum", "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=");
     let created = tus.post(&[OCTETS, length, sum], "hello world").await;
     is_one(&stack, &tus, created, b"hello world").await;
-    // Fewer bytes than the file has: an upload that goes on.
+    // With fewer bytes than the length the upload can be resumed.
     let some = Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("hello".as_bytes())]));
     let upload = tus.post(&[OCTETS, length], some).await.expect(201).with("Upload-Offset", "5").location();
     tus.patch(&upload, 5, " world").await.expect(204);
@@ -128,11 +128,11 @@ async fn a_small_file_by_the_draft_is_one_object_and_one_event() {
             is_ended_by_delete(&stack, &draft, &upload).await;
         }
     }
-    // Clients of the early versions never complete; the declared length does.
+    // Clients of the early versions do not send the completion. The declared length completes the upload.
     let draft = Speaker::draft(stack.client(), 5);
     let created = draft.post(&[("Upload-Complete", "?0"), ("Upload-Length", "11")], "hello world").await;
     is_one(&stack, &draft, created, b"hello world").await;
-    // Of the later ones it does not.
+    // In later versions it does not.
     let draft = Speaker::draft(stack.client(), 9);
     let created = draft.post(&[("Upload-Complete", "?0"), ("Upload-Length", "11")], "hello world").await;
     let upload = created.expect(201).with("Upload-Complete", "?0").location();
@@ -140,7 +140,8 @@ async fn a_small_file_by_the_draft_is_one_object_and_one_event() {
     stack.finish().await;
 }
 
-/// How far it is, as its status says: nobody is ended by the question.
+/// Waits until the upload has `offset` bytes and returns its path. Uses the native protocol, which does not interrupt a
+/// running request.
 async fn begun(speaker: &Speaker, offset: usize) -> String {
     eventually("the upload to have the bytes that arrived", || async {
         for status in ["PENDING", "PROCESSING"] {
@@ -154,7 +155,7 @@ async fn begun(speaker: &Speaker, offset: usize) -> String {
     .await
 }
 
-/// A creation of which a part of the body has arrived.
+/// Begins a creation and sends a part of the body.
 fn some_of(speaker: &Speaker, complete: bool, content: &[u8], sent: usize) -> TcpStream {
     let length = content.len().to_string();
     let how = if complete { COMPLETE } else { OCTETS };
@@ -197,8 +198,8 @@ async fn a_small_creation_that_hangs_gives_way_to_the_same_one_sent_again() {
     let created = tus.post(&headers, content.clone()).await;
     let upload = is_one(&stack, &tus, created, &content).await;
     hanging.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    assert!(answered(&mut hanging).starts_with("HTTP/1.1 409"), "what is stored stays");
-    // And once more, as with any upload that has its bytes.
+    assert!(answered(&mut hanging).starts_with("HTTP/1.1 409"), "the hanging request did not get 409");
+    // A third request gets the usual answer of a complete upload.
     tus.post(&headers, content.clone()).await.refused(409, "offset_mismatch").with("Upload-Offset", "1000");
     assert_eq!(events(&stack, &tus, &upload).await, ["FileUploaded"]);
     stack.nothing_reserved(tus.client.principal.company_id).await;
@@ -209,7 +210,7 @@ async fn a_small_creation_that_hangs_gives_way_to_the_same_one_sent_again() {
 async fn a_small_file_that_is_not_what_was_said_is_refused_as_any_other() {
     let stack = Stack::start().await;
     let tus = Speaker::tus(stack.client());
-    // The SHA-256 of something else; a program that is called a text.
+    // A wrong SHA-256, and a program declared as text.
     let metadata = format!("filename YS50eHQ=,sha256 {}", base64(&"0".repeat(64)));
     let digest = ("Upload-Metadata", metadata.as_str());
     let refused = tus.post(&[OCTETS, ("Upload-Length", "5"), digest], "hello").await.refused(422, "digest_mismatch");
@@ -223,7 +224,7 @@ async fn a_small_file_that_is_not_what_was_said_is_refused_as_any_other() {
     stack.finish().await;
 }
 
-/// The same where gateway and worker are processes of their own: the header of the upload goes with the bytes.
+/// If gateway and worker are separate processes, the gateway sends `Upload-Metadata` with the bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_of_a_small_file_is_given_back_between_processes_too() {
     let cluster = Cluster::start(Counts::default()).await;

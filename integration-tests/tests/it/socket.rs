@@ -27,7 +27,7 @@ pub(crate) async fn connect(url: &str, headers: &[(&'static str, String)]) -> Re
     }
 }
 
-/// Over TLS, trusting this authority alone.
+/// Connects over TLS and trusts only this authority.
 pub(crate) async fn over_tls(client: &Client, authority: &Path) -> Socket {
     let mut roots = rustls::RootCertStore::empty();
     for cert in rustls::pki_types::CertificateDer::pem_file_iter(authority).unwrap() {
@@ -56,7 +56,7 @@ pub(crate) async fn send(socket: &mut Socket, frame: Value) {
 
 pub(crate) async fn next(socket: &mut Socket) -> Value {
     loop {
-        let message = tokio::time::timeout(Duration::from_secs(30), socket.next()).await.expect("a frame comes");
+        let message = tokio::time::timeout(Duration::from_secs(30), socket.next()).await.expect("a frame arrives");
         match message.unwrap().unwrap() {
             Message::Text(text) => return serde_json::from_str(&text).unwrap(),
             Message::Ping(_) | Message::Pong(_) => {}
@@ -65,10 +65,10 @@ pub(crate) async fn next(socket: &mut Socket) -> Value {
     }
 }
 
-/// The code that the server closes with; frames before it do not matter.
+/// Waits until the server closes the connection and returns the close code. Ignores frames before it.
 pub(crate) async fn closed(socket: &mut Socket) -> u16 {
     loop {
-        let message = tokio::time::timeout(Duration::from_secs(30), socket.next()).await.expect("a frame comes");
+        let message = tokio::time::timeout(Duration::from_secs(30), socket.next()).await.expect("a frame arrives");
         if let Message::Close(frame) = message.unwrap().unwrap() {
             return frame.unwrap().code.into();
         }

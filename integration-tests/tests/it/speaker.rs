@@ -1,4 +1,4 @@
-//! Requests of a resumable-upload protocol, header by header, and what comes back: for tests of single clauses.
+//! A client of the resumable protocols that gives tests control of every header, and shows the complete answers.
 
 use reqwest::header::HeaderMap;
 use reqwest::{Body, Method};
@@ -10,13 +10,13 @@ use waybill_integration_tests::Client;
 /// Headers of one request.
 pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 
-/// Somebody who speaks a protocol: the headers that it puts on every request, besides the token.
+/// A client of one protocol: adds the headers of the protocol and the access token to every request.
 pub(crate) struct Speaker {
     pub(crate) client: Client,
     always: Vec<(&'static str, String)>,
 }
 
-/// An answer.
+/// An answer to a request.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -29,68 +29,68 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The same, if the status is this.
+    /// Asserts the status and returns the answer.
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?} {}", self.headers, String::from_utf8_lossy(&self.body));
         self
     }
 
-    /// The same, if it has a header with this value.
+    /// Asserts that the answer has a header with this value, and returns it.
     pub(crate) fn with(self, name: &str, value: &str) -> Self {
         assert_eq!(self.header(name), Some(value), "{name} of {} {:?}", self.status, self.headers);
         self
     }
 
-    /// The same, if it has no such header.
+    /// Asserts that the answer does not have this header, and returns it.
     pub(crate) fn without(self, name: &str) -> Self {
         assert_eq!(self.header(name), None, "{name} of {} {:?}", self.status, self.headers);
         self
     }
 
-    /// The path of the upload that was created.
+    /// Returns the `Location` of a created upload.
     pub(crate) fn location(&self) -> String {
-        self.header("Location").expect("it has a Location").to_owned()
+        self.header("Location").expect("the answer has Location").to_owned()
     }
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The same, if it is a problem with this status and code.
+    /// Asserts that the answer is a problem with this status and code, and returns it.
     pub(crate) fn refused(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status, self.json()["code"].as_str()), (status, Some(code)), "{:?}", self.headers);
         self
     }
 }
 
-/// The id of the upload at a path.
+/// Returns the id of the upload at a path.
 pub(crate) fn id_of(location: &str) -> String {
     location.rsplit('/').next().unwrap().to_owned()
 }
 
 impl Speaker {
-    /// tus 1.0.0.
+    /// Returns a client of tus 1.0.0.
     pub(crate) fn tus(client: Client) -> Self {
         Self { client, always: vec![("Tus-Resumable", "1.0.0".to_owned())] }
     }
 
-    /// The IETF's draft, in this interop version.
+    /// Returns a client of the IETF draft with this interop version.
     pub(crate) fn draft(client: Client, version: u32) -> Self {
         Self { client, always: vec![("Upload-Draft-Interop-Version", version.to_string())] }
     }
 
-    /// Neither: only what the request says itself.
+    /// Returns a client that adds only the access token.
     pub(crate) fn plain(client: Client) -> Self {
         Self { client, always: Vec::new() }
     }
 
-    /// Sends a request; what it says itself replaces what is always said.
+    /// Sends a request. `headers` replace the headers of the protocol.
     pub(crate) async fn send(&self, method: Method, path: &str, headers: Headers<'_>, body: impl Into<Body>) -> Reply {
-        self.try_send(method, path, headers, body).await.expect("an answer comes")
+        self.try_send(method, path, headers, body).await.expect("an answer arrives")
     }
 
-    /// The same where the connection may break before the answer is there: a server that has said no does not wait for
-    /// all of a long body.
+    /// Like [`Speaker::send`], but returns an error if the connection breaks: a server that refuses a request does not
+    /// wait for all of a long body.
     async fn try_send(
         &self,
         method: Method,
@@ -111,7 +111,7 @@ impl Speaker {
         Ok(Reply { status, headers, body: response.bytes().await?.to_vec() })
     }
 
-    /// tus: PATCH of bytes at an offset, while servers die; answers with whether they were taken.
+    /// tus: sends a PATCH while servers may die. Returns `true` if the bytes were accepted.
     pub(crate) async fn is_taken(&self, path: &str, offset: usize, bytes: Vec<u8>) -> bool {
         let offset = offset.to_string();
         let headers = [("Upload-Offset", offset.as_str()), ("Content-Type", "application/offset+octet-stream")];
@@ -135,17 +135,17 @@ impl Speaker {
         self.send(Method::DELETE, path, &[], "").await
     }
 
-    /// tus: a new upload of this length; answers with its path.
+    /// tus: creates an upload of this length and returns its path.
     pub(crate) async fn create(&self, length: usize) -> String {
         self.post(&[("Upload-Length", &length.to_string())], "").await.expect(201).location()
     }
 
-    /// tus: PATCH of bytes at an offset.
+    /// tus: sends a PATCH of bytes at an offset.
     pub(crate) async fn patch(&self, path: &str, offset: usize, bytes: impl Into<Body>) -> Reply {
         self.patch_with(path, offset, &[], bytes).await
     }
 
-    /// tus: the same, with more headers.
+    /// tus: sends a PATCH of bytes at an offset, with additional headers.
     pub(crate) async fn patch_with(
         &self,
         path: &str,
@@ -159,7 +159,7 @@ impl Speaker {
         self.send(Method::PATCH, path, &headers, bytes).await
     }
 
-    /// The draft: PATCH of bytes at an offset, the last ones or not.
+    /// Draft: sends a PATCH of bytes at an offset. `last` is `true` for the last append.
     pub(crate) async fn append(&self, path: &str, offset: usize, last: bool, bytes: impl Into<Body>) -> Reply {
         let offset = offset.to_string();
         let headers = [
@@ -170,7 +170,7 @@ impl Speaker {
         self.send(Method::PATCH, path, &headers, bytes).await
     }
 
-    /// A request of which all of the head and the first bytes of the body are sent; the connection stays as it is.
+    /// Sends the head and the first bytes of the body of a request, and returns the open connection.
     pub(crate) fn begin(
         &self,
         method: &str,
@@ -198,7 +198,7 @@ impl Speaker {
         socket
     }
 
-    /// tus: a PATCH that is cut after `sent`, of `content_length` bytes that were announced.
+    /// tus: begins a PATCH that announces `content_length` bytes, and sends only `sent`.
     pub(crate) fn begin_patch(&self, path: &str, offset: usize, content_length: usize, sent: &[u8]) -> TcpStream {
         let offset = offset.to_string();
         let headers = [("Upload-Offset", offset.as_str()), ("Content-Type", "application/offset+octet-stream")];
@@ -206,7 +206,7 @@ impl Speaker {
     }
 }
 
-/// The head of what is answered on a raw connection.
+/// Reads the head of an answer from a raw connection.
 pub(crate) fn answered(socket: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! `waybill audit-store` finds what nothing refers to, and touches nothing that is needed.
+//! `waybill audit-store` finds unreferenced objects, and does not touch objects that are needed.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn put(stack: &Stack, key: &str) {
     stack.store().put(key, bytes, crc).await.unwrap();
 }
 
-/// A file in the store, and its object's key.
+/// Uploads a file. Returns its id and the key of its object.
 async fn file(stack: &Stack, client: &Client, content: &'static str) -> (String, String) {
     let posted = client.post_file("name=a.txt&mime_type=text/plain", content).await.expect(201);
     let file = posted.text("file_id");
@@ -44,7 +44,7 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
     let (client, store) = (stack.client(), stack.store());
     let company = client.principal.company_id;
 
-    // A running upload, with a part in its multipart upload and bytes that are staged.
+    // A running upload with a part in its multipart upload and staged bytes.
     let content = crate::random::bytes(70, 17 << 20);
     let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
     client.put_chunk(&upload, 0, content[..8 << 20].to_vec()).await.expect(200);
@@ -58,9 +58,9 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
     let staging = names::staging_prefix(company, upload.parse().unwrap());
     assert_eq!(store.list(&staging).await.unwrap().len(), 1);
 
-    // Files with the same bytes, one that was deleted and can be restored, and one whose object has a twin.
+    // Two files with the same bytes, a deleted file that can be restored, and a file whose object has a twin.
     let (first, shared) = file(&stack, &client, "the same bytes").await;
-    // If the first one's reaction ran after the second one was stored, they would share the second one's object.
+    // If the reaction to the first file ran after the second file was stored, both would share the second object.
     stack.settled().await;
     let (second, _) = file(&stack, &client, "the same bytes").await;
     eventually("the second file to share the first one's object", || async {
@@ -86,7 +86,7 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
     let open = format!("o/{company}/{cancelled}-{name}");
     store.create_multipart(&open, None).await.unwrap();
 
-    // What is young may be on its way.
+    // Young objects may belong to running requests, so they are not reported.
     let (is_clean, findings, _) = audit(&stack, &[]);
     assert!(is_clean && findings.is_empty(), "{findings:?}");
 
@@ -100,8 +100,8 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
         of("staging", &staged),
     ];
     expected.sort();
-    // An age has whole seconds.
-    eventually("all of it to be old enough", || async {
+    // The age has a resolution of 1 s.
+    eventually("all objects to be old enough", || async {
         let (is_clean, findings, sum) = audit(&stack, &["--older-than=0", "--missing"]);
         assert!(!findings.iter().any(|finding| !expected.contains(finding)), "{findings:?}");
         (!is_clean && findings == expected && sum["found"] == 6).then_some(())
@@ -116,7 +116,7 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
     let (is_clean, findings, _) = audit(&stack, &["--older-than=0", "--delete", "--missing"]);
     assert!(is_clean && findings.is_empty(), "{findings:?}");
 
-    // Everything that is needed is still there.
+    // All needed objects still exist.
     client.send(piece(100_000, 8 << 20)).await.expect(200);
     client.put_chunk(&upload, 2, content[16 << 20..].to_vec()).await.expect(200);
     client.complete(&upload, &json!({})).await.expect(200);
@@ -127,7 +127,7 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
         assert_eq!(client.content(file).await, b"the same bytes");
     }
 
-    // An object that somebody took away.
+    // An object that somebody deleted.
     stack.projected().await;
     store.delete(&shared).await.unwrap();
     let (is_clean, findings, sum) = audit(&stack, &["--missing"]);

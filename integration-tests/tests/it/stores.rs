@@ -1,4 +1,4 @@
-//! Stores that do not allow everything, or take their time.
+//! Object stores that refuse some requests, fail, or answer slowly.
 
 use crate::random::{Source, bytes, sha256};
 use crate::speaker::{Speaker, id_of};
@@ -14,14 +14,14 @@ use waybill_test_kit::{eventually, settings};
 
 const PART_BYTES: usize = 8 << 20;
 
-/// A Waybill whose requests to the store can be disturbed.
+/// Starts a Waybill behind a proxy that can disturb the requests to the store.
 async fn disturbed() -> (StoreFront, Stack) {
     let front = StoreFront::start(&settings("WAYBILL_TEST_S3_ENDPOINT")).await;
     let args = vec![front.argument(), "--worker-sweep-ms=100".to_owned()];
     (front, Stack::with(Options { args, ..Options::default() }).await)
 }
 
-/// An upload with a part in the store, and staged bytes behind it, that is cancelled.
+/// Starts an upload, stores a part and staged bytes after it, and cancels the upload.
 async fn cancelled(client: &Client) {
     let tus = Speaker::tus(client.clone());
     let length = (9_u64 << 20).to_string();
@@ -34,7 +34,7 @@ async fn objects(stack: &Stack) -> usize {
     stack.store().list("").await.unwrap().len()
 }
 
-/// A file is uploaded and verified.
+/// Uploads a file and waits until it is verified. Returns its id.
 async fn a_file_is_taken(client: &Client) -> String {
     let id = client.start(5).await.expect(201).text("upload_id");
     client.put_chunk(&id, 0, b"hello".to_vec()).await.expect(200);
@@ -71,7 +71,7 @@ async fn a11_objects_that_cannot_be_deleted_hold_up_nothing_and_go_when_they_can
     let refuse = |what: fn(&Request) -> bool| {
         front.set(move |request| what(request).then_some(Fault::Answer(403, "AccessDenied")));
     };
-    // Staged objects are found by a list.
+    // A worker finds the staged objects with a list request.
     refuse(|request| request.method == "GET" && request.target.contains("list-type=2"));
     cancelled(&client).await;
     stack.settled().await;
@@ -79,7 +79,7 @@ async fn a11_objects_that_cannot_be_deleted_hold_up_nothing_and_go_when_they_can
     for _ in 0..5 {
         cancelled(&client).await;
     }
-    // Space is given back at once, and no reaction waits for the store.
+    // The reservation is released immediately, and no reaction waits for the store.
     stack.nothing_reserved(client.principal.company_id).await;
     let file = a_file_is_taken(&client).await;
     client.delete(&format!("/v1/files/{file}?purge=true")).await.expect(204);
@@ -88,7 +88,7 @@ async fn a11_objects_that_cannot_be_deleted_hold_up_nothing_and_go_when_they_can
     assert_eq!((&quota["storage_used_bytes"], &quota["storage_reserved_bytes"]), (&json!(0), &json!(0)));
     assert!(objects(&stack).await >= 6);
     front.set(|_| None);
-    eventually("the objects to go", || async {
+    eventually("the objects to be deleted", || async {
         let uploads = stack.store().list_multiparts("").await.unwrap();
         (objects(&stack).await == 0 && uploads.is_empty()).then_some(())
     })
@@ -110,7 +110,10 @@ async fn a11_locked_versions_are_tried_again() {
     stack.settled().await;
     a_file_is_taken(&client).await;
     front.set(|_| None);
-    eventually("all but the file's object to go", || async { (objects(&stack).await == 1).then_some(()) }).await;
+    eventually("all objects except that of the file to be deleted", || async {
+        (objects(&stack).await == 1).then_some(())
+    })
+    .await;
     stack.finish().await;
 }
 
@@ -124,7 +127,7 @@ async fn a17_a_copy_whose_answer_is_lost_is_not_made_again() {
         (is_copy && counted.fetch_add(1, Ordering::SeqCst) == 0).then_some(Fault::Lost)
     });
     let client = stack.client();
-    // A page sends to the store itself, whose answers are not ours to lose.
+    // A page uploads directly to the store. The answer to this request is not lost.
     let signed = client.get("/uppy/s3/params?filename=a.bin&type=application/octet-stream").await.expect(200);
     let path = signed.text("url").split_once("/test-").unwrap().1.to_owned();
     let url = format!("{}/test-{path}", front.url());
@@ -138,7 +141,7 @@ async fn a17_a_copy_whose_answer_is_lost_is_not_made_again() {
     stack.finish().await;
 }
 
-/// S3 answers requests that take long with 200 at once, and with an error in the body if they fail.
+/// S3 answers slow requests with 200 before it knows the result. If the request fails, the body has an error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_200_with_an_error_in_it_is_an_error() {
     let (front, stack) = disturbed().await;
@@ -165,7 +168,7 @@ async fn a_200_with_an_error_in_it_is_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_asks_to_slow_down_is_asked_again() {
     let (front, stack) = disturbed().await;
-    // Every request, whatever it is for, is answered when it comes for the second time.
+    // Every request is refused the first time and answered the second time.
     let asked = Mutex::new(HashSet::new());
     front.set(move |request| {
         let is_new = asked.lock().unwrap().insert((request.method.clone(), request.target.clone()));
@@ -183,7 +186,7 @@ async fn a_store_that_asks_to_slow_down_is_asked_again() {
     stack.finish().await;
 }
 
-/// The number of the part that a request writes.
+/// Returns the number of the part that a request writes.
 fn part_of(request: &Request) -> Option<u32> {
     let query = request.target.split_once('?')?.1;
     let number = query.split('&').find_map(|pair| pair.strip_prefix("partNumber="))?;
@@ -201,9 +204,9 @@ async fn parts_that_fail_or_come_late_in_the_middle_of_a_body_lose_no_byte() {
         let tries = tries.entry(part).or_default();
         let before = std::mem::replace(tries, *tries + 1);
         match (part, before) {
-            // Sent again within the request.
+            // The worker retries these within the request.
             (2, 0) | (9, 0..=1) => Some(Fault::Answer(503, "SlowDown")),
-            // Sent again by the client: those behind it are in the store by then.
+            // The client must send this part again. The parts after it are already in the store.
             (4, 0..=2) => Some(Fault::Answer(500, "InternalError")),
             (3 | 6, 0) => Some(Fault::After(Duration::from_millis(1_500))),
             (7, 0) => Some(Fault::Lost),
@@ -216,14 +219,14 @@ async fn parts_that_fail_or_come_late_in_the_middle_of_a_body_lose_no_byte() {
     let (mut offset, mut requests) = (0, 0);
     while offset < content.len() {
         requests += 1;
-        assert!(requests <= 4, "each request makes progress: {offset}");
+        assert!(requests <= 4, "too many requests at offset {offset}");
         let is_taken = tus.is_taken(&path, offset, content[offset..].to_vec()).await;
         let reached = tus.head(&path).await.expect(200).header("Upload-Offset").unwrap().parse().unwrap();
-        assert!(reached > offset, "the offset never decreases, and what was stored counts: {offset} {reached}");
+        assert!(reached > offset, "the request made no progress: {offset} {reached}");
         assert!(!is_taken || reached == content.len());
         offset = reached;
     }
-    assert!(requests > 1, "a part failed for the client, too");
+    assert!(requests > 1, "no request of the client failed");
     let file = id_of(&path);
     client.file_with_status(&file, "COMPLETED").await;
     assert!(client.content(&file).await == content);
@@ -243,11 +246,11 @@ async fn a_download_that_breaks_in_the_store_goes_on() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = asked.clone();
     front.set(move |request| {
-        // A reaction may still list what it deletes.
+        // A reaction may still list the objects that it deletes.
         let reads = request.method == "GET" && !request.asks("list-type");
         (reads && counted.fetch_add(1, Ordering::SeqCst) < 3).then_some(Fault::CutAfter(3 << 20))
     });
-    assert!(client.content(&id).await == content, "a client of ours sees nothing of it");
+    assert!(client.content(&id).await == content, "the client got other bytes");
     assert_eq!(asked.load(Ordering::SeqCst), 4);
     stack.finish().await;
 }
@@ -259,7 +262,7 @@ async fn compose_11_a_store_that_goes_away_is_no_mistake_of_the_client() {
     let content = bytes(111, 9_000_000);
     let upload = tus.create(content.len()).await;
     tus.patch(&upload, 0, content[..6_000_000].to_vec()).await.expect(204);
-    // What completes the part is staged; the part itself cannot be written.
+    // The bytes that complete the part are staged, but the part cannot be written.
     let is_part = |request: &Request| request.method == "PUT" && request.target.contains("partNumber=");
     front.set(move |request| is_part(request).then_some(Fault::Answer(503, "ServiceUnavailable")));
     tus.patch(&upload, 6_000_000, content[6_000_000..].to_vec()).await.refused(503, "unavailable");
@@ -287,8 +290,8 @@ async fn compose_16_a_store_that_cannot_be_reached_is_named() {
     stack.finish().await;
 }
 
-/// A store with a name that only the servers know, as in docker-compose.yml: clients are told to send their bytes to
-/// us.
+/// The store has a host name that only the servers can resolve, as in docker-compose.yml. Clients must send their bytes
+/// to Waybill.
 #[tokio::test(flavor = "multi_thread")]
 async fn compose_16_a_store_that_clients_do_not_know_takes_no_direct_uploads() {
     let args = vec!["--s3-endpoint=http://store:8333".to_owned()];
@@ -298,8 +301,8 @@ async fn compose_16_a_store_that_clients_do_not_know_takes_no_direct_uploads() {
     stack.stop().await;
 }
 
-/// Refuses parts whose checksum was not announced when the multipart upload was created, as the S3 API reference says
-/// (correctness S2-9). Answers with the parts' checksums that it has seen.
+/// Refuses parts whose checksum algorithm was not announced when the multipart upload was created, as the S3 API
+/// reference demands (correctness S2-9). Returns the checksum algorithms of the parts that arrived.
 fn demand_announced_checksums(front: &StoreFront) -> Arc<Mutex<HashSet<String>>> {
     let (announced, seen) = (Mutex::new(HashMap::new()), Arc::new(Mutex::new(HashSet::new())));
     let came = seen.clone();
@@ -334,12 +337,12 @@ async fn s2_9_the_algorithm_of_the_parts_checksums_is_announced() {
     let (front, stack) = disturbed().await;
     let seen = demand_announced_checksums(&front);
     let client = stack.client();
-    // Bytes that go through a worker.
+    // Bytes that a worker writes.
     let id = client.start(PART_BYTES as u64 + 5).await.expect(201).text("upload_id");
     client.put_chunk(&id, 0, vec![1; PART_BYTES]).await.expect(200);
     client.put_chunk(&id, 1, b"hello".to_vec()).await.expect(200);
     client.complete(&id, &json!({})).await.expect(200);
-    // Parts that clients bring to the store. SHA cannot be announced: docs/tutorials/first-upload-curl.md.
+    // Parts that clients write to the store. SHA cannot be announced: docs/tutorials/first-upload-curl.md.
     let checksums = ["crc32 NhCmhg==", "crc32c mnG7TA=="];
     for checksum in checksums {
         let id = client.start_with(5, json!({ "mode": "direct" })).await.expect(201).text("upload_id");

@@ -1,4 +1,4 @@
-//! The tables are built anew beside the live ones, and put in their place while everything goes on.
+//! `waybill replay --swap` rebuilds the tables in another schema and replaces the live ones while requests continue.
 
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
@@ -20,7 +20,7 @@ use waybill_test_kit::eventually;
 
 const PARTITIONS: u32 = 4;
 
-/// Runs `waybill replay`, and answers with what it prints.
+/// Runs `waybill replay` and returns its output.
 async fn replay(backing: &Backing, command: &[&str]) -> String {
     let servers = servers_in(&backing.arguments("replay", &[]), false);
     let mut program = Command::new(waybill_test_kit::settings("WAYBILL_TEST_BIN"));
@@ -37,9 +37,9 @@ struct Found {
     found: String,
 }
 
-/// What a query finds: each row one text.
+/// Returns the rows of a query with one text column.
 async fn all(database: &Database, query: &str) -> Vec<String> {
-    // Only here: atomics have a `load` of their own.
+    // Imported only here, because atomics also have a method `load`.
     use diesel_async::RunQueryDsl;
     let found: Vec<Found> = sql_query(query).load(&mut database.connection().await.unwrap()).await.unwrap();
     found.into_iter().map(|row| row.found).collect()
@@ -49,7 +49,7 @@ async fn execute(database: &Database, text: &str) {
     database.connection().await.unwrap().batch_execute(text).await.unwrap();
 }
 
-/// Uploads and asks until it is told to stop; answers with the files, and with what was not answered as it should be.
+/// Uploads and reads files until `stop` is set. Returns the files and the failed requests.
 async fn work(client: Client, stop: Arc<AtomicBool>, rounds: Arc<AtomicUsize>) -> (BTreeSet<String>, Vec<String>) {
     let (mut files, mut failures) = (BTreeSet::new(), Vec::new());
     for number in 0.. {
@@ -75,7 +75,7 @@ async fn work(client: Client, stop: Arc<AtomicBool>, rounds: Arc<AtomicUsize>) -
     (files, failures)
 }
 
-/// All files of a company, page by page.
+/// Returns all files of a company, read page by page.
 async fn listed(client: &Client) -> BTreeSet<String> {
     let (mut files, mut cursor) = (BTreeSet::new(), String::new());
     loop {
@@ -89,7 +89,7 @@ async fn listed(client: &Client) -> BTreeSet<String> {
     }
 }
 
-/// Damaged tables are replaced while everybody goes on.
+/// Damaged tables are replaced under load.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_are_swapped_under_load_without_a_failed_request() {
     let cluster = Cluster::start(Counts { partitions: PARTITIONS, ..Counts::default() }).await;
@@ -120,15 +120,15 @@ async fn tables_are_swapped_under_load_without_a_failed_request() {
         assert_eq!(listed(client).await, files);
     }
     let schemas = "SELECT nspname::text AS found FROM pg_namespace WHERE nspname LIKE 'waybill%'";
-    assert_eq!(all(&live, schemas).await, ["waybill"], "no schema is left");
+    assert_eq!(all(&live, schemas).await, ["waybill"], "a schema of a rebuild is left");
     let rights = "SELECT 'yes' AS found WHERE has_schema_privilege('public', 'waybill', 'USAGE') \
                   AND has_table_privilege('public', 'waybill.file', 'SELECT')";
-    assert_eq!(all(&live, rights).await, ["yes"], "rights stay");
+    assert_eq!(all(&live, rights).await, ["yes"], "the granted privileges are lost");
     assert!(replay(&cluster.backing, &["--verify"]).await.ends_with("\nequal\n"));
     cluster.finish().await;
 }
 
-/// What is put right in one partition leaves the others alone.
+/// Repairing one partition does not change the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rows_of_one_partition_are_put_right() {
     let cluster = Cluster::start(Counts { partitions: PARTITIONS, ..Counts::default() }).await;
@@ -158,7 +158,7 @@ async fn the_rows_of_one_partition_are_put_right() {
         let names = all(&live, &names).await;
         assert_eq!(names.len(), if partition == 2 { 2 } else { 1 }, "{partition}: {names:?}");
         assert_eq!(names.contains(&"x".to_owned()), partition != 2, "{partition}: {names:?}");
-        // Its projection goes on.
+        // The projection of the partition continues.
         let posted = client.small_file("file-2.txt").await;
         client.get_after(&format!("/v1/files/{}", posted.text("file_id")), &posted).await.expect(200);
     }
@@ -167,7 +167,7 @@ async fn the_rows_of_one_partition_are_put_right() {
     cluster.finish().await;
 }
 
-/// Opens `count` sessions, without requests.
+/// Appends the events of `count` opened sessions.
 async fn open_sessions(log: &dyn EventLog, client: &Client, count: u128) {
     let open = async |number| {
         let subject = Subject::new(client.principal.company_id, Aggregate::Session(SessionId(Uuid::from_u128(number))));
@@ -189,7 +189,7 @@ async fn open_sessions(log: &dyn EventLog, client: &Client, count: u128) {
     stream::iter(1..=count).for_each_concurrent(64, open).await;
 }
 
-/// Indexes and foreign keys that a rebuild makes when all rows are there are those that the migrations make.
+/// A large rebuild creates indexes and foreign keys after all rows. They must equal those of the migrations.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_rebuild_ends_with_all_indexes_and_keys() {
     let stack = Stack::start().await;
@@ -200,7 +200,8 @@ async fn a_large_rebuild_ends_with_all_indexes_and_keys() {
     let again = stack.database("again");
     assert!(replay_into(stack.log(), &again).await.unwrap() > 12_000);
     let made = [
-        // The text of a condition is not the same after it was read back, what it says is.
+        // PostgreSQL prints the condition of an index differently after it was read back, so only its existence is
+        // compared.
         "SELECT format('%s %s %s', indrelid::regclass, i.relname, \
          regexp_replace(replace(pg_get_indexdef(indexrelid), n.nspname, ''), ' WHERE .*', ' WHERE')) AS found \
          FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_namespace n ON n.oid = i.relnamespace \

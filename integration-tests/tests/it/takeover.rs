@@ -1,4 +1,4 @@
-//! Projectors share the partitions, and take over those of one that dies.
+//! Projectors share the partitions, and take over the partitions of a projector that dies.
 
 use diesel::sql_types::BigInt;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
@@ -13,7 +13,7 @@ use waybill_test_kit::eventually;
 const PARTITIONS: u32 = 4;
 const LEASE: Duration = Duration::from_secs(5);
 
-/// Who folds each partition now.
+/// Returns the projector that holds the lease of each partition, if all partitions are leased.
 async fn leases(cluster: &Cluster) -> Option<BTreeMap<u32, Uuid>> {
     let database = cluster.backing.database("waybill");
     let leases: Vec<Lease> = projection::leases(&mut *database.connection().await.ok()?).await.ok()?;
@@ -65,10 +65,10 @@ async fn somebody_waits(database: &Database) {
     .await;
 }
 
-/// A projector that hangs in the middle of a transaction holds locks that nobody else gets around (correctness S2-3).
+/// A projector that hangs in a transaction holds locks that block the other projectors (correctness S2-3).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_projector_that_hangs_in_a_transaction_is_replaced_within_the_lease() {
-    // It may take seven eighths of the lease.
+    // The takeover can take seven eighths of the lease.
     let lease = 2 * LEASE;
     let lease_ms = u32::try_from(lease.as_millis()).unwrap();
     let cluster = Cluster::start(Counts { each: 2, lease_ms, ..Counts::default() }).await;
@@ -81,7 +81,7 @@ async fn a_projector_that_hangs_in_a_transaction_is_replaced_within_the_lease() 
     let hanging = eventually("a projector to have the partition", holder).await;
     let projector = cluster.projectors.iter().find(|it| it.has_logged(&hanging.to_string())).unwrap();
     let mut locking = database.connection().await.unwrap();
-    // This lock stops writers only: the projector waits for it in its transaction.
+    // This lock blocks writers only. The projector waits for it in its transaction.
     locking.batch_execute("BEGIN; LOCK TABLE file IN SHARE MODE").await.unwrap();
     let file = client.small_file("a.txt").await;
     somebody_waits(&database).await;

@@ -1,4 +1,4 @@
-//! Bad input and attacks: docs/threats.md says which row is tested where; those that no other test has are here.
+//! Bad input and attacks that no other file tests. docs/threats.md maps its rows to tests.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use waybill_integration_tests::{Client, Options, Stack};
 use waybill_test_kit::eventually;
 
-/// A token with this header and these claims beside the good ones, signed by nobody.
+/// Returns a token with this header and additional claims, and the signature of another token.
 fn forged(client: &Client, header: &Value, claims: &Value) -> String {
     let good: Vec<&str> = client.token().split('.').collect();
     let mut body: Value = serde_json::from_slice(&BASE64URL.decode(good[1]).unwrap()).unwrap();
@@ -57,7 +57,7 @@ async fn rows_1_to_3_a_token_is_good_or_401() {
         let stranger = Client::new(stack.url().to_owned(), forged(&client, &hs256, &claims), client.principal.clone());
         stranger.get("/v1/files").await.refused(401, "token_invalid");
     }
-    assert!(listener.accept().is_err(), "nothing is fetched");
+    assert!(listener.accept().is_err(), "the server connected to a URL of the token");
     stack.finish().await;
 }
 
@@ -68,7 +68,7 @@ async fn rows_5_and_32_what_is_anothers_is_nothing_and_a_cursor_is_ours_or_none(
     for name in ["a", "b", "c"] {
         owner.small_file(name).await;
     }
-    let cursor = eventually("two pages", || async {
+    let cursor = eventually("a second page", || async {
         owner.get("/v1/files?limit=1").await.expect(200).body["next_cursor"].as_str().map(str::to_owned)
     })
     .await;
@@ -89,7 +89,8 @@ async fn rows_8_and_9_a_digest_opens_nothing_and_tells_nothing() {
     let file = owner.small_file("a.txt").await;
     let sha256 = file.text("sha256");
     owner.get_after(&format!("/v1/files/{}", file.text("file_id")), &file).await.expect(200);
-    // Known to the company, to another one, and to nobody: the same start, the same demand for bytes, the same charge.
+    // A digest known to the company, to another company, and to nobody: Waybill always asks for the bytes and charges
+    // them.
     let unknown = "0".repeat(64);
     let stranger = stack.client();
     for (client, sha256) in [(&owner, &sha256), (&stranger, &sha256), (&stranger, &unknown)] {
@@ -143,7 +144,7 @@ async fn rows_15_and_16_who_guesses_waits_whatever_address_they_claim() {
     }
     assert_eq!(statuses[0], 404);
     assert_eq!(statuses.last(), Some(&429));
-    // Who has a token is not kept from their work by a neighbour.
+    // A user with a token is not affected by others with the same address.
     client.get("/v1/files").await.expect(200);
     stack.finish().await;
 }
@@ -161,10 +162,13 @@ async fn row_15_a_user_has_a_share_and_no_more() {
             break;
         }
     }
-    assert_eq!(refused.expect("too many").body["code"], "too_many_requests");
+    assert_eq!(refused.expect("no request was refused").body["code"], "too_many_requests");
     other.get("/v1/quota").await.expect(200);
-    eventually("the next share", || async { (greedy.get("/v1/quota").await.status == 200).then_some(()) }).await;
-    eventually("the tables", || async { (greedy.get("/v1/files").await.status == 200).then_some(()) }).await;
+    eventually("the rate limit to allow requests again", || async {
+        (greedy.get("/v1/quota").await.status == 200).then_some(())
+    })
+    .await;
+    eventually("a list to be answered", || async { (greedy.get("/v1/files").await.status == 200).then_some(()) }).await;
     stack.finish().await;
 }
 
@@ -213,7 +217,7 @@ async fn rows_23_and_24_bodies_that_grow_are_refused_small() {
     client.send(post(elements, None)).await.refused(413, "json_too_large");
     let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000)).into_bytes();
     client.send(post(deep, None)).await.refused(400, "json_invalid");
-    // Nothing is ever inflated: what is encoded is no JSON.
+    // Bodies are never decompressed, so compressed JSON is invalid.
     client.send(post(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0], Some("gzip"))).await.refused(400, "json_invalid");
     let upload = client.start(5).await.expect(201).text("upload_id");
     let encoded = client.request(Method::PUT, &format!("/v1/uploads/{upload}/chunks/0"));
@@ -221,7 +225,8 @@ async fn rows_23_and_24_bodies_that_grow_are_refused_small() {
     stack.finish().await;
 }
 
-/// What is answered to a raw request within a time; then the connection is closed.
+/// Sends a raw request and returns the beginning of the answer, or nothing if it does not arrive in time. Then closes
+/// the connection.
 pub(crate) fn raw_answer(stack: &Stack, request: &str, within: Duration) -> String {
     let mut socket = TcpStream::connect(stack.url().trim_start_matches("http://")).unwrap();
     socket.set_read_timeout(Some(within)).unwrap();
@@ -231,7 +236,7 @@ pub(crate) fn raw_answer(stack: &Stack, request: &str, within: Duration) -> Stri
     String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
-/// The status of the answer to a raw request.
+/// Sends a raw request and returns the beginning of the answer.
 fn raw(stack: &Stack, head: &str) -> String {
     let mut socket = TcpStream::connect(stack.url().trim_start_matches("http://")).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -256,7 +261,7 @@ async fn rows_24_and_26_heads_that_can_be_read_in_two_ways_or_never_end_are_refu
     let answer = raw(&stack, &long);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431") || answer.starts_with("HTTP/1.1 400"), "{answer}");
     let answer = stack.client().get("/healthz").await;
-    assert_eq!(answer.status, 200, "the others are served");
+    assert_eq!(answer.status, 200, "the server still answers");
     stack.finish().await;
 }
 
@@ -281,7 +286,7 @@ async fn refusals_are_in_the_audit_trail_with_who_where_and_why() {
     let by_file = auditor.get(&format!("/v1/audit?refusals=true&file_id={nothing}")).await.expect(200);
     assert_eq!(by_file.body["items"].as_array().unwrap().len(), 1);
     user.get("/v1/audit?refusals=true").await.refused(403, "role_required");
-    // Events are found by whose, which and when; each says from where.
+    // Events are found by actor, kind and time. Each has the address of the client.
     user.small_file("a.txt").await;
     let of_user = auditor.get(&format!("/v1/audit?actor={id}&kind=FileUploaded")).await.expect(200);
     let items = of_user.body["items"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! Download tokens: whoever has one gets the file, as often as it says and no longer than it says.
+//! Download tokens: the holder gets the file, within the number of downloads and the lifetime of the token.
 
 use crate::sharing::{Method, Room};
 use diesel_async::SimpleAsyncConnection;
@@ -87,7 +87,7 @@ async fn a_token_ends_and_one_that_is_made_up_is_none() {
     let brief = issue(&client, &file, json!({ "expires_in_s": 5, "max_downloads": null })).await.expect(201);
     assert_eq!(get(&stack, &brief).await.status().as_u16(), 200);
     eventually("the token to expire", || async { (get(&stack, &brief).await.status() == 410).then_some(()) }).await;
-    // A token of which one bit is another is none, and tells nothing.
+    // A token with a changed character is answered like an unknown one.
     let good = issue(&client, &file, json!({})).await.expect(201).text("token");
     let last = if good.ends_with('A') { 'B' } else { 'A' };
     let forged = format!("{}{last}", &good[..good.len() - 1]);
@@ -110,7 +110,8 @@ async fn a_token_is_good_for_as_long_as_whoever_handed_it_out_may_read_the_file(
     issue(&room.carl, &file, json!({})).await.refused(404, "not_found");
     assert_eq!(get(&stack, &theirs).await.status().as_u16(), 200);
     room.keep(Method::Delete, &room.member(&room.ben)).await;
-    eventually("the token to be none", || async { (get(&stack, &theirs).await.status() == 404).then_some(()) }).await;
+    eventually("the token to become invalid", || async { (get(&stack, &theirs).await.status() == 404).then_some(()) })
+        .await;
     assert_eq!(get(&stack, &own).await.status().as_u16(), 200);
     room.anna.delete(&format!("/v1/files/{file}")).await.expect(204);
     eventually("the file to be gone", || async { (get(&stack, &own).await.status() == 410).then_some(()) }).await;
@@ -149,7 +150,7 @@ async fn nobody_is_sent_on_to_an_object_that_is_gone() {
     })
     .await;
     stack.settled().await;
-    // As if the tables did not know of it yet, and the file's own object were deleted already.
+    // As if the tables did not show the shared object yet, and the own object of the file were already deleted.
     let mut connection = stack.database("waybill").connection().await.unwrap();
     connection
         .batch_execute(&format!(
@@ -192,7 +193,7 @@ async fn the_row_of_a_token_that_ended_goes_and_its_history_stays() {
     let long = issue(&client, &file, json!({ "expires_in_s": 3_600 })).await.expect(201);
     let short = issue(&client, &file, json!({ "expires_in_s": 5 })).await.expect(201);
     assert_eq!(get(&stack, &short).await.status(), 200);
-    eventually("the row to go", || async {
+    eventually("the row to be deleted", || async {
         let listed = client.get(&format!("/v1/files/{file}/tokens")).await.expect(200).body;
         let ids: Vec<&Value> = listed["items"].as_array()?.iter().map(|token| &token["id"]).collect();
         (ids == [&long.body["id"]]).then_some(())
@@ -201,11 +202,11 @@ async fn the_row_of_a_token_that_ended_goes_and_its_history_stays() {
     assert_eq!(get(&stack, &short).await.status(), 410);
     assert_eq!(get(&stack, &long).await.status(), 200);
     let history = client.get("/v1/audit?kind=DownloadTokenRedeemed").await.expect(200).body;
-    assert_eq!(history["items"].as_array().unwrap().len(), 2, "who downloaded it is known for ever: {history}");
+    assert_eq!(history["items"].as_array().unwrap().len(), 2, "the audit lost a download: {history}");
     stack.finish().await;
 }
 
-/// Correctness S3-8: what is read of a link does not grow with how often it was used.
+/// Correctness S3-8: the events that are read for a token do not grow with the number of downloads.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_for_any_number_of_downloads_stays_short_to_read() {
     let stack = Stack::start().await;

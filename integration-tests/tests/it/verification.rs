@@ -1,4 +1,4 @@
-//! No file is readable before its digest was verified, and none that failed ever is.
+//! A file is readable only after its digest was verified. A file that failed is never readable.
 
 use crate::random::{bytes, sha256};
 use serde_json::json;
@@ -6,7 +6,7 @@ use waybill_integration_tests::{Client, Stack};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::eventually;
 
-/// The upload failed with `code`: it says so, cannot be read, takes no space, and its bytes are gone.
+/// Asserts that the upload failed with `code`, is not readable, has no reservation, and that its bytes are deleted.
 async fn has_failed(stack: &Stack, client: &Client, upload: &str, code: &str) {
     let status = client.get(&format!("/v1/uploads/{upload}")).await.expect(200);
     assert_eq!((status.text("status"), status.text("error_code")), ("FAILED".to_owned(), code.to_owned()));
@@ -67,8 +67,8 @@ async fn nothing_is_readable_before_it_is_verified() {
     stack.finish().await;
 }
 
-/// Somebody writes other bytes into a part that is recorded. Stores that keep one version of a part refuse to complete
-/// the upload, and the file fails. SeaweedFS keeps both versions and takes the one that the log names.
+/// Somebody overwrites a recorded part in the store. Stores that keep one version of a part refuse to complete the
+/// multipart upload, and the file fails. SeaweedFS keeps both versions and uses the one that the event names.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_was_replaced_in_the_store_never_becomes_part_of_the_file() {
     const PART: usize = 8 * 1_024 * 1_024;
@@ -88,7 +88,7 @@ async fn a_part_that_was_replaced_in_the_store_never_becomes_part_of_the_file() 
     let completed = client.complete(&upload, &json!({})).await;
     if completed.status == 200 {
         client.file_with_status(&upload, "COMPLETED").await;
-        assert!(client.content(&upload).await == content, "the file has bytes that nobody acknowledged");
+        assert!(client.content(&upload).await == content, "the file has bytes that were not acknowledged");
     } else {
         completed.refused(422, "parts_differ");
         has_failed(&stack, &client, &upload, "parts_differ").await;

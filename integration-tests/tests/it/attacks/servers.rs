@@ -25,7 +25,10 @@ async fn row_38_without_postgres_or_with_a_slow_one_it_is_503_until_it_is_back()
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                WHERE pid <> pg_backend_pid() AND datname = current_database()";
     diesel::sql_query(cut).execute(&mut connection).await.unwrap();
-    eventually("new connections", || async { (client.get("/v1/files").await.status == 200).then_some(()) }).await;
+    eventually("requests on new connections to succeed", || async {
+        (client.get("/v1/files").await.status == 200).then_some(())
+    })
+    .await;
     drop(connection);
     client.small_file("b").await;
     stack.finish().await;
@@ -45,7 +48,7 @@ async fn row_38_while_nats_hangs_nothing_is_acknowledged_and_then_it_goes_on() {
     let guess = reqwest::get(format!("{}/d/{}", cluster.url(), "A".repeat(86))).await.unwrap();
     assert!([404, 503].contains(&guess.status().as_u16()), "{}", guess.status());
     cluster.backing.nats_server().go_on();
-    eventually("NATS", || async {
+    eventually("NATS to answer", || async {
         let answer = client.post_file("name=c&mime_type=text/plain", "hello").await;
         (answer.status == 201).then_some(())
     })

@@ -10,7 +10,7 @@ const MIB: u64 = 1_024 * 1_024;
 const NO_ARGS: [&str; 0] = [];
 
 async fn stored(client: &Client, upload: &str, at_least: u64) -> u64 {
-    eventually_within(Duration::from_secs(60), "the upload to be under way", || async {
+    eventually_within(Duration::from_secs(60), "the upload to run", || async {
         let status = client.get(&format!("/v1/uploads/{upload}")).await;
         status.body["bytes_uploaded"].as_u64().filter(|stored| *stored >= at_least)
     })

@@ -11,7 +11,8 @@ async fn a_session_is_watched_to_its_end() {
     let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
     let session = client.post("/v1/sessions", &json!({})).await.expect(201).text("session_id");
     let watch = CommandLine::start(&client, home.path(), "watch", &["--session", &session]);
-    eventually("the snapshot", || async { watch.events().into_iter().find(|frame| frame["t"] == "snap") }).await;
+    eventually("the snapshot to arrive", || async { watch.events().into_iter().find(|frame| frame["t"] == "snap") })
+        .await;
     client.post_file(&format!("name=a.txt&mime_type=text/plain&session_id={session}"), "hello").await.expect(201);
     client.post(&format!("/v1/sessions/{session}/close"), &json!({})).await.expect(204);
     assert_eq!(watch.ended().await.code, Some(0));
@@ -25,7 +26,8 @@ async fn an_upload_is_watched_and_its_events_followed() {
     let content = bytes(740, 9_000_000);
     let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
     let watch = CommandLine::start(&client, home.path(), "watch", &[&upload]);
-    eventually("the snapshot", || async { watch.events().into_iter().find(|frame| frame["t"] == "snap") }).await;
+    eventually("the snapshot to arrive", || async { watch.events().into_iter().find(|frame| frame["t"] == "snap") })
+        .await;
     let follow = CommandLine::start_plain(&client, home.path(), "audit", &["--follow", "--file", &upload]);
     eventually("the first events", || async {
         follow.events().into_iter().find(|event| event["type"] == "UploadStarted")

@@ -152,7 +152,7 @@ async fn sec_7_abort_1_a_trickle_does_not_outlive_the_upload() {
     let mut socket = draft.begin("PATCH", &upload, &headers, 100_000, b"a");
     socket.set_nonblocking(true).unwrap();
     let mut answer = [0; 1_024];
-    let answer = eventually("the trickle to be cut", || {
+    let answer = eventually("the slow request to be ended", || {
         let sent = socket.write(b"a").map_err(|error| error.kind());
         let end = match (sent, socket.read(&mut answer)) {
             (_, Ok(length)) => Some(String::from_utf8_lossy(&answer[..length]).into_owned()),

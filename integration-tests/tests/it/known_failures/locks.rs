@@ -20,7 +20,7 @@ async fn nothing_is_locked_by_those_that_died() {
     let content = bytes(965, 2 * PART);
     let upload = first.create(content.len()).await;
     let held = first.begin_patch(&upload, 0, content.len(), &content[..MIB]);
-    eventually("the bytes to be on their way", || async {
+    eventually("the workers to receive the bytes", || async {
         let received = [
             cluster.workers[0].metric("waybill_received_bytes_total").await,
             cluster.workers[1].metric("waybill_received_bytes_total").await,
@@ -36,7 +36,7 @@ async fn nothing_is_locked_by_those_that_died() {
         head.header("Upload-Offset").map(|offset| offset.parse::<usize>().unwrap())
     })
     .await;
-    eventually("the rest to be taken", || async {
+    eventually("the rest to be accepted", || async {
         let at = offset(&second, &upload).await.max(at);
         second.is_taken(&upload, at, content[at..].to_vec()).await.then_some(())
     })
@@ -59,7 +59,7 @@ async fn a_newer_request_ends_the_older_one_on_another_gateway() {
     let content = bytes(966, 2 * PART);
     let upload = first.create(content.len()).await;
     let mut older = first.begin_patch(&upload, 0, content.len(), &content[..MIB + 17]);
-    eventually("the bytes to be on their way", || async {
+    eventually("the workers to receive the bytes", || async {
         let received = [
             cluster.workers[0].metric("waybill_received_bytes_total").await,
             cluster.workers[1].metric("waybill_received_bytes_total").await,

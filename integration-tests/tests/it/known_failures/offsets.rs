@@ -87,7 +87,7 @@ async fn an_acknowledged_offset_survives_crashes_at_any_moment() {
         assert!(now >= acknowledged, "{acknowledged} bytes were acknowledged, {now} are there");
         acknowledged = now;
     }
-    let rest = eventually("the rest to be taken", || async {
+    let rest = eventually("the rest to be accepted", || async {
         let at = offset(&tus, &upload).await;
         tus.is_taken(&upload, at, content[at..].to_vec()).await.then_some(())
     });
