@@ -1,4 +1,4 @@
-"""One file by curl, in each way that people write it: python curl_variants.py SCENARIO SETTINGS, see README.md."""
+"""Upload a file with curl in every usual way: python curl_variants.py SCENARIO SETTINGS, see README.md."""
 
 import hashlib
 import http.client
@@ -14,12 +14,12 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _BYTES = "Content-Type: application/octet-stream"
 _TUS = "Tus-Resumable: 1.0.0"
 _PATIENCE_S = 60
-# Spaces, quotes, a percent sign, an emoji, and both direction marks.
+# A name with spaces, quotes, a percent sign, an emoji, and both direction marks.
 ODD_NAME = 'My "best" 100% \U0001f3d6 \u200f\u05ea\u05de\u05d5\u05e0\u05d4\u200e 1.png'
 
 
 class Job:
-    """Where to upload, and the files to upload."""
+    """The server, and the files to upload."""
 
     def __init__(self, settings, folder):
         self.endpoint = settings["endpoint"]
@@ -44,7 +44,7 @@ class Job:
         return f"{self.endpoint}/v1/files" + (f"?{pairs}" if pairs else "")
 
     def curl(self, url, *arguments, stdin=None):
-        """Runs curl; answers with its exit code and the status, and with the body."""
+        """Run curl. Return its exit code and the status, and the body."""
         answer = os.path.join(self._folder, "answer")
         command = [
             self._curl, "-q", "-sS", "-o", answer, "-w", "%{http_code}",
@@ -58,7 +58,7 @@ class Job:
         return told, _read(answer)
 
     def upload(self, path, url, *arguments, **more):
-        """Uploads by curl, and compares what is stored with the file."""
+        """Upload with curl, and compare the stored file with the local one."""
         return self.compared(*self.curl(url, *arguments, **more), _read(path))
 
     def compared(self, told, answer, sent):
@@ -76,7 +76,7 @@ class Job:
         }
 
     def request(self, method, path, body=None, headers=None):
-        """A request without curl: for what is around the uploads."""
+        """Send a request without curl, for everything except the upload."""
         address = urlsplit(self.endpoint)
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=_PATIENCE_S)
         try:
@@ -88,12 +88,12 @@ class Job:
             connection.close()
 
     def start(self, **facts):
-        """Begins an upload in chunks."""
+        """Start an upload in chunks."""
         body = json.dumps(facts)
         return _json(self.request("POST", "/v1/uploads", body, {"Content-Type": "application/json"})[1])
 
     def start_tus(self, length):
-        """The path of a new tus upload."""
+        """Create a tus upload and return its path."""
         headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length)}
         location = self.request("POST", "/tus/", b"", headers)[2]["Location"]
         return urlsplit(location).path
@@ -117,19 +117,19 @@ def data_binary(job):
 
 
 def data_binary_without_type(job):
-    """No mime_type, and a Content-Type that says nothing."""
+    """Upload without mime_type and with a meaningless Content-Type."""
     path = job.png()
     return job.upload(path, job.files_url(name="a.png"), "--data-binary", f"@{path}", "-H", _BYTES)
 
 
 def data_binary_with_content_type(job):
-    """The Content-Type is all that tells the type."""
+    """Declare the type only in Content-Type."""
     path = job.png()
     return job.upload(path, job.files_url(name="a"), "--data-binary", f"@{path}", "-H", "Content-Type: image/png")
 
 
 def data_binary_as_curl_has_it(job):
-    """curl says application/x-www-form-urlencoded by itself, as with -d."""
+    """Let curl send its default, application/x-www-form-urlencoded, as with -d."""
     path = job.png()
     return job.upload(path, job.files_url(name="a.png", mime_type="image/png"), "--data-binary", f"@{path}")
 
@@ -141,7 +141,7 @@ def text_with_charset(job):
 
 
 def urlencoded(job):
-    """-d takes the line ends out of the file."""
+    """Upload with -d, which removes the line ends of the file."""
     path = job.text()
     return job.upload(path, job.files_url(name="a.txt", mime_type="text/plain"), "-d", f"@{path}")
 
@@ -157,7 +157,7 @@ def form_with_type_and_name(job):
 
 
 def form_with_query(job):
-    """What the query says counts more than the form."""
+    """Send a name in the query and in the form. The query has priority."""
     path = job.png()
     return job.upload(path, job.files_url(name="c.png", mime_type="image/png"), "-F", f"file=@{path}")
 
@@ -194,7 +194,7 @@ def query_with_odd_name(job):
 
 
 def form_of_a_browser(job):
-    """An HTML form as Chromium writes it: fields first, in a file name only quotes and line ends escaped."""
+    """Send a form like Chromium: fields first, and only quotes and line ends escaped in the file name."""
     content = _PNG + os.urandom(300_000)
     boundary = "----WebKitFormBoundary7MA4YWxkTrZu0gW1"
     lines = [
@@ -228,13 +228,13 @@ def form_to_tus(job):
 
 
 def stdin_in_chunks(job):
-    """Transfer-Encoding: chunked: curl does not know the length."""
+    """Upload from stdin with Transfer-Encoding: chunked, because curl does not know the length."""
     path = job.png()
     return job.upload(path, job.files_url(name="a.png", mime_type="image/png"), "-T", "-", "-X", "POST", stdin=path)
 
 
 def upload_file_by_post(job):
-    """-T sends no Content-Type."""
+    """Upload with -T, which sends no Content-Type."""
     path = job.png()
     return job.upload(path, job.files_url(name="a.png", mime_type="image/png"), "-T", path, "-X", "POST")
 
@@ -245,7 +245,7 @@ def upload_file_by_put(job):
 
 
 def slow(job):
-    """400 KB at 40 KB/s."""
+    """Upload 400 KB at 40 KB/s."""
     path = job.png(length=400_000)
     url = job.files_url(name="a.png", mime_type="image/png")
     return job.upload(path, url, "--limit-rate", "40K", "--data-binary", f"@{path}", "-H", _BYTES)
@@ -274,7 +274,7 @@ def http_1_0_form(job):
 
 
 def compressed(job):
-    """--compressed asks for compressed answers, of which none may change a download."""
+    """Ask for compressed answers with --compressed. A download must not change."""
     path = job.text()
     url = job.files_url(name="a.txt", mime_type="text/plain")
     told = job.upload(path, url, "--compressed", "--data-binary", f"@{path}", "-H", _BYTES)

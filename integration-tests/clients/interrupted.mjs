@@ -1,4 +1,4 @@
-// One upload that is paused and loses the network, in a page of uppy/.
+// One upload in a page of uppy/ that is paused and loses the network.
 
 import { statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { bundle, launch, listen, serve } from './page.mjs'
 import { startRelay } from './relay.mjs'
 
-/** What the page has said so far. */
+/** Events that the page has reported so far. */
 class Session {
   progress = 0
   success = null
-  /** The numbers of the parts that S3 has, in the order of their arrival. */
+  /** Numbers of the parts that S3 has, in the order of their arrival. */
   parts = []
   errors = []
   complete = null
@@ -24,7 +24,7 @@ class Session {
     this.#changed()
   }
 
-  /** Resolves once `what` holds; an upload that ends before is an error. */
+  /** Waits until `what` returns true. Throws if the upload ends before. */
   async until(name, what, timeoutSeconds) {
     const deadline = performance.now() + timeoutSeconds * 1000
     while (!what()) {
@@ -36,7 +36,7 @@ class Session {
   }
 }
 
-/** Uploads one file in the page of `page`, whose packages `alias` names. */
+/** Uploads one file with the script `page`. `alias` maps its imports to packages. */
 export async function interrupted({ page, alias }, settings) {
   const server = await serve(settings, await bundle({ page }, alias))
   const relay = await startRelay()
@@ -88,7 +88,7 @@ async function upload(browser, relay, session, settings) {
   await sleep(2000)
   const offlineAt = session.progress
   if (session.success) throw new Error('the upload ended before the network was gone')
-  // An upload that gave up is for the user to try again, once there is a network.
+  // If the upload gave up, the user retries it when the network is back.
   const gaveUpOffline = session.complete !== null
   session.complete = null
   await network.regain()
@@ -108,7 +108,7 @@ async function upload(browser, relay, session, settings) {
   }
 }
 
-/** Slows the page's uploads; `lose` and `regain` are what the operating system would tell it. */
+/** Limits the upload speed of the page. `lose` and `regain` simulate the loss and the return of the network. */
 async function slowNetwork(page, relay, bytesPerSecond) {
   const devtools = await page.context().newCDPSession(page)
   const emulate = (offline) =>
@@ -118,7 +118,7 @@ async function slowNetwork(page, relay, bytesPerSecond) {
   await emulate(false)
   return {
     async lose() {
-      // Being offline ends the slowness: what runs would get through before the connection breaks.
+      // Going offline ends the speed limit, so running requests could finish before the connection breaks.
       relay.hold()
       await emulate(true)
       await page.waitForFunction(() => !navigator.onLine)

@@ -1,8 +1,8 @@
-// What monitoring of a page (Sentry, Datadog, OpenTelemetry) does to its requests; and the answers the page could read.
+// Simulates the monitoring of a page (Sentry, Datadog, OpenTelemetry), and records the answers that the page could read.
 
-/** Runs in the page, before its own scripts: every request to `endpoint` has `headers` besides its own. */
+/** Runs in the page before its own scripts. Adds `headers` to every request to `endpoint`. */
 export function monitor({ endpoint, headers }) {
-  /** Every answer of the endpoint, with the headers that the page may read. */
+  /** All answers of the endpoint, with the headers that the page can read. */
   window.answers = []
   const isTraced = (url) => String(new URL(url, location)).startsWith(endpoint)
 
@@ -42,7 +42,7 @@ export function monitor({ endpoint, headers }) {
   }
 }
 
-/** One trace, as each of the products and standards names it. */
+/** Headers of one trace, for each product and standard. */
 export const TRACING = {
   traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
   tracestate: 'dd=s:1;o:rum;t.dm:-0,vendor=t61rcWkgMzE',

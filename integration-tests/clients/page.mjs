@@ -1,4 +1,4 @@
-// A browser, and a page of ours in it.
+// A browser, and the page that it shows.
 
 import { createHash, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -15,10 +15,10 @@ const ARGUMENTS = [
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
 ]
 
-/** The packages of version 5, under the names that pages import. */
+/** Packages of version 5, by the names that pages import. */
 export const VERSION_5 = { '@uppy/core': 'uppy-core-5', '@uppy/aws-s3': 'uppy-aws-s3-5' }
 
-/** One script of a page and all that it imports. `alias` says which packages it means. */
+/** Bundles a script of a page with all its imports. `alias` maps imported names to packages. */
 export async function bundle(entry, alias = {}) {
   const { outputFiles } = await build({
     absWorkingDir: FOLDER,
@@ -32,8 +32,8 @@ export async function bundle(entry, alias = {}) {
 }
 
 /**
- * Serves a page on the origin that the server's CORS settings name; `show` gives it another script. An origin with https
- * has a `certificate` and its `key`.
+ * Serves a page on the origin that the CORS settings of the server allow. `show` replaces the script of the page. An origin
+ * with https needs a `certificate` and its `key`.
  */
 export async function serve({ origin, certificate, key }, script = '') {
   const answer = (request, response) => {
@@ -53,7 +53,7 @@ export async function serve({ origin, certificate, key }, script = '') {
   }
 }
 
-/** A browser that believes the `certificate`, whoever signed it. */
+/** Starts a browser that trusts the `certificate`, regardless of its issuer. */
 export function launch({ chromium: executablePath = '/usr/bin/chromium', certificate }, more = {}) {
   const believed = certificate ? [`--ignore-certificate-errors-spki-list=${fingerprint(certificate)}`] : []
   return chromium.launch({ executablePath, args: [...ARGUMENTS, ...believed], ...more })
@@ -65,8 +65,8 @@ function fingerprint(certificate) {
 }
 
 /**
- * Calls `note` for every request of the page but those for itself, as "PUT http://host/path 200", and `failed` for what
- * the console shows as an error.
+ * Calls `note` with every request of the page to another origin, as "PUT http://host/path 200", and `failed` with the
+ * errors of the page and its console.
  */
 export function listen(page, origin, note, failed) {
   const answered = new WeakSet()
@@ -76,7 +76,7 @@ export function listen(page, origin, note, failed) {
     answered.add(response.request())
     seen(response.request(), response.status())
   })
-  // An answer without a body is said to fail besides.
+  // Chromium reports an answer without a body also as failed.
   page.on('requestfailed', (request) => answered.has(request) || seen(request, request.failure().errorText))
 
   function seen(request, outcome) {

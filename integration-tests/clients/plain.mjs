@@ -1,5 +1,5 @@
-// Several files in a page that is left alone: no pause, no broken network. The page is of another origin than the
-// server, and its monitoring adds headers to each request.
+// Uploads several files in a page without pauses and network failures. The page has another origin than the server, and its
+// monitoring adds headers to each request.
 
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { TRACING, monitor } from './monitoring.mjs'
 import { VERSION_5, bundle, launch, listen, serve } from './page.mjs'
 
-/** What pages may ask of an answer to a download. */
+/** The range that pages request of a download. */
 const RANGE = 'bytes=1-4'
 
 /** Uploads all files in one page. */
@@ -16,7 +16,7 @@ export async function plain(entry, alias, settings) {
   return inBrowser(settings, (show) => show(script, settings))
 }
 
-/** Uploads all files by each example of the tutorial. */
+/** Uploads all files with each example of the tutorial. */
 export async function tutorial(settings) {
   const found = examples(readFileSync(settings.tutorial, 'utf8'))
   if (found.length === 0) throw new Error(`no example with Uppy in ${settings.tutorial}`)
@@ -38,7 +38,7 @@ export async function tutorial(settings) {
   })
 }
 
-/** The examples with Uppy in a text. The first line of each says which package it is for: `// @uppy/aws-s3 5`. */
+/** Returns the examples with Uppy in a text. The first line of each names its package: `// @uppy/aws-s3 5`. */
 function examples(text) {
   const blocks = [...text.matchAll(/^```js\n(.*?)^```$/gms)].map(([, source]) => source)
   return blocks.filter((source) => source.includes("from '@uppy/core'")).map((source) => {
@@ -48,7 +48,7 @@ function examples(text) {
   })
 }
 
-/** Gives `use` a function that shows a script in a page of its own, and uploads there. */
+/** Calls `use` with a function that uploads with a script in a new page. */
 async function inBrowser(settings, use) {
   const server = await serve(settings)
   const browser = await launch(settings)
@@ -93,12 +93,12 @@ async function upload(page, settings) {
   return { uploads, failed: result.failed, download, readable: readable(await page.evaluate(() => window.answers)) }
 }
 
-/** The file's id, by what the client was left with. */
+/** Returns the id of the file from the result of the client. */
 function idOf({ url, body }) {
   return body?.file_id ?? body?.key?.split('/')[2] ?? url?.split('/').pop()
 }
 
-/** Runs in the page: gets a part of a file, once the file is verified, if it is the version that `HEAD` told of. */
+/** Runs in the page. Waits until the file is verified, and downloads a part of it with the ETag of `HEAD` as a condition. */
 async function fetchRange({ url, token, range }) {
   const headers = { Authorization: `Bearer ${token}` }
   const pick = ({ status, headers }) => ({
@@ -123,13 +123,13 @@ async function fetchRange({ url, token, range }) {
         return { error: String(error), etag }
       }
     }
-    // Not there yet, not verified yet, or asked to try again.
+    // The file is not stored or not verified yet, or the server asks for a retry.
     if (!head.ok && ![404, 409, 503].includes(head.status)) return { status: head.status }
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
 }
 
-/** For each kind of request and status, the names of all headers that the page could read. */
+/** Returns the names of all headers that the page could read, for each kind of request and status. */
 function readable(answers) {
   const kinds = {}
   for (const { request, status, headers } of answers) {

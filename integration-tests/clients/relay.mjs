@@ -1,5 +1,5 @@
-// A SOCKS5 server on loopback between the browser and everything else. The browser's own offline
-// mode only stops new requests: here the running ones lose their connection as well.
+// A SOCKS5 server on loopback between the browser and all servers. The offline mode of the browser only stops new requests.
+// The relay also breaks the connections of running requests.
 
 import { connect, createServer } from 'node:net'
 
@@ -8,7 +8,7 @@ const CONNECTED = Buffer.from([5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
 const ADDRESS_IPV4 = 1
 const ADDRESS_NAME = 3
 
-/** Starts a relay: `hold` lets nothing through, `cut` breaks and refuses connections until `mend`. */
+/** Starts a relay. `hold` stops all traffic, `cut` breaks and refuses connections, `mend` accepts new ones again. */
 export async function startRelay() {
   const sockets = new Set()
   let isCut = false
@@ -53,7 +53,7 @@ export async function startRelay() {
   }
 }
 
-/** Whom a client wants to reach. */
+/** Returns the host and the port that a client requests. */
 async function handshake(client) {
   const [, methods] = await read(client, 2)
   await read(client, methods)

@@ -1,4 +1,4 @@
-// The command line that the clients share: SCENARIO SETTINGS in, one line of JSON out.
+// The command line that the JavaScript clients share: arguments SCENARIO and SETTINGS, output of one line of JSON.
 
 /** Runs the named scenario; exit code 0 with {"ok": true, …} or 1 with {"ok": false, "error"}. */
 export async function report(scenarios, run) {
@@ -6,12 +6,12 @@ export async function report(scenarios, run) {
   let answer
   try {
     if (!Object.hasOwn(scenarios, name ?? '')) {
-      throw new Error(`${name} is none of ${Object.keys(scenarios).join(', ')}`)
+      throw new Error(`unknown scenario ${name}; known are ${Object.keys(scenarios).join(', ')}`)
     }
     answer = { ok: true, ...(await run(scenarios[name], JSON.parse(settings))) }
   } catch (error) {
     answer = { ok: false, error: String(error.message ?? error), ...error.details }
   }
-  // The clients may leave timers and sockets behind that would hold the process up.
+  // Timers and sockets that the clients leave open would keep the process running.
   process.stdout.write(`${JSON.stringify(answer)}\n`, () => process.exit(answer.ok ? 0 : 1))
 }

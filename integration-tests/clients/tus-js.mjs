@@ -1,4 +1,4 @@
-// One upload by tus-js-client: node tus-js.mjs SCENARIO SETTINGS, see README.md.
+// Uploads with tus-js-client: node tus-js.mjs SCENARIO SETTINGS, see README.md.
 
 import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -31,24 +31,24 @@ const scenarios = {
   ietf05_abort_resume: (job) => abortAndResume(job, { protocol: 'ietf-draft-05' }),
 }
 
-/** The settings of a run, and what tus-js-client does with them. */
+/** The settings of a run, and the requests of tus-js-client. */
 class Job {
   constructor(settings) {
     this.settings = settings
     this.size = statSync(settings.file).size
     this.abortAfter = settings.abort_after ?? Math.floor(this.size / 2)
-    /** What went over the wire, as "PATCH 204". */
+    /** Requests and statuses, as "PATCH 204". */
     this.requests = []
     /** The Upload-Offset of every PATCH. */
     this.offsets = []
   }
 
-  /** A stream with a path: tus-js-client opens the file itself and reads any range of it. */
+  /** A stream with a path. tus-js-client opens the file itself and can read any range. */
   file() {
     return createReadStream(this.settings.file)
   }
 
-  /** A stream without a path: its length is unknown and it cannot be read twice. */
+  /** A stream without a path. Its length is unknown, and it cannot be read twice. */
   stream() {
     return this.file().pipe(new PassThrough())
   }
@@ -82,7 +82,7 @@ class Job {
     })
   }
 
-  /** Deletes by tus; or by the HTTP API, which can do so once the file is verified. */
+  /** Deletes the upload with tus, or the file with the HTTP API as soon as it is verified. */
   async delete(upload) {
     const { token, delete: by } = this.settings
     const url = by === 'file' ? new URL(`/v1/files/${upload.split('/').pop()}`, upload) : upload
@@ -98,7 +98,7 @@ class Job {
     }
   }
 
-  /** Starts, and gives the running upload back once `abortAfter` bytes have been sent. */
+  /** Starts an upload, and returns it after `abortAfter` sent bytes while it is still running. */
   uploadHalf(more) {
     return new Promise((resolve, reject) => {
       const upload = new Upload(this.file(), this.options({
@@ -115,7 +115,7 @@ class Job {
   }
 }
 
-/** Aborts in the middle of a PATCH; another Upload finds the URL in the storage and goes on. */
+/** Aborts in the middle of a PATCH. Another Upload finds the URL in the storage and resumes. */
 async function abortAndResume(job, more) {
   const folder = mkdtempSync(path.join(tmpdir(), 'tus-js-'))
   try {
@@ -145,7 +145,7 @@ function resume(job, more) {
   })
 }
 
-/** Aborts in the middle of a PATCH and deletes what is there. */
+/** Aborts in the middle of a PATCH and deletes the upload. */
 async function terminate(job) {
   const { upload, sent } = await job.uploadHalf({})
   await upload.abort(true)
@@ -158,7 +158,7 @@ async function terminate(job) {
   return { url: upload.url, sent_before: sent, head_status: head.status }
 }
 
-/** The file is uploaded, deleted, and chosen again; the URL storage still has the first upload. */
+/** Uploads a file, deletes it, and uploads it again while the URL storage still has the first upload. */
 async function deletedThenAgain(job) {
   const folder = mkdtempSync(path.join(tmpdir(), 'tus-js-'))
   try {
@@ -172,7 +172,7 @@ async function deletedThenAgain(job) {
   }
 }
 
-/** A type that the server does not take, said in the request that brings the bytes, too. */
+/** Uploads a file with a type that the server refuses. The creation can also have the bytes. */
 async function refusedType(job) {
   const { metadata, filetype = 'application/x-msdownload', with_data = true, in_memory = true } = job.settings
   try {
@@ -188,7 +188,7 @@ async function refusedType(job) {
   }
 }
 
-/** tus-js-client's own file reader, with bodies that come no faster than the rate. */
+/** The file reader of tus-js-client with a limited speed. */
 function slowed(bytesPerSecond) {
   const inner = defaultOptions.fileReader
   return {

@@ -1,4 +1,4 @@
-"""Writes compound files (OLE2), the container of old office documents, mails of Outlook and Windows installers."""
+"""Write compound files (OLE2), the container of old office documents, Outlook mail and Windows installers."""
 
 import struct
 import uuid
@@ -10,24 +10,24 @@ FREE, END, FAT_SECTOR, NONE = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD, 0xFFFFFFFF
 
 
 def padded(data: bytes, size: int) -> bytes:
-    """`data` filled up with zeros to a multiple of `size`."""
+    """Return `data` padded with zeros to a multiple of `size`."""
     return data + bytes(-len(data) % size)
 
 
 def chain(start: int, count: int) -> list[int]:
-    """The table's entries of `count` sectors that follow each other."""
+    """Return the table entries of `count` consecutive sectors."""
     return [*range(start + 1, start + count), END] if count else []
 
 
 def record(name: str, kind: int, links: tuple[int, int, int], clsid: bytes, start: int, size: int) -> bytes:
-    """One entry of the directory; `links` are its left, its right and its child."""
+    """Return one entry of the directory. `links` are its left sibling, its right sibling and its child."""
     wide = name.encode("utf-16-le") + b"\0\0"
     head = wide.ljust(64, b"\0") + struct.pack("<HBB3I", len(wide), kind, 1, *links)
     return head + clsid + bytes(20) + struct.pack("<IQ", start, size)
 
 
 def tree(order: list[int], links: dict[int, tuple[int, int]]) -> int:
-    """Makes a balanced tree of entries that are in order; its top."""
+    """Make a balanced tree of sorted entries, and return its root."""
     if not order:
         return NONE
     middle = len(order) // 2
@@ -36,7 +36,7 @@ def tree(order: list[int], links: dict[int, tuple[int, int]]) -> int:
 
 
 def directory(clsid: bytes, names: list[str], places: list[tuple[int, int]], mini: tuple[int, int]) -> bytes:
-    """The directory: the root, and the streams in it."""
+    """Return the directory: the root entry and its streams."""
     order = sorted(range(len(names)), key=lambda at: (len(names[at]), names[at].upper()))
     links: dict[int, tuple[int, int]] = {}
     top = tree([at + 1 for at in order], links)
@@ -47,7 +47,7 @@ def directory(clsid: bytes, names: list[str], places: list[tuple[int, int]], min
 
 
 def minis(streams: list[bytes]) -> tuple[bytes, list[int], list[int]]:
-    """The short streams in one, its table, and where each of them begins."""
+    """Join the short streams. Return the joined stream, its table, and the start of each short stream."""
     body, table, starts = b"", [], []
     for stream in streams:
         starts.append(len(table))
@@ -57,7 +57,7 @@ def minis(streams: list[bytes]) -> tuple[bytes, list[int], list[int]]:
 
 
 def compound(clsid: str, streams: dict[str, bytes]) -> bytes:
-    """A compound file whose directory comes after its streams. No file may need more than 109 sectors of tables."""
+    """Return a compound file with the directory after the streams. It must not need more than 109 sectors of tables."""
     short = [name for name, data in streams.items() if len(data) < CUTOFF]
     mini_body, mini_table, mini_starts = minis([streams[name] for name in short])
     body, table = b"", []

@@ -1,4 +1,4 @@
-"""Files that Waybill refuses: programs, installers, scripts, and pages that claim to be something else."""
+"""Files that Waybill refuses: programs, installers, scripts, and pages that are declared as another type."""
 
 import io
 import shutil
@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from binary import STDLIB, java_archive, noise, windows_program, zipped
+from basics import STDLIB, java_archive, noise, windows_program, zipped
 from compound import compound
 from entry import put
 
@@ -27,7 +27,7 @@ INSTALLER = "{000C1084-0000-0000-C000-000000000046}"
 
 
 def windows(folder: Path) -> Iterator[dict]:
-    """Programs for Windows, under their own and under other names."""
+    """Programs for Windows, with their own and with other extensions."""
     wide, narrow = windows_program("t64.exe"), windows_program("t32.exe")
     files = [
         ("pe-64", "setup.exe", wide, PROGRAM),
@@ -79,7 +79,7 @@ def mach_o() -> bytes:
 
 
 def mach_o_32() -> bytes:
-    """The header of a program for old Macs with PowerPC, whose bytes are in the other order."""
+    """The big-endian header of a program for old Macs with PowerPC."""
     segment = struct.pack(">II16s8I", 1, 56, b"__TEXT", 0x1000, 4096, 0, 4096, 5, 5, 0, 0)
     head = struct.pack(">7I", 0xFEEDFACE, 18, 0, 2, 1, len(segment), 1)
     return (head + segment).ljust(4096, b"\0")
@@ -145,7 +145,7 @@ def android(folder: Path) -> Iterator[dict]:
 
 
 def summary() -> bytes:
-    """The summary that each Windows installer has: its platform and its number."""
+    """The summary information of a Windows installer: platform and number."""
     texts = [(7, b"x64;1033\0"), (9, b"{11111111-2222-3333-4444-555555555555}\0")]
     values, places = b"", []
     for number, text in texts:
@@ -159,7 +159,7 @@ def summary() -> bytes:
 
 
 def msi(payload: int) -> bytes:
-    """A Windows installer with a cabinet of noise; its directory comes after that."""
+    """A Windows installer with a cabinet of noise and the directory after it."""
     streams = {
         "\x05SummaryInformation": summary(),
         "\u4840\u3f3f\u4577\u446c\u3e6a\u44b2\u482f": bytes(64),
@@ -202,7 +202,7 @@ def deb() -> bytes:
 
 
 def rpm() -> bytes:
-    """A package of Red Hat with nothing in it."""
+    """An empty package of Red Hat."""
     spec = "Name: one\nVersion: 1\nRelease: 1\nSummary: one\nLicense: MIT\nBuildArch: noarch\n%description\none\n%files\n"
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "one.spec"
@@ -213,7 +213,7 @@ def rpm() -> bytes:
 
 
 def unix_installers(folder: Path) -> Iterator[dict]:
-    """Packages of Linux, and a disk image of Macs. There is no RPM where rpmbuild is missing."""
+    """Packages of Linux, and a disk image of Macs. Without rpmbuild there is no RPM."""
     by = ("Linux application/vnd.debian.binary-package", "Linux application/x-deb", "Windows")
     yield put(folder, "deb", "one.deb", deb(), "dpkg-deb", *by, kind_class="installer")
     if shutil.which("rpmbuild"):
@@ -225,7 +225,7 @@ def unix_installers(folder: Path) -> Iterator[dict]:
 
 
 def shell(folder: Path) -> Iterator[dict]:
-    """Scripts for a shell, known by their first line."""
+    """Shell scripts, recognised by their first line."""
     lines = b"#!/bin/sh\necho hello\n"
     plain = ("Windows text/plain",)
     files = [
@@ -244,7 +244,7 @@ def shell(folder: Path) -> Iterator[dict]:
 
 
 def windows_scripts(folder: Path) -> Iterator[dict]:
-    """Scripts for Windows, known by their names."""
+    """Scripts for Windows, recognised by their names."""
     page = "<html><head><hta:application/><script language=\"VBScript\">MsgBox \"hello\"</script></head></html>\r\n"
     registry = "\ufeffWindows Registry Editor Version 5.00\r\n\r\n[HKEY_CURRENT_USER\\Software\\One]\r\n\"a\"=\"b\"\r\n"
     script_file = "<job><script language=\"JScript\">WScript.Echo(\"hello\");</script></job>\r\n"
@@ -262,7 +262,7 @@ def windows_scripts(folder: Path) -> Iterator[dict]:
 
 
 def misleading(folder: Path) -> Iterator[dict]:
-    """Pages with a script that claim to be something else."""
+    """Pages with a script that are declared as another type."""
     page = b"<!DOCTYPE html>\n<html><body><script>alert(document.domain)</script></body></html>\n"
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(document.domain)</script></svg>\n'
     files = [
@@ -279,7 +279,7 @@ def misleading(folder: Path) -> Iterator[dict]:
 
 
 def make(folder: Path) -> Iterator[dict]:
-    """All kinds that are refused."""
+    """Make all kinds of files that Waybill refuses."""
     parts = (windows, unix, java, android, windows_installers, unix_installers, shell, windows_scripts, misleading)
     for part in parts:
         yield from part(folder)

@@ -1,10 +1,10 @@
-"""Writes one file and describes it."""
+"""Write a file and describe it for the manifest."""
 
 from pathlib import Path
 
 
 def declared(words: tuple[str, ...]) -> list[dict]:
-    """`"Windows text/plain"` as an entry; a system alone declares no type. Each type is kept once."""
+    """Parse words like `"Windows text/plain"`. A system alone declares no type. Each type is kept once."""
     types: dict[str, str] = {}
     for word in words:
         system, _, media_type = word.partition(" ")
@@ -13,7 +13,7 @@ def declared(words: tuple[str, ...]) -> list[dict]:
 
 
 def put(folder: Path, kind: str, name: str, data: bytes, made_with: str, *by: str, kind_class: str = "allowed") -> dict:
-    """Writes `data` and returns the entry of the manifest."""
+    """Write `data` and return its entry of the manifest."""
     suffix = Path(name).suffix
     path = folder / (kind + suffix)
     path.write_bytes(data)

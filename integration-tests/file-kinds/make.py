@@ -1,4 +1,4 @@
-"""Makes files as people send them: `python3 make.py OUTPUT`; see README.md."""
+"""Make test files of every kind: `python3 make.py OUTPUT`; see README.md."""
 
 import json
 import sys
@@ -32,19 +32,19 @@ def main(arguments: list[str]) -> int:
     names = [kind["kind"] for kind in kinds]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        sys.exit(f"two files of the kinds {sorted(twice)}")
+        sys.exit(f"kinds that occur twice: {sorted(twice)}")
     (output / "manifest.json").write_text(json.dumps({"kinds": kinds}, indent=1, ensure_ascii=False))
     print(f"{len(kinds)} kinds of files")
     return 0
 
 
 def check(kind: dict, output: Path) -> None:
-    """Each kind has a file, a class, and a declared type, be it none."""
+    """Check that a kind has a file, a class, and a declared type, which may be empty."""
     name = kind["kind"]
     if not (output / kind["file"]).is_file():
-        sys.exit(f"{name}: there is no {kind['file']}")
+        sys.exit(f"{name}: {kind['file']} is missing")
     if kind["class"] not in CLASSES or not kind["declared"]:
-        sys.exit(f"{name}: a class or a declared type is missing")
+        sys.exit(f"{name}: the class is unknown or the declared types are missing")
 
 
 sys.exit(main(sys.argv[1:]))

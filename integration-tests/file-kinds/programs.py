@@ -1,4 +1,4 @@
-"""Office documents, pictures, sounds, films, archives and signed mail, made by programs of Debian."""
+"""Office documents, pictures, sounds, films, archives and signed mail, made with programs of Debian."""
 
 import os
 import shutil
@@ -84,7 +84,7 @@ _PACKED = [
 
 
 def make(folder: Path) -> Iterator[dict]:
-    """Each kind of file, by the program that people make it with."""
+    """Make each kind of file with a common program."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "a.txt").write_text("The delivery arrives on Tuesday.\n" * 200)

@@ -1,4 +1,4 @@
-"""Files of text: documents, data, source code, and text whose first bytes look like something else."""
+"""Text files: documents, data, source code, and text that begins like another format."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ SVG = (
 )
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
-# kind, name, text, what the systems declare
+# kind, name, text, declared types
 DOCUMENTS: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("markdown", "README.md", "# Title\n\nSome *words*, and a [link](https://example.org).\n", ("Windows", "Linux text/markdown", "macOS text/markdown")),
     ("html", "page.html", "<!DOCTYPE html>\n<html><head><title>Page</title></head><body><p>Hello</p></body></html>\n", ("Windows text/html",)),
@@ -85,7 +85,7 @@ SOURCES: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("dockerfile", "Dockerfile", "FROM debian:12\nRUN true\n", ("Windows", "Linux application/octet-stream")),
 ]
 
-# Text that begins like something else: kind, first characters
+# Text that begins like another format: kind, first characters
 BEGINNINGS = [
     ("mz", "MZ is the name of a brand of motorcycles. "),
     ("bm", "BM is short for business management. "),
@@ -119,13 +119,13 @@ ENCODINGS = [
 
 
 def encodings(folder: Path) -> Iterator[dict]:
-    """The same sort of letter in the encodings that people have."""
+    """Letters in common encodings."""
     for kind, text, encoding, name in ENCODINGS:
         yield put(folder, f"txt-{kind}", name, text.encode(encoding), "by hand", *PLAIN)
 
 
 def tables(folder: Path) -> Iterator[dict]:
-    """Tables of text, as spreadsheets export them."""
+    """Tables as text, like the exports of spreadsheets."""
     quoted = "".join(",".join(f'"{cell}"' for cell in row) + "\r\n" for row in TABLE)
     tabs = "".join("\t".join(row) + "\r\n" for row in TABLE)
     types = ("Windows application/vnd.ms-excel", "macOS text/csv", "Android text/comma-separated-values")
@@ -144,7 +144,7 @@ def beginnings(folder: Path) -> Iterator[dict]:
 
 
 def odd(folder: Path) -> Iterator[dict]:
-    """Files that are hardly text at all."""
+    """Unusual text files, and files of one byte or none."""
     texts = [
         ("bom-only", b"\xef\xbb\xbf"),
         ("line-separator", "one\u2028two\u2029three\n".encode()),
@@ -160,7 +160,7 @@ def odd(folder: Path) -> Iterator[dict]:
 
 
 def make(folder: Path) -> Iterator[dict]:
-    """All kinds of text."""
+    """Make all kinds of text files."""
     yield from encodings(folder)
     yield from tables(folder)
     for kind, name, text, by in DOCUMENTS + SOURCES:

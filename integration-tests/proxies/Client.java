@@ -24,14 +24,14 @@ import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 
 /**
- * Sends a request with a body of SIZE bytes again and again with java.net.http, and counts the answers.
+ * Sends a request with a body of SIZE bytes TIMES times with java.net.http, and counts the answers.
  *
  * <pre>java Client.java URL METHOD SIZE TIMES [--chunked] [--http2] [--ca FILE] [--header 'NAME: VALUE']...
  *                  [--expect 'STATUS CODE'] [--then URL] [--then-header 'NAME: VALUE']...</pre>
  *
- * --http2 is what the client does unless it is told otherwise: over TLS it offers h2, in the clear it asks for an upgrade.
- * --then names a small POST that follows each request on the same client, and has to be answered with 2xx. Prints
- * {"client", "tries", "right", "seen": {"STATUS CODE" or error: times}, "then_right", "then"}.
+ * With --http2 the client uses its default version: over TLS it offers h2, without TLS it asks for an upgrade.
+ * --then names a small POST that follows each request on the same client. Its answer must be 2xx. Prints
+ * {"client", "tries", "right", "seen": {"STATUS CODE" or error: count}, "then_right", "then"}.
  */
 public final class Client {
     private static final Pattern CODE = Pattern.compile("\"code\"\\s*:\\s*\"([^\"]*)\"");
@@ -130,7 +130,7 @@ public final class Client {
         return context;
     }
 
-    /** As many bytes as are asked for. */
+    /** A stream of bytes with the value 7. */
     private static final class Sevens extends InputStream {
         private long left;
 

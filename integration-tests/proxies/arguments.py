@@ -1,4 +1,4 @@
-"""What the clients in Python share: their arguments, and how they count."""
+"""Arguments and counters that the Python clients share."""
 
 import argparse
 import json
@@ -17,13 +17,13 @@ def parse(description: str) -> argparse.Namespace:
     parser.add_argument("--ca")
     parser.add_argument("--header", action="append", default=[])
     parser.add_argument("--expect")
-    parser.add_argument("--then", help="a small POST that follows on the same client")
+    parser.add_argument("--then", help="URL of a small POST that follows on the same client")
     parser.add_argument("--then-header", action="append", default=[])
     return parser.parse_args()
 
 
 def seen(status: int, body: bytes) -> str:
-    """A status, and the code of the problem document."""
+    """Return the status and the code of the problem document."""
     try:
         return f"{status} {json.loads(body)['code']}"
     except (ValueError, KeyError, TypeError):
@@ -31,7 +31,7 @@ def seen(status: int, body: bytes) -> str:
 
 
 def report(client: str, given: argparse.Namespace, once: Callable[[], "tuple[str, Optional[str]]"]) -> None:
-    """Prints how often each answer was seen; `once` tells that of the request and that of the one after it."""
+    """Print how often each answer was seen. `once` returns the answers to the request and to the POST after it."""
     answers, after = Counter(), Counter()
     for _ in range(given.times):
         answer, then = once()

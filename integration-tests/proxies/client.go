@@ -1,10 +1,10 @@
-// Sends a request with a body of SIZE bytes again and again with Go's net/http, and counts the answers.
+// Sends a request with a body of SIZE bytes TIMES times with Go's net/http, and counts the answers.
 //
 //	go run client.go [-chunked] [-http2] [-ca FILE] [-header 'NAME: VALUE']... [-expect 'STATUS CODE'] [-then URL]
 //	                 [-then-header 'NAME: VALUE']... URL METHOD SIZE TIMES
 //
-// -then names a small POST that follows each request on the same client, and has to be answered with 2xx. Prints
-// {"client", "tries", "right", "seen": {"STATUS CODE" or error: times}, "then_right", "then"}.
+// -then names a small POST that follows each request on the same client. Its answer must be 2xx. Prints
+// {"client", "tries", "right", "seen": {"STATUS CODE" or error: count}, "then_right", "then"}.
 package main
 
 import (
@@ -32,7 +32,7 @@ func (all headers) Set(line string) error {
 	return nil
 }
 
-// zeros never ends.
+// zeros is an endless reader.
 type zeros struct{}
 
 func (zeros) Read(to []byte) (int, error) { return len(to), nil }
@@ -62,7 +62,7 @@ func transport(http2 bool, ca string) *http.Transport {
 	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: http2}
 }
 
-// said tells an error without addresses and ports, so that equal ones can be counted.
+// said returns the text of an error without addresses and ports, so that equal errors are counted together.
 func said(err error) string {
 	var of *url.Error
 	if errors.As(err, &of) {

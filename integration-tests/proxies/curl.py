@@ -1,6 +1,6 @@
-"""Sends a request with a body of SIZE bytes again and again by curl, and counts the answers.
+"""Send a request with a body of SIZE bytes TIMES times with curl, and count the answers.
 
-What --then names is sent by the same curl, on the same connection if the answer leaves it open.
+The same curl sends the POST of --then, on the same connection if the answer leaves it open.
 """
 
 import os
@@ -15,7 +15,7 @@ def options(given, headers) -> "list[str]":
     all_ = ["-sS", "--max-time", "60", "--http2" if given.http2 else "--http1.1"]
     if given.ca:
         all_ += ["--cacert", given.ca]
-    # Not asked for by most, and curl would wait for a second.
+    # Most clients do not send Expect, and curl would wait 1 s for the answer.
     for header in [*headers, "Expect:"]:
         all_ += ["-H", header]
     return all_
@@ -26,7 +26,7 @@ def once(given, file: str, folder: str) -> "tuple[str, Optional[str]]":
     if os.path.exists(body):
         os.unlink(body)
     command = ["curl", *options(given, given.header), "-X", given.method, "-o", body, "-w", "%{http_code}\n"]
-    # -T reads as it sends, --data-binary would read all of it first.
+    # -T reads the file while it sends; --data-binary would read the whole file first.
     command += ["-T", "-" if given.chunked else file, given.url]
     if given.then:
         command += ["--next", *options(given, given.then_header), "-d", "hello", "-o", os.devnull]

@@ -1,11 +1,11 @@
-// Sends a request with a body of SIZE bytes again and again with Node's fetch, and counts the answers.
-// Arguments and what it prints: as node-http.mjs, but for --http2. A CA's file is for NODE_EXTRA_CA_CERTS.
+// Sends a request with a body of SIZE bytes TIMES times with Node's fetch, and counts the answers. Arguments and output are
+// those of node-http.mjs, except --http2. NODE_EXTRA_CA_CERTS names the file of a CA.
 
 import { Readable } from 'node:stream'
 import { blocks, count, options, seen } from './options.mjs'
 
 const given = options()
-// A body whose length is known is one buffer, as of a page that sends a File; a stream is sent in chunks.
+// A body of known length is one buffer, as in a page that sends a File. A stream is sent in chunks.
 const whole = given.chunked ? undefined : Buffer.alloc(given.size, 7)
 
 await count('node-fetch', given, async () => {

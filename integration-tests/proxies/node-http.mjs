@@ -1,10 +1,10 @@
-// Sends a request with a body of SIZE bytes again and again with Node's http, https or http2, and counts the answers.
+// Sends a request with a body of SIZE bytes TIMES times with Node's http, https or http2, and counts the answers.
 //
 //   node node-http.mjs URL METHOD SIZE TIMES [--chunked] [--http2] [--ca FILE] [--header 'NAME: VALUE']...
 //                      [--expect 'STATUS CODE'] [--then URL] [--then-header 'NAME: VALUE']...
 //
-// --then names a small POST that follows each request on the same agent (or session), and has to be answered with 2xx.
-// Prints {"client", "tries", "right", "seen": {"STATUS CODE" or error: times}, "then_right", "then"}.
+// --then names a small POST that follows each request on the same agent (or session). Its answer must be 2xx.
+// Prints {"client", "tries", "right", "seen": {"STATUS CODE" or error: count}, "then_right", "then"}.
 
 import http from 'node:http'
 import http2 from 'node:http2'

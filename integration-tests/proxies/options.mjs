@@ -1,4 +1,4 @@
-// What the clients in Node share: their arguments, their bodies and how they count.
+// Arguments, bodies and counters that the Node clients share.
 
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -30,7 +30,7 @@ export function* blocks(size) {
   for (let left = size; left > 0; left -= BLOCK.length) yield left < BLOCK.length ? BLOCK.subarray(0, left) : BLOCK
 }
 
-// An answer's status, and the code of its problem document.
+// Returns the status of an answer and the code of its problem document.
 export function seen(status, text) {
   try {
     return `${status} ${JSON.parse(text).code}`

@@ -1,7 +1,7 @@
-"""Writes all of a request to a socket before it reads anything, again and again, and counts the answers.
+"""Send a request TIMES times over a socket, write all of it before reading, and count the answers.
 
-It speaks HTTP/1.1 alone. What --then names goes out on the same connection if the answer leaves it open, and else on a
-new one.
+Supports only HTTP/1.1. Sends the POST of --then on the same connection if the answer leaves it open, or else on a new
+one.
 """
 
 import socket
@@ -15,7 +15,7 @@ BLOCK = bytes([7]) * 65_536
 
 
 class Broken(Exception):
-    """How the connection broke."""
+    """The connection broke. The message says where."""
 
 
 def connect(url, ca: Optional[str]) -> socket.socket:
@@ -44,7 +44,7 @@ def write(connection, url, method, headers, size, chunked=False, block=BLOCK) ->
 
 
 def read(connection) -> "tuple[int, dict, bytes]":
-    """Status, headers and body of an answer."""
+    """Return the status, the headers and the body of an answer."""
     try:
         reader = connection.makefile("rb")
         status = reader.readline().split()

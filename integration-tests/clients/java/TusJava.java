@@ -1,4 +1,4 @@
-// One upload by tus-java-client: java -cp … TusJava SCENARIO SETTINGS, see README.md.
+// Uploads with tus-java-client: java -cp … TusJava SCENARIO SETTINGS, see README.md.
 
 import io.tus.java.client.ProtocolException;
 import io.tus.java.client.TusClient;
@@ -17,7 +17,7 @@ import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** tus-java-client in the ways that apps use it. */
+/** Scenarios in which apps use tus-java-client. */
 public final class TusJava {
     private static final int PATIENCE_MS = 60_000;
 
@@ -44,7 +44,7 @@ public final class TusJava {
             answer.put("error", error.toString());
         }
         System.out.println(json(answer));
-        // A connection that was left behind would hold the process up.
+        // An open connection would keep the process running.
         System.exit(answer.get("ok").equals(true) ? 0 : 1);
     }
 
@@ -57,7 +57,7 @@ public final class TusJava {
             case "deleted_then_again":
                 return deletedThenAgain();
             default:
-                throw new IllegalArgumentException(scenario + " is none of plain, resume, deleted_then_again");
+                throw new IllegalArgumentException("unknown scenario " + scenario + "; known are plain, resume, deleted_then_again");
         }
     }
 
@@ -65,7 +65,7 @@ public final class TusJava {
         return Map.of("url", uploadAll(client.createUpload(upload())).toString());
     }
 
-    /** The app loses its file half way, and the request stays as it is; another TusUpload finds the URL and goes on. */
+    /** The app can no longer read its file in the middle, and the request stays open. Another TusUpload resumes. */
     private Map<String, Object> resume() throws Exception {
         client.enableResuming(new TusURLMemoryStore());
         TusUpload first = upload();
@@ -75,7 +75,7 @@ public final class TusJava {
             uploadAll(uploader);
             throw new IllegalStateException("the upload ended before it could be interrupted");
         } catch (Broken expected) {
-            // Neither finish() nor a closed connection: the server cannot know that nothing more comes.
+            // No finish() and no closed connection, so the server cannot know that no more bytes follow.
         }
         TusUploader second = client.resumeUpload(upload());
         long resumedAt = second.getOffset();
@@ -83,7 +83,7 @@ public final class TusJava {
         return Map.of("first_url", uploader.getUploadURL().toString(), "url", url.toString(), "resumed_at", resumedAt);
     }
 
-    /** The file is uploaded, deleted, and chosen again; the URL store still has the first upload. */
+    /** Uploads a file, deletes it, and uploads it again while the URL store still has the first upload. */
     private Map<String, Object> deletedThenAgain() throws Exception {
         client.enableResuming(new TusURLMemoryStore());
         URL first = uploadAll(client.resumeOrCreateUpload(upload()));
@@ -94,7 +94,7 @@ public final class TusJava {
             "first_url", first.toString(), "delete_status", deleted, "head_status", head, "url", url.toString());
     }
 
-    /** Deletes by tus; or by the HTTP API, which can do so once the file is verified. */
+    /** Deletes the upload with tus, or the file with the HTTP API as soon as it is verified. */
     private int delete(URL upload) throws Exception {
         String id = upload.getPath().substring(upload.getPath().lastIndexOf('/') + 1);
         boolean isByTus = !"file".equals(text("delete"));
@@ -137,7 +137,7 @@ public final class TusJava {
 
     private static URL uploadAll(TusUploader uploader) throws IOException, ProtocolException {
         while (uploader.uploadChunk() > -1) {
-            // The next one.
+            // Continue with the next chunk.
         }
         uploader.finish();
         return uploader.getUploadURL();
@@ -147,7 +147,7 @@ public final class TusJava {
         return URI.create(text("endpoint"));
     }
 
-    /** A string of the settings, also of those within others; none has an escaped character. */
+    /** Returns a string of the settings, at any depth. Strings must not have escaped characters. */
     private String text(String name) {
         Matcher found = Pattern.compile("\"" + name + "\"\\s*:\\s*\"([^\"\\\\]*)\"").matcher(settings);
         return found.find() ? found.group(1) : null;
@@ -166,12 +166,12 @@ public final class TusJava {
         return '"' + text.replace("\\", "\\\\").replace("\"", "\\\"").replace("\n", "\\n").replace("\r", "\\r") + '"';
     }
 
-    /** What a phone's storage does when the card is gone. */
+    /** The error of a phone whose memory card was removed. */
     private static final class Broken extends IOException {
         private static final long serialVersionUID = 1;
 
         Broken() {
-            super("the file cannot be read any more");
+            super("the file can no longer be read");
         }
     }
 

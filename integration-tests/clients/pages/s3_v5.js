@@ -1,4 +1,4 @@
-// @uppy/aws-s3 5 with its defaults, and nothing told of a file but what the plugin tells.
+// @uppy/aws-s3 5 with its defaults. Only the plugin describes the files.
 
 import AwsS3 from '@uppy/aws-s3'
 import Uppy from '@uppy/core'

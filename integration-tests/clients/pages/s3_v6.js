@@ -1,4 +1,4 @@
-// @uppy/aws-s3 6 with its defaults: what it wants to have signed is passed on as it is, with keys of its own making.
+// @uppy/aws-s3 6 with its defaults. The page forwards its requests for signatures unchanged, with the keys of the plugin.
 
 import AwsS3 from '@uppy/aws-s3'
 import Uppy from '@uppy/core'

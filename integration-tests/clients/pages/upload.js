@@ -1,8 +1,8 @@
-// What every page shares: it uploads the files of its input and says what became of each.
+// Code that all pages of this folder share: it uploads the files of the input and reports the result of each.
 
 const input = document.querySelector('input[type=file]')
 
-/** Lets plain.mjs upload by the Uppy that `makeUppy(settings)` gives. */
+/** Lets plain.mjs upload with the Uppy that `makeUppy(settings)` returns. */
 export function serveUppy(makeUppy) {
   window.client = {
     async upload(settings) {
@@ -27,7 +27,7 @@ export function serveUppy(makeUppy) {
   }
 }
 
-/** The same by `upload(file, settings)`, which answers with `{ status, body, url }`. */
+/** Lets plain.mjs upload with `upload(file, settings)`, which returns `{ status, body, url }`. */
 export function serveUploads(upload) {
   window.client = {
     async upload(settings) {

@@ -1,4 +1,4 @@
-// tus-js-client in a page that watches its company by the WebSocket: an upload ends once the WebSocket has said so.
+// tus-js-client in a page that watches its company over WebSocket. An upload ends when the WebSocket reports the file.
 
 import { Upload } from 'tus-js-client'
 import { serveUploads } from './upload.js'
@@ -25,7 +25,7 @@ function upload(file, { endpoint, token }) {
   })
 }
 
-/** Resolves to a function that waits for the event that a file is stored, once the events of the company come. */
+/** Subscribes to the company, and returns a function that waits for the event of a stored file. */
 async function watch({ endpoint, token }) {
   const answer = await fetch(`${endpoint}/v1/progress/tickets`, {
     method: 'POST', headers: { Authorization: `Bearer ${token}` },

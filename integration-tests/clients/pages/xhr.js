@@ -1,4 +1,4 @@
-// @uppy/xhr-upload with its defaults: each file in a form, with fields before it.
+// @uppy/xhr-upload with its defaults: each file in a form, after the fields.
 
 import Uppy from '@uppy/core'
 import XHRUpload from '@uppy/xhr-upload'

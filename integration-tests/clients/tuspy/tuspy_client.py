@@ -1,4 +1,4 @@
-"""One upload by tuspy: python tuspy_client.py SCENARIO SETTINGS, see README.md."""
+"""Upload with tuspy: python tuspy_client.py SCENARIO SETTINGS, see README.md."""
 
 import json
 import os
@@ -17,17 +17,17 @@ _PATIENCE_S = 60
 
 
 def plain(client, settings):
-    """Small chunks, one PATCH each."""
+    """Upload in small chunks, with one PATCH each."""
     return _upload(_uploader(client, settings))
 
 
 def checksum(client, settings):
-    """Each chunk with an Upload-Checksum."""
+    """Upload each chunk with an Upload-Checksum."""
     return _upload(_uploader(client, settings, upload_checksum=True))
 
 
 def resume(client, settings):
-    """Stops half way; another uploader asks for the offset and goes on."""
+    """Stop in the middle. Another uploader asks for the offset and resumes."""
     stop_at = settings.get("stop_at", os.path.getsize(settings["file"]) // 2)
     first = _uploader(client, settings)
     first.upload(stop_at=stop_at)
@@ -36,9 +36,9 @@ def resume(client, settings):
 
 
 def deleted_then_again(client, settings):
-    """The file is uploaded, deleted, and chosen again while the storage still has its first URL.
+    """Upload a file, delete it, and upload it again while the storage still has the first URL.
 
-    tuspy itself gives up where the upload is gone, whatever the status: an app has to forget the URL and try again.
+    tuspy gives up if the upload is gone, with any status. An app has to forget the URL and try again.
     """
     with tempfile.TemporaryDirectory() as folder:
         storage = FileStorage(os.path.join(folder, "urls.json"))
@@ -57,7 +57,7 @@ def deleted_then_again(client, settings):
 
 
 def _delete(client, settings, url):
-    """Deletes by tus; or by the HTTP API, which can do so once the file is verified."""
+    """Delete the upload with tus, or the file with the HTTP API as soon as it is verified."""
     if settings.get("delete") == "file":
         url = urljoin(url, f"/v1/files/{url.rsplit('/', 1)[1]}")
     deadline = time.monotonic() + _PATIENCE_S

@@ -1,8 +1,8 @@
-// What every page shares: one file, Uppy around it, and a report of each event to browser.mjs.
+// Code that all pages of this folder share: it uploads one file with Uppy and reports each event to browser.mjs.
 
 const input = document.querySelector('input[type=file]')
 
-/** Lets browser.mjs drive the Uppy that `makeUppy(settings, file)` gives. */
+/** Lets browser.mjs control the Uppy that `makeUppy(settings, file)` returns. */
 export function harness(makeUppy) {
   let uppy
   window.client = {

@@ -1,4 +1,4 @@
-// @uppy/aws-s3 5 with Waybill in Companion's place. browser.mjs gives it the core of version 5.
+// @uppy/aws-s3 5 with Waybill instead of Companion. browser.mjs provides the core of version 5.
 
 import AwsS3 from '@uppy/aws-s3'
 import Uppy from '@uppy/core'
@@ -9,10 +9,10 @@ harness(({ endpoint, token, multipart }, { size }) => {
     endpoint: `${endpoint}/uppy`,
     headers: { Authorization: `Bearer ${token}` },
     shouldUseMultipart: multipart,
-    // Few parts at a time, so that some are complete and others are not when the upload pauses.
+    // Few parallel parts, so that some parts are complete and others are not when the upload pauses.
     limit: 2,
   })
-  // The plugin itself never tells how long the file is.
+  // The plugin itself does not send the size of the file.
   uppy.on('file-added', ({ id }) => uppy.setFileMeta(id, { size }))
   return uppy
 })

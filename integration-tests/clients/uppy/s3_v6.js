@@ -1,4 +1,4 @@
-// @uppy/aws-s3 6, which speaks with S3 itself: Waybill signs each of its requests.
+// @uppy/aws-s3 6, which sends requests to S3 itself. Waybill signs each of them.
 
 import AwsS3 from '@uppy/aws-s3'
 import Uppy from '@uppy/core'
