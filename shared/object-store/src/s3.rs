@@ -1,11 +1,16 @@
 //! Object store that speaks the S3 protocol.
 
+mod config;
+mod copying;
+mod deleting;
+mod errors;
 mod executor;
 mod lifecycle;
 mod listing;
 mod reading;
 mod versions;
 
+pub use config::{Encryption, S3Config};
 pub use lifecycle::LifecycleRule;
 pub use listing::{Listed, Marker};
 
@@ -17,84 +22,29 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule,
-    Delete, ObjectIdentifier, Part, ServerSideEncryption,
+    ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use errors::{classify, unavailable};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Maximum number of listed writes to one part number, for stores that list all of them.
 const REWRITES_LISTED: i32 = 10;
-/// Size in bytes up to which an object is copied in one request. Larger objects are copied in parts of this size. S3
-/// allows 5 GiB, but a store answers only after it has copied everything.
-const COPY_BYTES: u64 = 256 * 1_024 * 1_024;
-/// Number of parts that are copied concurrently.
-const COPIES: usize = 4;
 /// Timeout for copying one part. Some stores copy only 5 MB/s.
 const COPY_WITHIN: Duration = Duration::from_secs(15 * 60);
-
-/// Number of concurrent deletions if the store accepts only one key per request.
-const DELETES_AT_ONCE: usize = 8;
 
 /// Maximum number of attempts for a request whose answer is lost or that the store asks to repeat.
 const ATTEMPTS: u32 = 3;
 /// Maximum time of a request, including all attempts, until its answer begins.
 const PATIENCE: Duration = Duration::from_secs(70);
-
-/// Server-side encryption of objects (S3 user guide, "Protecting data with server-side encryption").
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Encryption {
-    /// The default of the bucket.
-    #[default]
-    AsTheBucket,
-    /// Keys that the store manages (SSE-S3).
-    Managed,
-    /// A key of a key management service (SSE-KMS): this key, or the default key if it is `None`.
-    Kms(Option<String>),
-}
-
-impl Encryption {
-    fn method(&self) -> Option<ServerSideEncryption> {
-        match self {
-            Self::AsTheBucket => None,
-            Self::Managed => Some(ServerSideEncryption::Aes256),
-            Self::Kms(_) => Some(ServerSideEncryption::AwsKms),
-        }
-    }
-
-    fn key(&self) -> Option<String> {
-        match self {
-            Self::Kms(key) => key.clone(),
-            Self::AsTheBucket | Self::Managed => None,
-        }
-    }
-}
-
-/// Address, name and credentials of a bucket.
-#[derive(Clone)]
-pub struct S3Config {
-    /// URL of the store, such as `http://127.0.0.1:8333`; `None` for the endpoint of Amazon in the region.
-    pub endpoint: Option<String>,
-    /// The region.
-    pub region: String,
-    /// The bucket.
-    pub bucket: String,
-    /// Id of the access key.
-    pub access_key_id: String,
-    /// Secret of the access key.
-    pub secret_access_key: String,
-    /// Encryption of new objects.
-    pub encryption: Encryption,
-}
 
 /// Client for a bucket with the S3 protocol.
 #[derive(Clone)]
@@ -159,27 +109,6 @@ impl S3Store {
             keeps_versions: Arc::default(),
             deletes_many: Arc::new(AtomicBool::new(true)),
         }
-    }
-
-    async fn delete_at_once(&self, keys: &[String]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-        let operation = "deleting objects";
-        let failed = |error: aws_sdk_s3::error::BuildError| unavailable(operation, error);
-        let objects: Result<Vec<ObjectIdentifier>, _> =
-            keys.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
-        let wanted =
-            Delete::builder().set_objects(Some(objects.map_err(failed)?)).quiet(true).build().map_err(failed)?;
-        let request = self.client.delete_objects().bucket(&self.bucket).delete(wanted);
-        let answer = request.send().await.map_err(|error| classify(operation, &error))?;
-        let what_became_of = |key: &String| {
-            let error = answer.errors().iter().find(|error| error.key() == Some(key))?;
-            let code = error.code().unwrap_or_default();
-            Some(match code {
-                "NoSuchKey" | "NotFound" => return None,
-                "AccessDenied" | "MethodNotAllowed" => StoreError::Refused { operation, code: code.to_owned() },
-                _ => unavailable(operation, format!("{code}: {}", error.message().unwrap_or_default())),
-            })
-        };
-        Ok(keys.iter().map(|key| what_became_of(key).map_or(Ok(()), Err)).collect())
     }
 
     /// Allows web pages of these origins to send requests with presigned URLs to the bucket and to read the `ETag` of
@@ -373,30 +302,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn copy(&self, from: &str, to: &str, of: &ObjectInfo) -> Result<(), StoreError> {
-        let operation = "copying an object";
-        let source = Source { path: format!("{}/{from}", self.bucket), of };
-        if of.size_bytes <= COPY_BYTES {
-            let request = self
-                .slow
-                .copy_object()
-                .bucket(&self.bucket)
-                .key(to)
-                .copy_source(&source.path)
-                .set_copy_source_if_match(source.etag())
-                .set_server_side_encryption(self.encryption.method())
-                .set_ssekms_key_id(self.encryption.key());
-            return request.send().await.map(drop).map_err(|error| classify(operation, &error));
-        }
-        let upload_id = self.create_multipart(to, None).await?;
-        let copied = self.copy_parts(&source, to, &upload_id).await;
-        let completed = match copied {
-            Ok(parts) => self.complete_multipart(to, &upload_id, &parts).await,
-            Err(error) => Err(error),
-        };
-        if completed.is_err() {
-            self.abort_multipart(to, &upload_id).await?;
-        }
-        completed
+        self.copy_object(from, to, of).await
     }
 
     async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<(), StoreError> {
@@ -447,18 +353,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn delete_many(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
-        let is_known = self.deletes_many.load(Ordering::Relaxed);
-        if keys.len() > 1 && is_known && matches!(self.keeps_versions().await, Ok(false)) {
-            match self.delete_at_once(keys).await {
-                Ok(done) => return done,
-                // The store may be down temporarily.
-                Err(StoreError::Unavailable { .. }) => {}
-                // Not every store supports this request.
-                Err(_) => self.deletes_many.store(false, Ordering::Relaxed),
-            }
-        }
-        let deletions: Vec<_> = keys.iter().map(|key| self.delete(key)).collect();
-        stream::iter(deletions).buffered(DELETES_AT_ONCE).collect().await
+        self.delete_objects(keys).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
@@ -477,87 +372,5 @@ fn listed(part: &Part) -> ListedPart {
         part_number: part.part_number().and_then(|n| n.try_into().ok()).unwrap_or(0),
         size_bytes: part.size().and_then(|n| n.try_into().ok()).unwrap_or(0),
         etag: part.e_tag().unwrap_or_default().to_owned(),
-    }
-}
-
-/// The source of a copy.
-struct Source<'a> {
-    /// Bucket and key, separated by a slash.
-    path: String,
-    of: &'a ObjectInfo,
-}
-
-impl Source<'_> {
-    fn etag(&self) -> Option<String> {
-        Some(self.of.etag.clone()).filter(|etag| !etag.is_empty())
-    }
-}
-
-impl S3Store {
-    async fn copy_parts(
-        &self,
-        source: &Source<'_>,
-        to: &str,
-        upload_id: &str,
-    ) -> Result<Vec<CompletedPart>, StoreError> {
-        let count = u32::try_from(source.of.size_bytes.div_ceil(COPY_BYTES)).unwrap_or(u32::MAX);
-        let parts = (1..=count).map(|part_number| self.copy_part(source, to, upload_id, part_number));
-        stream::iter(parts).buffered(COPIES).try_collect().await
-    }
-
-    async fn copy_part(
-        &self,
-        source: &Source<'_>,
-        to: &str,
-        upload_id: &str,
-        part_number: u32,
-    ) -> Result<CompletedPart, StoreError> {
-        let operation = "copying a part";
-        let offset = u64::from(part_number - 1) * COPY_BYTES;
-        let end = offset.saturating_add(COPY_BYTES).min(source.of.size_bytes);
-        let request = self.slow.upload_part_copy().bucket(&self.bucket).key(to).upload_id(upload_id);
-        let answer = request
-            .part_number(i32::try_from(part_number).unwrap_or(i32::MAX))
-            .copy_source(&source.path)
-            .set_copy_source_if_match(source.etag())
-            .copy_source_range(format!("bytes={offset}-{}", end - 1))
-            .send()
-            .await
-            .map_err(|error| classify(operation, &error))?;
-        let etag = answer.copy_part_result.and_then(|part| part.e_tag);
-        let etag = etag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))?;
-        Ok(CompletedPart { part_number, etag, crc: None })
-    }
-}
-
-fn unavailable(operation: &'static str, reason: impl std::fmt::Display) -> StoreError {
-    StoreError::Unavailable { operation, reason: reason.to_string() }
-}
-
-/// Returns the message of an error and of its causes. Omits the answer of the store, which contains object keys.
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Classifies an error of the SDK by its S3 error code, or by its status if the answer has no body.
-fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(
-    operation: &'static str,
-    error: &SdkError<E>,
-) -> StoreError {
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    match (error.code(), status) {
-        (Some("NoSuchUpload"), _) => StoreError::NoSuchUpload { operation },
-        (Some("NoSuchKey" | "NotFound" | "NoSuchBucket"), _) | (None, Some(404)) => StoreError::NotFound { operation },
-        (Some("BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch"), _) => StoreError::Corrupt { operation },
-        (Some(code @ ("InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "MalformedXML")), _) => {
-            StoreError::PartsInvalid { operation, code: code.to_owned() }
-        }
-        (Some(code), Some(403 | 405 | 501)) => StoreError::Refused { operation, code: code.to_owned() },
-        (None, Some(status @ (403 | 405 | 501))) => StoreError::Refused { operation, code: status.to_string() },
-        (Some(code), _) => unavailable(operation, format!("{code}: {}", error.message().unwrap_or_default())),
-        // There is no answer, or it cannot be read.
-        (None, Some(200..=299) | None) => unavailable(operation, causes(error)),
-        (None, Some(status)) => unavailable(operation, format!("status {status}")),
     }
 }
