@@ -1,24 +1,24 @@
-//! Who may do what with a shared file, as a share says it.
+//! Access types, grants and permissions of a share.
 
 use crate::{ChatroomId, ThreadId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Whom a share is for.
+/// Group of users that a share is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum AccessType {
-    /// Everybody of the company.
+    /// All users of the company.
     Public,
     /// The members of the chatroom or thread.
     #[default]
     Private,
-    /// Those members that [`Permissions::users`] names.
+    /// Only the members that [`Permissions::users`] names.
     Restricted,
 }
 
 impl AccessType {
-    /// As the data model writes it.
+    /// Returns the name in the data model.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "PUBLIC",
@@ -28,35 +28,35 @@ impl AccessType {
     }
 }
 
-/// One thing that a share lets people do. Each includes seeing that the file is there.
+/// Action that a share allows. Every grant also allows seeing that the file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grant {
-    /// See its name, type, size and state.
+    /// See the name, type, size and state of the file.
     View,
-    /// Read its bytes, and hand out download tokens.
+    /// Read the bytes of the file and issue download tokens.
     Download,
-    /// Share it with other chatrooms and threads.
+    /// Share the file with other chatrooms and threads.
     Share,
     /// Change, pin and revoke this share.
     Manage,
 }
 
-/// What a share lets people do, where it is not what shares do by themselves: view and download.
+/// Permissions of a share that differ from the default, which is view and download.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permissions {
-    /// Everybody whom the share is for; view and download where it is left out.
+    /// Grants of every user that the share is for. `None` means view and download.
     pub everyone: Option<Vec<Grant>>,
-    /// Single people, in place of what everybody has.
+    /// Grants of single users. They replace `everyone` for these users.
     pub users: BTreeMap<UserId, Vec<Grant>>,
 }
 
-/// Where people come together.
+/// Chatroom or thread: a place in which files appear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// A chatroom.
     Chatroom(ChatroomId),
-    /// A thread; with or without a chatroom around it.
+    /// A thread. It may belong to a chatroom.
     Thread(ThreadId),
 }

@@ -1,5 +1,5 @@
-//! The envelope: what is known of an event without reading its body. It travels in NATS headers, so that readers can
-//! route and audit an event without decoding it.
+//! The envelope of an event: time, actor, cause and routing. It is stored in NATS headers, so that readers can route
+//! and audit an event without decoding its body.
 
 use crate::events::EventError;
 use crate::{ChatroomId, Event, SessionId, Subject, SubjectError, ThreadId, Timestamp, UserId, WorkerId};
@@ -10,21 +10,21 @@ use uuid::Uuid;
 
 /// Header names.
 pub mod header {
-    /// The event's type.
+    /// Type of the event.
     pub const TYPE: &str = "Waybill-Type";
-    /// The version of its body.
+    /// Version of the body.
     pub const VERSION: &str = "Waybill-Version";
-    /// How the body is encoded.
+    /// Encoding of the body.
     pub const SCHEMA: &str = "Waybill-Schema";
-    /// When it happened, in milliseconds since 1970.
+    /// Time of the event, in milliseconds since 1970-01-01T00:00:00Z.
     pub const TIME: &str = "Waybill-Time";
-    /// Who did it.
+    /// Actor that caused the event.
     pub const ACTOR: &str = "Waybill-Actor";
-    /// What led to it.
+    /// Request or event that led to this event.
     pub const CAUSATION: &str = "Waybill-Causation";
-    /// From which address a client did it.
+    /// Address of the client.
     pub const ADDRESS: &str = "Waybill-Address";
-    /// Which key the body is encrypted with; reserved.
+    /// Key that the body is encrypted with. Reserved.
     pub const KEY_ID: &str = "Waybill-Key-Id";
     /// Routing: the session.
     pub const SESSION: &str = "Waybill-Session";
@@ -39,12 +39,12 @@ pub mod header {
 /// The value of [`header::SCHEMA`].
 pub const POSTCARD_1: &str = "postcard/1";
 
-/// Where an event stands: partition and stream sequence. Written `{p}:{seq}`.
+/// Place of an event in the log: partition and stream sequence. Written `{p}:{seq}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The partition.
     pub partition: u32,
-    /// The sequence in the partition's stream, from 1.
+    /// The sequence in the stream of the partition. The first is 1.
     pub seq: u64,
 }
 
@@ -54,9 +54,9 @@ impl fmt::Display for Position {
     }
 }
 
-/// The text is no position: not `{partition}:{sequence}`.
+/// Error for a text that does not have the form `{partition}:{sequence}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a position is written partition:sequence")]
+#[error("a position must have the form partition:sequence")]
 pub struct PositionError;
 
 impl FromStr for Position {
@@ -69,14 +69,14 @@ impl FromStr for Position {
     }
 }
 
-/// Who caused an event. Written `user:{id}`, `worker:{instance}` or `service:{name}`.
+/// Actor that caused an event. Written `user:{id}`, `worker:{instance}` or `service:{name}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// A person or program with a JWT.
     User(UserId),
-    /// A worker, reacting to an event.
+    /// A worker that reacts to an event.
     Worker(WorkerId),
-    /// A part of Waybill by itself.
+    /// A part of Waybill that acts without a request, for example the sweep.
     Service(String),
 }
 
@@ -90,10 +90,10 @@ impl fmt::Display for Actor {
     }
 }
 
-/// What led to an event. Written `request:{id}` or `event:{p}:{seq}`.
+/// Cause of an event. Written `request:{id}` or `event:{p}:{seq}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Causation {
-    /// A client's request; its id is in the answer and in the logs.
+    /// The request of a client. Its id is also in the response and in the logs.
     Request(Uuid),
     /// An earlier event.
     Event(Position),
@@ -108,7 +108,7 @@ impl fmt::Display for Causation {
     }
 }
 
-/// Whom an event concerns, beyond its subject.
+/// Ids of the objects and the user that an event concerns, in addition to its subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Routing {
     /// The upload session.
@@ -121,38 +121,39 @@ pub struct Routing {
     pub uploaded_by: Option<UserId>,
 }
 
-/// Everything about an event but its body, its place and its subject.
+/// Metadata of an event, without its position and its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// When it happened, by the clock of who appended it.
+    /// Time of the event, by the clock of the process that appended it.
     pub time: Timestamp,
-    /// Who did it.
+    /// Actor that caused the event.
     pub actor: Actor,
-    /// What led to it.
+    /// Request or event that led to this event.
     pub causation: Causation,
-    /// From which address, where a client did it.
+    /// Address of the client, if a client caused the event.
     pub address: Option<IpAddr>,
-    /// Whom it concerns.
+    /// Objects and user that the event concerns.
     pub routing: Routing,
 }
 
-/// An event as read from the log.
+/// Event that was read from the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
-    /// Where it stands.
+    /// Position in the log.
     pub position: Position,
-    /// What it is about.
+    /// Subject of the aggregate.
     pub subject: Subject,
-    /// Its envelope.
+    /// Envelope from the headers.
     pub envelope: Envelope,
-    /// What happened.
+    /// Decoded body.
     pub event: Event,
 }
 
-/// A stored message that is no event of ours. Readers park it: it is never skipped in silence.
+/// Reason why a stored message is not an event that this build can read. Readers park such a message and never skip it
+/// silently.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The subject is none of ours.
+    /// The subject is not a subject of Waybill.
     #[error(transparent)]
     Subject(#[from] SubjectError),
     /// A header is missing or unreadable.
@@ -164,7 +165,7 @@ pub enum DecodeError {
 }
 
 impl Envelope {
-    /// The envelope and the event's type as headers.
+    /// Returns the headers for `event`: its type and version, and the envelope.
     pub fn to_headers(&self, event: &Event) -> Vec<(&'static str, String)> {
         let mut headers = vec![
             (header::TYPE, event.event_type().to_owned()),
@@ -185,10 +186,10 @@ impl Envelope {
 }
 
 impl Recorded {
-    /// Reads a stored message; `header` looks a header up by name.
+    /// Decodes a stored message. `header` returns the value of the header with the given name.
     ///
     /// # Errors
-    /// [`DecodeError`] where the message is no event that this build can read.
+    /// [`DecodeError`] if the message is not an event that this build can read.
     pub fn decode<'a>(
         position: Position,
         subject: &str,

@@ -1,5 +1,5 @@
-//! Identifiers. All are UUIDs and stored as their 16 bytes; each kind is a type of its own, so that a company's id
-//! cannot be passed where a user's is meant.
+//! Identifiers. All are UUIDs and are stored as 16 bytes. Each kind has its own type, so that a company id cannot be
+//! passed as a user id.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -35,41 +35,42 @@ macro_rules! id {
 }
 
 id! {
-    /// A tenant. Nothing of one company is ever visible to another.
+    /// Id of a company, which is a tenant. A company never sees data of another company.
     CompanyId
 }
 id! {
-    /// A person (or program) of a company; the `sub` of a JWT.
+    /// Id of a user (a person or a program) of a company. The `sub` claim of a JWT.
     UserId
 }
 id! {
-    /// One attempt to bring one file in. UUIDv7, so ids sort by the time of the start.
+    /// Id of an upload: one attempt to transfer one file. It is a UUIDv7, so that ids sort by the time of the start.
     UploadId
 }
 id! {
-    /// Several uploads that belong together.
+    /// Id of a session, which is a group of uploads.
     SessionId
 }
 id! {
-    /// A chatroom of the host product.
+    /// Id of a chatroom of the host product.
     ChatroomId
 }
 id! {
-    /// A thread of the host product.
+    /// Id of a thread of the host product.
     ThreadId
 }
 id! {
-    /// An association of a file with a chatroom or thread. One that came with an upload has the file's id.
+    /// Id of an association of a file with a chatroom or thread. An association that an upload creates has the id of
+    /// the file.
     ShareId
 }
 id! {
-    /// A download token's number; the token itself is a secret.
+    /// Id of a download token. The id is not secret, unlike the token itself.
     TokenId
 }
 id! {
-    /// One run of one worker process: a restarted worker is a new instance.
+    /// Id of one run of a worker process. A restarted worker has a new id.
     WorkerId
 }
 
-/// A file has the id of the upload that brought it.
+/// Id of a file, which is the id of its upload.
 pub type FileId = UploadId;

@@ -1,8 +1,8 @@
-//! What Waybill stores for ever: event versions, the envelope around them, and the subjects that they travel on.
+//! Formats that Waybill stores permanently: versions of events, their envelope and their subjects.
 //!
-//! Everything here is read again years later, by rebuilds and by auditors. A struct whose name ends in a version
-//! (`UploadStartedV1`) is frozen: its bytes are committed under `golden/`, and a test fails when they would change.
-//! A change of shape is a new version beside the old one, with a pure upcaster to the newest.
+//! Rebuilds and auditors read these formats years later. A struct whose name ends in a version (`UploadStartedV1`) is
+//! frozen: its bytes are committed under `golden/`, and a test fails if they change. To change the shape of an event,
+//! add a new version and a pure conversion from the old version to the newest.
 
 pub mod access;
 pub mod envelope;

@@ -1,4 +1,5 @@
-//! Sets of bytes of one file, as sorted runs that do not touch: what is stored, and what is missing.
+//! Sets of bytes of a file, for example of its stored bytes. A set is kept as sorted ranges that neither overlap nor
+//! touch.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,29 +13,29 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// The range of `length` bytes at `offset`; saturates at the end of `u64`.
+    /// Returns the range of `length` bytes that begins at `offset`. The end saturates at the maximum of `u64`.
     pub fn at(offset: u64, length: u64) -> Self {
         Self { from: offset, to: offset.saturating_add(length) }
     }
 
-    /// How many bytes the range has.
+    /// Returns the number of bytes.
     pub fn len(self) -> u64 {
         self.to.saturating_sub(self.from)
     }
 
-    /// Whether the range has no byte.
+    /// Returns `true` if the range has no bytes.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 }
 
-/// A set of bytes. Adding is idempotent and does not depend on order.
+/// Set of bytes. Insertion is idempotent, and its order does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RangeSet(Vec<ByteRange>);
 
 impl RangeSet {
-    /// Adds the bytes of `range`, joining what touches. O(number of runs).
+    /// Adds the bytes of `range` and joins ranges that overlap or touch. O(number of ranges).
     pub fn insert(&mut self, range: ByteRange) {
         if range.is_empty() {
             return;
@@ -50,27 +51,27 @@ impl RangeSet {
         self.0.splice(start..end, [joined]);
     }
 
-    /// Whether every byte of `range` is in the set.
+    /// Returns `true` if the set contains every byte of `range`.
     pub fn contains(&self, range: ByteRange) -> bool {
         range.is_empty() || self.gaps(range).is_empty()
     }
 
-    /// One past the last byte of the set; 0 without any.
+    /// Returns the position after the last byte, or 0 if the set is empty.
     pub fn end(&self) -> u64 {
         self.0.last().map_or(0, |run| run.to)
     }
 
-    /// How many bytes the set has.
+    /// Returns the number of bytes in the set.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|run| run.len()).sum()
     }
 
-    /// How many bytes from 0 on are in the set without a gap: the offset that a client resumes at.
+    /// Returns the number of consecutive bytes from 0 on. This is the offset at which a client resumes.
     pub fn prefix(&self) -> u64 {
         self.0.first().filter(|run| run.from == 0).map_or(0, |run| run.to)
     }
 
-    /// The parts of `within` that are not in the set, in order.
+    /// Returns the ranges of `within` that are missing in the set, in order.
     pub fn gaps(&self, within: ByteRange) -> Vec<ByteRange> {
         let mut gaps = Vec::new();
         let mut next = within.from;
@@ -90,14 +91,14 @@ impl RangeSet {
         gaps
     }
 
-    /// What of the set lies in `within`.
+    /// Returns the intersection of the set with `within`.
     #[must_use]
     pub fn within(&self, within: ByteRange) -> Self {
         let cut = |run: &ByteRange| ByteRange { from: run.from.max(within.from), to: run.to.min(within.to) };
         Self(self.0.iter().map(cut).filter(|run| !run.is_empty()).collect())
     }
 
-    /// The runs of the set, in order.
+    /// Returns the ranges of the set, in order.
     pub fn runs(&self) -> &[ByteRange] {
         &self.0
     }

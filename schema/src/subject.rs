@@ -1,30 +1,31 @@
-//! Subjects: which events belong together, and which partition's stream holds them.
+//! Subjects of events. A subject names the aggregate of an event, and determines the partition whose stream holds the
+//! event.
 
 use crate::{CompanyId, SessionId, Sha256Digest, ShareId, TokenId, UploadId};
 use std::fmt;
 use std::str::FromStr;
 
-/// How many partitions the streams were created with; fixed from then on.
+/// Number of partitions. It cannot change after the streams were created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partitions(u32);
 
 impl Partitions {
-    /// `count` partitions; `None` for 0 and for more than 1,024.
+    /// Returns `count` partitions, or `None` if `count` is 0 or more than 1,024.
     pub fn new(count: u32) -> Option<Self> {
         (1..=1024).contains(&count).then_some(Self(count))
     }
 
-    /// How many there are.
+    /// Returns the number of partitions.
     pub fn count(self) -> u32 {
         self.0
     }
 
-    /// All partition numbers.
+    /// Returns the numbers of all partitions, from 0.
     pub fn all(self) -> std::ops::Range<u32> {
         0..self.0
     }
 
-    /// The partition of a company: FNV-1a (32 bit) of the id's text, modulo the number of partitions.
+    /// Returns the partition of a company: FNV-1a (32 bit) of the text of the id, modulo the number of partitions.
     pub fn of(self, company: CompanyId) -> u32 {
         fnv1a32(company.to_string().as_bytes()) % self.0
     }
@@ -34,55 +35,55 @@ fn fnv1a32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// What an event is about, inside its company.
+/// Aggregate of an event, within its company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Aggregate {
     /// `upload.{id}.lc`: an upload from its start to its end.
     UploadLifecycle(UploadId),
-    /// `upload.{id}.ch`: the bytes that were stored, in the order of their storing.
+    /// `upload.{id}.ch`: the stored bytes of an upload, in the order in which they were stored.
     UploadChunks(UploadId),
-    /// `file.{id}`: what happens to a file once it is there.
+    /// `file.{id}`: a verified file.
     File(UploadId),
-    /// `session.{id}`.
+    /// `session.{id}`: an upload session.
     Session(SessionId),
-    /// `quota`: the limit and the space of a company.
+    /// `quota`: the limit, the reservations and the used bytes of a company.
     Quota,
     /// `share.{id}`: an association of a file with a chatroom or thread.
     Share(ShareId),
     /// `token.{id}`: a download token.
     Token(TokenId),
-    /// `token.{id}.dl`: the downloads by a token that is good for any number; nothing is decided on them.
+    /// `token.{id}.dl`: the downloads with a token that has no limit of downloads. No decision depends on these events.
     TokenDownloads(TokenId),
-    /// `content.{sha256}`: bytes that files of the company have in common.
+    /// `content.{sha256}`: an object that several files of the company refer to.
     Content(Sha256Digest),
-    /// `directory`: companies, users, chatrooms, threads, members.
+    /// `directory`: the company with its users, chatrooms, threads and memberships.
     Directory,
 }
 
-/// A literal subject: one aggregate of one company.
+/// Subject without wildcards: one aggregate of one company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
-    /// The tenant.
+    /// The company.
     pub company: CompanyId,
-    /// What of it.
+    /// The aggregate.
     pub aggregate: Aggregate,
 }
 
 impl Subject {
-    /// The subject of `aggregate` in `company`.
+    /// Returns the subject of `aggregate` in `company`.
     pub fn new(company: CompanyId, aggregate: Aggregate) -> Self {
         Self { company, aggregate }
     }
 
-    /// The subject as NATS knows it.
+    /// Returns the NATS subject, which contains the partition.
     pub fn to_nats(self, partitions: Partitions) -> String {
         format!("evt.{}.{self}", partitions.of(self.company))
     }
 
-    /// Reads a subject of NATS.
+    /// Parses a NATS subject.
     ///
     /// # Errors
-    /// [`SubjectError`] where the text is not of the form `evt.{p}.{company}.…` with a known aggregate.
+    /// [`SubjectError`] if the text does not have the form `evt.{p}.{company}.…` with a known aggregate.
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
         parse(text).ok_or_else(|| SubjectError { subject: text.to_owned() })
     }
@@ -106,11 +107,11 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A subject that is none of ours.
+/// Error for a text that is not the subject of an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a subject of an event: {subject}")]
 pub struct SubjectError {
-    /// The text that was read.
+    /// The text.
     pub subject: String,
 }
 

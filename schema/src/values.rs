@@ -1,27 +1,27 @@
-//! Small values that events are made of.
+//! Small values that events contain.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
-/// Milliseconds since 1970-01-01T00:00:00Z.
+/// Time in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// This time, `ms` milliseconds later; saturates at the ends of the range.
+    /// Returns the time `ms` milliseconds later. It saturates at the ends of the range.
     pub fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to this time; 0 where `earlier` is the later one.
+    /// Returns the milliseconds from `earlier` to this time, or 0 if `earlier` is later.
     pub fn ms_since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 }
 
-/// A SHA-256 digest; written as 64 lower-case hexadecimal digits, stored as 32 bytes.
+/// SHA-256 digest. It is written as 64 lower-case hexadecimal digits and stored as 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256Digest(pub [u8; 32]);
 
@@ -61,9 +61,9 @@ impl fmt::Debug for Sha256Digest {
     }
 }
 
-/// The text is no SHA-256: not exactly 64 hexadecimal digits.
+/// Error for a text that does not consist of exactly 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a SHA-256 digest is 64 hexadecimal digits")]
+#[error("a SHA-256 digest must have 64 hexadecimal digits")]
 pub struct Sha256DigestError;
 
 impl FromStr for Sha256Digest {

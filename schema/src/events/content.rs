@@ -1,38 +1,40 @@
-//! Events of content that several files of one company have in common: `content.{sha256}`. Content that one file has needs
-//! none. An object that no file refers to is doomed for ever: the next files with the same bytes bring objects of their own.
+//! Events of content, which is an object that several files of a company refer to. Subject: `content.{sha256}`. Bytes
+//! that only one file has cause no such events. An object that lost its last reference is never used again: later files
+//! with the same bytes have objects of their own.
 
 use crate::FileId;
 use serde::{Deserialize, Serialize};
 
-/// Files have the same bytes: from now on they refer to the object of the first one, and their own are deleted.
+/// Several files have the same bytes. They now refer to the object of the first file. The objects of the others are
+/// deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentSharedV1 {
-    /// The files; the first one's object is the one.
+    /// The files. All refer to the object of the first one.
     pub file_ids: Vec<FileId>,
-    /// The object's bucket.
+    /// Bucket of the object.
     pub storage_bucket: String,
-    /// The object's key.
+    /// Key of the object.
     pub storage_key: String,
-    /// Bytes.
+    /// Size of the object in bytes.
     pub size_bytes: u64,
 }
 
-/// More files refer to the content's object; their own are deleted.
+/// More files refer to the object. Their own objects are deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentReferencedV2 {
-    /// The files; 64 at most.
+    /// The files, at most 64.
     pub file_ids: Vec<FileId>,
-    /// The content's bucket.
+    /// Bucket of the object.
     pub storage_bucket: String,
-    /// The content's key.
+    /// Key of the object.
     pub storage_key: String,
 }
 
-/// A file that was purged does not refer to the content, and never will: also if nobody has shared it yet.
+/// A purged file does not refer to the content and never will. This event can come before the content is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentReleasedV2 {
     /// The file.
     pub file_id: FileId,
-    /// How many files still refer to the object; without any it is doomed.
+    /// Number of files that still refer to the object. At 0, the object will be deleted.
     pub references: u64,
 }

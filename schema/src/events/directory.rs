@@ -1,98 +1,99 @@
-//! Events of the directory: `directory`. The host product says who and what there is; Waybill keeps ids, and no names.
+//! Events of the directory of a company. Subject: `directory`. The host product registers companies, users, chatrooms,
+//! threads and memberships. Waybill stores their ids and no names.
 
 use crate::access::Place;
 use crate::{ChatroomId, CompanyId, ThreadId, UserId};
 use serde::{Deserialize, Serialize};
 
-/// A company is known from now on; one that was closed is open again.
+/// The company was registered. A closed company is open again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanyRegisteredV1 {
-    /// Which.
+    /// The company.
     pub company_id: CompanyId,
 }
 
-/// What a company says in place of the defaults. Sizes in bytes, inclusive.
+/// Settings of a company that replace the defaults. Sizes are in bytes, and limits are inclusive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanySettings {
-    /// The largest file.
+    /// Maximum size of a file.
     pub max_file_bytes: Option<u64>,
-    /// The most that one session may bring.
+    /// Maximum size of all files of a session together.
     pub max_session_bytes: Option<u64>,
-    /// The types that are accepted: whole ones, or beginnings with `*` behind them.
+    /// Accepted media types: complete ones, or prefixes that end in `*`.
     pub allowed_mime_types: Option<Vec<String>>,
-    /// After how many days a file is deleted by itself.
+    /// Number of days after which a file is deleted automatically.
     pub retention_days: Option<u32>,
 }
 
-/// The company's settings are these from now on, all of them.
+/// The settings of the company changed. The new settings replace all previous ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanySettingsChangedV1 {
     /// The settings.
     pub settings: CompanySettings,
 }
 
-/// Nobody of the company may do anything any more. Its files stay until they are deleted.
+/// The company was closed: its users may not do anything any more. Its files remain until they are deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanyClosedV1 {}
 
-/// A user of the company is known from now on; one who was removed is back.
+/// A user was registered. A removed user exists again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserRegisteredV1 {
-    /// Which.
+    /// The user.
     pub user_id: UserId,
 }
 
-/// The user may do nothing any more, and is a member of nothing.
+/// A user was removed. The user may not do anything any more and loses all memberships.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserRemovedV1 {
-    /// Which.
+    /// The user.
     pub user_id: UserId,
 }
 
-/// A chatroom is known from now on; one that was deleted is back.
+/// A chatroom was registered. A deleted chatroom exists again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatroomOpenedV1 {
-    /// Which.
+    /// The chatroom.
     pub chatroom_id: ChatroomId,
 }
 
-/// What was shared in the chatroom is shared there no longer.
+/// A chatroom was deleted. Files are no longer shared there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatroomDeletedV1 {
-    /// Which.
+    /// The chatroom.
     pub chatroom_id: ChatroomId,
 }
 
-/// A thread is known from now on; one that was deleted is back.
+/// A thread was registered. A deleted thread exists again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadOpenedV1 {
-    /// Which.
+    /// The thread.
     pub thread_id: ThreadId,
-    /// The chatroom that it is in: its members are members of the thread. It never changes.
+    /// The chatroom that the thread belongs to. Members of the chatroom are members of the thread. It never changes.
     pub chatroom_id: Option<ChatroomId>,
 }
 
-/// What was shared in the thread is shared there no longer.
+/// A thread was deleted. Files are no longer shared there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadDeletedV1 {
-    /// Which.
+    /// The thread.
     pub thread_id: ThreadId,
 }
 
-/// A user is a member of a chatroom or thread from now on.
+/// A user became a member of a chatroom or thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberAddedV1 {
-    /// Of what.
+    /// The chatroom or thread.
     pub place: Place,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
 }
 
-/// A user is a member no longer.
+/// A user is no longer a member of a chatroom or thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRemovedV1 {
-    /// Of what.
+    /// The chatroom or thread.
     pub place: Place,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
 }

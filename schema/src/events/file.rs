@@ -1,33 +1,34 @@
-//! Events of a file's life after it was verified: `file.{id}`.
+//! Events of a verified file. Subject: `file.{id}`.
 
 use serde::{Deserialize, Serialize};
 
-/// The file is shown under another name; its original name stays on record.
+/// The file has a new display name. Its original name remains recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRenamedV1 {
     /// The new name.
     pub display_name: String,
 }
 
-/// The file was deleted softly: it can be restored until it is purged.
+/// The file was deleted. It can be restored until it is purged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileDeletedV1 {}
 
-/// A deleted file is there again.
+/// A deleted file was restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRestoredV1 {}
 
-/// The host product's own facts about the file are these from now on.
+/// The metadata of the host product about the file changed. The new metadata replaces the previous metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMetadataChangedV1 {
-    /// A JSON object; none where it was taken away.
+    /// A JSON object as text. `None` if the metadata was removed.
     pub metadata: Option<String>,
 }
 
-/// The space of a purged file was given back: never again.
+/// The quota got the bytes of the purged file back. This happens at most once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSpaceReleasedV1 {}
 
-/// A deleted file is gone for good: its object is deleted and its space given back. These events stay.
+/// A deleted file was removed for good: its object is deleted and its bytes are given back to the quota. Its events
+/// remain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePurgedV1 {}

@@ -1,4 +1,4 @@
-//! The catalogue of events: one frozen struct per version, and the enum of the newest ones that the code works with.
+//! The catalogue of events: one frozen struct per version, and enums of the newest versions for the rest of the code.
 
 mod content;
 mod directory;
@@ -35,10 +35,10 @@ pub use upload::{
     UploadStartedV2,
 };
 
-/// Why bytes are no event that this build can fold.
+/// Reason why bytes are not an event that this build can read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// A type or version that this build does not know: written by a newer one.
+    /// This build does not know the type or version. A newer build wrote the event.
     #[error("unknown event {event_type} version {version}")]
     Unknown {
         /// The `Waybill-Type` header.
@@ -46,7 +46,7 @@ pub enum EventError {
         /// The `Waybill-Version` header.
         version: u16,
     },
-    /// The bytes are not those of the type that the headers name.
+    /// The bytes are not a body of the type and version that the headers name.
     #[error("corrupt {event_type} version {version}")]
     Corrupt {
         /// The `Waybill-Type` header.
@@ -56,8 +56,8 @@ pub enum EventError {
     },
 }
 
-/// The events of one kind of aggregate. Folds, projections and reactions match such an enum without a wildcard, so that the
-/// compiler lists every place that a new event concerns.
+/// The events of one kind of aggregate. Folds, projections and reactions match such an enum without a wildcard, so that
+/// the compiler lists every place that a new event concerns.
 pub trait AggregateEvent: Clone + std::fmt::Debug + Into<Event> + Send + Sync + 'static {
     /// Returns the event if it is of this kind of aggregate.
     fn of(event: &Event) -> Option<&Self>;
@@ -252,7 +252,7 @@ catalogue! {
     }
 }
 
-/// A value that uses up all of the bytes: trailing ones would be data that a fold silently drops.
+/// Decodes a value. Returns `None` if bytes remain, because a fold would silently drop their data.
 fn exact<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     match postcard::take_from_bytes::<T>(bytes) {
         Ok((value, [])) => Some(value),

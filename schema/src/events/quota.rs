@@ -1,101 +1,101 @@
-//! Events of a company's storage quota: `quota`.
+//! Events of the quota of a company. Subject: `quota`.
 
 use crate::{FileId, SessionId, Timestamp, UploadId};
 use serde::{Deserialize, Serialize};
 
-/// The company's limit is this from now on. May be below what is used: then nothing new starts.
+/// The limit of the company was set. If it is below the used bytes, no new upload can start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaLimitSetV1 {
-    /// Bytes.
+    /// The limit in bytes.
     pub storage_limit_bytes: u64,
 }
 
-/// The space of one upload.
+/// Reservation of one upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReservedItem {
-    /// Whose.
+    /// The upload.
     pub upload_id: UploadId,
-    /// The session whose limit it counts towards.
+    /// The session. The reservation counts towards its limit.
     pub session_id: Option<SessionId>,
-    /// Bytes.
+    /// Reserved bytes.
     pub bytes_total: u64,
 }
 
-/// Space was set aside for uploads that are about to start.
+/// Bytes were reserved for uploads that are about to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaReservedV1 {
-    /// One entry an upload; 64 at most.
+    /// One entry per upload, at most 64.
     pub items: Vec<ReservedItem>,
-    /// Until when `UploadStarted` must have followed; afterwards the sweep takes the space back.
+    /// Time until which `UploadStarted` must follow. After it, the sweep releases the reservations.
     pub until: Timestamp,
 }
 
-/// The reservation of a running upload is this large from now on: of one whose length is not known yet. Of an upload
-/// without an open reservation it changes nothing.
+/// The reservation of an open upload of unknown length grew. The event changes nothing if the upload has no open
+/// reservation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaRaisedV1 {
-    /// Whose.
+    /// The upload.
     pub upload_id: UploadId,
-    /// Bytes in all.
+    /// Bytes of the whole reservation.
     pub bytes_total: u64,
 }
 
-/// A final upload took over the reservations of its partial uploads.
+/// The reservations of partial uploads were transferred to their final upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaTransferredV1 {
     /// The reservation of the final upload.
     pub item: ReservedItem,
-    /// The partial uploads whose reservations end with this; those that had none have none.
+    /// The partial uploads. The event ends their reservations; an upload without a reservation is allowed here.
     pub from: Vec<UploadId>,
-    /// Until when `UploadStarted` must have followed; afterwards the sweep takes the space back.
+    /// Time until which `UploadStarted` must follow. After it, the sweep releases the reservation.
     pub until: Timestamp,
 }
 
-/// How the reservation of one upload ended.
+/// End of the reservation of one upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettledItem {
-    /// Whose.
+    /// The upload.
     pub upload_id: UploadId,
-    /// Bytes that its file takes from now on; `None` if the upload came to nothing.
+    /// Bytes that the file uses. `None` if the upload did not become a file.
     pub bytes_used: Option<u64>,
 }
 
-/// Reservations ended: they became used space, or were given back. Of an upload without an open reservation it changes
-/// nothing.
+/// Reservations ended: they were turned into used bytes or released. An entry changes nothing if the upload has no open
+/// reservation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaSettledV1 {
-    /// One entry an upload; 64 at most.
+    /// One entry per upload, at most 64.
     pub items: Vec<SettledItem>,
 }
 
-/// The space of one file.
+/// Used bytes of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleasedItem {
-    /// Whose.
+    /// The file.
     pub file_id: FileId,
-    /// Bytes.
+    /// Bytes that the quota gets back.
     pub bytes: u64,
 }
 
-/// Space of files that were purged was given back. It stays in mind until the file's own events say so, too
-/// (`FileSpaceReleased`): so it is given back once, however often that is tried.
+/// The bytes of purged files were given back. The quota remembers these files until `FileSpaceReleased` is among the
+/// events of the file. Repeated attempts therefore give the bytes back only once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaReleasedV2 {
-    /// One entry a file; 64 at most.
+    /// One entry per file, at most 64.
     pub items: Vec<ReleasedItem>,
-    /// Files of earlier releases whose own events say so by now.
+    /// Files of earlier releases whose own events now contain `FileSpaceReleased`. The quota forgets them.
     pub recorded: Vec<FileId>,
 }
 
-/// The company's space was counted anew from its files' events.
+/// The used bytes of the company were counted again, from the events of its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaRecalculatedV1 {
-    /// Bytes of all files that are there.
+    /// Bytes of all files that exist.
     pub storage_used_bytes: u64,
-    /// How many those are.
+    /// Number of these files.
     pub file_count: u64,
-    /// How many bytes more (or fewer) had been accounted for.
+    /// Previously recorded bytes minus the counted bytes.
     pub drift_bytes: i64,
-    /// How many files more (or fewer).
+    /// Previously recorded number of files minus the counted number.
     pub drift_files: i64,
 }

@@ -1,21 +1,21 @@
-//! Events of an upload session: `session.{id}`.
+//! Events of an upload session. Subject: `session.{id}`.
 
 use crate::UserId;
 use serde::{Deserialize, Serialize};
 
-/// A session began; uploads may join it.
+/// A session was opened. Uploads can join it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionOpenedV1 {
-    /// Whose.
+    /// The user that opened the session.
     pub user_id: UserId,
-    /// What the user calls it.
+    /// Name that the user gave to the session.
     pub session_name: Option<String>,
 }
 
-/// No more uploads may join; the session ends when its files have.
+/// The session was closed: no more uploads can join. The session ends after all of its uploads have ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionClosedV1 {}
 
-/// The session and every upload in it that is not complete were cancelled.
+/// The session and all of its incomplete uploads were cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCancelledV1 {}

@@ -1,49 +1,49 @@
-//! Events of an association of a file with a chatroom or thread: `share.{id}`.
+//! Events of an association of a file with a chatroom or thread. Subject: `share.{id}`.
 //!
-//! A file that was uploaded into a chatroom or thread is shared there from the start, by its upload's own event; that
-//! share has the file's id.
+//! A file that is uploaded into a chatroom or thread is shared there from the start. No event of this module is needed
+//! for that: the event of the upload is enough. The id of that share is the id of the file.
 
 use crate::access::{AccessType, Permissions};
 use crate::{ChatroomId, FileId, ThreadId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-/// A file is shared with a chatroom, a thread, or a thread and the chatroom around it.
+/// A file was shared with a chatroom, a thread, or a thread and its chatroom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSharedV1 {
-    /// Which file.
+    /// The file.
     pub file_id: FileId,
-    /// With which chatroom.
+    /// The chatroom.
     pub chatroom_id: Option<ChatroomId>,
-    /// With which thread.
+    /// The thread.
     pub thread_id: Option<ThreadId>,
-    /// Who shared it.
+    /// The user that shared the file.
     pub shared_by: UserId,
-    /// For whom.
+    /// Users that the share is for.
     pub access_type: AccessType,
-    /// What they may do, where it is not the usual.
+    /// Permissions, if they differ from the default.
     pub permissions: Option<Permissions>,
-    /// Until when.
+    /// End of the share. `None` if it has no end.
     pub expires_at: Option<Timestamp>,
 }
 
-/// The share is for these people, with these permissions and until then, from now on.
+/// The share changed. The new values replace all previous ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShareChangedV1 {
-    /// For whom.
+    /// Users that the share is for.
     pub access_type: AccessType,
-    /// What they may do, where it is not the usual.
+    /// Permissions, if they differ from the default.
     pub permissions: Option<Permissions>,
-    /// Until when.
+    /// End of the share. `None` if it has no end.
     pub expires_at: Option<Timestamp>,
 }
 
-/// The share stands at the top of its place's files, or no longer.
+/// The share was pinned to the top of the list of files of its place, or unpinned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharePinnedV1 {
-    /// Which of the two.
+    /// `true` if the share is now pinned.
     pub is_pinned: bool,
 }
 
-/// The file is not shared there any more.
+/// The share was revoked. The file is no longer shared there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShareRevokedV1 {}

@@ -1,49 +1,50 @@
-//! Events of a download token: `token.{id}`. What makes a token good is never stored, only its hash.
+//! Events of a download token. Subject: `token.{id}`. The secret text of a token is never stored, only its hash.
 
 use crate::{ByteRange, FileId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use uuid::Uuid;
 
-/// A token was handed out.
+/// A token was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenIssuedV1 {
-    /// For which file.
+    /// The file that the token allows to download.
     pub file_id: FileId,
-    /// By whom. It is good for as long as they may read the file.
+    /// The user that issued the token. The token is valid as long as this user may read the file.
     pub user_id: UserId,
-    /// Whether they did so as an admin of their company, who may read all of its files.
+    /// `true` if the user issued the token as an admin of the company. Admins may read all files of their company.
     pub as_admin: bool,
-    /// SHA-256 of the token's text.
+    /// SHA-256 of the text of the token.
     pub token_sha256: Sha256Digest,
-    /// Until when it is good.
+    /// Time at which the token expires.
     pub expires_at: Timestamp,
-    /// For how many downloads; any number where it is left out.
+    /// Maximum number of downloads. `None` means no limit.
     pub max_downloads: Option<u32>,
 }
 
-/// A download began, and counted, as said before there were claims.
+/// A download began and was counted. Version 1 is older than claims.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenRedeemedV1 {
-    /// From where.
+    /// Address of the client.
     pub ip_address: IpAddr,
-    /// With what, as it calls itself; 256 bytes at most.
+    /// `User-Agent` of the client, at most 256 bytes.
     pub user_agent: Option<String>,
 }
 
-/// A claim on a download was opened. Appended before the first byte of its first answer; at most as many as the token is
-/// good for. It counts when the file was delivered ([`DownloadTokenServedV1`]).
+/// A claim on a download was opened. The event is appended before the first byte of the first response. A token has at
+/// most as many claims as it allows downloads. The claim counts after the file was delivered
+/// ([`DownloadTokenServedV1`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenRedeemedV2 {
-    /// From where.
+    /// Address of the client.
     pub ip_address: IpAddr,
-    /// With what, as it calls itself; 256 bytes at most.
+    /// `User-Agent` of the client, at most 256 bytes.
     pub user_agent: Option<String>,
-    /// The first request; nil where it counted at once, as in version 1.
+    /// Id of the first request. It is nil if the download counted immediately, as in version 1.
     pub request: Uuid,
-    /// The range of the file that the answer may send.
+    /// Range of the file that the response may send.
     pub range: ByteRange,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub size_bytes: u64,
 }
 
@@ -59,38 +60,38 @@ impl From<DownloadTokenRedeemedV1> for DownloadTokenRedeemedV2 {
     }
 }
 
-/// Another request continues a claim. Appended before the first byte of its answer.
+/// Another request continues a claim. The event is appended before the first byte of the response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenContinuedV1 {
-    /// The number of the token's claim, from 0.
+    /// Number of the claim within the token. The first is 0.
     pub claim: u32,
-    /// From where.
+    /// Address of the client.
     pub ip_address: IpAddr,
-    /// With what, as it calls itself; 256 bytes at most.
+    /// `User-Agent` of the client, at most 256 bytes.
     pub user_agent: Option<String>,
-    /// The request.
+    /// Id of the request.
     pub request: Uuid,
-    /// The range of the file that the answer may send.
+    /// Range of the file that the response may send.
     pub range: ByteRange,
 }
 
-/// The answer to a request has ended.
+/// The response to a request ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenServedV1 {
-    /// The number of the token's claim, from 0.
+    /// Number of the claim within the token. The first is 0.
     pub claim: u32,
-    /// The request.
+    /// Id of the request.
     pub request: Uuid,
     /// The range that was sent.
     pub sent: ByteRange,
-    /// Whether this answer completed the delivery of the file. Then the claim counts.
+    /// `true` if this response completed the delivery of the file. The claim counts then.
     pub is_delivered: bool,
 }
 
-/// The token ended long ago, and its row goes; what was done with it stays in the events.
+/// The token ended long ago, and its row is removed from the read model. Its events remain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenExpiredV1 {}
 
-/// The token is good for nothing any more.
+/// The token was revoked and is no longer valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenRevokedV1 {}

@@ -1,73 +1,74 @@
-//! Events of an upload: `upload.{id}.lc` (lifecycle) and `upload.{id}.ch` (stored bytes).
+//! Events of an upload. Subjects: `upload.{id}.lc` (lifecycle) and `upload.{id}.ch` (stored bytes).
 
 use crate::events::UploadEvent;
 use crate::{ChatroomId, CompanyId, Event, SessionId, Sha256Digest, ThreadId, Timestamp, UploadId, UserId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-/// An upload was accepted, as said before there was more than one kind; and what all kinds say of a file.
+/// An upload was accepted. Version 1 is older than the kinds of uploads. It is also the part of version 2 that all
+/// kinds share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadStartedV1 {
-    /// The tenant.
+    /// The company.
     pub company_id: CompanyId,
-    /// Who uploads.
+    /// The user that uploads the file.
     pub uploaded_by: UserId,
-    /// The session that it belongs to.
+    /// The session that the upload belongs to.
     pub session_id: Option<SessionId>,
-    /// The chatroom that it is meant for.
+    /// The chatroom in which the file is to appear.
     pub chatroom_id: Option<ChatroomId>,
-    /// The thread that it is meant for.
+    /// The thread in which the file is to appear.
     pub thread_id: Option<ThreadId>,
-    /// The client's file name: at most 255 bytes, no path characters.
+    /// File name from the client: at most 255 bytes, without path characters.
     pub original_name: String,
-    /// The declared MIME type.
+    /// The declared media type.
     pub mime_type: String,
-    /// Bytes of the whole file.
+    /// Size of the whole file in bytes.
     pub size_bytes: u64,
-    /// What the client says the file's SHA-256 is.
+    /// SHA-256 of the file as the client declared it.
     pub declared_sha256: Option<Sha256Digest>,
-    /// The client's metadata: a JSON object as text.
+    /// Metadata from the client: a JSON object as text.
     pub metadata: Option<String>,
-    /// Bytes of every part but the last; fixed for the upload's life.
+    /// Size in bytes of every part except the last. It never changes.
     pub part_size_bytes: u64,
-    /// When the upload ends unless it was completed.
+    /// Time at which the upload expires if it is not complete.
     pub expires_at: Timestamp,
 }
 
-/// What an upload is to become.
+/// Kind of an upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UploadKind {
-    /// A file; its bytes come through the gateway.
+    /// A file whose bytes pass through the gateway.
     #[default]
     File,
-    /// A piece of a later file; never a file of its own (tus 1.0, Concatenation).
+    /// A part of a later final upload. It never becomes a file of its own (tus 1.0, extension Concatenation).
     Partial,
-    /// A file that is made of partial uploads, in this order.
+    /// A file that consists of partial uploads (tus 1.0, extension Concatenation).
     Final {
-        /// Which.
+        /// The partial uploads, in the order of their bytes.
         partials: Vec<UploadId>,
-        /// The `Upload-Concat` header as the client sent it, to be given back.
+        /// The `Upload-Concat` header from the client. Waybill returns it unchanged.
         upload_concat: String,
     },
-    /// A file whose parts the client puts into the store by itself, by presigned URLs for each.
+    /// A file whose parts the client writes to the object store, with a presigned URL for each part.
     Direct,
-    /// A file that the client puts into the store by itself, completion included: to a key that is not the file's, from
-    /// which a worker takes it over.
+    /// A file that the client writes to the object store and completes there, under a quarantine key. A worker then
+    /// copies the object to the key of the file.
     Quarantine {
         /// The key that the client writes to.
         quarantine_key: String,
     },
 }
 
-/// An upload was accepted; its space was reserved before. The first event of its lifecycle.
+/// An upload was accepted. The first event of its lifecycle. Its bytes were reserved before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadStartedV2 {
-    /// What is said of the file. Where the length is deferred, `size_bytes` is what it may have at most.
+    /// Description of the file. If the length is deferred, `size_bytes` is the maximum length.
     pub started: UploadStartedV1,
-    /// Whether the length comes later, with [`UploadLengthSetV1`].
+    /// `true` if the client sends the length later. [`UploadLengthSetV1`] then records it.
     pub length_deferred: bool,
-    /// What it is to become.
+    /// Kind of the upload.
     pub kind: UploadKind,
-    /// The `Upload-Metadata` header as the client sent it, to be given back.
+    /// The `Upload-Metadata` header from the client. Waybill returns it unchanged.
     pub upload_metadata: Option<String>,
 }
 
@@ -89,28 +90,29 @@ impl From<UploadStartedV1> for Event {
     }
 }
 
-/// The length that was deferred at the start is known now.
+/// The client sent the length that it had deferred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadLengthSetV1 {
-    /// Bytes of the whole file.
+    /// Size of the whole file in bytes.
     pub size_bytes: u64,
 }
 
-/// A partial upload became part of a final one; it takes no more bytes, and can be claimed by no other.
+/// A partial upload became part of a final upload. It accepts no more bytes, and no other final upload can use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadConcatenatedV1 {
     /// The final upload.
     pub into: UploadId,
 }
 
-/// A client was given a URL by which it can make an object under the quarantine key; until `until` it may come.
+/// A client received a presigned URL that can create an object under the quarantine key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineSignedV1 {
-    /// When the URL ends.
+    /// Time at which the URL expires. The object can appear until then.
     pub until: Timestamp,
 }
 
-/// The upload has ended, its URLs too, and what was written to the quarantine key behind its end is deleted.
+/// The upload has ended and its URLs have expired. Objects that were written to the quarantine key after the end are
+/// deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineClearedV1 {}
 
@@ -119,40 +121,42 @@ pub struct QuarantineClearedV1 {}
 pub struct QuarantineCopiedV1 {
     /// The bucket.
     pub storage_bucket: String,
-    /// The copy's key.
+    /// Key of the copy.
     pub storage_key: String,
-    /// Bytes of the copy.
+    /// Size of the copy in bytes.
     pub size_bytes: u64,
-    /// The worker that made it.
+    /// The worker that made the copy.
     pub worker_id: WorkerId,
 }
 
-/// A multipart upload was opened in the store. Appended at most once: who loses the race aborts its own.
+/// A multipart upload was opened in the object store. The event is appended at most once: a worker that loses the race
+/// aborts its own multipart upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MultipartOpenedV1 {
     /// The bucket.
     pub storage_bucket: String,
-    /// The object's key; belongs to this attempt alone.
+    /// Key of the object. No other attempt uses it.
     pub storage_key: String,
-    /// The store's id of the multipart upload.
+    /// Id of the multipart upload in the object store.
     pub storage_upload_id: String,
     /// The worker that opened it.
     pub worker_id: WorkerId,
 }
 
-/// A multipart upload was opened in the store. Appended at most once: who loses the race aborts its own.
+/// A multipart upload was opened in the object store. The event is appended at most once: a worker that loses the race
+/// aborts its own multipart upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MultipartOpenedV2 {
     /// The bucket.
     pub storage_bucket: String,
-    /// The object's key; belongs to this attempt alone.
+    /// Key of the object. No other attempt uses it.
     pub storage_key: String,
-    /// The store's id of the multipart upload.
+    /// Id of the multipart upload in the object store.
     pub storage_upload_id: String,
     /// The worker that opened it.
     pub worker_id: WorkerId,
-    /// The algorithm of the parts' checksums, as `x-amz-checksum-algorithm` announced it: parts with others are refused
-    /// by the store. `None` where nothing was announced.
+    /// Checksum algorithm of the parts, as `x-amz-checksum-algorithm` announced it to the store. The store refuses
+    /// parts with another algorithm. `None` if no algorithm was announced.
     pub checksum_algorithm: Option<String>,
 }
 
@@ -163,121 +167,121 @@ impl From<MultipartOpenedV1> for MultipartOpenedV2 {
     }
 }
 
-/// Where a run of bytes was stored.
+/// Place where a range of bytes is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChunkStorage {
-    /// As a part of the multipart upload.
+    /// A part of the multipart upload.
     Part {
-        /// From 1.
+        /// Number of the part. The first is 1.
         part_number: u32,
     },
-    /// As an immutable object of its own, until its part can be assembled.
+    /// A staged object. It never changes and is kept until the worker can assemble the part.
     Staged {
-        /// The staging object's key.
+        /// Key of the staged object.
         storage_key: String,
     },
 }
 
-/// A run of bytes is in the store.
+/// A range of bytes is in the object store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkUploadedV1 {
-    /// Where in the file the run begins.
+    /// Position of the first byte in the file.
     pub offset: u64,
-    /// How many bytes; never 0.
+    /// Number of bytes. Never 0.
     pub length: u64,
-    /// CRC-64/NVME of the run.
+    /// CRC-64/NVME of the range.
     pub crc64nvme: u64,
-    /// What the store answered.
+    /// ETag from the object store.
     pub etag: String,
-    /// Where the bytes are.
+    /// Place of the bytes.
     pub storage: ChunkStorage,
-    /// The worker that wrote them.
+    /// The worker that wrote the bytes.
     pub worker_id: WorkerId,
-    /// How often the worker sent the run to the store; more than 1 where an answer was lost.
+    /// Number of times that the worker sent the range to the store. It is more than 1 if a response was lost.
     pub store_writes: u32,
 }
 
-/// Staged runs that cover a part were joined into it.
+/// Staged objects that cover a part were assembled into the part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartAssembledV1 {
-    /// From 1.
+    /// Number of the part. The first is 1.
     pub part_number: u32,
-    /// Bytes of the part.
+    /// Size of the part in bytes.
     pub length: u64,
     /// CRC-64/NVME of the part.
     pub crc64nvme: u64,
-    /// What the store answered.
+    /// ETag from the object store.
     pub etag: String,
-    /// The worker that wrote it.
+    /// The worker that wrote the part.
     pub worker_id: WorkerId,
-    /// How often the worker sent the part to the store.
+    /// Number of times that the worker sent the part to the store.
     pub store_writes: u32,
 }
 
-/// The client says that it has sent everything, and every byte is there. No chunk is accepted afterwards.
+/// The client stated that it has sent all bytes, and all bytes are stored. Later chunks are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileCompletedV1 {
-    /// What the client says the file's SHA-256 is; replaces what the start declared.
+    /// SHA-256 of the file as the client declared it. It replaces the value from the start.
     pub declared_sha256: Option<Sha256Digest>,
 }
 
-/// The stored object's SHA-256 was checked; from here on the file can be read.
+/// The SHA-256 of the stored object was verified. The file is now readable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileVerifiedV1 {
-    /// The SHA-256 of what is stored.
+    /// SHA-256 of the stored object.
     pub sha256: Sha256Digest,
     /// The bucket.
     pub storage_bucket: String,
-    /// The object's key.
+    /// Key of the object.
     pub storage_key: String,
-    /// What the first bytes look like, where that is recognised.
+    /// Media type that the first bytes indicate, if it was recognised.
     pub sniffed_mime_type: Option<String>,
-    /// Whether the completed object was read back to find the digest.
+    /// `true` if the worker read the completed object to compute the digest.
     pub read_back: bool,
 }
 
-/// The file was refused after its bytes were there; they are deleted.
+/// The file was rejected after its bytes were stored. The bytes are deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRejectedV1 {
-    /// Stable code, as in docs/errors.md.
+    /// Stable error code from docs/errors.md.
     pub code: String,
-    /// What was wrong, for a person.
+    /// Reason of the rejection, for people.
     pub message: String,
 }
 
-/// A whole file came in one request, as said before it could come with `Upload-Metadata`.
+/// A whole file was uploaded in one request. Version 1 is older than the support of `Upload-Metadata` here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileUploadedV1 {
-    /// What an upload of several chunks says when it starts.
+    /// Description of the file, the same as at the start of an upload of several chunks.
     pub started: UploadStartedV1,
-    /// The SHA-256 of what is stored.
+    /// SHA-256 of the stored object.
     pub sha256: Sha256Digest,
     /// The bucket.
     pub storage_bucket: String,
-    /// The object's key.
+    /// Key of the object.
     pub storage_key: String,
-    /// What the first bytes look like, where that is recognised.
+    /// Media type that the first bytes indicate, if it was recognised.
     pub sniffed_mime_type: Option<String>,
-    /// The worker that wrote it.
+    /// The worker that wrote the object.
     pub worker_id: WorkerId,
 }
 
-/// A whole file came in one request: started, stored and verified at once.
+/// A whole file was uploaded in one request: it was started, stored and verified in one step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileUploadedV2 {
-    /// What an upload of several chunks says when it starts.
+    /// Description of the file, the same as at the start of an upload of several chunks.
     pub started: UploadStartedV1,
-    /// The `Upload-Metadata` header as the client sent it, to be given back.
+    /// The `Upload-Metadata` header from the client. Waybill returns it unchanged.
     pub upload_metadata: Option<String>,
-    /// The SHA-256 of what is stored.
+    /// SHA-256 of the stored object.
     pub sha256: Sha256Digest,
     /// The bucket.
     pub storage_bucket: String,
-    /// The object's key.
+    /// Key of the object.
     pub storage_key: String,
-    /// What the first bytes look like, where that is recognised.
+    /// Media type that the first bytes indicate, if it was recognised.
     pub sniffed_mime_type: Option<String>,
-    /// The worker that wrote it.
+    /// The worker that wrote the object.
     pub worker_id: WorkerId,
 }
 
@@ -295,10 +299,10 @@ impl From<FileUploadedV1> for FileUploadedV2 {
     }
 }
 
-/// Somebody ended the upload before it was complete.
+/// The upload was cancelled before it was complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadCancelledV1 {}
 
-/// The upload was not continued in time, or its start never got further than the reservation.
+/// The upload expired: it was not continued in time, or only its reservation exists because its start failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadExpiredV1 {}

@@ -1,5 +1,5 @@
-//! Stored bytes never change. A difference here means that the code is wrong, not the file: a new shape is a new
-//! version. `WAYBILL_WRITE_GOLDEN=1` writes files that are missing, and never overwrites one.
+//! Stored bytes must never change. If a test fails here, the code is wrong and not the golden file: a new shape needs a
+//! new version. `WAYBILL_WRITE_GOLDEN=1` writes missing files and never overwrites a file.
 
 use crate::samples;
 use std::collections::BTreeSet;
@@ -8,8 +8,8 @@ use waybill_schema::Event;
 use waybill_schema::events::EventError;
 
 fn path(name: &str) -> PathBuf {
-    // cargo test runs in the package's folder. A path from compile time may be another checkout's, where several share
-    // a target folder.
+    // cargo test runs in the directory of the package. A path from compile time could belong to another checkout that
+    // uses the same target directory.
     PathBuf::from("golden").join(format!("{name}.hex"))
 }
 
@@ -22,7 +22,7 @@ fn stored_bytes_are_those_in_git() {
             std::fs::write(&path, format!("{}\n", hex::encode(&bytes))).unwrap();
         }
         let golden = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{name} has no golden bytes"));
-        assert_eq!(hex::encode(&bytes), golden.trim(), "{name} would be stored otherwise than before");
+        assert_eq!(hex::encode(&bytes), golden.trim(), "the encoding of {name} has changed");
     }
 }
 
@@ -63,6 +63,6 @@ fn what_is_not_an_event_is_told_apart() {
         let mut longer = event.encode().unwrap();
         longer.push(0);
         let decoded = Event::decode(event.event_type(), event.version(), &longer);
-        assert!(matches!(decoded, Err(EventError::Corrupt { .. })), "{name} with a byte too many");
+        assert!(matches!(decoded, Err(EventError::Corrupt { .. })), "{name} with one extra byte");
     }
 }

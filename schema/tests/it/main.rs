@@ -1,4 +1,4 @@
-//! What is stored for ever stays readable: golden bytes of every event, subjects, envelopes.
+//! Tests that stored data stays readable: golden bytes of every event, subjects and envelopes.
 
 mod golden;
 mod ranges;

@@ -1,4 +1,4 @@
-//! Sets of bytes.
+//! Tests of sets of bytes.
 
 use waybill_schema::{ByteRange, RangeSet};
 

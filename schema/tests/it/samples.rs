@@ -1,4 +1,4 @@
-//! One value of every event version, with every field set to something that shows.
+//! One value of every event version, with a non-default value in every field.
 
 use uuid::Uuid;
 use waybill_schema::events::*;
@@ -44,7 +44,8 @@ fn uploaded() -> FileUploadedV1 {
     }
 }
 
-/// What earlier versions are read as: the name of their golden bytes, type, version, and the newest version's value.
+/// Returns the samples of earlier versions: name of the golden file, version, and the expected value in the newest
+/// version.
 pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
     let redeemed =
         DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: Some("curl/8.5.0".to_owned()) };
@@ -62,7 +63,7 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
     ]
 }
 
-/// Every newest version, once; enums with more than one shape once per shape.
+/// Returns a sample of every newest version, and one for each variant of the enums in it.
 pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let worker_id = WorkerId(uuid(6));
     let (user_id, chatroom_id, thread_id) = (UserId(uuid(2)), ChatroomId(uuid(5)), ThreadId(uuid(9)));

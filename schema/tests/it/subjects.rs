@@ -1,4 +1,4 @@
-//! Subjects, positions and envelopes survive the way through text.
+//! Tests that subjects, positions and envelopes can be written as text and read back.
 
 use crate::samples;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ fn what_is_no_subject_is_refused() {
 
 #[test]
 fn a_company_stays_in_its_partition() {
-    // FNV-1a (32 bit) of the id's text modulo the count: other programs compute it, too.
+    // FNV-1a (32 bit) of the text of the id, modulo the count. Other programs compute it too.
     let company: CompanyId = "11f927c7-e1c4-429c-9b52-4707ba54fabc".parse().unwrap();
     assert_eq!(Partitions::new(1).unwrap().of(company), 0);
     let expected = company
