@@ -1,7 +1,7 @@
-//! Who may do what with a file: the one place that holds the rules. docs/access.md has them as a table.
+//! Authorization rules of files. docs/access.md shows them as a table.
 //!
-//! What is known of a file and of the one who asks comes in as [`FileFacts`], read from the tables as of one event;
-//! [`FileFacts::apply`] brings them up to what has happened since.
+//! The rules decide on [`FileFacts`], which describe a file and the viewer's relation to it. The facts are read from
+//! the tables as of one event. [`FileFacts::apply`] then applies the newer events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{DirectoryEvent, FileEvent, ShareEvent};
@@ -9,67 +9,67 @@ use waybill_schema::{
     AccessType, Aggregate, ChatroomId, Event, FileId, Grant, Permissions, Place, ShareId, ThreadId, Timestamp, UserId,
 };
 
-/// Who asks.
+/// User whose access is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Viewer {
     /// The user.
     pub user_id: UserId,
-    /// Whether they are an admin of their company.
+    /// `true` if the user is an admin of the company.
     pub is_admin: bool,
 }
 
-/// What somebody wants to do.
+/// Operation on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// See that the file is there: name, type, size, state.
+    /// See that the file exists: name, type, size and state.
     View,
-    /// Read its bytes, or hand out a token for them.
+    /// Read the bytes of the file, or issue a download token.
     Download,
-    /// Share it with one more chatroom or thread.
+    /// Share the file with another chatroom or thread.
     Share,
-    /// Change, pin or revoke this share of it.
+    /// Change, pin or revoke this share of the file.
     ManageShare(ShareId),
-    /// Rename it, change its metadata, delete or restore it, see and revoke everybody's tokens.
+    /// Rename the file, change its metadata, delete or restore it, and see and revoke the tokens of all users.
     Change,
 }
 
-/// Why not.
+/// Reason why access is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// They are not to know that the file is there: 404.
+    /// The viewer may not know that the file exists: status 404.
     Hidden,
-    /// They see the file, but may not do this: 403.
+    /// The viewer sees the file but may not do this operation: status 403.
     Forbidden,
 }
 
-/// Whether somebody is there.
+/// State of a company or user in the directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Presence {
-    /// Nothing is known of them.
+    /// Not registered.
     #[default]
     Unknown,
-    /// They are.
+    /// Registered.
     Active,
-    /// They were removed, or closed.
+    /// A removed user or a closed company.
     Ended,
 }
 
-/// Whether somebody may do anything at all.
+/// State of a user and of the user's company. It decides whether the user may do anything at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Their company.
+    /// State of the company.
     pub company: Presence,
-    /// They themselves.
+    /// State of the user.
     pub user: Presence,
 }
 
 impl Standing {
-    /// Whether they are registered.
+    /// Returns `true` if company and user are registered.
     pub fn is_active(self) -> bool {
         self.company == Presence::Active && self.user == Presence::Active
     }
 
-    /// Whether they were, and are no longer.
+    /// Returns `true` if the company was closed or the user was removed.
     pub fn has_ended(self) -> bool {
         self.company == Presence::Ended || self.user == Presence::Ended
     }
@@ -94,27 +94,27 @@ impl Standing {
     }
 }
 
-/// What a share grants that says nothing else.
+/// Grants of a share without explicit permissions.
 const USUAL: &[Grant] = &[Grant::View, Grant::Download];
 
-/// A share of a file.
+/// Share of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareFacts {
-    /// Its id.
+    /// Id of the share.
     pub id: ShareId,
-    /// With which chatroom.
+    /// Chatroom that the file is shared with.
     pub chatroom_id: Option<ChatroomId>,
-    /// With which thread.
+    /// Thread that the file is shared with.
     pub thread_id: Option<ThreadId>,
-    /// Who shared it.
+    /// User that shared the file.
     pub shared_by: UserId,
-    /// For whom.
+    /// Users that the share is for.
     pub access_type: AccessType,
-    /// What they may do, where it is not the usual.
+    /// Permissions, if they differ from the default.
     pub permissions: Option<Permissions>,
-    /// Until when.
+    /// End of the share. `None` if it has no end.
     pub expires_at: Option<Timestamp>,
-    /// Whether it was taken back, or its place is gone.
+    /// `true` if the share was revoked, or its chatroom or thread was deleted.
     pub ended: bool,
 }
 
@@ -131,12 +131,12 @@ impl ShareFacts {
         }
     }
 
-    /// Whether it lets anybody do anything.
+    /// Returns `true` if the share has neither ended nor expired.
     pub fn is_live(&self, now: Timestamp) -> bool {
         !self.ended && self.expires_at.is_none_or(|at| now < at)
     }
 
-    /// What it lets the viewer do; nothing where it is not for them.
+    /// Returns the grants of the viewer. They are empty if the share is not for the viewer.
     fn grants(&self, viewer: Viewer, members: &Memberships, now: Timestamp) -> &[Grant] {
         if !self.is_live(now) {
             return &[];
@@ -155,17 +155,17 @@ impl ShareFacts {
     }
 }
 
-/// Where the viewer belongs, as far as a file's shares are concerned.
+/// Memberships of the viewer in the places of the shares of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memberships {
-    /// The places that they were added to.
+    /// The places that the viewer was added to.
     pub places: BTreeSet<Place>,
-    /// The chatrooms that threads are in.
+    /// The chatroom of each thread that belongs to one.
     pub around: BTreeMap<ThreadId, ChatroomId>,
 }
 
 impl Memberships {
-    /// Whether the viewer belongs to the place: to a thread also by the chatroom around it.
+    /// Returns `true` if the viewer is a member of the place. Members of a chatroom are also members of its threads.
     pub fn has(&self, place: Place) -> bool {
         let around = match place {
             Place::Thread(thread) => self.around.get(&thread),
@@ -208,27 +208,28 @@ impl Memberships {
     }
 }
 
-/// What is known of a file and of the viewer's relation to it.
+/// Facts about a file and the viewer's relation to it that the rules depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileFacts {
-    /// Which file.
+    /// The file.
     pub file_id: FileId,
-    /// Who uploaded it.
+    /// The user that uploaded the file.
     pub uploaded_by: UserId,
-    /// Whether its bytes were verified.
+    /// `true` if the bytes of the file were verified.
     pub is_verified: bool,
-    /// Whether it was deleted softly.
+    /// `true` if the file is deleted and can still be restored.
     pub is_deleted: bool,
-    /// Whether it is gone for good.
+    /// `true` if the file was purged.
     pub is_purged: bool,
-    /// With whom it is shared.
+    /// The shares of the file.
     pub shares: Vec<ShareFacts>,
-    /// Where the viewer belongs.
+    /// The memberships of the viewer.
     pub members: Memberships,
 }
 
 impl FileFacts {
-    /// Applies an event that is newer than these facts. Shares that are not in the tables yet grant nothing.
+    /// Applies an event that is newer than these facts. A share that is not in the tables yet is not added and grants
+    /// nothing.
     pub fn apply(&mut self, viewer: UserId, aggregate: Aggregate, event: &Event) {
         match event {
             Event::Directory(event) => {
@@ -276,15 +277,16 @@ impl FileFacts {
         self.shares.iter_mut().filter(|share| is_in(share)).for_each(|share| share.ended = true);
     }
 
-    /// Whether the viewer sees the file by this share.
+    /// Returns `true` if the viewer sees the file through this share.
     pub fn lets_see(&self, share: &ShareFacts, viewer: Viewer, now: Timestamp) -> bool {
         !share.grants(viewer, &self.members, now).is_empty()
     }
 
-    /// Whether the viewer may share the file with these permissions: nobody gives more than they have.
+    /// Checks whether the viewer may share the file with these permissions. A user cannot give more grants than the
+    /// user has.
     ///
     /// # Errors
-    /// [`Denied::Forbidden`].
+    /// [`Denied::Forbidden`] if the viewer lacks one of the grants.
     pub fn check_grants(&self, viewer: Viewer, given: Option<&Permissions>, now: Timestamp) -> Result<(), Denied> {
         if viewer.is_admin || self.uploaded_by == viewer.user_id {
             return Ok(());
@@ -296,17 +298,18 @@ impl FileFacts {
         if everyone.iter().chain(named).all(has) { Ok(()) } else { Err(Denied::Forbidden) }
     }
 
-    /// Whether a list of the share's chatroom or thread shows the file to the viewer by this share.
+    /// Returns `true` if a list of the files of the share's chatroom or thread shows the file to the viewer through
+    /// this share.
     pub fn is_shown(&self, share: ShareId, viewer: Viewer, now: Timestamp) -> bool {
         let sees_all = viewer.is_admin || self.uploaded_by == viewer.user_id;
         let by_it = |share: &ShareFacts| share.is_live(now) && (sees_all || self.lets_see(share, viewer, now));
         !self.is_deleted && !self.is_purged && self.shares.iter().any(|known| known.id == share && by_it(known))
     }
 
-    /// Whether the viewer may do it.
+    /// Checks whether the viewer may do the operation.
     ///
     /// # Errors
-    /// [`Denied`].
+    /// [`Denied`] if not.
     pub fn check(&self, viewer: Viewer, operation: Operation, now: Timestamp) -> Result<(), Denied> {
         if self.is_purged {
             return Err(Denied::Hidden);

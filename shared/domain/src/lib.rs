@@ -1,8 +1,8 @@
-//! The rules of Waybill, pure: no clock, randomness, I/O or async. Times and ids come in as arguments.
+//! The rules of Waybill as pure functions: without clock, randomness, I/O and async code. Times and ids are arguments.
 //!
-//! One module per aggregate, each of one shape: a `State` folded by `evolve` from recorded events, a `Command`, and a
-//! `decide` that answers with the events to append. Deciding the same command on the state that it led to yields no
-//! event. `upload::react` says what a worker has to do next, as data.
+//! Each aggregate has a module of the same shape: a `State` that `evolve` folds from recorded events, a `Command`, and
+//! a `decide` that returns the events to append. Deciding a command again on the resulting state returns no event.
+//! `upload::react` returns the next steps of a worker as data.
 
 pub mod access;
 pub mod content;

@@ -1,38 +1,39 @@
-//! How large things may be.
+//! Limits on sizes, numbers and times of uploads.
 
 use crate::Refusal;
 
-/// Bytes of a part unless the file would then have more than [`MAX_PARTS`].
+/// Size of a part in bytes. Larger parts are used if the file would otherwise have more than [`MAX_PARTS`] parts.
 pub const PART_SIZE_BYTES: u64 = 8 * 1024 * 1024;
-/// S3 allows parts 1 to 10,000 in a multipart upload.
+/// Maximum number of parts: S3 allows the part numbers 1 to 10,000 in a multipart upload.
 pub const MAX_PARTS: u64 = 10_000;
-/// How long after its opening a session takes new files.
+/// Time in milliseconds during which an open session accepts new files.
 pub const SESSION_LIFETIME_MS: i64 = 7 * 24 * 3_600_000;
-/// By how much the reservation of an upload of unknown length is raised at a time.
+/// Number of bytes by which the reservation of an upload of unknown length is raised at a time.
 pub const RESERVATION_STEP_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes reserved at first for a file of unknown size that its client puts into the store by itself, and for each of its
-/// parts that is signed and not stored yet: S3 has no smaller parts, except for the last.
+/// Bytes reserved for a direct upload of unknown size at its start, and for each of its parts that was signed and is
+/// not stored yet. S3 allows no smaller parts, except for the last one.
 pub const UNKNOWN_PART_BYTES: u64 = 5 * 1024 * 1024;
-/// How many starts may be reserved for by one event.
+/// Maximum number of items in one event of the quota.
 pub const RESERVATION_ITEMS_MAX: usize = 64;
 
-/// In how many pieces of any size an upload may come, besides whole parts.
+/// Number of staged pieces of an upload that can have any size. Whole parts do not count.
 pub const PIECES_FREE: u32 = 10_000;
-/// Into how many pieces of the least size a file goes that comes in more than [`PIECES_FREE`]. A client that is done in the
-/// lifetime of an upload (a week) brings that many bytes in 15 s.
+/// Number of pieces into which a file can be cut at most, if each piece has the minimum size that applies after
+/// [`PIECES_FREE`] pieces. A client that needs the whole lifetime of an upload (one week) transfers such a piece in 15
+/// s.
 const PIECES_LATER: u64 = 40_000;
 
-/// The fewest new bytes that a piece has once an upload of this size came in [`PIECES_FREE`] pieces.
+/// Returns the minimum number of new bytes of a piece after an upload of this size has [`PIECES_FREE`] pieces.
 pub fn least_piece_bytes(size_bytes: u64) -> u64 {
     size_bytes.div_ceil(PIECES_LATER)
 }
 
-/// Limits on sizes, all inclusive; a company may have lower ones.
+/// Limits on sizes, all inclusive. A company can set lower limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one file.
+    /// Maximum size of one file in bytes.
     pub max_file_bytes: u64,
-    /// Bytes of all files of one session.
+    /// Maximum size of all files of a session together, in bytes.
     pub max_session_bytes: u64,
 }
 
@@ -43,7 +44,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// These, or the lower ones that a company says.
+    /// Returns these limits, reduced to those of a company if they are lower.
     #[must_use]
     pub fn lowered(self, max_file_bytes: Option<u64>, max_session_bytes: Option<u64>) -> Self {
         Self {
@@ -52,10 +53,10 @@ impl Limits {
         }
     }
 
-    /// Whether a file of this size may be uploaded.
+    /// Checks whether a file of this size may be uploaded.
     ///
     /// # Errors
-    /// [`Refusal::FileTooLarge`].
+    /// [`Refusal::FileTooLarge`] if not.
     pub fn check_file(&self, size_bytes: u64) -> Result<(), Refusal> {
         if size_bytes > self.max_file_bytes {
             return Err(Refusal::FileTooLarge { size_bytes, limit_bytes: self.max_file_bytes });
@@ -64,7 +65,7 @@ impl Limits {
     }
 }
 
-/// The size of the parts of a file: [`PART_SIZE_BYTES`], doubled until [`MAX_PARTS`] do.
+/// Returns the part size for a file: [`PART_SIZE_BYTES`], doubled until at most [`MAX_PARTS`] parts are needed.
 pub fn part_size_for(size_bytes: u64) -> u64 {
     let mut part_size_bytes = PART_SIZE_BYTES;
     while size_bytes.div_ceil(part_size_bytes) > MAX_PARTS {

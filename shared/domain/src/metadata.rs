@@ -1,13 +1,14 @@
-//! What a client says of a file besides: a JSON object that everybody after the gateway can keep and read.
+//! Metadata of a file: a JSON object from the client. The checks ensure that all later components can store and read
+//! it.
 
 use crate::Refusal;
 
-/// The largest metadata, as JSON.
+/// Maximum size of metadata in bytes, as JSON.
 pub const MAX_BYTES: usize = 8 * 1_024;
-/// How deep they may be nested: what reads them nests them once or twice more, and has limits of its own.
+/// Maximum nesting depth of metadata. Readers embed the metadata one or two levels deeper and have limits of their own.
 pub const MAX_DEPTH: usize = 32;
 
-/// Returns whether metadata can be kept, given as JSON (RFC 8259), in which every NUL is an escape.
+/// Checks whether metadata can be stored. `json` must be valid JSON (RFC 8259), so that every NUL in it is escaped.
 ///
 /// # Errors
 /// [`Refusal::MetadataTooLarge`], [`Refusal::MetadataInvalid`].
@@ -21,9 +22,9 @@ pub fn check(json: &str) -> Result<(), Refusal> {
         match (in_text, byte) {
             (true, _) if escaped => {
                 escaped = false;
-                // PostgreSQL keeps no NUL in JSON.
+                // PostgreSQL cannot store NUL in JSON.
                 if json.as_bytes().get(at..at + 5).is_some_and(|code| code == b"u0000") {
-                    return Err(Refusal::MetadataInvalid { reason: "no text in them may hold a NUL" });
+                    return Err(Refusal::MetadataInvalid { reason: "strings must not contain the NUL character" });
                 }
             }
             (true, b'\\') => escaped = true,
@@ -33,13 +34,14 @@ pub fn check(json: &str) -> Result<(), Refusal> {
             _ => {}
         }
         if depth > MAX_DEPTH {
-            return Err(Refusal::MetadataInvalid { reason: "they are nested at most 32 deep" });
+            return Err(Refusal::MetadataInvalid { reason: "objects and arrays can be nested at most 32 levels deep" });
         }
     }
     Ok(())
 }
 
-/// Numbers are kept as they are written. What no double can hold (RFC 8259 §6) is refused: few clients could read it.
+/// Checks that every number fits into a double (RFC 8259 §6), because few clients can read other numbers. Numbers are
+/// stored as they were written.
 fn check_numbers(json: &str) -> Result<(), Refusal> {
     let mut in_text = false;
     let mut escaped = false;
@@ -60,7 +62,7 @@ fn check_numbers(json: &str) -> Result<(), Refusal> {
         let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
         let is_lost = value == 0.0 && mantissa.contains(|c: char| ('1'..='9').contains(&c));
         if !value.is_finite() || is_lost {
-            return Err(Refusal::MetadataInvalid { reason: "a number in them is no double" });
+            return Err(Refusal::MetadataInvalid { reason: "every number must fit into a double (IEEE 754)" });
         }
     }
     Ok(())

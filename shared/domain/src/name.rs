@@ -1,26 +1,27 @@
-//! File names: what a client calls a file. A name is shown and sent back, and never part of an object's key.
+//! File names from clients. Waybill shows and returns a name, and never uses it in the key of an object.
 
 use crate::Refusal;
 use unicode_normalization::UnicodeNormalization;
 
-/// The longest name, in UTF-16 code units: what NTFS and APFS allow, and no more than the column has characters.
+/// Maximum length of a name in UTF-16 code units. NTFS and APFS have the same limit, and the column has as many
+/// characters.
 pub const MAX_NAME_UNITS: usize = 255;
 
-/// A combining dot above: what is left of `İ` in lower case besides `i`.
+/// The combining dot above. The lower case of `İ` is `i` followed by it.
 const DOT_ABOVE: char = '\u{307}';
-/// Begins a piece of text with the direction of its first letter, or from right to left (UAX #9).
+/// Characters that begin text whose direction is that of its first letter, or from right to left (UAX #9).
 const ISOLATES_RTL: [char; 2] = ['\u{2067}', '\u{2068}'];
-/// Begins a piece of text from left to right.
+/// Character that begins text from left to right.
 const ISOLATE_LTR: char = '\u{2066}';
-/// Ends such a piece.
+/// Character that ends such a text.
 const ISOLATE_END: char = '\u{2069}';
 
-/// Returns whether a file may be called this. Names of every language may: also the marks that its letters and its
+/// Checks a file name. Names in every language are allowed, including the invisible marks that their letters and
 /// direction need (UAX #9 §2.6).
 ///
 /// # Errors
-/// [`Refusal::NameInvalid`] for an empty or too long name, path characters (also percent-encoded ones), control
-/// characters, and characters that can show another extension than the name has.
+/// [`Refusal::NameInvalid`] if the name is empty or too long, or contains path characters (also percent-encoded),
+/// control characters or characters that can make it appear to have another extension.
 pub fn check(name: &str) -> Result<(), Refusal> {
     match problem(name) {
         Some(reason) => Err(Refusal::NameInvalid { reason }),
@@ -46,18 +47,19 @@ fn problem(name: &str) -> Option<&'static str> {
         return Some("it contains control characters");
     }
     if name.chars().any(|c| matches!(c, '\u{202A}'..='\u{202E}')) || hides_extension(name) {
-        return Some("it contains characters that can show another extension");
+        return Some("it contains characters that can make it appear to have another extension");
     }
     None
 }
 
-/// Marks that are not seen, and say how letters join, break and run.
+/// Returns `true` for invisible marks, which control how letters join, where lines break and in which direction text
+/// runs.
 fn is_mark(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
-/// Returns whether the last dot lies in a piece of text whose direction may be from right to left: what is before it and
-/// what is after it may then change places.
+/// Returns `true` if the last dot is in text whose direction can be from right to left. The text before and after the
+/// dot may then be shown in the opposite order.
 fn hides_extension(name: &str) -> bool {
     let mut open = Vec::new();
     let mut hidden = false;
@@ -73,13 +75,13 @@ fn hides_extension(name: &str) -> bool {
     hidden
 }
 
-/// A name as it is searched for: without regard to case in every script, to how its letters are composed (UAX #15,
-/// NFKC), and to marks that are not seen. The same on every machine: no locale takes part.
+/// Folds a name for searching: removes differences in case (in every script), in the composition of letters (UAX #15,
+/// NFKC) and in invisible marks. The result does not depend on the locale, so that it is the same on every machine.
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    // Upper case first: it brings ß and ss, ς and σ, ı and i together.
+    // Convert to upper case first, because it unifies ß and ss, ς and σ, and ı and i.
     let folded = text.nfkc().filter(|c| !is_mark(*c)).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     let mut folded: String = folded.nfc().collect();
     if folded.contains(DOT_ABOVE) {

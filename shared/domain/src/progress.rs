@@ -1,14 +1,14 @@
-//! The progress of an upload as people watch it. Everything is a function of events and their times, in whole numbers,
-//! so that a rebuild on another machine gives the same figures.
+//! The progress of an upload for users. All figures are integers and depend only on events and their times, so that a
+//! rebuild on another machine gives the same figures.
 
 use crate::grid::PartGrid;
 use crate::upload::{Phase, State};
 use waybill_schema::{RangeSet, Timestamp};
 
-/// Over which time the speed is averaged.
+/// Time in milliseconds over which the speed is averaged.
 const SPEED_WINDOW_MS: u64 = 5_000;
 
-/// Speed of an upload, as a running average that needs nothing but its last value.
+/// Speed of an upload: a running average that depends only on its previous value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Speed {
     /// Bytes per second.
@@ -16,8 +16,9 @@ pub struct Speed {
 }
 
 impl Speed {
-    /// The speed after `bytes` more were stored, `elapsed_ms` after the event before and `since_start_ms` after the
-    /// start. A first-order low-pass: with a steady rate it gives that rate, from the first event on.
+    /// Returns the speed after `bytes` more bytes were stored, `elapsed_ms` after the previous event and
+    /// `since_start_ms` after the start. It is a first-order low-pass filter: at a steady rate it returns this rate
+    /// from the first event on.
     pub fn after(self, bytes: u64, elapsed_ms: u64, since_start_ms: u64) -> Self {
         let window_ms = SPEED_WINDOW_MS.min(since_start_ms.saturating_sub(elapsed_ms));
         let span_ms = window_ms.saturating_add(elapsed_ms).max(1);
@@ -27,38 +28,39 @@ impl Speed {
     }
 }
 
-/// What is shown of a running upload.
+/// Progress of an upload for users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes stored.
+    /// Number of stored bytes.
     pub bytes_uploaded: u64,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub total_bytes: u64,
-    /// 0 to 100, rounded down.
+    /// Percentage from 0 to 100, rounded down.
     pub percentage: u8,
-    /// Bytes per second.
+    /// Speed in bytes per second.
     pub upload_speed_bytes_per_s: u64,
-    /// Seconds until the last byte at this speed, rounded up; `None` where the speed is 0.
+    /// Estimated seconds until the last byte at this speed, rounded up. `None` if the speed is 0 or the length is
+    /// unknown.
     pub estimated_time_remaining_s: Option<u64>,
-    /// How many chunks hold bytes.
+    /// Number of chunks that contain stored bytes.
     pub current_chunk: u32,
-    /// How many chunks the file has.
+    /// Number of chunks of the file.
     pub total_chunks: u32,
 }
 
-/// A running upload with its speed.
+/// Upload with its speed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tracker {
     /// The upload.
     pub upload: State,
-    /// Its speed.
+    /// The speed.
     pub speed: Speed,
-    /// When its last byte was stored.
+    /// Time at which the last byte was stored.
     pub last_stored_at: Timestamp,
 }
 
 impl Tracker {
-    /// Folds one event of the upload, recorded at `time`.
+    /// Applies one event of the upload, recorded at `time`.
     pub fn evolve(&mut self, event: &waybill_schema::events::UploadEvent, time: Timestamp) {
         let before = self.upload.stored.total();
         crate::upload::evolve(&mut self.upload, event, time);
@@ -72,12 +74,13 @@ impl Tracker {
         self.last_stored_at = time.max(self.last_stored_at);
     }
 
-    /// What is shown.
+    /// Returns the progress.
     pub fn progress(&self) -> Progress {
         let verified = matches!(self.upload.phase, Phase::Verified { .. });
         let grid = self.upload.grid();
         if self.upload.length_deferred {
-            // What is stored counts as the file, and nobody knows how much is left of it.
+            // The stored bytes count as the whole file, because its length is unknown. There is no estimate of the
+            // rest.
             let grid = PartGrid { size_bytes: self.upload.stored.end(), ..grid };
             let progress = Progress::of(grid, &self.upload.stored, self.speed, verified);
             return Progress { percentage: 0, estimated_time_remaining_s: None, ..progress };
@@ -87,7 +90,7 @@ impl Tracker {
 }
 
 impl Progress {
-    /// What is shown of a file of this grid, with these bytes stored.
+    /// Returns the progress of a file with this grid and these stored bytes.
     pub fn of(grid: PartGrid, stored: &RangeSet, speed: Speed, verified: bool) -> Self {
         let bytes_uploaded = stored.total();
         let total_bytes = grid.size_bytes;

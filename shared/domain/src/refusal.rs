@@ -1,188 +1,200 @@
-//! Why a command is refused. Each has a stable code (docs/errors.md) that clients may rely on.
+//! Refusals of commands. Each has a message for the client and a stable code (docs/errors.md) that clients can rely on.
 
 use crate::media_type::Danger;
 use waybill_schema::ByteRange;
 
-/// A command that the rules do not allow.
+/// Reason why the rules do not allow a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No such object, or it belongs to somebody else: the answer is the same.
-    #[error("there is no such {what}")]
+    /// The object does not exist, or the caller may not know that it exists. The answer is the same in both cases.
+    #[error("There is no such {what}.")]
     NotFound {
-        /// What kind of object.
+        /// Kind of object.
         what: &'static str,
     },
-    /// A file name that no file may have.
-    #[error("the name is refused: {reason}")]
+    /// The file name is invalid.
+    #[error("The file name is invalid: {reason}. Choose another name.")]
     NameInvalid {
-        /// What is wrong with it.
+        /// The reason, as a clause that begins with "it".
         reason: &'static str,
     },
-    /// A file of a type that the company does not accept.
-    #[error("the type {mime_type} is not accepted{}", .danger.map(reason).unwrap_or_default())]
+    /// The company does not accept files of this type.
+    #[error("Files of the type {mime_type} are not accepted{}.", .danger.map(reason).unwrap_or_default())]
     TypeRefused {
-        /// The type, or the extension.
+        /// The type, or the extension with its dot.
         mime_type: String,
-        /// Why, where it is refused for what the file does.
+        /// The danger, if the file is refused because it is dangerous.
         danger: Option<Danger>,
     },
-    /// A file above the limit.
-    #[error("the file has {size_bytes} bytes; at most {limit_bytes} are accepted")]
+    /// The file is larger than the limit.
+    #[error("The file has {size_bytes} bytes. Files can have at most {limit_bytes} bytes.")]
     FileTooLarge {
-        /// Its size.
+        /// Size of the file in bytes.
         size_bytes: u64,
-        /// The limit, inclusive.
+        /// The limit in bytes, inclusive.
         limit_bytes: u64,
     },
-    /// More bytes than the upload declared.
-    #[error("the upload was declared with {size_bytes} bytes; more are not accepted")]
+    /// There are more bytes than the upload declared, or the object of a quarantined upload has another size.
+    #[error(
+        "The upload was declared with {size_bytes} bytes. Send no other number of bytes, or start a new upload for \
+         another file."
+    )]
     SizeExceeded {
-        /// What was declared.
+        /// The declared size in bytes.
         size_bytes: u64,
     },
-    /// The company's space would not do.
+    /// The quota of the company does not suffice.
     #[error(
-        "{requested_bytes} bytes are more than what is free: {used_bytes} used and {reserved_bytes} reserved of {limit_bytes}"
+        "{requested_bytes} more bytes exceed the limit of {limit_bytes} bytes: {used_bytes} bytes are used and \
+         {reserved_bytes} bytes are reserved. Delete files, or ask an administrator to raise the limit."
     )]
     QuotaExceeded {
-        /// What was asked for.
+        /// The requested bytes.
         requested_bytes: u64,
-        /// What is used.
+        /// The used bytes.
         used_bytes: u64,
-        /// What is reserved for running uploads.
+        /// The bytes that are reserved for open uploads.
         reserved_bytes: u64,
-        /// The limit, inclusive.
+        /// The limit in bytes, inclusive.
         limit_bytes: u64,
     },
-    /// The session's files together would pass its limit.
-    #[error("the session would have {total_bytes} bytes; at most {limit_bytes} are accepted")]
+    /// The files of the session together would be larger than the limit.
+    #[error(
+        "The session would have {total_bytes} bytes. Sessions can have at most {limit_bytes} bytes. Open another session."
+    )]
     SessionTooLarge {
-        /// What the session would have.
+        /// The bytes that the session would have.
         total_bytes: u64,
-        /// The limit, inclusive.
+        /// The limit in bytes, inclusive.
         limit_bytes: u64,
     },
-    /// The session takes no more files.
-    #[error("the session is {status}; it takes no more files")]
+    /// The session accepts no more files.
+    #[error("The session is {status} and accepts no more files. Open a new session.")]
     SessionEnded {
-        /// closed, cancelled or expired.
+        /// `closed`, `cancelled` or `expired`.
         status: &'static str,
     },
-    /// The upload is complete, so it cannot be changed any more.
-    #[error("the upload is complete; {hint}")]
+    /// The upload is complete and cannot be changed any more.
+    #[error("The upload is complete. {hint}")]
     UploadCompleted {
-        /// What to do instead.
+        /// What to do instead, as complete sentences.
         hint: &'static str,
     },
     /// The upload has ended without a file.
-    #[error("the upload has ended: {status}; start a new one")]
+    #[error("The upload is {status}. Start a new upload.")]
     UploadEnded {
-        /// cancelled, expired or rejected.
+        /// `cancelled`, `expired` or `rejected`.
         status: &'static str,
     },
     /// Bytes are missing.
-    #[error("{} bytes are missing", missing.iter().map(|gap| gap.len()).sum::<u64>())]
+    #[error(
+        "{} bytes are missing. Send the missing ranges, then complete the upload again.",
+        missing.iter().map(|gap| gap.len()).sum::<u64>()
+    )]
     ChunksMissing {
-        /// Which.
+        /// The missing ranges.
         missing: Vec<ByteRange>,
     },
-    /// The bytes do not begin where the upload is to go on.
-    #[error("the upload goes on at byte {offset}")]
+    /// The request does not begin at the offset of the upload.
+    #[error("The upload continues at byte {offset}. Send the bytes from there on.")]
     OffsetMismatch {
         /// The offset to send from.
         offset: u64,
     },
-    /// The upload came in too many pieces for one as small as this.
+    /// The upload already has too many pieces to accept one as small as this.
     #[error(
-        "the upload came in {pieces} pieces; send at least {least_bytes} new bytes in each request from now on, or up to the \
-         end of a file whose length is known"
+        "The upload already has {pieces} pieces. Send at least {least_bytes} new bytes in each request, or all bytes up \
+         to the end of a file of known length."
     )]
     PieceTooSmall {
-        /// In how many pieces it came.
+        /// The number of pieces.
         pieces: u32,
-        /// How many bytes a piece must have.
+        /// The minimum number of new bytes of a piece.
         least_bytes: u64,
     },
-    /// The length was deferred and is not known yet.
-    #[error("the length of the file is not known yet; say it first")]
+    /// The length was deferred and is still unknown.
+    #[error("The length of the file is not known yet. Send the length first.")]
     LengthUnknown,
-    /// Another length than the one that is known, or less than what is stored.
-    #[error("the length cannot be {size_bytes} bytes: {known_bytes} are known")]
+    /// The length differs from the known length, or is less than the stored bytes.
+    #[error(
+        "The length cannot be {size_bytes} bytes, because {known_bytes} bytes were declared or stored before. Correct the \
+         length, or start a new upload."
+    )]
     LengthConflict {
-        /// What was said now.
+        /// The new length in bytes.
         size_bytes: u64,
-        /// What was said before, or is stored.
+        /// The known length, or the end of the stored bytes.
         known_bytes: u64,
     },
-    /// An upload that cannot be used as it was meant in a concatenation.
-    #[error("the upload is unfit: {reason}")]
+    /// The upload cannot be used for a concatenation as requested.
+    #[error("The upload cannot be used for this: {reason}.")]
     PartialUnfit {
-        /// Why.
+        /// The reason, as a clause.
         reason: &'static str,
     },
-    /// The id was used for something else before.
-    #[error("the id is taken by another {what}")]
+    /// The id is already used by another object.
+    #[error("Another {what} already has this id. Use a new id.")]
     IdTaken {
-        /// What kind of object.
+        /// Kind of object.
         what: &'static str,
     },
-    /// Metadata that are too large.
-    #[error("metadata have more than 8 KiB as JSON")]
+    /// The metadata is too large.
+    #[error("The metadata has more than 8 KiB as JSON. Send less metadata.")]
     MetadataTooLarge,
-    /// Metadata that cannot be kept.
-    #[error("these metadata cannot be kept: {reason}")]
+    /// The metadata cannot be stored.
+    #[error("The metadata is invalid: {reason}.")]
     MetadataInvalid {
-        /// Why.
+        /// The rule that the metadata violates, as a clause.
         reason: &'static str,
     },
     /// The file was deleted.
-    #[error("the file was deleted; restore it first")]
+    #[error("The file is deleted. Restore it first.")]
     FileDeleted,
-    /// The file is still there.
-    #[error("the file was not deleted; delete it first")]
+    /// The file is not deleted.
+    #[error("The file is not deleted. Delete it first.")]
     FileNotDeleted,
-    /// The company or the user is not in the directory, or not any more.
-    #[error("the company or the user is not registered here, or no longer")]
+    /// The company or the user is not registered in the directory, or was removed.
+    #[error("The company or the user is not registered, or was removed. The host product must register it.")]
     NotRegistered,
-    /// The directory has as many entries as one may have.
+    /// The directory has the maximum number of entries.
     #[error(
-        "the directory has {max_entries} users, chatrooms, threads and memberships, which is the most; remove some"
+        "The directory has the maximum of {max_entries} users, chatrooms, threads and memberships. Remove memberships first."
     )]
     DirectoryFull {
-        /// The limit.
+        /// The maximum number of entries.
         max_entries: usize,
     },
-    /// Settings that no company may have.
-    #[error("the settings are refused: {reason}")]
+    /// The settings of the company are invalid.
+    #[error("The settings are invalid: {reason}.")]
     SettingsInvalid {
-        /// What is wrong with them.
+        /// The rule that the settings violate, as a clause.
         reason: &'static str,
     },
-    /// A token that cannot be.
-    #[error("the token is refused: {reason}")]
+    /// The settings of the token are invalid.
+    #[error("The settings of the token are invalid: {reason}.")]
     TokenInvalid {
-        /// What is wrong with it.
+        /// The rule that the settings violate, as a clause.
         reason: &'static str,
     },
-    /// A token that is good for nothing any more.
-    #[error("the token has ended: {reason}")]
+    /// The token is no longer valid.
+    #[error("The link is no longer valid: {reason}. Ask the sender for a new link.")]
     TokenEnded {
-        /// Why.
+        /// The reason, as a clause that begins with "it".
         reason: &'static str,
     },
-    /// The file is being sent to somebody by the same token.
-    #[error("a download by this link is running; try again in a moment")]
+    /// Another download with the same token is running.
+    #[error("Another download with this link is running. Try again in a few seconds.")]
     DownloadRunning,
-    /// A share that cannot be.
-    #[error("the association is refused: {reason}")]
+    /// The association is invalid.
+    #[error("The association is invalid: {reason}.")]
     ShareInvalid {
-        /// What is wrong with it.
+        /// The rule that the association violates, as a clause.
         reason: &'static str,
     },
 }
 
 impl Refusal {
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not_found",
@@ -217,8 +229,8 @@ impl Refusal {
     }
 }
 
-/// Why a dangerous file is refused, and what to do.
+/// Returns the rest of the message for a dangerous file: the reason and what to do.
 fn reason(danger: Danger) -> String {
     let what = danger.what();
-    format!(": {what}; put it into an archive, or have an administrator allow the type")
+    format!(": {what}. Put it into an archive, or ask an administrator to allow the type")
 }

@@ -1,4 +1,5 @@
-//! Bytes that files of one company have in common: one object for all of them, for as long as one refers to it.
+//! Content: an object that several files of a company with equal bytes refer to. It exists as long as a file refers to
+//! it.
 
 use crate::Refusal;
 use serde::{Deserialize, Serialize};
@@ -6,54 +7,55 @@ use std::collections::BTreeSet;
 use waybill_schema::FileId;
 use waybill_schema::events::{ContentEvent, ContentReferencedV2, ContentReleasedV2, ContentSharedV1};
 
-/// An object.
+/// Object in the object store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
-    /// Its bucket.
+    /// The bucket.
     pub storage_bucket: String,
-    /// Its key.
+    /// The key.
     pub storage_key: String,
 }
 
-/// Content, folded from its events. Of content that one file has nothing is known.
+/// Content, folded from its events. There are no events for bytes that only one file has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The object that has it; it is doomed once no file refers to it, and never used again.
+    /// The object with the bytes. It moves to `doomed` after its last reference was released, and is never used again.
     pub object: Option<Object>,
-    /// The files that refer to it.
+    /// The files that refer to the object.
     pub references: BTreeSet<FileId>,
-    /// Files that never will (again).
+    /// Files that do not refer to the content and never will (again).
     pub released: BTreeSet<FileId>,
-    /// Objects that nothing refers to any more.
+    /// Objects that no file refers to any more. They will be deleted.
     pub doomed: Vec<Object>,
 }
 
-/// A verified file that has the bytes, in an object of its own.
+/// Verified file with the same bytes in its own object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The file.
     pub file: FileId,
-    /// Its object.
+    /// The object of the file.
     pub object: Object,
-    /// Bytes.
+    /// Size of the object in bytes.
     pub size_bytes: u64,
 }
 
-/// A command to content.
+/// Command to content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// These verified files have the bytes. If they have no object yet, that of the holder becomes it.
+    /// Let verified files with the same bytes refer to the shared object. If there is no shared object yet, the object
+    /// of the holder becomes it.
     Share {
-        /// The files, of which each has an object of its own.
+        /// The files. Each has its own object.
         files: Vec<FileId>,
-        /// Another file that has them.
+        /// Another file with the same bytes.
         holder: Option<Holder>,
     },
-    /// A file was purged.
+    /// Record that a file was purged.
     Release(FileId),
 }
 
-/// Folds one event.
+/// Applies one event to the state.
 pub fn evolve(state: &mut State, event: &ContentEvent) {
     match event {
         ContentEvent::ContentShared(shared) => {
@@ -72,8 +74,8 @@ pub fn evolve(state: &mut State, event: &ContentEvent) {
     }
 }
 
-/// Decides; no event means that it is so already, or that there is nothing to share. A file that was released never refers to
-/// the content again.
+/// Decides on a command. Returns no event if the command was carried out before or there is nothing to share. A
+/// released file never refers to the content again.
 ///
 /// # Errors
 /// None.

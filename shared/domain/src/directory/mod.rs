@@ -1,7 +1,7 @@
-//! The directory of a company: its settings, users, chatrooms, threads and members, as the host product says them.
+//! The directory of a company: the settings, users, chatrooms, threads and memberships that the host product registers.
 //!
-//! What ends takes with it what hung on it: a removed user is a member of nothing when they come back, and a chatroom
-//! that is opened again has neither the members nor the files of before.
+//! Deleting a parent invalidates its children. A user that is registered again after its removal has no memberships. A
+//! chatroom that is opened again after its deletion has none of its previous members and files.
 
 mod state;
 
@@ -19,46 +19,46 @@ use waybill_schema::events::{
 };
 use waybill_schema::{ChatroomId, CompanyId, Place, ThreadId, UserId};
 
-/// How many types a company's allow-list may have.
+/// Maximum number of types in the allow-list of a company.
 const MAX_TYPES: usize = 200;
-/// A hundred years, in days.
+/// Maximum retention: 100 years, in days.
 const MAX_RETENTION_DAYS: u32 = 36_500;
 
-/// A command to a directory.
+/// Command to a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The company is there.
+    /// Register the company, or open it again.
     RegisterCompany(CompanyId),
-    /// Its settings are these, none of them above the limits.
+    /// Replace the settings of the company. They may not exceed the limits of the installation.
     ChangeSettings(CompanySettings, Limits),
-    /// Nobody of it may do anything any more.
+    /// Close the company: its users may not do anything any more.
     CloseCompany,
-    /// The user is there; the host product says so.
+    /// Register a user, or bring a removed user back. Only the host product may do this.
     RegisterUser(UserId),
-    /// A user of the company came with a valid token: it is registered, but never brought back.
+    /// Register the company because one of its users sent a valid token. A closed company stays closed.
     AdmitCompany(CompanyId),
-    /// The user came with a valid token: is registered, but never brought back.
+    /// Register a user that sent a valid token. A removed user stays removed.
     Admit(UserId),
-    /// The user may do nothing any more.
+    /// Remove a user, who may not do anything any more.
     RemoveUser(UserId),
-    /// The chatroom is there.
+    /// Register a chatroom.
     OpenChatroom(ChatroomId),
-    /// The chatroom is gone.
+    /// Delete a chatroom.
     DeleteChatroom(ChatroomId),
-    /// The thread is there, inside a chatroom or by itself.
+    /// Register a thread, which may belong to a chatroom.
     OpenThread(ThreadId, Option<ChatroomId>),
-    /// The thread is gone.
+    /// Delete a thread.
     DeleteThread(ThreadId),
-    /// The user belongs to the place.
+    /// Add a user to a place.
     AddMember(Place, UserId),
-    /// The user does not belong to the place any more.
+    /// Remove a user from a place.
     RemoveMember(Place, UserId),
 }
 
-/// Decides; no event means that it is so already.
+/// Decides on a command. Returns no event if the directory already has the requested state.
 ///
 /// # Errors
-/// The [`Refusal`] that the caller is to see.
+/// The [`Refusal`] for the caller.
 pub fn decide(state: &State, command: Command) -> Result<Option<DirectoryEvent>, Refusal> {
     if let Command::RegisterCompany(company_id) = command {
         return Ok((!state.is_open()).then(|| CompanyRegisteredV1 { company_id }.into()));
@@ -119,10 +119,11 @@ pub fn decide(state: &State, command: Command) -> Result<Option<DirectoryEvent>,
     Ok(event)
 }
 
-/// Decides as [`decide`] does, on a directory that has at most so many entries ([`State::len`]).
+/// Decides like [`decide`], but refuses commands that would raise the number of entries ([`State::len`]) above
+/// `max_entries`.
 ///
 /// # Errors
-/// The [`Refusal`] that the caller is to see.
+/// The [`Refusal`] for the caller.
 pub fn decide_within(state: &State, command: Command, max_entries: usize) -> Result<Option<DirectoryEvent>, Refusal> {
     let event = decide(state, command)?;
     let is_new = match &event {
@@ -147,10 +148,11 @@ pub fn decide_within(state: &State, command: Command, max_entries: usize) -> Res
     Ok(event)
 }
 
-/// Checks whether commands can be carried out one after the other. Costs what they touch, however large the directory is.
+/// Checks whether all commands can be carried out in order. The cost depends on the entries that the commands touch,
+/// not on the size of the directory.
 ///
 /// # Errors
-/// The first [`Refusal`], with the index of its command.
+/// The first [`Refusal`] and the index of its command.
 pub fn check_all(state: &State, commands: &[Command], max_entries: usize) -> Result<(), (usize, Refusal)> {
     let mut excerpt = state.excerpt(commands);
     for (index, command) in commands.iter().enumerate() {
@@ -176,13 +178,13 @@ fn check_settings(settings: &CompanySettings, limits: &Limits) -> Result<(), Ref
     let types = settings.allowed_mime_types.as_deref().unwrap_or_default();
     let days = settings.retention_days;
     let reason = if !within(settings.max_file_bytes, limits.max_file_bytes) {
-        "max_file_bytes is 0, or above the limit of this installation"
+        "max_file_bytes must be at least 1 and at most the limit of this installation"
     } else if !within(settings.max_session_bytes, limits.max_session_bytes) {
-        "max_session_bytes is 0, or above the limit of this installation"
+        "max_session_bytes must be at least 1 and at most the limit of this installation"
     } else if types.len() > MAX_TYPES || !types.iter().all(|entry| is_pattern(entry)) {
-        "allowed_mime_types has at most 200 entries such as application/pdf or image/*, in lower case"
+        "allowed_mime_types must have at most 200 entries such as application/pdf or image/*, in lower case"
     } else if days.is_some_and(|days| !(1..=MAX_RETENTION_DAYS).contains(&days)) {
-        "retention_days is between 1 and 36,500"
+        "retention_days must be between 1 and 36,500"
     } else {
         return Ok(());
     };

@@ -1,5 +1,5 @@
-//! What is known of a directory. Each event costs what it touches: what ends takes with it what hung on it by a number that
-//! moves on, so that nothing has to be looked for.
+//! State of a directory. Chatrooms and threads have a generation that increases when they end, which makes older
+//! memberships invalid. Applying an event therefore never searches the users for memberships to remove.
 
 use super::Command;
 use serde::{Deserialize, Serialize};
@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use waybill_schema::events::{CompanySettings, DirectoryEvent};
 use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
 
-/// From how many places on those of a user are looked through for ones that have ended, whenever they have doubled.
+/// Number of places of a user from which on invalid memberships are removed, each time the number reaches a power of
+/// two.
 const TIDIED_FROM: usize = 16;
 
-/// A directory, folded from its events.
+/// Directory, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub(super) company: Presence,
@@ -29,7 +30,7 @@ pub(super) enum Presence {
     Closed,
 }
 
-/// How many there are; of users and places also those that have ended.
+/// Numbers of objects. `entries` also counts removed users and deleted places; the other numbers do not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Counts {
     entries: usize,
@@ -41,15 +42,15 @@ struct Counts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct User {
     active: bool,
-    /// The places that they were added to, each with its generation then.
+    /// The places that the user was added to, with the generation of the place at that time.
     places: BTreeMap<Place, u32>,
 }
 
-/// A chatroom or thread.
+/// State that chatrooms and threads have in common.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Room {
     open: bool,
-    /// How often it has ended: who was added before is no member any more.
+    /// Number of times that the place has ended. Memberships of earlier generations are invalid.
     generation: u32,
     members: usize,
 }
@@ -57,7 +58,7 @@ struct Room {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Chatroom {
     room: Room,
-    /// The threads in it that are there.
+    /// The threads of the chatroom that exist.
     threads: BTreeSet<ThreadId>,
 }
 
@@ -68,7 +69,7 @@ struct Thread {
 }
 
 impl Room {
-    /// Ends it, with its memberships; returns how many those were.
+    /// Ends the place and its memberships. Returns the number of these memberships.
     fn end(&mut self) -> usize {
         self.open = false;
         self.generation = self.generation.wrapping_add(1);
@@ -77,42 +78,42 @@ impl Room {
 }
 
 impl State {
-    /// How many users, chatrooms and threads there were ever, and memberships there are.
+    /// Returns the number of entries: all users, chatrooms and threads that ever existed, and the current memberships.
     pub fn len(&self) -> usize {
         self.counts.entries
     }
 
-    /// Whether there were none.
+    /// Returns `true` if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether anything was ever said of the company.
+    /// Returns `true` if the company was ever registered.
     pub fn is_known(&self) -> bool {
         self.company != Presence::Unknown
     }
 
-    /// How many users, chatrooms and threads there are now.
+    /// Returns the current numbers of users, chatrooms and threads.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.counts.users, self.counts.chatrooms, self.counts.threads)
     }
 
-    /// Whether the company is known and not closed.
+    /// Returns `true` if the company is registered and not closed.
     pub fn is_open(&self) -> bool {
         self.company == Presence::Open
     }
 
-    /// What the company says in place of the defaults.
+    /// Returns the settings of the company, which replace the defaults.
     pub fn settings(&self) -> &CompanySettings {
         &self.settings
     }
 
-    /// Whether the user may do anything.
+    /// Returns `true` if the user is registered and the company is open.
     pub fn is_active(&self, user: UserId) -> bool {
         self.is_open() && self.users.get(&user).is_some_and(|user| user.active)
     }
 
-    /// Whether the user was ever registered.
+    /// Returns `true` if the user was ever registered.
     pub(super) fn is_user(&self, user: UserId) -> bool {
         self.users.contains_key(&user)
     }
@@ -121,17 +122,17 @@ impl State {
         self.users.get(&user).is_some_and(|user| !user.active)
     }
 
-    /// Whether the place is there. A thread goes with its chatroom.
+    /// Returns `true` if the place exists. A thread ends with its chatroom.
     pub fn is_place(&self, place: Place) -> bool {
         self.room(place).is_some_and(|room| room.open)
     }
 
-    /// Whether the place was ever there.
+    /// Returns `true` if the place ever existed.
     pub(super) fn was_place(&self, place: Place) -> bool {
         self.room(place).is_some()
     }
 
-    /// Whether the user belongs to the place: to a thread also by its chatroom.
+    /// Returns `true` if the user is a member of the place. Members of a chatroom are also members of its threads.
     pub fn is_member(&self, place: Place, user: UserId) -> bool {
         let around = match place {
             Place::Thread(id) => self.chatroom_of(id),
@@ -142,13 +143,13 @@ impl State {
                 || around.is_some_and(|chatroom| self.is_named(Place::Chatroom(chatroom), user)))
     }
 
-    /// Whether the user was added to the place itself.
+    /// Returns `true` if the user was added to the place itself and is still a member.
     pub(super) fn is_named(&self, place: Place, user: UserId) -> bool {
         let generation = self.users.get(&user).and_then(|user| user.places.get(&place));
         generation.is_some_and(|generation| self.generation(place) == Some(*generation))
     }
 
-    /// The chatroom that a thread is in.
+    /// Returns the chatroom of a thread.
     pub fn chatroom_of(&self, thread: ThreadId) -> Option<ChatroomId> {
         self.threads.get(&thread)?.chatroom_id
     }
@@ -188,7 +189,7 @@ impl State {
         }
     }
 
-    /// One membership less, if it was one.
+    /// Reduces the counts by one membership, if it was still valid.
     fn leave(&mut self, place: Place, generation: u32) {
         if let Some(room) = self.room_mut(place).filter(|room| room.generation == generation) {
             room.members = room.members.saturating_sub(1);
@@ -253,7 +254,7 @@ impl State {
         }
     }
 
-    /// Forgets the memberships of a user whose places have ended, each time there are twice as many.
+    /// Removes the invalid memberships of a user each time the number of places reaches a power of two.
     fn tidy(&mut self, id: UserId) {
         let is_due = |user: &User| user.places.len() >= TIDIED_FROM && user.places.len().is_power_of_two();
         let Some(mut places) =
@@ -268,7 +269,7 @@ impl State {
     }
 }
 
-/// Folds one event.
+/// Applies one event to the state.
 pub fn evolve(state: &mut State, event: &DirectoryEvent) {
     match event {
         DirectoryEvent::CompanyRegistered(_) => state.company = Presence::Open,
@@ -286,7 +287,8 @@ pub fn evolve(state: &mut State, event: &DirectoryEvent) {
 }
 
 impl State {
-    /// What these commands touch, to try them on: decided on it they lead to the same as on all of it.
+    /// Returns a copy of the entries that these commands touch. Deciding the commands on the copy gives the same
+    /// results as on the whole state.
     pub(super) fn excerpt(&self, commands: &[Command]) -> Self {
         let mut excerpt =
             Self { company: self.company, settings: self.settings.clone(), counts: self.counts, ..Self::default() };
@@ -325,7 +327,7 @@ impl State {
         copy.places.extend(places.iter().filter_map(|place| user.places.get_key_value(place)));
     }
 
-    /// A place; without the threads in it, which only its deletion touches.
+    /// Copies a place. The threads of a chatroom are not copied, because only its deletion touches them.
     fn copy_place(&mut self, from: &Self, place: Place) {
         match place {
             Place::Chatroom(id) => {

@@ -1,4 +1,4 @@
-//! A verified file's life: names, metadata, deletion, restoring, the end.
+//! A verified file: renaming, metadata, deletion, restoring and purge.
 
 use crate::{Refusal, name};
 use serde::{Deserialize, Serialize};
@@ -7,51 +7,51 @@ use waybill_schema::events::{
     FileDeletedV1, FileEvent, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1, FileSpaceReleasedV1,
 };
 
-/// A file, folded from its events. That it exists is known from its upload.
+/// File, folded from its events. The events of its upload tell whether the file exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The name that replaced the original one.
+    /// The name that replaced the original name.
     pub display_name: Option<String>,
-    /// Whether it was deleted softly.
+    /// `true` if the file is deleted and can still be restored.
     pub deleted: bool,
-    /// When that was.
+    /// Time of the deletion.
     pub deleted_at: Option<Timestamp>,
-    /// When it was last brought back.
+    /// Time of the last restoring.
     pub restored_at: Option<Timestamp>,
-    /// The metadata that replaced those of the upload.
+    /// The metadata that replaced the metadata of the upload. The inner `None` means that the metadata was removed.
     pub metadata: Option<Option<String>>,
-    /// Whether it is gone for good.
+    /// `true` if the file was purged.
     pub purged: bool,
-    /// Whether its space was given back.
+    /// `true` if the quota got the bytes of the file back.
     pub is_space_released: bool,
 }
 
-/// A command to a file.
+/// Command to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Show it under another name.
+    /// Change the display name.
     Rename(String),
-    /// Delete it softly.
+    /// Delete the file. It can be restored until it is purged.
     Delete,
-    /// Delete it softly because its retention is over. A file that somebody brought back begins another retention.
+    /// Delete the file because its retention is over. The retention begins again when a file is restored.
     Retire {
-        /// Files that were brought back later stay.
+        /// A file that was restored later than this is kept.
         restored_until: Timestamp,
     },
-    /// Bring it back.
+    /// Restore a deleted file.
     Restore,
-    /// Replace the host product's own facts about it: a JSON object, or nothing.
+    /// Replace the metadata of the host product with a JSON object, or remove it.
     SetMetadata(Option<String>),
-    /// End it for good, if it was deleted by then.
+    /// Purge the file, if it was deleted early enough.
     Purge {
-        /// Files that were deleted later stay.
+        /// A file that was deleted later than this is kept.
         deleted_until: Timestamp,
     },
-    /// The space of a purged file was given back.
+    /// Record that the quota got the bytes of the purged file back.
     RecordRelease,
 }
 
-/// Folds one event, recorded at `time`.
+/// Applies one event, recorded at `time`, to the state.
 pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
     match event {
         FileEvent::FileRenamed(renamed) => state.display_name = Some(renamed.display_name.clone()),
@@ -70,10 +70,10 @@ pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
     }
 }
 
-/// Decides; no event means that the command was carried out before.
+/// Decides on a command. Returns no event if the command was carried out before.
 ///
 /// # Errors
-/// The [`Refusal`] that the client is to see.
+/// The [`Refusal`] for the client.
 pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refusal> {
     match command {
         Command::Purge { .. } if state.purged => Ok(None),

@@ -1,4 +1,4 @@
-//! Files that are refused for what they do: programs, installers, scripts, and active content under a misleading type.
+//! Dangerous files, which are refused: programs, installers, scripts, and active content under a misleading type.
 
 use super::data;
 use std::collections::HashMap;
@@ -6,21 +6,21 @@ use std::sync::LazyLock;
 
 const TABLE: &str = include_str!("../../data/dangerous-types.tsv");
 
-/// What opening a file would do.
+/// Kind of danger when a user opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Danger {
-    /// It runs.
+    /// The file is a program.
     Executable,
-    /// It installs something that runs.
+    /// The file installs a program.
     Installer,
-    /// A shell or an interpreter of the system runs it.
+    /// A shell or an interpreter of the system runs the file.
     Script,
-    /// It claims to be a picture, a sound, a film or a PDF, and is a page that a browser would run.
+    /// The file claims to be an image, audio, video, font or PDF file, and is a page that a browser runs.
     Misleading,
 }
 
 impl Danger {
-    /// Returns what it is, for a sentence.
+    /// Returns a clause for an error message that describes the file.
     pub fn what(self) -> &'static str {
         match self {
             Self::Executable => "it is a program",
@@ -31,7 +31,7 @@ impl Danger {
     }
 }
 
-/// One kind of dangerous file: all types and extensions that it has.
+/// Kind of dangerous file, with all of its media types.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) danger: Danger,
@@ -39,7 +39,7 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    /// Returns whether this type means the kind.
+    /// Returns `true` if `canonical` is a type of this kind.
     pub(super) fn has_type(&self, canonical: &str) -> bool {
         self.types.iter().any(|known| data::canonical(known) == canonical)
     }
@@ -70,23 +70,23 @@ static KINDS: LazyLock<Kinds> = LazyLock::new(|| {
     all
 });
 
-/// The dangerous kind that a type means.
+/// Returns the dangerous kind with this type.
 pub(super) fn of_type(canonical: &str) -> Option<&'static Kind> {
     KINDS.by_type.get(canonical).map(|index| &KINDS.kinds[*index])
 }
 
-/// The dangerous kind that an extension means, which is in lower case.
+/// Returns the dangerous kind with this extension, which must be in lower case.
 pub(super) fn of_extension(extension: &str) -> Option<&'static Kind> {
     KINDS.by_extension.get(extension).map(|index| &KINDS.kinds[*index])
 }
 
-/// Returns whether a browser runs what is in such a file.
+/// Returns `true` if a browser runs scripts in files of this type.
 pub(super) fn is_active(canonical: &str) -> bool {
     matches!(canonical, "text/html" | "application/xhtml+xml" | "image/svg+xml")
 }
 
-/// Returns whether nobody expects a page in such a file. Tables and letters are different: many programs write pages and
-/// call them `.xls` or `.doc`.
+/// Returns `true` if users do not expect a web page in files of this type. Office documents are an exception: many
+/// programs write web pages and name them `.xls` or `.doc`.
 pub(super) fn hides_pages(canonical: &str) -> bool {
     let top_level = canonical.split('/').next().unwrap_or_default();
     let is_media = matches!(top_level, "image" | "audio" | "video" | "font");

@@ -1,8 +1,9 @@
-//! Media types: which files a company accepts.
+//! Media types, and the rules which files a company accepts.
 //!
 //! The declared type of a file counts, unless its content or its name shows that it is dangerous: a file that a system
-//! would run is refused under any name. All other files are accepted, because people send each other files of all kinds. A
-//! company may list the types that it accepts. Aliases (`application/x-zip-compressed`) count as the type they stand for.
+//! would run is refused under any name. All other files are accepted, because people send each other files of all
+//! kinds. A company can restrict the types with an allow-list. An alias (`application/x-zip-compressed`) counts as its
+//! canonical type.
 
 mod danger;
 mod data;
@@ -12,15 +13,15 @@ pub use danger::Danger;
 use crate::Refusal;
 use danger::Kind;
 
-/// The longest media type, in bytes: the width of its column.
+/// Maximum length of a media type in bytes. It is the width of the column in the database.
 pub const MAX_TYPE_BYTES: usize = 100;
-/// The type of a file of which nothing is known.
+/// Type of files of unknown type.
 pub const ANY: &str = "application/octet-stream";
-/// The list of a company that sets none: everything that is not dangerous.
+/// Default allow-list: every type that is not dangerous.
 pub const DEFAULT_ALLOWED: &[&str] = &["*/*"];
 
-/// An allow-list. An entry is a whole type, or ends in `*` and then stands for all types that begin so. A dangerous type
-/// is accepted by its whole name alone.
+/// Allow-list of types. An entry is a complete type, or a prefix that ends in `*`. A dangerous type is accepted only if
+/// an entry names it completely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypePolicy {
     allowed: Vec<String>,
@@ -32,42 +33,42 @@ impl Default for TypePolicy {
     }
 }
 
-/// The client's description of a file.
+/// Description of a file by the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// The name.
     pub name: &'a str,
-    /// The type; empty if the client declares none and the name tells none.
+    /// The type. It is empty if the client declares no type and the name indicates none.
     pub mime_type: &'a str,
 }
 
 impl TypePolicy {
-    /// A policy that accepts `allowed` and nothing else.
+    /// Creates a policy that accepts only `allowed`.
     pub fn new<S: AsRef<str>>(allowed: impl IntoIterator<Item = S>) -> Self {
         Self { allowed: allowed.into_iter().map(|entry| entry.as_ref().trim().to_ascii_lowercase()).collect() }
     }
 
-    /// The entries.
+    /// Returns the entries.
     pub fn allowed(&self) -> &[String] {
         &self.allowed
     }
 
-    /// Returns whether a file may come that is said to be this; before its bytes.
+    /// Checks before the upload whether the described file is accepted.
     ///
     /// # Errors
-    /// [`Refusal::TypeRefused`].
+    /// [`Refusal::TypeRefused`] if not.
     pub fn check(&self, claim: Claim<'_>) -> Result<(), Refusal> {
         let essence = essence(claim.mime_type);
         self.check_danger(&essence)?;
         self.check_name(claim.name)?;
-        // Of what nobody has said a type the content tells it.
+        // Without a declared type, the content decides later.
         if claim.mime_type.is_empty() || self.has(&essence) { Ok(()) } else { Err(refused(claim.mime_type, None)) }
     }
 
-    /// Returns whether a file may be called this: systems go by the extension.
+    /// Checks whether the extension of the name is accepted, because systems decide by it how to open a file.
     ///
     /// # Errors
-    /// [`Refusal::TypeRefused`].
+    /// [`Refusal::TypeRefused`] if not.
     pub fn check_name(&self, name: &str) -> Result<(), Refusal> {
         let extension = extension(name);
         match danger::of_extension(&extension).filter(|kind| !self.names(kind)) {
@@ -76,10 +77,10 @@ impl TypePolicy {
         }
     }
 
-    /// Returns whether a file may stay whose content was recognised as `sniffed`.
+    /// Checks after the upload whether a file is accepted whose content was recognised as `sniffed`.
     ///
     /// # Errors
-    /// [`Refusal::TypeRefused`].
+    /// [`Refusal::TypeRefused`] if not.
     pub fn check_content(&self, claim: Claim<'_>, sniffed: Option<&str>) -> Result<(), Refusal> {
         let found = essence(sniffed.unwrap_or(ANY));
         self.check_danger(&found)?;
@@ -101,12 +102,12 @@ impl TypePolicy {
         }
     }
 
-    /// Returns whether the list names this dangerous kind.
+    /// Returns `true` if an entry is a complete type of this dangerous kind.
     fn names(&self, kind: &Kind) -> bool {
         self.allowed.iter().any(|entry| kind.has_type(data::canonical(entry)))
     }
 
-    /// Returns whether the list has this type, by any of its names, or one that it is a special case of.
+    /// Returns `true` if the list contains this type, under any of its names, or a more general type.
     fn has(&self, essence: &str) -> bool {
         let canonical = data::canonical(essence);
         if danger::of_type(canonical).is_some_and(|kind| self.names(kind)) {
@@ -122,18 +123,19 @@ impl TypePolicy {
     }
 }
 
-/// The type as it is compared: in lower case, without parameters (RFC 9110 §8.3.1).
+/// Returns the type in lower case and without parameters (RFC 9110 §8.3.1), for comparisons.
 fn essence(mime_type: &str) -> String {
     mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Returns what comes behind the last dot of a name, in lower case. Systems forget dots and spaces at the end.
+/// Returns the part of a name after its last dot, in lower case. Trailing dots and spaces are ignored, because some
+/// systems drop them.
 fn extension(name: &str) -> String {
     let name = name.trim_end_matches(['.', ' ']);
     name.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default()
 }
 
-/// Returns what a file claims to be: where its type says nothing, its name may.
+/// Returns the type that a file claims to have. If the client declared no specific type, the name decides.
 fn claimed(claim: Claim<'_>) -> String {
     let essence = essence(claim.mime_type);
     match of_name(claim.name) {
@@ -142,7 +144,7 @@ fn claimed(claim: Claim<'_>) -> String {
     }
 }
 
-/// Types that carry other types, and that programs often declare as something else.
+/// Containers for other types, which programs often declare as something else.
 const CARRIERS: &[&str] = &[
     "application/zip",
     "application/xml",
@@ -155,8 +157,8 @@ const CARRIERS: &[&str] = &[
     ANY,
 ];
 
-/// Returns whether files of the type `claimed` are often found to be `found`: its containers, and pictures, sounds and
-/// films, whose containers serve several types.
+/// Returns `true` if files that are declared as `claimed` are often recognised as `found`. This is true for containers
+/// of the type, and for images, audio and video, because their containers serve several types.
 fn may_carry(found: &str, claimed: &str) -> bool {
     let is_media = |essence: &str| ["image/", "audio/", "video/"].iter().any(|kind| essence.starts_with(kind));
     let (found, claimed) = (data::canonical(found), data::canonical(claimed));
@@ -165,16 +167,16 @@ fn may_carry(found: &str, claimed: &str) -> bool {
         || (is_media(found) && is_media(claimed))
 }
 
-/// The type that a file's name tells.
+/// Returns the type that the extension of a name indicates.
 pub fn of_name(name: &str) -> Option<&'static str> {
     data::of_extension(&extension(name))
 }
 
-/// A type as it is kept: what a client declares, if it is a type; without its parameters where it would be too long.
-/// `None` where it says nothing.
+/// Returns the declared type as it is stored. The parameters are removed if the type would otherwise be too long.
+/// Returns `None` if the text is not a media type.
 ///
 /// # Errors
-/// [`Refusal::TypeRefused`] for text that no header may have.
+/// [`Refusal::TypeRefused`] if the text contains characters that are not allowed in a header.
 pub fn declared(mime_type: &str) -> Result<Option<&str>, Refusal> {
     if !mime_type.is_ascii() || mime_type.contains(|c: char| c.is_ascii_control()) {
         return Err(refused(mime_type, None));
@@ -184,7 +186,8 @@ pub fn declared(mime_type: &str) -> Result<Option<&str>, Refusal> {
     Ok(fitting.filter(|_| is_type(&bare.to_ascii_lowercase())))
 }
 
-/// Returns whether this is an entry that an allow-list may have: a type in lower case, or the beginning of one and `*`.
+/// Returns `true` if an allow-list can contain this entry: a type in lower case, or a prefix of one with `*` at the
+/// end.
 pub fn is_pattern(entry: &str) -> bool {
     let whole = match entry.strip_suffix('*') {
         Some("*/") => "x/x".to_owned(),
@@ -206,7 +209,7 @@ fn refused(mime_type: &str, danger: Option<Danger>) -> Refusal {
     Refusal::TypeRefused { mime_type: shown(mime_type), danger }
 }
 
-/// The type as an error may repeat it: bounded, and without control characters.
+/// Returns the type for an error message: with limited length and without control characters.
 fn shown(mime_type: &str) -> String {
     mime_type.chars().take(MAX_TYPE_BYTES).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }

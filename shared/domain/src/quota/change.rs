@@ -1,4 +1,4 @@
-//! Reservations that change while their upload runs.
+//! Changes of the reservations of open uploads.
 
 use super::reserve::{check_company, check_session};
 use super::{Reserved, State};
@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use waybill_schema::events::{QuotaEvent, QuotaRaisedV1, QuotaTransferredV1, ReservedItem};
 use waybill_schema::{Timestamp, UploadId};
 
-/// Raises the reservation of an upload whose length is not known, so that it holds `needed_bytes`: in steps of
-/// [`RESERVATION_STEP_BYTES`] where they fit, and to no more than `max_bytes`. No event means that it holds them already.
+/// Raises the reservation of an upload of unknown length to at least `needed_bytes`. The new size is a multiple of
+/// [`RESERVATION_STEP_BYTES`] if the limits allow it, and at most `max_bytes`. Returns no event if the reservation is
+/// already large enough.
 ///
 /// # Errors
-/// [`Refusal::NotFound`] where the upload has no open reservation; [`Refusal::QuotaExceeded`],
+/// [`Refusal::NotFound`] if the upload has no open reservation, [`Refusal::QuotaExceeded`],
 /// [`Refusal::SessionTooLarge`].
 pub fn raise(
     state: &State,
@@ -39,13 +40,14 @@ pub fn raise(
         }
     };
     let step = needed_bytes.next_multiple_of(RESERVATION_STEP_BYTES).min(max_bytes.max(needed_bytes));
-    // The last of the space is given out to the byte.
+    // If a whole step does not fit, reserve exactly the needed bytes.
     let bytes_total = if check(step).is_ok() { step } else { needed_bytes };
     check(bytes_total)?;
     Ok(Some(QuotaRaisedV1 { upload_id, bytes_total }.into()))
 }
 
-/// Gives the reservations of the partial uploads `from` to the final upload of `item`. All of it must fit into the limit. No event means that it was done before.
+/// Transfers the reservations of the partial uploads `from` to the final upload of `item`. The total must be within the
+/// limits. Returns no event if the final upload already has a reservation.
 ///
 /// # Errors
 /// [`Refusal::QuotaExceeded`], [`Refusal::SessionTooLarge`].
@@ -60,10 +62,10 @@ pub fn transfer(
     if state.reserved.contains_key(&item.upload_id) {
         return Ok(None);
     }
-    // One that comes twice holds its space once.
+    // A partial upload that is named twice has only one reservation.
     let from: BTreeSet<UploadId> = from.iter().copied().collect();
     let freed: u64 = from.iter().filter_map(|partial| state.reserved.get(partial)).map(|reserved| reserved.bytes).sum();
-    // Also where nothing more is asked for: a partial upload that ended a moment ago may be known here as if it had not.
+    // Check even if no more bytes are requested: the reservation of a partial upload may have ended recently.
     check_company(state, state.reserved_bytes().saturating_sub(freed), item, limit_bytes)?;
     if let Some(session_id) = item.session_id {
         let of_session = |reserved: &&Reserved| reserved.session_id == Some(session_id);

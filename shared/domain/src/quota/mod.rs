@@ -1,8 +1,9 @@
-//! A company's storage quota: one subject, and a state that is as large as what is open.
+//! The storage quota of a company. It has one subject, and the size of its state depends on the number of open uploads.
 //!
-//! Space is reserved before an upload starts, by an event appended with the expected sequence of `….quota`; so the sum
-//! never passes the limit, however many gateways decide at once. A reservation that is not open any more cannot be settled
-//! again, so each ends once. That one ended before a repeated start asks for it again is known from the upload's own events.
+//! Bytes are reserved before an upload starts. The event is appended with the expected sequence of `….quota`, so that
+//! the sum never exceeds the limit, even if many gateways decide at the same time. Only an open reservation can be
+//! settled, so that each reservation ends once. The events of an upload tell whether its reservation ended before, so
+//! that a repeated start does not reserve again.
 
 mod change;
 mod reserve;

@@ -1,4 +1,4 @@
-//! Reserving space for uploads that are about to start.
+//! Reservation of bytes for uploads that are about to start.
 
 use super::State;
 use crate::Refusal;
@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use waybill_schema::events::{QuotaReservedV1, ReservedItem};
 use waybill_schema::{SessionId, Timestamp};
 
-/// What became of several starts that were decided together.
+/// Result of reserving bytes for several uploads in one decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
-    /// One answer an item, in order.
+    /// One answer per item, in order.
     pub answers: Vec<Result<(), Refusal>>,
-    /// The event that reserves for all that were accepted and not reserved before.
+    /// The event with all accepted items that had no reservation before.
     pub event: Option<QuotaReservedV1>,
 }
 
-/// Decides each item on its own, in order: one that does not fit does not keep a smaller one behind it from fitting.
-/// Items beyond [`RESERVATION_ITEMS_MAX`] are a caller's mistake and are not looked at.
+/// Decides on each item separately and in order: an item that does not fit does not prevent a smaller item after it
+/// from fitting. Ignores items beyond [`RESERVATION_ITEMS_MAX`], which callers must not pass.
 pub fn reserve(
     state: &State,
     items: &[ReservedItem],
@@ -58,7 +58,8 @@ pub(super) fn check_company(
     limit_bytes: u64,
 ) -> Result<(), Refusal> {
     let total = state.used_bytes.saturating_add(reserved_bytes).saturating_add(item.bytes_total);
-    // With nothing asked for, a company above its (lowered) limit would still start empty files without end.
+    // Check also requests for 0 bytes. Otherwise a company above its (lowered) limit could start any number of empty
+    // files.
     if total > limit_bytes {
         return Err(Refusal::QuotaExceeded {
             requested_bytes: item.bytes_total,

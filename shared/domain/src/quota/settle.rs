@@ -1,12 +1,12 @@
-//! How reservations end, and how the space of purged files is given back: each once.
+//! End of reservations, and release of the bytes of purged files. Each happens once.
 
 use super::State;
 use crate::limits::RESERVATION_ITEMS_MAX;
 use waybill_schema::FileId;
 use waybill_schema::events::{QuotaReleasedV2, QuotaSettledV1, ReleasedItem, SettledItem};
 
-/// Settles those of the reservations that are open; no event means that none is. Items beyond [`RESERVATION_ITEMS_MAX`] are
-/// a caller's mistake and are not looked at.
+/// Settles the reservations that are open. Returns no event if no reservation is open. Ignores items beyond
+/// [`RESERVATION_ITEMS_MAX`], which callers must not pass.
 pub fn settle(state: &State, ended: &[SettledItem]) -> Option<QuotaSettledV1> {
     let mut items: Vec<SettledItem> = Vec::new();
     for item in ended.iter().take(RESERVATION_ITEMS_MAX) {
@@ -18,9 +18,10 @@ pub fn settle(state: &State, ended: &[SettledItem]) -> Option<QuotaSettledV1> {
     (!items.is_empty()).then_some(QuotaSettledV1 { items })
 }
 
-/// Gives back the space of files that were purged and whose own events do not say yet that it was given back; `recorded` are
-/// those whose events do. No event means that all of it was done before. The caller has looked at the files' events after
-/// this state was read, and appends behind it: whoever else does the same changes the state first.
+/// Releases the bytes of purged files. `purged` are the files whose own events do not contain `FileSpaceReleased` yet,
+/// and `recorded` the files whose events do. Returns no event if there is nothing left to do. The caller must read the
+/// events of the files after this state, and must append the event with the expectation of this state: a concurrent
+/// release then causes a conflict.
 pub fn release(state: &State, purged: &[ReleasedItem], recorded: &[FileId]) -> Option<QuotaReleasedV2> {
     let mut items: Vec<ReleasedItem> = Vec::new();
     for item in purged.iter().take(RESERVATION_ITEMS_MAX) {

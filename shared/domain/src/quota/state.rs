@@ -1,4 +1,4 @@
-//! What is known of a company's space.
+//! State of the quota of a company.
 
 use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};
@@ -6,42 +6,42 @@ use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{QuotaEvent, QuotaRaisedV1, QuotaReservedV1};
 use waybill_schema::{FileId, SessionId, Timestamp, UploadId};
 
-/// One open reservation.
+/// Open reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reserved {
-    /// Bytes.
+    /// Reserved bytes.
     pub bytes: u64,
-    /// The session whose limit it counts towards.
+    /// The session. The reservation counts towards its limit.
     pub session_id: Option<SessionId>,
-    /// Until when the upload must have started.
+    /// Time until which the upload must have started.
     pub until: Timestamp,
 }
 
-/// A company's space, folded from its events. Bounded by running uploads and by sessions of the last days.
+/// Quota of a company, folded from its events. Its size is bounded by the open uploads and the recent sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Bytes; `None` until a limit was set.
+    /// The limit in bytes. `None` until a limit is set.
     pub limit_bytes: Option<u64>,
     /// Bytes of verified files.
     pub used_bytes: u64,
-    /// Verified files.
+    /// Number of verified files.
     pub file_count: u64,
-    /// Reservations that were not settled yet.
+    /// Open reservations.
     pub reserved: BTreeMap<UploadId, Reserved>,
-    /// Bytes of all files, running or done, of each session.
+    /// Bytes of each session: of its open uploads and its files.
     pub sessions: BTreeMap<SessionId, u64>,
-    /// Purged files whose space was given back, and whose own events do not say so yet, as far as is known here.
+    /// Purged files whose bytes were released, and whose own events may not contain `FileSpaceReleased` yet.
     pub released: BTreeSet<FileId>,
 }
 
 impl State {
-    /// Bytes that running uploads hold.
+    /// Returns the bytes of all open reservations.
     pub fn reserved_bytes(&self) -> u64 {
         self.reserved.values().map(|item| item.bytes).sum()
     }
 }
 
-/// Folds one event, recorded at `time`.
+/// Applies one event, recorded at `time`, to the state.
 pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
     match event {
         QuotaEvent::QuotaLimitSet(set) => state.limit_bytes = Some(set.storage_limit_bytes),
@@ -65,7 +65,7 @@ pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
         }
         QuotaEvent::QuotaReleased(released) => {
             for item in &released.items {
-                // One that was not settled yet is settled by this.
+                // If the reservation of the file is still open, the release ends it.
                 if state.released.insert(item.file_id) && !take_off(state, item.file_id, 0) {
                     state.used_bytes = state.used_bytes.saturating_sub(item.bytes);
                     state.file_count = state.file_count.saturating_sub(1);
@@ -88,12 +88,12 @@ fn reserve(state: &mut State, event: &QuotaReservedV1, time: Timestamp) {
             *total = total.saturating_add(item.bytes_total);
         }
     }
-    // A session takes no file after its lifetime, so its sum is needed no longer.
+    // A session accepts no files after its lifetime, so that its sum is no longer needed.
     state.sessions.retain(|id, _| opened_at(*id).plus_ms(2 * SESSION_LIFETIME_MS) > time);
 }
 
-/// Ends a reservation, if it is open. Its session keeps the bytes that are used of it. What it holds, not what an event says
-/// of it, counts: it may have been raised a moment ago.
+/// Ends a reservation if it is open. The used bytes still count for its session. The current size of the reservation
+/// counts and not the size in an event, because the reservation may have been raised in the meantime.
 fn take_off(state: &mut State, upload: UploadId, bytes_used: u64) -> bool {
     let Some(reserved) = state.reserved.remove(&upload) else { return false };
     if let Some(total) = reserved.session_id.and_then(|id| state.sessions.get_mut(&id)) {
@@ -110,7 +110,8 @@ fn raise(state: &mut State, raised: &QuotaRaisedV1) {
     }
 }
 
-/// A UUIDv7 begins with the milliseconds of its making (RFC 9562 §5.7).
+/// Returns the time at which the session was opened. A UUIDv7 begins with its creation time in milliseconds (RFC 9562
+/// §5.7).
 fn opened_at(session: SessionId) -> Timestamp {
     Timestamp(i64::try_from(session.0.as_u128() >> 80).unwrap_or(i64::MAX))
 }

@@ -1,4 +1,4 @@
-//! An upload session: several uploads that belong together.
+//! An upload session: a group of uploads that a user sees as one transfer.
 
 use crate::Refusal;
 use crate::limits::SESSION_LIFETIME_MS;
@@ -6,45 +6,45 @@ use serde::{Deserialize, Serialize};
 use waybill_schema::events::{SessionCancelledV1, SessionClosedV1, SessionEvent, SessionOpenedV1};
 use waybill_schema::{Timestamp, UserId};
 
-/// How far a session is.
+/// Phase of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// Nothing is known of it.
+    /// The session does not exist.
     #[default]
     Absent,
-    /// It takes files.
+    /// The session accepts files.
     Open,
-    /// It takes no more files.
+    /// The session accepts no more files.
     Closed,
-    /// It was cancelled.
+    /// The session was cancelled.
     Cancelled,
 }
 
-/// A session, folded from its events.
+/// Session, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// How far it is.
+    /// The phase.
     pub phase: Phase,
-    /// Whose it is.
+    /// The user that opened the session.
     pub user_id: Option<UserId>,
-    /// What the user calls it.
+    /// Name that the user gave to the session.
     pub session_name: Option<String>,
-    /// When it was opened.
+    /// Time at which the session was opened.
     pub opened_at: Timestamp,
 }
 
-/// A command to a session.
+/// Command to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Begin.
+    /// Open the session.
     Open(SessionOpenedV1),
-    /// Take no more files.
+    /// Accept no more files.
     Close,
-    /// Cancel it and its running uploads.
+    /// Cancel the session and its open uploads.
     Cancel,
 }
 
-/// Folds one event, recorded at `time`.
+/// Applies one event, recorded at `time`, to the state.
 pub fn evolve(state: &mut State, event: &SessionEvent, time: Timestamp) {
     match event {
         SessionEvent::SessionOpened(opened) => {
@@ -60,10 +60,10 @@ pub fn evolve(state: &mut State, event: &SessionEvent, time: Timestamp) {
     }
 }
 
-/// Decides; no event means that the command was carried out before.
+/// Decides on a command. Returns no event if the command was carried out before.
 ///
 /// # Errors
-/// The [`Refusal`] that the client is to see.
+/// The [`Refusal`] for the client.
 pub fn decide(state: &State, command: Command) -> Result<Option<SessionEvent>, Refusal> {
     match (state.phase, command) {
         (Phase::Absent, Command::Open(opened)) => Ok(Some(opened.into())),
@@ -77,10 +77,11 @@ pub fn decide(state: &State, command: Command) -> Result<Option<SessionEvent>, R
     }
 }
 
-/// Whether `user` may add a file.
+/// Checks whether `user` may add a file.
 ///
 /// # Errors
-/// [`Refusal::NotFound`] where the session is not the user's, [`Refusal::SessionEnded`] where it takes no more files.
+/// [`Refusal::NotFound`] if the session does not belong to the user, [`Refusal::SessionEnded`] if it accepts no more
+/// files.
 pub fn check_join(state: &State, user: UserId, now: Timestamp) -> Result<(), Refusal> {
     if state.user_id != Some(user) {
         return Err(Refusal::NotFound { what: "session" });

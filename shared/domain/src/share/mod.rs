@@ -1,4 +1,4 @@
-//! An association of a file with a chatroom or thread: for whom, with which permissions, until when.
+//! An association of a file with a chatroom or thread: its users, permissions and end.
 
 use crate::Refusal;
 use serde::{Deserialize, Serialize};
@@ -7,25 +7,25 @@ use waybill_schema::events::{
 };
 use waybill_schema::{AccessType, FileId, Permissions, Timestamp};
 
-/// How many people one share may name.
+/// Maximum number of users that one share can name.
 pub const NAMED_MAX: usize = 200;
 
-/// The last end that a share may have: 9999-12-31T23:59:59.999Z.
+/// Latest possible end of a share: 9999-12-31T23:59:59.999Z.
 const EXPIRES_MAX: Timestamp = Timestamp(253_402_300_799_999);
 
-/// A share, folded from its events.
+/// Share, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// What was shared, with whom, as it is now; nothing is known of the share without it.
+    /// The current values of the share. `None` if the share does not exist.
     pub shared: Option<FileSharedV1>,
-    /// Whether it stands at the top.
+    /// `true` if the share is pinned to the top of the list.
     pub is_pinned: bool,
-    /// Whether it was taken back.
+    /// `true` if the share was revoked.
     pub revoked: bool,
 }
 
 impl State {
-    /// The share that a file has by its upload into a chatroom or thread.
+    /// Returns the share that an upload into a chatroom or thread creates.
     pub fn of_upload(file_id: FileId, started: &UploadStartedV1) -> Self {
         let is_somewhere = started.chatroom_id.is_some() || started.thread_id.is_some();
         let shared = is_somewhere.then_some(FileSharedV1 {
@@ -41,20 +41,20 @@ impl State {
     }
 }
 
-/// A command to a share. Those with an end say what time it is.
+/// Command to a share. The commands that set an end contain the current time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Share a file.
     Share(FileSharedV1, Timestamp),
-    /// For whom, with which permissions and until when it is.
+    /// Change the users, permissions and end.
     Change(ShareChangedV1, Timestamp),
-    /// Put it at the top, or not.
+    /// Pin the share (`true`) or unpin it (`false`).
     Pin(bool),
-    /// Take it back.
+    /// Revoke the share.
     Revoke,
 }
 
-/// Folds one event.
+/// Applies one event to the state.
 pub fn evolve(state: &mut State, event: &ShareEvent) {
     match event {
         ShareEvent::FileShared(shared) => {
@@ -71,15 +71,15 @@ pub fn evolve(state: &mut State, event: &ShareEvent) {
     }
 }
 
-/// Decides; no event means that it is so already.
+/// Decides on a command. Returns no event if the share already has the requested state.
 ///
 /// # Errors
-/// The [`Refusal`] that the client is to see.
+/// The [`Refusal`] for the client.
 pub fn decide(state: &State, command: Command) -> Result<Option<ShareEvent>, Refusal> {
     let Some(known) = &state.shared else {
         let Command::Share(shared, now) = command else { return Err(Refusal::NotFound { what: "association" }) };
         if shared.chatroom_id.is_none() && shared.thread_id.is_none() {
-            return Err(Refusal::ShareInvalid { reason: "say chatroom_id or thread_id" });
+            return Err(Refusal::ShareInvalid { reason: "it needs chatroom_id or thread_id" });
         }
         check(shared.access_type, shared.permissions.as_ref(), shared.expires_at, now)?;
         return Ok(Some(shared.into()));
@@ -111,16 +111,16 @@ fn check(
 ) -> Result<(), Refusal> {
     let named = permissions.map_or(0, |permissions| permissions.users.len());
     if expires_at.is_some_and(|at| at <= now) {
-        return Err(Refusal::ShareInvalid { reason: "expires_at must lie in the future" });
+        return Err(Refusal::ShareInvalid { reason: "expires_at must be in the future" });
     }
     if expires_at.is_some_and(|at| at > EXPIRES_MAX) {
-        return Err(Refusal::ShareInvalid { reason: "expires_at lies in a year of four digits" });
+        return Err(Refusal::ShareInvalid { reason: "expires_at must not be after the year 9999" });
     }
     if named > NAMED_MAX {
-        return Err(Refusal::ShareInvalid { reason: "permissions.users names at most 200 people" });
+        return Err(Refusal::ShareInvalid { reason: "permissions.users can name at most 200 users" });
     }
     if access_type == AccessType::Restricted && named == 0 {
-        return Err(Refusal::ShareInvalid { reason: "RESTRICTED needs permissions.users: the people it is for" });
+        return Err(Refusal::ShareInvalid { reason: "RESTRICTED needs at least one user in permissions.users" });
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One download by a token.
+//! A claim: one download with a token.
 
 use crate::Refusal;
 use serde::{Deserialize, Serialize};
@@ -8,70 +8,73 @@ use uuid::Uuid;
 use waybill_schema::events::{DownloadTokenContinuedV1, DownloadTokenRedeemedV2, DownloadTokenServedV1};
 use waybill_schema::{ByteRange, RangeSet, Timestamp};
 
-/// How long after its delivery a download may be continued: what was sent may not have arrived.
+/// Time in milliseconds after the delivery during which a download can be continued, because the sent bytes may not
+/// have arrived.
 pub const GOES_ON_FOR_MS: i64 = 120_000;
-/// How long somebody who asks for the whole file again has to wait after the delivery. Those who ask at the same time are
-/// not one person.
+/// Time in milliseconds after the delivery during which a request for the whole file must wait. Requests that arrive at
+/// the same time do not come from one person.
 const QUIET_MS: i64 = 1_000;
-/// How long an answer counts as running if its end is not recorded: its gateway may have died.
+/// Time in milliseconds after which a response no longer counts as running. Its end may be missing because its gateway
+/// died.
 const RUNS_FOR_MS: i64 = 60_000;
-/// How many requests may continue one download.
+/// Maximum number of requests of one claim.
 const REQUESTS_MAX: u32 = 1_000;
-/// How many times the file a download sends at most.
+/// Maximum number of bytes that one claim sends, as a multiple of the file size.
 const TIMES_SENT: u64 = 2;
 
-/// The client that downloads, as it is told from others.
+/// Identity of a downloading client: two requests with equal values count as one client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct By {
-    /// From where.
+    /// Address of the client.
     pub ip_address: IpAddr,
-    /// With what, as it calls itself.
+    /// `User-Agent` of the client.
     pub user_agent: Option<String>,
 }
 
-/// A request for bytes of the file.
+/// Request for bytes of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Its id.
+    /// Id of the request.
     pub request: Uuid,
-    /// Whose.
+    /// The client.
     pub by: By,
-    /// Which bytes.
+    /// The requested range.
     pub range: ByteRange,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub size_bytes: u64,
-    /// The time.
+    /// Current time.
     pub now: Timestamp,
-    /// Whether it has waited for others to end.
+    /// `true` if the request has waited for the end of other responses.
     pub has_waited: bool,
-    /// Answers of which it is known that they send nothing any more.
+    /// Responses that are known to send nothing more.
     pub stopped: BTreeSet<Uuid>,
 }
 
 impl Asked {
-    /// Returns whether it asks for all of the file.
+    /// Returns `true` if the request is for the whole file.
     pub fn is_whole(&self) -> bool {
         self.range.from == 0 && self.range.to >= self.size_bytes
     }
 }
 
-/// A download.
+/// One download, folded from its events. See the parent module for the rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     by: By,
     size_bytes: u64,
-    /// The ranges that were sent, and the sum of their bytes; bytes that were sent twice count twice.
+    /// The ranges that were sent.
     sent: RangeSet,
+    /// Number of bytes that were sent. Bytes that were sent twice count twice.
     sent_bytes: u64,
-    /// Answers that run.
+    /// Running responses, by the id of their request.
     running: BTreeMap<Uuid, Running>,
-    /// Clients that got the whole file in one answer. They have no reason to ask for all of it again.
+    /// Clients that received the whole file in one response. They have no reason to request the whole file again.
     received_by: Vec<By>,
     requests: u32,
     delivered_at: Option<Timestamp>,
 }
 
-/// An answer that runs: to whom, what it may send, and since when.
+/// Running response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Running {
     by: By,
@@ -97,12 +100,14 @@ impl Claim {
         }
     }
 
+    /// Adds a request that continues the claim.
     pub(super) fn go_on(&mut self, continued: &DownloadTokenContinuedV1, time: Timestamp) {
         let by = By { ip_address: continued.ip_address, user_agent: continued.user_agent.clone() };
         self.running.insert(continued.request, Running { by, range: continued.range, since: time });
         self.requests = self.requests.saturating_add(1);
     }
 
+    /// Records the end of a response.
     pub(super) fn served(&mut self, served: &DownloadTokenServedV1, time: Timestamp) {
         let ended = self.running.remove(&served.request);
         self.received_by.extend(ended.filter(|_| self.is_whole(served.sent)).map(|ended| ended.by));
@@ -113,14 +118,16 @@ impl Claim {
         }
     }
 
+    /// Returns the approximate memory usage in bytes.
     pub(super) fn weight_bytes(&self) -> usize {
-        // The longest user agent is recorded with 256 bytes; each entry of a map has some more around it.
+        // Recorded user agents have at most 256 bytes. The entries of maps need some more memory.
         const CLIENT_BYTES: usize = size_of::<By>() + 256;
         let clients = 1 + self.running.len() + self.received_by.len();
         let runs = self.sent.runs().len() + self.running.len();
         size_of::<Self>() + clients * CLIENT_BYTES + runs * 2 * size_of::<ByteRange>()
     }
 
+    /// Returns `true` if this client opened the claim.
     pub(super) fn is_of(&self, by: &By) -> bool {
         self.by == *by
     }
@@ -133,7 +140,7 @@ impl Claim {
         self.running.contains_key(&request)
     }
 
-    /// Returns whether it is delivered for the first time when this was sent, too.
+    /// Returns `true` if sending this range completes the first delivery of the file.
     pub(super) fn is_delivered_with(&self, sent: ByteRange) -> bool {
         let mut all = self.sent.clone();
         all.insert(sent);
@@ -144,16 +151,16 @@ impl Claim {
         range.from == 0 && range.to >= self.size_bytes
     }
 
-    /// Returns whether requests may go on with it.
+    /// Returns `true` if further requests can continue the claim.
     pub(super) fn is_open(&self, now: Timestamp) -> bool {
         self.requests < REQUESTS_MAX && self.delivered_at.is_none_or(|at| now < at.plus_ms(GOES_ON_FOR_MS))
     }
 
-    /// Returns whether this request may go on with it.
+    /// Checks whether this request can continue the claim.
     pub(super) fn check(&self, asked: &Asked) -> Result<(), Refusal> {
         let running = || self.running.iter().filter(|(id, _)| !asked.stopped.contains(id));
         let is_alive = |answer: &Running| asked.now < answer.since.plus_ms(RUNS_FOR_MS);
-        let ended = || Refusal::TokenEnded { reason: "it was good for no more downloads" };
+        let ended = || Refusal::TokenEnded { reason: "it allows no more downloads" };
         if asked.is_whole() && self.received_by.contains(&asked.by) {
             return Err(ended());
         }
@@ -164,7 +171,8 @@ impl Claim {
             let is_all_sent = running().all(|(_, answer)| !is_alive(answer));
             return Err(if is_all_sent { ended() } else { Refusal::DownloadRunning });
         }
-        // All of the file goes to one at a time; pieces may come side by side, as download managers ask for them.
+        // Only one response at a time may send the whole file. Ranges can be sent in parallel, because download
+        // managers request them so.
         let is_in_the_way =
             asked.is_whole() && running().any(|(_, answer)| is_alive(answer) && self.is_whole(answer.range));
         let is_too_soon = self.delivered_at.is_some_and(|at| asked.now < at.plus_ms(QUIET_MS));

@@ -1,9 +1,9 @@
-//! A download token: good for one file, until its end, for as many downloads as it says.
+//! A download token: it allows a limited number of downloads of one file, until it expires.
 //!
-//! A download is a claim. One request opens it and others continue it, because one person asks more than once: players
-//! probe two bytes first, download managers ask again, networks change. A claim counts when the whole file was delivered.
-//! Until then, and for a short time afterwards, requests continue it. All answers of a claim together send at most twice
-//! the file.
+//! A download is a claim. One request opens the claim and others continue it, because one person often sends several
+//! requests: players first request two bytes, download managers repeat requests, and networks change. A claim counts
+//! when the whole file was delivered. Requests can continue it until then and for a short time afterwards. All
+//! responses of a claim together send at most twice the size of the file.
 
 mod claim;
 
@@ -19,55 +19,55 @@ use waybill_schema::events::{
 };
 use waybill_schema::{ByteRange, Timestamp};
 
-/// The longest that a token is good for.
+/// Maximum lifetime of a token in milliseconds: 30 days.
 pub const LIFETIME_MAX_MS: i64 = 30 * 24 * 3_600_000;
-/// For how many downloads a token may be good, if not for any number.
+/// Maximum limit of downloads of a token. A token can also have no limit.
 pub const DOWNLOADS_MAX: u32 = 10_000;
-/// How many claims the fold remembers. Older ones of a token without a limit cannot be continued.
+/// Number of claims that the state remembers. Older claims cannot be continued.
 const REMEMBERED: usize = 128;
 
-/// A token, folded from its events.
+/// Token, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// What it is for; nothing is known of the token without it.
+    /// The values from the issuing. `None` if the token does not exist.
     pub issued: Option<DownloadTokenIssuedV1>,
-    /// How many downloads were delivered.
+    /// Number of delivered downloads.
     pub download_count: u32,
-    /// Whether it was revoked.
+    /// `true` if the token was revoked.
     pub revoked: bool,
-    /// Whether its row is gone.
+    /// `true` if the row of the token was removed from the read model.
     pub forgotten: bool,
-    /// How many claims were opened.
+    /// Number of claims that were opened.
     opened: u32,
-    /// The newest claims.
+    /// The newest claims, the oldest first.
     claims: VecDeque<Claim>,
 }
 
-/// A command to a token.
+/// Command to a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Hand it out.
+    /// Issue the token. The second value is the current time.
     Issue(DownloadTokenIssuedV1, Timestamp),
-    /// Answer a request with bytes of the file. It opens a claim, or continues one.
+    /// Answer a request with bytes of the file. This opens or continues a claim.
     Serve(Asked),
-    /// The answer to a request has ended.
+    /// Record the end of the response to a request.
     EndServing {
         /// The request.
         request: Uuid,
-        /// What was sent.
+        /// The range that was sent.
         sent: ByteRange,
     },
-    /// End it.
+    /// Revoke the token.
     Revoke,
-    /// Forget it, if it ended by `ended_until`.
+    /// Remove the row of the token, if the token expired early enough.
     Forget {
-        /// The latest end.
+        /// The latest expiry of a token to remove.
         ended_until: Timestamp,
     },
 }
 
 impl State {
-    /// Returns whether it may still be used.
+    /// Checks whether the token is valid.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::TokenEnded`].
@@ -82,13 +82,13 @@ impl State {
         Ok(issued)
     }
 
-    /// How much memory it takes, roughly.
+    /// Returns the approximate memory usage in bytes.
     pub fn weight_bytes(&self) -> usize {
         let claims: usize = self.claims.iter().map(Claim::weight_bytes).sum();
         size_of::<Self>() + claims
     }
 
-    /// The remembered claims with their numbers, the newest first.
+    /// Returns the remembered claims with their numbers, the newest first.
     fn claims(&self) -> impl Iterator<Item = (u32, &Claim)> {
         (0..self.opened).rev().zip(self.claims.iter().rev())
     }
@@ -99,7 +99,7 @@ impl State {
     }
 }
 
-/// Folds one event, recorded at `time`.
+/// Applies one event, recorded at `time`, to the state.
 pub fn evolve(state: &mut State, event: &TokenEvent, time: Timestamp) {
     match event {
         TokenEvent::DownloadTokenIssued(issued) => *state = State { issued: Some(issued.clone()), ..State::default() },
@@ -128,24 +128,24 @@ pub fn evolve(state: &mut State, event: &TokenEvent, time: Timestamp) {
     }
 }
 
-/// Decides; no event means that it is so already.
+/// Decides on a command. Returns no event if the token already has the requested state.
 ///
 /// # Errors
-/// The [`Refusal`] that the client is to see.
+/// The [`Refusal`] for the client.
 pub fn decide(state: &State, command: Command) -> Result<Option<TokenEvent>, Refusal> {
     match (command, &state.issued) {
         (Command::Issue(issued, now), None) => {
             if issued.expires_at <= now || issued.expires_at > now.plus_ms(LIFETIME_MAX_MS) {
-                return Err(Refusal::TokenInvalid { reason: "expires_in_s is between 1 and 2,592,000, thirty days" });
+                return Err(Refusal::TokenInvalid { reason: "expires_in_s must be between 1 and 2,592,000 (30 days)" });
             }
             if issued.max_downloads.is_some_and(|max| !(1..=DOWNLOADS_MAX).contains(&max)) {
                 return Err(Refusal::TokenInvalid {
-                    reason: "max_downloads is between 1 and 10,000, or null for any number",
+                    reason: "max_downloads must be between 1 and 10,000, or null for no limit",
                 });
             }
             Ok(Some(issued.into()))
         }
-        // When it ends was said the first time.
+        // The first request determined the expiry.
         (Command::Issue(issued, _), Some(known)) if issued.token_sha256 == known.token_sha256 => Ok(None),
         (Command::Issue(..), Some(_)) => Err(Refusal::IdTaken { what: "token" }),
         (Command::Serve(asked), _) => decide_serve(state, &asked).map(Some),
@@ -154,15 +154,15 @@ pub fn decide(state: &State, command: Command) -> Result<Option<TokenEvent>, Ref
             let ended = issued.as_ref().is_some_and(|issued| issued.expires_at <= ended_until);
             Ok((ended && !state.forgotten).then(|| DownloadTokenExpiredV1 {}.into()))
         }
-        // Its end is past in any case.
+        // A forgotten token has expired, so that there is nothing to revoke.
         (Command::Revoke, Some(_)) if state.forgotten => Ok(None),
         (Command::Revoke, None) => Err(Refusal::NotFound { what: "token" }),
         (Command::Revoke, Some(_)) => Ok((!state.revoked).then(|| DownloadTokenRevokedV1 {}.into())),
     }
 }
 
-/// Continues the claim of the same client. Otherwise it opens a claim; if no more may be opened, it continues any: whoever
-/// has the token counts as the one person that it was given to.
+/// Continues a claim of the same client. Otherwise opens a new claim. If the limit is reached, continues any open
+/// claim: every holder of the token counts as the person that received it.
 fn decide_serve(state: &State, asked: &Asked) -> Result<TokenEvent, Refusal> {
     let max_downloads = state.check(asked.now)?.max_downloads;
     let open = || state.claims().filter(|(_, claim)| claim.is_open(asked.now));
@@ -190,7 +190,7 @@ fn decide_serve(state: &State, asked: &Asked) -> Result<TokenEvent, Refusal> {
     let own = open().find(|(_, claim)| claim.is_of(&asked.by)).map(|(number, claim)| go_on(number, claim));
     match (own, max_downloads) {
         (Some(Ok(event)), Some(_)) => return Ok(event),
-        // Without a limit, a request for the whole file is another download.
+        // If the token has no limit, a request for the whole file is a new download.
         (Some(Ok(event)), None) if !asked.is_whole() => return Ok(event),
         (Some(Err(refusal @ Refusal::DownloadRunning)), Some(max)) if state.opened >= max => return Err(refusal),
         _ => {}
@@ -198,7 +198,7 @@ fn decide_serve(state: &State, asked: &Asked) -> Result<TokenEvent, Refusal> {
     if max_downloads.is_none_or(|max| state.opened < max) {
         return Ok(redeem());
     }
-    let mut refusal = Refusal::TokenEnded { reason: "it was good for no more downloads" };
+    let mut refusal = Refusal::TokenEnded { reason: "it allows no more downloads" };
     for (number, claim) in open() {
         match go_on(number, claim) {
             Err(running @ Refusal::DownloadRunning) => refusal = running,

@@ -1,4 +1,4 @@
-//! What can be asked of an upload.
+//! Commands to an upload.
 
 use crate::media_type::TypePolicy;
 use waybill_schema::events::{
@@ -6,82 +6,82 @@ use waybill_schema::events::{
 };
 use waybill_schema::{Sha256Digest, Timestamp, UploadId};
 
-/// What a worker found when it checked the completed object.
+/// Result of the verification of the completed object by a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verification {
-    /// The digest of what is stored.
+    /// SHA-256 of the stored object.
     pub sha256: Sha256Digest,
     /// The bucket.
     pub storage_bucket: String,
-    /// The object's key.
+    /// Key of the object.
     pub storage_key: String,
-    /// What its first bytes look like.
+    /// Media type that the first bytes indicate.
     pub sniffed_mime_type: Option<String>,
-    /// Whether the object was read back.
+    /// `true` if the worker read the object to compute the digest.
     pub read_back: bool,
 }
 
-/// A command to an upload.
+/// Command to an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Begin.
+    /// Start the upload.
     Start(UploadStartedV2),
-    /// The length that was deferred is known.
+    /// Set the length that was deferred.
     SetLength {
-        /// Bytes of the whole file.
+        /// Size of the whole file in bytes.
         size_bytes: u64,
     },
-    /// The partial upload becomes part of a final one.
+    /// Make the partial upload part of a final upload.
     Claim {
         /// The final upload.
         into: UploadId,
     },
-    /// A client gets a URL by which it can make an object under the quarantine key.
+    /// Record a presigned URL with which a client can create an object under the quarantine key.
     SignQuarantine {
-        /// When the URL ends.
+        /// Time at which the URL expires.
         until: Timestamp,
     },
-    /// What was written to the quarantine key behind the upload's end is deleted.
+    /// Record that the objects were deleted that were written to the quarantine key after the end of the upload.
     ClearQuarantine {
-        /// URLs that ended by then are used no more.
+        /// URLs that expired at this time or earlier can no longer be used.
         ended_by: Timestamp,
     },
-    /// The object under the quarantine key was copied.
+    /// Record that the object under the quarantine key was copied.
     CopyQuarantine(QuarantineCopiedV1),
-    /// Begin and end, with the whole file stored.
+    /// Record an upload whose whole file was stored and verified in one request.
     UploadWhole(FileUploadedV2),
-    /// A multipart upload was created in the store.
+    /// Record that a multipart upload was opened in the object store.
     OpenMultipart(MultipartOpenedV2),
-    /// A run of bytes was stored.
+    /// Record that a range of bytes was stored.
     RecordChunk(ChunkUploadedV1),
-    /// Staged runs were joined into a part.
+    /// Record that staged objects were assembled into a part.
     RecordAssembly(PartAssembledV1),
-    /// The client has sent everything.
+    /// Complete the upload: the client has sent all bytes.
     Complete {
-        /// What the file's digest shall be.
+        /// SHA-256 of the file as the client declares it.
         declared_sha256: Option<Sha256Digest>,
-        /// The time.
+        /// Current time.
         now: Timestamp,
     },
-    /// The object was checked.
+    /// Accept or reject the file after its verification.
     Verify {
-        /// What was found.
+        /// Result of the verification.
         found: Verification,
-        /// Which types are accepted.
+        /// Accepted types.
         policy: TypePolicy,
     },
-    /// What is stored is not what it should be.
+    /// Reject the file.
     Reject {
-        /// Stable code.
+        /// Stable error code.
         code: &'static str,
-        /// For a person.
+        /// Reason, for people.
         message: String,
     },
-    /// The client gives up.
+    /// Cancel the upload.
     Cancel,
-    /// The time is up.
+    /// Expire the upload if its time is over.
     Expire {
-        /// The time.
+        /// Current time.
         now: Timestamp,
     },
 }

@@ -1,4 +1,4 @@
-//! Which events a command to an upload leads to.
+//! Decisions on commands to an upload.
 
 use super::{Command, Phase, State, Verification};
 use crate::Refusal;
@@ -10,13 +10,14 @@ use waybill_schema::events::{
 };
 use waybill_schema::{ByteRange, Sha256Digest, Timestamp, UploadId};
 
-/// URLs that end less than this after what was signed before are no event of their own.
+/// Minimum time in milliseconds between the recorded expiry and that of a new URL. Earlier URLs need no event of their
+/// own.
 const SIGNED_AGAIN_AFTER_MS: i64 = 5 * 60_000;
 
-/// Decides; one event at most. No event means that the command was carried out before.
+/// Decides on a command. Returns at most one event, and none if the command was carried out before.
 ///
 /// # Errors
-/// The [`Refusal`] that the client is to see.
+/// The [`Refusal`] for the client.
 pub fn decide(state: &State, command: Command) -> Result<Option<UploadEvent>, Refusal> {
     match command {
         Command::Start(start) => decide_start(state, start),
@@ -24,7 +25,8 @@ pub fn decide(state: &State, command: Command) -> Result<Option<UploadEvent>, Re
         Command::Claim { into } => decide_claim(state, into),
         Command::SignQuarantine { until } => {
             state.check_takes_bytes()?;
-            // A client may ask again and again; its object is looked for longer than that.
+            // A client may request URLs repeatedly. Not every URL needs an event, because the worker waits for the
+            // object for longer than this time.
             let is_known = state.quarantine_until.is_some_and(|known| known.plus_ms(SIGNED_AGAIN_AFTER_MS) > until);
             Ok((!is_known).then(|| QuarantineSignedV1 { until }.into()))
         }
@@ -35,7 +37,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<UploadEvent>, Re
         Command::CopyQuarantine(copied) => decide_copied(state, copied),
         Command::UploadWhole(upload) => decide_whole(state, upload),
         Command::OpenMultipart(opened) => {
-            // Of an upload that is complete, or part of another one, the last part may be assembled only now.
+            // The last part of a complete or concatenated upload may be assembled only now.
             if !matches!(state.phase, Phase::Completed | Phase::Concatenated { .. }) {
                 state.check_takes_bytes()?;
             }
@@ -51,8 +53,8 @@ pub fn decide(state: &State, command: Command) -> Result<Option<UploadEvent>, Re
         Command::Complete { declared_sha256, now } => decide_complete(state, declared_sha256, now),
         Command::Verify { found, policy } => decide_verified(state, found, &policy),
         Command::Reject { code, message } => match state.phase {
-            // What a client made by itself, or of partial uploads, may be found unfit before it is complete; and what was
-            // acknowledged may be found to be lost.
+            // A quarantined object or a final upload may turn out to be unusable before the upload is complete.
+            // Acknowledged bytes may turn out to be lost.
             Phase::Active | Phase::Completed => Ok(Some(rejected(code, message))),
             _ => Ok(None),
         },
@@ -95,7 +97,7 @@ fn decide_claim(state: &State, into: UploadId) -> Result<Option<UploadEvent>, Re
         _ => state.check_takes_bytes()?,
     }
     if state.kind != UploadKind::Partial {
-        return unfit("it is no partial upload");
+        return unfit("it is not a partial upload");
     }
     if state.length_deferred || !state.missing().is_empty() {
         return unfit("it is not complete");
@@ -124,7 +126,7 @@ fn decide_whole(state: &State, upload: FileUploadedV2) -> Result<Option<UploadEv
     }
 }
 
-/// A repeated start is the same but for the time at which it would end.
+/// Returns `true` if two starts differ only in the time at which the upload would expire.
 fn same_start(before: &UploadStartedV1, again: &UploadStartedV1) -> bool {
     *before == UploadStartedV1 { expires_at: before.expires_at, ..again.clone() }
 }
@@ -139,7 +141,7 @@ fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<UploadEv
     if matches!(chunk.storage, ChunkStorage::Staged { .. }) {
         state.check_piece(range)?;
     }
-    // A part that somebody else has written, too, may not be what the store has: that must be known.
+    // If another worker has written the same part, either version may be in the store. This must be recorded.
     let is_known = state.stored.contains(range) && !state.has_another_part(&chunk);
     Ok((!is_known || state.is_first_rewrite(chunk.store_writes)).then(|| chunk.into()))
 }
@@ -157,7 +159,7 @@ fn decide_complete(
         _ => state.check_takes_bytes()?,
     }
     if state.kind == UploadKind::Partial {
-        return Err(Refusal::PartialUnfit { reason: "it becomes no file of its own; concatenate it" });
+        return Err(Refusal::PartialUnfit { reason: "a partial upload cannot be completed; use it in a final upload" });
     }
     if state.length_deferred {
         return Err(Refusal::LengthUnknown);
@@ -175,13 +177,17 @@ fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> R
     }
     let declared = state.started.as_ref().and_then(|started| started.declared_sha256);
     if let Some(declared) = declared.filter(|declared| *declared != found.sha256) {
-        let message = format!("the file's SHA-256 is {}, declared was {declared}", found.sha256);
+        let message =
+            format!("The SHA-256 of the file is {}, but {declared} was declared. Upload the file again.", found.sha256);
         return Ok(Some(rejected("digest_mismatch", message)));
     }
     let claim =
         state.started.as_ref().map(|started| Claim { name: &started.original_name, mime_type: &started.mime_type });
     if let Some(Err(refusal)) = claim.map(|claim| policy.check_content(claim, found.sniffed_mime_type.as_deref())) {
-        return Ok(Some(rejected(refusal.code(), format!("the bytes say otherwise: {refusal}"))));
+        return Ok(Some(rejected(
+            refusal.code(),
+            format!("The content shows another type than the declared one. {refusal}"),
+        )));
     }
     Ok(Some(
         FileVerifiedV1 {
@@ -204,9 +210,9 @@ fn decide_cancel(state: &State) -> Result<Option<UploadEvent>, Refusal> {
         Phase::Active => Ok(Some(UploadCancelledV1 {}.into())),
         Phase::Cancelled | Phase::Expired | Phase::Rejected { .. } => Ok(None),
         Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
-        Phase::Concatenated { .. } => Err(Refusal::UploadCompleted { hint: "cancel the final upload instead" }),
-        Phase::Completed => Err(Refusal::UploadCompleted { hint: "wait until it is verified, then delete the file" }),
-        Phase::Verified { .. } => Err(Refusal::UploadCompleted { hint: "delete the file instead" }),
+        Phase::Concatenated { .. } => Err(Refusal::UploadCompleted { hint: "Cancel the final upload instead." }),
+        Phase::Completed => Err(Refusal::UploadCompleted { hint: "Wait until it is verified, then delete the file." }),
+        Phase::Verified { .. } => Err(Refusal::UploadCompleted { hint: "Delete the file instead." }),
     }
 }
 

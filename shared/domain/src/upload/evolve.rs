@@ -1,4 +1,4 @@
-//! How an event changes what is known of an upload.
+//! Applies events to the state of an upload.
 
 use super::{Phase, StagedPiece, State, StoredPart};
 use waybill_schema::events::{
@@ -6,7 +6,7 @@ use waybill_schema::events::{
 };
 use waybill_schema::{ByteRange, Timestamp};
 
-/// Folds one event, recorded at `time`.
+/// Applies one event, recorded at `time`, to the state.
 pub fn evolve(state: &mut State, event: &UploadEvent, time: Timestamp) {
     match event {
         UploadEvent::UploadStarted(upload) => {
@@ -75,7 +75,8 @@ fn set_length(state: &mut State, size_bytes: u64) {
 
 fn chunk_uploaded(state: &mut State, chunk: &ChunkUploadedV1) {
     let range = ByteRange::at(chunk.offset, chunk.length);
-    // A fact may come behind the end: then it is none, and what was stored for it is deleted by who stored it.
+    // A chunk may be recorded after the end of the upload. It is ignored, and the worker that stored its bytes deletes
+    // them.
     if range.to > state.grid().size_bytes || state.has_ended() {
         return;
     }
@@ -112,8 +113,9 @@ fn part_assembled(state: &mut State, assembled: &PartAssembledV1) {
     }
 }
 
-/// The first event of a part wins. A second one means that its slot in the store was written again. Of parts that the
-/// client writes by itself the last counts: they are read back in any case. Answers with the pieces that it replaces.
+/// Records a part and returns the staged pieces that it replaces. The first event of a part wins. A second event with
+/// other values means that the part was written again in the store. For direct uploads the last event wins, because
+/// their objects are always read back.
 fn store_part(state: &mut State, part_number: u32, part: StoredPart) -> Vec<StagedPiece> {
     if let Some(before) = state.parts.get(&part_number).filter(|_| state.kind != UploadKind::Direct) {
         state.rewritten |= *before != part;

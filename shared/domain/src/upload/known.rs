@@ -1,30 +1,31 @@
-//! Bytes that come again where some are stored: by what it can be told whether they are the same.
+//! Comparison of repeated bytes with stored bytes: the available checksums and objects of a range.
 
 use super::{StagedPiece, State};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use waybill_schema::{ByteRange, RangeSet};
 
-/// Of how many pieces the checksums are kept after they were joined: of the last ones, for requests whose answers were lost.
+/// Number of pieces whose checksums are kept after their part was assembled. The newest are kept, for clients that lost
+/// a response and repeat the request.
 const JOINED: usize = 256;
 
-/// Some bytes that are stored, and what tells whether others are the same.
+/// Stored range, and the means to compare other bytes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// They have this CRC-64/NVME.
+    /// The CRC-64/NVME of the range is known.
     Checksum {
-        /// Which bytes of the file.
+        /// The range.
         range: ByteRange,
-        /// The checksum of just these.
+        /// CRC-64/NVME of exactly this range.
         crc64nvme: u64,
     },
-    /// They lie in a staging object, where they can be read.
+    /// The bytes are in a staged object and can be read from there.
     Staged(StagedPiece),
-    /// They lie within a part that is not an object yet: nothing tells.
+    /// The bytes are inside a part of an open multipart upload, which cannot be read. They cannot be compared.
     Hidden(ByteRange),
 }
 
-/// Checksums of pieces that were joined to a part, the last one at the end.
+/// Checksums of pieces that were assembled into parts, the newest last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joined(VecDeque<(ByteRange, u64)>);
 
@@ -37,13 +38,14 @@ impl Joined {
         self.0.push_back((piece.range, crc64nvme));
     }
 
+    /// Returns the memory usage in bytes.
     pub(super) fn weight(&self) -> usize {
         self.0.capacity() * size_of::<(ByteRange, u64)>()
     }
 }
 
 impl State {
-    /// What is stored of `range`, which lies in one part.
+    /// Returns the stored bytes of `range`, which must be within one part.
     pub fn known_in(&self, range: ByteRange) -> Vec<Known> {
         let grid = self.grid();
         let part_number = grid.part_at(range.from);
@@ -84,7 +86,7 @@ impl State {
 }
 
 impl StagedPiece {
-    /// What of it lies in `range`.
+    /// Returns the piece, cut to the bytes within `range`.
     fn cut(&self, range: ByteRange) -> Self {
         let cut = ByteRange { from: self.range.from.max(range.from), to: self.range.to.min(range.to) };
         Self {

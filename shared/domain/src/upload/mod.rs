@@ -1,7 +1,7 @@
-//! An upload, from its start to a verified file or its end without one.
+//! An upload, from its start to a verified file or to an end without a file.
 //!
-//! Its events are on two subjects that are folded together in stream order: the lifecycle, decided one event at a
-//! time, and the chunks, facts that may come in any order and more than once.
+//! Its events are on two subjects, which are folded together in the order of the stream. Events of the lifecycle are
+//! decided one at a time. Events of chunks can come in any order and more than once.
 
 mod command;
 mod decide;

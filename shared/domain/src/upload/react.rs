@@ -1,41 +1,41 @@
-//! What a worker has to do for an upload, as data: an outer layer does it, and each step may be repeated.
+//! The steps of a worker for an upload, as data. The worker carries them out. Each step can be repeated.
 
 use super::{Phase, State};
 use waybill_schema::events::UploadKind;
 
-/// One thing to do in the store, or to settle.
+/// One step: work in the object store or on the quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Join the staged pieces of a part.
+    /// Assemble the staged pieces of a part.
     AssemblePart(u32),
     /// Claim the partial uploads, copy their bytes, and complete the upload.
     Concatenate,
-    /// Copy the object that the client made, once it is there, and complete the upload.
+    /// Copy the object from the quarantine key after the client has written it, and complete the upload.
     TakeOver,
-    /// Complete the multipart upload; for an empty file, which has no part, put an empty object.
+    /// Complete the multipart upload. For an empty file, which has no parts, write an empty object.
     CompleteObject,
-    /// Find the stored object's digest, and decide on it.
+    /// Compute the digest of the stored object, and accept or reject the file.
     VerifyObject,
-    /// Abort the multipart upload, and delete the object if there is one.
+    /// Abort the multipart upload, and delete the object if it exists.
     DeleteObject,
-    /// Delete what is staged.
+    /// Delete the staged objects.
     DeleteStaging,
-    /// Delete what the partial uploads of a final one have stored.
+    /// Delete the objects of the partial uploads of a final upload.
     DeletePartials,
-    /// Delete what the client made by itself.
+    /// Delete the object under the quarantine key.
     DeleteQuarantine,
-    /// The company keeps one object of the same bytes.
+    /// Let all files of the company with the same bytes refer to one object.
     KeepContent,
-    /// The reservation becomes used space.
+    /// Settle the reservation as used bytes.
     SettleAsUsed,
-    /// The reservation is given back.
+    /// Release the reservation.
     SettleAsUnused,
 }
 
-/// The steps that lead on from this state, in order. After them the state is another, or the upload has ended.
+/// Returns the next steps in this state, in order. After them the upload is in another state or has ended.
 pub fn react(state: &State) -> Vec<Step> {
     match &state.phase {
-        // Of a partial upload that was claimed, the final one takes care.
+        // The final upload takes care of its partial uploads.
         Phase::Absent | Phase::Concatenated { .. } => Vec::new(),
         Phase::Active => match &state.kind {
             UploadKind::Final { .. } => vec![Step::Concatenate],
@@ -51,8 +51,8 @@ pub fn react(state: &State) -> Vec<Step> {
             let staging = if state.parts.is_empty() { vec![] } else { vec![Step::DeleteStaging] };
             [vec![Step::SettleAsUsed, Step::KeepContent], staging, leftovers(&state.kind)].concat()
         }
-        // Space is given back first: whether an object can be deleted is no matter of the company's.
-        // A file in one request may have been stored before its start came too late.
+        // Release the reservation first: the company must not wait for the deletion of the object. A file in one
+        // request may have been stored although its start came too late, so that its object must be deleted.
         Phase::Expired if state.started.is_none() => vec![Step::SettleAsUnused, Step::DeleteObject],
         Phase::Rejected { .. } | Phase::Cancelled | Phase::Expired => {
             let own = vec![Step::SettleAsUnused, Step::DeleteObject, Step::DeleteStaging];
@@ -61,7 +61,7 @@ pub fn react(state: &State) -> Vec<Step> {
     }
 }
 
-/// What an upload leaves behind besides its own object and staging objects.
+/// Returns the steps that delete the remaining objects of an upload, apart from its own object and its staged objects.
 fn leftovers(kind: &UploadKind) -> Vec<Step> {
     match kind {
         UploadKind::Final { .. } => vec![Step::DeletePartials],

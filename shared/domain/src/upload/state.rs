@@ -1,4 +1,4 @@
-//! What is known of an upload.
+//! State of an upload.
 
 use super::Joined;
 use crate::Refusal;
@@ -11,47 +11,47 @@ use waybill_schema::events::{
 };
 use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, UploadId, WorkerId};
 
-/// How far an upload is.
+/// Phase of an upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// Nothing is known of it.
+    /// The upload does not exist.
     #[default]
     Absent,
-    /// It takes bytes.
+    /// The upload accepts bytes.
     Active,
-    /// Every byte is there; its digest is being checked.
+    /// All bytes are stored, and the worker verifies the digest.
     Completed,
-    /// The file can be read.
+    /// The file is verified and readable.
     Verified {
-        /// What is stored has this digest.
+        /// SHA-256 of the stored object.
         sha256: Sha256Digest,
-        /// Where it is.
+        /// Key of the object.
         storage_key: String,
     },
-    /// The file was refused.
+    /// The file was rejected.
     Rejected {
-        /// Stable code.
+        /// Stable error code.
         code: String,
-        /// For a person.
+        /// Reason, for people.
         message: String,
     },
-    /// Somebody ended it.
+    /// The upload was cancelled.
     Cancelled,
-    /// It was not continued in time.
+    /// The upload expired.
     Expired,
-    /// A partial upload that became part of a final one.
+    /// The partial upload became part of a final upload.
     Concatenated {
         /// The final upload.
         into: UploadId,
     },
 }
 
-/// The status that clients see: the data model's.
+/// Status of the data model, which clients see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Started, no byte stored.
+    /// Started, without stored bytes.
     Pending,
-    /// Bytes come in, or are being verified.
+    /// Bytes are being transferred or verified.
     Uploading,
     /// Verified.
     Completed,
@@ -62,7 +62,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// As it is written in JSON and in Postgres.
+    /// Returns the name in JSON and in PostgreSQL.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -74,72 +74,72 @@ impl Status {
     }
 }
 
-/// A part that is in the store.
+/// Part in the object store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPart {
-    /// What the store answered.
+    /// ETag from the object store.
     pub etag: String,
-    /// CRC-64/NVME of its bytes.
+    /// CRC-64/NVME of the part.
     pub crc64nvme: u64,
-    /// Its bytes.
+    /// Size of the part in bytes.
     pub length: u64,
 }
 
-/// Bytes of the file that lie in a staging object. Pieces never overlap: the first event wins for each byte.
+/// Range of the file that is in a staged object. Pieces never overlap: the first event wins for each byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedPiece {
-    /// Which bytes of the file.
+    /// The range of the file.
     pub range: ByteRange,
-    /// The staging object.
+    /// Key of the staged object.
     pub storage_key: String,
-    /// Where in the staging object the piece begins.
+    /// Position in the staged object at which the piece begins.
     pub object_offset: u64,
-    /// CRC-64/NVME of its bytes, if it is all of its staging object.
+    /// CRC-64/NVME of the piece, if the piece is the whole staged object.
     pub crc64nvme: Option<u64>,
 }
 
-/// An upload, folded from its events.
+/// Upload, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// What was said at the start; with the size as it is known by now, or the most that it may be.
+    /// Description from the start. `size_bytes` is the current size, or the maximum size if the length is unknown.
     pub started: Option<UploadStartedV1>,
-    /// Whether the length was said at the start.
+    /// `true` if the length was known at the start.
     pub length_at_start: bool,
-    /// Whether the length is still to come.
+    /// `true` if the length is still unknown.
     pub length_deferred: bool,
-    /// What it is to become.
+    /// Kind of the upload.
     pub kind: UploadKind,
-    /// The `Upload-Metadata` header of its start.
+    /// The `Upload-Metadata` header of the start.
     pub upload_metadata: Option<String>,
-    /// Until when the client may make the object by itself.
+    /// Latest expiry of the URLs with which the client can create the object under the quarantine key.
     pub quarantine_until: Option<Timestamp>,
-    /// The copy of the object that the client made by itself.
+    /// The copy of the object under the quarantine key.
     pub copied: Option<QuarantineCopiedV1>,
-    /// When it started.
+    /// Time of the start.
     pub started_at: Timestamp,
-    /// How far it is.
+    /// The phase.
     pub phase: Phase,
-    /// The multipart upload in the store.
+    /// The multipart upload in the object store.
     pub multipart: Option<MultipartOpenedV2>,
-    /// Which bytes are stored.
+    /// The stored bytes.
     pub stored: RangeSet,
-    /// The parts in the store, by number.
+    /// The parts in the object store, by number.
     pub parts: BTreeMap<u32, StoredPart>,
-    /// How many pieces were staged.
+    /// Number of pieces that were staged.
     pub pieces: u32,
-    /// What is staged, by offset.
+    /// The staged pieces, by offset.
     pub staged: BTreeMap<u64, StagedPiece>,
-    /// What is known of pieces that are no longer staged.
+    /// Checksums of pieces that are no longer staged.
     pub joined: Joined,
-    /// Who opened the multipart upload or wrote a part.
+    /// Workers that opened the multipart upload or wrote a part.
     pub writers: BTreeSet<WorkerId>,
-    /// Whether a part may have been written more than once, so that what is stored must be read back.
+    /// `true` if a part may have been written more than once. The object must then be read back.
     pub rewritten: bool,
 }
 
 impl State {
-    /// The upload's grid; that of an empty file before the start. While the length is still to come, that of the largest
-    /// file that it may become.
+    /// Returns the part grid. Before the start, it is the grid of an empty file. While the length is unknown, it is the
+    /// grid of a file of the maximum size.
     pub fn grid(&self) -> PartGrid {
         self.started.as_ref().map_or(PartGrid { size_bytes: 0, part_size_bytes: 1 }, |started| PartGrid {
             size_bytes: started.size_bytes,
@@ -147,48 +147,49 @@ impl State {
         })
     }
 
-    /// The bytes that are not stored yet, as far as it is known which those are.
+    /// Returns the ranges that are not stored yet. While the length is unknown, these are only the gaps between stored
+    /// ranges.
     pub fn missing(&self) -> Vec<ByteRange> {
         let to = if self.length_deferred { self.stored.end() } else { self.grid().size_bytes };
         self.stored.gaps(ByteRange { from: 0, to })
     }
 
-    /// Bytes of the file; `None` while that is still to come.
+    /// Returns the size of the file in bytes, or `None` while it is unknown.
     pub fn length(&self) -> Option<u64> {
         (!self.length_deferred).then(|| self.grid().size_bytes)
     }
 
-    /// Whether its reservation is of its size, from its start to its end.
+    /// Returns `true` if the reservation always has the size of the file.
     pub fn reserves_exactly(&self) -> bool {
         self.length_at_start && !matches!(self.kind, UploadKind::Partial)
     }
 
-    /// Whether every byte is stored, so that it can be completed.
+    /// Returns `true` if all bytes are stored, so that the upload can be completed.
     pub fn is_whole(&self) -> bool {
         !self.length_deferred && self.started.is_some() && self.missing().is_empty()
     }
 
-    /// Whether a part is known in the place of the one that `chunk` is, and with other bytes.
+    /// Returns `true` if `chunk` is a part, and another version of this part is already recorded.
     pub fn has_another_part(&self, chunk: &ChunkUploadedV1) -> bool {
         let ChunkStorage::Part { part_number } = &chunk.storage else { return false };
         self.parts.get(part_number).is_some_and(|part| part.etag != chunk.etag)
     }
 
-    /// Whether it is new that a slot in the store was written more than once.
+    /// Returns `true` if `store_writes` is the first evidence that a part was written more than once.
     pub(super) fn is_first_rewrite(&self, store_writes: u32) -> bool {
         store_writes > 1 && !self.rewritten
     }
 
-    /// Whether the upload takes bytes.
+    /// Checks whether the upload accepts bytes.
     ///
     /// # Errors
-    /// The [`Refusal`] that says how it has ended.
+    /// The [`Refusal`] that says how the upload has ended.
     pub fn check_takes_bytes(&self) -> Result<(), Refusal> {
         match &self.phase {
             Phase::Active => Ok(()),
             Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
             Phase::Completed | Phase::Verified { .. } | Phase::Concatenated { .. } => {
-                Err(Refusal::UploadCompleted { hint: "it takes no more bytes" })
+                Err(Refusal::UploadCompleted { hint: "It accepts no more bytes. Start a new upload for another file." })
             }
             Phase::Rejected { .. } => Err(Refusal::UploadEnded { status: "rejected" }),
             Phase::Cancelled => Err(Refusal::UploadEnded { status: "cancelled" }),
@@ -196,10 +197,11 @@ impl State {
         }
     }
 
-    /// Whether the upload takes bytes, and its time is not up. Until the sweep has come by, that is not in the log.
+    /// Checks whether the upload accepts bytes and has not expired. The log does not contain the expiry until the sweep
+    /// has found it.
     ///
     /// # Errors
-    /// As [`State::check_takes_bytes`].
+    /// The same as [`State::check_takes_bytes`].
     pub fn check_open(&self, now: Timestamp) -> Result<(), Refusal> {
         self.check_takes_bytes()?;
         match &self.started {
@@ -208,12 +210,12 @@ impl State {
         }
     }
 
-    /// Whether its client, which makes the object by itself, has not done so in the time of the URLs that it was given.
+    /// Returns `true` if the client did not write the object under the quarantine key before its URLs expired.
     pub fn is_abandoned(&self, now: Timestamp) -> bool {
         self.copied.is_none() && self.quarantine_until.is_some_and(|until| now >= until)
     }
 
-    /// What clients see.
+    /// Returns the status that clients see.
     pub fn status(&self) -> Status {
         match self.phase {
             Phase::Absent => Status::Pending,
@@ -225,33 +227,33 @@ impl State {
         }
     }
 
-    /// Whether nothing will change any more.
+    /// Returns `true` if the upload has ended and does not change any more.
     pub fn has_ended(&self) -> bool {
         !matches!(self.phase, Phase::Absent | Phase::Active | Phase::Completed)
     }
 
-    /// Whether it has ended, and not as a file.
+    /// Returns `true` if the upload has ended without a file.
     pub fn has_ended_without_file(&self) -> bool {
         matches!(self.phase, Phase::Rejected { .. } | Phase::Cancelled | Phase::Expired)
     }
 
-    /// Parts whose bytes are all stored, but not yet as a part.
+    /// Returns the parts whose bytes are all stored, and that must still be assembled.
     pub fn parts_to_assemble(&self) -> Vec<u32> {
         let grid = self.grid();
         let candidates: BTreeSet<u32> = self.staged.keys().map(|offset| grid.part_at(*offset)).collect();
         candidates.into_iter().filter(|n| !self.parts.contains_key(n) && self.stored.contains(grid.part(*n))).collect()
     }
 
-    /// The fewest new bytes that a piece must have; 0 as long as it may have any number of them.
+    /// Returns the minimum number of new bytes of the next piece. It is 0 while pieces of any size are allowed.
     pub fn least_piece(&self) -> u64 {
         if self.pieces < PIECES_FREE { 0 } else { least_piece_bytes(self.grid().size_bytes) }
     }
 
-    /// Whether a run of bytes within a part may be staged. Runs at the beginning and the end of a part may be of any size:
-    /// those are where the grid cuts what a client sends.
+    /// Checks whether a range within a part may be staged. A range at the beginning or the end of a part can have any
+    /// size, because the part grid cuts the client's ranges there.
     ///
     /// # Errors
-    /// [`Refusal::PieceTooSmall`].
+    /// [`Refusal::PieceTooSmall`] if not.
     pub fn check_piece(&self, range: ByteRange) -> Result<(), Refusal> {
         let least_bytes = self.least_piece();
         let fresh = self.stored.gaps(range);
@@ -264,14 +266,14 @@ impl State {
         Err(Refusal::PieceTooSmall { pieces: self.pieces, least_bytes })
     }
 
-    /// The staged pieces of a part, in order.
+    /// Returns the staged pieces of a part, in order.
     pub fn pieces_of(&self, part_number: u32) -> Vec<StagedPiece> {
         let part = self.grid().part(part_number);
         self.staged.range(part.from..part.to).map(|(_, piece)| piece.clone()).collect()
     }
 
-    /// Whether the completed object must be read back: only one writer, each part written once, makes the running
-    /// digest a statement about what is stored.
+    /// Returns `true` if the completed object must be read back. The running digest describes the stored object only if
+    /// one worker wrote each part exactly once.
     pub fn needs_read_back(&self) -> bool {
         self.rewritten || self.writers.len() > 1
     }

@@ -1,14 +1,15 @@
-//! How much memory is taken by what is known of an upload, so that caches have bounds in bytes. About: what the allocator and
-//! the maps need besides is estimated.
+//! Memory usage of the state of an upload, so that caches can have limits in bytes. The overhead of the allocator and
+//! of maps is estimated.
 
 use super::State;
 use waybill_schema::events::{UploadKind, UploadStartedV1};
 
-/// A map's entry with a small value, and a part with its `ETag`.
+/// Estimated bytes of an entry of a map with a small value.
 const ENTRY_BYTES: usize = 64;
+/// Estimated bytes of a part with its `ETag`.
 const PART_BYTES: usize = 128;
 
-/// What was said at the start of an upload.
+/// Returns the memory usage in bytes of the description from the start of an upload.
 pub fn start_weight(started: &UploadStartedV1, kind: &UploadKind, upload_metadata: Option<&str>) -> usize {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let of_kind = match kind {
@@ -21,7 +22,7 @@ pub fn start_weight(started: &UploadStartedV1, kind: &UploadKind, upload_metadat
 }
 
 impl State {
-    /// Bytes of memory that it takes.
+    /// Returns the approximate memory usage in bytes.
     pub fn weight(&self) -> usize {
         let start = self
             .started

@@ -1,4 +1,4 @@
-//! Content that files have in common.
+//! Tests of content that several files refer to.
 
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -42,8 +42,8 @@ fn a_file_that_is_purged_before_others_know_of_it_holds_nothing_for_them() {
 }
 
 proptest! {
-    /// Whatever happens, in whichever order: an object is doomed only when no file refers to it, a file that was
-    /// released never comes back, and what is doomed is never referred to again.
+    /// For every order of commands: an object is doomed only when no file refers to it, a released file never refers to
+    /// the content again, and no file ever refers to a doomed object.
     #[test]
     fn an_object_lives_as_long_as_a_file_refers_to_it(
         steps in prop::collection::vec((any::<bool>(), prop::collection::vec(0..8_u128, 1..4), 0..8_u128), 1..60),

@@ -1,4 +1,4 @@
-//! The directory: who and what there is.
+//! Tests of the directory.
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -144,7 +144,7 @@ fn commands() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
-    /// A command that was carried out leads to nothing the second time, and only who is there is a member of what is.
+    /// Repeating a command that was carried out has no effect, and removed users have no memberships.
     #[test]
     fn repeating_changes_nothing(commands in prop::collection::vec(commands(), 1..60)) {
         let mut state = directory([Command::RegisterCompany(COMPANY)]);

@@ -1,4 +1,4 @@
-//! A file's life.
+//! Tests of verified files.
 
 use waybill_domain::Refusal;
 use waybill_domain::file::*;

@@ -1,4 +1,4 @@
-//! What the tests of uploads begin with.
+//! Values and states with which the tests of uploads begin.
 
 use uuid::Uuid;
 use waybill_domain::upload::{State, evolve};
@@ -29,7 +29,7 @@ pub(crate) fn started(size_bytes: u64) -> UploadStartedV1 {
     }
 }
 
-/// A chunk that is a whole part, or staged where it is not.
+/// Returns a chunk that is stored as a part if it is a whole part, and staged otherwise.
 pub(crate) fn chunk(offset: u64, length: u64) -> ChunkUploadedV1 {
     let whole = offset.is_multiple_of(PART) && length == PART;
     let storage = if whole {

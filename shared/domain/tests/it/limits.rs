@@ -1,4 +1,4 @@
-//! Sizes and the grid.
+//! Tests of limits on sizes and of the part grid.
 
 use proptest::prelude::*;
 use waybill_domain::grid::PartGrid;

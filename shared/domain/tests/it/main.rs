@@ -1,6 +1,6 @@
-//! The rules, as given/when/then and as properties.
+//! Tests of the rules, with examples (given, when, then) and with properties.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::unwrap_used, reason = "a panic shows where a test failed")]
 
 mod content;
 mod directory;

@@ -1,4 +1,4 @@
-//! Names and types that clients may give.
+//! Tests of file names, media types and metadata from clients.
 
 use proptest::prelude::*;
 use waybill_domain::media_type::{self, Claim, Danger, TypePolicy};
@@ -14,7 +14,7 @@ fn names_that_people_use_are_accepted() {
         "👨‍👩‍👧.png",
         "a..b",
         "100%.txt",
-        // A18: marks that keyboards and office programs put into names.
+        // A18: invisible marks that keyboards and office programs insert into names.
         "תמונה\u{200F} 1.jpg",
         "\u{200E}IMG_1.jpg",
         "ឯកសារ\u{200B}ថ្មី.pdf",
@@ -54,7 +54,7 @@ fn names_that_could_do_harm_are_refused() {
         "a\u{2028}b",
         "a\u{202E}fdp.exe",
         "a\u{202A}b",
-        // What is behind the dot may be shown before it.
+        // The text after the dot can be shown before it.
         "evil\u{2067}jpg\u{200F}.exe\u{2069}",
         &long,
         &wide,
@@ -90,7 +90,7 @@ proptest! {
         prop_assert_eq!(name::fold(&folded), folded);
     }
 
-    /// A name without other letters takes a shorter way.
+    /// Names that contain only ASCII use a faster path, which must give the same result.
     #[test]
     fn folding_does_not_depend_on_what_comes_behind(text in "[ -~]{0,40}") {
         prop_assert_eq!(name::fold(&format!("{text}\u{436}")), format!("{}\u{436}", name::fold(&text)));
@@ -177,7 +177,10 @@ fn a_list_accepts_the_names_and_special_cases_of_what_is_on_it() {
     let pdf = text.check_content(claim("a.txt", "text/plain"), Some("application/pdf"));
     assert!(matches!(pdf, Err(Refusal::TypeRefused { danger: None, .. })));
     assert_eq!(text.check_content(claim("a.txt", "text/plain"), None), Ok(()));
-    assert!(text.check_content(claim("a", ""), Some("image/png")).is_err(), "what nobody declared is what it is");
+    assert!(
+        text.check_content(claim("a", ""), Some("image/png")).is_err(),
+        "the content decides if no type was declared"
+    );
 }
 
 #[test]

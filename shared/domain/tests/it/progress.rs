@@ -1,4 +1,4 @@
-//! What people see while a file goes.
+//! Tests of the progress that users see.
 
 use crate::given::{NOW, chunk, started};
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn tracked(size: u64, chunks: &[(u64, u64, i64)]) -> Tracker {
 
 #[test]
 fn a_steady_rate_is_shown_as_it_is() {
-    // 100 bytes each 100 ms: 1,000 bytes a second.
+    // 100 bytes every 100 ms are 1,000 bytes per second.
     let chunks: Vec<(u64, u64, i64)> = (0..20).map(|n| (n * 100, 100, (i64::try_from(n).unwrap() + 1) * 100)).collect();
     let progress = tracked(4_000, &chunks).progress();
     assert_eq!((progress.bytes_uploaded, progress.percentage), (2_000, 50));

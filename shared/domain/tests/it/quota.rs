@@ -1,4 +1,4 @@
-//! Space: reserved, committed, released.
+//! Tests of the quota: reservation, settling and release of bytes.
 
 use crate::given::NOW;
 use uuid::Uuid;
@@ -90,13 +90,13 @@ fn a_reservation_ends_once() {
     let ended = |n, bytes_used| SettledItem { upload_id: item(n, 0).upload_id, bytes_used };
     let all = [ended(1, Some(50)), ended(2, None), ended(3, Some(1)), ended(1, None)];
     let settled = settle(&state, &all).unwrap();
-    assert_eq!(settled.items, all[..2], "each once, and none that was not reserved");
+    assert_eq!(settled.items, all[..2], "every open reservation is settled once, and others are ignored");
     evolve(&mut state, &settled.clone().into(), NOW);
     assert_eq!((state.used_bytes, state.file_count, state.reserved_bytes()), (50, 1, 0));
     assert_eq!(settle(&state, &all), None);
     let before = state.clone();
     evolve(&mut state, &settled.into(), NOW);
-    assert_eq!(state, before, "the event alone changes nothing twice");
+    assert_eq!(state, before, "applying the event again changes nothing");
 }
 
 #[test]
@@ -108,14 +108,14 @@ fn the_space_of_a_purged_file_is_given_back_once() {
     assert_eq!(
         (state.used_bytes, state.file_count, state.reserved_bytes()),
         (0, 0, 0),
-        "the second was not settled yet"
+        "the release also ends the reservation of the second file"
     );
     assert_eq!(release(&state, &purged, &[]), None);
     let before = state.clone();
     evolve(&mut state, &released.into(), NOW);
     assert_eq!(state, before);
     assert_eq!(settle(&state, &[SettledItem { upload_id: purged[1].file_id, bytes_used: Some(40) }]), None);
-    // The files' own events say so by now: nobody asks again, and nothing is kept of it.
+    // The events of the files now contain `FileSpaceReleased`, so that the quota forgets the files.
     let recorded = release(&state, &[], &[purged[0].file_id, purged[1].file_id]).unwrap();
     evolve(&mut state, &recorded.into(), NOW);
     assert!(state.released.is_empty());
@@ -128,18 +128,26 @@ fn a_reservation_is_raised_in_steps_and_not_past_what_is_free() {
     let id = item(1, 0).upload_id;
     let state = quota([QuotaReservedV1 { items: vec![item(1, STEP)], until: NOW }.into()]);
     let raised = |needed, max, limit| raise(&state, id, needed, max, limit, &Limits::default());
-    assert_eq!(raised(STEP, 10 * STEP, 2 * STEP), Ok(None), "it holds them already");
+    assert_eq!(raised(STEP, 10 * STEP, 2 * STEP), Ok(None), "the reservation is already large enough");
     let event = QuotaRaisedV1 { upload_id: id, bytes_total: 2 * STEP };
     assert_eq!(raised(STEP + 1, 10 * STEP, 2 * STEP), Ok(Some(event.clone().into())));
     let to_the_end = QuotaRaisedV1 { upload_id: id, bytes_total: STEP + 5 };
-    assert_eq!(raised(STEP + 1, STEP + 5, 2 * STEP), Ok(Some(to_the_end.into())), "no more than it may become");
+    assert_eq!(
+        raised(STEP + 1, STEP + 5, 2 * STEP),
+        Ok(Some(to_the_end.into())),
+        "at most the maximum size of the upload"
+    );
     let last_bytes = QuotaRaisedV1 { upload_id: id, bytes_total: STEP + 1 };
-    assert_eq!(raised(STEP + 1, 10 * STEP, 2 * STEP - 1), Ok(Some(last_bytes.into())), "the last bytes are given out");
+    assert_eq!(
+        raised(STEP + 1, 10 * STEP, 2 * STEP - 1),
+        Ok(Some(last_bytes.into())),
+        "the last free bytes can be reserved"
+    );
     assert!(matches!(raised(STEP + 1, 10 * STEP, STEP), Err(Refusal::QuotaExceeded { .. })));
     let mut state = state.clone();
     evolve(&mut state, &event.into(), NOW);
     assert_eq!(state.reserved_bytes(), 2 * STEP);
-    // What is not used of it is free afterwards.
+    // The unused bytes of the reservation are free afterwards.
     evolve(&mut state, &used(1, 7), NOW);
     assert_eq!((state.reserved_bytes(), state.used_bytes), (0, 7));
 }
@@ -165,10 +173,10 @@ fn a_final_upload_takes_over_what_its_partial_ones_hold() {
     let mut after = state.clone();
     evolve(&mut after, &event, NOW);
     assert_eq!((after.reserved_bytes(), after.reserved.len()), (100, 1));
-    assert_eq!(moved(&after, 100, 100), Ok(None), "it is done once");
-    // A partial upload that comes twice is more than what was reserved for it.
+    assert_eq!(moved(&after, 100, 100), Ok(None), "the transfer happens once");
+    // If a partial upload is used twice, the final upload is larger than the reservations.
     assert!(matches!(moved(&state, 140, 100), Err(Refusal::QuotaExceeded { .. })));
-    // Of one whose reservation is gone the space must be free.
+    // If a partial upload has no reservation any more, its bytes must be free.
     let mut less = state;
     evolve(&mut less, &came_to_nothing(1), NOW);
     assert!(moved(&less, 100, 100).is_ok());
@@ -203,7 +211,7 @@ fn partial_uploads_count_once_towards_their_session() {
     let event = transfer(&state, &of(3, max), &from, u64::MAX, &Limits::default(), time).unwrap().unwrap();
     evolve(&mut state, &event, time);
     assert_eq!(state.sessions.values().copied().collect::<Vec<_>>(), [max]);
-    // What was raised since the event was decided on goes with the reservation.
+    // A raise between the decision and the event ends with the reservation.
     let id = item(3, 0).upload_id;
     evolve(&mut state, &QuotaRaisedV1 { upload_id: id, bytes_total: max + 5 }.into(), time);
     evolve(&mut state, &came_to_nothing(3), time);

@@ -1,5 +1,5 @@
-//! Whatever happens at once, however often and in whichever order it is tried: no start is accepted that takes a company past
-//! its limit, each reservation ends once, and the space of each purged file is given back once.
+//! Property tests of the quota. For every order, concurrency and repetition of actions: no accepted start exceeds the
+//! limit of a company, each reservation ends once, and the bytes of each purged file are released once.
 
 use crate::given::NOW;
 use proptest::prelude::*;
@@ -21,7 +21,8 @@ enum Action {
     Transfer(u8, Vec<u8>),
 }
 
-/// What is done, on how old a state it is decided first, and whether its acknowledgement is lost, so that it is done again.
+/// Generates an action, the age in events of the state on which it is decided first, and `true` if its acknowledgement
+/// is lost so that the action is repeated.
 fn step() -> impl Strategy<Value = (Action, usize, bool)> {
     let few = |ids| proptest::collection::vec(ids, 1..6);
     let id = || 0_u8..12;
@@ -41,11 +42,12 @@ fn id(n: u8) -> UploadId {
     UploadId(Uuid::from_u128(u128::from(n)))
 }
 
-/// A log of one company, on which decisions are appended if nothing came since what they were decided on.
+/// Log of one company. A decision is appended only if there are no newer events than those it was decided on.
 #[derive(Default)]
 struct World {
     events: Vec<QuotaEvent>,
-    /// What the uploads' own events say: of one that has ended none asks for space again.
+    /// Ended uploads with their reserved bytes, as their own events record them. An ended upload never reserves bytes
+    /// again.
     ended: BTreeMap<u8, u64>,
     files: BTreeMap<u8, file::State>,
     partial: Vec<u8>,
@@ -62,7 +64,8 @@ impl World {
         self.state(self.events.len())
     }
 
-    /// Decides on a state that is `lag` events old, and again on the newest one if somebody was faster, or nothing is to do.
+    /// Decides on a state that is `lag` events old. Decides again on the newest state if there are newer events or if
+    /// the first decision has no event.
     fn append(&mut self, lag: usize, decide: impl Fn(&State) -> Option<QuotaEvent>) {
         let known = self.events.len().saturating_sub(lag);
         let decided = decide(&self.state(known)).filter(|_| known == self.events.len());
@@ -82,7 +85,7 @@ impl World {
                 });
             }
             Action::Settle(ends) => {
-                // An upload ends once: what its events say first stays.
+                // An upload ends once: its first end counts.
                 let held = self.held();
                 let mut items = Vec::new();
                 for (n, is_file) in ends {
@@ -124,7 +127,7 @@ impl World {
         }
     }
 
-    /// As workers do it: the quota's event, behind a look at the files' own, and then theirs.
+    /// Purges files as workers do: reads the events of the files, and then appends the event of the quota.
     fn purge(&mut self, files: &[u8], lag: usize) {
         let mut items = Vec::new();
         for n in files {
@@ -139,7 +142,7 @@ impl World {
         self.append(lag, |state| release(state, &items, &recorded).map(QuotaEvent::from));
     }
 
-    /// The workers go on where they were stopped: what the quota says of a file, the file's events say, too.
+    /// Continues the work of stopped workers: records the releases of the quota in the events of the files.
     fn record(&mut self) {
         let held = self.held();
         for (n, file) in &mut self.files {
@@ -163,9 +166,9 @@ proptest! {
                 world.record();
             }
             let state = world.held();
-            prop_assert!(state.used_bytes + state.reserved_bytes() <= LIMIT, "oversold: {state:?}");
+            prop_assert!(state.used_bytes + state.reserved_bytes() <= LIMIT, "the limit is exceeded: {state:?}");
         }
-        // Everything that was left in the middle comes to its end.
+        // Finish all interrupted work.
         let open: Vec<(u8, bool)> = (0..12).map(|n| (n, false)).collect();
         world.act(&Action::Settle(open), 0);
         world.record();
@@ -180,7 +183,7 @@ proptest! {
         prop_assert_eq!((state.used_bytes, state.file_count), (bytes, there.count() as u64));
     }
 
-    /// Each event changes the state once, however often it is folded.
+    /// Applying the same event again does not change the state.
     #[test]
     fn an_event_that_comes_twice_changes_nothing(steps in proptest::collection::vec(step(), 0..40)) {
         let mut world = World::default();

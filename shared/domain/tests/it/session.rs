@@ -1,4 +1,4 @@
-//! Sessions.
+//! Tests of upload sessions.
 
 use crate::given::NOW;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! Associations of files with chatrooms and threads.
+//! Tests of associations of files with chatrooms and threads.
 
 use uuid::Uuid;
 use waybill_domain::Refusal;

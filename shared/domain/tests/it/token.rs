@@ -1,4 +1,4 @@
-//! Download tokens.
+//! Tests of download tokens.
 
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ fn asked(number: u128, (from, to): (u64, u64), now: Timestamp) -> Asked {
     }
 }
 
-/// Answers a request.
+/// Decides on a request and applies the event.
 fn serve(state: &mut State, asked: Asked) -> Result<(), Refusal> {
     let now = asked.now;
     let event = decide(state, Command::Serve(asked))?.unwrap();
@@ -48,7 +48,7 @@ fn serve(state: &mut State, asked: Asked) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The answer has sent this.
+/// Records the end of the response to a request, which has sent this range.
 fn sent(state: &mut State, number: u128, (from, to): (u64, u64), now: Timestamp) {
     let command = Command::EndServing { request: Uuid::from_u128(number), sent: ByteRange { from, to } };
     let event = decide(state, command).unwrap().unwrap();
@@ -90,9 +90,12 @@ fn of_those_who_ask_at_once_one_is_answered() {
     assert!(is_running(serve(&mut state, asked(2, (0, SIZE), NOW))));
     sent(&mut state, 1, (0, SIZE), NOW);
     assert_eq!(state.download_count, 1);
-    assert!(has_ended(serve(&mut state, asked(3, (0, SIZE), NOW.plus_ms(10)))), "they have it");
+    assert!(
+        has_ended(serve(&mut state, asked(3, (0, SIZE), NOW.plus_ms(10)))),
+        "this client already received the file"
+    );
     let other = Asked { by: by("b"), ..asked(4, (0, SIZE), NOW.plus_ms(10)) };
-    assert!(is_running(serve(&mut state, other)), "who comes a moment later came at once");
+    assert!(is_running(serve(&mut state, other)), "a request shortly after the delivery counts as a simultaneous one");
 }
 
 #[test]
@@ -102,12 +105,12 @@ fn one_person_probes_repeats_and_changes_programs_and_it_counts_once() {
     sent(&mut state, 1, (0, 2), NOW);
     serve(&mut state, asked(2, (0, SIZE), NOW)).unwrap();
     sent(&mut state, 2, (0, 3), NOW);
-    assert_eq!(state.download_count, 0, "it was not delivered");
+    assert_eq!(state.download_count, 0, "the file was not delivered completely");
     let manager = Asked { by: by("b"), ..asked(3, (3, SIZE), NOW) };
     serve(&mut state, manager).unwrap();
     sent(&mut state, 3, (3, SIZE), NOW);
     assert_eq!(state.download_count, 1);
-    // Twice the file and no more.
+    // The claim sends at most twice the size of the file.
     assert!(has_ended(serve(&mut state, Asked { has_waited: true, ..asked(4, (0, SIZE), NOW) })));
     serve(&mut state, asked(5, (0, 8), NOW)).unwrap();
     sent(&mut state, 5, (0, 8), NOW);
@@ -182,7 +185,8 @@ fn a_download_of_before_counted_at_once() {
 }
 
 proptest! {
-    /// However requests come and end, no claim sends more than twice the file, and no more are delivered than there may be.
+    /// For every order of requests and ends: no claim sends more than twice the size of the file, and the number of
+    /// delivered downloads does not exceed the limit.
     #[test]
     fn what_is_sent_is_bounded(
         max in 1_u32..4,
@@ -218,6 +222,6 @@ fn it_is_forgotten_once_and_only_behind_its_end() {
     let event = forget(&state, END).unwrap().unwrap();
     evolve(&mut state, &event, END);
     assert_eq!(forget(&state, END), Ok(None));
-    assert_eq!(decide(&state, Command::Revoke), Ok(None), "there is no row to say so in");
+    assert_eq!(decide(&state, Command::Revoke), Ok(None), "the read model has no row for the token any more");
     assert!(has_ended(serve(&mut state, asked(1, (0, SIZE), END))));
 }

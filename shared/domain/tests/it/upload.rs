@@ -1,4 +1,4 @@
-//! An upload from its start to its end.
+//! Tests of an upload from its start to its end.
 
 use crate::given::{NOW, PART, chunk, started, upload, worker};
 use waybill_domain::Refusal;
@@ -50,7 +50,7 @@ fn a_start_is_accepted_once_and_repeated_without_an_event() {
     let state = upload([event]);
     assert_eq!(decide(&state, start), Ok(None));
     let later = UploadStartedV1 { expires_at: NOW.plus_ms(9_999), ..started(10) };
-    assert_eq!(decide(&state, Command::Start(later.into())), Ok(None), "a repeated request would end later");
+    assert_eq!(decide(&state, Command::Start(later.into())), Ok(None), "a repeated start may differ in the expiry");
     assert_eq!(decide(&state, Command::Start(started(11).into())), Err(Refusal::IdTaken { what: "upload" }));
 }
 
@@ -149,7 +149,7 @@ fn an_upload_expires_when_its_time_is_up_and_not_before() {
     let late = Command::Expire { now: NOW.plus_ms(1_000) };
     assert_eq!(decide(&state, late.clone()), Ok(Some(UploadExpiredV1 {}.into())));
     assert_eq!(decide(&completed(100), late.clone()), Ok(None), "a complete upload cannot expire");
-    // A reservation whose upload never came: after this event it cannot come any more.
+    // A reservation without an upload: after this event, the upload cannot start any more.
     assert_eq!(decide(&State::default(), late), Ok(Some(UploadExpiredV1 {}.into())));
     let dead = upload([UploadExpiredV1 {}.into()]);
     assert_eq!(decide(&dead, Command::Start(started(100).into())), Err(Refusal::UploadEnded { status: "expired" }));
@@ -179,13 +179,16 @@ fn one_writer_that_wrote_each_part_once_need_not_be_checked() {
     };
     let begin = |n| [started(200).into(), opened(n).into(), chunk(0, 100).into()];
     assert!(!upload(begin(1)).needs_read_back());
-    assert!(upload(begin(2)).needs_read_back(), "another worker opened it");
+    assert!(upload(begin(2)).needs_read_back(), "another worker opened the multipart upload");
     let again = ChunkUploadedV1 { store_writes: 2, ..chunk(100, 100) };
-    assert!(upload(begin(1).into_iter().chain([again.into()])).needs_read_back(), "an answer was lost");
+    assert!(
+        upload(begin(1).into_iter().chain([again.into()])).needs_read_back(),
+        "the part was sent twice because a response was lost"
+    );
     let other = ChunkUploadedV1 { etag: "other".to_owned(), ..chunk(0, 100) };
-    assert!(upload(begin(1).into_iter().chain([other.into()])).needs_read_back(), "a slot was written twice");
+    assert!(upload(begin(1).into_iter().chain([other.into()])).needs_read_back(), "the part was written twice");
     let same = upload(begin(1).into_iter().chain([chunk(0, 100).into()]));
-    assert!(!same.needs_read_back(), "the same event twice is one");
+    assert!(!same.needs_read_back(), "a repeated event changes nothing");
 }
 
 #[test]
@@ -229,9 +232,9 @@ fn a_deferred_length_is_set_once_and_not_below_what_is_stored() {
     let event = set(&state, 150).unwrap().unwrap();
     evolve(&mut state, &event, NOW);
     assert_eq!((state.length(), state.is_whole()), (Some(150), true));
-    assert_eq!(set(&state, 150), Ok(None), "the same again");
+    assert_eq!(set(&state, 150), Ok(None), "the same length again has no effect");
     assert!(matches!(set(&state, 151), Err(Refusal::LengthConflict { .. })));
-    assert_eq!(state.parts_to_assemble(), [2], "the last part is one now");
+    assert_eq!(state.parts_to_assemble(), [2], "the last range is a whole part now");
     assert!(matches!(decide(&state, complete()), Ok(Some(UploadEvent::FileCompleted(_)))));
 }
 
@@ -246,7 +249,10 @@ fn a_partial_upload_is_claimed_once_when_it_is_complete() {
     assert!(matches!(claim(&file, first), Err(Refusal::PartialUnfit { .. })));
     let chunks = [chunk(0, 100), chunk(100, 100), chunk(200, 100)].map(UploadEvent::from);
     let mut whole = upload([begun(UploadKind::Partial, false)].into_iter().chain(chunks));
-    assert!(matches!(decide(&whole, complete()), Err(Refusal::PartialUnfit { .. })), "it becomes no file of its own");
+    assert!(
+        matches!(decide(&whole, complete()), Err(Refusal::PartialUnfit { .. })),
+        "a partial upload does not become a file"
+    );
     let event = claim(&whole, first).unwrap().unwrap();
     evolve(&mut whole, &event, NOW);
     assert_eq!(claim(&whole, first), Ok(None));
@@ -264,8 +270,11 @@ fn what_a_client_made_by_itself_is_taken_over_once_and_in_its_size() {
         Command::CopyQuarantine(QuarantineCopiedV1 { storage_bucket, storage_key, size_bytes, worker_id: worker(1) })
     };
     let state = upload([begun(kind.clone(), false)]);
-    assert!(react(&state).is_empty(), "nobody can have made it yet");
-    assert!(matches!(decide(&state, copied(299)), Err(Refusal::SizeExceeded { .. })), "another size than was said");
+    assert!(react(&state).is_empty(), "the client has no URL yet");
+    assert!(
+        matches!(decide(&state, copied(299)), Err(Refusal::SizeExceeded { .. })),
+        "the size differs from the declared size"
+    );
     let open = upload([begun(kind, true), QuarantineSignedV1 { until: NOW }.into()]);
     assert_eq!(react(&open), [Step::TakeOver]);
     assert!(matches!(decide(&open, copied(301)), Err(Refusal::SizeExceeded { .. })));
@@ -283,11 +292,11 @@ fn a_quarantine_is_cleared_once_when_upload_and_urls_have_ended() {
     let sign = |state: &State, until| decide(state, Command::SignQuarantine { until }).unwrap();
     let clear = |state: &State, ended_by| decide(state, Command::ClearQuarantine { ended_by }).unwrap();
     let mut state = upload([begun(kind, true), QuarantineSignedV1 { until: NOW }.into()]);
-    assert_eq!(sign(&state, NOW.plus_ms(60_000)), None, "as good as known");
+    assert_eq!(sign(&state, NOW.plus_ms(60_000)), None, "the recorded expiry is close enough");
     assert!(sign(&state, NOW.plus_ms(600_000)).is_some());
-    assert_eq!(clear(&state, NOW), None, "it runs");
+    assert_eq!(clear(&state, NOW), None, "the upload is still open");
     evolve(&mut state, &UploadCancelledV1 {}.into(), NOW);
-    assert_eq!(clear(&state, NOW.plus_ms(-1)), None, "the URL is still good");
+    assert_eq!(clear(&state, NOW.plus_ms(-1)), None, "the URL has not expired");
     let event = clear(&state, NOW).unwrap();
     evolve(&mut state, &event, NOW);
     assert_eq!(clear(&state, NOW.plus_ms(1)), None);
@@ -316,7 +325,7 @@ fn staged(offset: u64, length: u64) -> ChunkUploadedV1 {
     ChunkUploadedV1 { storage: ChunkStorage::Staged { storage_key: format!("s/{offset}") }, ..chunk(offset, length) }
 }
 
-/// An upload of 10 GiB, cut off after every MiB; with the events that it led to.
+/// An upload of 10 GiB that is interrupted after every MiB has one event for each MiB.
 #[test]
 fn a_large_file_may_be_cut_off_every_mebibyte() {
     const SIZE: u64 = 10 << 30;
@@ -349,15 +358,15 @@ fn after_ten_thousand_pieces_the_smallest_are_refused() {
     let too_small = Refusal::PieceTooSmall { pieces: 10_000, least_bytes: 10_000 };
     assert_eq!(take(&mut state, 10_000, 9_999), Err(too_small.clone()));
     assert_eq!(too_small.code(), "piece_too_small");
-    // What is stored is no piece; what is not counts alone.
+    // Only new bytes count for the minimum size. A range without new bytes is accepted and has no event.
     assert_eq!(take(&mut state, 5, 10), Ok(false));
     assert!(take(&mut state, 5_000, 10_000).is_err());
     assert_eq!(take(&mut state, 10_000, 10_000), Ok(true));
-    // Where the grid cuts what a client sends, and at the end of the file.
+    // Small pieces are allowed at the boundaries of parts and at the end of the file.
     assert_eq!(take(&mut state, PART_SIZE - 3, 3), Ok(true));
     assert_eq!(take(&mut state, PART_SIZE, 3), Ok(true));
     assert_eq!(take(&mut state, SIZE - 1, 1), Ok(true));
-    // Once.
+    // The next small pieces do not touch a boundary with new bytes.
     assert!(take(&mut state, PART_SIZE + 3, 1).is_err());
     assert!(take(&mut state, PART_SIZE, 4).is_err());
 }
@@ -372,7 +381,7 @@ fn what_is_stored_of_bytes_that_come_again_can_be_told() {
         Known::Staged(StagedPiece { range, storage_key: key.to_owned(), object_offset, crc64nvme: None })
     };
     let both = [sum(0, 40), staged("s/30-30", range(40, 60), 10)];
-    assert_eq!(state.known_in(range(0, 100)), both, "a checksum tells of all of an object only");
+    assert_eq!(state.known_in(range(0, 100)), both, "a checksum describes only a whole object");
     let cut = [staged("s/0-40", range(20, 40), 20), staged("s/30-30", range(40, 50), 10)];
     assert_eq!(state.known_in(range(20, 50)), cut);
     assert_eq!(state.known_in(range(60, 100)), []);
@@ -387,7 +396,11 @@ fn what_is_stored_of_bytes_that_come_again_can_be_told() {
     evolve(&mut state, &chunk(60, 40).into(), NOW);
     evolve(&mut state, &joined.into(), NOW);
     assert_eq!(state.known_in(range(0, 100)), [Known::Checksum { range: range(0, 100), crc64nvme: 7 }]);
-    assert_eq!(state.known_in(range(60, 100)), [sum(60, 100)], "its answer may have been lost");
+    assert_eq!(
+        state.known_in(range(60, 100)),
+        [sum(60, 100)],
+        "the checksum is kept because the client may have lost the response"
+    );
     assert_eq!(state.known_in(range(0, 50)), [sum(0, 40), Known::Hidden(range(40, 50))]);
 }
 

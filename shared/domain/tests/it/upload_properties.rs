@@ -1,4 +1,4 @@
-//! Chunks may come in any order, overlap and repeat: what is known afterwards is the same.
+//! Property tests of uploads: chunks can come in any order, overlap and repeat, and the resulting state is the same.
 
 use crate::given::{NOW, PART, chunk, started, upload};
 use proptest::prelude::*;
@@ -7,7 +7,8 @@ use waybill_schema::Event;
 use waybill_schema::events::FileCompletedV1;
 use waybill_schema::events::UploadEvent;
 
-/// A size, and runs that cover a file of that size: cut anywhere, shuffled, some twice.
+/// Generates a size and ranges that cover a file of this size. The cuts are arbitrary, the ranges are shuffled, and
+/// some are repeated.
 fn covering_runs() -> impl Strategy<Value = (u64, Vec<(u64, u64)>)> {
     (1..6 * PART).prop_flat_map(|size| {
         let cuts = proptest::collection::btree_set(1..=size, 0..12);
@@ -16,7 +17,7 @@ fn covering_runs() -> impl Strategy<Value = (u64, Vec<(u64, u64)>)> {
             let mut runs = Vec::new();
             let mut from = 0;
             for to in cuts.into_iter().chain([size]) {
-                // A run never crosses the grid: the data plane cuts there.
+                // A range never crosses the part grid, because the data plane cuts it there.
                 while from < to {
                     let end = to.min((from / PART + 1) * PART);
                     runs.push((from, end - from));
@@ -43,7 +44,7 @@ proptest! {
         prop_assert_eq!(state.stored.total(), size);
         prop_assert_eq!(state.stored.prefix(), size);
         prop_assert_eq!(state.missing(), vec![]);
-        // Every part is stored, or can be assembled from pieces that are exactly its bytes.
+        // Every part is stored, or can be assembled from pieces that cover exactly its bytes.
         for n in 1..=state.grid().total_parts() {
             if state.parts.contains_key(&n) {
                 continue;
@@ -107,7 +108,7 @@ proptest! {
         prop_assert_eq!(decide(&state, complete), Ok(None));
     }
 
-    /// What was decided on, event by event, is what a reader folds from the stored events.
+    /// Folding the stored events gives the state on which the commands were decided.
     #[test]
     fn replay_equals_live((size, runs) in covering_runs()) {
         let mut live = State::default();
