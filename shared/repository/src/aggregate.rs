@@ -1,4 +1,4 @@
-//! The aggregates: their subjects, and the rules that they are folded and decided by.
+//! The aggregates: their subjects, and the rules that fold their events and decide their commands.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,57 +12,59 @@ use waybill_schema::{
     UploadId,
 };
 
-/// An aggregate as [`crate::load`] and [`crate::execute`] need it.
+/// Aggregate that [`crate::load`] and [`crate::execute`] can work on.
 pub trait Aggregate: Send + Sync {
-    /// What is known of it.
+    /// State of the aggregate.
     type State: Default + Clone + Send + Sync + Serialize + DeserializeOwned;
     /// Commands to the aggregate.
     type Command: Clone + Send + Sync;
     /// Events of the aggregate.
     type Event: AggregateEvent;
 
-    /// Changes whenever the state does: older snapshots are then not read. `None` where the rules keep the fold short.
+    /// Version of the snapshots. It must change when the type of the state changes, so that older snapshots are not
+    /// read. `None` if the rules keep the number of events small.
     const SNAPSHOT_VERSION: Option<u16> = None;
 
-    /// The subject that decisions are appended to.
+    /// Returns the subject to which decisions are appended.
     fn subject(&self) -> Subject;
 
-    /// The subject with facts that are folded in, but not decided one at a time.
+    /// Returns the subject of the facts, if there is one. Facts are folded too, but are not decided one at a time.
     fn facts(&self) -> Option<Subject> {
         None
     }
 
-    /// Whether it is over, so that no snapshot of it is worth keeping.
+    /// Returns `true` if the aggregate has ended, so that a snapshot is not worth its cost.
     fn is_over(_: &Self::State) -> bool {
         false
     }
 
-    /// Folds one event.
+    /// Applies one event to the state.
     fn evolve(state: &mut Self::State, event: &Self::Event, time: Timestamp);
 
-    /// Folds one recorded event. An event of another kind of aggregate never is on the subject of this one.
+    /// Applies one recorded event to the state. The subject of an aggregate never contains events of another kind of
+    /// aggregate.
     fn fold(state: &mut Self::State, event: &Event, time: Timestamp) {
         if let Some(event) = Self::Event::of(event) {
             Self::evolve(state, event, time);
         }
     }
 
-    /// Decides a command.
+    /// Decides on a command.
     ///
     /// # Errors
-    /// The refusal that the client is to see.
+    /// The refusal for the client.
     fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal>;
 
-    /// Whom an event concerns, for its envelope.
+    /// Returns the routing for the envelope of an event.
     fn routing(&self, state: &Self::State, event: &Self::Event) -> Routing;
 }
 
-/// An upload.
+/// Upload.
 #[derive(Clone, Copy, Debug)]
 pub struct UploadAggregate {
-    /// Its company.
+    /// Company of the upload.
     pub company: CompanyId,
-    /// Its id.
+    /// Id of the upload.
     pub upload: UploadId,
 }
 
@@ -114,8 +116,8 @@ impl Aggregate for UploadAggregate {
     }
 }
 
-/// An upload from its start to its end, without the bytes in between: which those are is only known once it is verified.
-/// One look at the log, however large the file is.
+/// Lifecycle of an upload, without the events of its chunks. The stored bytes are therefore unknown until the upload is
+/// verified. Loading needs one read of the log, for files of any size.
 #[derive(Clone, Copy, Debug)]
 pub struct LifecycleAggregate(pub UploadAggregate);
 
@@ -141,7 +143,7 @@ impl Aggregate for LifecycleAggregate {
     }
 }
 
-/// Whom an upload and its file concern.
+/// Returns the routing for the events of an upload and its file.
 pub fn routing_of(started: &UploadStartedV1) -> Routing {
     Routing {
         session_id: started.session_id,
@@ -151,12 +153,12 @@ pub fn routing_of(started: &UploadStartedV1) -> Routing {
     }
 }
 
-/// A session.
+/// Upload session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionAggregate {
-    /// Its company.
+    /// Company of the session.
     pub company: CompanyId,
-    /// Its id.
+    /// Id of the session.
     pub session: SessionId,
 }
 
@@ -182,14 +184,14 @@ impl Aggregate for SessionAggregate {
     }
 }
 
-/// A verified file.
+/// Verified file.
 #[derive(Clone, Copy, Debug)]
 pub struct FileAggregate {
-    /// Its company.
+    /// Company of the file.
     pub company: CompanyId,
-    /// Its id.
+    /// Id of the file.
     pub file: FileId,
-    /// Whom its upload concerned; only for those who append.
+    /// Routing from the upload of the file. Only callers that append events need it.
     pub routing: Routing,
 }
 
@@ -220,12 +222,12 @@ impl Aggregate for FileAggregate {
     }
 }
 
-/// An association of a file with a chatroom or thread.
+/// Association of a file with a chatroom or thread.
 #[derive(Clone, Copy, Debug)]
 pub struct ShareAggregate {
-    /// Its company.
+    /// Company of the association.
     pub company: CompanyId,
-    /// Its id.
+    /// Id of the association.
     pub share: ShareId,
 }
 
@@ -262,12 +264,12 @@ impl Aggregate for ShareAggregate {
     }
 }
 
-/// Bytes that files of a company have in common.
+/// Content: an object that several files of a company refer to.
 #[derive(Clone, Copy, Debug)]
 pub struct ContentAggregate {
     /// The company.
     pub company: CompanyId,
-    /// The bytes' digest.
+    /// SHA-256 of the bytes.
     pub sha256: Sha256Digest,
 }
 
@@ -294,12 +296,12 @@ impl Aggregate for ContentAggregate {
     }
 }
 
-/// A download token.
+/// Download token.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenAggregate {
-    /// Its company.
+    /// Company of the token.
     pub company: CompanyId,
-    /// Its id.
+    /// Id of the token.
     pub token: TokenId,
 }
 

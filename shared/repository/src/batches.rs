@@ -1,4 +1,5 @@
-//! Requests that are answered together: one task a key takes what has come while it was at work.
+//! Batches of requests that are answered together. Each key has one task, which takes the requests that arrived while
+//! it processed the previous batch.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -9,35 +10,38 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// After how long without a request a key's task ends.
+/// Time without requests after which the task of a key ends.
 const IDLE: Duration = Duration::from_secs(300);
 
 type Work<K, T, A> = dyn Fn(K, Vec<T>) -> BoxFuture<'static, Vec<A>> + Send + Sync;
 
-/// How much is taken together.
+/// Size and timing of batches.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchSize {
-    /// How many at most.
+    /// Maximum number of requests in a batch.
     pub most: usize,
-    /// How many wait for their turn at most; one more is turned away.
+    /// Maximum number of waiting requests per key. Further requests are refused with [`Busy`].
     pub queue: usize,
-    /// For how long more are waited for once there is one.
+    /// Time for which the task waits for further requests after the first one.
     pub linger: Linger,
 }
 
-/// How long a batch waits for more: it costs its first request that time, and saves the rest an event each.
+/// Waiting time of a batch for further requests. It delays the first request, and saves one event for each further
+/// request.
 #[derive(Clone, Copy, Debug)]
 pub enum Linger {
-    /// So long.
+    /// This time.
     For(Duration),
-    /// Up to so long, the longer the more came together the last time; a request that comes alone waits for nobody.
+    /// Up to this time: the more requests the last batch had, the longer. After a batch of one request there is no
+    /// wait.
     IfBusy(Duration),
 }
 
-/// How much longer a busy key waits for each request of its last batch but the first.
+/// Waiting time for each request of the last batch except the first, if [`Linger::IfBusy`] is set.
 const BUSY_STEP: Duration = Duration::from_millis(4);
 
 impl Linger {
+    /// Returns the waiting time after a batch of `last_batch` requests.
     fn behind(self, last_batch: usize) -> Duration {
         match self {
             Self::For(time) => time,
@@ -49,7 +53,7 @@ impl Linger {
     }
 }
 
-/// Collects requests by key, so that several are answered together.
+/// Collects requests by key and answers them in batches.
 pub struct Batches<K, T, A> {
     size: BatchSize,
     work: Arc<Work<K, T, A>>,
@@ -61,9 +65,9 @@ struct Waiting<T, A> {
     answer: oneshot::Sender<A>,
 }
 
-/// Too many wait already, or their task ended without an answer: come again.
+/// Error if too many requests of the key are waiting, or its task ended without an answer. The caller can try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many wait for the same")]
+#[error("too many requests are waiting for the same key")]
 pub struct Busy;
 
 impl<K, T, A> Batches<K, T, A>
@@ -72,7 +76,7 @@ where
     T: Send + 'static,
     A: Send + 'static,
 {
-    /// `work` gets a key and what was asked for it, and answers each, in order.
+    /// Creates batches. `work` receives a key and its requests, and returns one answer per request, in the same order.
     pub fn new<F>(size: BatchSize, work: impl Fn(K, Vec<T>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Vec<A>> + Send + 'static,
@@ -81,14 +85,14 @@ where
         Self { size, work: Arc::new(work), tasks: Mutex::default() }
     }
 
-    /// Asks, and waits for the answer.
+    /// Adds a request and waits for its answer.
     ///
     /// # Errors
-    /// [`Busy`].
+    /// [`Busy`] if the request was not answered.
     pub async fn ask(&self, key: K, item: T) -> Result<A, Busy> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = Waiting { item, answer };
-        // A task that is just ending takes nothing more; then a new one is begun.
+        // The task may be ending and accept no more requests. The second iteration starts a new task.
         for _ in 0..2 {
             match self.task(key).try_send(waiting) {
                 Ok(()) => return answered.await.map_err(|_| Busy),
@@ -124,7 +128,7 @@ async fn run<K: Copy, T, A>(
         let received = tokio::time::timeout(IDLE, requests.recv_many(&mut waiting, size.most)).await;
         if !matches!(received, Ok(1..)) {
             requests.close();
-            // Requests of the last moment get `Busy`, because their senders are dropped.
+            // Requests that arrived just before get `Busy`, because the senders of their answers are dropped.
             return;
         }
         let linger = size.linger.behind(last_batch);
@@ -140,7 +144,7 @@ async fn run<K: Copy, T, A>(
         let (items, answers): (Vec<T>, Vec<oneshot::Sender<A>>) =
             waiting.drain(..).map(|waiting| (waiting.item, waiting.answer)).unzip();
         for (sender, answer) in answers.into_iter().zip(work(key, items).await) {
-            // The caller may have gone.
+            // The caller may have stopped waiting.
             drop(sender.send(answer));
         }
     }

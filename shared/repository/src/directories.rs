@@ -1,7 +1,9 @@
-//! The directories of companies: one fold a process, of which what nobody used lately goes where they become too many.
+//! The directories of companies. A process keeps one fold of each directory in memory, and evicts the least recently
+//! used folds if there are too many entries.
 //!
-//! Those who change a directory wait for each other; those who look at it wait for nobody: they fold what is new
-//! themselves. A fold is begun with its snapshot, which is written whenever as much is new as a sixteenth of it.
+//! Changes of a directory wait for each other. Reads do not wait: they fold the new events themselves. A fold begins
+//! with its snapshot. A snapshot is written when the number of new events reaches one sixteenth of the entries, but at
+//! least 2,000.
 
 use crate::execute::pause;
 use crate::snapshot::{self, Mark};
@@ -18,47 +20,48 @@ use waybill_event_log::{AppendError, Back, EventLog, Expect, NewEvent, ReadError
 use waybill_schema::events::DirectoryEvent;
 use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, Subject};
 
-/// Changes whenever [`State`] does: older snapshots are then not read.
+/// Version of the snapshots. It must change when [`State`] changes, so that older snapshots are not read.
 const SNAPSHOT_VERSION: u16 = 1;
-/// How many events are folded at least before the fold is worth keeping.
+/// Minimum number of new events before a snapshot is written.
 const SNAPSHOT_EVERY: usize = 2_000;
-/// How much of a fold has to be new before all of it is written again.
+/// A snapshot is written if the number of new events is at least the number of entries divided by this.
 const SNAPSHOT_PART: usize = 16;
-/// How long a command is tried again if those of other processes come first.
+/// Time for which a command is retried after conflicts with other processes.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// For how long after its last use a fold stays though there are too many; unless there are twice as many as that.
+/// Time after its last use during which a fold is not evicted, unless there are about twice as many entries as allowed.
 const IN_USE_FOR: Duration = Duration::from_secs(60);
-/// How often it is looked who may go, unless there are twice as many as are kept.
+/// Minimum time between two evictions, unless there are more than twice as many entries as allowed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What a fold counts at least, in entries.
+/// Minimum weight of a fold, in entries.
 const LEAST_WEIGHT: usize = 16;
 
-/// How large directories may be.
+/// Limits on the size of directories.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectoryLimits {
-    /// How many entries one may have ([`State::len`]).
+    /// Maximum number of entries of one directory ([`State::len`]).
     pub max_entries: usize,
-    /// How many entries of all of them together are kept at hand, roughly.
+    /// Approximate maximum number of entries of all directories that are kept in memory.
     pub kept_entries: usize,
 }
 
-/// The directories, decided on as the log has them.
+/// The directories of a log. Commands are decided on their newest state.
 pub struct Directories {
     log: Arc<dyn EventLog>,
     limits: DirectoryLimits,
     kept: Mutex<HashMap<CompanyId, Arc<Kept>>>,
-    /// How many entries all of them have.
+    /// Number of entries of all folds.
     total: AtomicUsize,
-    /// When it was looked last who may go.
+    /// Time of the last search for folds to evict.
     looked_at: Mutex<Instant>,
 }
 
+/// Directory that is kept in memory.
 struct Kept {
     company: CompanyId,
     fold: RwLock<Fold>,
-    /// Whose turn it is to append.
+    /// Held by the task that may append events.
     writer: tokio::sync::Mutex<()>,
-    /// Who reads it from its beginning, for all that want it.
+    /// Held by the task that reads the directory from its beginning. Other tasks wait for its result.
     loader: tokio::sync::Mutex<()>,
     entries: AtomicUsize,
     is_being_written: AtomicBool,
@@ -69,15 +72,16 @@ struct Kept {
 struct Fold {
     state: State,
     last: Mark,
-    /// How many events were folded since the last snapshot.
+    /// Number of events that were folded since the last snapshot.
     is_new: usize,
-    /// The log's generation that it was read from.
+    /// Generation of the log that the events were read from.
     generation: u64,
-    /// How often it was begun anew: what was read for the fold before is none of this one's.
+    /// Number of times that the fold was begun again. Events that were read for an earlier fold must not be applied to
+    /// this one.
     begun: u64,
 }
 
-/// A lock whose holders never leave half a change behind, so that a panic elsewhere does not matter.
+/// Locks a mutex. A poisoned mutex is no problem, because no holder leaves an incomplete change.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -114,7 +118,7 @@ impl Fold {
     }
 
     fn take(&mut self, event: &Event, last: Mark) {
-        // Somebody else may have read the same.
+        // Another task may have folded the same event already.
         if last.seq > self.last.seq {
             if let Event::Directory(event) = event {
                 evolve(&mut self.state, event);
@@ -126,26 +130,26 @@ impl Fold {
 }
 
 impl Directories {
-    /// Those in a log.
+    /// Creates the directories of a log.
     pub fn new(log: Arc<dyn EventLog>, limits: DirectoryLimits) -> Self {
         Self { log, limits, kept: Mutex::default(), total: AtomicUsize::new(0), looked_at: Mutex::new(Instant::now()) }
     }
 
-    /// How many entries one directory may have.
+    /// Returns the maximum number of entries of one directory.
     pub fn max_entries(&self) -> usize {
         self.limits.max_entries
     }
 
-    /// Looks at a directory as it is now.
+    /// Calls `look` with the newest state of a directory.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`] if the log cannot be read.
     pub async fn look<T>(&self, company: CompanyId, look: impl FnOnce(&State) -> T) -> Result<T, ReadError> {
         let kept = self.refreshed(company).await?;
         Ok(look(&kept.read().state))
     }
 
-    /// Returns the fold of a directory, with all that the log has now.
+    /// Returns the fold of a directory with all events that the log contains now.
     fn refreshed(&self, company: CompanyId) -> BoxFuture<'_, Result<Arc<Kept>, ReadError>> {
         Box::pin(async move {
             let kept = self.of(company);
@@ -155,10 +159,10 @@ impl Directories {
         })
     }
 
-    /// Carries out commands in their order; answers with the position of the last one.
+    /// Carries out commands in order. Returns a position that reflects the last one.
     ///
     /// # Errors
-    /// The index of the first one that is not carried out, and why; those before it have been.
+    /// The index of the first command that failed, and its error. The commands before it were carried out.
     pub fn run<'a>(
         &'a self,
         company: CompanyId,
@@ -189,7 +193,7 @@ impl Directories {
         context: &Context,
         commands: Vec<Command>,
     ) -> Result<Option<Position>, (usize, ExecuteError)> {
-        let busy = |_| (0, AppendError::Unavailable("those who came before are not done".to_owned()).into());
+        let busy = |_| (0, AppendError::Unavailable("earlier commands are still running".to_owned()).into());
         let _turn = tokio::time::timeout(PATIENCE, kept.writer.lock()).await.map_err(busy)?;
         self.refresh(kept).await.map_err(|error| (0, error.into()))?;
         let mut position = None;
@@ -200,8 +204,8 @@ impl Directories {
         Ok(position)
     }
 
-    /// Decides, and appends what that leads to; again where somebody of another process was faster. What leads to no event, a
-    /// refusal included, is decided on what the log knows then.
+    /// Decides on a command and appends the event. Repeats this after a conflict with another process. A decision
+    /// without an event, for example a refusal, is always made on the newest state.
     async fn execute(
         &self,
         kept: &Kept,
@@ -255,14 +259,14 @@ impl Directories {
         };
         let position = append(self.log.as_ref(), new).await?;
         let mut fold = kept.write();
-        // Unless somebody has begun it anew, or has read the event already.
+        // Skip the event if the fold was begun again, or another task has read the event already.
         if fold.last.seq == last_seq {
             fold.take(&event, Mark { seq: position.seq, id: Some(id) });
         }
         Ok(position)
     }
 
-    /// Folds what came since. If the stream is not the one that was read before, all of it is folded anew.
+    /// Folds the new events. If the stream was restored or replaced, all events are folded again.
     async fn refresh(&self, kept: &Kept) -> Result<(), ReadError> {
         let generation = self.log.generation();
         if kept.read().generation != generation {
@@ -299,7 +303,7 @@ impl Directories {
                 *fold = Fold { state, last, is_new: 0, generation, begun };
             }
         }
-        // What came before this is folded, also if others fold more meanwhile.
+        // All events up to this one are folded, even if other tasks fold more events in the meantime.
         let known = kept.read().last.seq.max(known);
         let mut folded = Vec::new();
         for mut stored in read_rest(log, subject, back, known).await? {
@@ -314,7 +318,7 @@ impl Directories {
         Ok(())
     }
 
-    /// Keeps a snapshot, if there is enough that is new. It is finished also if whoever asked goes away.
+    /// Writes a snapshot if there are enough new events. A separate task finishes it even if the caller is dropped.
     async fn keep_snapshot(&self, kept: &Arc<Kept>) {
         let is_due = {
             let fold = kept.read();
@@ -329,10 +333,11 @@ impl Directories {
             kept.is_being_written.store(false, Ordering::SeqCst);
         });
         if let Err(error) = written.await {
-            tracing::error!(%error, "a directory's snapshot was not kept");
+            tracing::error!(%error, "the task that writes the snapshot of a directory failed");
         }
     }
 
+    /// Returns the fold of a company and marks it as used. An unknown fold is empty.
     fn of(&self, company: CompanyId) -> Arc<Kept> {
         let (kept, is_new) = {
             let mut all = locked(&self.kept);
@@ -348,7 +353,7 @@ impl Directories {
         kept
     }
 
-    /// What has grown is weighed again.
+    /// Updates the number of entries of a fold and the total.
     fn weigh(&self, kept: &Kept) {
         let entries = kept.read().state.len().max(LEAST_WEIGHT);
         let before = kept.entries.swap(entries, Ordering::Relaxed);
@@ -359,14 +364,14 @@ impl Directories {
         }
     }
 
-    /// Lets those go that were not used for the longest time, if there are too many. What is in use stays.
+    /// Evicts the least recently used folds if there are too many entries. Folds that a task uses are kept.
     fn let_go(&self) {
         let (bound, total) = (self.limits.kept_entries, self.total.load(Ordering::Relaxed));
         let is_urgent = total > bound.saturating_mul(2);
         if total <= bound || !(is_urgent || self.is_time_to_look()) {
             return;
         }
-        // Some more than needed, so that this is not done again and again.
+        // Evict some more folds than necessary, so that this does not happen again immediately.
         let enough = bound - bound / 8;
         let enough_in_use = if is_urgent { bound.saturating_add(enough) } else { usize::MAX };
         let mut all = locked(&self.kept);
@@ -404,6 +409,6 @@ async fn write_snapshot(log: &dyn EventLog, kept: &Kept) {
     kept.write().is_new = 0;
     let Some(bytes) = bytes else { return };
     if let Err(error) = snapshot::write(values, kept.subject(), SNAPSHOT_VERSION, last, &bytes).await {
-        tracing::warn!(company = %kept.company, %error, "a directory's snapshot was not kept");
+        tracing::warn!(company = %kept.company, %error, "cannot write the snapshot of a directory");
     }
 }

@@ -1,4 +1,4 @@
-//! Carrying out a command.
+//! Execution of a command: decide, append, and repeat after a conflict.
 
 use crate::loaded::{Appended, fold_fact, fold_new};
 use crate::turn::Turn;
@@ -13,24 +13,24 @@ use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, appe
 use waybill_schema::events::UploadEvent;
 use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp};
 
-/// How long a command is tried again if other commands come first.
+/// Time for which a command is retried after conflicts.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Who does something, and why; and the clock that says when.
+/// Context of a command: the values for the envelopes of its events.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Who.
+    /// The actor.
     pub actor: Actor,
-    /// Why.
+    /// The request or event that led to the command.
     pub causation: Causation,
-    /// From where, if a client asks.
+    /// Address of the client, if there is one.
     pub address: Option<IpAddr>,
-    /// When: asked for each event, as it is appended.
+    /// Clock, which is read once for each event before it is appended.
     pub clock: fn() -> Timestamp,
 }
 
 impl Context {
-    /// The envelope of an event that this context leads to.
+    /// Returns the envelope of an event.
     pub fn envelope(&self, routing: Routing) -> Envelope {
         Envelope {
             time: (self.clock)(),
@@ -42,16 +42,16 @@ impl Context {
     }
 }
 
-/// What became of a command.
+/// Result of a command.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The event that was appended; `None` where the command had been carried out before.
+    /// The appended event. `None` if the command was carried out before.
     pub event: Option<Event>,
-    /// A position that reflects the command.
+    /// A position up to which the log reflects the command.
     pub position: Position,
 }
 
-/// Why a command was not carried out.
+/// Reason why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExecuteError {
     /// The rules do not allow it.
@@ -60,18 +60,18 @@ pub enum ExecuteError {
     /// The log cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The log does not take the event.
+    /// The event cannot be appended.
     #[error(transparent)]
     Append(#[from] AppendError),
 }
 
-/// Decides `command` on the aggregate and appends what it leads to. `loaded` holds the outcome afterwards.
+/// Decides `command` on the aggregate and appends the resulting event. Afterwards `loaded` contains the new state.
 ///
-/// A state of a moment ago is decided on as it is: the append is refused where somebody was faster, and a decision that
-/// leads to no event is taken again on what the log knows then.
+/// A recently loaded state is used without reading the log again. If another command was faster, the append fails with
+/// a conflict. A decision without an event is repeated on the newest state.
 ///
 /// # Errors
-/// [`ExecuteError`].
+/// [`ExecuteError`] if the command is refused or the log fails.
 pub fn execute<'a, A: OnLog>(
     log: &'a dyn EventLog,
     aggregate: &'a A,
@@ -82,7 +82,7 @@ pub fn execute<'a, A: OnLog>(
     aggregate.execute(log, loaded, context, command)
 }
 
-/// Does what [`execute`] says.
+/// Implements [`execute`].
 pub(crate) async fn decide_and_append<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
@@ -130,29 +130,31 @@ pub(crate) async fn decide_and_append<A: Aggregate>(
                 }
                 return Ok(Done { event: Some(appended.event), position });
             }
-            // The first time it may have been a command of this process, and after that one of others.
+            // The first conflict may be with a command of this process: wait for a turn. Later conflicts are with other
+            // processes.
             Err(AppendError::Conflict) if turn.is_none() => {
                 turn = Some(wait(until, Turn::wait(aggregate.subject())).await?);
             }
-            // Only one command of each other process is in the way: long pauses would let it win again and again.
+            // Each other process has only one competing command. Long pauses would let it win repeatedly.
             Err(AppendError::Conflict) if Instant::now() < until => pause(attempt.min(2)).await,
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Waits for a turn, but not for all who are before it while the log does not answer.
+/// Waits for a turn at most until `until`, because earlier commands may hang while the log does not answer.
 async fn wait<T>(until: Instant, turn: impl Future<Output = T>) -> Result<T, AppendError> {
     let waited = tokio::time::timeout_at(until.into(), turn).await;
-    waited.map_err(|_| AppendError::Unavailable("those who came before are not done".to_owned()))
+    waited.map_err(|_| AppendError::Unavailable("earlier commands are still running".to_owned()))
 }
 
-/// Whether an event says what was stored: those have a subject of their own, so that they do not refuse decisions.
+/// Returns `true` if an event records stored bytes. Such events have a separate subject, so that they do not conflict
+/// with decisions.
 fn is_fact(event: &Event) -> bool {
     matches!(event, Event::Upload(UploadEvent::ChunkUploaded(_) | UploadEvent::PartAssembled(_)))
 }
 
-/// A growing pause with jitter, so that those who met do not meet again.
+/// Waits for a random time with a growing maximum, so that conflicting commands do not conflict again.
 pub(crate) async fn pause(attempt: u32) {
     let bound_ms = 2_u64 << attempt.min(7);
     let pause_ms = rand::rng().random_range(0..=bound_ms);

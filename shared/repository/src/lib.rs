@@ -1,5 +1,5 @@
-//! Where the rules meet the log: an aggregate is loaded, a command is decided on it, the event is appended with the
-//! sequence that was loaded as its expectation, and where somebody else was first all of it is done again.
+//! Execution of commands on aggregates: load the aggregate, decide on the command, and append the event with the loaded
+//! sequence as its expectation. After a conflict, all of this is repeated.
 
 mod aggregate;
 mod batches;

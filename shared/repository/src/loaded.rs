@@ -1,4 +1,4 @@
-//! Folding an aggregate's subjects.
+//! Loading of aggregates: reads their subjects from the log and folds the events.
 
 use crate::snapshot::{self, Mark};
 use crate::{Aggregate, LifecycleAggregate, OnLog, UploadAggregate};
@@ -8,51 +8,52 @@ use waybill_domain::upload;
 use waybill_event_log::{Back, EventLog, ReadError, Stored, read_back, read_rest};
 use waybill_schema::{Event, Subject, Timestamp};
 
-/// For how long a state may be decided on without looking again.
+/// Time during which a state can be used for decisions without reading the log again.
 const RECENT: Duration = Duration::from_secs(1);
-/// How many events are folded before the fold is worth keeping.
+/// Number of folded events after which a snapshot is written.
 const SNAPSHOT_EVERY: u64 = 500;
 
-/// An aggregate's state, and how far its subjects were read.
+/// State of an aggregate, and the sequences up to which its subjects were read.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded<S> {
-    /// What is known.
+    /// The state.
     pub state: S,
-    /// The last event of the subject that decisions go to; 0 without one.
+    /// Sequence of the last event of the subject of decisions. It is 0 if there is no such event.
     pub last_seq: u64,
-    /// The last event of all its subjects; 0 without one.
+    /// Sequence of the last event of all subjects of the aggregate. It is 0 if there is no such event.
     pub read_to: u64,
-    /// The last fact; 0 without one.
+    /// Sequence of the last fact. It is 0 if there is no such event.
     pub(crate) facts_seq: u64,
-    /// Up to where the subject of decisions was read together with the facts. What was appended after that is in
-    /// `last_seq`, and is folded again with the facts that came before it.
+    /// Sequence up to which decisions were read together with the facts. Later decisions up to `last_seq` are folded
+    /// again, together with the facts before them.
     pub(crate) folded_seq: u64,
-    /// The message id of the event at `read_to`.
+    /// Message id of the event at `read_to`.
     read_to_id: Option<String>,
-    /// How many events were folded since the last snapshot.
+    /// Number of events that were folded since the last snapshot.
     since_snapshot: u64,
-    /// What it begins with.
+    /// State before the first event.
     beginning: S,
-    /// The log's generation that it was read from; `None` before anything was.
+    /// Generation of the log that the events were read from. `None` before the first read.
     generation: Option<u64>,
-    /// When it was last known to be all there is.
+    /// Time at which the state was last known to be complete.
     complete_at: Option<Instant>,
 }
 
 impl<S: Default> Loaded<S> {
-    /// Of an aggregate whose id was made a moment ago: there is nothing to read.
+    /// Returns the state of an aggregate with a newly created id, which has no events to read.
     pub fn of_new() -> Self {
         Self { complete_at: Some(Instant::now()), ..Self::default() }
     }
 }
 
 impl<S: Default + Clone> Loaded<S> {
-    /// Of an aggregate that begins with something that its own events do not say.
+    /// Returns the state of an aggregate whose initial state does not come from its own events.
     pub fn beginning_with(state: S) -> Self {
         Self { beginning: state.clone(), state, ..Self::default() }
     }
 
-    /// Makes sure that what was read is of the log's generation: else all of it is read anew.
+    /// Checks that the events are of the current generation of the log. Otherwise discards them, so that all are read
+    /// again.
     pub(crate) fn is_of(&mut self, log: &dyn EventLog) {
         let generation = log.generation();
         if self.generation.is_some_and(|before| before != generation) {
@@ -68,7 +69,8 @@ impl<S: Default + Clone> Loaded<S> {
 }
 
 impl<S> Loaded<S> {
-    /// Whether it was all there is a moment ago: good enough to decide on where the append tells if it was not.
+    /// Returns `true` if the state was complete recently. This is enough for a decision whose append detects newer
+    /// events.
     pub(crate) fn is_recent(&self) -> bool {
         self.complete_at.is_some_and(|at| at.elapsed() < RECENT)
     }
@@ -78,10 +80,10 @@ impl<S> Loaded<S> {
     }
 }
 
-/// Folds all of an aggregate's events that the leader knows now.
+/// Reads and folds all events of an aggregate. The reads go to the leaders of the streams and are therefore up to date.
 ///
 /// # Errors
-/// [`ReadError`].
+/// [`ReadError`] if the log cannot be read.
 pub fn load<'a, A: OnLog>(
     log: &'a dyn EventLog,
     aggregate: &'a A,
@@ -89,10 +91,11 @@ pub fn load<'a, A: OnLog>(
     aggregate.load(log)
 }
 
-/// Loads an upload to look at: all bytes of one that is verified are there, so its chunks are not read.
+/// Loads an upload for reading. The events of the chunks of a verified upload are not read, because all of its bytes
+/// are stored.
 ///
 /// # Errors
-/// [`ReadError`].
+/// [`ReadError`] if the log cannot be read.
 pub fn look_at_upload<'a>(
     log: &'a dyn EventLog,
     aggregate: &'a UploadAggregate,
@@ -100,17 +103,17 @@ pub fn look_at_upload<'a>(
     Box::pin(async move {
         let mut loaded = load(log, &LifecycleAggregate(*aggregate)).await?;
         if !matches!(loaded.state.phase, upload::Phase::Absent | upload::Phase::Verified { .. }) {
-            // From the beginning: events fold in the order of the log.
+            // Begin again, because all events must be folded in the order of the log.
             loaded = load(log, aggregate).await?;
         }
         Ok(loaded)
     })
 }
 
-/// Folds what came since. If the stream is not the one that was read before, all of it is folded anew.
+/// Folds the new events. If the stream was restored or replaced, all events are folded again.
 ///
 /// # Errors
-/// [`ReadError`].
+/// [`ReadError`] if the log cannot be read.
 pub fn refresh<'a, A: OnLog>(
     log: &'a dyn EventLog,
     aggregate: &'a A,
@@ -119,7 +122,7 @@ pub fn refresh<'a, A: OnLog>(
     aggregate.refresh(log, loaded)
 }
 
-/// Does what [`refresh`] says.
+/// Implements [`refresh`].
 pub(crate) async fn fold_new<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
@@ -139,7 +142,7 @@ pub(crate) async fn fold_new<A: Aggregate>(
     Ok(())
 }
 
-/// Keeps a snapshot, if there is enough that is new. Everything up to `read_to` is folded: it was refreshed a moment ago.
+/// Writes a snapshot if there are enough new events. The caller must have folded all events up to `read_to`.
 async fn keep<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Loaded<A::State>) {
     let (Some(version), Some(values)) = (A::SNAPSHOT_VERSION, log.snapshots()) else { return };
     if loaded.since_snapshot < SNAPSHOT_EVERY || A::is_over(&loaded.state) {
@@ -150,11 +153,11 @@ async fn keep<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Load
     let Some(bytes) = snapshot::pack(&(state, *last_seq, *facts_seq)) else { return };
     let mark = Mark { seq: loaded.read_to, id: loaded.read_to_id.clone() };
     if let Err(error) = snapshot::write(values, aggregate.subject(), version, mark, &bytes).await {
-        tracing::warn!(subject = %aggregate.subject(), %error, "a snapshot was not kept");
+        tracing::warn!(subject = %aggregate.subject(), %error, "cannot write a snapshot");
     }
 }
 
-/// Begins with the last snapshot, if there is one.
+/// Replaces the state with the last snapshot, if there is one.
 async fn restore<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Loaded<A::State>) {
     let (Some(version), Some(values)) = (A::SNAPSHOT_VERSION, log.snapshots()) else { return };
     let read = snapshot::read::<(A::State, u64, u64)>(log, values, aggregate.subject(), version).await;
@@ -164,8 +167,9 @@ async fn restore<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut L
     (loaded.read_to, loaded.read_to_id) = (mark.seq, mark.id);
 }
 
-/// What came since on all subjects of an aggregate, in the order of the log, and as of one moment: of two events, none is
-/// read without the one before it. What is long is begun with its snapshot.
+/// Reads the new events of all subjects of an aggregate, in the order of the log. The view is consistent: if it
+/// contains an event, it contains all earlier events. If there are many events, the state is first restored from its
+/// snapshot.
 async fn read_both<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
@@ -178,20 +182,20 @@ async fn read_both<A: Aggregate>(
     newest.with_rest(log, loaded.seqs()).await
 }
 
-/// The newest events of an aggregate's subjects: of the one with decisions, and of the one with facts.
+/// Newest events of an aggregate: of the subject of decisions, and of the subject of facts.
 struct Newest {
     decisions: (Subject, Back),
     facts: Option<(Subject, Back)>,
 }
 
-/// Up to where each of the two subjects was read.
+/// Sequences up to which the two subjects were read.
 struct Seqs {
     folded: u64,
     facts: u64,
 }
 
 impl Newest {
-    /// Reads a few of them, not further back than what was read before.
+    /// Reads a few of the newest events, but none that were read before.
     async fn read(
         log: &dyn EventLog,
         subject: Subject,
@@ -207,13 +211,13 @@ impl Newest {
         Ok(Self { decisions, facts })
     }
 
-    /// Returns whether there are more before them.
+    /// Returns `true` if there are older events that were not read.
     fn is_long(&self) -> bool {
         let is_long = |back: &Back| matches!(back, Back::Newest(_));
         is_long(&self.decisions.1) || self.facts.as_ref().is_some_and(|(_, facts)| is_long(facts))
     }
 
-    /// Reads the others, too. Returns all in the order of the log.
+    /// Reads the remaining events and returns all events in the order of the log.
     async fn with_rest(self, log: &dyn EventLog, before: Seqs) -> Result<Vec<Stored>, ReadError> {
         let (subject, back) = self.decisions;
         let mut events = read_rest(log, subject, back, before.folded).await?;
@@ -225,7 +229,7 @@ impl Newest {
     }
 }
 
-/// The last decision and the last fact, as of one moment.
+/// Returns the last decision and the last fact, as of the same time.
 async fn ends(
     log: &dyn EventLog,
     subject: Subject,
@@ -235,7 +239,8 @@ async fn ends(
     let Some(facts) = facts else { return Ok((last, None)) };
     loop {
         let last_fact = log.last(facts).await?;
-        // A decision between the last one known and this fact would be missing.
+        // If the fact is newer, there may be a decision between the last known decision and the fact. Read the last
+        // decision again.
         if seq_of(last_fact.as_ref()) < seq_of(last.as_ref()) || last_fact.is_none() {
             return Ok((last, last_fact));
         }
@@ -273,8 +278,8 @@ fn fold<A: Aggregate>(aggregate: &A, loaded: &mut Loaded<A::State>, events: Vec<
 }
 
 impl<S: Clone> Loaded<S> {
-    /// Folds a decision that was appended behind `last_seq`. Where the aggregate has facts besides, the next refresh folds it
-    /// again with those that came before it, which changes nothing.
+    /// Folds a decision that was appended after `last_seq`. If the aggregate also has facts, the next refresh folds the
+    /// decision again together with the facts before it. Folding it twice has no effect.
     pub(crate) fn decided<A: Aggregate<State = S>>(&mut self, aggregate: &A, appended: &Appended) {
         A::fold(&mut self.state, &appended.event, appended.time);
         self.last_seq = appended.seq;
@@ -285,7 +290,7 @@ impl<S: Clone> Loaded<S> {
     }
 }
 
-/// An event that was appended.
+/// Appended event.
 pub(crate) struct Appended {
     pub(crate) event: Event,
     pub(crate) time: Timestamp,
@@ -301,7 +306,7 @@ impl<S> Loaded<S> {
     }
 }
 
-/// Folds a fact that was appended behind the last one, with the decisions that came before it.
+/// Folds a fact that was appended after the last known fact, together with the decisions before it.
 pub(crate) async fn fold_fact<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
@@ -313,7 +318,7 @@ pub(crate) async fn fold_fact<A: Aggregate>(
     if seq_of(last.as_ref()) != loaded.last_seq {
         return fold_new(log, aggregate, loaded).await;
     }
-    // The fact was appended behind the last one, and this is the last decision: there is no more.
+    // No fact came before the appended one, and the last decision is known. The state is therefore complete.
     loaded.complete_at = Some(asked_at);
     A::fold(&mut loaded.state, &appended.event, appended.time);
     loaded.facts_seq = appended.seq;

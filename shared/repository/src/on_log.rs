@@ -1,5 +1,5 @@
-//! The work on each aggregate, compiled in this crate. It is generic, and long: without this, every crate that awaits it would
-//! have all of it compiled again for each aggregate that it knows.
+//! Loading and execution for each aggregate, compiled in this crate. This code is generic and long. Without this trait,
+//! every crate that calls it would compile it again for each aggregate.
 
 use crate::execute::decide_and_append;
 use crate::loaded::fold_new;
@@ -10,19 +10,19 @@ use crate::{
 use futures_util::future::BoxFuture;
 use waybill_event_log::{EventLog, ReadError};
 
-/// An aggregate that [`crate::load`], [`crate::refresh`] and [`crate::execute`] take. They only call its methods.
+/// Aggregate for [`crate::load`], [`crate::refresh`] and [`crate::execute`], which only call these methods.
 pub trait OnLog: Aggregate {
-    /// Does what [`crate::load`] says.
+    /// Implements [`crate::load`].
     fn load<'a>(&'a self, log: &'a dyn EventLog) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>>;
 
-    /// Does what [`crate::refresh`] says.
+    /// Implements [`crate::refresh`].
     fn refresh<'a>(
         &'a self,
         log: &'a dyn EventLog,
         loaded: &'a mut Loaded<Self::State>,
     ) -> BoxFuture<'a, Result<(), ReadError>>;
 
-    /// Does what [`crate::execute`] says.
+    /// Implements [`crate::execute`].
     fn execute<'a>(
         &'a self,
         log: &'a dyn EventLog,

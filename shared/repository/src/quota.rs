@@ -1,4 +1,5 @@
-//! The space of companies: one fold a process, which all that change it decide on, one after the other.
+//! The quotas of companies. A process keeps one fold of each quota, on which its changes are decided one after the
+//! other.
 
 use crate::execute::pause;
 use crate::snapshot::{self, Mark};
@@ -15,35 +16,36 @@ use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, Valu
 use waybill_schema::events::QuotaEvent;
 use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, Subject};
 
-/// How many events are folded before the fold is worth keeping.
+/// Number of folded events after which a snapshot is written.
 const SNAPSHOT_EVERY: u64 = 500;
-/// Changes whenever [`State`] does: older snapshots are then not read.
+/// Version of the snapshots. It must change when [`State`] changes, so that older snapshots are not read.
 const SNAPSHOT_VERSION: u16 = 4;
-/// The space of how many companies is kept at hand, and for how long after its last use.
+/// Maximum number of companies whose quotas are kept in memory.
 const KEPT: u64 = 10_000;
+/// Time after its last use during which a quota is kept in memory.
 const KEPT_FOR: Duration = Duration::from_secs(600);
-/// How long a change is tried if others come first.
+/// Time for which a change is retried after conflicts.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A company's space, and how far its subject was read.
+/// Quota of a company, and the position up to which its subject was read.
 #[derive(Clone, Debug, Default)]
 struct Loaded {
     state: State,
-    /// The last event; of sequence 0 without one.
+    /// The last event. Its sequence is 0 if there is no event.
     last: Mark,
     folded_since_snapshot: u64,
-    /// The log's generation that it was read from.
+    /// Generation of the log that the events were read from.
     generation: u64,
 }
 
-/// The space of all companies.
+/// The quotas of all companies.
 pub struct Quotas {
     log: Arc<dyn EventLog>,
     snapshots: Arc<dyn Values>,
     companies: Cache<CompanyId, Mutex<Loaded>>,
 }
 
-/// The right to change a company's space, among those of this process.
+/// Exclusive right, within this process, to change the quota of a company.
 pub struct Held<'a> {
     quotas: &'a Quotas,
     company: CompanyId,
@@ -53,16 +55,16 @@ pub struct Held<'a> {
 }
 
 impl Quotas {
-    /// Those in a log, with snapshots in a bucket.
+    /// Creates the quotas of a log with a bucket for their snapshots.
     pub fn new(log: Arc<dyn EventLog>, snapshots: impl Values + 'static) -> Self {
         let snapshots = Arc::new(snapshots);
         Self { log, snapshots, companies: Cache::builder(KEPT).time_to_idle(KEPT_FOR).build() }
     }
 
-    /// Waits for the right to change a company's space; nothing is known of it before [`Held::look`].
+    /// Waits for the right to change the quota of a company. Call [`Held::look`] to read the state.
     ///
     /// # Errors
-    /// [`AppendError::Conflict`] if those who came before are not done in time.
+    /// [`AppendError::Conflict`] if earlier changes do not finish in time.
     pub fn hold(&self, company: CompanyId) -> BoxFuture<'_, Result<Held<'_>, AppendError>> {
         Box::pin(async move {
             let until = Instant::now() + PATIENCE;
@@ -73,10 +75,10 @@ impl Quotas {
         })
     }
 
-    /// A company's space as it is now.
+    /// Returns the newest state of the quota of a company.
     ///
     /// # Errors
-    /// [`ExecuteError`].
+    /// [`ExecuteError`] if earlier changes do not finish in time or the log cannot be read.
     pub fn look(&self, company: CompanyId) -> BoxFuture<'_, Result<State, ExecuteError>> {
         Box::pin(async move {
             let mut held = self.hold(company).await?;
@@ -84,11 +86,11 @@ impl Quotas {
         })
     }
 
-    /// Changes a company's space: decides on the newest state, again where somebody else was faster. `None` from `decide`
-    /// means that there is nothing to change.
+    /// Changes the quota of a company: decides on the newest state and appends the event. Repeats this after a
+    /// conflict. `decide` returns `None` if there is nothing to change.
     ///
     /// # Errors
-    /// [`ExecuteError`].
+    /// [`ExecuteError`] if the change is refused or the log fails.
     pub fn change<'a>(
         &'a self,
         context: &'a Context,
@@ -108,10 +110,10 @@ impl Quotas {
 }
 
 impl Held<'_> {
-    /// The state as it is now.
+    /// Reads the new events and returns the newest state.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`] if the log cannot be read.
     pub fn look(&mut self) -> BoxFuture<'_, Result<&State, ReadError>> {
         Box::pin(async move {
             let Quotas { log, snapshots, .. } = self.quotas;
@@ -147,22 +149,23 @@ impl Held<'_> {
                         snapshot::write(snapshots.as_ref(), subject, SNAPSHOT_VERSION, self.loaded.last.clone(), &fold)
                             .await
                 {
-                    tracing::warn!(company = %self.company, %error, "a quota snapshot was not kept");
+                    tracing::warn!(company = %self.company, %error, "cannot write the snapshot of a quota");
                 }
             }
             Ok(&self.loaded.state)
         })
     }
 
-    /// The position that reflects what is known.
+    /// Returns the position up to which the events were read.
     pub fn position(&self) -> Position {
         Position { partition: self.quotas.log.partitions().of(self.company), seq: self.loaded.last.seq }
     }
 
-    /// Appends behind what is known. `None` if somebody of another process was faster: look, and decide again.
+    /// Appends an event after the last known event. Returns `None` after a conflict with another process: the caller
+    /// must then call [`Held::look`] and decide again.
     ///
     /// # Errors
-    /// [`AppendError`]; [`AppendError::Conflict`] if others were faster again and again.
+    /// [`AppendError`]. It is [`AppendError::Conflict`] if conflicts with other processes last too long.
     pub fn append<'a>(
         &'a mut self,
         context: &'a Context,
@@ -200,7 +203,7 @@ impl Held<'_> {
 }
 
 impl Loaded {
-    /// Notes the position of an event that was folded.
+    /// Records the position of a folded event.
     fn read_up_to(&mut self, seq: u64, id: Option<String>) {
         self.last = Mark { seq, id };
         self.folded_since_snapshot += 1;

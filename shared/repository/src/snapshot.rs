@@ -1,4 +1,5 @@
-//! Snapshots: folds of long subjects, kept in pieces beside the log. Losing one costs the next load some time, no more.
+//! Snapshots of aggregates with many events, stored in pieces in a key-value bucket. If a snapshot is lost, the next
+//! load only takes longer.
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -6,19 +7,20 @@ use serde::{Deserialize, Serialize};
 use waybill_event_log::{EventLog, Values, ValuesError};
 use waybill_schema::{Position, Subject, names};
 
-/// Bytes of a piece: a value has 1 MiB at most.
+/// Size of a piece in bytes. A value can have at most 1 MiB.
 const PIECE_BYTES: usize = 512 * 1_024;
-/// How often a snapshot is read that is replaced meanwhile.
+/// Maximum number of attempts to read a snapshot that is replaced at the same time.
 const ATTEMPTS: u32 = 2;
 
-/// The last event of a fold: its sequence, and its message id, which tells the stream from one that was restored or replaced.
+/// Last event of a fold: its sequence and its message id. The message id shows whether the stream was restored or
+/// replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     pub(crate) seq: u64,
     pub(crate) id: Option<String>,
 }
 
-/// The value of a snapshot's own key.
+/// Value of the key of a snapshot.
 #[derive(Serialize, Deserialize)]
 struct Head {
     version: u16,
@@ -28,7 +30,7 @@ struct Head {
     mark: Mark,
 }
 
-/// Reads the last snapshot of a subject's fold, if it is whole, of this version, and of this stream.
+/// Reads the last snapshot of a subject. Returns `None` if it is incomplete, or of another version or stream.
 pub(crate) async fn read<T: DeserializeOwned + Send>(
     log: &dyn EventLog,
     values: &dyn Values,
@@ -44,7 +46,7 @@ pub(crate) async fn read<T: DeserializeOwned + Send>(
     Some((fold?, mark))
 }
 
-/// Reads the bytes of a snapshot, whatever is folded in it. `unpack` tells whether they are good.
+/// Reads the bytes of a snapshot of any type. `unpack` returns `true` if it can decode them.
 async fn read_bytes(
     log: &dyn EventLog,
     values: &dyn Values,
@@ -81,15 +83,16 @@ async fn pieces(values: &dyn Values, subject: Subject, head: &Head) -> Option<Ve
     (head.crc64nvme == crc(&bytes)).then_some(bytes)
 }
 
-/// The bytes of a fold, as [`write`] keeps them; `None` where it cannot be kept.
+/// Encodes a fold for [`write`]. Returns `None` if it cannot be encoded.
 pub(crate) fn pack<T: Serialize>(fold: &T) -> Option<Vec<u8>> {
     postcard::to_stdvec(fold).ok()
 }
 
-/// Keeps a fold for the next load, however large it is: the pieces first, and then what names them.
+/// Writes a snapshot of any size: first the pieces, and then the head that refers to them.
 ///
 /// # Errors
-/// [`ValuesError`]; the last snapshot is then still there.
+/// [`ValuesError`] if a value cannot be read or written. The previous snapshot can then still be read, if the head was
+/// not replaced yet.
 pub(crate) async fn write(
     values: &dyn Values,
     subject: Subject,
@@ -97,7 +100,7 @@ pub(crate) async fn write(
     mark: Mark,
     fold: &[u8],
 ) -> Result<(), ValuesError> {
-    // Not the set that the last snapshot is in, also if another process wrote that.
+    // Use the other set than the last snapshot, which another process may have written.
     let kept = head(values, subject).await?;
     let set = kept.as_ref().map_or(0, |kept| 1 - kept.set.min(1));
     let mut pieces = 0;
@@ -124,10 +127,11 @@ async fn remove_pieces(values: &dyn Values, subject: Subject, set: u8, pieces: u
     Ok(())
 }
 
-/// Removes the snapshot of a subject that nobody will decide on any more, if there is one.
+/// Removes the snapshot of a subject, if there is one. Call it for aggregates on which no commands are decided any
+/// more.
 ///
 /// # Errors
-/// [`ValuesError`]; some of it may be left.
+/// [`ValuesError`] if a value cannot be removed. Some values may then remain.
 pub fn forget_snapshot(log: &dyn EventLog, subject: Subject) -> BoxFuture<'_, Result<(), ValuesError>> {
     Box::pin(async move {
         let Some(values) = log.snapshots() else { return Ok(()) };

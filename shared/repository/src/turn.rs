@@ -1,5 +1,5 @@
-//! Whose turn it is to decide on an aggregate, among the commands of this process that have met there. Commands that meet
-//! would refuse each other's events again and again; those of other processes still do, and are tried again.
+//! Queues the commands of this process on an aggregate after they have had a conflict. Without the queue they would
+//! cause conflicts for each other repeatedly. Conflicts with other processes are still possible and lead to retries.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -8,32 +8,32 @@ use waybill_schema::Subject;
 
 type Place = Arc<tokio::sync::Mutex<()>>;
 
-/// The aggregates on which commands have met, for as long as one of them is there.
+/// Aggregates on which commands of this process wait or hold a turn.
 static PLACES: LazyLock<Mutex<HashMap<Subject, Place>>> = LazyLock::new(Mutex::default);
 
 fn places() -> MutexGuard<'static, HashMap<Subject, Place>> {
     PLACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The right to decide, which lasts as long as the value; also a place in the queue for it.
+/// Right to decide on an aggregate until the value is dropped, or a place in the queue for this right.
 pub(crate) struct Turn {
     subject: Subject,
-    /// Until it is given up.
+    /// `None` only while the turn is dropped.
     place: Option<Place>,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl Turn {
-    /// Waits for it, behind those who came before.
+    /// Waits for a turn after all earlier commands.
     pub(crate) async fn wait(subject: Subject) -> Self {
         let place = places().entry(subject).or_default().clone();
-        // Made before the wait: who gives up waiting leaves nothing behind.
+        // Create the value before the wait, so that a cancelled wait is cleaned up by `drop`.
         let mut turn = Self { subject, place: Some(place.clone()), guard: None };
         turn.guard = Some(place.lock_owned().await);
         turn
     }
 
-    /// Waits for it if others have met there.
+    /// Waits for a turn if other commands have or wait for one. Otherwise returns `None` immediately.
     pub(crate) async fn wait_if_met(subject: Subject) -> Option<Self> {
         let met = places().contains_key(&subject);
         if met { Some(Self::wait(subject).await) } else { None }
@@ -44,7 +44,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.guard = None;
         let mut places = places();
-        // Shares are taken and given up with this lock alone, so the last one is known.
+        // References to the place are created and dropped only under this lock, so that the count shows the last one.
         self.place = None;
         if places.get(&self.subject).is_some_and(|place| Arc::strong_count(place) == 1) {
             places.remove(&self.subject);
@@ -72,7 +72,7 @@ mod tests {
         let mut third = Box::pin(Turn::wait(subject));
         assert!(futures_util::poll!(&mut third).is_pending());
         drop(first);
-        // One that gives up does not hold up those behind it.
+        // A command that stops waiting does not block those after it.
         drop(second);
         drop(third.await);
         assert!(!places().contains_key(&subject));

@@ -1,4 +1,4 @@
-//! A log in memory that counts how many events are read from it.
+//! A log in memory that counts the events that are read from it.
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -21,7 +21,7 @@ impl CountedLog {
         Self { inner: MemoryLog::new(Partitions::new(1).unwrap()), read: AtomicUsize::new(0) }
     }
 
-    /// How many events were read since this was asked last.
+    /// Returns the number of events that were read since the last call.
     pub(crate) fn read(&self) -> usize {
         self.read.swap(0, Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! Directories: what a change costs does not depend on how large they are.
+//! Tests of directories: the cost of a change does not depend on the size of the directory.
 
 use crate::counted::{CountedLog, context};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn room(number: u64) -> ChatroomId {
     ChatroomId(Uuid::from_u128(1_000_000 + u128::from(number)))
 }
 
-/// A company with users.
+/// Registers a company with [`USERS`] users.
 async fn company(directories: &Directories) -> CompanyId {
     let company = CompanyId(Uuid::now_v7());
     let users = (0..USERS).map(|number| Command::RegisterUser(user(number)));
@@ -30,7 +30,7 @@ async fn company(directories: &Directories) -> CompanyId {
     company
 }
 
-/// A chatroom with all users, as one request of an import brings it.
+/// Returns the commands for a chatroom with all users, as one request of an import contains them.
 fn bulk(number: u64) -> Vec<Command> {
     let members = (0..USERS).map(|member| Command::AddMember(Place::Chatroom(room(number)), user(member)));
     [Command::OpenChatroom(room(number))].into_iter().chain(members).collect()
@@ -59,7 +59,7 @@ async fn an_import_reads_nothing_again_and_a_cold_load_reads_the_snapshot_and_wh
     let first = directories(&log, 2_000_000);
     let company = company(&first).await;
     let reads = import(&log, &first, company, BULKS).await;
-    // The end of the log, when the request is checked and when it is carried out; and the mark of no snapshot.
+    // At most one read for each check of the end of the log: when the request is checked, and when it is carried out.
     assert!(reads.iter().all(|read| *read <= 4), "{reads:?}");
     let entries = first.look(company, State::len).await.unwrap();
     assert_eq!(entries as u64, USERS + BULKS * (USERS + 1));
@@ -76,7 +76,7 @@ async fn an_import_reads_nothing_again_and_a_cold_load_reads_the_snapshot_and_wh
     let read = log.read();
     assert!(read < 2_000 + entries / 16 + 200, "{read} events were read for {entries} entries");
 
-    // Each sees what the other one does.
+    // Each process sees the changes of the other one.
     second.run(company, &context(), [Command::RemoveUser(user(7))]).await.unwrap();
     assert!(!first.look(company, |state| state.is_active(user(7))).await.unwrap());
     assert_eq!(first.look(company, State::len).await.unwrap() as u64, entries as u64 - BULKS);
@@ -115,7 +115,7 @@ async fn two_large_directories_stay_as_long_as_both_are_in_use() {
             assert_eq!(log.read(), 1);
         }
     }
-    // More than twice as many as are kept: the one that was not used for the longest time goes.
+    // There are now more than twice as many entries as the limit: the least recently used directory is evicted.
     company(&directories).await;
     log.read();
     directories.look(other, State::len).await.unwrap();
@@ -124,7 +124,7 @@ async fn two_large_directories_stay_as_long_as_both_are_in_use() {
     assert!(log.read() > 1_000);
 }
 
-/// Also for one that looks while somebody else appends.
+/// This also holds for reads while another process appends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_who_look_wait_for_nobody_and_see_all_that_was_there_before() {
     let log = Arc::new(CountedLog::new());

@@ -1,6 +1,6 @@
-//! Aggregates on a log in memory, whose reads are counted.
+//! Tests of aggregates on a log in memory that counts its reads.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::unwrap_used, reason = "a panic shows where a test failed")]
 
 mod counted;
 mod directories;

@@ -1,4 +1,4 @@
-//! Folds of long subjects begin with a snapshot.
+//! Tests that loading an aggregate with many events begins with a snapshot.
 
 use crate::counted::{CountedLog, context};
 use bytes::Bytes;
@@ -71,13 +71,13 @@ async fn a_long_upload_is_read_from_its_snapshot() {
     let read = log.read();
     assert!(read < 800, "{read} events were read");
 
-    // It is the same as without, and it can be decided on.
+    // The state is the same as without the snapshot, and commands can be decided on it.
     forget_snapshot(&log, Subject::new(aggregate.company, Aggregate::UploadLifecycle(aggregate.upload))).await.unwrap();
     let mut from_the_beginning = load(&log, &aggregate).await.unwrap();
     assert!(log.read() as u64 > PIECES);
     assert_eq!(from_the_beginning.state, loaded.state);
     let mut again = load(&log, &aggregate).await.unwrap();
-    assert!(log.read() < 200, "the load has kept a snapshot");
+    assert!(log.read() < 200, "the load has written a snapshot");
     for loaded in [&mut from_the_beginning, &mut again] {
         execute(&log, &aggregate, loaded, &context(), upload::Command::Cancel).await.unwrap();
     }
@@ -124,7 +124,7 @@ async fn a_file_that_is_changed_again_and_again_is_read_from_its_snapshot() {
     };
     for number in 0..1_600 {
         let command = file::Command::Rename(format!("{number}.txt"));
-        // Each time by another process.
+        // An empty `Loaded` stands for another process.
         execute(&log, &aggregate, &mut Loaded::default(), &context(), command).await.unwrap();
         let read = log.read();
         assert!(read < 800, "{read} events were read for the change {number}");
