@@ -20,11 +20,9 @@ use waybill_domain::upload::Phase;
 use waybill_read_model::queries::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_files, list_shared,
 };
-use waybill_repository::{
-    Context, FileAggregate, LifecycleAggregate, Loaded, UploadAggregate, execute, load, routing_of,
-};
+use waybill_repository::{Context, FileAggregate, LifecycleAggregate, Loaded, UploadAggregate, execute, load};
 use waybill_schema::events::UploadStartedV1;
-use waybill_schema::{ChatroomId, CompanyId, FileId, Place, Position, Routing, ShareId, ThreadId, Timestamp, UploadId};
+use waybill_schema::{ChatroomId, CompanyId, FileId, Place, Position, ShareId, ThreadId, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
 
 const PAGE_DEFAULT: u16 = 50;
@@ -506,11 +504,10 @@ pub(crate) async fn delete_by_host(
     let (company, file) = path.into_inner();
     let by = administer(&principal, id, &company)?;
     let file: FileId = file.parse().map_err(|_| Problem::not_found("file"))?;
-    let started = verified(&gateway, by.company, file).await?;
+    verified(&gateway, by.company, file).await?;
     let mut answer = HttpResponse::NoContent();
     for command in query.commands() {
-        let about = (file, routing_of(&started));
-        let position = run(&gateway, &by.context, by.company, about, command).await?;
+        let position = run(&gateway, &by.context, by.company, file, command).await?;
         answer.insert_header((POSITION, position.to_string()));
     }
     Ok(answer.finish())
@@ -565,8 +562,7 @@ async fn change(
     let context = gateway.context(principal, id);
     let mut position = None;
     for command in commands {
-        let routing = routing_of(&started);
-        position = Some(run(gateway, &context, principal.company_id, (file, routing), command).await?);
+        position = Some(run(gateway, &context, principal.company_id, file, command).await?);
     }
     let mut answer = HttpResponse::NoContent();
     if let Some(position) = position {
@@ -579,10 +575,10 @@ async fn run(
     gateway: &Gateway,
     context: &Context,
     company: CompanyId,
-    (file, routing): (FileId, Routing),
+    file: FileId,
     command: Command,
 ) -> Result<Position, Problem> {
-    let aggregate = FileAggregate { company, file, routing };
+    let aggregate = FileAggregate { company, file };
     execute(gateway.log.as_ref(), &aggregate, &mut Loaded::default(), context, command)
         .await
         .map(|done| done.position)
@@ -594,7 +590,7 @@ pub(crate) async fn delete_file(
     gateway: &Gateway,
     context: &Context,
     company: CompanyId,
-    file: (FileId, Routing),
+    file: FileId,
 ) -> Result<Position, Problem> {
     run(gateway, context, company, file, Command::Delete).await
 }

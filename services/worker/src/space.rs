@@ -12,7 +12,7 @@ use waybill_repository::{
     Aggregate, BatchSize, Batches, Busy, Context, ExecuteError, FileAggregate, Linger, Loaded, Quotas, execute,
 };
 use waybill_schema::events::{FileEvent, ReleasedItem, SettledItem};
-use waybill_schema::{CompanyId, Event, FileId, Routing};
+use waybill_schema::{CompanyId, Event, FileId};
 
 /// Nothing waits for a settlement, so several are collected: the next start of an upload must read each quota event.
 const BATCHES: BatchSize =
@@ -149,5 +149,5 @@ async fn is_recorded(log: &dyn EventLog, company: CompanyId, file: FileId) -> Re
 }
 
 fn aggregate(company: CompanyId, file: FileId) -> FileAggregate {
-    FileAggregate { company, file, routing: Routing::default() }
+    FileAggregate { company, file }
 }

@@ -5,6 +5,7 @@
 //! `upload::react` returns the next steps of a worker as data.
 
 pub mod access;
+mod aggregate;
 pub mod content;
 pub mod directory;
 pub mod file;
@@ -21,4 +22,5 @@ pub mod share;
 pub mod token;
 pub mod upload;
 
+pub use aggregate::Aggregate;
 pub use refusal::Refusal;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
 use waybill_schema::events::UploadEvent;
-use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp};
+use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Subject, Timestamp};
 
 /// Time for which a command is retried after conflicts.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -110,7 +110,11 @@ pub(crate) async fn decide_and_append<A: Aggregate>(
         let Some(event) = decision? else {
             return Ok(Done { event: None, position: Position { partition, seq: loaded.read_to } });
         };
-        let envelope = context.envelope(aggregate.routing(&loaded.state, &event));
+        let routing = match aggregate.routed_like() {
+            Some(subject) => routing_like(log, subject).await?,
+            None => aggregate.routing(&loaded.state, &event),
+        };
+        let envelope = context.envelope(routing);
         let event: Event = event.into();
         let facts = aggregate.facts().filter(|_| is_fact(&event));
         let (subject, last_seq) = match facts {
@@ -140,6 +144,12 @@ pub(crate) async fn decide_and_append<A: Aggregate>(
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Returns the routing of the last event on a subject.
+async fn routing_like(log: &dyn EventLog, subject: Subject) -> Result<Routing, ReadError> {
+    let last = log.last(subject).await?;
+    Ok(last.and_then(|stored| stored.event.ok()).map(|recorded| recorded.envelope.routing).unwrap_or_default())
 }
 
 /// Waits for a turn at most until `until`, because earlier commands may hang while the log does not answer.

@@ -1,7 +1,6 @@
 //! Execution of commands on aggregates: load the aggregate, decide on the command, and append the event with the loaded
 //! sequence as its expectation. After a conflict, all of this is repeated.
 
-mod aggregate;
 mod batches;
 mod directories;
 mod execute;
@@ -11,10 +10,6 @@ mod quota;
 mod snapshot;
 mod turn;
 
-pub use aggregate::{
-    Aggregate, ContentAggregate, FileAggregate, LifecycleAggregate, SessionAggregate, ShareAggregate, TokenAggregate,
-    UploadAggregate, routing_of,
-};
 pub use batches::{BatchSize, Batches, Busy, Linger};
 pub use directories::{Directories, DirectoryLimits};
 pub use execute::{Context, Done, ExecuteError, execute};
@@ -22,3 +17,10 @@ pub use loaded::{Loaded, load, look_at_upload, refresh};
 pub use on_log::OnLog;
 pub use quota::{Held, Quotas};
 pub use snapshot::forget_snapshot;
+pub use waybill_domain::Aggregate;
+pub use waybill_domain::content::ContentAggregate;
+pub use waybill_domain::file::FileAggregate;
+pub use waybill_domain::session::SessionAggregate;
+pub use waybill_domain::share::ShareAggregate;
+pub use waybill_domain::token::TokenAggregate;
+pub use waybill_domain::upload::{LifecycleAggregate, UploadAggregate, routing_of};

@@ -10,8 +10,8 @@ use actix_web::http::StatusCode;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
 use waybill_repository::{FileAggregate, load};
+use waybill_schema::UploadId;
 use waybill_schema::events::UploadKind;
-use waybill_schema::{Routing, UploadId};
 use waybill_service_kit::{Problem, now};
 
 /// The file of an upload that is finished, as `/v1/files/{id}/content` answers; before that, how far it is.
@@ -88,7 +88,7 @@ pub(super) async fn check_alive(asked: &Asked, upload: UploadId, state: &State) 
             state.check_takes_bytes().map_err(|refusal| refused(&refusal))
         }
         Phase::Verified { .. } => {
-            let file = FileAggregate { company: asked.principal.company_id, file: upload, routing: Routing::default() };
+            let file = FileAggregate { company: asked.principal.company_id, file: upload };
             let file = load(asked.gateway.log.as_ref(), &file).await.map_err(|e| e.into_problem("loading a file"))?;
             if file.state.deleted || file.state.purged { ended("deleted") } else { Ok(()) }
         }

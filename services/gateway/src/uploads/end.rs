@@ -12,7 +12,7 @@ use std::time::Duration;
 use utoipa::ToSchema;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute, routing_of};
+use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute};
 use waybill_schema::{Position, Sha256Digest, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
@@ -130,8 +130,7 @@ pub(crate) async fn cancel_upload(
         Err(ExecuteError::Refused(Refusal::UploadCompleted { .. }))
             if matches!(loaded.state.phase, Phase::Verified { .. }) =>
         {
-            let routing = loaded.state.started.as_ref().map(routing_of).unwrap_or_default();
-            files::delete_file(gateway, context, aggregate.company, (aggregate.upload, routing)).await
+            files::delete_file(gateway, context, aggregate.company, aggregate.upload).await
         }
         Err(error) => Err(error.into_problem("cancelling an upload")),
     }

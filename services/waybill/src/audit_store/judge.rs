@@ -7,7 +7,7 @@ use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::JetStreamLog;
 use waybill_object_store::s3::Listed;
 use waybill_repository::{ContentAggregate, FileAggregate, LifecycleAggregate, Quotas, UploadAggregate, load};
-use waybill_schema::{CompanyId, Routing, Sha256Digest, UploadId, names};
+use waybill_schema::{CompanyId, Sha256Digest, UploadId, names};
 
 /// What Waybill puts into the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Judge {
     pub(super) async fn key_of(&mut self, company: CompanyId, file: UploadId) -> Result<Option<String>, CommandError> {
         let Phase::Verified { sha256, storage_key } = self.phase(company, file).await? else { return Ok(None) };
         let log: &dyn EventLog = self.log.as_ref();
-        if load(log, &FileAggregate { company, file, routing: Routing::default() }).await?.state.purged {
+        if load(log, &FileAggregate { company, file }).await?.state.purged {
             return Ok(None);
         }
         let content = load(log, &ContentAggregate { company, sha256 }).await?.state;
@@ -162,7 +162,7 @@ impl Judge {
         if content.references.contains(&file) {
             return Ok(Verdict::Unreferenced("its file shares the object of another one"));
         }
-        if load(log, &FileAggregate { company, file, routing: Routing::default() }).await?.state.purged {
+        if load(log, &FileAggregate { company, file }).await?.state.purged {
             return Ok(Verdict::Unreferenced("its file was purged"));
         }
         Ok(Verdict::Needed)

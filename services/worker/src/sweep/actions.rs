@@ -12,7 +12,7 @@ use waybill_repository::{
     Aggregate, ExecuteError, FileAggregate, Loaded, TokenAggregate, execute, forget_snapshot, load,
 };
 use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
-use waybill_schema::{Causation, CompanyId, Routing, Timestamp, TokenId};
+use waybill_schema::{Causation, CompanyId, Timestamp, TokenId};
 use waybill_service_kit::{metrics, now};
 
 /// Appends only the event that expires an upload. The reaction to this event releases the reservation and deletes the
@@ -35,7 +35,7 @@ pub(super) async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), Reac
 /// Retires or purges a file. Does nothing if a user has restored it in the meantime.
 pub(super) async fn change(worker: &Worker, file: Overdue, command: file::Command) -> Result<(), ReactionError> {
     let context = worker.context(Causation::Request(Uuid::now_v7()));
-    let aggregate = FileAggregate { company: file.company_id, file: file.upload_id, routing: Routing::default() };
+    let aggregate = FileAggregate { company: file.company_id, file: file.upload_id };
     match execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command).await {
         Ok(_) | Err(ExecuteError::Refused(Refusal::FileNotDeleted | Refusal::NotFound { .. })) => Ok(()),
         Err(error) => Err(error.into()),

@@ -1,6 +1,10 @@
 //! Content: an object that several files of a company with equal bytes refer to. It exists as long as a file refers to
 //! it.
 
+mod aggregate;
+
+pub use aggregate::ContentAggregate;
+
 use crate::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

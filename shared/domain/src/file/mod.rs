@@ -1,5 +1,9 @@
 //! A verified file: renaming, metadata, deletion, restoring and purge.
 
+mod aggregate;
+
+pub use aggregate::FileAggregate;
+
 use crate::{Refusal, name};
 use serde::{Deserialize, Serialize};
 use waybill_schema::Timestamp;

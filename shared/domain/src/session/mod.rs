@@ -1,5 +1,9 @@
 //! An upload session: a group of uploads that a user sees as one transfer.
 
+mod aggregate;
+
+pub use aggregate::SessionAggregate;
+
 use crate::Refusal;
 use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};

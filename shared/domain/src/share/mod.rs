@@ -1,5 +1,9 @@
 //! An association of a file with a chatroom or thread: its users, permissions and end.
 
+mod aggregate;
+
+pub use aggregate::ShareAggregate;
+
 use crate::Refusal;
 use serde::{Deserialize, Serialize};
 use waybill_schema::events::{

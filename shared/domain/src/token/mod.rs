@@ -5,8 +5,10 @@
 //! when the whole file was delivered. Requests can continue it until then and for a short time afterwards. All
 //! responses of a claim together send at most twice the size of the file.
 
+mod aggregate;
 mod claim;
 
+pub use aggregate::TokenAggregate;
 pub use claim::{Asked, By, Claim, GOES_ON_FOR_MS};
 
 use crate::Refusal;

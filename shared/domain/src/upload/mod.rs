@@ -3,6 +3,7 @@
 //! Its events are on two subjects, which are folded together in the order of the stream. Events of the lifecycle are
 //! decided one at a time. Events of chunks can come in any order and more than once.
 
+mod aggregate;
 mod command;
 mod decide;
 mod evolve;
@@ -11,6 +12,7 @@ mod react;
 mod state;
 mod weight;
 
+pub use aggregate::{LifecycleAggregate, UploadAggregate, routing_of};
 pub use command::{Command, Verification};
 pub use decide::decide;
 pub use evolve::evolve;

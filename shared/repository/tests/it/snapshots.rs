@@ -117,11 +117,7 @@ async fn a_snapshot_that_is_broken_or_of_another_stream_is_not_read() {
 #[tokio::test]
 async fn a_file_that_is_changed_again_and_again_is_read_from_its_snapshot() {
     let log = CountedLog::new();
-    let aggregate = FileAggregate {
-        company: CompanyId(Uuid::now_v7()),
-        file: UploadId(Uuid::now_v7()),
-        routing: Routing::default(),
-    };
+    let aggregate = FileAggregate { company: CompanyId(Uuid::now_v7()), file: UploadId(Uuid::now_v7()) };
     for number in 0..1_600 {
         let command = file::Command::Rename(format!("{number}.txt"));
         // An empty `Loaded` stands for another process.
