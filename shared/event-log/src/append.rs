@@ -1,4 +1,4 @@
-//! Appending with certainty: look before trying again.
+//! Appending with a certain result: after a lost answer, the log is read before the append is repeated.
 
 use crate::{AppendError, EventLog, Expect, NewEvent, read_after};
 use futures_util::future::BoxFuture;
@@ -6,29 +6,31 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_schema::Position;
 
+/// Maximum number of attempts.
 const ATTEMPTS: u32 = 4;
+/// Pause after the first attempt. Each further pause is three times as long.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-/// After how long nothing is tried again: an attempt and the look after it take 5 s each where NATS does not answer.
+/// Time after which no further attempt begins. If NATS does not answer, an attempt and the read after it take 5 s each.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Appends `event` once, through lost answers and short outages.
+/// Appends `event` exactly once, despite lost answers and short outages.
 ///
 /// # Errors
-/// [`AppendError::Conflict`] where another event came first; [`AppendError::Unknown`] or
-/// [`AppendError::Unavailable`] where the log stays away. After `Unknown` the event may be stored: a caller that
-/// decides again on the loaded state finds out.
+/// [`AppendError::Conflict`] if another event came first. [`AppendError::Unknown`] or [`AppendError::Unavailable`] if
+/// the log stays unavailable. After `Unknown` the event may be stored. To find out, the caller must load the state and
+/// decide again.
 pub fn append(log: &dyn EventLog, mut event: NewEvent) -> BoxFuture<'_, Result<Position, AppendError>> {
     Box::pin(async move {
         let message_id = event.message_id.get_or_insert_with(|| Uuid::now_v7().simple().to_string()).clone();
         let (mut backoff, began) = (FIRST_BACKOFF, Instant::now());
         let mut lost = None;
-        // A log that does not answer would let each attempt wait in vain.
+        // Stop early if the log does not answer at all, because each attempt would wait for its timeout.
         let mut silent = log.silent();
         for attempt in 1..=ATTEMPTS {
             let error = match log.publish(&event).await {
                 Ok(position) => return Ok(position),
-                // The first time, a conflict is one. Later it may be with our own event: an earlier answer was lost, or
-                // was an error although the event was stored.
+                // A conflict of the first attempt is certain. A later one may be with this very event: an earlier
+                // answer was lost, or was an error although the event was stored.
                 Err(AppendError::Conflict) if attempt == 1 => return Err(AppendError::Conflict),
                 Err(error) => error,
             };
@@ -49,7 +51,7 @@ pub fn append(log: &dyn EventLog, mut event: NewEvent) -> BoxFuture<'_, Result<P
                 || is_silent
             {
                 return Err(match (error, lost) {
-                    // A later refusal does not undo an earlier lost answer.
+                    // After a lost answer the result stays unknown, even if a later attempt was refused.
                     (_, Some(lost)) => lost,
                     (AppendError::Conflict, None) => not_looked(),
                     (error, None) => error,
@@ -65,11 +67,12 @@ pub fn append(log: &dyn EventLog, mut event: NewEvent) -> BoxFuture<'_, Result<P
     })
 }
 
-/// Of a conflict, whether it is with our own event cannot be seen now.
+/// Returns the error for a conflict that may be with this very event, if the log cannot be read to find out.
 fn not_looked() -> AppendError {
-    AppendError::Unknown("it cannot be seen whose event came first".to_owned())
+    AppendError::Unknown("cannot find out which event came first".to_owned())
 }
 
+/// First event on the subject after the expected sequence.
 enum Found {
     Ours(Position),
     Another,

@@ -1,49 +1,50 @@
-//! A chain over the events of a company, as they are stored: whoever keeps its head can tell later whether any of them
-//! was changed, removed, moved, or cut off (as in RFC 9162, but a chain in place of a tree: it is read as a whole).
+//! A hash chain over the stored events of a company. With a saved head of the chain one can later detect changed,
+//! removed, moved or truncated events. RFC 9162 does the same with a tree; here a chain is enough, because it is always
+//! read completely.
 //!
 //! `chain(0) = SHA-256("waybill audit 1" ‖ company)`, `chain(n) = SHA-256(chain(n-1) ‖ position ‖ subject ‖ headers ‖
-//! body)`, each field with its length before it, headers by name.
+//! body)`. The length of each field precedes it. The headers are sorted by name.
 
 use sha2::{Digest, Sha256};
 use waybill_schema::{CompanyId, DecodeError, Position, Recorded, Sha256Digest};
 
-/// A message as it is stored.
+/// Stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawMessage {
-    /// Where it stands.
+    /// Position in the log.
     pub position: Position,
-    /// Its subject.
+    /// Subject.
     pub subject: String,
-    /// Those headers that are the event's envelope, by name.
+    /// Headers of the envelope, sorted by name.
     pub headers: Vec<(String, String)>,
-    /// The event.
+    /// Encoded event.
     pub body: Vec<u8>,
 }
 
 impl RawMessage {
-    /// The event in it.
+    /// Decodes the event.
     ///
     /// # Errors
-    /// [`DecodeError`] where this build cannot read it.
+    /// [`DecodeError`] if this build cannot read the event.
     pub fn decode(&self) -> Result<Recorded, DecodeError> {
         let header = |name: &str| self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         Recorded::decode(self.position, &self.subject, header, &self.body)
     }
 }
 
-/// The chain up to some event.
+/// Hash chain up to an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// Of how many events.
+    /// Number of events.
     pub events: u64,
-    /// Where the last one of them stands.
+    /// Position of the last event.
     pub position: Option<Position>,
-    /// What all of them come to.
+    /// Digest of the chain.
     pub digest: Sha256Digest,
 }
 
 impl Chain {
-    /// The chain of no event.
+    /// Returns the chain of a company without events.
     pub fn of(company: CompanyId) -> Self {
         let mut sha256 = Sha256::new();
         field(&mut sha256, b"waybill audit 1");
@@ -51,7 +52,7 @@ impl Chain {
         Self { events: 0, position: None, digest: Sha256Digest(sha256.finalize().into()) }
     }
 
-    /// The chain with one more event.
+    /// Adds an event.
     pub fn link(&mut self, message: &RawMessage) {
         let mut sha256 = Sha256::new();
         field(&mut sha256, &self.digest.0);
@@ -69,13 +70,13 @@ impl Chain {
     }
 }
 
-/// Each field with its length, so that no two lists of fields are alike.
+/// Hashes a field after its length, so that different lists of fields never hash the same bytes.
 fn field(sha256: &mut Sha256, bytes: &[u8]) {
     sha256.update((bytes.len() as u64).to_be_bytes());
     sha256.update(bytes);
 }
 
-/// The end of a chain, as it is signed.
+/// Returns the text that is signed for the head of a chain.
 pub fn signed_text(company: CompanyId, chain: &Chain, time: &str) -> String {
     let position = chain.position.map(|position| position.to_string()).unwrap_or_default();
     format!("waybill audit head 1\n{company}\n{}\n{position}\n{}\n{time}\n", chain.events, chain.digest)

@@ -1,44 +1,44 @@
-//! What can go wrong between us and the log.
+//! Errors of the event log.
 
 use waybill_schema::{DecodeError, Position};
 
-/// Why an event was not appended.
+/// Reason why an event was not appended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// Somebody else appended first: load, decide again.
-    #[error("appending an event conflicts with one that came first")]
+    /// Another event was appended first. The caller must load and decide again.
+    #[error("cannot append the event: another event came first")]
     Conflict,
-    /// No answer came: it may be stored.
-    #[error("appending an event got no answer: {0}")]
+    /// The log did not answer. The event may be stored.
+    #[error("no answer to appending the event, which may be stored: {0}")]
     Unknown(String),
-    /// The log refused or is not there; nothing was stored.
-    #[error("the event log does not accept events: {0}")]
+    /// The log refused the event or is unavailable. The event was not stored.
+    #[error("the event log does not accept the event: {0}")]
     Unavailable(String),
     /// The event cannot be encoded.
-    #[error("encoding an event: {0}")]
+    #[error("cannot encode the event: {0}")]
     Encode(String),
 }
 
-/// Why events could not be read.
+/// Reason why events cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The log does not answer.
     #[error("the event log cannot be read: {0}")]
     Unavailable(String),
-    /// The stream is not the one that was read before: it was restored from a copy, or made anew.
-    #[error("{subject} does not have its event {seq} any more: the stream was restored or replaced")]
+    /// The stream is not the one that was read before: it was restored from a copy or created again.
+    #[error("the event {seq} of {subject} is missing: the stream was restored or replaced")]
     Diverged {
-        /// Where.
+        /// The subject.
         subject: String,
-        /// The event that was there.
+        /// The sequence of the missing event.
         seq: u64,
     },
-    /// An event of the aggregate cannot be read, so the aggregate cannot be decided on.
-    #[error("the event at {position} cannot be read: {source}")]
+    /// An event of the aggregate cannot be decoded, so that no command on the aggregate can be decided.
+    #[error("cannot decode the event at {position}: {source}")]
     Undecodable {
-        /// Which.
+        /// The position of the event.
         position: Position,
-        /// Why.
+        /// The reason.
         source: DecodeError,
     },
 }

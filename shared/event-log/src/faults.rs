@@ -1,4 +1,4 @@
-//! A log whose answers get lost, to test what relies on one.
+//! A log with injected faults, such as lost answers, for tests.
 
 use crate::{AppendError, EventLog, Head, NewEvent, Page, ReadError, Stored, Values};
 use async_trait::async_trait;
@@ -8,29 +8,29 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use waybill_schema::{Partitions, Position, Subject};
 
-/// What happens to one append.
+/// Fault of one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// It is stored, and the answer is lost.
+    /// The event is stored, but the answer is lost.
     AckLost,
-    /// It never arrives, and no answer comes.
+    /// The event is lost, and there is no answer.
     Dropped,
-    /// The log says that it takes nothing now.
+    /// The log refuses the event.
     Refused,
-    /// It is stored, and the log says that it was not.
+    /// The event is stored, but the log answers that it refuses the event.
     StoredAndRefused,
 }
 
-/// Wraps a log; the faults are used up one an append.
+/// Wraps a log and injects faults. Each append uses up one fault.
 pub struct FaultyLog<L> {
     inner: L,
     faults: Mutex<VecDeque<Fault>>,
 }
 
 impl<L: EventLog> FaultyLog<L> {
-    /// `inner`, with these faults ahead of it.
+    /// Wraps `inner` with these faults. Appends after the last fault work normally.
     pub fn new(inner: L, faults: impl IntoIterator<Item = Fault>) -> Self {
         Self { inner, faults: Mutex::new(faults.into_iter().collect()) }
     }

@@ -1,8 +1,8 @@
-//! The event log: append with an expected sequence, load, subscribe. [`jetstream`] is the real one, [`memory`] the one
-//! for tests of rules; one compliance suite holds for both.
+//! The event log: append with an expected sequence, read, and subscribe. [`jetstream`] is used in production, and
+//! [`memory`] in tests of rules. Both pass the same suite of tests.
 //!
-//! A lost acknowledgement means *unknown*, not failed. [`append`] looks before it tries again, so that its callers see
-//! an event stored once, a conflict, or an error.
+//! After a lost acknowledgement, the result of an append is *unknown*, and not a failure. [`append`] reads the log
+//! before it repeats the append. Its callers therefore get exactly one stored event, a conflict, or an error.
 
 mod append;
 pub mod chain;
@@ -24,132 +24,138 @@ use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use waybill_schema::{DecodeError, Envelope, Event, Partitions, Position, Recorded, Subject};
 
-/// What must be true of a subject for an append to go through.
+/// Condition on a subject for an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// Nothing. The message id alone keeps duplicates out, for two minutes; folds do afterwards.
+    /// No condition. The message id prevents duplicates for two minutes. Folds ignore later duplicates.
     Any,
-    /// The subject's last event has this stream sequence; 0 means that it has none.
+    /// The last event of the subject has this stream sequence. 0 means that the subject has no events.
     LastSeq(u64),
 }
 
-/// An event that is about to be appended.
+/// Event to append.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// What it is about.
+    /// Subject.
     pub subject: Subject,
-    /// Who, when, why.
+    /// Envelope.
     pub envelope: Envelope,
-    /// What happened.
+    /// Event.
     pub event: Event,
-    /// What must be true of the subject.
+    /// Condition on the subject.
     pub expect: Expect,
-    /// The same fact has the same id. Without one, [`append`] makes one up.
+    /// Message id. Repetitions of the same fact have the same id. [`append`] creates one if it is missing.
     pub message_id: Option<String>,
 }
 
-/// A message as it is stored: an event, or something that this build cannot read.
+/// Stored message: an event, or a message that this build cannot read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
-    /// Where it stands.
+    /// Position in the log.
     pub position: Position,
-    /// The `Nats-Msg-Id` it was appended with.
+    /// `Nats-Msg-Id` of the append.
     pub message_id: Option<String>,
-    /// The subject as text, for messages that cannot be read.
+    /// Subject as text, which is needed for messages that cannot be read.
     pub subject: String,
-    /// The sequence of the event before it on its subject, 0 for the first one. `None` if it was appended with
+    /// Sequence of the previous event of the subject, or 0 for the first event. `None` if the event was appended with
     /// [`Expect::Any`].
     pub previous: Option<u64>,
-    /// The event, or why it cannot be read.
+    /// The event, or the reason why it cannot be read.
     pub event: Result<Recorded, DecodeError>,
 }
 
-/// A page of stored messages.
+/// Page of stored messages.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// In stream order.
+    /// The messages, in the order of the stream.
     pub messages: Vec<Stored>,
-    /// Whether there are more behind the last one.
+    /// `true` if there are more messages after the last one.
     pub more: bool,
 }
 
-/// Where a partition's stream ends, and which incarnation of it that is.
+/// Epoch and end of the stream of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Changes when the stream was made anew: positions of another epoch mean nothing.
+    /// Incarnation of the stream. It changes when the stream is created again. Positions of another epoch are not
+    /// valid.
     pub epoch: String,
-    /// The last sequence; 0 for an empty stream.
+    /// Last sequence, or 0 if the stream is empty.
     pub last_seq: u64,
 }
 
-/// A log of events in partitions.
+/// Log of events, divided into partitions.
 #[async_trait]
 pub trait EventLog: Send + Sync {
-    /// How many partitions it has.
+    /// Returns the number of partitions.
     fn partitions(&self) -> Partitions;
 
-    /// Appends once, without looking after a lost answer. Use [`append`].
+    /// Appends an event with a single attempt, and does not check the log after a lost answer. Use [`append`] instead.
     ///
     /// # Errors
-    /// [`AppendError`]; after [`AppendError::Unknown`] the event may or may not be stored.
+    /// [`AppendError`] if the event was not appended. After [`AppendError::Unknown`] the event may be stored.
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError>;
 
-    /// The last event of a subject, as the stream's leader knows it. Costs the same however long the stream is.
+    /// Returns the last event of a subject from the leader of the stream. The cost does not depend on the length of the
+    /// stream.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Unavailable`] if the log does not answer.
     async fn last(&self, subject: Subject) -> Result<Option<Stored>, ReadError>;
 
-    /// The message at a position, as the stream's leader knows it. Costs the same however long the stream is.
+    /// Returns the message at a position from the leader of the stream. The cost does not depend on the length of the
+    /// stream.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Unavailable`] if the log does not answer.
     async fn at(&self, position: Position) -> Result<Option<Stored>, ReadError>;
 
-    /// Up to `max` events of a subject behind sequence `after`. May lag behind the leader. Costs as much as all of the
-    /// stream between them does: use [`read_after`], which goes back from the last event.
+    /// Returns up to `max` events of a subject after sequence `after`. The answer may lag behind the leader. The server
+    /// scans all messages of the stream between the events. Prefer [`read_after`], which reads backwards from the last
+    /// event.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Unavailable`] if the log does not answer.
     async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError>;
 
-    /// All messages of a partition behind sequence `after`, and then those that come.
+    /// Returns all messages of a partition after sequence `after`, and then the new messages when they arrive.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`]; later ones are items of the stream, which goes on where it can.
+    /// [`ReadError::Unavailable`] if the log does not answer. Later errors are items of the stream, which continues if
+    /// possible.
     async fn subscribe(
         &self,
         partition: u32,
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError>;
 
-    /// Returns the same log by a connection of its own, if it can have one: for a thread that reads much of it. The runtime
-    /// that awaits this does the connection's work.
+    /// Returns the same log with a separate connection, if that is possible. Use it for a thread that reads large parts
+    /// of the log. The runtime that awaits this function also runs the tasks of the connection.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Unavailable`] if the connection fails.
     fn apart(&self) -> BoxFuture<'static, Result<Arc<dyn EventLog>, ReadError>>;
 
-    /// Changes when the log may be another one: a server that was restarted may have been restored from a copy, and its events
-    /// may have the positions of others. What was folded before is then read anew.
+    /// Returns a number that changes when the log may have been replaced. A restarted server may have been restored
+    /// from a copy, so that other events may have the known positions. Callers must then read and fold all events
+    /// again.
     fn generation(&self) -> u64 {
         0
     }
 
-    /// Waits until the log does not answer any more; for ever where that cannot be told. Whoever waits for something else
-    /// than an answer of the log then need not wait longer.
+    /// Waits until the log stops answering. Waits forever if the log cannot detect that. Use it to stop other waits
+    /// that depend on the log.
     async fn silent(&self) {
         std::future::pending().await
     }
 
-    /// Where folds of long subjects are kept, so that they need not be read from their beginning; `None` where nowhere.
+    /// Returns the storage for snapshots of aggregates with many events. `None` if snapshots are not stored.
     fn snapshots(&self) -> Option<&dyn Values> {
         None
     }
 
-    /// The end of a partition's stream.
+    /// Returns the end of the stream of a partition.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Unavailable`] if the log does not answer.
     async fn head(&self, partition: u32) -> Result<Head, ReadError>;
 }

@@ -1,4 +1,4 @@
-//! A log in memory, with the semantics of JetStream that the rest relies on.
+//! An event log in memory, with the semantics of JetStream that Waybill relies on.
 
 use crate::{AppendError, EventLog, Expect, Head, MemoryValues, NewEvent, Page, ReadError, Stored, Values};
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ struct Streams {
     ids: HashMap<String, Position>,
 }
 
-/// An event log that lives as long as the value.
+/// Event log in memory. Its events are lost when the value is dropped.
 #[derive(Clone)]
 pub struct MemoryLog {
     partitions: Partitions,
@@ -28,7 +28,7 @@ pub struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// An empty log.
+    /// Creates an empty log.
     pub fn new(partitions: Partitions) -> Self {
         let epoch = Uuid::now_v7().to_string();
         Self {
@@ -40,7 +40,7 @@ impl MemoryLog {
         }
     }
 
-    /// The streams; a panic elsewhere leaves them whole, for every change is one push.
+    /// Locks the streams. A poisoned lock is no problem, because every change is a single push.
     fn streams(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,31 +1,33 @@
-//! Reading the events of one subject.
+//! Reads the events of one subject.
 //!
-//! A server that looks for the next event of a subject goes through all of the stream between two of them. Each event that
-//! was appended with an expectation names the one before it, so they are read from the last one back: every step costs the
-//! same, however much others have written in between.
+//! To find the next event of a subject, a server scans all messages of the stream up to it. An event that was appended
+//! with an expectation names the previous event of its subject. Therefore events are read backwards from the last one:
+//! the cost of a step does not depend on the number of other messages in between.
 
 use crate::{EventLog, ReadError, Stored};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 use waybill_schema::{Position, Recorded, Subject};
 
-/// How many events are read one by one before it is looked for a snapshot.
+/// Maximum number of events that are read one by one before the caller looks for a snapshot.
 const STEPS: usize = 64;
-/// How many are read one by one behind a snapshot, if they are far from each other: more than folds go without one. Those that
-/// are close to each other cost less in pages.
+/// Maximum number of events after a snapshot that are read one by one if they are far apart. It is more than most
+/// aggregates have between two snapshots. Pages are cheaper for events that are close together.
 const STEPS_MAX: usize = 2_048;
-/// How many messages lie between two events that are far from each other, on average.
+/// Average distance, in messages, above which events count as far apart.
 const FAR: u64 = 64;
 const PAGE: usize = 1_000;
-/// How long a follower may lag behind its leader before reading is given up.
+/// Maximum number of attempts to read messages that a replica does not have yet.
 pub(crate) const CATCH_UP_ATTEMPTS: u32 = 100;
+/// Pause between two such attempts. All attempts together take 2 s.
 pub(crate) const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 
-/// Reads all messages of a subject that follow its event `after` (0: from its beginning) and that the leader knows now.
+/// Reads all messages of a subject after its event `after` (0: from the beginning), up to the last one that the leader
+/// knows.
 ///
 /// # Errors
-/// [`ReadError::Diverged`] if the event `after` is not there any more; [`ReadError::Unavailable`], also where a replica
-/// stays behind the leader for two seconds.
+/// [`ReadError::Diverged`] if the event `after` does not exist any more. [`ReadError::Unavailable`] if the log does not
+/// answer, or if a replica lags behind the leader for 2 s.
 pub fn read_after(log: &dyn EventLog, subject: Subject, after: u64) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>> {
     Box::pin(async move {
         let last = log.last(subject).await?;
@@ -33,10 +35,10 @@ pub fn read_after(log: &dyn EventLog, subject: Subject, after: u64) -> BoxFuture
     })
 }
 
-/// As [`read_after`], for whoever has asked for the last event already.
+/// Works like [`read_after`], for callers that already have the last event.
 ///
 /// # Errors
-/// As [`read_after`].
+/// The same as [`read_after`].
 pub fn read_from(
     log: &dyn EventLog,
     subject: Subject,
@@ -49,18 +51,18 @@ pub fn read_from(
     })
 }
 
-/// What [`read_back`] has read, in the order of the log.
+/// Events that [`read_back`] has read, in the order of the log.
 pub enum Back {
-    /// All of it.
+    /// All events.
     All(Vec<Stored>),
-    /// The newest; there are more before them.
+    /// The newest events. There are more events before them.
     Newest(Vec<Stored>),
 }
 
-/// Reads a subject from its last event back to the event `after`, but only a few events.
+/// Reads a subject backwards from its last event to the event `after`, but at most a few events.
 ///
 /// # Errors
-/// As [`read_after`].
+/// The same as [`read_after`].
 pub fn read_back(
     log: &dyn EventLog,
     subject: Subject,
@@ -82,8 +84,9 @@ pub fn read_back(
     })
 }
 
-/// Reads events one by one, each before the last one of `newest_first`, back to the event `after`, as long as `is_to_go_on` with
-/// so many of them within so many messages. Returns whether they are all.
+/// Reads events backwards one by one from the last one of `newest_first` to the event `after`, and adds them. Before
+/// each step, `is_to_go_on` is called with the number of events and the number of messages that they span, and ends the
+/// loop with `false`. Returns `true` if all events were read.
 async fn step_back(
     log: &dyn EventLog,
     name: &str,
@@ -110,11 +113,11 @@ async fn step_back(
     Ok(false)
 }
 
-/// Reads what [`read_back`] has left out, if anything, behind the event `after`: of the same subject, and not before the
-/// one that was read back to.
+/// Reads the events after `after` that [`read_back`] did not read, and returns all events. `subject` must be the same
+/// as for [`read_back`], and `after` must not be smaller.
 ///
 /// # Errors
-/// As [`read_after`].
+/// The same as [`read_after`].
 pub fn read_rest(
     log: &dyn EventLog,
     subject: Subject,
@@ -134,8 +137,8 @@ pub fn read_rest(
             newest.retain(|event| event.position.seq > after);
             return Ok(newest);
         }
-        // A server that looks for the next event of a subject goes through all messages in between, and appends wait for
-        // it.
+        // For a page, the server scans all messages between the events, and appends wait for that. Read one by one
+        // while the events are far apart.
         let is_far = |steps: usize, length: u64| steps < STEPS_MAX && length > FAR * steps as u64;
         newest.reverse();
         let name = subject.to_nats(log.partitions());
@@ -151,7 +154,7 @@ pub fn read_rest(
     })
 }
 
-/// The messages of a subject behind `after` and before `until`, of which the leader knows that it is there.
+/// Reads the messages of a subject after `after` and before `until`. The leader must have a message at `until`.
 async fn pages(log: &dyn EventLog, subject: Subject, after: u64, until: u64) -> Result<Vec<Stored>, ReadError> {
     let mut messages: Vec<Stored> = Vec::new();
     let mut attempts = 0;
@@ -175,10 +178,10 @@ async fn pages(log: &dyn EventLog, subject: Subject, after: u64, until: u64) -> 
     }
 }
 
-/// As [`read_after`], for folding: every message must be an event.
+/// Works like [`read_after`], but requires that every message is a readable event.
 ///
 /// # Errors
-/// As [`read_after`], and [`ReadError::Undecodable`].
+/// The same as [`read_after`], and [`ReadError::Undecodable`].
 pub fn read_events(
     log: &dyn EventLog,
     subject: Subject,
@@ -188,10 +191,10 @@ pub fn read_events(
 }
 
 impl Stored {
-    /// The event, for folding.
+    /// Returns the event.
     ///
     /// # Errors
-    /// [`ReadError::Undecodable`].
+    /// [`ReadError::Undecodable`] if this build cannot read the message.
     pub fn into_event(self) -> Result<Recorded, ReadError> {
         let position = self.position;
         self.event.map_err(|source| ReadError::Undecodable { position, source })

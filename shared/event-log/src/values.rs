@@ -1,38 +1,38 @@
-//! Records beside the log that may be lost without losing an event.
+//! Key-value storage for records whose loss does not lose any event.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The records cannot be used now.
+/// Error if the storage cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ValuesError(pub String);
 
-/// Values by key, 1 MiB each at most.
+/// Storage of values by key. A value has at most 1 MiB.
 #[async_trait]
 pub trait Values: Send + Sync {
-    /// Reads the value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
-    /// [`ValuesError`].
+    /// [`ValuesError`] if the storage cannot be used.
     async fn value(&self, key: &str) -> Result<Option<Bytes>, ValuesError>;
 
-    /// Sets a key.
+    /// Sets the value of a key.
     ///
     /// # Errors
-    /// [`ValuesError`].
+    /// [`ValuesError`] if the storage cannot be used.
     async fn set_value(&self, key: &str, value: Bytes) -> Result<(), ValuesError>;
 
     /// Removes a key.
     ///
     /// # Errors
-    /// [`ValuesError`].
+    /// [`ValuesError`] if the storage cannot be used.
     async fn remove_value(&self, key: &str) -> Result<(), ValuesError>;
 }
 
-/// Values in memory, for tests of rules.
+/// Storage in memory, for tests.
 #[derive(Clone, Default)]
 pub struct MemoryValues(Arc<Mutex<HashMap<String, Bytes>>>);
 
@@ -41,7 +41,7 @@ impl MemoryValues {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys that have a value.
+    /// Returns the keys that have a value.
     pub fn keys(&self) -> Vec<String> {
         self.locked().keys().cloned().collect()
     }

@@ -1,5 +1,5 @@
-//! Reading many messages of a filter with one request: the batched direct get of nats-server 2.11 (ADR-31), which
-//! async-nats has no helper for.
+//! Reads many messages with one request: the batched direct get of nats-server 2.11 (ADR-31). async-nats has no
+//! function for it.
 
 use super::REQUEST_TIMEOUT;
 use super::log::{stored, unavailable};
@@ -18,7 +18,7 @@ struct Request<'a> {
     batch: usize,
 }
 
-/// A page of events.
+/// Reads a page of events.
 pub(super) async fn page(
     context: &jetstream::Context,
     partition: u32,
@@ -33,22 +33,23 @@ pub(super) async fn page(
     Ok(Page { messages, more })
 }
 
-/// How often a batch is read that has a hole.
+/// Maximum number of attempts to read a batch whose messages arrive incompletely.
 const ATTEMPTS: u32 = 3;
 
-/// A message of a batch did not arrive: an answer names another one before it than the one that came.
+/// Error if a message of a batch is missing: an answer names another previous message than the one that arrived.
 #[derive(Debug, thiserror::Error)]
-#[error("a message of a batched read was lost on the way")]
+#[error("a message of a batched read was lost")]
 struct Hole;
 
-/// The answers of a batch, each of which names the one before it.
+/// Checks the answers of a batch. Each answer names the previous one.
 struct Chain {
     after: u64,
     last: Option<u64>,
 }
 
 impl Chain {
-    /// Whether an answer that names `before` follows the last one. The first one may name none, or where the batch begins.
+    /// Checks that an answer that names `before` directly follows the last one. The first answer may name no message,
+    /// or the beginning of the batch.
     fn continues(&self, before: Option<u64>) -> Result<(), Hole> {
         let is_next = before.is_none_or(|before| match self.last {
             Some(last) => before == last,
@@ -58,7 +59,7 @@ impl Chain {
     }
 }
 
-/// Why a batch was not read.
+/// Reason why a batch was not read.
 enum Failed {
     Hole,
     Read(ReadError),
@@ -76,8 +77,9 @@ impl From<ReadError> for Failed {
     }
 }
 
-/// Reads up to `max` messages of a stream behind `after`, of all or of those that match `filter`. `read` gets sequence, subject,
-/// headers and body of each. Returns what it made of them, and whether there are more.
+/// Reads up to `max` messages of a stream after sequence `after`: all, or those that match `filter`. `read` converts
+/// the sequence, subject, headers and body of each message. Returns the converted messages, and `true` if there are
+/// more.
 pub(super) async fn messages<T>(
     context: &jetstream::Context,
     stream: &str,
@@ -89,7 +91,9 @@ pub(super) async fn messages<T>(
     for _ in 0..ATTEMPTS {
         match batch(context, stream, filter, after, max, &read).await {
             Ok(batch) => return Ok(batch),
-            Err(Failed::Hole) => tracing::warn!(stream, after, "a batched read has a hole; reading again"),
+            Err(Failed::Hole) => {
+                tracing::warn!(stream, after, "a message of a batched read was lost; reading the batch again")
+            }
             Err(Failed::Read(error)) => return Err(error),
         }
     }
@@ -131,12 +135,12 @@ async fn batch<T>(
     }
 }
 
-/// Whether there is more behind the batch that this status ends.
+/// Returns `true` if there are more messages after the batch that ends with this status.
 fn end_of_batch(status: StatusCode, answer: &Message) -> Result<bool, ReadError> {
     match status.as_u16() {
         204 => Ok(number(answer.headers.as_ref(), "Nats-Num-Pending").unwrap_or(0) > 0),
         404 => Ok(false),
-        code => Err(unavailable(format!("a batched read was refused with status {code}"))),
+        code => Err(unavailable(format!("the server refused a batched read with status {code}"))),
     }
 }
 
@@ -148,7 +152,8 @@ fn number(headers: Option<&HeaderMap>, name: &'static str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Whether answers are taken, each with its sequence and the one that it names before it; the last one ends the batch.
+    /// Returns `true` if all answers of a batch are accepted. Each has a sequence and the previous sequence that it
+    /// names. `end` is the previous sequence in the answer that ends the batch.
     fn are_taken(after: u64, answers: &[(u64, u64)], end: u64) -> bool {
         let mut chain = Chain { after, last: None };
         let messages = answers.iter().all(|(seq, before)| {

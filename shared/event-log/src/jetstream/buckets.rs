@@ -1,4 +1,4 @@
-//! Key-value buckets: small records that may be lost without losing an event.
+//! Key-value buckets: small records whose loss does not lose any event.
 
 use super::context;
 use super::pulse::{Pulse, Silent};
@@ -10,58 +10,58 @@ use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
-/// How long the mark of a deletion stays. Without an end it would take room for as long as a value may.
+/// Lifetime of the marker of a deletion. Without a limit, markers would occupy space as long as values.
 const MARK: Duration = Duration::from_secs(5);
 
-/// One bucket.
+/// Key-value bucket.
 #[derive(Clone)]
 pub struct Bucket {
     store: Store,
     pulse: Pulse,
 }
 
-/// A value with its revision.
+/// Value with its revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The bytes.
     pub value: Bytes,
-    /// For [`Bucket::take`] and [`Bucket::replace`].
+    /// The revision, for [`Bucket::replace`].
     pub revision: u64,
 }
 
-/// How much room a bucket has, and how much of it is used.
+/// Used and available space of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes in use.
+    /// Used bytes.
     pub used_bytes: u64,
-    /// Bytes at most; 0 without a limit.
+    /// Maximum number of bytes. 0 means no limit.
     pub max_bytes: u64,
 }
 
-/// What became of a create.
+/// Result of [`Bucket::create`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CreateOutcome {
-    /// The key was free.
+    /// The key had no value and has the new value now.
     Created,
-    /// The key has this value.
+    /// The key already had this value.
     Exists(Entry),
 }
 
-/// The bucket does not answer.
+/// Error if a bucket cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the bucket {bucket} cannot be used: {reason}")]
+#[error("cannot use the bucket {bucket}: {reason}")]
 pub struct BucketError {
-    /// Which.
+    /// Name of the bucket.
     pub bucket: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Bucket {
-    /// Opens a bucket that [`super::provision`] made.
+    /// Opens a bucket that [`super::provision`] created.
     ///
     /// # Errors
-    /// [`BucketError`] where it is not there.
+    /// [`BucketError`] if the bucket does not exist or the server does not answer.
     pub fn open<'a>(client: &'a async_nats::Client, name: &'a str) -> BoxFuture<'a, Result<Self, BucketError>> {
         Box::pin(async move {
             let store = context(client.clone())
@@ -72,10 +72,10 @@ impl Bucket {
         })
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`] if the bucket cannot be used.
     pub fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, BucketError>> {
         Box::pin(async move {
             let entry = self.answered(self.store.entry(key)).await?.map_err(|error| self.error(error))?;
@@ -85,23 +85,23 @@ impl Bucket {
         })
     }
 
-    /// Sets a key.
+    /// Sets the value of a key.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`] if the bucket cannot be used.
     pub fn put<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<(), BucketError>> {
         Box::pin(async move {
             self.answered(self.store.put(key, value)).await?.map(drop).map_err(|error| self.error(error))
         })
     }
 
-    /// Sets a key that has no value.
+    /// Sets the value of a key that has no value.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`] if the bucket cannot be used.
     pub fn create<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<CreateOutcome, BucketError>> {
         Box::pin(async move {
-            // A key may vanish between the refusal and the look: then it is free.
+            // The value may be deleted between the refusal and the read. Try again then.
             for _ in 0..3 {
                 match self.answered(self.store.create(key, value.clone())).await? {
                     Ok(_) => return Ok(CreateOutcome::Created),
@@ -113,14 +113,14 @@ impl Bucket {
                     Err(error) => return Err(self.error(error)),
                 }
             }
-            Err(self.error("a key comes and goes"))
+            Err(self.error("other processes create and delete the key all the time"))
         })
     }
 
-    /// Sets a key that still has a revision. Returns whether it did: if not, somebody else was faster.
+    /// Sets the value of a key if it still has this revision. Returns `false` if another process changed the key first.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`] if the bucket cannot be used.
     pub fn replace<'a>(
         &'a self,
         key: &'a str,
@@ -136,10 +136,10 @@ impl Bucket {
         })
     }
 
-    /// Removes a key and answers with its value; of several takers one gets it.
+    /// Deletes a key and returns its value. If several processes do this at the same time, only one gets the value.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`] if the bucket cannot be used.
     pub fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, BucketError>> {
         Box::pin(async move {
             let Some(entry) = self.get(key).await? else { return Ok(None) };
@@ -151,20 +151,20 @@ impl Bucket {
         })
     }
 
-    /// Removes a key. What marks the deletion is gone some seconds later.
+    /// Deletes a key. The marker of the deletion disappears after 5 s.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`] if the bucket cannot be used.
     pub fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), BucketError>> {
         Box::pin(async move {
             self.answered(self.store.purge_with_ttl(key, MARK)).await?.map_err(|error| self.error(error))
         })
     }
 
-    /// The keys that have a value.
+    /// Returns the keys that have a value.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`] if the bucket cannot be used.
     pub fn keys(&self) -> BoxFuture<'_, Result<Vec<String>, BucketError>> {
         Box::pin(async move {
             let keys = self.answered(self.store.keys()).await?.map_err(|error| self.error(error))?;
@@ -172,10 +172,10 @@ impl Bucket {
         })
     }
 
-    /// How full it is.
+    /// Returns the used and the available space.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`] if the bucket cannot be used.
     pub fn room(&self) -> BoxFuture<'_, Result<Room, BucketError>> {
         Box::pin(async move {
             let info = self.answered(self.store.stream.get_info()).await?.map_err(|error| self.error(error))?;
@@ -184,7 +184,7 @@ impl Bucket {
         })
     }
 
-    /// What the server answers, if it answers at all.
+    /// Waits for the answer to a request. Stops early if the server does not answer at all.
     async fn answered<T>(&self, work: impl Future<Output = T>) -> Result<T, BucketError> {
         self.pulse.unless_silent(work).await.map_err(|silent: Silent| self.error(silent))
     }

@@ -1,4 +1,4 @@
-//! Whether a server is as Waybill needs it, without changing anything.
+//! Checks that a NATS server is set up as Waybill needs it, without changing it.
 
 use super::context;
 use super::provision::{Layout, definitions, found_partitions, is_new_enough};
@@ -7,10 +7,10 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use waybill_schema::names;
 
-/// One thing that was looked at: what, and what was found or is wrong.
+/// Result of one check: the checked object, and a description or the problem.
 pub type Finding = (String, Result<String, String>);
 
-/// Looks at the server, its streams, its buckets and its consumers.
+/// Checks the server, its streams, its buckets and its consumers.
 pub fn inspect(client: &async_nats::Client, layout: Layout) -> BoxFuture<'_, Vec<Finding>> {
     Box::pin(async move {
         let partitions = layout.partitions;
@@ -36,7 +36,7 @@ pub fn inspect(client: &async_nats::Client, layout: Layout) -> BoxFuture<'_, Vec
             Ok(_) => findings.push(("partitions".to_owned(), Ok(partitions.count().to_string()))),
             Err(error) => findings.push(("partitions".to_owned(), Err(error.to_string()))),
         }
-        // Replicas are the operator's: one that was added later is no fault.
+        // The number of replicas is not compared: operators may add replicas later.
         for definition in definitions(layout) {
             let Ok(wanted) = serde_json::from_str::<Value>(&definition) else { continue };
             let name = wanted["name"].as_str().unwrap_or_default().to_owned();
@@ -54,7 +54,7 @@ pub fn inspect(client: &async_nats::Client, layout: Layout) -> BoxFuture<'_, Vec
     })
 }
 
-/// Whether what is there has every setting of the definition.
+/// Checks that a stream or consumer has every setting of its definition.
 fn compare<E: std::fmt::Display>(answer: Result<Response<Value>, E>, wanted: &Value) -> Result<String, String> {
     let info = match answer {
         Ok(Response::Ok(info)) => info,
@@ -63,7 +63,7 @@ fn compare<E: std::fmt::Display>(answer: Result<Response<Value>, E>, wanted: &Va
     };
     let differing = |(key, value): (&String, &Value)| {
         let found = &info["config"][key];
-        // The server leaves out what is zero, false or empty.
+        // The server omits settings that are zero, false or empty.
         let both_empty = found.is_null() && matches!(value.to_string().as_str(), "0" | "false" | "\"\"" | "{}");
         let same = found == value || both_empty || key == "num_replicas" || contains(found, value);
         (!same).then(|| format!("{key} is {found}, should be {value}"))
@@ -72,7 +72,7 @@ fn compare<E: std::fmt::Display>(answer: Result<Response<Value>, E>, wanted: &Va
     if different.is_empty() { Ok("as defined".to_owned()) } else { Err(different.join("; ")) }
 }
 
-/// Whether an object has all that is wanted; the server adds members of its own.
+/// Returns `true` if an object has all wanted members. The server adds members of its own.
 fn contains(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::Object(found), Value::Object(wanted)) => {

@@ -1,4 +1,4 @@
-//! Appending to and reading from the streams.
+//! The event log on the streams of a NATS server.
 
 use super::pulse::{Pulse, Silent};
 use super::reconnect::{Connection, connects};
@@ -20,15 +20,16 @@ use std::error::Error as _;
 use std::sync::Arc;
 use waybill_schema::{Partitions, Position, Recorded, Subject, names};
 
-/// Streams `EVT-{p}` on a NATS server.
+/// Event log in the streams `EVT-{p}` of a NATS server.
 #[derive(Clone)]
 pub struct JetStreamLog {
     context: jetstream::Context,
-    /// For reads: so that no append waits behind them.
+    /// Context for reads, so that appends do not wait for them.
     reads: jetstream::Context,
     client: async_nats::Client,
-    /// Of the connection that is appended by, and of the one that is read by.
+    /// Detects whether the server answers on the connection for appends.
     pulse: Pulse,
+    /// The same for the connection for reads.
     reads_pulse: Pulse,
     partitions: Partitions,
     vocabulary: Vocabulary,
@@ -37,7 +38,7 @@ pub struct JetStreamLog {
 }
 
 impl JetStreamLog {
-    /// The log behind a connection. The streams must exist: see [`super::provision`].
+    /// Creates a log on a connection. The streams must exist: see [`super::provision`].
     pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
         let pulse = Pulse::of(&client);
         let (context, reads) = (context(client.clone()), context(client.clone()));
@@ -54,23 +55,23 @@ impl JetStreamLog {
         }
     }
 
-    /// The same log, with what it takes to connect once more.
+    /// Returns the same log with the settings to open further connections.
     #[must_use]
     pub fn on(self, server: Server) -> Self {
         Self { server: Some(server), ..self }
     }
 
-    /// The same log, which reads by a connection of its own: a server answers one connection's requests in order, so an
-    /// append would wait for the reads before it.
+    /// Returns the same log with a separate connection for reads. A server answers the requests of a connection in
+    /// order, so that appends would otherwise wait for earlier reads.
     #[must_use]
     pub fn reading_by(self, reads: async_nats::Client) -> Self {
         Self { reads_pulse: Pulse::of(&reads), reads: context(reads), ..self }
     }
 
-    /// Checks that this build can read all events that the streams accept, and keeps which ones those are.
+    /// Checks that this build can read all events that the streams accept, and remembers these events.
     ///
     /// # Errors
-    /// [`ProvisionError::TooOld`] if it cannot; [`ProvisionError::Server`] if the server does not answer.
+    /// [`ProvisionError::TooOld`] if it cannot read them, [`ProvisionError::Server`] if the server does not answer.
     pub fn checked(self) -> BoxFuture<'static, Result<Self, ProvisionError>> {
         Box::pin(async move {
             let vocabulary = Vocabulary::checked(&self.reads, self.partitions).await?;
@@ -78,18 +79,18 @@ impl JetStreamLog {
         })
     }
 
-    /// The same log, with a bucket in which folds of long subjects are kept.
+    /// Returns the same log with a bucket for snapshots.
     #[must_use]
     pub fn keeping_snapshots_in(self, snapshots: Bucket) -> Self {
         Self { snapshots: Some(snapshots), ..self }
     }
 
-    /// The messages as they are stored, for auditors.
+    /// Returns the stored messages, for auditors.
     pub fn raw_events(&self) -> RawEvents {
         RawEvents::new(self.reads.clone(), self.partitions)
     }
 
-    /// What was refused, for auditors.
+    /// Returns the refusals, for auditors.
     pub fn refusals(&self) -> Refusals {
         Refusals::by(self.context.clone(), self.reads.clone(), self.partitions)
     }
@@ -98,11 +99,12 @@ impl JetStreamLog {
         self.context.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)
     }
 
-    /// What the server answers, if it answers at all.
+    /// Waits for the answer to a read. Stops early if the server does not answer at all.
     async fn answered<T>(&self, work: impl Future<Output = T>) -> Result<T, ReadError> {
         self.reads_pulse.unless_silent(work).await.map_err(|silent: Silent| unavailable(silent))
     }
 
+    /// Returns the stream of a partition on the connection for reads.
     async fn to_read(&self, partition: u32) -> Result<Stream<()>, ReadError> {
         self.reads.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)
     }
@@ -121,7 +123,7 @@ impl EventLog for JetStreamLog {
         if !is_accepted.unwrap_or_else(|_| self.vocabulary.is_unasked(partition)) {
             let (name, version) = (event.event.event_type(), event.event.version());
             return Err(AppendError::Unavailable(format!(
-                "it does not accept {name} version {version} yet; upgrade all processes, then run \
+                "{name} version {version} is not enabled yet; upgrade all processes, then run \
                  `waybill provision --accept-new-events`"
             )));
         }
@@ -140,7 +142,7 @@ impl EventLog for JetStreamLog {
         let subject = event.subject.to_nats(self.partitions);
         let publish = async { self.context.send_publish(subject, message).await?.await };
         let answered = self.pulse.unless_silent(publish).await;
-        // It may still arrive.
+        // The message was sent and may still arrive.
         let ack = answered.map_err(|silent| AppendError::Unknown(silent.to_string()))?.map_err(append_error)?;
         Ok(Position { partition, seq: ack.sequence })
     }
@@ -215,7 +217,7 @@ impl EventLog for JetStreamLog {
     }
 }
 
-/// A single message, if there is one.
+/// Converts the answer to a request for a single message.
 pub(super) fn one(
     partition: u32,
     found: Result<StreamMessage, async_nats::error::Error<RawMessageErrorKind>>,
@@ -230,9 +232,9 @@ pub(super) fn one(
     }
 }
 
-/// A message as this crate hands it out.
+/// Converts a message of a stream.
 pub(super) fn stored(position: Position, subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Stored {
-    // Nearly all of them are asked for: looking through a few is faster than hashing each name.
+    // Nearly all headers are needed. Searching a short list is faster than hashing each name.
     let headers: Vec<(&str, &str)> = headers
         .into_iter()
         .flat_map(HeaderMap::iter)
@@ -252,8 +254,8 @@ pub(super) fn unavailable(error: impl std::fmt::Display) -> ReadError {
     ReadError::Unavailable(error.to_string())
 }
 
-/// What an answer means for the event. Codes rather than kinds: with replicas a conflict with a write in flight has a
-/// code of its own.
+/// Converts an error of the client library. The error code is checked first, because with replicas a conflict with a
+/// concurrent write has its own code.
 fn append_error(error: PublishError) -> AppendError {
     let code =
         error.source().and_then(|source| source.downcast_ref::<jetstream::Error>()).map(jetstream::Error::error_code);

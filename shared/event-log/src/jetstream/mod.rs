@@ -1,4 +1,4 @@
-//! The log on NATS JetStream.
+//! The event log on NATS JetStream.
 
 mod batch_get;
 mod buckets;
@@ -27,27 +27,28 @@ use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Timeout of connections and requests.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many appends may wait for their answers at once, in one process.
+/// Maximum number of appends of one process that wait for their answers at the same time.
 const APPENDS_IN_FLIGHT: usize = 4_096;
 
-/// Where NATS is, and who asks there.
+/// Address and login of NATS.
 #[derive(Clone)]
 pub struct Server {
-    /// A comma-separated list of URLs. The login is that of the first one that has a login, `nats://user:password@host` or
-    /// `nats://token@host`, and counts for all servers.
+    /// Comma-separated list of URLs. The login of the first URL that has one, `nats://user:password@host` or
+    /// `nats://token@host`, is used for all servers.
     pub url: String,
-    /// What NATS calls the connections.
+    /// Name of the connections in the monitoring of NATS.
     pub name: &'static str,
-    /// A file with a JWT and its key, if that is the login.
+    /// File with a JWT and its key, if they are the login.
     pub credentials_file: Option<PathBuf>,
 }
 
 impl Server {
-    /// Connects to one of the servers. Goes on trying to reconnect for as long as the client lives.
+    /// Connects to one of the servers. The client reconnects automatically as long as it exists.
     ///
     /// # Errors
-    /// If the first connection fails.
+    /// [`ConnectError`] if the first connection fails.
     pub fn connect(&self) -> BoxFuture<'_, Result<async_nats::Client, ConnectError>> {
         Box::pin(async move {
             let url = &self.url;
@@ -66,7 +67,7 @@ impl Server {
             }
             let servers: Result<Vec<ServerAddr>, _> = url.split(',').map(|server| server.trim().parse()).collect();
             let servers = servers.map_err(|error| ConnectError::with_source(ConnectErrorKind::ServerParse, error))?;
-            // The client library does not take it from the URL by itself.
+            // The client library does not use the login in the URL.
             if let Some((user, password)) =
                 servers.iter().find_map(|server| Some((server.username()?, server.password())))
             {

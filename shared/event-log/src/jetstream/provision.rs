@@ -1,4 +1,4 @@
-//! Making the streams, the buckets and the consumers as `nats/` defines them.
+//! Creates the streams, buckets and consumers that `nats/` defines.
 
 use super::{accept_events, context};
 use async_nats::jetstream::context::GetStreamErrorKind;
@@ -19,79 +19,79 @@ const BUCKETS: [&str; 6] = [
 ];
 const REACTIONS: &str = include_str!("../../../../nats/consumers/reactions.json");
 
-/// How the streams behind buckets are called.
+/// Prefix of the names of the streams of buckets.
 const BUCKET_STREAM: &str = "KV_";
 
-/// Where a stream says how many partitions there are.
+/// Key in the metadata of a stream with the number of partitions.
 const PARTITIONS_KEY: &str = "waybill.partitions";
 
-/// The oldest nats-server with all that Waybill uses.
+/// Oldest version of nats-server with all features that Waybill uses.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
 
-/// What is made, and how large.
+/// Number and size of the streams and buckets to create.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// How many partitions the streams have.
+    /// Number of partitions.
     pub partitions: Partitions,
-    /// 1 for one server, 3 for a cluster.
+    /// Number of replicas: 1 for one server, 3 for a cluster.
     pub replicas: usize,
-    /// Bytes of the bucket of `Idempotency-Key`s at most.
+    /// Maximum size in bytes of the bucket of idempotency keys.
     pub idempotency_bytes: u64,
 }
 
 impl Layout {
-    /// On one server, for tests and development.
+    /// Returns the layout for one server, for tests and development.
     pub fn single(partitions: Partitions) -> Self {
         Self { partitions, replicas: 1, idempotency_bytes: 1 << 30 }
     }
 }
 
-/// Why the server could not be set up.
+/// Reason why the server could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
     /// The server is too old.
     #[error("nats-server {found} is too old: 2.14 or newer is required")]
     ServerTooOld {
-        /// Its version.
+        /// Version of the server.
         found: String,
     },
-    /// The streams were made with another number of partitions, which is fixed from then on.
-    #[error("the streams have {found} partitions, {wanted} are configured: set WAYBILL_PARTITIONS={found}")]
+    /// The streams were created with another number of partitions, which cannot change.
+    #[error("the streams have {found} partitions, but {wanted} are configured; set WAYBILL_PARTITIONS={found}")]
     Partitions {
-        /// How many there are.
+        /// Number of partitions of the streams.
         found: u32,
-        /// How many were asked for.
+        /// Configured number of partitions.
         wanted: u32,
     },
-    /// The streams have, or may have, events that this build cannot read.
+    /// The streams contain, or may contain, events that this build cannot read.
     #[error("this build of waybill cannot read these events of the log: {events}; install the version that wrote them")]
     TooOld {
-        /// Which, as `Type.version`, with commas between.
+        /// The events as `Type.version`, separated by commas.
         events: String,
     },
     /// A definition under `nats/` is not valid.
     #[error("the definition of {what} is not valid: {reason}")]
     Definition {
-        /// Of what.
+        /// Kind of the definition.
         what: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The server refused or does not answer.
-    #[error("setting up {what}: {reason}")]
+    #[error("cannot set up {what}: {reason}")]
     Server {
-        /// What.
+        /// The stream or consumer.
         what: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Makes what is missing. What is there already stays as it is, but for buckets: they become as large as is asked for, never
-/// smaller, and learn to let the marks of deletions end.
+/// Creates all missing streams, buckets and consumers. Existing streams are not changed. Existing buckets grow to the
+/// requested size (they never shrink), and are changed so that markers of deletions expire.
 ///
 /// # Errors
-/// [`ProvisionError`].
+/// [`ProvisionError`] if the server cannot be set up.
 pub fn provision(client: &async_nats::Client, layout: Layout) -> BoxFuture<'_, Result<(), ProvisionError>> {
     Box::pin(async move {
         let partitions = layout.partitions;
@@ -108,7 +108,7 @@ pub fn provision(client: &async_nats::Client, layout: Layout) -> BoxFuture<'_, R
     })
 }
 
-/// Every stream, as `nats/streams` defines it: the buckets, then refusals, then the partitions.
+/// Returns the definitions of all streams from `nats/streams`: first the buckets, then the refusals, then the events.
 pub(super) fn definitions(layout: Layout) -> impl Iterator<Item = String> {
     let Layout { partitions, replicas, idempotency_bytes } = layout;
     let buckets =
@@ -130,7 +130,8 @@ pub(super) fn is_new_enough(version: &str) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST_SERVER
 }
 
-/// The number of partitions is written into each stream: subjects computed with another one would miss their events.
+/// Checks the number of partitions in the metadata of the streams. With another number, events would be searched in the
+/// wrong streams.
 async fn check_partitions(context: &jetstream::Context, partitions: Partitions) -> Result<(), ProvisionError> {
     match found_partitions(context).await? {
         Some(found) if found != partitions.count() => {
@@ -140,12 +141,13 @@ async fn check_partitions(context: &jetstream::Context, partitions: Partitions) 
     }
 }
 
-/// How many partitions the streams were made with; `None` where there are no streams yet.
+/// Returns the number of partitions of the existing streams, or `None` if there are no streams yet.
 pub(super) async fn found_partitions(context: &jetstream::Context) -> Result<Option<u32>, ProvisionError> {
     Ok(metadata(context, 0, PARTITIONS_KEY).await?.and_then(|count| count.parse().ok()))
 }
 
-/// What a partition's stream says in its metadata; `None` if it is not there, or says nothing.
+/// Returns the value of a key in the metadata of the stream of a partition. Returns `None` if the stream or the key
+/// does not exist.
 pub(super) async fn metadata(
     context: &jetstream::Context,
     partition: u32,
@@ -168,7 +170,7 @@ async fn create_stream(context: &jetstream::Context, definition: String) -> Resu
         context.request(format!("STREAM.CREATE.{name}"), &config).await.map_err(|error| server(&name, error))?;
     match answer {
         Response::Ok(_) => Ok(()),
-        // There already, with settings that an operator changed: those are theirs.
+        // The stream exists with other settings. An operator may have changed them, so that they are kept.
         Response::Err { error } if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
             if name.starts_with(BUCKET_STREAM) { improve_bucket(context, &name, &config).await } else { Ok(()) }
         }
@@ -176,14 +178,14 @@ async fn create_stream(context: &jetstream::Context, definition: String) -> Resu
             let bytes = config["max_bytes"].as_i64().unwrap_or_default();
             Err(server(
                 &name,
-                format!("{error}: {bytes} bytes are reserved for it; free disk space, or raise max_file_store"),
+                format!("{error}: this stream reserves {bytes} bytes; free disk space, or raise max_file_store"),
             ))
         }
         Response::Err { error } => Err(server(&name, error)),
     }
 }
 
-/// Gives a bucket that is there already what it lacks: room, and marks of deletions that end.
+/// Raises the maximum size of an existing bucket if necessary, and lets markers of deletions expire.
 async fn improve_bucket(context: &jetstream::Context, name: &str, wanted: &Value) -> Result<(), ProvisionError> {
     let request = |subject: &str| format!("STREAM.{subject}.{name}");
     let info: Response<Value> =
@@ -194,7 +196,7 @@ async fn improve_bucket(context: &jetstream::Context, name: &str, wanted: &Value
     };
     let before = config.clone();
     config["allow_msg_ttl"] = Value::Bool(true);
-    // Without a limit it is large enough, too.
+    // A bucket without a limit is always large enough.
     let found_bytes = config["max_bytes"].as_i64().filter(|bytes| *bytes > 0);
     if found_bytes.is_some_and(|found| wanted["max_bytes"].as_i64().is_some_and(|wanted| wanted > found)) {
         config["max_bytes"] = wanted["max_bytes"].clone();

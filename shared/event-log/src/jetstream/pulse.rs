@@ -1,8 +1,8 @@
-//! Finds out whether a server answers at all. A server that hangs keeps its connections. Each request would wait for its whole
-//! timeout, and many of them one after the other. So one task asks a question that costs nothing, for all of them.
+//! Detects whether a NATS server answers at all. A server that hangs keeps its connections open, so that each request
+//! would wait for its whole timeout. Therefore one task per connection regularly sends a cheap request.
 //!
-//! A connection that is lost is another thing: the client library notices, and reconnects within moments; requests wait for
-//! that as long as they did before.
+//! A lost connection is not handled here: the client library notices it and reconnects quickly. Requests wait for that
+//! as usual.
 
 use async_nats::connection::State;
 use async_nats::{Client, Request, RequestErrorKind, Statistics};
@@ -13,33 +13,35 @@ use std::time::Duration;
 use tokio::sync::watch;
 use waybill_schema::names;
 
-/// How often it is asked, and how long an answer may take. It does not wait behind other requests: the server answers it
-/// without looking into a stream.
+/// Time between two probes.
 const EVERY: Duration = Duration::from_millis(200);
+/// Maximum time for the answer to a probe. The server answers a probe without access to a stream, so that it does not
+/// wait for other requests.
 const ANSWER: Duration = Duration::from_millis(250);
-/// After how many questions without an answer in a row the server counts as silent: 0.75 to 0.95 s.
+/// Number of consecutive probes without an answer after which the server counts as silent. This takes 0.75 s to 0.95 s.
 const MISSED: u32 = 3;
 
-/// By the address of a connection's statistics, which all clones of a client share.
+/// Running tasks, by the address of the statistics of the connection, which all clones of a client share.
 static PULSES: LazyLock<Mutex<HashMap<usize, Weak<Beat>>>> = LazyLock::new(Mutex::default);
 
+/// State of the task for one connection.
 struct Beat {
     silent: watch::Sender<bool>,
-    /// Keeps the address taken.
+    /// Keeps the statistics alive, so that no other connection gets their address.
     _connection: Arc<Statistics>,
 }
 
-/// Watches the server of a connection.
+/// Shows whether the server of a connection answers.
 #[derive(Clone)]
 pub(super) struct Pulse(Arc<Beat>);
 
-/// The server does not answer.
+/// Error if the server does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("NATS does not answer")]
 pub(super) struct Silent;
 
 impl Pulse {
-    /// That of a client; all clones of it share one.
+    /// Returns the pulse of a client. All clones of a client share one pulse.
     pub(super) fn of(client: &Client) -> Self {
         let connection = client.statistics();
         let key = Arc::as_ptr(&connection) as usize;
@@ -54,17 +56,18 @@ impl Pulse {
         Self(beat)
     }
 
-    /// Waits until the server does not answer.
+    /// Waits until the server stops answering.
     pub(super) async fn silent(&self) {
         let mut silent = self.0.silent.subscribe();
-        // The sender lives as long as the value.
+        // `wait_for` cannot fail, because the sender lives as long as `self`.
         drop(silent.wait_for(|silent| *silent).await);
     }
 
-    /// Waits for `work`, unless the server is silent or becomes silent. A message that was sent may still arrive.
+    /// Waits for `work`. Stops if the server is silent or becomes silent. A message that was already sent may still
+    /// arrive.
     ///
     /// # Errors
-    /// [`Silent`].
+    /// [`Silent`] if the server does not answer.
     pub(super) async fn unless_silent<T>(&self, work: impl Future<Output = T>) -> Result<T, Silent> {
         tokio::select! {
             biased;
@@ -87,14 +90,18 @@ async fn watch_over(client: Client, beat: Weak<Beat>) {
         let is_lost = !is_connected || client.connection_state() != State::Connected;
         missed = match answered {
             true => 0,
-            // A lost connection is the client library's, but for one that it gave up because the server was silent.
+            // The client library handles a lost connection, unless it closed the connection because the server was
+            // silent.
             false if is_lost && missed < MISSED => 0,
             false => missed.saturating_add(1),
         };
         let Some(beat) = beat.upgrade() else { return };
         let changed = beat.silent.send_if_modified(|silent| std::mem::replace(silent, missed >= MISSED) != *silent);
         if changed {
-            tracing::warn!(silent = missed >= MISSED, "NATS stopped answering, or answers again");
+            tracing::warn!(
+                silent = missed >= MISSED,
+                "the state of NATS changed: it stopped answering or answers again"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Events as they are stored, for whoever wants proof.
+//! Reads events exactly as they are stored, for audits.
 
 use super::batch_get;
 use crate::ReadError;
@@ -8,12 +8,12 @@ use async_nats::{HeaderMap, jetstream};
 use futures_util::future::BoxFuture;
 use waybill_schema::{CompanyId, Partitions, Position, names};
 
-/// What the names of an envelope's headers begin with.
+/// Prefix of the names of the headers of an envelope.
 const ENVELOPE: &str = "Waybill-";
-/// How many messages are read at once.
+/// Maximum number of messages of one read.
 const PAGE: usize = 1_024;
 
-/// The stored messages of companies.
+/// Stored messages of companies.
 #[derive(Clone)]
 pub struct RawEvents {
     context: jetstream::Context,
@@ -25,11 +25,11 @@ impl RawEvents {
         Self { context, partitions }
     }
 
-    /// The messages of a company from sequence `first` to sequence `last` of its partition. All messages in between are read, and
-    /// the last one must be there.
+    /// Returns the messages of a company from sequence `first` to sequence `last` of its partition, both inclusive.
+    /// Reads all messages of the partition in this range. The last one must exist.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`], also if a replica stays behind the leader for two seconds.
+    /// [`ReadError::Unavailable`] if the log cannot be read, or if a replica lags behind the leader for 2 s.
     pub fn between(
         &self,
         company: CompanyId,
@@ -49,7 +49,7 @@ impl RawEvents {
                 let (messages, _) = batch_get::messages(&self.context, &stream, None, after, most, read).await?;
                 match messages.last() {
                     Some((reached, _)) => after = *reached,
-                    // A replica may lag behind the leader, which knows of more.
+                    // A replica may lag behind the leader and not have these messages yet.
                     None if attempts == CATCH_UP_ATTEMPTS => {
                         return Err(ReadError::Unavailable(format!("{stream} does not reach sequence {last}")));
                     }

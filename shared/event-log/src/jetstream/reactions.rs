@@ -1,4 +1,5 @@
-//! The durable consumer that workers share: every event is handed to one of them until it was acknowledged.
+//! The durable consumer that all workers share. Every event is delivered to one worker, and again until a worker
+//! acknowledges it.
 
 use super::context;
 use super::log::{stored, unavailable};
@@ -12,21 +13,22 @@ use futures_util::stream::BoxStream;
 use std::time::Duration;
 use waybill_schema::{Position, names};
 
-/// How long events are waited for at a time. Another server of a cluster may have forgotten who waits.
+/// Maximum time for which one request waits for events. It is limited because another server of a cluster may not know
+/// the waiting request.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// The reactions of one partition.
+/// Consumer of the events of one partition.
 pub struct Reactions {
     consumer: PullConsumer,
     client: async_nats::Client,
     partition: u32,
 }
 
-/// One event to react to.
+/// Event that a worker must react to.
 pub struct Delivery {
     /// The event.
     pub stored: Stored,
-    /// How often it was delivered, this time included.
+    /// Number of deliveries of the event, including this one.
     pub attempt: i64,
     message: jetstream::Message,
 }
@@ -35,7 +37,7 @@ impl Reactions {
     /// Opens the durable consumer of a partition.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Unavailable`] if the consumer does not exist or the server does not answer.
     pub fn open(client: &async_nats::Client, partition: u32) -> BoxFuture<'_, Result<Self, ReadError>> {
         Box::pin(async move {
             let context = context(client.clone());
@@ -47,11 +49,11 @@ impl Reactions {
         })
     }
 
-    /// Asks for the next events, up to `most` of them; the stream ends behind that many, and when there were fewer for a
-    /// while.
+    /// Requests up to `most` of the next events. The stream ends after this number of events, or after 10 s.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`], also as an item of the stream; open anew.
+    /// [`ReadError::Unavailable`], which can also be an item of the stream. The caller must then open the consumer
+    /// again.
     pub fn pull(
         &self,
         most: usize,
@@ -74,26 +76,26 @@ impl Reactions {
 }
 
 impl Delivery {
-    /// Done.
+    /// Acknowledges the event: the reaction is complete.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`]; it will be delivered again.
+    /// [`ReadError::Unavailable`] if the server does not answer. The event may then be delivered again.
     pub fn done(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async move { self.message.ack().await.map_err(unavailable) })
     }
 
-    /// Still at it.
+    /// Extends the time for the reaction, which is still running.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Unavailable`] if the server does not answer.
     pub fn in_progress(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async move { self.message.ack_with(AckKind::Progress).await.map_err(unavailable) })
     }
 
-    /// Again, after a while.
+    /// Requests that the event is delivered again after `delay`.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`]; it will be delivered again all the same.
+    /// [`ReadError::Unavailable`] if the server does not answer. The event is delivered again in any case.
     pub fn again_in(&self, delay: Duration) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async move { self.message.ack_with(AckKind::Nak(Some(delay))).await.map_err(unavailable) })
     }

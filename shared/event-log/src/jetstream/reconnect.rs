@@ -1,7 +1,7 @@
-//! Notices that the connection to NATS is a new one.
+//! Detects a new connection to NATS.
 //!
-//! A server that was restarted has forgotten the consumers that it kept in memory and the requests that waited for
-//! messages. async-nats learns of that from a missing heartbeat, seconds later; the new connection is known at once.
+//! A restarted server has lost the consumers in its memory and the requests that waited for messages. async-nats
+//! notices this seconds later, from a missing heartbeat. The new connection is visible immediately.
 
 use super::log::unavailable;
 use crate::ReadError;
@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-/// How often it is looked whether the connection is another one.
+/// Time between two checks for a new connection.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The connection as it was.
+/// Connection at a point in time.
 pub(super) struct Connection {
     client: async_nats::Client,
     connects: u64,
@@ -27,7 +27,7 @@ impl Connection {
         Self { client, connects }
     }
 
-    /// Ends a stream with an error when there is a new connection.
+    /// Ends a stream with an error after a reconnect.
     pub(super) fn ending<T>(
         self,
         mut stream: impl Stream<Item = Result<T, ReadError>> + Unpin,
@@ -35,7 +35,7 @@ impl Connection {
         let mut replaced = Some(self.replaced().boxed());
         poll_fn(move |context| {
             let Some(waiting) = &mut replaced else { return Poll::Ready(None) };
-            // Messages that have arrived are handed out first.
+            // Return the messages first that have already arrived.
             if let Poll::Ready(next) = stream.poll_next_unpin(context) {
                 return Poll::Ready(next);
             }
@@ -45,17 +45,17 @@ impl Connection {
         })
     }
 
-    /// Waits until there is a new connection. Returns the error for a reader of the old one.
+    /// Waits for a new connection. Returns the error for readers on the old connection.
     async fn replaced(self) -> ReadError {
         let mut look = tokio::time::interval(LOOK_EVERY);
         while connects(&self.client) == self.connects {
             look.tick().await;
         }
-        unavailable("the connection to NATS is a new one")
+        unavailable("the client reconnected to NATS")
     }
 }
 
-/// How often a client has connected so far.
+/// Returns the number of times that a client has connected.
 pub(super) fn connects(client: &async_nats::Client) -> u64 {
     client.statistics().connects.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! What was refused to whom: streams `AUD-{p}`, outside of every replay.
+//! Refusals of requests, in the streams `AUD-{p}`. They are not part of a replay.
 
 use super::{batch_get, context};
 use crate::ReadError;
@@ -8,20 +8,20 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use waybill_schema::{CompanyId, Partitions, UserId, names};
 
-/// Refusals with their sequences, and whether there are more.
+/// Refusals with their sequences, and `true` if there are more.
 type Page = (Vec<(u64, Bytes)>, bool);
 
-/// The refusals of authenticated callers.
+/// Refusals of authenticated callers.
 #[derive(Clone)]
 pub struct Refusals {
     context: jetstream::Context,
-    /// For reads: so that nothing else waits behind them.
+    /// Context for reads, so that other requests do not wait for them.
     reads: jetstream::Context,
     partitions: Partitions,
 }
 
 impl Refusals {
-    /// Those behind a connection.
+    /// Returns the refusals on a connection.
     pub fn new(client: async_nats::Client, partitions: Partitions) -> Self {
         let context = context(client);
         Self::by(context.clone(), context, partitions)
@@ -31,10 +31,10 @@ impl Refusals {
         Self { context, reads, partitions }
     }
 
-    /// Keeps one.
+    /// Stores a refusal.
     ///
     /// # Errors
-    /// [`PublishError`].
+    /// [`PublishError`] if the server does not store the refusal.
     pub fn keep(&self, company: CompanyId, user: UserId, refusal: Bytes) -> BoxFuture<'_, Result<(), PublishError>> {
         Box::pin(async move {
             let subject = names::refusal_subject(self.partitions.of(company), company, user);
@@ -42,10 +42,11 @@ impl Refusals {
         })
     }
 
-    /// Up to `max` refusals of a company behind sequence `after`, each with its sequence; and whether there are more.
+    /// Returns up to `max` refusals of a company after sequence `after` with their sequences, and `true` if there are
+    /// more.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Unavailable`] if the stream cannot be read.
     pub fn page(&self, company: CompanyId, after: u64, max: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
         Box::pin(async move {
             let partition = self.partitions.of(company);

@@ -1,8 +1,8 @@
-//! Which events the log accepts.
+//! Types and versions of events that the log accepts.
 //!
-//! The streams say in their metadata which types and versions of events every process understands. A process that does not
-//! understand all of them does not start. One that could write others, because it is newer than the rest, is refused: it
-//! gets ahead of no reader. An operator accepts its events after all processes were upgraded.
+//! The metadata of the streams lists the types and versions that all processes understand. A process that does not
+//! understand all of them does not start. A newer process cannot append other events, because older processes could not
+//! read them. An operator enables the new events after all processes were upgraded.
 
 use super::context;
 use super::provision::{ProvisionError, metadata, server};
@@ -15,20 +15,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 use waybill_schema::{Event, Partitions, names};
 
-/// Where a stream says which events it accepts: `UploadStarted.2,FileDeleted.1`, and so on.
+/// Key in the metadata of a stream with the accepted events, for example `UploadStarted.2,FileDeleted.1`.
 const EVENTS_KEY: &str = "waybill.events";
 
-/// How long an answer counts before the stream is asked again about an event that it did not accept.
+/// Minimum time between two requests to a stream about events that it did not accept.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 type Kinds = BTreeSet<(String, u16)>;
 
-/// Returns what this build can read.
+/// Returns the events that this build can read.
 fn known() -> Kinds {
     Event::CATALOGUE.iter().map(|(name, version)| ((*name).to_owned(), *version)).collect()
 }
 
-/// Returns what this build writes: the newest version of each type.
+/// Returns the events that this build writes: the newest version of each type.
 fn written() -> Kinds {
     let mut newest: BTreeMap<String, u16> = BTreeMap::new();
     for (name, version) in known() {
@@ -51,13 +51,13 @@ fn from_text(text: &str) -> Kinds {
     text.split(',').filter_map(kind).collect()
 }
 
-/// Keeps the last answer of each partition's stream to the question which events it accepts.
+/// Remembers the accepted events from the last answer of each stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Vocabulary(Arc<Mutex<BTreeMap<u32, Answer>>>);
 
 #[derive(Debug)]
 struct Answer {
-    /// `None` if the stream does not say.
+    /// Accepted events. `None` if the metadata of the stream does not list any; the stream then accepts all events.
     accepted: Option<Kinds>,
     at: Instant,
 }
@@ -70,7 +70,7 @@ impl Answer {
 }
 
 impl Vocabulary {
-    /// Asks all streams, and checks that this build can read what they accept.
+    /// Reads the accepted events of all streams, and checks that this build can read them.
     pub(super) async fn checked(context: &jetstream::Context, partitions: Partitions) -> Result<Self, ProvisionError> {
         let known = known();
         let mut answers = BTreeMap::new();
@@ -85,13 +85,14 @@ impl Vocabulary {
         Ok(Self(Arc::new(Mutex::new(answers))))
     }
 
-    /// Returns whether the stream has never answered. The append itself then finds why; otherwise the stream did not accept the
-    /// event when it answered last.
+    /// Returns `true` if the stream has never answered. The append itself then fails with the reason. `false` means
+    /// that the last answer of the stream did not accept the event.
     pub(super) fn is_unasked(&self, partition: u32) -> bool {
         !self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&partition)
     }
 
-    /// Returns whether the log accepts an event. Asks the stream again if it did not by the last answer.
+    /// Returns `true` if the log accepts an event. If the last answer of the stream does not contain the event, the
+    /// stream is asked again.
     pub(super) async fn accepts(&self, context: &jetstream::Context, partition: u32, event: &Event) -> bool {
         let wanted = (event.event_type(), event.version());
         {
@@ -115,7 +116,7 @@ impl Vocabulary {
     }
 }
 
-/// Returns what a partition's stream accepts; `None` if it does not say.
+/// Returns the events that the stream of a partition accepts, or `None` if its metadata does not list any.
 async fn accepted(context: &jetstream::Context, partition: u32) -> Result<Option<Kinds>, ProvisionError> {
     Ok(metadata(context, partition, EVENTS_KEY).await?.map(|text| from_text(&text)))
 }
@@ -123,7 +124,7 @@ async fn accepted(context: &jetstream::Context, partition: u32) -> Result<Option
 /// Checks that this build can read all events that the streams accept.
 ///
 /// # Errors
-/// [`ProvisionError::TooOld`] if it cannot; [`ProvisionError::Server`] if the server does not answer.
+/// [`ProvisionError::TooOld`] if it cannot read them, [`ProvisionError::Server`] if the server does not answer.
 pub fn check_vocabulary(
     client: &async_nats::Client,
     partitions: Partitions,
@@ -131,11 +132,11 @@ pub fn check_vocabulary(
     Box::pin(async move { Vocabulary::checked(&context(client.clone()), partitions).await.map(drop) })
 }
 
-/// Has the streams accept the events that this build writes. Without `new` only streams that do not say what they accept
-/// change. Returns those events that are not accepted then.
+/// Lets the streams accept the events that this build writes. If `new` is `false`, only streams whose metadata does not
+/// list any events are changed. Returns the events that are still not accepted.
 ///
 /// # Errors
-/// [`ProvisionError::Server`].
+/// [`ProvisionError::Server`] if the server refuses the change or does not answer.
 pub fn accept_events(
     client: &async_nats::Client,
     partitions: Partitions,

@@ -1,4 +1,4 @@
-//! The suite.
+//! The suite of tests that every log must pass.
 
 use crate::given::{Log, event, subject};
 use futures_util::StreamExt;
@@ -81,7 +81,7 @@ pub(crate) async fn an_error_for_an_event_that_was_stored_is_looked_up(log: &Log
     let faulty = log.with_faults([Fault::StoredAndRefused]);
     let position = append(faulty.as_ref(), event(subject, 1, Expect::LastSeq(0))).await.unwrap();
     assert_eq!(all(log, subject).await.iter().map(|read| read.position).collect::<Vec<_>>(), [position]);
-    // Somebody else's is none of ours.
+    // An event of another append must not be mistaken for this one.
     let faulty = log.with_faults([Fault::Refused]);
     let outcome = append(faulty.as_ref(), event(subject, 2, Expect::LastSeq(0))).await;
     assert_eq!(outcome, Err(AppendError::Conflict));
@@ -97,7 +97,7 @@ pub(crate) async fn a_dropped_append_is_repeated(log: &Log) {
 pub(crate) async fn a_lost_acknowledgement_with_a_rival_is_a_conflict(log: &Log) {
     let subject = subject();
     append(log.log.as_ref(), event(subject, 1, Expect::LastSeq(0))).await.unwrap();
-    // Ours never arrived, and somebody else's did: it must not pass for ours.
+    // This append was lost, and another one succeeded. It must not be mistaken for this one.
     let faulty = log.with_faults([Fault::Dropped]);
     let outcome = append(faulty.as_ref(), event(subject, 2, Expect::LastSeq(0))).await;
     assert_eq!(outcome, Err(AppendError::Conflict));
@@ -111,7 +111,8 @@ pub(crate) async fn a_refusal_is_repeated_and_then_passed_on(log: &Log) {
     let faulty = log.with_faults([Fault::Refused; 4]);
     let outcome = append(faulty.as_ref(), event(subject, 2, Expect::Any)).await;
     assert!(matches!(outcome, Err(AppendError::Unavailable(_))), "{outcome:?}");
-    // A lost answer stays one, whatever comes after it: the event may be stored.
+    // After a lost answer the result stays unknown, even if later attempts are refused, because the event may be
+    // stored.
     let faulty = log.with_faults([Fault::Dropped, Fault::Refused, Fault::Refused, Fault::Refused]);
     let outcome = append(faulty.as_ref(), event(subject, 3, Expect::Any)).await;
     assert!(matches!(outcome, Err(AppendError::Unknown(_))), "{outcome:?}");
@@ -145,7 +146,7 @@ pub(crate) async fn pages_are_in_order_and_say_whether_there_is_more(log: &Log) 
     assert!(log.log.page(subject, after, 10).await.unwrap().messages.is_empty());
 }
 
-/// Events of one subject, and between any two of them one of another subject of the partition.
+/// Appends events of one subject, and after each of them an event of another subject of the partition.
 async fn append_apart(log: &Log, subject: Subject, numbers: std::ops::Range<u64>, expected: bool) {
     let other = Subject::new(subject.company, Aggregate::File(uuid_of(subject.company)));
     let mut last = log.log.last(subject).await.unwrap().map_or(0, |last| last.position.seq);
@@ -157,7 +158,7 @@ async fn append_apart(log: &Log, subject: Subject, numbers: std::ops::Range<u64>
 }
 
 pub(crate) async fn events_that_lie_far_apart_are_read_in_order(log: &Log) {
-    // More than are read one by one; and some that do not say what came before them.
+    // There are more events than are read one by one, and some do not name the previous event.
     for (first, then) in [(true, true), (true, false), (false, true), (false, false)] {
         let subject = subject();
         append_apart(log, subject, 0..40, first).await;
@@ -166,7 +167,7 @@ pub(crate) async fn events_that_lie_far_apart_are_read_in_order(log: &Log) {
         assert_eq!(bytes_of(&read), (0..110).collect::<Vec<_>>());
         for after in [0, 1, 39, 40, 60, 108, 109] {
             let later = read_events(log.log.as_ref(), subject, read[after].position.seq).await.unwrap();
-            assert_eq!(bytes_of(&later), (after as u64 + 1..110).collect::<Vec<_>>(), "behind {after}");
+            assert_eq!(bytes_of(&later), (after as u64 + 1..110).collect::<Vec<_>>(), "after {after}");
         }
     }
 }
@@ -179,8 +180,8 @@ pub(crate) async fn an_event_that_is_not_there_any_more_is_noticed(log: &Log) {
         let read = read_events(log.log.as_ref(), subject, after).await;
         matches!(read, Err(ReadError::Diverged { seq, .. }) if seq == after)
     };
-    assert!(diverged(last.seq + 1).await, "the stream ends before");
-    assert!(diverged(last.seq - 1).await, "it is somebody else's");
+    assert!(diverged(last.seq + 1).await, "the stream ends before this sequence");
+    assert!(diverged(last.seq - 1).await, "the sequence belongs to another subject");
     assert!(read_events(log.log.as_ref(), self::subject(), 1).await.is_err(), "the subject has no events");
     assert_eq!(read_events(log.log.as_ref(), subject, last.seq).await, Ok(vec![]));
 }

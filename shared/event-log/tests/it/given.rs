@@ -1,4 +1,4 @@
-//! What the suite works with.
+//! Logs and events for the tests.
 
 use std::sync::Arc;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ impl Log {
         Self { log: Arc::new(log), faulty: Box::new(move |faults| Arc::new(FaultyLog::new(inner.clone(), faults))) }
     }
 
-    /// The same log, with faults ahead of it.
+    /// Returns the same log with injected faults.
     pub(crate) fn with_faults(&self, faults: impl Into<Vec<Fault>>) -> Arc<dyn EventLog> {
         (self.faulty)(faults.into())
     }
@@ -33,7 +33,7 @@ pub(crate) fn subject() -> Subject {
     Subject::new(CompanyId(Uuid::now_v7()), Aggregate::Quota)
 }
 
-/// An event that `bytes` tells from others.
+/// Returns an event that can be identified by `bytes`.
 pub(crate) fn event(subject: Subject, bytes: u64, expect: Expect) -> NewEvent {
     NewEvent {
         subject,

@@ -1,4 +1,4 @@
-//! What only the real server can show.
+//! Tests that need a real NATS server.
 
 use crate::given::{event, subject};
 use waybill_event_log::jetstream::{
@@ -19,7 +19,7 @@ async fn acknowledged_events_survive_a_kill() {
     }
     let epoch = log.head(0).await.unwrap().epoch;
     server.kill_and_restart().await;
-    // The client reconnects by itself; a new one shows what is stored.
+    // The old client reconnects automatically. A new client shows that the events were stored.
     let again = JetStreamLog::new(server.client().await, Partitions::new(1).unwrap());
     let events = read_events(&again, subject, 0).await.unwrap();
     assert_eq!(events.len(), 50);
@@ -63,7 +63,7 @@ async fn appends_without_an_answer_end_soon_and_are_one_event_each() {
         assert!(matches!(outcome, Err(AppendError::Unknown(_))), "{outcome:?}");
     }
     server.go_on();
-    // What was sent arrives after all: whoever decides again finds it.
+    // The sent events arrive later, and a caller that decides again finds them.
     for subject in subjects {
         let stored = eventually("the event to be stored", || async {
             read_events(&log, subject, 0).await.ok().filter(|events| !events.is_empty())
@@ -88,7 +88,7 @@ async fn provisioning_twice_changes_nothing_and_another_number_of_partitions_is_
     }
 }
 
-/// Has the first stream say that it accepts these events.
+/// Sets the accepted events in the metadata of the first stream.
 async fn say(client: &async_nats::Client, events: &str) {
     let context = async_nats::jetstream::new(client.clone());
     let stream = context.get_stream(names::event_stream(0)).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_build_that_cannot_read_what_the_log_accepts_does_not_start() {
         Err(ProvisionError::TooOld { events }) => assert_eq!(events, "FileDeleted.2,FileShredded.1"),
         other => panic!("{other:?}"),
     }
-    // What is accepted stays so.
+    // Accepted events stay accepted.
     accept_events(&client, one, true).await.unwrap();
     check_vocabulary(&client, one).await.unwrap_err();
 }
@@ -123,7 +123,7 @@ async fn no_process_writes_events_that_the_others_cannot_read() {
     let name = wanted().event.event_type();
     let refused = append(&log, wanted()).await;
     assert!(matches!(&refused, Err(AppendError::Unavailable(reason)) if reason.contains(name)), "{refused:?}");
-    // Provisioning alone changes nothing, an operator does; processes that run notice.
+    // Provisioning alone does not enable new events, but an operator can. Running processes notice the change.
     assert!(accept_events(&client, one, false).await.unwrap().iter().any(|event| event.starts_with(name)));
     append(&log, wanted()).await.unwrap_err();
     assert_eq!(accept_events(&client, one, true).await.unwrap(), Vec::<String>::new());
@@ -163,7 +163,7 @@ async fn what_was_deleted_from_a_bucket_leaves_nothing_behind() {
         bucket.delete("deleted").await.unwrap();
         assert_eq!(bucket.take("taken").await.unwrap().as_deref(), Some(&b"value"[..]));
         assert_eq!((bucket.get("deleted").await.unwrap(), bucket.take("taken").await.unwrap()), (None, None));
-        // A key that comes again before the mark has ended stays.
+        // A key that is set again before the marker of its deletion has expired is kept.
         bucket.delete("kept").await.unwrap();
         bucket.put("kept", "again".into()).await.unwrap();
     }

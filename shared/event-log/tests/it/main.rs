@@ -1,6 +1,6 @@
-//! One suite for every log: what the rest of Waybill relies on holds for JetStream and for the one in memory.
+//! One suite of tests for the logs on JetStream and in memory: both have the properties that Waybill relies on.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::unwrap_used, reason = "a panic shows where a test failed")]
 
 mod compliance;
 mod given;
@@ -11,7 +11,7 @@ use waybill_event_log::memory::MemoryLog;
 use waybill_schema::Partitions;
 use waybill_test_kit::NatsServer;
 
-/// Makes the suite's tests, once for each log.
+/// Generates the tests of the suite for each log.
 macro_rules! suite {
     ($($name:ident),* $(,)?) => {
         mod on_memory {
