@@ -4,7 +4,7 @@ use crate::socket::{closed, connect, next, send, with_token};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use waybill_integration_tests::{Answer, Client, Stack};
+use waybill_integration_tests::{Answer, Client, Options, Stack};
 use waybill_test_kit::eventually;
 
 /// A company with a chatroom. Anna and Ben are members of the chatroom, Carl is not.
@@ -320,5 +320,24 @@ async fn a_chatroom_is_watched_by_its_members_until_they_are_none() {
     assert_eq!(closed(&mut stranger).await, 4003);
     let bearer = format!("Bearer {}", room.carl.token());
     assert_eq!(connect(stack.progress_url(), &[("authorization", bearer)]).await.err(), Some(403));
+    stack.finish().await;
+}
+
+/// The sweep purges a deleted file. Its event is routed like the events of the upload.
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_of_a_chatroom_hear_of_files_that_the_sweep_purges() {
+    let args = ["--purge-after-s=1", "--worker-sweep-ms=100"].map(str::to_owned).to_vec();
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let room = Room::of(&stack).await;
+    let file = room.file("a.txt").await;
+    room.ben.get_after(&room.listing(), &file).await.expect(200);
+    let mut socket = with_token(stack.progress_url(), &room.ben).await;
+    send(&mut socket, json!({ "t": "sub", "id": 1, "topic": format!("chatroom:{}", room.chatroom) })).await;
+    assert_eq!(next(&mut socket).await["t"], "snap");
+    room.anna.delete(&format!("/v1/files/{}", file.text("file_id"))).await.expect(204);
+    for kind in ["FileDeleted", "FilePurged"] {
+        let event = next(&mut socket).await;
+        assert_eq!((&event["kind"], &event["file_id"]), (&json!(kind), &file.body["file_id"]));
+    }
     stack.finish().await;
 }

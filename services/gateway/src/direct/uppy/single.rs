@@ -1,0 +1,85 @@
+//! The route of a Companion for small files, which are sent in one request (version 5).
+
+use super::Nothing;
+use super::described::Described;
+use super::quarantined::Asked;
+use crate::gateway::Gateway;
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+use waybill_service_kit::{Principal, Problem, RequestId};
+
+/// How a small file is sent in one request.
+#[derive(Serialize, ToSchema)]
+struct UploadParameters {
+    method: String,
+    url: String,
+    headers: Nothing,
+    fields: Fields,
+    /// Seconds.
+    expires: u64,
+    file_id: Uuid,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Fields {
+    key: String,
+}
+
+/// What a page says of a file, besides `metadata[…]` for each of its `meta`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the query is read pair by pair, for the names in brackets")]
+struct UppyParams {
+    filename: Option<String>,
+    #[param(rename = "type")]
+    mime_type: Option<String>,
+}
+
+/// Version 5: a URL for a small file in one request.
+#[utoipa::path(
+    tag = "uppy",
+    operation_id = "uppy_params",
+    params(UppyParams),
+    responses(
+        (status = 200, description = "A URL", body = UploadParameters),
+        (status = 409, description = "`session_ended`"),
+        (status = 413, description = "`file_too_large`, `quota_exceeded`, `metadata_too_large`"),
+        (status = 415, description = "`type_refused`"),
+        (status = 422, description = "`name_invalid`, `digest_invalid`"),
+    ),
+)]
+#[get("/uppy/s3/params")]
+pub(crate) async fn params(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    query: web::Query<Vec<(String, String)>>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let asked = Asked::new(gateway, principal, id, request);
+    let mut described = Described::default();
+    for (name, value) in query.into_inner() {
+        match name.as_str() {
+            "filename" => described.name = Some(value),
+            "type" => described.mime_type = Some(value),
+            other => {
+                let key = other.strip_prefix("metadata[").and_then(|rest| rest.strip_suffix(']'));
+                described.meta.extend(key.map(|key| (key.to_owned(), Value::String(value))));
+            }
+        }
+    }
+    let found = asked.start(&described).await?;
+    let signed = asked.sign_object(&found, described.size_bytes())?;
+    let (upload, key) = (found.aggregate.upload, found.key);
+    Ok(HttpResponse::Ok().json(UploadParameters {
+        method: signed.method.to_string(),
+        url: signed.url,
+        headers: Nothing {},
+        fields: Fields { key },
+        expires: asked.gateway.upload_url_lifetime.as_secs(),
+        file_id: upload.0,
+    }))
+}

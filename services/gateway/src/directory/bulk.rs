@@ -1,0 +1,114 @@
+//! Many changes of a directory in one request.
+
+use super::{administer, try_all};
+use crate::api::CompanyPath;
+use crate::gateway::Gateway;
+use crate::json;
+use crate::position::POSITION;
+use crate::registration::{change_directory, look_at_directory};
+use actix_web::{HttpRequest, HttpResponse, post, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use waybill_domain::directory::Command;
+use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
+use waybill_service_kit::{Principal, Problem, RequestId};
+
+/// How many operations one request may bring.
+const OPERATIONS_MAX: usize = 1_000;
+/// The largest request with operations.
+const BULK_MAX_BYTES: usize = 512 * 1_024;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BulkBody {
+    /// At most 1,000.
+    operations: Vec<Operation>,
+}
+
+/// One change of a directory.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+enum Operation {
+    RegisterUser { user_id: Uuid },
+    RemoveUser { user_id: Uuid },
+    OpenChatroom { chatroom_id: Uuid },
+    DeleteChatroom { chatroom_id: Uuid },
+    OpenThread { thread_id: Uuid, chatroom_id: Option<Uuid> },
+    DeleteThread { thread_id: Uuid },
+    AddChatroomMember { chatroom_id: Uuid, user_id: Uuid },
+    RemoveChatroomMember { chatroom_id: Uuid, user_id: Uuid },
+    AddThreadMember { thread_id: Uuid, user_id: Uuid },
+    RemoveThreadMember { thread_id: Uuid, user_id: Uuid },
+}
+
+/// How many operations were carried out: all of them.
+#[derive(Serialize, ToSchema)]
+struct Applied {
+    applied: usize,
+}
+
+impl From<Operation> for Command {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::RegisterUser { user_id } => Self::RegisterUser(UserId(user_id)),
+            Operation::RemoveUser { user_id } => Self::RemoveUser(UserId(user_id)),
+            Operation::OpenChatroom { chatroom_id } => Self::OpenChatroom(ChatroomId(chatroom_id)),
+            Operation::DeleteChatroom { chatroom_id } => Self::DeleteChatroom(ChatroomId(chatroom_id)),
+            Operation::OpenThread { thread_id, chatroom_id } => {
+                Self::OpenThread(ThreadId(thread_id), chatroom_id.map(ChatroomId))
+            }
+            Operation::DeleteThread { thread_id } => Self::DeleteThread(ThreadId(thread_id)),
+            Operation::AddChatroomMember { chatroom_id, user_id } => {
+                Self::AddMember(Place::Chatroom(ChatroomId(chatroom_id)), UserId(user_id))
+            }
+            Operation::RemoveChatroomMember { chatroom_id, user_id } => {
+                Self::RemoveMember(Place::Chatroom(ChatroomId(chatroom_id)), UserId(user_id))
+            }
+            Operation::AddThreadMember { thread_id, user_id } => {
+                Self::AddMember(Place::Thread(ThreadId(thread_id)), UserId(user_id))
+            }
+            Operation::RemoveThreadMember { thread_id, user_id } => {
+                Self::RemoveMember(Place::Thread(ThreadId(thread_id)), UserId(user_id))
+            }
+        }
+    }
+}
+
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "change_directory",
+    params(CompanyPath),
+    request_body = BulkBody,
+    responses(
+        (status = 200, description = "All of it was done", body = Applied),
+        (status = 409, description = "`id_taken`, `directory_full`"),
+        (status = 413, description = "`too_many_operations`, `json_too_large`"),
+        (status = 422, description = "`id_invalid`"),
+    ),
+)]
+#[post("/v1/admin/companies/{company}/bulk")]
+pub(crate) async fn bulk(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let by = administer(&principal, id, &path)?;
+    let body: BulkBody = json::read(&request, payload, BULK_MAX_BYTES).await?;
+    let commands: Vec<Command> = body.operations.into_iter().map(Command::from).collect();
+    if commands.len() > OPERATIONS_MAX {
+        return Err(Problem::new(413, "too_many_operations", "one request brings at most 1,000 operations"));
+    }
+    // All of them or none: a list with one that cannot be is refused before the first event.
+    look_at_directory(&gateway.directories, by.company, |state| try_all(&gateway, state, &commands)).await??;
+    let applied = commands.len();
+    let position = change_directory(&gateway.directories, by.company, &by.context, commands).await?;
+    let mut answer = HttpResponse::Ok();
+    if let Some(position) = position {
+        answer.insert_header((POSITION, position.to_string()));
+    }
+    Ok(answer.json(Applied { applied }))
+}

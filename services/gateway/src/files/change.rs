@@ -1,0 +1,219 @@
+//! Changes of a file: name, metadata, deletion, restoring.
+
+use super::find::facts_of;
+use crate::api::CompanyPath;
+use crate::directory::administer;
+use crate::gateway::{Gateway, denied, viewer};
+use crate::metadata::Metadata;
+use crate::position::POSITION;
+use crate::problems::{IntoProblem, refused};
+use actix_web::{HttpResponse, delete, patch, post, web};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use waybill_domain::access::Operation;
+use waybill_domain::file::Command;
+use waybill_domain::upload::Phase;
+use waybill_repository::{Context, FileAggregate, LifecycleAggregate, Loaded, UploadAggregate, execute, load};
+use waybill_schema::events::UploadStartedV1;
+use waybill_schema::{CompanyId, FileId, Position, Timestamp};
+use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
+
+/// At least one of them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    display_name: Option<String>,
+    /// `null` takes them away.
+    #[serde(default, deserialize_with = "crate::json::present")]
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Option<Metadata>>,
+}
+
+#[utoipa::path(
+    tag = "files",
+    operation_id = "change_file",
+    params(("id" = Uuid, Path)),
+    request_body = Change,
+    responses(
+        (status = 204, description = "Changed"),
+        (status = 409, description = "`file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 413, description = "`metadata_too_large`, `json_too_large`"),
+        (status = 415, description = "`type_refused`: the name has the extension of a dangerous type"),
+        (status = 422, description = "`name_invalid`"),
+    ),
+)]
+#[patch("/v1/files/{id}")]
+pub(crate) async fn patch(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    body: web::Json<Change>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let Change { display_name, metadata } = body.into_inner();
+    let metadata = metadata.map(|metadata| metadata.map(|metadata| metadata.text()).transpose()).transpose()?;
+    if let Some(name) = &display_name {
+        let types = gateway.policies.types(principal.company_id).await?;
+        types.check_name(name).map_err(|refusal| refused(&refusal))?;
+    }
+    let commands: Vec<Command> =
+        display_name.map(Command::Rename).into_iter().chain(metadata.map(Command::SetMetadata)).collect();
+    if commands.is_empty() {
+        return Err(Problem::bad_request("json_invalid", "say display_name or metadata"));
+    }
+    change(&gateway, &principal, id, &path, commands).await
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteQuery {
+    /// Whether the file is ended for good at once: its object is deleted and its space given back.
+    #[serde(default)]
+    #[param(required = false)]
+    purge: bool,
+}
+
+impl DeleteQuery {
+    fn commands(&self) -> Vec<Command> {
+        let purge = self.purge.then_some(Command::Purge { deleted_until: Timestamp(i64::MAX) });
+        std::iter::once(Command::Delete).chain(purge).collect()
+    }
+}
+
+#[utoipa::path(
+    tag = "files",
+    operation_id = "delete_file",
+    params(("id" = Uuid, Path), DeleteQuery),
+    responses(
+        (status = 204, description = "Deleted, or purged"),
+        (status = 409, description = "`file_not_deleted`, `file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[delete("/v1/files/{id}")]
+pub(crate) async fn delete(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    query: web::Query<DeleteQuery>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    if query.purge {
+        principal.require(Role::Admin, "admin")?;
+    }
+    change(&gateway, &principal, id, &path, query.commands()).await
+}
+
+/// `DELETE /v1/admin/companies/{company}/files/{id}`: the host product takes a file back.
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "delete_file_by_host",
+    params(CompanyPath, ("id" = Uuid, Path), DeleteQuery),
+    responses(
+        (status = 204, description = "Deleted, or purged"),
+        (status = 409, description = "`file_not_deleted`, `file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[delete("/v1/admin/companies/{company}/files/{id}")]
+pub(crate) async fn delete_by_host(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<(String, String)>,
+    query: web::Query<DeleteQuery>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (company, file) = path.into_inner();
+    let by = administer(&principal, id, &company)?;
+    let file: FileId = file.parse().map_err(|_| Problem::not_found("file"))?;
+    verified(&gateway, by.company, file).await?;
+    let mut answer = HttpResponse::NoContent();
+    for command in query.commands() {
+        let position = run(&gateway, &by.context, by.company, file, command).await?;
+        answer.insert_header((POSITION, position.to_string()));
+    }
+    Ok(answer.finish())
+}
+
+/// What was said at the start of a verified file's upload.
+async fn verified(gateway: &Gateway, company: CompanyId, file: FileId) -> Result<UploadStartedV1, Problem> {
+    let upload = load(gateway.log.as_ref(), &LifecycleAggregate(UploadAggregate { company, upload: file })).await;
+    let upload = upload.map_err(|error| error.into_problem("loading an upload"))?.state;
+    let is_verified = matches!(upload.phase, Phase::Verified { .. });
+    upload.started.filter(|_| is_verified).ok_or_else(|| Problem::not_found("file"))
+}
+
+#[utoipa::path(
+    tag = "files",
+    operation_id = "restore_file",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "There again"),
+        (status = 409, description = "`file_deleted`"),
+        (status = 410, description = "`upload_ended`: it was purged"),
+    ),
+)]
+#[post("/v1/files/{id}/restore")]
+pub(crate) async fn restore(
+    principal: Principal,
+    id: RequestId,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    change(&gateway, &principal, id, &path, vec![Command::Restore]).await
+}
+
+async fn change(
+    gateway: &Gateway,
+    principal: &Principal,
+    id: RequestId,
+    path: &str,
+    commands: Vec<Command>,
+) -> Result<HttpResponse, Problem> {
+    let file: FileId = path.parse().map_err(|_| Problem::not_found("file"))?;
+    let started = verified(gateway, principal.company_id, file).await?;
+    let asks = viewer(principal);
+    if started.uploaded_by != asks.user_id && !asks.is_admin {
+        // Who sees the file is told that they may not; the others, that there is none.
+        let mut connection =
+            gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+        let facts = facts_of(gateway, &mut connection, principal, std::iter::once(file)).await?.remove(&file);
+        let facts = facts.ok_or_else(|| Problem::not_found("file"))?;
+        facts.check(asks, Operation::Change, now()).map_err(|why| denied(why, "file"))?;
+    }
+    let context = gateway.context(principal, id);
+    let mut position = None;
+    for command in commands {
+        position = Some(run(gateway, &context, principal.company_id, file, command).await?);
+    }
+    let mut answer = HttpResponse::NoContent();
+    if let Some(position) = position {
+        answer.insert_header((POSITION, position.to_string()));
+    }
+    Ok(answer.finish())
+}
+
+async fn run(
+    gateway: &Gateway,
+    context: &Context,
+    company: CompanyId,
+    file: FileId,
+    command: Command,
+) -> Result<Position, Problem> {
+    let aggregate = FileAggregate { company, file };
+    execute(gateway.log.as_ref(), &aggregate, &mut Loaded::default(), context, command)
+        .await
+        .map(|done| done.position)
+        .map_err(|error| error.into_problem("changing a file"))
+}
+
+/// Deletes a verified file softly.
+pub(crate) async fn delete_file(
+    gateway: &Gateway,
+    context: &Context,
+    company: CompanyId,
+    file: FileId,
+) -> Result<Position, Problem> {
+    run(gateway, context, company, file, Command::Delete).await
+}

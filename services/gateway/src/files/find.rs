@@ -1,0 +1,107 @@
+//! One file, and what a user may do with it.
+
+use super::{private, with_url};
+use crate::api::MinPosition;
+use crate::gateway::{Gateway, denied, viewer};
+use crate::problems::IntoProblem;
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use std::collections::HashMap;
+use waybill_access::{Known, Wanted};
+use waybill_domain::access::{FileFacts, Operation};
+use waybill_domain::upload::Phase;
+use waybill_read_model::queries::{File, find_file};
+use waybill_repository::{LifecycleAggregate, UploadAggregate, load};
+use waybill_schema::{FileId, Position};
+use waybill_service_kit::{Principal, Problem, now};
+
+#[utoipa::path(
+    tag = "files",
+    operation_id = "show_file",
+    params(("id" = Uuid, Path), MinPosition),
+    responses(
+        (status = 200, description = "The file", body = File),
+    ),
+)]
+#[get("/v1/files/{id}")]
+pub(crate) async fn show(
+    request: HttpRequest,
+    principal: Principal,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (file, _) = find(&request, &principal, &path, &gateway, Operation::View).await?;
+    Ok(private(HttpResponse::Ok()).json(with_url(file)))
+}
+
+/// The file and what is known of it, if the principal may do that with it.
+pub(crate) async fn find(
+    request: &HttpRequest,
+    principal: &Principal,
+    id: &str,
+    gateway: &Gateway,
+    operation: Operation,
+) -> Result<(File, FileFacts), Problem> {
+    let id: FileId = id.parse().map_err(|_| Problem::not_found("file"))?;
+    let mut found = find_at(request, principal, id, gateway, None).await?;
+    if found.as_ref().is_none_or(|(file, _)| !file.is_processed) {
+        // A file that was verified a moment ago is there, even for a client that sends no position.
+        let position = verified_at(principal, id, gateway).await;
+        if position.is_some() {
+            found = find_at(request, principal, id, gateway, position).await?;
+        }
+    }
+    let (file, facts) = found.ok_or_else(|| Problem::not_found("file"))?;
+    facts.check(viewer(principal), operation, now()).map_err(|why| denied(why, "file"))?;
+    Ok((file, facts))
+}
+
+async fn find_at(
+    request: &HttpRequest,
+    principal: &Principal,
+    id: FileId,
+    gateway: &Gateway,
+    position: Option<Position>,
+) -> Result<Option<(File, FileFacts)>, Problem> {
+    let mut connection = gateway.positions.connection(request, position).await?;
+    let found = find_file(&mut connection, principal.company_id, id).await;
+    let Some(mut file) = found.map_err(|error| error.into_problem("finding a file"))? else { return Ok(None) };
+    let facts = facts_of(gateway, &mut connection, principal, std::iter::once(id)).await?.remove(&id);
+    Ok(facts.map(|facts| {
+        // The facts are the newer ones.
+        if facts.is_deleted {
+            file.deleted_at.get_or_insert(file.updated_at);
+        }
+        (file, facts)
+    }))
+}
+
+/// Where in the log the file was verified, if it was. A log that does not say leaves it at what the tables say.
+async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Option<Position> {
+    let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
+    let loaded = load(gateway.log.as_ref(), &aggregate).await.ok()?;
+    let partition = gateway.log.partitions().of(principal.company_id);
+    let verified = matches!(loaded.state.phase, Phase::Verified { .. });
+    verified.then_some(Position { partition, seq: loaded.last_seq })
+}
+
+pub(super) async fn look(
+    gateway: &Gateway,
+    connection: &mut waybill_read_model::Connection,
+    principal: &Principal,
+    wanted: &Wanted,
+) -> Result<Known, Problem> {
+    Ok(gateway.access.look(connection, principal.company_id, principal.user_id, wanted).await?)
+}
+
+pub(super) async fn facts_of(
+    gateway: &Gateway,
+    connection: &mut waybill_read_model::Connection,
+    principal: &Principal,
+    files: impl Iterator<Item = FileId>,
+) -> Result<HashMap<FileId, FileFacts>, Problem> {
+    let wanted = Wanted { files: files.collect(), ..Wanted::default() };
+    if wanted.files.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(look(gateway, connection, principal, &wanted).await?.files)
+}

@@ -1,0 +1,163 @@
+//! Downloads by a token: `GET /d/{token}`.
+
+use super::kept::KeptToken;
+use super::{facts_of, hash, parse, preview};
+use crate::api::{Bytes, RangeHeaders};
+use crate::content::{self, Prepared, check_readable, disposition, prepare, without_bytes};
+use crate::gateway::Gateway;
+use crate::problems::{IntoProblem, refused};
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, USER_AGENT};
+use actix_web::{HttpRequest, HttpResponse, route, web};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+use waybill_domain::access::{Operation, Viewer};
+use waybill_domain::token::{Asked, By, Command};
+use waybill_object_store::presign::Presign;
+use waybill_read_model::queries::File;
+use waybill_repository::Context;
+use waybill_schema::events::DownloadTokenIssuedV1;
+use waybill_schema::{Actor, ByteRange, TokenId};
+use waybill_service_kit::{Problem, RequestId, now};
+
+/// How long a URL of the store is good that a client is sent on to.
+const REDIRECT_LIFETIME: Duration = Duration::from_secs(60);
+/// The longest user agent that is recorded, in bytes.
+const AGENT_MAX_BYTES: usize = 256;
+
+/// `GET` and `HEAD /d/{token}`.
+#[utoipa::path(
+    tag = "tokens",
+    operation_id = "download_by_token",
+    params(("token" = String, Path), RangeHeaders),
+    responses(
+        (status = 200, description = "The bytes; a HEAD is free, and whoever only looks at the link gets a page", content_type = "*/*", body = Bytes),
+        (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
+        (status = 302, description = "To a presigned URL of the store"),
+        (status = 304, description = "What the client has is current"),
+        (status = 409, description = "`file_not_ready`"),
+        (status = 410, description = "`token_ended`, `file_deleted`"),
+        (status = 416, description = "`range_unsatisfiable`"),
+        (status = 429, description = "`download_running`: the file is being sent by this token"),
+    ),
+)]
+#[route("/d/{token}", method = "GET", method = "HEAD")]
+pub(crate) async fn download(
+    request: HttpRequest,
+    id: RequestId,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let not_found = || Problem::not_found("token");
+    let (company, token) = parse(&path).ok_or_else(not_found)?;
+    let kept = gateway.tokens.kept.get(company, token);
+    let state = kept.look(&gateway).await?;
+    let issued = state.issued.as_ref().ok_or_else(not_found)?;
+    let is_it = issued.token_sha256.0.ct_eq(&hash(&path).0);
+    if !bool::from(is_it) {
+        return Err(not_found());
+    }
+    let issued = state.check(now()).map_err(|refusal| refused(&refusal))?.clone();
+    let issuer = Viewer { user_id: issued.user_id, is_admin: issued.as_admin };
+    let (file, facts) = facts_of(&gateway, company, issuer, issued.file_id).await?;
+    // Whoever has a link is told no more than that it is good or not.
+    facts.check(issuer, Operation::Download, now()).map_err(|_| not_found())?;
+    check_readable(&file)?;
+    let (answer, range) = match prepare(&request, &file)? {
+        Prepared::Done(answer) => return Ok(answer),
+        Prepared::Body(answer, range) => (answer, range),
+    };
+    if request.method() == Method::HEAD {
+        return Ok(without_bytes(answer, range));
+    }
+    if preview::only_looks(request.headers()) {
+        return Ok(preview::page());
+    }
+    let is_redirected = gateway.tokens.redirects && issued.max_downloads.is_none();
+    let by = by(&request, &gateway);
+    let mut asked = Asked {
+        request: Uuid::now_v7(),
+        by,
+        range,
+        size_bytes: file.size_bytes.unsigned_abs(),
+        now: now(),
+        has_waited: false,
+        stopped: BTreeSet::new(),
+    };
+    // Nobody of the company is there, only a token: the service acts, for whoever handed it out.
+    let context = Context {
+        actor: Actor::Service("download".to_owned()),
+        causation: id.causation(),
+        address: id.address,
+        clock: now,
+    };
+    let serve = |asked: Asked| kept.record(&gateway, &context, &issued, Command::Serve(asked));
+    let served = match serve(asked.clone()).await {
+        Err(problem) if problem.code == "download_running" => {
+            // One person may have asked twice; of many who ask at once all but the first are turned away.
+            asked.stopped = gateway.tokens.running.wait(token).await.ok_or(problem)?;
+            (asked.now, asked.has_waited) = (now(), true);
+            serve(asked.clone()).await
+        }
+        served => served,
+    };
+    served?;
+    let ended = Ended {
+        gateway: gateway.clone(),
+        context: context.clone(),
+        token,
+        request: asked.request,
+        kept: kept.clone(),
+        issued: issued.clone(),
+    };
+    if is_redirected {
+        ended.tell(range).await;
+        return redirect(&gateway, &file).await;
+    }
+    let sending = gateway.tokens.running.begin(token, asked.request, range, ended);
+    content::send_noted(&gateway, &file, answer, range, Some(sending)).await
+}
+
+fn by(request: &HttpRequest, gateway: &Gateway) -> By {
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let user_agent = agent.map(|agent| agent.chars().take(AGENT_MAX_BYTES).collect());
+    By { ip_address: gateway.proxies.client(request), user_agent }
+}
+
+/// Says in the log what an answer has sent, when it has ended.
+pub(crate) struct Ended {
+    gateway: web::Data<Gateway>,
+    context: Context,
+    token: TokenId,
+    request: Uuid,
+    kept: Arc<KeptToken>,
+    issued: DownloadTokenIssuedV1,
+}
+
+impl Ended {
+    /// Records what was sent. If that fails, the whole range counts as sent, and the claim does not count as delivered.
+    pub(crate) async fn tell(&self, sent: ByteRange) {
+        let command = Command::EndServing { request: self.request, sent };
+        let told = self.kept.record(&self.gateway, &self.context, &self.issued, command).await;
+        if let Err(problem) = told {
+            tracing::warn!(token_id = %self.token, code = problem.code, "the end of a download is not recorded");
+        }
+    }
+}
+
+/// To the store, for a minute: to an object that is there, also if the tables do not know it yet. Type and name are part of what is signed.
+async fn redirect(gateway: &Gateway, file: &File) -> Result<HttpResponse, Problem> {
+    let key = content::key_of(gateway, file).await?;
+    let content_disposition = disposition(file.display_name.as_ref().unwrap_or(&file.original_name));
+    let wanted = Presign::GetObject { content_type: &file.mime_type, content_disposition: &content_disposition };
+    let signed = gateway.presigner.presign(&key, &wanted, REDIRECT_LIFETIME);
+    let signed = signed.map_err(|error| error.into_problem("signing a download"))?;
+    Ok(HttpResponse::Found()
+        .insert_header((LOCATION, signed.url))
+        .insert_header((CACHE_CONTROL, "private, no-store"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .finish())
+}
