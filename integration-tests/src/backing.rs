@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 use waybill::serve::ServeArgs;
 use waybill_domain::quota;
@@ -28,6 +29,20 @@ pub struct Backing {
     postgres: TestDatabase,
     bucket: TestBucket,
     log: Arc<JetStreamLog>,
+    unchecked: Unchecked,
+}
+
+/// Fails a test that ends without the check, which [`Backing::check`] makes. A test without the check says so by stopping its
+/// servers itself ([`Backing::remove`]).
+struct Unchecked(AtomicBool);
+
+impl Drop for Unchecked {
+    fn drop(&mut self) {
+        assert!(
+            std::thread::panicking() || !self.0.load(Ordering::Relaxed),
+            "the test ended without `finish()`, which compares the tables with the events"
+        );
+    }
 }
 
 #[derive(Parser)]
@@ -59,7 +74,13 @@ impl Backing {
     /// If a server cannot be set up.
     pub async fn start_on(nats: NatsServer, partitions: u32) -> Self {
         let log = Arc::new(nats.log(partitions).await);
-        Self { nats, log, postgres: TestDatabase::create().await, bucket: TestBucket::create().await }
+        Self {
+            nats,
+            log,
+            postgres: TestDatabase::create().await,
+            bucket: TestBucket::create().await,
+            unchecked: Unchecked(AtomicBool::new(true)),
+        }
     }
 
     /// Returns the name of the bucket of the files.
@@ -244,10 +265,12 @@ impl Backing {
         assert!(comparison.is_equal(), "the live tables differ from the events: {comparison:#?}");
         let parked = comparison.tables.iter().find(|table| table.live.table == "parked_event");
         assert_eq!(parked.map(|table| table.live.rows), Some(parked_messages), "number of parked events");
+        self.unchecked.0.store(false, Ordering::Relaxed);
     }
 
     /// Stops the nats-server and drops the database.
     pub async fn remove(self) {
+        self.unchecked.0.store(false, Ordering::Relaxed);
         drop(self.nats);
         self.postgres.drop_it().await;
     }

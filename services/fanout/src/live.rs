@@ -70,7 +70,7 @@ pub(crate) fn progress(id: UploadId, tracker: &Tracker) -> ProgressFacts {
     let progress = tracker.progress();
     let stage = match tracker.upload.phase {
         Phase::Absent | Phase::Active => "uploading",
-        Phase::Completed => "verifying",
+        Phase::Verifying => "verifying",
         _ => "ended",
     };
     ProgressFacts {

@@ -40,7 +40,7 @@ pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
     if is_tus && state.phase == Phase::Active && state.kind == UploadKind::File && state.is_whole() {
         state = complete(asked, upload).await?.state.unwrap_or(state);
     }
-    let is_complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
+    let is_complete = matches!(state.phase, Phase::Verifying | Phase::Verified { .. });
     // Whoever names no protocol is told what HTTP says: that there is something to be read (RFC 9110 §9.3.2).
     let is_plain = is_complete && !asked.dialect.is_named();
     let status = if is_tus || is_plain { StatusCode::OK } else { StatusCode::NO_CONTENT };
@@ -94,7 +94,7 @@ pub(super) async fn check_alive(asked: &Asked, upload: UploadId, state: &State) 
         }
         // Its bytes are another file's now.
         Phase::Concatenated { .. } => ended("concatenated"),
-        Phase::Active | Phase::Completed => Ok(()),
+        Phase::Active | Phase::Verifying => Ok(()),
     }
 }
 

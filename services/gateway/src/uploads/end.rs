@@ -86,7 +86,7 @@ pub(super) fn answer(
         Phase::Verified { .. } => verified_status,
         Phase::Cancelled => return Err(refused(&Refusal::UploadEnded { status: "cancelled" })),
         Phase::Expired => return Err(refused(&Refusal::UploadEnded { status: "expired" })),
-        Phase::Absent | Phase::Active | Phase::Completed | Phase::Concatenated { .. } => 202,
+        Phase::Absent | Phase::Active | Phase::Verifying | Phase::Concatenated { .. } => 202,
     };
     let partition = gateway.log.partitions().of(aggregate.company);
     let position = Position { partition, seq: loaded.read_to };

@@ -124,7 +124,7 @@ impl Judge {
         phase: &'p Phase,
     ) -> Result<Standing<'p>, CommandError> {
         Ok(match phase {
-            Phase::Active | Phase::Completed => Standing::Running,
+            Phase::Active | Phase::Verifying => Standing::Running,
             Phase::Rejected { .. } => Standing::Ended("its upload was rejected"),
             Phase::Cancelled => Standing::Ended("its upload was cancelled"),
             Phase::Expired => Standing::Ended("its upload has expired"),

@@ -45,7 +45,7 @@ pub(super) async fn check(upload: &OpenUpload, incoming: &IncomingRange) -> Resu
     let loaded = upload.loaded.lock().await;
     let state = &loaded.state;
     check_time(state)?;
-    let complete = matches!(state.phase, Phase::Completed | Phase::Verified { .. });
+    let complete = matches!(state.phase, Phase::Verifying | Phase::Verified { .. });
     if !complete {
         state.check_takes_bytes()?;
     }

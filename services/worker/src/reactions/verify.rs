@@ -20,7 +20,7 @@ pub(super) async fn verify_object(
     loaded: &mut Loaded<State>,
     causation: Causation,
 ) -> Result<(), ReactionError> {
-    if loaded.state.phase != Phase::Completed {
+    if loaded.state.phase != Phase::Verifying {
         return Ok(());
     }
     let key = match (&loaded.state.copied, &loaded.state.multipart) {

@@ -38,7 +38,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<UploadEvent>, Re
         Command::UploadWhole(upload) => decide_whole(state, upload),
         Command::OpenMultipart(opened) => {
             // The last part of a complete or concatenated upload may be assembled only now.
-            if !matches!(state.phase, Phase::Completed | Phase::Concatenated { .. }) {
+            if !matches!(state.phase, Phase::Verifying | Phase::Concatenated { .. }) {
                 state.check_takes_bytes()?;
             }
             Ok(state.multipart.is_none().then(|| opened.into()))
@@ -55,7 +55,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<UploadEvent>, Re
         Command::Reject { code, message } => match state.phase {
             // A quarantined object or a final upload may turn out to be unusable before the upload is complete.
             // Acknowledged bytes may turn out to be lost.
-            Phase::Active | Phase::Completed => Ok(Some(rejected(code, message))),
+            Phase::Active | Phase::Verifying => Ok(Some(rejected(code, message))),
             _ => Ok(None),
         },
         Command::Cancel => decide_cancel(state),
@@ -152,7 +152,7 @@ fn decide_complete(
     now: Timestamp,
 ) -> Result<Option<UploadEvent>, Refusal> {
     match (&state.phase, &state.started) {
-        (Phase::Completed | Phase::Verified { .. } | Phase::Rejected { .. }, _) => return Ok(None),
+        (Phase::Verifying | Phase::Verified { .. } | Phase::Rejected { .. }, _) => return Ok(None),
         (Phase::Active, Some(started)) if now >= started.expires_at => {
             return Err(Refusal::UploadEnded { status: "expired" });
         }
@@ -172,7 +172,7 @@ fn decide_complete(
 }
 
 fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> Result<Option<UploadEvent>, Refusal> {
-    if state.phase != Phase::Completed {
+    if state.phase != Phase::Verifying {
         return Ok(None);
     }
     let declared = state.started.as_ref().and_then(|started| started.declared_sha256);
@@ -211,7 +211,7 @@ fn decide_cancel(state: &State) -> Result<Option<UploadEvent>, Refusal> {
         Phase::Cancelled | Phase::Expired | Phase::Rejected { .. } => Ok(None),
         Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
         Phase::Concatenated { .. } => Err(Refusal::UploadCompleted { hint: "Cancel the final upload instead." }),
-        Phase::Completed => Err(Refusal::UploadCompleted { hint: "Wait until it is verified, then delete the file." }),
+        Phase::Verifying => Err(Refusal::UploadCompleted { hint: "Wait until it is verified, then delete the file." }),
         Phase::Verified { .. } => Err(Refusal::UploadCompleted { hint: "Delete the file instead." }),
     }
 }

@@ -35,7 +35,7 @@ pub fn evolve(state: &mut State, event: &UploadEvent, time: Timestamp) {
         UploadEvent::ChunkUploaded(chunk) => chunk_uploaded(state, chunk),
         UploadEvent::PartAssembled(part) => part_assembled(state, part),
         UploadEvent::FileCompleted(completed) => {
-            state.phase = Phase::Completed;
+            state.phase = Phase::Verifying;
             if let (Some(declared), Some(started)) = (completed.declared_sha256, state.started.as_mut()) {
                 started.declared_sha256 = Some(declared);
             }

@@ -42,7 +42,7 @@ pub fn react(state: &State) -> Vec<Step> {
             UploadKind::Quarantine { .. } if state.quarantine_until.is_some() => vec![Step::TakeOver],
             _ => assemblies(state),
         },
-        Phase::Completed => {
+        Phase::Verifying => {
             let mut steps = assemblies(state);
             steps.extend([Step::CompleteObject, Step::VerifyObject]);
             steps

@@ -20,7 +20,7 @@ pub enum Phase {
     /// The upload accepts bytes.
     Active,
     /// All bytes are stored, and the worker verifies the digest.
-    Completed,
+    Verifying,
     /// The file is verified and readable.
     Verified {
         /// SHA-256 of the stored object.
@@ -188,7 +188,7 @@ impl State {
         match &self.phase {
             Phase::Active => Ok(()),
             Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
-            Phase::Completed | Phase::Verified { .. } | Phase::Concatenated { .. } => {
+            Phase::Verifying | Phase::Verified { .. } | Phase::Concatenated { .. } => {
                 Err(Refusal::UploadCompleted { hint: "It accepts no more bytes. Start a new upload for another file." })
             }
             Phase::Rejected { .. } => Err(Refusal::UploadEnded { status: "rejected" }),
@@ -220,7 +220,7 @@ impl State {
         match self.phase {
             Phase::Absent => Status::Pending,
             Phase::Active if self.stored.runs().is_empty() => Status::Pending,
-            Phase::Active | Phase::Completed => Status::Uploading,
+            Phase::Active | Phase::Verifying => Status::Uploading,
             Phase::Verified { .. } | Phase::Concatenated { .. } => Status::Completed,
             Phase::Rejected { .. } | Phase::Expired => Status::Failed,
             Phase::Cancelled => Status::Cancelled,
@@ -229,7 +229,7 @@ impl State {
 
     /// Returns `true` if the upload has ended and does not change any more.
     pub fn has_ended(&self) -> bool {
-        !matches!(self.phase, Phase::Absent | Phase::Active | Phase::Completed)
+        !matches!(self.phase, Phase::Absent | Phase::Active | Phase::Verifying)
     }
 
     /// Returns `true` if the upload has ended without a file.

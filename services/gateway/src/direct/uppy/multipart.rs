@@ -210,7 +210,7 @@ pub(crate) async fn complete(
     let mut found = asked.find_any(&query.key).await?;
     let part = |part: CompletionPart| CompletedPart { part_number: part.part_number, etag: part.etag, crc: None };
     let parts: Vec<CompletedPart> = completion.parts.into_iter().map(part).collect();
-    if !matches!(found.loaded.state.phase, Phase::Completed | Phase::Verified { .. } | Phase::Rejected { .. }) {
+    if !matches!(found.loaded.state.phase, Phase::Verifying | Phase::Verified { .. } | Phase::Rejected { .. }) {
         asked.make_object(&mut found, &path, &parts).await?;
     }
     let store = &asked.gateway.store;
