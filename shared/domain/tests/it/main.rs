@@ -15,4 +15,5 @@ mod session;
 mod share;
 mod token;
 mod upload;
+mod upload_pieces;
 mod upload_properties;
