@@ -19,6 +19,7 @@ use std::time::Duration;
 use waybill_access::refusals::Keeper;
 use waybill_access::{Access, Policies, Wanted};
 use waybill_cache::Cache;
+use waybill_data_plane::DataPlane;
 use waybill_domain::access::{Denied, Viewer};
 use waybill_domain::upload::{self, start_weight};
 use waybill_event_log::EventLog;
@@ -29,7 +30,7 @@ use waybill_read_model::Database;
 use waybill_repository::{Context, Directories, LifecycleAggregate, Loaded, UploadAggregate, load, look_at_upload};
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, ThreadId, UploadId, names};
-use waybill_service_kit::{DataPlane, Principal, Problem, Proxies, RequestId, Role, now};
+use waybill_service_kit::{Principal, Problem, Proxies, RequestId, Role, now};
 
 /// How many bytes of uploads' unchanging facts are kept at hand: some 50,000 uploads, or 1,000 with all the metadata that there
 /// may be.

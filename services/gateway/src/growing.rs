@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::cell::RefCell;
 use std::rc::Rc;
+use waybill_data_plane::{PutBytes, StoredBytes};
 use waybill_domain::limits::RESERVATION_STEP_BYTES;
 use waybill_repository::Context;
 use waybill_service_kit::Problem;
-use waybill_service_kit::data_plane::{PutBytes, StoredBytes};
 
 /// Hands the bytes to a worker; the reservation grows ahead of them, to `max_bytes` at most.
 pub(crate) async fn send(

@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_access::Policies;
 use waybill_access::refusals::Keeper;
+use waybill_data_plane::DataPlane;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError, RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
@@ -32,7 +33,7 @@ use waybill_read_model::Database;
 use waybill_repository::{Directories, DirectoryLimits, Quotas};
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, DataPlane, Origins, Proxies, Shutdown, Tls, listener, request};
+use waybill_service_kit::{Authenticator, Origins, Proxies, Shutdown, Tls, listener, request};
 
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);

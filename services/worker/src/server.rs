@@ -13,15 +13,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 use waybill_access::Policies;
+use waybill_data_plane::DataPlane;
+use waybill_data_plane::KEEP_ALIVE;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_object_store::{ObjectStore, ReadAhead};
 use waybill_read_model::Database;
 use waybill_repository::Quotas;
 use waybill_schema::{WorkerId, names};
-use waybill_service_kit::data_plane::KEEP_ALIVE;
 use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{DataPlane, Shutdown, Tls, listener, request};
+use waybill_service_kit::{Shutdown, Tls, listener, request};
 
 /// Minimum length of the secret between gateways and workers.
 const SECRET_MIN_BYTES: usize = 32;

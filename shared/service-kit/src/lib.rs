@@ -2,10 +2,8 @@
 
 pub mod auth;
 pub mod body;
-pub mod checksum;
 pub mod clock;
 mod connection;
-pub mod data_plane;
 pub mod descriptors;
 pub mod health;
 pub mod listener;
@@ -20,9 +18,7 @@ pub mod telemetry;
 pub mod tls;
 
 pub use auth::{Authenticator, Principal, Role};
-pub use checksum::Checksum;
 pub use clock::now;
-pub use data_plane::DataPlane;
 pub use origins::Origins;
 pub use problem::Problem;
 pub use proxies::Proxies;

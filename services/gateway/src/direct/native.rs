@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use uuid::Uuid;
+use waybill_data_plane::Checksum;
 use waybill_domain::upload::{Command, State};
 use waybill_object_store::presign::{Pinned, Presign};
 use waybill_object_store::{Crc, ListedPart};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, UploadKind};
 use waybill_schema::{Position, WorkerId, names};
-use waybill_service_kit::{Checksum, Principal, Problem, RequestId, now};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
 
 /// How many parts one request may name.
 const MAX_PARTS: usize = 100;

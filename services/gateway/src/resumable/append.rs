@@ -10,14 +10,15 @@ use crate::{growing, wait};
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use futures_util::StreamExt;
+use waybill_data_plane::Checksum;
+use waybill_data_plane::PutBytes;
+use waybill_data_plane::checksum::Verifier;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, State};
 use waybill_repository::{Loaded, UploadAggregate, execute, load};
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{ByteRange, Position, UploadId};
-use waybill_service_kit::checksum::Verifier;
-use waybill_service_kit::data_plane::PutBytes;
-use waybill_service_kit::{Checksum, Problem};
+use waybill_service_kit::Problem;
 
 /// What became of an upload by a request.
 pub(super) struct Appended {

@@ -14,11 +14,11 @@ use actix_web::dev::Payload;
 use actix_web::web::Query;
 use serde::Deserialize;
 use uuid::Uuid;
+use waybill_data_plane::checksum::Verifier;
 use waybill_domain::Refusal;
 use waybill_schema::events::{UploadKind, UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Position, Timestamp, UploadId};
 use waybill_service_kit::Problem;
-use waybill_service_kit::checksum::Verifier;
 
 /// What may be said of a file in the query, for clients without metadata of their own.
 #[derive(Default, Deserialize)]

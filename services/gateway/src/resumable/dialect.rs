@@ -5,9 +5,9 @@ use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use sfv::{BareItem, Item, Parser};
+use waybill_data_plane::checksum;
 use waybill_domain::Refusal;
 use waybill_service_kit::Problem;
-use waybill_service_kit::checksum;
 
 /// The version of tus.
 pub(super) const TUS_VERSION: &str = "1.0.0";

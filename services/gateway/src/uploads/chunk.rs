@@ -10,11 +10,11 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, C
 use actix_web::{HttpRequest, HttpResponse, put, web};
 use serde::Serialize;
 use utoipa::ToSchema;
+use waybill_data_plane::PutBytes;
 use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
 use waybill_schema::ByteRange;
 use waybill_schema::events::UploadKind;
-use waybill_service_kit::data_plane::PutBytes;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 use crate::problems::refused;

@@ -5,11 +5,11 @@ use super::start::{loaded, reserve};
 use crate::gateway::Gateway;
 use crate::problems::{IntoProblem, cleaned};
 use actix_web::dev::Payload;
+use waybill_data_plane::{PutWhole, StoredFile, StoredWhole};
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, Done, ExecuteError, Loaded, UploadAggregate, execute, refresh};
 use waybill_schema::events::{FileUploadedV2, ReservedItem, UploadStartedV2};
 use waybill_schema::{Causation, Position, UploadId};
-use waybill_service_kit::data_plane::{PutWhole, StoredFile, StoredWhole};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
 /// The file, and who brings it.

@@ -23,12 +23,12 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use utoipa::IntoParams;
 use uuid::Uuid;
+use waybill_data_plane::PutBytes;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{ByteRange, UploadId};
-use waybill_service_kit::data_plane::PutBytes;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 /// How long the answer waits for the verification of a large file.

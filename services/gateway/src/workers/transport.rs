@@ -24,10 +24,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
+use waybill_data_plane::{Answer, DataPlane, KEEP_ALIVE, PutBytes, PutWhole, STARTED_HEADER, StoredBytes, StoredWhole};
 use waybill_schema::UploadId;
-use waybill_service_kit::data_plane::{
-    Answer, DataPlane, KEEP_ALIVE, PutBytes, PutWhole, STARTED_HEADER, StoredBytes, StoredWhole,
-};
 use waybill_service_kit::{Problem, RequestId};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use std::time::{Duration, Instant};
-use waybill_service_kit::checksum::Verifier;
+use waybill_data_plane::checksum::Verifier;
 use waybill_service_kit::metrics::RECEIVED_BYTES;
 
 /// Time without a byte after which a body counts as broken.

@@ -6,10 +6,11 @@ use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, guard, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::Deserialize;
+use waybill_data_plane::Checksum;
+use waybill_data_plane::{DataPlane, PutBytes, PutWhole, STARTED_HEADER};
 use waybill_schema::events::UploadStartedV2;
 use waybill_schema::{ByteRange, CompanyId, UploadId, UserId};
-use waybill_service_kit::data_plane::{DataPlane, PutBytes, PutWhole, STARTED_HEADER};
-use waybill_service_kit::{Checksum, Problem, RequestId, body};
+use waybill_service_kit::{Problem, RequestId, body};
 
 /// Header with the shared secret of gateways and workers.
 pub(crate) const SECRET_HEADER: &str = "Waybill-Worker-Secret";

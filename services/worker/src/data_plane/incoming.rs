@@ -2,10 +2,10 @@
 
 use super::writer_lease::Eviction;
 use super::{OpenUpload, PlaneError};
+use waybill_data_plane::checksum::Checksum;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
 use waybill_schema::ByteRange;
-use waybill_service_kit::checksum::Checksum;
 use waybill_service_kit::now;
 
 /// Range of the bytes of a request, and how they are checked.

@@ -10,10 +10,10 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
 use std::sync::{Arc, Mutex};
+use waybill_data_plane::StoredBytes;
 use waybill_domain::Refusal;
 use waybill_repository::{Context, refresh};
 use waybill_schema::Position;
-use waybill_service_kit::data_plane::StoredBytes;
 
 /// A request with bytes for an upload.
 pub(super) struct Ingest<'a> {

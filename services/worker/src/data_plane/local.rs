@@ -8,9 +8,9 @@ use super::writer_lease::WriterLease;
 use crate::Worker;
 use actix_web::dev::Payload;
 use std::sync::Arc;
+use waybill_data_plane::{Answer, DataPlane, PutBytes, PutWhole, StoredBytes, StoredWhole};
 use waybill_repository::Context;
 use waybill_schema::Actor;
-use waybill_service_kit::data_plane::{Answer, DataPlane, PutBytes, PutWhole, StoredBytes, StoredWhole};
 use waybill_service_kit::now;
 
 /// Data plane that calls the worker directly, without a connection.

@@ -12,11 +12,11 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use std::time::{Duration, Instant};
+use waybill_data_plane::{PutWhole, StoredBytes, StoredFile, StoredWhole};
 use waybill_domain::media_type::Claim;
 use waybill_domain::upload::{Command, Phase};
 use waybill_repository::{Context, LifecycleAggregate, Loaded, UploadAggregate, execute, load};
 use waybill_schema::{Actor, ByteRange, Causation};
-use waybill_service_kit::data_plane::{PutWhole, StoredBytes, StoredFile, StoredWhole};
 use waybill_service_kit::metrics::{RECEIVED_BYTES, STORED_BYTES};
 use waybill_service_kit::now;
 

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, BufReader};
+use waybill_data_plane::Checksum;
 use waybill_schema::Sha256Digest;
-use waybill_service_kit::Checksum;
 
 /// In which pieces a chunk is handed to the connection, for a bar that moves.
 pub(super) const PIECE: usize = 64 * 1_024;

@@ -3,7 +3,10 @@
 //! Gateways and workers in different processes use HTTP. In `waybill serve all` both run in one process, and the
 //! gateway passes the body to the worker directly.
 
-use crate::{Checksum, Problem, RequestId};
+pub mod checksum;
+
+pub use checksum::Checksum;
+
 use actix_web::dev::Payload;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -11,6 +14,7 @@ use std::pin::Pin;
 use std::time::Duration;
 use waybill_schema::events::UploadStartedV2;
 use waybill_schema::{ByteRange, CompanyId, Position, Sha256Digest, UploadId, UserId, WorkerId};
+use waybill_service_kit::{Problem, RequestId};
 
 /// Time after which a worker closes an idle connection of a gateway. A worker that stops waits for this time.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
