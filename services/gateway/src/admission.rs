@@ -1,7 +1,8 @@
-//! What is looked at before a request gets to its route: how often its client asks, and whether its user is still there.
-//! And what is kept of those that were refused.
+//! Middleware in front of every route: rate limits, the check that the user is still registered, and the audit record of
+//! refused requests.
 
 use crate::gateway::Gateway;
+use crate::json;
 use crate::registration::not_registered;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -16,19 +17,22 @@ use waybill_service_kit::body::{self, Hold};
 use waybill_service_kit::health;
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
-/// How long a JSON body may take.
+/// Time within which a JSON body must arrive completely.
 const JSON_WITHIN: Duration = Duration::from_secs(30);
+/// Routes whose path names a download token, or the id of one. A 404 of these routes counts as a guess of a token.
+const TOKEN_ROUTES: [&str; 2] = ["/d/{token}", "/v1/tokens/{id}"];
 
-/// Turns away whoever is not there any more, or asks too often. What a route demands of others, it says itself.
+/// Refuses requests of removed users and of clients that exceed the rate limits. Each route checks further conditions
+/// itself.
 ///
 /// # Errors
-/// Those of the service behind it. What is refused here, 403 `not_registered`, 429 `too_many_requests` or 503 where it
-/// cannot be told, is an answer like others: with the headers that all have, and in the log.
+/// The errors of the wrapped service. A refusal of this middleware is a response, not an error, so that it gets the common
+/// headers and is logged: 403 `not_registered`, 429 `too_many_requests`, or 503 if the user cannot be checked now.
 pub(crate) async fn admit<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    // A probe asks about this process, whatever its neighbours do and whoever is known.
+    // Health probes ask about this process only. They need no limits and no user.
     let is_probe = health::PATHS.contains(&request.path());
     let gateway = request.app_data::<web::Data<Gateway>>().filter(|_| !is_probe).cloned();
     let Some(gateway) = gateway else {
@@ -45,7 +49,7 @@ pub(crate) async fn admit<B: MessageBody>(
     let is_link = request.path().starts_with("/d/");
     let response = match pass(&gateway, &request, (address, is_link), principal).await {
         Ok(()) => {
-            in_time(&mut request);
+            prepare_body(&mut request);
             next.call(request).await?.map_into_left_body()
         }
         Err(problem) => request.into_response(HttpResponse::from_error(problem)).map_into_right_body(),
@@ -55,17 +59,20 @@ pub(crate) async fn admit<B: MessageBody>(
     if let Some(refused) = refused {
         gateway.refusals.keep(refused, problem);
     }
-    if let Some(too_many) = gateway.rates.refused(address, problem).filter(|_| is_link) {
+    let pattern = response.request().match_pattern();
+    let names_token = pattern.is_some_and(|pattern| TOKEN_ROUTES.contains(&pattern.as_str()));
+    if let Some(too_many) = gateway.rates.refused(address, problem, names_token).filter(|_| is_link) {
         return Ok(response.into_response(HttpResponse::from_error(too_many)).map_into_right_body());
     }
     if !response.request().path().starts_with("/uppy/") {
         return Ok(response);
     }
-    // Uppy's Companion client shows this member, and no other. The headers stay: a 405 has `Allow`.
+    // Uppy's Companion client shows only the member `message`. The headers are kept, because a 405 has `Allow`.
     let said = problem.clone().with("message", problem.detail.clone()).to_json().to_string();
     Ok(response.map_body(|_, _| EitherBody::right(BoxBody::new(said))))
 }
 
+/// Checks the rate limits and the user, and stores the principal for the handlers.
 async fn pass(
     gateway: &Gateway,
     request: &ServiceRequest,
@@ -74,11 +81,11 @@ async fn pass(
 ) -> Result<(), Problem> {
     if request.headers().get_all(HOST).count() > 1 {
         // RFC 9112 §3.2.
-        return Err(Problem::bad_request("request_invalid", "a request has one Host"));
+        return Err(Problem::bad_request("request_invalid", "the request has several Host headers; send exactly one"));
     }
     gateway.rates.check(address, principal.as_ref(), is_link)?;
     if let Some(principal) = principal {
-        // A client that breaks off meanwhile has sent bytes that count.
+        // If the client disconnects during the check, the bytes that it has sent are still stored.
         let hold = Hold::of(request.request());
         check(gateway, &principal).await?;
         drop(hold);
@@ -87,19 +94,22 @@ async fn pass(
     Ok(())
 }
 
-/// JSON comes within its time. Bytes of files, whatever their type, take as long as they take, as long as they come.
-fn in_time(request: &mut ServiceRequest) {
+/// Limits the time of JSON bodies and keeps a copy for error messages. Uploads of bytes have no limit in total, whatever
+/// their media type, because they are checked for a minimum throughput.
+fn prepare_body(request: &mut ServiceRequest) {
     let path = request.path();
     let is_file = path == "/v1/files" || path.starts_with("/tus") || path.contains("/chunks/");
     let has_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     if has_body && !is_file {
         let payload = body::within(request.take_payload(), JSON_WITHIN);
         request.set_payload(payload);
+        json::remember_body(request);
     }
 }
 
+/// Checks that the user of a token has not been removed from the directory.
 async fn check(gateway: &Gateway, principal: &Principal) -> Result<(), Problem> {
-    // The host product is no user.
+    // The host product is not a user.
     if principal.roles.contains(&Role::Service) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! How often clients may ask: each user, each address, and each address that is refused.
+//! Rate limits: per user, per client address, and for addresses that guess tokens.
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,25 +8,26 @@ use waybill_cache::Cache;
 use waybill_schema::{CompanyId, UserId};
 use waybill_service_kit::{Principal, Problem, Shutdown};
 
-/// How often one address may bring what is no token, at once and then per second: nobody guesses one so.
+/// Number of invalid tokens that one address may send in a burst, and then per second. At this rate nobody can guess a
+/// token.
 const GUESSES: (NonZeroU32, NonZeroU32) = (NonZeroU32::new(100).unwrap(), NonZeroU32::new(5).unwrap());
-/// For how long an address waits that guessed too often.
+/// Time for which an address is blocked after it has sent too many invalid tokens.
 const WAIT: Duration = Duration::from_secs(10);
-/// How many of those are remembered.
+/// Maximum number of blocked addresses that are remembered.
 const BLOCKED_MAX: u64 = 100_000;
-/// How often clients that have long been quiet are forgotten.
+/// Interval at which the limiter forgets clients that have sent no requests recently.
 const TIDY: Duration = Duration::from_secs(30);
 
-/// Requests per second.
+/// Limits in requests per second. Bursts of twice as many are allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// Of one user.
+    /// Limit of one user.
     pub per_user: NonZeroU32,
-    /// Of one address: of an IPv6 network of 64 bits, for such a network is one client.
+    /// Limit of one client address. A /64 network of IPv6 counts as one address, because one client owns all of it.
     pub per_address: NonZeroU32,
 }
 
-/// The limits of this gateway.
+/// Enforces the rate limits of this gateway.
 pub(crate) struct Limiter {
     users: DefaultKeyedRateLimiter<(CompanyId, UserId)>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
@@ -45,8 +46,8 @@ impl Limiter {
         }
     }
 
-    /// Whether the client may ask now. A link is looked up even for a blocked address: others of that address may have
-    /// good ones ([`Self::refused`]).
+    /// Checks whether the client may send a request now. A download link is allowed even from a blocked address, because
+    /// other clients with the same address may have valid links ([`Self::refused`]).
     ///
     /// # Errors
     /// 429 `too_many_requests`.
@@ -61,10 +62,11 @@ impl Limiter {
         if by_address && by_user { Ok(()) } else { Err(too_many(Duration::from_secs(1))) }
     }
 
-    /// Takes note that the client of an address was refused, and why. Returns the 429 that is answered instead if the
-    /// address has guessed too often.
-    pub(crate) fn refused(&self, address: IpAddr, problem: &Problem) -> Option<Problem> {
-        let is_guess = problem.status == 401 || (problem.status == 404 && problem.detail.ends_with("token"));
+    /// Records the error response to a client. Returns a 429 to send instead if the address has guessed too many tokens.
+    /// `names_token` is `true` if the path of the request names a download token: then a 404 counts as a guess. A 401
+    /// always does.
+    pub(crate) fn refused(&self, address: IpAddr, problem: &Problem, names_token: bool) -> Option<Problem> {
+        let is_guess = problem.status == 401 || (problem.status == 404 && names_token);
         let client = client(address);
         if is_guess && self.guesses.check_key(&client).is_err() {
             self.blocked.insert(&client, ());
@@ -72,7 +74,7 @@ impl Limiter {
         (is_guess && self.blocked.contains_key(&client)).then(|| too_many(WAIT))
     }
 
-    /// Forgets who has been quiet, until shutdown.
+    /// Forgets inactive clients periodically, until shutdown.
     pub(crate) async fn tidy(&self, shutdown: Shutdown) {
         while shutdown.unless(tokio::time::sleep(TIDY)).await.is_some() {
             self.users.retain_recent();
@@ -84,7 +86,7 @@ impl Limiter {
 
 const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
-/// The address, or the network of an IPv6 address: whoever has one has all of it.
+/// Returns an IPv4 address unchanged, and the /64 network of an IPv6 address.
 fn client(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -94,7 +96,10 @@ fn client(address: IpAddr) -> IpAddr {
 
 fn too_many(wait: Duration) -> Problem {
     let retry_after_s = u32::try_from(wait.as_secs()).ok();
-    Problem { retry_after_s, ..Problem::new(429, "too_many_requests", "too many requests; wait a moment") }
+    Problem {
+        retry_after_s,
+        ..Problem::new(429, "too_many_requests", "too many requests; wait for the time in Retry-After")
+    }
 }
 
 #[cfg(test)]
@@ -116,13 +121,14 @@ mod tests {
         let address: IpAddr = "192.0.2.7".parse().unwrap();
         for _ in 0..=GUESSES.0.get() {
             assert!(limiter.check(address, None, false).is_ok());
-            let _ = limiter.refused(address, &Problem::not_found("token"));
+            let _ = limiter.refused(address, &Problem::not_found("token"), true);
         }
         assert_eq!(limiter.check(address, None, false).unwrap_err().status, 429);
         assert!(limiter.check("192.0.2.8".parse().unwrap(), None, false).is_ok());
-        // A good link is no guess; a bad one is not even told to be one.
+        // A blocked address can still use a valid link. For an invalid link it gets 429, which does not reveal that the
+        // link is invalid.
         assert!(limiter.check(address, None, true).is_ok());
-        assert_eq!(limiter.refused(address, &Problem::not_found("token")).unwrap().status, 429);
-        assert!(limiter.refused(address, &Problem::not_found("file")).is_none());
+        assert_eq!(limiter.refused(address, &Problem::not_found("token"), true).unwrap().status, 429);
+        assert!(limiter.refused(address, &Problem::not_found("file"), false).is_none());
     }
 }
