@@ -1,5 +1,5 @@
-//! All routes of the gateway, and the OpenAPI document that is made from them: one list, so that there is no route
-//! without a description, and no description without a route.
+//! All routes of the gateway, and the OpenAPI document that is generated from them. Both use one list, so that every route
+//! has a description and every description has a route.
 
 use crate::direct::{native, uppy};
 use crate::resumable::documented as tus;
@@ -27,8 +27,8 @@ macro_rules! operations {
         #[openapi(
             info(
                 title = "Waybill",
-                description = "Uploads that are not lost, and who may see what of them. Errors are \
-                               `application/problem+json` (RFC 9457) with a stable `code`.",
+                description = "Resumable uploads of files, and access to them. Errors are `application/problem+json` \
+                               (RFC 9457) with a stable `code`.",
             ),
             paths($($($part)::+),+, tus::create, tus::look, tus::append, tus::terminate, tus::capabilities),
             components(schemas(ProblemDetails)),
@@ -96,23 +96,24 @@ operations!(
     show_api,
 );
 
-/// Operations that need no token.
+/// Paths that need no access token.
 const OPEN: [&str; 6] = ["/d/{token}", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v1/progress"];
 
+/// Registers all routes of the gateway.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     json::configure(config);
     resumable::configure(config);
     register(config);
 }
 
-/// The OpenAPI document, and which methods each path takes.
+/// The OpenAPI document, and the methods that each path supports.
 pub(crate) struct Api {
     text: String,
     paths: Vec<(actix_web::dev::ResourceDef, Vec<Method>)>,
 }
 
 impl Api {
-    /// The gateway's own operations, and those that others serve on its address.
+    /// Describes the gateway's own operations and `others`, which other services serve on the same address.
     pub(crate) fn new(others: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> Self {
         let whole = others.into_iter().fold(Operations::openapi(), utoipa::openapi::OpenApi::merge_from);
         let mut document = serde_json::to_value(&whole).unwrap_or_default();
@@ -121,7 +122,7 @@ impl Api {
             let mut methods = Vec::new();
             for (method, operation) in operations.as_object_mut().into_iter().flatten() {
                 complete(path, method, operation);
-                // One handler may take several methods.
+                // One handler may serve several methods, which must not have the same operation id.
                 let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
                 if !names.insert(name.clone()) {
                     operation["operationId"] = format!("{name}_by_{method}").into();
@@ -140,7 +141,8 @@ impl Api {
     }
 }
 
-/// Says of an operation what all operations of its kind have in common.
+/// Completes the description of an operation with the parts that all operations of its kind have: security, common error
+/// responses and headers.
 fn complete(path: &str, method: &str, operation: &mut Value) {
     let needs_token = !OPEN.contains(&path) && method != "options";
     if needs_token {
@@ -149,22 +151,22 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     let has = |what: &str| operation.get(what).is_some_and(|value| !value.is_null());
     let (has_body, has_path) = (has("requestBody"), path.contains('{'));
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        // What may be left out is not null when it is there.
+        // An optional parameter can be missing, but it is never null.
         if let Some(kind) = parameter["schema"]["type"].as_array().and_then(|kinds| kinds.first()).cloned() {
             parameter["schema"]["type"] = kind;
         }
     }
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     let common = [
-        (400, true, "A header, the query string, the path or the body cannot be read; `code` says which"),
+        (400, true, "A header, the query string, the path or the body cannot be read; `code` names it"),
         (401, needs_token, "`token_missing`, `token_invalid`"),
         (403, needs_token, "`not_registered`, `role_required`, `not_permitted`"),
-        (404, has_path, "`not_found`: there is none, or it is somebody else's"),
+        (404, has_path, "`not_found`: the object does not exist, or it belongs to somebody else"),
         (408, has_body, "`body_too_slow`, `body_incomplete`"),
         (413, has_body, "`json_too_large`"),
         (415, has_body, "`content_type_refused`"),
-        (429, true, "`too_many_requests`: `Retry-After` says when"),
-        (503, true, "`unavailable`, `projection_behind`: `Retry-After` says when"),
+        (429, true, "`too_many_requests`: try again after `Retry-After`"),
+        (503, true, "`unavailable`, `projection_behind`: try again after `Retry-After`"),
     ];
     for (status, applies, description) in common {
         if applies {
@@ -181,12 +183,13 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         }
         let mut headers = Map::new();
         if status.starts_with('2') && !matches!(method, "get" | "head" | "options") && needs_token {
-            let description = "Where in the log the effect is: opaque, for `Waybill-Min-Position`";
+            let description = "Position of the change in the log: an opaque value for `Waybill-Min-Position`";
             let header = json!({ "description": description, "schema": { "type": "string" } });
             headers.insert("Waybill-Position".to_owned(), header);
         }
         if matches!(status.as_str(), "429" | "503") {
-            let header = json!({ "description": "Seconds", "schema": { "type": "integer" } });
+            let header =
+                json!({ "description": "Number of seconds after which to try again", "schema": { "type": "integer" } });
             headers.insert("Retry-After".to_owned(), header);
         }
         if !headers.is_empty() {
@@ -195,25 +198,26 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
-/// The OpenAPI document of this gateway.
+/// Returns this OpenAPI document
 #[utoipa::path(
     tag = "service",
     operation_id = "show_api",
-    responses((status = 200, description = "OpenAPI 3.1", body = Value)),
+    responses((status = 200, description = "The document, in OpenAPI 3.1", body = Value)),
 )]
 #[get("/openapi.json")]
 pub(crate) async fn show_api(api: web::Data<Api>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(api.text.clone())
 }
 
-/// The answer where there is no route: for another method of one, which there are (RFC 9110 §15.5.6).
+/// Answers requests for which there is no route: 405 with the supported methods (RFC 9110 §15.5.6) if the path has a route
+/// for other methods, and 404 otherwise.
 pub(crate) async fn unmatched(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
     let Some(methods) = api.methods_of(request.path()) else {
         return HttpResponse::from_error(Problem::not_found("route"));
     };
     let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
     let allowed = allowed.join(", ");
-    let problem = Problem::new(405, "method_not_allowed", format!("this takes {allowed}"));
+    let problem = Problem::new(405, "method_not_allowed", format!("this URL supports only {allowed}"));
     let mut answer = HttpResponse::from_error(problem);
     if let Ok(value) = allowed.parse() {
         answer.headers_mut().insert(ALLOW, value);
@@ -221,26 +225,27 @@ pub(crate) async fn unmatched(request: HttpRequest, api: web::Data<Api>) -> Http
     answer
 }
 
-/// Bytes of a file.
+/// The bytes of a file.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
-#[expect(dead_code, reason = "a description alone")]
+#[expect(dead_code, reason = "only describes the API")]
 pub(crate) struct Bytes(Vec<u8>);
 
-/// See `waybill_schema::AccessType`.
+/// Visibility of an association: `PUBLIC` and `PRIVATE` give access to the members of the place, `RESTRICTED` only to
+/// the users that `permissions` names.
 #[derive(ToSchema)]
 #[schema(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(dead_code, reason = "a description alone")]
+#[expect(dead_code, reason = "only describes the API")]
 pub(crate) enum AccessType {
     Public,
     Private,
     Restricted,
 }
 
-/// See `waybill_schema::Grant`.
+/// A permission for a file.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "a description alone")]
+#[expect(dead_code, reason = "only describes the API")]
 pub(crate) enum Grant {
     View,
     Download,
@@ -250,23 +255,23 @@ pub(crate) enum Grant {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "a description alone")]
+#[expect(dead_code, reason = "only describes the API")]
 pub(crate) struct CompanyPath {
     company: Uuid,
 }
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "a description alone")]
+#[expect(dead_code, reason = "only describes the API")]
 pub(crate) struct IdempotencyKey {
-    /// 1 to 255 bytes. The same request with the same key has its effect once, within a day.
+    /// 1 to 255 bytes. A repeated request with the same key takes effect only once within 24 hours.
     #[param(rename = "Idempotency-Key", max_length = 255)]
     idempotency_key: Option<String>,
 }
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "a description alone")]
+#[expect(dead_code, reason = "only describes the API")]
 pub(crate) struct MinPosition {
     /// A `Waybill-Position` that was answered before: what happened there is in the answer.
     #[param(rename = "Waybill-Min-Position")]
@@ -275,14 +280,15 @@ pub(crate) struct MinPosition {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "a description alone")]
+#[expect(dead_code, reason = "only describes the API")]
 pub(crate) struct RangeHeaders {
-    /// One range of bytes (RFC 9110 §14.2).
+    /// A single range of bytes (RFC 9110 §14.2). Several ranges are ignored.
     #[param(rename = "Range")]
     range: Option<String>,
-    /// An `ETag`: the range applies to these bytes, and otherwise all are sent.
+    /// An `ETag`. If it is not the current one, `Range` is ignored and all bytes are sent.
     #[param(rename = "If-Range")]
     if_range: Option<String>,
+    /// `ETag`s that the client has. If one of them is current, the answer is 304.
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
 }
@@ -299,7 +305,7 @@ mod tests {
         for (path, operations) in document["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
                 let name = operation["operationId"].as_str().unwrap().to_owned();
-                assert!(names.insert(name.clone()), "{name} twice");
+                assert!(names.insert(name.clone()), "{name} is not unique");
                 let responses = operation["responses"].as_object().unwrap();
                 assert!(responses.contains_key("429") && responses.contains_key("503"), "{method} {path}");
                 assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");

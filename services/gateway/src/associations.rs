@@ -1,4 +1,4 @@
-//! Sharing: `/v1/files/{id}/associations` and `/v1/associations/{id}`.
+//! Sharing of files in chatrooms and threads: `/v1/files/{id}/associations` and `/v1/associations/{id}`.
 
 use crate::api::{self, IdempotencyKey, MinPosition};
 use crate::files::{find, private};
@@ -22,12 +22,14 @@ use waybill_schema::{
 };
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
-/// Permissions, as clients write them. Either may be left out.
+/// Permissions for the file. Both members are optional.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PermissionsBody {
+    /// Permissions of every user who sees the file through this association.
     #[schema(value_type = Option<Vec<api::Grant>>)]
     everyone: Option<Vec<Grant>>,
+    /// Permissions of single users, by user id.
     #[serde(default)]
     #[schema(value_type = HashMap<Uuid, Vec<api::Grant>>)]
     users: BTreeMap<UserId, Vec<Grant>>,
@@ -35,7 +37,7 @@ struct PermissionsBody {
 
 impl From<PermissionsBody> for Permissions {
     fn from(body: PermissionsBody) -> Self {
-        // A grant that is said twice is one.
+        // Repeated grants count once.
         let once = |mut grants: Vec<Grant>| {
             grants.sort_unstable();
             grants.dedup();
@@ -46,7 +48,7 @@ impl From<PermissionsBody> for Permissions {
     }
 }
 
-/// Either a chatroom or a thread.
+/// The association to create. It needs either `chatroom_id` or `thread_id`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShareBody {
@@ -58,10 +60,11 @@ pub(crate) struct ShareBody {
     #[schema(value_type = api::AccessType)]
     access_type: AccessType,
     permissions: Option<PermissionsBody>,
+    /// Time at which the association ends. Without it, the association does not end.
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// What is left out stays as it is; `null` takes permissions and the end away.
+/// The members to change. Missing members stay unchanged; `null` removes the permissions or the end.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeBody {
@@ -76,6 +79,7 @@ pub(crate) struct ChangeBody {
     is_pinned: Option<bool>,
 }
 
+/// The created association.
 #[derive(Serialize, ToSchema)]
 struct ShareCreated {
     #[schema(value_type = Uuid)]
@@ -83,10 +87,11 @@ struct ShareCreated {
     file_id: Uuid,
 }
 
+/// The associations of a file.
 #[derive(Serialize, ToSchema)]
 struct AssociationList {
     items: Vec<Association>,
-    /// Always `null`: a file has few.
+    /// Always `null`: the list has only one page.
     next_cursor: Option<String>,
 }
 
@@ -94,14 +99,17 @@ fn ms(time: DateTime<Utc>) -> Timestamp {
     Timestamp(time.timestamp_millis())
 }
 
+/// Shares a file in a chatroom or a thread
+///
+/// The file must be verified, and the caller needs the permission `share`.
 #[utoipa::path(
     tag = "associations",
     operation_id = "share_file",
     params(("id" = Uuid, Path), IdempotencyKey),
     request_body = ShareBody,
     responses(
-        (status = 201, description = "Shared", body = ShareCreated),
-        (status = 409, description = "`file_not_ready`"),
+        (status = 201, description = "The file is shared; `Location` names the association", body = ShareCreated),
+        (status = 409, description = "`file_not_ready`: the file is not verified, or it was deleted"),
         (status = 422, description = "`association_invalid`, `idempotency_key_reused`"),
     ),
 )]
@@ -117,7 +125,11 @@ pub(crate) async fn create(
     let body = body.into_inner();
     let (file, facts) = find(&request, &principal, &path, &gateway, Operation::Share).await?;
     if !facts.is_verified || facts.is_deleted {
-        return Err(Problem::new(409, "file_not_ready", "only a verified file that was not deleted can be shared"));
+        return Err(Problem::new(
+            409,
+            "file_not_ready",
+            "the file is not verified or was deleted; only verified files can be shared",
+        ));
     }
     let permissions = body.permissions.map(Permissions::from);
     facts.check_grants(viewer(&principal), permissions.as_ref(), now()).map_err(|why| denied(why, "file"))?;
@@ -144,13 +156,15 @@ pub(crate) async fn create(
         .json(ShareCreated { id: share, file_id: file.id }))
 }
 
-/// Those by which the principal sees the file; all of them for its uploader and for admins.
+/// Lists the associations of a file
+///
+/// The uploader and admins see all associations. Other users see the associations that give them access to the file.
 #[utoipa::path(
     tag = "associations",
     operation_id = "list_associations",
     params(("id" = Uuid, Path), MinPosition),
     responses(
-        (status = 200, description = "Where the file is shared", body = AssociationList),
+        (status = 200, description = "The associations that the caller may see", body = AssociationList),
     ),
 )]
 #[get("/v1/files/{id}/associations")]
@@ -174,13 +188,16 @@ pub(crate) async fn list(
     Ok(private(HttpResponse::Ok()).json(AssociationList { items, next_cursor: None }))
 }
 
+/// Changes an association
+///
+/// Missing members stay unchanged. The request must have at least one member.
 #[utoipa::path(
     tag = "associations",
     operation_id = "change_association",
     params(("id" = Uuid, Path)),
     request_body = ChangeBody,
     responses(
-        (status = 204, description = "Changed"),
+        (status = 204, description = "The association is changed"),
         (status = 409, description = "`file_deleted`"),
         (status = 422, description = "`association_invalid`"),
     ),
@@ -213,7 +230,10 @@ pub(crate) async fn patch(
     }
     commands.extend(body.is_pinned.map(Command::Pin));
     if commands.is_empty() {
-        return Err(Problem::bad_request("json_invalid", "say access_type, permissions, expires_at or is_pinned"));
+        return Err(Problem::bad_request(
+            "json_invalid",
+            "the body has nothing to change; set access_type, permissions, expires_at or is_pinned",
+        ));
     }
     let context = gateway.context(&principal, id);
     let mut answer = HttpResponse::NoContent();
@@ -224,12 +244,13 @@ pub(crate) async fn patch(
     Ok(answer.finish())
 }
 
+/// Revokes an association
 #[utoipa::path(
     tag = "associations",
     operation_id = "revoke_association",
     params(("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "Revoked"),
+        (status = 204, description = "The association is revoked"),
     ),
 )]
 #[delete("/v1/associations/{id}")]
@@ -245,7 +266,7 @@ pub(crate) async fn revoke(
     Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
 }
 
-/// What the host product takes back: the message with the file was deleted.
+/// Revokes an association for the host product, for example because the message with the file was deleted.
 pub(crate) async fn revoke_by_host(
     gateway: &Gateway,
     context: &Context,
@@ -256,7 +277,11 @@ pub(crate) async fn revoke_by_host(
     run(gateway, context, company, share, state, Command::Revoke).await
 }
 
-/// The association, if the principal may change it; with what is known of the file where it is not their own.
+/// Returns the association if the principal may change it. Also returns the access facts of the file, unless the principal
+/// uploaded it or is an admin, who may grant every permission.
+///
+/// # Errors
+/// 404 if the association does not exist or the principal cannot see it, and 403 if the principal may not change it.
 async fn manageable(
     gateway: &Gateway,
     principal: &Principal,
@@ -272,7 +297,7 @@ async fn manageable(
         load(gateway.log.as_ref(), &aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
     let is_theirs = upload.state.started.is_some_and(|started| started.uploaded_by == asks.user_id);
     if is_theirs || asks.is_admin {
-        // Known from the log; the tables may not have the file yet.
+        // The log has this information. The read model may not have the file yet.
         return Ok((share, state, None));
     }
     let wanted = Wanted { files: vec![shared.file_id], ..Wanted::default() };
@@ -283,20 +308,20 @@ async fn manageable(
     let is_new = facts.shares.iter().all(|known| known.id != share);
     match facts.check(asks, Operation::ManageShare(share), now()) {
         Ok(()) => {}
-        // Their own of a moment ago: the log knows it, the tables will.
+        // The principal created the association recently, and only the log has it yet.
         Err(Denied::Forbidden) if is_new && shared.shared_by == asks.user_id => {}
         Err(why) => return Err(denied(why, "association")),
     }
     Ok((share, state, Some(facts)))
 }
 
-/// A share; that of an upload into a chatroom or thread begins with the upload.
+/// Loads an association. An upload into a chatroom or thread creates an association with the id of the upload.
 async fn load_share(gateway: &Gateway, company: CompanyId, share: ShareId) -> Result<State, Problem> {
     let log = gateway.log.as_ref();
     let failed = |error: waybill_event_log::ReadError| error.into_problem("loading an association");
     let aggregate = LifecycleAggregate(UploadAggregate { company, upload: UploadId(share.0) });
     let upload = load(log, &aggregate).await.map_err(failed)?;
-    // A partial upload is no file.
+    // A partial upload is not a file.
     let started = upload.state.started.filter(|_| upload.state.kind != UploadKind::Partial);
     let state = started.map(|started| State::of_upload(UploadId(share.0), &started)).unwrap_or_default();
     let mut loaded = Loaded::beginning_with(state);
@@ -304,7 +329,8 @@ async fn load_share(gateway: &Gateway, company: CompanyId, share: ShareId) -> Re
     Ok(loaded.state)
 }
 
-/// Carries out a command. `begin` is what the share was before its own events, which folding over it does not change.
+/// Executes a command. `begin` is a state from which the fold of the events begins. If it contains these events already,
+/// folding them again does not change it.
 async fn run(
     gateway: &Gateway,
     context: &Context,

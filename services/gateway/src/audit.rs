@@ -1,4 +1,5 @@
-//! `GET /v1/audit`: the company's events, decoded, in pages; for the role auditor. All of them, or those about one file.
+//! `GET /v1/audit`: pages of the decoded events or of the refused requests of a company, for the role `auditor`. A filter
+//! limits them to one file.
 
 use crate::files::private;
 use crate::gateway::Gateway;
@@ -23,22 +24,25 @@ const PAGE_MAX: u16 = 1_000;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditQuery {
+    /// Only the history of this file.
     file_id: Option<Uuid>,
-    /// Of whom: a user's id, or an actor as events name it, such as `worker:…`.
+    /// Only events of this actor: the id of a user, or an actor as events name it, such as `worker:…`.
     actor: Option<String>,
-    /// Of which kind: an event's type.
+    /// Only events of this type, or refusals with this code.
     kind: Option<String>,
-    /// No earlier than this.
+    /// Only events at this time or later.
     since: Option<DateTime<Utc>>,
-    /// Earlier than this.
+    /// Only events before this time.
     until: Option<DateTime<Utc>>,
-    /// What was refused, in place of what happened.
+    /// Return refused requests instead of events.
     #[serde(default)]
     #[param(required = false)]
     refusals: bool,
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Only what came behind this position.
+    /// Only events after this position. Ignored if there is a cursor.
     after: Option<String>,
+    /// Maximum number of entries to read for a page: 1 to 1,000, 100 by default. Filters can leave fewer.
     limit: Option<u16>,
 }
 
@@ -47,7 +51,7 @@ struct Place {
     after_seq: u64,
 }
 
-/// A page of the audit trail.
+/// A page of the audit.
 #[derive(Serialize, ToSchema)]
 struct AuditPage {
     items: Vec<AuditEntry>,
@@ -60,7 +64,7 @@ struct AuditPage {
 enum AuditEntry {
     Event(Box<EventEntry>),
     Refused(RefusedEntry),
-    /// An event that this version of the program cannot read.
+    /// An event that this version of Waybill cannot read.
     Unreadable {
         position: String,
         subject: String,
@@ -68,10 +72,10 @@ enum AuditEntry {
     },
 }
 
-/// What happened.
+/// A recorded event.
 #[derive(Serialize, ToSchema)]
 struct EventEntry {
-    /// Its position in the log: opaque, for `after`.
+    /// Position of the event in the log: an opaque value for `after`.
     position: String,
     #[schema(format = DateTime)]
     time: String,
@@ -82,13 +86,13 @@ struct EventEntry {
     actor: String,
     #[schema(value_type = Option<String>)]
     address: Option<IpAddr>,
-    /// The request, or the event, by which it came to it.
+    /// The request or the event that caused this event.
     cause: String,
     #[schema(value_type = Object)]
     data: Event,
 }
 
-/// What was refused.
+/// A refused request.
 #[derive(Serialize, ToSchema)]
 struct RefusedEntry {
     #[schema(format = DateTime)]
@@ -103,12 +107,15 @@ struct RefusedEntry {
     code: String,
 }
 
+/// Lists the events or the refused requests of the company
+///
+/// Needs the role `auditor`. A page can have fewer entries than `limit`, or none, and still have a `next_cursor`.
 #[utoipa::path(
     tag = "audit",
     operation_id = "list_audit",
     params(AuditQuery),
     responses(
-        (status = 200, description = "A page of what happened, oldest first", body = AuditPage),
+        (status = 200, description = "A page of entries, oldest first", body = AuditPage),
     ),
 )]
 #[get("/v1/audit")]
@@ -126,7 +133,14 @@ pub(crate) async fn list(
         (None, Some(position)) => {
             let position: Option<Position> = position.parse().ok();
             let position = position.filter(|at| at.partition == gateway.log.partitions().of(company));
-            position.ok_or_else(|| Problem::bad_request("position_invalid", "after is the position of an event"))?.seq
+            position
+                .ok_or_else(|| {
+                    Problem::bad_request(
+                        "position_invalid",
+                        "after is not a position of this company's partition; use the position of an event",
+                    )
+                })?
+                .seq
         }
         (None, None) => 0,
     };
@@ -154,14 +168,15 @@ fn stored(message: RawMessage) -> Stored {
     Stored { position: message.position, message_id: None, previous: None, event, subject: message.subject }
 }
 
-/// A page; it may have fewer items than were asked for, or none, and still a cursor to the next.
+/// Builds the response with a page. It can have fewer items than the client asked for, or none, and still a cursor to the
+/// next page.
 fn page_of(gateway: &Gateway, company: CompanyId, items: Vec<AuditEntry>, next: Option<Place>) -> HttpResponse {
     let next_cursor = next.and_then(|place| gateway.cursors.seal(company, &place));
     private(HttpResponse::Ok()).json(AuditPage { items, next_cursor })
 }
 
 impl AuditQuery {
-    /// Whether an event passes the filters. What cannot be read passes, for nobody knows what it is.
+    /// Returns `true` if an event passes the filters. Unreadable events always pass, so that the audit never hides them.
     fn wants(&self, stored: &Stored) -> bool {
         let Ok(recorded) = &stored.event else { return true };
         let is_kind = self.kind.as_ref().is_none_or(|kind| recorded.event.event_type() == kind);
@@ -179,6 +194,7 @@ impl AuditQuery {
     }
 }
 
+/// Answers with a page of refused requests.
 async fn refusals(
     gateway: &Gateway,
     company: CompanyId,
@@ -211,7 +227,7 @@ async fn refusals(
     Ok(page_of(gateway, company, items, place))
 }
 
-/// The history of one file: its upload and its own events, with the reservation that caused its start.
+/// Reads the history of one file: the events of its upload and of the file, and the reservation that caused the upload.
 async fn about_file(gateway: &Gateway, company: CompanyId, file: FileId, after: u64) -> Result<Vec<Stored>, Problem> {
     let log = gateway.log.as_ref();
     let aggregates = [Aggregate::UploadLifecycle(file), Aggregate::UploadChunks(file), Aggregate::File(file)];
@@ -231,7 +247,7 @@ async fn about_file(gateway: &Gateway, company: CompanyId, file: FileId, after: 
     Ok(found)
 }
 
-/// One event for people and programs. What cannot be read is shown as such, never left out.
+/// Converts an event for the response. Unreadable events are marked as such, never omitted.
 fn shown(stored: &Stored) -> AuditEntry {
     let position = stored.position.to_string();
     match &stored.event {

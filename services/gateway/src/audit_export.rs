@@ -1,5 +1,6 @@
-//! `GET /v1/audit/export`: all events of a company as they are stored, one JSON object a line, each with the chain up to
-//! it, and at the end the signed head of the chain ([`waybill_event_log::chain`]). `waybill audit verify` checks it.
+//! `GET /v1/audit/export`: all events of a company as they are stored, as one JSON object per line. Each line has the hash
+//! chain up to its event, and the last line has the signed head of the chain ([`waybill_event_log::chain`]).
+//! `waybill audit verify` checks an export.
 
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
@@ -20,14 +21,14 @@ use waybill_event_log::chain::{Chain, RawMessage, signed_text};
 use waybill_schema::{CompanyId, Event};
 use waybill_service_kit::{Principal, Problem, Role};
 
-/// How many events are read at once.
+/// Number of events that are read at a time.
 const PAGE: usize = 500;
 
-/// Signs the heads of chains (Ed25519, RFC 8032). All gateways have the same key.
+/// Key that signs the heads of chains (Ed25519, RFC 8032). All gateways have the same key.
 pub(crate) struct HeadKey(Ed25519KeyPair);
 
 impl HeadKey {
-    /// A key made from a secret that all gateways share.
+    /// Derives the key from a secret that all gateways share.
     pub(crate) fn derive(secret: &str) -> Option<Self> {
         let mut seed = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
         seed.update(b"waybill audit heads\0");
@@ -45,24 +46,26 @@ struct Line<'a> {
     position: String,
     subject: &'a str,
     headers: BTreeMap<&'a str, &'a str>,
-    /// The stored bytes, base64.
+    /// The stored bytes in base64.
     body: String,
-    /// The chain up to here.
+    /// Digest of the chain up to this event.
     chain: String,
-    /// What the bytes say, for people.
+    /// The decoded event, for human readers. Missing if this version of Waybill cannot read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<Event>,
 }
 
-/// The public key that heads are signed with.
+/// The public key that verifies the signed heads of exports.
 #[derive(Serialize, ToSchema)]
 struct PublicKey {
     algorithm: &'static str,
-    /// 32 bytes, base64.
+    /// 32 bytes in base64.
     public_key: String,
 }
 
-/// The key that the heads of exports are signed with: keep it elsewhere.
+/// Returns the public key that verifies audit exports
+///
+/// Needs the role `auditor`. Store the key outside of Waybill, to verify later exports with it.
 #[utoipa::path(
     tag = "audit",
     operation_id = "show_audit_key",
@@ -74,11 +77,14 @@ pub(crate) async fn key(principal: Principal, gateway: web::Data<Gateway>) -> Re
     Ok(HttpResponse::Ok().json(PublicKey { algorithm: "Ed25519", public_key: gateway.head_key.public() }))
 }
 
-/// All events of the company up to now, chained, and the signed head of the chain as the last line.
+/// Exports all events of the company
+///
+/// Needs the role `auditor`. The events up to now are linked in a hash chain. The last line is the signed head of the
+/// chain; an export without it is incomplete.
 #[utoipa::path(
     tag = "audit",
     operation_id = "export_audit",
-    responses((status = 200, description = "Lines of JSON", content_type = "application/x-ndjson", body = String)),
+    responses((status = 200, description = "One JSON object per line", content_type = "application/x-ndjson", body = String)),
 )]
 #[get("/v1/audit/export")]
 pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
@@ -87,7 +93,7 @@ pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) ->
     let head = gateway.log.head(gateway.log.partitions().of(company)).await;
     let end = head.map_err(|error| error.into_problem("looking for the log's end"))?.last_seq;
     let begin = Export { gateway, company, read_to: 0, end, chain: Chain::of(company), ended: false };
-    // What breaks off has no head, and says so to whoever verifies it.
+    // An interrupted export has no head, so `waybill audit verify` detects it.
     let lines = stream::try_unfold(begin, Export::next);
     Ok(HttpResponse::Ok()
         .content_type("application/x-ndjson")
@@ -95,18 +101,20 @@ pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) ->
         .streaming(lines))
 }
 
+/// State of a running export.
 struct Export {
     gateway: web::Data<Gateway>,
     company: CompanyId,
-    /// Up to where the log was read.
+    /// Sequence up to which the log was read.
     read_to: u64,
-    /// Up to where it is read.
+    /// Sequence up to which the log is exported.
     end: u64,
     chain: Chain,
     ended: bool,
 }
 
 impl Export {
+    /// Returns the next lines, and `None` after the head.
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Problem> {
         if self.ended {
             return Ok(None);
@@ -120,7 +128,9 @@ impl Export {
                 text.push('\n');
             }
             if trail.read_to <= self.read_to {
-                return Err(Problem::unavailable("the event log does not have what it had; try again"));
+                return Err(Problem::unavailable(
+                    "events are missing from the event log, which may have been restored; try again",
+                ));
             }
             self.read_to = trail.read_to;
         }
@@ -132,6 +142,7 @@ impl Export {
         Ok(Some((text.into(), self)))
     }
 
+    /// Returns the last line: the head of the chain with its signature.
     fn head(&self) -> String {
         let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let head_key = &self.gateway.head_key;

@@ -1,5 +1,5 @@
-//! `GET` and `HEAD /v1/files/{id}/content`: the bytes, with ranges and conditions (RFC 9110 §13, §14), as an attachment
-//! that no browser runs.
+//! `GET` and `HEAD /v1/files/{id}/content`: the bytes of a file, with ranges and conditions (RFC 9110 §13, §14). They are
+//! sent as an attachment, so that browsers do not run them.
 
 use crate::api::{Bytes, RangeHeaders};
 use crate::files;
@@ -22,7 +22,7 @@ use waybill_repository::{ContentAggregate, load};
 use waybill_schema::{ByteRange, CompanyId, UploadId};
 use waybill_service_kit::{Principal, Problem};
 
-/// What RFC 8187 lets stand in an extended value.
+/// Characters to encode in an extended value: all except `attr-char` of RFC 8187 §3.2.1.
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
@@ -37,24 +37,25 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// Which bytes are wanted.
+/// The bytes that a `Range` header asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
     All,
     Part(ByteRange),
-    /// None of the wanted bytes exists.
+    /// The file has no byte of the range.
     Unsatisfiable,
 }
 
+/// Downloads a file
 #[utoipa::path(
     tag = "files",
     operation_id = "download_file",
     params(("id" = Uuid, Path), RangeHeaders),
     responses(
-        (status = 200, description = "The bytes", content_type = "*/*", body = Bytes),
+        (status = 200, description = "All bytes of the file", content_type = "*/*", body = Bytes),
         (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
-        (status = 304, description = "What the client has is current"),
-        (status = 409, description = "`file_not_ready`"),
+        (status = 304, description = "The copy of the client is current"),
+        (status = 409, description = "`file_not_ready`: the file is not verified yet"),
         (status = 410, description = "`file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
     ),
@@ -69,7 +70,7 @@ pub(crate) async fn get(
     answer(&request, &principal, &path, &gateway).await
 }
 
-/// The answer to a GET of the file with this id.
+/// Answers a GET for the content of the file with this id.
 pub(crate) async fn answer(
     request: &HttpRequest,
     principal: &Principal,
@@ -84,15 +85,16 @@ pub(crate) async fn answer(
     }
 }
 
+/// Returns the headers of a download without the bytes
 #[utoipa::path(
     tag = "files",
     operation_id = "look_at_content",
     params(("id" = Uuid, Path), RangeHeaders),
     responses(
-        (status = 200, description = "What GET would say, without the bytes"),
-        (status = 206, description = "The same of a range"),
-        (status = 304, description = "What the client has is current"),
-        (status = 409, description = "`file_not_ready`"),
+        (status = 200, description = "The headers of a GET for all bytes"),
+        (status = 206, description = "The headers of a GET for the range"),
+        (status = 304, description = "The copy of the client is current"),
+        (status = 409, description = "`file_not_ready`: the file is not verified yet"),
         (status = 410, description = "`file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
     ),
@@ -112,7 +114,7 @@ pub(crate) async fn head(
     })
 }
 
-/// The answer with the bytes; where it matters what is sent, it is noted.
+/// Sends the bytes of `range`. With `sending`, records which bytes were sent, for downloads with a token.
 pub(crate) async fn send_noted(
     gateway: &Gateway,
     file: &File,
@@ -123,7 +125,8 @@ pub(crate) async fn send_noted(
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let mut body = gateway.store.get(key, range.from, Some(range.len())).await;
     if let Err(StoreError::NotFound { .. }) = body {
-        // It may be another file's object that has the bytes since a moment ago: the log knows, the tables not yet.
+        // The bytes may have moved to an object that several files share. The log has the new key; the read model may not
+        // have it yet.
         let shared = shared_key(gateway, file).await?.filter(|shared| shared != key);
         let shared = shared.ok_or_else(|| Problem::not_found("file"))?;
         body = gateway.store.get(&shared, range.from, Some(range.len())).await;
@@ -137,8 +140,8 @@ pub(crate) async fn send_noted(
     Ok(answer.body(SizedStream::new(range.len(), bytes)))
 }
 
-/// The key of an object with the file's bytes, which is there now: that of the row, or the one that the log knows to have taken
-/// its place.
+/// Returns the key of an existing object with the file's bytes: the key in the read model, or the key of the object that
+/// replaced it according to the log.
 pub(crate) async fn key_of(gateway: &Gateway, file: &File) -> Result<String, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let is_there = gateway.store.size(key).await.map_err(|error| error.into_problem("looking at a file"))?.is_some();
@@ -149,7 +152,7 @@ pub(crate) async fn key_of(gateway: &Gateway, file: &File) -> Result<String, Pro
     shared.ok_or_else(|| Problem::not_found("file"))
 }
 
-/// Where the company's object with the file's bytes is.
+/// Returns the key of the company's object with the file's digest, if the file refers to that object.
 async fn shared_key(gateway: &Gateway, file: &File) -> Result<Option<String>, Problem> {
     let Some(sha256) = file.hash.as_deref().and_then(|hash| hash.parse().ok()) else { return Ok(None) };
     let content = ContentAggregate { company: CompanyId(file.company_id), sha256 };
@@ -159,29 +162,35 @@ async fn shared_key(gateway: &Gateway, file: &File) -> Result<Option<String>, Pr
     Ok(state.object.filter(|_| refers).map(|object| object.storage_key))
 }
 
-/// The length is said, and no byte follows: that is what HEAD is.
+/// Builds the response to a HEAD: with the length of the range, but without bytes.
 pub(crate) fn without_bytes(mut answer: HttpResponseBuilder, range: ByteRange) -> HttpResponse {
     let nothing = futures_util::stream::empty::<Result<web::Bytes, Problem>>();
     answer.body(SizedStream::new(range.len(), nothing))
 }
 
-/// Whether the file is verified, and was not deleted.
+/// Checks that the file is verified and not deleted.
+///
+/// # Errors
+/// 410 `file_deleted`, 409 `file_not_ready`.
 pub(crate) fn check_readable(file: &File) -> Result<(), Problem> {
     if file.deleted_at.is_some() {
         return Err(Problem::new(410, "file_deleted", "the file was deleted; restore it first"));
     }
     if !file.is_processed || file.hash.is_none() {
-        return Err(Problem::new(409, "file_not_ready", "the file is not verified; nothing of it can be read"));
+        return Err(Problem::new(409, "file_not_ready", "the file is not verified and cannot be read yet"));
     }
     Ok(())
 }
 
+/// Outcome of [`prepare`].
 pub(crate) enum Prepared {
+    /// A complete response without bytes of the file.
     Done(HttpResponse),
+    /// A response to which the bytes of the range must be added.
     Body(HttpResponseBuilder, ByteRange),
 }
 
-/// Everything of the answer but the bytes.
+/// Evaluates the conditions and the range of a request and prepares the response, without the bytes.
 pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Problem> {
     let size_bytes = file.size_bytes.unsigned_abs();
     let etag = format!("\"{}\"", file.hash.as_deref().unwrap_or_default());
@@ -212,6 +221,7 @@ pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Pr
     })
 }
 
+/// Starts a response with the headers that describe the file and keep browsers from running it.
 fn described(status: StatusCode, file: &File, etag: &str) -> HttpResponseBuilder {
     let mut answer = HttpResponse::build(status);
     answer
@@ -230,12 +240,12 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether `If-None-Match` names the `ETag` (weak comparison).
+/// Returns `true` if `If-None-Match` contains the `ETag` (weak comparison, RFC 9110 §8.8.3.2).
 fn names(value: &str, etag: &str) -> bool {
     value.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == "*" || one == etag)
 }
 
-/// `Range` (RFC 9110 §14.2). Several ranges, another unit and what cannot be read are answered with all of the file.
+/// Parses `Range` (RFC 9110 §14.2). Several ranges, unknown units and malformed values are ignored: all bytes are sent.
 fn parse_range(value: &str, size_bytes: u64) -> Wanted {
     let Some(ranges) = value.trim().strip_prefix("bytes=") else { return Wanted::All };
     let Some((first, last)) = ranges.split_once('-').filter(|_| !ranges.contains(',')) else { return Wanted::All };
@@ -257,7 +267,7 @@ fn parse_range(value: &str, size_bytes: u64) -> Wanted {
     if range.is_empty() { Wanted::Unsatisfiable } else { Wanted::Part(range) }
 }
 
-/// `Content-Disposition` (RFC 6266) with the name twice: in ASCII for old clients, and as it is (RFC 8187).
+/// Returns `Content-Disposition` (RFC 6266) with the name twice: in ASCII for old clients, and unchanged (RFC 8187).
 pub(crate) fn disposition(name: &str) -> String {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%".contains(c) || c == ' ' { c } else { '_' }).collect();
