@@ -231,8 +231,8 @@ pub(crate) async fn unmatched(request: HttpRequest, api: web::Data<Api>) -> Http
 #[expect(dead_code, reason = "only describes the API")]
 pub(crate) struct Bytes(Vec<u8>);
 
-/// Visibility of an association: `PUBLIC` and `PRIVATE` give access to the members of the place, `RESTRICTED` only to
-/// the users that `permissions` names.
+/// Visibility of an association: `PUBLIC` for all users of the company, `PRIVATE` for the members of the chatroom or
+/// thread, `RESTRICTED` only for the members that `permissions.users` names.
 #[derive(ToSchema)]
 #[schema(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(dead_code, reason = "only describes the API")]
@@ -242,7 +242,8 @@ pub(crate) enum AccessType {
     Restricted,
 }
 
-/// A permission for a file.
+/// A permission: `view` the file's description, `download` its bytes and issue download tokens, `share` it with other
+/// places, or `manage` the association.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 #[expect(dead_code, reason = "only describes the API")]

@@ -26,7 +26,7 @@ use waybill_service_kit::{Principal, Problem, RequestId, now};
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PermissionsBody {
-    /// Permissions of every user who sees the file through this association.
+    /// Permissions of every user that the association is for. Without it, they can view and download.
     #[schema(value_type = Option<Vec<api::Grant>>)]
     everyone: Option<Vec<Grant>>,
     /// Permissions of single users, by user id.

@@ -1,5 +1,5 @@
-//! Cursors of lists: opaque to clients. They are sealed, so that a made-up one is refused instead of read, and so that
-//! what a list leaves out is not told by where its next page begins.
+//! Cursors of lists. They are opaque to clients and encrypted: forged cursors are refused, and the start of the next page
+//! does not reveal entries that the caller may not see.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
@@ -9,28 +9,35 @@ use sha2::Sha256;
 use waybill_schema::CompanyId;
 use waybill_service_kit::Problem;
 
-/// Seals and opens cursors (AES-256-GCM-SIV, RFC 8452). All gateways have the same key.
+/// Key that encrypts cursors (AES-256-GCM-SIV, RFC 8452). All gateways have the same key.
 pub(crate) struct CursorKey(RandomizedNonceKey);
 
 impl CursorKey {
-    /// A key made from a secret that all gateways share.
+    /// Derives the key from a secret that all gateways share.
     pub(crate) fn derive(secret: &str) -> Option<Self> {
         let mut key = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
         key.update(b"waybill cursors\0");
         RandomizedNonceKey::new(&AES_256_GCM_SIV, &key.finalize().into_bytes()).ok().map(Self)
     }
 
-    /// A cursor for `place` in a list of `company`.
+    /// Returns a cursor for `place` in a list of `company`.
     pub(crate) fn seal<T: Serialize>(&self, company: CompanyId, place: &T) -> Option<String> {
         let mut sealed = serde_json::to_vec(place).ok()?;
         let nonce = self.0.seal_in_place_append_tag(Aad::from(company.0.as_bytes()), &mut sealed).ok()?;
         Some(BASE64URL.encode([nonce.as_ref().as_slice(), &sealed].concat()))
     }
 
-    /// The place that a cursor stands for.
+    /// Returns the place that a cursor contains.
+    ///
+    /// # Errors
+    /// 400 `cursor_invalid` if the cursor was not issued to this company.
     pub(crate) fn read<T: DeserializeOwned>(&self, company: CompanyId, cursor: &str) -> Result<T, Problem> {
-        let invalid =
-            || Problem::bad_request("cursor_invalid", "the cursor is none that this service gave out; begin anew");
+        let invalid = || {
+            Problem::bad_request(
+                "cursor_invalid",
+                "the cursor was not issued to this company; request the first page again",
+            )
+        };
         let bytes = BASE64URL.decode(cursor).map_err(|_| invalid())?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN).ok_or_else(invalid)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| invalid())?;

@@ -1,14 +1,14 @@
-//! `Content-Digest` and `Repr-Digest` (RFC 9530): the SHA-256 in them.
+//! Parser for the SHA-256 in `Content-Digest` and `Repr-Digest` (RFC 9530).
 
 use actix_web::HttpRequest;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use waybill_schema::Sha256Digest;
 use waybill_service_kit::Problem;
 
-/// The `sha-256` member of a digest header. Other algorithms are left alone, as RFC 9530 §2 says.
+/// Returns the `sha-256` member of a digest header. Ignores other algorithms, as RFC 9530 §2 requires.
 ///
 /// # Errors
-/// 400 `digest_invalid` for a member that is no SHA-256.
+/// 400 `digest_invalid` if the header or its `sha-256` member is malformed.
 pub(crate) fn sha256_of(request: &HttpRequest, header: &str) -> Result<Option<Sha256Digest>, Problem> {
     let invalid = || Problem::bad_request("digest_invalid", format!("{header} must read sha-256=:<base64>:"));
     for value in request.headers().get_all(header) {

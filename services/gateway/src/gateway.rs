@@ -1,4 +1,4 @@
-//! What every handler works with.
+//! [`Gateway`]: the state that all handlers share, and the checks and the takeover that several of them need.
 
 use crate::audit_export::HeadKey;
 use crate::cursor::CursorKey;
@@ -32,23 +32,22 @@ use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, ThreadId, UploadId, names};
 use waybill_service_kit::{Principal, Problem, Proxies, RequestId, Role, now};
 
-/// How many bytes of uploads' unchanging facts are kept at hand: some 50,000 uploads, or 1,000 with all the metadata that there
-/// may be.
+/// Size of the cache of upload starts in bytes: about 50,000 uploads, or 1,000 with the maximum of metadata.
 const STARTED_BYTES: u64 = 64 * 1_024 * 1_024;
 
-/// How long a newer request waits until older ones have stored what they have.
+/// Time for which a newer request waits for older ones to store the bytes that they have received.
 const TAKEOVER: Duration = Duration::from_secs(2);
 
-/// After what time one that has not given way is asked again.
+/// Interval at which an older request that still runs is asked again to stop.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// For how long a worker's answer is waited for: it is lost where the worker was just letting go.
+/// Timeout of a worker's answer. The answer is lost if the worker releases the upload at that moment.
 const ANSWER: Duration = Duration::from_millis(200);
 
-/// For how long a request waits for NATS itself, if no question was answered.
+/// Time for which a request waits for an answer of NATS itself if the takeover was not answered.
 const DELIVERED: Duration = Duration::from_secs(6);
 
-/// The gateway's parts.
+/// State of the gateway that all handlers share.
 pub(crate) struct Gateway {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) nats: async_nats::Client,
@@ -79,7 +78,7 @@ pub(crate) struct Gateway {
     pub(crate) kept_refusals: Refusals,
 }
 
-/// What was said at the start of uploads: it never changes, so it is read once.
+/// Cache of the `UploadStarted` events of uploads, which never change.
 pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), UploadStartedV2>);
 
 impl Default for StartedCache {
@@ -93,7 +92,7 @@ impl Default for StartedCache {
 }
 
 impl Gateway {
-    /// `principal` as the one that does something now, by this request.
+    /// Returns the context of a command that `principal` sends with this request.
     pub(crate) fn context(&self, principal: &Principal, request: RequestId) -> Context {
         Context {
             actor: Actor::User(principal.user_id),
@@ -103,7 +102,10 @@ impl Gateway {
         }
     }
 
-    /// The upload as it is now, if it is the principal's.
+    /// Loads the current state of an upload.
+    ///
+    /// # Errors
+    /// 404 if the principal is neither the uploader nor an admin.
     pub(crate) async fn upload(
         &self,
         principal: &Principal,
@@ -117,7 +119,10 @@ impl Gateway {
         if theirs { Ok((aggregate, loaded)) } else { Err(Problem::not_found("upload")) }
     }
 
-    /// What was said at the upload's start, if it is the principal's.
+    /// Returns the `UploadStarted` event of an upload, from the cache if possible.
+    ///
+    /// # Errors
+    /// 404 if the principal is neither the uploader nor an admin.
     pub(crate) async fn started(&self, principal: &Principal, id: UploadId) -> Result<Arc<UploadStartedV2>, Problem> {
         let key = (principal.company_id, id);
         if let Some(started) = self.started.0.get(&key) {
@@ -135,7 +140,7 @@ impl Gateway {
         }
         let started = Arc::new(UploadStartedV2 {
             started: state.started.ok_or_else(|| Problem::not_found("upload"))?,
-            // Once the length is known it is as if it had been from the start; before that nothing is kept.
+            // When a deferred length becomes known, the state changes. Until then the upload is not cached.
             length_deferred: state.length_deferred,
             kind: state.kind,
             upload_metadata: state.upload_metadata,
@@ -147,18 +152,24 @@ impl Gateway {
         Ok(started)
     }
 
-    /// Whether clients can bring bytes to the store by themselves.
+    /// Checks that clients can write to the object store directly.
+    ///
+    /// # Errors
+    /// 409 `direct_unavailable`.
     pub(crate) fn check_direct(&self) -> Result<(), Problem> {
         if self.presigner.is_reachable() {
             return Ok(());
         }
-        let text = "clients cannot reach the store of this server (WAYBILL_S3_PUBLIC_ENDPOINT is not set); upload without \
+        let text = "clients cannot reach the object store of this server (WAYBILL_S3_PUBLIC_ENDPOINT is not set); upload without \
                     \"mode\": \"direct\"";
         Err(Problem::new(409, "direct_unavailable", text))
     }
 
-    /// Whether the principal may bring files into a chatroom, a thread, or a thread and the chatroom that it is in. What
-    /// is not there, and what is not theirs, is answered alike.
+    /// Checks that the principal may upload to or share in a chatroom, a thread, or a thread together with its chatroom.
+    ///
+    /// # Errors
+    /// 404 if a place does not exist, or the principal is neither a member nor an admin; the two cases look the same. Also
+    /// 404 if the thread does not belong to the chatroom.
     pub(crate) async fn check_place(
         &self,
         principal: &Principal,
@@ -185,7 +196,7 @@ impl Gateway {
         if fits(around) && places.iter().all(|place| theirs(*place)) {
             return Ok(());
         }
-        // What was said a moment ago may not be in the tables yet; the log has it.
+        // The read model may not have recent changes of the directory yet. The log has them.
         let missing = |directory: &waybill_domain::directory::State| {
             let theirs = |place: Place| match viewer.is_admin {
                 true => directory.is_place(place),
@@ -203,13 +214,13 @@ impl Gateway {
         }
     }
 
-    /// Ends requests that bring bytes of the upload and came before, on whichever gateway: after it returns, what they
-    /// brought is stored, or they did not give way in time. A request that brings bytes itself says its turn, and from
-    /// where on.
+    /// Ends older requests that send bytes of the upload, on all gateways. After it returns, the bytes that they have sent
+    /// are stored, unless the requests did not stop within [`TAKEOVER`]. A caller that sends bytes itself passes its turn
+    /// and the offset at which its bytes begin.
     ///
     /// # Errors
     ///
-    /// 503 `unavailable` if NATS does not answer: it could deliver the questions later, and end the very request that asked.
+    /// 503 `unavailable` if NATS does not answer: NATS could deliver the messages later, which would end the new request.
     pub(crate) async fn take_over(&self, upload: UploadId, own: Option<(&Held, u64)>) -> Result<(), Problem> {
         let older = self.turns.before(upload, own.map(|(turn, _)| turn));
         let goes_on_at = bytes::Bytes::from(own.map_or_else(String::new, |(_, offset)| offset.to_string()));
@@ -217,7 +228,8 @@ impl Gateway {
         let is_asked = AtomicBool::new(false);
         let give_way = || async {
             loop {
-                // Without a holder NATS says so at once. One on its way to a worker is not one yet, so it is asked again.
+                // If no worker holds the upload, NATS answers immediately. A request on its way to a worker is not
+                // subscribed yet, so the question is repeated.
                 is_asked.fetch_or(self.is_connected(), Ordering::Relaxed);
                 if !self.is_answered(names::takeover_subject(upload), goes_on_at.clone()).await {
                     continue;
@@ -239,18 +251,18 @@ impl Gateway {
                 given = tokio::time::timeout(TAKEOVER, give_way()) => if given.is_ok() { return Ok(()) },
                 () = self.log.silent() => return Err(silent()),
             }
-            // A server keeps the order of a connection: after this answer, none of the questions is on its way any more.
+            // NATS keeps the order of the messages of a connection. After this answer, all earlier messages were delivered.
             let delivered = async { while !self.is_answered(names::NOBODY.to_owned(), bytes::Bytes::new()).await {} };
             tokio::select! {
                 delivered = tokio::time::timeout(DELIVERED, delivered) => if delivered.is_err() { return Err(silent()) },
                 () = self.log.silent() => return Err(silent()),
             }
-            // If NATS was away, the holder has not been asked yet.
+            // If the connection to NATS was down, the worker has not received the message yet: repeat.
             if is_asked.load(Ordering::Relaxed) {
                 break;
             }
         }
-        tracing::warn!(upload_id = %upload, "an older request does not give way");
+        tracing::warn!(upload_id = %upload, "an older request for the upload did not stop in time");
         Ok(())
     }
 
@@ -258,8 +270,9 @@ impl Gateway {
         self.nats.connection_state() == State::Connected
     }
 
-    /// Asks on a core subject of NATS, and tells whether there was an answer within [`ANSWER`]: also that nobody listens. What
-    /// would wait for a connection is not asked, because it could arrive long after whoever asked is gone.
+    /// Sends a request on a core subject of NATS. Returns `true` if an answer arrives within [`ANSWER`], even if it is "no
+    /// responders". Without a connection it sends nothing, because the client would deliver the message after it
+    /// reconnects, possibly long after the caller has ended.
     async fn is_answered(&self, subject: String, payload: bytes::Bytes) -> bool {
         if self.is_connected() {
             let request = Request::new().payload(payload).timeout(Some(ANSWER));
@@ -274,20 +287,22 @@ impl Gateway {
     }
 }
 
-/// The principal, as the rules see them.
+/// Converts a principal for the access rules.
 pub(crate) fn viewer(principal: &Principal) -> Viewer {
     Viewer { user_id: principal.user_id, is_admin: principal.roles.contains(&Role::Admin) }
 }
 
-/// The answer where the rules say no.
+/// Converts a denial of the access rules: 404 if the caller may not know about the object, and 403 otherwise.
 pub(crate) fn denied(denied: Denied, what: &str) -> Problem {
     match denied {
         Denied::Hidden => Problem::not_found(what),
-        Denied::Forbidden => Problem::new(403, "not_permitted", "you may see this file, but not do that with it"),
+        Denied::Forbidden => {
+            Problem::new(403, "not_permitted", "you may see this file, but you have no permission for this action")
+        }
     }
 }
 
-/// An upload is its uploader's, and the company's admins'.
+/// Returns `true` if the principal may access an upload: the uploader and the company's admins may.
 fn may_touch(principal: &Principal, started: &UploadStartedV1) -> bool {
     started.uploaded_by == principal.user_id || principal.roles.contains(&Role::Admin)
 }

@@ -1,4 +1,4 @@
-//! Bytes of an upload whose length is not known. No byte is forwarded before its space is reserved.
+//! Forwarding of bytes to an upload of unknown length. The gateway reserves quota before it forwards the bytes.
 
 use crate::gateway::Gateway;
 use actix_web::dev::Payload;
@@ -13,7 +13,10 @@ use waybill_domain::limits::RESERVATION_STEP_BYTES;
 use waybill_repository::Context;
 use waybill_service_kit::Problem;
 
-/// Hands the bytes to a worker; the reservation grows ahead of them, to `max_bytes` at most.
+/// Sends the bytes to a worker and raises the reservation in steps before the bytes need it, up to `max_bytes`.
+///
+/// # Errors
+/// The refusal of a raise, for example 413 `quota_exceeded`, and the errors of the worker.
 pub(crate) async fn send(
     gateway: &web::Data<Gateway>,
     context: &Context,

@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: a repeated request gets the ids of the first one and runs again with them; what was done by then
-//! is not done twice, for commands on known ids are idempotent.
+//! `Idempotency-Key`: a repeated request runs again with the id of the first one. Commands on existing ids are idempotent,
+//! so the request takes effect only once.
 
 use crate::key_budget::{Exhausted, KeyBudget};
 use crate::problems::IntoProblem;
@@ -15,33 +15,34 @@ use waybill_service_kit::{Principal, Problem};
 const HEADER: &str = "Idempotency-Key";
 const MAX_KEY_BYTES: usize = 255;
 
+/// Value of a key in the bucket: the digest of the first request and the id that it got.
 #[derive(Serialize, Deserialize)]
 struct Record {
     request: Sha256Digest,
     id: Uuid,
 }
 
-/// What repeated requests are known by, for 24 hours.
+/// Store of idempotency keys, which keeps them for 24 hours.
 pub(crate) struct Idempotency {
     bucket: Bucket,
     budget: KeyBudget,
 }
 
 impl Idempotency {
-    /// Those in a bucket, of which each company has a share.
+    /// Uses a bucket that all companies share. Each of them may add `keys_per_company` keys in 24 hours.
     pub(crate) fn new(bucket: Bucket, keys_per_company: NonZeroU32) -> Self {
         Self { budget: KeyBudget::new(bucket.clone(), keys_per_company), bucket }
     }
 
-    /// Whether the request may come again and mean the same.
+    /// Returns `true` if the request has an `Idempotency-Key`, so that the client can repeat it.
     pub(crate) fn is_repeatable(request: &HttpRequest) -> bool {
         request.headers().contains_key(HEADER)
     }
 
-    /// The id for what the request makes: a new one, or that of the first request with its key.
+    /// Returns the id for the object that the request creates: a new id, or the id of the first request with the same key.
     ///
     /// # Errors
-    /// 422 `idempotency_key_reused` where the key came with another request before; 400 for a malformed key; 429
+    /// 422 `idempotency_key_reused` if the key was used with another request; 400 `idempotency_key_invalid`; 429
     /// `idempotency_keys_exhausted` if the key is new and the company has used its share.
     pub(crate) async fn id_for(
         &self,
@@ -56,16 +57,16 @@ impl Idempotency {
         }
     }
 
-    /// The answer to another request with the same key.
+    /// Returns the problem for a key that was used with another request.
     pub(crate) fn reused() -> Problem {
-        let detail = "this Idempotency-Key came with another request before; use a new one";
+        let detail = "this Idempotency-Key was used with another request; use a new key";
         Problem::new(422, "idempotency_key_reused", detail)
     }
 
-    /// The same, for a key that came elsewhere in the request.
+    /// Does the same as [`Idempotency::id_for`] for a key from another place than the header.
     ///
     /// # Errors
-    /// As [`Idempotency::id_for`].
+    /// The errors of [`Idempotency::id_for`].
     pub(crate) async fn id_of(
         &self,
         sent: &[u8],
@@ -75,7 +76,7 @@ impl Idempotency {
     ) -> Result<Uuid, Problem> {
         let new = Uuid::now_v7();
         if sent.is_empty() || sent.len() > MAX_KEY_BYTES {
-            return Err(Problem::bad_request("idempotency_key_invalid", "Idempotency-Key has 1 to 255 bytes"));
+            return Err(Problem::bad_request("idempotency_key_invalid", "Idempotency-Key must have 1 to 255 bytes"));
         }
         let (company, user) = (principal.company_id.to_string(), principal.user_id.to_string());
         let key = digest(&[company.as_bytes(), user.as_bytes(), route.as_bytes(), sent]);
@@ -83,7 +84,7 @@ impl Idempotency {
         let bytes = serde_json::to_vec(&record).map_err(|_| Problem::internal())?;
         let failed = |error: BucketError| error.into_problem("keeping an idempotency key");
         if let Err(exhausted) = self.budget.take(principal.company_id).await.map_err(failed)? {
-            // What came before still comes to the same.
+            // Keys that the company has used already still work.
             let first = self.bucket.get(&key.to_string()).await.map_err(failed)?;
             return first.map_or_else(|| Err(exhausted.into()), |first| record.id_after(&first));
         }
@@ -98,7 +99,7 @@ impl Idempotency {
 }
 
 impl Record {
-    /// The id of the first request with the key, if this one is the same.
+    /// Returns the id of the first request with the key if this request is equal to it.
     fn id_after(&self, first: &Entry) -> Result<Uuid, Problem> {
         let first: Self = serde_json::from_slice(&first.value).map_err(|_| Problem::internal())?;
         if first.request == self.request { Ok(first.id) } else { Err(Idempotency::reused()) }
@@ -107,13 +108,13 @@ impl Record {
 
 impl From<Exhausted> for Problem {
     fn from(exhausted: Exhausted) -> Self {
-        let detail = "your company has used its Idempotency-Keys of 24 hours; wait, or send the request without a key: if its \
-                      answer is lost, look whether it was done before you send it again";
+        let detail = "your company has used all its Idempotency-Keys of the last 24 hours; wait for Retry-After, or send the \
+                      request without a key: if you get no answer, check whether it took effect before you repeat it";
         Self { retry_after_s: Some(exhausted.retry_after_s), ..Self::new(429, "idempotency_keys_exhausted", detail) }
     }
 }
 
-/// A digest of several fields, each with its length, so that no two lists of fields are alike.
+/// Hashes several fields, each with its length, so that different lists of fields have different digests.
 fn digest(fields: &[&[u8]]) -> Sha256Digest {
     let mut sha256 = Sha256::new();
     for field in fields {

@@ -1,8 +1,8 @@
-//! How many `Idempotency-Key`s a company may bring in a day. All companies keep theirs in one bucket: without a share for
-//! each, one of them could fill it and leave the others without.
+//! Limit of the new `Idempotency-Key`s of a company in 24 hours. All companies keep their keys in one bucket; without a
+//! limit, one company could fill it.
 //!
-//! The count of a company is a record in the same bucket. Gateways take keys from it in lots, so that few requests wait for
-//! it, and so that however many gateways there are, a company has its share once.
+//! The count of a company is a record in the same bucket, so that the limit applies to all gateways together. Gateways take
+//! keys from it in lots, so that few requests wait for the bucket.
 
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
@@ -13,39 +13,39 @@ use waybill_event_log::jetstream::{Bucket, BucketError, CreateOutcome};
 use waybill_schema::CompanyId;
 use waybill_service_kit::now;
 
-/// Keys are counted by the hour.
+/// Length in seconds of the intervals in which keys are counted: an hour.
 const HOUR_S: i64 = 3_600;
-/// For how many hours after its own the bucket may still keep a key.
+/// Number of hours after its own hour in which the bucket may still contain a key.
 const KEPT_HOURS: i64 = 24;
-/// How many keys a gateway takes at once, at most.
+/// Maximum number of keys in a lot.
 const LOT_MAX: u32 = 100;
-/// Which part of a share a lot is: what a gateway does not use of it by the end of the hour is lost.
+/// Number of lots into which a share is divided. A gateway loses the keys that it has not used by the end of the hour.
 const LOTS: u32 = 1_000;
-/// For how long a gateway does not ask again for a company that has used its share.
+/// Number of seconds for which a gateway refuses new keys of a company without reading its record again.
 const REFUSED_S: i64 = 5;
-/// How often a lot is tried to be taken if other gateways come first.
+/// Maximum number of attempts to take a lot if other gateways change the record at the same time.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(5);
-/// How many companies' lots are kept at hand.
+/// Number of companies whose lots are cached.
 const COMPANIES: u64 = 10_000;
 
-/// What a company took, hour by hour.
+/// Keys that a company has taken: pairs of an hour and the number of keys.
 #[derive(Default, Debug, PartialEq, Serialize, Deserialize)]
 struct Taken(Vec<(i64, u32)>);
 
-/// What a gateway has of a company's share.
+/// Part of a company's share that this gateway can use.
 #[derive(Default)]
 struct Lot {
     hour: i64,
     left: u32,
-    /// Until when nothing is taken, and when the company has keys again.
+    /// Time until which keys are refused, and time at which the company has keys again. Both in Unix seconds.
     refused: Option<(i64, i64)>,
 }
 
 /// The company has used its share.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted {
-    /// In how many seconds it has keys again.
+    /// Number of seconds after which it has keys again.
     pub(crate) retry_after_s: u32,
 }
 
@@ -65,7 +65,7 @@ impl KeyBudget {
     /// Takes one key of a company's share.
     ///
     /// # Errors
-    /// [`BucketError`]; within, [`Exhausted`].
+    /// [`BucketError`] if the bucket fails. The inner error is [`Exhausted`].
     pub(crate) async fn take(&self, company: CompanyId) -> Result<Result<(), Exhausted>, BucketError> {
         let lot = self.lots.get_with(&company, Mutex::default);
         let mut lot = lot.lock().await;
@@ -90,7 +90,7 @@ impl KeyBudget {
         Ok(Ok(()))
     }
 
-    /// Gives back a key that was not needed.
+    /// Returns a key that was not needed.
     pub(crate) async fn give_back(&self, company: CompanyId) {
         if let Some(lot) = self.lots.get(&company) {
             let mut lot = lot.lock().await;
@@ -98,19 +98,20 @@ impl KeyBudget {
         }
     }
 
-    /// Takes a lot out of the company's record; or says when the company has keys again.
+    /// Takes a lot from the company's record. The inner error is the time at which the company has keys again, in Unix
+    /// seconds.
     async fn draw(&self, company: CompanyId, hour: i64) -> Result<Result<u32, i64>, BucketError> {
         let key = format!("share.{company}");
         for _ in 0..ATTEMPTS {
             let kept = self.bucket.get(&key).await?;
-            // A record that cannot be read is one of another version: it counts anew.
+            // Another version has written a record that cannot be read: counting starts again.
             let mut taken: Taken =
                 kept.as_ref().and_then(|kept| serde_json::from_slice(&kept.value).ok()).unwrap_or_default();
             let drawn = match taken.draw(self.share, hour) {
                 Ok(drawn) => drawn,
                 Err(free_at) => return Ok(Err(free_at)),
             };
-            // Pairs of numbers always become JSON.
+            // The serialization of pairs of numbers cannot fail.
             let value = serde_json::to_vec(&taken).unwrap_or_default().into();
             let is_kept = match kept {
                 Some(kept) => self.bucket.replace(&key, value, kept.revision).await?,
@@ -121,13 +122,13 @@ impl KeyBudget {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let reason = "other gateways take keys of the same company all the time".to_owned();
+        let reason = "cannot take idempotency keys: other gateways change the record at the same time".to_owned();
         Err(BucketError { bucket: key, reason })
     }
 }
 
 impl Taken {
-    /// Takes a lot in an hour; or says when there will be one.
+    /// Takes a lot in `hour`. The error is the time at which the company has keys again, in Unix seconds.
     fn draw(&mut self, share: u32, hour: i64) -> Result<u32, i64> {
         self.0.retain(|(taken_in, _)| *taken_in >= hour - KEPT_HOURS);
         let used: u32 = self.0.iter().map(|(_, keys)| *keys).sum();
@@ -159,7 +160,7 @@ mod tests {
             assert_eq!(taken.draw(10, 100), Ok(1));
         }
         assert_eq!(taken.draw(10, 100), Err(125 * HOUR_S));
-        // A key of the end of that hour is kept until the end of the 24th after it.
+        // The bucket keeps a key from the end of an hour until the end of the 24th hour after it.
         assert_eq!(taken.draw(10, 124), Err(125 * HOUR_S));
         assert_eq!(taken.draw(10, 125), Ok(1));
         assert_eq!(taken.0, [(125, 1)]);

@@ -1,5 +1,5 @@
-//! The gateway: HTTP for clients. Commands are decided on events and appended; bytes are streamed on to a worker;
-//! queries are answered from the read models.
+//! The gateway: the HTTP API for clients. It decides commands and appends their events to the log, streams bytes to a
+//! worker, and answers queries from the read model.
 
 mod admission;
 mod api;

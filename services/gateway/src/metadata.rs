@@ -1,4 +1,4 @@
-//! Metadata of a file: a JSON object, kept as its client wrote it. Its numbers keep their digits.
+//! Metadata of a file: a JSON object that is stored exactly as the client wrote it, so that numbers keep their digits.
 
 use crate::problems::refused;
 use serde::de::Error;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use waybill_domain::metadata;
 use waybill_service_kit::Problem;
 
-/// A JSON object, as text.
+/// A JSON object as text.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Metadata(Box<RawValue>);
@@ -20,32 +20,32 @@ impl<'de> Deserialize<'de> for Metadata {
 }
 
 impl Metadata {
-    /// Reads JSON.
+    /// Parses JSON.
     ///
     /// # Errors
-    /// Where it is no object.
+    /// If the text is not a JSON object.
     pub(crate) fn parse(text: &str) -> Result<Self, serde_json::Error> {
         Self::checked(serde_json::from_str(text)?)
     }
 
-    /// Of texts by name; `None` where there are none.
+    /// Creates metadata from named texts. Returns `None` if there are no texts.
     pub(crate) fn of(texts: &Map<String, Value>) -> Option<Self> {
-        // Maps of values can always be written.
+        // The serialization of a map of values cannot fail.
         if texts.is_empty() { None } else { to_raw_value(texts).ok().map(Self) }
     }
 
-    /// Its members.
+    /// Returns the members of the object.
     pub(crate) fn members(&self) -> Map<String, Value> {
         serde_json::from_str(self.0.get()).unwrap_or_default()
     }
 
-    /// Half a character is found only by reading its text.
+    /// Parses the object completely. [`RawValue`] alone accepts half a surrogate pair.
     fn checked(raw: Box<RawValue>) -> Result<Self, serde_json::Error> {
         serde_json::from_str::<Map<String, Value>>(raw.get())?;
         Ok(Self(raw))
     }
 
-    /// As it is kept.
+    /// Returns the text to store.
     ///
     /// # Errors
     /// 413 `metadata_too_large`, 400 `metadata_invalid`.

@@ -1,5 +1,5 @@
-//! Read your own writes: commands answer with `Waybill-Position`, and a query that sends it back as
-//! `Waybill-Min-Position` waits until the read model is that far.
+//! Read your own writes: responses to commands have `Waybill-Position`. A query that sends this value as
+//! `Waybill-Min-Position` waits until the read model has reached the position.
 
 use crate::problems::IntoProblem;
 use actix_web::HttpRequest;
@@ -10,18 +10,18 @@ use waybill_read_model::{Connection, Database, projection};
 use waybill_schema::Position;
 use waybill_service_kit::Problem;
 
-/// The header of answers to commands.
+/// Header of responses to commands: the position of their last event.
 pub(crate) const POSITION: &str = "Waybill-Position";
 const MIN_POSITION: &str = "Waybill-Min-Position";
-/// How long a query waits for the projection.
+/// Maximum time for which a query waits for the read model.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// Connections whose tables are as far as a query needs.
+/// Provides connections to a read model that has reached the positions that a query needs.
 pub(crate) struct Positions {
     log: Arc<dyn EventLog>,
     database: Database,
-    /// What queries are answered from as long as it is there; its tables say themselves how far they are.
+    /// Replica that answers queries while it is available. Its own checkpoints say which positions it has reached.
     replica: Option<Database>,
 }
 
@@ -30,17 +30,21 @@ impl Positions {
         Self { log, database, replica }
     }
 
+    /// Connects to the replica, or to the primary if the replica is not available.
     async fn connect(&self) -> Result<Connection, Problem> {
         if let Some(replica) = &self.replica {
             match replica.connection().await {
                 Ok(connection) => return Ok(connection),
-                Err(error) => tracing::warn!(%error, "the replica does not answer; asking its primary"),
+                Err(error) => tracing::warn!(%error, "cannot connect to the replica; using the primary"),
             }
         }
         self.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))
     }
 
-    /// A connection for a query, once the tables are as far as the request and `also` want.
+    /// Returns a connection for a query when the read model has reached `Waybill-Min-Position` of the request and `also`.
+    ///
+    /// # Errors
+    /// 400 `position_invalid`; 503 `projection_behind` after 2 s of waiting.
     pub(crate) async fn connection(
         &self,
         request: &HttpRequest,
@@ -77,6 +81,7 @@ impl Positions {
         Ok(checkpoint.is_some_and(|at| u64::try_from(at.seq).unwrap_or(0) >= position.seq))
     }
 
+    /// Returns the error after the waiting time: 400 if a position is after the end of the log, and 503 otherwise.
     async fn too_late(&self, wanted: &[Position]) -> Result<Connection, Problem> {
         for position in wanted {
             let head = self.log.head(position.partition).await.map_err(|e| e.into_problem("reading the log's end"))?;
@@ -86,11 +91,14 @@ impl Positions {
         }
         Err(Problem {
             code: "projection_behind".to_owned(),
-            ..Problem::unavailable("the read model is not that far yet; try again")
+            ..Problem::unavailable("the read model has not reached the position yet; try again")
         })
     }
 }
 
 fn invalid() -> Problem {
-    Problem::bad_request("position_invalid", "Waybill-Min-Position is no position that this service gave out")
+    Problem::bad_request(
+        "position_invalid",
+        "Waybill-Min-Position was not issued by this service; send the value of a Waybill-Position header",
+    )
 }

@@ -1,4 +1,4 @@
-//! Errors into answers, in this one place. What went wrong inside is logged here, once; the client is told what to do.
+//! Conversion of errors into problem responses. This module logs internal errors once and tells the client what to do.
 
 use waybill_domain::Refusal;
 use waybill_domain::upload::Phase;
@@ -9,9 +9,9 @@ use waybill_read_model::ReadModelError;
 use waybill_repository::ExecuteError;
 use waybill_service_kit::Problem;
 
-/// An error that becomes an answer.
+/// An error that can be converted into a response.
 pub(crate) trait IntoProblem {
-    /// The answer; `operation` says in the log what was tried.
+    /// Converts the error and logs it if it is internal. `operation` names the failed operation in the log.
     fn into_problem(self, operation: &'static str) -> Problem;
 }
 
@@ -21,12 +21,12 @@ impl IntoProblem for Refusal {
     }
 }
 
-/// The answer where a file was refused when all of it was there.
+/// Returns the problem of a file that was rejected after all its bytes had arrived.
 pub(crate) fn rejection(code: &str, message: &str) -> Problem {
     Problem::new(422, code, message).with("upload_status", "FAILED")
 }
 
-/// The same for an upload in whichever phase: nothing unless it was refused.
+/// Returns the [`rejection`] as an error if the upload was rejected.
 pub(crate) fn rejected(phase: &Phase) -> Result<(), Problem> {
     match phase {
         Phase::Rejected { code, message } => Err(rejection(code, message)),
@@ -34,7 +34,7 @@ pub(crate) fn rejected(phase: &Phase) -> Result<(), Problem> {
     }
 }
 
-/// The answer to a command that the rules do not allow.
+/// Converts the refusal of a command.
 pub(crate) fn refused(refusal: &Refusal) -> Problem {
     let status = match refusal {
         Refusal::NotFound { .. } => 404,
@@ -87,16 +87,16 @@ impl IntoProblem for ReadError {
     fn into_problem(self, operation: &'static str) -> Problem {
         match &self {
             Self::Unavailable(_) => {
-                tracing::warn!(operation, error = %self, "the event log is not read");
+                tracing::warn!(operation, error = %self, "cannot read the event log");
                 Problem::unavailable("the event log does not answer; try again")
             }
-            // What was kept of it is dropped by whoever kept it: the next try begins anew.
+            // The owner of the cached state drops it, so that the next attempt reads all events again.
             Self::Diverged { .. } => {
-                tracing::error!(operation, error = %self, "the event log is another one");
+                tracing::error!(operation, error = %self, "the event log was replaced or restored");
                 Problem::unavailable("the event log was restored; try again")
             }
             Self::Undecodable { .. } => {
-                tracing::error!(operation, error = %self, "an aggregate cannot be read");
+                tracing::error!(operation, error = %self, "cannot decode an event of an aggregate");
                 Problem::internal()
             }
         }
@@ -105,8 +105,8 @@ impl IntoProblem for ReadError {
 
 impl IntoProblem for AppendError {
     fn into_problem(self, operation: &'static str) -> Problem {
-        tracing::warn!(operation, error = %self, "an event is not appended");
-        Problem::unavailable("the event log does not take the event now; try again")
+        tracing::warn!(operation, error = %self, "cannot append the event");
+        Problem::unavailable("the event log cannot store the event now; try again")
     }
 }
 
@@ -122,24 +122,24 @@ impl IntoProblem for ExecuteError {
 
 impl IntoProblem for BucketError {
     fn into_problem(self, operation: &'static str) -> Problem {
-        tracing::warn!(operation, error = %self, "a bucket does not answer");
+        tracing::warn!(operation, error = %self, "the key-value bucket failed");
         Problem::unavailable("the key-value store does not answer; try again")
     }
 }
 
 impl IntoProblem for StoreError {
     fn into_problem(self, operation: &'static str) -> Problem {
-        tracing::warn!(operation, error = %self, "the object store does not do its part");
+        tracing::warn!(operation, error = %self, "the object store failed");
         Problem::unavailable("the object store does not answer; try again")
     }
 }
 
-/// The outcome of deleting what is not needed. What the store does not allow to be deleted is no matter of the client's:
-/// a worker comes back to it when the upload has ended.
+/// Converts the outcome of deleting an object that is not needed. If the store refuses the deletion, the client gets no
+/// error: a worker tries again after the upload has ended.
 pub(crate) fn cleaned(outcome: Result<(), StoreError>, operation: &'static str) -> Result<(), Problem> {
     match outcome {
         Err(error @ StoreError::Refused { .. }) => {
-            tracing::warn!(operation, %error, "something stays in the store for now");
+            tracing::warn!(operation, %error, "the object store refused to delete an object; a worker will try again");
             Ok(())
         }
         outcome => outcome.map_err(|error| error.into_problem(operation)),
@@ -149,10 +149,10 @@ pub(crate) fn cleaned(outcome: Result<(), StoreError>, operation: &'static str) 
 impl IntoProblem for ReadModelError {
     fn into_problem(self, operation: &'static str) -> Problem {
         if matches!(self, Self::Row { .. }) {
-            tracing::error!(operation, error = %self, "a row cannot be read");
+            tracing::error!(operation, error = %self, "cannot decode a row of the read model");
             return Problem::internal();
         }
-        tracing::warn!(operation, error = %self, "Postgres does not do its part");
+        tracing::warn!(operation, error = %self, "PostgreSQL failed");
         Problem::unavailable("the read model does not answer; try again")
     }
 }
