@@ -1,5 +1,5 @@
-//! Middleware in front of every route: rate limits, the check that the user is still registered, and the audit record of
-//! refused requests.
+//! Middleware in front of every route: rate limits, the check that the user is still registered, and the audit record
+//! of refused requests.
 
 use crate::gateway::Gateway;
 use crate::json;
@@ -26,8 +26,9 @@ const TOKEN_ROUTES: [&str; 2] = ["/d/{token}", "/v1/tokens/{id}"];
 /// itself.
 ///
 /// # Errors
-/// The errors of the wrapped service. A refusal of this middleware is a response, not an error, so that it gets the common
-/// headers and is logged: 403 `not_registered`, 429 `too_many_requests`, or 503 if the user cannot be checked now.
+/// The errors of the wrapped service. A refusal of this middleware is a response, not an error, so that it gets the
+/// common headers and is logged: 403 `not_registered`, 429 `too_many_requests`, or 503 if the user cannot be checked
+/// now.
 pub(crate) async fn admit<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -94,8 +95,8 @@ async fn pass(
     Ok(())
 }
 
-/// Limits the time of JSON bodies and keeps a copy for error messages. Uploads of bytes have no limit in total, whatever
-/// their media type, because they are checked for a minimum throughput.
+/// Limits the time of JSON bodies and keeps a copy for error messages. Uploads of bytes have no limit in total,
+/// whatever their media type, because they are checked for a minimum throughput.
 fn prepare_body(request: &mut ServiceRequest) {
     let path = request.path();
     let is_file = path == "/v1/files" || path.starts_with("/tus") || path.contains("/chunks/");

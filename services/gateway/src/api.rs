@@ -1,5 +1,5 @@
-//! All routes of the gateway, and the OpenAPI document that is generated from them. Both use one list, so that every route
-//! has a description and every description has a route.
+//! All routes of the gateway, and the OpenAPI document that is generated from them. Both use one list, so that every
+//! route has a description and every description has a route.
 
 use crate::direct::{native, uppy};
 use crate::resumable::documented as tus;
@@ -141,8 +141,8 @@ impl Api {
     }
 }
 
-/// Completes the description of an operation with the parts that all operations of its kind have: security, common error
-/// responses and headers.
+/// Completes the description of an operation with the parts that all operations of its kind have: security, common
+/// error responses and headers.
 fn complete(path: &str, method: &str, operation: &mut Value) {
     let needs_token = !OPEN.contains(&path) && method != "options";
     if needs_token {
@@ -209,8 +209,8 @@ pub(crate) async fn show_api(api: web::Data<Api>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(api.text.clone())
 }
 
-/// Answers requests for which there is no route: 405 with the supported methods (RFC 9110 §15.5.6) if the path has a route
-/// for other methods, and 404 otherwise.
+/// Answers requests for which there is no route: 405 with the supported methods (RFC 9110 §15.5.6) if the path has a
+/// route for other methods, and 404 otherwise.
 pub(crate) async fn unmatched(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
     let Some(methods) = api.methods_of(request.path()) else {
         return HttpResponse::from_error(Problem::not_found("route"));

@@ -277,8 +277,8 @@ pub(crate) async fn revoke_by_host(
     run(gateway, context, company, share, state, Command::Revoke).await
 }
 
-/// Returns the association if the principal may change it. Also returns the access facts of the file, unless the principal
-/// uploaded it or is an admin, who may grant every permission.
+/// Returns the association if the principal may change it. Also returns the access facts of the file, unless the
+/// principal uploaded it or is an admin, who may grant every permission.
 ///
 /// # Errors
 /// 404 if the association does not exist or the principal cannot see it, and 403 if the principal may not change it.
@@ -329,8 +329,8 @@ async fn load_share(gateway: &Gateway, company: CompanyId, share: ShareId) -> Re
     Ok(loaded.state)
 }
 
-/// Executes a command. `begin` is a state from which the fold of the events begins. If it contains these events already,
-/// folding them again does not change it.
+/// Executes a command. `begin` is a state from which the fold of the events begins. If it contains these events
+/// already, folding them again does not change it.
 async fn run(
     gateway: &Gateway,
     context: &Context,

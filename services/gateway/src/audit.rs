@@ -1,5 +1,5 @@
-//! `GET /v1/audit`: pages of the decoded events or of the refused requests of a company, for the role `auditor`. A filter
-//! limits them to one file.
+//! `GET /v1/audit`: pages of the decoded events or of the refused requests of a company, for the role `auditor`. A
+//! filter limits them to one file.
 
 use crate::files::private;
 use crate::gateway::Gateway;
@@ -168,15 +168,16 @@ fn stored(message: RawMessage) -> Stored {
     Stored { position: message.position, message_id: None, previous: None, event, subject: message.subject }
 }
 
-/// Builds the response with a page. It can have fewer items than the client asked for, or none, and still a cursor to the
-/// next page.
+/// Builds the response with a page. It can have fewer items than the client asked for, or none, and still a cursor to
+/// the next page.
 fn page_of(gateway: &Gateway, company: CompanyId, items: Vec<AuditEntry>, next: Option<Place>) -> HttpResponse {
     let next_cursor = next.and_then(|place| gateway.cursors.seal(company, &place));
     private(HttpResponse::Ok()).json(AuditPage { items, next_cursor })
 }
 
 impl AuditQuery {
-    /// Returns `true` if an event passes the filters. Unreadable events always pass, so that the audit never hides them.
+    /// Returns `true` if an event passes the filters. Unreadable events always pass, so that the audit never hides
+    /// them.
     fn wants(&self, stored: &Stored) -> bool {
         let Ok(recorded) = &stored.event else { return true };
         let is_kind = self.kind.as_ref().is_none_or(|kind| recorded.event.event_type() == kind);

@@ -1,5 +1,5 @@
-//! `GET /v1/audit/export`: all events of a company as they are stored, as one JSON object per line. Each line has the hash
-//! chain up to its event, and the last line has the signed head of the chain ([`waybill_event_log::chain`]).
+//! `GET /v1/audit/export`: all events of a company as they are stored, as one JSON object per line. Each line has the
+//! hash chain up to its event, and the last line has the signed head of the chain ([`waybill_event_log::chain`]).
 //! `waybill audit verify` checks an export.
 
 use crate::gateway::Gateway;

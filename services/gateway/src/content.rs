@@ -1,5 +1,5 @@
-//! `GET` and `HEAD /v1/files/{id}/content`: the bytes of a file, with ranges and conditions (RFC 9110 §13, §14). They are
-//! sent as an attachment, so that browsers do not run them.
+//! `GET` and `HEAD /v1/files/{id}/content`: the bytes of a file, with ranges and conditions (RFC 9110 §13, §14). They
+//! are sent as an attachment, so that browsers do not run them.
 
 use crate::api::{Bytes, RangeHeaders};
 use crate::files;
@@ -125,8 +125,8 @@ pub(crate) async fn send_noted(
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let mut body = gateway.store.get(key, range.from, Some(range.len())).await;
     if let Err(StoreError::NotFound { .. }) = body {
-        // The bytes may have moved to an object that several files share. The log has the new key; the read model may not
-        // have it yet.
+        // The bytes may have moved to an object that several files share. The log has the new key; the read model may
+        // not have it yet.
         let shared = shared_key(gateway, file).await?.filter(|shared| shared != key);
         let shared = shared.ok_or_else(|| Problem::not_found("file"))?;
         body = gateway.store.get(&shared, range.from, Some(range.len())).await;
@@ -140,8 +140,8 @@ pub(crate) async fn send_noted(
     Ok(answer.body(SizedStream::new(range.len(), bytes)))
 }
 
-/// Returns the key of an existing object with the file's bytes: the key in the read model, or the key of the object that
-/// replaced it according to the log.
+/// Returns the key of an existing object with the file's bytes: the key in the read model, or the key of the object
+/// that replaced it according to the log.
 pub(crate) async fn key_of(gateway: &Gateway, file: &File) -> Result<String, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let is_there = gateway.store.size(key).await.map_err(|error| error.into_problem("looking at a file"))?.is_some();

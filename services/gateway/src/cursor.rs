@@ -1,5 +1,5 @@
-//! Cursors of lists. They are opaque to clients and encrypted: forged cursors are refused, and the start of the next page
-//! does not reveal entries that the caller may not see.
+//! Cursors of lists. They are opaque to clients and encrypted: forged cursors are refused, and the start of the next
+//! page does not reveal entries that the caller may not see.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};

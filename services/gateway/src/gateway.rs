@@ -140,7 +140,8 @@ impl Gateway {
         }
         let started = Arc::new(UploadStartedV2 {
             started: state.started.ok_or_else(|| Problem::not_found("upload"))?,
-            // When a deferred length becomes known, the state changes. Until then the upload is not cached.
+            // An upload with a deferred length is cached only after its length is known, because the start is final
+            // then.
             length_deferred: state.length_deferred,
             kind: state.kind,
             upload_metadata: state.upload_metadata,
@@ -165,11 +166,12 @@ impl Gateway {
         Err(Problem::new(409, "direct_unavailable", text))
     }
 
-    /// Checks that the principal may upload to or share in a chatroom, a thread, or a thread together with its chatroom.
+    /// Checks that the principal may upload to or share in a chatroom, a thread, or a thread together with its
+    /// chatroom.
     ///
     /// # Errors
-    /// 404 if a place does not exist, or the principal is neither a member nor an admin; the two cases look the same. Also
-    /// 404 if the thread does not belong to the chatroom.
+    /// 404 if a place does not exist, or the principal is neither a member nor an admin; the two cases look the same.
+    /// Also 404 if the thread does not belong to the chatroom.
     pub(crate) async fn check_place(
         &self,
         principal: &Principal,
@@ -214,13 +216,14 @@ impl Gateway {
         }
     }
 
-    /// Ends older requests that send bytes of the upload, on all gateways. After it returns, the bytes that they have sent
-    /// are stored, unless the requests did not stop within [`TAKEOVER`]. A caller that sends bytes itself passes its turn
-    /// and the offset at which its bytes begin.
+    /// Ends older requests that send bytes of the upload, on all gateways. After it returns, the bytes that they have
+    /// sent are stored, unless the requests did not stop within [`TAKEOVER`]. A caller that sends bytes itself passes
+    /// its turn and the offset at which its bytes begin.
     ///
     /// # Errors
     ///
-    /// 503 `unavailable` if NATS does not answer: NATS could deliver the messages later, which would end the new request.
+    /// 503 `unavailable` if NATS does not answer: NATS could deliver the messages later, which would end the new
+    /// request.
     pub(crate) async fn take_over(&self, upload: UploadId, own: Option<(&Held, u64)>) -> Result<(), Problem> {
         let older = self.turns.before(upload, own.map(|(turn, _)| turn));
         let goes_on_at = bytes::Bytes::from(own.map_or_else(String::new, |(_, offset)| offset.to_string()));
@@ -251,7 +254,8 @@ impl Gateway {
                 given = tokio::time::timeout(TAKEOVER, give_way()) => if given.is_ok() { return Ok(()) },
                 () = self.log.silent() => return Err(silent()),
             }
-            // NATS keeps the order of the messages of a connection. After this answer, all earlier messages were delivered.
+            // NATS keeps the order of the messages of a connection. After this answer, all earlier messages were
+            // delivered.
             let delivered = async { while !self.is_answered(names::NOBODY.to_owned(), bytes::Bytes::new()).await {} };
             tokio::select! {
                 delivered = tokio::time::timeout(DELIVERED, delivered) => if delivered.is_err() { return Err(silent()) },
@@ -270,8 +274,8 @@ impl Gateway {
         self.nats.connection_state() == State::Connected
     }
 
-    /// Sends a request on a core subject of NATS. Returns `true` if an answer arrives within [`ANSWER`], even if it is "no
-    /// responders". Without a connection it sends nothing, because the client would deliver the message after it
+    /// Sends a request on a core subject of NATS. Returns `true` if an answer arrives within [`ANSWER`], even if it is
+    /// "no responders". Without a connection it sends nothing, because the client would deliver the message after it
     /// reconnects, possibly long after the caller has ended.
     async fn is_answered(&self, subject: String, payload: bytes::Bytes) -> bool {
         if self.is_connected() {

@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: a repeated request runs again with the id of the first one. Commands on existing ids are idempotent,
-//! so the request takes effect only once.
+//! `Idempotency-Key`: a repeated request runs again with the id of the first one. Commands on existing ids are
+//! idempotent, so the request takes effect only once.
 
 use crate::key_budget::{Exhausted, KeyBudget};
 use crate::problems::IntoProblem;
@@ -39,7 +39,8 @@ impl Idempotency {
         request.headers().contains_key(HEADER)
     }
 
-    /// Returns the id for the object that the request creates: a new id, or the id of the first request with the same key.
+    /// Returns the id for the object that the request creates: a new id, or the id of the first request with the same
+    /// key.
     ///
     /// # Errors
     /// 422 `idempotency_key_reused` if the key was used with another request; 400 `idempotency_key_invalid`; 429

@@ -54,8 +54,8 @@ fn unreadable(error: &serde_json::Error, body: &[u8]) -> Problem {
     Problem::new(status, "json_invalid", error.to_string())
 }
 
-/// Returns `true` if a string in `json` has a `\u` escape of half a surrogate pair. The search ends at the first malformed
-/// or incomplete `\u` escape.
+/// Returns `true` if a string in `json` has a `\u` escape of half a surrogate pair. The search ends at the first
+/// malformed or incomplete `\u` escape.
 fn has_lone_surrogate(json: &[u8]) -> bool {
     let (mut rest, mut is_in_string) = (json, false);
     while let Some((byte, after)) = rest.split_first() {
@@ -121,8 +121,8 @@ fn too_slow() -> Problem {
     Problem::new(408, "body_too_slow", "the body arrived too slowly; send it again")
 }
 
-/// Deserializes a member that is present, even if it is `null`. With `#[serde(default)]`, `None` means that the member is
-/// missing, and `Some(None)` that it is `null`.
+/// Deserializes a member that is present, even if it is `null`. With `#[serde(default)]`, `None` means that the member
+/// is missing, and `Some(None)` that it is `null`.
 pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {

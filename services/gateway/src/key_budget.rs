@@ -1,8 +1,8 @@
 //! Limit of the new `Idempotency-Key`s of a company in 24 hours. All companies keep their keys in one bucket; without a
 //! limit, one company could fill it.
 //!
-//! The count of a company is a record in the same bucket, so that the limit applies to all gateways together. Gateways take
-//! keys from it in lots, so that few requests wait for the bucket.
+//! The count of a company is a record in the same bucket, so that the limit applies to all gateways together. Gateways
+//! take keys from it in lots, so that few requests wait for the bucket.
 
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;

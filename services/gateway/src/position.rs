@@ -41,7 +41,8 @@ impl Positions {
         self.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))
     }
 
-    /// Returns a connection for a query when the read model has reached `Waybill-Min-Position` of the request and `also`.
+    /// Returns a connection for a query when the read model has reached `Waybill-Min-Position` of the request and
+    /// `also`.
     ///
     /// # Errors
     /// 400 `position_invalid`; 503 `projection_behind` after 2 s of waiting.

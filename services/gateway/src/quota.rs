@@ -1,4 +1,4 @@
-//! `GET /v1/quota` and `PUT /v1/admin/companies/{id}/quota`.
+//! Routes of the quota: `GET /v1/quota` and `PUT /v1/admin/companies/{company}/quota`.
 
 use crate::api::{CompanyPath, MinPosition};
 use crate::directory::administer;
@@ -17,22 +17,27 @@ use waybill_repository::Context;
 use waybill_schema::{CompanyId, Position};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
+/// The storage limit of a company.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitBody {
+    /// Bytes that the company can store, at most 2^63 - 1.
     storage_limit_bytes: u64,
 }
 
-/// A company's space. Bytes.
+/// The quota of a company.
 #[derive(Serialize, ToSchema)]
 struct QuotaBody {
     #[schema(value_type = Uuid)]
     company_id: CompanyId,
+    /// Bytes that the company can store.
     storage_limit_bytes: u64,
+    /// Bytes of the verified files.
     storage_used_bytes: u64,
+    /// Bytes that open uploads have reserved.
     storage_reserved_bytes: u64,
     file_count: u32,
-    /// The rest is there once something was.
+    /// Id of the quota. This member and the following ones are missing until the company has an event about its quota.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,12 +48,13 @@ struct QuotaBody {
     updated_at: Option<DateTime<Utc>>,
 }
 
+/// Shows the quota of the caller's company
 #[utoipa::path(
     tag = "quota",
     operation_id = "show_quota",
     params(MinPosition),
     responses(
-        (status = 200, description = "The company's space", body = QuotaBody),
+        (status = 200, description = "The limit and the use of the quota", body = QuotaBody),
     ),
 )]
 #[get("/v1/quota")]
@@ -66,7 +72,7 @@ pub(crate) async fn show(
     let unsigned = |column: fn(&Quota) -> i64| quota.as_ref().map_or(0, |quota| column(quota).unsigned_abs());
     Ok(answer.json(QuotaBody {
         company_id: principal.company_id,
-        // Before anything was stored no event has set a limit: the default applies.
+        // The first upload of a company records the limit. Before that, the default applies.
         storage_limit_bytes: quota
             .as_ref()
             .map_or(gateway.default_quota_bytes, |quota| quota.storage_limit_bytes.unsigned_abs()),
@@ -80,14 +86,17 @@ pub(crate) async fn show(
     }))
 }
 
+/// Sets the storage limit of a company
+///
+/// Needs the role `service`, or `admin` for the company of the caller.
 #[utoipa::path(
     tag = "directory",
     operation_id = "set_quota",
     params(CompanyPath),
     request_body = LimitBody,
     responses(
-        (status = 200, description = "Set", body = LimitBody),
-        (status = 422, description = "`limit_invalid`"),
+        (status = 200, description = "The limit is set", body = LimitBody),
+        (status = 422, description = "`limit_invalid`: the limit is larger than 2^63 - 1 bytes"),
     ),
 )]
 #[put("/v1/admin/companies/{company}/quota")]
@@ -106,7 +115,10 @@ pub(crate) async fn set(
     Ok(HttpResponse::Ok().insert_header((POSITION, position.to_string())).json(body))
 }
 
-/// Sets the space of a company that is in the directory.
+/// Sets the storage limit of a company.
+///
+/// # Errors
+/// 422 `limit_invalid`; 404 if the directory has no such company.
 pub(crate) async fn set_limit(
     gateway: &Gateway,
     company: CompanyId,
@@ -114,7 +126,7 @@ pub(crate) async fn set_limit(
     storage_limit_bytes: u64,
 ) -> Result<Position, Problem> {
     if i64::try_from(storage_limit_bytes).is_err() {
-        return Err(Problem::new(422, "limit_invalid", "storage_limit_bytes is too large"));
+        return Err(Problem::new(422, "limit_invalid", "storage_limit_bytes must be at most 9223372036854775807"));
     }
     if !look_at_directory(&gateway.directories, company, State::is_open).await? {
         return Err(Problem::not_found("company"));

@@ -46,8 +46,8 @@ impl Limiter {
         }
     }
 
-    /// Checks whether the client may send a request now. A download link is allowed even from a blocked address, because
-    /// other clients with the same address may have valid links ([`Self::refused`]).
+    /// Checks whether the client may send a request now. A download link is allowed even from a blocked address,
+    /// because other clients with the same address may have valid links ([`Self::refused`]).
     ///
     /// # Errors
     /// 429 `too_many_requests`.
@@ -62,9 +62,9 @@ impl Limiter {
         if by_address && by_user { Ok(()) } else { Err(too_many(Duration::from_secs(1))) }
     }
 
-    /// Records the error response to a client. Returns a 429 to send instead if the address has guessed too many tokens.
-    /// `names_token` is `true` if the path of the request names a download token: then a 404 counts as a guess. A 401
-    /// always does.
+    /// Records the error response to a client. Returns a 429 to send instead if the address has guessed too many
+    /// tokens. `names_token` is `true` if the path of the request names a download token: then a 404 counts as a guess.
+    /// A 401 always does.
     pub(crate) fn refused(&self, address: IpAddr, problem: &Problem, names_token: bool) -> Option<Problem> {
         let is_guess = problem.status == 401 || (problem.status == 404 && names_token);
         let client = client(address);

@@ -1,4 +1,4 @@
-//! Who gets into a company's directory by coming with a valid token; and the answers of directories.
+//! Registration of companies and users by a valid token, and access to the directories.
 
 use crate::problems::IntoProblem;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use waybill_repository::{Context, Directories};
 use waybill_schema::{CompanyId, Position, UserId};
 use waybill_service_kit::{Principal, Problem, Role};
 
-/// How many users are remembered as known.
+/// Number of registered users that are cached.
 const KNOWN_KEPT: u64 = 100_000;
-/// Carries out commands in their order.
+
+/// Executes commands in their order.
 ///
 /// # Errors
-/// The refusal of the first one that is refused, with its `index`; those before it have been carried out.
+/// The refusal of the first refused command, with its `index`. The commands before it were executed.
 pub(crate) async fn change_directory(
     directories: &Directories,
     company: CompanyId,
@@ -25,10 +26,10 @@ pub(crate) async fn change_directory(
     done.map_err(|(index, error)| error.into_problem("changing a directory").with("index", index))
 }
 
-/// Looks at a directory as it is now.
+/// Applies `look` to the current state of a directory.
 ///
 /// # Errors
-/// 503 where the log does not answer.
+/// 503 if the log does not answer.
 pub(crate) async fn look_at_directory<T>(
     directories: &Directories,
     company: CompanyId,
@@ -37,11 +38,11 @@ pub(crate) async fn look_at_directory<T>(
     directories.look(company, look).await.map_err(|error| error.into_problem("loading a directory"))
 }
 
-/// Lets those in who come with a valid token.
+/// Registers users that send a valid token.
 pub(crate) struct Registration {
     directories: Arc<Directories>,
     database: Database,
-    /// Whether an unknown company or user is registered.
+    /// `true` if unknown companies and users are registered automatically.
     automatic: bool,
     known: Cache<(CompanyId, UserId), Option<Position>>,
 }
@@ -51,13 +52,18 @@ impl Registration {
         Self { directories, database, automatic, known: Cache::new(KNOWN_KEPT) }
     }
 
-    /// Makes sure that the principal is known; answers with the position of the registration, if this process made it.
+    /// Makes sure that the principal is registered. Returns the position of the registration if this gateway made it.
     ///
     /// # Errors
-    /// 403 `not_registered` where they are not, or were removed; 403 `user_required` for a service.
+    /// 403 `not_registered` if the user was removed, or is unknown and registration is not automatic; 403
+    /// `user_required` for a service token.
     pub(crate) async fn ensure(&self, principal: &Principal, context: &Context) -> Result<Option<Position>, Problem> {
         if principal.roles.contains(&Role::Service) {
-            return Err(Problem::new(403, "user_required", "a service token is no user; send a token of a user"));
+            return Err(Problem::new(
+                403,
+                "user_required",
+                "a service token cannot act as a user; send the token of a user",
+            ));
         }
         let key = (principal.company_id, principal.user_id);
         if let Some(position) = self.known.get(&key) {
@@ -69,12 +75,13 @@ impl Registration {
         Ok(position)
     }
 
-    /// A read model that does not answer, or lags, only means that the log is asked.
+    /// Returns `false` also if the read model does not answer or lags. The caller then reads the log.
     async fn is_in_read_model(&self, principal: &Principal) -> bool {
         let Ok(mut connection) = self.database.connection().await else { return false };
         queries::is_user_known(&mut connection, principal.company_id, principal.user_id).await.unwrap_or(false)
     }
 
+    /// Registers the principal if registration is automatic, and otherwise checks that the user is registered.
     async fn admit(&self, principal: &Principal, context: &Context) -> Result<Option<Position>, Problem> {
         let (company, user) = (principal.company_id, principal.user_id);
         if self.automatic {
@@ -86,7 +93,7 @@ impl Registration {
     }
 }
 
-/// The answer to those who are not in the directory, or not any more.
+/// Returns the problem for users that are not registered or were removed.
 pub(crate) fn not_registered() -> Problem {
     crate::problems::refused(&waybill_domain::Refusal::NotRegistered)
 }

@@ -1,5 +1,5 @@
-//! Reserving space. Starts that meet in this gateway are decided together and appended as one event; with those of
-//! other gateways they conflict, and are decided again.
+//! Reservation of quota. The gateway decides concurrent starts of a company together and appends them as one event.
+//! Starts in other gateways conflict with them and are decided again.
 
 use crate::problems::{IntoProblem, refused};
 use std::collections::HashMap;
@@ -16,12 +16,14 @@ use waybill_schema::events::{QuotaLimitSetV1, ReservedItem, SettledItem};
 use waybill_schema::{Actor, Aggregate, CompanyId, Position, Subject, UploadId};
 use waybill_service_kit::{Problem, now};
 
-/// How long after the reservation the upload must have started; a whole file in one request must have come by then.
+/// Time in milliseconds within which an upload must start after its reservation. A file that is sent in one request
+/// must arrive completely within this time.
 const START_WITHIN_MS: i64 = 30 * 60_000;
-/// Starts of one company that are decided together.
+/// Size of the batches of starts of one company that are decided together.
 const BATCHES: BatchSize =
     BatchSize { most: RESERVATION_ITEMS_MAX, queue: 1_024, linger: Linger::IfBusy(Duration::from_millis(20)) };
 
+/// A start that waits for its reservation.
 struct Request {
     item: ReservedItem,
     context: Context,
@@ -30,7 +32,7 @@ struct Request {
 
 type Answer = Result<Position, Problem>;
 
-/// Reserves space, one task per company.
+/// Reserves quota with one task per company.
 pub(crate) struct Reserver {
     shared: Arc<Shared>,
     starts: Batches<CompanyId, Request, Answer>,
@@ -66,8 +68,11 @@ impl Reserver {
         Self { shared, starts }
     }
 
-    /// Reserves space for one upload; answers with the reservation's position. `is_repeatable` says that the same
-    /// upload may have been asked for before.
+    /// Reserves quota for one upload. Returns the position of the reservation. `is_repeatable` is `true` if an earlier
+    /// request may have reserved the same upload.
+    ///
+    /// # Errors
+    /// 413 `quota_exceeded` and other refusals; 503 if too many starts of the company wait.
     pub(crate) async fn reserve(
         &self,
         company: CompanyId,
@@ -76,10 +81,11 @@ impl Reserver {
         is_repeatable: bool,
     ) -> Answer {
         let answered = self.starts.ask(company, Request { item, context, is_repeatable }).await;
-        answered.map_err(|Busy| Problem::unavailable("too many uploads of the company start at once; try again"))?
+        answered
+            .map_err(|Busy| Problem::unavailable("too many uploads of the company start at the same time; try again"))?
     }
 
-    /// Raises the reservation of an upload whose length is not known, so that it holds `needed_bytes`.
+    /// Raises the reservation of an upload of unknown length to at least `needed_bytes`, up to `max_bytes`.
     pub(crate) async fn raise(
         &self,
         company: CompanyId,
@@ -92,7 +98,7 @@ impl Reserver {
         self.change(company, context, decide).await.map(drop)
     }
 
-    /// Gives the reservations of partial uploads to a final one.
+    /// Transfers the reservations of partial uploads to their final upload.
     pub(crate) async fn transfer(
         &self,
         company: CompanyId,
@@ -108,7 +114,7 @@ impl Reserver {
             let state = shared.look(&mut held).await?;
             let limit = state.limit_bytes.unwrap_or(shared.default_quota_bytes);
             let decided = quota::transfer(state, item, from, limit, &limits, until);
-            // A repeated request whose first try broke off, and was swept up, has nothing to go on with.
+            // The sweep has settled the reservation of an earlier attempt that broke off. The upload cannot continue.
             if !state.reserved.contains_key(&item.upload_id) && shared.is_known(company, item.upload_id).await? {
                 return Err(refused(&Refusal::UploadEnded { status: "expired" }));
             }
@@ -119,7 +125,7 @@ impl Reserver {
         }
     }
 
-    /// Gives back what was reserved for an upload that came to nothing.
+    /// Releases the reservation of an upload that failed to start.
     pub(crate) async fn give_back(
         &self,
         company: CompanyId,
@@ -130,16 +136,17 @@ impl Reserver {
         self.change(company, context, |state, _| Ok(quota::settle(state, &ended).map(Into::into))).await.map(drop)
     }
 
-    /// A company's quota as it is now.
+    /// Returns the current quota of a company.
     pub(crate) async fn quota(&self, company: CompanyId) -> Result<State, Problem> {
         self.shared.quotas.look(company).await.map_err(failed)
     }
 
-    /// Sets the most that a company may store.
+    /// Sets the storage limit of a company.
     pub(crate) async fn set_limit(&self, company: CompanyId, storage_limit_bytes: u64, context: &Context) -> Answer {
         self.change(company, context, |_, _| Ok(Some(QuotaLimitSetV1 { storage_limit_bytes }.into()))).await
     }
 
+    /// Appends the event that `decide` returns for the current state and limit.
     async fn change(
         &self,
         company: CompanyId,
@@ -170,13 +177,14 @@ impl Shared {
         held.append(context, event).await.map_err(|error| failed(error.into()))
     }
 
-    /// Whether an upload's own events say anything. Its reservation came before them, so where it is not open it was settled.
+    /// Returns `true` if the upload has events. They follow its reservation, so a reservation that is no longer open
+    /// was settled.
     async fn is_known(&self, company: CompanyId, upload: UploadId) -> Result<bool, Problem> {
         let last = self.log.last(Subject::new(company, Aggregate::UploadLifecycle(upload))).await;
         Ok(last.map_err(|error| error.into_problem("looking for an upload"))?.is_some())
     }
 
-    /// Decides starts together, on the newest state; again where another gateway was faster.
+    /// Decides a batch of starts on the newest state. Decides again if another gateway appended an event first.
     async fn reserve_all(&self, company: CompanyId, batch: &[Request]) -> Result<Vec<Answer>, Problem> {
         let context = common_context(batch);
         let limits = self.policies.limits(company).await?;
@@ -190,8 +198,8 @@ impl Shared {
                 self.append(&mut held, &context, set.into()).await?;
                 continue;
             };
-            // A repeated request whose reservation was settled by now needs none. What is settled after this look belongs to
-            // reservations that the state has, or that the append below conflicts with.
+            // A repeated request needs no reservation if its first one was settled. Settlements after this check
+            // concern reservations that are in the state, or they conflict with the append below.
             let mut open = Vec::with_capacity(batch.len());
             for Request { item, is_repeatable, .. } in batch {
                 let is_reserved = state.reserved.contains_key(&item.upload_id);
@@ -207,7 +215,7 @@ impl Shared {
                 },
                 None => held.position(),
             };
-            // One id may be asked for several times at once: all of them are refused, or none is.
+            // A batch can contain the same id several times. All of these requests get the same answer.
             let answered = open.iter().map(|item| item.upload_id).zip(&reservation.answers);
             let refusals: HashMap<UploadId, &Refusal> =
                 answered.filter_map(|(id, answer)| answer.as_ref().err().map(|refusal| (id, refusal))).collect();
@@ -223,13 +231,14 @@ impl Shared {
 fn failed(error: ExecuteError) -> Problem {
     match error {
         ExecuteError::Append(AppendError::Conflict) => {
-            Problem::unavailable("the company's space is in great demand; try again")
+            Problem::unavailable("too many requests change the quota of the company at the same time; try again")
         }
         error => error.into_problem("changing a quota"),
     }
 }
 
-/// One event for several starts: of the user, if they are all of one, otherwise of the gateway.
+/// Returns the context for the event of a batch. Its actor is the user if all starts are from one user, and the gateway
+/// otherwise.
 fn common_context(batch: &[Request]) -> Context {
     let service = || Actor::Service("gateway".to_owned());
     let mut contexts = batch.iter().map(|request| &request.context);

@@ -1,4 +1,4 @@
-//! Starting and stopping a gateway.
+//! Start and stop of a gateway.
 
 use crate::api::Api;
 use crate::audit_export::HeadKey;
@@ -35,60 +35,61 @@ use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::{Authenticator, Origins, Proxies, Shutdown, Tls, listener, request};
 
-/// How long a request's head may take.
+/// Time within which the head of a request must arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Routes of another service that are served on the gateway's address.
+/// Routes of another service that the gateway serves on its address.
 pub struct Routes {
-    /// Adds them to an application.
+    /// Adds the routes to an application.
     pub configure: Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>,
-    /// Their part of the OpenAPI document.
+    /// Description of the routes for the OpenAPI document.
     pub api: utoipa::openapi::OpenApi,
 }
 
-/// What a gateway is made of.
+/// Configuration and dependencies of a gateway.
 pub struct Config {
-    /// Where clients are listened to; port 0 for any.
+    /// Address to listen on. Port 0 selects any free port.
     pub addr: SocketAddr,
-    /// What is spoken over TLS with.
+    /// TLS configuration. Without it, the gateway serves plain HTTP.
     pub tls: Option<Tls>,
-    /// Who takes the bytes.
+    /// Workers that receive the bytes of uploads.
     pub workers: Workers,
-    /// What workers of other processes know gateways by; and what cursors are signed with.
+    /// Secret with which gateways authenticate to workers, at least 32 bytes. The keys for cursors, download tokens and
+    /// audit heads are derived from it.
     pub worker_secret: String,
-    /// Who may ask.
+    /// Verifies access tokens.
     pub authenticator: Authenticator,
-    /// What companies may upload, and who may do what.
+    /// Limits of uploads per company, and the access rules.
     pub policies: Policies,
-    /// Bytes that a company may store until an admin says otherwise.
+    /// Storage limit of companies for which no admin has set one, in bytes.
     pub default_quota_bytes: u64,
-    /// Whether a valid token of an unknown company or user registers it.
+    /// `true` if a valid token of an unknown company or user registers them.
     pub auto_register: bool,
-    /// How large directories may be.
+    /// Maximum size of directories.
     pub directory_limits: DirectoryLimits,
-    /// How long an upload may take.
+    /// Time from the start of an upload to its expiry.
     pub upload_lifetime: Duration,
-    /// How long a URL is good by which a client writes to the store.
+    /// Lifetime of presigned URLs with which clients write to the object store.
     pub upload_url_lifetime: Duration,
-    /// How often clients may ask.
+    /// Rate limits.
     pub rates: Rates,
-    /// How many `Idempotency-Key`s a company may bring in 24 hours.
+    /// Maximum number of new `Idempotency-Key`s of a company in 24 hours.
     pub idempotency_keys_per_company: NonZeroU32,
-    /// Whether downloads by token are sent on to the store, where their number does not matter.
+    /// `true` if downloads with a token are redirected to the object store when the token has no `max_downloads`.
     pub download_redirects: bool,
-    /// The proxies in front.
+    /// Trusted reverse proxies in front of the gateway.
     pub proxies: Proxies,
-    /// How long a connection of a client is kept without a request.
+    /// Time after which an idle client connection is closed.
     pub keep_alive: Duration,
-    /// Origins of pages that may ask.
+    /// Origins of web pages that may use the API (CORS).
     pub allowed_origins: Vec<String>,
-    /// The connection behind `log`.
+    /// The NATS connection that `log` uses.
     pub nats: async_nats::Client,
-    /// The space of companies.
+    /// Quotas of the companies.
     pub quotas: Arc<Quotas>,
-    /// The events as they are stored, for auditors.
+    /// The events as they are stored, for the audit export.
     pub raw_events: RawEvents,
-    /// What was refused to whom, for auditors.
+    /// The refused requests, for the audit.
     pub refusals: Refusals,
     /// The event log.
     pub log: Arc<dyn EventLog>,
@@ -96,38 +97,38 @@ pub struct Config {
     pub store: Arc<dyn ObjectStore>,
     /// Signs requests to the object store for clients.
     pub presigner: Presigner,
-    /// The read models.
+    /// The read model.
     pub database: Database,
-    /// A copy of them for queries.
+    /// A replica of the read model for queries.
     pub replica: Option<Database>,
     /// Routes of other services on the same address.
     pub more_routes: Vec<Routes>,
-    /// What must answer for those.
+    /// Readiness checks of those services.
     pub more_readiness: Readiness,
 }
 
-/// Who takes the bytes.
+/// Workers that receive the bytes of uploads.
 pub enum Workers {
-    /// Workers of other processes; a name in a URL stands for all addresses that it resolves to.
+    /// URLs of workers in other processes. A host name stands for all addresses that it resolves to.
     Remote(Vec<String>),
     /// The worker of this process.
     Local(Arc<dyn DataPlane>),
 }
 
-/// Why a gateway did not start.
+/// Error of the start of a gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The secret is too short to be one.
+    /// The worker secret has fewer than 32 bytes.
     #[error("WAYBILL_WORKER_SECRET must have at least 32 bytes")]
     SecretTooShort,
-    /// A worker's URL cannot be read.
+    /// The URL of a worker is invalid.
     #[error(transparent)]
     WorkerUrl(#[from] WorkerUrlError),
-    /// A bucket is missing.
+    /// A key-value bucket is missing or does not answer.
     #[error("{0}; run `waybill provision`")]
     Bucket(#[from] BucketError),
-    /// The address cannot be listened at.
-    #[error("listening: {0}")]
+    /// The gateway cannot listen on its address.
+    #[error("cannot listen on the address: {0}")]
     Listen(#[from] std::io::Error),
 }
 
@@ -243,12 +244,12 @@ impl Server {
         Ok(Self { addr, tasks })
     }
 
-    /// Where clients are listened to.
+    /// Returns the address on which the gateway listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Until everything has stopped.
+    /// Waits until all tasks have stopped.
     pub fn stopped(self) -> BoxFuture<'static, ()> {
         Box::pin(self.all_stopped())
     }
@@ -258,6 +259,7 @@ impl Server {
     }
 }
 
+/// Returns the readiness checks of the servers that the gateway itself needs.
 fn own_readiness(gateway: &Arc<Gateway>) -> Readiness {
     Readiness::default()
         .with("nats", gateway.log.clone(), |log| async move { log.head(0).await.map(drop) })

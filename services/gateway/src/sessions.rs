@@ -1,4 +1,4 @@
-//! `/v1/sessions`: several uploads that belong together.
+//! `/v1/sessions`: groups of uploads that a user sees as one transfer.
 
 use crate::api::{IdempotencyKey, MinPosition};
 use crate::gateway::Gateway;
@@ -16,12 +16,14 @@ use waybill_schema::events::SessionOpenedV1;
 use waybill_schema::{CompanyId, Position, SessionId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
-/// The longest name of a session, in bytes: the width of its column.
+/// Maximum length of the name of a session in bytes, which is the width of its column.
 const MAX_NAME_BYTES: usize = 255;
 
+/// The session to open.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenBody {
+    /// Name of at most 255 bytes without control characters.
     name: Option<String>,
 }
 
@@ -33,19 +35,21 @@ pub(crate) struct SessionBody {
     files: Vec<UploadProgress>,
 }
 
+/// The opened session.
 #[derive(Serialize, ToSchema)]
 struct SessionOpened {
     #[schema(value_type = Uuid)]
     session_id: SessionId,
 }
 
+/// Opens a session
 #[utoipa::path(
     tag = "sessions",
     operation_id = "open_session",
     params(IdempotencyKey),
     request_body = Option<OpenBody>,
     responses(
-        (status = 201, description = "Opened", body = SessionOpened),
+        (status = 201, description = "The session is open; `Location` names it", body = SessionOpened),
         (status = 422, description = "`name_invalid`, `idempotency_key_reused`"),
     ),
 )]
@@ -62,7 +66,7 @@ pub(crate) async fn open(
         return Err(Problem::new(
             422,
             "name_invalid",
-            "a session's name has at most 255 bytes and no control characters",
+            "the name of a session must have at most 255 bytes and no control characters",
         ));
     }
     let context = gateway.context(&principal, id);
@@ -80,12 +84,15 @@ pub(crate) async fn open(
         .json(SessionOpened { session_id: session }))
 }
 
+/// Shows a session and the progress of its uploads
+///
+/// The user who opened the session and admins can see it.
 #[utoipa::path(
     tag = "sessions",
     operation_id = "show_session",
     params(("id" = Uuid, Path), MinPosition),
     responses(
-        (status = 200, description = "The session and how far its files are", body = SessionBody),
+        (status = 200, description = "The session and the progress of its uploads", body = SessionBody),
     ),
 )]
 #[get("/v1/sessions/{id}")]
@@ -105,7 +112,7 @@ pub(crate) async fn show(
     if session.is_none()
         && let Some(position) = opened_at(&gateway, principal.company_id, id).await?
     {
-        // It was opened a moment ago: the tables are behind.
+        // The session was opened recently. Wait until the read model has it.
         drop(connection);
         connection = gateway.positions.connection(&request, Some(position)).await?;
         session = find(&mut connection).await?;
@@ -119,7 +126,7 @@ pub(crate) async fn show(
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "private, no-store")).json(SessionBody { session, files }))
 }
 
-/// The position of a session's last event; `None` if there is no such session.
+/// Returns the position of a session's last event, or `None` if the session does not exist.
 async fn opened_at(gateway: &Gateway, company: CompanyId, session: SessionId) -> Result<Option<Position>, Problem> {
     let loaded = load(gateway.log.as_ref(), &SessionAggregate { company, session }).await;
     let seq = loaded.map_err(|error| error.into_problem("loading a session"))?.read_to;
@@ -127,13 +134,17 @@ async fn opened_at(gateway: &Gateway, company: CompanyId, session: SessionId) ->
     Ok((seq > 0).then_some(Position { partition, seq }))
 }
 
+/// Closes a session
+///
+/// Running uploads continue, but no further uploads can join the session. Only the user who opened the session can
+/// close it.
 #[utoipa::path(
     tag = "sessions",
     operation_id = "close_session",
     params(("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "No more files join it"),
-        (status = 409, description = "`session_ended`"),
+        (status = 204, description = "The session is closed"),
+        (status = 409, description = "`session_ended`: the session is cancelled"),
     ),
 )]
 #[post("/v1/sessions/{id}/close")]
@@ -146,13 +157,15 @@ pub(crate) async fn close(
     end(&gateway, &principal, id, &path, Command::Close).await
 }
 
+/// Cancels a session and its running uploads
+///
+/// Only the user who opened the session can cancel it.
 #[utoipa::path(
     tag = "sessions",
     operation_id = "cancel_session",
     params(("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "Cancelled, with all of its running uploads"),
-        (status = 409, description = "`session_ended`"),
+        (status = 204, description = "The session is cancelled; a worker cancels its running uploads"),
     ),
 )]
 #[delete("/v1/sessions/{id}")]
@@ -165,6 +178,7 @@ pub(crate) async fn cancel(
     end(&gateway, &principal, id, &path, Command::Cancel).await
 }
 
+/// Closes or cancels a session of the principal.
 async fn end(
     gateway: &Gateway,
     principal: &Principal,

@@ -1,7 +1,8 @@
-//! The events of one company, in the order of the log, without a look at those of others.
+//! Reads the events of one company in the order of the log.
 //!
-//! The tables say where in the partition the company has events ([`waybill_read_model::blocks`]); what they do not know is read
-//! as a whole.
+//! The read model knows the positions of the company's events in the partition ([`waybill_read_model::blocks`]), so
+//! that the gateway does not have to read the events of other companies. For the rest of the partition, it reads all
+//! messages.
 
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
@@ -12,29 +13,32 @@ use waybill_read_model::queries::{self, EventPositions};
 use waybill_schema::{CompanyId, Position};
 use waybill_service_kit::Problem;
 
-/// How many requests are made of the log at once.
+/// Number of concurrent requests to the log.
 const AT_ONCE: usize = 8;
-/// In how many blocks of the log the events of a page may be, at most.
+/// Maximum number of blocks of the log that are looked up for a page.
 const BLOCKS: u16 = 1_024;
-/// So many messages of others in a row are rather read than a request more made.
+/// Maximum distance between two of the company's messages that are read with one request. Reading messages of other
+/// companies between them is cheaper than another request.
 const GAP: u64 = 16;
-/// How many messages are read as a whole at once, and for one page, at most.
+/// Number of messages per request if the positions are not known.
 const PIECE: u64 = 1_024;
+/// Maximum number of such messages for one page.
 const WHOLE: u64 = 16 * PIECE;
 
-/// Some of a company's events.
+/// A page of a company's events.
 pub(crate) struct Trail {
     pub(crate) messages: Vec<RawMessage>,
-    /// The sequence up to which the log was read for them.
+    /// Sequence up to which the log was read.
     pub(crate) read_to: u64,
-    /// Whether the log has more messages after it.
+    /// `true` if the log has messages after `read_to`.
     pub(crate) more: bool,
 }
 
-/// The events of a company behind sequence `after` of its partition: about `most` of them, or fewer and `more`.
+/// Returns about `most` events of a company after the sequence `after` of its partition. It can return fewer events,
+/// even if there are `more`.
 pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, most: usize) -> Result<Trail, Problem> {
     let partition = gateway.log.partitions().of(company);
-    // The tables first: what they know then is not behind the end.
+    // Query the read model before the end of the log, so that its positions are not after that end.
     let known = known_positions(gateway, company, after, most).await?;
     let head = gateway.log.head(partition).await.map_err(|error| error.into_problem("looking for the log's end"))?;
     let known = match known {
@@ -45,7 +49,7 @@ pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, mo
     let (from, to) = known.as_ref().map_or((0, 0), |known| (known.from, known.checkpoint.seq.unsigned_abs()));
     let from = from.min(head.last_seq);
     if after < from {
-        // An older version folded these.
+        // An older version projected these events without recording their positions.
         reading.read_whole(from, most).await?;
     } else {
         if let Some(known) = known {
@@ -59,7 +63,7 @@ pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, mo
     Ok(Trail { messages, read_to, more: read_to < head.last_seq })
 }
 
-/// Asks the tables where the company's events are; `None` if nothing of its partition is in them.
+/// Queries the positions of the company's events. Returns `None` if the read model has nothing of the partition.
 async fn known_positions(
     gateway: &Gateway,
     company: CompanyId,
@@ -67,7 +71,7 @@ async fn known_positions(
     most: usize,
 ) -> Result<Option<EventPositions>, Problem> {
     let failed = "looking for a company's events";
-    // Each of them has one event at least, but perhaps the first.
+    // Each block has at least one event after `after`, except perhaps the first block.
     let blocks = u16::try_from(most + 1).unwrap_or(BLOCKS).min(BLOCKS);
     let partition = gateway.log.partitions().of(company);
     let mut connection = gateway.database.connection().await.map_err(|error| error.into_problem(failed))?;
@@ -76,7 +80,7 @@ async fn known_positions(
     found.map_err(|error| error.into_problem(failed))
 }
 
-/// Whether the tables are of the log that has this end.
+/// Returns `true` if the read model was built from the log with this end.
 async fn is_of_this_log(
     gateway: &Gateway,
     partition: u32,
@@ -87,12 +91,13 @@ async fn is_of_this_log(
     if known.checkpoint.epoch != head.epoch || seq > head.last_seq {
         return Ok(false);
     }
-    // A stream that was restored from a copy has the epoch of before, and may have other events since.
+    // A stream that was restored from a backup has the same epoch, but may have different events after the backup.
     let at = gateway.log.at(Position { partition, seq }).await;
     let at = at.map_err(|error| error.into_problem("reading events"))?;
     Ok(at.is_some_and(|at| at.message_id.unwrap_or_default() == known.checkpoint.last_id))
 }
 
+/// State of reading one page.
 struct Reading<'a> {
     gateway: &'a Gateway,
     company: CompanyId,
@@ -101,7 +106,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads up to `most` events whose positions are known. Nothing of the company is between them.
+    /// Reads up to `most` events at known positions. The company has no other events between them.
     async fn read_known(&mut self, known: &EventPositions, most: usize) -> Result<(), Problem> {
         let (gateway, company) = (self.gateway, self.company);
         let wanted = &known.seqs[..known.seqs.len().min(most)];
@@ -116,7 +121,8 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Reads all messages up to `to`, or until there are `most` of the company.
+    /// Reads all messages up to `to`, or until it has `most` events of the company, or until it has read [`WHOLE`]
+    /// messages.
     async fn read_whole(&mut self, to: u64, most: usize) -> Result<(), Problem> {
         let until = to.min(self.read_to.saturating_add(WHOLE));
         while self.read_to < until && self.messages.len() < most {
@@ -133,7 +139,7 @@ async fn between(gateway: &Gateway, company: CompanyId, first: u64, last: u64) -
     found.map_err(|error| error.into_problem("reading events"))
 }
 
-/// Joins sequences that are close to each other: the first and the last of each run.
+/// Joins sequences whose distance is at most [`GAP`]. Returns the first and the last sequence of each run.
 fn runs(seqs: &[u64]) -> Vec<(u64, u64)> {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for seq in seqs {

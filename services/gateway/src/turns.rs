@@ -1,6 +1,5 @@
-//! Whose turn it is to bring an upload's bytes, among the requests of this process, in the order in which they came. A
-//! newer one ends the older ones: here for those that have not reached a worker yet, by a message to the worker for those
-//! that have.
+//! Order of concurrent requests that send bytes of one upload through this gateway. A newer request ends the older
+//! ones: directly if they have not reached a worker yet, and by a message to the worker otherwise.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,11 +8,11 @@ use waybill_schema::UploadId;
 
 type Running = HashMap<UploadId, Vec<Arc<Turn>>>;
 
-/// The turns of all uploads.
+/// The running requests of all uploads, in the order of their arrival.
 #[derive(Clone, Default)]
 pub(crate) struct Turns(Arc<Mutex<Running>>);
 
-/// One request's turn.
+/// The turn of one request.
 #[derive(Default)]
 pub(crate) struct Turn {
     superseded: CancellationToken,
@@ -26,7 +25,7 @@ impl Turn {
         self.superseded.cancel();
     }
 
-    /// Until the request has ended.
+    /// Waits until the request has ended.
     pub(crate) async fn done(&self) {
         self.done.cancelled().await;
     }
@@ -36,7 +35,7 @@ impl Turn {
     }
 }
 
-/// A turn that lasts as long as the value.
+/// A turn that ends when the value is dropped.
 pub(crate) struct Held {
     turns: Turns,
     upload: UploadId,
@@ -44,7 +43,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Whether a newer request came.
+    /// Returns `true` if a newer request for the upload has arrived.
     pub(crate) fn is_superseded(&self) -> bool {
         self.turn.superseded.is_cancelled()
     }
@@ -64,14 +63,14 @@ impl Drop for Held {
 }
 
 impl Turns {
-    /// A turn for a request that brings bytes.
+    /// Begins the turn of a request that sends bytes.
     pub(crate) fn begin(&self, upload: UploadId) -> Held {
         let turn = Arc::<Turn>::default();
         self.running().entry(upload).or_default().push(turn.clone());
         Held { turns: self.clone(), upload, turn }
     }
 
-    /// The turns that began before `own`; all of them without.
+    /// Returns the turns that began before `own`, or all turns if `own` is `None`.
     pub(crate) fn before(&self, upload: UploadId, own: Option<&Held>) -> Vec<Arc<Turn>> {
         let running = self.running();
         let turns = running.get(&upload).into_iter().flatten();

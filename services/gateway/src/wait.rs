@@ -1,4 +1,4 @@
-//! Waiting until an upload has ended.
+//! Waits until an upload has ended.
 
 use crate::gateway::Gateway;
 use crate::problems::IntoProblem;
@@ -9,14 +9,14 @@ use waybill_domain::upload;
 use waybill_repository::{Aggregate, Loaded, UploadAggregate, refresh};
 use waybill_service_kit::Problem;
 
-/// The longest that a client may have us wait.
+/// Maximum waiting time that a client can request.
 const LONGEST: Duration = Duration::from_secs(120);
-/// How long the answer to whatever completes an upload waits for its verification, where the client cannot say it.
+/// Time for which the response to a completion waits for the verification, in protocols without `Prefer: wait`.
 pub(crate) const FOR_VERIFICATION: Duration = Duration::from_secs(20);
-/// How often the log is looked at without a message: one may be lost.
+/// Interval at which the log is read even without a message, because messages can be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// `Prefer: wait=N` (RFC 7240 §4.3).
+/// Returns the waiting time of `Prefer: wait=N` (RFC 7240 §4.3), at most [`LONGEST`].
 pub(crate) fn preferred(request: &HttpRequest) -> Option<Duration> {
     let preferences = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
     let waits = preferences.flat_map(|value| value.split([',', ';'])).filter_map(|preference| {
@@ -26,7 +26,7 @@ pub(crate) fn preferred(request: &HttpRequest) -> Option<Duration> {
     waits.max().map(|seconds: u64| Duration::from_secs(seconds).min(LONGEST))
 }
 
-/// Refreshes `loaded` until the upload has ended or the time is up.
+/// Refreshes `loaded` until the upload has ended or `patience` has passed.
 pub(crate) async fn until_ended(
     gateway: &Gateway,
     aggregate: &UploadAggregate,
@@ -34,11 +34,11 @@ pub(crate) async fn until_ended(
     patience: Duration,
 ) -> Result<(), Problem> {
     let unavailable = |error: async_nats::SubscribeError| {
-        tracing::warn!(%error, "an upload's subject is not listened to");
+        tracing::warn!(%error, "cannot subscribe to the subject of an upload");
         Problem::unavailable("the event log does not answer; try again")
     };
     let subject = aggregate.subject().to_nats(gateway.log.partitions());
-    // Listening first, then looking: an event in between is either seen or announced.
+    // Subscribe before the first read, so that no event is missed between the two.
     let mut events = gateway.nats.subscribe(subject).await.map_err(unavailable)?;
     let until = Instant::now() + patience;
     loop {
@@ -47,7 +47,7 @@ pub(crate) async fn until_ended(
         if loaded.state.has_ended() || left.is_zero() {
             return Ok(());
         }
-        // Whether a message came or the time passed: look.
+        // Read the log after a message as well as after the interval.
         drop(tokio::time::timeout(left.min(LOOK_EVERY), events.next()).await);
     }
 }

@@ -167,7 +167,7 @@ impl Get {
             return Err(ApiError::Refused {
                 status: StatusCode::CONFLICT,
                 code: "file_not_ready".to_owned(),
-                detail: "the file is not verified; nothing of it can be read".to_owned(),
+                detail: "the file is not verified and cannot be read yet".to_owned(),
                 retry_after: None,
             }
             .into());
