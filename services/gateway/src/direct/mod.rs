@@ -1,5 +1,5 @@
-//! Bytes that go from the client to the object store by presigned URLs, and never through Waybill: natively part by part
-//! ([`native`]), and in the way that Uppy's S3 plugin knows ([`uppy`]).
+//! Direct uploads: the client sends the bytes to the object store through presigned URLs, not through Waybill. [`native`]
+//! is Waybill's own protocol; [`uppy`] is the protocol of Uppy's S3 plugin.
 
 pub(crate) mod native;
 pub(crate) mod uppy;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use waybill_schema::Timestamp;
 use waybill_service_kit::now;
 
-/// When a URL that is signed now for so long ends.
+/// Returns the time at which a URL that is signed now expires.
 fn end_of(lifetime: Duration) -> Timestamp {
     now().plus_ms(i64::try_from(lifetime.as_millis()).unwrap_or(0))
 }

@@ -1,5 +1,6 @@
-//! `POST /v1/uploads/{id}/parts/sign` and `POST /v1/uploads/{id}/parts`: an upload that was started with
-//! `"mode": "direct"`. A worker completes it, reads the object back, and verifies it before anyone can read it.
+//! `POST /v1/uploads/{id}/parts/sign` and `POST /v1/uploads/{id}/parts` for uploads that were started with
+//! `"mode": "direct"`. A worker completes the multipart upload, reads the object back and verifies it. Nobody can read the
+//! file before that.
 
 use super::end_of;
 use crate::gateway::Gateway;
@@ -21,29 +22,32 @@ use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, U
 use waybill_schema::{Position, WorkerId, names};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
-/// How many parts one request may name.
+/// Maximum number of parts in one request.
 const MAX_PARTS: usize = 100;
-/// Up to how many parts are looked at one by one, before all are listed.
+/// Up to this number of parts, the gateway looks up each part separately. For more, it lists all parts of the upload.
 const LOOKED_AT: usize = 4;
 
+/// Parts for which the client needs presigned URLs.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PartsToSign {
-    /// 1 to 100.
+    /// 1 to 100 parts.
     parts: Vec<PartToSign>,
 }
 
+/// Part that the client is going to send.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PartToSign {
-    /// From 1.
+    /// Part number, beginning at 1.
     part_number: u32,
+    /// Size of the part in bytes: `part_size_bytes` of the upload, or less for the last part.
     size_bytes: u64,
-    /// As in tus 1.0: the algorithm, a space, base64.
+    /// Checksum of the part, as in tus 1.0: the algorithm, a space and the base64 of the digest.
     checksum: String,
 }
 
-/// One part, or several.
+/// One stored part, or a list of 1 to 100 stored parts.
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Report {
@@ -51,44 +55,54 @@ pub(crate) enum Report {
     One(StoredPart),
 }
 
+/// Part that the client has sent to the object store.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct StoredPart {
+    /// Part number, beginning at 1.
     part_number: u32,
+    /// `ETag` header of the object store's response.
     etag: String,
 }
 
+/// Presigned requests, in the order in which the client named the parts.
 #[derive(Serialize, ToSchema)]
 struct SignedParts {
     parts: Vec<SignedPart>,
 }
 
-/// A request that the client makes to the store.
+/// Presigned request that the client sends to the object store.
 #[derive(Serialize, ToSchema)]
 struct SignedPart {
     part_number: u32,
     method: String,
     url: String,
-    /// To be sent as they are: they are signed.
+    /// Headers that the client must send unchanged, because they are signed.
     headers: BTreeMap<String, String>,
+    /// Time at which the URL expires.
     #[schema(format = DateTime)]
     expires_at: String,
 }
 
+/// Progress of the upload after the reported parts were recorded.
 #[derive(Serialize, ToSchema)]
 struct Reported {
-    /// Up to here nothing is missing.
+    /// Number of consecutive bytes, from the first byte on, that are recorded.
     offset_bytes: u64,
+    /// Total number of recorded bytes.
     bytes_uploaded: u64,
 }
 
-/// URLs for parts: each takes exactly the bytes that were announced.
+/// Signs URLs for parts of a direct upload
+///
+/// Each URL accepts only a body with the announced size and checksum. All parts of an upload must have the same kind of
+/// checksum as the first signed part.
 #[utoipa::path(
     tag = "parts",
     operation_id = "sign_parts",
     params(("id" = Uuid, Path)),
     request_body = PartsToSign,
     responses(
-        (status = 200, description = "URLs, each for exactly the announced bytes", body = SignedParts),
+        (status = 200, description = "A presigned request for each part", body = SignedParts),
         (status = 409, description = "`upload_kind`, `upload_completed`"),
         (status = 410, description = "`upload_ended`"),
     ),
@@ -130,14 +144,17 @@ pub(crate) async fn sign(
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(SignedParts { parts }))
 }
 
-/// Parts that the client has stored: looked for in the store, then said in the log.
+/// Reports stored parts of a direct upload
+///
+/// Waybill looks up each part in the object store and records it. It refuses the request if the store does not have a part
+/// with the reported ETag and the expected size.
 #[utoipa::path(
     tag = "parts",
     operation_id = "report_parts",
     params(("id" = Uuid, Path)),
     request_body = Report,
     responses(
-        (status = 200, description = "Known", body = Reported),
+        (status = 200, description = "All parts are recorded", body = Reported),
         (status = 409, description = "`part_missing`, `upload_kind`, `upload_completed`, `chunk_differs`"),
         (status = 410, description = "`upload_ended`"),
     ),
@@ -172,7 +189,8 @@ pub(crate) async fn report(
         let chunk = ChunkUploadedV1 {
             offset: range.from,
             length: range.len(),
-            // The store checked the checksum that was signed; the object is read back in any case.
+            // The store has checked the signed checksum, and the worker reads the whole object back before the file is
+            // readable.
             crc64nvme: 0,
             etag: stored.etag.clone(),
             storage: ChunkStorage::Part { part_number: part.part_number },
@@ -189,7 +207,7 @@ pub(crate) async fn report(
         .json(Reported { offset_bytes: loaded.state.stored.prefix(), bytes_uploaded: loaded.state.stored.total() }))
 }
 
-/// The upload, if it is the principal's and one of these.
+/// Loads the upload if it belongs to the principal and is a direct upload.
 async fn direct_upload(
     gateway: &Gateway,
     principal: &Principal,
@@ -207,26 +225,27 @@ fn check_count(count: usize) -> Result<(), Problem> {
     if (1..=MAX_PARTS).contains(&count) {
         return Ok(());
     }
-    Err(Problem::bad_request("parts_invalid", format!("name 1 to {MAX_PARTS} parts")))
+    Err(Problem::bad_request("parts_invalid", format!("send 1 to {MAX_PARTS} parts in one request")))
 }
 
-/// What a part must be.
+/// Size and checksum that the presigned URL of a part requires.
 struct Pin {
     part_number: u32,
-    /// Its checksum's algorithm, if that is announced to the store. SHA is not: the store would make the object's checksum
-    /// of those of all parts, and want them again in the end.
+    /// Checksum algorithm, if Waybill announces it to the store when it opens the multipart upload. Waybill does not
+    /// announce SHA algorithms: the store would compute the object's checksum from those of the parts, and require them
+    /// again at the completion.
     crc: Option<Crc>,
     pinned: Pinned,
 }
 
-/// All parts have checksums of one kind: the store was told of it before the first one, and refuses others.
+/// Checks that all parts have the checksum algorithm that was announced to the store, because the store refuses others.
 fn check_algorithm(multipart: &MultipartOpenedV2, pinned: &[Pin]) -> Result<(), Problem> {
     let announced = multipart.checksum_algorithm.as_deref();
     if pinned.iter().all(|pin| pin.crc.map(Crc::name) == announced) {
         return Ok(());
     }
     let said = announced.map_or_else(|| "sha1 or sha256".to_owned(), str::to_ascii_lowercase);
-    let text = format!("send {said}: all parts of an upload have the kind of checksum that its first part has");
+    let text = format!("send a checksum of the kind {said}: all parts of an upload must have the same kind");
     Err(Problem::bad_request("checksum_invalid", text))
 }
 
@@ -235,10 +254,10 @@ fn pin(state: &State, part: &PartToSign) -> Result<Pin, Problem> {
     let size_bytes = grid.part(part.part_number).len();
     if size_bytes == 0 || part.part_number == 0 {
         let total = grid.total_parts();
-        return Err(Problem::bad_request("parts_invalid", format!("the upload has parts 1 to {total}")));
+        return Err(Problem::bad_request("parts_invalid", format!("part_number must be between 1 and {total}")));
     }
     if part.size_bytes != size_bytes {
-        let text = format!("part {} has {size_bytes} bytes", part.part_number);
+        let text = format!("part {} must have {size_bytes} bytes", part.part_number);
         return Err(Problem::bad_request("parts_invalid", text).with("part_size_bytes", size_bytes));
     }
     let checksum: Checksum =
@@ -253,7 +272,8 @@ fn pin(state: &State, part: &PartToSign) -> Result<Pin, Problem> {
     Ok(Pin { part_number: part.part_number, crc, pinned })
 }
 
-/// The upload's multipart upload, opened where there is none; whoever loses a race drops their own.
+/// Returns the multipart upload of the upload, and opens one if it has none. If a concurrent request was faster, this one
+/// aborts the multipart upload that it opened.
 async fn open_multipart(
     gateway: &Gateway,
     aggregate: &UploadAggregate,
@@ -287,7 +307,7 @@ async fn open_multipart(
     loaded.state.multipart.clone().ok_or_else(Problem::internal)
 }
 
-/// What the store has of these parts.
+/// Looks up these parts in the store. The result can contain other parts too.
 async fn listed(
     gateway: &Gateway,
     multipart: &MultipartOpenedV2,
@@ -304,6 +324,6 @@ async fn listed(
 }
 
 fn missing(part_number: u32) -> Problem {
-    let text = format!("the store has no part {part_number} with this ETag; send it to its URL again");
+    let text = format!("the object store has no part {part_number} with this ETag; send the part to its URL again");
     Problem::new(409, "part_missing", text).with("part_number", part_number)
 }

@@ -1,4 +1,4 @@
-//! A file as a page describes it.
+//! Reads Uppy's description of a file into [`FileFacts`].
 
 use crate::metadata::Metadata;
 use crate::uploads::FileFacts;
@@ -8,14 +8,14 @@ use waybill_service_kit::Problem;
 
 const UUID_LENGTH: usize = 36;
 
-/// A file as Uppy describes it.
+/// Description of a file by Uppy.
 #[derive(Default)]
 pub(super) struct Described {
     pub(super) name: Option<String>,
     pub(super) mime_type: Option<String>,
-    /// All of Uppy's `meta`.
+    /// All members of Uppy's `meta`.
     pub(super) meta: Map<String, Value>,
-    /// The same as the page sent it, where it came as JSON.
+    /// The same metadata as the client sent it, if it came as JSON.
     pub(super) sent: Option<Metadata>,
 }
 
@@ -31,11 +31,12 @@ impl Described {
         self.text(key).map(|text| Uuid::try_parse(&text).map_err(invalid)).transpose()
     }
 
-    /// Bytes, where the page put them into the metadata: Uppy itself says none.
+    /// Returns the size in bytes if the page put it into the metadata. Uppy itself does not send the size.
     pub(super) fn size_bytes(&self) -> Option<u64> {
         self.text("size")?.parse().ok()
     }
 
+    /// Returns the facts of the file. If the size is unknown, it is set to `max_bytes`.
     pub(super) fn facts(&self, max_bytes: u64) -> Result<FileFacts, Problem> {
         let described = |value: &Option<String>| value.clone().filter(|text| !text.is_empty() && text != "undefined");
         let sent = self.sent.clone().filter(|_| !self.meta.is_empty());
@@ -53,7 +54,7 @@ impl Described {
     }
 }
 
-/// The name in the key that a page asks for: Uppy's own is `{uuid}-{name}`.
+/// Returns the file name in the key that the client proposes. Uppy proposes `{uuid}-{name}`.
 pub(super) fn name_in(key: &str) -> Option<String> {
     let last = key.rsplit('/').next()?;
     let behind_id = last.get(..UUID_LENGTH).filter(|id| Uuid::try_parse(id).is_ok()).and(last.get(UUID_LENGTH..));

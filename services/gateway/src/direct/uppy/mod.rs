@@ -1,8 +1,8 @@
-//! What `@uppy/aws-s3` asks for: version 5 of a Companion (`/uppy/s3/multipart…`, `/uppy/s3/params`), version 6 of its
-//! `signRequest` option (`POST /uppy/s3/sign`). Both with the JWT.
+//! Routes for `@uppy/aws-s3`. Version 5 uses the Companion routes (`/uppy/s3/multipart…`, `/uppy/s3/params`), version 6 uses
+//! `POST /uppy/s3/sign` through its option `signRequest`. All of them require the JWT.
 //!
-//! The client chooses its own parts, and may make the object by itself. So it writes to a quarantine key: the object is
-//! copied from there to a key that no client can write to, and the copy is hashed before anyone can read it.
+//! The client chooses the parts and can complete the object without Waybill. It therefore writes to a quarantine key. A
+//! worker copies the object to a key that no client can write to, and hashes the copy. Nobody can read the file before that.
 
 mod described;
 mod multipart;
@@ -17,6 +17,6 @@ pub(crate) use single::*;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// An object without members.
+/// Empty JSON object.
 #[derive(Serialize, ToSchema)]
 struct Nothing {}

@@ -1,4 +1,4 @@
-//! The routes of a Companion for multipart uploads (version 5).
+//! Companion routes for multipart uploads (Uppy version 5).
 
 use super::Nothing;
 use super::described::Described;
@@ -18,28 +18,33 @@ use waybill_domain::upload::Phase;
 use waybill_object_store::{CompletedPart, ListedPart};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
-/// The largest list of parts: S3 has 10,000, and each takes less than 128 bytes.
+/// Maximum size of a list of parts. S3 allows 10,000 parts, and each takes less than 128 bytes of JSON.
 const COMPLETION_MAX_BYTES: usize = 10_000 * 128;
 
-/// A multipart upload that was begun.
+/// New multipart upload.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UppyCreated)]
 struct Created {
+    /// Upload id of the object store.
     #[serde(rename = "uploadId")]
     upload_id: String,
+    /// Quarantine key to which the client writes.
     key: String,
     bucket: String,
+    /// Id of the file and its upload in Waybill.
     file_id: Uuid,
 }
 
+/// Presigned URL of a part.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UppySignedPart)]
 struct SignedPart {
     url: String,
-    /// Seconds.
+    /// Lifetime of the URL in seconds.
     expires: u64,
 }
 
+/// Part that the object store has.
 #[derive(Serialize, ToSchema)]
 struct UppyPart {
     #[serde(rename = "PartNumber")]
@@ -50,15 +55,19 @@ struct UppyPart {
     size: u64,
 }
 
+/// Completed multipart upload.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UppyCompleted)]
 struct Completed {
+    /// Path of the file's content. It is readable after the verification.
     location: String,
     key: String,
     bucket: String,
+    /// Id of the file and its upload in Waybill.
     file_id: Uuid,
 }
 
+/// File for which Uppy begins a multipart upload.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = UppyCreate)]
 pub(crate) struct Create {
@@ -72,16 +81,17 @@ pub(crate) struct Create {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct KeyQuery {
+    /// Key from the response that created the upload.
     key: String,
 }
 
-/// Version 5: begins a multipart upload.
+/// Begins a multipart upload (Uppy version 5)
 #[utoipa::path(
     tag = "uppy",
     operation_id = "uppy_create",
     request_body = Create,
     responses(
-        (status = 200, description = "Begun", body = Created),
+        (status = 200, description = "The multipart upload is open", body = Created),
         (status = 409, description = "`session_ended`"),
         (status = 413, description = "`file_too_large`, `quota_exceeded`, `metadata_too_large`, `json_too_large`"),
         (status = 415, description = "`type_refused`, `content_type_refused`"),
@@ -107,13 +117,13 @@ pub(crate) async fn create(
     Ok(HttpResponse::Ok().json(Created { upload_id, key, bucket: store.bucket().to_owned(), file_id }))
 }
 
-/// Version 5: a URL for a part.
+/// Signs a URL for a part (Uppy version 5)
 #[utoipa::path(
     tag = "uppy",
     operation_id = "uppy_sign_part",
-    params(("upload_id" = String, Path, description = "The store's"), ("part_number" = u32, Path), KeyQuery),
+    params(("upload_id" = String, Path, description = "Upload id of the object store"), ("part_number" = u32, Path, description = "1 to 10,000"), KeyQuery),
     responses(
-        (status = 200, description = "A URL", body = SignedPart),
+        (status = 200, description = "The presigned URL", body = SignedPart),
         (status = 409, description = "`upload_completed`"),
         (status = 410, description = "`upload_ended`"),
         (status = 413, description = "`size_exceeded`"),
@@ -135,13 +145,13 @@ pub(crate) async fn sign_part(
     Ok(HttpResponse::Ok().json(SignedPart { url: signed.url, expires: asked.gateway.upload_url_lifetime.as_secs() }))
 }
 
-/// Version 5: what is there already.
+/// Lists the stored parts of a multipart upload (Uppy version 5)
 #[utoipa::path(
     tag = "uppy",
     operation_id = "uppy_list_parts",
-    params(("upload_id" = String, Path, description = "The store's"), KeyQuery),
+    params(("upload_id" = String, Path, description = "Upload id of the object store"), KeyQuery),
     responses(
-        (status = 200, description = "What is there already", body = Vec<UppyPart>),
+        (status = 200, description = "The parts that the object store has", body = Vec<UppyPart>),
         (status = 409, description = "`upload_completed`"),
         (status = 410, description = "`upload_ended`"),
         (status = 413, description = "`size_exceeded`"),
@@ -164,12 +174,15 @@ pub(crate) async fn list(
     Ok(HttpResponse::Ok().json(parts))
 }
 
+/// Parts of which the object consists.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = UppyCompletion)]
 pub(crate) struct Completion {
+    /// At least one part, in ascending order of the part numbers.
     parts: Vec<CompletionPart>,
 }
 
+/// Part number and ETag of a stored part.
 #[derive(Deserialize, ToSchema)]
 struct CompletionPart {
     #[serde(rename = "PartNumber")]
@@ -178,16 +191,18 @@ struct CompletionPart {
     etag: String,
 }
 
-/// Version 5: makes the object of its parts, and waits a while until it is verified.
+/// Completes a multipart upload (Uppy version 5)
+///
+/// Joins the parts to an object and waits for its verification for a limited time.
 #[utoipa::path(
     tag = "uppy",
     operation_id = "uppy_complete",
-    params(("upload_id" = String, Path, description = "The store's"), KeyQuery),
+    params(("upload_id" = String, Path, description = "Upload id of the object store"), KeyQuery),
     request_body = Completion,
     responses(
-        (status = 200, description = "Verified", body = Completed),
-        (status = 202, description = "The object is made, and is being verified", body = Completed),
-        (status = 400, description = "`parts_invalid`: no parts, or not in their order"),
+        (status = 200, description = "The file is verified", body = Completed),
+        (status = 202, description = "The object is stored, and its verification is not finished", body = Completed),
+        (status = 400, description = "`parts_invalid`: the list has no parts, or they are not in ascending order"),
         (status = 409, description = "`upload_completed`, `part_missing`"),
         (status = 410, description = "`upload_ended`"),
         (status = 413, description = "`size_exceeded`, `quota_exceeded`, `json_too_large`"),
@@ -232,13 +247,13 @@ pub(crate) async fn complete(
     }))
 }
 
-/// Version 5: no more of it.
+/// Cancels a multipart upload (Uppy version 5)
 #[utoipa::path(
     tag = "uppy",
     operation_id = "uppy_abort",
-    params(("upload_id" = String, Path, description = "The store's"), KeyQuery),
+    params(("upload_id" = String, Path, description = "Upload id of the object store"), KeyQuery),
     responses(
-        (status = 200, description = "Cancelled", body = Nothing),
+        (status = 200, description = "The upload is cancelled", body = Nothing),
         (status = 409, description = "`upload_completed`"),
         (status = 410, description = "`upload_ended`"),
     ),

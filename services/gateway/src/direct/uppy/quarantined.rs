@@ -1,4 +1,4 @@
-//! Uploads whose object a client makes by itself, under a quarantine key.
+//! Uploads whose object the client creates under a quarantine key. The routes of both Uppy versions use this module.
 
 use super::described::Described;
 use crate::direct::end_of;
@@ -17,10 +17,10 @@ use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{UploadId, names};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
-/// The last segment of a quarantine key; an upload has one.
+/// Last segment of every quarantine key. An upload has exactly one quarantine key.
 const OBJECT: &str = "object";
 
-/// Who asks, and with what.
+/// Request context of an Uppy route: the gateway, the caller and the HTTP request.
 pub(super) struct Asked {
     pub(super) gateway: web::Data<Gateway>,
     pub(super) principal: Principal,
@@ -35,7 +35,7 @@ impl Asked {
     }
 }
 
-/// An upload that runs, and its quarantine key.
+/// Upload together with its quarantine key.
 pub(super) struct Quarantined {
     pub(super) aggregate: UploadAggregate,
     pub(super) loaded: Loaded<State>,
@@ -43,8 +43,8 @@ pub(super) struct Quarantined {
 }
 
 impl Asked {
-    /// Starts an upload. A request that is repeated with its `Idempotency-Key` means the same one; the key that a page asks
-    /// for does not tell files apart.
+    /// Starts an upload, or finds the upload of an earlier request with the same `Idempotency-Key`. The object key that the
+    /// client proposes does not identify an upload.
     pub(super) async fn start(&self, described: &Described) -> Result<Quarantined, Problem> {
         let (gateway, principal, request) = (&self.gateway, &self.principal, &self.request);
         gateway.check_direct()?;
@@ -63,19 +63,19 @@ impl Asked {
         start_now(gateway, principal, &self.context, upload, start, is_repeatable).await?;
         let aggregate = UploadAggregate { company: principal.company_id, upload };
         let mut found = Quarantined { aggregate, loaded: Loaded::default(), key };
-        // From now on it has the time of its URLs.
+        // The URLs that this request signs are valid from now on, so the upload must live as long as they do.
         self.expect_object(&mut found).await?;
         Ok(found)
     }
 
-    /// The running upload of a key that was given out.
+    /// Finds the upload of a quarantine key. Returns an error if the upload is not open.
     pub(super) async fn find(&self, key: &str) -> Result<Quarantined, Problem> {
         let found = self.find_any(key).await?;
         found.loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
         Ok(found)
     }
 
-    /// The upload of a key that was given out, however far it is.
+    /// Finds the upload of a quarantine key in any phase.
     pub(super) async fn find_any(&self, key: &str) -> Result<Quarantined, Problem> {
         let unknown = || Problem::not_found("upload");
         let mut segments = key.split('/');
@@ -89,13 +89,17 @@ impl Asked {
         Ok(Quarantined { aggregate, loaded, key: key.to_owned() })
     }
 
+    /// Signs a request to the object store.
     pub(super) fn presign(&self, key: &str, request: &Presign<'_>) -> Result<Presigned, Problem> {
         let signed = self.gateway.presigner.presign(key, request, self.gateway.upload_url_lifetime);
         signed.map_err(|error| error.into_problem("signing a request"))
     }
 
-    /// Lists what is there already; an upload with more than its reservation holds is ended. It has one multipart upload
-    /// at a time: whoever goes on with one gives up the others, which would hold space besides.
+    /// Lists the stored parts of the multipart upload, and aborts all other multipart uploads of the same key, because they
+    /// would occupy space that is not reserved. If the parts exceed the size of the upload, this cancels the upload.
+    ///
+    /// # Errors
+    /// 404 if the store does not know the multipart upload, 413 `size_exceeded` if the parts are too large.
     pub(super) async fn check_room(
         &self,
         found: &mut Quarantined,
@@ -124,7 +128,8 @@ impl Asked {
         Err(refused(&Refusal::SizeExceeded { size_bytes }))
     }
 
-    /// The client is given a URL: for as long as it lasts the upload is the client's, and a worker looks for its object.
+    /// Records that the client has a URL until it expires. Until then the upload does not expire, and a worker looks for its
+    /// object.
     pub(super) async fn expect_object(&self, found: &mut Quarantined) -> Result<(), Problem> {
         let until = end_of(self.gateway.upload_url_lifetime);
         let (log, command) = (self.gateway.log.as_ref(), Command::SignQuarantine { until });
@@ -134,7 +139,7 @@ impl Asked {
             .map_err(|error| error.into_problem("signing a request"))
     }
 
-    /// Sets space aside for `bytes`, where the client has not said how many it sends.
+    /// Raises the reservation to `bytes` if the size of the upload is unknown.
     pub(super) async fn reserve(&self, found: &Quarantined, bytes: u64) -> Result<(), Problem> {
         if !found.loaded.state.length_deferred {
             return Ok(());
@@ -144,7 +149,8 @@ impl Asked {
         self.gateway.reserver.raise(company, upload, (bytes.min(max_bytes), max_bytes), &self.context).await
     }
 
-    /// Signs a part; of an upload of unknown size its space is set aside first, as large as the largest part so far.
+    /// Signs a part. If the size of the upload is unknown, this first reserves space for all parts up to this one that are
+    /// not stored yet. It assumes that each is as large as the largest stored part, and at least [`UNKNOWN_PART_BYTES`].
     pub(super) async fn sign_part(
         &self,
         found: &mut Quarantined,
@@ -162,7 +168,7 @@ impl Asked {
         self.presign(&found.key, &Presign::UploadPart { upload_id, part_number, pinned: None })
     }
 
-    /// Completes a multipart upload, unless that was done before and the answer was lost.
+    /// Completes a multipart upload. Succeeds if an earlier request has already completed it and its response was lost.
     pub(super) async fn make_object(
         &self,
         found: &mut Quarantined,
@@ -177,56 +183,57 @@ impl Asked {
         let listed = self.check_room(found, upload_id).await?;
         check_parts(&listed, parts)?;
         self.reserve(found, listed.iter().map(|part| part.size_bytes).sum()).await?;
-        // Said first: should this process die behind it, a worker finds the object.
+        // Recorded first: if this process dies after the completion, a worker still finds the object.
         self.expect_object(found).await?;
         match store.complete_multipart(&found.key, upload_id, parts).await {
             Ok(()) => Ok(()),
-            // Somebody else was faster, or a worker has taken the object.
+            // Another request has completed the multipart upload.
             Err(StoreError::NoSuchUpload { .. }) if self.is_made(&found.key).await? => Ok(()),
             Err(StoreError::NoSuchUpload { .. }) => Err(Problem::not_found("multipart upload")),
             Err(StoreError::PartsInvalid { code, .. }) => {
-                Err(Problem::bad_request("parts_invalid", format!("the store refuses the parts: {code}")))
+                Err(Problem::bad_request("parts_invalid", format!("the object store refused the parts: {code}")))
             }
             Err(error) => Err(error.into_problem("completing a multipart upload")),
         }
     }
 
+    /// Returns `true` if the store has an object with this key.
     pub(super) async fn is_made(&self, key: &str) -> Result<bool, Problem> {
         let size = self.gateway.store.size(key).await;
         size.map(|size| size.is_some()).map_err(|error| error.into_problem("looking for an object"))
     }
 
-    /// A signed PUT of the whole object.
+    /// Signs a PUT request for the whole object.
     pub(super) fn sign_object(&self, found: &Quarantined, size_bytes: Option<u64>) -> Result<Presigned, Problem> {
         self.presign(&found.key, &Presign::PutObject { size_bytes })
     }
 }
 
-/// Whether these parts, in this order, are there to be made one object of: what S3 would say (InvalidPart,
-/// InvalidPartOrder), which not every store does.
+/// Checks that the store has all of these parts and that they are in ascending order. S3 checks this too (`InvalidPart`,
+/// `InvalidPartOrder`), but not every other store does.
 fn check_parts(listed: &[ListedPart], parts: &[CompletedPart]) -> Result<(), Problem> {
     if parts.is_empty() {
-        return Err(Problem::bad_request("parts_invalid", "an object has at least one part; send them first"));
+        return Err(Problem::bad_request("parts_invalid", "the upload has no parts; send at least one part first"));
     }
     if !parts.is_sorted_by(|a, b| a.part_number < b.part_number) {
-        return Err(Problem::bad_request("parts_invalid", "name each part once, in ascending order of their numbers"));
+        return Err(Problem::bad_request("parts_invalid", "list each part once, in ascending order of part numbers"));
     }
     let is_there = |part: &CompletedPart| {
         listed.iter().any(|known| known.part_number == part.part_number && known.has_etag(&part.etag))
     };
     match parts.iter().find(|part| !is_there(part)) {
         Some(part) => {
-            let detail = format!("the store has no part {} with this ETag; send it again", part.part_number);
+            let detail = format!("the object store has no part {} with this ETag; send it again", part.part_number);
             Err(Problem::new(409, "part_missing", detail).with("part_number", part.part_number))
         }
         None => Ok(()),
     }
 }
 
-/// S3 has parts 1 to 10,000.
+/// Checks that the part number is in S3's range of 1 to 10,000.
 fn check_part_number(part_number: u32) -> Result<(), Problem> {
     if (1..=10_000).contains(&part_number) {
         return Ok(());
     }
-    Err(Problem::bad_request("parts_invalid", "parts are numbered 1 to 10000"))
+    Err(Problem::bad_request("parts_invalid", "the part number must be between 1 and 10000"))
 }

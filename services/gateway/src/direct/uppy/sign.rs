@@ -1,4 +1,4 @@
-//! The route for the option `signRequest` (version 6).
+//! Route for the option `signRequest` of Uppy version 6.
 
 use super::Nothing;
 use super::described::{Described, name_in};
@@ -13,20 +13,24 @@ use utoipa::ToSchema;
 use waybill_object_store::presign::{Presign, Presigned};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
+/// Presigned request that the client sends to the object store.
 #[derive(Serialize, ToSchema)]
 struct SignedRequest {
     url: String,
     method: String,
+    /// Quarantine key. The client must use it in all later requests for the file.
     key: String,
     headers: Nothing,
 }
 
-/// What version 6 passes to `signRequest`, and what the page adds of the file.
+/// Arguments of `signRequest` in Uppy version 6, and the description of the file that the page adds.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SignRequest {
     method: String,
+    /// In the first request for a file, the key that Uppy proposes; in all later ones, the key of the first response.
     key: String,
+    /// Upload id of the object store. The first request for a file has none.
     upload_id: Option<String>,
     part_number: Option<u32>,
     content_type: Option<String>,
@@ -38,13 +42,15 @@ pub(crate) struct SignRequest {
     metadata: Option<Metadata>,
 }
 
-/// Version 6: signs each of its requests to the store. The first one of a file is answered with a key of ours.
+/// Signs a request to the object store (Uppy version 6)
+///
+/// The first request for a file starts an upload and returns the key that the client must use from then on.
 #[utoipa::path(
     tag = "uppy",
     operation_id = "uppy_sign",
     request_body = SignRequest,
     responses(
-        (status = 200, description = "The signed request", body = SignedRequest),
+        (status = 200, description = "The presigned request", body = SignedRequest),
         (status = 404, description = "`not_found`"),
         (status = 409, description = "`upload_completed`, `session_ended`"),
         (status = 410, description = "`upload_ended`"),
@@ -80,6 +86,7 @@ pub(crate) async fn sign(
 }
 
 impl Asked {
+    /// Starts an upload and signs its first request: a PUT of the whole object, or the creation of a multipart upload.
     async fn sign_new(&self, wanted: &SignRequest) -> Result<(String, Presigned), Problem> {
         let mut meta = wanted.metadata.as_ref().map(Metadata::members).unwrap_or_default();
         if let Some(size) = wanted.size {
@@ -96,6 +103,7 @@ impl Asked {
         Ok((found.key, signed))
     }
 
+    /// Signs a further request of an upload that has started.
     async fn sign_running(
         &self,
         method: &str,
@@ -112,7 +120,7 @@ impl Asked {
                 if parts.is_empty() {
                     return Err(Problem::bad_request(
                         "parts_invalid",
-                        "an object has at least one part; send them first",
+                        "the upload has no parts; send at least one part first",
                     ));
                 }
                 self.reserve(&found, parts.iter().map(|part| part.size_bytes).sum()).await?;
@@ -129,5 +137,5 @@ impl Asked {
 }
 
 fn unknown_request() -> Problem {
-    Problem::bad_request("request_invalid", "send method, key, and uploadId and partNumber as signRequest has them")
+    Problem::bad_request("request_invalid", "send method, key, uploadId and partNumber as signRequest receives them")
 }

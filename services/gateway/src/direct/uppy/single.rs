@@ -1,4 +1,4 @@
-//! The route of a Companion for small files, which are sent in one request (version 5).
+//! Companion route for small files, which Uppy version 5 sends in one request.
 
 use super::Nothing;
 use super::described::Described;
@@ -11,40 +11,42 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use waybill_service_kit::{Principal, Problem, RequestId};
 
-/// How a small file is sent in one request.
+/// Presigned request with which the client sends a small file.
 #[derive(Serialize, ToSchema)]
 struct UploadParameters {
     method: String,
     url: String,
     headers: Nothing,
     fields: Fields,
-    /// Seconds.
+    /// Lifetime of the URL in seconds.
     expires: u64,
+    /// Id of the file and its upload in Waybill.
     file_id: Uuid,
 }
 
+/// Quarantine key of the file.
 #[derive(Serialize, ToSchema)]
 struct Fields {
     key: String,
 }
 
-/// What a page says of a file, besides `metadata[…]` for each of its `meta`.
+/// Description of a file. Each member of Uppy's `meta` comes as a further parameter, `metadata[…]`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "the query is read pair by pair, for the names in brackets")]
+#[expect(dead_code, reason = "only for OpenAPI; the handler reads the query as pairs because of the names in brackets")]
 struct UppyParams {
     filename: Option<String>,
     #[param(rename = "type")]
     mime_type: Option<String>,
 }
 
-/// Version 5: a URL for a small file in one request.
+/// Signs a URL for a small file (Uppy version 5)
 #[utoipa::path(
     tag = "uppy",
     operation_id = "uppy_params",
     params(UppyParams),
     responses(
-        (status = 200, description = "A URL", body = UploadParameters),
+        (status = 200, description = "The presigned request", body = UploadParameters),
         (status = 409, description = "`session_ended`"),
         (status = 413, description = "`file_too_large`, `quota_exceeded`, `metadata_too_large`"),
         (status = 415, description = "`type_refused`"),
