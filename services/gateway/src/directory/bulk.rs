@@ -1,4 +1,4 @@
-//! Many changes of a directory in one request.
+//! `POST /v1/admin/companies/{company}/bulk`: many changes of a directory in one request.
 
 use super::{administer, try_all};
 use crate::api::CompanyPath;
@@ -14,19 +14,20 @@ use waybill_domain::directory::Command;
 use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
-/// How many operations one request may bring.
+/// Maximum number of operations in one request.
 const OPERATIONS_MAX: usize = 1_000;
-/// The largest request with operations.
+/// Maximum size of the request body.
 const BULK_MAX_BYTES: usize = 512 * 1_024;
 
+/// Changes of a directory, in the order in which they are applied.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BulkBody {
-    /// At most 1,000.
+    /// At most 1,000 operations.
     operations: Vec<Operation>,
 }
 
-/// One change of a directory.
+/// Change of a directory.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 enum Operation {
@@ -42,9 +43,10 @@ enum Operation {
     RemoveThreadMember { thread_id: Uuid, user_id: Uuid },
 }
 
-/// How many operations were carried out: all of them.
+/// Result of a bulk request.
 #[derive(Serialize, ToSchema)]
 struct Applied {
+    /// Number of operations in the request. All of them were applied.
     applied: usize,
 }
 
@@ -75,13 +77,17 @@ impl From<Operation> for Command {
     }
 }
 
+/// Applies many changes to a directory
+///
+/// Waybill checks all operations first. If it refuses one, it applies none, and the member `index` of the error is the
+/// index of the refused operation, beginning at 0.
 #[utoipa::path(
     tag = "directory",
     operation_id = "change_directory",
     params(CompanyPath),
     request_body = BulkBody,
     responses(
-        (status = 200, description = "All of it was done", body = Applied),
+        (status = 200, description = "All operations are applied", body = Applied),
         (status = 409, description = "`id_taken`, `directory_full`"),
         (status = 413, description = "`too_many_operations`, `json_too_large`"),
         (status = 422, description = "`id_invalid`"),
@@ -100,9 +106,9 @@ pub(crate) async fn bulk(
     let body: BulkBody = json::read(&request, payload, BULK_MAX_BYTES).await?;
     let commands: Vec<Command> = body.operations.into_iter().map(Command::from).collect();
     if commands.len() > OPERATIONS_MAX {
-        return Err(Problem::new(413, "too_many_operations", "one request brings at most 1,000 operations"));
+        return Err(Problem::new(413, "too_many_operations", "send at most 1,000 operations in one request"));
     }
-    // All of them or none: a list with one that cannot be is refused before the first event.
+    // All or none: if one operation is invalid, the request is refused before the first event.
     look_at_directory(&gateway.directories, by.company, |state| try_all(&gateway, state, &commands)).await??;
     let applied = commands.len();
     let position = change_directory(&gateway.directories, by.company, &by.context, commands).await?;

@@ -1,5 +1,6 @@
-//! `/v1/admin/companies/{company}…`: the host product says which companies, users, chatrooms, threads and members there
-//! are. Every call may be repeated. With a token of the role service for all companies, of the role admin for its own.
+//! `/v1/admin/companies/{company}…`: the host product registers companies, users, chatrooms, threads and members. Every
+//! request is safe to repeat. A token with the role `service` can manage all companies, one with the role `admin` only its
+//! own company.
 
 mod bulk;
 
@@ -23,7 +24,8 @@ use waybill_schema::events::CompanySettings;
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, Position};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
 
-/// What is left out is as it is for every company.
+/// Settings of a company. Each setting that is absent gets the default of this installation, unless its description says
+/// otherwise.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CompanyBody {
@@ -31,11 +33,11 @@ pub(crate) struct CompanyBody {
     max_session_bytes: Option<u64>,
     allowed_mime_types: Option<Vec<String>>,
     retention_days: Option<u32>,
-    /// Left as it is where it is left out.
+    /// Quota of the company in bytes. If it is absent, the quota does not change.
     storage_limit_bytes: Option<u64>,
 }
 
-/// A company, its settings, and how much there is in its directory.
+/// Company with its settings and the number of entries in its directory.
 #[derive(Serialize, ToSchema)]
 struct CompanyAnswer {
     #[schema(value_type = Uuid)]
@@ -51,6 +53,7 @@ struct CompanyAnswer {
     threads: usize,
 }
 
+/// Chatroom to which a thread belongs.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ThreadBody {
@@ -58,17 +61,21 @@ pub(crate) struct ThreadBody {
     chatroom_id: Option<ChatroomId>,
 }
 
-/// Who asks, of which company, and how that goes into events.
+/// Permission to manage the directory of a company, with the context for the events.
 pub(crate) struct Administration {
     pub(crate) company: CompanyId,
     pub(crate) context: Context,
 }
 
-/// Whether the principal may keep the company's directory; a foreign company and none are answered alike.
+/// Checks that the principal can manage the company's directory.
+///
+/// # Errors
+/// 403 `role_required` without the role `service` or `admin`. 404 `not_found` for another company; the response does not
+/// reveal if that company exists.
 pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) -> Result<Administration, Problem> {
     let is_service = principal.roles.contains(&Role::Service);
     if !is_service && !principal.roles.contains(&Role::Admin) {
-        return Err(Problem::new(403, "role_required", "this needs a token with the role service or admin"));
+        return Err(Problem::new(403, "role_required", "this request requires a token with the role service or admin"));
     }
     let company: CompanyId = company.parse().map_err(|_| Problem::not_found("company"))?;
     if !is_service && company != principal.company_id {
@@ -82,13 +89,14 @@ pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) ->
     })
 }
 
+/// Registers a company or changes its settings
 #[utoipa::path(
     tag = "directory",
     operation_id = "put_company",
     params(CompanyPath),
     request_body = CompanyBody,
     responses(
-        (status = 200, description = "The company as it is now", body = CompanyAnswer),
+        (status = 200, description = "The company after the change", body = CompanyAnswer),
         (status = 422, description = "`settings_invalid`, `limit_invalid`"),
     ),
 )]
@@ -110,7 +118,7 @@ pub(crate) async fn put_company(
     };
     let register = Command::RegisterCompany(by.company);
     let change = Command::ChangeSettings(settings, gateway.policies.limits);
-    // Nothing is registered where the settings are refused.
+    // If the settings are invalid, the company is not registered either.
     let check = |state: &State| try_all(&gateway, state, &[register.clone(), change.clone()]);
     look_at_directory(&gateway.directories, by.company, check).await??;
     let mut position = change_directory(&gateway.directories, by.company, &by.context, [register, change]).await?;
@@ -120,6 +128,7 @@ pub(crate) async fn put_company(
     answer(&gateway, by.company, position).await
 }
 
+/// Returns a company and its settings
 #[utoipa::path(
     tag = "directory",
     operation_id = "show_company",
@@ -159,7 +168,7 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
             threads,
         })
     };
-    // Both are read from the log, of which a server that was just started has nothing in memory.
+    // Concurrently, because a gateway that has just started reads both from the log.
     let directory = look_at_directory(&gateway.directories, company, shown);
     let (quota, found) = future::try_join(gateway.reserver.quota(company), directory).await?;
     let mut company = found.ok_or_else(|| Problem::not_found("company"))?;
@@ -174,12 +183,13 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
     Ok(answer.json(company))
 }
 
-/// Whether the commands can be carried out one after the other.
+/// Checks that all commands can be applied in this order.
 fn try_all(gateway: &Gateway, state: &State, commands: &[Command]) -> Result<(), Problem> {
     check_all(state, commands, gateway.directories.max_entries())
         .map_err(|(index, refusal)| refused(&refusal).with("index", index))
 }
 
+/// Applies a command to the directory and answers 204.
 async fn change(
     gateway: &Gateway,
     principal: &Principal,
@@ -196,17 +206,19 @@ async fn change(
     Ok(answer.finish())
 }
 
-/// An id that is said to exist from now on: what is none is the caller's mistake, not an absence.
+/// Parses an id that the caller registers. An invalid id is therefore an error of the caller (422), not a missing object
+/// (404).
 fn new_id<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::new(422, "id_invalid", "the ids of users, chatrooms and threads are UUIDs"))
 }
 
+/// Closes a company
 #[utoipa::path(
     tag = "directory",
     operation_id = "close_company",
     params(CompanyPath),
     responses(
-        (status = 204, description = "Closed: nobody of it may do anything"),
+        (status = 204, description = "The company is closed: all requests of its users are refused"),
     ),
 )]
 #[delete("/v1/admin/companies/{company}")]
@@ -220,7 +232,8 @@ pub(crate) async fn close_company(
 }
 
 macro_rules! by_id {
-    ($($method:ident $path:literal $handler:ident: $command:expr, $done:literal;)*) => {$(
+    ($($(#[$($doc:tt)*])* $method:ident $path:literal $handler:ident: $command:expr, $done:literal;)*) => {$(
+        $(#[$($doc)*])*
         #[utoipa::path(
             tag = "directory",
             operation_id = stringify!($handler),
@@ -245,15 +258,26 @@ macro_rules! by_id {
 }
 
 by_id! {
-    put "/v1/admin/companies/{company}/users/{id}" register_user: Command::RegisterUser, "There";
-    delete "/v1/admin/companies/{company}/users/{id}" remove_user: Command::RemoveUser, "Gone";
-    put "/v1/admin/companies/{company}/chatrooms/{id}" open_chatroom: Command::OpenChatroom, "There";
-    delete "/v1/admin/companies/{company}/chatrooms/{id}" delete_chatroom: Command::DeleteChatroom, "Gone";
-    delete "/v1/admin/companies/{company}/threads/{id}" delete_thread: Command::DeleteThread, "Gone";
+    /// Registers a user
+    put "/v1/admin/companies/{company}/users/{id}"
+        register_user: Command::RegisterUser, "The user is registered";
+    /// Removes a user
+    delete "/v1/admin/companies/{company}/users/{id}"
+        remove_user: Command::RemoveUser, "The user is removed";
+    /// Registers a chatroom
+    put "/v1/admin/companies/{company}/chatrooms/{id}"
+        open_chatroom: Command::OpenChatroom, "The chatroom is registered";
+    /// Deletes a chatroom
+    delete "/v1/admin/companies/{company}/chatrooms/{id}"
+        delete_chatroom: Command::DeleteChatroom, "The chatroom is deleted";
+    /// Deletes a thread
+    delete "/v1/admin/companies/{company}/threads/{id}"
+        delete_thread: Command::DeleteThread, "The thread is deleted";
 }
 
 macro_rules! by_member {
-    ($($method:ident $path:literal $handler:ident: $command:expr, $place:expr, $done:literal;)*) => {$(
+    ($($(#[$($doc:tt)*])* $method:ident $path:literal $handler:ident: $command:expr, $place:expr, $done:literal;)*) => {$(
+        $(#[$($doc)*])*
         #[utoipa::path(
             tag = "directory",
             operation_id = stringify!($handler),
@@ -275,22 +299,29 @@ macro_rules! by_member {
 }
 
 by_member! {
+    /// Adds a user to a chatroom
     put "/v1/admin/companies/{company}/chatrooms/{id}/members/{user}"
-        add_chatroom_member: Command::AddMember, Place::Chatroom, "A member";
+        add_chatroom_member: Command::AddMember, Place::Chatroom, "The user is a member of the chatroom";
+    /// Removes a user from a chatroom
     delete "/v1/admin/companies/{company}/chatrooms/{id}/members/{user}"
-        remove_chatroom_member: Command::RemoveMember, Place::Chatroom, "No member";
+        remove_chatroom_member: Command::RemoveMember, Place::Chatroom, "The user is not a member of the chatroom";
+    /// Adds a user to a thread
     put "/v1/admin/companies/{company}/threads/{id}/members/{user}"
-        add_thread_member: Command::AddMember, Place::Thread, "A member";
+        add_thread_member: Command::AddMember, Place::Thread, "The user is a member of the thread";
+    /// Removes a user from a thread
     delete "/v1/admin/companies/{company}/threads/{id}/members/{user}"
-        remove_thread_member: Command::RemoveMember, Place::Thread, "No member";
+        remove_thread_member: Command::RemoveMember, Place::Thread, "The user is not a member of the thread";
 }
 
+/// Revokes an association on behalf of the host product
+///
+/// For example after a message with the file was deleted.
 #[utoipa::path(
     tag = "directory",
     operation_id = "revoke_association_by_host",
     params(CompanyPath, ("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "Revoked: the message with the file was deleted"),
+        (status = 204, description = "The association is revoked"),
     ),
 )]
 #[delete("/v1/admin/companies/{company}/associations/{id}")]
@@ -307,13 +338,14 @@ pub(crate) async fn revoke_association(
     Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
 }
 
+/// Registers a thread
 #[utoipa::path(
     tag = "directory",
     operation_id = "open_thread",
     params(CompanyPath, ("id" = Uuid, Path)),
     request_body = Option<ThreadBody>,
     responses(
-        (status = 204, description = "There"),
+        (status = 204, description = "The thread is registered"),
         (status = 409, description = "`id_taken`, `directory_full`"),
         (status = 422, description = "`id_invalid`"),
     ),

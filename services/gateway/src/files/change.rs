@@ -1,4 +1,4 @@
-//! Changes of a file: name, metadata, deletion, restoring.
+//! Routes that change a file: rename it, set its metadata, delete or restore it.
 
 use super::find::facts_of;
 use crate::api::CompanyPath;
@@ -18,24 +18,26 @@ use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{CompanyId, FileId, Position, Timestamp};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
 
-/// At least one of them.
+/// Changes of a file. At least one member is required.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
+    /// New name that users see.
     display_name: Option<String>,
-    /// `null` takes them away.
+    /// New metadata. It replaces all of the existing metadata; `null` removes it.
     #[serde(default, deserialize_with = "crate::json::present")]
     #[schema(value_type = Option<Object>)]
     metadata: Option<Option<Metadata>>,
 }
 
+/// Renames a file or sets its metadata
 #[utoipa::path(
     tag = "files",
     operation_id = "change_file",
     params(("id" = Uuid, Path)),
     request_body = Change,
     responses(
-        (status = 204, description = "Changed"),
+        (status = 204, description = "The file is changed"),
         (status = 409, description = "`file_deleted`"),
         (status = 410, description = "`upload_ended`"),
         (status = 413, description = "`metadata_too_large`, `json_too_large`"),
@@ -60,7 +62,7 @@ pub(crate) async fn patch(
     let commands: Vec<Command> =
         display_name.map(Command::Rename).into_iter().chain(metadata.map(Command::SetMetadata)).collect();
     if commands.is_empty() {
-        return Err(Problem::bad_request("json_invalid", "say display_name or metadata"));
+        return Err(Problem::bad_request("json_invalid", "send display_name, metadata or both"));
     }
     change(&gateway, &principal, id, &path, commands).await
 }
@@ -68,7 +70,8 @@ pub(crate) async fn patch(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeleteQuery {
-    /// Whether the file is ended for good at once: its object is deleted and its space given back.
+    /// `true` to purge the file immediately instead of after the retention period. Its bytes are deleted, their space is
+    /// released, and the file cannot be restored.
     #[serde(default)]
     #[param(required = false)]
     purge: bool,
@@ -81,12 +84,15 @@ impl DeleteQuery {
     }
 }
 
+/// Deletes a file
+///
+/// The file can be restored until it is purged. `purge` requires the role `admin`.
 #[utoipa::path(
     tag = "files",
     operation_id = "delete_file",
     params(("id" = Uuid, Path), DeleteQuery),
     responses(
-        (status = 204, description = "Deleted, or purged"),
+        (status = 204, description = "The file is deleted or, with `purge`, purged"),
         (status = 409, description = "`file_not_deleted`, `file_deleted`"),
         (status = 410, description = "`upload_ended`"),
     ),
@@ -105,13 +111,13 @@ pub(crate) async fn delete(
     change(&gateway, &principal, id, &path, query.commands()).await
 }
 
-/// `DELETE /v1/admin/companies/{company}/files/{id}`: the host product takes a file back.
+/// Deletes a file on behalf of the host product
 #[utoipa::path(
     tag = "directory",
     operation_id = "delete_file_by_host",
     params(CompanyPath, ("id" = Uuid, Path), DeleteQuery),
     responses(
-        (status = 204, description = "Deleted, or purged"),
+        (status = 204, description = "The file is deleted or, with `purge`, purged"),
         (status = 409, description = "`file_not_deleted`, `file_deleted`"),
         (status = 410, description = "`upload_ended`"),
     ),
@@ -136,7 +142,7 @@ pub(crate) async fn delete_by_host(
     Ok(answer.finish())
 }
 
-/// What was said at the start of a verified file's upload.
+/// Returns the start of the upload of a verified file; 404 if the file does not exist or is not verified.
 async fn verified(gateway: &Gateway, company: CompanyId, file: FileId) -> Result<UploadStartedV1, Problem> {
     let upload = load(gateway.log.as_ref(), &LifecycleAggregate(UploadAggregate { company, upload: file })).await;
     let upload = upload.map_err(|error| error.into_problem("loading an upload"))?.state;
@@ -144,14 +150,15 @@ async fn verified(gateway: &Gateway, company: CompanyId, file: FileId) -> Result
     upload.started.filter(|_| is_verified).ok_or_else(|| Problem::not_found("file"))
 }
 
+/// Restores a deleted file
 #[utoipa::path(
     tag = "files",
     operation_id = "restore_file",
     params(("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "There again"),
+        (status = 204, description = "The file is restored"),
         (status = 409, description = "`file_deleted`"),
-        (status = 410, description = "`upload_ended`: it was purged"),
+        (status = 410, description = "`upload_ended`: the file was purged"),
     ),
 )]
 #[post("/v1/files/{id}/restore")]
@@ -164,6 +171,7 @@ pub(crate) async fn restore(
     change(&gateway, &principal, id, &path, vec![Command::Restore]).await
 }
 
+/// Executes the commands if the principal can change the file, and answers 204.
 async fn change(
     gateway: &Gateway,
     principal: &Principal,
@@ -175,7 +183,7 @@ async fn change(
     let started = verified(gateway, principal.company_id, file).await?;
     let asks = viewer(principal);
     if started.uploaded_by != asks.user_id && !asks.is_admin {
-        // Who sees the file is told that they may not; the others, that there is none.
+        // Users who can see the file get 403, all others 404.
         let mut connection =
             gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
         let facts = facts_of(gateway, &mut connection, principal, std::iter::once(file)).await?.remove(&file);
@@ -208,7 +216,7 @@ async fn run(
         .map_err(|error| error.into_problem("changing a file"))
 }
 
-/// Deletes a verified file softly.
+/// Deletes a verified file so that it can still be restored.
 pub(crate) async fn delete_file(
     gateway: &Gateway,
     context: &Context,

@@ -1,4 +1,4 @@
-//! One file, and what a user may do with it.
+//! `GET /v1/files/{id}`, and the lookup of a file together with the user's access to it.
 
 use super::{private, with_url};
 use crate::api::MinPosition;
@@ -14,6 +14,7 @@ use waybill_repository::{LifecycleAggregate, UploadAggregate, load};
 use waybill_schema::{FileId, Position};
 use waybill_service_kit::{Principal, Problem, now};
 
+/// Returns a file
 #[utoipa::path(
     tag = "files",
     operation_id = "show_file",
@@ -33,7 +34,7 @@ pub(crate) async fn show(
     Ok(private(HttpResponse::Ok()).json(with_url(file)))
 }
 
-/// The file and what is known of it, if the principal may do that with it.
+/// Finds a file and its access facts, if the principal is allowed to perform the operation.
 pub(crate) async fn find(
     request: &HttpRequest,
     principal: &Principal,
@@ -44,7 +45,8 @@ pub(crate) async fn find(
     let id: FileId = id.parse().map_err(|_| Problem::not_found("file"))?;
     let mut found = find_at(request, principal, id, gateway, None).await?;
     if found.as_ref().is_none_or(|(file, _)| !file.is_processed) {
-        // A file that was verified a moment ago is there, even for a client that sends no position.
+        // The file may be verified in the log but not yet in the read model. Wait for the read model even if the client
+        // sent no position.
         let position = verified_at(principal, id, gateway).await;
         if position.is_some() {
             found = find_at(request, principal, id, gateway, position).await?;
@@ -67,7 +69,7 @@ async fn find_at(
     let Some(mut file) = found.map_err(|error| error.into_problem("finding a file"))? else { return Ok(None) };
     let facts = facts_of(gateway, &mut connection, principal, std::iter::once(id)).await?.remove(&id);
     Ok(facts.map(|facts| {
-        // The facts are the newer ones.
+        // The access facts can be newer than the row.
         if facts.is_deleted {
             file.deleted_at.get_or_insert(file.updated_at);
         }
@@ -75,7 +77,8 @@ async fn find_at(
     }))
 }
 
-/// Where in the log the file was verified, if it was. A log that does not say leaves it at what the tables say.
+/// Returns a position at which the upload of the file was verified, or `None` if it was not. If the log cannot be read, this
+/// returns `None` too, and the read model decides.
 async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Option<Position> {
     let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
     let loaded = load(gateway.log.as_ref(), &aggregate).await.ok()?;
@@ -84,6 +87,7 @@ async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Op
     verified.then_some(Position { partition, seq: loaded.last_seq })
 }
 
+/// Loads the access facts in `wanted` for the principal.
 pub(super) async fn look(
     gateway: &Gateway,
     connection: &mut waybill_read_model::Connection,
@@ -93,6 +97,7 @@ pub(super) async fn look(
     Ok(gateway.access.look(connection, principal.company_id, principal.user_id, wanted).await?)
 }
 
+/// Loads the access facts of files for the principal. Files without facts are absent from the map.
 pub(super) async fn facts_of(
     gateway: &Gateway,
     connection: &mut waybill_read_model::Connection,

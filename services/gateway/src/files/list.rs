@@ -1,4 +1,4 @@
-//! Lists of files.
+//! `GET /v1/files`: pages of the user's own files, or of the files in a chatroom or thread.
 
 use super::find::{facts_of, look};
 use super::{private, shown_type, with_url};
@@ -19,42 +19,46 @@ use waybill_service_kit::{Principal, Problem, now};
 
 const PAGE_DEFAULT: u16 = 50;
 const PAGE_MAX: u16 = 200;
-/// The longest text that is searched for, in bytes.
+/// Maximum length of a search text in bytes.
 const SEARCH_MAX_BYTES: usize = 255;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    /// Chatroom whose files are listed. It cannot be combined with `thread_id`.
     #[param(value_type = Option<Uuid>)]
     chatroom_id: Option<ChatroomId>,
+    /// Thread whose files are listed. It cannot be combined with `chatroom_id`.
     #[param(value_type = Option<Uuid>)]
     thread_id: Option<ThreadId>,
-    /// COMPLETED where it is left out.
+    /// Processing status of the files; `COMPLETED` by default.
     #[param(inline)]
     status: Option<ProcessingStatus>,
-    /// A piece of the name.
+    /// Part of the file name, at most 255 bytes.
     name: Option<String>,
-    /// A type, or the beginning of one and `*`.
+    /// Media type, or the beginning of one followed by `*`; at most 255 bytes.
     mime_type: Option<String>,
     #[serde(default)]
     #[param(inline, required = false)]
     view: View,
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
+    /// Maximum number of files on the page: 1 to 200, 50 by default.
     limit: Option<u16>,
 }
 
-/// How much of each file is wanted.
+/// Members of each file in the response.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum View {
-    /// What a list shows.
+    /// The members that a list usually shows.
     List,
-    /// Everything.
+    /// All members.
     #[default]
     Full,
 }
 
-/// How far a file is.
+/// Processing status of a file.
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum ProcessingStatus {
@@ -76,14 +80,14 @@ impl ProcessingStatus {
     }
 }
 
-/// Where the next page begins. Cursors of one list are none of another.
+/// Position in a list after which the next page begins. A cursor is valid only for the list that returned it.
 #[derive(Serialize, Deserialize)]
 enum Cursor {
     Own { created_at: DateTime<Utc>, id: Uuid },
     Shared { place: Place, is_pinned: bool, created_at: DateTime<Utc>, id: Uuid },
 }
 
-/// A file in a list.
+/// File in a list. In a chatroom or thread it has the association through which the user sees it.
 #[derive(Serialize, ToSchema)]
 struct Item {
     #[serde(flatten)]
@@ -99,7 +103,7 @@ enum Shown {
     List(Listed),
 }
 
-/// What a list shows of a file.
+/// Members of a file in the view `list`.
 #[derive(Serialize, ToSchema)]
 struct Listed {
     id: Uuid,
@@ -111,11 +115,11 @@ struct Listed {
     created_at: DateTime<Utc>,
 }
 
-/// A page of files.
+/// Page of files.
 #[derive(Serialize, ToSchema)]
 struct FilePage {
     items: Vec<Item>,
-    /// `null` on the last page.
+    /// Cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
 }
 
@@ -137,13 +141,17 @@ impl View {
     }
 }
 
+/// Lists files
+///
+/// Without a chatroom or thread, users get their own files and admins get all files of the company. Files are sorted from
+/// newest to oldest; in a chatroom or thread, pinned files come first.
 #[utoipa::path(
     tag = "files",
     operation_id = "list_files",
     params(ListQuery, MinPosition),
     responses(
-        (status = 200, description = "A page, newest first, in a chatroom or thread pinned ones before", body = FilePage),
-        (status = 404, description = "`not_found`: no such chatroom or thread"),
+        (status = 200, description = "A page of files", body = FilePage),
+        (status = 404, description = "`not_found`: the chatroom or thread does not exist, or the user is not a member"),
     ),
 )]
 #[get("/v1/files")]
@@ -156,14 +164,15 @@ pub(crate) async fn list(
     let query = query.into_inner();
     let searched = [&query.name, &query.mime_type];
     if searched.into_iter().flatten().any(|text| text.len() > SEARCH_MAX_BYTES || text.contains('\0')) {
-        return Err(Problem::bad_request("query_invalid", "name and mime_type have at most 255 bytes"));
+        let text = "name and mime_type must have at most 255 bytes and no NUL character";
+        return Err(Problem::bad_request("query_invalid", text));
     }
     let place = match (query.chatroom_id, query.thread_id) {
         (None, None) => None,
         (Some(chatroom), None) => Some(Place::Chatroom(chatroom)),
         (None, Some(thread)) => Some(Place::Thread(thread)),
         (Some(_), Some(_)) => {
-            return Err(Problem::bad_request("query_invalid", "ask for a chatroom or for a thread, not for both"));
+            return Err(Problem::bad_request("query_invalid", "send chatroom_id or thread_id, not both"));
         }
     };
     let limit = usize::from(query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX));
@@ -186,10 +195,10 @@ pub(crate) async fn list(
 type Page = (Vec<Item>, Option<Cursor>);
 
 fn foreign_cursor() -> Problem {
-    Problem::bad_request("cursor_invalid", "the cursor is one of another list; begin anew")
+    Problem::bad_request("cursor_invalid", "the cursor belongs to another list; start again without a cursor")
 }
 
-/// The principal's own files; all of the company for its admins.
+/// Lists the principal's own files, or all files of the company if the principal is an admin.
 async fn own_page(
     request: &HttpRequest,
     principal: &Principal,
@@ -203,7 +212,7 @@ async fn own_page(
         Some(Cursor::Shared { .. }) => return Err(foreign_cursor()),
     };
     let mut connection = gateway.positions.connection(request, None).await?;
-    // One more than asked for tells whether there is a next page.
+    // One row more than the limit shows if there is a next page.
     let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     let mut files = list_files(&mut connection, principal.company_id, filter, after, rows)
         .await
@@ -213,12 +222,12 @@ async fn own_page(
     let last = files.last().filter(|_| more);
     let next = last.map(|last| Cursor::Own { created_at: last.created_at, id: last.id });
     let facts = facts_of(gateway, &mut connection, principal, files.iter().map(|file| UploadId(file.id))).await?;
-    // What was deleted a moment ago may still be in the tables.
+    // The tables may still contain files that were deleted recently.
     let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
     Ok((files.into_iter().filter(|file| !gone(file)).map(|file| view.of(file, None)).collect(), next))
 }
 
-/// The files of a chatroom or thread, for those who belong to it.
+/// Lists the files of a chatroom or thread, if the principal is a member or an admin.
 async fn shared_page(
     request: &HttpRequest,
     principal: &Principal,
@@ -252,7 +261,7 @@ async fn shared_page(
     });
     let ids = found.iter().map(|shared| UploadId(shared.file.id));
     let facts = facts_of(gateway, &mut connection, principal, ids).await?;
-    // As of now, whatever the tables say: each file must be there, by this association, for this viewer.
+    // The access facts are newer than the tables. Show a file only if this viewer can still see it through this association.
     let is_there = |shared: &SharedFile| {
         let facts = facts.get(&UploadId(shared.file.id));
         facts.is_some_and(|facts| facts.is_shown(ShareId(shared.association.id), asks, now()))
@@ -261,7 +270,8 @@ async fn shared_page(
     Ok((items.collect(), next))
 }
 
-/// Whether the principal belongs to the place, or is an admin; 404 otherwise, as where there is none.
+/// Checks that the place exists and that the principal is a member of it or an admin. Otherwise the error is 404, so that it
+/// does not reveal if the place exists.
 async fn check_member(
     gateway: &Gateway,
     connection: &mut waybill_read_model::Connection,

@@ -1,4 +1,4 @@
-//! `/v1/files`: listing, one file, renaming, deleting, restoring.
+//! `/v1/files`: routes that list, show, change, delete and restore files.
 
 mod change;
 mod find;
@@ -11,7 +11,7 @@ pub(crate) use list::*;
 use waybill_domain::media_type;
 use waybill_read_model::queries::File;
 
-/// The column is NULL: where a file is to be had is said in answers.
+/// Adds the download URL to a file that can be read. The column in the read model is always NULL.
 fn with_url(file: File) -> File {
     let readable = file.is_processed && file.deleted_at.is_none();
     let download_url = readable.then(|| format!("/v1/files/{}/content", file.id));
@@ -19,11 +19,12 @@ fn with_url(file: File) -> File {
     File { download_url, mime_type, ..file }
 }
 
-/// Until the content is known, of a file without a type nothing is known.
+/// Returns the generic media type if the file has no type yet. The worker finds the type in the content.
 fn shown_type(mime_type: String) -> String {
     if mime_type.is_empty() { media_type::ANY.to_owned() } else { mime_type }
 }
 
+/// Forbids caches to store the response.
 pub(crate) fn private(mut answer: actix_web::HttpResponseBuilder) -> actix_web::HttpResponseBuilder {
     answer.insert_header(("Cache-Control", "private, no-store"));
     answer
