@@ -1,5 +1,5 @@
-//! Direct uploads: the client sends the bytes to the object store through presigned URLs, not through Waybill. [`native`]
-//! is Waybill's own protocol; [`uppy`] is the protocol of Uppy's S3 plugin.
+//! Direct uploads: the client sends the bytes to the object store through presigned URLs, not through Waybill.
+//! [`native`] is Waybill's own protocol; [`uppy`] is the protocol of Uppy's S3 plugin.
 
 pub(crate) mod native;
 pub(crate) mod uppy;

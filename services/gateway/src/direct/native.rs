@@ -1,6 +1,6 @@
-//! `POST /v1/uploads/{id}/parts/sign` and `POST /v1/uploads/{id}/parts` for uploads that were started with
-//! `"mode": "direct"`. A worker completes the multipart upload, reads the object back and verifies it. Nobody can read the
-//! file before that.
+//! `POST /v1/uploads/{id}/parts/sign` and `POST /v1/uploads/{id}/parts` for uploads that were started with `"mode":
+//! "direct"`. A worker completes the multipart upload, reads the object back and verifies it. Nobody can read the file
+//! before that.
 
 use super::end_of;
 use crate::gateway::Gateway;
@@ -146,8 +146,8 @@ pub(crate) async fn sign(
 
 /// Reports stored parts of a direct upload
 ///
-/// Waybill looks up each part in the object store and records it. It refuses the request if the store does not have a part
-/// with the reported ETag and the expected size.
+/// Waybill looks up each part in the object store and records it. It refuses the request if the store does not have a
+/// part with the reported ETag and the expected size.
 #[utoipa::path(
     tag = "parts",
     operation_id = "report_parts",
@@ -272,8 +272,8 @@ fn pin(state: &State, part: &PartToSign) -> Result<Pin, Problem> {
     Ok(Pin { part_number: part.part_number, crc, pinned })
 }
 
-/// Returns the multipart upload of the upload, and opens one if it has none. If a concurrent request was faster, this one
-/// aborts the multipart upload that it opened.
+/// Returns the multipart upload of the upload, and opens one if it has none. If a concurrent request was faster, this
+/// one aborts the multipart upload that it opened.
 async fn open_multipart(
     gateway: &Gateway,
     aggregate: &UploadAggregate,

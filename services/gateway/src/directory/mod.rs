@@ -1,6 +1,6 @@
 //! `/v1/admin/companies/{company}…`: the host product registers companies, users, chatrooms, threads and members. Every
-//! request is safe to repeat. A token with the role `service` can manage all companies, one with the role `admin` only its
-//! own company.
+//! request is safe to repeat. A token with the role `service` can manage all companies, one with the role `admin` only
+//! its own company.
 
 mod bulk;
 
@@ -24,8 +24,8 @@ use waybill_schema::events::CompanySettings;
 use waybill_schema::{Actor, ChatroomId, CompanyId, Place, Position};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
 
-/// Settings of a company. Each setting that is absent gets the default of this installation, unless its description says
-/// otherwise.
+/// Settings of a company. Each setting that is absent gets the default of this installation, unless its description
+/// says otherwise.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CompanyBody {
@@ -70,8 +70,8 @@ pub(crate) struct Administration {
 /// Checks that the principal can manage the company's directory.
 ///
 /// # Errors
-/// 403 `role_required` without the role `service` or `admin`. 404 `not_found` for another company; the response does not
-/// reveal if that company exists.
+/// 403 `role_required` without the role `service` or `admin`. 404 `not_found` for another company; the response does
+/// not reveal if that company exists.
 pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) -> Result<Administration, Problem> {
     let is_service = principal.roles.contains(&Role::Service);
     if !is_service && !principal.roles.contains(&Role::Admin) {
@@ -206,8 +206,8 @@ async fn change(
     Ok(answer.finish())
 }
 
-/// Parses an id that the caller registers. An invalid id is therefore an error of the caller (422), not a missing object
-/// (404).
+/// Parses an id that the caller registers. An invalid id is therefore an error of the caller (422), not a missing
+/// object (404).
 fn new_id<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::new(422, "id_invalid", "the ids of users, chatrooms and threads are UUIDs"))
 }

@@ -70,8 +70,8 @@ pub(crate) async fn patch(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeleteQuery {
-    /// `true` to purge the file immediately instead of after the retention period. Its bytes are deleted, their space is
-    /// released, and the file cannot be restored.
+    /// `true` to purge the file immediately instead of after the retention period. Its bytes are deleted, their space
+    /// is released, and the file cannot be restored.
     #[serde(default)]
     #[param(required = false)]
     purge: bool,

@@ -77,8 +77,8 @@ async fn find_at(
     }))
 }
 
-/// Returns a position at which the upload of the file was verified, or `None` if it was not. If the log cannot be read, this
-/// returns `None` too, and the read model decides.
+/// Returns a position at which the upload of the file was verified, or `None` if it was not. If the log cannot be read,
+/// this returns `None` too, and the read model decides.
 async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Option<Position> {
     let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
     let loaded = load(gateway.log.as_ref(), &aggregate).await.ok()?;

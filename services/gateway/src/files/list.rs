@@ -143,8 +143,8 @@ impl View {
 
 /// Lists files
 ///
-/// Without a chatroom or thread, users get their own files and admins get all files of the company. Files are sorted from
-/// newest to oldest; in a chatroom or thread, pinned files come first.
+/// Without a chatroom or thread, users get their own files and admins get all files of the company. Files are sorted
+/// from newest to oldest; in a chatroom or thread, pinned files come first.
 #[utoipa::path(
     tag = "files",
     operation_id = "list_files",
@@ -261,7 +261,8 @@ async fn shared_page(
     });
     let ids = found.iter().map(|shared| UploadId(shared.file.id));
     let facts = facts_of(gateway, &mut connection, principal, ids).await?;
-    // The access facts are newer than the tables. Show a file only if this viewer can still see it through this association.
+    // The access facts are newer than the tables. Show a file only if this viewer can still see it through this
+    // association.
     let is_there = |shared: &SharedFile| {
         let facts = facts.get(&UploadId(shared.file.id));
         facts.is_some_and(|facts| facts.is_shown(ShareId(shared.association.id), asks, now()))
@@ -270,8 +271,8 @@ async fn shared_page(
     Ok((items.collect(), next))
 }
 
-/// Checks that the place exists and that the principal is a member of it or an admin. Otherwise the error is 404, so that it
-/// does not reveal if the place exists.
+/// Checks that the place exists and that the principal is a member of it or an admin. Otherwise the error is 404, so
+/// that it does not reveal if the place exists.
 async fn check_member(
     gateway: &Gateway,
     connection: &mut waybill_read_model::Connection,

@@ -129,8 +129,8 @@ impl Appending<'_> {
         self.facts.started.size_bytes
     }
 
-    /// Whether the length that this request says counts only when its bytes do: they may turn out to be others than their
-    /// checksum says, and are then as if they had never come, with all that came with them.
+    /// Whether the length that this request says counts only when its bytes do: they may turn out to be others than
+    /// their checksum says, and are then as if they had never come, with all that came with them.
     fn holds_length_back(&self) -> bool {
         self.facts.length_deferred && self.checksum.is_some()
     }
@@ -227,7 +227,8 @@ impl Appending<'_> {
             (Some(true), None) => self.set_length(offset, offset).await.map(|()| true),
             (Some(true), Some(length)) if offset == length => Ok(true),
             (Some(true), Some(length)) => Err(conflict(length, offset)),
-            // Clients of the early versions may say this with the last bytes, too, and never complete (tus-js-client 4.3).
+            // Clients of the early versions may say this with the last bytes, too, and never complete (tus-js-client
+            // 4.3).
             (Some(false), length) => Ok(self.asked.dialect.is_early() && length == Some(offset)),
             (None, length) => Ok(length == Some(offset)),
         }
@@ -278,8 +279,8 @@ impl Appending<'_> {
         self.invalidated(problem).await
     }
 
-    /// Whoever goes past the length has another file than was said: the draft has the upload end (§4.4.2), tus refuses the
-    /// request alone.
+    /// Whoever goes past the length has another file than was said: the draft has the upload end (§4.4.2), tus refuses
+    /// the request alone.
     async fn invalidated(&self, problem: Problem) -> Problem {
         let Self { asked, upload, .. } = self;
         if asked.dialect != Dialect::Tus {

@@ -1,5 +1,5 @@
-//! Which protocol a request speaks, and how answers are said in it. The same URLs serve tus 1.0 and the IETF's Resumable
-//! Uploads for HTTP (draft-ietf-httpbis-resumable-upload); headers tell them apart.
+//! Which protocol a request speaks, and how answers are said in it. The same URLs serve tus 1.0 and the IETF's
+//! Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload); headers tell them apart.
 
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -189,7 +189,8 @@ impl Dialect {
                     ("digest_mismatch", 400) => CHECKSUM_MISMATCH,
                     // Clients give an upload up on any other answer to HEAD than this (tus-js-client 4.3).
                     (_, 500..) if method == Method::HEAD => 423,
-                    // Some begin anew only where there is nothing (tus-java-client 0.5), and all do there (tus 1.0, HEAD).
+                    // Some begin anew only where there is nothing (tus-java-client 0.5), and all do there (tus 1.0,
+                    // HEAD).
                     ("upload_ended", _) if method == Method::HEAD => 404,
                     ("upload_completed", _) if method == Method::DELETE => 423,
                     (_, status) => status,

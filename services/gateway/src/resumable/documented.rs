@@ -1,5 +1,5 @@
-//! The resumable uploads as OpenAPI has them. Which protocol a request speaks its headers say, so one handler takes them
-//! all, and these are descriptions alone; docs/resumable-uploads.md says more.
+//! The resumable uploads as OpenAPI has them. Which protocol a request speaks its headers say, so one handler takes
+//! them all, and these are descriptions alone; docs/resumable-uploads.md says more.
 #![expect(dead_code, reason = "descriptions alone")]
 
 use crate::api::Bytes;

@@ -35,7 +35,8 @@ pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
     asked.gateway.take_over(upload, None).await?;
     let mut state = loaded(asked, &asked.aggregate(upload)).await?.state;
     check_alive(asked, upload, &state).await?;
-    // The last bytes came, but not the word that they are the last: the client will not send it, for it has nothing more.
+    // The last bytes came, but not the word that they are the last: the client will not send it, for it has nothing
+    // more.
     let is_tus = asked.dialect == Dialect::Tus;
     if is_tus && state.phase == Phase::Active && state.kind == UploadKind::File && state.is_whole() {
         state = complete(asked, upload).await?.state.unwrap_or(state);

@@ -1,5 +1,5 @@
-//! `Upload-Metadata` (tus 1.0, Creation): pairs of a key and a value in base64. Clients of the field call the same things
-//! differently.
+//! `Upload-Metadata` (tus 1.0, Creation): pairs of a key and a value in base64. Clients of the field call the same
+//! things differently.
 
 use crate::metadata::Metadata as JsonObject;
 use crate::uploads::FileFacts;

@@ -1,5 +1,5 @@
-//! Resumable uploads for clients that exist: tus 1.0 with all its extensions, and the IETF's Resumable Uploads for HTTP.
-//! Both work on the same URLs and the same uploads; docs/resumable-uploads.md maps their clauses to tests.
+//! Resumable uploads for clients that exist: tus 1.0 with all its extensions, and the IETF's Resumable Uploads for
+//! HTTP. Both work on the same URLs and the same uploads; docs/resumable-uploads.md maps their clauses to tests.
 
 mod append;
 mod concatenate;

@@ -1,8 +1,8 @@
 //! A creation that brings the whole of a small file: one object and one event, as with `POST /v1/files`.
 //!
-//! Its bytes are held in memory until all of them are there. If they come slowly, break off, or are not what they should
-//! be, the upload is started, and takes what there is of them like any other. Before that nobody but its own request can
-//! know its URL.
+//! Its bytes are held in memory until all of them are there. If they come slowly, break off, or are not what they
+//! should be, the upload is started, and takes what there is of them like any other. Before that nobody but its own
+//! request can know its URL.
 
 use super::append::{Appended, complete};
 use super::create::Creation;

@@ -1,4 +1,4 @@
-//! Downloads by a token: `GET /d/{token}`.
+//! `GET /d/{token}`: downloads with a download token.
 
 use super::kept::KeptToken;
 use super::{facts_of, hash, parse, preview};
@@ -23,25 +23,28 @@ use waybill_schema::events::DownloadTokenIssuedV1;
 use waybill_schema::{Actor, ByteRange, TokenId};
 use waybill_service_kit::{Problem, RequestId, now};
 
-/// How long a URL of the store is good that a client is sent on to.
+/// Lifetime of the presigned URL to which a client is redirected.
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(60);
-/// The longest user agent that is recorded, in bytes.
+/// Maximum number of characters of the user agent that are recorded.
 const AGENT_MAX_BYTES: usize = 256;
 
-/// `GET` and `HEAD /d/{token}`.
+/// Downloads a file with a download token
+///
+/// No account is required. Only a `GET` that sends the file counts as a download. `HEAD` requests and programs that
+/// only preview the link do not count; such programs get an HTML page instead of the file.
 #[utoipa::path(
     tag = "tokens",
     operation_id = "download_by_token",
     params(("token" = String, Path), RangeHeaders),
     responses(
-        (status = 200, description = "The bytes; a HEAD is free, and whoever only looks at the link gets a page", content_type = "*/*", body = Bytes),
+        (status = 200, description = "The bytes of the file, or an HTML page for link previews", content_type = "*/*", body = Bytes),
         (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
-        (status = 302, description = "To a presigned URL of the store"),
-        (status = 304, description = "What the client has is current"),
+        (status = 302, description = "Redirect to a presigned URL of the object store"),
+        (status = 304, description = "The client's copy is current"),
         (status = 409, description = "`file_not_ready`"),
         (status = 410, description = "`token_ended`, `file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
-        (status = 429, description = "`download_running`: the file is being sent by this token"),
+        (status = 429, description = "`download_running`: another download with this token is running"),
     ),
 )]
 #[route("/d/{token}", method = "GET", method = "HEAD")]
@@ -63,7 +66,7 @@ pub(crate) async fn download(
     let issued = state.check(now()).map_err(|refusal| refused(&refusal))?.clone();
     let issuer = Viewer { user_id: issued.user_id, is_admin: issued.as_admin };
     let (file, facts) = facts_of(&gateway, company, issuer, issued.file_id).await?;
-    // Whoever has a link is told no more than that it is good or not.
+    // The owner of a link must not learn why the issuer cannot download the file.
     facts.check(issuer, Operation::Download, now()).map_err(|_| not_found())?;
     check_readable(&file)?;
     let (answer, range) = match prepare(&request, &file)? {
@@ -87,7 +90,7 @@ pub(crate) async fn download(
         has_waited: false,
         stopped: BTreeSet::new(),
     };
-    // Nobody of the company is there, only a token: the service acts, for whoever handed it out.
+    // The request has no user, only a token. The events name the service as the actor.
     let context = Context {
         actor: Actor::Service("download".to_owned()),
         causation: id.causation(),
@@ -97,7 +100,8 @@ pub(crate) async fn download(
     let serve = |asked: Asked| kept.record(&gateway, &context, &issued, Command::Serve(asked));
     let served = match serve(asked.clone()).await {
         Err(problem) if problem.code == "download_running" => {
-            // One person may have asked twice; of many who ask at once all but the first are turned away.
+            // One person may have sent two requests, so this request waits for the running one. If several requests
+            // wait, all of them are refused.
             asked.stopped = gateway.tokens.running.wait(token).await.ok_or(problem)?;
             (asked.now, asked.has_waited) = (now(), true);
             serve(asked.clone()).await
@@ -127,7 +131,7 @@ fn by(request: &HttpRequest, gateway: &Gateway) -> By {
     By { ip_address: gateway.proxies.client(request), user_agent }
 }
 
-/// Says in the log what an answer has sent, when it has ended.
+/// Records in the log which bytes a response has sent, after it has ended.
 pub(crate) struct Ended {
     gateway: web::Data<Gateway>,
     context: Context,
@@ -138,17 +142,19 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Records what was sent. If that fails, the whole range counts as sent, and the claim does not count as delivered.
+    /// Records the sent range. If the append fails, the whole range still counts as sent, and the download does not
+    /// count as delivered.
     pub(crate) async fn tell(&self, sent: ByteRange) {
         let command = Command::EndServing { request: self.request, sent };
         let told = self.kept.record(&self.gateway, &self.context, &self.issued, command).await;
         if let Err(problem) = told {
-            tracing::warn!(token_id = %self.token, code = problem.code, "the end of a download is not recorded");
+            tracing::warn!(token_id = %self.token, code = problem.code, "cannot record the end of a download");
         }
     }
 }
 
-/// To the store, for a minute: to an object that is there, also if the tables do not know it yet. Type and name are part of what is signed.
+/// Redirects to a presigned URL of the file's object. The key can come from the log if the tables do not have it yet.
+/// The media type and the file name are part of the signature.
 async fn redirect(gateway: &Gateway, file: &File) -> Result<HttpResponse, Problem> {
     let key = content::key_of(gateway, file).await?;
     let content_disposition = disposition(file.display_name.as_ref().unwrap_or(&file.original_name));

@@ -1,8 +1,9 @@
-//! What is kept at hand of tokens, within a bound of bytes; and the two ways in which a download is recorded.
+//! Cache of token states with a limited size, and the two ways to record a download.
 //!
-//! Of a token with `max_downloads` each download is decided on all that is known, with expectation: its fold is bounded by
-//! that number. Of one without, nothing has to be decided: each gateway counts what it delivers by itself, and appends
-//! facts to a subject of their own, which nobody ever has to read.
+//! For a token with `max_downloads`, the gateway decides each download on the complete state and appends the event with
+//! an expectation. The number of events to fold is bounded by `max_downloads`. A token without that limit needs no such
+//! decision: each gateway counts its own downloads and appends events without an expectation to a separate subject,
+//! which is not loaded for decisions.
 
 use crate::gateway::Gateway;
 use crate::problems::{IntoProblem, refused};
@@ -17,19 +18,20 @@ use waybill_schema::events::{DownloadTokenIssuedV1, TokenEvent};
 use waybill_schema::{Aggregate, CompanyId, Routing, Subject, TokenId};
 use waybill_service_kit::Problem;
 
-/// How much is kept of all tokens together, roughly.
+/// Approximate maximum size of the cache.
 const KEPT_BYTES: u64 = 64 * 1_024 * 1_024;
 
-/// The tokens.
+/// Cache of tokens.
 pub(super) struct KeptTokens(Cache<(CompanyId, TokenId), KeptToken>);
 
-/// One token.
+/// Token in the cache.
 pub(super) struct KeptToken {
     company: CompanyId,
     token: TokenId,
-    /// What is decided on. Commands to one token wait for each other here, so that only other gateways conflict.
+    /// State on which commands are decided. Commands of this gateway to one token run one after another, so that
+    /// conflicts come only from other gateways.
     loaded: Mutex<Loaded<State>>,
-    /// What this gateway delivers by a token without a limit.
+    /// Downloads by this gateway, for a token without a limit.
     own: std::sync::Mutex<State>,
     weight: AtomicU32,
 }
@@ -39,6 +41,7 @@ impl KeptTokens {
         Self(Cache::builder(KEPT_BYTES).weigher(|kept: &KeptToken| kept.weight.load(Ordering::Relaxed)).build())
     }
 
+    /// Returns the token from the cache, and adds it with an empty state if it is not there.
     pub(super) fn get(&self, company: CompanyId, token: TokenId) -> Arc<KeptToken> {
         let new = || {
             let weight = weight_of(&State::default());
@@ -48,7 +51,7 @@ impl KeptTokens {
         self.0.get_with(&(company, token), new)
     }
 
-    /// What has grown is put back, so that the cache weighs it again.
+    /// Inserts a token again after its state has grown, so that the cache updates its weight.
     fn weigh(&self, kept: &Arc<KeptToken>, state: &State) {
         let weight = weight_of(state);
         if weight > kept.weight.fetch_max(weight, Ordering::Relaxed) {
@@ -62,7 +65,8 @@ fn weight_of(state: &State) -> u32 {
 }
 
 impl KeptToken {
-    /// The token as the log has it now. Nobody waits for this.
+    /// Returns the current state of the token from the log. Does not hold the lock while it reads, so that commands do
+    /// not wait for it.
     pub(super) async fn look(self: &Arc<Self>, gateway: &Gateway) -> Result<State, Problem> {
         let mut seen = self.loaded.lock().await.clone();
         let looked = refresh(gateway.log.as_ref(), &self.aggregate(), &mut seen).await;
@@ -76,8 +80,7 @@ impl KeptToken {
         Ok(state)
     }
 
-    /// Carries out a command that is decided on all that is known of the token; answers with the position, and what is known
-    /// then.
+    /// Executes a command on the complete state of the token. Returns the position and the new state.
     pub(super) async fn run(
         self: &Arc<Self>,
         gateway: &Gateway,
@@ -91,7 +94,8 @@ impl KeptToken {
         Ok((done.position.to_string(), loaded.state.clone()))
     }
 
-    /// Records what happens to a download: by the rules of the token that was issued so.
+    /// Records a change of a download, in the way that the token's `max_downloads` requires (see the module
+    /// documentation).
     pub(super) async fn record(
         self: &Arc<Self>,
         gateway: &Gateway,
@@ -109,7 +113,7 @@ impl KeptToken {
         append(gateway.log.as_ref(), new).await.map(drop).map_err(|error| error.into_problem("recording a download"))
     }
 
-    /// Decides on what this gateway knows of the downloads alone.
+    /// Decides a command on the downloads of this gateway only.
     fn decide_alone(
         self: &Arc<Self>,
         gateway: &Gateway,
@@ -127,7 +131,8 @@ impl KeptToken {
         Ok(event)
     }
 
-    /// A panic elsewhere leaves it whole: what is lost of it is not counted.
+    /// Locks the downloads of this gateway. The state is usable even after a panic of another holder; at worst a
+    /// download is not counted.
     fn own(&self) -> MutexGuard<'_, State> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,8 +1,10 @@
-//! Download tokens: `/v1/files/{id}/tokens`, `/v1/tokens/{id}`, and `GET /d/{token}`, which needs nothing else.
+//! Download tokens: `/v1/files/{id}/tokens`, `/v1/tokens/{id}`, and `GET /d/{token}`, which requires no other
+//! credentials.
 //!
-//! A token's text is base64url of the company's id, its own id and 256 random bits; only the text's SHA-256 is kept. Each
-//! answer is an event before its first byte, with expectation where the token has `max_downloads`: that holds whoever asks
-//! at once, and at whichever gateway. Programs that only look at a link get a page without the file.
+//! The text of a token is base64url of the company's id, the token's id and 256 random bits. Waybill stores only the
+//! SHA-256 of the text. The gateway appends an event before the first byte of each download. If the token has
+//! `max_downloads`, the append has an expectation, so that the limit holds for concurrent requests at all gateways.
+//! Programs that only preview a link get a page without the file.
 
 mod download;
 mod kept;
@@ -39,61 +41,68 @@ use waybill_schema::{CompanyId, FileId, Sha256Digest, TokenId, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
 const LIFETIME_DEFAULT_S: u32 = 3_600;
-/// How many tokens a list shows.
+/// Maximum number of tokens in a list.
 const LIST_MAX: i64 = 200;
 const SECRET_BYTES: usize = 32;
 const TOKEN_BYTES: usize = 16 + 16 + SECRET_BYTES;
 
+/// Settings of a new download token.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IssueBody {
-    /// An hour where it is left out.
+    /// Lifetime in seconds; 3,600 by default.
     expires_in_s: Option<u32>,
-    /// 1 where it is left out, any number where it is `null`; 10,000 at most.
+    /// Maximum number of downloads: 1 to 10,000, 1 by default. `null` means no limit.
     #[serde(default, deserialize_with = "crate::json::present")]
     #[schema(value_type = Option<u32>)]
     max_downloads: Option<Option<u32>>,
 }
 
-/// A token; its text is shown this once.
+/// New download token.
 #[derive(Serialize, ToSchema)]
 struct TokenIssued {
     #[schema(value_type = Uuid)]
     id: TokenId,
     file_id: Uuid,
+    /// Text of the token. Only this response contains it.
     token: String,
+    /// Path of the download, which contains the text of the token.
     url: String,
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     max_downloads: Option<u32>,
 }
 
+/// Download tokens of a file.
 #[derive(Serialize, ToSchema)]
 struct TokenList {
+    /// The newest 200 tokens, newest first.
     items: Vec<DownloadToken>,
-    /// Always `null`: the newest 200 are listed.
+    /// Always `null`, because the list has no further pages.
     next_cursor: Option<String>,
 }
 
-/// What is kept at hand of tokens.
+/// Download tokens in this gateway: cached states, running downloads and settings.
 pub(crate) struct Tokens {
     kept: KeptTokens,
-    /// The answers that this gateway sends.
+    /// Downloads that this gateway is sending.
     running: Arc<Running>,
+    /// Derives the secret of a token whose request can be repeated.
     secrets: Hmac<Sha256>,
-    /// Whether clients are sent on to the store.
+    /// `true` to redirect downloads of tokens without `max_downloads` to the object store.
     redirects: bool,
 }
 
 impl Tokens {
-    /// With a secret that all gateways share; `None` where it is none.
+    /// Creates the state with a secret that all gateways share. Returns `None` if the secret cannot be a key.
     pub(crate) fn new(secret: &str, redirects: bool) -> Option<Self> {
         let mut secrets = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
         secrets.update(b"waybill tokens\0");
         Some(Self { kept: KeptTokens::new(), running: Arc::default(), secrets, redirects })
     }
 
-    /// 256 random bits; the same ones for a request that is repeated, so that its answer is.
+    /// Returns 256 random bits. For a request with an idempotency key, the bits are derived from that key and the
+    /// token's id, so that a repeated request gets the same response.
     fn secret(&self, id: TokenId, repeated_as: Option<&[u8]>) -> [u8; SECRET_BYTES] {
         let mut secret = [0; SECRET_BYTES];
         match repeated_as {
@@ -109,6 +118,7 @@ impl Tokens {
     }
 }
 
+/// Returns the text of a token.
 fn text_of(company: CompanyId, id: TokenId, secret: &[u8; SECRET_BYTES]) -> String {
     let mut bytes = Vec::with_capacity(TOKEN_BYTES);
     bytes.extend(company.0.as_bytes());
@@ -117,7 +127,8 @@ fn text_of(company: CompanyId, id: TokenId, secret: &[u8; SECRET_BYTES]) -> Stri
     BASE64URL.encode(bytes)
 }
 
-/// The company and the id that a token's text names; whether the token is good, the hash says.
+/// Reads the company and the token's id from the text of a token. The caller must compare the hash of the text to find
+/// out if the token is valid.
 fn parse(text: &str) -> Option<(CompanyId, TokenId)> {
     let bytes = BASE64URL.decode(text).ok().filter(|bytes| bytes.len() == TOKEN_BYTES)?;
     let uuid = |from: usize| Uuid::from_slice(bytes.get(from..from + 16)?).ok();
@@ -128,13 +139,14 @@ fn hash(text: &str) -> Sha256Digest {
     Sha256Digest(Sha256::digest(text.as_bytes()).into())
 }
 
+/// Issues a download token for a file
 #[utoipa::path(
     tag = "tokens",
     operation_id = "issue_token",
     params(("id" = Uuid, Path), IdempotencyKey),
     request_body = IssueBody,
     responses(
-        (status = 201, description = "Issued; the text is not kept and not shown again", body = TokenIssued),
+        (status = 201, description = "The token. Waybill does not store its text and cannot show it again", body = TokenIssued),
         (status = 409, description = "`file_not_ready`"),
         (status = 410, description = "`file_deleted`"),
         (status = 422, description = "`token_settings_invalid`, `idempotency_key_reused`"),
@@ -184,7 +196,9 @@ pub(crate) async fn issue(
     }))
 }
 
-/// One's own tokens; everybody's for the file's uploader and for admins.
+/// Lists the download tokens of a file
+///
+/// The uploader of the file and admins get all tokens, other users only those that they issued.
 #[utoipa::path(
     tag = "tokens",
     operation_id = "list_tokens",
@@ -209,13 +223,15 @@ pub(crate) async fn list(
     Ok(private(HttpResponse::Ok()).json(TokenList { items, next_cursor: None }))
 }
 
-/// By whoever handed it out, the file's uploader, and admins.
+/// Revokes a download token
+///
+/// The user who issued the token, the uploader of the file and admins can revoke it.
 #[utoipa::path(
     tag = "tokens",
     operation_id = "revoke_token",
     params(("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "Revoked"),
+        (status = 204, description = "The token is revoked"),
         (status = 410, description = "`token_ended`"),
     ),
 )]
@@ -240,7 +256,8 @@ pub(crate) async fn revoke(
     Ok(HttpResponse::NoContent().insert_header((POSITION, position)).finish())
 }
 
-/// The file, and what is known of it and of `viewer`; 404 where there is none.
+/// Finds the file and its access facts for `viewer`. The error is 404 if the file does not exist or the viewer's
+/// account is not active.
 async fn facts_of(
     gateway: &Gateway,
     company: CompanyId,
@@ -255,7 +272,7 @@ async fn facts_of(
     let mut known = gateway.access.look(&mut connection, company, viewer.user_id, &wanted).await?;
     let there = found.take().zip(known.files.remove(&file)).filter(|_| known.standing.is_active());
     let (mut file, facts) = there.ok_or_else(|| Problem::not_found("token"))?;
-    // The facts are the newer ones.
+    // The access facts can be newer than the row.
     if facts.is_deleted {
         file.deleted_at.get_or_insert(file.updated_at);
     }

@@ -1,13 +1,13 @@
-//! Programs that look at a link without anybody having asked for the file: previews of chats and mails, and browsers that
-//! fetch ahead. They get a page that says so.
+//! Detects requests that no person made in order to download the file: link previews of chat and mail programs, and
+//! browsers that prefetch. These requests get a short page instead of the file, and do not count as downloads.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, REFERRER_POLICY, USER_AGENT, VARY};
 
-/// Headers by which browsers say that they fetch ahead ("Sec-Purpose", and what came before it).
+/// Headers that browsers send when they prefetch: `Sec-Purpose` and its predecessors.
 const PURPOSES: [&str; 4] = ["Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"];
 
-/// Pieces of the names, in lower case, by which programs that show previews of links call themselves.
+/// Parts of the user agents, in lower case, of programs that show link previews.
 const PREVIEWERS: [&str; 34] = [
     "bot/",
     "bot-",
@@ -45,13 +45,13 @@ const PREVIEWERS: [&str; 34] = [
     "linkpreview",
 ];
 
-/// A maker of telephones whose name contains one of the above.
+/// A maker of telephones whose name contains one of [`PREVIEWERS`].
 const NOT_PREVIEWERS: [&str; 1] = ["cubot"];
 
 const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"robots\" content=\"noindex\">\
 <title>A file</title><p>This link leads to a file. <a href=\"\">Open it</a> to download the file.</p></html>";
 
-/// Returns whether the request is one of a program that only looks.
+/// Returns `true` if a program only previews or prefetches the link.
 pub(super) fn only_looks(headers: &HeaderMap) -> bool {
     let says = |name: &str, wanted: &[&str]| {
         headers.get_all(name).filter_map(|value| value.to_str().ok()).any(|value| {
@@ -65,7 +65,8 @@ pub(super) fn only_looks(headers: &HeaderMap) -> bool {
     says(USER_AGENT.as_str(), &PREVIEWERS) && !says(USER_AGENT.as_str(), &NOT_PREVIEWERS)
 }
 
-/// Returns what such a program gets. A browser that fetched ahead is not to show it in place of the file.
+/// Returns the page for previews. `Vary` and `Cache-Control` prevent a browser that prefetched this page from showing
+/// it instead of the file.
 pub(super) fn page() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "private, no-store"))

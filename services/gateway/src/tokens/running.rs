@@ -1,4 +1,4 @@
-//! The answers to downloads by token that this gateway is sending: who asks meanwhile waits for them.
+//! Downloads by token that this gateway is sending. A second request for the same token waits here until they end.
 
 use super::Ended;
 use bytes::Bytes;
@@ -14,26 +14,26 @@ use uuid::Uuid;
 use waybill_object_store::StoreError;
 use waybill_schema::{ByteRange, TokenId};
 
-/// How long whoever asks while the file is being sent waits for its end.
+/// Maximum time that a request waits for the end of a running download.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long they wait at least: others who ask at once have come by then.
+/// Minimum time that a request waits, so that other concurrent requests arrive before it continues.
 const AT_LEAST: Duration = Duration::from_millis(1_100);
-/// After how long without a byte taken a client counts as gone: it has changed networks, say.
+/// A client that takes no byte for this time counts as gone, for example because it has changed networks.
 const STALLED: Duration = Duration::from_secs(2);
 
-/// The answers, by token.
+/// Running downloads by token.
 #[derive(Default)]
 pub(super) struct Running(Mutex<HashMap<TokenId, OfToken>>);
 
 #[derive(Default)]
 struct OfToken {
     answers: HashMap<Uuid, Arc<Answer>>,
-    /// Somebody waits, and whether others came meanwhile.
+    /// Present while a request waits. The flag is `true` if other requests arrived meanwhile.
     waiting: Option<Arc<AtomicBool>>,
     changed: Arc<Notify>,
 }
 
-/// One answer.
+/// Response that is sending a file.
 struct Answer {
     moved_at: Mutex<Instant>,
     is_cut: AtomicBool,
@@ -50,7 +50,7 @@ impl Running {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers an answer with these bytes. `ended` records what was sent.
+    /// Registers a response that sends this range. `ended` records the sent bytes when the response ends.
     pub(super) fn begin(self: &Arc<Self>, token: TokenId, request: Uuid, range: ByteRange, ended: Ended) -> Sending {
         let answer = Arc::new(Answer { moved_at: Mutex::new(Instant::now()), is_cut: AtomicBool::new(false) });
         self.locked().entry(token).or_default().answers.insert(request, answer.clone());
@@ -64,8 +64,9 @@ impl Running {
         }
     }
 
-    /// Waits until the answers of a token have ended. Answers that stalled are cut and returned. Returns `None` if an answer
-    /// is still running, or if more than one request waits: those are not one person.
+    /// Waits until the running downloads of a token have ended. Cuts downloads that have stalled, and returns their
+    /// request ids. Returns `None` if a download is still running after [`PATIENCE`], or if more than one request
+    /// waits, because several waiting requests do not come from one person.
     pub(super) async fn wait(&self, token: TokenId) -> Option<BTreeSet<Uuid>> {
         let (others_came, changed) = {
             let mut tokens = self.locked();
@@ -95,7 +96,7 @@ impl Running {
         stopped.filter(|_| !others_came.load(Ordering::SeqCst))
     }
 
-    /// The answers that were cut, if no other runs.
+    /// Cuts the stalled downloads and returns their request ids; `None` if another download is still running.
     fn stopped(&self, token: TokenId) -> Option<BTreeSet<Uuid>> {
         let tokens = self.locked();
         let answers = tokens.get(&token).map(|of_token| &of_token.answers);
@@ -117,7 +118,7 @@ impl Running {
     }
 }
 
-/// A request that waits. Dropping it ends the wait, also if its connection breaks.
+/// Guard of a waiting request. Dropping it ends the wait, even if the connection breaks.
 struct Waiting<'a> {
     running: &'a Running,
     token: TokenId,
@@ -133,7 +134,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// An answer while it is sent.
+/// Guard of a response that is being sent. Dropping it records the sent bytes.
 pub(crate) struct Sending {
     running: Arc<Running>,
     token: TokenId,
@@ -144,7 +145,7 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    /// The body, noted as it is taken.
+    /// Wraps the body and counts the bytes that the client takes. Ends the body with an error if the download was cut.
     pub(crate) fn note(
         mut self,
         body: impl Stream<Item = Result<Bytes, StoreError>> + Send + 'static,

@@ -1,5 +1,5 @@
-//! A file in a form (`multipart/form-data`, RFC 7578), as browsers and `curl -F` send it: the one file is taken out as it
-//! streams in. Fields before it may say what the query says; all others are metadata.
+//! A file in a form (`multipart/form-data`, RFC 7578), as browsers and `curl -F` send it: the one file is taken out as
+//! it streams in. Fields before it may say what the query says; all others are metadata.
 
 use super::chunk::content_length;
 use super::start::{FileFacts, Mode, parse_sha256};

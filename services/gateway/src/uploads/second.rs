@@ -3,8 +3,8 @@
 use waybill_domain::upload::{Phase, State};
 use waybill_repository::{Done, ExecuteError};
 
-/// Whether the file has another object than the one with this key: it has what the log names, also where this command led to
-/// no event.
+/// Whether the file has another object than the one with this key: it has what the log names, also where this command
+/// led to no event.
 pub(super) fn is_second(done: &Result<Done, ExecuteError>, state: &State, storage_key: &str) -> bool {
     let is_decided = matches!(done, Ok(_) | Err(ExecuteError::Refused(_)));
     is_decided && !matches!(&state.phase, Phase::Verified { storage_key: key, .. } if key == storage_key)

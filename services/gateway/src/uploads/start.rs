@@ -65,8 +65,8 @@ struct UploadStarted {
     expires_at: String,
 }
 
-/// Identifies repeated starts. A client may continue a file in one request that broke off in chunks: the same key and the
-/// same description of the file mean the same upload.
+/// Identifies repeated starts. A client may continue a file in one request that broke off in chunks: the same key and
+/// the same description of the file mean the same upload.
 pub(super) const ROUTE: &str = "POST /v1/uploads";
 
 /// Types that say nothing of a file.
@@ -78,8 +78,8 @@ fn read(text: Option<&str>) -> Result<Option<&str>, Problem> {
 }
 
 impl FileFacts {
-    /// The file's type: as it is declared, else by the request's headers, else by its name. Empty where only the content
-    /// can tell it.
+    /// The file's type: as it is declared, else by the request's headers, else by its name. Empty where only the
+    /// content can tell it.
     fn media_type(&self) -> Result<String, Problem> {
         if let Some(declared) = read(self.mime_type.as_deref())? {
             return Ok(declared.to_owned());

@@ -1,4 +1,4 @@
-//! The workers as the gateway sees them: which are alive, which one has an upload, and the way bytes go there.
+//! The gateway's connections to the workers: which workers are alive, which one has an upload, and how bytes get there.
 
 mod pool;
 mod transport;

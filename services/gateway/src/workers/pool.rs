@@ -1,4 +1,5 @@
-//! Which workers are alive. Names are resolved again and again, so that a service that is scaled up is found.
+//! Watches which workers are alive. Resolves their host names every second, so that it finds new workers when a service
+//! is scaled up.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -17,45 +18,47 @@ use waybill_service_kit::Shutdown;
 use waybill_service_kit::tls::{Connector, Stream, TlsError};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a worker may take to say that it lives.
+/// Maximum time for a response to a health check.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// After how many looks without an answer a worker counts as frozen. One that refuses connections is gone at once.
+/// Number of consecutive health checks without a response after which a worker counts as frozen. A worker that refuses
+/// connections is removed immediately.
 const FROZEN_AFTER: u32 = 3;
 
-/// The workers that are alive.
+/// Workers that are alive.
 #[derive(Clone)]
 pub(crate) struct WorkerPool {
     seen: watch::Receiver<Seen>,
-    /// Where TLS is spoken with them.
+    /// Present if the workers use TLS.
     tls: Option<Connector>,
 }
 
-/// What was found out about the workers.
+/// Result of the last health check of all workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
     live: BTreeSet<SocketAddr>,
-    /// Connections to these stand, and nothing is answered: the machine hangs, or the process was stopped.
+    /// Workers that do not respond, although nothing refuses the connection: the machine hangs, or the process was
+    /// stopped.
     frozen: BTreeSet<SocketAddr>,
-    /// What they are called: what their certificates must be good for.
+    /// Host names of the workers, for which their certificates must be valid.
     names: BTreeMap<SocketAddr, String>,
 }
 
-/// Why there are no workers to watch.
+/// Error in the configured URLs of the workers.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerUrlError {
-    /// A URL that is not `http://host:port` or `https://host:port`.
+    /// A URL does not have the form `http://host:port` or `https://host:port`.
     #[error("WAYBILL_WORKER_URLS: {0} is not of the form http://host:port or https://host:port")]
     Form(String),
-    /// Bytes that come over TLS are not to go on in the clear to some workers.
-    #[error("WAYBILL_WORKER_URLS: all are http or all are https")]
+    /// Some URLs use TLS and others do not. Bytes that arrive over TLS must not be forwarded unencrypted.
+    #[error("WAYBILL_WORKER_URLS: use http for all URLs or https for all URLs")]
     Mixed,
-    /// There is no TLS.
+    /// TLS cannot be set up.
     #[error("WAYBILL_WORKER_URLS: {0}")]
     Tls(#[from] TlsError),
 }
 
 impl WorkerPool {
-    /// Watches the workers behind `urls` until shutdown.
+    /// Checks the workers at `urls` now, and then every second until shutdown.
     pub(crate) async fn watch(urls: &[String], shutdown: Shutdown) -> Result<Self, WorkerUrlError> {
         let secure = urls.iter().filter(|url| url.trim().starts_with("https://")).count();
         if secure > 0 && secure < urls.len() {
@@ -73,7 +76,7 @@ impl WorkerPool {
                     let changed = *seen != found;
                     if changed {
                         let (live, frozen) = (found.live.len(), found.frozen.len());
-                        tracing::info!(live, frozen, "the workers changed");
+                        tracing::info!(live, frozen, "the set of workers changed");
                         *seen = found;
                     }
                     changed
@@ -83,28 +86,28 @@ impl WorkerPool {
         Ok(Self { seen, tls })
     }
 
-    /// A connection to a worker.
+    /// Connects to a worker; `None` if that fails.
     pub(crate) async fn connect(&self, addr: SocketAddr) -> Option<Stream> {
         let name = self.seen.borrow().names.get(&addr).cloned();
         connect(addr, self.tls.as_ref(), name.as_deref()).await
     }
 
-    /// Whether there is any.
+    /// Returns `true` if at least one worker is alive.
     pub(crate) fn any(&self) -> bool {
         !self.seen.borrow().live.is_empty()
     }
 
-    /// Until a worker is found frozen; what waits for it would wait for long.
+    /// Waits until the worker counts as frozen. Its requests can be abandoned then.
     pub(crate) async fn freezes(&self, addr: SocketAddr) {
         let mut seen = self.seen.clone();
         if seen.wait_for(|seen| seen.frozen.contains(&addr)).await.is_err() {
-            // Nobody looks any more: the gateway stops.
+            // The health checks have ended because the gateway is shutting down.
             std::future::pending::<()>().await;
         }
     }
 
-    /// The workers for an upload, the one that has it first: rendezvous hashing, so that when a worker goes only its
-    /// own uploads move.
+    /// Returns the live workers in order of preference for an upload. Uses rendezvous hashing: when a worker
+    /// disappears, only its own uploads move to other workers.
     pub(crate) fn ranked(&self, upload: UploadId) -> Vec<SocketAddr> {
         let mut ranked: Vec<SocketAddr> = self.seen.borrow().live.iter().copied().collect();
         ranked.sort_by_cached_key(|addr| {
@@ -127,7 +130,7 @@ fn host_of(url: &str) -> Result<String, WorkerUrlError> {
     Ok(host.to_owned())
 }
 
-/// Looks at all workers. `silent` counts for how long those have been that did not answer.
+/// Checks all workers. `silent` counts the consecutive checks without a response for each worker.
 async fn look(hosts: &[String], tls: Option<&Connector>, silent: &mut BTreeMap<SocketAddr, u32>) -> Seen {
     let mut names = BTreeMap::new();
     for host in hosts {
@@ -148,7 +151,7 @@ async fn look(hosts: &[String], tls: Option<&Connector>, silent: &mut BTreeMap<S
                 seen.live.insert(addr);
             }
             Ok(None) => drop(silent.remove(&addr)),
-            // A busy machine may be late once or twice.
+            // A busy machine may miss one or two checks.
             Err(_) => {
                 let looks = silent.entry(addr).and_modify(|looks| *looks += 1).or_insert(1);
                 if *looks >= FROZEN_AFTER { &mut seen.frozen } else { &mut seen.live }.insert(addr);
@@ -166,13 +169,14 @@ async fn connect(addr: SocketAddr, tls: Option<&Connector>, name: Option<&str>) 
     match tls.connect(name?, stream).await {
         Ok(stream) => Some(stream),
         Err(error) => {
-            tracing::warn!(%addr, %error, "no TLS with a worker");
+            tracing::warn!(%addr, %error, "cannot establish TLS with a worker");
             None
         }
     }
 }
 
-/// Whether a worker says so itself: a connection alone is made by the kernel, also to a process that does nothing.
+/// Requests the worker's `/healthz`; `None` if the worker is not healthy. A connection alone proves nothing, because
+/// the kernel accepts it even if the process is stopped.
 async fn lives(addr: SocketAddr, tls: Option<&Connector>, name: &str) -> Option<()> {
     let stream = connect(addr, tls, Some(name)).await?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;

@@ -1,7 +1,8 @@
-//! The data plane of other processes: streaming a request's body on to a worker, over pooled HTTP/1.1 connections, without buffering it.
+//! Data plane to workers in other processes: streams the body of a request to a worker over pooled HTTP/1.1
+//! connections, without collecting it in memory.
 //!
-//! Bodies of actix-web stay on their thread, so each thread has a pool of its own. The next worker is tried only
-//! before the first byte went out; afterwards the client is told to resume.
+//! Bodies of actix-web stay on their thread, so each thread has its own pool. The gateway tries the next worker only if
+//! no byte of the body was read yet. After that, the client must resume.
 
 use super::WorkerPool;
 use actix_web::dev::Payload;
@@ -29,31 +30,32 @@ use waybill_schema::UploadId;
 use waybill_service_kit::{Problem, RequestId};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// After how long without a byte moving, or an answer, a worker counts as gone.
+/// A worker counts as gone if it neither takes a byte nor responds for this time.
 const STALL: Duration = Duration::from_secs(90);
-/// How long bytes of a client that is gone may take to get out.
+/// Time to send the bytes that have arrived to the worker after the client has disconnected.
 const FLUSH: Duration = Duration::from_millis(250);
-/// Idle connections kept per worker and thread.
+/// Maximum number of idle connections per worker and thread.
 const POOLED: usize = 64;
-/// How long an idle connection is kept: well below the workers' own patience ([`KEEP_ALIVE`]), so that none is used in
-/// the moment in which its worker closes it.
+/// Maximum age of an idle connection. It is less than half of the workers' [`KEEP_ALIVE`], so that the gateway does not
+/// use a connection at the moment when the worker closes it.
 const IDLE: Duration = Duration::from_secs(4);
 const _: () = assert!(IDLE.as_secs() * 2 < KEEP_ALIVE.as_secs());
-/// How much of a body waits to be written at most.
+/// Maximum number of bytes of a body that wait to be written.
 const MAX_BUFFERED_BYTES: usize = 64 * 1_024;
-/// The largest answer of a worker.
+/// Maximum size of a worker's response.
 const MAX_ANSWER_BYTES: usize = 64 * 1_024;
 
-/// An idle connection, and since when it is.
+/// Idle connection, and the time since which it is idle.
 type Pooled = (SendRequest<Forwarded>, Instant);
 
 thread_local! {
     static POOL: RefCell<HashMap<SocketAddr, Vec<Pooled>>> = RefCell::default();
 }
 
-/// Workers of other processes.
+/// Data plane that forwards to workers in other processes.
 pub(crate) struct RemoteWorkers {
     pub(crate) pool: WorkerPool,
+    /// Secret that the workers require in each request.
     pub(crate) secret: String,
 }
 
@@ -86,35 +88,37 @@ impl DataPlane for RemoteWorkers {
     }
 }
 
-/// A request to a worker.
+/// Request to a worker.
 struct Forward {
-    /// Path and query at the worker.
+    /// Path and query of the worker's URL.
     path: String,
-    /// Bytes, where the client said how many.
+    /// Length of the body in bytes, if it is known.
     content_length: Option<u64>,
-    /// What is said of a whole file, as the worker reads it ([`STARTED_HEADER`]).
+    /// Value of [`STARTED_HEADER`]: the start of the upload of a whole file.
     started: Option<String>,
     upload: UploadId,
     request: RequestId,
 }
 
+/// Client's body and its progress, which all attempts to forward it share.
 struct Shared {
     payload: RefCell<Payload>,
     begun: Cell<bool>,
     ended: Cell<bool>,
-    /// The client is gone, or too slow.
+    /// The client has disconnected or is too slow.
     broken: Cell<bool>,
     moved_at: Cell<Instant>,
     left: Cell<Option<u64>>,
-    /// Which attempt has the body. An earlier one, whose connection hyper has not dropped yet, reads no more of it.
+    /// Number of the attempt that reads the body. An earlier attempt, whose connection hyper has not dropped yet, must
+    /// not read any more of it.
     attempt: Cell<u32>,
 }
 
-/// The client's body as hyper reads it.
+/// Client's body, as hyper reads it for one attempt.
 struct Forwarded {
     shared: Rc<Shared>,
     attempt: u32,
-    /// The client is gone; what it sent is being flushed.
+    /// Present after the client has disconnected, while its last bytes are being flushed.
     broken: Option<(PayloadError, Pin<Box<Sleep>>)>,
 }
 
@@ -147,7 +151,8 @@ impl Body for Forwarded {
             }
         }
         if let Poll::Ready(Some(Err(error))) = polled {
-            // An error makes hyper drop what it has not written yet; every byte that arrived is to go on.
+            // After an error, hyper drops the bytes that it has not written yet. Delay the error, so that all bytes
+            // that arrived reach the worker.
             self.broken = Some((error, Box::pin(tokio::time::sleep(FLUSH))));
             return self.poll_frame(context);
         }
@@ -163,15 +168,20 @@ impl Body for Forwarded {
     }
 }
 
+/// Failed attempt to forward a request.
 enum Failure {
-    /// Nothing went out: the next worker may be tried.
+    /// No byte of the body was read, so the gateway can try the next worker.
     Before,
-    /// Some of it did.
+    /// A part of the body was read and is lost with the attempt.
     After,
 }
 
 impl RemoteWorkers {
-    /// Streams a body to the worker that has the upload. A problem is the worker's own, or 503 where none answers.
+    /// Streams a body to the worker that has the upload.
+    ///
+    /// # Errors
+    /// The worker's own error; 503 if no worker responds or the worker disappears; 400 `body_incomplete` if the client
+    /// disconnects.
     async fn forward<T: DeserializeOwned>(&self, forward: Forward, payload: Payload) -> Result<T, Problem> {
         let upload = forward.upload;
         let shared = Rc::new(Shared {
@@ -186,19 +196,20 @@ impl RemoteWorkers {
         for addr in self.pool.ranked(upload) {
             match self.send(addr, &forward, &shared).await {
                 Ok(answer) => return answer,
-                Err(Failure::Before) => tracing::warn!(upload_id = %upload, %addr, "a worker does not answer"),
+                Err(Failure::Before) => tracing::warn!(upload_id = %upload, %addr, "a worker does not respond"),
                 Err(Failure::After) if shared.broken.get() => {
-                    tracing::debug!(upload_id = %upload, "a client broke off");
-                    let text = "the body broke off; ask for the offset and go on";
+                    tracing::debug!(upload_id = %upload, "a client disconnected while it sent bytes");
+                    let text = "the body ended early; request the offset and resume the upload";
                     return Err(Problem::bad_request("body_incomplete", text));
                 }
                 Err(Failure::After) => {
-                    tracing::warn!(upload_id = %upload, %addr, "a worker went away while bytes were sent to it");
-                    return Err(Problem::unavailable("the transfer was interrupted; ask for the offset and go on"));
+                    tracing::warn!(upload_id = %upload, %addr, "a worker disappeared while bytes were sent to it");
+                    let text = "the transfer was interrupted; request the offset and resume the upload";
+                    return Err(Problem::unavailable(text));
                 }
             }
         }
-        Err(Problem::unavailable("no worker takes bytes now; try again"))
+        Err(Problem::unavailable("no worker is available; try again"))
     }
 
     async fn send<T: DeserializeOwned>(
@@ -209,7 +220,7 @@ impl RemoteWorkers {
     ) -> Result<Result<T, Problem>, Failure> {
         let id = forward.request;
         let failure = || if shared.begun.get() { Failure::After } else { Failure::Before };
-        // A pooled connection may have been closed meanwhile; a new one tells whether the worker is there.
+        // A pooled connection may have been closed meanwhile. Only a new connection shows if the worker is alive.
         for fresh in [false, true] {
             let mut connection = match if fresh { None } else { pooled(addr).await } {
                 Some(connection) => connection,
@@ -246,7 +257,7 @@ impl RemoteWorkers {
     }
 }
 
-/// Sends and waits for the answer, for as long as bytes move.
+/// Sends the request and waits for the response. Gives up if no byte moves for [`STALL`].
 async fn answer<T: DeserializeOwned>(
     connection: &mut SendRequest<Forwarded>,
     request: Request<Forwarded>,

@@ -43,8 +43,8 @@ pub(super) struct Quarantined {
 }
 
 impl Asked {
-    /// Starts an upload, or finds the upload of an earlier request with the same `Idempotency-Key`. The object key that the
-    /// client proposes does not identify an upload.
+    /// Starts an upload, or finds the upload of an earlier request with the same `Idempotency-Key`. The object key that
+    /// the client proposes does not identify an upload.
     pub(super) async fn start(&self, described: &Described) -> Result<Quarantined, Problem> {
         let (gateway, principal, request) = (&self.gateway, &self.principal, &self.request);
         gateway.check_direct()?;
@@ -95,8 +95,9 @@ impl Asked {
         signed.map_err(|error| error.into_problem("signing a request"))
     }
 
-    /// Lists the stored parts of the multipart upload, and aborts all other multipart uploads of the same key, because they
-    /// would occupy space that is not reserved. If the parts exceed the size of the upload, this cancels the upload.
+    /// Lists the stored parts of the multipart upload, and aborts all other multipart uploads of the same key, because
+    /// they would occupy space that is not reserved. If the parts exceed the size of the upload, this cancels the
+    /// upload.
     ///
     /// # Errors
     /// 404 if the store does not know the multipart upload, 413 `size_exceeded` if the parts are too large.
@@ -128,8 +129,8 @@ impl Asked {
         Err(refused(&Refusal::SizeExceeded { size_bytes }))
     }
 
-    /// Records that the client has a URL until it expires. Until then the upload does not expire, and a worker looks for its
-    /// object.
+    /// Records that the client has a URL until it expires. Until then the upload does not expire, and a worker looks
+    /// for its object.
     pub(super) async fn expect_object(&self, found: &mut Quarantined) -> Result<(), Problem> {
         let until = end_of(self.gateway.upload_url_lifetime);
         let (log, command) = (self.gateway.log.as_ref(), Command::SignQuarantine { until });
@@ -149,8 +150,9 @@ impl Asked {
         self.gateway.reserver.raise(company, upload, (bytes.min(max_bytes), max_bytes), &self.context).await
     }
 
-    /// Signs a part. If the size of the upload is unknown, this first reserves space for all parts up to this one that are
-    /// not stored yet. It assumes that each is as large as the largest stored part, and at least [`UNKNOWN_PART_BYTES`].
+    /// Signs a part. If the size of the upload is unknown, this first reserves space for all parts up to this one that
+    /// are not stored yet. It assumes that each is as large as the largest stored part, and at least
+    /// [`UNKNOWN_PART_BYTES`].
     pub(super) async fn sign_part(
         &self,
         found: &mut Quarantined,
@@ -209,8 +211,8 @@ impl Asked {
     }
 }
 
-/// Checks that the store has all of these parts and that they are in ascending order. S3 checks this too (`InvalidPart`,
-/// `InvalidPartOrder`), but not every other store does.
+/// Checks that the store has all of these parts and that they are in ascending order. S3 checks this too
+/// (`InvalidPart`, `InvalidPartOrder`), but not every other store does.
 fn check_parts(listed: &[ListedPart], parts: &[CompletedPart]) -> Result<(), Problem> {
     if parts.is_empty() {
         return Err(Problem::bad_request("parts_invalid", "the upload has no parts; send at least one part first"));
