@@ -1,4 +1,4 @@
-//! `PUT /v1/uploads/{id}/chunks/{index}`: one part of the grid, or with `Content-Range` the rest of one.
+//! `PUT /v1/uploads/{id}/chunks/{index}`: stores a chunk, or a piece of a chunk if the request has `Content-Range`.
 
 use super::status::parse_id;
 use crate::api::Bytes;
@@ -19,14 +19,20 @@ use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 use crate::problems::refused;
 
+/// Stored chunk, or stored piece of a chunk.
 #[derive(Serialize, ToSchema)]
 struct ChunkStored {
     index: u32,
+    /// Number of bytes of this request.
     received_bytes: u64,
-    /// Up to here nothing is missing of the file.
+    /// Number of consecutive bytes, from the first byte of the file on, that are stored.
     offset_bytes: u64,
 }
 
+/// Stores a chunk of an upload
+///
+/// The chunks of an upload can be sent in any order and concurrently. With `Content-Range`, the body is a piece of the
+/// chunk.
 #[utoipa::path(
     tag = "uploads",
     operation_id = "put_chunk",
@@ -65,7 +71,7 @@ async fn take_chunk(
     let upload = parse_id(&path.0)?;
     let facts = gateway.started(principal, upload).await?;
     if facts.kind != UploadKind::File || facts.length_deferred {
-        return Err(Problem::new(409, "upload_kind", "the bytes of this upload do not come as chunks"));
+        return Err(Problem::new(409, "upload_kind", "this upload does not accept chunks; use its own protocol"));
     }
     let started = &facts.started;
     let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
@@ -106,7 +112,8 @@ async fn take_chunk(
     }))
 }
 
-/// How long the body is, where the request says so. Without either header it has none (RFC 9112 §6.3).
+/// Returns the length of the body in bytes; `None` if the request does not declare it. A request with neither
+/// `Content-Length` nor `Transfer-Encoding` has no body (RFC 9112 §6.3).
 pub(crate) fn content_length(request: &HttpRequest) -> Option<u64> {
     match request.headers().get(CONTENT_LENGTH) {
         Some(length) => length.to_str().ok()?.parse().ok(),
@@ -114,7 +121,7 @@ pub(crate) fn content_length(request: &HttpRequest) -> Option<u64> {
     }
 }
 
-/// Bytes are stored as they come; what a client encoded is not decoded.
+/// Refuses requests with `Content-Encoding`, because Waybill stores the bytes as they arrive and does not decode them.
 pub(crate) fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
     match request.headers().get(CONTENT_ENCODING) {
         Some(value) if value != "identity" => {
@@ -124,14 +131,14 @@ pub(crate) fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-/// How a request brings bytes, by its `Content-Type`.
+/// Format of the body of a request, from its `Content-Type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bringing {
-    /// As they are.
+    /// The body is the file.
     Bytes,
-    /// In a form (RFC 7578).
+    /// The body is a form that contains the file (RFC 7578).
     Form,
-    /// In an envelope that is not opened here, and is no part of the file.
+    /// The body is in another format that wraps the file and that Waybill does not read.
     Envelope,
 }
 
@@ -141,7 +148,7 @@ impl Bringing {
         match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "multipart/form-data" => Self::Form,
             "application/x-www-form-urlencoded" => Self::Envelope,
-            // A saved web page is one (RFC 2557), and browsers say so of it.
+            // A saved web page has this type (RFC 2557), so it can be the type of the file itself.
             "multipart/related" => Self::Bytes,
             other if other.starts_with("multipart/") => Self::Envelope,
             _ => Self::Bytes,
@@ -149,14 +156,15 @@ impl Bringing {
     }
 }
 
-/// The answer to a form where the bytes themselves are wanted.
+/// Returns the error for a form on a route that takes only the bytes of the file.
 pub(crate) fn form_refused() -> Problem {
-    let detail = "this takes the bytes of the file as they are, not a form: send them as the body, with the file's own \
-                  Content-Type or application/octet-stream";
+    let detail = "send the bytes of the file as the body, not in a form, with the Content-Type of the file or \
+                  application/octet-stream";
     Problem::new(415, "content_type_refused", detail)
 }
 
-/// On routes that take no form: its envelope would become part of the file.
+/// Refuses forms on routes that do not read them. Otherwise the form's boundaries and headers would become part of the
+/// file.
 pub(crate) fn refuse_forms(request: &HttpRequest) -> Result<(), Problem> {
     if Bringing::of(request) == Bringing::Bytes { Ok(()) } else { Err(form_refused()) }
 }
@@ -170,7 +178,8 @@ fn index_invalid(grid: PartGrid) -> Problem {
 fn check_length(range: ByteRange, content_length: Option<u64>) -> Result<(), Problem> {
     match content_length {
         Some(length) if length > range.len() => {
-            Err(Problem::new(413, "size_exceeded", format!("the body has {length} bytes; {} fit there", range.len())))
+            let text = format!("the body has {length} bytes; the range has only {}", range.len());
+            Err(Problem::new(413, "size_exceeded", text))
         }
         Some(length) if length < range.len() => Err(incomplete(length, range)),
         _ => Ok(()),
@@ -180,11 +189,11 @@ fn check_length(range: ByteRange, content_length: Option<u64>) -> Result<(), Pro
 fn incomplete(length: u64, range: ByteRange) -> Problem {
     Problem::bad_request(
         "chunk_incomplete",
-        format!("the body has {length} bytes, the chunk {}; for a piece of it send Content-Range", range.len()),
+        format!("the body has {length} bytes instead of {}; to send a piece, use Content-Range", range.len()),
     )
 }
 
-/// `Content-Range: bytes first-last/size` (RFC 9110 §14.4, §14.5): a piece of the chunk.
+/// Parses `Content-Range: bytes first-last/size` (RFC 9110 §14.4, §14.5), which must be within the chunk.
 fn rest_of(chunk: ByteRange, size_bytes: u64, value: &str) -> Result<ByteRange, Problem> {
     let parse = || {
         let (range, size) = value.strip_prefix("bytes ")?.split_once('/')?;
@@ -197,7 +206,7 @@ fn rest_of(chunk: ByteRange, size_bytes: u64, value: &str) -> Result<ByteRange, 
     parse().ok_or_else(|| {
         Problem::bad_request(
             "content_range_invalid",
-            format!("Content-Range must lie in the chunk: bytes {}-{}/{size_bytes}", chunk.from, chunk.to - 1),
+            format!("Content-Range must be within bytes {}-{}/{size_bytes}", chunk.from, chunk.to - 1),
         )
     })
 }

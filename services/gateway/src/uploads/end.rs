@@ -16,22 +16,28 @@ use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute
 use waybill_schema::{Position, Sha256Digest, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
+/// Statement of the client that all bytes were sent.
 #[derive(Default, Deserialize, ToSchema)]
 pub(crate) struct Completion {
+    /// SHA-256 of the file, which the verification compares with the stored bytes.
     sha256: Option<String>,
 }
 
+/// Completes an upload
+///
+/// A worker then verifies the file. With `Prefer: wait=N`, the response waits for the verification for at most N
+/// seconds.
 #[utoipa::path(
     tag = "uploads",
     operation_id = "complete_upload",
     params(("id" = Uuid, Path), ("Prefer" = Option<String>, Header, description = "`wait=N`: seconds to wait for the verification (RFC 7240)")),
     request_body = Option<Completion>,
     responses(
-        (status = 200, description = "Verified", body = UploadStatus),
-        (status = 202, description = "Being verified", body = UploadStatus),
+        (status = 200, description = "The file is verified", body = UploadStatus),
+        (status = 202, description = "The verification is not finished", body = UploadStatus),
         (status = 409, description = "`chunks_missing`, `length_unknown`, `upload_kind`"),
         (status = 410, description = "`upload_ended`"),
-        (status = 422, description = "`digest_mismatch`, `type_refused`, `parts_differ`, `parts_lost`, `digest_invalid`: where the file is FAILED, its `upload_status` says so"),
+        (status = 422, description = "`digest_mismatch`, `type_refused`, `parts_differ`, `parts_lost`, `digest_invalid`. If the upload failed for good, the member `upload_status` is `FAILED`"),
     ),
 )]
 #[post("/v1/uploads/{id}/complete")]
@@ -53,7 +59,7 @@ pub(crate) async fn complete(
     answer(&gateway, &aggregate, upload, &loaded, 200)
 }
 
-/// Appends `FileCompleted`, and waits for the end for as long as is wanted.
+/// Appends `FileCompleted` and waits for the end of the verification, at most for `patience`.
 pub(crate) async fn finish(
     gateway: &Gateway,
     aggregate: &UploadAggregate,
@@ -73,7 +79,8 @@ pub(crate) async fn finish(
     Ok(())
 }
 
-/// The upload as it is: `verified_status` once it is verified, 202 before, and a problem where it failed.
+/// Returns the response with the state of the upload: `verified_status` after the verification, 202 before it, and an
+/// error if the upload failed or has ended.
 pub(super) fn answer(
     gateway: &Gateway,
     aggregate: &UploadAggregate,
@@ -94,13 +101,16 @@ pub(super) fn answer(
     Ok(HttpResponse::build(code).insert_header((POSITION, position.to_string())).json(status(upload, &loaded.state)))
 }
 
+/// Cancels an upload
+///
+/// If the upload is already verified, this deletes its file.
 #[utoipa::path(
     tag = "uploads",
     operation_id = "cancel_upload",
     params(("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "Cancelled; a verified file is deleted"),
-        (status = 409, description = "`upload_completed`: it is being verified, `file_deleted`"),
+        (status = 204, description = "The upload is cancelled, or the verified file is deleted"),
+        (status = 409, description = "`upload_completed`: the verification is not finished; `file_deleted`"),
         (status = 410, description = "`upload_ended`"),
     ),
 )]
@@ -118,7 +128,7 @@ pub(crate) async fn cancel(
     Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
 }
 
-/// Ends an upload; of a verified one the file is what is left to delete.
+/// Cancels an upload. If it is already verified, deletes its file instead.
 pub(crate) async fn cancel_upload(
     gateway: &Gateway,
     context: &Context,

@@ -1,5 +1,6 @@
-//! A file in a form (`multipart/form-data`, RFC 7578), as browsers and `curl -F` send it: the one file is taken out as
-//! it streams in. Fields before it may say what the query says; all others are metadata.
+//! Reads a file from a form (`multipart/form-data`, RFC 7578), as browsers and `curl -F` send it. The form must contain
+//! exactly one file, which is streamed. Fields before the file can describe it like the query; all other fields become
+//! metadata.
 
 use super::chunk::content_length;
 use super::start::{FileFacts, Mode, parse_sha256};
@@ -16,14 +17,14 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_service_kit::Problem;
 
-/// The longest value of a field.
+/// Maximum size of a field's value.
 const FIELD_MAX_BYTES: usize = 8 * 1_024;
-/// How many fields a form may have.
+/// Maximum number of fields before the file, and again after it.
 const FIELDS_MAX: usize = 64;
-/// How much longer than its file a form may be.
+/// Maximum size of everything in a form except the file.
 const ENVELOPE_MAX_BYTES: u64 = 1_024 * 1_024;
 
-/// Fields that say something of the file.
+/// Names of fields that describe the file.
 const KNOWN: [&str; 10] = [
     "name",
     "filename",
@@ -37,7 +38,7 @@ const KNOWN: [&str; 10] = [
     "metadata",
 ];
 
-/// Takes the file out of a form.
+/// Stores the file of a form.
 pub(super) async fn take(sender: Sender, query: FileQuery, body: Payload) -> Result<HttpResponse, Problem> {
     let limit_bytes = sender.most_bytes().await?;
     let envelope_bytes = content_length(&sender.request);
@@ -60,19 +61,19 @@ pub(super) async fn take(sender: Sender, query: FileQuery, body: Payload) -> Res
             }
         }
     }
-    Err(invalid("there is no file in the form"))
+    Err(invalid("the form contains no file"))
 }
 
-/// Returns what a file is called; `None` for a field, and where no file was chosen.
+/// Returns the name of the file; `None` for a field without a file, and if the user chose no file.
 fn file_name(field: &Field) -> Option<String> {
     let disposition = field.content_disposition()?;
     let extended = disposition.get_filename_ext().map(|name| String::from_utf8_lossy(&name.value).into_owned());
-    // Browsers escape these three, and nothing else (HTML, "multipart form data").
+    // Browsers escape only these three characters (HTML, "multipart form data").
     let plain = || Some(disposition.get_filename()?.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"));
     extended.or_else(plain).filter(|name| !name.is_empty())
 }
 
-/// The fields before the file.
+/// Fields of a form.
 #[derive(Default)]
 struct Fields(Map<String, Value>);
 
@@ -81,26 +82,28 @@ impl Fields {
         let name = field.name().unwrap_or_default().to_owned();
         let too_long = |_| invalid("a field has more than 8 KiB");
         let bytes = field.bytes(FIELD_MAX_BYTES).await.map_err(too_long)?.map_err(|error| unreadable(&error))?;
-        let text = String::from_utf8(bytes.to_vec()).map_err(|_| invalid("a field is no UTF-8"))?;
+        let text = String::from_utf8(bytes.to_vec()).map_err(|_| invalid("a field is not UTF-8"))?;
         if self.0.len() >= FIELDS_MAX {
-            return Err(invalid("there are more than 64 fields"));
+            return Err(invalid("the form has more than 64 fields"));
         }
         self.0.insert(name, Value::String(text));
         Ok(())
     }
 
-    /// Returns the first of these fields that has a value. Pages write `null` and `undefined` for none.
+    /// Returns the value of the first of these fields that the form contains; `None` if that value is empty, `null` or
+    /// `undefined`, which pages send for a missing value.
     fn text(&self, names: &[&str]) -> Option<String> {
         let found = names.iter().find_map(|name| self.0.get(*name)?.as_str())?;
         (!matches!(found, "" | "null" | "undefined")).then(|| found.to_owned())
     }
 
     fn id(&self, name: &str) -> Result<Option<Uuid>, Problem> {
-        let parse = |text: String| Uuid::try_parse(&text).map_err(|_| invalid("an id in the form is no UUID"));
+        let parse = |text: String| Uuid::try_parse(&text).map_err(|_| invalid("an id in the form is not a UUID"));
         self.text(&[name]).map(parse).transpose()
     }
 
-    /// Returns what the query, the fields and the file's own headers say of it, in this order.
+    /// Returns the description of the file. The query takes precedence over the fields, and the fields over the headers
+    /// of the file's part.
     fn facts(
         &self,
         query: FileQuery,
@@ -133,16 +136,16 @@ impl Fields {
     }
 }
 
-/// The rest of the form: nothing of it may have been meant for the file.
+/// Reads the rest of the form. Refuses a second file, and fields that describe the file, because they came too late.
 async fn nothing_more(mut form: Multipart) -> Result<(), Problem> {
     let mut fields = Fields::default();
     while let Some(field) = form.next().await {
         let mut field = field.map_err(|error| unreadable(&error))?;
         if file_name(&field).is_some() {
-            return Err(invalid("there is more than one file in the form; send each in a request of its own"));
+            return Err(invalid("the form contains more than one file; send each file in a separate request"));
         }
         if field.name().is_some_and(|name| KNOWN.contains(&name)) {
-            return Err(invalid("a field that describes the file comes after it; put these fields first"));
+            return Err(invalid("a field that describes the file comes after it; put such fields before the file"));
         }
         fields.read(&mut field).await?;
     }
@@ -162,7 +165,7 @@ fn unreadable(error: &MultipartError) -> Problem {
     }
 }
 
-/// The file breaks off with the form.
+/// Converts an error of the form to an error of the file's body.
 fn broken(error: MultipartError) -> PayloadError {
     match error {
         MultipartError::Payload(error) => error,

@@ -1,4 +1,5 @@
-//! Uploads: start, bytes, status, completion, cancellation; and whole files in one request.
+//! Routes of the native protocol: start, chunks, status, completion and cancellation of uploads, and whole files in one
+//! request.
 
 pub(crate) mod chunk;
 pub(crate) mod end;

@@ -1,4 +1,5 @@
-//! A whole file, no larger than a part, as one object and one event. Its space is reserved before its bytes are taken.
+//! Stores a whole file that is not larger than a part as one object and one event. The gateway reserves the space
+//! before it takes the bytes.
 
 use super::second::is_second;
 use super::start::{loaded, reserve};
@@ -12,16 +13,16 @@ use waybill_schema::events::{FileUploadedV2, ReservedItem, UploadStartedV2};
 use waybill_schema::{Causation, Position, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
-/// The file, and who brings it.
+/// Whole file, and the request that sends it.
 pub(crate) struct Once<'a> {
     pub(crate) gateway: &'a Gateway,
     pub(crate) principal: &'a Principal,
     pub(crate) context: &'a Context,
     pub(crate) request: RequestId,
     pub(crate) upload: UploadId,
-    /// What is said of it. Its length is known.
+    /// Start of the upload. The length is known.
     pub(crate) start: &'a UploadStartedV2,
-    /// The client sent an `Idempotency-Key`: it may come again and go on with the same upload.
+    /// `true` if the client sent an `Idempotency-Key`, so that it can repeat the request and continue the same upload.
     pub(crate) is_repeatable: bool,
 }
 
@@ -30,12 +31,12 @@ impl Once<'_> {
         UploadAggregate { company: self.principal.company_id, upload: self.upload }
     }
 
-    /// The upload as it is: a request before may have brought it.
+    /// Loads the upload, because an earlier request with the same idempotency key may have stored the file.
     pub(crate) async fn loaded(&self) -> Result<Loaded<State>, Problem> {
         loaded(self.gateway, &self.aggregate(), self.is_repeatable).await
     }
 
-    /// Sets its space aside.
+    /// Reserves the space of the file.
     pub(crate) async fn reserve(&self) -> Result<Position, Problem> {
         let started = &self.start.started;
         let item =
@@ -43,11 +44,11 @@ impl Once<'_> {
         reserve(self.gateway, self.principal, self.context, item, self.is_repeatable).await
     }
 
-    /// Stores it, and makes the event. Where it comes too slowly to be held in memory it is `false`: its upload has
-    /// started, and all of its bytes are there.
+    /// Stores the file and appends its event. Returns `false` if the worker could not hold the file in memory: the
+    /// worker has then started an upload, which has all of its bytes.
     ///
     /// # Errors
-    /// Below 500 the file is refused, and no event was made.
+    /// An error with a status below 500 means that the file was refused and no event was appended.
     pub(crate) async fn store(
         &self,
         payload: Payload,
@@ -61,8 +62,8 @@ impl Once<'_> {
         }
     }
 
-    /// Makes the event of what is stored. Where another request with the same id was faster, what this one stored is
-    /// deleted.
+    /// Appends the event of the stored object. If another request with the same id was faster, deletes the object of
+    /// this request.
     async fn record(&self, stored: StoredFile, loaded: &mut Loaded<State>, reserved: Position) -> Result<(), Problem> {
         let storage_key = stored.storage_key.clone();
         let uploaded = FileUploadedV2 {
@@ -76,7 +77,7 @@ impl Once<'_> {
         };
         let done = self.execute(loaded, reserved, Command::UploadWhole(uploaded)).await;
         if is_second(&done, &loaded.state, &storage_key) {
-            // Another request with the same id was faster: its object is the file's.
+            // Another request with the same id was faster, so the file has its object.
             cleaned(self.gateway.store.delete(&storage_key).await, "deleting a second object")?;
         }
         let done = done.map_err(|error| error.into_problem("recording a file"))?;
@@ -84,7 +85,7 @@ impl Once<'_> {
         Ok(())
     }
 
-    /// Starts its upload instead; `None` where another request with the same id has done that, or more.
+    /// Starts an ordinary upload instead. Returns `None` if another request with the same id has already started it.
     pub(crate) async fn begin(
         &self,
         loaded: &mut Loaded<State>,
@@ -95,7 +96,7 @@ impl Once<'_> {
         Ok(done.event.is_some().then_some(done.position))
     }
 
-    /// Carries out what the reservation led to.
+    /// Executes a command with the reservation as its cause.
     async fn execute(
         &self,
         loaded: &mut Loaded<State>,
@@ -106,8 +107,8 @@ impl Once<'_> {
         execute(self.gateway.log.as_ref(), &self.aggregate(), loaded, &context, command).await
     }
 
-    /// Gives the space back, if no upload came of it; one that did is ended. Where that fails, and where the client may
-    /// come again, the sweep does it.
+    /// Releases the reservation if no upload was started, and cancels the upload otherwise. If that fails, or if the
+    /// client can repeat the request, the sweep does this later.
     pub(crate) async fn release(&self, loaded: &Loaded<State>) {
         if self.is_repeatable {
             return;
@@ -121,28 +122,29 @@ impl Once<'_> {
         let expired = execute(log, &aggregate, &mut known, self.context, Command::Expire { now: now() }).await;
         match expired {
             Ok(done) if done.event.is_some() || known.state.has_ended_without_file() => {}
-            // A worker has started it meanwhile.
+            // A worker has started the upload meanwhile.
             Ok(_) if known.state.phase == Phase::Active => {
                 return cancel(self.gateway, &aggregate, self.context).await;
             }
-            // The file was recorded meanwhile: its space is in use.
+            // The file was recorded meanwhile, so its space is in use.
             Ok(_) => return,
             Err(error) => {
-                tracing::warn!(upload_id = %self.upload, %error, "a reservation waits for the sweep");
+                tracing::warn!(upload_id = %self.upload, %error, "cannot release a reservation; the sweep will do it");
                 return;
             }
         }
         let reserver = &self.gateway.reserver;
         if let Err(problem) = reserver.give_back(self.principal.company_id, self.upload, self.context).await {
-            tracing::warn!(upload_id = %self.upload, code = problem.code, "a reservation waits for a worker");
+            let code = problem.code;
+            tracing::warn!(upload_id = %self.upload, code, "cannot release a reservation; a worker will do it");
         }
     }
 }
 
-/// Ends an upload that broke.
+/// Cancels an upload that failed. If that fails too, the sweep ends the upload when it expires.
 pub(super) async fn cancel(gateway: &Gateway, aggregate: &UploadAggregate, context: &Context) {
     let cancelled = execute(gateway.log.as_ref(), aggregate, &mut Loaded::default(), context, Command::Cancel).await;
     if let Err(error) = cancelled {
-        tracing::warn!(upload_id = %aggregate.upload, %error, "an upload that broke waits for its end");
+        tracing::warn!(upload_id = %aggregate.upload, %error, "cannot cancel a failed upload; it will expire");
     }
 }

@@ -1,4 +1,5 @@
-//! `POST /v1/uploads`: checked, reserved, started.
+//! `POST /v1/uploads`: checks the description of a file, reserves its space and starts the upload. The other protocols
+//! use these steps too.
 
 use crate::api::IdempotencyKey;
 use crate::gateway::Gateway;
@@ -20,66 +21,67 @@ use waybill_schema::events::{ReservedItem, UploadKind, UploadStartedV1, UploadSt
 use waybill_schema::{Causation, ChatroomId, Position, SessionId, Sha256Digest, ThreadId, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
-/// What a client says about a file.
+/// Description of a file by the client.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileFacts {
     pub(crate) name: String,
     pub(crate) size_bytes: u64,
-    /// Where it is left out, the name tells it, or the content.
+    /// Media type. If it is absent, Waybill derives it from the name or from the content.
     pub(crate) mime_type: Option<String>,
-    /// What the request's own headers say of the type.
+    /// Media type in the headers of the request or of the form's part.
     #[serde(skip)]
     pub(crate) content_type: Option<String>,
+    /// SHA-256 of the file, which the verification compares with the stored bytes.
     pub(crate) sha256: Option<String>,
     pub(crate) session_id: Option<Uuid>,
     pub(crate) chatroom_id: Option<Uuid>,
     pub(crate) thread_id: Option<Uuid>,
     #[schema(value_type = Option<Object>)]
     pub(crate) metadata: Option<Metadata>,
-    /// How the bytes come.
+    /// Path of the bytes; `gateway` by default.
     #[serde(default, skip_serializing_if = "Mode::is_gateway")]
     pub(crate) mode: Mode,
 }
 
-/// How the bytes of a file come.
+/// Path of the bytes of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mode {
-    /// Through the gateway.
+    /// The client sends the bytes to the gateway.
     #[default]
     Gateway,
-    /// From the client to the store, by presigned URLs.
+    /// The client sends the bytes to the object store through presigned URLs.
     Direct,
 }
 
-/// An upload that takes bytes.
+/// New upload.
 #[derive(Serialize, ToSchema)]
 struct UploadStarted {
     upload_id: Uuid,
     file_id: Uuid,
-    /// Of every chunk but the last.
+    /// Size of every chunk except the last one.
     part_size_bytes: u64,
     total_chunks: u32,
     #[schema(format = DateTime)]
     expires_at: String,
 }
 
-/// Identifies repeated starts. A client may continue a file in one request that broke off in chunks: the same key and
-/// the same description of the file mean the same upload.
+/// Route name for idempotency keys. `POST /v1/files` uses the same name, so that a client can continue an interrupted
+/// request in chunks: the same key and the same description of the file identify the same upload.
 pub(super) const ROUTE: &str = "POST /v1/uploads";
 
-/// Types that say nothing of a file.
+/// Media types that contain no information about the file.
 const GENERIC: [&str; 2] = [media_type::ANY, "binary/octet-stream"];
 
-/// A type, if the text is one.
+/// Parses a declared media type.
 fn read(text: Option<&str>) -> Result<Option<&str>, Problem> {
     text.map_or(Ok(None), media_type::declared).map_err(|refusal| refused(&refusal))
 }
 
 impl FileFacts {
-    /// The file's type: as it is declared, else by the request's headers, else by its name. Empty where only the
-    /// content can tell it.
+    /// Returns the media type that the client declared, or else that of the headers, or else that of the file name. The
+    /// result is empty if only the content can show the type.
     fn media_type(&self) -> Result<String, Problem> {
         if let Some(declared) = read(self.mime_type.as_deref())? {
             return Ok(declared.to_owned());
@@ -96,13 +98,16 @@ impl Mode {
     }
 }
 
+/// Starts an upload
+///
+/// Waybill checks the description of the file and reserves its space. The client then sends the bytes.
 #[utoipa::path(
     tag = "uploads",
     operation_id = "start_upload",
     params(IdempotencyKey),
     request_body = FileFacts,
     responses(
-        (status = 201, description = "Started", body = UploadStarted),
+        (status = 201, description = "The upload is started", body = UploadStarted),
         (status = 409, description = "`session_ended`, `direct_unavailable`"),
         (status = 413, description = "`file_too_large`, `session_too_large`, `quota_exceeded`, `metadata_too_large`, `json_too_large`"),
         (status = 415, description = "`type_refused`, `content_type_refused`"),
@@ -145,7 +150,8 @@ pub(crate) async fn start(
         }))
 }
 
-/// Everything that can be said against a file before its bytes; before any event, but for the registration.
+/// Checks everything about a file that can be checked without its bytes: name, type, size, digest, metadata, place and
+/// session. Appends no event, except for the registration of the user.
 pub(crate) async fn check(
     gateway: &Gateway,
     principal: &Principal,
@@ -190,7 +196,7 @@ pub(crate) fn parse_sha256(text: &str) -> Result<Sha256Digest, Problem> {
         .map_err(|error: waybill_schema::Sha256DigestError| Problem::new(422, "digest_invalid", error.to_string()))
 }
 
-/// Sets the space aside. A repeated request whose upload has started finds its reservation, or its settlement.
+/// Reserves the space. A repeated request whose upload has already started needs no new reservation.
 pub(super) async fn reserve(
     gateway: &Gateway,
     principal: &Principal,
@@ -206,7 +212,7 @@ pub(super) async fn reserve(
     gateway.reserver.reserve(principal.company_id, item, context.clone(), is_repeatable).await
 }
 
-/// The upload as it is. One whose request was never sent before has an id that was made a moment ago.
+/// Loads the upload. A request that cannot be repeated has a new id, so there is nothing to load.
 pub(super) async fn loaded(
     gateway: &Gateway,
     aggregate: &UploadAggregate,
@@ -219,7 +225,7 @@ pub(super) async fn loaded(
     }
 }
 
-/// The space of an upload that starts: of one whose length is not known, the first step.
+/// Returns the space that a new upload reserves. An upload of unknown length reserves only its first step.
 pub(crate) fn space_of(upload_id: UploadId, upload_start: &UploadStartedV2) -> ReservedItem {
     let size_bytes = upload_start.started.size_bytes;
     let step = match (upload_start.length_deferred, &upload_start.kind) {
@@ -245,7 +251,7 @@ pub(crate) async fn start_now(
     begin(gateway, principal, context, (upload, upload_start), reserved, is_repeatable).await
 }
 
-/// Starts the upload, whose space is reserved.
+/// Starts the upload after its space was reserved.
 pub(crate) async fn begin(
     gateway: &Gateway,
     principal: &Principal,

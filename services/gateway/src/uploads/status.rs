@@ -1,4 +1,5 @@
-//! `GET /v1/uploads/{id}`: from the event log, so that a client that resumes is told what is so now.
+//! `GET /v1/uploads/{id}`. Reads the event log instead of the read model, so that a client that resumes gets the
+//! current state.
 
 use crate::gateway::Gateway;
 use actix_web::{HttpResponse, get, web};
@@ -10,19 +11,20 @@ use waybill_domain::upload::{Phase, State};
 use waybill_schema::{Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem};
 
-/// An upload as clients see it. Bytes; times as RFC 3339 has them.
+/// State of an upload. Sizes are in bytes, and times are in the format of RFC 3339.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UploadStatus {
     upload_id: Uuid,
     file_id: Uuid,
-    /// PENDING, UPLOADING until verified, COMPLETED, FAILED or CANCELLED.
+    /// `PENDING`, `UPLOADING` (until the file is verified), `COMPLETED`, `FAILED` or `CANCELLED`.
     status: &'static str,
-    /// Up to here nothing is missing.
+    /// Number of consecutive bytes, from the first byte on, that are stored.
     offset_bytes: u64,
+    /// Total number of stored bytes.
     bytes_uploaded: u64,
-    /// Unknown where the length was deferred.
+    /// Size of the file; `null` if it is not known yet.
     size_bytes: Option<u64>,
-    /// Ranges of bytes, each without its end.
+    /// Missing ranges as `[from, to]`. The byte at `to` is not part of the range.
     missing: Vec<[u64; 2]>,
     part_size_bytes: u64,
     total_chunks: u32,
@@ -31,22 +33,23 @@ pub(crate) struct UploadStatus {
     session_id: Option<Uuid>,
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-    /// Once it is verified.
+    /// SHA-256 of the file. It is present after the verification.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
-    /// Where it failed.
+    /// Code of the error. It is present if the upload failed or expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<String>,
 }
 
+/// Returns the current state of an upload
 #[utoipa::path(
     tag = "uploads",
     operation_id = "show_upload",
     params(("id" = Uuid, Path)),
     responses(
-        (status = 200, description = "How far the upload is, as of now", body = UploadStatus),
+        (status = 200, description = "The state of the upload", body = UploadStatus),
     ),
 )]
 #[get("/v1/uploads/{id}")]
@@ -60,7 +63,7 @@ pub(crate) async fn show(
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(status(id, &loaded.state)))
 }
 
-/// The id in a path; what is no id names nothing.
+/// Parses the id of an upload in a path. An invalid id is answered like an unknown one.
 pub(crate) fn parse_id(text: &str) -> Result<UploadId, Problem> {
     text.parse().map_err(|_| Problem::not_found("upload"))
 }
@@ -69,7 +72,7 @@ pub(crate) fn rfc3339(time: Timestamp) -> String {
     DateTime::from_timestamp_millis(time.0).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// An upload as clients see it.
+/// Returns the state of an upload as clients see it.
 pub(crate) fn status(id: UploadId, state: &State) -> UploadStatus {
     let grid = state.grid();
     let missing: Vec<[u64; 2]> = state.missing().iter().map(|gap| [gap.from, gap.to]).collect();

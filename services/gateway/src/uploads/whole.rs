@@ -1,5 +1,6 @@
-//! `POST /v1/files`: a whole file in one request. No larger than a part, it is one object and two events; larger, or of
-//! unknown length, it is an upload like others, whose chunks come in one body. [`super::form`] takes it out of a form.
+//! `POST /v1/files`: a whole file in one request. A file that is not larger than a part becomes one object and two
+//! events. A larger file, or one of unknown length, becomes an ordinary upload whose chunks come in one body.
+//! [`super::form`] reads the file from a form.
 
 use super::chunk::{Bringing, content_length, form_refused, refuse_encoding};
 use super::once::{self, Once};
@@ -31,25 +32,26 @@ use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{ByteRange, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
-/// How long the answer waits for the verification of a large file.
+/// Maximum time that the response waits for the verification of a large file.
 const VERIFY_PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct FileQuery {
-    /// Needed, unless the file comes in a form that names it.
+    /// File name. It is required unless the file comes in a form that contains its name.
     pub(super) name: Option<String>,
-    /// Where it is left out, `Content-Type` tells it, the name, or the content.
+    /// Media type. If it is absent, Waybill derives it from `Content-Type`, the name or the content.
     pub(super) mime_type: Option<String>,
+    /// SHA-256 of the file, which the verification compares with the stored bytes.
     pub(super) sha256: Option<String>,
     pub(super) session_id: Option<Uuid>,
     pub(super) chatroom_id: Option<Uuid>,
     pub(super) thread_id: Option<Uuid>,
-    /// A JSON object.
+    /// Metadata as a JSON object.
     pub(super) metadata: Option<String>,
 }
 
-/// Who sends a file, and by which request.
+/// User who sends a file, and the request.
 pub(super) struct Sender {
     pub(super) gateway: web::Data<Gateway>,
     pub(super) principal: Principal,
@@ -57,27 +59,30 @@ pub(super) struct Sender {
     pub(super) id: RequestId,
 }
 
-/// One file on its way in.
+/// File that a request is sending.
 pub(super) struct Incoming {
     gateway: web::Data<Gateway>,
     principal: Principal,
     context: Context,
     id: RequestId,
     upload: UploadId,
-    /// Where the length is not known, `size_bytes` is what it may have at most.
+    /// Start of the upload. If the length is unknown, `size_bytes` is the largest allowed size.
     started: UploadStartedV1,
-    /// The client sent an `Idempotency-Key`: it may come again and go on with the same upload.
+    /// `true` if the client sent an `Idempotency-Key`, so that it can repeat the request and continue the same upload.
     is_repeatable: bool,
 }
 
+/// Uploads a whole file in one request
+///
+/// The body is the file or a form that contains it. The response waits for the verification for at most 120 s.
 #[utoipa::path(
     tag = "files",
     operation_id = "post_file",
-    params(FileQuery, IdempotencyKey, ("Content-Digest" = Option<String>, Header, description = "`sha-256` of the body (RFC 9530)"), ("Repr-Digest" = Option<String>, Header, description = "The same of the file")),
-    request_body(content((Bytes = "application/octet-stream"), (Bytes = "multipart/form-data")), description = "The bytes; or a form with one file, whose fields may say what the query says, before the file"),
+    params(FileQuery, IdempotencyKey, ("Content-Digest" = Option<String>, Header, description = "`sha-256` of the body (RFC 9530)"), ("Repr-Digest" = Option<String>, Header, description = "`sha-256` of the file (RFC 9530)")),
+    request_body(content((Bytes = "application/octet-stream"), (Bytes = "multipart/form-data")), description = "The bytes of the file, or a form with one file. Fields before the file have the meaning of the parameters; the query takes precedence"),
     responses(
-        (status = 201, description = "Verified", body = UploadStatus),
-        (status = 202, description = "Stored, being verified", body = UploadStatus),
+        (status = 201, description = "The file is stored and verified", body = UploadStatus),
+        (status = 202, description = "The file is stored, and its verification is not finished", body = UploadStatus),
         (status = 409, description = "`session_ended`, `chunk_differs`, `upload_completed`"),
         (status = 410, description = "`upload_ended`"),
         (status = 413, description = "`file_too_large`, `session_too_large`, `quota_exceeded`, `metadata_too_large`, `size_exceeded`"),
@@ -100,7 +105,7 @@ pub(crate) async fn post_file(
     let (connection, payload) = (request.clone(), payload.into_inner());
     let length = content_length(&request);
     let sender = Sender { gateway, principal, request, id };
-    // A client that goes away is not to leave the space reserved.
+    // The work continues if the client disconnects, so that the reservation is released.
     match Bringing::of(&connection) {
         Bringing::Envelope => Err(form_refused()),
         Bringing::Form => body::outliving(&connection, payload, |body| form::take(sender, query, body)).await,
@@ -122,15 +127,14 @@ pub(crate) async fn post_file(
     }
 }
 
-/// A query that is no UTF-8 would be read as if it had other characters.
+/// Refuses a query that is not UTF-8. Otherwise the invalid bytes would be replaced by other characters.
 fn check_text(query: &str) -> Result<(), Problem> {
     let text = percent_decode_str(query).decode_utf8();
-    text.map(drop).map_err(|_| Problem::new(422, "name_invalid", "the query, with the name in it, is no UTF-8"))
+    text.map(drop).map_err(|_| Problem::new(422, "name_invalid", "the query, which contains the name, is not UTF-8"))
 }
 
 fn facts(request: &HttpRequest, query: FileQuery, size_bytes: u64) -> Result<FileFacts, Problem> {
-    let name =
-        query.name.ok_or_else(|| Problem::bad_request("query_invalid", "send ?name=, what the file is called"))?;
+    let name = query.name.ok_or_else(|| Problem::bad_request("query_invalid", "send the file name as ?name="))?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let metadata = query.metadata.as_deref().map(Metadata::parse).transpose();
     let digest = match query.sha256 {
@@ -152,12 +156,12 @@ fn facts(request: &HttpRequest, query: FileQuery, size_bytes: u64) -> Result<Fil
 }
 
 impl Sender {
-    /// The most that a file of this company may have.
+    /// Returns the maximum size in bytes of a file of this company.
     pub(super) async fn most_bytes(&self) -> Result<u64, Problem> {
         Ok(self.gateway.policies.limits(self.principal.company_id).await?.max_file_bytes)
     }
 
-    /// Checks what is said of a file, before its bytes.
+    /// Checks the description of a file before its bytes are read.
     pub(super) async fn receive(self, facts: &FileFacts) -> Result<Incoming, Problem> {
         let Self { gateway, principal, request, id } = self;
         let context = gateway.context(&principal, id);
@@ -191,7 +195,7 @@ impl Incoming {
                 let reserved = once.reserve().await?;
                 match once.store(payload, &mut loaded, reserved).await {
                     Ok(true) => {}
-                    // It came so slowly that it became an upload like others.
+                    // The worker started an ordinary upload because it could not hold the file in memory.
                     Ok(false) => {
                         let finished = self.finish(&aggregate, &mut loaded).await;
                         self.end_unless(finished, &aggregate).await?;
@@ -202,7 +206,7 @@ impl Incoming {
                     }
                 }
             }
-            // The request before was slow, and broke.
+            // An earlier request with the same key started an ordinary upload and was interrupted.
             (Phase::Active, _) => return self.take_large(payload).await,
             (..) => self.check_same(payload, &loaded.state).await?,
         }
@@ -221,12 +225,12 @@ impl Incoming {
         }
     }
 
-    /// A repeated request brings the bytes that it brought before (draft-ietf-httpapi-idempotency-key-header §2.4).
+    /// Checks that a repeated request sends the same bytes as before (draft-ietf-httpapi-idempotency-key-header §2.4).
     async fn check_same(&self, mut payload: Payload, state: &State) -> Result<(), Problem> {
         let Phase::Verified { sha256, .. } = &state.phase else { return Ok(()) };
         let mut hasher = Sha256::new();
         while let Some(bytes) = payload.next().await {
-            // What does not come cannot differ.
+            // The body ended early, so the bytes cannot be compared.
             let Ok(bytes) = bytes else { return Ok(()) };
             hasher.update(&bytes);
         }
@@ -253,7 +257,7 @@ impl Incoming {
         end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
     }
 
-    /// A body that does not say how long it is. `after` is what must hold when it has come to its end.
+    /// Stores a body of unknown length. `after` runs after the last byte; if it fails, the file is refused.
     pub(super) async fn take_growing(
         self,
         payload: Payload,
@@ -286,7 +290,7 @@ impl Incoming {
         end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
     }
 
-    /// All bytes, however many they are.
+    /// Returns a request to the worker for all bytes of the file.
     fn put(&self, content_length: Option<u64>) -> PutBytes {
         PutBytes {
             company: self.principal.company_id,
@@ -304,7 +308,8 @@ impl Incoming {
         end::finish(&self.gateway, aggregate, loaded, &self.context, None, VERIFY_PATIENCE).await
     }
 
-    /// An upload that broke ends: nobody was told its id, so nobody could continue it.
+    /// Cancels the upload if `finished` is an error and the client cannot repeat the request. Nobody knows the upload's
+    /// id then, so nobody could continue it.
     async fn end_unless(&self, finished: Result<(), Problem>, aggregate: &UploadAggregate) -> Result<(), Problem> {
         if finished.is_err() && !self.is_repeatable {
             once::cancel(&self.gateway, aggregate, &self.context).await;
