@@ -276,7 +276,10 @@ by_id! {
 }
 
 macro_rules! by_member {
-    ($($(#[$($doc:tt)*])* $method:ident $path:literal $handler:ident: $command:expr, $place:expr, $done:literal;)*) => {$(
+    ($(
+        $(#[$($doc:tt)*])*
+        $method:ident $path:literal $handler:ident: $command:expr, $place:expr, $done:literal;
+    )*) => {$(
         $(#[$($doc)*])*
         #[utoipa::path(
             tag = "directory",

@@ -1,4 +1,4 @@
-//! PATCH: the next bytes of an upload; also those that come with its creation.
+//! `PATCH /tus/{id}`: appends bytes to an upload. The creation of an upload uses this module too if it has bytes.
 
 use super::dialect::{Dialect, EXPIRES, offset_mismatch, set};
 use super::look::check_alive;
@@ -20,38 +20,39 @@ use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{ByteRange, Position, UploadId};
 use waybill_service_kit::Problem;
 
-/// What became of an upload by a request.
+/// Progress of an upload after a request.
 pub(super) struct Appended {
     pub(super) offset: u64,
     pub(super) is_complete: bool,
     pub(super) position: Option<String>,
-    /// The upload, where it was looked at.
+    /// State of the upload, if the request loaded it.
     pub(super) state: Option<State>,
 }
 
-/// Which bytes a request brings.
+/// Range of bytes that a request declares.
 pub(super) struct Bringing {
     pub(super) offset: u64,
-    /// The file's length, where this request says it.
+    /// Length of the file, if this request declares it.
     pub(super) length: Option<u64>,
-    /// Whether the client says that the upload ends with these bytes; `None` where it need not say so.
+    /// `true` if the client declares that the upload ends with these bytes; `None` if it declares nothing.
     pub(super) says_complete: Option<bool>,
 }
 
+/// Appends the bytes of a PATCH request.
 pub(super) async fn patch(asked: &Asked, upload: UploadId, payload: Payload) -> Result<HttpResponse, Problem> {
     let (dialect, headers) = (asked.dialect, asked.request.headers());
     let facts = asked.gateway.started(&asked.principal, upload).await?;
     dialect.check_media_type(headers)?;
     let offset = dialect.number(headers, "Upload-Offset")?;
     let offset = offset.ok_or_else(|| {
-        Problem::bad_request("header_missing", "send Upload-Offset: where the bytes begin in the file")
+        Problem::bad_request("header_missing", "send Upload-Offset with the position of the first byte in the file")
     })?;
     let mut says_complete = dialect.says_complete(headers);
     if dialect != Dialect::Tus && says_complete.is_none() {
         if !dialect.is_early() {
             return Err(Problem::bad_request(
                 "header_missing",
-                "send Upload-Complete: ?1 with the last bytes, ?0 before",
+                "send Upload-Complete: ?1 with the last bytes and ?0 with all others",
             ));
         }
         says_complete = Some(true);
@@ -59,7 +60,7 @@ pub(super) async fn patch(asked: &Asked, upload: UploadId, payload: Payload) -> 
     let length = dialect.number(headers, "Upload-Length")?;
     let bringing = Bringing { offset, length, says_complete };
     let appended = append(asked, upload, &facts, bringing, payload).await;
-    // Until when it may be continued is said with every answer (tus 1.0, Upload-Expires).
+    // Errors contain the expiry too (tus 1.0, Upload-Expires).
     let appended = appended.map_err(|problem| problem.with(EXPIRES, http_date(facts.started.expires_at)))?;
     let mut answer = match (dialect, &appended.state) {
         (Dialect::Draft(_), Some(state)) if appended.is_complete => HttpResponse::Ok().json(status(upload, state)),
@@ -71,7 +72,7 @@ pub(super) async fn patch(asked: &Asked, upload: UploadId, payload: Payload) -> 
     Ok(answer)
 }
 
-/// The headers that answers to POST and PATCH have in common.
+/// Sets the headers that responses to POST and PATCH have in common.
 pub(super) fn describe(answer: &mut HttpResponse, facts: &UploadStartedV2, appended: &Appended) {
     if !appended.is_complete {
         set(answer, "upload-expires", http_date(facts.started.expires_at));
@@ -81,7 +82,8 @@ pub(super) fn describe(answer: &mut HttpResponse, facts: &UploadStartedV2, appen
     }
 }
 
-/// Takes the request's bytes, and completes the upload where they are the last ones.
+/// Stores the bytes of the request, and completes the upload if they are the last ones. Stops older requests for the
+/// upload.
 pub(super) async fn append(
     asked: &Asked,
     upload: UploadId,
@@ -102,7 +104,7 @@ pub(super) async fn append(
     };
     asked.gateway.take_over(upload, Some((&turn, appending.bringing.offset))).await?;
     if turn.is_superseded() {
-        return Err(Problem::new(409, "superseded", "a newer request for the upload took over"));
+        return Err(Problem::new(409, "superseded", "a newer request for this upload took over"));
     }
     let length = appending.length().await?;
     let appended = appending.take(payload, length).await?;
@@ -112,11 +114,11 @@ pub(super) async fn append(
     Ok(appended)
 }
 
-/// A request that brings bytes.
+/// Request that appends bytes.
 struct Appending<'a> {
     asked: &'a Asked,
     upload: UploadId,
-    /// What was said at the upload's start; with the length as it is known now.
+    /// Start of the upload, with the length as it is known now.
     facts: &'a UploadStartedV2,
     bringing: Bringing,
     checksum: Option<Checksum>,
@@ -124,26 +126,26 @@ struct Appending<'a> {
 }
 
 impl Appending<'_> {
-    /// The most that the file may have.
+    /// Returns the length of the file, or its maximum if the length is unknown.
     fn max_bytes(&self) -> u64 {
         self.facts.started.size_bytes
     }
 
-    /// Whether the length that this request says counts only when its bytes do: they may turn out to be others than
-    /// their checksum says, and are then as if they had never come, with all that came with them.
+    /// Returns `true` if the declared length must be recorded only after the bytes. If the bytes do not match their
+    /// checksum, the whole request has no effect, including the length that it declares.
     fn holds_length_back(&self) -> bool {
         self.facts.length_deferred && self.checksum.is_some()
     }
 
-    /// The file's length, where it is known, or this request says it.
+    /// Returns the length of the file if it is known or if this request declares it.
     async fn length(&self) -> Result<Option<u64>, Problem> {
         let Self { facts, bringing, .. } = self;
         if facts.length_deferred {
-            // Before anything is decided on what the request says besides.
+            // Report a wrong offset before any other error.
             self.at_offset().await?;
         }
         let said = match (bringing.says_complete, self.content_length) {
-            // The end of the content is the end of the file (draft §4.1.3).
+            // The content ends at the end of the file (draft §4.1.3).
             (Some(true), Some(content_length)) => {
                 let end = bringing.offset.saturating_add(content_length);
                 if let Some(length) = bringing.length.filter(|length| *length != end) {
@@ -163,7 +165,7 @@ impl Appending<'_> {
         Ok(said)
     }
 
-    /// Hands the bytes to a worker.
+    /// Sends the bytes to a worker.
     async fn take(&self, mut payload: Payload, length: Option<u64>) -> Result<Appended, Problem> {
         let Self { asked, upload, bringing, checksum, content_length, .. } = self;
         let limit = length.unwrap_or(self.max_bytes());
@@ -176,9 +178,9 @@ impl Appending<'_> {
             if content_length.is_none() && has_bytes(&mut payload).await {
                 return Err(self.too_long(length).await);
             }
-            // No bytes have a checksum, too.
+            // An empty body has a checksum too.
             if checksum.is_some_and(|checksum| !Verifier::new(checksum).is_met()) {
-                let text = "the body does not have the checksum that came with it";
+                let text = "the body does not match its checksum";
                 return Err(Problem::bad_request("digest_mismatch", text));
             }
             return Ok(there);
@@ -207,7 +209,7 @@ impl Appending<'_> {
                 let problem = if length.is_some() { problem } else { too_large(limit) };
                 Err(self.invalidated(problem).await)
             }
-            // That it has ended altogether is the better answer.
+            // If the upload has ended, report that instead.
             Err(problem) if problem.code == "offset_mismatch" => {
                 self.at_offset().await?;
                 Err(problem.with("provided-offset", bringing.offset))
@@ -216,25 +218,26 @@ impl Appending<'_> {
         }
     }
 
-    /// Whether the upload has all of its bytes with these, as the client sees it.
+    /// Returns `true` if the upload ends with these bytes. Records the length if this request declares it or ends the
+    /// upload.
     async fn ends_with(&self, appended: &Appended, length: Option<u64>) -> Result<bool, Problem> {
         let offset = appended.offset;
         if let Some(length) = length.filter(|_| self.holds_length_back()) {
             self.set_length(length, offset).await?;
         }
         match (self.bringing.says_complete, length) {
-            // What came without Content-Length has ended: now the length is known.
+            // The body had no Content-Length. It has ended, so the length is known now.
             (Some(true), None) => self.set_length(offset, offset).await.map(|()| true),
             (Some(true), Some(length)) if offset == length => Ok(true),
             (Some(true), Some(length)) => Err(conflict(length, offset)),
-            // Clients of the early versions may say this with the last bytes, too, and never complete (tus-js-client
-            // 4.3).
+            // Clients of the early versions may declare this even with the last bytes, and never complete the upload
+            // (tus-js-client 4.3).
             (Some(false), length) => Ok(self.asked.dialect.is_early() && length == Some(offset)),
             (None, length) => Ok(length == Some(offset)),
         }
     }
 
-    /// Says the length of an upload that was started without; it cannot be another than before.
+    /// Records the length of an upload that was started without one. A known length cannot change.
     async fn set_length(&self, size_bytes: u64, offset: u64) -> Result<(), Problem> {
         let Self { asked, upload, facts, .. } = self;
         if !facts.length_deferred && size_bytes == facts.started.size_bytes {
@@ -252,7 +255,7 @@ impl Appending<'_> {
             .map_err(|error| error.into_problem("setting a length"))
     }
 
-    /// Sets space aside for an upload that had none for its length.
+    /// Raises the reservation to the length of the file.
     async fn reserve_up_to(&self, size_bytes: u64) -> Result<(), Problem> {
         let limit_bytes = self.max_bytes();
         if size_bytes > limit_bytes {
@@ -262,12 +265,12 @@ impl Appending<'_> {
         gateway.reserver.raise(principal.company_id, self.upload, (size_bytes, size_bytes), &self.asked.context()).await
     }
 
-    /// The upload as it is, if the offset is right.
+    /// Returns the current progress if the offset of this request is right.
     async fn at_offset(&self) -> Result<Appended, Problem> {
         at_offset(self.asked, self.upload, self.bringing.offset).await
     }
 
-    /// More bytes than the file has: the offset may be wrong besides, which is said first.
+    /// Returns the error for more bytes than the file has. If the offset is wrong too, returns that error.
     async fn too_long(&self, length: Option<u64>) -> Problem {
         if let Err(problem) = self.at_offset().await {
             return problem;
@@ -279,15 +282,15 @@ impl Appending<'_> {
         self.invalidated(problem).await
     }
 
-    /// Whoever goes past the length has another file than was said: the draft has the upload end (§4.4.2), tus refuses
-    /// the request alone.
+    /// Returns the error, and ends the upload if the protocol requires that for bytes beyond the length: the draft does
+    /// (§4.4.2), tus refuses only the request.
     async fn invalidated(&self, problem: Problem) -> Problem {
         let Self { asked, upload, .. } = self;
         if asked.dialect != Dialect::Tus {
             let (log, aggregate) = (asked.gateway.log.as_ref(), asked.aggregate(*upload));
             let cancelled = execute(log, &aggregate, &mut Loaded::default(), &asked.context(), Command::Cancel).await;
             if let Err(error) = cancelled {
-                tracing::warn!(upload_id = %upload, %error, "an upload that went past its length waits for its end");
+                tracing::warn!(upload_id = %upload, %error, "cannot cancel an upload that exceeds its length");
             }
         }
         problem
@@ -298,15 +301,15 @@ fn check_kind(facts: &UploadStartedV2) -> Result<(), Problem> {
     match facts.kind {
         UploadKind::File | UploadKind::Partial => Ok(()),
         UploadKind::Final { .. } => {
-            Err(Problem::new(403, "upload_kind", "a final upload takes no bytes; send them to the partial ones"))
+            Err(Problem::new(403, "upload_kind", "a final upload accepts no bytes; send them to its partial uploads"))
         }
         UploadKind::Direct | UploadKind::Quarantine { .. } => {
-            Err(Problem::new(403, "upload_kind", "the bytes of this upload go to the store directly"))
+            Err(Problem::new(403, "upload_kind", "send the bytes of this upload directly to the object store"))
         }
     }
 }
 
-/// The checksum of the body: of tus `Upload-Checksum`, of HTTP `Content-Digest`.
+/// Returns the checksum of the body: `Upload-Checksum` of tus or `Content-Digest` of HTTP.
 pub(super) fn checksum(asked: &Asked) -> Result<Option<Checksum>, Problem> {
     let Some(value) = asked.request.headers().get("Upload-Checksum") else {
         return Ok(sha256_of(&asked.request, "Content-Digest")?.map(Into::into));
@@ -317,11 +320,11 @@ pub(super) fn checksum(asked: &Asked) -> Result<Option<Checksum>, Problem> {
 }
 
 fn conflict(length: u64, end: u64) -> Problem {
-    let text = format!("the bytes end at {end}, and the length is {length}");
+    let text = format!("the bytes end at {end}, but the length is {length}");
     Problem::bad_request("length_conflict", text)
 }
 
-/// Whether there is anything in a body without `Content-Length`.
+/// Returns `true` if a body without `Content-Length` has at least one byte.
 async fn has_bytes(payload: &mut Payload) -> bool {
     while let Some(Ok(bytes)) = payload.next().await {
         if !bytes.is_empty() {
@@ -331,7 +334,7 @@ async fn has_bytes(payload: &mut Payload) -> bool {
     false
 }
 
-/// The upload as it is, if the offset is right.
+/// Returns the current progress if `provided` is the offset of the upload.
 async fn at_offset(asked: &Asked, upload: UploadId, provided: u64) -> Result<Appended, Problem> {
     let state = loaded(asked, &asked.aggregate(upload)).await?.state;
     check_alive(asked, upload, &state).await?;
@@ -346,12 +349,12 @@ pub(super) async fn loaded(asked: &Asked, aggregate: &UploadAggregate) -> Result
     load(asked.gateway.log.as_ref(), aggregate).await.map_err(|error| error.into_problem("loading an upload"))
 }
 
-/// An upload of unknown length that grows past the largest file.
+/// Returns the error for an upload of unknown length that exceeds the largest file size.
 fn too_large(limit_bytes: u64) -> Problem {
     refused(&Refusal::FileTooLarge { size_bytes: limit_bytes.saturating_add(1), limit_bytes })
 }
 
-/// Completes an upload that has all of its bytes, and waits a while until it is verified.
+/// Completes an upload that has all of its bytes, and waits for its verification for a limited time.
 pub(super) async fn complete(asked: &Asked, upload: UploadId) -> Result<Appended, Problem> {
     let aggregate = asked.aggregate(upload);
     let mut loaded = Loaded::default();

@@ -1,4 +1,4 @@
-//! `Upload-Concat: final;…` (tus 1.0, Concatenation): a file of partial uploads, joined by a worker.
+//! `Upload-Concat: final;…` (tus 1.0, Concatenation): creates a final upload. A worker joins its partial uploads.
 
 use super::append::loaded;
 use super::dialect::set;
@@ -16,12 +16,16 @@ use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{Position, UploadId};
 use waybill_service_kit::Problem;
 
-/// How many partial uploads a file may have.
+/// Maximum number of partial uploads of a file.
 const MAX_PARTIALS: usize = 1_000;
 
+/// Creates a final upload and claims its partial uploads.
 pub(super) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> Result<HttpResponse, Problem> {
     if asked.request.headers().contains_key("Upload-Length") {
-        return Err(Problem::bad_request("header_invalid", "a final upload has no Upload-Length: its parts say it"));
+        return Err(Problem::bad_request(
+            "header_invalid",
+            "do not send Upload-Length for a final upload; its partial uploads have the length",
+        ));
     }
     let partials = partials(concat)?;
     let mut states = Vec::with_capacity(partials.len());
@@ -29,7 +33,7 @@ pub(super) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
         let (_, loaded) = asked.gateway.upload(&asked.principal, *partial).await?;
         states.push(loaded.state);
     }
-    // Sent again because its answer was lost: it is the same file.
+    // A repeated request, for example after its response was lost, finds the same upload.
     if let Some(before) = made_before(asked, &partials, &states).await? {
         return answer(asked, before, concat).await;
     }
@@ -51,10 +55,11 @@ pub(super) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
     let item = space_of(upload, &start);
     let reserved = gateway.reserver.transfer(principal.company_id, &item, &partials, &context).await?;
     begin(gateway, principal, &context, (upload, start), reserved, false).await?;
-    // A worker claims them, too, if this process dies here; the client is to hear of a conflict now.
+    // If this process dies here, a worker claims the partial uploads. They are claimed here too, so that the client
+    // gets conflicts in the response.
     for partial in partials {
         if let Err(problem) = claim(asked, partial, upload).await {
-            // What passes is not what it ends for: the worker goes on with it, and who asks again finds it.
+            // A temporary error does not end the upload: a worker continues it, and a repeated request finds it.
             if problem.status >= 500 {
                 return Err(problem);
             }
@@ -62,7 +67,7 @@ pub(super) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
             let log = gateway.log.as_ref();
             let cancelled = execute(log, &aggregate, &mut Loaded::default(), &context, Command::Cancel).await;
             if let Err(error) = cancelled {
-                tracing::warn!(upload_id = %upload, %error, "a final upload waits for its end");
+                tracing::warn!(upload_id = %upload, %error, "cannot cancel a final upload");
             }
             return Err(problem);
         }
@@ -70,23 +75,25 @@ pub(super) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
     answer(asked, upload, concat).await
 }
 
-/// The partial uploads, by the last segments of their URLs.
+/// Reads the ids of the partial uploads from the last segments of their URLs.
 fn partials(concat: &str) -> Result<Vec<UploadId>, Problem> {
     let urls = concat.trim_start_matches("final;").split_whitespace();
     let ids: Vec<UploadId> =
         urls.map(|url| parse_id(url.rsplit('/').next().unwrap_or(url))).collect::<Result<_, _>>()?;
     if ids.is_empty() || ids.len() > MAX_PARTIALS {
-        return Err(Problem::bad_request("header_invalid", "Upload-Concat: name 1 to 1000 partial uploads"));
+        return Err(Problem::bad_request("header_invalid", "Upload-Concat must contain 1 to 1000 partial uploads"));
     }
     Ok(ids)
 }
 
+/// Checks that the partial upload can be claimed.
 fn check_partial(state: &State) -> Result<(), Problem> {
     let decided = waybill_domain::upload::decide(state, Command::Claim { into: UploadId(Uuid::nil()) });
     decided.map(drop).map_err(|refusal| refused(&refusal))
 }
 
-/// The final upload of all of these, in this order, whether or not it has claimed all of them yet.
+/// Returns an existing final upload of the same partial uploads in the same order, even if it has not claimed all of
+/// them yet.
 async fn made_before(asked: &Asked, partials: &[UploadId], states: &[State]) -> Result<Option<UploadId>, Problem> {
     let claimed_for = states.iter().find_map(|state| match state.phase {
         Phase::Concatenated { into } => Some(into),
@@ -107,7 +114,8 @@ async fn claim(asked: &Asked, partial: UploadId, into: UploadId) -> Result<(), P
         .map_err(|error| error.into_problem("claiming a partial upload"))
 }
 
-/// The final upload; waits a while for its end, so that a file that is refused is not reported as done.
+/// Waits for the end of the final upload for a limited time, and returns the response. A file that the verification
+/// refuses is therefore usually not reported as created.
 async fn answer(asked: &Asked, upload: UploadId, concat: &str) -> Result<HttpResponse, Problem> {
     let aggregate = asked.aggregate(upload);
     let mut loaded = Loaded::default();

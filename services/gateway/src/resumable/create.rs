@@ -1,4 +1,4 @@
-//! POST: a new upload, empty or with its first bytes.
+//! `POST /tus/`: creates an upload, with or without its first bytes.
 
 use super::append::{Appended, Bringing, append, checksum, complete, describe};
 use super::concatenate;
@@ -20,7 +20,7 @@ use waybill_schema::events::{UploadKind, UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Position, Timestamp, UploadId};
 use waybill_service_kit::Problem;
 
-/// What may be said of a file in the query, for clients without metadata of their own.
+/// Description of a file in the query, for clients that cannot send metadata.
 #[derive(Default, Deserialize)]
 struct FileQuery {
     name: Option<String>,
@@ -31,8 +31,9 @@ struct FileQuery {
     thread_id: Option<Uuid>,
 }
 
+/// Creates an upload and stores the bytes in the request, if it has any.
 pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpResponse, Problem> {
-    // What is said of the bytes here is not said again when they come.
+    // Checked even if the request has no bytes, because its headers describe the file.
     refuse_encoding(&asked.request)?;
     refuse_forms(&asked.request)?;
     let headers = asked.request.headers();
@@ -41,7 +42,9 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
         None => UploadKind::File,
         Some("partial") => UploadKind::Partial,
         Some(concat) if concat.starts_with("final;") => return concatenate::create(asked, concat, &metadata).await,
-        Some(_) => return Err(invalid("Upload-Concat must be partial, or final; with the URLs of partial uploads")),
+        Some(_) => {
+            return Err(invalid("Upload-Concat must be partial, or final; followed by the URLs of partial uploads"));
+        }
     };
     let content_length = content_length(&asked.request);
     let says_complete = asked.dialect.says_complete(headers);
@@ -54,7 +57,7 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
         return Err(Problem::new(
             415,
             "content_type_refused",
-            "bytes that come with the creation need Content-Type: application/offset+octet-stream",
+            "to send bytes with the creation, use Content-Type: application/offset+octet-stream",
         ));
     }
     if brings_bytes {
@@ -86,24 +89,24 @@ pub(super) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
     Ok(answer)
 }
 
-/// A new upload, checked.
+/// Request that creates an upload, after its checks.
 pub(super) struct Creation<'a> {
     pub(super) asked: &'a Asked,
     pub(super) upload: UploadId,
     pub(super) start: &'a UploadStartedV2,
-    /// Whether the client says that the upload ends with this request.
+    /// `true` if the client declares that the upload ends with this request; `None` if it declares nothing.
     pub(super) says_complete: Option<bool>,
     pub(super) brings_bytes: bool,
     pub(super) content_length: Option<u64>,
 }
 
 impl Creation<'_> {
-    /// Whether the client may send it again.
+    /// Returns `true` if the client can repeat the request safely.
     pub(super) fn is_repeatable(&self) -> bool {
         Idempotency::is_repeatable(&self.asked.request)
     }
 
-    /// Whether its bytes are those of the checksum that came with them, if one did.
+    /// Returns `true` if the request has no checksum for its bytes, or if the bytes match it.
     pub(super) fn has_checksum(&self, bytes: &[u8]) -> bool {
         match checksum(self.asked) {
             Ok(Some(expected)) if self.brings_bytes => {
@@ -116,7 +119,7 @@ impl Creation<'_> {
         }
     }
 
-    /// Starts the upload, and takes the bytes that come with it.
+    /// Starts the upload and stores the bytes in the request.
     pub(super) async fn start(&self, payload: Payload) -> Result<Appended, Problem> {
         let Self { asked, upload, start, .. } = self;
         let (context, is_repeatable) = (asked.context(), self.is_repeatable());
@@ -125,7 +128,7 @@ impl Creation<'_> {
         self.go_on(position, payload).await
     }
 
-    /// Takes the bytes that come with it: the upload has started.
+    /// Stores the bytes in the request after the upload has started.
     pub(super) async fn go_on(&self, started: Position, payload: Payload) -> Result<Appended, Problem> {
         let Self { asked, upload, start, says_complete, .. } = self;
         let appended = if self.brings_bytes {
@@ -136,16 +139,16 @@ impl Creation<'_> {
         } else {
             Ok(Appended { offset: 0, is_complete: false, position: None, state: None })
         };
-        // The upload is there, and can be continued: the answer says where.
+        // The upload exists and can be resumed, so the error contains its URL.
         let mut appended = appended.map_err(|problem| problem.with("upload_url", upload_url(*upload)))?;
         appended.position.get_or_insert_with(|| started.to_string());
         Ok(appended)
     }
 }
 
-/// The upload's id: that of the request before, where this one is sent again with the same `Idempotency-Key`.
+/// Returns the id of the upload. A repeated request with the same `Idempotency-Key` gets the same id.
 pub(super) async fn id_of(asked: &Asked, start: &UploadStartedV2) -> Result<UploadId, Problem> {
-    // When it would end is no part of what is asked for.
+    // The expiry differs between repeated requests, so it is not part of the comparison.
     let asked_for = UploadStartedV1 { expires_at: Timestamp(0), ..start.started.clone() };
     let asked_for = UploadStartedV2 { started: asked_for, ..start.clone() };
     let body = serde_json::to_vec(&asked_for).map_err(|_| Problem::internal())?;
@@ -157,8 +160,8 @@ fn invalid(what: &str) -> Problem {
     Problem::bad_request("header_invalid", what)
 }
 
-/// What can be seen of the bytes before they come, so that nothing is started, and no space reserved, for what would be
-/// refused in any case.
+/// Checks the checksum header and the declared lengths before the bytes are read, so that no upload is started and no
+/// space is reserved for a request that would be refused anyway.
 fn check_brought(asked: &Asked, length: Option<u64>, content_length: Option<u64>) -> Result<(), Problem> {
     checksum(asked)?;
     match (length, content_length) {
@@ -169,13 +172,13 @@ fn check_brought(asked: &Asked, length: Option<u64>, content_length: Option<u64>
     }
 }
 
-/// An empty file has no bytes to wait for (tus 1.0, Creation).
+/// Returns `true` if the file is empty, so that the upload is complete without any bytes (tus 1.0, Creation).
 fn is_whole(asked: &Asked, start: &UploadStartedV2, says_complete: Option<bool>) -> bool {
     let is_empty = !start.length_deferred && start.started.size_bytes == 0 && start.kind == UploadKind::File;
     is_empty && (says_complete != Some(false) || asked.dialect.is_early())
 }
 
-/// The file's length; `None` where it comes later.
+/// Returns the length of the file; `None` if the client will declare it later.
 fn length(asked: &Asked, says_complete: Option<bool>, content_length: Option<u64>) -> Result<Option<u64>, Problem> {
     let headers = asked.request.headers();
     let length = asked.dialect.number(headers, "Upload-Length")?;
@@ -184,21 +187,21 @@ fn length(asked: &Asked, says_complete: Option<bool>, content_length: Option<u64
         return match (length, deferred) {
             (Some(length), None) => Ok(Some(length)),
             (None, Some("1")) => Ok(None),
-            _ => Err(invalid("send either Upload-Length, or Upload-Defer-Length: 1")),
+            _ => Err(invalid("send either Upload-Length or Upload-Defer-Length: 1")),
         };
     }
-    // All of the content is all of the file (draft §4.1.3).
+    // If the request is complete, its content is the whole file (draft §4.1.3).
     match (says_complete, length, content_length) {
         (Some(true) | None, Some(length), Some(content)) if length != content => Err(Problem::bad_request(
             "length_conflict",
-            format!("Upload-Length is {length}, and the content has {content} bytes"),
+            format!("Upload-Length is {length}, but the content has {content} bytes"),
         )),
         (Some(true) | None, None, content) => Ok(content),
         (_, length, _) => Ok(length),
     }
 }
 
-/// What is said of the file, checked.
+/// Checks the description of the file and returns the start of the upload.
 async fn start(
     asked: &Asked,
     metadata: &Metadata,
@@ -212,7 +215,8 @@ async fn start(
     Ok(UploadStartedV2 { started, length_deferred: length.is_none(), kind, upload_metadata })
 }
 
-/// What is said of the file: in the metadata, else in the query, else by the headers of HTTP.
+/// Returns the description of the file. The metadata takes precedence over the query, and the query over the HTTP
+/// headers.
 pub(super) fn facts(asked: &Asked, metadata: &Metadata, size_bytes: u64) -> Result<FileFacts, Problem> {
     let query = Query::<FileQuery>::from_query(asked.request.query_string())
         .map_err(|error| Problem::bad_request("query_invalid", error.to_string()))?

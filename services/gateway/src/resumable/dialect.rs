@@ -1,5 +1,5 @@
-//! Which protocol a request speaks, and how answers are said in it. The same URLs serve tus 1.0 and the IETF's
-//! Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload); headers tell them apart.
+//! Detects the protocol of a request and adapts responses to it. The same URLs serve tus 1.0 and the IETF's Resumable
+//! Uploads for HTTP (draft-ietf-httpbis-resumable-upload). The headers of a request distinguish them.
 
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -9,71 +9,73 @@ use waybill_data_plane::checksum;
 use waybill_domain::Refusal;
 use waybill_service_kit::Problem;
 
-/// The version of tus.
+/// Supported version of tus.
 pub(super) const TUS_VERSION: &str = "1.0.0";
-/// The extensions of tus: all that it has, but for `concatenation-unfinished`.
+/// Supported extensions of tus: all except `concatenation-unfinished`.
 const TUS_EXTENSIONS: &str =
     "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation";
-/// tus 1.0, Checksum: the status for a body with another checksum.
+/// Status for a body that does not match its checksum (tus 1.0, Checksum).
 const CHECKSUM_MISMATCH: u16 = 460;
 const PARTIAL_UPLOAD: &str = "application/partial-upload";
 const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
 const MISMATCHING_OFFSET: &str = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";
 const INCONSISTENT_LENGTH: &str = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";
 
-/// Members of problems that become headers.
+/// Members of errors that become headers of the response.
 pub(super) const EXPIRES: &str = "upload_expires";
 pub(super) const ALLOW: &str = "allow";
 
-/// What a request speaks.
+/// Protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// tus 1.0.0.
     Tus,
-    /// The draft.
+    /// The IETF draft.
     Draft(Interop),
 }
 
-/// The draft's interop versions, by what differs between them on the wire.
+/// Interop version of the draft. The methods return the differences between the versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Interop {
-    /// As the client said it; `None` where it did not.
+    /// Version that the client sent; `None` if it sent none.
     said: Option<i64>,
 }
 
 impl Interop {
-    /// The version by whose rules it is answered: the newest where none is said.
+    /// Returns the version whose rules apply: the newest one if the client sent none.
     fn version(self) -> i64 {
         self.said.unwrap_or(9)
     }
 
-    /// Up to 3 the header is `Upload-Incomplete`, and says the opposite.
+    /// Versions up to 3 use the header `Upload-Incomplete`, which has the opposite meaning of `Upload-Complete`.
     fn says_incomplete(self) -> bool {
         self.version() <= 3
     }
 
-    /// Since 6 the bytes of an append have a media type of their own.
+    /// Versions from 6 on have a media type for the bytes of an append.
     fn has_media_type(self) -> bool {
         self.version() >= 6
     }
 
-    /// Up to 6 an append without the header is the last one, and a HEAD or DELETE that brings an offset is malformed.
+    /// In versions up to 6, an append without the completion header is the last one, and a HEAD or DELETE with an
+    /// offset is malformed.
     fn is_early(self) -> bool {
         self.version() <= 6
     }
 }
 
 impl Dialect {
-    /// Whether it is one of the draft's early versions.
+    /// Returns `true` for the draft's versions up to 6.
     pub(super) fn is_early(self) -> bool {
         matches!(self, Self::Draft(interop) if interop.is_early())
     }
 
-    /// Whether the client says which protocol it speaks.
+    /// Returns `false` if the client sent no version of any protocol.
     pub(super) fn is_named(self) -> bool {
         !matches!(self, Self::Draft(Interop { said: None }))
     }
 
+    /// Detects the protocol of a request from its headers and method.
     pub(super) fn of(request: &HttpRequest) -> Self {
         let headers = request.headers();
         let has = |name| headers.contains_key(name);
@@ -89,7 +91,7 @@ impl Dialect {
         if has("Upload-Incomplete") { Self::Draft(Interop { said: Some(3) }) } else { Self::Tus }
     }
 
-    /// Demands that a request of tus names its version (tus 1.0, Tus-Resumable).
+    /// Checks that a request of tus contains the supported version (tus 1.0, Tus-Resumable).
     pub(super) fn check_version(self, request: &HttpRequest) -> Result<(), Problem> {
         let named = request.headers().get("Tus-Resumable").is_some_and(|version| version == TUS_VERSION);
         if self != Self::Tus || named {
@@ -98,7 +100,8 @@ impl Dialect {
         Err(Problem::new(412, "version_refused", "send Tus-Resumable: 1.0.0"))
     }
 
-    /// Whether the client says that the upload ends with this request; `None` where it does not say so, or tus.
+    /// Returns `true` if the client declares that the upload ends with this request; `None` if it declares nothing, and
+    /// for tus.
     pub(super) fn says_complete(self, headers: &HeaderMap) -> Option<bool> {
         match self {
             Self::Tus => None,
@@ -109,7 +112,7 @@ impl Dialect {
         }
     }
 
-    /// Whether a request that brings bytes has the media type that it must have.
+    /// Checks that a request with bytes has the media type that the protocol requires.
     pub(super) fn check_media_type(self, headers: &HeaderMap) -> Result<(), Problem> {
         let wanted = match self {
             Self::Tus => OFFSET_OCTET_STREAM,
@@ -122,20 +125,21 @@ impl Dialect {
         Err(Problem::new(415, "content_type_refused", format!("send Content-Type: {wanted}")))
     }
 
-    /// The number in a header. tus refuses what is none; the draft has it ignored (§4.1).
+    /// Returns the number in a header. In tus an invalid number is an error; the draft requires that it is ignored
+    /// (§4.1).
     pub(super) fn number(self, headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, Problem> {
         let Some(value) = headers.get(name) else { return Ok(None) };
         if matches!(self, Self::Draft(_)) {
             return Ok(integer(headers, name).and_then(|number| number.try_into().ok()));
         }
         let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        // A number too large for us is still one, and larger than any file.
+        // A number that does not fit into `u64` is valid too, and larger than any file.
         let number = digits.filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(u64::MAX));
         let invalid = || Problem::bad_request("header_invalid", format!("{name} must be a whole number of bytes"));
         number.map(Some).ok_or_else(invalid)
     }
 
-    /// Says how far an upload is.
+    /// Sets the headers for the offset and the completion of an upload.
     pub(super) fn say_progress(self, answer: &mut HttpResponse, offset: u64, is_complete: bool) {
         set(answer, "upload-offset", offset.to_string());
         self.say_complete(answer, is_complete);
@@ -151,7 +155,7 @@ impl Dialect {
         }
     }
 
-    /// The answer as the protocol wants it, errors included.
+    /// Adapts the response or the error to the protocol.
     pub(super) fn finish(self, method: &Method, answer: Result<HttpResponse, Problem>) -> HttpResponse {
         let mut response = match answer {
             Ok(response) => response,
@@ -187,10 +191,10 @@ impl Dialect {
             Self::Tus => {
                 let status = match (code.as_str(), problem.status) {
                     ("digest_mismatch", 400) => CHECKSUM_MISMATCH,
-                    // Clients give an upload up on any other answer to HEAD than this (tus-js-client 4.3).
+                    // Clients give up an upload after any other error of HEAD (tus-js-client 4.3).
                     (_, 500..) if method == Method::HEAD => 423,
-                    // Some begin anew only where there is nothing (tus-java-client 0.5), and all do there (tus 1.0,
-                    // HEAD).
+                    // Some clients start a new upload only after 404 (tus-java-client 0.5), and all clients do so after
+                    // 404 (tus 1.0, HEAD).
                     ("upload_ended", _) if method == Method::HEAD => 404,
                     ("upload_completed", _) if method == Method::DELETE => 423,
                     (_, status) => status,
@@ -221,7 +225,8 @@ impl Dialect {
                 if let Some(offset) = offset {
                     self.say_progress(&mut response, offset, false);
                 } else {
-                    // True: this is what became of the file; there is nothing to resume (draft §4.1.2).
+                    // Complete, because this error is the final result of the upload and there is nothing to resume
+                    // (draft §4.1.2).
                     self.say_complete(&mut response, is_of_the_file);
                 }
                 if let Some(limit) = limit {
@@ -236,7 +241,7 @@ impl Dialect {
     }
 }
 
-/// The limit on sizes that is why a request is refused.
+/// Returns the value of `Upload-Limit` for the size limit that the request exceeds.
 fn broken_limit(problem: &Problem) -> Option<String> {
     let member = |name: &str| problem.members.get(name).and_then(serde_json::Value::as_u64);
     let largest = match problem.code.as_str() {
@@ -251,12 +256,13 @@ fn broken_limit(problem: &Problem) -> Option<String> {
     Some(format!("max-size={largest}"))
 }
 
-/// The limits, as the draft says them (§4.1.4): bytes of a file, and seconds that an upload may take from now on.
+/// Returns the value of `Upload-Limit` (draft §4.1.4): the maximum size of a file in bytes, and the seconds until the
+/// upload expires.
 pub(super) fn limits(max_bytes: u64, left_ms: i64) -> String {
     format!("max-size={max_bytes}, max-age={}", left_ms.max(0) / 1_000)
 }
 
-/// The answer to OPTIONS: what the server can do, in both protocols. Needs no token.
+/// Returns the response to OPTIONS, with the features and limits of both protocols. It requires no token.
 pub(super) fn options(max_bytes: u64, lifetime_ms: i64) -> HttpResponse {
     let mut answer = HttpResponse::NoContent().finish();
     set(&mut answer, "tus-version", TUS_VERSION);
@@ -268,12 +274,13 @@ pub(super) fn options(max_bytes: u64, lifetime_ms: i64) -> HttpResponse {
     answer
 }
 
-/// Whether the request's bytes are for the upload that it creates (tus 1.0, Creation With Upload).
+/// Returns `true` if the body contains bytes of the upload that the request creates (tus 1.0, Creation With Upload).
 pub(super) fn brings_upload_bytes(headers: &HeaderMap) -> bool {
     media_type(headers).as_deref() == Some(OFFSET_OCTET_STREAM)
 }
 
-/// The media type of a file that comes with its creation; that of an append says nothing of it.
+/// Returns the media type of a file that is sent with its creation. The media type of an append is not that of the
+/// file.
 pub(super) fn file_type(headers: &HeaderMap) -> Option<String> {
     media_type(headers).filter(|media_type| media_type != PARTIAL_UPLOAD)
 }
@@ -283,19 +290,19 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
     value.split(';').next().map(|media_type| media_type.trim().to_ascii_lowercase())
 }
 
-/// Sets a header to a value that is one by its making: digits, tokens, base64, ids.
+/// Sets a header. All values are valid header values: digits, tokens, base64 or ids. An invalid value would be ignored.
 pub(super) fn set(answer: &mut HttpResponse, name: &'static str, value: impl AsRef<str>) {
     if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
         answer.headers_mut().insert(HeaderName::from_static(name), value);
     }
 }
 
-/// Answers about an upload's state are not to be kept.
+/// Forbids caches to store the response, because the state of an upload changes.
 pub(super) fn no_store(answer: &mut HttpResponse) {
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// An Item of a structured field (RFC 9651 §3.3); several lines are none.
+/// Parses an Item of a structured field (RFC 9651 §3.3); `None` if the header occurs several times.
 fn item(headers: &HeaderMap, name: &str) -> Option<BareItem> {
     let mut values = headers.get_all(name);
     let value = values.next().filter(|_| values.next().is_none())?;
@@ -316,7 +323,7 @@ fn boolean(headers: &HeaderMap, name: &str) -> Option<bool> {
     }
 }
 
-/// The offset is another than the upload's.
+/// Returns the error for an offset that is not the offset of the upload.
 pub(super) fn offset_mismatch(offset: u64, provided: u64) -> Problem {
     crate::problems::refused(&Refusal::OffsetMismatch { offset }).with("provided-offset", provided)
 }

@@ -1,33 +1,37 @@
-//! The resumable uploads as OpenAPI has them. Which protocol a request speaks its headers say, so one handler takes
-//! them all, and these are descriptions alone; docs/resumable-uploads.md says more.
-#![expect(dead_code, reason = "descriptions alone")]
+//! OpenAPI descriptions of the resumable uploads. The functions here are never called: the headers of a request select
+//! the protocol, so one handler serves all of these operations. See docs/resumable-uploads.md.
+#![expect(dead_code, reason = "only for OpenAPI")]
 
 use crate::api::Bytes;
 use utoipa::IntoParams;
 
-/// Headers of tus 1.0 and of the IETF's draft; a request has those of one of them.
+/// Headers of tus 1.0 and of the IETF draft. A request uses the headers of one protocol.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 struct Headers {
-    /// `1.0.0`, in tus alone.
+    /// tus: always `1.0.0`.
     #[param(rename = "Tus-Resumable")]
     tus_resumable: Option<String>,
+    /// Length of the file in bytes.
     #[param(rename = "Upload-Length")]
     upload_length: Option<String>,
+    /// Position in the file of the first byte of the body.
     #[param(rename = "Upload-Offset")]
     upload_offset: Option<String>,
-    /// tus: pairs of a name and base64.
+    /// tus: comma-separated pairs of a key and a base64 value.
     #[param(rename = "Upload-Metadata")]
     upload_metadata: Option<String>,
-    /// tus: an algorithm, a space, base64.
+    /// tus: the algorithm, a space and the base64 of the body's digest.
     #[param(rename = "Upload-Checksum")]
     upload_checksum: Option<String>,
-    /// The draft: `?1` with the last bytes.
+    /// Draft: `?1` with the last bytes, `?0` with all others.
     #[param(rename = "Upload-Complete")]
     upload_complete: Option<String>,
 }
 
-/// Creates an upload, empty or with its first bytes; in the draft by any method that has content.
+/// Creates a resumable upload
+///
+/// The body can contain the first bytes. In the draft, POST, PUT and PATCH can create an upload; in tus, only POST can.
 #[utoipa::path(
     method(post, put, patch),
     path = "/tus/",
@@ -36,20 +40,22 @@ struct Headers {
     params(Headers),
     request_body(content = Bytes, content_type = "application/offset+octet-stream"),
     responses(
-        (status = 201, description = "Created; `Location` says where"),
+        (status = 201, description = "The upload is created. `Location` is its URL"),
         (status = 409, description = "`session_ended`, `partial_unfit`, `superseded`, `chunks_missing`"),
         (status = 410, description = "`upload_ended`"),
         (status = 412, description = "`version_refused`"),
         (status = 413, description = "`file_too_large`, `session_too_large`, `quota_exceeded`, `size_exceeded`"),
         (status = 415, description = "`type_refused`, `content_type_refused`, `encoding_refused`"),
         (status = 422, description = "`name_invalid`, `digest_invalid`, `digest_mismatch`, `partial_unfit`"),
-        (status = 423, description = "tus: busy, try again"),
+        (status = 423, description = "tus: the upload is busy; try again"),
         (status = 460, description = "tus: `digest_mismatch`"),
     ),
 )]
 pub(crate) fn create() {}
 
-/// How far an upload is; a GET of one that is finished answers with its file.
+/// Returns the offset of a resumable upload
+///
+/// A GET after the verification returns the file.
 #[utoipa::path(
     method(head, get),
     path = "/tus/{id}",
@@ -57,16 +63,18 @@ pub(crate) fn create() {}
     operation_id = "tus_look",
     params(Headers, ("id" = Uuid, Path)),
     responses(
-        (status = 200, description = "tus: `Upload-Offset` says it"),
-        (status = 204, description = "The draft: `Upload-Offset` says it"),
+        (status = 200, description = "HEAD of tus: the offset is in `Upload-Offset`. GET: the file"),
+        (status = 204, description = "HEAD of the draft, or GET before the verification: the offset is in `Upload-Offset`"),
         (status = 410, description = "`upload_ended`"),
         (status = 412, description = "`version_refused`"),
-        (status = 423, description = "tus: busy, try again"),
+        (status = 423, description = "tus: the upload is busy; try again"),
     ),
 )]
 pub(crate) fn look() {}
 
-/// Appends bytes where the upload stands.
+/// Appends bytes to a resumable upload
+///
+/// `Upload-Offset` must be the current offset of the upload.
 #[utoipa::path(
     patch,
     path = "/tus/{id}",
@@ -75,22 +83,24 @@ pub(crate) fn look() {}
     params(Headers, ("id" = Uuid, Path)),
     request_body(content = Bytes, content_type = "application/offset+octet-stream"),
     responses(
-        (status = 200, description = "The draft: the upload is complete"),
-        (status = 204, description = "`Upload-Offset` says how far it is"),
-        (status = 403, description = "`upload_kind`: a final upload takes no bytes"),
+        (status = 200, description = "Draft: the upload is complete"),
+        (status = 204, description = "The bytes are stored. The new offset is in `Upload-Offset`"),
+        (status = 403, description = "`upload_kind`: the upload is final or direct, and accepts no bytes here"),
         (status = 409, description = "`offset_mismatch`, `superseded`, `upload_completed`, `length_unknown`"),
         (status = 410, description = "`upload_ended`"),
         (status = 412, description = "`version_refused`"),
         (status = 413, description = "`size_exceeded`, `quota_exceeded`, `file_too_large`, `session_too_large`"),
         (status = 415, description = "`content_type_refused`, `encoding_refused`"),
         (status = 422, description = "`digest_mismatch`, `type_refused`"),
-        (status = 423, description = "Busy, try again"),
+        (status = 423, description = "The upload is busy; try again"),
         (status = 460, description = "tus: `digest_mismatch`"),
     ),
 )]
 pub(crate) fn append() {}
 
-/// Ends an upload.
+/// Cancels a resumable upload
+///
+/// If the upload is already verified, this deletes its file.
 #[utoipa::path(
     delete,
     path = "/tus/{id}",
@@ -98,21 +108,21 @@ pub(crate) fn append() {}
     operation_id = "tus_terminate",
     params(Headers, ("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "Ended"),
-        (status = 409, description = "The draft: `upload_completed`, `file_deleted`"),
+        (status = 204, description = "The upload is cancelled, or the verified file is deleted"),
+        (status = 409, description = "Draft: `upload_completed`, `file_deleted`"),
         (status = 410, description = "`upload_ended`"),
         (status = 412, description = "`version_refused`"),
-        (status = 423, description = "tus: `upload_completed`, being verified"),
+        (status = 423, description = "tus: `upload_completed`, the verification is not finished"),
     ),
 )]
 pub(crate) fn terminate() {}
 
-/// What both protocols can do here.
+/// Returns the supported features of both protocols
 #[utoipa::path(
     options,
     path = "/tus/",
     tag = "resumable uploads",
     operation_id = "tus_capabilities",
-    responses((status = 204, description = "Headers say it")),
+    responses((status = 204, description = "The features and limits are in the headers")),
 )]
 pub(crate) fn capabilities() {}

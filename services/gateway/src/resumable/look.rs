@@ -1,4 +1,4 @@
-//! HEAD: how far an upload is. GET: the same, and once it is finished, its file.
+//! `HEAD /tus/{id}` returns the offset of an upload. `GET` does the same, and returns the file after the verification.
 
 use super::append::{complete, loaded};
 use super::dialect::{Dialect, limits, no_store, set};
@@ -14,35 +14,36 @@ use waybill_schema::UploadId;
 use waybill_schema::events::UploadKind;
 use waybill_service_kit::{Problem, now};
 
-/// The file of an upload that is finished, as `/v1/files/{id}/content` answers; before that, how far it is.
+/// Returns the file like `/v1/files/{id}/content` if the upload is verified, and the offset before that.
 pub(super) async fn read(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem> {
     asked.gateway.started(&asked.principal, upload).await?;
     let state = loaded(asked, &asked.aggregate(upload)).await?.state;
     check_alive(asked, upload, &state).await?;
     if !matches!(state.phase, Phase::Verified { .. }) {
         let mut answer = look(asked, upload).await?;
-        // There is nothing to be read yet.
+        // The file cannot be read yet.
         *answer.status_mut() = StatusCode::NO_CONTENT;
         return Ok(answer);
     }
     content::answer(&asked.request, &asked.principal, &upload.to_string(), &asked.gateway).await
 }
 
+/// Returns the offset of an upload. Stops a request that is still sending bytes.
 pub(super) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem> {
     refuse_state_headers(asked)?;
-    // First whose it is; then whoever still brings bytes is ended, so that the offset stays what is answered.
+    // Check the owner first. Then stop the request that is sending bytes, so that the returned offset stays correct.
     asked.gateway.started(&asked.principal, upload).await?;
     asked.gateway.take_over(upload, None).await?;
     let mut state = loaded(asked, &asked.aggregate(upload)).await?.state;
     check_alive(asked, upload, &state).await?;
-    // The last bytes came, but not the word that they are the last: the client will not send it, for it has nothing
-    // more.
+    // All bytes are stored, but the upload was not completed. A client of tus has nothing more to send, so complete it
+    // here.
     let is_tus = asked.dialect == Dialect::Tus;
     if is_tus && state.phase == Phase::Active && state.kind == UploadKind::File && state.is_whole() {
         state = complete(asked, upload).await?.state.unwrap_or(state);
     }
     let is_complete = matches!(state.phase, Phase::Verifying | Phase::Verified { .. });
-    // Whoever names no protocol is told what HTTP says: that there is something to be read (RFC 9110 §9.3.2).
+    // A client without a protocol gets the status of plain HTTP for a readable resource (RFC 9110 §9.3.2).
     let is_plain = is_complete && !asked.dialect.is_named();
     let status = if is_tus || is_plain { StatusCode::OK } else { StatusCode::NO_CONTENT };
     let mut answer = HttpResponse::build(status).finish();
@@ -80,7 +81,7 @@ fn describe_tus(answer: &mut HttpResponse, state: &State, is_complete: bool) {
     }
 }
 
-/// What has ended without a file, or whose file was deleted, is gone.
+/// Refuses uploads that have ended without a file, and uploads whose file was deleted.
 pub(super) async fn check_alive(asked: &Asked, upload: UploadId, state: &State) -> Result<(), Problem> {
     let ended = |status| Err(refused(&Refusal::UploadEnded { status }));
     match &state.phase {
@@ -93,19 +94,19 @@ pub(super) async fn check_alive(asked: &Asked, upload: UploadId, state: &State) 
             let file = load(asked.gateway.log.as_ref(), &file).await.map_err(|e| e.into_problem("loading a file"))?;
             if file.state.deleted || file.state.purged { ended("deleted") } else { Ok(()) }
         }
-        // Its bytes are another file's now.
+        // The bytes belong to the final upload now.
         Phase::Concatenated { .. } => ended("concatenated"),
         Phase::Active | Phase::Verifying => Ok(()),
     }
 }
 
-/// In the draft's early versions a HEAD or DELETE that brings an offset or completeness is malformed.
+/// Refuses a HEAD or DELETE with an offset or completion header in the draft's early versions, which forbid that.
 pub(super) fn refuse_state_headers(asked: &Asked) -> Result<(), Problem> {
     let brought = ["Upload-Offset", "Upload-Complete", "Upload-Incomplete"];
     let found = brought.into_iter().find(|name| asked.request.headers().contains_key(*name));
     match found {
         Some(name) if asked.dialect.is_early() => {
-            Err(Problem::bad_request("header_invalid", format!("{name} has no meaning here")))
+            Err(Problem::bad_request("header_invalid", format!("{name} is not allowed in this request")))
         }
         _ => Ok(()),
     }

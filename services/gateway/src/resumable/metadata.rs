@@ -1,5 +1,5 @@
-//! `Upload-Metadata` (tus 1.0, Creation): pairs of a key and a value in base64. Clients of the field call the same
-//! things differently.
+//! Reads `Upload-Metadata` (tus 1.0, Creation): pairs of a key and a base64 value. Existing clients use different keys
+//! for the same information.
 
 use crate::metadata::Metadata as JsonObject;
 use crate::uploads::FileFacts;
@@ -9,17 +9,17 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use waybill_service_kit::Problem;
 
-/// The longest header.
+/// Maximum length of the header.
 const MAX_BYTES: usize = 8 * 1_024;
-/// What files are called whose client gives them no name.
+/// Name of a file for which the client sends no name.
 const UNNAMED: &str = "unnamed";
 
-/// The pairs of the header.
+/// Pairs in the header.
 #[derive(Debug, Default)]
 pub(super) struct Metadata(BTreeMap<String, Vec<u8>>);
 
 impl Metadata {
-    /// Reads the header.
+    /// Parses the header.
     ///
     /// # Errors
     /// 400 `metadata_invalid`, 413 `metadata_too_large`.
@@ -39,7 +39,7 @@ impl Metadata {
             }
             let value = BASE64.decode(value.trim()).map_err(|_| invalid("a value is not base64"))?;
             if pairs.insert(key.to_owned(), value).is_some() {
-                return Err(invalid("a key comes twice"));
+                return Err(invalid("a key occurs twice"));
             }
         }
         Ok(Self(pairs))
@@ -50,10 +50,10 @@ impl Metadata {
         String::from_utf8(found.clone()).ok().filter(|text| !text.is_empty())
     }
 
-    /// A name that is no text is none.
+    /// Returns the file name. A name that is not UTF-8 is an error.
     fn name(&self) -> Result<Option<String>, Problem> {
         let found = ["filename", "name"].iter().find_map(|key| self.0.get(*key));
-        let invalid = |_| Problem::new(422, "name_invalid", "the name in Upload-Metadata is no UTF-8");
+        let invalid = |_| Problem::new(422, "name_invalid", "the name in Upload-Metadata is not UTF-8");
         let name = found.map(|bytes| String::from_utf8(bytes.clone())).transpose().map_err(invalid)?;
         Ok(name.filter(|name| !name.is_empty()))
     }
@@ -66,14 +66,15 @@ impl Metadata {
         self.text(&[key]).map(parse).transpose()
     }
 
-    /// What the pairs say of a file, over what is known from elsewhere.
+    /// Returns the description of the file. The pairs take precedence over `known`.
     ///
     /// # Errors
-    /// 400 `metadata_invalid` for an id that is none.
+    /// 400 `metadata_invalid` if an id is not a UUID, 422 `name_invalid` if the name is not UTF-8.
     pub(super) fn facts(&self, known: FileFacts) -> Result<FileFacts, Problem> {
         let mut others = Map::new();
         for (key, value) in &self.0 {
-            // What is no text stays in the header, which is given back as it came.
+            // Values that are not text are not part of the file's metadata. They remain in the header, which later
+            // responses repeat unchanged.
             let text = String::from_utf8(value.clone()).ok().filter(|text| !text.contains('\0'));
             if let Some(text) = text {
                 others.insert(key.clone(), Value::String(text));

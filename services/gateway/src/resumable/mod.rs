@@ -1,5 +1,5 @@
-//! Resumable uploads for clients that exist: tus 1.0 with all its extensions, and the IETF's Resumable Uploads for
-//! HTTP. Both work on the same URLs and the same uploads; docs/resumable-uploads.md maps their clauses to tests.
+//! Resumable uploads for existing clients: tus 1.0 with its extensions, and the IETF's Resumable Uploads for HTTP. Both
+//! protocols use the same URLs and the same uploads. docs/resumable-uploads.md maps their clauses to tests.
 
 mod append;
 mod concatenate;
@@ -24,17 +24,18 @@ use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::{Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
+/// Registers the routes of both protocols.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.service(web::resource(["/tus", "/tus/"]).to(collection)).service(web::resource("/tus/{id}").to(resource));
 }
 
 const METHOD_OVERRIDE: &str = "X-HTTP-Method-Override";
 
-/// The methods that either protocol has for the URL that uploads are created at, and for an upload's own.
+/// Methods of both protocols, for the URL that creates uploads and for the URL of an upload.
 const COLLECTION: &[&str] = &["POST", "PUT", "PATCH", "OPTIONS"];
 const RESOURCE: &[&str] = &["HEAD", "GET", "PATCH", "DELETE", "OPTIONS"];
 
-/// A request, and who asks.
+/// Request context: the gateway, the caller, the HTTP request and its protocol.
 struct Asked {
     gateway: web::Data<Gateway>,
     principal: Principal,
@@ -56,7 +57,7 @@ impl Asked {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// `Upload-Metadata` as it came, to be given back; none where it says nothing.
+    /// Returns the unchanged value of `Upload-Metadata`, which later responses repeat; `None` if it is absent or empty.
     fn upload_metadata(&self) -> Result<Option<&str>, Problem> {
         let Some(value) = self.request.headers().get("Upload-Metadata") else { return Ok(None) };
         let text =
@@ -73,7 +74,7 @@ async fn collection(
 ) -> HttpResponse {
     answer(request, payload, id, gateway, COLLECTION, async |asked, method, body| match method {
         Method::POST => create::create(asked, body).await,
-        // The draft creates by whatever method has content (§4.2).
+        // In the draft, every method with content can create an upload (§4.2).
         Method::PUT | Method::PATCH if asked.dialect != Dialect::Tus => create::create(asked, body).await,
         _ => Err(not_allowed(&["POST", "OPTIONS"])),
     })
@@ -100,7 +101,8 @@ async fn resource(
     .await
 }
 
-/// Everything that all requests have in common: version, token, method, and how answers are said.
+/// Handles what all requests have in common: checks the method, the version and the token, and adapts the response to
+/// the protocol.
 async fn answer(
     request: HttpRequest,
     payload: web::Payload,
@@ -111,7 +113,7 @@ async fn answer(
 ) -> HttpResponse {
     let method = effective_method(&request);
     if method == Ok(Method::OPTIONS) {
-        // Told before anything is known of the client (tus 1.0, OPTIONS; draft §4.1.4).
+        // OPTIONS requires neither a version nor a token (tus 1.0, OPTIONS; draft §4.1.4).
         let answer = dialect::options(gateway.policies.limits.max_file_bytes, gateway.upload_lifetime_ms);
         return Dialect::Tus.finish(&Method::OPTIONS, Ok(answer));
     }
@@ -119,14 +121,14 @@ async fn answer(
     let connection = request.clone();
     let meant = method.clone().unwrap_or(Method::POST);
     let work = |body| async move {
-        // What neither protocol has is of no version.
+        // A method that neither protocol has is refused before the version is checked.
         let is_meant = !request.headers().contains_key(METHOD_OVERRIDE);
         if is_meant && !takes.contains(&request.method().as_str()) {
             return Err(not_allowed(takes));
         }
         dialect.check_version(&request)?;
         let method = method?;
-        // The effective method is what the token is checked for.
+        // The token is checked after the effective method is known.
         let principal = Principal::from_request(&request, &mut Payload::None).await?;
         let asked = Asked { gateway, principal, request, id, dialect };
         handle(&asked, method, body).await
@@ -135,7 +137,7 @@ async fn answer(
     dialect.finish(&meant, answered)
 }
 
-/// The method, or the one that a POST stands for (tus 1.0, X-HTTP-Method-Override).
+/// Returns the method of the request, or the one in `X-HTTP-Method-Override` (tus 1.0).
 fn effective_method(request: &HttpRequest) -> Result<Method, Problem> {
     let Some(meant) = request.headers().get(METHOD_OVERRIDE) else { return Ok(request.method().clone()) };
     let known = [Method::POST, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
@@ -145,13 +147,13 @@ fn effective_method(request: &HttpRequest) -> Result<Method, Problem> {
 
 fn not_allowed(methods: &[&str]) -> Problem {
     let methods = methods.join(", ");
-    Problem::new(405, "method_not_allowed", format!("this takes {methods}")).with(dialect::ALLOW, methods)
+    Problem::new(405, "method_not_allowed", format!("this URL supports only {methods}")).with(dialect::ALLOW, methods)
 }
 
-/// tus 1.0, Termination; draft §4.5.
+/// Cancels an upload (tus 1.0, Termination; draft §4.5).
 async fn terminate(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem> {
     look::refuse_state_headers(asked)?;
-    // First whose it is, then whoever brings its bytes is told to stop.
+    // Check the owner first. Only then stop the request that is sending bytes.
     asked.gateway.started(&asked.principal, upload).await?;
     asked.gateway.take_over(upload, None).await?;
     if asked.dialect == Dialect::Tus {
@@ -166,18 +168,18 @@ async fn terminate(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Prob
     Ok(answer)
 }
 
-/// Where an upload is.
+/// Returns the path of an upload.
 fn upload_url(upload: UploadId) -> String {
     format!("/tus/{upload}")
 }
 
-/// A time as HTTP says it (RFC 9110 §5.6.7).
+/// Formats a time as an HTTP date (RFC 9110 §5.6.7).
 fn http_date(time: Timestamp) -> String {
     let since_1970 = Duration::from_millis(time.0.try_into().unwrap_or(0));
     HttpDate::from(SystemTime::UNIX_EPOCH + since_1970).to_string()
 }
 
-/// The name that `Content-Disposition` gives (RFC 6266).
+/// Returns the file name in `Content-Disposition` (RFC 6266).
 fn disposition_name(request: &HttpRequest) -> Option<String> {
     let value = request.headers().get(header::CONTENT_DISPOSITION)?;
     let disposition = header::ContentDisposition::from_raw(value).ok()?;

@@ -1,8 +1,8 @@
-//! A creation that brings the whole of a small file: one object and one event, as with `POST /v1/files`.
+//! A creation that contains a whole small file. It becomes one object and one event, as with `POST /v1/files`.
 //!
-//! Its bytes are held in memory until all of them are there. If they come slowly, break off, or are not what they
-//! should be, the upload is started, and takes what there is of them like any other. Before that nobody but its own
-//! request can know its URL.
+//! The gateway holds the bytes in memory until all of them have arrived. If they arrive slowly, end early or do not
+//! match their checksum, the gateway starts an ordinary upload and appends the bytes to it. Only this request can know
+//! the URL of the upload before that.
 
 use super::append::{Appended, complete};
 use super::create::Creation;
@@ -21,16 +21,17 @@ use waybill_schema::Position;
 use waybill_schema::events::UploadKind;
 use waybill_service_kit::Problem;
 
-/// The largest file that is held in memory.
+/// Maximum size of a file that is held in memory.
 const LARGEST_BYTES: u64 = 1_024 * 1_024;
-/// What all of them may take together. Whoever comes above that has its upload started at once.
+/// Maximum size of all held files together, in KiB. If it is exceeded, the gateway starts an ordinary upload
+/// immediately.
 const ALL_KIB: usize = 32 * 1_024;
-/// How long a body may pause while it is held.
+/// Maximum pause of a body while it is held.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long it is held at most.
+/// Maximum time for which a body is held.
 const HELD: Duration = Duration::from_secs(5);
 
-/// The memory for small files on their way in.
+/// Memory for small files that are being received.
 pub(crate) struct SmallBodies(Arc<Semaphore>);
 
 impl Default for SmallBodies {
@@ -46,11 +47,12 @@ impl SmallBodies {
     }
 }
 
-/// Whether the creation says that it brings all of a small file, and nothing else.
+/// Returns `true` if the creation declares that it contains exactly one whole small file.
 pub(super) fn is_small(creation: &Creation<'_>) -> bool {
     let Creation { start, says_complete, content_length, .. } = creation;
     let size_bytes = start.started.size_bytes;
-    // Of the draft's early versions clients never complete (tus-js-client 4.3): the declared length does.
+    // Clients of the draft's early versions never declare completion (tus-js-client 4.3). The declared length completes
+    // their uploads.
     let is_last = *says_complete != Some(false) || creation.asked.dialect.is_early();
     let brings_all = match creation.brings_bytes {
         true => content_length.is_none_or(|content_length| content_length == size_bytes),
@@ -60,7 +62,7 @@ pub(super) fn is_small(creation: &Creation<'_>) -> bool {
     is_file && is_last && brings_all && size_bytes <= LARGEST_BYTES.min(start.started.part_size_bytes)
 }
 
-/// Takes the file: as one object where that is possible, else as an upload like any other.
+/// Stores the file as one object if that is possible, and as an ordinary upload otherwise.
 pub(super) async fn create(creation: &Creation<'_>, payload: Payload) -> Result<Appended, Problem> {
     let Creation { asked, upload, start, .. } = creation;
     let context = asked.context();
@@ -82,31 +84,31 @@ pub(super) async fn create(creation: &Creation<'_>, payload: Payload) -> Result<
     if let Some(bytes) = held.whole(size_bytes).filter(|bytes| creation.has_checksum(bytes)) {
         match once.store(payload_of(bytes), &mut loaded, reserved).await {
             Ok(true) => return Ok(whole(asked, loaded)),
-            // The worker had no memory for it, and started its upload.
+            // The worker had no memory for the file and started an ordinary upload.
             Ok(false) => {
                 let completed = complete(asked, *upload).await;
                 return completed.map_err(|problem| problem.with("upload_url", upload_url(*upload)));
             }
-            // It is nobody's fault that could be found in the bytes: whoever sends them again begins anew.
+            // The cause is not in the bytes. The client must send them again in a new request.
             Err(problem) if problem.status >= 500 => {
                 once.release(&loaded).await;
                 return Err(problem);
             }
             Err(problem) => {
-                tracing::info!(upload_id = %upload, code = problem.code, "a small file is not stored as one object");
+                tracing::info!(upload_id = %upload, code = problem.code, "cannot store a small file as one object");
             }
         }
     }
     match once.begin(&mut loaded, reserved).await? {
         Some(position) => creation.go_on(position, held.again()).await,
         None => {
-            let superseded = Problem::new(409, "superseded", "a newer request for the upload took over");
+            let superseded = Problem::new(409, "superseded", "a newer request for this upload took over");
             Err(superseded.with("upload_url", upload_url(*upload)))
         }
     }
 }
 
-/// The file was stored as one object.
+/// Returns the progress after the file was stored as one object.
 fn whole(asked: &Asked, loaded: Loaded<State>) -> Appended {
     let partition = asked.gateway.log.partitions().of(asked.principal.company_id);
     Appended {
@@ -117,7 +119,7 @@ fn whole(asked: &Asked, loaded: Loaded<State>) -> Appended {
     }
 }
 
-/// A body that is held in memory.
+/// Body that is held in memory.
 struct Body {
     bytes: Bytes,
     end: End,
@@ -125,16 +127,18 @@ struct Body {
     room: OwnedSemaphorePermit,
 }
 
-/// Why no more of a body is held.
+/// Reason why no further bytes of a body are held.
 enum End {
-    /// That was all.
+    /// The body has ended.
     Whole,
-    /// It comes slowly, or is longer than the file.
+    /// The body is slow, or longer than the file.
     More,
+    /// The body ended with an error.
     Broken(PayloadError),
 }
 
 impl Body {
+    /// Reads the body until it ends, is too slow or is longer than the file.
     async fn hold(mut rest: Payload, size_bytes: u64, room: OwnedSemaphorePermit) -> Self {
         let until = Instant::now() + HELD;
         let mut bytes = BytesMut::new();
@@ -153,13 +157,14 @@ impl Body {
         Self { bytes: bytes.freeze(), end, rest, room }
     }
 
-    /// The bytes, if they are all of the file.
+    /// Returns the bytes if they are the whole file.
     fn whole(&self, size_bytes: u64) -> Option<Bytes> {
         let is_whole = matches!(self.end, End::Whole) && self.bytes.len() as u64 == size_bytes;
         is_whole.then(|| self.bytes.clone())
     }
 
-    /// The body as it came; what comes still, too. The memory is given back when its first bytes are taken.
+    /// Returns the whole body: the held bytes and the rest that is still to arrive. Releases the reserved memory when
+    /// the held bytes are read.
     fn again(self) -> Payload {
         let Self { bytes, end, rest, room } = self;
         let held = stream::once(async move {
