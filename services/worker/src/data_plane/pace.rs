@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const LEAST: f64 = 2.0;
 const MOST: f64 = 16.0;
 /// Limit before any part was timed.
-const FIRST: f64 = 8.0;
+const FIRST: f64 = 4.0;
 /// Factor by which parts may be slower than the fastest ones before the limit is lowered.
 const TOLERANCE: f64 = 2.0;
 /// Lower bound of the gradient: one slow part lowers the target of the limit at most by this factor.
