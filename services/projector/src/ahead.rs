@@ -1,7 +1,8 @@
-//! Folding what lies far behind: while one batch is written, the next one is folded, and the one after that is read.
+//! Pipeline that folds many events quickly: it writes one batch while it folds the next one and reads the one after
+//! that.
 //!
-//! Rows stay in memory from one batch to the next, so that few are read back. Nothing is parked here: what does not fit
-//! ends this way of folding, and [`crate::apply`] goes on from there.
+//! Rows stay in memory from one batch to the next, so that few rows are loaded again. The pipeline parks no events. It
+//! stops at the first event that does not fit, and [`crate::apply`] continues from there.
 
 use crate::apply::{ProjectError, checkpoint_at, load_missing, writes};
 use crate::fold::{AllTables, Touched};
@@ -14,22 +15,23 @@ use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::rows::Write;
 use waybill_read_model::{Database, ReadModelError};
 
-/// How many rows are kept in memory at most, by all partitions together, but for those of one batch each: some 300 MB.
+/// Maximum number of rows that all partitions together keep in memory, about 300 MB. The rows of the current batch of
+/// each partition are not included.
 const ROWS: usize = 300_000;
 
-/// Batches of events, each behind the one before.
+/// Consecutive batches of events.
 pub(crate) type Batches = mpsc::Receiver<Result<Vec<Stored>, ReadError>>;
 
-/// What the one who folds hands to the one who writes.
+/// Message from the folding task to the writing task.
 enum Step {
-    /// What a batch changed, and the checkpoint behind it.
+    /// Write the rows that a batch changed, and the checkpoint after the batch.
     Write(Vec<Write>, Checkpoint),
-    /// All that came before is to be written, and this to be told.
+    /// Notify this sender after all previous rows are written.
     Tell(oneshot::Sender<()>),
 }
 
-/// Folds `batches`, which follow `from`, as far as they fit; answers with how far that is. `at_once` partitions are folded at
-/// a time.
+/// Folds `batches`, which begin after `from`, until an event does not fit. Returns the checkpoint that was reached.
+/// `at_once` is the number of partitions that are folded at the same time.
 pub(crate) async fn fold(
     database: &Database,
     partition: u32,
@@ -53,19 +55,19 @@ pub(crate) async fn fold(
             Step::Write(rows, to) => match write(database, partition, &at, &to, rows).await {
                 Ok(()) => at = to,
                 Err(Refused::Event(reason)) => {
-                    tracing::warn!(partition, reason, "the tables refuse a batch");
+                    tracing::warn!(partition, reason, "PostgreSQL rejected the rows of a batch");
                     return Ok(at);
                 }
                 Err(Refused::ReadModel(error)) => return Err(error.into()),
             },
-            // Whoever asked may have failed meanwhile; that is told below.
+            // The folding task may have failed and dropped its receiver. Its error is returned below.
             Step::Tell(asked) => drop(asked.send(())),
         }
     }
     match folding.await {
         Ok(Ok(())) => Ok(at),
         Ok(Err(Stop::Misfit(reason))) => {
-            tracing::warn!(partition, reason, "an event does not fit");
+            tracing::warn!(partition, reason, "cannot fold an event");
             Ok(at)
         }
         Ok(Err(Stop::Failed(error))) => Err(error),
@@ -73,11 +75,11 @@ pub(crate) async fn fold(
     }
 }
 
-/// Why no more is folded.
+/// Reason why the folding task stopped.
 enum Stop {
     /// An event does not fit.
     Misfit(String),
-    /// The log or Postgres does not do its part.
+    /// The log or PostgreSQL failed.
     Failed(ProjectError),
 }
 
@@ -90,7 +92,7 @@ impl From<ReadModelError> for Stop {
     }
 }
 
-/// One transaction: the checkpoint, and all rows.
+/// Writes the checkpoint and all rows in one transaction.
 async fn write(
     database: &Database,
     partition: u32,
@@ -123,9 +125,9 @@ struct Folder {
     database: Database,
     epoch: String,
     tables: AllTables,
-    /// Whether `tables` has every row that there is.
+    /// `true` if `tables` contains all rows of the partition.
     is_all: bool,
-    /// How many of them are kept.
+    /// Maximum number of rows that `tables` keeps.
     rows: usize,
 }
 
@@ -150,13 +152,13 @@ impl Folder {
         Ok(())
     }
 
-    /// Forgets the rows where they are too many, once all of them are written.
+    /// Drops all rows if there are too many, after they have been written.
     async fn make_room(&mut self, steps: &mpsc::Sender<Step>) -> Result<(), Stop> {
         if self.tables.len() <= self.rows {
             return Ok(());
         }
         let (sender, told) = oneshot::channel();
-        // Where nobody writes any more, nobody wants the next batch either.
+        // If the writing task has stopped, the next batch is not needed either.
         if steps.send(Step::Tell(sender)).await.is_ok() && told.await.is_ok() {
             self.tables = AllTables::default();
             self.is_all = false;

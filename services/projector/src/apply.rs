@@ -1,4 +1,4 @@
-//! A batch of events as one transaction.
+//! Folds a batch of events in one transaction, and parks events that do not fit.
 
 use crate::fold::{AllTables, Rows, Tables, Touched, aggregate_key};
 use crate::writing::{Refused, is_unclear, write};
@@ -12,19 +12,19 @@ use waybill_read_model::{Database, ReadModelError};
 use waybill_schema::Subject;
 use waybill_service_kit::metrics;
 
-/// Why events were not folded.
+/// Reason why events could not be folded.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
     /// The log cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Postgres does not do its part.
+    /// PostgreSQL failed.
     #[error(transparent)]
     ReadModel(#[from] ReadModelError),
 }
 
-/// Folds `batch`, which follows `from` in the stream, and moves the checkpoint behind it. An event that does not fit is
-/// parked, and so are later ones of its aggregate: it must not hold up all others for ever.
+/// Folds `batch`, which begins after `from`, and moves the checkpoint to its end. Parks an event that does not fit
+/// together with later events of its aggregate, so that it does not block all other events forever.
 pub(crate) async fn apply(
     database: &Database,
     partition: u32,
@@ -38,7 +38,7 @@ pub(crate) async fn apply(
         Err(Refused::Event(reason)) => reason,
     };
     if batch.len() > 1 {
-        tracing::warn!(partition, events = batch.len(), reason, "a batch is refused; folding its halves");
+        tracing::warn!(partition, events = batch.len(), reason, "cannot fold a batch; folding its halves");
         let (front, back) = batch.split_at(batch.len() / 2);
         let at = Box::pin(apply(database, partition, from, epoch, front)).await?;
         return Box::pin(apply(database, partition, &at, epoch, back)).await;
@@ -52,7 +52,8 @@ pub(crate) async fn apply(
     }
 }
 
-/// One transaction: all of the batch or nothing. With `park`, the batch's one event is parked for that reason.
+/// Folds the whole batch or nothing, in one transaction. If `park` has a reason, the batch has one event, which is
+/// parked.
 async fn apply_once(
     database: &Database,
     partition: u32,
@@ -70,9 +71,10 @@ async fn apply_once(
     try_once(&writing, partition, from, epoch, batch, park).await
 }
 
-/// How rows are written.
+/// Where and how rows are written.
 struct Writing<'a> {
     database: &'a Database,
+    /// `true` if the statements must report the SQLSTATE of an error.
     is_to_tell: bool,
 }
 
@@ -104,7 +106,7 @@ async fn try_once(
             seq = event.seq,
             subject = event.subject,
             reason = event.reason,
-            "an event is parked"
+            "parked an event that could not be folded"
         );
     }
     metrics::FOLDED_SEQ.with_label_values(&[partition.to_string()]).set(to.seq);
@@ -121,7 +123,7 @@ async fn fold(
     let mut tables = AllTables::default();
     let mut touched = Touched::by(batch);
     if park.is_some() {
-        // What is parked changes no row but the one that says where it stands.
+        // A parked event changes only the row that records its position.
         touched = Touched { blocks: touched.blocks, ..Touched::default() };
     }
     load_missing(connection, &touched, &mut tables).await?;
@@ -151,7 +153,7 @@ async fn fold(
     Ok((tables, parked))
 }
 
-/// Loads the rows that events touch, but for those that are in `tables`.
+/// Loads the rows that events touch, except those that `tables` already contains.
 pub(crate) async fn load_missing(
     connection: &mut AsyncPgConnection,
     touched: &Touched,
@@ -185,14 +187,14 @@ pub(crate) async fn load_missing(
     of(connection, &touched.progress, tables, |of| &mut of.partials).await
 }
 
-/// What changed, referenced tables first.
+/// Returns the statements that write all changes. Referenced tables come first.
 pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
     fn of<R: Row>(
         tables: &AllTables,
         rows: fn(&Tables) -> &Rows<R>,
         all: &mut Vec<Write>,
     ) -> Result<(), ReadModelError> {
-        // Rows are deleted first: another row may take their place.
+        // Rows are deleted first because a new row may have the same key.
         all.extend(Write::delete::<R>(tables.removed(rows)));
         all.extend(Write::upsert(&tables.changed(rows))?);
         all.extend(Write::insert(&tables.new_rows(rows))?);
@@ -218,7 +220,7 @@ pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
     Ok(all)
 }
 
-/// The checkpoint behind an event.
+/// Returns the checkpoint after event `last`.
 pub(crate) fn checkpoint_at(epoch: &str, last: &Stored) -> Checkpoint {
     Checkpoint { epoch: epoch.to_owned(), seq: seq_of(last), last_id: last.message_id.clone().unwrap_or_default() }
 }

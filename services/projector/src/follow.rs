@@ -1,4 +1,4 @@
-//! Following a partition: with a lease, from the checkpoint, for as long as the process runs.
+//! Follows a partition: takes its lease and folds new events from the checkpoint on, as long as the process runs.
 
 use crate::apply::{ProjectError, apply};
 use crate::share::Share;
@@ -17,30 +17,31 @@ use waybill_read_model::{Database, ReadModelError, statistics};
 use waybill_schema::Position;
 use waybill_service_kit::Shutdown;
 
-/// How many events one transaction takes at most.
+/// Maximum number of events in one transaction.
 const BATCH: usize = 1_000;
 
-/// Why a partition is not folded any more.
+/// Reason why this projector stopped folding a partition.
 enum Left {
-    /// Its lease is not ours, or the process stops.
+    /// This projector does not hold the lease, or the process is stopping.
     Lost,
-    /// It was given up for another projector, and is not counted any more.
+    /// This projector released the partition for another projector. Its share does not count the partition any more.
     Surplus,
 }
 
-/// The shortest time from one transaction to the next: under load, more events go into each, at less cost for each event. The
-/// first one after a pause does not wait.
+/// Minimum time between two transactions. Under load, each transaction then has more events, at less cost per event.
+/// The first event after a pause does not wait.
 const PACE: Duration = Duration::from_millis(25);
-/// The time for each event of the last transaction, and the longest time there is.
+/// Time that each event of a transaction adds to the wait before the next transaction, up to [`LONGEST_PACE`].
 const PACE_PER_EVENT: Duration = Duration::from_millis(4);
+/// Maximum time between two transactions while events are waiting.
 const LONGEST_PACE: Duration = Duration::from_millis(100);
 
-/// Returns the time from a transaction with so many events to the next.
+/// Returns the time between a transaction with `events` events and the next transaction.
 fn pace_after(events: usize) -> Duration {
     PACE_PER_EVENT.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX)).clamp(PACE, LONGEST_PACE)
 }
 
-/// How often it is looked whether tables have grown, while there are events.
+/// Interval at which the growth of tables is checked while events arrive.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// One projector's work on one partition.
@@ -50,23 +51,23 @@ pub(crate) struct Follower {
     pub(crate) database: Database,
     pub(crate) partition: u32,
     pub(crate) owner: Uuid,
-    /// How long a partition stays with a projector that has gone. The row's lease is a little shorter, so that with
-    /// renewal and looking the partition has moved by then.
+    /// Time within which another projector takes over the partition of a projector that died. The lease in the database
+    /// lasts 3/4 of it, which leaves time for other projectors to notice.
     pub(crate) lease: Duration,
     pub(crate) share: Arc<Share>,
 }
 
 impl Follower {
-    /// Folds the partition whenever its lease can be had and it is within the share, until shutdown.
+    /// Folds the partition until shutdown, whenever the lease is free and the partition is within the share.
     pub(crate) async fn run(self, shutdown: Shutdown) {
         while !shutdown.is_triggered() {
             let mut pause = self.lease / 8;
             if !self.share.take() {
-                // Others of ours may only be looking whether theirs is free.
+                // Other followers of this process count in the share while they only try to take a lease.
                 pause = self.lease / 32;
             } else if let Err(error) = self.hold_and_count(&shutdown).await {
-                tracing::warn!(partition = self.partition, %error, "folding is interrupted");
-                // Somebody else may have what we lack.
+                tracing::warn!(partition = self.partition, %error, "cannot fold the partition");
+                // Another projector may be able to reach the log and PostgreSQL.
                 self.release().await;
                 pause = self.lease;
             }
@@ -85,7 +86,7 @@ impl Follower {
 
     async fn release(&self) {
         if let Err(error) = projection::release_lease(&self.database, self.partition, self.owner).await {
-            tracing::debug!(partition = self.partition, %error, "the lease will run out by itself");
+            tracing::debug!(partition = self.partition, %error, "cannot release the lease; it will expire");
         }
     }
 
@@ -93,21 +94,21 @@ impl Follower {
         projection::take_lease(&self.database, self.partition, self.owner, self.lease * 3 / 4).await
     }
 
-    /// Without it plans are worse; nothing else is wrong.
+    /// Updates the statistics of tables that have grown. A failure only makes query plans worse.
     async fn count_young_tables(&self) {
         let counted = async { statistics::follow(&mut *self.database.connection().await?).await };
         if let Err(error) = counted.await {
-            tracing::warn!(partition = self.partition, %error, "young tables were not counted");
+            tracing::warn!(partition = self.partition, %error, "cannot update the statistics of grown tables");
         }
     }
 
-    /// Folds for as long as the lease is ours.
+    /// Folds as long as this projector holds the lease.
     async fn hold(&self, shutdown: &Shutdown) -> Result<Left, ProjectError> {
         let Some(checkpoint) = self.take_lease().await? else { return Ok(Left::Lost) };
         let head = self.log.head(self.partition).await?;
         let mut at = start(self.log.as_ref(), &self.database, self.partition, checkpoint, &head).await?;
         let from = u64::try_from(at.seq).unwrap_or(0);
-        tracing::info!(partition = self.partition, seq = from, "folding");
+        tracing::info!(partition = self.partition, seq = from, "started to fold the partition");
         unpark(self.log.as_ref(), &self.database, self.partition, &at).await?;
         let mut events = self.log.subscribe(self.partition, from).await?;
         let mut batch = Vec::with_capacity(BATCH);
@@ -120,7 +121,7 @@ impl Follower {
                 () = shutdown.triggered() => return Ok(Left::Lost),
                 _ = renewal.tick() => {
                     if self.share.give_up() {
-                        tracing::info!(partition = self.partition, "another projector is to have the partition");
+                        tracing::info!(partition = self.partition, "releasing the partition for another projector");
                         self.release().await;
                         return Ok(Left::Surplus);
                     }
@@ -135,7 +136,7 @@ impl Follower {
                         return Ok(Left::Lost);
                     }
                     at = match apply(&self.database, self.partition, &at, &head.epoch, &batch).await {
-                        // Other tables, which are further, were put in the place of those; or somebody else folds.
+                        // A swap replaced the tables with newer ones, or another projector folds the partition.
                         Err(ProjectError::ReadModel(ReadModelError::CheckpointLost { .. })) => return Ok(Left::Lost),
                         applied => applied?,
                     };
@@ -150,8 +151,9 @@ impl Follower {
     }
 }
 
-/// Adds what comes to `batch` until `next`, and what is there already then: at least one event, unless the stream has ended,
-/// and no more than fit. A full one is not held back: there is more behind it. What was added stays if the future is dropped.
+/// Adds events to `batch` until time `next`, and then those that are available without waiting. Waits for at least one
+/// event, unless the stream has ended. Returns as soon as the batch is full, because more events probably follow. If
+/// the future is dropped, `batch` keeps the events.
 async fn gather(
     events: &mut BoxStream<'_, Result<Stored, ReadError>>,
     batch: &mut Vec<Stored>,
@@ -176,8 +178,9 @@ async fn gather(
     Ok(())
 }
 
-/// Where folding begins. A checkpoint of another incarnation of the stream, one behind its end, or one at which the stream has
-/// another event, means nothing: then the tables of the partition are emptied and built anew.
+/// Returns the checkpoint at which folding begins. A checkpoint is invalid if it has another epoch, is after the end of
+/// the stream, or if the stream has another event at that sequence. In that case, deletes the rows of the partition and
+/// returns the beginning of the stream.
 async fn start(
     log: &dyn EventLog,
     database: &Database,
@@ -193,7 +196,7 @@ async fn start(
     if is_of_stream && has_event(log, Position { partition, seq }, &checkpoint.last_id).await? {
         return Ok(checkpoint);
     }
-    tracing::warn!(partition, "the stream is another one than the tables were built from; building them anew");
+    tracing::warn!(partition, "the tables were built from another stream; rebuilding the partition");
     let mut connection = database.connection().await?;
     let partitions = log.partitions();
     connection
@@ -205,7 +208,7 @@ async fn start(
     Ok(Checkpoint { epoch: String::new(), seq: 0, last_id: String::new() })
 }
 
-/// Whether the event at a position has this message id. Of checkpoints without one nothing is known.
+/// Returns `true` if the event at `position` has message id `id`, or if `id` is empty and the check is not possible.
 async fn has_event(log: &dyn EventLog, position: Position, id: &str) -> Result<bool, ReadError> {
     if position.seq == 0 || id.is_empty() {
         return Ok(true);

@@ -1,7 +1,7 @@
-//! The projector: folds every event, in order, into the read models of Postgres; and rebuilds those.
+//! The projector folds all events in order into the read model in PostgreSQL. It also rebuilds the read model.
 //!
-//! One partition is folded by one projector at a time. A batch of events is one transaction that first moves the
-//! checkpoint and then writes whole rows, so each event takes effect exactly once.
+//! Only one projector at a time folds a partition. Each batch of events is one transaction that first moves the
+//! checkpoint and then writes whole rows. Therefore each event takes effect exactly once.
 
 mod ahead;
 mod apply;

@@ -1,4 +1,4 @@
-//! Folding what lies far behind, of several partitions at once, into tables that are ours meanwhile.
+//! Folds several partitions at once up to given positions. The leases keep projectors out of the schema meanwhile.
 
 use crate::ahead::{self, Batches};
 use crate::apply::apply;
@@ -16,28 +16,29 @@ use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::{Database, ReadModelError, bulk};
 
-/// How many events one transaction of a rebuild takes.
+/// Number of events in one transaction of a rebuild.
 const BATCH: usize = 5_000;
 
-/// How long the partitions of a schema stay ours without renewal.
+/// Duration of a lease that is not renewed.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// How many partitions are folded at a time, at most.
+/// Maximum number of partitions that are folded at the same time.
 const AT_ONCE: usize = 4;
 
-/// How many connections a partition needs: one reads rows, one writes them.
+/// Number of connections that a partition needs: one to read rows and one to write them.
 const CONNECTIONS: usize = 2;
 
-/// From how many events on new tables get their indexes when all is folded: making them takes longer than so many rows.
+/// Minimum number of events for which indexes are created only after all events are folded. For fewer events, creating
+/// the indexes afterwards takes longer than it saves.
 const MANY: u64 = 2_000;
 
-/// How far a partition is to be folded.
+/// Position up to which a partition must be folded.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) partition: u32,
-    /// The stream's incarnation.
+    /// Epoch of the stream.
     pub(crate) epoch: String,
-    /// The last event.
+    /// Sequence of the last event, inclusive.
     pub(crate) seq: u64,
 }
 
@@ -47,7 +48,7 @@ impl From<&(u32, Checkpoint)> for Target {
     }
 }
 
-/// The ends of these partitions.
+/// Returns the current ends of `partitions`.
 pub(crate) async fn heads(log: &dyn EventLog, partitions: impl Iterator<Item = u32>) -> Result<Vec<Target>, ReadError> {
     let mut heads = Vec::new();
     for partition in partitions {
@@ -57,8 +58,8 @@ pub(crate) async fn heads(log: &dyn EventLog, partitions: impl Iterator<Item = u
     Ok(heads)
 }
 
-/// Folds each partition from its checkpoint to its target; answers with how many events that were. An interrupted one goes on
-/// from there.
+/// Folds each partition from its checkpoint to its target and returns the number of folded events. After an
+/// interruption, another call continues from the checkpoints.
 pub(crate) async fn fold_up_to(
     log: &dyn EventLog,
     database: &Database,
@@ -68,8 +69,12 @@ pub(crate) async fn fold_up_to(
         Err(ReplayError::ReadModel(ReadModelError::Query { source, .. }))
             if is_refusal(&source) && bulk::is_put_off(database).await? =>
         {
-            // Which event it was is known only with the foreign keys in place: it is then parked.
-            tracing::warn!(schema = %database.schema(), reason = %source, "the tables do not fit together; building them anew");
+            // Only with foreign keys in place can the rebuild find the event that does not fit, and park it.
+            tracing::warn!(
+                schema = %database.schema(),
+                reason = %source,
+                "the tables violate a constraint; rebuilding them with constraints in place"
+            );
             database.drop_schema().await?;
             database.migrate().await?;
             run(log, database, &targets, false).await
@@ -83,7 +88,7 @@ async fn run(log: &dyn EventLog, database: &Database, targets: &[Target], puts_o
     let rebuild = Rebuild { log, database, owner: Uuid::now_v7(), puts_off, running };
     let done = rebuild.run(targets).await;
     drop(rebuild);
-    // Those that were given up are not to write any more.
+    // Abandoned threads must not write after this function returns.
     threads.recv().await;
     done
 }
@@ -92,9 +97,9 @@ struct Rebuild<'a> {
     log: &'a dyn EventLog,
     database: &'a Database,
     owner: Uuid,
-    /// Whether indexes and foreign keys may be made when all is folded.
+    /// `true` if indexes and foreign keys may be created after all events are folded.
     puts_off: bool,
-    /// Each thread has one.
+    /// Each thread holds a clone until it ends.
     running: mpsc::Sender<Infallible>,
 }
 
@@ -107,9 +112,9 @@ impl Rebuild<'_> {
             Err(error) => Err(error),
         };
         for target in targets {
-            // Those of others stay as they are.
+            // This does not change leases of other owners.
             if let Err(error) = projection::release_lease(self.database, target.partition, self.owner).await {
-                tracing::debug!(partition = target.partition, %error, "the lease will run out by itself");
+                tracing::debug!(partition = target.partition, %error, "cannot release the lease; it will expire");
             }
         }
         done
@@ -134,8 +139,8 @@ impl Rebuild<'_> {
         lease.ok_or_else(|| ReplayError::Leased { schema: self.database.schema().clone(), partition: target.partition })
     }
 
-    /// Renews the leases until that fails. A row that a transaction of ours has locked is passed over: often enough it is
-    /// not. A lease that was lost shows when the checkpoint moves.
+    /// Renews the leases until that fails. A renewal skips a row that one of our own transactions has locked; the lease
+    /// is long enough for a later renewal. A lost lease is detected when the checkpoint moves.
     async fn keep(&self, targets: &[Target]) -> ReadModelError {
         loop {
             tokio::time::sleep(LEASE / 12).await;
@@ -172,7 +177,7 @@ impl Rebuild<'_> {
         Ok(folded.into_iter().sum())
     }
 
-    /// Folds one partition; in a thread of its own if that is much.
+    /// Folds one partition. Uses a separate thread if there are many events.
     async fn fold(&self, target: &Target, from: &Checkpoint, at_once: usize) -> Result<u64, ReplayError> {
         if target.seq.saturating_sub(seq_of(from)) < MANY {
             return fold(self.log, self.database, target, from, at_once).await;
@@ -184,7 +189,7 @@ impl Rebuild<'_> {
     }
 }
 
-/// Folds one partition.
+/// Folds one partition. Uses the pipeline until an event does not fit, and then folds and parks in small steps.
 async fn fold(
     log: &dyn EventLog,
     database: &Database,
@@ -198,7 +203,7 @@ async fn fold(
         let batches = read_ahead(log, *partition, seq_of(&at), *until).await?;
         at = ahead::fold(database, *partition, at, epoch, batches, at_once).await?;
     }
-    // What did not fit is parked, and so is what waits behind it.
+    // `apply` parks events that do not fit, and later events of their aggregates.
     let mut batches = read_ahead(log, *partition, seq_of(&at), *until).await?;
     while let Some(batch) = batches.recv().await {
         at = apply(database, *partition, &at, epoch, &batch?).await?;
@@ -206,8 +211,9 @@ async fn fold(
     Ok(seq_of(&at).saturating_sub(seq_of(from)))
 }
 
-/// Does work in a thread of its own, by a runtime of its own: an event's many small allocations are then freed where they were
-/// made, which takes a third less time. Ends it if nobody waits for it any more; `running` goes when it has ended.
+/// Runs `work` in a new thread with its own runtime. The many small allocations of an event are then freed by the
+/// thread that made them, which takes a third less time. Stops the work if the returned future is dropped. Drops
+/// `running` when the thread ends.
 async fn in_a_thread<T: Send + 'static>(
     work: impl Future<Output = Result<T, ReplayError>> + Send + 'static,
     running: mpsc::Sender<Infallible>,
@@ -225,7 +231,7 @@ async fn in_a_thread<T: Send + 'static>(
             Err(error) => Some(Err(failed(error.to_string()))),
         };
         if let Some(done) = done {
-            // If nobody waits for it any more, nobody wants to know.
+            // The receiver may have been dropped. Then nobody needs the result.
             drop(sender.send(done));
         }
         drop(running);
@@ -238,7 +244,7 @@ pub(crate) fn seq_of(checkpoint: &Checkpoint) -> u64 {
     u64::try_from(checkpoint.seq).unwrap_or(0)
 }
 
-/// The events behind `from`, up to `until`, in batches; the next ones are read while one is folded.
+/// Returns the events after `from`, up to and including `until`, in batches. Reads the next batch while one is folded.
 async fn read_ahead(log: &dyn EventLog, partition: u32, from: u64, until: u64) -> Result<Batches, ReadError> {
     let (sender, batches) = mpsc::channel(1);
     if from >= until {
@@ -267,7 +273,7 @@ async fn read_ahead(log: &dyn EventLog, partition: u32, from: u64, until: u64) -
                 }
             }
         }
-        let error = ReadError::Unavailable("the log ended before its end".to_owned());
+        let error = ReadError::Unavailable("the subscription ended before the target".to_owned());
         drop(sender.send(Err(error)).await);
     });
     Ok(batches)

@@ -1,4 +1,4 @@
-//! Rebuilding the read models, and comparing a rebuilt one with the live one.
+//! Rebuilds the read model, and compares a rebuilt read model with the live one.
 
 use crate::apply::ProjectError;
 use crate::rebuild::{Target, fold_up_to, heads};
@@ -9,29 +9,27 @@ use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::{Database, ReadModelError, SchemaName, TableDigest, digests};
 
-/// Why a rebuild failed.
+/// Reason why a rebuild failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// Folding failed.
     #[error(transparent)]
     Project(#[from] ProjectError),
-    /// Postgres does not do its part.
+    /// PostgreSQL failed.
     #[error(transparent)]
     ReadModel(#[from] ReadModelError),
     /// The log cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A projector folds into the schema.
-    #[error(
-        "partition {partition} of schema {schema} is being folded by a projector; stop it, or wait for its lease to end"
-    )]
+    /// A projector is folding into the schema.
+    #[error("a projector folds partition {partition} of schema {schema}; stop it or wait until its lease ends")]
     Leased {
         /// The schema.
         schema: SchemaName,
         /// The partition.
         partition: u32,
     },
-    /// The checkpoint belongs to another incarnation of the stream.
+    /// The checkpoint has the epoch of another stream.
     #[error("partition {partition} of schema {schema} was built from another stream; drop the schema first")]
     OtherStream {
         /// The schema.
@@ -39,55 +37,55 @@ pub enum ReplayError {
         /// The partition.
         partition: u32,
     },
-    /// The name of the live schema leaves no room for the ones beside it.
-    #[error("the name of schema {0} is too long for a swap: it has 58 characters at most")]
+    /// The name of the live schema is too long to append `_next` or `_old`.
+    #[error("the name of schema {0} is too long for a swap: it may have at most 58 characters")]
     LongName(SchemaName),
-    /// The name that the old tables are to get is another schema's.
-    #[error("there is a schema {0}, and no swap has left it; rename it, or drop it if nobody needs it")]
+    /// A schema that does not come from a swap has the name that the old tables would get.
+    #[error("schema {0} exists and does not come from a swap; rename it, or drop it if it is not needed")]
     Taken(SchemaName),
-    /// Something would be lost with the old tables.
+    /// Dropping the old tables would also drop objects that Waybill did not create.
     #[error(
-        "schema {schema} cannot be replaced because of: {}; drop the views and make them again after the swap, and run it as \
-         the owner of the schema",
+        "schema {schema} cannot be replaced because of: {}; drop the views and create them again after the swap, and run \
+         the swap as the owner of the schema",
         strangers.join(", ")
     )]
     Strangers {
         /// The schema.
         schema: SchemaName,
-        /// The views, and the owner if that is another role.
+        /// The views, and the owner of the schema if it is another role.
         strangers: Vec<String>,
     },
-    /// The tables were migrated while others were built beside them.
+    /// The live tables and the new tables have different migrations.
     #[error(
-        "schema {schema} has other migrations than the tables beside it; run the swap with the version that serves"
+        "schema {schema} has other migrations than the new tables; run the swap with the version of Waybill that serves"
     )]
     Migrated {
         /// The schema.
         schema: SchemaName,
     },
-    /// The live tables were never left alone for long enough.
-    #[error("the tables of schema {schema} were in use all the time; nothing was swapped, try again")]
+    /// The tables were always in use.
+    #[error("the tables of schema {schema} were always in use; nothing was swapped, try again")]
     Busy {
         /// The schema.
         schema: SchemaName,
     },
 }
 
-/// One table of both.
+/// Comparison of one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableComparison {
-    /// As it is.
+    /// Digest of the live table.
     pub live: TableDigest,
-    /// As it was rebuilt.
+    /// Digest of the rebuilt table.
     pub rebuilt: TableDigest,
 }
 
-/// What [`verify`] found.
+/// Result of [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// Up to where both were folded, by partition.
+    /// Partitions and the sequences up to which both read models were folded.
     pub checkpoints: Vec<(u32, i64)>,
-    /// Every table.
+    /// Comparisons of all tables.
     pub tables: Vec<TableComparison>,
 }
 
@@ -105,14 +103,14 @@ impl Comparison {
         }
     }
 
-    /// Whether all tables are equal.
+    /// Returns `true` if all tables are equal.
     pub fn is_equal(&self) -> bool {
         self.tables.iter().all(|table| table.live == table.rebuilt)
     }
 }
 
-/// Makes the tables in the schema of `database` where they are missing, and folds all events into them that they do not
-/// hold yet, of several partitions at once. Answers with how many events that were.
+/// Creates missing tables in the schema of `database`, folds all events that they do not contain yet, and returns the
+/// number of these events. Folds several partitions at once.
 ///
 /// # Errors
 /// [`ReplayError`].
@@ -126,8 +124,8 @@ async fn replay(log: &dyn EventLog, database: &Database) -> Result<u64, ReplayEr
     fold_up_to(log, database, heads(log, log.partitions().all()).await?).await
 }
 
-/// Rebuilds everything in a schema beside the live one, up to exactly where the live one is, and compares. The live
-/// tables are read in one transaction, so nothing needs to stop.
+/// Rebuilds all tables in a temporary schema, exactly up to the checkpoints of the live tables, and compares them.
+/// Reads the live tables in one transaction, so no process needs to stop.
 ///
 /// # Errors
 /// [`ReplayError`].
@@ -139,7 +137,7 @@ async fn compare(log: &dyn EventLog, live: &Database) -> Result<Comparison, Repl
     let live = &live.patient()?;
     let (checkpoints, digests) = look(live).await?;
     let name = format!("waybill_verify_{}", Uuid::now_v7().simple());
-    // The name has lower-case letters, digits and underscores only.
+    // The name has only lower-case letters, digits and underscores, so parsing it does not fail.
     let schema: SchemaName = name.parse().unwrap_or_else(|_| live.schema().clone());
     let beside = live.in_schema(schema)?;
     beside.migrate().await?;
@@ -148,7 +146,7 @@ async fn compare(log: &dyn EventLog, live: &Database) -> Result<Comparison, Repl
     Ok(Comparison::of(&checkpoints, digests, rebuilt?))
 }
 
-/// How far the tables are folded, and what they hold, as of one moment.
+/// Returns the checkpoints and the digests of the tables, read in one transaction.
 pub(crate) async fn look(live: &Database) -> Result<(Vec<(u32, Checkpoint)>, Vec<TableDigest>), ReadModelError> {
     live.connection()
         .await?

@@ -1,4 +1,4 @@
-//! Starting and stopping a projector.
+//! Starts and stops a projector.
 
 use crate::follow::Follower;
 use crate::share::{self, Share};
@@ -12,13 +12,13 @@ use waybill_read_model::{Database, ReadModelError};
 use waybill_service_kit::Shutdown;
 use waybill_service_kit::health::Readiness;
 
-/// What a projector is made of.
+/// Configuration of a projector.
 pub struct Config {
     /// The event log.
     pub log: Arc<dyn EventLog>,
-    /// The read models.
+    /// The read model.
     pub database: Database,
-    /// How long a partition stays with a projector that does not answer any more.
+    /// Time within which another projector takes over the partitions of a projector that died.
     pub lease: Duration,
 }
 
@@ -29,7 +29,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a projector; it stops when `shutdown` is triggered. Makes the tables where they are missing.
+    /// Starts a projector, which stops when `shutdown` is triggered. Creates missing tables.
     ///
     /// # Errors
     /// [`ReadModelError`].
@@ -64,12 +64,12 @@ impl Server {
         Ok(Self { readiness, tasks })
     }
 
-    /// What must answer for the projector to do its work.
+    /// Returns the readiness checks: NATS and PostgreSQL must answer.
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
     }
 
-    /// Until everything has stopped.
+    /// Waits until all tasks have stopped.
     pub fn stopped(self) -> BoxFuture<'static, ()> {
         Box::pin(self.all_stopped())
     }

@@ -1,4 +1,4 @@
-//! Which part of the partitions a projector takes: as many as each of the living ones would have.
+//! Divides the partitions evenly among the running projectors.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -8,7 +8,7 @@ use waybill_read_model::Database;
 use waybill_read_model::alive::{self, Group};
 use waybill_service_kit::Shutdown;
 
-/// How many partitions this projector has, and how many it should have at most.
+/// Number of partitions that this projector holds, and the maximum number that it may hold.
 #[derive(Debug)]
 pub(crate) struct Share {
     partitions: usize,
@@ -17,22 +17,22 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Of `partitions`, all, until it is known who else is there.
+    /// Creates the share of a projector that may take all `partitions` until it knows the other projectors.
     pub(crate) fn new(partitions: usize) -> Self {
         Self { partitions, held: AtomicUsize::new(0), most: AtomicUsize::new(partitions) }
     }
 
-    /// One partition more, if that is within the share.
+    /// Counts one more partition. Returns `false` if the share is used up.
     pub(crate) fn take(&self) -> bool {
         self.change(|held| (held < self.most.load(SeqCst)).then_some(held + 1))
     }
 
-    /// One partition fewer, if there are more than the share.
+    /// Counts one partition fewer if this projector holds more than its share. Returns `false` if it does not.
     pub(crate) fn give_up(&self) -> bool {
         self.change(|held| (held > self.most.load(SeqCst)).then(|| held - 1))
     }
 
-    /// One partition fewer.
+    /// Counts one partition fewer.
     pub(crate) fn give_back(&self) {
         self.change(|held| held.checked_sub(1));
     }
@@ -46,18 +46,19 @@ impl Share {
     }
 }
 
-/// Says again and again that this projector lives, and counts those that do. One that died is not counted any more
-/// before its leases run out: by then the others may take its partitions.
+/// Announces periodically that this projector runs, and divides the partitions by the number of running projectors. The
+/// announcement of a projector that died expires before its leases do. So the others can take its partitions as soon
+/// as these are free.
 pub(crate) async fn keep(database: Database, owner: Uuid, lease: Duration, share: &Share, shutdown: Shutdown) {
     while !shutdown.is_triggered() {
         match alive::announce(&database, Group::Projectors, owner, lease / 2).await {
             Ok(alive) => share.divide_by(NonZeroUsize::new(alive.len()).unwrap_or(NonZeroUsize::MIN)),
-            Err(error) => tracing::warn!(%error, "it is not known which projectors are alive"),
+            Err(error) => tracing::warn!(%error, "cannot determine which projectors are running"),
         }
         shutdown.unless(tokio::time::sleep(lease / 8)).await;
     }
     if let Err(error) = alive::withdraw(&database, Group::Projectors, owner).await {
-        tracing::debug!(%error, "the others will notice by themselves");
+        tracing::debug!(%error, "cannot withdraw the announcement; it will expire");
     }
 }
 
@@ -68,10 +69,13 @@ mod tests {
     #[test]
     fn a_projector_has_its_fair_share() {
         let share = Share::new(5);
-        assert!((0..5).all(|_| share.take()), "alone it takes all");
+        assert!((0..5).all(|_| share.take()), "a single projector takes all partitions");
         assert!(!share.take() && !share.give_up());
         share.divide_by(NonZeroUsize::new(2).unwrap());
-        assert!(share.give_up() && share.give_up() && !share.give_up(), "of five, three are the share of one of two");
+        assert!(
+            share.give_up() && share.give_up() && !share.give_up(),
+            "one of two projectors gets three of five partitions"
+        );
         share.give_back();
         assert!(share.take() && !share.take());
     }

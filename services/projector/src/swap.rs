@@ -1,8 +1,8 @@
-//! Building the tables anew beside the live ones, and putting them in their place while everything goes on.
+//! Rebuilds the tables in a second schema and replaces the live tables with them, while all processes keep running.
 //!
-//! Nobody stops for it. The new tables are folded up to where the live ones are; then a short transaction holds up the
-//! projectors, the last events are folded, and the schemas change names. The projectors go on from the same checkpoints,
-//! with the leases that they have.
+//! The new tables are folded up to the checkpoints of the live tables. Then a short transaction blocks the projectors,
+//! folds the last events and renames the schemas. The projectors continue from the same checkpoints with the leases
+//! that they hold.
 
 use crate::rebuild::{Target, fold_up_to, heads, seq_of};
 use crate::replay::{Comparison, ReplayError, look};
@@ -15,38 +15,39 @@ use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::swap::{self as tables, PutRight};
 use waybill_read_model::{Database, ReadModelError, SchemaName, digests};
 
-/// How many events may be folded while the projectors wait: some tenths of a second.
+/// Maximum number of events that are folded while the projectors wait. This takes a few tenths of a second.
 const LAST: u64 = 1_000;
 
-/// How often the last step is tried, while projectors are further ahead than that or do not let their locks go.
+/// Number of attempts for the last step. An attempt fails if more than [`LAST`] events are missing or if projectors
+/// hold their locks.
 const ATTEMPTS: u32 = 100;
 
-/// How often, five times a second, it is looked whether the live tables have come as far as the new ones.
+/// Number of checks, 200 ms apart, whether the live tables have reached the checkpoints of the new ones.
 const LOOKS: u32 = 50;
 
-/// How long the last events may take to be folded.
+/// Maximum time for folding the last events.
 const LAST_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often, a second apart, it is tried to drop the old tables.
+/// Number of attempts, 1 s apart, to drop the old tables.
 const DROPS: u32 = 60;
 
 type Transactions = AnsiTransactionManager;
 
-/// What a swap did.
+/// Result of a swap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swapped {
-    /// What the live tables held, and what those hold that are live now, as of the same events. `None` if the live ones were
-    /// so far behind the log that they could not be compared.
+    /// Comparison of the old and the new tables at the same checkpoints. `None` if the old tables lagged too far behind
+    /// the log for a comparison.
     pub comparison: Option<Comparison>,
-    /// A schema with the old tables, if somebody reads them still.
+    /// Schema with the old tables, if they could not be dropped because they are still read.
     pub left: Option<SchemaName>,
 }
 
-/// Builds all tables anew beside the live ones, and puts them in their place; nothing needs to stop. Goes on with what an
-/// interrupted swap has built.
+/// Rebuilds all tables in a second schema and replaces the live tables with them. No process needs to stop. Continues
+/// the work of an interrupted swap.
 ///
 /// # Errors
-/// [`ReplayError`]; the live tables are then as they were.
+/// [`ReplayError`]. The live tables are then unchanged.
 pub fn swap<'a>(log: &'a dyn EventLog, live: &'a Database) -> BoxFuture<'a, Result<Swapped, ReplayError>> {
     Box::pin(swap_tables(log, live))
 }
@@ -62,7 +63,7 @@ async fn swap_tables(log: &dyn EventLog, live: &Database) -> Result<Swapped, Rep
     if tables::is_taken(live, &old).await? {
         return Err(ReplayError::Taken(old));
     }
-    // What an earlier swap left.
+    // An earlier swap may have left its old tables.
     let left = drop_old(live, &old).await?;
     if left.is_some() {
         return Err(ReplayError::Busy { schema: old });
@@ -82,11 +83,11 @@ async fn swap_tables(log: &dyn EventLog, live: &Database) -> Result<Swapped, Rep
     Err(ReplayError::Busy { schema: name.clone() })
 }
 
-/// Builds the rows of one partition anew beside the live ones, and makes those what they should be: only rows that differ
-/// are written, and only projections of that partition wait meanwhile. Answers with what was done to each table.
+/// Rebuilds the rows of one partition in a second schema and corrects the live rows that differ. Only the projector of
+/// that partition waits meanwhile. Returns the changes to each table.
 ///
 /// # Errors
-/// [`ReplayError`]; the live tables are then as they were.
+/// [`ReplayError`]. The live tables are then unchanged.
 pub fn put_right<'a>(
     log: &'a dyn EventLog,
     live: &'a Database,
@@ -123,7 +124,7 @@ async fn put_right_held(
         .await?)
 }
 
-/// Tables beside the live ones that hold all that these partitions have had by now.
+/// Builds new tables in a second schema and folds all current events of `partitions` into them.
 async fn build(log: &dyn EventLog, live: &Database, partitions: Vec<u32>) -> Result<Database, ReplayError> {
     let name = live.schema();
     let beside = name.with_ending("_next").map_err(|_| ReplayError::LongName(name.clone()))?;
@@ -132,7 +133,7 @@ async fn build(log: &dyn EventLog, live: &Database, partitions: Vec<u32>) -> Res
     let heads = heads(log, partitions.into_iter()).await?;
     match fold_up_to(log, &beside, heads.clone()).await {
         Err(ReplayError::OtherStream { .. }) => {
-            tracing::warn!(schema = %beside.schema(), "what was built before is of another stream; building it anew");
+            tracing::warn!(schema = %beside.schema(), "the new tables were built from another stream; rebuilding them");
             beside.drop_schema().await?;
             beside.migrate().await?;
             fold_up_to(log, &beside, heads).await?;
@@ -142,7 +143,8 @@ async fn build(log: &dyn EventLog, live: &Database, partitions: Vec<u32>) -> Res
     Ok(beside)
 }
 
-/// What the live tables hold, and what the new ones hold as of the same events; `None` if the live ones do not come that far.
+/// Compares the live tables with the new ones at the same checkpoints. Returns `None` if the live tables do not reach
+/// the checkpoints of the new ones in time.
 async fn compare(log: &dyn EventLog, live: &Database, beside: &Database) -> Result<Option<Comparison>, ReplayError> {
     let built = projection::checkpoints(&mut *beside.connection().await?).await?;
     for _ in 0..LOOKS {
@@ -162,7 +164,7 @@ async fn compare(log: &dyn EventLog, live: &Database, beside: &Database) -> Resu
     Ok(None)
 }
 
-/// Folds up to where the live tables are, until few events are missing.
+/// Folds up to the checkpoints of the live tables, and repeats this until at most [`LAST`] events were missing.
 async fn catch_up(log: &dyn EventLog, live: &Database, beside: &Database) -> Result<(), ReplayError> {
     for _ in 0..ATTEMPTS {
         let checkpoints = projection::checkpoints(&mut *live.connection().await?).await?;
@@ -173,8 +175,8 @@ async fn catch_up(log: &dyn EventLog, live: &Database, beside: &Database) -> Res
     Ok(())
 }
 
-/// Folds up to these checkpoints of the live tables, but for partitions that are not built, and checkpoints that are none in the
-/// log, or are behind.
+/// Folds up to the checkpoints `live` of the live tables. Skips partitions that are not built and checkpoints that the
+/// log does not have or that the new tables have already reached. Returns the number of folded events.
 async fn fold_last(log: &dyn EventLog, beside: &Database, live: Vec<(u32, Checkpoint)>) -> Result<u64, ReplayError> {
     let targets: Vec<Target> = missing(beside, &live).await?.into_iter().map(|(target, _)| target).collect();
     let heads = heads(log, targets.iter().map(|target| target.partition)).await?;
@@ -183,13 +185,13 @@ async fn fold_last(log: &dyn EventLog, beside: &Database, live: Vec<(u32, Checkp
     if targets.is_empty() { Ok(0) } else { fold_up_to(log, beside, targets).await }
 }
 
-/// The same, while projectors wait for it.
+/// Does the same as [`fold_last`] within [`LAST_WITHIN`], because projectors wait meanwhile.
 async fn fold_soon(log: &dyn EventLog, beside: &Database, live: Vec<(u32, Checkpoint)>) -> Result<(), ReplayError> {
     let folded = tokio::time::timeout(LAST_WITHIN, fold_last(log, beside, live)).await;
-    folded.map_err(|_| ReadError::Unavailable("the last events of a swap took too long".to_owned()))?.map(drop)
+    folded.map_err(|_| ReadError::Unavailable("folding the last events took too long".to_owned()))?.map(drop)
 }
 
-/// What the tables beside lack of these checkpoints, and how many events that is in each partition.
+/// Returns the checkpoints of `live` that the new tables have not reached, with the number of missing events.
 async fn missing(beside: &Database, live: &[(u32, Checkpoint)]) -> Result<Vec<(Target, u64)>, ReadModelError> {
     let built = projection::checkpoints(&mut *beside.connection().await?).await?;
     let lacking = |at: &(u32, Checkpoint)| {
@@ -200,7 +202,7 @@ async fn missing(beside: &Database, live: &[(u32, Checkpoint)]) -> Result<Vec<(T
     Ok(live.iter().filter_map(lacking).collect())
 }
 
-/// The transaction of the swap; `false` if there is too much to be folded.
+/// Runs the transaction of the swap. Returns `false` if more than [`LAST`] events are missing.
 async fn exchange(
     log: &dyn EventLog,
     live: &Database,
@@ -241,7 +243,7 @@ async fn must_be_alike(
     if alike { Ok(()) } else { Err(ReplayError::Migrated { schema: live.schema().clone() }) }
 }
 
-/// Ends the transaction of a connection.
+/// Commits the transaction of a connection if `is_done`, and rolls it back otherwise.
 async fn end(connection: &mut AsyncPgConnection, is_done: bool) -> Result<(), ReplayError> {
     Ok(if is_done {
         Transactions::commit_transaction(connection).await
@@ -250,7 +252,7 @@ async fn end(connection: &mut AsyncPgConnection, is_done: bool) -> Result<(), Re
     }?)
 }
 
-/// Drops the tables that were live, once nobody reads them any more; answers with their schema if that did not come.
+/// Drops the old tables after the last reader has finished. Returns their schema if that takes too long.
 async fn drop_old(live: &Database, old: &SchemaName) -> Result<Option<SchemaName>, ReplayError> {
     for _ in 0..DROPS {
         match tables::drop_old(live, old).await {

@@ -1,4 +1,4 @@
-//! Folding what was parked, after all: what an older projector could not read, a newer one can.
+//! Folds parked events again. A newer projector can read events that an older one could not.
 
 use crate::apply::{ProjectError, load_missing, writes};
 use crate::fold::{AllTables, Touched};
@@ -13,28 +13,30 @@ use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_schema::{Position, Recorded};
 
-/// Folds the parked events of a partition whose checkpoint is `at`, each aggregate's in the order of the log, as far as they
-/// can be read by now; those of an aggregate together, if they fit. The others stay parked.
+/// Folds the parked events of a partition whose checkpoint is `at`. For each aggregate, folds the events up to the
+/// first unreadable one, in the order of the log and in one transaction. Events that are unreadable or do not fit stay
+/// parked.
 pub(crate) async fn unpark(
     log: &dyn EventLog,
     database: &Database,
     partition: u32,
     at: &Checkpoint,
 ) -> Result<(), ProjectError> {
-    // Another pass folds events that depended on those of this one.
+    // A further pass folds events that depend on the events of the previous pass.
     while pass(log, database, partition, at).await? > 0 {}
     Ok(())
 }
 
-/// How often a partition is tried whose checkpoint moves meanwhile.
+/// Number of retries for a partition whose checkpoint moves during the attempt.
 const ATTEMPTS: u32 = 100;
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Folds what the projection has parked, as far as it can be read and fits by now, while projectors go on. Returns the positions
-/// of the events that were folded.
+/// Folds all parked events of the projection that can now be read and that fit. Projectors can keep running. Returns
+/// the positions of the folded events.
 ///
 /// # Errors
-/// [`ProjectError`], also if a partition's checkpoint moves all the time.
+/// [`ProjectError`], also if the checkpoint of a partition moves during every attempt.
 pub fn fold_parked<'a>(
     log: &'a dyn EventLog,
     database: &'a Database,
@@ -69,7 +71,7 @@ async fn parked_positions(database: &Database) -> Result<Vec<Position>, ProjectE
     Ok(parked.into_iter().map(position).collect())
 }
 
-/// Tries each aggregate once, in the order of their first events; answers with how many events were folded.
+/// Tries each aggregate once, ordered by first parked event. Returns the number of folded events.
 async fn pass(log: &dyn EventLog, database: &Database, partition: u32, at: &Checkpoint) -> Result<usize, ProjectError> {
     let mut connection = database.connection().await?;
     let all = projection::parked(&mut connection).await?;
@@ -94,9 +96,9 @@ async fn pass(log: &dyn EventLog, database: &Database, partition: u32, at: &Chec
         match fold(database, partition, at, &readable).await {
             Ok(()) => {
                 folded += readable.len();
-                tracing::info!(partition, aggregate, events = readable.len(), "parked events are folded");
+                tracing::info!(partition, aggregate, events = readable.len(), "folded parked events");
             }
-            Err(Refused::Event(reason)) => tracing::warn!(partition, aggregate, reason, "parked events stay parked"),
+            Err(Refused::Event(reason)) => tracing::warn!(partition, aggregate, reason, "cannot fold parked events"),
             Err(Refused::ReadModel(error)) => return Err(error.into()),
         }
     }
@@ -119,7 +121,7 @@ async fn try_to_fold(
     connection
         .deref_mut()
         .transaction(async |connection: &mut AsyncPgConnection| {
-            // Nobody else folds the partition meanwhile.
+            // This locks the checkpoint, so no projector folds the partition at the same time.
             projection::advance(connection, partition, at, at).await?;
             let (mut touched, mut tables) = (Touched::default(), AllTables::default());
             events.iter().for_each(|recorded| touched.add(recorded));

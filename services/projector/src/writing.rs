@@ -1,20 +1,20 @@
-//! Writing rows, and telling what Postgres will never take from what it cannot take now.
+//! Writes rows, and distinguishes rows that PostgreSQL always rejects from temporary failures.
 //!
-//! The library hides most SQLSTATEs. A transaction that failed for an unknown reason is run once more with statements that
-//! tell theirs.
+//! Diesel hides most SQLSTATEs. A transaction that failed for an unknown reason runs once more with statements that
+//! report the SQLSTATE.
 
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel_async::AsyncPgConnection;
 use waybill_read_model::ReadModelError;
 use waybill_read_model::rows::Write;
 
-/// Why a batch was not applied as a whole.
+/// Reason why a batch was not applied as a whole.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
-    /// An event does not fit, or the tables refuse what it led to.
+    /// An event does not fit, or PostgreSQL rejected the rows that result from it.
     #[error("{0}")]
     Event(String),
-    /// It may go through the next time.
+    /// A failure that may not occur again.
     #[error(transparent)]
     ReadModel(ReadModelError),
 }
@@ -23,7 +23,7 @@ impl From<ReadModelError> for Refused {
     fn from(error: ReadModelError) -> Self {
         match error {
             ReadModelError::Query { source, .. } if is_refusal(&source) => Self::Event(source.to_string()),
-            // A row that cannot be read does not become readable.
+            // Another attempt does not make the row readable.
             ReadModelError::Row { .. } => Self::Event(error.to_string()),
             error => Self::ReadModel(error),
         }
@@ -36,7 +36,7 @@ impl From<Error> for Refused {
     }
 }
 
-/// Whether the tables refuse the rows, rather than Postgres being away: SQLSTATE class 23.
+/// Returns `true` if the rows violate a constraint (SQLSTATE class 23).
 pub(crate) fn is_refusal(error: &Error) -> bool {
     use DatabaseErrorKind as Kind;
     matches!(
@@ -53,14 +53,15 @@ pub(crate) fn is_refusal(error: &Error) -> bool {
     )
 }
 
-/// Whether Postgres refused a statement for a reason that is not known: the transaction is then run once more, with writes that
-/// tell.
+/// Returns `true` if PostgreSQL rejected a statement for an unknown reason. The caller then runs the transaction once
+/// more with statements that report the SQLSTATE.
 pub(crate) fn is_unclear<T>(done: &Result<T, Refused>) -> bool {
     let Err(Refused::ReadModel(ReadModelError::Query { source, .. })) = done else { return false };
     matches!(source, Error::DatabaseError(DatabaseErrorKind::Unknown, _))
 }
 
-/// Writes rows. Where the writes are to tell, what is wrong with the rows themselves is [`Refused::Event`].
+/// Writes rows. If `is_to_tell`, the statements report their SQLSTATE, and an error in the rows themselves becomes
+/// [`Refused::Event`].
 pub(crate) async fn write(connection: &mut AsyncPgConnection, rows: &[Write], is_to_tell: bool) -> Result<(), Refused> {
     for row in rows {
         if is_to_tell {
@@ -86,7 +87,7 @@ mod tests {
         for kind in [Kind::CheckViolation, Kind::ExclusionViolation, Kind::NotNullViolation, Kind::UniqueViolation] {
             assert!(matches!(failed(kind), Err(Refused::Event(_))), "{kind:?}");
         }
-        // A number out of range, say.
+        // For example, a number is out of range.
         assert!(is_unclear(&failed(Kind::Unknown)));
         assert!(!is_unclear(&Err::<(), _>(Refused::Event("22003".to_owned()))));
     }

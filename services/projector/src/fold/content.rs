@@ -1,4 +1,4 @@
-//! `content`, and where files have their bytes.
+//! Folds content events into `content`, and into the storage location of files.
 
 use super::convert::{big, id_of_content, time_of};
 use super::{Misfit, Tables};
@@ -6,7 +6,7 @@ use waybill_read_model::rows::ContentRow;
 use waybill_schema::events::ContentEvent;
 use waybill_schema::{FileId, Recorded, Sha256Digest};
 
-/// The files that an event of content is about.
+/// Returns the files whose rows a content event changes.
 pub(super) fn files_of(event: &ContentEvent) -> &[FileId] {
     match event {
         ContentEvent::ContentShared(shared) => &shared.file_ids,
@@ -38,7 +38,7 @@ pub(super) fn fold(
                 updated_at: time,
             };
             if !tables.contents.add(row.clone()) {
-                // An object of before was doomed when its last file let go of it.
+                // The earlier object was marked for deletion when its last file released it. This is a new object.
                 *tables.contents.change(id)? = row;
             }
             refer(tables, &shared.file_ids, &shared.storage_bucket, &shared.storage_key)
@@ -49,7 +49,7 @@ pub(super) fn fold(
             content.updated_at = time;
             refer(tables, &referenced.file_ids, &referenced.storage_bucket, &referenced.storage_key)
         }
-        // Of content that one file had there is no row.
+        // Content that only one file uses has no row.
         ContentEvent::ContentReleased(released) if tables.contents.get(id).is_some() => {
             let content = tables.contents.change(id)?;
             content.reference_count = count(usize::try_from(released.references).unwrap_or(usize::MAX))?;
@@ -60,7 +60,7 @@ pub(super) fn fold(
     }
 }
 
-/// The files have their bytes there. Of one that was purged nobody asks where.
+/// Sets the storage location of files. Skips purged files, because they have no bytes.
 fn refer(tables: &mut Tables, files: &[FileId], bucket: &str, key: &str) -> Result<(), Misfit> {
     for file in files {
         let file = tables.files.change(file.0)?;

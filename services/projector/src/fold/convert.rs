@@ -1,14 +1,15 @@
-//! Numbers and times as Postgres has them. Sizes are limited far below what would not fit.
+//! Converts numbers, times and ids to the types of PostgreSQL. The limits for sizes are far below the limits of the
+//! types.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use waybill_schema::{CompanyId, Place, Sha256Digest, Timestamp, UserId};
 
-/// The namespace of ids that are derived from others (UUIDv5).
+/// Namespace for ids that are derived from other ids (UUIDv5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_1b1e_9d1a_5c39_8a52_1f0d_57aa_b111);
 
 pub(super) fn time_of(time: Timestamp) -> DateTime<Utc> {
-    /// 9999-12-31T23:59:59.999Z: later years are written with a sign, which Postgres reads as a time zone.
+    /// 9999-12-31T23:59:59.999Z. Later years are written with a sign, which PostgreSQL reads as a time zone.
     const LAST: i64 = 253_402_300_799_999;
     DateTime::from_timestamp_millis(time.0.min(LAST)).unwrap_or_default()
 }
@@ -25,12 +26,12 @@ pub(super) fn small(number: impl TryInto<i32>) -> i32 {
     number.try_into().unwrap_or(i32::MAX)
 }
 
-/// A company's quota has an id of its own, always the same.
+/// Returns the constant id of the quota of a company.
 pub(super) fn id_of_quota(company: CompanyId) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("quota:{company}").as_bytes())
 }
 
-/// A membership has the same id each time it begins.
+/// Returns the id of a membership. It stays the same if the membership ends and begins again.
 pub(super) fn id_of_member(company: CompanyId, place: Place, user: UserId) -> Uuid {
     let place = match place {
         Place::Chatroom(id) => format!("chatroom:{id}"),
@@ -39,7 +40,7 @@ pub(super) fn id_of_member(company: CompanyId, place: Place, user: UserId) -> Uu
     Uuid::new_v5(&NAMESPACE, format!("member:{company}:{place}:{user}").as_bytes())
 }
 
-/// Content that files have in common.
+/// Returns the id of the content that files of a company share.
 pub(super) fn id_of_content(company: CompanyId, sha256: Sha256Digest) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("content:{company}:{sha256}").as_bytes())
 }

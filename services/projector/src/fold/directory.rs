@@ -1,4 +1,4 @@
-//! `company`, `user`, `chatroom`, `thread` and `member`.
+//! Folds directory events into `company`, `user`, `chatroom`, `thread` and `member`.
 
 use super::convert::{big, id_of_member, small, time_of};
 use super::{Misfit, Tables};

@@ -1,4 +1,4 @@
-//! `file` and `upload_progress`.
+//! Folds upload and file events into `file`, `upload_progress` and `partial_upload`.
 
 use super::convert::{big, ms_of, small, time_of};
 use super::{Misfit, Tables, sessions, shares};
@@ -40,7 +40,7 @@ pub(super) fn fold_upload(
             upload_whole(tables, id, uploaded, time, seq)?;
             shares::of_upload(tables, id, &uploaded.started, recorded)
         }
-        // What comes behind the end is no part of anything.
+        // Bytes that arrive after the end of the upload are not part of the file.
         UploadEvent::ChunkUploaded(_) if tables.progress.get(id.0).is_some_and(|row| row.completed_at.is_some()) => {
             Ok(())
         }
@@ -70,7 +70,7 @@ pub(super) fn fold_upload(
             fail_file(tables, id, time)?;
             end(tables, id, "CANCELLED", None, time, seq)
         }
-        // Of an upload that never got further than its reservation there is no row.
+        // An upload that only has a reservation has no row.
         UploadEvent::UploadExpired(_) if tables.files.get(id.0).is_none() => Ok(()),
         UploadEvent::UploadExpired(_) => {
             fail_file(tables, id, time)?;
@@ -86,7 +86,7 @@ pub(super) fn fold_upload(
             touch(tables, id, time, seq)
         }
         UploadEvent::MultipartOpened(_) | UploadEvent::PartAssembled(_) => touch(tables, id, time, seq),
-        // A partial upload has no row of its own here.
+        // Only partial uploads have this event. They are folded above.
         UploadEvent::UploadConcatenated(_) => Ok(()),
     }
 }
@@ -151,7 +151,7 @@ fn fold_partial(tables: &mut Tables, id: UploadId, event: &UploadEvent) -> Resul
     Ok(())
 }
 
-/// While the length is deferred, what is stored counts as the file.
+/// Adds the rows of an upload. While its length is deferred, the stored bytes count as the size of the file.
 fn start(
     tables: &mut Tables,
     id: UploadId,
@@ -233,7 +233,7 @@ fn metadata(text: Option<&str>) -> Result<Option<JsonText>, Misfit> {
     text.map(JsonText::parse).transpose().map_err(|error| Misfit(format!("metadata is not JSON: {error}")))
 }
 
-/// Where neither the client nor the name told the type, the content does.
+/// Sets the media type from the content if neither the client nor the file name gave one.
 fn type_by_content(file: &mut FileRow, sniffed: Option<&str>) {
     if file.mime_type.is_empty() {
         let fitting = sniffed.filter(|sniffed| sniffed.len() <= media_type::MAX_TYPE_BYTES);
@@ -250,12 +250,12 @@ fn set_length(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime
     resize(tables, id, size_bytes, time)
 }
 
-/// The file has this size now; its session has so much more.
+/// Sets the size of a file, and adds the difference to the total of its session.
 fn resize(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc>) -> Result<(), Misfit> {
     let row = tables.progress.change(id.0)?;
     let more = big(size_bytes) - row.total_bytes;
     row.total_bytes = big(size_bytes);
-    // What was stored beyond a length that somebody else was saying is no part of the file.
+    // Another request may have set a smaller length at the same time. Bytes beyond it are not part of the file.
     let kept = row.covered.within(ByteRange { from: 0, to: size_bytes });
     let lost = row.covered.total() - kept.total();
     row.covered = kept;
@@ -274,8 +274,8 @@ fn resize(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc
     sessions::file_resized(tables, session, more, time)
 }
 
-/// A file that came whole was never under way. A session lists how far each of its files is; for one without a session there
-/// is no progress to keep.
+/// Adds a file that was uploaded whole in one request. Only a session needs a progress row for it, because the session
+/// lists the progress of its files.
 fn upload_whole(
     tables: &mut Tables,
     id: UploadId,
@@ -315,7 +315,7 @@ fn store_chunk(
     store(tables, id, range, time_of(recorded.envelope.time), seq)
 }
 
-/// Bytes were stored; what was stored before counts once.
+/// Records stored bytes. Bytes that were already stored are not counted again.
 fn store(tables: &mut Tables, id: UploadId, range: ByteRange, time: DateTime<Utc>, seq: i64) -> Result<(), Misfit> {
     let row = tables.progress.change(id.0)?;
     if row.length_deferred && big(range.to) > row.total_bytes {
@@ -325,7 +325,7 @@ fn store(tables: &mut Tables, id: UploadId, range: ByteRange, time: DateTime<Utc
     let grid =
         PartGrid { size_bytes: row.total_bytes.unsigned_abs(), part_size_bytes: row.part_size_bytes.unsigned_abs() };
     if range.to > grid.size_bytes {
-        // Stored while somebody else said a smaller length: it is no part of the file.
+        // Another request set a smaller length at the same time. These bytes are not part of the file.
         return touch(tables, id, time, seq);
     }
     let before = row.covered.total();

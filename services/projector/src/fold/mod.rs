@@ -1,4 +1,5 @@
-//! Events into rows, in memory: pure but for the rows that were loaded before.
+//! Folds events into rows in memory. This code does no I/O; the caller loads the rows before and writes them
+//! afterwards.
 
 mod content;
 mod convert;
@@ -23,21 +24,22 @@ use waybill_read_model::rows::{
 use waybill_schema::events::{DirectoryEvent, QuotaEvent, UploadEvent};
 use waybill_schema::{Aggregate, CompanyId, Event, Recorded, Subject, names};
 
-/// An event that does not fit what was folded before it.
+/// Error for an event that does not fit the rows that earlier events produced. Contains the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Misfit(pub(crate) String);
 
-/// The rows of one table that a batch of events touches, of one company.
+/// Rows of one table and one company that a batch of events touches.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows<R> {
     rows: BTreeMap<Uuid, R>,
-    /// Those that the database does not have.
+    /// Ids of rows that the database does not have yet.
     new: BTreeSet<Uuid>,
-    /// Those that it has otherwise.
+    /// Ids of rows that differ from those in the database.
     changed: BTreeSet<Uuid>,
+    /// Ids of rows that must be deleted from the database.
     removed: BTreeSet<Uuid>,
-    /// All that were ever taken away: the database may still have some of them.
+    /// Ids of all rows that were ever removed. The database may still have some of them.
     gone: BTreeSet<Uuid>,
 }
 
@@ -72,7 +74,7 @@ impl<R: Row> Rows<R> {
         self.rows.get(&id)
     }
 
-    /// Adds a row unless there is one.
+    /// Adds a row and returns `true`, unless a row with this id exists.
     fn add(&mut self, row: R) -> bool {
         let id = row.lookup_id();
         if self.rows.contains_key(&id) {
@@ -84,7 +86,7 @@ impl<R: Row> Rows<R> {
         if is_there { self.changed.insert(id) } else { self.new.insert(id) }
     }
 
-    /// Takes the row away.
+    /// Removes the row.
     fn remove(&mut self, id: Uuid) -> Result<(), Misfit> {
         self.rows.remove(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
         self.changed.remove(&id);
@@ -95,7 +97,7 @@ impl<R: Row> Rows<R> {
         Ok(())
     }
 
-    /// The row, to be changed.
+    /// Returns the row for a change, and marks it as changed.
     fn change(&mut self, id: Uuid) -> Result<&mut R, Misfit> {
         let row = self.rows.get_mut(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
         if !self.new.contains(&id) {
@@ -105,16 +107,16 @@ impl<R: Row> Rows<R> {
     }
 }
 
-/// All rows that a batch touches, by company: hosts and identity providers choose ids, and two companies may have chosen
-/// the same.
+/// All rows that a batch touches, by company. Host products and identity providers choose ids, so two companies may use
+/// the same id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AllTables {
     of: BTreeMap<Uuid, Tables>,
-    /// The companies of which something is not written.
+    /// Companies with unwritten changes.
     unwritten: BTreeSet<Uuid>,
 }
 
-/// The rows of one company that a batch touches.
+/// Rows of one company that a batch touches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
     pub(crate) companies: Rows<CompanyRow>,
@@ -135,7 +137,7 @@ pub(crate) struct Tables {
     pub(crate) blocks: Rows<EventPositionsRow>,
 }
 
-/// The keys of the rows that events touch.
+/// Keys of the rows that events touch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Touched {
     pub(crate) companies: BTreeSet<Key>,
@@ -147,7 +149,7 @@ pub(crate) struct Touched {
     pub(crate) tokens: BTreeSet<Key>,
     pub(crate) contents: BTreeSet<Key>,
     pub(crate) files: BTreeSet<Key>,
-    /// Also those of partial uploads: which one an upload is, only its start says.
+    /// Keys of uploads, including partial uploads. Only the first event of an upload tells whether it is partial.
     pub(crate) progress: BTreeSet<Key>,
     pub(crate) sessions: BTreeSet<Key>,
     pub(crate) quotas: BTreeSet<Key>,
@@ -157,8 +159,8 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// Returns the keys that the readable events of a batch touch. Uploads that begin in the batch have no rows yet, and are left
-    /// out.
+    /// Returns the keys that the readable events of a batch touch. Leaves out uploads that begin in the batch, because
+    /// they have no rows yet.
     pub(crate) fn by(batch: &[Stored]) -> Self {
         let mut touched = Self::default();
         batch.iter().filter_map(|stored| stored.event.as_ref().ok()).for_each(|recorded| touched.add(recorded));
@@ -171,7 +173,7 @@ impl Touched {
         touched
     }
 
-    /// Adds what `recorded` touches. An upload's session is known from the event's routing.
+    /// Adds the keys that `recorded` touches. The routing of an upload event names the session.
     pub(crate) fn add(&mut self, recorded: &Recorded) {
         let company = recorded.subject.company.0;
         let key = |id: Uuid| (company, id);
@@ -189,7 +191,7 @@ impl Touched {
                 self.files.extend(content::files_of(event).iter().map(|file| key(file.0)));
             }
             (Event::Upload(_), on @ (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id))) => {
-                // Stored bytes change nothing about the file.
+                // Events about stored bytes do not change the row of the file.
                 if matches!(on, Aggregate::UploadLifecycle(_)) {
                     self.files.insert(key(id.0));
                     self.totals.insert(key(company));
@@ -211,7 +213,7 @@ impl Touched {
                 self.quotas.insert(key(company));
                 self.add_quota(company, event);
             }
-            // Folding such an event is an error.
+            // These events are on the subject of another aggregate. Folding them returns an error.
             (
                 Event::Share(_)
                 | Event::Token(_)
@@ -267,7 +269,7 @@ impl Touched {
         }
     }
 
-    /// Takes out again what the first event of an upload begins.
+    /// Removes the keys of rows that the first event of an upload creates.
     fn forget_begun(&mut self, recorded: &Recorded) {
         let Aggregate::UploadLifecycle(id) = recorded.subject.aggregate else { return };
         let is_start =
@@ -282,29 +284,29 @@ impl Touched {
 }
 
 impl AllTables {
-    /// Adds rows that were loaded, to the table that `of` names.
+    /// Adds loaded rows to the table that `of` selects.
     pub(crate) fn extend<R: Row>(&mut self, rows: Vec<R>, of: fn(&mut Tables) -> &mut Rows<R>) {
         for row in rows {
             of(self.of.entry(row.company_id()).or_default()).insert(row);
         }
     }
 
-    /// Whether it is known here that there is such a row, or none any more, of the table that `of` names.
+    /// Returns `true` if the table that `of` selects contains the row, or if the row is known to have been removed.
     pub(crate) fn has<R: Row>(&mut self, (company, id): Key, of: fn(&mut Tables) -> &mut Rows<R>) -> bool {
         self.of.get_mut(&company).map(of).is_some_and(|rows| rows.get(id).is_some() || rows.gone.contains(&id))
     }
 
-    /// The rows of a table that are new.
+    /// Returns the new rows of a table.
     pub(crate) fn new_rows<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<&R> {
         self.unwritten().map(|(_, tables)| of(tables)).flat_map(|rows| rows.those(&rows.new)).collect()
     }
 
-    /// The rows of a table that have become others.
+    /// Returns the changed rows of a table.
     pub(crate) fn changed<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<&R> {
         self.unwritten().map(|(_, tables)| of(tables)).flat_map(|rows| rows.those(&rows.changed)).collect()
     }
 
-    /// The rows of a table that are to go.
+    /// Returns the keys of the rows that must be deleted from a table.
     pub(crate) fn removed<R: Row>(&self, of: fn(&Tables) -> &Rows<R>) -> Vec<Key> {
         let removed = |(company, tables): (Uuid, &'_ Tables)| {
             of(tables).removed.iter().map(move |id| (company, *id)).collect::<Vec<Key>>()
@@ -316,12 +318,12 @@ impl AllTables {
         self.unwritten.iter().filter_map(|company| Some((*company, self.of.get(company)?)))
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows in memory, including the ids of removed rows.
     pub(crate) fn len(&self) -> usize {
         self.of.values().map(Tables::len).sum()
     }
 
-    /// What changed is written.
+    /// Marks all changes as written.
     pub(crate) fn written(&mut self) {
         for company in std::mem::take(&mut self.unwritten) {
             if let Some(tables) = self.of.get_mut(&company) {
@@ -330,7 +332,7 @@ impl AllTables {
         }
     }
 
-    /// Notes where an event stands, also one that cannot be read.
+    /// Records the position of an event, also of an unreadable one.
     pub(crate) fn note(&mut self, stored: &Stored) {
         let Some((company_id, id)) = block_of_event(stored) else { return };
         let bit = bit_of(stored.position.seq);
@@ -410,7 +412,7 @@ impl Tables {
     }
 }
 
-/// The block of the log that an event stands in, and its company.
+/// Returns the company of an event and the block of positions that contains it.
 fn block_of_event(stored: &Stored) -> Option<Key> {
     let company = match &stored.event {
         Ok(recorded) => recorded.subject.company,
@@ -419,7 +421,7 @@ fn block_of_event(stored: &Stored) -> Option<Key> {
     Some((company.0, block_of(stored.position.seq)))
 }
 
-/// What waits behind an event that was parked: everything about the same thing.
+/// Returns the key that events about the same object share. If one of them is parked, later ones are parked too.
 pub(crate) fn aggregate_key(subject: &Subject) -> String {
     let company = subject.company;
     match subject.aggregate {

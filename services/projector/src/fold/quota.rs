@@ -1,4 +1,4 @@
-//! `storage_quota` and `quota_reservation`, and what `file_total` says of purged files.
+//! Folds quota events into `storage_quota`, `quota_reservation` and the purged files in `file_total`.
 
 use super::convert::{big, id_of_quota, time_of};
 use super::{Misfit, Rows, Tables, totals};
@@ -51,7 +51,7 @@ pub(super) fn fold(
                 }
             }
         }
-        // Decided behind a look at the files' own events: each comes once.
+        // The worker checks the events of the files before it releases their bytes. So each file is released once.
         QuotaEvent::QuotaReleased(released) => {
             for item in &released.items {
                 match settle(&mut tables.reservations, item.file_id)? {
@@ -65,7 +65,7 @@ pub(super) fn fold(
             totals::released(tables, company.0, &released.items)?;
         }
         QuotaEvent::QuotaRecalculated(_) => quota.last_calculated_at = time,
-        // The reservation was settled before.
+        // The reservation is already settled.
         QuotaEvent::QuotaRaised(_) => {}
     }
     Ok(())
@@ -81,7 +81,7 @@ fn reservation(company: CompanyId, item: &ReservedItem, until: Timestamp) -> Quo
     }
 }
 
-/// Ends a reservation; answers with the bytes that it held, if it was open.
+/// Ends a reservation and returns the bytes that it held. Returns `None` if it was not open.
 fn settle(reservations: &mut Rows<QuotaReservationRow>, upload: UploadId) -> Result<Option<i64>, Misfit> {
     let Some(held) = reservations.get(upload.0).map(|reservation| reservation.bytes_total) else { return Ok(None) };
     reservations.remove(upload.0)?;

@@ -1,4 +1,4 @@
-//! `upload_session`.
+//! Folds session events, and the changes of their files, into `upload_session`.
 
 use super::convert::big;
 use super::{Misfit, Tables};
@@ -90,7 +90,7 @@ pub(super) fn bytes_stored(
     Ok(())
 }
 
-/// Bytes that had been stored are no part of their file.
+/// Subtracts stored bytes that turned out not to be part of their file.
 pub(super) fn bytes_lost(
     tables: &mut Tables,
     session: Option<Uuid>,
@@ -122,7 +122,7 @@ pub(super) fn file_ended(
     Ok(())
 }
 
-/// A closed session ends when its files have.
+/// Ends a closed session if all of its files have ended.
 fn finish(row: &mut UploadSessionRow, time: DateTime<Utc>) {
     let ended = row.completed_files + row.failed_files == row.total_files;
     if row.status == "ACTIVE" && row.is_closed && ended {

@@ -1,4 +1,4 @@
-//! `file_association`.
+//! Folds share events into `file_association`.
 
 use super::convert::{big, time_of};
 use super::{Misfit, Tables};
@@ -27,7 +27,7 @@ pub(super) fn fold(tables: &mut Tables, id: ShareId, event: &ShareEvent, recorde
     Ok(())
 }
 
-/// A file that is uploaded into a chatroom or thread is shared there from the start.
+/// Adds the association of a file that is uploaded into a chatroom or thread. It exists from the start of the upload.
 pub(super) fn of_upload(
     tables: &mut Tables,
     file_id: FileId,
@@ -72,5 +72,5 @@ fn add(tables: &mut Tables, id: ShareId, shared: &FileSharedV1, recorded: &Recor
 
 fn json(permissions: Option<&Permissions>) -> Result<Option<serde_json::Value>, Misfit> {
     let json = permissions.map(serde_json::to_value).transpose();
-    json.map_err(|error| Misfit(format!("permissions are no JSON: {error}")))
+    json.map_err(|error| Misfit(format!("permissions cannot be written as JSON: {error}")))
 }

@@ -1,4 +1,4 @@
-//! `download_token`.
+//! Folds token events into `download_token`.
 
 use super::convert::{small, time_of};
 use super::{Misfit, Tables};
@@ -27,7 +27,7 @@ pub(super) fn fold(tables: &mut Tables, id: TokenId, event: &TokenEvent, recorde
             });
             return if added { Ok(()) } else { Err(Misfit(format!("token {id} was issued twice"))) };
         }
-        // A download that was running when its token's row went, or began in that moment, has no row to be counted in.
+        // The row of a token may be deleted while a download runs or begins. Such a download is not counted.
         TokenEvent::DownloadTokenRedeemed(_)
         | TokenEvent::DownloadTokenContinued(_)
         | TokenEvent::DownloadTokenServed(_)

@@ -1,4 +1,5 @@
-//! `file_total`: what a company's files take, by the files' own events. The sweep compares it with the quota's events.
+//! Folds `file_total`: the space that the files of a company occupy according to the events of the files. The sweep
+//! compares it with the quota, which is folded from other events.
 
 use super::convert::big;
 use super::{Misfit, Tables};
@@ -7,7 +8,7 @@ use uuid::Uuid;
 use waybill_read_model::rows::{FileRow, FileTotalRow};
 use waybill_schema::events::ReleasedItem;
 
-/// Folds one event about a file, and keeps the company's totals.
+/// Folds one event about a file with `fold`, and updates the totals of the company.
 pub(super) fn follow(
     tables: &mut Tables,
     company: Uuid,
@@ -29,7 +30,7 @@ pub(super) fn follow(
     Ok(())
 }
 
-/// The space of purged files was given back.
+/// Subtracts purged files whose space was released from the quota.
 pub(super) fn released(tables: &mut Tables, company: Uuid, items: &[ReleasedItem]) -> Result<(), Misfit> {
     let total = total_of(tables, company)?;
     for item in items {
@@ -39,11 +40,14 @@ pub(super) fn released(tables: &mut Tables, company: Uuid, items: &[ReleasedItem
     Ok(())
 }
 
-/// Where a file counts.
+/// The totals in which a file counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
+    /// The file is not verified, or does not exist.
     Nowhere,
+    /// The file counts in `file_bytes`.
     Kept { bytes: i64 },
+    /// The file is purged, but its space is not released yet.
     Releasing { bytes: i64, purged_at: DateTime<Utc> },
 }
 
