@@ -1,4 +1,4 @@
-//! Who may watch what.
+//! Decides which topics a principal may watch.
 
 use crate::protocol::Topic;
 use crate::server::Fanout;
@@ -7,16 +7,16 @@ use waybill_repository::{LifecycleAggregate, SessionAggregate, UploadAggregate, 
 use waybill_schema::Place;
 use waybill_service_kit::{Principal, Role};
 
-/// That the principal may watch a topic.
+/// Permission of a principal to watch a topic.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Allowed {
-    /// Up to which sequence the log was read to decide.
+    /// Sequence up to which the log was read for the decision.
     pub(crate) read_to: u64,
-    /// Files that came into the chatroom or thread before this sequence are not there any more.
+    /// Files that were shared into the chatroom or thread before this sequence are not visible any more.
     pub(crate) since: u64,
 }
 
-/// Whether the principal may watch the topic. What is not theirs and what does not exist are answered alike.
+/// Returns the permission to watch `topic`, or `None`. The result does not reveal whether a forbidden topic exists.
 pub(crate) async fn may_watch(
     fanout: &Fanout,
     principal: &Principal,
@@ -45,7 +45,7 @@ pub(crate) async fn may_watch(
     })
 }
 
-/// Whether the principal may still watch all of these topics.
+/// Returns `true` if the principal may still watch all of `topics`.
 pub(crate) async fn keeps_all(fanout: &Fanout, principal: &Principal, topics: &[Topic]) -> Result<bool, AccessError> {
     for topic in topics {
         if may_watch(fanout, principal, *topic).await?.is_none() {
@@ -55,7 +55,8 @@ pub(crate) async fn keeps_all(fanout: &Fanout, principal: &Principal, topics: &[
     Ok(true)
 }
 
-/// Since when each of those topics that are chatrooms and threads is there, if the principal is, and belongs to them all.
+/// Returns, for each chatroom and thread in `topics`, the sequence from which on shared files count. Returns `None` if
+/// the account of the principal has ended, or if the principal may not watch one of the chatrooms and threads.
 pub(crate) async fn keeps_places(
     fanout: &Fanout,
     principal: &Principal,

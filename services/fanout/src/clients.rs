@@ -7,26 +7,27 @@ use std::time::Duration;
 use waybill_schema::{CompanyId, UserId};
 use waybill_service_kit::Principal;
 
-/// Number of batches in which connections are sent away, and the time between two: two seconds for all.
+/// Maximum number of batches in which connections are closed at shutdown.
 const BATCHES: usize = 20;
+/// Time between two batches. All batches together take at most 2 s.
 const BATCH_EVERY: Duration = Duration::from_millis(100);
-/// The smallest batch.
+/// Minimum number of connections in a batch.
 const BATCH_MIN: usize = 32;
 
-/// Connections that a user may have in this process.
+/// Maximum number of connections that a user may have in this process.
 const OF_USER_MAX: usize = 8;
 
-/// The connections of one user.
+/// Connections of one user, by number.
 type OfUser = Vec<(u64, Arc<Outbox>)>;
 
-/// All connections, by their users.
+/// All connections, by user.
 #[derive(Default)]
 pub(crate) struct Clients(RwLock<Entered>);
 
 #[derive(Default)]
 struct Entered {
     all: HashMap<(CompanyId, UserId), OfUser>,
-    /// Set when the process stops: every connection is sent away.
+    /// Set when the process stops. Every connection is then closed.
     stopping: bool,
 }
 
@@ -42,7 +43,7 @@ impl Clients {
         }
         of_user.push((conn, outbox.clone()));
         if entered.stopping {
-            // The batches are already made.
+            // The batches already exist and do not contain this connection.
             outbox.stop();
         }
         true
@@ -60,7 +61,8 @@ impl Clients {
         }
     }
 
-    /// Has a company's connections, or those of one user, check access again; event `seq` may have ended it.
+    /// Makes the connections of a company, or of one of its users, check access again because event `seq` may have
+    /// ended it.
     pub(crate) fn recheck(&self, company: CompanyId, of: Option<UserId>, seq: u64) {
         let entered = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let recheck = |of_user: &OfUser| of_user.iter().for_each(|(_, outbox)| outbox.recheck(seq));
@@ -70,13 +72,13 @@ impl Clients {
         }
     }
 
-    /// Sends all connections away in random batches, so that clients do not come back all at once. Connections that come
-    /// later are sent away at once.
+    /// Closes all connections in random batches, so that clients do not reconnect all at once. Closes later connections
+    /// immediately.
     pub(crate) async fn send_away(&self) {
         let outboxes: Vec<Arc<Outbox>> = {
             let mut entered = self.write();
             entered.stopping = true;
-            // The order of a map is random.
+            // The iteration order of a `HashMap` is random.
             entered.all.values().flatten().map(|(_, outbox)| outbox.clone()).collect()
         };
         let batch = outboxes.len().div_ceil(BATCHES).max(BATCH_MIN);
@@ -154,7 +156,10 @@ mod tests {
                 && clients.enter(12, &principal(2, 1), &Arc::default())
         );
         clients.leave(9, &user);
-        assert!(!clients.enter(13, &user, &Arc::default()), "who did not enter leaves no room");
+        assert!(
+            !clients.enter(13, &user, &Arc::default()),
+            "removing a connection that was not admitted frees no place"
+        );
         clients.leave(8, &user);
         assert!(clients.enter(14, &user, &Arc::default()));
     }

@@ -1,5 +1,5 @@
-//! One WebSocket connection. A single task owns the socket. Whenever it is woken it does all that there is to do, and
-//! then it sleeps until its outbox, its client or its timer wakes it.
+//! One WebSocket connection. A single task owns the socket. When the task is woken, it does all pending work and then
+//! sleeps until its outbox, its client or its timer wakes it.
 
 mod commands;
 
@@ -25,29 +25,32 @@ use uuid::Uuid;
 use waybill_service_kit::metrics::SOCKETS;
 use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, now as wall_clock};
 
-/// With so many frames unsent nothing is read from the client: a client that asks must take the answers.
+/// Number of unsent frames from which on no more frames are read from the client. A client must read the answers to its
+/// requests.
 const UNSENT_MAX: usize = 32;
-/// When a client that was sent away for a restart may come back.
+/// Time after which a client may reconnect after a restart of the server, in milliseconds.
 const RETRY_MS: u64 = 1_000;
 
-/// Who has connected, by which request, and whether they sent more than they may.
+/// The client of a connection.
 pub(crate) struct Client {
     pub(crate) principal: Principal,
+    /// Id of the handshake request.
     pub(crate) id: RequestId,
+    /// Set if the client sent a message that exceeds the limits.
     pub(crate) too_big: TooBig,
 }
 
-/// Sends `hello`. If the answer to the handshake is sent afterwards, both go out in one write.
+/// Sends `hello`. If the caller sends the response to the handshake afterwards, both go out in one write.
 ///
 /// # Errors
-/// 500 if the session does not take it.
+/// 500 if the session does not accept the frame.
 pub(crate) async fn greet(session: &mut Session) -> Result<(), Problem> {
     let hello = ServerFrame::Hello { conn: Uuid::now_v7().to_string(), heartbeat_s: HEARTBEAT.as_secs() };
     let text = serde_json::to_string(&hello).map_err(|_| Problem::internal())?;
     session.text(text).await.map_err(|_| Problem::internal())
 }
 
-/// A connection.
+/// State of a connection.
 pub(crate) struct Connection {
     fanout: Arc<Fanout>,
     authenticator: web::Data<Authenticator>,
@@ -57,35 +60,35 @@ pub(crate) struct Connection {
     number: u64,
     outbox: Arc<Outbox>,
     subscriptions: Subscriptions,
-    /// Frames to send. While there are any, none is taken from the outbox.
+    /// Frames to send. Nothing is taken from the outbox until all of them are sent.
     unsent: VecDeque<Message>,
-    /// The beginning of the current second, and the number of frames that came in it.
+    /// Beginning of the current second, and the number of frames that arrived in it.
     commands: (Instant, u32),
     timing: Timing,
     /// Set when only the close frame is left to send.
     is_closing: bool,
 }
 
-/// The outcome of one step.
+/// Result of one step.
 enum Step {
-    /// Something was done; there may be more.
+    /// Some work was done, and there may be more.
     Done,
-    /// There is nothing to do, or no room for it.
+    /// There is no work, or no room for its result.
     Idle,
-    /// There is a question that others must answer.
+    /// The connection must make an asynchronous check.
     Look(Look),
 }
 
-/// A question that others must answer. It is rare, so its future is boxed.
+/// An asynchronous check. Checks are rare, so their future is boxed.
 enum Look {
-    /// Does the client keep its access? Ask once the log has been read up to here.
+    /// Check whether the client still has access, after the log has been read up to this sequence.
     Recheck(u64),
-    /// Is this fresh token good?
+    /// Check a new token from the client.
     Token(String),
 }
 
 impl Connection {
-    /// Makes a connection of a client. It will be closed at once if the user has too many.
+    /// Creates the connection of a client. It closes immediately if the user has too many connections.
     pub(crate) fn open(
         fanout: Arc<Fanout>,
         authenticator: web::Data<Authenticator>,
@@ -117,7 +120,8 @@ impl Connection {
         connection
     }
 
-    /// Serves the connection to its end. The future is small, for there are thousands that sleep: rare work is boxed.
+    /// Serves the connection until it ends. Rare work is boxed to keep the future small, because thousands of
+    /// connections sleep at the same time.
     pub(crate) async fn run(mut self: Box<Self>) {
         let mut timer = pin!(sleep_until(Instant::now() + HEARTBEAT));
         while let Some(look) = poll_fn(|context| self.poll(context, timer.as_mut())).await {
@@ -127,7 +131,7 @@ impl Connection {
         }
     }
 
-    /// Does all that there is to do. Returns a question for others, or `None` at the end.
+    /// Does all pending work. Returns an asynchronous check to make, or `None` when the connection has ended.
     fn poll(&mut self, context: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Option<Look>> {
         loop {
             let now = Instant::now();
@@ -149,7 +153,7 @@ impl Connection {
         }
     }
 
-    /// Does the most important thing: what ends a connection comes before what flows over it, however much that is.
+    /// Does the most urgent work. Reasons to end the connection come before data, however much data there is.
     fn step(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Step, Close> {
         if self.token_left().is_zero() {
             return Err(Close::TokenExpired);
@@ -180,7 +184,7 @@ impl Connection {
         self.send(context, now)
     }
 
-    /// Sends the next frame, if there is one and room for it.
+    /// Sends the next frame if there is one and if the session has room for it.
     fn send(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Step, Close> {
         if self.unsent.is_empty() {
             return Ok(Step::Idle);
@@ -201,12 +205,12 @@ impl Connection {
         Ok(Step::Done)
     }
 
-    /// Returns when to look again if nothing wakes the connection before.
+    /// Returns the time at which the connection must wake up if nothing wakes it earlier.
     fn next_time(&self, now: Instant) -> Instant {
         if self.is_closing {
             return self.timing.blocked_until().unwrap_or(now);
         }
-        // Progress waits for the unsent frames.
+        // Progress is sent only after the unsent frames.
         let has_progress = self.unsent.is_empty() && self.outbox.has_progress();
         self.timing.next(now, self.token_left(), has_progress)
     }
@@ -234,14 +238,14 @@ impl Connection {
         self.push(frames);
     }
 
-    /// Drops the unsent frames; what is left to send says why.
+    /// Begins to close the connection: drops the unsent frames and adds frames that tell the reason.
     fn close(&mut self, close: Close) {
         self.is_closing = true;
         self.unsent.clear();
         self.timing.gave_up();
         self.let_go();
         if close == Close::Restart {
-            // The close frame says the same to a client that misses this.
+            // A client that ignores this frame gets the same information from the code of the close frame.
             self.push([ServerFrame::Bye { retry_ms: RETRY_MS }]);
         }
         if close != Close::Gone {
@@ -258,7 +262,7 @@ impl Connection {
         }
     }
 
-    /// Answers a question with the help of others.
+    /// Makes an asynchronous check.
     async fn look(&mut self, look: Look) -> Result<(), Close> {
         match look {
             Look::Recheck(seq) => self.recheck(seq).await,
@@ -266,7 +270,7 @@ impl Connection {
         }
     }
 
-    /// Checks whether the client may still watch its topics, after an event that could have ended it.
+    /// Checks whether the client may still watch its topics, after event `seq` may have ended its access.
     async fn recheck(&mut self, seq: u64) -> Result<(), Close> {
         let Client { principal, .. } = &self.client;
         let topics = self.subscriptions.topics();
@@ -281,12 +285,12 @@ impl Connection {
                 }
                 Ok(())
             }
-            // If nobody can tell, the connection is closed: the client comes back, and access is checked then.
+            // If the check fails, the connection closes. The client reconnects, and access is checked then.
             Ok(None) | Err(_) => Err(Close::AccessLost),
         }
     }
 
-    /// Takes a fresh token, which must be of the same user.
+    /// Replaces the token with a new one, which must be of the same user and company.
     async fn renew(&mut self, token: &str) -> Result<(), Close> {
         let Client { principal, .. } = &mut self.client;
         let fresh = self.authenticator.authenticate(token).await.ok();

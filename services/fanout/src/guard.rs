@@ -1,5 +1,5 @@
-//! What a client may send, looked at before anything is kept of it: the parser behind would first collect a frame of
-//! whatever length its header declares (RFC 6455 §5.2), and continuations without an end.
+//! Limits what a client may send, before any of it is buffered. The WebSocket parser that reads the stream afterwards
+//! would buffer frames of any declared length (RFC 6455 §5.2) and any number of continuation frames.
 
 use crate::server::FRAME_MAX_BYTES;
 use actix_web::error::PayloadError;
@@ -12,19 +12,19 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// How many frames one message may come in.
+/// Maximum number of frames in one message.
 const FRAMES_MAX: u32 = 64;
-/// For how long more is taken from a client that has sent too much.
+/// Time during which further bytes of a client that exceeded a limit are read and discarded.
 const THROWN_AWAY_FOR: Duration = Duration::from_secs(2);
-/// The longest header: two bytes, eight of length, four of mask.
+/// Maximum length of a header in bytes: 2 bytes, 8 bytes for the length and 4 bytes for the mask.
 const HEADER_MAX: usize = 14;
 
-/// Whether a client sent more than it may.
+/// Flag that is `true` if a client exceeded a limit.
 pub(crate) type TooBig = Rc<Cell<bool>>;
 
-/// The stream as it comes; it ends with an error where a frame is too long or a message has too many, and `too_big`
-/// says so. What comes behind that is taken and thrown away for a moment: a connection that is closed with something
-/// unread is reset, and the client would not hear why.
+/// Passes `stream` on until a frame is too long or a message has too many frames or bytes. Then sets `too_big` and ends
+/// with an error. Further bytes are read and discarded for [`THROWN_AWAY_FOR`]: closing a connection with unread bytes
+/// resets it, and the client would not receive the close frame.
 pub(crate) fn guarded(
     stream: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
     too_big: TooBig,
@@ -47,19 +47,20 @@ pub(crate) fn guarded(
     })
 }
 
-/// Follows the headers of frames, and skips what is in them.
+/// Parser of frame headers, which skips the payloads.
 #[derive(Default)]
 struct Headers {
     header: Vec<u8>,
-    /// What is left of the current frame.
+    /// Number of bytes that are left of the current payload.
     left: u64,
-    /// How many frames of the current message there were, and how long they are together.
+    /// Number of frames of the current message so far.
     frames: u32,
+    /// Total length of these frames in bytes.
     bytes: u64,
 }
 
 impl Headers {
-    /// Whether the next bytes may be passed on.
+    /// Reads the next bytes and returns `true` if they are within the limits.
     fn accept(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let skipped = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
@@ -83,8 +84,8 @@ impl Headers {
         true
     }
 
-    /// One more frame of this length; whether its message is still within bounds. Control frames, which may come in
-    /// between, are no part of a message.
+    /// Counts one more frame of `length` bytes and returns `true` if its message is within the limits. Control frames
+    /// can arrive between the frames of a message and do not belong to it.
     fn count(&mut self, length: u64) -> bool {
         let first = self.header.first().copied().unwrap_or_default();
         let (is_last, opcode) = (first & 0x80 != 0, first & 0x0f);
@@ -97,7 +98,8 @@ impl Headers {
     }
 }
 
-/// How long the frame of this header is, once the header is complete. An absurd length is told before its mask came.
+/// Returns the length of the payload that a complete header declares. Returns a length above the limit even before the
+/// mask has arrived.
 fn declared(header: &[u8]) -> Option<u64> {
     let second = *header.get(1)?;
     let (mask, extended) = match second & 0x7f {

@@ -1,4 +1,4 @@
-//! The hub: follows every partition, and hands each event to whoever watches one of its topics.
+//! The hub follows all partitions and delivers each event to the connections that watch one of its topics.
 
 use crate::clients::Clients;
 use crate::live::{Live, What, progress, topics, transition};
@@ -18,22 +18,24 @@ use waybill_schema::{
 };
 use waybill_service_kit::{Shutdown, now};
 
-/// How many shares are kept at hand.
+/// Maximum number of shares in the cache.
 const SHARES: u64 = 20_000;
-/// How many bytes of uploads' figures are kept at hand: some 20,000 uploads of the usual size.
+/// Maximum size of the cache for the progress of uploads in bytes: about 20,000 uploads of typical size.
 const TRACKED_BYTES: u64 = 64 * 1_024 * 1_024;
 
-/// Whether those who belong to a chatroom or thread are told of a file there.
+/// State of a share that decides whether the members of its chatroom or thread receive events about the file.
 #[derive(Clone, Copy)]
 struct Openness {
+    /// `true` if all members may see the file.
     open: bool,
+    /// End of the share.
     until: Option<Timestamp>,
-    /// Where in the log the file came there.
+    /// Sequence of the event that shared the file.
     began: u64,
 }
 
 impl Openness {
-    /// A share that came with an upload.
+    /// Returns the state of the share that an upload into a chatroom or thread creates.
     fn of_upload(began: u64) -> Self {
         Self { open: true, until: None, began }
     }
@@ -63,27 +65,29 @@ impl Openness {
     }
 }
 
-/// Whether everybody of a place sees the file: else it is told to nobody there, as if it were RESTRICTED.
+/// Returns `true` if all members of a place may see the file. Otherwise no member receives events about it, as if it
+/// were `RESTRICTED`.
 fn lets_all_see(permissions: &Permissions) -> bool {
     let sees = |grants: &Vec<Grant>| !grants.is_empty();
     permissions.everyone.as_ref().is_none_or(sees) && permissions.users.values().all(sees)
 }
 
-/// One connection that watches a topic.
+/// Connection that watches a topic.
 struct Watcher {
     conn: u64,
     outbox: Arc<Outbox>,
-    /// Files that came into the chatroom or thread before are not there any more.
+    /// Files that were shared into the chatroom or thread before this sequence are not visible any more.
     since: u64,
 }
 
-/// A topic is one of a company: hosts choose the ids of their chatrooms and threads themselves.
+/// Watchers by company and topic. Host products choose the ids of chatrooms and threads, so two companies may use the
+/// same.
 type Watchers = HashMap<(CompanyId, Topic), Vec<Watcher>>;
 
-/// Those whom an event is for, by topic.
+/// Recipients of an event, by topic, each with its [`Watcher::since`].
 type Watching = Vec<(Topic, Vec<(Arc<Outbox>, u64)>)>;
 
-/// Hands events out.
+/// Delivers events to connections.
 pub(crate) struct Hub {
     /// The open connections.
     pub(crate) clients: Clients,
@@ -91,7 +95,7 @@ pub(crate) struct Hub {
     watchers: RwLock<Watchers>,
     shares: Cache<(CompanyId, ShareId), Openness>,
     trackers: Cache<UploadId, Mutex<Tracker>>,
-    /// Up to where each partition was handed out, or is being handed out.
+    /// Sequence of the last event of each partition that was delivered or is being delivered.
     handed_out: Vec<AtomicU64>,
 }
 
@@ -103,13 +107,13 @@ impl Hub {
             log,
             watchers: RwLock::default(),
             shares: Cache::new(SHARES),
-            // Weighed anew by each event: it is put back afterwards.
+            // The weight changes with each event. `track` inserts the tracker again, which weighs it again.
             trackers: Cache::builder(TRACKED_BYTES).weigher(weight).build(),
             handed_out,
         }
     }
 
-    /// Has those look again whose access an event may have ended.
+    /// Makes the connections check access again whose access the event may have ended.
     fn have_rechecked(&self, recorded: &Recorded) {
         let Event::Directory(event) = &recorded.event else { return };
         let of = match event {
@@ -128,19 +132,20 @@ impl Hub {
         self.clients.recheck(recorded.subject.company, of, recorded.position.seq);
     }
 
-    /// A newer version wrote an event that cannot be read here: it may take something away.
+    /// Handles an event that a newer version wrote and that this version cannot read. The event may end access, so this
+    /// forgets the share or makes all connections of the company check access again.
     fn suppose_the_worst(&self, stored: &Stored) {
         let Ok(Subject { company, aggregate }) = Subject::parse(&stored.subject) else { return };
         match aggregate {
-            // Nobody is told of a share that cannot be read.
+            // No connection receives events about a share that cannot be read.
             Aggregate::Share(id) => self.shares.invalidate(&(company, id)),
             Aggregate::Directory => self.clients.recheck(company, None, stored.position.seq),
             _ => {}
         }
     }
 
-    /// Where in the log the file came into its chatroom or thread, if those who watch it may hear of the event: what is
-    /// shared with all who belong there, and not what is for single people, or was taken back.
+    /// Returns the sequence at which the file was shared into its chatroom or thread, if the watchers of that place may
+    /// receive the event. They may not if the share is for individual users, revoked or expired.
     async fn is_for_the_place(&self, recorded: &Recorded) -> Option<u64> {
         let company = recorded.subject.company;
         let (share, is_share_event) = match recorded.subject.aggregate {
@@ -159,27 +164,27 @@ impl Hub {
         };
         let after = if is_share_event { before.after(recorded) } else { before };
         self.shares.insert(&(company, share), after);
-        // That a share ends is told to those who knew of it.
+        // Watchers who could see the file receive the event that ends the share.
         let is_new = matches!(recorded.event, Event::Share(ShareEvent::FileShared(_)));
         let is_told = after.is_open() || (is_share_event && !is_new && before.is_open());
         is_told.then_some(after.began)
     }
 
-    /// A share as it was before an event; `None` where the log does not say.
+    /// Loads the state of a share before an event. Returns `None` if the log cannot be read.
     async fn load_share(&self, recorded: &Recorded, share: ShareId) -> Option<Openness> {
         let position = recorded.position;
         let subject = |aggregate| Subject::new(recorded.subject.company, aggregate);
         let events = read_events(self.log.as_ref(), subject(Aggregate::Share(share)), 0).await.ok()?;
         let before = events.iter().filter(|event| event.position.seq < position.seq);
-        // That of an upload begins with it.
+        // The share of an upload begins with the upload.
         let upload = subject(Aggregate::UploadLifecycle(UploadId(share.0)));
         let started = read_after(self.log.as_ref(), upload, 0).await.ok()?;
         let began = started.first().map_or(position.seq, |first| first.position.seq);
         Some(before.fold(Openness::of_upload(began), |share, recorded| share.after(recorded)))
     }
 
-    /// From now on events about `topic` go to `outbox` of connection `conn`. Answers with up to where events were
-    /// handed out before: a snapshot must be at least that new.
+    /// Delivers future events about `topic` to `outbox` of connection `conn`. Returns the sequence up to which events
+    /// were delivered before. A snapshot must contain at least these events.
     pub(crate) fn watch(
         &self,
         (company, topic, since): (CompanyId, Topic, u64),
@@ -195,7 +200,7 @@ impl Hub {
         self.at(self.log.partitions().of(company)).load(Ordering::SeqCst)
     }
 
-    /// No more events about `topic` for connection `conn`.
+    /// Stops delivering events about `topic` to connection `conn`.
     pub(crate) fn unwatch(&self, company: CompanyId, topic: Topic, conn: u64) {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(watching) = watchers.get_mut(&(company, topic)) {
@@ -210,7 +215,7 @@ impl Hub {
         &self.handed_out[partition as usize]
     }
 
-    /// Sends all connections away once shutdown is triggered.
+    /// Closes all connections after shutdown is triggered.
     pub(crate) async fn drain(self: Arc<Self>, shutdown: Shutdown) {
         shutdown.triggered().await;
         self.clients.send_away().await;
@@ -222,7 +227,7 @@ impl Hub {
         while !shutdown.is_triggered() {
             let followed = self.follow_from(partition, &mut from);
             if let Some(Err(error)) = shutdown.unless(followed).await {
-                tracing::warn!(partition, %error, "following is interrupted");
+                tracing::warn!(partition, %error, "cannot follow the partition");
             }
             shutdown.unless(tokio::time::sleep(Duration::from_millis(500))).await;
         }
@@ -230,7 +235,7 @@ impl Hub {
 
     async fn follow_from(&self, partition: u32, from: &mut Option<u64>) -> Result<(), ReadError> {
         let end = self.log.head(partition).await?.last_seq;
-        // A stream that ends before was restored from a copy: what comes is new.
+        // A stream that ends before `from` was restored from a backup. All later events are new.
         let at = from.filter(|seq| *seq <= end).unwrap_or(end);
         *from = Some(at);
         self.at(partition).store(at, Ordering::SeqCst);
@@ -238,7 +243,7 @@ impl Hub {
         while let Some(stored) = events.next().await {
             let stored = stored?;
             let seq = stored.position.seq;
-            // Before it is looked who watches: whoever comes after that look has a snapshot with this event.
+            // This comes before the search for watchers. The snapshot of a later watcher must contain this event.
             self.at(partition).store(seq, Ordering::SeqCst);
             match &stored.event {
                 Ok(recorded) => self.hand_out(recorded).await,
@@ -279,8 +284,8 @@ impl Hub {
         }
     }
 
-    /// Folds an event into the figures of its upload; answers with them where somebody watches, and with `None` where
-    /// nobody is to hear of the event: a partial upload is no file.
+    /// Folds an event into the progress of its upload. Returns the progress to send, if any. Returns `None` if no
+    /// watcher may receive the event because it belongs to a partial upload, which is not a file.
     async fn track(&self, recorded: &Recorded, watched: bool) -> Option<Option<ProgressFacts>> {
         let (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id)) = recorded.subject.aggregate else {
             return Some(None);
@@ -309,7 +314,7 @@ impl Hub {
         (!is_partial).then(|| shown.then_some(facts))
     }
 
-    /// The figures of an upload before an event, from the log.
+    /// Loads the progress of an upload before an event from the log.
     async fn load(&self, recorded: &Recorded, id: UploadId) -> Option<Tracker> {
         let position = recorded.position;
         let mut before = Vec::new();

@@ -1,5 +1,6 @@
-//! The fan-out: `GET /v1/progress`, the WebSocket protocol `waybill.v1`. Every event of the log goes to whoever watches
-//! what it is about: transitions each for itself, progress as its newest value.
+//! The fan-out serves `GET /v1/progress`, the WebSocket protocol `waybill.v1`. It sends each event of the log to the
+//! connections that watch one of the event's topics. Each transition is sent; of progress, only the newest value is
+//! sent.
 
 mod access;
 mod clients;

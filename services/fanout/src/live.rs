@@ -1,4 +1,4 @@
-//! One event as watchers see it.
+//! Converts events of the log to what watchers receive.
 
 use crate::protocol::{ProgressFacts, Topic};
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use waybill_domain::upload::{Phase, Status};
 use waybill_schema::events::{FileEvent, SessionEvent, ShareEvent, UploadEvent};
 use waybill_schema::{Aggregate, Event, Recorded, UploadId};
 
-/// Bytes of a frame besides its facts, about.
+/// Approximate size of a frame without its facts in bytes.
 const FRAME_BYTES: usize = 200;
 
 /// An event on its way to watchers.
@@ -15,12 +15,12 @@ const FRAME_BYTES: usize = 200;
 pub(crate) struct Live {
     pub(crate) seq: u64,
     pub(crate) what: What,
-    /// Its size as a frame, about.
+    /// Approximate size as a frame in bytes.
     pub(crate) bytes: usize,
 }
 
 impl Live {
-    /// Makes an event.
+    /// Creates an event and estimates its size.
     pub(crate) fn new(seq: u64, what: What) -> Self {
         let bytes = match &what {
             What::Transition { facts, .. } => FRAME_BYTES + facts.iter().map(about_bytes).sum::<usize>(),
@@ -40,15 +40,16 @@ fn about_bytes((name, fact): (&String, &Value)) -> usize {
     name.len() + bytes
 }
 
+/// Content of an event for watchers.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    /// A lifecycle transition; none is ever skipped.
+    /// A lifecycle transition. Transitions are never skipped.
     Transition { kind: &'static str, facts: Map<String, Value> },
-    /// The newest figures of an upload.
+    /// The progress of an upload. Only the newest progress is sent.
     Progress(ProgressFacts),
 }
 
-/// What an event is about: everything that may be watched for it.
+/// Returns all topics of an event.
 pub(crate) fn topics(recorded: &Recorded) -> Vec<Topic> {
     let routing = &recorded.envelope.routing;
     let mut topics = vec![Topic::Company(recorded.subject.company)];
@@ -65,7 +66,7 @@ pub(crate) fn topics(recorded: &Recorded) -> Vec<Topic> {
     topics
 }
 
-/// The figures of an upload.
+/// Returns the progress of an upload.
 pub(crate) fn progress(id: UploadId, tracker: &Tracker) -> ProgressFacts {
     let progress = tracker.progress();
     let stage = match tracker.upload.phase {
@@ -86,7 +87,7 @@ pub(crate) fn progress(id: UploadId, tracker: &Tracker) -> ProgressFacts {
     }
 }
 
-/// Returns the transition that an event is for watchers. Returns `None` for events that watchers are not told.
+/// Returns the transition that watchers receive for an event, or `None` if they do not receive it.
 pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
     let (mut facts, more) = match (&recorded.event, recorded.subject.aggregate) {
         (Event::Upload(event), Aggregate::UploadLifecycle(id)) => {

@@ -1,8 +1,8 @@
 //! The outbox of one connection: the hub and others put in what the connection has to do, and wake it.
 //!
-//! A connection sleeps until its outbox, its client or its timer wakes it. A writer changes the outbox under its lock and
-//! wakes the connection afterwards; the connection looks and leaves its waker under the same lock. So no wake-up is lost.
-//! Figures that replace older ones wake nobody, because the connection already knows when to send them.
+//! A connection sleeps until its outbox, its client or its timer wakes it. A writer changes the outbox under its lock
+//! and wakes the connection afterwards; the connection looks and leaves its waker under the same lock. So no wake-up is
+//! lost. Figures that replace older ones wake nobody, because the connection already knows when to send them.
 
 use crate::live::{Live, What};
 use crate::protocol::{Close, ProgressFacts, Topic};

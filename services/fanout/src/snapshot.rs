@@ -25,8 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) state: Value,
 }
 
-/// Reads the state of a topic, at least as new as sequence `at_least`; `None` if the projection does not get there in time.
-/// While it waits for the projection, others may have the turn.
+/// Reads the state of a topic, at least as new as sequence `at_least`; `None` if the projection does not get there in
+/// time. While it waits for the projection, others may have the turn.
 pub(crate) async fn take<'a>(
     fanout: &'a Fanout,
     mut turn: Turn<'a>,

@@ -1,4 +1,5 @@
-//! A wish for a topic: first the connection becomes a watcher, so that it misses nothing, and then the snapshot is made.
+//! A wish for a topic: first the connection becomes a watcher, so that it misses nothing, and then the snapshot is
+//! made.
 
 use crate::access::may_watch;
 use crate::outbox::{Outbox, Taken};

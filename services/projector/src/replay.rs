@@ -45,8 +45,8 @@ pub enum ReplayError {
     Taken(SchemaName),
     /// Dropping the old tables would also drop objects that Waybill did not create.
     #[error(
-        "schema {schema} cannot be replaced because of: {}; drop the views and create them again after the swap, and run \
-         the swap as the owner of the schema",
+        "schema {schema} cannot be replaced because of: {}; drop the views and create them again after the swap, and \
+         run the swap as the owner of the schema",
         strangers.join(", ")
     )]
     Strangers {

@@ -1,4 +1,4 @@
-//! Frames from the client, and the answers.
+//! Handles frames from the client and sends the answers.
 
 use super::{Connection, Look, Step};
 use crate::outbox::Taken;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use waybill_access::refusals::Refused;
 use waybill_service_kit::Problem;
 
-/// Frames that a client may send in a second.
+/// Maximum number of frames that a client may send per second.
 const COMMANDS_PER_S: u32 = 20;
 
 impl Connection {
@@ -39,7 +39,7 @@ impl Connection {
         Ok(Step::Done)
     }
 
-    /// Counts one more frame of the client.
+    /// Counts a frame of the client, and returns an error if there were too many in this second.
     fn count(&mut self, now: Instant) -> Result<(), Close> {
         if now >= self.commands.0 + Duration::from_secs(1) {
             self.commands = (now, 0);
@@ -79,10 +79,10 @@ impl Connection {
         Wish { id, number, topic: parsed, conn: self.number, principal, outbox }.begin(self.fanout.clone());
     }
 
-    /// Begins a subscription whose wish was granted, or refuses it.
+    /// Begins a subscription with its snapshot, or refuses it.
     pub(super) fn begin(&mut self, Taken { id, wish, topic, outcome }: Taken) {
         if !self.subscriptions.waits(id, wish) {
-            // The client does not want it any more.
+            // The client has unsubscribed meanwhile.
             if !self.subscriptions.has(topic) {
                 self.fanout.hub.unwatch(self.client.principal.company_id, topic, self.number);
             }
@@ -114,7 +114,7 @@ impl Connection {
         self.push([ServerFrame::Err { id, code }]);
     }
 
-    /// Keeps for auditors that somebody asked for what is not theirs, or not there.
+    /// Records for the audit that the client asked for a topic that does not exist or that it may not watch.
     fn keep_refusal(&self, topic: &str) {
         let refused = Refused::new(&self.client.principal, self.client.id, "SUB", topic);
         self.fanout.refusals.keep(refused, &Problem::not_found("topic"));

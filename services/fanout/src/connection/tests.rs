@@ -1,4 +1,4 @@
-//! A connection without a network: frames of the server are read from the body of its answer.
+//! Tests of a connection without a network. The tests read the server's frames from the body of the handshake response.
 
 use super::*;
 use crate::live::{Live, What};
@@ -13,7 +13,7 @@ use std::task::Waker;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use waybill_schema::{CompanyId, Timestamp, UploadId, UserId};
 
-/// The time that a test waits for a frame.
+/// Maximum time that a test waits for a frame.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The client's end of a connection.
@@ -44,7 +44,7 @@ fn principal(good_for: Duration) -> Principal {
 }
 
 impl Peer {
-    /// A connection whose token is good for so long. `prepare` sees it before it runs.
+    /// Opens a connection whose token is valid for `good_for`. Calls `prepare` before the connection runs.
     async fn connect(good_for: Duration, prepare: impl FnOnce(&mut Connection)) -> Self {
         Self::connect_to(Fanout::alone().await, good_for, prepare).await
     }
@@ -75,7 +75,7 @@ impl Peer {
         Self { fanout, outbox, body: answer.into_body(), received: Vec::new(), sender }
     }
 
-    /// One that watches an upload.
+    /// Opens a connection that watches an upload.
     async fn watching() -> Self {
         let prepare = |connection: &mut Connection| {
             let topic = Topic::Upload(upload());
@@ -89,7 +89,7 @@ impl Peer {
         peer
     }
 
-    /// The next frame, `None` at the end.
+    /// Returns the next frame, or `None` at the end.
     async fn next(&mut self) -> Option<Sent> {
         loop {
             if let Some(length) = frame_length(&self.received) {
@@ -100,11 +100,11 @@ impl Peer {
                     1 => Sent::Text(serde_json::from_slice(payload).unwrap()),
                     8 => Sent::Close(u16::from_be_bytes([payload[0], payload[1]])),
                     9 => Sent::Ping,
-                    other => panic!("a frame of kind {other}"),
+                    other => panic!("unexpected frame with opcode {other}"),
                 });
             }
             let more = poll_fn(|context| Pin::new(&mut self.body).poll_next(context));
-            let more = tokio::time::timeout(PATIENCE, more).await.expect("something comes");
+            let more = tokio::time::timeout(PATIENCE, more).await.expect("the server sends a frame in time");
             self.received.extend(more?.unwrap());
         }
     }
@@ -112,7 +112,7 @@ impl Peer {
     async fn expect(&mut self, kind: &str) -> Value {
         match self.next().await {
             Some(Sent::Text(frame)) if frame["t"] == kind => frame,
-            other => panic!("{other:?} instead of {kind}"),
+            other => panic!("expected {kind}, got {other:?}"),
         }
     }
 
@@ -128,7 +128,7 @@ impl Peer {
     }
 }
 
-/// Returns the length of the first frame, once all of it has come.
+/// Returns the length of the first frame after all of it has arrived.
 fn frame_length(bytes: &[u8]) -> Option<usize> {
     let length = match *bytes.get(1)? {
         126 => 4 + usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])),
@@ -218,7 +218,7 @@ async fn transitions_go_at_once_and_progress_ten_times_a_second() {
     assert_eq!(peer.expect("prog").await["bytes_uploaded"], 1);
     peer.deliver(3, progress(2));
     peer.deliver(4, progress(3));
-    assert_eq!(peer.expect("prog").await["bytes_uploaded"], 3, "the newest alone");
+    assert_eq!(peer.expect("prog").await["bytes_uploaded"], 3, "only the newest progress is sent");
     assert!(began.elapsed() >= Duration::from_millis(100));
     peer.deliver(5, progress(4));
     peer.deliver(6, transition());
@@ -260,7 +260,7 @@ async fn a_snapshot_waits_for_its_turn_and_nothing_else_does() {
 async fn who_takes_nothing_is_let_go_after_five_seconds() {
     let mut peer = Peer::watching().await;
     let began = Instant::now();
-    // More than actix-ws holds.
+    // More frames than actix-ws buffers.
     (0..50).for_each(|seq| peer.deliver(2 + seq, transition()));
     while !peer.outbox.has_ended() {
         assert!(began.elapsed() < PATIENCE);

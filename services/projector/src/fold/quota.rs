@@ -51,7 +51,7 @@ pub(super) fn fold(
                 }
             }
         }
-        // The worker checks the events of the files before it releases their bytes. So each file is released once.
+        // A release is decided after reading the events of the files. So each file is released once.
         QuotaEvent::QuotaReleased(released) => {
             for item in &released.items {
                 match settle(&mut tables.reservations, item.file_id)? {
