@@ -12,30 +12,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use waybill_schema::UploadId;
 
-/// Transitions that may wait; with one more the connection is too slow.
+/// Maximum number of waiting transitions. The connection closes as too slow if there are more.
 const QUEUE: usize = 64;
-/// Bytes that these transitions may have together.
+/// Maximum total size of the waiting transitions in bytes.
 const QUEUE_BYTES: usize = 256 * 1_024;
 
-/// The newest figures per topic and upload, each with its sequence.
+/// Newest progress per topic and upload, each with its sequence.
 pub(crate) type Progress = HashMap<(Topic, UploadId), (u64, ProgressFacts)>;
 
-/// The result of a wish for a topic.
+/// Result of a request for a subscription.
 pub(crate) struct Taken {
-    /// The client's id.
+    /// Id that the client chose for the subscription.
     pub(crate) id: u64,
-    /// The wish's number.
+    /// Number of the [`Wish`](crate::wish::Wish).
     pub(crate) wish: u64,
     pub(crate) topic: Topic,
-    /// The snapshot, or the code of the refusal.
+    /// Snapshot, or error code for the client.
     pub(crate) outcome: Result<Snapshot, &'static str>,
 }
 
-/// The next thing that a connection has to do.
+/// Next work of a connection.
 pub(crate) enum Next {
-    /// Close.
+    /// Close the connection.
     End(Close),
-    /// Check access again, once the log has been read up to here.
+    /// Check access again, after the log has been read up to this sequence.
     Recheck(u64),
     /// Begin a subscription, or refuse it.
     Taken(Taken),
@@ -43,7 +43,7 @@ pub(crate) enum Next {
     Transition(Topic, Arc<Live>),
 }
 
-/// The outbox of one connection. While it is empty it has no memory on the heap.
+/// Outbox of one connection. An empty outbox uses no heap memory.
 #[derive(Default)]
 pub(crate) struct Outbox(Mutex<Waiting>);
 
@@ -51,16 +51,16 @@ pub(crate) struct Outbox(Mutex<Waiting>);
 struct Waiting {
     transitions: VecDeque<(Topic, Arc<Live>)>,
     transition_bytes: usize,
-    /// Newer figures overwrite older ones.
+    /// Newer progress overwrites older progress.
     progress: Progress,
     taken: VecDeque<Taken>,
-    /// Sequence of the last event that may have ended the client's access.
+    /// Sequence of the last event that may have ended the access of the client.
     recheck: Option<u64>,
-    /// Set when a transition had no room.
+    /// Set when there was no room for a transition.
     overflowed: bool,
     /// Set when the process stops.
     stopping: bool,
-    /// Set when the connection has ended: nothing is kept for it any more.
+    /// Set when the connection has ended. Nothing is queued for it any more.
     ended: bool,
     waker: Option<Waker>,
 }
@@ -81,7 +81,7 @@ impl Outbox {
         });
     }
 
-    /// Has the connection check access again; event `seq` may have ended it.
+    /// Makes the connection check access again, because event `seq` may have ended it.
     pub(crate) fn recheck(&self, seq: u64) {
         self.change(|waiting| {
             waiting.recheck = Some(seq);
@@ -89,7 +89,7 @@ impl Outbox {
         });
     }
 
-    /// Has the connection say good-bye and close.
+    /// Makes the connection send `bye` and close.
     pub(crate) fn stop(&self) {
         self.change(|waiting| {
             waiting.stopping = true;
@@ -97,7 +97,7 @@ impl Outbox {
         });
     }
 
-    /// Adds the result of a wish. Returns false if the connection has ended.
+    /// Adds the result of a wish. Returns `false` if the connection has ended.
     pub(crate) fn hand_over(&self, taken: Taken) -> bool {
         self.change(|waiting| {
             waiting.taken.push_back(taken);
@@ -105,19 +105,20 @@ impl Outbox {
         })
     }
 
-    /// Returns true if the connection has ended.
+    /// Returns `true` if the connection has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.locked().ended
     }
 
-    /// Drops everything, and whatever comes later. Returns the topics of those wishes whose result nobody took.
+    /// Ends the outbox: drops its content and everything that is added later. Returns the topics of wishes whose
+    /// results the connection did not take.
     pub(crate) fn end(&self) -> Vec<Topic> {
         let left = std::mem::replace(&mut *self.locked(), Waiting { ended: true, ..Waiting::default() });
         left.taken.iter().map(|taken| taken.topic).collect()
     }
 
-    /// Takes the next thing to do; frames for the client only if `has_room`. If there is nothing, the context's task is
-    /// woken as soon as there is.
+    /// Takes the next work. Returns frames for the client only if `has_room`. If there is no work, the task of
+    /// `context` is woken when there is.
     pub(crate) fn poll_next(&self, context: &Context<'_>, has_room: bool) -> Poll<Next> {
         let mut waiting = self.locked();
         if let Some(next) = waiting.next(has_room) {
@@ -129,17 +130,17 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Returns true if there are figures to send.
+    /// Returns `true` if there is progress to send.
     pub(crate) fn has_progress(&self) -> bool {
         !self.locked().progress.is_empty()
     }
 
-    /// Takes the figures that came since the last call.
+    /// Takes the progress that was added since the last call.
     pub(crate) fn take_progress(&self) -> Progress {
         std::mem::take(&mut self.locked().progress)
     }
 
-    /// Runs `change`, and wakes the connection if it returns true. Returns false if the connection has ended.
+    /// Runs `change`, and wakes the connection if it returns `true`. Returns `false` if the connection has ended.
     fn change(&self, change: impl FnOnce(&mut Waiting) -> bool) -> bool {
         let waker = {
             let mut waiting = self.locked();
@@ -163,7 +164,7 @@ impl Waiting {
         // A single transition always has room.
         let is_full = self.transitions.len() >= QUEUE || (bytes > QUEUE_BYTES && !self.transitions.is_empty());
         if self.overflowed || is_full {
-            // The connection will be closed: nothing of this is sent any more.
+            // The connection will close, so the waiting transitions are not sent.
             (self.transitions, self.transition_bytes) = Default::default();
             self.overflowed = true;
             return;
@@ -193,7 +194,7 @@ impl Waiting {
     }
 }
 
-/// Takes the first item; frees the memory with the last.
+/// Takes the first item. Frees the memory of the queue when the last item is taken.
 pub(crate) fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
     let first = queue.pop_front();
     if queue.is_empty() {
@@ -246,7 +247,7 @@ mod tests {
         Taken { id: 1, wish: 1, topic: topic(), outcome: Err("lagging") }
     }
 
-    /// Makes an outbox at which a task waits.
+    /// Creates an outbox at which a task waits.
     fn waited_for() -> (Outbox, Arc<Wakes>, Waker) {
         let (outbox, wakes) = (Outbox::default(), Arc::<Wakes>::default());
         let waker = Waker::from(wakes.clone());
@@ -287,7 +288,7 @@ mod tests {
         let outbox = Outbox::default();
         outbox.recheck(7);
         assert!(matches!(poll(&outbox, Waker::noop()), Poll::Ready(Next::Recheck(7))));
-        assert!(poll(&outbox, Waker::noop()).is_pending(), "once");
+        assert!(poll(&outbox, Waker::noop()).is_pending(), "a recheck is returned only once");
     }
 
     #[test]
@@ -295,7 +296,7 @@ mod tests {
         let (outbox, wakes, waker) = waited_for();
         for seq in 1..=3 {
             outbox.deliver(topic(), &progress(seq));
-            assert!(poll(&outbox, &waker).is_pending(), "figures wait for their time");
+            assert!(poll(&outbox, &waker).is_pending(), "progress waits for its time");
         }
         assert_eq!(wakes.count(), 1);
         let figures = outbox.take_progress();
@@ -318,7 +319,7 @@ mod tests {
     fn transitions_keep_their_order_and_wait_for_room() {
         let (outbox, _, waker) = waited_for();
         (1..=3).for_each(|seq| outbox.deliver(topic(), &transition(seq, 1)));
-        assert!(outbox.poll_next(&Context::from_waker(&waker), false).is_pending(), "no room");
+        assert!(outbox.poll_next(&Context::from_waker(&waker), false).is_pending(), "transitions wait for room");
         outbox.recheck(9);
         assert!(matches!(outbox.poll_next(&Context::from_waker(&waker), false), Poll::Ready(Next::Recheck(9))));
         assert_eq!([1, 2, 3].map(Some), [(); 3].map(|()| polled_seq(&outbox, &waker)));
@@ -331,13 +332,13 @@ mod tests {
             (0..count).for_each(|seq| outbox.deliver(topic(), &transition(seq, bytes)));
             assert_eq!(polled_seq(&outbox, &waker), Some(0), "{count}");
             outbox.deliver(topic(), &transition(count, bytes));
-            assert_eq!(polled_seq(&outbox, &waker), Some(1), "what was taken out makes room: {count}");
+            assert_eq!(polled_seq(&outbox, &waker), Some(1), "taking a transition makes room: {count}");
             (1..=2).for_each(|more| outbox.deliver(topic(), &transition(count + more, bytes)));
             assert!(matches!(poll(&outbox, &waker), Poll::Ready(Next::End(Close::TooSlow))), "{count}");
         }
         let (outbox, _, waker) = waited_for();
         outbox.deliver(topic(), &transition(1, 300_000));
-        assert_eq!(polled_seq(&outbox, &waker), Some(1), "a single one always has room");
+        assert_eq!(polled_seq(&outbox, &waker), Some(1), "a single transition always has room");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Frames of `waybill.v1`: JSON text, told apart by `t`.
+//! Frames of `waybill.v1`. They are JSON text, and the member `t` names their type.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,10 +6,10 @@ use std::fmt;
 use std::str::FromStr;
 use waybill_schema::{ChatroomId, CompanyId, SessionId, ThreadId, UploadId};
 
-/// The subprotocol's name.
+/// Name of the WebSocket subprotocol.
 pub(crate) const SUBPROTOCOL: &str = "waybill.v1";
 
-/// What can be watched.
+/// Topic to which a client can subscribe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Topic {
     Upload(UploadId),
@@ -50,7 +50,7 @@ impl FromStr for Topic {
     }
 }
 
-/// From the client.
+/// Frame from the client.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub(crate) enum ClientFrame {
@@ -69,7 +69,7 @@ pub(crate) enum ClientFrame {
     Pong,
 }
 
-/// Where a client wants to go on.
+/// Position from which a client wants to resume.
 #[derive(Clone, Debug, Deserialize)]
 #[expect(dead_code, reason = "read by the resumption ring; until then every resumption is a reset")]
 pub(crate) struct From {
@@ -77,7 +77,7 @@ pub(crate) struct From {
     seq: u64,
 }
 
-/// To the client.
+/// Frame to the client.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub(crate) enum ServerFrame {
@@ -121,7 +121,7 @@ pub(crate) enum ServerFrame {
     },
 }
 
-/// The figures of a running upload: absolute, so the newest replaces the older ones.
+/// Progress of a running upload. All values are absolute, so newer progress replaces older progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ProgressFacts {
     pub(crate) upload_id: UploadId,
@@ -137,7 +137,7 @@ pub(crate) struct ProgressFacts {
 
 #[cfg(test)]
 impl ProgressFacts {
-    /// Returns the figures of an upload of 100 bytes.
+    /// Returns the progress of an upload of 100 bytes.
     pub(crate) fn of_a_hundred(upload_id: UploadId, bytes_uploaded: u64) -> Self {
         Self {
             upload_id,
@@ -153,26 +153,27 @@ impl ProgressFacts {
     }
 }
 
-/// Why the server closes.
+/// Reason for which the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Close {
-    /// The process stops; come back.
+    /// The process is stopping. The client should reconnect.
     Restart,
     /// The token has expired.
     TokenExpired,
-    /// What was watched may not be watched any more.
+    /// The client may not watch its topics any more.
     AccessLost,
-    /// The client does not keep up.
+    /// The client does not read fast enough.
     TooSlow,
-    /// More commands or connections than allowed.
+    /// The client sent too many frames, or the user has too many connections.
     TooMany,
-    /// A frame that is too big.
+    /// The client sent a message that is too big.
     TooBig,
-    /// The client is gone, or wants to be.
+    /// The client has disconnected or closes the connection.
     Gone,
 }
 
 impl Close {
+    /// Returns the status code of the close frame (RFC 6455 §7.4).
     pub(crate) fn code(self) -> u16 {
         match self {
             Self::Restart => 1012,

@@ -1,4 +1,4 @@
-//! Starting and stopping a fan-out.
+//! Starts and stops a fan-out, and handles the WebSocket handshake.
 
 use crate::connection::{Client, Connection, greet};
 use crate::guard::{TooBig, guarded};
@@ -28,47 +28,48 @@ use waybill_service_kit::{
     Authenticator, Origins, Principal, Problem, RequestId, Shutdown, Tls, body, listener, request,
 };
 
-/// The largest frame of a client.
+/// Maximum size of a frame or message of a client in bytes.
 pub(crate) const FRAME_MAX_BYTES: usize = 4 * 1_024;
+/// Time that open requests have to finish at shutdown, in seconds.
 const GRACE_S: u64 = 20;
-/// Snapshots that are made at once: a burst of subscriptions then takes time, not memory.
+/// Maximum number of snapshots that are taken at the same time. It bounds the memory for a burst of subscriptions.
 const SNAPSHOTS_AT_ONCE: usize = 32;
-/// How long a client may not read before its connection is closed.
+/// Maximum time for which a client may not read before its connection is closed.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a fan-out is made of.
+/// Configuration of a fan-out.
 pub struct Config {
-    /// Who may ask.
+    /// Authenticates the tokens of clients.
     pub authenticator: Authenticator,
-    /// Origins that browsers may connect from, besides the fan-out's own.
+    /// Origins from which browsers may connect, in addition to the fan-out's own origin.
     pub origins: Origins,
-    /// How long a connection of a client is kept without a request.
+    /// Time for which an idle HTTP connection is kept open.
     pub keep_alive: Duration,
-    /// The connection behind `log`.
+    /// NATS connection that `log` uses.
     pub nats: async_nats::Client,
     /// The event log.
     pub log: Arc<dyn EventLog>,
-    /// The read models.
+    /// The read model.
     pub database: Database,
-    /// Who may do what.
+    /// Authorization.
     pub access: Arc<Access>,
 }
 
-/// Why a fan-out did not start.
+/// Reason why a fan-out could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A bucket is missing.
     #[error("{0}; run `waybill provision`")]
     Bucket(#[from] BucketError),
-    /// The address cannot be listened at.
-    #[error("listening: {0}")]
+    /// The fan-out cannot listen on the address.
+    #[error("cannot listen on the address: {0}")]
     Listen(#[from] std::io::Error),
 }
 
-/// The right to make a snapshot.
+/// Permit to take a snapshot.
 pub(crate) type Turn<'a> = Option<SemaphorePermit<'a>>;
 
-/// What every connection works with.
+/// State that all connections share.
 pub(crate) struct Fanout {
     pub(crate) hub: Arc<Hub>,
     pub(crate) log: Arc<dyn EventLog>,
@@ -77,7 +78,7 @@ pub(crate) struct Fanout {
     pub(crate) shutdown: Shutdown,
     pub(crate) refusals: Keeper,
     snapshots: Semaphore,
-    /// The instant from which the pings of all connections are counted.
+    /// Start time, from which the ping times of all connections are counted.
     pub(crate) began: Instant,
     origins: Origins,
     keep_alive: Duration,
@@ -86,7 +87,7 @@ pub(crate) struct Fanout {
 
 #[cfg(test)]
 impl Fanout {
-    /// Makes a fan-out with an empty log in memory, without NATS and Postgres.
+    /// Creates a fan-out with an empty log in memory, without NATS and PostgreSQL.
     pub(crate) async fn alone() -> Arc<Self> {
         let partitions = waybill_schema::Partitions::new(1).unwrap();
         let log: Arc<dyn EventLog> = Arc::new(waybill_event_log::memory::MemoryLog::new(partitions));
@@ -116,11 +117,12 @@ impl Fanout {
 }
 
 impl Fanout {
+    /// Returns the number of a new connection.
     pub(crate) fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Waits for the right to make a snapshot, which ends with the value.
+    /// Waits for a permit to take a snapshot. Dropping the value returns the permit.
     pub(crate) async fn turn(&self) -> Turn<'_> {
         self.snapshots.acquire().await.ok()
     }
@@ -136,8 +138,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts following the log; it stops when `shutdown` is triggered. Clients are served by [`Server::routes`] on
-    /// somebody's listener, or by [`Server::listen`] on one of its own.
+    /// Starts to follow the log until `shutdown` is triggered. To serve clients, add [`Server::routes`] to an existing
+    /// listener, or call [`Server::listen`].
     ///
     /// # Errors
     /// [`StartError::Bucket`].
@@ -182,7 +184,7 @@ impl Server {
         })
     }
 
-    /// The routes, for a listener.
+    /// Returns the routes for a listener.
     pub fn routes(&self) -> Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync> {
         let (fanout, tickets, authenticator) = (self.fanout.clone(), self.tickets.clone(), self.authenticator.clone());
         Arc::new(move |config: &mut web::ServiceConfig| {
@@ -195,12 +197,12 @@ impl Server {
         })
     }
 
-    /// What must answer for the fan-out to do its work.
+    /// Returns the readiness checks: NATS and PostgreSQL must answer.
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
     }
 
-    /// Listens on an address of its own; answers with the one that it got.
+    /// Listens on `addr` and returns the actual address.
     ///
     /// # Errors
     /// [`StartError::Listen`].
@@ -226,7 +228,7 @@ impl Server {
         Ok(listener::listen(addr, settings, application, &self.fanout.shutdown, &mut self.tasks)?)
     }
 
-    /// Until everything has stopped.
+    /// Waits until all tasks have stopped.
     pub fn stopped(self) -> BoxFuture<'static, ()> {
         Box::pin(self.all_stopped())
     }
@@ -236,7 +238,7 @@ impl Server {
     }
 }
 
-/// The fan-out's routes, described.
+/// Returns the OpenAPI description of the fan-out's routes.
 pub fn api() -> utoipa::openapi::OpenApi {
     Operations::openapi()
 }
@@ -245,7 +247,8 @@ pub fn api() -> utoipa::openapi::OpenApi {
 #[openapi(paths(connect, ticket::issue))]
 struct Operations;
 
-/// A WebSocket (RFC 6455) with the subprotocol `waybill.v1`: origin first, then who it is, and only then the upgrade.
+/// Opens a WebSocket (RFC 6455) with the subprotocol `waybill.v1`. The server checks the origin and then the token or
+/// ticket before the upgrade.
 #[utoipa::path(
     tag = "progress",
     operation_id = "watch_progress",
@@ -253,7 +256,7 @@ struct Operations;
         (status = 101, description = "Switching to WebSocket"),
         (status = 401, description = "`token_missing`, `token_invalid`, `ticket_invalid`"),
         (status = 403, description = "`origin_refused`, `not_registered`"),
-        (status = 400, description = "`upgrade_required`: no handshake (RFC 6455)"),
+        (status = 400, description = "`upgrade_required`: the request is not a WebSocket handshake (RFC 6455)"),
     ),
 )]
 #[get("/v1/progress")]
@@ -267,8 +270,8 @@ pub(crate) async fn connect(
 ) -> Result<HttpResponse, actix_web::Error> {
     let origin = ticket::origin(request.headers());
     if origin.is_some_and(|origin| !fanout.origins.allow(&request, origin)) {
-        let detail = "pages of this origin may not connect: it is neither the server's own, as the Host header says it, nor \
-                      on WAYBILL_ALLOWED_ORIGINS";
+        let detail = "pages of this origin may not connect: the origin is neither the server's own according to the Host \
+                      header nor listed in WAYBILL_ALLOWED_ORIGINS";
         return Err(Problem::new(403, "origin_refused", detail).into());
     }
     let offered = offered_protocols(request.headers());
@@ -277,11 +280,11 @@ pub(crate) async fn connect(
         None => Principal::extract(&request).await?,
     };
     if fanout.access.standing(principal.company_id, principal.user_id).await.map_err(Problem::from)?.has_ended() {
-        let detail = "the company or the user is not registered here, or no longer";
+        let detail = "the company or the user is not registered, or has been removed";
         return Err(Problem::new(403, "not_registered", detail).into());
     }
     if fanout.shutdown.is_triggered() {
-        return Err(Problem::unavailable("this server is stopping; try again").into());
+        return Err(Problem::unavailable("this server is stopping; connect again").into());
     }
     let too_big = TooBig::default();
     let guarded = guarded(payload.into_inner(), too_big.clone());
@@ -298,9 +301,9 @@ pub(crate) async fn connect(
     Ok(answer)
 }
 
-/// RFC 6455 §4.2.1.
+/// Returns the problem for a request that is not a handshake (RFC 6455 §4.2.1).
 fn no_handshake() -> Problem {
-    Problem::bad_request("upgrade_required", "this is a WebSocket: begin with the handshake of RFC 6455")
+    Problem::bad_request("upgrade_required", "this route is a WebSocket; begin with the handshake of RFC 6455")
 }
 
 fn offered_protocols(headers: &HeaderMap) -> Vec<String> {
@@ -310,8 +313,8 @@ fn offered_protocols(headers: &HeaderMap) -> Vec<String> {
 
 async fn redeem(tickets: &Tickets, ticket: &str, origin: Option<&str>) -> Result<Principal, Problem> {
     let redeemed = tickets.redeem(ticket, origin).await.map_err(|error| {
-        tracing::warn!(%error, "a ticket is not redeemed");
-        Problem::unavailable("tickets cannot be redeemed now; try again")
+        tracing::warn!(%error, "cannot redeem a ticket");
+        Problem::unavailable("tickets cannot be redeemed at the moment; try again")
     })?;
     redeemed.ok_or_else(|| Problem::new(401, "ticket_invalid", "the ticket is unknown, used or expired; get a new one"))
 }

@@ -1,4 +1,5 @@
-//! What a subscription begins with: the state as of one checkpoint, read in one transaction with it.
+//! Takes the snapshot with which a subscription begins: the state of a topic, read in one transaction with its
+//! checkpoint.
 
 use crate::protocol::Topic;
 use crate::server::{Fanout, Turn};
@@ -12,13 +13,14 @@ use waybill_read_model::{Database, ReadModelError, projection, queries};
 use waybill_schema::{Place, ShareId};
 use waybill_service_kit::{Principal, Role, now};
 
-/// How long a snapshot waits for the projection.
+/// Maximum time that a snapshot waits for the projection.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many files the snapshot of a chatroom or thread has.
+/// Maximum number of files in the snapshot of a chatroom or thread.
 const FILES_MAX: i64 = 50;
+/// Pause between two reads while a snapshot waits for the projection.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A state, and as of when it is.
+/// State of a topic and the position at which it was read.
 pub(crate) struct Snapshot {
     pub(crate) epoch: String,
     pub(crate) seq: u64,
@@ -89,7 +91,7 @@ async fn state(
     })
 }
 
-/// Leaves out those files of a chatroom or thread that are not there for the viewer now, by the association shown.
+/// Removes the files of a chatroom or thread that the viewer may not see now through the association that is shown.
 async fn leave_out_hidden(fanout: &Fanout, principal: &Principal, state: &mut Value) -> Result<(), AccessError> {
     let Some(files) = state["files"].as_array_mut() else { return Ok(()) };
     let id_of = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
@@ -105,7 +107,7 @@ async fn leave_out_hidden(fanout: &Fanout, principal: &Principal, state: &mut Va
     Ok(())
 }
 
-/// The first page of a chatroom's or thread's files, as `GET /v1/files` has it.
+/// Returns the first page of the files of a chatroom or thread, in the format of `GET /v1/files`.
 async fn files(
     connection: &mut AsyncPgConnection,
     principal: &Principal,

@@ -1,4 +1,4 @@
-//! The subscriptions of one connection, as a state machine that never sees a socket.
+//! The subscriptions of one connection, as a state machine without I/O.
 
 use crate::live::{Live, What};
 use crate::outbox::Progress;
@@ -7,23 +7,17 @@ use crate::snapshot::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How many topics a connection may watch.
+/// Maximum number of topics that a connection may watch.
 pub(crate) const TOPICS_MAX: usize = 100;
-/// How many transitions may wait for a snapshot.
+/// Maximum number of transitions that wait for a snapshot.
 const EARLY_MAX: usize = 1_000;
 
-/// One subscription. It is asked for when its snapshot is being taken, and live once that was sent.
+/// One subscription.
 enum Subscription {
-    /// Transitions that came meanwhile wait here.
-    Asked {
-        topic: Topic,
-        asked: u64,
-        early: Vec<Arc<Live>>,
-    },
-    Live {
-        topic: Topic,
-        sent_seq: u64,
-    },
+    /// The snapshot is being taken. Transitions that arrive meanwhile wait in `early`.
+    Asked { topic: Topic, asked: u64, early: Vec<Arc<Live>> },
+    /// The snapshot was sent. `sent_seq` is the sequence of the last frame.
+    Live { topic: Topic, sent_seq: u64 },
 }
 
 impl Subscription {
@@ -34,7 +28,7 @@ impl Subscription {
     }
 }
 
-/// All subscriptions of a connection, by the client's ids.
+/// All subscriptions of a connection, by the ids that the client chose.
 #[derive(Default)]
 pub(crate) struct Subscriptions {
     all: BTreeMap<u64, Subscription>,
@@ -42,11 +36,11 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Notes that the client wants `topic` under `id`; answers with a number that tells this wish from later ones under
-    /// the same id.
+    /// Records that the client subscribes to `topic` under `id`. Returns a number that distinguishes this request from
+    /// later ones under the same id.
     ///
     /// # Errors
-    /// The code of the refusal.
+    /// Error code for the client.
     pub(crate) fn ask(&mut self, id: u64, topic: Topic) -> Result<u64, &'static str> {
         if self.all.contains_key(&id) {
             return Err("id_in_use");
@@ -59,28 +53,28 @@ impl Subscriptions {
         Ok(self.asked)
     }
 
-    /// Forgets a subscription; answers with its topic where no other one has it.
+    /// Removes a subscription. Returns its topic if no other subscription has it.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Topic> {
         let topic = self.all.remove(&id)?.topic();
         (!self.has(topic)).then_some(topic)
     }
 
-    /// All topics.
+    /// Returns the topics of all subscriptions.
     pub(crate) fn topics(&self) -> Vec<Topic> {
         self.all.values().map(Subscription::topic).collect()
     }
 
-    /// Whether the wish number `wish` under `id` still waits for its snapshot.
+    /// Returns `true` if the request with number `wish` under `id` still waits for its snapshot.
     pub(crate) fn waits(&self, id: u64, wish: u64) -> bool {
         matches!(self.all.get(&id), Some(Subscription::Asked { asked, .. }) if *asked == wish)
     }
 
-    /// Whether any subscription has the topic.
+    /// Returns `true` if any subscription has the topic.
     pub(crate) fn has(&self, topic: Topic) -> bool {
         self.all.values().any(|subscription| subscription.topic() == topic)
     }
 
-    /// The snapshot is there: it goes first, then what came after it.
+    /// Makes a subscription live. Returns the frames for the snapshot and for the transitions after it.
     pub(crate) fn begin(&mut self, id: u64, snapshot: Snapshot) -> Vec<ServerFrame> {
         let Some(Subscription::Asked { topic, early, .. }) = self.all.remove(&id) else { return Vec::new() };
         let mut frames = vec![ServerFrame::Snap {
@@ -96,10 +90,10 @@ impl Subscriptions {
         frames
     }
 
-    /// A transition came.
+    /// Returns the frames for a transition. Keeps it for subscriptions that wait for their snapshot.
     ///
     /// # Errors
-    /// [`Close::TooSlow`] where more came than may wait for a snapshot.
+    /// [`Close::TooSlow`] if more than [`EARLY_MAX`] transitions wait for a snapshot.
     pub(crate) fn transition(&mut self, topic: Topic, live: &Arc<Live>) -> Result<Vec<ServerFrame>, Close> {
         let mut frames = Vec::new();
         for (id, subscription) in &mut self.all {
@@ -119,7 +113,7 @@ impl Subscriptions {
         Ok(frames)
     }
 
-    /// The newest figures, for live subscriptions whose state is older.
+    /// Returns the frames of progress that is newer than the last frame of a live subscription.
     pub(crate) fn progress(&self, newest: Progress) -> Vec<ServerFrame> {
         let mut frames = Vec::new();
         for ((topic, _), (seq, facts)) in newest {
@@ -136,7 +130,7 @@ impl Subscriptions {
     }
 }
 
-/// The frame of a transition that is newer than what was sent.
+/// Returns the frame of a transition if it is newer than `sent_seq`, and updates `sent_seq`.
 fn event_frame(id: u64, topic: Topic, sent_seq: &mut u64, live: &Live) -> Option<ServerFrame> {
     let What::Transition { kind, facts } = &live.what else { return None };
     if live.seq <= *sent_seq {

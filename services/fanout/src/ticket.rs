@@ -1,5 +1,5 @@
-//! Tickets: how a browser, which can set no header on a WebSocket, shows who it is. Single use, 30 seconds, bound to
-//! user, company and origin.
+//! Tickets for browsers, which cannot set the `Authorization` header on a WebSocket. A ticket works once, within 30 s,
+//! and is bound to a user, a company and an origin.
 
 use actix_web::http::header::{HeaderMap, ORIGIN};
 use actix_web::{HttpRequest, HttpResponse, post, web};
@@ -10,7 +10,7 @@ use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_schema::{CompanyId, Timestamp, UserId};
 use waybill_service_kit::{Principal, Problem, Role, now};
 
-/// How long a ticket is good for.
+/// Lifetime of a ticket in seconds.
 const LIFETIME_S: i64 = 30;
 
 #[derive(Serialize, Deserialize)]
@@ -31,9 +31,9 @@ impl Tickets {
         Self(bucket)
     }
 
-    /// Uses a ticket up. `None` where it is unknown, used, expired or of another origin.
+    /// Redeems a ticket. Returns `None` if it is unknown, used, expired or from another origin.
     pub(crate) async fn redeem(&self, ticket: &str, origin: Option<&str>) -> Result<Option<Principal>, BucketError> {
-        // What is no ticket of ours may not even be a key.
+        // Other text may not be a valid key of the bucket.
         if ticket.len() != 64 || !ticket.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Ok(None);
         }
@@ -49,23 +49,23 @@ impl Tickets {
     }
 }
 
-/// The request's origin.
+/// Returns the `Origin` header of a request.
 pub(crate) fn origin(headers: &HeaderMap) -> Option<&str> {
     headers.get(ORIGIN)?.to_str().ok()
 }
 
-/// A ticket; good once, from the same origin.
+/// A ticket. It works once, from the same origin.
 #[derive(Serialize, ToSchema)]
 struct Ticket {
     ticket: String,
     expires_in_s: i64,
 }
 
-/// A ticket for a browser's WebSocket.
+/// Issues a ticket for the WebSocket of a browser.
 #[utoipa::path(
     tag = "progress",
     operation_id = "issue_ticket",
-    responses((status = 201, description = "A ticket", body = Ticket)),
+    responses((status = 201, description = "The ticket", body = Ticket)),
 )]
 #[post("/v1/progress/tickets")]
 pub(crate) async fn issue(
@@ -85,8 +85,8 @@ pub(crate) async fn issue(
     let ticket = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let bytes = serde_json::to_vec(&record).map_err(|_| Problem::internal())?;
     tickets.0.put(&ticket, bytes.into()).await.map_err(|error| {
-        tracing::warn!(%error, "a ticket was not kept");
-        Problem::unavailable("tickets cannot be given out now; try again")
+        tracing::warn!(%error, "cannot store a ticket");
+        Problem::unavailable("tickets cannot be issued at the moment; try again")
     })?;
     Ok(HttpResponse::Created()
         .insert_header(("Cache-Control", "no-store"))

@@ -11,31 +11,32 @@ use waybill_event_log::ReadError;
 use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
 use waybill_service_kit::Principal;
 
-/// The wish of one connection for one topic.
+/// Request of one connection for a subscription to one topic.
 pub(crate) struct Wish {
-    /// The client's id.
+    /// Id that the client chose for the subscription.
     pub(crate) id: u64,
-    /// Distinguishes this wish from later ones under the same id.
+    /// Number that distinguishes this request from later ones under the same id.
     pub(crate) number: u64,
     pub(crate) topic: Topic,
+    /// Number of the connection.
     pub(crate) conn: u64,
     pub(crate) principal: Principal,
     pub(crate) outbox: Arc<Outbox>,
 }
 
 impl Wish {
-    /// Handles the wish in a task of its own, and puts the result into the connection's outbox.
+    /// Handles the request in a separate task, and puts the result into the outbox of the connection.
     pub(crate) fn begin(self, fanout: Arc<Fanout>) {
         actix_web::rt::spawn(async move {
             let turn = fanout.turn().await;
             if self.outbox.has_ended() {
                 return;
             }
-            // Boxed, so that a wish that waits for its turn is small.
+            // The box keeps a request small while it waits for its permit.
             let outcome = Box::pin(self.take(&fanout, turn)).await;
             let Self { id, number, topic, conn, principal, outbox } = self;
             if !outbox.hand_over(Taken { id, wish: number, topic, outcome }) {
-                // The connection has ended meanwhile, and did not know that it watches.
+                // The connection has ended meanwhile. It did not know about this topic and did not stop watching it.
                 fanout.hub.unwatch(principal.company_id, topic, conn);
             }
         });
@@ -48,11 +49,12 @@ impl Wish {
         let partition = fanout.log.partitions().of(principal.company_id);
         let watched = (principal.company_id, *topic, allowed.since);
         let handed_out = fanout.hub.watch(watched, self.conn, &self.outbox);
-        // Whoever lost their access before they were among those who are told so, is told now.
+        // The client may have lost access before the connection became a watcher. Then no recheck reaches it, so check
+        // again.
         if may_watch(fanout, principal, *topic).await.map_err(|_| "unavailable")?.is_none() {
             return Err("not_found");
         }
-        // Of what was handed out before, the snapshot must have what is about the topic.
+        // The snapshot must contain all events about the topic that were delivered before.
         let about = match topic {
             Topic::Upload(upload) => {
                 last_event(fanout, principal.company_id, *upload).await.map_err(|_| "unavailable")?
@@ -65,7 +67,7 @@ impl Wish {
     }
 }
 
-/// The last event about an upload and its file.
+/// Returns the sequence of the last event about an upload and its file, or 0.
 async fn last_event(fanout: &Fanout, company: CompanyId, upload: UploadId) -> Result<u64, ReadError> {
     let mut last = 0;
     for aggregate in [Aggregate::UploadLifecycle, Aggregate::UploadChunks, Aggregate::File] {
