@@ -1,8 +1,9 @@
-//! The outbox of one connection: the hub and others put in what the connection has to do, and wake it.
+//! The outbox of one connection. The hub and other writers put work for the connection into it and wake the connection.
 //!
-//! A connection sleeps until its outbox, its client or its timer wakes it. A writer changes the outbox under its lock
-//! and wakes the connection afterwards; the connection looks and leaves its waker under the same lock. So no wake-up is
-//! lost. Figures that replace older ones wake nobody, because the connection already knows when to send them.
+//! A connection sleeps until its outbox, its client or its timer wakes it. A writer changes the outbox under a lock and
+//! wakes the connection afterwards. The connection checks the outbox and stores its waker under the same lock, so no
+//! wake-up is lost. Progress that replaces older progress does not wake the connection, because it already knows when
+//! to send it.
 
 use crate::live::{Live, What};
 use crate::protocol::{Close, ProgressFacts, Topic};

@@ -27,8 +27,8 @@ pub(crate) struct Snapshot {
     pub(crate) state: Value,
 }
 
-/// Reads the state of a topic, at least as new as sequence `at_least`; `None` if the projection does not get there in
-/// time. While it waits for the projection, others may have the turn.
+/// Reads the state of a topic at sequence `at_least` or later. Returns `None` if the projection does not reach that
+/// sequence in time. Returns the permit while it waits, so that other snapshots can be taken.
 pub(crate) async fn take<'a>(
     fanout: &'a Fanout,
     mut turn: Turn<'a>,

@@ -1,5 +1,5 @@
-//! A wish for a topic: first the connection becomes a watcher, so that it misses nothing, and then the snapshot is
-//! made.
+//! Request of a client for a subscription. The connection becomes a watcher before the snapshot is taken, so that it
+//! misses no event.
 
 use crate::access::may_watch;
 use crate::outbox::{Outbox, Taken};
