@@ -1,6 +1,6 @@
-"""What Schemathesis cannot know of Waybill: which ids there are. Half of all requests go to something that is there.
+"""Gives Schemathesis ids that exist in Waybill, so that half of all requests use existing objects.
 
-Loaded by Schemathesis (SCHEMATHESIS_HOOKS); scripts/check-api sets the environment.
+Schemathesis loads this module (SCHEMATHESIS_HOOKS). scripts/check-api sets the environment.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ import schemathesis
 
 URL, COMPANY, USER = (os.environ["WAYBILL_CHECK_" + name] for name in ("URL", "COMPANY", "USER"))
 ADMIN = os.environ["WAYBILL_CHECK_ADMIN"]
-# So many of each: operations that delete what they find leave some for the others.
+# Number of objects of each kind, so that some are left after operations have deleted others.
 EACH = 12
 
 
@@ -62,7 +62,7 @@ def fixtures():
 
 THERE = fixtures()
 
-# Also of the requests that checks send by themselves.
+# Requests that the checks themselves send also get an address.
 ADDRESSES = (str(ipaddress.IPv4Address("10.0.0.1") + n) for n in itertools.count())
 SEND = requests.Session.send
 
@@ -76,7 +76,7 @@ requests.Session.send = send_from_elsewhere
 
 
 def pick(kind, by):
-    """One of them, or None half of the time; by what was generated, so that a seed decides."""
+    """Returns an existing object, or None half of the time. Depends only on the generated value, and so on the seed."""
     chance = zlib.crc32(repr(by).encode())
     pool = THERE[kind]
     return None if chance % 2 else pool[(chance // 2) % len(pool)]
@@ -96,7 +96,7 @@ def map_path_parameters(context, path_parameters):
     if not isinstance(path_parameters, dict):
         return path_parameters
     path = context.operation.path
-    # A company that is closed, and a chatroom that is deleted, would leave nothing to ask for.
+    # Do not close the company or delete places and users, because later requests need them.
     ends = context.operation.method.upper() == "DELETE" and "/admin/" in path
     for name, value in path_parameters.items():
         kind = {"company": "company", "user": "user", "token": "texts"}.get(name) or kind_of_id(path)

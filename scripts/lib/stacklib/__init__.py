@@ -1,14 +1,14 @@
 """Finds, installs, starts and stops the servers that Waybill needs on a developer's machine.
 
-`scripts/up`, `scripts/down` and `scripts/test` are thin entry points over this package:
+`scripts/up`, `scripts/down` and `scripts/test` are thin entry points for this package:
 
-    up, down, testrun      what each script does, step by step
-    postgres, nats, weed   one server each: its flags, its data, when it is ready
-    stack, process         start in order, watch, stop in reverse, leave nothing behind
+    up, down, testrun      the steps of each script
+    postgres, nats, weed   one server each: its flags, its data and its readiness check
+    stack, process         start processes in order, watch them and stop them in reverse order
     proxies, refusals, pages
-                           what scripts/test-proxies puts in front of Waybill, and who comes through it
-    settings, home, ports  what is remembered between runs, and where
-    wheels, pgfind         where a server comes from
+                           the proxies and the clients of scripts/test-proxies
+    settings, home, ports  state that is kept between runs, and its location
+    wheels, pgfind         find or install the programs of the servers
 
-Python 3.9 and its standard library only: a fresh machine has nothing else.
+Uses only Python 3.9 and its standard library, because a new machine has nothing else.
 """

@@ -1,4 +1,4 @@
-"""Debian packages, installed only where we are root and apt-get exists."""
+"""Installs Debian packages if the user is root and apt-get exists."""
 
 import os
 import shutil
@@ -8,13 +8,13 @@ from .console import StackError, say
 
 
 def install(*packages: str) -> bool:
-    """False where installing is not ours to do; an error where it was and failed."""
+    """Returns False if the user is not root or apt-get does not exist. Raises an error if the installation fails."""
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
         return False
     say(f"installing {' '.join(packages)} with apt-get")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # Package lists that cannot be brought up to date may still do: only the next step decides.
+    # Old package lists may be sufficient, so only the next step can fail.
     process.run([apt, "-qq", "update"], env=env, stdin="", capture=True)
     command = [apt, "-qq", "install", "--yes", "--no-install-recommends", *packages]
     result = process.run(command, env=env, stdin="", capture=True)

@@ -1,7 +1,7 @@
-"""The upload clients of integration-tests/clients, in folders of the cache that all runs share.
+"""Installs the upload clients of integration-tests/clients in cache folders that all runs share.
 
-A folder is named after the hash of the lock file, and so is made once; a run that finds another
-one making it waits.
+The name of a folder is a hash of the lock file, so each folder is created only once. If another run
+is creating the folder, a run waits for it.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ _MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
 def environment() -> Dict[str, str]:
-    """What the integration tests need to know to run every client."""
+    """Returns the environment variables with which the integration tests run all clients."""
     folder = node_clients()
     java = java_classpath()
     return {
@@ -45,10 +45,10 @@ def environment() -> Dict[str, str]:
 
 
 def node_clients() -> Path:
-    """The folder of tus-js.mjs and browser.mjs.
+    """Returns the folder of tus-js.mjs and browser.mjs.
 
-    It lies inside the folder of their packages, where Node finds these, and has a name of its own:
-    checkouts with other scripts but the same lock file share the packages.
+    It is inside the folder of their packages, where Node finds the packages. Its name is a hash of the
+    scripts, so checkouts with different scripts and the same lock file share the packages.
     """
     _node()
     packages = once("clients", hash_of(_SOURCES / name for name in _PACKAGES), _install_packages)
@@ -57,14 +57,14 @@ def node_clients() -> Path:
 
 
 def tuspy_python() -> Path:
-    """The interpreter that has tuspy."""
+    """Returns the Python interpreter that has tuspy installed."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     folder = once("tuspy", f"{hash_of([_REQUIREMENTS])}-{version}", _install_tuspy)
     return folder / "bin" / "python"
 
 
 def chromium() -> str:
-    """WAYBILL_CHROMIUM, else the one on the PATH, else Debian's package, installed now."""
+    """Returns WAYBILL_CHROMIUM, or chromium on the PATH. Otherwise installs the Debian package."""
     named = os.environ.get("WAYBILL_CHROMIUM")
     if named:
         return named
@@ -75,15 +75,15 @@ def chromium() -> str:
 
 
 def curl() -> str:
-    """The one on the PATH, else Debian's package, installed now."""
+    """Returns curl on the PATH. Otherwise installs the Debian package."""
     found = _from_debian("curl")
     if found is None:
-        raise StackError("the tests with curl need it: install curl")
+        raise StackError("the tests need curl: install it")
     return found
 
 
 def java_classpath() -> Optional[str]:
-    """Where TusJava and tus-java-client are; None without Maven and a JDK, which are not installed for this alone."""
+    """Returns the class path of TusJava and tus-java-client, or None if Maven or a JDK is not installed."""
     if any(shutil.which(program) is None for program in ("mvn", "javac", "java")):
         return None
     folder = once("tus-java", f"{_JAVA_VERSION}-{hash_of([_JAVA])}", _compile_java)
@@ -142,16 +142,16 @@ def _compile_java(folder: Path) -> None:
     folder.mkdir()
     artifact = f"io.tus.java.client:tus-java-client:{_JAVA_VERSION}"
     copy = ["mvn", "-B", "-q", _MAVEN_COPY, f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"]
-    # Elsewhere than in a folder that may have a pom.xml.
+    # Run in this folder because the current folder may have a pom.xml.
     run("mvn dependency:copy", copy, cwd=folder)
     jar = folder / _JAVA_JAR
     if hashlib.sha256(jar.read_bytes()).hexdigest() != _JAVA_SHA256:
-        raise StackError(f"{jar} is not the tus-java-client that was tried")
+        raise StackError(f"{jar} does not have the expected SHA-256")
     run("javac", ["javac", "-cp", str(jar), "-d", str(folder), str(_JAVA)])
 
 
 def run(what: str, command: Iterable[str], **more) -> str:
-    """What the command prints; an error with all of it if the command fails."""
+    """Runs a command and returns its output. Raises an error with the output if the command fails."""
     result = process.run(list(command), stdin="", capture=True, **more)
     if result.returncode != 0:
         raise StackError(f"{what} failed:\n{result.stdout.strip()}")
@@ -159,7 +159,7 @@ def run(what: str, command: Iterable[str], **more) -> str:
 
 
 def once(kind, name: str, make: Callable[[Path], None]) -> Path:
-    """The folder of this name, made if no run has done so to its end."""
+    """Returns the folder of this name. Creates it if no earlier run has completed it."""
     folder = cache_folder() / kind / name
     folder.parent.mkdir(exist_ok=True)
     with _locked(folder):
@@ -178,7 +178,7 @@ def _locked(path: Path):
 
 
 def hash_of(files: Iterable[Path]) -> str:
-    """Of names and contents: a renamed file is another set."""
+    """Returns a hash of the names and contents of files."""
     total = hashlib.sha256()
     for file in files:
         content = file.read_bytes()

@@ -1,4 +1,4 @@
-"""What the scripts say, and the one error that ends them with a message instead of a traceback."""
+"""Prints messages, and defines the error that ends a script with a message instead of a traceback."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from . import interrupts
 
 
 class StackError(Exception):
-    """Something that the person at the terminal can act on; its text is printed as it stands."""
+    """Error that the user can fix. Its text is printed unchanged."""
 
 
 def say(message: str) -> None:
@@ -15,7 +15,7 @@ def say(message: str) -> None:
 
 
 def tail(log: Path, lines: int = 20) -> str:
-    """The last lines of a log, indented; a note where there is none."""
+    """Returns the last lines of a log, indented, or a note if the log is empty or missing."""
     try:
         text = log.read_text(errors="replace").splitlines()[-lines:]
     except FileNotFoundError:
@@ -24,7 +24,7 @@ def tail(log: Path, lines: int = 20) -> str:
 
 
 def exit_code(main) -> int:
-    """Runs a script's main and turns its outcome into an exit code."""
+    """Runs the main function of a script and returns the exit code."""
     interrupts.install()
     try:
         return main()

@@ -1,4 +1,4 @@
-"""`scripts/down`: stops the stack of `$WAYBILL_HOME`, detached or in some terminal."""
+"""`scripts/down`: stops the stack of `$WAYBILL_HOME`, whether it is detached or runs in a terminal."""
 
 import signal
 
@@ -8,7 +8,7 @@ from .home import Home
 from .process import Child
 from .settings import Settings
 
-# The longest that a supervising `up` may need to stop its children one after the other.
+# Maximum time in seconds that a supervising `up` needs to stop its children one after another.
 _SUPERVISOR_GRACE_S = 90
 
 
@@ -17,7 +17,7 @@ def main() -> int:
     supervisor = Child.from_pid_file("up", home.run / "up.pid")
     children = stacks.recorded(home.run)
     if supervisor is None and not children:
-        say(f"no stack runs with {home.root}")
+        say(f"no stack is running with {home.root}")
         return 0
     if supervisor is not None:
         supervisor.stop(signal.SIGTERM, _SUPERVISOR_GRACE_S)

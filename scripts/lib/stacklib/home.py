@@ -1,4 +1,4 @@
-"""Where things live: the repository, the cache that all checkouts share, one stack's folder."""
+"""Paths of the repository, of the cache that all checkouts share, and of the folder of a stack."""
 
 import fcntl
 import os
@@ -34,7 +34,7 @@ class Home:
 
     def create(self) -> "Home":
         self.root.parent.mkdir(parents=True, exist_ok=True)
-        # Open for passing through only: PostgreSQL may run as a user that is not us.
+        # PostgreSQL may run as another user, who must be able to enter these folders but not to list them.
         for folder in (self.root, self.data):
             folder.mkdir(mode=0o711, exist_ok=True)
         for folder in (self.logs, self.run):
@@ -43,20 +43,20 @@ class Home:
 
     @contextmanager
     def locked(self):
-        """Held by the `up` that starts or watches this stack; dies with it, however it ends."""
+        """Holds the lock of this stack while `up` starts or watches it. The lock ends with the process."""
         with open(self.run / "lock", "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StackError(
-                    f"another scripts/up runs with {self.root}. Stop it with Ctrl-C or "
+                    f"another scripts/up is running with {self.root}. Stop it with Ctrl-C or "
                     "scripts/down, or set WAYBILL_HOME and WAYBILL_HTTP_ADDR for a second stack."
                 ) from None
             yield
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replaces a file in one step, readable by its owner only from its first byte on."""
+    """Replaces a file atomically. Only the owner can read the file at any time."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

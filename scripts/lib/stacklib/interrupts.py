@@ -1,8 +1,8 @@
-"""Signals become an exception, so that `finally` blocks stop what was started.
+"""Turns signals into an exception, so that `finally` blocks stop the child processes.
 
-Two moments must not be torn apart: between starting a child and writing down its pid, and while
-the children are being stopped. `uninterrupted()` holds signals back in the first, `ignore()`
-drops them in the second (every wait in there is bounded, so impatience gains nothing).
+Signals must not interrupt two operations: starting a child and writing its pid file, and stopping
+the children. `uninterrupted()` delays signals during the first operation, and `ignore()` drops them
+during the second one, in which every wait is bounded.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ _pending = None
 
 
 class Interrupted(BaseException):
-    """Like KeyboardInterrupt, not an Exception: nothing on the way up may swallow it."""
+    """Like KeyboardInterrupt, this is not an Exception, so that no handler of exceptions catches it."""
 
     def __init__(self, signal_number: int):
         super().__init__(signal.Signals(signal_number).name)
@@ -31,14 +31,14 @@ def _handle(signal_number, _frame):
 
 def install() -> None:
     for number in _SIGNALS:
-        # Under nohup a hang-up is ignored on purpose.
+        # nohup ignores SIGHUP on purpose.
         if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
             continue
         signal.signal(number, _handle)
 
 
 def ignore() -> None:
-    """From here on signals are dropped; children still start with the defaults."""
+    """Drops all later signals. Children still start with the default handlers."""
     for number in _SIGNALS:
         signal.signal(number, lambda _number, _frame: None)
 

@@ -1,4 +1,4 @@
-"""nats-server with JetStream on file, as nats/nats-server.conf has it."""
+"""Starts nats-server with JetStream and file storage, with the configuration nats/nats-server.conf."""
 
 import json
 import secrets
@@ -12,8 +12,8 @@ from .stack import NATS, Stack
 
 
 def start(stack: Stack, store: Path, port: int, config: Optional[Path] = None) -> str:
-    """Starts the server, with another configuration than ours where one is named, and returns its URL."""
-    # A name of this start alone: whoever greets us with it is the server we started.
+    """Starts the server with `config`, or with the configuration of the repository, and returns its URL."""
+    # The name is unique to this start, so a server that reports it is the one that was started here.
     name = f"waybill-{secrets.token_hex(8)}"
     store.mkdir(mode=0o700, exist_ok=True)
     child = stack.start(NATS, [
@@ -25,7 +25,7 @@ def start(stack: Stack, store: Path, port: int, config: Optional[Path] = None) -
 
 
 def _greets_as(name: str, port: int) -> bool:
-    """Every connection begins with one line, INFO and a JSON object that names the server."""
+    """Returns True if the server has this name. A NATS server first sends INFO and a JSON object with its name."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             line = connection.makefile("rb").readline()

@@ -1,4 +1,4 @@
-"""Pages of another origin, in Chromium: they upload through a proxy with TLS, as integration-tests/clients does."""
+"""Runs pages of another origin in Chromium, which upload through a TLS proxy like those of integration-tests/clients."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from .proxies import Certificate, Way
 _NAMES = ("photo.png", "notes.txt")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SIZE = 12 * 1_024 * 1_024
-# A page that does not come to its end says so after 60 s.
+# Maximum time in seconds until a file is verified. A page itself gives up after 60 s.
 _VERIFIED_S = 30
 
 
@@ -38,7 +38,7 @@ PAGES = [
 
 
 class Browser:
-    """Node and Chromium, and two files to upload."""
+    """Node, Chromium and two files to upload."""
 
     def __init__(self, folder: Path, origin: str, certificate: Certificate):
         self._origin, self._certificate = origin, certificate
@@ -58,7 +58,7 @@ class Browser:
         return said.strip().partition(" built")[0]
 
     def run(self, page: Page, way: Way, token: str) -> List[str]:
-        """What is wrong."""
+        """Runs a page and returns the faults that it found."""
         before = way.over_http2()
         settings = {
             "endpoint": way.url, "origin": self._origin, "token": token, "files": [str(path) for path in self._paths],
@@ -77,7 +77,7 @@ class Browser:
         for upload, content in zip(report["uploads"], self._contents):
             faults += self._file_faults(way, token, upload["file_id"], content)
             if page.events and upload["body"]["event"].get("sha256") != hashlib.sha256(content).hexdigest():
-                faults.append(f"the event has another SHA-256: {upload['body']['event']}")
+                faults.append(f"the event has a wrong SHA-256: {upload['body']['event']}")
         if report["download"].get("status") != 206:
             faults.append(f"the page's download with a range: {report['download']}")
         if way.over_http2() == before:
@@ -102,7 +102,7 @@ class Browser:
         if found["hash"] != wanted:
             faults.append(f"{file} has the hash {found['hash']} instead of {wanted}")
         if self._get(url + "/content", headers) != content:
-            faults.append(f"{file} has other content")
+            faults.append(f"{file} has wrong content")
         return faults
 
     def _get(self, url: str, headers: Dict[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Finds PostgreSQL's programs; installs them where we are root on a Debian-like system."""
+"""Finds the programs of PostgreSQL, or installs them if the user is root on a Debian-like system."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/waybill.conf")
 
 
 def programs(major: Optional[int] = None) -> Path:
-    """The folder with initdb, postgres and psql, newest first; of one major version if given."""
+    """Returns the folder with initdb, postgres and psql of the newest version, or of version `major` if given."""
     found = _best(major)
     if found is None and major is None and _install():
         found = _best(major)
@@ -25,8 +25,8 @@ def programs(major: Optional[int] = None) -> Path:
         return found
     if major is not None:
         raise StackError(
-            f"the data was made by PostgreSQL {major}, which is not installed any more. "
-            "Install it, or begin anew with scripts/up --fresh."
+            f"the data was created by PostgreSQL {major}, which is not installed any more. "
+            "Install it, or remove all data with scripts/up --fresh."
         )
     raise StackError(
         f"PostgreSQL {AT_LEAST} or newer is needed. Install it (Debian, Ubuntu: apt-get install "
@@ -57,7 +57,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _major(folder: Path) -> int:
-    """0 where the folder holds a client only, or nothing that runs."""
+    """Returns the major version, or 0 if the folder does not contain a working server."""
     if not all((folder / name).exists() for name in ("initdb", "postgres", "psql")):
         return 0
     answer = subprocess.run([folder / "postgres", "--version"], stdout=subprocess.PIPE, text=True)
@@ -66,7 +66,7 @@ def _major(folder: Path) -> int:
 
 
 def _install() -> Optional[bool]:
-    """Debian's package would create and start a cluster of its own: told not to, for this once."""
+    """Installs the Debian package, and prevents it from creating and starting its own cluster."""
     if not apt.install("postgresql-common"):
         return None
     _NO_CLUSTER.parent.mkdir(parents=True, exist_ok=True)

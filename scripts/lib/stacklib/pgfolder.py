@@ -1,7 +1,7 @@
-"""PostgreSQL refuses to run as root. Then it runs as another user, who must reach its data.
+"""Creates the data folder of PostgreSQL, which refuses to run as root and then runs as another user.
 
-A checkout in root's home is closed to everybody else. There the data goes to a folder outside, and
-the stack's own folder holds a link to it.
+That user cannot reach a checkout in the home folder of root. In that case, the data is in a folder
+outside, and the folder of the stack contains a link to it.
 """
 
 import os
@@ -19,7 +19,7 @@ _OUTSIDE = (Path("/var/lib"), Path("/var/tmp"), Path("/tmp"))
 
 
 def unprivileged_user() -> Optional[User]:
-    """None where we are not root and PostgreSQL may run as ourselves."""
+    """Returns the user for PostgreSQL, or None if the current user is not root and can run PostgreSQL."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -32,7 +32,7 @@ def unprivileged_user() -> Optional[User]:
 
 
 def create(wanted: Path, user: Optional[User]) -> Path:
-    """The folder for the data: the wanted one, or where a link in its place points."""
+    """Creates the data folder and returns it: `wanted`, or the target of a link at that path."""
     if wanted.is_symlink() and not wanted.exists():
         wanted.unlink()
     if wanted.exists():
@@ -74,7 +74,7 @@ def remove(wanted: Path) -> None:
 
 
 def _is_reachable(folder: Path, user: User) -> bool:
-    # A shell, not this Python: the interpreter itself may lie where that user cannot reach it.
+    # Uses a shell because the user may not be able to reach this Python interpreter.
     check = subprocess.run(
         ["/bin/sh", "-c", 'test -w "$1" && test -x "$1"', "sh", str(folder)],
         cwd="/", user=user.uid, group=user.gid, extra_groups=[],

@@ -1,11 +1,11 @@
-"""Free loopback ports that two runs started at the same moment do not share.
+"""Picks free loopback ports that concurrent runs do not share.
 
-Asking the kernel for any free port and closing it again invites a second run, or any outgoing
-connection, to take it before the server has bound it. So ports come from below the ephemeral
-range, and a run holds the lock of the block that it picks from until it ends.
+If a run asked the kernel for a free port and closed it again, another run or any outgoing connection
+could take the port before the server binds it. Therefore ports come from below the ephemeral range,
+and a run locks the block of its ports until it ends.
 
-`weed` puts the gRPC port of a part 10,000 above its HTTP port and in places relies on that, so
-each port handed out has a free twin there.
+`weed` uses the HTTP port of a part plus 10,000 for gRPC and partly relies on that. Therefore the port
+10,000 above each picked port is free as well.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ _FIRST_PORT, _BLOCK_SIZE, _BLOCKS = 11_000, 20, 500
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # Connections of the last run that linger in TIME_WAIT do not make a port taken.
+        # Connections of the previous run in TIME_WAIT do not occupy the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -38,7 +38,7 @@ def _is_usable(port: int) -> bool:
 
 
 class Ports:
-    """Hands out ports of one locked block; the lock lives as long as the object."""
+    """Picks ports from one locked block. The lock lasts as long as the object."""
 
     def __init__(self):
         folder = cache_folder() / "ports"
@@ -62,7 +62,7 @@ class Ports:
         raise StackError("no free ports left in this run's block; try again")
 
     def remembered(self, settings: Settings, name: str, purpose: str) -> int:
-        """Yesterday's port, so that addresses stay the same; another one where it is taken."""
+        """Returns the port of the previous run, so that addresses stay the same, or a new port if it is taken."""
         kept: Optional[str] = settings.kept(name)
         if kept and _is_usable(int(kept)):
             return int(kept)

@@ -1,4 +1,4 @@
-"""One PostgreSQL cluster on a loopback port, with passwords, without a socket in the file system."""
+"""Runs a PostgreSQL cluster on a loopback port, with passwords and without a Unix socket."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from .stack import POSTGRES, Stack
 
 SUPERUSER = "postgres"
 
-# Tests make and drop databases by the hundred and nobody wants them back after a power cut.
+# Tests create and drop hundreds of databases, which need not survive a power failure.
 _DISPOSABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
                "max_connections": "300"}
 
@@ -26,7 +26,7 @@ class Postgres:
     def start(self, stack: Stack) -> None:
         version_file = self._wanted / "data" / "PG_VERSION"
         major = int(version_file.read_text()) if version_file.exists() else None
-        # In this order: installing the packages may bring the user that runs them.
+        # The order matters, because installing the packages can create the user.
         self._programs = pgfind.programs(major)
         self._user = pgfolder.unprivileged_user()
         folder = pgfolder.create(self._wanted, self._user)
@@ -40,7 +40,7 @@ class Postgres:
         flags = [f"--{name}={value}" for name, value in options.items()]
         argv = [str(self._programs / "postgres"), "-D", str(folder / "data"), *flags]
         child = stack.start(POSTGRES, argv, run_as=self._user)
-        # Logging in with our password also proves that it is our server that answers.
+        # A login with the password also proves that the answering server is the one that was started here.
         stack.wait_ready(POSTGRES, child, lambda: self._psql("SELECT 1").returncode == 0, 60)
 
     def url(self, user: str = "", password: str = "", database: str = "postgres") -> str:
@@ -48,7 +48,7 @@ class Postgres:
         return f"postgres://{login}@127.0.0.1:{self._port}/{database}"
 
     def ensure_database(self, name: str, password: str) -> None:
-        """A role and a database of the same name; the role owns it and nothing else."""
+        """Creates a role and a database of the same name. The role owns only this database."""
         self._execute(
             f"SELECT 'CREATE ROLE {name} LOGIN' WHERE NOT EXISTS "
             f"(SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec\n"
@@ -63,7 +63,7 @@ class Postgres:
         password_file.write_text(self._password)
         if self._user is not None:
             os.chown(password_file, self._user.uid, self._user.gid)
-        # Made beside its final place: an interrupted initdb must not look like a cluster.
+        # initdb uses a temporary folder, because an interrupted initdb must not look like a cluster.
         fresh = folder / "fresh"
         pgfolder.remove(fresh)
         result = process.run(
@@ -83,14 +83,14 @@ class Postgres:
             raise StackError(f"psql failed:\n{result.stdout.strip()}")
 
     def query(self, database: str, sql: str) -> str:
-        """What a statement prints, bare: a row a line, columns apart by |."""
+        """Returns the result of a statement, with one row per line and columns separated by |."""
         result = self._psql(sql, database, "--tuples-only", "--no-align")
         if result.returncode != 0:
             raise StackError(f"psql failed:\n{result.stdout.strip()}")
         return result.stdout
 
     def _psql(self, sql: str, database: str = "postgres", *more: str):
-        # The statement goes by standard input: it may hold a password, and ps shows arguments.
+        # The statement may contain a password, so it goes to standard input. `ps` would show arguments.
         env: Dict[str, str] = {
             "PATH": os.environ.get("PATH", ""), "PGPASSWORD": self._password,
             "PGCONNECT_TIMEOUT": "5",
@@ -102,11 +102,11 @@ class Postgres:
 
 
 def _forget_zombie(data: Path) -> None:
-    """Removes the lock file of a server that was killed and that nobody reaped.
+    """Removes the lock file of a server that was killed and is now a zombie.
 
-    PostgreSQL takes a zombie's pid for a running server and would refuse to start. Its other
-    processes end by themselves once they notice; while one still works in the folder (all have
-    it as their working directory), the lock stays and PostgreSQL has the last word.
+    PostgreSQL treats the pid of a zombie as a running server and would refuse to start. The other
+    processes of the killed server end after they notice its death. All of them have the folder as their
+    working directory. If one of them does not end in time, the lock stays, and PostgreSQL decides.
     """
     lock = data / "postmaster.pid"
     if not lock.exists() or not Path("/proc/self/cwd").exists():
@@ -127,5 +127,5 @@ def _has_processes(folder: Path) -> bool:
             if os.readlink(link) == str(folder):
                 return True
         except OSError:
-            continue  # ended meanwhile, or a zombie
+            continue  # the process has ended or is a zombie
     return False

@@ -1,7 +1,7 @@
-"""One child process: start it with a log and a pid file, recognise it again, stop it.
+"""Starts a child process with a log and a pid file, finds it again, and stops it.
 
-A pid alone is not proof: the system reuses them. A pid file therefore also holds when the
-process started, and nothing is signalled whose start time differs.
+The system reuses pids. Therefore a pid file also contains the start time of the process, and a
+process with another start time is never signalled.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True)
 class User:
-    """Whom a child runs as where that is not the caller."""
+    """User of a child that does not run as the caller."""
 
     name: str
     uid: int
@@ -30,13 +30,13 @@ class User:
 
 
 def start_time(pid: int) -> Optional[str]:
-    """When a process started, in the system's own words; None if there is none (or a zombie).
+    """Returns the start time of a process in the format of the system, or None if it has ended or is a zombie.
 
-    Zombies stay where process 1 of a container does not reap: what we detached and then stopped.
+    Detached children stay zombies after they are stopped if process 1 of a container does not reap them.
     """
     if sys.platform == "linux":
         try:
-            # The name in parentheses may hold anything: count the fields behind it.
+            # The name in parentheses may contain any character, so the fields are counted after it.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
@@ -57,7 +57,7 @@ class Child:
 
     @classmethod
     def from_pid_file(cls, name: str, pid_file: Path) -> Optional["Child"]:
-        """The process that a pid file means, if it still runs."""
+        """Returns the process of a pid file if it still runs."""
         try:
             pid, started = pid_file.read_text().split("\n", 1)
             child = cls(name, int(pid), started.strip(), pid_file)
@@ -71,7 +71,7 @@ class Child:
         return start_time(self.pid) == self.started
 
     def stop(self, how: signal.Signals, grace_s: float) -> bool:
-        """Asks, waits, then kills. False where asking was not enough."""
+        """Sends `how`, waits, and then kills the process. Returns False if the process had to be killed."""
         asked_sufficed = self._signal_and_wait(how, grace_s)
         if not asked_sufficed:
             self._signal_and_wait(signal.SIGKILL, 5)
@@ -93,7 +93,7 @@ def start(
     name: str, argv: List[str], *, env: Dict[str, str], log: Path, pid_file: Path,
     tether: Optional[signal.Signals], run_as: Optional[User] = None,
 ) -> Child:
-    """Starts a server in a session of its own: Ctrl-C reaches only us, and we stop in order."""
+    """Starts a server in a new session, so that Ctrl-C reaches only this script, which stops the servers in order."""
     with interrupts.uninterrupted(), open(log, "ab") as output:
         popen = subprocess.Popen(
             argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=output,
@@ -110,9 +110,9 @@ def run(
     stdin: Optional[str] = None, capture: bool = False, quiet: bool = False,
     run_as: Optional[User] = None,
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs a command to its end. Interrupted, it takes the command's whole family with it.
+    """Runs a command to its end. If interrupted, also ends all processes of its group.
 
-    `capture` returns what the command says, errors included; with `quiet` those go nowhere.
+    `capture` returns the output, including errors. `quiet` discards errors.
     """
     popen = None
     try:
@@ -134,7 +134,7 @@ def run(
 
 
 def _end_group(popen: subprocess.Popen) -> None:
-    """A test killed half way leaves servers of its own: the group ends with its leader."""
+    """Ends the process group of a command, because a killed test can leave servers behind."""
     if popen.poll() is None:
         os.killpg(popen.pid, signal.SIGTERM)
         try:
@@ -153,7 +153,7 @@ def _as_user(user: Optional[User]) -> dict:
 
 
 def _tether(number: Optional[signal.Signals]):
-    """On Linux the kernel signals the child when we are killed and can no longer do it."""
+    """Makes the kernel signal the child if this process is killed. Works only on Linux."""
     if number is None or sys.platform != "linux":
         return None
     libc, set_parent_death_signal = ctypes.CDLL(None, use_errno=True), 1

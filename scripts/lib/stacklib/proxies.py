@@ -1,4 +1,5 @@
-"""nginx and HAProxy in front of one Waybill, as integration-tests/proxies configures them, with TLS of this run alone."""
+"""Starts nginx and HAProxy in front of Waybill with the configurations of integration-tests/proxies and a temporary
+certificate."""
 
 import os
 import re
@@ -27,12 +28,12 @@ _STOP_S = 10
 
 @dataclass(frozen=True)
 class Way:
-    """One address that clients may use."""
+    """Address that clients can use."""
 
     name: str
     url: str
     proxy: str
-    # With TLS there is HTTP/2: where requests are logged with their version.
+    # Log of requests with their HTTP version. Only ways with TLS, which have HTTP/2, have a log.
     log: Optional[Path] = None
 
     @property
@@ -40,12 +41,12 @@ class Way:
         return self.url.startswith("https:")
 
     def over_http2(self) -> int:
-        """How many requests came by HTTP/2 so far."""
+        """Returns the number of requests that used HTTP/2 so far."""
         return self.log.read_bytes().count(b" HTTP/2.0\"") if self.log else 0
 
 
 class Certificate:
-    """Signed by itself, for 127.0.0.1."""
+    """Self-signed certificate for 127.0.0.1."""
 
     def __init__(self, folder: Path):
         self.file, self.key, self.both = (folder / name for name in ("cert.pem", "key.pem", "both.pem"))
@@ -54,13 +55,13 @@ class Certificate:
             "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
             "-keyout", str(self.key), "-out", str(self.file),
         ])
-        # HAProxy wants one file.
+        # HAProxy needs a single file.
         self.both.write_text(self.file.read_text() + self.key.read_text())
         self.both.chmod(0o600)
 
 
 class Proxies:
-    """Those that are installed, started; and what they are, and what was left out."""
+    """Starts the installed proxies. Lists their versions, and the proxies that are not installed."""
 
     def __init__(self, folder: Path, certificate: Certificate, backend: str):
         self._folder, self._certificate, self._backend = folder, certificate, backend
@@ -82,7 +83,7 @@ class Proxies:
             ways.append(Way("nginx", f"http://127.0.0.1:{port}", "nginx"))
             folder, port = self._make("nginx-unbuffered"), self._ports.pick()
             config = self._filled("nginx-unbuffered", folder, tls_port=port)
-            # From 1.25.1 on it is a directive of its own.
+            # Since 1.25.1, `http2` is a separate directive.
             config = config.replace("@HTTP2@", " http2" if version < (1, 25, 1) else ";\n    http2 on")
             self._nginx(nginx, "nginx-unbuffered", folder, config)
             ways.append(Way("nginx-unbuffered", f"https://127.0.0.1:{port}", "nginx", folder / "access.log"))
@@ -110,7 +111,7 @@ class Proxies:
 
     def _make(self, name: str) -> Path:
         folder = self._folder / name
-        # nginx's workers run as another user, where we are root.
+        # The workers of nginx run as another user if this script runs as root.
         folder.mkdir(mode=0o711)
         return folder
 
@@ -154,13 +155,13 @@ class Proxies:
 
 
 def _edge(folder: Path, port: int, backend: str) -> str:
-    """The configuration of the service `edge` for an nginx outside of Docker."""
+    """Returns the configuration of the service `edge`, changed for an nginx outside of Docker."""
     found = re.search(r"\nconfigs:\n  edge:\n(?:    #.*\n)*    content: \|\n((?:      .*\n|\n)+)", _COMPOSE.read_text())
     if found is None:
         raise StackError(f"{_COMPOSE} has no configuration of the edge")
-    # A dollar of nginx is two there, and one is compose's.
+    # In that file, $$ is a dollar sign of nginx, and a single one belongs to compose.
     text = re.sub(r"(?<!\$)\$\{\w+:-([^}]*)\}", r"\1", textwrap.dedent(found[1])).replace("$$", "$")
-    # Names are Docker's, and nginx looks them up again since 1.27.3 only.
+    # The names exist only in Docker, and nginx resolves them periodically only since 1.27.3.
     text = re.sub(r"^ *resolver(_timeout)? .*\n", "", text, flags=re.MULTILINE)
     for old, new in (
         ("server gateway:8080 resolve ", f"server {backend} "),
@@ -176,7 +177,7 @@ def _edge(folder: Path, port: int, backend: str) -> str:
 
 
 def _temporary(folder: Path) -> str:
-    """nginx's own folders, which are the system's otherwise."""
+    """Returns directives that replace the system's temporary folders of nginx."""
     names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     return "\n  ".join(f"{name}_temp_path {folder}/{name};" for name in names)
 
@@ -189,7 +190,7 @@ def _version(program: str, flag: str) -> Tuple[int, ...]:
     said = process.run([program, flag], stdin="", capture=True).stdout
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", said)
     if found is None:
-        raise StackError(f"{program} {flag} tells no version: {said}")
+        raise StackError(f"{program} {flag} printed no version: {said}")
     return tuple(int(number) for number in found.groups())
 
 

@@ -1,6 +1,6 @@
-"""Bodies that are refused before they are read, and a good request right afterwards, by clients that people use.
+"""Sends bodies that Waybill refuses before it reads them, and a valid request immediately afterwards, with common clients.
 
-The clients are those of integration-tests/proxies.
+The clients are in integration-tests/proxies.
 """
 
 import json
@@ -18,7 +18,7 @@ from .proxies import SOURCES, Way
 
 TIMES = 20
 SIZE = 20 * 1_024 * 1_024
-# A cell of the table takes seconds.
+# Time limit in seconds for a cell of the table. A cell usually takes a few seconds.
 _LIMIT_S = 100
 
 
@@ -27,7 +27,7 @@ class Program:
     name: str
     command: List[str]
     http2: bool = False
-    # Its java.net.http loses refusals by HTTP/2 of an nginx that does not buffer.
+    # The java.net.http of old versions loses refusals over HTTP/2 from an nginx that does not buffer.
     is_old_java: bool = False
 
     def goes(self, way: Way) -> bool:
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass
 class Cell:
-    """What a client saw on one way."""
+    """Result of one client on one way."""
 
     right: int = 0
     wanted: int = 0
@@ -58,7 +58,7 @@ class Cell:
 
 
 def programs() -> Tuple[List[Program], List[str], List[str]]:
-    """The clients, their versions, and what is left out."""
+    """Returns the clients, their versions, and the clients that are not installed."""
     found, versions, left_out = [Program("socket", [sys.executable, str(SOURCES / "raw.py")])], [], []
 
     def add(what: str, needs: List[str], version: List[str], make: Callable[[str], List[Program]]) -> None:
@@ -119,7 +119,7 @@ def _report(way: Way, program: Program, case: Case, token: str, certificate: Pat
     command += ["--chunked"] * case.chunked + ["--http2"] * program.http2
     command += ["--ca", str(certificate)] if way.tls else []
     command += [way.url + case.path, case.method, str(SIZE), str(TIMES)]
-    # Node's fetch takes certificates by this alone.
+    # Node's fetch reads certificates only from this variable.
     env = {**_without_proxies(), "NODE_EXTRA_CA_CERTS": str(certificate), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         run_ = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -136,7 +136,7 @@ def _none(why: str) -> Dict:
 
 
 def _without_proxies() -> Dict[str, str]:
-    """A proxy of the environment has no business between us and loopback."""
+    """Returns the environment without proxies, because requests to loopback must not use them."""
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 

@@ -1,4 +1,4 @@
-"""A signed ListBuckets (AWS Signature Version 4): is that S3 server up, and is it ours?"""
+"""Checks with a signed ListBuckets (AWS Signature Version 4) that an S3 server is up and accepts the keys."""
 
 import datetime
 import hashlib
@@ -11,9 +11,9 @@ REGION = "us-east-1"
 
 
 def answers(endpoint: str, keys) -> bool:
-    """True once the server accepts our keys; another run's server would refuse them."""
+    """Returns True if the server accepts the keys. The server of another run would reject them."""
     request = urllib.request.Request(endpoint + "/", headers=_signed_headers(endpoint, keys))
-    # A proxy of the environment has no business between us and loopback.
+    # Requests to loopback must not use a proxy from the environment.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(request, timeout=5) as response:

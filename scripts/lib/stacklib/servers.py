@@ -1,4 +1,4 @@
-"""Starts what the environment does not already name, and says how waybill reaches all of it."""
+"""Starts the servers that the environment does not provide, and returns the settings with which waybill reaches them."""
 
 import secrets
 from typing import Dict
@@ -15,7 +15,7 @@ Environment = Dict[str, str]
 
 
 def start(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:
-    """The settings of the servers that were started; the caller's environment has the others."""
+    """Returns the settings of the servers that were started. The environment of the caller has the other settings."""
     started: Environment = {}
     for variable, label, start_one in (
         ("WAYBILL_DATABASE_URL", "PostgreSQL", _start_postgres),
@@ -23,7 +23,7 @@ def start(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environ
         ("WAYBILL_S3_ENDPOINT", "S3", _start_s3),
     ):
         if settings.given(variable):
-            say(f"{label}: {variable} is set, so none is started")
+            say(f"{label}: {variable} is set, so no server is started")
         else:
             say(f"{label}: starting")
             started.update(start_one(stack, home, settings, ports))

@@ -1,11 +1,12 @@
-"""Settings that a stack keeps between runs: a KEY=VALUE file that a shell can source.
+"""Settings that a stack keeps between runs, in a KEY=VALUE file that a shell can source.
 
     set -a; . .waybill/env; set +a
 
-A value comes from the environment, else from the file, else it is made once and kept. What comes
-from the environment is written down as well, so that the file has all that the stack runs with,
-but not used again: it belongs to its owner. A variable that merely equals the file's value is one
-of ours that was sourced, not a server that somebody else runs, unless it was given before.
+A value comes from the environment, or else from the file. Otherwise it is generated once and kept.
+Values from the environment are also written to the file, so that it contains all settings of the
+stack, but later runs do not use them. If a variable equals the value in the file, the shell has
+probably sourced the file. Such a variable does not count as given by the user, unless the user gave
+it in the previous run.
 """
 
 import os
@@ -24,22 +25,22 @@ class Settings:
         self._path = path
         self._kept: Dict[str, str] = {}
         if path.exists():
-            # comments=True drops the header; shlex undoes the quoting of save().
+            # comments=True drops the header, and shlex reverts the quoting of _save().
             for item in shlex.split(path.read_text(), comments=True):
                 name, _, value = item.partition("=")
                 self._kept[name] = value
 
     def given(self, name: str) -> Optional[str]:
-        """The value that the environment sets on its own account."""
+        """Returns the value that the user gave in the environment, if any."""
         value = os.environ.get(name) or None
         return None if value == self._kept.get(name) and name not in self._given() else value
 
     def _given(self) -> List[str]:
-        """The names that the environment gave the last time."""
+        """Returns the names of the variables that the user gave in the previous run."""
         return self._kept.get(_GIVEN, "").split()
 
     def record_given(self, values: Dict[str, str], ours: Iterable[str]) -> None:
-        """Writes down what the environment gives now, and forgets what it gave before, unless that is ours by now."""
+        """Stores the variables that the user gave now. Forgets those of the previous run, except the names in `ours`."""
         for name in set(self._given()).difference(ours):
             self._kept.pop(name, None)
         self._kept.update(values)
@@ -50,14 +51,14 @@ class Settings:
         return self._kept.get(name)
 
     def keep(self, name: str, value: str) -> str:
-        """Written down at once: data made with a secret that was lost cannot be opened again."""
+        """Stores a value immediately, because data cannot be read if its secret is lost."""
         if self._kept.get(name) != value:
             self._kept[name] = value
             self._save()
         return value
 
     def own(self, name: str, make: Callable[[], str]) -> str:
-        """A value of servers that we start: whatever the environment says is about others."""
+        """Returns a value for servers that these scripts start. Ignores the environment, which describes other servers."""
         return self._kept.get(name) or self.keep(name, make())
 
     def get(self, name: str, make: Callable[[], str]) -> str:
@@ -65,10 +66,10 @@ class Settings:
 
     def _save(self) -> None:
         lines = [f"{name}={shlex.quote(value)}" for name, value in sorted(self._kept.items())]
-        header = "# Written by scripts/up. Holds secrets; without them the data is locked."
+        header = "# Written by scripts/up. Contains secrets; the data cannot be read without them."
         write_private(self._path, "\n".join([header, *lines]) + "\n")
 
 
 def secret() -> str:
-    """256 random bits; hexadecimal, so that it needs no escaping in a URL or in SQL."""
+    """Returns 256 random bits in hexadecimal, which need no escaping in a URL or in SQL."""
     return secrets.token_hex(32)

@@ -1,4 +1,4 @@
-"""Several servers as one: start in order, notice a death, stop in reverse, leave nothing behind."""
+"""Manages several servers as one stack: starts them in order, watches them, and stops them in reverse order."""
 
 import os
 import signal
@@ -15,14 +15,14 @@ from .process import Child, User
 
 @dataclass(frozen=True)
 class Role:
-    """How a server is asked to stop, and how long it may take."""
+    """Name of a server, the signal that stops it, and the time that it may take, in seconds."""
 
     name: str
     stop_signal: signal.Signals
     grace_s: float
 
 
-POSTGRES = Role("postgres", signal.SIGINT, 20)  # SIGINT is its fast shutdown; SIGTERM waits
+POSTGRES = Role("postgres", signal.SIGINT, 20)  # SIGINT is its fast shutdown; SIGTERM waits for clients
 NATS = Role("nats", signal.SIGTERM, 15)
 WEED = Role("weed", signal.SIGTERM, 15)
 WAYBILL = Role("waybill", signal.SIGTERM, 30)
@@ -31,7 +31,7 @@ START_ORDER = (POSTGRES, NATS, WEED, WAYBILL)
 
 
 class Stack:
-    """The children of this run. Tethered ones do not outlive us, detached ones do."""
+    """Child processes of this run. Tethered children end with this process, and detached children continue."""
 
     def __init__(self, run_folder: Path, log_folder: Path, *, tethered: bool = True):
         self._run_folder = run_folder
@@ -60,7 +60,7 @@ class Stack:
         return child
 
     def wait_ready(self, role: Role, child: Child, probe: Callable[[], bool], limit_s: float):
-        """Returns once the probe succeeds. A death or the limit is an error that shows the log."""
+        """Waits until the probe succeeds. Raises an error with the log if the child ends or the time limit passes."""
         deadline = time.monotonic() + limit_s
         while child.is_alive():
             if probe():
@@ -73,7 +73,7 @@ class Stack:
         raise StackError(f"{role.name} ended while starting:\n{tail(self.log(role))}")
 
     def watch(self) -> None:
-        """Stays until a child dies, which is an error; a signal ends it from outside."""
+        """Waits until a child ends, and raises an error then. A signal interrupts the wait."""
         while True:
             for child in self._children:
                 if not child.is_alive():
@@ -84,7 +84,7 @@ class Stack:
 
     @contextmanager
     def stopped_on_error(self):
-        """However this block is left by an exception, a signal included, nothing stays behind."""
+        """Stops the stack if an exception or a signal ends this block."""
         try:
             yield self
         except BaseException:
@@ -102,13 +102,13 @@ class Stack:
 
 
 def recorded(run_folder: Path) -> Dict[str, Child]:
-    """The servers that run according to their pid files."""
+    """Returns the running servers according to their pid files."""
     found = {r.name: Child.from_pid_file(r.name, _pid_file(run_folder, r)) for r in START_ORDER}
     return {name: child for name, child in found.items() if child is not None}
 
 
 def died(run_folder: Path) -> List[str]:
-    """The servers that were started, were not stopped, and do not run."""
+    """Returns the names of servers that ended without being stopped."""
     alive = recorded(run_folder)
     return [r.name for r in START_ORDER if r.name not in alive and _pid_file(run_folder, r).exists()]
 

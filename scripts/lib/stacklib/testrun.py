@@ -1,15 +1,14 @@
-"""`scripts/test`: the tests, or any command, with PostgreSQL and S3 of this run alone.
+"""`scripts/test`: runs the tests, or any command, with a separate PostgreSQL and S3 server.
 
-    scripts/test                        cargo test --workspace --locked
-    scripts/test -p waybill-gateway     the same with these arguments added
-    scripts/test -- COMMAND…            COMMAND in place of cargo test
+    scripts/test                        runs cargo test --workspace --locked
+    scripts/test -p waybill-gateway     adds these arguments
+    scripts/test -- COMMAND…            runs COMMAND instead of cargo test
 
-nats-server is found but not started: each test starts one of its own, to crash as it likes. The
-binary `waybill` is built first, for tests that start processes and kill them; WAYBILL_BIN names
-another one.
-WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT, if set, name servers to use instead. Three tests
-run at a time on two cores, because most of them wait, and at most eight; RUST_TEST_THREADS sets
-another number.
+nats-server is not started here: each test starts its own, so that it can crash it. The binary
+`waybill` is built first, for tests that start and kill processes; WAYBILL_BIN names another binary.
+WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT name servers to use instead. Most tests wait a
+lot, so three tests run in parallel on two cores, and at most eight on more cores. RUST_TEST_THREADS
+sets another number.
 """
 
 import os
@@ -29,7 +28,7 @@ from .stack import Stack
 
 
 TESTS_PER_CORE = 1.5
-# PostgreSQL has connections for these.
+# The connections of PostgreSQL are sufficient for this number of tests.
 MOST_TESTS = 8
 
 
@@ -42,7 +41,7 @@ def main() -> int:
     failed = False
     stack = _create(folder)
     try:
-        # Before the servers: a build takes minutes where everything is new.
+        # The build comes before the servers, because it can take minutes.
         program = waybill.binary(release=False)
         env = {"RUST_TEST_THREADS": str(min(int(TESTS_PER_CORE * _cores()), MOST_TESTS)), **os.environ, **_start_servers(folder, stack),
                **clients.environment(), "WAYBILL_TEST_BIN": str(program)}
@@ -59,7 +58,7 @@ def main() -> int:
 
 
 def _create(folder: Path) -> Stack:
-    # mkdtemp makes it private; PostgreSQL's user must pass through to its own folder inside.
+    # mkdtemp creates a private folder, but the user of PostgreSQL must reach its folder inside.
     folder.chmod(0o711)
     for name in ("run", "logs", "tmp"):
         (folder / name).mkdir()
@@ -71,7 +70,7 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
     env = {
         "WAYBILL_TEST_NATS_SERVER": wheels.nats_server(),
         "WAYBILL_TEST_NATS_CONFIG": str(REPOSITORY / "nats" / "nats-server.conf"),
-        # What the tests themselves leave behind goes with the folder.
+        # Temporary files of the tests are removed with the folder.
         "TMPDIR": str(folder / "tmp"),
     }
     if not os.environ.get("WAYBILL_TEST_DATABASE_URL"):
@@ -88,7 +87,7 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
 
 
 def _cores() -> int:
-    """Those that this process may use, if the system tells."""
+    """Returns the number of cores that this process may use, or all cores if the system does not tell."""
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1
 
@@ -100,7 +99,7 @@ def _command(arguments: List[str]) -> List[str]:
 
 
 def _where(arguments: List[str]) -> Path:
-    """cargo test runs in the repository; a developer's command where the developer is."""
+    """Returns the working directory: the repository for cargo test, and the current one for other commands."""
     return Path.cwd() if arguments[:1] == ["--"] else REPOSITORY
 
 

@@ -1,4 +1,4 @@
-"""`scripts/up`: the whole of Waybill on this machine, from nothing to a token and an upload."""
+"""`scripts/up`: builds and starts Waybill and its servers on this machine, and issues a token."""
 
 import argparse
 import os
@@ -22,16 +22,16 @@ Builds Waybill, starts its servers and all its roles, and prints how to upload a
 
 environment:
   WAYBILL_HOME          data, logs and settings (default: .waybill in the repository)
-  WAYBILL_HTTP_ADDR     where it listens (default: 127.0.0.1:8080, or where that is taken a free port)
+  WAYBILL_HTTP_ADDR     address to listen on (default: 127.0.0.1:8080, or a free port if that is taken)
   WAYBILL_NATS_URL, WAYBILL_DATABASE_URL, WAYBILL_S3_ENDPOINT (with its keys)
-                        servers that run already: none is started in their place
-  WAYBILL_BIN           a waybill binary to use instead of building one
+                        running servers to use instead of starting new ones
+  WAYBILL_BIN           waybill binary to use instead of building one
   WAYBILL_NATS_SERVER, WAYBILL_WEED, WAYBILL_PG_BINDIR
                         programs to use instead of those found or installed
 """
 
 
-# Variables of these scripts, of the tests, and of commands that ask a stack.
+# Variables of these scripts, of the tests, and of client commands. The roles do not read them.
 _NOT_SETTINGS = {
     "WAYBILL_HOME", "WAYBILL_BIN", "WAYBILL_NATS_SERVER", "WAYBILL_WEED", "WAYBILL_PG_BINDIR", "WAYBILL_URL",
     "WAYBILL_TOKEN", "WAYBILL_TOKEN_FILE", "WAYBILL_PROGRESS_URL",
@@ -72,7 +72,7 @@ def _run(home: Home, options: argparse.Namespace) -> int:
 
 
 def _stay(stack: Stack) -> None:
-    """Until Ctrl-C, which is how a good day ends: no error."""
+    """Watches the stack until Ctrl-C, which is not an error."""
     try:
         stack.watch()
     except Interrupted:
@@ -93,7 +93,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _address(settings: Settings, ports: Ports) -> waybill.Address:
-    """Where it is told to listen; where nobody says so, at the usual place or at one that is free."""
+    """Returns the given address, or else the usual address, or a free one if that is taken."""
     given = settings.given("WAYBILL_HTTP_ADDR")
     address = waybill.Address(given or settings.kept("WAYBILL_HTTP_ADDR") or _USUAL_ADDRESS)
     if given:
@@ -105,11 +105,11 @@ def _address(settings: Settings, ports: Ports) -> waybill.Address:
 
 
 def _clear_damaged(home: Home) -> None:
-    """Stops what is left of a detached stack of which a server has died."""
+    """Stops the rest of a detached stack if one of its servers has died."""
     left = stacks.recorded(home.run)
     if left:
         dead = ", ".join(stacks.died(home.run))
-        say(f"{dead} of the stack of {home.root} has died: stopping the others and starting all of it")
+        say(f"{dead} of the stack in {home.root} died: stopping the other servers and starting the whole stack")
         stacks.stop_children(left)
 
 
@@ -117,7 +117,7 @@ def _refuse_second(home: Home) -> None:
     running = stacks.recorded(home.run)
     if running and not stacks.died(home.run):
         names = ", ".join(f"{child.name} (pid {child.pid})" for child in running.values())
-        raise StackError(f"a stack runs with {home.root}: {names}. scripts/down stops it.")
+        raise StackError(f"a stack is already running with {home.root}: {names}. Stop it with scripts/down.")
 
 
 def _remove_data(home: Home) -> None:
@@ -130,7 +130,7 @@ def _remove_data(home: Home) -> None:
 def _environment(
     started: Dict[str, str], settings: Settings, address: waybill.Address
 ) -> Dict[str, str]:
-    """What waybill runs with: the caller's environment, and what these scripts add to it."""
+    """Returns the environment of waybill: that of the caller and the settings of these scripts."""
     own = {
         "WAYBILL_HTTP_ADDR": settings.keep("WAYBILL_HTTP_ADDR", address.text),
         "WAYBILL_JWT_HS256_SECRET": settings.get("WAYBILL_JWT_HS256_SECRET", secret),
@@ -145,7 +145,7 @@ def _environment(
 
 
 def _is_setting(name: str) -> bool:
-    """Whether the roles read it."""
+    """Returns True if the roles read the variable."""
     if name.startswith(("WAYBILL_UP_", "WAYBILL_TEST_")) or name in _NOT_SETTINGS:
         return False
     return name.startswith("WAYBILL_")
@@ -176,6 +176,6 @@ or
 
 
 def _short(path: Path) -> str:
-    """As one would type it from here, quoted for a shell."""
+    """Returns the path relative to the current folder if it is inside, quoted for a shell."""
     relative = os.path.relpath(path)
     return shlex.quote(str(path) if relative.startswith("..") else relative)

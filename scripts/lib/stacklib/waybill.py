@@ -1,4 +1,4 @@
-"""The binary: found or built, provisioned, served, and asked for a development token."""
+"""Finds or builds the binary, and runs its commands `provision`, `serve` and `token`."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from .stack import WAYBILL, Stack
 
 
 class Address:
-    """WAYBILL_HTTP_ADDR: where waybill listens, and how this machine reaches it."""
+    """WAYBILL_HTTP_ADDR: the address on which waybill listens, and the URL for this machine."""
 
     def __init__(self, text: str):
         host, _, port = text.rpartition(":")
@@ -38,15 +38,15 @@ class Address:
 
 
 def binary(*, release: bool) -> Path:
-    """WAYBILL_BIN as it is, else the binary of this checkout, built first."""
+    """Returns WAYBILL_BIN. If it is not set, builds the binary of this checkout."""
     named = os.environ.get("WAYBILL_BIN")
     if named:
         if not os.access(named, os.X_OK):
             raise StackError(f"WAYBILL_BIN={named} is not a program")
         return Path(named).absolute()
     cargo = os.environ.get("CARGO", "cargo")
-    # The whole workspace, as the tests have it: of one package alone dependencies have other features,
-    # and are compiled again.
+    # Builds the whole workspace like the tests do. For a single package, dependencies would have other features
+    # and would be compiled again.
     whole = ["--release", "--package", "waybill"] if release else ["--workspace"]
     build = [cargo, "build", "--bins", "--locked", *whole]
     say(f"building: {' '.join(build)}")
@@ -61,7 +61,7 @@ def binary(*, release: bool) -> Path:
 
 
 def provision(program: Path, env: Dict[str, str]) -> None:
-    """Migrations, streams, key-value buckets, the S3 bucket: harmless where they exist."""
+    """Creates missing tables, streams, key-value buckets and the S3 bucket."""
     say("waybill provision")
     result = process.run([str(program), "provision", "--accept-new-events"], env=env, stdin="", capture=True)
     if result.returncode != 0:
@@ -78,10 +78,10 @@ def token(program: Path, env: Dict[str, str], company: str, user: str,
           roles: Sequence[str] = ("auditor", "admin")) -> str:
     command = [str(program), "token", "--company", company, "--user", user,
                *(f"--role={role}" for role in roles)]
-    # A log line on standard error must not end up in the token.
+    # Log lines on standard error must not become part of the token.
     result = process.run(command, env=env, stdin="", capture=True, quiet=True)
     if result.returncode != 0 or not result.stdout.strip():
-        raise StackError(f"waybill token failed; with the settings of the stack, `{program} token` says why")
+        raise StackError(f"waybill token failed; run `{program} token` with the settings of the stack to see the reason")
     return result.stdout.strip()
 
 

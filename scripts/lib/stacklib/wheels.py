@@ -1,6 +1,6 @@
-"""nats-server and weed as Python wheels, in a folder of the cache that all runs share.
+"""Installs nats-server and weed from Python wheels, in a cache folder that all runs share.
 
-The wheels are repackaged by third parties: for development only, pinned in requirements.txt.
+Third parties package the wheels. They are for development only and pinned in requirements.txt.
 """
 
 import fcntl
@@ -22,18 +22,18 @@ _NATS_AT_LEAST = (2, 14)
 
 
 def nats_server() -> str:
-    """WAYBILL_NATS_SERVER, else one on the PATH that is new enough, else the wheel's."""
+    """Returns WAYBILL_NATS_SERVER, or else a new enough nats-server on the PATH, or else that of the wheel."""
     named = os.environ.get("WAYBILL_NATS_SERVER")
     found = named or shutil.which("nats-server")
     if found and _nats_version(found) >= _NATS_AT_LEAST:
         return found
     if named:
-        raise StackError(f"WAYBILL_NATS_SERVER={named} is no nats-server 2.14 or newer")
+        raise StackError(f"WAYBILL_NATS_SERVER={named} is not nats-server 2.14 or newer")
     return str(_servers() / "bin" / "nats-server")
 
 
 def weed() -> str:
-    """WAYBILL_WEED, else the pinned wheel's: what it does varies too much between versions."""
+    """Returns WAYBILL_WEED, or else that of the pinned wheel, because versions behave too differently."""
     return os.environ.get("WAYBILL_WEED") or str(_servers() / "bin" / "weed")
 
 
@@ -49,13 +49,13 @@ def _nats_version(binary: str) -> Tuple[int, ...]:
 def _servers() -> Path:
     return installed(
         _REQUIREMENTS, "nats-server and weed (SeaweedFS)",
-        "Set WAYBILL_NATS_SERVER and WAYBILL_WEED to binaries of your own, or "
-        "WAYBILL_NATS_URL and WAYBILL_S3_ENDPOINT to servers that run already.",
+        "Set WAYBILL_NATS_SERVER and WAYBILL_WEED to your own binaries, or "
+        "WAYBILL_NATS_URL and WAYBILL_S3_ENDPOINT to running servers.",
     )
 
 
 def installed(requirements: Path, what: str, otherwise: str) -> Path:
-    """One folder for each set of pins, installed once; concurrent runs wait for the first."""
+    """Installs each set of pins once, in its own folder, and returns it. Concurrent runs wait for the first."""
     pins = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     folder = cache_folder() / "venv" / pins
     folder.parent.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def _install(folder: Path, requirements: Path, what: str, otherwise: str) -> Non
 
 
 def _pip(folder: Path) -> List[str]:
-    """A pip that installs into the folder. Debian's python3 comes without venv, or without pip."""
+    """Returns a pip command that installs into the folder. Debian's python3 may lack venv or pip."""
     command = _venv(folder) or _target(folder)
     if command is None and apt.install("python3-venv"):
         command = _venv(folder)
