@@ -1,4 +1,4 @@
-//! Clients of the servers behind every role, made from settings.
+//! Creates clients of NATS, PostgreSQL and the object store from settings.
 
 use crate::CommandError;
 use async_nats::ConnectErrorKind;
@@ -14,12 +14,12 @@ use waybill_service_kit::settings::{
     AuthSettings, DatabaseSettings, EncryptionSetting, NatsSettings, S3Settings, TypeSettings,
 };
 
-/// The number of partitions.
+/// Returns the partitions of the log.
 pub(crate) fn partitions(settings: &NatsSettings) -> Result<Partitions, CommandError> {
-    Partitions::new(settings.partitions).ok_or_else(|| "WAYBILL_PARTITIONS is 1 to 1024".into())
+    Partitions::new(settings.partitions).ok_or_else(|| "WAYBILL_PARTITIONS must be between 1 and 1024".into())
 }
 
-/// What is made on the NATS server.
+/// Returns the layout of the streams and buckets on the NATS server.
 pub(crate) fn layout(settings: &NatsSettings) -> Result<Layout, CommandError> {
     Ok(Layout {
         partitions: partitions(settings)?,
@@ -32,7 +32,7 @@ fn nats_server(settings: &NatsSettings) -> Server {
     Server { url: settings.nats_url.clone(), name: "waybill", credentials_file: settings.nats_credentials_file.clone() }
 }
 
-/// A connection to NATS.
+/// Connects to NATS.
 pub(crate) async fn nats(settings: &NatsSettings) -> Result<async_nats::Client, CommandError> {
     nats_server(settings)
         .connect()
@@ -43,14 +43,14 @@ pub(crate) async fn nats(settings: &NatsSettings) -> Result<async_nats::Client, 
                  WAYBILL_NATS_CREDENTIALS_FILE"
             ),
             ConnectErrorKind::ServerParse => {
-                format!("WAYBILL_NATS_URL is no list of URLs such as nats://host:4222: {error}")
+                format!("WAYBILL_NATS_URL is not a list of URLs such as nats://host:4222: {error}")
             }
             _ => format!("NATS at WAYBILL_NATS_URL does not answer: {error}; is nats-server running there?"),
         })
         .map_err(CommandError::from)
 }
 
-/// The event log behind a connection; it reads by another one.
+/// Opens the event log. It appends through `client`, and reads through another connection.
 pub(crate) async fn log(
     settings: &NatsSettings,
     client: &async_nats::Client,
@@ -59,12 +59,12 @@ pub(crate) async fn log(
     Ok(Arc::new(log.reading_by(nats(settings).await?).checked().await?))
 }
 
-/// The object store.
+/// Returns a client of the object store.
 pub(crate) fn store(settings: &S3Settings) -> Arc<S3Store> {
     Arc::new(S3Store::new(&s3_config(settings)))
 }
 
-/// What signs requests to the object store for clients.
+/// Returns the signer of requests that clients send to the object store.
 pub(crate) fn presigner(settings: &S3Settings) -> Presigner {
     Presigner::new(&s3_config(settings), settings.s3_public_endpoint.as_deref())
 }
@@ -84,12 +84,12 @@ fn s3_config(settings: &S3Settings) -> S3Config {
     }
 }
 
-/// The read models.
+/// Returns the database of the read model.
 pub(crate) fn database(settings: &DatabaseSettings) -> Result<Database, CommandError> {
     database_at(settings, &settings.database_url)
 }
 
-/// A copy of them that queries may be answered from.
+/// Returns the read replica of the read model, if one is set.
 pub(crate) fn replica(settings: &DatabaseSettings) -> Result<Option<Database>, CommandError> {
     let url = settings.database_replica_url.as_deref().filter(|url| !url.is_empty());
     url.map(|url| database_at(settings, url)).transpose()
@@ -103,11 +103,11 @@ fn database_at(settings: &DatabaseSettings, url: &str) -> Result<Database, Comma
     })?)
 }
 
-/// Who may ask.
+/// Returns the authenticator of requests.
 pub(crate) fn authenticator(settings: &AuthSettings) -> Result<Authenticator, CommandError> {
     let AuthSettings { jwks_url, jwt_hs256_secret, jwt_issuer, jwt_audience } = settings;
     match jwks_url.as_deref().filter(|url| !url.is_empty()) {
-        // Two ways in would make the weaker one the lock.
+        // If both were accepted, the weaker one would decide the security.
         Some(_) if !jwt_hs256_secret.is_empty() => {
             Err("set WAYBILL_JWKS_URL or WAYBILL_JWT_HS256_SECRET, not both".into())
         }
@@ -116,7 +116,7 @@ pub(crate) fn authenticator(settings: &AuthSettings) -> Result<Authenticator, Co
     }
 }
 
-/// Which files are accepted.
+/// Returns the media types that uploads may have.
 pub(crate) fn types(settings: &TypeSettings) -> TypePolicy {
     settings.allowed_types.as_ref().map_or_else(TypePolicy::default, TypePolicy::new)
 }

@@ -1,5 +1,5 @@
-//! The commands of the binary `waybill`: serving any role of the upload backend, setting one up, and uploading files to
-//! one. A library, so that tests start the same roles in their own process.
+//! Commands of the `waybill` binary: they serve the roles of the upload backend, set up its servers, and act as a client.
+//! It is a library so that tests can start the same roles in their own process.
 
 mod audit_store;
 mod backing;
@@ -20,10 +20,10 @@ use waybill_service_kit::telemetry;
 
 /// Event-sourced uploads: durable, resumable, verified.
 ///
-/// Sending and fetching files needs a running Waybill (WAYBILL_URL) and a token (WAYBILL_TOKEN). The commands that serve
-/// and operate one take its settings from WAYBILL_… variables; `waybill serve --help` lists them.
+/// The client commands need a running Waybill (WAYBILL_URL) and a token (WAYBILL_TOKEN). The commands that serve and
+/// operate Waybill read their settings from WAYBILL_… variables; `waybill serve --help` lists them.
 #[derive(Parser)]
-#[command(version, about, after_help = "`waybill COMMAND --help` explains a command, with examples.")]
+#[command(version, about, after_help = "Run `waybill COMMAND --help` for the details of a command and examples.")]
 struct Cli {
     #[command(flatten)]
     log: LogSettings,
@@ -39,44 +39,44 @@ enum Command {
     Watch(client::WatchArgs),
     Quota(client::QuotaArgs),
     Audit(client::AuditArgs),
-    /// Run a role, or all of them in one process
+    /// Run one role, or all roles in one process
     Serve(Box<serve::ServeArgs>),
-    /// Make what is missing: tables, streams, key-value buckets, the S3 bucket
+    /// Create missing tables, streams, key-value buckets and the S3 bucket
     Provision(operate::ProvisionArgs),
-    /// Say whether NATS, Postgres and the store can do what Waybill needs, and what is missing
+    /// Check whether NATS, PostgreSQL and the object store meet the requirements of Waybill
     Doctor(doctor::DoctorArgs),
-    /// Rebuild the read models from the events, compare them with the live ones, or replace those
+    /// Rebuild the read model from the events, and compare it with the live tables or replace them
     Replay(replay::ReplayArgs),
-    /// Show events that could not be reacted to or projected, and have them tried again
+    /// Show and retry parked events: events that a worker or projector could not handle
     Parked(parked::ParkedArgs),
-    /// Compare the store with the events: what nothing refers to, and files whose object is missing
+    /// Compare the object store with the events: find unreferenced objects and files without an object
     AuditStore(audit_store::AuditStoreArgs),
     /// Print a token for development
     Token(operate::TokenArgs),
     Healthy(client::HealthyArgs),
-    /// Print completions for a shell
+    /// Print a completion script for a shell
     #[command(after_long_help = "\
 Examples:
   waybill completions bash > ~/.local/share/bash-completion/completions/waybill
   waybill completions zsh > \"${fpath[1]}/_waybill\"
   waybill completions fish > ~/.config/fish/completions/waybill.fish")]
     Completions {
-        /// The shell
+        /// Name of the shell
         shell: clap_complete::Shell,
     },
 }
 
-/// What a command ends with when it fails: text for a person.
+/// Error of a command, with a text for users.
 pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the command that the process was started with, to its end.
+/// Runs the command of this process's command line and returns its exit code.
 pub fn main() -> ExitCode {
-    // Here and not in the binary: what a crate awaits is compiled in it once more.
+    // The runtime starts here, not in the binary, because a crate that awaits a future compiles the future again.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(command()),
         Err(error) => {
-            eprintln!("waybill: the runtime does not start: {error}");
+            eprintln!("waybill: cannot start the Tokio runtime: {error}");
             ExitCode::FAILURE
         }
     }

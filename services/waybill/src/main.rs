@@ -1,4 +1,4 @@
-//! `waybill`: see the library of the same name.
+//! The `waybill` binary. The library of the same name contains the commands.
 
 fn main() -> std::process::ExitCode {
     waybill::main()

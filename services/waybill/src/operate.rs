@@ -1,4 +1,4 @@
-//! Commands of whoever runs Waybill: setting up, tokens for development, rebuilding.
+//! Commands for operators: `waybill provision` and `waybill token`.
 
 use crate::{CommandError, backing};
 use clap::{Args, ValueEnum};
@@ -18,7 +18,7 @@ pub(crate) struct ProvisionArgs {
     s3: S3Settings,
     #[command(flatten)]
     browsers: BrowserSettings,
-    /// Let this version write events that older versions cannot read. Do so after all processes were upgraded
+    /// Let this version write events that older versions cannot read. Use it after all processes were upgraded
     #[arg(long)]
     accept_new_events: bool,
 }
@@ -32,8 +32,8 @@ pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
     let refused = jetstream::accept_events(&nats, partitions, args.accept_new_events).await?;
     if !refused.is_empty() {
         eprintln!(
-            "waybill: the log does not accept these events of this version yet: {}; after all processes were upgraded, run \
-             `waybill provision --accept-new-events`",
+            "waybill: the log does not yet accept these events of this version: {}; run \
+             `waybill provision --accept-new-events` after all processes were upgraded",
             refused.join(", ")
         );
     }
@@ -43,12 +43,14 @@ pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
     if !args.browsers.allowed_origins.is_empty() {
         match store.allow_origins(&args.browsers.allowed_origins).await {
             Err(error @ StoreError::Refused { .. }) => {
-                eprintln!("waybill: {error}; let pages of WAYBILL_ALLOWED_ORIGINS in by the store's own settings");
+                eprintln!(
+                    "waybill: {error}; allow the origins in WAYBILL_ALLOWED_ORIGINS in the CORS settings of the store"
+                );
             }
             done => done?,
         }
     }
-    println!("tables, streams, key-value buckets and the S3 bucket are there");
+    println!("tables, streams, key-value buckets and the S3 bucket exist");
     Ok(())
 }
 
@@ -61,16 +63,16 @@ enum TokenRole {
 
 #[derive(Args)]
 pub(crate) struct TokenArgs {
-    /// The company's id, a UUID
+    /// UUID of the company
     #[arg(long)]
     company: CompanyId,
-    /// The user's id, a UUID
+    /// UUID of the user
     #[arg(long)]
     user: UserId,
-    /// A role; may be given several times
+    /// Role of the user; repeat the option for several roles
     #[arg(long)]
     role: Vec<TokenRole>,
-    /// How many seconds the token is good for
+    /// Lifetime of the token in seconds
     #[arg(long, default_value_t = 30 * 24 * 3_600, value_parser = clap::value_parser!(i64).range(1..=315_360_000))]
     expires_in_s: i64,
     #[command(flatten)]

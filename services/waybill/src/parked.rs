@@ -1,4 +1,4 @@
-//! `waybill parked`: what was put aside, of reactions and of the projection.
+//! `waybill parked`: lists, shows and retries parked reactions and parked events of the projection.
 
 use crate::{CommandError, backing};
 use clap::{Args, Subcommand};
@@ -20,21 +20,23 @@ pub(crate) struct ParkedArgs {
 
 #[derive(Subcommand)]
 enum ParkedCommand {
-    /// List everything that was put aside, one JSON object a line
+    /// List all parked reactions and events, one JSON object per line
     Ls(Servers),
-    /// Show one event and why it was put aside
+    /// Show an event and the reason why it is parked
     Show {
-        /// The event's position, as `ls` prints it
+        /// Position of the event, as `waybill parked ls` prints it
         position: Position,
         #[command(flatten)]
         servers: Servers,
     },
-    /// Have a reaction tried again within a minute, or all of them; fold parked events that can be folded by now
+    /// Retry parked reactions and events
+    ///
+    /// Workers retry the reactions within a minute. This command also folds all parked events that can be folded now.
     Retry {
-        /// The event's position, as `ls` prints it
+        /// Position of the event, as `waybill parked ls` prints it
         #[arg(required_unless_present = "all")]
         position: Option<Position>,
-        /// All reactions and events
+        /// Retry all parked reactions and events
         #[arg(long, conflicts_with = "position")]
         all: bool,
         #[command(flatten)]
@@ -50,7 +52,7 @@ struct Servers {
     database: DatabaseSettings,
 }
 
-/// One line of `ls`.
+/// One line of `waybill parked ls`.
 #[derive(Serialize)]
 struct Line<'a> {
     position: String,
@@ -119,7 +121,7 @@ async fn show(servers: &Servers, position: Position) -> Result<ExitCode, Command
         .iter()
         .find(|(partition, event)| *partition == position.partition && event.seq.unsigned_abs() == position.seq);
     if entry.is_none() && event.is_none() {
-        return Err(format!("nothing about {position} was put aside").into());
+        return Err(format!("there is no parked reaction or event with the position {position}").into());
     }
     if let Some(entry) = &entry {
         Line::of_reaction(position, entry).print()?;
@@ -129,7 +131,7 @@ async fn show(servers: &Servers, position: Position) -> Result<ExitCode, Command
     }
     let nats = backing::nats(&servers.nats).await?;
     match backing::log(&servers.nats, &nats).await?.at(position).await? {
-        None => println!("the log has no event there"),
+        None => println!("the log has no event at this position"),
         Some(stored) => match stored.event {
             Ok(recorded) => println!("{}", serde_json::to_string(&recorded.event)?),
             Err(error) => println!("{error}"),
@@ -154,18 +156,18 @@ async fn again(servers: &Servers, position: Option<Position>) -> Result<ExitCode
         |(partition, event): &(u32, ParkedEvent)| Position { partition: *partition, seq: event.seq.unsigned_abs() };
     let is_parked = events.iter().map(at).any(is_wanted);
     if found == 0 && !is_parked {
-        return Err("nothing about it was put aside".into());
+        return Err("there is no such parked reaction or event".into());
     }
     if found > 0 {
-        println!("{found} reactions will be tried again");
+        println!("workers will retry {found} reactions");
     }
     if is_parked {
         let nats = backing::nats(&servers.nats).await?;
         let log = backing::log(&servers.nats, &nats).await?;
         let folded = fold_parked(log.as_ref(), &backing::database(&servers.database)?).await?;
-        println!("{} parked events are folded", folded.len());
+        println!("folded {} parked events", folded.len());
         if !folded.into_iter().any(is_wanted) {
-            return Err("it stays parked; `waybill parked show` says why".into());
+            return Err("the event stays parked; `waybill parked show` prints the reason".into());
         }
     }
     Ok(ExitCode::SUCCESS)

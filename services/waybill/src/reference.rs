@@ -1,19 +1,19 @@
-//! `docs/configuration.md`, as the code has it.
+//! Generates `docs/configuration.md` from the settings of `waybill serve`.
 
 use clap::{Arg, Command};
 
 const INTRODUCTION: &str = "\
 # Configuration
 
-Every setting of `waybill serve`, `provision`, `replay` and `doctor` is a variable of the environment, or an option of the
-same name (`WAYBILL_NATS_URL` is `--nats-url`). `waybill doctor` tells whether what they name can do what Waybill needs.
-Each role reads those that it needs; giving all of them to all roles does no harm. `scripts/up` and `docker-compose.yml`
-set them for you.
+You can give every setting of `waybill serve`, `provision`, `replay` and `doctor` as an environment variable or as an option of
+the same name (`WAYBILL_NATS_URL` is `--nats-url`). `waybill doctor` checks whether the servers in these settings meet the
+requirements of Waybill. Each role reads only the settings that it needs, so you can give all settings to all roles. `scripts/up`
+and `docker-compose.yml` set them for you.
 
-This page is made from the code; a test fails where it is not what the code says (`WAYBILL_WRITE_DOCS=1` writes it anew).
+This page is generated from the code. A test fails if the page is out of date; `WAYBILL_WRITE_DOCS=1` generates it again.
 ";
 
-/// The page, from the settings of `serve`.
+/// Returns the page for the settings of `serve`.
 pub(crate) fn page(serve: &Command) -> String {
     let mut page = INTRODUCTION.to_owned();
     let mut heading = None;
@@ -50,13 +50,13 @@ mod tests {
         let mut command = crate::Cli::command();
         command.build();
         let page = page(command.find_subcommand("serve").unwrap());
-        // cargo test runs in the package's folder.
+        // `cargo test` runs in the directory of the package.
         let path = Path::new("../../docs/configuration.md");
         if std::env::var_os("WAYBILL_WRITE_DOCS").is_some() {
             std::fs::write(path, &page).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == page, "docs/configuration.md differs from the code; WAYBILL_WRITE_DOCS=1 writes it anew");
+        assert!(written == page, "docs/configuration.md differs from the code; set WAYBILL_WRITE_DOCS=1 to write it");
     }
 
     #[test]

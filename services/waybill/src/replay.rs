@@ -1,4 +1,4 @@
-//! `waybill replay`: rebuilding the read models.
+//! `waybill replay`: rebuilds the read model from the events, and compares or replaces the live tables.
 
 use crate::{CommandError, backing};
 use clap::Args;
@@ -13,24 +13,24 @@ use waybill_service_kit::settings::{DatabaseSettings, NatsSettings};
 #[command(after_long_help = "\
 Examples:
   waybill replay --verify                 compare the live tables with the events
-  waybill replay --swap                   build all tables anew, and put them in the place of the live ones
-  waybill replay --swap --partition 3     put those rows of partition 3 right that differ
+  waybill replay --swap                   rebuild all tables and replace the live ones
+  waybill replay --swap --partition 3     correct the rows of partition 3 that differ
   waybill replay --into other             fold all events into the schema \"other\"")]
 pub(crate) struct ReplayArgs {
-    /// Fold all events into this schema; it is made where it is missing
+    /// Schema to fold all events into; it is created if it does not exist
     #[arg(long, value_name = "SCHEMA")]
     into: Option<String>,
-    /// Rebuild beside the live tables, up to where they are, and compare; nothing needs to stop
+    /// Rebuild the tables beside the live ones, up to the checkpoints of those, and compare; no process has to stop
     #[arg(long)]
     verify: bool,
-    /// Rebuild beside the live tables, compare, and put the new ones in their place; nothing needs to stop
+    /// Rebuild the tables beside the live ones, compare, and replace the live ones; no process has to stop
     ///
-    /// The new tables are built in a schema with the name of the live one and `_next`; if that is interrupted, the same command
-    /// goes on with it. The live tables are then renamed to `_old`, and dropped when nobody reads them any more. Differences are
-    /// printed; they are what a swap puts right.
+    /// The command builds the new tables in a schema with the name of the live schema and `_next`. If it is interrupted, run it
+    /// again to continue. It then renames the live schema to `_old`, and drops it when no query reads it any more. It prints the
+    /// differences that the swap has corrected.
     #[arg(long)]
     swap: bool,
-    /// With --swap: rebuild this partition alone, and write only its rows that differ
+    /// Number of the only partition to rebuild with --swap; only rows that differ are written
     #[arg(long, value_name = "NUMBER", requires = "swap")]
     partition: Option<u32>,
     #[command(flatten)]
@@ -61,9 +61,11 @@ pub(crate) async fn replay(args: ReplayArgs) -> Result<ExitCode, CommandError> {
 async fn swap_live(log: &dyn EventLog, live: &Database, partition: Option<u32>) -> Result<ExitCode, CommandError> {
     if let Some(partition) = partition {
         if !log.partitions().all().any(|one| one == partition) {
-            return Err(
-                format!("there is no partition {partition}: they are 0 to {}", log.partitions().count() - 1).into()
-            );
+            return Err(format!(
+                "there is no partition {partition}; the partitions are 0 to {}",
+                log.partitions().count() - 1
+            )
+            .into());
         }
         print_put_right(&put_right(log, live, partition).await?);
         return Ok(ExitCode::SUCCESS);
@@ -73,13 +75,15 @@ async fn swap_live(log: &dyn EventLog, live: &Database, partition: Option<u32>) 
         print_comparison(comparison);
     }
     let were = match swapped.comparison {
-        Some(comparison) if comparison.is_equal() => "those before were equal to them",
-        Some(_) => "those before were different",
-        None => "those before were behind the log, and not compared",
+        Some(comparison) if comparison.is_equal() => "the previous tables were equal",
+        Some(_) => "the previous tables were different",
+        None => "the previous tables lagged behind the log and were not compared",
     };
     println!("the rebuilt tables are live; {were}");
     if let Some(schema) = swapped.left {
-        println!("the old tables are still read; the next swap drops them, or: DROP SCHEMA {schema} CASCADE");
+        println!(
+            "queries still read the previous tables; the next swap drops them, or run DROP SCHEMA {schema} CASCADE"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -89,7 +93,7 @@ fn print_put_right(tables: &[PutRight]) {
         println!("{table:<20} {written:>10} rows written, {deleted:>10} deleted");
     }
     let changed: usize = tables.iter().map(|table| table.written + table.deleted).sum();
-    println!("{}", if changed == 0 { "all rows were right" } else { "the rows are put right" });
+    println!("{}", if changed == 0 { "all rows were correct" } else { "the rows are corrected" });
 }
 
 fn print_comparison(comparison: &Comparison) {

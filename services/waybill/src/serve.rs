@@ -1,4 +1,4 @@
-//! `waybill serve`: wiring, and ordered shutdown.
+//! `waybill serve`: connects the roles with each other and with the backing servers, and shuts them down in order.
 
 use crate::{CommandError, backing};
 use actix_web::middleware::from_fn;
@@ -32,10 +32,10 @@ enum Role {
     Fanout,
 }
 
-/// A role with its settings. Every setting can come from the environment.
+/// Role and settings of `waybill serve`. An environment variable can set each of the settings.
 #[derive(Args)]
 pub struct ServeArgs {
-    /// Which role
+    /// Role to run
     role: Role,
     #[command(flatten)]
     nats: NatsSettings,
@@ -65,7 +65,7 @@ pub struct ServeArgs {
     connections: ConnectionSettings,
 }
 
-/// What all roles of one process share.
+/// Settings and clients that all roles of one process share.
 struct Shared {
     args: ServeArgs,
     nats: async_nats::Client,
@@ -74,13 +74,13 @@ struct Shared {
     store: Arc<S3Store>,
     database: Database,
     access: Arc<Access>,
-    /// Told first: what takes requests.
+    /// Stops the roles that accept requests. It is triggered first.
     front: Shutdown,
-    /// Told once the front has stopped: what requests need.
+    /// Stops the roles and tasks that requests depend on. It is triggered after the front has stopped.
     back: Shutdown,
 }
 
-/// Runs a role until the process is told to stop.
+/// Runs a role until the process receives a signal to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), CommandError> {
     descriptors::raise_limit();
     let shutdown = Shutdown::new();
@@ -92,7 +92,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Roles that run.
+/// Running roles of this process.
 #[derive(Default)]
 pub struct Running {
     addr: Option<SocketAddr>,
@@ -102,17 +102,18 @@ pub struct Running {
     projector: Option<waybill_projector::Server>,
     back: Shutdown,
     tasks: JoinSet<()>,
-    /// What keeps up with who may do what.
+    /// Tasks that follow the events that affect authorization.
     followers: JoinSet<()>,
 }
 
 impl Running {
-    /// Where it listens.
+    /// Returns the address on which the process listens.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
 
-    /// Until all roles have stopped, after shutdown was triggered: what takes requests first, what they need last.
+    /// Waits until all roles have stopped after the shutdown was triggered. The roles that accept requests stop first, the
+    /// roles that requests depend on stop last.
     pub async fn stopped(self) {
         if let Some(gateway) = self.gateway {
             gateway.stopped().await;
@@ -132,10 +133,10 @@ impl Running {
     }
 }
 
-/// Starts a role, or all of them; they stop when `shutdown` is triggered.
+/// Starts one role or all roles. They stop when `shutdown` is triggered.
 ///
 /// # Errors
-/// What keeps a role from starting, for a person.
+/// A text for users if a role cannot start.
 pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, CommandError> {
     let nats = backing::nats(&args.nats).await?;
     let log = backing::log(&args.nats, &nats).await?;
@@ -186,7 +187,8 @@ async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
     }
 }
 
-/// All roles in one process, clients on one address. Bytes go from the gateway to the worker without a connection.
+/// Starts all roles in one process, with one address for clients. The gateway passes bytes to the worker without a
+/// connection.
 async fn all(shared: &Shared) -> Result<Running, CommandError> {
     let projector = projector(shared).await?;
     let worker = worker(shared, None).await?;
@@ -247,23 +249,23 @@ async fn gateway(
     Ok(waybill_gateway::Server::from_config(config, &shared.front).await?)
 }
 
-/// What this process's listener shows.
+/// Returns the certificate and the key of this process's listener.
 fn tls(shared: &Shared) -> Result<Option<Tls>, CommandError> {
     let TlsSettings { tls_cert_file, tls_key_file } = &shared.args.tls;
     Ok(Tls::of_files(tls_cert_file.as_deref(), tls_key_file.as_deref())?)
 }
 
-/// Who stands in front of this process.
+/// Returns the trusted proxies in front of this process.
 fn proxies(shared: &Shared) -> Proxies {
     Proxies::new(shared.args.gateway.trusted_proxies.clone(), shared.args.gateway.proxy_header)
 }
 
-/// How long clients' connections are kept.
+/// Returns the time for which idle connections of clients stay open.
 fn keep_alive(shared: &Shared) -> Duration {
     Duration::from_secs(shared.args.connections.keep_alive_s)
 }
 
-/// What companies may upload.
+/// Returns the limits and the media types for uploads of companies.
 fn policies(shared: &Shared) -> Policies {
     let Shared { args, access, .. } = shared;
     let limits =
@@ -313,7 +315,7 @@ async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError>
     Ok(waybill_fanout::Server::from_config(config, &shared.front).await?)
 }
 
-/// A listener for health and metrics, for a role that has none of its own.
+/// Starts a listener for health and metrics, for a role without a listener of its own.
 fn health_only(
     shared: &Shared,
     addr: SocketAddr,
