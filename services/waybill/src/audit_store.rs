@@ -1,7 +1,7 @@
-//! `waybill audit-store`: what lies in the store and nothing refers to it, and files whose object is not there.
+//! `waybill audit-store`: finds objects that nothing refers to, and files whose object is missing.
 //!
-//! The tables only say what need not be looked at; each finding is decided on the log. Nothing but a page of either is kept in
-//! memory.
+//! The tables only tell which objects need no further check; the log decides about each finding. The command keeps one page of
+//! the store's list and one page of the tables in memory.
 
 mod judge;
 mod missing;
@@ -27,24 +27,31 @@ use waybill_service_kit::settings::{DatabaseSettings, NatsSettings, S3Settings};
 
 #[derive(Args)]
 #[command(after_long_help = "\
-Nothing is deleted without --delete. What is younger than --older-than is not looked at: a request may still be at it.
+The command deletes nothing without --delete. It ignores objects that are younger than --older-than, because a request may
+still use them.
 
-Kinds: object, staging, quarantine, probe (of `waybill doctor`), multipart (open, not an object yet), foreign (in the place of
-Waybill's objects, but not written by it; never deleted), unknown (its events cannot be read; never deleted), missing (a file
-without its object).
+Kinds of findings:
+  object      object of a file
+  staging     staged object
+  quarantine  object under a quarantine key
+  probe       object of an interrupted `waybill doctor`
+  multipart   open multipart upload
+  foreign     object under a prefix of Waybill that Waybill did not write; never deleted
+  unknown     object whose events cannot be read; never deleted
+  missing     file without its object
 
-Exit codes: 0 nothing was found, or all of it was deleted; 1 something was found, or the audit did not come to its end.")]
+Exit codes: 0 no finding, or all findings were deleted; 1 a finding remains, or the audit failed.")]
 pub(crate) struct AuditStoreArgs {
-    /// Delete what nothing refers to
+    /// Delete objects and multipart uploads that nothing refers to
     #[arg(long)]
     delete: bool,
-    /// Look also for files whose object is not there
+    /// Find also files whose object is missing
     #[arg(long)]
     missing: bool,
-    /// How old something is before it is looked at, in seconds; longer than any request takes
+    /// Minimum age of an object or multipart upload in seconds; it must exceed the duration of any request
     #[arg(long, value_name = "SECONDS", default_value_t = 24 * 3_600, value_parser = clap::value_parser!(i64).range(0..=315_360_000))]
     older_than: i64,
-    /// One JSON object a line, for scripts
+    /// Output as one JSON object per line, for scripts
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -61,7 +68,7 @@ struct Audit {
     judge: Judge,
     report: Report,
     deletes: bool,
-    /// In seconds since 1970.
+    /// Only objects and multipart uploads from before this time are checked. In seconds since 1970.
     made_before: i64,
 }
 
@@ -115,7 +122,7 @@ impl Audit {
         Ok(())
     }
 
-    /// Those of a page that files in the tables refer to: nobody need look at their events.
+    /// Returns the keys of a page that files in the tables refer to. Their events need no check.
     async fn known(&self, prefix: &str, page: &[Listed]) -> Result<HashSet<String>, CommandError> {
         let old = page.iter().filter(|listed| listed.since < self.made_before);
         let keys: Vec<&str> =
@@ -136,12 +143,12 @@ impl Audit {
             Ok(Verdict::Needed) => return Ok(()),
             Ok(Verdict::Unreferenced(why)) => Finding::of(of.0, listed, why.to_owned()),
             Ok(Verdict::Foreign) => {
-                Finding { kind: "foreign", ..Finding::of(of.0, listed, "no key of ours".to_owned()) }
+                Finding { kind: "foreign", ..Finding::of(of.0, listed, "Waybill does not use such keys".to_owned()) }
             }
             Err(error) => Finding { kind: "unknown", ..Finding::of(of.0, listed, error.to_string()) },
         };
         if let Some(upload_id) = &finding.upload_id {
-            // One that has just ended has no parts any more.
+            // A multipart upload that has ended in the meantime has no parts.
             let parts = self.store.list_parts(&finding.key, upload_id).await.unwrap_or_default();
             finding.size_bytes = parts.iter().map(|part| part.size_bytes).sum();
         }

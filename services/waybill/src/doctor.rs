@@ -1,4 +1,4 @@
-//! `waybill doctor`: whether the servers that Waybill stands on can do what it needs.
+//! `waybill doctor`: checks whether NATS, PostgreSQL, the object store and some settings meet the requirements of Waybill.
 
 mod store;
 
@@ -14,21 +14,21 @@ use waybill_service_kit::settings::{
     AuthSettings, DatabaseSettings, NatsSettings, S3Settings, UploadSettings, WorkerSecret,
 };
 
-/// The oldest PostgreSQL with all that Waybill uses.
+/// Oldest major version of PostgreSQL that has all features that Waybill uses.
 const OLDEST_POSTGRES: u32 = 15;
-/// The shortest secrets.
+/// Minimum length of a secret in bytes.
 const SECRET_MIN_BYTES: usize = 32;
 
-/// What was looked at, and what was found.
+/// Name of a check and its result.
 type Check = (String, Found);
 
-/// What was found.
+/// Result of a check.
 enum Found {
-    /// All is well.
+    /// The requirement is met.
     Good(String),
-    /// Waybill works, with a limit that operators should know.
+    /// Waybill works, but with a restriction that operators should know.
     Limit(String),
-    /// Waybill does not work with it.
+    /// Waybill does not work.
     Wrong(String),
 }
 
@@ -46,13 +46,13 @@ impl From<Result<String, CommandError>> for Found {
 
 #[derive(Args)]
 #[command(after_long_help = "\
-It writes a few objects under doctor/ in the bucket and deletes them again; nothing else is changed.
+The command writes a few objects under doctor/ in the bucket and deletes them again. It changes nothing else.
 
-✓ is well, ! a limit that Waybill works with, ✗ something that is missing.
+✓ the check passed   ! Waybill works, but with a restriction   ✗ the check failed
 
-Exit codes: 0 nothing is missing; 1 something is.")]
+Exit codes: 0 no check failed; 1 a check failed.")]
 pub(crate) struct DoctorArgs {
-    /// One JSON object a line, for scripts
+    /// Output as one JSON object per line, for scripts
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -118,7 +118,7 @@ async fn tokens(settings: &AuthSettings) -> Check {
     match backing::authenticator(settings) {
         Ok(authenticator) => (what, authenticator.check().await.into()),
         Err(error) => {
-            let hint = "set WAYBILL_JWKS_URL, or WAYBILL_JWT_HS256_SECRET to what `openssl rand -hex 32` says";
+            let hint = "set WAYBILL_JWKS_URL, or set WAYBILL_JWT_HS256_SECRET to the output of `openssl rand -hex 32`";
             (what, Found::Wrong(format!("{error}; {hint}")))
         }
     }
@@ -129,10 +129,12 @@ async fn postgres(what: &str, database: Result<Database, CommandError>) -> Check
         let found = database?.inspect().await?;
         let major: u32 = found.version.split(['.', ' ']).next().and_then(|major| major.parse().ok()).unwrap_or(0);
         if major < OLDEST_POSTGRES {
-            return Err(format!("version {} is too old; {OLDEST_POSTGRES} or newer is needed", found.version).into());
+            return Err(
+                format!("version {} is too old; version {OLDEST_POSTGRES} or later is needed", found.version).into()
+            );
         }
         match found.pending_migrations {
-            0 => Ok(format!("{}, its tables are up to date", found.version)),
+            0 => Ok(format!("version {}; the tables are up to date", found.version)),
             n => Err(CommandError::from(format!("{n} migrations are missing; run `waybill provision`"))),
         }
     };
@@ -141,8 +143,10 @@ async fn postgres(what: &str, database: Result<Database, CommandError>) -> Check
 
 fn secret(name: &str, value: &str) -> Check {
     let found = match value.len() {
-        0 => Err("it is not set; openssl rand -hex 32 makes one".to_owned()),
-        length if length < SECRET_MIN_BYTES => Err(format!("it has {length} bytes; {SECRET_MIN_BYTES} are needed")),
+        0 => Err("the secret is not set; `openssl rand -hex 32` generates one".to_owned()),
+        length if length < SECRET_MIN_BYTES => {
+            Err(format!("the secret has {length} bytes; at least {SECRET_MIN_BYTES} are needed"))
+        }
         _ => Ok("set".to_owned()),
     };
     (name.to_owned(), found.into())

@@ -93,20 +93,20 @@ async fn doctor_says_what_a_store_does_not_do() {
     };
     type Rule = fn(&Request) -> Option<Fault>;
     let cases: [(Rule, &[&str], &str, &str, &str); 8] = [
-        (|_| None, &[], "lists of multipart uploads", "ok", "as needed"),
+        (|_| None, &[], "lists of multipart uploads", "ok", "works"),
         (|of| of.asks("versioning").then_some(REFUSED), &[], "versions", "limit", "s3:GetBucketVersioning"),
-        (|of| of.asks("lifecycle").then_some(REFUSED), &[], "rules of the lifecycle", "limit", "AccessDenied"),
+        (|of| of.asks("lifecycle").then_some(REFUSED), &[], "lifecycle rules", "limit", "AccessDenied"),
         (
             |of| of.asks("lifecycle").then_some(Fault::Document(RULES)),
             &[],
-            "rules of the lifecycle",
+            "lifecycle rules",
             "error",
             "\"parts\" ends multipart uploads before WAYBILL_UPLOAD_LIFETIME_S, which is 604800 s",
         ),
         (
             |of| of.asks("lifecycle").then_some(Fault::Document(RULES)),
             &["--upload-lifetime-s=86400"],
-            "rules of the lifecycle",
+            "lifecycle rules",
             "limit",
             "\"retention\" deletes objects",
         ),

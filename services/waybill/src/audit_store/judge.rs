@@ -1,4 +1,5 @@
-//! Whether something in the store is still needed, decided on the events of its upload, whose id is in its key.
+//! Decides whether an object or a multipart upload is still needed. The key contains the id of the upload, and the events of
+//! this upload decide.
 
 use crate::CommandError;
 use std::sync::Arc;
@@ -9,17 +10,17 @@ use waybill_object_store::s3::Listed;
 use waybill_repository::{ContentAggregate, FileAggregate, LifecycleAggregate, Quotas, UploadAggregate, load};
 use waybill_schema::{CompanyId, Sha256Digest, UploadId, names};
 
-/// What Waybill puts into the store.
+/// Kind of an object that Waybill writes to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Object,
     Staging,
     Quarantine,
-    /// Of `waybill doctor`.
+    /// Object of `waybill doctor`.
     Probe,
 }
 
-/// How the keys begin.
+/// Prefixes of the keys.
 pub(super) const PREFIXES: [(Kind, &str); 4] = [
     (Kind::Object, names::OBJECTS),
     (Kind::Staging, names::STAGING),
@@ -27,18 +28,18 @@ pub(super) const PREFIXES: [(Kind, &str); 4] = [
     (Kind::Probe, "doctor/"),
 ];
 
-/// What is to be done with something.
+/// Decision about an object or a multipart upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is needed, or may be.
+    /// It is needed, or could be needed.
     Needed,
-    /// Nothing refers to it, and nothing ever will: why.
+    /// Nothing refers to it, and nothing ever will. With the reason.
     Unreferenced(&'static str),
     /// Waybill did not write it.
     Foreign,
 }
 
-/// How an upload stands.
+/// State of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing<'a> {
     Running,
@@ -46,18 +47,18 @@ enum Standing<'a> {
     File(Sha256Digest, &'a str),
 }
 
-/// What reads the events.
+/// Reads events and decides about objects and multipart uploads.
 pub(super) struct Judge {
     log: Arc<JetStreamLog>,
     quotas: Quotas,
-    /// The last upload that was asked for: many objects in a row are of one.
+    /// Upload of the previous call and its phase. Consecutive objects often belong to the same upload.
     last: Option<(CompanyId, UploadId, Phase)>,
 }
 
-/// How many characters an id has in a key.
+/// Number of characters of an id in a key.
 const ID_LENGTH: usize = 36;
 
-/// The company and the upload in a key: `PREFIX{company}/{upload}/{name}`, or with a hyphen before the name.
+/// Returns the company and the upload of a key `PREFIX{company}/{upload}/{name}` or `PREFIX{company}/{upload}-{name}`.
 pub(super) fn owner(prefix: &str, key: &str) -> Option<(CompanyId, UploadId)> {
     let (company, rest) = key.strip_prefix(prefix)?.split_once('/')?;
     let (upload, name) = rest.split_at_checked(ID_LENGTH)?;
@@ -72,13 +73,13 @@ impl Judge {
         Self { log, quotas, last: None }
     }
 
-    /// Decides on something that is old enough not to be on its way any more.
+    /// Decides about an object or a multipart upload. It must be so old that no request uses it any more.
     ///
     /// # Errors
-    /// If the log does not answer, or an event cannot be read.
+    /// If the log does not answer or an event cannot be read.
     pub(super) async fn verdict(&mut self, (kind, prefix): (Kind, &str), it: &Listed) -> Result<Verdict, CommandError> {
         if kind == Kind::Probe {
-            return Ok(Verdict::Unreferenced("a check of `waybill doctor` was stopped"));
+            return Ok(Verdict::Unreferenced("a run of `waybill doctor` was interrupted"));
         }
         let Some((company, upload)) = owner(prefix, &it.key) else { return Ok(Verdict::Foreign) };
         let phase = self.phase(company, upload).await?;
@@ -88,14 +89,14 @@ impl Judge {
             Standing::File(sha256, key) if kind == Kind::Object && it.upload_id.is_none() => {
                 self.of_file((company, upload), sha256, key, &it.key).await?
             }
-            Standing::File(..) => Verdict::Unreferenced("its file has been put together"),
+            Standing::File(..) => Verdict::Unreferenced("its file is complete"),
         })
     }
 
-    /// The key under which a file's object must be; `None` if it needs none any more.
+    /// Returns the key at which the object of a file must exist; `None` if the file needs no object any more.
     ///
     /// # Errors
-    /// As [`Judge::verdict`].
+    /// The same as of [`Judge::verdict`].
     pub(super) async fn key_of(&mut self, company: CompanyId, file: UploadId) -> Result<Option<String>, CommandError> {
         let Phase::Verified { sha256, storage_key } = self.phase(company, file).await? else { return Ok(None) };
         let log: &dyn EventLog = self.log.as_ref();
@@ -130,7 +131,7 @@ impl Judge {
             Phase::Expired => Standing::Ended("its upload has expired"),
             Phase::Verified { sha256, storage_key } => Standing::File(*sha256, storage_key),
             Phase::Absent if self.quotas.look(company).await?.reserved.contains_key(&upload) => Standing::Running,
-            Phase::Absent => Standing::Ended("no event tells of its upload"),
+            Phase::Absent => Standing::Ended("its upload has no events"),
             Phase::Concatenated { into } => {
                 let aggregate = LifecycleAggregate(UploadAggregate { company, upload: *into });
                 if load(self.log.as_ref(), &aggregate).await?.state.has_ended() {
@@ -142,7 +143,7 @@ impl Judge {
         })
     }
 
-    /// What an object is that lies where those of a verified file do.
+    /// Decides about an object whose key contains the id of a verified file.
     async fn of_file(
         &self,
         (company, file): (CompanyId, UploadId),
@@ -152,7 +153,7 @@ impl Judge {
     ) -> Result<Verdict, CommandError> {
         let log: &dyn EventLog = self.log.as_ref();
         let content = load(log, &ContentAggregate { company, sha256 }).await?.state;
-        // Files with the same bytes may need it, also if its own file is gone.
+        // Other files with the same bytes may need the object even if its own file is deleted.
         if content.object.as_ref().is_some_and(|object| object.storage_key == key) {
             return Ok(Verdict::Needed);
         }

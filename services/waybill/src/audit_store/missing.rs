@@ -1,7 +1,8 @@
-//! Files whose object is not in the store.
+//! Finds files whose object is missing in the store.
 //!
-//! Both lists come by company and upload, the tables' and the store's: an object's key begins with them. So each is read once,
-//! side by side, and only what is not found there is asked for by its key.
+//! The tables and the store list files and objects in the same order, because the key of an object begins with the ids of its
+//! company and its upload. Therefore one pass reads both lists side by side. Only objects that this pass does not find are
+//! requested by their key.
 
 use super::judge::Judge;
 use super::report::{Finding, Report};
@@ -15,15 +16,15 @@ use waybill_read_model::queries::{KeptFile, kept_files};
 use waybill_schema::{CompanyId, UploadId, names};
 
 const BATCH: i64 = 1_000;
-/// How many shared objects that are there are kept in mind.
+/// Maximum number of keys of existing shared objects in memory.
 const SHARED: usize = 10_000;
 
-/// A look at all files.
+/// Search for missing objects of all files.
 pub(super) struct Missing<'a> {
     store: &'a S3Store,
-    /// The next keys of the store.
+    /// Next keys of the store's list.
     listed: VecDeque<String>,
-    /// The last key that was listed; `None` at the beginning.
+    /// Last key that the store has listed; `None` at the beginning.
     after: Option<String>,
     is_at_end: bool,
     shared: HashSet<String>,
@@ -73,7 +74,7 @@ impl<'a> Missing<'a> {
         Ok(is_there)
     }
 
-    /// Whether the store lists a key. Keys are asked for in their order.
+    /// Returns `true` if the store lists the key `wanted`. Successive calls must pass the keys in ascending order.
     async fn is_listed(&mut self, wanted: &str) -> Result<bool, CommandError> {
         loop {
             while let Some(next) = self.listed.front() {
@@ -92,13 +93,14 @@ impl<'a> Missing<'a> {
         }
     }
 
-    /// The tables may be behind: what the log says counts, and what the store says of that key now.
+    /// Reports the file if its object is really missing. The tables can lag behind, so the log names the key, and the store is
+    /// asked again.
     async fn confirm(&self, file: &KeptFile, judge: &mut Judge, report: &mut Report) -> Result<(), CommandError> {
         let Some(key) = judge.key_of(file.company_id, file.file_id).await? else { return Ok(()) };
         if self.store.size(&key).await?.is_some() {
             return Ok(());
         }
-        let why = format!("the object of file {} is not there", file.file_id);
+        let why = format!("the object of the file {} is missing", file.file_id);
         report.found(&Finding::missing(key, file.size_bytes, why))
     }
 }

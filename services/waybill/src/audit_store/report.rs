@@ -1,4 +1,4 @@
-//! What was found, as a table or as JSON.
+//! Prints the findings as a table or as JSON.
 
 use super::judge::Kind;
 use crate::CommandError;
@@ -7,7 +7,7 @@ use serde_json::json;
 use waybill_object_store::s3::Listed;
 use waybill_schema::Timestamp;
 
-/// One thing that was found.
+/// Finding of `waybill audit-store`.
 #[derive(Serialize)]
 pub(super) struct Finding {
     pub(super) kind: &'static str,
@@ -34,18 +34,18 @@ impl Finding {
         Self { kind, key, upload_id, size_bytes, since, why, deleted: false }
     }
 
-    /// A file's object that is not there.
+    /// Returns a finding for a missing object of a file.
     pub(super) fn missing(key: String, size_bytes: u64, why: String) -> Self {
         Self { kind: "missing", key, upload_id: None, size_bytes, since: None, why, deleted: false }
     }
 
-    /// Whether it was decided that nothing refers to it.
+    /// Returns `true` if nothing refers to the object, so that it can be deleted.
     pub(super) fn is_deletable(&self) -> bool {
         !matches!(self.kind, "foreign" | "unknown" | "missing")
     }
 }
 
-/// Prints findings as they come, and counts them.
+/// Prints each finding immediately, and counts the findings.
 pub(super) struct Report {
     json: bool,
     looked_at: u64,
@@ -66,7 +66,7 @@ impl Report {
 
     pub(super) fn found(&mut self, finding: &Finding) -> Result<(), CommandError> {
         if self.found == 0 && !self.json {
-            println!("{:<11} {:>15}  {:<8} KEY, AND WHY", "KIND", "BYTES", "DELETED");
+            println!("{:<11} {:>15}  {:<8} KEY: REASON", "KIND", "BYTES", "DELETED");
         }
         self.found += 1;
         self.found_bytes = self.found_bytes.saturating_add(finding.size_bytes);
@@ -83,7 +83,7 @@ impl Report {
         Ok(())
     }
 
-    /// Prints the sums. Returns whether nothing was found that is still there.
+    /// Prints the totals. Returns `true` if no finding remains: there was none, or all were deleted.
     pub(super) fn end(&self) -> Result<bool, CommandError> {
         let Self { looked_at, found, found_bytes, deleted, deleted_bytes, .. } = self;
         if self.json {
@@ -98,7 +98,7 @@ impl Report {
             println!("{sum}");
         } else {
             println!(
-                "{looked_at} looked at; {found} found with {found_bytes} bytes; {deleted} deleted with {deleted_bytes} bytes"
+                "{looked_at} checked; {found} findings with {found_bytes} bytes; {deleted} deleted with {deleted_bytes} bytes"
             );
         }
         Ok(found == deleted)

@@ -1,4 +1,4 @@
-//! Does with the store what uploads do with it.
+//! Checks the object store: sends the same requests as uploads and compares the results.
 
 use super::{Check, Found};
 use crate::CommandError;
@@ -11,53 +11,54 @@ use waybill_object_store::s3::{LifecycleRule, S3Store};
 use waybill_object_store::{CompletedPart, Crc, ObjectInfo, ObjectStore, PartCrc, StoreError, crc64nvme};
 use waybill_schema::names;
 
-/// S3 takes no shorter part, but for the last one.
+/// Minimum size of a part in S3, in bytes. Only the last part can be smaller.
 const PART_BYTES: usize = 5 * 1_024 * 1_024;
-/// How long a request of a client may take.
+/// Timeout of a request that a client sends to the store.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// For how long the URL of a client's request is good: clocks may differ.
+/// Lifetime of a presigned URL. It is long because the clocks of the hosts can differ.
 const URL_LIFETIME: Duration = Duration::from_secs(900);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// What is needed to try the store.
+/// Clients and settings that the checks of the store need.
 pub(super) struct Probe {
-    /// The bucket.
+    /// Client of the bucket.
     pub(super) store: Arc<S3Store>,
-    /// What signs requests of clients.
+    /// Signer of the requests that clients send to the store.
     pub(super) presigner: Presigner,
-    /// How long an upload may take.
+    /// Time until an upload expires.
     pub(super) upload_lifetime: Duration,
 }
 
 impl Probe {
-    /// What the store can do, and what it cannot.
+    /// Runs all checks of the store. The other checks are omitted if the bucket cannot be used.
     pub(super) async fn findings(&self) -> Vec<Check> {
         let store = self.store.as_ref();
         let bucket = format!("bucket {}", store.bucket());
         if let Err(error) = store.check().await {
             let wrong = format!(
-                "{error}; are WAYBILL_S3_ENDPOINT, its keys and the bucket right? `waybill provision` makes the bucket"
+                "{error}; check WAYBILL_S3_ENDPOINT, the access keys and the name of the bucket; `waybill provision` \
+                 creates the bucket"
             );
             return vec![(bucket, Found::Wrong(wrong))];
         }
         let key = |name: &str| format!("doctor/{}/{name}", Uuid::now_v7().simple());
-        let mut findings = vec![(bucket, Found::Good("there".to_owned()))];
+        let mut findings = vec![(bucket, Found::Good("exists".to_owned()))];
         for (what, outcome) in [
-            ("objects, whole and in ranges", objects(store, &key("object")).await),
+            ("objects and ranges of objects", objects(store, &key("object")).await),
             ("checksums of objects", checksums(store, &key("checksum")).await),
             ("copies", copies(store, &key("copy")).await),
             ("encryption", encryption(store, &key("encrypted")).await),
             ("checksums of parts", checksums_of_parts(store, &key("part")).await),
             ("multipart uploads", multipart(store, &key("parts")).await),
             ("parts in any order", gap(store, &key("gap")).await),
-            ("multipart uploads that are given up", aborted(store, &key("aborted")).await),
+            ("aborted multipart uploads", aborted(store, &key("aborted")).await),
         ] {
-            findings.push((format!("store: {what}"), outcome.map(|()| "as needed".to_owned()).into()));
+            findings.push((format!("store: {what}"), outcome.map(|()| "works".to_owned()).into()));
         }
         for (what, outcome) in [
             ("lists of multipart uploads", listed(store, &key("listed")).await),
             ("versions", versions(store).await),
-            ("rules of the lifecycle", self.lifecycle().await),
+            ("lifecycle rules", self.lifecycle().await),
             ("uploads by clients", self.direct(&key("direct")).await),
         ] {
             findings.push((format!("store: {what}"), outcome.unwrap_or_else(|error| Found::Wrong(error.to_string()))));
@@ -65,12 +66,14 @@ impl Probe {
         findings
     }
 
-    /// Whether the bucket keeps what Waybill puts there.
+    /// Checks that no lifecycle rule of the bucket ends running uploads, or deletes or archives objects of files.
     async fn lifecycle(&self) -> Result<Found, CommandError> {
         let rules = match self.store.lifecycle().await {
             Ok(rules) => rules,
             Err(error) => {
-                return Ok(Found::Limit(format!("rules that end uploads or delete files cannot be seen: {error}")));
+                return Ok(Found::Limit(format!(
+                    "cannot read the lifecycle rules; a rule could end uploads or delete objects of files: {error}"
+                )));
             }
         };
         let is_too_early =
@@ -79,29 +82,30 @@ impl Probe {
             |rule: &LifecycleRule| [names::OBJECTS, names::QUARANTINE].iter().any(|prefix| rule.is_for(prefix));
         if let Some(rule) = rules.iter().find(|rule| is_ours(rule) && is_too_early(rule)) {
             return Ok(Found::Wrong(format!(
-                "the rule {:?} ends multipart uploads before WAYBILL_UPLOAD_LIFETIME_S, which is {} s; give it more days",
+                "the rule {:?} ends multipart uploads before WAYBILL_UPLOAD_LIFETIME_S, which is {} s; set a greater \
+                 number of days in the rule",
                 rule.id,
                 self.upload_lifetime.as_secs()
             )));
         }
         if let Some(rule) = rules.iter().find(|rule| rule.is_for(names::OBJECTS) && rule.deletes) {
             return Ok(Found::Limit(format!(
-                "the rule {:?} deletes objects of files that Waybill still shows; have it leave out keys that begin with {}",
+                "the rule {:?} deletes objects of files that Waybill still lists; exclude keys that begin with {} from the rule",
                 rule.id,
                 names::OBJECTS
             )));
         }
         if let Some(rule) = rules.iter().find(|rule| rule.is_for(names::OBJECTS) && rule.archives) {
-            let text = "moves objects to an archive, from which files cannot be downloaded";
-            return Ok(Found::Limit(format!("the rule {:?} {text}; have it use another class", rule.id)));
+            let text = "moves objects to an archive; files cannot be downloaded from there";
+            return Ok(Found::Limit(format!("the rule {:?} {text}; use another storage class", rule.id)));
         }
-        Ok(Found::Good("none ends an upload, or takes a file away".to_owned()))
+        Ok(Found::Good("no rule ends an upload, or deletes or archives a file".to_owned()))
     }
 
-    /// Whether clients can send parts by themselves, with bytes that are checked.
+    /// Checks that clients can send parts with presigned URLs, and that the store verifies the checksums of these parts.
     async fn direct(&self, key: &str) -> Result<Found, CommandError> {
         if !self.presigner.is_reachable() {
-            let text = "off: the store's address is a name that clients do not know; set WAYBILL_S3_PUBLIC_ENDPOINT";
+            let text = "disabled: clients cannot resolve the host name of the store; set WAYBILL_S3_PUBLIC_ENDPOINT";
             return Ok(Found::Limit(text.to_owned()));
         }
         let id = self.store.create_multipart(key, Some(Crc::Crc32)).await?;
@@ -122,23 +126,25 @@ impl Probe {
             }
             let status = match request.send().await {
                 Ok(answer) => answer.status(),
-                // The URL is good for whoever has it.
+                // The message must not contain the URL: everyone who has it can use it.
                 Err(error) => {
-                    let text = "clients cannot be tried from here: the store's public address does not answer";
+                    let text = "not checked: the public endpoint of the store does not answer from this host";
                     return Ok(Found::Limit(format!("{text}: {}", error.without_url())));
                 }
             };
             match (status.is_success(), is_right) {
-                (true, false) => return Err("a part with a wrong CRC-32 is taken from a client".into()),
-                (false, true) => return Err(format!("a part is not taken from a client: status {status}").into()),
+                (true, false) => return Err("the store accepts a part with a wrong CRC-32 from a client".into()),
+                (false, true) => {
+                    return Err(format!("the store rejects a valid part from a client: status {status}").into());
+                }
                 _ => {}
             }
         }
-        Ok(Found::Good("as needed".to_owned()))
+        Ok(Found::Good("works".to_owned()))
     }
 }
 
-/// Does what `probe` does, and then deletes the objects.
+/// Runs `probe`, and then deletes the objects with the keys `keys`.
 async fn deleting<T>(
     store: &dyn ObjectStore,
     keys: &[&str],
@@ -154,7 +160,7 @@ async fn deleting<T>(
     Ok(found)
 }
 
-/// Does what `probe` does, and then gives the multipart upload up.
+/// Runs `probe`, and then aborts the multipart upload.
 async fn aborting<T>(
     store: &dyn ObjectStore,
     key: &str,
@@ -174,10 +180,10 @@ async fn objects(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError>
         store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
         let found = store.get(key, 3, Some(4)).await?.collect().await?;
         let size = store.size(key).await?;
-        must(found == "3456" && size == Some(10), "a range is not what was stored")
+        must(found == "3456" && size == Some(10), "a range differs from the stored bytes")
     })
     .await?;
-    must(store.size(key).await?.is_none(), "a deleted object is still there")
+    must(store.size(key).await?.is_none(), "a deleted object still exists")
 }
 
 async fn checksums(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
@@ -192,13 +198,13 @@ async fn copies(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> 
     let (bytes, copy, other) = (Bytes::from_static(b"copied"), format!("{key}-copy"), format!("{key}-other"));
     deleting(store, &[key, &copy, &other], async {
         store.put(key, bytes.clone(), crc64nvme(&bytes)).await?;
-        let info = store.info(key).await?.ok_or("an object that was put is not there")?;
+        let info = store.info(key).await?.ok_or("a stored object does not exist")?;
         store.copy(key, &copy, &info).await?;
         let copied = store.get(&copy, 0, None).await?.collect().await?;
-        must(copied == bytes, "a copy has other bytes")?;
+        must(copied == bytes, "a copy differs from its source")?;
         let another = ObjectInfo { etag: "\"00000000000000000000000000000000\"".to_owned(), ..info };
         drop(store.copy(key, &other, &another).await);
-        let ignored = "x-amz-copy-source-if-match is ignored: another object than the one that was meant is copied";
+        let ignored = "the store ignores x-amz-copy-source-if-match and copies a source with a different ETag";
         must(store.info(&other).await?.is_none(), ignored)
     })
     .await
@@ -240,30 +246,31 @@ async fn multipart(store: &dyn ObjectStore, key: &str) -> Result<(), CommandErro
         let listed = store.list_parts(key, &id).await?;
         let as_sent = listed.iter().map(|part| (part.part_number, part.size_bytes, part.etag.as_str()));
         let sent = parts.iter().zip(sizes).map(|(part, size)| (part.part_number, size as u64, part.etag.as_str()));
-        must(as_sent.eq(sent), "the listed parts are not those that were sent")?;
+        must(as_sent.eq(sent), "the listed parts differ from the sent parts")?;
         Ok(store.complete_multipart(key, &id, &parts).await?)
     });
     deleting(store, &[key], async {
         completed.await?;
         let whole = sizes.iter().sum::<usize>() as u64;
-        must(store.size(key).await? == Some(whole), "the object is not made of its parts")
+        must(store.size(key).await? == Some(whole), "the size of the object differs from the sum of its parts")
     })
     .await
 }
 
-/// Parts come in any order, and those that are there are looked up one by one.
+/// Checks that parts can arrive in any order, and that the store lists a single part.
 async fn gap(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
     let id = store.create_multipart(key, Some(Crc::Crc64Nvme)).await?;
     aborting(store, key, &id, async {
         let bytes = Bytes::from_static(b"third");
         let etag = store.upload_part(key, &id, 3, bytes.clone(), crc64nvme(&bytes)).await?;
         let found = store.part(key, &id, 3).await?;
-        must(found.iter().any(|part| part.has_etag(&etag)), "a part that came before the first one is not listed")
+        must(found.iter().any(|part| part.has_etag(&etag)), "the store does not list a part that arrived before part 1")
     })
     .await
 }
 
-/// What a worker left that died is found by the beginning of its key.
+/// Checks that the store lists open multipart uploads by a prefix of their keys. Workers find the multipart uploads of a dead
+/// worker in this way.
 async fn listed(store: &dyn ObjectStore, key: &str) -> Result<Found, CommandError> {
     let id = store.create_multipart(key, None).await?;
     let is_listed = async |prefix: &str| -> Result<bool, CommandError> {
@@ -271,32 +278,32 @@ async fn listed(store: &dyn ObjectStore, key: &str) -> Result<Found, CommandErro
     };
     aborting(store, key, &id, async {
         Ok(match (is_listed(key).await?, is_listed(&key[..key.len() - 1]).await?) {
-            (true, true) => Found::Good("as needed".to_owned()),
+            (true, true) => Found::Good("works".to_owned()),
             (true, false) => Found::Limit(
-                "they are not listed by the beginning of their keys: what a broken copy of a large file leaves stays \
-                 until a rule of the lifecycle ends it"
+                "the store does not list multipart uploads by a prefix of their keys: the multipart upload of an \
+                 interrupted copy of a large file stays until a lifecycle rule ends it"
                     .to_owned(),
             ),
-            (false, _) => Found::Wrong("an open multipart upload is not listed".to_owned()),
+            (false, _) => Found::Wrong("the store does not list an open multipart upload".to_owned()),
         })
     })
     .await
 }
 
-/// If the bucket keeps versions, a deletion is one of all versions.
+/// Checks that Waybill can list and delete all versions of an object if the bucket keeps versions.
 async fn versions(store: &S3Store) -> Result<Found, CommandError> {
     let found = match store.versioning().await {
-        Ok(false) => return Ok(Found::Good("none are kept".to_owned())),
+        Ok(false) => return Ok(Found::Good("the bucket keeps no versions".to_owned())),
         Ok(true) => store.versions("doctor/none").await.map(drop),
         Err(StoreError::Refused { code, .. }) if code != "AccessDenied" && code != "403" => {
-            return Ok(Found::Good(format!("the store has none ({code})")));
+            return Ok(Found::Good(format!("the store does not support versions ({code})")));
         }
         Err(error) => Err(error),
     };
     match found {
-        Ok(()) => Ok(Found::Good("kept, and deleted with their file".to_owned())),
+        Ok(()) => Ok(Found::Good("the bucket keeps versions; Waybill deletes them together with the file".to_owned())),
         Err(StoreError::Refused { code, .. }) => Ok(Found::Limit(format!(
-            "the store does not show them ({code}): if the bucket keeps versions, those of deleted files stay; allow \
+            "the store does not list versions ({code}): if the bucket keeps versions, those of deleted files stay; allow \
                  s3:GetBucketVersioning, s3:ListBucketVersions and s3:DeleteObjectVersion"
         ))),
         Err(error) => Err(error.into()),
@@ -308,24 +315,24 @@ async fn aborted(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError>
     store.abort_multipart(key, &id).await?;
     let listed = store.list_parts(key, &id).await;
     let gone = matches!(listed, Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }));
-    must(gone, "an upload that was given up is still there")?;
+    must(gone, "an aborted multipart upload still exists")?;
     aborting(store, key, &id, async {
         let bytes = Bytes::from_static(b"late");
         let late = store.upload_part(key, &id, 1, bytes.clone(), crc64nvme(&bytes)).await;
         let refused = matches!(late, Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }));
-        must(refused, "parts of an upload that was given up are not refused as NoSuchUpload")
+        must(refused, "the store does not reject parts of an aborted multipart upload with NoSuchUpload")
     })
     .await
 }
 
-/// Bytes with a wrong checksum must be refused for that alone.
+/// Returns an error unless the store rejected the bytes because of their wrong checksum.
 fn must_be_corrupt(sent: Result<String, StoreError>, what: &str) -> Result<(), CommandError> {
     match sent {
         Err(StoreError::Corrupt { .. }) => Ok(()),
         Err(error) => Err(error.into()),
         Ok(_) => {
-            Err(format!("{what} with a wrong CRC-64/NVME are taken: the store does not check x-amz-checksum-crc64nvme")
-                .into())
+            let text = "with a wrong CRC-64/NVME: it does not verify x-amz-checksum-crc64nvme";
+            Err(format!("the store accepts {what} {text}").into())
         }
     }
 }
