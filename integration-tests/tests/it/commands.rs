@@ -134,7 +134,7 @@ async fn a_token_that_ends_meanwhile_is_replaced_by_the_next_one() {
 async fn what_cannot_be_asked_is_not_asked_again() {
     let stack = Stack::start().await;
     let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
-    for (url, said) in [("localhost:8080", "begins with http"), ("nonsense", "is no URL")] {
+    for (url, said) in [("localhost:8080", "begin with http"), ("nonsense", "is not a URL")] {
         let ended = CommandLine::start(&client.at(url.to_owned()), home.path(), "ls", &[""; 0]).ended().await;
         assert!(ended.code == Some(1) && ended.complaints.contains(said), "{ended:?}");
     }

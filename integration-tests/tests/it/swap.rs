@@ -162,7 +162,7 @@ async fn the_rows_of_one_partition_are_put_right() {
         let posted = client.small_file("file-2.txt").await;
         client.get_after(&format!("/v1/files/{}", posted.text("file_id")), &posted).await.expect(200);
     }
-    assert!(replay(&cluster.backing, &["--swap", "--partition", "2"]).await.contains("all rows were right"));
+    assert!(replay(&cluster.backing, &["--swap", "--partition", "2"]).await.contains("all rows were correct"));
     replay(&cluster.backing, &["--swap"]).await;
     cluster.finish().await;
 }

@@ -1,4 +1,4 @@
-//! Waybill over HTTP.
+//! Client of the HTTP API of Waybill.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
@@ -8,20 +8,20 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a connection may take to be made.
+/// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer may take: longer than the longest that Waybill is asked to wait.
+/// Timeout for an answer. It is longer than any wait that a request asks Waybill for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long the peer may leave sent bytes without an acknowledgement, or a probe without an answer.
+/// Idle time of a connection after which TCP keep-alive probes begin, to detect a dead peer.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
-/// Where Waybill is, and who asks.
+/// URL of Waybill and token of the caller.
 #[derive(Args, Clone)]
 pub(crate) struct ApiArgs {
-    /// Where Waybill is
+    /// URL of Waybill
     #[arg(long, env = "WAYBILL_URL", default_value = "http://127.0.0.1:8080", global = true, help_heading = "Server")]
     pub(crate) url: String,
-    /// The token (a JWT); better by its variable than on the command line, which others can see
+    /// Token (a JWT). Use the environment variable instead of the option: other users can see command lines
     #[arg(
         long,
         env = "WAYBILL_TOKEN",
@@ -31,76 +31,76 @@ pub(crate) struct ApiArgs {
         help_heading = "Server"
     )]
     pub(crate) token: String,
-    /// A file with the token, in place of --token; read again for each request, so that it may be renewed meanwhile
+    /// File with the token, instead of --token. It is read for each request, so that you can renew the token at any time
     #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "PATH", help_heading = "Server")]
     pub(crate) token_file: Option<PathBuf>,
 }
 
-/// Why a request did not do what it was for.
+/// Reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// No answer came.
+    /// No answer arrived.
     #[error("{} does not answer: {reason}", .url)]
     Unreachable {
-        /// Where.
+        /// URL of the peer.
         url: String,
-        /// Why.
+        /// Cause.
         reason: String,
     },
-    /// Waybill said no.
+    /// Waybill refused the request.
     #[error("{detail} ({code})")]
     Refused {
-        /// The HTTP status.
+        /// HTTP status.
         status: StatusCode,
-        /// The stable code.
+        /// Stable error code.
         code: String,
-        /// For a person.
+        /// Text for users.
         detail: String,
-        /// When to come again.
+        /// Time after which the request can be repeated.
         retry_after: Option<Duration>,
     },
-    /// The token of a file is not good any more; the next one may be.
+    /// Waybill does not accept the token in the token file, for example because it has expired. A renewed token can succeed.
     #[error("the token in {file} is refused: {detail}")]
     StaleToken {
-        /// Which.
+        /// Path of the token file.
         file: String,
-        /// Why.
+        /// Text for users.
         detail: String,
     },
-    /// The request cannot be sent, or the peer is not to be trusted.
-    #[error("{url} cannot be asked: {reason}")]
+    /// The request cannot be sent, or the certificate of the peer is not trusted.
+    #[error("cannot send the request to {url}: {reason}")]
     Impossible {
-        /// Where.
+        /// URL of the peer.
         url: String,
-        /// Why.
+        /// Cause.
         reason: String,
     },
-    /// What answers is not Waybill, or not one that we understand.
-    #[error("{url} answers with something else than Waybill does: {reason}")]
+    /// The peer is not Waybill, or a version that this client does not understand.
+    #[error("the answer of {url} is not an answer of Waybill: {reason}")]
     Strange {
-        /// Where.
+        /// URL of the peer.
         url: String,
-        /// What.
+        /// Difference from an answer of Waybill.
         reason: String,
     },
 }
 
 impl ApiError {
-    /// Whether the same request may succeed later.
+    /// Returns `true` if the same request can succeed later.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::StaleToken { .. } => true,
             Self::Refused { status, code, .. } => {
                 status.is_server_error()
                     || matches!(status.as_u16(), 408 | 425 | 429)
-                    // Of bytes that broke off, or that another connection of ours brought meanwhile.
+                    // The body was incomplete, or another connection of this client sent the same bytes.
                     || matches!(code.as_str(), "body_incomplete" | "chunk_incomplete" | "superseded")
             }
             Self::Strange { .. } | Self::Impossible { .. } => false,
         }
     }
 
-    /// Whether Waybill said no for good, other than to the token.
+    /// Returns `true` if Waybill refused the request permanently, for another reason than the token.
     pub(crate) fn is_refusal(&self) -> bool {
         !self.is_passing() && matches!(self.status(), Some(status) if status != 401 && status != 403)
     }
@@ -124,7 +124,7 @@ impl ApiError {
     }
 }
 
-/// A client of one Waybill.
+/// Client of one Waybill.
 #[derive(Clone)]
 pub(crate) struct Api {
     client: Client,
@@ -133,17 +133,17 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(args: ApiArgs) -> Result<Self, String> {
-        let url = Url::parse(&args.url).map_err(|error| format!("{} is no URL: {error}", args.url))?;
+        let url = Url::parse(&args.url).map_err(|error| format!("{} is not a URL: {error}", args.url))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(format!("{} is no URL of Waybill: it begins with http:// or https://", args.url));
+            return Err(format!("{} is not a URL of Waybill: it must begin with http:// or https://", args.url));
         }
         let api = Self { client: Client::new(), args };
         let token = api.token()?;
         if token.is_empty() {
-            return Err("a token is needed: set WAYBILL_TOKEN or WAYBILL_TOKEN_FILE, or use --token".to_owned());
+            return Err("no token is set: set WAYBILL_TOKEN or WAYBILL_TOKEN_FILE, or use --token".to_owned());
         }
         if HeaderValue::from_str(&token).is_err() {
-            return Err("the token has characters that no token has".to_owned());
+            return Err("the token contains characters that are not allowed in an HTTP header".to_owned());
         }
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -155,20 +155,21 @@ impl Api {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        // Where the file cannot be read for a moment, the answer is 401, and the request is repeated.
+        // If the token file cannot be read at this moment, the request has no token. Waybill answers 401, and the client retries.
         self.client.request(method, format!("{}{path}", self.url())).bearer_auth(self.token().unwrap_or_default())
     }
 
-    /// A request that Waybill has signed, to the object store: it needs no token, and is not to get one.
+    /// Returns a request to the object store that Waybill has presigned. It must not contain the token.
     pub(crate) fn signed(&self, signed: &Value) -> Result<RequestBuilder, ApiError> {
         let text = |member: &str| signed[member].as_str().ok_or_else(|| self.strange(format!("no {member}")));
-        let method = text("method")?.parse().map_err(|_| self.strange("a strange method"))?;
+        let method = text("method")?.parse().map_err(|_| self.strange("an invalid method"))?;
         let request = self.client.request(method, text("url")?);
         let headers = signed["headers"].as_object().into_iter().flatten();
         Ok(headers.fold(request, |request, (name, value)| request.header(name, value.as_str().unwrap_or_default())))
     }
 
-    /// What the object store answered: its own words are not ours, and a new signature may help.
+    /// Converts an error of a request to the object store. Errors of the store have another format than those of Waybill; they
+    /// can pass, because the next attempt has a new signature.
     pub(crate) fn by_store(&self, error: ApiError) -> ApiError {
         match error {
             ApiError::Strange { reason, .. } => ApiError::Unreachable { url: "the object store".to_owned(), reason },
@@ -184,18 +185,18 @@ impl Api {
         self.args.url.trim_end_matches('/')
     }
 
-    /// The token as it is now.
+    /// Returns the current token.
     ///
     /// # Errors
-    /// Where its file cannot be read.
+    /// If the token file cannot be read.
     pub(crate) fn token(&self) -> Result<String, String> {
         let Some(file) = &self.args.token_file else { return Ok(self.args.token.trim().to_owned()) };
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok(text.trim().to_owned())
     }
 
-    /// Whose token it is, as far as it can be read: what keeps the states of two users apart. Nobody relies on it, so
-    /// it is not verified.
+    /// Returns the company and the user of the token, as far as they can be read. They separate the saved state of different
+    /// users. The token is not verified, because no permission depends on the result.
     pub(crate) fn whose(&self) -> String {
         let token = self.token().unwrap_or_default();
         let claims = token.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
@@ -203,7 +204,7 @@ impl Api {
         format!("{} {}", claims["company_id"].as_str().unwrap_or_default(), claims["sub"].as_str().unwrap_or_default())
     }
 
-    /// Sends a request; the answer, if it is a success.
+    /// Sends a request and returns its answer if it is a success.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, ApiError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         if response.status().is_success() {
@@ -224,30 +225,30 @@ impl Api {
                 detail: detail.to_owned(),
                 retry_after: retry_after.map(Duration::from_secs),
             }),
-            // A proxy in front of it may be what answers; its 502 passes like one of ours.
+            // The answer can come from a proxy in front of Waybill. Its 502 can pass like an error of Waybill.
             _ if status.is_server_error() => Err(self.unreachable_because(format!("status {status}"))),
-            _ => Err(self.strange(format!("status {status} without an explanation"))),
+            _ => Err(self.strange(format!("status {status} without problem details"))),
         }
     }
 
-    /// Sends a small request; the answer, if it is a success, and comes.
+    /// Sends a small request with a timeout and returns its answer if it is a success.
     pub(crate) async fn send_soon(&self, request: RequestBuilder) -> Result<Response, ApiError> {
         self.send(request.timeout(ANSWER_TIMEOUT)).await
     }
 
-    /// Sends a small request; the JSON of its answer.
+    /// Sends a small request with a timeout and returns the JSON of its answer.
     pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value, ApiError> {
         self.json_within(ANSWER_TIMEOUT, request).await
     }
 
-    /// Sends a request that takes a while; the JSON of its answer.
+    /// Sends a request with the timeout `timeout` and returns the JSON of its answer.
     pub(crate) async fn json_within(&self, timeout: Duration, request: RequestBuilder) -> Result<Value, ApiError> {
         let response = self.send(request.timeout(timeout)).await?;
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()))
     }
 
-    /// Every item of a list, page by page.
+    /// Passes each item of a list to `take`, page by page. Stops if `take` returns `false`.
     pub(crate) async fn pages(
         &self,
         path: &str,
@@ -270,9 +271,9 @@ impl Api {
     }
 
     pub(crate) fn unreachable(&self, error: &reqwest::Error) -> ApiError {
-        // Requests that Waybill has signed go elsewhere.
+        // Presigned requests have another URL than Waybill.
         let url = error.url().map_or_else(|| self.url().to_owned(), |url| url.origin().ascii_serialization());
-        // The innermost cause is what tells: refused, reset, timed out, no such host.
+        // The innermost cause is the most specific one: refused, reset, timed out, no such host.
         let mut cause: &(dyn std::error::Error + 'static) = error;
         while let Some(next) = cause.source() {
             cause = next;
@@ -294,7 +295,7 @@ impl Api {
     }
 }
 
-/// Whether the peer has no certificate that we trust: waiting does not help.
+/// Returns `true` if the certificate of the peer is not trusted. Retries cannot help then.
 fn is_distrust(cause: &(dyn std::error::Error + 'static)) -> bool {
     let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());

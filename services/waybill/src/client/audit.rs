@@ -1,4 +1,4 @@
-//! `waybill audit`: the company's events, or the history of one file; with `--follow` also those that are yet to come.
+//! `waybill audit`: prints the events of the company or the history of one file, and with `--follow` also new events.
 
 use super::api::{Api, ApiArgs};
 use super::end::Ended;
@@ -9,17 +9,17 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::time::Duration;
 
-/// How often new events are asked for.
+/// Interval between requests for new events.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What is done with events besides printing them.
+/// Subcommands of `waybill audit`. Without a subcommand, it prints events.
 #[derive(Subcommand)]
 enum AuditCommand {
     Export(ExportArgs),
     Verify(VerifyArgs),
 }
 
-/// Print events, one JSON object a line: who did what, when, and because of what
+/// Print the audit, one JSON object per line: who did what, when, and why
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -27,18 +27,18 @@ Examples:
   waybill audit | jq -r '[.time, .actor, .type] | @tsv'
   waybill audit --follow | jq 'select(.type == \"FileDeleted\")'
 
-The token needs the role auditor.")]
+The token needs the role `auditor`.")]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
     command: Option<AuditCommand>,
-    /// Only what is about this file
+    /// Id of a file; prints only its events
     #[arg(long, value_name = "FILE_ID")]
     file: Option<String>,
-    /// Only what came after this position, as printed with each event
+    /// Position of an event; prints only events after it
     #[arg(long, value_name = "POSITION")]
     after: Option<String>,
-    /// Go on with the events to come, until Ctrl-C
+    /// Continue with new events until Ctrl-C
     #[arg(long, short)]
     follow: bool,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub(crate) async fn audit(args: AuditArgs) -> Result<Ended, String> {
         match printed.await {
             Ok(()) => patience.progress(),
             Err(error) if args.follow => patience
-                .wait(error, |error, _| output.note(&format!("{error}; waiting")))
+                .wait(error, |error, _| output.note(&format!("{error}; retrying")))
                 .await
                 .map_err(|error| error.to_string())?,
             Err(error) => return Err(error.to_string()),

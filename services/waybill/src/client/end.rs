@@ -1,17 +1,17 @@
-//! How a command ends, as its exit code.
+//! Outcome of a client command, and its exit code.
 
 use std::process::ExitCode;
 
-/// How a command of the client ended.
+/// Outcome of a client command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// Everything that was asked for is done.
+    /// The command is complete.
     Done,
-    /// Something failed that will fail again.
+    /// The command failed, and would fail again.
     Failed,
-    /// Something is not finished, and the same command may go on later: `EX_TEMPFAIL` of sysexits.h.
+    /// The command is not complete. The same command can continue later. `EX_TEMPFAIL` of sysexits.h.
     GoOnLater,
-    /// Ended by a signal of this number.
+    /// A signal with this number ended the command.
     Signal(u8),
 }
 

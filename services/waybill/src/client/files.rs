@@ -22,16 +22,16 @@ Examples:
   waybill ls --limit 1000 --json | jq -r .original_name
   waybill ls --status failed")]
 pub(crate) struct LsArgs {
-    /// Those of this chatroom
+    /// Id of a chatroom; lists only its files
     #[arg(long, value_name = "ID")]
     chatroom: Option<String>,
-    /// Those of this thread
+    /// Id of a thread; lists only its files
     #[arg(long, value_name = "ID")]
     thread: Option<String>,
-    /// Those that are in this state
+    /// State of the files
     #[arg(long, value_enum, default_value = "completed")]
     status: Status,
-    /// How many at most
+    /// Maximum number of files
     #[arg(long, short = 'n', default_value_t = 50)]
     limit: usize,
     #[command(flatten)]
@@ -63,9 +63,9 @@ pub(crate) async fn ls(args: LsArgs) -> Result<Ended, String> {
     });
     listed.await.map_err(|error: ApiError| error.to_string())?;
     if shown == 0 {
-        output.note(&format!("no files are {}", status.to_lowercase()));
+        output.note(&format!("no {} files", status.to_lowercase()));
     } else if shown == limit {
-        output.note(&format!("the newest {limit}; --limit shows more"));
+        output.note(&format!("listed the newest {limit} files; use --limit to list more"));
     }
     Ok(Ended::Done)
 }
@@ -78,7 +78,7 @@ fn line(file: &Value) -> String {
     format!("{}  {created}  {size:>10}  {}", text("id"), output::printable(name))
 }
 
-/// Show how much space the company has, and how much of it is taken
+/// Show the quota of the company and its use
 #[derive(Args)]
 pub(crate) struct QuotaArgs {
     #[command(flatten)]
@@ -97,7 +97,7 @@ pub(crate) async fn quota(args: QuotaArgs) -> Result<Ended, String> {
     Output::new(args.output).result(
         || {
             format!(
-                "used      {:>12}  in {} files\nreserved  {:>12}  by uploads under way\nfree      {:>12}\nlimit     {:>12}",
+                "used      {:>12}  in {} files\nreserved  {:>12}  for open uploads\nfree      {:>12}\nlimit     {:>12}",
                 output::bytes(used),
                 number("file_count"),
                 output::bytes(reserved),

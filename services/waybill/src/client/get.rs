@@ -1,4 +1,4 @@
-//! `waybill get`: downloads, resumed where they stopped, and verified.
+//! `waybill get`: downloads files, resumes interrupted downloads and verifies the SHA-256.
 
 use super::api::{Api, ApiArgs, ApiError};
 use super::end::Ended;
@@ -17,12 +17,13 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waybill_schema::Sha256Digest;
 
-/// After how long without a byte a download is taken up anew.
+/// Time without a byte after which a download is interrupted and resumed.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Download files, and check the SHA-256 of each
+/// Download files and verify the SHA-256 of each
 ///
-/// Until a file is whole and checked it is called .waybill-FILE_ID.part; the same command goes on with it.
+/// Until a file is complete and verified, it has the name .waybill-FILE_ID.part. Run the same command again to resume an
+/// interrupted download.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -31,21 +32,22 @@ Examples:
   waybill ls --json | jq -r .id | xargs waybill get --dir downloads
 
 Exit codes:
-  0    every file is there, and has the SHA-256 that Waybill verified
-  1    a file cannot be had or written, or differs
-  75   not finished, because Waybill or the network does not answer: the same command goes on
-  130  ended by Ctrl-C (143 by SIGTERM): the same command goes on")]
+  0    every file was downloaded and has the SHA-256 that Waybill verified
+  1    a file cannot be downloaded or written, or has another SHA-256
+  75   not complete: Waybill does not answer, the token has expired, or another waybill downloads
+       the file; run the same command again to continue
+  130  interrupted by Ctrl-C (143 by SIGTERM); run the same command again to continue")]
 pub(crate) struct GetArgs {
-    /// The files' ids
+    /// Ids of the files
     #[arg(required = true, value_name = "FILE_ID")]
     files: Vec<String>,
-    /// Where to, for one file; otherwise it gets the name that it has
+    /// Path for a single file; by default, files get their names in Waybill
     #[arg(long, short, value_name = "PATH", conflicts_with = "dir")]
     output: Option<PathBuf>,
-    /// Into this folder
+    /// Folder for the files
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     dir: PathBuf,
-    /// Replace a file of the same name
+    /// Replace existing files
     #[arg(long, short)]
     force: bool,
     #[command(flatten)]
@@ -56,33 +58,33 @@ pub(crate) struct GetArgs {
     api: ApiArgs,
 }
 
-/// Why a file is not there.
+/// Reason why a download failed.
 #[derive(Debug, thiserror::Error)]
 enum GetError {
-    /// Waybill or the way there.
+    /// A request to Waybill failed.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// The disk.
+    /// A local file cannot be read or written.
     #[error("{path}: {error}")]
     Io {
-        /// Which file.
+        /// Path of the file.
         path: String,
-        /// Why.
+        /// Cause.
         error: std::io::Error,
     },
-    /// Something else has the name.
-    #[error("{0} is there already; --force replaces it")]
+    /// Another file with this path exists.
+    #[error("{0} already exists; use --force to replace it")]
     Exists(String),
-    /// Another process has the `.part` file.
-    #[error("another waybill is fetching it")]
+    /// Another process has locked the `.part` file.
+    #[error("another waybill is downloading this file")]
     Busy,
-    /// The bytes are not what they should be.
-    #[error("what came has another SHA-256 than the file; it was removed, the same command fetches it anew")]
+    /// The downloaded bytes have another SHA-256 than the file.
+    #[error("the downloaded bytes have another SHA-256 than the file and were deleted; run the same command again")]
     Differs,
 }
 
 impl GetError {
-    /// Whether the same command may go on later.
+    /// Returns `true` if the same command can continue later.
     fn is_passing(&self) -> bool {
         match self {
             Self::Busy => true,
@@ -92,14 +94,14 @@ impl GetError {
     }
 }
 
-/// What all files of one command have in common.
+/// State that all downloads of one command share.
 struct Get {
     api: Api,
     out: Output,
     args: GetArgs,
 }
 
-/// One file as Waybill has it.
+/// File to download, as Waybill describes it.
 struct Remote {
     id: String,
     name: String,
@@ -114,7 +116,7 @@ pub(crate) async fn get(args: GetArgs) -> Result<Ended, String> {
 
 async fn get_all(args: GetArgs, out: Output) -> Result<Ended, String> {
     if args.output.is_some() && args.files.len() > 1 {
-        return Err("--output is for one file; --dir says where several go".to_owned());
+        return Err("--output works only with one file; use --dir for several files".to_owned());
     }
     let get = Get { api: Api::new(args.api.clone())?, out, args };
     if get.args.output.is_none() {
@@ -147,10 +149,10 @@ impl Get {
             None => self.args.dir.join(safe(&remote.name)),
         };
         if target.exists() && !self.args.force {
-            // Fetched before: there is nothing to do.
+            // An earlier command has downloaded the file.
             let bar = self.out.file_bar(&remote.name, remote.size_bytes);
             if size(&target) == Some(remote.size_bytes) && hash(&target, &bar).await?.1 == remote.sha256 {
-                self.done(&remote, &target, "was there already");
+                self.done(&remote, &target, "already downloaded");
                 return Ok(());
             }
             return Err(GetError::Exists(target.display().to_string()));
@@ -180,9 +182,9 @@ impl Get {
         })
     }
 
-    /// Fetches what is missing of the `.part` file, checks it, and gives it its name.
+    /// Downloads the missing bytes into the `.part` file, verifies it and renames it to `target`.
     async fn fetch(&self, remote: &Remote, target: &Path, patience: &Patience) -> Result<(), GetError> {
-        // By the file's id: what else has its name is not ours.
+        // The name contains the id of the file, so that no other file can have it.
         let part = target.with_file_name(format!(".waybill-{}.part", safe(&remote.id)));
         let io = |error| GetError::Io { path: part.display().to_string(), error };
         let bar = self.out.file_bar(&remote.name, remote.size_bytes);
@@ -208,7 +210,7 @@ impl Get {
             match ended {
                 Ok(()) if offset > before => {}
                 Ok(()) => {
-                    let error = self.api.unreachable_because("an answer without a byte");
+                    let error = self.api.unreachable_because("the answer has no bytes");
                     patience.wait(error, |error, pause| self.waits(error, pause)).await?;
                 }
                 Err(GetError::Api(error)) => patience.wait(error, |error, pause| self.waits(error, pause)).await?,
@@ -227,7 +229,7 @@ impl Get {
         Ok(())
     }
 
-    /// One request's worth of bytes, from `offset` on.
+    /// Sends one request for the bytes from `offset` on, and writes the bytes of its answer.
     async fn stream(
         &self,
         remote: &Remote,
@@ -243,7 +245,7 @@ impl Get {
         let answer = tokio::time::timeout(STALL, self.api.send(request)).await;
         let mut response = answer.unwrap_or_else(|_| Err(self.silent()))?;
         if *offset > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
-            return Err(self.api.strange("the whole file where a range was asked for").into());
+            return Err(self.api.strange("the whole file instead of the requested range").into());
         }
         while *offset < remote.size_bytes {
             let next = tokio::time::timeout(STALL, response.chunk()).await;
@@ -262,7 +264,7 @@ impl Get {
     }
 
     fn silent(&self) -> ApiError {
-        self.api.unreachable_because(format!("no byte came for {} s", STALL.as_secs()))
+        self.api.unreachable_because(format!("no byte arrived for {} s", STALL.as_secs()))
     }
 
     fn done(&self, remote: &Remote, target: &Path, how: &str) {
@@ -285,7 +287,7 @@ impl Get {
 
     fn waits(&self, error: &ApiError, pause: Duration) {
         if !self.out.has_bars() {
-            self.out.note(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
+            self.out.note(&format!("{error}; retrying in {:.1} s", pause.as_secs_f64()));
         }
     }
 }
@@ -294,14 +296,14 @@ fn size(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
 }
 
-/// The running hash of a file with its length, and its digest.
+/// Reads a file. Returns the state of its SHA-256 and its length, and the digest.
 async fn hash(path: &Path, bar: &ProgressBar) -> Result<((Sha256, u64), String), GetError> {
     let io = |error| GetError::Io { path: path.display().to_string(), error };
     let mut file = File::open(path).await.map_err(io)?;
     let mut sha256 = Sha256::new();
     let mut length = 0;
     let mut buffer = vec![0; 1_024 * 1_024];
-    bar.set_message("checking");
+    bar.set_message("hashing");
     loop {
         let read = file.read(&mut buffer).await.map_err(io)?;
         if read == 0 {
@@ -316,14 +318,14 @@ async fn hash(path: &Path, bar: &ProgressBar) -> Result<((Sha256, u64), String),
     Ok(((sha256, length), Sha256Digest(digest).to_string()))
 }
 
-/// The file, held by nobody else; what is written goes to its end.
+/// Opens or creates a file for appending, and locks it for this process.
 fn locked(path: &Path) -> Result<File, TryLockError> {
     let file = std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(TryLockError::Error)?;
     file.try_lock()?;
     Ok(File::from_std(file))
 }
 
-/// A name that stays in its folder, whatever the server says.
+/// Returns a name without path separators and control characters, so that a file cannot leave its folder.
 fn safe(name: &str) -> String {
     let name: String = name.chars().map(|c| if c.is_control() || c == '/' || c == '\\' { '_' } else { c }).collect();
     if matches!(name.as_str(), "" | "." | "..") { "file".to_owned() } else { name }

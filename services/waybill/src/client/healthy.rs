@@ -1,16 +1,16 @@
-//! `waybill healthy`: for health checks of containers, whose image holds nothing else that could ask.
+//! `waybill healthy`: a health check for containers. Their image contains no other HTTP client.
 
 use super::end::Ended;
 use clap::Args;
 use std::time::Duration;
 
-/// Longer than `/readyz` may take: it asks NATS, Postgres and the store, 2 s each at most.
+/// Timeout of the request. It is longer than `/readyz` takes, which waits up to 2 s for each of NATS, PostgreSQL and the store.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ask a URL such as http://127.0.0.1:8080/readyz; end with 0 if it answers with success
+/// Send a GET request to a URL such as http://127.0.0.1:8080/readyz; exit with 0 if the answer is a success
 #[derive(Args)]
 pub(crate) struct HealthyArgs {
-    /// The URL
+    /// URL to request
     url: String,
 }
 

@@ -1,4 +1,4 @@
-//! Client commands: they know a running Waybill by its URL and a token.
+//! Client commands. They use the HTTP API of a running Waybill, given by a URL and a token.
 
 mod api;
 mod audit;
@@ -24,19 +24,19 @@ pub(crate) use watch::{WatchArgs, watch};
 use output::Output;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Said after an interruption by commands that keep their progress on disk.
+/// Message after an interruption of a command that keeps its progress on disk.
 const CONTINUES: &str = "stopped; run the same command again to continue";
 
-/// Runs a command until it ends, or until the user ends it. Then it prints `stopped`.
+/// Runs a command until it ends or until a signal interrupts it. Prints `stopped` after a signal.
 async fn until_interrupted(
     output: &Output,
     stopped: &str,
     command: impl Future<Output = Result<Ended, String>>,
 ) -> Result<Ended, String> {
-    let failed = |error: std::io::Error| format!("signals cannot be listened for: {error}");
+    let failed = |error: std::io::Error| format!("cannot listen for signals: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::pin!(command);
-    // The bars go before the command is dropped: those that it drops would stay on the screen.
+    // Clears the bars before the command is dropped. Bars that are dropped with it would stay on the screen.
     let number = tokio::select! {
         ended = &mut command => return ended,
         ended = tokio::signal::ctrl_c() => {
