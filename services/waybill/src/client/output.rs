@@ -1,4 +1,4 @@
-//! What commands print: results on standard output, for people or as one JSON object a line; progress and complaints on
+//! Output of commands. Results go to standard output, as text or as one JSON object per line. Progress and errors go to
 //! standard error.
 
 use clap::Args;
@@ -11,10 +11,10 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How a command prints.
+/// Output options of a command.
 #[derive(Args, Clone, Copy, Default)]
 pub(crate) struct OutputArgs {
-    /// One JSON object a line on standard output, for scripts
+    /// Output as one JSON object per line on standard output, for scripts
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
     /// No progress bars
@@ -22,7 +22,7 @@ pub(crate) struct OutputArgs {
     pub(crate) quiet: bool,
 }
 
-/// Prints, without disturbing the bars.
+/// Prints text and JSON without damaging the progress bars.
 #[derive(Clone)]
 pub(crate) struct Output {
     args: OutputArgs,
@@ -37,45 +37,45 @@ impl Output {
         Self { args, bars: MultiProgress::with_draw_target(target), drawn: Arc::default() }
     }
 
-    /// Whether it is for programs.
+    /// Returns `true` if the output is JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.args.json
     }
 
-    /// Whether bars are seen.
+    /// Returns `true` if progress bars are visible.
     pub(crate) fn has_bars(&self) -> bool {
         !self.bars.is_hidden()
     }
 
-    /// One result: a line for people, or an object for programs.
+    /// Prints a result: `text` as a line, or `object` if the output is JSON.
     pub(crate) fn result(&self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
         let line = if self.args.json { object().to_string() } else { text() };
         if self.bars.suspend(|| writeln!(std::io::stdout().lock(), "{line}")).is_err() {
-            // Nobody reads any more: as a pipe that breaks ends other programs (SIGPIPE).
+            // The reader of the pipe has closed it. Other programs end with SIGPIPE then (128 + 13).
             std::process::exit(141);
         }
     }
 
-    /// What only programs want to know.
+    /// Prints an event if the output is JSON.
     pub(crate) fn event(&self, object: impl FnOnce() -> Value) {
         if self.args.json {
             self.result(String::new, object);
         }
     }
 
-    /// Something that a person should know, and that is no result.
+    /// Prints a note for users to standard error, unless `--quiet` is set.
     pub(crate) fn note(&self, text: &str) {
         if !self.args.quiet {
             self.complain(text);
         }
     }
 
-    /// Something that went wrong.
+    /// Prints an error to standard error.
     pub(crate) fn complain(&self, text: &str) {
         self.bars.suspend(|| drop(writeln!(std::io::stderr().lock(), "{text}")));
     }
 
-    /// The bar of one file.
+    /// Adds the progress bar of a file.
     pub(crate) fn file_bar(&self, name: &str, size_bytes: u64) -> ProgressBar {
         let bar = ProgressBar::new(size_bytes).with_style(style(
             "{prefix:28!} {bar:24.cyan/dim} {percent:>3}% {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} {msg}",
@@ -84,7 +84,7 @@ impl Output {
         self.remember(self.bars.insert(0, bar))
     }
 
-    /// The bar of all files together, at the bottom.
+    /// Adds the progress bar of all files together, at the bottom.
     pub(crate) fn total_bar(&self, files: usize, size_bytes: u64) -> ProgressBar {
         let template = "{prefix:28!} {bar:24.green/dim} {percent:>3}% {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} {eta_precise} left";
         let bar = ProgressBar::new(size_bytes).with_style(style(template)).with_prefix(format!("all {files} files"));
@@ -92,14 +92,14 @@ impl Output {
         self.remember(self.bars.add(bar))
     }
 
-    /// Takes all bars away; none is drawn after that.
+    /// Removes all progress bars. No bar is drawn after that.
     pub(crate) fn clear(&self) {
         drop(self.bars.clear());
         self.bars.set_draw_target(ProgressDrawTarget::hidden());
     }
 
-    /// Takes all bars away after Ctrl-C. The terminal has shown that as "^C" behind the last bar, which is as wide as the
-    /// terminal: all of it is a line lower than the bars know.
+    /// Removes all progress bars after Ctrl-C. The terminal has printed "^C" after the last bar, which is as wide as the
+    /// terminal. Therefore the bars and the cursor are one line lower than the library assumes.
     pub(crate) fn clear_after_ctrl_c(&self) {
         let is_shown = self.has_bars() && echoes_control_characters();
         let has_bar = self.drawn.lock().unwrap_or_else(PoisonError::into_inner).iter().any(is_drawn);
@@ -109,7 +109,7 @@ impl Output {
         }
     }
 
-    /// Remembers a bar for as long as it is drawn.
+    /// Remembers a progress bar as long as it is drawn.
     fn remember(&self, bar: ProgressBar) -> ProgressBar {
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         drawn.retain(is_drawn);
@@ -123,7 +123,7 @@ fn is_drawn(bar: &WeakProgressBar) -> bool {
     bar.upgrade().is_some_and(|bar| !bar.is_finished())
 }
 
-/// Moves the cursor a line up, and erases that line (ECMA-48: CUU, EL).
+/// Moves the cursor up by one line and erases that line (ECMA-48: CUU, EL).
 const UP_AND_ERASE: &str = "\x1b[A\x1b[2K";
 
 fn echoes_control_characters() -> bool {
@@ -135,14 +135,14 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }
 
-/// Begins the estimate of the speed at the bar's position: the bytes before it were not sent now.
+/// Restarts the estimate of the speed at the current position of the bar. An earlier run has sent the bytes before it.
 pub(crate) fn estimate_from_here(bar: &ProgressBar) {
-    // The estimate takes the bytes in, and forgets when they came.
+    // `tick` adds the bytes to the estimate, and `reset_eta` then forgets them.
     bar.tick();
     bar.reset_eta();
 }
 
-/// A name in `width` columns at most; of a long one the beginning and the end, where names differ.
+/// Returns a name with at most `width` characters. A long name loses its middle, because names usually differ at the ends.
 pub(crate) fn shortened(name: &str, width: usize) -> String {
     let name = printable(name);
     let count = name.chars().count();
@@ -153,17 +153,17 @@ pub(crate) fn shortened(name: &str, width: usize) -> String {
     name.chars().take(head).chain(['…']).chain(name.chars().skip(count - tail)).collect()
 }
 
-/// A name that does nothing to a terminal.
+/// Returns a name without control characters, which could change the state of the terminal.
 pub(crate) fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 
-/// `1.00 GiB`.
+/// Formats a size, for example `1.00 GiB`.
 pub(crate) fn bytes(count: u64) -> String {
     HumanBytes(count).to_string()
 }
 
-/// `13.2 s`, `4 min 10 s`.
+/// Formats a duration, for example `13.2 s` or `4 min 10 s`.
 pub(crate) fn duration(time: Duration) -> String {
     match time.as_secs() {
         0..60 => format!("{:.1} s", time.as_secs_f64()),

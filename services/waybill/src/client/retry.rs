@@ -1,4 +1,4 @@
-//! Trying again, less and less often.
+//! Retries with growing pauses.
 
 use super::api::ApiError;
 use clap::Args;
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// How patient a command is.
+/// Retry options of a command.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct PatienceArgs {
-    /// After how many seconds without any progress a transfer is left for later
+    /// Seconds without progress after which a transfer is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 600, help_heading = "Transfer")]
     give_up_after: u64,
 }
 
-/// One transfer's patience: it lasts for as long as there is progress.
+/// Retry policy of a transfer. Retries end after a time without progress.
 pub(crate) struct Patience {
     limit: Duration,
     state: Mutex<(Instant, u32)>,
@@ -28,15 +28,15 @@ impl Patience {
         Self { limit: Duration::from_secs(args.give_up_after), state: Mutex::new((Instant::now(), 0)) }
     }
 
-    /// Something went well.
+    /// Records progress: the time and the pauses begin again.
     pub(crate) fn progress(&self) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), 0);
     }
 
-    /// Waits before the next attempt after `error`; gives it back where it will not pass, or has lasted too long.
+    /// Waits before the next attempt after `error`. Calls `told` with the error and the pause before it waits.
     ///
     /// # Errors
-    /// `error`.
+    /// `error`, if a retry cannot succeed or the time without progress is over.
     pub(crate) async fn wait(&self, error: ApiError, told: impl FnOnce(&ApiError, Duration)) -> Result<(), ApiError> {
         if !error.is_passing() {
             return Err(error);
@@ -56,11 +56,11 @@ impl Patience {
         Ok(())
     }
 
-    /// Waits after `error`, and looks with `attempt` where things stand, until that succeeds. It is no progress: what
-    /// was tried may fail again.
+    /// Waits after `error`, and then reads the current state with `attempt`, until this succeeds. This does not count as
+    /// progress, because the transfer itself can fail again.
     ///
     /// # Errors
-    /// The last one, where it will not pass, or has lasted too long.
+    /// The last error, if a retry cannot succeed or the time without progress is over.
     pub(crate) async fn recover<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
         mut error: ApiError,
@@ -76,10 +76,10 @@ impl Patience {
         }
     }
 
-    /// Runs `attempt` until it succeeds.
+    /// Runs `attempt` until it succeeds, which counts as progress.
     ///
     /// # Errors
-    /// The last one, where it will not pass, or has lasted too long.
+    /// The last error, if a retry cannot succeed or the time without progress is over.
     pub(crate) async fn persist<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -97,7 +97,8 @@ impl Patience {
     }
 }
 
-/// Doubling, with jitter, so that clients that lost the same server do not come back together.
+/// Returns the pause after a number of failures. It doubles with each failure. Random jitter prevents clients that lost the
+/// same server from returning at the same time.
 fn pause(failures: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))

@@ -1,5 +1,5 @@
-//! What is remembered between runs: which upload a file went into. Kept in the user's state folder, so that a transfer
-//! goes on after Ctrl-C, a lost connection or a reboot.
+//! State between runs: which upload belongs to which local file. It is stored in the state folder of the user, so that a
+//! transfer can continue after Ctrl-C, a lost connection or a reboot.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 use waybill_schema::Sha256Digest;
 
-/// How long something is remembered that nobody comes back for.
+/// Lifetime of a record that no command uses.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
 
-/// Which file of which time: what must not change while an upload lasts.
+/// Size and modification time of a local file. They must not change during an upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileFacts {
     pub(crate) size_bytes: u64,
@@ -27,21 +27,22 @@ impl FileFacts {
     }
 }
 
-/// An upload that was begun.
+/// Saved state of an upload.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// For a person who looks into the folder.
+    /// Path of the local file, for users who read the record.
     pub(crate) path: String,
     pub(crate) file: FileFacts,
-    /// What the start was sent with: repeated, it means the same upload.
+    /// Idempotency key of the request that starts the upload. If the request is repeated with it, Waybill returns the same
+    /// upload.
     pub(crate) idempotency_key: Uuid,
     pub(crate) upload_id: Option<String>,
-    /// Since when it is there and verified; kept until everything that it was uploaded with is.
+    /// Time at which the file was uploaded and verified. The record is kept until all files of the command are verified.
     #[serde(default)]
     pub(crate) finished_at: Option<SystemTime>,
 }
 
-/// A session that was opened, and not closed yet.
+/// Saved state of a session that is not closed yet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SessionRecord {
     pub(crate) name: String,
@@ -49,43 +50,44 @@ pub(crate) struct SessionRecord {
     pub(crate) session_id: Option<String>,
 }
 
-/// One thing that is remembered. Held by one process at a time.
+/// Locked record. One process at a time can lock it.
 pub(crate) struct Remembered {
     path: PathBuf,
     lock: File,
 }
 
-/// One thing that is remembered and that nobody works on any more.
+/// Stored record that this process has unlocked.
 pub(crate) struct Kept(PathBuf);
 
-/// Why nothing can be remembered.
+/// Reason why a record cannot be locked, read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
-    /// Another process is at it.
-    #[error("another waybill is at it")]
+    /// Another process has locked the record.
+    #[error("another waybill is working on it")]
     Busy,
-    /// The folder.
-    #[error("the state folder {path}: {error}")]
+    /// A file or folder cannot be read or written.
+    #[error("cannot use the state folder {path}: {error}")]
     Io {
-        /// Which.
+        /// Path of the file or folder.
         path: String,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
 }
 
-/// Where it is kept.
+/// Folder of the records.
 #[derive(Clone)]
 pub(crate) struct StateFolder(PathBuf);
 
 impl StateFolder {
-    /// The user's: `$XDG_STATE_HOME/waybill` (`~/.local/state/waybill`), elsewhere where such data go.
+    /// Returns the state folder of the user: `$XDG_STATE_HOME/waybill` (by default `~/.local/state/waybill`) on Linux, or the
+    /// usual folder for such data on other systems.
     pub(crate) fn of_user() -> Self {
         let base = dirs::state_dir().or_else(dirs::data_local_dir).unwrap_or_else(std::env::temp_dir);
         Self(base.join("waybill"))
     }
 
-    /// What is remembered under a name made of `parts`.
+    /// Locks the record whose name is a digest of `parts`.
     pub(crate) fn hold(
         &self,
         kind: &str,
@@ -106,7 +108,7 @@ impl StateFolder {
         })
     }
 
-    /// Forgets what nobody came back for: Waybill has long ended such uploads.
+    /// Deletes records that no command has used for a long time. Waybill has ended such uploads.
     pub(crate) fn prune(&self, kind: &str) {
         let entries = fs::read_dir(self.0.join(kind)).into_iter().flatten().filter_map(Result::ok);
         let is_old = |path: &PathBuf| {
@@ -125,17 +127,17 @@ impl Remembered {
         Ok(Self { path, lock })
     }
 
-    /// Lets go of it: what stays open for every file of a command would be too much for a command of thousands.
+    /// Unlocks the record. A command with thousands of files would otherwise keep too many files open.
     pub(crate) fn release(self) -> Kept {
         Kept(self.path)
     }
 
-    /// What was kept; nothing, where it cannot be read.
+    /// Reads the record; `None` if it does not exist or cannot be read.
     pub(crate) fn load<T: for<'de> Deserialize<'de>>(&self) -> Option<T> {
         serde_json::from_slice(&fs::read(&self.path).ok()?).ok()
     }
 
-    /// Keeps it, whole or not at all, also when the machine goes down.
+    /// Writes the record atomically and durably: after a crash of the machine, it has either the old or the new value.
     pub(crate) fn keep<T: Serialize>(&self, value: &T) -> Result<(), StateError> {
         let fresh = self.path.with_extension("new");
         let write = || -> io::Result<()> {
@@ -148,9 +150,9 @@ impl Remembered {
         write().map_err(|error| StateError::Io { path: display(&self.path), error })
     }
 
-    /// Forgets it.
+    /// Deletes the record.
     pub(crate) fn forget(self) {
-        // What stays behind is found to be done the next time.
+        // Errors are ignored: if the record stays, the next command finds that the upload is complete.
         drop(fs::remove_file(&self.path));
         drop(fs::remove_file(self.path.with_extension("lock")));
         drop(self.lock);
@@ -158,7 +160,7 @@ impl Remembered {
 }
 
 impl Kept {
-    /// Forgets it, unless somebody is at it again.
+    /// Deletes the record, unless a process has locked it again.
     pub(crate) fn forget(self) {
         if let Ok(held) = Remembered::at(self.0) {
             held.forget();
@@ -208,7 +210,7 @@ mod tests {
         let kept = held.release();
         let held = state.hold("uploads", ["a"]).unwrap();
         kept.forget();
-        assert!(held.load::<Record>().is_some(), "somebody is at it");
+        assert!(held.load::<Record>().is_some(), "a locked record was deleted");
         held.release().forget();
         assert!(state.hold("uploads", ["a"]).unwrap().load::<Record>().is_none());
     }

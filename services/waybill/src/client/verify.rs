@@ -1,5 +1,5 @@
-//! `waybill audit export` and `waybill audit verify`: the events of a company as a file, and whether they are all of
-//! those that there were.
+//! `waybill audit export` writes the events of a company to a file. `waybill audit verify` checks that such a file is complete
+//! and unchanged.
 
 use super::api::{Api, ApiArgs};
 use super::end::Ended;
@@ -16,34 +16,34 @@ use uuid::Uuid;
 use waybill_event_log::chain::{Chain, RawMessage, signed_text};
 use waybill_schema::{CompanyId, Position};
 
-/// Write all events of the company to a file, chained, with a signed head as its last line
+/// Write all events of the company to a file, as a hash chain with a signed head in the last line
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
   waybill audit export events.ndjson
-  tail -n 1 events.ndjson > head-2026-11.json    # to be kept elsewhere
+  tail -n 1 events.ndjson > head-2026-11.json    # keep it in another place
   waybill audit verify events.ndjson --head head-2026-10.json")]
 pub(crate) struct ExportArgs {
-    /// Where to
+    /// Path of the new file
     file: PathBuf,
-    /// Replace a file of the same name
+    /// Replace an existing file
     #[arg(long, short)]
     force: bool,
     #[command(flatten)]
     api: ApiArgs,
 }
 
-/// Say whether an exported file has all events as they were; names the first that is not
+/// Verify that an exported file is complete and unchanged, or print the first difference
 ///
-/// Exit code 0 where it has, 1 where it has not. Needs no server.
+/// The command needs no server. Exit codes: 0 the file is complete and unchanged; 1 it is not.
 #[derive(Args)]
 pub(crate) struct VerifyArgs {
-    /// What `waybill audit export` wrote
+    /// File that `waybill audit export` wrote
     file: PathBuf,
-    /// The public key that the head must be signed with, base64; else the file's own word is taken for it
+    /// Public key of the signature of the head, in base64; by default, the key in the file is used without a check
     #[arg(long)]
     key: Option<String>,
-    /// The head of an earlier export, whose events this file must begin with
+    /// File with the head of an earlier export; the exported file must begin with the events of that export
     #[arg(long)]
     head: Option<PathBuf>,
 }
@@ -84,11 +84,11 @@ struct Head {
 pub(crate) async fn export(args: ExportArgs) -> Result<Ended, String> {
     let api = Api::new(args.api)?;
     if args.file.exists() && !args.force {
-        return Err(format!("{} is there already; --force replaces it", args.file.display()));
+        return Err(format!("{} already exists; use --force to replace it", args.file.display()));
     }
     let failed = |error: std::io::Error| format!("{}: {error}", args.file.display());
     let mut answer = api.send(api.get("/v1/audit/export")).await.map_err(|error| error.to_string())?;
-    // Under another name until it is whole.
+    // The file has another name until it is complete.
     let folder = args.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let part = folder.join(format!(".waybill-{}.part", Uuid::now_v7()));
     let mut file = BufWriter::new(File::create_new(&part).map_err(failed)?);
@@ -128,22 +128,22 @@ fn check(args: &VerifyArgs) -> Result<String, String> {
     for (index, line) in lines.iter().enumerate() {
         let Line::Event(event) = line else { break };
         let place = || format!("line {}, event {}", index + 1, event.position);
-        let message = raw(event).ok_or_else(|| format!("{}: cannot be read", place()))?;
+        let message = raw(event).ok_or_else(|| format!("{}: the event is malformed", place()))?;
         if chain.position.is_some_and(|before| message.position.seq <= before.seq) {
-            return Err(format!("{}: it stands where an earlier event cannot", place()));
+            return Err(format!("{}: the event is not in the order of the log", place()));
         }
         chain.link(&message);
         if chain.digest.to_string() != event.chain {
-            return Err(format!("{}: it was changed, or what came before it was removed or moved", place()));
+            return Err(format!("{}: the event was changed, or earlier events were removed or moved", place()));
         }
         let said = message.decode().ok().and_then(|recorded| serde_json::to_value(recorded.event).ok());
         if said.is_some() && said != event.event {
-            return Err(format!("{}: what it says for people is not what its bytes say", place()));
+            return Err(format!("{}: the readable form of the event differs from its bytes", place()));
         }
         if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.head.events == chain.events)
             && earlier.head.chain != event.chain
         {
-            return Err(format!("{}: up to here the events are not those of the earlier head", place()));
+            return Err(format!("{}: the events up to here differ from those of the earlier export", place()));
         }
     }
     if lines.iter().position(|line| matches!(line, Line::Head(_))) != Some(lines.len() - 1) {
@@ -151,19 +151,21 @@ fn check(args: &VerifyArgs) -> Result<String, String> {
     }
     let (has, had) = (chain.events, head.head.events);
     if has != had {
-        return Err(format!("the file has {has} events and its head says {had}: its end was cut off, or added to"));
+        return Err(format!(
+            "the file has {has} events, but its head was signed for {had}: its end was cut off, or events were added"
+        ));
     }
     if chain.digest.to_string() != head.head.chain {
-        return Err("the head is of other events".to_owned());
+        return Err("the head was signed for other events".to_owned());
     }
     if let Some(earlier) = earlier {
         let (earlier_company, events) = (earlier.head.company_id, earlier.head.events);
         if earlier_company != company {
-            return Err("the earlier head is of another company".to_owned());
+            return Err("the earlier head belongs to another company".to_owned());
         }
         check_signature(&earlier, Some(args.key.as_deref().unwrap_or(&head.public_key)))?;
         if has < events {
-            return Err(format!("the file has {has} events and there were {events}: its end was cut off"));
+            return Err(format!("the file has {has} events, but the earlier export had {events}: its end was cut off"));
         }
     }
     let pinned = if args.key.is_some() { "" } else { "; compare the key with /v1/audit/key" };
@@ -176,7 +178,7 @@ fn read(path: &Path) -> Result<Vec<Line>, String> {
     let file = BufReader::new(File::open(path).map_err(failed)?);
     let line = |(index, line): (usize, std::io::Result<String>)| {
         let text = line.map_err(failed)?;
-        serde_json::from_str(&text).map_err(|_| format!("line {}: cannot be read", index + 1))
+        serde_json::from_str(&text).map_err(|_| format!("line {}: the line is not an event or a head", index + 1))
     };
     file.lines().enumerate().map(line).collect()
 }
@@ -184,7 +186,7 @@ fn read(path: &Path) -> Result<Vec<Line>, String> {
 fn read_head(path: &Path) -> Result<Box<HeadLine>, String> {
     match read(path)?.pop() {
         Some(Line::Head(head)) => Ok(head),
-        _ => Err(format!("{}: has no head", path.display())),
+        _ => Err(format!("{} has no head in its last line", path.display())),
     }
 }
 
@@ -201,7 +203,7 @@ fn check_signature(line: &HeadLine, key: Option<&str>) -> Result<(), String> {
     if key.is_some_and(|key| key != line.public_key) {
         return Err("the head is signed with another key".to_owned());
     }
-    let invalid = || "the head's signature is not good".to_owned();
+    let invalid = || "the signature of the head is invalid".to_owned();
     let position: Option<Position> =
         line.head.position.as_deref().map(str::parse).transpose().map_err(|_| invalid())?;
     let digest = line.head.chain.parse().map_err(|_| invalid())?;

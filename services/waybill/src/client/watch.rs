@@ -1,4 +1,4 @@
-//! `waybill watch`: what happens to uploads, as it happens, over `waybill.v1`.
+//! `waybill watch`: shows progress and changes of uploads over the WebSocket protocol `waybill.v1`.
 
 use super::api::{Api, ApiArgs, ApiError};
 use super::end::Ended;
@@ -16,17 +16,17 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message, http::HeaderValue};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// The server pings every 25 s; a connection that is silent for longer is dead.
+/// Time without a message after which a connection is dead. The server sends a ping every 25 s.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// After how long without a frame a closed session is looked at again.
+/// Time without a frame after which the state of a closed session is requested again.
 const QUIET: Duration = Duration::from_secs(2);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Show uploads while they run: of some files, of a session, or of the whole company
+/// Show the progress of uploads, of a session or of the whole company
 ///
-/// Ends when the uploads, or the session, have come to their end; for a company it goes on until Ctrl-C.
+/// The command exits when the uploads or the session have ended. For a company, it continues until Ctrl-C.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -34,18 +34,22 @@ Examples:
   waybill watch --session 01a20a46-9d4f-7d42-8e11-4a8b2c35f27c
   waybill watch --company 5c0f3a64-54a1-4d33-8b1e-6e8f6b1a4c22 --json
 
-Exit codes: 0 all have come to a good end; 1 one has failed, or cannot be watched; 75 Waybill does not answer; 130 stopped by Ctrl-C.")]
+Exit codes:
+  0    all uploads are verified
+  1    an upload has failed or was cancelled, or cannot be watched
+  75   Waybill does not answer
+  130  interrupted by Ctrl-C (143 by SIGTERM)")]
 pub(crate) struct WatchArgs {
-    /// The uploads (an upload has the id of its file)
+    /// Ids of the uploads; an upload and its file have the same id
     #[arg(value_name = "UPLOAD_ID", required_unless_present_any = ["session", "company"])]
     uploads: Vec<String>,
-    /// A session
+    /// Id of a session
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// A company, for its admins
+    /// Id of the company; only for its admins
     #[arg(long, value_name = "ID")]
     company: Option<String>,
-    /// Where the fan-out is, where it has another address than the gateway
+    /// URL of the fan-out, if it differs from the URL of the gateway
     #[arg(long, env = "WAYBILL_PROGRESS_URL", value_name = "URL", help_heading = "Server")]
     progress_url: Option<String>,
     #[command(flatten)]
@@ -56,24 +60,25 @@ pub(crate) struct WatchArgs {
     api: ApiArgs,
 }
 
-/// What is being watched, and what is known of it.
+/// State of the watched topics.
 struct Watch {
     output: Output,
-    /// By the number of their subscription.
+    /// Topics by the number of their subscription.
     topics: HashMap<u64, String>,
+    /// Subscriptions whose uploads or sessions have not ended.
     open: HashSet<u64>,
-    /// Sessions that take no more files: they end when what is under way has.
+    /// Subscriptions of closed sessions. Such a session ends when its running uploads have ended.
     closing: HashSet<u64>,
     bars: HashMap<String, ProgressBar>,
     names: HashMap<String, String>,
     failed: bool,
 }
 
-/// Why a connection ended.
+/// Reason why a connection ended.
 enum Lost {
-    /// It may be made again.
+    /// A new connection can succeed.
     Passing(String),
-    /// It will not be any better.
+    /// A new connection would fail, too.
     Final(String),
 }
 
@@ -105,7 +110,7 @@ async fn watch_all(args: WatchArgs, output: Output) -> Result<Ended, String> {
             Err(Lost::Final(reason)) => return Err(reason),
             Err(Lost::Passing(reason)) => {
                 let error = ApiError::Unreachable { url: url.clone(), reason };
-                let waited = patience.wait(error, |error, _| watch.output.note(&format!("{error}; waiting"))).await;
+                let waited = patience.wait(error, |error, _| watch.output.note(&format!("{error}; retrying"))).await;
                 if let Err(error) = waited {
                     watch.output.complain(&error.to_string());
                     return Ok(Ended::GoOnLater);
@@ -118,7 +123,7 @@ async fn watch_all(args: WatchArgs, output: Output) -> Result<Ended, String> {
 }
 
 impl Watch {
-    /// One connection, until everything has ended or it is lost.
+    /// Opens a connection and handles its frames, until all topics have ended or the connection is lost.
     async fn connection(&mut self, api: &Api, url: &str, patience: &Patience) -> Result<(), Lost> {
         let mut socket = connect(api, url).await?;
         let passing = |error: Error| Lost::Passing(error.to_string());
@@ -133,7 +138,7 @@ impl Watch {
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(error))) => return Err(passing(error)),
                 Ok(None) => return Err(Lost::Passing("the connection was closed".to_owned())),
-                // How a session ends is told by its state: asked for again when nothing moves any more.
+                // No frame announces the end of a session. A new subscription returns its state.
                 Err(_) if !self.closing.is_empty() => {
                     for id in self.closing.clone() {
                         let again = [json!({ "t": "unsub", "id": id }), self.subscription(id)];
@@ -143,7 +148,10 @@ impl Watch {
                     }
                     continue;
                 }
-                Err(_) => return Err(Lost::Passing("the connection is dead".to_owned())),
+                Err(_) => {
+                    let reason = format!("no message arrived for {} s", SILENCE.as_secs());
+                    return Err(Lost::Passing(reason));
+                }
             };
             patience.progress();
             match message {
@@ -177,7 +185,9 @@ impl Watch {
             Some("err") => {
                 let topic = self.topics.get(&id).cloned().unwrap_or_default();
                 return Err(match frame["code"].as_str() {
-                    Some("not_found") => Lost::Final(format!("{topic}: there is none, or it is not yours to watch")),
+                    Some("not_found") => {
+                        Lost::Final(format!("{topic}: does not exist, or you are not allowed to watch it"))
+                    }
                     Some(code @ ("lagging" | "unavailable")) => Lost::Passing(code.to_owned()),
                     code => Lost::Final(format!("{topic}: {}", code.unwrap_or("refused"))),
                 });
@@ -250,7 +260,7 @@ impl Watch {
         }
     }
 
-    /// An upload that has come to its end is not watched any more.
+    /// Stops watching an upload if its status is final.
     fn ended(&mut self, id: u64, upload: &str, status: &str, facts: &Value) {
         if !matches!(status, "COMPLETED" | "FAILED" | "CANCELLED") {
             return;
@@ -283,12 +293,16 @@ async fn connect(api: &Api, url: &str) -> Result<Socket, Lost> {
     let refused = |reason: String| Lost::Final(reason);
     let url = match url.strip_prefix("http") {
         Some(rest) => format!("ws{}/v1/progress", rest.trim_end_matches('/')),
-        None => return Err(refused(format!("{url} is no http or https URL"))),
+        None => return Err(refused(format!("{url} is not a URL that begins with http:// or https://"))),
     };
     let mut request = url.into_client_request().map_err(|error| refused(error.to_string()))?;
     let token = api.token().map_err(refused)?;
     let token = HeaderValue::from_str(&format!("Bearer {token}"));
-    request.headers_mut().insert("Authorization", token.map_err(|_| refused("the token is no token".to_owned()))?);
+    request.headers_mut().insert(
+        "Authorization",
+        token
+            .map_err(|_| refused("the token contains characters that are not allowed in an HTTP header".to_owned()))?,
+    );
     match connect_async(request).await {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) if response.status().is_client_error() && response.status() != 429 => {
