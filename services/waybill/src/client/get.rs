@@ -22,7 +22,7 @@ const STALL: Duration = Duration::from_secs(30);
 
 /// Download files and verify the SHA-256 of each
 ///
-/// Until a file is complete and verified, it has the name .waybill-FILE_ID.part. Run the same command again to resume an
+/// An incomplete file has the name .waybill-FILE_ID.part. Run the same command again to resume an
 /// interrupted download.
 #[derive(Args)]
 #[command(after_long_help = "\

@@ -1,4 +1,4 @@
-//! One file: started or found again, sent, completed, verified.
+//! Upload of one file: starts or resumes it, sends the bytes, completes it and waits for the verification.
 
 use super::output;
 use super::sender::send_chunks;
@@ -16,28 +16,28 @@ use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 use waybill_schema::Sha256Digest;
 
-/// Up to this size a file goes in one request.
+/// Maximum size in bytes of a file that is sent with one request.
 const WHOLE_BELOW: u64 = 1_024 * 1_024;
-/// How long one request waits for the verification.
+/// Time in seconds for which one request waits for the verification.
 const VERIFY_WAIT_S: u32 = 60;
 
-/// For how long a command that failed in part knows which of its files are there.
+/// Time for which a command that failed in part remembers its uploaded files.
 const A_DAY: Duration = Duration::from_secs(86_400);
-/// After how long a request that breaks off was slow.
+/// Time after which a failed request for a whole file counts as slow.
 const SLOW: Duration = Duration::from_secs(8);
-/// The slowest that a file in one request may be.
+/// Minimum throughput in bytes per second of a file that is sent with one request.
 const SLOWEST_BYTES_PER_S: u64 = 4_096;
 
-/// What became of a file in one request.
+/// Result of sending a file with one request.
 enum Whole {
     Done(Uploaded),
-    /// It broke off after a while; in chunks what arrives is kept.
+    /// The request failed after a long time. The file must be sent in chunks, because Waybill keeps the bytes of those.
     Slow {
         sha256: String,
     },
 }
 
-/// What is to be uploaded.
+/// File to upload.
 pub(super) struct Plan {
     pub(super) path: PathBuf,
     pub(super) name: String,
@@ -52,7 +52,7 @@ impl Plan {
         self.facts.size_bytes
     }
 
-    /// For people and programs; a path need not be text.
+    /// Returns the path for the output. Characters that are not valid text are replaced.
     pub(super) fn shown_path(&self) -> String {
         self.path.display().to_string()
     }
@@ -65,20 +65,20 @@ impl Plan {
     }
 }
 
-/// A file that is there and verified.
+/// Uploaded and verified file.
 pub(super) struct Uploaded {
     pub(super) file_id: String,
     pub(super) sha256: String,
     pub(super) size_bytes: u64,
-    /// How many bytes of it this run sent, again where they were lost.
+    /// Number of bytes that this run sent, including those that it sent again.
     pub(super) sent_bytes: u64,
-    /// How many bytes of it were there before.
+    /// Number of bytes that earlier runs had uploaded.
     pub(super) resumed_bytes: u64,
-    /// An earlier run had come to its end.
+    /// `true` if an earlier run had uploaded the whole file.
     pub(super) was_there: bool,
 }
 
-/// One file on its way.
+/// Running upload of one file.
 pub(super) struct Upload<'a> {
     pub(super) shared: &'a Shared,
     pub(super) plan: &'a Plan,
@@ -87,8 +87,7 @@ pub(super) struct Upload<'a> {
     pub(super) sent_bytes: Arc<AtomicU64>,
 }
 
-/// Uploads a file. What is remembered of it is given back where it is there: to be forgotten when all that it was
-/// uploaded with is there, too.
+/// Uploads a file. Returns its record after success; the caller deletes it when all files of the command are uploaded.
 pub(super) async fn upload(
     shared: &Shared,
     plan: Plan,
@@ -96,13 +95,13 @@ pub(super) async fn upload(
 ) -> Result<(Uploaded, Kept), UploadError> {
     let way = match shared.protocol {
         Protocol::Direct => Some("direct"),
-        // What one of these has begun, the other goes on with.
+        // Each of these protocols can continue an upload of the other one.
         Protocol::Native | Protocol::Tus => None,
     };
     let target = [session_id, plan.chatroom.as_deref(), plan.thread.as_deref(), Some(plan.mime_type.as_str()), way];
     let target = target.map(Option::unwrap_or_default).join(" ");
     let (url, whose, path) = (shared.api.url(), shared.api.whose(), plan.path.as_os_str().as_encoded_bytes());
-    // A link has a name of its own.
+    // A link has another name than its target.
     let link = plan.path.file_name().is_none_or(|name| name != plan.name.as_str()).then_some(plan.name.as_bytes());
     let parts = [url.as_bytes(), whose.as_bytes(), path, target.as_bytes()].into_iter().chain(link);
     let held = shared.state.hold("uploads", parts)?;
@@ -123,7 +122,7 @@ pub(super) async fn upload(
             Ok((uploaded, held.release()))
         }
         Err(error) => {
-            // Only what Waybill itself has ended cannot be gone on with.
+            // The record is needed to continue, unless Waybill has refused or ended the upload.
             let refused = matches!(&error, UploadError::Api(error) if error.is_refusal());
             if refused || matches!(error, UploadError::Failed { .. }) {
                 held.forget();
@@ -150,7 +149,7 @@ impl Upload<'_> {
                 Err(error) => return Err(error),
             }
         }
-        // A start whose answer was lost is repeated with its key: it means the same upload.
+        // If the answer to an earlier start was lost, the same idempotency key returns the same upload.
         let mut record = record.filter(|record| record.upload_id.is_none()).unwrap_or_else(|| Record {
             path: self.plan.shown_path(),
             file: self.plan.facts.clone(),
@@ -185,7 +184,7 @@ impl Upload<'_> {
     ) -> Result<String, UploadError> {
         let mut start = self.plan.start(session_id);
         if let Some(sha256) = sha256 {
-            // As it was said with the file in one request, whose key this is: it is the same upload.
+            // The request for the whole file had the same idempotency key and this digest. Both must match.
             start["sha256"] = sha256.into();
         }
         if self.shared.protocol == Protocol::Direct {
@@ -200,13 +199,13 @@ impl Upload<'_> {
         self.text(&started, "upload_id")
     }
 
-    /// What an earlier run has begun with the same file; of a file that was changed since, the upload is given up.
+    /// Returns the record of an earlier run for the same file. If the file has changed since, cancels that upload.
     async fn earlier(&self, held: &Remembered) -> Result<Option<Record>, UploadError> {
         let Some(record) = held.load::<Record>() else { return Ok(None) };
         if let Some(finished_at) = record.finished_at
             && (!self.shared.resume || record.file != self.plan.facts || finished_at.elapsed().is_ok_and(|t| t > A_DAY))
         {
-            // A file that is there stays, whatever became of the one here.
+            // Waybill keeps the uploaded file, even if the local file has changed.
             return Ok(None);
         }
         if self.shared.resume && record.file == self.plan.facts {
@@ -216,10 +215,10 @@ impl Upload<'_> {
             if self.shared.resume {
                 self.shared
                     .output
-                    .note(&format!("{}: changed since the last time; it is uploaded anew", self.plan.name));
+                    .note(&format!("{}: changed since the last run; uploading from the beginning", self.plan.name));
             }
             let path = format!("/v1/uploads/{upload_id}");
-            // Where this fails, the upload expires by itself.
+            // Errors are ignored: the upload expires in any case.
             drop(self.shared.api.send_soon(self.shared.api.request(Method::DELETE, &path)).await);
         }
         Ok(None)
@@ -233,7 +232,8 @@ impl Upload<'_> {
         Ok(Uploaded { file_id, sha256, size_bytes, sent_bytes: 0, resumed_bytes: size_bytes, was_there: true })
     }
 
-    /// A small file in one request. If that fails after a while, the line is slow, and it would fail again.
+    /// Sends a small file with one request. If the request fails after a long time, the connection is slow and the request
+    /// would fail again.
     async fn send_whole(&self, record: &Record, session_id: Option<&str>) -> Result<Whole, UploadError> {
         let bytes = bytes::Bytes::from(tokio::fs::read(&self.plan.path).await?);
         self.unchanged(bytes.len() as u64)?;
@@ -264,7 +264,7 @@ impl Upload<'_> {
         self.verified(&upload_id, done, &sha256, 0).await.map(Whole::Done)
     }
 
-    /// Sends what is missing, completes, and waits until it is verified.
+    /// Sends the missing bytes, completes the upload and waits for the verification.
     async fn send(&self, upload_id: &str, status: Value) -> Result<Uploaded, UploadError> {
         let there = status["bytes_uploaded"].as_u64().unwrap_or(0);
         if there > 0 {
@@ -282,7 +282,7 @@ impl Upload<'_> {
         let complete = json!({ "sha256": sent.sha256 });
         let done = self.persist(|| self.shared.api.json(self.complete(upload_id).json(&complete))).await;
         let done = match done {
-            // The answer that said so before was lost; what became of it is told by the status.
+            // The answer to an earlier completion was lost. The status has its result.
             Err(error) if error.has_code("digest_mismatch") || error.has_code("upload_ended") => {
                 self.status(upload_id).await?
             }
@@ -296,7 +296,7 @@ impl Upload<'_> {
         request.header("Prefer", format!("wait={VERIFY_WAIT_S}"))
     }
 
-    /// The end of a completed upload, waited for.
+    /// Waits for the verification of a completed upload.
     async fn verified(
         &self,
         upload_id: &str,
@@ -312,7 +312,7 @@ impl Upload<'_> {
                     if found != sha256 {
                         return Err(UploadError::Failed {
                             code: "digest_mismatch".to_owned(),
-                            message: format!("what is stored has the SHA-256 {found}, the file has {sha256}"),
+                            message: format!("the stored file has the SHA-256 {found}, the local file has {sha256}"),
                         });
                     }
                     let (file_id, size_bytes) = (upload_id.to_owned(), self.plan.size_bytes());
@@ -334,14 +334,14 @@ impl Upload<'_> {
         }
     }
 
-    /// The upload as Waybill has it.
+    /// Requests the status of the upload.
     pub(super) async fn status(&self, upload_id: &str) -> Result<Value, UploadError> {
         self.persist(|| self.shared.api.json(self.shared.api.get(&format!("/v1/uploads/{upload_id}"))))
             .await
             .map_err(UploadError::from)
     }
 
-    /// Still the file of the beginning, of which `read_bytes` were read.
+    /// Checks that the file has not changed since the beginning, and that all its bytes were read.
     fn unchanged(&self, read_bytes: u64) -> Result<(), UploadError> {
         let now = FileFacts::of(&std::fs::metadata(&self.plan.path)?);
         if now == self.plan.facts && read_bytes == now.size_bytes { Ok(()) } else { Err(UploadError::Changed) }
@@ -356,7 +356,7 @@ impl Upload<'_> {
         value
     }
 
-    /// Says that it goes on after a pause.
+    /// Reports an error after which the upload continues, and the pause before that.
     pub(super) fn waits(&self, error: &crate::client::api::ApiError, pause: Duration) {
         self.bar.set_message(format!("waiting: {error}"));
         self.shared.output.event(|| {
@@ -366,7 +366,7 @@ impl Upload<'_> {
             })
         });
         if !self.shared.output.has_bars() {
-            self.shared.output.note(&format!("{}: {error}; again in {:.1} s", self.plan.name, pause.as_secs_f64()));
+            self.shared.output.note(&format!("{}: {error}; retrying in {:.1} s", self.plan.name, pause.as_secs_f64()));
         }
     }
 

@@ -1,4 +1,4 @@
-//! `waybill upload`: files, several at once, each in parallel chunks, resumed where it stopped.
+//! `waybill upload`: uploads several files at the same time, each in parallel chunks, and resumes interrupted uploads.
 
 mod file;
 mod sender;
@@ -22,10 +22,10 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
-/// Upload files, and wait until each is verified
+/// Upload files and wait until each is verified
 ///
-/// Whatever ends it (Ctrl-C, a dead connection, a reboot): the same command again goes on where it stopped. A file that
-/// was changed meanwhile is uploaded anew.
+/// If the command is interrupted (Ctrl-C, a lost connection, a reboot), run the same command again to continue. A file that has
+/// changed in the meantime is uploaded again from the beginning.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -37,35 +37,35 @@ Examples:
 
 Exit codes:
   0    every file is uploaded and verified
-  1    a file was refused or cannot be read; the others are uploaded
-  2    the command line cannot be understood
-  75   not finished, because Waybill or the network does not answer, the token has ended, or
-       another waybill is at it: the same command goes on
-  130  ended by Ctrl-C (143 by SIGTERM): the same command goes on")]
+  1    a file was refused or cannot be read; the other files are uploaded
+  2    the command line is invalid
+  75   not complete: Waybill does not answer, the token has expired, or another waybill uploads
+       the file; run the same command again to continue
+  130  interrupted by Ctrl-C (143 by SIGTERM); run the same command again to continue")]
 pub(crate) struct UploadArgs {
-    /// The files
+    /// Files to upload
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Upload them together into a session of this name; it is closed when all of them are there. Until then the same
-    /// name means the same session, also for other files
+    /// Name of a session for all files; it is closed when all of them are uploaded. Before that, other commands with
+    /// this name add files to the same session
     #[arg(long, value_name = "NAME")]
     session: Option<String>,
-    /// Into this chatroom
+    /// Id of the chatroom for the files
     #[arg(long, value_name = "ID")]
     chatroom: Option<String>,
-    /// Into this thread
+    /// Id of the thread for the files
     #[arg(long, value_name = "ID")]
     thread: Option<String>,
-    /// The MIME type of all of them; without it, by their names
+    /// MIME type of all files; by default, the name of each file determines its type
     #[arg(long, value_name = "TYPE")]
     mime_type: Option<String>,
-    /// How many requests are under way at once, for all files together
+    /// Maximum number of parallel requests for all files together
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32), help_heading = "Transfer")]
     parallel: u8,
-    /// How the bytes go
+    /// Protocol of the transfer
     #[arg(long, value_enum, default_value_t = Protocol::Native, help_heading = "Transfer")]
     protocol: Protocol,
-    /// Begin anew, even where an upload of the same file could go on
+    /// Upload from the beginning, even if an earlier upload of the same file could continue
     #[arg(long, help_heading = "Transfer")]
     no_resume: bool,
     #[command(flatten)]
@@ -76,61 +76,61 @@ pub(crate) struct UploadArgs {
     api: ApiArgs,
 }
 
-/// How the bytes of a file go.
+/// Protocol of the transfer of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
-    /// In parallel chunks through Waybill
+    /// Parallel chunks, sent to Waybill
     Native,
-    /// By tus 1.0, in one request
+    /// tus 1.0, with one request
     Tus,
-    /// To the object store, by URLs that Waybill signs
+    /// Presigned URLs, with which the bytes go directly to the object store
     Direct,
 }
 
-/// Why a file is not there.
+/// Reason why an upload failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
-    /// Waybill or the way there.
+    /// A request to Waybill failed.
     #[error(transparent)]
     Api(#[from] ApiError),
     /// The file cannot be read.
     #[error("{0}")]
     File(#[from] std::io::Error),
-    /// It was written to meanwhile.
-    #[error("it was changed while it was being uploaded; the same command uploads it anew")]
+    /// The file changed during the upload.
+    #[error("the file changed during the upload; run the same command again to upload it from the beginning")]
     Changed,
-    /// What Waybill says in the end.
+    /// The upload ended without a file.
     #[error("{message} ({code})")]
     Failed {
-        /// The stable code.
+        /// Stable error code.
         code: String,
-        /// For a person.
+        /// Text for users.
         message: String,
     },
-    /// It cannot be sent.
+    /// The path cannot be uploaded.
     #[error("{0}")]
     Unfit(String),
-    /// Not verified within the patience.
-    #[error("all bytes are there, but they are not verified yet")]
+    /// Waybill did not verify the file in time.
+    #[error("all bytes are uploaded, but Waybill has not verified them yet")]
     Unverified,
-    /// What is remembered.
+    /// The saved state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
 }
 
 impl UploadError {
-    /// Whether the same command may go on later.
+    /// Returns `true` if the same command can continue later.
     fn is_passing(&self) -> bool {
         match self {
             Self::Unverified | Self::State(StateError::Busy) => true,
-            // What was begun is remembered, and goes on with a token that is good.
+            // The saved upload can continue with a valid token.
             Self::Api(error) => error.is_passing() || error.status() == Some(401),
             Self::File(_) | Self::Changed | Self::Unfit(_) | Self::Failed { .. } | Self::State(_) => false,
         }
     }
 }
 
-/// What the uploads of one command have in common.
+/// State that all uploads of one command share.
 pub(crate) struct Shared {
     api: Api,
     output: Output,
@@ -197,18 +197,18 @@ async fn upload_all(args: UploadArgs, output: Output) -> Result<Ended, String> {
     {
         return ended_by(&shared, "closing the session", &error);
     }
-    // Only now: had one of them failed, the same command would have had to know which are there.
+    // The records are deleted only now. If a file had failed, the next run would have to know which files are uploaded.
     ended.into_iter().flatten().for_each(|(_, kept)| kept.forget());
     Ok(Ended::Done)
 }
 
-/// What ends a command as a whole.
+/// Reports an error that ends the whole command.
 fn ended_by(shared: &Shared, what: &str, error: &UploadError) -> Result<Ended, String> {
     shared.output.complain(&format!("{what}: {error}"));
     Ok(if error.is_passing() { Ended::GoOnLater } else { Ended::Failed })
 }
 
-/// One file, with what is said about it.
+/// Uploads one file and prints the result.
 async fn one(shared: &Shared, plan: Plan, session_id: Option<&str>) -> Result<(Uploaded, Kept), UploadError> {
     let (name, path) = (plan.name.clone(), plan.shown_path());
     let began = Instant::now();
@@ -218,9 +218,9 @@ async fn one(shared: &Shared, plan: Plan, session_id: Option<&str>) -> Result<(U
             || {
                 let took = output::duration(began.elapsed());
                 let how = match uploaded.resumed_bytes {
-                    _ if uploaded.was_there => "was there already".to_owned(),
+                    _ if uploaded.was_there => "already uploaded".to_owned(),
                     0 => took,
-                    resumed => format!("{took}, {} were there already", output::bytes(resumed)),
+                    resumed => format!("{took}, {} were already uploaded", output::bytes(resumed)),
                 };
                 format!(
                     "✓ {}  {}  {how}\n  file {}  sha256 {}",
@@ -269,12 +269,12 @@ fn summary(output: &Output, count: usize, failed: usize, passing: usize, (size, 
         ));
     }
     if passing > 0 {
-        output.complain(&format!("{passing} not finished: the same command goes on where it stopped"));
+        output.complain(&format!("{passing} files are not complete; run the same command again to continue"));
     }
 }
 
-/// What is to be done, and the paths that nothing can be done with: a file that cannot be read should not be found an
-/// hour later.
+/// Returns the files to upload, and the paths that cannot be uploaded. All paths are checked at the beginning, so that the user
+/// does not have to wait for the error.
 fn plans(args: &UploadArgs) -> (Vec<Plan>, Vec<(String, UploadError)>) {
     let mut plans: Vec<Plan> = Vec::new();
     let mut unfit = Vec::new();
@@ -293,12 +293,12 @@ impl Plan {
         let absolute = path.canonicalize()?;
         let metadata = absolute.metadata()?;
         if !metadata.is_file() {
-            return Err(UploadError::Unfit("it is no file".to_owned()));
+            return Err(UploadError::Unfit("not a regular file".to_owned()));
         }
         std::fs::File::open(&absolute)?;
-        // The name that was given, not that of what a link points to.
+        // For a link, the name is that of the link, not that of its target.
         let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| UploadError::Unfit("its name cannot be sent: it is not UTF-8".to_owned()))?;
+        let name = name.ok_or_else(|| UploadError::Unfit("the name of the file is not valid UTF-8".to_owned()))?;
         let guessed = mime_guess::from_path(path).first_or_octet_stream();
         Ok(Self {
             name: name.to_owned(),

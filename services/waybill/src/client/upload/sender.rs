@@ -1,4 +1,5 @@
-//! The bytes: read once, in order, and hashed; sent in parallel, and of each chunk only what is missing.
+//! Sends the bytes of a file. It reads and hashes the file once, in order, and sends chunks in parallel. It sends only the
+//! missing bytes of each chunk.
 
 use super::file::Upload;
 use super::{Protocol, UploadError};
@@ -20,25 +21,26 @@ use tokio::io::{AsyncReadExt, BufReader};
 use waybill_data_plane::Checksum;
 use waybill_schema::Sha256Digest;
 
-/// In which pieces a chunk is handed to the connection, for a bar that moves.
+/// Number of bytes that are passed to the connection at once. It is small so that the progress bar moves smoothly.
 pub(super) const PIECE: usize = 64 * 1_024;
-/// After how long without a byte going out, or an answer to the last one, a request is given up.
+/// Time after which a request is aborted if no byte is sent, or no answer arrives after the last byte.
 const STALL: Duration = Duration::from_secs(60);
+/// Interval between checks for a stalled request.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What was read.
+/// Digest and number of the bytes that were read from the file.
 pub(super) struct Sent {
     pub(super) sha256: String,
     pub(super) read_bytes: u64,
 }
 
-/// Sends what `status` says is missing.
+/// Sends the bytes that are missing according to `status`.
 pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &Value) -> Result<Sent, UploadError> {
     let number =
         |member: &str| status[member].as_u64().ok_or_else(|| upload.shared.api.strange(format!("no {member}")));
     let (part_size, total_chunks) = (number("part_size_bytes")?, number("total_chunks")?);
     let missing = match upload.shared.protocol {
-        // A part is there as a whole, or not at all.
+        // The object store has a part completely or not at all.
         Protocol::Direct => whole_chunks(&missing(status), part_size, upload.plan.size_bytes()),
         Protocol::Native | Protocol::Tus => missing(status),
     };
@@ -48,13 +50,13 @@ pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &V
     let mut sending = FuturesUnordered::new();
     for index in 0..total_chunks {
         let begin = index * part_size;
-        // Those under way go on while what is there already is only hashed.
+        // Running requests continue while chunks that are already uploaded are hashed.
         while let Some(Some(sent)) = sending.next().now_or_never() {
             sent?;
         }
         let chunk = begin..(begin + part_size).min(upload.plan.size_bytes());
         let gaps = within(&missing, &chunk);
-        // Before reading, so that no more chunks are in memory than may be sent.
+        // The permit is acquired before reading, so that memory holds only chunks that are being sent, and the current one.
         let permit = if gaps.is_empty() {
             None
         } else {
@@ -87,13 +89,13 @@ pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &V
     Ok(Sent { sha256: Sha256Digest(digest).to_string(), read_bytes })
 }
 
-/// The gaps of an upload, as its status has them.
+/// Returns the missing ranges of an upload from its status.
 fn missing(status: &Value) -> Vec<Range<u64>> {
     let gap = |gap: &Value| Some(gap[0].as_u64()?..gap[1].as_u64()?);
     status["missing"].as_array().into_iter().flatten().filter_map(gap).collect()
 }
 
-/// The chunks that the gaps touch.
+/// Extends the missing ranges to whole chunks.
 fn whole_chunks(gaps: &[Range<u64>], part_size: u64, size_bytes: u64) -> Vec<Range<u64>> {
     let part_size = part_size.max(1);
     let widened =
@@ -101,13 +103,13 @@ fn whole_chunks(gaps: &[Range<u64>], part_size: u64, size_bytes: u64) -> Vec<Ran
     gaps.iter().map(widened).collect()
 }
 
-/// What of the gaps lies in `range`.
+/// Returns the parts of the missing ranges that are inside of `range`.
 fn within(gaps: &[Range<u64>], range: &Range<u64>) -> Vec<Range<u64>> {
     let cut = |gap: &Range<u64>| gap.start.max(range.start)..gap.end.min(range.end);
     gaps.iter().map(cut).filter(|gap| gap.start < gap.end).collect()
 }
 
-/// One chunk's bytes.
+/// Chunk with its bytes.
 struct Chunk {
     index: u64,
     begin: u64,
@@ -116,7 +118,7 @@ struct Chunk {
 }
 
 impl Chunk {
-    /// Sends the gaps, and what is still missing of them after something went wrong.
+    /// Sends the missing ranges of the chunk. After an error, sends those that are still missing.
     async fn send(&self, upload: &Upload<'_>, upload_id: &str, mut gaps: Vec<Range<u64>>) -> Result<(), UploadError> {
         while let Some(gap) = gaps.first().cloned() {
             let counted = Counted::of(upload);
@@ -128,7 +130,7 @@ impl Chunk {
                     gaps.remove(0);
                 }
                 Err(error) => {
-                    // What is on the bar is what is acknowledged, or on its way.
+                    // The bar shows only bytes that are acknowledged or are being sent.
                     counted.keep(0);
                     upload.patience.wait(error, |error, pause| upload.waits(error, pause)).await?;
                     let left = self.left(upload, upload_id, &gaps).await?;
@@ -143,7 +145,7 @@ impl Chunk {
         Ok(())
     }
 
-    /// What is missing of the gaps now.
+    /// Returns the ranges of `gaps` that are still missing.
     async fn left(
         &self,
         upload: &Upload<'_>,
@@ -156,7 +158,7 @@ impl Chunk {
                 let missing = missing(&status);
                 Ok(gaps.iter().flat_map(|gap| within(&missing, gap)).collect())
             }
-            // Sending bytes that are there already is harmless.
+            // It is harmless to send bytes that are already uploaded.
             Err(error) if error.is_passing() => Ok(gaps.to_vec()),
             Err(error) => Err(error.into()),
         }
@@ -186,7 +188,7 @@ impl Chunk {
         counted.watched(upload, request.body(counted.body(body))).await.map(drop)
     }
 
-    /// The whole chunk as a part: signed, put to the store, and reported.
+    /// Sends the whole chunk to the object store as a part: requests a presigned URL, sends the bytes, and reports the ETag.
     async fn put_directly(&self, upload: &Upload<'_>, upload_id: &str, counted: &Counted) -> Result<(), ApiError> {
         let api = &upload.shared.api;
         let part_number = self.index + 1;
@@ -198,7 +200,7 @@ impl Chunk {
         let answer = counted.watched(upload, request.body(counted.body(self.bytes.clone()))).await;
         let stored = answer.map_err(|error| api.by_store(error))?;
         let etag = stored.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
-        let etag = etag.ok_or_else(|| api.strange("the store says no ETag"))?;
+        let etag = etag.ok_or_else(|| api.strange("the answer of the store has no ETag"))?;
         let request = api.request(Method::POST, &format!("/v1/uploads/{upload_id}/parts"));
         api.send_soon(request.json(&json!({ "part_number": part_number, "etag": etag }))).await.map(drop)
     }
@@ -208,7 +210,7 @@ fn length(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
 }
 
-/// Bytes that went into a connection, on the bars until it is known whether they arrived.
+/// Counts the bytes of a request. The progress bars show them until it is known whether they arrived.
 #[derive(Clone)]
 pub(super) struct Counted {
     bars: [ProgressBar; 2],
@@ -218,7 +220,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// `sent` counts all that goes out, whether it arrives or not.
+    /// Creates a counter for a file and the total. `sent` counts all sent bytes, even if they do not arrive.
     pub(super) fn new(file: &ProgressBar, total: &ProgressBar, sent: &Arc<AtomicU64>) -> Self {
         let bars = [file.clone(), total.clone()];
         Self { bars, shown: Arc::default(), sent: sent.clone(), moved_at: Arc::new(Mutex::new(Instant::now())) }
@@ -228,7 +230,7 @@ impl Counted {
         Self::new(&upload.bar, &upload.shared.total, &upload.sent_bytes)
     }
 
-    /// The bytes as a body that moves the bars.
+    /// Returns a body with the bytes that moves the progress bars.
     fn body(&self, bytes: Bytes) -> Body {
         let counted = self.clone();
         let pieces = (0..bytes.len()).step_by(PIECE).map(move |at| {
@@ -248,11 +250,11 @@ impl Counted {
         }
     }
 
-    /// Only `bytes` of them arrived; the others come off the bars.
+    /// Records that only `bytes` of the shown bytes arrived, and removes the others from the progress bars.
     pub(super) fn keep(&self, bytes: u64) {
         let shown = self.shown.swap(0, Ordering::Relaxed);
         for bar in &self.bars {
-            // A bar that goes back forgets how fast it was: not without need.
+            // A bar that moves backwards forgets its speed, so it moves backwards only if necessary.
             match bytes.checked_sub(shown) {
                 Some(more) => bar.inc(more),
                 None => bar.set_position(bar.position().saturating_sub(shown - bytes)),
@@ -260,7 +262,7 @@ impl Counted {
         }
     }
 
-    /// Sends a request whose body moves the bars, for as long as they move.
+    /// Sends a request whose body moves the progress bars. Aborts it if no byte moves for [`STALL`].
     pub(super) async fn watched(&self, upload: &Upload<'_>, request: RequestBuilder) -> Result<Response, ApiError> {
         let api = &upload.shared.api;
         let answer = api.send(request);
@@ -271,7 +273,7 @@ impl Counted {
                 answer = &mut answer => return answer,
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     if self.stands_for() > STALL {
-                        return Err(api.unreachable_because(format!("nothing moved for {} s", STALL.as_secs())));
+                        return Err(api.unreachable_because(format!("the transfer stalled for {} s", STALL.as_secs())));
                     }
                 }
             }
@@ -306,6 +308,6 @@ mod tests {
         counted.keep(0);
         assert_eq!((file.position(), total.position()), (0, 0));
         counted.keep(40);
-        assert_eq!((file.position(), sent.load(Ordering::Relaxed)), (40, 100), "what was lost was sent, too");
+        assert_eq!((file.position(), sent.load(Ordering::Relaxed)), (40, 100), "lost bytes count as sent");
     }
 }

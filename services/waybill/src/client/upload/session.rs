@@ -1,4 +1,4 @@
-//! The session that files are uploaded into.
+//! Session into which a command uploads its files.
 
 use super::{Shared, UploadError};
 use crate::client::api::ApiError;
@@ -9,14 +9,14 @@ use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// An open session.
+/// Open session.
 pub(super) struct Session {
     pub(super) id: String,
     held: Remembered,
 }
 
 impl Session {
-    /// Opens it; the same name is the session of the last time, until it was closed.
+    /// Opens a session. Returns the session of an earlier run with the same name if that is still open.
     pub(super) async fn open(shared: &Shared, name: &str) -> Result<Self, UploadError> {
         let held = shared.state.hold("sessions", [shared.api.url(), &shared.api.whose(), name])?;
         let earlier: Option<SessionRecord> = held.load().filter(|_| shared.resume);
@@ -25,7 +25,7 @@ impl Session {
         {
             return Ok(Self { id: id.clone(), held });
         }
-        // An opening whose answer was lost is repeated with its key: it means the same session.
+        // If the answer to an earlier request was lost, the same idempotency key returns the same session.
         let mut record = earlier.filter(|record| record.session_id.is_none()).unwrap_or_else(|| SessionRecord {
             name: name.to_owned(),
             idempotency_key: Uuid::now_v7(),
@@ -56,7 +56,7 @@ impl Session {
         }
     }
 
-    /// No more files will come.
+    /// Closes the session: it accepts no more files.
     pub(super) async fn close(self, shared: &Shared) -> Result<(), UploadError> {
         let patience = Patience::new(shared.patience);
         let close =
@@ -68,5 +68,5 @@ impl Session {
 }
 
 fn waits(shared: &Shared, error: &ApiError, pause: Duration) {
-    shared.output.note(&format!("the session: {error}; again in {:.1} s", pause.as_secs_f64()));
+    shared.output.note(&format!("session: {error}; retrying in {:.1} s", pause.as_secs_f64()));
 }

@@ -1,4 +1,5 @@
-//! `--protocol tus`: tus 1.0, one PATCH with all that is missing, and after a break another one from where it stopped.
+//! `--protocol tus`: tus 1.0. One PATCH request sends all missing bytes. After an interruption, another PATCH continues at the
+//! offset that Waybill reports.
 
 use super::UploadError;
 use super::file::Upload;
@@ -18,14 +19,14 @@ use waybill_schema::Sha256Digest;
 
 const VERSION: (&str, &str) = ("Tus-Resumable", "1.0.0");
 
-/// A digest over the file from its beginning on, wherever what is read begins.
+/// Digest over the file from its first byte on, even if a request starts at a later offset.
 struct Running {
     sha256: Sha256,
     hashed: u64,
 }
 
 impl Running {
-    /// Takes in what of `bytes`, which lie at `offset`, was not taken in before.
+    /// Hashes those of the bytes at `offset` that were not hashed before.
     fn take(&mut self, offset: u64, bytes: &[u8]) {
         let known = self.hashed.saturating_sub(offset);
         if offset <= self.hashed
@@ -37,7 +38,7 @@ impl Running {
     }
 }
 
-/// Starts an upload; answers with its id.
+/// Starts an upload and returns its id.
 pub(super) async fn start(
     upload: &Upload<'_>,
     session_id: Option<&str>,
@@ -65,7 +66,7 @@ pub(super) async fn start(
     Ok(id.ok_or_else(|| api.strange("no Location"))?.to_owned())
 }
 
-/// Sends what is missing.
+/// Sends the missing bytes.
 pub(super) async fn send_rest(upload: &Upload<'_>, upload_id: &str) -> Result<Sent, UploadError> {
     let size_bytes = upload.plan.size_bytes();
     let running = Arc::new(Mutex::new(Running { sha256: Sha256::new(), hashed: 0 }));
@@ -115,7 +116,7 @@ fn offset_of(upload: &Upload<'_>, answer: &Response) -> Result<u64, ApiError> {
     offset.ok_or_else(|| upload.shared.api.strange("no Upload-Offset"))
 }
 
-/// One PATCH with everything from `offset` on.
+/// Sends one PATCH request with all bytes from `offset` on. Returns the new offset.
 async fn patch(
     upload: &Upload<'_>,
     upload_id: &str,
@@ -155,7 +156,7 @@ fn body(file: File, offset: u64, running: Arc<Mutex<Running>>, counted: Counted)
     Body::wrap_stream(pieces.boxed())
 }
 
-/// Takes into the digest what was sent by an earlier run.
+/// Reads and hashes the bytes up to `to` that were not hashed before, for example those that an earlier run has sent.
 async fn read_up_to(upload: &Upload<'_>, running: &Mutex<Running>, to: u64) -> Result<(), UploadError> {
     let from = running.lock().unwrap_or_else(PoisonError::into_inner).hashed;
     if from >= to {
