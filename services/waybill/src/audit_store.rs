@@ -1,7 +1,7 @@
 //! `waybill audit-store`: finds objects that nothing refers to, and files whose object is missing.
 //!
-//! The tables only tell which objects need no further check; the log decides about each finding. The command keeps one page of
-//! the store's list and one page of the tables in memory.
+//! The tables only tell which objects need no further check; the log decides about each finding. The command keeps one
+//! page of the store's list and one page of the tables in memory.
 
 mod judge;
 mod missing;

@@ -1,4 +1,5 @@
-//! `waybill doctor`: checks whether NATS, PostgreSQL, the object store and some settings meet the requirements of Waybill.
+//! `waybill doctor`: checks whether NATS, PostgreSQL, the object store and some settings meet the requirements of
+//! Waybill.
 
 mod store;
 

@@ -1,5 +1,5 @@
-//! Commands of the `waybill` binary: they serve the roles of the upload backend, set up its servers, and act as a client.
-//! It is a library so that tests can start the same roles in their own process.
+//! Commands of the `waybill` binary: they serve the roles of the upload backend, set up its servers, and act as a
+//! client. It is a library so that tests can start the same roles in their own process.
 
 mod audit_store;
 mod backing;

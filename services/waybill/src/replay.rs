@@ -25,9 +25,9 @@ pub(crate) struct ReplayArgs {
     verify: bool,
     /// Rebuild the tables beside the live ones, compare, and replace the live ones; no process has to stop
     ///
-    /// The command builds the new tables in a schema with the name of the live schema and `_next`. If it is interrupted, run it
-    /// again to continue. It then renames the live schema to `_old`, and drops it when no query reads it any more. It prints the
-    /// differences that the swap has corrected.
+    /// The command builds the new tables in a schema with the name of the live schema and `_next`. If it is
+    /// interrupted, run it again to continue. It then renames the live schema to `_old`, and drops it when no query
+    /// reads it any more. It prints the differences that the swap has corrected.
     #[arg(long)]
     swap: bool,
     /// Number of the only partition to rebuild with --swap; only rows that differ are written

@@ -112,8 +112,8 @@ impl Running {
         self.addr
     }
 
-    /// Waits until all roles have stopped after the shutdown was triggered. The roles that accept requests stop first, the
-    /// roles that requests depend on stop last.
+    /// Waits until all roles have stopped after the shutdown was triggered. The roles that accept requests stop first,
+    /// the roles that requests depend on stop last.
     pub async fn stopped(self) {
         if let Some(gateway) = self.gateway {
             gateway.stopped().await;

@@ -1,5 +1,5 @@
-//! Decides whether an object or a multipart upload is still needed. The key contains the id of the upload, and the events of
-//! this upload decide.
+//! Decides whether an object or a multipart upload is still needed. The key contains the id of the upload, and the
+//! events of this upload decide.
 
 use crate::CommandError;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Finds files whose object is missing in the store.
 //!
-//! The tables and the store list files and objects in the same order, because the key of an object begins with the ids of its
-//! company and its upload. Therefore one pass reads both lists side by side. Only objects that this pass does not find are
-//! requested by their key.
+//! The tables and the store list files and objects in the same order, because the key of an object begins with the ids
+//! of its company and its upload. Therefore one pass reads both lists side by side. Only objects that this pass does
+//! not find are requested by their key.
 
 use super::judge::Judge;
 use super::report::{Finding, Report};
@@ -93,8 +93,8 @@ impl<'a> Missing<'a> {
         }
     }
 
-    /// Reports the file if its object is really missing. The tables can lag behind, so the log names the key, and the store is
-    /// asked again.
+    /// Reports the file if its object is really missing. The tables can lag behind, so the log names the key, and the
+    /// store is asked again.
     async fn confirm(&self, file: &KeptFile, judge: &mut Judge, report: &mut Report) -> Result<(), CommandError> {
         let Some(key) = judge.key_of(file.company_id, file.file_id).await? else { return Ok(()) };
         if self.store.size(&key).await?.is_some() {

@@ -31,7 +31,8 @@ pub(crate) struct ApiArgs {
         help_heading = "Server"
     )]
     pub(crate) token: String,
-    /// File with the token, instead of --token. It is read for each request, so that you can renew the token at any time
+    /// File with the token, instead of --token. It is read for each request, so that you can renew the token at any
+    /// time
     #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "PATH", help_heading = "Server")]
     pub(crate) token_file: Option<PathBuf>,
 }
@@ -59,7 +60,8 @@ pub(crate) enum ApiError {
         /// Time after which the request can be repeated.
         retry_after: Option<Duration>,
     },
-    /// Waybill does not accept the token in the token file, for example because it has expired. A renewed token can succeed.
+    /// Waybill does not accept the token in the token file, for example because it has expired. A renewed token can
+    /// succeed.
     #[error("the token in {file} is refused: {detail}")]
     StaleToken {
         /// Path of the token file.
@@ -155,7 +157,8 @@ impl Api {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        // If the token file cannot be read at this moment, the request has no token. Waybill answers 401, and the client retries.
+        // If the token file cannot be read at this moment, the request has no token. Waybill answers 401, and the
+        // client retries.
         self.client.request(method, format!("{}{path}", self.url())).bearer_auth(self.token().unwrap_or_default())
     }
 
@@ -168,8 +171,8 @@ impl Api {
         Ok(headers.fold(request, |request, (name, value)| request.header(name, value.as_str().unwrap_or_default())))
     }
 
-    /// Converts an error of a request to the object store. Errors of the store have another format than those of Waybill; they
-    /// can pass, because the next attempt has a new signature.
+    /// Converts an error of a request to the object store. Errors of the store have another format than those of
+    /// Waybill; they can pass, because the next attempt has a new signature.
     pub(crate) fn by_store(&self, error: ApiError) -> ApiError {
         match error {
             ApiError::Strange { reason, .. } => ApiError::Unreachable { url: "the object store".to_owned(), reason },
@@ -195,8 +198,8 @@ impl Api {
         Ok(text.trim().to_owned())
     }
 
-    /// Returns the company and the user of the token, as far as they can be read. They separate the saved state of different
-    /// users. The token is not verified, because no permission depends on the result.
+    /// Returns the company and the user of the token, as far as they can be read. They separate the saved state of
+    /// different users. The token is not verified, because no permission depends on the result.
     pub(crate) fn whose(&self) -> String {
         let token = self.token().unwrap_or_default();
         let claims = token.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());

@@ -4,7 +4,8 @@ use super::end::Ended;
 use clap::Args;
 use std::time::Duration;
 
-/// Timeout of the request. It is longer than `/readyz` takes, which waits up to 2 s for each of NATS, PostgreSQL and the store.
+/// Timeout of the request. It is longer than `/readyz` takes, which waits up to 2 s for each of NATS, PostgreSQL and
+/// the store.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Send a GET request to a URL such as http://127.0.0.1:8080/readyz; exit with 0 if the answer is a success

@@ -98,8 +98,8 @@ impl Output {
         self.bars.set_draw_target(ProgressDrawTarget::hidden());
     }
 
-    /// Removes all progress bars after Ctrl-C. The terminal has printed "^C" after the last bar, which is as wide as the
-    /// terminal. Therefore the bars and the cursor are one line lower than the library assumes.
+    /// Removes all progress bars after Ctrl-C. The terminal has printed "^C" after the last bar, which is as wide as
+    /// the terminal. Therefore the bars and the cursor are one line lower than the library assumes.
     pub(crate) fn clear_after_ctrl_c(&self) {
         let is_shown = self.has_bars() && echoes_control_characters();
         let has_bar = self.drawn.lock().unwrap_or_else(PoisonError::into_inner).iter().any(is_drawn);
@@ -142,7 +142,8 @@ pub(crate) fn estimate_from_here(bar: &ProgressBar) {
     bar.reset_eta();
 }
 
-/// Returns a name with at most `width` characters. A long name loses its middle, because names usually differ at the ends.
+/// Returns a name with at most `width` characters. A long name loses its middle, because names usually differ at the
+/// ends.
 pub(crate) fn shortened(name: &str, width: usize) -> String {
     let name = printable(name);
     let count = name.chars().count();

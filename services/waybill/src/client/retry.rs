@@ -56,8 +56,8 @@ impl Patience {
         Ok(())
     }
 
-    /// Waits after `error`, and then reads the current state with `attempt`, until this succeeds. This does not count as
-    /// progress, because the transfer itself can fail again.
+    /// Waits after `error`, and then reads the current state with `attempt`, until this succeeds. This does not count
+    /// as progress, because the transfer itself can fail again.
     ///
     /// # Errors
     /// The last error, if a retry cannot succeed or the time without progress is over.
@@ -97,8 +97,8 @@ impl Patience {
     }
 }
 
-/// Returns the pause after a number of failures. It doubles with each failure. Random jitter prevents clients that lost the
-/// same server from returning at the same time.
+/// Returns the pause after a number of failures. It doubles with each failure. Random jitter prevents clients that lost
+/// the same server from returning at the same time.
 fn pause(failures: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))

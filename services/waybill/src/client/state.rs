@@ -1,5 +1,5 @@
-//! State between runs: which upload belongs to which local file. It is stored in the state folder of the user, so that a
-//! transfer can continue after Ctrl-C, a lost connection or a reboot.
+//! State between runs: which upload belongs to which local file. It is stored in the state folder of the user, so that
+//! a transfer can continue after Ctrl-C, a lost connection or a reboot.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -33,11 +33,12 @@ pub(crate) struct Record {
     /// Path of the local file, for users who read the record.
     pub(crate) path: String,
     pub(crate) file: FileFacts,
-    /// Idempotency key of the request that starts the upload. If the request is repeated with it, Waybill returns the same
-    /// upload.
+    /// Idempotency key of the request that starts the upload. If the request is repeated with it, Waybill returns the
+    /// same upload.
     pub(crate) idempotency_key: Uuid,
     pub(crate) upload_id: Option<String>,
-    /// Time at which the file was uploaded and verified. The record is kept until all files of the command are verified.
+    /// Time at which the file was uploaded and verified. The record is kept until all files of the command are
+    /// verified.
     #[serde(default)]
     pub(crate) finished_at: Option<SystemTime>,
 }
@@ -80,8 +81,8 @@ pub(crate) enum StateError {
 pub(crate) struct StateFolder(PathBuf);
 
 impl StateFolder {
-    /// Returns the state folder of the user: `$XDG_STATE_HOME/waybill` (by default `~/.local/state/waybill`) on Linux, or the
-    /// usual folder for such data on other systems.
+    /// Returns the state folder of the user: `$XDG_STATE_HOME/waybill` (by default `~/.local/state/waybill`) on Linux,
+    /// or the usual folder for such data on other systems.
     pub(crate) fn of_user() -> Self {
         let base = dirs::state_dir().or_else(dirs::data_local_dir).unwrap_or_else(std::env::temp_dir);
         Self(base.join("waybill"))

@@ -1,5 +1,5 @@
-//! `waybill audit export` writes the events of a company to a file. `waybill audit verify` checks that such a file is complete
-//! and unchanged.
+//! `waybill audit export` writes the events of a company to a file. `waybill audit verify` checks that such a file is
+//! complete and unchanged.
 
 use super::api::{Api, ApiArgs};
 use super::end::Ended;

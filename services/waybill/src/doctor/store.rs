@@ -102,7 +102,8 @@ impl Probe {
         Ok(Found::Good("no rule ends an upload, or deletes or archives a file".to_owned()))
     }
 
-    /// Checks that clients can send parts with presigned URLs, and that the store verifies the checksums of these parts.
+    /// Checks that clients can send parts with presigned URLs, and that the store verifies the checksums of these
+    /// parts.
     async fn direct(&self, key: &str) -> Result<Found, CommandError> {
         if !self.presigner.is_reachable() {
             let text = "disabled: clients cannot resolve the host name of the store; set WAYBILL_S3_PUBLIC_ENDPOINT";
@@ -269,8 +270,8 @@ async fn gap(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {
     .await
 }
 
-/// Checks that the store lists open multipart uploads by a prefix of their keys. Workers find the multipart uploads of a dead
-/// worker in this way.
+/// Checks that the store lists open multipart uploads by a prefix of their keys. Workers find the multipart uploads of
+/// a dead worker in this way.
 async fn listed(store: &dyn ObjectStore, key: &str) -> Result<Found, CommandError> {
     let id = store.create_multipart(key, None).await?;
     let is_listed = async |prefix: &str| -> Result<bool, CommandError> {

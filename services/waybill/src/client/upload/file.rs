@@ -232,8 +232,8 @@ impl Upload<'_> {
         Ok(Uploaded { file_id, sha256, size_bytes, sent_bytes: 0, resumed_bytes: size_bytes, was_there: true })
     }
 
-    /// Sends a small file with one request. If the request fails after a long time, the connection is slow and the request
-    /// would fail again.
+    /// Sends a small file with one request. If the request fails after a long time, the connection is slow and the
+    /// request would fail again.
     async fn send_whole(&self, record: &Record, session_id: Option<&str>) -> Result<Whole, UploadError> {
         let bytes = bytes::Bytes::from(tokio::fs::read(&self.plan.path).await?);
         self.unchanged(bytes.len() as u64)?;

@@ -24,8 +24,8 @@ use tokio::sync::Semaphore;
 
 /// Upload files and wait until each is verified
 ///
-/// If the command is interrupted (Ctrl-C, a lost connection, a reboot), run the same command again to continue. A file that has
-/// changed in the meantime is uploaded again from the beginning.
+/// If the command is interrupted (Ctrl-C, a lost connection, a reboot), run the same command again to continue. A file
+/// that has changed in the meantime is uploaded again from the beginning.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -273,8 +273,8 @@ fn summary(output: &Output, count: usize, failed: usize, passing: usize, (size, 
     }
 }
 
-/// Returns the files to upload, and the paths that cannot be uploaded. All paths are checked at the beginning, so that the user
-/// does not have to wait for the error.
+/// Returns the files to upload, and the paths that cannot be uploaded. All paths are checked at the beginning, so that
+/// the user does not have to wait for the error.
 fn plans(args: &UploadArgs) -> (Vec<Plan>, Vec<(String, UploadError)>) {
     let mut plans: Vec<Plan> = Vec::new();
     let mut unfit = Vec::new();

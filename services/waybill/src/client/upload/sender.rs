@@ -1,5 +1,5 @@
-//! Sends the bytes of a file. It reads and hashes the file once, in order, and sends chunks in parallel. It sends only the
-//! missing bytes of each chunk.
+//! Sends the bytes of a file. It reads and hashes the file once, in order, and sends chunks in parallel. It sends only
+//! the missing bytes of each chunk.
 
 use super::file::Upload;
 use super::{Protocol, UploadError};
@@ -56,7 +56,8 @@ pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &V
         }
         let chunk = begin..(begin + part_size).min(upload.plan.size_bytes());
         let gaps = within(&missing, &chunk);
-        // The permit is acquired before reading, so that memory holds only chunks that are being sent, and the current one.
+        // The permit is acquired before reading, so that memory holds only chunks that are being sent, and the current
+        // one.
         let permit = if gaps.is_empty() {
             None
         } else {
@@ -188,7 +189,8 @@ impl Chunk {
         counted.watched(upload, request.body(counted.body(body))).await.map(drop)
     }
 
-    /// Sends the whole chunk to the object store as a part: requests a presigned URL, sends the bytes, and reports the ETag.
+    /// Sends the whole chunk to the object store as a part: requests a presigned URL, sends the bytes, and reports the
+    /// ETag.
     async fn put_directly(&self, upload: &Upload<'_>, upload_id: &str, counted: &Counted) -> Result<(), ApiError> {
         let api = &upload.shared.api;
         let part_number = self.index + 1;
@@ -262,7 +264,7 @@ impl Counted {
         }
     }
 
-    /// Sends a request whose body moves the progress bars. Aborts it if no byte moves for [`STALL`].
+    /// Sends a request whose body moves the progress bars. Aborts it if no byte moves for `STALL`.
     pub(super) async fn watched(&self, upload: &Upload<'_>, request: RequestBuilder) -> Result<Response, ApiError> {
         let api = &upload.shared.api;
         let answer = api.send(request);

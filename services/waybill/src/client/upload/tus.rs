@@ -1,5 +1,5 @@
-//! `--protocol tus`: tus 1.0. One PATCH request sends all missing bytes. After an interruption, another PATCH continues at the
-//! offset that Waybill reports.
+//! `--protocol tus`: tus 1.0. One PATCH request sends all missing bytes. After an interruption, another PATCH continues
+//! at the offset that Waybill reports.
 
 use super::UploadError;
 use super::file::Upload;
