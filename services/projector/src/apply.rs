@@ -71,7 +71,7 @@ async fn apply_once(
     try_once(&writing, partition, from, epoch, batch, park).await
 }
 
-/// Where and how rows are written.
+/// The tables and the way in which rows are written.
 struct Writing<'a> {
     database: &'a Database,
     /// `true` if the statements must report the SQLSTATE of an error.

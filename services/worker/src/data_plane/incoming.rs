@@ -1,4 +1,4 @@
-//! Which bytes a request brings, and whether the upload accepts them.
+//! The range of bytes that a request brings, and the checks whether the upload accepts it.
 
 use super::writer_lease::Eviction;
 use super::{OpenUpload, PlaneError};

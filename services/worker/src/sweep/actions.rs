@@ -1,4 +1,4 @@
-//! What the sweep does with one candidate. The events of the candidate decide.
+//! Handles one candidate of the sweep. The events of the candidate decide what happens.
 
 use super::{aggregate, time_now};
 use crate::Worker;
