@@ -6,12 +6,17 @@ mod convert;
 mod directory;
 mod files;
 mod quota;
+mod rows;
 mod sessions;
 mod shares;
 mod tokens;
 mod totals;
+mod touched;
 
-use convert::{id_of_content, id_of_member, time_of};
+pub(crate) use rows::Rows;
+pub(crate) use touched::Touched;
+
+use convert::time_of;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use waybill_event_log::Stored;
@@ -21,91 +26,12 @@ use waybill_read_model::rows::{
     FileTotalRow, Key, MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow,
     UploadProgressRow, UploadSessionRow, UserRow,
 };
-use waybill_schema::events::{DirectoryEvent, QuotaEvent, UploadEvent};
-use waybill_schema::{Aggregate, CompanyId, Event, Recorded, Subject, names};
+use waybill_schema::{Aggregate, Event, Recorded, Subject, names};
 
 /// Error for an event that does not fit the rows that earlier events produced. Contains the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Misfit(pub(crate) String);
-
-/// Rows of one table and one company that a batch of events touches.
-#[derive(Clone, Debug)]
-pub(crate) struct Rows<R> {
-    rows: BTreeMap<Uuid, R>,
-    /// Ids of rows that the database does not have yet.
-    new: BTreeSet<Uuid>,
-    /// Ids of rows that differ from those in the database.
-    changed: BTreeSet<Uuid>,
-    /// Ids of rows that must be deleted from the database.
-    removed: BTreeSet<Uuid>,
-    /// Ids of all rows that were ever removed. The database may still have some of them.
-    gone: BTreeSet<Uuid>,
-}
-
-impl<R> Default for Rows<R> {
-    fn default() -> Self {
-        Self {
-            rows: BTreeMap::new(),
-            new: BTreeSet::new(),
-            changed: BTreeSet::new(),
-            removed: BTreeSet::new(),
-            gone: BTreeSet::new(),
-        }
-    }
-}
-
-impl<R: Row> Rows<R> {
-    fn insert(&mut self, row: R) {
-        self.rows.insert(row.lookup_id(), row);
-    }
-
-    fn those<'a>(&'a self, ids: &'a BTreeSet<Uuid>) -> impl Iterator<Item = &'a R> {
-        ids.iter().filter_map(|id| self.rows.get(id))
-    }
-
-    fn written(&mut self) {
-        self.new.clear();
-        self.changed.clear();
-        self.removed.clear();
-    }
-
-    fn get(&self, id: Uuid) -> Option<&R> {
-        self.rows.get(&id)
-    }
-
-    /// Adds a row and returns `true`, unless a row with this id exists.
-    fn add(&mut self, row: R) -> bool {
-        let id = row.lookup_id();
-        if self.rows.contains_key(&id) {
-            return false;
-        }
-        let is_there = self.removed.remove(&id);
-        self.gone.remove(&id);
-        self.rows.insert(id, row);
-        if is_there { self.changed.insert(id) } else { self.new.insert(id) }
-    }
-
-    /// Removes the row.
-    fn remove(&mut self, id: Uuid) -> Result<(), Misfit> {
-        self.rows.remove(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
-        self.changed.remove(&id);
-        if !self.new.remove(&id) {
-            self.removed.insert(id);
-        }
-        self.gone.insert(id);
-        Ok(())
-    }
-
-    /// Returns the row for a change, and marks it as changed.
-    fn change(&mut self, id: Uuid) -> Result<&mut R, Misfit> {
-        let row = self.rows.get_mut(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
-        if !self.new.contains(&id) {
-            self.changed.insert(id);
-        }
-        Ok(row)
-    }
-}
 
 /// All rows that a batch touches, by company. Host products and identity providers choose ids, so two companies may use
 /// the same id.
@@ -135,152 +61,6 @@ pub(crate) struct Tables {
     pub(crate) reservations: Rows<QuotaReservationRow>,
     pub(crate) totals: Rows<FileTotalRow>,
     pub(crate) blocks: Rows<EventPositionsRow>,
-}
-
-/// Keys of the rows that events touch.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Touched {
-    pub(crate) companies: BTreeSet<Key>,
-    pub(crate) users: BTreeSet<Key>,
-    pub(crate) chatrooms: BTreeSet<Key>,
-    pub(crate) threads: BTreeSet<Key>,
-    pub(crate) members: BTreeSet<Key>,
-    pub(crate) shares: BTreeSet<Key>,
-    pub(crate) tokens: BTreeSet<Key>,
-    pub(crate) contents: BTreeSet<Key>,
-    pub(crate) files: BTreeSet<Key>,
-    /// Keys of uploads, including partial uploads. Only the first event of an upload tells whether it is partial.
-    pub(crate) progress: BTreeSet<Key>,
-    pub(crate) sessions: BTreeSet<Key>,
-    pub(crate) quotas: BTreeSet<Key>,
-    pub(crate) reservations: BTreeSet<Key>,
-    pub(crate) totals: BTreeSet<Key>,
-    pub(crate) blocks: BTreeSet<Key>,
-}
-
-impl Touched {
-    /// Returns the keys that the readable events of a batch touch. Leaves out uploads that begin in the batch, because
-    /// they have no rows yet.
-    pub(crate) fn by(batch: &[Stored]) -> Self {
-        let mut touched = Self::default();
-        batch.iter().filter_map(|stored| stored.event.as_ref().ok()).for_each(|recorded| touched.add(recorded));
-        touched.blocks.extend(batch.iter().filter_map(block_of_event));
-        batch.iter().filter(|stored| stored.previous == Some(0)).for_each(|stored| {
-            if let Ok(recorded) = &stored.event {
-                touched.forget_begun(recorded);
-            }
-        });
-        touched
-    }
-
-    /// Adds the keys that `recorded` touches. The routing of an upload event names the session.
-    pub(crate) fn add(&mut self, recorded: &Recorded) {
-        let company = recorded.subject.company.0;
-        let key = |id: Uuid| (company, id);
-        match (&recorded.event, recorded.subject.aggregate) {
-            (Event::Directory(event), _) => {
-                self.companies.insert(key(company));
-                self.add_directory(recorded.subject.company, event);
-            }
-            (Event::Share(_), Aggregate::Share(id)) => drop(self.shares.insert(key(id.0))),
-            (Event::Token(_), Aggregate::Token(id) | Aggregate::TokenDownloads(id)) => {
-                self.tokens.insert(key(id.0));
-            }
-            (Event::Content(event), Aggregate::Content(sha256)) => {
-                self.contents.insert(key(id_of_content(recorded.subject.company, sha256)));
-                self.files.extend(content::files_of(event).iter().map(|file| key(file.0)));
-            }
-            (Event::Upload(_), on @ (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id))) => {
-                // Events about stored bytes do not change the row of the file.
-                if matches!(on, Aggregate::UploadLifecycle(_)) {
-                    self.files.insert(key(id.0));
-                    self.totals.insert(key(company));
-                    // A file that is uploaded into a chatroom or thread is associated with it from the start.
-                    let routing = &recorded.envelope.routing;
-                    if routing.chatroom_id.is_some() || routing.thread_id.is_some() {
-                        self.shares.insert(key(id.0));
-                    }
-                }
-                self.progress.insert(key(id.0));
-                self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
-            }
-            (Event::File(_), Aggregate::File(id)) => {
-                self.files.insert(key(id.0));
-                self.totals.insert(key(company));
-            }
-            (Event::Session(_), Aggregate::Session(id)) => drop(self.sessions.insert(key(id.0))),
-            (Event::Quota(event), _) => {
-                self.quotas.insert(key(company));
-                self.add_quota(company, event);
-            }
-            // These events are on the subject of another aggregate. Folding them returns an error.
-            (
-                Event::Share(_)
-                | Event::Token(_)
-                | Event::Content(_)
-                | Event::Upload(_)
-                | Event::File(_)
-                | Event::Session(_),
-                _,
-            ) => {}
-        }
-    }
-
-    fn add_directory(&mut self, company: CompanyId, event: &DirectoryEvent) {
-        let key = |id: Uuid| (company.0, id);
-        match event {
-            DirectoryEvent::UserRegistered(user) => drop(self.users.insert(key(user.user_id.0))),
-            DirectoryEvent::UserRemoved(user) => drop(self.users.insert(key(user.user_id.0))),
-            DirectoryEvent::ChatroomOpened(opened) => drop(self.chatrooms.insert(key(opened.chatroom_id.0))),
-            DirectoryEvent::ChatroomDeleted(deleted) => drop(self.chatrooms.insert(key(deleted.chatroom_id.0))),
-            DirectoryEvent::ThreadOpened(opened) => drop(self.threads.insert(key(opened.thread_id.0))),
-            DirectoryEvent::ThreadDeleted(deleted) => drop(self.threads.insert(key(deleted.thread_id.0))),
-            DirectoryEvent::MemberAdded(member) => {
-                self.members.insert(key(id_of_member(company, member.place, member.user_id)));
-            }
-            DirectoryEvent::MemberRemoved(member) => {
-                self.members.insert(key(id_of_member(company, member.place, member.user_id)));
-            }
-            DirectoryEvent::CompanyRegistered(_)
-            | DirectoryEvent::CompanySettingsChanged(_)
-            | DirectoryEvent::CompanyClosed(_) => {}
-        }
-    }
-
-    fn add_quota(&mut self, company: Uuid, event: &QuotaEvent) {
-        let key = |id: Uuid| (company, id);
-        match event {
-            QuotaEvent::QuotaReserved(reserved) => {
-                self.reservations.extend(reserved.items.iter().map(|item| key(item.upload_id.0)));
-            }
-            QuotaEvent::QuotaRaised(raised) => drop(self.reservations.insert(key(raised.upload_id.0))),
-            QuotaEvent::QuotaTransferred(transferred) => {
-                let all = transferred.from.iter().chain([&transferred.item.upload_id]);
-                self.reservations.extend(all.map(|id| key(id.0)));
-            }
-            QuotaEvent::QuotaSettled(settled) => {
-                self.reservations.extend(settled.items.iter().map(|item| key(item.upload_id.0)));
-            }
-            QuotaEvent::QuotaReleased(released) => {
-                self.totals.insert(key(company));
-                self.reservations.extend(released.items.iter().map(|item| key(item.file_id.0)));
-            }
-            QuotaEvent::QuotaLimitSet(_) | QuotaEvent::QuotaRecalculated(_) => {}
-        }
-    }
-
-    /// Removes the keys of rows that the first event of an upload creates.
-    fn forget_begun(&mut self, recorded: &Recorded) {
-        let Aggregate::UploadLifecycle(id) = recorded.subject.aggregate else { return };
-        let is_start =
-            matches!(recorded.event, Event::Upload(UploadEvent::UploadStarted(_) | UploadEvent::FileUploaded(_)));
-        let key = (recorded.subject.company.0, id.0);
-        if is_start {
-            for rows in [&mut self.files, &mut self.progress, &mut self.shares] {
-                rows.remove(&key);
-            }
-        }
-    }
 }
 
 impl AllTables {
