@@ -274,7 +274,8 @@ pub(crate) struct IdempotencyKey {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only describes the API")]
 pub(crate) struct MinPosition {
-    /// A `Waybill-Position` that was answered before: what happened there is in the answer.
+    /// Value of a `Waybill-Position` header from an earlier response. This response includes the change at that
+    /// position.
     #[param(rename = "Waybill-Min-Position")]
     min_position: Option<String>,
 }

@@ -45,7 +45,7 @@ const PREVIEWERS: [&str; 34] = [
     "linkpreview",
 ];
 
-/// A maker of telephones whose name contains one of [`PREVIEWERS`].
+/// Phone manufacturers whose names contain one of [`PREVIEWERS`]. Their user agents belong to people.
 const NOT_PREVIEWERS: [&str; 1] = ["cubot"];
 
 const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"robots\" content=\"noindex\">\
