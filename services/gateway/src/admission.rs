@@ -3,6 +3,7 @@
 
 use crate::gateway::Gateway;
 use crate::json;
+use crate::rates::ValidToken;
 use crate::registration::not_registered;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -19,7 +20,8 @@ use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
 /// Time within which a JSON body must arrive completely.
 const JSON_WITHIN: Duration = Duration::from_secs(30);
-/// Routes whose path names a download token, or the id of one. A 404 of these routes counts as a guess of a token.
+/// Routes whose path names a download token, or the id of one. A 404 of these routes counts as a guess of a token,
+/// unless the request is marked with [`ValidToken`].
 const TOKEN_ROUTES: [&str; 2] = ["/d/{token}", "/v1/tokens/{id}"];
 
 /// Refuses requests of removed users and of clients that exceed the rate limits. Each route checks further conditions
@@ -60,8 +62,9 @@ pub(crate) async fn admit<B: MessageBody>(
     if let Some(refused) = refused {
         gateway.refusals.keep(refused, problem);
     }
-    let pattern = response.request().match_pattern();
-    let names_token = pattern.is_some_and(|pattern| TOKEN_ROUTES.contains(&pattern.as_str()));
+    let is_token_route =
+        response.request().match_pattern().is_some_and(|pattern| TOKEN_ROUTES.contains(&pattern.as_str()));
+    let names_token = is_token_route && !response.request().extensions().contains::<ValidToken>();
     if let Some(too_many) = gateway.rates.refused(address, problem, names_token).filter(|_| is_link) {
         return Ok(response.into_response(HttpResponse::from_error(too_many)).map_into_right_body());
     }
@@ -95,8 +98,9 @@ async fn pass(
     Ok(())
 }
 
-/// Limits the time of JSON bodies and keeps a copy for error messages. Uploads of bytes have no limit in total,
-/// whatever their media type, because they are checked for a minimum throughput.
+/// Limits the time of JSON bodies and keeps a copy of them, because the status of a JSON error depends on the bytes.
+/// Uploads of bytes have no limit in total, whatever their media type, because they are checked for a minimum
+/// throughput.
 fn prepare_body(request: &mut ServiceRequest) {
     let path = request.path();
     let is_file = path == "/v1/files" || path.starts_with("/tus") || path.contains("/chunks/");

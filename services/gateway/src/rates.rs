@@ -18,6 +18,10 @@ const BLOCKED_MAX: u64 = 100_000;
 /// Interval at which the limiter forgets clients that have sent no requests recently.
 const TIDY: Duration = Duration::from_secs(30);
 
+/// Marker in the extensions of a request that has sent a valid download token. A 404 for such a request is not a guess:
+/// the token is known, but the bytes of the file are missing.
+pub(crate) struct ValidToken;
+
 /// Limits in requests per second. Bursts of twice as many are allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
@@ -63,8 +67,8 @@ impl Limiter {
     }
 
     /// Records the error response to a client. Returns a 429 to send instead if the address has guessed too many
-    /// tokens. `names_token` is `true` if the path of the request names a download token: then a 404 counts as a guess.
-    /// A 401 always does.
+    /// tokens. `names_token` is `true` if the path of the request names a download token that is not known to be valid:
+    /// then a 404 counts as a guess. A 401 always does.
     pub(crate) fn refused(&self, address: IpAddr, problem: &Problem, names_token: bool) -> Option<Problem> {
         let is_guess = problem.status == 401 || (problem.status == 404 && names_token);
         let client = client(address);

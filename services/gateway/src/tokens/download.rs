@@ -6,9 +6,10 @@ use crate::api::{Bytes, RangeHeaders};
 use crate::content::{self, Prepared, check_readable, disposition, prepare, without_bytes};
 use crate::gateway::Gateway;
 use crate::problems::{IntoProblem, refused};
+use crate::rates::ValidToken;
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, USER_AGENT};
-use actix_web::{HttpRequest, HttpResponse, route, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, route, web};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,7 @@ pub(crate) async fn download(
     let (file, facts) = facts_of(&gateway, company, issuer, issued.file_id).await?;
     // The owner of a link must not learn why the issuer cannot download the file.
     facts.check(issuer, Operation::Download, now()).map_err(|_| not_found())?;
+    request.extensions_mut().insert(ValidToken);
     check_readable(&file)?;
     let (answer, range) = match prepare(&request, &file)? {
         Prepared::Done(answer) => return Ok(answer),
