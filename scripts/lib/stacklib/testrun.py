@@ -1,7 +1,9 @@
 """`scripts/test`: runs the tests, or any command, with a separate PostgreSQL and S3 server.
 
     scripts/test                        runs cargo test --workspace --locked
-    scripts/test -p waybill-gateway     adds these arguments
+    scripts/test replay::               runs the tests whose names contain this text; other arguments
+                                        of cargo test are added in the same way
+    scripts/test -p waybill-gateway     runs cargo test --locked -p waybill-gateway
     scripts/test -- COMMAND…            runs COMMAND instead of cargo test
 
 nats-server is not started here: each test starts its own, so that it can crash it. The binary
@@ -95,7 +97,10 @@ def _cores() -> int:
 def _command(arguments: List[str]) -> List[str]:
     if arguments[:1] == ["--"]:
         return arguments[1:] or [os.environ.get("SHELL", "/bin/sh")]
-    return [os.environ.get("CARGO", "cargo"), "test", "--workspace", "--locked", *arguments]
+    # With --workspace, cargo ignores -p.
+    has_packages = any(argument.startswith(("-p", "--package")) for argument in arguments)
+    whole = [] if has_packages else ["--workspace"]
+    return [os.environ.get("CARGO", "cargo"), "test", *whole, "--locked", *arguments]
 
 
 def _where(arguments: List[str]) -> Path:
