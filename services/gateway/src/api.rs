@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 use uuid::Uuid;
-use waybill_service_kit::Problem;
 use waybill_service_kit::problem::ProblemDetails;
+use waybill_service_kit::{Problem, health};
 
 macro_rules! operations {
     ($($($part:ident)::+),+ $(,)?) => {
@@ -115,7 +115,8 @@ pub(crate) struct Api {
 impl Api {
     /// Describes the gateway's own operations and `others`, which other services serve on the same address.
     pub(crate) fn new(others: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> Self {
-        let whole = others.into_iter().fold(Operations::openapi(), utoipa::openapi::OpenApi::merge_from);
+        let whole =
+            others.into_iter().chain([health::api()]).fold(Operations::openapi(), utoipa::openapi::OpenApi::merge_from);
         let mut document = serde_json::to_value(&whole).unwrap_or_default();
         let (mut paths, mut names) = (Vec::new(), BTreeSet::new());
         for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
@@ -139,6 +140,11 @@ impl Api {
     fn methods_of(&self, path: &str) -> Option<&[Method]> {
         self.paths.iter().find(|(resource, _)| resource.is_match(path)).map(|(_, methods)| methods.as_slice())
     }
+}
+
+/// Returns the answer to `GET /openapi.json` of a gateway that serves `others` on the same address.
+pub fn openapi(others: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> String {
+    Api::new(others).text
 }
 
 /// Completes the description of an operation with the parts that all operations of its kind have: security, common

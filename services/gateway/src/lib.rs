@@ -34,6 +34,7 @@ mod uploads;
 mod wait;
 mod workers;
 
+pub use api::openapi;
 pub use rates::Rates;
 pub use server::{Config, Routes, Server, StartError, Workers};
 pub use workers::WorkerUrlError;

@@ -213,7 +213,7 @@ impl Server {
         let authenticator = web::Data::new(config.authenticator);
         let (more_routes, more_operations): (Vec<_>, Vec<_>) =
             config.more_routes.into_iter().map(|routes| (routes.configure, routes.api)).unzip();
-        let described = web::Data::new(Api::new(more_operations.into_iter().chain([health::api()])));
+        let described = web::Data::new(Api::new(more_operations));
         let origins = Origins::new(config.allowed_origins, config.proxies);
         let over_tls = config.tls.is_some();
         let application = move || {

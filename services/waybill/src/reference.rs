@@ -1,4 +1,5 @@
-//! Generates `docs/configuration.md` from the settings of `waybill serve`.
+//! Generates `docs/configuration.md` from the settings of `waybill serve`. The tests compare it and `docs/openapi.json` with
+//! the code.
 
 use clap::{Arg, Command};
 
@@ -43,6 +44,7 @@ fn row(arg: &Arg) -> String {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use serde_json::Value;
     use std::path::Path;
 
     #[test]
@@ -57,6 +59,21 @@ mod tests {
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
         assert!(written == page, "docs/configuration.md differs from the code; set WAYBILL_WRITE_DOCS=1 to write it");
+    }
+
+    /// The document of `waybill serve all`. Objects are compared without the order of their members, which depends on the
+    /// features with which serde_json is built.
+    #[test]
+    fn the_openapi_document_is_what_the_code_says() {
+        let text = waybill_gateway::openapi([waybill_fanout::api()]);
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let path = Path::new("../../docs/openapi.json");
+        let written =
+            || serde_json::from_str(&std::fs::read_to_string(path).unwrap_or_default()).unwrap_or(Value::Null);
+        if std::env::var_os("WAYBILL_WRITE_DOCS").is_some() && written() != document {
+            std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&document).unwrap())).unwrap();
+        }
+        assert!(written() == document, "docs/openapi.json differs from the code; set WAYBILL_WRITE_DOCS=1 to write it");
     }
 
     #[test]
