@@ -10,7 +10,7 @@ nats-server is not started here: each test starts its own, so that it can crash 
 `waybill` is built first, for tests that start and kill processes; WAYBILL_BIN names another binary.
 WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT name servers to use instead. Most tests wait a
 lot, so three tests run in parallel on two cores, and at most eight on more cores. RUST_TEST_THREADS
-sets another number.
+sets another number; with cargo-nextest, NEXTEST_TEST_THREADS does.
 """
 
 import os
@@ -45,8 +45,9 @@ def main() -> int:
     try:
         # The build comes before the servers, because it can take minutes.
         program = waybill.binary(release=False)
-        env = {"RUST_TEST_THREADS": str(min(int(TESTS_PER_CORE * _cores()), MOST_TESTS)), **os.environ, **_start_servers(folder, stack),
-               **clients.environment(), "WAYBILL_TEST_BIN": str(program)}
+        parallel = str(min(int(TESTS_PER_CORE * _cores()), MOST_TESTS))
+        env = {"RUST_TEST_THREADS": parallel, "NEXTEST_TEST_THREADS": parallel, **os.environ,
+               **_start_servers(folder, stack), **clients.environment(), "WAYBILL_TEST_BIN": str(program)}
         code = process.run(_command(arguments), env=env, cwd=_where(arguments)).returncode
         failed = code != 0
         # A command ended by a signal has a negative code here and 128 + signal in a shell.
