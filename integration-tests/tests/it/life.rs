@@ -90,9 +90,11 @@ async fn what_was_deleted_can_be_restored_until_it_is_purged() {
     stack.finish().await;
 }
 
-/// Runs a statement on the tables of a stack.
+/// Runs a statement on the tables of a stack, between two batches of the projector: a batch that is under way would write its rows
+/// over the change. Each batch begins with its checkpoint, which is locked here.
 async fn on_tables(stack: &Stack, text: &str) {
-    stack.database("waybill").connection().await.unwrap().batch_execute(text).await.unwrap();
+    let statements = format!("BEGIN; SELECT FROM projection_checkpoint FOR UPDATE; {text}; COMMIT");
+    stack.database("waybill").connection().await.unwrap().batch_execute(&statements).await.unwrap();
 }
 
 /// The current retention of the company applies. A restored file is kept for another retention period (correctness
