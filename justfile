@@ -31,6 +31,7 @@ lint:
     scripts/check-arrows
     scripts/check-reads
     scripts/check-compose
+    scripts/measure --limits
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
 # Run all checks of CI
