@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tail::Tail;
 use waybill_cache::Cache;
-use waybill_domain::access::{FileFacts, Memberships, Presence, ShareFacts, Standing};
+use waybill_domain::access::{FileFacts, Memberships, Presence, ShareFacts, Standing, ends};
 use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::queries::{AccessRows, access_rows};
 use waybill_read_model::{Database, ReadModelError};
@@ -88,53 +88,24 @@ impl Known {
 
     fn apply(&mut self, viewer: UserId, recorded: &Recorded) {
         if let Event::Directory(event) = &recorded.event {
-            self.note_deletion(event, recorded.position.seq);
             self.standing.apply(viewer, event);
             self.members.apply(viewer, event);
+            self.apply_to_company(event, recorded.position.seq);
         }
         for facts in self.files.values_mut() {
             facts.apply(viewer, recorded.subject.aggregate, &recorded.event);
         }
-        if let Event::Directory(event) = &recorded.event {
-            self.apply_to_places(event);
-        }
     }
 
-    /// Moves the position from which on associations count, if an event deletes their chatroom or thread.
-    fn note_deletion(&mut self, event: &DirectoryEvent, seq: u64) {
-        let Some(deleted) = deleted_place(event) else { return };
-        for (place, since) in &mut self.since {
-            let around = match place {
-                Place::Thread(thread) => self.members.around.get(thread).copied().map(Place::Chatroom),
-                Place::Chatroom(_) => None,
-            };
-            if deleted == *place || Some(deleted) == around {
-                *since = seq;
-            }
+    /// Applies an event at `seq` to the settings, the places, and the positions from which on their associations count.
+    fn apply_to_company(&mut self, event: &DirectoryEvent, seq: u64) {
+        if let DirectoryEvent::CompanySettingsChanged(changed) = event {
+            self.settings = changed.settings.clone();
         }
-    }
-
-    fn apply_to_places(&mut self, event: &DirectoryEvent) {
-        match event {
-            DirectoryEvent::CompanySettingsChanged(changed) => self.settings = changed.settings.clone(),
-            DirectoryEvent::ChatroomDeleted(deleted) => {
-                let around = &self.members.around;
-                let is_in = |thread: &ThreadId| around.get(thread) == Some(&deleted.chatroom_id);
-                self.places.retain(|place| match place {
-                    Place::Chatroom(id) => *id != deleted.chatroom_id,
-                    Place::Thread(id) => !is_in(id),
-                });
-            }
-            DirectoryEvent::ThreadDeleted(deleted) => drop(self.places.remove(&Place::Thread(deleted.thread_id))),
-            DirectoryEvent::CompanyRegistered(_)
-            | DirectoryEvent::CompanyClosed(_)
-            | DirectoryEvent::UserRegistered(_)
-            | DirectoryEvent::UserRemoved(_)
-            | DirectoryEvent::ChatroomOpened(_)
-            | DirectoryEvent::ThreadOpened(_)
-            | DirectoryEvent::MemberAdded(_)
-            | DirectoryEvent::MemberRemoved(_) => {}
-        }
+        let around = &self.members.around;
+        self.places.retain(|place| !ends(event, *place, around));
+        let ended = self.since.iter_mut().filter(|(place, _)| ends(event, **place, around));
+        ended.for_each(|(_, since)| *since = seq);
     }
 }
 
@@ -307,23 +278,6 @@ impl Access {
 /// Returns the name of an aggregate in `parked_event`, as the projector writes it.
 fn key(company: CompanyId, of: &str) -> String {
     format!("{company}.{of}")
-}
-
-/// Returns the chatroom or thread that an event deletes.
-fn deleted_place(event: &DirectoryEvent) -> Option<Place> {
-    match event {
-        DirectoryEvent::ChatroomDeleted(deleted) => Some(Place::Chatroom(deleted.chatroom_id)),
-        DirectoryEvent::ThreadDeleted(deleted) => Some(Place::Thread(deleted.thread_id)),
-        DirectoryEvent::CompanyRegistered(_)
-        | DirectoryEvent::CompanySettingsChanged(_)
-        | DirectoryEvent::CompanyClosed(_)
-        | DirectoryEvent::UserRegistered(_)
-        | DirectoryEvent::UserRemoved(_)
-        | DirectoryEvent::ChatroomOpened(_)
-        | DirectoryEvent::ThreadOpened(_)
-        | DirectoryEvent::MemberAdded(_)
-        | DirectoryEvent::MemberRemoved(_) => None,
-    }
 }
 
 fn known(company: CompanyId, rows: AccessRows) -> Known {

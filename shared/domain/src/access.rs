@@ -119,6 +119,11 @@ pub struct ShareFacts {
 }
 
 impl ShareFacts {
+    /// Returns the chatroom and the thread of the share.
+    fn places(&self) -> impl Iterator<Item = Place> {
+        self.chatroom_id.map(Place::Chatroom).into_iter().chain(self.thread_id.map(Place::Thread))
+    }
+
     fn apply(&mut self, event: &ShareEvent) {
         match event {
             ShareEvent::ShareChanged(changed) => {
@@ -164,6 +169,26 @@ pub struct Memberships {
     pub around: BTreeMap<ThreadId, ChatroomId>,
 }
 
+/// Returns `true` if an event deletes `place`, or the chatroom of a thread. `around` has the chatrooms of threads.
+pub fn ends(event: &DirectoryEvent, place: Place, around: &BTreeMap<ThreadId, ChatroomId>) -> bool {
+    match event {
+        DirectoryEvent::ChatroomDeleted(deleted) => match place {
+            Place::Chatroom(id) => id == deleted.chatroom_id,
+            Place::Thread(id) => around.get(&id) == Some(&deleted.chatroom_id),
+        },
+        DirectoryEvent::ThreadDeleted(deleted) => place == Place::Thread(deleted.thread_id),
+        DirectoryEvent::CompanyRegistered(_)
+        | DirectoryEvent::CompanySettingsChanged(_)
+        | DirectoryEvent::CompanyClosed(_)
+        | DirectoryEvent::UserRegistered(_)
+        | DirectoryEvent::UserRemoved(_)
+        | DirectoryEvent::ChatroomOpened(_)
+        | DirectoryEvent::ThreadOpened(_)
+        | DirectoryEvent::MemberAdded(_)
+        | DirectoryEvent::MemberRemoved(_) => false,
+    }
+}
+
 impl Memberships {
     /// Returns `true` if the viewer is a member of the place. Members of a chatroom are also members of its threads.
     pub fn has(&self, place: Place) -> bool {
@@ -175,9 +200,7 @@ impl Memberships {
     }
 
     fn include(&self, share: &ShareFacts) -> bool {
-        let chatroom = share.chatroom_id.map(Place::Chatroom);
-        let thread = share.thread_id.map(Place::Thread);
-        chatroom.into_iter().chain(thread).any(|place| self.has(place))
+        share.places().any(|place| self.has(place))
     }
 
     /// Applies a newer event.
@@ -188,13 +211,10 @@ impl Memberships {
                 self.places.remove(&removed.place);
             }
             DirectoryEvent::UserRemoved(removed) if removed.user_id == viewer => self.places.clear(),
-            DirectoryEvent::ChatroomDeleted(deleted) => {
-                self.places.remove(&Place::Chatroom(deleted.chatroom_id));
+            DirectoryEvent::ChatroomDeleted(_) | DirectoryEvent::ThreadDeleted(_) => {
                 let around = &self.around;
-                let is_in = |thread: &ThreadId| around.get(thread) == Some(&deleted.chatroom_id);
-                self.places.retain(|place| !matches!(place, Place::Thread(thread) if is_in(thread)));
+                self.places.retain(|place| !ends(event, *place, around));
             }
-            DirectoryEvent::ThreadDeleted(deleted) => drop(self.places.remove(&Place::Thread(deleted.thread_id))),
             DirectoryEvent::MemberAdded(_)
             | DirectoryEvent::MemberRemoved(_)
             | DirectoryEvent::UserRemoved(_)
@@ -258,22 +278,7 @@ impl FileFacts {
     /// Ends the shares whose chatroom or thread was deleted.
     fn end_shares(&mut self, event: &DirectoryEvent) {
         let around = &self.members.around;
-        let is_in = |share: &ShareFacts| match event {
-            DirectoryEvent::ChatroomDeleted(deleted) => {
-                let of_thread = share.thread_id.and_then(|thread| around.get(&thread));
-                share.chatroom_id == Some(deleted.chatroom_id) || of_thread == Some(&deleted.chatroom_id)
-            }
-            DirectoryEvent::ThreadDeleted(deleted) => share.thread_id == Some(deleted.thread_id),
-            DirectoryEvent::CompanyRegistered(_)
-            | DirectoryEvent::CompanySettingsChanged(_)
-            | DirectoryEvent::CompanyClosed(_)
-            | DirectoryEvent::UserRegistered(_)
-            | DirectoryEvent::UserRemoved(_)
-            | DirectoryEvent::ChatroomOpened(_)
-            | DirectoryEvent::ThreadOpened(_)
-            | DirectoryEvent::MemberAdded(_)
-            | DirectoryEvent::MemberRemoved(_) => false,
-        };
+        let is_in = |share: &ShareFacts| share.places().any(|place| ends(event, place, around));
         self.shares.iter_mut().filter(|share| is_in(share)).for_each(|share| share.ended = true);
     }
 

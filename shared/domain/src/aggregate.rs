@@ -55,5 +55,7 @@ pub trait Aggregate: Send + Sync {
     }
 
     /// Returns the routing for the envelope of an event, if [`Self::routed_like`] returns `None`.
-    fn routing(&self, state: &Self::State, event: &Self::Event) -> Routing;
+    fn routing(&self, _: &Self::State, _: &Self::Event) -> Routing {
+        Routing::default()
+    }
 }

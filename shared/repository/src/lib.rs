@@ -23,4 +23,4 @@ pub use waybill_domain::file::FileAggregate;
 pub use waybill_domain::session::SessionAggregate;
 pub use waybill_domain::share::ShareAggregate;
 pub use waybill_domain::token::TokenAggregate;
-pub use waybill_domain::upload::{LifecycleAggregate, UploadAggregate, routing_of};
+pub use waybill_domain::upload::{LifecycleAggregate, UploadAggregate};

@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use waybill_schema::events::ContentEvent;
-use waybill_schema::{Aggregate as On, CompanyId, Routing, Sha256Digest, Subject, Timestamp};
+use waybill_schema::{Aggregate as On, CompanyId, Sha256Digest, Subject, Timestamp};
 
 /// Content: an object that several files of a company refer to.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +30,5 @@ impl Aggregate for ContentAggregate {
 
     fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         decide(state, command)
-    }
-
-    fn routing(&self, _: &Self::State, _: &Self::Event) -> Routing {
-        Routing::default()
     }
 }

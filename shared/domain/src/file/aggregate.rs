@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use waybill_schema::events::FileEvent;
-use waybill_schema::{Aggregate as On, CompanyId, FileId, Routing, Subject, Timestamp};
+use waybill_schema::{Aggregate as On, CompanyId, FileId, Subject, Timestamp};
 
 /// Verified file.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +38,5 @@ impl Aggregate for FileAggregate {
 
     fn routed_like(&self) -> Option<Subject> {
         Some(Subject::new(self.company, On::UploadLifecycle(self.file)))
-    }
-
-    fn routing(&self, _: &Self::State, _: &Self::Event) -> Routing {
-        Routing::default()
     }
 }

@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use waybill_schema::events::SessionEvent;
-use waybill_schema::{Aggregate as On, CompanyId, Routing, SessionId, Subject, Timestamp};
+use waybill_schema::{Aggregate as On, CompanyId, SessionId, Subject, Timestamp};
 
 /// Upload session.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +29,5 @@ impl Aggregate for SessionAggregate {
 
     fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         decide(state, command)
-    }
-
-    fn routing(&self, _: &Self::State, _: &Self::Event) -> Routing {
-        Routing::default()
     }
 }

@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use waybill_schema::events::TokenEvent;
-use waybill_schema::{Aggregate as On, CompanyId, Routing, Subject, Timestamp, TokenId};
+use waybill_schema::{Aggregate as On, CompanyId, Subject, Timestamp, TokenId};
 
 /// Download token.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +34,5 @@ impl Aggregate for TokenAggregate {
 
     fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         decide(state, command)
-    }
-
-    fn routing(&self, _: &Self::State, _: &Self::Event) -> Routing {
-        Routing::default()
     }
 }

@@ -84,14 +84,10 @@ impl Aggregate for LifecycleAggregate {
     fn decide(_: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
         match command {}
     }
-
-    fn routing(&self, state: &Self::State, event: &Self::Event) -> Routing {
-        self.0.routing(state, event)
-    }
 }
 
 /// Returns the routing for the events of an upload and its file.
-pub fn routing_of(started: &UploadStartedV1) -> Routing {
+fn routing_of(started: &UploadStartedV1) -> Routing {
     Routing {
         session_id: started.session_id,
         chatroom_id: started.chatroom_id,

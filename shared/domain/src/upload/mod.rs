@@ -12,7 +12,7 @@ mod react;
 mod state;
 mod weight;
 
-pub use aggregate::{LifecycleAggregate, UploadAggregate, routing_of};
+pub use aggregate::{LifecycleAggregate, UploadAggregate};
 pub use command::{Command, Verification};
 pub use decide::decide;
 pub use evolve::evolve;
