@@ -252,6 +252,7 @@ struct Operations;
 #[utoipa::path(
     tag = "progress",
     operation_id = "watch_progress",
+    security(()),
     responses(
         (status = 101, description = "Switching to WebSocket"),
         (status = 401, description = "`token_missing`, `token_invalid`, `ticket_invalid`"),

@@ -1,10 +1,11 @@
 //! Middleware in front of every route: rate limits, the check that the user is still registered, and the audit record
 //! of refused requests.
 
-use crate::gateway::Gateway;
-use crate::json;
-use crate::rates::ValidToken;
-use crate::registration::not_registered;
+use crate::application::gateway::Gateway;
+use crate::application::registration::not_registered;
+use crate::http::json;
+use crate::http::openapi::{Api, RouteProperties, TokenInPath};
+use crate::http::rate_limit::ValidToken;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -14,15 +15,11 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpResponse, web};
 use std::net::IpAddr;
 use std::time::Duration;
 use waybill_access::refusals::Refused;
-use waybill_service_kit::body::{self, Hold};
-use waybill_service_kit::health;
-use waybill_service_kit::{Principal, Problem, RequestId, Role};
+use waybill_service_kit::body::Hold;
+use waybill_service_kit::{Principal, Problem, RequestId, Role, body, health};
 
 /// Time within which a JSON body must arrive completely.
 const JSON_WITHIN: Duration = Duration::from_secs(30);
-/// Routes whose path names a download token, or the id of one. A 404 of these routes counts as a guess of a token,
-/// unless the request is marked with [`ValidToken`].
-const TOKEN_ROUTES: [&str; 2] = ["/d/{token}", "/v1/tokens/{id}"];
 
 /// Refuses requests of removed users and of clients that exceed the rate limits. Each route checks further conditions
 /// itself.
@@ -47,12 +44,16 @@ pub(crate) async fn admit<B: MessageBody>(
         RequestId { address: Some(address), ..id.unwrap_or(RequestId { id: uuid::Uuid::now_v7(), address: None }) };
     request.extensions_mut().insert(id);
     let principal = Principal::extract(request.request()).await.ok();
-    let refused =
-        principal.as_ref().map(|principal| Refused::new(principal, id, request.method().as_str(), request.path()));
-    let is_link = request.path().starts_with("/d/");
-    let response = match pass(&gateway, &request, (address, is_link), principal).await {
+    let api = request.app_data::<web::Data<Api>>();
+    let route = api.map(|api| api.properties_of(request.match_pattern().as_deref())).unwrap_or_default();
+    let secret_prefix = api.and_then(|api| api.secret_prefix_of(request.path()));
+    // A link to download a file needs no other credentials than its path.
+    let is_link = secret_prefix.is_some();
+    let path = secret_prefix.map_or_else(|| request.path().to_owned(), |prefix| format!("{prefix}…"));
+    let refused = principal.as_ref().map(|principal| Refused::new(principal, id, request.method().as_str(), &path));
+    let response = match pass(&gateway, &request, address, is_link, principal).await {
         Ok(()) => {
-            prepare_body(&mut request);
+            prepare_body(&mut request, route);
             next.call(request).await?.map_into_left_body()
         }
         Err(problem) => request.into_response(HttpResponse::from_error(problem)).map_into_right_body(),
@@ -62,13 +63,13 @@ pub(crate) async fn admit<B: MessageBody>(
     if let Some(refused) = refused {
         gateway.refusals.keep(refused, problem);
     }
-    let is_token_route =
-        response.request().match_pattern().is_some_and(|pattern| TOKEN_ROUTES.contains(&pattern.as_str()));
-    let names_token = is_token_route && !response.request().extensions().contains::<ValidToken>();
+    // A 404 of a route with a token in its path counts as a guess of a token, unless the token was valid.
+    let names_token =
+        route.token_in_path != TokenInPath::None && !response.request().extensions().contains::<ValidToken>();
     if let Some(too_many) = gateway.rates.refused(address, problem, names_token).filter(|_| is_link) {
         return Ok(response.into_response(HttpResponse::from_error(too_many)).map_into_right_body());
     }
-    if !response.request().path().starts_with("/uppy/") {
+    if !route.is_for_uppy {
         return Ok(response);
     }
     // Uppy's Companion client shows only the member `message`. The headers are kept, because a 405 has `Allow`.
@@ -80,7 +81,8 @@ pub(crate) async fn admit<B: MessageBody>(
 async fn pass(
     gateway: &Gateway,
     request: &ServiceRequest,
-    (address, is_link): (IpAddr, bool),
+    address: IpAddr,
+    is_link: bool,
     principal: Option<Principal>,
 ) -> Result<(), Problem> {
     if request.headers().get_all(HOST).count() > 1 {
@@ -101,11 +103,9 @@ async fn pass(
 /// Limits the time of JSON bodies and keeps a copy of them, because the status of a JSON error depends on the bytes.
 /// Uploads of bytes have no limit in total, whatever their media type, because they are checked for a minimum
 /// throughput.
-fn prepare_body(request: &mut ServiceRequest) {
-    let path = request.path();
-    let is_file = path == "/v1/files" || path.starts_with("/tus") || path.contains("/chunks/");
+fn prepare_body(request: &mut ServiceRequest, route: RouteProperties) {
     let has_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    if has_body && !is_file {
+    if has_body && !route.takes_bytes {
         let payload = body::within(request.take_payload(), JSON_WITHIN);
         request.set_payload(payload);
         json::remember_body(request);

@@ -1,40 +1,17 @@
 //! The gateway: the HTTP API for clients. It decides commands and appends their events to the log, streams bytes to a
 //! worker, and answers queries from the read model.
+//!
+//! It has three layers: [`routes`] reads requests and builds responses, [`application`] does the work for all
+//! protocols, and [`http`] contains what both need to speak HTTP. A layer uses only the layers below it.
 
 mod admission;
-mod api;
-mod associations;
-mod audit;
-mod audit_export;
-mod content;
-mod cursor;
-mod digest;
-mod direct;
-mod directory;
-mod files;
-mod gateway;
-mod growing;
-mod idempotency;
-mod json;
-mod key_budget;
-mod metadata;
-mod position;
-mod problems;
-mod quota;
-mod rates;
-mod registration;
-mod reserve;
-mod resumable;
+mod application;
+mod http;
+mod routes;
 mod server;
-mod sessions;
-mod tokens;
-mod trail;
-mod turns;
-mod uploads;
-mod wait;
 mod workers;
 
-pub use api::openapi;
-pub use rates::Rates;
+pub use http::rate_limit::Rates;
+pub use routes::openapi;
 pub use server::{Config, Routes, Server, StartError, Workers};
 pub use workers::WorkerUrlError;

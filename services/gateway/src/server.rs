@@ -1,19 +1,21 @@
 //! Start and stop of a gateway.
 
-use crate::api::Api;
-use crate::audit_export::HeadKey;
-use crate::cursor::CursorKey;
-use crate::gateway::{Gateway, StartedCache};
-use crate::idempotency::Idempotency;
-use crate::position::Positions;
-use crate::rates::{Limiter, Rates};
-use crate::registration::Registration;
-use crate::reserve::Reserver;
-use crate::resumable::SmallBodies;
-use crate::tokens::Tokens;
-use crate::turns::Turns;
-use crate::workers::{RemoteWorkers, WorkerPool, WorkerUrlError};
-use crate::{admission, api};
+use crate::admission;
+use crate::application::append_order::Turns;
+use crate::application::gateway::{Gateway, StartedCache};
+use crate::application::head_key::HeadKey;
+use crate::application::idempotency::Idempotency;
+use crate::application::quota_reservation::Reserver;
+use crate::application::read_your_writes::Positions;
+use crate::application::registration::Registration;
+use crate::application::small_bodies::SmallBodies;
+use crate::application::tokens::Tokens;
+use crate::http::cursor::CursorKey;
+use crate::http::openapi;
+use crate::http::rate_limit::{Limiter, Rates};
+use crate::routes;
+use crate::workers::RemoteWorkers;
+use crate::workers::{WorkerPool, WorkerUrlError};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 use futures_util::future::BoxFuture;
@@ -32,8 +34,8 @@ use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_repository::{Directories, DirectoryLimits, Quotas};
 use waybill_schema::names;
-use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, Origins, Proxies, Shutdown, Tls, listener, request};
+use waybill_service_kit::health::Readiness;
+use waybill_service_kit::{Authenticator, Origins, Proxies, Shutdown, Tls, health, listener, request};
 
 /// Time within which the head of a request must arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -153,7 +155,8 @@ impl Server {
         }
         let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
         let head_key = HeadKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
-        let tokens = Tokens::new(&config.worker_secret, config.download_redirects).ok_or(StartError::SecretTooShort)?;
+        let tokens = Tokens::new(config.log.clone(), &config.worker_secret, config.download_redirects)
+            .ok_or(StartError::SecretTooShort)?;
         let mut readiness = Readiness::default();
         let workers = match config.workers {
             Workers::Local(plane) => plane,
@@ -185,7 +188,7 @@ impl Server {
             started: StartedCache::default(),
             turns: Turns::default(),
             small_bodies: SmallBodies::default(),
-            tokens,
+            tokens: Arc::new(tokens),
             rates: Limiter::new(config.rates),
             refusals,
             kept_refusals: config.refusals,
@@ -213,7 +216,7 @@ impl Server {
         let authenticator = web::Data::new(config.authenticator);
         let (more_routes, more_operations): (Vec<_>, Vec<_>) =
             config.more_routes.into_iter().map(|routes| (routes.configure, routes.api)).unzip();
-        let described = web::Data::new(Api::new(more_operations));
+        let described = web::Data::new(routes::api(more_operations));
         let origins = Origins::new(config.allowed_origins, config.proxies);
         let over_tls = config.tls.is_some();
         let application = move || {
@@ -223,8 +226,8 @@ impl Server {
                 .app_data(web::Data::new(readiness.clone()))
                 .configure(health::routes)
                 .app_data(described.clone())
-                .configure(api::configure)
-                .default_service(web::to(api::unmatched));
+                .configure(routes::configure)
+                .default_service(web::to(openapi::unmatched));
             for more in &more_routes {
                 app = app.configure(|config| more(config));
             }

@@ -23,21 +23,16 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Describes a request: a method and a path, or a WebSocket frame and a topic.
+    /// Describes a request: a method and a path, or a WebSocket frame and a topic. `path` must not contain secrets.
     pub fn new(principal: &Principal, id: RequestId, method: &str, path: &str) -> Self {
         Self {
             company: principal.company_id,
             user: principal.user_id,
             id,
             method: method.to_owned(),
-            path: without_secrets(path),
+            path: path.chars().take(PATH_MAX).collect(),
         }
     }
-}
-
-/// Returns the path to record. Only paths of downloads contain a secret (the download token); it is removed.
-fn without_secrets(path: &str) -> String {
-    if path.starts_with("/d/") { "/d/…".to_owned() } else { path.chars().take(PATH_MAX).collect() }
 }
 
 /// Maximum length of a recorded path, in characters.

@@ -94,6 +94,7 @@ struct Health {
 #[utoipa::path(
     tag = "service",
     operation_id = "show_health",
+    security(()),
     responses((status = 200, description = "The process is running", body = Health)),
 )]
 #[get("/healthz")]
@@ -105,6 +106,7 @@ async fn alive() -> HttpResponse {
 #[utoipa::path(
     tag = "service",
     operation_id = "show_metrics",
+    security(()),
     responses((status = 200, description = "Metrics", content_type = "text/plain", body = String)),
 )]
 #[get("/metrics")]
@@ -116,6 +118,7 @@ async fn measured() -> HttpResponse {
 #[utoipa::path(
     tag = "service",
     operation_id = "show_readiness",
+    security(()),
     responses(
         (status = 200, description = "The service is ready", body = Health),
         (status = 503, description = "`not_ready`: `failing` lists the checks that fail"),

@@ -1,0 +1,61 @@
+//! Reading of the bytes of a file from the object store.
+
+use crate::application::gateway::Gateway;
+use crate::application::tokens::running::Sending;
+use crate::http::problems::IntoProblem;
+use actix_web::body::SizedStream;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use futures_util::StreamExt;
+use waybill_object_store::StoreError;
+use waybill_read_model::queries::File;
+use waybill_repository::{ContentAggregate, load};
+use waybill_schema::{ByteRange, CompanyId, UploadId};
+use waybill_service_kit::Problem;
+
+/// Sends the bytes of `range`. With `sending`, records which bytes were sent, for downloads with a token.
+pub(crate) async fn send_noted(
+    gateway: &Gateway,
+    file: &File,
+    mut answer: HttpResponseBuilder,
+    range: ByteRange,
+    sending: Option<Sending>,
+) -> Result<HttpResponse, Problem> {
+    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
+    let mut body = gateway.store.get(key, range.from, Some(range.len())).await;
+    if let Err(StoreError::NotFound { .. }) = body {
+        // The bytes may have moved to an object that several files share. The log has the new key; the read model may
+        // not have it yet.
+        let shared = shared_key(gateway, file).await?.filter(|shared| shared != key);
+        let shared = shared.ok_or_else(|| Problem::not_found("file"))?;
+        body = gateway.store.get(&shared, range.from, Some(range.len())).await;
+    }
+    let body = body.map_err(|error| error.into_problem("reading a file"))?;
+    let bytes = match sending {
+        Some(sending) => sending.note(body.bytes).boxed(),
+        None => body.bytes,
+    };
+    let bytes = bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
+    Ok(answer.body(SizedStream::new(range.len(), bytes)))
+}
+
+/// Returns the key of an existing object with the file's bytes: the key in the read model, or the key of the object
+/// that replaced it according to the log.
+pub(crate) async fn key_of(gateway: &Gateway, file: &File) -> Result<String, Problem> {
+    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
+    let is_there = gateway.store.size(key).await.map_err(|error| error.into_problem("looking at a file"))?.is_some();
+    if is_there {
+        return Ok(key.to_owned());
+    }
+    let shared = shared_key(gateway, file).await?.filter(|shared| shared != key);
+    shared.ok_or_else(|| Problem::not_found("file"))
+}
+
+/// Returns the key of the company's object with the file's digest, if the file refers to that object.
+async fn shared_key(gateway: &Gateway, file: &File) -> Result<Option<String>, Problem> {
+    let Some(sha256) = file.hash.as_deref().and_then(|hash| hash.parse().ok()) else { return Ok(None) };
+    let content = ContentAggregate { company: CompanyId(file.company_id), sha256 };
+    let loaded = load(gateway.log.as_ref(), &content).await;
+    let state = loaded.map_err(|error| error.into_problem("loading content"))?.state;
+    let refers = state.references.contains(&UploadId(file.id));
+    Ok(state.object.filter(|_| refers).map(|object| object.storage_key))
+}

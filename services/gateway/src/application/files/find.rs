@@ -1,0 +1,90 @@
+//! Lookup of a file together with the access of the user to it.
+
+use crate::application::access::{denied, viewer};
+use crate::application::gateway::Gateway;
+use crate::http::problems::IntoProblem;
+use actix_web::HttpRequest;
+use std::collections::HashMap;
+use waybill_access::{Known, Wanted};
+use waybill_domain::access::{FileFacts, Operation};
+use waybill_domain::upload::Phase;
+use waybill_read_model::queries::{File, find_file};
+use waybill_repository::{LifecycleAggregate, UploadAggregate, load};
+use waybill_schema::{FileId, Position};
+use waybill_service_kit::{Principal, Problem, now};
+
+/// Finds a file and its access facts, if the principal is allowed to perform the operation.
+pub(crate) async fn find(
+    request: &HttpRequest,
+    principal: &Principal,
+    id: FileId,
+    gateway: &Gateway,
+    operation: Operation,
+) -> Result<(File, FileFacts), Problem> {
+    let mut found = find_at(request, principal, id, gateway, None).await?;
+    if found.as_ref().is_none_or(|(file, _)| !file.is_processed) {
+        // The file may be verified in the log but not yet in the read model. Wait for the read model even if the client
+        // sent no position.
+        let position = verified_at(principal, id, gateway).await;
+        if position.is_some() {
+            found = find_at(request, principal, id, gateway, position).await?;
+        }
+    }
+    let (file, facts) = found.ok_or_else(|| Problem::not_found("file"))?;
+    facts.check(viewer(principal), operation, now()).map_err(|why| denied(why, "file"))?;
+    Ok((file, facts))
+}
+
+async fn find_at(
+    request: &HttpRequest,
+    principal: &Principal,
+    id: FileId,
+    gateway: &Gateway,
+    position: Option<Position>,
+) -> Result<Option<(File, FileFacts)>, Problem> {
+    let mut connection = gateway.positions.connection(request, position).await?;
+    let found = find_file(&mut connection, principal.company_id, id).await;
+    let Some(mut file) = found.map_err(|error| error.into_problem("finding a file"))? else { return Ok(None) };
+    let facts = facts_of(gateway, &mut connection, principal, std::iter::once(id)).await?.remove(&id);
+    Ok(facts.map(|facts| {
+        // The access facts can be newer than the row.
+        if facts.is_deleted {
+            file.deleted_at.get_or_insert(file.updated_at);
+        }
+        (file, facts)
+    }))
+}
+
+/// Returns a position at which the upload of the file was verified, or `None` if it was not. If the log cannot be read,
+/// this returns `None` too, and the read model decides.
+async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Option<Position> {
+    let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
+    let loaded = load(gateway.log.as_ref(), &aggregate).await.ok()?;
+    let partition = gateway.log.partitions().of(principal.company_id);
+    let verified = matches!(loaded.state.phase, Phase::Verified { .. });
+    verified.then_some(Position { partition, seq: loaded.last_seq })
+}
+
+/// Loads the access facts in `wanted` for the principal.
+pub(crate) async fn look(
+    gateway: &Gateway,
+    connection: &mut waybill_read_model::Connection,
+    principal: &Principal,
+    wanted: &Wanted,
+) -> Result<Known, Problem> {
+    Ok(gateway.access.look(connection, principal.company_id, principal.user_id, wanted).await?)
+}
+
+/// Loads the access facts of files for the principal. Files without facts are absent from the map.
+pub(crate) async fn facts_of(
+    gateway: &Gateway,
+    connection: &mut waybill_read_model::Connection,
+    principal: &Principal,
+    files: impl Iterator<Item = FileId>,
+) -> Result<HashMap<FileId, FileFacts>, Problem> {
+    let wanted = Wanted { files: files.collect(), ..Wanted::default() };
+    if wanted.files.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(look(gateway, connection, principal, &wanted).await?.files)
+}

@@ -1,0 +1,32 @@
+//! Lookup of a file for another user than the caller: the issuer of a token.
+
+use crate::application::gateway::Gateway;
+use crate::http::problems::IntoProblem;
+use waybill_access::Wanted;
+use waybill_domain::access::Viewer;
+use waybill_read_model::queries::{File, find_file};
+use waybill_schema::{CompanyId, FileId};
+use waybill_service_kit::Problem;
+
+/// Finds the file and its access facts for `viewer`. The error is 404 if the file does not exist or the viewer's
+/// account is not active.
+pub(crate) async fn find_for(
+    gateway: &Gateway,
+    company: CompanyId,
+    viewer: Viewer,
+    file: FileId,
+) -> Result<(File, waybill_domain::access::FileFacts), Problem> {
+    let mut connection =
+        gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+    let found = find_file(&mut connection, company, file).await;
+    let mut found = found.map_err(|error| error.into_problem("finding a file"))?;
+    let wanted = Wanted { files: vec![file], ..Wanted::default() };
+    let mut known = gateway.access.look(&mut connection, company, viewer.user_id, &wanted).await?;
+    let there = found.take().zip(known.files.remove(&file)).filter(|_| known.standing.is_active());
+    let (mut file, facts) = there.ok_or_else(|| Problem::not_found("token"))?;
+    // The access facts can be newer than the row.
+    if facts.is_deleted {
+        file.deleted_at.get_or_insert(file.updated_at);
+    }
+    Ok((file, facts))
+}

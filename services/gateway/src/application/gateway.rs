@@ -1,0 +1,158 @@
+//! [`Gateway`]: the state that all handlers share, and the checks and the takeover that several of them need.
+
+use crate::application::append_order::Turns;
+use crate::application::head_key::HeadKey;
+use crate::application::idempotency::Idempotency;
+use crate::application::quota_reservation::Reserver;
+use crate::application::read_your_writes::Positions;
+use crate::application::registration::Registration;
+use crate::application::small_bodies::SmallBodies;
+use crate::application::tokens::Tokens;
+use crate::http::cursor::CursorKey;
+use crate::http::problems::IntoProblem;
+use crate::http::rate_limit::Limiter;
+use std::sync::Arc;
+use std::time::Duration;
+use waybill_access::refusals::Keeper;
+use waybill_access::{Access, Policies};
+use waybill_cache::Cache;
+use waybill_data_plane::DataPlane;
+use waybill_domain::upload;
+use waybill_domain::upload::start_weight;
+use waybill_event_log::EventLog;
+use waybill_event_log::jetstream::{RawEvents, Refusals};
+use waybill_object_store::ObjectStore;
+use waybill_object_store::presign::Presigner;
+use waybill_read_model::Database;
+use waybill_repository::{Context, Directories, LifecycleAggregate, Loaded, UploadAggregate, load, look_at_upload};
+use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
+use waybill_schema::{Actor, CompanyId, UploadId};
+use waybill_service_kit::{Principal, Problem, Proxies, RequestId, Role, now};
+
+/// Size of the cache of upload starts in bytes: about 50,000 uploads, or 1,000 with the maximum of metadata.
+const STARTED_BYTES: u64 = 64 * 1_024 * 1_024;
+
+/// State of the gateway that all handlers share.
+pub(crate) struct Gateway {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) nats: async_nats::Client,
+    pub(crate) raw_events: RawEvents,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) presigner: Presigner,
+    pub(crate) database: Database,
+    pub(crate) workers: Arc<dyn DataPlane>,
+    pub(crate) reserver: Reserver,
+    pub(crate) access: Arc<Access>,
+    pub(crate) directories: Arc<Directories>,
+    pub(crate) registration: Registration,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) positions: Positions,
+    pub(crate) cursors: CursorKey,
+    pub(crate) head_key: HeadKey,
+    pub(crate) policies: Policies,
+    pub(crate) default_quota_bytes: u64,
+    pub(crate) upload_lifetime_ms: i64,
+    pub(crate) upload_url_lifetime: Duration,
+    pub(crate) started: StartedCache,
+    pub(crate) turns: Turns,
+    pub(crate) small_bodies: SmallBodies,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) proxies: Proxies,
+    pub(crate) rates: Limiter,
+    pub(crate) refusals: Keeper,
+    pub(crate) kept_refusals: Refusals,
+}
+
+/// Cache of the `UploadStarted` events of uploads, which never change.
+pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), UploadStartedV2>);
+
+impl Default for StartedCache {
+    fn default() -> Self {
+        let weight = |upload: &UploadStartedV2| {
+            let weight = start_weight(&upload.started, &upload.kind, upload.upload_metadata.as_deref());
+            u32::try_from(weight).unwrap_or(u32::MAX)
+        };
+        Self(Cache::builder(STARTED_BYTES).weigher(weight).build())
+    }
+}
+
+impl Gateway {
+    /// Returns the context of a command that `principal` sends with this request.
+    pub(crate) fn context(&self, principal: &Principal, request: RequestId) -> Context {
+        Context {
+            actor: Actor::User(principal.user_id),
+            causation: request.causation(),
+            address: request.address,
+            clock: now,
+        }
+    }
+
+    /// Loads the current state of an upload.
+    ///
+    /// # Errors
+    /// 404 if the principal is neither the uploader nor an admin.
+    pub(crate) async fn upload(
+        &self,
+        principal: &Principal,
+        id: UploadId,
+    ) -> Result<(UploadAggregate, Loaded<upload::State>), Problem> {
+        let aggregate = UploadAggregate { company: principal.company_id, upload: id };
+        let loaded = look_at_upload(self.log.as_ref(), &aggregate)
+            .await
+            .map_err(|error| error.into_problem("loading an upload"))?;
+        let theirs = loaded.state.started.as_ref().is_some_and(|started| may_touch(principal, started));
+        if theirs { Ok((aggregate, loaded)) } else { Err(Problem::not_found("upload")) }
+    }
+
+    /// Returns the `UploadStarted` event of an upload, from the cache if possible.
+    ///
+    /// # Errors
+    /// 404 if the principal is neither the uploader nor an admin.
+    pub(crate) async fn started(&self, principal: &Principal, id: UploadId) -> Result<Arc<UploadStartedV2>, Problem> {
+        let key = (principal.company_id, id);
+        if let Some(started) = self.started.0.get(&key) {
+            return if may_touch(principal, &started.started) {
+                Ok(started)
+            } else {
+                Err(Problem::not_found("upload"))
+            };
+        }
+        let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
+        let loaded = load(self.log.as_ref(), &aggregate).await;
+        let state = loaded.map_err(|error| error.into_problem("loading an upload"))?.state;
+        if !state.started.as_ref().is_some_and(|started| may_touch(principal, started)) {
+            return Err(Problem::not_found("upload"));
+        }
+        let started = Arc::new(UploadStartedV2 {
+            started: state.started.ok_or_else(|| Problem::not_found("upload"))?,
+            // An upload with a deferred length is cached only after its length is known, because the start is final
+            // then.
+            length_deferred: state.length_deferred,
+            kind: state.kind,
+            upload_metadata: state.upload_metadata,
+        });
+        if started.length_deferred {
+            return Ok(started);
+        }
+        self.started.0.insert(&key, started.clone());
+        Ok(started)
+    }
+
+    /// Checks that clients can write to the object store directly.
+    ///
+    /// # Errors
+    /// 409 `direct_unavailable`.
+    pub(crate) fn check_direct(&self) -> Result<(), Problem> {
+        if self.presigner.is_reachable() {
+            return Ok(());
+        }
+        let text = "clients cannot reach the object store of this server (WAYBILL_S3_PUBLIC_ENDPOINT is not set); upload without \
+                    \"mode\": \"direct\"";
+        Err(Problem::new(409, "direct_unavailable", text))
+    }
+}
+
+/// Returns `true` if the principal may access an upload: the uploader and the company's admins may.
+fn may_touch(principal: &Principal, started: &UploadStartedV1) -> bool {
+    started.uploaded_by == principal.user_id || principal.roles.contains(&Role::Admin)
+}

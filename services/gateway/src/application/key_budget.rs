@@ -1,0 +1,189 @@
+//! Limit of the new `Idempotency-Key`s of a company in 24 hours. All companies keep their keys in one bucket; without a
+//! limit, one company could fill it.
+//!
+//! The count of a company is a record in the same bucket, so that the limit applies to all gateways together. Gateways
+//! take keys from it in lots, so that few requests wait for the bucket.
+
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use waybill_cache::Cache;
+use waybill_event_log::jetstream::{Bucket, BucketError, CreateOutcome};
+use waybill_schema::CompanyId;
+use waybill_service_kit::now;
+
+/// Length in seconds of the intervals in which keys are counted: an hour.
+const HOUR_S: i64 = 3_600;
+
+/// Number of hours after its own hour in which the bucket may still contain a key.
+const KEPT_HOURS: i64 = 24;
+
+/// Maximum number of keys in a lot.
+const LOT_MAX: u32 = 100;
+
+/// Number of lots into which a share is divided. A gateway loses the keys that it has not used by the end of the hour.
+const LOTS: u32 = 1_000;
+
+/// Number of seconds for which a gateway refuses new keys of a company without reading its record again.
+const REFUSED_S: i64 = 5;
+
+/// Maximum number of attempts to take a lot if other gateways change the record at the same time.
+const ATTEMPTS: u32 = 20;
+
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Number of companies whose lots are cached.
+const COMPANIES: u64 = 10_000;
+
+/// Keys that a company has taken: pairs of an hour and the number of keys.
+#[derive(Default, Debug, PartialEq, Serialize, Deserialize)]
+struct Taken(Vec<(i64, u32)>);
+
+/// Part of a company's share that this gateway can use.
+#[derive(Default)]
+struct Lot {
+    hour: i64,
+    left: u32,
+    /// Time until which keys are refused, and time at which the company has keys again. Both in Unix seconds.
+    refused: Option<(i64, i64)>,
+}
+
+/// The company has used its share.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Exhausted {
+    /// Number of seconds after which it has keys again.
+    pub(crate) retry_after_s: u32,
+}
+
+/// The shares of all companies.
+pub(crate) struct KeyBudget {
+    bucket: Bucket,
+    share: u32,
+    lots: Cache<CompanyId, Mutex<Lot>>,
+}
+
+impl KeyBudget {
+    pub(crate) fn new(bucket: Bucket, share: NonZeroU32) -> Self {
+        let lots = Cache::builder(COMPANIES).time_to_idle(Duration::from_secs(3_600)).build();
+        Self { bucket, share: share.get(), lots }
+    }
+
+    /// Takes one key of a company's share.
+    ///
+    /// # Errors
+    /// [`BucketError`] if the bucket fails. The inner error is [`Exhausted`].
+    pub(crate) async fn take(&self, company: CompanyId) -> Result<Result<(), Exhausted>, BucketError> {
+        let lot = self.lots.get_with(&company, Mutex::default);
+        let mut lot = lot.lock().await;
+        let time = now().0 / 1_000;
+        let hour = time / HOUR_S;
+        if lot.hour != hour {
+            *lot = Lot { hour, ..Lot::default() };
+        }
+        if let Some((_, free_at)) = lot.refused.filter(|(until, _)| time < *until) {
+            return Ok(Err(exhausted(free_at, time)));
+        }
+        if lot.left == 0 {
+            match self.draw(company, hour).await? {
+                Ok(drawn) => lot.left = drawn,
+                Err(free_at) => {
+                    lot.refused = Some((time + REFUSED_S, free_at));
+                    return Ok(Err(exhausted(free_at, time)));
+                }
+            }
+        }
+        lot.left -= 1;
+        Ok(Ok(()))
+    }
+
+    /// Returns a key that was not needed.
+    pub(crate) async fn give_back(&self, company: CompanyId) {
+        if let Some(lot) = self.lots.get(&company) {
+            let mut lot = lot.lock().await;
+            lot.left = lot.left.saturating_add(1);
+        }
+    }
+
+    /// Takes a lot from the company's record. The inner error is the time at which the company has keys again, in Unix
+    /// seconds.
+    async fn draw(&self, company: CompanyId, hour: i64) -> Result<Result<u32, i64>, BucketError> {
+        let key = format!("share.{company}");
+        for _ in 0..ATTEMPTS {
+            let kept = self.bucket.get(&key).await?;
+            // Another version has written a record that cannot be read: counting starts again.
+            let mut taken: Taken =
+                kept.as_ref().and_then(|kept| serde_json::from_slice(&kept.value).ok()).unwrap_or_default();
+            let drawn = match taken.draw(self.share, hour) {
+                Ok(drawn) => drawn,
+                Err(free_at) => return Ok(Err(free_at)),
+            };
+            // The serialization of pairs of numbers cannot fail.
+            let value = serde_json::to_vec(&taken).unwrap_or_default().into();
+            let is_kept = match kept {
+                Some(kept) => self.bucket.replace(&key, value, kept.revision).await?,
+                None => self.bucket.create(&key, value).await? == CreateOutcome::Created,
+            };
+            if is_kept {
+                return Ok(Ok(drawn));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let reason = "cannot take idempotency keys: other gateways change the record at the same time".to_owned();
+        Err(BucketError { bucket: key, reason })
+    }
+}
+
+impl Taken {
+    /// Takes a lot in `hour`. The error is the time at which the company has keys again, in Unix seconds.
+    fn draw(&mut self, share: u32, hour: i64) -> Result<u32, i64> {
+        self.0.retain(|(taken_in, _)| *taken_in >= hour - KEPT_HOURS);
+        let used: u32 = self.0.iter().map(|(_, keys)| *keys).sum();
+        let drawn = (share / LOTS).clamp(1, LOT_MAX).min(share.saturating_sub(used));
+        if drawn == 0 {
+            let oldest = self.0.iter().map(|(taken_in, _)| *taken_in).min().unwrap_or(hour);
+            return Err((oldest + KEPT_HOURS + 1) * HOUR_S);
+        }
+        match self.0.iter_mut().find(|(taken_in, _)| *taken_in == hour) {
+            Some((_, keys)) => *keys += drawn,
+            None => self.0.push((hour, drawn)),
+        }
+        Ok(drawn)
+    }
+}
+
+fn exhausted(free_at: i64, time: i64) -> Exhausted {
+    Exhausted { retry_after_s: u32::try_from((free_at - time).max(1)).unwrap_or(u32::MAX) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_what_the_bucket_may_still_keep_of_a_company() {
+        let mut taken = Taken::default();
+        for _ in 0..10 {
+            assert_eq!(taken.draw(10, 100), Ok(1));
+        }
+        assert_eq!(taken.draw(10, 100), Err(125 * HOUR_S));
+        // The bucket keeps a key from the end of an hour until the end of the 24th hour after it.
+        assert_eq!(taken.draw(10, 124), Err(125 * HOUR_S));
+        assert_eq!(taken.draw(10, 125), Ok(1));
+        assert_eq!(taken.0, [(125, 1)]);
+    }
+
+    #[test]
+    fn a_large_share_goes_in_lots_and_the_last_one_is_what_is_left() {
+        let mut taken = Taken(vec![(98, 499_950)]);
+        assert_eq!(taken.draw(500_000, 99), Ok(50));
+        assert_eq!(taken.draw(500_000, 99), Err(123 * HOUR_S));
+        assert_eq!(Taken::default().draw(500_000, 99), Ok(100));
+    }
+
+    #[test]
+    fn a_record_fits_into_the_bucket() {
+        let full = Taken((490_000..490_025).map(|hour| (hour, u32::MAX / 25)).collect());
+        assert!(serde_json::to_vec(&full).unwrap().len() < 1_024);
+    }
+}

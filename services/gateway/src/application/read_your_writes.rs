@@ -1,0 +1,105 @@
+//! Read your own writes: responses to commands have `Waybill-Position`. A query that sends this value as
+//! `Waybill-Min-Position` waits until the read model has reached the position.
+
+use crate::http::problems::IntoProblem;
+use actix_web::HttpRequest;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use waybill_event_log::EventLog;
+use waybill_read_model::{Connection, Database, projection};
+use waybill_schema::Position;
+use waybill_service_kit::Problem;
+
+const MIN_POSITION: &str = "Waybill-Min-Position";
+
+/// Maximum time for which a query waits for the read model.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// Provides connections to a read model that has reached the positions that a query needs.
+pub(crate) struct Positions {
+    log: Arc<dyn EventLog>,
+    database: Database,
+    /// Replica that answers queries while it is available. Its own checkpoints say which positions it has reached.
+    replica: Option<Database>,
+}
+
+impl Positions {
+    pub(crate) fn new(log: Arc<dyn EventLog>, database: Database, replica: Option<Database>) -> Self {
+        Self { log, database, replica }
+    }
+
+    /// Connects to the replica, or to the primary if the replica is not available.
+    async fn connect(&self) -> Result<Connection, Problem> {
+        if let Some(replica) = &self.replica {
+            match replica.connection().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => tracing::warn!(%error, "cannot connect to the replica; using the primary"),
+            }
+        }
+        self.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))
+    }
+
+    /// Returns a connection for a query when the read model has reached `Waybill-Min-Position` of the request and
+    /// `also`.
+    ///
+    /// # Errors
+    /// 400 `position_invalid`; 503 `projection_behind` after 2 s of waiting.
+    pub(crate) async fn connection(
+        &self,
+        request: &HttpRequest,
+        also: Option<Position>,
+    ) -> Result<Connection, Problem> {
+        let mut wanted: Vec<Position> = also.into_iter().collect();
+        if let Some(sent) = request.headers().get(MIN_POSITION) {
+            let position = sent.to_str().ok().and_then(|text| text.parse().ok());
+            let known = |position: &Position| position.partition < self.log.partitions().count();
+            wanted.push(position.filter(known).ok_or_else(invalid)?);
+        }
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let mut connection = self.connect().await?;
+            let mut reached = true;
+            for position in &wanted {
+                reached &= self.reached(&mut connection, *position).await?;
+            }
+            if reached {
+                return Ok(connection);
+            }
+            drop(connection);
+            if Instant::now() >= until {
+                return self.too_late(&wanted).await;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn reached(&self, connection: &mut Connection, position: Position) -> Result<bool, Problem> {
+        let checkpoint = projection::checkpoint(connection, position.partition)
+            .await
+            .map_err(|error| error.into_problem("reading a checkpoint"))?;
+        Ok(checkpoint.is_some_and(|at| u64::try_from(at.seq).unwrap_or(0) >= position.seq))
+    }
+
+    /// Returns the error after the waiting time: 400 if a position is after the end of the log, and 503 otherwise.
+    async fn too_late(&self, wanted: &[Position]) -> Result<Connection, Problem> {
+        for position in wanted {
+            let head = self.log.head(position.partition).await.map_err(|e| e.into_problem("reading the log's end"))?;
+            if position.seq > head.last_seq {
+                return Err(invalid());
+            }
+        }
+        Err(Problem {
+            code: "projection_behind".to_owned(),
+            ..Problem::unavailable("the read model has not reached the position yet; try again")
+        })
+    }
+}
+
+fn invalid() -> Problem {
+    Problem::bad_request(
+        "position_invalid",
+        "Waybill-Min-Position was not issued by this service; send the value of a Waybill-Position header",
+    )
+}

@@ -1,0 +1,186 @@
+//! Responses with the bytes of a file: ranges and conditions (RFC 9110 §13, §14), and the headers that keep browsers
+//! from running the file.
+
+use actix_web::body::SizedStream;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use waybill_read_model::queries::File;
+use waybill_schema::ByteRange;
+use waybill_service_kit::Problem;
+
+/// Characters to encode in an extended value: all except `attr-char` of RFC 8187 §3.2.1.
+const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
+/// The bytes that a `Range` header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Part(ByteRange),
+    /// The file has no byte of the range.
+    Unsatisfiable,
+}
+
+/// Builds the response to a HEAD: with the length of the range, but without bytes.
+pub(crate) fn without_bytes(mut answer: HttpResponseBuilder, range: ByteRange) -> HttpResponse {
+    let nothing = futures_util::stream::empty::<Result<web::Bytes, Problem>>();
+    answer.body(SizedStream::new(range.len(), nothing))
+}
+
+/// Checks that the file is verified and not deleted.
+///
+/// # Errors
+/// 410 `file_deleted`, 409 `file_not_ready`.
+pub(crate) fn check_readable(file: &File) -> Result<(), Problem> {
+    if file.deleted_at.is_some() {
+        return Err(Problem::new(410, "file_deleted", "the file was deleted; restore it first"));
+    }
+    if !file.is_processed || file.hash.is_none() {
+        return Err(Problem::new(409, "file_not_ready", "the file is not verified and cannot be read yet"));
+    }
+    Ok(())
+}
+
+/// Outcome of [`prepare`].
+pub(crate) enum Prepared {
+    /// A complete response without bytes of the file.
+    Done(HttpResponse),
+    /// A response to which the bytes of the range must be added.
+    Body(HttpResponseBuilder, ByteRange),
+}
+
+/// Evaluates the conditions and the range of a request and prepares the response, without the bytes.
+pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Problem> {
+    let size_bytes = file.size_bytes.unsigned_abs();
+    let etag = format!("\"{}\"", file.hash.as_deref().unwrap_or_default());
+    let headers = request.headers();
+    if text(headers, IF_NONE_MATCH).is_some_and(|value| names(value, &etag)) {
+        return Ok(Prepared::Done(described(StatusCode::NOT_MODIFIED, file, &etag).finish()));
+    }
+    let range_applies = text(headers, IF_RANGE).is_none_or(|value| value == etag);
+    let wanted = match text(headers, RANGE).filter(|_| range_applies) {
+        Some(value) => parse_range(value, size_bytes),
+        None => Wanted::All,
+    };
+    Ok(match wanted {
+        Wanted::All => Prepared::Body(described(StatusCode::OK, file, &etag), ByteRange { from: 0, to: size_bytes }),
+        Wanted::Part(range) => {
+            let mut answer = described(StatusCode::PARTIAL_CONTENT, file, &etag);
+            answer.insert_header((CONTENT_RANGE, format!("bytes {}-{}/{size_bytes}", range.from, range.to - 1)));
+            Prepared::Body(answer, range)
+        }
+        Wanted::Unsatisfiable => {
+            let problem = Problem::new(416, "range_unsatisfiable", format!("the file has {size_bytes} bytes"));
+            let mut answer = HttpResponse::from_error(problem);
+            if let Ok(value) = format!("bytes */{size_bytes}").parse() {
+                answer.headers_mut().insert(CONTENT_RANGE, value);
+            }
+            Prepared::Done(answer)
+        }
+    })
+}
+
+/// Starts a response with the headers that describe the file and keep browsers from running it.
+fn described(status: StatusCode, file: &File, etag: &str) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(status);
+    answer
+        .insert_header((ETAG, etag))
+        .insert_header((ACCEPT_RANGES, "bytes"))
+        .insert_header((CONTENT_TYPE, file.mime_type.as_str()))
+        .insert_header((CONTENT_DISPOSITION, disposition(file.display_name.as_ref().unwrap_or(&file.original_name))))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .insert_header((CACHE_CONTROL, "private, no-store"));
+    answer
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Returns `true` if `If-None-Match` contains the `ETag` (weak comparison, RFC 9110 §8.8.3.2).
+fn names(value: &str, etag: &str) -> bool {
+    value.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == "*" || one == etag)
+}
+
+/// Parses `Range` (RFC 9110 §14.2). Several ranges, unknown units and malformed values are ignored: all bytes are sent.
+fn parse_range(value: &str, size_bytes: u64) -> Wanted {
+    let Some(ranges) = value.trim().strip_prefix("bytes=") else { return Wanted::All };
+    let Some((first, last)) = ranges.split_once('-').filter(|_| !ranges.contains(',')) else { return Wanted::All };
+    let range = match (first.trim(), last.trim()) {
+        ("", suffix) => match suffix.parse::<u64>() {
+            Ok(length) => ByteRange { from: size_bytes.saturating_sub(length), to: size_bytes },
+            Err(_) => return Wanted::All,
+        },
+        (first, last) => {
+            let last = if last.is_empty() { Ok(u64::MAX) } else { last.parse::<u64>() };
+            match (first.parse::<u64>(), last) {
+                (Ok(first), Ok(last)) if first <= last => {
+                    ByteRange { from: first, to: last.saturating_add(1).min(size_bytes) }
+                }
+                _ => return Wanted::All,
+            }
+        }
+    };
+    if range.is_empty() { Wanted::Unsatisfiable } else { Wanted::Part(range) }
+}
+
+/// Returns `Content-Disposition` (RFC 6266) with the name twice: in ASCII for old clients, and unchanged (RFC 8187).
+pub(crate) fn disposition(name: &str) -> String {
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%".contains(c) || c == ' ' { c } else { '_' }).collect();
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(name, ATTR_CHAR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_what_rfc_9110_says() {
+        let part = |from, to| Wanted::Part(ByteRange { from, to });
+        for (value, wanted) in [
+            ("bytes=0-0", part(0, 1)),
+            ("bytes=2-", part(2, 10)),
+            ("bytes=-3", part(7, 10)),
+            ("bytes=-30", part(0, 10)),
+            ("bytes=5-99", part(5, 10)),
+            ("bytes=10-", Wanted::Unsatisfiable),
+            ("bytes=-0", Wanted::Unsatisfiable),
+            ("bytes=5-4", Wanted::All),
+            ("bytes=0-1,3-4", Wanted::All),
+            ("bytes=a-b", Wanted::All),
+            ("lines=0-1", Wanted::All),
+        ] {
+            assert_eq!(parse_range(value, 10), wanted, "{value}");
+        }
+        assert_eq!(parse_range("bytes=0-", 0), Wanted::Unsatisfiable);
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_quotes_or_its_header() {
+        let header = disposition("a\"b\\c\r\nSet-Cookie: x=é.png");
+        assert_eq!(
+            header,
+            "attachment; filename=\"a_b_c__Set-Cookie: x=_.png\"; \
+             filename*=UTF-8''a%22b%5Cc%0D%0ASet-Cookie%3A%20x%3D%C3%A9.png"
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! The OpenAPI document of the gateway, and what the middleware reads from it.
+
+use actix_web::dev::ResourceDef;
+use actix_web::http::Method;
+use actix_web::http::header::ALLOW;
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr;
+use utoipa::openapi::OpenApi;
+use waybill_service_kit::{Problem, health};
+
+/// Extension of a description: the path contains the `text` of a download token, or its `id`.
+const TOKEN_IN_PATH: &str = "x-waybill-token-in-path";
+
+/// The OpenAPI document, and what the middleware reads from it.
+pub(crate) struct Api {
+    pub(crate) text: String,
+    paths: Vec<(ResourceDef, Vec<Method>)>,
+    properties: HashMap<String, RouteProperties>,
+    /// Beginnings of the paths that contain the text of a token.
+    secret_prefixes: Vec<String>,
+}
+
+/// What the middleware must know about a route. The description of the route declares it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteProperties {
+    /// `true` if the body of a request contains the bytes of a file, not JSON: the description has a body with the
+    /// media type `application/octet-stream` or `application/offset+octet-stream`.
+    pub(crate) takes_bytes: bool,
+    /// Download token in the path, which guesses can target.
+    pub(crate) token_in_path: TokenInPath,
+    /// `true` if the clients are those of Uppy: the description has the tag `uppy`.
+    pub(crate) is_for_uppy: bool,
+}
+
+/// Download token in the path of a route (`x-waybill-token-in-path`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum TokenInPath {
+    #[default]
+    None,
+    /// The id of a token, which is not secret.
+    Id,
+    /// The text of a token, which is a secret and needs no further credentials.
+    Text,
+}
+
+impl RouteProperties {
+    /// Adds what the description of one operation of the path declares, and removes the extensions from it.
+    fn read(&mut self, operation: &mut Value) {
+        let bodies = operation["requestBody"]["content"].as_object();
+        self.takes_bytes |= bodies.is_some_and(|bodies| bodies.keys().any(|kind| kind.ends_with("octet-stream")));
+        let mut tags = operation["tags"].as_array().into_iter().flatten();
+        self.is_for_uppy |= tags.any(|tag| tag == "uppy");
+        let extension = operation.as_object_mut().and_then(|operation| operation.remove(TOKEN_IN_PATH));
+        match extension.as_ref().and_then(Value::as_str) {
+            Some("text") => self.token_in_path = TokenInPath::Text,
+            Some("id") => self.token_in_path = TokenInPath::Id,
+            _ => {}
+        }
+    }
+}
+
+impl Api {
+    /// Joins the descriptions of the gateway's own operations, of the health checks, and of `others`.
+    pub(crate) fn new(own: OpenApi, others: impl IntoIterator<Item = OpenApi>) -> Self {
+        let whole = others.into_iter().chain([health::api()]).fold(own, OpenApi::merge_from);
+        let mut document = serde_json::to_value(&whole).unwrap_or_default();
+        let (mut paths, mut names, mut properties) = (Vec::new(), BTreeSet::new(), HashMap::new());
+        for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+            let mut methods = Vec::new();
+            let of_path: &mut RouteProperties = properties.entry(key(path).to_owned()).or_default();
+            for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+                of_path.read(operation);
+                complete(path, method, operation);
+                // One handler may serve several methods, which must not have the same operation id.
+                let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
+                if !names.insert(name.clone()) {
+                    operation["operationId"] = format!("{name}_by_{method}").into();
+                }
+                methods.extend(Method::from_str(&method.to_ascii_uppercase()));
+            }
+            paths.push((ResourceDef::new(path.as_str()), methods));
+        }
+        let scheme = json!({ "type": "http", "scheme": "bearer", "bearerFormat": "JWT" });
+        document["components"]["securitySchemes"] = json!({ "token": scheme });
+        let secret = properties.iter().filter(|(_, route)| route.token_in_path == TokenInPath::Text);
+        let prefix = |(path, _): (&String, _)| path.split('{').next().unwrap_or_default().to_owned();
+        let secret_prefixes = secret.map(prefix).collect();
+        Self { text: document.to_string(), paths, properties, secret_prefixes }
+    }
+
+    /// Returns the methods of a path; `None` if no route has this path.
+    pub(crate) fn methods_of(&self, path: &str) -> Option<&[Method]> {
+        self.paths.iter().find(|(resource, _)| resource.is_match(path)).map(|(_, methods)| methods.as_slice())
+    }
+
+    /// Returns the beginning of `path` after which it contains a secret; `None` if it contains none. A path that no route
+    /// matches can contain one too, for example a link with a slash at its end.
+    pub(crate) fn secret_prefix_of(&self, path: &str) -> Option<&str> {
+        self.secret_prefixes.iter().map(String::as_str).find(|prefix| path.starts_with(prefix))
+    }
+
+    /// Returns the properties of the route with this pattern. A request without a route has no properties.
+    pub(crate) fn properties_of(&self, pattern: Option<&str>) -> RouteProperties {
+        pattern.and_then(|pattern| self.properties.get(key(pattern))).copied().unwrap_or_default()
+    }
+}
+
+/// Returns the pattern of a path without a slash at its end, because `/tus` and `/tus/` are the same route.
+fn key(pattern: &str) -> &str {
+    pattern.trim_end_matches('/')
+}
+
+/// Completes the description of an operation with the parts that all operations of its kind have: security, common
+/// error responses and headers.
+fn complete(path: &str, method: &str, operation: &mut Value) {
+    // A description that needs no access token declares `security(())`.
+    let needs_token = operation.get("security").is_none();
+    if needs_token {
+        operation["security"] = json!([{ "token": [] }]);
+    } else if let Some(operation) = operation.as_object_mut() {
+        operation.remove("security");
+    }
+    let has = |what: &str| operation.get(what).is_some_and(|value| !value.is_null());
+    let (has_body, has_path) = (has("requestBody"), path.contains('{'));
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        // An optional parameter can be missing, but it is never null.
+        if let Some(kind) = parameter["schema"]["type"].as_array().and_then(|kinds| kinds.first()).cloned() {
+            parameter["schema"]["type"] = kind;
+        }
+    }
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    let common = [
+        (400, true, "A header, the query string, the path or the body cannot be read; `code` names it"),
+        (401, needs_token, "`token_missing`, `token_invalid`"),
+        (403, needs_token, "`not_registered`, `role_required`, `not_permitted`"),
+        (404, has_path, "`not_found`: the object does not exist, or it belongs to somebody else"),
+        (408, has_body, "`body_too_slow`, `body_incomplete`"),
+        (413, has_body, "`json_too_large`"),
+        (415, has_body, "`content_type_refused`"),
+        (429, true, "`too_many_requests`: try again after `Retry-After`"),
+        (503, true, "`unavailable`, `projection_behind`: try again after `Retry-After`"),
+    ];
+    for (status, applies, description) in common {
+        if applies {
+            responses.entry(status.to_string()).or_insert_with(|| json!({ "description": description }));
+        }
+    }
+    for (status, response) in responses.iter_mut() {
+        if method == "head" {
+            // RFC 9110 §9.3.2.
+            response.as_object_mut().map(|response| response.remove("content"));
+        } else if status.as_str() >= "400" {
+            let schema = json!({ "$ref": "#/components/schemas/ProblemDetails" });
+            response["content"] = json!({ "application/problem+json": { "schema": schema } });
+        }
+        let mut headers = Map::new();
+        if status.starts_with('2') && !matches!(method, "get" | "head" | "options") && needs_token {
+            let description = "Position of the change in the log: an opaque value for `Waybill-Min-Position`";
+            let header = json!({ "description": description, "schema": { "type": "string" } });
+            headers.insert("Waybill-Position".to_owned(), header);
+        }
+        if matches!(status.as_str(), "429" | "503") {
+            let header =
+                json!({ "description": "Number of seconds after which to try again", "schema": { "type": "integer" } });
+            headers.insert("Retry-After".to_owned(), header);
+        }
+        if !headers.is_empty() {
+            response["headers"] = headers.into();
+        }
+    }
+}
+
+/// Returns this OpenAPI document
+#[utoipa::path(
+    tag = "service",
+    operation_id = "show_api",
+    security(()),
+    responses((status = 200, description = "The document, in OpenAPI 3.1", body = Value)),
+)]
+#[get("/openapi.json")]
+pub(crate) async fn show_api(api: web::Data<Api>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(api.text.clone())
+}
+
+/// Answers requests for which there is no route: 405 with the supported methods (RFC 9110 §15.5.6) if the path has a
+/// route for other methods, and 404 otherwise.
+pub(crate) async fn unmatched(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
+    let Some(methods) = api.methods_of(request.path()) else {
+        return HttpResponse::from_error(Problem::not_found("route"));
+    };
+    let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let allowed = allowed.join(", ");
+    let problem = Problem::new(405, "method_not_allowed", format!("this URL supports only {allowed}"));
+    let mut answer = HttpResponse::from_error(problem);
+    if let Ok(value) = allowed.parse() {
+        answer.headers_mut().insert(ALLOW, value);
+    }
+    answer
+}

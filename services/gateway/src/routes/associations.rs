@@ -1,0 +1,267 @@
+//! Sharing of files in chatrooms and threads: `/v1/files/{id}/associations` and `/v1/associations/{id}`.
+
+use crate::application::access::{denied, viewer};
+use crate::application::files::find::find;
+use crate::application::gateway::Gateway;
+use crate::application::shares::{manageable, run};
+use crate::http::parameters;
+use crate::http::parameters::{IdempotencyKey, MinPosition};
+use crate::http::path::{AssociationPath, FilePath};
+use crate::http::problems::IntoProblem;
+use crate::http::response::{POSITION, private};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use waybill_domain::access::Operation;
+use waybill_domain::share::{Command, State};
+use waybill_read_model::queries::{Association, list_associations};
+use waybill_schema::events::{FileSharedV1, ShareChangedV1};
+use waybill_schema::{AccessType, ChatroomId, Grant, Permissions, ShareId, ThreadId, Timestamp, UploadId, UserId};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
+
+/// Permissions for the file. Both members are optional.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PermissionsBody {
+    /// Permissions of every user that the association is for. Without it, they can view and download.
+    #[schema(value_type = Option<Vec<parameters::Grant>>)]
+    everyone: Option<Vec<Grant>>,
+    /// Permissions of single users, by user id.
+    #[serde(default)]
+    #[schema(value_type = HashMap<Uuid, Vec<parameters::Grant>>)]
+    users: BTreeMap<UserId, Vec<Grant>>,
+}
+
+impl From<PermissionsBody> for Permissions {
+    fn from(body: PermissionsBody) -> Self {
+        // Repeated grants count once.
+        let once = |mut grants: Vec<Grant>| {
+            grants.sort_unstable();
+            grants.dedup();
+            grants
+        };
+        let users = body.users.into_iter().map(|(user, grants)| (user, once(grants))).collect();
+        Self { everyone: body.everyone.map(once), users }
+    }
+}
+
+/// The association to create. It needs either `chatroom_id` or `thread_id`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShareBody {
+    #[schema(value_type = Option<Uuid>)]
+    chatroom_id: Option<ChatroomId>,
+    #[schema(value_type = Option<Uuid>)]
+    thread_id: Option<ThreadId>,
+    #[serde(default)]
+    #[schema(value_type = parameters::AccessType)]
+    access_type: AccessType,
+    permissions: Option<PermissionsBody>,
+    /// Time at which the association ends. Without it, the association does not end.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// The members to change. Missing members stay unchanged; `null` removes the permissions or the end.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeBody {
+    #[schema(value_type = Option<parameters::AccessType>)]
+    access_type: Option<AccessType>,
+    #[serde(default, deserialize_with = "crate::http::json::present")]
+    #[schema(value_type = Option<PermissionsBody>)]
+    permissions: Option<Option<PermissionsBody>>,
+    #[serde(default, deserialize_with = "crate::http::json::present")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    expires_at: Option<Option<DateTime<Utc>>>,
+    is_pinned: Option<bool>,
+}
+
+/// The created association.
+#[derive(Serialize, ToSchema)]
+struct ShareCreated {
+    #[schema(value_type = Uuid)]
+    id: ShareId,
+    file_id: Uuid,
+}
+
+/// The associations of a file.
+#[derive(Serialize, ToSchema)]
+struct AssociationList {
+    items: Vec<Association>,
+    /// Always `null`: the list has only one page.
+    next_cursor: Option<String>,
+}
+
+fn ms(time: DateTime<Utc>) -> Timestamp {
+    Timestamp(time.timestamp_millis())
+}
+
+/// Shares a file in a chatroom or a thread
+///
+/// The file must be verified, and the caller needs the permission `share`.
+#[utoipa::path(
+    tag = "associations",
+    operation_id = "share_file",
+    params(("id" = Uuid, Path), IdempotencyKey),
+    request_body = ShareBody,
+    responses(
+        (status = 201, description = "The file is shared; `Location` names the association", body = ShareCreated),
+        (status = 409, description = "`file_not_ready`: the file is not verified, or it was deleted"),
+        (status = 422, description = "`association_invalid`, `idempotency_key_reused`"),
+    ),
+)]
+#[post("/v1/files/{id}/associations")]
+pub(crate) async fn create(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    FilePath(of): FilePath,
+    body: web::Json<ShareBody>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.into_inner();
+    let (file, facts) = find(&request, &principal, of, &gateway, Operation::Share).await?;
+    if !facts.is_verified || facts.is_deleted {
+        return Err(Problem::new(
+            409,
+            "file_not_ready",
+            "the file is not verified or was deleted; only verified files can be shared",
+        ));
+    }
+    let permissions = body.permissions.map(Permissions::from);
+    facts.check_grants(viewer(&principal), permissions.as_ref(), now()).map_err(|why| denied(why, "file"))?;
+    gateway.check_place(&principal, body.chatroom_id, body.thread_id).await?;
+    let context = gateway.context(&principal, id);
+    gateway.registration.ensure(&principal, &context).await?;
+    let shared = FileSharedV1 {
+        file_id: UploadId(file.id),
+        chatroom_id: body.chatroom_id,
+        thread_id: body.thread_id,
+        shared_by: principal.user_id,
+        access_type: body.access_type,
+        permissions,
+        expires_at: body.expires_at.map(ms),
+    };
+    let key = serde_json::to_vec(&shared).map_err(|_| Problem::internal())?;
+    let route = "POST /v1/files/{id}/associations";
+    let share = ShareId(gateway.idempotency.id_for(&request, &principal, route, &key).await?);
+    let command = Command::Share(shared, now());
+    let position = run(&gateway, &context, principal.company_id, share, State::default(), command).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((POSITION, position.to_string()))
+        .insert_header(("Location", format!("/v1/associations/{share}")))
+        .json(ShareCreated { id: share, file_id: file.id }))
+}
+
+/// Lists the associations of a file
+///
+/// The uploader and admins see all associations. Other users see the associations that give them access to the file.
+#[utoipa::path(
+    tag = "associations",
+    operation_id = "list_associations",
+    params(("id" = Uuid, Path), MinPosition),
+    responses(
+        (status = 200, description = "The associations that the caller may see", body = AssociationList),
+    ),
+)]
+#[get("/v1/files/{id}/associations")]
+pub(crate) async fn list(
+    request: HttpRequest,
+    principal: Principal,
+    FilePath(of): FilePath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (file, facts) = find(&request, &principal, of, &gateway, Operation::View).await?;
+    let asks = viewer(&principal);
+    let mut connection = gateway.positions.connection(&request, None).await?;
+    let mut items = list_associations(&mut connection, principal.company_id, UploadId(file.id))
+        .await
+        .map_err(|error| error.into_problem("listing associations"))?;
+    let sees_all = asks.is_admin || facts.uploaded_by == asks.user_id;
+    items.retain(|item| {
+        let share = facts.shares.iter().find(|share| share.id.0 == item.id);
+        share.is_some_and(|share| !share.ended && (sees_all || facts.lets_see(share, asks, now())))
+    });
+    Ok(private(HttpResponse::Ok()).json(AssociationList { items, next_cursor: None }))
+}
+
+/// Changes an association
+///
+/// Missing members stay unchanged. The request must have at least one member.
+#[utoipa::path(
+    tag = "associations",
+    operation_id = "change_association",
+    params(("id" = Uuid, Path)),
+    request_body = ChangeBody,
+    responses(
+        (status = 204, description = "The association is changed"),
+        (status = 409, description = "`file_deleted`"),
+        (status = 422, description = "`association_invalid`"),
+    ),
+)]
+#[patch("/v1/associations/{id}")]
+pub(crate) async fn patch(
+    principal: Principal,
+    id: RequestId,
+    AssociationPath(share): AssociationPath,
+    body: web::Json<ChangeBody>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.into_inner();
+    let company = principal.company_id;
+    let (state, facts) = manageable(&gateway, &principal, share).await?;
+    let known = state.shared.clone().ok_or_else(|| Problem::not_found("association"))?;
+    let mut commands = Vec::new();
+    if body.access_type.is_some() || body.permissions.is_some() || body.expires_at.is_some() {
+        let permissions = body.permissions.map(|permissions| permissions.map(Permissions::from));
+        let changed = ShareChangedV1 {
+            access_type: body.access_type.unwrap_or(known.access_type),
+            permissions: permissions.unwrap_or(known.permissions),
+            expires_at: body.expires_at.map_or(known.expires_at, |at| at.map(ms)),
+        };
+        if let Some(facts) = facts {
+            let checked = facts.check_grants(viewer(&principal), changed.permissions.as_ref(), now());
+            checked.map_err(|why| denied(why, "association"))?;
+        }
+        commands.push(Command::Change(changed, now()));
+    }
+    commands.extend(body.is_pinned.map(Command::Pin));
+    if commands.is_empty() {
+        return Err(Problem::bad_request(
+            "json_invalid",
+            "the body has nothing to change; set access_type, permissions, expires_at or is_pinned",
+        ));
+    }
+    let context = gateway.context(&principal, id);
+    let mut answer = HttpResponse::NoContent();
+    for command in commands {
+        let position = run(&gateway, &context, company, share, state.clone(), command).await?;
+        answer.insert_header((POSITION, position.to_string()));
+    }
+    Ok(answer.finish())
+}
+
+/// Revokes an association
+#[utoipa::path(
+    tag = "associations",
+    operation_id = "revoke_association",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "The association is revoked"),
+    ),
+)]
+#[delete("/v1/associations/{id}")]
+pub(crate) async fn revoke(
+    principal: Principal,
+    id: RequestId,
+    AssociationPath(share): AssociationPath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (state, _) = manageable(&gateway, &principal, share).await?;
+    let context = gateway.context(&principal, id);
+    let position = run(&gateway, &context, principal.company_id, share, state, Command::Revoke).await?;
+    Ok(HttpResponse::NoContent().insert_header((POSITION, position.to_string())).finish())
+}

@@ -1,0 +1,81 @@
+//! `GET` and `HEAD /v1/files/{id}/content`: the bytes of a file, with ranges and conditions (RFC 9110 §13, §14). They
+//! are sent as an attachment, so that browsers do not run them.
+
+use crate::application::content::send_noted;
+use crate::application::files::find::find;
+use crate::application::gateway::Gateway;
+use crate::http::download::{Prepared, check_readable, prepare, without_bytes};
+use crate::http::parameters::{Bytes, RangeHeaders};
+use crate::http::path::FilePath;
+use actix_web::{HttpRequest, HttpResponse, get, head, web};
+use waybill_domain::access::Operation;
+use waybill_schema::FileId;
+use waybill_service_kit::{Principal, Problem};
+
+/// Downloads a file
+#[utoipa::path(
+    tag = "files",
+    operation_id = "download_file",
+    params(("id" = Uuid, Path), RangeHeaders),
+    responses(
+        (status = 200, description = "All bytes of the file", content_type = "*/*", body = Bytes),
+        (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
+        (status = 304, description = "The copy of the client is current"),
+        (status = 409, description = "`file_not_ready`: the file is not verified yet"),
+        (status = 410, description = "`file_deleted`"),
+        (status = 416, description = "`range_unsatisfiable`"),
+    ),
+)]
+#[get("/v1/files/{id}/content")]
+pub(crate) async fn get(
+    request: HttpRequest,
+    principal: Principal,
+    FilePath(id): FilePath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    answer(&request, &principal, id, &gateway).await
+}
+
+/// Answers a GET for the content of the file with this id.
+pub(crate) async fn answer(
+    request: &HttpRequest,
+    principal: &Principal,
+    id: FileId,
+    gateway: &Gateway,
+) -> Result<HttpResponse, Problem> {
+    let (file, _) = find(request, principal, id, gateway, Operation::Download).await?;
+    check_readable(&file)?;
+    match prepare(request, &file)? {
+        Prepared::Done(answer) => Ok(answer),
+        Prepared::Body(answer, range) => send_noted(gateway, &file, answer, range, None).await,
+    }
+}
+
+/// Returns the headers of a download without the bytes
+#[utoipa::path(
+    tag = "files",
+    operation_id = "look_at_content",
+    params(("id" = Uuid, Path), RangeHeaders),
+    responses(
+        (status = 200, description = "The headers of a GET for all bytes"),
+        (status = 206, description = "The headers of a GET for the range"),
+        (status = 304, description = "The copy of the client is current"),
+        (status = 409, description = "`file_not_ready`: the file is not verified yet"),
+        (status = 410, description = "`file_deleted`"),
+        (status = 416, description = "`range_unsatisfiable`"),
+    ),
+)]
+#[head("/v1/files/{id}/content")]
+pub(crate) async fn head(
+    request: HttpRequest,
+    principal: Principal,
+    FilePath(id): FilePath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (file, _) = find(&request, &principal, id, &gateway, Operation::Download).await?;
+    check_readable(&file)?;
+    Ok(match prepare(&request, &file)? {
+        Prepared::Done(answer) => answer,
+        Prepared::Body(answer, range) => without_bytes(answer, range),
+    })
+}

@@ -1,0 +1,331 @@
+//! `POST /v1/uploads/{id}/parts/sign` and `POST /v1/uploads/{id}/parts` for uploads that were started with `"mode":
+//! "direct"`. A worker completes the multipart upload, reads the object back and verifies it. Nobody can read the file
+//! before that.
+
+use crate::application::gateway::Gateway;
+use crate::http::path::UploadPath;
+use crate::http::problems::{IntoProblem, cleaned, refused};
+use crate::http::response::POSITION;
+use crate::http::time::rfc3339;
+use crate::routes::direct::end_of;
+use actix_web::{HttpResponse, post, web};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use waybill_data_plane::Checksum;
+use waybill_domain::upload::{Command, State};
+use waybill_object_store::presign::{Pinned, Presign};
+use waybill_object_store::{Crc, ListedPart};
+use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, UploadKind};
+use waybill_schema::{Position, UploadId, WorkerId, names};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
+
+/// Maximum number of parts in one request.
+const MAX_PARTS: usize = 100;
+
+/// Up to this number of parts, the gateway looks up each part separately. For more, it lists all parts of the upload.
+const LOOKED_AT: usize = 4;
+
+/// Parts for which the client needs presigned URLs.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PartsToSign {
+    /// 1 to 100 parts.
+    parts: Vec<PartToSign>,
+}
+
+/// Part that the client is going to send.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PartToSign {
+    /// Part number, beginning at 1.
+    part_number: u32,
+    /// Size of the part in bytes: `part_size_bytes` of the upload, or less for the last part.
+    size_bytes: u64,
+    /// Checksum of the part, as in tus 1.0: the algorithm, a space and the base64 of the digest.
+    checksum: String,
+}
+
+/// One stored part, or a list of 1 to 100 stored parts.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Report {
+    Several { parts: Vec<StoredPart> },
+    One(StoredPart),
+}
+
+/// Part that the client has sent to the object store.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct StoredPart {
+    /// Part number, beginning at 1.
+    part_number: u32,
+    /// `ETag` header of the object store's response.
+    etag: String,
+}
+
+/// Presigned requests, in the order in which the client named the parts.
+#[derive(Serialize, ToSchema)]
+struct SignedParts {
+    parts: Vec<SignedPart>,
+}
+
+/// Presigned request that the client sends to the object store.
+#[derive(Serialize, ToSchema)]
+struct SignedPart {
+    part_number: u32,
+    method: String,
+    url: String,
+    /// Headers that the client must send unchanged, because they are signed.
+    headers: BTreeMap<String, String>,
+    /// Time at which the URL expires.
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
+/// Progress of the upload after the reported parts were recorded.
+#[derive(Serialize, ToSchema)]
+struct Reported {
+    /// Number of consecutive bytes, from the first byte on, that are recorded.
+    offset_bytes: u64,
+    /// Total number of recorded bytes.
+    bytes_uploaded: u64,
+}
+
+/// Signs URLs for parts of a direct upload
+///
+/// Each URL accepts only a body with the announced size and checksum. All parts of an upload must have the same kind of
+/// checksum as the first signed part.
+#[utoipa::path(
+    tag = "parts",
+    operation_id = "sign_parts",
+    params(("id" = Uuid, Path)),
+    request_body = PartsToSign,
+    responses(
+        (status = 200, description = "A presigned request for each part", body = SignedParts),
+        (status = 409, description = "`upload_kind`, `upload_completed`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[post("/v1/uploads/{id}/parts/sign")]
+pub(crate) async fn sign(
+    principal: Principal,
+    id: RequestId,
+    UploadPath(upload): UploadPath,
+    body: web::Json<PartsToSign>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (aggregate, mut loaded) = direct_upload(&gateway, &principal, upload).await?;
+    loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
+    check_count(body.parts.len())?;
+    let pinned: Vec<Pin> = body.parts.iter().map(|part| pin(&loaded.state, part)).collect::<Result<_, Problem>>()?;
+    let crc = pinned.first().and_then(|pin| pin.crc);
+    let context = gateway.context(&principal, id);
+    let multipart = open_multipart(&gateway, &aggregate, &mut loaded, crc, &context).await?;
+    check_algorithm(&multipart, &pinned)?;
+    let lifetime = gateway.upload_url_lifetime;
+    let expires_at = end_of(lifetime);
+    let mut parts = Vec::with_capacity(pinned.len());
+    for Pin { part_number, pinned, .. } in pinned {
+        let request =
+            Presign::UploadPart { upload_id: &multipart.storage_upload_id, part_number, pinned: Some(pinned) };
+        let signed = gateway
+            .presigner
+            .presign(&multipart.storage_key, &request, lifetime)
+            .map_err(|error| error.into_problem("signing a part"))?;
+        parts.push(SignedPart {
+            part_number,
+            method: signed.method.to_string(),
+            url: signed.url,
+            headers: signed.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            expires_at: rfc3339(expires_at),
+        });
+    }
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(SignedParts { parts }))
+}
+
+/// Reports stored parts of a direct upload
+///
+/// Waybill looks up each part in the object store and records it. It refuses the request if the store does not have a
+/// part with the reported ETag and the expected size.
+#[utoipa::path(
+    tag = "parts",
+    operation_id = "report_parts",
+    params(("id" = Uuid, Path)),
+    request_body = Report,
+    responses(
+        (status = 200, description = "All parts are recorded", body = Reported),
+        (status = 409, description = "`part_missing`, `upload_kind`, `upload_completed`, `chunk_differs`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[post("/v1/uploads/{id}/parts")]
+pub(crate) async fn report(
+    principal: Principal,
+    id: RequestId,
+    UploadPath(upload): UploadPath,
+    body: web::Json<Report>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let parts = match body.into_inner() {
+        Report::Several { parts } => parts,
+        Report::One(part) => vec![part],
+    };
+    check_count(parts.len())?;
+    let (aggregate, mut loaded) = direct_upload(&gateway, &principal, upload).await?;
+    loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
+    let Some(multipart) = loaded.state.multipart.clone() else {
+        return Err(missing(parts.first().map_or(0, |part| part.part_number)));
+    };
+    let listed = listed(&gateway, &multipart, &parts).await?;
+    let context = gateway.context(&principal, id);
+    for part in parts {
+        let range = loaded.state.grid().part(part.part_number);
+        let is_it = |listed: &&ListedPart| {
+            let same = listed.part_number == part.part_number && listed.has_etag(&part.etag);
+            same && listed.size_bytes == range.len() && !range.is_empty()
+        };
+        let stored = listed.iter().find(is_it).ok_or_else(|| missing(part.part_number))?;
+        let chunk = ChunkUploadedV1 {
+            offset: range.from,
+            length: range.len(),
+            // The store has checked the signed checksum, and the worker reads the whole object back before the file is
+            // readable.
+            crc64nvme: 0,
+            etag: stored.etag.clone(),
+            storage: ChunkStorage::Part { part_number: part.part_number },
+            worker_id: WorkerId(Uuid::nil()),
+            store_writes: 1,
+        };
+        execute(gateway.log.as_ref(), &aggregate, &mut loaded, &context, Command::RecordChunk(chunk))
+            .await
+            .map_err(|error| error.into_problem("recording a part"))?;
+    }
+    let position = Position { partition: gateway.log.partitions().of(aggregate.company), seq: loaded.read_to };
+    Ok(HttpResponse::Ok()
+        .insert_header((POSITION, position.to_string()))
+        .json(Reported { offset_bytes: loaded.state.stored.prefix(), bytes_uploaded: loaded.state.stored.total() }))
+}
+
+/// Loads the upload if it belongs to the principal and is a direct upload.
+async fn direct_upload(
+    gateway: &Gateway,
+    principal: &Principal,
+    upload: UploadId,
+) -> Result<(UploadAggregate, Loaded<State>), Problem> {
+    let (aggregate, loaded) = gateway.upload(principal, upload).await?;
+    if loaded.state.kind != UploadKind::Direct {
+        let text = "the upload was not started with \"mode\": \"direct\"";
+        return Err(Problem::new(409, "upload_kind", text));
+    }
+    Ok((aggregate, loaded))
+}
+
+fn check_count(count: usize) -> Result<(), Problem> {
+    if (1..=MAX_PARTS).contains(&count) {
+        return Ok(());
+    }
+    Err(Problem::bad_request("parts_invalid", format!("send 1 to {MAX_PARTS} parts in one request")))
+}
+
+/// Size and checksum that the presigned URL of a part requires.
+struct Pin {
+    part_number: u32,
+    /// Checksum algorithm, if Waybill announces it to the store when it opens the multipart upload. Waybill does not
+    /// announce SHA algorithms: the store would compute the object's checksum from those of the parts, and require them
+    /// again at the completion.
+    crc: Option<Crc>,
+    pinned: Pinned,
+}
+
+/// Checks that all parts have the checksum algorithm that was announced to the store, because the store refuses others.
+fn check_algorithm(multipart: &MultipartOpenedV2, pinned: &[Pin]) -> Result<(), Problem> {
+    let announced = multipart.checksum_algorithm.as_deref();
+    if pinned.iter().all(|pin| pin.crc.map(Crc::name) == announced) {
+        return Ok(());
+    }
+    let said = announced.map_or_else(|| "sha1 or sha256".to_owned(), str::to_ascii_lowercase);
+    let text = format!("send a checksum of the kind {said}: all parts of an upload must have the same kind");
+    Err(Problem::bad_request("checksum_invalid", text))
+}
+
+fn pin(state: &State, part: &PartToSign) -> Result<Pin, Problem> {
+    let grid = state.grid();
+    let size_bytes = grid.part(part.part_number).len();
+    if size_bytes == 0 || part.part_number == 0 {
+        let total = grid.total_parts();
+        return Err(Problem::bad_request("parts_invalid", format!("part_number must be between 1 and {total}")));
+    }
+    if part.size_bytes != size_bytes {
+        let text = format!("part {} must have {size_bytes} bytes", part.part_number);
+        return Err(Problem::bad_request("parts_invalid", text).with("part_size_bytes", size_bytes));
+    }
+    let checksum: Checksum =
+        part.checksum.parse().map_err(|error| Problem::bad_request("checksum_invalid", format!("{error}")))?;
+    let (crc, checksum_header) = match checksum {
+        Checksum::Sha1(_) => (None, "x-amz-checksum-sha1"),
+        Checksum::Sha256(_) => (None, "x-amz-checksum-sha256"),
+        Checksum::Crc32(_) => (Some(Crc::Crc32), "x-amz-checksum-crc32"),
+        Checksum::Crc32c(_) => (Some(Crc::Crc32c), "x-amz-checksum-crc32c"),
+    };
+    let pinned = Pinned { size_bytes, checksum_header, checksum: checksum.value() };
+    Ok(Pin { part_number: part.part_number, crc, pinned })
+}
+
+/// Returns the multipart upload of the upload, and opens one if it has none. If a concurrent request was faster, this
+/// one aborts the multipart upload that it opened.
+async fn open_multipart(
+    gateway: &Gateway,
+    aggregate: &UploadAggregate,
+    loaded: &mut Loaded<State>,
+    crc: Option<Crc>,
+    context: &Context,
+) -> Result<MultipartOpenedV2, Problem> {
+    if let Some(multipart) = &loaded.state.multipart {
+        return Ok(multipart.clone());
+    }
+    let store = &gateway.store;
+    let storage_key = names::object_key(aggregate.company, aggregate.upload, Uuid::now_v7().simple());
+    let created = store.create_multipart(&storage_key, crc).await;
+    let storage_upload_id = created.map_err(|error| error.into_problem("opening a multipart upload"))?;
+    let opened = MultipartOpenedV2 {
+        storage_bucket: store.bucket().to_owned(),
+        storage_key,
+        storage_upload_id,
+        worker_id: WorkerId(Uuid::nil()),
+        checksum_algorithm: crc.map(|crc| crc.name().to_owned()),
+    };
+    let command = Command::OpenMultipart(opened.clone());
+    let done = execute(gateway.log.as_ref(), aggregate, loaded, context, command).await;
+    let won = loaded.state.multipart.as_ref() == Some(&opened);
+    let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
+    if !won && !unknown {
+        let aborted = store.abort_multipart(&opened.storage_key, &opened.storage_upload_id).await;
+        cleaned(aborted, "dropping a second multipart upload")?;
+    }
+    done.map_err(|error| error.into_problem("opening a multipart upload"))?;
+    loaded.state.multipart.clone().ok_or_else(Problem::internal)
+}
+
+/// Looks up these parts in the store. The result can contain other parts too.
+async fn listed(
+    gateway: &Gateway,
+    multipart: &MultipartOpenedV2,
+    parts: &[StoredPart],
+) -> Result<Vec<ListedPart>, Problem> {
+    let (key, upload_id) = (&multipart.storage_key, &multipart.storage_upload_id);
+    let found = if parts.len() > LOOKED_AT {
+        gateway.store.list_parts(key, upload_id).await
+    } else {
+        let looks = parts.iter().map(|part| gateway.store.part(key, upload_id, part.part_number));
+        stream::iter(looks).buffered(LOOKED_AT).try_concat().await
+    };
+    found.map_err(|error| error.into_problem("listing parts"))
+}
+
+fn missing(part_number: u32) -> Problem {
+    let text = format!("the object store has no part {part_number} with this ETag; send the part to its URL again");
+    Problem::new(409, "part_missing", text).with("part_number", part_number)
+}

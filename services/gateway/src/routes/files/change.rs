@@ -1,0 +1,190 @@
+//! Routes that change a file: rename it, set its metadata, delete or restore it.
+
+use crate::application::access::{denied, viewer};
+use crate::application::administration::Administration;
+use crate::application::files::change::{run, verified};
+use crate::application::files::find::facts_of;
+use crate::application::gateway::Gateway;
+use crate::http::metadata::Metadata;
+use crate::http::parameters::CompanyPath;
+use crate::http::path::FilePath;
+use crate::http::problems::{IntoProblem, refused};
+use crate::http::response::POSITION;
+use actix_web::{HttpResponse, delete, patch, post, web};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use waybill_domain::access::Operation;
+use waybill_domain::file::Command;
+use waybill_schema::{FileId, Timestamp};
+use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
+
+/// Changes of a file. At least one member is required.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    /// New name that users see.
+    display_name: Option<String>,
+    /// New metadata. It replaces all of the existing metadata; `null` removes it.
+    #[serde(default, deserialize_with = "crate::http::json::present")]
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Option<Metadata>>,
+}
+
+/// Renames a file or sets its metadata
+#[utoipa::path(
+    tag = "files",
+    operation_id = "change_file",
+    params(("id" = Uuid, Path)),
+    request_body = Change,
+    responses(
+        (status = 204, description = "The file is changed"),
+        (status = 409, description = "`file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+        (status = 413, description = "`metadata_too_large`, `json_too_large`"),
+        (status = 415, description = "`type_refused`: the name has the extension of a dangerous type"),
+        (status = 422, description = "`name_invalid`"),
+    ),
+)]
+#[patch("/v1/files/{id}")]
+pub(crate) async fn patch(
+    principal: Principal,
+    id: RequestId,
+    FilePath(file): FilePath,
+    body: web::Json<Change>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let Change { display_name, metadata } = body.into_inner();
+    let metadata = metadata.map(|metadata| metadata.map(|metadata| metadata.text()).transpose()).transpose()?;
+    if let Some(name) = &display_name {
+        let types = gateway.policies.types(principal.company_id).await?;
+        types.check_name(name).map_err(|refusal| refused(&refusal))?;
+    }
+    let commands: Vec<Command> =
+        display_name.map(Command::Rename).into_iter().chain(metadata.map(Command::SetMetadata)).collect();
+    if commands.is_empty() {
+        return Err(Problem::bad_request("json_invalid", "send display_name, metadata or both"));
+    }
+    change(&gateway, &principal, id, file, commands).await
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteQuery {
+    /// `true` to purge the file immediately instead of after the retention period. Its bytes are deleted, their space
+    /// is released, and the file cannot be restored.
+    #[serde(default)]
+    #[param(required = false)]
+    purge: bool,
+}
+
+impl DeleteQuery {
+    fn commands(&self) -> Vec<Command> {
+        let purge = self.purge.then_some(Command::Purge { deleted_until: Timestamp(i64::MAX) });
+        std::iter::once(Command::Delete).chain(purge).collect()
+    }
+}
+
+/// Deletes a file
+///
+/// The file can be restored until it is purged. `purge` requires the role `admin`.
+#[utoipa::path(
+    tag = "files",
+    operation_id = "delete_file",
+    params(("id" = Uuid, Path), DeleteQuery),
+    responses(
+        (status = 204, description = "The file is deleted or, with `purge`, purged"),
+        (status = 409, description = "`file_not_deleted`, `file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[delete("/v1/files/{id}")]
+pub(crate) async fn delete(
+    principal: Principal,
+    id: RequestId,
+    FilePath(file): FilePath,
+    query: web::Query<DeleteQuery>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    if query.purge {
+        principal.require(Role::Admin, "admin")?;
+    }
+    change(&gateway, &principal, id, file, query.commands()).await
+}
+
+/// Deletes a file on behalf of the host product
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "delete_file_by_host",
+    params(CompanyPath, ("id" = Uuid, Path), DeleteQuery),
+    responses(
+        (status = 204, description = "The file is deleted or, with `purge`, purged"),
+        (status = 409, description = "`file_not_deleted`, `file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[delete("/v1/admin/companies/{company}/files/{id}")]
+pub(crate) async fn delete_by_host(
+    by: Administration,
+    FilePath(file): FilePath,
+    query: web::Query<DeleteQuery>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    verified(&gateway, by.company, file).await?;
+    let mut answer = HttpResponse::NoContent();
+    for command in query.commands() {
+        let position = run(&gateway, &by.context, by.company, file, command).await?;
+        answer.insert_header((POSITION, position.to_string()));
+    }
+    Ok(answer.finish())
+}
+
+/// Restores a deleted file
+#[utoipa::path(
+    tag = "files",
+    operation_id = "restore_file",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "The file is restored"),
+        (status = 409, description = "`file_deleted`"),
+        (status = 410, description = "`upload_ended`: the file was purged"),
+    ),
+)]
+#[post("/v1/files/{id}/restore")]
+pub(crate) async fn restore(
+    principal: Principal,
+    id: RequestId,
+    FilePath(file): FilePath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    change(&gateway, &principal, id, file, vec![Command::Restore]).await
+}
+
+/// Executes the commands if the principal can change the file, and answers 204.
+async fn change(
+    gateway: &Gateway,
+    principal: &Principal,
+    id: RequestId,
+    file: FileId,
+    commands: Vec<Command>,
+) -> Result<HttpResponse, Problem> {
+    let started = verified(gateway, principal.company_id, file).await?;
+    let asks = viewer(principal);
+    if started.uploaded_by != asks.user_id && !asks.is_admin {
+        // Users who can see the file get 403, all others 404.
+        let mut connection =
+            gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+        let facts = facts_of(gateway, &mut connection, principal, std::iter::once(file)).await?.remove(&file);
+        let facts = facts.ok_or_else(|| Problem::not_found("file"))?;
+        facts.check(asks, Operation::Change, now()).map_err(|why| denied(why, "file"))?;
+    }
+    let context = gateway.context(principal, id);
+    let mut position = None;
+    for command in commands {
+        position = Some(run(gateway, &context, principal.company_id, file, command).await?);
+    }
+    let mut answer = HttpResponse::NoContent();
+    if let Some(position) = position {
+        answer.insert_header((POSITION, position.to_string()));
+    }
+    Ok(answer.finish())
+}

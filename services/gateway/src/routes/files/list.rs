@@ -1,0 +1,310 @@
+//! `GET /v1/files`: pages of the user's own files, or of the files in a chatroom or thread.
+
+use crate::application::access::viewer;
+use crate::application::files::find::{facts_of, look};
+use crate::application::gateway::Gateway;
+use crate::http::parameters::MinPosition;
+use crate::http::problems::IntoProblem;
+use crate::http::response::private;
+use crate::routes::files::{shown_type, with_url};
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+use waybill_access::Wanted;
+use waybill_read_model::queries::{
+    Association, File, FileFilter, PageKey, SharedFile, SharedKey, list_files, list_shared,
+};
+use waybill_schema::{ChatroomId, Place, ShareId, ThreadId, UploadId};
+use waybill_service_kit::{Principal, Problem, now};
+
+const PAGE_DEFAULT: u16 = 50;
+
+const PAGE_MAX: u16 = 200;
+
+/// Maximum length of a search text in bytes.
+const SEARCH_MAX_BYTES: usize = 255;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// Chatroom whose files are listed. It cannot be combined with `thread_id`.
+    #[param(value_type = Option<Uuid>)]
+    chatroom_id: Option<ChatroomId>,
+    /// Thread whose files are listed. It cannot be combined with `chatroom_id`.
+    #[param(value_type = Option<Uuid>)]
+    thread_id: Option<ThreadId>,
+    /// Processing status of the files; `COMPLETED` by default.
+    #[param(inline)]
+    status: Option<ProcessingStatus>,
+    /// Part of the file name, at most 255 bytes.
+    name: Option<String>,
+    /// Media type, or the beginning of one followed by `*`; at most 255 bytes.
+    mime_type: Option<String>,
+    #[serde(default)]
+    #[param(inline, required = false)]
+    view: View,
+    /// `next_cursor` of the previous page.
+    cursor: Option<String>,
+    /// Maximum number of files on the page: 1 to 200, 50 by default.
+    limit: Option<u16>,
+}
+
+/// Members of each file in the response.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum View {
+    /// The members that a list usually shows.
+    List,
+    /// All members.
+    #[default]
+    Full,
+}
+
+/// Processing status of a file.
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum ProcessingStatus {
+    Pending,
+    Processing,
+    #[default]
+    Completed,
+    Failed,
+}
+
+impl ProcessingStatus {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Processing => "PROCESSING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// Position in a list after which the next page begins. A cursor is valid only for the list that returned it.
+#[derive(Serialize, Deserialize)]
+enum Cursor {
+    Own { created_at: DateTime<Utc>, id: Uuid },
+    Shared { place: Place, is_pinned: bool, created_at: DateTime<Utc>, id: Uuid },
+}
+
+/// File in a list. In a chatroom or thread it has the association through which the user sees it.
+#[derive(Serialize, ToSchema)]
+struct Item {
+    #[serde(flatten)]
+    file: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    association: Option<Association>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Shown {
+    Full(Box<File>),
+    List(Listed),
+}
+
+/// Members of a file in the view `list`.
+#[derive(Serialize, ToSchema)]
+struct Listed {
+    id: Uuid,
+    name: String,
+    mime_type: String,
+    size_bytes: i64,
+    uploaded_by: Uuid,
+    processing_status: String,
+    created_at: DateTime<Utc>,
+}
+
+/// Page of files.
+#[derive(Serialize, ToSchema)]
+struct FilePage {
+    items: Vec<Item>,
+    /// Cursor of the next page; `null` on the last page.
+    next_cursor: Option<String>,
+}
+
+impl View {
+    fn of(self, file: File, association: Option<Association>) -> Item {
+        let file = match self {
+            Self::Full => Shown::Full(Box::new(with_url(file))),
+            Self::List => Shown::List(Listed {
+                id: file.id,
+                name: file.display_name.unwrap_or(file.original_name),
+                mime_type: shown_type(file.mime_type),
+                size_bytes: file.size_bytes,
+                uploaded_by: file.uploaded_by,
+                processing_status: file.processing_status,
+                created_at: file.created_at,
+            }),
+        };
+        Item { file, association }
+    }
+}
+
+/// Lists files
+///
+/// Without a chatroom or thread, users get their own files and admins get all files of the company. Files are sorted
+/// from newest to oldest; in a chatroom or thread, pinned files come first.
+#[utoipa::path(
+    tag = "files",
+    operation_id = "list_files",
+    params(ListQuery, MinPosition),
+    responses(
+        (status = 200, description = "A page of files", body = FilePage),
+        (status = 404, description = "`not_found`: the chatroom or thread does not exist, or the user is not a member"),
+    ),
+)]
+#[get("/v1/files")]
+pub(crate) async fn list(
+    request: HttpRequest,
+    principal: Principal,
+    query: web::Query<ListQuery>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let query = query.into_inner();
+    let searched = [&query.name, &query.mime_type];
+    if searched.into_iter().flatten().any(|text| text.len() > SEARCH_MAX_BYTES || text.contains('\0')) {
+        let text = "name and mime_type must have at most 255 bytes and no NUL character";
+        return Err(Problem::bad_request("query_invalid", text));
+    }
+    let place = match (query.chatroom_id, query.thread_id) {
+        (None, None) => None,
+        (Some(chatroom), None) => Some(Place::Chatroom(chatroom)),
+        (None, Some(thread)) => Some(Place::Thread(thread)),
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad_request("query_invalid", "send chatroom_id or thread_id, not both"));
+        }
+    };
+    let limit = usize::from(query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX));
+    let after: Option<Cursor> =
+        query.cursor.as_deref().map(|cursor| gateway.cursors.read(principal.company_id, cursor)).transpose()?;
+    let filter = FileFilter {
+        uploaded_by: (place.is_none() && !viewer(&principal).is_admin).then_some(principal.user_id),
+        processing_status: Some(query.status.unwrap_or_default().as_str().to_owned()),
+        folded_name: query.name.as_deref().map(waybill_domain::name::fold),
+        mime_type: query.mime_type,
+    };
+    let page = PageRequest { after, limit, view: query.view };
+    let page = match place {
+        None => own_page(&request, &principal, &gateway, &filter, page).await?,
+        Some(place) => shared_page(&request, &principal, &gateway, place, &filter, page).await?,
+    };
+    let next_cursor = page.next.and_then(|cursor| gateway.cursors.seal(principal.company_id, &cursor));
+    Ok(private(HttpResponse::Ok()).json(FilePage { items: page.items, next_cursor }))
+}
+
+/// Page that a client asks for.
+struct PageRequest {
+    /// End of the previous page.
+    after: Option<Cursor>,
+    /// Maximum number of files.
+    limit: usize,
+    view: View,
+}
+
+/// Page of a list, and the cursor of the next page.
+struct Page {
+    items: Vec<Item>,
+    next: Option<Cursor>,
+}
+
+fn foreign_cursor() -> Problem {
+    Problem::bad_request("cursor_invalid", "the cursor belongs to another list; start again without a cursor")
+}
+
+/// Lists the principal's own files, or all files of the company if the principal is an admin.
+async fn own_page(
+    request: &HttpRequest,
+    principal: &Principal,
+    gateway: &Gateway,
+    filter: &FileFilter,
+    page: PageRequest,
+) -> Result<Page, Problem> {
+    let PageRequest { after, limit, view } = page;
+    let after = match after {
+        None => None,
+        Some(Cursor::Own { created_at, id }) => Some(PageKey { created_at, id }),
+        Some(Cursor::Shared { .. }) => return Err(foreign_cursor()),
+    };
+    let mut connection = gateway.positions.connection(request, None).await?;
+    // One row more than the limit shows if there is a next page.
+    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let mut files = list_files(&mut connection, principal.company_id, filter, after, rows)
+        .await
+        .map_err(|error| error.into_problem("listing files"))?;
+    let more = files.len() > limit;
+    files.truncate(limit);
+    let last = files.last().filter(|_| more);
+    let next = last.map(|last| Cursor::Own { created_at: last.created_at, id: last.id });
+    let facts = facts_of(gateway, &mut connection, principal, files.iter().map(|file| UploadId(file.id))).await?;
+    // The tables may still contain files that were deleted recently.
+    let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
+    let items = files.into_iter().filter(|file| !gone(file)).map(|file| view.of(file, None)).collect();
+    Ok(Page { items, next })
+}
+
+/// Lists the files of a chatroom or thread, if the principal is a member or an admin.
+async fn shared_page(
+    request: &HttpRequest,
+    principal: &Principal,
+    gateway: &Gateway,
+    place: Place,
+    filter: &FileFilter,
+    page: PageRequest,
+) -> Result<Page, Problem> {
+    let PageRequest { after, limit, view } = page;
+    let after = match after {
+        None => None,
+        Some(Cursor::Shared { place: of, is_pinned, created_at, id }) if of == place => {
+            Some(SharedKey { is_pinned, created_at, id })
+        }
+        Some(_) => return Err(foreign_cursor()),
+    };
+    let mut connection = gateway.positions.connection(request, None).await?;
+    check_member(gateway, &mut connection, principal, place).await?;
+    let asks = viewer(principal);
+    let named = (!asks.is_admin).then_some(principal.user_id);
+    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let mut found = list_shared(&mut connection, principal.company_id, place, filter, named, (after, rows))
+        .await
+        .map_err(|error| error.into_problem("listing files"))?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|SharedFile { association, .. }| Cursor::Shared {
+        place,
+        is_pinned: association.is_pinned,
+        created_at: association.created_at,
+        id: association.id,
+    });
+    let ids = found.iter().map(|shared| UploadId(shared.file.id));
+    let facts = facts_of(gateway, &mut connection, principal, ids).await?;
+    // The access facts are newer than the tables. Show a file only if this viewer can still see it through this
+    // association.
+    let is_there = |shared: &SharedFile| {
+        let facts = facts.get(&UploadId(shared.file.id));
+        facts.is_some_and(|facts| facts.is_shown(ShareId(shared.association.id), asks, now()))
+    };
+    let items = found.into_iter().filter(is_there).map(|shared| view.of(shared.file, Some(shared.association)));
+    Ok(Page { items: items.collect(), next })
+}
+
+/// Checks that the place exists and that the principal is a member of it or an admin. Otherwise the error is 404, so
+/// that it does not reveal if the place exists.
+async fn check_member(
+    gateway: &Gateway,
+    connection: &mut waybill_read_model::Connection,
+    principal: &Principal,
+    place: Place,
+) -> Result<(), Problem> {
+    let (wanted, what) = match place {
+        Place::Chatroom(id) => (Wanted { chatrooms: vec![id], ..Wanted::default() }, "chatroom"),
+        Place::Thread(id) => (Wanted { threads: vec![id], ..Wanted::default() }, "thread"),
+    };
+    let known = look(gateway, connection, principal, &wanted).await?;
+    let theirs = known.is_member(place) || (viewer(principal).is_admin && known.places.contains(&place));
+    if theirs { Ok(()) } else { Err(Problem::not_found(what)) }
+}

@@ -1,0 +1,186 @@
+//! All routes of the gateway. One list registers and describes them, so that every route has a description and every
+//! description has a route. The description also declares what the middleware must know about a route
+//! ([`RouteProperties`](crate::http::openapi::RouteProperties)).
+
+mod administration;
+pub(crate) mod associations;
+pub(crate) mod audit;
+pub(crate) mod audit_export;
+pub(crate) mod content;
+pub(crate) mod direct;
+pub(crate) mod directory;
+pub(crate) mod files;
+pub(crate) mod quota;
+pub(crate) mod resumable;
+pub(crate) mod sessions;
+pub(crate) mod tokens;
+pub(crate) mod uploads;
+
+use crate::http::json;
+use crate::http::openapi::{self, Api};
+use actix_web::web;
+use direct::{native, uppy};
+use resumable::documented as tus;
+use utoipa::OpenApi;
+use waybill_service_kit::problem::ProblemDetails;
+
+macro_rules! operations {
+    ($($($part:ident)::+),+ $(,)?) => {
+        fn register(config: &mut web::ServiceConfig) {
+            $(config.service($($part)::+);)+
+        }
+
+        #[derive(OpenApi)]
+        #[openapi(
+            info(
+                title = "Waybill",
+                description = "Resumable uploads of files, and access to them. Errors are `application/problem+json` \
+                               (RFC 9457) with a stable `code`.",
+            ),
+            paths($($($part)::+),+, tus::create, tus::look, tus::append, tus::terminate, tus::capabilities),
+            components(schemas(ProblemDetails)),
+        )]
+        struct Operations;
+    };
+}
+
+operations!(
+    sessions::open,
+    sessions::show,
+    sessions::close,
+    sessions::cancel,
+    uploads::start::start,
+    uploads::status::show,
+    uploads::end::cancel,
+    uploads::end::complete,
+    uploads::chunk::put_chunk,
+    uploads::whole::post_file,
+    native::sign,
+    native::report,
+    files::list::list,
+    files::show::show,
+    files::change::patch,
+    files::change::delete,
+    files::change::restore,
+    content::get,
+    content::head,
+    associations::create,
+    associations::list,
+    associations::patch,
+    associations::revoke,
+    tokens::issue,
+    tokens::list,
+    tokens::revoke,
+    tokens::download::download,
+    quota::show,
+    audit::list,
+    audit_export::export,
+    audit_export::key,
+    directory::put_company,
+    directory::show_company,
+    directory::close_company,
+    quota::set,
+    directory::bulk::bulk,
+    directory::register_user,
+    directory::remove_user,
+    directory::open_chatroom,
+    directory::delete_chatroom,
+    directory::add_chatroom_member,
+    directory::remove_chatroom_member,
+    directory::open_thread,
+    directory::delete_thread,
+    directory::add_thread_member,
+    directory::remove_thread_member,
+    files::change::delete_by_host,
+    directory::revoke_association,
+    uppy::multipart::create,
+    uppy::multipart::list,
+    uppy::multipart::abort,
+    uppy::multipart::complete,
+    uppy::multipart::sign_part,
+    uppy::single::params,
+    uppy::sign::sign,
+    openapi::show_api,
+);
+
+/// Registers all routes of the gateway.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    json::configure(config);
+    resumable::configure(config);
+    register(config);
+}
+
+/// Describes the gateway's own operations and `others`, which other services serve on the same address.
+pub(crate) fn api(others: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> Api {
+    Api::new(Operations::openapi(), others)
+}
+
+/// Returns the answer to `GET /openapi.json` of a gateway that serves `others` on the same address.
+pub fn openapi(others: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> String {
+    api(others).text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::openapi::TokenInPath;
+    use actix_web::http::Method;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own_and_says_how_it_refuses() {
+        let api = api([]);
+        let document: Value = serde_json::from_str(&api.text).unwrap();
+        let mut names = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let name = operation["operationId"].as_str().unwrap().to_owned();
+                assert!(names.insert(name.clone()), "{name} is not unique");
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(responses.contains_key("429") && responses.contains_key("503"), "{method} {path}");
+                assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+            }
+        }
+        assert!(names.len() > 55, "{}", names.len());
+        assert_eq!(api.methods_of("/v1/quota").unwrap(), [Method::GET]);
+        assert!(api.methods_of("/v1/nothing").is_none());
+    }
+
+    #[test]
+    fn only_these_operations_need_no_access_token() {
+        let document: Value = serde_json::from_str(&api([]).text).unwrap();
+        let operations = document["paths"].as_object().unwrap().iter().flat_map(|(path, operations)| {
+            let operations = operations.as_object().unwrap().iter();
+            operations.map(move |(method, operation)| (format!("{method} {path}"), operation))
+        });
+        let open = operations.filter(|(_, operation)| operation.get("security").is_none()).map(|(name, _)| name);
+        let expected = [
+            "get /d/{token}",
+            "get /healthz",
+            "get /metrics",
+            "get /openapi.json",
+            "get /readyz",
+            "head /d/{token}",
+            "options /tus/",
+        ];
+        assert_eq!(open.collect::<BTreeSet<_>>(), expected.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn descriptions_declare_which_paths_take_bytes_and_name_tokens() {
+        let api = api([]);
+        for path in ["/v1/files", "/v1/uploads/{id}/chunks/{index}", "/tus", "/tus/{id}"] {
+            assert!(api.properties_of(Some(path)).takes_bytes, "{path}");
+        }
+        for path in ["/v1/uploads", "/v1/files/{id}", "/uppy/s3/multipart/{upload_id}/complete", "/d/{token}"] {
+            assert!(!api.properties_of(Some(path)).takes_bytes, "{path}");
+        }
+        assert_eq!(api.properties_of(Some("/d/{token}")).token_in_path, TokenInPath::Text);
+        assert_eq!(api.properties_of(Some("/v1/tokens/{id}")).token_in_path, TokenInPath::Id);
+        assert_eq!(api.properties_of(Some("/v1/files/{id}/tokens")).token_in_path, TokenInPath::None);
+        assert!(api.properties_of(Some("/uppy/s3/sign")).is_for_uppy);
+        assert_eq!(api.secret_prefix_of("/d/a-token/"), Some("/d/"));
+        assert_eq!(api.secret_prefix_of("/v1/tokens/an-id"), None);
+    }
+}

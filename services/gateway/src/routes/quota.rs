@@ -1,0 +1,111 @@
+//! Routes of the quota: `GET /v1/quota` and `PUT /v1/admin/companies/{company}/quota`.
+
+use crate::application::administration::{Administration, set_limit};
+use crate::application::gateway::Gateway;
+use crate::http::parameters::{CompanyPath, MinPosition};
+use crate::http::problems::IntoProblem;
+use crate::http::response::POSITION;
+use actix_web::{HttpRequest, HttpResponse, get, put, web};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use waybill_read_model::queries::{Quota, find_quota};
+use waybill_schema::CompanyId;
+use waybill_service_kit::{Principal, Problem, Role};
+
+/// The storage limit of a company.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitBody {
+    /// Bytes that the company can store, at most 2^63 - 1.
+    storage_limit_bytes: u64,
+}
+
+/// The quota of a company.
+#[derive(Serialize, ToSchema)]
+struct QuotaBody {
+    #[schema(value_type = Uuid)]
+    company_id: CompanyId,
+    /// Bytes that the company can store.
+    storage_limit_bytes: u64,
+    /// Bytes of the verified files.
+    storage_used_bytes: u64,
+    /// Bytes that open uploads have reserved.
+    storage_reserved_bytes: u64,
+    file_count: u32,
+    /// Id of the quota. This member and the following ones are missing until the company has an event about its quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_calculated_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<DateTime<Utc>>,
+}
+
+/// Shows the quota of the caller's company
+#[utoipa::path(
+    tag = "quota",
+    operation_id = "show_quota",
+    params(MinPosition),
+    responses(
+        (status = 200, description = "The limit and the use of the quota", body = QuotaBody),
+    ),
+)]
+#[get("/v1/quota")]
+pub(crate) async fn show(
+    request: HttpRequest,
+    principal: Principal,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let mut connection = gateway.positions.connection(&request, None).await?;
+    let quota = find_quota(&mut connection, principal.company_id)
+        .await
+        .map_err(|error| error.into_problem("finding a quota"))?;
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header(("Cache-Control", "private, no-store"));
+    let unsigned = |column: fn(&Quota) -> i64| quota.as_ref().map_or(0, |quota| column(quota).unsigned_abs());
+    Ok(answer.json(QuotaBody {
+        company_id: principal.company_id,
+        // The first upload of a company records the limit. Before that, the default applies.
+        storage_limit_bytes: quota
+            .as_ref()
+            .map_or(gateway.default_quota_bytes, |quota| quota.storage_limit_bytes.unsigned_abs()),
+        storage_used_bytes: unsigned(|quota| quota.storage_used_bytes),
+        storage_reserved_bytes: unsigned(|quota| quota.storage_reserved_bytes),
+        file_count: quota.as_ref().map_or(0, |quota| quota.file_count.unsigned_abs()),
+        id: quota.as_ref().map(|quota| quota.id),
+        last_calculated_at: quota.as_ref().map(|quota| quota.last_calculated_at),
+        created_at: quota.as_ref().map(|quota| quota.created_at),
+        updated_at: quota.as_ref().map(|quota| quota.updated_at),
+    }))
+}
+
+/// Sets the storage limit of a company
+///
+/// Needs the role `service`, or `admin` for the company of the caller.
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "set_quota",
+    params(CompanyPath),
+    request_body = LimitBody,
+    responses(
+        (status = 200, description = "The limit is set", body = LimitBody),
+        (status = 422, description = "`limit_invalid`: the limit is larger than 2^63 - 1 bytes"),
+    ),
+)]
+#[put("/v1/admin/companies/{company}/quota")]
+pub(crate) async fn set(
+    principal: Principal,
+    by: Administration,
+    body: web::Json<LimitBody>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    if by.company == principal.company_id && !principal.roles.contains(&Role::Service) {
+        gateway.registration.ensure(&principal, &by.context).await?;
+    }
+    let position = set_limit(&gateway, by.company, &by.context, body.storage_limit_bytes).await?;
+    Ok(HttpResponse::Ok().insert_header((POSITION, position.to_string())).json(body))
+}

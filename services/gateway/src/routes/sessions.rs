@@ -1,0 +1,202 @@
+//! `/v1/sessions`: groups of uploads that a user sees as one transfer.
+
+use crate::application::gateway::Gateway;
+use crate::http::json;
+use crate::http::parameters::{IdempotencyKey, MinPosition};
+use crate::http::path::SessionPath;
+use crate::http::problems::IntoProblem;
+use crate::http::response::POSITION;
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use waybill_domain::session::Command;
+use waybill_read_model::Connection;
+use waybill_read_model::queries::{Session, UploadProgress, find_session, list_session_files};
+use waybill_repository::{Loaded, SessionAggregate, execute, load};
+use waybill_schema::events::SessionOpenedV1;
+use waybill_schema::{CompanyId, Position, SessionId};
+use waybill_service_kit::{Principal, Problem, RequestId, Role};
+
+/// Maximum length of the name of a session in bytes, which is the width of its column.
+const MAX_NAME_BYTES: usize = 255;
+
+/// The session to open.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenBody {
+    /// Name of at most 255 bytes without control characters.
+    name: Option<String>,
+}
+
+/// A session with its files.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionBody {
+    #[serde(flatten)]
+    session: Session,
+    files: Vec<UploadProgress>,
+}
+
+/// The opened session.
+#[derive(Serialize, ToSchema)]
+struct SessionOpened {
+    #[schema(value_type = Uuid)]
+    session_id: SessionId,
+}
+
+/// Opens a session
+#[utoipa::path(
+    tag = "sessions",
+    operation_id = "open_session",
+    params(IdempotencyKey),
+    request_body = Option<OpenBody>,
+    responses(
+        (status = 201, description = "The session is open; `Location` names it", body = SessionOpened),
+        (status = 422, description = "`name_invalid`, `idempotency_key_reused`"),
+    ),
+)]
+#[post("/v1/sessions")]
+pub(crate) async fn open(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    payload: web::Payload,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let OpenBody { name } = json::optional(payload).await?;
+    if name.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control)) {
+        return Err(Problem::new(
+            422,
+            "name_invalid",
+            "the name of a session must have at most 255 bytes and no control characters",
+        ));
+    }
+    let context = gateway.context(&principal, id);
+    gateway.registration.ensure(&principal, &context).await?;
+    let key = serde_json::to_vec(&name).map_err(|_| Problem::internal())?;
+    let session = SessionId(gateway.idempotency.id_for(&request, &principal, "POST /v1/sessions", &key).await?);
+    let aggregate = SessionAggregate { company: principal.company_id, session };
+    let command = Command::Open(SessionOpenedV1 { user_id: principal.user_id, session_name: name });
+    let done = execute(gateway.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command)
+        .await
+        .map_err(|error| error.into_problem("opening a session"))?;
+    Ok(HttpResponse::Created()
+        .insert_header((POSITION, done.position.to_string()))
+        .insert_header(("Location", format!("/v1/sessions/{session}")))
+        .json(SessionOpened { session_id: session }))
+}
+
+/// Shows a session and the progress of its uploads
+///
+/// The user who opened the session and admins can see it.
+#[utoipa::path(
+    tag = "sessions",
+    operation_id = "show_session",
+    params(("id" = Uuid, Path), MinPosition),
+    responses(
+        (status = 200, description = "The session and the progress of its uploads", body = SessionBody),
+    ),
+)]
+#[get("/v1/sessions/{id}")]
+pub(crate) async fn show(
+    request: HttpRequest,
+    principal: Principal,
+    SessionPath(session): SessionPath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let mut connection = gateway.positions.connection(&request, None).await?;
+    let find = async |connection: &mut Connection| {
+        let found = find_session(connection, principal.company_id, session).await;
+        found.map_err(|error| error.into_problem("finding a session"))
+    };
+    let mut found = find(&mut connection).await?;
+    if found.is_none()
+        && let Some(position) = opened_at(&gateway, principal.company_id, session).await?
+    {
+        // The session was opened recently. Wait until the read model has it.
+        drop(connection);
+        connection = gateway.positions.connection(&request, Some(position)).await?;
+        found = find(&mut connection).await?;
+    }
+    let found = found
+        .filter(|session| session.user_id == principal.user_id.0 || principal.roles.contains(&Role::Admin))
+        .ok_or_else(|| Problem::not_found("session"))?;
+    let files = list_session_files(&mut connection, principal.company_id, session)
+        .await
+        .map_err(|error| error.into_problem("listing the files of a session"))?;
+    Ok(HttpResponse::Ok()
+        .insert_header(("Cache-Control", "private, no-store"))
+        .json(SessionBody { session: found, files }))
+}
+
+/// Returns the position of a session's last event, or `None` if the session does not exist.
+async fn opened_at(gateway: &Gateway, company: CompanyId, session: SessionId) -> Result<Option<Position>, Problem> {
+    let loaded = load(gateway.log.as_ref(), &SessionAggregate { company, session }).await;
+    let seq = loaded.map_err(|error| error.into_problem("loading a session"))?.read_to;
+    let partition = gateway.log.partitions().of(company);
+    Ok((seq > 0).then_some(Position { partition, seq }))
+}
+
+/// Closes a session
+///
+/// Running uploads continue, but no further uploads can join the session. Only the user who opened the session can
+/// close it.
+#[utoipa::path(
+    tag = "sessions",
+    operation_id = "close_session",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "The session is closed"),
+        (status = 409, description = "`session_ended`: the session is cancelled"),
+    ),
+)]
+#[post("/v1/sessions/{id}/close")]
+pub(crate) async fn close(
+    principal: Principal,
+    id: RequestId,
+    SessionPath(session): SessionPath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    end(&gateway, &principal, id, session, Command::Close).await
+}
+
+/// Cancels a session and its running uploads
+///
+/// Only the user who opened the session can cancel it.
+#[utoipa::path(
+    tag = "sessions",
+    operation_id = "cancel_session",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "The session is cancelled; a worker cancels its running uploads"),
+    ),
+)]
+#[delete("/v1/sessions/{id}")]
+pub(crate) async fn cancel(
+    principal: Principal,
+    id: RequestId,
+    SessionPath(session): SessionPath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    end(&gateway, &principal, id, session, Command::Cancel).await
+}
+
+/// Closes or cancels a session of the principal.
+async fn end(
+    gateway: &Gateway,
+    principal: &Principal,
+    id: RequestId,
+    session: SessionId,
+    command: Command,
+) -> Result<HttpResponse, Problem> {
+    let aggregate = SessionAggregate { company: principal.company_id, session };
+    let log = gateway.log.as_ref();
+    let mut loaded = load(log, &aggregate).await.map_err(|error| error.into_problem("loading a session"))?;
+    if loaded.state.user_id != Some(principal.user_id) {
+        return Err(Problem::not_found("session"));
+    }
+    let context = gateway.context(principal, id);
+    let done = execute(log, &aggregate, &mut loaded, &context, command)
+        .await
+        .map_err(|error| error.into_problem("ending a session"))?;
+    Ok(HttpResponse::NoContent().insert_header((POSITION, done.position.to_string())).finish())
+}

@@ -1,0 +1,145 @@
+//! `GET /d/{token}`: downloads with a download token.
+
+use crate::application::content::{key_of, send_noted};
+use crate::application::files::viewer::find_for;
+use crate::application::gateway::Gateway;
+use crate::application::tokens::{Download, hash, parse};
+use crate::http::download::{Prepared, check_readable, disposition, prepare, without_bytes};
+use crate::http::parameters::{Bytes, RangeHeaders};
+use crate::http::problems::{IntoProblem, refused};
+use crate::http::rate_limit::ValidToken;
+use crate::routes::tokens::preview;
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, USER_AGENT};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, route, web};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+use waybill_domain::access::{Operation, Viewer};
+use waybill_domain::token::{Asked, By, Command};
+use waybill_object_store::presign::Presign;
+use waybill_read_model::queries::File;
+use waybill_repository::Context;
+use waybill_schema::Actor;
+use waybill_service_kit::{Problem, RequestId, now};
+
+/// Lifetime of the presigned URL to which a client is redirected.
+const REDIRECT_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Maximum number of characters of the user agent that are recorded.
+const AGENT_MAX_BYTES: usize = 256;
+
+/// Downloads a file with a download token
+///
+/// No account is required. Only a `GET` that sends the file counts as a download. `HEAD` requests and programs that
+/// only preview the link do not count; such programs get an HTML page instead of the file.
+#[utoipa::path(
+    tag = "tokens",
+    operation_id = "download_by_token",
+    security(()),
+    extensions(("x-waybill-token-in-path" = json!("text"))),
+    params(("token" = String, Path), RangeHeaders),
+    responses(
+        (status = 200, description = "The bytes of the file, or an HTML page for link previews", content_type = "*/*", body = Bytes),
+        (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
+        (status = 302, description = "Redirect to a presigned URL of the object store"),
+        (status = 304, description = "The client's copy is current"),
+        (status = 409, description = "`file_not_ready`"),
+        (status = 410, description = "`token_ended`, `file_deleted`"),
+        (status = 416, description = "`range_unsatisfiable`"),
+        (status = 429, description = "`download_running`: another download with this token is running"),
+    ),
+)]
+#[route("/d/{token}", method = "GET", method = "HEAD")]
+pub(crate) async fn download(
+    request: HttpRequest,
+    id: RequestId,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let not_found = || Problem::not_found("token");
+    let (company, token) = parse(&path).ok_or_else(not_found)?;
+    let kept = gateway.tokens.get(company, token);
+    let state = gateway.tokens.look(&kept).await?;
+    let issued = state.issued.as_ref().ok_or_else(not_found)?;
+    let is_it = issued.token_sha256.0.ct_eq(&hash(&path).0);
+    if !bool::from(is_it) {
+        return Err(not_found());
+    }
+    let issued = state.check(now()).map_err(|refusal| refused(&refusal))?.clone();
+    let issuer = Viewer { user_id: issued.user_id, is_admin: issued.as_admin };
+    let (file, facts) = find_for(&gateway, company, issuer, issued.file_id).await?;
+    // The owner of a link must not learn why the issuer cannot download the file.
+    facts.check(issuer, Operation::Download, now()).map_err(|_| not_found())?;
+    request.extensions_mut().insert(ValidToken);
+    check_readable(&file)?;
+    let (answer, range) = match prepare(&request, &file)? {
+        Prepared::Done(answer) => return Ok(answer),
+        Prepared::Body(answer, range) => (answer, range),
+    };
+    if request.method() == Method::HEAD {
+        return Ok(without_bytes(answer, range));
+    }
+    if preview::only_looks(request.headers()) {
+        return Ok(preview::page());
+    }
+    let is_redirected = gateway.tokens.is_redirected(&issued);
+    let by = by(&request, &gateway);
+    let mut asked = Asked {
+        request: Uuid::now_v7(),
+        by,
+        range,
+        size_bytes: file.size_bytes.unsigned_abs(),
+        now: now(),
+        has_waited: false,
+        stopped: BTreeSet::new(),
+    };
+    // The request has no user, only a token. The events name the service as the actor.
+    let context = Context {
+        actor: Actor::Service("download".to_owned()),
+        causation: id.causation(),
+        address: id.address,
+        clock: now,
+    };
+    let download = Download { token: kept, issued, context, request: asked.request };
+    let serve = |asked: Asked| gateway.tokens.record(&download, Command::Serve(asked));
+    let served = match serve(asked.clone()).await {
+        Err(problem) if problem.code == "download_running" => {
+            // One person may have sent two requests, so this request waits for the running one. If several requests
+            // wait, all of them are refused.
+            asked.stopped = gateway.tokens.wait_for_others(&download.token).await.ok_or(problem)?;
+            (asked.now, asked.has_waited) = (now(), true);
+            serve(asked.clone()).await
+        }
+        served => served,
+    };
+    served?;
+    if is_redirected {
+        gateway.tokens.end(&download, range).await;
+        return redirect(&gateway, &file).await;
+    }
+    let sending = gateway.tokens.begin_sending(download, range);
+    send_noted(&gateway, &file, answer, range, Some(sending)).await
+}
+
+fn by(request: &HttpRequest, gateway: &Gateway) -> By {
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let user_agent = agent.map(|agent| agent.chars().take(AGENT_MAX_BYTES).collect());
+    By { ip_address: gateway.proxies.client(request), user_agent }
+}
+
+/// Redirects to a presigned URL of the file's object. The key can come from the log if the tables do not have it yet.
+/// The media type and the file name are part of the signature.
+async fn redirect(gateway: &Gateway, file: &File) -> Result<HttpResponse, Problem> {
+    let key = key_of(gateway, file).await?;
+    let content_disposition = disposition(file.display_name.as_ref().unwrap_or(&file.original_name));
+    let wanted = Presign::GetObject { content_type: &file.mime_type, content_disposition: &content_disposition };
+    let signed = gateway.presigner.presign(&key, &wanted, REDIRECT_LIFETIME);
+    let signed = signed.map_err(|error| error.into_problem("signing a download"))?;
+    Ok(HttpResponse::Found()
+        .insert_header((LOCATION, signed.url))
+        .insert_header((CACHE_CONTROL, "private, no-store"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .finish())
+}

@@ -1,0 +1,191 @@
+//! Download tokens: `/v1/files/{id}/tokens`, `/v1/tokens/{id}`, and `GET /d/{token}`, which requires no other
+//! credentials.
+//!
+//! The text of a token is base64url of the company's id, the token's id and 256 random bits. Waybill stores only the
+//! SHA-256 of the text. The gateway appends an event before the first byte of each download. If the token has
+//! `max_downloads`, the append has an expectation, so that the limit holds for concurrent requests at all gateways.
+//! Programs that only preview a link get a page without the file.
+
+pub(crate) mod download;
+mod preview;
+
+use crate::application::access::viewer;
+use crate::application::files::find::find;
+use crate::application::files::viewer::find_for;
+use crate::application::gateway::Gateway;
+use crate::application::tokens::hash;
+use crate::http::download::check_readable;
+use crate::http::parameters::{IdempotencyKey, MinPosition};
+use crate::http::path::{FilePath, TokenPath};
+use crate::http::problems::IntoProblem;
+use crate::http::response::{POSITION, private};
+use crate::http::time::rfc3339;
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use waybill_domain::access::Operation;
+use waybill_domain::token::Command;
+use waybill_read_model::queries::{DownloadToken, list_tokens};
+use waybill_schema::events::DownloadTokenIssuedV1;
+use waybill_schema::{TokenId, UploadId};
+use waybill_service_kit::{Principal, Problem, RequestId, now};
+
+const LIFETIME_DEFAULT_S: u32 = 3_600;
+
+/// Maximum number of tokens in a list.
+const LIST_MAX: i64 = 200;
+
+/// Settings of a new download token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IssueBody {
+    /// Lifetime in seconds; 3,600 by default.
+    expires_in_s: Option<u32>,
+    /// Maximum number of downloads: 1 to 10,000, 1 by default. `null` means no limit.
+    #[serde(default, deserialize_with = "crate::http::json::present")]
+    #[schema(value_type = Option<u32>)]
+    max_downloads: Option<Option<u32>>,
+}
+
+/// New download token.
+#[derive(Serialize, ToSchema)]
+struct TokenIssued {
+    #[schema(value_type = Uuid)]
+    id: TokenId,
+    file_id: Uuid,
+    /// Text of the token. Only this response contains it.
+    token: String,
+    /// Path of the download, which contains the text of the token.
+    url: String,
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    max_downloads: Option<u32>,
+}
+
+/// Download tokens of a file.
+#[derive(Serialize, ToSchema)]
+struct TokenList {
+    /// The newest 200 tokens, newest first.
+    items: Vec<DownloadToken>,
+    /// Always `null`, because the list has no further pages.
+    next_cursor: Option<String>,
+}
+
+/// Issues a download token for a file
+#[utoipa::path(
+    tag = "tokens",
+    operation_id = "issue_token",
+    params(("id" = Uuid, Path), IdempotencyKey),
+    request_body = IssueBody,
+    responses(
+        (status = 201, description = "The token. Waybill does not store its text and cannot show it again", body = TokenIssued),
+        (status = 409, description = "`file_not_ready`"),
+        (status = 410, description = "`file_deleted`"),
+        (status = 422, description = "`token_settings_invalid`, `idempotency_key_reused`"),
+    ),
+)]
+#[post("/v1/files/{id}/tokens")]
+pub(crate) async fn issue(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    FilePath(of): FilePath,
+    body: web::Json<IssueBody>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.into_inner();
+    let (file, _) = find(&request, &principal, of, &gateway, Operation::Download).await?;
+    check_readable(&file)?;
+    let company = principal.company_id;
+    let context = gateway.context(&principal, id);
+    gateway.registration.ensure(&principal, &context).await?;
+    let lifetime_s = body.expires_in_s.unwrap_or(LIFETIME_DEFAULT_S);
+    let max_downloads = body.max_downloads.unwrap_or(Some(1));
+    let named = json!([file.id, lifetime_s, max_downloads]).to_string();
+    let route = "POST /v1/files/{id}/tokens";
+    let token = TokenId(gateway.idempotency.id_for(&request, &principal, route, named.as_bytes()).await?);
+    let key = request.headers().get("Idempotency-Key").map(|key| key.as_bytes());
+    let text = gateway.tokens.text(company, token, key);
+    let at = now();
+    let issued = DownloadTokenIssuedV1 {
+        file_id: UploadId(file.id),
+        user_id: principal.user_id,
+        as_admin: viewer(&principal).is_admin,
+        token_sha256: hash(&text),
+        expires_at: at.plus_ms(i64::from(lifetime_s) * 1_000),
+        max_downloads,
+    };
+    let kept = gateway.tokens.get(company, token);
+    let (position, state) = gateway.tokens.run(&kept, &context, Command::Issue(issued, at)).await?;
+    let expires_at = state.issued.as_ref().map(|issued| rfc3339(issued.expires_at));
+    Ok(private(HttpResponse::Created()).insert_header((POSITION, position)).json(TokenIssued {
+        id: token,
+        file_id: file.id,
+        url: format!("/d/{text}"),
+        token: text,
+        expires_at,
+        max_downloads,
+    }))
+}
+
+/// Lists the download tokens of a file
+///
+/// The uploader of the file and admins get all tokens, other users only those that they issued.
+#[utoipa::path(
+    tag = "tokens",
+    operation_id = "list_tokens",
+    params(("id" = Uuid, Path), MinPosition),
+    responses(
+        (status = 200, description = "The file's tokens, newest first", body = TokenList),
+    ),
+)]
+#[get("/v1/files/{id}/tokens")]
+pub(crate) async fn list(
+    request: HttpRequest,
+    principal: Principal,
+    FilePath(of): FilePath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (file, facts) = find(&request, &principal, of, &gateway, Operation::View).await?;
+    let of = facts.check(viewer(&principal), Operation::Change, now()).is_err().then_some(principal.user_id);
+    let mut connection = gateway.positions.connection(&request, None).await?;
+    let items = list_tokens(&mut connection, principal.company_id, UploadId(file.id), of, LIST_MAX)
+        .await
+        .map_err(|error| error.into_problem("listing tokens"))?;
+    Ok(private(HttpResponse::Ok()).json(TokenList { items, next_cursor: None }))
+}
+
+/// Revokes a download token
+///
+/// The user who issued the token, the uploader of the file and admins can revoke it.
+#[utoipa::path(
+    tag = "tokens",
+    operation_id = "revoke_token",
+    extensions(("x-waybill-token-in-path" = json!("id"))),
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "The token is revoked"),
+        (status = 410, description = "`token_ended`"),
+    ),
+)]
+#[delete("/v1/tokens/{id}")]
+pub(crate) async fn revoke(
+    principal: Principal,
+    id: RequestId,
+    TokenPath(token): TokenPath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let not_found = || Problem::not_found("token");
+    let company = principal.company_id;
+    let kept = gateway.tokens.get(company, token);
+    let issued = gateway.tokens.look(&kept).await?.issued.ok_or_else(not_found)?;
+    if issued.user_id != principal.user_id {
+        let (_, facts) = find_for(&gateway, company, viewer(&principal), issued.file_id).await?;
+        facts.check(viewer(&principal), Operation::Change, now()).map_err(|_| not_found())?;
+    }
+    let context = gateway.context(&principal, id);
+    let (position, _) = gateway.tokens.run(&kept, &context, Command::Revoke).await?;
+    Ok(HttpResponse::NoContent().insert_header((POSITION, position)).finish())
+}
