@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod envelope;
+mod error_code;
 pub mod events;
 pub mod ids;
 pub mod names;
@@ -15,6 +16,7 @@ mod values;
 
 pub use access::{AccessType, Grant, Permissions, Place};
 pub use envelope::{Actor, Causation, DecodeError, Envelope, Position, PositionError, Recorded, Routing};
+pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use events::Event;
 pub use ids::{ChatroomId, CompanyId, FileId, SessionId, ShareId, ThreadId, TokenId, UploadId, UserId, WorkerId};
 pub use ranges::{ByteRange, RangeSet};

@@ -22,6 +22,7 @@ use waybill_access::refusals::Keeper;
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError, Refusals};
 use waybill_read_model::Database;
+use waybill_schema::ErrorCode;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::{
@@ -273,7 +274,7 @@ pub(crate) async fn connect(
     if origin.is_some_and(|origin| !fanout.origins.allow(&request, origin)) {
         let detail = "pages of this origin may not connect: the origin is neither the server's own according to the Host \
                       header nor listed in WAYBILL_ALLOWED_ORIGINS";
-        return Err(Problem::new(403, "origin_refused", detail).into());
+        return Err(Problem::new(403, ErrorCode::OriginRefused, detail).into());
     }
     let offered = offered_protocols(request.headers());
     let principal = match offered.iter().find_map(|protocol| protocol.strip_prefix("ticket.")) {
@@ -282,7 +283,7 @@ pub(crate) async fn connect(
     };
     if fanout.access.standing(principal.company_id, principal.user_id).await.map_err(Problem::from)?.has_ended() {
         let detail = "the company or the user is not registered, or has been removed";
-        return Err(Problem::new(403, "not_registered", detail).into());
+        return Err(Problem::new(403, ErrorCode::NotRegistered, detail).into());
     }
     if fanout.shutdown.is_triggered() {
         return Err(Problem::unavailable("this server is stopping; connect again").into());
@@ -304,7 +305,7 @@ pub(crate) async fn connect(
 
 /// Returns the problem for a request that is not a handshake (RFC 6455 §4.2.1).
 fn no_handshake() -> Problem {
-    Problem::bad_request("upgrade_required", "this route is a WebSocket; begin with the handshake of RFC 6455")
+    Problem::bad_request(ErrorCode::UpgradeRequired, "this route is a WebSocket; begin with the handshake of RFC 6455")
 }
 
 fn offered_protocols(headers: &HeaderMap) -> Vec<String> {
@@ -317,5 +318,7 @@ async fn redeem(tickets: &Tickets, ticket: &str, origin: Option<&str>) -> Result
         tracing::warn!(%error, "cannot redeem a ticket");
         Problem::unavailable("tickets cannot be redeemed at the moment; try again")
     })?;
-    redeemed.ok_or_else(|| Problem::new(401, "ticket_invalid", "the ticket is unknown, used or expired; get a new one"))
+    redeemed.ok_or_else(|| {
+        Problem::new(401, ErrorCode::TicketInvalid, "the ticket is unknown, used or expired; get a new one")
+    })
 }

@@ -15,6 +15,7 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpResponse, web};
 use std::net::IpAddr;
 use std::time::Duration;
 use waybill_access::refusals::Refused;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::body::Hold;
 use waybill_service_kit::{Principal, Problem, RequestId, Role, body, health};
 
@@ -87,7 +88,10 @@ async fn pass(
 ) -> Result<(), Problem> {
     if request.headers().get_all(HOST).count() > 1 {
         // RFC 9112 §3.2.
-        return Err(Problem::bad_request("request_invalid", "the request has several Host headers; send exactly one"));
+        return Err(Problem::bad_request(
+            ErrorCode::RequestInvalid,
+            "the request has several Host headers; send exactly one",
+        ));
     }
     gateway.rates.check(address, principal.as_ref(), is_link)?;
     if let Some(principal) = principal {

@@ -2,6 +2,8 @@
 //! the code.
 
 use clap::{Arg, Command};
+#[cfg(test)]
+use waybill_schema::ErrorCode;
 
 const INTRODUCTION: &str = "\
 # Configuration
@@ -40,6 +42,22 @@ fn row(arg: &Arg) -> String {
     format!("| `{variable}` | {help} | {default} |\n")
 }
 
+/// Head of the table of error codes in `docs/errors.md`.
+#[cfg(test)]
+const ERROR_CODES: &str = "| code | status | meaning | further members |\n|---|---|---|---|\n";
+
+/// Returns the table of error codes.
+#[cfg(test)]
+fn error_codes() -> String {
+    let row = |code: &ErrorCode| {
+        let statuses: Vec<_> = code.statuses().iter().map(ToString::to_string).collect();
+        let cells = [format!("`{code}`"), statuses.join(", "), code.meaning().to_owned(), code.members().to_owned()];
+        let row = cells.map(|cell| if cell.is_empty() { String::new() } else { format!(" {cell}") }).join(" |");
+        format!("|{row} |\n")
+    };
+    ErrorCode::ALL.iter().map(row).fold(ERROR_CODES.to_owned(), |table, row| table + &row)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +92,21 @@ mod tests {
             std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&document).unwrap())).unwrap();
         }
         assert!(written() == document, "docs/openapi.json differs from the code; set WAYBILL_WRITE_DOCS=1 to write it");
+    }
+
+    /// The table of error codes. The rest of the page is written by hand.
+    #[test]
+    fn the_table_of_error_codes_is_what_the_code_says() {
+        let path = Path::new("../../docs/errors.md");
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        let (before, rest) = page.split_once(ERROR_CODES).unwrap();
+        let after = rest.split_once("\n\n").map_or("\n", |(_, after)| after);
+        let expected = format!("{before}{}\n{after}", error_codes());
+        if std::env::var_os("WAYBILL_WRITE_DOCS").is_some() && page != expected {
+            std::fs::write(path, &expected).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == expected, "docs/errors.md differs from the code; set WAYBILL_WRITE_DOCS=1 to write it");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 use waybill_event_log::jetstream::Refusals;
+use waybill_schema::ErrorCode;
 use waybill_schema::{CompanyId, Timestamp, UserId};
 use waybill_service_kit::{Principal, Problem, RequestId, Shutdown, metrics, now};
 
@@ -73,7 +74,9 @@ impl Keeper {
     /// Records a denied request. Failures of the server are not recorded.
     pub fn keep(&self, refused: Refused, problem: &Problem) {
         // Some protocols report these server failures with a status below 500.
-        if problem.status >= 500 || matches!(problem.code.as_str(), "unavailable" | "projection_behind" | "internal") {
+        if problem.status >= 500
+            || matches!(problem.code, ErrorCode::Unavailable | ErrorCode::ProjectionBehind | ErrorCode::Internal)
+        {
             return;
         }
         let refusal = Refusal {
@@ -84,7 +87,7 @@ impl Keeper {
             method: refused.method,
             path: refused.path,
             status: problem.status,
-            code: problem.code.clone(),
+            code: problem.code.to_string(),
         };
         let Ok(bytes) = serde_json::to_vec(&refusal) else { return };
         if self.0.try_send((refused.company, refused.user, bytes.into())).is_err() {

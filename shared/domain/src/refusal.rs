@@ -2,6 +2,7 @@
 
 use crate::media_type::Danger;
 use waybill_schema::ByteRange;
+use waybill_schema::ErrorCode;
 
 /// Reason why the rules do not allow a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -195,36 +196,36 @@ pub enum Refusal {
 
 impl Refusal {
     /// Returns the stable code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NotFound { .. } => "not_found",
-            Self::NameInvalid { .. } => "name_invalid",
-            Self::TypeRefused { .. } => "type_refused",
-            Self::FileTooLarge { .. } => "file_too_large",
-            Self::SizeExceeded { .. } => "size_exceeded",
-            Self::QuotaExceeded { .. } => "quota_exceeded",
-            Self::SessionTooLarge { .. } => "session_too_large",
-            Self::SessionEnded { .. } => "session_ended",
-            Self::UploadCompleted { .. } => "upload_completed",
-            Self::UploadEnded { .. } => "upload_ended",
-            Self::ChunksMissing { .. } => "chunks_missing",
-            Self::OffsetMismatch { .. } => "offset_mismatch",
-            Self::PieceTooSmall { .. } => "piece_too_small",
-            Self::LengthUnknown => "length_unknown",
-            Self::LengthConflict { .. } => "length_conflict",
-            Self::PartialUnfit { .. } => "partial_unfit",
-            Self::IdTaken { .. } => "id_taken",
-            Self::MetadataTooLarge => "metadata_too_large",
-            Self::MetadataInvalid { .. } => "metadata_invalid",
-            Self::FileDeleted => "file_deleted",
-            Self::FileNotDeleted => "file_not_deleted",
-            Self::NotRegistered => "not_registered",
-            Self::DirectoryFull { .. } => "directory_full",
-            Self::SettingsInvalid { .. } => "settings_invalid",
-            Self::TokenInvalid { .. } => "token_settings_invalid",
-            Self::TokenEnded { .. } => "token_ended",
-            Self::DownloadRunning => "download_running",
-            Self::ShareInvalid { .. } => "association_invalid",
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::NameInvalid { .. } => ErrorCode::NameInvalid,
+            Self::TypeRefused { .. } => ErrorCode::TypeRefused,
+            Self::FileTooLarge { .. } => ErrorCode::FileTooLarge,
+            Self::SizeExceeded { .. } => ErrorCode::SizeExceeded,
+            Self::QuotaExceeded { .. } => ErrorCode::QuotaExceeded,
+            Self::SessionTooLarge { .. } => ErrorCode::SessionTooLarge,
+            Self::SessionEnded { .. } => ErrorCode::SessionEnded,
+            Self::UploadCompleted { .. } => ErrorCode::UploadCompleted,
+            Self::UploadEnded { .. } => ErrorCode::UploadEnded,
+            Self::ChunksMissing { .. } => ErrorCode::ChunksMissing,
+            Self::OffsetMismatch { .. } => ErrorCode::OffsetMismatch,
+            Self::PieceTooSmall { .. } => ErrorCode::PieceTooSmall,
+            Self::LengthUnknown => ErrorCode::LengthUnknown,
+            Self::LengthConflict { .. } => ErrorCode::LengthConflict,
+            Self::PartialUnfit { .. } => ErrorCode::PartialUnfit,
+            Self::IdTaken { .. } => ErrorCode::IdTaken,
+            Self::MetadataTooLarge => ErrorCode::MetadataTooLarge,
+            Self::MetadataInvalid { .. } => ErrorCode::MetadataInvalid,
+            Self::FileDeleted => ErrorCode::FileDeleted,
+            Self::FileNotDeleted => ErrorCode::FileNotDeleted,
+            Self::NotRegistered => ErrorCode::NotRegistered,
+            Self::DirectoryFull { .. } => ErrorCode::DirectoryFull,
+            Self::SettingsInvalid { .. } => ErrorCode::SettingsInvalid,
+            Self::TokenInvalid { .. } => ErrorCode::TokenSettingsInvalid,
+            Self::TokenEnded { .. } => ErrorCode::TokenEnded,
+            Self::DownloadRunning => ErrorCode::DownloadRunning,
+            Self::ShareInvalid { .. } => ErrorCode::AssociationInvalid,
         }
     }
 }

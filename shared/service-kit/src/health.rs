@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::{OpenApi, ToSchema};
+use waybill_schema::ErrorCode;
 
 /// Timeout of one check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -131,7 +132,7 @@ async fn ready(readiness: web::Data<Readiness>) -> Result<HttpResponse, Problem>
         return Ok(HttpResponse::Ok().json(Health { status: "ready" }));
     }
     Err(Problem {
-        code: "not_ready".to_owned(),
+        code: ErrorCode::NotReady,
         ..Problem::unavailable("The service is not ready. Try again.").with("failing", failing)
     })
 }

@@ -5,6 +5,7 @@ use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 use std::fmt;
+use waybill_schema::ErrorCode;
 
 /// An error (RFC 9457). Some errors have further members.
 #[derive(utoipa::ToSchema)]
@@ -26,7 +27,7 @@ pub struct Problem {
     /// The HTTP status.
     pub status: u16,
     /// Stable error code; docs/errors.md lists all codes.
-    pub code: String,
+    pub code: ErrorCode,
     /// Explanation for people: the error and what to do about it.
     pub detail: String,
     /// Further members, such as `missing`.
@@ -37,8 +38,9 @@ pub struct Problem {
 
 impl Problem {
     /// Creates a problem.
-    pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), detail: detail.into(), members: Map::new(), retry_after_s: None }
+    pub fn new(status: u16, code: ErrorCode, detail: impl Into<String>) -> Self {
+        debug_assert!(code.statuses().contains(&status), "{code} is not documented with the status {status}");
+        Self { status, code, detail: detail.into(), members: Map::new(), retry_after_s: None }
     }
 
     /// Adds a member.
@@ -50,22 +52,26 @@ impl Problem {
 
     /// The object does not exist, or the caller has no access to it.
     pub fn not_found(what: &str) -> Self {
-        Self::new(404, "not_found", format!("there is no such {what}"))
+        Self::new(404, ErrorCode::NotFound, format!("there is no such {what}"))
     }
 
     /// The request is malformed.
-    pub fn bad_request(code: &str, detail: impl Into<String>) -> Self {
+    pub fn bad_request(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self::new(400, code, detail)
     }
 
     /// A server that Waybill needs is unavailable. The client should try again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Self { retry_after_s: Some(1), ..Self::new(503, "unavailable", detail) }
+        Self { retry_after_s: Some(1), ..Self::new(503, ErrorCode::Unavailable, detail) }
     }
 
     /// An internal error. Its cause is in the log and not in the answer.
     pub fn internal() -> Self {
-        Self::new(500, "internal", "An internal error occurred. The request id identifies it in the server logs.")
+        Self::new(
+            500,
+            ErrorCode::Internal,
+            "An internal error occurred. The request id identifies it in the server logs.",
+        )
     }
 
     /// Returns the body of the answer.
@@ -75,7 +81,7 @@ impl Problem {
             "type": "about:blank",
             "title": title.unwrap_or("Error"),
             "status": self.status,
-            "code": self.code,
+            "code": self.code.as_str(),
             "detail": self.detail,
         });
         if let Some(members) = body.as_object_mut() {
@@ -84,10 +90,11 @@ impl Problem {
         body
     }
 
-    /// Parses a problem from the answer of another service.
+    /// Parses a problem from the answer of another service. Returns `None` if it is no problem, or if this version does
+    /// not know its code.
     pub fn from_json(status: u16, body: &[u8]) -> Option<Self> {
         let Value::Object(mut members) = serde_json::from_slice(body).ok()? else { return None };
-        let code = members.remove("code")?.as_str()?.to_owned();
+        let code = members.remove("code")?.as_str()?.parse().ok()?;
         let detail = members.remove("detail")?.as_str()?.to_owned();
         for known in ["type", "title", "status"] {
             members.remove(known);

@@ -5,6 +5,7 @@ use crate::application::registration::look_at_directory;
 use crate::http::problems::IntoProblem;
 use waybill_access::Wanted;
 use waybill_domain::access::{Denied, Viewer};
+use waybill_schema::ErrorCode;
 use waybill_schema::{ChatroomId, Place, ThreadId};
 use waybill_service_kit::{Principal, Problem, Role};
 
@@ -69,8 +70,10 @@ pub(crate) fn viewer(principal: &Principal) -> Viewer {
 pub(crate) fn denied(denied: Denied, what: &str) -> Problem {
     match denied {
         Denied::Hidden => Problem::not_found(what),
-        Denied::Forbidden => {
-            Problem::new(403, "not_permitted", "you may see this file, but you have no permission for this action")
-        }
+        Denied::Forbidden => Problem::new(
+            403,
+            ErrorCode::NotPermitted,
+            "you may see this file, but you have no permission for this action",
+        ),
     }
 }

@@ -5,6 +5,7 @@ use crate::application::registration::look_at_directory;
 use crate::http::problems::refused;
 use waybill_domain::directory::{Command, State, check_all};
 use waybill_repository::Context;
+use waybill_schema::ErrorCode;
 use waybill_schema::{Actor, CompanyId, Position};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
 
@@ -22,7 +23,11 @@ pub(crate) struct Administration {
 pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) -> Result<Administration, Problem> {
     let is_service = principal.roles.contains(&Role::Service);
     if !is_service && !principal.roles.contains(&Role::Admin) {
-        return Err(Problem::new(403, "role_required", "this request requires a token with the role service or admin"));
+        return Err(Problem::new(
+            403,
+            ErrorCode::RoleRequired,
+            "this request requires a token with the role service or admin",
+        ));
     }
     let company: CompanyId = company.parse().map_err(|_| Problem::not_found("company"))?;
     if !is_service && company != principal.company_id {
@@ -53,7 +58,11 @@ pub(crate) async fn set_limit(
     storage_limit_bytes: u64,
 ) -> Result<Position, Problem> {
     if i64::try_from(storage_limit_bytes).is_err() {
-        return Err(Problem::new(422, "limit_invalid", "storage_limit_bytes must be at most 9223372036854775807"));
+        return Err(Problem::new(
+            422,
+            ErrorCode::LimitInvalid,
+            "storage_limit_bytes must be at most 9223372036854775807",
+        ));
     }
     if !look_at_directory(&gateway.directories, company, State::is_open).await? {
         return Err(Problem::not_found("company"));

@@ -25,6 +25,7 @@ use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_repository::{Context, Directories, LifecycleAggregate, Loaded, UploadAggregate, load, look_at_upload};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Actor, CompanyId, UploadId};
 use waybill_service_kit::{Principal, Problem, Proxies, RequestId, Role, now};
@@ -148,7 +149,7 @@ impl Gateway {
         }
         let text = "clients cannot reach the object store of this server (WAYBILL_S3_PUBLIC_ENDPOINT is not set); upload without \
                     \"mode\": \"direct\"";
-        Err(Problem::new(409, "direct_unavailable", text))
+        Err(Problem::new(409, ErrorCode::DirectUnavailable, text))
     }
 }
 

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use std::num::NonZeroU32;
 use uuid::Uuid;
 use waybill_event_log::jetstream::{Bucket, BucketError, CreateOutcome, Entry};
+use waybill_schema::ErrorCode;
 use waybill_schema::Sha256Digest;
 use waybill_service_kit::{Principal, Problem};
 
@@ -62,7 +63,7 @@ impl Idempotency {
     /// Returns the problem for a key that was used with another request.
     pub(crate) fn reused() -> Problem {
         let detail = "this Idempotency-Key was used with another request; use a new key";
-        Problem::new(422, "idempotency_key_reused", detail)
+        Problem::new(422, ErrorCode::IdempotencyKeyReused, detail)
     }
 
     /// Does the same as [`Idempotency::id_for`] for a key from another place than the header.
@@ -78,7 +79,10 @@ impl Idempotency {
     ) -> Result<Uuid, Problem> {
         let new = Uuid::now_v7();
         if sent.is_empty() || sent.len() > MAX_KEY_BYTES {
-            return Err(Problem::bad_request("idempotency_key_invalid", "Idempotency-Key must have 1 to 255 bytes"));
+            return Err(Problem::bad_request(
+                ErrorCode::IdempotencyKeyInvalid,
+                "Idempotency-Key must have 1 to 255 bytes",
+            ));
         }
         let (company, user) = (principal.company_id.to_string(), principal.user_id.to_string());
         let key = digest(&[company.as_bytes(), user.as_bytes(), route.as_bytes(), sent]);
@@ -112,7 +116,10 @@ impl From<Exhausted> for Problem {
     fn from(exhausted: Exhausted) -> Self {
         let detail = "your company has used all its Idempotency-Keys of the last 24 hours; wait for Retry-After, or send the \
                       request without a key: if you get no answer, check whether it took effect before you repeat it";
-        Self { retry_after_s: Some(exhausted.retry_after_s), ..Self::new(429, "idempotency_keys_exhausted", detail) }
+        Self {
+            retry_after_s: Some(exhausted.retry_after_s),
+            ..Self::new(429, ErrorCode::IdempotencyKeysExhausted, detail)
+        }
     }
 }
 

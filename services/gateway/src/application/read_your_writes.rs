@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waybill_event_log::EventLog;
 use waybill_read_model::{Connection, Database, projection};
+use waybill_schema::ErrorCode;
 use waybill_schema::Position;
 use waybill_service_kit::Problem;
 
@@ -91,7 +92,7 @@ impl Positions {
             }
         }
         Err(Problem {
-            code: "projection_behind".to_owned(),
+            code: ErrorCode::ProjectionBehind,
             ..Problem::unavailable("the read model has not reached the position yet; try again")
         })
     }
@@ -99,7 +100,7 @@ impl Positions {
 
 fn invalid() -> Problem {
     Problem::bad_request(
-        "position_invalid",
+        ErrorCode::PositionInvalid,
         "Waybill-Min-Position was not issued by this service; send the value of a Waybill-Position header",
     )
 }

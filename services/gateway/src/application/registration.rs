@@ -6,6 +6,7 @@ use waybill_cache::Cache;
 use waybill_domain::directory::{Command, State};
 use waybill_read_model::{Database, queries};
 use waybill_repository::{Context, Directories};
+use waybill_schema::ErrorCode;
 use waybill_schema::{CompanyId, Position, UserId};
 use waybill_service_kit::{Principal, Problem, Role};
 
@@ -61,7 +62,7 @@ impl Registration {
         if principal.roles.contains(&Role::Service) {
             return Err(Problem::new(
                 403,
-                "user_required",
+                ErrorCode::UserRequired,
                 "a service token cannot act as a user; send the token of a user",
             ));
         }

@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use waybill_schema::ErrorCode;
 use waybill_schema::Sha256Digest;
 use waybill_service_kit::Problem;
 
@@ -11,7 +12,7 @@ use waybill_service_kit::Problem;
 /// # Errors
 /// 400 `digest_invalid` if the header or its `sha-256` member is malformed.
 pub(crate) fn sha256_of(request: &HttpRequest, header: &str) -> Result<Option<Sha256Digest>, Problem> {
-    let invalid = || Problem::bad_request("digest_invalid", format!("{header} must read sha-256=:<base64>:"));
+    let invalid = || Problem::bad_request(ErrorCode::DigestInvalid, format!("{header} must read sha-256=:<base64>:"));
     for value in request.headers().get_all(header) {
         for member in value.to_str().map_err(|_| invalid())?.split(',') {
             let Some((key, value)) = member.trim().split_once('=') else { return Err(invalid()) };

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
 use waybill_schema::CompanyId;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
 /// Key that encrypts cursors (AES-256-GCM-SIV, RFC 8452). All gateways have the same key.
@@ -36,7 +37,7 @@ impl CursorKey {
     pub(crate) fn read<T: DeserializeOwned>(&self, company: CompanyId, cursor: &str) -> Result<T, Problem> {
         let invalid = || {
             Problem::bad_request(
-                "cursor_invalid",
+                ErrorCode::CursorInvalid,
                 "the cursor was not issued to this company; request the first page again",
             )
         };

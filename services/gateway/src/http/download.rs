@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use waybill_read_model::queries::File;
 use waybill_schema::ByteRange;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
 /// Characters to encode in an extended value: all except `attr-char` of RFC 8187 §3.2.1.
@@ -49,10 +50,10 @@ pub(crate) fn without_bytes(mut answer: HttpResponseBuilder, range: ByteRange) -
 /// 410 `file_deleted`, 409 `file_not_ready`.
 pub(crate) fn check_readable(file: &File) -> Result<(), Problem> {
     if file.deleted_at.is_some() {
-        return Err(Problem::new(410, "file_deleted", "the file was deleted; restore it first"));
+        return Err(Problem::new(410, ErrorCode::FileDeleted, "the file was deleted; restore it first"));
     }
     if !file.is_processed || file.hash.is_none() {
-        return Err(Problem::new(409, "file_not_ready", "the file is not verified and cannot be read yet"));
+        return Err(Problem::new(409, ErrorCode::FileNotReady, "the file is not verified and cannot be read yet"));
     }
     Ok(())
 }
@@ -86,7 +87,7 @@ pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Pr
             Prepared::Body(answer, range)
         }
         Wanted::Unsatisfiable => {
-            let problem = Problem::new(416, "range_unsatisfiable", format!("the file has {size_bytes} bytes"));
+            let problem = Problem::new(416, ErrorCode::RangeUnsatisfiable, format!("the file has {size_bytes} bytes"));
             let mut answer = HttpResponse::from_error(problem);
             if let Ok(value) = format!("bytes */{size_bytes}").parse() {
                 answer.headers_mut().insert(CONTENT_RANGE, value);

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use std::cell::RefCell;
 use std::rc::Rc;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::{Problem, body};
 
 /// Maximum size of a JSON body on routes that do not set their own limit.
@@ -44,14 +45,14 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 fn invalid(detail: String) -> Problem {
-    Problem::bad_request("json_invalid", detail)
+    Problem::bad_request(ErrorCode::JsonInvalid, detail)
 }
 
 /// Returns the problem of a body that cannot be read: 422 if it contains half a surrogate pair, which JSON can express
 /// but which is not valid Unicode (RFC 8259 §8.2), and 400 otherwise.
 fn unreadable(error: &serde_json::Error, body: &[u8]) -> Problem {
     let status = if has_lone_surrogate(body) { 422 } else { 400 };
-    Problem::new(status, "json_invalid", error.to_string())
+    Problem::new(status, ErrorCode::JsonInvalid, error.to_string())
 }
 
 /// Returns `true` if a string in `json` has a `\u` escape of half a surrogate pair. The search ends at the first
@@ -118,7 +119,7 @@ pub(crate) fn remember_body(request: &mut ServiceRequest) {
 }
 
 fn too_slow() -> Problem {
-    Problem::new(408, "body_too_slow", "the body arrived too slowly; send it again")
+    Problem::new(408, ErrorCode::BodyTooSlow, "the body arrived too slowly; send it again")
 }
 
 /// Deserializes a member that is present, even if it is `null`. With `#[serde(default)]`, `None` means that the member
@@ -147,11 +148,11 @@ pub(crate) async fn read<T: DeserializeOwned>(
 }
 
 fn too_large() -> Problem {
-    Problem::new(413, "json_too_large", "the JSON body is larger than this route accepts")
+    Problem::new(413, ErrorCode::JsonTooLarge, "the JSON body is larger than this route accepts")
 }
 
 fn content_type_refused() -> Problem {
-    Problem::new(415, "content_type_refused", "the body must be JSON; send Content-Type: application/json")
+    Problem::new(415, ErrorCode::ContentTypeRefused, "the body must be JSON; send Content-Type: application/json")
 }
 
 fn json_body(error: JsonPayloadError, request: &HttpRequest) -> Error {
@@ -169,7 +170,7 @@ fn json_body(error: JsonPayloadError, request: &HttpRequest) -> Error {
 }
 
 fn query(error: QueryPayloadError, _: &HttpRequest) -> Error {
-    Problem::bad_request("query_invalid", error.to_string()).into()
+    Problem::bad_request(ErrorCode::QueryInvalid, error.to_string()).into()
 }
 
 /// Returns 404 for a path with an invalid id, because no object can have that id.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 use utoipa::openapi::OpenApi;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::{Problem, health};
 
 /// Extension of a description: the path contains the `text` of a download token, or its `id`.
@@ -136,7 +137,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         (401, needs_token, "`token_missing`, `token_invalid`"),
         (403, needs_token, "`not_registered`, `role_required`, `not_permitted`"),
         (404, has_path, "`not_found`: the object does not exist, or it belongs to somebody else"),
-        (408, has_body, "`body_too_slow`, `body_incomplete`"),
+        (408, has_body, "`body_too_slow`"),
         (413, has_body, "`json_too_large`"),
         (415, has_body, "`content_type_refused`"),
         (429, true, "`too_many_requests`: try again after `Retry-After`"),
@@ -192,7 +193,7 @@ pub(crate) async fn unmatched(request: HttpRequest, api: web::Data<Api>) -> Http
     };
     let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
     let allowed = allowed.join(", ");
-    let problem = Problem::new(405, "method_not_allowed", format!("this URL supports only {allowed}"));
+    let problem = Problem::new(405, ErrorCode::MethodNotAllowed, format!("this URL supports only {allowed}"));
     let mut answer = HttpResponse::from_error(problem);
     if let Ok(value) = allowed.parse() {
         answer.headers_mut().insert(ALLOW, value);

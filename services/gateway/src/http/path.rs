@@ -5,6 +5,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use std::future::{Ready, ready};
 use std::str::FromStr;
+use waybill_schema::ErrorCode;
 use waybill_schema::{FileId, SessionId, ShareId, TokenId, UploadId};
 use waybill_service_kit::Problem;
 
@@ -95,5 +96,6 @@ impl<T: FromStr> FromRequest for NewMember<T> {
 }
 
 fn parse_new<T: FromStr>(text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|_| Problem::new(422, "id_invalid", "the ids of users, chatrooms and threads are UUIDs"))
+    text.parse()
+        .map_err(|_| Problem::new(422, ErrorCode::IdInvalid, "the ids of users, chatrooms and threads are UUIDs"))
 }

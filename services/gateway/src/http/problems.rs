@@ -7,6 +7,7 @@ use waybill_event_log::{AppendError, ReadError};
 use waybill_object_store::StoreError;
 use waybill_read_model::ReadModelError;
 use waybill_repository::ExecuteError;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
 /// An error that can be converted into a response.
@@ -23,6 +24,8 @@ impl IntoProblem for Refusal {
 
 /// Returns the problem of a file that was rejected after all its bytes had arrived.
 pub(crate) fn rejection(code: &str, message: &str) -> Problem {
+    // A newer version can have recorded a code that this version does not know. The message still describes it.
+    let code = code.parse().unwrap_or(ErrorCode::Internal);
     Problem::new(422, code, message).with("upload_status", "FAILED")
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use waybill_cache::Cache;
+use waybill_schema::ErrorCode;
 use waybill_schema::{CompanyId, UserId};
 use waybill_service_kit::{Principal, Problem, Shutdown};
 
@@ -105,7 +106,7 @@ fn too_many(wait: Duration) -> Problem {
     let retry_after_s = u32::try_from(wait.as_secs()).ok();
     Problem {
         retry_after_s,
-        ..Problem::new(429, "too_many_requests", "too many requests; wait for the time in Retry-After")
+        ..Problem::new(429, ErrorCode::TooManyRequests, "too many requests; wait for the time in Retry-After")
     }
 }
 

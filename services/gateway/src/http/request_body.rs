@@ -2,6 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
 /// Returns the length of the body in bytes; `None` if the request does not declare it. A request with neither
@@ -17,7 +18,7 @@ pub(crate) fn content_length(request: &HttpRequest) -> Option<u64> {
 pub(crate) fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
     match request.headers().get(CONTENT_ENCODING) {
         Some(value) if value != "identity" => {
-            Err(Problem::new(415, "encoding_refused", "send the bytes without Content-Encoding"))
+            Err(Problem::new(415, ErrorCode::EncodingRefused, "send the bytes without Content-Encoding"))
         }
         _ => Ok(()),
     }
@@ -52,7 +53,7 @@ impl Bringing {
 pub(crate) fn form_refused() -> Problem {
     let detail = "send the bytes of the file as the body, not in a form, with the Content-Type of the file or \
                   application/octet-stream";
-    Problem::new(415, "content_type_refused", detail)
+    Problem::new(415, ErrorCode::ContentTypeRefused, detail)
 }
 
 /// Refuses forms on routes that do not read them. Otherwise the form's boundaries and headers would become part of the

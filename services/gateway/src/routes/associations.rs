@@ -18,6 +18,7 @@ use uuid::Uuid;
 use waybill_domain::access::Operation;
 use waybill_domain::share::{Command, State};
 use waybill_read_model::queries::{Association, list_associations};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{FileSharedV1, ShareChangedV1};
 use waybill_schema::{AccessType, ChatroomId, Grant, Permissions, ShareId, ThreadId, Timestamp, UploadId, UserId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
@@ -127,7 +128,7 @@ pub(crate) async fn create(
     if !facts.is_verified || facts.is_deleted {
         return Err(Problem::new(
             409,
-            "file_not_ready",
+            ErrorCode::FileNotReady,
             "the file is not verified or was deleted; only verified files can be shared",
         ));
     }
@@ -231,7 +232,7 @@ pub(crate) async fn patch(
     commands.extend(body.is_pinned.map(Command::Pin));
     if commands.is_empty() {
         return Err(Problem::bad_request(
-            "json_invalid",
+            ErrorCode::JsonInvalid,
             "the body has nothing to change; set access_type, permissions, expires_at or is_pinned",
         ));
     }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use waybill_access::refusals::Refusal;
 use waybill_event_log::chain::RawMessage;
 use waybill_event_log::{Stored, read_after};
+use waybill_schema::ErrorCode;
 use waybill_schema::{Aggregate, Causation, CompanyId, Event, FileId, Position, Subject, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, Role};
 
@@ -138,7 +139,7 @@ pub(crate) async fn list(
             position
                 .ok_or_else(|| {
                     Problem::bad_request(
-                        "position_invalid",
+                        ErrorCode::PositionInvalid,
                         "after is not a position of this company's partition; use the position of an event",
                     )
                 })?

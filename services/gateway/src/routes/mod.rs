@@ -127,6 +127,7 @@ mod tests {
     use actix_web::http::Method;
     use serde_json::Value;
     use std::collections::BTreeSet;
+    use waybill_schema::ErrorCode;
 
     #[test]
     fn every_operation_has_a_name_of_its_own_and_says_how_it_refuses() {
@@ -165,6 +166,30 @@ mod tests {
             "options /tus/",
         ];
         assert_eq!(open.collect::<BTreeSet<_>>(), expected.map(str::to_owned).into());
+    }
+
+    /// Error codes have statuses, and descriptions of routes name codes by status. Both must agree.
+    #[test]
+    fn descriptions_name_existing_codes_with_their_statuses() {
+        let document: Value = serde_json::from_str(&api([]).text).unwrap();
+        let operations = document["paths"].as_object().unwrap().values();
+        for operation in operations.flat_map(|operations| operations.as_object().unwrap().values()) {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let words = response["description"].as_str().unwrap().split('`').skip(1).step_by(2);
+                let snake =
+                    |word: &&str| word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+                for word in words.filter(snake).filter(|_| status.as_str() >= "400") {
+                    let name = &operation["operationId"];
+                    if word == "upload_status" {
+                        continue;
+                    }
+                    let code: ErrorCode = word.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+                    let of_tus = name.as_str().unwrap().starts_with("tus_") && matches!(status.as_str(), "423" | "460");
+                    let is_documented = code.statuses().iter().any(|known| known.to_string() == *status);
+                    assert!(is_documented || of_tus, "{name}: {code} with {status}");
+                }
+            }
+        }
     }
 
     #[test]

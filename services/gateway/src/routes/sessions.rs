@@ -13,6 +13,7 @@ use waybill_domain::session::Command;
 use waybill_read_model::Connection;
 use waybill_read_model::queries::{Session, UploadProgress, find_session, list_session_files};
 use waybill_repository::{Loaded, SessionAggregate, execute, load};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::SessionOpenedV1;
 use waybill_schema::{CompanyId, Position, SessionId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
@@ -66,7 +67,7 @@ pub(crate) async fn open(
     if name.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control)) {
         return Err(Problem::new(
             422,
-            "name_invalid",
+            ErrorCode::NameInvalid,
             "the name of a session must have at most 255 bytes and no control characters",
         ));
     }

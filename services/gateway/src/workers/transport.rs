@@ -26,6 +26,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 use waybill_data_plane::{Answer, DataPlane, KEEP_ALIVE, PutBytes, PutWhole, STARTED_HEADER, StoredBytes, StoredWhole};
+use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
 use waybill_service_kit::{Problem, RequestId};
 
@@ -200,7 +201,7 @@ impl RemoteWorkers {
                 Err(Failure::After) if shared.broken.get() => {
                     tracing::debug!(upload_id = %upload, "a client disconnected while it sent bytes");
                     let text = "the body ended early; request the offset and resume the upload";
-                    return Err(Problem::bad_request("body_incomplete", text));
+                    return Err(Problem::bad_request(ErrorCode::BodyIncomplete, text));
                 }
                 Err(Failure::After) => {
                     tracing::warn!(upload_id = %upload, %addr, "a worker disappeared while bytes were sent to it");

@@ -13,6 +13,7 @@ use waybill_domain::upload::{Command, Known, State};
 use waybill_object_store::StoreError;
 use waybill_repository::{Context, ExecuteError, execute};
 use waybill_schema::ByteRange;
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
 
@@ -120,7 +121,7 @@ pub(super) fn still_takes(state: &State, range: ByteRange) -> Result<(), Refusal
 async fn lost(worker: &Worker, upload: &OpenUpload, context: &Context) -> PlaneError {
     tracing::error!(upload_id = %upload.aggregate.upload, "a staged object is missing in the store");
     let message = "the store has lost bytes of the upload; upload the file again".to_owned();
-    let command = Command::Reject { code: "parts_lost", message };
+    let command = Command::Reject { code: ErrorCode::PartsLost, message };
     let mut loaded = upload.loaded.lock().await;
     match execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await {
         Ok(_) => Refusal::UploadEnded { status: "rejected" }.into(),

@@ -8,6 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::Deserialize;
 use waybill_data_plane::Checksum;
 use waybill_data_plane::{DataPlane, PutBytes, PutWhole, STARTED_HEADER};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadStartedV2;
 use waybill_schema::{ByteRange, CompanyId, UploadId, UserId};
 use waybill_service_kit::{Problem, RequestId, body};
@@ -85,7 +86,7 @@ async fn put_whole(
     plane: web::Data<LocalPlane>,
 ) -> Result<HttpResponse, Problem> {
     let (company, upload) = ids(&path)?;
-    let invalid = || Problem::bad_request("request_invalid", "the request is not one of a gateway");
+    let invalid = || Problem::bad_request(ErrorCode::RequestInvalid, "the request is not one of a gateway");
     let start = start(http.headers()).filter(|start| start.started.company_id == company).ok_or_else(invalid)?;
     let reserved = query.reserved.parse().map_err(|_| invalid())?;
     let request = PutWhole { upload, start, reserved, request: from(&http, id) };

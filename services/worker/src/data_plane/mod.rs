@@ -33,6 +33,7 @@ use waybill_domain::Refusal;
 use waybill_event_log::ReadError;
 use waybill_object_store::StoreError;
 use waybill_repository::ExecuteError;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
 /// Reason why bytes were not stored.
@@ -116,16 +117,20 @@ impl PlaneError {
                 }
             }
             Self::DigestMismatch => {
-                Problem::bad_request("digest_mismatch", format!("{text}; nothing was stored, send them again"))
+                Problem::bad_request(ErrorCode::DigestMismatch, format!("{text}; nothing was stored, send them again"))
             }
-            Self::Differs => Problem::new(409, "chunk_differs", format!("{text}; start a new upload for another file")),
-            Self::Hidden => {
-                Problem::new(409, "chunk_differs", format!("{text}; query the missing ranges, and send only those"))
+            Self::Differs => {
+                Problem::new(409, ErrorCode::ChunkDiffers, format!("{text}; start a new upload for another file"))
             }
-            Self::BodyTooLong { .. } => Problem::new(413, "size_exceeded", text),
-            Self::Evicted => Problem::new(409, "superseded", text),
+            Self::Hidden => Problem::new(
+                409,
+                ErrorCode::ChunkDiffers,
+                format!("{text}; query the missing ranges, and send only those"),
+            ),
+            Self::BodyTooLong { .. } => Problem::new(413, ErrorCode::SizeExceeded, text),
+            Self::Evicted => Problem::new(409, ErrorCode::Superseded, text),
             Self::Broken => {
-                Problem::bad_request("body_incomplete", format!("{text}; query the offset and resume there"))
+                Problem::bad_request(ErrorCode::BodyIncomplete, format!("{text}; query the offset and resume there"))
             }
             Self::NoRoom => Problem::unavailable(format!("{text}; try again")),
             Self::Execute(_) | Self::Store(_) | Self::Subscribe(_) | Self::Access(_) => {

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use waybill_domain::upload::{Command, State, StoredPart};
 use waybill_object_store::{CompletedPart, Crc, KnownPart, ListedPart, PartCrc, StoreError, crc64nvme};
 use waybill_repository::{Loaded, UploadAggregate, execute};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{MultipartOpenedV2, UploadKind};
 use waybill_schema::{Causation, names};
 
 /// Code and message of a rejection.
-type Rejection = (&'static str, &'static str);
+type Rejection = (ErrorCode, &'static str);
 
 /// Returns the key of the object of an empty file, which has no parts and therefore no multipart upload.
 pub(super) fn empty_object(aggregate: &UploadAggregate) -> String {
@@ -84,7 +85,10 @@ async fn complete_listed(
 ) -> Result<Option<Rejection>, StoreError> {
     let listed = worker.store.list_parts(&multipart.storage_key, &multipart.storage_upload_id).await?;
     if !fits(state, &listed) {
-        return Ok(Some(("parts_differ", "the store holds other bytes than were acknowledged; upload the file again")));
+        return Ok(Some((
+            ErrorCode::PartsDiffer,
+            "the store holds other bytes than were acknowledged; upload the file again",
+        )));
     }
     complete(worker, multipart, state, &listed).await?;
     Ok(None)
@@ -121,7 +125,7 @@ fn crc(multipart: &MultipartOpenedV2, part: &StoredPart, listed: &[ListedPart], 
 async fn lost(worker: &Worker, key: &str, state: &State) -> Result<Option<Rejection>, StoreError> {
     let size = worker.store.size(key).await?;
     let there = size == Some(state.grid().size_bytes);
-    Ok((!there).then_some(("parts_lost", "the store has lost parts of the upload; upload the file again")))
+    Ok((!there).then_some((ErrorCode::PartsLost, "the store has lost parts of the upload; upload the file again")))
 }
 
 /// Returns `true` if the store shows that the completed object consists of the parts that the log records. A part may

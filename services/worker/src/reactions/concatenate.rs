@@ -15,6 +15,7 @@ use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_object_store::ObjectRange;
 use waybill_repository::{ExecuteError, Loaded, UploadAggregate, execute, load, refresh};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadKind;
 use waybill_schema::{ByteRange, Causation, UploadId};
 use waybill_service_kit::now;
@@ -59,7 +60,7 @@ async fn reject(
     causation: Causation,
     message: String,
 ) -> Result<(), ReactionError> {
-    let command = Command::Reject { code: "partial_unfit", message };
+    let command = Command::Reject { code: ErrorCode::PartialUnfit, message };
     execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use waybill_domain::upload::{Command, Phase, State, StoredPart, Verification};
 use waybill_object_store::{ObjectRange, StoreError};
 use waybill_repository::{Loaded, UploadAggregate, execute};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadKind;
 use waybill_schema::{Causation, Sha256Digest};
 
@@ -44,7 +45,7 @@ pub(super) async fn verify_object(
             Command::Verify { found, policy: worker.policies.types(aggregate.company).await? }
         }
         None => Command::Reject {
-            code: "parts_differ",
+            code: ErrorCode::PartsDiffer,
             message: "the store holds other bytes than were acknowledged; upload the file again".to_owned(),
         },
     };

@@ -1,6 +1,7 @@
 //! Commands to an upload.
 
 use crate::media_type::TypePolicy;
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{
     ChunkUploadedV1, FileUploadedV2, MultipartOpenedV2, PartAssembledV1, QuarantineCopiedV1, UploadStartedV2,
 };
@@ -73,7 +74,7 @@ pub enum Command {
     /// Reject the file.
     Reject {
         /// Stable error code.
-        code: &'static str,
+        code: ErrorCode,
         /// Reason, for people.
         message: String,
     },

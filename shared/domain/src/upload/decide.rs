@@ -3,6 +3,7 @@
 use super::{Command, Phase, State, Verification};
 use crate::Refusal;
 use crate::media_type::{Claim, TypePolicy};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{
     ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV2, FileVerifiedV1,
     QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadEvent,
@@ -179,7 +180,7 @@ fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> R
     if let Some(declared) = declared.filter(|declared| *declared != found.sha256) {
         let message =
             format!("The SHA-256 of the file is {}, but {declared} was declared. Upload the file again.", found.sha256);
-        return Ok(Some(rejected("digest_mismatch", message)));
+        return Ok(Some(rejected(ErrorCode::DigestMismatch, message)));
     }
     let claim =
         state.started.as_ref().map(|started| Claim { name: &started.original_name, mime_type: &started.mime_type });
@@ -201,8 +202,8 @@ fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> R
     ))
 }
 
-fn rejected(code: &str, message: String) -> UploadEvent {
-    FileRejectedV1 { code: code.to_owned(), message }.into()
+fn rejected(code: ErrorCode, message: String) -> UploadEvent {
+    FileRejectedV1 { code: code.to_string(), message }.into()
 }
 
 fn decide_cancel(state: &State) -> Result<Option<UploadEvent>, Refusal> {

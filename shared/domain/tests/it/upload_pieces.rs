@@ -42,7 +42,7 @@ fn after_ten_thousand_pieces_the_smallest_are_refused() {
     }
     let too_small = Refusal::PieceTooSmall { pieces: 10_000, least_bytes: 10_000 };
     assert_eq!(take(&mut state, 10_000, 9_999), Err(too_small.clone()));
-    assert_eq!(too_small.code(), "piece_too_small");
+    assert_eq!(too_small.code().as_str(), "piece_too_small");
     // Only new bytes count for the minimum size. A range without new bytes is accepted and has no event.
     assert_eq!(take(&mut state, 5, 10), Ok(false));
     assert!(take(&mut state, 5_000, 10_000).is_err());

@@ -16,6 +16,7 @@ use jwks::{KeySet, NoKey};
 use serde::{Deserialize, Serialize};
 use std::future::ready;
 use std::sync::Arc;
+use waybill_schema::ErrorCode;
 use waybill_schema::{CompanyId, Timestamp, UserId};
 
 /// Minimum length of a secret for HS256 (RFC 7518 §3.2).
@@ -61,7 +62,7 @@ impl Principal {
         if self.roles.contains(&role) {
             return Ok(());
         }
-        Err(Problem::new(403, "role_required", format!("This request needs a token with the role {name}.")))
+        Err(Problem::new(403, ErrorCode::RoleRequired, format!("This request needs a token with the role {name}.")))
     }
 }
 
@@ -173,7 +174,8 @@ impl Authenticator {
     /// # Errors
     /// 401 `token_invalid` if anything is wrong with the token; 503 if the published keys cannot be fetched.
     pub async fn authenticate(&self, token: &str) -> Result<Principal, Problem> {
-        let invalid = || Problem::new(401, "token_invalid", "The token is invalid, expired or not for this service.");
+        let invalid =
+            || Problem::new(401, ErrorCode::TokenInvalid, "The token is invalid, expired or not for this service.");
         let header = decode_header(token).map_err(|_| invalid())?;
         // Refuse tokens that bring their own key or the URL of a key (RFC 8725 §3.10).
         if header.jku.is_some() || header.x5u.is_some() || header.jwk.is_some() || header.x5c.is_some() {
@@ -271,7 +273,11 @@ async fn from_header(request: &HttpRequest) -> Result<Principal, Problem> {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (scheme, token) = header.split_once(' ').unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Problem::new(401, "token_missing", "Send a JSON Web Token in the header Authorization: Bearer."));
+        return Err(Problem::new(
+            401,
+            ErrorCode::TokenMissing,
+            "Send a JSON Web Token in the header Authorization: Bearer.",
+        ));
     }
     authenticator.authenticate(token.trim()).await
 }

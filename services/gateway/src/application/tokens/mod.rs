@@ -168,7 +168,7 @@ impl Tokens {
         let told = self.record(download, Command::EndServing { request: download.request, sent }).await;
         if let Err(problem) = told {
             let token_id = download.token.token;
-            tracing::warn!(%token_id, code = problem.code, "cannot record the end of a download");
+            tracing::warn!(%token_id, code = problem.code.as_str(), "cannot record the end of a download");
         }
     }
 }

@@ -10,6 +10,7 @@ use waybill_domain::limits::part_size_for;
 use waybill_domain::media_type::Claim;
 use waybill_domain::{media_type, name, session};
 use waybill_repository::{Context, SessionAggregate, load};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{ChatroomId, SessionId, Sha256Digest, ThreadId};
 use waybill_service_kit::{Principal, Problem, now};
@@ -117,6 +118,7 @@ pub(crate) async fn check(
 }
 
 pub(crate) fn parse_sha256(text: &str) -> Result<Sha256Digest, Problem> {
-    text.parse()
-        .map_err(|error: waybill_schema::Sha256DigestError| Problem::new(422, "digest_invalid", error.to_string()))
+    text.parse().map_err(|error: waybill_schema::Sha256DigestError| {
+        Problem::new(422, ErrorCode::DigestInvalid, error.to_string())
+    })
 }

@@ -135,7 +135,7 @@ impl Once<'_> {
         }
         let reserver = &self.gateway.reserver;
         if let Err(problem) = reserver.give_back(self.principal.company_id, self.upload, self.context).await {
-            let code = problem.code;
+            let code = problem.code.as_str();
             tracing::warn!(upload_id = %self.upload, code, "cannot release a reservation; a worker will do it");
         }
     }

@@ -19,6 +19,7 @@ use waybill_domain::upload::{Command, State};
 use waybill_object_store::presign::{Pinned, Presign};
 use waybill_object_store::{Crc, ListedPart};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, UploadKind};
 use waybill_schema::{Position, UploadId, WorkerId, names};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
@@ -218,7 +219,7 @@ async fn direct_upload(
     let (aggregate, loaded) = gateway.upload(principal, upload).await?;
     if loaded.state.kind != UploadKind::Direct {
         let text = "the upload was not started with \"mode\": \"direct\"";
-        return Err(Problem::new(409, "upload_kind", text));
+        return Err(Problem::new(409, ErrorCode::UploadKind, text));
     }
     Ok((aggregate, loaded))
 }
@@ -227,7 +228,7 @@ fn check_count(count: usize) -> Result<(), Problem> {
     if (1..=MAX_PARTS).contains(&count) {
         return Ok(());
     }
-    Err(Problem::bad_request("parts_invalid", format!("send 1 to {MAX_PARTS} parts in one request")))
+    Err(Problem::bad_request(ErrorCode::PartsInvalid, format!("send 1 to {MAX_PARTS} parts in one request")))
 }
 
 /// Size and checksum that the presigned URL of a part requires.
@@ -248,7 +249,7 @@ fn check_algorithm(multipart: &MultipartOpenedV2, pinned: &[Pin]) -> Result<(), 
     }
     let said = announced.map_or_else(|| "sha1 or sha256".to_owned(), str::to_ascii_lowercase);
     let text = format!("send a checksum of the kind {said}: all parts of an upload must have the same kind");
-    Err(Problem::bad_request("checksum_invalid", text))
+    Err(Problem::bad_request(ErrorCode::ChecksumInvalid, text))
 }
 
 fn pin(state: &State, part: &PartToSign) -> Result<Pin, Problem> {
@@ -256,14 +257,17 @@ fn pin(state: &State, part: &PartToSign) -> Result<Pin, Problem> {
     let size_bytes = grid.part(part.part_number).len();
     if size_bytes == 0 || part.part_number == 0 {
         let total = grid.total_parts();
-        return Err(Problem::bad_request("parts_invalid", format!("part_number must be between 1 and {total}")));
+        return Err(Problem::bad_request(
+            ErrorCode::PartsInvalid,
+            format!("part_number must be between 1 and {total}"),
+        ));
     }
     if part.size_bytes != size_bytes {
         let text = format!("part {} must have {size_bytes} bytes", part.part_number);
-        return Err(Problem::bad_request("parts_invalid", text).with("part_size_bytes", size_bytes));
+        return Err(Problem::bad_request(ErrorCode::PartsInvalid, text).with("part_size_bytes", size_bytes));
     }
     let checksum: Checksum =
-        part.checksum.parse().map_err(|error| Problem::bad_request("checksum_invalid", format!("{error}")))?;
+        part.checksum.parse().map_err(|error| Problem::bad_request(ErrorCode::ChecksumInvalid, format!("{error}")))?;
     let (crc, checksum_header) = match checksum {
         Checksum::Sha1(_) => (None, "x-amz-checksum-sha1"),
         Checksum::Sha256(_) => (None, "x-amz-checksum-sha256"),
@@ -327,5 +331,5 @@ async fn listed(
 
 fn missing(part_number: u32) -> Problem {
     let text = format!("the object store has no part {part_number} with this ETag; send the part to its URL again");
-    Problem::new(409, "part_missing", text).with("part_number", part_number)
+    Problem::new(409, ErrorCode::PartMissing, text).with("part_number", part_number)
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_domain::directory::Command;
+use waybill_schema::ErrorCode;
 use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
 use waybill_service_kit::Problem;
 
@@ -104,7 +105,7 @@ pub(crate) async fn bulk(
     let body: BulkBody = json::read(&request, payload, BULK_MAX_BYTES).await?;
     let commands: Vec<Command> = body.operations.into_iter().map(Command::from).collect();
     if commands.len() > OPERATIONS_MAX {
-        return Err(Problem::new(413, "too_many_operations", "send at most 1,000 operations in one request"));
+        return Err(Problem::new(413, ErrorCode::TooManyOperations, "send at most 1,000 operations in one request"));
     }
     // All or none: if one operation is invalid, the request is refused before the first event.
     look_at_directory(&gateway.directories, by.company, |state| try_all(&gateway, state, &commands)).await??;

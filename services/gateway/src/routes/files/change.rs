@@ -15,6 +15,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use waybill_domain::access::Operation;
 use waybill_domain::file::Command;
+use waybill_schema::ErrorCode;
 use waybill_schema::{FileId, Timestamp};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
 
@@ -62,7 +63,7 @@ pub(crate) async fn patch(
     let commands: Vec<Command> =
         display_name.map(Command::Rename).into_iter().chain(metadata.map(Command::SetMetadata)).collect();
     if commands.is_empty() {
-        return Err(Problem::bad_request("json_invalid", "send display_name, metadata or both"));
+        return Err(Problem::bad_request(ErrorCode::JsonInvalid, "send display_name, metadata or both"));
     }
     change(&gateway, &principal, id, file, commands).await
 }

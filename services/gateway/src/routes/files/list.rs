@@ -16,6 +16,7 @@ use waybill_access::Wanted;
 use waybill_read_model::queries::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, list_files, list_shared,
 };
+use waybill_schema::ErrorCode;
 use waybill_schema::{ChatroomId, Place, ShareId, ThreadId, UploadId};
 use waybill_service_kit::{Principal, Problem, now};
 
@@ -169,14 +170,14 @@ pub(crate) async fn list(
     let searched = [&query.name, &query.mime_type];
     if searched.into_iter().flatten().any(|text| text.len() > SEARCH_MAX_BYTES || text.contains('\0')) {
         let text = "name and mime_type must have at most 255 bytes and no NUL character";
-        return Err(Problem::bad_request("query_invalid", text));
+        return Err(Problem::bad_request(ErrorCode::QueryInvalid, text));
     }
     let place = match (query.chatroom_id, query.thread_id) {
         (None, None) => None,
         (Some(chatroom), None) => Some(Place::Chatroom(chatroom)),
         (None, Some(thread)) => Some(Place::Thread(thread)),
         (Some(_), Some(_)) => {
-            return Err(Problem::bad_request("query_invalid", "send chatroom_id or thread_id, not both"));
+            return Err(Problem::bad_request(ErrorCode::QueryInvalid, "send chatroom_id or thread_id, not both"));
         }
     };
     let limit = usize::from(query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX));
@@ -213,7 +214,7 @@ struct Page {
 }
 
 fn foreign_cursor() -> Problem {
-    Problem::bad_request("cursor_invalid", "the cursor belongs to another list; start again without a cursor")
+    Problem::bad_request(ErrorCode::CursorInvalid, "the cursor belongs to another list; start again without a cursor")
 }
 
 /// Lists the principal's own files, or all files of the company if the principal is an admin.

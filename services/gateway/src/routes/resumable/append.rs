@@ -17,6 +17,7 @@ use waybill_data_plane::{Checksum, PutBytes};
 use waybill_domain::Refusal;
 use waybill_domain::upload::Command;
 use waybill_repository::{Loaded, execute};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{ByteRange, UploadId};
 use waybill_service_kit::Problem;
@@ -37,13 +38,16 @@ pub(crate) async fn patch(asked: &Asked, upload: UploadId, payload: Payload) -> 
     dialect.check_media_type(headers)?;
     let offset = dialect.number(headers, "Upload-Offset")?;
     let offset = offset.ok_or_else(|| {
-        Problem::bad_request("header_missing", "send Upload-Offset with the position of the first byte in the file")
+        Problem::bad_request(
+            ErrorCode::HeaderMissing,
+            "send Upload-Offset with the position of the first byte in the file",
+        )
     })?;
     let mut says_complete = dialect.says_complete(headers);
     if dialect != Dialect::Tus && says_complete.is_none() {
         if !dialect.is_early() {
             return Err(Problem::bad_request(
-                "header_missing",
+                ErrorCode::HeaderMissing,
                 "send Upload-Complete: ?1 with the last bytes and ?0 with all others",
             ));
         }
@@ -86,7 +90,7 @@ pub(crate) async fn append(
     };
     asked.gateway.take_over(upload, Some((&turn, appending.bringing.offset))).await?;
     if turn.is_superseded() {
-        return Err(Problem::new(409, "superseded", "a newer request for this upload took over"));
+        return Err(Problem::new(409, ErrorCode::Superseded, "a newer request for this upload took over"));
     }
     let length = appending.length().await?;
     let appended = appending.take(payload, length).await?;
@@ -163,7 +167,7 @@ impl Appending<'_> {
             // An empty body has a checksum too.
             if checksum.is_some_and(|checksum| !Verifier::new(checksum).is_met()) {
                 let text = "the body does not match its checksum";
-                return Err(Problem::bad_request("digest_mismatch", text));
+                return Err(Problem::bad_request(ErrorCode::DigestMismatch, text));
             }
             return Ok(there);
         }
@@ -187,12 +191,12 @@ impl Appending<'_> {
                 let position = Some(stored.position);
                 Ok(Appended { offset: stored.offset_bytes, is_complete: false, position, state: None })
             }
-            Err(problem) if problem.code == "size_exceeded" => {
+            Err(problem) if problem.code == ErrorCode::SizeExceeded => {
                 let problem = if length.is_some() { problem } else { too_large(limit) };
                 Err(self.invalidated(problem).await)
             }
             // If the upload has ended, report that instead.
-            Err(problem) if problem.code == "offset_mismatch" => {
+            Err(problem) if problem.code == ErrorCode::OffsetMismatch => {
                 self.at_offset().await?;
                 Err(problem.with("provided-offset", bringing.offset))
             }
@@ -282,11 +286,13 @@ impl Appending<'_> {
 fn check_kind(facts: &UploadStartedV2) -> Result<(), Problem> {
     match facts.kind {
         UploadKind::File | UploadKind::Partial => Ok(()),
-        UploadKind::Final { .. } => {
-            Err(Problem::new(403, "upload_kind", "a final upload accepts no bytes; send them to its partial uploads"))
-        }
+        UploadKind::Final { .. } => Err(Problem::new(
+            403,
+            ErrorCode::UploadKind,
+            "a final upload accepts no bytes; send them to its partial uploads",
+        )),
         UploadKind::Direct | UploadKind::Quarantine { .. } => {
-            Err(Problem::new(403, "upload_kind", "send the bytes of this upload directly to the object store"))
+            Err(Problem::new(403, ErrorCode::UploadKind, "send the bytes of this upload directly to the object store"))
         }
     }
 }
@@ -296,14 +302,15 @@ pub(crate) fn checksum(asked: &Asked) -> Result<Option<Checksum>, Problem> {
     let Some(value) = asked.request.headers().get("Upload-Checksum") else {
         return Ok(sha256_of(&asked.request, "Content-Digest")?.map(Into::into));
     };
-    let invalid =
-        |error: &dyn std::fmt::Display| Problem::bad_request("checksum_invalid", format!("Upload-Checksum: {error}"));
+    let invalid = |error: &dyn std::fmt::Display| {
+        Problem::bad_request(ErrorCode::ChecksumInvalid, format!("Upload-Checksum: {error}"))
+    };
     value.to_str().map_err(|error| invalid(&error))?.parse().map(Some).map_err(|error| invalid(&error))
 }
 
 fn conflict(length: u64, end: u64) -> Problem {
     let text = format!("the bytes end at {end}, but the length is {length}");
-    Problem::bad_request("length_conflict", text)
+    Problem::bad_request(ErrorCode::LengthConflict, text)
 }
 
 /// Returns `true` if a body without `Content-Length` has at least one byte.

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Loaded, UploadAggregate, execute};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{Position, UploadId};
 use waybill_service_kit::Problem;
@@ -28,7 +29,7 @@ const MAX_PARTIALS: usize = 1_000;
 pub(crate) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> Result<HttpResponse, Problem> {
     if asked.request.headers().contains_key("Upload-Length") {
         return Err(Problem::bad_request(
-            "header_invalid",
+            ErrorCode::HeaderInvalid,
             "do not send Upload-Length for a final upload; its partial uploads have the length",
         ));
     }
@@ -86,7 +87,10 @@ fn partials(concat: &str) -> Result<Vec<UploadId>, Problem> {
     let ids: Vec<UploadId> =
         urls.map(|url| parse_upload(url.rsplit('/').next().unwrap_or(url))).collect::<Result<_, _>>()?;
     if ids.is_empty() || ids.len() > MAX_PARTIALS {
-        return Err(Problem::bad_request("header_invalid", "Upload-Concat must contain 1 to 1000 partial uploads"));
+        return Err(Problem::bad_request(
+            ErrorCode::HeaderInvalid,
+            "Upload-Concat must contain 1 to 1000 partial uploads",
+        ));
     }
     Ok(ids)
 }

@@ -14,6 +14,7 @@ use crate::routes::uploads::status::status;
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use waybill_domain::Refusal;
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_service_kit::Problem;
 
@@ -42,7 +43,7 @@ pub(crate) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
     if asked.dialect == Dialect::Tus && !brings_bytes && content_length != Some(0) {
         return Err(Problem::new(
             415,
-            "content_type_refused",
+            ErrorCode::ContentTypeRefused,
             "to send bytes with the creation, use Content-Type: application/offset+octet-stream",
         ));
     }
@@ -76,7 +77,7 @@ pub(crate) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
 }
 
 fn invalid(what: &str) -> Problem {
-    Problem::bad_request("header_invalid", what)
+    Problem::bad_request(ErrorCode::HeaderInvalid, what)
 }
 
 /// Checks the checksum header and the declared lengths before the bytes are read, so that no upload is started and no
@@ -110,7 +111,7 @@ pub(crate) fn length(
     // If the request is complete, its content is the whole file (draft §4.1.3).
     match (says_complete, length, content_length) {
         (Some(true) | None, Some(length), Some(content)) if length != content => Err(Problem::bad_request(
-            "length_conflict",
+            ErrorCode::LengthConflict,
             format!("Upload-Length is {length}, but the content has {content} bytes"),
         )),
         (Some(true) | None, None, content) => Ok(content),

@@ -14,6 +14,7 @@ use actix_web::web::Query;
 use serde::Deserialize;
 use uuid::Uuid;
 use waybill_data_plane::checksum::Verifier;
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Position, Timestamp, UploadId};
 use waybill_service_kit::Problem;
@@ -106,7 +107,7 @@ fn is_whole(asked: &Asked, start: &UploadStartedV2, says_complete: Option<bool>)
 /// headers.
 pub(crate) fn facts(asked: &Asked, metadata: &Metadata, size_bytes: u64) -> Result<FileFacts, Problem> {
     let query = Query::<FileQuery>::from_query(asked.request.query_string())
-        .map_err(|error| Problem::bad_request("query_invalid", error.to_string()))?
+        .map_err(|error| Problem::bad_request(ErrorCode::QueryInvalid, error.to_string()))?
         .into_inner();
     let headers = asked.request.headers();
     let is_draft = asked.dialect != Dialect::Tus;

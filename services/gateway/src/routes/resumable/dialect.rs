@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use sfv::{BareItem, Item, Parser};
 use waybill_data_plane::checksum;
 use waybill_domain::Refusal;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
 /// Supported version of tus.
@@ -104,7 +105,7 @@ impl Dialect {
         if self != Self::Tus || named {
             return Ok(());
         }
-        Err(Problem::new(412, "version_refused", "send Tus-Resumable: 1.0.0"))
+        Err(Problem::new(412, ErrorCode::VersionRefused, "send Tus-Resumable: 1.0.0"))
     }
 
     /// Returns `true` if the client declares that the upload ends with this request; `None` if it declares nothing, and
@@ -129,7 +130,7 @@ impl Dialect {
         if media_type(headers).as_deref() == Some(wanted) {
             return Ok(());
         }
-        Err(Problem::new(415, "content_type_refused", format!("send Content-Type: {wanted}")))
+        Err(Problem::new(415, ErrorCode::ContentTypeRefused, format!("send Content-Type: {wanted}")))
     }
 
     /// Returns the number in a header. In tus an invalid number is an error; the draft requires that it is ignored
@@ -142,7 +143,8 @@ impl Dialect {
         let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         // A number that does not fit into `u64` is valid too, and larger than any file.
         let number = digits.filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(u64::MAX));
-        let invalid = || Problem::bad_request("header_invalid", format!("{name} must be a whole number of bytes"));
+        let invalid =
+            || Problem::bad_request(ErrorCode::HeaderInvalid, format!("{name} must be a whole number of bytes"));
         number.map(Some).ok_or_else(invalid)
     }
 
@@ -193,17 +195,17 @@ impl Dialect {
 
     fn refuse_alone(self, method: &Method, problem: Problem) -> HttpResponse {
         let offset = problem.members.get("offset_bytes").and_then(serde_json::Value::as_u64);
-        let code = problem.code.clone();
+        let code = problem.code;
         match self {
             Self::Tus => {
-                let status = match (code.as_str(), problem.status) {
-                    ("digest_mismatch", 400) => CHECKSUM_MISMATCH,
+                let status = match (code, problem.status) {
+                    (ErrorCode::DigestMismatch, 400) => CHECKSUM_MISMATCH,
                     // Clients give up an upload after any other error of HEAD (tus-js-client 4.3).
                     (_, 500..) if method == Method::HEAD => 423,
                     // Some clients start a new upload only after 404 (tus-java-client 0.5), and all clients do so after
                     // 404 (tus 1.0, HEAD).
-                    ("upload_ended", _) if method == Method::HEAD => 404,
-                    ("upload_completed", _) if method == Method::DELETE => 423,
+                    (ErrorCode::UploadEnded, _) if method == Method::HEAD => 404,
+                    (ErrorCode::UploadCompleted, _) if method == Method::DELETE => 423,
                     (_, status) => status,
                 };
                 let mut response = HttpResponse::from_error(Problem { status, ..problem });
@@ -216,14 +218,16 @@ impl Dialect {
                 response
             }
             Self::Draft(_) => {
-                let problem = match code.as_str() {
-                    "offset_mismatch" => problem
+                let problem = match code {
+                    ErrorCode::OffsetMismatch => problem
                         .with("type", MISMATCHING_OFFSET)
                         .with("title", "Mismatching Upload Offset")
                         .with("expected-offset", offset),
-                    "length_conflict" | "size_exceeded" if problem.status < 500 => Problem { status: 400, ..problem }
-                        .with("type", INCONSISTENT_LENGTH)
-                        .with("title", "Inconsistent Upload Length Values"),
+                    ErrorCode::LengthConflict | ErrorCode::SizeExceeded if problem.status < 500 => {
+                        Problem { status: 400, ..problem }
+                            .with("type", INCONSISTENT_LENGTH)
+                            .with("title", "Inconsistent Upload Length Values")
+                    }
                     _ => problem,
                 };
                 let is_of_the_file = problem.members.contains_key("upload_status");
@@ -239,7 +243,7 @@ impl Dialect {
                 if let Some(limit) = limit {
                     set(&mut response, "upload-limit", limit);
                 }
-                if code == "content_type_refused" {
+                if code == ErrorCode::ContentTypeRefused {
                     set(&mut response, "accept-patch", PARTIAL_UPLOAD);
                 }
                 response
@@ -251,13 +255,13 @@ impl Dialect {
 /// Returns the value of `Upload-Limit` for the size limit that the request exceeds.
 fn broken_limit(problem: &Problem) -> Option<String> {
     let member = |name: &str| problem.members.get(name).and_then(serde_json::Value::as_u64);
-    let largest = match problem.code.as_str() {
-        "file_too_large" | "session_too_large" => member("limit_bytes")?,
-        "quota_exceeded" => {
+    let largest = match problem.code {
+        ErrorCode::FileTooLarge | ErrorCode::SessionTooLarge => member("limit_bytes")?,
+        ErrorCode::QuotaExceeded => {
             let taken = member("storage_used_bytes")?.saturating_add(member("storage_reserved_bytes")?);
             member("storage_limit_bytes")?.saturating_sub(taken)
         }
-        "piece_too_small" => return Some(format!("min-append-size={}", member("least_bytes")?)),
+        ErrorCode::PieceTooSmall => return Some(format!("min-append-size={}", member("least_bytes")?)),
         _ => return None,
     };
     Some(format!("max-size={largest}"))

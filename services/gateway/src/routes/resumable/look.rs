@@ -8,6 +8,7 @@ use crate::routes::resumable::request::Asked;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use waybill_domain::upload::{Phase, State};
+use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
 use waybill_schema::events::UploadKind;
 use waybill_service_kit::{Problem, now};
@@ -85,7 +86,7 @@ pub(crate) fn refuse_state_headers(asked: &Asked) -> Result<(), Problem> {
     let found = brought.into_iter().find(|name| asked.request.headers().contains_key(*name));
     match found {
         Some(name) if asked.dialect.is_early() => {
-            Err(Problem::bad_request("header_invalid", format!("{name} is not allowed in this request")))
+            Err(Problem::bad_request(ErrorCode::HeaderInvalid, format!("{name} is not allowed in this request")))
         }
         _ => Ok(()),
     }

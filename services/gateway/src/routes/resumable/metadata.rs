@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use uuid::Uuid;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
 /// Maximum length of the header.
@@ -26,9 +27,9 @@ impl Metadata {
     /// # Errors
     /// 400 `metadata_invalid`, 413 `metadata_too_large`.
     pub(crate) fn parse(header: &str) -> Result<Self, Problem> {
-        let invalid = |what: &str| Problem::bad_request("metadata_invalid", format!("Upload-Metadata: {what}"));
+        let invalid = |what: &str| Problem::bad_request(ErrorCode::MetadataInvalid, format!("Upload-Metadata: {what}"));
         if header.len() > MAX_BYTES {
-            return Err(Problem::new(413, "metadata_too_large", "Upload-Metadata has more than 8 KiB"));
+            return Err(Problem::new(413, ErrorCode::MetadataTooLarge, "Upload-Metadata has more than 8 KiB"));
         }
         let mut pairs = BTreeMap::new();
         for pair in header.split(',').map(str::trim) {
@@ -55,15 +56,16 @@ impl Metadata {
     /// Returns the file name. A name that is not UTF-8 is an error.
     fn name(&self) -> Result<Option<String>, Problem> {
         let found = ["filename", "name"].iter().find_map(|key| self.0.get(*key));
-        let invalid = |_| Problem::new(422, "name_invalid", "the name in Upload-Metadata is not UTF-8");
+        let invalid = |_| Problem::new(422, ErrorCode::NameInvalid, "the name in Upload-Metadata is not UTF-8");
         let name = found.map(|bytes| String::from_utf8(bytes.clone())).transpose().map_err(invalid)?;
         Ok(name.filter(|name| !name.is_empty()))
     }
 
     fn id(&self, key: &'static str) -> Result<Option<Uuid>, Problem> {
         let parse = |text: String| {
-            Uuid::try_parse(&text)
-                .map_err(|_| Problem::bad_request("metadata_invalid", format!("Upload-Metadata: {key} must be a UUID")))
+            Uuid::try_parse(&text).map_err(|_| {
+                Problem::bad_request(ErrorCode::MetadataInvalid, format!("Upload-Metadata: {key} must be a UUID"))
+            })
         };
         self.text(&[key]).map(parse).transpose()
     }
@@ -119,10 +121,10 @@ mod tests {
     #[test]
     fn what_is_no_metadata_is_refused() {
         for header in ["a !!!", "a YQ==,a YQ==", ",", "a YQ==,", "ä YQ=="] {
-            assert_eq!(Metadata::parse(header).unwrap_err().code, "metadata_invalid", "{header}");
+            assert_eq!(Metadata::parse(header).unwrap_err().code, ErrorCode::MetadataInvalid, "{header}");
         }
         assert_eq!(Metadata::parse(&"a".repeat(9_000)).unwrap_err().status, 413);
         let session = Metadata::parse("session_id YQ==").unwrap().facts(FileFacts::default());
-        assert_eq!(session.unwrap_err().code, "metadata_invalid");
+        assert_eq!(session.unwrap_err().code, ErrorCode::MetadataInvalid);
     }
 }

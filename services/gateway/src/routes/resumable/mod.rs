@@ -22,6 +22,7 @@ use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use waybill_repository::Loaded;
+use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
@@ -112,13 +113,14 @@ async fn answer(
 fn effective_method(request: &HttpRequest) -> Result<Method, Problem> {
     let Some(meant) = request.headers().get(METHOD_OVERRIDE) else { return Ok(request.method().clone()) };
     let known = [Method::POST, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
-    let invalid = || Problem::bad_request("header_invalid", "X-HTTP-Method-Override must be PATCH or DELETE");
+    let invalid = || Problem::bad_request(ErrorCode::HeaderInvalid, "X-HTTP-Method-Override must be PATCH or DELETE");
     known.into_iter().find(|method| meant.as_bytes() == method.as_str().as_bytes()).ok_or_else(invalid)
 }
 
 fn not_allowed(methods: &[&str]) -> Problem {
     let methods = methods.join(", ");
-    Problem::new(405, "method_not_allowed", format!("this URL supports only {methods}")).with(dialect::ALLOW, methods)
+    Problem::new(405, ErrorCode::MethodNotAllowed, format!("this URL supports only {methods}"))
+        .with(dialect::ALLOW, methods)
 }
 
 /// Cancels an upload (tus 1.0, Termination; draft §4.5).

@@ -5,6 +5,7 @@ use crate::routes::resumable::dialect::Dialect;
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
 use waybill_repository::{Context, UploadAggregate};
+use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
 use waybill_service_kit::{Principal, Problem, RequestId};
 
@@ -33,8 +34,9 @@ impl Asked {
     /// Returns the unchanged value of `Upload-Metadata`, which later responses repeat; `None` if it is absent or empty.
     pub(crate) fn upload_metadata(&self) -> Result<Option<&str>, Problem> {
         let Some(value) = self.request.headers().get("Upload-Metadata") else { return Ok(None) };
-        let text =
-            value.to_str().map_err(|_| Problem::bad_request("metadata_invalid", "Upload-Metadata is not ASCII"))?;
+        let text = value
+            .to_str()
+            .map_err(|_| Problem::bad_request(ErrorCode::MetadataInvalid, "Upload-Metadata is not ASCII"))?;
         Ok(Some(text).filter(|text| !text.trim().is_empty()))
     }
 }

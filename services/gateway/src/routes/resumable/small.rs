@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use waybill_domain::upload::State;
 use waybill_repository::Loaded;
+use waybill_schema::ErrorCode;
 use waybill_schema::Position;
 use waybill_schema::events::UploadKind;
 use waybill_service_kit::Problem;
@@ -77,14 +78,14 @@ pub(crate) async fn create(creation: &Creation<'_>, payload: Payload) -> Result<
                 return Err(problem);
             }
             Err(problem) => {
-                tracing::info!(upload_id = %upload, code = problem.code, "cannot store a small file as one object");
+                tracing::info!(upload_id = %upload, code = problem.code.as_str(), "cannot store a small file as one object");
             }
         }
     }
     match once.begin(&mut loaded, reserved).await? {
         Some(position) => creation.go_on(position, held.again()).await,
         None => {
-            let superseded = Problem::new(409, "superseded", "a newer request for this upload took over");
+            let superseded = Problem::new(409, ErrorCode::Superseded, "a newer request for this upload took over");
             Err(superseded.with("upload_url", upload_url(*upload)))
         }
     }

@@ -22,6 +22,7 @@ use waybill_object_store::presign::Presign;
 use waybill_read_model::queries::File;
 use waybill_repository::Context;
 use waybill_schema::Actor;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::{Problem, RequestId, now};
 
 /// Lifetime of the presigned URL to which a client is redirected.
@@ -105,7 +106,7 @@ pub(crate) async fn download(
     let download = Download { token: kept, issued, context, request: asked.request };
     let serve = |asked: Asked| gateway.tokens.record(&download, Command::Serve(asked));
     let served = match serve(asked.clone()).await {
-        Err(problem) if problem.code == "download_running" => {
+        Err(problem) if problem.code == ErrorCode::DownloadRunning => {
             // One person may have sent two requests, so this request waits for the running one. If several requests
             // wait, all of them are refused.
             asked.stopped = gateway.tokens.wait_for_others(&download.token).await.ok_or(problem)?;

@@ -16,6 +16,7 @@ use waybill_data_plane::PutBytes;
 use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
 use waybill_schema::ByteRange;
+use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadKind;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
@@ -71,7 +72,11 @@ async fn take_chunk(
     let ChunkPath { upload, index } = path;
     let facts = gateway.started(principal, upload).await?;
     if facts.kind != UploadKind::File || facts.length_deferred {
-        return Err(Problem::new(409, "upload_kind", "this upload does not accept chunks; use its own protocol"));
+        return Err(Problem::new(
+            409,
+            ErrorCode::UploadKind,
+            "this upload does not accept chunks; use its own protocol",
+        ));
     }
     let started = &facts.started;
     let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
@@ -114,7 +119,7 @@ async fn take_chunk(
 
 fn index_invalid(grid: PartGrid) -> Problem {
     let total = grid.total_parts();
-    Problem::bad_request("chunk_index_invalid", format!("the upload has {total} chunks, numbered from 0"))
+    Problem::bad_request(ErrorCode::ChunkIndexInvalid, format!("the upload has {total} chunks, numbered from 0"))
         .with("total_chunks", total)
 }
 
@@ -122,7 +127,7 @@ fn check_length(range: ByteRange, content_length: Option<u64>) -> Result<(), Pro
     match content_length {
         Some(length) if length > range.len() => {
             let text = format!("the body has {length} bytes; the range has only {}", range.len());
-            Err(Problem::new(413, "size_exceeded", text))
+            Err(Problem::new(413, ErrorCode::SizeExceeded, text))
         }
         Some(length) if length < range.len() => Err(incomplete(length, range)),
         _ => Ok(()),
@@ -131,7 +136,7 @@ fn check_length(range: ByteRange, content_length: Option<u64>) -> Result<(), Pro
 
 fn incomplete(length: u64, range: ByteRange) -> Problem {
     Problem::bad_request(
-        "chunk_incomplete",
+        ErrorCode::ChunkIncomplete,
         format!("the body has {length} bytes instead of {}; to send a piece, use Content-Range", range.len()),
     )
 }
@@ -148,7 +153,7 @@ fn rest_of(chunk: ByteRange, size_bytes: u64, value: &str) -> Result<ByteRange, 
     };
     parse().ok_or_else(|| {
         Problem::bad_request(
-            "content_range_invalid",
+            ErrorCode::ContentRangeInvalid,
             format!("Content-Range must be within bytes {}-{}/{size_bytes}", chunk.from, chunk.to - 1),
         )
     })

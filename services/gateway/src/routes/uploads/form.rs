@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 use waybill_domain::Refusal;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
 /// Maximum size of a field's value.
@@ -155,15 +156,15 @@ async fn nothing_more(mut form: Multipart) -> Result<(), Problem> {
 }
 
 fn invalid(detail: &str) -> Problem {
-    Problem::bad_request("form_invalid", detail)
+    Problem::bad_request(ErrorCode::FormInvalid, detail)
 }
 
 fn unreadable(error: &MultipartError) -> Problem {
     match error {
         MultipartError::Payload(_) | MultipartError::Incomplete => {
-            Problem::bad_request("body_incomplete", "the form ended early; send it again")
+            Problem::bad_request(ErrorCode::BodyIncomplete, "the form ended early; send it again")
         }
-        error => Problem::bad_request("form_invalid", format!("the form cannot be read: {error}")),
+        error => Problem::bad_request(ErrorCode::FormInvalid, format!("the form cannot be read: {error}")),
     }
 }
 

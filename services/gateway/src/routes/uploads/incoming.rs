@@ -23,6 +23,7 @@ use waybill_data_plane::PutBytes;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{ByteRange, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId};
@@ -186,8 +187,8 @@ impl Incoming {
         let finished = async {
             let limit_bytes = self.started.size_bytes;
             let stored = growing::send(&self.gateway, &self.context, self.put(None), payload, limit_bytes).await;
-            let stored = stored.map_err(|problem| match problem.code.as_str() {
-                "size_exceeded" => refused(&Refusal::FileTooLarge { size_bytes: limit_bytes + 1, limit_bytes }),
+            let stored = stored.map_err(|problem| match problem.code {
+                ErrorCode::SizeExceeded => refused(&Refusal::FileTooLarge { size_bytes: limit_bytes + 1, limit_bytes }),
                 _ => problem,
             })?;
             after().await?;

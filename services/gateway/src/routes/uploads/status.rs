@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_domain::upload::{Phase, State};
+use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
 use waybill_service_kit::{Principal, Problem};
 
@@ -69,7 +70,9 @@ pub(crate) fn status(id: UploadId, state: &State) -> UploadStatus {
     let missing: Vec<[u64; 2]> = state.missing().iter().map(|gap| [gap.from, gap.to]).collect();
     let (error_code, error_message) = match &state.phase {
         Phase::Rejected { code, message } => (Some(code.clone()), Some(message.clone())),
-        Phase::Expired => (Some("upload_expired".to_owned()), Some("the upload was not continued in time".to_owned())),
+        Phase::Expired => {
+            (Some(ErrorCode::UploadExpired.to_string()), Some("the upload was not continued in time".to_owned()))
+        }
         _ => (None, None),
     };
     UploadStatus {

@@ -14,6 +14,7 @@ use crate::routes::uploads::status::UploadStatus;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use percent_encoding::percent_decode_str;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 /// Uploads a whole file in one request
@@ -74,11 +75,13 @@ pub(crate) async fn post_file(
 /// Refuses a query that is not UTF-8. Otherwise the invalid bytes would be replaced by other characters.
 fn check_text(query: &str) -> Result<(), Problem> {
     let text = percent_decode_str(query).decode_utf8();
-    text.map(drop).map_err(|_| Problem::new(422, "name_invalid", "the query, which contains the name, is not UTF-8"))
+    text.map(drop)
+        .map_err(|_| Problem::new(422, ErrorCode::NameInvalid, "the query, which contains the name, is not UTF-8"))
 }
 
 pub(crate) fn facts(request: &HttpRequest, query: FileQuery, size_bytes: u64) -> Result<FileFacts, Problem> {
-    let name = query.name.ok_or_else(|| Problem::bad_request("query_invalid", "send the file name as ?name="))?;
+    let name =
+        query.name.ok_or_else(|| Problem::bad_request(ErrorCode::QueryInvalid, "send the file name as ?name="))?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let metadata = query.metadata.as_deref().map(Metadata::parse).transpose();
     let digest = match query.sha256 {
@@ -94,7 +97,8 @@ pub(crate) fn facts(request: &HttpRequest, query: FileQuery, size_bytes: u64) ->
         session_id: query.session_id,
         chatroom_id: query.chatroom_id,
         thread_id: query.thread_id,
-        metadata: metadata.map_err(|_| Problem::bad_request("query_invalid", "metadata must be a JSON object"))?,
+        metadata: metadata
+            .map_err(|_| Problem::bad_request(ErrorCode::QueryInvalid, "metadata must be a JSON object"))?,
         mode: Mode::Gateway,
     })
 }

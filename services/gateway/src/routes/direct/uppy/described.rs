@@ -4,6 +4,7 @@ use crate::application::uploads::description::FileFacts;
 use crate::http::metadata::Metadata;
 use serde_json::{Map, Value};
 use uuid::Uuid;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
 const UUID_LENGTH: usize = 36;
@@ -27,7 +28,7 @@ impl Described {
     }
 
     fn id(&self, key: &str) -> Result<Option<Uuid>, Problem> {
-        let invalid = |_| Problem::bad_request("metadata_invalid", format!("{key} must be a UUID"));
+        let invalid = |_| Problem::bad_request(ErrorCode::MetadataInvalid, format!("{key} must be a UUID"));
         self.text(key).map(|text| Uuid::try_parse(&text).map_err(invalid)).transpose()
     }
 

@@ -15,6 +15,7 @@ use waybill_domain::upload::{Command, State};
 use waybill_object_store::presign::{Presign, Presigned};
 use waybill_object_store::{CompletedPart, ListedPart, StoreError};
 use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{UploadId, names};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
@@ -194,9 +195,10 @@ impl Asked {
             // Another request has completed the multipart upload.
             Err(StoreError::NoSuchUpload { .. }) if self.is_made(&found.key).await? => Ok(()),
             Err(StoreError::NoSuchUpload { .. }) => Err(Problem::not_found("multipart upload")),
-            Err(StoreError::PartsInvalid { code, .. }) => {
-                Err(Problem::bad_request("parts_invalid", format!("the object store refused the parts: {code}")))
-            }
+            Err(StoreError::PartsInvalid { code, .. }) => Err(Problem::bad_request(
+                ErrorCode::PartsInvalid,
+                format!("the object store refused the parts: {code}"),
+            )),
             Err(error) => Err(error.into_problem("completing a multipart upload")),
         }
     }
@@ -217,10 +219,16 @@ impl Asked {
 /// (`InvalidPart`, `InvalidPartOrder`), but not every other store does.
 fn check_parts(listed: &[ListedPart], parts: &[CompletedPart]) -> Result<(), Problem> {
     if parts.is_empty() {
-        return Err(Problem::bad_request("parts_invalid", "the upload has no parts; send at least one part first"));
+        return Err(Problem::bad_request(
+            ErrorCode::PartsInvalid,
+            "the upload has no parts; send at least one part first",
+        ));
     }
     if !parts.is_sorted_by(|a, b| a.part_number < b.part_number) {
-        return Err(Problem::bad_request("parts_invalid", "list each part once, in ascending order of part numbers"));
+        return Err(Problem::bad_request(
+            ErrorCode::PartsInvalid,
+            "list each part once, in ascending order of part numbers",
+        ));
     }
     let is_there = |part: &CompletedPart| {
         listed.iter().any(|known| known.part_number == part.part_number && known.has_etag(&part.etag))
@@ -228,7 +236,7 @@ fn check_parts(listed: &[ListedPart], parts: &[CompletedPart]) -> Result<(), Pro
     match parts.iter().find(|part| !is_there(part)) {
         Some(part) => {
             let detail = format!("the object store has no part {} with this ETag; send it again", part.part_number);
-            Err(Problem::new(409, "part_missing", detail).with("part_number", part.part_number))
+            Err(Problem::new(409, ErrorCode::PartMissing, detail).with("part_number", part.part_number))
         }
         None => Ok(()),
     }
@@ -239,5 +247,5 @@ fn check_part_number(part_number: u32) -> Result<(), Problem> {
     if (1..=10_000).contains(&part_number) {
         return Ok(());
     }
-    Err(Problem::bad_request("parts_invalid", "the part number must be between 1 and 10000"))
+    Err(Problem::bad_request(ErrorCode::PartsInvalid, "the part number must be between 1 and 10000"))
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use waybill_object_store::presign::{Presign, Presigned};
+use waybill_schema::ErrorCode;
 use waybill_service_kit::{Principal, Problem, RequestId};
 
 /// Presigned request that the client sends to the object store.
@@ -119,7 +120,7 @@ impl Asked {
                 let parts = self.check_room(&mut found, upload_id).await?;
                 if parts.is_empty() {
                     return Err(Problem::bad_request(
-                        "parts_invalid",
+                        ErrorCode::PartsInvalid,
                         "the upload has no parts; send at least one part first",
                     ));
                 }
@@ -137,5 +138,8 @@ impl Asked {
 }
 
 fn unknown_request() -> Problem {
-    Problem::bad_request("request_invalid", "send method, key, uploadId and partNumber as signRequest receives them")
+    Problem::bad_request(
+        ErrorCode::RequestInvalid,
+        "send method, key, uploadId and partNumber as signRequest receives them",
+    )
 }
