@@ -100,14 +100,15 @@ async fn write(
     to: &Checkpoint,
     rows: Vec<Write>,
 ) -> Result<(), Refused> {
-    let done = try_to_write(database, partition, (from, to), &rows, false).await;
-    if is_unclear(&done) { try_to_write(database, partition, (from, to), &rows, true).await } else { done }
+    let done = try_to_write(database, partition, from, to, &rows, false).await;
+    if is_unclear(&done) { try_to_write(database, partition, from, to, &rows, true).await } else { done }
 }
 
 async fn try_to_write(
     database: &Database,
     partition: u32,
-    (from, to): (&Checkpoint, &Checkpoint),
+    from: &Checkpoint,
+    to: &Checkpoint,
     rows: &[Write],
     is_to_tell: bool,
 ) -> Result<(), Refused> {

@@ -165,7 +165,7 @@ pub(crate) async fn load_missing(
         tables: &mut AllTables,
         rows: fn(&mut Tables) -> &mut Rows<R>,
     ) -> Result<(), ReadModelError> {
-        let missing: Vec<Key> = keys.iter().copied().filter(|key| !tables.has(*key, rows)).collect();
+        let missing: Vec<Key> = keys.iter().copied().filter(|(company, id)| !tables.has(*company, *id, rows)).collect();
         tables.extend(load(connection, missing).await?, rows);
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod apply;
+mod error;
 mod fold;
 mod follow;
 mod rebuild;
@@ -16,7 +17,8 @@ mod unpark;
 mod writing;
 
 pub use apply::ProjectError;
-pub use replay::{Comparison, ReplayError, TableComparison, replay_into, verify};
+pub use error::ReplayError;
+pub use replay::{Comparison, TableComparison, replay_into, verify};
 pub use server::{Config, Server};
 pub use swap::{Swapped, put_right, swap};
 pub use unpark::fold_parked;

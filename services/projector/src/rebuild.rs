@@ -2,7 +2,7 @@
 
 use crate::ahead::{self, Batches};
 use crate::apply::apply;
-use crate::replay::ReplayError;
+use crate::error::ReplayError;
 use crate::writing::is_refusal;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -42,9 +42,10 @@ pub(crate) struct Target {
     pub(crate) seq: u64,
 }
 
-impl From<&(u32, Checkpoint)> for Target {
-    fn from((partition, checkpoint): &(u32, Checkpoint)) -> Self {
-        Self { partition: *partition, epoch: checkpoint.epoch.clone(), seq: seq_of(checkpoint) }
+impl Target {
+    /// Returns the position that a checkpoint of `partition` has.
+    pub(crate) fn at(partition: u32, checkpoint: &Checkpoint) -> Self {
+        Self { partition, epoch: checkpoint.epoch.clone(), seq: seq_of(checkpoint) }
     }
 }
 

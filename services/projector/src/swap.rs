@@ -4,8 +4,9 @@
 //! folds the last events and renames the schemas. The projectors continue from the same checkpoints with the leases
 //! that they hold.
 
+use crate::error::ReplayError;
 use crate::rebuild::{Target, fold_up_to, heads, seq_of};
-use crate::replay::{Comparison, ReplayError, look};
+use crate::replay::{Comparison, look};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use futures_util::future::BoxFuture;
 use std::ops::DerefMut;
@@ -194,10 +195,10 @@ async fn fold_soon(log: &dyn EventLog, beside: &Database, live: Vec<(u32, Checkp
 /// Returns the checkpoints of `live` that the new tables have not reached, with the number of missing events.
 async fn missing(beside: &Database, live: &[(u32, Checkpoint)]) -> Result<Vec<(Target, u64)>, ReadModelError> {
     let built = projection::checkpoints(&mut *beside.connection().await?).await?;
-    let lacking = |at: &(u32, Checkpoint)| {
-        let (_, built) = built.iter().find(|(partition, _)| *partition == at.0)?;
-        let events = seq_of(&at.1).checked_sub(seq_of(built)).filter(|events| *events > 0)?;
-        Some((Target::from(at), events))
+    let lacking = |(partition, at): &(u32, Checkpoint)| {
+        let (_, built) = built.iter().find(|(of, _)| of == partition)?;
+        let events = seq_of(at).checked_sub(seq_of(built)).filter(|events| *events > 0)?;
+        Some((Target::at(*partition, at), events))
     };
     Ok(live.iter().filter_map(lacking).collect())
 }

@@ -1,7 +1,8 @@
 //! Folds content events into `content`, and into the storage location of files.
 
 use super::convert::{big, id_of_content, time_of};
-use super::{Misfit, Tables};
+use super::misfit::Misfit;
+use super::tables::Tables;
 use waybill_read_model::rows::ContentRow;
 use waybill_schema::events::ContentEvent;
 use waybill_schema::{FileId, Recorded, Sha256Digest};

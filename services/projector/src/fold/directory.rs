@@ -1,7 +1,8 @@
 //! Folds directory events into `company`, `user`, `chatroom`, `thread` and `member`.
 
 use super::convert::{big, id_of_member, small, time_of};
-use super::{Misfit, Tables};
+use super::misfit::Misfit;
+use super::tables::Tables;
 use waybill_read_model::rows::{ChatroomRow, CompanyRow, MemberRow, ThreadRow, UserRow};
 use waybill_schema::events::DirectoryEvent;
 use waybill_schema::{CompanyId, Place, Recorded};

@@ -1,7 +1,9 @@
 //! Folds upload and file events into `file`, `upload_progress` and `partial_upload`.
 
 use super::convert::{big, ms_of, small, time_of};
-use super::{Misfit, Tables, sessions, shares};
+use super::misfit::Misfit;
+use super::tables::Tables;
+use super::{sessions, shares};
 use chrono::{DateTime, Utc};
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};

@@ -1,7 +1,10 @@
 //! Folds quota events into `storage_quota`, `quota_reservation` and the purged files in `file_total`.
 
 use super::convert::{big, id_of_quota, time_of};
-use super::{Misfit, Rows, Tables, totals};
+use super::misfit::Misfit;
+use super::rows::Rows;
+use super::tables::Tables;
+use super::totals;
 use chrono::{DateTime, Utc};
 use waybill_read_model::rows::{QuotaReservationRow, StorageQuotaRow};
 use waybill_schema::events::{QuotaEvent, ReservedItem};

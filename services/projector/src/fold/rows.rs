@@ -1,6 +1,6 @@
 //! The rows of one table, with the changes that must be written.
 
-use super::Misfit;
+use super::misfit::Misfit;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use waybill_read_model::rows::Row;

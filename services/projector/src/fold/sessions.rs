@@ -1,7 +1,8 @@
 //! Folds session events, and the changes of their files, into `upload_session`.
 
 use super::convert::big;
-use super::{Misfit, Tables};
+use super::misfit::Misfit;
+use super::tables::Tables;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use waybill_read_model::rows::UploadSessionRow;

@@ -1,7 +1,8 @@
 //! Folds share events into `file_association`.
 
 use super::convert::{big, time_of};
-use super::{Misfit, Tables};
+use super::misfit::Misfit;
+use super::tables::Tables;
 use waybill_read_model::rows::FileAssociationRow;
 use waybill_schema::events::{FileSharedV1, ShareEvent, UploadStartedV1};
 use waybill_schema::{AccessType, FileId, Permissions, Recorded, ShareId};

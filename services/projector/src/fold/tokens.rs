@@ -1,7 +1,8 @@
 //! Folds token events into `download_token`.
 
 use super::convert::{small, time_of};
-use super::{Misfit, Tables};
+use super::misfit::Misfit;
+use super::tables::Tables;
 use waybill_read_model::rows::DownloadTokenRow;
 use waybill_schema::events::TokenEvent;
 use waybill_schema::{Recorded, TokenId};

@@ -2,7 +2,8 @@
 //! compares it with the quota, which is folded from other events.
 
 use super::convert::big;
-use super::{Misfit, Tables};
+use super::misfit::Misfit;
+use super::tables::Tables;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use waybill_read_model::rows::{FileRow, FileTotalRow};

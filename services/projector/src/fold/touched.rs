@@ -1,7 +1,8 @@
 //! The keys of the rows that events touch, so that these rows can be loaded before the events are folded.
 
+use super::content;
 use super::convert::{id_of_content, id_of_member};
-use super::{block_of_event, content};
+use super::keys::block_of_event;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 use waybill_event_log::Stored;
