@@ -1,7 +1,7 @@
 //! Decides which topics a principal may watch.
 
+use crate::fanout::Fanout;
 use crate::protocol::Topic;
-use crate::server::Fanout;
 use waybill_access::{AccessError, Wanted};
 use waybill_repository::{LifecycleAggregate, SessionAggregate, UploadAggregate, load};
 use waybill_schema::Place;

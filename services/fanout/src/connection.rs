@@ -4,10 +4,11 @@
 mod commands;
 
 use crate::access::{keeps_all, keeps_places};
+use crate::fanout::Fanout;
 use crate::guard::TooBig;
+use crate::hub::Watcher;
 use crate::outbox::{Next, Outbox, pop};
 use crate::protocol::{Close, ServerFrame};
-use crate::server::Fanout;
 use crate::subscriptions::Subscriptions;
 use crate::timing::{HEARTBEAT, Timing};
 use actix_web::web;
@@ -281,7 +282,8 @@ impl Connection {
         match looked.await {
             Ok(Some(kept)) => {
                 for (topic, since) in kept {
-                    self.fanout.hub.watch((principal.company_id, topic, since), self.number, &self.outbox);
+                    let watcher = Watcher { conn: self.number, outbox: self.outbox.clone(), since };
+                    self.fanout.hub.watch(principal.company_id, topic, watcher);
                 }
                 Ok(())
             }

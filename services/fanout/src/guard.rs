@@ -1,7 +1,6 @@
 //! Limits what a client may send, before any of it is buffered. The WebSocket parser that reads the stream afterwards
 //! would buffer frames of any declared length (RFC 6455 §5.2) and any number of continuation frames.
 
-use crate::server::FRAME_MAX_BYTES;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::future::ready;
@@ -12,6 +11,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+/// Maximum size of a frame or message of a client in bytes.
+pub(crate) const FRAME_MAX_BYTES: usize = 4 * 1_024;
 /// Maximum number of frames in one message.
 const FRAMES_MAX: u32 = 64;
 /// Time during which further bytes of a client that exceeded a limit are read and discarded.

@@ -73,11 +73,13 @@ fn lets_all_see(permissions: &Permissions) -> bool {
 }
 
 /// Connection that watches a topic.
-struct Watcher {
-    conn: u64,
-    outbox: Arc<Outbox>,
+pub(crate) struct Watcher {
+    /// Number of the connection.
+    pub(crate) conn: u64,
+    /// Outbox of the connection.
+    pub(crate) outbox: Arc<Outbox>,
     /// Files that were shared into the chatroom or thread before this sequence are not visible any more.
-    since: u64,
+    pub(crate) since: u64,
 }
 
 /// Watchers by company and topic. Host products choose the ids of chatrooms and threads, so two companies may use the
@@ -183,19 +185,14 @@ impl Hub {
         Some(before.fold(Openness::of_upload(began), |share, recorded| share.after(recorded)))
     }
 
-    /// Delivers future events about `topic` to `outbox` of connection `conn`. Returns the sequence up to which events
-    /// were delivered before. A snapshot must contain at least these events.
-    pub(crate) fn watch(
-        &self,
-        (company, topic, since): (CompanyId, Topic, u64),
-        conn: u64,
-        outbox: &Arc<Outbox>,
-    ) -> u64 {
+    /// Delivers future events about `topic` to a watcher, which replaces an earlier one of the same connection. Returns
+    /// the sequence up to which events were delivered before. A snapshot must contain at least these events.
+    pub(crate) fn watch(&self, company: CompanyId, topic: Topic, watcher: Watcher) -> u64 {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
         let watching = watchers.entry((company, topic)).or_default();
-        match watching.iter_mut().find(|watcher| watcher.conn == conn) {
-            Some(watcher) => watcher.since = since,
-            None => watching.push(Watcher { conn, outbox: outbox.clone(), since }),
+        match watching.iter_mut().find(|earlier| earlier.conn == watcher.conn) {
+            Some(earlier) => *earlier = watcher,
+            None => watching.push(watcher),
         }
         self.at(self.log.partitions().of(company)).load(Ordering::SeqCst)
     }

@@ -5,7 +5,9 @@
 mod access;
 mod clients;
 mod connection;
+mod fanout;
 mod guard;
+mod handshake;
 mod hub;
 mod live;
 mod outbox;
@@ -13,6 +15,7 @@ mod protocol;
 mod server;
 mod snapshot;
 mod subscriptions;
+mod taken;
 mod ticket;
 mod timing;
 mod wish;

@@ -23,7 +23,9 @@ impl Live {
     /// Creates an event and estimates its size.
     pub(crate) fn new(seq: u64, what: What) -> Self {
         let bytes = match &what {
-            What::Transition { facts, .. } => FRAME_BYTES + facts.iter().map(about_bytes).sum::<usize>(),
+            What::Transition { facts, .. } => {
+                FRAME_BYTES + facts.iter().map(|(name, fact)| about_bytes(name, fact)).sum::<usize>()
+            }
             What::Progress(_) => FRAME_BYTES,
         };
         Self { seq, what, bytes }
@@ -31,7 +33,7 @@ impl Live {
 }
 
 /// Estimates the size of a fact as JSON.
-fn about_bytes((name, fact): (&String, &Value)) -> usize {
+fn about_bytes(name: &str, fact: &Value) -> usize {
     let bytes = match fact {
         Value::String(text) => text.len(),
         Value::Array(_) | Value::Object(_) => fact.to_string().len(),

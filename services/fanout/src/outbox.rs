@@ -7,7 +7,7 @@
 
 use crate::live::{Live, What};
 use crate::protocol::{Close, ProgressFacts, Topic};
-use crate::snapshot::Snapshot;
+use crate::taken::Taken;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -20,17 +20,6 @@ const QUEUE_BYTES: usize = 256 * 1_024;
 
 /// Newest progress per topic and upload, each with its sequence.
 pub(crate) type Progress = HashMap<(Topic, UploadId), (u64, ProgressFacts)>;
-
-/// Result of a request for a subscription.
-pub(crate) struct Taken {
-    /// Id that the client chose for the subscription.
-    pub(crate) id: u64,
-    /// Number of the [`Wish`](crate::wish::Wish).
-    pub(crate) wish: u64,
-    pub(crate) topic: Topic,
-    /// Snapshot, or error code for the client.
-    pub(crate) outcome: Result<Snapshot, &'static str>,
-}
 
 /// Next work of a connection.
 pub(crate) enum Next {

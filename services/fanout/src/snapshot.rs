@@ -1,8 +1,9 @@
 //! Takes the snapshot with which a subscription begins: the state of a topic, read in one transaction with its
 //! checkpoint.
 
+use crate::fanout::{Fanout, Turn};
 use crate::protocol::Topic;
-use crate::server::{Fanout, Turn};
+use crate::taken::Snapshot;
 use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -20,22 +21,16 @@ const FILES_MAX: i64 = 50;
 /// Pause between two reads while a snapshot waits for the projection.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// State of a topic and the position at which it was read.
-pub(crate) struct Snapshot {
-    pub(crate) epoch: String,
-    pub(crate) seq: u64,
-    pub(crate) state: Value,
-}
-
 /// Reads the state of a topic at sequence `at_least` or later. Returns `None` if the projection does not reach that
 /// sequence in time. Returns the permit while it waits, so that other snapshots can be taken.
 pub(crate) async fn take<'a>(
     fanout: &'a Fanout,
     mut turn: Turn<'a>,
     principal: &Principal,
-    (partition, topic): (u32, Topic),
+    topic: Topic,
     at_least: u64,
 ) -> Result<Option<Snapshot>, AccessError> {
+    let partition = fanout.log.partitions().of(principal.company_id);
     let until = Instant::now() + PATIENCE;
     loop {
         let mut snapshot = read(&fanout.database, principal, partition, topic).await?;

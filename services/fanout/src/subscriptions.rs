@@ -3,7 +3,7 @@
 use crate::live::{Live, What};
 use crate::outbox::Progress;
 use crate::protocol::{Close, ServerFrame, Topic};
-use crate::snapshot::Snapshot;
+use crate::taken::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -2,10 +2,12 @@
 //! misses no event.
 
 use crate::access::may_watch;
-use crate::outbox::{Outbox, Taken};
+use crate::fanout::{Fanout, Turn};
+use crate::hub::Watcher;
+use crate::outbox::Outbox;
 use crate::protocol::Topic;
-use crate::server::{Fanout, Turn};
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot;
+use crate::taken::{Snapshot, Taken};
 use std::sync::Arc;
 use waybill_event_log::ReadError;
 use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
@@ -46,9 +48,8 @@ impl Wish {
         let Self { topic, principal, .. } = self;
         let allowed = may_watch(fanout, principal, *topic).await.map_err(|_| "unavailable")?;
         let allowed = allowed.ok_or("not_found")?;
-        let partition = fanout.log.partitions().of(principal.company_id);
-        let watched = (principal.company_id, *topic, allowed.since);
-        let handed_out = fanout.hub.watch(watched, self.conn, &self.outbox);
+        let watcher = Watcher { conn: self.conn, outbox: self.outbox.clone(), since: allowed.since };
+        let handed_out = fanout.hub.watch(principal.company_id, *topic, watcher);
         // The client may have lost access before the connection became a watcher. Then no recheck reaches it, so check
         // again.
         if may_watch(fanout, principal, *topic).await.map_err(|_| "unavailable")?.is_none() {
@@ -62,7 +63,7 @@ impl Wish {
             _ => handed_out,
         };
         let at_least = allowed.read_to.max(about);
-        let taken = snapshot::take(fanout, turn, principal, (partition, *topic), at_least).await;
+        let taken = snapshot::take(fanout, turn, principal, *topic, at_least).await;
         taken.map_err(|_| "unavailable")?.ok_or("lagging")
     }
 }

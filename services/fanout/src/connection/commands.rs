@@ -1,8 +1,8 @@
 //! Handles frames from the client and sends the answers.
 
 use super::{Connection, Look, Step};
-use crate::outbox::Taken;
 use crate::protocol::{ClientFrame, Close, ServerFrame, Topic};
+use crate::taken::Taken;
 use crate::wish::Wish;
 use actix_ws::{AggregatedMessage, Message, ProtocolError};
 use std::time::Duration;

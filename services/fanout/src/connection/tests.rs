@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::live::{Live, What};
-use crate::outbox::Taken;
 use crate::protocol::{ProgressFacts, Topic};
-use crate::snapshot::Snapshot;
+use crate::taken::{Snapshot, Taken};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::test::TestRequest;
 use actix_web::{FromRequest, dev};

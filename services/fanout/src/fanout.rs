@@ -1,0 +1,91 @@
+//! State that all connections of a fan-out share.
+
+use crate::hub::Hub;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use waybill_access::Access;
+use waybill_access::refusals::Keeper;
+use waybill_event_log::EventLog;
+use waybill_read_model::Database;
+use waybill_service_kit::{Origins, Shutdown};
+
+/// Maximum number of snapshots that are taken at the same time. It bounds the memory for a burst of subscriptions.
+const SNAPSHOTS_AT_ONCE: usize = 32;
+
+/// Permit to take a snapshot.
+pub(crate) type Turn<'a> = Option<SemaphorePermit<'a>>;
+
+/// State that all connections share.
+pub(crate) struct Fanout {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) database: Database,
+    pub(crate) access: Arc<Access>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) refusals: Keeper,
+    /// Origins from which browsers may connect, in addition to the fan-out's own origin.
+    pub(crate) origins: Origins,
+    /// Start time, from which the ping times of all connections are counted.
+    pub(crate) began: Instant,
+    snapshots: Semaphore,
+    connections: AtomicU64,
+}
+
+impl Fanout {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        log: Arc<dyn EventLog>,
+        database: Database,
+        access: Arc<Access>,
+        shutdown: Shutdown,
+        refusals: Keeper,
+        origins: Origins,
+    ) -> Self {
+        Self {
+            hub,
+            log,
+            database,
+            access,
+            shutdown,
+            refusals,
+            origins,
+            began: Instant::now(),
+            snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE),
+            connections: AtomicU64::new(1),
+        }
+    }
+
+    /// Returns the number of a new connection.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits for a permit to take a snapshot. Dropping the value returns the permit.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        self.snapshots.acquire().await.ok()
+    }
+}
+
+#[cfg(test)]
+impl Fanout {
+    /// Creates a fan-out with an empty log in memory, without NATS and PostgreSQL.
+    pub(crate) async fn alone() -> Arc<Self> {
+        let partitions = waybill_schema::Partitions::new(1).unwrap();
+        let log: Arc<dyn EventLog> = Arc::new(waybill_event_log::memory::MemoryLog::new(partitions));
+        let nats = async_nats::ConnectOptions::new().retry_on_initial_connect().connect("127.0.0.1:1").await.unwrap();
+        let config = waybill_read_model::DatabaseConfig {
+            url: "postgres://nobody@127.0.0.1:1/nothing".to_owned(),
+            schema: "nothing".parse().unwrap(),
+            pool_size: 1,
+        };
+        let database = Database::new(config).unwrap();
+        let shutdown = Shutdown::new();
+        let (refusals, _) =
+            Keeper::new(waybill_event_log::jetstream::Refusals::new(nats, partitions), shutdown.clone());
+        let hub = Arc::new(Hub::new(log.clone()));
+        let access = Access::new(log.clone(), database.clone());
+        Arc::new(Self::new(hub, log, database, access, shutdown, refusals, Origins::default()))
+    }
+}
