@@ -5,16 +5,14 @@ mod commands;
 
 use crate::access::{keeps_all, keeps_places};
 use crate::fanout::Fanout;
-use crate::guard::TooBig;
 use crate::hub::Watcher;
 use crate::outbox::{Next, Outbox, pop};
 use crate::protocol::{Close, ServerFrame};
+use crate::socket::{Disconnected, Frame, Socket};
 use crate::subscriptions::Subscriptions;
 use crate::timing::{HEARTBEAT, Timing};
 use actix_web::web;
-use actix_ws::{AggregatedMessageStream, CloseReason, Message, Session};
-use bytes::Bytes;
-use futures_util::{Sink, StreamExt};
+use futures_util::StreamExt;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -37,32 +35,31 @@ pub(crate) struct Client {
     pub(crate) principal: Principal,
     /// Id of the handshake request.
     pub(crate) id: RequestId,
-    /// Set if the client sent a message that exceeds the limits.
-    pub(crate) too_big: TooBig,
 }
 
 /// Sends `hello`. If the caller sends the response to the handshake afterwards, both go out in one write.
 ///
 /// # Errors
-/// 500 if the session does not accept the frame.
-pub(crate) async fn greet(session: &mut Session) -> Result<(), Problem> {
+/// 500 if the socket does not accept the frame.
+pub(crate) async fn greet(socket: &mut impl Socket) -> Result<(), Problem> {
     let hello = ServerFrame::Hello { conn: Uuid::now_v7().to_string(), heartbeat_s: HEARTBEAT.as_secs() };
     let text = serde_json::to_string(&hello).map_err(|_| Problem::internal())?;
-    session.text(text).await.map_err(|_| Problem::internal())
+    let failed = |_: Disconnected| Problem::internal();
+    poll_fn(|context| socket.poll_room(context)).await.map_err(failed)?;
+    socket.send(Frame::Text(text.into())).map_err(failed)
 }
 
 /// State of a connection.
-pub(crate) struct Connection {
+pub(crate) struct Connection<S: Socket> {
     fanout: Arc<Fanout>,
     authenticator: web::Data<Authenticator>,
     client: Client,
-    session: Session,
-    inbound: AggregatedMessageStream,
+    socket: S,
     number: u64,
     outbox: Arc<Outbox>,
     subscriptions: Subscriptions,
     /// Frames to send. Nothing is taken from the outbox until all of them are sent.
-    unsent: VecDeque<Message>,
+    unsent: VecDeque<Frame>,
     /// Beginning of the current second, and the number of frames that arrived in it.
     commands: (Instant, u32),
     timing: Timing,
@@ -88,14 +85,13 @@ enum Look {
     Token(String),
 }
 
-impl Connection {
+impl<S: Socket> Connection<S> {
     /// Creates the connection of a client. It closes immediately if the user has too many connections.
     pub(crate) fn open(
         fanout: Arc<Fanout>,
         authenticator: web::Data<Authenticator>,
         client: Client,
-        session: Session,
-        inbound: AggregatedMessageStream,
+        socket: S,
     ) -> Box<Self> {
         SOCKETS.inc();
         let (number, outbox, now) = (fanout.next_connection(), Arc::<Outbox>::default(), Instant::now());
@@ -105,8 +101,7 @@ impl Connection {
             fanout,
             authenticator,
             client,
-            session,
-            inbound,
+            socket,
             number,
             outbox,
             subscriptions: Subscriptions::default(),
@@ -123,6 +118,19 @@ impl Connection {
 
     /// Serves the connection until it ends. Rare work is boxed to keep the future small, because thousands of
     /// connections sleep at the same time.
+    ///
+    /// The inputs of the loop are:
+    ///
+    /// - messages of the client, and the end of their stream ([`Socket`] as a stream),
+    /// - room for a frame, or the lack of it ([`Socket::poll_room`]),
+    /// - the outbox: transitions, progress, results of wishes, requests to check access again, and the stop of the
+    ///   process ([`Outbox`]),
+    /// - the clock, for pings and their answers, blocked frames and the pace of progress ([`Timing`]),
+    /// - the wall clock, for the expiry of the token,
+    /// - the results of asynchronous checks ([`Look`]). The connection sends and reads nothing until it has the result,
+    ///   so a client that has lost access receives nothing more.
+    ///
+    /// Its outputs are frames ([`Socket::send`]), wishes, and changes of the topics that the hub knows.
     pub(crate) async fn run(mut self: Box<Self>) {
         let mut timer = pin!(sleep_until(Instant::now() + HEARTBEAT));
         while let Some(look) = poll_fn(|context| self.poll(context, timer.as_mut())).await {
@@ -160,7 +168,7 @@ impl Connection {
             return Err(Close::TokenExpired);
         }
         if self.unsent.len() < UNSENT_MAX
-            && let Poll::Ready(message) = self.inbound.poll_next_unpin(context)
+            && let Poll::Ready(message) = self.socket.poll_next_unpin(context)
         {
             return self.heard(message, now);
         }
@@ -168,7 +176,7 @@ impl Connection {
             return Err(Close::Gone);
         }
         if self.timing.takes_ping(now) {
-            self.unsent.push_back(Message::Ping(Bytes::new()));
+            self.unsent.push_back(Frame::Ping);
         }
         let has_room = self.unsent.is_empty();
         match self.outbox.poll_next(context, has_room) {
@@ -185,23 +193,22 @@ impl Connection {
         self.send(context, now)
     }
 
-    /// Sends the next frame if there is one and if the session has room for it.
+    /// Sends the next frame if there is one and if the socket has room for it.
     fn send(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Step, Close> {
         if self.unsent.is_empty() {
             return Ok(Step::Idle);
         }
-        let mut session = Pin::new(&mut self.session);
-        match session.as_mut().poll_ready(context) {
+        match self.socket.poll_room(context) {
             Poll::Ready(Ok(())) => self.timing.unblocked(now),
-            Poll::Ready(Err(_)) => return Err(Close::Gone),
+            Poll::Ready(Err(Disconnected)) => return Err(Close::Gone),
             Poll::Pending if self.timing.blocked(now) => return Err(Close::TooSlow),
             Poll::Pending => return Ok(Step::Idle),
         }
-        if let Some(message) = pop(&mut self.unsent) {
-            if matches!(message, Message::Ping(_)) {
+        if let Some(frame) = pop(&mut self.unsent) {
+            if frame == Frame::Ping {
                 self.timing.pinged(now);
             }
-            session.start_send(message).map_err(|_| Close::Gone)?;
+            self.socket.send(frame).map_err(|Disconnected| Close::Gone)?;
         }
         Ok(Step::Done)
     }
@@ -225,7 +232,7 @@ impl Connection {
     /// Adds frames to the unsent ones.
     fn push(&mut self, frames: impl IntoIterator<Item = ServerFrame>) {
         let texts = frames.into_iter().filter_map(|frame| serde_json::to_string(&frame).ok());
-        self.unsent.extend(texts.map(|text| Message::Text(text.into())));
+        self.unsent.extend(texts.map(|text| Frame::Text(text.into())));
     }
 
     /// Adds the newest figures to the unsent frames.
@@ -250,8 +257,7 @@ impl Connection {
             self.push([ServerFrame::Bye { retry_ms: RETRY_MS }]);
         }
         if close != Close::Gone {
-            let reason = CloseReason { code: close.code().into(), description: None };
-            self.unsent.push_back(Message::Close(Some(reason)));
+            self.unsent.push_back(Frame::Close(close));
         }
     }
 
@@ -310,7 +316,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl<S: Socket> Drop for Connection<S> {
     fn drop(&mut self) {
         self.let_go();
         self.fanout.hub.clients.leave(self.number, &self.client.principal);

@@ -1,5 +1,6 @@
 //! Handles the WebSocket handshake: checks the origin and then the token or ticket, and starts the connection.
 
+use crate::actix_socket::ActixSocket;
 use waybill_schema::ErrorCode;
 use crate::connection::{Client, Connection, greet};
 use crate::fanout::Fanout;
@@ -59,13 +60,14 @@ pub(crate) async fn connect(
     let mut guarded: dev::Payload = dev::Payload::Stream { payload: Box::pin(guarded) };
     let payload = web::Payload::from_request(&request, &mut guarded).await?;
     let upgraded = actix_ws::handle_with_protocols(&request, payload, &[SUBPROTOCOL]);
-    let Ok((answer, mut session, stream)) = upgraded else { return Err(no_handshake().into()) };
-    greet(&mut session).await?;
-    let inbound =
+    let Ok((answer, session, stream)) = upgraded else { return Err(no_handshake().into()) };
+    let messages =
         stream.max_frame_size(FRAME_MAX_BYTES).aggregate_continuations().max_continuation_size(FRAME_MAX_BYTES);
+    let mut socket = ActixSocket::new(session, messages, too_big);
+    greet(&mut socket).await?;
     body::written_within(&request, WRITE_WITHIN);
-    let client = Client { principal, id, too_big };
-    actix_web::rt::spawn(Connection::open(fanout.into_inner(), authenticator, client, session, inbound).run());
+    let client = Client { principal, id };
+    actix_web::rt::spawn(Connection::open(fanout.into_inner(), authenticator, client, socket).run());
     Ok(answer)
 }
 

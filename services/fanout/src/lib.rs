@@ -3,6 +3,7 @@
 //! sent.
 
 mod access;
+mod actix_socket;
 mod clients;
 mod connection;
 mod fanout;
@@ -14,6 +15,7 @@ mod outbox;
 mod protocol;
 mod server;
 mod snapshot;
+mod socket;
 mod subscriptions;
 mod taken;
 mod ticket;

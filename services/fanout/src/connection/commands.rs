@@ -2,9 +2,9 @@
 
 use super::{Connection, Look, Step};
 use crate::protocol::{ClientFrame, Close, ServerFrame, Topic};
+use crate::socket::{Frame, Incoming, Socket};
 use crate::taken::Taken;
 use crate::wish::Wish;
-use actix_ws::{AggregatedMessage, Message, ProtocolError};
 use std::time::Duration;
 use tokio::time::Instant;
 use waybill_access::refusals::Refused;
@@ -13,28 +13,23 @@ use waybill_service_kit::Problem;
 /// Maximum number of frames that a client may send per second.
 const COMMANDS_PER_S: u32 = 20;
 
-impl Connection {
-    /// Handles a message from the client.
-    pub(super) fn heard(
-        &mut self,
-        message: Option<Result<AggregatedMessage, ProtocolError>>,
-        now: Instant,
-    ) -> Result<Step, Close> {
+impl<S: Socket> Connection<S> {
+    /// Handles a message from the client, or the end of the stream.
+    pub(super) fn heard(&mut self, message: Option<Incoming>, now: Instant) -> Result<Step, Close> {
         self.timing.heard();
         match message {
-            Some(Ok(AggregatedMessage::Text(text))) => return self.command(&text, now),
-            Some(Ok(AggregatedMessage::Ping(bytes))) => {
+            Some(Incoming::Text(text)) => return self.command(&text, now),
+            Some(Incoming::Ping(bytes)) => {
                 self.count(now)?;
-                self.unsent.push_back(Message::Pong(bytes));
+                self.unsent.push_back(Frame::Pong(bytes));
             }
-            Some(Ok(AggregatedMessage::Pong(_))) => self.count(now)?,
-            Some(Ok(AggregatedMessage::Binary(_))) => {
+            Some(Incoming::Pong) => self.count(now)?,
+            Some(Incoming::Binary) => {
                 self.count(now)?;
                 self.refuse(None, "frame_invalid");
             }
-            Some(Err(ProtocolError::Overflow)) => return Err(Close::TooBig),
-            Some(Err(_)) if self.client.too_big.get() => return Err(Close::TooBig),
-            Some(Ok(AggregatedMessage::Close(_)) | Err(_)) | None => return Err(Close::Gone),
+            Some(Incoming::TooBig) => return Err(Close::TooBig),
+            None => return Err(Close::Gone),
         }
         Ok(Step::Done)
     }
@@ -51,9 +46,9 @@ impl Connection {
         Ok(())
     }
 
-    fn command(&mut self, text: &str, now: Instant) -> Result<Step, Close> {
+    fn command(&mut self, text: &[u8], now: Instant) -> Result<Step, Close> {
         self.count(now)?;
-        match serde_json::from_str::<ClientFrame>(text) {
+        match serde_json::from_slice::<ClientFrame>(text) {
             Ok(ClientFrame::Sub { id, topic, from }) => self.subscribe(id, &topic, from.is_some()),
             Ok(ClientFrame::Unsub { id }) => self.forget(id),
             Ok(ClientFrame::Auth { token }) => return Ok(Step::Look(Look::Token(token))),
