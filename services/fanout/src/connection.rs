@@ -7,7 +7,7 @@ use crate::access::{keeps_all, keeps_places};
 use crate::fanout::Fanout;
 use crate::hub::Watcher;
 use crate::outbox::{Next, Outbox, pop};
-use crate::protocol::{Close, ServerFrame};
+use crate::protocol::{Close, Refusal, ServerFrame};
 use crate::socket::{Disconnected, Frame, Socket};
 use crate::subscriptions::Subscriptions;
 use crate::timing::{HEARTBEAT, Timing};
@@ -304,7 +304,7 @@ impl<S: Socket> Connection<S> {
         let fresh = self.authenticator.authenticate(token).await.ok();
         let same = |fresh: &Principal| (fresh.user_id, fresh.company_id) == (principal.user_id, principal.company_id);
         let Some(fresh) = fresh.filter(same) else {
-            self.refuse(None, "token_invalid");
+            self.refuse(None, Refusal::TokenInvalid);
             return Ok(());
         };
         let has_less = principal.roles.iter().any(|role| !fresh.roles.contains(role));

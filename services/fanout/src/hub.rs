@@ -3,7 +3,7 @@
 use crate::clients::Clients;
 use crate::live::{Live, What, progress, topics, transition};
 use crate::outbox::Outbox;
-use crate::protocol::{ProgressFacts, Topic};
+use crate::protocol::{ProgressFacts, Stage, Topic};
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -302,7 +302,7 @@ impl Hub {
             tracker.evolve(event, recorded.envelope.time);
             (progress(id, &tracker), tracker.upload.kind == UploadKind::Partial)
         };
-        if facts.stage == "ended" {
+        if facts.stage == Stage::Ended {
             self.trackers.invalidate(&id);
         } else {
             self.trackers.insert(&id, tracker);

@@ -1,6 +1,6 @@
 //! Converts events of the log to what watchers receive.
 
-use crate::protocol::{ProgressFacts, Topic};
+use crate::protocol::{ProgressFacts, Stage, Topic};
 use serde_json::{Map, Value, json};
 use waybill_domain::progress::Tracker;
 use waybill_domain::upload::{Phase, Status};
@@ -72,9 +72,13 @@ pub(crate) fn topics(recorded: &Recorded) -> Vec<Topic> {
 pub(crate) fn progress(id: UploadId, tracker: &Tracker) -> ProgressFacts {
     let progress = tracker.progress();
     let stage = match tracker.upload.phase {
-        Phase::Absent | Phase::Active => "uploading",
-        Phase::Verifying => "verifying",
-        _ => "ended",
+        Phase::Absent | Phase::Active => Stage::Uploading,
+        Phase::Verifying => Stage::Verifying,
+        Phase::Verified { .. }
+        | Phase::Rejected { .. }
+        | Phase::Cancelled
+        | Phase::Expired
+        | Phase::Concatenated { .. } => Stage::Ended,
     };
     ProgressFacts {
         upload_id: id,

@@ -196,6 +196,7 @@ pub(crate) fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Refusal;
     use serde_json::{Map, Value};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
@@ -234,7 +235,7 @@ mod tests {
     }
 
     fn taken() -> Taken {
-        Taken { id: 1, wish: 1, topic: topic(), outcome: Err("lagging") }
+        Taken { id: 1, wish: 1, topic: topic(), outcome: Err(Refusal::Lagging) }
     }
 
     /// Creates an outbox at which a task waits.

@@ -2,7 +2,7 @@
 
 use crate::live::{Live, What};
 use crate::outbox::Progress;
-use crate::protocol::{Close, ServerFrame, Topic};
+use crate::protocol::{Close, Refusal, ServerFrame, Topic};
 use crate::taken::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,13 +40,13 @@ impl Subscriptions {
     /// later ones under the same id.
     ///
     /// # Errors
-    /// Error code for the client.
-    pub(crate) fn ask(&mut self, id: u64, topic: Topic) -> Result<u64, &'static str> {
+    /// [`Refusal::IdInUse`] and [`Refusal::TooManyTopics`].
+    pub(crate) fn ask(&mut self, id: u64, topic: Topic) -> Result<u64, Refusal> {
         if self.all.contains_key(&id) {
-            return Err("id_in_use");
+            return Err(Refusal::IdInUse);
         }
         if self.all.len() >= TOPICS_MAX {
-            return Err("too_many_topics");
+            return Err(Refusal::TooManyTopics);
         }
         self.asked += 1;
         self.all.insert(id, Subscription::Asked { topic, asked: self.asked, early: Vec::new() });

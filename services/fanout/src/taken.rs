@@ -1,6 +1,6 @@
 //! The result of a request for a subscription, which waits in the outbox until the connection takes it.
 
-use crate::protocol::Topic;
+use crate::protocol::{Refusal, Topic};
 use serde_json::Value;
 
 /// State of a topic and the position at which it was read.
@@ -17,6 +17,6 @@ pub(crate) struct Taken {
     /// Number of the [`Wish`](crate::wish::Wish).
     pub(crate) wish: u64,
     pub(crate) topic: Topic,
-    /// Snapshot, or error code for the client.
-    pub(crate) outcome: Result<Snapshot, &'static str>,
+    /// Snapshot, or the reason for which the client does not get one.
+    pub(crate) outcome: Result<Snapshot, Refusal>,
 }

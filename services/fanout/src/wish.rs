@@ -5,10 +5,11 @@ use crate::access::may_watch;
 use crate::fanout::{Fanout, Turn};
 use crate::hub::Watcher;
 use crate::outbox::Outbox;
-use crate::protocol::Topic;
+use crate::protocol::{Refusal, Topic};
 use crate::snapshot;
 use crate::taken::{Snapshot, Taken};
 use std::sync::Arc;
+use waybill_access::AccessError;
 use waybill_event_log::ReadError;
 use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
 use waybill_service_kit::Principal;
@@ -44,27 +45,37 @@ impl Wish {
         });
     }
 
-    async fn take<'a>(&self, fanout: &'a Fanout, turn: Turn<'a>) -> Result<Snapshot, &'static str> {
+    async fn take<'a>(&self, fanout: &'a Fanout, turn: Turn<'a>) -> Result<Snapshot, Refusal> {
         let Self { topic, principal, .. } = self;
-        let allowed = may_watch(fanout, principal, *topic).await.map_err(|_| "unavailable")?;
-        let allowed = allowed.ok_or("not_found")?;
+        let allowed = may_watch(fanout, principal, *topic).await?;
+        let allowed = allowed.ok_or(Refusal::NotFound)?;
         let watcher = Watcher { conn: self.conn, outbox: self.outbox.clone(), since: allowed.since };
         let handed_out = fanout.hub.watch(principal.company_id, *topic, watcher);
         // The client may have lost access before the connection became a watcher. Then no recheck reaches it, so check
         // again.
-        if may_watch(fanout, principal, *topic).await.map_err(|_| "unavailable")?.is_none() {
-            return Err("not_found");
+        if may_watch(fanout, principal, *topic).await?.is_none() {
+            return Err(Refusal::NotFound);
         }
         // The snapshot must contain all events about the topic that were delivered before.
         let about = match topic {
-            Topic::Upload(upload) => {
-                last_event(fanout, principal.company_id, *upload).await.map_err(|_| "unavailable")?
-            }
+            Topic::Upload(upload) => last_event(fanout, principal.company_id, *upload).await?,
             _ => handed_out,
         };
         let at_least = allowed.read_to.max(about);
         let taken = snapshot::take(fanout, turn, principal, *topic, at_least).await;
-        taken.map_err(|_| "unavailable")?.ok_or("lagging")
+        taken?.ok_or(Refusal::Lagging)
+    }
+}
+
+impl From<AccessError> for Refusal {
+    fn from(_: AccessError) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(_: ReadError) -> Self {
+        Self::Unavailable
     }
 }
 

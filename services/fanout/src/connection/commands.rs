@@ -1,7 +1,7 @@
 //! Handles frames from the client and sends the answers.
 
 use super::{Connection, Look, Step};
-use crate::protocol::{ClientFrame, Close, ServerFrame, Topic};
+use crate::protocol::{ClientFrame, Close, Refusal, ServerFrame, Topic};
 use crate::socket::{Frame, Incoming, Socket};
 use crate::taken::Taken;
 use crate::wish::Wish;
@@ -26,7 +26,7 @@ impl<S: Socket> Connection<S> {
             Some(Incoming::Pong) => self.count(now)?,
             Some(Incoming::Binary) => {
                 self.count(now)?;
-                self.refuse(None, "frame_invalid");
+                self.refuse(None, Refusal::FrameInvalid);
             }
             Some(Incoming::TooBig) => return Err(Close::TooBig),
             None => return Err(Close::Gone),
@@ -53,7 +53,7 @@ impl<S: Socket> Connection<S> {
             Ok(ClientFrame::Unsub { id }) => self.forget(id),
             Ok(ClientFrame::Auth { token }) => return Ok(Step::Look(Look::Token(token))),
             Ok(ClientFrame::Pong) => {}
-            Err(_) => self.refuse(None, "frame_invalid"),
+            Err(_) => self.refuse(None, Refusal::FrameInvalid),
         }
         Ok(Step::Done)
     }
@@ -61,11 +61,11 @@ impl<S: Socket> Connection<S> {
     fn subscribe(&mut self, id: u64, topic: &str, resumes: bool) {
         let Ok(parsed) = topic.parse::<Topic>() else {
             self.keep_refusal(topic);
-            return self.refuse(Some(id), "not_found");
+            return self.refuse(Some(id), Refusal::NotFound);
         };
         let number = match self.subscriptions.ask(id, parsed) {
             Ok(number) => number,
-            Err(code) => return self.refuse(Some(id), code),
+            Err(refusal) => return self.refuse(Some(id), refusal),
         };
         if resumes {
             self.push([ServerFrame::Reset { id }]);
@@ -88,12 +88,12 @@ impl<S: Socket> Connection<S> {
                 let frames = self.subscriptions.begin(id, snapshot);
                 self.push(frames);
             }
-            Err(code) => {
-                if code == "not_found" {
+            Err(refusal) => {
+                if refusal == Refusal::NotFound {
                     self.keep_refusal(&topic.to_string());
                 }
                 self.forget(id);
-                self.refuse(Some(id), code);
+                self.refuse(Some(id), refusal);
             }
         }
     }
@@ -105,7 +105,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Sends a refusal.
-    pub(super) fn refuse(&mut self, id: Option<u64>, code: &'static str) {
+    pub(super) fn refuse(&mut self, id: Option<u64>, code: Refusal) {
         self.push([ServerFrame::Err { id, code }]);
     }
 

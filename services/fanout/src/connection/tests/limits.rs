@@ -121,7 +121,7 @@ async fn a_projection_that_lags_refuses_the_subscription_and_keeps_the_connectio
     let lagging = |connection: &mut Connection<Recorder>| {
         let topic = Topic::Upload(upload());
         let wish = connection.subscriptions.ask(1, topic).unwrap();
-        assert!(connection.outbox.hand_over(Taken { id: 1, wish, topic, outcome: Err("lagging") }));
+        assert!(connection.outbox.hand_over(Taken { id: 1, wish, topic, outcome: Err(Refusal::Lagging) }));
     };
     let mut peer = Peer::connect(user(), lagging).await;
     peer.expect("hello").await;
