@@ -252,6 +252,18 @@ catalogue! {
     }
 }
 
+impl From<UploadStartedV1> for UploadEvent {
+    fn from(started: UploadStartedV1) -> Self {
+        UploadStartedV2::from(started).into()
+    }
+}
+
+impl From<UploadStartedV1> for Event {
+    fn from(started: UploadStartedV1) -> Self {
+        UploadEvent::from(started).into()
+    }
+}
+
 /// Decodes a value. Returns `None` if bytes remain, because a fold would silently drop their data.
 fn exact<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     match postcard::take_from_bytes::<T>(bytes) {

@@ -1,7 +1,6 @@
 //! Events of an upload. Subjects: `upload.{id}.lc` (lifecycle) and `upload.{id}.ch` (stored bytes).
 
-use crate::events::UploadEvent;
-use crate::{ChatroomId, CompanyId, Event, SessionId, Sha256Digest, ThreadId, Timestamp, UploadId, UserId, WorkerId};
+use crate::{ChatroomId, CompanyId, SessionId, Sha256Digest, ThreadId, Timestamp, UploadId, UserId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 /// An upload was accepted. Version 1 is older than the kinds of uploads. It is also the part of version 2 that all
@@ -75,18 +74,6 @@ pub struct UploadStartedV2 {
 impl From<UploadStartedV1> for UploadStartedV2 {
     fn from(started: UploadStartedV1) -> Self {
         Self { started, length_deferred: false, kind: UploadKind::File, upload_metadata: None }
-    }
-}
-
-impl From<UploadStartedV1> for UploadEvent {
-    fn from(started: UploadStartedV1) -> Self {
-        UploadStartedV2::from(started).into()
-    }
-}
-
-impl From<UploadStartedV1> for Event {
-    fn from(started: UploadStartedV1) -> Self {
-        UploadEvent::from(started).into()
     }
 }
 

@@ -5,6 +5,7 @@
 //! A process follows the log and keeps the events that affect access rights (the overlay) until the tables certainly
 //! contain them. Before each decision, but at most every 400 ms, it makes sure that it has followed the log to its end.
 
+mod error;
 mod policies;
 pub mod refusals;
 mod tail;
@@ -17,46 +18,19 @@ use std::time::Duration;
 use tail::Tail;
 use waybill_cache::Cache;
 use waybill_domain::access::{FileFacts, Memberships, Presence, ShareFacts, Standing, ends};
-use waybill_event_log::{EventLog, ReadError};
+use waybill_event_log::EventLog;
+use waybill_read_model::Database;
 use waybill_read_model::queries::{AccessRows, access_rows};
-use waybill_read_model::{Database, ReadModelError};
 use waybill_schema::events::{CompanySettings, DirectoryEvent};
 use waybill_schema::{ChatroomId, CompanyId, Event, FileId, Place, Recorded, ThreadId, Timestamp, UserId};
-use waybill_service_kit::{Problem, Shutdown};
+use waybill_service_kit::Shutdown;
 
+pub use error::AccessError;
 pub use policies::Policies;
 pub use waybill_read_model::queries::Wanted;
 
 /// Maximum number of users that are cached as active, and of companies whose settings are cached.
 const REMEMBERED: u64 = 100_000;
-
-/// The reason why access cannot be decided at the moment. The caller can try again.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    /// A query to PostgreSQL failed.
-    #[error(transparent)]
-    ReadModel(#[from] ReadModelError),
-    /// The log could not be read.
-    #[error(transparent)]
-    Log(#[from] ReadError),
-    /// This process did not follow the log to its end in time.
-    #[error("this process has not followed the log to its end")]
-    Behind,
-    /// An event of the company's directory is parked because it could not be projected.
-    #[error("an event of the company's directory is parked")]
-    Parked,
-    /// The overlay does not reach back to the checkpoint of the tables.
-    #[error("the tables lag too far behind the log")]
-    TablesBehind,
-}
-
-/// Access is denied if it cannot be decided.
-impl From<AccessError> for Problem {
-    fn from(error: AccessError) -> Self {
-        tracing::warn!(%error, "cannot decide access");
-        Self::unavailable("Access rights cannot be checked at the moment. Try again.")
-    }
-}
 
 /// The access rights of a user, and the requested files, chatrooms and threads.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! The overlay of one partition: recent events that affect access rights, kept until the tables contain them.
 
-use crate::AccessError;
+use crate::error::AccessError;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt, StreamExt};
 use std::collections::{HashMap, VecDeque};

@@ -1,14 +1,12 @@
 //! Execution of a command: decide, append, and repeat after a conflict.
 
-use crate::loaded::{Appended, fold_fact, fold_new};
+use crate::loaded::{Appended, Loaded, fold_fact, fold_new};
 use crate::turn::Turn;
-use crate::{Aggregate, Loaded, OnLog};
-use futures_util::future::BoxFuture;
 use rand::Rng;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use waybill_domain::Refusal;
+use waybill_domain::{Aggregate, Refusal};
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
 use waybill_schema::events::UploadEvent;
 use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Subject, Timestamp};
@@ -65,24 +63,7 @@ pub enum ExecuteError {
     Append(#[from] AppendError),
 }
 
-/// Decides `command` on the aggregate and appends the resulting event. Afterwards `loaded` contains the new state.
-///
-/// A recently loaded state is used without reading the log again. If another command was faster, the append fails with
-/// a conflict. A decision without an event is repeated on the newest state.
-///
-/// # Errors
-/// [`ExecuteError`] if the command is refused or the log fails.
-pub fn execute<'a, A: OnLog>(
-    log: &'a dyn EventLog,
-    aggregate: &'a A,
-    loaded: &'a mut Loaded<A::State>,
-    context: &'a Context,
-    command: A::Command,
-) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-    aggregate.execute(log, loaded, context, command)
-}
-
-/// Implements [`execute`].
+/// Implements [`crate::execute`].
 pub(crate) async fn decide_and_append<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,

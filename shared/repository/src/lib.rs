@@ -12,9 +12,9 @@ mod turn;
 
 pub use batches::{BatchSize, Batches, Busy, Linger};
 pub use directories::{Directories, DirectoryLimits};
-pub use execute::{Context, Done, ExecuteError, execute};
-pub use loaded::{Loaded, load, look_at_upload, refresh};
-pub use on_log::OnLog;
+pub use execute::{Context, Done, ExecuteError};
+pub use loaded::Loaded;
+pub use on_log::{OnLog, execute, load, look_at_upload, refresh};
 pub use quota::{Held, Quotas};
 pub use snapshot::forget_snapshot;
 pub use waybill_domain::Aggregate;

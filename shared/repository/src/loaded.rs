@@ -1,10 +1,8 @@
 //! Loading of aggregates: reads their subjects from the log and folds the events.
 
 use crate::snapshot::{self, Mark};
-use crate::{Aggregate, LifecycleAggregate, OnLog, UploadAggregate};
-use futures_util::future::BoxFuture;
 use std::time::{Duration, Instant};
-use waybill_domain::upload;
+use waybill_domain::Aggregate;
 use waybill_event_log::{Back, EventLog, ReadError, Stored, read_back, read_rest};
 use waybill_schema::{Event, Subject, Timestamp};
 
@@ -80,49 +78,7 @@ impl<S> Loaded<S> {
     }
 }
 
-/// Reads and folds all events of an aggregate. The reads go to the leaders of the streams and are therefore up to date.
-///
-/// # Errors
-/// [`ReadError`] if the log cannot be read.
-pub fn load<'a, A: OnLog>(
-    log: &'a dyn EventLog,
-    aggregate: &'a A,
-) -> BoxFuture<'a, Result<Loaded<A::State>, ReadError>> {
-    aggregate.load(log)
-}
-
-/// Loads an upload for reading. The events of the chunks of a verified upload are not read, because all of its bytes
-/// are stored.
-///
-/// # Errors
-/// [`ReadError`] if the log cannot be read.
-pub fn look_at_upload<'a>(
-    log: &'a dyn EventLog,
-    aggregate: &'a UploadAggregate,
-) -> BoxFuture<'a, Result<Loaded<upload::State>, ReadError>> {
-    Box::pin(async move {
-        let mut loaded = load(log, &LifecycleAggregate(*aggregate)).await?;
-        if !matches!(loaded.state.phase, upload::Phase::Absent | upload::Phase::Verified { .. }) {
-            // Begin again, because all events must be folded in the order of the log.
-            loaded = load(log, aggregate).await?;
-        }
-        Ok(loaded)
-    })
-}
-
-/// Folds the new events. If the stream was restored or replaced, all events are folded again.
-///
-/// # Errors
-/// [`ReadError`] if the log cannot be read.
-pub fn refresh<'a, A: OnLog>(
-    log: &'a dyn EventLog,
-    aggregate: &'a A,
-    loaded: &'a mut Loaded<A::State>,
-) -> BoxFuture<'a, Result<(), ReadError>> {
-    aggregate.refresh(log, loaded)
-}
-
-/// Implements [`refresh`].
+/// Folds the new events. Implements [`crate::refresh`].
 pub(crate) async fn fold_new<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,

@@ -1,28 +1,31 @@
 //! Loading and execution for each aggregate, compiled in this crate. This code is generic and long. Without this trait,
 //! every crate that calls it would compile it again for each aggregate.
 
-use crate::execute::decide_and_append;
-use crate::loaded::fold_new;
-use crate::{
-    Aggregate, ContentAggregate, Context, Done, ExecuteError, FileAggregate, LifecycleAggregate, Loaded,
-    SessionAggregate, ShareAggregate, TokenAggregate, UploadAggregate,
-};
+use crate::execute::{Context, Done, ExecuteError, decide_and_append};
+use crate::loaded::{Loaded, fold_new};
 use futures_util::future::BoxFuture;
+use waybill_domain::Aggregate;
+use waybill_domain::content::ContentAggregate;
+use waybill_domain::file::FileAggregate;
+use waybill_domain::session::SessionAggregate;
+use waybill_domain::share::ShareAggregate;
+use waybill_domain::token::TokenAggregate;
+use waybill_domain::upload::{self, LifecycleAggregate, UploadAggregate};
 use waybill_event_log::{EventLog, ReadError};
 
-/// Aggregate for [`crate::load`], [`crate::refresh`] and [`crate::execute`], which only call these methods.
+/// Aggregate for [`load`], [`refresh`] and [`execute`], which only call these methods.
 pub trait OnLog: Aggregate {
-    /// Implements [`crate::load`].
+    /// Implements [`load`].
     fn load<'a>(&'a self, log: &'a dyn EventLog) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>>;
 
-    /// Implements [`crate::refresh`].
+    /// Implements [`refresh`].
     fn refresh<'a>(
         &'a self,
         log: &'a dyn EventLog,
         loaded: &'a mut Loaded<Self::State>,
     ) -> BoxFuture<'a, Result<(), ReadError>>;
 
-    /// Implements [`crate::execute`].
+    /// Implements [`execute`].
     fn execute<'a>(
         &'a self,
         log: &'a dyn EventLog,
@@ -74,4 +77,63 @@ on_log! {
     ShareAggregate,
     ContentAggregate,
     TokenAggregate,
+}
+
+/// Reads and folds all events of an aggregate. The reads go to the leaders of the streams and are therefore up to date.
+///
+/// # Errors
+/// [`ReadError`] if the log cannot be read.
+pub fn load<'a, A: OnLog>(
+    log: &'a dyn EventLog,
+    aggregate: &'a A,
+) -> BoxFuture<'a, Result<Loaded<A::State>, ReadError>> {
+    aggregate.load(log)
+}
+
+/// Loads an upload for reading. The events of the chunks of a verified upload are not read, because all of its bytes
+/// are stored.
+///
+/// # Errors
+/// [`ReadError`] if the log cannot be read.
+pub fn look_at_upload<'a>(
+    log: &'a dyn EventLog,
+    aggregate: &'a UploadAggregate,
+) -> BoxFuture<'a, Result<Loaded<upload::State>, ReadError>> {
+    Box::pin(async move {
+        let mut loaded = load(log, &LifecycleAggregate(*aggregate)).await?;
+        if !matches!(loaded.state.phase, upload::Phase::Absent | upload::Phase::Verified { .. }) {
+            // Begin again, because all events must be folded in the order of the log.
+            loaded = load(log, aggregate).await?;
+        }
+        Ok(loaded)
+    })
+}
+
+/// Folds the new events. If the stream was restored or replaced, all events are folded again.
+///
+/// # Errors
+/// [`ReadError`] if the log cannot be read.
+pub fn refresh<'a, A: OnLog>(
+    log: &'a dyn EventLog,
+    aggregate: &'a A,
+    loaded: &'a mut Loaded<A::State>,
+) -> BoxFuture<'a, Result<(), ReadError>> {
+    aggregate.refresh(log, loaded)
+}
+
+/// Decides `command` on the aggregate and appends the resulting event. Afterwards `loaded` contains the new state.
+///
+/// A recently loaded state is used without reading the log again. If another command was faster, the append fails with
+/// a conflict. A decision without an event is repeated on the newest state.
+///
+/// # Errors
+/// [`ExecuteError`] if the command is refused or the log fails.
+pub fn execute<'a, A: OnLog>(
+    log: &'a dyn EventLog,
+    aggregate: &'a A,
+    loaded: &'a mut Loaded<A::State>,
+    context: &'a Context,
+    command: A::Command,
+) -> BoxFuture<'a, Result<Done, ExecuteError>> {
+    aggregate.execute(log, loaded, context, command)
 }

@@ -3,8 +3,10 @@
 //! Deleting a parent invalidates its children. A user that is registered again after its removal has no memberships. A
 //! chatroom that is opened again after its deletion has none of its previous members and files.
 
+mod command;
 mod state;
 
+pub use command::Command;
 pub use state::{State, evolve};
 
 use state::Presence;
@@ -12,48 +14,17 @@ use state::Presence;
 use crate::Refusal;
 use crate::limits::Limits;
 use crate::media_type::is_pattern;
+use waybill_schema::Place;
 use waybill_schema::events::{
     ChatroomDeletedV1, ChatroomOpenedV1, CompanyClosedV1, CompanyRegisteredV1, CompanySettings,
     CompanySettingsChangedV1, DirectoryEvent, MemberAddedV1, MemberRemovedV1, ThreadDeletedV1, ThreadOpenedV1,
     UserRegisteredV1, UserRemovedV1,
 };
-use waybill_schema::{ChatroomId, CompanyId, Place, ThreadId, UserId};
 
 /// Maximum number of types in the allow-list of a company.
 const MAX_TYPES: usize = 200;
 /// Maximum retention: 100 years, in days.
 const MAX_RETENTION_DAYS: u32 = 36_500;
-
-/// Command to a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Register the company, or open it again.
-    RegisterCompany(CompanyId),
-    /// Replace the settings of the company. They may not exceed the limits of the installation.
-    ChangeSettings(CompanySettings, Limits),
-    /// Close the company: its users may not do anything any more.
-    CloseCompany,
-    /// Register a user, or bring a removed user back. Only the host product may do this.
-    RegisterUser(UserId),
-    /// Register the company because one of its users sent a valid token. A closed company stays closed.
-    AdmitCompany(CompanyId),
-    /// Register a user that sent a valid token. A removed user stays removed.
-    Admit(UserId),
-    /// Remove a user, who may not do anything any more.
-    RemoveUser(UserId),
-    /// Register a chatroom.
-    OpenChatroom(ChatroomId),
-    /// Delete a chatroom.
-    DeleteChatroom(ChatroomId),
-    /// Register a thread, which may belong to a chatroom.
-    OpenThread(ThreadId, Option<ChatroomId>),
-    /// Delete a thread.
-    DeleteThread(ThreadId),
-    /// Add a user to a place.
-    AddMember(Place, UserId),
-    /// Remove a user from a place.
-    RemoveMember(Place, UserId),
-}
 
 /// Decides on a command. Returns no event if the directory already has the requested state.
 ///

@@ -1,7 +1,7 @@
 //! State of a directory. Chatrooms and threads have a generation that increases when they end, which makes older
 //! memberships invalid. Applying an event therefore never searches the users for memberships to remove.
 
-use super::Command;
+use super::command::Command;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use waybill_schema::events::{CompanySettings, DirectoryEvent};

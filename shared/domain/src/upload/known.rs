@@ -1,13 +1,8 @@
 //! Comparison of repeated bytes with stored bytes: the available checksums and objects of a range.
 
-use super::{StagedPiece, State};
-use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use super::pieces::StagedPiece;
+use super::state::State;
 use waybill_schema::{ByteRange, RangeSet};
-
-/// Number of pieces whose checksums are kept after their part was assembled. The newest are kept, for clients that lost
-/// a response and repeat the request.
-const JOINED: usize = 256;
 
 /// Stored range, and the means to compare other bytes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,25 +18,6 @@ pub enum Known {
     Staged(StagedPiece),
     /// The bytes are inside a part of an open multipart upload, which cannot be read. They cannot be compared.
     Hidden(ByteRange),
-}
-
-/// Checksums of pieces that were assembled into parts, the newest last.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Joined(VecDeque<(ByteRange, u64)>);
-
-impl Joined {
-    pub(super) fn push(&mut self, piece: &StagedPiece) {
-        let Some(crc64nvme) = piece.crc64nvme else { return };
-        if self.0.len() == JOINED {
-            self.0.pop_front();
-        }
-        self.0.push_back((piece.range, crc64nvme));
-    }
-
-    /// Returns the memory usage in bytes.
-    pub(super) fn weight(&self) -> usize {
-        self.0.capacity() * size_of::<(ByteRange, u64)>()
-    }
 }
 
 impl State {
@@ -61,7 +37,7 @@ impl State {
                 tell(range, Known::Checksum { range, crc64nvme: part.crc64nvme });
             }
             Some(_) => {
-                for (range, crc64nvme) in self.joined.0.iter().copied().filter(|(joined, _)| inside(*joined)) {
+                for (range, crc64nvme) in self.joined.iter().filter(|(joined, _)| inside(*joined)) {
                     tell(range, Known::Checksum { range, crc64nvme });
                 }
             }
@@ -82,18 +58,5 @@ impl State {
         let stored = self.stored.within(range);
         known.extend(stored.runs().iter().flat_map(|run| told.gaps(*run)).map(Known::Hidden));
         known
-    }
-}
-
-impl StagedPiece {
-    /// Returns the piece, cut to the bytes within `range`.
-    fn cut(&self, range: ByteRange) -> Self {
-        let cut = ByteRange { from: self.range.from.max(range.from), to: self.range.to.min(range.to) };
-        Self {
-            range: cut,
-            storage_key: self.storage_key.clone(),
-            object_offset: self.object_offset + (cut.from - self.range.from),
-            crc64nvme: self.crc64nvme.filter(|_| cut == self.range),
-        }
     }
 }

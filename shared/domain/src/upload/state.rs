@@ -1,6 +1,6 @@
 //! State of an upload.
 
-use super::Joined;
+use super::pieces::{Joined, StagedPiece};
 use crate::Refusal;
 use crate::grid::PartGrid;
 use crate::limits::{PIECES_FREE, least_piece_bytes};
@@ -83,19 +83,6 @@ pub struct StoredPart {
     pub crc64nvme: u64,
     /// Size of the part in bytes.
     pub length: u64,
-}
-
-/// Range of the file that is in a staged object. Pieces never overlap: the first event wins for each byte.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StagedPiece {
-    /// The range of the file.
-    pub range: ByteRange,
-    /// Key of the staged object.
-    pub storage_key: String,
-    /// Position in the staged object at which the piece begins.
-    pub object_offset: u64,
-    /// CRC-64/NVME of the piece, if the piece is the whole staged object.
-    pub crc64nvme: Option<u64>,
 }
 
 /// Upload, folded from its events.

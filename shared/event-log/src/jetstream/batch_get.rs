@@ -2,7 +2,7 @@
 //! function for it.
 
 use super::REQUEST_TIMEOUT;
-use super::log::{stored, unavailable};
+use super::message::{stored, unavailable};
 use crate::{Page, ReadError};
 use async_nats::jetstream;
 use async_nats::{HeaderMap, Message, StatusCode};

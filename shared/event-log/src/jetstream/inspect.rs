@@ -1,7 +1,8 @@
 //! Checks that a NATS server is set up as Waybill needs it, without changing it.
 
 use super::context;
-use super::provision::{Layout, definitions, found_partitions, is_new_enough};
+use super::metadata::found_partitions;
+use super::provision::{Layout, definitions, is_new_enough};
 use async_nats::jetstream::response::Response;
 use futures_util::future::BoxFuture;
 use serde_json::Value;

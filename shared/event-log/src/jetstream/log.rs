@@ -1,5 +1,6 @@
 //! The event log on the streams of a NATS server.
 
+use super::message::{one, stored, unavailable};
 use super::pulse::{Pulse, Silent};
 use super::reconnect::{Connection, connects};
 use super::vocabulary::Vocabulary;
@@ -9,8 +10,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, pull::OrderedConfig};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, ErrorCode};
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt};
 use std::error::Error as _;
 use std::sync::Arc;
-use waybill_schema::{Partitions, Position, Recorded, Subject, names};
+use waybill_schema::{Partitions, Position, Subject, names};
 
 /// Event log in the streams `EVT-{p}` of a NATS server.
 #[derive(Clone)]
@@ -215,43 +215,6 @@ impl EventLog for JetStreamLog {
         let info = self.pulse.unless_silent(stream.get_info()).await.map_err(unavailable)?.map_err(unavailable)?;
         Ok(Head { epoch: info.created.unix_timestamp_nanos().to_string(), last_seq: info.state.last_sequence })
     }
-}
-
-/// Converts the answer to a request for a single message.
-pub(super) fn one(
-    partition: u32,
-    found: Result<StreamMessage, async_nats::error::Error<RawMessageErrorKind>>,
-) -> Result<Option<Stored>, ReadError> {
-    match found {
-        Ok(message) => {
-            let position = Position { partition, seq: message.sequence };
-            Ok(Some(stored(position, &message.subject, Some(&message.headers), &message.payload)))
-        }
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(unavailable(error)),
-    }
-}
-
-/// Converts a message of a stream.
-pub(super) fn stored(position: Position, subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Stored {
-    // Nearly all headers are needed. Searching a short list is faster than hashing each name.
-    let headers: Vec<(&str, &str)> = headers
-        .into_iter()
-        .flat_map(HeaderMap::iter)
-        .filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
-        .collect();
-    let header = |name: &'static str| headers.iter().find(|(of, _)| *of == name).map(|(_, value)| *value);
-    Stored {
-        position,
-        message_id: header("Nats-Msg-Id").map(str::to_owned),
-        subject: subject.to_owned(),
-        previous: header("Nats-Expected-Last-Subject-Sequence").and_then(|seq| seq.parse().ok()),
-        event: Recorded::decode(position, subject, header, body),
-    }
-}
-
-pub(super) fn unavailable(error: impl std::fmt::Display) -> ReadError {
-    ReadError::Unavailable(error.to_string())
 }
 
 /// Converts an error of the client library. The error code is checked first, because with replicas a conflict with a

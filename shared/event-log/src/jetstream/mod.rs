@@ -2,8 +2,11 @@
 
 mod batch_get;
 mod buckets;
+mod error;
 mod inspect;
 mod log;
+mod message;
+mod metadata;
 mod provision;
 mod pulse;
 mod raw;
@@ -13,9 +16,10 @@ mod refusals;
 mod vocabulary;
 
 pub use buckets::{Bucket, BucketError, CreateOutcome, Entry, Room};
+pub use error::ProvisionError;
 pub use inspect::{Finding, inspect};
 pub use log::JetStreamLog;
-pub use provision::{Layout, ProvisionError, provision};
+pub use provision::{Layout, provision};
 pub use raw::RawEvents;
 pub use reactions::{Delivery, Reactions};
 pub use refusals::Refusals;

@@ -1,7 +1,9 @@
 //! Creates the streams, buckets and consumers that `nats/` defines.
 
-use super::{accept_events, context};
-use async_nats::jetstream::context::GetStreamErrorKind;
+use super::context;
+use super::error::{ProvisionError, invalid, server};
+use super::metadata::found_partitions;
+use super::vocabulary::accept_events;
 use async_nats::jetstream::{self, ErrorCode, response::Response};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -22,9 +24,6 @@ const REACTIONS: &str = include_str!("../../../../nats/consumers/reactions.json"
 /// Prefix of the names of the streams of buckets.
 const BUCKET_STREAM: &str = "KV_";
 
-/// Key in the metadata of a stream with the number of partitions.
-const PARTITIONS_KEY: &str = "waybill.partitions";
-
 /// Oldest version of nats-server with all features that Waybill uses.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
 
@@ -44,47 +43,6 @@ impl Layout {
     pub fn single(partitions: Partitions) -> Self {
         Self { partitions, replicas: 1, idempotency_bytes: 1 << 30 }
     }
-}
-
-/// Reason why the server could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum ProvisionError {
-    /// The server is too old.
-    #[error("nats-server {found} is too old: 2.14 or newer is required")]
-    ServerTooOld {
-        /// Version of the server.
-        found: String,
-    },
-    /// The streams were created with another number of partitions, which cannot change.
-    #[error("the streams have {found} partitions, but {wanted} are configured; set WAYBILL_PARTITIONS={found}")]
-    Partitions {
-        /// Number of partitions of the streams.
-        found: u32,
-        /// Configured number of partitions.
-        wanted: u32,
-    },
-    /// The streams contain, or may contain, events that this build cannot read.
-    #[error("this build of waybill cannot read these events of the log: {events}; install the version that wrote them")]
-    TooOld {
-        /// The events as `Type.version`, separated by commas.
-        events: String,
-    },
-    /// A definition under `nats/` is not valid.
-    #[error("the definition of {what} is not valid: {reason}")]
-    Definition {
-        /// Kind of the definition.
-        what: String,
-        /// The reason.
-        reason: String,
-    },
-    /// The server refused or does not answer.
-    #[error("cannot set up {what}: {reason}")]
-    Server {
-        /// The stream or consumer.
-        what: String,
-        /// The reason.
-        reason: String,
-    },
 }
 
 /// Creates all missing streams, buckets and consumers. Existing streams are not changed. Existing buckets grow to the
@@ -138,28 +96,6 @@ async fn check_partitions(context: &jetstream::Context, partitions: Partitions) 
             Err(ProvisionError::Partitions { found, wanted: partitions.count() })
         }
         _ => Ok(()),
-    }
-}
-
-/// Returns the number of partitions of the existing streams, or `None` if there are no streams yet.
-pub(super) async fn found_partitions(context: &jetstream::Context) -> Result<Option<u32>, ProvisionError> {
-    Ok(metadata(context, 0, PARTITIONS_KEY).await?.and_then(|count| count.parse().ok()))
-}
-
-/// Returns the value of a key in the metadata of the stream of a partition. Returns `None` if the stream or the key
-/// does not exist.
-pub(super) async fn metadata(
-    context: &jetstream::Context,
-    partition: u32,
-    key: &str,
-) -> Result<Option<String>, ProvisionError> {
-    let name = names::event_stream(partition);
-    match context.get_stream(&name).await {
-        Ok(stream) => Ok(stream.cached_info().config.metadata.get(key).cloned()),
-        Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(ref e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND) => {
-            Ok(None)
-        }
-        Err(error) => Err(server(&name, error)),
     }
 }
 
@@ -222,12 +158,4 @@ async fn create_reactions(context: &jetstream::Context, partition: u32) -> Resul
         Response::Ok(_) => Ok(()),
         Response::Err { error } => Err(server(&format!("the reactions of {stream}"), error)),
     }
-}
-
-fn invalid(what: &str, reason: impl std::fmt::Display) -> ProvisionError {
-    ProvisionError::Definition { what: what.to_owned(), reason: reason.to_string() }
-}
-
-pub(super) fn server(what: &str, reason: impl std::fmt::Display) -> ProvisionError {
-    ProvisionError::Server { what: what.to_owned(), reason: reason.to_string() }
 }

@@ -2,7 +2,7 @@
 //! acknowledges it.
 
 use super::context;
-use super::log::{stored, unavailable};
+use super::message::{stored, unavailable};
 use super::reconnect::Connection;
 use crate::{ReadError, Stored};
 use async_nats::jetstream::consumer::PullConsumer;

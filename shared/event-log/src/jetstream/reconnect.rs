@@ -3,7 +3,7 @@
 //! A restarted server has lost the consumers in its memory and the requests that waited for messages. async-nats
 //! notices this seconds later, from a missing heartbeat. The new connection is visible immediately.
 
-use super::log::unavailable;
+use super::message::unavailable;
 use crate::ReadError;
 use futures_util::stream::poll_fn;
 use futures_util::{FutureExt, Stream, StreamExt};

@@ -5,7 +5,8 @@
 //! read them. An operator enables the new events after all processes were upgraded.
 
 use super::context;
-use super::provision::{ProvisionError, metadata, server};
+use super::error::{ProvisionError, server};
+use super::metadata::metadata;
 use async_nats::jetstream::{self, response::Response};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -63,8 +64,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn accepts(&self, (name, version): (&str, u16)) -> bool {
-        let is_it = |kind: &(String, u16)| kind.0 == name && kind.1 == version;
+    fn accepts(&self, event: &Event) -> bool {
+        let is_it = |kind: &(String, u16)| kind.0 == event.event_type() && kind.1 == event.version();
         self.accepted.as_ref().is_none_or(|accepted| accepted.iter().any(is_it))
     }
 }
@@ -94,11 +95,10 @@ impl Vocabulary {
     /// Returns `true` if the log accepts an event. If the last answer of the stream does not contain the event, the
     /// stream is asked again.
     pub(super) async fn accepts(&self, context: &jetstream::Context, partition: u32, event: &Event) -> bool {
-        let wanted = (event.event_type(), event.version());
         {
             let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(answer) = answers.get(&partition) {
-                let is_accepted = answer.accepts(wanted);
+                let is_accepted = answer.accepts(event);
                 if is_accepted || answer.at.elapsed() < ASK_AGAIN {
                     return is_accepted;
                 }
@@ -107,7 +107,7 @@ impl Vocabulary {
         match accepted(context, partition).await {
             Ok(accepted) => {
                 let answer = Answer { accepted, at: Instant::now() };
-                let is_accepted = answer.accepts(wanted);
+                let is_accepted = answer.accepts(event);
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, answer);
                 is_accepted
             }

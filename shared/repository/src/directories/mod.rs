@@ -5,24 +5,24 @@
 //! with its snapshot. A snapshot is written when the number of new events reaches one sixteenth of the entries, but at
 //! least 2,000.
 
-mod eviction;
+mod folds;
+mod kept;
 
-use eviction::LEAST_WEIGHT;
+use folds::Folds;
+use kept::{Fold, Kept};
 
-use crate::execute::pause;
+use crate::execute::{Context, ExecuteError, pause};
 use crate::snapshot::{self, Mark};
-use crate::{Context, ExecuteError};
 use futures_util::future::BoxFuture;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_domain::Refusal;
-use waybill_domain::directory::{Command, State, decide_within, evolve};
+use waybill_domain::directory::{Command, State, decide_within};
 use waybill_event_log::{AppendError, Back, EventLog, Expect, NewEvent, ReadError, append, read_back, read_rest};
 use waybill_schema::events::DirectoryEvent;
-use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, Subject};
+use waybill_schema::{CompanyId, Event, Position, Routing};
 
 /// Version of the snapshots. It must change when [`State`] changes, so that older snapshots are not read.
 const SNAPSHOT_VERSION: u16 = 1;
@@ -46,91 +46,13 @@ pub struct DirectoryLimits {
 pub struct Directories {
     log: Arc<dyn EventLog>,
     limits: DirectoryLimits,
-    kept: Mutex<HashMap<CompanyId, Arc<Kept>>>,
-    /// Number of entries of all folds.
-    total: AtomicUsize,
-    /// Time of the last search for folds to evict.
-    looked_at: Mutex<Instant>,
-}
-
-/// Directory that is kept in memory.
-struct Kept {
-    company: CompanyId,
-    fold: RwLock<Fold>,
-    /// Held by the task that may append events.
-    writer: tokio::sync::Mutex<()>,
-    /// Held by the task that reads the directory from its beginning. Other tasks wait for its result.
-    loader: tokio::sync::Mutex<()>,
-    entries: AtomicUsize,
-    is_being_written: AtomicBool,
-    used_at: Mutex<Instant>,
-}
-
-#[derive(Default)]
-struct Fold {
-    state: State,
-    last: Mark,
-    /// Number of events that were folded since the last snapshot.
-    is_new: usize,
-    /// Generation of the log that the events were read from.
-    generation: u64,
-    /// Number of times that the fold was begun again. Events that were read for an earlier fold must not be applied to
-    /// this one.
-    begun: u64,
-}
-
-/// Locks a mutex. A poisoned mutex is no problem, because no holder leaves an incomplete change.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Kept {
-    fn new(company: CompanyId) -> Self {
-        Self {
-            company,
-            fold: RwLock::default(),
-            writer: tokio::sync::Mutex::default(),
-            loader: tokio::sync::Mutex::default(),
-            entries: AtomicUsize::new(LEAST_WEIGHT),
-            is_being_written: AtomicBool::new(false),
-            used_at: Mutex::new(Instant::now()),
-        }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Fold> {
-        self.fold.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Fold> {
-        self.fold.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn subject(&self) -> Subject {
-        Subject::new(self.company, On::Directory)
-    }
-}
-
-impl Fold {
-    fn begin_again(&mut self, generation: u64) {
-        *self = Self { generation, begun: self.begun + 1, ..Self::default() };
-    }
-
-    fn take(&mut self, event: &Event, last: Mark) {
-        // Another task may have folded the same event already.
-        if last.seq > self.last.seq {
-            if let Event::Directory(event) = event {
-                evolve(&mut self.state, event);
-            }
-            self.last = last;
-            self.is_new += 1;
-        }
-    }
+    folds: Folds,
 }
 
 impl Directories {
     /// Creates the directories of a log.
     pub fn new(log: Arc<dyn EventLog>, limits: DirectoryLimits) -> Self {
-        Self { log, limits, kept: Mutex::default(), total: AtomicUsize::new(0), looked_at: Mutex::new(Instant::now()) }
+        Self { log, limits, folds: Folds::new(limits.kept_entries) }
     }
 
     /// Returns the maximum number of entries of one directory.
@@ -150,7 +72,7 @@ impl Directories {
     /// Returns the fold of a directory with all events that the log contains now.
     fn refreshed(&self, company: CompanyId) -> BoxFuture<'_, Result<Arc<Kept>, ReadError>> {
         Box::pin(async move {
-            let kept = self.of(company);
+            let kept = self.folds.of(company);
             self.refresh(&kept).await?;
             self.keep_snapshot(&kept).await;
             Ok(kept)
@@ -177,9 +99,9 @@ impl Directories {
         commands: Vec<Command>,
     ) -> BoxFuture<'a, Result<Option<Position>, (usize, ExecuteError)>> {
         Box::pin(async move {
-            let kept = self.of(company);
+            let kept = self.folds.of(company);
             let done = self.run_in_turn(&kept, context, commands).await;
-            self.weigh(&kept);
+            self.folds.weigh(&kept);
             self.keep_snapshot(&kept).await;
             done
         })
@@ -278,7 +200,7 @@ impl Directories {
             read = self.read_new(kept).await;
         }
         read?;
-        self.weigh(kept);
+        self.folds.weigh(kept);
         Ok(())
     }
 

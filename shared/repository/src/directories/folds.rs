@@ -1,8 +1,9 @@
-//! Keeps the folds of directories within a number of entries.
+//! The folds of directories that a process keeps in memory, within a number of entries.
 
-use super::{Directories, Kept, locked};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use super::kept::{Kept, LEAST_WEIGHT, locked};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use waybill_schema::CompanyId;
 
@@ -10,10 +11,24 @@ use waybill_schema::CompanyId;
 const IN_USE_FOR: Duration = Duration::from_secs(60);
 /// Minimum time between two evictions, unless there are more than twice as many entries as allowed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Minimum weight of a fold, in entries.
-pub(super) const LEAST_WEIGHT: usize = 16;
 
-impl Directories {
+/// Folds by company. Evicts the least recently used folds if there are too many entries.
+pub(super) struct Folds {
+    kept: Mutex<HashMap<CompanyId, Arc<Kept>>>,
+    /// Approximate maximum number of entries of all folds.
+    max_entries: usize,
+    /// Number of entries of all folds.
+    total: AtomicUsize,
+    /// Time of the last search for folds to evict.
+    looked_at: Mutex<Instant>,
+}
+
+impl Folds {
+    /// Creates an empty set of folds.
+    pub(super) fn new(max_entries: usize) -> Self {
+        Self { kept: Mutex::default(), max_entries, total: AtomicUsize::new(0), looked_at: Mutex::new(Instant::now()) }
+    }
+
     /// Returns the fold of a company and marks it as used. An unknown fold is empty.
     pub(super) fn of(&self, company: CompanyId) -> Arc<Kept> {
         let (kept, is_new) = {
@@ -43,7 +58,7 @@ impl Directories {
 
     /// Evicts the least recently used folds if there are too many entries. Folds that a task uses are kept.
     fn let_go(&self) {
-        let (bound, total) = (self.limits.kept_entries, self.total.load(Ordering::Relaxed));
+        let (bound, total) = (self.max_entries, self.total.load(Ordering::Relaxed));
         let is_urgent = total > bound.saturating_mul(2);
         if total <= bound || !(is_urgent || self.is_time_to_look()) {
             return;
