@@ -5,8 +5,8 @@ use serde_json::json;
 use uuid::Uuid;
 use waybill_integration_tests::Stack;
 use waybill_read_model::queries::{
-    FileFilter, PageKey, SharedKey, Wanted, access_rows, find_file, list_associations, list_files, list_shared,
-    plan_of_access, plan_of_listing,
+    FileFilter, PageKey, SharedKey, SharedPage, Wanted, access_rows, find_file, list_associations, list_files,
+    list_shared, plan_of_access, plan_of_listing,
 };
 use waybill_schema::{ChatroomId, CompanyId, Place, UploadId, UserId};
 use waybill_test_kit::eventually;
@@ -95,12 +95,23 @@ async fn no_query_of_a_user_reads_a_large_table_from_end_to_end() {
         let after = match page {
             None => None,
             Some(behind) => {
-                let page = list_shared(connection, company, place, &filter, Some(user), (None, behind)).await.unwrap();
+                let page = list_shared(
+                    connection,
+                    company,
+                    place,
+                    &filter,
+                    Some(user),
+                    SharedPage { after: None, limit: behind },
+                )
+                .await
+                .unwrap();
                 let last = &page.last().unwrap().association;
                 Some(SharedKey { is_pinned: last.is_pinned, created_at: last.created_at, id: last.id })
             }
         };
-        let plan = plan_of_listing(connection, company, place, &filter, Some(user), (after, 50)).await.unwrap();
+        let plan = plan_of_listing(connection, company, place, &filter, Some(user), SharedPage { after, limit: 50 })
+            .await
+            .unwrap();
         // Either index is fine: with so few files per chatroom both have the same cost.
         assert!(plan.contains("idx_file_association_chatroom"), "{what}: {plan}");
         assert!(!plan.contains("Seq Scan on file"), "{what}: {plan}");
@@ -112,9 +123,18 @@ async fn no_query_of_a_user_reads_a_large_table_from_end_to_end() {
     let asked = connection.transaction(async |connection: &mut AsyncPgConnection| {
         for round in 0..8 {
             // After some rounds PostgreSQL uses generic plans.
-            let page = list_shared(connection, company, place, &filter, Some(user), (None, 50)).await.unwrap();
+            let page =
+                list_shared(connection, company, place, &filter, Some(user), SharedPage { after: None, limit: 50 })
+                    .await
+                    .unwrap();
             assert_eq!(page.len(), 50, "{round}");
-            assert_eq!(list_shared(connection, company, place, &named, Some(user), (None, 50)).await.unwrap().len(), 1);
+            assert_eq!(
+                list_shared(connection, company, place, &named, Some(user), SharedPage { after: None, limit: 50 })
+                    .await
+                    .unwrap()
+                    .len(),
+                1
+            );
             assert_eq!(find_file(connection, company, file).await.unwrap().unwrap().id, file.0);
             assert_eq!(list_associations(connection, company, file).await.unwrap().len(), 1);
             let known = access_rows(connection, 0, company, user, &wanted).await.unwrap();

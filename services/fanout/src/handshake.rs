@@ -1,7 +1,6 @@
 //! Handles the WebSocket handshake: checks the origin and then the token or ticket, and starts the connection.
 
 use crate::actix_socket::ActixSocket;
-use waybill_schema::ErrorCode;
 use crate::connection::{Client, Connection, greet};
 use crate::fanout::Fanout;
 use crate::guard::{FRAME_MAX_BYTES, TooBig, guarded};
@@ -10,6 +9,7 @@ use crate::ticket::{self, Tickets};
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, get, web};
 use std::time::Duration;
+use waybill_schema::ErrorCode;
 use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, body};
 
 /// Maximum time for which a client may not read before its connection is closed.
@@ -86,5 +86,7 @@ async fn redeem(tickets: &Tickets, ticket: &str, origin: Option<&str>) -> Result
         tracing::warn!(%error, "cannot redeem a ticket");
         Problem::unavailable("tickets cannot be redeemed at the moment; try again")
     })?;
-    redeemed.ok_or_else(|| Problem::new(401, ErrorCode::TicketInvalid, "the ticket is unknown, used or expired; get a new one"))
+    redeemed.ok_or_else(|| {
+        Problem::new(401, ErrorCode::TicketInvalid, "the ticket is unknown, used or expired; get a new one")
+    })
 }

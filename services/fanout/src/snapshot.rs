@@ -146,6 +146,6 @@ async fn files(
 ) -> Result<Vec<SharedFile>, ReadModelError> {
     let filter = FileFilter { processing_status: Some("COMPLETED".to_owned()), ..FileFilter::default() };
     let named = (!principal.roles.contains(&Role::Admin)).then_some(principal.user_id);
-    let page = (None, FILES_MAX);
+    let page = queries::SharedPage { after: None, limit: FILES_MAX };
     queries::list_shared(connection, principal.company_id, place, &filter, named, page).await
 }

@@ -81,7 +81,7 @@ async fn known_positions(
     let blocks = u16::try_from(most + 1).unwrap_or(BLOCKS).min(BLOCKS);
     let partition = gateway.log.partitions().of(company);
     let mut connection = gateway.database.connection().await.map_err(|error| error.into_problem(failed))?;
-    let found = queries::event_positions(&mut connection, (partition, company), after + 1, blocks).await;
+    let found = queries::event_positions(&mut connection, partition, company, after + 1, blocks).await;
     drop(connection);
     found.map_err(|error| error.into_problem(failed))
 }

@@ -41,13 +41,13 @@ impl<'a> Missing<'a> {
         judge: &mut Judge,
         report: &mut Report,
     ) -> Result<(), CommandError> {
-        let mut after = (CompanyId(Uuid::nil()), UploadId(Uuid::nil()));
+        let (mut company, mut file) = (CompanyId(Uuid::nil()), UploadId(Uuid::nil()));
         loop {
             let mut connection = database.connection().await?;
-            let files = kept_files(&mut connection, after, BATCH).await?;
+            let files = kept_files(&mut connection, company, file, BATCH).await?;
             drop(connection);
             let Some(last) = files.last() else { return Ok(()) };
-            after = (last.company_id, last.file_id);
+            (company, file) = (last.company_id, last.file_id);
             for file in files {
                 if !self.is_there(&file).await? {
                     self.confirm(&file, judge, report).await?;

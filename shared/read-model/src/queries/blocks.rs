@@ -32,7 +32,8 @@ pub struct EventPositions {
 /// [`ReadModelError`].
 pub fn event_positions(
     connection: &mut AsyncPgConnection,
-    (partition, company): (u32, CompanyId),
+    partition: u32,
+    company: CompanyId,
     from: u64,
     blocks: u16,
 ) -> BoxFuture<'_, Result<Option<EventPositions>, ReadModelError>> {

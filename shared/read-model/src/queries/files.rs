@@ -185,6 +185,15 @@ pub struct SharedKey {
     pub id: Uuid,
 }
 
+/// Page of the files of a chatroom or thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedPage {
+    /// The association after which the page begins, or `None` for the first page.
+    pub after: Option<SharedKey>,
+    /// Maximum number of files.
+    pub limit: i64,
+}
+
 /// A file in a chatroom or thread.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SharedFile {
@@ -194,7 +203,7 @@ pub struct SharedFile {
     pub association: Association,
 }
 
-/// Returns up to `limit` files of a chatroom or thread after `after` that are not deleted: pinned files first, then the
+/// Returns a page of the files of a chatroom or thread that are not deleted: pinned files first, then the
 /// newest. A RESTRICTED file is included only if `viewer` is one of its named users, has shared it or has uploaded it.
 /// If `viewer` is `None`, all files are included.
 ///
@@ -206,7 +215,7 @@ pub fn list_shared<'a>(
     place: Place,
     filter: &'a FileFilter,
     viewer: Option<UserId>,
-    (after, limit): (Option<SharedKey>, i64),
+    page: SharedPage,
 ) -> BoxFuture<'a, Result<Vec<SharedFile>, ReadModelError>> {
     Box::pin(async move {
         #[derive(QueryableByName)]
@@ -215,7 +224,7 @@ pub fn list_shared<'a>(
             found: serde_json::Value,
         }
         let operation = "listing the files of a chatroom or thread";
-        let statement = shared_statement(company, place, filter, viewer, (after, limit));
+        let statement = shared_statement(company, place, filter, viewer, page);
         let found: Vec<Found> = load_for_values(connection, statement, operation).await?;
         let files = found.into_iter().map(|row| serde_json::from_value(row.found));
         files.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
@@ -228,7 +237,7 @@ pub(super) fn shared_statement(
     place: Place,
     filter: &FileFilter,
     viewer: Option<UserId>,
-    (after, limit): (Option<SharedKey>, i64),
+    page: SharedPage,
 ) -> Statement {
     let (column, id, ended) = match place {
         Place::Chatroom(id) => ("chatroom_id", id.0, "SELECT r.deleted_seq FROM chatroom r"),
@@ -267,12 +276,12 @@ pub(super) fn shared_statement(
                          OR a.permissions -> 'users' -> ? IS NOT NULL)";
         and(condition, vec![Bind::Uuid(viewer.0), Bind::Uuid(viewer.0), Bind::Text(viewer.to_string())]);
     }
-    if let Some(after) = after {
+    if let Some(after) = page.after {
         let key = vec![Bind::Bool(after.is_pinned), Bind::Time(after.created_at), Bind::Uuid(after.id)];
         and("(a.is_pinned, a.created_at, a.id) < (?, ?, ?)", key);
     }
     text.push_str(" ORDER BY a.is_pinned DESC, a.created_at DESC, a.id DESC LIMIT ?");
-    binds.push(Bind::BigInt(limit));
+    binds.push(Bind::BigInt(page.limit));
     Statement::new(text, binds)
 }
 

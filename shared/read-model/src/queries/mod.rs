@@ -3,6 +3,7 @@
 
 mod access;
 mod blocks;
+mod candidates;
 mod contents;
 mod directory;
 mod files;
@@ -19,11 +20,12 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 
 pub use access::{AccessRows, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows};
 pub use blocks::{EventPositions, event_positions};
+pub use candidates::{Overdue, Page, Place, Share};
 pub use contents::files_with_digests;
 pub use directory::is_user_known;
 pub use files::{
-    Association, File, FileFilter, PageKey, SharedFile, SharedKey, find_file, list_associations, list_files,
-    list_shared,
+    Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, find_file, list_associations,
+    list_files, list_shared,
 };
 pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use plans::{plan_of_access, plan_of_listing};
@@ -32,8 +34,8 @@ pub use sessions::{
     Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,
 };
 pub use sweep::{
-    Counted, Overdue, Page, Place, Share, abandoned_uploads, awaited_objects, companies_with_retention, files_to_purge,
-    files_to_retire, open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
+    Counted, abandoned_uploads, awaited_objects, companies_with_retention, files_to_purge, files_to_retire,
+    open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
     tokens_to_forget,
 };
 pub use tokens::{DownloadToken, list_tokens};

@@ -54,7 +54,8 @@ pub fn referenced_keys<'a>(
 /// [`ReadModelError`].
 pub fn kept_files(
     connection: &mut AsyncPgConnection,
-    (company, file): (CompanyId, UploadId),
+    company: CompanyId,
+    file: UploadId,
     limit: i64,
 ) -> BoxFuture<'_, Result<Vec<KeptFile>, ReadModelError>> {
     Box::pin(async move {

@@ -1,6 +1,6 @@
 //! Query plans of the most frequent queries, for tests and operators.
 
-use super::{FileFilter, SharedKey, Wanted, access, files};
+use super::{FileFilter, SharedPage, Wanted, access, files};
 use crate::ReadModelError;
 use crate::statement::Statement;
 use diesel::QueryableByName;
@@ -19,7 +19,7 @@ pub fn plan_of_listing<'a>(
     place: Place,
     filter: &'a FileFilter,
     viewer: Option<UserId>,
-    page: (Option<SharedKey>, i64),
+    page: SharedPage,
 ) -> BoxFuture<'a, Result<String, ReadModelError>> {
     Box::pin(async move { explain(connection, files::shared_statement(company, place, filter, viewer, page)).await })
 }

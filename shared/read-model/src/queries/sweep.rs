@@ -1,6 +1,7 @@
 //! Queries for the candidates of the sweep, in batches. The caller must check from the events whether a candidate is
 //! really overdue. Each batch begins after the previous one, so that candidates which remain do not block the others.
 
+use super::candidates::{Candidates, Overdue, Page, Place, find};
 use super::load_for_values;
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
@@ -8,107 +9,8 @@ use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
-use std::num::NonZeroU32;
 use uuid::Uuid;
-use waybill_schema::{CompanyId, TokenId, UploadId};
-
-/// Place of a candidate in the order of its kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// The time by which candidates are ordered.
-    pub time: DateTime<Utc>,
-    /// Id.
-    pub id: Uuid,
-}
-
-/// One of several equal shares of all candidates. The hash of a candidate's id determines its share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Index of the share, from 0.
-    pub rank: u32,
-    /// Number of shares.
-    pub of: NonZeroU32,
-}
-
-impl Default for Share {
-    fn default() -> Self {
-        Self { rank: 0, of: NonZeroU32::MIN }
-    }
-}
-
-impl Share {
-    /// Returns `true` if the item with this number belongs to this share.
-    pub fn has(self, number: u64) -> bool {
-        number % u64::from(self.of.get()) == u64::from(self.rank)
-    }
-
-    /// Returns the SQL condition on the column `id` for this share. It uses a hash, because host products choose the
-    /// ids of companies and these need not be random.
-    fn condition(self, id: &str) -> (String, Vec<Bind>) {
-        if self.of == NonZeroU32::MIN {
-            return (String::new(), Vec::new());
-        }
-        let text = format!("AND (uuid_hash({id}) & 2147483647) % ? = ?");
-        let signed = |number: u32| Bind::Integer(i32::try_from(number).unwrap_or(i32::MAX));
-        (text, vec![signed(self.of.get()), signed(self.rank)])
-    }
-}
-
-/// Selects a batch of candidates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// Only candidates after this place.
-    pub after: Place,
-    /// Maximum number of candidates.
-    pub limit: i64,
-    /// Only candidates of this share.
-    pub share: Share,
-}
-
-/// A candidate of the sweep: an upload or a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overdue {
-    /// The company.
-    pub company_id: CompanyId,
-    /// Id of the upload or file.
-    pub upload_id: UploadId,
-    /// Place among the candidates.
-    pub place: Place,
-}
-
-#[derive(QueryableByName)]
-struct Found {
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
-    company_id: Uuid,
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
-    id: Uuid,
-    #[diesel(sql_type = diesel::sql_types::Timestamptz)]
-    time: DateTime<Utc>,
-}
-
-fn overdue(Found { company_id, id, time }: Found) -> Overdue {
-    Overdue { company_id: CompanyId(company_id), upload_id: UploadId(id), place: Place { time, id } }
-}
-
-/// Returns a page of candidates. `table` must have the columns `company_id` and `id`. `time` is the indexed column by
-/// which the candidates are ordered. `binds` are the values of the placeholders in `condition`.
-async fn find(
-    connection: &mut AsyncPgConnection,
-    operation: &'static str,
-    (table, id, time, condition): (&str, &str, &str, &str),
-    binds: Vec<Bind>,
-    page: Page,
-) -> Result<Vec<Overdue>, ReadModelError> {
-    let (ours, share) = page.share.condition(&format!("t.{id}"));
-    let text = format!(
-        "SELECT t.company_id, t.{id} AS id, t.{time} AS time FROM {table} t \
-         WHERE {condition} {ours} AND (t.{time}, t.{id}) > (?, ?) ORDER BY t.{time}, t.{id} LIMIT ?"
-    );
-    let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
-    let statement = Statement::new(text, binds.into_iter().chain(share).chain(behind));
-    let found: Vec<Found> = load_for_values(connection, statement, operation).await?;
-    Ok(found.into_iter().map(overdue).collect())
-}
+use waybill_schema::{CompanyId, TokenId};
 
 /// Returns running uploads that expired before `time`.
 ///
@@ -120,7 +22,12 @@ pub fn overdue_uploads(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
-        let of = ("upload_progress", "id", "expires_at", "t.status IN ('PENDING', 'UPLOADING') AND t.expires_at < ?");
+        let of = Candidates {
+            table: "upload_progress",
+            id: "id",
+            time: "expires_at",
+            condition: "t.status IN ('PENDING', 'UPLOADING') AND t.expires_at < ?",
+        };
         find(connection, "searching for expired uploads", of, vec![Bind::Time(time)], page).await
     })
 }
@@ -135,7 +42,12 @@ pub fn overdue_partial_uploads(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
-        let of = ("partial_upload", "id", "expires_at", "NOT t.has_ended AND t.expires_at < ?");
+        let of = Candidates {
+            table: "partial_upload",
+            id: "id",
+            time: "expires_at",
+            condition: "NOT t.has_ended AND t.expires_at < ?",
+        };
         find(connection, "searching for expired partial uploads", of, vec![Bind::Time(time)], page).await
     })
 }
@@ -152,7 +64,7 @@ pub fn abandoned_uploads(
     Box::pin(async move {
         let condition =
             "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') AND t.quarantine_until < ?";
-        let of = ("upload_progress", "id", "quarantine_until", condition);
+        let of = Candidates { table: "upload_progress", id: "id", time: "quarantine_until", condition };
         find(connection, "searching for abandoned uploads", of, vec![Bind::Time(time)], page).await
     })
 }
@@ -171,7 +83,7 @@ pub fn awaited_objects(
     Box::pin(async move {
         let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') \
                      AND t.quarantine_until >= ? AND t.last_updated_at < ?";
-        let of = ("upload_progress", "id", "quarantine_until", condition);
+        let of = Candidates { table: "upload_progress", id: "id", time: "quarantine_until", condition };
         let binds = vec![Bind::Time(until), Bind::Time(quiet_since)];
         find(connection, "searching for awaited objects", of, binds, page).await
     })
@@ -190,7 +102,7 @@ pub fn open_quarantines(
     Box::pin(async move {
         let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('COMPLETED', 'FAILED', 'CANCELLED') \
                      AND t.quarantine_until <= ?";
-        let of = ("upload_progress", "id", "quarantine_until", condition);
+        let of = Candidates { table: "upload_progress", id: "id", time: "quarantine_until", condition };
         find(connection, "searching for quarantines to clear", of, vec![Bind::Time(time)], page).await
     })
 }
@@ -208,7 +120,7 @@ pub fn overdue_reservations(
         let condition = "t.reserved_until < ? \
                      AND NOT EXISTS (SELECT FROM file f WHERE f.company_id = t.company_id AND f.id = t.upload_id) \
                      AND NOT EXISTS (SELECT FROM partial_upload p WHERE p.id = t.upload_id)";
-        let of = ("quota_reservation", "upload_id", "reserved_until", condition);
+        let of = Candidates { table: "quota_reservation", id: "upload_id", time: "reserved_until", condition };
         find(connection, "searching for stale reservations", of, vec![Bind::Time(time)], page).await
     })
 }
@@ -224,7 +136,7 @@ pub fn files_to_purge(
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
         let condition = "t.deleted_at < ? AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL";
-        let of = ("file", "id", "deleted_at", condition);
+        let of = Candidates { table: "file", id: "id", time: "deleted_at", condition };
         find(connection, "searching for files to purge", of, vec![Bind::Time(time)], page).await
     })
 }
@@ -242,7 +154,7 @@ pub fn tokens_to_forget(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Token>, ReadModelError>> {
     Box::pin(async move {
-        let of = ("download_token", "id", "expires_at", "t.expires_at < ?");
+        let of = Candidates { table: "download_token", id: "id", time: "expires_at", condition: "t.expires_at < ?" };
         let found = find(connection, "searching for expired tokens", of, vec![Bind::Time(time)], page).await?;
         Ok(found.into_iter().map(|token| (token.company_id, TokenId(token.upload_id.0), token.place)).collect())
     })
@@ -288,7 +200,7 @@ pub fn files_to_retire(
         // Scans the index of listings from the oldest file on.
         let condition = "t.company_id = ? AND t.is_processed AND t.deleted_at IS NULL AND t.created_at < ? \
                      AND (t.restored_at IS NULL OR t.restored_at < ?)";
-        let of = ("file", "id", "created_at", condition);
+        let of = Candidates { table: "file", id: "id", time: "created_at", condition };
         let binds = vec![Bind::Uuid(company.0), Bind::Time(until), Bind::Time(until)];
         find(connection, "searching for files past their retention period", of, binds, page).await
     })

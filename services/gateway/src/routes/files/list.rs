@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use waybill_access::Wanted;
 use waybill_read_model::queries::{
-    Association, File, FileFilter, PageKey, SharedFile, SharedKey, list_files, list_shared,
+    Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, list_files, list_shared,
 };
 use waybill_schema::ErrorCode;
 use waybill_schema::{ChatroomId, Place, ShareId, ThreadId, UploadId};
@@ -270,9 +270,10 @@ async fn shared_page(
     let asks = viewer(principal);
     let named = (!asks.is_admin).then_some(principal.user_id);
     let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut found = list_shared(&mut connection, principal.company_id, place, filter, named, (after, rows))
-        .await
-        .map_err(|error| error.into_problem("listing files"))?;
+    let mut found =
+        list_shared(&mut connection, principal.company_id, place, filter, named, SharedPage { after, limit: rows })
+            .await
+            .map_err(|error| error.into_problem("listing files"))?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|SharedFile { association, .. }| Cursor::Shared {
