@@ -9,7 +9,7 @@ mod report;
 
 use crate::{CommandError, backing};
 use clap::Args;
-use judge::{Judge, Kind, PREFIXES, Verdict};
+use judge::{Judge, Kind, Verdict};
 use missing::Missing;
 use report::{Finding, Report};
 use std::collections::HashSet;
@@ -85,9 +85,9 @@ pub(crate) async fn audit_store(args: AuditStoreArgs) -> Result<ExitCode, Comman
         deletes: args.delete,
         made_before: (now().0 / 1_000).saturating_sub(args.older_than),
     };
-    for of in PREFIXES {
-        audit.objects(of).await?;
-        audit.multiparts(of).await?;
+    for kind in Kind::ALL {
+        audit.objects(kind).await?;
+        audit.multiparts(kind).await?;
     }
     if args.missing {
         Missing::new(&audit.store).look(&audit.database, &mut audit.judge, &mut audit.report).await?;
@@ -96,7 +96,8 @@ pub(crate) async fn audit_store(args: AuditStoreArgs) -> Result<ExitCode, Comman
 }
 
 impl Audit {
-    async fn objects(&mut self, (kind, prefix): (Kind, &str)) -> Result<(), CommandError> {
+    async fn objects(&mut self, kind: Kind) -> Result<(), CommandError> {
+        let prefix = kind.prefix();
         let mut after: Option<String> = None;
         loop {
             let page = self.store.objects_after(prefix, after.as_deref()).await?;
@@ -105,17 +106,17 @@ impl Audit {
             let known = if kind == Kind::Object { self.known(prefix, &page).await? } else { HashSet::new() };
             for listed in page {
                 let is_known = known.contains(&listed.key);
-                self.look((kind, prefix), listed, is_known).await?;
+                self.look(kind, listed, is_known).await?;
             }
         }
     }
 
-    async fn multiparts(&mut self, (kind, prefix): (Kind, &str)) -> Result<(), CommandError> {
+    async fn multiparts(&mut self, kind: Kind) -> Result<(), CommandError> {
         let mut from = Some(Marker::default());
         while let Some(marker) = from {
-            let (page, next) = self.store.multiparts_from(prefix, marker).await?;
+            let (page, next) = self.store.multiparts_from(kind.prefix(), marker).await?;
             for listed in page {
-                self.look((kind, prefix), listed, false).await?;
+                self.look(kind, listed, false).await?;
             }
             from = next;
         }
@@ -134,18 +135,18 @@ impl Audit {
         Ok(referenced_keys(&mut connection, &keys).await?)
     }
 
-    async fn look(&mut self, of: (Kind, &str), listed: Listed, is_known: bool) -> Result<(), CommandError> {
+    async fn look(&mut self, kind: Kind, listed: Listed, is_known: bool) -> Result<(), CommandError> {
         self.report.looked_at();
         if is_known || listed.since >= self.made_before {
             return Ok(());
         }
-        let mut finding = match self.judge.verdict(of, &listed).await {
+        let mut finding = match self.judge.verdict(kind, &listed).await {
             Ok(Verdict::Needed) => return Ok(()),
-            Ok(Verdict::Unreferenced(why)) => Finding::of(of.0, listed, why.to_owned()),
+            Ok(Verdict::Unreferenced(why)) => Finding::of(kind, listed, why.to_owned()),
             Ok(Verdict::Foreign) => {
-                Finding { kind: "foreign", ..Finding::of(of.0, listed, "Waybill does not use such keys".to_owned()) }
+                Finding { kind: "foreign", ..Finding::of(kind, listed, "Waybill does not use such keys".to_owned()) }
             }
-            Err(error) => Finding { kind: "unknown", ..Finding::of(of.0, listed, error.to_string()) },
+            Err(error) => Finding { kind: "unknown", ..Finding::of(kind, listed, error.to_string()) },
         };
         if let Some(upload_id) = &finding.upload_id {
             // A multipart upload that has ended in the meantime has no parts.

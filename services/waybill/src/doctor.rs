@@ -1,9 +1,11 @@
 //! `waybill doctor`: checks whether NATS, PostgreSQL, the object store and some settings meet the requirements of
 //! Waybill.
 
+mod check;
 mod store;
 
 use crate::{CommandError, backing};
+use check::{Check, Found};
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
@@ -19,31 +21,6 @@ use waybill_service_kit::settings::{
 const OLDEST_POSTGRES: u32 = 15;
 /// Minimum length of a secret in bytes.
 const SECRET_MIN_BYTES: usize = 32;
-
-/// Name of a check and its result.
-type Check = (String, Found);
-
-/// Result of a check.
-enum Found {
-    /// The requirement is met.
-    Good(String),
-    /// Waybill works, but with a restriction that operators should know.
-    Limit(String),
-    /// Waybill does not work.
-    Wrong(String),
-}
-
-impl From<Result<String, String>> for Found {
-    fn from(found: Result<String, String>) -> Self {
-        found.map_or_else(Self::Wrong, Self::Good)
-    }
-}
-
-impl From<Result<String, CommandError>> for Found {
-    fn from(found: Result<String, CommandError>) -> Self {
-        found.map_err(|error| error.to_string()).into()
-    }
-}
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -84,7 +61,7 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     findings.extend(probe.findings().await);
     findings.push(tokens(&args.auth).await);
     findings.push(secret("WAYBILL_WORKER_SECRET", &args.worker_secret.worker_secret));
-    for (what, found) in &findings {
+    for Check { what, found } in &findings {
         let (mark, level, text) = match found {
             Found::Good(text) => ("✓", "ok", text),
             Found::Limit(text) => ("!", "limit", text),
@@ -96,31 +73,31 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
             println!("{mark} {what}: {text}");
         }
     }
-    let is_wrong = findings.iter().any(|(_, found)| matches!(found, Found::Wrong(_)));
+    let is_wrong = findings.iter().any(|check| matches!(check.found, Found::Wrong(_)));
     Ok(if is_wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn nats(settings: &NatsSettings) -> Vec<Check> {
     let layout = match backing::layout(settings) {
         Ok(layout) => layout,
-        Err(error) => return vec![("partitions".to_owned(), Found::Wrong(error.to_string()))],
+        Err(error) => return vec![Check::new("partitions", Found::Wrong(error.to_string()))],
     };
     match backing::nats(settings).await {
         Ok(client) => {
             let found = jetstream::inspect(&client, layout).await;
-            found.into_iter().map(|(what, found)| (what, found.into())).collect()
+            found.into_iter().map(|(what, found)| Check::new(what, found)).collect()
         }
-        Err(error) => vec![("NATS server".to_owned(), Found::Wrong(error.to_string()))],
+        Err(error) => vec![Check::new("NATS server", Found::Wrong(error.to_string()))],
     }
 }
 
 async fn tokens(settings: &AuthSettings) -> Check {
-    let what = "tokens of users".to_owned();
+    let what = "tokens of users";
     match backing::authenticator(settings) {
-        Ok(authenticator) => (what, authenticator.check().await.into()),
+        Ok(authenticator) => Check::new(what, authenticator.check().await),
         Err(error) => {
             let hint = "set WAYBILL_JWKS_URL, or set WAYBILL_JWT_HS256_SECRET to the output of `openssl rand -hex 32`";
-            (what, Found::Wrong(format!("{error}; {hint}")))
+            Check::new(what, Found::Wrong(format!("{error}; {hint}")))
         }
     }
 }
@@ -139,7 +116,7 @@ async fn postgres(what: &str, database: Result<Database, CommandError>) -> Check
             n => Err(CommandError::from(format!("{n} migrations are missing; run `waybill provision`"))),
         }
     };
-    (what.to_owned(), inspect.await.into())
+    Check::new(what, inspect.await)
 }
 
 fn secret(name: &str, value: &str) -> Check {
@@ -150,5 +127,5 @@ fn secret(name: &str, value: &str) -> Check {
         }
         _ => Ok("set".to_owned()),
     };
-    (name.to_owned(), found.into())
+    Check::new(name, found)
 }

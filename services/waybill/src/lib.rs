@@ -5,12 +5,15 @@ mod audit_store;
 mod backing;
 mod client;
 mod doctor;
+mod error;
 mod operate;
 mod parked;
 #[cfg(test)]
 mod reference;
 mod replay;
 pub mod serve;
+
+pub use error::CommandError;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
@@ -65,9 +68,6 @@ Examples:
         shell: clap_complete::Shell,
     },
 }
-
-/// Error of a command, with a text for users.
-pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the command of this process's command line and returns its exit code.
 pub fn main() -> ExitCode {

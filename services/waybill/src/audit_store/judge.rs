@@ -20,13 +20,20 @@ pub(super) enum Kind {
     Probe,
 }
 
-/// Prefixes of the keys.
-pub(super) const PREFIXES: [(Kind, &str); 4] = [
-    (Kind::Object, names::OBJECTS),
-    (Kind::Staging, names::STAGING),
-    (Kind::Quarantine, names::QUARANTINE),
-    (Kind::Probe, "doctor/"),
-];
+impl Kind {
+    /// All kinds.
+    pub(super) const ALL: [Self; 4] = [Self::Object, Self::Staging, Self::Quarantine, Self::Probe];
+
+    /// Returns the prefix of the keys.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Object => names::OBJECTS,
+            Self::Staging => names::STAGING,
+            Self::Quarantine => names::QUARANTINE,
+            Self::Probe => "doctor/",
+        }
+    }
+}
 
 /// Decision about an object or a multipart upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,17 +84,17 @@ impl Judge {
     ///
     /// # Errors
     /// If the log does not answer or an event cannot be read.
-    pub(super) async fn verdict(&mut self, (kind, prefix): (Kind, &str), it: &Listed) -> Result<Verdict, CommandError> {
+    pub(super) async fn verdict(&mut self, kind: Kind, it: &Listed) -> Result<Verdict, CommandError> {
         if kind == Kind::Probe {
             return Ok(Verdict::Unreferenced("a run of `waybill doctor` was interrupted"));
         }
-        let Some((company, upload)) = owner(prefix, &it.key) else { return Ok(Verdict::Foreign) };
+        let Some((company, upload)) = owner(kind.prefix(), &it.key) else { return Ok(Verdict::Foreign) };
         let phase = self.phase(company, upload).await?;
         Ok(match self.standing(company, upload, &phase).await? {
             Standing::Running => Verdict::Needed,
             Standing::Ended(why) => Verdict::Unreferenced(why),
             Standing::File(sha256, key) if kind == Kind::Object && it.upload_id.is_none() => {
-                self.of_file((company, upload), sha256, key, &it.key).await?
+                self.of_file(FileAggregate { company, file: upload }, sha256, key, &it.key).await?
             }
             Standing::File(..) => Verdict::Unreferenced("its file is complete"),
         })
@@ -146,13 +153,13 @@ impl Judge {
     /// Decides about an object whose key contains the id of a verified file.
     async fn of_file(
         &self,
-        (company, file): (CompanyId, UploadId),
+        file: FileAggregate,
         sha256: Sha256Digest,
         of_file: &str,
         key: &str,
     ) -> Result<Verdict, CommandError> {
         let log: &dyn EventLog = self.log.as_ref();
-        let content = load(log, &ContentAggregate { company, sha256 }).await?.state;
+        let content = load(log, &ContentAggregate { company: file.company, sha256 }).await?.state;
         // Other files with the same bytes may need the object even if its own file is deleted.
         if content.object.as_ref().is_some_and(|object| object.storage_key == key) {
             return Ok(Verdict::Needed);
@@ -160,10 +167,10 @@ impl Judge {
         if key != of_file {
             return Ok(Verdict::Unreferenced("its file has another object"));
         }
-        if content.references.contains(&file) {
+        if content.references.contains(&file.file) {
             return Ok(Verdict::Unreferenced("its file shares the object of another one"));
         }
-        if load(log, &FileAggregate { company, file }).await?.state.purged {
+        if load(log, &file).await?.state.purged {
             return Ok(Verdict::Unreferenced("its file was purged"));
         }
         Ok(Verdict::Needed)

@@ -2,9 +2,9 @@
 
 use super::api::{Api, ApiArgs, ApiError};
 use super::end::Ended;
+use super::interrupt::until_interrupted;
 use super::output::{self, Output, OutputArgs};
 use super::retry::{Patience, PatienceArgs};
-use super::until_interrupted;
 use clap::Args;
 use futures_util::{SinkExt, StreamExt};
 use indicatif::ProgressBar;

@@ -1,6 +1,6 @@
 //! Checks the object store: sends the same requests as uploads and compares the results.
 
-use super::{Check, Found};
+use super::check::{Check, Found};
 use crate::CommandError;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -39,10 +39,10 @@ impl Probe {
                 "{error}; check WAYBILL_S3_ENDPOINT, the access keys and the name of the bucket; `waybill provision` \
                  creates the bucket"
             );
-            return vec![(bucket, Found::Wrong(wrong))];
+            return vec![Check::new(bucket, Found::Wrong(wrong))];
         }
         let key = |name: &str| format!("doctor/{}/{name}", Uuid::now_v7().simple());
-        let mut findings = vec![(bucket, Found::Good("exists".to_owned()))];
+        let mut findings = vec![Check::new(bucket, Found::Good("exists".to_owned()))];
         for (what, outcome) in [
             ("objects and ranges of objects", objects(store, &key("object")).await),
             ("checksums of objects", checksums(store, &key("checksum")).await),
@@ -53,7 +53,7 @@ impl Probe {
             ("parts in any order", gap(store, &key("gap")).await),
             ("aborted multipart uploads", aborted(store, &key("aborted")).await),
         ] {
-            findings.push((format!("store: {what}"), outcome.map(|()| "works".to_owned()).into()));
+            findings.push(Check::new(format!("store: {what}"), outcome.map(|()| "works".to_owned())));
         }
         for (what, outcome) in [
             ("lists of multipart uploads", listed(store, &key("listed")).await),
@@ -61,7 +61,8 @@ impl Probe {
             ("lifecycle rules", self.lifecycle().await),
             ("uploads by clients", self.direct(&key("direct")).await),
         ] {
-            findings.push((format!("store: {what}"), outcome.unwrap_or_else(|error| Found::Wrong(error.to_string()))));
+            let found = outcome.unwrap_or_else(|error| Found::Wrong(error.to_string()));
+            findings.push(Check::new(format!("store: {what}"), found));
         }
         findings
     }

@@ -1,17 +1,20 @@
 //! Upload of one file: starts or resumes it, sends the bytes, completes it and waits for the verification.
 
-use super::output;
+use super::args::Protocol;
+use super::error::UploadError;
+use super::plan::Plan;
 use super::sender::send_chunks;
-use super::{Protocol, Shared, UploadError, tus};
+use super::shared::Shared;
+use super::transfer::Upload;
+use super::tus;
+use crate::client::output;
 use crate::client::retry::Patience;
 use crate::client::state::{FileFacts, Kept, Record, Remembered};
-use indicatif::ProgressBar;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 use waybill_schema::Sha256Digest;
@@ -37,34 +40,6 @@ enum Whole {
     },
 }
 
-/// File to upload.
-pub(super) struct Plan {
-    pub(super) path: PathBuf,
-    pub(super) name: String,
-    pub(super) mime_type: String,
-    pub(super) chatroom: Option<String>,
-    pub(super) thread: Option<String>,
-    pub(super) facts: FileFacts,
-}
-
-impl Plan {
-    pub(super) fn size_bytes(&self) -> u64 {
-        self.facts.size_bytes
-    }
-
-    /// Returns the path for the output. Characters that are not valid text are replaced.
-    pub(super) fn shown_path(&self) -> String {
-        self.path.display().to_string()
-    }
-
-    fn start(&self, session_id: Option<&str>) -> Value {
-        json!({
-            "name": self.name, "size_bytes": self.size_bytes(), "mime_type": self.mime_type, "session_id": session_id,
-            "chatroom_id": self.chatroom, "thread_id": self.thread,
-        })
-    }
-}
-
 /// Uploaded and verified file.
 pub(super) struct Uploaded {
     pub(super) file_id: String,
@@ -76,15 +51,6 @@ pub(super) struct Uploaded {
     pub(super) resumed_bytes: u64,
     /// `true` if an earlier run had uploaded the whole file.
     pub(super) was_there: bool,
-}
-
-/// Running upload of one file.
-pub(super) struct Upload<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) plan: &'a Plan,
-    pub(super) patience: Patience,
-    pub(super) bar: ProgressBar,
-    pub(super) sent_bytes: Arc<AtomicU64>,
 }
 
 /// Uploads a file. Returns its record after success; the caller deletes it when all files of the command are uploaded.
@@ -334,53 +300,9 @@ impl Upload<'_> {
         }
     }
 
-    /// Requests the status of the upload.
-    pub(super) async fn status(&self, upload_id: &str) -> Result<Value, UploadError> {
-        self.persist(|| self.shared.api.json(self.shared.api.get(&format!("/v1/uploads/{upload_id}"))))
-            .await
-            .map_err(UploadError::from)
-    }
-
     /// Checks that the file has not changed since the beginning, and that all its bytes were read.
     fn unchanged(&self, read_bytes: u64) -> Result<(), UploadError> {
         let now = FileFacts::of(&std::fs::metadata(&self.plan.path)?);
         if now == self.plan.facts && read_bytes == now.size_bytes { Ok(()) } else { Err(UploadError::Changed) }
-    }
-
-    pub(super) async fn persist<T, F: Future<Output = Result<T, crate::client::api::ApiError>>>(
-        &self,
-        attempt: impl Fn() -> F,
-    ) -> Result<T, crate::client::api::ApiError> {
-        let value = self.patience.persist(attempt, |error, pause| self.waits(error, pause)).await;
-        self.bar.set_message("");
-        value
-    }
-
-    /// Reports an error after which the upload continues, and the pause before that.
-    pub(super) fn waits(&self, error: &crate::client::api::ApiError, pause: Duration) {
-        self.bar.set_message(format!("waiting: {error}"));
-        self.shared.output.event(|| {
-            json!({
-                "event": "retrying", "path": self.plan.shown_path(), "error": error.to_string(),
-                "pause_ms": pause.as_millis(),
-            })
-        });
-        if !self.shared.output.has_bars() {
-            self.shared.output.note(&format!("{}: {error}; retrying in {:.1} s", self.plan.name, pause.as_secs_f64()));
-        }
-    }
-
-    fn event(&self, kind: &str, upload_id: &str, there: u64) {
-        self.shared.output.event(|| {
-            json!({
-                "event": kind, "path": self.plan.shown_path(), "upload_id": upload_id, "offset_bytes": there,
-                "size_bytes": self.plan.size_bytes(),
-            })
-        });
-    }
-
-    pub(super) fn text(&self, value: &Value, member: &str) -> Result<String, UploadError> {
-        let text = value[member].as_str().map(str::to_owned);
-        text.ok_or_else(|| self.shared.api.strange(format!("no {member}")).into())
     }
 }

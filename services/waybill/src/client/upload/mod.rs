@@ -1,147 +1,33 @@
 //! `waybill upload`: uploads several files at the same time, each in parallel chunks, and resumes interrupted uploads.
 
+mod args;
+mod error;
 mod file;
+mod plan;
 mod sender;
 mod session;
+mod shared;
+mod transfer;
 mod tus;
 
-use super::api::{Api, ApiArgs, ApiError};
+pub(crate) use args::UploadArgs;
+
+use super::api::Api;
 use super::end::Ended;
-use super::output::{self, Output, OutputArgs};
-use super::retry::PatienceArgs;
-use super::state::{Kept, StateError, StateFolder};
-use super::{CONTINUES, until_interrupted};
-use clap::{Args, ValueEnum};
-use file::{Plan, Uploaded};
+use super::interrupt::{CONTINUES, until_interrupted};
+use super::output::{self, Output};
+use super::state::{Kept, StateFolder};
+use error::UploadError;
+use file::Uploaded;
 use futures_util::stream::{self, StreamExt};
 use indicatif::ProgressBar;
+use plan::Plan;
 use serde_json::json;
 use session::Session;
-use std::path::{Path, PathBuf};
+use shared::Shared;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-
-/// Upload files and wait until each is verified
-///
-/// If the command is interrupted (Ctrl-C, a lost connection, a reboot), run the same command again to continue. A file
-/// that has changed in the meantime is uploaded again from the beginning.
-#[derive(Args)]
-#[command(after_long_help = "\
-Examples:
-  waybill upload holiday.mp4
-  waybill upload *.jpg --session 'Summer party'
-  waybill upload backup.tar --give-up-after 86400
-  waybill upload backup.tar --protocol direct
-  waybill upload --json report.pdf | jq -r 'select(.event == \"uploaded\") | .file_id'
-
-Exit codes:
-  0    every file is uploaded and verified
-  1    a file was refused or cannot be read; the other files are uploaded
-  2    the command line is invalid
-  75   not complete: Waybill does not answer, the token has expired, or another waybill uploads
-       the file; run the same command again to continue
-  130  interrupted by Ctrl-C (143 by SIGTERM); run the same command again to continue")]
-pub(crate) struct UploadArgs {
-    /// Files to upload
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// Name of a session for all files; it is closed when all of them are uploaded. Before that, other commands with
-    /// this name add files to the same session
-    #[arg(long, value_name = "NAME")]
-    session: Option<String>,
-    /// Id of the chatroom for the files
-    #[arg(long, value_name = "ID")]
-    chatroom: Option<String>,
-    /// Id of the thread for the files
-    #[arg(long, value_name = "ID")]
-    thread: Option<String>,
-    /// MIME type of all files; by default, the name of each file determines its type
-    #[arg(long, value_name = "TYPE")]
-    mime_type: Option<String>,
-    /// Maximum number of parallel requests for all files together
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32), help_heading = "Transfer")]
-    parallel: u8,
-    /// Protocol of the transfer
-    #[arg(long, value_enum, default_value_t = Protocol::Native, help_heading = "Transfer")]
-    protocol: Protocol,
-    /// Upload from the beginning, even if an earlier upload of the same file could continue
-    #[arg(long, help_heading = "Transfer")]
-    no_resume: bool,
-    #[command(flatten)]
-    patience: PatienceArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    api: ApiArgs,
-}
-
-/// Protocol of the transfer of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Protocol {
-    /// Parallel chunks, sent to Waybill
-    Native,
-    /// tus 1.0, with one request
-    Tus,
-    /// Presigned URLs, with which the bytes go directly to the object store
-    Direct,
-}
-
-/// Reason why an upload failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UploadError {
-    /// A request to Waybill failed.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// The file cannot be read.
-    #[error("{0}")]
-    File(#[from] std::io::Error),
-    /// The file changed during the upload.
-    #[error("the file changed during the upload; run the same command again to upload it from the beginning")]
-    Changed,
-    /// The upload ended without a file.
-    #[error("{message} ({code})")]
-    Failed {
-        /// Stable error code.
-        code: String,
-        /// Text for users.
-        message: String,
-    },
-    /// The path cannot be uploaded.
-    #[error("{0}")]
-    Unfit(String),
-    /// Waybill did not verify the file in time.
-    #[error("all bytes are uploaded, but Waybill has not verified them yet")]
-    Unverified,
-    /// The saved state cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
-
-impl UploadError {
-    /// Returns `true` if the same command can continue later.
-    fn is_passing(&self) -> bool {
-        match self {
-            Self::Unverified | Self::State(StateError::Busy) => true,
-            // The saved upload can continue with a valid token.
-            Self::Api(error) => error.is_passing() || error.status() == Some(401),
-            Self::File(_) | Self::Changed | Self::Unfit(_) | Self::Failed { .. } | Self::State(_) => false,
-        }
-    }
-}
-
-/// State that all uploads of one command share.
-pub(crate) struct Shared {
-    api: Api,
-    output: Output,
-    state: StateFolder,
-    /// One permit for each request with bytes.
-    requests: Semaphore,
-    patience: PatienceArgs,
-    protocol: Protocol,
-    resume: bool,
-    total: ProgressBar,
-}
 
 pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
     let output = Output::new(args.output);
@@ -177,7 +63,7 @@ async fn upload_all(args: UploadArgs, output: Output) -> Result<Ended, String> {
         None => None,
     };
     let session_id = session.as_ref().map(|session| session.id.clone());
-    let count = plans.len() + unfit.len();
+    let files = plans.len() + unfit.len();
     let uploads = plans.into_iter().map(|plan| {
         let (shared, session_id) = (shared.clone(), session_id.clone());
         async move { one(&shared, plan, session_id.as_deref()).await }
@@ -187,8 +73,8 @@ async fn upload_all(args: UploadArgs, output: Output) -> Result<Ended, String> {
     shared.output.clear();
     let passing = ended.iter().filter(|result| matches!(result, Err(error) if error.is_passing())).count();
     let failed = ended.iter().filter(|result| result.is_err()).count() + unfit.len();
-    let sent: u64 = ended.iter().flatten().map(|(uploaded, _)| uploaded.sent_bytes).sum();
-    summary(&shared.output, count, failed, passing, (size_bytes, sent), began);
+    let sent_bytes: u64 = ended.iter().flatten().map(|(uploaded, _)| uploaded.sent_bytes).sum();
+    Summary { files, failed, passing, size_bytes, sent_bytes, elapsed: began.elapsed() }.print(&shared.output);
     if failed > 0 {
         return Ok(if failed == passing { Ended::GoOnLater } else { Ended::Failed });
     }
@@ -251,25 +137,44 @@ fn told_failed(output: &Output, path: &str, name: &str, error: &UploadError) {
     output.complain(&format!("✗ {}: {error}", output::printable(name)));
 }
 
-fn summary(output: &Output, count: usize, failed: usize, passing: usize, (size, sent): (u64, u64), began: Instant) {
-    let elapsed = began.elapsed();
-    output.event(|| {
-        json!({
-            "event": "summary", "files": count, "uploaded": count - failed, "failed": failed - passing,
-            "resumable": passing, "size_bytes": size, "sent_bytes": sent, "elapsed_ms": elapsed.as_millis(),
-        })
-    });
-    if count > 1 || failed > 0 {
-        let speed = output::bytes((sent as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
-        let sent = output::bytes(sent);
-        output.note(&format!(
-            "{} of {count} files uploaded and verified: {sent} in {}, {speed}/s",
-            count - failed,
-            output::duration(elapsed)
-        ));
-    }
-    if passing > 0 {
-        output.complain(&format!("{passing} files are not complete; run the same command again to continue"));
+/// Totals of a command.
+struct Summary {
+    /// Number of files.
+    files: usize,
+    /// Number of files that were not uploaded.
+    failed: usize,
+    /// Number of failed files that the same command can continue later.
+    passing: usize,
+    /// Size of all files in bytes.
+    size_bytes: u64,
+    /// Number of bytes that this run sent.
+    sent_bytes: u64,
+    /// Duration of the command.
+    elapsed: Duration,
+}
+
+impl Summary {
+    fn print(&self, output: &Output) {
+        let Self { files, failed, passing, size_bytes, sent_bytes, elapsed } = *self;
+        output.event(|| {
+            json!({
+                "event": "summary", "files": files, "uploaded": files - failed, "failed": failed - passing,
+                "resumable": passing, "size_bytes": size_bytes, "sent_bytes": sent_bytes,
+                "elapsed_ms": elapsed.as_millis(),
+            })
+        });
+        if files > 1 || failed > 0 {
+            let speed = output::bytes((sent_bytes as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
+            let sent = output::bytes(sent_bytes);
+            output.note(&format!(
+                "{} of {files} files uploaded and verified: {sent} in {}, {speed}/s",
+                files - failed,
+                output::duration(elapsed)
+            ));
+        }
+        if passing > 0 {
+            output.complain(&format!("{passing} files are not complete; run the same command again to continue"));
+        }
     }
 }
 
@@ -286,27 +191,4 @@ fn plans(args: &UploadArgs) -> (Vec<Plan>, Vec<(String, UploadError)>) {
         }
     }
     (plans, unfit)
-}
-
-impl Plan {
-    fn of(path: &Path, args: &UploadArgs) -> Result<Self, UploadError> {
-        let absolute = path.canonicalize()?;
-        let metadata = absolute.metadata()?;
-        if !metadata.is_file() {
-            return Err(UploadError::Unfit("not a regular file".to_owned()));
-        }
-        std::fs::File::open(&absolute)?;
-        // For a link, the name is that of the link, not that of its target.
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| UploadError::Unfit("the name of the file is not valid UTF-8".to_owned()))?;
-        let guessed = mime_guess::from_path(path).first_or_octet_stream();
-        Ok(Self {
-            name: name.to_owned(),
-            facts: super::state::FileFacts::of(&metadata),
-            mime_type: args.mime_type.clone().unwrap_or_else(|| guessed.essence_str().to_owned()),
-            chatroom: args.chatroom.clone(),
-            thread: args.thread.clone(),
-            path: absolute,
-        })
-    }
 }

@@ -1,8 +1,9 @@
 //! Sends the bytes of a file. It reads and hashes the file once, in order, and sends chunks in parallel. It sends only
 //! the missing bytes of each chunk.
 
-use super::file::Upload;
-use super::{Protocol, UploadError};
+use super::args::Protocol;
+use super::error::UploadError;
+use super::transfer::Upload;
 use crate::client::api::ApiError;
 use bytes::Bytes;
 use futures_util::FutureExt;

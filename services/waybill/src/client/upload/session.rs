@@ -1,6 +1,7 @@
 //! Session into which a command uploads its files.
 
-use super::{Shared, UploadError};
+use super::error::UploadError;
+use super::shared::Shared;
 use crate::client::api::ApiError;
 use crate::client::retry::Patience;
 use crate::client::state::{Remembered, SessionRecord};

@@ -1,9 +1,9 @@
 //! `--protocol tus`: tus 1.0. One PATCH request sends all missing bytes. After an interruption, another PATCH continues
 //! at the offset that Waybill reports.
 
-use super::UploadError;
-use super::file::Upload;
+use super::error::UploadError;
 use super::sender::{Counted, PIECE, Sent};
+use super::transfer::Upload;
 use crate::client::api::ApiError;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
