@@ -3,7 +3,6 @@
 
 mod audit_store;
 mod backing;
-mod client;
 mod doctor;
 mod error;
 mod operate;
@@ -18,6 +17,7 @@ pub use error::CommandError;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
+use waybill_client as client;
 use waybill_service_kit::settings::LogSettings;
 use waybill_service_kit::telemetry;
 

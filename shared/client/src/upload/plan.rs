@@ -2,7 +2,7 @@
 
 use super::args::UploadArgs;
 use super::error::UploadError;
-use crate::client::state::FileFacts;
+use crate::state::FileFacts;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,8 @@
 use super::error::UploadError;
 use super::plan::Plan;
 use super::shared::Shared;
-use crate::client::api::ApiError;
-use crate::client::retry::Patience;
+use crate::api::ApiError;
+use crate::retry::Patience;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::sync::Arc;

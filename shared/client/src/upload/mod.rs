@@ -10,15 +10,16 @@ mod shared;
 mod transfer;
 mod tus;
 
-pub(crate) use args::UploadArgs;
+pub use args::UploadArgs;
 
-use super::api::Api;
-use super::end::Ended;
-use super::interrupt::{CONTINUES, until_interrupted};
-use super::output::{self, Output};
-use super::state::{Kept, StateFolder};
+use crate::api::Api;
+use crate::end::Ended;
+use crate::interrupt::{CONTINUES, until_interrupted};
+use crate::output::{self, Output};
+use crate::state::{Kept, StateFolder};
 use error::UploadError;
 use file::Uploaded;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use indicatif::ProgressBar;
 use plan::Plan;
@@ -29,9 +30,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-pub(crate) async fn upload(args: UploadArgs) -> Result<Ended, String> {
-    let output = Output::new(args.output);
-    until_interrupted(&output, CONTINUES, upload_all(args, output.clone())).await
+/// Runs `waybill upload`.
+///
+/// # Errors
+/// The reason, for users.
+pub fn upload(args: UploadArgs) -> BoxFuture<'static, Result<Ended, String>> {
+    Box::pin(async move {
+        let output = Output::new(args.output);
+        until_interrupted(&output, CONTINUES, upload_all(args, output.clone())).await
+    })
 }
 
 async fn upload_all(args: UploadArgs, output: Output) -> Result<Ended, String> {

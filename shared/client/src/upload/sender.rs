@@ -4,7 +4,7 @@
 use super::args::Protocol;
 use super::error::UploadError;
 use super::transfer::Upload;
-use crate::client::api::ApiError;
+use crate::api::ApiError;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};

@@ -2,9 +2,9 @@
 
 use super::error::UploadError;
 use super::shared::Shared;
-use crate::client::api::ApiError;
-use crate::client::retry::Patience;
-use crate::client::state::{Remembered, SessionRecord};
+use crate::api::ApiError;
+use crate::retry::Patience;
+use crate::state::{Remembered, SessionRecord};
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! `waybill audit export` writes the events of a company to a file. `waybill audit verify` checks that such a file is
 //! complete and unchanged.
 
-use super::api::{Api, ApiArgs};
-use super::end::Ended;
+use crate::api::{Api, ApiArgs};
+use crate::end::Ended;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use clap::Args;

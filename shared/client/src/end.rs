@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// Outcome of a client command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub enum Ended {
     /// The command is complete.
     Done,
     /// The command failed, and would fail again.

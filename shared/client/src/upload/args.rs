@@ -1,8 +1,8 @@
 //! Arguments of `waybill upload`.
 
-use crate::client::api::ApiArgs;
-use crate::client::output::OutputArgs;
-use crate::client::retry::PatienceArgs;
+use crate::api::ApiArgs;
+use crate::output::OutputArgs;
+use crate::retry::PatienceArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ Exit codes:
   75   not complete: Waybill does not answer, the token has expired, or another waybill uploads
        the file; run the same command again to continue
   130  interrupted by Ctrl-C (143 by SIGTERM); run the same command again to continue")]
-pub(crate) struct UploadArgs {
+pub struct UploadArgs {
     /// Files to upload
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,

@@ -1,11 +1,12 @@
 //! `waybill watch`: shows progress and changes of uploads over the WebSocket protocol `waybill.v1`.
 
-use super::api::{Api, ApiArgs, ApiError};
-use super::end::Ended;
-use super::interrupt::until_interrupted;
-use super::output::{self, Output, OutputArgs};
-use super::retry::{Patience, PatienceArgs};
+use crate::api::{Api, ApiArgs, ApiError};
+use crate::end::Ended;
+use crate::interrupt::until_interrupted;
+use crate::output::{self, Output, OutputArgs};
+use crate::retry::{Patience, PatienceArgs};
 use clap::Args;
+use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -39,7 +40,7 @@ Exit codes:
   1    an upload has failed or was cancelled, or cannot be watched
   75   Waybill does not answer
   130  interrupted by Ctrl-C (143 by SIGTERM)")]
-pub(crate) struct WatchArgs {
+pub struct WatchArgs {
     /// Ids of the uploads; an upload and its file have the same id
     #[arg(value_name = "UPLOAD_ID", required_unless_present_any = ["session", "company"])]
     uploads: Vec<String>,
@@ -82,9 +83,15 @@ enum Lost {
     Final(String),
 }
 
-pub(crate) async fn watch(args: WatchArgs) -> Result<Ended, String> {
-    let output = Output::new(args.output);
-    until_interrupted(&output, "stopped", watch_all(args, output.clone())).await
+/// Runs `waybill watch`.
+///
+/// # Errors
+/// The reason, for users.
+pub fn watch(args: WatchArgs) -> BoxFuture<'static, Result<Ended, String>> {
+    Box::pin(async move {
+        let output = Output::new(args.output);
+        until_interrupted(&output, "stopped", watch_all(args, output.clone())).await
+    })
 }
 
 async fn watch_all(args: WatchArgs, output: Output) -> Result<Ended, String> {

@@ -1,7 +1,7 @@
 //! Interruption of commands by signals.
 
-use super::end::Ended;
-use super::output::Output;
+use crate::end::Ended;
+use crate::output::Output;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Message after an interruption of a command that keeps its progress on disk.

@@ -1,7 +1,7 @@
 //! Error of an upload.
 
-use crate::client::api::ApiError;
-use crate::client::state::StateError;
+use crate::api::ApiError;
+use crate::state::StateError;
 
 /// Reason why an upload failed.
 #[derive(Debug, thiserror::Error)]

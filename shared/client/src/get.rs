@@ -1,11 +1,12 @@
 //! `waybill get`: downloads files, resumes interrupted downloads and verifies the SHA-256.
 
-use super::api::{Api, ApiArgs, ApiError};
-use super::end::Ended;
-use super::interrupt::{CONTINUES, until_interrupted};
-use super::output::{self, Output, OutputArgs};
-use super::retry::{Patience, PatienceArgs};
+use crate::api::{Api, ApiArgs, ApiError};
+use crate::end::Ended;
+use crate::interrupt::{CONTINUES, until_interrupted};
+use crate::output::{self, Output, OutputArgs};
+use crate::retry::{Patience, PatienceArgs};
 use clap::Args;
+use futures_util::future::BoxFuture;
 use indicatif::ProgressBar;
 use reqwest::{StatusCode, header};
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ Exit codes:
   75   not complete: Waybill does not answer, the token has expired, or another waybill downloads
        the file; run the same command again to continue
   130  interrupted by Ctrl-C (143 by SIGTERM); run the same command again to continue")]
-pub(crate) struct GetArgs {
+pub struct GetArgs {
     /// Ids of the files
     #[arg(required = true, value_name = "FILE_ID")]
     files: Vec<String>,
@@ -109,9 +110,15 @@ struct Remote {
     sha256: String,
 }
 
-pub(crate) async fn get(args: GetArgs) -> Result<Ended, String> {
-    let out = Output::new(args.print);
-    until_interrupted(&out, CONTINUES, get_all(args, out.clone())).await
+/// Runs `waybill get`.
+///
+/// # Errors
+/// The reason, for users.
+pub fn get(args: GetArgs) -> BoxFuture<'static, Result<Ended, String>> {
+    Box::pin(async move {
+        let out = Output::new(args.print);
+        until_interrupted(&out, CONTINUES, get_all(args, out.clone())).await
+    })
 }
 
 async fn get_all(args: GetArgs, out: Output) -> Result<Ended, String> {

@@ -1,6 +1,6 @@
 //! Retries with growing pauses.
 
-use super::api::ApiError;
+use crate::api::ApiError;
 use clap::Args;
 use rand::Rng;
 use std::sync::{Mutex, PoisonError};

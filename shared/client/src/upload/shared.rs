@@ -1,10 +1,10 @@
 //! State that all uploads of one command share.
 
 use super::args::Protocol;
-use crate::client::api::Api;
-use crate::client::output::Output;
-use crate::client::retry::PatienceArgs;
-use crate::client::state::StateFolder;
+use crate::api::Api;
+use crate::output::Output;
+use crate::retry::PatienceArgs;
+use crate::state::StateFolder;
 use indicatif::ProgressBar;
 use tokio::sync::Semaphore;
 

@@ -4,7 +4,7 @@
 use super::error::UploadError;
 use super::sender::{Counted, PIECE, Sent};
 use super::transfer::Upload;
-use crate::client::api::ApiError;
+use crate::api::ApiError;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
