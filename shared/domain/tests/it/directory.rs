@@ -1,33 +1,52 @@
 //! Tests of the directory.
 
+use crate::given::Given;
 use proptest::prelude::*;
 use uuid::Uuid;
-use waybill_domain::Refusal;
 use waybill_domain::directory::*;
 use waybill_domain::limits::Limits;
-use waybill_schema::events::{CompanySettings, DirectoryEvent};
-use waybill_schema::*;
+use waybill_domain::{Aggregate, Refusal};
+use waybill_schema::events::{CompanySettings, CompanySettingsChangedV1, DirectoryEvent};
+use waybill_schema::{Aggregate as On, *};
 
 const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
 const ANNA: UserId = UserId(Uuid::from_u128(2));
 const ROOM: ChatroomId = ChatroomId(Uuid::from_u128(3));
 const THREAD: ThreadId = ThreadId(Uuid::from_u128(4));
 
-fn run(state: &mut State, command: Command) -> Result<Option<DirectoryEvent>, Refusal> {
-    let event = decide(state, command)?;
-    event.iter().for_each(|event| evolve(state, event));
-    Ok(event)
-}
+/// A directory, in the shape of the other aggregates. Its commands are carried out by the repository, which keeps its
+/// state in memory.
+#[derive(Debug)]
+struct Directory;
 
-fn directory(commands: impl IntoIterator<Item = Command>) -> State {
-    let mut state = State::default();
-    for command in commands {
-        run(&mut state, command).unwrap();
+impl Aggregate for Directory {
+    type State = State;
+    type Command = Command;
+    type Event = DirectoryEvent;
+
+    fn subject(&self) -> Subject {
+        Subject::new(COMPANY, On::Directory)
     }
-    state
+
+    fn evolve(state: &mut State, event: &DirectoryEvent, _: Timestamp) {
+        evolve(state, event);
+    }
+
+    fn decide(state: &State, command: Command) -> Result<Option<DirectoryEvent>, Refusal> {
+        decide(state, command)
+    }
 }
 
-fn with_member() -> State {
+/// Returns a directory after commands that are carried out.
+fn directory(commands: impl IntoIterator<Item = Command>) -> Given<Directory> {
+    let mut directory = Given::new([]);
+    for command in commands {
+        directory.carry_out(command).unwrap();
+    }
+    directory
+}
+
+fn with_member() -> Given<Directory> {
     directory([
         Command::RegisterCompany(COMPANY),
         Command::RegisterUser(ANNA),
@@ -37,11 +56,19 @@ fn with_member() -> State {
     ])
 }
 
+fn not_found(what: &'static str) -> Refusal {
+    Refusal::NotFound { what }
+}
+
+fn is_member(directory: &Given<Directory>, place: Place) -> bool {
+    directory.state().is_member(place, ANNA)
+}
+
 #[test]
 fn a_member_of_a_chatroom_is_one_of_its_threads() {
-    let state = with_member();
-    assert!(state.is_member(Place::Chatroom(ROOM), ANNA));
-    assert!(state.is_member(Place::Thread(THREAD), ANNA));
+    let directory = with_member();
+    assert!(is_member(&directory, Place::Chatroom(ROOM)));
+    assert!(is_member(&directory, Place::Thread(THREAD)));
 }
 
 #[test]
@@ -50,58 +77,53 @@ fn what_comes_back_comes_without_its_members() {
         (Command::RemoveUser(ANNA), Command::RegisterUser(ANNA)),
         (Command::DeleteChatroom(ROOM), Command::OpenChatroom(ROOM)),
     ] {
-        let mut state = with_member();
-        run(&mut state, end).unwrap();
-        assert!(!state.is_member(Place::Chatroom(ROOM), ANNA));
-        assert!(!state.is_member(Place::Thread(THREAD), ANNA));
-        run(&mut state, again).unwrap();
-        assert!(!state.is_member(Place::Chatroom(ROOM), ANNA));
-        assert!(!state.is_member(Place::Thread(THREAD), ANNA));
+        let ended = with_member().when(end).then_an_event();
+        assert!(!is_member(&ended, Place::Chatroom(ROOM)));
+        assert!(!is_member(&ended, Place::Thread(THREAD)));
+        let back = ended.when(again).then_an_event();
+        assert!(!is_member(&back, Place::Chatroom(ROOM)));
+        assert!(!is_member(&back, Place::Thread(THREAD)));
     }
 }
 
 #[test]
 fn a_thread_goes_with_its_chatroom_and_is_not_moved() {
-    let mut state = with_member();
     let other = ChatroomId(Uuid::from_u128(9));
-    run(&mut state, Command::OpenChatroom(other)).unwrap();
-    let moved = run(&mut state, Command::OpenThread(THREAD, Some(other)));
-    assert_eq!(moved, Err(Refusal::IdTaken { what: "thread" }));
-    run(&mut state, Command::DeleteChatroom(ROOM)).unwrap();
-    assert!(!state.is_place(Place::Thread(THREAD)));
-    let gone = run(&mut state, Command::OpenThread(THREAD, Some(ROOM)));
-    assert_eq!(gone, Err(Refusal::NotFound { what: "chatroom" }));
+    let directory = with_member().when(Command::OpenChatroom(other)).then_an_event();
+    directory.when(Command::OpenThread(THREAD, Some(other))).then_refused(Refusal::IdTaken { what: "thread" });
+    let directory = directory.when(Command::DeleteChatroom(ROOM)).then_an_event();
+    assert!(!directory.state().is_place(Place::Thread(THREAD)));
+    directory.when(Command::OpenThread(THREAD, Some(ROOM))).then_refused(not_found("chatroom"));
 }
 
 #[test]
 fn who_was_removed_is_brought_back_by_the_host_alone() {
-    let mut state = directory([Command::AdmitCompany(COMPANY), Command::Admit(ANNA), Command::RemoveUser(ANNA)]);
-    assert_eq!(decide(&state, Command::Admit(ANNA)), Err(Refusal::NotRegistered));
-    run(&mut state, Command::RegisterUser(ANNA)).unwrap();
-    assert!(state.is_active(ANNA));
-    run(&mut state, Command::CloseCompany).unwrap();
-    assert!(!state.is_active(ANNA));
-    assert_eq!(decide(&state, Command::AdmitCompany(COMPANY)), Err(Refusal::NotRegistered));
-    assert_eq!(decide(&state, Command::RegisterUser(ANNA)), Err(Refusal::NotRegistered));
-    run(&mut state, Command::RegisterCompany(COMPANY)).unwrap();
-    assert!(state.is_active(ANNA));
+    let removed = directory([Command::AdmitCompany(COMPANY), Command::Admit(ANNA), Command::RemoveUser(ANNA)]);
+    removed.when(Command::Admit(ANNA)).then_refused(Refusal::NotRegistered);
+    let back = removed.when(Command::RegisterUser(ANNA)).then_an_event();
+    assert!(back.state().is_active(ANNA));
+    let closed = back.when(Command::CloseCompany).then_an_event();
+    assert!(!closed.state().is_active(ANNA));
+    closed.when(Command::AdmitCompany(COMPANY)).then_refused(Refusal::NotRegistered);
+    closed.when(Command::RegisterUser(ANNA)).then_refused(Refusal::NotRegistered);
+    let open = closed.when(Command::RegisterCompany(COMPANY)).then_an_event();
+    assert!(open.state().is_active(ANNA));
 }
 
 #[test]
 fn nothing_is_said_of_what_is_not_there() {
-    let mut state = State::default();
-    let not_found = |what| Err(Refusal::NotFound { what });
-    assert_eq!(decide(&state, Command::RegisterUser(ANNA)), not_found("company"));
-    run(&mut state, Command::RegisterCompany(COMPANY)).unwrap();
-    assert_eq!(decide(&state, Command::RemoveUser(ANNA)), not_found("user"));
-    assert_eq!(decide(&state, Command::AddMember(Place::Chatroom(ROOM), ANNA)), not_found("chatroom"));
-    run(&mut state, Command::OpenThread(THREAD, None)).unwrap();
-    assert_eq!(decide(&state, Command::AddMember(Place::Thread(THREAD), ANNA)), not_found("user"));
+    let nobody = directory([]);
+    nobody.when(Command::RegisterUser(ANNA)).then_refused(not_found("company"));
+    let company = nobody.when(Command::RegisterCompany(COMPANY)).then_an_event();
+    company.when(Command::RemoveUser(ANNA)).then_refused(not_found("user"));
+    company.when(Command::AddMember(Place::Chatroom(ROOM), ANNA)).then_refused(not_found("chatroom"));
+    let thread = company.when(Command::OpenThread(THREAD, None)).then_an_event();
+    thread.when(Command::AddMember(Place::Thread(THREAD), ANNA)).then_refused(not_found("user"));
 }
 
 #[test]
 fn settings_stay_below_the_limits() {
-    let mut state = directory([Command::RegisterCompany(COMPANY)]);
+    let company = directory([Command::RegisterCompany(COMPANY)]);
     let limits = Limits::default();
     let good = CompanySettings {
         max_file_bytes: Some(limits.max_file_bytes),
@@ -116,11 +138,11 @@ fn settings_stay_below_the_limits() {
         CompanySettings { allowed_mime_types: Some(vec!["everything".to_owned()]), ..good.clone() },
         CompanySettings { allowed_mime_types: Some(vec!["Image/*".to_owned()]), ..good.clone() },
     ] {
-        let refused = decide(&state, Command::ChangeSettings(bad.clone(), limits));
-        assert!(matches!(refused, Err(Refusal::SettingsInvalid { .. })), "{bad:?}");
+        let change = company.when(Command::ChangeSettings(bad, limits));
+        change.then_refused_as(|refusal| matches!(refusal, Refusal::SettingsInvalid { .. }));
     }
-    assert!(run(&mut state, Command::ChangeSettings(good.clone(), limits)).unwrap().is_some());
-    assert_eq!(run(&mut state, Command::ChangeSettings(good, limits)), Ok(None));
+    let changed = CompanySettingsChangedV1 { settings: good.clone() };
+    company.when(Command::ChangeSettings(good, limits)).then_once(changed);
 }
 
 fn commands() -> impl Strategy<Value = Command> {
@@ -147,10 +169,12 @@ proptest! {
     /// Repeating a command that was carried out has no effect, and removed users have no memberships.
     #[test]
     fn repeating_changes_nothing(commands in prop::collection::vec(commands(), 1..60)) {
-        let mut state = directory([Command::RegisterCompany(COMPANY)]);
+        let mut directory = directory([Command::RegisterCompany(COMPANY)]);
         for command in commands {
-            if run(&mut state, command.clone()).is_ok() {
-                prop_assert_eq!(decide(&state, command.clone()).unwrap_or_default(), None, "{:?}", command);
+            let is_carried_out = directory.carry_out(command.clone()).is_ok();
+            let state = directory.state();
+            if is_carried_out {
+                prop_assert_eq!(decide(state, command.clone()).unwrap_or_default(), None, "{:?}", command);
             }
             let users = (0..3_u128).map(|n| UserId(Uuid::from_u128(n)));
             for user in users.filter(|user| state.is_open() && !state.is_active(*user)) {

@@ -17,3 +17,4 @@ mod token;
 mod upload;
 mod upload_pieces;
 mod upload_properties;
+mod upload_samples;

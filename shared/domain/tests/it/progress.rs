@@ -1,6 +1,7 @@
 //! Tests of the progress that users see.
 
-use crate::given::{NOW, chunk, started};
+use crate::given::NOW;
+use crate::upload_samples::{chunk, started};
 use proptest::prelude::*;
 use waybill_domain::progress::Tracker;
 use waybill_schema::events::UploadEvent;

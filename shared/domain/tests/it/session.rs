@@ -1,6 +1,6 @@
 //! Tests of upload sessions.
 
-use crate::given::NOW;
+use crate::given::{Given, NOW};
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::limits::SESSION_LIFETIME_MS;
@@ -14,34 +14,28 @@ fn opened() -> SessionOpenedV1 {
     SessionOpenedV1 { user_id: USER, session_name: None }
 }
 
-fn session(events: impl IntoIterator<Item = SessionEvent>) -> State {
-    let mut state = State::default();
-    for event in events {
-        evolve(&mut state, &event, NOW);
-    }
-    state
+fn given(events: impl IntoIterator<Item = SessionEvent>) -> Given<SessionAggregate> {
+    Given::new(events)
 }
 
 #[test]
 fn commands_that_were_carried_out_yield_nothing() {
-    let open = session([opened().into()]);
-    assert_eq!(decide(&open, Command::Open(opened())), Ok(None));
-    let closed = session([opened().into(), SessionClosedV1 {}.into()]);
-    assert_eq!(decide(&closed, Command::Close), Ok(None));
-    assert_eq!(decide(&closed, Command::Cancel), Ok(Some(SessionCancelledV1 {}.into())));
-    let cancelled = session([opened().into(), SessionCancelledV1 {}.into()]);
-    assert_eq!(decide(&cancelled, Command::Cancel), Ok(None));
-    assert_eq!(decide(&State::default(), Command::Close), Err(Refusal::NotFound { what: "session" }));
+    given([opened().into()]).when(Command::Open(opened())).then_nothing();
+    let closed = given([opened().into(), SessionClosedV1 {}.into()]);
+    closed.when(Command::Close).then_nothing();
+    closed.when(Command::Cancel).then(SessionCancelledV1 {});
+    given([opened().into(), SessionCancelledV1 {}.into()]).when(Command::Cancel).then_nothing();
+    given([]).when(Command::Close).then_refused(Refusal::NotFound { what: "session" });
 }
 
 #[test]
 fn only_its_user_joins_an_open_session_in_time() {
-    let open = session([opened().into()]);
-    assert_eq!(check_join(&open, USER, NOW), Ok(()));
+    let open = given([opened().into()]);
+    assert_eq!(check_join(open.state(), USER, NOW), Ok(()));
     let stranger = UserId(Uuid::from_u128(3));
-    assert_eq!(check_join(&open, stranger, NOW), Err(Refusal::NotFound { what: "session" }));
+    assert_eq!(check_join(open.state(), stranger, NOW), Err(Refusal::NotFound { what: "session" }));
     let late = NOW.plus_ms(SESSION_LIFETIME_MS + 1);
-    assert_eq!(check_join(&open, USER, late), Err(Refusal::SessionEnded { status: "expired" }));
-    let closed = session([opened().into(), SessionClosedV1 {}.into()]);
-    assert_eq!(check_join(&closed, USER, NOW), Err(Refusal::SessionEnded { status: "closed" }));
+    assert_eq!(check_join(open.state(), USER, late), Err(Refusal::SessionEnded { status: "expired" }));
+    let closed = open.and(SessionClosedV1 {});
+    assert_eq!(check_join(closed.state(), USER, NOW), Err(Refusal::SessionEnded { status: "closed" }));
 }

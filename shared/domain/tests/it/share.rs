@@ -1,12 +1,11 @@
 //! Tests of associations of files with chatrooms and threads.
 
+use crate::given::{Given, NOW};
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::share::*;
 use waybill_schema::events::*;
 use waybill_schema::*;
-
-const NOW: Timestamp = Timestamp(1_000);
 
 fn shared() -> FileSharedV1 {
     FileSharedV1 {
@@ -20,24 +19,19 @@ fn shared() -> FileSharedV1 {
     }
 }
 
-fn share(events: impl IntoIterator<Item = ShareEvent>) -> State {
-    let mut state = State::default();
-    events.into_iter().for_each(|event| evolve(&mut state, &event));
-    state
+fn given(events: impl IntoIterator<Item = ShareEvent>) -> Given<ShareAggregate> {
+    Given::new(events)
 }
 
 #[test]
 fn a_share_is_made_changed_pinned_and_revoked_once_each() {
-    assert_eq!(decide(&share([]), Command::Share(shared(), NOW)), Ok(Some(shared().into())));
-    let mut state = share([shared().into()]);
-    assert_eq!(decide(&state, Command::Share(shared(), NOW)), Ok(None));
+    let mut share = given([]).when(Command::Share(shared(), NOW)).then_once(shared());
     let changed = ShareChangedV1 { access_type: AccessType::Public, permissions: None, expires_at: None };
     for command in [Command::Change(changed, NOW), Command::Pin(true), Command::Revoke] {
-        let event = decide(&state, command.clone()).unwrap().unwrap();
-        evolve(&mut state, &event);
-        assert_eq!(decide(&state, command), Ok(None));
+        share = share.when(command.clone()).then_an_event();
+        share.when(command).then_nothing();
     }
-    assert_eq!(decide(&state, Command::Pin(false)), Err(Refusal::NotFound { what: "association" }));
+    share.when(Command::Pin(false)).then_refused(Refusal::NotFound { what: "association" });
 }
 
 #[test]
@@ -46,7 +40,7 @@ fn a_share_that_cannot_be_is_refused() {
     let nowhere = FileSharedV1 { chatroom_id: None, ..shared() };
     let over = FileSharedV1 { expires_at: Some(NOW), ..shared() };
     for bad in [restricted, nowhere, over] {
-        let refused = decide(&share([]), Command::Share(bad.clone(), NOW));
-        assert!(matches!(refused, Err(Refusal::ShareInvalid { .. })), "{bad:?}");
+        let share = given([]).when(Command::Share(bad, NOW));
+        share.then_refused_as(|refusal| matches!(refusal, Refusal::ShareInvalid { .. }));
     }
 }

@@ -1,8 +1,9 @@
 //! Property tests of uploads: chunks can come in any order, overlap and repeat, and the resulting state is the same.
 
-use crate::given::{NOW, PART, chunk, started, upload};
+use crate::given::NOW;
+use crate::upload_samples::{PART, chunk, given, started};
 use proptest::prelude::*;
-use waybill_domain::upload::{Command, State, decide, evolve};
+use waybill_domain::upload::Command;
 use waybill_schema::Event;
 use waybill_schema::events::FileCompletedV1;
 use waybill_schema::events::UploadEvent;
@@ -40,7 +41,8 @@ fn events(size: u64, runs: &[(u64, u64)]) -> Vec<UploadEvent> {
 proptest! {
     #[test]
     fn any_order_stores_the_same_bytes((size, runs) in covering_runs()) {
-        let state = upload(events(size, &runs));
+        let upload = given(events(size, &runs));
+        let state = upload.state();
         prop_assert_eq!(state.stored.total(), size);
         prop_assert_eq!(state.stored.prefix(), size);
         prop_assert_eq!(state.missing(), vec![]);
@@ -62,17 +64,17 @@ proptest! {
 
     #[test]
     fn the_offset_never_decreases_and_never_counts_a_gap((size, runs) in covering_runs()) {
-        let mut state = State::default();
+        let mut upload = given([]);
         let mut before = 0;
         let mut seen = vec![false; usize::try_from(size).unwrap()];
         for event in events(size, &runs) {
-            evolve(&mut state, &event, NOW);
+            upload.record(event.clone());
             if let UploadEvent::ChunkUploaded(chunk) = &event {
                 for at in chunk.offset..chunk.offset + chunk.length {
                     seen[usize::try_from(at).unwrap()] = true;
                 }
             }
-            let offset = state.stored.prefix();
+            let offset = upload.state().stored.prefix();
             prop_assert!(offset >= before);
             prop_assert_eq!(offset, seen.iter().take_while(|stored| **stored).count() as u64);
             before = offset;
@@ -82,44 +84,34 @@ proptest! {
     #[test]
     fn folding_events_twice_changes_nothing((size, runs) in covering_runs()) {
         let all = events(size, &runs);
-        let once = upload(all.clone());
-        let mut twice = State::default();
-        for event in &all {
-            evolve(&mut twice, event, NOW);
-            evolve(&mut twice, event, NOW);
-        }
-        prop_assert_eq!(&once, &twice);
+        let once = given(all.clone());
+        let twice = given(all.into_iter().flat_map(|event| [event.clone(), event]));
+        prop_assert_eq!(once.state(), twice.state());
     }
 
     #[test]
     fn deciding_twice_yields_no_second_event((size, runs) in covering_runs()) {
-        let mut state = upload([started(size).into()]);
+        let mut upload = given([started(size).into()]);
         for (offset, length) in runs {
             let command = Command::RecordChunk(chunk(offset, length));
-            if let Some(event) = decide(&state, command.clone()).unwrap() {
-                evolve(&mut state, &event, NOW);
-            }
-            prop_assert_eq!(decide(&state, command), Ok(None));
+            upload.carry_out(command.clone()).unwrap();
+            upload.when(command).then_nothing();
         }
         let complete = Command::Complete { declared_sha256: None, now: NOW };
-        let event = decide(&state, complete.clone()).unwrap();
-        prop_assert_eq!(&event, &Some(FileCompletedV1 { declared_sha256: None }.into()));
-        evolve(&mut state, &event.unwrap(), NOW);
-        prop_assert_eq!(decide(&state, complete), Ok(None));
+        upload.when(complete).then_once(FileCompletedV1 { declared_sha256: None });
     }
 
     /// Folding the stored events gives the state on which the commands were decided.
     #[test]
     fn replay_equals_live((size, runs) in covering_runs()) {
-        let mut live = State::default();
+        let mut live = given([]);
         let mut log = Vec::new();
         let commands = std::iter::once(Command::Start(started(size).into()))
             .chain(runs.iter().map(|(offset, length)| Command::RecordChunk(chunk(*offset, *length))))
             .chain([Command::Complete { declared_sha256: None, now: NOW }]);
         for command in commands {
-            if let Ok(Some(event)) = decide(&live, command) {
-                evolve(&mut live, &event, NOW);
-                let stored = Event::from(event.clone());
+            if let Ok(Some(event)) = live.carry_out(command) {
+                let stored = Event::from(event);
                 log.push((stored.event_type(), stored.version(), stored.encode().unwrap()));
             }
         }
@@ -127,6 +119,7 @@ proptest! {
             Event::Upload(event) => event,
             other => panic!("{other:?}"),
         });
-        prop_assert_eq!(upload(replayed), live);
+        let replayed = given(replayed);
+        prop_assert_eq!(replayed.state(), live.state());
     }
 }
