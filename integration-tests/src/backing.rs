@@ -17,7 +17,7 @@ use waybill_event_log::{EventLog, read_events};
 use waybill_object_store::s3::S3Store;
 use waybill_projector::verify;
 use waybill_read_model::{Database, projection};
-use waybill_schema::{Aggregate, CompanyId, Event, Subject, UserId, names};
+use waybill_schema::{CompanyId, Entity, Event, Subject, UserId, names};
 use waybill_service_kit::{Authenticator, Principal, Role, now};
 use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually};
 
@@ -235,7 +235,7 @@ impl Backing {
 
     /// Returns the reserved bytes of a company, computed from the events.
     pub async fn reserved_bytes(&self, company: CompanyId) -> u64 {
-        let subject = Subject::new(company, Aggregate::Quota);
+        let subject = Subject::new(company, Entity::Quota);
         let mut state = quota::State::default();
         let read = || async { read_events(self.log.as_ref(), subject, 0).await.ok() };
         for recorded in eventually("the log to answer", read).await {

@@ -20,5 +20,5 @@ pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use events::Event;
 pub use ids::{ChatroomId, CompanyId, FileId, SessionId, ShareId, ThreadId, TokenId, UploadId, UserId, WorkerId};
 pub use ranges::{ByteRange, RangeSet};
-pub use subject::{Aggregate, Partitions, Subject, SubjectError};
+pub use subject::{Entity, Partitions, Subject, SubjectError};
 pub use values::{Sha256Digest, Sha256DigestError, Timestamp};

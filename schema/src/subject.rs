@@ -35,9 +35,9 @@ fn fnv1a32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Aggregate of an event, within its company.
+/// Entity of an event, within its company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Aggregate {
+pub enum Entity {
     /// `upload.{id}.lc`: an upload from its start to its end.
     UploadLifecycle(UploadId),
     /// `upload.{id}.ch`: the stored bytes of an upload, in the order in which they were stored.
@@ -66,12 +66,12 @@ pub struct Subject {
     /// The company.
     pub company: CompanyId,
     /// The aggregate.
-    pub aggregate: Aggregate,
+    pub aggregate: Entity,
 }
 
 impl Subject {
     /// Returns the subject of `aggregate` in `company`.
-    pub fn new(company: CompanyId, aggregate: Aggregate) -> Self {
+    pub fn new(company: CompanyId, aggregate: Entity) -> Self {
         Self { company, aggregate }
     }
 
@@ -93,16 +93,16 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.", self.company)?;
         match self.aggregate {
-            Aggregate::UploadLifecycle(id) => write!(f, "upload.{id}.lc"),
-            Aggregate::UploadChunks(id) => write!(f, "upload.{id}.ch"),
-            Aggregate::File(id) => write!(f, "file.{id}"),
-            Aggregate::Session(id) => write!(f, "session.{id}"),
-            Aggregate::Quota => f.write_str("quota"),
-            Aggregate::Share(id) => write!(f, "share.{id}"),
-            Aggregate::Token(id) => write!(f, "token.{id}"),
-            Aggregate::TokenDownloads(id) => write!(f, "token.{id}.dl"),
-            Aggregate::Content(sha256) => write!(f, "content.{sha256}"),
-            Aggregate::Directory => f.write_str("directory"),
+            Entity::UploadLifecycle(id) => write!(f, "upload.{id}.lc"),
+            Entity::UploadChunks(id) => write!(f, "upload.{id}.ch"),
+            Entity::File(id) => write!(f, "file.{id}"),
+            Entity::Session(id) => write!(f, "session.{id}"),
+            Entity::Quota => f.write_str("quota"),
+            Entity::Share(id) => write!(f, "share.{id}"),
+            Entity::Token(id) => write!(f, "token.{id}"),
+            Entity::TokenDownloads(id) => write!(f, "token.{id}.dl"),
+            Entity::Content(sha256) => write!(f, "content.{sha256}"),
+            Entity::Directory => f.write_str("directory"),
         }
     }
 }
@@ -123,16 +123,16 @@ fn parse(text: &str) -> Option<Subject> {
     let company = parse_id(tokens.next()?)?;
     let rest: Vec<&str> = tokens.collect();
     let aggregate = match rest.as_slice() {
-        ["upload", id, "lc"] => Aggregate::UploadLifecycle(parse_id(id)?),
-        ["upload", id, "ch"] => Aggregate::UploadChunks(parse_id(id)?),
-        ["file", id] => Aggregate::File(parse_id(id)?),
-        ["session", id] => Aggregate::Session(parse_id(id)?),
-        ["quota"] => Aggregate::Quota,
-        ["share", id] => Aggregate::Share(parse_id(id)?),
-        ["token", id] => Aggregate::Token(parse_id(id)?),
-        ["token", id, "dl"] => Aggregate::TokenDownloads(parse_id(id)?),
-        ["content", sha256] => Aggregate::Content(parse_id(sha256)?),
-        ["directory"] => Aggregate::Directory,
+        ["upload", id, "lc"] => Entity::UploadLifecycle(parse_id(id)?),
+        ["upload", id, "ch"] => Entity::UploadChunks(parse_id(id)?),
+        ["file", id] => Entity::File(parse_id(id)?),
+        ["session", id] => Entity::Session(parse_id(id)?),
+        ["quota"] => Entity::Quota,
+        ["share", id] => Entity::Share(parse_id(id)?),
+        ["token", id] => Entity::Token(parse_id(id)?),
+        ["token", id, "dl"] => Entity::TokenDownloads(parse_id(id)?),
+        ["content", sha256] => Entity::Content(parse_id(sha256)?),
+        ["directory"] => Entity::Directory,
         _ => return None,
     };
     Some(Subject { company, aggregate })

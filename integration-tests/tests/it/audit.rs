@@ -6,7 +6,7 @@ use uuid::Uuid;
 use waybill_event_log::{EventLog, Expect, NewEvent, append};
 use waybill_integration_tests::{Cluster, Counts, Stack};
 use waybill_schema::events::QuotaLimitSetV1;
-use waybill_schema::{Actor, Aggregate, Causation, CompanyId, Envelope, Routing, Subject};
+use waybill_schema::{Actor, Causation, CompanyId, Entity, Envelope, Routing, Subject};
 use waybill_service_kit::now;
 use waybill_test_kit::eventually;
 
@@ -98,7 +98,7 @@ async fn pages_hold_every_event_of_the_company_once() {
 
 /// Appends events of a company.
 async fn append_some(log: &dyn EventLog, company: CompanyId, count: u64) {
-    let subject = Subject::new(company, Aggregate::Quota);
+    let subject = Subject::new(company, Entity::Quota);
     let mut last = log.last(subject).await.unwrap().map_or(0, |last| last.position.seq);
     for storage_limit_bytes in 1..=count {
         let envelope = Envelope {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use waybill_event_log::read_after;
 use waybill_integration_tests::{Client, Cluster, CommandLine, Counts, Process};
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, UploadEvent};
-use waybill_schema::{Aggregate, Event, Subject, WorkerId};
+use waybill_schema::{Entity, Event, Subject, WorkerId};
 use waybill_test_kit::eventually_within;
 
 /// Maximum time until the upload is in the middle, on a busy machine.
@@ -82,7 +82,7 @@ impl Upload {
 async fn stored(cluster: &Cluster, client: &Client, id: &str) -> Vec<ChunkUploadedV1> {
     let log = cluster.backing.log();
     let company = client.principal.company_id;
-    let subject = Subject::new(company, Aggregate::UploadChunks(id.parse().unwrap()));
+    let subject = Subject::new(company, Entity::UploadChunks(id.parse().unwrap()));
     let Ok(events) = read_after(log, subject, 0).await else { return Vec::new() };
     let chunks = events.into_iter().filter_map(|stored| match stored.event.unwrap().event {
         Event::Upload(UploadEvent::ChunkUploaded(chunk)) => Some(chunk),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 use waybill_event_log::EventLog;
 use waybill_integration_tests::{Cluster, Counts, Options, Stack, servers_in};
-use waybill_schema::{Aggregate, CompanyId, ShareId, Subject, UploadId};
+use waybill_schema::{CompanyId, Entity, ShareId, Subject, UploadId};
 use waybill_test_kit::eventually;
 
 /// Appends a message to the lifecycle subject of an upload.
@@ -17,7 +17,7 @@ async fn append(
     kind: (&str, &str),
     body: &'static [u8],
 ) -> u64 {
-    append_to(log, jetstream, Subject::new(company, Aggregate::UploadLifecycle(upload)), kind, body).await
+    append_to(log, jetstream, Subject::new(company, Entity::UploadLifecycle(upload)), kind, body).await
 }
 
 /// Appends a message to a subject.
@@ -103,9 +103,9 @@ async fn an_unknown_event_about_a_share_or_a_file_grants_nothing() {
     let jetstream = async_nats::jetstream::new(stack.nats().await);
     let company = room.admin.principal.company_id;
     // The association that an upload creates has the id of the upload.
-    let share = Subject::new(company, Aggregate::Share(ShareId(shared_id.parse().unwrap())));
+    let share = Subject::new(company, Entity::Share(ShareId(shared_id.parse().unwrap())));
     append_to(stack.log(), &jetstream, share, ("ShareNarrowed", "1"), b"x").await;
-    let file = Subject::new(company, Aggregate::File(own_id.parse().unwrap()));
+    let file = Subject::new(company, Entity::File(own_id.parse().unwrap()));
     append_to(stack.log(), &jetstream, file, ("FileQuarantined", "1"), b"x").await;
     // The first round checks the next request, the second one a request after the events were parked.
     for _ in 0..2 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use waybill_event_log::read_events;
 use waybill_integration_tests::{Cluster, Counts, Stack};
 use waybill_object_store::ObjectStore;
-use waybill_schema::{Aggregate, Subject};
+use waybill_schema::{Entity, Subject};
 use waybill_test_kit::eventually;
 
 const OCTETS: (&str, &str) = ("Content-Type", "application/offset+octet-stream");
@@ -22,7 +22,7 @@ const METADATA: (&str, &str) = ("Upload-Metadata", "filename YS50eHQ=,is_confide
 async fn events(stack: &Stack, speaker: &Speaker, upload: &str) -> Vec<&'static str> {
     let (company, id) = (speaker.client.principal.company_id, id_of(upload).parse().unwrap());
     let mut types = Vec::new();
-    for aggregate in [Aggregate::UploadLifecycle(id), Aggregate::UploadChunks(id)] {
+    for aggregate in [Entity::UploadLifecycle(id), Entity::UploadChunks(id)] {
         let events = read_events(stack.log(), Subject::new(company, aggregate), 0).await.unwrap();
         types.extend(events.iter().map(|recorded| recorded.event.event_type()));
     }

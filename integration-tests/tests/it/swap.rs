@@ -15,7 +15,7 @@ use waybill_integration_tests::{Backing, Client, Cluster, Counts, Stack, servers
 use waybill_projector::{replay_into, verify};
 use waybill_read_model::Database;
 use waybill_schema::events::SessionOpenedV1;
-use waybill_schema::{Actor, Aggregate, Causation, Envelope, Routing, SessionId, Subject, Timestamp};
+use waybill_schema::{Actor, Causation, Entity, Envelope, Routing, SessionId, Subject, Timestamp};
 use waybill_test_kit::eventually;
 
 const PARTITIONS: u32 = 4;
@@ -170,7 +170,7 @@ async fn the_rows_of_one_partition_are_put_right() {
 /// Appends the events of `count` opened sessions.
 async fn open_sessions(log: &dyn EventLog, client: &Client, count: u128) {
     let open = async |number| {
-        let subject = Subject::new(client.principal.company_id, Aggregate::Session(SessionId(Uuid::from_u128(number))));
+        let subject = Subject::new(client.principal.company_id, Entity::Session(SessionId(Uuid::from_u128(number))));
         let event = NewEvent {
             subject,
             envelope: Envelope {

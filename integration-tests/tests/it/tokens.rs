@@ -7,7 +7,7 @@ use reqwest::{Client as Http, Response, redirect};
 use serde_json::{Value, json};
 use waybill_event_log::read_after;
 use waybill_integration_tests::{Answer, Client, Options, Stack};
-use waybill_schema::{Aggregate, Subject, TokenId};
+use waybill_schema::{Entity, Subject, TokenId};
 use waybill_test_kit::eventually;
 
 async fn issue(client: &Client, file: &str, body: Value) -> Answer {
@@ -228,7 +228,7 @@ async fn a_link_for_any_number_of_downloads_stays_short_to_read() {
         let subject = Subject::new(client.principal.company_id, aggregate);
         read_after(stack.log(), subject, 0).await.unwrap().len()
     };
-    assert_eq!(events(Aggregate::Token(token)).await, 1);
-    assert_eq!(events(Aggregate::TokenDownloads(token)).await, 10);
+    assert_eq!(events(Entity::Token(token)).await, 1);
+    assert_eq!(events(Entity::TokenDownloads(token)).await, 10);
     stack.finish().await;
 }

@@ -11,16 +11,16 @@ fn every_subject_is_read_as_it_was_written() {
     let company = samples::company();
     let id = samples::upload();
     for aggregate in [
-        Aggregate::UploadLifecycle(id),
-        Aggregate::UploadChunks(id),
-        Aggregate::File(id),
-        Aggregate::Session(SessionId(id.0)),
-        Aggregate::Quota,
-        Aggregate::Share(ShareId(id.0)),
-        Aggregate::Token(TokenId(id.0)),
-        Aggregate::TokenDownloads(TokenId(id.0)),
-        Aggregate::Content(Sha256Digest([0xa1; 32])),
-        Aggregate::Directory,
+        Entity::UploadLifecycle(id),
+        Entity::UploadChunks(id),
+        Entity::File(id),
+        Entity::Session(SessionId(id.0)),
+        Entity::Quota,
+        Entity::Share(ShareId(id.0)),
+        Entity::Token(TokenId(id.0)),
+        Entity::TokenDownloads(TokenId(id.0)),
+        Entity::Content(Sha256Digest([0xa1; 32])),
+        Entity::Directory,
     ] {
         let subject = Subject::new(company, aggregate);
         let text = subject.to_nats(partitions);
@@ -66,7 +66,7 @@ fn an_envelope_survives_its_headers() {
     };
     let headers = envelope.to_headers(&event);
     let position = Position { partition: 3, seq: 100 };
-    let subject = Subject::new(samples::company(), Aggregate::UploadLifecycle(samples::upload()));
+    let subject = Subject::new(samples::company(), Entity::UploadLifecycle(samples::upload()));
     let text = subject.to_nats(Partitions::new(4).unwrap());
     let body = event.encode().unwrap();
     let read = |name| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());

@@ -14,7 +14,7 @@ use waybill_domain::progress::Tracker;
 use waybill_event_log::{EventLog, ReadError, Stored, read_after, read_events};
 use waybill_schema::events::{DirectoryEvent, ShareEvent, UploadEvent, UploadKind};
 use waybill_schema::{
-    AccessType, Aggregate, CompanyId, Event, Grant, Permissions, Recorded, ShareId, Subject, Timestamp, UploadId,
+    AccessType, CompanyId, Entity, Event, Grant, Permissions, Recorded, ShareId, Subject, Timestamp, UploadId,
 };
 use waybill_service_kit::{Shutdown, now};
 
@@ -140,8 +140,8 @@ impl Hub {
         let Ok(Subject { company, aggregate }) = Subject::parse(&stored.subject) else { return };
         match aggregate {
             // No connection receives events about a share that cannot be read.
-            Aggregate::Share(id) => self.shares.invalidate(&(company, id)),
-            Aggregate::Directory => self.clients.recheck(company, None, stored.position.seq),
+            Entity::Share(id) => self.shares.invalidate(&(company, id)),
+            Entity::Directory => self.clients.recheck(company, None, stored.position.seq),
             _ => {}
         }
     }
@@ -151,10 +151,8 @@ impl Hub {
     async fn is_for_the_place(&self, recorded: &Recorded) -> Option<u64> {
         let company = recorded.subject.company;
         let (share, is_share_event) = match recorded.subject.aggregate {
-            Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id) | Aggregate::File(id) => {
-                (ShareId(id.0), false)
-            }
-            Aggregate::Share(id) => (id, true),
+            Entity::UploadLifecycle(id) | Entity::UploadChunks(id) | Entity::File(id) => (ShareId(id.0), false),
+            Entity::Share(id) => (id, true),
             _ => return None,
         };
         let before = match self.shares.get(&(company, share)) {
@@ -176,10 +174,10 @@ impl Hub {
     async fn load_share(&self, recorded: &Recorded, share: ShareId) -> Option<Openness> {
         let position = recorded.position;
         let subject = |aggregate| Subject::new(recorded.subject.company, aggregate);
-        let events = read_events(self.log.as_ref(), subject(Aggregate::Share(share)), 0).await.ok()?;
+        let events = read_events(self.log.as_ref(), subject(Entity::Share(share)), 0).await.ok()?;
         let before = events.iter().filter(|event| event.position.seq < position.seq);
         // The share of an upload begins with the upload.
-        let upload = subject(Aggregate::UploadLifecycle(UploadId(share.0)));
+        let upload = subject(Entity::UploadLifecycle(UploadId(share.0)));
         let started = read_after(self.log.as_ref(), upload, 0).await.ok()?;
         let began = started.first().map_or(position.seq, |first| first.position.seq);
         Some(before.fold(Openness::of_upload(began), |share, recorded| share.after(recorded)))
@@ -262,7 +260,7 @@ impl Hub {
         };
         self.have_rechecked(recorded);
         let is_of_place = |topic: &Topic| matches!(topic, Topic::Chatroom(_) | Topic::Thread(_));
-        let known = matches!(recorded.subject.aggregate, Aggregate::Share(id)
+        let known = matches!(recorded.subject.aggregate, Entity::Share(id)
             if self.shares.contains_key(&(recorded.subject.company, id)));
         if known || watching.iter().any(|(topic, _)| is_of_place(topic)) {
             let began = self.is_for_the_place(recorded).await;
@@ -284,7 +282,7 @@ impl Hub {
     /// Folds an event into the progress of its upload. Returns the progress to send, if any. Returns `None` if no
     /// watcher may receive the event because it belongs to a partial upload, which is not a file.
     async fn track(&self, recorded: &Recorded, watched: bool) -> Option<Option<ProgressFacts>> {
-        let (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id)) = recorded.subject.aggregate else {
+        let (Entity::UploadLifecycle(id) | Entity::UploadChunks(id)) = recorded.subject.aggregate else {
             return Some(None);
         };
         let Event::Upload(event) = &recorded.event else { return Some(None) };
@@ -315,7 +313,7 @@ impl Hub {
     async fn load(&self, recorded: &Recorded, id: UploadId) -> Option<Tracker> {
         let position = recorded.position;
         let mut before = Vec::new();
-        for aggregate in [Aggregate::UploadLifecycle(id), Aggregate::UploadChunks(id)] {
+        for aggregate in [Entity::UploadLifecycle(id), Entity::UploadChunks(id)] {
             let subject = Subject::new(recorded.subject.company, aggregate);
             before.extend(read_events(self.log.as_ref(), subject, 0).await.ok()?);
         }

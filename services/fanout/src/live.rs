@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use waybill_domain::progress::Tracker;
 use waybill_domain::upload::{Phase, Status};
 use waybill_schema::events::{FileEvent, SessionEvent, ShareEvent, UploadEvent};
-use waybill_schema::{Aggregate, Event, Recorded, UploadId};
+use waybill_schema::{Entity, Event, Recorded, UploadId};
 
 /// Approximate size of a frame without its facts in bytes.
 const FRAME_BYTES: usize = 200;
@@ -56,10 +56,10 @@ pub(crate) fn topics(recorded: &Recorded) -> Vec<Topic> {
     let routing = &recorded.envelope.routing;
     let mut topics = vec![Topic::Company(recorded.subject.company)];
     match recorded.subject.aggregate {
-        Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id) | Aggregate::File(id) => {
+        Entity::UploadLifecycle(id) | Entity::UploadChunks(id) | Entity::File(id) => {
             topics.push(Topic::Upload(id));
         }
-        Aggregate::Session(id) => topics.push(Topic::Session(id)),
+        Entity::Session(id) => topics.push(Topic::Session(id)),
         _ => {}
     }
     topics.extend(routing.session_id.map(Topic::Session));
@@ -96,12 +96,12 @@ pub(crate) fn progress(id: UploadId, tracker: &Tracker) -> ProgressFacts {
 /// Returns the transition that watchers receive for an event, or `None` if they do not receive it.
 pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
     let (mut facts, more) = match (&recorded.event, recorded.subject.aggregate) {
-        (Event::Upload(event), Aggregate::UploadLifecycle(id)) => {
+        (Event::Upload(event), Entity::UploadLifecycle(id)) => {
             (json!({ "upload_id": id, "file_id": id }), upload(event)?)
         }
-        (Event::File(event), Aggregate::File(id)) => (json!({ "upload_id": id, "file_id": id }), file(event)?),
-        (Event::Session(event), Aggregate::Session(id)) => (json!({ "session_id": id }), session(event)),
-        (Event::Share(event), Aggregate::Share(id)) => (json!({ "association_id": id }), share(event)),
+        (Event::File(event), Entity::File(id)) => (json!({ "upload_id": id, "file_id": id }), file(event)?),
+        (Event::Session(event), Entity::Session(id)) => (json!({ "session_id": id }), session(event)),
+        (Event::Share(event), Entity::Share(id)) => (json!({ "association_id": id }), share(event)),
         (Event::Upload(_) | Event::File(_) | Event::Session(_) | Event::Share(_), _) => return None,
         (Event::Token(_) | Event::Content(_) | Event::Quota(_) | Event::Directory(_), _) => return None,
     };

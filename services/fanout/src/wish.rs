@@ -11,7 +11,7 @@ use crate::taken::{Snapshot, Taken};
 use std::sync::Arc;
 use waybill_access::AccessError;
 use waybill_event_log::ReadError;
-use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
+use waybill_schema::{CompanyId, Entity, Subject, UploadId};
 use waybill_service_kit::Principal;
 
 /// Request of one connection for a subscription to one topic.
@@ -82,7 +82,7 @@ impl From<ReadError> for Refusal {
 /// Returns the sequence of the last event about an upload and its file, or 0.
 async fn last_event(fanout: &Fanout, company: CompanyId, upload: UploadId) -> Result<u64, ReadError> {
     let mut last = 0;
-    for aggregate in [Aggregate::UploadLifecycle, Aggregate::UploadChunks, Aggregate::File] {
+    for aggregate in [Entity::UploadLifecycle, Entity::UploadChunks, Entity::File] {
         let event = fanout.log.last(Subject::new(company, aggregate(upload))).await?;
         last = last.max(event.map_or(0, |event| event.position.seq));
     }

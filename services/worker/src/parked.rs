@@ -12,7 +12,7 @@ use waybill_event_log::Stored;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_read_model::queries::Share;
 use waybill_schema::events::EventError;
-use waybill_schema::{Aggregate, DecodeError, Position, Subject, Timestamp};
+use waybill_schema::{DecodeError, Entity, Position, Subject, Timestamp};
 use waybill_service_kit::metrics::PARKED_REACTIONS;
 use waybill_service_kit::now;
 
@@ -41,7 +41,7 @@ pub(crate) fn is_of_newer(stored: &Stored) -> bool {
     let unknown = matches!(&stored.event, Err(DecodeError::Event(EventError::Unknown { .. }) | DecodeError::Header(_)));
     let on = Subject::parse(&stored.subject).map(|subject| subject.aggregate);
     // No worker reacts to events about stored bytes, and there are too many of them to park.
-    unknown && !matches!(on, Ok(Aggregate::UploadChunks(_)))
+    unknown && !matches!(on, Ok(Entity::UploadChunks(_)))
 }
 
 fn key_of(position: Position) -> String {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::{Database, projection};
 use waybill_schema::events::{CompanyClosedV1, FileDeletedV1, FileEvent, ShareRevokedV1};
-use waybill_schema::{Actor, Aggregate, Causation, CompanyId, Envelope, Event, Recorded, Routing, Subject, Timestamp};
+use waybill_schema::{Actor, Causation, CompanyId, Entity, Envelope, Event, Recorded, Routing, Subject, Timestamp};
 
 /// How long a check of the log's end remains valid.
 const FRESH: Duration = Duration::from_millis(400);
@@ -134,9 +134,9 @@ impl Tail {
     fn keep_unreadable(&self, stored: &Stored, forget: &(dyn Fn(&Recorded) + Send + Sync)) {
         let Ok(subject) = Subject::parse(&stored.subject) else { return };
         let event = match subject.aggregate {
-            Aggregate::File(_) => FileDeletedV1 {}.into(),
-            Aggregate::Share(_) => ShareRevokedV1 {}.into(),
-            Aggregate::Directory => {
+            Entity::File(_) => FileDeletedV1 {}.into(),
+            Entity::Share(_) => ShareRevokedV1 {}.into(),
+            Entity::Directory => {
                 locked(&self.recent).unknown.insert(subject.company, (Instant::now(), stored.position.seq));
                 CompanyClosedV1 {}.into()
             }
@@ -152,7 +152,7 @@ impl Tail {
         let recorded = Recorded { position: stored.position, subject, envelope, event };
         match subject.aggregate {
             // No access is decided for the company, and its cache entries are invalidated.
-            Aggregate::Directory => forget(&recorded),
+            Entity::Directory => forget(&recorded),
             _ => self.keep(recorded, forget),
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{DirectoryEvent, FileEvent, ShareEvent};
 use waybill_schema::{
-    AccessType, Aggregate, ChatroomId, Event, FileId, Grant, Permissions, Place, ShareId, ThreadId, Timestamp, UserId,
+    AccessType, ChatroomId, Entity, Event, FileId, Grant, Permissions, Place, ShareId, ThreadId, Timestamp, UserId,
 };
 
 /// User whose access is checked.
@@ -250,20 +250,20 @@ pub struct FileFacts {
 impl FileFacts {
     /// Applies an event that is newer than these facts. A share that is not in the tables yet is not added and grants
     /// nothing.
-    pub fn apply(&mut self, viewer: UserId, aggregate: Aggregate, event: &Event) {
+    pub fn apply(&mut self, viewer: UserId, aggregate: Entity, event: &Event) {
         match event {
             Event::Directory(event) => {
                 self.members.apply(viewer, event);
                 self.end_shares(event);
             }
-            Event::File(event) if aggregate == Aggregate::File(self.file_id) => match event {
+            Event::File(event) if aggregate == Entity::File(self.file_id) => match event {
                 FileEvent::FileDeleted(_) => self.is_deleted = true,
                 FileEvent::FileRestored(_) => self.is_deleted = false,
                 FileEvent::FilePurged(_) => self.is_purged = true,
                 FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => {}
             },
             Event::Share(event) => {
-                let is_it = |share: &&mut ShareFacts| aggregate == Aggregate::Share(share.id);
+                let is_it = |share: &&mut ShareFacts| aggregate == Entity::Share(share.id);
                 self.shares.iter_mut().filter(is_it).for_each(|share| share.apply(event));
             }
             Event::File(_)

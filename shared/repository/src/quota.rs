@@ -14,7 +14,7 @@ use waybill_domain::Refusal;
 use waybill_domain::quota::{self, State};
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, Values, append, read_after};
 use waybill_schema::events::QuotaEvent;
-use waybill_schema::{Aggregate as On, CompanyId, Event, Position, Routing, Subject};
+use waybill_schema::{CompanyId, Entity, Event, Position, Routing, Subject};
 
 /// Number of folded events after which a snapshot is written.
 const SNAPSHOT_EVERY: u64 = 500;
@@ -198,7 +198,7 @@ impl Held<'_> {
     }
 
     fn subject(&self) -> Subject {
-        Subject::new(self.company, On::Quota)
+        Subject::new(self.company, Entity::Quota)
     }
 }
 

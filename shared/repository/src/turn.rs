@@ -56,10 +56,10 @@ impl Drop for Turn {
 mod tests {
     use super::{Turn, places};
     use uuid::Uuid;
-    use waybill_schema::{Aggregate, CompanyId, Subject, UploadId};
+    use waybill_schema::{CompanyId, Entity, Subject, UploadId};
 
     fn subject() -> Subject {
-        Subject::new(CompanyId(Uuid::now_v7()), Aggregate::File(UploadId(Uuid::now_v7())))
+        Subject::new(CompanyId(Uuid::now_v7()), Entity::File(UploadId(Uuid::now_v7())))
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use waybill_domain::{Refusal, quota};
 use waybill_event_log::{AppendError, EventLog};
 use waybill_repository::{BatchSize, Batches, Busy, Context, ExecuteError, Held, Linger, Quotas};
 use waybill_schema::events::{QuotaEvent, QuotaLimitSetV1, ReservedItem, SettledItem};
-use waybill_schema::{Actor, Aggregate, CompanyId, Position, Subject, UploadId};
+use waybill_schema::{Actor, CompanyId, Entity, Position, Subject, UploadId};
 use waybill_service_kit::{Problem, now};
 
 /// Time in milliseconds within which an upload must start after its reservation. A file that is sent in one request
@@ -181,7 +181,7 @@ impl Shared {
     /// Returns `true` if the upload has events. They follow its reservation, so a reservation that is no longer open
     /// was settled.
     async fn is_known(&self, company: CompanyId, upload: UploadId) -> Result<bool, Problem> {
-        let last = self.log.last(Subject::new(company, Aggregate::UploadLifecycle(upload))).await;
+        let last = self.log.last(Subject::new(company, Entity::UploadLifecycle(upload))).await;
         Ok(last.map_err(|error| error.into_problem("looking for an upload"))?.is_some())
     }
 

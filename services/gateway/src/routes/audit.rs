@@ -17,7 +17,7 @@ use waybill_access::refusals::Refusal;
 use waybill_event_log::chain::RawMessage;
 use waybill_event_log::{Stored, read_after};
 use waybill_schema::ErrorCode;
-use waybill_schema::{Aggregate, Causation, CompanyId, Event, FileId, Position, Subject, Timestamp, UploadId};
+use waybill_schema::{Causation, CompanyId, Entity, Event, FileId, Position, Subject, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, Role};
 
 const PAGE_DEFAULT: u16 = 100;
@@ -234,7 +234,7 @@ async fn refusals(
 /// Reads the history of one file: the events of its upload and of the file, and the reservation that caused the upload.
 async fn about_file(gateway: &Gateway, company: CompanyId, file: FileId, after: u64) -> Result<Vec<Stored>, Problem> {
     let log = gateway.log.as_ref();
-    let aggregates = [Aggregate::UploadLifecycle(file), Aggregate::UploadChunks(file), Aggregate::File(file)];
+    let aggregates = [Entity::UploadLifecycle(file), Entity::UploadChunks(file), Entity::File(file)];
     let mut found = Vec::new();
     for aggregate in aggregates {
         let events = read_after(log, Subject::new(company, aggregate), 0).await;
@@ -243,7 +243,7 @@ async fn about_file(gateway: &Gateway, company: CompanyId, file: FileId, after: 
     found.sort_by_key(|stored| stored.position.seq);
     let cause = found.first().and_then(|first| first.event.as_ref().ok()).map(|first| first.envelope.causation);
     if let Some(Causation::Event(position)) = cause {
-        let quota = Subject::new(company, Aggregate::Quota).to_nats(log.partitions());
+        let quota = Subject::new(company, Entity::Quota).to_nats(log.partitions());
         let reservation = log.at(position).await.map_err(|error| error.into_problem("reading a reservation"))?;
         found.splice(0..0, reservation.filter(|stored| stored.subject == quota));
     }

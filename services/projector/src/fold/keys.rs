@@ -3,7 +3,7 @@
 use waybill_event_log::Stored;
 use waybill_read_model::blocks::block_of;
 use waybill_read_model::rows::Key;
-use waybill_schema::{Aggregate, Subject, names};
+use waybill_schema::{Entity, Subject, names};
 
 /// Returns the company of an event and the block of positions that contains it.
 pub(super) fn block_of_event(stored: &Stored) -> Option<Key> {
@@ -18,10 +18,10 @@ pub(super) fn block_of_event(stored: &Stored) -> Option<Key> {
 pub(crate) fn aggregate_key(subject: &Subject) -> String {
     let company = subject.company;
     match subject.aggregate {
-        Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id) | Aggregate::File(id) => {
+        Entity::UploadLifecycle(id) | Entity::UploadChunks(id) | Entity::File(id) => {
             format!("{company}.file.{id}")
         }
-        Aggregate::TokenDownloads(id) => Subject::new(company, Aggregate::Token(id)).to_string(),
+        Entity::TokenDownloads(id) => Subject::new(company, Entity::Token(id)).to_string(),
         _ => subject.to_string(),
     }
 }

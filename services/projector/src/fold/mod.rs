@@ -29,7 +29,7 @@ use uuid::Uuid;
 use waybill_event_log::Stored;
 use waybill_read_model::blocks::bit_of;
 use waybill_read_model::rows::{EventPositionsRow, Key, Row};
-use waybill_schema::{Aggregate, Event, Recorded};
+use waybill_schema::{Entity, Event, Recorded};
 
 /// All rows that a batch touches, by company. Host products and identity providers choose ids, so two companies may use
 /// the same id.
@@ -117,23 +117,23 @@ fn fold(tables: &mut Tables, recorded: &Recorded) -> Result<(), Misfit> {
     let company_id = recorded.subject.company.0;
     let time = time_of(recorded.envelope.time);
     match (&recorded.event, recorded.subject.aggregate) {
-        (Event::Upload(event), Aggregate::UploadChunks(id)) => files::fold_upload(tables, id, event, recorded),
-        (Event::Upload(event), Aggregate::UploadLifecycle(id)) => {
+        (Event::Upload(event), Entity::UploadChunks(id)) => files::fold_upload(tables, id, event, recorded),
+        (Event::Upload(event), Entity::UploadLifecycle(id)) => {
             totals::follow(tables, company_id, id.0, |tables| files::fold_upload(tables, id, event, recorded))
         }
-        (Event::File(event), Aggregate::File(id)) => {
+        (Event::File(event), Entity::File(id)) => {
             totals::follow(tables, company_id, id.0, |tables| files::fold_file(tables, id, event, time))
         }
-        (Event::Session(event), Aggregate::Session(id)) => sessions::fold(tables, id, event, company_id, time),
-        (Event::Quota(event), Aggregate::Quota) => quota::fold(tables, recorded.subject.company, event, time),
-        (Event::Directory(event), Aggregate::Directory) => {
+        (Event::Session(event), Entity::Session(id)) => sessions::fold(tables, id, event, company_id, time),
+        (Event::Quota(event), Entity::Quota) => quota::fold(tables, recorded.subject.company, event, time),
+        (Event::Directory(event), Entity::Directory) => {
             directory::fold(tables, recorded.subject.company, event, recorded)
         }
-        (Event::Share(event), Aggregate::Share(id)) => shares::fold(tables, id, event, recorded),
-        (Event::Token(event), Aggregate::Token(id) | Aggregate::TokenDownloads(id)) => {
+        (Event::Share(event), Entity::Share(id)) => shares::fold(tables, id, event, recorded),
+        (Event::Token(event), Entity::Token(id) | Entity::TokenDownloads(id)) => {
             tokens::fold(tables, id, event, recorded)
         }
-        (Event::Content(event), Aggregate::Content(sha256)) => content::fold(tables, sha256, event, recorded),
+        (Event::Content(event), Entity::Content(sha256)) => content::fold(tables, sha256, event, recorded),
         (
             Event::Upload(_)
             | Event::File(_)

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use waybill_event_log::Stored;
 use waybill_read_model::rows::Key;
 use waybill_schema::events::{DirectoryEvent, QuotaEvent, UploadEvent};
-use waybill_schema::{Aggregate, CompanyId, Event, Recorded};
+use waybill_schema::{CompanyId, Entity, Event, Recorded};
 
 /// Keys of the rows that events touch.
 #[derive(Clone, Debug, Default)]
@@ -55,17 +55,17 @@ impl Touched {
                 self.companies.insert(key(company));
                 self.add_directory(recorded.subject.company, event);
             }
-            (Event::Share(_), Aggregate::Share(id)) => drop(self.shares.insert(key(id.0))),
-            (Event::Token(_), Aggregate::Token(id) | Aggregate::TokenDownloads(id)) => {
+            (Event::Share(_), Entity::Share(id)) => drop(self.shares.insert(key(id.0))),
+            (Event::Token(_), Entity::Token(id) | Entity::TokenDownloads(id)) => {
                 self.tokens.insert(key(id.0));
             }
-            (Event::Content(event), Aggregate::Content(sha256)) => {
+            (Event::Content(event), Entity::Content(sha256)) => {
                 self.contents.insert(key(id_of_content(recorded.subject.company, sha256)));
                 self.files.extend(content::files_of(event).iter().map(|file| key(file.0)));
             }
-            (Event::Upload(_), on @ (Aggregate::UploadLifecycle(id) | Aggregate::UploadChunks(id))) => {
+            (Event::Upload(_), on @ (Entity::UploadLifecycle(id) | Entity::UploadChunks(id))) => {
                 // Events about stored bytes do not change the row of the file.
-                if matches!(on, Aggregate::UploadLifecycle(_)) {
+                if matches!(on, Entity::UploadLifecycle(_)) {
                     self.files.insert(key(id.0));
                     self.totals.insert(key(company));
                     // A file that is uploaded into a chatroom or thread is associated with it from the start.
@@ -77,11 +77,11 @@ impl Touched {
                 self.progress.insert(key(id.0));
                 self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
             }
-            (Event::File(_), Aggregate::File(id)) => {
+            (Event::File(_), Entity::File(id)) => {
                 self.files.insert(key(id.0));
                 self.totals.insert(key(company));
             }
-            (Event::Session(_), Aggregate::Session(id)) => drop(self.sessions.insert(key(id.0))),
+            (Event::Session(_), Entity::Session(id)) => drop(self.sessions.insert(key(id.0))),
             (Event::Quota(event), _) => {
                 self.quotas.insert(key(company));
                 self.add_quota(company, event);
@@ -144,7 +144,7 @@ impl Touched {
 
     /// Removes the keys of rows that the first event of an upload creates.
     fn forget_begun(&mut self, recorded: &Recorded) {
-        let Aggregate::UploadLifecycle(id) = recorded.subject.aggregate else { return };
+        let Entity::UploadLifecycle(id) = recorded.subject.aggregate else { return };
         let is_start =
             matches!(recorded.event, Event::Upload(UploadEvent::UploadStarted(_) | UploadEvent::FileUploaded(_)));
         let key = (recorded.subject.company.0, id.0);

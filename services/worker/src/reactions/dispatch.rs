@@ -7,7 +7,7 @@ use crate::Worker;
 use waybill_domain::upload;
 use waybill_repository::{LifecycleAggregate, Loaded, UploadAggregate, load};
 use waybill_schema::events::{FileEvent, SessionEvent, UploadEvent, UploadKind};
-use waybill_schema::{Aggregate, Causation, Event, Recorded, Timestamp};
+use waybill_schema::{Causation, Entity, Event, Recorded, Timestamp};
 
 /// Returns `true` if a worker reacts to this kind of event.
 pub(crate) fn concerns_us(event: &Event) -> bool {
@@ -52,14 +52,14 @@ pub(crate) async fn react(worker: &Worker, recorded: &Recorded) -> Result<(), Re
     let company = recorded.subject.company;
     let causation = Causation::Event(recorded.position);
     match (&recorded.event, recorded.subject.aggregate) {
-        (Event::Upload(event), Aggregate::UploadLifecycle(upload)) => {
+        (Event::Upload(event), Entity::UploadLifecycle(upload)) => {
             let aggregate = UploadAggregate { company, upload };
             react_to_upload(worker, aggregate, event, recorded.envelope.time, causation).await
         }
-        (Event::File(FileEvent::FilePurged(_)), Aggregate::File(file)) => {
+        (Event::File(FileEvent::FilePurged(_)), Entity::File(file)) => {
             content::purge(worker, company, file, causation).await
         }
-        (Event::Session(SessionEvent::SessionCancelled(_)), Aggregate::Session(session)) => {
+        (Event::Session(SessionEvent::SessionCancelled(_)), Entity::Session(session)) => {
             cancel_session(worker, recorded, session, causation).await
         }
         (Event::Upload(_) | Event::File(_) | Event::Session(_), _) => Ok(()),

@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use waybill_schema::events::ContentEvent;
-use waybill_schema::{Aggregate as On, CompanyId, Sha256Digest, Subject, Timestamp};
+use waybill_schema::{CompanyId, Entity, Sha256Digest, Subject, Timestamp};
 
 /// Content: an object that several files of a company refer to.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ impl Aggregate for ContentAggregate {
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
-        Subject::new(self.company, On::Content(self.sha256))
+        Subject::new(self.company, Entity::Content(self.sha256))
     }
 
     fn evolve(state: &mut Self::State, event: &Self::Event, _: Timestamp) {

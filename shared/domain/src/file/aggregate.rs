@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use waybill_schema::events::FileEvent;
-use waybill_schema::{Aggregate as On, CompanyId, FileId, Subject, Timestamp};
+use waybill_schema::{CompanyId, Entity, FileId, Subject, Timestamp};
 
 /// Verified file.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ impl Aggregate for FileAggregate {
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
-        Subject::new(self.company, On::File(self.file))
+        Subject::new(self.company, Entity::File(self.file))
     }
 
     fn is_over(state: &Self::State) -> bool {
@@ -37,6 +37,6 @@ impl Aggregate for FileAggregate {
     }
 
     fn routed_like(&self) -> Option<Subject> {
-        Some(Subject::new(self.company, On::UploadLifecycle(self.file)))
+        Some(Subject::new(self.company, Entity::UploadLifecycle(self.file)))
     }
 }

@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use waybill_schema::events::SessionEvent;
-use waybill_schema::{Aggregate as On, CompanyId, SessionId, Subject, Timestamp};
+use waybill_schema::{CompanyId, Entity, SessionId, Subject, Timestamp};
 
 /// Upload session.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ impl Aggregate for SessionAggregate {
     type Event = SessionEvent;
 
     fn subject(&self) -> Subject {
-        Subject::new(self.company, On::Session(self.session))
+        Subject::new(self.company, Entity::Session(self.session))
     }
 
     fn evolve(state: &mut Self::State, event: &Self::Event, time: Timestamp) {

@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use waybill_schema::events::ShareEvent;
-use waybill_schema::{Aggregate as On, CompanyId, Routing, ShareId, Subject, Timestamp};
+use waybill_schema::{CompanyId, Entity, Routing, ShareId, Subject, Timestamp};
 
 /// Association of a file with a chatroom or thread.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ impl Aggregate for ShareAggregate {
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
-        Subject::new(self.company, On::Share(self.share))
+        Subject::new(self.company, Entity::Share(self.share))
     }
 
     fn evolve(state: &mut Self::State, event: &Self::Event, _: Timestamp) {

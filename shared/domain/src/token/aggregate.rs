@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use waybill_schema::events::TokenEvent;
-use waybill_schema::{Aggregate as On, CompanyId, Subject, Timestamp, TokenId};
+use waybill_schema::{CompanyId, Entity, Subject, Timestamp, TokenId};
 
 /// Download token.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ impl Aggregate for TokenAggregate {
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
-        Subject::new(self.company, On::Token(self.token))
+        Subject::new(self.company, Entity::Token(self.token))
     }
 
     fn is_over(state: &Self::State) -> bool {

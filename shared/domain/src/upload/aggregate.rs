@@ -4,7 +4,7 @@ use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use std::convert::Infallible;
 use waybill_schema::events::{UploadEvent, UploadStartedV1};
-use waybill_schema::{Aggregate as On, CompanyId, Routing, Subject, Timestamp, UploadId};
+use waybill_schema::{CompanyId, Entity, Routing, Subject, Timestamp, UploadId};
 
 /// Upload.
 #[derive(Clone, Copy, Debug)]
@@ -22,11 +22,11 @@ impl Aggregate for UploadAggregate {
     const SNAPSHOT_VERSION: Option<u16> = Some(1);
 
     fn subject(&self) -> Subject {
-        Subject::new(self.company, On::UploadLifecycle(self.upload))
+        Subject::new(self.company, Entity::UploadLifecycle(self.upload))
     }
 
     fn facts(&self) -> Option<Subject> {
-        Some(Subject::new(self.company, On::UploadChunks(self.upload)))
+        Some(Subject::new(self.company, Entity::UploadChunks(self.upload)))
     }
 
     fn is_over(state: &Self::State) -> bool {

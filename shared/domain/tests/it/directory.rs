@@ -7,7 +7,7 @@ use waybill_domain::directory::*;
 use waybill_domain::limits::Limits;
 use waybill_domain::{Aggregate, Refusal};
 use waybill_schema::events::{CompanySettings, CompanySettingsChangedV1, DirectoryEvent};
-use waybill_schema::{Aggregate as On, *};
+use waybill_schema::*;
 
 const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
 const ANNA: UserId = UserId(Uuid::from_u128(2));
@@ -25,7 +25,7 @@ impl Aggregate for Directory {
     type Event = DirectoryEvent;
 
     fn subject(&self) -> Subject {
-        Subject::new(COMPANY, On::Directory)
+        Subject::new(COMPANY, Entity::Directory)
     }
 
     fn evolve(state: &mut State, event: &DirectoryEvent, _: Timestamp) {

@@ -6,7 +6,7 @@ use waybill_domain::limits::Limits;
 use waybill_domain::quota::*;
 use waybill_domain::{Aggregate, Refusal};
 use waybill_schema::events::*;
-use waybill_schema::{Aggregate as On, *};
+use waybill_schema::*;
 
 /// Command to a quota. The rules are functions, because callers need the answers about each of several uploads.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Aggregate for Quota {
     type Event = QuotaEvent;
 
     fn subject(&self) -> Subject {
-        Subject::new(CompanyId(Uuid::nil()), On::Quota)
+        Subject::new(CompanyId(Uuid::nil()), Entity::Quota)
     }
 
     fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {

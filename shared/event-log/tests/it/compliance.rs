@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use waybill_event_log::faults::Fault;
 use waybill_event_log::{AppendError, Expect, ReadError, append, read_events};
 use waybill_schema::events::{QuotaEvent, QuotaLimitSetV1};
-use waybill_schema::{Aggregate, CompanyId, Event, Position, Recorded, Subject};
+use waybill_schema::{CompanyId, Entity, Event, Position, Recorded, Subject};
 
 async fn all(log: &Log, subject: Subject) -> Vec<Recorded> {
     read_events(log.log.as_ref(), subject, 0).await.unwrap()
@@ -39,7 +39,7 @@ pub(crate) async fn an_expectation_that_does_not_hold_is_a_conflict(log: &Log) {
 pub(crate) async fn expectations_are_per_subject(log: &Log) {
     let one = subject();
     let upload = uuid_of(one.company);
-    let other = Subject::new(one.company, Aggregate::File(upload));
+    let other = Subject::new(one.company, Entity::File(upload));
     append(log.log.as_ref(), event(one, 1, Expect::LastSeq(0))).await.unwrap();
     append(log.log.as_ref(), event(other, 2, Expect::LastSeq(0))).await.unwrap();
     assert_eq!(bytes_of(&all(log, one).await), [1]);
@@ -148,7 +148,7 @@ pub(crate) async fn pages_are_in_order_and_say_whether_there_is_more(log: &Log) 
 
 /// Appends events of one subject, and after each of them an event of another subject of the partition.
 async fn append_apart(log: &Log, subject: Subject, numbers: std::ops::Range<u64>, expected: bool) {
-    let other = Subject::new(subject.company, Aggregate::File(uuid_of(subject.company)));
+    let other = Subject::new(subject.company, Entity::File(uuid_of(subject.company)));
     let mut last = log.log.last(subject).await.unwrap().map_or(0, |last| last.position.seq);
     for n in numbers {
         let expect = if expected { Expect::LastSeq(last) } else { Expect::Any };

@@ -30,7 +30,7 @@ impl Log {
 }
 
 pub(crate) fn subject() -> Subject {
-    Subject::new(CompanyId(Uuid::now_v7()), Aggregate::Quota)
+    Subject::new(CompanyId(Uuid::now_v7()), Entity::Quota)
 }
 
 /// Returns an event that can be identified by `bytes`.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 use waybill_domain::directory::{State, evolve};
-use waybill_schema::{Aggregate as On, CompanyId, Event, Subject};
+use waybill_schema::{CompanyId, Entity, Event, Subject};
 
 /// Minimum weight of a fold, in entries.
 pub(super) const LEAST_WEIGHT: usize = 16;
@@ -62,7 +62,7 @@ impl Kept {
 
     /// Returns the subject of the directory.
     pub(super) fn subject(&self) -> Subject {
-        Subject::new(self.company, On::Directory)
+        Subject::new(self.company, Entity::Directory)
     }
 }
 

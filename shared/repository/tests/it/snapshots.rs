@@ -72,7 +72,7 @@ async fn a_long_upload_is_read_from_its_snapshot() {
     assert!(read < 800, "{read} events were read");
 
     // The state is the same as without the snapshot, and commands can be decided on it.
-    forget_snapshot(&log, Subject::new(aggregate.company, Aggregate::UploadLifecycle(aggregate.upload))).await.unwrap();
+    forget_snapshot(&log, Subject::new(aggregate.company, Entity::UploadLifecycle(aggregate.upload))).await.unwrap();
     let mut from_the_beginning = load(&log, &aggregate).await.unwrap();
     assert!(log.read() as u64 > PIECES);
     assert_eq!(from_the_beginning.state, loaded.state);
@@ -89,7 +89,7 @@ async fn a_snapshot_that_is_broken_or_of_another_stream_is_not_read() {
     let log = CountedLog::new();
     let aggregate = long_upload(&log).await;
     let values = log.snapshots().unwrap();
-    let subject = Subject::new(aggregate.company, Aggregate::UploadLifecycle(aggregate.upload));
+    let subject = Subject::new(aggregate.company, Entity::UploadLifecycle(aggregate.upload));
     for set in 0..2 {
         let key = names::snapshot_piece_key(subject, set, 0);
         if values.value(&key).await.unwrap().is_some() {
@@ -100,7 +100,7 @@ async fn a_snapshot_that_is_broken_or_of_another_stream_is_not_read() {
 
     let other = CountedLog::new();
     let there = long_upload(&other).await;
-    let from = Subject::new(there.company, Aggregate::UploadLifecycle(there.upload));
+    let from = Subject::new(there.company, Entity::UploadLifecycle(there.upload));
     for (from, to) in [(names::snapshot_key(from), names::snapshot_key(subject))]
         .into_iter()
         .chain((0..2).map(|set| (names::snapshot_piece_key(from, set, 0), names::snapshot_piece_key(subject, set, 0))))

@@ -24,7 +24,7 @@ use waybill_domain::token::{Command, State, decide, evolve};
 use waybill_event_log::{EventLog, Expect, NewEvent, append};
 use waybill_repository::{Context, execute, refresh};
 use waybill_schema::events::{DownloadTokenIssuedV1, TokenEvent};
-use waybill_schema::{Aggregate, ByteRange, CompanyId, Routing, Sha256Digest, Subject, TokenId};
+use waybill_schema::{ByteRange, CompanyId, Entity, Routing, Sha256Digest, Subject, TokenId};
 use waybill_service_kit::Problem;
 
 const SECRET_BYTES: usize = 32;
@@ -131,7 +131,7 @@ impl Tokens {
             return self.run(token, context, command).await.map(drop);
         }
         let Some(event) = self.decide_alone(download, command)? else { return Ok(()) };
-        let subject = Subject::new(token.company, Aggregate::TokenDownloads(token.token));
+        let subject = Subject::new(token.company, Entity::TokenDownloads(token.token));
         let envelope = context.envelope(Routing::default());
         let new = NewEvent { subject, envelope, event: event.into(), expect: Expect::Any, message_id: None };
         append(self.log.as_ref(), new).await.map(drop).map_err(|error| error.into_problem("recording a download"))
