@@ -14,6 +14,7 @@ mod live;
 mod outbox;
 mod protocol;
 mod server;
+mod settings;
 mod snapshot;
 mod socket;
 mod subscriptions;
@@ -23,3 +24,4 @@ mod timing;
 mod wish;
 
 pub use server::{Config, Server, StartError, api};
+pub use settings::FanoutSettings;

@@ -9,9 +9,10 @@ mod application;
 mod http;
 mod routes;
 mod server;
+mod settings;
 mod workers;
 
-pub use http::rate_limit::Rates;
 pub use routes::openapi;
 pub use server::{Config, Routes, Server, StartError, Workers};
+pub use settings::GatewaySettings;
 pub use workers::WorkerUrlError;

@@ -14,13 +14,13 @@ use crate::http::cursor::CursorKey;
 use crate::http::openapi;
 use crate::http::rate_limit::{Limiter, Rates};
 use crate::routes;
+use crate::settings::GatewaySettings;
 use crate::workers::RemoteWorkers;
 use crate::workers::{WorkerPool, WorkerUrlError};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -32,7 +32,7 @@ use waybill_event_log::jetstream::{Bucket, BucketError, RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
-use waybill_repository::{Directories, DirectoryLimits, Quotas};
+use waybill_repository::{Directories, Quotas};
 use waybill_schema::names;
 use waybill_service_kit::health::Readiness;
 use waybill_service_kit::{Authenticator, Origins, Proxies, Shutdown, Tls, health, listener, request};
@@ -50,8 +50,8 @@ pub struct Routes {
 
 /// Configuration and dependencies of a gateway.
 pub struct Config {
-    /// Address to listen on. Port 0 selects any free port.
-    pub addr: SocketAddr,
+    /// Settings of this role. Port 0 of the address selects any free port.
+    pub settings: GatewaySettings,
     /// TLS configuration. Without it, the gateway serves plain HTTP.
     pub tls: Option<Tls>,
     /// Workers that receive the bytes of uploads.
@@ -63,22 +63,6 @@ pub struct Config {
     pub authenticator: Authenticator,
     /// Limits of uploads per company, and the access rules.
     pub policies: Policies,
-    /// Storage limit of companies for which no admin has set one, in bytes.
-    pub default_quota_bytes: u64,
-    /// `true` if a valid token of an unknown company or user registers them.
-    pub auto_register: bool,
-    /// Maximum size of directories.
-    pub directory_limits: DirectoryLimits,
-    /// Time from the start of an upload to its expiry.
-    pub upload_lifetime: Duration,
-    /// Lifetime of presigned URLs with which clients write to the object store.
-    pub upload_url_lifetime: Duration,
-    /// Rate limits.
-    pub rates: Rates,
-    /// Maximum number of new `Idempotency-Key`s of a company in 24 hours.
-    pub idempotency_keys_per_company: NonZeroU32,
-    /// `true` if downloads with a token are redirected to the object store when the token has no `max_downloads`.
-    pub download_redirects: bool,
     /// Trusted reverse proxies in front of the gateway.
     pub proxies: Proxies,
     /// Time after which an idle client connection is closed.
@@ -150,12 +134,13 @@ impl Server {
     }
 
     async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
+        let settings = config.settings;
         if config.worker_secret.len() < 32 {
             return Err(StartError::SecretTooShort);
         }
         let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
         let head_key = HeadKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
-        let tokens = Tokens::new(config.log.clone(), &config.worker_secret, config.download_redirects)
+        let tokens = Tokens::new(config.log.clone(), &config.worker_secret, settings.download_redirects)
             .ok_or(StartError::SecretTooShort)?;
         let mut readiness = Readiness::default();
         let workers = match config.workers {
@@ -168,28 +153,29 @@ impl Server {
                 Arc::new(RemoteWorkers { pool, secret: config.worker_secret })
             }
         };
-        let directories = Arc::new(Directories::new(config.log.clone(), config.directory_limits));
+        let directories = Arc::new(Directories::new(config.log.clone(), settings.directory_limits()));
         let mut tasks = JoinSet::new();
         let (refusals, keeping) = Keeper::new(config.refusals.clone(), shutdown.clone());
         tasks.spawn(keeping);
         let policies = config.policies;
         let access = policies.access.clone();
+        let addr = settings.http_addr;
         let gateway = Gateway {
             workers,
-            reserver: Reserver::new(config.log.clone(), config.quotas, policies.clone(), config.default_quota_bytes),
-            registration: Registration::new(directories.clone(), config.database.clone(), config.auto_register),
+            reserver: Reserver::new(config.log.clone(), config.quotas, policies.clone(), settings.default_quota_bytes),
+            registration: Registration::new(directories.clone(), config.database.clone(), settings.auto_register),
             directories,
             access,
             idempotency: Idempotency::new(
                 Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?,
-                config.idempotency_keys_per_company,
+                settings.idempotency_keys_per_company,
             ),
             positions: Positions::new(config.log.clone(), config.database.clone(), config.replica),
             started: StartedCache::default(),
             turns: Turns::default(),
             small_bodies: SmallBodies::default(),
             tokens: Arc::new(tokens),
-            rates: Limiter::new(config.rates),
+            rates: Limiter::new(Rates { per_user: settings.rate_per_user, per_address: settings.rate_per_address }),
             refusals,
             kept_refusals: config.refusals,
             proxies: config.proxies.clone(),
@@ -202,9 +188,7 @@ impl Server {
             cursors,
             head_key,
             policies,
-            default_quota_bytes: config.default_quota_bytes,
-            upload_url_lifetime: config.upload_url_lifetime,
-            upload_lifetime_ms: i64::try_from(config.upload_lifetime.as_millis()).unwrap_or(i64::MAX),
+            settings,
         };
         let gateway = Arc::new(gateway);
         tasks.spawn({
@@ -236,13 +220,13 @@ impl Server {
                 .wrap(origins.cors())
                 .wrap(from_fn(request::trace))
         };
-        let settings = listener::Settings {
+        let of_listener = listener::Settings {
             keep_alive: config.keep_alive,
             head_timeout: HEAD_TIMEOUT,
             tls: config.tls,
             ..listener::Settings::default()
         };
-        let addr = listener::listen(config.addr, settings, application, shutdown, &mut tasks)?;
+        let addr = listener::listen(addr, of_listener, application, shutdown, &mut tasks)?;
         tracing::info!(%addr, "gateway started");
         Ok(Self { addr, tasks })
     }

@@ -1,10 +1,10 @@
 //! Starts and stops a projector.
 
 use crate::follow::Follower;
+use crate::settings::ProjectorSettings;
 use crate::share::{self, Share};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 use waybill_event_log::EventLog;
@@ -18,8 +18,8 @@ pub struct Config {
     pub log: Arc<dyn EventLog>,
     /// The read model.
     pub database: Database,
-    /// Time within which another projector takes over the partitions of a projector that died.
-    pub lease: Duration,
+    /// Settings of this role.
+    pub settings: ProjectorSettings,
 }
 
 /// A running projector.
@@ -39,12 +39,12 @@ impl Server {
 
     async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, ReadModelError> {
         config.database.migrate().await?;
-        let owner = Uuid::now_v7();
+        let (owner, lease) = (Uuid::now_v7(), config.settings.lease());
         let mut tasks = JoinSet::new();
         let share = Arc::new(Share::new(config.log.partitions().all().count()));
         {
             let (share, database, shutdown) = (share.clone(), config.database.clone(), shutdown.clone());
-            tasks.spawn(async move { share::keep(database, owner, config.lease, &share, shutdown).await });
+            tasks.spawn(async move { share::keep(database, owner, lease, &share, shutdown).await });
         }
         for partition in config.log.partitions().all() {
             let follower = Follower {
@@ -52,7 +52,7 @@ impl Server {
                 database: config.database.clone(),
                 partition,
                 owner,
-                lease: config.lease,
+                lease,
                 share: share.clone(),
             };
             tasks.spawn(follower.run(shutdown.clone()));

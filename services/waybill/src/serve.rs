@@ -11,15 +11,15 @@ use tokio::task::JoinSet;
 use waybill_access::{Access, Policies};
 use waybill_domain::limits::Limits;
 use waybill_event_log::jetstream::{Bucket, JetStreamLog};
-use waybill_gateway::{Rates, Workers};
+use waybill_gateway::Workers;
 use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
-use waybill_repository::{DirectoryLimits, Quotas};
+use waybill_repository::Quotas;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::settings::{
-    AuthSettings, BrowserSettings, ConnectionSettings, DatabaseSettings, FanoutSettings, GatewaySettings, NatsSettings,
-    ProjectorSettings, S3Settings, TlsSettings, TypeSettings, WorkerSecret, WorkerSettings,
+    AuthSettings, BrowserSettings, ConnectionSettings, DatabaseSettings, NatsSettings, S3Settings, TlsSettings,
+    TypeSettings, WorkerSecret,
 };
 use waybill_service_kit::{Origins, Proxies, Shutdown, Tls, descriptors, listener, request};
 
@@ -46,17 +46,17 @@ pub struct ServeArgs {
     #[command(flatten)]
     auth: AuthSettings,
     #[command(flatten)]
-    gateway: GatewaySettings,
+    gateway: waybill_gateway::GatewaySettings,
     #[command(flatten)]
     types: TypeSettings,
     #[command(flatten)]
     worker_secret: WorkerSecret,
     #[command(flatten)]
-    worker: WorkerSettings,
+    worker: waybill_worker::WorkerSettings,
     #[command(flatten)]
-    projector: ProjectorSettings,
+    projector: waybill_projector::ProjectorSettings,
     #[command(flatten)]
-    fanout: FanoutSettings,
+    fanout: waybill_fanout::FanoutSettings,
     #[command(flatten)]
     browsers: BrowserSettings,
     #[command(flatten)]
@@ -212,27 +212,15 @@ async fn gateway(
     more_routes: Vec<waybill_gateway::Routes>,
     more_readiness: Readiness,
 ) -> Result<waybill_gateway::Server, CommandError> {
-    let settings = &shared.args.gateway;
     let config = waybill_gateway::Config {
-        addr: settings.http_addr,
+        settings: shared.args.gateway.clone(),
         tls: tls(shared)?,
         workers,
         worker_secret: shared.args.worker_secret.worker_secret.clone(),
         authenticator: backing::authenticator(&shared.args.auth)?,
         policies: policies(shared),
-        default_quota_bytes: settings.default_quota_bytes,
-        auto_register: settings.auto_register,
-        directory_limits: DirectoryLimits {
-            max_entries: settings.directory_max_entries,
-            kept_entries: settings.directory_kept_entries,
-        },
-        upload_lifetime: Duration::from_secs(settings.uploads.upload_lifetime_s),
-        rates: Rates { per_user: settings.rate_per_user, per_address: settings.rate_per_address },
-        idempotency_keys_per_company: settings.idempotency_keys_per_company,
-        download_redirects: settings.download_redirects,
         proxies: proxies(shared),
         keep_alive: keep_alive(shared),
-        upload_url_lifetime: Duration::from_secs(settings.upload_url_lifetime_s),
         allowed_origins: shared.args.browsers.allowed_origins.clone(),
         nats: shared.nats.clone(),
         raw_events: shared.log.raw_events(),
@@ -278,13 +266,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         addr,
         tls: tls(shared)?,
         secret: shared.args.worker_secret.worker_secret.clone(),
-        budget_mib: shared.args.worker.worker_budget_mib,
-        expiry_grace: Duration::from_secs(shared.args.worker.expiry_grace_s),
-        purge_after: Duration::from_secs(shared.args.worker.purge_after_s),
-        tokens_kept: Duration::from_secs(shared.args.worker.tokens_kept_s),
-        park_after: shared.args.worker.park_after_attempts,
-        recalculate_every: Duration::from_secs(shared.args.worker.recalculate_every_s),
-        sweep_every: Duration::from_millis(shared.args.worker.worker_sweep_ms),
+        settings: shared.args.worker.clone(),
         policies: policies(shared),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
@@ -296,9 +278,9 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
 }
 
 async fn projector(shared: &Shared) -> Result<waybill_projector::Server, CommandError> {
-    let lease = Duration::from_millis(shared.args.projector.projector_lease_ms);
-    let config =
-        waybill_projector::Config { log: shared.log.clone(), database: shared.database.leased(lease / 2)?, lease };
+    let settings = shared.args.projector.clone();
+    let database = shared.database.leased(settings.lease() / 2)?;
+    let config = waybill_projector::Config { log: shared.log.clone(), database, settings };
     Ok(waybill_projector::Server::from_config(config, &shared.back).await?)
 }
 

@@ -13,12 +13,14 @@ pub mod parked;
 mod reactions;
 mod rooms;
 mod server;
+mod settings;
 mod share;
 mod sniff;
 mod space;
 mod sweep;
 
 pub use server::{Config, Server, StartError};
+pub use settings::WorkerSettings;
 
 use std::sync::Arc;
 use waybill_access::Policies;
@@ -44,11 +46,10 @@ pub(crate) struct Worker {
     pub(crate) leftovers: Bucket,
     pub(crate) deletions: leftovers::Deletions,
     pub(crate) parked: Bucket,
-    /// Number of failures after which a reaction is parked.
-    pub(crate) park_after: i64,
     pub(crate) failures: reactions::Failures,
     pub(crate) database: Database,
     pub(crate) policies: Policies,
+    pub(crate) settings: WorkerSettings,
     pub(crate) uploads: data_plane::Uploads,
     pub(crate) budget: data_plane::Budget,
     pub(crate) pace: data_plane::Pace,

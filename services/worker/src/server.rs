@@ -2,6 +2,7 @@
 
 use crate::contents::Contents;
 use crate::data_plane::{Budget, LocalPlane, Pace, Uploads, ahead_bytes, routes};
+use crate::settings::WorkerSettings;
 use crate::space::Space;
 use crate::{Worker, leftovers, reactions, sweep};
 use actix_web::middleware::from_fn;
@@ -9,7 +10,6 @@ use actix_web::{App, web};
 use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 use waybill_access::Policies;
@@ -36,20 +36,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Secret by which gateways authenticate.
     pub secret: String,
-    /// Memory budget for part buffers in MiB.
-    pub budget_mib: usize,
-    /// Time between the expiry and the cleanup of an upload.
-    pub expiry_grace: Duration,
-    /// Time for which a deleted file can be restored.
-    pub purge_after: Duration,
-    /// Time between two recalculations of a company's quota.
-    pub recalculate_every: Duration,
-    /// Time for which the row of an ended download token is kept.
-    pub tokens_kept: Duration,
-    /// Number of failures after which a reaction is parked.
-    pub park_after: i64,
-    /// Pause between two rounds of the sweep.
-    pub sweep_every: Duration,
+    /// Settings of this role.
+    pub settings: WorkerSettings,
     /// Policies of the companies: limits, retention and accepted media types.
     pub policies: Policies,
     /// The connection behind `log`.
@@ -99,6 +87,7 @@ impl Server {
         if config.addr.is_some() && config.secret.len() < SECRET_MIN_BYTES {
             return Err(StartError::SecretTooShort);
         }
+        let budget_mib = config.settings.worker_budget_mib;
         let worker = Arc::new(Worker {
             id: WorkerId(Uuid::now_v7()),
             midstates: Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?,
@@ -107,17 +96,17 @@ impl Server {
             quotas: config.quotas,
             leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,
             deletions: leftovers::deletions(config.store.clone()),
-            read_ahead: ReadAhead::new(config.store.clone(), ahead_bytes(config.budget_mib)),
+            read_ahead: ReadAhead::new(config.store.clone(), ahead_bytes(budget_mib)),
             parked: Bucket::open(&config.nats, names::PARKED_BUCKET).await?,
-            park_after: config.park_after,
             failures: reactions::Failures::default(),
             nats: config.nats.clone(),
             log: config.log,
             store: config.store,
             database: config.database,
             policies: config.policies,
+            settings: config.settings,
             uploads: Uploads::default(),
-            budget: Budget::new(config.budget_mib),
+            budget: Budget::new(budget_mib),
             pace: Pace::default(),
             awaited: reactions::Awaited::default(),
             long: reactions::Places::new(reactions::LONG),
@@ -129,14 +118,7 @@ impl Server {
             tasks.spawn(reactions::run(worker.clone(), config.nats.clone(), partition, shutdown.clone()));
         }
         tasks.spawn(reactions::look_for_objects(worker.clone(), shutdown.clone()));
-        let times = sweep::Times {
-            every: config.sweep_every,
-            grace: config.expiry_grace,
-            purge_after: config.purge_after,
-            count_every: config.recalculate_every,
-            tokens_kept: config.tokens_kept,
-        };
-        tasks.spawn(sweep::run(worker.clone(), times, shutdown.clone()));
+        tasks.spawn(sweep::run(worker.clone(), shutdown.clone()));
         let plane = LocalPlane(worker.clone());
         let listen =
             |addr| serve((addr, config.tls), config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);

@@ -1,11 +1,7 @@
-//! Settings of all roles. Each one is a command-line option and an environment variable. The help texts here are the
-//! source of `docs/configuration.md`.
+//! Settings that several roles share. Each one is a command-line option and an environment variable. The help texts are
+//! the source of `docs/configuration.md`. The settings of one role are in `settings.rs` of its crate.
 
-use crate::proxies::ProxyHeader;
 use clap::Args;
-use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// Address of NATS and layout of the streams.
@@ -138,84 +134,6 @@ pub struct UploadSettings {
     pub upload_lifetime_s: u64,
 }
 
-/// Settings of the gateway.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Gateway")]
-pub struct GatewaySettings {
-    /// Address at which the gateway listens for clients
-    #[arg(long, env = "WAYBILL_HTTP_ADDR", default_value = "127.0.0.1:8080")]
-    pub http_addr: SocketAddr,
-    /// Comma-separated URLs of the workers, http or https. A host name stands for all addresses that it resolves to
-    #[arg(long, env = "WAYBILL_WORKER_URLS", value_delimiter = ',', default_value = "http://127.0.0.1:8090")]
-    pub worker_urls: Vec<String>,
-    /// Quota in bytes of a company whose quota no admin has set
-    #[arg(long, env = "WAYBILL_DEFAULT_QUOTA_BYTES", default_value_t = 1 << 40)]
-    pub default_quota_bytes: u64,
-    /// Register an unknown company or user on its first request with a valid token. Set it to false if the host product
-    /// manages the directory
-    #[arg(
-        long,
-        env = "WAYBILL_AUTO_REGISTER",
-        default_value_t = true,
-        action = clap::ArgAction::Set
-    )]
-    pub auto_register: bool,
-    /// Maximum number of users, chatrooms, threads and memberships, in total, in the directory of a company
-    #[arg(long, env = "WAYBILL_DIRECTORY_MAX_ENTRIES", default_value_t = 2_000_000)]
-    pub directory_max_entries: usize,
-    /// Number of directory entries of all companies that a gateway keeps in memory, at about 100 bytes each. While
-    /// directories are in use, it keeps up to twice as many
-    #[arg(long, env = "WAYBILL_DIRECTORY_KEPT_ENTRIES", default_value_t = 2_000_000)]
-    pub directory_kept_entries: usize,
-    /// Maximum size of a file in bytes
-    #[arg(long, env = "WAYBILL_MAX_FILE_BYTES", default_value_t = 10 << 30)]
-    pub max_file_bytes: u64,
-    /// Uploads.
-    #[command(flatten)]
-    pub uploads: UploadSettings,
-    /// Lifetime in seconds of a presigned URL with which a client writes to the object store. It must suffice for
-    /// sending one part over a slow network, because clients do not request a new URL
-    #[arg(
-        long,
-        env = "WAYBILL_UPLOAD_URL_LIFETIME_S",
-        default_value_t = 3_600,
-        value_parser = clap::value_parser!(u64).range(1..=604_800)
-    )]
-    pub upload_url_lifetime_s: u64,
-    /// Maximum number of requests per second per user. Bursts of twice that number are allowed
-    #[arg(long, env = "WAYBILL_RATE_PER_USER", default_value = "1000")]
-    pub rate_per_user: NonZeroU32,
-    /// Maximum number of requests per second per client address, or per /64 network for IPv6. Bursts of twice that
-    /// number are allowed
-    #[arg(long, env = "WAYBILL_RATE_PER_ADDRESS", default_value = "2000")]
-    pub rate_per_address: NonZeroU32,
-    /// Maximum number of new Idempotency-Keys of a company in 24 hours. Requests with further keys are refused. All
-    /// companies share one bucket, which by default has space for about 3.5 million keys (see
-    /// WAYBILL_IDEMPOTENCY_BUCKET_BYTES)
-    #[arg(long, env = "WAYBILL_IDEMPOTENCY_KEYS_PER_COMPANY", default_value = "400000")]
-    pub idempotency_keys_per_company: NonZeroU32,
-    /// Redirect downloads with a download token without max_downloads to the object store, with a URL that is valid for
-    /// one minute
-    #[arg(
-        long,
-        env = "WAYBILL_DOWNLOAD_REDIRECTS",
-        default_value_t = false,
-        action = clap::ArgAction::Set
-    )]
-    pub download_redirects: bool,
-    /// Comma-separated networks or addresses of trusted proxies, such as 10.0.0.0/8. Waybill uses the client address
-    /// that a trusted proxy reports
-    #[arg(long, env = "WAYBILL_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
-    pub trusted_proxies: Vec<IpNet>,
-    /// Header in which the trusted proxies report the client address. The proxies must set it themselves, because
-    /// Waybill would also trust a value that a client sends through them
-    #[arg(long, env = "WAYBILL_PROXY_HEADER", value_enum, default_value_t)]
-    pub proxy_header: ProxyHeader,
-    /// Maximum total size in bytes of the files of a session
-    #[arg(long, env = "WAYBILL_MAX_SESSION_BYTES", default_value_t = 50 << 30)]
-    pub max_session_bytes: u64,
-}
-
 /// Connections of clients to the gateway and the fan-out.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connections")]
@@ -251,60 +169,6 @@ pub struct WorkerSecret {
     pub worker_secret: String,
 }
 
-/// Settings of the worker.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Worker")]
-pub struct WorkerSettings {
-    /// Address at which the worker listens for gateways. Use an internal address
-    #[arg(long, env = "WAYBILL_WORKER_ADDR", default_value = "127.0.0.1:8090")]
-    pub worker_addr: SocketAddr,
-    /// Maximum memory in MiB of all part buffers
-    #[arg(long, env = "WAYBILL_WORKER_BUDGET_MIB", default_value_t = 512)]
-    pub worker_budget_mib: usize,
-    /// Grace period in seconds between the expiry and the cleanup of an upload. Requests that are still running are cut
-    /// off by then
-    #[arg(long, env = "WAYBILL_EXPIRY_GRACE_S", default_value_t = 15 * 60)]
-    pub expiry_grace_s: u64,
-    /// Time in seconds for which a deleted file can be restored. After that, its object is deleted and its bytes are
-    /// released from the quota
-    #[arg(long, env = "WAYBILL_PURGE_AFTER_S", default_value_t = 30 * 24 * 3_600)]
-    pub purge_after_s: u64,
-    /// Time in seconds for which the row of an expired download token is kept. Its events are kept
-    #[arg(long, env = "WAYBILL_TOKENS_KEPT_S", default_value_t = 30 * 24 * 3_600)]
-    pub tokens_kept_s: u64,
-    /// Number of attempts after which a failing reaction to an event is parked (see `waybill parked`). The pauses
-    /// between attempts grow to 30 seconds
-    #[arg(long, env = "WAYBILL_PARK_AFTER_ATTEMPTS", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..))]
-    pub park_after_attempts: i64,
-    /// Interval in seconds at which the used bytes of a company are recalculated
-    #[arg(long, env = "WAYBILL_RECALCULATE_EVERY_S", default_value_t = 24 * 3_600)]
-    pub recalculate_every_s: u64,
-    /// Interval in milliseconds at which the worker searches for overdue uploads, files and tokens
-    #[arg(long, env = "WAYBILL_WORKER_SWEEP_MS", default_value_t = 60_000)]
-    pub worker_sweep_ms: u64,
-}
-
-/// Settings of the projector.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Projector")]
-pub struct ProjectorSettings {
-    /// Address of health checks and metrics if the projector runs as a separate process
-    #[arg(long, env = "WAYBILL_PROJECTOR_ADDR", default_value = "127.0.0.1:8091")]
-    pub projector_addr: SocketAddr,
-    /// Time in milliseconds after which other projectors take over the partitions of a projector that no longer answers
-    #[arg(long, env = "WAYBILL_PROJECTOR_LEASE_MS", default_value_t = 10_000)]
-    pub projector_lease_ms: u64,
-}
-
-/// Settings of the fan-out.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Fan-out")]
-pub struct FanoutSettings {
-    /// Address at which the fan-out listens for clients if it runs as a separate process
-    #[arg(long, env = "WAYBILL_FANOUT_ADDR", default_value = "127.0.0.1:8092")]
-    pub fanout_addr: SocketAddr,
-}
-
 /// Web pages of other origins. The gateway allows these origins with CORS, and the fan-out accepts WebSockets only from
 /// them.
 #[derive(Args, Clone, Debug)]
@@ -331,23 +195,4 @@ pub struct LogSettings {
         help_heading = "Logs"
     )]
     pub log_format: String,
-}
-
-/// Parses a network or a single address.
-fn network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
-    text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::network;
-
-    #[test]
-    fn a_proxy_may_be_an_address_or_a_network() {
-        let parsed = |text: &str| network(text).map(|network| network.to_string()).ok();
-        assert_eq!(parsed("127.0.0.1").as_deref(), Some("127.0.0.1/32"));
-        assert_eq!(parsed("2001:db8::1").as_deref(), Some("2001:db8::1/128"));
-        assert_eq!(parsed("10.0.0.0/8").as_deref(), Some("10.0.0.0/8"));
-        assert_eq!(parsed("proxy.example"), None);
-    }
 }

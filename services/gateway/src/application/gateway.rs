@@ -11,8 +11,8 @@ use crate::application::tokens::Tokens;
 use crate::http::cursor::CursorKey;
 use crate::http::problems::IntoProblem;
 use crate::http::rate_limit::Limiter;
+use crate::settings::GatewaySettings;
 use std::sync::Arc;
-use std::time::Duration;
 use waybill_access::refusals::Keeper;
 use waybill_access::{Access, Policies};
 use waybill_cache::Cache;
@@ -51,9 +51,7 @@ pub(crate) struct Gateway {
     pub(crate) cursors: CursorKey,
     pub(crate) head_key: HeadKey,
     pub(crate) policies: Policies,
-    pub(crate) default_quota_bytes: u64,
-    pub(crate) upload_lifetime_ms: i64,
-    pub(crate) upload_url_lifetime: Duration,
+    pub(crate) settings: GatewaySettings,
     pub(crate) started: StartedCache,
     pub(crate) turns: Turns,
     pub(crate) small_bodies: SmallBodies,

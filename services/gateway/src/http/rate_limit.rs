@@ -28,11 +28,11 @@ pub(crate) struct ValidToken;
 
 /// Limits in requests per second. Bursts of twice as many are allowed.
 #[derive(Clone, Copy, Debug)]
-pub struct Rates {
+pub(crate) struct Rates {
     /// Limit of one user.
-    pub per_user: NonZeroU32,
+    pub(crate) per_user: NonZeroU32,
     /// Limit of one client address. A /64 network of IPv6 counts as one address, because one client owns all of it.
-    pub per_address: NonZeroU32,
+    pub(crate) per_address: NonZeroU32,
 }
 
 /// Enforces the rate limits of this gateway.

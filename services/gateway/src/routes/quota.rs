@@ -72,7 +72,7 @@ pub(crate) async fn show(
         // The first upload of a company records the limit. Before that, the default applies.
         storage_limit_bytes: quota
             .as_ref()
-            .map_or(gateway.default_quota_bytes, |quota| quota.storage_limit_bytes.unsigned_abs()),
+            .map_or(gateway.settings.default_quota_bytes, |quota| quota.storage_limit_bytes.unsigned_abs()),
         storage_used_bytes: unsigned(|quota| quota.storage_used_bytes),
         storage_reserved_bytes: unsigned(|quota| quota.storage_reserved_bytes),
         file_count: quota.as_ref().map_or(0, |quota| quota.file_count.unsigned_abs()),

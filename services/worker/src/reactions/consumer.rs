@@ -140,7 +140,7 @@ impl Worker {
 /// Returns `true` if an event was delivered so often that its reaction must be parked, even if each of many workers has
 /// seen only few of its failures.
 fn is_delivered_often(worker: &Worker, delivery: &Delivery) -> bool {
-    delivery.attempt >= worker.park_after.saturating_mul(10)
+    delivery.attempt >= worker.settings.park_after_attempts.saturating_mul(10)
 }
 
 /// Returns an empty set of events whose reactions wait for a place.
@@ -182,7 +182,9 @@ async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
                     delivery.again_in(no_place_for(delivery.attempt)).await
                 }
                 Err(error) => match worker.failures.count(position) {
-                    failures if failures >= worker.park_after || is_delivered_often(worker, &delivery) => {
+                    failures
+                        if failures >= worker.settings.park_after_attempts || is_delivered_often(worker, &delivery) =>
+                    {
                         worker.failures.forget(position);
                         set_aside(worker, &delivery, &error.to_string(), failures).await
                     }

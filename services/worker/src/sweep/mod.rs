@@ -47,26 +47,11 @@ const ALIVE_AT_LEAST: Duration = Duration::from_secs(10);
 /// Time for which a PUT may continue after its URL has expired, as a multiple of the grace period.
 const PUT_GRACES: u32 = 8;
 
-/// Intervals and periods of the sweep.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
-    /// Pause before each round.
-    pub(crate) every: Duration,
-    /// Time between `expires_at` and the expiry of an upload.
-    pub(crate) grace: Duration,
-    /// Time for which a deleted file can be restored.
-    pub(crate) purge_after: Duration,
-    /// Time between two recalculations of a company's quota.
-    pub(crate) count_every: Duration,
-    /// Time for which the row of an ended token is kept.
-    pub(crate) tokens_kept: Duration,
-}
-
 /// Runs the sweep until shutdown. Each kind of work has its own rounds, so a slow or failing one does not delay the
 /// others.
-pub(crate) async fn run(worker: Arc<Worker>, times: Times, shutdown: Shutdown) {
-    let sweep = Sweep { worker: &worker, times, has_retried: AtomicBool::new(false), alive: Mutex::default() };
-    let every = Every { pause: times.every, shutdown: &shutdown };
+pub(crate) async fn run(worker: Arc<Worker>, shutdown: Shutdown) {
+    let sweep = Sweep { worker: &worker, has_retried: AtomicBool::new(false), alive: Mutex::default() };
+    let every = Every { pause: worker.settings.sweep_every(), shutdown: &shutdown };
     let close_idle = async || {
         worker.uploads.close_idle();
         Ok::<(), Infallible>(())
@@ -124,7 +109,6 @@ const LEFTOVER_ROUNDS: u32 = 60;
 /// The sweep of a worker.
 struct Sweep<'a> {
     worker: &'a Worker,
-    times: Times,
     has_retried: AtomicBool,
     /// Ids of the live workers, in the same order on every worker. Empty until the first announcement.
     alive: Mutex<Vec<Uuid>>,
@@ -137,7 +121,7 @@ impl Sweep<'_> {
 
     /// Announces that this worker is alive and reads which other workers are.
     async fn announce(&self) -> Result<(), ReadModelError> {
-        let lease = self.times.every.saturating_mul(ALIVE_ROUNDS).max(ALIVE_AT_LEAST);
+        let lease = self.worker.settings.sweep_every().saturating_mul(ALIVE_ROUNDS).max(ALIVE_AT_LEAST);
         let found = alive::announce(&self.worker.database, Group::Sweepers, self.worker.id.0, lease).await?;
         *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = found;
         Ok(())
@@ -212,7 +196,7 @@ impl Sweep<'_> {
     }
 
     async fn purge(&self) -> Result<(), ReactionError> {
-        let until = before_now(self.times.purge_after);
+        let until = before_now(self.worker.settings.purge_after());
         let deleted_until = Timestamp(until.timestamp_millis());
         let find = |after| {
             let page = self.page(after);
@@ -222,7 +206,7 @@ impl Sweep<'_> {
     }
 
     async fn forget_tokens(&self) -> Result<(), ReactionError> {
-        let until = before_now(self.times.tokens_kept);
+        let until = before_now(self.worker.settings.tokens_kept());
         let mut after = Place::default();
         loop {
             let ended = tokens_to_forget(&mut *self.connection().await?, until, self.page(after)).await?;
@@ -238,7 +222,7 @@ impl Sweep<'_> {
 
     /// Compares the bytes and numbers of companies' files with their quotas.
     async fn count(&self) -> Result<(), ReactionError> {
-        let until = before_now(self.times.count_every);
+        let until = before_now(self.worker.settings.recalculate_every());
         let mut after = Place::default();
         loop {
             let counted = quotas_to_count(&mut *self.connection().await?, until, self.page(after)).await?;
@@ -292,12 +276,12 @@ impl Sweep<'_> {
 
     /// Returns the time before which an upload must have expired so that no request for it can still be running.
     fn requests_ended(&self) -> DateTime<Utc> {
-        before_now(self.times.grace)
+        before_now(self.worker.settings.expiry_grace())
     }
 
     /// Returns the time before which presigned URLs must have expired so that no PUT of a client can still be running.
     fn put_ended(&self) -> DateTime<Utc> {
-        before_now(self.times.grace * PUT_GRACES)
+        before_now(self.worker.settings.expiry_grace() * PUT_GRACES)
     }
 
     /// Looks for objects of direct uploads for which no worker looks any more.
@@ -341,13 +325,13 @@ impl Sweep<'_> {
     async fn retry_parked(&self) -> Result<(), BucketError> {
         let is_first = !self.has_retried.load(Ordering::Relaxed);
         let share = if is_first { Share::default() } else { self.share() };
-        parked::sweep(self.worker, self.times.every * PARKED_ROUNDS, (is_first, share)).await?;
+        parked::sweep(self.worker, self.worker.settings.sweep_every() * PARKED_ROUNDS, (is_first, share)).await?;
         self.has_retried.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     async fn delete_leftovers(&self) -> Result<(), BucketError> {
-        leftovers::sweep(self.worker, self.times.every * LEFTOVER_ROUNDS, self.share()).await
+        leftovers::sweep(self.worker, self.worker.settings.sweep_every() * LEFTOVER_ROUNDS, self.share()).await
     }
 }
 

@@ -113,7 +113,7 @@ pub(crate) async fn check(
         declared_sha256,
         metadata,
         part_size_bytes: part_size_for(facts.size_bytes),
-        expires_at: now().plus_ms(gateway.upload_lifetime_ms),
+        expires_at: now().plus_ms(gateway.settings.upload_lifetime_ms()),
     })
 }
 

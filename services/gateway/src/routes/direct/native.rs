@@ -126,7 +126,7 @@ pub(crate) async fn sign(
     let context = gateway.context(&principal, id);
     let multipart = open_multipart(&gateway, &aggregate, &mut loaded, crc, &context).await?;
     check_algorithm(&multipart, &pinned)?;
-    let lifetime = gateway.upload_url_lifetime;
+    let lifetime = gateway.settings.upload_url_lifetime();
     let expires_at = end_of(lifetime);
     let mut parts = Vec::with_capacity(pinned.len());
     for Pin { part_number, pinned, .. } in pinned {

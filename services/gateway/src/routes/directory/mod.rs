@@ -123,7 +123,7 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
                 .clone()
                 .unwrap_or_else(|| gateway.policies.types.allowed().to_vec()),
             retention_days: settings.retention_days,
-            storage_limit_bytes: gateway.default_quota_bytes,
+            storage_limit_bytes: gateway.settings.default_quota_bytes,
             users,
             chatrooms,
             threads,

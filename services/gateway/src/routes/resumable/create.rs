@@ -68,7 +68,7 @@ pub(crate) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
     }
     if asked.dialect != Dialect::Tus {
         let max_bytes = asked.gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
-        set(&mut answer, "upload-limit", limits(max_bytes, asked.gateway.upload_lifetime_ms));
+        set(&mut answer, "upload-limit", limits(max_bytes, asked.gateway.settings.upload_lifetime_ms()));
     } else if start.kind == UploadKind::Partial {
         set(&mut answer, "upload-concat", "partial");
     }

@@ -86,7 +86,7 @@ async fn answer(
     let method = effective_method(&request);
     if method == Ok(Method::OPTIONS) {
         // OPTIONS requires neither a version nor a token (tus 1.0, OPTIONS; draft §4.1.4).
-        let answer = dialect::options(gateway.policies.limits.max_file_bytes, gateway.upload_lifetime_ms);
+        let answer = dialect::options(gateway.policies.limits.max_file_bytes, gateway.settings.upload_lifetime_ms());
         return Dialect::Tus.finish(&Method::OPTIONS, Ok(answer));
     }
     let dialect = Dialect::of(&request);

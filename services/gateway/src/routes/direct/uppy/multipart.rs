@@ -143,7 +143,7 @@ pub(crate) async fn sign_part(
     let mut found = asked.find(&query.key).await?;
     let (upload_id, part_number) = path.into_inner();
     let signed = asked.sign_part(&mut found, &upload_id, part_number).await?;
-    Ok(HttpResponse::Ok().json(SignedPart { url: signed.url, expires: asked.gateway.upload_url_lifetime.as_secs() }))
+    Ok(HttpResponse::Ok().json(SignedPart { url: signed.url, expires: asked.gateway.settings.upload_url_lifetime_s }))
 }
 
 /// Lists the stored parts of a multipart upload (Uppy version 5)

@@ -94,7 +94,7 @@ impl Asked {
 
     /// Signs a request to the object store.
     pub(crate) fn presign(&self, key: &str, request: &Presign<'_>) -> Result<Presigned, Problem> {
-        let signed = self.gateway.presigner.presign(key, request, self.gateway.upload_url_lifetime);
+        let signed = self.gateway.presigner.presign(key, request, self.gateway.settings.upload_url_lifetime());
         signed.map_err(|error| error.into_problem("signing a request"))
     }
 
@@ -135,7 +135,7 @@ impl Asked {
     /// Records that the client has a URL until it expires. Until then the upload does not expire, and a worker looks
     /// for its object.
     pub(crate) async fn expect_object(&self, found: &mut Quarantined) -> Result<(), Problem> {
-        let until = end_of(self.gateway.upload_url_lifetime);
+        let until = end_of(self.gateway.settings.upload_url_lifetime());
         let (log, command) = (self.gateway.log.as_ref(), Command::SignQuarantine { until });
         execute(log, &found.aggregate, &mut found.loaded, &self.context, command)
             .await

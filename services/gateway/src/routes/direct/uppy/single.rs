@@ -81,7 +81,7 @@ pub(crate) async fn params(
         url: signed.url,
         headers: Nothing {},
         fields: Fields { key },
-        expires: asked.gateway.upload_url_lifetime.as_secs(),
+        expires: asked.gateway.settings.upload_url_lifetime_s,
         file_id: upload.0,
     }))
 }
