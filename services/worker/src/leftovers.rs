@@ -4,12 +4,11 @@
 
 use crate::Worker;
 use bytes::Bytes;
-use std::sync::Arc;
 use std::time::Duration;
 use waybill_event_log::jetstream::{Bucket, BucketError};
-use waybill_object_store::{ObjectStore, StoreError};
+use waybill_object_store::StoreError;
 use waybill_read_model::queries::Share;
-use waybill_repository::{BatchSize, Batches, Busy, Linger};
+use waybill_repository::Busy;
 use waybill_service_kit::metrics::LEFTOVERS;
 use waybill_service_kit::now;
 
@@ -19,20 +18,6 @@ const BATCH: usize = 500;
 const OBJECT: &str = "object/";
 const MULTIPART: &str = "multipart/";
 const PREFIX: &str = "prefix/";
-
-/// Size of a batch of deletions. Nothing waits for them, so they can be collected for a while.
-const TOGETHER: BatchSize = BatchSize { most: 100, queue: 4_096, linger: Linger::For(Duration::from_millis(100)) };
-
-/// Deletions of single objects, by key, combined into batches.
-pub(crate) type Deletions = Batches<(), String, Result<(), StoreError>>;
-
-/// Returns a batcher that deletes objects of `store`.
-pub(crate) fn deletions(store: Arc<dyn ObjectStore>) -> Deletions {
-    Batches::new(TOGETHER, move |(), keys: Vec<String>| {
-        let store = store.clone();
-        async move { store.delete_many(&keys).await }
-    })
-}
 
 /// The result of deleting something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

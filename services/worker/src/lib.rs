@@ -6,6 +6,7 @@
 
 mod contents;
 mod data_plane;
+mod deletions;
 mod hashing;
 mod keys;
 mod leftovers;
@@ -44,7 +45,7 @@ pub(crate) struct Worker {
     pub(crate) space: space::Space,
     pub(crate) contents: contents::Contents,
     pub(crate) leftovers: Bucket,
-    pub(crate) deletions: leftovers::Deletions,
+    pub(crate) deletions: deletions::Deletions,
     pub(crate) parked: Bucket,
     pub(crate) failures: reactions::Failures,
     pub(crate) database: Database,

@@ -3,11 +3,12 @@
 //! retries them, and a worker that starts does so too. `waybill parked` shows them.
 
 use crate::Worker;
-use crate::reactions::{ReactionError, concerns_us, react};
+use crate::reactions::{ReactionError, react};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use waybill_domain::reaction::reaction_to;
 use waybill_event_log::Stored;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_read_model::queries::Share;
@@ -123,7 +124,7 @@ pub(crate) async fn park(worker: &Worker, stored: &Stored, reason: &str, attempt
 ///
 /// # Errors
 /// If the bucket does not answer.
-pub(crate) async fn sweep(worker: &Worker, pause: Duration, (all, share): (bool, Share)) -> Result<(), BucketError> {
+pub(crate) async fn sweep(worker: &Worker, pause: Duration, all: bool, share: Share) -> Result<(), BucketError> {
     let mut parked = list(&worker.parked).await?;
     PARKED_REACTIONS.set(i64::try_from(parked.len()).unwrap_or(i64::MAX));
     let time = now().0;
@@ -169,11 +170,13 @@ async fn react_to(worker: &Worker, position: Position) -> Result<(), Failed> {
     // The event is missing because the stream was restored from a backup. No reaction is needed.
     let Some(stored) = stored else { return Ok(()) };
     match &stored.event {
-        Ok(recorded) if concerns_us(&recorded.event) => react(worker, recorded).await.map_err(|error| match error {
-            ReactionError::NoPlace => Failed::NoPlace,
-            error => Failed::Reaction(error.to_string()),
-        }),
-        Ok(_) => Ok(()),
+        Ok(recorded) => match reaction_to(&recorded.event) {
+            Some(reaction) => react(worker, recorded, reaction).await.map_err(|error| match error {
+                ReactionError::NoPlace => Failed::NoPlace,
+                error => Failed::Reaction(error.to_string()),
+            }),
+            None => Ok(()),
+        },
         Err(DecodeError::Event(EventError::Unknown { .. })) => Err(Failed::Unreadable),
         Err(error) => Err(Failed::Reaction(error.to_string())),
     }

@@ -4,7 +4,7 @@ use crate::contents::Contents;
 use crate::data_plane::{Budget, LocalPlane, Pace, Uploads, ahead_bytes, routes};
 use crate::settings::WorkerSettings;
 use crate::space::Space;
-use crate::{Worker, leftovers, reactions, sweep};
+use crate::{Worker, deletions, reactions, sweep};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 use futures_util::future::BoxFuture;
@@ -88,14 +88,16 @@ impl Server {
             return Err(StartError::SecretTooShort);
         }
         let budget_mib = config.settings.worker_budget_mib;
+        let midstates = Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?;
+        let uploads = Uploads::new(config.log.clone(), midstates.clone());
         let worker = Arc::new(Worker {
             id: WorkerId(Uuid::now_v7()),
-            midstates: Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?,
+            midstates,
             contents: Contents::new(config.log.clone(), config.database.clone(), config.store.bucket().to_owned()),
             space: Space::new(config.log.clone(), config.quotas.clone()),
             quotas: config.quotas,
             leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,
-            deletions: leftovers::deletions(config.store.clone()),
+            deletions: deletions::deletions(config.store.clone()),
             read_ahead: ReadAhead::new(config.store.clone(), ahead_bytes(budget_mib)),
             parked: Bucket::open(&config.nats, names::PARKED_BUCKET).await?,
             failures: reactions::Failures::default(),
@@ -105,7 +107,7 @@ impl Server {
             database: config.database,
             policies: config.policies,
             settings: config.settings,
-            uploads: Uploads::default(),
+            uploads,
             budget: Budget::new(budget_mib),
             pace: Pace::default(),
             awaited: reactions::Awaited::default(),
@@ -121,7 +123,7 @@ impl Server {
         tasks.spawn(sweep::run(worker.clone(), shutdown.clone()));
         let plane = LocalPlane(worker.clone());
         let listen =
-            |addr| serve((addr, config.tls), config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);
+            |addr| serve(addr, config.tls, config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);
         let addr = config.addr.map(listen).transpose()?;
         tracing::info!(worker_id = %worker.id, addr = addr.map(tracing::field::display), "worker started");
         Ok(Self { addr, plane, readiness, tasks })
@@ -153,7 +155,8 @@ impl Server {
 }
 
 fn serve(
-    (addr, tls): (SocketAddr, Option<Tls>),
+    addr: SocketAddr,
+    tls: Option<Tls>,
     secret: String,
     plane: LocalPlane,
     readiness: Readiness,

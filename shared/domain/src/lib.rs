@@ -2,7 +2,7 @@
 //!
 //! Each aggregate has a module of the same shape: a `State` that `evolve` folds from recorded events, a `Command`, and
 //! a `decide` that returns the events to append. Deciding a command again on the resulting state returns no event.
-//! `upload::react` returns the next steps of a worker as data.
+//! [`reaction::reaction_to`] and [`upload::react`] return the work of a worker as data.
 
 pub mod access;
 mod aggregate;
@@ -16,6 +16,7 @@ pub mod metadata;
 pub mod name;
 pub mod progress;
 pub mod quota;
+pub mod reaction;
 mod refusal;
 pub mod session;
 pub mod share;

@@ -3,13 +3,14 @@
 use super::budget::MemoryPermit;
 use super::buffer::{FilledPart, PartBuffer};
 use super::compare::InHand;
+use super::incoming::still_takes;
 use super::part::{Recorded, open_multipart, record_part, write_part};
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use waybill_domain::Refusal;
-use waybill_domain::upload::{Command, Known, State};
+use waybill_domain::upload::{Command, Known};
 use waybill_object_store::StoreError;
 use waybill_repository::{Context, ExecuteError, execute};
 use waybill_schema::ByteRange;
@@ -112,11 +113,6 @@ pub(super) async fn record_staged(
     compared
 }
 
-/// Returns an error for bytes that arrived after the upload had ended, unless the range is already stored.
-pub(super) fn still_takes(state: &State, range: ByteRange) -> Result<(), Refusal> {
-    if state.stored.contains(range) { Ok(()) } else { state.check_takes_bytes() }
-}
-
 /// Rejects the upload, because the store has lost bytes that were acknowledged.
 async fn lost(worker: &Worker, upload: &OpenUpload, context: &Context) -> PlaneError {
     tracing::error!(upload_id = %upload.aggregate.upload, "a staged object is missing in the store");
@@ -186,7 +182,7 @@ pub(crate) async fn assemble_part(
         worker_id: worker.id,
         store_writes,
     };
-    record_part(worker, upload, context, Recorded::Assembled(assembled), (part_number, filled)).await?;
+    record_part(worker, upload, context, Recorded::Assembled(assembled), part_number, filled).await?;
     // Not earlier: until the event is appended, only the staged objects hold the acknowledged bytes.
     let keys: Vec<String> = pieces.into_iter().map(|piece| piece.storage_key).collect();
     for keys in keys.chunks(DELETED_AT_ONCE) {

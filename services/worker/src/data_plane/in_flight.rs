@@ -1,8 +1,8 @@
 //! The parts of one body that are being stored: several at once, and recorded in the order of the file.
 
 use super::PlaneError;
-use super::ingest::Ingest;
 use super::read_part::PartRead;
+use super::request::Ingest;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;

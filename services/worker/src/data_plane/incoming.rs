@@ -64,3 +64,8 @@ pub(super) async fn check(upload: &OpenUpload, incoming: &IncomingRange) -> Resu
     }
     Ok(())
 }
+
+/// Returns an error for bytes that arrived after the upload had ended, unless the range is already stored.
+pub(super) fn still_takes(state: &State, range: ByteRange) -> Result<(), Refusal> {
+    if state.stored.contains(range) { Ok(()) } else { state.check_takes_bytes() }
+}

@@ -1,9 +1,9 @@
 //! Reads the body of a request as a stream, cuts it on the part grid, and stores the parts.
 
-use super::assemble::Staged;
 use super::body::{Body, Read};
 use super::in_flight::{Failed, Storing};
 use super::incoming::{IncomingRange, check, check_time};
+use super::request::Ingest;
 use super::{OpenUpload, PlaneError};
 use crate::Worker;
 use actix_web::error::PayloadError;
@@ -11,19 +11,8 @@ use bytes::Bytes;
 use futures_util::Stream;
 use std::sync::{Arc, Mutex};
 use waybill_data_plane::StoredBytes;
-use waybill_domain::Refusal;
-use waybill_repository::{Context, refresh};
+use waybill_repository::Context;
 use waybill_schema::Position;
-
-/// A request with bytes for an upload.
-pub(super) struct Ingest<'a> {
-    pub(super) worker: &'a Worker,
-    pub(super) upload: &'a Arc<OpenUpload>,
-    pub(super) context: &'a Context,
-    pub(super) incoming: &'a IncomingRange,
-    /// Staged ranges that do not count yet. `None` if every range counts as soon as it is stored.
-    pub(super) held_back: Option<&'a Mutex<Vec<Staged>>>,
-}
 
 /// Reads a body and stores its bytes. The state of `upload` must be current. When this function returns, all bytes that
 /// arrived are stored, unless the error says otherwise. It reads the next part while it stores the previous ones.
@@ -86,22 +75,4 @@ pub(crate) async fn ingest(
         offset_bytes: loaded.state.stored.prefix(),
         position: position.to_string(),
     })
-}
-
-impl Ingest<'_> {
-    async fn check_again(&self) -> Result<(), PlaneError> {
-        let Self { worker, upload, incoming, .. } = self;
-        refresh(worker.log.as_ref(), &upload.aggregate, &mut *upload.loaded.lock().await).await?;
-        check(upload, incoming).await
-    }
-
-    /// Returns the reason for a store error. If the upload has ended in the meantime, this is the reason. A changed
-    /// offset is not the reason, because this request may have stored some of its bytes itself.
-    async fn why(&self, error: PlaneError) -> PlaneError {
-        let PlaneError::Store(error) = error else { return error };
-        match self.check_again().await {
-            Ok(()) | Err(PlaneError::Refused(Refusal::OffsetMismatch { .. })) => PlaneError::Store(error),
-            Err(ended) => ended,
-        }
-    }
 }

@@ -4,9 +4,9 @@ use super::PlaneError;
 use super::assemble::{Staged, assemble_part, put_staged, record_staged, stage_range};
 use super::compare::{InHand, check_part, is_stored};
 use super::in_flight::Before;
-use super::ingest::Ingest;
 use super::part::{record_part, store_part};
 use super::read_part::PartRead;
+use super::request::Ingest;
 use super::uploads::locked;
 use waybill_schema::ByteRange;
 
@@ -24,7 +24,7 @@ impl Ingest<'_> {
             }
             let recorded = store_part(worker, upload, context, part_number, &filled).await?;
             before.ended().await?;
-            return record_part(worker, upload, context, recorded, (part_number, filled)).await;
+            return record_part(worker, upload, context, recorded, part_number, filled).await;
         }
         before.ended().await?;
         if let Some(wanted) = repeats {

@@ -14,6 +14,7 @@ mod local;
 mod pace;
 mod part;
 mod read_part;
+mod request;
 mod uploads;
 mod whole;
 mod writer_lease;

@@ -1,7 +1,7 @@
 //! Writes parts to the store and records them in the log.
 
-use super::assemble::still_takes;
 use super::buffer::FilledPart;
+use super::incoming::still_takes;
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
@@ -78,7 +78,8 @@ pub(super) async fn record_part(
     upload: &OpenUpload,
     context: &Context,
     recorded: Recorded,
-    (part_number, filled): (u32, FilledPart),
+    part_number: u32,
+    filled: FilledPart,
 ) -> Result<(), PlaneError> {
     let FilledPart { bytes, length, crc64nvme, ahead } = filled;
     let mut loaded = upload.loaded.lock().await;

@@ -6,7 +6,7 @@ use super::body::{Body, Read, STALL, check_digest, nothing_more};
 use super::budget::MemoryPermit;
 use super::buffer::{FilledPart, PartBuffer};
 use super::incoming::IncomingRange;
-use super::ingest::Ingest;
+use super::request::Ingest;
 use super::uploads::PartLease;
 use crate::hashing::SpeculativeDigest;
 use actix_web::error::PayloadError;

@@ -1,7 +1,6 @@
 //! Uploads that this worker has open in memory. Their state can be read again from the log and from the bucket of
 //! midstates, so it is kept only while the upload is in use.
 
-use crate::Worker;
 use crate::hashing::{Midstate, RunningHash};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,7 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use waybill_domain::upload;
-use waybill_event_log::ReadError;
+use waybill_event_log::jetstream::Bucket;
+use waybill_event_log::{EventLog, ReadError};
 use waybill_repository::{Loaded, UploadAggregate, load, refresh};
 use waybill_schema::{CompanyId, UploadId};
 
@@ -79,55 +79,52 @@ impl OpenUpload {
 }
 
 /// All open uploads.
-#[derive(Default)]
-pub(crate) struct Uploads(Mutex<HashMap<UploadId, Arc<OpenUpload>>>);
+pub(crate) struct Uploads {
+    log: Arc<dyn EventLog>,
+    midstates: Bucket,
+    open: Mutex<HashMap<UploadId, Arc<OpenUpload>>>,
+}
 
 impl Uploads {
+    /// Creates an empty set, for uploads whose events are in `log` and whose digests are in `midstates`.
+    pub(crate) fn new(log: Arc<dyn EventLog>, midstates: Bucket) -> Self {
+        Self { log, midstates, open: Mutex::default() }
+    }
+
     /// Returns the upload if it is open.
     pub(crate) fn get(&self, upload: UploadId) -> Option<Arc<OpenUpload>> {
-        locked(&self.0).get(&upload).cloned()
+        locked(&self.open).get(&upload).cloned()
     }
 
     /// Returns the upload. Opens it if it is not open. Its state may be older than the log.
-    pub(crate) async fn open(
-        &self,
-        worker: &Worker,
-        company: CompanyId,
-        upload: UploadId,
-    ) -> Result<Arc<OpenUpload>, ReadError> {
-        Ok(self.take(worker, company, upload).await?.0)
+    pub(crate) async fn open(&self, company: CompanyId, upload: UploadId) -> Result<Arc<OpenUpload>, ReadError> {
+        Ok(self.take(company, upload).await?.0)
     }
 
     /// Returns the upload like [`Self::open`], with its current state in the log.
     pub(crate) async fn open_current(
         &self,
-        worker: &Worker,
         company: CompanyId,
         upload: UploadId,
     ) -> Result<Arc<OpenUpload>, ReadError> {
-        let (open, is_current) = self.take(worker, company, upload).await?;
+        let (open, is_current) = self.take(company, upload).await?;
         if !is_current {
-            refresh(worker.log.as_ref(), &open.aggregate, &mut *open.loaded.lock().await).await?;
+            refresh(self.log.as_ref(), &open.aggregate, &mut *open.loaded.lock().await).await?;
         }
         Ok(open)
     }
 
     /// Returns the upload, and `true` if this call read it from the log.
-    async fn take(
-        &self,
-        worker: &Worker,
-        company: CompanyId,
-        upload: UploadId,
-    ) -> Result<(Arc<OpenUpload>, bool), ReadError> {
+    async fn take(&self, company: CompanyId, upload: UploadId) -> Result<(Arc<OpenUpload>, bool), ReadError> {
         if let Some(open) = self.get(upload).filter(|open| open.aggregate.company == company) {
             *locked(&open.used_at) = Instant::now();
             return Ok((open, false));
         }
         let aggregate = UploadAggregate { company, upload };
-        let loaded = load(worker.log.as_ref(), &aggregate).await?;
+        let loaded = load(self.log.as_ref(), &aggregate).await?;
         let known = match loaded.state.parts.is_empty() {
             true => None,
-            false => Midstate::load(&worker.midstates, upload, &loaded.state).await,
+            false => Midstate::load(&self.midstates, upload, &loaded.state).await,
         };
         let midstate = known.unwrap_or_else(Midstate::new);
         let open = Arc::new(OpenUpload {
@@ -138,7 +135,7 @@ impl Uploads {
             used_at: Mutex::new(Instant::now()),
         });
         // If a concurrent call has opened the upload first, its value is used.
-        Ok(match locked(&self.0).entry(upload) {
+        Ok(match locked(&self.open).entry(upload) {
             Entry::Occupied(theirs) => (theirs.get().clone(), false),
             Entry::Vacant(place) => (place.insert(open).clone(), true),
         })
@@ -146,13 +143,13 @@ impl Uploads {
 
     /// Closes an upload.
     pub(crate) fn close(&self, upload: UploadId) {
-        locked(&self.0).remove(&upload);
+        locked(&self.open).remove(&upload);
     }
 
     /// Closes uploads that no request has used for [`IDLE`].
     pub(crate) fn close_idle(&self) {
         let in_use = |open: &Arc<OpenUpload>| Arc::strong_count(open) > 1 || locked(&open.used_at).elapsed() < IDLE;
-        locked(&self.0).retain(|_, open| in_use(open));
+        locked(&self.open).retain(|_, open| in_use(open));
     }
 }
 

@@ -150,7 +150,7 @@ async fn begin(
     let start = Command::Start(request.start.clone());
     let caused = context(Causation::Event(request.reserved));
     execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &caused, start).await?;
-    let open = worker.uploads.open_current(worker, started.company_id, upload).await?;
+    let open = worker.uploads.open_current(started.company_id, upload).await?;
     let incoming = IncomingRange {
         range: ByteRange { from: 0, to: started.size_bytes },
         checksum: None,

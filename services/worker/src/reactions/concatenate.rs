@@ -1,9 +1,9 @@
 //! Concatenates partial uploads into a final upload. The worker reads their bytes once from the store and ingests them
 //! like those of a client, through the part grid and the digest. The client does not send them again.
 
+use super::ReactionError;
 use super::complete::{complete_object, is_as_acknowledged};
 use super::verify::read_back;
-use super::{ReactionError, place_for};
 use crate::Worker;
 use crate::data_plane::{Eviction, IncomingRange, PlaneError, assemble_part, ingest};
 use crate::hashing::Midstate;
@@ -32,7 +32,7 @@ pub(super) async fn concatenate(
     causation: Causation,
 ) -> Result<(), ReactionError> {
     let UploadKind::Final { partials, .. } = loaded.state.kind.clone() else { return Ok(()) };
-    let _place = place_for(worker, aggregate.company, loaded.state.grid().size_bytes)?;
+    let _place = worker.long.take_for(aggregate.company, loaded.state.grid().size_bytes)?;
     let context = worker.context(causation);
     let log = worker.log.as_ref();
     let objects = match claim_all(worker, aggregate, &partials, causation).await {
@@ -44,7 +44,7 @@ pub(super) async fn concatenate(
     refresh(log, aggregate, loaded).await?;
     let range = ByteRange { from: loaded.state.stored.prefix(), to: loaded.state.grid().size_bytes };
     if !range.is_empty() {
-        let open = worker.uploads.open_current(worker, aggregate.company, aggregate.upload).await?;
+        let open = worker.uploads.open_current(aggregate.company, aggregate.upload).await?;
         let run = IncomingRange { range, checksum: None, sequential: true, eviction: Eviction::default() };
         let bytes = bytes_from(worker, objects, range.from);
         ingest(worker, &open, &context, &run, bytes).await?;
@@ -125,7 +125,7 @@ async fn claim(
     }
     let due = loaded.state.parts_to_assemble();
     if !due.is_empty() {
-        let open = worker.uploads.open(worker, aggregate.company, partial).await?;
+        let open = worker.uploads.open(aggregate.company, partial).await?;
         refresh(worker.log.as_ref(), &aggregate, &mut *open.loaded.lock().await).await?;
         for part_number in due {
             let _lease = open.lease(part_number).await;

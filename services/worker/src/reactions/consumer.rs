@@ -2,17 +2,16 @@
 //! they fail again and again.
 
 use super::ReactionError;
-use super::dispatch::{concerns_us, react};
+use super::dispatch::react;
 use super::places::{Place, Places};
 use crate::{Worker, parked};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use waybill_cache::Cache;
+use waybill_domain::reaction::reaction_to;
 use waybill_event_log::ReadError;
 use waybill_event_log::jetstream::{Delivery, Reactions};
-use waybill_schema::Position;
 use waybill_service_kit::Shutdown;
 
 /// Maximum number of concurrent reactions in one partition.
@@ -27,33 +26,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// Time for which a worker that shuts down waits for its reactions. Reading back a large object takes longer; another
 /// worker then repeats the reaction.
 const FINISH_WITHIN: Duration = Duration::from_secs(15);
-/// Maximum number of events whose failures are counted: as many as the consumer can have unacknowledged. And the time
-/// after the last failure for which a count is kept.
-const FAILURES_KEPT: u64 = 16_384;
-const FAILURES_KEPT_FOR: Duration = Duration::from_secs(600);
 /// Longest pause before a failed reaction is retried.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// Number of failures per event in this worker. A delivery that found no place does not count as a failure. Counts
-/// expire, because another worker may succeed.
-pub(crate) struct Failures(Cache<Position, i64>);
-
-impl Default for Failures {
-    fn default() -> Self {
-        Self(Cache::builder(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build())
-    }
-}
-
-impl Failures {
-    /// Adds a failure and returns the number of failures.
-    fn count(&self, position: Position) -> i64 {
-        *self.0.upsert_with(&position, |known| known.map_or(0, |failures| *failures) + 1)
-    }
-
-    fn forget(&self, position: Position) {
-        self.0.invalidate(&position);
-    }
-}
 
 /// Reacts to the events of a partition until shutdown, and then waits for the running reactions.
 pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partition: u32, shutdown: Shutdown) {
@@ -111,7 +85,7 @@ async fn start_some(
         let delivery = delivery?;
         let slot = free.split(1);
         let place = match &delivery.stored.event {
-            Ok(recorded) if concerns_us(&recorded.event) => places.take(recorded.subject.company).map(Some),
+            Ok(recorded) if reaction_to(&recorded.event).is_some() => places.take(recorded.subject.company).map(Some),
             _ => Some(None),
         };
         let worker = worker.clone();
@@ -143,11 +117,6 @@ fn is_delivered_often(worker: &Worker, delivery: &Delivery) -> bool {
     delivery.attempt >= worker.settings.park_after_attempts.saturating_mul(10)
 }
 
-/// Returns an empty set of events whose reactions wait for a place.
-pub(crate) fn waiting() -> Cache<Position, ()> {
-    Cache::builder(FAILURES_KEPT).time_to_idle(FAILURES_KEPT_FOR).build()
-}
-
 fn answered(delivery: &Delivery, answered: Result<(), ReadError>) {
     if let Err(error) = answered {
         let position = delivery.stored.position;
@@ -158,9 +127,10 @@ fn answered(delivery: &Delivery, answered: Result<(), ReadError>) {
 /// Reacts to one event, and acknowledges it, parks it or asks for another delivery.
 async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
     let position = delivery.stored.position;
-    let outcome = match &delivery.stored.event {
-        Ok(recorded) if concerns_us(&recorded.event) => {
-            let work = react(worker, recorded);
+    let reaction = delivery.stored.event.as_ref().map(|recorded| (recorded, reaction_to(&recorded.event)));
+    let outcome = match reaction {
+        Ok((recorded, Some(reaction))) => {
+            let work = react(worker, recorded, reaction);
             tokio::pin!(work);
             let outcome = loop {
                 tokio::select! {

@@ -1,10 +1,15 @@
 //! Limits the number of concurrent reactions and divides them among companies, so that no company waits for all
 //! reactions of another one.
 
+use super::ReactionError;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use waybill_schema::CompanyId;
 
+/// Maximum number of a worker's reactions that read or write large objects. Other reactions never wait for them.
+pub(crate) const LONG: usize = 32;
+/// Number of bytes from which an object counts as large.
+const LONG_BYTES: u64 = 8 * 1_024 * 1_024;
 /// Number of places that a company may hold per free place.
 const HELD_PER_FREE: usize = 3;
 
@@ -48,6 +53,19 @@ impl Places {
         }
         *held.entry(company).or_default() += 1;
         Some(Place { places: self.clone(), company })
+    }
+}
+
+impl Places {
+    /// Takes a place for a reaction that reads or copies `bytes`. Small amounts need no place.
+    ///
+    /// # Errors
+    /// [`ReactionError::NoPlace`].
+    pub(super) fn take_for(self: &Arc<Self>, company: CompanyId, bytes: u64) -> Result<Option<Place>, ReactionError> {
+        if bytes < LONG_BYTES {
+            return Ok(None);
+        }
+        self.take(company).map(Some).ok_or(ReactionError::NoPlace)
     }
 }
 

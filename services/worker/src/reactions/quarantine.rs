@@ -2,115 +2,18 @@
 //! expire, so the worker copies it to a key that no client knows, and uses only the copy.
 //!
 //! The client does not report when it has created the object. The worker that received the event about the URL polls
-//! for it ([`Awaited`]), and so does the sweep in case that worker is gone.
+//! for it ([`Awaited`](super::Awaited)), and so does the sweep in case that worker is gone.
 
-use super::{ReactionError, advance, cleanup, place_for};
+use super::{ReactionError, cleanup};
 use crate::{Worker, keys};
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::quota;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute, load};
 use waybill_schema::events::{QuarantineCopiedV1, UploadKind};
-use waybill_schema::{Causation, CompanyId, Timestamp, UploadId};
-use waybill_service_kit::{Shutdown, now};
-
-/// Time between two searches for objects that are due.
-const TICK: Duration = Duration::from_millis(250);
-/// Shortest and longest pause between two requests for one object.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
-/// Maximum number of objects that a worker awaits. The sweep looks for the others.
-const AWAITED: usize = 4_096;
-/// Maximum number of awaited objects per company.
-const AWAITED_OF_COMPANY: usize = 512;
-/// Number of objects that are looked for in parallel. Long copies have places of their own.
-const LOOKS: usize = 64;
-
-/// Objects that a worker awaits.
-#[derive(Default)]
-pub(crate) struct Awaited(Mutex<BTreeMap<(CompanyId, UploadId), Look>>);
-
-/// Time at which an object is looked for next, and the pause before that.
-#[derive(Clone, Copy)]
-struct Look {
-    at: Instant,
-    pause: Duration,
-    causation: Causation,
-}
-
-impl Awaited {
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<(CompanyId, UploadId), Look>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Schedules the next look for an object that does not exist yet, after a longer pause than the last time.
-    fn again(&self, aggregate: &UploadAggregate, causation: Causation) {
-        let mut awaited = self.locked();
-        let key = (aggregate.company, aggregate.upload);
-        if let Some(look) = awaited.get_mut(&key) {
-            look.pause = (look.pause * 3 / 2).min(PAUSES[1]);
-            look.at = Instant::now() + look.pause;
-            return;
-        }
-        let least = (aggregate.company, UploadId(Uuid::nil()));
-        let of_company = awaited.range(least..).take_while(|((company, _), _)| *company == aggregate.company).count();
-        if awaited.len() < AWAITED && of_company < AWAITED_OF_COMPANY {
-            awaited.insert(key, Look { at: Instant::now() + PAUSES[0], pause: PAUSES[0], causation });
-        }
-    }
-
-    fn forget(&self, aggregate: &UploadAggregate) {
-        self.locked().remove(&(aggregate.company, aggregate.upload));
-    }
-
-    fn due(&self) -> Vec<(UploadAggregate, Causation)> {
-        let time = Instant::now();
-        let due = |((company, upload), look): (&(CompanyId, UploadId), &Look)| {
-            let aggregate = UploadAggregate { company: *company, upload: *upload };
-            (look.at <= time).then_some((aggregate, look.causation))
-        };
-        self.locked().iter().filter_map(due).collect()
-    }
-}
-
-/// Looks for the objects that this worker awaits, until shutdown.
-pub(crate) async fn look_for_objects(worker: Arc<Worker>, shutdown: Shutdown) {
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut looks, mut looked_for) = (FuturesUnordered::new(), HashSet::new());
-    loop {
-        tokio::select! {
-            () = shutdown.triggered() => return,
-            Some(upload) = looks.next() => {
-                looked_for.remove(&upload);
-            }
-            _ = tick.tick() => {
-                for (aggregate, causation) in worker.awaited.due() {
-                    if looks.len() < LOOKS && looked_for.insert(aggregate.upload) {
-                        looks.push(look(&worker, aggregate, causation));
-                    }
-                }
-            }
-        }
-    }
-}
-
-async fn look(worker: &Worker, aggregate: UploadAggregate, causation: Causation) -> UploadId {
-    match advance(worker, aggregate.company, aggregate.upload, causation).await {
-        Ok(()) => {}
-        Err(ReactionError::NoPlace) => worker.awaited.again(&aggregate, causation),
-        Err(error) => {
-            tracing::warn!(upload_id = %aggregate.upload, %error, "cannot take over an object; will try again");
-            worker.awaited.again(&aggregate, causation);
-        }
-    }
-    aggregate.upload
-}
+use waybill_schema::{Causation, Timestamp};
+use waybill_service_kit::now;
 
 /// Copies the object if it exists, and completes the upload.
 pub(super) async fn take_over(
@@ -137,7 +40,7 @@ pub(super) async fn take_over(
         };
         let size_bytes = made.size_bytes;
         // If there is no place for the copy, the object is looked for again.
-        let _place = place_for(worker, aggregate.company, size_bytes)?;
+        let _place = worker.long.take_for(aggregate.company, size_bytes)?;
         worker.awaited.forget(aggregate);
         let storage_key = keys::copy_of(aggregate.company, aggregate.upload, &made);
         let storage_bucket = worker.store.bucket().to_owned();

@@ -47,7 +47,7 @@ async fn do_step(
     let (company, upload) = (aggregate.company, aggregate.upload);
     match step {
         Step::AssemblePart(part_number) => {
-            let open = worker.uploads.open(worker, company, upload).await?;
+            let open = worker.uploads.open(company, upload).await?;
             let _lease = open.lease(part_number).await;
             waybill_repository::refresh(worker.log.as_ref(), aggregate, &mut *open.loaded.lock().await).await?;
             match assemble_part(worker, &open, &worker.context(causation), part_number, None).await {

@@ -1,6 +1,6 @@
 //! Handles one candidate of the sweep. The events of the candidate decide what happens.
 
-use super::{aggregate, time_now};
+use super::candidate::{aggregate, time_now};
 use crate::Worker;
 use crate::reactions::{ReactionError, advance};
 use chrono::Duration as Span;

@@ -6,6 +6,7 @@
 //! The read model only provides candidates. The events of each candidate decide what happens to it.
 
 mod actions;
+mod candidate;
 
 use crate::reactions::{ReactionError, advance, clear};
 use crate::share::share_of;
@@ -27,10 +28,11 @@ use waybill_read_model::queries::{
     tokens_to_forget,
 };
 use waybill_read_model::{Connection, ReadModelError};
-use waybill_repository::UploadAggregate;
 use waybill_schema::{Causation, CompanyId, Timestamp};
+use waybill_service_kit::Shutdown;
 use waybill_service_kit::metrics;
-use waybill_service_kit::{Shutdown, now};
+
+use candidate::{aggregate, before_now, time_now};
 
 use actions::{change, expire, forget, recalculate, retire};
 
@@ -325,7 +327,7 @@ impl Sweep<'_> {
     async fn retry_parked(&self) -> Result<(), BucketError> {
         let is_first = !self.has_retried.load(Ordering::Relaxed);
         let share = if is_first { Share::default() } else { self.share() };
-        parked::sweep(self.worker, self.worker.settings.sweep_every() * PARKED_ROUNDS, (is_first, share)).await?;
+        parked::sweep(self.worker, self.worker.settings.sweep_every() * PARKED_ROUNDS, is_first, share).await?;
         self.has_retried.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -333,14 +335,6 @@ impl Sweep<'_> {
     async fn delete_leftovers(&self) -> Result<(), BucketError> {
         leftovers::sweep(self.worker, self.worker.settings.sweep_every() * LEFTOVER_ROUNDS, self.share()).await
     }
-}
-
-fn time_now() -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(now().0).unwrap_or_default()
-}
-
-fn before_now(span: Duration) -> DateTime<Utc> {
-    time_now() - Span::from_std(span).unwrap_or_default()
 }
 
 /// Logs a failure, so that it does not stop the other candidates. Contention is not logged.
@@ -351,8 +345,4 @@ fn report(upload: Overdue, outcome: Result<(), ReactionError>) {
         }
         _ => {}
     }
-}
-
-fn aggregate(overdue: Overdue) -> UploadAggregate {
-    UploadAggregate { company: overdue.company_id, upload: overdue.upload_id }
 }

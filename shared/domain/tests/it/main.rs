@@ -11,6 +11,7 @@ mod names;
 mod progress;
 mod quota;
 mod quota_properties;
+mod reaction;
 mod session;
 mod share;
 mod token;
