@@ -2,6 +2,7 @@
 //! that only one file has cause no such events. An object that lost its last reference is never used again: later files
 //! with the same bytes have objects of their own.
 
+use super::catalogue::aggregate_events;
 use crate::FileId;
 use serde::{Deserialize, Serialize};
 
@@ -37,4 +38,13 @@ pub struct ContentReleasedV2 {
     pub file_id: FileId,
     /// Number of files that still refer to the object. At 0, the object will be deleted.
     pub references: u64,
+}
+
+aggregate_events! {
+    /// Events of content that several files of a company have in common.
+    ContentEvent of Content {
+        ContentShared, 1 => ContentSharedV1;
+        ContentReferenced, 2 => ContentReferencedV2;
+        ContentReleased, 2 => ContentReleasedV2;
+    }
 }

@@ -1,6 +1,7 @@
 //! Events of the directory of a company. Subject: `directory`. The host product registers companies, users, chatrooms,
 //! threads and memberships. Waybill stores their ids and no names.
 
+use super::catalogue::aggregate_events;
 use crate::access::Place;
 use crate::{ChatroomId, CompanyId, ThreadId, UserId};
 use serde::{Deserialize, Serialize};
@@ -96,4 +97,21 @@ pub struct MemberRemovedV1 {
     pub place: Place,
     /// The user.
     pub user_id: UserId,
+}
+
+aggregate_events! {
+    /// Events of the directory of a company.
+    DirectoryEvent of Directory {
+        CompanyRegistered, 1 => CompanyRegisteredV1;
+        CompanySettingsChanged, 1 => CompanySettingsChangedV1;
+        CompanyClosed, 1 => CompanyClosedV1;
+        UserRegistered, 1 => UserRegisteredV1;
+        UserRemoved, 1 => UserRemovedV1;
+        ChatroomOpened, 1 => ChatroomOpenedV1;
+        ChatroomDeleted, 1 => ChatroomDeletedV1;
+        ThreadOpened, 1 => ThreadOpenedV1;
+        ThreadDeleted, 1 => ThreadDeletedV1;
+        MemberAdded, 1 => MemberAddedV1;
+        MemberRemoved, 1 => MemberRemovedV1;
+    }
 }

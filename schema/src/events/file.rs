@@ -1,5 +1,6 @@
 //! Events of a verified file. Subject: `file.{id}`.
 
+use super::catalogue::aggregate_events;
 use serde::{Deserialize, Serialize};
 
 /// The file has a new display name. Its original name remains recorded.
@@ -32,3 +33,15 @@ pub struct FileSpaceReleasedV1 {}
 /// remain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePurgedV1 {}
+
+aggregate_events! {
+    /// Events of a verified file.
+    FileEvent of File {
+        FileRenamed, 1 => FileRenamedV1;
+        FileDeleted, 1 => FileDeletedV1;
+        FileRestored, 1 => FileRestoredV1;
+        FileMetadataChanged, 1 => FileMetadataChangedV1;
+        FilePurged, 1 => FilePurgedV1;
+        FileSpaceReleased, 1 => FileSpaceReleasedV1;
+    }
+}

@@ -1,5 +1,6 @@
 //! Events of the quota of a company. Subject: `quota`.
 
+use super::catalogue::aggregate_events;
 use crate::{FileId, SessionId, Timestamp, UploadId};
 use serde::{Deserialize, Serialize};
 
@@ -98,4 +99,17 @@ pub struct QuotaRecalculatedV1 {
     pub drift_bytes: i64,
     /// Previously recorded number of files minus the counted number.
     pub drift_files: i64,
+}
+
+aggregate_events! {
+    /// Events of the quota of a company.
+    QuotaEvent of Quota {
+        QuotaLimitSet, 1 => QuotaLimitSetV1;
+        QuotaReserved, 1 => QuotaReservedV1;
+        QuotaRaised, 1 => QuotaRaisedV1;
+        QuotaTransferred, 1 => QuotaTransferredV1;
+        QuotaSettled, 1 => QuotaSettledV1;
+        QuotaReleased, 2 => QuotaReleasedV2;
+        QuotaRecalculated, 1 => QuotaRecalculatedV1;
+    }
 }

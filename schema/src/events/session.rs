@@ -1,5 +1,6 @@
 //! Events of an upload session. Subject: `session.{id}`.
 
+use super::catalogue::aggregate_events;
 use crate::UserId;
 use serde::{Deserialize, Serialize};
 
@@ -19,3 +20,12 @@ pub struct SessionClosedV1 {}
 /// The session and all of its incomplete uploads were cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCancelledV1 {}
+
+aggregate_events! {
+    /// Events of an upload session.
+    SessionEvent of Session {
+        SessionOpened, 1 => SessionOpenedV1;
+        SessionClosed, 1 => SessionClosedV1;
+        SessionCancelled, 1 => SessionCancelledV1;
+    }
+}

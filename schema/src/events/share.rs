@@ -3,6 +3,7 @@
 //! A file that is uploaded into a chatroom or thread is shared there from the start. No event of this module is needed
 //! for that: the event of the upload is enough. The id of that share is the id of the file.
 
+use super::catalogue::aggregate_events;
 use crate::access::{AccessType, Permissions};
 use crate::{ChatroomId, FileId, ThreadId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -47,3 +48,13 @@ pub struct SharePinnedV1 {
 /// The share was revoked. The file is no longer shared there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShareRevokedV1 {}
+
+aggregate_events! {
+    /// Events of an association of a file with a chatroom or thread.
+    ShareEvent of Share {
+        FileShared, 1 => FileSharedV1;
+        ShareChanged, 1 => ShareChangedV1;
+        SharePinned, 1 => SharePinnedV1;
+        ShareRevoked, 1 => ShareRevokedV1;
+    }
+}

@@ -1,5 +1,6 @@
 //! Events of a download token. Subject: `token.{id}`. The secret text of a token is never stored, only its hash.
 
+use super::catalogue::aggregate_events;
 use crate::{ByteRange, FileId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -95,3 +96,15 @@ pub struct DownloadTokenExpiredV1 {}
 /// The token was revoked and is no longer valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadTokenRevokedV1 {}
+
+aggregate_events! {
+    /// Events of a download token.
+    TokenEvent of Token {
+        DownloadTokenIssued, 1 => DownloadTokenIssuedV1;
+        DownloadTokenRedeemed, 2 => DownloadTokenRedeemedV2, before: 1 => DownloadTokenRedeemedV1;
+        DownloadTokenContinued, 1 => DownloadTokenContinuedV1;
+        DownloadTokenServed, 1 => DownloadTokenServedV1;
+        DownloadTokenRevoked, 1 => DownloadTokenRevokedV1;
+        DownloadTokenExpired, 1 => DownloadTokenExpiredV1;
+    }
+}

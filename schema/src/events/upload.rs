@@ -1,5 +1,6 @@
 //! Events of an upload. Subjects: `upload.{id}.lc` (lifecycle) and `upload.{id}.ch` (stored bytes).
 
+use super::catalogue::aggregate_events;
 use crate::{ChatroomId, CompanyId, SessionId, Sha256Digest, ThreadId, Timestamp, UploadId, UserId, WorkerId};
 use serde::{Deserialize, Serialize};
 
@@ -293,3 +294,39 @@ pub struct UploadCancelledV1 {}
 /// The upload expired: it was not continued in time, or only its reservation exists because its start failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadExpiredV1 {}
+
+aggregate_events! {
+    /// Events of an upload, from its start to its verification.
+    UploadEvent of Upload {
+        UploadStarted, 2 => UploadStartedV2, before: 1 => UploadStartedV1;
+        UploadLengthSet, 1 => UploadLengthSetV1;
+        UploadConcatenated, 1 => UploadConcatenatedV1;
+        QuarantineSigned, 1 => QuarantineSignedV1;
+        QuarantineCopied, 1 => QuarantineCopiedV1;
+        QuarantineCleared, 1 => QuarantineClearedV1;
+        MultipartOpened, 2 => MultipartOpenedV2, before: 1 => MultipartOpenedV1;
+        ChunkUploaded, 1 => ChunkUploadedV1;
+        PartAssembled, 1 => PartAssembledV1;
+        FileCompleted, 1 => FileCompletedV1;
+        FileVerified, 1 => FileVerifiedV1;
+        FileRejected, 1 => FileRejectedV1;
+        FileUploaded, 2 => FileUploadedV2, before: 1 => FileUploadedV1;
+        UploadCancelled, 1 => UploadCancelledV1;
+        UploadExpired, 1 => UploadExpiredV1;
+    }
+}
+
+/// Description of an upload at its start: the file, the uploader and the places.
+pub use UploadStartedV1 as UploadDescription;
+
+impl From<UploadStartedV1> for UploadEvent {
+    fn from(started: UploadStartedV1) -> Self {
+        UploadStartedV2::from(started).into()
+    }
+}
+
+impl From<UploadStartedV1> for super::Event {
+    fn from(started: UploadStartedV1) -> Self {
+        UploadEvent::from(started).into()
+    }
+}

@@ -26,7 +26,7 @@ type Kinds = BTreeSet<(String, u16)>;
 
 /// Returns the events that this build can read.
 fn known() -> Kinds {
-    Event::CATALOGUE.iter().map(|(name, version)| ((*name).to_owned(), *version)).collect()
+    Event::catalogue().map(|(name, version)| (name.to_owned(), version)).collect()
 }
 
 /// Returns the events that this build writes: the newest version of each type.
