@@ -7,9 +7,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use waybill_domain::access::affects_access;
 use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::{Database, projection};
-use waybill_schema::events::{CompanyClosedV1, FileDeletedV1, FileEvent, ShareRevokedV1};
+use waybill_schema::events::{CompanyClosedV1, FileDeletedV1, ShareRevokedV1};
 use waybill_schema::{Actor, Causation, CompanyId, Entity, Envelope, Event, Recorded, Routing, Subject, Timestamp};
 
 /// How long a check of the log's end remains valid.
@@ -92,7 +93,7 @@ impl Tail {
                     let stored = stored?;
                     let seq = stored.position.seq;
                     match &stored.event {
-                        Ok(recorded) if matters(recorded) => self.keep(recorded.clone(), forget),
+                        Ok(recorded) if affects_access(&recorded.event) => self.keep(recorded.clone(), forget),
                         Ok(_) => {}
                         Err(_) => self.keep_unreadable(&stored, forget),
                     }
@@ -228,18 +229,6 @@ impl Tail {
             return Err(AccessError::TablesBehind);
         }
         Ok(events.iter().map(|(_, recorded)| recorded.clone()).filter(|recorded| recorded.position.seq > seq).collect())
-    }
-}
-
-/// Returns `true` if an event affects access rights.
-fn matters(recorded: &Recorded) -> bool {
-    match &recorded.event {
-        Event::Directory(_) | Event::Share(_) => true,
-        Event::File(event) => match event {
-            FileEvent::FileDeleted(_) | FileEvent::FileRestored(_) | FileEvent::FilePurged(_) => true,
-            FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => false,
-        },
-        Event::Upload(_) | Event::Token(_) | Event::Content(_) | Event::Session(_) | Event::Quota(_) => false,
     }
 }
 

@@ -169,6 +169,18 @@ pub struct Memberships {
     pub around: BTreeMap<ThreadId, ChatroomId>,
 }
 
+/// Returns `true` if an event affects access rights.
+pub fn affects_access(event: &Event) -> bool {
+    match event {
+        Event::Directory(_) | Event::Share(_) => true,
+        Event::File(event) => match event {
+            FileEvent::FileDeleted(_) | FileEvent::FileRestored(_) | FileEvent::FilePurged(_) => true,
+            FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => false,
+        },
+        Event::Upload(_) | Event::Token(_) | Event::Content(_) | Event::Session(_) | Event::Quota(_) => false,
+    }
+}
+
 /// Returns `true` if an event deletes `place`, or the chatroom of a thread. `around` has the chatrooms of threads.
 pub fn ends(event: &DirectoryEvent, place: Place, around: &BTreeMap<ThreadId, ChatroomId>) -> bool {
     match event {

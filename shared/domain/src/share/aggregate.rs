@@ -33,12 +33,8 @@ impl Aggregate for ShareAggregate {
     }
 
     fn routing(&self, state: &Self::State, event: &Self::Event) -> Routing {
-        let shared = match event {
-            ShareEvent::FileShared(shared) => Some(shared),
-            ShareEvent::ShareChanged(_) | ShareEvent::SharePinned(_) | ShareEvent::ShareRevoked(_) => {
-                state.shared.as_ref()
-            }
-        };
+        // Only the first event brings the places. All later ones have those of the state.
+        let shared = if let ShareEvent::FileShared(shared) = event { Some(shared) } else { state.shared.as_ref() };
         shared.map_or_else(Routing::default, |shared| Routing {
             chatroom_id: shared.chatroom_id,
             thread_id: shared.thread_id,
