@@ -11,7 +11,7 @@ use waybill_domain::access::affects_access;
 use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::{Database, projection};
 use waybill_schema::events::{CompanyClosedV1, FileDeletedV1, ShareRevokedV1};
-use waybill_schema::{Actor, Causation, CompanyId, Entity, Envelope, Event, Recorded, Routing, Subject, Timestamp};
+use waybill_schema::{Actor, Causation, CompanyId, Entity, Envelope, Recorded, Routing, Subject, Timestamp};
 
 /// How long a check of the log's end remains valid.
 const FRESH: Duration = Duration::from_millis(400);

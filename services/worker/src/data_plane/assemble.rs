@@ -2,9 +2,8 @@
 
 use super::budget::MemoryPermit;
 use super::buffer::{FilledPart, PartBuffer};
-use super::compare::InHand;
-use super::incoming::still_takes;
-use super::part::{Recorded, open_multipart, record_part, write_part};
+use super::incoming::{Staged, still_takes};
+use super::part::{InHand, Recorded, open_multipart, record_part, write_part};
 use super::{OpenUpload, PlaneError};
 use crate::{Worker, keys};
 use bytes::Bytes;
@@ -22,15 +21,6 @@ use waybill_service_kit::metrics::STORED_BYTES;
 const AT_ONCE: usize = 4;
 /// Number of staged objects that are deleted with one request: the maximum of S3.
 const DELETED_AT_ONCE: usize = 1_000;
-
-/// A range in a staged object that is not recorded in the log yet.
-pub(super) struct Staged {
-    pub(super) offset: u64,
-    pub(super) storage_key: String,
-    length: u64,
-    crc64nvme: u64,
-    etag: String,
-}
 
 /// Stages the range at `offset` and records it in the log.
 pub(super) async fn stage_range(

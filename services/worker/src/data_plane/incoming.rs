@@ -1,10 +1,14 @@
-//! The range of bytes that a request brings, and the checks whether the upload accepts it.
+//! A request with bytes for an upload: the range that it brings, and the checks whether the upload accepts it.
 
 use super::writer_lease::Eviction;
 use super::{OpenUpload, PlaneError};
+use crate::Worker;
+use std::sync::{Arc, Mutex};
 use waybill_data_plane::checksum::Checksum;
 use waybill_domain::Refusal;
+use waybill_domain::grid::PartGrid;
 use waybill_domain::upload::{Phase, State};
+use waybill_repository::{Context, refresh};
 use waybill_schema::ByteRange;
 use waybill_service_kit::now;
 
@@ -23,10 +27,49 @@ pub(crate) struct IncomingRange {
 impl IncomingRange {
     /// Returns `true` if stored ranges count only after the whole body was received. This is so if the checksum of the
     /// body covers more than one part. A body within one part is checked in memory.
-    pub(super) fn is_held_back(&self, state: &State) -> bool {
+    fn is_held_back(&self, state: &State) -> bool {
         let grid = state.grid();
         let last = self.range.to.saturating_sub(1);
         self.checksum.is_some() && grid.part_at(self.range.from) != grid.part_at(last)
+    }
+}
+
+/// A range in a staged object that is not recorded in the log yet.
+pub(super) struct Staged {
+    pub(super) offset: u64,
+    pub(super) storage_key: String,
+    pub(super) length: u64,
+    pub(super) crc64nvme: u64,
+    pub(super) etag: String,
+}
+
+/// A request with bytes for an upload.
+pub(super) struct Ingest<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) upload: &'a Arc<OpenUpload>,
+    pub(super) context: &'a Context,
+    pub(super) incoming: &'a IncomingRange,
+    /// Part grid of the upload. The size of its parts does not change.
+    pub(super) grid: PartGrid,
+    /// Staged ranges that do not count yet. `None` if every range counts as soon as it is stored.
+    pub(super) held_back: Option<&'a Mutex<Vec<Staged>>>,
+}
+
+impl Ingest<'_> {
+    async fn check_again(&self) -> Result<(), PlaneError> {
+        let Self { worker, upload, incoming, .. } = self;
+        refresh(worker.log.as_ref(), &upload.aggregate, &mut *upload.loaded.lock().await).await?;
+        check(upload, incoming).await.map(drop)
+    }
+
+    /// Returns the reason for a store error. If the upload has ended in the meantime, this is the reason. A changed
+    /// offset is not the reason, because this request may have stored some of its bytes itself.
+    pub(super) async fn why(&self, error: PlaneError) -> PlaneError {
+        let PlaneError::Store(error) = error else { return error };
+        match self.check_again().await {
+            Ok(()) | Err(PlaneError::Refused(Refusal::OffsetMismatch { .. })) => PlaneError::Store(error),
+            Err(ended) => ended,
+        }
     }
 }
 
@@ -39,8 +82,15 @@ pub(super) fn check_time(state: &State) -> Result<(), PlaneError> {
     Ok(())
 }
 
+/// What the checks of a request find out about its upload.
+pub(super) struct Accepted {
+    pub(super) grid: PartGrid,
+    /// `true` if stored ranges count only after the whole body was received.
+    pub(super) holds_back: bool,
+}
+
 /// Checks that the upload accepts the range, according to its loaded state.
-pub(super) async fn check(upload: &OpenUpload, incoming: &IncomingRange) -> Result<(), PlaneError> {
+pub(super) async fn check(upload: &OpenUpload, incoming: &IncomingRange) -> Result<Accepted, PlaneError> {
     let range = incoming.range;
     let loaded = upload.loaded.lock().await;
     let state = &loaded.state;
@@ -53,16 +103,17 @@ pub(super) async fn check(upload: &OpenUpload, incoming: &IncomingRange) -> Resu
     if incoming.sequential && range.from != offset {
         return Err(Refusal::OffsetMismatch { offset }.into());
     }
+    let accepted = Accepted { grid: state.grid(), holds_back: incoming.is_held_back(state) };
     // A repeated chunk of a complete upload is harmless: it is read, compared and discarded.
     if complete && state.stored.contains(range) {
-        return Ok(());
+        return Ok(accepted);
     }
     state.check_takes_bytes()?;
     let size_bytes = state.grid().size_bytes;
     if range.to > size_bytes {
         return Err(Refusal::SizeExceeded { size_bytes }.into());
     }
-    Ok(())
+    Ok(accepted)
 }
 
 /// Returns an error for bytes that arrived after the upload had ended, unless the range is already stored.

@@ -1,12 +1,9 @@
 //! The data plane: receives bytes from gateways and stores them as parts of objects.
 
 mod assemble;
-mod body;
 mod budget;
 mod buffer;
-mod compare;
 mod http;
-mod in_flight;
 mod incoming;
 mod ingest;
 mod keep_part;
@@ -14,7 +11,6 @@ mod local;
 mod pace;
 mod part;
 mod read_part;
-mod request;
 mod uploads;
 mod whole;
 mod writer_lease;

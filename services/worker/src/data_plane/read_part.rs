@@ -1,20 +1,21 @@
-//! Reads the bytes of one part from a body, within the memory budget.
+//! Reads the bytes of one part from a body, within the memory budget, until the body ends, stalls or is evicted.
 
 use super::PlaneError;
 use super::assemble::assemble_part;
-use super::body::{Body, Read, STALL, check_digest, nothing_more};
 use super::budget::MemoryPermit;
 use super::buffer::{FilledPart, PartBuffer};
-use super::incoming::IncomingRange;
-use super::request::Ingest;
+use super::incoming::{IncomingRange, Ingest, check_time};
 use super::uploads::PartLease;
+use super::writer_lease::Eviction;
 use crate::hashing::SpeculativeDigest;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream, StreamExt};
 use std::time::{Duration, Instant};
+use waybill_data_plane::checksum::Verifier;
 use waybill_domain::Refusal;
 use waybill_schema::ByteRange;
+use waybill_service_kit::metrics::RECEIVED_BYTES;
 
 /// Pause within a part after which the received bytes are staged and their memory is released.
 const IDLE: Duration = Duration::from_secs(2);
@@ -70,18 +71,15 @@ impl Ingest<'_> {
         body: &mut Body<S>,
     ) -> Result<Reading, PlaneError> {
         let Self { worker, upload, context, incoming, .. } = self;
-        let (grid, least) = {
-            let loaded = upload.loaded.lock().await;
-            (loaded.state.grid(), loaded.state.least_piece())
-        };
-        let part_number = grid.part_at(offset);
-        let part = grid.part(part_number);
-        let wanted = ByteRange { from: offset, to: part.to.min(incoming.range.to) };
+        let part_number = self.grid.part_at(offset);
         let lease = upload.lease(part_number).await;
-        self.check_first(offset).await?;
         // Not before the lease: the previous holder of the part may have stored it in the meantime.
-        assemble_part(worker, upload, context, part_number, None).await?;
-        let is_known = upload.loaded.lock().await.state.parts.contains_key(&part_number);
+        let Before { part, least, is_due, is_known } = self.before_reading(part_number, offset).await?;
+        if is_due {
+            assemble_part(worker, upload, context, part_number, None).await?;
+        }
+        let is_known = is_known || is_due;
+        let wanted = ByteRange { from: offset, to: part.to.min(incoming.range.to) };
         body.wait(&lease).await;
         let mut permit = worker.budget.begin(upload.aggregate.company, part.len()).await?;
         let ahead = if is_known || offset != part.from {
@@ -146,15 +144,35 @@ impl Ingest<'_> {
         })
     }
 
-    /// Checks the offset again, because the request that this one waited for may have stored the same bytes.
-    async fn check_first(&self, offset: u64) -> Result<(), PlaneError> {
+    /// Reads what the state says about a part before its bytes are read. Checks the time, and the offset again, because
+    /// the request that this one waited for may have stored the same bytes.
+    async fn before_reading(&self, part_number: u32, offset: u64) -> Result<Before, PlaneError> {
         let Self { upload, incoming, .. } = self;
-        let prefix = upload.loaded.lock().await.state.stored.prefix();
+        let loaded = upload.loaded.lock().await;
+        let state = &loaded.state;
+        check_time(state)?;
+        let prefix = state.stored.prefix();
         if incoming.sequential && offset == incoming.range.from && prefix != offset {
             return Err(Refusal::OffsetMismatch { offset: prefix }.into());
         }
-        Ok(())
+        Ok(Before {
+            part: state.grid().part(part_number),
+            least: state.least_piece(),
+            is_due: state.parts_to_assemble().contains(&part_number),
+            is_known: state.parts.contains_key(&part_number),
+        })
     }
+}
+
+/// State of a part before its bytes are read.
+struct Before {
+    part: ByteRange,
+    /// Minimum size of a piece that the upload accepts.
+    least: u64,
+    /// `true` if the staged pieces of the part cover it and must be assembled.
+    is_due: bool,
+    /// `true` if the part is stored.
+    is_known: bool,
 }
 
 /// Returns the maximum time for bytes of a part that stay in memory until all of them have arrived.
@@ -169,4 +187,125 @@ fn trickles(incoming: &IncomingRange, elapsed: Duration, received: u64) -> bool 
         && received > 0
         && elapsed >= GRACE
         && received / elapsed.as_secs().max(1) < SLOWEST_BYTES_PER_S
+}
+
+/// Time without a byte after which a body counts as broken.
+const STALL: Duration = Duration::from_secs(30);
+/// Time for which bytes that have already arrived are still read after a newer request has arrived.
+const AT_HAND: Duration = Duration::from_millis(250);
+
+/// A request body that is read in small steps.
+pub(super) struct Body<S> {
+    stream: S,
+    rest: Bytes,
+    /// End of the body, if it was found while waiting for bytes.
+    end: Option<Read>,
+    verifier: Option<Verifier>,
+    eviction: Eviction,
+    /// Time until which bytes are read after a newer request has arrived.
+    until: Option<Instant>,
+}
+
+/// Result of reading from a body.
+pub(super) enum Read {
+    Bytes(Bytes),
+    /// No byte arrived in time. More may follow.
+    Idle,
+    End,
+    Broken,
+    Evicted,
+    /// There is no memory for more of the part.
+    NoRoom,
+}
+
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Body<S> {
+    /// Wraps the body of a request.
+    pub(super) fn new(stream: S, incoming: &IncomingRange) -> Self {
+        let verifier = incoming.checksum.map(Verifier::new);
+        Self { stream, rest: Bytes::new(), end: None, verifier, eviction: incoming.eviction.clone(), until: None }
+    }
+
+    /// Waits until there are bytes, or until the body has ended. The caller holds no memory during this time.
+    pub(super) async fn wait(&mut self, lease: &PartLease) {
+        if self.rest.is_empty() && self.end.is_none() {
+            self.end = self.fill(lease, STALL).await;
+        }
+    }
+
+    /// Fills `rest` with bytes. Returns `None`, or the reason if no bytes arrive.
+    async fn fill(&mut self, lease: &PartLease, patience: Duration) -> Option<Read> {
+        while self.rest.is_empty() {
+            let next = tokio::select! {
+                biased;
+                () = evicted(lease, &self.eviction) => match self.at_hand() {
+                    Some(next) => Ok(next),
+                    None => return Some(Read::Evicted),
+                },
+                next = tokio::time::timeout(patience, self.stream.next()) => next,
+            };
+            match next {
+                Ok(Some(Ok(bytes))) => self.rest = bytes,
+                Ok(None) => return Some(Read::End),
+                Ok(Some(Err(_))) => return Some(Read::Broken),
+                Err(_) => return Some(Read::Idle),
+            }
+        }
+        None
+    }
+
+    /// Returns bytes that have already arrived when a newer request comes, so that the client need not send them again.
+    /// Reads for at most [`AT_HAND`], because the client may continue to send.
+    fn at_hand(&mut self) -> Option<Option<Result<Bytes, PayloadError>>> {
+        let until = *self.until.get_or_insert_with(|| Instant::now() + AT_HAND);
+        if Instant::now() < until { self.stream.next().now_or_never() } else { None }
+    }
+
+    /// Reads the next bytes, at most `max`.
+    pub(super) async fn read(&mut self, max: u64, lease: &PartLease, patience: Duration) -> Read {
+        if let Some(end) = self.end.take() {
+            return end;
+        }
+        if let Some(end) = self.fill(lease, patience).await {
+            return end;
+        }
+        let length = self.rest.len().min(usize::try_from(max).unwrap_or(usize::MAX));
+        let bytes = self.rest.split_to(length);
+        RECEIVED_BYTES.inc_by(length as u64);
+        if let Some(verifier) = &mut self.verifier {
+            verifier.update(&bytes);
+        }
+        Read::Bytes(bytes)
+    }
+}
+
+/// Checks that the body ends at the end of its range. If it has one byte more, its last part is not stored.
+pub(super) async fn nothing_more<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
+    incoming: &IncomingRange,
+    body: &mut Body<S>,
+    lease: &PartLease,
+) -> Result<(), PlaneError> {
+    match body.read(1, lease, STALL).await {
+        Read::Bytes(_) => Err(PlaneError::BodyTooLong { allowed_bytes: incoming.range.len() }),
+        // All bytes of the range have arrived, so a later failure of the connection does not matter.
+        Read::End | Read::Broken | Read::Idle | Read::Evicted | Read::NoRoom => Ok(()),
+    }
+}
+
+/// Checks the checksum of a body that was received completely. If it does not match, the body is not stored. A body
+/// that broke has no checksum to check: its bytes are kept like those of other bodies, and the digest of the file
+/// decides.
+pub(super) fn check_digest<S>(body: &mut Body<S>, end: &Read) -> Result<(), PlaneError> {
+    let Some(verifier) = body.verifier.take() else { return Ok(()) };
+    if matches!(end, Read::Broken | Read::Idle | Read::Evicted | Read::NoRoom) {
+        return Ok(());
+    }
+    if verifier.is_met() { Ok(()) } else { Err(PlaneError::DigestMismatch) }
+}
+
+/// Waits until a newer request for the part or for the upload has arrived.
+async fn evicted(lease: &PartLease, upload: &Eviction) {
+    tokio::select! {
+        () = lease.evicted() => {}
+        () = upload.came() => {}
+    }
 }
