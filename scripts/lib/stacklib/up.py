@@ -131,12 +131,11 @@ def _environment(
     started: Dict[str, str], settings: Settings, address: waybill.Address
 ) -> Dict[str, str]:
     """Returns the environment of waybill: that of the caller and the settings of these scripts."""
+    # Stored also if the user gives them, because the data belong to these values and operator commands need them.
+    fixed = {"WAYBILL_JWT_HS256_SECRET": secret, "WAYBILL_WORKER_SECRET": secret, "WAYBILL_PARTITIONS": lambda: "1"}
     own = {
         "WAYBILL_HTTP_ADDR": settings.keep("WAYBILL_HTTP_ADDR", address.text),
-        "WAYBILL_JWT_HS256_SECRET": settings.get("WAYBILL_JWT_HS256_SECRET", secret),
-        "WAYBILL_WORKER_SECRET": settings.get("WAYBILL_WORKER_SECRET", secret),
-        # Fixed when the streams are created, so it is remembered like a secret.
-        "WAYBILL_PARTITIONS": settings.get("WAYBILL_PARTITIONS", lambda: "1"),
+        **{name: settings.keep(name, settings.get(name, make)) for name, make in fixed.items()},
     }
     ours = {**started, **own}
     given = {name: value for name, value in os.environ.items() if _is_setting(name) and name not in ours}
