@@ -1,8 +1,8 @@
-"""Tests of the parsers. `scripts/check-docs --self-test` runs them."""
+"""Tests of the parsers and comparisons. `scripts/check-docs --self-test` runs them."""
 
 import unittest
 
-from . import markdown, outside
+from . import blocks, markdown, outside, shown
 
 _TEXT = """\
 # Set up `scripts/up`
@@ -56,3 +56,40 @@ class Outside(unittest.TestCase):
         }
         for content, expected in cases.items():
             self.assertEqual(outside.shown(content, "how-to/upgrade.md", pages), expected)
+
+
+class Blocks(unittest.TestCase):
+    def test_hidden_commands_and_replacements_keep_the_order_of_the_page(self):
+        page = """<!-- test: A=1 -->
+<!-- test with: nats://… => $NATS; b => c -->
+```sh
+# A comment
+echo nats://… \\
+  b   # a remark
+# {"id":"…"}
+for x in 1 2; do
+  echo
+done
+```
+"""
+        hidden, block = blocks.blocks(page)
+        self.assertEqual([(command.text.strip(), command.line) for command in blocks.commands(hidden)], [("A=1", 1)])
+        self.assertEqual(block.instead, {"nats://…": "$NATS", "b": "c"})
+        first, second = blocks.commands(block)
+        self.assertEqual((first.line, first.shown, second.line), (5, '{"id":"…"}\n', 8))
+
+    def test_a_block_is_run_or_marked(self):
+        self.assertEqual(blocks.blocks("<!-- not run: needs Docker -->\n\n```sh\nx\n```")[0].not_run, "needs Docker")
+        self.assertEqual(blocks.blocks("1. Step\n\n   <!-- run by a::b -->\n   ```js\n   x\n   ```")[0].run_by, "a::b")
+        for page in ("```yaml\na: 1\n```", "```\nx\n```", "<!-- not run: -->\n```sh\nx\n```",
+                     "<!-- not run: why -->\nText\n", "<!-- test with: a => b -->\n```sh\nx\n```"):
+            with self.assertRaises(blocks.Fault, msg=page):
+                blocks.blocks(page)
+
+
+class Shown(unittest.TestCase):
+    def test_ids_are_patterns_and_all_other_members_are_equal(self):
+        self.assertIsNone(shown.difference('{"id":"…","n":[1]}\n', '{"n":[1],"id":"8"}\n'))
+        self.assertIsNone(shown.difference("at … s\n", "at 3 s\n\n"))
+        for want, have in (('{"id":"…"}', '{"id":1}'), ('{"n":1}', '{"n":2}'), ('{"n":1}', '{"n":1,"m":1}'), ("a", "a\nb")):
+            self.assertIsNotNone(shown.difference(want, have), (want, have))
