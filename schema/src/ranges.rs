@@ -30,6 +30,16 @@ impl ByteRange {
 }
 
 /// Set of bytes. Insertion is idempotent, and its order does not matter.
+///
+/// ```
+/// use waybill_schema::{ByteRange, RangeSet};
+///
+/// let mut stored = RangeSet::default();
+/// stored.insert(ByteRange { from: 20, to: 30 });
+/// stored.insert(ByteRange { from: 0, to: 10 });
+/// assert_eq!(stored.prefix(), 10);
+/// assert_eq!(stored.gaps(ByteRange { from: 0, to: 40 }), [ByteRange { from: 10, to: 20 }, ByteRange { from: 30, to: 40 }]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RangeSet(Vec<ByteRange>);

@@ -89,6 +89,21 @@ macro_rules! event {
 
             /// Decodes the body of the given type and version, and converts it to the newest version.
             ///
+            /// ```
+            /// use uuid::Uuid;
+            /// use waybill_schema::events::{EventError, SessionOpenedV1};
+            /// use waybill_schema::{Event, UserId};
+            ///
+            /// let user_id = UserId(Uuid::from_u128(1));
+            /// let event = Event::from(SessionOpenedV1 { user_id, session_name: Some("Party".to_owned()) });
+            /// let bytes = event.encode()?;
+            /// assert_eq!(Event::decode(event.event_type(), event.version(), &bytes)?, event);
+            ///
+            /// // A build that does not know the version says so.
+            /// assert!(matches!(Event::decode("SessionOpened", 9, &bytes), Err(EventError::Unknown { version: 9, .. })));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             /// [`EventError`] if the type or version is unknown, or the bytes are not a body of this type.
             pub fn decode(event_type: &str, version: u16, bytes: &[u8]) -> Result<Self, EventError> {

@@ -3,6 +3,16 @@
 use waybill_schema::ByteRange;
 
 /// Division of a file into parts of equal size. Only the last part can be smaller.
+///
+/// ```
+/// use waybill_domain::grid::PartGrid;
+/// use waybill_schema::ByteRange;
+///
+/// let grid = PartGrid { size_bytes: 20_000_000, part_size_bytes: 8_388_608 };
+/// assert_eq!(grid.total_parts(), 3);
+/// assert_eq!(grid.part(3), ByteRange { from: 16_777_216, to: 20_000_000 });
+/// assert_eq!(grid.whole_part(grid.part(2)), Some(2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartGrid {
     /// Size of the file in bytes.

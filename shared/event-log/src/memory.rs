@@ -18,6 +18,44 @@ struct Streams {
 }
 
 /// Event log in memory. Its events are lost when the value is dropped.
+///
+/// ```
+/// use uuid::Uuid;
+/// use waybill_event_log::memory::MemoryLog;
+/// use waybill_event_log::{AppendError, Expect, NewEvent, append, read_after};
+/// use waybill_schema::events::SessionClosedV1;
+/// use waybill_schema::{
+///     Actor, Aggregate, Causation, CompanyId, Envelope, Partitions, Routing, SessionId, Subject, Timestamp,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let log = MemoryLog::new(Partitions::new(4).ok_or("there must be partitions")?);
+/// let session = Aggregate::Session(SessionId(Uuid::from_u128(2)));
+/// let event = NewEvent {
+///     subject: Subject::new(CompanyId(Uuid::from_u128(1)), session),
+///     envelope: Envelope {
+///         time: Timestamp(1_700_000_000_000),
+///         actor: Actor::Service("example".to_owned()),
+///         causation: Causation::Request(Uuid::from_u128(3)),
+///         address: None,
+///         routing: Routing::default(),
+///     },
+///     event: SessionClosedV1 {}.into(),
+///     expect: Expect::LastSeq(0),
+///     message_id: None,
+/// };
+/// let position = append(&log, event.clone()).await?;
+///
+/// // The subject now has an event, so the same expectation fails.
+/// assert!(matches!(append(&log, event.clone()).await, Err(AppendError::Conflict)));
+///
+/// let stored = read_after(&log, event.subject, 0).await?;
+/// assert_eq!(stored.len(), 1);
+/// assert_eq!(stored[0].position, position);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MemoryLog {
     partitions: Partitions,

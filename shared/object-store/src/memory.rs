@@ -27,6 +27,26 @@ struct Objects {
 }
 
 /// A bucket in memory. Clones share their objects.
+///
+/// ```
+/// use bytes::Bytes;
+/// use waybill_object_store::memory::{Fault, MemoryStore};
+/// use waybill_object_store::{ObjectStore, crc64nvme};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let bytes = Bytes::from_static(b"content");
+/// store.put("key", bytes.clone(), crc64nvme(&bytes)).await?;
+/// assert_eq!(store.get("key", 3, Some(4)).await?.collect().await?, "tent");
+///
+/// // The store keeps the bytes of this write, but the caller sees an error.
+/// store.inject([Fault::AnswerLost]);
+/// assert!(store.put("lost", bytes.clone(), crc64nvme(&bytes)).await.is_err());
+/// assert_eq!(store.size("lost").await?, Some(7));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     inner: Arc<Mutex<Objects>>,

@@ -66,6 +66,25 @@ pub fn evolve(state: &mut State, event: &SessionEvent, time: Timestamp) {
 
 /// Decides on a command. Returns no event if the command was carried out before.
 ///
+/// ```
+/// use uuid::Uuid;
+/// use waybill_domain::Refusal;
+/// use waybill_domain::session::{Command, State, decide, evolve};
+/// use waybill_schema::events::SessionOpenedV1;
+/// use waybill_schema::{Timestamp, UserId};
+///
+/// let mut state = State::default();
+/// assert_eq!(decide(&state, Command::Close), Err(Refusal::NotFound { what: "session" }));
+///
+/// let open = Command::Open(SessionOpenedV1 { user_id: UserId(Uuid::from_u128(1)), session_name: None });
+/// let event = decide(&state, open.clone())?.ok_or("a new session must be opened")?;
+/// evolve(&mut state, &event, Timestamp(1_700_000_000_000));
+///
+/// // A repeated command appends nothing.
+/// assert_eq!(decide(&state, open)?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// The [`Refusal`] for the client.
 pub fn decide(state: &State, command: Command) -> Result<Option<SessionEvent>, Refusal> {
