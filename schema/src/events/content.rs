@@ -2,7 +2,6 @@
 //! that only one file has cause no such events. An object that lost its last reference is never used again: later files
 //! with the same bytes have objects of their own.
 
-use super::catalogue::aggregate_events;
 use crate::FileId;
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,6 @@
 //! Events of the directory of a company. Subject: `directory`. The host product registers companies, users, chatrooms,
 //! threads and memberships. Waybill stores their ids and no names.
 
-use super::catalogue::aggregate_events;
 use crate::access::Place;
 use crate::{ChatroomId, CompanyId, ThreadId, UserId};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,5 @@
 //! Events of a verified file. Subject: `file.{id}`.
 
-use super::catalogue::aggregate_events;
 use serde::{Deserialize, Serialize};
 
 /// The file has a new display name. Its original name remains recorded.

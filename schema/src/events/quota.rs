@@ -1,6 +1,5 @@
 //! Events of the quota of a company. Subject: `quota`.
 
-use super::catalogue::aggregate_events;
 use crate::{FileId, SessionId, Timestamp, UploadId};
 use serde::{Deserialize, Serialize};
 

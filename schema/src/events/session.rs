@@ -1,6 +1,5 @@
 //! Events of an upload session. Subject: `session.{id}`.
 
-use super::catalogue::aggregate_events;
 use crate::UserId;
 use serde::{Deserialize, Serialize};
 

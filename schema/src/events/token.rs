@@ -1,6 +1,5 @@
 //! Events of a download token. Subject: `token.{id}`. The secret text of a token is never stored, only its hash.
 
-use super::catalogue::aggregate_events;
 use crate::{ByteRange, FileId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;

@@ -1,6 +1,5 @@
 //! Events of an upload. Subjects: `upload.{id}.lc` (lifecycle) and `upload.{id}.ch` (stored bytes).
 
-use super::catalogue::aggregate_events;
 use crate::{ChatroomId, CompanyId, SessionId, Sha256Digest, ThreadId, Timestamp, UploadId, UserId, WorkerId};
 use serde::{Deserialize, Serialize};
 
@@ -322,11 +321,5 @@ pub use UploadStartedV1 as UploadDescription;
 impl From<UploadStartedV1> for UploadEvent {
     fn from(started: UploadStartedV1) -> Self {
         UploadStartedV2::from(started).into()
-    }
-}
-
-impl From<UploadStartedV1> for super::Event {
-    fn from(started: UploadStartedV1) -> Self {
-        UploadEvent::from(started).into()
     }
 }
