@@ -6,6 +6,7 @@
     modules   the modules of each crate, and the imports between files
     tree      the files of the checkout or of a commit
     measures  all measures of a tree
+    journeys  the files to open or to change for a purpose
     report    the table and the lists
     limits    the limits and the baseline of today's exceptions
     selftest  tests of these parsers on difficult code
