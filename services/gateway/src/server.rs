@@ -32,7 +32,7 @@ use waybill_event_log::jetstream::{Bucket, BucketError, RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
-use waybill_repository::{Directories, Quotas};
+use waybill_repository::{Directories, DirectoryLimits, Quotas, Repository};
 use waybill_schema::names;
 use waybill_service_kit::health::Readiness;
 use waybill_service_kit::{Authenticator, Origins, Proxies, Shutdown, Tls, health, listener, request};
@@ -140,7 +140,8 @@ impl Server {
         }
         let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
         let head_key = HeadKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
-        let tokens = Tokens::new(config.log.clone(), &config.worker_secret, settings.download_redirects)
+        let repository = Arc::new(Repository::new(config.log.clone()));
+        let tokens = Tokens::new(repository.clone(), &config.worker_secret, settings.download_redirects)
             .ok_or(StartError::SecretTooShort)?;
         let mut readiness = Readiness::default();
         let workers = match config.workers {
@@ -180,6 +181,7 @@ impl Server {
             kept_refusals: config.refusals,
             proxies: config.proxies.clone(),
             log: config.log,
+            repository,
             nats: config.nats,
             raw_events: config.raw_events,
             store: config.store,

@@ -7,6 +7,7 @@ mod execute;
 mod loaded;
 mod on_log;
 mod quota;
+mod repository;
 mod snapshot;
 mod turn;
 
@@ -14,8 +15,9 @@ pub use batches::{BatchSize, Batches, Busy, Linger};
 pub use directories::{Directories, DirectoryLimits};
 pub use execute::{Context, Done, ExecuteError};
 pub use loaded::Loaded;
-pub use on_log::{OnLog, execute, load, look_at_upload, refresh};
+pub use on_log::{OnLog, execute, load, refresh};
 pub use quota::{Held, Quotas};
+pub use repository::Repository;
 pub use snapshot::forget_snapshot;
 pub use waybill_domain::Aggregate;
 pub use waybill_domain::content::ContentAggregate;

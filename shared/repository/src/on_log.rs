@@ -10,7 +10,7 @@ use waybill_domain::file::FileAggregate;
 use waybill_domain::session::SessionAggregate;
 use waybill_domain::share::ShareAggregate;
 use waybill_domain::token::TokenAggregate;
-use waybill_domain::upload::{self, LifecycleAggregate, UploadAggregate};
+use waybill_domain::upload::{LifecycleAggregate, UploadAggregate};
 use waybill_event_log::{EventLog, ReadError};
 
 /// Aggregate for [`load`], [`refresh`] and [`execute`], which only call these methods.
@@ -88,25 +88,6 @@ pub fn load<'a, A: OnLog>(
     aggregate: &'a A,
 ) -> BoxFuture<'a, Result<Loaded<A::State>, ReadError>> {
     aggregate.load(log)
-}
-
-/// Loads an upload for reading. The events of the chunks of a verified upload are not read, because all of its bytes
-/// are stored.
-///
-/// # Errors
-/// [`ReadError`] if the log cannot be read.
-pub fn look_at_upload<'a>(
-    log: &'a dyn EventLog,
-    aggregate: &'a UploadAggregate,
-) -> BoxFuture<'a, Result<Loaded<upload::State>, ReadError>> {
-    Box::pin(async move {
-        let mut loaded = load(log, &LifecycleAggregate(*aggregate)).await?;
-        if !matches!(loaded.state.phase, upload::Phase::Absent | upload::Phase::Verified { .. }) {
-            // Begin again, because all events must be folded in the order of the log.
-            loaded = load(log, aggregate).await?;
-        }
-        Ok(loaded)
-    })
 }
 
 /// Folds the new events. If the stream was restored or replaced, all events are folded again.

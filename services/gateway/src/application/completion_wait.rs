@@ -5,7 +5,7 @@ use crate::http::problems::IntoProblem;
 use futures_util::StreamExt;
 use std::time::{Duration, Instant};
 use waybill_domain::upload;
-use waybill_repository::{Aggregate, Loaded, UploadAggregate, refresh};
+use waybill_repository::{Aggregate, Loaded, UploadAggregate};
 use waybill_service_kit::Problem;
 
 /// Time for which the response to a completion waits for the verification, in protocols without `Prefer: wait`.
@@ -30,7 +30,7 @@ pub(crate) async fn until_ended(
     let mut events = gateway.nats.subscribe(subject).await.map_err(unavailable)?;
     let until = Instant::now() + patience;
     loop {
-        refresh(gateway.log.as_ref(), aggregate, loaded).await.map_err(|e| e.into_problem("waiting for an upload"))?;
+        gateway.repository.refresh(aggregate, loaded).await.map_err(|e| e.into_problem("waiting for an upload"))?;
         let left = until.saturating_duration_since(Instant::now());
         if loaded.state.has_ended() || left.is_zero() {
             return Ok(());

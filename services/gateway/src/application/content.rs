@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures_util::StreamExt;
 use waybill_object_store::StoreError;
 use waybill_read_model::queries::File;
-use waybill_repository::{ContentAggregate, load};
+use waybill_repository::ContentAggregate;
 use waybill_schema::{ByteRange, CompanyId, UploadId};
 use waybill_service_kit::Problem;
 
@@ -54,7 +54,7 @@ pub(crate) async fn key_of(gateway: &Gateway, file: &File) -> Result<String, Pro
 async fn shared_key(gateway: &Gateway, file: &File) -> Result<Option<String>, Problem> {
     let Some(sha256) = file.hash.as_deref().and_then(|hash| hash.parse().ok()) else { return Ok(None) };
     let content = ContentAggregate { company: CompanyId(file.company_id), sha256 };
-    let loaded = load(gateway.log.as_ref(), &content).await;
+    let loaded = gateway.repository.load(&content).await;
     let state = loaded.map_err(|error| error.into_problem("loading content"))?.state;
     let refers = state.references.contains(&UploadId(file.id));
     Ok(state.object.filter(|_| refers).map(|object| object.storage_key))

@@ -24,7 +24,7 @@ use waybill_event_log::jetstream::{RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
-use waybill_repository::{Context, Directories, LifecycleAggregate, Loaded, UploadAggregate, load, look_at_upload};
+use waybill_repository::{Context, Directories, LifecycleAggregate, Loaded, Repository, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{Actor, CompanyId, UploadId};
@@ -36,6 +36,7 @@ const STARTED_BYTES: u64 = 64 * 1_024 * 1_024;
 /// State of the gateway that all handlers share.
 pub(crate) struct Gateway {
     pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) repository: Arc<Repository>,
     pub(crate) nats: async_nats::Client,
     pub(crate) raw_events: RawEvents,
     pub(crate) store: Arc<dyn ObjectStore>,
@@ -96,9 +97,7 @@ impl Gateway {
         id: UploadId,
     ) -> Result<(UploadAggregate, Loaded<upload::State>), Problem> {
         let aggregate = UploadAggregate { company: principal.company_id, upload: id };
-        let loaded = look_at_upload(self.log.as_ref(), &aggregate)
-            .await
-            .map_err(|error| error.into_problem("loading an upload"))?;
+        let loaded = self.repository.look(&aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
         let theirs = loaded.state.started.as_ref().is_some_and(|started| may_touch(principal, started));
         if theirs { Ok((aggregate, loaded)) } else { Err(Problem::not_found("upload")) }
     }
@@ -117,7 +116,7 @@ impl Gateway {
             };
         }
         let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
-        let loaded = load(self.log.as_ref(), &aggregate).await;
+        let loaded = self.repository.load(&aggregate).await;
         let state = loaded.map_err(|error| error.into_problem("loading an upload"))?.state;
         if !state.started.as_ref().is_some_and(|started| may_touch(principal, started)) {
             return Err(Problem::not_found("upload"));

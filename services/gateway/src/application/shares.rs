@@ -6,7 +6,7 @@ use crate::http::problems::IntoProblem;
 use waybill_access::Wanted;
 use waybill_domain::access::{Denied, FileFacts, Operation};
 use waybill_domain::share::{Command, State};
-use waybill_repository::{Context, LifecycleAggregate, Loaded, ShareAggregate, UploadAggregate, execute, load};
+use waybill_repository::{Context, LifecycleAggregate, Loaded, ShareAggregate, UploadAggregate};
 use waybill_schema::events::UploadKind;
 use waybill_schema::{CompanyId, Position, ShareId, UploadId};
 use waybill_service_kit::{Principal, Problem, now};
@@ -37,8 +37,7 @@ pub(crate) async fn manageable(
     let shared = state.shared.as_ref().ok_or_else(|| Problem::not_found("association"))?;
     let asks = viewer(principal);
     let aggregate = LifecycleAggregate(UploadAggregate { company, upload: shared.file_id });
-    let upload =
-        load(gateway.log.as_ref(), &aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
+    let upload = gateway.repository.load(&aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
     let is_theirs = upload.state.started.is_some_and(|started| started.uploaded_by == asks.user_id);
     if is_theirs || asks.is_admin {
         // The log has this information. The read model may not have the file yet.
@@ -61,15 +60,15 @@ pub(crate) async fn manageable(
 
 /// Loads an association. An upload into a chatroom or thread creates an association with the id of the upload.
 async fn load_share(gateway: &Gateway, company: CompanyId, share: ShareId) -> Result<State, Problem> {
-    let log = gateway.log.as_ref();
+    let repository = &gateway.repository;
     let failed = |error: waybill_event_log::ReadError| error.into_problem("loading an association");
     let aggregate = LifecycleAggregate(UploadAggregate { company, upload: UploadId(share.0) });
-    let upload = load(log, &aggregate).await.map_err(failed)?;
+    let upload = repository.load(&aggregate).await.map_err(failed)?;
     // A partial upload is not a file.
     let started = upload.state.started.filter(|_| upload.state.kind != UploadKind::Partial);
     let state = started.map(|started| State::of_upload(UploadId(share.0), &started)).unwrap_or_default();
     let mut loaded = Loaded::beginning_with(state);
-    waybill_repository::refresh(log, &ShareAggregate { company, share }, &mut loaded).await.map_err(failed)?;
+    repository.refresh(&ShareAggregate { company, share }, &mut loaded).await.map_err(failed)?;
     Ok(loaded.state)
 }
 
@@ -84,7 +83,9 @@ pub(crate) async fn run(
     command: Command,
 ) -> Result<Position, Problem> {
     let mut loaded = Loaded::beginning_with(begin);
-    execute(gateway.log.as_ref(), &ShareAggregate { company, share }, &mut loaded, context, command)
+    gateway
+        .repository
+        .execute_from(&ShareAggregate { company, share }, &mut loaded, command, context)
         .await
         .map(|done| done.position)
         .map_err(|error| error.into_problem("changing an association"))

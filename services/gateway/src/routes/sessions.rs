@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use waybill_domain::session::Command;
 use waybill_read_model::Connection;
 use waybill_read_model::queries::{Session, UploadProgress, find_session, list_session_files};
-use waybill_repository::{Loaded, SessionAggregate, execute, load};
+use waybill_repository::SessionAggregate;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::SessionOpenedV1;
 use waybill_schema::{CompanyId, Position, SessionId};
@@ -77,7 +77,9 @@ pub(crate) async fn open(
     let session = SessionId(gateway.idempotency.id_for(&request, &principal, "POST /v1/sessions", &key).await?);
     let aggregate = SessionAggregate { company: principal.company_id, session };
     let command = Command::Open(SessionOpenedV1 { user_id: principal.user_id, session_name: name });
-    let done = execute(gateway.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command)
+    let done = gateway
+        .repository
+        .execute(&aggregate, command, &context)
         .await
         .map_err(|error| error.into_problem("opening a session"))?;
     Ok(HttpResponse::Created()
@@ -131,7 +133,7 @@ pub(crate) async fn show(
 
 /// Returns the position of a session's last event, or `None` if the session does not exist.
 async fn opened_at(gateway: &Gateway, company: CompanyId, session: SessionId) -> Result<Option<Position>, Problem> {
-    let loaded = load(gateway.log.as_ref(), &SessionAggregate { company, session }).await;
+    let loaded = gateway.repository.load(&SessionAggregate { company, session }).await;
     let seq = loaded.map_err(|error| error.into_problem("loading a session"))?.read_to;
     let partition = gateway.log.partitions().of(company);
     Ok((seq > 0).then_some(Position { partition, seq }))
@@ -190,13 +192,15 @@ async fn end(
     command: Command,
 ) -> Result<HttpResponse, Problem> {
     let aggregate = SessionAggregate { company: principal.company_id, session };
-    let log = gateway.log.as_ref();
-    let mut loaded = load(log, &aggregate).await.map_err(|error| error.into_problem("loading a session"))?;
+    let mut loaded =
+        gateway.repository.load(&aggregate).await.map_err(|error| error.into_problem("loading a session"))?;
     if loaded.state.user_id != Some(principal.user_id) {
         return Err(Problem::not_found("session"));
     }
     let context = gateway.context(principal, id);
-    let done = execute(log, &aggregate, &mut loaded, &context, command)
+    let done = gateway
+        .repository
+        .execute_from(&aggregate, &mut loaded, command, &context)
         .await
         .map_err(|error| error.into_problem("ending a session"))?;
     Ok(HttpResponse::NoContent().insert_header((POSITION, done.position.to_string())).finish())

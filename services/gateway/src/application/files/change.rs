@@ -4,14 +4,14 @@ use crate::application::gateway::Gateway;
 use crate::http::problems::IntoProblem;
 use waybill_domain::file::Command;
 use waybill_domain::upload::Phase;
-use waybill_repository::{Context, FileAggregate, LifecycleAggregate, Loaded, UploadAggregate, execute, load};
+use waybill_repository::{Context, FileAggregate, LifecycleAggregate, UploadAggregate};
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{CompanyId, FileId, Position};
 use waybill_service_kit::Problem;
 
 /// Returns the start of the upload of a verified file; 404 if the file does not exist or is not verified.
 pub(crate) async fn verified(gateway: &Gateway, company: CompanyId, file: FileId) -> Result<UploadStartedV1, Problem> {
-    let upload = load(gateway.log.as_ref(), &LifecycleAggregate(UploadAggregate { company, upload: file })).await;
+    let upload = gateway.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await;
     let upload = upload.map_err(|error| error.into_problem("loading an upload"))?.state;
     let is_verified = matches!(upload.phase, Phase::Verified { .. });
     upload.started.filter(|_| is_verified).ok_or_else(|| Problem::not_found("file"))
@@ -25,7 +25,9 @@ pub(crate) async fn run(
     command: Command,
 ) -> Result<Position, Problem> {
     let aggregate = FileAggregate { company, file };
-    execute(gateway.log.as_ref(), &aggregate, &mut Loaded::default(), context, command)
+    gateway
+        .repository
+        .execute(&aggregate, command, context)
         .await
         .map(|done| done.position)
         .map_err(|error| error.into_problem("changing a file"))

@@ -9,7 +9,7 @@ use waybill_access::{Known, Wanted};
 use waybill_domain::access::{FileFacts, Operation};
 use waybill_domain::upload::Phase;
 use waybill_read_model::queries::{File, find_file};
-use waybill_repository::{LifecycleAggregate, UploadAggregate, load};
+use waybill_repository::{LifecycleAggregate, UploadAggregate};
 use waybill_schema::{FileId, Position};
 use waybill_service_kit::{Principal, Problem, now};
 
@@ -59,7 +59,7 @@ async fn find_at(
 /// this returns `None` too, and the read model decides.
 async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Option<Position> {
     let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
-    let loaded = load(gateway.log.as_ref(), &aggregate).await.ok()?;
+    let loaded = gateway.repository.load(&aggregate).await.ok()?;
     let partition = gateway.log.partitions().of(principal.company_id);
     let verified = matches!(loaded.state.phase, Phase::Verified { .. });
     verified.then_some(Position { partition, seq: loaded.last_seq })

@@ -21,8 +21,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 use waybill_domain::token::{Command, State, decide, evolve};
-use waybill_event_log::{EventLog, Expect, NewEvent, append};
-use waybill_repository::{Context, execute, refresh};
+use waybill_event_log::{Expect, NewEvent, append};
+use waybill_repository::{Context, Repository};
 use waybill_schema::events::{DownloadTokenIssuedV1, TokenEvent};
 use waybill_schema::{ByteRange, CompanyId, Entity, Routing, Sha256Digest, Subject, TokenId};
 use waybill_service_kit::Problem;
@@ -37,7 +37,7 @@ const TOKEN_BYTES: usize = 16 + 16 + SECRET_BYTES;
 /// decision: each gateway counts its own downloads and appends events without an expectation to a separate subject,
 /// which is not loaded for decisions.
 pub(crate) struct Tokens {
-    log: Arc<dyn EventLog>,
+    repository: Arc<Repository>,
     kept: KeptTokens,
     /// Downloads that this gateway is sending.
     running: Arc<Running>,
@@ -59,10 +59,10 @@ pub(crate) struct Download {
 
 impl Tokens {
     /// Creates the state with a secret that all gateways share. Returns `None` if the secret cannot be a key.
-    pub(crate) fn new(log: Arc<dyn EventLog>, secret: &str, redirects: bool) -> Option<Self> {
+    pub(crate) fn new(repository: Arc<Repository>, secret: &str, redirects: bool) -> Option<Self> {
         let mut secrets = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
         secrets.update(b"waybill tokens\0");
-        Some(Self { log, kept: KeptTokens::new(), running: Arc::default(), secrets, redirects })
+        Some(Self { repository, kept: KeptTokens::new(), running: Arc::default(), secrets, redirects })
     }
 
     /// Returns `true` if a download of this token is redirected to the object store.
@@ -99,7 +99,7 @@ impl Tokens {
     /// not wait for it.
     pub(crate) async fn look(&self, token: &Arc<KeptToken>) -> Result<State, Problem> {
         let mut seen = token.loaded.lock().await.clone();
-        let looked = refresh(self.log.as_ref(), &token.aggregate(), &mut seen).await;
+        let looked = self.repository.refresh(&token.aggregate(), &mut seen).await;
         looked.map_err(|error| error.into_problem("loading a token"))?;
         self.kept.weigh(token, &seen.state);
         let state = seen.state.clone();
@@ -118,7 +118,7 @@ impl Tokens {
         command: Command,
     ) -> Result<(String, State), Problem> {
         let mut loaded = token.loaded.lock().await;
-        let done = execute(self.log.as_ref(), &token.aggregate(), &mut loaded, context, command).await;
+        let done = self.repository.execute_from(&token.aggregate(), &mut loaded, command, context).await;
         self.kept.weigh(token, &loaded.state);
         let done = done.map_err(|error| error.into_problem("changing a token"))?;
         Ok((done.position.to_string(), loaded.state.clone()))
@@ -134,7 +134,7 @@ impl Tokens {
         let subject = Subject::new(token.company, Entity::TokenDownloads(token.token));
         let envelope = context.envelope(Routing::default());
         let new = NewEvent { subject, envelope, event: event.into(), expect: Expect::Any, message_id: None };
-        append(self.log.as_ref(), new).await.map(drop).map_err(|error| error.into_problem("recording a download"))
+        append(self.repository.log(), new).await.map(drop).map_err(|error| error.into_problem("recording a download"))
     }
 
     /// Decides a command on the downloads of this gateway only.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use waybill_domain::limits::part_size_for;
 use waybill_domain::media_type::Claim;
 use waybill_domain::{media_type, name, session};
-use waybill_repository::{Context, SessionAggregate, load};
+use waybill_repository::{Context, SessionAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{ChatroomId, SessionId, Sha256Digest, ThreadId};
@@ -97,7 +97,7 @@ pub(crate) async fn check(
     let session_id = facts.session_id.map(SessionId);
     if let Some(session) = session_id {
         let aggregate = SessionAggregate { company: principal.company_id, session };
-        let loaded = load(gateway.log.as_ref(), &aggregate).await.map_err(|e| e.into_problem("loading a session"))?;
+        let loaded = gateway.repository.load(&aggregate).await.map_err(|e| e.into_problem("loading a session"))?;
         session::check_join(&loaded.state, principal.user_id, now()).map_err(|refusal| refused(&refusal))?;
     }
     gateway.registration.ensure(principal, context).await?;

@@ -7,7 +7,7 @@ use crate::http::problems::IntoProblem;
 use std::time::Duration;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute};
+use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate};
 use waybill_schema::{Position, Sha256Digest};
 use waybill_service_kit::{Problem, now};
 
@@ -21,7 +21,9 @@ pub(crate) async fn finish(
     patience: Duration,
 ) -> Result<(), Problem> {
     let command = Command::Complete { declared_sha256, now: now() };
-    let done = execute(gateway.log.as_ref(), aggregate, loaded, context, command)
+    let done = gateway
+        .repository
+        .execute_from(aggregate, loaded, command, context)
         .await
         .map_err(|error| error.into_problem("completing an upload"))?;
     if !patience.is_zero() {
@@ -38,7 +40,7 @@ pub(crate) async fn cancel_upload(
     aggregate: &UploadAggregate,
     loaded: &mut Loaded<State>,
 ) -> Result<Position, Problem> {
-    match execute(gateway.log.as_ref(), aggregate, loaded, context, Command::Cancel).await {
+    match gateway.repository.execute_from(aggregate, loaded, Command::Cancel, context).await {
         Ok(done) => Ok(done.position),
         Err(ExecuteError::Refused(Refusal::UploadCompleted { .. }))
             if matches!(loaded.state.phase, Phase::Verified { .. }) =>

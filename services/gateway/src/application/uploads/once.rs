@@ -8,7 +8,7 @@ use crate::http::problems::{IntoProblem, cleaned};
 use actix_web::dev::Payload;
 use waybill_data_plane::{PutWhole, StoredFile, StoredWhole};
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, Done, ExecuteError, Loaded, UploadAggregate, execute, refresh};
+use waybill_repository::{Context, Done, ExecuteError, Loaded, UploadAggregate};
 use waybill_schema::events::{FileUploadedV2, ReservedItem, UploadStartedV2};
 use waybill_schema::{Causation, Position, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
@@ -104,7 +104,7 @@ impl Once<'_> {
         command: Command,
     ) -> Result<Done, ExecuteError> {
         let context = Context { causation: Causation::Event(reserved), ..self.context.clone() };
-        execute(self.gateway.log.as_ref(), &self.aggregate(), loaded, &context, command).await
+        self.gateway.repository.execute_from(&self.aggregate(), loaded, command, &context).await
     }
 
     /// Releases the reservation if no upload was started, and cancels the upload otherwise. If that fails, or if the
@@ -113,13 +113,14 @@ impl Once<'_> {
         if self.is_repeatable {
             return;
         }
-        let (log, aggregate) = (self.gateway.log.as_ref(), self.aggregate());
+        let (repository, aggregate) = (&self.gateway.repository, self.aggregate());
         let mut known = loaded.clone();
-        let refreshed = refresh(log, &aggregate, &mut known).await;
+        let refreshed = repository.refresh(&aggregate, &mut known).await;
         if refreshed.is_err() || known.last_seq > 0 {
             return cancel(self.gateway, &aggregate, self.context).await;
         }
-        let expired = execute(log, &aggregate, &mut known, self.context, Command::Expire { now: now() }).await;
+        let expired =
+            repository.execute_from(&aggregate, &mut known, Command::Expire { now: now() }, self.context).await;
         match expired {
             Ok(done) if done.event.is_some() || known.state.has_ended_without_file() => {}
             // A worker has started the upload meanwhile.
@@ -143,7 +144,7 @@ impl Once<'_> {
 
 /// Cancels an upload that failed. If that fails too, the sweep ends the upload when it expires.
 pub(crate) async fn cancel(gateway: &Gateway, aggregate: &UploadAggregate, context: &Context) {
-    let cancelled = execute(gateway.log.as_ref(), aggregate, &mut Loaded::default(), context, Command::Cancel).await;
+    let cancelled = gateway.repository.execute(aggregate, Command::Cancel, context).await;
     if let Err(error) = cancelled {
         tracing::warn!(upload_id = %aggregate.upload, %error, "cannot cancel a failed upload; it will expire");
     }

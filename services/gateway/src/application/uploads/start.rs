@@ -4,7 +4,7 @@ use crate::application::gateway::Gateway;
 use crate::http::problems::IntoProblem;
 use waybill_domain::limits::{RESERVATION_STEP_BYTES, UNKNOWN_PART_BYTES};
 use waybill_domain::upload::{Command, State};
-use waybill_repository::{Context, Loaded, UploadAggregate, execute, load};
+use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::events::{ReservedItem, UploadKind, UploadStartedV2};
 use waybill_schema::{Causation, Position, UploadId};
 use waybill_service_kit::{Principal, Problem};
@@ -36,7 +36,7 @@ pub(crate) async fn loaded(
     is_repeatable: bool,
 ) -> Result<Loaded<State>, Problem> {
     if is_repeatable {
-        load(gateway.log.as_ref(), aggregate).await.map_err(|error| error.into_problem("loading an upload"))
+        gateway.repository.load(aggregate).await.map_err(|error| error.into_problem("loading an upload"))
     } else {
         Ok(Loaded::of_new())
     }
@@ -81,6 +81,6 @@ pub(crate) async fn begin(
     let aggregate = UploadAggregate { company: principal.company_id, upload };
     let mut known = if is_repeatable { Loaded::default() } else { Loaded::of_new() };
     let context = Context { causation: Causation::Event(reserved), ..context.clone() };
-    let done = execute(gateway.log.as_ref(), &aggregate, &mut known, &context, Command::Start(upload_start)).await;
+    let done = gateway.repository.execute_from(&aggregate, &mut known, Command::Start(upload_start), &context).await;
     Ok(done.map_err(|error| error.into_problem("starting an upload"))?.position)
 }

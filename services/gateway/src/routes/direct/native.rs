@@ -18,7 +18,7 @@ use waybill_data_plane::Checksum;
 use waybill_domain::upload::{Command, State};
 use waybill_object_store::presign::{Pinned, Presign};
 use waybill_object_store::{Crc, ListedPart};
-use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, UploadKind};
 use waybill_schema::{Position, UploadId, WorkerId, names};
@@ -200,7 +200,9 @@ pub(crate) async fn report(
             worker_id: WorkerId(Uuid::nil()),
             store_writes: 1,
         };
-        execute(gateway.log.as_ref(), &aggregate, &mut loaded, &context, Command::RecordChunk(chunk))
+        gateway
+            .repository
+            .execute_from(&aggregate, &mut loaded, Command::RecordChunk(chunk), &context)
             .await
             .map_err(|error| error.into_problem("recording a part"))?;
     }
@@ -302,7 +304,7 @@ async fn open_multipart(
         checksum_algorithm: crc.map(|crc| crc.name().to_owned()),
     };
     let command = Command::OpenMultipart(opened.clone());
-    let done = execute(gateway.log.as_ref(), aggregate, loaded, context, command).await;
+    let done = gateway.repository.execute_from(aggregate, loaded, command, context).await;
     let won = loaded.state.multipart.as_ref() == Some(&opened);
     let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));
     if !won && !unknown {

@@ -16,7 +16,6 @@ use waybill_data_plane::checksum::Verifier;
 use waybill_data_plane::{Checksum, PutBytes};
 use waybill_domain::Refusal;
 use waybill_domain::upload::Command;
-use waybill_repository::{Loaded, execute};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{ByteRange, UploadId};
@@ -234,8 +233,11 @@ impl Appending<'_> {
             self.reserve_up_to(size_bytes).await?;
         }
         let command = Command::SetLength { size_bytes };
-        let (log, aggregate) = (asked.gateway.log.as_ref(), asked.aggregate(*upload));
-        execute(log, &aggregate, &mut Loaded::default(), &asked.context(), command)
+        let aggregate = asked.aggregate(*upload);
+        asked
+            .gateway
+            .repository
+            .execute(&aggregate, command, &asked.context())
             .await
             .map(drop)
             .map_err(|error| error.into_problem("setting a length"))
@@ -273,8 +275,8 @@ impl Appending<'_> {
     async fn invalidated(&self, problem: Problem) -> Problem {
         let Self { asked, upload, .. } = self;
         if asked.dialect != Dialect::Tus {
-            let (log, aggregate) = (asked.gateway.log.as_ref(), asked.aggregate(*upload));
-            let cancelled = execute(log, &aggregate, &mut Loaded::default(), &asked.context(), Command::Cancel).await;
+            let aggregate = asked.aggregate(*upload);
+            let cancelled = asked.gateway.repository.execute(&aggregate, Command::Cancel, &asked.context()).await;
             if let Err(error) = cancelled {
                 tracing::warn!(upload_id = %upload, %error, "cannot cancel an upload that exceeds its length");
             }

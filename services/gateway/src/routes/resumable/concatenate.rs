@@ -16,7 +16,7 @@ use actix_web::HttpResponse;
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Loaded, UploadAggregate, execute};
+use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{Position, UploadId};
@@ -70,8 +70,7 @@ pub(crate) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
                 return Err(problem);
             }
             let aggregate = asked.aggregate(upload);
-            let log = gateway.log.as_ref();
-            let cancelled = execute(log, &aggregate, &mut Loaded::default(), &context, Command::Cancel).await;
+            let cancelled = gateway.repository.execute(&aggregate, Command::Cancel, &context).await;
             if let Err(error) = cancelled {
                 tracing::warn!(upload_id = %upload, %error, "cannot cancel a final upload");
             }
@@ -116,8 +115,10 @@ async fn made_before(asked: &Asked, partials: &[UploadId], states: &[State]) -> 
 
 async fn claim(asked: &Asked, partial: UploadId, into: UploadId) -> Result<(), Problem> {
     let aggregate = UploadAggregate { company: asked.principal.company_id, upload: partial };
-    let log = asked.gateway.log.as_ref();
-    execute(log, &aggregate, &mut Loaded::default(), &asked.context(), Command::Claim { into })
+    asked
+        .gateway
+        .repository
+        .execute(&aggregate, Command::Claim { into }, &asked.context())
         .await
         .map(drop)
         .map_err(|error| error.into_problem("claiming a partial upload"))

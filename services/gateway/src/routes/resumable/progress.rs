@@ -9,7 +9,7 @@ use crate::routes::resumable::request::Asked;
 use actix_web::HttpResponse;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
-use waybill_repository::{FileAggregate, Loaded, UploadAggregate, load};
+use waybill_repository::{FileAggregate, Loaded, UploadAggregate};
 use waybill_schema::events::UploadStartedV2;
 use waybill_schema::{Position, UploadId};
 use waybill_service_kit::{Problem, now};
@@ -45,7 +45,7 @@ pub(crate) async fn at_offset(asked: &Asked, upload: UploadId, provided: u64) ->
 }
 
 pub(crate) async fn loaded(asked: &Asked, aggregate: &UploadAggregate) -> Result<Loaded<State>, Problem> {
-    load(asked.gateway.log.as_ref(), aggregate).await.map_err(|error| error.into_problem("loading an upload"))
+    asked.gateway.repository.load(aggregate).await.map_err(|error| error.into_problem("loading an upload"))
 }
 
 /// Completes an upload that has all of its bytes, and waits for its verification for a limited time.
@@ -73,7 +73,7 @@ pub(crate) async fn check_alive(asked: &Asked, upload: UploadId, state: &State) 
         }
         Phase::Verified { .. } => {
             let file = FileAggregate { company: asked.principal.company_id, file: upload };
-            let file = load(asked.gateway.log.as_ref(), &file).await.map_err(|e| e.into_problem("loading a file"))?;
+            let file = asked.gateway.repository.load(&file).await.map_err(|e| e.into_problem("loading a file"))?;
             if file.state.deleted || file.state.purged { ended("deleted") } else { Ok(()) }
         }
         // The bytes belong to the final upload now.

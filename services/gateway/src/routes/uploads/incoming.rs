@@ -22,7 +22,7 @@ use uuid::Uuid;
 use waybill_data_plane::PutBytes;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
 use waybill_schema::{ByteRange, UploadId};
@@ -193,7 +193,9 @@ impl Incoming {
             })?;
             after().await?;
             let command = Command::SetLength { size_bytes: stored.received_bytes };
-            execute(self.gateway.log.as_ref(), &aggregate, &mut loaded, &self.context, command)
+            self.gateway
+                .repository
+                .execute_from(&aggregate, &mut loaded, command, &self.context)
                 .await
                 .map_err(|error| error.into_problem("setting a length"))?;
             self.finish(&aggregate, &mut loaded).await

@@ -14,7 +14,7 @@ use waybill_domain::limits::UNKNOWN_PART_BYTES;
 use waybill_domain::upload::{Command, State};
 use waybill_object_store::presign::{Presign, Presigned};
 use waybill_object_store::{CompletedPart, ListedPart, StoreError};
-use waybill_repository::{Context, Loaded, UploadAggregate, execute};
+use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_schema::{UploadId, names};
@@ -136,8 +136,10 @@ impl Asked {
     /// for its object.
     pub(crate) async fn expect_object(&self, found: &mut Quarantined) -> Result<(), Problem> {
         let until = end_of(self.gateway.settings.upload_url_lifetime());
-        let (log, command) = (self.gateway.log.as_ref(), Command::SignQuarantine { until });
-        execute(log, &found.aggregate, &mut found.loaded, &self.context, command)
+        let command = Command::SignQuarantine { until };
+        self.gateway
+            .repository
+            .execute_from(&found.aggregate, &mut found.loaded, command, &self.context)
             .await
             .map(drop)
             .map_err(|error| error.into_problem("signing a request"))

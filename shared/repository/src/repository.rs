@@ -1,0 +1,97 @@
+//! [`Repository`]: the aggregates of an event log.
+
+use crate::execute::{Context, Done, ExecuteError};
+use crate::loaded::Loaded;
+use crate::on_log::OnLog;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use waybill_domain::upload::{self, LifecycleAggregate, UploadAggregate};
+use waybill_event_log::{EventLog, ReadError};
+
+/// The aggregates of an event log. Loads them and executes commands on them.
+pub struct Repository {
+    log: Arc<dyn EventLog>,
+}
+
+impl Repository {
+    /// Creates the repository of a log.
+    pub fn new(log: Arc<dyn EventLog>) -> Self {
+        Self { log }
+    }
+
+    /// Returns the log.
+    pub fn log(&self) -> &dyn EventLog {
+        self.log.as_ref()
+    }
+
+    /// Loads an aggregate, decides on a command, and appends the resulting event. Repeats this after a conflict.
+    ///
+    /// # Errors
+    /// [`ExecuteError`] if the command is refused or the log fails.
+    pub fn execute<'a, A: OnLog>(
+        &'a self,
+        aggregate: &'a A,
+        command: A::Command,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
+        Box::pin(async move { aggregate.execute(self.log(), &mut Loaded::default(), context, command).await })
+    }
+
+    /// Executes a command like [`Self::execute`], but begins with the known state `loaded`. Afterwards `loaded` contains
+    /// the new state.
+    ///
+    /// A recently loaded state is used without reading the log again. If another command was faster, the append fails
+    /// with a conflict. A decision without an event is repeated on the newest state.
+    ///
+    /// # Errors
+    /// [`ExecuteError`] if the command is refused or the log fails.
+    pub fn execute_from<'a, A: OnLog>(
+        &'a self,
+        aggregate: &'a A,
+        loaded: &'a mut Loaded<A::State>,
+        command: A::Command,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
+        aggregate.execute(self.log(), loaded, context, command)
+    }
+
+    /// Reads and folds all events of an aggregate. The reads go to the leaders of the streams and are therefore up to
+    /// date.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the log cannot be read.
+    pub fn load<'a, A: OnLog>(&'a self, aggregate: &'a A) -> BoxFuture<'a, Result<Loaded<A::State>, ReadError>> {
+        aggregate.load(self.log())
+    }
+
+    /// Folds the new events. If the stream was restored or replaced, all events are folded again.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the log cannot be read.
+    pub fn refresh<'a, A: OnLog>(
+        &'a self,
+        aggregate: &'a A,
+        loaded: &'a mut Loaded<A::State>,
+    ) -> BoxFuture<'a, Result<(), ReadError>> {
+        aggregate.refresh(self.log(), loaded)
+    }
+
+    /// Loads an upload for reading. The events of the chunks of a verified upload are not read, because all of its
+    /// bytes are stored.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the log cannot be read.
+    pub fn look<'a>(
+        &'a self,
+        aggregate: &'a UploadAggregate,
+    ) -> BoxFuture<'a, Result<Loaded<upload::State>, ReadError>> {
+        Box::pin(async move {
+            let mut loaded = self.load(&LifecycleAggregate(*aggregate)).await?;
+            if !matches!(loaded.state.phase, upload::Phase::Absent | upload::Phase::Verified { .. }) {
+                // Begin again, because all events must be folded in the order of the log.
+                loaded = self.load(aggregate).await?;
+            }
+            Ok(loaded)
+        })
+    }
+}
