@@ -1,18 +1,16 @@
-//! Execution of a command: decide, append, and repeat after a conflict.
+//! Execution of a command on any aggregate: decide, append, and repeat after a conflict. The aggregates differ in where
+//! their state is kept, which [`Attempt`] hides.
 
-use crate::loaded::{Appended, Loaded, fold_fact, fold_new};
-use crate::turn::Turn;
 use rand::Rng;
+use std::future::{self, Future};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-use uuid::Uuid;
-use waybill_domain::{Aggregate, Refusal};
-use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
-use waybill_schema::events::UploadEvent;
-use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Subject, Timestamp};
+use waybill_domain::Refusal;
+use waybill_event_log::{AppendError, ReadError};
+use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp};
 
-/// Time for which a command is retried after conflicts.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Time for which a command waits for earlier commands of this process, and is retried after conflicts.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Context of a command: the values for the envelopes of its events.
 #[derive(Clone, Debug)]
@@ -63,86 +61,79 @@ pub enum ExecuteError {
     Append(#[from] AppendError),
 }
 
-/// Implements [`crate::execute`].
-pub(crate) async fn decide_and_append<A: Aggregate>(
-    log: &dyn EventLog,
-    aggregate: &A,
-    loaded: &mut Loaded<A::State>,
-    context: &Context,
-    command: A::Command,
-) -> Result<Done, ExecuteError> {
-    let partition = log.partitions().of(aggregate.subject().company);
-    let until = Instant::now() + PATIENCE;
-    let mut turn = wait(until, Turn::wait_if_met(aggregate.subject())).await?;
-    loaded.is_of(log);
-    let mut refreshed = false;
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        if attempt > 1 || !loaded.is_recent() {
-            fold_new(log, aggregate, loaded).await?;
-            refreshed = true;
-        }
-        let mut decision = A::decide(&loaded.state, command.clone());
-        if !refreshed && !matches!(decision, Ok(Some(_))) {
-            fold_new(log, aggregate, loaded).await?;
-            decision = A::decide(&loaded.state, command.clone());
-        }
-        let Some(event) = decision? else {
-            return Ok(Done { event: None, position: Position { partition, seq: loaded.read_to } });
-        };
-        let routing = match aggregate.routed_like() {
-            Some(subject) => routing_like(log, subject).await?,
-            None => aggregate.routing(&loaded.state, &event),
-        };
-        let envelope = context.envelope(routing);
-        let event: Event = event.into();
-        let facts = aggregate.facts().filter(|_| is_fact(&event));
-        let (subject, last_seq) = match facts {
-            Some(facts) => (facts, loaded.facts_seq),
-            None => (aggregate.subject(), loaded.last_seq),
-        };
-        let message_id = Uuid::now_v7().simple().to_string();
-        let expect = Expect::LastSeq(last_seq);
-        let new = NewEvent { subject, envelope, event, expect, message_id: Some(message_id.clone()) };
-        let (event, time) = (new.event.clone(), new.envelope.time);
-        match append(log, new).await {
-            Ok(position) => {
-                let appended = Appended { event, time, seq: position.seq, message_id };
-                match facts {
-                    Some(_) => fold_fact(log, aggregate, loaded, &appended).await?,
-                    None => loaded.decided(aggregate, &appended),
-                }
-                return Ok(Done { event: Some(appended.event), position });
-            }
-            // The first conflict may be with a command of this process: wait for a turn. Later conflicts are with other
-            // processes.
-            Err(AppendError::Conflict) if turn.is_none() => {
-                turn = Some(wait(until, Turn::wait(aggregate.subject())).await?);
-            }
-            // Each other process has only one competing command. Long pauses would let it win repeatedly.
-            Err(AppendError::Conflict) if Instant::now() < until => pause(attempt.min(2)).await,
-            Err(error) => return Err(error.into()),
-        }
+/// What a state contains when the execution of a command begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// There may be newer events. They are read before the decision.
+    Old,
+    /// There may be newer events, but only a few. A decision that leads to an event needs no reads, because the append
+    /// detects newer events. Other decisions, for example refusals, are repeated on the newest state.
+    Recent,
+    /// All events.
+    Newest,
+}
+
+/// One command and the state on which it is decided.
+pub(crate) trait Attempt: Send {
+    /// Event of the aggregate.
+    type Event: Send;
+
+    /// Reads and folds the new events.
+    fn refresh(&mut self) -> impl Future<Output = Result<(), ReadError>> + Send;
+
+    /// Decides on the state.
+    fn decide(&mut self) -> impl Future<Output = Result<Option<Self::Event>, ExecuteError>> + Send;
+
+    /// Appends the event, with the state of the last decision as its expectation, and folds it.
+    fn append(&mut self, event: Self::Event) -> impl Future<Output = Result<Done, ExecuteError>> + Send;
+
+    /// Returns a position up to which the state contains all events.
+    fn position(&self) -> Position;
+
+    /// Waits at most until `until` for a turn among the commands of this process. Returns `false` if the command
+    /// already has its turn.
+    fn wait_for_turn(&mut self, _until: Instant) -> impl Future<Output = Result<bool, AppendError>> + Send {
+        future::ready(Ok(false))
     }
 }
 
-/// Returns the routing of the last event on a subject.
-async fn routing_like(log: &dyn EventLog, subject: Subject) -> Result<Routing, ReadError> {
-    let last = log.last(subject).await?;
-    Ok(last.and_then(|stored| stored.event.ok()).map(|recorded| recorded.envelope.routing).unwrap_or_default())
+/// Decides and appends. Repeats this on the newest state after a conflict, until `until` has passed.
+pub(crate) async fn execute(attempt: &mut impl Attempt, known: Known, until: Instant) -> Result<Done, ExecuteError> {
+    let (mut known, mut attempts) = (known, 0);
+    loop {
+        attempts += 1;
+        if known == Known::Old {
+            attempt.refresh().await?;
+            known = Known::Newest;
+        }
+        let mut decision = attempt.decide().await;
+        if known == Known::Recent && !matches!(decision, Ok(Some(_))) {
+            attempt.refresh().await?;
+            decision = attempt.decide().await;
+        }
+        let Some(event) = decision? else { return Ok(Done { event: None, position: attempt.position() }) };
+        match attempt.append(event).await {
+            Err(ExecuteError::Append(AppendError::Conflict)) => {}
+            done => return done,
+        }
+        known = Known::Old;
+        // The first conflict may be with a command of this process: wait for a turn. Later conflicts are with other
+        // processes.
+        if attempt.wait_for_turn(until).await? {
+            continue;
+        }
+        if Instant::now() >= until {
+            return Err(AppendError::Conflict.into());
+        }
+        // Each other process has only one competing command. Long pauses would let it win repeatedly.
+        pause(attempts.min(2)).await;
+    }
 }
 
 /// Waits for a turn at most until `until`, because earlier commands may hang while the log does not answer.
-async fn wait<T>(until: Instant, turn: impl Future<Output = T>) -> Result<T, AppendError> {
+pub(crate) async fn wait<T>(until: Instant, turn: impl Future<Output = T>) -> Result<T, AppendError> {
     let waited = tokio::time::timeout_at(until.into(), turn).await;
     waited.map_err(|_| AppendError::Unavailable("earlier commands are still running".to_owned()))
-}
-
-/// Returns `true` if an event records stored bytes. Such events have a separate subject, so that they do not conflict
-/// with decisions.
-fn is_fact(event: &Event) -> bool {
-    matches!(event, Event::Upload(UploadEvent::ChunkUploaded(_) | UploadEvent::PartAssembled(_)))
 }
 
 /// Waits for a random time with a growing maximum, so that conflicting commands do not conflict again.

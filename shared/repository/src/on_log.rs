@@ -1,9 +1,12 @@
 //! Loading and execution for each aggregate, compiled in this crate. This code is generic and long. Without this trait,
 //! every crate that calls it would compile it again for each aggregate.
 
-use crate::execute::{Context, Done, ExecuteError, decide_and_append};
-use crate::loaded::{Loaded, fold_new};
+use crate::execute::{self, Attempt, Context, Done, ExecuteError, Known, PATIENCE};
+use crate::loaded::{Appended, Loaded, fold_fact, fold_new};
+use crate::turn::Turn;
 use futures_util::future::BoxFuture;
+use std::time::Instant;
+use uuid::Uuid;
 use waybill_domain::Aggregate;
 use waybill_domain::content::ContentAggregate;
 use waybill_domain::file::FileAggregate;
@@ -11,7 +14,9 @@ use waybill_domain::session::SessionAggregate;
 use waybill_domain::share::ShareAggregate;
 use waybill_domain::token::TokenAggregate;
 use waybill_domain::upload::{LifecycleAggregate, UploadAggregate};
-use waybill_event_log::{EventLog, ReadError};
+use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
+use waybill_schema::events::UploadEvent;
+use waybill_schema::{Event, Position, Routing, Subject};
 
 /// Aggregate for [`load`], [`refresh`] and [`execute`], which only call these methods.
 pub trait OnLog: Aggregate {
@@ -117,4 +122,92 @@ pub fn execute<'a, A: OnLog>(
     command: A::Command,
 ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
     aggregate.execute(log, loaded, context, command)
+}
+
+async fn decide_and_append<A: Aggregate>(
+    log: &dyn EventLog,
+    aggregate: &A,
+    loaded: &mut Loaded<A::State>,
+    context: &Context,
+    command: A::Command,
+) -> Result<Done, ExecuteError> {
+    let until = Instant::now() + PATIENCE;
+    let turn = execute::wait(until, Turn::wait_if_met(aggregate.subject())).await?;
+    loaded.is_of(log);
+    let known = if loaded.is_recent() { Known::Recent } else { Known::Old };
+    let mut change = Change { log, aggregate, loaded, context, command, turn };
+    execute::execute(&mut change, known, until).await
+}
+
+/// Command on an aggregate whose state the caller has loaded.
+struct Change<'a, A: Aggregate> {
+    log: &'a dyn EventLog,
+    aggregate: &'a A,
+    loaded: &'a mut Loaded<A::State>,
+    context: &'a Context,
+    command: A::Command,
+    /// `None` until the first conflict, unless other commands had conflicts before.
+    turn: Option<Turn>,
+}
+
+impl<A: Aggregate> Attempt for Change<'_, A> {
+    type Event = A::Event;
+
+    async fn refresh(&mut self) -> Result<(), ReadError> {
+        fold_new(self.log, self.aggregate, self.loaded).await
+    }
+
+    async fn decide(&mut self) -> Result<Option<A::Event>, ExecuteError> {
+        Ok(A::decide(&self.loaded.state, self.command.clone())?)
+    }
+
+    async fn append(&mut self, event: A::Event) -> Result<Done, ExecuteError> {
+        let Self { log, aggregate, loaded, context, .. } = self;
+        let routing = match aggregate.routed_like() {
+            Some(subject) => routing_like(*log, subject).await?,
+            None => aggregate.routing(&loaded.state, &event),
+        };
+        let envelope = context.envelope(routing);
+        let event: Event = event.into();
+        let facts = aggregate.facts().filter(|_| is_fact(&event));
+        let (subject, last_seq) = match facts {
+            Some(facts) => (facts, loaded.facts_seq),
+            None => (aggregate.subject(), loaded.last_seq),
+        };
+        let message_id = Uuid::now_v7().simple().to_string();
+        let expect = Expect::LastSeq(last_seq);
+        let new = NewEvent { subject, envelope, event, expect, message_id: Some(message_id.clone()) };
+        let (event, time) = (new.event.clone(), new.envelope.time);
+        let position = append(*log, new).await?;
+        let appended = Appended { event, time, seq: position.seq, message_id };
+        match facts {
+            Some(_) => fold_fact(*log, *aggregate, loaded, &appended).await?,
+            None => loaded.decided(*aggregate, &appended),
+        }
+        Ok(Done { event: Some(appended.event), position })
+    }
+
+    fn position(&self) -> Position {
+        Position { partition: self.log.partitions().of(self.aggregate.subject().company), seq: self.loaded.read_to }
+    }
+
+    async fn wait_for_turn(&mut self, until: Instant) -> Result<bool, AppendError> {
+        if self.turn.is_some() {
+            return Ok(false);
+        }
+        self.turn = Some(execute::wait(until, Turn::wait(self.aggregate.subject())).await?);
+        Ok(true)
+    }
+}
+
+/// Returns the routing of the last event on a subject.
+async fn routing_like(log: &dyn EventLog, subject: Subject) -> Result<Routing, ReadError> {
+    let last = log.last(subject).await?;
+    Ok(last.and_then(|stored| stored.event.ok()).map(|recorded| recorded.envelope.routing).unwrap_or_default())
+}
+
+/// Returns `true` if an event records stored bytes. Such events have a separate subject, so that they do not conflict
+/// with decisions.
+fn is_fact(event: &Event) -> bool {
+    matches!(event, Event::Upload(UploadEvent::ChunkUploaded(_) | UploadEvent::PartAssembled(_)))
 }

@@ -1,7 +1,7 @@
 //! The quotas of companies. A process keeps one fold of each quota, on which its changes are decided one after the
 //! other.
 
-use crate::execute::pause;
+use crate::execute::{PATIENCE, pause};
 use crate::snapshot::{self, Mark};
 use crate::{Context, ExecuteError};
 use futures_util::future::BoxFuture;
@@ -24,8 +24,6 @@ const SNAPSHOT_VERSION: u16 = 4;
 const KEPT: u64 = 10_000;
 /// Time after its last use during which a quota is kept in memory.
 const KEPT_FOR: Duration = Duration::from_secs(600);
-/// Time for which a change is retried after conflicts.
-const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Quota of a company, and the position up to which its subject was read.
 #[derive(Clone, Debug, Default)]

@@ -11,16 +11,15 @@ mod kept;
 use folds::Folds;
 use kept::{Fold, Kept};
 
-use crate::execute::{Context, ExecuteError, pause};
+use crate::execute::{self, Attempt, Context, Done, ExecuteError, Known, PATIENCE};
 use crate::snapshot::{self, Mark};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use uuid::Uuid;
-use waybill_domain::Refusal;
 use waybill_domain::directory::{Command, State, decide_within};
-use waybill_event_log::{AppendError, Back, EventLog, Expect, NewEvent, ReadError, append, read_back, read_rest};
+use waybill_event_log::{Back, EventLog, Expect, NewEvent, ReadError, append, read_back, read_rest};
 use waybill_schema::events::DirectoryEvent;
 use waybill_schema::{CompanyId, Event, Position, Routing};
 
@@ -30,8 +29,6 @@ const SNAPSHOT_VERSION: u16 = 1;
 const SNAPSHOT_EVERY: usize = 2_000;
 /// A snapshot is written if the number of new events is at least the number of entries divided by this.
 const SNAPSHOT_PART: usize = 16;
-/// Time for which a command is retried after conflicts with other processes.
-const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Limits on the size of directories.
 #[derive(Clone, Copy, Debug)]
@@ -113,75 +110,15 @@ impl Directories {
         context: &Context,
         commands: Vec<Command>,
     ) -> Result<Option<Position>, (usize, ExecuteError)> {
-        let busy = |_| (0, AppendError::Unavailable("earlier commands are still running".to_owned()).into());
-        let _turn = tokio::time::timeout(PATIENCE, kept.writer.lock()).await.map_err(busy)?;
+        let turn = execute::wait(Instant::now() + PATIENCE, kept.writer.lock()).await;
+        let _turn = turn.map_err(|error| (0, error.into()))?;
         self.refresh(kept).await.map_err(|error| (0, error.into()))?;
-        let mut position = None;
+        let (mut position, mut known) = (None, Known::Newest);
         for (index, command) in commands.into_iter().enumerate() {
-            let done = self.execute(kept, context, &command, index == 0).await;
-            position = Some(done.map_err(|error| (index, error))?);
-        }
-        Ok(position)
-    }
-
-    /// Decides on a command and appends the event. Repeats this after a conflict with another process. A decision
-    /// without an event, for example a refusal, is always made on the newest state.
-    async fn execute(
-        &self,
-        kept: &Kept,
-        context: &Context,
-        command: &Command,
-        mut is_fresh: bool,
-    ) -> Result<Position, ExecuteError> {
-        let until = Instant::now() + PATIENCE;
-        let mut attempt = 0;
-        loop {
-            let mut decision = self.decide(kept, command);
-            if !is_fresh && !matches!(decision.0, Ok(Some(_))) {
-                self.refresh(kept).await?;
-                decision = self.decide(kept, command);
-            }
-            let (event, last_seq) = (decision.0?, decision.1);
-            let Some(event) = event else {
-                return Ok(Position { partition: self.log.partitions().of(kept.company), seq: last_seq });
-            };
-            match self.append(kept, context, event, last_seq).await {
-                Err(AppendError::Conflict) if Instant::now() < until => {}
-                done => return Ok(done?),
-            }
-            attempt += 1;
-            pause(attempt.min(2)).await;
-            self.refresh(kept).await?;
-            is_fresh = true;
-        }
-    }
-
-    fn decide(&self, kept: &Kept, command: &Command) -> (Result<Option<DirectoryEvent>, Refusal>, u64) {
-        let fold = kept.read();
-        (decide_within(&fold.state, command.clone(), self.limits.max_entries), fold.last.seq)
-    }
-
-    async fn append(
-        &self,
-        kept: &Kept,
-        context: &Context,
-        event: DirectoryEvent,
-        last_seq: u64,
-    ) -> Result<Position, AppendError> {
-        let id = Uuid::now_v7().simple().to_string();
-        let event = Event::Directory(event);
-        let new = NewEvent {
-            subject: kept.subject(),
-            envelope: context.envelope(Routing::default()),
-            event: event.clone(),
-            expect: Expect::LastSeq(last_seq),
-            message_id: Some(id.clone()),
-        };
-        let position = append(self.log.as_ref(), new).await?;
-        let mut fold = kept.write();
-        // Skip the event if the fold was begun again, or another task has read the event already.
-        if fold.last.seq == last_seq {
-            fold.take(&event, Mark { seq: position.seq, id: Some(id) });
+            let mut change = Change { directories: self, kept, context, command, decided_at: 0 };
+            let done = execute::execute(&mut change, known, Instant::now() + PATIENCE).await;
+            position = Some(done.map_err(|error| (index, error))?.position);
+            known = Known::Recent;
         }
         Ok(position)
     }
@@ -255,6 +192,53 @@ impl Directories {
         if let Err(error) = written.await {
             tracing::error!(%error, "the task that writes the snapshot of a directory failed");
         }
+    }
+}
+
+/// Command on a directory. The caller holds [`Kept::writer`].
+struct Change<'a> {
+    directories: &'a Directories,
+    kept: &'a Kept,
+    context: &'a Context,
+    command: Command,
+    /// Sequence of the last event that the last decision knew. Other tasks may fold newer events after it.
+    decided_at: u64,
+}
+
+impl Attempt for Change<'_> {
+    type Event = DirectoryEvent;
+
+    async fn refresh(&mut self) -> Result<(), ReadError> {
+        self.directories.refresh(self.kept).await
+    }
+
+    async fn decide(&mut self) -> Result<Option<DirectoryEvent>, ExecuteError> {
+        let fold = self.kept.read();
+        self.decided_at = fold.last.seq;
+        Ok(decide_within(&fold.state, self.command.clone(), self.directories.limits.max_entries)?)
+    }
+
+    async fn append(&mut self, event: DirectoryEvent) -> Result<Done, ExecuteError> {
+        let id = Uuid::now_v7().simple().to_string();
+        let event = Event::Directory(event);
+        let new = NewEvent {
+            subject: self.kept.subject(),
+            envelope: self.context.envelope(Routing::default()),
+            event: event.clone(),
+            expect: Expect::LastSeq(self.decided_at),
+            message_id: Some(id.clone()),
+        };
+        let position = append(self.directories.log.as_ref(), new).await?;
+        let mut fold = self.kept.write();
+        // Skip the event if the fold was begun again, or another task has read the event already.
+        if fold.last.seq == self.decided_at {
+            fold.take(&event, Mark { seq: position.seq, id: Some(id) });
+        }
+        Ok(Done { event: Some(event), position })
+    }
+
+    fn position(&self) -> Position {
+        Position { partition: self.directories.log.partitions().of(self.kept.company), seq: self.decided_at }
     }
 }
 
