@@ -4,11 +4,13 @@ use reqwest::Method;
 use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
+use waybill_domain::limits::Limits;
+use waybill_domain::quota::{Command, Terms};
 use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::Bucket;
 use waybill_integration_tests::{Client, Stack};
-use waybill_repository::{Context, Quotas};
-use waybill_schema::events::{QuotaReservedV1, ReservedItem};
+use waybill_repository::{Context, QuotaAggregate, Repository};
+use waybill_schema::events::ReservedItem;
 use waybill_schema::{Actor, Causation, CompanyId, SessionId, Timestamp, UploadId, names};
 use waybill_test_kit::eventually;
 
@@ -106,20 +108,22 @@ async fn a_snapshot_is_kept_however_much_is_open() {
         address: None,
         clock: waybill_service_kit::now,
     };
-    let log: Arc<dyn EventLog> = Arc::new(stack.log().clone());
     let bucket = Bucket::open(&stack.nats().await, names::SNAPSHOTS_BUCKET).await.unwrap();
-    let quotas = Quotas::new(log.clone(), bucket.clone());
+    let log: Arc<dyn EventLog> = Arc::new(stack.log().clone().keeping_snapshots_in(bucket.clone()));
+    let repository = Repository::new(log.clone());
+    let terms = Terms { default_limit_bytes: u64::MAX, limits: Limits::default() };
     let session_id = Some(SessionId(Uuid::now_v7()));
     for _ in 0..EVENTS {
         let item = || ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id, bytes_total: 1 };
-        let event = QuotaReservedV1 { items: (0..64).map(|_| item()).collect(), until: Timestamp(i64::MAX / 2) };
-        quotas.change(&context, company, &|_| Ok(Some(event.clone().into()))).await.unwrap();
+        let items = (0..64).map(|_| item()).collect();
+        let reserve = Command::Reserve { items, until: Timestamp(i64::MAX / 2), terms };
+        repository.execute(&QuotaAggregate { company }, reserve, &context).await.unwrap();
     }
-    let state = quotas.look(company).await.unwrap();
+    let state = repository.quota(company).await.unwrap();
     assert_eq!(state.reserved_bytes(), 64 * EVENTS);
     let kept = bucket.keys().await.unwrap();
     let pieces = kept.iter().filter(|key| key.starts_with(&format!("{company}.quota."))).count();
     assert!(pieces > 1, "{kept:?}");
-    assert_eq!(Quotas::new(log, bucket).look(company).await.unwrap(), state);
+    assert_eq!(Repository::new(log).quota(company).await.unwrap(), state);
     stack.stop().await;
 }

@@ -32,7 +32,7 @@ use waybill_event_log::jetstream::{Bucket, BucketError, RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
-use waybill_repository::{Directories, DirectoryLimits, Quotas, Repository};
+use waybill_repository::{Directories, DirectoryLimits, Repository};
 use waybill_schema::names;
 use waybill_service_kit::health::Readiness;
 use waybill_service_kit::{Authenticator, Origins, Proxies, Shutdown, Tls, health, listener, request};
@@ -71,8 +71,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// The NATS connection that `log` uses.
     pub nats: async_nats::Client,
-    /// Quotas of the companies.
-    pub quotas: Arc<Quotas>,
+    /// The aggregates of `log`.
+    pub repository: Arc<Repository>,
     /// The events as they are stored, for the audit export.
     pub raw_events: RawEvents,
     /// The refused requests, for the audit.
@@ -140,8 +140,7 @@ impl Server {
         }
         let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
         let head_key = HeadKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
-        let repository = Arc::new(Repository::new(config.log.clone()));
-        let tokens = Tokens::new(repository.clone(), &config.worker_secret, settings.download_redirects)
+        let tokens = Tokens::new(config.repository.clone(), &config.worker_secret, settings.download_redirects)
             .ok_or(StartError::SecretTooShort)?;
         let mut readiness = Readiness::default();
         let workers = match config.workers {
@@ -163,7 +162,7 @@ impl Server {
         let addr = settings.http_addr;
         let gateway = Gateway {
             workers,
-            reserver: Reserver::new(config.log.clone(), config.quotas, policies.clone(), settings.default_quota_bytes),
+            reserver: Reserver::new(config.repository.clone(), policies.clone(), settings.default_quota_bytes),
             registration: Registration::new(directories.clone(), config.database.clone(), settings.auto_register),
             directories,
             access,
@@ -181,7 +180,7 @@ impl Server {
             kept_refusals: config.refusals,
             proxies: config.proxies.clone(),
             log: config.log,
-            repository,
+            repository: config.repository,
             nats: config.nats,
             raw_events: config.raw_events,
             store: config.store,

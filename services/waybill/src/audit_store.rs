@@ -15,12 +15,12 @@ use report::{Finding, Report};
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::Arc;
-use waybill_event_log::jetstream::Bucket;
+use waybill_event_log::jetstream::{Bucket, JetStreamLog};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::s3::{Listed, Marker, S3Store};
 use waybill_read_model::Database;
 use waybill_read_model::queries::referenced_keys;
-use waybill_repository::Quotas;
+use waybill_repository::Repository;
 use waybill_schema::names;
 use waybill_service_kit::now;
 use waybill_service_kit::settings::{DatabaseSettings, NatsSettings, S3Settings};
@@ -77,10 +77,11 @@ pub(crate) async fn audit_store(args: AuditStoreArgs) -> Result<ExitCode, Comman
     let log = backing::log(&args.nats, &nats).await?;
     let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
     let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
+    let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
     let mut audit = Audit {
         store: backing::store(&args.s3),
         database: backing::database(&args.database)?,
-        judge: Judge::new(log.clone(), Quotas::new(log, snapshots)),
+        judge: Judge::new(Repository::new(log)),
         report: Report::new(args.json),
         deletes: args.delete,
         made_before: (now().0 / 1_000).saturating_sub(args.older_than),

@@ -14,7 +14,7 @@ use waybill_event_log::jetstream::{Bucket, JetStreamLog};
 use waybill_gateway::Workers;
 use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
-use waybill_repository::Quotas;
+use waybill_repository::{DirectoryLimits, Repository};
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::settings::{
@@ -70,7 +70,7 @@ struct Shared {
     args: ServeArgs,
     nats: async_nats::Client,
     log: Arc<JetStreamLog>,
-    quotas: Arc<Quotas>,
+    repository: Arc<Repository>,
     store: Arc<S3Store>,
     database: Database,
     access: Arc<Access>,
@@ -142,8 +142,8 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
     let log = backing::log(&args.nats, &nats).await?;
     let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
     let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
-    let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots.clone()));
-    let quotas = Arc::new(Quotas::new(log.clone(), snapshots));
+    let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
+    let repository = Arc::new(Repository::new(log.clone()));
     let database = backing::database(&args.database)?;
     let back = Shutdown::new();
     let access = Access::new(log.clone(), database.clone());
@@ -154,7 +154,7 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
         }
     }
     let store = backing::store(&args.s3);
-    let shared = Shared { log, quotas, store, database, access, front: shutdown.clone(), back, nats, args };
+    let shared = Shared { log, repository, store, database, access, front: shutdown.clone(), back, nats, args };
     let running = start_role(&shared).await?;
     Ok(Running { back: shared.back, followers, ..running })
 }
@@ -225,7 +225,7 @@ async fn gateway(
         nats: shared.nats.clone(),
         raw_events: shared.log.raw_events(),
         refusals: shared.log.refusals(),
-        quotas: shared.quotas.clone(),
+        repository: shared.repository.clone(),
         log: shared.log.clone(),
         store: shared.store.clone(),
         presigner: backing::presigner(&shared.args.s3),
@@ -270,7 +270,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         policies: policies(shared),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
-        quotas: shared.quotas.clone(),
+        repository: shared.repository.clone(),
         store: shared.store.clone(),
         database: shared.database.clone(),
     };

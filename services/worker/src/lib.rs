@@ -30,7 +30,7 @@ use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::Bucket;
 use waybill_object_store::{ObjectStore, ReadAhead};
 use waybill_read_model::Database;
-use waybill_repository::{Context, Quotas};
+use waybill_repository::{Context, Repository};
 use waybill_schema::{Actor, Causation, Position, WorkerId};
 use waybill_service_kit::now;
 
@@ -41,7 +41,7 @@ pub(crate) struct Worker {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) midstates: Bucket,
-    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) repository: Arc<Repository>,
     pub(crate) space: space::Space,
     pub(crate) contents: contents::Contents,
     pub(crate) leftovers: Bucket,

@@ -19,7 +19,7 @@ use waybill_event_log::EventLog;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_object_store::{ObjectStore, ReadAhead};
 use waybill_read_model::Database;
-use waybill_repository::Quotas;
+use waybill_repository::Repository;
 use waybill_schema::{WorkerId, names};
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::{Shutdown, Tls, listener, request};
@@ -45,7 +45,7 @@ pub struct Config {
     /// The event log.
     pub log: Arc<dyn EventLog>,
     /// Quotas of the companies.
-    pub quotas: Arc<Quotas>,
+    pub repository: Arc<Repository>,
     /// The object store.
     pub store: Arc<dyn ObjectStore>,
     /// The read model.
@@ -94,8 +94,8 @@ impl Server {
             id: WorkerId(Uuid::now_v7()),
             midstates,
             contents: Contents::new(config.log.clone(), config.database.clone(), config.store.bucket().to_owned()),
-            space: Space::new(config.log.clone(), config.quotas.clone()),
-            quotas: config.quotas,
+            space: Space::new(config.repository.clone()),
+            repository: config.repository,
             leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,
             deletions: deletions::deletions(config.store.clone()),
             read_ahead: ReadAhead::new(config.store.clone(), ahead_bytes(budget_mib)),

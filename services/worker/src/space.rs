@@ -1,15 +1,17 @@
 //! Settles reservations and releases the space of purged files. Requests of one company are combined into batches.
 
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use waybill_domain::file;
 use waybill_domain::limits::RESERVATION_ITEMS_MAX;
-use waybill_domain::quota::{release, settle};
+use waybill_domain::quota::{Command, State};
 use waybill_event_log::{AppendError, EventLog, ReadError};
 use waybill_repository::{
-    Aggregate, BatchSize, Batches, Busy, Context, ExecuteError, FileAggregate, Linger, Loaded, Quotas, execute,
+    Aggregate, BatchSize, Batches, Busy, Context, ExecuteError, FileAggregate, Linger, Prepare, QuotaAggregate,
+    Repository,
 };
 use waybill_schema::events::{FileEvent, ReleasedItem, SettledItem};
 use waybill_schema::{CompanyId, Event, FileId};
@@ -31,23 +33,23 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(log: Arc<dyn EventLog>, quotas: Arc<Quotas>) -> Self {
+    pub(crate) fn new(repository: Arc<Repository>) -> Self {
         let settlements = Batches::new(BATCHES, {
-            let quotas = quotas.clone();
+            let repository = repository.clone();
             move |company, asked: Vec<(SettledItem, Context)>| {
-                let quotas = quotas.clone();
+                let repository = repository.clone();
                 async move {
                     let (items, contexts): (Vec<SettledItem>, Vec<Context>) = asked.into_iter().unzip();
-                    let done = settle_all(&quotas, company, &items, &contexts).await;
-                    vec![done; items.len()]
+                    let done = settle_all(&repository, company, items, &contexts).await;
+                    vec![done; contexts.len()]
                 }
             }
         });
         let releases = Batches::new(BATCHES, move |company, asked: Vec<(ReleasedItem, Context)>| {
-            let (log, quotas) = (log.clone(), quotas.clone());
+            let repository = repository.clone();
             async move {
                 let (items, contexts): (Vec<ReleasedItem>, Vec<Context>) = asked.into_iter().unzip();
-                release_all(log.as_ref(), &quotas, company, &items, &contexts).await
+                release_all(&repository, company, &items, &contexts).await
             }
         });
         Self { settlements, releases }
@@ -68,34 +70,39 @@ fn busy(busy: Busy) -> ExecuteError {
     AppendError::Unavailable(busy.to_string()).into()
 }
 
-async fn settle_all(quotas: &Quotas, company: CompanyId, items: &[SettledItem], contexts: &[Context]) -> Answer {
+async fn settle_all(
+    repository: &Repository,
+    company: CompanyId,
+    items: Vec<SettledItem>,
+    contexts: &[Context],
+) -> Answer {
     let Some(context) = contexts.first() else { return Ok(()) };
-    quotas.change(context, company, &|state| Ok(settle(state, items).map(Into::into))).await.map(drop)
+    repository.execute(&QuotaAggregate { company }, Command::Settle(items), context).await.map(drop)
 }
 
 /// Releases the space of files in three steps: reads the events of the files and appends the event of the quota,
 /// records the release in the files, and records in the quota that the files have it. If a worker stops between two
 /// steps, the next release finds the file in the state of the quota. Returns one answer per item, in order.
 async fn release_all(
-    log: &dyn EventLog,
-    quotas: &Quotas,
+    repository: &Repository,
     company: CompanyId,
     items: &[ReleasedItem],
     contexts: &[Context],
 ) -> Vec<Answer> {
     let Some(context) = contexts.first() else { return Vec::new() };
-    let due = match give_back(log, quotas, company, items, context).await {
+    let due = match give_back(repository, company, items, context).await {
         Ok(due) => due,
         Err(error) => return vec![Err(error); items.len()],
     };
     let record = |file| async move {
         let command = file::Command::RecordRelease;
-        let done = execute(log, &aggregate(company, file), &mut Loaded::default(), context, command).await;
+        let done = repository.execute(&aggregate(company, file), command, context).await;
         (file, done.map(drop))
     };
     let done: HashMap<FileId, Answer> = stream::iter(due).map(record).buffer_unordered(AT_ONCE).collect().await;
     let recorded: Vec<FileId> = done.iter().filter(|(_, done)| done.is_ok()).map(|(file, _)| *file).collect();
-    let told = quotas.change(context, company, &|state| Ok(release(state, &[], &recorded).map(Into::into))).await;
+    let told = Command::Release { purged: Vec::new(), recorded };
+    let told = repository.execute(&QuotaAggregate { company }, told, context).await;
     if let Err(error) = told {
         tracing::debug!(%company, %error, "cannot record finished releases in the quota; a later release does");
     }
@@ -104,40 +111,50 @@ async fn release_all(
 
 /// Releases the space of those files in the quota whose own events do not record the release yet. Returns these files.
 async fn give_back(
-    log: &dyn EventLog,
-    quotas: &Quotas,
+    repository: &Repository,
     company: CompanyId,
     items: &[ReleasedItem],
     context: &Context,
 ) -> Result<Vec<FileId>, ExecuteError> {
-    let mut held = quotas.hold(company).await?;
-    loop {
-        let state = held.look().await?;
-        let is_asked = |file: &FileId| items.iter().any(|item| item.file_id == *file);
-        let earlier = state.released.iter().filter(|file| !is_asked(file)).take(EARLIER).copied();
-        let files: Vec<FileId> = items.iter().map(|item| item.file_id).chain(earlier).collect();
-        let look = |file| async move { (file, is_recorded(log, company, file).await) };
-        let looked: Vec<(FileId, Result<bool, ReadError>)> =
-            stream::iter(files).map(look).buffered(AT_ONCE).collect().await;
-        let mut recorded = Vec::new();
-        for (file, is_recorded) in looked {
-            match is_recorded {
-                Ok(true) => recorded.push(file),
-                Ok(false) => {}
-                Err(error) if is_asked(&file) => return Err(error.into()),
-                // A later release checks this file again.
-                Err(_) => {}
+    let mut release = Release { log: repository.log(), company, items, due: Vec::new() };
+    repository.hold_quota(company).await?.execute(&mut release, context).await?;
+    Ok(release.due)
+}
+
+/// Release of the space of files. It reads the events of the files before each decision.
+struct Release<'s> {
+    log: &'s dyn EventLog,
+    company: CompanyId,
+    items: &'s [ReleasedItem],
+    /// Files whose events do not record the release yet.
+    due: Vec<FileId>,
+}
+
+impl Prepare for Release<'_> {
+    fn command<'a>(&'a mut self, state: &'a State) -> BoxFuture<'a, Result<Command, ExecuteError>> {
+        let Self { log, company, items, .. } = *self;
+        Box::pin(async move {
+            let is_asked = |file: &FileId| items.iter().any(|item| item.file_id == *file);
+            let earlier = state.released.iter().filter(|file| !is_asked(file)).take(EARLIER).copied();
+            let files: Vec<FileId> = items.iter().map(|item| item.file_id).chain(earlier).collect();
+            let look = |file| async move { (file, is_recorded(log, company, file).await) };
+            let looked: Vec<(FileId, Result<bool, ReadError>)> =
+                stream::iter(files).map(look).buffered(AT_ONCE).collect().await;
+            let mut recorded = Vec::new();
+            for (file, is_recorded) in looked {
+                match is_recorded {
+                    Ok(true) => recorded.push(file),
+                    Ok(false) => {}
+                    Err(error) if is_asked(&file) => return Err(error.into()),
+                    // A later release checks this file again.
+                    Err(_) => {}
+                }
             }
-        }
-        let is_due = |item: &&ReleasedItem| !recorded.contains(&item.file_id);
-        let due: Vec<ReleasedItem> = items.iter().filter(is_due).cloned().collect();
-        let appended = match release(state, &due, &recorded) {
-            Some(event) => held.append(context, event.into()).await?.is_some(),
-            None => true,
-        };
-        if appended {
-            return Ok(due.into_iter().map(|item| item.file_id).collect());
-        }
+            let is_due = |item: &&ReleasedItem| !recorded.contains(&item.file_id);
+            let purged: Vec<ReleasedItem> = items.iter().filter(is_due).cloned().collect();
+            self.due = purged.iter().map(|item| item.file_id).collect();
+            Ok(Command::Release { purged, recorded })
+        })
     }
 }
 

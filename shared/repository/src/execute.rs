@@ -137,7 +137,7 @@ pub(crate) async fn wait<T>(until: Instant, turn: impl Future<Output = T>) -> Re
 }
 
 /// Waits for a random time with a growing maximum, so that conflicting commands do not conflict again.
-pub(crate) async fn pause(attempt: u32) {
+async fn pause(attempt: u32) {
     let bound_ms = 2_u64 << attempt.min(7);
     let pause_ms = rand::rng().random_range(0..=bound_ms);
     tokio::time::sleep(Duration::from_millis(pause_ms)).await;

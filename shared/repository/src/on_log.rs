@@ -3,6 +3,7 @@
 
 use crate::execute::{self, Attempt, Context, Done, ExecuteError, Known, PATIENCE};
 use crate::loaded::{Appended, Loaded, fold_fact, fold_new};
+use crate::repository::Repository;
 use crate::turn::Turn;
 use futures_util::future::BoxFuture;
 use std::time::Instant;
@@ -18,31 +19,56 @@ use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, appe
 use waybill_schema::events::UploadEvent;
 use waybill_schema::{Event, Position, Routing, Subject};
 
-/// Aggregate for [`load`], [`refresh`] and [`execute`], which only call these methods.
-pub trait OnLog: Aggregate {
-    /// Implements [`load`].
+/// Aggregate that [`Repository::execute`] accepts.
+pub trait Execute: Aggregate {
+    /// Implements [`Repository::execute`].
+    fn execute<'a>(
+        &'a self,
+        repository: &'a Repository,
+        command: Self::Command,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Done, ExecuteError>>;
+}
+
+/// Aggregate that callers load and keep.
+pub trait OnLog: Execute {
+    /// Implements [`Repository::load`].
     fn load<'a>(&'a self, log: &'a dyn EventLog) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>>;
 
-    /// Implements [`refresh`].
+    /// Implements [`Repository::refresh`].
     fn refresh<'a>(
         &'a self,
         log: &'a dyn EventLog,
         loaded: &'a mut Loaded<Self::State>,
     ) -> BoxFuture<'a, Result<(), ReadError>>;
 
-    /// Implements [`execute`].
-    fn execute<'a>(
+    /// Implements [`Repository::execute_from`].
+    fn execute_from<'a>(
         &'a self,
         log: &'a dyn EventLog,
         loaded: &'a mut Loaded<Self::State>,
-        context: &'a Context,
         command: Self::Command,
+        context: &'a Context,
     ) -> BoxFuture<'a, Result<Done, ExecuteError>>;
 }
 
 macro_rules! on_log {
     ($($aggregate:ident),* $(,)?) => {
         $(
+            impl Execute for $aggregate {
+                fn execute<'a>(
+                    &'a self,
+                    repository: &'a Repository,
+                    command: Self::Command,
+                    context: &'a Context,
+                ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
+                    Box::pin(async move {
+                        let mut loaded = Loaded::default();
+                        decide_and_append(repository.log(), self, &mut loaded, command, context).await
+                    })
+                }
+            }
+
             impl OnLog for $aggregate {
                 fn load<'a>(&'a self, log: &'a dyn EventLog) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>> {
                     Box::pin(async move {
@@ -60,14 +86,14 @@ macro_rules! on_log {
                     Box::pin(fold_new(log, self, loaded))
                 }
 
-                fn execute<'a>(
+                fn execute_from<'a>(
                     &'a self,
                     log: &'a dyn EventLog,
                     loaded: &'a mut Loaded<Self::State>,
-                    context: &'a Context,
                     command: Self::Command,
+                    context: &'a Context,
                 ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-                    Box::pin(decide_and_append(log, self, loaded, context, command))
+                    Box::pin(decide_and_append(log, self, loaded, command, context))
                 }
             }
         )*
@@ -121,15 +147,15 @@ pub fn execute<'a, A: OnLog>(
     context: &'a Context,
     command: A::Command,
 ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-    aggregate.execute(log, loaded, context, command)
+    aggregate.execute_from(log, loaded, command, context)
 }
 
 async fn decide_and_append<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
-    context: &Context,
     command: A::Command,
+    context: &Context,
 ) -> Result<Done, ExecuteError> {
     let until = Instant::now() + PATIENCE;
     let turn = execute::wait(until, Turn::wait_if_met(aggregate.subject())).await?;

@@ -1,29 +1,31 @@
-//! The quotas of companies. A process keeps one fold of each quota, on which its changes are decided one after the
+//! The quotas of companies. A process keeps one fold of each quota, on which its commands are decided one after the
 //! other.
 
-use crate::execute::{PATIENCE, pause};
+use crate::execute::{self, Attempt, Context, Done, ExecuteError, Known, PATIENCE};
+use crate::on_log::Execute;
+use crate::repository::Repository;
 use crate::snapshot::{self, Mark};
-use crate::{Context, ExecuteError};
 use futures_util::future::BoxFuture;
-use std::sync::Arc;
+use std::future;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 use waybill_cache::Cache;
-use waybill_domain::Refusal;
-use waybill_domain::quota::{self, State};
-use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, Values, append, read_after};
+use waybill_domain::Aggregate;
+use waybill_domain::quota::{Command, QuotaAggregate, State};
+use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append, read_after};
 use waybill_schema::events::QuotaEvent;
-use waybill_schema::{CompanyId, Entity, Event, Position, Routing, Subject};
+use waybill_schema::{CompanyId, Position, Routing};
 
 /// Number of folded events after which a snapshot is written.
 const SNAPSHOT_EVERY: u64 = 500;
-/// Version of the snapshots. It must change when [`State`] changes, so that older snapshots are not read.
-const SNAPSHOT_VERSION: u16 = 4;
 /// Maximum number of companies whose quotas are kept in memory.
 const KEPT: u64 = 10_000;
 /// Time after its last use during which a quota is kept in memory.
 const KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// The quotas of all companies.
+pub(crate) struct Quotas(Cache<CompanyId, Mutex<Loaded>>);
 
 /// Quota of a company, and the position up to which its subject was read.
 #[derive(Clone, Debug, Default)]
@@ -36,171 +38,175 @@ struct Loaded {
     generation: u64,
 }
 
-/// The quotas of all companies.
-pub struct Quotas {
-    log: Arc<dyn EventLog>,
-    snapshots: Arc<dyn Values>,
-    companies: Cache<CompanyId, Mutex<Loaded>>,
-}
-
 /// Exclusive right, within this process, to change the quota of a company.
 pub struct Held<'a> {
-    quotas: &'a Quotas,
-    company: CompanyId,
+    log: &'a dyn EventLog,
+    quota: QuotaAggregate,
     loaded: OwnedMutexGuard<Loaded>,
+    known: Known,
     until: Instant,
-    attempts: u32,
+}
+
+/// Prepares a command to a quota that depends on other aggregates.
+pub trait Prepare: Send {
+    /// Returns the command for the newest state of the quota. It is called again after a conflict. Reads of other
+    /// aggregates that it makes are newer than the state.
+    fn command<'a>(&'a mut self, state: &'a State) -> BoxFuture<'a, Result<Command, ExecuteError>>;
+}
+
+impl Prepare for Command {
+    fn command<'a>(&'a mut self, _: &'a State) -> BoxFuture<'a, Result<Command, ExecuteError>> {
+        Box::pin(future::ready(Ok(self.clone())))
+    }
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self(Cache::builder(KEPT).time_to_idle(KEPT_FOR).build())
+    }
 }
 
 impl Quotas {
-    /// Creates the quotas of a log with a bucket for their snapshots.
-    pub fn new(log: Arc<dyn EventLog>, snapshots: impl Values + 'static) -> Self {
-        let snapshots = Arc::new(snapshots);
-        Self { log, snapshots, companies: Cache::builder(KEPT).time_to_idle(KEPT_FOR).build() }
-    }
-
-    /// Waits for the right to change the quota of a company. Call [`Held::look`] to read the state.
+    /// Waits for the right to change the quota of a company.
     ///
     /// # Errors
     /// [`AppendError::Conflict`] if earlier changes do not finish in time.
-    pub fn hold(&self, company: CompanyId) -> BoxFuture<'_, Result<Held<'_>, AppendError>> {
-        Box::pin(async move {
-            let until = Instant::now() + PATIENCE;
-            let loaded = self.companies.get_with(&company, Mutex::default);
-            let loaded = tokio::time::timeout_at(until.into(), loaded.lock_owned()).await;
-            let loaded = loaded.map_err(|_| AppendError::Conflict)?;
-            Ok(Held { quotas: self, company, loaded, until, attempts: 0 })
-        })
+    pub(crate) async fn hold<'a>(&self, log: &'a dyn EventLog, company: CompanyId) -> Result<Held<'a>, AppendError> {
+        let until = Instant::now() + PATIENCE;
+        let loaded = self.0.get_with(&company, Mutex::default);
+        let loaded = tokio::time::timeout_at(until.into(), loaded.lock_owned()).await;
+        let loaded = loaded.map_err(|_| AppendError::Conflict)?;
+        Ok(Held { log, quota: QuotaAggregate { company }, loaded, known: Known::Old, until })
     }
+}
 
-    /// Returns the newest state of the quota of a company.
-    ///
-    /// # Errors
-    /// [`ExecuteError`] if earlier changes do not finish in time or the log cannot be read.
-    pub fn look(&self, company: CompanyId) -> BoxFuture<'_, Result<State, ExecuteError>> {
-        Box::pin(async move {
-            let mut held = self.hold(company).await?;
-            Ok(held.look().await?.clone())
-        })
-    }
-
-    /// Changes the quota of a company: decides on the newest state and appends the event. Repeats this after a
-    /// conflict. `decide` returns `None` if there is nothing to change.
-    ///
-    /// # Errors
-    /// [`ExecuteError`] if the change is refused or the log fails.
-    pub fn change<'a>(
+impl Execute for QuotaAggregate {
+    fn execute<'a>(
         &'a self,
+        repository: &'a Repository,
+        mut command: Command,
         context: &'a Context,
-        company: CompanyId,
-        decide: &'a (dyn Fn(&State) -> Result<Option<QuotaEvent>, Refusal> + Sync),
-    ) -> BoxFuture<'a, Result<Position, ExecuteError>> {
-        Box::pin(async move {
-            let mut held = self.hold(company).await?;
-            loop {
-                let Some(event) = decide(held.look().await?)? else { return Ok(held.position()) };
-                if let Some(position) = held.append(context, event).await? {
-                    return Ok(position);
-                }
-            }
-        })
+    ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
+        Box::pin(async move { repository.hold_quota(self.company).await?.execute(&mut command, context).await })
     }
 }
 
 impl Held<'_> {
-    /// Reads the new events and returns the newest state.
+    /// Decides on a command and appends the event. Repeats this after a conflict with another process. The first
+    /// command reads the new events. A command after one that appended nothing does not read them again.
     ///
     /// # Errors
-    /// [`ReadError`] if the log cannot be read.
-    pub fn look(&mut self) -> BoxFuture<'_, Result<&State, ReadError>> {
-        Box::pin(async move {
-            let Quotas { log, snapshots, .. } = self.quotas;
-            let generation = log.generation();
-            if self.loaded.generation != generation {
-                *self.loaded = Loaded { generation, ..Loaded::default() };
-            }
-            let subject = self.subject();
-            if self.loaded.last.seq == 0
-                && let Some((state, last)) =
-                    snapshot::read(log.as_ref(), snapshots.as_ref(), subject, SNAPSHOT_VERSION).await
-            {
-                *self.loaded = Loaded { state, last, generation, folded_since_snapshot: 0 };
-            }
-            let mut read = read_after(log.as_ref(), subject, self.loaded.last.seq).await;
-            if let Err(ReadError::Diverged { subject, seq }) = &read {
-                tracing::warn!(subject, seq, "the stream was restored or replaced; reading a quota again");
-                *self.loaded = Loaded { generation, ..Loaded::default() };
-                read = read_after(log.as_ref(), self.subject(), 0).await;
-            }
-            for mut stored in read? {
-                let id = stored.message_id.take();
-                let recorded = stored.into_event()?;
-                self.loaded.read_up_to(recorded.position.seq, id);
-                if let Event::Quota(event) = &recorded.event {
-                    quota::evolve(&mut self.loaded.state, event, recorded.envelope.time);
-                }
-            }
-            if self.loaded.folded_since_snapshot >= SNAPSHOT_EVERY {
-                self.loaded.folded_since_snapshot = 0;
-                if let Some(fold) = snapshot::pack(&self.loaded.state)
-                    && let Err(error) =
-                        snapshot::write(snapshots.as_ref(), subject, SNAPSHOT_VERSION, self.loaded.last.clone(), &fold)
-                            .await
-                {
-                    tracing::warn!(company = %self.company, %error, "cannot write the snapshot of a quota");
-                }
-            }
-            Ok(&self.loaded.state)
-        })
-    }
-
-    /// Returns the position up to which the events were read.
-    pub fn position(&self) -> Position {
-        Position { partition: self.quotas.log.partitions().of(self.company), seq: self.loaded.last.seq }
-    }
-
-    /// Appends an event after the last known event. Returns `None` after a conflict with another process: the caller
-    /// must then call [`Held::look`] and decide again.
-    ///
-    /// # Errors
-    /// [`AppendError`]. It is [`AppendError::Conflict`] if conflicts with other processes last too long.
-    pub fn append<'a>(
+    /// [`ExecuteError`] if the command is refused or the log fails. It is [`AppendError::Conflict`] if conflicts with
+    /// other processes last too long.
+    pub fn execute<'a>(
         &'a mut self,
+        command: &'a mut dyn Prepare,
         context: &'a Context,
-        event: QuotaEvent,
-    ) -> BoxFuture<'a, Result<Option<Position>, AppendError>> {
+    ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
         Box::pin(async move {
-            self.attempts += 1;
-            let envelope = context.envelope(Routing::default());
-            let (time, message_id) = (envelope.time, Uuid::now_v7().simple().to_string());
-            let new = NewEvent {
-                subject: self.subject(),
-                envelope,
-                event: event.clone().into(),
-                expect: Expect::LastSeq(self.loaded.last.seq),
-                message_id: Some(message_id.clone()),
-            };
-            match append(self.quotas.log.as_ref(), new).await {
-                Ok(position) => {
-                    quota::evolve(&mut self.loaded.state, &event, time);
-                    self.loaded.read_up_to(position.seq, Some(message_id));
-                    Ok(Some(position))
-                }
-                Err(AppendError::Conflict) if Instant::now() < self.until => {
-                    pause(self.attempts.min(2)).await;
-                    Ok(None)
-                }
-                Err(error) => Err(error),
-            }
+            let (known, until) = (self.known, self.until);
+            execute::execute(&mut Change { held: self, command, context }, known, until).await
         })
     }
 
-    fn subject(&self) -> Subject {
-        Subject::new(self.company, Entity::Quota)
+    /// Reads the new events and returns the newest state.
+    pub(crate) async fn look(&mut self) -> Result<&State, ReadError> {
+        self.loaded.refresh(self.log, &self.quota).await?;
+        self.known = Known::Newest;
+        Ok(&self.loaded.state)
+    }
+}
+
+/// Command on a quota.
+struct Change<'a, 'h> {
+    held: &'a mut Held<'h>,
+    command: &'a mut dyn Prepare,
+    context: &'a Context,
+}
+
+impl Attempt for Change<'_, '_> {
+    type Event = QuotaEvent;
+
+    async fn refresh(&mut self) -> Result<(), ReadError> {
+        self.held.look().await.map(drop)
+    }
+
+    async fn decide(&mut self) -> Result<Option<QuotaEvent>, ExecuteError> {
+        let state = &self.held.loaded.state;
+        let command = self.command.command(state).await?;
+        Ok(QuotaAggregate::decide(state, command)?)
+    }
+
+    async fn append(&mut self, event: QuotaEvent) -> Result<Done, ExecuteError> {
+        let Held { log, quota, loaded, known, .. } = &mut *self.held;
+        *known = Known::Old;
+        let envelope = self.context.envelope(Routing::default());
+        let (time, message_id) = (envelope.time, Uuid::now_v7().simple().to_string());
+        let new = NewEvent {
+            subject: quota.subject(),
+            envelope,
+            event: event.clone().into(),
+            expect: Expect::LastSeq(loaded.last.seq),
+            message_id: Some(message_id.clone()),
+        };
+        let position = append(*log, new).await?;
+        QuotaAggregate::evolve(&mut loaded.state, &event, time);
+        loaded.read_up_to(position.seq, Some(message_id));
+        Ok(Done { event: Some(event.into()), position })
+    }
+
+    fn position(&self) -> Position {
+        let Held { log, quota, loaded, .. } = &*self.held;
+        Position { partition: log.partitions().of(quota.company), seq: loaded.last.seq }
     }
 }
 
 impl Loaded {
+    /// Folds the new events. Writes a snapshot if there are enough of them.
+    async fn refresh(&mut self, log: &dyn EventLog, quota: &QuotaAggregate) -> Result<(), ReadError> {
+        let generation = log.generation();
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
+        if self.last.seq == 0 {
+            self.restore(log, quota).await;
+        }
+        let mut read = read_after(log, quota.subject(), self.last.seq).await;
+        if let Err(ReadError::Diverged { subject, seq }) = &read {
+            tracing::warn!(subject, seq, "the stream was restored or replaced; reading a quota again");
+            *self = Self { generation, ..Self::default() };
+            read = read_after(log, quota.subject(), 0).await;
+        }
+        for mut stored in read? {
+            let id = stored.message_id.take();
+            let recorded = stored.into_event()?;
+            self.read_up_to(recorded.position.seq, id);
+            QuotaAggregate::fold(&mut self.state, &recorded.event, recorded.envelope.time);
+        }
+        if self.folded_since_snapshot >= SNAPSHOT_EVERY {
+            self.folded_since_snapshot = 0;
+            self.keep(log, quota).await;
+        }
+        Ok(())
+    }
+
+    /// Replaces the state with the last snapshot, if there is one.
+    async fn restore(&mut self, log: &dyn EventLog, quota: &QuotaAggregate) {
+        let (Some(version), Some(values)) = (QuotaAggregate::SNAPSHOT_VERSION, log.snapshots()) else { return };
+        if let Some((state, last)) = snapshot::read(log, values, quota.subject(), version).await {
+            *self = Self { state, last, folded_since_snapshot: 0, generation: self.generation };
+        }
+    }
+
+    /// Writes a snapshot.
+    async fn keep(&self, log: &dyn EventLog, quota: &QuotaAggregate) {
+        let (Some(version), Some(values)) = (QuotaAggregate::SNAPSHOT_VERSION, log.snapshots()) else { return };
+        let Some(fold) = snapshot::pack(&self.state) else { return };
+        if let Err(error) = snapshot::write(values, quota.subject(), version, self.last.clone(), &fold).await {
+            tracing::warn!(company = %quota.company, %error, "cannot write the snapshot of a quota");
+        }
+    }
+
     /// Records the position of a folded event.
     fn read_up_to(&mut self, seq: u64, id: Option<String>) {
         self.last = Mark { seq, id };

@@ -2,21 +2,26 @@
 
 use crate::execute::{Context, Done, ExecuteError};
 use crate::loaded::Loaded;
-use crate::on_log::OnLog;
+use crate::on_log::{Execute, OnLog};
+use crate::quota::{Held, Quotas};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use waybill_domain::quota;
 use waybill_domain::upload::{self, LifecycleAggregate, UploadAggregate};
-use waybill_event_log::{EventLog, ReadError};
+use waybill_event_log::{AppendError, EventLog, ReadError};
+use waybill_schema::CompanyId;
 
-/// The aggregates of an event log. Loads them and executes commands on them.
+/// The aggregates of an event log. Loads them and executes commands on them. The roles of a process share one
+/// repository, because it keeps the quotas of companies in memory.
 pub struct Repository {
     log: Arc<dyn EventLog>,
+    quotas: Quotas,
 }
 
 impl Repository {
     /// Creates the repository of a log.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log }
+        Self { log, quotas: Quotas::default() }
     }
 
     /// Returns the log.
@@ -28,13 +33,13 @@ impl Repository {
     ///
     /// # Errors
     /// [`ExecuteError`] if the command is refused or the log fails.
-    pub fn execute<'a, A: OnLog>(
+    pub fn execute<'a, A: Execute>(
         &'a self,
         aggregate: &'a A,
         command: A::Command,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-        Box::pin(async move { aggregate.execute(self.log(), &mut Loaded::default(), context, command).await })
+        aggregate.execute(self, command, context)
     }
 
     /// Executes a command like [`Self::execute`], but begins with the known state `loaded`. Afterwards `loaded` contains
@@ -52,7 +57,7 @@ impl Repository {
         command: A::Command,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-        aggregate.execute(self.log(), loaded, context, command)
+        aggregate.execute_from(self.log(), loaded, command, context)
     }
 
     /// Reads and folds all events of an aggregate. The reads go to the leaders of the streams and are therefore up to
@@ -93,5 +98,24 @@ impl Repository {
             }
             Ok(loaded)
         })
+    }
+
+    /// Returns the newest state of the quota of a company.
+    ///
+    /// # Errors
+    /// [`ExecuteError`] if earlier changes do not finish in time or the log cannot be read.
+    pub fn quota(&self, company: CompanyId) -> BoxFuture<'_, Result<quota::State, ExecuteError>> {
+        Box::pin(async move {
+            let mut held = self.hold_quota(company).await?;
+            Ok(held.look().await?.clone())
+        })
+    }
+
+    /// Waits for the right to change the quota of a company, for commands that need more than [`Self::execute`].
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`] if earlier changes do not finish in time.
+    pub fn hold_quota(&self, company: CompanyId) -> BoxFuture<'_, Result<Held<'_>, AppendError>> {
+        Box::pin(self.quotas.hold(self.log(), company))
     }
 }

@@ -2,17 +2,20 @@
 //! Starts in other gateways conflict with them and are decided again.
 
 use crate::http::problems::{IntoProblem, refused};
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use waybill_access::Policies;
+use waybill_domain::Refusal;
 use waybill_domain::limits::RESERVATION_ITEMS_MAX;
-use waybill_domain::quota::{State, reserve};
-use waybill_domain::{Refusal, quota};
-use waybill_event_log::{AppendError, EventLog};
-use waybill_repository::{BatchSize, Batches, Busy, Context, ExecuteError, Held, Linger, Quotas};
-use waybill_schema::events::{QuotaEvent, QuotaLimitSetV1, ReservedItem, SettledItem};
-use waybill_schema::{Actor, CompanyId, Entity, Position, Subject, UploadId};
+use waybill_domain::quota::{Command, Reservation, State, Terms, check_each};
+use waybill_event_log::{AppendError, EventLog, ReadError};
+use waybill_repository::{
+    BatchSize, Batches, Busy, Context, ExecuteError, Held, Linger, Prepare, QuotaAggregate, Repository,
+};
+use waybill_schema::events::{ReservedItem, SettledItem};
+use waybill_schema::{Actor, CompanyId, Entity, Position, Subject, Timestamp, UploadId};
 use waybill_service_kit::{Problem, now};
 
 /// Time in milliseconds within which an upload must start after its reservation. A file that is sent in one request
@@ -39,20 +42,14 @@ pub(crate) struct Reserver {
 }
 
 struct Shared {
-    log: Arc<dyn EventLog>,
-    quotas: Arc<Quotas>,
+    repository: Arc<Repository>,
     policies: Policies,
     default_quota_bytes: u64,
 }
 
 impl Reserver {
-    pub(crate) fn new(
-        log: Arc<dyn EventLog>,
-        quotas: Arc<Quotas>,
-        policies: Policies,
-        default_quota_bytes: u64,
-    ) -> Self {
-        let shared = Arc::new(Shared { log, quotas, policies, default_quota_bytes });
+    pub(crate) fn new(repository: Arc<Repository>, policies: Policies, default_quota_bytes: u64) -> Self {
+        let shared = Arc::new(Shared { repository, policies, default_quota_bytes });
         let starts = Batches::new(BATCHES, {
             let shared = shared.clone();
             move |company, requests: Vec<Request>| {
@@ -94,9 +91,9 @@ impl Reserver {
         max_bytes: u64,
         context: &Context,
     ) -> Result<(), Problem> {
-        let limits = self.shared.policies.limits(company).await?;
-        let decide = |state: &State, limit| quota::raise(state, upload, needed_bytes, max_bytes, limit, &limits);
-        self.change(company, context, decide).await.map(drop)
+        let terms = self.shared.terms(company).await?;
+        let command = Command::Raise { upload_id: upload, needed_bytes, max_bytes, terms };
+        self.execute(company, command, context).await.map(drop)
     }
 
     /// Transfers the reservations of partial uploads to their final upload.
@@ -107,23 +104,11 @@ impl Reserver {
         from: &[UploadId],
         context: &Context,
     ) -> Answer {
-        let shared = &self.shared;
-        let limits = shared.policies.limits(company).await?;
+        let terms = self.shared.terms(company).await?;
         let until = now().plus_ms(START_WITHIN_MS);
-        let mut held = shared.hold(company).await?;
-        loop {
-            let state = shared.look(&mut held).await?;
-            let limit = state.limit_bytes.unwrap_or(shared.default_quota_bytes);
-            let decided = quota::transfer(state, item, from, limit, &limits, until);
-            // The sweep has settled the reservation of an earlier attempt that broke off. The upload cannot continue.
-            if !state.reserved.contains_key(&item.upload_id) && shared.is_known(company, item.upload_id).await? {
-                return Err(refused(&Refusal::UploadEnded { status: "expired" }));
-            }
-            let Some(event) = decided.map_err(|refusal| refused(&refusal))? else { return Ok(held.position()) };
-            if let Some(position) = shared.append(&mut held, context, event).await? {
-                return Ok(position);
-            }
-        }
+        let mut held = self.shared.hold(company).await?;
+        let mut transfer = Transfer { log: self.shared.repository.log(), company, item, from, until, terms };
+        held.execute(&mut transfer, context).await.map(|done| done.position).map_err(not_changed)
     }
 
     /// Releases the reservation of an upload that failed to start.
@@ -133,99 +118,123 @@ impl Reserver {
         upload: UploadId,
         context: &Context,
     ) -> Result<(), Problem> {
-        let ended = [SettledItem { upload_id: upload, bytes_used: None }];
-        self.change(company, context, |state, _| Ok(quota::settle(state, &ended).map(Into::into))).await.map(drop)
+        let ended = vec![SettledItem { upload_id: upload, bytes_used: None }];
+        self.execute(company, Command::Settle(ended), context).await.map(drop)
     }
 
     /// Returns the current quota of a company.
     pub(crate) async fn quota(&self, company: CompanyId) -> Result<State, Problem> {
-        self.shared.quotas.look(company).await.map_err(failed)
+        self.shared.repository.quota(company).await.map_err(failed)
     }
 
     /// Sets the storage limit of a company.
     pub(crate) async fn set_limit(&self, company: CompanyId, storage_limit_bytes: u64, context: &Context) -> Answer {
-        self.change(company, context, |_, _| Ok(Some(QuotaLimitSetV1 { storage_limit_bytes }.into()))).await
+        self.execute(company, Command::SetLimit { storage_limit_bytes }, context).await
     }
 
-    /// Appends the event that `decide` returns for the current state and limit.
-    async fn change(
-        &self,
-        company: CompanyId,
-        context: &Context,
-        decide: impl Fn(&State, u64) -> Result<Option<QuotaEvent>, Refusal> + Sync,
-    ) -> Answer {
-        let Shared { quotas, default_quota_bytes, .. } = self.shared.as_ref();
-        let decide = |state: &State| decide(state, state.limit_bytes.unwrap_or(*default_quota_bytes));
-        quotas.change(context, company, &decide).await.map_err(failed)
+    async fn execute(&self, company: CompanyId, command: Command, context: &Context) -> Answer {
+        let done = self.shared.repository.execute(&QuotaAggregate { company }, command, context).await;
+        done.map(|done| done.position).map_err(failed)
     }
 }
 
 impl Shared {
     async fn hold(&self, company: CompanyId) -> Result<Held<'_>, Problem> {
-        self.quotas.hold(company).await.map_err(|error| failed(error.into()))
+        self.repository.hold_quota(company).await.map_err(|error| failed(error.into()))
     }
 
-    async fn look<'a>(&self, held: &'a mut Held<'_>) -> Result<&'a State, Problem> {
-        held.look().await.map_err(|error| error.into_problem("loading a quota"))
-    }
-
-    async fn append(
-        &self,
-        held: &mut Held<'_>,
-        context: &Context,
-        event: QuotaEvent,
-    ) -> Result<Option<Position>, Problem> {
-        held.append(context, event).await.map_err(|error| failed(error.into()))
-    }
-
-    /// Returns `true` if the upload has events. They follow its reservation, so a reservation that is no longer open
-    /// was settled.
-    async fn is_known(&self, company: CompanyId, upload: UploadId) -> Result<bool, Problem> {
-        let last = self.log.last(Subject::new(company, Entity::UploadLifecycle(upload))).await;
-        Ok(last.map_err(|error| error.into_problem("looking for an upload"))?.is_some())
+    async fn terms(&self, company: CompanyId) -> Result<Terms, Problem> {
+        let limits = self.policies.limits(company).await?;
+        Ok(Terms { default_limit_bytes: self.default_quota_bytes, limits })
     }
 
     /// Decides a batch of starts on the newest state. Decides again if another gateway appended an event first.
     async fn reserve_all(&self, company: CompanyId, batch: &[Request]) -> Result<Vec<Answer>, Problem> {
         let context = common_context(batch);
-        let limits = self.policies.limits(company).await?;
+        let terms = self.terms(company).await?;
         let until = now().plus_ms(START_WITHIN_MS);
         let mut held = self.hold(company).await?;
-        loop {
-            let state = self.look(&mut held).await?;
-            let Some(limit_bytes) = state.limit_bytes else {
-                let set = QuotaLimitSetV1 { storage_limit_bytes: self.default_quota_bytes };
-                let context = Context { actor: Actor::Service("gateway".to_owned()), ..context.clone() };
-                self.append(&mut held, &context, set.into()).await?;
-                continue;
-            };
+        let by_gateway = Context { actor: Actor::Service("gateway".to_owned()), ..context.clone() };
+        let mut first_limit = Command::SetFirstLimit { storage_limit_bytes: self.default_quota_bytes };
+        held.execute(&mut first_limit, &by_gateway).await.map_err(not_changed)?;
+        let log = self.repository.log();
+        let mut starts = Starts { log, company, batch, until, terms, refusals: HashMap::new() };
+        let position = held.execute(&mut starts, &context).await.map_err(not_changed)?.position;
+        // A batch can contain the same id several times. All of these requests get the same answer.
+        let answer = |request: &Request| match starts.refusals.get(&request.item.upload_id) {
+            Some(refusal) => Err(refused(refusal)),
+            None => Ok(position),
+        };
+        Ok(batch.iter().map(answer).collect())
+    }
+}
+
+/// Starts that are decided together.
+struct Starts<'s> {
+    log: &'s dyn EventLog,
+    company: CompanyId,
+    batch: &'s [Request],
+    until: Timestamp,
+    terms: Terms,
+    /// Refusals of the last decision.
+    refusals: HashMap<UploadId, Refusal>,
+}
+
+impl Prepare for Starts<'_> {
+    fn command<'a>(&'a mut self, state: &'a State) -> BoxFuture<'a, Result<Command, ExecuteError>> {
+        Box::pin(async move {
             // A repeated request needs no reservation if its first one was settled. Settlements after this check
-            // concern reservations that are in the state, or they conflict with the append below.
-            let mut open = Vec::with_capacity(batch.len());
-            for Request { item, is_repeatable, .. } in batch {
+            // concern reservations that are in the state, or they conflict with the append of this command.
+            let mut open = Vec::with_capacity(self.batch.len());
+            for Request { item, is_repeatable, .. } in self.batch {
                 let is_reserved = state.reserved.contains_key(&item.upload_id);
-                if !*is_repeatable || is_reserved || !self.is_known(company, item.upload_id).await? {
+                if !*is_repeatable || is_reserved || !is_known(self.log, self.company, item.upload_id).await? {
                     open.push(item.clone());
                 }
             }
-            let reservation = reserve(state, &open, limit_bytes, &limits, until);
-            let position = match reservation.event {
-                Some(event) => match self.append(&mut held, &context, event.into()).await? {
-                    Some(position) => position,
-                    None => continue,
-                },
-                None => held.position(),
-            };
-            // A batch can contain the same id several times. All of these requests get the same answer.
-            let answered = open.iter().map(|item| item.upload_id).zip(&reservation.answers);
-            let refusals: HashMap<UploadId, &Refusal> =
-                answered.filter_map(|(id, answer)| answer.as_ref().err().map(|refusal| (id, refusal))).collect();
-            let answer = |request: &Request| match refusals.get(&request.item.upload_id) {
-                Some(refusal) => Err(refused(refusal)),
-                None => Ok(position),
-            };
-            return Ok(batch.iter().map(answer).collect());
-        }
+            let Reservation { answers, items } = check_each(state, &open, &self.terms);
+            let answered = open.iter().map(|item| item.upload_id).zip(answers);
+            self.refusals = answered.filter_map(|(id, answer)| answer.err().map(|refusal| (id, refusal))).collect();
+            Ok(Command::Reserve { items, until: self.until, terms: self.terms })
+        })
+    }
+}
+
+/// Transfer of the reservations of partial uploads.
+struct Transfer<'s> {
+    log: &'s dyn EventLog,
+    company: CompanyId,
+    item: &'s ReservedItem,
+    from: &'s [UploadId],
+    until: Timestamp,
+    terms: Terms,
+}
+
+impl Prepare for Transfer<'_> {
+    fn command<'a>(&'a mut self, state: &'a State) -> BoxFuture<'a, Result<Command, ExecuteError>> {
+        Box::pin(async move {
+            let Self { item, from, until, terms, .. } = *self;
+            // The sweep has settled the reservation of an earlier attempt that broke off. The upload cannot continue.
+            if !state.reserved.contains_key(&item.upload_id) && is_known(self.log, self.company, item.upload_id).await?
+            {
+                return Err(Refusal::UploadEnded { status: "expired" }.into());
+            }
+            Ok(Command::Transfer { item: item.clone(), from: from.to_vec(), until, terms })
+        })
+    }
+}
+
+/// Returns `true` if the upload has events. They follow its reservation, so a reservation that is no longer open was
+/// settled.
+async fn is_known(log: &dyn EventLog, company: CompanyId, upload: UploadId) -> Result<bool, ReadError> {
+    Ok(log.last(Subject::new(company, Entity::UploadLifecycle(upload))).await?.is_some())
+}
+
+/// Converts the error of a command that reads the log before its decision.
+fn not_changed(error: ExecuteError) -> Problem {
+    match error {
+        ExecuteError::Read(error) => error.into_problem("loading a quota"),
+        error => failed(error),
     }
 }
 

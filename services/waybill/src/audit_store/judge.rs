@@ -2,12 +2,9 @@
 //! events of this upload decide.
 
 use crate::CommandError;
-use std::sync::Arc;
 use waybill_domain::upload::Phase;
-use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::JetStreamLog;
 use waybill_object_store::s3::Listed;
-use waybill_repository::{ContentAggregate, FileAggregate, LifecycleAggregate, Quotas, UploadAggregate, load};
+use waybill_repository::{ContentAggregate, FileAggregate, LifecycleAggregate, Repository, UploadAggregate};
 use waybill_schema::{CompanyId, Sha256Digest, UploadId, names};
 
 /// Kind of an object that Waybill writes to the store.
@@ -56,8 +53,7 @@ enum Standing<'a> {
 
 /// Reads events and decides about objects and multipart uploads.
 pub(super) struct Judge {
-    log: Arc<JetStreamLog>,
-    quotas: Quotas,
+    repository: Repository,
     /// Upload of the previous call and its phase. Consecutive objects often belong to the same upload.
     last: Option<(CompanyId, UploadId, Phase)>,
 }
@@ -76,8 +72,8 @@ pub(super) fn owner(prefix: &str, key: &str) -> Option<(CompanyId, UploadId)> {
 }
 
 impl Judge {
-    pub(super) fn new(log: Arc<JetStreamLog>, quotas: Quotas) -> Self {
-        Self { log, quotas, last: None }
+    pub(super) fn new(repository: Repository) -> Self {
+        Self { repository, last: None }
     }
 
     /// Decides about an object or a multipart upload. It must be so old that no request uses it any more.
@@ -106,11 +102,10 @@ impl Judge {
     /// The same as of [`Judge::verdict`].
     pub(super) async fn key_of(&mut self, company: CompanyId, file: UploadId) -> Result<Option<String>, CommandError> {
         let Phase::Verified { sha256, storage_key } = self.phase(company, file).await? else { return Ok(None) };
-        let log: &dyn EventLog = self.log.as_ref();
-        if load(log, &FileAggregate { company, file }).await?.state.purged {
+        if self.repository.load(&FileAggregate { company, file }).await?.state.purged {
             return Ok(None);
         }
-        let content = load(log, &ContentAggregate { company, sha256 }).await?.state;
+        let content = self.repository.load(&ContentAggregate { company, sha256 }).await?.state;
         let shared = content.object.filter(|_| content.references.contains(&file));
         Ok(Some(shared.map_or(storage_key, |object| object.storage_key)))
     }
@@ -120,7 +115,7 @@ impl Judge {
             return Ok(phase.clone());
         }
         let aggregate = LifecycleAggregate(UploadAggregate { company, upload });
-        let phase = load(self.log.as_ref(), &aggregate).await?.state.phase;
+        let phase = self.repository.load(&aggregate).await?.state.phase;
         self.last = Some((company, upload, phase.clone()));
         Ok(phase)
     }
@@ -137,11 +132,11 @@ impl Judge {
             Phase::Cancelled => Standing::Ended("its upload was cancelled"),
             Phase::Expired => Standing::Ended("its upload has expired"),
             Phase::Verified { sha256, storage_key } => Standing::File(*sha256, storage_key),
-            Phase::Absent if self.quotas.look(company).await?.reserved.contains_key(&upload) => Standing::Running,
+            Phase::Absent if self.repository.quota(company).await?.reserved.contains_key(&upload) => Standing::Running,
             Phase::Absent => Standing::Ended("its upload has no events"),
             Phase::Concatenated { into } => {
                 let aggregate = LifecycleAggregate(UploadAggregate { company, upload: *into });
-                if load(self.log.as_ref(), &aggregate).await?.state.has_ended() {
+                if self.repository.load(&aggregate).await?.state.has_ended() {
                     Standing::Ended("it is part of another upload")
                 } else {
                     Standing::Running
@@ -158,8 +153,7 @@ impl Judge {
         of_file: &str,
         key: &str,
     ) -> Result<Verdict, CommandError> {
-        let log: &dyn EventLog = self.log.as_ref();
-        let content = load(log, &ContentAggregate { company: file.company, sha256 }).await?.state;
+        let content = self.repository.load(&ContentAggregate { company: file.company, sha256 }).await?.state;
         // Other files with the same bytes may need the object even if its own file is deleted.
         if content.object.as_ref().is_some_and(|object| object.storage_key == key) {
             return Ok(Verdict::Needed);
@@ -170,7 +164,7 @@ impl Judge {
         if content.references.contains(&file.file) {
             return Ok(Verdict::Unreferenced("its file shares the object of another one"));
         }
-        if load(log, &file).await?.state.purged {
+        if self.repository.load(&file).await?.state.purged {
             return Ok(Verdict::Unreferenced("its file was purged"));
         }
         Ok(Verdict::Needed)

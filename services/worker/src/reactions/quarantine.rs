@@ -10,7 +10,7 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::quota;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, ExecuteError, Loaded, UploadAggregate, execute, load};
+use waybill_repository::{Context, ExecuteError, Loaded, QuotaAggregate, UploadAggregate, execute, load};
 use waybill_schema::events::{QuarantineCopiedV1, UploadKind};
 use waybill_schema::{Causation, Timestamp};
 use waybill_service_kit::now;
@@ -97,12 +97,11 @@ async fn reserve(
         return Ok(Ok(()));
     }
     let limits = worker.policies.limits(aggregate.company).await?;
-    let decide = |quota: &quota::State| {
-        // The reservation was made before, and its event recorded the limit.
-        let limit_bytes = quota.limit_bytes.unwrap_or_default();
-        quota::raise(quota, aggregate.upload, size_bytes, size_bytes, limit_bytes, &limits)
-    };
-    match worker.quotas.change(context, aggregate.company, &decide).await {
+    // The reservation was made before, and its event recorded the storage limit.
+    let terms = quota::Terms { default_limit_bytes: 0, limits };
+    let (upload_id, needed_bytes, max_bytes) = (aggregate.upload, size_bytes, size_bytes);
+    let raise = quota::Command::Raise { upload_id, needed_bytes, max_bytes, terms };
+    match worker.repository.execute(&QuotaAggregate { company: aggregate.company }, raise, context).await {
         Ok(_) => Ok(Ok(())),
         Err(ExecuteError::Refused(refusal)) => Ok(Err(refusal)),
         Err(error) => Err(error.into()),

@@ -6,10 +6,10 @@ use crate::reactions::{ReactionError, advance};
 use chrono::Duration as Span;
 use uuid::Uuid;
 use waybill_domain::upload::Command;
-use waybill_domain::{Refusal, file, token};
+use waybill_domain::{Refusal, file, quota, token};
 use waybill_read_model::queries::{Counted, Overdue};
 use waybill_repository::{
-    Aggregate, ExecuteError, FileAggregate, Loaded, TokenAggregate, execute, forget_snapshot, load,
+    Aggregate, ExecuteError, FileAggregate, Loaded, QuotaAggregate, TokenAggregate, execute, forget_snapshot, load,
 };
 use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
 use waybill_schema::{Causation, CompanyId, Timestamp, TokenId};
@@ -85,6 +85,6 @@ pub(super) async fn recalculate(worker: &Worker, counted: &Counted) -> Result<()
         drift_files,
     };
     let context = worker.context(Causation::Request(Uuid::now_v7()));
-    worker.quotas.change(&context, company, &|_| Ok(Some(event.clone().into()))).await?;
+    worker.repository.execute(&QuotaAggregate { company }, quota::Command::Recalculate(event), &context).await?;
     Ok(())
 }

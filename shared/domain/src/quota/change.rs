@@ -1,9 +1,9 @@
 //! Changes of the reservations of open uploads.
 
 use super::reserve::{check_company, check_session};
-use super::{Reserved, State};
+use super::{Reserved, State, Terms};
 use crate::Refusal;
-use crate::limits::{Limits, RESERVATION_STEP_BYTES};
+use crate::limits::RESERVATION_STEP_BYTES;
 use std::collections::BTreeSet;
 use waybill_schema::events::{QuotaEvent, QuotaRaisedV1, QuotaTransferredV1, ReservedItem};
 use waybill_schema::{Timestamp, UploadId};
@@ -15,13 +15,12 @@ use waybill_schema::{Timestamp, UploadId};
 /// # Errors
 /// [`Refusal::NotFound`] if the upload has no open reservation, [`Refusal::QuotaExceeded`],
 /// [`Refusal::SessionTooLarge`].
-pub fn raise(
+pub(super) fn raise(
     state: &State,
     upload_id: UploadId,
     needed_bytes: u64,
     max_bytes: u64,
-    limit_bytes: u64,
-    limits: &Limits,
+    terms: &Terms,
 ) -> Result<Option<QuotaEvent>, Refusal> {
     let reserved = state.reserved.get(&upload_id).ok_or(Refusal::NotFound { what: "upload" })?;
     if needed_bytes <= reserved.bytes {
@@ -33,9 +32,9 @@ pub fn raise(
             session_id: reserved.session_id,
             bytes_total: bytes_total.saturating_sub(reserved.bytes),
         };
-        check_company(state, state.reserved_bytes(), &more, limit_bytes)?;
+        check_company(state, state.reserved_bytes(), &more, terms)?;
         match more.session_id.and_then(|id| state.sessions.get(&id)) {
-            Some(total) => check_session(*total, &more, limits).map(drop),
+            Some(total) => check_session(*total, &more, &terms.limits).map(drop),
             None => Ok(()),
         }
     };
@@ -51,28 +50,27 @@ pub fn raise(
 ///
 /// # Errors
 /// [`Refusal::QuotaExceeded`], [`Refusal::SessionTooLarge`].
-pub fn transfer(
+pub(super) fn transfer(
     state: &State,
-    item: &ReservedItem,
-    from: &[UploadId],
-    limit_bytes: u64,
-    limits: &Limits,
+    item: ReservedItem,
+    from: Vec<UploadId>,
     until: Timestamp,
+    terms: &Terms,
 ) -> Result<Option<QuotaEvent>, Refusal> {
     if state.reserved.contains_key(&item.upload_id) {
         return Ok(None);
     }
     // A partial upload that is named twice has only one reservation.
-    let from: BTreeSet<UploadId> = from.iter().copied().collect();
+    let from: BTreeSet<UploadId> = from.into_iter().collect();
     let freed: u64 = from.iter().filter_map(|partial| state.reserved.get(partial)).map(|reserved| reserved.bytes).sum();
     // Check even if no more bytes are requested: the reservation of a partial upload may have ended recently.
-    check_company(state, state.reserved_bytes().saturating_sub(freed), item, limit_bytes)?;
+    check_company(state, state.reserved_bytes().saturating_sub(freed), &item, terms)?;
     if let Some(session_id) = item.session_id {
         let of_session = |reserved: &&Reserved| reserved.session_id == Some(session_id);
         let held: u64 =
             from.iter().filter_map(|partial| state.reserved.get(partial)).filter(of_session).map(|it| it.bytes).sum();
         let total = state.sessions.get(&session_id).copied().unwrap_or_default();
-        check_session(total.saturating_sub(held), item, limits)?;
+        check_session(total.saturating_sub(held), &item, &terms.limits)?;
     }
-    Ok(Some(QuotaTransferredV1 { item: item.clone(), from: from.into_iter().collect(), until }.into()))
+    Ok(Some(QuotaTransferredV1 { item, from: from.into_iter().collect(), until }.into()))
 }

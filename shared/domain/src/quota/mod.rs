@@ -5,12 +5,38 @@
 //! settled, so that each reservation ends once. The events of an upload tell whether its reservation ended before, so
 //! that a repeated start does not reserve again.
 
+mod aggregate;
 mod change;
+mod command;
 mod reserve;
 mod settle;
 mod state;
 
-pub use change::{raise, transfer};
-pub use reserve::{Reservation, reserve};
-pub use settle::{release, settle};
+pub use aggregate::QuotaAggregate;
+pub use command::{Command, Terms};
+pub use reserve::{Reservation, check_each};
 pub use state::{Reserved, State, evolve};
+
+use crate::Refusal;
+use waybill_schema::events::{QuotaEvent, QuotaLimitSetV1};
+
+/// Decides on a command.
+///
+/// # Errors
+/// The [`Refusal`] for the client.
+pub fn decide(state: &State, command: Command) -> Result<Option<QuotaEvent>, Refusal> {
+    Ok(match command {
+        Command::SetLimit { storage_limit_bytes } => Some(QuotaLimitSetV1 { storage_limit_bytes }.into()),
+        Command::SetFirstLimit { storage_limit_bytes } => {
+            state.limit_bytes.is_none().then(|| QuotaLimitSetV1 { storage_limit_bytes }.into())
+        }
+        Command::Reserve { items, until, terms } => reserve::reserve(state, &items, until, &terms)?,
+        Command::Raise { upload_id, needed_bytes, max_bytes, terms } => {
+            change::raise(state, upload_id, needed_bytes, max_bytes, &terms)?
+        }
+        Command::Transfer { item, from, until, terms } => change::transfer(state, item, from, until, &terms)?,
+        Command::Settle(ended) => settle::settle(state, ended),
+        Command::Release { purged, recorded } => settle::release(state, purged, recorded),
+        Command::Recalculate(found) => Some(found.into()),
+    })
+}

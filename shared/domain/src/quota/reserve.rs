@@ -1,30 +1,24 @@
 //! Reservation of bytes for uploads that are about to start.
 
-use super::State;
+use super::{State, Terms};
 use crate::Refusal;
 use crate::limits::{Limits, RESERVATION_ITEMS_MAX};
 use std::collections::BTreeMap;
-use waybill_schema::events::{QuotaReservedV1, ReservedItem};
+use waybill_schema::events::{QuotaEvent, QuotaReservedV1, ReservedItem};
 use waybill_schema::{SessionId, Timestamp};
 
-/// Result of reserving bytes for several uploads in one decision.
+/// Answers about several uploads that are about to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
     /// One answer per item, in order.
     pub answers: Vec<Result<(), Refusal>>,
-    /// The event with all accepted items that had no reservation before.
-    pub event: Option<QuotaReservedV1>,
+    /// The accepted items that have no reservation yet.
+    pub items: Vec<ReservedItem>,
 }
 
-/// Decides on each item separately and in order: an item that does not fit does not prevent a smaller item after it
-/// from fitting. Ignores items beyond [`RESERVATION_ITEMS_MAX`], which callers must not pass.
-pub fn reserve(
-    state: &State,
-    items: &[ReservedItem],
-    limit_bytes: u64,
-    limits: &Limits,
-    until: Timestamp,
-) -> Reservation {
+/// Checks each item separately and in order: an item that does not fit does not prevent a smaller item after it from
+/// fitting. Ignores items beyond [`RESERVATION_ITEMS_MAX`], which callers must not pass.
+pub fn check_each(state: &State, items: &[ReservedItem], terms: &Terms) -> Reservation {
     let mut accepted: Vec<ReservedItem> = Vec::new();
     let mut reserved_bytes = state.reserved_bytes();
     let mut sessions: BTreeMap<SessionId, u64> = BTreeMap::new();
@@ -36,27 +30,42 @@ pub fn reserve(
             if known || accepted.iter().any(|other| other.upload_id == item.upload_id) {
                 return Ok(());
             }
-            check_company(state, reserved_bytes, item, limit_bytes)?;
+            check_company(state, reserved_bytes, item, terms)?;
             if let Some(session_id) = item.session_id {
                 let before = state.sessions.get(&session_id).copied().unwrap_or_default();
                 let total = sessions.entry(session_id).or_insert(before);
-                *total = check_session(*total, item, limits)?;
+                *total = check_session(*total, item, &terms.limits)?;
             }
             reserved_bytes = reserved_bytes.saturating_add(item.bytes_total);
             accepted.push(item.clone());
             Ok(())
         })
         .collect();
-    let event = (!accepted.is_empty()).then_some(QuotaReservedV1 { items: accepted, until });
-    Reservation { answers, event }
+    Reservation { answers, items: accepted }
+}
+
+/// Reserves bytes for all items that have no reservation yet. Returns no event if all of them have one.
+///
+/// # Errors
+/// The first refusal if an item does not fit.
+pub(super) fn reserve(
+    state: &State,
+    items: &[ReservedItem],
+    until: Timestamp,
+    terms: &Terms,
+) -> Result<Option<QuotaEvent>, Refusal> {
+    let Reservation { answers, items } = check_each(state, items, terms);
+    answers.into_iter().collect::<Result<(), Refusal>>()?;
+    Ok((!items.is_empty()).then(|| QuotaReservedV1 { items, until }.into()))
 }
 
 pub(super) fn check_company(
     state: &State,
     reserved_bytes: u64,
     item: &ReservedItem,
-    limit_bytes: u64,
+    terms: &Terms,
 ) -> Result<(), Refusal> {
+    let limit_bytes = terms.limit_bytes(state);
     let total = state.used_bytes.saturating_add(reserved_bytes).saturating_add(item.bytes_total);
     // Check also requests for 0 bytes. Otherwise a company above its (lowered) limit could start any number of empty
     // files.

@@ -2,79 +2,24 @@
 
 use crate::given::{Given, NOW};
 use uuid::Uuid;
+use waybill_domain::Refusal;
 use waybill_domain::limits::Limits;
 use waybill_domain::quota::*;
-use waybill_domain::{Aggregate, Refusal};
 use waybill_schema::events::*;
 use waybill_schema::*;
 
-/// Command to a quota. The rules are functions, because callers need the answers about each of several uploads.
-#[derive(Clone, Debug)]
-enum Command {
-    /// Reserve space for one upload.
-    Reserve {
-        item: ReservedItem,
-        limit_bytes: u64,
-    },
-    Raise {
-        upload_id: UploadId,
-        needed_bytes: u64,
-        max_bytes: u64,
-        limit_bytes: u64,
-        limits: Limits,
-    },
-    Transfer {
-        item: ReservedItem,
-        from: Vec<UploadId>,
-        limit_bytes: u64,
-        until: Timestamp,
-    },
-    Settle(Vec<SettledItem>),
-    Release {
-        purged: Vec<ReleasedItem>,
-        recorded: Vec<FileId>,
-    },
-}
-
-/// A quota, in the shape of the other aggregates.
-#[derive(Debug)]
-struct Quota;
-
-impl Aggregate for Quota {
-    type State = State;
-    type Command = Command;
-    type Event = QuotaEvent;
-
-    fn subject(&self) -> Subject {
-        Subject::new(CompanyId(Uuid::nil()), Entity::Quota)
-    }
-
-    fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
-        evolve(state, event, time);
-    }
-
-    fn decide(state: &State, command: Command) -> Result<Option<QuotaEvent>, Refusal> {
-        let limits = Limits::default();
-        match command {
-            Command::Reserve { item, limit_bytes } => {
-                let Reservation { answers, event } = reserve(state, &[item], limit_bytes, &limits, NOW);
-                answers.into_iter().collect::<Result<(), Refusal>>()?;
-                Ok(event.map(QuotaEvent::from))
-            }
-            Command::Raise { upload_id, needed_bytes, max_bytes, limit_bytes, limits } => {
-                raise(state, upload_id, needed_bytes, max_bytes, limit_bytes, &limits)
-            }
-            Command::Transfer { item, from, limit_bytes, until } => {
-                transfer(state, &item, &from, limit_bytes, &limits, until)
-            }
-            Command::Settle(ended) => Ok(settle(state, &ended).map(QuotaEvent::from)),
-            Command::Release { purged, recorded } => Ok(release(state, &purged, &recorded).map(QuotaEvent::from)),
-        }
-    }
-}
-
-fn given(events: impl IntoIterator<Item = QuotaEvent>) -> Given<Quota> {
+fn given(events: impl IntoIterator<Item = QuotaEvent>) -> Given<QuotaAggregate> {
     Given::new(events)
+}
+
+/// Returns the terms of a company without a limit of its own.
+fn terms(default_limit_bytes: u64) -> Terms {
+    Terms { default_limit_bytes, limits: Limits::default() }
+}
+
+/// Returns the command to reserve space for one upload.
+fn reserve(item: ReservedItem, limit_bytes: u64) -> Command {
+    Command::Reserve { items: vec![item], until: NOW, terms: terms(limit_bytes) }
 }
 
 fn item(n: u128, bytes_total: u64) -> ReservedItem {
@@ -102,13 +47,13 @@ fn exceeds_the_quota(refusal: &Refusal) -> bool {
 }
 
 /// Returns the bytes of all sessions.
-fn sessions(quota: &Given<Quota>) -> Vec<u64> {
+fn sessions(quota: &Given<QuotaAggregate>) -> Vec<u64> {
     quota.state().sessions.values().copied().collect()
 }
 
 #[test]
 fn the_limit_is_inclusive() {
-    let ask = |bytes| given([]).when(Command::Reserve { item: item(1, bytes), limit_bytes: 100 });
+    let ask = |bytes| given([]).when(reserve(item(1, bytes), 100));
     ask(100).then(reserved([item(1, 100)]));
     ask(101).then_refused(Refusal::QuotaExceeded {
         requested_bytes: 101,
@@ -121,16 +66,34 @@ fn the_limit_is_inclusive() {
 #[test]
 fn each_start_is_decided_alone() {
     let items = [item(1, 60), item(2, 60), item(3, 40)];
-    let reservation = reserve(given([]).state(), &items, 100, &Limits::default(), NOW);
+    let reservation = check_each(given([]).state(), &items, &terms(100));
     let fits: Vec<bool> = reservation.answers.iter().map(Result::is_ok).collect();
     assert_eq!(fits, [true, false, true]);
-    assert_eq!(reservation.event.unwrap().items, [item(1, 60), item(3, 40)]);
+    assert_eq!(reservation.items, [item(1, 60), item(3, 40)]);
 }
 
 #[test]
 fn reserving_twice_is_one_event() {
-    let ask = Command::Reserve { item: item(1, 60), limit_bytes: 100 };
+    let ask = reserve(item(1, 60), 100);
     given([]).when(ask).then_once(reserved([item(1, 60)]));
+}
+
+#[test]
+fn uploads_that_are_reserved_by_one_command_fit_together_or_not_at_all() {
+    let ask = |limit_bytes| {
+        let items = vec![item(1, 60), item(2, 40)];
+        given([]).when(Command::Reserve { items, until: NOW, terms: terms(limit_bytes) })
+    };
+    ask(100).then_once(reserved([item(1, 60), item(2, 40)]));
+    ask(99).then_refused_as(exceeds_the_quota);
+}
+
+#[test]
+fn the_first_limit_is_set_once() {
+    let set = |storage_limit_bytes| Command::SetFirstLimit { storage_limit_bytes };
+    let quota = given([]).when(set(5)).then_once(QuotaLimitSetV1 { storage_limit_bytes: 5 });
+    quota.when(set(6)).then_nothing();
+    quota.when(Command::SetLimit { storage_limit_bytes: 6 }).then(QuotaLimitSetV1 { storage_limit_bytes: 6 });
 }
 
 #[test]
@@ -139,7 +102,7 @@ fn a_limit_below_what_is_used_lets_nothing_start() {
     let quota = given([reserved([item(1, 60)]), used(1, 60), limit.into()]);
     let state = quota.state();
     assert_eq!((state.used_bytes, state.reserved_bytes(), state.file_count), (60, 0, 1));
-    quota.when(Command::Reserve { item: item(2, 0), limit_bytes: 50 }).then_refused_as(exceeds_the_quota);
+    quota.when(reserve(item(2, 0), 50)).then_refused_as(exceeds_the_quota);
 }
 
 #[test]
@@ -150,11 +113,11 @@ fn a_session_has_a_limit_of_its_own() {
     let now = Timestamp(i64::try_from(Uuid::now_v7().as_u128() >> 80).unwrap());
     let quota = given([]).at(now);
     let items = [of(1, max - 1), of(2, 1), of(3, 1)];
-    let reservation = reserve(quota.state(), &items, u64::MAX, &Limits::default(), now);
+    let reservation = check_each(quota.state(), &items, &terms(u64::MAX));
     assert!(matches!(reservation.answers.as_slice(), [Ok(()), Ok(()), Err(Refusal::SessionTooLarge { .. })]));
-    let quota = quota.and(reservation.event.unwrap());
+    let quota = quota.and(reserved(reservation.items));
     assert_eq!(sessions(&quota), [max]);
-    let ask = Command::Reserve { item: of(3, 1), limit_bytes: u64::MAX };
+    let ask = reserve(of(3, 1), u64::MAX);
     quota.and(came_to_nothing(2)).when(ask).then_an_event();
 }
 
@@ -198,7 +161,7 @@ fn a_reservation_is_raised_in_steps_and_not_past_what_is_free() {
     let upload_id = item(1, 0).upload_id;
     let quota = given([reserved([item(1, STEP)])]);
     let raise = |needed_bytes, max_bytes, limit_bytes| {
-        quota.when(Command::Raise { upload_id, needed_bytes, max_bytes, limit_bytes, limits: Limits::default() })
+        quota.when(Command::Raise { upload_id, needed_bytes, max_bytes, terms: terms(limit_bytes) })
     };
     let raised = |bytes_total| QuotaRaisedV1 { upload_id, bytes_total };
     // The reservation is already large enough.
@@ -221,17 +184,20 @@ fn a_raise_that_comes_too_late_reserves_nothing() {
     let raised = QuotaRaisedV1 { upload_id, bytes_total: STEP };
     let quota = given([reserved([item(1, 60)]), came_to_nothing(1), raised.into()]);
     assert_eq!(quota.state().reserved_bytes(), 0);
-    let limits = Limits::default();
     quota
-        .when(Command::Raise { upload_id, needed_bytes: 1, max_bytes: STEP, limit_bytes: STEP, limits })
+        .when(Command::Raise { upload_id, needed_bytes: 1, max_bytes: STEP, terms: terms(STEP) })
         .then_refused(Refusal::NotFound { what: "upload" });
 }
 
 #[test]
 fn a_final_upload_takes_over_what_its_partial_ones_hold() {
     let from = [item(1, 0).upload_id, item(2, 0).upload_id];
-    let transfer =
-        |bytes, limit_bytes| Command::Transfer { item: item(3, bytes), from: from.to_vec(), limit_bytes, until: NOW };
+    let transfer = |bytes, limit_bytes| Command::Transfer {
+        item: item(3, bytes),
+        from: from.to_vec(),
+        until: NOW,
+        terms: terms(limit_bytes),
+    };
     let quota = given([reserved([item(1, 40), item(2, 60)])]);
     let after = quota.when(transfer(100, 100)).then_an_event();
     assert_eq!((after.state().reserved_bytes(), after.state().reserved.len()), (100, 1));
@@ -253,8 +219,7 @@ fn a_session_counts_what_its_uploads_hold_now() {
         upload_id: item.upload_id,
         needed_bytes,
         max_bytes: 9 * STEP,
-        limit_bytes: 9 * STEP,
-        limits,
+        terms: Terms { default_limit_bytes: 9 * STEP, limits },
     };
     let quota = given([reserved([item.clone()])]).when(raise(2 * STEP)).then_an_event();
     assert_eq!(sessions(&quota), [2 * STEP]);
@@ -272,7 +237,7 @@ fn partial_uploads_count_once_towards_their_session() {
     let items = vec![of(1, max / 2), of(2, max / 2)];
     let quota = given([]).at(time).and(QuotaReservedV1 { items, until: time });
     let from = [1, 2].map(|n| item(n, 0).upload_id).to_vec();
-    let transfer = Command::Transfer { item: of(3, max), from, limit_bytes: u64::MAX, until: time };
+    let transfer = Command::Transfer { item: of(3, max), from, until: time, terms: terms(u64::MAX) };
     let quota = quota.when(transfer).then_an_event();
     assert_eq!(sessions(&quota), [max]);
     // A raise between the decision and the event ends with the reservation.

@@ -5,9 +5,9 @@ use crate::given::NOW;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
+use waybill_domain::file;
 use waybill_domain::limits::Limits;
 use waybill_domain::quota::*;
-use waybill_domain::{file, quota};
 use waybill_schema::UploadId;
 use waybill_schema::events::QuotaEvent;
 use waybill_schema::events::{FileDeletedV1, FilePurgedV1, ReleasedItem, ReservedItem, SettledItem};
@@ -38,6 +38,10 @@ fn step() -> impl Strategy<Value = (Action, usize, bool)> {
 
 const LIMIT: u64 = 1_000;
 
+fn terms() -> Terms {
+    Terms { default_limit_bytes: LIMIT, limits: Limits::default() }
+}
+
 fn id(n: u8) -> UploadId {
     UploadId(Uuid::from_u128(u128::from(n)))
 }
@@ -66,7 +70,8 @@ impl World {
 
     /// Decides on a state that is `lag` events old. Decides again on the newest state if there are newer events or if
     /// the first decision has no event.
-    fn append(&mut self, lag: usize, decide: impl Fn(&State) -> Option<QuotaEvent>) {
+    fn append(&mut self, lag: usize, command: impl Fn(&State) -> Command) {
+        let decide = |state: &State| decide(state, command(state)).ok().flatten();
         let known = self.events.len().saturating_sub(lag);
         let decided = decide(&self.state(known)).filter(|_| known == self.events.len());
         let event = decided.or_else(|| decide(&self.held()));
@@ -81,7 +86,8 @@ impl World {
                     |(n, bytes): &(u8, u64)| ReservedItem { upload_id: id(*n), session_id: None, bytes_total: *bytes };
                 let items: Vec<ReservedItem> = wanted.map(item).collect();
                 self.append(lag, |state| {
-                    quota::reserve(state, &items, LIMIT, &Limits::default(), NOW).event.map(QuotaEvent::from)
+                    let items = check_each(state, &items, &terms()).items;
+                    Command::Reserve { items, until: NOW, terms: terms() }
                 });
             }
             Action::Settle(ends) => {
@@ -102,13 +108,13 @@ impl World {
                     let bytes_used = self.files.contains_key(n).then_some(reserved.bytes);
                     items.push(SettledItem { upload_id: id(*n), bytes_used });
                 }
-                self.append(lag, |state| settle(state, &items).map(QuotaEvent::from));
+                self.append(lag, |_| Command::Settle(items.clone()));
             }
             Action::Purge(files) => self.purge(files, lag),
             Action::Raise(n, bytes) => {
                 if !self.ended.contains_key(n) {
-                    let limits = Limits::default();
-                    self.append(lag, |state| raise(state, id(*n), *bytes, *bytes, LIMIT, &limits).ok().flatten());
+                    let (upload_id, needed_bytes, max_bytes) = (id(*n), *bytes, *bytes);
+                    self.append(lag, |_| Command::Raise { upload_id, needed_bytes, max_bytes, terms: terms() });
                 }
             }
             Action::Transfer(n, from) => {
@@ -120,8 +126,12 @@ impl World {
                 let ids: Vec<UploadId> = from.iter().map(|n| id(*n)).collect();
                 let bytes_total = ids.iter().filter_map(|id| held.reserved.get(id)).map(|it| it.bytes).sum();
                 let item = ReservedItem { upload_id: id(*n), session_id: None, bytes_total };
-                let limits = Limits::default();
-                self.append(lag, |state| transfer(state, &item, &ids, LIMIT, &limits, NOW).ok().flatten());
+                self.append(lag, |_| Command::Transfer {
+                    item: item.clone(),
+                    from: ids.clone(),
+                    until: NOW,
+                    terms: terms(),
+                });
                 self.partial.extend(from);
             }
         }
@@ -139,7 +149,7 @@ impl World {
         }
         let recorded: Vec<UploadId> =
             self.files.iter().filter(|(_, file)| file.is_space_released).map(|(n, _)| id(*n)).collect();
-        self.append(lag, |state| release(state, &items, &recorded).map(QuotaEvent::from));
+        self.append(lag, |_| Command::Release { purged: items.clone(), recorded: recorded.clone() });
     }
 
     /// Continues the work of stopped workers: records the releases of the quota in the events of the files.

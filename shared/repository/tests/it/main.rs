@@ -4,4 +4,5 @@
 
 mod counted;
 mod directories;
+mod quotas;
 mod snapshots;

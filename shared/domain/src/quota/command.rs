@@ -1,0 +1,83 @@
+//! Commands to a quota.
+
+use super::State;
+use crate::limits::Limits;
+use waybill_schema::events::{QuotaRecalculatedV1, ReleasedItem, ReservedItem, SettledItem};
+use waybill_schema::{FileId, Timestamp, UploadId};
+
+/// Command to a quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Set the storage limit. Every such command is recorded.
+    SetLimit {
+        /// The limit in bytes.
+        storage_limit_bytes: u64,
+    },
+    /// Set the storage limit, unless a limit was set before.
+    SetFirstLimit {
+        /// The limit in bytes.
+        storage_limit_bytes: u64,
+    },
+    /// Reserve bytes for uploads that are about to start. If one of them does not fit, nothing is reserved:
+    /// [`super::check_each`] returns those that fit.
+    Reserve {
+        /// The uploads, at most [`RESERVATION_ITEMS_MAX`](crate::limits::RESERVATION_ITEMS_MAX). Others are ignored.
+        items: Vec<ReservedItem>,
+        /// Time until which the uploads must start.
+        until: Timestamp,
+        /// The limits.
+        terms: Terms,
+    },
+    /// Raise the reservation of an upload of unknown length.
+    Raise {
+        /// The upload.
+        upload_id: UploadId,
+        /// Bytes that the reservation must have at least.
+        needed_bytes: u64,
+        /// Maximum size of the upload.
+        max_bytes: u64,
+        /// The limits.
+        terms: Terms,
+    },
+    /// Transfer the reservations of partial uploads to their final upload.
+    Transfer {
+        /// The final upload.
+        item: ReservedItem,
+        /// The partial uploads.
+        from: Vec<UploadId>,
+        /// Time until which the final upload must start.
+        until: Timestamp,
+        /// The limits.
+        terms: Terms,
+    },
+    /// End the reservations of these uploads that are still open. At most
+    /// [`RESERVATION_ITEMS_MAX`](crate::limits::RESERVATION_ITEMS_MAX); others are ignored.
+    Settle(Vec<SettledItem>),
+    /// Release the bytes of purged files. The events of the files must be read after the state of the quota, and the
+    /// event must be appended with the expectation of this state: a concurrent release then causes a conflict.
+    Release {
+        /// Purged files whose own events do not contain `FileSpaceReleased` yet. At most
+        /// [`RESERVATION_ITEMS_MAX`](crate::limits::RESERVATION_ITEMS_MAX); others are ignored.
+        purged: Vec<ReleasedItem>,
+        /// Files whose own events contain it.
+        recorded: Vec<FileId>,
+    },
+    /// Record the bytes and the number of the files of the company. Every such command is recorded.
+    Recalculate(QuotaRecalculatedV1),
+}
+
+/// Limits that apply to a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Storage limit of a company for which no limit was set, in bytes.
+    pub default_limit_bytes: u64,
+    /// Limits on sizes.
+    pub limits: Limits,
+}
+
+impl Terms {
+    /// Returns the storage limit of the company.
+    pub(super) fn limit_bytes(&self, state: &State) -> u64 {
+        state.limit_bytes.unwrap_or(self.default_limit_bytes)
+    }
+}
