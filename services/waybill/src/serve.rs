@@ -14,7 +14,7 @@ use waybill_event_log::jetstream::{Bucket, JetStreamLog};
 use waybill_gateway::Workers;
 use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
-use waybill_repository::{DirectoryLimits, Repository};
+use waybill_repository::Repository;
 use waybill_schema::names;
 use waybill_service_kit::health::{self, Readiness};
 use waybill_service_kit::settings::{
