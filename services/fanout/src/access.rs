@@ -1,8 +1,8 @@
 //! Decides which topics a principal may watch.
 
 use crate::fanout::Fanout;
-use crate::protocol::Topic;
 use waybill_access::{AccessError, Wanted};
+use waybill_api::frames::Topic;
 use waybill_repository::{LifecycleAggregate, SessionAggregate, UploadAggregate, load};
 use waybill_schema::Place;
 use waybill_service_kit::{Principal, Role};

@@ -59,13 +59,13 @@ impl Socket for ActixSocket {
 mod tests {
     use super::*;
     use crate::guard::{FRAME_MAX_BYTES, guarded};
-    use crate::protocol::Close;
     use actix_web::FromRequest;
     use actix_web::body::{BoxBody, MessageBody};
     use actix_web::test::TestRequest;
     use actix_web::{dev, web};
     use futures_util::{FutureExt, stream};
     use std::future::poll_fn;
+    use waybill_api::frames::Close;
 
     /// Opens a WebSocket whose client sends `bytes` and then nothing more. Returns it with the body of the response to
     /// the handshake, which has the frames to the client.

@@ -99,11 +99,11 @@ impl Clients {
 mod tests {
     use super::*;
     use crate::outbox::Next;
-    use crate::protocol::Close;
     use futures_util::poll;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
     use uuid::Uuid;
+    use waybill_api::frames::Close;
     use waybill_schema::Timestamp;
 
     fn principal(company: u128, user: u128) -> Principal {

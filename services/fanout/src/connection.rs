@@ -7,7 +7,6 @@ use crate::access::{keeps_all, keeps_places};
 use crate::fanout::Fanout;
 use crate::hub::Watcher;
 use crate::outbox::{Next, Outbox, pop};
-use crate::protocol::{Close, Refusal, ServerFrame};
 use crate::socket::{Disconnected, Frame, Socket};
 use crate::subscriptions::Subscriptions;
 use crate::timing::{HEARTBEAT, Timing};
@@ -21,6 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use uuid::Uuid;
+use waybill_api::frames::{Close, Refusal, ServerFrame};
 use waybill_service_kit::metrics::SOCKETS;
 use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, now as wall_clock};
 

@@ -4,11 +4,11 @@ use crate::actix_socket::ActixSocket;
 use crate::connection::{Client, Connection, greet};
 use crate::fanout::Fanout;
 use crate::guard::{FRAME_MAX_BYTES, TooBig, guarded};
-use crate::protocol::SUBPROTOCOL;
 use crate::ticket::{self, Tickets};
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, get, web};
 use std::time::Duration;
+use waybill_api::frames::SUBPROTOCOL;
 use waybill_schema::ErrorCode;
 use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, body};
 

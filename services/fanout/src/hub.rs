@@ -3,12 +3,12 @@
 use crate::clients::Clients;
 use crate::live::{Live, What, progress, topics, transition};
 use crate::outbox::Outbox;
-use crate::protocol::{ProgressFacts, Stage, Topic};
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use waybill_api::frames::{ProgressFacts, Stage, Topic};
 use waybill_cache::Cache;
 use waybill_domain::progress::Tracker;
 use waybill_event_log::{EventLog, ReadError, Stored, read_after, read_events};

@@ -12,7 +12,6 @@ mod handshake;
 mod hub;
 mod live;
 mod outbox;
-mod protocol;
 mod server;
 mod settings;
 mod snapshot;

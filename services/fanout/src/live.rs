@@ -1,7 +1,7 @@
 //! Converts events of the log to what watchers receive.
 
-use crate::protocol::{ProgressFacts, Stage, Topic};
 use serde_json::{Map, Value, json};
+use waybill_api::frames::{ProgressFacts, Stage, Topic};
 use waybill_domain::progress::Tracker;
 use waybill_domain::upload::{Phase, Status};
 use waybill_schema::events::{FileEvent, SessionEvent, ShareEvent, UploadEvent};
@@ -82,7 +82,7 @@ pub(crate) fn progress(id: UploadId, tracker: &Tracker) -> ProgressFacts {
     };
     ProgressFacts {
         upload_id: id,
-        stage,
+        stage: stage.into(),
         bytes_uploaded: progress.bytes_uploaded,
         total_bytes: progress.total_bytes,
         progress_percentage: progress.percentage,
@@ -90,6 +90,22 @@ pub(crate) fn progress(id: UploadId, tracker: &Tracker) -> ProgressFacts {
         estimated_time_remaining_s: progress.estimated_time_remaining_s,
         current_chunk: progress.current_chunk,
         total_chunks: progress.total_chunks,
+    }
+}
+
+/// Returns the progress of an upload of 100 bytes.
+#[cfg(test)]
+pub(crate) fn of_a_hundred(upload_id: UploadId, bytes_uploaded: u64) -> ProgressFacts {
+    ProgressFacts {
+        upload_id,
+        stage: Stage::Uploading.into(),
+        bytes_uploaded,
+        total_bytes: 100,
+        progress_percentage: 0,
+        upload_speed_bytes_per_s: 0,
+        estimated_time_remaining_s: None,
+        current_chunk: 0,
+        total_chunks: 1,
     }
 }
 

@@ -6,11 +6,11 @@
 //! to send it.
 
 use crate::live::{Live, What};
-use crate::protocol::{Close, ProgressFacts, Topic};
 use crate::taken::Taken;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use waybill_api::frames::{Close, ProgressFacts, Topic};
 use waybill_schema::UploadId;
 
 /// Maximum number of waiting transitions. The connection closes as too slow if there are more.
@@ -196,11 +196,12 @@ pub(crate) fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Refusal;
+    use crate::live::of_a_hundred;
     use serde_json::{Map, Value};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
     use uuid::Uuid;
+    use waybill_api::frames::Refusal;
 
     /// A name, and something that changes an outbox.
     type PutIn = (&'static str, fn(&Outbox));
@@ -230,7 +231,7 @@ mod tests {
     }
 
     fn progress(seq: u64) -> Arc<Live> {
-        let facts = ProgressFacts::of_a_hundred(UploadId(Uuid::nil()), seq);
+        let facts = of_a_hundred(UploadId(Uuid::nil()), seq);
         Arc::new(Live::new(seq, What::Progress(facts)))
     }
 

@@ -2,12 +2,12 @@
 //! checkpoint.
 
 use crate::fanout::{Fanout, Turn};
-use crate::protocol::Topic;
 use crate::taken::Snapshot;
 use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json, to_value};
 use std::time::{Duration, Instant};
 use waybill_access::{AccessError, Wanted};
+use waybill_api::frames::Topic;
 use waybill_domain::access::Viewer;
 use waybill_read_model::queries::{FileFilter, Session, SharedFile, UploadProgress};
 use waybill_read_model::{Database, ReadModelError, projection, queries};

@@ -1,15 +1,15 @@
 //! The client's end of a connection, as the connection needs it. [`crate::actix_socket`] implements it for WebSockets,
 //! and tests implement it in memory.
 
-use crate::protocol::Close;
 use bytes::Bytes;
 use futures_util::Stream;
 use std::task::{Context, Poll};
+use waybill_api::frames::Close;
 
 /// Frame to the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// JSON text of a [`ServerFrame`](crate::protocol::ServerFrame).
+    /// JSON text of a [`ServerFrame`](waybill_api::frames::ServerFrame).
     Text(Box<str>),
     /// A ping without content, which the client must answer.
     Ping,

@@ -2,10 +2,10 @@
 
 use crate::live::{Live, What};
 use crate::outbox::Progress;
-use crate::protocol::{Close, Refusal, ServerFrame, Topic};
 use crate::taken::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use waybill_api::frames::{Close, Refusal, ServerFrame, Topic};
 
 /// Maximum number of topics that a connection may watch.
 pub(crate) const TOPICS_MAX: usize = 100;
@@ -137,5 +137,12 @@ fn event_frame(id: u64, topic: Topic, sent_seq: &mut u64, live: &Live) -> Option
         return None;
     }
     let prev_seq = std::mem::replace(sent_seq, live.seq);
-    Some(ServerFrame::Ev { id, topic: topic.to_string(), seq: live.seq, prev_seq, kind, facts: facts.clone() })
+    Some(ServerFrame::Ev {
+        id,
+        topic: topic.to_string(),
+        seq: live.seq,
+        prev_seq,
+        kind: (*kind).into(),
+        facts: facts.clone(),
+    })
 }

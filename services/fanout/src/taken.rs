@@ -1,7 +1,7 @@
 //! The result of a request for a subscription, which waits in the outbox until the connection takes it.
 
-use crate::protocol::{Refusal, Topic};
 use serde_json::Value;
+use waybill_api::frames::{Refusal, Topic};
 
 /// State of a topic and the position at which it was read.
 pub(crate) struct Snapshot {

@@ -5,11 +5,10 @@ use crate::access::may_watch;
 use crate::fanout::{Fanout, Turn};
 use crate::hub::Watcher;
 use crate::outbox::Outbox;
-use crate::protocol::{Refusal, Topic};
 use crate::snapshot;
 use crate::taken::{Snapshot, Taken};
 use std::sync::Arc;
-use waybill_access::AccessError;
+use waybill_api::frames::{Refusal, Topic};
 use waybill_event_log::ReadError;
 use waybill_schema::{CompanyId, Entity, Subject, UploadId};
 use waybill_service_kit::Principal;
@@ -47,36 +46,29 @@ impl Wish {
 
     async fn take<'a>(&self, fanout: &'a Fanout, turn: Turn<'a>) -> Result<Snapshot, Refusal> {
         let Self { topic, principal, .. } = self;
-        let allowed = may_watch(fanout, principal, *topic).await?;
+        let allowed = may_watch(fanout, principal, *topic).await.map_err(unavailable)?;
         let allowed = allowed.ok_or(Refusal::NotFound)?;
         let watcher = Watcher { conn: self.conn, outbox: self.outbox.clone(), since: allowed.since };
         let handed_out = fanout.hub.watch(principal.company_id, *topic, watcher);
         // The client may have lost access before the connection became a watcher. Then no recheck reaches it, so check
         // again.
-        if may_watch(fanout, principal, *topic).await?.is_none() {
+        if may_watch(fanout, principal, *topic).await.map_err(unavailable)?.is_none() {
             return Err(Refusal::NotFound);
         }
         // The snapshot must contain all events about the topic that were delivered before.
         let about = match topic {
-            Topic::Upload(upload) => last_event(fanout, principal.company_id, *upload).await?,
+            Topic::Upload(upload) => last_event(fanout, principal.company_id, *upload).await.map_err(unavailable)?,
             _ => handed_out,
         };
         let at_least = allowed.read_to.max(about);
         let taken = snapshot::take(fanout, turn, principal, *topic, at_least).await;
-        taken?.ok_or(Refusal::Lagging)
+        taken.map_err(unavailable)?.ok_or(Refusal::Lagging)
     }
 }
 
-impl From<AccessError> for Refusal {
-    fn from(_: AccessError) -> Self {
-        Self::Unavailable
-    }
-}
-
-impl From<ReadError> for Refusal {
-    fn from(_: ReadError) -> Self {
-        Self::Unavailable
-    }
+/// Returns the refusal of a subscription that the fan-out cannot decide at the moment. The client can ask again.
+fn unavailable<E>(_: E) -> Refusal {
+    Refusal::Unavailable
 }
 
 /// Returns the sequence of the last event about an upload and its file, or 0.

@@ -9,13 +9,16 @@ use clap::Args;
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use indicatif::ProgressBar;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message, http::HeaderValue};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use waybill_api::Extensible;
+use waybill_api::frames::{ClientFrame, Close, ProgressFacts, Refusal, ServerFrame, Stage};
 
 /// Time without a message after which a connection is dead. The server sends a ping every 25 s.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -73,6 +76,37 @@ struct Watch {
     bars: HashMap<String, ProgressBar>,
     names: HashMap<String, String>,
     failed: bool,
+}
+
+/// Facts of a change that the command shows. Which of them a change has depends on its kind.
+#[derive(Default, Deserialize)]
+struct Change {
+    upload_id: Option<String>,
+    session_id: Option<String>,
+    original_name: Option<String>,
+    status: Option<String>,
+    error_code: Option<String>,
+}
+
+/// State of an upload in a snapshot.
+#[derive(Deserialize)]
+struct UploadState {
+    status: String,
+    error_code: Option<String>,
+}
+
+/// State of a session in a snapshot.
+#[derive(Deserialize)]
+struct SessionState {
+    session: SessionFacts,
+}
+
+/// Members of a session that the command needs.
+#[derive(Deserialize)]
+struct SessionFacts {
+    status: String,
+    failed_files: i64,
+    is_closed: bool,
 }
 
 /// Reason why a connection ended.
@@ -135,8 +169,7 @@ impl Watch {
         let mut socket = connect(api, url).await?;
         let passing = |error: Error| Lost::Passing(error.to_string());
         for id in self.open.clone() {
-            let frame = self.subscription(id);
-            socket.send(Message::text(frame.to_string())).await.map_err(passing)?;
+            socket.send(message(&self.subscription(id))?).await.map_err(passing)?;
         }
         while !self.open.is_empty() {
             let quiet = if self.closing.is_empty() { SILENCE } else { QUIET };
@@ -148,9 +181,8 @@ impl Watch {
                 // No frame announces the end of a session. A new subscription returns its state.
                 Err(_) if !self.closing.is_empty() => {
                     for id in self.closing.clone() {
-                        let again = [json!({ "t": "unsub", "id": id }), self.subscription(id)];
-                        for frame in again {
-                            socket.send(Message::text(frame.to_string())).await.map_err(passing)?;
+                        for frame in [ClientFrame::Unsub { id }, self.subscription(id)] {
+                            socket.send(message(&frame)?).await.map_err(passing)?;
                         }
                     }
                     continue;
@@ -163,10 +195,13 @@ impl Watch {
             patience.progress();
             match message {
                 Message::Text(text) => {
-                    let frame: Value = serde_json::from_str(&text).unwrap_or_default();
-                    self.frame(&frame)?;
+                    // The output contains all members of a frame, also those that this version does not know.
+                    let sent: Value = serde_json::from_str(&text).unwrap_or_default();
+                    if let Ok(frame) = ServerFrame::deserialize(&sent) {
+                        self.frame(frame, &sent)?;
+                    }
                 }
-                Message::Close(Some(frame)) if u16::from(frame.code) == 4001 => {
+                Message::Close(Some(frame)) if u16::from(frame.code) == Close::TokenExpired.code() => {
                     return Err(Lost::Final("the token has expired".to_owned()));
                 }
                 _ => {}
@@ -176,50 +211,58 @@ impl Watch {
         Ok(())
     }
 
-    fn subscription(&self, id: u64) -> Value {
-        json!({ "t": "sub", "id": id, "topic": self.topics.get(&id) })
+    fn subscription(&self, id: u64) -> ClientFrame {
+        ClientFrame::Sub { id, topic: self.topic(id), from: None }
     }
 
-    fn frame(&mut self, frame: &Value) -> Result<(), Lost> {
-        if matches!(frame["t"].as_str(), Some("snap" | "ev" | "prog" | "err")) {
-            self.output.event(|| frame.clone());
+    /// Returns the topic of a subscription.
+    fn topic(&self, id: u64) -> String {
+        self.topics.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Handles a frame. `sent` is the frame as the server sent it.
+    fn frame(&mut self, frame: ServerFrame, sent: &Value) -> Result<(), Lost> {
+        use ServerFrame::{Bye, Err as Refused, Ev, Hello, Prog, Reset, Snap, Unknown};
+        if matches!(frame, Snap { .. } | Ev { .. } | Prog { .. } | Refused { .. }) {
+            self.output.event(|| sent.clone());
         }
-        let id = frame["id"].as_u64().unwrap_or(0);
-        match frame["t"].as_str() {
-            Some("snap") => self.snapshot(id, &frame["state"]),
-            Some("prog") => self.progress(frame),
-            Some("ev") => self.transition(id, frame),
-            Some("err") => {
-                let topic = self.topics.get(&id).cloned().unwrap_or_default();
-                return Err(match frame["code"].as_str() {
-                    Some("not_found") => {
-                        Lost::Final(format!("{topic}: does not exist, or you are not allowed to watch it"))
-                    }
-                    Some(code @ ("lagging" | "unavailable")) => Lost::Passing(code.to_owned()),
-                    code => Lost::Final(format!("{topic}: {}", code.unwrap_or("refused"))),
-                });
-            }
-            _ => {}
+        match frame {
+            Snap { id, state, .. } => self.snapshot(id, &state),
+            Prog { progress, .. } => self.progress(&progress),
+            Ev { id, kind, facts, .. } => self.transition(id, &kind, facts),
+            Refused { id, code } => return Err(self.refused(id.unwrap_or(0), &code)),
+            Hello { .. } | Reset { .. } | Bye { .. } | Unknown => {}
         }
         Ok(())
     }
 
+    fn refused(&self, id: u64, code: &Extensible<Refusal>) -> Lost {
+        match code {
+            Extensible::Known(Refusal::NotFound) => {
+                Lost::Final(format!("{}: does not exist, or you are not allowed to watch it", self.topic(id)))
+            }
+            Extensible::Known(Refusal::Lagging | Refusal::Unavailable) => Lost::Passing(code.to_string()),
+            code => Lost::Final(format!("{}: {code}", self.topic(id))),
+        }
+    }
+
     fn snapshot(&mut self, id: u64, state: &Value) {
-        let topic = self.topics.get(&id).cloned().unwrap_or_default();
+        let topic = self.topic(id);
         match topic.split_once(':') {
+            // The state of an upload that the read model does not have yet is `null`.
             Some(("upload", upload)) => {
-                if let Some(status) = state["status"].as_str() {
-                    self.ended(id, upload, status, state);
+                if let Ok(state) = UploadState::deserialize(state) {
+                    self.ended(id, upload, &state.status, state.error_code);
                 }
             }
             Some(("session", _)) => {
-                let session = &state["session"];
-                if matches!(session["status"].as_str(), Some(status) if status != "ACTIVE") {
-                    self.failed |= session["status"] != "COMPLETED" || session["failed_files"] != 0;
-                    self.say(&topic, session["status"].as_str().unwrap_or_default());
+                let Ok(SessionState { session }) = SessionState::deserialize(state) else { return };
+                if session.status != "ACTIVE" {
+                    self.failed |= session.status != "COMPLETED" || session.failed_files != 0;
+                    self.say(&topic, &session.status);
                     self.open.remove(&id);
                     self.closing.remove(&id);
-                } else if session["is_closed"] == true {
+                } else if session.is_closed {
                     self.closing.insert(id);
                 }
             }
@@ -227,31 +270,27 @@ impl Watch {
         }
     }
 
-    fn progress(&mut self, frame: &Value) {
-        let Some(upload) = frame["upload_id"].as_str() else { return };
-        let name = self.name(upload);
-        let total = frame["total_bytes"].as_u64().unwrap_or(0);
-        let bar = self.bars.entry(upload.to_owned()).or_insert_with(|| self.output.file_bar(&name, total));
-        bar.set_position(frame["bytes_uploaded"].as_u64().unwrap_or(0));
-        bar.set_message(if frame["stage"] == "verifying" { "verifying" } else { "" });
+    fn progress(&mut self, progress: &ProgressFacts) {
+        let upload = progress.upload_id.to_string();
+        let name = self.name(&upload);
+        let bar = self.bars.entry(upload).or_insert_with(|| self.output.file_bar(&name, progress.total_bytes));
+        bar.set_position(progress.bytes_uploaded);
+        bar.set_message(if progress.stage == Stage::Verifying { "verifying" } else { "" });
     }
 
-    fn transition(&mut self, id: u64, frame: &Value) {
-        let kind = frame["kind"].as_str().unwrap_or_default();
-        let what = frame["upload_id"].as_str().or(frame["session_id"].as_str()).unwrap_or_default().to_owned();
-        if let Some(name) = frame["original_name"].as_str() {
-            self.names.insert(what.clone(), name.to_owned());
+    fn transition(&mut self, id: u64, kind: &str, facts: Map<String, Value>) {
+        let change = Change::deserialize(Value::Object(facts)).unwrap_or_default();
+        let what = change.upload_id.or(change.session_id).unwrap_or_default();
+        if let Some(name) = change.original_name {
+            self.names.insert(what.clone(), name);
         }
         let name = self.name(&what);
         self.say(&name, kind);
-        match self.topics.get(&id).and_then(|topic| topic.split_once(':')).map(|(kind, _)| kind.to_owned()) {
-            Some(topic) if topic == "upload" => {
-                if let Some(status) = frame["status"].as_str() {
-                    self.ended(id, &what, status, frame);
-                }
-            }
-            Some(topic) if topic == "session" => {
-                self.failed |= frame["status"] == "FAILED" || frame["status"] == "CANCELLED";
+        let status = change.status.unwrap_or_default();
+        match self.topic(id).split_once(':') {
+            Some(("upload", _)) => self.ended(id, &what, &status, change.error_code),
+            Some(("session", _)) => {
+                self.failed |= status == "FAILED" || status == "CANCELLED";
                 match kind {
                     "SessionCancelled" => drop(self.open.remove(&id)),
                     "SessionClosed" => drop(self.closing.insert(id)),
@@ -260,7 +299,7 @@ impl Watch {
             }
             _ => {}
         }
-        if matches!(frame["status"].as_str(), Some("COMPLETED" | "FAILED" | "CANCELLED"))
+        if matches!(status.as_str(), "COMPLETED" | "FAILED" | "CANCELLED")
             && let Some(bar) = self.bars.remove(&what)
         {
             bar.finish_and_clear();
@@ -268,7 +307,7 @@ impl Watch {
     }
 
     /// Stops watching an upload if its status is final.
-    fn ended(&mut self, id: u64, upload: &str, status: &str, facts: &Value) {
+    fn ended(&mut self, id: u64, upload: &str, status: &str, error_code: Option<String>) {
         if !matches!(status, "COMPLETED" | "FAILED" | "CANCELLED") {
             return;
         }
@@ -280,7 +319,7 @@ impl Watch {
             self.output.note(&format!("✓ {}: verified", self.name(upload)));
         } else {
             self.failed = true;
-            let code = facts["error_code"].as_str().unwrap_or(status);
+            let code = error_code.as_deref().unwrap_or(status);
             self.output.complain(&format!("✗ {}: {code}", self.name(upload)));
         }
     }
@@ -294,6 +333,12 @@ impl Watch {
             self.output.result(|| format!("{what}  {kind}"), || Value::Null);
         }
     }
+}
+
+/// Returns the message with a frame.
+fn message(frame: &ClientFrame) -> Result<Message, Lost> {
+    let text = serde_json::to_string(frame).map_err(|error| Lost::Final(error.to_string()))?;
+    Ok(Message::text(text))
 }
 
 async fn connect(api: &Api, url: &str) -> Result<Socket, Lost> {

@@ -1,13 +1,13 @@
 //! Handles frames from the client and sends the answers.
 
 use super::{Connection, Look, Step};
-use crate::protocol::{ClientFrame, Close, Refusal, ServerFrame, Topic};
 use crate::socket::{Frame, Incoming, Socket};
 use crate::taken::Taken;
 use crate::wish::Wish;
 use std::time::Duration;
 use tokio::time::Instant;
 use waybill_access::refusals::Refused;
+use waybill_api::frames::{ClientFrame, Close, Refusal, ServerFrame, Topic};
 use waybill_service_kit::Problem;
 
 /// Maximum number of frames that a client may send per second.
@@ -106,7 +106,7 @@ impl<S: Socket> Connection<S> {
 
     /// Sends a refusal.
     pub(super) fn refuse(&mut self, id: Option<u64>, code: Refusal) {
-        self.push([ServerFrame::Err { id, code }]);
+        self.push([ServerFrame::Err { id, code: code.into() }]);
     }
 
     /// Records for the audit that the client asked for a topic that does not exist or that it may not watch.

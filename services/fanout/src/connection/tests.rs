@@ -6,8 +6,7 @@ mod peer;
 
 use super::*;
 use crate::actix_socket::ActixSocket;
-use crate::live::What;
-use crate::protocol::ProgressFacts;
+use crate::live::{What, of_a_hundred};
 use bytes::Bytes;
 use peer::{PATIENCE, Peer, Recorder, Sent, principal, upload, user};
 use serde_json::{Map, json};
@@ -18,7 +17,7 @@ fn transition() -> What {
 }
 
 fn progress(bytes_uploaded: u64) -> What {
-    What::Progress(ProgressFacts::of_a_hundred(upload(), bytes_uploaded))
+    What::Progress(of_a_hundred(upload(), bytes_uploaded))
 }
 
 /// Returns the size of a function's future.

@@ -1,10 +1,10 @@
 //! Tests of the limits of a connection, each by its close code or refusal, from the contract of `waybill.v1`.
 
 use super::*;
-use crate::protocol::Topic;
 use crate::socket::Incoming;
 use crate::subscriptions::TOPICS_MAX;
 use crate::taken::Taken;
+use waybill_api::frames::Topic;
 use waybill_schema::Timestamp;
 use waybill_service_kit::Role;
 

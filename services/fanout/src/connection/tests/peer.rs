@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::live::{Live, What};
-use crate::protocol::Topic;
 use crate::socket::Incoming;
 use crate::taken::{Snapshot, Taken};
 use futures_util::Stream;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::Waker;
+use waybill_api::frames::Topic;
 use waybill_schema::{CompanyId, Timestamp, UploadId, UserId};
 
 /// Maximum time that a test waits for a frame. It is longer than the interval between two pings.
