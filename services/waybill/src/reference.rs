@@ -1,5 +1,5 @@
-//! Generates `docs/configuration.md` from the settings of `waybill serve`. The tests compare it and `docs/openapi.json` with
-//! the code.
+//! Generates `docs/configuration.md` from the settings of `waybill serve`. The tests compare it, `docs/openapi.json` and
+//! `docs/websocket-frames.json` with the code.
 
 use clap::{Arg, Command};
 #[cfg(test)]
@@ -79,19 +79,28 @@ mod tests {
         assert!(written == page, "docs/configuration.md differs from the code; set WAYBILL_WRITE_DOCS=1 to write it");
     }
 
-    /// The document of `waybill serve all`. Objects are compared without the order of their members, which depends on the
-    /// features with which serde_json is built.
+    /// Compares a JSON document in `docs/` with the code. Objects are compared without the order of their members, which
+    /// depends on the features with which serde_json is built.
+    fn compare_document(name: &str, document: &Value) {
+        let path = Path::new("../../docs").join(name);
+        let written =
+            || serde_json::from_str(&std::fs::read_to_string(&path).unwrap_or_default()).unwrap_or(Value::Null);
+        if std::env::var_os("WAYBILL_WRITE_DOCS").is_some() && written() != *document {
+            std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(document).unwrap())).unwrap();
+        }
+        assert!(written() == *document, "docs/{name} differs from the code; set WAYBILL_WRITE_DOCS=1 to write it");
+    }
+
+    /// The document of `waybill serve all`.
     #[test]
     fn the_openapi_document_is_what_the_code_says() {
         let text = waybill_gateway::openapi([waybill_fanout::api()]);
-        let document: Value = serde_json::from_str(&text).unwrap();
-        let path = Path::new("../../docs/openapi.json");
-        let written =
-            || serde_json::from_str(&std::fs::read_to_string(path).unwrap_or_default()).unwrap_or(Value::Null);
-        if std::env::var_os("WAYBILL_WRITE_DOCS").is_some() && written() != document {
-            std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&document).unwrap())).unwrap();
-        }
-        assert!(written() == document, "docs/openapi.json differs from the code; set WAYBILL_WRITE_DOCS=1 to write it");
+        compare_document("openapi.json", &serde_json::from_str(&text).unwrap());
+    }
+
+    #[test]
+    fn the_schemas_of_the_frames_are_what_the_code_says() {
+        compare_document("websocket-frames.json", &waybill_api::frames::json_schemas());
     }
 
     /// The table of error codes. The rest of the page is written by hand.
