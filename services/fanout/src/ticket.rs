@@ -4,8 +4,8 @@
 use actix_web::http::header::{HeaderMap, ORIGIN};
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use uuid::Uuid;
+use waybill_api::progress::Ticket;
 use waybill_event_log::jetstream::{Bucket, BucketError};
 use waybill_schema::{CompanyId, Timestamp, UserId};
 use waybill_service_kit::{Principal, Problem, Role, now};
@@ -52,13 +52,6 @@ impl Tickets {
 /// Returns the `Origin` header of a request.
 pub(crate) fn origin(headers: &HeaderMap) -> Option<&str> {
     headers.get(ORIGIN)?.to_str().ok()
-}
-
-/// A ticket. It works once, from the same origin.
-#[derive(Serialize, ToSchema)]
-struct Ticket {
-    ticket: String,
-    expires_in_s: i64,
 }
 
 /// Issues a ticket for the WebSocket of a browser.

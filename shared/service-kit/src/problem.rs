@@ -7,20 +7,6 @@ use serde_json::{Map, Value, json};
 use std::fmt;
 use waybill_schema::ErrorCode;
 
-/// An error (RFC 9457). Some errors have further members.
-#[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "only describes the result of `Problem::to_json` for OpenAPI")]
-pub struct ProblemDetails {
-    #[schema(rename = "type")]
-    kind: String,
-    title: String,
-    status: u16,
-    /// Stable error code; docs/errors.md lists all codes.
-    code: String,
-    /// Explanation for people: the error and what to do about it.
-    detail: String,
-}
-
 /// An error answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {

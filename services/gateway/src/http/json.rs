@@ -5,7 +5,6 @@ use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadEr
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use std::cell::RefCell;
 use std::rc::Rc;
 use waybill_schema::ErrorCode;
@@ -120,14 +119,6 @@ pub(crate) fn remember_body(request: &mut ServiceRequest) {
 
 fn too_slow() -> Problem {
     Problem::new(408, ErrorCode::BodyTooSlow, "the body arrived too slowly; send it again")
-}
-
-/// Deserializes a member that is present, even if it is `null`. With `#[serde(default)]`, `None` means that the member
-/// is missing, and `Some(None)` that it is `null`.
-pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 /// Reads a JSON body of at most `limit` bytes, for routes that accept more than 64 KiB.

@@ -1,56 +1,15 @@
-//! Metadata of a file: a JSON object that is stored exactly as the client wrote it, so that numbers keep their digits.
+//! Stored form of the metadata of a file.
 
 use crate::http::problems::refused;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
+use waybill_api::Metadata;
 use waybill_domain::metadata;
 use waybill_service_kit::Problem;
 
-/// A JSON object as text.
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
-pub(crate) struct Metadata(Box<RawValue>);
-
-impl<'de> Deserialize<'de> for Metadata {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::checked(Box::<RawValue>::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
-impl Metadata {
-    /// Parses JSON.
-    ///
-    /// # Errors
-    /// If the text is not a JSON object.
-    pub(crate) fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        Self::checked(serde_json::from_str(text)?)
-    }
-
-    /// Creates metadata from named texts. Returns `None` if there are no texts.
-    pub(crate) fn of(texts: &Map<String, Value>) -> Option<Self> {
-        // The serialization of a map of values cannot fail.
-        if texts.is_empty() { None } else { to_raw_value(texts).ok().map(Self) }
-    }
-
-    /// Returns the members of the object.
-    pub(crate) fn members(&self) -> Map<String, Value> {
-        serde_json::from_str(self.0.get()).unwrap_or_default()
-    }
-
-    /// Parses the object completely. [`RawValue`] alone accepts half a surrogate pair.
-    fn checked(raw: Box<RawValue>) -> Result<Self, serde_json::Error> {
-        serde_json::from_str::<Map<String, Value>>(raw.get())?;
-        Ok(Self(raw))
-    }
-
-    /// Returns the text to store.
-    ///
-    /// # Errors
-    /// 413 `metadata_too_large`, 400 `metadata_invalid`.
-    pub(crate) fn text(&self) -> Result<String, Problem> {
-        metadata::check(self.0.get()).map_err(|refusal| refused(&refusal))?;
-        Ok(self.0.get().to_owned())
-    }
+/// Returns the text to store.
+///
+/// # Errors
+/// 413 `metadata_too_large`, 400 `metadata_invalid`.
+pub(crate) fn text_of(metadata: &Metadata) -> Result<String, Problem> {
+    metadata::check(metadata.as_str()).map_err(|refusal| refused(&refusal))?;
+    Ok(metadata.as_str().to_owned())
 }

@@ -9,29 +9,6 @@ use uuid::Uuid;
 #[expect(dead_code, reason = "only describes the API")]
 pub(crate) struct Bytes(Vec<u8>);
 
-/// Visibility of an association: `PUBLIC` for all users of the company, `PRIVATE` for the members of the chatroom or
-/// thread, `RESTRICTED` only for the members that `permissions.users` names.
-#[derive(ToSchema)]
-#[schema(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(dead_code, reason = "only describes the API")]
-pub(crate) enum AccessType {
-    Public,
-    Private,
-    Restricted,
-}
-
-/// A permission: `view` the file's description, `download` its bytes and issue download tokens, `share` it with other
-/// places, or `manage` the association.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "only describes the API")]
-pub(crate) enum Grant {
-    View,
-    Download,
-    Share,
-    Manage,
-}
-
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "only describes the API")]

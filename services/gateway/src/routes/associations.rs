@@ -4,88 +4,32 @@ use crate::application::access::{denied, viewer};
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
 use crate::application::shares::{manageable, run};
-use crate::http::parameters;
 use crate::http::parameters::{IdempotencyKey, MinPosition};
 use crate::http::path::{AssociationPath, FilePath};
 use crate::http::problems::IntoProblem;
 use crate::http::response::{POSITION, private};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
+use waybill_api::associations::{ChangeBody, PermissionsBody, ShareBody, ShareCreated};
 use waybill_domain::access::Operation;
 use waybill_domain::share::{Command, State};
 use waybill_read_model::queries::{Association, list_associations};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{FileSharedV1, ShareChangedV1};
-use waybill_schema::{AccessType, ChatroomId, Grant, Permissions, ShareId, ThreadId, Timestamp, UploadId, UserId};
+use waybill_schema::{Grant, Permissions, ShareId, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
-/// Permissions for the file. Both members are optional.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct PermissionsBody {
-    /// Permissions of every user that the association is for. Without it, they can view and download.
-    #[schema(value_type = Option<Vec<parameters::Grant>>)]
-    everyone: Option<Vec<Grant>>,
-    /// Permissions of single users, by user id.
-    #[serde(default)]
-    #[schema(value_type = HashMap<Uuid, Vec<parameters::Grant>>)]
-    users: BTreeMap<UserId, Vec<Grant>>,
-}
-
-impl From<PermissionsBody> for Permissions {
-    fn from(body: PermissionsBody) -> Self {
-        // Repeated grants count once.
-        let once = |mut grants: Vec<Grant>| {
-            grants.sort_unstable();
-            grants.dedup();
-            grants
-        };
-        let users = body.users.into_iter().map(|(user, grants)| (user, once(grants))).collect();
-        Self { everyone: body.everyone.map(once), users }
-    }
-}
-
-/// The association to create. It needs either `chatroom_id` or `thread_id`.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ShareBody {
-    #[schema(value_type = Option<Uuid>)]
-    chatroom_id: Option<ChatroomId>,
-    #[schema(value_type = Option<Uuid>)]
-    thread_id: Option<ThreadId>,
-    #[serde(default)]
-    #[schema(value_type = parameters::AccessType)]
-    access_type: AccessType,
-    permissions: Option<PermissionsBody>,
-    /// Time at which the association ends. Without it, the association does not end.
-    expires_at: Option<DateTime<Utc>>,
-}
-
-/// The members to change. Missing members stay unchanged; `null` removes the permissions or the end.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ChangeBody {
-    #[schema(value_type = Option<parameters::AccessType>)]
-    access_type: Option<AccessType>,
-    #[serde(default, deserialize_with = "crate::http::json::present")]
-    #[schema(value_type = Option<PermissionsBody>)]
-    permissions: Option<Option<PermissionsBody>>,
-    #[serde(default, deserialize_with = "crate::http::json::present")]
-    #[schema(value_type = Option<DateTime<Utc>>)]
-    expires_at: Option<Option<DateTime<Utc>>>,
-    is_pinned: Option<bool>,
-}
-
-/// The created association.
-#[derive(Serialize, ToSchema)]
-struct ShareCreated {
-    #[schema(value_type = Uuid)]
-    id: ShareId,
-    file_id: Uuid,
+/// Converts the permissions of a request. Repeated grants count once.
+fn permissions_of(body: PermissionsBody) -> Permissions {
+    let once = |mut grants: Vec<Grant>| {
+        grants.sort_unstable();
+        grants.dedup();
+        grants
+    };
+    let users = body.users.into_iter().map(|(user, grants)| (user, once(grants))).collect();
+    Permissions { everyone: body.everyone.map(once), users }
 }
 
 /// The associations of a file.
@@ -132,7 +76,7 @@ pub(crate) async fn create(
             "the file is not verified or was deleted; only verified files can be shared",
         ));
     }
-    let permissions = body.permissions.map(Permissions::from);
+    let permissions = body.permissions.map(permissions_of);
     facts.check_grants(viewer(&principal), permissions.as_ref(), now()).map_err(|why| denied(why, "file"))?;
     gateway.check_place(&principal, body.chatroom_id, body.thread_id).await?;
     let context = gateway.context(&principal, id);
@@ -217,7 +161,7 @@ pub(crate) async fn patch(
     let known = state.shared.clone().ok_or_else(|| Problem::not_found("association"))?;
     let mut commands = Vec::new();
     if body.access_type.is_some() || body.permissions.is_some() || body.expires_at.is_some() {
-        let permissions = body.permissions.map(|permissions| permissions.map(Permissions::from));
+        let permissions = body.permissions.map(|permissions| permissions.map(permissions_of));
         let changed = ShareChangedV1 {
             access_type: body.access_type.unwrap_or(known.access_type),
             permissions: permissions.unwrap_or(known.permissions),

@@ -10,104 +10,21 @@ use crate::http::time::rfc3339;
 use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
-use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 use waybill_access::refusals::Refusal;
+use waybill_api::audit::{AuditEntry, AuditPage, AuditQuery, EventEntry, RefusedEntry};
 use waybill_event_log::chain::RawMessage;
 use waybill_event_log::{Stored, read_after};
 use waybill_schema::ErrorCode;
-use waybill_schema::{Causation, CompanyId, Entity, Event, FileId, Position, Subject, Timestamp, UploadId};
+use waybill_schema::{Causation, CompanyId, Entity, FileId, Position, Subject, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, Role};
 
 const PAGE_DEFAULT: u16 = 100;
 
 const PAGE_MAX: u16 = 1_000;
 
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct AuditQuery {
-    /// Only the history of this file.
-    file_id: Option<Uuid>,
-    /// Only events of this actor: the id of a user, or an actor as events name it, such as `worker:…`.
-    actor: Option<String>,
-    /// Only events of this type, or refusals with this code.
-    kind: Option<String>,
-    /// Only events at this time or later.
-    since: Option<DateTime<Utc>>,
-    /// Only events before this time.
-    until: Option<DateTime<Utc>>,
-    /// Return refused requests instead of events.
-    #[serde(default)]
-    #[param(required = false)]
-    refusals: bool,
-    /// `next_cursor` of the previous page.
-    cursor: Option<String>,
-    /// Only events after this position. Ignored if there is a cursor.
-    after: Option<String>,
-    /// Maximum number of entries to read for a page: 1 to 1,000, 100 by default. Filters can leave fewer.
-    limit: Option<u16>,
-}
-
 #[derive(Serialize, Deserialize)]
 struct Place {
     after_seq: u64,
-}
-
-/// A page of the audit.
-#[derive(Serialize, ToSchema)]
-struct AuditPage {
-    items: Vec<AuditEntry>,
-    /// `null` on the last page.
-    next_cursor: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-enum AuditEntry {
-    Event(Box<EventEntry>),
-    Refused(RefusedEntry),
-    /// An event that this version of Waybill cannot read.
-    Unreadable {
-        position: String,
-        subject: String,
-        unreadable: String,
-    },
-}
-
-/// A recorded event.
-#[derive(Serialize, ToSchema)]
-struct EventEntry {
-    /// Position of the event in the log: an opaque value for `after`.
-    position: String,
-    #[schema(format = DateTime)]
-    time: String,
-    #[serde(rename = "type")]
-    event_type: String,
-    version: u16,
-    subject: String,
-    actor: String,
-    #[schema(value_type = Option<String>)]
-    address: Option<IpAddr>,
-    /// The request or the event that caused this event.
-    cause: String,
-    #[schema(value_type = Object)]
-    data: Event,
-}
-
-/// A refused request.
-#[derive(Serialize, ToSchema)]
-struct RefusedEntry {
-    #[schema(format = DateTime)]
-    time: String,
-    actor: String,
-    #[schema(value_type = Option<String>)]
-    address: Option<IpAddr>,
-    cause: String,
-    method: String,
-    path: String,
-    status: u16,
-    code: String,
 }
 
 /// Lists the events or the refused requests of the company
@@ -162,7 +79,7 @@ pub(crate) async fn list(
     stored.truncate(limit);
     let last = stored.last().filter(|_| is_cut).map(|last| last.position.seq);
     let place = last.or(rest).map(|after_seq| Place { after_seq });
-    let items = stored.iter().filter(|stored| query.wants(stored)).map(shown).collect();
+    let items = stored.iter().filter(|stored| wants(&query, stored)).map(shown).collect();
     Ok(page_of(&gateway, company, items, place))
 }
 
@@ -178,24 +95,23 @@ fn page_of(gateway: &Gateway, company: CompanyId, items: Vec<AuditEntry>, next: 
     private(HttpResponse::Ok()).json(AuditPage { items, next_cursor })
 }
 
-impl AuditQuery {
-    /// Returns `true` if an event passes the filters. Unreadable events always pass, so that the audit never hides
-    /// them.
-    fn wants(&self, stored: &Stored) -> bool {
-        let Ok(recorded) = &stored.event else { return true };
-        let is_kind = self.kind.as_ref().is_none_or(|kind| recorded.event.event_type() == kind);
-        is_kind && self.is_of(&recorded.envelope.actor.to_string()) && self.is_at(recorded.envelope.time)
-    }
+/// Returns `true` if an event passes the filters. Unreadable events always pass, so that the audit never hides them.
+fn wants(query: &AuditQuery, stored: &Stored) -> bool {
+    let Ok(recorded) = &stored.event else { return true };
+    let is_kind = query.kind.as_ref().is_none_or(|kind| recorded.event.event_type() == kind);
+    is_kind && is_of(query, &recorded.envelope.actor.to_string()) && is_at(query, recorded.envelope.time)
+}
 
-    fn is_of(&self, actor: &str) -> bool {
-        let wanted = self.actor.as_deref();
-        wanted.is_none_or(|wanted| actor == wanted || actor.strip_prefix("user:") == Some(wanted))
-    }
+/// Returns `true` if the query asks for entries of this actor.
+fn is_of(query: &AuditQuery, actor: &str) -> bool {
+    let wanted = query.actor.as_deref();
+    wanted.is_none_or(|wanted| actor == wanted || actor.strip_prefix("user:") == Some(wanted))
+}
 
-    fn is_at(&self, time: Timestamp) -> bool {
-        let ms = |time: DateTime<Utc>| Timestamp(time.timestamp_millis());
-        self.since.is_none_or(|since| ms(since) <= time) && self.until.is_none_or(|until| time < ms(until))
-    }
+/// Returns `true` if the query asks for entries at this time.
+fn is_at(query: &AuditQuery, time: Timestamp) -> bool {
+    let ms = |time: DateTime<Utc>| Timestamp(time.timestamp_millis());
+    query.since.is_none_or(|since| ms(since) <= time) && query.until.is_none_or(|until| time < ms(until))
 }
 
 /// Answers with a page of refused requests.
@@ -213,7 +129,7 @@ async fn refusals(
     let wanted = |refusal: &Refusal| {
         let about = query.file_id.is_none_or(|file| refusal.path.contains(&file.to_string()));
         let is_kind = query.kind.as_ref().is_none_or(|kind| refusal.code == *kind);
-        about && is_kind && query.is_of(&format!("user:{}", refusal.user_id)) && query.is_at(refusal.time)
+        about && is_kind && is_of(query, &format!("user:{}", refusal.user_id)) && is_at(query, refusal.time)
     };
     let shown = |refusal: Refusal| {
         AuditEntry::Refused(RefusedEntry {

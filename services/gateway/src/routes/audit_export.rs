@@ -11,39 +11,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use chrono::{SecondsFormat, Utc};
 use futures_util::stream;
-use serde::Serialize;
-use serde_json::json;
-use std::collections::BTreeMap;
-use utoipa::ToSchema;
+use waybill_api::audit::{ExportedEvent, Head, PublicKey, SignedHead};
 use waybill_event_log::chain::{Chain, RawMessage, signed_text};
-use waybill_schema::{CompanyId, Event};
+use waybill_schema::CompanyId;
 use waybill_service_kit::{Principal, Problem, Role};
 
 /// Number of events that are read at a time.
 const PAGE: usize = 500;
-
-/// One event of an export.
-#[derive(Serialize)]
-struct Line<'a> {
-    position: String,
-    subject: &'a str,
-    headers: BTreeMap<&'a str, &'a str>,
-    /// The stored bytes in base64.
-    body: String,
-    /// Digest of the chain up to this event.
-    chain: String,
-    /// The decoded event, for human readers. Missing if this version of Waybill cannot read it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<Event>,
-}
-
-/// The public key that verifies the signed heads of exports.
-#[derive(Serialize, ToSchema)]
-struct PublicKey {
-    algorithm: &'static str,
-    /// 32 bytes in base64.
-    public_key: String,
-}
 
 /// Returns the public key that verifies audit exports
 ///
@@ -56,7 +30,7 @@ struct PublicKey {
 #[get("/v1/audit/key")]
 pub(crate) async fn key(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
     principal.require(Role::Auditor, "auditor")?;
-    Ok(HttpResponse::Ok().json(PublicKey { algorithm: "Ed25519", public_key: gateway.head_key.public() }))
+    Ok(HttpResponse::Ok().json(PublicKey { algorithm: "Ed25519".to_owned(), public_key: gateway.head_key.public() }))
 }
 
 /// Exports all events of the company
@@ -117,7 +91,7 @@ impl Export {
             self.read_to = trail.read_to;
         }
         if self.read_to >= self.end {
-            text.push_str(&self.head());
+            text.push_str(&self.head()?);
             text.push('\n');
             self.ended = true;
         }
@@ -125,30 +99,27 @@ impl Export {
     }
 
     /// Returns the last line: the head of the chain with its signature.
-    fn head(&self) -> String {
+    fn head(&self) -> Result<String, Problem> {
         let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let head_key = &self.gateway.head_key;
         let signature = head_key.sign(&signed_text(self.company, &self.chain, &time));
-        json!({
-            "head": {
-                "company_id": self.company,
-                "events": self.chain.events,
-                "position": self.chain.position.map(|position| position.to_string()),
-                "chain": self.chain.digest,
-                "time": time,
-            },
-            "signature": signature,
-            "public_key": head_key.public(),
-        })
-        .to_string()
+        let head = Head {
+            chain: self.chain.digest.to_string(),
+            company_id: self.company,
+            events: self.chain.events,
+            position: self.chain.position.map(|position| position.to_string()),
+            time,
+        };
+        serde_json::to_string(&SignedHead { head, public_key: head_key.public(), signature })
+            .map_err(|_| Problem::internal())
     }
 }
 
 fn line(message: &RawMessage, chain: &Chain) -> Result<String, Problem> {
-    let line = Line {
+    let line = ExportedEvent {
         position: message.position.to_string(),
-        subject: &message.subject,
-        headers: message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        subject: message.subject.clone(),
+        headers: message.headers.iter().cloned().collect(),
         body: BASE64.encode(&message.body),
         chain: chain.digest.to_string(),
         event: message.decode().ok().map(|recorded| recorded.event),

@@ -22,7 +22,7 @@ use actix_web::web;
 use direct::{native, uppy};
 use resumable::documented as tus;
 use utoipa::OpenApi;
-use waybill_service_kit::problem::ProblemDetails;
+use waybill_api::ProblemDetails;
 
 macro_rules! operations {
     ($($($part:ident)::+),+ $(,)?) => {

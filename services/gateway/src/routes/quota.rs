@@ -6,44 +6,9 @@ use crate::http::parameters::{CompanyPath, MinPosition};
 use crate::http::problems::IntoProblem;
 use crate::http::response::POSITION;
 use actix_web::{HttpRequest, HttpResponse, get, put, web};
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-use uuid::Uuid;
+use waybill_api::quota::{LimitBody, QuotaBody};
 use waybill_read_model::queries::{Quota, find_quota};
-use waybill_schema::CompanyId;
 use waybill_service_kit::{Principal, Problem, Role};
-
-/// The storage limit of a company.
-#[derive(Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LimitBody {
-    /// Bytes that the company can store, at most 2^63 - 1.
-    storage_limit_bytes: u64,
-}
-
-/// The quota of a company.
-#[derive(Serialize, ToSchema)]
-struct QuotaBody {
-    #[schema(value_type = Uuid)]
-    company_id: CompanyId,
-    /// Bytes that the company can store.
-    storage_limit_bytes: u64,
-    /// Bytes of the verified files.
-    storage_used_bytes: u64,
-    /// Bytes that open uploads have reserved.
-    storage_reserved_bytes: u64,
-    file_count: u32,
-    /// Id of the quota. This member and the following ones are missing until the company has an event about its quota.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_calculated_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    updated_at: Option<DateTime<Utc>>,
-}
 
 /// Shows the quota of the caller's company
 #[utoipa::path(

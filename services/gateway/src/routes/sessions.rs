@@ -7,8 +7,9 @@ use crate::http::path::SessionPath;
 use crate::http::problems::IntoProblem;
 use crate::http::response::POSITION;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
+use waybill_api::sessions::{OpenBody, SessionOpened};
 use waybill_domain::session::Command;
 use waybill_read_model::Connection;
 use waybill_read_model::queries::{Session, UploadProgress, find_session, list_session_files};
@@ -21,27 +22,12 @@ use waybill_service_kit::{Principal, Problem, RequestId, Role};
 /// Maximum length of the name of a session in bytes, which is the width of its column.
 const MAX_NAME_BYTES: usize = 255;
 
-/// The session to open.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct OpenBody {
-    /// Name of at most 255 bytes without control characters.
-    name: Option<String>,
-}
-
 /// A session with its files.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionBody {
     #[serde(flatten)]
     session: Session,
     files: Vec<UploadProgress>,
-}
-
-/// The opened session.
-#[derive(Serialize, ToSchema)]
-struct SessionOpened {
-    #[schema(value_type = Uuid)]
-    session_id: SessionId,
 }
 
 /// Opens a session

@@ -1,11 +1,9 @@
 //! Description of a file by a client, and everything that can be checked without the bytes.
 
 use crate::application::gateway::Gateway;
-use crate::http::metadata::Metadata;
+use crate::http::metadata::text_of;
 use crate::http::problems::{IntoProblem, refused};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-use uuid::Uuid;
+use waybill_api::uploads::FileFacts;
 use waybill_domain::limits::part_size_for;
 use waybill_domain::media_type::Claim;
 use waybill_domain::{media_type, name, session};
@@ -15,40 +13,6 @@ use waybill_schema::events::UploadStartedV1;
 use waybill_schema::{ChatroomId, SessionId, Sha256Digest, ThreadId};
 use waybill_service_kit::{Principal, Problem, now};
 
-/// Description of a file by the client.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FileFacts {
-    pub(crate) name: String,
-    pub(crate) size_bytes: u64,
-    /// Media type. If it is absent, Waybill derives it from the name or from the content.
-    pub(crate) mime_type: Option<String>,
-    /// Media type in the headers of the request or of the form's part.
-    #[serde(skip)]
-    pub(crate) content_type: Option<String>,
-    /// SHA-256 of the file, which the verification compares with the stored bytes.
-    pub(crate) sha256: Option<String>,
-    pub(crate) session_id: Option<Uuid>,
-    pub(crate) chatroom_id: Option<Uuid>,
-    pub(crate) thread_id: Option<Uuid>,
-    #[schema(value_type = Option<Object>)]
-    pub(crate) metadata: Option<Metadata>,
-    /// Path of the bytes; `gateway` by default.
-    #[serde(default, skip_serializing_if = "Mode::is_gateway")]
-    pub(crate) mode: Mode,
-}
-
-/// Path of the bytes of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Mode {
-    /// The client sends the bytes to the gateway.
-    #[default]
-    Gateway,
-    /// The client sends the bytes to the object store through presigned URLs.
-    Direct,
-}
-
 /// Media types that contain no information about the file.
 const GENERIC: [&str; 2] = [media_type::ANY, "binary/octet-stream"];
 
@@ -57,23 +21,15 @@ fn read(text: Option<&str>) -> Result<Option<&str>, Problem> {
     text.map_or(Ok(None), media_type::declared).map_err(|refusal| refused(&refusal))
 }
 
-impl FileFacts {
-    /// Returns the media type that the client declared, or else that of the headers, or else that of the file name. The
-    /// result is empty if only the content can show the type.
-    fn media_type(&self) -> Result<String, Problem> {
-        if let Some(declared) = read(self.mime_type.as_deref())? {
-            return Ok(declared.to_owned());
-        }
-        let of_request =
-            read(self.content_type.as_deref())?.filter(|it| !GENERIC.iter().any(|any| it.eq_ignore_ascii_case(any)));
-        Ok(of_request.or_else(|| media_type::of_name(&self.name)).unwrap_or_default().to_owned())
+/// Returns the media type that the client declared, or else that of the headers, or else that of the file name. The
+/// result is empty if only the content can show the type.
+fn media_type_of(facts: &FileFacts) -> Result<String, Problem> {
+    if let Some(declared) = read(facts.mime_type.as_deref())? {
+        return Ok(declared.to_owned());
     }
-}
-
-impl Mode {
-    fn is_gateway(&self) -> bool {
-        *self == Self::Gateway
-    }
+    let of_request =
+        read(facts.content_type.as_deref())?.filter(|it| !GENERIC.iter().any(|any| it.eq_ignore_ascii_case(any)));
+    Ok(of_request.or_else(|| media_type::of_name(&facts.name)).unwrap_or_default().to_owned())
 }
 
 /// Checks everything about a file that can be checked without its bytes: name, type, size, digest, metadata, place and
@@ -86,12 +42,12 @@ pub(crate) async fn check(
 ) -> Result<UploadStartedV1, Problem> {
     name::check(&facts.name).map_err(|refusal| refused(&refusal))?;
     let company = principal.company_id;
-    let mime_type = facts.media_type()?;
+    let mime_type = media_type_of(facts)?;
     let claim = Claim { name: &facts.name, mime_type: &mime_type };
     gateway.policies.types(company).await?.check(claim).map_err(|refusal| refused(&refusal))?;
     gateway.policies.limits(company).await?.check_file(facts.size_bytes).map_err(|refusal| refused(&refusal))?;
     let declared_sha256 = facts.sha256.as_deref().map(parse_sha256).transpose()?;
-    let metadata = facts.metadata.as_ref().map(Metadata::text).transpose()?;
+    let metadata = facts.metadata.as_ref().map(text_of).transpose()?;
     let (chatroom_id, thread_id) = (facts.chatroom_id.map(ChatroomId), facts.thread_id.map(ThreadId));
     gateway.check_place(principal, chatroom_id, thread_id).await?;
     let session_id = facts.session_id.map(SessionId);

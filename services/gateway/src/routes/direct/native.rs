@@ -10,10 +10,8 @@ use crate::http::time::rfc3339;
 use crate::routes::direct::end_of;
 use actix_web::{HttpResponse, post, web};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use utoipa::ToSchema;
 use uuid::Uuid;
+use waybill_api::parts::{PartToSign, PartsToSign, Report, Reported, SignedPart, SignedParts, StoredPart};
 use waybill_data_plane::Checksum;
 use waybill_domain::upload::{Command, State};
 use waybill_object_store::presign::{Pinned, Presign};
@@ -29,71 +27,6 @@ const MAX_PARTS: usize = 100;
 
 /// Up to this number of parts, the gateway looks up each part separately. For more, it lists all parts of the upload.
 const LOOKED_AT: usize = 4;
-
-/// Parts for which the client needs presigned URLs.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PartsToSign {
-    /// 1 to 100 parts.
-    parts: Vec<PartToSign>,
-}
-
-/// Part that the client is going to send.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct PartToSign {
-    /// Part number, beginning at 1.
-    part_number: u32,
-    /// Size of the part in bytes: `part_size_bytes` of the upload, or less for the last part.
-    size_bytes: u64,
-    /// Checksum of the part, as in tus 1.0: the algorithm, a space and the base64 of the digest.
-    checksum: String,
-}
-
-/// One stored part, or a list of 1 to 100 stored parts.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(crate) enum Report {
-    Several { parts: Vec<StoredPart> },
-    One(StoredPart),
-}
-
-/// Part that the client has sent to the object store.
-#[derive(Deserialize, ToSchema)]
-pub(crate) struct StoredPart {
-    /// Part number, beginning at 1.
-    part_number: u32,
-    /// `ETag` header of the object store's response.
-    etag: String,
-}
-
-/// Presigned requests, in the order in which the client named the parts.
-#[derive(Serialize, ToSchema)]
-struct SignedParts {
-    parts: Vec<SignedPart>,
-}
-
-/// Presigned request that the client sends to the object store.
-#[derive(Serialize, ToSchema)]
-struct SignedPart {
-    part_number: u32,
-    method: String,
-    url: String,
-    /// Headers that the client must send unchanged, because they are signed.
-    headers: BTreeMap<String, String>,
-    /// Time at which the URL expires.
-    #[schema(format = DateTime)]
-    expires_at: String,
-}
-
-/// Progress of the upload after the reported parts were recorded.
-#[derive(Serialize, ToSchema)]
-struct Reported {
-    /// Number of consecutive bytes, from the first byte on, that are recorded.
-    offset_bytes: u64,
-    /// Total number of recorded bytes.
-    bytes_uploaded: u64,
-}
 
 /// Signs URLs for parts of a direct upload
 ///

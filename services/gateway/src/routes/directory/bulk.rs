@@ -7,9 +7,7 @@ use crate::http::json;
 use crate::http::parameters::CompanyPath;
 use crate::http::response::POSITION;
 use actix_web::{HttpRequest, HttpResponse, post, web};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-use uuid::Uuid;
+use waybill_api::directory::{Applied, BulkBody, Operation};
 use waybill_domain::directory::Command;
 use waybill_schema::ErrorCode;
 use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
@@ -21,60 +19,28 @@ const OPERATIONS_MAX: usize = 1_000;
 /// Maximum size of the request body.
 const BULK_MAX_BYTES: usize = 512 * 1_024;
 
-/// Changes of a directory, in the order in which they are applied.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BulkBody {
-    /// At most 1,000 operations.
-    operations: Vec<Operation>,
-}
-
-/// Change of a directory.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
-enum Operation {
-    RegisterUser { user_id: Uuid },
-    RemoveUser { user_id: Uuid },
-    OpenChatroom { chatroom_id: Uuid },
-    DeleteChatroom { chatroom_id: Uuid },
-    OpenThread { thread_id: Uuid, chatroom_id: Option<Uuid> },
-    DeleteThread { thread_id: Uuid },
-    AddChatroomMember { chatroom_id: Uuid, user_id: Uuid },
-    RemoveChatroomMember { chatroom_id: Uuid, user_id: Uuid },
-    AddThreadMember { thread_id: Uuid, user_id: Uuid },
-    RemoveThreadMember { thread_id: Uuid, user_id: Uuid },
-}
-
-/// Result of a bulk request.
-#[derive(Serialize, ToSchema)]
-struct Applied {
-    /// Number of operations in the request. All of them were applied.
-    applied: usize,
-}
-
-impl From<Operation> for Command {
-    fn from(operation: Operation) -> Self {
-        match operation {
-            Operation::RegisterUser { user_id } => Self::RegisterUser(UserId(user_id)),
-            Operation::RemoveUser { user_id } => Self::RemoveUser(UserId(user_id)),
-            Operation::OpenChatroom { chatroom_id } => Self::OpenChatroom(ChatroomId(chatroom_id)),
-            Operation::DeleteChatroom { chatroom_id } => Self::DeleteChatroom(ChatroomId(chatroom_id)),
-            Operation::OpenThread { thread_id, chatroom_id } => {
-                Self::OpenThread(ThreadId(thread_id), chatroom_id.map(ChatroomId))
-            }
-            Operation::DeleteThread { thread_id } => Self::DeleteThread(ThreadId(thread_id)),
-            Operation::AddChatroomMember { chatroom_id, user_id } => {
-                Self::AddMember(Place::Chatroom(ChatroomId(chatroom_id)), UserId(user_id))
-            }
-            Operation::RemoveChatroomMember { chatroom_id, user_id } => {
-                Self::RemoveMember(Place::Chatroom(ChatroomId(chatroom_id)), UserId(user_id))
-            }
-            Operation::AddThreadMember { thread_id, user_id } => {
-                Self::AddMember(Place::Thread(ThreadId(thread_id)), UserId(user_id))
-            }
-            Operation::RemoveThreadMember { thread_id, user_id } => {
-                Self::RemoveMember(Place::Thread(ThreadId(thread_id)), UserId(user_id))
-            }
+/// Returns the command of an operation.
+fn command_of(operation: Operation) -> Command {
+    match operation {
+        Operation::RegisterUser { user_id } => Command::RegisterUser(UserId(user_id)),
+        Operation::RemoveUser { user_id } => Command::RemoveUser(UserId(user_id)),
+        Operation::OpenChatroom { chatroom_id } => Command::OpenChatroom(ChatroomId(chatroom_id)),
+        Operation::DeleteChatroom { chatroom_id } => Command::DeleteChatroom(ChatroomId(chatroom_id)),
+        Operation::OpenThread { thread_id, chatroom_id } => {
+            Command::OpenThread(ThreadId(thread_id), chatroom_id.map(ChatroomId))
+        }
+        Operation::DeleteThread { thread_id } => Command::DeleteThread(ThreadId(thread_id)),
+        Operation::AddChatroomMember { chatroom_id, user_id } => {
+            Command::AddMember(Place::Chatroom(ChatroomId(chatroom_id)), UserId(user_id))
+        }
+        Operation::RemoveChatroomMember { chatroom_id, user_id } => {
+            Command::RemoveMember(Place::Chatroom(ChatroomId(chatroom_id)), UserId(user_id))
+        }
+        Operation::AddThreadMember { thread_id, user_id } => {
+            Command::AddMember(Place::Thread(ThreadId(thread_id)), UserId(user_id))
+        }
+        Operation::RemoveThreadMember { thread_id, user_id } => {
+            Command::RemoveMember(Place::Thread(ThreadId(thread_id)), UserId(user_id))
         }
     }
 }
@@ -103,7 +69,7 @@ pub(crate) async fn bulk(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let body: BulkBody = json::read(&request, payload, BULK_MAX_BYTES).await?;
-    let commands: Vec<Command> = body.operations.into_iter().map(Command::from).collect();
+    let commands: Vec<Command> = body.operations.into_iter().map(command_of).collect();
     if commands.len() > OPERATIONS_MAX {
         return Err(Problem::new(413, ErrorCode::TooManyOperations, "send at most 1,000 operations in one request"));
     }

@@ -14,50 +14,12 @@ use crate::http::path::{AssociationPath, NewId, NewMember};
 use crate::http::response::POSITION;
 use actix_web::{HttpResponse, delete, get, put, web};
 use futures_util::future;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use waybill_api::directory::{CompanyAnswer, CompanyBody, ThreadBody};
 use waybill_domain::directory::{Command, State};
 use waybill_schema::events::CompanySettings;
 use waybill_schema::{ChatroomId, CompanyId, Place, Position};
 use waybill_schema::{ThreadId, UserId};
 use waybill_service_kit::Problem;
-
-/// Settings of a company. Each setting that is absent gets the default of this installation, unless its description
-/// says otherwise.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CompanyBody {
-    max_file_bytes: Option<u64>,
-    max_session_bytes: Option<u64>,
-    allowed_mime_types: Option<Vec<String>>,
-    retention_days: Option<u32>,
-    /// Quota of the company in bytes. If it is absent, the quota does not change.
-    storage_limit_bytes: Option<u64>,
-}
-
-/// Company with its settings and the number of entries in its directory.
-#[derive(Serialize, ToSchema)]
-struct CompanyAnswer {
-    #[schema(value_type = Uuid)]
-    id: CompanyId,
-    is_closed: bool,
-    max_file_bytes: u64,
-    max_session_bytes: u64,
-    allowed_mime_types: Vec<String>,
-    retention_days: Option<u32>,
-    storage_limit_bytes: u64,
-    users: usize,
-    chatrooms: usize,
-    threads: usize,
-}
-
-/// Chatroom to which a thread belongs.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ThreadBody {
-    #[schema(value_type = Option<Uuid>)]
-    chatroom_id: Option<ChatroomId>,
-}
 
 /// Registers a company or changes its settings
 #[utoipa::path(

@@ -5,31 +5,18 @@ use crate::application::administration::Administration;
 use crate::application::files::change::{run, verified};
 use crate::application::files::find::facts_of;
 use crate::application::gateway::Gateway;
-use crate::http::metadata::Metadata;
+use crate::http::metadata::text_of;
 use crate::http::parameters::CompanyPath;
 use crate::http::path::FilePath;
 use crate::http::problems::{IntoProblem, refused};
 use crate::http::response::POSITION;
 use actix_web::{HttpResponse, delete, patch, post, web};
-use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use waybill_api::files::{Change, DeleteQuery};
 use waybill_domain::access::Operation;
 use waybill_domain::file::Command;
 use waybill_schema::ErrorCode;
 use waybill_schema::{FileId, Timestamp};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
-
-/// Changes of a file. At least one member is required.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Change {
-    /// New name that users see.
-    display_name: Option<String>,
-    /// New metadata. It replaces all of the existing metadata; `null` removes it.
-    #[serde(default, deserialize_with = "crate::http::json::present")]
-    #[schema(value_type = Option<Object>)]
-    metadata: Option<Option<Metadata>>,
-}
 
 /// Renames a file or sets its metadata
 #[utoipa::path(
@@ -55,7 +42,7 @@ pub(crate) async fn patch(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let Change { display_name, metadata } = body.into_inner();
-    let metadata = metadata.map(|metadata| metadata.map(|metadata| metadata.text()).transpose()).transpose()?;
+    let metadata = metadata.map(|metadata| metadata.as_ref().map(text_of).transpose()).transpose()?;
     if let Some(name) = &display_name {
         let types = gateway.policies.types(principal.company_id).await?;
         types.check_name(name).map_err(|refusal| refused(&refusal))?;
@@ -68,21 +55,10 @@ pub(crate) async fn patch(
     change(&gateway, &principal, id, file, commands).await
 }
 
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct DeleteQuery {
-    /// `true` to purge the file immediately instead of after the retention period. Its bytes are deleted, their space
-    /// is released, and the file cannot be restored.
-    #[serde(default)]
-    #[param(required = false)]
-    purge: bool,
-}
-
-impl DeleteQuery {
-    fn commands(&self) -> Vec<Command> {
-        let purge = self.purge.then_some(Command::Purge { deleted_until: Timestamp(i64::MAX) });
-        std::iter::once(Command::Delete).chain(purge).collect()
-    }
+/// Returns the commands that delete a file and, if the client wants it, purge the file.
+fn deletion(query: &DeleteQuery) -> Vec<Command> {
+    let purge = query.purge.then_some(Command::Purge { deleted_until: Timestamp(i64::MAX) });
+    std::iter::once(Command::Delete).chain(purge).collect()
 }
 
 /// Deletes a file
@@ -109,7 +85,7 @@ pub(crate) async fn delete(
     if query.purge {
         principal.require(Role::Admin, "admin")?;
     }
-    change(&gateway, &principal, id, file, query.commands()).await
+    change(&gateway, &principal, id, file, deletion(&query)).await
 }
 
 /// Deletes a file on behalf of the host product
@@ -132,7 +108,7 @@ pub(crate) async fn delete_by_host(
 ) -> Result<HttpResponse, Problem> {
     verified(&gateway, by.company, file).await?;
     let mut answer = HttpResponse::NoContent();
-    for command in query.commands() {
+    for command in deletion(&query) {
         let position = run(&gateway, &by.context, by.company, file, command).await?;
         answer.insert_header((POSITION, position.to_string()));
     }

@@ -10,14 +10,15 @@ use crate::routes::files::{shown_type, with_url};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::Wanted;
+use waybill_api::files::{ListQuery, Listed, View};
 use waybill_read_model::queries::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, list_files, list_shared,
 };
 use waybill_schema::ErrorCode;
-use waybill_schema::{ChatroomId, Place, ShareId, ThreadId, UploadId};
+use waybill_schema::{Place, ShareId, UploadId};
 use waybill_service_kit::{Principal, Problem, now};
 
 const PAGE_DEFAULT: u16 = 50;
@@ -26,64 +27,6 @@ const PAGE_MAX: u16 = 200;
 
 /// Maximum length of a search text in bytes.
 const SEARCH_MAX_BYTES: usize = 255;
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListQuery {
-    /// Chatroom whose files are listed. It cannot be combined with `thread_id`.
-    #[param(value_type = Option<Uuid>)]
-    chatroom_id: Option<ChatroomId>,
-    /// Thread whose files are listed. It cannot be combined with `chatroom_id`.
-    #[param(value_type = Option<Uuid>)]
-    thread_id: Option<ThreadId>,
-    /// Processing status of the files; `COMPLETED` by default.
-    #[param(inline)]
-    status: Option<ProcessingStatus>,
-    /// Part of the file name, at most 255 bytes.
-    name: Option<String>,
-    /// Media type, or the beginning of one followed by `*`; at most 255 bytes.
-    mime_type: Option<String>,
-    #[serde(default)]
-    #[param(inline, required = false)]
-    view: View,
-    /// `next_cursor` of the previous page.
-    cursor: Option<String>,
-    /// Maximum number of files on the page: 1 to 200, 50 by default.
-    limit: Option<u16>,
-}
-
-/// Members of each file in the response.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum View {
-    /// The members that a list usually shows.
-    List,
-    /// All members.
-    #[default]
-    Full,
-}
-
-/// Processing status of a file.
-#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum ProcessingStatus {
-    Pending,
-    Processing,
-    #[default]
-    Completed,
-    Failed,
-}
-
-impl ProcessingStatus {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Processing => "PROCESSING",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-        }
-    }
-}
 
 /// Position in a list after which the next page begins. A cursor is valid only for the list that returned it.
 #[derive(Serialize, Deserialize)]
@@ -108,18 +51,6 @@ enum Shown {
     List(Listed),
 }
 
-/// Members of a file in the view `list`.
-#[derive(Serialize, ToSchema)]
-struct Listed {
-    id: Uuid,
-    name: String,
-    mime_type: String,
-    size_bytes: i64,
-    uploaded_by: Uuid,
-    processing_status: String,
-    created_at: DateTime<Utc>,
-}
-
 /// Page of files.
 #[derive(Serialize, ToSchema)]
 struct FilePage {
@@ -128,22 +59,21 @@ struct FilePage {
     next_cursor: Option<String>,
 }
 
-impl View {
-    fn of(self, file: File, association: Option<Association>) -> Item {
-        let file = match self {
-            Self::Full => Shown::Full(Box::new(with_url(file))),
-            Self::List => Shown::List(Listed {
-                id: file.id,
-                name: file.display_name.unwrap_or(file.original_name),
-                mime_type: shown_type(file.mime_type),
-                size_bytes: file.size_bytes,
-                uploaded_by: file.uploaded_by,
-                processing_status: file.processing_status,
-                created_at: file.created_at,
-            }),
-        };
-        Item { file, association }
-    }
+/// Returns a file with the members of a view.
+fn item_of(view: View, file: File, association: Option<Association>) -> Item {
+    let file = match view {
+        View::Full => Shown::Full(Box::new(with_url(file))),
+        View::List => Shown::List(Listed {
+            id: file.id,
+            name: file.display_name.unwrap_or(file.original_name),
+            mime_type: shown_type(file.mime_type),
+            size_bytes: file.size_bytes,
+            uploaded_by: file.uploaded_by,
+            processing_status: file.processing_status,
+            created_at: file.created_at,
+        }),
+    };
+    Item { file, association }
 }
 
 /// Lists files
@@ -244,7 +174,7 @@ async fn own_page(
     let facts = facts_of(gateway, &mut connection, principal, files.iter().map(|file| UploadId(file.id))).await?;
     // The tables may still contain files that were deleted recently.
     let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
-    let items = files.into_iter().filter(|file| !gone(file)).map(|file| view.of(file, None)).collect();
+    let items = files.into_iter().filter(|file| !gone(file)).map(|file| item_of(view, file, None)).collect();
     Ok(Page { items, next })
 }
 
@@ -290,7 +220,7 @@ async fn shared_page(
         let facts = facts.get(&UploadId(shared.file.id));
         facts.is_some_and(|facts| facts.is_shown(ShareId(shared.association.id), asks, now()))
     };
-    let items = found.into_iter().filter(is_there).map(|shared| view.of(shared.file, Some(shared.association)));
+    let items = found.into_iter().filter(is_there).map(|shared| item_of(view, shared.file, Some(shared.association)));
     Ok(Page { items: items.collect(), next })
 }
 

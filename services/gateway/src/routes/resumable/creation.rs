@@ -1,7 +1,6 @@
 //! A request that creates an upload: its description, and the steps after its checks.
 
 use crate::application::idempotency::Idempotency;
-use crate::application::uploads::description::FileFacts;
 use crate::application::uploads::start::start_now;
 use crate::http::content_digest::sha256_of;
 use crate::routes::resumable::append::{Bringing, append, checksum};
@@ -13,6 +12,7 @@ use actix_web::dev::Payload;
 use actix_web::web::Query;
 use serde::Deserialize;
 use uuid::Uuid;
+use waybill_api::uploads::FileFacts;
 use waybill_data_plane::checksum::Verifier;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStartedV1, UploadStartedV2};

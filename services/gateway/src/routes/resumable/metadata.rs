@@ -1,13 +1,13 @@
 //! Reads `Upload-Metadata` (tus 1.0, Creation): pairs of a key and a base64 value. Existing clients use different keys
 //! for the same information.
 
-use crate::application::uploads::description::FileFacts;
-use crate::http::metadata::Metadata as JsonObject;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use uuid::Uuid;
+use waybill_api::Metadata as JsonObject;
+use waybill_api::uploads::FileFacts;
 use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 
@@ -105,6 +105,7 @@ impl Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::metadata::text_of;
 
     #[test]
     fn names_of_all_clients_are_understood() {
@@ -112,10 +113,10 @@ mod tests {
         let uppy =
             facts("name YS5wbmc=,type aW1hZ2UvcG5n,filename YS5wbmc=,filetype aW1hZ2UvcG5n,relativePath bnVsbA==");
         assert_eq!((uppy.name.as_str(), uppy.mime_type.as_deref()), ("a.png", Some("image/png")));
-        assert!(uppy.metadata.unwrap().text().unwrap().contains(r#""relativePath":"null""#));
+        assert!(text_of(&uppy.metadata.unwrap()).unwrap().contains(r#""relativePath":"null""#));
         let bare = facts("");
         assert_eq!((bare.name.as_str(), bare.mime_type), ("unnamed", None));
-        assert_eq!(facts("is_confidential").metadata.unwrap().text().unwrap(), r#"{"is_confidential":""}"#);
+        assert_eq!(text_of(&facts("is_confidential").metadata.unwrap()).unwrap(), r#"{"is_confidential":""}"#);
     }
 
     #[test]

@@ -21,10 +21,10 @@ use crate::http::problems::IntoProblem;
 use crate::http::response::{POSITION, private};
 use crate::http::time::rfc3339;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
-use uuid::Uuid;
+use waybill_api::tokens::{IssueBody, TokenIssued};
 use waybill_domain::access::Operation;
 use waybill_domain::token::Command;
 use waybill_read_model::queries::{DownloadToken, list_tokens};
@@ -36,33 +36,6 @@ const LIFETIME_DEFAULT_S: u32 = 3_600;
 
 /// Maximum number of tokens in a list.
 const LIST_MAX: i64 = 200;
-
-/// Settings of a new download token.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct IssueBody {
-    /// Lifetime in seconds; 3,600 by default.
-    expires_in_s: Option<u32>,
-    /// Maximum number of downloads: 1 to 10,000, 1 by default. `null` means no limit.
-    #[serde(default, deserialize_with = "crate::http::json::present")]
-    #[schema(value_type = Option<u32>)]
-    max_downloads: Option<Option<u32>>,
-}
-
-/// New download token.
-#[derive(Serialize, ToSchema)]
-struct TokenIssued {
-    #[schema(value_type = Uuid)]
-    id: TokenId,
-    file_id: Uuid,
-    /// Text of the token. Only this response contains it.
-    token: String,
-    /// Path of the download, which contains the text of the token.
-    url: String,
-    #[schema(format = DateTime)]
-    expires_at: Option<String>,
-    max_downloads: Option<u32>,
-}
 
 /// Download tokens of a file.
 #[derive(Serialize, ToSchema)]

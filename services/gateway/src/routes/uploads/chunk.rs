@@ -10,8 +10,7 @@ use crate::http::response::POSITION;
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_RANGE;
 use actix_web::{HttpRequest, HttpResponse, put, web};
-use serde::Serialize;
-use utoipa::ToSchema;
+use waybill_api::uploads::ChunkStored;
 use waybill_data_plane::PutBytes;
 use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
@@ -19,16 +18,6 @@ use waybill_schema::ByteRange;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadKind;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
-
-/// Stored chunk, or stored piece of a chunk.
-#[derive(Serialize, ToSchema)]
-struct ChunkStored {
-    index: u32,
-    /// Number of bytes of this request.
-    received_bytes: u64,
-    /// Number of consecutive bytes, from the first byte of the file on, that are stored.
-    offset_bytes: u64,
-}
 
 /// Stores a chunk of an upload
 ///

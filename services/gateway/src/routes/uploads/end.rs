@@ -8,23 +8,15 @@ use crate::http::path::UploadPath;
 use crate::http::preference::preferred;
 use crate::http::problems::{refused, rejection};
 use crate::http::response::POSITION;
-use crate::routes::uploads::status::{UploadStatus, status};
+use crate::routes::uploads::status::status;
 use actix_web::{HttpRequest, HttpResponse, delete, post, web};
-use serde::Deserialize;
 use std::time::Duration;
-use utoipa::ToSchema;
+use waybill_api::uploads::{Completion, UploadStatus};
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
 use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::{Position, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId};
-
-/// Statement of the client that all bytes were sent.
-#[derive(Default, Deserialize, ToSchema)]
-pub(crate) struct Completion {
-    /// SHA-256 of the file, which the verification compares with the stored bytes.
-    sha256: Option<String>,
-}
 
 /// Completes an upload
 ///

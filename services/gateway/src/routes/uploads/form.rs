@@ -2,11 +2,10 @@
 //! exactly one file, which is streamed. Fields before the file can describe it like the query; all other fields become
 //! metadata.
 
-use crate::application::uploads::description::{FileFacts, Mode, parse_sha256};
-use crate::http::metadata::Metadata;
+use crate::application::uploads::description::parse_sha256;
 use crate::http::problems::refused;
 use crate::http::request_body::content_length;
-use crate::routes::uploads::incoming::{FileQuery, Sender};
+use crate::routes::uploads::incoming::Sender;
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
@@ -14,6 +13,8 @@ use actix_web::error::PayloadError;
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use uuid::Uuid;
+use waybill_api::Metadata;
+use waybill_api::uploads::{FileFacts, FileQuery, Mode};
 use waybill_domain::Refusal;
 use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;

@@ -4,7 +4,7 @@
 use crate::application::gateway::Gateway;
 use crate::application::growing;
 use crate::application::idempotency::Idempotency;
-use crate::application::uploads::description::{FileFacts, check};
+use crate::application::uploads::description::check;
 use crate::application::uploads::end::finish;
 use crate::application::uploads::once;
 use crate::application::uploads::once::Once;
@@ -14,11 +14,9 @@ use crate::routes::uploads::end;
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-use utoipa::IntoParams;
-use uuid::Uuid;
+use waybill_api::uploads::FileFacts;
 use waybill_data_plane::PutBytes;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
@@ -30,22 +28,6 @@ use waybill_service_kit::{Principal, Problem, RequestId};
 
 /// Maximum time that the response waits for the verification of a large file.
 const VERIFY_PATIENCE: Duration = Duration::from_secs(120);
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct FileQuery {
-    /// File name. It is required unless the file comes in a form that contains its name.
-    pub(crate) name: Option<String>,
-    /// Media type. If it is absent, Waybill derives it from `Content-Type`, the name or the content.
-    pub(crate) mime_type: Option<String>,
-    /// SHA-256 of the file, which the verification compares with the stored bytes.
-    pub(crate) sha256: Option<String>,
-    pub(crate) session_id: Option<Uuid>,
-    pub(crate) chatroom_id: Option<Uuid>,
-    pub(crate) thread_id: Option<Uuid>,
-    /// Metadata as a JSON object.
-    pub(crate) metadata: Option<String>,
-}
 
 /// User who sends a file, and the request.
 pub(crate) struct Sender {

@@ -3,31 +3,17 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::idempotency::Idempotency;
-use crate::application::uploads::description::{FileFacts, Mode, check};
+use crate::application::uploads::description::check;
 use crate::application::uploads::start::{ROUTE, start_now};
 use crate::http::parameters::IdempotencyKey;
 use crate::http::response::POSITION;
 use crate::http::time::rfc3339;
 use actix_web::{HttpRequest, HttpResponse, post, web};
-use serde::Serialize;
-use utoipa::ToSchema;
-use uuid::Uuid;
+use waybill_api::uploads::{FileFacts, Mode, UploadStarted};
 use waybill_domain::grid::PartGrid;
 use waybill_schema::UploadId;
 use waybill_schema::events::{UploadKind, UploadStartedV2};
 use waybill_service_kit::{Principal, Problem, RequestId};
-
-/// New upload.
-#[derive(Serialize, ToSchema)]
-struct UploadStarted {
-    upload_id: Uuid,
-    file_id: Uuid,
-    /// Size of every chunk except the last one.
-    part_size_bytes: u64,
-    total_chunks: u32,
-    #[schema(format = DateTime)]
-    expires_at: String,
-}
 
 /// Starts an upload
 ///

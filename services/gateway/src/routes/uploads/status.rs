@@ -5,45 +5,11 @@ use crate::application::gateway::Gateway;
 use crate::http::path::UploadPath;
 use crate::http::time::rfc3339;
 use actix_web::{HttpResponse, get, web};
-use serde::Serialize;
-use utoipa::ToSchema;
-use uuid::Uuid;
+use waybill_api::uploads::UploadStatus;
 use waybill_domain::upload::{Phase, State};
 use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
 use waybill_service_kit::{Principal, Problem};
-
-/// State of an upload. Sizes are in bytes, and times are in the format of RFC 3339.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct UploadStatus {
-    upload_id: Uuid,
-    file_id: Uuid,
-    /// `PENDING`, `UPLOADING` (until the file is verified), `COMPLETED`, `FAILED` or `CANCELLED`.
-    status: &'static str,
-    /// Number of consecutive bytes, from the first byte on, that are stored.
-    offset_bytes: u64,
-    /// Total number of stored bytes.
-    bytes_uploaded: u64,
-    /// Size of the file; `null` if it is not known yet.
-    size_bytes: Option<u64>,
-    /// Missing ranges as `[from, to]`. The byte at `to` is not part of the range.
-    missing: Vec<[u64; 2]>,
-    part_size_bytes: u64,
-    total_chunks: u32,
-    #[schema(format = DateTime)]
-    started_at: String,
-    session_id: Option<Uuid>,
-    #[schema(format = DateTime)]
-    expires_at: Option<String>,
-    /// SHA-256 of the file. It is present after the verification.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
-    /// Code of the error. It is present if the upload failed or expired.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_message: Option<String>,
-}
 
 /// Returns the current state of an upload
 #[utoipa::path(
@@ -78,7 +44,7 @@ pub(crate) fn status(id: UploadId, state: &State) -> UploadStatus {
     UploadStatus {
         upload_id: id.0,
         file_id: id.0,
-        status: state.status().as_str(),
+        status: state.status().as_str().to_owned(),
         offset_bytes: state.stored.prefix(),
         bytes_uploaded: state.stored.total(),
         size_bytes: state.length(),

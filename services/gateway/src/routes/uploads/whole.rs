@@ -3,17 +3,17 @@
 //! [`super::form`] reads the file from a form.
 
 use crate::application::gateway::Gateway;
-use crate::application::uploads::description::{FileFacts, Mode, parse_sha256};
+use crate::application::uploads::description::parse_sha256;
 use crate::http::content_digest::sha256_of;
-use crate::http::metadata::Metadata;
 use crate::http::parameters::{Bytes, IdempotencyKey};
 use crate::http::request_body::{Bringing, content_length, form_refused, refuse_encoding};
 use crate::routes::uploads::form;
-use crate::routes::uploads::incoming::{FileQuery, Sender};
-use crate::routes::uploads::status::UploadStatus;
+use crate::routes::uploads::incoming::Sender;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use percent_encoding::percent_decode_str;
+use waybill_api::Metadata;
+use waybill_api::uploads::{FileFacts, FileQuery, Mode, UploadStatus};
 use waybill_schema::ErrorCode;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 

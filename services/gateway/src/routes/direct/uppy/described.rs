@@ -1,9 +1,9 @@
 //! Reads Uppy's description of a file into [`FileFacts`].
 
-use crate::application::uploads::description::FileFacts;
-use crate::http::metadata::Metadata;
 use serde_json::{Map, Value};
 use uuid::Uuid;
+use waybill_api::Metadata;
+use waybill_api::uploads::FileFacts;
 use waybill_schema::ErrorCode;
 use waybill_service_kit::Problem;
 

@@ -10,10 +10,3 @@ pub(crate) mod multipart;
 mod quarantined;
 pub(crate) mod sign;
 pub(crate) mod single;
-
-use serde::Serialize;
-use utoipa::ToSchema;
-
-/// Empty JSON object.
-#[derive(Serialize, ToSchema)]
-struct Nothing {}

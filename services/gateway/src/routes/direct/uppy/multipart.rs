@@ -5,15 +5,14 @@ use crate::application::completion_wait::until_ended;
 use crate::application::gateway::Gateway;
 use crate::application::uploads::end::cancel_upload;
 use crate::http::json;
-use crate::http::metadata::Metadata;
 use crate::http::problems::{IntoProblem, refused, rejected};
-use crate::routes::direct::uppy::Nothing;
 use crate::routes::direct::uppy::described::Described;
 use crate::routes::direct::uppy::quarantined::{Asked, Quarantined};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
+use waybill_api::Metadata;
+use waybill_api::uppy::{
+    Completed, Completion, CompletionPart, Create, Created, KeyQuery, Nothing, SignedPart, UppyPart,
+};
 use waybill_domain::Refusal;
 use waybill_domain::upload::Phase;
 use waybill_object_store::{CompletedPart, ListedPart};
@@ -21,70 +20,6 @@ use waybill_service_kit::{Principal, Problem, RequestId};
 
 /// Maximum size of a list of parts. S3 allows 10,000 parts, and each takes less than 128 bytes of JSON.
 const COMPLETION_MAX_BYTES: usize = 10_000 * 128;
-
-/// New multipart upload.
-#[derive(Serialize, ToSchema)]
-#[schema(as = UppyCreated)]
-struct Created {
-    /// Upload id of the object store.
-    #[serde(rename = "uploadId")]
-    upload_id: String,
-    /// Quarantine key to which the client writes.
-    key: String,
-    bucket: String,
-    /// Id of the file and its upload in Waybill.
-    file_id: Uuid,
-}
-
-/// Presigned URL of a part.
-#[derive(Serialize, ToSchema)]
-#[schema(as = UppySignedPart)]
-struct SignedPart {
-    url: String,
-    /// Lifetime of the URL in seconds.
-    expires: u64,
-}
-
-/// Part that the object store has.
-#[derive(Serialize, ToSchema)]
-struct UppyPart {
-    #[serde(rename = "PartNumber")]
-    part_number: u32,
-    #[serde(rename = "ETag")]
-    etag: String,
-    #[serde(rename = "Size")]
-    size: u64,
-}
-
-/// Completed multipart upload.
-#[derive(Serialize, ToSchema)]
-#[schema(as = UppyCompleted)]
-struct Completed {
-    /// Path of the file's content. It is readable after the verification.
-    location: String,
-    key: String,
-    bucket: String,
-    /// Id of the file and its upload in Waybill.
-    file_id: Uuid,
-}
-
-/// File for which Uppy begins a multipart upload.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = UppyCreate)]
-pub(crate) struct Create {
-    filename: Option<String>,
-    #[serde(rename = "type")]
-    mime_type: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    metadata: Option<Metadata>,
-}
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct KeyQuery {
-    /// Key from the response that created the upload.
-    key: String,
-}
 
 /// Begins a multipart upload (Uppy version 5)
 #[utoipa::path(
@@ -173,23 +108,6 @@ pub(crate) async fn list(
     let part = |part: ListedPart| UppyPart { part_number: part.part_number, etag: part.etag, size: part.size_bytes };
     let parts: Vec<UppyPart> = parts.into_iter().map(part).collect();
     Ok(HttpResponse::Ok().json(parts))
-}
-
-/// Parts of which the object consists.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = UppyCompletion)]
-pub(crate) struct Completion {
-    /// At least one part, in ascending order of the part numbers.
-    parts: Vec<CompletionPart>,
-}
-
-/// Part number and ETag of a stored part.
-#[derive(Deserialize, ToSchema)]
-struct CompletionPart {
-    #[serde(rename = "PartNumber")]
-    part_number: u32,
-    #[serde(rename = "ETag")]
-    etag: String,
 }
 
 /// Completes a multipart upload (Uppy version 5)

@@ -2,46 +2,15 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::uploads::end::cancel_upload;
-use crate::http::metadata::Metadata;
-use crate::routes::direct::uppy::Nothing;
 use crate::routes::direct::uppy::described::{Described, name_in};
 use crate::routes::direct::uppy::quarantined::Asked;
 use actix_web::{HttpRequest, HttpResponse, post, web};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use waybill_api::Metadata;
+use waybill_api::uppy::{Nothing, SignRequest, SignedRequest};
 use waybill_object_store::presign::{Presign, Presigned};
 use waybill_schema::ErrorCode;
 use waybill_service_kit::{Principal, Problem, RequestId};
-
-/// Presigned request that the client sends to the object store.
-#[derive(Serialize, ToSchema)]
-struct SignedRequest {
-    url: String,
-    method: String,
-    /// Quarantine key. The client must use it in all later requests for the file.
-    key: String,
-    headers: Nothing,
-}
-
-/// Arguments of `signRequest` in Uppy version 6, and the description of the file that the page adds.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct SignRequest {
-    method: String,
-    /// In the first request for a file, the key that Uppy proposes; in all later ones, the key of the first response.
-    key: String,
-    /// Upload id of the object store. The first request for a file has none.
-    upload_id: Option<String>,
-    part_number: Option<u32>,
-    content_type: Option<String>,
-    name: Option<String>,
-    #[serde(rename = "type")]
-    mime_type: Option<String>,
-    size: Option<u64>,
-    #[schema(value_type = Option<Object>)]
-    metadata: Option<Metadata>,
-}
 
 /// Signs a request to the object store (Uppy version 6)
 ///

@@ -1,44 +1,12 @@
 //! Companion route for small files, which Uppy version 5 sends in one request.
 
 use crate::application::gateway::Gateway;
-use crate::routes::direct::uppy::Nothing;
 use crate::routes::direct::uppy::described::Described;
 use crate::routes::direct::uppy::quarantined::Asked;
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use serde::Serialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
+use waybill_api::uppy::{Fields, Nothing, UploadParameters, UppyParams};
 use waybill_service_kit::{Principal, Problem, RequestId};
-
-/// Presigned request with which the client sends a small file.
-#[derive(Serialize, ToSchema)]
-struct UploadParameters {
-    method: String,
-    url: String,
-    headers: Nothing,
-    fields: Fields,
-    /// Lifetime of the URL in seconds.
-    expires: u64,
-    /// Id of the file and its upload in Waybill.
-    file_id: Uuid,
-}
-
-/// Quarantine key of the file.
-#[derive(Serialize, ToSchema)]
-struct Fields {
-    key: String,
-}
-
-/// Description of a file. Each member of Uppy's `meta` comes as a further parameter, `metadata[…]`.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only for OpenAPI; the handler reads the query as pairs because of the names in brackets")]
-struct UppyParams {
-    filename: Option<String>,
-    #[param(rename = "type")]
-    mime_type: Option<String>,
-}
 
 /// Signs a URL for a small file (Uppy version 5)
 #[utoipa::path(

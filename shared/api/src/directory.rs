@@ -1,0 +1,75 @@
+//! Bodies of `/v1/admin/companies/{company}…`.
+#![expect(missing_docs, reason = "the documentation is the description in OpenAPI, and some names need none")]
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use waybill_schema::{ChatroomId, CompanyId};
+
+/// Settings of a company. Each setting that is absent gets the default of this installation, unless its description
+/// says otherwise.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompanyBody {
+    pub max_file_bytes: Option<u64>,
+    pub max_session_bytes: Option<u64>,
+    pub allowed_mime_types: Option<Vec<String>>,
+    pub retention_days: Option<u32>,
+    /// Quota of the company in bytes. If it is absent, the quota does not change.
+    pub storage_limit_bytes: Option<u64>,
+}
+
+/// Company with its settings and the number of entries in its directory.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CompanyAnswer {
+    #[schema(value_type = Uuid)]
+    pub id: CompanyId,
+    pub is_closed: bool,
+    pub max_file_bytes: u64,
+    pub max_session_bytes: u64,
+    pub allowed_mime_types: Vec<String>,
+    pub retention_days: Option<u32>,
+    pub storage_limit_bytes: u64,
+    pub users: usize,
+    pub chatrooms: usize,
+    pub threads: usize,
+}
+
+/// Chatroom to which a thread belongs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThreadBody {
+    #[schema(value_type = Option<Uuid>)]
+    pub chatroom_id: Option<ChatroomId>,
+}
+
+/// Changes of a directory, in the order in which they are applied.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkBody {
+    /// At most 1,000 operations.
+    pub operations: Vec<Operation>,
+}
+
+/// Change of a directory.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Operation {
+    RegisterUser { user_id: Uuid },
+    RemoveUser { user_id: Uuid },
+    OpenChatroom { chatroom_id: Uuid },
+    DeleteChatroom { chatroom_id: Uuid },
+    OpenThread { thread_id: Uuid, chatroom_id: Option<Uuid> },
+    DeleteThread { thread_id: Uuid },
+    AddChatroomMember { chatroom_id: Uuid, user_id: Uuid },
+    RemoveChatroomMember { chatroom_id: Uuid, user_id: Uuid },
+    AddThreadMember { thread_id: Uuid, user_id: Uuid },
+    RemoveThreadMember { thread_id: Uuid, user_id: Uuid },
+}
+
+/// Result of a bulk request.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Applied {
+    /// Number of operations in the request. All of them were applied.
+    pub applied: usize,
+}

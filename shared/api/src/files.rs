@@ -1,0 +1,105 @@
+//! Bodies and queries of `/v1/files`. The descriptions of files themselves belong to the read model.
+#![expect(missing_docs, reason = "the documentation is the description in OpenAPI, and some names need none")]
+
+use crate::Metadata;
+use crate::present::present;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+use waybill_schema::{ChatroomId, ThreadId};
+
+/// Changes of a file. At least one member is required.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// New name that users see.
+    pub display_name: Option<String>,
+    /// New metadata. It replaces all of the existing metadata; `null` removes it.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Option<Metadata>>,
+}
+
+/// Query of `DELETE /v1/files/{id}`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    /// `true` to purge the file immediately instead of after the retention period. Its bytes are deleted, their space
+    /// is released, and the file cannot be restored.
+    #[serde(default)]
+    #[param(required = false)]
+    pub purge: bool,
+}
+
+/// Query of `GET /v1/files`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Chatroom whose files are listed. It cannot be combined with `thread_id`.
+    #[param(value_type = Option<Uuid>)]
+    pub chatroom_id: Option<ChatroomId>,
+    /// Thread whose files are listed. It cannot be combined with `chatroom_id`.
+    #[param(value_type = Option<Uuid>)]
+    pub thread_id: Option<ThreadId>,
+    /// Processing status of the files; `COMPLETED` by default.
+    #[param(inline)]
+    pub status: Option<ProcessingStatus>,
+    /// Part of the file name, at most 255 bytes.
+    pub name: Option<String>,
+    /// Media type, or the beginning of one followed by `*`; at most 255 bytes.
+    pub mime_type: Option<String>,
+    #[serde(default)]
+    #[param(inline, required = false)]
+    pub view: View,
+    /// `next_cursor` of the previous page.
+    pub cursor: Option<String>,
+    /// Maximum number of files on the page: 1 to 200, 50 by default.
+    pub limit: Option<u16>,
+}
+
+/// Members of each file in the response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum View {
+    /// The members that a list usually shows.
+    List,
+    /// All members.
+    #[default]
+    Full,
+}
+
+/// Processing status of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ProcessingStatus {
+    Pending,
+    Processing,
+    #[default]
+    Completed,
+    Failed,
+}
+
+impl ProcessingStatus {
+    /// Returns the name in requests and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Processing => "PROCESSING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// Members of a file in the view `list`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Listed {
+    pub id: Uuid,
+    pub name: String,
+    pub mime_type: String,
+    pub size_bytes: i64,
+    pub uploaded_by: Uuid,
+    pub processing_status: String,
+    pub created_at: DateTime<Utc>,
+}
