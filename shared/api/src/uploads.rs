@@ -1,8 +1,9 @@
 //! Bodies and queries of `/v1/uploads`, and the query of `POST /v1/files`.
 #![expect(missing_docs, reason = "the documentation is the description in OpenAPI, and some names need none")]
 
-use crate::Metadata;
+use crate::{Extensible, Metadata};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -81,7 +82,8 @@ pub struct UploadStatus {
     pub upload_id: Uuid,
     pub file_id: Uuid,
     /// `PENDING`, `UPLOADING` (until the file is verified), `COMPLETED`, `FAILED` or `CANCELLED`.
-    pub status: String,
+    #[schema(value_type = String)]
+    pub status: Extensible<Status>,
     /// Number of consecutive bytes, from the first byte on, that are stored.
     pub offset_bytes: u64,
     /// Total number of stored bytes.
@@ -105,6 +107,28 @@ pub struct UploadStatus {
     pub error_code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
+}
+
+/// Status of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// Started, without stored bytes.
+    Pending,
+    /// Bytes are being transferred or verified.
+    Uploading,
+    /// Verified.
+    Completed,
+    /// Rejected or expired.
+    Failed,
+    /// Cancelled.
+    Cancelled,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// Stored chunk, or stored piece of a chunk.

@@ -4,9 +4,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
+use waybill_api::parts::SignedPart;
+use waybill_api::{ErrorCode, ProblemDetails};
 
 /// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -14,6 +18,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// Idle time of a connection after which TCP keep-alive probes begin, to detect a dead peer.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
+
+/// Codes of errors after which the same request can succeed: the body was incomplete, or another connection of this
+/// client sent the same bytes.
+const REPEATABLE: [ErrorCode; 3] = [ErrorCode::BodyIncomplete, ErrorCode::ChunkIncomplete, ErrorCode::Superseded];
 
 /// URL of Waybill and token of the caller.
 #[derive(Args, Clone)]
@@ -95,8 +103,7 @@ impl ApiError {
             Self::Refused { status, code, .. } => {
                 status.is_server_error()
                     || matches!(status.as_u16(), 408 | 425 | 429)
-                    // The body was incomplete, or another connection of this client sent the same bytes.
-                    || matches!(code.as_str(), "body_incomplete" | "chunk_incomplete" | "superseded")
+                    || REPEATABLE.iter().any(|repeatable| repeatable.as_str() == code)
             }
             Self::Strange { .. } | Self::Impossible { .. } => false,
         }
@@ -107,8 +114,8 @@ impl ApiError {
         !self.is_passing() && matches!(self.status(), Some(status) if status != 401 && status != 403)
     }
 
-    pub(crate) fn has_code(&self, wanted: &str) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == wanted)
+    pub(crate) fn has_code(&self, wanted: ErrorCode) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == wanted.as_str())
     }
 
     pub(crate) fn status(&self) -> Option<u16> {
@@ -124,6 +131,28 @@ impl ApiError {
             _ => None,
         }
     }
+}
+
+/// Answer, and its JSON as the server sent it, which has all members of newer servers.
+pub(crate) struct Sent<T> {
+    pub(crate) json: Value,
+    pub(crate) body: T,
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Sent<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Value::deserialize(deserializer)?;
+        let body = T::deserialize(&json).map_err(D::Error::custom)?;
+        Ok(Self { json, body })
+    }
+}
+
+/// Page of a list.
+#[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct Page<T> {
+    items: Vec<Sent<T>>,
+    next_cursor: Option<String>,
 }
 
 /// Client of one Waybill.
@@ -163,12 +192,10 @@ impl Api {
     }
 
     /// Returns a request to the object store that Waybill has presigned. It must not contain the token.
-    pub(crate) fn signed(&self, signed: &Value) -> Result<RequestBuilder, ApiError> {
-        let text = |member: &str| signed[member].as_str().ok_or_else(|| self.strange(format!("no {member}")));
-        let method = text("method")?.parse().map_err(|_| self.strange("an invalid method"))?;
-        let request = self.client.request(method, text("url")?);
-        let headers = signed["headers"].as_object().into_iter().flatten();
-        Ok(headers.fold(request, |request, (name, value)| request.header(name, value.as_str().unwrap_or_default())))
+    pub(crate) fn signed(&self, signed: &SignedPart) -> Result<RequestBuilder, ApiError> {
+        let method = signed.method.parse().map_err(|_| self.strange("an invalid method"))?;
+        let request = self.client.request(method, &signed.url);
+        Ok(signed.headers.iter().fold(request, |request, (name, value)| request.header(name, value)))
     }
 
     /// Converts an error of a request to the object store. Errors of the store have another format than those of
@@ -216,18 +243,13 @@ impl Api {
         let status = response.status();
         let retry_after = response.headers().get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-        match (problem["code"].as_str(), problem["detail"].as_str()) {
-            (Some(_), Some(detail)) if status == StatusCode::UNAUTHORIZED && self.args.token_file.is_some() => {
-                let file = self.args.token_file.iter().map(|file| file.display().to_string()).collect();
-                Err(ApiError::StaleToken { file, detail: detail.to_owned() })
+        match (serde_json::from_slice(&body), &self.args.token_file) {
+            (Ok(ProblemDetails { detail, .. }), Some(file)) if status == StatusCode::UNAUTHORIZED => {
+                Err(ApiError::StaleToken { file: file.display().to_string(), detail })
             }
-            (Some(code), Some(detail)) => Err(ApiError::Refused {
-                status,
-                code: code.to_owned(),
-                detail: detail.to_owned(),
-                retry_after: retry_after.map(Duration::from_secs),
-            }),
+            (Ok(ProblemDetails { code, detail, .. }), _) => {
+                Err(ApiError::Refused { status, code, detail, retry_after: retry_after.map(Duration::from_secs) })
+            }
             // The answer can come from a proxy in front of Waybill. Its 502 can pass like an error of Waybill.
             _ if status.is_server_error() => Err(self.unreachable_because(format!("status {status}"))),
             _ => Err(self.strange(format!("status {status} without problem details"))),
@@ -240,34 +262,38 @@ impl Api {
     }
 
     /// Sends a small request with a timeout and returns the JSON of its answer.
-    pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value, ApiError> {
+    pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ApiError> {
         self.json_within(ANSWER_TIMEOUT, request).await
     }
 
     /// Sends a request with the timeout `timeout` and returns the JSON of its answer.
-    pub(crate) async fn json_within(&self, timeout: Duration, request: RequestBuilder) -> Result<Value, ApiError> {
+    pub(crate) async fn json_within<T: DeserializeOwned>(
+        &self,
+        timeout: Duration,
+        request: RequestBuilder,
+    ) -> Result<T, ApiError> {
         let response = self.send(request.timeout(timeout)).await?;
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()))
     }
 
     /// Passes each item of a list to `take`, page by page. Stops if `take` returns `false`.
-    pub(crate) async fn pages(
+    pub(crate) async fn pages<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, String)],
-        mut take: impl FnMut(&Value) -> bool,
+        mut take: impl FnMut(Sent<T>) -> bool,
     ) -> Result<(), ApiError> {
         let mut cursor: Option<String> = None;
         loop {
             let request = self.get(path).query(query);
             let request = cursor.iter().fold(request, |request, cursor| request.query(&[("cursor", cursor)]));
-            let page = self.json(request).await?;
-            if !page["items"].as_array().into_iter().flatten().all(&mut take) {
+            let page: Page<T> = self.json(request).await?;
+            if !page.items.into_iter().all(&mut take) {
                 return Ok(());
             }
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = Some(next.to_owned()),
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
                 None => return Ok(()),
             }
         }

@@ -1,13 +1,13 @@
 //! `waybill audit`: prints the events of the company or the history of one file, and with `--follow` also new events.
 
-use crate::api::{Api, ApiArgs};
+use crate::api::{Api, ApiArgs, Sent};
 use crate::end::Ended;
 use crate::output::{Output, OutputArgs};
 use crate::retry::{Patience, PatienceArgs};
 use crate::verify::{ExportArgs, VerifyArgs, export, verify};
+use crate::views::AuditEntry;
 use clap::{Args, Subcommand};
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use std::time::Duration;
 
 /// Interval between requests for new events.
@@ -68,9 +68,9 @@ pub fn audit(args: AuditArgs) -> BoxFuture<'static, Result<Ended, String>> {
             query.extend(args.file.iter().map(|file| ("file_id", file.clone())));
             query.extend(after.iter().map(|after| ("after", after.clone())));
             let mut last = after.clone();
-            let printed = api.pages("/v1/audit", &query, |event: &Value| {
-                output.event(|| event.clone());
-                last = event["position"].as_str().map(str::to_owned);
+            let printed = api.pages("/v1/audit", &query, |entry: Sent<AuditEntry>| {
+                output.event(|| entry.json);
+                last = entry.body.position;
                 true
             });
             match printed.await {

@@ -1,11 +1,13 @@
 //! `waybill ls` and `waybill quota`.
 
-use crate::api::{Api, ApiArgs, ApiError};
+use crate::api::{Api, ApiArgs, ApiError, Sent};
 use crate::end::Ended;
 use crate::output::{self, Output, OutputArgs};
+use crate::views::File;
 use clap::{Args, ValueEnum};
 use futures_util::future::BoxFuture;
-use serde_json::Value;
+use waybill_api::files::ProcessingStatus;
+use waybill_api::quota::QuotaBody;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Status {
@@ -50,21 +52,22 @@ pub fn ls(args: LsArgs) -> BoxFuture<'static, Result<Ended, String>> {
         let api = Api::new(args.api)?;
         let output = Output::new(args.output);
         let status = match args.status {
-            Status::Pending => "PENDING",
-            Status::Processing => "PROCESSING",
-            Status::Completed => "COMPLETED",
-            Status::Failed => "FAILED",
+            Status::Pending => ProcessingStatus::Pending,
+            Status::Processing => ProcessingStatus::Processing,
+            Status::Completed => ProcessingStatus::Completed,
+            Status::Failed => ProcessingStatus::Failed,
         };
+        let status = status.as_str();
         let mut query = vec![("status", status.to_owned()), ("limit", args.limit.clamp(1, 200).to_string())];
         query.extend(args.chatroom.map(|id| ("chatroom_id", id)));
         query.extend(args.thread.map(|id| ("thread_id", id)));
         let (mut shown, limit) = (0, args.limit);
-        let listed = api.pages("/v1/files", &query, |file| {
+        let listed = api.pages("/v1/files", &query, |file: Sent<File>| {
             if shown == limit {
                 return false;
             }
             shown += 1;
-            output.result(|| line(file), || file.clone());
+            output.result(|| line(&file.body), || file.json);
             true
         });
         listed.await.map_err(|error: ApiError| error.to_string())?;
@@ -77,12 +80,11 @@ pub fn ls(args: LsArgs) -> BoxFuture<'static, Result<Ended, String>> {
     })
 }
 
-fn line(file: &Value) -> String {
-    let text = |member: &str| file[member].as_str().unwrap_or_default();
-    let name = file["display_name"].as_str().unwrap_or_else(|| text("original_name"));
-    let size = output::bytes(file["size_bytes"].as_u64().unwrap_or(0));
-    let created = text("created_at").get(..16).unwrap_or_default().replace('T', " ");
-    format!("{}  {created}  {size:>10}  {}", text("id"), output::printable(name))
+fn line(file: &File) -> String {
+    let name = file.display_name.as_ref().unwrap_or(&file.original_name);
+    let size = output::bytes(file.size_bytes);
+    let created = file.created_at.get(..16).unwrap_or_default().replace('T', " ");
+    format!("{}  {created}  {size:>10}  {}", file.id, output::printable(name))
 }
 
 /// Show the quota of the company and its use
@@ -101,23 +103,22 @@ pub struct QuotaArgs {
 pub fn quota(args: QuotaArgs) -> BoxFuture<'static, Result<Ended, String>> {
     Box::pin(async move {
         let api = Api::new(args.api)?;
-        let quota = api.json(api.get("/v1/quota")).await.map_err(|error| error.to_string())?;
-        let number = |member: &str| quota[member].as_u64().unwrap_or(0);
-        let (limit, used) = (number("storage_limit_bytes"), number("storage_used_bytes"));
-        let reserved = number("storage_reserved_bytes");
+        let quota: Sent<QuotaBody> = api.json(api.get("/v1/quota")).await.map_err(|error| error.to_string())?;
+        let QuotaBody { storage_limit_bytes: limit, storage_used_bytes: used, .. } = quota.body;
+        let reserved = quota.body.storage_reserved_bytes;
         let free = limit.saturating_sub(used).saturating_sub(reserved);
         Output::new(args.output).result(
         || {
             format!(
                 "used      {:>12}  in {} files\nreserved  {:>12}  for open uploads\nfree      {:>12}\nlimit     {:>12}",
                 output::bytes(used),
-                number("file_count"),
+                quota.body.file_count,
                 output::bytes(reserved),
                 output::bytes(free),
                 output::bytes(limit)
             )
         },
-        || quota.clone(),
+        || quota.json.clone(),
     );
         Ok(Ended::Done)
     })

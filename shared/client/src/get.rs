@@ -5,17 +5,19 @@ use crate::end::Ended;
 use crate::interrupt::{CONTINUES, until_interrupted};
 use crate::output::{self, Output, OutputArgs};
 use crate::retry::{Patience, PatienceArgs};
+use crate::views;
 use clap::Args;
 use futures_util::future::BoxFuture;
 use indicatif::ProgressBar;
 use reqwest::{StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use waybill_api::ErrorCode;
 use waybill_schema::Sha256Digest;
 
 /// Time without a byte after which a download is interrupted and resumed.
@@ -150,7 +152,7 @@ impl Get {
         let began = Instant::now();
         let show = || self.api.json(self.api.get(&format!("/v1/files/{id}")));
         let file = patience.persist(show, |error, pause| self.waits(error, pause)).await?;
-        let remote = self.remote(id, &file)?;
+        let remote = self.remote(id, file)?;
         let target = match &self.args.output {
             Some(path) => path.clone(),
             None => self.args.dir.join(safe(&remote.name)),
@@ -169,13 +171,11 @@ impl Get {
         Ok(())
     }
 
-    fn remote(&self, id: &str, file: &Value) -> Result<Remote, GetError> {
-        let text = |member: &str| file[member].as_str().map(str::to_owned);
-        let strange = |member| self.api.strange(format!("no {member}"));
-        if file["is_processed"] != true {
+    fn remote(&self, id: &str, file: views::File) -> Result<Remote, GetError> {
+        if !file.is_processed {
             return Err(ApiError::Refused {
                 status: StatusCode::CONFLICT,
-                code: "file_not_ready".to_owned(),
+                code: ErrorCode::FileNotReady.to_string(),
                 detail: "the file is not verified and cannot be read yet".to_owned(),
                 retry_after: None,
             }
@@ -183,9 +183,9 @@ impl Get {
         }
         Ok(Remote {
             id: id.to_owned(),
-            name: text("display_name").or(text("original_name")).ok_or_else(|| strange("original_name"))?,
-            size_bytes: file["size_bytes"].as_u64().ok_or_else(|| strange("size_bytes"))?,
-            sha256: text("hash").ok_or_else(|| strange("hash"))?,
+            name: file.display_name.unwrap_or(file.original_name),
+            size_bytes: file.size_bytes,
+            sha256: file.hash.ok_or_else(|| self.api.strange("no hash"))?,
         })
     }
 

@@ -12,6 +12,7 @@ mod retry;
 mod state;
 mod upload;
 mod verify;
+mod views;
 mod watch;
 
 pub use audit::{AuditArgs, audit};

@@ -8,13 +8,13 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+use waybill_api::audit::{ExportedEvent, SignedHead};
 use waybill_event_log::chain::{Chain, RawMessage, signed_text};
-use waybill_schema::{CompanyId, Position};
+use waybill_schema::Position;
 
 /// Write all events of the company to a file, as a hash chain with a signed head in the last line
 #[derive(Args)]
@@ -48,37 +48,12 @@ pub(crate) struct VerifyArgs {
     head: Option<PathBuf>,
 }
 
+/// Line of an exported file.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Head(Box<HeadLine>),
-    Event(EventLine),
-}
-
-#[derive(Deserialize)]
-struct EventLine {
-    position: String,
-    subject: String,
-    headers: BTreeMap<String, String>,
-    body: String,
-    chain: String,
-    event: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct HeadLine {
-    head: Head,
-    signature: String,
-    public_key: String,
-}
-
-#[derive(Deserialize)]
-struct Head {
-    company_id: CompanyId,
-    events: u64,
-    position: Option<String>,
-    chain: String,
-    time: String,
+    Head(Box<SignedHead>),
+    Event(ExportedEvent<Value>),
 }
 
 pub(crate) async fn export(args: ExportArgs) -> Result<Ended, String> {
@@ -183,14 +158,14 @@ fn read(path: &Path) -> Result<Vec<Line>, String> {
     file.lines().enumerate().map(line).collect()
 }
 
-fn read_head(path: &Path) -> Result<Box<HeadLine>, String> {
+fn read_head(path: &Path) -> Result<Box<SignedHead>, String> {
     match read(path)?.pop() {
         Some(Line::Head(head)) => Ok(head),
         _ => Err(format!("{} has no head in its last line", path.display())),
     }
 }
 
-fn raw(event: &EventLine) -> Option<RawMessage> {
+fn raw(event: &ExportedEvent<Value>) -> Option<RawMessage> {
     Some(RawMessage {
         position: event.position.parse().ok()?,
         subject: event.subject.clone(),
@@ -199,7 +174,7 @@ fn raw(event: &EventLine) -> Option<RawMessage> {
     })
 }
 
-fn check_signature(line: &HeadLine, key: Option<&str>) -> Result<(), String> {
+fn check_signature(line: &SignedHead, key: Option<&str>) -> Result<(), String> {
     if key.is_some_and(|key| key != line.public_key) {
         return Err("the head is signed with another key".to_owned());
     }

@@ -1,10 +1,11 @@
 //! `waybill watch`: shows progress and changes of uploads over the WebSocket protocol `waybill.v1`.
 
-use crate::api::{Api, ApiArgs, ApiError};
+use crate::api::{Api, ApiArgs, ApiError, Sent};
 use crate::end::Ended;
 use crate::interrupt::until_interrupted;
 use crate::output::{self, Output, OutputArgs};
 use crate::retry::{Patience, PatienceArgs};
+use crate::views::{Change, SessionTopic, UploadProgress};
 use clap::Args;
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
@@ -17,8 +18,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message, http::HeaderValue};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
-use waybill_api::Extensible;
 use waybill_api::frames::{ClientFrame, Close, ProgressFacts, Refusal, ServerFrame, Stage};
+use waybill_api::uploads::Status;
+use waybill_api::{Extensible, ProblemDetails};
 
 /// Time without a message after which a connection is dead. The server sends a ping every 25 s.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -76,37 +78,6 @@ struct Watch {
     bars: HashMap<String, ProgressBar>,
     names: HashMap<String, String>,
     failed: bool,
-}
-
-/// Facts of a change that the command shows. Which of them a change has depends on its kind.
-#[derive(Default, Deserialize)]
-struct Change {
-    upload_id: Option<String>,
-    session_id: Option<String>,
-    original_name: Option<String>,
-    status: Option<String>,
-    error_code: Option<String>,
-}
-
-/// State of an upload in a snapshot.
-#[derive(Deserialize)]
-struct UploadState {
-    status: String,
-    error_code: Option<String>,
-}
-
-/// State of a session in a snapshot.
-#[derive(Deserialize)]
-struct SessionState {
-    session: SessionFacts,
-}
-
-/// Members of a session that the command needs.
-#[derive(Deserialize)]
-struct SessionFacts {
-    status: String,
-    failed_files: i64,
-    is_closed: bool,
 }
 
 /// Reason why a connection ended.
@@ -195,10 +166,8 @@ impl Watch {
             patience.progress();
             match message {
                 Message::Text(text) => {
-                    // The output contains all members of a frame, also those that this version does not know.
-                    let sent: Value = serde_json::from_str(&text).unwrap_or_default();
-                    if let Ok(frame) = ServerFrame::deserialize(&sent) {
-                        self.frame(frame, &sent)?;
+                    if let Ok(frame) = serde_json::from_str(&text) {
+                        self.frame(frame)?;
                     }
                 }
                 Message::Close(Some(frame)) if u16::from(frame.code) == Close::TokenExpired.code() => {
@@ -220,11 +189,11 @@ impl Watch {
         self.topics.get(&id).cloned().unwrap_or_default()
     }
 
-    /// Handles a frame. `sent` is the frame as the server sent it.
-    fn frame(&mut self, frame: ServerFrame, sent: &Value) -> Result<(), Lost> {
+    fn frame(&mut self, frame: Sent<ServerFrame>) -> Result<(), Lost> {
         use ServerFrame::{Bye, Err as Refused, Ev, Hello, Prog, Reset, Snap, Unknown};
+        let Sent { json, body: frame } = frame;
         if matches!(frame, Snap { .. } | Ev { .. } | Prog { .. } | Refused { .. }) {
-            self.output.event(|| sent.clone());
+            self.output.event(|| json);
         }
         match frame {
             Snap { id, state, .. } => self.snapshot(id, &state),
@@ -251,13 +220,13 @@ impl Watch {
         match topic.split_once(':') {
             // The state of an upload that the read model does not have yet is `null`.
             Some(("upload", upload)) => {
-                if let Ok(state) = UploadState::deserialize(state) {
-                    self.ended(id, upload, &state.status, state.error_code);
+                if let Ok(UploadProgress { status, error_code }) = UploadProgress::deserialize(state) {
+                    self.ended(id, upload, &status, error_code);
                 }
             }
             Some(("session", _)) => {
-                let Ok(SessionState { session }) = SessionState::deserialize(state) else { return };
-                if session.status != "ACTIVE" {
+                let Ok(SessionTopic { session }) = SessionTopic::deserialize(state) else { return };
+                if !session.is_active() {
                     self.failed |= session.status != "COMPLETED" || session.failed_files != 0;
                     self.say(&topic, &session.status);
                     self.open.remove(&id);
@@ -286,11 +255,11 @@ impl Watch {
         }
         let name = self.name(&what);
         self.say(&name, kind);
-        let status = change.status.unwrap_or_default();
-        match self.topic(id).split_once(':') {
-            Some(("upload", _)) => self.ended(id, &what, &status, change.error_code),
-            Some(("session", _)) => {
-                self.failed |= status == "FAILED" || status == "CANCELLED";
+        let status = change.status;
+        match (self.topic(id).split_once(':'), &status) {
+            (Some(("upload", _)), Some(status)) => self.ended(id, &what, status, change.error_code),
+            (Some(("session", _)), _) => {
+                self.failed |= matches!(status, Some(Extensible::Known(Status::Failed | Status::Cancelled)));
                 match kind {
                     "SessionCancelled" => drop(self.open.remove(&id)),
                     "SessionClosed" => drop(self.closing.insert(id)),
@@ -299,7 +268,7 @@ impl Watch {
             }
             _ => {}
         }
-        if matches!(status.as_str(), "COMPLETED" | "FAILED" | "CANCELLED")
+        if status.as_ref().is_some_and(is_final)
             && let Some(bar) = self.bars.remove(&what)
         {
             bar.finish_and_clear();
@@ -307,19 +276,19 @@ impl Watch {
     }
 
     /// Stops watching an upload if its status is final.
-    fn ended(&mut self, id: u64, upload: &str, status: &str, error_code: Option<String>) {
-        if !matches!(status, "COMPLETED" | "FAILED" | "CANCELLED") {
+    fn ended(&mut self, id: u64, upload: &str, status: &Extensible<Status>, error_code: Option<String>) {
+        if !is_final(status) {
             return;
         }
         self.open.remove(&id);
         if let Some(bar) = self.bars.remove(upload) {
             bar.finish_and_clear();
         }
-        if status == "COMPLETED" {
+        if *status == Status::Completed {
             self.output.note(&format!("✓ {}: verified", self.name(upload)));
         } else {
             self.failed = true;
-            let code = error_code.as_deref().unwrap_or(status);
+            let code = error_code.unwrap_or_else(|| status.to_string());
             self.output.complain(&format!("✗ {}: {code}", self.name(upload)));
         }
     }
@@ -333,6 +302,11 @@ impl Watch {
             self.output.result(|| format!("{what}  {kind}"), || Value::Null);
         }
     }
+}
+
+/// Returns `true` if an upload with this status has ended.
+fn is_final(status: &Extensible<Status>) -> bool {
+    matches!(status, Extensible::Known(Status::Completed | Status::Failed | Status::Cancelled))
 }
 
 /// Returns the message with a frame.
@@ -358,10 +332,9 @@ async fn connect(api: &Api, url: &str) -> Result<Socket, Lost> {
     match connect_async(request).await {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) if response.status().is_client_error() && response.status() != 429 => {
-            let problem: Value =
-                response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
-            let status = response.status().to_string();
-            Err(Lost::Final(problem["detail"].as_str().map_or(status, str::to_owned)))
+            let body = response.body().as_deref();
+            let problem: Option<ProblemDetails> = body.and_then(|body| serde_json::from_slice(body).ok());
+            Err(Lost::Final(problem.map_or_else(|| response.status().to_string(), |problem| problem.detail)))
         }
         Err(error) => Err(Lost::Passing(error.to_string())),
     }

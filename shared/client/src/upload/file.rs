@@ -11,12 +11,13 @@ use crate::output;
 use crate::retry::Patience;
 use crate::state::{FileFacts, Kept, Record, Remembered};
 use reqwest::{Method, RequestBuilder};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
+use waybill_api::uploads::{Completion, Mode, Status, UploadStarted, UploadStatus};
+use waybill_api::{ErrorCode, Extensible};
 use waybill_schema::Sha256Digest;
 
 /// Maximum size in bytes of a file that is sent with one request.
@@ -106,9 +107,11 @@ impl Upload<'_> {
         {
             let status = self.status(upload_id).await;
             match status {
-                Ok(status) => match status["status"].as_str() {
-                    Some("COMPLETED") => return self.found(upload_id, &status),
-                    Some("PENDING" | "UPLOADING") => return self.send(upload_id, status).await,
+                Ok(status) => match status.status {
+                    Extensible::Known(Status::Completed) => return self.found(upload_id, status),
+                    Extensible::Known(Status::Pending | Status::Uploading) => {
+                        return self.send(upload_id, status).await;
+                    }
                     _ => {}
                 },
                 Err(UploadError::Api(error)) if matches!(error.status(), Some(404 | 410)) => {}
@@ -148,21 +151,19 @@ impl Upload<'_> {
         sha256: Option<String>,
         idempotency_key: Uuid,
     ) -> Result<String, UploadError> {
-        let mut start = self.plan.start(session_id);
-        if let Some(sha256) = sha256 {
-            // The request for the whole file had the same idempotency key and this digest. Both must match.
-            start["sha256"] = sha256.into();
-        }
+        let mut start = self.plan.start(session_id)?;
+        // The request for the whole file had the same idempotency key and this digest. Both must match.
+        start.sha256 = sha256;
         if self.shared.protocol == Protocol::Direct {
-            start["mode"] = "direct".into();
+            start.mode = Mode::Direct;
         }
-        let started = self
+        let started: UploadStarted = self
             .persist(|| {
                 let request = self.shared.api.request(Method::POST, "/v1/uploads").json(&start);
                 self.shared.api.json(request.header("Idempotency-Key", idempotency_key.to_string()))
             })
             .await?;
-        self.text(&started, "upload_id")
+        Ok(started.upload_id.to_string())
     }
 
     /// Returns the record of an earlier run for the same file. If the file has changed since, cancels that upload.
@@ -190,8 +191,8 @@ impl Upload<'_> {
         Ok(None)
     }
 
-    fn found(&self, upload_id: &str, status: &Value) -> Result<Uploaded, UploadError> {
-        let sha256 = self.text(status, "sha256")?;
+    fn found(&self, upload_id: &str, status: UploadStatus) -> Result<Uploaded, UploadError> {
+        let sha256 = self.digest(status)?;
         self.shared.total.inc(self.plan.size_bytes());
         output::estimate_from_here(&self.shared.total);
         let (file_id, size_bytes) = (upload_id.to_owned(), self.plan.size_bytes());
@@ -209,7 +210,7 @@ impl Upload<'_> {
         query.extend(session_id.map(|id| ("session_id", id)));
         query.extend(self.plan.chatroom.as_deref().map(|id| ("chatroom_id", id)));
         query.extend(self.plan.thread.as_deref().map(|id| ("thread_id", id)));
-        let done = self
+        let done: Option<UploadStatus> = self
             .persist(|| async {
                 let _permit = self.shared.requests.acquire().await;
                 self.sent_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -226,13 +227,13 @@ impl Upload<'_> {
         let Some(done) = done else { return Ok(Whole::Slow { sha256 }) };
         self.bar.inc(bytes.len() as u64);
         self.shared.total.inc(bytes.len() as u64);
-        let upload_id = self.text(&done, "upload_id")?;
+        let upload_id = done.upload_id.to_string();
         self.verified(&upload_id, done, &sha256, 0).await.map(Whole::Done)
     }
 
     /// Sends the missing bytes, completes the upload and waits for the verification.
-    async fn send(&self, upload_id: &str, status: Value) -> Result<Uploaded, UploadError> {
-        let there = status["bytes_uploaded"].as_u64().unwrap_or(0);
+    async fn send(&self, upload_id: &str, status: UploadStatus) -> Result<Uploaded, UploadError> {
+        let there = status.bytes_uploaded;
         if there > 0 {
             self.event("resumed", upload_id, there);
             self.bar.set_position(there);
@@ -240,16 +241,17 @@ impl Upload<'_> {
             [&self.bar, &self.shared.total].into_iter().for_each(output::estimate_from_here);
         }
         let sent = match self.shared.protocol {
-            Protocol::Tus if status["status"] != "COMPLETED" => tus::send_rest(self, upload_id).await?,
+            Protocol::Tus if status.status != Status::Completed => tus::send_rest(self, upload_id).await?,
             _ => send_chunks(self, upload_id, &status).await?,
         };
         self.unchanged(sent.read_bytes)?;
         self.bar.set_message("verifying");
-        let complete = json!({ "sha256": sent.sha256 });
-        let done = self.persist(|| self.shared.api.json(self.complete(upload_id).json(&complete))).await;
+        let complete = Completion { sha256: Some(sent.sha256.clone()) };
+        let done: Result<UploadStatus, _> =
+            self.persist(|| self.shared.api.json(self.complete(upload_id).json(&complete))).await;
         let done = match done {
             // The answer to an earlier completion was lost. The status has its result.
-            Err(error) if error.has_code("digest_mismatch") || error.has_code("upload_ended") => {
+            Err(error) if error.has_code(ErrorCode::DigestMismatch) || error.has_code(ErrorCode::UploadEnded) => {
                 self.status(upload_id).await?
             }
             done => done?,
@@ -266,18 +268,18 @@ impl Upload<'_> {
     async fn verified(
         &self,
         upload_id: &str,
-        mut done: Value,
+        mut done: UploadStatus,
         sha256: &str,
         resumed_bytes: u64,
     ) -> Result<Uploaded, UploadError> {
         let mut waits_left = 60;
         loop {
-            match done["status"].as_str() {
-                Some("COMPLETED") => {
-                    let found = self.text(&done, "sha256")?;
+            match done.status {
+                Extensible::Known(Status::Completed) => {
+                    let found = self.digest(done)?;
                     if found != sha256 {
                         return Err(UploadError::Failed {
-                            code: "digest_mismatch".to_owned(),
+                            code: ErrorCode::DigestMismatch.to_string(),
                             message: format!("the stored file has the SHA-256 {found}, the local file has {sha256}"),
                         });
                     }
@@ -286,18 +288,22 @@ impl Upload<'_> {
                     let was_there = false;
                     return Ok(Uploaded { file_id, sha256: found, size_bytes, sent_bytes, resumed_bytes, was_there });
                 }
-                Some("UPLOADING" | "PENDING") if waits_left > 0 => waits_left -= 1,
-                Some("UPLOADING" | "PENDING") => return Err(UploadError::Unverified),
+                Extensible::Known(Status::Pending | Status::Uploading) if waits_left > 0 => waits_left -= 1,
+                Extensible::Known(Status::Pending | Status::Uploading) => return Err(UploadError::Unverified),
                 _ => {
-                    let text = |member: &str, or: &str| done[member].as_str().unwrap_or(or).to_owned();
                     return Err(UploadError::Failed {
-                        code: text("error_code", "upload_ended"),
-                        message: text("error_message", "the upload was cancelled"),
+                        code: done.error_code.unwrap_or_else(|| ErrorCode::UploadEnded.to_string()),
+                        message: done.error_message.unwrap_or_else(|| "the upload was cancelled".to_owned()),
                     });
                 }
             }
-            done = self.persist(|| self.shared.api.json(self.complete(upload_id).json(&json!({})))).await?;
+            done = self.persist(|| self.shared.api.json(self.complete(upload_id).json(&Completion::default()))).await?;
         }
+    }
+
+    /// Returns the SHA-256 of a verified upload.
+    fn digest(&self, status: UploadStatus) -> Result<String, UploadError> {
+        status.sha256.ok_or_else(|| self.shared.api.strange("no sha256").into())
     }
 
     /// Checks that the file has not changed since the beginning, and that all its bytes were read.

@@ -3,8 +3,9 @@
 use super::args::UploadArgs;
 use super::error::UploadError;
 use crate::state::FileFacts;
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
+use waybill_api::uploads;
 
 /// File to upload.
 pub(super) struct Plan {
@@ -50,10 +51,22 @@ impl Plan {
     }
 
     /// Returns the body of the request that starts the upload.
-    pub(super) fn start(&self, session_id: Option<&str>) -> Value {
-        json!({
-            "name": self.name, "size_bytes": self.size_bytes(), "mime_type": self.mime_type, "session_id": session_id,
-            "chatroom_id": self.chatroom, "thread_id": self.thread,
+    pub(super) fn start(&self, session_id: Option<&str>) -> Result<uploads::FileFacts, UploadError> {
+        Ok(uploads::FileFacts {
+            name: self.name.clone(),
+            size_bytes: self.size_bytes(),
+            mime_type: Some(self.mime_type.clone()),
+            session_id: id(session_id)?,
+            chatroom_id: id(self.chatroom.as_deref())?,
+            thread_id: id(self.thread.as_deref())?,
+            ..uploads::FileFacts::default()
         })
     }
+}
+
+/// Parses an id, if there is one.
+fn id(text: Option<&str>) -> Result<Option<Uuid>, UploadError> {
+    let parse =
+        |text: &str| text.parse().map_err(|error| UploadError::Unfit(format!("the id {text} is invalid: {error}")));
+    text.map(parse).transpose()
 }

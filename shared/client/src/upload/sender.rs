@@ -10,7 +10,6 @@ use futures_util::FutureExt;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use indicatif::ProgressBar;
 use reqwest::{Body, Method, RequestBuilder, Response, header};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
 use std::ops::Range;
@@ -19,6 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, BufReader};
+use waybill_api::parts::{PartToSign, PartsToSign, Report, SignedParts, StoredPart};
+use waybill_api::uploads::UploadStatus;
 use waybill_data_plane::Checksum;
 use waybill_schema::Sha256Digest;
 
@@ -36,21 +37,23 @@ pub(super) struct Sent {
 }
 
 /// Sends the bytes that are missing according to `status`.
-pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &Value) -> Result<Sent, UploadError> {
-    let number =
-        |member: &str| status[member].as_u64().ok_or_else(|| upload.shared.api.strange(format!("no {member}")));
-    let (part_size, total_chunks) = (number("part_size_bytes")?, number("total_chunks")?);
+pub(super) async fn send_chunks(
+    upload: &Upload<'_>,
+    upload_id: &str,
+    status: &UploadStatus,
+) -> Result<Sent, UploadError> {
+    let UploadStatus { part_size_bytes: part_size, total_chunks, .. } = *status;
     let missing = match upload.shared.protocol {
         // The object store has a part completely or not at all.
-        Protocol::Direct => whole_chunks(&missing(status), part_size, upload.plan.size_bytes()),
-        Protocol::Native | Protocol::Tus => missing(status),
+        Protocol::Direct => whole_chunks(&missing(&status.missing), part_size, upload.plan.size_bytes()),
+        Protocol::Native | Protocol::Tus => missing(&status.missing),
     };
     let mut file = BufReader::with_capacity(1_024 * 1_024, File::open(&upload.plan.path).await?);
     let mut sha256 = Sha256::new();
     let mut read_bytes = 0;
     let mut sending = FuturesUnordered::new();
     for index in 0..total_chunks {
-        let begin = index * part_size;
+        let begin = u64::from(index) * part_size;
         // Running requests continue while chunks that are already uploaded are hashed.
         while let Some(Some(sent)) = sending.next().now_or_never() {
             sent?;
@@ -91,10 +94,9 @@ pub(super) async fn send_chunks(upload: &Upload<'_>, upload_id: &str, status: &V
     Ok(Sent { sha256: Sha256Digest(digest).to_string(), read_bytes })
 }
 
-/// Returns the missing ranges of an upload from its status.
-fn missing(status: &Value) -> Vec<Range<u64>> {
-    let gap = |gap: &Value| Some(gap[0].as_u64()?..gap[1].as_u64()?);
-    status["missing"].as_array().into_iter().flatten().filter_map(gap).collect()
+/// Converts the missing ranges of the status of an upload.
+fn missing(gaps: &[[u64; 2]]) -> Vec<Range<u64>> {
+    gaps.iter().map(|[from, to]| *from..*to).collect()
 }
 
 /// Extends the missing ranges to whole chunks.
@@ -113,7 +115,7 @@ fn within(gaps: &[Range<u64>], range: &Range<u64>) -> Vec<Range<u64>> {
 
 /// Chunk with its bytes.
 struct Chunk {
-    index: u64,
+    index: u32,
     begin: u64,
     range: Range<u64>,
     bytes: Bytes,
@@ -154,10 +156,10 @@ impl Chunk {
         upload_id: &str,
         gaps: &[Range<u64>],
     ) -> Result<Vec<Range<u64>>, UploadError> {
-        let status = upload.shared.api.json(upload.shared.api.get(&format!("/v1/uploads/{upload_id}"))).await;
-        match status {
+        let request = upload.shared.api.get(&format!("/v1/uploads/{upload_id}"));
+        match upload.shared.api.json::<UploadStatus>(request).await {
             Ok(status) => {
-                let missing = missing(&status);
+                let missing = missing(&status.missing);
                 Ok(gaps.iter().flat_map(|gap| within(&missing, gap)).collect())
             }
             // It is harmless to send bytes that are already uploaded.
@@ -195,17 +197,19 @@ impl Chunk {
     async fn put_directly(&self, upload: &Upload<'_>, upload_id: &str, counted: &Counted) -> Result<(), ApiError> {
         let api = &upload.shared.api;
         let part_number = self.index + 1;
-        let checksum = Checksum::crc32_of(&self.bytes);
-        let parts = json!([{ "part_number": part_number, "size_bytes": self.bytes.len(), "checksum": checksum }]);
+        let checksum = Checksum::crc32_of(&self.bytes).to_string();
+        let part = PartToSign { part_number, size_bytes: self.bytes.len() as u64, checksum };
         let request = api.request(Method::POST, &format!("/v1/uploads/{upload_id}/parts/sign"));
-        let signed = api.json(request.json(&json!({ "parts": parts }))).await?;
-        let request = api.signed(&signed["parts"][0])?.header(header::CONTENT_LENGTH, self.bytes.len());
+        let signed: SignedParts = api.json(request.json(&PartsToSign { parts: vec![part] })).await?;
+        let signed = signed.parts.first().ok_or_else(|| api.strange("no signed part"))?;
+        let request = api.signed(signed)?.header(header::CONTENT_LENGTH, self.bytes.len());
         let answer = counted.watched(upload, request.body(counted.body(self.bytes.clone()))).await;
         let stored = answer.map_err(|error| api.by_store(error))?;
         let etag = stored.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
         let etag = etag.ok_or_else(|| api.strange("the answer of the store has no ETag"))?;
         let request = api.request(Method::POST, &format!("/v1/uploads/{upload_id}/parts"));
-        api.send_soon(request.json(&json!({ "part_number": part_number, "etag": etag }))).await.map(drop)
+        let report = Report::One(StoredPart { part_number, etag: etag.to_owned() });
+        api.send_soon(request.json(&report)).await.map(drop)
     }
 }
 
@@ -294,7 +298,7 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_of_a_chunk_is_sent() {
-        let gaps = missing(&json!({ "missing": [[0, 5], [8, 30], [100, 120]] }));
+        let gaps = missing(&[[0, 5], [8, 30], [100, 120]]);
         assert_eq!(within(&gaps, &(0..10)), [0..5, 8..10]);
         assert_eq!(within(&gaps, &(10..20)), vec![10_u64..20; 1]);
         assert_eq!(within(&gaps, &(30..100)), []);

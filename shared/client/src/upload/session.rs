@@ -5,10 +5,13 @@ use super::shared::Shared;
 use crate::api::ApiError;
 use crate::retry::Patience;
 use crate::state::{Remembered, SessionRecord};
+use crate::views;
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
+use waybill_api::ErrorCode;
+use waybill_api::sessions::{OpenBody, SessionOpened};
 
 /// Open session.
 pub(super) struct Session {
@@ -34,13 +37,14 @@ impl Session {
         });
         held.keep(&record)?;
         let patience = Patience::new(shared.patience);
+        let body = OpenBody { name: Some(name.to_owned()) };
         let open = || {
             let request = shared.api.request(Method::POST, "/v1/sessions");
             let request = request.header("Idempotency-Key", record.idempotency_key.to_string());
-            shared.api.json(request.json(&json!({ "name": name })))
+            shared.api.json(request.json(&body))
         };
-        let opened = patience.persist(open, |error, pause| waits(shared, error, pause)).await?;
-        let id = opened["session_id"].as_str().ok_or_else(|| shared.api.strange("no session_id"))?.to_owned();
+        let opened: SessionOpened = patience.persist(open, |error, pause| waits(shared, error, pause)).await?;
+        let id = opened.session_id.to_string();
         record.session_id = Some(id.clone());
         held.keep(&record)?;
         shared.output.event(|| json!({ "event": "session", "session_id": id, "name": name }));
@@ -50,9 +54,11 @@ impl Session {
     async fn is_open(shared: &Shared, id: &str) -> Result<bool, UploadError> {
         let patience = Patience::new(shared.patience);
         let show = || shared.api.json(shared.api.get(&format!("/v1/sessions/{id}")));
-        match patience.persist(show, |error, pause| waits(shared, error, pause)).await {
-            Ok(session) => Ok(session["status"] == "ACTIVE" && session["is_closed"] == false),
-            Err(error) if error.has_code("not_found") => Ok(false),
+        let shown: Result<views::Session, ApiError> =
+            patience.persist(show, |error, pause| waits(shared, error, pause)).await;
+        match shown {
+            Ok(session) => Ok(session.is_active() && !session.is_closed),
+            Err(error) if error.has_code(ErrorCode::NotFound) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -6,10 +6,11 @@ use super::shared::Shared;
 use crate::api::ApiError;
 use crate::retry::Patience;
 use indicatif::ProgressBar;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+use waybill_api::uploads::UploadStatus;
 
 /// Running upload of one file.
 pub(super) struct Upload<'a> {
@@ -22,7 +23,7 @@ pub(super) struct Upload<'a> {
 
 impl Upload<'_> {
     /// Requests the status of the upload.
-    pub(super) async fn status(&self, upload_id: &str) -> Result<Value, UploadError> {
+    pub(super) async fn status(&self, upload_id: &str) -> Result<UploadStatus, UploadError> {
         self.persist(|| self.shared.api.json(self.shared.api.get(&format!("/v1/uploads/{upload_id}"))))
             .await
             .map_err(UploadError::from)
@@ -60,11 +61,5 @@ impl Upload<'_> {
                 "size_bytes": self.plan.size_bytes(),
             })
         });
-    }
-
-    /// Returns a member of an answer, which must be a string.
-    pub(super) fn text(&self, value: &Value, member: &str) -> Result<String, UploadError> {
-        let text = value[member].as_str().map(str::to_owned);
-        text.ok_or_else(|| self.shared.api.strange(format!("no {member}")).into())
     }
 }
