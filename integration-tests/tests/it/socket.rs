@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async, connect_async_tls_with_config};
+use waybill_api::frames::ServerFrame;
 use waybill_integration_tests::Client;
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -58,11 +59,18 @@ pub(crate) async fn next(socket: &mut Socket) -> Value {
     loop {
         let message = tokio::time::timeout(Duration::from_secs(30), socket.next()).await.expect("a frame arrives");
         match message.unwrap().unwrap() {
-            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+            Message::Text(text) => return as_described(serde_json::from_str(&text).unwrap()),
             Message::Ping(_) | Message::Pong(_) => {}
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Checks that the types of the API crate describe a frame completely, and returns the frame.
+fn as_described(frame: Value) -> Value {
+    let read: ServerFrame = serde_json::from_value(frame.clone()).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), frame);
+    frame
 }
 
 /// Waits until the server closes the connection and returns the close code. Ignores frames before it.
