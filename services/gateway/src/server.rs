@@ -32,7 +32,7 @@ use waybill_event_log::jetstream::{Bucket, BucketError, RawEvents, Refusals};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
-use waybill_repository::{Directories, DirectoryLimits, Repository};
+use waybill_repository::{Directories, Repository};
 use waybill_schema::names;
 use waybill_service_kit::health::Readiness;
 use waybill_service_kit::{Authenticator, Origins, Proxies, Shutdown, Tls, health, listener, request};
