@@ -11,6 +11,7 @@ pub mod events;
 pub mod ids;
 pub mod names;
 pub mod ranges;
+mod status;
 pub mod subject;
 mod values;
 
@@ -20,5 +21,6 @@ pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use events::Event;
 pub use ids::{ChatroomId, CompanyId, FileId, SessionId, ShareId, ThreadId, TokenId, UploadId, UserId, WorkerId};
 pub use ranges::{ByteRange, RangeSet};
+pub use status::{ProcessingStatus, SessionStatus, UnknownStatus, UploadStatus};
 pub use subject::{Entity, Partitions, Subject, SubjectError};
 pub use values::{Sha256Digest, Sha256DigestError, Timestamp};

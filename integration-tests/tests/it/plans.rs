@@ -8,7 +8,7 @@ use waybill_read_model::queries::{
     FileFilter, PageKey, SharedKey, SharedPage, Wanted, access_rows, find_file, list_associations, list_files,
     list_shared, plan_of_access, plan_of_listing,
 };
-use waybill_schema::{ChatroomId, CompanyId, Place, UploadId, UserId};
+use waybill_schema::{ChatroomId, CompanyId, Place, ProcessingStatus, UploadId, UserId};
 use waybill_test_kit::eventually;
 
 const FILES: u32 = 100_000;
@@ -87,7 +87,7 @@ async fn no_query_of_a_user_reads_a_large_table_from_end_to_end() {
     let user = UserId(id(connection, "user", 7).await);
     let file = UploadId(id(connection, "file", 7).await);
     let place = Place::Chatroom(chatroom);
-    let filter = FileFilter { processing_status: Some("COMPLETED".to_owned()), ..FileFilter::default() };
+    let filter = FileFilter { processing_status: Some(ProcessingStatus::Completed), ..FileFilter::default() };
     let named = FileFilter { folded_name: Some("report 4007".to_owned()), ..filter.clone() };
     let own = FileFilter { uploaded_by: Some(user), ..filter.clone() };
     let wanted = Wanted { files: vec![file], chatrooms: vec![chatroom], ..Wanted::default() };

@@ -3,4 +3,5 @@
 mod golden;
 mod ranges;
 mod samples;
+mod statuses;
 mod subjects;

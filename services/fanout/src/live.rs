@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 use waybill_api::frames::{ProgressFacts, Stage, Topic};
 use waybill_domain::progress::Tracker;
-use waybill_domain::upload::{Phase, Status};
+use waybill_domain::upload::Phase;
 use waybill_schema::events::{FileEvent, SessionEvent, ShareEvent, UploadEvent};
-use waybill_schema::{Entity, Event, Recorded, UploadId};
+use waybill_schema::{Entity, Event, Recorded, SessionStatus, UploadId, UploadStatus};
 
 /// Approximate size of a frame without its facts in bytes.
 const FRAME_BYTES: usize = 200;
@@ -133,28 +133,30 @@ pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
 fn upload(event: &UploadEvent) -> Option<Value> {
     Some(match event {
         UploadEvent::UploadStarted(upload) => json!({
-            "status": Status::Pending.as_str(),
+            "status": UploadStatus::Pending.as_str(),
             "original_name": upload.started.original_name,
             "size_bytes": (!upload.length_deferred).then_some(upload.started.size_bytes),
         }),
         UploadEvent::UploadLengthSet(set) => json!({ "size_bytes": set.size_bytes }),
-        UploadEvent::FileCompleted(_) => json!({ "status": Status::Uploading.as_str() }),
+        UploadEvent::FileCompleted(_) => json!({ "status": UploadStatus::Uploading.as_str() }),
         UploadEvent::FileVerified(verified) => {
-            json!({ "status": Status::Completed.as_str(), "sha256": verified.sha256 })
+            json!({ "status": UploadStatus::Completed.as_str(), "sha256": verified.sha256 })
         }
         UploadEvent::FileUploaded(uploaded) => json!({
-            "status": Status::Completed.as_str(),
+            "status": UploadStatus::Completed.as_str(),
             "original_name": uploaded.started.original_name,
             "size_bytes": uploaded.started.size_bytes,
             "sha256": uploaded.sha256,
         }),
         UploadEvent::FileRejected(rejected) => json!({
-            "status": Status::Failed.as_str(),
+            "status": UploadStatus::Failed.as_str(),
             "error_code": rejected.code,
             "error_message": rejected.message,
         }),
-        UploadEvent::UploadExpired(_) => json!({ "status": Status::Failed.as_str(), "error_code": "upload_expired" }),
-        UploadEvent::UploadCancelled(_) => json!({ "status": Status::Cancelled.as_str() }),
+        UploadEvent::UploadExpired(_) => {
+            json!({ "status": UploadStatus::Failed.as_str(), "error_code": "upload_expired" })
+        }
+        UploadEvent::UploadCancelled(_) => json!({ "status": UploadStatus::Cancelled.as_str() }),
         // These events only tell how bytes are stored. Chunks are reported as progress.
         UploadEvent::UploadConcatenated(_)
         | UploadEvent::QuarantineSigned(_)
@@ -180,7 +182,7 @@ fn file(event: &FileEvent) -> Option<Value> {
 fn session(event: &SessionEvent) -> Value {
     match event {
         SessionEvent::SessionOpened(_) | SessionEvent::SessionClosed(_) => json!({}),
-        SessionEvent::SessionCancelled(_) => json!({ "status": "CANCELLED" }),
+        SessionEvent::SessionCancelled(_) => json!({ "status": SessionStatus::Cancelled.as_str() }),
     }
 }
 

@@ -11,7 +11,7 @@ use waybill_api::frames::Topic;
 use waybill_domain::access::Viewer;
 use waybill_read_model::queries::{FileFilter, Session, SharedFile, UploadProgress};
 use waybill_read_model::{Database, ReadModelError, projection, queries};
-use waybill_schema::{Place, ShareId, UploadId};
+use waybill_schema::{Place, ProcessingStatus, ShareId, UploadId};
 use waybill_service_kit::{Principal, Role, now};
 
 /// Maximum time that a snapshot waits for the projection.
@@ -144,7 +144,7 @@ async fn files(
     principal: &Principal,
     place: Place,
 ) -> Result<Vec<SharedFile>, ReadModelError> {
-    let filter = FileFilter { processing_status: Some("COMPLETED".to_owned()), ..FileFilter::default() };
+    let filter = FileFilter { processing_status: Some(ProcessingStatus::Completed), ..FileFilter::default() };
     let named = (!principal.roles.contains(&Role::Admin)).then_some(principal.user_id);
     let page = queries::SharedPage { after: None, limit: FILES_MAX };
     queries::list_shared(connection, principal.company_id, place, &filter, named, page).await

@@ -10,7 +10,7 @@ use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::{media_type, name};
 use waybill_read_model::rows::{FileRow, JsonText, PartialUploadRow, UploadProgressRow};
 use waybill_schema::events::{ChunkUploadedV1, FileEvent, FileUploadedV2, UploadEvent, UploadKind, UploadStartedV1};
-use waybill_schema::{ByteRange, FileId, RangeSet, Recorded, UploadId};
+use waybill_schema::{ByteRange, FileId, ProcessingStatus, RangeSet, Recorded, UploadId, UploadStatus};
 
 pub(super) fn fold_upload(
     tables: &mut Tables,
@@ -49,7 +49,7 @@ pub(super) fn fold_upload(
         UploadEvent::ChunkUploaded(chunk) => store_chunk(tables, id, chunk, recorded, seq),
         UploadEvent::FileCompleted(_) => {
             let file = tables.files.change(id.0)?;
-            "PROCESSING".clone_into(&mut file.processing_status);
+            file.processing_status = ProcessingStatus::Processing;
             file.updated_at = time;
             touch(tables, id, time, seq)
         }
@@ -60,23 +60,30 @@ pub(super) fn fold_upload(
             file.storage_key = Some(verified.storage_key.clone());
             file.storage_bucket = Some(verified.storage_bucket.clone());
             file.is_processed = true;
-            "COMPLETED".clone_into(&mut file.processing_status);
+            file.processing_status = ProcessingStatus::Completed;
             file.updated_at = time;
-            end(tables, id, "COMPLETED", None, time, seq)
+            end(tables, id, UploadStatus::Completed, None, time, seq)
         }
         UploadEvent::FileRejected(rejected) => {
             fail_file(tables, id, time)?;
-            end(tables, id, "FAILED", Some((rejected.code.as_str(), rejected.message.as_str())), time, seq)
+            end(tables, id, UploadStatus::Failed, Some((rejected.code.as_str(), rejected.message.as_str())), time, seq)
         }
         UploadEvent::UploadCancelled(_) => {
             fail_file(tables, id, time)?;
-            end(tables, id, "CANCELLED", None, time, seq)
+            end(tables, id, UploadStatus::Cancelled, None, time, seq)
         }
         // An upload that only has a reservation has no row.
         UploadEvent::UploadExpired(_) if tables.files.get(id.0).is_none() => Ok(()),
         UploadEvent::UploadExpired(_) => {
             fail_file(tables, id, time)?;
-            end(tables, id, "FAILED", Some(("upload_expired", "the upload was not continued in time")), time, seq)
+            end(
+                tables,
+                id,
+                UploadStatus::Failed,
+                Some(("upload_expired", "the upload was not continued in time")),
+                time,
+                seq,
+            )
         }
         UploadEvent::QuarantineSigned(signed) => {
             let row = tables.progress.change(id.0)?;
@@ -171,7 +178,7 @@ fn start(
         upload_session_id: started.session_id.map(|id| id.0),
         file_id: id.0,
         user_id: started.uploaded_by.0,
-        status: "PENDING".to_owned(),
+        status: UploadStatus::Pending,
         progress_percentage: 0,
         bytes_uploaded: 0,
         total_bytes: big(size_bytes),
@@ -218,7 +225,7 @@ fn add_file(
         download_url: None,
         metadata: metadata(started.metadata.as_deref())?,
         is_processed: false,
-        processing_status: "PENDING".to_owned(),
+        processing_status: ProcessingStatus::Pending,
         created_at: time,
         updated_at: time,
         deleted_at: None,
@@ -297,13 +304,13 @@ fn upload_whole(
     file.storage_key = Some(uploaded.storage_key.clone());
     file.storage_bucket = Some(uploaded.storage_bucket.clone());
     file.is_processed = true;
-    "COMPLETED".clone_into(&mut file.processing_status);
+    file.processing_status = ProcessingStatus::Completed;
     if !is_listed {
         return Ok(());
     }
     let whole = ByteRange { from: 0, to: uploaded.started.size_bytes };
     store(tables, id, whole, time, seq)?;
-    end(tables, id, "COMPLETED", None, time, seq)
+    end(tables, id, UploadStatus::Completed, None, time, seq)
 }
 
 fn store_chunk(
@@ -348,8 +355,8 @@ fn store(tables: &mut Tables, id: UploadId, range: ByteRange, time: DateTime<Utc
         row.current_chunk = small(progress.current_chunk);
         row.last_stored_at = Some(row.last_stored_at.map_or(time, |before| before.max(time)));
     }
-    if row.status == "PENDING" {
-        "UPLOADING".clone_into(&mut row.status);
+    if row.status == UploadStatus::Pending {
+        row.status = UploadStatus::Uploading;
     }
     row.last_updated_at = time;
     row.applied_seq = seq;
@@ -366,7 +373,7 @@ fn touch(tables: &mut Tables, id: UploadId, time: DateTime<Utc>, seq: i64) -> Re
 
 fn fail_file(tables: &mut Tables, id: UploadId, time: DateTime<Utc>) -> Result<(), Misfit> {
     let file = tables.files.change(id.0)?;
-    "FAILED".clone_into(&mut file.processing_status);
+    file.processing_status = ProcessingStatus::Failed;
     file.updated_at = time;
     Ok(())
 }
@@ -374,16 +381,16 @@ fn fail_file(tables: &mut Tables, id: UploadId, time: DateTime<Utc>) -> Result<(
 fn end(
     tables: &mut Tables,
     id: UploadId,
-    status: &str,
+    status: UploadStatus,
     error: Option<(&str, &str)>,
     time: DateTime<Utc>,
     seq: i64,
 ) -> Result<(), Misfit> {
     let row = tables.progress.change(id.0)?;
-    status.clone_into(&mut row.status);
+    row.status = status;
     row.error_code = error.map(|(code, _)| code.to_owned());
     row.error_message = error.map(|(_, message)| message.to_owned());
-    if status == "COMPLETED" {
+    if status == UploadStatus::Completed {
         row.progress_percentage = 100;
         row.estimated_time_remaining = Some(0);
     }
@@ -391,5 +398,5 @@ fn end(
     row.last_updated_at = time;
     row.applied_seq = seq;
     let session = row.upload_session_id;
-    sessions::file_ended(tables, session, status == "COMPLETED", time)
+    sessions::file_ended(tables, session, status == UploadStatus::Completed, time)
 }

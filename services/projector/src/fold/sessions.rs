@@ -6,8 +6,8 @@ use super::tables::Tables;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use waybill_read_model::rows::UploadSessionRow;
-use waybill_schema::SessionId;
 use waybill_schema::events::SessionEvent;
+use waybill_schema::{SessionId, SessionStatus};
 
 pub(super) fn fold(
     tables: &mut Tables,
@@ -27,7 +27,7 @@ pub(super) fn fold(
             failed_files: 0,
             total_size: 0,
             uploaded_size: 0,
-            status: "ACTIVE".to_owned(),
+            status: SessionStatus::Active,
             is_closed: false,
             created_at: time,
             updated_at: time,
@@ -41,7 +41,7 @@ pub(super) fn fold(
         SessionEvent::SessionClosed(_) => row.is_closed = true,
         SessionEvent::SessionCancelled(_) => {
             row.is_closed = true;
-            "CANCELLED".clone_into(&mut row.status);
+            row.status = SessionStatus::Cancelled;
             row.completed_at = Some(time);
         }
         // Handled above.
@@ -126,9 +126,8 @@ pub(super) fn file_ended(
 /// Ends a closed session if all of its files have ended.
 fn finish(row: &mut UploadSessionRow, time: DateTime<Utc>) {
     let ended = row.completed_files + row.failed_files == row.total_files;
-    if row.status == "ACTIVE" && row.is_closed && ended {
-        let status = if row.failed_files == 0 { "COMPLETED" } else { "FAILED" };
-        status.clone_into(&mut row.status);
+    if row.status == SessionStatus::Active && row.is_closed && ended {
+        row.status = if row.failed_files == 0 { SessionStatus::Completed } else { SessionStatus::Failed };
         row.completed_at = Some(time);
     }
 }

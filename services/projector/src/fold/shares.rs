@@ -16,7 +16,7 @@ pub(super) fn fold(tables: &mut Tables, id: ShareId, event: &ShareEvent, recorde
     share.updated_at = time;
     match event {
         ShareEvent::ShareChanged(changed) => {
-            changed.access_type.as_str().clone_into(&mut share.access_type);
+            share.access_type = changed.access_type;
             share.permissions = json(changed.permissions.as_ref())?;
             share.expires_at = changed.expires_at.map(time_of);
         }
@@ -59,7 +59,7 @@ fn add(tables: &mut Tables, id: ShareId, shared: &FileSharedV1, recorded: &Recor
         chatroom_id: shared.chatroom_id.map(|id| id.0),
         thread_id: shared.thread_id.map(|id| id.0),
         shared_by: shared.shared_by.0,
-        access_type: shared.access_type.as_str().to_owned(),
+        access_type: shared.access_type,
         permissions: json(shared.permissions.as_ref())?,
         expires_at: shared.expires_at.map(time_of),
         is_pinned: false,

@@ -20,5 +20,5 @@ pub use evolve::evolve;
 pub use known::Known;
 pub use pieces::{Joined, StagedPiece};
 pub use react::{Step, react};
-pub use state::{Phase, State, Status, StoredPart};
+pub use state::{Phase, State, StoredPart};
 pub use weight::start_weight;

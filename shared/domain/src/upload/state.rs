@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{
     ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, QuarantineCopiedV1, UploadKind, UploadStartedV1,
 };
-use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, UploadId, WorkerId};
+use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, UploadId, UploadStatus, WorkerId};
 
 /// Phase of an upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,34 +44,6 @@ pub enum Phase {
         /// The final upload.
         into: UploadId,
     },
-}
-
-/// Status of the data model, which clients see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Started, without stored bytes.
-    Pending,
-    /// Bytes are being transferred or verified.
-    Uploading,
-    /// Verified.
-    Completed,
-    /// Rejected or expired.
-    Failed,
-    /// Cancelled.
-    Cancelled,
-}
-
-impl Status {
-    /// Returns the name in JSON and in PostgreSQL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Uploading => "UPLOADING",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-            Self::Cancelled => "CANCELLED",
-        }
-    }
 }
 
 /// Part in the object store.
@@ -203,14 +175,14 @@ impl State {
     }
 
     /// Returns the status that clients see.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> UploadStatus {
         match self.phase {
-            Phase::Absent => Status::Pending,
-            Phase::Active if self.stored.runs().is_empty() => Status::Pending,
-            Phase::Active | Phase::Verifying => Status::Uploading,
-            Phase::Verified { .. } | Phase::Concatenated { .. } => Status::Completed,
-            Phase::Rejected { .. } | Phase::Expired => Status::Failed,
-            Phase::Cancelled => Status::Cancelled,
+            Phase::Absent => UploadStatus::Pending,
+            Phase::Active if self.stored.runs().is_empty() => UploadStatus::Pending,
+            Phase::Active | Phase::Verifying => UploadStatus::Uploading,
+            Phase::Verified { .. } | Phase::Concatenated { .. } => UploadStatus::Completed,
+            Phase::Rejected { .. } | Phase::Expired => UploadStatus::Failed,
+            Phase::Cancelled => UploadStatus::Cancelled,
         }
     }
 

@@ -129,7 +129,7 @@ fn bytes_that_look_like_a_program_reject_the_file() {
 fn verifying_twice_is_one_event() {
     let verified = completed(100).when(verification([2; 32], None)).then_an_event();
     verified.when(verification([2; 32], None)).then_nothing();
-    assert_eq!(verified.state().status(), Status::Completed);
+    assert_eq!(verified.state().status(), UploadStatus::Completed);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn an_upload_expires_when_its_time_is_up_and_not_before() {
 fn a_whole_file_is_started_stored_and_verified_at_once() {
     let upload = given([]).when(Command::UploadWhole(whole())).then_an_event();
     let state = upload.state();
-    assert_eq!(state.status(), Status::Completed);
+    assert_eq!(state.status(), UploadStatus::Completed);
     assert_eq!(state.missing(), []);
     assert_eq!(state.upload_metadata, whole().upload_metadata);
     upload.when(Command::UploadWhole(whole())).then_nothing();

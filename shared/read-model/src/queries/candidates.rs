@@ -8,7 +8,7 @@ use diesel::QueryableByName;
 use diesel_async::AsyncPgConnection;
 use std::num::NonZeroU32;
 use uuid::Uuid;
-use waybill_schema::{CompanyId, UploadId};
+use waybill_schema::{CompanyId, UploadId, UploadStatus};
 
 /// Place of a candidate in the order of its kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,13 @@ pub(super) struct Candidates {
     /// Indexed column by which the candidates are ordered.
     pub(super) time: &'static str,
     /// SQL condition on the table `t`.
-    pub(super) condition: &'static str,
+    pub(super) condition: String,
+}
+
+/// Returns the statuses as a list of SQL literals. The partial indexes for the sweep need literals, because PostgreSQL
+/// cannot know at planning time that a parameter fits their condition.
+pub(super) fn literals(statuses: &[UploadStatus]) -> String {
+    statuses.iter().map(|status| format!("'{}'", status.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns a page of candidates. `binds` are the values of the placeholders in their condition.

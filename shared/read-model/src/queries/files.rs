@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use waybill_schema::{AccessType, CompanyId, FileId, Place, UserId};
+use waybill_schema::{AccessType, CompanyId, FileId, Place, ProcessingStatus, UserId};
 
 /// A file, as clients see it. Sizes are in bytes.
 #[derive(Clone, Debug, Deserialize, Queryable, Selectable, Serialize, ToSchema)]
@@ -40,7 +40,9 @@ pub struct File {
     #[serde(rename(serialize = "metadata"), serialize_with = "as_json")]
     pub metadata_text: Option<String>,
     pub is_processed: bool,
-    pub processing_status: String,
+    #[diesel(deserialize_as = String)]
+    #[schema(value_type = String)]
+    pub processing_status: ProcessingStatus,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub deleted_at: Option<DateTime<Utc>>,
@@ -69,7 +71,7 @@ pub struct FileFilter {
     /// Only files that this user uploaded.
     pub uploaded_by: Option<UserId>,
     /// Only files with this `processing_status`.
-    pub processing_status: Option<String>,
+    pub processing_status: Option<ProcessingStatus>,
     /// Only files whose name contains this text, which must be folded like `file.search_name`.
     pub folded_name: Option<String>,
     /// Only files of this media type, or of all types that begin with it if it ends in `*`.
@@ -143,8 +145,8 @@ pub fn list_files<'a>(
         if let Some(pattern) = filter.type_pattern() {
             query = query.filter(file::mime_type.like(pattern));
         }
-        if let Some(status) = &filter.processing_status {
-            query = query.filter(file::processing_status.eq(status));
+        if let Some(status) = filter.processing_status {
+            query = query.filter(file::processing_status.eq(status.as_str()));
         }
         if let Some(key) = after {
             query = query.filter(
@@ -262,8 +264,8 @@ pub(super) fn shared_statement(
         text.push_str(condition);
         binds.extend(more);
     };
-    if let Some(status) = &filter.processing_status {
-        and("f.processing_status = ?", vec![Bind::Text(status.clone())]);
+    if let Some(status) = filter.processing_status {
+        and("f.processing_status = ?", vec![Bind::Text(status.as_str().to_owned())]);
     }
     if let Some(pattern) = filter.name_pattern() {
         and("f.search_name LIKE ?", vec![Bind::Text(pattern)]);
@@ -272,9 +274,12 @@ pub(super) fn shared_statement(
         and("f.mime_type LIKE ?", vec![Bind::Text(pattern)]);
     }
     if let Some(viewer) = viewer {
-        let condition = "(a.access_type <> 'RESTRICTED' OR a.shared_by = ? OR f.uploaded_by = ? \
-                         OR a.permissions -> 'users' -> ? IS NOT NULL)";
-        and(condition, vec![Bind::Uuid(viewer.0), Bind::Uuid(viewer.0), Bind::Text(viewer.to_string())]);
+        let condition = format!(
+            "(a.access_type <> '{}' OR a.shared_by = ? OR f.uploaded_by = ? \
+             OR a.permissions -> 'users' -> ? IS NOT NULL)",
+            AccessType::Restricted.as_str()
+        );
+        and(&condition, vec![Bind::Uuid(viewer.0), Bind::Uuid(viewer.0), Bind::Text(viewer.to_string())]);
     }
     if let Some(after) = page.after {
         let key = vec![Bind::Bool(after.is_pinned), Bind::Time(after.created_at), Bind::Uuid(after.id)];

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use waybill_schema::{CompanyId, SessionId, UploadId};
+use waybill_schema::{CompanyId, SessionId, SessionStatus, UploadId, UploadStatus};
 
 /// Maximum number of uploads in a list.
 const FILES_LISTED: i64 = 1_000;
@@ -29,7 +29,9 @@ pub struct Session {
     pub failed_files: i32,
     pub total_size: i64,
     pub uploaded_size: i64,
-    pub status: String,
+    #[diesel(deserialize_as = String)]
+    #[schema(value_type = String)]
+    pub status: SessionStatus,
     pub is_closed: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -45,7 +47,9 @@ pub struct UploadProgress {
     pub upload_session_id: Option<Uuid>,
     pub file_id: Uuid,
     pub user_id: Uuid,
-    pub status: String,
+    #[diesel(deserialize_as = String)]
+    #[schema(value_type = String)]
+    pub status: UploadStatus,
     pub progress_percentage: i32,
     pub bytes_uploaded: i64,
     pub total_bytes: i64,
@@ -68,7 +72,7 @@ impl UploadProgress {
             upload_session_id: None,
             file_id: id.0,
             user_id,
-            status: "COMPLETED".to_owned(),
+            status: UploadStatus::Completed,
             progress_percentage: 100,
             bytes_uploaded: size_bytes,
             total_bytes: size_bytes,
@@ -139,7 +143,7 @@ pub fn unfinished_uploads(
         let operation = "listing the running uploads of a session";
         let mut ids: Vec<Uuid> = upload_progress::table
             .filter(upload_progress::company_id.eq(company.0).and(upload_progress::upload_session_id.eq(id.0)))
-            .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
+            .filter(upload_progress::status.eq_any(UploadStatus::RUNNING.map(UploadStatus::as_str)))
             .select(upload_progress::id)
             .load(connection)
             .await
@@ -200,7 +204,7 @@ pub fn list_running(
     Box::pin(async move {
         let running = upload_progress::table
             .filter(upload_progress::company_id.eq(company.0))
-            .filter(upload_progress::status.eq_any(["PENDING", "UPLOADING"]))
+            .filter(upload_progress::status.eq_any(UploadStatus::RUNNING.map(UploadStatus::as_str)))
             .select(UploadProgress::as_select())
             .order((upload_progress::started_at, upload_progress::id))
             .limit(FILES_LISTED);

@@ -1,7 +1,7 @@
 //! Queries for the candidates of the sweep, in batches. The caller must check from the events whether a candidate is
 //! really overdue. Each batch begins after the previous one, so that candidates which remain do not block the others.
 
-use super::candidates::{Candidates, Overdue, Page, Place, find};
+use super::candidates::{Candidates, Overdue, Page, Place, find, literals};
 use super::load_for_values;
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
@@ -10,7 +10,7 @@ use diesel::QueryableByName;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
-use waybill_schema::{CompanyId, TokenId};
+use waybill_schema::{CompanyId, TokenId, UploadStatus};
 
 /// Returns running uploads that expired before `time`.
 ///
@@ -26,7 +26,7 @@ pub fn overdue_uploads(
             table: "upload_progress",
             id: "id",
             time: "expires_at",
-            condition: "t.status IN ('PENDING', 'UPLOADING') AND t.expires_at < ?",
+            condition: format!("t.status IN ({}) AND t.expires_at < ?", literals(&UploadStatus::RUNNING)),
         };
         find(connection, "searching for expired uploads", of, vec![Bind::Time(time)], page).await
     })
@@ -46,7 +46,7 @@ pub fn overdue_partial_uploads(
             table: "partial_upload",
             id: "id",
             time: "expires_at",
-            condition: "NOT t.has_ended AND t.expires_at < ?",
+            condition: "NOT t.has_ended AND t.expires_at < ?".to_owned(),
         };
         find(connection, "searching for expired partial uploads", of, vec![Bind::Time(time)], page).await
     })
@@ -62,8 +62,9 @@ pub fn abandoned_uploads(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
+        let running = literals(&UploadStatus::RUNNING);
         let condition =
-            "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') AND t.quarantine_until < ?";
+            format!("t.quarantine_until IS NOT NULL AND t.status IN ({running}) AND t.quarantine_until < ?");
         let of = Candidates { table: "upload_progress", id: "id", time: "quarantine_until", condition };
         find(connection, "searching for abandoned uploads", of, vec![Bind::Time(time)], page).await
     })
@@ -81,8 +82,10 @@ pub fn awaited_objects(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
-        let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('PENDING', 'UPLOADING') \
-                     AND t.quarantine_until >= ? AND t.last_updated_at < ?";
+        let condition = format!(
+            "t.quarantine_until IS NOT NULL AND t.status IN ({}) AND t.quarantine_until >= ? AND t.last_updated_at < ?",
+            literals(&UploadStatus::RUNNING)
+        );
         let of = Candidates { table: "upload_progress", id: "id", time: "quarantine_until", condition };
         let binds = vec![Bind::Time(until), Bind::Time(quiet_since)];
         find(connection, "searching for awaited objects", of, binds, page).await
@@ -100,8 +103,8 @@ pub fn open_quarantines(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
-        let condition = "t.quarantine_until IS NOT NULL AND t.status IN ('COMPLETED', 'FAILED', 'CANCELLED') \
-                     AND t.quarantine_until <= ?";
+        let ended = literals(&UploadStatus::ENDED);
+        let condition = format!("t.quarantine_until IS NOT NULL AND t.status IN ({ended}) AND t.quarantine_until <= ?");
         let of = Candidates { table: "upload_progress", id: "id", time: "quarantine_until", condition };
         find(connection, "searching for quarantines to clear", of, vec![Bind::Time(time)], page).await
     })
@@ -119,7 +122,8 @@ pub fn overdue_reservations(
     Box::pin(async move {
         let condition = "t.reserved_until < ? \
                      AND NOT EXISTS (SELECT FROM file f WHERE f.company_id = t.company_id AND f.id = t.upload_id) \
-                     AND NOT EXISTS (SELECT FROM partial_upload p WHERE p.id = t.upload_id)";
+                     AND NOT EXISTS (SELECT FROM partial_upload p WHERE p.id = t.upload_id)"
+            .to_owned();
         let of = Candidates { table: "quota_reservation", id: "upload_id", time: "reserved_until", condition };
         find(connection, "searching for stale reservations", of, vec![Bind::Time(time)], page).await
     })
@@ -135,7 +139,7 @@ pub fn files_to_purge(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
-        let condition = "t.deleted_at < ? AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL";
+        let condition = "t.deleted_at < ? AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL".to_owned();
         let of = Candidates { table: "file", id: "id", time: "deleted_at", condition };
         find(connection, "searching for files to purge", of, vec![Bind::Time(time)], page).await
     })
@@ -154,7 +158,8 @@ pub fn tokens_to_forget(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Token>, ReadModelError>> {
     Box::pin(async move {
-        let of = Candidates { table: "download_token", id: "id", time: "expires_at", condition: "t.expires_at < ?" };
+        let condition = "t.expires_at < ?".to_owned();
+        let of = Candidates { table: "download_token", id: "id", time: "expires_at", condition };
         let found = find(connection, "searching for expired tokens", of, vec![Bind::Time(time)], page).await?;
         Ok(found.into_iter().map(|token| (token.company_id, TokenId(token.upload_id.0), token.place)).collect())
     })
@@ -199,7 +204,8 @@ pub fn files_to_retire(
     Box::pin(async move {
         // Scans the index of listings from the oldest file on.
         let condition = "t.company_id = ? AND t.is_processed AND t.deleted_at IS NULL AND t.created_at < ? \
-                     AND (t.restored_at IS NULL OR t.restored_at < ?)";
+                     AND (t.restored_at IS NULL OR t.restored_at < ?)"
+            .to_owned();
         let of = Candidates { table: "file", id: "id", time: "created_at", condition };
         let binds = vec![Bind::Uuid(company.0), Bind::Time(until), Bind::Time(until)];
         find(connection, "searching for files past their retention period", of, binds, page).await

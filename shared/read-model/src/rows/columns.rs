@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::net::IpAddr;
 use uuid::Uuid;
-use waybill_schema::RangeSet;
+use waybill_schema::{AccessType, ProcessingStatus, RangeSet, SessionStatus, UploadStatus};
 
 /// A type of a field of a row.
 pub(crate) trait Column {
@@ -66,6 +66,25 @@ impl Column for Option<IpAddr> {
     }
 }
 
+macro_rules! names {
+    ($($type:ty,)*) => {
+        $(
+            impl Column for $type {
+                fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
+                    Ok(Bind::Texts(values.map(|value| Some(value.as_str())).collect()))
+                }
+            }
+        )*
+    };
+}
+
+names! {
+    AccessType,
+    ProcessingStatus,
+    SessionStatus,
+    UploadStatus,
+}
+
 macro_rules! json {
     ($($type:ty,)*) => {
         $(
@@ -91,4 +110,16 @@ json! {
 fn as_json(value: &impl Serialize) -> Result<Option<String>, serde_json::Error> {
     let text = serde_json::to_string(value)?;
     Ok((text != "null").then_some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_the_same_name_in_json_and_in_its_column() {
+        assert!(UploadStatus::ALL.iter().all(|of| serde_json::to_value(of).unwrap() == of.as_str()));
+        assert!(ProcessingStatus::ALL.iter().all(|of| serde_json::to_value(of).unwrap() == of.as_str()));
+        assert!(SessionStatus::ALL.iter().all(|of| serde_json::to_value(of).unwrap() == of.as_str()));
+    }
 }

@@ -6,6 +6,7 @@ use crate::statement::Bind;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use waybill_schema::{AccessType, ProcessingStatus, RangeSet, SessionStatus, UploadStatus};
 
 macro_rules! row {
     ($(#[$doc:meta])* $name:ident, $table:literal, key: $key:literal, id: $id:ident, of: $company:ident, { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* }) => {
@@ -113,7 +114,7 @@ row! {
         chatroom_id: Option<Uuid>,
         thread_id: Option<Uuid>,
         shared_by: Uuid,
-        access_type: String,
+        access_type: AccessType,
         permissions: Option<serde_json::Value>,
         expires_at: Option<DateTime<Utc>>,
         is_pinned: bool,
@@ -176,7 +177,7 @@ row! {
         download_url: Option<String>,
         metadata: Option<JsonText>,
         is_processed: bool,
-        processing_status: String,
+        processing_status: ProcessingStatus,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
         deleted_at: Option<DateTime<Utc>>,
@@ -199,7 +200,7 @@ row! {
         failed_files: i32,
         total_size: i64,
         uploaded_size: i64,
-        status: String,
+        status: SessionStatus,
         is_closed: bool,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
@@ -215,7 +216,7 @@ row! {
         upload_session_id: Option<Uuid>,
         file_id: Uuid,
         user_id: Uuid,
-        status: String,
+        status: UploadStatus,
         progress_percentage: i32,
         bytes_uploaded: i64,
         total_bytes: i64,
@@ -231,7 +232,7 @@ row! {
         last_stored_at: Option<DateTime<Utc>>,
         expires_at: DateTime<Utc>,
         part_size_bytes: i64,
-        covered: waybill_schema::RangeSet,
+        covered: RangeSet,
         applied_seq: i64,
         length_deferred: bool,
         quarantine_until: Option<DateTime<Utc>>,

@@ -115,7 +115,7 @@ pub(crate) async fn list(
         query.cursor.as_deref().map(|cursor| gateway.cursors.read(principal.company_id, cursor)).transpose()?;
     let filter = FileFilter {
         uploaded_by: (place.is_none() && !viewer(&principal).is_admin).then_some(principal.user_id),
-        processing_status: Some(query.status.unwrap_or_default().as_str().to_owned()),
+        processing_status: Some(query.status.unwrap_or_default().into()),
         folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
     };
