@@ -92,6 +92,17 @@ impl ProcessingStatus {
     }
 }
 
+impl From<ProcessingStatus> for waybill_schema::ProcessingStatus {
+    fn from(status: ProcessingStatus) -> Self {
+        match status {
+            ProcessingStatus::Pending => Self::Pending,
+            ProcessingStatus::Processing => Self::Processing,
+            ProcessingStatus::Completed => Self::Completed,
+            ProcessingStatus::Failed => Self::Failed,
+        }
+    }
+}
+
 /// Members of a file in the view `list`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Listed {

@@ -125,6 +125,18 @@ pub enum Status {
     Cancelled,
 }
 
+impl From<waybill_schema::UploadStatus> for Status {
+    fn from(status: waybill_schema::UploadStatus) -> Self {
+        match status {
+            waybill_schema::UploadStatus::Pending => Self::Pending,
+            waybill_schema::UploadStatus::Uploading => Self::Uploading,
+            waybill_schema::UploadStatus::Completed => Self::Completed,
+            waybill_schema::UploadStatus::Failed => Self::Failed,
+            waybill_schema::UploadStatus::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)

@@ -69,7 +69,7 @@ fn item_of(view: View, file: File, association: Option<Association>) -> Item {
             mime_type: shown_type(file.mime_type),
             size_bytes: file.size_bytes,
             uploaded_by: file.uploaded_by,
-            processing_status: file.processing_status,
+            processing_status: file.processing_status.as_str().to_owned(),
             created_at: file.created_at,
         }),
     };

@@ -6,7 +6,6 @@ use crate::http::path::UploadPath;
 use crate::http::time::rfc3339;
 use actix_web::{HttpResponse, get, web};
 use waybill_api::uploads::{Status, UploadStatus};
-use waybill_domain::upload;
 use waybill_domain::upload::{Phase, State};
 use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
@@ -31,17 +30,6 @@ pub(crate) async fn show(
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(status(id, &loaded.state)))
 }
 
-/// Returns the name of a status for clients.
-fn status_of(status: upload::Status) -> Status {
-    match status {
-        upload::Status::Pending => Status::Pending,
-        upload::Status::Uploading => Status::Uploading,
-        upload::Status::Completed => Status::Completed,
-        upload::Status::Failed => Status::Failed,
-        upload::Status::Cancelled => Status::Cancelled,
-    }
-}
-
 /// Returns the state of an upload as clients see it.
 pub(crate) fn status(id: UploadId, state: &State) -> UploadStatus {
     let grid = state.grid();
@@ -56,7 +44,7 @@ pub(crate) fn status(id: UploadId, state: &State) -> UploadStatus {
     UploadStatus {
         upload_id: id.0,
         file_id: id.0,
-        status: status_of(state.status()).into(),
+        status: Status::from(state.status()).into(),
         offset_bytes: state.stored.prefix(),
         bytes_uploaded: state.stored.total(),
         size_bytes: state.length(),
