@@ -3,9 +3,11 @@
 //! Deleting a parent invalidates its children. A user that is registered again after its removal has no memberships. A
 //! chatroom that is opened again after its deletion has none of its previous members and files.
 
+mod aggregate;
 mod command;
 mod state;
 
+pub use aggregate::DirectoryAggregate;
 pub use command::Command;
 pub use state::{State, evolve};
 

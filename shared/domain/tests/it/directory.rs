@@ -3,10 +3,10 @@
 use crate::given::Given;
 use proptest::prelude::*;
 use uuid::Uuid;
+use waybill_domain::Refusal;
 use waybill_domain::directory::*;
 use waybill_domain::limits::Limits;
-use waybill_domain::{Aggregate, Refusal};
-use waybill_schema::events::{CompanySettings, CompanySettingsChangedV1, DirectoryEvent};
+use waybill_schema::events::{CompanySettings, CompanySettingsChangedV1};
 use waybill_schema::*;
 
 const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
@@ -14,31 +14,8 @@ const ANNA: UserId = UserId(Uuid::from_u128(2));
 const ROOM: ChatroomId = ChatroomId(Uuid::from_u128(3));
 const THREAD: ThreadId = ThreadId(Uuid::from_u128(4));
 
-/// A directory, in the shape of the other aggregates. Its commands are carried out by the repository, which keeps its
-/// state in memory.
-#[derive(Debug)]
-struct Directory;
-
-impl Aggregate for Directory {
-    type State = State;
-    type Command = Command;
-    type Event = DirectoryEvent;
-
-    fn subject(&self) -> Subject {
-        Subject::new(COMPANY, Entity::Directory)
-    }
-
-    fn evolve(state: &mut State, event: &DirectoryEvent, _: Timestamp) {
-        evolve(state, event);
-    }
-
-    fn decide(state: &State, command: Command) -> Result<Option<DirectoryEvent>, Refusal> {
-        decide(state, command)
-    }
-}
-
 /// Returns a directory after commands that are carried out.
-fn directory(commands: impl IntoIterator<Item = Command>) -> Given<Directory> {
+fn directory(commands: impl IntoIterator<Item = Command>) -> Given<DirectoryAggregate> {
     let mut directory = Given::new([]);
     for command in commands {
         directory.carry_out(command).unwrap();
@@ -46,7 +23,7 @@ fn directory(commands: impl IntoIterator<Item = Command>) -> Given<Directory> {
     directory
 }
 
-fn with_member() -> Given<Directory> {
+fn with_member() -> Given<DirectoryAggregate> {
     directory([
         Command::RegisterCompany(COMPANY),
         Command::RegisterUser(ANNA),
@@ -60,7 +37,7 @@ fn not_found(what: &'static str) -> Refusal {
     Refusal::NotFound { what }
 }
 
-fn is_member(directory: &Given<Directory>, place: Place) -> bool {
+fn is_member(directory: &Given<DirectoryAggregate>, place: Place) -> bool {
     directory.state().is_member(place, ANNA)
 }
 

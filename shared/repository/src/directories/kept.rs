@@ -4,15 +4,15 @@ use crate::snapshot::Mark;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
-use waybill_domain::directory::{State, evolve};
-use waybill_schema::{CompanyId, Entity, Event, Subject};
+use waybill_domain::directory::{DirectoryAggregate, State, evolve};
+use waybill_schema::{CompanyId, Event};
 
 /// Minimum weight of a fold, in entries.
 pub(super) const LEAST_WEIGHT: usize = 16;
 
 /// Directory that is kept in memory.
 pub(super) struct Kept {
-    pub(super) company: CompanyId,
+    pub(super) directory: DirectoryAggregate,
     fold: RwLock<Fold>,
     /// Held by the task that may append events.
     pub(super) writer: tokio::sync::Mutex<()>,
@@ -40,7 +40,7 @@ impl Kept {
     /// Creates an empty fold.
     pub(super) fn new(company: CompanyId) -> Self {
         Self {
-            company,
+            directory: DirectoryAggregate { company },
             fold: RwLock::default(),
             writer: tokio::sync::Mutex::default(),
             loader: tokio::sync::Mutex::default(),
@@ -58,11 +58,6 @@ impl Kept {
     /// Returns the fold for changes.
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, Fold> {
         self.fold.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the subject of the directory.
-    pub(super) fn subject(&self) -> Subject {
-        Subject::new(self.company, Entity::Directory)
     }
 }
 

@@ -18,13 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use uuid::Uuid;
-use waybill_domain::directory::{Command, State, decide_within};
+use waybill_domain::Aggregate;
+use waybill_domain::directory::{Command, DirectoryAggregate, State, decide_within};
 use waybill_event_log::{Back, EventLog, Expect, NewEvent, ReadError, append, read_back, read_rest};
 use waybill_schema::events::DirectoryEvent;
 use waybill_schema::{CompanyId, Event, Position, Routing};
 
-/// Version of the snapshots. It must change when [`State`] changes, so that older snapshots are not read.
-const SNAPSHOT_VERSION: u16 = 1;
 /// Minimum number of new events before a snapshot is written.
 const SNAPSHOT_EVERY: usize = 2_000;
 /// A snapshot is written if the number of new events is at least the number of entries divided by this.
@@ -142,7 +141,7 @@ impl Directories {
     }
 
     async fn read_new(&self, kept: &Kept) -> Result<(), ReadError> {
-        let (log, subject) = (self.log.as_ref(), kept.subject());
+        let (log, subject) = (self.log.as_ref(), kept.directory.subject());
         let (known, begun) = {
             let fold = kept.read();
             (fold.last.seq, fold.begun)
@@ -151,8 +150,8 @@ impl Directories {
         let back = read_back(log, subject, last, known).await?;
         if known == 0
             && matches!(back, Back::Newest(_))
-            && let Some(values) = log.snapshots()
-            && let Some((state, last)) = snapshot::read(log, values, subject, SNAPSHOT_VERSION).await
+            && let (Some(version), Some(values)) = (DirectoryAggregate::SNAPSHOT_VERSION, log.snapshots())
+            && let Some((state, last)) = snapshot::read(log, values, subject, version).await
         {
             let mut fold = kept.write();
             if fold.last.seq < last.seq && fold.begun == begun {
@@ -222,7 +221,7 @@ impl Attempt for Change<'_> {
         let id = Uuid::now_v7().simple().to_string();
         let event = Event::Directory(event);
         let new = NewEvent {
-            subject: self.kept.subject(),
+            subject: self.kept.directory.subject(),
             envelope: self.context.envelope(Routing::default()),
             event: event.clone(),
             expect: Expect::LastSeq(self.decided_at),
@@ -238,19 +237,19 @@ impl Attempt for Change<'_> {
     }
 
     fn position(&self) -> Position {
-        Position { partition: self.directories.log.partitions().of(self.kept.company), seq: self.decided_at }
+        Position { partition: self.directories.log.partitions().of(self.kept.directory.company), seq: self.decided_at }
     }
 }
 
 async fn write_snapshot(log: &dyn EventLog, kept: &Kept) {
-    let Some(values) = log.snapshots() else { return };
+    let (Some(version), Some(values)) = (DirectoryAggregate::SNAPSHOT_VERSION, log.snapshots()) else { return };
     let (bytes, last) = {
         let fold = kept.read();
         (snapshot::pack(&fold.state), fold.last.clone())
     };
     kept.write().is_new = 0;
     let Some(bytes) = bytes else { return };
-    if let Err(error) = snapshot::write(values, kept.subject(), SNAPSHOT_VERSION, last, &bytes).await {
-        tracing::warn!(company = %kept.company, %error, "cannot write the snapshot of a directory");
+    if let Err(error) = snapshot::write(values, kept.directory.subject(), version, last, &bytes).await {
+        tracing::warn!(company = %kept.directory.company, %error, "cannot write the snapshot of a directory");
     }
 }
