@@ -2,7 +2,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::registration::look_at_directory;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use waybill_access::Wanted;
 use waybill_domain::access::{Denied, Viewer};
 use waybill_schema::ErrorCode;
@@ -32,8 +32,7 @@ impl Gateway {
             threads: thread.into_iter().collect(),
             ..Wanted::default()
         };
-        let mut connection =
-            self.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+        let mut connection = self.database.connection().await.or_problem("connecting for a query")?;
         let known = self.access.look(&mut connection, company, viewer.user_id, &wanted).await?;
         drop(connection);
         let theirs = |place: Place| known.places.contains(&place) && (viewer.is_admin || known.is_member(place));

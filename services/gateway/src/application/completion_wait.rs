@@ -1,7 +1,7 @@
 //! Waits until an upload has ended.
 
 use crate::application::gateway::Gateway;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use futures_util::StreamExt;
 use std::time::{Duration, Instant};
 use waybill_domain::upload;
@@ -30,7 +30,7 @@ pub(crate) async fn until_ended(
     let mut events = gateway.nats.subscribe(subject).await.map_err(unavailable)?;
     let until = Instant::now() + patience;
     loop {
-        gateway.repository.refresh(aggregate, loaded).await.map_err(|e| e.into_problem("waiting for an upload"))?;
+        gateway.repository.refresh(aggregate, loaded).await.or_problem("waiting for an upload")?;
         let left = until.saturating_duration_since(Instant::now());
         if loaded.state.has_ended() || left.is_zero() {
             return Ok(());

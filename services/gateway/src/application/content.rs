@@ -2,7 +2,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::tokens::running::Sending;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use actix_web::body::SizedStream;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures_util::StreamExt;
@@ -29,7 +29,7 @@ pub(crate) async fn send_noted(
         let shared = shared.ok_or_else(|| Problem::not_found("file"))?;
         body = gateway.store.get(&shared, range.from, Some(range.len())).await;
     }
-    let body = body.map_err(|error| error.into_problem("reading a file"))?;
+    let body = body.or_problem("reading a file")?;
     let bytes = match sending {
         Some(sending) => sending.note(body.bytes).boxed(),
         None => body.bytes,
@@ -42,7 +42,7 @@ pub(crate) async fn send_noted(
 /// that replaced it according to the log.
 pub(crate) async fn key_of(gateway: &Gateway, file: &File) -> Result<String, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
-    let is_there = gateway.store.size(key).await.map_err(|error| error.into_problem("looking at a file"))?.is_some();
+    let is_there = gateway.store.size(key).await.or_problem("looking at a file")?.is_some();
     if is_there {
         return Ok(key.to_owned());
     }
@@ -54,8 +54,7 @@ pub(crate) async fn key_of(gateway: &Gateway, file: &File) -> Result<String, Pro
 async fn shared_key(gateway: &Gateway, file: &File) -> Result<Option<String>, Problem> {
     let Some(sha256) = file.hash.as_deref().and_then(|hash| hash.parse().ok()) else { return Ok(None) };
     let content = ContentAggregate { company: CompanyId(file.company_id), sha256 };
-    let loaded = gateway.repository.load(&content).await;
-    let state = loaded.map_err(|error| error.into_problem("loading content"))?.state;
+    let state = gateway.repository.load(&content).await.or_problem("loading content")?.state;
     let refers = state.references.contains(&UploadId(file.id));
     Ok(state.object.filter(|_| refers).map(|object| object.storage_key))
 }

@@ -9,7 +9,7 @@ use crate::application::registration::Registration;
 use crate::application::small_bodies::SmallBodies;
 use crate::application::tokens::Tokens;
 use crate::http::cursor::CursorKey;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use crate::http::rate_limit::Limiter;
 use crate::settings::GatewaySettings;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ impl Gateway {
         id: UploadId,
     ) -> Result<(UploadAggregate, Loaded<upload::State>), Problem> {
         let aggregate = UploadAggregate { company: principal.company_id, upload: id };
-        let loaded = self.repository.look(&aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
+        let loaded = self.repository.look(&aggregate).await.or_problem("loading an upload")?;
         let theirs = loaded.state.started.as_ref().is_some_and(|started| may_touch(principal, started));
         if theirs { Ok((aggregate, loaded)) } else { Err(Problem::not_found("upload")) }
     }
@@ -116,8 +116,7 @@ impl Gateway {
             };
         }
         let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
-        let loaded = self.repository.load(&aggregate).await;
-        let state = loaded.map_err(|error| error.into_problem("loading an upload"))?.state;
+        let state = self.repository.load(&aggregate).await.or_problem("loading an upload")?.state;
         if !state.started.as_ref().is_some_and(|started| may_touch(principal, started)) {
             return Err(Problem::not_found("upload"));
         }

@@ -1,7 +1,7 @@
 //! Read your own writes: responses to commands have `Waybill-Position`. A query that sends this value as
 //! `Waybill-Min-Position` waits until the read model has reached the position.
 
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use actix_web::HttpRequest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ impl Positions {
                 Err(error) => tracing::warn!(%error, "cannot connect to the replica; using the primary"),
             }
         }
-        self.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))
+        self.database.connection().await.or_problem("connecting for a query")
     }
 
     /// Returns a connection for a query when the read model has reached `Waybill-Min-Position` of the request and
@@ -77,16 +77,15 @@ impl Positions {
     }
 
     async fn reached(&self, connection: &mut Connection, position: Position) -> Result<bool, Problem> {
-        let checkpoint = projection::checkpoint(connection, position.partition)
-            .await
-            .map_err(|error| error.into_problem("reading a checkpoint"))?;
+        let checkpoint =
+            projection::checkpoint(connection, position.partition).await.or_problem("reading a checkpoint")?;
         Ok(checkpoint.is_some_and(|at| u64::try_from(at.seq).unwrap_or(0) >= position.seq))
     }
 
     /// Returns the error after the waiting time: 400 if a position is after the end of the log, and 503 otherwise.
     async fn too_late(&self, wanted: &[Position]) -> Result<Connection, Problem> {
         for position in wanted {
-            let head = self.log.head(position.partition).await.map_err(|e| e.into_problem("reading the log's end"))?;
+            let head = self.log.head(position.partition).await.or_problem("reading the log's end")?;
             if position.seq > head.last_seq {
                 return Err(invalid());
             }

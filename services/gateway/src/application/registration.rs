@@ -1,6 +1,6 @@
 //! Registration of companies and users by a valid token, and access to the directories.
 
-use crate::http::problems::IntoProblem;
+use crate::http::problems::{IntoProblem, OrProblem};
 use std::sync::Arc;
 use waybill_cache::Cache;
 use waybill_domain::directory::{Command, State};
@@ -36,7 +36,7 @@ pub(crate) async fn look_at_directory<T>(
     company: CompanyId,
     look: impl FnOnce(&State) -> T,
 ) -> Result<T, Problem> {
-    directories.look(company, look).await.map_err(|error| error.into_problem("loading a directory"))
+    directories.look(company, look).await.or_problem("loading a directory")
 }
 
 /// Registers users that send a valid token.

@@ -2,7 +2,7 @@
 
 use crate::application::access::{denied, viewer};
 use crate::application::gateway::Gateway;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::{IntoProblem, OrProblem};
 use waybill_access::Wanted;
 use waybill_domain::access::{Denied, FileFacts, Operation};
 use waybill_domain::share::{Command, State};
@@ -37,15 +37,14 @@ pub(crate) async fn manageable(
     let shared = state.shared.as_ref().ok_or_else(|| Problem::not_found("association"))?;
     let asks = viewer(principal);
     let aggregate = LifecycleAggregate(UploadAggregate { company, upload: shared.file_id });
-    let upload = gateway.repository.load(&aggregate).await.map_err(|error| error.into_problem("loading an upload"))?;
+    let upload = gateway.repository.load(&aggregate).await.or_problem("loading an upload")?;
     let is_theirs = upload.state.started.is_some_and(|started| started.uploaded_by == asks.user_id);
     if is_theirs || asks.is_admin {
         // The log has this information. The read model may not have the file yet.
         return Ok((state, None));
     }
     let wanted = Wanted { files: vec![shared.file_id], ..Wanted::default() };
-    let mut connection =
-        gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+    let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
     let mut known = gateway.access.look(&mut connection, company, principal.user_id, &wanted).await?;
     let facts = known.files.remove(&shared.file_id).ok_or_else(|| Problem::not_found("association"))?;
     let is_new = facts.shares.iter().all(|known| known.id != share);
@@ -88,5 +87,5 @@ pub(crate) async fn run(
         .execute_from(&ShareAggregate { company, share }, &mut loaded, command, context)
         .await
         .map(|done| done.position)
-        .map_err(|error| error.into_problem("changing an association"))
+        .or_problem("changing an association")
 }

@@ -5,7 +5,7 @@
 //! messages.
 
 use crate::application::gateway::Gateway;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use futures_util::stream;
 use futures_util::stream::{StreamExt, TryStreamExt};
 use waybill_event_log::Head;
@@ -46,7 +46,7 @@ pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, mo
     let partition = gateway.log.partitions().of(company);
     // Query the read model before the end of the log, so that its positions are not after that end.
     let known = known_positions(gateway, company, after, most).await?;
-    let head = gateway.log.head(partition).await.map_err(|error| error.into_problem("looking for the log's end"))?;
+    let head = gateway.log.head(partition).await.or_problem("looking for the log's end")?;
     let known = match known {
         Some(known) if is_of_this_log(gateway, partition, &known, &head).await? => Some(known),
         _ => None,
@@ -80,10 +80,10 @@ async fn known_positions(
     // Each block has at least one event after `after`, except perhaps the first block.
     let blocks = u16::try_from(most + 1).unwrap_or(BLOCKS).min(BLOCKS);
     let partition = gateway.log.partitions().of(company);
-    let mut connection = gateway.database.connection().await.map_err(|error| error.into_problem(failed))?;
+    let mut connection = gateway.database.connection().await.or_problem(failed)?;
     let found = queries::event_positions(&mut connection, partition, company, after + 1, blocks).await;
     drop(connection);
-    found.map_err(|error| error.into_problem(failed))
+    found.or_problem(failed)
 }
 
 /// Returns `true` if the read model was built from the log with this end.
@@ -99,7 +99,7 @@ async fn is_of_this_log(
     }
     // A stream that was restored from a backup has the same epoch, but may have different events after the backup.
     let at = gateway.log.at(Position { partition, seq }).await;
-    let at = at.map_err(|error| error.into_problem("reading events"))?;
+    let at = at.or_problem("reading events")?;
     Ok(at.is_some_and(|at| at.message_id.unwrap_or_default() == known.checkpoint.last_id))
 }
 
@@ -141,8 +141,7 @@ impl Reading<'_> {
 }
 
 async fn between(gateway: &Gateway, company: CompanyId, first: u64, last: u64) -> Result<Vec<RawMessage>, Problem> {
-    let found = gateway.raw_events.between(company, first, last).await;
-    found.map_err(|error| error.into_problem("reading events"))
+    gateway.raw_events.between(company, first, last).await.or_problem("reading events")
 }
 
 /// Joins sequences whose distance is at most [`GAP`]. Returns the first and the last sequence of each run.

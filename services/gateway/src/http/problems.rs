@@ -16,6 +16,18 @@ pub(crate) trait IntoProblem {
     fn into_problem(self, operation: &'static str) -> Problem;
 }
 
+/// Conversion of the error of a result.
+pub(crate) trait OrProblem<T> {
+    /// Converts the error with [`IntoProblem::into_problem`].
+    fn or_problem(self, operation: &'static str) -> Result<T, Problem>;
+}
+
+impl<T, E: IntoProblem> OrProblem<T> for Result<T, E> {
+    fn or_problem(self, operation: &'static str) -> Result<T, Problem> {
+        self.map_err(|error| error.into_problem(operation))
+    }
+}
+
 impl IntoProblem for Refusal {
     fn into_problem(self, _: &'static str) -> Problem {
         refused(&self)
@@ -145,7 +157,7 @@ pub(crate) fn cleaned(outcome: Result<(), StoreError>, operation: &'static str) 
             tracing::warn!(operation, %error, "the object store refused to delete an object; a worker will try again");
             Ok(())
         }
-        outcome => outcome.map_err(|error| error.into_problem(operation)),
+        outcome => outcome.or_problem(operation),
     }
 }
 

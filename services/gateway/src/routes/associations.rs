@@ -6,7 +6,7 @@ use crate::application::gateway::Gateway;
 use crate::application::shares::{manageable, run};
 use crate::http::parameters::{IdempotencyKey, MinPosition};
 use crate::http::path::{AssociationPath, FilePath};
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use crate::http::response::{POSITION, private};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
 use chrono::{DateTime, Utc};
@@ -124,7 +124,7 @@ pub(crate) async fn list(
     let mut connection = gateway.positions.connection(&request, None).await?;
     let mut items = list_associations(&mut connection, principal.company_id, UploadId(file.id))
         .await
-        .map_err(|error| error.into_problem("listing associations"))?;
+        .or_problem("listing associations")?;
     let sees_all = asks.is_admin || facts.uploaded_by == asks.user_id;
     items.retain(|item| {
         let share = facts.shares.iter().find(|share| share.id.0 == item.id);

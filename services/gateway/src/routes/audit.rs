@@ -4,7 +4,7 @@
 use crate::application::gateway::Gateway;
 use crate::application::trail;
 use crate::application::trail::Trail;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use crate::http::response::private;
 use crate::http::time::rfc3339;
 use actix_web::{HttpResponse, get, web};
@@ -122,8 +122,7 @@ async fn refusals(
     after: u64,
     limit: usize,
 ) -> Result<HttpResponse, Problem> {
-    let page = gateway.kept_refusals.page(company, after, limit).await;
-    let (found, more) = page.map_err(|error| error.into_problem("reading refusals"))?;
+    let (found, more) = gateway.kept_refusals.page(company, after, limit).await.or_problem("reading refusals")?;
     let place = found.last().filter(|_| more).map(|(seq, _)| Place { after_seq: *seq });
     let read = |bytes: &bytes::Bytes| serde_json::from_slice::<Refusal>(bytes).ok();
     let wanted = |refusal: &Refusal| {
@@ -154,13 +153,13 @@ async fn about_file(gateway: &Gateway, company: CompanyId, file: FileId, after: 
     let mut found = Vec::new();
     for aggregate in aggregates {
         let events = read_after(log, Subject::new(company, aggregate), 0).await;
-        found.extend(events.map_err(|error| error.into_problem("reading events"))?);
+        found.extend(events.or_problem("reading events")?);
     }
     found.sort_by_key(|stored| stored.position.seq);
     let cause = found.first().and_then(|first| first.event.as_ref().ok()).map(|first| first.envelope.causation);
     if let Some(Causation::Event(position)) = cause {
         let quota = Subject::new(company, Entity::Quota).to_nats(log.partitions());
-        let reservation = log.at(position).await.map_err(|error| error.into_problem("reading a reservation"))?;
+        let reservation = log.at(position).await.or_problem("reading a reservation")?;
         found.splice(0..0, reservation.filter(|stored| stored.subject == quota));
     }
     found.retain(|stored| stored.position.seq > after);

@@ -4,7 +4,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::trail;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use actix_web::{HttpResponse, get, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -46,8 +46,8 @@ pub(crate) async fn key(principal: Principal, gateway: web::Data<Gateway>) -> Re
 pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
     principal.require(Role::Auditor, "auditor")?;
     let company = principal.company_id;
-    let head = gateway.log.head(gateway.log.partitions().of(company)).await;
-    let end = head.map_err(|error| error.into_problem("looking for the log's end"))?.last_seq;
+    let end =
+        gateway.log.head(gateway.log.partitions().of(company)).await.or_problem("looking for the log's end")?.last_seq;
     let begin = Export { gateway, company, read_to: 0, end, chain: Chain::of(company), ended: false };
     // An interrupted export has no head, so `waybill audit verify` detects it.
     let lines = stream::try_unfold(begin, Export::next);

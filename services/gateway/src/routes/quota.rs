@@ -3,7 +3,7 @@
 use crate::application::administration::{Administration, set_limit};
 use crate::application::gateway::Gateway;
 use crate::http::parameters::{CompanyPath, MinPosition};
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use crate::http::response::POSITION;
 use actix_web::{HttpRequest, HttpResponse, get, put, web};
 use waybill_api::quota::{LimitBody, QuotaBody};
@@ -26,9 +26,7 @@ pub(crate) async fn show(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let mut connection = gateway.positions.connection(&request, None).await?;
-    let quota = find_quota(&mut connection, principal.company_id)
-        .await
-        .map_err(|error| error.into_problem("finding a quota"))?;
+    let quota = find_quota(&mut connection, principal.company_id).await.or_problem("finding a quota")?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Cache-Control", "private, no-store"));
     let unsigned = |column: fn(&Quota) -> i64| quota.as_ref().map_or(0, |quota| column(quota).unsigned_abs());

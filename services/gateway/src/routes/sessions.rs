@@ -4,7 +4,7 @@ use crate::application::gateway::Gateway;
 use crate::http::json;
 use crate::http::parameters::{IdempotencyKey, MinPosition};
 use crate::http::path::SessionPath;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use crate::http::response::POSITION;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use serde::Serialize;
@@ -63,11 +63,7 @@ pub(crate) async fn open(
     let session = SessionId(gateway.idempotency.id_for(&request, &principal, "POST /v1/sessions", &key).await?);
     let aggregate = SessionAggregate { company: principal.company_id, session };
     let command = Command::Open(SessionOpenedV1 { user_id: principal.user_id, session_name: name });
-    let done = gateway
-        .repository
-        .execute(&aggregate, command, &context)
-        .await
-        .map_err(|error| error.into_problem("opening a session"))?;
+    let done = gateway.repository.execute(&aggregate, command, &context).await.or_problem("opening a session")?;
     Ok(HttpResponse::Created()
         .insert_header((POSITION, done.position.to_string()))
         .insert_header(("Location", format!("/v1/sessions/{session}")))
@@ -94,8 +90,7 @@ pub(crate) async fn show(
 ) -> Result<HttpResponse, Problem> {
     let mut connection = gateway.positions.connection(&request, None).await?;
     let find = async |connection: &mut Connection| {
-        let found = find_session(connection, principal.company_id, session).await;
-        found.map_err(|error| error.into_problem("finding a session"))
+        find_session(connection, principal.company_id, session).await.or_problem("finding a session")
     };
     let mut found = find(&mut connection).await?;
     if found.is_none()
@@ -111,7 +106,7 @@ pub(crate) async fn show(
         .ok_or_else(|| Problem::not_found("session"))?;
     let files = list_session_files(&mut connection, principal.company_id, session)
         .await
-        .map_err(|error| error.into_problem("listing the files of a session"))?;
+        .or_problem("listing the files of a session")?;
     Ok(HttpResponse::Ok()
         .insert_header(("Cache-Control", "private, no-store"))
         .json(SessionBody { session: found, files }))
@@ -119,8 +114,8 @@ pub(crate) async fn show(
 
 /// Returns the position of a session's last event, or `None` if the session does not exist.
 async fn opened_at(gateway: &Gateway, company: CompanyId, session: SessionId) -> Result<Option<Position>, Problem> {
-    let loaded = gateway.repository.load(&SessionAggregate { company, session }).await;
-    let seq = loaded.map_err(|error| error.into_problem("loading a session"))?.read_to;
+    let aggregate = SessionAggregate { company, session };
+    let seq = gateway.repository.load(&aggregate).await.or_problem("loading a session")?.read_to;
     let partition = gateway.log.partitions().of(company);
     Ok((seq > 0).then_some(Position { partition, seq }))
 }
@@ -178,8 +173,7 @@ async fn end(
     command: Command,
 ) -> Result<HttpResponse, Problem> {
     let aggregate = SessionAggregate { company: principal.company_id, session };
-    let mut loaded =
-        gateway.repository.load(&aggregate).await.map_err(|error| error.into_problem("loading a session"))?;
+    let mut loaded = gateway.repository.load(&aggregate).await.or_problem("loading a session")?;
     if loaded.state.user_id != Some(principal.user_id) {
         return Err(Problem::not_found("session"));
     }
@@ -188,6 +182,6 @@ async fn end(
         .repository
         .execute_from(&aggregate, &mut loaded, command, &context)
         .await
-        .map_err(|error| error.into_problem("ending a session"))?;
+        .or_problem("ending a session")?;
     Ok(HttpResponse::NoContent().insert_header((POSITION, done.position.to_string())).finish())
 }

@@ -1,7 +1,7 @@
 //! Changes of verified files.
 
 use crate::application::gateway::Gateway;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use waybill_domain::file::Command;
 use waybill_domain::upload::Phase;
 use waybill_repository::{Context, FileAggregate, LifecycleAggregate, UploadAggregate};
@@ -11,8 +11,8 @@ use waybill_service_kit::Problem;
 
 /// Returns the start of the upload of a verified file; 404 if the file does not exist or is not verified.
 pub(crate) async fn verified(gateway: &Gateway, company: CompanyId, file: FileId) -> Result<UploadStartedV1, Problem> {
-    let upload = gateway.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await;
-    let upload = upload.map_err(|error| error.into_problem("loading an upload"))?.state;
+    let aggregate = LifecycleAggregate(UploadAggregate { company, upload: file });
+    let upload = gateway.repository.load(&aggregate).await.or_problem("loading an upload")?.state;
     let is_verified = matches!(upload.phase, Phase::Verified { .. });
     upload.started.filter(|_| is_verified).ok_or_else(|| Problem::not_found("file"))
 }
@@ -30,7 +30,7 @@ pub(crate) async fn run(
         .execute(&aggregate, command, context)
         .await
         .map(|done| done.position)
-        .map_err(|error| error.into_problem("changing a file"))
+        .or_problem("changing a file")
 }
 
 /// Deletes a verified file so that it can still be restored.

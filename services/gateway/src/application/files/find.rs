@@ -2,7 +2,7 @@
 
 use crate::application::access::{denied, viewer};
 use crate::application::gateway::Gateway;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use actix_web::HttpRequest;
 use std::collections::HashMap;
 use waybill_access::{Known, Wanted};
@@ -43,8 +43,8 @@ async fn find_at(
     position: Option<Position>,
 ) -> Result<Option<(File, FileFacts)>, Problem> {
     let mut connection = gateway.positions.connection(request, position).await?;
-    let found = find_file(&mut connection, principal.company_id, id).await;
-    let Some(mut file) = found.map_err(|error| error.into_problem("finding a file"))? else { return Ok(None) };
+    let found = find_file(&mut connection, principal.company_id, id).await.or_problem("finding a file")?;
+    let Some(mut file) = found else { return Ok(None) };
     let facts = facts_of(gateway, &mut connection, principal, std::iter::once(id)).await?.remove(&id);
     Ok(facts.map(|facts| {
         // The access facts can be newer than the row.

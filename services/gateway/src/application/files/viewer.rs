@@ -1,7 +1,7 @@
 //! Lookup of a file for another user than the caller: the issuer of a token.
 
 use crate::application::gateway::Gateway;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use waybill_access::Wanted;
 use waybill_domain::access::Viewer;
 use waybill_read_model::queries::{File, find_file};
@@ -16,10 +16,8 @@ pub(crate) async fn find_for(
     viewer: Viewer,
     file: FileId,
 ) -> Result<(File, waybill_domain::access::FileFacts), Problem> {
-    let mut connection =
-        gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
-    let found = find_file(&mut connection, company, file).await;
-    let mut found = found.map_err(|error| error.into_problem("finding a file"))?;
+    let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
+    let mut found = find_file(&mut connection, company, file).await.or_problem("finding a file")?;
     let wanted = Wanted { files: vec![file], ..Wanted::default() };
     let mut known = gateway.access.look(&mut connection, company, viewer.user_id, &wanted).await?;
     let there = found.take().zip(known.files.remove(&file)).filter(|_| known.standing.is_active());

@@ -9,7 +9,7 @@ pub(crate) mod running;
 pub(crate) use kept::KeptToken;
 pub(crate) use running::Sending;
 
-use crate::http::problems::{IntoProblem, refused};
+use crate::http::problems::{OrProblem, refused};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use futures_util::FutureExt;
 use hmac::{Hmac, KeyInit, Mac};
@@ -99,8 +99,7 @@ impl Tokens {
     /// not wait for it.
     pub(crate) async fn look(&self, token: &Arc<KeptToken>) -> Result<State, Problem> {
         let mut seen = token.loaded.lock().await.clone();
-        let looked = self.repository.refresh(&token.aggregate(), &mut seen).await;
-        looked.map_err(|error| error.into_problem("loading a token"))?;
+        self.repository.refresh(&token.aggregate(), &mut seen).await.or_problem("loading a token")?;
         self.kept.weigh(token, &seen.state);
         let state = seen.state.clone();
         let mut loaded = token.loaded.lock().await;
@@ -120,7 +119,7 @@ impl Tokens {
         let mut loaded = token.loaded.lock().await;
         let done = self.repository.execute_from(&token.aggregate(), &mut loaded, command, context).await;
         self.kept.weigh(token, &loaded.state);
-        let done = done.map_err(|error| error.into_problem("changing a token"))?;
+        let done = done.or_problem("changing a token")?;
         Ok((done.position.to_string(), loaded.state.clone()))
     }
 
@@ -134,7 +133,7 @@ impl Tokens {
         let subject = Subject::new(token.company, Entity::TokenDownloads(token.token));
         let envelope = context.envelope(Routing::default());
         let new = NewEvent { subject, envelope, event: event.into(), expect: Expect::Any, message_id: None };
-        append(self.repository.log(), new).await.map(drop).map_err(|error| error.into_problem("recording a download"))
+        append(self.repository.log(), new).await.map(drop).or_problem("recording a download")
     }
 
     /// Decides a command on the downloads of this gateway only.

@@ -2,7 +2,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::http::metadata::text_of;
-use crate::http::problems::{IntoProblem, refused};
+use crate::http::problems::{OrProblem, refused};
 use waybill_api::uploads::FileFacts;
 use waybill_domain::limits::part_size_for;
 use waybill_domain::media_type::Claim;
@@ -53,7 +53,7 @@ pub(crate) async fn check(
     let session_id = facts.session_id.map(SessionId);
     if let Some(session) = session_id {
         let aggregate = SessionAggregate { company: principal.company_id, session };
-        let loaded = gateway.repository.load(&aggregate).await.map_err(|e| e.into_problem("loading a session"))?;
+        let loaded = gateway.repository.load(&aggregate).await.or_problem("loading a session")?;
         session::check_join(&loaded.state, principal.user_id, now()).map_err(|refusal| refused(&refusal))?;
     }
     gateway.registration.ensure(principal, context).await?;

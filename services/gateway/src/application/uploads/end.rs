@@ -3,7 +3,7 @@
 use crate::application::completion_wait::until_ended;
 use crate::application::files::change::delete_file;
 use crate::application::gateway::Gateway;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::{IntoProblem, OrProblem};
 use std::time::Duration;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
@@ -25,7 +25,7 @@ pub(crate) async fn finish(
         .repository
         .execute_from(aggregate, loaded, command, context)
         .await
-        .map_err(|error| error.into_problem("completing an upload"))?;
+        .or_problem("completing an upload")?;
     if !patience.is_zero() {
         until_ended(gateway, aggregate, loaded, patience).await?;
     }

@@ -4,7 +4,7 @@
 use crate::application::gateway::Gateway;
 use crate::application::uploads::second::is_second;
 use crate::application::uploads::start::{loaded, reserve};
-use crate::http::problems::{IntoProblem, cleaned};
+use crate::http::problems::{OrProblem, cleaned};
 use actix_web::dev::Payload;
 use waybill_data_plane::{PutWhole, StoredFile, StoredWhole};
 use waybill_domain::upload::{Command, Phase, State};
@@ -80,7 +80,7 @@ impl Once<'_> {
             // Another request with the same id was faster, so the file has its object.
             cleaned(self.gateway.store.delete(&storage_key).await, "deleting a second object")?;
         }
-        let done = done.map_err(|error| error.into_problem("recording a file"))?;
+        let done = done.or_problem("recording a file")?;
         loaded.read_to = loaded.read_to.max(done.position.seq);
         Ok(())
     }
@@ -91,8 +91,8 @@ impl Once<'_> {
         loaded: &mut Loaded<State>,
         reserved: Position,
     ) -> Result<Option<Position>, Problem> {
-        let done = self.execute(loaded, reserved, Command::Start(self.start.clone())).await;
-        let done = done.map_err(|error| error.into_problem("starting an upload"))?;
+        let start = Command::Start(self.start.clone());
+        let done = self.execute(loaded, reserved, start).await.or_problem("starting an upload")?;
         Ok(done.event.is_some().then_some(done.position))
     }
 

@@ -1,7 +1,7 @@
 //! Reservation of the space of an upload, and its start, for all protocols.
 
 use crate::application::gateway::Gateway;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use waybill_domain::limits::{RESERVATION_STEP_BYTES, UNKNOWN_PART_BYTES};
 use waybill_domain::upload::{Command, State};
 use waybill_repository::{Context, Loaded, UploadAggregate};
@@ -36,7 +36,7 @@ pub(crate) async fn loaded(
     is_repeatable: bool,
 ) -> Result<Loaded<State>, Problem> {
     if is_repeatable {
-        gateway.repository.load(aggregate).await.map_err(|error| error.into_problem("loading an upload"))
+        gateway.repository.load(aggregate).await.or_problem("loading an upload")
     } else {
         Ok(Loaded::of_new())
     }
@@ -81,6 +81,7 @@ pub(crate) async fn begin(
     let aggregate = UploadAggregate { company: principal.company_id, upload };
     let mut known = if is_repeatable { Loaded::default() } else { Loaded::of_new() };
     let context = Context { causation: Causation::Event(reserved), ..context.clone() };
-    let done = gateway.repository.execute_from(&aggregate, &mut known, Command::Start(upload_start), &context).await;
-    Ok(done.map_err(|error| error.into_problem("starting an upload"))?.position)
+    let start = Command::Start(upload_start);
+    let done = gateway.repository.execute_from(&aggregate, &mut known, start, &context).await;
+    Ok(done.or_problem("starting an upload")?.position)
 }

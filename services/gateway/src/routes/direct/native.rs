@@ -4,7 +4,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::http::path::UploadPath;
-use crate::http::problems::{IntoProblem, cleaned, refused};
+use crate::http::problems::{OrProblem, cleaned, refused};
 use crate::http::response::POSITION;
 use crate::http::time::rfc3339;
 use crate::routes::direct::end_of;
@@ -65,10 +65,8 @@ pub(crate) async fn sign(
     for Pin { part_number, pinned, .. } in pinned {
         let request =
             Presign::UploadPart { upload_id: &multipart.storage_upload_id, part_number, pinned: Some(pinned) };
-        let signed = gateway
-            .presigner
-            .presign(&multipart.storage_key, &request, lifetime)
-            .map_err(|error| error.into_problem("signing a part"))?;
+        let signed =
+            gateway.presigner.presign(&multipart.storage_key, &request, lifetime).or_problem("signing a part")?;
         parts.push(SignedPart {
             part_number,
             method: signed.method.to_string(),
@@ -137,7 +135,7 @@ pub(crate) async fn report(
             .repository
             .execute_from(&aggregate, &mut loaded, Command::RecordChunk(chunk), &context)
             .await
-            .map_err(|error| error.into_problem("recording a part"))?;
+            .or_problem("recording a part")?;
     }
     let position = Position { partition: gateway.log.partitions().of(aggregate.company), seq: loaded.read_to };
     Ok(HttpResponse::Ok()
@@ -227,8 +225,7 @@ async fn open_multipart(
     }
     let store = &gateway.store;
     let storage_key = names::object_key(aggregate.company, aggregate.upload, Uuid::now_v7().simple());
-    let created = store.create_multipart(&storage_key, crc).await;
-    let storage_upload_id = created.map_err(|error| error.into_problem("opening a multipart upload"))?;
+    let storage_upload_id = store.create_multipart(&storage_key, crc).await.or_problem("opening a multipart upload")?;
     let opened = MultipartOpenedV2 {
         storage_bucket: store.bucket().to_owned(),
         storage_key,
@@ -244,7 +241,7 @@ async fn open_multipart(
         let aborted = store.abort_multipart(&opened.storage_key, &opened.storage_upload_id).await;
         cleaned(aborted, "dropping a second multipart upload")?;
     }
-    done.map_err(|error| error.into_problem("opening a multipart upload"))?;
+    done.or_problem("opening a multipart upload")?;
     loaded.state.multipart.clone().ok_or_else(Problem::internal)
 }
 
@@ -261,7 +258,7 @@ async fn listed(
         let looks = parts.iter().map(|part| gateway.store.part(key, upload_id, part.part_number));
         stream::iter(looks).buffered(LOOKED_AT).try_concat().await
     };
-    found.map_err(|error| error.into_problem("listing parts"))
+    found.or_problem("listing parts")
 }
 
 fn missing(part_number: u32) -> Problem {

@@ -8,7 +8,7 @@ use crate::application::gateway::Gateway;
 use crate::http::metadata::text_of;
 use crate::http::parameters::CompanyPath;
 use crate::http::path::FilePath;
-use crate::http::problems::{IntoProblem, refused};
+use crate::http::problems::{OrProblem, refused};
 use crate::http::response::POSITION;
 use actix_web::{HttpResponse, delete, patch, post, web};
 use waybill_api::files::{Change, DeleteQuery};
@@ -148,8 +148,7 @@ async fn change(
     let asks = viewer(principal);
     if started.uploaded_by != asks.user_id && !asks.is_admin {
         // Users who can see the file get 403, all others 404.
-        let mut connection =
-            gateway.database.connection().await.map_err(|error| error.into_problem("connecting for a query"))?;
+        let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
         let facts = facts_of(gateway, &mut connection, principal, std::iter::once(file)).await?.remove(&file);
         let facts = facts.ok_or_else(|| Problem::not_found("file"))?;
         facts.check(asks, Operation::Change, now()).map_err(|why| denied(why, "file"))?;

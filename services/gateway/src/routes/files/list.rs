@@ -4,7 +4,7 @@ use crate::application::access::viewer;
 use crate::application::files::find::{facts_of, look};
 use crate::application::gateway::Gateway;
 use crate::http::parameters::MinPosition;
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use crate::http::response::private;
 use crate::routes::files::{shown_type, with_url};
 use actix_web::{HttpRequest, HttpResponse, get, web};
@@ -164,9 +164,8 @@ async fn own_page(
     let mut connection = gateway.positions.connection(request, None).await?;
     // One row more than the limit shows if there is a next page.
     let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut files = list_files(&mut connection, principal.company_id, filter, after, rows)
-        .await
-        .map_err(|error| error.into_problem("listing files"))?;
+    let mut files =
+        list_files(&mut connection, principal.company_id, filter, after, rows).await.or_problem("listing files")?;
     let more = files.len() > limit;
     files.truncate(limit);
     let last = files.last().filter(|_| more);
@@ -203,7 +202,7 @@ async fn shared_page(
     let mut found =
         list_shared(&mut connection, principal.company_id, place, filter, named, SharedPage { after, limit: rows })
             .await
-            .map_err(|error| error.into_problem("listing files"))?;
+            .or_problem("listing files")?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|SharedFile { association, .. }| Cursor::Shared {

@@ -2,7 +2,7 @@
 
 use crate::application::growing;
 use crate::http::content_digest::sha256_of;
-use crate::http::problems::{IntoProblem, refused};
+use crate::http::problems::{OrProblem, refused};
 use crate::http::request_body::{content_length, refuse_encoding};
 use crate::http::time::http_date;
 use crate::routes::resumable::dialect::{Dialect, EXPIRES};
@@ -240,7 +240,7 @@ impl Appending<'_> {
             .execute(&aggregate, command, &asked.context())
             .await
             .map(drop)
-            .map_err(|error| error.into_problem("setting a length"))
+            .or_problem("setting a length")
     }
 
     /// Raises the reservation to the length of the file.

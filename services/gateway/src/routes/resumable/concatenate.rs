@@ -5,7 +5,7 @@ use crate::application::completion_wait::until_ended;
 use crate::application::uploads::description::check;
 use crate::application::uploads::start::{begin, space_of};
 use crate::http::path::parse_upload;
-use crate::http::problems::{IntoProblem, refused, rejected};
+use crate::http::problems::{OrProblem, refused, rejected};
 use crate::routes::resumable::creation::facts;
 use crate::routes::resumable::creation::id_of;
 use crate::routes::resumable::dialect::set;
@@ -121,7 +121,7 @@ async fn claim(asked: &Asked, partial: UploadId, into: UploadId) -> Result<(), P
         .execute(&aggregate, Command::Claim { into }, &asked.context())
         .await
         .map(drop)
-        .map_err(|error| error.into_problem("claiming a partial upload"))
+        .or_problem("claiming a partial upload")
 }
 
 /// Waits for the end of the final upload for a limited time, and returns the response. A file that the verification

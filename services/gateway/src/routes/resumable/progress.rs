@@ -2,7 +2,7 @@
 
 use crate::application::completion_wait::FOR_VERIFICATION;
 use crate::application::uploads::end::finish;
-use crate::http::problems::{IntoProblem, refused, rejected};
+use crate::http::problems::{OrProblem, refused, rejected};
 use crate::http::time::http_date;
 use crate::routes::resumable::dialect::{offset_mismatch, set};
 use crate::routes::resumable::request::Asked;
@@ -45,7 +45,7 @@ pub(crate) async fn at_offset(asked: &Asked, upload: UploadId, provided: u64) ->
 }
 
 pub(crate) async fn loaded(asked: &Asked, aggregate: &UploadAggregate) -> Result<Loaded<State>, Problem> {
-    asked.gateway.repository.load(aggregate).await.map_err(|error| error.into_problem("loading an upload"))
+    asked.gateway.repository.load(aggregate).await.or_problem("loading an upload")
 }
 
 /// Completes an upload that has all of its bytes, and waits for its verification for a limited time.
@@ -73,7 +73,7 @@ pub(crate) async fn check_alive(asked: &Asked, upload: UploadId, state: &State) 
         }
         Phase::Verified { .. } => {
             let file = FileAggregate { company: asked.principal.company_id, file: upload };
-            let file = asked.gateway.repository.load(&file).await.map_err(|e| e.into_problem("loading a file"))?;
+            let file = asked.gateway.repository.load(&file).await.or_problem("loading a file")?;
             if file.state.deleted || file.state.purged { ended("deleted") } else { Ok(()) }
         }
         // The bytes belong to the final upload now.

@@ -6,7 +6,7 @@ use crate::application::gateway::Gateway;
 use crate::application::tokens::{Download, hash, parse};
 use crate::http::download::{Prepared, check_readable, disposition, prepare, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
-use crate::http::problems::{IntoProblem, refused};
+use crate::http::problems::{OrProblem, refused};
 use crate::http::rate_limit::ValidToken;
 use crate::routes::tokens::preview;
 use actix_web::http::Method;
@@ -137,7 +137,7 @@ async fn redirect(gateway: &Gateway, file: &File) -> Result<HttpResponse, Proble
     let content_disposition = disposition(file.display_name.as_ref().unwrap_or(&file.original_name));
     let wanted = Presign::GetObject { content_type: &file.mime_type, content_disposition: &content_disposition };
     let signed = gateway.presigner.presign(&key, &wanted, REDIRECT_LIFETIME);
-    let signed = signed.map_err(|error| error.into_problem("signing a download"))?;
+    let signed = signed.or_problem("signing a download")?;
     Ok(HttpResponse::Found()
         .insert_header((LOCATION, signed.url))
         .insert_header((CACHE_CONTROL, "private, no-store"))

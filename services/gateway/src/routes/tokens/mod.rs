@@ -17,7 +17,7 @@ use crate::application::tokens::hash;
 use crate::http::download::check_readable;
 use crate::http::parameters::{IdempotencyKey, MinPosition};
 use crate::http::path::{FilePath, TokenPath};
-use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
 use crate::http::response::{POSITION, private};
 use crate::http::time::rfc3339;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
@@ -126,7 +126,7 @@ pub(crate) async fn list(
     let mut connection = gateway.positions.connection(&request, None).await?;
     let items = list_tokens(&mut connection, principal.company_id, UploadId(file.id), of, LIST_MAX)
         .await
-        .map_err(|error| error.into_problem("listing tokens"))?;
+        .or_problem("listing tokens")?;
     Ok(private(HttpResponse::Ok()).json(TokenList { items, next_cursor: None }))
 }
 

@@ -9,7 +9,7 @@ use crate::application::uploads::end::finish;
 use crate::application::uploads::once;
 use crate::application::uploads::once::Once;
 use crate::application::uploads::start::{ROUTE, loaded, start_now};
-use crate::http::problems::{IntoProblem, refused};
+use crate::http::problems::{OrProblem, refused};
 use crate::routes::uploads::end;
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -179,7 +179,7 @@ impl Incoming {
                 .repository
                 .execute_from(&aggregate, &mut loaded, command, &self.context)
                 .await
-                .map_err(|error| error.into_problem("setting a length"))?;
+                .or_problem("setting a length")?;
             self.finish(&aggregate, &mut loaded).await
         };
         let finished = finished.await;

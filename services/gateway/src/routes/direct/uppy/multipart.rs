@@ -5,7 +5,7 @@ use crate::application::completion_wait::until_ended;
 use crate::application::gateway::Gateway;
 use crate::application::uploads::end::cancel_upload;
 use crate::http::json;
-use crate::http::problems::{IntoProblem, refused, rejected};
+use crate::http::problems::{OrProblem, refused, rejected};
 use crate::routes::direct::uppy::described::Described;
 use crate::routes::direct::uppy::quarantined::{Asked, Quarantined};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
@@ -48,8 +48,7 @@ pub(crate) async fn create(
     let described = Described { name: filename, mime_type, meta, sent: metadata };
     let Quarantined { aggregate, key, .. } = asked.start(&described).await?;
     let (store, file_id) = (&asked.gateway.store, aggregate.upload.0);
-    let upload_id =
-        store.create_multipart(&key, None).await.map_err(|e| e.into_problem("opening a multipart upload"))?;
+    let upload_id = store.create_multipart(&key, None).await.or_problem("opening a multipart upload")?;
     Ok(HttpResponse::Ok().json(Created { upload_id, key, bucket: store.bucket().to_owned(), file_id }))
 }
 

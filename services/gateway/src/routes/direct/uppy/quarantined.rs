@@ -5,7 +5,7 @@ use crate::application::idempotency::Idempotency;
 use crate::application::uploads::description::check;
 use crate::application::uploads::end::cancel_upload;
 use crate::application::uploads::start::start_now;
-use crate::http::problems::{IntoProblem, cleaned, refused};
+use crate::http::problems::{IntoProblem, OrProblem, cleaned, refused};
 use crate::routes::direct::end_of;
 use crate::routes::direct::uppy::described::Described;
 use actix_web::{HttpRequest, web};
@@ -95,7 +95,7 @@ impl Asked {
     /// Signs a request to the object store.
     pub(crate) fn presign(&self, key: &str, request: &Presign<'_>) -> Result<Presigned, Problem> {
         let signed = self.gateway.presigner.presign(key, request, self.gateway.settings.upload_url_lifetime());
-        signed.map_err(|error| error.into_problem("signing a request"))
+        signed.or_problem("signing a request")
     }
 
     /// Lists the stored parts of the multipart upload, and aborts all other multipart uploads of the same key, because
@@ -110,7 +110,7 @@ impl Asked {
         upload_id: &str,
     ) -> Result<Vec<ListedPart>, Problem> {
         let store = &self.gateway.store;
-        let open = store.list_multiparts(&found.key).await.map_err(|e| e.into_problem("listing multipart uploads"))?;
+        let open = store.list_multiparts(&found.key).await.or_problem("listing multipart uploads")?;
         for (key, other) in open.iter().filter(|(_, open)| open != upload_id) {
             let aborted = store.abort_multipart(key, other).await;
             cleaned(aborted, "dropping a second multipart upload")?;
@@ -142,7 +142,7 @@ impl Asked {
             .execute_from(&found.aggregate, &mut found.loaded, command, &self.context)
             .await
             .map(drop)
-            .map_err(|error| error.into_problem("signing a request"))
+            .or_problem("signing a request")
     }
 
     /// Raises the reservation to `bytes` if the size of the upload is unknown.
@@ -208,7 +208,7 @@ impl Asked {
     /// Returns `true` if the store has an object with this key.
     pub(crate) async fn is_made(&self, key: &str) -> Result<bool, Problem> {
         let size = self.gateway.store.size(key).await;
-        size.map(|size| size.is_some()).map_err(|error| error.into_problem("looking for an object"))
+        size.map(|size| size.is_some()).or_problem("looking for an object")
     }
 
     /// Signs a PUT request for the whole object.
