@@ -10,11 +10,11 @@ use waybill_cache::Cache;
 use waybill_domain::content::{Command, Holder, Object, State};
 use waybill_domain::limits::RESERVATION_ITEMS_MAX;
 use waybill_domain::upload::Phase;
-use waybill_event_log::{AppendError, EventLog, ReadError};
+use waybill_event_log::{AppendError, ReadError};
 use waybill_read_model::{Database, projection, queries};
 use waybill_repository::{
-    BatchSize, Batches, Busy, ContentAggregate, Context, ExecuteError, LifecycleAggregate, Linger, Loaded,
-    UploadAggregate, execute, load, refresh,
+    BatchSize, Batches, Busy, ContentAggregate, Context, ExecuteError, LifecycleAggregate, Linger, Loaded, Repository,
+    UploadAggregate,
 };
 use waybill_schema::{CompanyId, FileId, Sha256Digest};
 
@@ -48,7 +48,7 @@ pub(crate) struct Contents {
 }
 
 struct Parts {
-    log: Arc<dyn EventLog>,
+    repository: Arc<Repository>,
     database: Database,
     bucket: String,
     known: Cache<(CompanyId, Sha256Digest), Known>,
@@ -56,9 +56,9 @@ struct Parts {
 
 impl Contents {
     /// Creates the contents for objects in `bucket`.
-    pub(crate) fn new(log: Arc<dyn EventLog>, database: Database, bucket: String) -> Self {
+    pub(crate) fn new(repository: Arc<Repository>, database: Database, bucket: String) -> Self {
         let known = Cache::builder(KEPT).time_to_idle(KEPT_FOR).build();
-        let parts = Arc::new(Parts { log, database, bucket, known });
+        let parts = Arc::new(Parts { repository, database, bucket, known });
         let verified = Batches::new(BATCHES, {
             let parts = parts.clone();
             move |company, files: Vec<Verified>| {
@@ -96,7 +96,7 @@ impl Contents {
     ) -> Result<(Option<Object>, Vec<Object>), ExecuteError> {
         let known = self.parts.known.get_with(&(content.company, content.sha256), Known::default);
         let mut loaded = known.lock().await;
-        execute(self.parts.log.as_ref(), &content, &mut loaded, context, Command::Release(file)).await?;
+        self.parts.repository.execute_from(&content, &mut loaded, Command::Release(file), context).await?;
         Ok((loaded.state.object.clone(), loaded.state.doomed.clone()))
     }
 }
@@ -138,8 +138,7 @@ impl Parts {
         let Some(context) = files.first().map(|file| &file.context) else { return Ok(Vec::new()) };
         let known = self.known.get_with(&(content.company, content.sha256), Known::default);
         let mut loaded = known.lock().await;
-        let log = self.log.as_ref();
-        refresh(log, &content, &mut loaded).await?;
+        self.repository.refresh(&content, &mut loaded).await?;
         let ids: Vec<FileId> = files.iter().map(|file| file.file).collect();
         let holder = match &loaded.state.object {
             Some(_) => None,
@@ -149,7 +148,9 @@ impl Parts {
                 self.holder(content, &loaded.state, others).await?
             }
         };
-        execute(log, &content, &mut loaded, context, Command::Share { files: ids.clone(), holder }).await?;
+        self.repository
+            .execute_from(&content, &mut loaded, Command::Share { files: ids.clone(), holder }, context)
+            .await?;
         let State { object, references, .. } = &loaded.state;
         let Some(object) = object else { return Ok(Vec::new()) };
         Ok(ids.into_iter().filter(|file| references.contains(file)).map(|file| (file, object.clone())).collect())
@@ -164,7 +165,7 @@ impl Parts {
     ) -> Result<Option<Holder>, ReadError> {
         for file in files.filter(|file| !state.released.contains(file)) {
             let aggregate = LifecycleAggregate(UploadAggregate { company: content.company, upload: *file });
-            let upload = load(self.log.as_ref(), &aggregate).await?.state;
+            let upload = self.repository.load(&aggregate).await?.state;
             let size_bytes = upload.grid().size_bytes;
             match upload.phase {
                 Phase::Verified { sha256, storage_key } if sha256 == content.sha256 => {
@@ -179,7 +180,7 @@ impl Parts {
 
     /// Waits until the tables contain all events up to `seq`, and so every file that was verified before.
     async fn wait_for_tables(&self, company: CompanyId, seq: u64) -> Result<(), ReactionError> {
-        let partition = self.log.partitions().of(company);
+        let partition = self.repository.log().partitions().of(company);
         let until = Instant::now() + PATIENCE;
         loop {
             let mut connection = self.database.connection().await?;

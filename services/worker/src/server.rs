@@ -89,11 +89,15 @@ impl Server {
         }
         let budget_mib = config.settings.worker_budget_mib;
         let midstates = Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?;
-        let uploads = Uploads::new(config.log.clone(), midstates.clone());
+        let uploads = Uploads::new(config.repository.clone(), midstates.clone());
         let worker = Arc::new(Worker {
             id: WorkerId(Uuid::now_v7()),
             midstates,
-            contents: Contents::new(config.log.clone(), config.database.clone(), config.store.bucket().to_owned()),
+            contents: Contents::new(
+                config.repository.clone(),
+                config.database.clone(),
+                config.store.bucket().to_owned(),
+            ),
             space: Space::new(config.repository.clone()),
             repository: config.repository,
             leftovers: Bucket::open(&config.nats, names::LEFTOVERS_BUCKET).await?,

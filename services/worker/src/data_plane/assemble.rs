@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Known};
 use waybill_object_store::StoreError;
-use waybill_repository::{Context, ExecuteError, execute};
+use waybill_repository::{Context, ExecuteError};
 use waybill_schema::ByteRange;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
@@ -70,7 +70,7 @@ pub(super) async fn record_staged(
     };
     let mut loaded = upload.loaded.lock().await;
     let command = Command::RecordChunk(chunk);
-    let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await;
+    let done = worker.repository.execute_from(&upload.aggregate, &mut loaded, command, context).await;
     let range = ByteRange::at(offset, length);
     let part_number = loaded.state.grid().part_at(offset);
     // The staged object is not needed if another request was faster or the upload has ended. After any other error, the
@@ -109,7 +109,7 @@ async fn lost(worker: &Worker, upload: &OpenUpload, context: &Context) -> PlaneE
     let message = "the store has lost bytes of the upload; upload the file again".to_owned();
     let command = Command::Reject { code: ErrorCode::PartsLost, message };
     let mut loaded = upload.loaded.lock().await;
-    match execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await {
+    match worker.repository.execute_from(&upload.aggregate, &mut loaded, command, context).await {
         Ok(_) => Refusal::UploadEnded { status: "rejected" }.into(),
         Err(error) => error.into(),
     }

@@ -8,7 +8,7 @@ use waybill_data_plane::checksum::Checksum;
 use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
 use waybill_domain::upload::{Phase, State};
-use waybill_repository::{Context, refresh};
+use waybill_repository::Context;
 use waybill_schema::ByteRange;
 use waybill_service_kit::now;
 
@@ -58,7 +58,7 @@ pub(super) struct Ingest<'a> {
 impl Ingest<'_> {
     async fn check_again(&self) -> Result<(), PlaneError> {
         let Self { worker, upload, incoming, .. } = self;
-        refresh(worker.log.as_ref(), &upload.aggregate, &mut *upload.loaded.lock().await).await?;
+        worker.repository.refresh(&upload.aggregate, &mut *upload.loaded.lock().await).await?;
         check(upload, incoming).await.map(drop)
     }
 

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use std::time::Duration;
 use waybill_domain::upload::{Command, Known, StagedPiece, State};
 use waybill_object_store::{Crc, StoreError, crc64nvme};
-use waybill_repository::{Context, execute};
+use waybill_repository::Context;
 use waybill_schema::ByteRange;
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, PartAssembledV1};
 use waybill_service_kit::metrics::STORED_BYTES;
@@ -93,15 +93,15 @@ pub(super) async fn record_part(
 ) -> Result<(), PlaneError> {
     let FilledPart { bytes, length, crc64nvme, ahead } = filled;
     let mut loaded = upload.loaded.lock().await;
-    let (log, aggregate) = (worker.log.as_ref(), &upload.aggregate);
-    let done = execute(log, aggregate, &mut loaded, context, recorded.clone().command()).await?;
+    let (repository, aggregate) = (&worker.repository, &upload.aggregate);
+    let done = repository.execute_from(aggregate, &mut loaded, recorded.clone().command(), context).await?;
     let is_ours = |state: &State| {
         let part = state.parts.get(&part_number);
         part.is_some_and(|part| part.crc64nvme == crc64nvme && part.etag == recorded.etag())
     };
     let part_is_ours = done.event.is_some() && is_ours(&loaded.state);
     if !part_is_ours && done.event.is_none() {
-        execute(log, aggregate, &mut loaded, context, recorded.clone().again().command()).await?;
+        repository.execute_from(aggregate, &mut loaded, recorded.clone().again().command(), context).await?;
     }
     let part = loaded.state.grid().part(part_number);
     still_takes(&loaded.state, part)?;
@@ -157,7 +157,7 @@ pub(super) async fn open_multipart(
         checksum_algorithm: Some(Crc::Crc64Nvme.name().to_owned()),
     };
     let command = Command::OpenMultipart(opened.clone());
-    let done = execute(worker.log.as_ref(), &upload.aggregate, &mut loaded, context, command).await;
+    let done = worker.repository.execute_from(&upload.aggregate, &mut loaded, command, context).await;
     let won = loaded.state.multipart.as_ref() == Some(&opened);
     // After an append without an answer, the log may contain this multipart upload. It is then deleted with the upload.
     let unknown = matches!(&done, Err(waybill_repository::ExecuteError::Append(_)));

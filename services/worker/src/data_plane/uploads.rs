@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use waybill_domain::upload;
+use waybill_event_log::ReadError;
 use waybill_event_log::jetstream::Bucket;
-use waybill_event_log::{EventLog, ReadError};
-use waybill_repository::{Loaded, UploadAggregate, load, refresh};
+use waybill_repository::{Loaded, Repository, UploadAggregate};
 use waybill_schema::{CompanyId, UploadId};
 
 /// Time without a request after which an upload is closed.
@@ -80,15 +80,15 @@ impl OpenUpload {
 
 /// All open uploads.
 pub(crate) struct Uploads {
-    log: Arc<dyn EventLog>,
+    repository: Arc<Repository>,
     midstates: Bucket,
     open: Mutex<HashMap<UploadId, Arc<OpenUpload>>>,
 }
 
 impl Uploads {
-    /// Creates an empty set, for uploads whose events are in `log` and whose digests are in `midstates`.
-    pub(crate) fn new(log: Arc<dyn EventLog>, midstates: Bucket) -> Self {
-        Self { log, midstates, open: Mutex::default() }
+    /// Creates an empty set, for uploads that `repository` loads and whose digests are in `midstates`.
+    pub(crate) fn new(repository: Arc<Repository>, midstates: Bucket) -> Self {
+        Self { repository, midstates, open: Mutex::default() }
     }
 
     /// Returns the upload if it is open.
@@ -109,7 +109,7 @@ impl Uploads {
     ) -> Result<Arc<OpenUpload>, ReadError> {
         let (open, is_current) = self.take(company, upload).await?;
         if !is_current {
-            refresh(self.log.as_ref(), &open.aggregate, &mut *open.loaded.lock().await).await?;
+            self.repository.refresh(&open.aggregate, &mut *open.loaded.lock().await).await?;
         }
         Ok(open)
     }
@@ -121,7 +121,7 @@ impl Uploads {
             return Ok((open, false));
         }
         let aggregate = UploadAggregate { company, upload };
-        let loaded = load(self.log.as_ref(), &aggregate).await?;
+        let loaded = self.repository.load(&aggregate).await?;
         let known = match loaded.state.parts.is_empty() {
             true => None,
             false => Midstate::load(&self.midstates, upload, &loaded.state).await,

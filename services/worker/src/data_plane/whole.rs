@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use waybill_data_plane::{PutWhole, StoredBytes, StoredFile, StoredWhole};
 use waybill_domain::media_type::Claim;
 use waybill_domain::upload::{Command, Phase};
-use waybill_repository::{Context, LifecycleAggregate, Loaded, UploadAggregate, execute, load};
+use waybill_repository::{Context, LifecycleAggregate, UploadAggregate};
 use waybill_schema::{Actor, ByteRange, Causation};
 use waybill_service_kit::metrics::{RECEIVED_BYTES, STORED_BYTES};
 use waybill_service_kit::now;
@@ -114,7 +114,7 @@ async fn put(worker: &Worker, request: &PutWhole, filled: FilledPart) -> Result<
 async fn delete_if_late(worker: &Worker, request: &PutWhole, stored: &StoredFile) {
     let (upload, company) = (request.upload, request.start.started.company_id);
     let aggregate = LifecycleAggregate(UploadAggregate { company, upload });
-    let state = match load(worker.log.as_ref(), &aggregate).await {
+    let state = match worker.repository.load(&aggregate).await {
         Ok(loaded) => loaded.state,
         Err(error) => {
             tracing::warn!(upload_id = %upload, %error, "cannot check if an object was stored too late");
@@ -149,7 +149,7 @@ async fn begin(
     tracing::info!(upload_id = %upload, received_bytes = first.len(), "a file arrives slowly; its upload is started");
     let start = Command::Start(request.start.clone());
     let caused = context(Causation::Event(request.reserved));
-    execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &caused, start).await?;
+    worker.repository.execute(&aggregate, start, &caused).await?;
     let open = worker.uploads.open_current(started.company_id, upload).await?;
     let incoming = IncomingRange {
         range: ByteRange { from: 0, to: started.size_bytes },

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use waybill_domain::upload::{Command, State, StoredPart};
 use waybill_object_store::{CompletedPart, Crc, KnownPart, ListedPart, PartCrc, StoreError, crc64nvme};
-use waybill_repository::{Loaded, UploadAggregate, execute};
+use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{MultipartOpenedV2, UploadKind};
 use waybill_schema::{Causation, names};
@@ -28,7 +28,7 @@ pub(super) async fn complete_or_reject(
 ) -> Result<(), ReactionError> {
     if let Some((code, message)) = complete_object(worker, aggregate, &loaded.state).await? {
         let command = Command::Reject { code, message: message.to_owned() };
-        execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
+        worker.repository.execute_from(aggregate, loaded, command, &worker.context(causation)).await?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_object_store::ObjectRange;
-use waybill_repository::{ExecuteError, Loaded, UploadAggregate, execute, load, refresh};
+use waybill_repository::{ExecuteError, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadKind;
 use waybill_schema::{ByteRange, Causation, UploadId};
@@ -34,14 +34,14 @@ pub(super) async fn concatenate(
     let UploadKind::Final { partials, .. } = loaded.state.kind.clone() else { return Ok(()) };
     let _place = worker.long.take_for(aggregate.company, loaded.state.grid().size_bytes)?;
     let context = worker.context(causation);
-    let log = worker.log.as_ref();
+    let repository = &worker.repository;
     let objects = match claim_all(worker, aggregate, &partials, causation).await {
         Err(ReactionError::Execute(ExecuteError::Refused(refusal))) => {
             return reject(worker, aggregate, loaded, causation, refusal.to_string()).await;
         }
         objects => objects?,
     };
-    refresh(log, aggregate, loaded).await?;
+    repository.refresh(aggregate, loaded).await?;
     let range = ByteRange { from: loaded.state.stored.prefix(), to: loaded.state.grid().size_bytes };
     if !range.is_empty() {
         let open = worker.uploads.open_current(aggregate.company, aggregate.upload).await?;
@@ -49,7 +49,9 @@ pub(super) async fn concatenate(
         let bytes = bytes_from(worker, objects, range.from);
         ingest(worker, &open, &context, &run, bytes).await?;
     }
-    execute(log, aggregate, loaded, &context, Command::Complete { declared_sha256: None, now: now() }).await?;
+    repository
+        .execute_from(aggregate, loaded, Command::Complete { declared_sha256: None, now: now() }, &context)
+        .await?;
     Ok(())
 }
 
@@ -61,7 +63,7 @@ async fn reject(
     message: String,
 ) -> Result<(), ReactionError> {
     let command = Command::Reject { code: ErrorCode::PartialUnfit, message };
-    execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
+    worker.repository.execute_from(aggregate, loaded, command, &worker.context(causation)).await?;
     Ok(())
 }
 
@@ -116,9 +118,9 @@ async fn claim(
 ) -> Result<Object, ReactionError> {
     let context = worker.context(causation);
     let aggregate = UploadAggregate { company: into.company, upload: partial };
-    let mut loaded = load(worker.log.as_ref(), &aggregate).await?;
+    let mut loaded = worker.repository.load(&aggregate).await?;
     let command = Command::Claim { into: into.upload };
-    execute(worker.log.as_ref(), &aggregate, &mut loaded, &context, command).await?;
+    worker.repository.execute_from(&aggregate, &mut loaded, command, &context).await?;
     let size_bytes = loaded.state.grid().size_bytes;
     if size_bytes == 0 {
         return Ok(Object { key: String::new(), size_bytes });
@@ -126,7 +128,7 @@ async fn claim(
     let due = loaded.state.parts_to_assemble();
     if !due.is_empty() {
         let open = worker.uploads.open(aggregate.company, partial).await?;
-        refresh(worker.log.as_ref(), &aggregate, &mut *open.loaded.lock().await).await?;
+        worker.repository.refresh(&aggregate, &mut *open.loaded.lock().await).await?;
         for part_number in due {
             let _lease = open.lease(part_number).await;
             match assemble_part(worker, &open, &context, part_number, None).await {
@@ -135,7 +137,7 @@ async fn claim(
                 Err(error) => return Err(error.into()),
             }
         }
-        refresh(worker.log.as_ref(), &aggregate, &mut loaded).await?;
+        worker.repository.refresh(&aggregate, &mut loaded).await?;
     }
     let unfit = || ExecuteError::Refused(Refusal::PartialUnfit { reason: "the store has lost its bytes" });
     let multipart = loaded.state.multipart.clone().filter(|_| loaded.state.parts_to_assemble().is_empty());
@@ -180,7 +182,7 @@ pub(super) async fn delete_partials(
         .into_iter()
         .map(async |partial| {
             let partial = UploadAggregate { company: aggregate.company, upload: partial };
-            let loaded = load(worker.log.as_ref(), &partial).await?;
+            let loaded = worker.repository.load(&partial).await?;
             if loaded.state.phase == (Phase::Concatenated { into: aggregate.upload }) {
                 super::cleanup::delete_object(worker, &partial, &loaded.state).await?;
                 super::cleanup::delete_staging(worker, &partial).await?;

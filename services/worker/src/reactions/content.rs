@@ -4,7 +4,7 @@ use super::{ReactionError, cleanup};
 use crate::contents::Verified;
 use crate::{Worker, keys};
 use waybill_domain::upload::{Phase, State};
-use waybill_repository::{ContentAggregate, LifecycleAggregate, Loaded, UploadAggregate, load};
+use waybill_repository::{ContentAggregate, LifecycleAggregate, Loaded, UploadAggregate};
 use waybill_schema::events::ReleasedItem;
 use waybill_schema::{Causation, CompanyId, FileId};
 
@@ -43,7 +43,7 @@ pub(super) async fn purge(
     causation: Causation,
 ) -> Result<(), ReactionError> {
     let aggregate = UploadAggregate { company, upload: file };
-    let upload = load(worker.log.as_ref(), &LifecycleAggregate(aggregate)).await?.state;
+    let upload = worker.repository.load(&LifecycleAggregate(aggregate)).await?.state;
     let Phase::Verified { sha256, .. } = &upload.phase else { return Ok(()) };
     let context = worker.context(causation);
     let content = ContentAggregate { company, sha256: *sha256 };

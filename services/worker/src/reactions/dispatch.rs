@@ -6,7 +6,7 @@ use super::{ReactionError, concatenate, content};
 use crate::Worker;
 use waybill_domain::reaction::Reaction;
 use waybill_domain::upload;
-use waybill_repository::{LifecycleAggregate, Loaded, UploadAggregate, load};
+use waybill_repository::{LifecycleAggregate, Loaded, UploadAggregate};
 use waybill_schema::events::{AggregateEvent, UploadEvent};
 use waybill_schema::{Causation, Entity, Recorded};
 
@@ -35,7 +35,7 @@ pub(crate) async fn react(worker: &Worker, recorded: &Recorded, reaction: Reacti
         }
         (Reaction::DeletePartialsIfEnded { into }, Entity::UploadLifecycle(_)) => {
             let aggregate = UploadAggregate { company, upload: into };
-            let into = load(worker.log.as_ref(), &LifecycleAggregate(aggregate)).await?;
+            let into = worker.repository.load(&LifecycleAggregate(aggregate)).await?;
             // The final upload had already ended when this partial upload was claimed.
             if into.state.has_ended_without_file() {
                 concatenate::delete_partials(worker, &aggregate, &into.state, causation).await?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::quota;
 use waybill_domain::upload::{Command, Phase, State};
-use waybill_repository::{Context, ExecuteError, Loaded, QuotaAggregate, UploadAggregate, execute, load};
+use waybill_repository::{Context, ExecuteError, Loaded, QuotaAggregate, UploadAggregate};
 use waybill_schema::events::{QuarantineCopiedV1, UploadKind};
 use waybill_schema::{Causation, Timestamp};
 use waybill_service_kit::now;
@@ -58,7 +58,7 @@ pub(super) async fn take_over(
                     worker.store.copy(&quarantine_key, &copied.storage_key, &made).await?;
                 }
                 let command = Command::CopyQuarantine(copied.clone());
-                let done = execute(worker.log.as_ref(), aggregate, loaded, &context, command).await;
+                let done = worker.repository.execute_from(aggregate, loaded, command, &context).await;
                 let is_ours = loaded.state.copied.as_ref().is_some_and(|it| it.storage_key == copied.storage_key);
                 let is_decided = matches!(&done, Ok(_) | Err(ExecuteError::Refused(_)));
                 if is_decided && !is_ours {
@@ -78,7 +78,7 @@ pub(super) async fn take_over(
         }
     }
     let command = Command::Complete { declared_sha256: None, now: now() };
-    match execute(worker.log.as_ref(), aggregate, loaded, &context, command).await {
+    match worker.repository.execute_from(aggregate, loaded, command, &context).await {
         // The upload has ended in the meantime. The reaction to its end does the rest.
         Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
         Err(error) => Err(error.into()),
@@ -116,7 +116,7 @@ async fn reject(
     refusal: &Refusal,
 ) -> Result<(), ReactionError> {
     let command = Command::Reject { code: refusal.code(), message: refusal.to_string() };
-    execute(worker.log.as_ref(), aggregate, loaded, context, command).await?;
+    worker.repository.execute_from(aggregate, loaded, command, context).await?;
     Ok(())
 }
 
@@ -150,13 +150,13 @@ pub(crate) async fn clear(
     aggregate: &UploadAggregate,
     ended_by: Timestamp,
 ) -> Result<(), ReactionError> {
-    let mut loaded = load(worker.log.as_ref(), aggregate).await?;
+    let mut loaded = worker.repository.load(aggregate).await?;
     let command = Command::ClearQuarantine { ended_by };
     if !matches!(waybill_domain::upload::decide(&loaded.state, command.clone()), Ok(Some(_))) {
         return Ok(());
     }
     delete_uncopied(worker, aggregate, &loaded.state).await?;
     let context = worker.context(Causation::Request(Uuid::now_v7()));
-    execute(worker.log.as_ref(), aggregate, &mut loaded, &context, command).await?;
+    worker.repository.execute_from(aggregate, &mut loaded, command, &context).await?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::Worker;
 use waybill_domain::upload::Command;
 use waybill_domain::{Refusal, session};
 use waybill_read_model::{projection, queries};
-use waybill_repository::{ExecuteError, Loaded, SessionAggregate, UploadAggregate, execute, load};
+use waybill_repository::{ExecuteError, Loaded, SessionAggregate, UploadAggregate};
 use waybill_schema::{Causation, CompanyId, Recorded, SessionId, UploadId};
 
 /// Cancels an upload that started while its session was being cancelled.
@@ -16,7 +16,7 @@ pub(super) async fn cancel_if_session_was(
     upload: UploadId,
     causation: Causation,
 ) -> Result<(), ReactionError> {
-    let loaded = load(worker.log.as_ref(), &SessionAggregate { company, session }).await?;
+    let loaded = worker.repository.load(&SessionAggregate { company, session }).await?;
     if loaded.state.phase == session::Phase::Cancelled {
         cancel(worker, company, upload, causation).await?;
     }
@@ -56,7 +56,7 @@ pub(crate) async fn cancel(
     let aggregate = UploadAggregate { company, upload };
     let mut loaded = Loaded::default();
     let context = worker.context(causation);
-    match execute(worker.log.as_ref(), &aggregate, &mut loaded, &context, Command::Cancel).await {
+    match worker.repository.execute_from(&aggregate, &mut loaded, Command::Cancel, &context).await {
         Ok(_) | Err(ExecuteError::Refused(Refusal::UploadCompleted { .. })) => Ok(()),
         Err(error) => Err(error.into()),
     }

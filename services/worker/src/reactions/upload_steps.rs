@@ -5,7 +5,7 @@ use crate::Worker;
 use crate::data_plane::{PlaneError, assemble_part};
 use waybill_domain::Refusal;
 use waybill_domain::upload::{self, Step};
-use waybill_repository::{Loaded, UploadAggregate, load};
+use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::events::SettledItem;
 use waybill_schema::{Causation, CompanyId, UploadId};
 
@@ -17,7 +17,7 @@ pub(crate) async fn advance(
     causation: Causation,
 ) -> Result<(), ReactionError> {
     let aggregate = UploadAggregate { company, upload };
-    let mut loaded = load(worker.log.as_ref(), &aggregate).await?;
+    let mut loaded = worker.repository.load(&aggregate).await?;
     take_steps(worker, &aggregate, &mut loaded, causation).await
 }
 
@@ -49,13 +49,13 @@ async fn do_step(
         Step::AssemblePart(part_number) => {
             let open = worker.uploads.open(company, upload).await?;
             let _lease = open.lease(part_number).await;
-            waybill_repository::refresh(worker.log.as_ref(), aggregate, &mut *open.loaded.lock().await).await?;
+            worker.repository.refresh(aggregate, &mut *open.loaded.lock().await).await?;
             match assemble_part(worker, &open, &worker.context(causation), part_number, None).await {
                 // The end of the upload has its own event and reaction.
                 Ok(()) | Err(PlaneError::Refused(Refusal::UploadEnded { .. })) => {}
                 Err(error) => return Err(error.into()),
             }
-            waybill_repository::refresh(worker.log.as_ref(), aggregate, loaded).await?;
+            worker.repository.refresh(aggregate, loaded).await?;
             Ok(())
         }
         Step::Concatenate => concatenate::concatenate(worker, aggregate, loaded, causation).await,

@@ -9,7 +9,7 @@ use futures_util::{TryStreamExt, future};
 use sha2::{Digest, Sha256};
 use waybill_domain::upload::{Command, Phase, State, StoredPart, Verification};
 use waybill_object_store::{ObjectRange, StoreError};
-use waybill_repository::{Loaded, UploadAggregate, execute};
+use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadKind;
 use waybill_schema::{Causation, Sha256Digest};
@@ -49,7 +49,7 @@ pub(super) async fn verify_object(
             message: "the store holds other bytes than were acknowledged; upload the file again".to_owned(),
         },
     };
-    execute(worker.log.as_ref(), aggregate, loaded, &worker.context(causation), command).await?;
+    worker.repository.execute_from(aggregate, loaded, command, &worker.context(causation)).await?;
     Ok(())
 }
 

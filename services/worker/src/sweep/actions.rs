@@ -8,9 +8,7 @@ use uuid::Uuid;
 use waybill_domain::upload::Command;
 use waybill_domain::{Refusal, file, quota, token};
 use waybill_read_model::queries::{Counted, Overdue};
-use waybill_repository::{
-    Aggregate, ExecuteError, FileAggregate, Loaded, QuotaAggregate, TokenAggregate, execute, forget_snapshot, load,
-};
+use waybill_repository::{Aggregate, ExecuteError, FileAggregate, QuotaAggregate, TokenAggregate, forget_snapshot};
 use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
 use waybill_schema::{Causation, CompanyId, Timestamp, TokenId};
 use waybill_service_kit::{metrics, now};
@@ -20,13 +18,13 @@ use waybill_service_kit::{metrics, now};
 /// first, because the worker that awaited it may be gone.
 pub(super) async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), ReactionError> {
     let causation = Causation::Request(Uuid::now_v7());
-    let mut known = load(worker.log.as_ref(), &aggregate(overdue)).await?;
+    let mut known = worker.repository.load(&aggregate(overdue)).await?;
     if matches!(known.state.kind, UploadKind::Quarantine { .. }) {
         advance(worker, overdue.company_id, overdue.upload_id, causation).await?;
     }
     let context = worker.context(causation);
     let command = Command::Expire { now: now() };
-    match execute(worker.log.as_ref(), &aggregate(overdue), &mut known, &context, command).await {
+    match worker.repository.execute_from(&aggregate(overdue), &mut known, command, &context).await {
         Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -36,7 +34,7 @@ pub(super) async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), Reac
 pub(super) async fn change(worker: &Worker, file: Overdue, command: file::Command) -> Result<(), ReactionError> {
     let context = worker.context(Causation::Request(Uuid::now_v7()));
     let aggregate = FileAggregate { company: file.company_id, file: file.upload_id };
-    match execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command).await {
+    match worker.repository.execute(&aggregate, command, &context).await {
         Ok(_) | Err(ExecuteError::Refused(Refusal::FileNotDeleted | Refusal::NotFound { .. })) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -63,7 +61,7 @@ pub(super) async fn forget(
     let context = worker.context(Causation::Request(Uuid::now_v7()));
     let aggregate = TokenAggregate { company, token };
     let command = token::Command::Forget { ended_until };
-    execute(worker.log.as_ref(), &aggregate, &mut Loaded::default(), &context, command).await?;
+    worker.repository.execute(&aggregate, command, &context).await?;
     if let Err(error) = forget_snapshot(worker.log.as_ref(), aggregate.subject()).await {
         tracing::debug!(token_id = %token, %error, "cannot delete the snapshot of an ended token");
     }
