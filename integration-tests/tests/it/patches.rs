@@ -10,7 +10,7 @@ use std::time::Duration;
 use waybill_domain::upload::Command;
 use waybill_integration_tests::{Cluster, Counts, Stack};
 use waybill_object_store::ObjectStore;
-use waybill_repository::{Context, UploadAggregate, execute, load};
+use waybill_repository::{Context, Repository, UploadAggregate};
 use waybill_schema::events::{ChunkStorage, ChunkUploadedV1};
 use waybill_schema::{Actor, Causation, CompanyId, WorkerId};
 use waybill_test_kit::eventually_within;
@@ -175,7 +175,8 @@ async fn an_upload_in_ten_thousand_pieces_is_looked_at_quickly_and_takes_no_more
         clock: waybill_service_kit::now,
     };
     // The events that a worker would append. Sending the pieces would take some minutes.
-    let mut loaded = load(stack.log(), &aggregate).await.unwrap();
+    let repository = Repository::new(std::sync::Arc::new(stack.log().clone()));
+    let mut loaded = repository.load(&aggregate).await.unwrap();
     for number in 0..PIECES as u64 {
         let piece = Command::RecordChunk(ChunkUploadedV1 {
             offset: number,
@@ -186,7 +187,7 @@ async fn an_upload_in_ten_thousand_pieces_is_looked_at_quickly_and_takes_no_more
             worker_id: WorkerId(uuid::Uuid::now_v7()),
             store_writes: 1,
         });
-        execute(stack.log(), &aggregate, &mut loaded, &context, piece).await.unwrap();
+        repository.execute_from(&aggregate, &mut loaded, piece, &context).await.unwrap();
     }
     let began = std::time::Instant::now();
     assert_eq!(offset(&tus, &upload).await, PIECES);

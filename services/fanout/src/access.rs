@@ -3,7 +3,7 @@
 use crate::fanout::Fanout;
 use waybill_access::{AccessError, Wanted};
 use waybill_api::frames::Topic;
-use waybill_repository::{LifecycleAggregate, SessionAggregate, UploadAggregate, load};
+use waybill_repository::{LifecycleAggregate, SessionAggregate, UploadAggregate};
 use waybill_schema::Place;
 use waybill_service_kit::{Principal, Role};
 
@@ -24,16 +24,15 @@ pub(crate) async fn may_watch(
 ) -> Result<Option<Allowed>, AccessError> {
     let company = principal.company_id;
     let admin = principal.roles.contains(&Role::Admin);
-    let log = fanout.log.as_ref();
     let read = |read_to| Allowed { read_to, since: 0 };
     Ok(match topic {
         Topic::Upload(upload) => {
-            let loaded = load(log, &LifecycleAggregate(UploadAggregate { company, upload })).await?;
+            let loaded = fanout.repository.load(&LifecycleAggregate(UploadAggregate { company, upload })).await?;
             let started = loaded.state.started;
             started.filter(|started| admin || started.uploaded_by == principal.user_id).map(|_| read(loaded.read_to))
         }
         Topic::Session(session) => {
-            let loaded = load(log, &SessionAggregate { company, session }).await?;
+            let loaded = fanout.repository.load(&SessionAggregate { company, session }).await?;
             let owner = loaded.state.user_id;
             owner.filter(|owner| admin || *owner == principal.user_id).map(|_| read(loaded.read_to))
         }

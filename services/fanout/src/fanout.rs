@@ -9,6 +9,7 @@ use waybill_access::Access;
 use waybill_access::refusals::Keeper;
 use waybill_event_log::EventLog;
 use waybill_read_model::Database;
+use waybill_repository::Repository;
 use waybill_service_kit::{Origins, Shutdown};
 
 /// Maximum number of snapshots that are taken at the same time. It bounds the memory for a burst of subscriptions.
@@ -20,7 +21,7 @@ pub(crate) type Turn<'a> = Option<SemaphorePermit<'a>>;
 /// State that all connections share.
 pub(crate) struct Fanout {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) repository: Repository,
     pub(crate) database: Database,
     pub(crate) access: Arc<Access>,
     pub(crate) shutdown: Shutdown,
@@ -45,7 +46,7 @@ impl Fanout {
     ) -> Self {
         Self {
             hub,
-            log,
+            repository: Repository::new(log),
             database,
             access,
             shutdown,

@@ -68,7 +68,7 @@ pub(crate) async fn take<'a>(
     topic: Topic,
     at_least: u64,
 ) -> Result<Option<Snapshot>, AccessError> {
-    let partition = fanout.log.partitions().of(principal.company_id);
+    let partition = fanout.repository.log().partitions().of(principal.company_id);
     let until = Instant::now() + PATIENCE;
     loop {
         let Found { epoch, seq, mut rows } = read(&fanout.database, principal, partition, topic).await?;

@@ -75,7 +75,7 @@ fn unavailable<E>(_: E) -> Refusal {
 async fn last_event(fanout: &Fanout, company: CompanyId, upload: UploadId) -> Result<u64, ReadError> {
     let mut last = 0;
     for aggregate in [Entity::UploadLifecycle, Entity::UploadChunks, Entity::File] {
-        let event = fanout.log.last(Subject::new(company, aggregate(upload))).await?;
+        let event = fanout.repository.log().last(Subject::new(company, aggregate(upload))).await?;
         last = last.max(event.map_or(0, |event| event.position.seq));
     }
     Ok(last)

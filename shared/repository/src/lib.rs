@@ -15,7 +15,7 @@ pub use batches::{BatchSize, Batches, Busy, Linger};
 pub use directories::{Directories, DirectoryLimits};
 pub use execute::{Context, Done, ExecuteError};
 pub use loaded::Loaded;
-pub use on_log::{Execute, OnLog, execute, load, refresh};
+pub use on_log::{Execute, OnLog};
 pub use quota::{Held, Prepare};
 pub use repository::Repository;
 pub use snapshot::forget_snapshot;

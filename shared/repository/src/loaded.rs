@@ -78,7 +78,7 @@ impl<S> Loaded<S> {
     }
 }
 
-/// Folds the new events. Implements [`crate::refresh`].
+/// Folds the new events. Implements [`crate::Repository::refresh`].
 pub(crate) async fn fold_new<A: Aggregate>(
     log: &dyn EventLog,
     aggregate: &A,

@@ -3,7 +3,7 @@
 
 use crate::execute::{self, Attempt, Context, Done, ExecuteError, Known, PATIENCE};
 use crate::loaded::{Appended, Loaded, fold_fact, fold_new};
-use crate::repository::Repository;
+use crate::quota::Quotas;
 use crate::turn::Turn;
 use futures_util::future::BoxFuture;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use waybill_domain::Aggregate;
 use waybill_domain::content::ContentAggregate;
 use waybill_domain::file::FileAggregate;
+use waybill_domain::quota::{self, QuotaAggregate};
 use waybill_domain::session::SessionAggregate;
 use waybill_domain::share::ShareAggregate;
 use waybill_domain::token::TokenAggregate;
@@ -19,12 +20,13 @@ use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, appe
 use waybill_schema::events::UploadEvent;
 use waybill_schema::{Event, Position, Routing, Subject};
 
-/// Aggregate that [`Repository::execute`] accepts.
+/// Aggregate that [`crate::Repository::execute`] accepts.
 pub trait Execute: Aggregate {
-    /// Implements [`Repository::execute`].
+    /// Implements [`crate::Repository::execute`].
     fn execute<'a>(
         &'a self,
-        repository: &'a Repository,
+        log: &'a dyn EventLog,
+        quotas: &'a Quotas,
         command: Self::Command,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Done, ExecuteError>>;
@@ -32,17 +34,17 @@ pub trait Execute: Aggregate {
 
 /// Aggregate that callers load and keep.
 pub trait OnLog: Execute {
-    /// Implements [`Repository::load`].
+    /// Implements [`crate::Repository::load`].
     fn load<'a>(&'a self, log: &'a dyn EventLog) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>>;
 
-    /// Implements [`Repository::refresh`].
+    /// Implements [`crate::Repository::refresh`].
     fn refresh<'a>(
         &'a self,
         log: &'a dyn EventLog,
         loaded: &'a mut Loaded<Self::State>,
     ) -> BoxFuture<'a, Result<(), ReadError>>;
 
-    /// Implements [`Repository::execute_from`].
+    /// Implements [`crate::Repository::execute_from`].
     fn execute_from<'a>(
         &'a self,
         log: &'a dyn EventLog,
@@ -58,13 +60,14 @@ macro_rules! on_log {
             impl Execute for $aggregate {
                 fn execute<'a>(
                     &'a self,
-                    repository: &'a Repository,
+                    log: &'a dyn EventLog,
+                    _: &'a Quotas,
                     command: Self::Command,
                     context: &'a Context,
                 ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
                     Box::pin(async move {
                         let mut loaded = Loaded::default();
-                        decide_and_append(repository.log(), self, &mut loaded, command, context).await
+                        decide_and_append(log, self, &mut loaded, command, context).await
                     })
                 }
             }
@@ -110,44 +113,16 @@ on_log! {
     TokenAggregate,
 }
 
-/// Reads and folds all events of an aggregate. The reads go to the leaders of the streams and are therefore up to date.
-///
-/// # Errors
-/// [`ReadError`] if the log cannot be read.
-pub fn load<'a, A: OnLog>(
-    log: &'a dyn EventLog,
-    aggregate: &'a A,
-) -> BoxFuture<'a, Result<Loaded<A::State>, ReadError>> {
-    aggregate.load(log)
-}
-
-/// Folds the new events. If the stream was restored or replaced, all events are folded again.
-///
-/// # Errors
-/// [`ReadError`] if the log cannot be read.
-pub fn refresh<'a, A: OnLog>(
-    log: &'a dyn EventLog,
-    aggregate: &'a A,
-    loaded: &'a mut Loaded<A::State>,
-) -> BoxFuture<'a, Result<(), ReadError>> {
-    aggregate.refresh(log, loaded)
-}
-
-/// Decides `command` on the aggregate and appends the resulting event. Afterwards `loaded` contains the new state.
-///
-/// A recently loaded state is used without reading the log again. If another command was faster, the append fails with
-/// a conflict. A decision without an event is repeated on the newest state.
-///
-/// # Errors
-/// [`ExecuteError`] if the command is refused or the log fails.
-pub fn execute<'a, A: OnLog>(
-    log: &'a dyn EventLog,
-    aggregate: &'a A,
-    loaded: &'a mut Loaded<A::State>,
-    context: &'a Context,
-    command: A::Command,
-) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-    aggregate.execute_from(log, loaded, command, context)
+impl Execute for QuotaAggregate {
+    fn execute<'a>(
+        &'a self,
+        log: &'a dyn EventLog,
+        quotas: &'a Quotas,
+        mut command: quota::Command,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
+        Box::pin(async move { quotas.hold(log, self.company).await?.execute(&mut command, context).await })
+    }
 }
 
 async fn decide_and_append<A: Aggregate>(

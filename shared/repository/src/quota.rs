@@ -2,8 +2,6 @@
 //! other.
 
 use crate::execute::{self, Attempt, Context, Done, ExecuteError, Known, PATIENCE};
-use crate::on_log::Execute;
-use crate::repository::Repository;
 use crate::snapshot::{self, Mark};
 use futures_util::future::BoxFuture;
 use std::future;
@@ -25,7 +23,7 @@ const KEPT: u64 = 10_000;
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// The quotas of all companies.
-pub(crate) struct Quotas(Cache<CompanyId, Mutex<Loaded>>);
+pub struct Quotas(Cache<CompanyId, Mutex<Loaded>>);
 
 /// Quota of a company, and the position up to which its subject was read.
 #[derive(Clone, Debug, Default)]
@@ -77,17 +75,6 @@ impl Quotas {
         let loaded = tokio::time::timeout_at(until.into(), loaded.lock_owned()).await;
         let loaded = loaded.map_err(|_| AppendError::Conflict)?;
         Ok(Held { log, quota: QuotaAggregate { company }, loaded, known: Known::Old, until })
-    }
-}
-
-impl Execute for QuotaAggregate {
-    fn execute<'a>(
-        &'a self,
-        repository: &'a Repository,
-        mut command: Command,
-        context: &'a Context,
-    ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-        Box::pin(async move { repository.hold_quota(self.company).await?.execute(&mut command, context).await })
     }
 }
 

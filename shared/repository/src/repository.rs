@@ -39,7 +39,7 @@ impl Repository {
         command: A::Command,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-        aggregate.execute(self, command, context)
+        aggregate.execute(self.log(), &self.quotas, command, context)
     }
 
     /// Executes a command like [`Self::execute`], but begins with the known state `loaded`. Afterwards `loaded` contains

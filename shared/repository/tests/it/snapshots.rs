@@ -2,10 +2,11 @@
 
 use crate::counted::{CountedLog, context};
 use bytes::Bytes;
+use std::sync::Arc;
 use uuid::Uuid;
 use waybill_domain::{file, upload};
 use waybill_event_log::EventLog;
-use waybill_repository::{FileAggregate, Loaded, UploadAggregate, execute, forget_snapshot, load};
+use waybill_repository::{FileAggregate, Loaded, Repository, UploadAggregate, forget_snapshot};
 use waybill_schema::events::*;
 use waybill_schema::*;
 
@@ -46,15 +47,15 @@ fn piece(number: u64) -> upload::Command {
     })
 }
 
-async fn long_upload(log: &CountedLog) -> UploadAggregate {
+async fn long_upload(repository: &Repository) -> UploadAggregate {
     let aggregate = UploadAggregate { company: CompanyId(Uuid::now_v7()), upload: UploadId(Uuid::now_v7()) };
     let mut loaded = Loaded::default();
     let start = upload::Command::Start(started(aggregate.company));
-    execute(log, &aggregate, &mut loaded, &context(), start).await.unwrap();
+    repository.execute_from(&aggregate, &mut loaded, start, &context()).await.unwrap();
     for number in 0..PIECES {
-        execute(log, &aggregate, &mut loaded, &context(), piece(number)).await.unwrap();
+        repository.execute_from(&aggregate, &mut loaded, piece(number), &context()).await.unwrap();
         if number % 100 == 0 {
-            waybill_repository::refresh(log, &aggregate, &mut loaded).await.unwrap();
+            repository.refresh(&aggregate, &mut loaded).await.unwrap();
         }
     }
     aggregate
@@ -62,32 +63,36 @@ async fn long_upload(log: &CountedLog) -> UploadAggregate {
 
 #[tokio::test]
 async fn a_long_upload_is_read_from_its_snapshot() {
-    let log = CountedLog::new();
-    let aggregate = long_upload(&log).await;
+    let log = Arc::new(CountedLog::new());
+    let repository = Repository::new(log.clone());
+    let aggregate = long_upload(&repository).await;
     log.read();
-    let loaded = load(&log, &aggregate).await.unwrap();
+    let loaded = repository.load(&aggregate).await.unwrap();
     assert_eq!(loaded.state.stored.prefix(), PIECES * PIECE);
     assert_eq!(u64::try_from(loaded.state.staged.len()).unwrap(), PIECES);
     let read = log.read();
     assert!(read < 800, "{read} events were read");
 
     // The state is the same as without the snapshot, and commands can be decided on it.
-    forget_snapshot(&log, Subject::new(aggregate.company, Entity::UploadLifecycle(aggregate.upload))).await.unwrap();
-    let mut from_the_beginning = load(&log, &aggregate).await.unwrap();
+    forget_snapshot(log.as_ref(), Subject::new(aggregate.company, Entity::UploadLifecycle(aggregate.upload)))
+        .await
+        .unwrap();
+    let mut from_the_beginning = repository.load(&aggregate).await.unwrap();
     assert!(log.read() as u64 > PIECES);
     assert_eq!(from_the_beginning.state, loaded.state);
-    let mut again = load(&log, &aggregate).await.unwrap();
+    let mut again = repository.load(&aggregate).await.unwrap();
     assert!(log.read() < 200, "the load has written a snapshot");
     for loaded in [&mut from_the_beginning, &mut again] {
-        execute(&log, &aggregate, loaded, &context(), upload::Command::Cancel).await.unwrap();
+        repository.execute_from(&aggregate, loaded, upload::Command::Cancel, &context()).await.unwrap();
     }
     assert_eq!(again.state, from_the_beginning.state);
 }
 
 #[tokio::test]
 async fn a_snapshot_that_is_broken_or_of_another_stream_is_not_read() {
-    let log = CountedLog::new();
-    let aggregate = long_upload(&log).await;
+    let log = Arc::new(CountedLog::new());
+    let repository = Repository::new(log.clone());
+    let aggregate = long_upload(&repository).await;
     let values = log.snapshots().unwrap();
     let subject = Subject::new(aggregate.company, Entity::UploadLifecycle(aggregate.upload));
     for set in 0..2 {
@@ -96,10 +101,10 @@ async fn a_snapshot_that_is_broken_or_of_another_stream_is_not_read() {
             values.set_value(&key, Bytes::from_static(b"broken")).await.unwrap();
         }
     }
-    assert_eq!(load(&log, &aggregate).await.unwrap().state.stored.prefix(), PIECES * PIECE);
+    assert_eq!(repository.load(&aggregate).await.unwrap().state.stored.prefix(), PIECES * PIECE);
 
-    let other = CountedLog::new();
-    let there = long_upload(&other).await;
+    let other = Arc::new(CountedLog::new());
+    let there = long_upload(&Repository::new(other.clone())).await;
     let from = Subject::new(there.company, Entity::UploadLifecycle(there.upload));
     for (from, to) in [(names::snapshot_key(from), names::snapshot_key(subject))]
         .into_iter()
@@ -110,21 +115,22 @@ async fn a_snapshot_that_is_broken_or_of_another_stream_is_not_read() {
         }
     }
     log.read();
-    assert_eq!(load(&log, &aggregate).await.unwrap().state.stored.prefix(), PIECES * PIECE);
+    assert_eq!(repository.load(&aggregate).await.unwrap().state.stored.prefix(), PIECES * PIECE);
     assert!(log.read() as u64 > PIECES);
 }
 
 #[tokio::test]
 async fn a_file_that_is_changed_again_and_again_is_read_from_its_snapshot() {
-    let log = CountedLog::new();
+    let log = Arc::new(CountedLog::new());
+    let repository = Repository::new(log.clone());
     let aggregate = FileAggregate { company: CompanyId(Uuid::now_v7()), file: UploadId(Uuid::now_v7()) };
     for number in 0..1_600 {
         let command = file::Command::Rename(format!("{number}.txt"));
-        // An empty `Loaded` stands for another process.
-        execute(&log, &aggregate, &mut Loaded::default(), &context(), command).await.unwrap();
+        // Each command loads the file again, as in another process.
+        repository.execute(&aggregate, command, &context()).await.unwrap();
         let read = log.read();
         assert!(read < 800, "{read} events were read for the change {number}");
     }
-    let loaded = load(&log, &aggregate).await.unwrap();
+    let loaded = repository.load(&aggregate).await.unwrap();
     assert_eq!(loaded.state.display_name.as_deref(), Some("1599.txt"));
 }
