@@ -53,6 +53,7 @@ mod speaker;
 mod store_audit;
 mod stores;
 mod swap;
+mod tables;
 mod takeover;
 mod threats;
 mod tokens;

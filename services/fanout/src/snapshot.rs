@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use waybill_access::{AccessError, Wanted};
 use waybill_api::frames::Topic;
 use waybill_domain::access::Viewer;
-use waybill_read_model::queries::{FileFilter, Session, SharedFile, UploadProgress};
+use waybill_read_model::queries::{FileFilter, SharedFile, UploadProgress};
+use waybill_read_model::rows::UploadSessionRow;
 use waybill_read_model::{Database, ReadModelError, projection, queries};
 use waybill_schema::{Place, ProcessingStatus, ShareId, UploadId};
 use waybill_service_kit::{Principal, Role, now};
@@ -31,7 +32,7 @@ struct Found {
 /// Rows of a topic.
 enum Rows {
     Upload(Option<UploadProgress>),
-    Session(Option<Session>, Vec<UploadProgress>),
+    Session(Option<UploadSessionRow>, Vec<UploadProgress>),
     Company(Vec<UploadProgress>),
     /// The files of a chatroom or thread.
     Place(Vec<SharedFile>),

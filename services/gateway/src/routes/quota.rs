@@ -7,7 +7,8 @@ use crate::http::problems::OrProblem;
 use crate::http::response::POSITION;
 use actix_web::{HttpRequest, HttpResponse, get, put, web};
 use waybill_api::quota::{LimitBody, QuotaBody};
-use waybill_read_model::queries::{Quota, find_quota};
+use waybill_read_model::queries::find_quota;
+use waybill_read_model::rows::StorageQuotaRow;
 use waybill_service_kit::{Principal, Problem, Role};
 
 /// Shows the quota of the caller's company
@@ -29,7 +30,7 @@ pub(crate) async fn show(
     let quota = find_quota(&mut connection, principal.company_id).await.or_problem("finding a quota")?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Cache-Control", "private, no-store"));
-    let unsigned = |column: fn(&Quota) -> i64| quota.as_ref().map_or(0, |quota| column(quota).unsigned_abs());
+    let unsigned = |column: fn(&StorageQuotaRow) -> i64| quota.as_ref().map_or(0, |quota| column(quota).unsigned_abs());
     Ok(answer.json(QuotaBody {
         company_id: principal.company_id,
         // The first upload of a company records the limit. Before that, the default applies.

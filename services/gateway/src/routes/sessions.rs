@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 use waybill_api::sessions::{OpenBody, SessionOpened};
 use waybill_domain::session::Command;
 use waybill_read_model::Connection;
-use waybill_read_model::queries::{Session, UploadProgress, find_session, list_session_files};
+use waybill_read_model::queries::{UploadProgress, find_session, list_session_files};
+use waybill_read_model::rows::UploadSessionRow;
 use waybill_repository::SessionAggregate;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::SessionOpenedV1;
@@ -26,7 +27,7 @@ const MAX_NAME_BYTES: usize = 255;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionBody {
     #[serde(flatten)]
-    session: Session,
+    session: UploadSessionRow,
     files: Vec<UploadProgress>,
 }
 

@@ -229,10 +229,10 @@ fn add_file(
         created_at: time,
         updated_at: time,
         deleted_at: None,
-        restored_at: None,
         purged_at: None,
         search_name: name::fold(&started.original_name),
         metadata_text: started.metadata.clone(),
+        restored_at: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }

@@ -64,7 +64,7 @@ impl<R: Row> Rows<R> {
 
     /// Removes the row.
     pub(super) fn remove(&mut self, id: Uuid) -> Result<(), Misfit> {
-        self.rows.remove(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
+        self.rows.remove(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::NAME)))?;
         self.changed.remove(&id);
         if !self.new.remove(&id) {
             self.removed.insert(id);
@@ -75,7 +75,7 @@ impl<R: Row> Rows<R> {
 
     /// Returns the row for a change, and marks it as changed.
     pub(super) fn change(&mut self, id: Uuid) -> Result<&mut R, Misfit> {
-        let row = self.rows.get_mut(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::TABLE)))?;
+        let row = self.rows.get_mut(&id).ok_or_else(|| Misfit(format!("{} has no row {id}", R::NAME)))?;
         if !self.new.contains(&id) {
             self.changed.insert(id);
         }

@@ -18,7 +18,7 @@ use waybill_schema::{AccessType, CompanyId, FileId, Place, ProcessingStatus, Use
 
 /// A file, as clients see it. Sizes are in bytes.
 #[derive(Clone, Debug, Deserialize, Queryable, Selectable, Serialize, ToSchema)]
-#[diesel(table_name = file)]
+#[diesel(table_name = file, check_for_backend(diesel::pg::Pg))]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
 pub struct File {
     pub id: Uuid,

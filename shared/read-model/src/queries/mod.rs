@@ -29,10 +29,8 @@ pub use files::{
 };
 pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use plans::{plan_of_access, plan_of_listing};
-pub use quota::{Quota, find_quota};
-pub use sessions::{
-    Session, UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads,
-};
+pub use quota::find_quota;
+pub use sessions::{UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads};
 pub use sweep::{
     Counted, abandoned_uploads, awaited_objects, companies_with_retention, files_to_purge, files_to_retire,
     open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,

@@ -2,6 +2,7 @@
 
 use super::load_for_values;
 use crate::ReadModelError;
+use crate::rows::UploadSessionRow;
 use crate::schema::{file, partial_upload, upload_progress, upload_session};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -10,37 +11,14 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use waybill_schema::{CompanyId, SessionId, SessionStatus, UploadId, UploadStatus};
+use waybill_schema::{CompanyId, SessionId, UploadId, UploadStatus};
 
 /// Maximum number of uploads in a list.
 const FILES_LISTED: i64 = 1_000;
 
-/// A session, as clients see it. Sizes are in bytes.
-#[derive(Clone, Debug, Queryable, Selectable, Serialize, ToSchema)]
-#[diesel(table_name = upload_session)]
-#[expect(missing_docs, reason = "the fields are the data model's columns")]
-pub struct Session {
-    pub id: Uuid,
-    pub user_id: Uuid,
-    pub company_id: Uuid,
-    pub session_name: Option<String>,
-    pub total_files: i32,
-    pub completed_files: i32,
-    pub failed_files: i32,
-    pub total_size: i64,
-    pub uploaded_size: i64,
-    #[diesel(deserialize_as = String)]
-    #[schema(value_type = String)]
-    pub status: SessionStatus,
-    pub is_closed: bool,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
-    pub completed_at: Option<DateTime<Utc>>,
-}
-
 /// The progress of an upload, as clients see it.
 #[derive(Clone, Debug, Queryable, Selectable, Serialize, ToSchema)]
-#[diesel(table_name = upload_progress)]
+#[diesel(table_name = upload_progress, check_for_backend(diesel::pg::Pg))]
 #[expect(missing_docs, reason = "the fields are the data model's columns")]
 pub struct UploadProgress {
     pub id: Uuid,
@@ -97,11 +75,11 @@ pub fn find_session(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     id: SessionId,
-) -> BoxFuture<'_, Result<Option<Session>, ReadModelError>> {
+) -> BoxFuture<'_, Result<Option<UploadSessionRow>, ReadModelError>> {
     Box::pin(async move {
         upload_session::table
             .filter(upload_session::company_id.eq(company.0).and(upload_session::id.eq(id.0)))
-            .select(Session::as_select())
+            .select(UploadSessionRow::as_select())
             .first(connection)
             .await
             .optional()

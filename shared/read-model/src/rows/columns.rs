@@ -4,13 +4,21 @@
 use super::JsonText;
 use crate::statement::Bind;
 use chrono::{DateTime, Utc};
+use diesel::expression::Expression;
+use diesel::sql_types::{self, BigInt, Bool, Inet, Integer, Jsonb, Nullable, Text, Timestamptz};
 use serde::Serialize;
 use std::net::IpAddr;
 use uuid::Uuid;
 use waybill_schema::{AccessType, ProcessingStatus, RangeSet, SessionStatus, UploadStatus};
 
+/// Compiles only if a field of type `F` has the type of the column `C`, and is optional if the column can be NULL.
+pub(crate) fn is_column<C: Expression, F: Column<Sql = C::SqlType>>() {}
+
 /// A type of a field of a row.
 pub(crate) trait Column {
+    /// The type of the column.
+    type Sql;
+
     /// The cast after the name of the column, if the type in the table differs from the type in the array.
     const CAST: &'static str = "";
 
@@ -21,15 +29,19 @@ pub(crate) trait Column {
 }
 
 macro_rules! columns {
-    ($($type:ty => $bind:ident,)*) => {
+    ($($type:ty => $sql:ty, $bind:ident;)*) => {
         $(
             impl Column for $type {
+                type Sql = $sql;
+
                 fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
                     Ok(Bind::$bind(values.map(|value| Some(value.clone())).collect()))
                 }
             }
 
             impl Column for Option<$type> {
+                type Sql = Nullable<$sql>;
+
                 fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
                     Ok(Bind::$bind(values.cloned().collect()))
                 }
@@ -39,26 +51,32 @@ macro_rules! columns {
 }
 
 columns! {
-    Uuid => OptionalUuids,
-    i64 => BigInts,
-    i32 => Integers,
-    bool => Bools,
-    DateTime<Utc> => Times,
+    Uuid => sql_types::Uuid, OptionalUuids;
+    i64 => BigInt, BigInts;
+    i32 => Integer, Integers;
+    bool => Bool, Bools;
+    DateTime<Utc> => Timestamptz, Times;
 }
 
 impl Column for String {
+    type Sql = Text;
+
     fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
         Ok(Bind::Texts(values.map(Some).collect()))
     }
 }
 
 impl Column for Option<String> {
+    type Sql = Nullable<Text>;
+
     fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
         Ok(Bind::Texts(values.map(Option::as_ref).collect()))
     }
 }
 
 impl Column for Option<IpAddr> {
+    type Sql = Nullable<Inet>;
+
     const CAST: &'static str = "::inet";
 
     fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
@@ -70,6 +88,8 @@ macro_rules! names {
     ($($type:ty,)*) => {
         $(
             impl Column for $type {
+                type Sql = Text;
+
                 fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
                     Ok(Bind::Texts(values.map(|value| Some(value.as_str())).collect()))
                 }
@@ -86,9 +106,11 @@ names! {
 }
 
 macro_rules! json {
-    ($($type:ty,)*) => {
+    ($($type:ty => $sql:ty,)*) => {
         $(
             impl Column for $type {
+                type Sql = $sql;
+
                 const CAST: &'static str = "::jsonb";
 
                 fn array<'a>(values: impl Iterator<Item = &'a Self>) -> Result<Bind, serde_json::Error> {
@@ -100,10 +122,10 @@ macro_rules! json {
 }
 
 json! {
-    RangeSet,
-    Option<JsonText>,
-    Option<serde_json::Value>,
-    Option<Vec<String>>,
+    RangeSet => Jsonb,
+    Option<JsonText> => Nullable<Jsonb>,
+    Option<serde_json::Value> => Nullable<Jsonb>,
+    Option<Vec<String>> => Nullable<Jsonb>,
 }
 
 /// Returns the value as JSON, or `None` if it is `null` in JSON.

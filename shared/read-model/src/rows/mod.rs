@@ -44,12 +44,16 @@ struct Told {
 
 /// A row of a table.
 pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync {
-    /// The table, quoted if necessary.
+    /// Name of the table.
+    const NAME: &'static str;
+    /// Name of the table in SQL.
     const TABLE: &'static str;
     /// The columns of the primary key.
     const KEY: &'static str;
     /// The column by which [`load`] finds rows.
     const ID: &'static str;
+    /// The column with the company.
+    const COMPANY: &'static str;
     /// All columns.
     const COLUMNS: &'static [&'static str];
     /// The cast of each column; empty if the type of the array is that of the column.

@@ -1,15 +1,21 @@
 //! One struct per table, with the columns of the table as fields. Sizes are in bytes, and times are in UTC.
+//!
+//! `schema.rs` is printed from the migrated database, and a row compiles only if it has exactly the columns of its
+//! table. Clients see rows of sessions and quotas as they are.
 
-use super::columns::Column;
+use super::columns::{Column, is_column};
 use super::{JsonText, Row};
+use crate::schema;
 use crate::statement::Bind;
 use chrono::{DateTime, Utc};
+use diesel::{Queryable, Selectable, Table};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_schema::{AccessType, ProcessingStatus, RangeSet, SessionStatus, UploadStatus};
 
 macro_rules! row {
-    ($(#[$doc:meta])* $name:ident, $table:literal, key: $key:literal, id: $id:ident, of: $company:ident, { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* }) => {
+    ($(#[$doc:meta])* $name:ident, $table:ident, key: $key:literal, id: $id:ident, of: $company:ident, { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[expect(missing_docs, reason = "the columns are documented in the migration and in docs/data-model.md")]
@@ -18,9 +24,11 @@ macro_rules! row {
         }
 
         impl Row for $name {
-            const TABLE: &'static str = $table;
+            const NAME: &'static str = stringify!($table);
+            const TABLE: &'static str = concat!("\"", stringify!($table), "\"");
             const KEY: &'static str = $key;
             const ID: &'static str = stringify!($id);
+            const COMPANY: &'static str = stringify!($company);
             const COLUMNS: &'static [&'static str] = &[$(stringify!($field),)*];
             const CASTS: &'static [&'static str] = &[$(<$type as Column>::CAST,)*];
 
@@ -40,12 +48,18 @@ macro_rules! row {
                 Ok(vec![$(Column::array(rows.iter().map(|row| &row.$field))?,)*])
             }
         }
+
+        // Compiles only if the fields are the columns of the table, in the order of the table.
+        const _: <schema::$table::table as Table>::AllColumns = ($(schema::$table::$field,)*);
+        const _: fn() = || {
+            $(is_column::<schema::$table::$field, $type>();)*
+        };
     };
 }
 
 row! {
     /// A tenant.
-    CompanyRow, "company", key: "id", id: id, of: id, {
+    CompanyRow, company, key: "id", id: id, of: id, {
         id: Uuid,
         created_at: DateTime<Utc>,
         max_file_bytes: Option<i64>,
@@ -58,7 +72,7 @@ row! {
 
 row! {
     /// A user of a company.
-    UserRow, "\"user\"", key: "company_id, id", id: id, of: company_id, {
+    UserRow, user, key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         created_at: DateTime<Utc>,
@@ -69,7 +83,7 @@ row! {
 
 row! {
     /// A chatroom of the host product.
-    ChatroomRow, "chatroom", key: "company_id, id", id: id, of: company_id, {
+    ChatroomRow, chatroom, key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         created_at: DateTime<Utc>,
@@ -80,7 +94,7 @@ row! {
 
 row! {
     /// A thread of the host product.
-    ThreadRow, "thread", key: "company_id, id", id: id, of: company_id, {
+    ThreadRow, thread, key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         chatroom_id: Option<Uuid>,
@@ -93,7 +107,7 @@ row! {
 
 row! {
     /// A member of a chatroom or thread.
-    MemberRow, "member", key: "company_id, id", id: id, of: company_id, {
+    MemberRow, member, key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         chatroom_id: Option<Uuid>,
@@ -107,7 +121,7 @@ row! {
 
 row! {
     /// An association of a file with a chatroom or thread.
-    FileAssociationRow, "file_association", key: "company_id, id", id: id, of: company_id, {
+    FileAssociationRow, file_association, key: "company_id, id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         file_id: Uuid,
@@ -127,7 +141,7 @@ row! {
 
 row! {
     /// A download token.
-    DownloadTokenRow, "download_token", key: "company_id, id", id: id, of: company_id, {
+    DownloadTokenRow, download_token, key: "company_id, id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         file_id: Uuid,
@@ -146,7 +160,7 @@ row! {
 
 row! {
     /// An object that several files of a company with equal digests refer to.
-    ContentRow, "content", key: "company_id, id", id: id, of: company_id, {
+    ContentRow, content, key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         hash: String,
@@ -161,7 +175,7 @@ row! {
 
 row! {
     /// A file. The row exists from the start of the upload on.
-    FileRow, "file", key: "company_id, id", id: id, of: company_id, {
+    FileRow, file, key: "company_id, id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         thread_id: Option<Uuid>,
@@ -181,16 +195,19 @@ row! {
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
         deleted_at: Option<DateTime<Utc>>,
-        restored_at: Option<DateTime<Utc>>,
         purged_at: Option<DateTime<Utc>>,
         search_name: String,
         metadata_text: Option<String>,
+        restored_at: Option<DateTime<Utc>>,
     }
 }
 
 row! {
-    /// An upload session.
-    UploadSessionRow, "upload_session", key: "id", id: id, of: company_id, {
+    /// A session, as clients see it. Sizes are in bytes.
+    #[derive(Queryable, Selectable, ToSchema)]
+    #[diesel(table_name = schema::upload_session, check_for_backend(diesel::pg::Pg))]
+    #[schema(as = Session)]
+    UploadSessionRow, upload_session, key: "id", id: id, of: company_id, {
         id: Uuid,
         user_id: Uuid,
         company_id: Uuid,
@@ -200,6 +217,8 @@ row! {
         failed_files: i32,
         total_size: i64,
         uploaded_size: i64,
+        #[diesel(deserialize_as = String)]
+        #[schema(value_type = String)]
         status: SessionStatus,
         is_closed: bool,
         created_at: DateTime<Utc>,
@@ -210,7 +229,7 @@ row! {
 
 row! {
     /// The progress of an upload.
-    UploadProgressRow, "upload_progress", key: "id", id: id, of: company_id, {
+    UploadProgressRow, upload_progress, key: "id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         upload_session_id: Option<Uuid>,
@@ -241,7 +260,7 @@ row! {
 
 row! {
     /// A partial upload, which becomes a part of a final upload.
-    PartialUploadRow, "partial_upload", key: "id", id: id, of: company_id, {
+    PartialUploadRow, partial_upload, key: "id", id: id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         uploaded_by: Uuid,
@@ -253,7 +272,9 @@ row! {
 
 row! {
     /// The quota of a company.
-    StorageQuotaRow, "storage_quota", key: "company_id", id: company_id, of: company_id, {
+    #[derive(Queryable, Selectable)]
+    #[diesel(table_name = schema::storage_quota, check_for_backend(diesel::pg::Pg))]
+    StorageQuotaRow, storage_quota, key: "company_id", id: company_id, of: company_id, {
         id: Uuid,
         company_id: Uuid,
         storage_limit_bytes: i64,
@@ -268,7 +289,7 @@ row! {
 
 row! {
     /// The reservation of an upload, until it is settled.
-    QuotaReservationRow, "quota_reservation", key: "company_id, upload_id", id: upload_id, of: company_id, {
+    QuotaReservationRow, quota_reservation, key: "company_id, upload_id", id: upload_id, of: company_id, {
         upload_id: Uuid,
         company_id: Uuid,
         upload_session_id: Option<Uuid>,
@@ -279,7 +300,7 @@ row! {
 
 row! {
     /// Positions of a company's events in a block of the log ([`crate::blocks`]).
-    EventPositionsRow, "event_positions", key: "company_id, id", id: id, of: company_id, {
+    EventPositionsRow, event_positions, key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
         events: i64,
@@ -288,7 +309,7 @@ row! {
 
 row! {
     /// Number and total size of a company's files, derived from the events of the files.
-    FileTotalRow, "file_total", key: "company_id", id: company_id, of: company_id, {
+    FileTotalRow, file_total, key: "company_id", id: company_id, of: company_id, {
         company_id: Uuid,
         file_bytes: i64,
         file_count: i64,

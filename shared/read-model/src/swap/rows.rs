@@ -79,7 +79,7 @@ struct OfTable {
 
 fn of<R: Row>(beside: &SchemaName) -> OfTable {
     let table = R::TABLE;
-    let company = if table == "company" { "id" } else { "company_id" };
+    let company = R::COMPANY;
     let same = |left: &str, right: &str| {
         let columns = R::KEY.split(", ").map(|column| format!("{left}.{column} = {right}.{column}"));
         columns.collect::<Vec<_>>().join(" AND ")
@@ -88,7 +88,7 @@ fn of<R: Row>(beside: &SchemaName) -> OfTable {
     let sets: Vec<String> = R::COLUMNS.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
     let (sets, matches) = (sets.join(", "), same("o", "n"));
     OfTable {
-        done: PutRight { table: table.trim_matches('"').to_owned(), written: 0, deleted: 0 },
+        done: PutRight { table: R::NAME.to_owned(), written: 0, deleted: 0 },
         delete: format!(
             "DELETE FROM {table} o WHERE o.{company} = ANY($1) \
              AND NOT EXISTS (SELECT FROM {beside}.{table} n WHERE {matches})"
