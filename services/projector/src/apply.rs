@@ -8,7 +8,7 @@ use std::ops::DerefMut;
 use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
 use waybill_read_model::rows::{Key, Row, Write, load};
-use waybill_read_model::{Database, ReadModelError};
+use waybill_read_model::{Database, ReadModelError, with_tables};
 use waybill_schema::Subject;
 use waybill_service_kit::metrics;
 
@@ -169,22 +169,13 @@ pub(crate) async fn load_missing(
         tables.extend(load(connection, missing).await?, rows);
         Ok(())
     }
-    of(connection, &touched.companies, tables, |of| &mut of.companies).await?;
-    of(connection, &touched.users, tables, |of| &mut of.users).await?;
-    of(connection, &touched.chatrooms, tables, |of| &mut of.chatrooms).await?;
-    of(connection, &touched.threads, tables, |of| &mut of.threads).await?;
-    of(connection, &touched.members, tables, |of| &mut of.members).await?;
-    of(connection, &touched.shares, tables, |of| &mut of.shares).await?;
-    of(connection, &touched.tokens, tables, |of| &mut of.tokens).await?;
-    of(connection, &touched.contents, tables, |of| &mut of.contents).await?;
-    of(connection, &touched.files, tables, |of| &mut of.files).await?;
-    of(connection, &touched.sessions, tables, |of| &mut of.sessions).await?;
-    of(connection, &touched.quotas, tables, |of| &mut of.quotas).await?;
-    of(connection, &touched.reservations, tables, |of| &mut of.reservations).await?;
-    of(connection, &touched.totals, tables, |of| &mut of.totals).await?;
-    of(connection, &touched.blocks, tables, |of| &mut of.blocks).await?;
-    of(connection, &touched.progress, tables, |of| &mut of.progress).await?;
-    of(connection, &touched.progress, tables, |of| &mut of.partials).await
+    macro_rules! load_all {
+        ($($name:ident: $row:ty,)*) => {
+            $(of(connection, &touched.$name, tables, |of| &mut of.$name).await?;)*
+        };
+    }
+    with_tables!(load_all);
+    Ok(())
 }
 
 /// Returns the statements that write all changes. Referenced tables come first.
@@ -201,22 +192,12 @@ pub(crate) fn writes(tables: &AllTables) -> Result<Vec<Write>, ReadModelError> {
         Ok(())
     }
     let mut all = Vec::new();
-    of(tables, |of| &of.companies, &mut all)?;
-    of(tables, |of| &of.users, &mut all)?;
-    of(tables, |of| &of.chatrooms, &mut all)?;
-    of(tables, |of| &of.threads, &mut all)?;
-    of(tables, |of| &of.members, &mut all)?;
-    of(tables, |of| &of.sessions, &mut all)?;
-    of(tables, |of| &of.files, &mut all)?;
-    of(tables, |of| &of.shares, &mut all)?;
-    of(tables, |of| &of.tokens, &mut all)?;
-    of(tables, |of| &of.contents, &mut all)?;
-    of(tables, |of| &of.progress, &mut all)?;
-    of(tables, |of| &of.partials, &mut all)?;
-    of(tables, |of| &of.quotas, &mut all)?;
-    of(tables, |of| &of.reservations, &mut all)?;
-    of(tables, |of| &of.totals, &mut all)?;
-    of(tables, |of| &of.blocks, &mut all)?;
+    macro_rules! write_all {
+        ($($name:ident: $row:ty,)*) => {
+            $(of(tables, |of| &of.$name, &mut all)?;)*
+        };
+    }
+    with_tables!(write_all);
     Ok(all)
 }
 

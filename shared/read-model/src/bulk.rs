@@ -4,7 +4,7 @@
 //! The dropped definitions are stored in a table of the schema, so that an interrupted rebuild can be resumed by
 //! another process.
 
-use crate::digest::TABLES;
+use crate::digest::tables;
 use crate::{Database, ReadModelError};
 use diesel::result::DatabaseErrorKind as Kind;
 use diesel::result::Error;
@@ -156,6 +156,7 @@ async fn make_one(database: &Database, one: &PutOff) -> Result<(), ReadModelErro
 }
 
 async fn analyze(database: &Database) -> Result<(), ReadModelError> {
+    let tables: Vec<&str> = tables().map(|(_, table)| table).collect();
     let mut connection = database.connection().await?;
-    connection.batch_execute(&format!("ANALYZE {}", TABLES.join(", "))).await.map_err(ReadModelError::query(MAKING))
+    connection.batch_execute(&format!("ANALYZE {}", tables.join(", "))).await.map_err(ReadModelError::query(MAKING))
 }

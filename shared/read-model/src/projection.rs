@@ -4,7 +4,7 @@
 //! Correctness comes from the checkpoint: each transaction advances it from exactly the position at which it began, or
 //! fails.
 
-use crate::digest::of_companies;
+use crate::rows::TABLES;
 use crate::statement::{Bind, Statement};
 use crate::{Database, ReadModelError};
 use diesel::sql_types::{Array, BigInt, Bool as SqlBool, Integer, Text, Uuid as SqlUuid};
@@ -365,8 +365,8 @@ pub fn clear<'a>(
         let companies: Vec<Uuid> =
             companies.into_iter().map(|company| company.id).filter(|id| is_of(CompanyId(*id))).collect();
         // Tables that refer to others come first.
-        for (table, column) in of_companies().rev() {
-            sql_query(format!("DELETE FROM {table} WHERE {column} = ANY($1)"))
+        for of in TABLES.iter().rev() {
+            sql_query(format!("DELETE FROM {} WHERE {} = ANY($1)", of.table, of.company))
                 .bind::<Array<SqlUuid>, _>(&companies)
                 .execute(connection)
                 .await

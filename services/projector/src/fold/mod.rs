@@ -18,8 +18,7 @@ mod touched;
 
 pub(crate) use keys::aggregate_key;
 pub(crate) use rows::Rows;
-pub(crate) use tables::Tables;
-pub(crate) use touched::Touched;
+pub(crate) use tables::{Tables, Touched};
 
 use convert::time_of;
 use keys::block_of_event;

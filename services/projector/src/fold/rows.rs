@@ -40,6 +40,11 @@ impl<R: Row> Rows<R> {
         ids.iter().filter_map(|id| self.rows.get(id))
     }
 
+    /// Returns the number of rows in memory, including the ids of removed rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len() + self.gone.len()
+    }
+
     pub(super) fn written(&mut self) {
         self.new.clear();
         self.changed.clear();

@@ -1,35 +1,13 @@
-//! The keys of the rows that events touch, so that these rows can be loaded before the events are folded.
+//! Finds the keys of the rows that events touch, so that these rows can be loaded before the events are folded.
 
 use super::content;
 use super::convert::{id_of_content, id_of_member};
 use super::keys::block_of_event;
-use std::collections::BTreeSet;
+use super::tables::Touched;
 use uuid::Uuid;
 use waybill_event_log::Stored;
-use waybill_read_model::rows::Key;
 use waybill_schema::events::{DirectoryEvent, QuotaEvent, UploadEvent};
 use waybill_schema::{CompanyId, Entity, Event, Recorded};
-
-/// Keys of the rows that events touch.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Touched {
-    pub(crate) companies: BTreeSet<Key>,
-    pub(crate) users: BTreeSet<Key>,
-    pub(crate) chatrooms: BTreeSet<Key>,
-    pub(crate) threads: BTreeSet<Key>,
-    pub(crate) members: BTreeSet<Key>,
-    pub(crate) shares: BTreeSet<Key>,
-    pub(crate) tokens: BTreeSet<Key>,
-    pub(crate) contents: BTreeSet<Key>,
-    pub(crate) files: BTreeSet<Key>,
-    /// Keys of uploads, including partial uploads. Only the first event of an upload tells whether it is partial.
-    pub(crate) progress: BTreeSet<Key>,
-    pub(crate) sessions: BTreeSet<Key>,
-    pub(crate) quotas: BTreeSet<Key>,
-    pub(crate) reservations: BTreeSet<Key>,
-    pub(crate) totals: BTreeSet<Key>,
-    pub(crate) blocks: BTreeSet<Key>,
-}
 
 impl Touched {
     /// Returns the keys that the readable events of a batch touch. Leaves out uploads that begin in the batch, because
@@ -74,7 +52,9 @@ impl Touched {
                         self.shares.insert(key(id.0));
                     }
                 }
+                // Only the first event of an upload tells whether the upload is partial.
                 self.progress.insert(key(id.0));
+                self.partials.insert(key(id.0));
                 self.sessions.extend(recorded.envelope.routing.session_id.map(|id| key(id.0)));
             }
             (Event::File(_), Entity::File(id)) => {
@@ -149,7 +129,7 @@ impl Touched {
             matches!(recorded.event, Event::Upload(UploadEvent::UploadStarted(_) | UploadEvent::FileUploaded(_)));
         let key = (recorded.subject.company.0, id.0);
         if is_start {
-            for rows in [&mut self.files, &mut self.progress, &mut self.shares] {
+            for rows in [&mut self.files, &mut self.progress, &mut self.partials, &mut self.shares] {
                 rows.remove(&key);
             }
         }

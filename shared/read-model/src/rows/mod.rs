@@ -5,8 +5,10 @@
 //! rows.
 
 mod columns;
+mod registry;
 mod tables;
 
+pub(crate) use registry::TABLES;
 pub use tables::{
     ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventPositionsRow, FileAssociationRow, FileRow,
     FileTotalRow, MemberRow, PartialUploadRow, QuotaReservationRow, StorageQuotaRow, ThreadRow, UploadProgressRow,

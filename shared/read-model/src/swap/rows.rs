@@ -1,12 +1,8 @@
 //! Replaces the live rows of one partition with rebuilt rows from another schema.
 
 use crate::projection::{COMPANIES, signed};
-use crate::rows::{
-    ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventPositionsRow, FileAssociationRow, FileRow,
-    FileTotalRow, MemberRow, PartialUploadRow, QuotaReservationRow, Row, StorageQuotaRow, ThreadRow, UploadProgressRow,
-    UploadSessionRow, UserRow,
-};
-use crate::{ReadModelError, SchemaName};
+use crate::rows::Row;
+use crate::{ReadModelError, SchemaName, with_tables};
 use diesel::QueryableByName;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Integer, Uuid as SqlUuid};
@@ -41,24 +37,7 @@ pub fn put_right<'a>(
 ) -> BoxFuture<'a, Result<Vec<PutRight>, ReadModelError>> {
     Box::pin(async move {
         let companies = companies(connection, beside, is_of).await?;
-        let mut done = vec![
-            of::<CompanyRow>(beside),
-            of::<UserRow>(beside),
-            of::<ChatroomRow>(beside),
-            of::<ThreadRow>(beside),
-            of::<MemberRow>(beside),
-            of::<FileRow>(beside),
-            of::<FileAssociationRow>(beside),
-            of::<DownloadTokenRow>(beside),
-            of::<ContentRow>(beside),
-            of::<UploadSessionRow>(beside),
-            of::<UploadProgressRow>(beside),
-            of::<PartialUploadRow>(beside),
-            of::<StorageQuotaRow>(beside),
-            of::<QuotaReservationRow>(beside),
-            of::<FileTotalRow>(beside),
-            of::<EventPositionsRow>(beside),
-        ];
+        let mut done = all(beside);
         // Tables that refer to others are deleted from first and written to last.
         for one in done.iter_mut().rev() {
             one.done.deleted = on_companies(connection, &one.delete, &companies).await?;
@@ -76,6 +55,17 @@ struct OfTable {
     delete: String,
     write: String,
 }
+
+macro_rules! tables {
+    ($($name:ident: $row:ty,)*) => {
+        /// Returns the statements for all tables.
+        fn all(beside: &SchemaName) -> Vec<OfTable> {
+            vec![$(of::<$row>(beside),)*]
+        }
+    };
+}
+
+with_tables!(tables);
 
 fn of<R: Row>(beside: &SchemaName) -> OfTable {
     let table = R::TABLE;
