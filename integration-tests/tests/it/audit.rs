@@ -5,7 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 use waybill_event_log::{EventLog, Expect, NewEvent, append};
 use waybill_integration_tests::{Cluster, Counts, Stack};
-use waybill_schema::events::QuotaLimitSetV1;
+use waybill_schema::events::QuotaLimitSet;
 use waybill_schema::{Actor, Causation, CompanyId, Entity, Envelope, Routing, Subject};
 use waybill_service_kit::now;
 use waybill_test_kit::eventually;
@@ -108,7 +108,7 @@ async fn append_some(log: &dyn EventLog, company: CompanyId, count: u64) {
             address: None,
             routing: Routing::default(),
         };
-        let event = QuotaLimitSetV1 { storage_limit_bytes }.into();
+        let event = QuotaLimitSet { storage_limit_bytes }.into();
         let new = NewEvent { subject, envelope, event, expect: Expect::LastSeq(last), message_id: None };
         last = append(log, new).await.unwrap().seq;
     }

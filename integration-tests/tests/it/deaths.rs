@@ -5,7 +5,7 @@ use serde_json::json;
 use std::time::Duration;
 use waybill_event_log::read_after;
 use waybill_integration_tests::{Client, Cluster, CommandLine, Counts, Process};
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, UploadEvent};
+use waybill_schema::events::{ChunkStorage, ChunkUploaded, UploadEvent};
 use waybill_schema::{Entity, Event, Subject, WorkerId};
 use waybill_test_kit::eventually_within;
 
@@ -79,7 +79,7 @@ impl Upload {
 }
 
 /// Returns the events of stored parts. Reads them from the log, because the killed process may be needed for a request.
-async fn stored(cluster: &Cluster, client: &Client, id: &str) -> Vec<ChunkUploadedV1> {
+async fn stored(cluster: &Cluster, client: &Client, id: &str) -> Vec<ChunkUploaded> {
     let log = cluster.backing.log();
     let company = client.principal.company_id;
     let subject = Subject::new(company, Entity::UploadChunks(id.parse().unwrap()));

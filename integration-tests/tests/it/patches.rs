@@ -11,7 +11,7 @@ use waybill_domain::upload::Command;
 use waybill_integration_tests::{Cluster, Counts, Stack};
 use waybill_object_store::ObjectStore;
 use waybill_repository::{Context, Repository, UploadAggregate};
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1};
+use waybill_schema::events::{ChunkStorage, ChunkUploaded};
 use waybill_schema::{Actor, Causation, CompanyId, WorkerId};
 use waybill_test_kit::eventually_within;
 
@@ -178,7 +178,7 @@ async fn an_upload_in_ten_thousand_pieces_is_looked_at_quickly_and_takes_no_more
     let repository = Repository::new(std::sync::Arc::new(stack.log().clone()));
     let mut loaded = repository.load(&aggregate).await.unwrap();
     for number in 0..PIECES as u64 {
-        let piece = Command::RecordChunk(ChunkUploadedV1 {
+        let piece = Command::RecordChunk(ChunkUploaded {
             offset: number,
             length: 1,
             crc64nvme: number,

@@ -14,7 +14,7 @@ use waybill_event_log::{EventLog, Expect, NewEvent};
 use waybill_integration_tests::{Backing, Client, Cluster, Counts, Stack, servers_in};
 use waybill_projector::{replay_into, verify};
 use waybill_read_model::Database;
-use waybill_schema::events::SessionOpenedV1;
+use waybill_schema::events::SessionOpened;
 use waybill_schema::{Actor, Causation, Entity, Envelope, Routing, SessionId, Subject, Timestamp};
 use waybill_test_kit::eventually;
 
@@ -180,7 +180,7 @@ async fn open_sessions(log: &dyn EventLog, client: &Client, count: u128) {
                 address: None,
                 routing: Routing::default(),
             },
-            event: SessionOpenedV1 { user_id: client.principal.user_id, session_name: None }.into(),
+            event: SessionOpened { user_id: client.principal.user_id, session_name: None }.into(),
             expect: Expect::LastSeq(0),
             message_id: None,
         };

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use waybill_domain::access::affects_access;
 use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::{Database, projection};
-use waybill_schema::events::{CompanyClosedV1, FileDeletedV1, ShareRevokedV1};
+use waybill_schema::events::{CompanyClosed, FileDeleted, ShareRevoked};
 use waybill_schema::{Actor, Causation, CompanyId, Entity, Envelope, Recorded, Routing, Subject, Timestamp};
 
 /// How long a check of the log's end remains valid.
@@ -135,11 +135,11 @@ impl Tail {
     fn keep_unreadable(&self, stored: &Stored, forget: &(dyn Fn(&Recorded) + Send + Sync)) {
         let Ok(subject) = Subject::parse(&stored.subject) else { return };
         let event = match subject.aggregate {
-            Entity::File(_) => FileDeletedV1 {}.into(),
-            Entity::Share(_) => ShareRevokedV1 {}.into(),
+            Entity::File(_) => FileDeleted {}.into(),
+            Entity::Share(_) => ShareRevoked {}.into(),
             Entity::Directory => {
                 locked(&self.recent).unknown.insert(subject.company, (Instant::now(), stored.position.seq));
-                CompanyClosedV1 {}.into()
+                CompanyClosed {}.into()
             }
             _ => return,
         };

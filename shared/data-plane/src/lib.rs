@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use waybill_schema::events::UploadStartedV2;
+use waybill_schema::events::UploadStarted;
 use waybill_schema::{ByteRange, CompanyId, Position, Sha256Digest, UploadId, UserId, WorkerId};
 use waybill_service_kit::{Problem, RequestId};
 
 /// Time after which a worker closes an idle connection of a gateway. A worker that stops waits for this time.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Header with the description of a whole file: [`UploadStartedV2`] as JSON in base64url.
+/// Header with the description of a whole file: [`UploadStarted`] as JSON in base64url.
 pub const STARTED_HEADER: &str = "Waybill-Started";
 
 /// Future of an answer. It is not `Send`, because bodies of actix-web stay on their thread.
@@ -64,7 +64,7 @@ pub struct PutWhole {
     /// Id of the upload.
     pub upload: UploadId,
     /// Description of the file, with the required size and, if the client sent it, the required digest.
-    pub start: UploadStartedV2,
+    pub start: UploadStarted,
     /// Position of the reservation.
     pub reserved: Position,
     /// The request of the client.

@@ -23,7 +23,7 @@ struct Streams {
 /// use uuid::Uuid;
 /// use waybill_event_log::memory::MemoryLog;
 /// use waybill_event_log::{AppendError, Expect, NewEvent, append, read_after};
-/// use waybill_schema::events::SessionClosedV1;
+/// use waybill_schema::events::SessionClosed;
 /// use waybill_schema::{
 ///     Actor, Aggregate, Causation, CompanyId, Envelope, Partitions, Routing, SessionId, Subject, Timestamp,
 /// };
@@ -41,7 +41,7 @@ struct Streams {
 ///         address: None,
 ///         routing: Routing::default(),
 ///     },
-///     event: SessionClosedV1 {}.into(),
+///     event: SessionClosed {}.into(),
 ///     expect: Expect::LastSeq(0),
 ///     message_id: None,
 /// };

@@ -26,7 +26,7 @@ use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_repository::{Context, Directories, LifecycleAggregate, Loaded, Repository, UploadAggregate};
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
+use waybill_schema::events::{UploadDescription, UploadStarted};
 use waybill_schema::{Actor, CompanyId, UploadId};
 use waybill_service_kit::{Principal, Problem, Proxies, RequestId, Role, now};
 
@@ -64,11 +64,11 @@ pub(crate) struct Gateway {
 }
 
 /// Cache of the `UploadStarted` events of uploads, which never change.
-pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), UploadStartedV2>);
+pub(crate) struct StartedCache(Cache<(CompanyId, UploadId), UploadStarted>);
 
 impl Default for StartedCache {
     fn default() -> Self {
-        let weight = |upload: &UploadStartedV2| {
+        let weight = |upload: &UploadStarted| {
             let weight = start_weight(&upload.started, &upload.kind, upload.upload_metadata.as_deref());
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
@@ -106,7 +106,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 404 if the principal is neither the uploader nor an admin.
-    pub(crate) async fn started(&self, principal: &Principal, id: UploadId) -> Result<Arc<UploadStartedV2>, Problem> {
+    pub(crate) async fn started(&self, principal: &Principal, id: UploadId) -> Result<Arc<UploadStarted>, Problem> {
         let key = (principal.company_id, id);
         if let Some(started) = self.started.0.get(&key) {
             return if may_touch(principal, &started.started) {
@@ -120,7 +120,7 @@ impl Gateway {
         if !state.started.as_ref().is_some_and(|started| may_touch(principal, started)) {
             return Err(Problem::not_found("upload"));
         }
-        let started = Arc::new(UploadStartedV2 {
+        let started = Arc::new(UploadStarted {
             started: state.started.ok_or_else(|| Problem::not_found("upload"))?,
             // An upload with a deferred length is cached only after its length is known, because the start is final
             // then.
@@ -150,6 +150,6 @@ impl Gateway {
 }
 
 /// Returns `true` if the principal may access an upload: the uploader and the company's admins may.
-fn may_touch(principal: &Principal, started: &UploadStartedV1) -> bool {
+fn may_touch(principal: &Principal, started: &UploadDescription) -> bool {
     started.uploaded_by == principal.user_id || principal.roles.contains(&Role::Admin)
 }

@@ -17,7 +17,7 @@ use waybill_domain::access::Operation;
 use waybill_domain::share::{Command, State};
 use waybill_read_model::queries::{Association, list_associations};
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{FileSharedV1, ShareChangedV1};
+use waybill_schema::events::{FileShared, ShareChanged};
 use waybill_schema::{Grant, Permissions, ShareId, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
@@ -81,7 +81,7 @@ pub(crate) async fn create(
     gateway.check_place(&principal, body.chatroom_id, body.thread_id).await?;
     let context = gateway.context(&principal, id);
     gateway.registration.ensure(&principal, &context).await?;
-    let shared = FileSharedV1 {
+    let shared = FileShared {
         file_id: UploadId(file.id),
         chatroom_id: body.chatroom_id,
         thread_id: body.thread_id,
@@ -162,7 +162,7 @@ pub(crate) async fn patch(
     let mut commands = Vec::new();
     if body.access_type.is_some() || body.permissions.is_some() || body.expires_at.is_some() {
         let permissions = body.permissions.map(|permissions| permissions.map(permissions_of));
-        let changed = ShareChangedV1 {
+        let changed = ShareChanged {
             access_type: body.access_type.unwrap_or(known.access_type),
             permissions: permissions.unwrap_or(known.permissions),
             expires_at: body.expires_at.map_or(known.expires_at, |at| at.map(ms)),

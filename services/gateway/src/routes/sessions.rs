@@ -16,7 +16,7 @@ use waybill_read_model::queries::{UploadProgress, find_session, list_session_fil
 use waybill_read_model::rows::UploadSessionRow;
 use waybill_repository::SessionAggregate;
 use waybill_schema::ErrorCode;
-use waybill_schema::events::SessionOpenedV1;
+use waybill_schema::events;
 use waybill_schema::{CompanyId, Position, SessionId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
@@ -63,7 +63,7 @@ pub(crate) async fn open(
     let key = serde_json::to_vec(&name).map_err(|_| Problem::internal())?;
     let session = SessionId(gateway.idempotency.id_for(&request, &principal, "POST /v1/sessions", &key).await?);
     let aggregate = SessionAggregate { company: principal.company_id, session };
-    let command = Command::Open(SessionOpenedV1 { user_id: principal.user_id, session_name: name });
+    let command = Command::Open(events::SessionOpened { user_id: principal.user_id, session_name: name });
     let done = gateway.repository.execute(&aggregate, command, &context).await.or_problem("opening a session")?;
     Ok(HttpResponse::Created()
         .insert_header((POSITION, done.position.to_string()))

@@ -9,7 +9,7 @@ use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::{media_type, name};
 use waybill_read_model::rows::{FileRow, JsonText, PartialUploadRow, UploadProgressRow};
-use waybill_schema::events::{ChunkUploadedV1, FileEvent, FileUploadedV2, UploadEvent, UploadKind, UploadStartedV1};
+use waybill_schema::events::{ChunkUploaded, FileEvent, FileUploaded, UploadDescription, UploadEvent, UploadKind};
 use waybill_schema::{ByteRange, FileId, ProcessingStatus, RangeSet, Recorded, UploadId, UploadStatus};
 
 pub(super) fn fold_upload(
@@ -127,7 +127,7 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
     Ok(())
 }
 
-fn start_partial(tables: &mut Tables, id: UploadId, started: &UploadStartedV1) -> Result<(), Misfit> {
+fn start_partial(tables: &mut Tables, id: UploadId, started: &UploadDescription) -> Result<(), Misfit> {
     let added = tables.partials.add(PartialUploadRow {
         id: id.0,
         company_id: started.company_id.0,
@@ -164,7 +164,7 @@ fn fold_partial(tables: &mut Tables, id: UploadId, event: &UploadEvent) -> Resul
 fn start(
     tables: &mut Tables,
     id: UploadId,
-    started: &UploadStartedV1,
+    started: &UploadDescription,
     length_deferred: bool,
     time: DateTime<Utc>,
     seq: i64,
@@ -205,7 +205,7 @@ fn start(
 fn add_file(
     tables: &mut Tables,
     id: UploadId,
-    started: &UploadStartedV1,
+    started: &UploadDescription,
     size_bytes: u64,
     time: DateTime<Utc>,
 ) -> Result<(), Misfit> {
@@ -288,7 +288,7 @@ fn resize(tables: &mut Tables, id: UploadId, size_bytes: u64, time: DateTime<Utc
 fn upload_whole(
     tables: &mut Tables,
     id: UploadId,
-    uploaded: &FileUploadedV2,
+    uploaded: &FileUploaded,
     time: DateTime<Utc>,
     seq: i64,
 ) -> Result<(), Misfit> {
@@ -316,7 +316,7 @@ fn upload_whole(
 fn store_chunk(
     tables: &mut Tables,
     id: UploadId,
-    chunk: &ChunkUploadedV1,
+    chunk: &ChunkUploaded,
     recorded: &Recorded,
     seq: i64,
 ) -> Result<(), Misfit> {

@@ -4,7 +4,7 @@ use super::convert::{big, time_of};
 use super::misfit::Misfit;
 use super::tables::Tables;
 use waybill_read_model::rows::FileAssociationRow;
-use waybill_schema::events::{FileSharedV1, ShareEvent, UploadStartedV1};
+use waybill_schema::events::{FileShared, ShareEvent, UploadDescription};
 use waybill_schema::{AccessType, FileId, Permissions, Recorded, ShareId};
 
 pub(super) fn fold(tables: &mut Tables, id: ShareId, event: &ShareEvent, recorded: &Recorded) -> Result<(), Misfit> {
@@ -32,13 +32,13 @@ pub(super) fn fold(tables: &mut Tables, id: ShareId, event: &ShareEvent, recorde
 pub(super) fn of_upload(
     tables: &mut Tables,
     file_id: FileId,
-    started: &UploadStartedV1,
+    started: &UploadDescription,
     recorded: &Recorded,
 ) -> Result<(), Misfit> {
     if started.chatroom_id.is_none() && started.thread_id.is_none() {
         return Ok(());
     }
-    let shared = FileSharedV1 {
+    let shared = FileShared {
         file_id,
         chatroom_id: started.chatroom_id,
         thread_id: started.thread_id,
@@ -50,7 +50,7 @@ pub(super) fn of_upload(
     add(tables, ShareId(file_id.0), &shared, recorded)
 }
 
-fn add(tables: &mut Tables, id: ShareId, shared: &FileSharedV1, recorded: &Recorded) -> Result<(), Misfit> {
+fn add(tables: &mut Tables, id: ShareId, shared: &FileShared, recorded: &Recorded) -> Result<(), Misfit> {
     let time = time_of(recorded.envelope.time);
     let added = tables.shares.add(FileAssociationRow {
         id: id.0,

@@ -14,7 +14,7 @@ use waybill_object_store::StoreError;
 use waybill_repository::{Context, ExecuteError};
 use waybill_schema::ByteRange;
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, PartAssembledV1};
+use waybill_schema::events::{ChunkStorage, ChunkUploaded, PartAssembled};
 use waybill_service_kit::metrics::STORED_BYTES;
 
 /// Number of staged pieces that are read in parallel.
@@ -59,7 +59,7 @@ pub(super) async fn record_staged(
     bytes: Option<Bytes>,
 ) -> Result<(), PlaneError> {
     let Staged { offset, storage_key: key, length, crc64nvme, etag } = staged;
-    let chunk = ChunkUploadedV1 {
+    let chunk = ChunkUploaded {
         offset,
         length,
         crc64nvme,
@@ -164,7 +164,7 @@ pub(crate) async fn assemble_part(
     let filled = buffer.finish();
     let multipart = open_multipart(worker, upload, context).await?;
     let (etag, store_writes) = write_part(worker, &multipart, part_number, &filled.bytes, filled.crc64nvme).await?;
-    let assembled = PartAssembledV1 {
+    let assembled = PartAssembled {
         part_number,
         length: part.len(),
         crc64nvme: filled.crc64nvme,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use waybill_data_plane::Checksum;
 use waybill_data_plane::{DataPlane, PutBytes, PutWhole, STARTED_HEADER};
 use waybill_schema::ErrorCode;
-use waybill_schema::events::UploadStartedV2;
+use waybill_schema::events::UploadStarted;
 use waybill_schema::{ByteRange, CompanyId, UploadId, UserId};
 use waybill_service_kit::{Problem, RequestId, body};
 
@@ -94,7 +94,7 @@ async fn put_whole(
     Ok(HttpResponse::Ok().json(body::outliving(&http, payload.into_inner(), work).await?))
 }
 
-fn start(headers: &HeaderMap) -> Option<UploadStartedV2> {
+fn start(headers: &HeaderMap) -> Option<UploadStarted> {
     serde_json::from_slice(&BASE64URL.decode(headers.get(STARTED_HEADER)?).ok()?).ok()
 }
 

@@ -13,7 +13,7 @@ use waybill_domain::upload::{Command, Known, StagedPiece, State};
 use waybill_object_store::{Crc, StoreError, crc64nvme};
 use waybill_repository::Context;
 use waybill_schema::ByteRange;
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, PartAssembledV1};
+use waybill_schema::events::{ChunkStorage, ChunkUploaded, MultipartOpened, PartAssembled};
 use waybill_service_kit::metrics::STORED_BYTES;
 
 /// Maximum number of attempts to send a part to the store. After them, the client must try again.
@@ -26,7 +26,7 @@ impl Ingest<'_> {
         &self,
         part_number: u32,
         filled: &FilledPart,
-        multipart: Option<MultipartOpenedV2>,
+        multipart: Option<MultipartOpened>,
     ) -> Result<Recorded, PlaneError> {
         let Self { worker, upload, context, .. } = self;
         let (length, crc64nvme) = (filled.bytes.len() as u64, filled.crc64nvme);
@@ -35,7 +35,7 @@ impl Ingest<'_> {
             None => open_multipart(worker, upload, context).await?,
         };
         let (etag, store_writes) = write_part(worker, &multipart, part_number, &filled.bytes, crc64nvme).await?;
-        Ok(Recorded::Chunk(ChunkUploadedV1 {
+        Ok(Recorded::Chunk(ChunkUploaded {
             offset: self.grid.part(part_number).from,
             length,
             crc64nvme,
@@ -50,8 +50,8 @@ impl Ingest<'_> {
 /// Event data of a written part: either bytes of a request or an assembly of staged objects.
 #[derive(Clone)]
 pub(super) enum Recorded {
-    Chunk(ChunkUploadedV1),
-    Assembled(PartAssembledV1),
+    Chunk(ChunkUploaded),
+    Assembled(PartAssembled),
 }
 
 impl Recorded {
@@ -72,10 +72,8 @@ impl Recorded {
     /// Returns the same data for a part that another writer has also written.
     fn again(self) -> Self {
         match self {
-            Self::Chunk(chunk) => Self::Chunk(ChunkUploadedV1 { store_writes: chunk.store_writes.max(2), ..chunk }),
-            Self::Assembled(part) => {
-                Self::Assembled(PartAssembledV1 { store_writes: part.store_writes.max(2), ..part })
-            }
+            Self::Chunk(chunk) => Self::Chunk(ChunkUploaded { store_writes: chunk.store_writes.max(2), ..chunk }),
+            Self::Assembled(part) => Self::Assembled(PartAssembled { store_writes: part.store_writes.max(2), ..part }),
         }
     }
 }
@@ -143,13 +141,13 @@ pub(super) async fn open_multipart(
     worker: &Worker,
     upload: &OpenUpload,
     context: &Context,
-) -> Result<MultipartOpenedV2, PlaneError> {
+) -> Result<MultipartOpened, PlaneError> {
     let mut loaded = upload.loaded.lock().await;
     if let Some(opened) = &loaded.state.multipart {
         return Ok(opened.clone());
     }
     let key = keys::new_object(upload.aggregate.company, upload.aggregate.upload);
-    let opened = MultipartOpenedV2 {
+    let opened = MultipartOpened {
         storage_bucket: worker.store.bucket().to_owned(),
         storage_upload_id: worker.store.create_multipart(&key, Some(Crc::Crc64Nvme)).await?,
         storage_key: key,
@@ -172,7 +170,7 @@ pub(super) async fn open_multipart(
 /// attempts.
 pub(super) async fn write_part(
     worker: &Worker,
-    multipart: &MultipartOpenedV2,
+    multipart: &MultipartOpened,
     part_number: u32,
     bytes: &Bytes,
     crc64nvme: u64,
@@ -243,7 +241,7 @@ pub(super) struct Compared {
     /// `true` if the whole range is stored.
     pub(super) is_stored: bool,
     /// The multipart upload of the upload, if it is open.
-    pub(super) multipart: Option<MultipartOpenedV2>,
+    pub(super) multipart: Option<MultipartOpened>,
 }
 
 /// Compares a range within one part with the stored bytes.

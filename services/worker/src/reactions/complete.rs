@@ -8,7 +8,7 @@ use waybill_domain::upload::{Command, State, StoredPart};
 use waybill_object_store::{CompletedPart, Crc, KnownPart, ListedPart, PartCrc, StoreError, crc64nvme};
 use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{MultipartOpenedV2, UploadKind};
+use waybill_schema::events::{MultipartOpened, UploadKind};
 use waybill_schema::{Causation, names};
 
 /// Code and message of a rejection.
@@ -67,7 +67,7 @@ pub(super) async fn complete_object(
 /// Completes an upload from the parts in the log, if the store has exactly these.
 async fn complete_recorded(
     worker: &Worker,
-    multipart: &MultipartOpenedV2,
+    multipart: &MultipartOpened,
     state: &State,
 ) -> Result<Option<Rejection>, StoreError> {
     match complete(worker, multipart, state, &[]).await {
@@ -80,7 +80,7 @@ async fn complete_recorded(
 /// Completes an upload if the store lists exactly the parts of the log.
 async fn complete_listed(
     worker: &Worker,
-    multipart: &MultipartOpenedV2,
+    multipart: &MultipartOpened,
     state: &State,
 ) -> Result<Option<Rejection>, StoreError> {
     let listed = worker.store.list_parts(&multipart.storage_key, &multipart.storage_upload_id).await?;
@@ -96,7 +96,7 @@ async fn complete_listed(
 
 async fn complete(
     worker: &Worker,
-    multipart: &MultipartOpenedV2,
+    multipart: &MultipartOpened,
     state: &State,
     listed: &[ListedPart],
 ) -> Result<(), StoreError> {
@@ -111,7 +111,7 @@ async fn complete(
 
 /// Returns the CRC of a part in the algorithm that was announced for the upload, if any: from the log, or from the store's list for
 /// parts that a client stored.
-fn crc(multipart: &MultipartOpenedV2, part: &StoredPart, listed: &[ListedPart], part_number: u32) -> Option<PartCrc> {
+fn crc(multipart: &MultipartOpened, part: &StoredPart, listed: &[ListedPart], part_number: u32) -> Option<PartCrc> {
     let announced = multipart.checksum_algorithm.as_deref()?;
     if announced == Crc::Crc64Nvme.name() {
         return Some(PartCrc::crc64nvme(part.crc64nvme));

@@ -11,7 +11,7 @@ use waybill_domain::Refusal;
 use waybill_domain::quota;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, ExecuteError, Loaded, QuotaAggregate, UploadAggregate};
-use waybill_schema::events::{QuarantineCopiedV1, UploadKind};
+use waybill_schema::events::{QuarantineCopied, UploadKind};
 use waybill_schema::{Causation, Timestamp};
 use waybill_service_kit::now;
 
@@ -44,7 +44,7 @@ pub(super) async fn take_over(
         worker.awaited.forget(aggregate);
         let storage_key = keys::copy_of(aggregate.company, aggregate.upload, &made);
         let storage_bucket = worker.store.bucket().to_owned();
-        let copied = QuarantineCopiedV1 { storage_bucket, storage_key, size_bytes, worker_id: worker.id };
+        let copied = QuarantineCopied { storage_bucket, storage_key, size_bytes, worker_id: worker.id };
         // Decide before copying, so that an object that is too large is not copied.
         let fits = waybill_domain::upload::decide(&loaded.state, Command::CopyQuarantine(copied.clone()));
         let done = match fits {

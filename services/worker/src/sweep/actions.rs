@@ -9,7 +9,7 @@ use waybill_domain::upload::Command;
 use waybill_domain::{Refusal, file, quota, token};
 use waybill_read_model::queries::{Counted, Overdue};
 use waybill_repository::{Aggregate, ExecuteError, FileAggregate, QuotaAggregate, TokenAggregate, forget_snapshot};
-use waybill_schema::events::{QuotaRecalculatedV1, UploadKind};
+use waybill_schema::events::{QuotaRecalculated, UploadKind};
 use waybill_schema::{Causation, CompanyId, Timestamp, TokenId};
 use waybill_service_kit::{metrics, now};
 
@@ -76,7 +76,7 @@ pub(super) async fn recalculate(worker: &Worker, counted: &Counted) -> Result<()
         metrics::QUOTA_DRIFTS.inc();
         tracing::error!(%company, drift_bytes, drift_files, "the quota of a company differs from its files");
     }
-    let event = QuotaRecalculatedV1 {
+    let event = QuotaRecalculated {
         storage_used_bytes: counted.file_bytes.unsigned_abs(),
         file_count: counted.files.unsigned_abs(),
         drift_bytes,

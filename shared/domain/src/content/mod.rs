@@ -9,7 +9,7 @@ use crate::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use waybill_schema::FileId;
-use waybill_schema::events::{ContentEvent, ContentReferencedV2, ContentReleasedV2, ContentSharedV1};
+use waybill_schema::events::{ContentEvent, ContentReferenced, ContentReleased, ContentShared};
 
 /// Object in the object store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<ContentEvent>, R
         Command::Share { files, holder } => share(state, files, holder),
         Command::Release(file) => (!state.released.contains(&file)).then(|| {
             let others = state.references.len() - usize::from(state.references.contains(&file));
-            ContentReleasedV2 { file_id: file, references: others as u64 }.into()
+            ContentReleased { file_id: file, references: others as u64 }.into()
         }),
     })
 }
@@ -99,8 +99,7 @@ fn share(state: &State, mut files: Vec<FileId>, holder: Option<Holder>) -> Optio
     files.retain(|file| !state.references.contains(file) && !state.released.contains(file));
     if let Some(object) = &state.object {
         let Object { storage_bucket, storage_key } = object.clone();
-        return (!files.is_empty())
-            .then(|| ContentReferencedV2 { file_ids: files, storage_bucket, storage_key }.into());
+        return (!files.is_empty()).then(|| ContentReferenced { file_ids: files, storage_bucket, storage_key }.into());
     }
     let holder = holder.filter(|holder| !state.released.contains(&holder.file))?;
     files.retain(|file| *file != holder.file);
@@ -109,5 +108,5 @@ fn share(state: &State, mut files: Vec<FileId>, holder: Option<Holder>) -> Optio
     }
     files.insert(0, holder.file);
     let Object { storage_bucket, storage_key } = holder.object;
-    Some(ContentSharedV1 { file_ids: files, storage_bucket, storage_key, size_bytes: holder.size_bytes }.into())
+    Some(ContentShared { file_ids: files, storage_bucket, storage_key, size_bytes: holder.size_bytes }.into())
 }

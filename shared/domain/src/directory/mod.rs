@@ -18,9 +18,8 @@ use crate::limits::Limits;
 use crate::media_type::is_pattern;
 use waybill_schema::Place;
 use waybill_schema::events::{
-    ChatroomDeletedV1, ChatroomOpenedV1, CompanyClosedV1, CompanyRegisteredV1, CompanySettings,
-    CompanySettingsChangedV1, DirectoryEvent, MemberAddedV1, MemberRemovedV1, ThreadDeletedV1, ThreadOpenedV1,
-    UserRegisteredV1, UserRemovedV1,
+    ChatroomDeleted, ChatroomOpened, CompanyClosed, CompanyRegistered, CompanySettings, CompanySettingsChanged,
+    DirectoryEvent, MemberAdded, MemberRemoved, ThreadDeleted, ThreadOpened, UserRegistered, UserRemoved,
 };
 
 /// Maximum number of types in the allow-list of a company.
@@ -34,16 +33,16 @@ const MAX_RETENTION_DAYS: u32 = 36_500;
 /// The [`Refusal`] for the caller.
 pub fn decide(state: &State, command: Command) -> Result<Option<DirectoryEvent>, Refusal> {
     if let Command::RegisterCompany(company_id) = command {
-        return Ok((!state.is_open()).then(|| CompanyRegisteredV1 { company_id }.into()));
+        return Ok((!state.is_open()).then(|| CompanyRegistered { company_id }.into()));
     }
     if let (Presence::Unknown, Command::AdmitCompany(company_id)) = (state.company, &command) {
-        return Ok(Some(CompanyRegisteredV1 { company_id: *company_id }.into()));
+        return Ok(Some(CompanyRegistered { company_id: *company_id }.into()));
     }
     if state.company == Presence::Unknown {
         return Err(Refusal::NotFound { what: "company" });
     }
     if let Command::CloseCompany = command {
-        return Ok(state.is_open().then(|| CompanyClosedV1 {}.into()));
+        return Ok(state.is_open().then(|| CompanyClosed {}.into()));
     }
     if !state.is_open() {
         return Err(Refusal::NotRegistered);
@@ -52,41 +51,41 @@ pub fn decide(state: &State, command: Command) -> Result<Option<DirectoryEvent>,
         Command::RegisterCompany(_) | Command::AdmitCompany(_) | Command::CloseCompany => None,
         Command::ChangeSettings(settings, limits) => {
             check_settings(&settings, &limits)?;
-            (settings != state.settings).then(|| CompanySettingsChangedV1 { settings }.into())
+            (settings != state.settings).then(|| CompanySettingsChanged { settings }.into())
         }
         Command::Admit(user) if state.is_removed(user) => return Err(Refusal::NotRegistered),
         Command::RegisterUser(user_id) | Command::Admit(user_id) => {
-            (!state.is_active(user_id)).then(|| UserRegisteredV1 { user_id }.into())
+            (!state.is_active(user_id)).then(|| UserRegistered { user_id }.into())
         }
         Command::RemoveUser(user_id) => {
             known(state.is_user(user_id), "user")?;
-            state.is_active(user_id).then(|| UserRemovedV1 { user_id }.into())
+            state.is_active(user_id).then(|| UserRemoved { user_id }.into())
         }
         Command::OpenChatroom(chatroom_id) => {
-            (!state.is_place(Place::Chatroom(chatroom_id))).then(|| ChatroomOpenedV1 { chatroom_id }.into())
+            (!state.is_place(Place::Chatroom(chatroom_id))).then(|| ChatroomOpened { chatroom_id }.into())
         }
         Command::DeleteChatroom(chatroom_id) => {
             known(state.was_place(Place::Chatroom(chatroom_id)), "chatroom")?;
-            state.is_place(Place::Chatroom(chatroom_id)).then(|| ChatroomDeletedV1 { chatroom_id }.into())
+            state.is_place(Place::Chatroom(chatroom_id)).then(|| ChatroomDeleted { chatroom_id }.into())
         }
         Command::OpenThread(thread_id, chatroom_id) => {
             known(chatroom_id.is_none_or(|id| state.is_place(Place::Chatroom(id))), "chatroom")?;
             if state.was_place(Place::Thread(thread_id)) && state.chatroom_of(thread_id) != chatroom_id {
                 return Err(Refusal::IdTaken { what: "thread" });
             }
-            (!state.is_place(Place::Thread(thread_id))).then(|| ThreadOpenedV1 { thread_id, chatroom_id }.into())
+            (!state.is_place(Place::Thread(thread_id))).then(|| ThreadOpened { thread_id, chatroom_id }.into())
         }
         Command::DeleteThread(thread_id) => {
             known(state.was_place(Place::Thread(thread_id)), "thread")?;
-            state.is_place(Place::Thread(thread_id)).then(|| ThreadDeletedV1 { thread_id }.into())
+            state.is_place(Place::Thread(thread_id)).then(|| ThreadDeleted { thread_id }.into())
         }
         Command::AddMember(place, user_id) => {
             known(state.is_place(place), what(place))?;
             known(state.is_active(user_id), "user")?;
-            (!state.is_named(place, user_id)).then(|| MemberAddedV1 { place, user_id }.into())
+            (!state.is_named(place, user_id)).then(|| MemberAdded { place, user_id }.into())
         }
         Command::RemoveMember(place, user_id) => {
-            state.is_named(place, user_id).then(|| MemberRemovedV1 { place, user_id }.into())
+            state.is_named(place, user_id).then(|| MemberRemoved { place, user_id }.into())
         }
     };
     Ok(event)

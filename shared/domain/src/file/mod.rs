@@ -8,7 +8,7 @@ use crate::{Refusal, name};
 use serde::{Deserialize, Serialize};
 use waybill_schema::Timestamp;
 use waybill_schema::events::{
-    FileDeletedV1, FileEvent, FileMetadataChangedV1, FilePurgedV1, FileRenamedV1, FileRestoredV1, FileSpaceReleasedV1,
+    FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileRenamed, FileRestored, FileSpaceReleased,
 };
 
 /// File, folded from its events. The events of its upload tell whether the file exists.
@@ -81,28 +81,28 @@ pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
 pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refusal> {
     match command {
         Command::Purge { .. } if state.purged => Ok(None),
-        Command::RecordRelease if state.purged => Ok((!state.is_space_released).then(|| FileSpaceReleasedV1 {}.into())),
+        Command::RecordRelease if state.purged => Ok((!state.is_space_released).then(|| FileSpaceReleased {}.into())),
         Command::RecordRelease => Err(Refusal::FileNotDeleted),
         _ if state.purged => Err(Refusal::NotFound { what: "file" }),
         Command::Rename(_) | Command::SetMetadata(_) if state.deleted => Err(Refusal::FileDeleted),
         Command::Rename(display_name) => {
             name::check(&display_name)?;
             let new = state.display_name.as_ref() != Some(&display_name);
-            Ok(new.then(|| FileRenamedV1 { display_name }.into()))
+            Ok(new.then(|| FileRenamed { display_name }.into()))
         }
-        Command::Delete => Ok((!state.deleted).then(|| FileDeletedV1 {}.into())),
+        Command::Delete => Ok((!state.deleted).then(|| FileDeleted {}.into())),
         Command::Retire { restored_until } => {
             let is_over = state.restored_at.is_none_or(|restored_at| restored_at <= restored_until);
-            Ok((is_over && !state.deleted).then(|| FileDeletedV1 {}.into()))
+            Ok((is_over && !state.deleted).then(|| FileDeleted {}.into()))
         }
         Command::SetMetadata(metadata) => {
             let new = state.metadata.as_ref() != Some(&metadata);
-            Ok(new.then(|| FileMetadataChangedV1 { metadata }.into()))
+            Ok(new.then(|| FileMetadataChanged { metadata }.into()))
         }
         Command::Purge { deleted_until } => match state.deleted_at {
-            Some(at) if at <= deleted_until => Ok(Some(FilePurgedV1 {}.into())),
+            Some(at) if at <= deleted_until => Ok(Some(FilePurged {}.into())),
             _ => Err(Refusal::FileNotDeleted),
         },
-        Command::Restore => Ok(state.deleted.then(|| FileRestoredV1 {}.into())),
+        Command::Restore => Ok(state.deleted.then(|| FileRestored {}.into())),
     }
 }

@@ -5,7 +5,7 @@ use super::{Reserved, State, Terms};
 use crate::Refusal;
 use crate::limits::RESERVATION_STEP_BYTES;
 use std::collections::BTreeSet;
-use waybill_schema::events::{QuotaEvent, QuotaRaisedV1, QuotaTransferredV1, ReservedItem};
+use waybill_schema::events::{QuotaEvent, QuotaRaised, QuotaTransferred, ReservedItem};
 use waybill_schema::{Timestamp, UploadId};
 
 /// Raises the reservation of an upload of unknown length to at least `needed_bytes`. The new size is a multiple of
@@ -42,7 +42,7 @@ pub(super) fn raise(
     // If a whole step does not fit, reserve exactly the needed bytes.
     let bytes_total = if check(step).is_ok() { step } else { needed_bytes };
     check(bytes_total)?;
-    Ok(Some(QuotaRaisedV1 { upload_id, bytes_total }.into()))
+    Ok(Some(QuotaRaised { upload_id, bytes_total }.into()))
 }
 
 /// Transfers the reservations of the partial uploads `from` to the final upload of `item`. The total must be within the
@@ -72,5 +72,5 @@ pub(super) fn transfer(
         let total = state.sessions.get(&session_id).copied().unwrap_or_default();
         check_session(total.saturating_sub(held), &item, &terms.limits)?;
     }
-    Ok(Some(QuotaTransferredV1 { item, from: from.into_iter().collect(), until }.into()))
+    Ok(Some(QuotaTransferred { item, from: from.into_iter().collect(), until }.into()))
 }

@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::limits::Limits;
-use waybill_schema::events::{QuotaRecalculatedV1, ReleasedItem, ReservedItem, SettledItem};
+use waybill_schema::events::{QuotaRecalculated, ReleasedItem, ReservedItem, SettledItem};
 use waybill_schema::{FileId, Timestamp, UploadId};
 
 /// Command to a quota.
@@ -63,7 +63,7 @@ pub enum Command {
         recorded: Vec<FileId>,
     },
     /// Record the bytes and the number of the files of the company. Every such command is recorded.
-    Recalculate(QuotaRecalculatedV1),
+    Recalculate(QuotaRecalculated),
 }
 
 /// Limits that apply to a reservation.

@@ -18,7 +18,7 @@ pub use reserve::{Reservation, check_each};
 pub use state::{Reserved, State, evolve};
 
 use crate::Refusal;
-use waybill_schema::events::{QuotaEvent, QuotaLimitSetV1};
+use waybill_schema::events::{QuotaEvent, QuotaLimitSet};
 
 /// Decides on a command.
 ///
@@ -26,9 +26,9 @@ use waybill_schema::events::{QuotaEvent, QuotaLimitSetV1};
 /// The [`Refusal`] for the client.
 pub fn decide(state: &State, command: Command) -> Result<Option<QuotaEvent>, Refusal> {
     Ok(match command {
-        Command::SetLimit { storage_limit_bytes } => Some(QuotaLimitSetV1 { storage_limit_bytes }.into()),
+        Command::SetLimit { storage_limit_bytes } => Some(QuotaLimitSet { storage_limit_bytes }.into()),
         Command::SetFirstLimit { storage_limit_bytes } => {
-            state.limit_bytes.is_none().then(|| QuotaLimitSetV1 { storage_limit_bytes }.into())
+            state.limit_bytes.is_none().then(|| QuotaLimitSet { storage_limit_bytes }.into())
         }
         Command::Reserve { items, until, terms } => reserve::reserve(state, &items, until, &terms)?,
         Command::Raise { upload_id, needed_bytes, max_bytes, terms } => {

@@ -4,7 +4,7 @@ use super::{State, Terms};
 use crate::Refusal;
 use crate::limits::{Limits, RESERVATION_ITEMS_MAX};
 use std::collections::BTreeMap;
-use waybill_schema::events::{QuotaEvent, QuotaReservedV1, ReservedItem};
+use waybill_schema::events::{QuotaEvent, QuotaReserved, ReservedItem};
 use waybill_schema::{SessionId, Timestamp};
 
 /// Answers about several uploads that are about to start.
@@ -56,7 +56,7 @@ pub(super) fn reserve(
 ) -> Result<Option<QuotaEvent>, Refusal> {
     let Reservation { answers, items } = check_each(state, items, terms);
     answers.into_iter().collect::<Result<(), Refusal>>()?;
-    Ok((!items.is_empty()).then(|| QuotaReservedV1 { items, until }.into()))
+    Ok((!items.is_empty()).then(|| QuotaReserved { items, until }.into()))
 }
 
 pub(super) fn check_company(

@@ -3,7 +3,7 @@
 use super::State;
 use crate::limits::RESERVATION_ITEMS_MAX;
 use waybill_schema::FileId;
-use waybill_schema::events::{QuotaEvent, QuotaReleasedV2, QuotaSettledV1, ReleasedItem, SettledItem};
+use waybill_schema::events::{QuotaEvent, QuotaReleased, QuotaSettled, ReleasedItem, SettledItem};
 
 /// Settles the reservations that are open. Returns no event if no reservation is open.
 pub(super) fn settle(state: &State, ended: Vec<SettledItem>) -> Option<QuotaEvent> {
@@ -14,7 +14,7 @@ pub(super) fn settle(state: &State, ended: Vec<SettledItem>) -> Option<QuotaEven
             items.push(item);
         }
     }
-    (!items.is_empty()).then(|| QuotaSettledV1 { items }.into())
+    (!items.is_empty()).then(|| QuotaSettled { items }.into())
 }
 
 /// Releases the bytes of purged files. Returns no event if there is nothing left to do.
@@ -27,5 +27,5 @@ pub(super) fn release(state: &State, purged: Vec<ReleasedItem>, recorded: Vec<Fi
         }
     }
     let recorded: Vec<FileId> = recorded.into_iter().filter(|file| state.released.contains(file)).collect();
-    (!items.is_empty() || !recorded.is_empty()).then(|| QuotaReleasedV2 { items, recorded }.into())
+    (!items.is_empty() || !recorded.is_empty()).then(|| QuotaReleased { items, recorded }.into())
 }

@@ -3,7 +3,7 @@
 use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use waybill_schema::events::{QuotaEvent, QuotaRaisedV1, QuotaReservedV1};
+use waybill_schema::events::{QuotaEvent, QuotaRaised, QuotaReserved};
 use waybill_schema::{FileId, SessionId, Timestamp, UploadId};
 
 /// Open reservation.
@@ -52,7 +52,7 @@ pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
                 take_off(state, *partial, 0);
             }
             let items = vec![transferred.item.clone()];
-            reserve(state, &QuotaReservedV1 { items, until: transferred.until }, time);
+            reserve(state, &QuotaReserved { items, until: transferred.until }, time);
         }
         QuotaEvent::QuotaSettled(settled) => {
             for item in &settled.items {
@@ -79,7 +79,7 @@ pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
     }
 }
 
-fn reserve(state: &mut State, event: &QuotaReservedV1, time: Timestamp) {
+fn reserve(state: &mut State, event: &QuotaReserved, time: Timestamp) {
     for item in &event.items {
         let reserved = Reserved { bytes: item.bytes_total, session_id: item.session_id, until: event.until };
         state.reserved.insert(item.upload_id, reserved);
@@ -102,7 +102,7 @@ fn take_off(state: &mut State, upload: UploadId, bytes_used: u64) -> bool {
     true
 }
 
-fn raise(state: &mut State, raised: &QuotaRaisedV1) {
+fn raise(state: &mut State, raised: &QuotaRaised) {
     let Some(reserved) = state.reserved.get_mut(&raised.upload_id) else { return };
     let before = std::mem::replace(&mut reserved.bytes, raised.bytes_total);
     if let Some(total) = reserved.session_id.and_then(|id| state.sessions.get_mut(&id)) {

@@ -7,7 +7,7 @@ pub use aggregate::SessionAggregate;
 use crate::Refusal;
 use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};
-use waybill_schema::events::{SessionCancelledV1, SessionClosedV1, SessionEvent, SessionOpenedV1};
+use waybill_schema::events::{SessionCancelled, SessionClosed, SessionEvent, SessionOpened};
 use waybill_schema::{Timestamp, UserId};
 
 /// Phase of a session.
@@ -41,7 +41,7 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Open the session.
-    Open(SessionOpenedV1),
+    Open(SessionOpened),
     /// Accept no more files.
     Close,
     /// Cancel the session and its open uploads.
@@ -70,13 +70,13 @@ pub fn evolve(state: &mut State, event: &SessionEvent, time: Timestamp) {
 /// use uuid::Uuid;
 /// use waybill_domain::Refusal;
 /// use waybill_domain::session::{Command, State, decide, evolve};
-/// use waybill_schema::events::SessionOpenedV1;
+/// use waybill_schema::events::SessionOpened;
 /// use waybill_schema::{Timestamp, UserId};
 ///
 /// let mut state = State::default();
 /// assert_eq!(decide(&state, Command::Close), Err(Refusal::NotFound { what: "session" }));
 ///
-/// let open = Command::Open(SessionOpenedV1 { user_id: UserId(Uuid::from_u128(1)), session_name: None });
+/// let open = Command::Open(SessionOpened { user_id: UserId(Uuid::from_u128(1)), session_name: None });
 /// let event = decide(&state, open.clone())?.ok_or("a new session must be opened")?;
 /// evolve(&mut state, &event, Timestamp(1_700_000_000_000));
 ///
@@ -93,10 +93,10 @@ pub fn decide(state: &State, command: Command) -> Result<Option<SessionEvent>, R
         (Phase::Absent, _) => Err(Refusal::NotFound { what: "session" }),
         (_, Command::Open(opened)) if state.user_id == Some(opened.user_id) => Ok(None),
         (_, Command::Open(_)) => Err(Refusal::IdTaken { what: "session" }),
-        (Phase::Open, Command::Close) => Ok(Some(SessionClosedV1 {}.into())),
+        (Phase::Open, Command::Close) => Ok(Some(SessionClosed {}.into())),
         (Phase::Closed, Command::Close) | (Phase::Cancelled, Command::Cancel) => Ok(None),
         (Phase::Cancelled, Command::Close) => Err(Refusal::SessionEnded { status: "cancelled" }),
-        (Phase::Open | Phase::Closed, Command::Cancel) => Ok(Some(SessionCancelledV1 {}.into())),
+        (Phase::Open | Phase::Closed, Command::Cancel) => Ok(Some(SessionCancelled {}.into())),
     }
 }
 

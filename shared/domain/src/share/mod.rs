@@ -6,9 +6,7 @@ pub use aggregate::ShareAggregate;
 
 use crate::Refusal;
 use serde::{Deserialize, Serialize};
-use waybill_schema::events::{
-    FileSharedV1, ShareChangedV1, ShareEvent, SharePinnedV1, ShareRevokedV1, UploadStartedV1,
-};
+use waybill_schema::events::{FileShared, ShareChanged, ShareEvent, SharePinned, ShareRevoked, UploadDescription};
 use waybill_schema::{AccessType, FileId, Permissions, Timestamp};
 
 /// Maximum number of users that one share can name.
@@ -21,7 +19,7 @@ const EXPIRES_MAX: Timestamp = Timestamp(253_402_300_799_999);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The current values of the share. `None` if the share does not exist.
-    pub shared: Option<FileSharedV1>,
+    pub shared: Option<FileShared>,
     /// `true` if the share is pinned to the top of the list.
     pub is_pinned: bool,
     /// `true` if the share was revoked.
@@ -30,9 +28,9 @@ pub struct State {
 
 impl State {
     /// Returns the share that an upload into a chatroom or thread creates.
-    pub fn of_upload(file_id: FileId, started: &UploadStartedV1) -> Self {
+    pub fn of_upload(file_id: FileId, started: &UploadDescription) -> Self {
         let is_somewhere = started.chatroom_id.is_some() || started.thread_id.is_some();
-        let shared = is_somewhere.then_some(FileSharedV1 {
+        let shared = is_somewhere.then_some(FileShared {
             file_id,
             chatroom_id: started.chatroom_id,
             thread_id: started.thread_id,
@@ -49,9 +47,9 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Share a file.
-    Share(FileSharedV1, Timestamp),
+    Share(FileShared, Timestamp),
     /// Change the users, permissions and end.
-    Change(ShareChangedV1, Timestamp),
+    Change(ShareChanged, Timestamp),
     /// Pin the share (`true`) or unpin it (`false`).
     Pin(bool),
     /// Revoke the share.
@@ -91,7 +89,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<ShareEvent>, Ref
     match command {
         Command::Share(shared, _) if shared == *known => Ok(None),
         Command::Share(..) => Err(Refusal::IdTaken { what: "association" }),
-        Command::Revoke => Ok((!state.revoked).then(|| ShareRevokedV1 {}.into())),
+        Command::Revoke => Ok((!state.revoked).then(|| ShareRevoked {}.into())),
         _ if state.revoked => Err(Refusal::NotFound { what: "association" }),
         Command::Change(changed, now) => {
             let is_so = changed.access_type == known.access_type
@@ -103,7 +101,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<ShareEvent>, Ref
             check(changed.access_type, changed.permissions.as_ref(), changed.expires_at, now)?;
             Ok(Some(changed.into()))
         }
-        Command::Pin(is_pinned) => Ok((is_pinned != state.is_pinned).then(|| SharePinnedV1 { is_pinned }.into())),
+        Command::Pin(is_pinned) => Ok((is_pinned != state.is_pinned).then(|| SharePinned { is_pinned }.into())),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use uuid::Uuid;
-use waybill_schema::events::{DownloadTokenContinuedV1, DownloadTokenRedeemedV2, DownloadTokenServedV1};
+use waybill_schema::events::{DownloadTokenContinued, DownloadTokenRedeemed, DownloadTokenServed};
 use waybill_schema::{ByteRange, RangeSet, Timestamp};
 
 /// Time in milliseconds after the delivery during which a download can be continued, because the sent bytes may not
@@ -83,7 +83,7 @@ struct Running {
 }
 
 impl Claim {
-    pub(super) fn open(redeemed: &DownloadTokenRedeemedV2, time: Timestamp) -> Self {
+    pub(super) fn open(redeemed: &DownloadTokenRedeemed, time: Timestamp) -> Self {
         let by = By { ip_address: redeemed.ip_address, user_agent: redeemed.user_agent.clone() };
         let counted_at_once = redeemed.request.is_nil();
         let first = Running { by: by.clone(), range: redeemed.range, since: time };
@@ -101,14 +101,14 @@ impl Claim {
     }
 
     /// Adds a request that continues the claim.
-    pub(super) fn go_on(&mut self, continued: &DownloadTokenContinuedV1, time: Timestamp) {
+    pub(super) fn go_on(&mut self, continued: &DownloadTokenContinued, time: Timestamp) {
         let by = By { ip_address: continued.ip_address, user_agent: continued.user_agent.clone() };
         self.running.insert(continued.request, Running { by, range: continued.range, since: time });
         self.requests = self.requests.saturating_add(1);
     }
 
     /// Records the end of a response.
-    pub(super) fn served(&mut self, served: &DownloadTokenServedV1, time: Timestamp) {
+    pub(super) fn served(&mut self, served: &DownloadTokenServed, time: Timestamp) {
         let ended = self.running.remove(&served.request);
         self.received_by.extend(ended.filter(|_| self.is_whole(served.sent)).map(|ended| ended.by));
         self.sent.insert(served.sent);

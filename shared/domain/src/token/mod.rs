@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use uuid::Uuid;
 use waybill_schema::events::{
-    DownloadTokenContinuedV1, DownloadTokenExpiredV1, DownloadTokenIssuedV1, DownloadTokenRedeemedV2,
-    DownloadTokenRevokedV1, DownloadTokenServedV1, TokenEvent,
+    DownloadTokenContinued, DownloadTokenExpired, DownloadTokenIssued, DownloadTokenRedeemed, DownloadTokenRevoked,
+    DownloadTokenServed, TokenEvent,
 };
 use waybill_schema::{ByteRange, Timestamp};
 
@@ -32,7 +32,7 @@ const REMEMBERED: usize = 128;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The values from the issuing. `None` if the token does not exist.
-    pub issued: Option<DownloadTokenIssuedV1>,
+    pub issued: Option<DownloadTokenIssued>,
     /// Number of delivered downloads.
     pub download_count: u32,
     /// `true` if the token was revoked.
@@ -49,7 +49,7 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Issue the token. The second value is the current time.
-    Issue(DownloadTokenIssuedV1, Timestamp),
+    Issue(DownloadTokenIssued, Timestamp),
     /// Answer a request with bytes of the file. This opens or continues a claim.
     Serve(Asked),
     /// Record the end of the response to a request.
@@ -73,7 +73,7 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::TokenEnded`].
-    pub fn check(&self, now: Timestamp) -> Result<&DownloadTokenIssuedV1, Refusal> {
+    pub fn check(&self, now: Timestamp) -> Result<&DownloadTokenIssued, Refusal> {
         let issued = self.issued.as_ref().ok_or(Refusal::NotFound { what: "token" })?;
         if self.revoked {
             return Err(Refusal::TokenEnded { reason: "it was revoked" });
@@ -154,12 +154,12 @@ pub fn decide(state: &State, command: Command) -> Result<Option<TokenEvent>, Ref
         (Command::EndServing { request, sent }, _) => Ok(decide_served(state, request, sent)),
         (Command::Forget { ended_until }, issued) => {
             let ended = issued.as_ref().is_some_and(|issued| issued.expires_at <= ended_until);
-            Ok((ended && !state.forgotten).then(|| DownloadTokenExpiredV1 {}.into()))
+            Ok((ended && !state.forgotten).then(|| DownloadTokenExpired {}.into()))
         }
         // A forgotten token has expired, so that there is nothing to revoke.
         (Command::Revoke, Some(_)) if state.forgotten => Ok(None),
         (Command::Revoke, None) => Err(Refusal::NotFound { what: "token" }),
-        (Command::Revoke, Some(_)) => Ok((!state.revoked).then(|| DownloadTokenRevokedV1 {}.into())),
+        (Command::Revoke, Some(_)) => Ok((!state.revoked).then(|| DownloadTokenRevoked {}.into())),
     }
 }
 
@@ -170,7 +170,7 @@ fn decide_serve(state: &State, asked: &Asked) -> Result<TokenEvent, Refusal> {
     let open = || state.claims().filter(|(_, claim)| claim.is_open(asked.now));
     let go_on = |number: u32, claim: &Claim| -> Result<TokenEvent, Refusal> {
         claim.check(asked)?;
-        Ok(DownloadTokenContinuedV1 {
+        Ok(DownloadTokenContinued {
             claim: number,
             ip_address: asked.by.ip_address,
             user_agent: asked.by.user_agent.clone(),
@@ -180,7 +180,7 @@ fn decide_serve(state: &State, asked: &Asked) -> Result<TokenEvent, Refusal> {
         .into())
     };
     let redeem = || {
-        DownloadTokenRedeemedV2 {
+        DownloadTokenRedeemed {
             ip_address: asked.by.ip_address,
             user_agent: asked.by.user_agent.clone(),
             request: asked.request,
@@ -214,5 +214,5 @@ fn decide_serve(state: &State, asked: &Asked) -> Result<TokenEvent, Refusal> {
 fn decide_served(state: &State, request: Uuid, sent: ByteRange) -> Option<TokenEvent> {
     let (claim, found) = state.claims().find(|(_, claim)| claim.is_running(request))?;
     let is_delivered = found.is_delivered_with(sent);
-    Some(DownloadTokenServedV1 { claim, request, sent, is_delivered }.into())
+    Some(DownloadTokenServed { claim, request, sent, is_delivered }.into())
 }

@@ -3,7 +3,7 @@
 use super::{Command, State, decide, evolve};
 use crate::{Aggregate, Refusal};
 use std::convert::Infallible;
-use waybill_schema::events::{UploadEvent, UploadStartedV1};
+use waybill_schema::events::{UploadDescription, UploadEvent};
 use waybill_schema::{CompanyId, Entity, Routing, Subject, Timestamp, UploadId};
 
 /// Upload.
@@ -87,7 +87,7 @@ impl Aggregate for LifecycleAggregate {
 }
 
 /// Returns the routing for the events of an upload and its file.
-fn routing_of(started: &UploadStartedV1) -> Routing {
+fn routing_of(started: &UploadDescription) -> Routing {
     Routing {
         session_id: started.session_id,
         chatroom_id: started.chatroom_id,

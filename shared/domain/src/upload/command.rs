@@ -3,7 +3,7 @@
 use crate::media_type::TypePolicy;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{
-    ChunkUploadedV1, FileUploadedV2, MultipartOpenedV2, PartAssembledV1, QuarantineCopiedV1, UploadStartedV2,
+    ChunkUploaded, FileUploaded, MultipartOpened, PartAssembled, QuarantineCopied, UploadStarted,
 };
 use waybill_schema::{Sha256Digest, Timestamp, UploadId};
 
@@ -26,7 +26,7 @@ pub struct Verification {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Start the upload.
-    Start(UploadStartedV2),
+    Start(UploadStarted),
     /// Set the length that was deferred.
     SetLength {
         /// Size of the whole file in bytes.
@@ -48,15 +48,15 @@ pub enum Command {
         ended_by: Timestamp,
     },
     /// Record that the object under the quarantine key was copied.
-    CopyQuarantine(QuarantineCopiedV1),
+    CopyQuarantine(QuarantineCopied),
     /// Record an upload whose whole file was stored and verified in one request.
-    UploadWhole(FileUploadedV2),
+    UploadWhole(FileUploaded),
     /// Record that a multipart upload was opened in the object store.
-    OpenMultipart(MultipartOpenedV2),
+    OpenMultipart(MultipartOpened),
     /// Record that a range of bytes was stored.
-    RecordChunk(ChunkUploadedV1),
+    RecordChunk(ChunkUploaded),
     /// Record that staged objects were assembled into a part.
-    RecordAssembly(PartAssembledV1),
+    RecordAssembly(PartAssembled),
     /// Complete the upload: the client has sent all bytes.
     Complete {
         /// SHA-256 of the file as the client declares it.

@@ -5,9 +5,9 @@ use crate::Refusal;
 use crate::media_type::{Claim, TypePolicy};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{
-    ChunkStorage, ChunkUploadedV1, FileCompletedV1, FileRejectedV1, FileUploadedV2, FileVerifiedV1,
-    QuarantineClearedV1, QuarantineCopiedV1, QuarantineSignedV1, UploadCancelledV1, UploadConcatenatedV1, UploadEvent,
-    UploadExpiredV1, UploadKind, UploadLengthSetV1, UploadStartedV1, UploadStartedV2,
+    ChunkStorage, ChunkUploaded, FileCompleted, FileRejected, FileUploaded, FileVerified, QuarantineCleared,
+    QuarantineCopied, QuarantineSigned, UploadCancelled, UploadConcatenated, UploadDescription, UploadEvent,
+    UploadExpired, UploadKind, UploadLengthSet, UploadStarted,
 };
 use waybill_schema::{ByteRange, Sha256Digest, Timestamp, UploadId};
 
@@ -29,11 +29,11 @@ pub fn decide(state: &State, command: Command) -> Result<Option<UploadEvent>, Re
             // A client may request URLs repeatedly. Not every URL needs an event, because the worker waits for the
             // object for longer than this time.
             let is_known = state.quarantine_until.is_some_and(|known| known.plus_ms(SIGNED_AGAIN_AFTER_MS) > until);
-            Ok((!is_known).then(|| QuarantineSignedV1 { until }.into()))
+            Ok((!is_known).then(|| QuarantineSigned { until }.into()))
         }
         Command::ClearQuarantine { ended_by } => {
             let due = state.has_ended() && state.quarantine_until.is_some_and(|until| until <= ended_by);
-            Ok(due.then(|| QuarantineClearedV1 {}.into()))
+            Ok(due.then(|| QuarantineCleared {}.into()))
         }
         Command::CopyQuarantine(copied) => decide_copied(state, copied),
         Command::UploadWhole(upload) => decide_whole(state, upload),
@@ -64,7 +64,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<UploadEvent>, Re
     }
 }
 
-fn decide_start(state: &State, start: UploadStartedV2) -> Result<Option<UploadEvent>, Refusal> {
+fn decide_start(state: &State, start: UploadStarted) -> Result<Option<UploadEvent>, Refusal> {
     match &state.started {
         None if state.phase == Phase::Absent => Ok(Some(start.into())),
         None => Err(Refusal::UploadEnded { status: "expired" }),
@@ -87,7 +87,7 @@ fn decide_length(state: &State, size_bytes: u64) -> Result<Option<UploadEvent>, 
     if size_bytes > limit_bytes {
         return Err(Refusal::FileTooLarge { size_bytes, limit_bytes });
     }
-    Ok(Some(UploadLengthSetV1 { size_bytes }.into()))
+    Ok(Some(UploadLengthSet { size_bytes }.into()))
 }
 
 fn decide_claim(state: &State, into: UploadId) -> Result<Option<UploadEvent>, Refusal> {
@@ -103,10 +103,10 @@ fn decide_claim(state: &State, into: UploadId) -> Result<Option<UploadEvent>, Re
     if state.length_deferred || !state.missing().is_empty() {
         return unfit("it is not complete");
     }
-    Ok(Some(UploadConcatenatedV1 { into }.into()))
+    Ok(Some(UploadConcatenated { into }.into()))
 }
 
-fn decide_copied(state: &State, copied: QuarantineCopiedV1) -> Result<Option<UploadEvent>, Refusal> {
+fn decide_copied(state: &State, copied: QuarantineCopied) -> Result<Option<UploadEvent>, Refusal> {
     if state.copied.is_some() {
         return Ok(None);
     }
@@ -118,7 +118,7 @@ fn decide_copied(state: &State, copied: QuarantineCopiedV1) -> Result<Option<Upl
     Ok(Some(copied.into()))
 }
 
-fn decide_whole(state: &State, upload: FileUploadedV2) -> Result<Option<UploadEvent>, Refusal> {
+fn decide_whole(state: &State, upload: FileUploaded) -> Result<Option<UploadEvent>, Refusal> {
     match &state.phase {
         Phase::Absent => Ok(Some(upload.into())),
         Phase::Verified { sha256, .. } if *sha256 == upload.sha256 => Ok(None),
@@ -128,11 +128,11 @@ fn decide_whole(state: &State, upload: FileUploadedV2) -> Result<Option<UploadEv
 }
 
 /// Returns `true` if two starts differ only in the time at which the upload would expire.
-fn same_start(before: &UploadStartedV1, again: &UploadStartedV1) -> bool {
-    *before == UploadStartedV1 { expires_at: before.expires_at, ..again.clone() }
+fn same_start(before: &UploadDescription, again: &UploadDescription) -> bool {
+    *before == UploadDescription { expires_at: before.expires_at, ..again.clone() }
 }
 
-fn decide_chunk(state: &State, chunk: ChunkUploadedV1) -> Result<Option<UploadEvent>, Refusal> {
+fn decide_chunk(state: &State, chunk: ChunkUploaded) -> Result<Option<UploadEvent>, Refusal> {
     state.check_takes_bytes()?;
     let size_bytes = state.grid().size_bytes;
     let range = ByteRange::at(chunk.offset, chunk.length);
@@ -169,7 +169,7 @@ fn decide_complete(
     if !missing.is_empty() {
         return Err(Refusal::ChunksMissing { missing });
     }
-    Ok(Some(FileCompletedV1 { declared_sha256 }.into()))
+    Ok(Some(FileCompleted { declared_sha256 }.into()))
 }
 
 fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> Result<Option<UploadEvent>, Refusal> {
@@ -191,7 +191,7 @@ fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> R
         )));
     }
     Ok(Some(
-        FileVerifiedV1 {
+        FileVerified {
             sha256: found.sha256,
             storage_bucket: found.storage_bucket,
             storage_key: found.storage_key,
@@ -203,12 +203,12 @@ fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> R
 }
 
 fn rejected(code: ErrorCode, message: String) -> UploadEvent {
-    FileRejectedV1 { code: code.to_string(), message }.into()
+    FileRejected { code: code.to_string(), message }.into()
 }
 
 fn decide_cancel(state: &State) -> Result<Option<UploadEvent>, Refusal> {
     match state.phase {
-        Phase::Active => Ok(Some(UploadCancelledV1 {}.into())),
+        Phase::Active => Ok(Some(UploadCancelled {}.into())),
         Phase::Cancelled | Phase::Expired | Phase::Rejected { .. } => Ok(None),
         Phase::Absent => Err(Refusal::NotFound { what: "upload" }),
         Phase::Concatenated { .. } => Err(Refusal::UploadCompleted { hint: "Cancel the final upload instead." }),
@@ -223,5 +223,5 @@ fn decide_expire(state: &State, now: Timestamp) -> Option<UploadEvent> {
         (Phase::Active, Some(started)) => now >= started.expires_at || state.is_abandoned(now),
         _ => false,
     };
-    due.then(|| UploadExpiredV1 {}.into())
+    due.then(|| UploadExpired {}.into())
 }

@@ -1,9 +1,7 @@
 //! Applies events to the state of an upload.
 
 use super::{Phase, StagedPiece, State, StoredPart};
-use waybill_schema::events::{
-    ChunkStorage, ChunkUploadedV1, PartAssembledV1, UploadEvent, UploadKind, UploadStartedV1,
-};
+use waybill_schema::events::{ChunkStorage, ChunkUploaded, PartAssembled, UploadDescription, UploadEvent, UploadKind};
 use waybill_schema::{ByteRange, Timestamp};
 
 /// Applies one event, recorded at `time`, to the state.
@@ -60,7 +58,7 @@ pub fn evolve(state: &mut State, event: &UploadEvent, time: Timestamp) {
     }
 }
 
-fn start(state: &mut State, started: &UploadStartedV1, time: Timestamp) {
+fn start(state: &mut State, started: &UploadDescription, time: Timestamp) {
     state.started = Some(started.clone());
     state.started_at = time;
     state.phase = Phase::Active;
@@ -73,7 +71,7 @@ fn set_length(state: &mut State, size_bytes: u64) {
     }
 }
 
-fn chunk_uploaded(state: &mut State, chunk: &ChunkUploadedV1) {
+fn chunk_uploaded(state: &mut State, chunk: &ChunkUploaded) {
     let range = ByteRange::at(chunk.offset, chunk.length);
     // A chunk may be recorded after the end of the upload. It is ignored, and the worker that stored its bytes deletes
     // them.
@@ -104,7 +102,7 @@ fn chunk_uploaded(state: &mut State, chunk: &ChunkUploadedV1) {
     state.stored.insert(range);
 }
 
-fn part_assembled(state: &mut State, assembled: &PartAssembledV1) {
+fn part_assembled(state: &mut State, assembled: &PartAssembled) {
     let part = StoredPart { etag: assembled.etag.clone(), crc64nvme: assembled.crc64nvme, length: assembled.length };
     state.writers.insert(assembled.worker_id);
     state.rewritten |= assembled.store_writes > 1;

@@ -7,7 +7,7 @@ use crate::limits::{PIECES_FREE, least_piece_bytes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{
-    ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, QuarantineCopiedV1, UploadKind, UploadStartedV1,
+    ChunkStorage, ChunkUploaded, MultipartOpened, QuarantineCopied, UploadDescription, UploadKind,
 };
 use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, UploadId, UploadStatus, WorkerId};
 
@@ -61,7 +61,7 @@ pub struct StoredPart {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Description from the start. `size_bytes` is the current size, or the maximum size if the length is unknown.
-    pub started: Option<UploadStartedV1>,
+    pub started: Option<UploadDescription>,
     /// `true` if the length was known at the start.
     pub length_at_start: bool,
     /// `true` if the length is still unknown.
@@ -73,13 +73,13 @@ pub struct State {
     /// Latest expiry of the URLs with which the client can create the object under the quarantine key.
     pub quarantine_until: Option<Timestamp>,
     /// The copy of the object under the quarantine key.
-    pub copied: Option<QuarantineCopiedV1>,
+    pub copied: Option<QuarantineCopied>,
     /// Time of the start.
     pub started_at: Timestamp,
     /// The phase.
     pub phase: Phase,
     /// The multipart upload in the object store.
-    pub multipart: Option<MultipartOpenedV2>,
+    pub multipart: Option<MultipartOpened>,
     /// The stored bytes.
     pub stored: RangeSet,
     /// The parts in the object store, by number.
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// Returns `true` if `chunk` is a part, and another version of this part is already recorded.
-    pub fn has_another_part(&self, chunk: &ChunkUploadedV1) -> bool {
+    pub fn has_another_part(&self, chunk: &ChunkUploaded) -> bool {
         let ChunkStorage::Part { part_number } = &chunk.storage else { return false };
         self.parts.get(part_number).is_some_and(|part| part.etag != chunk.etag)
     }

@@ -2,7 +2,7 @@
 //! of maps is estimated.
 
 use super::State;
-use waybill_schema::events::{UploadKind, UploadStartedV1};
+use waybill_schema::events::{UploadDescription, UploadKind};
 
 /// Estimated bytes of an entry of a map with a small value.
 const ENTRY_BYTES: usize = 64;
@@ -10,7 +10,7 @@ const ENTRY_BYTES: usize = 64;
 const PART_BYTES: usize = 128;
 
 /// Returns the memory usage in bytes of the description from the start of an upload.
-pub fn start_weight(started: &UploadStartedV1, kind: &UploadKind, upload_metadata: Option<&str>) -> usize {
+pub fn start_weight(started: &UploadDescription, kind: &UploadKind, upload_metadata: Option<&str>) -> usize {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let of_kind = match kind {
         UploadKind::Final { partials, upload_concat } => partials.len() * size_of::<uuid::Uuid>() + upload_concat.len(),
@@ -18,7 +18,7 @@ pub fn start_weight(started: &UploadStartedV1, kind: &UploadKind, upload_metadat
         UploadKind::File | UploadKind::Partial | UploadKind::Direct => 0,
     };
     let texts = started.original_name.len() + started.mime_type.len() + text(&started.metadata);
-    size_of::<UploadStartedV1>() + texts + upload_metadata.map_or(0, str::len) + of_kind
+    size_of::<UploadDescription>() + texts + upload_metadata.map_or(0, str::len) + of_kind
 }
 
 impl State {

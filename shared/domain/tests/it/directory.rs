@@ -6,7 +6,7 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::directory::*;
 use waybill_domain::limits::Limits;
-use waybill_schema::events::{CompanySettings, CompanySettingsChangedV1};
+use waybill_schema::events::{CompanySettings, CompanySettingsChanged};
 use waybill_schema::*;
 
 const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
@@ -118,7 +118,7 @@ fn settings_stay_below_the_limits() {
         let change = company.when(Command::ChangeSettings(bad, limits));
         change.then_refused_as(|refusal| matches!(refusal, Refusal::SettingsInvalid { .. }));
     }
-    let changed = CompanySettingsChangedV1 { settings: good.clone() };
+    let changed = CompanySettingsChanged { settings: good.clone() };
     company.when(Command::ChangeSettings(good, limits)).then_once(changed);
 }
 

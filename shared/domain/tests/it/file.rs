@@ -13,25 +13,25 @@ fn given(events: impl IntoIterator<Item = FileEvent>) -> Given<FileAggregate> {
 fn deleting_and_restoring_are_events_once_each() {
     let there = given([]);
     there.when(Command::Restore).then_nothing();
-    let deleted = there.when(Command::Delete).then_once(FileDeletedV1 {});
-    deleted.when(Command::Restore).then_once(FileRestoredV1 {});
+    let deleted = there.when(Command::Delete).then_once(FileDeleted {});
+    deleted.when(Command::Restore).then_once(FileRestored {});
 }
 
 #[test]
 fn a_file_that_was_restored_begins_another_retention() {
     let retire = |restored_until| Command::Retire { restored_until };
-    given([]).when(retire(NOW.plus_ms(-7))).then(FileDeletedV1 {});
-    given([FileDeletedV1 {}.into()]).when(retire(NOW.plus_ms(2))).then_nothing();
-    let restored = given([FileDeletedV1 {}.into(), FileRestoredV1 {}.into()]);
+    given([]).when(retire(NOW.plus_ms(-7))).then(FileDeleted {});
+    given([FileDeleted {}.into()]).when(retire(NOW.plus_ms(2))).then_nothing();
+    let restored = given([FileDeleted {}.into(), FileRestored {}.into()]);
     restored.when(retire(NOW.plus_ms(-1))).then_nothing();
-    restored.when(retire(NOW)).then(FileDeletedV1 {});
+    restored.when(retire(NOW)).then(FileDeleted {});
 }
 
 #[test]
 fn only_what_was_deleted_long_enough_is_purged_and_stays_so() {
     let purge = |deleted_until| Command::Purge { deleted_until };
     given([]).when(purge(NOW)).then_refused(Refusal::FileNotDeleted);
-    let deleted = given([FileDeletedV1 {}.into()]);
+    let deleted = given([FileDeleted {}.into()]);
     deleted.when(purge(NOW.plus_ms(-1))).then_refused(Refusal::FileNotDeleted);
     let purged = deleted.when(purge(NOW)).then_an_event();
     purged.when(purge(NOW)).then_nothing();
@@ -44,5 +44,5 @@ fn a_new_name_is_checked_like_the_first() {
     let renamed = given([]).when(rename("b.txt")).then_an_event();
     renamed.when(rename("b.txt")).then_nothing();
     given([]).when(rename("../b")).then_refused_as(|refusal| matches!(refusal, Refusal::NameInvalid { .. }));
-    given([FileDeletedV1 {}.into()]).when(rename("b")).then_refused(Refusal::FileDeleted);
+    given([FileDeleted {}.into()]).when(rename("b")).then_refused(Refusal::FileDeleted);
 }

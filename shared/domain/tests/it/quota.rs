@@ -27,7 +27,7 @@ fn item(n: u128, bytes_total: u64) -> ReservedItem {
 }
 
 fn reserved(items: impl IntoIterator<Item = ReservedItem>) -> QuotaEvent {
-    QuotaReservedV1 { items: items.into_iter().collect(), until: NOW }.into()
+    QuotaReserved { items: items.into_iter().collect(), until: NOW }.into()
 }
 
 fn ended(n: u128, bytes_used: Option<u64>) -> SettledItem {
@@ -35,11 +35,11 @@ fn ended(n: u128, bytes_used: Option<u64>) -> SettledItem {
 }
 
 fn used(n: u128, bytes: u64) -> QuotaEvent {
-    QuotaSettledV1 { items: vec![ended(n, Some(bytes))] }.into()
+    QuotaSettled { items: vec![ended(n, Some(bytes))] }.into()
 }
 
 fn came_to_nothing(n: u128) -> QuotaEvent {
-    QuotaSettledV1 { items: vec![ended(n, None)] }.into()
+    QuotaSettled { items: vec![ended(n, None)] }.into()
 }
 
 fn exceeds_the_quota(refusal: &Refusal) -> bool {
@@ -91,14 +91,14 @@ fn uploads_that_are_reserved_by_one_command_fit_together_or_not_at_all() {
 #[test]
 fn the_first_limit_is_set_once() {
     let set = |storage_limit_bytes| Command::SetFirstLimit { storage_limit_bytes };
-    let quota = given([]).when(set(5)).then_once(QuotaLimitSetV1 { storage_limit_bytes: 5 });
+    let quota = given([]).when(set(5)).then_once(QuotaLimitSet { storage_limit_bytes: 5 });
     quota.when(set(6)).then_nothing();
-    quota.when(Command::SetLimit { storage_limit_bytes: 6 }).then(QuotaLimitSetV1 { storage_limit_bytes: 6 });
+    quota.when(Command::SetLimit { storage_limit_bytes: 6 }).then(QuotaLimitSet { storage_limit_bytes: 6 });
 }
 
 #[test]
 fn a_limit_below_what_is_used_lets_nothing_start() {
-    let limit = QuotaLimitSetV1 { storage_limit_bytes: 50 };
+    let limit = QuotaLimitSet { storage_limit_bytes: 50 };
     let quota = given([reserved([item(1, 60)]), used(1, 60), limit.into()]);
     let state = quota.state();
     assert_eq!((state.used_bytes, state.reserved_bytes(), state.file_count), (60, 0, 1));
@@ -125,7 +125,7 @@ fn a_session_has_a_limit_of_its_own() {
 fn a_reservation_ends_once() {
     let all = [ended(1, Some(50)), ended(2, None), ended(3, Some(1)), ended(1, None)];
     // Every open reservation is settled once, and others are ignored.
-    let settled = QuotaSettledV1 { items: all[..2].to_vec() };
+    let settled = QuotaSettled { items: all[..2].to_vec() };
     let quota = given([reserved([item(1, 60), item(2, 40)])]);
     let quota = quota.when(Command::Settle(all.to_vec())).then_once(settled.clone());
     let state = quota.state();
@@ -138,7 +138,7 @@ fn the_space_of_a_purged_file_is_given_back_once() {
     let purged = [1, 2].map(|n| ReleasedItem { file_id: item(n, 0).upload_id, bytes: 60 });
     let release = Command::Release { purged: purged.to_vec(), recorded: vec![] };
     let quota = given([reserved([item(1, 60), item(2, 40)]), used(1, 60)]);
-    let released = QuotaReleasedV2 { items: purged.to_vec(), recorded: vec![] };
+    let released = QuotaReleased { items: purged.to_vec(), recorded: vec![] };
     let quota = quota.when(release).then_once(released.clone());
     let state = quota.state();
     assert_eq!(
@@ -163,7 +163,7 @@ fn a_reservation_is_raised_in_steps_and_not_past_what_is_free() {
     let raise = |needed_bytes, max_bytes, limit_bytes| {
         quota.when(Command::Raise { upload_id, needed_bytes, max_bytes, terms: terms(limit_bytes) })
     };
-    let raised = |bytes_total| QuotaRaisedV1 { upload_id, bytes_total };
+    let raised = |bytes_total| QuotaRaised { upload_id, bytes_total };
     // The reservation is already large enough.
     raise(STEP, 10 * STEP, 2 * STEP).then_nothing();
     let larger = raise(STEP + 1, 10 * STEP, 2 * STEP).then(raised(2 * STEP));
@@ -181,7 +181,7 @@ fn a_reservation_is_raised_in_steps_and_not_past_what_is_free() {
 #[test]
 fn a_raise_that_comes_too_late_reserves_nothing() {
     let upload_id = item(1, 0).upload_id;
-    let raised = QuotaRaisedV1 { upload_id, bytes_total: STEP };
+    let raised = QuotaRaised { upload_id, bytes_total: STEP };
     let quota = given([reserved([item(1, 60)]), came_to_nothing(1), raised.into()]);
     assert_eq!(quota.state().reserved_bytes(), 0);
     quota
@@ -235,13 +235,13 @@ fn partial_uploads_count_once_towards_their_session() {
     let time = Timestamp(i64::try_from(Uuid::now_v7().as_u128() >> 80).unwrap());
     let max = Limits::default().max_session_bytes;
     let items = vec![of(1, max / 2), of(2, max / 2)];
-    let quota = given([]).at(time).and(QuotaReservedV1 { items, until: time });
+    let quota = given([]).at(time).and(QuotaReserved { items, until: time });
     let from = [1, 2].map(|n| item(n, 0).upload_id).to_vec();
     let transfer = Command::Transfer { item: of(3, max), from, until: time, terms: terms(u64::MAX) };
     let quota = quota.when(transfer).then_an_event();
     assert_eq!(sessions(&quota), [max]);
     // A raise between the decision and the event ends with the reservation.
-    let raised = QuotaRaisedV1 { upload_id: item(3, 0).upload_id, bytes_total: max + 5 };
+    let raised = QuotaRaised { upload_id: item(3, 0).upload_id, bytes_total: max + 5 };
     let quota = quota.and(raised).and(came_to_nothing(3));
     assert_eq!((quota.state().reserved_bytes(), sessions(&quota).iter().sum::<u64>()), (0, 0));
 }

@@ -10,7 +10,7 @@ use waybill_domain::limits::Limits;
 use waybill_domain::quota::*;
 use waybill_schema::UploadId;
 use waybill_schema::events::QuotaEvent;
-use waybill_schema::events::{FileDeletedV1, FilePurgedV1, ReleasedItem, ReservedItem, SettledItem};
+use waybill_schema::events::{FileDeleted, FilePurged, ReleasedItem, ReservedItem, SettledItem};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -99,7 +99,7 @@ impl World {
                     let is_first = self.ended.insert(*n, reserved.bytes).is_none();
                     let deleted = || {
                         let mut state = file::State::default();
-                        file::evolve(&mut state, &FileDeletedV1 {}.into(), NOW);
+                        file::evolve(&mut state, &FileDeleted {}.into(), NOW);
                         state
                     };
                     if is_first && *is_file && !self.partial.contains(n) {
@@ -142,7 +142,7 @@ impl World {
         let mut items = Vec::new();
         for n in files {
             let Some(file) = self.files.get_mut(n) else { continue };
-            file::evolve(file, &FilePurgedV1 {}.into(), NOW);
+            file::evolve(file, &FilePurged {}.into(), NOW);
             if !file.is_space_released {
                 items.push(ReleasedItem { file_id: id(*n), bytes: self.ended.get(n).copied().unwrap_or(0) });
             }

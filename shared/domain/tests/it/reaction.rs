@@ -3,8 +3,8 @@
 use uuid::Uuid;
 use waybill_domain::reaction::{Reaction, reaction_to};
 use waybill_schema::events::{
-    ChunkStorage, ChunkUploadedV1, FilePurgedV1, FileRestoredV1, SessionCancelledV1, UploadCancelledV1,
-    UploadConcatenatedV1, UploadKind, UploadStartedV2,
+    ChunkStorage, ChunkUploaded, FilePurged, FileRestored, SessionCancelled, UploadCancelled, UploadConcatenated,
+    UploadKind, UploadStarted,
 };
 use waybill_schema::{Event, SessionId, UploadId, WorkerId};
 
@@ -16,8 +16,8 @@ fn reaction(event: impl Into<Event>) -> Option<Reaction> {
 
 #[test]
 fn an_upload_takes_steps_when_it_ends_and_not_while_bytes_arrive() {
-    assert_eq!(reaction(UploadCancelledV1 {}), Some(Reaction::TakeSteps));
-    let chunk = ChunkUploadedV1 {
+    assert_eq!(reaction(UploadCancelled {}), Some(Reaction::TakeSteps));
+    let chunk = ChunkUploaded {
         offset: 0,
         length: 1,
         crc64nvme: 0,
@@ -31,21 +31,21 @@ fn an_upload_takes_steps_when_it_ends_and_not_while_bytes_arrive() {
 
 #[test]
 fn a_start_has_a_reaction_only_for_a_session_or_a_final_upload() {
-    let start = UploadStartedV2::from(started(10));
+    let start = UploadStarted::from(started(10));
     assert_eq!(reaction(start.clone()), None);
     let session = SessionId(Uuid::from_u128(7));
     let mut of_session = start.clone();
     of_session.started.session_id = Some(session);
     assert_eq!(reaction(of_session), Some(Reaction::CancelIfSessionWas { session, takes_steps: false }));
     let kind = UploadKind::Final { partials: Vec::new(), upload_concat: String::new() };
-    assert_eq!(reaction(UploadStartedV2 { kind, ..start }), Some(Reaction::TakeSteps));
+    assert_eq!(reaction(UploadStarted { kind, ..start }), Some(Reaction::TakeSteps));
 }
 
 #[test]
 fn a_claim_a_purge_and_a_cancelled_session_have_reactions_of_their_own() {
     let into = UploadId(Uuid::from_u128(9));
-    assert_eq!(reaction(UploadConcatenatedV1 { into }), Some(Reaction::DeletePartialsIfEnded { into }));
-    assert_eq!(reaction(FilePurgedV1 {}), Some(Reaction::Purge));
-    assert_eq!(reaction(FileRestoredV1 {}), None);
-    assert_eq!(reaction(SessionCancelledV1 {}), Some(Reaction::CancelUploadsOfSession));
+    assert_eq!(reaction(UploadConcatenated { into }), Some(Reaction::DeletePartialsIfEnded { into }));
+    assert_eq!(reaction(FilePurged {}), Some(Reaction::Purge));
+    assert_eq!(reaction(FileRestored {}), None);
+    assert_eq!(reaction(SessionCancelled {}), Some(Reaction::CancelUploadsOfSession));
 }

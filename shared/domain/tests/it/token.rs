@@ -11,8 +11,8 @@ use waybill_schema::*;
 
 const END: Timestamp = Timestamp(1_060_000);
 
-fn issued(max_downloads: Option<u32>) -> DownloadTokenIssuedV1 {
-    DownloadTokenIssuedV1 {
+fn issued(max_downloads: Option<u32>) -> DownloadTokenIssued {
+    DownloadTokenIssued {
         file_id: UploadId(Uuid::from_u128(1)),
         user_id: UserId(Uuid::from_u128(2)),
         token_sha256: Sha256Digest([3; 32]),
@@ -152,7 +152,7 @@ fn it_is_good_for_as_many_people_as_it_says_until_its_end() {
     }
     assert_eq!(any.state().download_count, 300);
     asks(&any, asked(999, (0, SIZE), END)).then_refused_as(has_ended);
-    let revoked = given([issued(None).into(), DownloadTokenRevokedV1 {}.into()]);
+    let revoked = given([issued(None).into(), DownloadTokenRevoked {}.into()]);
     asks(&revoked, asked(1, (0, SIZE), NOW)).then_refused_as(has_ended);
     asks(&given([]), asked(1, (0, SIZE), NOW)).then_refused(Refusal::NotFound { what: "token" });
 }
@@ -160,7 +160,7 @@ fn it_is_good_for_as_many_people_as_it_says_until_its_end() {
 #[test]
 fn a_download_of_before_counted_at_once() {
     let old = DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: None };
-    let token = given([issued(Some(1)).into(), DownloadTokenRedeemedV2::from(old).into()]);
+    let token = given([issued(Some(1)).into(), DownloadTokenRedeemed::from(old).into()]);
     assert_eq!(token.state().download_count, 1);
 }
 

@@ -40,12 +40,12 @@ fn is_unfit(refusal: &Refusal) -> bool {
 fn completed(size_bytes: u64) -> Given<UploadAggregate> {
     let mut events: Vec<UploadEvent> = vec![started(size_bytes).into()];
     events.extend((0..size_bytes / PART).map(|n| chunk(n * PART, PART).into()));
-    events.push(FileCompletedV1 { declared_sha256: None }.into());
+    events.push(FileCompleted { declared_sha256: None }.into());
     given(events)
 }
 
-fn whole() -> FileUploadedV2 {
-    FileUploadedV2 {
+fn whole() -> FileUploaded {
+    FileUploaded {
         started: started(5),
         upload_metadata: Some("filename YS50eHQ=".to_owned()),
         sha256: Sha256Digest([1; 32]),
@@ -58,10 +58,10 @@ fn whole() -> FileUploadedV2 {
 
 #[test]
 fn a_start_is_accepted_once_and_repeated_without_an_event() {
-    let start = |started: UploadStartedV1| Command::Start(started.into());
-    let upload = given([]).when(start(started(10))).then_once(UploadStartedV2::from(started(10)));
+    let start = |started: UploadDescription| Command::Start(started.into());
+    let upload = given([]).when(start(started(10))).then_once(UploadStarted::from(started(10)));
     // A repeated start may differ in the expiry.
-    upload.when(start(UploadStartedV1 { expires_at: NOW.plus_ms(9_999), ..started(10) })).then_nothing();
+    upload.when(start(UploadDescription { expires_at: NOW.plus_ms(9_999), ..started(10) })).then_nothing();
     upload.when(start(started(11))).then_refused(Refusal::IdTaken { what: "upload" });
 }
 
@@ -75,7 +75,7 @@ fn completion_with_a_hole_names_what_is_missing() {
 
 #[test]
 fn an_empty_file_is_complete_without_a_chunk() {
-    given([started(0).into()]).when(complete()).then(FileCompletedV1 { declared_sha256: None });
+    given([started(0).into()]).when(complete()).then(FileCompleted { declared_sha256: None });
 }
 
 #[test]
@@ -105,16 +105,16 @@ fn a_stored_chunk_is_no_news() {
 
 #[test]
 fn a_wrong_declared_digest_rejects_the_file() {
-    let declared = UploadStartedV1 { declared_sha256: Some(Sha256Digest([1; 32])), ..started(100) };
-    given([declared.into(), chunk(0, 100).into(), FileCompletedV1 { declared_sha256: None }.into()])
+    let declared = UploadDescription { declared_sha256: Some(Sha256Digest([1; 32])), ..started(100) };
+    given([declared.into(), chunk(0, 100).into(), FileCompleted { declared_sha256: None }.into()])
         .when(verification([2; 32], None))
         .then_some(is_rejected("digest_mismatch"));
 }
 
 #[test]
 fn the_digest_of_the_completion_replaces_that_of_the_start() {
-    let declared = UploadStartedV1 { declared_sha256: Some(Sha256Digest([1; 32])), ..started(100) };
-    let complete = FileCompletedV1 { declared_sha256: Some(Sha256Digest([2; 32])) };
+    let declared = UploadDescription { declared_sha256: Some(Sha256Digest([1; 32])), ..started(100) };
+    let complete = FileCompleted { declared_sha256: Some(Sha256Digest([2; 32])) };
     given([declared.into(), chunk(0, 100).into(), complete.into()])
         .when(verification([2; 32], None))
         .then_some(|event| matches!(event, UploadEvent::FileVerified(_)));
@@ -134,7 +134,7 @@ fn verifying_twice_is_one_event() {
 
 #[test]
 fn cancelling_is_for_running_uploads() {
-    given([started(100).into()]).when(Command::Cancel).then_once(UploadCancelledV1 {});
+    given([started(100).into()]).when(Command::Cancel).then_once(UploadCancelled {});
     completed(100).when(Command::Cancel).then_refused_as(is_completed);
     given([]).when(Command::Cancel).then_refused(Refusal::NotFound { what: "upload" });
 }
@@ -142,7 +142,7 @@ fn cancelling_is_for_running_uploads() {
 #[test]
 fn what_has_ended_takes_no_bytes() {
     let record = Command::RecordChunk(chunk(0, 100));
-    given([started(100).into(), UploadCancelledV1 {}.into()])
+    given([started(100).into(), UploadCancelled {}.into()])
         .when(record.clone())
         .then_refused(Refusal::UploadEnded { status: "cancelled" });
     completed(100).when(record).then_refused_as(is_completed);
@@ -153,11 +153,11 @@ fn an_upload_expires_when_its_time_is_up_and_not_before() {
     let late = Command::Expire { now: NOW.plus_ms(1_000) };
     let running = given([started(100).into()]);
     running.when(Command::Expire { now: NOW }).then_nothing();
-    running.when(late.clone()).then(UploadExpiredV1 {});
+    running.when(late.clone()).then(UploadExpired {});
     // A complete upload cannot expire.
     completed(100).when(late.clone()).then_nothing();
     // A reservation without an upload: after this event, the upload cannot start any more.
-    let dead = given([]).when(late).then(UploadExpiredV1 {});
+    let dead = given([]).when(late).then(UploadExpired {});
     dead.when(Command::Start(started(100).into())).then_refused(Refusal::UploadEnded { status: "expired" });
     dead.when(Command::UploadWhole(whole())).then_refused(Refusal::UploadEnded { status: "expired" });
 }
@@ -170,13 +170,13 @@ fn a_whole_file_is_started_stored_and_verified_at_once() {
     assert_eq!(state.missing(), []);
     assert_eq!(state.upload_metadata, whole().upload_metadata);
     upload.when(Command::UploadWhole(whole())).then_nothing();
-    let other = FileUploadedV2 { sha256: Sha256Digest([2; 32]), ..whole() };
+    let other = FileUploaded { sha256: Sha256Digest([2; 32]), ..whole() };
     upload.when(Command::UploadWhole(other)).then_refused(Refusal::IdTaken { what: "upload" });
 }
 
 #[test]
 fn one_writer_that_wrote_each_part_once_need_not_be_checked() {
-    let opened = |n| MultipartOpenedV2 {
+    let opened = |n| MultipartOpened {
         storage_bucket: "b".to_owned(),
         storage_key: "k".to_owned(),
         storage_upload_id: "u".to_owned(),
@@ -187,9 +187,9 @@ fn one_writer_that_wrote_each_part_once_need_not_be_checked() {
     let is_checked = |upload: &Given<UploadAggregate>| upload.state().needs_read_back();
     assert!(!is_checked(&begin(1)));
     assert!(is_checked(&begin(2)), "another worker opened the multipart upload");
-    let again = ChunkUploadedV1 { store_writes: 2, ..chunk(100, 100) };
+    let again = ChunkUploaded { store_writes: 2, ..chunk(100, 100) };
     assert!(is_checked(&begin(1).and(again)), "the part was sent twice because a response was lost");
-    let other = ChunkUploadedV1 { etag: "other".to_owned(), ..chunk(0, 100) };
+    let other = ChunkUploaded { etag: "other".to_owned(), ..chunk(0, 100) };
     assert!(is_checked(&begin(1).and(other)), "the part was written twice");
     assert!(!is_checked(&begin(1).and(chunk(0, 100))), "a repeated event changes nothing");
 }
@@ -210,18 +210,18 @@ fn staged_runs_become_a_part_when_they_cover_it() {
 fn what_a_worker_does_follows_from_the_state() {
     let steps = |upload: Given<UploadAggregate>| react(upload.state());
     assert_eq!(steps(completed(100)), [Step::CompleteObject, Step::VerifyObject]);
-    let rejected = FileRejectedV1 { code: "x".to_owned(), message: String::new() };
-    for end in [rejected.into(), UploadCancelledV1 {}.into(), UploadExpiredV1 {}.into()] {
+    let rejected = FileRejected { code: "x".to_owned(), message: String::new() };
+    for end in [rejected.into(), UploadCancelled {}.into(), UploadExpired {}.into()] {
         let ended = given([started(100).into(), end]);
         assert_eq!(steps(ended), [Step::SettleAsUnused, Step::DeleteObject, Step::DeleteStaging]);
     }
-    assert_eq!(steps(given([UploadExpiredV1 {}.into()])), [Step::SettleAsUnused, Step::DeleteObject]);
+    assert_eq!(steps(given([UploadExpired {}.into()])), [Step::SettleAsUnused, Step::DeleteObject]);
     assert_eq!(steps(given([whole().into()])), [Step::SettleAsUsed, Step::KeepContent]);
     assert_eq!(steps(given([started(1).into()])), []);
 }
 
 fn begun(kind: UploadKind, length_deferred: bool) -> UploadEvent {
-    UploadStartedV2 { kind, length_deferred, ..started(300).into() }.into()
+    UploadStarted { kind, length_deferred, ..started(300).into() }.into()
 }
 
 #[test]
@@ -266,14 +266,14 @@ fn what_a_client_made_by_itself_is_taken_over_once_and_in_its_size() {
     let kind = UploadKind::Quarantine { quarantine_key: "q/k".to_owned() };
     let copied = |size_bytes| {
         let (storage_bucket, storage_key) = ("b".to_owned(), "o/k".to_owned());
-        Command::CopyQuarantine(QuarantineCopiedV1 { storage_bucket, storage_key, size_bytes, worker_id: worker(1) })
+        Command::CopyQuarantine(QuarantineCopied { storage_bucket, storage_key, size_bytes, worker_id: worker(1) })
     };
     let is_too_large = |refusal: &Refusal| matches!(refusal, Refusal::SizeExceeded { .. });
     let unsigned = given([begun(kind.clone(), false)]);
     assert!(react(unsigned.state()).is_empty(), "the client has no URL yet");
     // The size differs from the declared size.
     unsigned.when(copied(299)).then_refused_as(is_too_large);
-    let open = given([begun(kind, true), QuarantineSignedV1 { until: NOW }.into()]);
+    let open = given([begun(kind, true), QuarantineSigned { until: NOW }.into()]);
     assert_eq!(react(open.state()), [Step::TakeOver]);
     open.when(copied(301)).then_refused_as(is_too_large);
     let taken = open.when(copied(250)).then_an_event();
@@ -287,13 +287,13 @@ fn a_quarantine_is_cleared_once_when_upload_and_urls_have_ended() {
     let kind = UploadKind::Quarantine { quarantine_key: "q/k".to_owned() };
     let sign = |until| Command::SignQuarantine { until };
     let clear = |ended_by| Command::ClearQuarantine { ended_by };
-    let open = given([begun(kind, true), QuarantineSignedV1 { until: NOW }.into()]);
+    let open = given([begun(kind, true), QuarantineSigned { until: NOW }.into()]);
     // The recorded expiry is close enough.
     open.when(sign(NOW.plus_ms(60_000))).then_nothing();
     open.when(sign(NOW.plus_ms(600_000))).then_an_event();
     // The upload is still open.
     open.when(clear(NOW)).then_nothing();
-    let cancelled = open.and(UploadCancelledV1 {});
+    let cancelled = open.and(UploadCancelled {});
     // The URL has not expired.
     cancelled.when(clear(NOW.plus_ms(-1))).then_nothing();
     let cleared = cancelled.when(clear(NOW)).then_an_event();
@@ -310,7 +310,7 @@ fn what_is_late_is_late_before_the_sweep_says_so() {
 
 #[test]
 fn of_parts_that_the_client_stores_the_last_report_counts() {
-    let reported = |etag: &str| ChunkUploadedV1 { etag: etag.to_owned(), ..chunk(0, 100) };
+    let reported = |etag: &str| ChunkUploaded { etag: etag.to_owned(), ..chunk(0, 100) };
     let upload = given([begun(UploadKind::Direct, false), reported("a").into()]);
     upload.when(Command::RecordChunk(reported("a"))).then_nothing();
     let upload = upload.when(Command::RecordChunk(reported("b"))).then_an_event();

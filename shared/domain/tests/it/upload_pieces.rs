@@ -7,16 +7,16 @@ use waybill_domain::upload::*;
 use waybill_schema::events::*;
 use waybill_schema::*;
 
-fn staged(offset: u64, length: u64) -> ChunkUploadedV1 {
-    ChunkUploadedV1 { storage: ChunkStorage::Staged { storage_key: format!("s/{offset}") }, ..chunk(offset, length) }
+fn staged(offset: u64, length: u64) -> ChunkUploaded {
+    ChunkUploaded { storage: ChunkStorage::Staged { storage_key: format!("s/{offset}") }, ..chunk(offset, length) }
 }
 
 /// An upload of 10 GiB that is interrupted after every MiB has one event for each MiB.
 #[test]
 fn a_large_file_may_be_cut_off_every_mebibyte() {
     const SIZE: u64 = 10 << 30;
-    let of_this_size = UploadStartedV1 { part_size_bytes: 8 << 20, ..started(SIZE) };
-    let mut upload = given([UploadStartedV2::from(of_this_size).into()]);
+    let of_this_size = UploadDescription { part_size_bytes: 8 << 20, ..started(SIZE) };
+    let mut upload = given([UploadStarted::from(of_this_size).into()]);
     let mut facts = 0;
     for offset in (0..SIZE).step_by(1 << 20) {
         upload.carry_out(Command::RecordChunk(staged(offset, 1 << 20))).unwrap().unwrap();
@@ -30,8 +30,8 @@ fn a_large_file_may_be_cut_off_every_mebibyte() {
 fn after_ten_thousand_pieces_the_smallest_are_refused() {
     const SIZE: u64 = 400_000_000;
     const PART_SIZE: u64 = 8 << 20;
-    let of_this_size = UploadStartedV1 { part_size_bytes: PART_SIZE, ..started(SIZE) };
-    let mut upload = given([UploadStartedV2::from(of_this_size).into()]);
+    let of_this_size = UploadDescription { part_size_bytes: PART_SIZE, ..started(SIZE) };
+    let mut upload = given([UploadStarted::from(of_this_size).into()]);
     let take = |upload: &mut Given<UploadAggregate>, offset, length| {
         upload.carry_out(Command::RecordChunk(staged(offset, length))).map(|event| event.is_some())
     };
@@ -69,7 +69,7 @@ fn what_is_stored_of_bytes_that_come_again_can_be_told() {
     let cut = [staged("s/0-40", range(20, 40), 20), staged("s/30-30", range(40, 50), 10)];
     assert_eq!(state.known_in(range(20, 50)), cut);
     assert_eq!(state.known_in(range(60, 100)), []);
-    let joined = PartAssembledV1 {
+    let joined = PartAssembled {
         part_number: 1,
         length: 100,
         crc64nvme: 7,
@@ -92,7 +92,7 @@ fn what_is_stored_of_bytes_that_come_again_can_be_told() {
 fn a_slot_that_was_written_again_is_known_once() {
     let upload = given([started(100).into(), chunk(0, 100).into()]);
     upload.when(Command::RecordChunk(chunk(0, 100))).then_nothing();
-    let again = ChunkUploadedV1 { store_writes: 2, ..chunk(0, 100) };
+    let again = ChunkUploaded { store_writes: 2, ..chunk(0, 100) };
     let upload = upload.when(Command::RecordChunk(again.clone())).then_an_event();
     assert!(upload.state().needs_read_back());
     upload.when(Command::RecordChunk(again)).then_nothing();

@@ -5,7 +5,7 @@ use crate::upload_samples::{PART, chunk, given, started};
 use proptest::prelude::*;
 use waybill_domain::upload::Command;
 use waybill_schema::Event;
-use waybill_schema::events::FileCompletedV1;
+use waybill_schema::events::FileCompleted;
 use waybill_schema::events::UploadEvent;
 
 /// Generates a size and ranges that cover a file of this size. The cuts are arbitrary, the ranges are shuffled, and
@@ -98,7 +98,7 @@ proptest! {
             upload.when(command).then_nothing();
         }
         let complete = Command::Complete { declared_sha256: None, now: NOW };
-        upload.when(complete).then_once(FileCompletedV1 { declared_sha256: None });
+        upload.when(complete).then_once(FileCompleted { declared_sha256: None });
     }
 
     /// Folding the stored events gives the state on which the commands were decided.

@@ -12,8 +12,8 @@ pub(crate) fn worker(n: u128) -> WorkerId {
     WorkerId(Uuid::from_u128(n))
 }
 
-pub(crate) fn started(size_bytes: u64) -> UploadStartedV1 {
-    UploadStartedV1 {
+pub(crate) fn started(size_bytes: u64) -> UploadDescription {
+    UploadDescription {
         company_id: CompanyId(Uuid::from_u128(1)),
         uploaded_by: UserId(Uuid::from_u128(2)),
         session_id: None,
@@ -30,14 +30,14 @@ pub(crate) fn started(size_bytes: u64) -> UploadStartedV1 {
 }
 
 /// Returns a chunk that is stored as a part if it is a whole part, and staged otherwise.
-pub(crate) fn chunk(offset: u64, length: u64) -> ChunkUploadedV1 {
+pub(crate) fn chunk(offset: u64, length: u64) -> ChunkUploaded {
     let whole = offset.is_multiple_of(PART) && length == PART;
     let storage = if whole {
         ChunkStorage::Part { part_number: u32::try_from(offset / PART + 1).unwrap() }
     } else {
         ChunkStorage::Staged { storage_key: format!("s/{offset}-{length}") }
     };
-    ChunkUploadedV1 {
+    ChunkUploaded {
         offset,
         length,
         crc64nvme: offset ^ length,

@@ -4,7 +4,7 @@ use crate::given::{Log, event, subject};
 use futures_util::StreamExt;
 use waybill_event_log::faults::Fault;
 use waybill_event_log::{AppendError, Expect, ReadError, append, read_events};
-use waybill_schema::events::{QuotaEvent, QuotaLimitSetV1};
+use waybill_schema::events::{QuotaEvent, QuotaLimitSet};
 use waybill_schema::{CompanyId, Entity, Event, Position, Recorded, Subject};
 
 async fn all(log: &Log, subject: Subject) -> Vec<Recorded> {
@@ -13,7 +13,7 @@ async fn all(log: &Log, subject: Subject) -> Vec<Recorded> {
 
 fn bytes_of(events: &[Recorded]) -> Vec<u64> {
     let bytes = |event: &Event| match event {
-        Event::Quota(QuotaEvent::QuotaLimitSet(QuotaLimitSetV1 { storage_limit_bytes })) => *storage_limit_bytes,
+        Event::Quota(QuotaEvent::QuotaLimitSet(QuotaLimitSet { storage_limit_bytes })) => *storage_limit_bytes,
         other => panic!("{other:?}"),
     };
     events.iter().map(|recorded| bytes(&recorded.event)).collect()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use waybill_event_log::faults::{Fault, FaultyLog};
 use waybill_event_log::{EventLog, Expect, NewEvent};
-use waybill_schema::events::QuotaLimitSetV1;
+use waybill_schema::events::QuotaLimitSet;
 use waybill_schema::*;
 
 /// The log under test.
@@ -44,7 +44,7 @@ pub(crate) fn event(subject: Subject, bytes: u64, expect: Expect) -> NewEvent {
             address: None,
             routing: Routing { session_id: Some(SessionId(Uuid::from_u128(9))), ..Routing::default() },
         },
-        event: QuotaLimitSetV1 { storage_limit_bytes: bytes }.into(),
+        event: QuotaLimitSet { storage_limit_bytes: bytes }.into(),
         expect,
         message_id: None,
     }

@@ -13,9 +13,9 @@ use waybill_schema::*;
 const PIECE: u64 = 1_024;
 const PIECES: u64 = 2_300;
 
-fn started(company_id: CompanyId) -> UploadStartedV2 {
-    UploadStartedV2 {
-        started: UploadStartedV1 {
+fn started(company_id: CompanyId) -> UploadStarted {
+    UploadStarted {
+        started: UploadDescription {
             company_id,
             uploaded_by: UserId(Uuid::from_u128(2)),
             session_id: None,
@@ -36,7 +36,7 @@ fn started(company_id: CompanyId) -> UploadStartedV2 {
 }
 
 fn piece(number: u64) -> upload::Command {
-    upload::Command::RecordChunk(ChunkUploadedV1 {
+    upload::Command::RecordChunk(ChunkUploaded {
         offset: number * PIECE,
         length: PIECE,
         crc64nvme: number,

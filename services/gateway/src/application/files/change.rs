@@ -5,12 +5,16 @@ use crate::http::problems::OrProblem;
 use waybill_domain::file::Command;
 use waybill_domain::upload::Phase;
 use waybill_repository::{Context, FileAggregate, LifecycleAggregate, UploadAggregate};
-use waybill_schema::events::UploadStartedV1;
+use waybill_schema::events::UploadDescription;
 use waybill_schema::{CompanyId, FileId, Position};
 use waybill_service_kit::Problem;
 
 /// Returns the start of the upload of a verified file; 404 if the file does not exist or is not verified.
-pub(crate) async fn verified(gateway: &Gateway, company: CompanyId, file: FileId) -> Result<UploadStartedV1, Problem> {
+pub(crate) async fn verified(
+    gateway: &Gateway,
+    company: CompanyId,
+    file: FileId,
+) -> Result<UploadDescription, Problem> {
     let aggregate = LifecycleAggregate(UploadAggregate { company, upload: file });
     let upload = gateway.repository.load(&aggregate).await.or_problem("loading an upload")?.state;
     let is_verified = matches!(upload.phase, Phase::Verified { .. });

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use waybill_domain::token::{Command, State, decide, evolve};
 use waybill_event_log::{Expect, NewEvent, append};
 use waybill_repository::{Context, Repository};
-use waybill_schema::events::{DownloadTokenIssuedV1, TokenEvent};
+use waybill_schema::events::{DownloadTokenIssued, TokenEvent};
 use waybill_schema::{ByteRange, CompanyId, Entity, Routing, Sha256Digest, Subject, TokenId};
 use waybill_service_kit::Problem;
 
@@ -51,7 +51,7 @@ pub(crate) struct Tokens {
 #[derive(Clone)]
 pub(crate) struct Download {
     pub(crate) token: Arc<KeptToken>,
-    pub(crate) issued: DownloadTokenIssuedV1,
+    pub(crate) issued: DownloadTokenIssued,
     pub(crate) context: Context,
     /// Id of the request, which distinguishes the downloads of a token.
     pub(crate) request: Uuid,
@@ -66,7 +66,7 @@ impl Tokens {
     }
 
     /// Returns `true` if a download of this token is redirected to the object store.
-    pub(crate) fn is_redirected(&self, issued: &DownloadTokenIssuedV1) -> bool {
+    pub(crate) fn is_redirected(&self, issued: &DownloadTokenIssued) -> bool {
         self.redirects && issued.max_downloads.is_none()
     }
 

@@ -9,7 +9,7 @@ use waybill_domain::media_type::Claim;
 use waybill_domain::{media_type, name, session};
 use waybill_repository::{Context, SessionAggregate};
 use waybill_schema::ErrorCode;
-use waybill_schema::events::UploadStartedV1;
+use waybill_schema::events::UploadDescription;
 use waybill_schema::{ChatroomId, SessionId, Sha256Digest, ThreadId};
 use waybill_service_kit::{Principal, Problem, now};
 
@@ -39,7 +39,7 @@ pub(crate) async fn check(
     principal: &Principal,
     context: &Context,
     facts: &FileFacts,
-) -> Result<UploadStartedV1, Problem> {
+) -> Result<UploadDescription, Problem> {
     name::check(&facts.name).map_err(|refusal| refused(&refusal))?;
     let company = principal.company_id;
     let mime_type = media_type_of(facts)?;
@@ -57,7 +57,7 @@ pub(crate) async fn check(
         session::check_join(&loaded.state, principal.user_id, now()).map_err(|refusal| refused(&refusal))?;
     }
     gateway.registration.ensure(principal, context).await?;
-    Ok(UploadStartedV1 {
+    Ok(UploadDescription {
         company_id: principal.company_id,
         uploaded_by: principal.user_id,
         session_id,

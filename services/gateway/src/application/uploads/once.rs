@@ -9,7 +9,7 @@ use actix_web::dev::Payload;
 use waybill_data_plane::{PutWhole, StoredFile, StoredWhole};
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, Done, ExecuteError, Loaded, UploadAggregate};
-use waybill_schema::events::{FileUploadedV2, ReservedItem, UploadStartedV2};
+use waybill_schema::events::{FileUploaded, ReservedItem, UploadStarted};
 use waybill_schema::{Causation, Position, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
@@ -21,7 +21,7 @@ pub(crate) struct Once<'a> {
     pub(crate) request: RequestId,
     pub(crate) upload: UploadId,
     /// Start of the upload. The length is known.
-    pub(crate) start: &'a UploadStartedV2,
+    pub(crate) start: &'a UploadStarted,
     /// `true` if the client sent an `Idempotency-Key`, so that it can repeat the request and continue the same upload.
     pub(crate) is_repeatable: bool,
 }
@@ -66,7 +66,7 @@ impl Once<'_> {
     /// this request.
     async fn record(&self, stored: StoredFile, loaded: &mut Loaded<State>, reserved: Position) -> Result<(), Problem> {
         let storage_key = stored.storage_key.clone();
-        let uploaded = FileUploadedV2 {
+        let uploaded = FileUploaded {
             started: self.start.started.clone(),
             upload_metadata: self.start.upload_metadata.clone(),
             sha256: stored.sha256,

@@ -5,7 +5,7 @@ use crate::http::problems::OrProblem;
 use waybill_domain::limits::{RESERVATION_STEP_BYTES, UNKNOWN_PART_BYTES};
 use waybill_domain::upload::{Command, State};
 use waybill_repository::{Context, Loaded, UploadAggregate};
-use waybill_schema::events::{ReservedItem, UploadKind, UploadStartedV2};
+use waybill_schema::events::{ReservedItem, UploadKind, UploadStarted};
 use waybill_schema::{Causation, Position, UploadId};
 use waybill_service_kit::{Principal, Problem};
 
@@ -43,7 +43,7 @@ pub(crate) async fn loaded(
 }
 
 /// Returns the space that a new upload reserves. An upload of unknown length reserves only its first step.
-pub(crate) fn space_of(upload_id: UploadId, upload_start: &UploadStartedV2) -> ReservedItem {
+pub(crate) fn space_of(upload_id: UploadId, upload_start: &UploadStarted) -> ReservedItem {
     let size_bytes = upload_start.started.size_bytes;
     let step = match (upload_start.length_deferred, &upload_start.kind) {
         (false, _) => size_bytes,
@@ -60,7 +60,7 @@ pub(crate) async fn start_now(
     principal: &Principal,
     context: &Context,
     upload: UploadId,
-    upload_start: UploadStartedV2,
+    upload_start: UploadStarted,
     is_repeatable: bool,
 ) -> Result<Position, Problem> {
     let item = space_of(upload, &upload_start);
@@ -74,7 +74,7 @@ pub(crate) async fn begin(
     principal: &Principal,
     context: &Context,
     upload: UploadId,
-    upload_start: UploadStartedV2,
+    upload_start: UploadStarted,
     reserved: Position,
     is_repeatable: bool,
 ) -> Result<Position, Problem> {

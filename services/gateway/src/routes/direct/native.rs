@@ -18,7 +18,7 @@ use waybill_object_store::presign::{Pinned, Presign};
 use waybill_object_store::{Crc, ListedPart};
 use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{ChunkStorage, ChunkUploadedV1, MultipartOpenedV2, UploadKind};
+use waybill_schema::events::{ChunkStorage, ChunkUploaded, MultipartOpened, UploadKind};
 use waybill_schema::{Position, UploadId, WorkerId, names};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
@@ -120,7 +120,7 @@ pub(crate) async fn report(
             same && listed.size_bytes == range.len() && !range.is_empty()
         };
         let stored = listed.iter().find(is_it).ok_or_else(|| missing(part.part_number))?;
-        let chunk = ChunkUploadedV1 {
+        let chunk = ChunkUploaded {
             offset: range.from,
             length: range.len(),
             // The store has checked the signed checksum, and the worker reads the whole object back before the file is
@@ -175,7 +175,7 @@ struct Pin {
 }
 
 /// Checks that all parts have the checksum algorithm that was announced to the store, because the store refuses others.
-fn check_algorithm(multipart: &MultipartOpenedV2, pinned: &[Pin]) -> Result<(), Problem> {
+fn check_algorithm(multipart: &MultipartOpened, pinned: &[Pin]) -> Result<(), Problem> {
     let announced = multipart.checksum_algorithm.as_deref();
     if pinned.iter().all(|pin| pin.crc.map(Crc::name) == announced) {
         return Ok(());
@@ -219,14 +219,14 @@ async fn open_multipart(
     loaded: &mut Loaded<State>,
     crc: Option<Crc>,
     context: &Context,
-) -> Result<MultipartOpenedV2, Problem> {
+) -> Result<MultipartOpened, Problem> {
     if let Some(multipart) = &loaded.state.multipart {
         return Ok(multipart.clone());
     }
     let store = &gateway.store;
     let storage_key = names::object_key(aggregate.company, aggregate.upload, Uuid::now_v7().simple());
     let storage_upload_id = store.create_multipart(&storage_key, crc).await.or_problem("opening a multipart upload")?;
-    let opened = MultipartOpenedV2 {
+    let opened = MultipartOpened {
         storage_bucket: store.bucket().to_owned(),
         storage_key,
         storage_upload_id,
@@ -248,7 +248,7 @@ async fn open_multipart(
 /// Looks up these parts in the store. The result can contain other parts too.
 async fn listed(
     gateway: &Gateway,
-    multipart: &MultipartOpenedV2,
+    multipart: &MultipartOpened,
     parts: &[StoredPart],
 ) -> Result<Vec<ListedPart>, Problem> {
     let (key, upload_id) = (&multipart.storage_key, &multipart.storage_upload_id);

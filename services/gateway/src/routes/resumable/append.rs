@@ -17,7 +17,7 @@ use waybill_data_plane::{Checksum, PutBytes};
 use waybill_domain::Refusal;
 use waybill_domain::upload::Command;
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{UploadKind, UploadStartedV2};
+use waybill_schema::events::{UploadKind, UploadStarted};
 use waybill_schema::{ByteRange, UploadId};
 use waybill_service_kit::Problem;
 
@@ -72,7 +72,7 @@ pub(crate) async fn patch(asked: &Asked, upload: UploadId, payload: Payload) -> 
 pub(crate) async fn append(
     asked: &Asked,
     upload: UploadId,
-    facts: &UploadStartedV2,
+    facts: &UploadStarted,
     bringing: Bringing,
     payload: Payload,
 ) -> Result<Appended, Problem> {
@@ -104,7 +104,7 @@ struct Appending<'a> {
     asked: &'a Asked,
     upload: UploadId,
     /// Start of the upload, with the length as it is known now.
-    facts: &'a UploadStartedV2,
+    facts: &'a UploadStarted,
     bringing: Bringing,
     checksum: Option<Checksum>,
     content_length: Option<u64>,
@@ -285,7 +285,7 @@ impl Appending<'_> {
     }
 }
 
-fn check_kind(facts: &UploadStartedV2) -> Result<(), Problem> {
+fn check_kind(facts: &UploadStarted) -> Result<(), Problem> {
     match facts.kind {
         UploadKind::File | UploadKind::Partial => Ok(()),
         UploadKind::Final { .. } => Err(Problem::new(

@@ -18,7 +18,7 @@ use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{UploadKind, UploadStartedV2};
+use waybill_schema::events::{UploadKind, UploadStarted};
 use waybill_schema::{Position, UploadId};
 use waybill_service_kit::Problem;
 
@@ -50,7 +50,7 @@ pub(crate) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
     let facts = facts(asked, metadata, size_bytes)?;
     let context = asked.context();
     let started = check(&asked.gateway, &asked.principal, &context, &facts).await?;
-    let start = UploadStartedV2 {
+    let start = UploadStarted {
         started,
         length_deferred: false,
         kind: UploadKind::Final { partials: partials.clone(), upload_concat: concat.to_owned() },

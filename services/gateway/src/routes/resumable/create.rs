@@ -15,7 +15,7 @@ use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use waybill_domain::Refusal;
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{UploadKind, UploadStartedV2};
+use waybill_schema::events::{UploadKind, UploadStarted};
 use waybill_service_kit::Problem;
 
 /// Creates an upload and stores the bytes in the request, if it has any.
@@ -125,10 +125,10 @@ pub(crate) async fn start(
     metadata: &Metadata,
     length: Option<u64>,
     kind: UploadKind,
-) -> Result<UploadStartedV2, Problem> {
+) -> Result<UploadStarted, Problem> {
     let max_bytes = asked.gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
     let facts = facts(asked, metadata, length.unwrap_or(max_bytes))?;
     let started = check(&asked.gateway, &asked.principal, &asked.context(), &facts).await?;
     let upload_metadata = asked.upload_metadata()?.map(str::to_owned);
-    Ok(UploadStartedV2 { started, length_deferred: length.is_none(), kind, upload_metadata })
+    Ok(UploadStarted { started, length_deferred: length.is_none(), kind, upload_metadata })
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use waybill_api::uploads::FileFacts;
 use waybill_data_plane::checksum::Verifier;
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{UploadKind, UploadStartedV1, UploadStartedV2};
+use waybill_schema::events::{UploadDescription, UploadKind, UploadStarted};
 use waybill_schema::{Position, Timestamp, UploadId};
 use waybill_service_kit::Problem;
 
@@ -34,7 +34,7 @@ struct FileQuery {
 pub(crate) struct Creation<'a> {
     pub(crate) asked: &'a Asked,
     pub(crate) upload: UploadId,
-    pub(crate) start: &'a UploadStartedV2,
+    pub(crate) start: &'a UploadStarted,
     /// `true` if the client declares that the upload ends with this request; `None` if it declares nothing.
     pub(crate) says_complete: Option<bool>,
     pub(crate) brings_bytes: bool,
@@ -88,17 +88,17 @@ impl Creation<'_> {
 }
 
 /// Returns the id of the upload. A repeated request with the same `Idempotency-Key` gets the same id.
-pub(crate) async fn id_of(asked: &Asked, start: &UploadStartedV2) -> Result<UploadId, Problem> {
+pub(crate) async fn id_of(asked: &Asked, start: &UploadStarted) -> Result<UploadId, Problem> {
     // The expiry differs between repeated requests, so it is not part of the comparison.
-    let asked_for = UploadStartedV1 { expires_at: Timestamp(0), ..start.started.clone() };
-    let asked_for = UploadStartedV2 { started: asked_for, ..start.clone() };
+    let asked_for = UploadDescription { expires_at: Timestamp(0), ..start.started.clone() };
+    let asked_for = UploadStarted { started: asked_for, ..start.clone() };
     let body = serde_json::to_vec(&asked_for).map_err(|_| Problem::internal())?;
     let id = asked.gateway.idempotency.id_for(&asked.request, &asked.principal, "POST /tus/", &body).await?;
     Ok(UploadId(id))
 }
 
 /// Returns `true` if the file is empty, so that the upload is complete without any bytes (tus 1.0, Creation).
-fn is_whole(asked: &Asked, start: &UploadStartedV2, says_complete: Option<bool>) -> bool {
+fn is_whole(asked: &Asked, start: &UploadStarted, says_complete: Option<bool>) -> bool {
     let is_empty = !start.length_deferred && start.started.size_bytes == 0 && start.kind == UploadKind::File;
     is_empty && (says_complete != Some(false) || asked.dialect.is_early())
 }

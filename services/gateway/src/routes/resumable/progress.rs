@@ -10,7 +10,7 @@ use actix_web::HttpResponse;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
 use waybill_repository::{FileAggregate, Loaded, UploadAggregate};
-use waybill_schema::events::UploadStartedV2;
+use waybill_schema::events::UploadStarted;
 use waybill_schema::{Position, UploadId};
 use waybill_service_kit::{Problem, now};
 
@@ -24,7 +24,7 @@ pub(crate) struct Appended {
 }
 
 /// Sets the headers that responses to POST and PATCH have in common.
-pub(crate) fn describe(answer: &mut HttpResponse, facts: &UploadStartedV2, appended: &Appended) {
+pub(crate) fn describe(answer: &mut HttpResponse, facts: &UploadStarted, appended: &Appended) {
     if !appended.is_complete {
         set(answer, "upload-expires", http_date(facts.started.expires_at));
     }

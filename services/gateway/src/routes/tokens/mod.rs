@@ -28,7 +28,7 @@ use waybill_api::tokens::{IssueBody, TokenIssued};
 use waybill_domain::access::Operation;
 use waybill_domain::token::Command;
 use waybill_read_model::queries::{DownloadToken, list_tokens};
-use waybill_schema::events::DownloadTokenIssuedV1;
+use waybill_schema::events::DownloadTokenIssued;
 use waybill_schema::{TokenId, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
@@ -82,7 +82,7 @@ pub(crate) async fn issue(
     let key = request.headers().get("Idempotency-Key").map(|key| key.as_bytes());
     let text = gateway.tokens.text(company, token, key);
     let at = now();
-    let issued = DownloadTokenIssuedV1 {
+    let issued = DownloadTokenIssued {
         file_id: UploadId(file.id),
         user_id: principal.user_id,
         as_admin: viewer(&principal).is_admin,

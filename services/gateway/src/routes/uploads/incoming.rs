@@ -22,7 +22,7 @@ use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
 use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{UploadStartedV1, UploadStartedV2};
+use waybill_schema::events::{UploadDescription, UploadStarted};
 use waybill_schema::{ByteRange, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
@@ -45,7 +45,7 @@ pub(crate) struct Incoming {
     id: RequestId,
     upload: UploadId,
     /// Start of the upload. If the length is unknown, `size_bytes` is the largest allowed size.
-    started: UploadStartedV1,
+    started: UploadDescription,
     /// `true` if the client sent an `Idempotency-Key`, so that it can repeat the request and continue the same upload.
     is_repeatable: bool,
 }
@@ -82,7 +82,7 @@ impl Incoming {
     }
 
     async fn take_small(self, payload: Payload) -> Result<HttpResponse, Problem> {
-        let (aggregate, start) = (self.aggregate(), UploadStartedV2::from(self.started.clone()));
+        let (aggregate, start) = (self.aggregate(), UploadStarted::from(self.started.clone()));
         let once = self.once(&start);
         let mut loaded = once.loaded().await?;
         match (&loaded.state.phase, loaded.last_seq) {
@@ -108,7 +108,7 @@ impl Incoming {
         end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201)
     }
 
-    fn once<'a>(&'a self, start: &'a UploadStartedV2) -> Once<'a> {
+    fn once<'a>(&'a self, start: &'a UploadStarted) -> Once<'a> {
         Once {
             gateway: &self.gateway,
             principal: &self.principal,
@@ -164,7 +164,7 @@ impl Incoming {
             self.check_same(payload, &loaded.state).await?;
             return end::answer(&self.gateway, &aggregate, self.upload, &loaded, 201);
         }
-        let start = UploadStartedV2 { length_deferred: true, ..self.started.clone().into() };
+        let start = UploadStarted { length_deferred: true, ..self.started.clone().into() };
         start_now(&self.gateway, &self.principal, &self.context, self.upload, start, self.is_repeatable).await?;
         let finished = async {
             let limit_bytes = self.started.size_bytes;

@@ -12,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, post, web};
 use waybill_api::uploads::{FileFacts, Mode, UploadStarted};
 use waybill_domain::grid::PartGrid;
 use waybill_schema::UploadId;
-use waybill_schema::events::{UploadKind, UploadStartedV2};
+use waybill_schema::events::{self, UploadKind};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
 /// Starts an upload
@@ -52,7 +52,7 @@ pub(crate) async fn start(
         Mode::Gateway => UploadKind::File,
         Mode::Direct => UploadKind::Direct,
     };
-    let upload_start = UploadStartedV2 { kind, ..started.clone().into() };
+    let upload_start = events::UploadStarted { kind, ..started.clone().into() };
     let position = start_now(&gateway, &principal, &context, upload, upload_start, is_repeatable).await?;
     let grid = PartGrid { size_bytes: started.size_bytes, part_size_bytes: started.part_size_bytes };
     Ok(HttpResponse::Created()

@@ -16,7 +16,7 @@ use waybill_object_store::presign::{Presign, Presigned};
 use waybill_object_store::{CompletedPart, ListedPart, StoreError};
 use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
-use waybill_schema::events::{UploadKind, UploadStartedV2};
+use waybill_schema::events::{UploadKind, UploadStarted};
 use waybill_schema::{UploadId, names};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
@@ -57,7 +57,7 @@ impl Asked {
         let upload = UploadId(gateway.idempotency.id_for(request, principal, "uppy", &body).await?);
         let is_repeatable = Idempotency::is_repeatable(request);
         let key = format!("{}{OBJECT}", names::quarantine_prefix(principal.company_id, upload));
-        let start = UploadStartedV2 {
+        let start = UploadStarted {
             started,
             length_deferred: described.size_bytes().is_none(),
             kind: UploadKind::Quarantine { quarantine_key: key.clone() },
