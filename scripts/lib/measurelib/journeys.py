@@ -26,7 +26,7 @@ CHUNK: List[Tuple[str, str]] = [
     ("services/worker/src/data_plane/part.rs", "fn record_part"),
     ("services/worker/src/hashing.rs", "fn part_stored"),
     ("shared/object-store/src/lib.rs", "fn upload_part"),
-    ("shared/repository/src/execute.rs", "fn decide_and_append"),
+    ("shared/repository/src/execute.rs", "fn execute"),
     ("shared/domain/src/upload/decide.rs", "fn decide_chunk"),
 ]
 # Maximum number of files that each recipe changes.

@@ -21,6 +21,8 @@ use waybill_schema::events::{FileShared, ShareChanged};
 use waybill_schema::{Grant, Permissions, ShareId, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
+routes!(create, list, patch, revoke);
+
 /// Converts the permissions of a request. Repeated grants count once.
 fn permissions_of(body: PermissionsBody) -> Permissions {
     let once = |mut grants: Vec<Grant>| {

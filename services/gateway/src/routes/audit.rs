@@ -18,6 +18,8 @@ use waybill_schema::ErrorCode;
 use waybill_schema::{Causation, CompanyId, Entity, FileId, Position, Subject, Timestamp, UploadId};
 use waybill_service_kit::{Principal, Problem, Role};
 
+routes!(list);
+
 const PAGE_DEFAULT: u16 = 100;
 
 const PAGE_MAX: u16 = 1_000;

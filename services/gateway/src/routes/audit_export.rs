@@ -16,6 +16,8 @@ use waybill_event_log::chain::{Chain, RawMessage, signed_text};
 use waybill_schema::CompanyId;
 use waybill_service_kit::{Principal, Problem, Role};
 
+routes!(export, key);
+
 /// Number of events that are read at a time.
 const PAGE: usize = 500;
 

@@ -12,6 +12,8 @@ use waybill_domain::access::Operation;
 use waybill_schema::FileId;
 use waybill_service_kit::{Principal, Problem};
 
+routes!(get, head);
+
 /// Downloads a file
 #[utoipa::path(
     tag = "files",

@@ -1,6 +1,22 @@
-//! All routes of the gateway. One list registers and describes them, so that every route has a description and every
-//! description has a route. The description also declares what the middleware must know about a route
+//! All routes of the gateway. Each file registers and describes its routes in one list, `routes!`, and this file lists
+//! the files. The description of a route also declares what the middleware must know about a route
 //! ([`RouteProperties`](crate::http::openapi::RouteProperties)).
+
+/// Registers and describes the routes of a topic: each route is in one list, so that every route has a description and
+/// every description has a route.
+macro_rules! routes {
+    ($($handler:ident),+ $(,)?) => {
+        /// Registers the routes of this file.
+        pub(in crate::routes) fn register(config: &mut actix_web::web::ServiceConfig) {
+            $(config.service($handler);)+
+        }
+
+        /// Descriptions of the routes of this file.
+        #[derive(utoipa::OpenApi)]
+        #[openapi(paths($($handler),+))]
+        pub(in crate::routes) struct Operations;
+    };
+}
 
 mod administration;
 pub(crate) mod associations;
@@ -19,88 +35,61 @@ pub(crate) mod uploads;
 use crate::http::json;
 use crate::http::openapi::{self, Api};
 use actix_web::web;
-use direct::{native, uppy};
 use resumable::documented as tus;
 use utoipa::OpenApi;
 use waybill_api::ProblemDetails;
 
-macro_rules! operations {
-    ($($($part:ident)::+),+ $(,)?) => {
+/// The description of the whole API, and of the routes that no topic has.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Waybill",
+        description = "Resumable uploads of files, and access to them. Errors are `application/problem+json` \
+                       (RFC 9457) with a stable `code`.",
+    ),
+    paths(tus::create, tus::look, tus::append, tus::terminate, tus::capabilities, openapi::show_api),
+    components(schemas(ProblemDetails))
+)]
+struct Operations;
+
+macro_rules! topics {
+    ($($($topic:ident)::+),+ $(,)?) => {
         fn register(config: &mut web::ServiceConfig) {
-            $(config.service($($part)::+);)+
+            config.service(openapi::show_api);
+            $($($topic)::+::register(config);)+
         }
 
-        #[derive(OpenApi)]
-        #[openapi(
-            info(
-                title = "Waybill",
-                description = "Resumable uploads of files, and access to them. Errors are `application/problem+json` \
-                               (RFC 9457) with a stable `code`.",
-            ),
-            paths($($($part)::+),+, tus::create, tus::look, tus::append, tus::terminate, tus::capabilities),
-            components(schemas(ProblemDetails)),
-        )]
-        struct Operations;
+        fn operations() -> utoipa::openapi::OpenApi {
+            [$($($topic)::+::Operations::openapi()),+]
+                .into_iter()
+                .fold(Operations::openapi(), utoipa::openapi::OpenApi::merge_from)
+        }
     };
 }
 
-operations!(
-    sessions::open,
-    sessions::show,
-    sessions::close,
-    sessions::cancel,
-    uploads::start::start,
-    uploads::status::show,
-    uploads::end::cancel,
-    uploads::end::complete,
-    uploads::chunk::put_chunk,
-    uploads::whole::post_file,
-    native::sign,
-    native::report,
-    files::list::list,
-    files::show::show,
-    files::change::patch,
-    files::change::delete,
-    files::change::restore,
-    content::get,
-    content::head,
-    associations::create,
-    associations::list,
-    associations::patch,
-    associations::revoke,
-    tokens::issue,
-    tokens::list,
-    tokens::revoke,
-    tokens::download::download,
-    quota::show,
-    audit::list,
-    audit_export::export,
-    audit_export::key,
-    directory::put_company,
-    directory::show_company,
-    directory::close_company,
-    quota::set,
-    directory::bulk::bulk,
-    directory::register_user,
-    directory::remove_user,
-    directory::open_chatroom,
-    directory::delete_chatroom,
-    directory::add_chatroom_member,
-    directory::remove_chatroom_member,
-    directory::open_thread,
-    directory::delete_thread,
-    directory::add_thread_member,
-    directory::remove_thread_member,
-    files::change::delete_by_host,
-    directory::revoke_association,
-    uppy::multipart::create,
-    uppy::multipart::list,
-    uppy::multipart::abort,
-    uppy::multipart::complete,
-    uppy::multipart::sign_part,
-    uppy::single::params,
-    uppy::sign::sign,
-    openapi::show_api,
+topics!(
+    sessions,
+    uploads::start,
+    uploads::status,
+    uploads::end,
+    uploads::chunk,
+    uploads::whole,
+    direct::native,
+    files::list,
+    files::show,
+    files::change,
+    content,
+    associations,
+    tokens,
+    tokens::download,
+    quota,
+    audit,
+    audit_export,
+    directory,
+    directory::bulk,
+    direct::uppy::multipart,
+    direct::uppy::single,
+    direct::uppy::sign,
 );
 
 /// Registers all routes of the gateway.
@@ -112,7 +101,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 
 /// Describes the gateway's own operations and `others`, which other services serve on the same address.
 pub(crate) fn api(others: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> Api {
-    Api::new(Operations::openapi(), others)
+    Api::new(operations(), others)
 }
 
 /// Returns the answer to `GET /openapi.json` of a gateway that serves `others` on the same address.

@@ -11,6 +11,8 @@ use waybill_read_model::queries::find_quota;
 use waybill_read_model::rows::StorageQuotaRow;
 use waybill_service_kit::{Principal, Problem, Role};
 
+routes!(show, set);
+
 /// Shows the quota of the caller's company
 #[utoipa::path(
     tag = "quota",

@@ -20,6 +20,8 @@ use waybill_schema::events;
 use waybill_schema::{CompanyId, Position, SessionId};
 use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
+routes!(open, show, close, cancel);
+
 /// Maximum length of the name of a session in bytes, which is the width of its column.
 const MAX_NAME_BYTES: usize = 255;
 

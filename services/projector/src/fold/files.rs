@@ -2,13 +2,14 @@
 
 use super::convert::{big, ms_of, small, time_of};
 use super::misfit::Misfit;
+use super::partials;
 use super::tables::Tables;
 use super::{sessions, shares};
 use chrono::{DateTime, Utc};
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::{media_type, name};
-use waybill_read_model::rows::{FileRow, JsonText, PartialUploadRow, UploadProgressRow};
+use waybill_read_model::rows::{FileRow, JsonText, UploadProgressRow};
 use waybill_schema::events::{ChunkUploaded, FileEvent, FileUploaded, UploadDescription, UploadEvent, UploadKind};
 use waybill_schema::{ByteRange, FileId, ProcessingStatus, RangeSet, Recorded, UploadId, UploadStatus};
 
@@ -23,10 +24,10 @@ pub(super) fn fold_upload(
     if let UploadEvent::UploadStarted(upload) = event
         && upload.kind == UploadKind::Partial
     {
-        return start_partial(tables, id, &upload.started);
+        return partials::start(tables, id, &upload.started);
     }
     if tables.partials.get(id.0).is_some() {
-        return fold_partial(tables, id, event);
+        return partials::fold(tables, id, event);
     }
     match event {
         UploadEvent::UploadStarted(upload) => {
@@ -123,39 +124,6 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
             file.storage_bucket = None;
         }
         FileEvent::FileSpaceReleased(_) => {}
-    }
-    Ok(())
-}
-
-fn start_partial(tables: &mut Tables, id: UploadId, started: &UploadDescription) -> Result<(), Misfit> {
-    let added = tables.partials.add(PartialUploadRow {
-        id: id.0,
-        company_id: started.company_id.0,
-        uploaded_by: started.uploaded_by.0,
-        expires_at: time_of(started.expires_at),
-        has_ended: false,
-        upload_session_id: started.session_id.map(|id| id.0),
-    });
-    if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
-}
-
-fn fold_partial(tables: &mut Tables, id: UploadId, event: &UploadEvent) -> Result<(), Misfit> {
-    match event {
-        UploadEvent::UploadConcatenated(_)
-        | UploadEvent::UploadCancelled(_)
-        | UploadEvent::UploadExpired(_)
-        | UploadEvent::FileRejected(_) => tables.partials.change(id.0)?.has_ended = true,
-        UploadEvent::UploadStarted(_)
-        | UploadEvent::UploadLengthSet(_)
-        | UploadEvent::QuarantineSigned(_)
-        | UploadEvent::QuarantineCopied(_)
-        | UploadEvent::QuarantineCleared(_)
-        | UploadEvent::MultipartOpened(_)
-        | UploadEvent::ChunkUploaded(_)
-        | UploadEvent::PartAssembled(_)
-        | UploadEvent::FileCompleted(_)
-        | UploadEvent::FileVerified(_)
-        | UploadEvent::FileUploaded(_) => {}
     }
     Ok(())
 }

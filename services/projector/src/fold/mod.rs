@@ -7,6 +7,7 @@ mod directory;
 mod files;
 mod keys;
 mod misfit;
+mod partials;
 mod quota;
 mod rows;
 mod sessions;

@@ -22,6 +22,8 @@ use waybill_schema::events::{ChunkStorage, ChunkUploaded, MultipartOpened, Uploa
 use waybill_schema::{Position, UploadId, WorkerId, names};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
+routes!(sign, report);
+
 /// Maximum number of parts in one request.
 const MAX_PARTS: usize = 100;
 

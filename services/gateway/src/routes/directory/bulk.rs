@@ -13,6 +13,8 @@ use waybill_schema::ErrorCode;
 use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
 use waybill_service_kit::Problem;
 
+routes!(bulk);
+
 /// Maximum number of operations in one request.
 const OPERATIONS_MAX: usize = 1_000;
 

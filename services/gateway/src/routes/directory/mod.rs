@@ -21,6 +21,23 @@ use waybill_schema::{ChatroomId, CompanyId, Place, Position};
 use waybill_schema::{ThreadId, UserId};
 use waybill_service_kit::Problem;
 
+routes!(
+    put_company,
+    show_company,
+    close_company,
+    register_user,
+    remove_user,
+    open_chatroom,
+    delete_chatroom,
+    add_chatroom_member,
+    remove_chatroom_member,
+    open_thread,
+    delete_thread,
+    add_thread_member,
+    remove_thread_member,
+    revoke_association
+);
+
 /// Registers a company or changes its settings
 #[utoipa::path(
     tag = "directory",

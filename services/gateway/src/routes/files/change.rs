@@ -18,6 +18,8 @@ use waybill_schema::ErrorCode;
 use waybill_schema::{FileId, Timestamp};
 use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
 
+routes!(patch, delete, restore, delete_by_host);
+
 /// Renames a file or sets its metadata
 #[utoipa::path(
     tag = "files",

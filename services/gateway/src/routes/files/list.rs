@@ -21,6 +21,8 @@ use waybill_schema::ErrorCode;
 use waybill_schema::{Place, ShareId, UploadId};
 use waybill_service_kit::{Principal, Problem, now};
 
+routes!(list);
+
 const PAGE_DEFAULT: u16 = 50;
 
 const PAGE_MAX: u16 = 200;

@@ -11,6 +11,8 @@ use waybill_domain::access::Operation;
 use waybill_read_model::queries::File;
 use waybill_service_kit::{Principal, Problem};
 
+routes!(show);
+
 /// Returns a file
 #[utoipa::path(
     tag = "files",

@@ -25,6 +25,8 @@ use waybill_schema::Actor;
 use waybill_schema::ErrorCode;
 use waybill_service_kit::{Problem, RequestId, now};
 
+routes!(download);
+
 /// Lifetime of the presigned URL to which a client is redirected.
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(60);
 

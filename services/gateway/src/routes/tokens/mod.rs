@@ -32,6 +32,8 @@ use waybill_schema::events::DownloadTokenIssued;
 use waybill_schema::{TokenId, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId, now};
 
+routes!(issue, list, revoke);
+
 const LIFETIME_DEFAULT_S: u32 = 3_600;
 
 /// Maximum number of tokens in a list.

@@ -19,6 +19,8 @@ use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadKind;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
+routes!(put_chunk);
+
 /// Stores a chunk of an upload
 ///
 /// The chunks of an upload can be sent in any order and concurrently. With `Content-Range`, the body is a piece of the

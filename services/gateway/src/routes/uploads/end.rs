@@ -18,6 +18,8 @@ use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::{Position, UploadId};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
+routes!(cancel, complete);
+
 /// Completes an upload
 ///
 /// A worker then verifies the file. With `Prefer: wait=N`, the response waits for the verification for at most N

@@ -15,6 +15,8 @@ use waybill_schema::UploadId;
 use waybill_schema::events::{self, UploadKind};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
+routes!(start);
+
 /// Starts an upload
 ///
 /// Waybill checks the description of the file and reserves its space. The client then sends the bytes.

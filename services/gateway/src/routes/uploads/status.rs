@@ -11,6 +11,8 @@ use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
 use waybill_service_kit::{Principal, Problem};
 
+routes!(show);
+
 /// Returns the current state of an upload
 #[utoipa::path(
     tag = "uploads",

@@ -17,6 +17,8 @@ use waybill_api::uploads::{FileFacts, FileQuery, Mode, UploadStatus};
 use waybill_schema::ErrorCode;
 use waybill_service_kit::{Principal, Problem, RequestId, body};
 
+routes!(post_file);
+
 /// Uploads a whole file in one request
 ///
 /// The body is the file or a form that contains it. The response waits for the verification for at most 120 s.

@@ -18,6 +18,8 @@ use waybill_domain::upload::Phase;
 use waybill_object_store::{CompletedPart, ListedPart};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
+routes!(create, list, abort, complete, sign_part);
+
 /// Maximum size of a list of parts. S3 allows 10,000 parts, and each takes less than 128 bytes of JSON.
 const COMPLETION_MAX_BYTES: usize = 10_000 * 128;
 

@@ -12,6 +12,8 @@ use waybill_object_store::presign::{Presign, Presigned};
 use waybill_schema::ErrorCode;
 use waybill_service_kit::{Principal, Problem, RequestId};
 
+routes!(sign);
+
 /// Signs a request to the object store (Uppy version 6)
 ///
 /// The first request for a file starts an upload and returns the key that the client must use from then on.

@@ -8,6 +8,8 @@ use serde_json::Value;
 use waybill_api::uppy::{Fields, Nothing, UploadParameters, UppyParams};
 use waybill_service_kit::{Principal, Problem, RequestId};
 
+routes!(params);
+
 /// Signs a URL for a small file (Uppy version 5)
 #[utoipa::path(
     tag = "uppy",
