@@ -145,19 +145,20 @@ pub fn advance<'a>(
 ) -> BoxFuture<'a, Result<(), ReadModelError>> {
     Box::pin(async move {
         let moved = Statement::new(
-        "UPDATE projection_checkpoint SET epoch = ?, seq = ?, last_id = ? WHERE partition = ? AND epoch = ? AND seq = ?",
-        [
-            Bind::Text(to.epoch.clone()),
-            Bind::BigInt(to.seq),
-            Bind::Text(to.last_id.clone()),
-            Bind::Integer(signed(partition)),
-            Bind::Text(from.epoch.clone()),
-            Bind::BigInt(from.seq),
-        ],
-    )
-    .execute(connection)
-    .await
-    .map_err(ReadModelError::query("advancing a checkpoint"))?;
+            "UPDATE projection_checkpoint SET epoch = :to_epoch, seq = :to_seq, last_id = :to_id \
+         WHERE partition = :partition AND epoch = :epoch AND seq = :seq",
+            [
+                ("to_epoch", Bind::Text(to.epoch.clone())),
+                ("to_seq", Bind::BigInt(to.seq)),
+                ("to_id", Bind::Text(to.last_id.clone())),
+                ("partition", Bind::Integer(signed(partition))),
+                ("epoch", Bind::Text(from.epoch.clone())),
+                ("seq", Bind::BigInt(from.seq)),
+            ],
+        )
+        .execute(connection)
+        .await
+        .map_err(ReadModelError::query("advancing a checkpoint"))?;
         if moved == 1 { Ok(()) } else { Err(ReadModelError::CheckpointLost { partition }) }
     })
 }
@@ -196,8 +197,8 @@ pub fn checkpoint(
 ) -> BoxFuture<'_, Result<Option<Checkpoint>, ReadModelError>> {
     Box::pin(async move {
         Statement::new(
-            "SELECT epoch, seq, last_id FROM projection_checkpoint WHERE partition = ?",
-            [Bind::Integer(signed(partition))],
+            "SELECT epoch, seq, last_id FROM projection_checkpoint WHERE partition = :partition",
+            [("partition", Bind::Integer(signed(partition)))],
         )
         .get_result(connection)
         .await
@@ -215,8 +216,8 @@ pub fn is_any_parked_of(
     partition: u32,
 ) -> BoxFuture<'_, Result<bool, ReadModelError>> {
     Box::pin(async move {
-        let text = "SELECT EXISTS (SELECT FROM parked_event WHERE partition = ?) AS found";
-        is_found(connection, Statement::new(text, [Bind::Integer(signed(partition))])).await
+        let text = "SELECT EXISTS (SELECT FROM parked_event WHERE partition = :partition) AS found";
+        is_found(connection, Statement::new(text, [("partition", Bind::Integer(signed(partition)))])).await
     })
 }
 

@@ -91,6 +91,25 @@ impl ToSql<Array<Nullable<Text>>, Pg> for Texts {
 }
 
 impl Bind {
+    /// Adds the value to a statement as its next parameter.
+    fn push<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        match self {
+            Self::Text(value) => out.push_bind_param::<Text, _>(value),
+            Self::BigInt(value) => out.push_bind_param::<BigInt, _>(value),
+            Self::Integer(value) => out.push_bind_param::<Integer, _>(value),
+            Self::Uuid(value) => out.push_bind_param::<SqlUuid, _>(value),
+            Self::Time(value) => out.push_bind_param::<Timestamptz, _>(value),
+            Self::Bool(value) => out.push_bind_param::<SqlBool, _>(value),
+            Self::Uuids(value) => out.push_bind_param::<Array<SqlUuid>, _>(value),
+            Self::Texts(value) => out.push_bind_param::<Array<Nullable<Text>>, _>(value),
+            Self::BigInts(value) => out.push_bind_param::<Array<Nullable<BigInt>>, _>(value),
+            Self::Integers(value) => out.push_bind_param::<Array<Nullable<Integer>>, _>(value),
+            Self::OptionalUuids(value) => out.push_bind_param::<Array<Nullable<SqlUuid>>, _>(value),
+            Self::Times(value) => out.push_bind_param::<Array<Nullable<Timestamptz>>, _>(value),
+            Self::Bools(value) => out.push_bind_param::<Array<Nullable<SqlBool>>, _>(value),
+        }
+    }
+
     /// Returns an array in the text format of PostgreSQL and the type of its elements, or `None` if the value is not an
     /// array.
     fn to_literal(&self) -> Option<(String, &'static str)> {
@@ -114,62 +133,109 @@ impl Bind {
     }
 }
 
-/// SQL text with `?` as placeholders, and the values in their order.
+/// SQL text in which `:name` stands for the value with this name, as often as it is needed.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement {
-    text: String,
+    pieces: Vec<Piece>,
+    /// The values in the order in which the text first uses them.
     binds: Vec<Bind>,
 }
 
+/// A piece of the text of a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Sql(String),
+    /// Index of a value in [`Statement::binds`].
+    Value(usize),
+    /// Name without a value.
+    Unknown(String),
+}
+
 impl Statement {
+    /// Creates a statement. The names of `binds` consist of letters, digits and underscores. The text must not contain a
+    /// colon before a letter for another purpose, but may contain casts such as `::text`.
+    pub(crate) fn new(text: &str, binds: impl IntoIterator<Item = (&'static str, Bind)>) -> Self {
+        let mut given: Vec<(&'static str, Option<Bind>)> =
+            binds.into_iter().map(|(name, bind)| (name, Some(bind))).collect();
+        let (mut pieces, mut used, mut binds) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rest = text;
+        while let Some((sql, name, after)) = next_name(rest) {
+            pieces.push(Piece::Sql(sql.to_owned()));
+            rest = after;
+            if let Some(index) = used.iter().position(|known| *known == name) {
+                pieces.push(Piece::Value(index));
+                continue;
+            }
+            let value = given.iter_mut().find(|(known, _)| *known == name).and_then(|(_, bind)| bind.take());
+            pieces.push(value.map_or_else(
+                || Piece::Unknown(name.to_owned()),
+                |bind| {
+                    used.push(name);
+                    binds.push(bind);
+                    Piece::Value(binds.len() - 1)
+                },
+            ));
+        }
+        pieces.push(Piece::Sql(rest.to_owned()));
+        Self { pieces, binds }
+    }
+
     /// Returns the statement that explains this one.
-    pub(crate) fn explained(self) -> Self {
-        Self { text: format!("EXPLAIN {}", self.text), binds: self.binds }
+    pub(crate) fn explained(mut self) -> Self {
+        self.pieces.insert(0, Piece::Sql("EXPLAIN ".to_owned()));
+        self
     }
 
     /// Returns a statement that runs this one with `pg_temp.waybill_told`, which returns permanent errors as text.
     /// Returns `None` if not all values are arrays.
     pub(crate) fn told(&self) -> Option<Self> {
-        let arrays: Option<Vec<(String, &str)>> = self.binds.iter().map(Bind::to_literal).collect();
-        let (values, types): (Vec<Option<String>>, Vec<&str>) =
-            arrays?.into_iter().map(|(literal, of)| (Some(literal), of)).unzip();
-        let mut pieces = self.text.split('?');
-        let mut text = pieces.next().unwrap_or_default().to_owned();
-        for (n, (piece, of)) in pieces.zip(types).enumerate() {
-            text.push_str(&format!("($1)[{}]::{of}[]{piece}", n + 1));
-        }
-        Some(Self::new(
-            "SELECT pg_temp.waybill_told(?, ?) AS refused",
-            [Bind::Text(text), Bind::Texts(values.iter().map(Option::as_deref).collect())],
-        ))
+        let arrays: Vec<(String, &str)> = self.binds.iter().map(Bind::to_literal).collect::<Option<_>>()?;
+        let piece = |piece: &Piece| match piece {
+            Piece::Sql(sql) => Some(sql.clone()),
+            Piece::Value(index) => arrays.get(*index).map(|(_, of)| format!("($1)[{}]::{of}[]", index + 1)),
+            Piece::Unknown(_) => None,
+        };
+        let text: String = self.pieces.iter().map(piece).collect::<Option<_>>()?;
+        let values = Bind::Texts(arrays.iter().map(|(literal, _)| Some(literal)).collect());
+        let told = "SELECT pg_temp.waybill_told(:statement, :values) AS refused";
+        Some(Self::new(told, [("statement", Bind::Text(text)), ("values", values)]))
     }
+}
 
-    pub(crate) fn new(text: impl Into<String>, binds: impl IntoIterator<Item = Bind>) -> Self {
-        Self { text: text.into(), binds: binds.into_iter().collect() }
+/// Returns the text before the first name, the name, and the text after it.
+fn next_name(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    loop {
+        let colon = from + text.get(from..)?.find(':')?;
+        let after = text.get(colon + 1..)?;
+        if after.starts_with(':') {
+            from = colon + 2;
+            continue;
+        }
+        let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+        if after.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return Some((text.get(..colon)?, after.get(..end)?, after.get(end..)?));
+        }
+        from = colon + 1;
     }
 }
 
 impl QueryFragment<Pg> for Statement {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let mut pieces = self.text.split('?');
-        out.push_sql(pieces.next().unwrap_or_default());
-        for (piece, bind) in pieces.zip(&self.binds) {
-            match bind {
-                Bind::Text(value) => out.push_bind_param::<Text, _>(value)?,
-                Bind::BigInt(value) => out.push_bind_param::<BigInt, _>(value)?,
-                Bind::Integer(value) => out.push_bind_param::<Integer, _>(value)?,
-                Bind::Uuid(value) => out.push_bind_param::<SqlUuid, _>(value)?,
-                Bind::Time(value) => out.push_bind_param::<Timestamptz, _>(value)?,
-                Bind::Bool(value) => out.push_bind_param::<SqlBool, _>(value)?,
-                Bind::Uuids(value) => out.push_bind_param::<Array<SqlUuid>, _>(value)?,
-                Bind::Texts(value) => out.push_bind_param::<Array<Nullable<Text>>, _>(value)?,
-                Bind::BigInts(value) => out.push_bind_param::<Array<Nullable<BigInt>>, _>(value)?,
-                Bind::Integers(value) => out.push_bind_param::<Array<Nullable<Integer>>, _>(value)?,
-                Bind::OptionalUuids(value) => out.push_bind_param::<Array<Nullable<SqlUuid>>, _>(value)?,
-                Bind::Times(value) => out.push_bind_param::<Array<Nullable<Timestamptz>>, _>(value)?,
-                Bind::Bools(value) => out.push_bind_param::<Array<Nullable<SqlBool>>, _>(value)?,
+        let mut pushed = 0;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Sql(sql) => out.push_sql(sql),
+                // PostgreSQL numbers parameters from 1. Another use of the same value refers to its number.
+                Piece::Value(index) if *index < pushed => out.push_sql(&format!("${}", index + 1)),
+                Piece::Value(index) => {
+                    self.binds.get(*index).map_or(Ok(()), |bind| bind.push(out.reborrow()))?;
+                    pushed = index + 1;
+                }
+                Piece::Unknown(name) => {
+                    return Err(diesel::result::Error::QueryBuilderError(format!("no value for :{name}").into()));
+                }
             }
-            out.push_sql(piece);
         }
         Ok(())
     }
@@ -195,10 +261,33 @@ mod tests {
         let texts: Texts = [Some("a \"b\" \\ c, {d}"), None, Some(""), Some("NULL")].into_iter().collect();
         let texts = Bind::Texts(texts);
         assert_eq!(texts.to_literal(), Some((r#"{"a \"b\" \\ c, {d}",NULL,"","NULL"}"#.to_owned(), "text")));
-        let statement = Statement::new("SELECT unnest(?), unnest(?) AS n", [texts, Bind::BigInts(vec![Some(-7)])]);
+        let binds = [("texts", texts), ("numbers", Bind::BigInts(vec![Some(-7)]))];
+        let statement = Statement::new("SELECT unnest(:texts), unnest(:numbers) AS n", binds);
         let told = statement.told().unwrap();
         let Bind::Text(text) = &told.binds[0] else { panic!("{told:?}") };
         assert_eq!(text, "SELECT unnest(($1)[1]::text[]), unnest(($1)[2]::bigint[]) AS n");
-        assert!(Statement::new("SELECT ?", [Bind::BigInt(1)]).told().is_none());
+        assert!(Statement::new("SELECT :one", [("one", Bind::BigInt(1))]).told().is_none());
+    }
+
+    fn sql_of(statement: &Statement) -> String {
+        diesel::debug_query::<Pg, _>(statement).to_string()
+    }
+
+    #[test]
+    fn a_name_stands_for_the_same_value_wherever_it_is() {
+        let binds = [("b", Bind::BigInt(2)), ("a_1", Bind::BigInt(1)), ("spare", Bind::BigInt(3))];
+        let statement = Statement::new("SELECT :a_1::text, x ? 'y', :b, (:a_1) + 1 ::bigint", binds);
+        assert_eq!(sql_of(&statement), "SELECT $1::text, x ? 'y', $2, ($1) + 1 ::bigint -- binds: [1, 2]");
+        let explained = sql_of(&statement.explained());
+        assert_eq!(explained, "EXPLAIN SELECT $1::text, x ? 'y', $2, ($1) + 1 ::bigint -- binds: [1, 2]");
+    }
+
+    #[test]
+    fn a_name_without_a_value_is_an_error() {
+        use diesel::query_builder::QueryBuilder;
+        let statement = Statement::new("SELECT :one", []);
+        let mut builder = diesel::pg::PgQueryBuilder::default();
+        let error = statement.to_sql(&mut builder, &Pg).unwrap_err();
+        assert!(error.to_string().contains(":one"), "{error} {}", builder.finish());
     }
 }

@@ -1,6 +1,7 @@
 //! Query for access rights. It is a single statement, so that all data are as of one checkpoint.
 
 use crate::ReadModelError;
+use crate::projection::signed;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -118,37 +119,37 @@ pub struct ThreadAccess {
 const TEXT: &str = r#"
 WITH shares AS MATERIALIZED (
     SELECT a.* FROM file_association a
-    WHERE a.file_id = ANY(?) AND a.company_id = ? AND a.revoked_at IS NULL
+    WHERE a.file_id = ANY(:files) AND a.company_id = :company AND a.revoked_at IS NULL
 ),
 threads AS MATERIALIZED (
     SELECT t.id, t.chatroom_id,
         t.deleted_at IS NULL
             AND (t.chatroom_id IS NULL OR (r.deleted_at IS NULL AND t.opened_seq > r.deleted_seq)) AS is_open,
         greatest(t.deleted_seq, coalesce(r.deleted_seq, 0)) AS deleted_seq
-    FROM (SELECT unnest(?) AS id UNION SELECT thread_id FROM shares) wanted
-    JOIN thread t ON t.company_id = ? AND t.id = wanted.id
+    FROM (SELECT unnest(:threads) AS id UNION SELECT thread_id FROM shares) wanted
+    JOIN thread t ON t.company_id = :company AND t.id = wanted.id
     LEFT JOIN chatroom r ON r.company_id = t.company_id AND r.id = t.chatroom_id
 ),
 chatrooms AS MATERIALIZED (
     SELECT r.id, r.deleted_at IS NULL AS is_open, r.deleted_seq
-    FROM (SELECT unnest(?) AS id UNION SELECT chatroom_id FROM shares UNION SELECT chatroom_id FROM threads) wanted
-    JOIN chatroom r ON r.company_id = ? AND r.id = wanted.id
+    FROM (SELECT unnest(:chatrooms) AS id UNION SELECT chatroom_id FROM shares UNION SELECT chatroom_id FROM threads) wanted
+    JOIN chatroom r ON r.company_id = :company AND r.id = wanted.id
 ),
 viewer AS MATERIALIZED (
-    SELECT u.deleted_at, u.removed_seq FROM "user" u WHERE u.company_id = ? AND u.id = ?
+    SELECT u.deleted_at, u.removed_seq FROM "user" u WHERE u.company_id = :company AND u.id = :user
 ),
 memberships AS MATERIALIZED (
     SELECT m.chatroom_id, m.thread_id, m.added_seq FROM member m, viewer v
-    WHERE m.company_id = ? AND m.user_id = ? AND m.removed_at IS NULL AND m.added_seq > v.removed_seq
+    WHERE m.company_id = :company AND m.user_id = :user AND m.removed_at IS NULL AND m.added_seq > v.removed_seq
 )
 SELECT json_build_object(
-    'seq', coalesce((SELECT seq FROM projection_checkpoint WHERE partition = ?), 0),
+    'seq', coalesce((SELECT seq FROM projection_checkpoint WHERE partition = :partition), 0),
     'company', (SELECT json_build_object(
         'is_closed', c.deleted_at IS NOT NULL,
         'max_file_bytes', c.max_file_bytes,
         'max_session_bytes', c.max_session_bytes,
         'allowed_mime_types', c.allowed_mime_types,
-        'retention_days', c.retention_days) FROM company c WHERE c.id = ?),
+        'retention_days', c.retention_days) FROM company c WHERE c.id = :company),
     'user', (SELECT json_build_object('is_removed', v.deleted_at IS NOT NULL) FROM viewer v),
     'files', (SELECT coalesce(json_agg(json_build_object(
         'id', f.id,
@@ -156,7 +157,7 @@ SELECT json_build_object(
         'is_verified', f.is_processed,
         'is_deleted', f.deleted_at IS NOT NULL,
         'is_purged', f.purged_at IS NOT NULL)), '[]')
-        FROM file f WHERE f.company_id = ? AND f.id = ANY(?)),
+        FROM file f WHERE f.company_id = :company AND f.id = ANY(:files)),
     'shares', (SELECT coalesce(json_agg(json_build_object(
         'id', a.id,
         'file_id', a.file_id,
@@ -174,8 +175,8 @@ SELECT json_build_object(
     'threads', (SELECT coalesce(json_agg(json_build_object(
         'id', id, 'chatroom_id', chatroom_id, 'is_open', is_open, 'deleted_seq', deleted_seq)), '[]') FROM threads),
     'parked', (SELECT coalesce(json_agg(DISTINCT p.aggregate), '[]') FROM parked_event p WHERE p.aggregate IN (
-        SELECT ?::text || '.directory'
-        UNION ALL SELECT ?::text || '.file.' || f.id FROM unnest(?) f (id)
+        SELECT :company::text || '.directory'
+        UNION ALL SELECT :company::text || '.file.' || f.id FROM unnest(:files) f (id)
         UNION ALL SELECT s.company_id::text || '.share.' || s.id FROM shares s)),
     'member_of_chatrooms', (SELECT coalesce(json_agg(r.id), '[]') FROM memberships m
         JOIN chatrooms r ON r.id = m.chatroom_id WHERE r.is_open AND m.added_seq > r.deleted_seq),
@@ -212,25 +213,13 @@ pub fn access_rows<'a>(
 
 /// Returns the statement of [`access_rows`].
 pub(super) fn statement(partition: u32, company: CompanyId, user: UserId, wanted: &Wanted) -> Statement {
-    let files = || Bind::Uuids(wanted.files.iter().map(|id| id.0).collect());
     let binds = [
-        files(),
-        Bind::Uuid(company.0),
-        Bind::Uuids(wanted.threads.iter().map(|id| id.0).collect()),
-        Bind::Uuid(company.0),
-        Bind::Uuids(wanted.chatrooms.iter().map(|id| id.0).collect()),
-        Bind::Uuid(company.0),
-        Bind::Uuid(company.0),
-        Bind::Uuid(user.0),
-        Bind::Uuid(company.0),
-        Bind::Uuid(user.0),
-        Bind::Integer(i32::try_from(partition).unwrap_or(i32::MAX)),
-        Bind::Uuid(company.0),
-        Bind::Uuid(company.0),
-        files(),
-        Bind::Uuid(company.0),
-        Bind::Uuid(company.0),
-        files(),
+        ("company", Bind::Uuid(company.0)),
+        ("user", Bind::Uuid(user.0)),
+        ("partition", Bind::Integer(signed(partition))),
+        ("files", Bind::Uuids(wanted.files.iter().map(|id| id.0).collect())),
+        ("chatrooms", Bind::Uuids(wanted.chatrooms.iter().map(|id| id.0).collect())),
+        ("threads", Bind::Uuids(wanted.threads.iter().map(|id| id.0).collect())),
     ];
     Statement::new(TEXT, binds)
 }

@@ -65,8 +65,8 @@ struct Noted {
 }
 
 async fn noted(connection: &mut AsyncPgConnection, partition: u32) -> Result<Option<Noted>, ReadModelError> {
-    let text = "SELECT epoch, seq, last_id, blocks_from FROM projection_checkpoint WHERE partition = ?";
-    Statement::new(text, [Bind::Integer(signed(partition))])
+    let text = "SELECT epoch, seq, last_id, blocks_from FROM projection_checkpoint WHERE partition = :partition";
+    Statement::new(text, [("partition", Bind::Integer(signed(partition)))])
         .get_result(connection)
         .await
         .optional()
@@ -87,8 +87,13 @@ async fn found(
     from: u64,
     blocks: u16,
 ) -> Result<Vec<Block>, ReadModelError> {
-    let text = "SELECT id, events FROM event_positions WHERE company_id = ? AND id >= ? ORDER BY id LIMIT ?";
-    let binds = [Bind::Uuid(company.0), Bind::Uuid(block_of(from)), Bind::BigInt(blocks.into())];
+    let text = "SELECT id, events FROM event_positions WHERE company_id = :company AND id >= :first \
+                ORDER BY id LIMIT :blocks";
+    let binds = [
+        ("company", Bind::Uuid(company.0)),
+        ("first", Bind::Uuid(block_of(from))),
+        ("blocks", Bind::BigInt(blocks.into())),
+    ];
     Statement::new(text, binds)
         .load(connection)
         .await

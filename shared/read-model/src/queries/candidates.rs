@@ -42,13 +42,13 @@ impl Share {
 
     /// Returns the SQL condition on the column `id` for this share. It uses a hash, because host products choose the
     /// ids of companies and these need not be random.
-    pub(super) fn condition(self, id: &str) -> (String, Vec<Bind>) {
+    pub(super) fn condition(self, id: &str) -> (String, Vec<Named>) {
         if self.of == NonZeroU32::MIN {
             return (String::new(), Vec::new());
         }
-        let text = format!("AND (uuid_hash({id}) & 2147483647) % ? = ?");
+        let text = format!("AND (uuid_hash({id}) & 2147483647) % :shares = :share");
         let signed = |number: u32| Bind::Integer(i32::try_from(number).unwrap_or(i32::MAX));
-        (text, vec![signed(self.of.get()), signed(self.rank)])
+        (text, vec![("shares", signed(self.of.get())), ("share", signed(self.rank))])
     }
 }
 
@@ -61,6 +61,17 @@ pub struct Page {
     pub limit: i64,
     /// Only candidates of this share.
     pub share: Share,
+}
+
+impl Page {
+    /// Returns the values of `:after_time`, `:after_id` and `:limit`.
+    pub(super) fn binds(self) -> [Named; 3] {
+        [
+            ("after_time", Bind::Time(self.after.time)),
+            ("after_id", Bind::Uuid(self.after.id)),
+            ("limit", Bind::BigInt(self.limit)),
+        ]
+    }
 }
 
 /// A candidate of the sweep: an upload or a file.
@@ -106,22 +117,24 @@ pub(super) fn literals(statuses: &[UploadStatus]) -> String {
     statuses.iter().map(|status| format!("'{}'", status.as_str())).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns a page of candidates. `binds` are the values of the placeholders in their condition.
+/// A value of a statement with its name.
+pub(super) type Named = (&'static str, Bind);
+
+/// Returns a page of candidates. `binds` are the values of the names in their condition.
 pub(super) async fn find(
     connection: &mut AsyncPgConnection,
     operation: &'static str,
     candidates: Candidates,
-    binds: Vec<Bind>,
+    binds: Vec<Named>,
     page: Page,
 ) -> Result<Vec<Overdue>, ReadModelError> {
     let Candidates { table, id, time, condition } = candidates;
     let (ours, share) = page.share.condition(&format!("t.{id}"));
     let text = format!(
         "SELECT t.company_id, t.{id} AS id, t.{time} AS time FROM {table} t \
-         WHERE {condition} {ours} AND (t.{time}, t.{id}) > (?, ?) ORDER BY t.{time}, t.{id} LIMIT ?"
+         WHERE {condition} {ours} AND (t.{time}, t.{id}) > (:after_time, :after_id) ORDER BY t.{time}, t.{id} LIMIT :limit"
     );
-    let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
-    let statement = Statement::new(text, binds.into_iter().chain(share).chain(behind));
+    let statement = Statement::new(&text, binds.into_iter().chain(share).chain(page.binds()));
     let found: Vec<Found> = load_for_values(connection, statement, operation).await?;
     Ok(found.into_iter().map(overdue).collect())
 }

@@ -30,10 +30,11 @@ pub fn files_with_digests<'a>(
         let mut by_text: HashMap<String, Sha256Digest> = HashMap::new();
         by_text.extend(digests.iter().map(|digest| (digest.to_string(), *digest)));
         let all: Vec<&str> = by_text.keys().map(String::as_str).collect();
-        let text = "SELECT h.hash, f.id FROM unnest(string_to_array(?, ',')) AS h (hash), \
-                LATERAL (SELECT f.id FROM file f WHERE f.company_id = ? AND f.hash = h.hash \
+        let text = "SELECT h.hash, f.id FROM unnest(string_to_array(:digests, ',')) AS h (hash), \
+                LATERAL (SELECT f.id FROM file f WHERE f.company_id = :company AND f.hash = h.hash \
                     AND f.is_processed AND f.purged_at IS NULL LIMIT 2) f";
-        let found: Vec<Found> = Statement::new(text, [Bind::Text(all.join(",")), Bind::Uuid(company.0)])
+        let binds = [("digests", Bind::Text(all.join(","))), ("company", Bind::Uuid(company.0))];
+        let found: Vec<Found> = Statement::new(text, binds)
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for files with the same bytes"))?;

@@ -252,42 +252,45 @@ pub(super) fn shared_statement(
     };
     let mut text = format!(
         "SELECT json_build_object('file', row_to_json(f), 'association', row_to_json(a)) AS found \
-         FROM file_association a JOIN file f ON f.company_id = ? AND f.id = a.file_id \
-         WHERE a.company_id = ? AND a.{column} = ? AND a.revoked_at IS NULL \
-         AND a.shared_seq > ({ended} WHERE r.company_id = ? AND r.id = ?) \
+         FROM file_association a JOIN file f ON f.company_id = :company AND f.id = a.file_id \
+         WHERE a.company_id = :company AND a.{column} = :place AND a.revoked_at IS NULL \
+         AND a.shared_seq > ({ended} WHERE r.company_id = :company AND r.id = :place) \
          AND (a.expires_at IS NULL OR a.expires_at > now()) AND f.deleted_at IS NULL"
     );
-    let company = || Bind::Uuid(company.0);
-    let mut binds = vec![company(), company(), Bind::Uuid(id), company(), Bind::Uuid(id)];
-    let mut and = |condition: &str, more: Vec<Bind>| {
+    let mut binds =
+        vec![("company", Bind::Uuid(company.0)), ("place", Bind::Uuid(id)), ("limit", Bind::BigInt(page.limit))];
+    let mut and = |condition: &str, more: Vec<(&'static str, Bind)>| {
         text.push_str(" AND ");
         text.push_str(condition);
         binds.extend(more);
     };
     if let Some(status) = filter.processing_status {
-        and("f.processing_status = ?", vec![Bind::Text(status.as_str().to_owned())]);
+        and("f.processing_status = :status", vec![("status", Bind::Text(status.as_str().to_owned()))]);
     }
     if let Some(pattern) = filter.name_pattern() {
-        and("f.search_name LIKE ?", vec![Bind::Text(pattern)]);
+        and("f.search_name LIKE :name", vec![("name", Bind::Text(pattern))]);
     }
     if let Some(pattern) = filter.type_pattern() {
-        and("f.mime_type LIKE ?", vec![Bind::Text(pattern)]);
+        and("f.mime_type LIKE :type", vec![("type", Bind::Text(pattern))]);
     }
     if let Some(viewer) = viewer {
         let condition = format!(
-            "(a.access_type <> '{}' OR a.shared_by = ? OR f.uploaded_by = ? \
-             OR a.permissions -> 'users' -> ? IS NOT NULL)",
+            "(a.access_type <> '{}' OR a.shared_by = :viewer OR f.uploaded_by = :viewer \
+             OR a.permissions -> 'users' -> :viewer_text IS NOT NULL)",
             AccessType::Restricted.as_str()
         );
-        and(&condition, vec![Bind::Uuid(viewer.0), Bind::Uuid(viewer.0), Bind::Text(viewer.to_string())]);
+        and(&condition, vec![("viewer", Bind::Uuid(viewer.0)), ("viewer_text", Bind::Text(viewer.to_string()))]);
     }
     if let Some(after) = page.after {
-        let key = vec![Bind::Bool(after.is_pinned), Bind::Time(after.created_at), Bind::Uuid(after.id)];
-        and("(a.is_pinned, a.created_at, a.id) < (?, ?, ?)", key);
+        let key = vec![
+            ("after_pinned", Bind::Bool(after.is_pinned)),
+            ("after_created", Bind::Time(after.created_at)),
+            ("after_id", Bind::Uuid(after.id)),
+        ];
+        and("(a.is_pinned, a.created_at, a.id) < (:after_pinned, :after_created, :after_id)", key);
     }
-    text.push_str(" ORDER BY a.is_pinned DESC, a.created_at DESC, a.id DESC LIMIT ?");
-    binds.push(Bind::BigInt(page.limit));
-    Statement::new(text, binds)
+    text.push_str(" ORDER BY a.is_pinned DESC, a.created_at DESC, a.id DESC LIMIT :limit");
+    Statement::new(&text, binds)
 }
 
 /// Returns the associations of a file that were not revoked, oldest first.
@@ -307,8 +310,8 @@ pub fn list_associations(
         }
         let operation = "listing the associations of a file";
         let text = "SELECT row_to_json(a) AS found FROM file_association a \
-                WHERE a.file_id = ? AND a.company_id = ? AND a.revoked_at IS NULL ORDER BY a.created_at, a.id";
-        let binds = [Bind::Uuid(file.0), Bind::Uuid(company.0)];
+                WHERE a.file_id = :file AND a.company_id = :company AND a.revoked_at IS NULL ORDER BY a.created_at, a.id";
+        let binds = [("file", Bind::Uuid(file.0)), ("company", Bind::Uuid(company.0))];
         let found: Vec<Found> =
             Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
         let associations = found.into_iter().map(|row| serde_json::from_value(row.found));

@@ -37,9 +37,9 @@ pub fn referenced_keys<'a>(
             #[diesel(sql_type = diesel::sql_types::Text)]
             storage_key: String,
         }
-        let text = "SELECT k.storage_key FROM unnest(string_to_array(?, ',')) AS k (storage_key) \
+        let text = "SELECT k.storage_key FROM unnest(string_to_array(:keys, ',')) AS k (storage_key) \
                 WHERE EXISTS (SELECT FROM file f WHERE f.storage_key = k.storage_key)";
-        let found: Vec<Found> = Statement::new(text, [Bind::Text(keys.join(","))])
+        let found: Vec<Found> = Statement::new(text, [("keys", Bind::Text(keys.join(",")))])
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for files by storage key"))?;
@@ -71,9 +71,10 @@ pub fn kept_files(
             size_bytes: i64,
         }
         let text = "SELECT f.company_id, f.id, f.storage_key, f.size_bytes FROM file f \
-                WHERE (f.company_id, f.id) > (?, ?) AND f.storage_key IS NOT NULL \
-                ORDER BY f.company_id, f.id LIMIT ?";
-        let found: Vec<Found> = Statement::new(text, [Bind::Uuid(company.0), Bind::Uuid(file.0), Bind::BigInt(limit)])
+                WHERE (f.company_id, f.id) > (:company, :file) AND f.storage_key IS NOT NULL \
+                ORDER BY f.company_id, f.id LIMIT :limit";
+        let binds = [("company", Bind::Uuid(company.0)), ("file", Bind::Uuid(file.0)), ("limit", Bind::BigInt(limit))];
+        let found: Vec<Found> = Statement::new(text, binds)
             .load(connection)
             .await
             .map_err(ReadModelError::query("listing files with objects"))?;

@@ -26,9 +26,9 @@ pub fn overdue_uploads(
             table: "upload_progress",
             id: "id",
             time: "expires_at",
-            condition: format!("t.status IN ({}) AND t.expires_at < ?", literals(&UploadStatus::RUNNING)),
+            condition: format!("t.status IN ({}) AND t.expires_at < :time", literals(&UploadStatus::RUNNING)),
         };
-        find(connection, "searching for expired uploads", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for expired uploads", of, vec![("time", Bind::Time(time))], page).await
     })
 }
 
@@ -46,9 +46,9 @@ pub fn overdue_partial_uploads(
             table: "partial_upload",
             id: "id",
             time: "expires_at",
-            condition: "NOT t.has_ended AND t.expires_at < ?".to_owned(),
+            condition: "NOT t.has_ended AND t.expires_at < :time".to_owned(),
         };
-        find(connection, "searching for expired partial uploads", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for expired partial uploads", of, vec![("time", Bind::Time(time))], page).await
     })
 }
 
@@ -64,9 +64,9 @@ pub fn abandoned_uploads(
     Box::pin(async move {
         let running = literals(&UploadStatus::RUNNING);
         let condition =
-            format!("t.quarantine_until IS NOT NULL AND t.status IN ({running}) AND t.quarantine_until < ?");
+            format!("t.quarantine_until IS NOT NULL AND t.status IN ({running}) AND t.quarantine_until < :time");
         let of = Candidates { table: "upload_progress", id: "id", time: "quarantine_until", condition };
-        find(connection, "searching for abandoned uploads", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for abandoned uploads", of, vec![("time", Bind::Time(time))], page).await
     })
 }
 
@@ -83,11 +83,11 @@ pub fn awaited_objects(
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
         let condition = format!(
-            "t.quarantine_until IS NOT NULL AND t.status IN ({}) AND t.quarantine_until >= ? AND t.last_updated_at < ?",
+            "t.quarantine_until IS NOT NULL AND t.status IN ({}) AND t.quarantine_until >= :until AND t.last_updated_at < :quiet_since",
             literals(&UploadStatus::RUNNING)
         );
         let of = Candidates { table: "upload_progress", id: "id", time: "quarantine_until", condition };
-        let binds = vec![Bind::Time(until), Bind::Time(quiet_since)];
+        let binds = vec![("until", Bind::Time(until)), ("quiet_since", Bind::Time(quiet_since))];
         find(connection, "searching for awaited objects", of, binds, page).await
     })
 }
@@ -104,9 +104,10 @@ pub fn open_quarantines(
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
         let ended = literals(&UploadStatus::ENDED);
-        let condition = format!("t.quarantine_until IS NOT NULL AND t.status IN ({ended}) AND t.quarantine_until <= ?");
+        let condition =
+            format!("t.quarantine_until IS NOT NULL AND t.status IN ({ended}) AND t.quarantine_until <= :time");
         let of = Candidates { table: "upload_progress", id: "id", time: "quarantine_until", condition };
-        find(connection, "searching for quarantines to clear", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for quarantines to clear", of, vec![("time", Bind::Time(time))], page).await
     })
 }
 
@@ -120,12 +121,12 @@ pub fn overdue_reservations(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
-        let condition = "t.reserved_until < ? \
+        let condition = "t.reserved_until < :time \
                      AND NOT EXISTS (SELECT FROM file f WHERE f.company_id = t.company_id AND f.id = t.upload_id) \
                      AND NOT EXISTS (SELECT FROM partial_upload p WHERE p.id = t.upload_id)"
             .to_owned();
         let of = Candidates { table: "quota_reservation", id: "upload_id", time: "reserved_until", condition };
-        find(connection, "searching for stale reservations", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for stale reservations", of, vec![("time", Bind::Time(time))], page).await
     })
 }
 
@@ -139,9 +140,9 @@ pub fn files_to_purge(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
-        let condition = "t.deleted_at < ? AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL".to_owned();
+        let condition = "t.deleted_at < :time AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL".to_owned();
         let of = Candidates { table: "file", id: "id", time: "deleted_at", condition };
-        find(connection, "searching for files to purge", of, vec![Bind::Time(time)], page).await
+        find(connection, "searching for files to purge", of, vec![("time", Bind::Time(time))], page).await
     })
 }
 
@@ -158,9 +159,10 @@ pub fn tokens_to_forget(
     page: Page,
 ) -> BoxFuture<'_, Result<Vec<Token>, ReadModelError>> {
     Box::pin(async move {
-        let condition = "t.expires_at < ?".to_owned();
+        let condition = "t.expires_at < :time".to_owned();
         let of = Candidates { table: "download_token", id: "id", time: "expires_at", condition };
-        let found = find(connection, "searching for expired tokens", of, vec![Bind::Time(time)], page).await?;
+        let found =
+            find(connection, "searching for expired tokens", of, vec![("time", Bind::Time(time))], page).await?;
         Ok(found.into_iter().map(|token| (token.company_id, TokenId(token.upload_id.0), token.place)).collect())
     })
 }
@@ -181,9 +183,8 @@ pub fn companies_with_retention(
             #[diesel(sql_type = diesel::sql_types::Integer)]
             retention_days: i32,
         }
-        let text =
-            "SELECT id, retention_days FROM company WHERE retention_days IS NOT NULL AND id > ? ORDER BY id LIMIT 100";
-        let found: Vec<Company> = Statement::new(text, [Bind::Uuid(after)])
+        let text = "SELECT id, retention_days FROM company WHERE retention_days IS NOT NULL AND id > :after ORDER BY id LIMIT 100";
+        let found: Vec<Company> = Statement::new(text, [("after", Bind::Uuid(after))])
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for companies with a retention period"))?;
@@ -203,11 +204,12 @@ pub fn files_to_retire(
 ) -> BoxFuture<'_, Result<Vec<Overdue>, ReadModelError>> {
     Box::pin(async move {
         // Scans the index of listings from the oldest file on.
-        let condition = "t.company_id = ? AND t.is_processed AND t.deleted_at IS NULL AND t.created_at < ? \
-                     AND (t.restored_at IS NULL OR t.restored_at < ?)"
-            .to_owned();
+        let condition =
+            "t.company_id = :company AND t.is_processed AND t.deleted_at IS NULL AND t.created_at < :until \
+                     AND (t.restored_at IS NULL OR t.restored_at < :until)"
+                .to_owned();
         let of = Candidates { table: "file", id: "id", time: "created_at", condition };
-        let binds = vec![Bind::Uuid(company.0), Bind::Time(until), Bind::Time(until)];
+        let binds = vec![("company", Bind::Uuid(company.0)), ("until", Bind::Time(until))];
         find(connection, "searching for files past their retention period", of, binds, page).await
     })
 }
@@ -275,9 +277,9 @@ pub fn quotas_to_count(
                 q.storage_used_bytes - CASE WHEN late THEN 0 ELSE t.releasing_bytes - open.purged_bytes END \
                     AS accounted_bytes, \
                 q.file_count - CASE WHEN late THEN 0 ELSE t.releasing_count - open.purged END AS accounted_files \
-                FROM (SELECT * FROM storage_quota q WHERE q.last_calculated_at < ? \
-                    AND q.updated_at > q.last_calculated_at {ours} AND (q.last_calculated_at, q.company_id) > (?, ?) \
-                    ORDER BY q.last_calculated_at, q.company_id LIMIT ?) q \
+                FROM (SELECT * FROM storage_quota q WHERE q.last_calculated_at < :time \
+                    AND q.updated_at > q.last_calculated_at {ours} AND (q.last_calculated_at, q.company_id) > (:after_time, :after_id) \
+                    ORDER BY q.last_calculated_at, q.company_id LIMIT :limit) q \
                 LEFT JOIN file_total t ON t.company_id = q.company_id, \
                 LATERAL (SELECT coalesce(t.last_purged_at < now() - interval '10 minutes', true) AS late) l, \
                 LATERAL (SELECT \
@@ -289,10 +291,9 @@ pub fn quotas_to_count(
                     WHERE r.company_id = q.company_id AND f.is_processed) open \
                 ORDER BY q.last_calculated_at, q.company_id"
         );
-        let behind = [Bind::Time(page.after.time), Bind::Uuid(page.after.id), Bind::BigInt(page.limit)];
-        let binds = [Bind::Time(time)].into_iter().chain(share).chain(behind);
+        let binds = [("time", Bind::Time(time))].into_iter().chain(share).chain(page.binds());
         let found: Vec<Counts> =
-            load_for_values(connection, Statement::new(text, binds), "searching for quotas to recalculate").await?;
+            load_for_values(connection, Statement::new(&text, binds), "searching for quotas to recalculate").await?;
         let counted = |found: Counts| Counted {
             company_id: CompanyId(found.company_id),
             file_bytes: found.file_bytes,

@@ -49,17 +49,16 @@ pub fn list_tokens(
             found: serde_json::Value,
         }
         let operation = "listing tokens";
-        let mut text =
-            "SELECT row_to_json(t) AS found FROM download_token t WHERE t.file_id = ? AND t.company_id = ?".to_owned();
-        let mut binds = vec![Bind::Uuid(file.0), Bind::Uuid(company.0)];
-        if let Some(user) = user {
-            text.push_str(" AND t.user_id = ?");
-            binds.push(Bind::Uuid(user.0));
-        }
-        text.push_str(" ORDER BY t.created_at DESC, t.id DESC LIMIT ?");
-        binds.push(Bind::BigInt(limit));
+        let of_user = if user.is_some() { "AND t.user_id = :user" } else { "" };
+        let text = format!(
+            "SELECT row_to_json(t) AS found FROM download_token t \
+             WHERE t.file_id = :file AND t.company_id = :company {of_user} \
+             ORDER BY t.created_at DESC, t.id DESC LIMIT :limit"
+        );
+        let binds = [("file", Bind::Uuid(file.0)), ("company", Bind::Uuid(company.0)), ("limit", Bind::BigInt(limit))];
+        let binds = binds.into_iter().chain(user.map(|user| ("user", Bind::Uuid(user.0))));
         let found: Vec<Found> =
-            Statement::new(text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
+            Statement::new(&text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
         let tokens = found.into_iter().map(|row| serde_json::from_value(row.found));
         tokens.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
     })

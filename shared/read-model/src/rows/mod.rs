@@ -126,11 +126,12 @@ pub async fn load<R: Row>(
     // partition.
     let by_company = if R::KEY.starts_with("company_id") { "AND t.company_id = k.company_id" } else { "" };
     let text = format!(
-        "SELECT row_to_json(t)::text AS row FROM unnest(?, ?) AS k (company_id, id) JOIN {} t ON t.{} = k.id {by_company}",
+        "SELECT row_to_json(t)::text AS row FROM unnest(:companies, :ids) AS k (company_id, id) JOIN {} t ON t.{} = k.id {by_company}",
         R::TABLE,
         R::ID
     );
-    let found = load_json(connection, Statement::new(text, [Bind::Uuids(companies), Bind::Uuids(ids)])).await?;
+    let binds = [("companies", Bind::Uuids(companies)), ("ids", Bind::Uuids(ids))];
+    let found = load_json(connection, Statement::new(&text, binds)).await?;
     found.iter().map(|json| R::parse(&json.row).map_err(ReadModelError::row(LOADING))).collect()
 }
 
@@ -172,13 +173,13 @@ impl Write {
         let values: Vec<String> =
             R::COLUMNS.iter().zip(R::CASTS).map(|(column, cast)| format!("{column}{cast}")).collect();
         let text = format!(
-            "INSERT INTO {table} ({columns}) SELECT {values} FROM unnest({marks}) AS r ({columns}){otherwise}",
+            "INSERT INTO {table} ({columns}) SELECT {values} FROM unnest({names}) AS r ({columns}){otherwise}",
             table = R::TABLE,
             columns = R::COLUMNS.join(", "),
             values = values.join(", "),
-            marks = vec!["?"; arrays.len()].join(", "),
+            names = R::COLUMNS.iter().map(|column| format!(":{column}")).collect::<Vec<_>>().join(", "),
         );
-        Ok(Some(Self(Statement::new(text, arrays))))
+        Ok(Some(Self(Statement::new(&text, R::COLUMNS.iter().copied().zip(arrays)))))
     }
 
     /// Deletes the rows with these keys. Returns `None` if `keys` is empty.
@@ -188,11 +189,12 @@ impl Write {
         }
         let (companies, ids): (Vec<Uuid>, Vec<Uuid>) = keys.into_iter().unzip();
         let text = format!(
-            "DELETE FROM {} t USING unnest(?, ?) AS k (company_id, id) WHERE t.company_id = k.company_id AND t.{} = k.id",
+            "DELETE FROM {} t USING unnest(:companies, :ids) AS k (company_id, id) WHERE t.company_id = k.company_id AND t.{} = k.id",
             R::TABLE,
             R::ID
         );
-        Some(Self(Statement::new(text, [Bind::Uuids(companies), Bind::Uuids(ids)])))
+        let binds = [("companies", Bind::Uuids(companies)), ("ids", Bind::Uuids(ids))];
+        Some(Self(Statement::new(&text, binds)))
     }
 
     /// Executes the change.
