@@ -173,6 +173,7 @@ impl Server {
             positions: Positions::new(config.log.clone(), config.database.clone(), config.replica),
             started: StartedCache::default(),
             turns: Turns::default(),
+            creations: Turns::default(),
             small_bodies: SmallBodies::default(),
             tokens: Arc::new(tokens),
             rates: Limiter::new(Rates { per_user: settings.rate_per_user, per_address: settings.rate_per_address }),

@@ -77,6 +77,12 @@ impl Turns {
         turns.take_while(|turn| own.is_none_or(|own| !Arc::ptr_eq(turn, &own.turn))).cloned().collect()
     }
 
+    /// Returns `true` if no request for the upload has arrived after this one.
+    pub(crate) fn is_newest(&self, held: &Held) -> bool {
+        let running = self.running();
+        running.get(&held.upload).and_then(|turns| turns.last()).is_some_and(|last| Arc::ptr_eq(last, &held.turn))
+    }
+
     fn running(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -55,6 +55,8 @@ pub(crate) struct Gateway {
     pub(crate) settings: GatewaySettings,
     pub(crate) started: StartedCache,
     pub(crate) turns: Turns,
+    /// Requests that create an upload of a small file.
+    pub(crate) creations: Turns,
     pub(crate) small_bodies: SmallBodies,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) proxies: Proxies,

@@ -9,7 +9,7 @@ use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
 use waybill_domain::upload::{Phase, State};
 use waybill_repository::Context;
-use waybill_schema::ByteRange;
+use waybill_schema::{ByteRange, Timestamp};
 use waybill_service_kit::now;
 
 /// Range of the bytes of a request, and how they are checked.
@@ -73,9 +73,9 @@ impl Ingest<'_> {
     }
 }
 
-/// Returns an error if the upload has expired, so that a slow request cannot continue after the expiry.
-pub(super) fn check_time(state: &State) -> Result<(), PlaneError> {
-    let over = state.started.as_ref().is_some_and(|started| now() >= started.expires_at);
+/// Returns an error if the upload had expired at `time`, so that a slow request cannot continue after the expiry.
+pub(super) fn check_time(state: &State, time: Timestamp) -> Result<(), PlaneError> {
+    let over = state.started.as_ref().is_some_and(|started| time >= started.expires_at);
     if over && state.phase == Phase::Active {
         return Err(Refusal::UploadEnded { status: "expired" }.into());
     }
@@ -94,7 +94,7 @@ pub(super) async fn check(upload: &OpenUpload, incoming: &IncomingRange) -> Resu
     let range = incoming.range;
     let loaded = upload.loaded.lock().await;
     let state = &loaded.state;
-    check_time(state)?;
+    check_time(state, now())?;
     let complete = matches!(state.phase, Phase::Verifying | Phase::Verified { .. });
     if !complete {
         state.check_takes_bytes()?;

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use waybill_data_plane::StoredBytes;
 use waybill_repository::Context;
 use waybill_schema::Position;
+use waybill_service_kit::now;
 
 /// Reads a body and stores its bytes. The state of `upload` must be current. When this function returns, all bytes that
 /// arrived are stored, unless the error says otherwise. It reads the next part while it stores the previous ones.
@@ -49,6 +50,8 @@ pub(crate) async fn ingest(
         Ok(())
     };
     let taken: Result<(), Failed> = taken.await;
+    // The time of the last byte counts, not that of its storage.
+    let read_at = now();
     // An error is returned only after the parts that were read before it are stored.
     let stored = storing.finish().await;
     let failed = match (taken, stored) {
@@ -56,7 +59,7 @@ pub(crate) async fn ingest(
         (Err(Failed::Reading(_)), Err(failed)) | (Err(failed), _) | (Ok(()), Err(failed)) => Some(failed),
     };
     let failed = match failed {
-        None if holds_back => check_time(&upload.loaded.lock().await.state).err().map(Failed::Reading),
+        None if holds_back => check_time(&upload.loaded.lock().await.state, read_at).err().map(Failed::Reading),
         failed => failed,
     };
     if let Some(failed) = failed {
@@ -68,7 +71,7 @@ pub(crate) async fn ingest(
     }
     request.count_held_back().await?;
     let loaded = upload.loaded.lock().await;
-    check_time(&loaded.state)?;
+    check_time(&loaded.state, read_at)?;
     match end {
         Read::Bytes(_) | Read::End => {}
         Read::Broken | Read::Idle => return Err(PlaneError::Broken),

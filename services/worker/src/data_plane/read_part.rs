@@ -16,6 +16,7 @@ use waybill_data_plane::checksum::Verifier;
 use waybill_domain::Refusal;
 use waybill_schema::ByteRange;
 use waybill_service_kit::metrics::RECEIVED_BYTES;
+use waybill_service_kit::now;
 
 /// Pause within a part after which the received bytes are staged and their memory is released.
 const IDLE: Duration = Duration::from_secs(2);
@@ -150,7 +151,7 @@ impl Ingest<'_> {
         let Self { upload, incoming, .. } = self;
         let loaded = upload.loaded.lock().await;
         let state = &loaded.state;
-        check_time(state)?;
+        check_time(state, now())?;
         let prefix = state.stored.prefix();
         if incoming.sequential && offset == incoming.range.from && prefix != offset {
             return Err(Refusal::OffsetMismatch { offset: prefix }.into());

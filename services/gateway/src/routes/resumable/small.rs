@@ -62,6 +62,7 @@ pub(crate) async fn create(creation: &Creation<'_>, payload: Payload) -> Result<
     let mut loaded = once.loaded().await?;
     let room = asked.gateway.small_bodies.room(size_bytes).filter(|_| loaded.last_seq == 0);
     let Some(room) = room else { return creation.start(payload).await };
+    let arrived = asked.gateway.creations.begin(*upload);
     let reserved = once.reserve().await?;
     let held = Body::hold(payload, size_bytes, room).await;
     if let Some(bytes) = held.whole(size_bytes).filter(|bytes| creation.has_checksum(bytes)) {
@@ -84,6 +85,8 @@ pub(crate) async fn create(creation: &Creation<'_>, payload: Payload) -> Result<
     }
     match once.begin(&mut loaded, reserved).await? {
         Some(position) => creation.go_on(position, held.again()).await,
+        // An older request with the same key started the upload meanwhile. This one takes over.
+        None if asked.gateway.creations.is_newest(&arrived) => creation.go_on(reserved, held.again()).await,
         None => {
             let superseded = Problem::new(409, ErrorCode::Superseded, "a newer request for this upload took over");
             Err(superseded.with("upload_url", upload_url(*upload)))
