@@ -39,7 +39,7 @@ macro_rules! error_codes {
                 }
             }
 
-            /// Returns the further members of answers with this code, in Markdown. The text is empty if there are none.
+            /// Returns the further members of answers with this code, in Markdown. The text is empty if the answer has no such members.
             pub const fn members(self) -> &'static str {
                 match self {
                     $(Self::$name => $members,)*

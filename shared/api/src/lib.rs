@@ -1,4 +1,4 @@
-//! What clients and servers of Waybill send to each other: requests, responses, WebSocket frames and error codes.
+//! Contract between clients and servers of Waybill: requests, responses, WebSocket frames and error codes.
 //! Servers, the commands for people and tests use the same definitions. The crate has no I/O and no rules: servers
 //! validate the values.
 //!

@@ -61,7 +61,7 @@ pub enum ExecuteError {
     Append(#[from] AppendError),
 }
 
-/// What a state contains when the execution of a command begins.
+/// Knowledge about a state when the execution of a command begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
     /// There may be newer events. They are read before the decision.

@@ -1,4 +1,4 @@
-//! What the host product and admins may do with a company: its directory and its storage limit.
+//! Administration of a company by the host product and by admins: its directory and its storage limit.
 
 use crate::application::gateway::Gateway;
 use crate::application::registration::look_at_directory;

@@ -23,7 +23,7 @@ pub(crate) struct Api {
     secret_prefixes: Vec<String>,
 }
 
-/// What the middleware must know about a route. The description of the route declares it.
+/// Properties of a route that the middleware needs. The description of the route declares them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RouteProperties {
     /// `true` if the body of a request contains the bytes of a file, not JSON: the description has a body with the

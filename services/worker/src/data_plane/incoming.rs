@@ -82,7 +82,7 @@ pub(super) fn check_time(state: &State, time: Timestamp) -> Result<(), PlaneErro
     Ok(())
 }
 
-/// What the checks of a request find out about its upload.
+/// Results of the checks of a request.
 pub(super) struct Accepted {
     pub(super) grid: PartGrid,
     /// `true` if stored ranges count only after the whole body was received.

@@ -1,6 +1,7 @@
 //! The event log on the streams of a NATS server.
 
 use super::message::{one, stored, unavailable};
+use super::metadata::check_partitions;
 use super::pulse::{Pulse, Silent};
 use super::reconnect::{Connection, connects};
 use super::vocabulary::Vocabulary;
@@ -68,12 +69,15 @@ impl JetStreamLog {
         Self { reads_pulse: Pulse::of(&reads), reads: context(reads), ..self }
     }
 
-    /// Checks that this build can read all events that the streams accept, and remembers these events.
+    /// Checks that the streams have the configured number of partitions and that this build can read all events that
+    /// they accept, and remembers these events.
     ///
     /// # Errors
-    /// [`ProvisionError::TooOld`] if it cannot read them, [`ProvisionError::Server`] if the server does not answer.
+    /// [`ProvisionError::Partitions`] if they have another number, [`ProvisionError::TooOld`] if the build cannot read
+    /// the events, [`ProvisionError::Server`] if the server does not answer.
     pub fn checked(self) -> BoxFuture<'static, Result<Self, ProvisionError>> {
         Box::pin(async move {
+            check_partitions(&self.reads, self.partitions).await?;
             let vocabulary = Vocabulary::checked(&self.reads, self.partitions).await?;
             Ok(Self { vocabulary, ..self })
         })

@@ -2,7 +2,7 @@
 
 use super::context;
 use super::error::{ProvisionError, invalid, server};
-use super::metadata::found_partitions;
+use super::metadata::check_partitions;
 use super::vocabulary::accept_events;
 use async_nats::jetstream::{self, ErrorCode, response::Response};
 use futures_util::future::BoxFuture;
@@ -86,17 +86,6 @@ fn check_version(version: &str) -> Result<(), ProvisionError> {
 pub(super) fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u64>().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST_SERVER
-}
-
-/// Checks the number of partitions in the metadata of the streams. With another number, events would be searched in the
-/// wrong streams.
-async fn check_partitions(context: &jetstream::Context, partitions: Partitions) -> Result<(), ProvisionError> {
-    match found_partitions(context).await? {
-        Some(found) if found != partitions.count() => {
-            Err(ProvisionError::Partitions { found, wanted: partitions.count() })
-        }
-        _ => Ok(()),
-    }
 }
 
 async fn create_stream(context: &jetstream::Context, definition: String) -> Result<(), ProvisionError> {

@@ -83,7 +83,11 @@ async fn provisioning_twice_changes_nothing_and_another_number_of_partitions_is_
     provision(&client, Layout::single(two)).await.unwrap();
     provision(&client, Layout::single(two)).await.unwrap();
     for wanted in [1, 4] {
-        let refused = provision(&client, Layout::single(Partitions::new(wanted).unwrap())).await;
+        let wanted = Partitions::new(wanted).unwrap();
+        // A process with this number would read only some of the events, and a rebuild would lose the others.
+        let opened = JetStreamLog::new(client.clone(), wanted).checked().await;
+        assert!(matches!(opened, Err(ProvisionError::Partitions { found: 2, .. })));
+        let refused = provision(&client, Layout::single(wanted)).await;
         assert!(matches!(refused, Err(ProvisionError::Partitions { found: 2, .. })), "{refused:?}");
     }
 }
