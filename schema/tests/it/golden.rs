@@ -4,6 +4,7 @@
 use crate::samples;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use waybill_schema::Event;
 use waybill_schema::events::EventError;
 
@@ -13,23 +14,31 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from("golden").join(format!("{name}.hex"))
 }
 
+/// Returns the golden bytes of an event in hexadecimal digits. Writes a missing file if it may.
+fn golden(name: &str, event: &Event) -> String {
+    // Tests run at the same time, and a file must be whole when it is read.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = path(name);
+    if !path.exists() && std::env::var_os("WAYBILL_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, format!("{}\n", hex::encode(event.encode().unwrap()))).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{name} has no golden bytes"));
+    golden.trim().to_owned()
+}
+
 #[test]
 fn stored_bytes_are_those_in_git() {
     for (name, event) in samples::all() {
-        let bytes = event.encode().unwrap();
-        let path = path(name);
-        if !path.exists() && std::env::var_os("WAYBILL_WRITE_GOLDEN").is_some() {
-            std::fs::write(&path, format!("{}\n", hex::encode(&bytes))).unwrap();
-        }
-        let golden = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{name} has no golden bytes"));
-        assert_eq!(hex::encode(&bytes), golden.trim(), "the encoding of {name} has changed");
+        let golden = golden(name, &event);
+        assert_eq!(hex::encode(event.encode().unwrap()), golden, "the encoding of {name} has changed");
     }
 }
 
 #[test]
 fn stored_bytes_are_still_read() {
     for (name, event) in samples::all() {
-        let golden = hex::decode(std::fs::read_to_string(path(name)).unwrap().trim()).unwrap();
+        let golden = hex::decode(golden(name, &event)).unwrap();
         assert_eq!(Event::decode(event.event_type(), event.version(), &golden), Ok(event), "{name}");
     }
 }
