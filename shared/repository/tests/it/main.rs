@@ -5,4 +5,5 @@
 mod counted;
 mod directories;
 mod quotas;
+mod snapshot_shapes;
 mod snapshots;
