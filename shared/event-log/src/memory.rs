@@ -25,13 +25,13 @@ struct Streams {
 /// use waybill_event_log::{AppendError, Expect, NewEvent, append, read_after};
 /// use waybill_schema::events::SessionClosed;
 /// use waybill_schema::{
-///     Actor, Aggregate, Causation, CompanyId, Envelope, Partitions, Routing, SessionId, Subject, Timestamp,
+///     Actor, Causation, CompanyId, Entity, Envelope, Partitions, Routing, SessionId, Subject, Timestamp,
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let log = MemoryLog::new(Partitions::new(4).ok_or("there must be partitions")?);
-/// let session = Aggregate::Session(SessionId(Uuid::from_u128(2)));
+/// let session = Entity::Session(SessionId(Uuid::from_u128(2)));
 /// let event = NewEvent {
 ///     subject: Subject::new(CompanyId(Uuid::from_u128(1)), session),
 ///     envelope: Envelope {
