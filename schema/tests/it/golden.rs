@@ -21,7 +21,9 @@ fn golden(name: &str, event: &Event) -> String {
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = path(name);
     if !path.exists() && std::env::var_os("WAYBILL_WRITE_GOLDEN").is_some() {
-        std::fs::write(&path, format!("{}\n", hex::encode(event.encode().unwrap()))).unwrap();
+        let bytes = event.encode().unwrap_or_else(|e| panic!("{name} cannot be encoded: {e}"));
+        let written = std::fs::write(&path, format!("{}\n", hex::encode(bytes)));
+        written.unwrap_or_else(|e| panic!("{name} has no golden bytes and they cannot be written: {e}"));
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{name} has no golden bytes"));
     golden.trim().to_owned()
