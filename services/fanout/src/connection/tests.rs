@@ -8,7 +8,7 @@ use super::*;
 use crate::actix_socket::ActixSocket;
 use crate::live::{What, of_a_hundred};
 use bytes::Bytes;
-use peer::{PATIENCE, Peer, Recorder, Sent, principal, upload, user};
+use peer::{PATIENCE, Peer, Recorder, Sent, all_turns, principal, upload, user};
 use serde_json::{Map, json};
 use std::task::Waker;
 
@@ -126,10 +126,7 @@ async fn a_snapshot_waits_for_its_turn_and_nothing_else_does() {
     let mut peer = Peer::connect(user(), |_| {}).await;
     peer.expect("hello").await;
     let fanout = peer.fanout.clone();
-    let mut turns = Vec::new();
-    while let Poll::Ready(turn) = futures_util::poll!(pin!(fanout.turn())) {
-        turns.push(turn);
-    }
+    let turns = all_turns(&fanout).await;
     peer.say(&json!({ "t": "sub", "id": 1, "topic": format!("upload:{}", upload()) }));
     peer.say(&json!({ "t": "sub", "id": 2, "topic": "x" }));
     assert_eq!(peer.expect("err").await["id"], 2);

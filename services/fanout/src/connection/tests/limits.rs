@@ -23,10 +23,7 @@ async fn one_topic_too_many_is_refused_and_the_others_stay() {
     peer.expect("hello").await;
     let fanout = peer.fanout.clone();
     // While all permits are taken, subscriptions wait for their snapshots.
-    let mut turns = Vec::new();
-    while let Poll::Ready(turn) = futures_util::poll!(pin!(fanout.turn())) {
-        turns.push(turn);
-    }
+    let turns = all_turns(&fanout).await;
     for id in 0..TOPICS_MAX {
         peer.say(&json!({ "t": "sub", "id": id, "topic": upload_topic(id) }));
         tokio::time::sleep(Duration::from_millis(100)).await;

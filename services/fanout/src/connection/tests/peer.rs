@@ -1,6 +1,7 @@
 //! A client in memory for the tests of a connection.
 
 use super::*;
+use crate::fanout::Turn;
 use crate::live::{Live, What};
 use crate::socket::Incoming;
 use crate::taken::{Snapshot, Taken};
@@ -116,6 +117,15 @@ pub(super) fn principal(good_for: Duration) -> Principal {
 /// Returns a user whose token outlives the test. A test with paused time can last many hours of the other clock.
 pub(super) fn user() -> Principal {
     principal(Duration::from_secs(24 * 3_600))
+}
+
+/// Takes all permits for snapshots, so that further subscriptions wait until the permits are dropped.
+pub(super) async fn all_turns(fanout: &Fanout) -> Vec<Turn<'_>> {
+    let mut turns = Vec::new();
+    while let Poll::Ready(turn) = futures_util::poll!(pin!(fanout.turn())) {
+        turns.push(turn);
+    }
+    turns
 }
 
 impl Peer {
