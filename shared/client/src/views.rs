@@ -46,7 +46,7 @@ pub(crate) struct UploadProgress {
     pub(crate) error_code: Option<String>,
 }
 
-/// Facts of a change in a frame. Which of them a change has depends on its kind.
+/// Facts of a change in a frame. Each kind of change sets some of them.
 #[derive(Default, Deserialize)]
 pub(crate) struct Change {
     pub(crate) upload_id: Option<String>,
