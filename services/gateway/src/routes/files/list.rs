@@ -149,6 +149,18 @@ fn foreign_cursor() -> Problem {
     Problem::bad_request(ErrorCode::CursorInvalid, "the cursor belongs to another list; start again without a cursor")
 }
 
+/// Returns the number of rows to read for a page: one row more than the limit shows if there is a next page.
+fn rows_for(limit: usize) -> i64 {
+    i64::try_from(limit + 1).unwrap_or(i64::MAX)
+}
+
+/// Removes the row that does not belong to the page. Returns the last row of the page if there is a next page.
+fn cut<T>(rows: &mut Vec<T>, limit: usize) -> Option<&T> {
+    let has_next = rows.len() > limit;
+    rows.truncate(limit);
+    rows.last().filter(|_| has_next)
+}
+
 /// Lists the principal's own files, or all files of the company if the principal is an admin.
 async fn own_page(
     request: &HttpRequest,
@@ -164,14 +176,10 @@ async fn own_page(
         Some(Cursor::Shared { .. }) => return Err(foreign_cursor()),
     };
     let mut connection = gateway.positions.connection(request, None).await?;
-    // One row more than the limit shows if there is a next page.
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut files =
-        list_files(&mut connection, principal.company_id, filter, after, rows).await.or_problem("listing files")?;
-    let more = files.len() > limit;
-    files.truncate(limit);
-    let last = files.last().filter(|_| more);
-    let next = last.map(|last| Cursor::Own { created_at: last.created_at, id: last.id });
+    let mut files = list_files(&mut connection, principal.company_id, filter, after, rows_for(limit))
+        .await
+        .or_problem("listing files")?;
+    let next = cut(&mut files, limit).map(|last| Cursor::Own { created_at: last.created_at, id: last.id });
     let facts = facts_of(gateway, &mut connection, principal, files.iter().map(|file| UploadId(file.id))).await?;
     // The tables may still contain files that were deleted recently.
     let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
@@ -200,14 +208,11 @@ async fn shared_page(
     check_member(gateway, &mut connection, principal, place).await?;
     let asks = viewer(principal);
     let named = (!asks.is_admin).then_some(principal.user_id);
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut found =
-        list_shared(&mut connection, principal.company_id, place, filter, named, SharedPage { after, limit: rows })
-            .await
-            .or_problem("listing files")?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|SharedFile { association, .. }| Cursor::Shared {
+    let page = SharedPage { after, limit: rows_for(limit) };
+    let mut found = list_shared(&mut connection, principal.company_id, place, filter, named, page)
+        .await
+        .or_problem("listing files")?;
+    let next = cut(&mut found, limit).map(|SharedFile { association, .. }| Cursor::Shared {
         place,
         is_pinned: association.is_pinned,
         created_at: association.created_at,
