@@ -44,7 +44,7 @@ pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) ->
 /// Checks that all commands can be applied in this order.
 pub(crate) fn try_all(gateway: &Gateway, state: &State, commands: &[Command]) -> Result<(), Problem> {
     check_all(state, commands, gateway.directories.max_entries())
-        .map_err(|(index, refusal)| refused(&refusal).with("index", index))
+        .map_err(|(index, refusal)| refused(refusal).with("index", index))
 }
 
 /// Sets the storage limit of a company.

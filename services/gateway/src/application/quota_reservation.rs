@@ -162,7 +162,7 @@ impl Shared {
         let position = held.execute(&mut starts, &context).await.map_err(not_changed)?.position;
         // A batch can contain the same id several times. All of these requests get the same answer.
         let answer = |request: &Request| match starts.refusals.get(&request.item.upload_id) {
-            Some(refusal) => Err(refused(refusal)),
+            Some(refusal) => Err(refused(refusal.clone())),
             None => Ok(position),
         };
         Ok(batch.iter().map(answer).collect())

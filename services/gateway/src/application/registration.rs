@@ -96,5 +96,5 @@ impl Registration {
 
 /// Returns the problem for users that are not registered or were removed.
 pub(crate) fn not_registered() -> Problem {
-    crate::http::problems::refused(&waybill_domain::Refusal::NotRegistered)
+    crate::http::problems::refused(waybill_domain::Refusal::NotRegistered)
 }

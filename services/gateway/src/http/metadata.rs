@@ -10,6 +10,6 @@ use waybill_service_kit::Problem;
 /// # Errors
 /// 413 `metadata_too_large`, 400 `metadata_invalid`.
 pub(crate) fn text_of(metadata: &Metadata) -> Result<String, Problem> {
-    metadata::check(metadata.as_str()).map_err(|refusal| refused(&refusal))?;
+    metadata::check(metadata.as_str()).map_err(refused)?;
     Ok(metadata.as_str().to_owned())
 }

@@ -30,7 +30,7 @@ impl<T, E: IntoProblem> OrProblem<T> for Result<T, E> {
 
 impl IntoProblem for Refusal {
     fn into_problem(self, _: &'static str) -> Problem {
-        refused(&self)
+        refused(self)
     }
 }
 
@@ -50,8 +50,8 @@ pub(crate) fn rejected(phase: &Phase) -> Result<(), Problem> {
 }
 
 /// Converts the refusal of a command.
-pub(crate) fn refused(refusal: &Refusal) -> Problem {
-    let status = match refusal {
+pub(crate) fn refused(refusal: Refusal) -> Problem {
+    let status = match &refusal {
         Refusal::NotFound { .. } => 404,
         Refusal::NotRegistered => 403,
         Refusal::NameInvalid { .. }
@@ -84,15 +84,15 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
             let missing: Vec<[u64; 2]> = missing.iter().map(|gap| [gap.from, gap.to]).collect();
             problem.with("missing", serde_json::json!(missing))
         }
-        Refusal::OffsetMismatch { offset } => problem.with("offset_bytes", *offset),
-        Refusal::PieceTooSmall { least_bytes, .. } => problem.with("least_bytes", *least_bytes),
+        Refusal::OffsetMismatch { offset } => problem.with("offset_bytes", offset),
+        Refusal::PieceTooSmall { least_bytes, .. } => problem.with("least_bytes", least_bytes),
         Refusal::DownloadRunning => Problem { retry_after_s: Some(2), ..problem },
         Refusal::QuotaExceeded { used_bytes, reserved_bytes, limit_bytes, .. } => problem
-            .with("storage_used_bytes", *used_bytes)
-            .with("storage_reserved_bytes", *reserved_bytes)
-            .with("storage_limit_bytes", *limit_bytes),
+            .with("storage_used_bytes", used_bytes)
+            .with("storage_reserved_bytes", reserved_bytes)
+            .with("storage_limit_bytes", limit_bytes),
         Refusal::FileTooLarge { limit_bytes, .. } | Refusal::SessionTooLarge { limit_bytes, .. } => {
-            problem.with("limit_bytes", *limit_bytes)
+            problem.with("limit_bytes", limit_bytes)
         }
         _ => problem,
     }
@@ -128,7 +128,7 @@ impl IntoProblem for AppendError {
 impl IntoProblem for ExecuteError {
     fn into_problem(self, operation: &'static str) -> Problem {
         match self {
-            Self::Refused(refusal) => refused(&refusal),
+            Self::Refused(refusal) => refused(refusal),
             Self::Read(error) => error.into_problem(operation),
             Self::Append(error) => error.into_problem(operation),
         }

@@ -143,7 +143,7 @@ impl Tokens {
         if own.issued.is_none() {
             evolve(&mut own, &issued.clone().into(), (context.clock)());
         }
-        let event = decide(&own, command).map_err(|refusal| refused(&refusal))?;
+        let event = decide(&own, command).map_err(refused)?;
         event.iter().for_each(|event| evolve(&mut own, event, (context.clock)()));
         self.kept.weigh(token, &own);
         Ok(event)

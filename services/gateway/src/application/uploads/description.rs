@@ -18,7 +18,7 @@ const GENERIC: [&str; 2] = [media_type::ANY, "binary/octet-stream"];
 
 /// Parses a declared media type.
 fn read(text: Option<&str>) -> Result<Option<&str>, Problem> {
-    text.map_or(Ok(None), media_type::declared).map_err(|refusal| refused(&refusal))
+    text.map_or(Ok(None), media_type::declared).map_err(refused)
 }
 
 /// Returns the media type that the client declared, or else that of the headers, or else that of the file name. The
@@ -40,12 +40,12 @@ pub(crate) async fn check(
     context: &Context,
     facts: &FileFacts,
 ) -> Result<UploadDescription, Problem> {
-    name::check(&facts.name).map_err(|refusal| refused(&refusal))?;
+    name::check(&facts.name).map_err(refused)?;
     let company = principal.company_id;
     let mime_type = media_type_of(facts)?;
     let claim = Claim { name: &facts.name, mime_type: &mime_type };
-    gateway.policies.types(company).await?.check(claim).map_err(|refusal| refused(&refusal))?;
-    gateway.policies.limits(company).await?.check_file(facts.size_bytes).map_err(|refusal| refused(&refusal))?;
+    gateway.policies.types(company).await?.check(claim).map_err(refused)?;
+    gateway.policies.limits(company).await?.check_file(facts.size_bytes).map_err(refused)?;
     let declared_sha256 = facts.sha256.as_deref().map(parse_sha256).transpose()?;
     let metadata = facts.metadata.as_ref().map(text_of).transpose()?;
     let (chatroom_id, thread_id) = (facts.chatroom_id.map(ChatroomId), facts.thread_id.map(ThreadId));
@@ -54,7 +54,7 @@ pub(crate) async fn check(
     if let Some(session) = session_id {
         let aggregate = SessionAggregate { company: principal.company_id, session };
         let loaded = gateway.repository.load(&aggregate).await.or_problem("loading a session")?;
-        session::check_join(&loaded.state, principal.user_id, now()).map_err(|refusal| refused(&refusal))?;
+        session::check_join(&loaded.state, principal.user_id, now()).map_err(refused)?;
     }
     gateway.registration.ensure(principal, context).await?;
     Ok(UploadDescription {

@@ -54,7 +54,7 @@ pub(crate) async fn sign(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let (aggregate, mut loaded) = direct_upload(&gateway, &principal, upload).await?;
-    loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
+    loaded.state.check_open(now()).map_err(refused)?;
     check_count(body.parts.len())?;
     let pinned: Vec<Pin> = body.parts.iter().map(|part| pin(&loaded.state, part)).collect::<Result<_, Problem>>()?;
     let crc = pinned.first().and_then(|pin| pin.crc);
@@ -109,7 +109,7 @@ pub(crate) async fn report(
     };
     check_count(parts.len())?;
     let (aggregate, mut loaded) = direct_upload(&gateway, &principal, upload).await?;
-    loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
+    loaded.state.check_open(now()).map_err(refused)?;
     let Some(multipart) = loaded.state.multipart.clone() else {
         return Err(missing(parts.first().map_or(0, |part| part.part_number)));
     };

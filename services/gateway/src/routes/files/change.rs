@@ -47,7 +47,7 @@ pub(crate) async fn patch(
     let metadata = metadata.map(|metadata| metadata.as_ref().map(text_of).transpose()).transpose()?;
     if let Some(name) = &display_name {
         let types = gateway.policies.types(principal.company_id).await?;
-        types.check_name(name).map_err(|refusal| refused(&refusal))?;
+        types.check_name(name).map_err(refused)?;
     }
     let commands: Vec<Command> =
         display_name.map(Command::Rename).into_iter().chain(metadata.map(Command::SetMetadata)).collect();

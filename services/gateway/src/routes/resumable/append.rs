@@ -247,7 +247,7 @@ impl Appending<'_> {
     async fn reserve_up_to(&self, size_bytes: u64) -> Result<(), Problem> {
         let limit_bytes = self.max_bytes();
         if size_bytes > limit_bytes {
-            return Err(refused(&Refusal::FileTooLarge { size_bytes, limit_bytes }));
+            return Err(refused(Refusal::FileTooLarge { size_bytes, limit_bytes }));
         }
         let Asked { gateway, principal, .. } = self.asked;
         gateway.reserver.raise(principal.company_id, self.upload, size_bytes, size_bytes, &self.asked.context()).await
@@ -264,7 +264,7 @@ impl Appending<'_> {
             return problem;
         }
         let problem = match length {
-            Some(size_bytes) => refused(&Refusal::SizeExceeded { size_bytes }),
+            Some(size_bytes) => refused(Refusal::SizeExceeded { size_bytes }),
             None => too_large(self.max_bytes()),
         };
         self.invalidated(problem).await
@@ -327,5 +327,5 @@ async fn has_bytes(payload: &mut Payload) -> bool {
 
 /// Returns the error for an upload of unknown length that exceeds the largest file size.
 fn too_large(limit_bytes: u64) -> Problem {
-    refused(&Refusal::FileTooLarge { size_bytes: limit_bytes.saturating_add(1), limit_bytes })
+    refused(Refusal::FileTooLarge { size_bytes: limit_bytes.saturating_add(1), limit_bytes })
 }

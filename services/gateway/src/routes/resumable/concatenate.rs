@@ -97,7 +97,7 @@ fn partials(concat: &str) -> Result<Vec<UploadId>, Problem> {
 /// Checks that the partial upload can be claimed.
 fn check_partial(state: &State) -> Result<(), Problem> {
     let decided = waybill_domain::upload::decide(state, Command::Claim { into: UploadId(Uuid::nil()) });
-    decided.map(drop).map_err(|refusal| refused(&refusal))
+    decided.map(drop).map_err(refused)
 }
 
 /// Returns an existing final upload of the same partial uploads in the same order, even if it has not claimed all of
@@ -132,7 +132,7 @@ async fn answer(asked: &Asked, upload: UploadId, concat: &str) -> Result<HttpRes
     until_ended(&asked.gateway, &aggregate, &mut loaded, FOR_VERIFICATION).await?;
     rejected(&loaded.state.phase)?;
     if loaded.state.phase == Phase::Cancelled {
-        return Err(refused(&Refusal::UploadEnded { status: "cancelled" }));
+        return Err(refused(Refusal::UploadEnded { status: "cancelled" }));
     }
     let mut answer = HttpResponse::Created().finish();
     let partition = asked.gateway.log.partitions().of(aggregate.company);

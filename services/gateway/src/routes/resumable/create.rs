@@ -85,9 +85,7 @@ fn invalid(what: &str) -> Problem {
 fn check_brought(asked: &Asked, length: Option<u64>, content_length: Option<u64>) -> Result<(), Problem> {
     checksum(asked)?;
     match (length, content_length) {
-        (Some(size_bytes), Some(content)) if content > size_bytes => {
-            Err(refused(&Refusal::SizeExceeded { size_bytes }))
-        }
+        (Some(size_bytes), Some(content)) if content > size_bytes => Err(refused(Refusal::SizeExceeded { size_bytes })),
         _ => Ok(()),
     }
 }

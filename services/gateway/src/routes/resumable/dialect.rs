@@ -336,5 +336,5 @@ fn boolean(headers: &HeaderMap, name: &str) -> Option<bool> {
 
 /// Returns the error for an offset that is not the offset of the upload.
 pub(crate) fn offset_mismatch(offset: u64, provided: u64) -> Problem {
-    crate::http::problems::refused(&Refusal::OffsetMismatch { offset }).with("provided-offset", provided)
+    crate::http::problems::refused(Refusal::OffsetMismatch { offset }).with("provided-offset", provided)
 }

@@ -65,11 +65,11 @@ pub(crate) async fn complete(asked: &Asked, upload: UploadId) -> Result<Appended
 
 /// Refuses uploads that have ended without a file, and uploads whose file was deleted.
 pub(crate) async fn check_alive(asked: &Asked, upload: UploadId, state: &State) -> Result<(), Problem> {
-    let ended = |status| Err(refused(&Refusal::UploadEnded { status }));
+    let ended = |status| Err(refused(Refusal::UploadEnded { status }));
     match &state.phase {
         Phase::Active if state.started.as_ref().is_some_and(|started| now() >= started.expires_at) => ended("expired"),
         Phase::Absent | Phase::Cancelled | Phase::Expired | Phase::Rejected { .. } => {
-            state.check_takes_bytes().map_err(|refusal| refused(&refusal))
+            state.check_takes_bytes().map_err(refused)
         }
         Phase::Verified { .. } => {
             let file = FileAggregate { company: asked.principal.company_id, file: upload };

@@ -70,7 +70,7 @@ pub(crate) async fn download(
     if !bool::from(is_it) {
         return Err(not_found());
     }
-    let issued = state.check(now()).map_err(|refusal| refused(&refusal))?.clone();
+    let issued = state.check(now()).map_err(refused)?.clone();
     let issuer = Viewer { user_id: issued.user_id, is_admin: issued.as_admin };
     let (file, facts) = find_for(&gateway, company, issuer, issued.file_id).await?;
     // The owner of a link must not learn why the issuer cannot download the file.

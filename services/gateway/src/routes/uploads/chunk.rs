@@ -74,7 +74,7 @@ async fn take_chunk(
     let index = index.ok_or_else(|| index_invalid(grid))?;
     let chunk = grid.part(index.saturating_add(1));
     if grid.size_bytes == 0 {
-        return Err(refused(&Refusal::SizeExceeded { size_bytes: 0 }));
+        return Err(refused(Refusal::SizeExceeded { size_bytes: 0 }));
     }
     if chunk.is_empty() {
         return Err(index_invalid(grid));

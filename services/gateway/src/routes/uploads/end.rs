@@ -67,8 +67,8 @@ pub(crate) fn answer(
     let code = match &loaded.state.phase {
         Phase::Rejected { code, message } => return Err(rejection(code, message)),
         Phase::Verified { .. } => verified_status,
-        Phase::Cancelled => return Err(refused(&Refusal::UploadEnded { status: "cancelled" })),
-        Phase::Expired => return Err(refused(&Refusal::UploadEnded { status: "expired" })),
+        Phase::Cancelled => return Err(refused(Refusal::UploadEnded { status: "cancelled" })),
+        Phase::Expired => return Err(refused(Refusal::UploadEnded { status: "expired" })),
         Phase::Absent | Phase::Active | Phase::Verifying | Phase::Concatenated { .. } => 202,
     };
     let partition = gateway.log.partitions().of(aggregate.company);

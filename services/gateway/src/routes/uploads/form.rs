@@ -47,7 +47,7 @@ pub(crate) async fn take(sender: Sender, query: FileQuery, body: Payload) -> Res
     let limit_bytes = sender.most_bytes().await?;
     let envelope_bytes = content_length(&sender.request);
     if let Some(size_bytes) = envelope_bytes.filter(|bytes| *bytes > limit_bytes.saturating_add(ENVELOPE_MAX_BYTES)) {
-        return Err(refused(&Refusal::FileTooLarge { size_bytes, limit_bytes }));
+        return Err(refused(Refusal::FileTooLarge { size_bytes, limit_bytes }));
     }
     let most_bytes = envelope_bytes.unwrap_or(limit_bytes).min(limit_bytes);
     let mut form = Multipart::new(sender.request.headers(), body);

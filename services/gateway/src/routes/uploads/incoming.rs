@@ -170,7 +170,7 @@ impl Incoming {
             let limit_bytes = self.started.size_bytes;
             let stored = growing::send(&self.gateway, &self.context, self.put(None), payload, limit_bytes).await;
             let stored = stored.map_err(|problem| match problem.code {
-                ErrorCode::SizeExceeded => refused(&Refusal::FileTooLarge { size_bytes: limit_bytes + 1, limit_bytes }),
+                ErrorCode::SizeExceeded => refused(Refusal::FileTooLarge { size_bytes: limit_bytes + 1, limit_bytes }),
                 _ => problem,
             })?;
             after().await?;

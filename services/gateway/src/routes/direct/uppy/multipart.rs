@@ -154,8 +154,8 @@ pub(crate) async fn complete(
     rejected(phase)?;
     let mut answer = match phase {
         Phase::Verified { .. } => HttpResponse::Ok(),
-        Phase::Cancelled => return Err(refused(&Refusal::UploadEnded { status: "cancelled" })),
-        Phase::Expired => return Err(refused(&Refusal::UploadEnded { status: "expired" })),
+        Phase::Cancelled => return Err(refused(Refusal::UploadEnded { status: "cancelled" })),
+        Phase::Expired => return Err(refused(Refusal::UploadEnded { status: "expired" })),
         _ => HttpResponse::Accepted(),
     };
     let upload = found.aggregate.upload;

@@ -74,7 +74,7 @@ impl Asked {
     /// Finds the upload of a quarantine key. Returns an error if the upload is not open.
     pub(crate) async fn find(&self, key: &str) -> Result<Quarantined, Problem> {
         let found = self.find_any(key).await?;
-        found.loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
+        found.loaded.state.check_open(now()).map_err(refused)?;
         Ok(found)
     }
 
@@ -129,7 +129,7 @@ impl Asked {
         cancel_upload(&self.gateway, &self.context, &found.aggregate, &mut found.loaded).await?;
         let aborted = store.abort_multipart(&found.key, upload_id).await;
         cleaned(aborted, "dropping a multipart upload")?;
-        Err(refused(&Refusal::SizeExceeded { size_bytes }))
+        Err(refused(Refusal::SizeExceeded { size_bytes }))
     }
 
     /// Records that the client has a URL until it expires. Until then the upload does not expire, and a worker looks
@@ -182,7 +182,7 @@ impl Asked {
         upload_id: &str,
         parts: &[CompletedPart],
     ) -> Result<(), Problem> {
-        found.loaded.state.check_open(now()).map_err(|refusal| refused(&refusal))?;
+        found.loaded.state.check_open(now()).map_err(refused)?;
         let store = &self.gateway.store;
         if self.is_made(&found.key).await? {
             return self.expect_object(found).await;
