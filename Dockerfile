@@ -26,6 +26,7 @@ RUN --mount=type=cache,id=waybill-cargo,target=/usr/local/cargo/registry \
 FROM debian:trixie-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /usr/local/bin/waybill /usr/local/bin/waybill
+COPY LICENSE NOTICE /usr/share/doc/waybill/
 # A numeric user lets Kubernetes verify that it is not root. The user needs no files or folders.
 USER 10001:10001
 ENTRYPOINT ["waybill"]

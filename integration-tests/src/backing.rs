@@ -14,14 +14,22 @@ use waybill::serve::ServeArgs;
 use waybill_domain::quota;
 use waybill_event_log::jetstream::JetStreamLog;
 use waybill_event_log::{EventLog, read_events};
+use waybill_http_kit::auth::IssuerConfig;
+use waybill_http_kit::{Authenticator, Principal, Role};
 use waybill_object_store::s3::S3Store;
 use waybill_projector::verify;
-use waybill_read_model::{Database, projection};
+use waybill_read_model::{Database, Rights, projection};
 use waybill_schema::{CompanyId, Entity, Event, Subject, UserId, names};
-use waybill_service_kit::{Authenticator, Principal, Role, now};
-use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually};
+use waybill_service_kit::{Secrets, now};
+use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually, nats_password};
 
 const SECRET: &str = "a secret that only the tests know.....";
+const AUDIT_SECRET: &str = "a secret for audit exports in tests...";
+const CURSOR_SECRET: &str = "a secret for cursors in the tests.....";
+const TOKEN_SECRET: &str = "a secret for download tokens in tests.";
+
+/// The roles of `waybill serve`.
+const ROLES: [&str; 5] = ["all", "gateway", "worker", "projector", "fanout"];
 
 /// NATS, a database and a bucket for one test.
 pub struct Backing {
@@ -74,13 +82,9 @@ impl Backing {
     /// If a server cannot be set up.
     pub async fn start_on(nats: NatsServer, partitions: u32) -> Self {
         let log = Arc::new(nats.log(partitions).await);
-        Self {
-            nats,
-            log,
-            postgres: TestDatabase::create().await,
-            bucket: TestBucket::create().await,
-            unchecked: Unchecked(AtomicBool::new(true)),
-        }
+        let postgres = TestDatabase::create().await;
+        postgres.prepare("waybill").await;
+        Self { nats, log, postgres, bucket: TestBucket::create().await, unchecked: Unchecked(AtomicBool::new(true)) }
     }
 
     /// Returns the name of the bucket of the files.
@@ -88,9 +92,14 @@ impl Backing {
         &self.bucket.config.bucket
     }
 
-    /// Returns the URL of PostgreSQL.
+    /// Returns the URL of PostgreSQL for the owner of the tables.
     pub fn database_url(&self) -> &str {
         self.postgres.url()
+    }
+
+    /// Returns the URL of PostgreSQL for the user of a role with these rights.
+    pub fn database_url_for(&self, rights: Rights) -> String {
+        self.postgres.url_for(rights)
     }
 
     /// Returns the URL of NATS.
@@ -103,9 +112,30 @@ impl Backing {
         self.bucket.config.endpoint.clone().unwrap_or_default()
     }
 
+    /// Returns the secret of a setting such as `worker-secret`.
+    ///
+    /// # Panics
+    /// If there is no such setting.
+    pub fn secret(&self, setting: &str) -> &'static str {
+        match setting {
+            "worker-secret" => SECRET,
+            "audit-secret" => AUDIT_SECRET,
+            "cursor-secret" => CURSOR_SECRET,
+            "token-secret" => TOKEN_SECRET,
+            other => panic!("no secret has the name {other}"),
+        }
+    }
+
     /// Returns the arguments of a role, beginning with the name of the program. Arguments in `more` replace the
-    /// defaults.
+    /// defaults. A role has its own user of NATS and a user of PostgreSQL that cannot create tables; the commands of
+    /// operators have the user `provision` and the owner of the database.
     pub fn arguments(&self, role: &str, more: &[String]) -> Vec<String> {
+        let user = if ROLES.contains(&role) { role } else { "provision" };
+        let database = match role {
+            "gateway" | "worker" | "fanout" => self.database_url_for(Rights::Read),
+            "all" | "projector" => self.database_url_for(Rights::Write),
+            _ => self.postgres.url().to_owned(),
+        };
         let config = &self.bucket.config;
         let mut args: Vec<String> = [
             "waybill",
@@ -118,14 +148,19 @@ impl Backing {
         .to_vec();
         args.extend([
             format!("--nats-url={}", self.nats.url()),
+            format!("--nats-user={user}"),
+            format!("--nats-password={}", nats_password(user)),
             format!("--partitions={}", self.log.partitions().count()),
-            format!("--database-url={}", self.postgres.url()),
+            format!("--database-url={database}"),
             format!("--s3-endpoint={}", config.endpoint.as_deref().unwrap_or_default()),
             format!("--s3-bucket={}", config.bucket),
             format!("--s3-access-key-id={}", config.access_key_id),
             format!("--s3-secret-access-key={}", config.secret_access_key),
             format!("--jwt-hs256-secret={SECRET}"),
             format!("--worker-secret={SECRET}"),
+            format!("--audit-secret={AUDIT_SECRET}"),
+            format!("--cursor-secret={CURSOR_SECRET}"),
+            format!("--token-secret={TOKEN_SECRET}"),
         ]);
         // Arguments in `more` replace those with the same name.
         let name = |arg: &String| arg.split('=').next().map(str::to_owned);
@@ -145,6 +180,7 @@ impl Backing {
             user_id: UserId(Uuid::now_v7()),
             company_id,
             roles: roles.to_vec(),
+            issued_at: Some(now()),
             expires_at: now().plus_ms(3_600_000),
         };
         Client::new(url.to_owned(), self.token(&principal), principal)
@@ -155,8 +191,7 @@ impl Backing {
     /// # Panics
     /// Never: the secret is long enough.
     pub fn token(&self, principal: &Principal) -> String {
-        let authenticator = Authenticator::hs256(SECRET, "waybill", "waybill").expect("the secret is long enough");
-        authenticator.mint(principal).expect("a token can be signed")
+        authenticator(SECRET, "waybill", "waybill").mint(principal).expect("a token can be signed")
     }
 
     /// Returns a token with any header and claims, signed with the secret of the access tokens.
@@ -186,7 +221,12 @@ impl Backing {
         &mut self.nats
     }
 
-    /// Opens a connection to NATS.
+    /// Opens a connection to NATS with the user of a role.
+    pub async fn nats_as(&self, user: &str) -> async_nats::Client {
+        self.nats.client_as(user).await
+    }
+
+    /// Opens a connection to NATS with a user who may do everything.
     pub async fn nats(&self) -> async_nats::Client {
         self.nats.client().await
     }
@@ -254,8 +294,13 @@ impl Backing {
         .await;
     }
 
-    /// Checks what must hold after every test: the tables equal a rebuild, and only the `parked_messages` events of the
-    /// test are parked.
+    /// Returns `true` if the log of nats-server contains `text`.
+    pub fn nats_has_logged(&self, text: &str) -> bool {
+        self.nats.has_logged(text)
+    }
+
+    /// Checks what must hold after every test: the tables equal a rebuild, only the `parked_messages` events of the test
+    /// are parked, and no role has tried what its user of NATS may not do.
     ///
     /// # Panics
     /// If it does not hold.
@@ -265,6 +310,9 @@ impl Backing {
         assert!(comparison.is_equal(), "the live tables differ from the events: {comparison:#?}");
         let parked = comparison.tables.iter().find(|table| table.live.table == "parked_event");
         assert_eq!(parked.map(|table| table.live.rows), Some(parked_messages), "number of parked events");
+        let log = self.nats.log_text();
+        let denied: Vec<&str> = log.lines().filter(|line| line.contains(" Violation - Subject")).collect();
+        assert!(denied.is_empty(), "nats-server denied subjects to roles, see nats/users.conf: {denied:#?}");
         self.unchecked.0.store(false, Ordering::Relaxed);
     }
 
@@ -276,10 +324,19 @@ impl Backing {
     }
 }
 
+/// Returns an authenticator that signs tokens with this secret.
+///
+/// # Panics
+/// Panics if the secret is too short.
+pub fn authenticator(secret: &str, issuer: &str, audience: &str) -> Authenticator {
+    let secrets = Secrets::read("the secret of tokens", secret, None).expect("the secret is long enough");
+    Authenticator::hs256(&secrets, IssuerConfig::of(issuer, audience))
+}
+
 /// Filters the arguments of a role that name NATS and PostgreSQL, for commands that take no others. With `store` also
 /// those of the object store.
 pub fn servers_in(arguments: &[String], store: bool) -> Vec<String> {
-    let mut wanted = vec!["--nats-url", "--partitions", "--database-url"];
+    let mut wanted = vec!["--nats-", "--partitions", "--database-url"];
     wanted.extend(store.then_some("--s3-"));
     arguments.iter().filter(|argument| wanted.iter().any(|name| argument.starts_with(name))).cloned().collect()
 }

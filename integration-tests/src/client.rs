@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use waybill_service_kit::Principal;
+use waybill_http_kit::Principal;
 use waybill_test_kit::eventually;
 
 /// An answer to a request.

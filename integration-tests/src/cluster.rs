@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
 use waybill_event_log::EventLog;
+use waybill_http_kit::Role;
 use waybill_schema::CompanyId;
-use waybill_service_kit::Role;
 
 /// Number of processes and partitions of a [`Cluster`], and its options.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ mod process;
 mod stack;
 mod store_front;
 
-pub use backing::{Backing, servers_in};
+pub use backing::{Backing, authenticator, servers_in};
 pub use balancer::Valve;
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, Counts, Ways};

@@ -60,6 +60,16 @@ impl Process {
         self.ready().await;
     }
 
+    /// Stops the process as an operator does, and starts it again with other arguments. Arguments in `replaced` replace
+    /// those with the same name.
+    pub async fn restart_with(&mut self, replaced: &[String]) {
+        self.terminate().await;
+        let name = |arg: &String| arg.split('=').next().map(str::to_owned);
+        self.args.retain(|arg| !replaced.iter().any(|other| name(other) == name(arg)));
+        self.args.extend_from_slice(replaced);
+        self.restart().await;
+    }
+
     /// Stops the process with SIGSTOP: connections stay open, and requests get no answer.
     pub fn hang(&self) {
         signal(&self.child, "STOP");

@@ -3,8 +3,9 @@
 use crate::Client;
 use crate::backing::{Backing, serve_args};
 use waybill::serve::{Running, start};
+use waybill_http_kit::{Principal, Role};
 use waybill_schema::CompanyId;
-use waybill_service_kit::{Principal, Role, Shutdown, telemetry};
+use waybill_service_kit::{Shutdown, telemetry};
 use waybill_test_kit::eventually;
 
 /// Arrangement of the roles.
@@ -58,7 +59,7 @@ impl Stack {
     /// If a server or a role does not start.
     pub async fn with(options: Options) -> Self {
         let stack = Self::start_without_waiting(options).await;
-        ready(&stack.url).await;
+        ready(&stack.ops_url()).await;
         stack
     }
 
@@ -98,6 +99,15 @@ impl Stack {
     /// Returns the URL of the gateway.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Returns the URL with readiness and metrics of the role that clients reach.
+    ///
+    /// # Panics
+    /// If the role has no address.
+    pub fn ops_url(&self) -> String {
+        let addr = self.running.first().and_then(|(running, _)| running.ops_addr());
+        format!("http://{}", addr.expect("every role has an address"))
     }
 
     /// Returns the URL of the fan-out.

@@ -1,6 +1,6 @@
 //! Access types, grants and permissions of a share.
 
-use crate::{ChatroomId, ThreadId, UserId};
+use crate::{ChatroomId, ShareId, ThreadId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -49,6 +49,30 @@ pub struct Permissions {
     pub everyone: Option<Vec<Grant>>,
     /// Grants of single users. They replace `everyone` for these users.
     pub users: BTreeMap<UserId, Vec<Grant>>,
+}
+
+/// Right by which a user shared a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShareBasis {
+    /// An earlier version of Waybill did not record the right.
+    Unrecorded,
+    /// The user uploaded the file.
+    Uploader,
+    /// The user was an admin of the company.
+    Admin,
+    /// This share of the same file let the user share it. The new share ends with it.
+    Share(ShareId),
+}
+
+impl ShareBasis {
+    /// Returns the share that the new share rests on. `None` if the user needed no share, or if it is not recorded.
+    pub fn parent(self) -> Option<ShareId> {
+        match self {
+            Self::Share(parent) => Some(parent),
+            Self::Unrecorded | Self::Uploader | Self::Admin => None,
+        }
+    }
 }
 
 /// Chatroom or thread: a place in which files appear.

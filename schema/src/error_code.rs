@@ -61,7 +61,9 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    AssociationExists "association_exists" [409] "The file has an association with this chatroom or thread that another user created, and the caller may not change it. Ask the uploader or an admin to change it" "`association_id`";
     AssociationInvalid "association_invalid" [422] "The association is invalid: it names no chatroom or thread, its expiry is in the past, or it is `RESTRICTED` without named users" "";
+    AssociationsExhausted "associations_exhausted" [409] "The file has as many associations as the operator allows (`WAYBILL_ASSOCIATIONS_PER_FILE`). Revoke associations that are not needed" "";
     BodyIncomplete "body_incomplete" [400] "The body ended early. Bytes of a chunk or a tus upload that arrived are stored: ask for the offset and continue. A file in one request or in a form is not stored: send it again, or in chunks" "";
     BodyTooSlow "body_too_slow" [408] "The body arrived too slowly. Send JSON within 30 s, and bytes at 100 bytes per second or more" "";
     ChecksumInvalid "checksum_invalid" [400] "The algorithm of the checksum is unknown, or the value has the wrong form for it" "";
@@ -78,6 +80,7 @@ error_codes! {
     DirectoryFull "directory_full" [409] "The directory has as many users, chatrooms, threads and memberships as the operator allows (`WAYBILL_DIRECTORY_MAX_ENTRIES`). Remove memberships that are not needed; removed users and places still count" "";
     DownloadRunning "download_running" [429] "Another request downloads the file with the same link. Try again after `Retry-After`" "";
     EncodingRefused "encoding_refused" [415] "Send the bytes without `Content-Encoding`" "";
+    EventBudgetExhausted "event_budget_exhausted" [429] "The user (`WAYBILL_EVENT_BYTES_PER_USER`) or the company sent too many changes or too much metadata. Uploads without much metadata and all reads still work. Wait for `Retry-After`" "";
     FileDeleted "file_deleted" [409, 410] "The file was deleted" "";
     FileNotDeleted "file_not_deleted" [409] "Only a deleted file can be purged" "";
     FileNotReady "file_not_ready" [409] "The file is not verified" "";
@@ -89,13 +92,14 @@ error_codes! {
     IdTaken "id_taken" [409] "The id was used for something else" "";
     IdempotencyKeyInvalid "idempotency_key_invalid" [400] "The key must have 1 to 255 bytes" "";
     IdempotencyKeyReused "idempotency_key_reused" [422] "The key was used with another request" "";
-    IdempotencyKeysExhausted "idempotency_keys_exhausted" [429] "The company has used its new keys of the last 24 hours. Earlier keys still work. Wait for `Retry-After`, or send the request without a key" "";
+    IdempotencyKeysExhausted "idempotency_keys_exhausted" [429] "The user or the company has used its new keys of the last 24 hours. Earlier keys still work. Wait for `Retry-After`, or send the request without a key" "";
     Internal "internal" [500] "A fault of Waybill" "";
     JsonInvalid "json_invalid" [400, 422] "The JSON cannot be read, or has unknown members. 422 if it contains half a surrogate pair" "";
     JsonTooLarge "json_too_large" [413] "The JSON has more than 64 KiB" "";
     LengthConflict "length_conflict" [400] "The length differs from the known one" "";
     LengthUnknown "length_unknown" [409] "The length was deferred and must be set first" "";
-    LimitInvalid "limit_invalid" [422] "The storage limit is too large" "";
+    LimitInvalid "limit_invalid" [422] "The storage limit is too large, or above the limit that the host product set" "`limit_bytes`";
+    LinksForbidden "links_forbidden" [403] "The company does not allow download links" "";
     MetadataInvalid "metadata_invalid" [400] "The metadata cannot be read or stored (a number beyond the range of a double, a NUL), or an id in `Upload-Metadata` is not a UUID" "";
     MetadataTooLarge "metadata_too_large" [413] "The metadata has more than 8 KiB" "";
     MethodNotAllowed "method_not_allowed" [405] "The URL does not support the method; `Allow` lists those that it supports" "";
@@ -129,8 +133,10 @@ error_codes! {
     TokenInvalid "token_invalid" [401] "The token is expired or not valid for this service" "";
     TokenMissing "token_missing" [401] "The request needs a token" "";
     TokenSettingsInvalid "token_settings_invalid" [422] "The settings of the download token are out of range (lifetime 1 s to 30 days, `max_downloads` 1 to 10,000)" "";
+    TooManyAtOnce "too_many_at_once" [429] "The user, the company, the download link or the client address has too many downloads, uploads, waits, audit exports or WebSockets at the same time; `detail` says which. Wait for `Retry-After`, or until one has ended" "";
     TooManyOperations "too_many_operations" [413] "The request has more than 1,000 operations" "";
     TooManyRequests "too_many_requests" [429] "Wait as long as `Retry-After` says" "";
+    TooManyUploads "too_many_uploads" [429] "The user (`WAYBILL_OPEN_UPLOADS_PER_USER`) or the company (`WAYBILL_OPEN_UPLOADS_PER_COMPANY`) has too many open uploads. Complete or cancel some, and wait for `Retry-After`" "";
     TypeRefused "type_refused" [415, 422] "The company does not accept the type, or opening the file would run something ([File types](file-types.md)); 422 if the content shows it after the upload. Do not send the file again; put a program into an archive" "";
     Unavailable "unavailable" [503] "A server does not answer. Try again" "";
     UpgradeRequired "upgrade_required" [400] "A WebSocket must begin with a handshake (RFC 6455)" "";
@@ -139,6 +145,7 @@ error_codes! {
     UploadExpired "upload_expired" [] "`error_code` of an upload that nobody continued in time" "";
     UploadKind "upload_kind" [403, 409] "The bytes of this upload arrive in another way" "";
     UserRequired "user_required" [403] "A service token cannot act as a user" "";
+    UserSpaceExceeded "user_space_exceeded" [413] "The open uploads of one user would reserve more than the user's share of the company's quota (`WAYBILL_USER_RESERVED_PERCENT`). Complete or cancel uploads first" "`limit_bytes`";
     VersionRefused "version_refused" [412] "Send `Tus-Resumable: 1.0.0`" "";
 }
 

@@ -15,7 +15,7 @@ mod status;
 pub mod subject;
 mod values;
 
-pub use access::{AccessType, Grant, Permissions, Place};
+pub use access::{AccessType, Grant, Permissions, Place, ShareBasis};
 pub use envelope::{Actor, Causation, DecodeError, Envelope, Position, PositionError, Recorded, Routing};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use events::Event;

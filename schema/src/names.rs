@@ -1,7 +1,7 @@
 //! Names of streams, durable consumers, key-value buckets, core subjects and object keys. No other module builds such
 //! names.
 
-use crate::{CompanyId, Subject, UploadId, UserId};
+use crate::{CompanyId, Subject, Timestamp, UploadId, UserId};
 use std::fmt::Display;
 
 /// The durable pull consumer that the workers of one partition share.
@@ -25,19 +25,40 @@ pub fn event_stream(partition: u32) -> String {
     format!("EVT-{partition}")
 }
 
-/// Returns the name of the stream that holds the refusals of a partition.
-pub fn refusal_stream(partition: u32) -> String {
-    format!("AUD-{partition}")
+/// Kind of the records about requests that append no events. Each kind has a stream in each partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// Refused requests.
+    Refusal,
+    /// Downloads and lists.
+    Read,
 }
 
-/// Returns the subject of the refusals of one user.
-pub fn refusal_subject(partition: u32, company: CompanyId, user: UserId) -> String {
-    format!("aud.{partition}.{company}.{user}")
-}
+impl RecordKind {
+    /// Returns the name of the stream of a partition.
+    pub fn stream(self, partition: u32) -> String {
+        match self {
+            Self::Refusal => format!("AUD-{partition}"),
+            Self::Read => format!("ACC-{partition}"),
+        }
+    }
 
-/// Returns the filter that matches the refusals of all users of a company.
-pub fn refusals_filter(partition: u32, company: CompanyId) -> String {
-    format!("aud.{partition}.{company}.*")
+    /// Returns the subject of the records about one user.
+    pub fn subject(self, partition: u32, company: CompanyId, user: UserId) -> String {
+        format!("{}.{partition}.{company}.{user}", self.prefix())
+    }
+
+    /// Returns the filter that matches the records about all users of a company.
+    pub fn filter(self, partition: u32, company: CompanyId) -> String {
+        format!("{}.{partition}.{company}.*", self.prefix())
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Refusal => "aud",
+            Self::Read => "acc",
+        }
+    }
 }
 
 /// Returns the prefix of the subjects of all events of a company.
@@ -69,6 +90,21 @@ pub const OBJECTS: &str = "o/";
 
 /// Prefix of the keys of staged objects.
 pub const STAGING: &str = "s/";
+
+/// Prefix of the keys of signed heads of the audit.
+pub const AUDIT_HEADS: &str = "audit-heads/";
+
+/// Returns the prefix of the keys of a company's audit heads.
+pub fn audit_heads_prefix(company: CompanyId) -> String {
+    format!("{AUDIT_HEADS}{company}/")
+}
+
+/// Returns the key of an audit head. Stores list keys in ascending order, so the number in the key decreases with time:
+/// the newest head is the first one.
+pub fn audit_head_key(company: CompanyId, time: Timestamp) -> String {
+    let before_the_end = 9_999_999_999_999_i64.saturating_sub(time.0);
+    format!("{}{before_the_end:013}.json", audit_heads_prefix(company))
+}
 
 /// Returns the prefix of the quarantine keys of an upload.
 pub fn quarantine_prefix(company: CompanyId, upload: UploadId) -> String {

@@ -69,7 +69,7 @@ def _plan(options: argparse.Namespace) -> List[Tuple[str, Optional[Distance]]]:
     """Lists the runs: a scenario with a distant store runs once per distance."""
     return [
         (name, distance) for name in options.only
-        for distance in ([Distance(delay_ms) for delay_ms in options.delay_ms] if "distant" in name else [None])
+        for distance in ([Distance(delay_ms, options.request_mb_s) for delay_ms in options.delay_ms] if "distant" in name else [None])
     ]
 
 
@@ -147,6 +147,8 @@ def _parse() -> argparse.Namespace:
                         help="runs of each contestant (default: 9 for one, 3 for the other scenarios with pairs)")
     parser.add_argument("--delay-ms", type=_numbers, default=[5, 60, 200], metavar="N[,N]",
                         help="times to the first byte of the distant store, in ms (default: 5,60,200)")
+    parser.add_argument("--request-mb-s", type=int, default=60, metavar="N",
+                        help="throughput of one request to the distant store, in MB/s (default: 60)")
     parser.add_argument("--memory-size-mib", type=int, metavar="N",
                         help="file size for memory (default: 1024), memory-tus (256) and memory-distant (128), in MiB")
     parser.add_argument("--events", type=_numbers, metavar="N[,N]",

@@ -155,17 +155,18 @@ def _cpu_table(what: str, runs: Dict[str, List[Run]], cost: Callable[[Run, Itera
 
 def scale(result: Scale) -> str:
     heads = ["ms", *(f"{level.events:,} events: {what}" for level in result.levels
-                     for what in ("warm p50", "p99", "cold worst"))]
+                     for what in ("warm p50", "p99", "cold first", "cold worst"))]
     rows = []
     for kind in result.levels[0].warm:
         row = [kind]
         for level in result.levels:
-            warm, cold = level.warm[kind], level.cold[kind]
-            row += [f"{percentile(warm, 0.5):.1f}", f"{percentile(warm, 0.99):.1f}", f"{max(cold):.1f}"]
+            warm, cold = level.warm[kind], level.cold.get(kind)
+            row += [f"{percentile(warm, 0.5):.1f}", f"{percentile(warm, 0.99):.1f}"]
+            row += [f"{level.cold_first(kind):.1f}", f"{max(cold):.1f}"] if cold else ["–", "–"]
         rows.append(row)
     row = ["concurrent appends"]
     for level in result.levels:
-        row += [f"{percentile(level.appends, 0.5):.1f}", f"{percentile(level.appends, 0.99):.1f}", "–"]
+        row += [f"{percentile(level.appends, 0.5):.1f}", f"{percentile(level.appends, 0.99):.1f}", "–", "–"]
     base = result.baseline
     return "\n\n".join([
         "### Old uploads in a partition full of events of other companies",

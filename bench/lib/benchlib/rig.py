@@ -91,8 +91,7 @@ class Rig:
 
     def start(self) -> None:
         self.env = {**_clean_environment(), **self._start_servers(), **roles.settings(self._ports)}
-        self.env["WAYBILL_JWT_HS256_SECRET"] = secret()
-        self.env["WAYBILL_WORKER_SECRET"] = secret()
+        self.env |= {name: secret() for name in waybill.SECRETS}
         # Rate limits must not affect the measurements.
         self.env["WAYBILL_RATE_PER_USER"] = self.env["WAYBILL_RATE_PER_ADDRESS"] = "1000000"
         self.url = f"http://{self.env['WAYBILL_HTTP_ADDR']}"

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Callable, Dict, List, Tuple
 from urllib.parse import urlsplit
 
@@ -18,37 +19,39 @@ from .rig import Rig
 
 # Other companies, whose events fill the partition.
 _OTHERS = 100
-# Number of old files per kind of changing request, and number of idle companies.
-_EACH = 100
-_WARM_READS = 200
+# Number of timed requests of each kind that changes something. Each level has its own old files and idle companies, so that
+# each of them has the same history at each level.
+_EACH = 200
+_WARM_READS = 400
 # Requests of each kind for warming up, which are not timed.
 _WARM_UP = 5
-# Cold requests: nats-server is restarted before each kind.
-_COLD = 10
+# Cold requests: for each kind, nats-server is restarted this often, and then answers this many requests. The first one finds
+# nothing in memory.
+_ROUNDS, _PER_ROUND = 3, 3
+_COLD = _ROUNDS * _PER_ROUND
+# Number of half uploads per level.
+_UNFINISHED = 50
 
 
 @dataclass
 class Level:
-    """Milliseconds of each answer, by kind of request. Appends are concurrent `POST /v1/sessions` of another company."""
+    """Milliseconds of each answer, by kind of request. Appends are concurrent `POST /v1/sessions` of another company. The first
+    level has no events of other companies; it has no cold requests."""
 
     events: int
     warm: Dict[str, List[float]] = field(default_factory=dict)
     cold: Dict[str, List[float]] = field(default_factory=dict)
     appends: List[float] = field(default_factory=list)
 
+    def cold_first(self, what: str) -> float:
+        """Returns the median of the first requests after the restarts."""
+        return median(self.cold[what][::_PER_ROUND])
+
 
 @dataclass
 class Scale:
     baseline: List[float] = field(default_factory=list)
     levels: List[Level] = field(default_factory=list)
-
-
-@dataclass
-class _Files:
-    """Old uploads: enough for each level, so that no file is deleted twice."""
-
-    whole: List[str]
-    unfinished: List[str]
 
 
 class Company:
@@ -77,6 +80,10 @@ class Company:
             raise StackError(f"{method} {path}: {answer.status} {text[:200]!r}")
         raise StackError(f"{method} {path}: no answer")
 
+    def close(self) -> None:
+        """Closes the connection. The next request opens another one."""
+        self._connection.close()
+
     def upload(self) -> str:
         _, body = self.ask("POST", "/v1/files?name=old.bin", b"old bytes " + uuid.uuid4().bytes,
                            {"Content-Type": "application/octet-stream"})
@@ -92,26 +99,32 @@ class Company:
         return path
 
 
+@dataclass
+class _Old:
+    """Old uploads and idle companies for one level."""
+
+    whole: List[str]
+    unfinished: List[str]
+    idle: List[Company]
+    thread: str
+
+
 def measure(rig: Rig, steps: List[int]) -> Scale:
     result = Scale()
     ours, writer = Company(rig), Company(rig)
-    idle = [Company(rig) for _ in range(_EACH)]
     others = [Company(rig) for _ in range(_OTHERS)]
-    # The first request of a company registers it and its user.
-    for company in (ours, *idle, *others):
+    for company in (ours, *others):
         company.upload()
-    threads = [str(uuid.uuid4()) for _ in range(4)]
-    for thread in threads:
-        ours.ask("PUT", f"/v1/admin/companies/{ours.id}/threads/{thread}", {})
-    say("  old uploads")
-    need = len(steps) * (_WARM_UP + _EACH + _COLD)
-    files = _Files([ours.upload() for _ in range(need)], [ours.begin() for _ in range(_EACH)])
+    say("  old uploads and idle companies")
+    steps = [0, *steps]
+    old = [_old(rig, ours) for _ in steps]
     quiet.until_done(rig)
     with _Appends(writer) as appends:
         time.sleep(5)
     result.baseline = appends.ms
+    result.levels.append(_level(rig, 0, ours, writer, old[0]))
     written = 0
-    for number, events in enumerate(steps):
+    for events, its in zip(steps[1:], old[1:]):
         rig.restart_nats(durable=False)
         before = events - written
         fill.sessions(rig.env["WAYBILL_NATS_URL"], [(it.id, it.user) for it in others], before,
@@ -119,16 +132,30 @@ def measure(rig: Rig, steps: List[int]) -> Scale:
         written = events
         rig.restart_nats()
         quiet.until_done(rig, 3_600)
-        result.levels.append(_level(rig, events, ours, idle, writer, files, threads[number % len(threads)], number))
+        level = _level(rig, events, ours, writer, its)
+        _measure_cold(rig, level, ours, writer, its)
+        result.levels.append(level)
+        for what in level.cold:
+            say(f"  {what}: warm p99 {percentile(level.warm[what], 0.99):.1f} ms, cold {level.cold_first(what):.1f} ms")
     return result
 
 
-def _level(rig, events, ours, idle, writer, files, thread, number) -> Level:
+def _old(rig: Rig, ours: Company) -> _Old:
+    need = _WARM_UP + _EACH + _COLD
+    idle = [Company(rig) for _ in range(need)]
+    # The first request of a company registers it and its user.
+    for company in idle:
+        company.upload()
+        company.close()
+    thread = str(uuid.uuid4())
+    ours.ask("PUT", f"/v1/admin/companies/{ours.id}/threads/{thread}", {})
+    return _Old([ours.upload() for _ in range(need)], [ours.begin() for _ in range(_UNFINISHED)], idle, thread)
+
+
+def _level(rig: Rig, events: int, ours: Company, writer: Company, old: _Old) -> Level:
     level = Level(events)
     say(f"  {events:,} events: sending requests")
-    each = _WARM_UP + _EACH + _COLD
-    own = files.whole[number * each:(number + 1) * each]
-    kinds = _kinds(rig, ours, idle, files, own, thread)
+    kinds = _kinds(rig, ours, old)
     for what, (ask, is_read) in kinds.items():
         with _Appends(writer) as appends:
             count = _WARM_READS if is_read else _EACH
@@ -136,18 +163,24 @@ def _level(rig, events, ours, idle, writer, files, thread, number) -> Level:
                 ask(n)
             level.warm[what] = [_timed(ask, _WARM_UP + n) for n in range(count)]
         level.appends += appends.ms
-    for what, (ask, is_read) in kinds.items():
-        new = writer.upload()
-        rig.restart_nats()
-        # Wait until the gateway and the fan-out have connected again. Read a new upload for this, because an old one may be in
-        # the same block of the log as the next requests need, and nats-server would then have that block in memory.
-        writer.ask("POST", "/v1/sessions", {}, expect=(201, 503))
-        _until(lambda: writer.ask("GET", f"/v1/uploads/{new}", expect=(200, 503))[1].get("status"))
-        _until(lambda: _has_snapshot(rig, writer, new))
-        level.cold[what] = [_timed(ask, n if is_read else _WARM_UP + _EACH + n) for n in range(_COLD)]
-    for what in kinds:
-        say(f"  {what}: warm p99 {percentile(level.warm[what], 0.99):.1f} ms, cold {max(level.cold[what]):.1f} ms")
     return level
+
+
+def _measure_cold(rig: Rig, level: Level, ours: Company, writer: Company, old: _Old) -> None:
+    for what, (ask, _) in _kinds(rig, ours, old).items():
+        level.cold[what] = []
+        for number in range(_ROUNDS):
+            new = writer.upload()
+            rig.restart_nats()
+            # Wait until the gateway and the fan-out have connected again. Read a new upload for this, because an old one may be
+            # in the same block of the log as the next requests need, and nats-server would then have that block in memory.
+            writer.ask("POST", "/v1/sessions", {}, expect=(201, 503))
+            _until(lambda: writer.ask("GET", f"/v1/uploads/{new}", expect=(200, 503))[1].get("status"))
+            _until(lambda: _has_snapshot(rig, writer, new))
+            quiet.until_settled(rig)
+            # These uploads and companies have no events since they are old, so that all their events are in one block.
+            first = _WARM_UP + _EACH + number * _PER_ROUND
+            level.cold[what] += [_timed(ask, first + n) for n in range(_PER_ROUND)]
 
 
 def _until(is_so: Callable[[], object]) -> None:
@@ -158,11 +191,13 @@ def _until(is_so: Callable[[], object]) -> None:
         time.sleep(0.2)
 
 
-def _kinds(rig, ours, idle, files, own, thread) -> Dict[str, Tuple[Callable[[int], object], bool]]:
+def _kinds(rig: Rig, ours: Company, old: _Old) -> Dict[str, Tuple[Callable[[int], object], bool]]:
     fanout = f"http://{rig.env['WAYBILL_FANOUT_ADDR']}"
 
+    own = old.whole
+
     def company(n: int) -> Company:
-        return idle[n % len(idle)]
+        return old.idle[n % len(old.idle)]
 
     def begin(n: int):
         return company(n).ask("POST", "/v1/uploads", {"name": "new.bin", "size_bytes": 10, "mime_type": ""})
@@ -175,11 +210,11 @@ def _kinds(rig, ours, idle, files, own, thread) -> Dict[str, Tuple[Callable[[int
     return {
         "GET of an upload": (lambda n: ours.ask("GET", f"/v1/uploads/{own[n % len(own)]}"), True),
         "tus HEAD of a half upload": (
-            lambda n: ours.ask("HEAD", files.unfinished[n % len(files.unfinished)], headers=tus), True),
+            lambda n: ours.ask("HEAD", old.unfinished[n % len(old.unfinished)], headers=tus), True),
         "snapshot over WebSocket": (
             lambda n: _snapshot(fanout, ours.token, own[n % len(own)]), True),
         "rename": (lambda n: ours.ask("PATCH", f"/v1/files/{own[n]}", {"display_name": f"{n}.bin"}), False),
-        "share": (lambda n: ours.ask("POST", f"/v1/files/{own[n]}/associations", {"thread_id": thread}), False),
+        "share": (lambda n: ours.ask("POST", f"/v1/files/{own[n]}/associations", {"thread_id": old.thread}), False),
         "delete": (lambda n: ours.ask("DELETE", f"/v1/files/{own[n]}"), False),
         "GET of an idle company": (
             lambda n: company(n).ask("GET", f"/v1/admin/companies/{company(n).id}"), True),

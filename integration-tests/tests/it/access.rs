@@ -2,18 +2,18 @@
 
 use reqwest::Method;
 use serde_json::json;
-use waybill_integration_tests::{Client, Stack};
-use waybill_service_kit::{Authenticator, Principal, now};
+use waybill_http_kit::Principal;
+use waybill_integration_tests::{Client, Stack, authenticator};
+use waybill_service_kit::now;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_good_token_there_is_nothing() {
+async fn requests_without_a_valid_token_are_refused_with_401() {
     let stack = Stack::start().await;
     let client = stack.client();
     let principal = client.principal.clone();
     let expired = stack.token(&Principal { expires_at: now().plus_ms(-60_000), ..principal.clone() });
-    let mint = |secret: &str, issuer: &str, audience: &str| {
-        Authenticator::hs256(secret, issuer, audience).unwrap().mint(&principal).unwrap()
-    };
+    let mint =
+        |secret: &str, issuer: &str, audience: &str| authenticator(secret, issuer, audience).mint(&principal).unwrap();
     let secret = "a secret that only the tests know.....";
     let unsigned = {
         let parts: Vec<&str> = client.token().split('.').collect();
@@ -22,7 +22,7 @@ async fn without_a_good_token_there_is_nothing() {
     for token in [
         expired,
         unsigned,
-        mint("another secret, as long as the other one", "waybill", "waybill"),
+        mint("another secret that is as long as the other one", "waybill", "waybill"),
         mint(secret, "somebody", "waybill"),
         mint(secret, "waybill", "something"),
         "nonsense".to_owned(),

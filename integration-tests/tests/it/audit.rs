@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use uuid::Uuid;
 use waybill_event_log::{EventLog, Expect, NewEvent, append};
-use waybill_integration_tests::{Cluster, Counts, Stack};
+use waybill_integration_tests::{Client, Cluster, Counts, Stack};
 use waybill_schema::events::QuotaLimitSet;
 use waybill_schema::{Actor, Causation, CompanyId, Entity, Envelope, Routing, Subject};
 use waybill_service_kit::now;
@@ -108,7 +108,7 @@ async fn append_some(log: &dyn EventLog, company: CompanyId, count: u64) {
             address: None,
             routing: Routing::default(),
         };
-        let event = QuotaLimitSet { storage_limit_bytes }.into();
+        let event = QuotaLimitSet { storage_limit_bytes, is_of_host: true }.into();
         let new = NewEvent { subject, envelope, event, expect: Expect::LastSeq(last), message_id: None };
         last = append(log, new).await.unwrap().seq;
     }
@@ -152,13 +152,13 @@ async fn events_are_found_among_those_of_others_also_while_nobody_folds_them() {
     let company = client.principal.company_id.to_string();
     assert!(found.iter().all(|event| event["subject"].as_str().unwrap().contains(&company)));
     let export = client.request(reqwest::Method::GET, "/v1/audit/export").send().await.unwrap();
-    assert_eq!(export.text().await.unwrap().lines().count(), found.len() + 1, "the events and the head of the chain");
+    assert_eq!(export.text().await.unwrap().lines().count(), found.len() + 1, "the events and the head");
     cluster.projectors[0].go_on();
     cluster.finish().await;
 }
 
 /// Runs `waybill audit verify`. Returns `true` if the file is valid, and the output.
-async fn verified(folder: &Path, file: &Path, more: &[&str]) -> (bool, String) {
+pub(crate) async fn verified(folder: &Path, file: &Path, more: &[&str]) -> (bool, String) {
     let mut args = vec!["verify", file.to_str().unwrap()];
     args.extend(more);
     let output = tokio::process::Command::new(waybill_test_kit::settings("WAYBILL_TEST_BIN"))
@@ -172,8 +172,22 @@ async fn verified(folder: &Path, file: &Path, more: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8(text).unwrap())
 }
 
+/// Runs another subcommand of `waybill audit` for a client. Returns its output.
+pub(crate) async fn audited(client: &Client, args: &[&str]) -> String {
+    let output = tokio::process::Command::new(waybill_test_kit::settings("WAYBILL_TEST_BIN"))
+        .arg("audit")
+        .args(args)
+        .env("WAYBILL_URL", client.url())
+        .env("WAYBILL_TOKEN", client.token())
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn row_35_whoever_changes_an_export_is_found_out() {
+async fn row_35_verification_detects_every_change_of_an_audit_export() {
     let stack = Stack::start().await;
     let client = stack.client();
     for name in ["a", "b", "c"] {
@@ -183,14 +197,7 @@ async fn row_35_whoever_changes_an_export_is_found_out() {
     let key = client.get("/v1/audit/key").await.expect(200).text("public_key");
     let export = async |name: &str| {
         let file = folder.path().join(name);
-        let output = tokio::process::Command::new(waybill_test_kit::settings("WAYBILL_TEST_BIN"))
-            .args(["audit", "export", file.to_str().unwrap()])
-            .env("WAYBILL_URL", stack.url())
-            .env("WAYBILL_TOKEN", client.token())
-            .output()
-            .await
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
+        audited(&client, &["export", file.to_str().unwrap()]).await;
         file
     };
     let first = export("first.ndjson").await;
@@ -227,7 +234,7 @@ async fn row_35_whoever_changes_an_export_is_found_out() {
         ("moved", moved, name(3)),
         ("the last one cut off", cut, "cut off".to_owned()),
         ("the head cut off", headless, "cut off".to_owned()),
-        ("the head", with(lines.len() - 1, "\"events\":", "\"events\":1"), "signature".to_owned()),
+        ("the head", with(lines.len() - 1, "\"size\":", "\"size\":1"), "signature".to_owned()),
     ] {
         let (good, said) = verified(folder.path(), &changed(lines), &["--key", &key]).await;
         assert!(!good && said.contains(&fault), "{what}: {said}");
@@ -245,6 +252,9 @@ async fn row_35_whoever_changes_an_export_is_found_out() {
     assert!(!good && said.contains("cut off"), "{said}");
     let (good, said) = verified(folder.path(), &first, &["--key", "AAAA"]).await;
     assert!(!good && said.contains("another key"), "{said}");
+    // The key in the file is never believed.
+    let (good, said) = verified(folder.path(), &first, &[]).await;
+    assert!(!good && said.contains("--key"), "{said}");
     // Only auditors can export, and only the audit of their own company.
     let user = stack.client_for(client.principal.company_id, &[]);
     user.get("/v1/audit/export").await.refused(403, "role_required");

@@ -131,7 +131,7 @@ async fn a_token_that_ends_meanwhile_is_replaced_by_the_next_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_asked_is_not_asked_again() {
+async fn an_invalid_url_or_token_ends_the_command_without_a_retry() {
     let stack = Stack::start().await;
     let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
     for (url, said) in [("localhost:8080", "begin with http"), ("nonsense", "is not a URL")] {
@@ -147,7 +147,7 @@ async fn what_cannot_be_asked_is_not_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn patience_has_an_end_in_every_protocol() {
+async fn an_upload_command_gives_up_after_its_time_limit_with_native_and_with_tus() {
     let mut cluster = Cluster::start(Counts::default()).await;
     let client = cluster.client();
     let source = Source::write(cluster.folder(), "film.bin", 850, 100 * MIB);

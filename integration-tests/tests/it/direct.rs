@@ -298,7 +298,7 @@ async fn a_completion_whose_answer_was_lost_is_answered_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_that_never_come_keep_nobody_waiting() {
+async fn uppy_uploads_without_objects_do_not_delay_the_completion_of_other_uploads() {
     let stack = Stack::start().await;
     let client = stack.client();
     // More uploads than a partition delivers events at once.
@@ -319,7 +319,7 @@ async fn objects_that_never_come_keep_nobody_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uppys_routes_know_whose_an_upload_is() {
+async fn uppy_routes_do_not_find_uploads_of_other_companies() {
     let stack = Stack::start().await;
     let client = stack.client();
     let (upload, key, _) = create_for_uppy(&client, json!({})).await;

@@ -1,5 +1,6 @@
 //! The host product manages the directory.
 
+use crate::socket::connect;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use waybill_integration_tests::{Options, Stack};
@@ -14,7 +15,7 @@ fn at(company: Uuid, what: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_says_who_and_what_there_is_as_often_as_it_likes() {
+async fn a_host_can_repeat_every_change_of_a_directory() {
     let stack = Stack::start().await;
     let host = stack.host();
     let (company, user, room, thread) = (id(), id(), id(), id());
@@ -104,10 +105,19 @@ async fn without_registration_by_token_only_the_hosts_users_come_in() {
     let stack = Stack::with(Options { args: vec!["--auto-register=false".to_owned()], ..Options::default() }).await;
     let stranger = stack.client();
     stranger.start(1).await.refused(403, "not_registered");
+    for path in ["/v1/files", "/v1/quota", "/v1/audit"] {
+        stranger.get(path).await.refused(403, "not_registered");
+    }
     let company = stranger.principal.company_id.0;
     let host = stack.host();
     host.put(&at(company, ""), &json!({})).await.expect(200);
-    stranger.start(1).await.refused(403, "not_registered");
+    // An administrator of the company cannot register anybody before the host has registered the administrator.
+    stranger
+        .put(&at(company, &format!("/users/{}", stranger.principal.user_id)), &json!({}))
+        .await
+        .refused(403, "not_registered");
+    let bearer = ("Authorization", format!("Bearer {}", stranger.token()));
+    assert_eq!(connect(stack.url(), &[bearer]).await.err(), Some(403));
     host.put(&at(company, &format!("/users/{}", stranger.principal.user_id)), &json!({})).await.expect(204);
     stranger.start(1).await.expect(201);
     stack.finish().await;

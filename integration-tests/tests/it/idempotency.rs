@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use waybill_event_log::jetstream::Bucket;
+use waybill_event_log::Bucket;
 use waybill_integration_tests::{Answer, Client, Options, Stack};
 use waybill_schema::names;
 
@@ -144,6 +144,27 @@ async fn a_company_that_has_used_its_keys_takes_none_from_others() {
     let other = stack.client();
     for n in 0..5 {
         send(&other, format!("key-{n}")).await.expect(201);
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h6_a_user_who_has_used_the_keys_takes_none_from_colleagues() {
+    let args = vec!["--idempotency-keys-per-user=3".to_owned()];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let client = stack.client();
+    let colleague = stack.client_for(client.principal.company_id, &[]);
+    let body = json!({ "name": "a.bin", "size_bytes": 1, "mime_type": "text/plain" });
+    let send = async |client: &Client, key: String| {
+        client.send(client.request(Method::POST, "/v1/uploads").header("Idempotency-Key", key).json(&body)).await
+    };
+    for n in 0..3 {
+        send(&client, format!("key-{n}")).await.expect(201);
+    }
+    send(&client, "key-3".to_owned()).await.refused(429, "idempotency_keys_exhausted");
+    send(&client, "key-0".to_owned()).await.expect(201);
+    for n in 0..3 {
+        send(&colleague, format!("key-{n}")).await.expect(201);
     }
     stack.finish().await;
 }

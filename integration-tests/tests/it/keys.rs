@@ -10,7 +10,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use uuid::Uuid;
 use waybill_integration_tests::{Client, Options, Stack};
+use waybill_schema::CompanyId;
+use waybill_service_kit::now;
 use waybill_test_kit::eventually;
 
 /// A key that signs tokens.
@@ -114,6 +117,7 @@ impl Provider {
             format!("--jwks-url={}", self.url),
             "--jwt-hs256-secret=".to_owned(),
             "--jwt-issuer=https://identity.example".to_owned(),
+            "--auto-register=true".to_owned(),
         ];
         Stack::with(Options { args, ..Options::default() }).await
     }
@@ -220,5 +224,60 @@ async fn row_4_a_redirect_is_not_followed_and_without_keys_it_is_503() {
     assert_eq!((provider.asked(), elsewhere.asked()), (1, 0));
     eventually("the process to be healthy", || async { (client.get("/healthz").await.status == 200).then_some(()) })
         .await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h1_each_issuer_asserts_only_its_own_roles_and_companies() {
+    let [_, (_, _, tenant), _] = keys();
+    let [_, (_, _, host), _] = keys();
+    let (of_tenant, of_host) = (Provider::start(), Provider::start());
+    of_tenant.publish(&[tenant.public("1")]);
+    of_host.publish(&[host.public("1")]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("issuers.json");
+    let company = Uuid::now_v7();
+    let issuers = json!([
+        { "issuer": "https://identity.example", "audience": "waybill", "jwks_url": of_tenant.url, "companies": [company],
+          "roles": { "admin": "waybill-admin" }, "clients": ["web"], "max_age_s": 3_600, "types": ["at+jwt"] },
+        { "issuer": "https://host.example", "audience": "waybill", "jwks_url": of_host.url, "roles": { "service": "service" } },
+    ]);
+    std::fs::write(&file, issuers.to_string()).unwrap();
+    let args = vec![
+        format!("--issuers-file={}", file.display()),
+        "--jwt-hs256-secret=".to_owned(),
+        "--auto-register=true".to_owned(),
+    ];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let user = stack.client_for(CompanyId(company), &[]);
+    let stranger = stack.client();
+    let header = json!({ "alg": "ES256", "kid": "1", "typ": "at+jwt" });
+    let good = json!({ "azp": "web", "iat": now().0 / 1_000, "roles": ["waybill-admin"] });
+    let with = |signer: &Signer, of: &Client, header: &Value, more: Value| {
+        let mut claims = good.clone();
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Client::new(stack.url().to_owned(), signer.token(of, header.clone(), claims), of.principal.clone())
+    };
+    let admin_path = format!("/v1/admin/companies/{company}");
+    let admin = with(&tenant, &user, &header, json!({}));
+    admin.put(&admin_path, &json!({})).await.expect(200);
+    // A tenant that assigns the role of the host product, or of another name, gets nothing.
+    let other = format!("/v1/admin/companies/{}", stranger.principal.company_id);
+    let claims_more = with(&tenant, &user, &header, json!({ "roles": ["service", "admin", "auditor"] }));
+    claims_more.put(&other, &json!({})).await.refused(403, "role_required");
+    claims_more.get("/v1/audit").await.refused(403, "role_required");
+    // Tokens for other companies, of other clients, of another type, and old tokens are refused.
+    with(&tenant, &stranger, &header, json!({})).get("/v1/files").await.refused(401, "token_invalid");
+    let id_token = json!({ "alg": "ES256", "kid": "1", "typ": "JWT" });
+    with(&tenant, &user, &id_token, json!({})).get("/v1/files").await.refused(401, "token_invalid");
+    for more in [json!({ "azp": "cli" }), json!({ "iat": now().0 / 1_000 - 4_000 }), json!({ "iat": null })] {
+        with(&tenant, &user, &header, more).get("/v1/files").await.refused(401, "token_invalid");
+    }
+    // The keys of one issuer do not sign for another one.
+    let host_claims = json!({ "iss": "https://host.example", "roles": ["service"] });
+    with(&tenant, &user, &header, host_claims.clone()).put(&other, &json!({})).await.refused(401, "token_invalid");
+    with(&host, &user, &header, host_claims).put(&other, &json!({})).await.expect(200);
+    let unknown = json!({ "iss": "https://else.example" });
+    with(&tenant, &user, &header, unknown).get("/v1/files").await.refused(401, "token_invalid");
     stack.finish().await;
 }

@@ -5,9 +5,9 @@ use crate::socket::{closed, next, send, with_token};
 use reqwest::Client as Http;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use waybill_http_kit::Role;
 use waybill_integration_tests::{Answer, Client, Stack};
 use waybill_schema::Timestamp;
-use waybill_service_kit::Role;
 use waybill_test_kit::eventually;
 
 fn names(answer: &Answer) -> Vec<&str> {
@@ -49,7 +49,7 @@ async fn a_chatroom_of_another_company_with_the_same_id_is_another_chatroom() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_joins_a_chatroom_that_was_opened_again_hears_nothing_of_before() {
+async fn a_new_member_of_a_reopened_chatroom_sees_no_older_files_or_their_events() {
     let stack = Stack::start().await;
     let room = Room::of(&stack).await;
     let old = room.file("old.txt").await;
@@ -110,7 +110,7 @@ fn base64_text(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gives_more_than_they_have() {
+async fn a_member_cannot_grant_permissions_that_the_member_does_not_have() {
     let stack = Stack::start().await;
     let room = Room::of(&stack).await;
     let file = room.anna.small_file("a.txt").await;
@@ -162,13 +162,13 @@ async fn a_token_that_comes_with_a_bearer_does_not_get_into_the_audit_trail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_who_is_none_any_more_watches_no_longer() {
+async fn a_connection_to_a_company_topic_closes_when_its_user_loses_the_admin_role() {
     let stack = Stack::start().await;
     let admin = stack.client();
     admin.small_file("a.txt").await;
     let topic = format!("company:{}", admin.principal.company_id);
     let (mut socket, _) = watch(&stack, &admin, &topic).await;
-    let fewer = waybill_service_kit::Principal {
+    let fewer = waybill_http_kit::Principal {
         roles: Vec::new(),
         expires_at: Timestamp(admin.principal.expires_at.0 + 60_000),
         ..admin.principal.clone()
@@ -180,7 +180,7 @@ async fn an_admin_who_is_none_any_more_watches_no_longer() {
 
 /// Values that the tables cannot store are refused, and the projection continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_tables_cannot_keep_is_refused_and_holds_up_nobody() {
+async fn values_that_the_tables_cannot_store_never_stop_the_projection() {
     let stack = Stack::start().await;
     let room = Room::of(&stack).await;
     let nul = json!({ "metadata": { "a": "x\u{0}y" } });
@@ -221,7 +221,7 @@ fn base64_of(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_of_one_company_is_nobody_in_another() {
+async fn an_admin_cannot_read_or_change_the_directory_of_another_company() {
     let stack = Stack::start().await;
     let host = stack.host();
     let admin = stack.client_for(waybill_schema::CompanyId(Uuid::now_v7()), &[Role::Admin]);

@@ -5,7 +5,7 @@ use serde_json::json;
 use waybill_integration_tests::{Options, Stack};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_upload_may_be_is_refused_before_any_byte() {
+async fn invalid_starts_of_uploads_are_refused_before_any_byte_is_sent() {
     let stack = Stack::start().await;
     let client = stack.client();
     let ten_gib: u64 = 10 << 30;

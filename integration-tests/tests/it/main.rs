@@ -5,6 +5,7 @@
 mod access;
 mod attacks;
 mod audit;
+mod audit_tree;
 mod browser_pages;
 mod cases;
 mod chunks;
@@ -52,6 +53,7 @@ mod socket;
 mod speaker;
 mod store_audit;
 mod stores;
+mod stream_files;
 mod swap;
 mod tables;
 mod takeover;

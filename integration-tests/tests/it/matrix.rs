@@ -73,7 +73,7 @@ async fn every_row_of_the_files_table() {
     let shared = room.anna.post(&shares, &body).await.expect(201);
     let association = shared.text("id");
     room.anna.get_after(&format!("/v1/files/{file}"), &shared).await.expect(200);
-    let auditor = stack.client_for(company, &[waybill_service_kit::Role::Auditor]);
+    let auditor = stack.client_for(company, &[waybill_http_kit::Role::Auditor]);
     let foreign = stack.client();
     let seen = ["yes", "yes", "yes", "403", "403", "403"];
     let hidden = ["404"; 6];

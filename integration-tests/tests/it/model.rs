@@ -7,6 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use uuid::Uuid;
 use waybill_integration_tests::Stack;
 use waybill_schema::CompanyId;
 use waybill_test_kit::eventually;
@@ -213,7 +214,7 @@ fn time(row: &Value, column: &str) -> chrono::DateTime<chrono::Utc> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_done_with_files_is_in_their_columns() {
+async fn operations_on_files_set_the_columns_of_the_read_model() {
     let stack = Stack::start().await;
     let room = Room::of(&stack).await;
     let began = chrono::Utc::now() - chrono::Duration::seconds(5);
@@ -309,23 +310,29 @@ async fn what_is_done_with_files_is_in_their_columns() {
     is_now(&ended, "created_at");
     is_now(&ended, "completed_at");
     // An association that somebody other than the uploader creates.
-    let wide = json!({ "chatroom_id": room.chatroom, "permissions": { "everyone": ["view", "download", "share"] } });
+    let wide = json!({ "chatroom_id": room.chatroom, "access_type": "PUBLIC",
+        "permissions": { "everyone": ["view", "download", "share"] } });
     let shares = format!("/v1/files/{id}/associations");
     let first = room.anna.post(&shares, &wide).await.expect(201);
     room.ben.get_after(&format!("/v1/files/{id}"), &first).await.expect(200);
     let until = "2999-01-01T00:00:00+00:00";
-    let share = json!({ "thread_id": room.thread, "access_type": "PUBLIC", "expires_at": until });
+    // The file has an association with the thread of the room already.
+    let thread = Uuid::now_v7();
+    let threads = format!("/v1/admin/companies/{company}/threads/{thread}");
+    stack.host().put(&threads, &json!({ "chatroom_id": room.chatroom })).await.expect(204);
+    let share = json!({ "thread_id": thread, "access_type": "PUBLIC", "expires_at": until });
     let share = room.ben.post(&shares, &share).await.expect(201).text("id");
     room.ben.patch(&format!("/v1/associations/{share}"), &json!({ "is_pinned": true })).await.expect(204);
     let shared = row(&stack, "file_association", &share, |row| row["is_pinned"] == true).await;
     for (column, value) in [
         ("file_id", json!(id)),
         ("chatroom_id", Value::Null),
-        ("thread_id", json!(room.thread)),
+        ("thread_id", json!(thread)),
         ("shared_by", json!(room.ben.principal.user_id)),
         ("access_type", json!("PUBLIC")),
         ("permissions", Value::Null),
         ("revoked_at", Value::Null),
+        ("parent_id", first.body["id"].clone()),
     ] {
         assert_eq!(shared[column], value, "{column}");
     }

@@ -4,10 +4,9 @@ use reqwest::Method;
 use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
-use waybill_domain::limits::Limits;
+use waybill_domain::limits::{Limits, OpenLimits};
 use waybill_domain::quota::{Command, Terms};
-use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::Bucket;
+use waybill_event_log::{Bucket, EventLog};
 use waybill_integration_tests::{Client, Stack};
 use waybill_repository::{Context, QuotaAggregate, Repository};
 use waybill_schema::events::ReservedItem;
@@ -111,10 +110,10 @@ async fn a_snapshot_is_kept_however_much_is_open() {
     let bucket = Bucket::open(&stack.nats().await, names::SNAPSHOTS_BUCKET).await.unwrap();
     let log: Arc<dyn EventLog> = Arc::new(stack.log().clone().keeping_snapshots_in(bucket.clone()));
     let repository = Repository::new(log.clone());
-    let terms = Terms { default_limit_bytes: u64::MAX, limits: Limits::default() };
+    let terms = Terms { default_limit_bytes: u64::MAX, limits: Limits::default(), open: OpenLimits::default() };
     let session_id = Some(SessionId(Uuid::now_v7()));
     for _ in 0..EVENTS {
-        let item = || ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id, bytes_total: 1 };
+        let item = || ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id, bytes_total: 1, user_id: None };
         let items = (0..64).map(|_| item()).collect();
         let reserve = Command::Reserve { items, until: Timestamp(i64::MAX / 2), terms };
         repository.execute(&QuotaAggregate { company }, reserve, &context).await.unwrap();

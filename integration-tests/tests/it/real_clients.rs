@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::Command;
-use waybill_integration_tests::{Client, Options, Stack};
+use waybill_integration_tests::{Client, Options, Stack, free_addr};
 
 const MIB: usize = 1_024 * 1_024;
 
@@ -143,8 +143,8 @@ async fn tuspy_uploads_and_resumes_and_sends_checksums() {
 
 /// Returns an origin with a free port for a page.
 pub(crate) fn free_origin() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    // Outgoing connections of other tests never have this port.
+    format!("http://{}", free_addr())
 }
 
 async fn browser(stack: &Stack, scenario: &str, origin: &str, given: &Given, more: Value) -> Value {

@@ -6,7 +6,7 @@ use waybill_integration_tests::{Client, Cluster, Counts};
 use waybill_test_kit::eventually;
 
 /// Uploads files and repeats each one until it is accepted, because NATS may just have restarted.
-async fn send(client: &Client, count: usize) -> Vec<String> {
+pub(crate) async fn send(client: &Client, count: usize) -> Vec<String> {
     let mut files = Vec::new();
     for number in 0..count {
         let query = format!("name={number}.txt&mime_type=text/plain");
@@ -20,7 +20,7 @@ async fn send(client: &Client, count: usize) -> Vec<String> {
 }
 
 /// Copies the streams.
-async fn copied(cluster: &mut Cluster) -> TempDir {
+pub(crate) async fn copied(cluster: &mut Cluster) -> TempDir {
     let nats = cluster.backing.nats_server();
     nats.kill();
     let copy = nats.copy_data();
@@ -28,7 +28,7 @@ async fn copied(cluster: &mut Cluster) -> TempDir {
     copy
 }
 
-async fn restore(cluster: &mut Cluster, copy: &TempDir) {
+pub(crate) async fn restore(cluster: &mut Cluster, copy: &TempDir) {
     let nats = cluster.backing.nats_server();
     nats.kill();
     nats.restore_data(copy);
@@ -55,7 +55,7 @@ async fn are_there(client: &Client, files: &[String]) {
 /// Correctness S2-8. In the first part the copy ends before the checkpoint of the tables. In the second part the stream
 /// has grown past the checkpoint before a projector reads it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_after_the_copy_is_gone() {
+async fn after_a_restore_files_from_after_the_backup_are_not_found_and_others_remain() {
     let mut cluster = Cluster::start(Counts::default()).await;
     let client = cluster.client();
     let mut kept = send(&client, 2).await;

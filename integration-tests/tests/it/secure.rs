@@ -221,3 +221,19 @@ async fn no_secret_is_in_a_log_or_on_a_command_line() {
     }
     cluster.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_refuses_unencrypted_connections_to_other_machines() {
+    // An address for documentation (RFC 5737), which no machine has.
+    for (setting, argument) in [
+        ("WAYBILL_NATS_URL", "--nats-url=nats://192.0.2.1:4222"),
+        ("WAYBILL_DATABASE_URL", "--database-url=postgres://waybill@192.0.2.1/waybill"),
+        ("WAYBILL_S3_ENDPOINT", "--s3-endpoint=http://192.0.2.1:8333"),
+        ("WAYBILL_WORKER_URLS", "--worker-urls=http://192.0.2.1:8090"),
+    ] {
+        let ended = Command::new(settings("WAYBILL_TEST_BIN")).args(["serve", "gateway", argument]).output().unwrap();
+        let text = String::from_utf8(ended.stderr).unwrap();
+        assert!(!ended.status.success(), "{text}");
+        assert!(text.contains(setting) && text.contains("WAYBILL_ALLOW_CLEARTEXT"), "{text}");
+    }
+}

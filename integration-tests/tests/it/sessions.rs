@@ -77,7 +77,7 @@ async fn cancelling_a_session_cancels_its_running_uploads_and_keeps_its_files() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_its_users() {
+async fn only_the_user_of_a_session_can_access_it() {
     let stack = Stack::start().await;
     let owner = stack.client();
     let opened = owner.post("/v1/sessions", &json!({})).await.expect(201);

@@ -136,3 +136,23 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
     assert_eq!(sum["found_bytes"], 28);
     stack.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l18_a_purge_deletes_more_objects_of_a_file_than_one_page_lists() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let (file, key) = file(&stack, &client, "one of many").await;
+    let prefix = names::objects_prefix(client.principal.company_id, file.parse().unwrap());
+    // A page has 1,000 keys.
+    let others: Vec<String> = (0..1_001).map(|n| format!("{prefix}{n:04}")).collect();
+    for some in others.chunks(50) {
+        futures_util::future::join_all(some.iter().map(|key| put(&stack, key))).await;
+    }
+    client.delete(&format!("/v1/files/{file}?purge=true")).await.expect(204);
+    eventually("all objects of the file to be gone", || async {
+        stack.store().list(&prefix).await.ok()?.is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(stack.store().size(&key).await.ok(), Some(None));
+    stack.finish().await;
+}

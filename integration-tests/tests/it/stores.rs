@@ -294,7 +294,7 @@ async fn compose_16_a_store_that_cannot_be_reached_is_named() {
 /// to Waybill.
 #[tokio::test(flavor = "multi_thread")]
 async fn compose_16_a_store_that_clients_do_not_know_takes_no_direct_uploads() {
-    let args = vec!["--s3-endpoint=http://store:8333".to_owned()];
+    let args = vec!["--s3-endpoint=http://store:8333".to_owned(), "--allow-cleartext=true".to_owned()];
     let stack = Stack::start_without_waiting(Options { args, ..Options::default() }).await;
     let refused = stack.client().start_with(5, json!({ "mode": "direct" })).await;
     refused.refused(409, "direct_unavailable");

@@ -62,7 +62,7 @@ async fn rows_1_to_3_a_token_is_good_or_401() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_5_and_32_what_is_anothers_is_nothing_and_a_cursor_is_ours_or_none() {
+async fn rows_5_and_32_sessions_and_cursors_of_another_company_and_forged_cursors_are_refused() {
     let stack = Stack::start().await;
     let (owner, stranger) = (stack.client(), stack.client());
     for name in ["a", "b", "c"] {
@@ -73,7 +73,8 @@ async fn rows_5_and_32_what_is_anothers_is_nothing_and_a_cursor_is_ours_or_none(
     })
     .await;
     stranger.get(&format!("/v1/files?cursor={cursor}")).await.refused(400, "cursor_invalid");
-    for forged in [format!("{cursor}A"), cursor.replacen(&cursor[..1], "_", 1), "AAAA".to_owned()] {
+    let other = if cursor.starts_with('_') { "-" } else { "_" };
+    for forged in [format!("{cursor}A"), cursor.replacen(&cursor[..1], other, 1), "AAAA".to_owned()] {
         owner.get(&format!("/v1/files?cursor={forged}")).await.refused(400, "cursor_invalid");
     }
     let session = owner.post("/v1/sessions", &json!({})).await.expect(201).text("session_id");
@@ -83,7 +84,7 @@ async fn rows_5_and_32_what_is_anothers_is_nothing_and_a_cursor_is_ours_or_none(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_8_and_9_a_digest_opens_nothing_and_tells_nothing() {
+async fn rows_8_and_9_a_known_digest_gives_no_access_and_does_not_reveal_existing_files() {
     let stack = Stack::start().await;
     let owner = stack.client();
     let file = owner.small_file("a.txt").await;
@@ -132,7 +133,7 @@ async fn row_14_ranges_are_answered_and_never_multiplied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_15_and_16_who_guesses_waits_whatever_address_they_claim() {
+async fn rows_15_and_16_a_client_that_guesses_tokens_is_limited_despite_forged_addresses() {
     let stack = Stack::start().await;
     let client = stack.client();
     let http = reqwest::Client::new();
@@ -150,7 +151,7 @@ async fn rows_15_and_16_who_guesses_waits_whatever_address_they_claim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_15_a_user_has_a_share_and_no_more() {
+async fn row_15_the_request_rate_of_a_user_is_limited_without_affecting_other_users() {
     let args = vec!["--rate-per-user=5".to_owned()];
     let stack = Stack::with(Options { args, ..Options::default() }).await;
     let (greedy, other) = (stack.client(), stack.client());

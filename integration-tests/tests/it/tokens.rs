@@ -30,7 +30,7 @@ async fn get_with(stack: &Stack, token: &Answer, headers: &[(&str, &str)]) -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_fifty_downloads_at_once_one_is_the_one() {
+async fn a_token_for_one_download_serves_exactly_one_of_fifty_parallel_requests() {
     let stack = Stack::start().await;
     let client = stack.client();
     let file = client.small_file("a.txt").await.text("file_id");
@@ -63,7 +63,7 @@ async fn of_fifty_downloads_at_once_one_is_the_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_ends_and_one_that_is_made_up_is_none() {
+async fn expired_and_revoked_tokens_are_410_and_forged_tokens_are_404() {
     let stack = Stack::start().await;
     let client = stack.client();
     let file = client.small_file("a.txt").await.text("file_id");
@@ -137,7 +137,7 @@ async fn where_their_number_does_not_matter_downloads_may_go_to_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_sent_on_to_an_object_that_is_gone() {
+async fn a_redirect_never_leads_to_a_deleted_object() {
     let args = vec!["--download-redirects=true".to_owned()];
     let stack = Stack::with(Options { args, ..Options::default() }).await;
     let client = stack.client();

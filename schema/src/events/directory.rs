@@ -2,7 +2,7 @@
 //! threads and memberships. Waybill stores their ids and no names.
 
 use crate::access::Place;
-use crate::{ChatroomId, CompanyId, ThreadId, UserId};
+use crate::{ChatroomId, CompanyId, ThreadId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 /// The company was registered. A closed company is open again.
@@ -12,7 +12,18 @@ pub struct CompanyRegisteredV1 {
     pub company_id: CompanyId,
 }
 
-/// Settings of a company that replace the defaults. Sizes are in bytes, and limits are inclusive.
+/// Settings of a company in version 1 of the event. See [`CompanySettings`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named as in CompanySettings")]
+pub struct CompanySettingsV1 {
+    pub max_file_bytes: Option<u64>,
+    pub max_session_bytes: Option<u64>,
+    pub allowed_mime_types: Option<Vec<String>>,
+    pub retention_days: Option<u32>,
+}
+
+/// Rules for the files of a company. Sizes are in bytes, and limits are inclusive. `None` leaves a rule to the
+/// installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanySettings {
     /// Maximum size of a file.
@@ -23,13 +34,58 @@ pub struct CompanySettings {
     pub allowed_mime_types: Option<Vec<String>>,
     /// Number of days after which a file is deleted automatically.
     pub retention_days: Option<u32>,
+    /// Maximum validity of download links in seconds. 0 forbids download links.
+    pub link_max_age_s: Option<u32>,
+    /// Maximum number of downloads with one download link.
+    pub link_max_downloads: Option<u32>,
 }
 
 /// The settings of the company changed. The new settings replace all previous ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanySettingsChangedV1 {
     /// The settings.
+    pub settings: CompanySettingsV1,
+}
+
+/// The company changed its own settings. They replace all previous ones, and apply within the limits of
+/// [`CompanyLimitsSetV1`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompanySettingsChangedV2 {
+    /// The settings.
     pub settings: CompanySettings,
+}
+
+impl From<CompanySettingsChangedV1> for CompanySettingsChangedV2 {
+    fn from(changed: CompanySettingsChangedV1) -> Self {
+        let CompanySettingsV1 { max_file_bytes, max_session_bytes, allowed_mime_types, retention_days } =
+            changed.settings;
+        let settings = CompanySettings {
+            max_file_bytes,
+            max_session_bytes,
+            allowed_mime_types,
+            retention_days,
+            ..CompanySettings::default()
+        };
+        Self { settings }
+    }
+}
+
+/// The host product set limits for the settings of the company. They replace all previous limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompanyLimitsSetV1 {
+    /// Upper limits. The company may only set stricter rules.
+    pub limits: CompanySettings,
+    /// Minimum number of days for which files are kept, if the company sets a retention.
+    pub min_retention_days: Option<u32>,
+}
+
+/// Tokens of one user, or of all users of the company, are not accepted any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokensInvalidatedV1 {
+    /// The user. `None` stands for all users.
+    pub user_id: Option<UserId>,
+    /// Tokens that were issued earlier (`iat`), or do not say when, are invalid.
+    pub issued_before: Timestamp,
 }
 
 /// The company was closed: its users may not do anything any more. Its files remain until they are deleted.
@@ -102,7 +158,8 @@ aggregate_events! {
     /// Events of the directory of a company.
     DirectoryEvent of Directory {
         CompanyRegistered, 1 => CompanyRegisteredV1;
-        CompanySettingsChanged, 1 => CompanySettingsChangedV1;
+        CompanySettingsChanged, 2 => CompanySettingsChangedV2, before: 1 => CompanySettingsChangedV1;
+        CompanyLimitsSet, 1 => CompanyLimitsSetV1;
         CompanyClosed, 1 => CompanyClosedV1;
         UserRegistered, 1 => UserRegisteredV1;
         UserRemoved, 1 => UserRemovedV1;
@@ -112,5 +169,6 @@ aggregate_events! {
         ThreadDeleted, 1 => ThreadDeletedV1;
         MemberAdded, 1 => MemberAddedV1;
         MemberRemoved, 1 => MemberRemovedV1;
+        TokensInvalidated, 1 => TokensInvalidatedV1;
     }
 }

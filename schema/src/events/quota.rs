@@ -1,6 +1,6 @@
 //! Events of the quota of a company. Subject: `quota`.
 
-use crate::{FileId, SessionId, Timestamp, UploadId};
+use crate::{FileId, SessionId, Timestamp, UploadId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// The limit of the company was set. If it is below the used bytes, no new upload can start.
@@ -8,6 +8,33 @@ use serde::{Deserialize, Serialize};
 pub struct QuotaLimitSetV1 {
     /// The limit in bytes.
     pub storage_limit_bytes: u64,
+}
+
+/// The limit of the company was set. If it is below the used bytes, no new upload can start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaLimitSetV2 {
+    /// The limit in bytes.
+    pub storage_limit_bytes: u64,
+    /// `true` if the limit is of the host product or the default of the installation. Administrators of the company can
+    /// lower it, and raise their own limit up to it.
+    pub is_of_host: bool,
+}
+
+impl From<QuotaLimitSetV1> for QuotaLimitSetV2 {
+    fn from(set: QuotaLimitSetV1) -> Self {
+        Self { storage_limit_bytes: set.storage_limit_bytes, is_of_host: true }
+    }
+}
+
+/// Reservation of one upload in the first version of the events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservedItemV1 {
+    /// The upload.
+    pub upload_id: UploadId,
+    /// The session. The reservation counts towards its limit.
+    pub session_id: Option<SessionId>,
+    /// Reserved bytes.
+    pub bytes_total: u64,
 }
 
 /// Reservation of one upload.
@@ -19,15 +46,40 @@ pub struct ReservedItem {
     pub session_id: Option<SessionId>,
     /// Reserved bytes.
     pub bytes_total: u64,
+    /// The user. The reservation counts towards the user's limits. Events of the first version have no user.
+    pub user_id: Option<UserId>,
+}
+
+impl From<ReservedItemV1> for ReservedItem {
+    fn from(item: ReservedItemV1) -> Self {
+        let ReservedItemV1 { upload_id, session_id, bytes_total } = item;
+        Self { upload_id, session_id, bytes_total, user_id: None }
+    }
 }
 
 /// Bytes were reserved for uploads that are about to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaReservedV1 {
     /// One entry per upload, at most 64.
+    pub items: Vec<ReservedItemV1>,
+    /// Time until which `UploadStarted` must follow. After it, the sweep releases the reservations.
+    pub until: Timestamp,
+}
+
+/// Bytes were reserved for uploads that are about to start. The second version names their users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaReservedV2 {
+    /// One entry per upload, at most 64.
     pub items: Vec<ReservedItem>,
     /// Time until which `UploadStarted` must follow. After it, the sweep releases the reservations.
     pub until: Timestamp,
+}
+
+impl From<QuotaReservedV1> for QuotaReservedV2 {
+    fn from(reserved: QuotaReservedV1) -> Self {
+        let QuotaReservedV1 { items, until } = reserved;
+        Self { items: items.into_iter().map(ReservedItem::from).collect(), until }
+    }
 }
 
 /// The reservation of an open upload of unknown length grew. The event changes nothing if the upload has no open
@@ -44,11 +96,29 @@ pub struct QuotaRaisedV1 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaTransferredV1 {
     /// The reservation of the final upload.
+    pub item: ReservedItemV1,
+    /// The partial uploads. The event ends their reservations; an upload without a reservation is allowed here.
+    pub from: Vec<UploadId>,
+    /// Time until which `UploadStarted` must follow. After it, the sweep releases the reservation.
+    pub until: Timestamp,
+}
+
+/// The reservations of partial uploads were transferred to their final upload. The second version names its user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaTransferredV2 {
+    /// The reservation of the final upload.
     pub item: ReservedItem,
     /// The partial uploads. The event ends their reservations; an upload without a reservation is allowed here.
     pub from: Vec<UploadId>,
     /// Time until which `UploadStarted` must follow. After it, the sweep releases the reservation.
     pub until: Timestamp,
+}
+
+impl From<QuotaTransferredV1> for QuotaTransferredV2 {
+    fn from(transferred: QuotaTransferredV1) -> Self {
+        let QuotaTransferredV1 { item, from, until } = transferred;
+        Self { item: item.into(), from, until }
+    }
 }
 
 /// End of the reservation of one upload.
@@ -103,10 +173,10 @@ pub struct QuotaRecalculatedV1 {
 aggregate_events! {
     /// Events of the quota of a company.
     QuotaEvent of Quota {
-        QuotaLimitSet, 1 => QuotaLimitSetV1;
-        QuotaReserved, 1 => QuotaReservedV1;
+        QuotaLimitSet, 2 => QuotaLimitSetV2, before: 1 => QuotaLimitSetV1;
+        QuotaReserved, 2 => QuotaReservedV2, before: 1 => QuotaReservedV1;
         QuotaRaised, 1 => QuotaRaisedV1;
-        QuotaTransferred, 1 => QuotaTransferredV1;
+        QuotaTransferred, 2 => QuotaTransferredV2, before: 1 => QuotaTransferredV1;
         QuotaSettled, 1 => QuotaSettledV1;
         QuotaReleased, 2 => QuotaReleasedV2;
         QuotaRecalculated, 1 => QuotaRecalculatedV1;

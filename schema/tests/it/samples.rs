@@ -16,6 +16,17 @@ pub(crate) fn upload() -> UploadId {
     UploadId(uuid(3))
 }
 
+fn settings() -> CompanySettings {
+    CompanySettings {
+        max_file_bytes: Some(1 << 30),
+        max_session_bytes: Some(1 << 33),
+        allowed_mime_types: Some(vec!["image/*".to_owned(), "application/pdf".to_owned()]),
+        retention_days: Some(365),
+        link_max_age_s: Some(86_400),
+        link_max_downloads: Some(10),
+    }
+}
+
 fn started() -> UploadStartedV1 {
     UploadStartedV1 {
         company_id: company(),
@@ -55,12 +66,58 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
         storage_upload_id: "store-upload".to_owned(),
         worker_id: WorkerId(uuid(6)),
     };
+    let before = CompanySettingsV1 {
+        max_file_bytes: Some(1 << 30),
+        max_session_bytes: Some(1 << 33),
+        allowed_mime_types: settings().allowed_mime_types,
+        retention_days: Some(365),
+    };
     vec![
+        ("QuotaLimitSet.v1", 1, QuotaLimitSetV2::from(QuotaLimitSetV1 { storage_limit_bytes: 1 << 40 }).into()),
+        (
+            "CompanySettingsChanged.v1",
+            1,
+            CompanySettingsChangedV2::from(CompanySettingsChangedV1 { settings: before }).into(),
+        ),
         ("UploadStarted.v1", 1, UploadStartedV2::from(started()).into()),
         ("MultipartOpened.v1", 1, MultipartOpenedV2::from(opened).into()),
         ("FileUploaded.v1", 1, FileUploadedV2::from(uploaded()).into()),
+        ("QuotaReserved.v1", 1, QuotaReservedV2::from(reserved()).into()),
+        ("QuotaTransferred.v1", 1, QuotaTransferredV2::from(transferred()).into()),
         ("DownloadTokenRedeemed.v1", 1, DownloadTokenRedeemedV2::from(redeemed).into()),
+        ("FileShared.v1", 1, FileSharedV2::from(shared()).into()),
     ]
+}
+
+fn reserved() -> QuotaReservedV1 {
+    QuotaReservedV1 {
+        items: vec![ReservedItemV1 {
+            upload_id: upload(),
+            session_id: Some(SessionId(uuid(4))),
+            bytes_total: 10_000_000_000,
+        }],
+        until: Timestamp(1_764_000_300_000),
+    }
+}
+
+fn transferred() -> QuotaTransferredV1 {
+    QuotaTransferredV1 {
+        item: ReservedItemV1 { upload_id: upload(), session_id: Some(SessionId(uuid(4))), bytes_total: 77 },
+        from: vec![UploadId(uuid(7)), UploadId(uuid(8))],
+        until: Timestamp(1_764_000_300_000),
+    }
+}
+
+fn shared() -> FileSharedV1 {
+    FileSharedV1 {
+        file_id: upload(),
+        chatroom_id: Some(ChatroomId(uuid(5))),
+        thread_id: Some(ThreadId(uuid(9))),
+        shared_by: UserId(uuid(2)),
+        access_type: AccessType::Restricted,
+        permissions: Some(permissions()),
+        expires_at: Some(Timestamp(1_764_000_300_000)),
+    }
 }
 
 /// Returns a sample of every newest version, and one for each variant of the enums in it.
@@ -171,14 +228,15 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ),
         ("SessionClosed.v1", SessionClosedV1 {}.into()),
         ("SessionCancelled.v1", SessionCancelledV1 {}.into()),
-        ("QuotaLimitSet.v1", QuotaLimitSetV1 { storage_limit_bytes: 1 << 40 }.into()),
+        ("QuotaLimitSet.v2", QuotaLimitSetV2 { storage_limit_bytes: 1 << 40, is_of_host: true }.into()),
         (
-            "QuotaReserved.v1",
-            QuotaReservedV1 {
+            "QuotaReserved.v2",
+            QuotaReservedV2 {
                 items: vec![ReservedItem {
                     upload_id: upload(),
                     session_id: Some(SessionId(uuid(4))),
                     bytes_total: 10_000_000_000,
+                    user_id: Some(user_id),
                 }],
                 until: Timestamp(1_764_000_300_000),
             }
@@ -186,9 +244,14 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ),
         ("QuotaRaised.v1", QuotaRaisedV1 { upload_id: upload(), bytes_total: 134_217_728 }.into()),
         (
-            "QuotaTransferred.v1",
-            QuotaTransferredV1 {
-                item: ReservedItem { upload_id: upload(), session_id: Some(SessionId(uuid(4))), bytes_total: 77 },
+            "QuotaTransferred.v2",
+            QuotaTransferredV2 {
+                item: ReservedItem {
+                    upload_id: upload(),
+                    session_id: Some(SessionId(uuid(4))),
+                    bytes_total: 77,
+                    user_id: Some(user_id),
+                },
                 from: vec![UploadId(uuid(7)), UploadId(uuid(8))],
                 until: Timestamp(1_764_000_300_000),
             }
@@ -217,17 +280,11 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             QuotaRecalculatedV1 { storage_used_bytes: 77, file_count: 2, drift_bytes: -7, drift_files: 1 }.into(),
         ),
         ("CompanyRegistered.v1", CompanyRegisteredV1 { company_id: company() }.into()),
+        ("CompanySettingsChanged.v2", CompanySettingsChangedV2 { settings: settings() }.into()),
+        ("CompanyLimitsSet.v1", CompanyLimitsSetV1 { limits: settings(), min_retention_days: Some(7) }.into()),
         (
-            "CompanySettingsChanged.v1",
-            CompanySettingsChangedV1 {
-                settings: CompanySettings {
-                    max_file_bytes: Some(1 << 30),
-                    max_session_bytes: Some(1 << 33),
-                    allowed_mime_types: Some(vec!["image/*".to_owned(), "application/pdf".to_owned()]),
-                    retention_days: Some(365),
-                },
-            }
-            .into(),
+            "TokensInvalidated.v1",
+            TokensInvalidatedV1 { user_id: Some(user_id), issued_before: Timestamp(1_790_000_000_000) }.into(),
         ),
         ("CompanyClosed.v1", CompanyClosedV1 {}.into()),
         ("UserRegistered.v1", UserRegisteredV1 { user_id }.into()),
@@ -241,19 +298,9 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("FileMetadataChanged.v1", FileMetadataChangedV1 { metadata: Some(r#"{"a":2}"#.to_owned()) }.into()),
         ("FilePurged.v1", FilePurgedV1 {}.into()),
         ("FileSpaceReleased.v1", FileSpaceReleasedV1 {}.into()),
-        (
-            "FileShared.v1",
-            FileSharedV1 {
-                file_id: upload(),
-                chatroom_id: Some(chatroom_id),
-                thread_id: Some(thread_id),
-                shared_by: user_id,
-                access_type: AccessType::Restricted,
-                permissions: Some(permissions()),
-                expires_at: Some(Timestamp(1_764_000_300_000)),
-            }
-            .into(),
-        ),
+        ("FileShared.v2", FileSharedV2 { basis: ShareBasis::Share(ShareId(uuid(10))), ..shared().into() }.into()),
+        ("FileShared.v2.uploader", FileSharedV2 { basis: ShareBasis::Uploader, ..shared().into() }.into()),
+        ("FileShared.v2.admin", FileSharedV2 { basis: ShareBasis::Admin, ..shared().into() }.into()),
         (
             "ShareChanged.v1",
             ShareChangedV1 { access_type: AccessType::Public, permissions: Some(permissions()), expires_at: None }

@@ -49,12 +49,18 @@ class Postgres:
 
     def ensure_database(self, name: str, password: str) -> None:
         """Creates a role and a database of the same name. The role owns only this database."""
+        self.ensure_role(name, password)
+        self._execute(
+            f"SELECT 'CREATE DATABASE {name} OWNER {name}' WHERE NOT EXISTS "
+            f"(SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n"
+        )
+
+    def ensure_role(self, name: str, password: str) -> None:
+        """Creates a role that can log in and owns nothing."""
         self._execute(
             f"SELECT 'CREATE ROLE {name} LOGIN' WHERE NOT EXISTS "
             f"(SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec\n"
             f"ALTER ROLE {name} PASSWORD '{password}';\n"
-            f"SELECT 'CREATE DATABASE {name} OWNER {name}' WHERE NOT EXISTS "
-            f"(SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n"
         )
 
     def _initialise(self, folder: Path) -> None:

@@ -13,6 +13,9 @@ from .stack import Stack
 
 Environment = Dict[str, str]
 
+# User of PostgreSQL for `serve all`.
+WRITER = "waybill_writer"
+
 
 def start(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:
     """Returns the settings of the servers that were started. The environment of the caller has the other settings."""
@@ -39,12 +42,34 @@ def _start_postgres(stack: Stack, home: Home, settings: Settings, ports: Ports) 
     server = Postgres(home.data / "postgres", port, superuser_password, durable=True)
     server.start(stack)
     server.ensure_database("waybill", password)
-    return {"WAYBILL_DATABASE_URL": server.url("waybill", password, "waybill")}
+    writer_password = settings.own("WAYBILL_UP_DATABASE_WRITER_PASSWORD", secret)
+    server.ensure_role(WRITER, writer_password)
+    # `serving` has the user of the roles, who cannot change the tables.
+    settings.keep("WAYBILL_UP_DATABASE_WRITER_URL", server.url(WRITER, writer_password, "waybill"))
+    return {"WAYBILL_DATABASE_URL": server.url("waybill", password, "waybill"), "WAYBILL_DATABASE_WRITER": WRITER}
 
 
 def _start_nats(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:
     port = ports.remembered(settings, "WAYBILL_UP_PORT_NATS", "NATS")
-    return {"WAYBILL_NATS_URL": nats.start(stack, home.data / "nats", port)}
+    passwords = nats.passwords(lambda name: settings.own(f"WAYBILL_UP_{name}", nats.password))
+    url = nats.start(stack, home.data / "nats", port, passwords=passwords)
+    # Operators use the settings of the stack for their commands. `serving` has the user of the roles.
+    return {"WAYBILL_NATS_URL": url, **_login("provision", passwords)}
+
+
+def _login(user: str, passwords: Environment) -> Environment:
+    return {"WAYBILL_NATS_USER": user, "WAYBILL_NATS_PASSWORD": passwords[nats.password_name(user)]}
+
+
+def serving(started: Environment, settings: Settings) -> Environment:
+    """Returns the settings for `waybill serve all` that differ from those for the commands of operators."""
+    differing: Environment = {}
+    if "WAYBILL_NATS_USER" in started:
+        passwords = nats.passwords(lambda name: settings.own(f"WAYBILL_UP_{name}", nats.password))
+        differing.update(_login("all", passwords))
+    if "WAYBILL_DATABASE_WRITER" in started:
+        differing["WAYBILL_DATABASE_URL"] = settings.kept("WAYBILL_UP_DATABASE_WRITER_URL") or ""
+    return differing
 
 
 def _start_s3(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List
 
-from . import clients, pgfolder, process, waybill, weed, wheels
+from . import clients, nats, pgfolder, process, waybill, weed, wheels
 from .console import say
 from .home import REPOSITORY
 from .ports import Ports
@@ -72,7 +72,9 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
     ports = Ports()
     env = {
         "WAYBILL_TEST_NATS_SERVER": wheels.nats_server(),
-        "WAYBILL_TEST_NATS_CONFIG": str(REPOSITORY / "nats" / "nats-server.conf"),
+        "WAYBILL_TEST_NATS_CONFIG": str(nats.CONFIG),
+        "WAYBILL_TEST_NATS_USERS_CONFIG": str(nats.config_of_tests(folder)),
+        **nats.passwords(lambda _name: nats.password(), (*nats.USERS, "test")),
         # Temporary files of the tests are removed with the folder.
         "TMPDIR": str(folder / "tmp"),
     }

@@ -62,9 +62,10 @@ def _run(home: Home, options: argparse.Namespace) -> int:
         _remove_data(home)
     stack = Stack(home.run, home.logs, tethered=not options.detach)
     with stack.stopped_on_error():
-        env = _environment(servers.start(stack, home, settings, ports), settings, address)
+        started = servers.start(stack, home, settings, ports)
+        env = _environment(started, settings, address)
         waybill.provision(program, env)
-        waybill.serve(stack, program, env, address)
+        waybill.serve(stack, program, {**env, **servers.serving(started, settings)}, address)
         _announce(home, settings, program, env, address, detached=options.detach)
         if not options.detach:
             _stay(stack)
@@ -132,7 +133,7 @@ def _environment(
 ) -> Dict[str, str]:
     """Returns the environment of waybill: that of the caller and the settings of these scripts."""
     # Stored also if the user gives them, because the data belong to these values and operator commands need them.
-    fixed = {"WAYBILL_JWT_HS256_SECRET": secret, "WAYBILL_WORKER_SECRET": secret, "WAYBILL_PARTITIONS": lambda: "1"}
+    fixed = {**{name: secret for name in waybill.SECRETS}, "WAYBILL_PARTITIONS": lambda: "1"}
     own = {
         "WAYBILL_HTTP_ADDR": settings.keep("WAYBILL_HTTP_ADDR", address.text),
         **{name: settings.keep(name, settings.get(name, make)) for name, make in fixed.items()},

@@ -14,6 +14,11 @@ from .ports import is_free
 from .stack import WAYBILL, Stack
 
 
+# The secrets of `waybill serve all` and of roles in several processes.
+SECRETS = ("WAYBILL_JWT_HS256_SECRET", "WAYBILL_WORKER_SECRET", "WAYBILL_AUDIT_SECRET", "WAYBILL_CURSOR_SECRET",
+           "WAYBILL_TOKEN_SECRET")
+
+
 class Address:
     """WAYBILL_HTTP_ADDR: the address on which waybill listens, and the URL for this machine."""
 

@@ -3,9 +3,10 @@
 use crate::fanout::Fanout;
 use waybill_access::{AccessError, Wanted};
 use waybill_api::frames::Topic;
+use waybill_domain::access::Barred;
+use waybill_http_kit::{Principal, Problem, Role, auth::token_invalidated};
 use waybill_repository::{LifecycleAggregate, SessionAggregate, UploadAggregate};
-use waybill_schema::Place;
-use waybill_service_kit::{Principal, Role};
+use waybill_schema::{ErrorCode, Place, UserId};
 
 /// Permission of a principal to watch a topic.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +15,30 @@ pub(crate) struct Allowed {
     pub(crate) read_to: u64,
     /// Files that were shared into the chatroom or thread before this sequence are not visible any more.
     pub(crate) since: u64,
+}
+
+/// Checks that the user may connect: neither the user nor the company was removed, and the host product has not
+/// invalidated the token.
+///
+/// # Errors
+/// 403 `not_registered`; 401 `token_invalid`; 503 if the user cannot be checked now.
+pub(crate) async fn check_standing(fanout: &Fanout, principal: &Principal) -> Result<(), Problem> {
+    let standing = fanout.access.standing(principal.company_id, principal.user_id).await.map_err(|error| {
+        tracing::warn!(%error, "cannot decide access");
+        Problem::unavailable("Access rights cannot be checked at the moment. Try again.")
+    })?;
+    standing.check(fanout.auto_register, principal.issued_at).map_err(|barred| match barred {
+        Barred::NotRegistered => {
+            let detail = "the company or the user is not registered, or has been removed";
+            Problem::new(403, ErrorCode::NotRegistered, detail)
+        }
+        Barred::TokenInvalidated => token_invalidated(),
+    })
+}
+
+/// Returns the user whose own files a watcher sees before they are verified, or `None` for admins, who see all.
+pub(crate) fn limited_to(principal: &Principal) -> Option<UserId> {
+    (!principal.roles.contains(&Role::Admin)).then_some(principal.user_id)
 }
 
 /// Returns the permission to watch `topic`, or `None`. The result does not reveal whether a forbidden topic exists.
@@ -79,7 +104,8 @@ pub(crate) async fn keeps_places(
     let mut connection = fanout.database.connection().await?;
     let known = fanout.access.look(&mut connection, principal.company_id, principal.user_id, &wanted).await?;
     let theirs = |place: &Place| known.places.contains(place) && (admin || known.is_member(*place));
-    if known.standing.has_ended() || !places.iter().all(|(_, place)| theirs(place)) {
+    let is_barred = known.standing.check(fanout.auto_register, principal.issued_at).is_err();
+    if is_barred || !places.iter().all(|(_, place)| theirs(place)) {
         return Ok(None);
     }
     let since = |place: &Place| known.since.get(place).copied().unwrap_or(0);

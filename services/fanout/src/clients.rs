@@ -4,8 +4,8 @@ use crate::outbox::Outbox;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
+use waybill_http_kit::Principal;
 use waybill_schema::{CompanyId, UserId};
-use waybill_service_kit::Principal;
 
 /// Maximum number of batches in which connections are closed at shutdown.
 const BATCHES: usize = 20;
@@ -108,7 +108,7 @@ mod tests {
 
     fn principal(company: u128, user: u128) -> Principal {
         let (company_id, user_id) = (CompanyId(Uuid::from_u128(company)), UserId(Uuid::from_u128(user)));
-        Principal { user_id, company_id, roles: Vec::new(), expires_at: Timestamp(0) }
+        Principal { user_id, company_id, roles: Vec::new(), issued_at: None, expires_at: Timestamp(0) }
     }
 
     fn next(outbox: &Outbox) -> Option<Next> {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn those_concerned_look_again_and_nobody_else() {
+    fn a_recheck_reaches_only_the_connections_of_its_user_or_company() {
         let clients = Clients::default();
         let who = [principal(1, 1), principal(1, 1), principal(1, 2), principal(2, 1)];
         let outboxes = [(); 4].map(|()| Arc::<Outbox>::default());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_few_are_sent_away_at_once_the_others_in_two_seconds_and_who_comes_later_at_once() {
+    async fn a_stopping_server_closes_connections_in_batches_and_late_connections_immediately() {
         assert!(BATCH_EVERY * u32::try_from(BATCHES).unwrap() <= Duration::from_secs(2));
         for (count, at_once) in [(1, 1), (40, 32), (1_000, 50)] {
             let clients = Clients::default();

@@ -3,7 +3,7 @@
 
 mod commands;
 
-use crate::access::{keeps_all, keeps_places};
+use crate::access::{keeps_all, keeps_places, limited_to};
 use crate::fanout::Fanout;
 use crate::hub::Watcher;
 use crate::outbox::{Next, Outbox, pop};
@@ -12,17 +12,24 @@ use crate::subscriptions::Subscriptions;
 use crate::timing::{HEARTBEAT, Timing};
 use actix_web::web;
 use futures_util::StreamExt;
+use prometheus::IntGauge;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
-use uuid::Uuid;
 use waybill_api::frames::{Close, Refusal, ServerFrame};
-use waybill_service_kit::metrics::SOCKETS;
-use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, now as wall_clock};
+use waybill_http_kit::slots::Slot;
+use waybill_http_kit::{Authenticator, Principal, Problem, RequestId};
+use waybill_service_kit::metrics::gauge;
+use waybill_service_kit::new_id;
+use waybill_service_kit::now as wall_clock;
+
+/// Open WebSocket connections.
+static SOCKETS: LazyLock<IntGauge> = LazyLock::new(|| gauge("waybill_websockets", "Open WebSocket connections"));
 
 /// Number of unsent frames from which on no more frames are read from the client. A client must read the answers to its
 /// requests.
@@ -35,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) principal: Principal,
     /// Id of the handshake request.
     pub(crate) id: RequestId,
+    /// Place of the connection among those of its company and address.
+    pub(crate) _slot: Option<Slot>,
 }
 
 /// Sends `hello`. If the caller sends the response to the handshake afterwards, both go out in one write.
@@ -42,7 +51,7 @@ pub(crate) struct Client {
 /// # Errors
 /// 500 if the socket does not accept the frame.
 pub(crate) async fn greet(socket: &mut impl Socket) -> Result<(), Problem> {
-    let hello = ServerFrame::Hello { conn: Uuid::now_v7().to_string(), heartbeat_s: HEARTBEAT.as_secs() };
+    let hello = ServerFrame::Hello { conn: new_id().to_string(), heartbeat_s: HEARTBEAT.as_secs() };
     let text = serde_json::to_string(&hello).map_err(|_| Problem::internal())?;
     let failed = |_: Disconnected| Problem::internal();
     poll_fn(|context| socket.poll_room(context)).await.map_err(failed)?;
@@ -283,12 +292,15 @@ impl<S: Socket> Connection<S> {
         let topics = self.subscriptions.topics();
         let looked = async {
             self.fanout.access.reach(principal.company_id, seq).await?;
+            // Further events that arrive meanwhile lead to one more check, however many they are.
+            let _turn = self.fanout.recheck_turn().await;
             keeps_places(&self.fanout, principal, &topics).await
         };
         match looked.await {
             Ok(Some(kept)) => {
                 for (topic, since) in kept {
-                    let watcher = Watcher { conn: self.number, outbox: self.outbox.clone(), since };
+                    let user_id = limited_to(principal);
+                    let watcher = Watcher { conn: self.number, outbox: self.outbox.clone(), since, user_id };
                     self.fanout.hub.watch(principal.company_id, topic, watcher);
                 }
                 Ok(())
@@ -298,12 +310,14 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Replaces the token with a new one, which must be of the same user and company.
+    /// Replaces the token with a new one, which must be of the same user and company. It must not have been issued
+    /// earlier than the current one, because the host product may have invalidated earlier tokens.
     async fn renew(&mut self, token: &str) -> Result<(), Close> {
         let Client { principal, .. } = &mut self.client;
         let fresh = self.authenticator.authenticate(token).await.ok();
         let same = |fresh: &Principal| (fresh.user_id, fresh.company_id) == (principal.user_id, principal.company_id);
-        let Some(fresh) = fresh.filter(same) else {
+        let is_older = |fresh: &Principal| fresh.issued_at < principal.issued_at;
+        let Some(fresh) = fresh.filter(same).filter(|fresh| !fresh.is_host() && !is_older(fresh)) else {
             self.refuse(None, Refusal::TokenInvalid);
             return Ok(());
         };

@@ -6,16 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use waybill_access::Access;
-use waybill_access::refusals::Keeper;
+use waybill_audit::denials::Recorder;
 use waybill_event_log::EventLog;
+use waybill_http_kit::Origins;
+use waybill_http_kit::slots::{Most, Slots};
 use waybill_read_model::Database;
 use waybill_repository::Repository;
-use waybill_service_kit::{Origins, Shutdown};
+use waybill_service_kit::Shutdown;
 
 /// Maximum number of snapshots that are taken at the same time. It bounds the memory for a burst of subscriptions.
 const SNAPSHOTS_AT_ONCE: usize = 32;
 
-/// Permit to take a snapshot.
+/// Maximum number of connections that check their access again at the same time. It leaves connections to PostgreSQL
+/// for other requests, whatever a company deletes.
+const RECHECKS_AT_ONCE: usize = 6;
+
+/// Permit to take a snapshot, or to check access again.
 pub(crate) type Turn<'a> = Option<SemaphorePermit<'a>>;
 
 /// State that all connections share.
@@ -25,12 +31,17 @@ pub(crate) struct Fanout {
     pub(crate) database: Database,
     pub(crate) access: Arc<Access>,
     pub(crate) shutdown: Shutdown,
-    pub(crate) refusals: Keeper,
+    pub(crate) denials: Recorder,
     /// Origins from which browsers may connect, in addition to the fan-out's own origin.
     pub(crate) origins: Origins,
+    /// `true` if users who are not registered may connect.
+    pub(crate) auto_register: bool,
+    /// Limits of the connections of a company and of a client address.
+    pub(crate) sockets: Slots,
     /// Start time, from which the ping times of all connections are counted.
     pub(crate) began: Instant,
     snapshots: Semaphore,
+    rechecks: Semaphore,
     connections: AtomicU64,
 }
 
@@ -41,8 +52,7 @@ impl Fanout {
         database: Database,
         access: Arc<Access>,
         shutdown: Shutdown,
-        refusals: Keeper,
-        origins: Origins,
+        denials: Recorder,
     ) -> Self {
         Self {
             hub,
@@ -50,10 +60,13 @@ impl Fanout {
             database,
             access,
             shutdown,
-            refusals,
-            origins,
+            denials,
+            origins: Origins::default(),
+            auto_register: true,
+            sockets: Slots::new("WebSockets", Most::UNLIMITED),
             began: Instant::now(),
             snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE),
+            rechecks: Semaphore::new(RECHECKS_AT_ONCE),
             connections: AtomicU64::new(1),
         }
     }
@@ -67,12 +80,20 @@ impl Fanout {
     pub(crate) async fn turn(&self) -> Turn<'_> {
         self.snapshots.acquire().await.ok()
     }
+
+    /// Waits for a permit to check access again. Dropping the value returns the permit.
+    pub(crate) async fn recheck_turn(&self) -> Turn<'_> {
+        self.rechecks.acquire().await.ok()
+    }
 }
 
 #[cfg(test)]
 impl Fanout {
     /// Creates a fan-out with an empty log in memory, without NATS and PostgreSQL.
     pub(crate) async fn alone() -> Arc<Self> {
+        use waybill_event_log::jetstream::Records;
+        use waybill_schema::names::RecordKind;
+
         let partitions = waybill_schema::Partitions::new(1).unwrap();
         let log: Arc<dyn EventLog> = Arc::new(waybill_event_log::memory::MemoryLog::new(partitions));
         let nats = async_nats::ConnectOptions::new().retry_on_initial_connect().connect("127.0.0.1:1").await.unwrap();
@@ -83,10 +104,9 @@ impl Fanout {
         };
         let database = Database::new(config).unwrap();
         let shutdown = Shutdown::new();
-        let (refusals, _) =
-            Keeper::new(waybill_event_log::jetstream::Refusals::new(nats, partitions), shutdown.clone());
+        let (denials, _) = Recorder::new(Records::new(RecordKind::Refusal, nats, partitions), shutdown.clone());
         let hub = Arc::new(Hub::new(log.clone()));
         let access = Access::new(log.clone(), database.clone());
-        Arc::new(Self::new(hub, log, database, access, shutdown, refusals, Origins::default()))
+        Arc::new(Self::new(hub, log, database, access, shutdown, denials))
     }
 }

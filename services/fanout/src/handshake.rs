@@ -1,16 +1,18 @@
 //! Handles the WebSocket handshake: checks the origin and then the token or ticket, and starts the connection.
 
+use crate::access::check_standing;
 use crate::actix_socket::ActixSocket;
 use crate::connection::{Client, Connection, greet};
 use crate::fanout::Fanout;
 use crate::guard::{FRAME_MAX_BYTES, TooBig, guarded};
 use crate::ticket::{self, Tickets};
-use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, get, web};
 use std::time::Duration;
 use waybill_api::frames::SUBPROTOCOL;
+use waybill_http_kit::admission::{TICKET_PREFIX, subprotocols};
+use waybill_http_kit::slots::Holder;
+use waybill_http_kit::{Authenticator, Principal, Problem, RequestId, body};
 use waybill_schema::ErrorCode;
-use waybill_service_kit::{Authenticator, Principal, Problem, RequestId, body};
 
 /// Maximum time for which a client may not read before its connection is closed.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
@@ -24,7 +26,8 @@ const WRITE_WITHIN: Duration = Duration::from_secs(5);
     responses(
         (status = 101, description = "Switching to WebSocket"),
         (status = 401, description = "`token_missing`, `token_invalid`, `ticket_invalid`"),
-        (status = 403, description = "`origin_refused`, `not_registered`"),
+        (status = 403, description = "`origin_refused`, `not_registered`, `user_required`"),
+        (status = 429, description = "`too_many_requests`, `too_many_at_once`: try again after `Retry-After`"),
         (status = 400, description = "`upgrade_required`: the request is not a WebSocket handshake (RFC 6455)"),
     ),
 )]
@@ -43,18 +46,19 @@ pub(crate) async fn connect(
                       header nor listed in WAYBILL_ALLOWED_ORIGINS";
         return Err(Problem::new(403, ErrorCode::OriginRefused, detail).into());
     }
-    let offered = offered_protocols(request.headers());
-    let principal = match offered.iter().find_map(|protocol| protocol.strip_prefix("ticket.")) {
+    let ticket = subprotocols(request.headers()).find_map(|protocol| protocol.strip_prefix(TICKET_PREFIX));
+    let principal = match ticket {
         Some(ticket) => redeem(&tickets, ticket, origin).await?,
         None => Principal::extract(&request).await?,
     };
-    if fanout.access.standing(principal.company_id, principal.user_id).await.map_err(Problem::from)?.has_ended() {
-        let detail = "the company or the user is not registered, or has been removed";
-        return Err(Problem::new(403, ErrorCode::NotRegistered, detail).into());
-    }
+    principal.require_user()?;
+    check_standing(&fanout, &principal).await?;
     if fanout.shutdown.is_triggered() {
         return Err(Problem::unavailable("this server is stopping; connect again").into());
     }
+    let company = Holder::Company(principal.company_id);
+    let holders: Vec<Holder> = id.address.map(Holder::Address).into_iter().chain([company]).collect();
+    let slot = Some(fanout.sockets.take(&holders)?);
     let too_big = TooBig::default();
     let guarded = guarded(payload.into_inner(), too_big.clone());
     let mut guarded: dev::Payload = dev::Payload::Stream { payload: Box::pin(guarded) };
@@ -66,7 +70,7 @@ pub(crate) async fn connect(
     let mut socket = ActixSocket::new(session, messages, too_big);
     greet(&mut socket).await?;
     body::written_within(&request, WRITE_WITHIN);
-    let client = Client { principal, id };
+    let client = Client { principal, id, _slot: slot };
     actix_web::rt::spawn(Connection::open(fanout.into_inner(), authenticator, client, socket).run());
     Ok(answer)
 }
@@ -74,11 +78,6 @@ pub(crate) async fn connect(
 /// Returns the problem for a request that is not a handshake (RFC 6455 §4.2.1).
 fn no_handshake() -> Problem {
     Problem::bad_request(ErrorCode::UpgradeRequired, "this route is a WebSocket; begin with the handshake of RFC 6455")
-}
-
-fn offered_protocols(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|protocol| protocol.trim().to_owned()).collect()
 }
 
 async fn redeem(tickets: &Tickets, ticket: &str, origin: Option<&str>) -> Result<Principal, Problem> {

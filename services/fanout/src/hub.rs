@@ -1,7 +1,7 @@
 //! The hub follows all partitions and delivers each event to the connections that watch one of its topics.
 
 use crate::clients::Clients;
-use crate::live::{Live, What, progress, topics, transition};
+use crate::live::{Live, What, is_before_verification, progress, topics, transition};
 use crate::outbox::Outbox;
 use futures_util::StreamExt;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use waybill_domain::progress::Tracker;
 use waybill_event_log::{EventLog, ReadError, Stored, read_after, read_events};
 use waybill_schema::events::{DirectoryEvent, ShareEvent, UploadEvent, UploadKind};
 use waybill_schema::{
-    AccessType, CompanyId, Entity, Event, Grant, Permissions, Recorded, ShareId, Subject, Timestamp, UploadId,
+    AccessType, CompanyId, Entity, Event, Grant, Permissions, Recorded, ShareId, Subject, Timestamp, UploadId, UserId,
 };
 use waybill_service_kit::{Shutdown, now};
 
@@ -32,12 +32,15 @@ struct Openness {
     until: Option<Timestamp>,
     /// Sequence of the event that shared the file.
     began: u64,
+    /// `true` if the share rests on another one, whose end is not known here. Members then hear of changes of the share
+    /// only, and not of the file.
+    rests: bool,
 }
 
 impl Openness {
     /// Returns the state of the share that an upload into a chatroom or thread creates.
     fn of_upload(began: u64) -> Self {
-        Self { open: true, until: None, began }
+        Self { open: true, until: None, began, rests: false }
     }
 
     fn after(self, recorded: &Recorded) -> Self {
@@ -50,7 +53,8 @@ impl Openness {
         match event {
             ShareEvent::FileShared(shared) => {
                 let of = of(shared.access_type, shared.permissions.as_ref(), shared.expires_at);
-                Self { began: recorded.position.seq, ..of }
+                let rests = shared.basis.parent().is_some();
+                Self { began: recorded.position.seq, rests, ..of }
             }
             ShareEvent::ShareChanged(changed) => {
                 of(changed.access_type, changed.permissions.as_ref(), changed.expires_at)
@@ -80,14 +84,32 @@ pub(crate) struct Watcher {
     pub(crate) outbox: Arc<Outbox>,
     /// Files that were shared into the chatroom or thread before this sequence are not visible any more.
     pub(crate) since: u64,
+    /// The user of the connection, or `None` if the user is an admin, who also sees files that are not verified.
+    pub(crate) user_id: Option<UserId>,
 }
 
 /// Watchers by company and topic. Host products choose the ids of chatrooms and threads, so two companies may use the
 /// same.
 type Watchers = HashMap<(CompanyId, Topic), Vec<Watcher>>;
 
-/// Recipients of an event, by topic, each with its [`Watcher::since`].
-type Watching = Vec<(Topic, Vec<(Arc<Outbox>, u64)>)>;
+/// Recipient of an event.
+struct Recipient {
+    outbox: Arc<Outbox>,
+    since: u64,
+    user_id: Option<UserId>,
+}
+
+/// Recipients of an event, by topic.
+type Watching = Vec<(Topic, Vec<Recipient>)>;
+
+/// Result of folding an event into the progress of its upload.
+#[derive(Default)]
+struct Tracked {
+    /// The progress to send, if any.
+    figures: Option<ProgressFacts>,
+    /// The user that uploads the file. `None` if the event does not belong to an upload.
+    uploaded_by: Option<UserId>,
+}
 
 /// Delivers events to connections.
 pub(crate) struct Hub {
@@ -124,8 +146,10 @@ impl Hub {
             DirectoryEvent::CompanyClosed(_)
             | DirectoryEvent::ChatroomDeleted(_)
             | DirectoryEvent::ThreadDeleted(_) => None,
+            DirectoryEvent::TokensInvalidated(invalidated) => invalidated.user_id,
             DirectoryEvent::CompanyRegistered(_)
             | DirectoryEvent::CompanySettingsChanged(_)
+            | DirectoryEvent::CompanyLimitsSet(_)
             | DirectoryEvent::UserRegistered(_)
             | DirectoryEvent::ChatroomOpened(_)
             | DirectoryEvent::ThreadOpened(_)
@@ -166,7 +190,8 @@ impl Hub {
         self.shares.insert(&(company, share), after);
         // Watchers who could see the file receive the event that ends the share.
         let is_new = matches!(recorded.event, Event::Share(ShareEvent::FileShared(_)));
-        let is_told = after.is_open() || (is_share_event && !is_new && before.is_open());
+        let is_open = after.is_open() && (is_share_event || !after.rests);
+        let is_told = is_open || (is_share_event && !is_new && before.is_open());
         is_told.then_some(after.began)
     }
 
@@ -254,7 +279,11 @@ impl Hub {
             let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
             let of = |topic: Topic| {
                 let all = watchers.get(&(recorded.subject.company, topic))?;
-                Some((topic, all.iter().map(|watcher| (watcher.outbox.clone(), watcher.since)).collect()))
+                let recipient = |watcher: &Watcher| {
+                    let Watcher { since, user_id, .. } = *watcher;
+                    Recipient { outbox: watcher.outbox.clone(), since, user_id }
+                };
+                Some((topic, all.iter().map(recipient).collect()))
             };
             topics(recorded).into_iter().filter_map(of).collect()
         };
@@ -264,41 +293,50 @@ impl Hub {
             if self.shares.contains_key(&(recorded.subject.company, id)));
         if known || watching.iter().any(|(topic, _)| is_of_place(topic)) {
             let began = self.is_for_the_place(recorded).await;
-            for (_, outboxes) in watching.iter_mut().filter(|(topic, _)| is_of_place(topic)) {
-                outboxes.retain(|(_, since)| began.is_some_and(|began| began > *since));
+            for (_, recipients) in watching.iter_mut().filter(|(topic, _)| is_of_place(topic)) {
+                recipients.retain(|recipient| began.is_some_and(|began| began > recipient.since));
             }
-            watching.retain(|(_, outboxes)| !outboxes.is_empty());
+            watching.retain(|(_, recipients)| !recipients.is_empty());
         }
-        let Some(figures) = self.track(recorded, !watching.is_empty()).await else { return };
+        let Some(Tracked { figures, uploaded_by }) = self.track(recorded, !watching.is_empty()).await else { return };
+        if is_before_verification(recorded) {
+            // Members of the place do not see the file yet.
+            let sees = |user: Option<UserId>| user.is_none_or(|user| uploaded_by == Some(user));
+            for (_, recipients) in watching.iter_mut().filter(|(topic, _)| is_of_place(topic)) {
+                recipients.retain(|recipient| sees(recipient.user_id));
+            }
+        }
         let seq = recorded.position.seq;
         let lives = transition(recorded).into_iter().chain(figures.map(What::Progress));
         for live in lives.map(|what| Arc::new(Live::new(seq, what))) {
-            for (topic, outboxes) in &watching {
-                outboxes.iter().for_each(|(outbox, _)| outbox.deliver(*topic, &live));
+            for (topic, recipients) in &watching {
+                recipients.iter().for_each(|recipient| recipient.outbox.deliver(*topic, &live));
             }
         }
     }
 
-    /// Folds an event into the progress of its upload. Returns the progress to send, if any. Returns `None` if no
-    /// watcher may receive the event because it belongs to a partial upload, which is not a file.
-    async fn track(&self, recorded: &Recorded, watched: bool) -> Option<Option<ProgressFacts>> {
+    /// Folds an event into the progress of its upload. Returns `None` if no watcher may receive the event because it
+    /// belongs to a partial upload, which is not a file.
+    async fn track(&self, recorded: &Recorded, watched: bool) -> Option<Tracked> {
+        let nothing = Some(Tracked::default());
         let (Entity::UploadLifecycle(id) | Entity::UploadChunks(id)) = recorded.subject.aggregate else {
-            return Some(None);
+            return nothing;
         };
-        let Event::Upload(event) = &recorded.event else { return Some(None) };
+        let Event::Upload(event) = &recorded.event else { return nothing };
         let tracker = match (self.trackers.get(&id), event) {
             (Some(tracker), _) => tracker,
             (None, UploadEvent::UploadStarted(_)) => Arc::default(),
             (None, _) if watched => match self.load(recorded, id).await {
                 Some(before) => Arc::new(Mutex::new(before)),
-                None => return Some(None),
+                None => return nothing,
             },
-            (None, _) => return Some(None),
+            (None, _) => return nothing,
         };
-        let (facts, is_partial) = {
+        let (facts, is_partial, uploaded_by) = {
             let mut tracker = locked(&tracker);
             tracker.evolve(event, recorded.envelope.time);
-            (progress(id, &tracker), tracker.upload.kind == UploadKind::Partial)
+            let uploaded_by = tracker.upload.started.as_ref().map(|started| started.uploaded_by);
+            (progress(id, &tracker), tracker.upload.kind == UploadKind::Partial, uploaded_by)
         };
         if facts.stage == Stage::Ended {
             self.trackers.invalidate(&id);
@@ -306,7 +344,7 @@ impl Hub {
             self.trackers.insert(&id, tracker);
         }
         let shown = watched && matches!(event, UploadEvent::ChunkUploaded(_) | UploadEvent::FileCompleted(_));
-        (!is_partial).then(|| shown.then_some(facts))
+        (!is_partial).then(|| Tracked { figures: shown.then_some(facts), uploaded_by })
     }
 
     /// Loads the progress of an upload before an event from the log.

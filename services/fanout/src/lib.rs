@@ -4,6 +4,7 @@
 
 mod access;
 mod actix_socket;
+mod admission;
 mod clients;
 mod connection;
 mod fanout;

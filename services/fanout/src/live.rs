@@ -68,6 +68,27 @@ pub(crate) fn topics(recorded: &Recorded) -> Vec<Topic> {
     topics
 }
 
+/// Returns `true` if the event is about an upload whose file is not verified, which only its uploader and admins see.
+pub(crate) fn is_before_verification(recorded: &Recorded) -> bool {
+    let Event::Upload(event) = &recorded.event else { return false };
+    match event {
+        UploadEvent::FileVerified(_) | UploadEvent::FileUploaded(_) => false,
+        UploadEvent::UploadStarted(_)
+        | UploadEvent::UploadLengthSet(_)
+        | UploadEvent::UploadConcatenated(_)
+        | UploadEvent::UploadExpired(_)
+        | UploadEvent::UploadCancelled(_)
+        | UploadEvent::FileCompleted(_)
+        | UploadEvent::FileRejected(_)
+        | UploadEvent::QuarantineSigned(_)
+        | UploadEvent::QuarantineCopied(_)
+        | UploadEvent::QuarantineCleared(_)
+        | UploadEvent::MultipartOpened(_)
+        | UploadEvent::ChunkUploaded(_)
+        | UploadEvent::PartAssembled(_) => true,
+    }
+}
+
 /// Returns the progress of an upload.
 pub(crate) fn progress(id: UploadId, tracker: &Tracker) -> ProgressFacts {
     let progress = tracker.progress();

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_put_in_wakes() {
+    fn every_entry_in_the_outbox_wakes_the_waiting_connection() {
         let put_in: [PutIn; 5] = [
             ("transition", |outbox| outbox.deliver(topic(), &transition(1, 1))),
             ("progress", |outbox| outbox.deliver(topic(), &progress(1))),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_while_nothing_waits() {
+    fn an_empty_outbox_keeps_no_memory_for_entries() {
         let (outbox, _, waker) = waited_for();
         (1..=10).for_each(|seq| outbox.deliver(topic(), &transition(seq, 1)));
         while poll(&outbox, &waker).is_ready() {}

@@ -1,8 +1,10 @@
 //! Starts and stops a fan-out.
 
+use crate::admission;
 use crate::fanout::Fanout;
 use crate::handshake;
 use crate::hub::Hub;
+use crate::settings::FanoutSettings;
 use crate::ticket::{self, Tickets};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
@@ -13,13 +15,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use utoipa::OpenApi;
 use waybill_access::Access;
-use waybill_access::refusals::Keeper;
-use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::{Bucket, BucketError, Refusals};
+use waybill_audit::denials::Recorder;
+use waybill_event_log::jetstream::Records;
+use waybill_event_log::{Bucket, BucketError, EventLog};
+use waybill_http_kit::admission::Admission;
+use waybill_http_kit::health::{HealthRoutes, Readiness};
+use waybill_http_kit::rate_limit::Rates;
+use waybill_http_kit::{Authenticator, Origins, Proxies, listener, request};
 use waybill_read_model::Database;
-use waybill_schema::names;
-use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Authenticator, Origins, Shutdown, Tls, listener, request};
+use waybill_schema::names::{self, RecordKind};
+use waybill_service_kit::{Shutdown, Tls};
 
 /// Time that open requests have to finish at shutdown, in seconds.
 const GRACE_S: u64 = 20;
@@ -28,8 +33,16 @@ const GRACE_S: u64 = 20;
 pub struct Config {
     /// Authenticates the tokens of clients.
     pub authenticator: Authenticator,
+    /// `true` if users who are not registered may connect, because their first request to a gateway registers them.
+    pub auto_register: bool,
     /// Origins from which browsers may connect, in addition to the fan-out's own origin.
     pub origins: Origins,
+    /// Settings of this role.
+    pub settings: FanoutSettings,
+    /// Trusted reverse proxies in front of the fan-out.
+    pub proxies: Proxies,
+    /// Rate limits of clients, if the fan-out has its own listener.
+    pub rates: Rates,
     /// Time for which an idle HTTP connection is kept open.
     pub keep_alive: Duration,
     /// NATS connection that `log` uses.
@@ -40,6 +53,8 @@ pub struct Config {
     pub database: Database,
     /// Authorization.
     pub access: Arc<Access>,
+    /// `true` if another listener serves readiness and metrics.
+    pub has_operations: bool,
 }
 
 /// Reason why a fan-out could not start.
@@ -56,10 +71,12 @@ pub enum StartError {
 /// A running fan-out.
 pub struct Server {
     fanout: web::Data<Fanout>,
+    admission: web::Data<Admission>,
     tickets: web::Data<Tickets>,
     authenticator: web::Data<Authenticator>,
     keep_alive: Duration,
     readiness: Readiness,
+    has_operations: bool,
     tasks: JoinSet<()>,
 }
 
@@ -77,9 +94,9 @@ impl Server {
         let tickets = Tickets::new(Bucket::open(&config.nats, names::TICKETS_BUCKET).await?);
         let hub = Arc::new(Hub::new(config.log.clone()));
         let mut tasks = JoinSet::new();
-        let kept = Refusals::new(config.nats.clone(), config.log.partitions());
-        let (refusals, keeping) = Keeper::new(kept, shutdown.clone());
-        tasks.spawn(keeping);
+        let kept = Records::new(RecordKind::Refusal, config.nats.clone(), config.log.partitions());
+        let (denials, recording) = Recorder::new(kept, shutdown.clone());
+        tasks.spawn(recording);
         tasks.spawn(hub.clone().drain(shutdown.clone()));
         for partition in config.log.partitions().all() {
             tasks.spawn(hub.clone().follow(partition, shutdown.clone()));
@@ -88,14 +105,24 @@ impl Server {
             .with("nats", config.log.clone(), |log| async move { log.head(0).await.map(drop) })
             .with("postgres", config.database.clone(), |database| async move { database.connection().await.map(drop) });
         let (log, database, access) = (config.log, config.database, config.access);
-        let fanout = Fanout::new(hub, log, database, access, shutdown.clone(), refusals, config.origins);
+        let mut fanout = Fanout::new(hub, log, database, access, shutdown.clone(), denials);
+        fanout.origins = config.origins;
+        fanout.auto_register = config.auto_register;
+        fanout.sockets = config.settings.sockets();
+        let tickets = web::Data::new(tickets);
+        tasks.spawn({
+            let (tickets, shutdown) = (tickets.clone(), shutdown.clone());
+            async move { tickets.tidy(shutdown).await }
+        });
         tracing::info!("fan-out started");
         Ok(Self {
             fanout: web::Data::new(fanout),
-            tickets: web::Data::new(tickets),
+            admission: web::Data::new(Admission::new(config.rates, config.proxies)),
+            tickets,
             authenticator: web::Data::new(config.authenticator),
             keep_alive: config.keep_alive,
             readiness,
+            has_operations: config.has_operations,
             tasks,
         })
     }
@@ -123,16 +150,23 @@ impl Server {
     /// # Errors
     /// [`StartError::Listen`].
     pub fn listen(&mut self, addr: SocketAddr, tls: Option<Tls>) -> Result<SocketAddr, StartError> {
-        let (routes, readiness) = (self.routes(), self.readiness.clone());
+        let routes = self.routes();
+        let health = HealthRoutes::beside_operations(self.readiness.clone(), self.has_operations);
         let over_tls = tls.is_some();
         let origins = self.fanout.origins.clone();
+        let admission = self.admission.clone();
+        self.tasks.spawn({
+            let (admission, shutdown) = (admission.clone(), self.fanout.shutdown.clone());
+            async move { admission.tidy(shutdown).await }
+        });
         let application = move || {
             App::new()
+                .app_data(admission.clone())
+                .wrap(from_fn(admission::admit))
                 .wrap(request::safe_headers(over_tls))
                 .wrap(origins.cors())
                 .wrap(from_fn(request::trace))
-                .app_data(web::Data::new(readiness.clone()))
-                .configure(health::routes)
+                .configure(|config| health.configure(config))
                 .configure(|config| routes(config))
         };
         let settings =

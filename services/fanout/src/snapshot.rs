@@ -5,15 +5,17 @@ use crate::fanout::{Fanout, Turn};
 use crate::taken::Snapshot;
 use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json, to_value};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use waybill_access::{AccessError, Wanted};
 use waybill_api::frames::Topic;
-use waybill_domain::access::Viewer;
+use waybill_domain::access::{ShownShare, Viewer};
+use waybill_http_kit::{Principal, Role};
 use waybill_read_model::queries::{FileFilter, SharedFile, UploadProgress};
 use waybill_read_model::rows::UploadSessionRow;
 use waybill_read_model::{Database, ReadModelError, projection, queries};
 use waybill_schema::{Place, ProcessingStatus, ShareId, UploadId};
-use waybill_service_kit::{Principal, Role, now};
+use waybill_service_kit::now;
 
 /// Maximum time that a snapshot waits for the projection.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -128,13 +130,19 @@ async fn leave_out_hidden(
     principal: &Principal,
     files: &mut Vec<SharedFile>,
 ) -> Result<(), AccessError> {
-    let wanted = Wanted { files: files.iter().map(|shared| UploadId(shared.file.id)).collect(), ..Wanted::default() };
+    let viewer = Viewer { user_id: principal.user_id, is_admin: principal.roles.contains(&Role::Admin) };
+    let ids = files.iter().map(|shared| UploadId(shared.file.id)).collect();
+    let wanted = Wanted { files: ids, every_share: viewer.is_admin, ..Wanted::default() };
     let mut connection = fanout.database.connection().await?;
     let known = fanout.access.look(&mut connection, principal.company_id, principal.user_id, &wanted).await?;
-    let viewer = Viewer { user_id: principal.user_id, is_admin: principal.roles.contains(&Role::Admin) };
-    files.retain(|shared| {
+    files.retain_mut(|shared| {
         let facts = known.files.get(&UploadId(shared.file.id));
-        facts.is_some_and(|facts| facts.is_shown(ShareId(shared.association.id), viewer, now()))
+        match facts.and_then(|facts| facts.shown_by(ShareId(shared.association.id), viewer, now())) {
+            None => return false,
+            Some(ShownShare::Whole) => {}
+            Some(ShownShare::WithoutOthers) => shared.association.name_only(viewer.user_id),
+        }
+        true
     });
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Request of a client for a subscription. The connection becomes a watcher before the snapshot is taken, so that it
 //! misses no event.
 
-use crate::access::may_watch;
+use crate::access::{limited_to, may_watch};
 use crate::fanout::{Fanout, Turn};
 use crate::hub::Watcher;
 use crate::outbox::Outbox;
@@ -10,8 +10,8 @@ use crate::taken::{Snapshot, Taken};
 use std::sync::Arc;
 use waybill_api::frames::{Refusal, Topic};
 use waybill_event_log::ReadError;
+use waybill_http_kit::Principal;
 use waybill_schema::{CompanyId, Entity, Subject, UploadId};
-use waybill_service_kit::Principal;
 
 /// Request of one connection for a subscription to one topic.
 pub(crate) struct Wish {
@@ -48,7 +48,8 @@ impl Wish {
         let Self { topic, principal, .. } = self;
         let allowed = may_watch(fanout, principal, *topic).await.map_err(unavailable)?;
         let allowed = allowed.ok_or(Refusal::NotFound)?;
-        let watcher = Watcher { conn: self.conn, outbox: self.outbox.clone(), since: allowed.since };
+        let (outbox, user_id) = (self.outbox.clone(), limited_to(principal));
+        let watcher = Watcher { conn: self.conn, outbox, since: allowed.since, user_id };
         let handed_out = fanout.hub.watch(principal.company_id, *topic, watcher);
         // The client may have lost access before the connection became a watcher. Then no recheck reaches it, so check
         // again.

@@ -7,6 +7,7 @@
 mod admission;
 mod application;
 mod http;
+mod metrics;
 mod routes;
 mod server;
 mod settings;
@@ -14,5 +15,5 @@ mod workers;
 
 pub use routes::openapi;
 pub use server::{Config, Routes, Server, StartError, Workers};
-pub use settings::GatewaySettings;
+pub use settings::{GatewaySecrets, GatewaySettings};
 pub use workers::WorkerUrlError;

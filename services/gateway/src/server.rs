@@ -2,17 +2,20 @@
 
 use crate::admission;
 use crate::application::append_order::Turns;
+use crate::application::at_once::AtOnce;
 use crate::application::gateway::{Gateway, StartedCache};
 use crate::application::head_key::HeadKey;
 use crate::application::idempotency::Idempotency;
 use crate::application::quota_reservation::Reserver;
 use crate::application::read_your_writes::Positions;
 use crate::application::registration::Registration;
+use crate::application::sealing;
+use crate::application::searches::Searches;
 use crate::application::small_bodies::SmallBodies;
 use crate::application::tokens::Tokens;
 use crate::http::cursor::CursorKey;
+use crate::http::event_budget::EventBudget;
 use crate::http::openapi;
-use crate::http::rate_limit::{Limiter, Rates};
 use crate::routes;
 use crate::settings::GatewaySettings;
 use crate::workers::RemoteWorkers;
@@ -25,17 +28,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_access::Policies;
-use waybill_access::refusals::Keeper;
+use waybill_audit::denials::Recorder;
+use waybill_audit::reads::ReadRecorder;
 use waybill_data_plane::DataPlane;
-use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::{Bucket, BucketError, RawEvents, Refusals};
+use waybill_data_plane::signature::RequestKeys;
+use waybill_event_log::jetstream::{RawEvents, Records};
+use waybill_event_log::{Bucket, BucketError, EventLog};
+use waybill_http_kit::admission::Admission;
+use waybill_http_kit::health::{HealthRoutes, Readiness};
+use waybill_http_kit::rate_limit::Rates;
+use waybill_http_kit::{Authenticator, Origins, Proxies, listener, request};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
 use waybill_repository::{Directories, Repository};
 use waybill_schema::names;
-use waybill_service_kit::health::Readiness;
-use waybill_service_kit::{Authenticator, Origins, Proxies, Shutdown, Tls, health, listener, request};
+use waybill_service_kit::Secrets;
+use waybill_service_kit::{Shutdown, Tls};
 
 /// Time within which the head of a request must arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -56,15 +65,22 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Workers that receive the bytes of uploads.
     pub workers: Workers,
-    /// Secret with which gateways authenticate to workers, at least 32 bytes. The keys for cursors, download tokens and
-    /// audit heads are derived from it.
-    pub worker_secret: String,
+    /// Secrets from which the keys of audit heads are derived.
+    pub audit_secrets: Secrets,
+    /// Secrets from which the keys of cursors are derived.
+    pub cursor_secrets: Secrets,
+    /// Secrets from which download tokens are derived.
+    pub token_secrets: Secrets,
     /// Verifies access tokens.
     pub authenticator: Authenticator,
+    /// `true` if a valid token registers its company and user.
+    pub auto_register: bool,
     /// Limits of uploads per company, and the access rules.
     pub policies: Policies,
     /// Trusted reverse proxies in front of the gateway.
     pub proxies: Proxies,
+    /// Rate limits of clients.
+    pub rates: Rates,
     /// Time after which an idle client connection is closed.
     pub keep_alive: Duration,
     /// Origins of web pages that may use the API (CORS).
@@ -76,7 +92,9 @@ pub struct Config {
     /// The events as they are stored, for the audit export.
     pub raw_events: RawEvents,
     /// The refused requests, for the audit.
-    pub refusals: Refusals,
+    pub refusals: Records,
+    /// The downloads and lists, for the audit.
+    pub reads: Records,
     /// The event log.
     pub log: Arc<dyn EventLog>,
     /// The object store.
@@ -91,12 +109,19 @@ pub struct Config {
     pub more_routes: Vec<Routes>,
     /// Readiness checks of those services.
     pub more_readiness: Readiness,
+    /// `true` if another listener serves readiness and metrics.
+    pub has_operations: bool,
 }
 
 /// Workers that receive the bytes of uploads.
 pub enum Workers {
-    /// URLs of workers in other processes. A host name stands for all addresses that it resolves to.
-    Remote(Vec<String>),
+    /// Workers in other processes.
+    Remote {
+        /// Their URLs. A host name stands for all addresses that it resolves to.
+        urls: Vec<String>,
+        /// Secrets that sign the requests to them.
+        secrets: Secrets,
+    },
     /// The worker of this process.
     Local(Arc<dyn DataPlane>),
 }
@@ -104,9 +129,9 @@ pub enum Workers {
 /// Error of the start of a gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The worker secret has fewer than 32 bytes.
-    #[error("WAYBILL_WORKER_SECRET must have at least 32 bytes")]
-    SecretTooShort,
+    /// No key can be derived from a secret.
+    #[error("no key can be derived from a secret of the gateway")]
+    Key,
     /// The URL of a worker is invalid.
     #[error(transparent)]
     WorkerUrl(#[from] WorkerUrlError),
@@ -121,6 +146,7 @@ pub enum StartError {
 /// A running gateway.
 pub struct Server {
     addr: SocketAddr,
+    readiness: Readiness,
     tasks: JoinSet<()>,
 }
 
@@ -135,40 +161,38 @@ impl Server {
 
     async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
         let settings = config.settings;
-        if config.worker_secret.len() < 32 {
-            return Err(StartError::SecretTooShort);
-        }
-        let cursors = CursorKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
-        let head_key = HeadKey::derive(&config.worker_secret).ok_or(StartError::SecretTooShort)?;
-        let tokens = Tokens::new(config.repository.clone(), &config.worker_secret, settings.download_redirects)
-            .ok_or(StartError::SecretTooShort)?;
+        let cursors = CursorKey::derive(&config.cursor_secrets).ok_or(StartError::Key)?;
+        let head_key = HeadKey::derive(&config.audit_secrets).ok_or(StartError::Key)?;
+        let tokens = Tokens::new(config.repository.clone(), &config.token_secrets, settings.download_redirects);
         let mut readiness = Readiness::default();
         let workers = match config.workers {
             Workers::Local(plane) => plane,
-            Workers::Remote(urls) => {
+            Workers::Remote { urls, secrets } => {
                 let pool = WorkerPool::watch(&urls, shutdown.clone()).await?;
                 readiness = readiness.with("workers", pool.clone(), |pool| async move {
                     if pool.any() { Ok(()) } else { Err("no worker is alive") }
                 });
-                Arc::new(RemoteWorkers { pool, secret: config.worker_secret })
+                Arc::new(RemoteWorkers { pool, keys: RequestKeys::new(&secrets) })
             }
         };
         let directories = Arc::new(Directories::new(config.log.clone(), settings.directory_limits()));
         let mut tasks = JoinSet::new();
-        let (refusals, keeping) = Keeper::new(config.refusals.clone(), shutdown.clone());
-        tasks.spawn(keeping);
+        let (denials, recording) = Recorder::new(config.refusals.clone(), shutdown.clone());
+        tasks.spawn(recording);
+        let (reads, recording) = ReadRecorder::new(config.reads.clone(), settings.audit_reads.into());
+        tasks.spawn(recording);
         let policies = config.policies;
         let access = policies.access.clone();
         let addr = settings.http_addr;
         let gateway = Gateway {
             workers,
-            reserver: Reserver::new(config.repository.clone(), policies.clone(), settings.default_quota_bytes),
-            registration: Registration::new(directories.clone(), config.database.clone(), settings.auto_register),
+            reserver: Reserver::new(config.repository.clone(), policies.clone(), &settings),
+            registration: Registration::new(directories.clone(), config.database.clone(), config.auto_register),
             directories,
             access,
             idempotency: Idempotency::new(
                 Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?,
-                settings.idempotency_keys_per_company,
+                settings.key_shares(),
             ),
             positions: Positions::new(config.log.clone(), config.database.clone(), config.replica),
             started: StartedCache::default(),
@@ -176,12 +200,17 @@ impl Server {
             creations: Turns::default(),
             small_bodies: SmallBodies::default(),
             tokens: Arc::new(tokens),
-            rates: Limiter::new(Rates { per_user: settings.rate_per_user, per_address: settings.rate_per_address }),
-            refusals,
+            searches: Searches::default(),
+            event_budget: EventBudget::new(settings.event_rates()),
+            at_once: AtOnce::new(&settings.at_once),
+            admission: Admission::new(config.rates, config.proxies.clone()),
+            denials,
             kept_refusals: config.refusals,
-            proxies: config.proxies.clone(),
+            reads,
+            kept_reads: config.reads,
             log: config.log,
             repository: config.repository,
+            signals: Arc::new(config.nats.clone()),
             nats: config.nats,
             raw_events: config.raw_events,
             store: config.store,
@@ -195,9 +224,15 @@ impl Server {
         let gateway = Arc::new(gateway);
         tasks.spawn({
             let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
-            async move { gateway.rates.tidy(shutdown).await }
+            async move { gateway.admission.tidy(shutdown).await }
         });
+        tasks.spawn({
+            let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
+            async move { gateway.event_budget.tidy(shutdown).await }
+        });
+        tasks.spawn(sealing::run(gateway.clone(), shutdown.clone()));
         let readiness = readiness.and(own_readiness(&gateway)).and(config.more_readiness);
+        let health = HealthRoutes::beside_operations(readiness.clone(), config.has_operations);
         let gateway = web::Data::from(gateway);
         let authenticator = web::Data::new(config.authenticator);
         let (more_routes, more_operations): (Vec<_>, Vec<_>) =
@@ -209,8 +244,7 @@ impl Server {
             let mut app = App::new()
                 .app_data(gateway.clone())
                 .app_data(authenticator.clone())
-                .app_data(web::Data::new(readiness.clone()))
-                .configure(health::routes)
+                .configure(|config| health.configure(config))
                 .app_data(described.clone())
                 .configure(routes::configure)
                 .default_service(web::to(openapi::unmatched));
@@ -230,7 +264,12 @@ impl Server {
         };
         let addr = listener::listen(addr, of_listener, application, shutdown, &mut tasks)?;
         tracing::info!(%addr, "gateway started");
-        Ok(Self { addr, tasks })
+        Ok(Self { addr, readiness, tasks })
+    }
+
+    /// Returns the readiness checks: the servers and workers that the gateway needs must answer.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// Returns the address on which the gateway listens.

@@ -1,6 +1,7 @@
 //! Folds a batch of events in one transaction, and parks events that do not fit.
 
 use crate::fold::{AllTables, Rows, Tables, Touched, aggregate_key};
+use crate::metrics;
 use crate::writing::{Refused, is_unclear, write};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::collections::{BTreeSet, HashSet};
@@ -10,7 +11,6 @@ use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
 use waybill_read_model::rows::{Key, Row, Write, load};
 use waybill_read_model::{Database, ReadModelError, with_tables};
 use waybill_schema::Subject;
-use waybill_service_kit::metrics;
 
 /// Reason why events could not be folded.
 #[derive(Debug, thiserror::Error)]

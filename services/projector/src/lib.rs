@@ -8,6 +8,7 @@ mod apply;
 mod error;
 mod fold;
 mod follow;
+mod metrics;
 mod rebuild;
 mod replay;
 mod server;

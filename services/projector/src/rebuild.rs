@@ -15,6 +15,7 @@ use uuid::Uuid;
 use waybill_event_log::{EventLog, ReadError};
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::{Database, ReadModelError, bulk};
+use waybill_service_kit::new_id;
 
 /// Number of events in one transaction of a rebuild.
 const BATCH: usize = 5_000;
@@ -86,7 +87,7 @@ pub(crate) async fn fold_up_to(
 
 async fn run(log: &dyn EventLog, database: &Database, targets: &[Target], puts_off: bool) -> Result<u64, ReplayError> {
     let (running, mut threads) = mpsc::channel(1);
-    let rebuild = Rebuild { log, database, owner: Uuid::now_v7(), puts_off, running };
+    let rebuild = Rebuild { log, database, owner: new_id(), puts_off, running };
     let done = rebuild.run(targets).await;
     drop(rebuild);
     // Abandoned threads must not write after this function returns.

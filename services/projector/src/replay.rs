@@ -4,10 +4,10 @@ use crate::error::ReplayError;
 use crate::rebuild::{Target, fold_up_to, heads};
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
-use uuid::Uuid;
 use waybill_event_log::EventLog;
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_read_model::{Database, ReadModelError, SchemaName, TableDigest, digests};
+use waybill_service_kit::new_id;
 
 /// Comparison of one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn verify<'a>(log: &'a dyn EventLog, live: &'a Database) -> BoxFuture<'a, Re
 async fn compare(log: &dyn EventLog, live: &Database) -> Result<Comparison, ReplayError> {
     let live = &live.patient()?;
     let (checkpoints, digests) = look(live).await?;
-    let name = format!("waybill_verify_{}", Uuid::now_v7().simple());
+    let name = format!("waybill_verify_{}", new_id().simple());
     // The name has only lower-case letters, digits and underscores, so parsing it does not fail.
     let schema: SchemaName = name.parse().unwrap_or_else(|_| live.schema().clone());
     let beside = live.in_schema(schema)?;

@@ -6,11 +6,10 @@ use crate::share::{self, Share};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 use waybill_event_log::EventLog;
+use waybill_http_kit::health::Readiness;
 use waybill_read_model::{Database, ReadModelError};
-use waybill_service_kit::Shutdown;
-use waybill_service_kit::health::Readiness;
+use waybill_service_kit::{Shutdown, new_id};
 
 /// Configuration of a projector.
 pub struct Config {
@@ -39,7 +38,7 @@ impl Server {
 
     async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, ReadModelError> {
         config.database.migrate().await?;
-        let (owner, lease) = (Uuid::now_v7(), config.settings.lease());
+        let (owner, lease) = (new_id(), config.settings.lease());
         let mut tasks = JoinSet::new();
         let share = Arc::new(Share::new(config.log.partitions().all().count()));
         {

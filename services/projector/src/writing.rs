@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_rows_is_no_reason_to_try_for_ever() {
+    fn constraint_violations_are_errors_of_the_event_and_unknown_errors_are_unclear() {
         use DatabaseErrorKind as Kind;
         for kind in [Kind::CheckViolation, Kind::ExclusionViolation, Kind::NotNullViolation, Kind::UniqueViolation] {
             assert!(matches!(failed(kind), Err(Refused::Event(_))), "{kind:?}");
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_tried_again() {
+    fn temporary_database_errors_are_not_errors_of_the_event() {
         use DatabaseErrorKind as Kind;
         for kind in [Kind::SerializationFailure, Kind::ClosedConnection, Kind::ReadOnlyTransaction] {
             let failed = failed(kind);

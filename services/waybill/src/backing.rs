@@ -4,12 +4,14 @@ use crate::CommandError;
 use async_nats::ConnectErrorKind;
 use std::sync::Arc;
 use waybill_domain::media_type::TypePolicy;
-use waybill_event_log::jetstream::{JetStreamLog, Layout, Server};
+use waybill_event_log::jetstream::{JetStreamLog, Layout, Login, Server};
+use waybill_http_kit::auth::IssuerConfig;
+use waybill_http_kit::{Authenticator, Role};
 use waybill_object_store::presign::Presigner;
 use waybill_object_store::s3::{Encryption, S3Config, S3Store};
 use waybill_read_model::{Database, DatabaseConfig};
 use waybill_schema::Partitions;
-use waybill_service_kit::Authenticator;
+use waybill_service_kit::Secrets;
 use waybill_service_kit::settings::{
     AuthSettings, DatabaseSettings, EncryptionSetting, NatsSettings, S3Settings, TypeSettings,
 };
@@ -28,19 +30,31 @@ pub(crate) fn layout(settings: &NatsSettings) -> Result<Layout, CommandError> {
     })
 }
 
-fn nats_server(settings: &NatsSettings) -> Server {
-    Server { url: settings.nats_url.clone(), name: "waybill", credentials_file: settings.nats_credentials_file.clone() }
+fn nats_server(settings: &NatsSettings) -> Result<Server, CommandError> {
+    let inbox_prefix = settings.inbox_prefix();
+    if inbox_prefix.contains(['*', '>']) || inbox_prefix.contains(char::is_whitespace) {
+        return Err("the prefix of the answers of NATS contains a character that a subject cannot have; set \
+                    WAYBILL_NATS_INBOX_PREFIX to letters, digits and _"
+            .into());
+    }
+    Ok(Server {
+        url: settings.nats_url.clone(),
+        name: "waybill",
+        login: settings.login()?.map(|(user, password)| Login { user, password }),
+        credentials_file: settings.nats_credentials_file.clone(),
+        inbox_prefix,
+    })
 }
 
 /// Connects to NATS.
 pub(crate) async fn nats(settings: &NatsSettings) -> Result<async_nats::Client, CommandError> {
-    nats_server(settings)
+    nats_server(settings)?
         .connect()
         .await
         .map_err(|error| match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => format!(
-                "NATS at WAYBILL_NATS_URL refuses the login: {error}; check the user in the URL, or \
-                 WAYBILL_NATS_CREDENTIALS_FILE"
+                "NATS at WAYBILL_NATS_URL refuses the login: {error}; check WAYBILL_NATS_USER and \
+                 WAYBILL_NATS_PASSWORD, the user in the URL, or WAYBILL_NATS_CREDENTIALS_FILE"
             ),
             ConnectErrorKind::ServerParse => {
                 format!("WAYBILL_NATS_URL is not a list of URLs such as nats://host:4222: {error}")
@@ -55,7 +69,7 @@ pub(crate) async fn log(
     settings: &NatsSettings,
     client: &async_nats::Client,
 ) -> Result<Arc<JetStreamLog>, CommandError> {
-    let log = JetStreamLog::new(client.clone(), partitions(settings)?).on(nats_server(settings));
+    let log = JetStreamLog::new(client.clone(), partitions(settings)?).on(nats_server(settings)?);
     Ok(Arc::new(log.reading_by(nats(settings).await?).checked().await?))
 }
 
@@ -105,15 +119,36 @@ fn database_at(settings: &DatabaseSettings, url: &str) -> Result<Database, Comma
 
 /// Returns the authenticator of requests.
 pub(crate) fn authenticator(settings: &AuthSettings) -> Result<Authenticator, CommandError> {
-    let AuthSettings { jwks_url, jwt_hs256_secret, jwt_issuer, jwt_audience } = settings;
-    match jwks_url.as_deref().filter(|url| !url.is_empty()) {
-        // If both were accepted, the weaker one would decide the security.
-        Some(_) if !jwt_hs256_secret.is_empty() => {
-            Err("set WAYBILL_JWKS_URL or WAYBILL_JWT_HS256_SECRET, not both".into())
+    let jwks_url = settings.published_keys();
+    let secret = settings.jwt_hs256_secret.as_str();
+    if let Some(file) = &settings.issuers_file {
+        if jwks_url.is_some() || !secret.is_empty() {
+            return Err(
+                "WAYBILL_ISSUERS_FILE replaces WAYBILL_JWKS_URL and WAYBILL_JWT_HS256_SECRET; unset them".into()
+            );
         }
-        Some(url) => Ok(Authenticator::published(url, jwt_issuer, jwt_audience)?),
-        None => Ok(Authenticator::hs256(jwt_hs256_secret, jwt_issuer, jwt_audience)?),
+        return Ok(Authenticator::new(IssuerConfig::read_all(file)?)?);
     }
+    // If both were accepted, the weaker one would decide the security.
+    if jwks_url.is_some() && !secret.is_empty() {
+        return Err("set WAYBILL_JWKS_URL or WAYBILL_JWT_HS256_SECRET, not both".into());
+    }
+    let mut issuer = IssuerConfig {
+        jwks_url: jwks_url.map(str::to_owned),
+        types: settings.jwt_types.clone(),
+        clients: settings.jwt_clients.clone(),
+        max_age_s: settings.jwt_max_age_s,
+        ..IssuerConfig::of(&settings.jwt_issuer, &settings.jwt_audience)
+    };
+    match &settings.jwt_roles {
+        Some(roles) => issuer.roles.retain(|_, name| roles.contains(name)),
+        None if jwks_url.is_some() => issuer.roles.retain(|role, _| *role != Role::Service),
+        None => {}
+    }
+    if jwks_url.is_some() {
+        return Ok(Authenticator::published(issuer)?);
+    }
+    Ok(Authenticator::hs256(&Secrets::read("WAYBILL_JWT_HS256_SECRET", secret, None)?, issuer))
 }
 
 /// Returns the media types that uploads may have.

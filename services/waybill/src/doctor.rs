@@ -14,13 +14,12 @@ use store::Probe;
 use waybill_event_log::jetstream;
 use waybill_read_model::Database;
 use waybill_service_kit::settings::{
-    AuthSettings, DatabaseSettings, NatsSettings, S3Settings, UploadSettings, WorkerSecret,
+    AuthSettings, DatabaseSettings, NatsSettings, S3Settings, UploadSettings, WorkerSecrets,
 };
+use waybill_service_kit::{SecretError, Secrets};
 
 /// Oldest major version of PostgreSQL that has all features that Waybill uses.
 const OLDEST_POSTGRES: u32 = 15;
-/// Minimum length of a secret in bytes.
-const SECRET_MIN_BYTES: usize = 32;
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -44,7 +43,9 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     auth: AuthSettings,
     #[command(flatten)]
-    worker_secret: WorkerSecret,
+    worker_secrets: WorkerSecrets,
+    #[command(flatten)]
+    gateway_secrets: waybill_gateway::GatewaySecrets,
 }
 
 pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
@@ -60,7 +61,16 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     };
     findings.extend(probe.findings().await);
     findings.push(tokens(&args.auth).await);
-    findings.push(secret("WAYBILL_WORKER_SECRET", &args.worker_secret.worker_secret));
+    findings.push(match args.worker_secrets.read() {
+        Err(SecretError::Missing(_)) => Check {
+            what: "secrets between gateways and workers".to_owned(),
+            found: Found::Limit("not set; gateways and workers in different processes need them".to_owned()),
+        },
+        read => secrets("secrets between gateways and workers", read),
+    });
+    findings.push(secrets("secrets of audit exports", args.gateway_secrets.audit()));
+    findings.push(secrets("secrets of cursors", args.gateway_secrets.cursors()));
+    findings.push(secrets("secrets of download tokens", args.gateway_secrets.tokens()));
     for Check { what, found } in &findings {
         let (mark, level, text) = match found {
             Found::Good(text) => ("✓", "ok", text),
@@ -85,9 +95,20 @@ async fn nats(settings: &NatsSettings) -> Vec<Check> {
     match backing::nats(settings).await {
         Ok(client) => {
             let found = jetstream::inspect(&client, layout).await;
-            found.into_iter().map(|(what, found)| Check::new(what, found)).collect()
+            let mut checks: Vec<Check> = found.into_iter().map(|(what, found)| Check::new(what, found)).collect();
+            checks.push(Check { what: "users of NATS".to_owned(), found: users(&client) });
+            checks
         }
         Err(error) => vec![Check::new("NATS server", Found::Wrong(error.to_string()))],
+    }
+}
+
+fn users(client: &async_nats::Client) -> Found {
+    if client.server_info().auth_required {
+        Found::Good("NATS requires a login".to_owned())
+    } else {
+        let risk = "every process that reaches NATS can append events; give each role a user, see nats/users.conf";
+        Found::Limit(risk.to_owned())
     }
 }
 
@@ -119,13 +140,6 @@ async fn postgres(what: &str, database: Result<Database, CommandError>) -> Check
     Check::new(what, inspect.await)
 }
 
-fn secret(name: &str, value: &str) -> Check {
-    let found = match value.len() {
-        0 => Err("the secret is not set; `openssl rand -hex 32` generates one".to_owned()),
-        length if length < SECRET_MIN_BYTES => {
-            Err(format!("the secret has {length} bytes; at least {SECRET_MIN_BYTES} are needed"))
-        }
-        _ => Ok("set".to_owned()),
-    };
-    Check::new(name, found)
+fn secrets(what: &str, read: Result<Secrets, SecretError>) -> Check {
+    Check::new(what, read.map(|secrets| format!("{} set", secrets.all().count())).map_err(|error| error.to_string()))
 }

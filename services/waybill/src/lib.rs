@@ -3,6 +3,7 @@
 
 mod audit_store;
 mod backing;
+mod cleartext;
 mod doctor;
 mod error;
 mod operate;
@@ -47,7 +48,7 @@ enum Command {
     /// Create missing tables, streams, key-value buckets and the S3 bucket
     Provision(operate::ProvisionArgs),
     /// Check whether NATS, PostgreSQL and the object store meet the requirements of Waybill
-    Doctor(doctor::DoctorArgs),
+    Doctor(Box<doctor::DoctorArgs>),
     /// Rebuild the read model from the events, and compare it with the live tables or replace them
     Replay(replay::ReplayArgs),
     /// Show and retry parked events: events that a worker or projector could not handle
@@ -107,7 +108,7 @@ async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Healthy(args) => client::healthy(args).await?.into(),
         Command::Serve(args) => serve::run(*args).await.map(|()| ExitCode::SUCCESS)?,
         Command::Provision(args) => operate::provision(args).await.map(|()| ExitCode::SUCCESS)?,
-        Command::Doctor(args) => doctor::doctor(args).await?,
+        Command::Doctor(args) => doctor::doctor(*args).await?,
         Command::Replay(args) => replay::replay(args).await?,
         Command::Parked(args) => parked::parked(args).await?,
         Command::AuditStore(args) => audit_store::audit_store(args).await?,

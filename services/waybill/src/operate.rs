@@ -3,10 +3,14 @@
 use crate::{CommandError, backing};
 use clap::{Args, ValueEnum};
 use waybill_event_log::jetstream;
+use waybill_http_kit::{Principal, Role};
 use waybill_object_store::{ObjectStore, StoreError};
+use waybill_read_model::{DatabaseUser, Rights, SchemaNameError};
 use waybill_schema::{CompanyId, UserId};
-use waybill_service_kit::settings::{AuthSettings, BrowserSettings, DatabaseSettings, NatsSettings, S3Settings};
-use waybill_service_kit::{Principal, Role, now};
+use waybill_service_kit::now;
+use waybill_service_kit::settings::{
+    AuthSettings, BrowserSettings, DatabaseSettings, DatabaseUserSettings, NatsSettings, S3Settings,
+};
 
 #[derive(Args)]
 pub(crate) struct ProvisionArgs {
@@ -18,9 +22,28 @@ pub(crate) struct ProvisionArgs {
     s3: S3Settings,
     #[command(flatten)]
     browsers: BrowserSettings,
+    #[command(flatten)]
+    users: DatabaseUserSettings,
     /// Let this version write events that older versions cannot read. Use it after all processes were upgraded
     #[arg(long)]
     accept_new_events: bool,
+    /// Create the bucket with Object Lock, so that nobody can change or delete heads of the audit. An existing bucket
+    /// must have Object Lock
+    #[arg(long)]
+    object_lock: bool,
+}
+
+/// Returns the users that have a name. Docker Compose sets a variable without a value to an empty text.
+fn named(users: DatabaseUserSettings) -> Result<Vec<DatabaseUser>, SchemaNameError> {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let reader = (users.database_reader, users.database_reader_password, Rights::Read);
+    let writer = (users.database_writer, users.database_writer_password, Rights::Write);
+    let mut named = Vec::new();
+    for (name, password, rights) in [reader, writer] {
+        let Some(name) = given(name) else { continue };
+        named.push(DatabaseUser { name: name.parse()?, password: given(password), rights });
+    }
+    Ok(named)
 }
 
 pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
@@ -37,9 +60,17 @@ pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
             refused.join(", ")
         );
     }
-    backing::database(&args.database)?.migrate().await?;
+    let database = backing::database(&args.database)?;
+    database.migrate().await?;
+    for user in named(args.users)? {
+        database.admit(&user).await?;
+    }
     let store = backing::store(&args.s3);
-    store.ensure_bucket().await?;
+    if args.object_lock {
+        store.ensure_bucket_with_lock().await?;
+    } else {
+        store.ensure_bucket().await?;
+    }
     if !args.browsers.allowed_origins.is_empty() {
         match store.allow_origins(&args.browsers.allowed_origins).await {
             Err(error @ StoreError::Refused { .. }) => {
@@ -89,6 +120,7 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), CommandError> {
         user_id: args.user,
         company_id: args.company,
         roles: args.role.iter().map(role).collect(),
+        issued_at: Some(now()),
         expires_at: now().plus_ms(args.expires_in_s * 1_000),
     };
     println!("{}", backing::authenticator(&args.auth)?.mint(&principal)?);

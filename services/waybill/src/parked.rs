@@ -4,8 +4,7 @@ use crate::{CommandError, backing};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::process::ExitCode;
-use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::Bucket;
+use waybill_event_log::{Bucket, EventLog};
 use waybill_projector::fold_parked;
 use waybill_read_model::projection::{self, ParkedEvent};
 use waybill_schema::{Position, Timestamp, names};
@@ -156,7 +155,11 @@ async fn again(servers: &Servers, position: Option<Position>) -> Result<ExitCode
         |(partition, event): &(u32, ParkedEvent)| Position { partition: *partition, seq: event.seq.unsigned_abs() };
     let is_parked = events.iter().map(at).any(is_wanted);
     if found == 0 && !is_parked {
-        return Err("there is no such parked reaction or event".into());
+        let Some(position) = position else {
+            println!("nothing is parked");
+            return Ok(ExitCode::SUCCESS);
+        };
+        return Err(format!("there is no parked reaction or event with the position {position}").into());
     }
     if found > 0 {
         println!("workers will retry {found} reactions");

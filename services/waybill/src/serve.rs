@@ -1,8 +1,9 @@
 //! `waybill serve`: connects the roles with each other and with the backing servers, and shuts them down in order.
 
+use crate::cleartext;
 use crate::{CommandError, backing};
+use actix_web::App;
 use actix_web::middleware::from_fn;
-use actix_web::{App, web};
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,18 +11,21 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_access::{Access, Policies};
 use waybill_domain::limits::Limits;
-use waybill_event_log::jetstream::{Bucket, JetStreamLog};
+use waybill_event_log::Bucket;
+use waybill_event_log::jetstream::JetStreamLog;
 use waybill_gateway::Workers;
+use waybill_http_kit::health::{HealthRoutes, Readiness};
+use waybill_http_kit::settings::AdmissionSettings;
+use waybill_http_kit::{Origins, listener, request};
 use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
 use waybill_repository::Repository;
-use waybill_schema::names;
-use waybill_service_kit::health::{self, Readiness};
+use waybill_schema::names::{self, RecordKind};
 use waybill_service_kit::settings::{
-    AuthSettings, BrowserSettings, ConnectionSettings, DatabaseSettings, NatsSettings, S3Settings, TlsSettings,
-    TypeSettings, WorkerSecret,
+    AuthSettings, BrowserSettings, ConnectionSettings, DatabaseSettings, NatsSettings, NetworkSettings, OpsSettings,
+    S3Settings, TlsSettings, TypeSettings, WorkerSecrets,
 };
-use waybill_service_kit::{Origins, Proxies, Shutdown, Tls, descriptors, listener, request};
+use waybill_service_kit::{Shutdown, Tls, descriptors};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
@@ -48,9 +52,13 @@ pub struct ServeArgs {
     #[command(flatten)]
     gateway: waybill_gateway::GatewaySettings,
     #[command(flatten)]
+    admission: AdmissionSettings,
+    #[command(flatten)]
     types: TypeSettings,
     #[command(flatten)]
-    worker_secret: WorkerSecret,
+    worker_secrets: WorkerSecrets,
+    #[command(flatten)]
+    gateway_secrets: waybill_gateway::GatewaySecrets,
     #[command(flatten)]
     worker: waybill_worker::WorkerSettings,
     #[command(flatten)]
@@ -63,6 +71,10 @@ pub struct ServeArgs {
     tls: TlsSettings,
     #[command(flatten)]
     connections: ConnectionSettings,
+    #[command(flatten)]
+    network: NetworkSettings,
+    #[command(flatten)]
+    ops: OpsSettings,
 }
 
 /// Settings and clients that all roles of one process share.
@@ -96,6 +108,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CommandError> {
 #[derive(Default)]
 pub struct Running {
     addr: Option<SocketAddr>,
+    ops_addr: Option<SocketAddr>,
     gateway: Option<waybill_gateway::Server>,
     fanout: Option<waybill_fanout::Server>,
     worker: Option<waybill_worker::Server>,
@@ -110,6 +123,21 @@ impl Running {
     /// Returns the address on which the process listens.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
+    }
+
+    /// Returns the address that serves readiness and metrics.
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops_addr.or(self.addr)
+    }
+
+    /// Returns the readiness checks of the roles.
+    fn readiness(&self) -> Readiness {
+        // The gateway has the checks of all roles of its process.
+        let gateway = self.gateway.as_ref().map(waybill_gateway::Server::readiness);
+        let fanout = || self.fanout.as_ref().map(waybill_fanout::Server::readiness);
+        let worker = || self.worker.as_ref().map(waybill_worker::Server::readiness);
+        let projector = || self.projector.as_ref().map(waybill_projector::Server::readiness);
+        gateway.or_else(fanout).or_else(worker).or_else(projector).unwrap_or_default()
     }
 
     /// Waits until all roles have stopped after the shutdown was triggered. The roles that accept requests stop first,
@@ -138,11 +166,15 @@ impl Running {
 /// # Errors
 /// A text for users if a role cannot start.
 pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, CommandError> {
+    refuse_cleartext(&args)?;
     let nats = backing::nats(&args.nats).await?;
-    let log = backing::log(&args.nats, &nats).await?;
-    let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
-    let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
-    let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
+    let mut log = backing::log(&args.nats, &nats).await?;
+    // The projector and the fan-out load nothing that has snapshots, and their users of NATS cannot reach the bucket.
+    if !matches!(args.role, Role::Projector | Role::Fanout) {
+        let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
+        let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
+        log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
+    }
     let repository = Arc::new(Repository::new(log.clone()));
     let database = backing::database(&args.database)?;
     let back = Shutdown::new();
@@ -155,15 +187,46 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
     }
     let store = backing::store(&args.s3);
     let shared = Shared { log, repository, store, database, access, front: shutdown.clone(), back, nats, args };
-    let running = start_role(&shared).await?;
+    let mut running = start_role(&shared).await?;
+    if let Some(addr) = shared.args.ops.ops_addr {
+        let health = HealthRoutes::new(running.readiness());
+        let addr = health_only(&shared, addr, health, &mut running.tasks)?;
+        tracing::info!(%addr, "readiness and metrics are served");
+        running.ops_addr = Some(addr);
+    }
     Ok(Running { back: shared.back, followers, ..running })
+}
+
+fn refuse_cleartext(args: &ServeArgs) -> Result<(), CommandError> {
+    let replica = args.database.database_replica_url.as_deref();
+    let workers = if args.role == Role::Gateway { args.gateway.worker_urls.as_slice() } else { &[] };
+    let judged = [
+        ("WAYBILL_NATS_URL", cleartext::nats(&args.nats.nats_url)),
+        ("WAYBILL_DATABASE_URL", cleartext::postgres(&args.database.database_url)),
+        ("WAYBILL_DATABASE_REPLICA_URL", replica.is_some_and(cleartext::postgres)),
+        ("WAYBILL_S3_ENDPOINT", args.s3.s3_endpoint.as_deref().is_some_and(cleartext::http)),
+        ("WAYBILL_WORKER_URLS", workers.iter().any(|url| cleartext::http(url))),
+    ];
+    let found: Vec<&str> = judged.into_iter().filter(|(_, is_clear)| *is_clear).map(|(name, _)| name).collect();
+    if found.is_empty() || args.network.allow_cleartext {
+        return Ok(());
+    }
+    let names = found.join(", ");
+    Err(format!(
+        "{names}: Waybill would reach another machine without TLS. Use tls://, https:// or ?sslmode=require, or set \
+         WAYBILL_ALLOW_CLEARTEXT=true if the network is trusted"
+    )
+    .into())
 }
 
 async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
     match shared.args.role {
         Role::All => all(shared).await,
         Role::Gateway => {
-            let workers = Workers::Remote(shared.args.gateway.worker_urls.clone());
+            let workers = Workers::Remote {
+                urls: shared.args.gateway.worker_urls.clone(),
+                secrets: shared.args.worker_secrets.read()?,
+            };
             let gateway = gateway(shared, workers, Vec::new(), Readiness::default()).await?;
             Ok(Running { addr: Some(gateway.addr()), gateway: Some(gateway), ..Running::default() })
         }
@@ -175,7 +238,8 @@ async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
             let projector = projector(shared).await?;
             let mut tasks = JoinSet::new();
             let addr = shared.args.projector.projector_addr;
-            let addr = health_only(shared, addr, projector.readiness(), &mut tasks)?;
+            let health = HealthRoutes::beside_operations(projector.readiness(), has_operations(shared));
+            let addr = health_only(shared, addr, health, &mut tasks)?;
             Ok(Running { addr: Some(addr), projector: Some(projector), tasks, ..Running::default() })
         }
         Role::Fanout => {
@@ -216,15 +280,20 @@ async fn gateway(
         settings: shared.args.gateway.clone(),
         tls: tls(shared)?,
         workers,
-        worker_secret: shared.args.worker_secret.worker_secret.clone(),
+        audit_secrets: shared.args.gateway_secrets.audit()?,
+        cursor_secrets: shared.args.gateway_secrets.cursors()?,
+        token_secrets: shared.args.gateway_secrets.tokens()?,
         authenticator: backing::authenticator(&shared.args.auth)?,
+        auto_register: shared.args.auth.registers_automatically(),
         policies: policies(shared),
-        proxies: proxies(shared),
+        proxies: shared.args.admission.proxies(),
+        rates: shared.args.admission.rates(),
         keep_alive: keep_alive(shared),
         allowed_origins: shared.args.browsers.allowed_origins.clone(),
         nats: shared.nats.clone(),
         raw_events: shared.log.raw_events(),
-        refusals: shared.log.refusals(),
+        refusals: shared.log.records(RecordKind::Refusal),
+        reads: shared.log.records(RecordKind::Read),
         repository: shared.repository.clone(),
         log: shared.log.clone(),
         store: shared.store.clone(),
@@ -233,6 +302,7 @@ async fn gateway(
         replica: backing::replica(&shared.args.database)?,
         more_routes,
         more_readiness,
+        has_operations: has_operations(shared),
     };
     Ok(waybill_gateway::Server::from_config(config, &shared.front).await?)
 }
@@ -243,9 +313,9 @@ fn tls(shared: &Shared) -> Result<Option<Tls>, CommandError> {
     Ok(Tls::of_files(tls_cert_file.as_deref(), tls_key_file.as_deref())?)
 }
 
-/// Returns the trusted proxies in front of this process.
-fn proxies(shared: &Shared) -> Proxies {
-    Proxies::new(shared.args.gateway.trusted_proxies.clone(), shared.args.gateway.proxy_header)
+/// Returns `true` if readiness and metrics have a listener of their own.
+fn has_operations(shared: &Shared) -> bool {
+    shared.args.ops.ops_addr.is_some()
 }
 
 /// Returns the time for which idle connections of clients stay open.
@@ -265,7 +335,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
     let config = waybill_worker::Config {
         addr,
         tls: tls(shared)?,
-        secret: shared.args.worker_secret.worker_secret.clone(),
+        secrets: addr.map(|_| shared.args.worker_secrets.read()).transpose()?,
         settings: shared.args.worker.clone(),
         policies: policies(shared),
         nats: shared.nats.clone(),
@@ -273,6 +343,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         repository: shared.repository.clone(),
         store: shared.store.clone(),
         database: shared.database.clone(),
+        has_operations: has_operations(shared),
     };
     Ok(waybill_worker::Server::from_config(config, &shared.back).await?)
 }
@@ -287,26 +358,29 @@ async fn projector(shared: &Shared) -> Result<waybill_projector::Server, Command
 async fn fanout(shared: &Shared) -> Result<waybill_fanout::Server, CommandError> {
     let config = waybill_fanout::Config {
         authenticator: backing::authenticator(&shared.args.auth)?,
-        origins: Origins::new(shared.args.browsers.allowed_origins.clone(), proxies(shared)),
+        auto_register: shared.args.auth.registers_automatically(),
+        origins: Origins::new(shared.args.browsers.allowed_origins.clone(), shared.args.admission.proxies()),
+        proxies: shared.args.admission.proxies(),
+        rates: shared.args.admission.rates(),
+        settings: shared.args.fanout.clone(),
         keep_alive: keep_alive(shared),
         nats: shared.nats.clone(),
         log: shared.log.clone(),
         database: shared.database.clone(),
         access: shared.access.clone(),
+        has_operations: has_operations(shared),
     };
     Ok(waybill_fanout::Server::from_config(config, &shared.front).await?)
 }
 
-/// Starts a listener for health and metrics, for a role without a listener of its own.
+/// Starts a listener for health and metrics.
 fn health_only(
     shared: &Shared,
     addr: SocketAddr,
-    readiness: Readiness,
+    health: HealthRoutes,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, CommandError> {
-    let application = move || {
-        App::new().wrap(from_fn(request::trace)).app_data(web::Data::new(readiness.clone())).configure(health::routes)
-    };
+    let application = move || App::new().wrap(from_fn(request::trace)).configure(|config| health.configure(config));
     let settings = listener::Settings { threads: Some(1), ..listener::Settings::default() };
     Ok(listener::listen(addr, settings, application, &shared.back, tasks)?)
 }

@@ -4,8 +4,9 @@
 use crate::reactions::ReactionError;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use waybill_cache::Cache;
 use waybill_domain::content::{Command, Holder, Object, State};
 use waybill_domain::limits::RESERVATION_ITEMS_MAX;

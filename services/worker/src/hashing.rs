@@ -10,10 +10,11 @@ use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use waybill_domain::upload;
-use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_event_log::{Bucket, BucketError};
 use waybill_object_store::crc64nvme;
 use waybill_schema::{Sha256Digest, UploadId, names};
 

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 use waybill_object_store::ObjectInfo;
 use waybill_schema::{CompanyId, UploadId, names};
+use waybill_service_kit::new_id;
 
 /// Returns the prefix of all objects of an upload from which files are read.
 pub(crate) fn objects(company: CompanyId, upload: UploadId) -> String {
@@ -11,7 +12,7 @@ pub(crate) fn objects(company: CompanyId, upload: UploadId) -> String {
 
 /// Returns a new key for an object of an upload. Two concurrent writers get different keys.
 pub(crate) fn new_object(company: CompanyId, upload: UploadId) -> String {
-    names::object_key(company, upload, Uuid::now_v7().simple())
+    names::object_key(company, upload, new_id().simple())
 }
 
 /// Returns the key for a copy of an object that a client created, in its current version. A repeated copy of the same
@@ -37,5 +38,5 @@ pub(crate) fn staging(company: CompanyId, upload: UploadId) -> String {
 
 /// Returns a new key for a staged object that holds the range at `offset`.
 pub(crate) fn new_staged(company: CompanyId, upload: UploadId, offset: u64) -> String {
-    format!("{}{offset:020}-{}", staging(company, upload), Uuid::now_v7().simple())
+    format!("{}{offset:020}-{}", staging(company, upload), new_id().simple())
 }

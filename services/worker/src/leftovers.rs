@@ -3,13 +3,13 @@
 //! entries.
 
 use crate::Worker;
+use crate::metrics::LEFTOVERS;
 use bytes::Bytes;
 use std::time::Duration;
-use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_event_log::{Bucket, BucketError};
 use waybill_object_store::StoreError;
 use waybill_read_model::queries::Share;
 use waybill_repository::Busy;
-use waybill_service_kit::metrics::LEFTOVERS;
 use waybill_service_kit::now;
 
 /// Maximum number of leftovers that one round retries.
@@ -129,10 +129,13 @@ impl Worker {
         } else if let Some(key) = name.strip_prefix(MULTIPART) {
             self.store.abort_multipart(key, &leftover.upload_id).await
         } else if let Some(prefix) = name.strip_prefix(PREFIX) {
-            for key in self.store.list(prefix).await? {
-                self.delete(&key).await?;
+            loop {
+                let keys = self.store.list(prefix).await?;
+                // Objects that the store refuses to delete have entries of their own.
+                if keys.is_empty() || self.delete_many(&keys).await? == 0 {
+                    return Ok(());
+                }
             }
-            Ok(())
         } else {
             Ok(())
         }

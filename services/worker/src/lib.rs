@@ -10,6 +10,7 @@ mod deletions;
 mod hashing;
 mod keys;
 mod leftovers;
+mod metrics;
 pub mod parked;
 mod reactions;
 mod rooms;
@@ -26,8 +27,7 @@ pub use settings::WorkerSettings;
 use std::sync::Arc;
 use waybill_access::Policies;
 use waybill_cache::Cache;
-use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::Bucket;
+use waybill_event_log::{Bucket, EventLog, Signals};
 use waybill_object_store::{ObjectStore, ReadAhead};
 use waybill_read_model::Database;
 use waybill_repository::{Context, Repository};
@@ -38,6 +38,8 @@ use waybill_service_kit::now;
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) nats: async_nats::Client,
+    /// Signals of newer requests for an upload.
+    pub(crate) signals: Arc<dyn Signals>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) midstates: Bucket,

@@ -3,18 +3,17 @@
 //! retries them, and a worker that starts does so too. `waybill parked` shows them.
 
 use crate::Worker;
+use crate::metrics::PARKED_REACTIONS;
 use crate::reactions::{ReactionError, react};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use waybill_domain::reaction::reaction_to;
-use waybill_event_log::Stored;
-use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_event_log::{Bucket, BucketError, Stored};
 use waybill_read_model::queries::Share;
 use waybill_schema::events::EventError;
 use waybill_schema::{DecodeError, Entity, Position, Subject, Timestamp};
-use waybill_service_kit::metrics::PARKED_REACTIONS;
 use waybill_service_kit::now;
 
 /// Number of reactions that are retried in parallel.

@@ -1,9 +1,9 @@
 //! Measures how full the key-value buckets are. A full bucket accepts no more values, so operators are warned before.
 
 use crate::Worker;
-use waybill_event_log::jetstream::{Bucket, BucketError, Room};
+use crate::metrics::BUCKET_FILL;
+use waybill_event_log::{Bucket, BucketError, Room};
 use waybill_schema::names;
-use waybill_service_kit::metrics::BUCKET_FILL;
 
 const BUCKETS: [&str; 6] = [
     names::IDEMPOTENCY_BUCKET,

@@ -11,21 +11,18 @@ use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 use waybill_access::Policies;
 use waybill_data_plane::DataPlane;
 use waybill_data_plane::KEEP_ALIVE;
-use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::{Bucket, BucketError};
+use waybill_data_plane::signature::{RequestKeys, SignatureChecker};
+use waybill_event_log::{Bucket, BucketError, EventLog};
+use waybill_http_kit::health::{HealthRoutes, Readiness};
+use waybill_http_kit::{listener, request};
 use waybill_object_store::{ObjectStore, ReadAhead};
 use waybill_read_model::Database;
 use waybill_repository::Repository;
 use waybill_schema::{WorkerId, names};
-use waybill_service_kit::health::{self, Readiness};
-use waybill_service_kit::{Shutdown, Tls, listener, request};
-
-/// Minimum length of the secret between gateways and workers.
-const SECRET_MIN_BYTES: usize = 32;
+use waybill_service_kit::{Secrets, Shutdown, Tls, new_id};
 
 /// Settings and connections of a worker.
 pub struct Config {
@@ -34,8 +31,8 @@ pub struct Config {
     pub addr: Option<SocketAddr>,
     /// Certificate and key for TLS.
     pub tls: Option<Tls>,
-    /// Secret by which gateways authenticate.
-    pub secret: String,
+    /// Secrets of which one must have signed each request of a gateway. They are needed if there is an address.
+    pub secrets: Option<Secrets>,
     /// Settings of this role.
     pub settings: WorkerSettings,
     /// Policies of the companies: limits, retention and accepted media types.
@@ -50,14 +47,16 @@ pub struct Config {
     pub store: Arc<dyn ObjectStore>,
     /// The read model.
     pub database: Database,
+    /// `true` if another listener serves readiness and metrics.
+    pub has_operations: bool,
 }
 
 /// Reason why a worker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The secret is too short.
-    #[error("WAYBILL_WORKER_SECRET must have at least 32 bytes")]
-    SecretTooShort,
+    /// There are no secrets for the listener.
+    #[error("a worker that listens needs WAYBILL_WORKER_SECRET")]
+    NoSecrets,
     /// A key-value bucket is missing or does not answer.
     #[error("{0}; run `waybill provision`")]
     Bucket(#[from] BucketError),
@@ -84,14 +83,11 @@ impl Server {
     }
 
     async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
-        if config.addr.is_some() && config.secret.len() < SECRET_MIN_BYTES {
-            return Err(StartError::SecretTooShort);
-        }
         let budget_mib = config.settings.worker_budget_mib;
         let midstates = Bucket::open(&config.nats, names::MIDSTATES_BUCKET).await?;
         let uploads = Uploads::new(config.repository.clone(), midstates.clone());
         let worker = Arc::new(Worker {
-            id: WorkerId(Uuid::now_v7()),
+            id: WorkerId(new_id()),
             midstates,
             contents: Contents::new(
                 config.repository.clone(),
@@ -105,6 +101,7 @@ impl Server {
             read_ahead: ReadAhead::new(config.store.clone(), ahead_bytes(budget_mib)),
             parked: Bucket::open(&config.nats, names::PARKED_BUCKET).await?,
             failures: reactions::Failures::default(),
+            signals: Arc::new(config.nats.clone()),
             nats: config.nats.clone(),
             log: config.log,
             store: config.store,
@@ -126,8 +123,19 @@ impl Server {
         tasks.spawn(reactions::look_for_objects(worker.clone(), shutdown.clone()));
         tasks.spawn(sweep::run(worker.clone(), shutdown.clone()));
         let plane = LocalPlane(worker.clone());
-        let listen =
-            |addr| serve(addr, config.tls, config.secret, plane.clone(), readiness.clone(), shutdown, &mut tasks);
+        let listen = |addr| {
+            let keys = RequestKeys::new(&config.secrets.ok_or(StartError::NoSecrets)?);
+            let checker = SignatureChecker::new(keys);
+            Ok::<_, StartError>(serve(
+                addr,
+                config.tls,
+                checker,
+                plane.clone(),
+                HealthRoutes::beside_operations(readiness.clone(), config.has_operations),
+                shutdown,
+                &mut tasks,
+            )?)
+        };
         let addr = config.addr.map(listen).transpose()?;
         tracing::info!(worker_id = %worker.id, addr = addr.map(tracing::field::display), "worker started");
         Ok(Self { addr, plane, readiness, tasks })
@@ -161,20 +169,20 @@ impl Server {
 fn serve(
     addr: SocketAddr,
     tls: Option<Tls>,
-    secret: String,
+    checker: SignatureChecker,
     plane: LocalPlane,
-    readiness: Readiness,
+    health: HealthRoutes,
     shutdown: &Shutdown,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, std::io::Error> {
-    let plane = web::Data::new(plane);
+    let (plane, checker) = (web::Data::new(plane), web::Data::new(checker));
     let application = move || {
         App::new()
-            .wrap(from_fn(request::trace))
+            .wrap(from_fn(request::trace_between_roles))
             .app_data(plane.clone())
-            .app_data(web::Data::new(readiness.clone()))
-            .configure(health::routes)
-            .configure(|config| routes(config, &secret))
+            .app_data(checker.clone())
+            .configure(|config| health.configure(config))
+            .configure(routes)
     };
     let settings = listener::Settings { keep_alive: KEEP_ALIVE, tls, ..listener::Settings::default() };
     listener::listen(addr, settings, application, shutdown, tasks)

@@ -2,7 +2,6 @@
 
 use waybill_event_log::ReadError;
 use waybill_read_model::ReadModelError;
-use waybill_service_kit::Problem;
 
 /// The reason why access cannot be decided at the moment. The caller can try again.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +21,4 @@ pub enum AccessError {
     /// The overlay does not reach back to the checkpoint of the tables.
     #[error("the tables lag too far behind the log")]
     TablesBehind,
-}
-
-/// Access is denied if it cannot be decided.
-impl From<AccessError> for Problem {
-    fn from(error: AccessError) -> Self {
-        tracing::warn!(%error, "cannot decide access");
-        Self::unavailable("Access rights cannot be checked at the moment. Try again.")
-    }
 }

@@ -7,8 +7,8 @@
 
 mod error;
 mod policies;
-pub mod refusals;
 mod tail;
+mod transfer;
 
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
@@ -17,16 +17,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tail::Tail;
 use waybill_cache::Cache;
-use waybill_domain::access::{FileFacts, Memberships, Presence, ShareFacts, Standing, ends};
+use waybill_domain::access::{Author, FileFacts, Memberships, Presence, ShareFacts, Standing, ends};
+use waybill_domain::directory::CompanyRules;
 use waybill_event_log::EventLog;
 use waybill_read_model::Database;
 use waybill_read_model::queries::{AccessRows, access_rows};
-use waybill_schema::events::{CompanySettings, DirectoryEvent};
+use waybill_schema::events::DirectoryEvent;
 use waybill_schema::{ChatroomId, CompanyId, Event, FileId, Place, Recorded, ThreadId, Timestamp, UserId};
 use waybill_service_kit::Shutdown;
 
 pub use error::AccessError;
 pub use policies::Policies;
+pub use transfer::{Credential, Transfer};
 pub use waybill_read_model::queries::Wanted;
 
 /// Maximum number of users that are cached as active, and of companies whose settings are cached.
@@ -37,8 +39,8 @@ const REMEMBERED: u64 = 100_000;
 pub struct Known {
     /// State of the company and of the user.
     pub standing: Standing,
-    /// The settings of the company, which override the defaults.
-    pub settings: CompanySettings,
+    /// The rules of the company.
+    pub rules: CompanyRules,
     /// The requested files.
     pub files: HashMap<FileId, FileFacts>,
     /// The memberships of the user.
@@ -71,11 +73,9 @@ impl Known {
         }
     }
 
-    /// Applies an event at `seq` to the settings, the places, and the positions from which on their associations count.
+    /// Applies an event at `seq` to the rules, the places, and the positions from which on their associations count.
     fn apply_to_company(&mut self, event: &DirectoryEvent, seq: u64) {
-        if let DirectoryEvent::CompanySettingsChanged(changed) = event {
-            self.settings = changed.settings.clone();
-        }
+        self.rules.apply(event);
         let around = &self.members.around;
         self.places.retain(|place| !ends(event, *place, around));
         let ended = self.since.iter_mut().filter(|(place, _)| ends(event, **place, around));
@@ -88,17 +88,17 @@ pub struct Access {
     log: Arc<dyn EventLog>,
     database: Database,
     tails: Vec<Tail>,
-    /// Users that were active when they were last looked up. An event that ends a user or company invalidates the
-    /// entry.
-    active: Cache<(CompanyId, UserId), ()>,
-    settings: Cache<CompanyId, CompanySettings>,
+    /// Users that were active when they were last looked up. An event that ends a user or company, or invalidates their
+    /// tokens, removes the entry.
+    active: Cache<(CompanyId, UserId), Standing>,
+    rules: Cache<CompanyId, CompanyRules>,
 }
 
 impl Access {
     /// Creates an instance. It answers only while [`Access::follow`] runs for each partition.
     pub fn new(log: Arc<dyn EventLog>, database: Database) -> Arc<Self> {
         let tails = log.partitions().all().map(|_| Tail::default()).collect();
-        Arc::new(Self { log, database, tails, active: Cache::new(REMEMBERED), settings: Cache::new(REMEMBERED) })
+        Arc::new(Self { log, database, tails, active: Cache::new(REMEMBERED), rules: Cache::new(REMEMBERED) })
     }
 
     /// Follows a partition until shutdown.
@@ -118,6 +118,12 @@ impl Access {
         }
     }
 
+    /// Returns the sequence up to which this process has followed the company's partition. Facts that are read later
+    /// contain all events up to it.
+    pub fn followed(&self, company: CompanyId) -> u64 {
+        self.tail(self.log.partitions().of(company)).at()
+    }
+
     /// Waits until this process has followed the company's partition up to `seq`.
     ///
     /// # Errors
@@ -130,6 +136,10 @@ impl Access {
         self.tail(self.log.partitions().of(company)).reach(seq).await
     }
 
+    fn recent(&self, company: CompanyId, after: u64) -> Result<Vec<Arc<Recorded>>, AccessError> {
+        self.tail(self.log.partitions().of(company)).since(company, after)
+    }
+
     fn tail(&self, partition: u32) -> &Tail {
         &self.tails[partition as usize]
     }
@@ -140,11 +150,17 @@ impl Access {
         let company = recorded.subject.company;
         match event {
             DirectoryEvent::UserRemoved(user) => self.active.invalidate(&(company, user.user_id)),
+            DirectoryEvent::TokensInvalidated(invalidated) => match invalidated.user_id {
+                Some(user) => self.active.invalidate(&(company, user)),
+                None => self.active.invalidate_company(company),
+            },
             DirectoryEvent::CompanyClosed(_) => {
-                self.settings.invalidate(&company);
+                self.rules.invalidate(&company);
                 self.active.invalidate_company(company);
             }
-            DirectoryEvent::CompanySettingsChanged(_) => self.settings.invalidate(&company),
+            DirectoryEvent::CompanySettingsChanged(_) | DirectoryEvent::CompanyLimitsSet(_) => {
+                self.rules.invalidate(&company);
+            }
             DirectoryEvent::CompanyRegistered(_)
             | DirectoryEvent::UserRegistered(_)
             | DirectoryEvent::ChatroomOpened(_)
@@ -180,7 +196,10 @@ impl Access {
         let partition = self.log.partitions().of(company);
         let tail = self.tail(partition);
         tail.reach_the_end(&self.log, partition).await?;
-        let rows = access_rows(connection, partition, company, user, wanted).await?;
+        // The tables may not have these memberships yet. Without them, they would return too few associations.
+        let joined = if wanted.files.is_empty() { Vec::new() } else { tail.joined(company, user) };
+        let wanted = Wanted { joined, ..wanted.clone() };
+        let rows = access_rows(connection, partition, company, user, &wanted).await?;
         let seq = rows.seq;
         if rows.parked.contains(&key(company, "directory")) {
             return Err(AccessError::Parked);
@@ -205,47 +224,47 @@ impl Access {
         let partition = self.log.partitions().of(company);
         let tail = self.tail(partition);
         tail.reach_the_end(&self.log, partition).await?;
-        if self.active.contains_key(&(company, user)) {
-            return Ok(Standing { company: Presence::Active, user: Presence::Active });
+        if let Some(standing) = self.active.get(&(company, user)) {
+            return Ok(*standing);
         }
         let seen = tail.at();
         let mut connection = self.database.connection().await?;
         let known = self.look(&mut connection, company, user, &Wanted::default()).await?;
         if known.standing.is_active() {
-            self.active.insert(&(company, user), ());
-            self.settings.insert(&company, known.settings);
+            self.active.insert(&(company, user), known.standing);
+            self.rules.insert(&company, known.rules);
             // An event that arrived in the meantime found no entry to invalidate.
             tail.since(company, seen)?.iter().for_each(|recorded| self.forget(recorded));
         }
         Ok(known.standing)
     }
 
-    /// Returns the settings of a company, which override the defaults.
+    /// Returns the rules of a company.
     ///
     /// # Errors
     /// [`AccessError`].
-    pub fn settings(&self, company: CompanyId) -> BoxFuture<'_, Result<Arc<CompanySettings>, AccessError>> {
-        Box::pin(self.read_settings(company))
+    pub fn rules(&self, company: CompanyId) -> BoxFuture<'_, Result<Arc<CompanyRules>, AccessError>> {
+        Box::pin(self.read_rules(company))
     }
 
-    async fn read_settings(&self, company: CompanyId) -> Result<Arc<CompanySettings>, AccessError> {
+    async fn read_rules(&self, company: CompanyId) -> Result<Arc<CompanyRules>, AccessError> {
         let partition = self.log.partitions().of(company);
         let tail = self.tail(partition);
         tail.reach_the_end(&self.log, partition).await?;
-        if let Some(settings) = self.settings.get(&company) {
-            return Ok(settings);
+        if let Some(rules) = self.rules.get(&company) {
+            return Ok(rules);
         }
         let seen = tail.at();
         let mut connection = self.database.connection().await?;
         let nobody = UserId(Default::default());
         let known = self.look(&mut connection, company, nobody, &Wanted::default()).await?;
-        let settings = Arc::new(known.settings);
-        // Settings of a company that is not in the tables yet are not cached.
+        let rules = Arc::new(known.rules);
+        // Rules of a company that is not in the tables yet are not cached.
         if known.standing.company != Presence::Unknown {
-            self.settings.insert(&company, settings.clone());
+            self.rules.insert(&company, rules.clone());
             tail.since(company, seen)?.iter().for_each(|recorded| self.forget(recorded));
         }
-        Ok(settings)
+        Ok(rules)
     }
 }
 
@@ -254,7 +273,15 @@ fn key(company: CompanyId, of: &str) -> String {
     format!("{company}.{of}")
 }
 
+/// Returns the later one of the times before which tokens of the user and of the company are invalid.
+fn tokens_valid_from(rows: &AccessRows) -> Option<Timestamp> {
+    let of_company = rows.company.as_ref().and_then(|company| company.tokens_valid_from);
+    let of_user = rows.user.as_ref().and_then(|user| user.tokens_valid_from);
+    of_company.max(of_user).map(|at| Timestamp(at.timestamp_millis()))
+}
+
 fn known(company: CompanyId, rows: AccessRows) -> Known {
+    let tokens_valid_from = tokens_valid_from(&rows);
     let parked = rows.parked;
     let is_parked = |of: String| parked.contains(&key(company, &of));
     let presence = |ended: Option<bool>| match ended {
@@ -265,12 +292,11 @@ fn known(company: CompanyId, rows: AccessRows) -> Known {
     let standing = Standing {
         company: presence(rows.company.as_ref().map(|company| company.is_closed)),
         user: presence(rows.user.map(|user| user.is_removed)),
+        tokens_valid_from,
     };
     let around: BTreeMap<ThreadId, ChatroomId> =
         rows.threads.iter().filter_map(|thread| Some((thread.id, thread.chatroom_id?))).collect();
-    let chatrooms = rows.member_of_chatrooms.into_iter().map(Place::Chatroom);
-    let threads = rows.member_of_threads.into_iter().map(Place::Thread);
-    let members = Memberships { places: chatrooms.chain(threads).collect(), around };
+    let members = Memberships { places: places_of(rows.member_of_chatrooms, rows.member_of_threads), around };
     let open_threads = rows.threads.iter().filter(|thread| thread.is_open).map(|thread| Place::Thread(thread.id));
     let since = rows
         .chatrooms
@@ -290,25 +316,46 @@ fn known(company: CompanyId, rows: AccessRows) -> Known {
                 // Deny access: the parked event may be the deletion.
                 is_deleted: file.is_deleted || is_parked(format!("file.{}", file.id)),
                 is_purged: file.is_purged,
-                shares: Vec::new(),
+                shares: BTreeMap::new(),
                 members: members.clone(),
+                authors: BTreeMap::new(),
             };
             (file.id, facts)
         })
         .collect();
+    let authors: HashMap<UserId, Author> = rows
+        .authors
+        .into_iter()
+        .map(|author| {
+            let places = places_of(author.chatrooms, author.threads);
+            (author.id, Author { places, is_removed: author.is_removed })
+        })
+        .collect();
     for share in rows.shares {
         let Some(facts) = files.get_mut(&share.file_id) else { continue };
-        facts.shares.push(ShareFacts {
+        if share.parent.is_some()
+            && let Some(author) = authors.get(&share.shared_by)
+        {
+            facts.authors.entry(share.shared_by).or_insert_with(|| author.clone());
+        }
+        let shared = ShareFacts {
             id: share.id,
             chatroom_id: share.chatroom_id,
             thread_id: share.thread_id,
             shared_by: share.shared_by,
+            parent: share.parent,
             access_type: share.access_type,
             permissions: share.permissions,
             expires_at: share.expires_at.map(|at| Timestamp(at.timestamp_millis())),
             ended: share.ended || is_parked(format!("share.{}", share.id)),
-        });
+        };
+        facts.shares.insert(share.id, shared);
     }
-    let settings = rows.company.map(|company| company.settings).unwrap_or_default();
-    Known { standing, settings, files, members, places, since }
+    let company = rows.company.map(|company| (company.limits, company.min_retention_days, company.settings));
+    let (limits, min_retention_days, settings) = company.unwrap_or_default();
+    Known { standing, rules: CompanyRules { limits, min_retention_days, settings }, files, members, places, since }
+}
+
+fn places_of(chatrooms: Vec<ChatroomId>, threads: Vec<ThreadId>) -> BTreeSet<Place> {
+    chatrooms.into_iter().map(Place::Chatroom).chain(threads.into_iter().map(Place::Thread)).collect()
 }

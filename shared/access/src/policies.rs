@@ -4,6 +4,7 @@ use crate::{Access, AccessError};
 use std::sync::Arc;
 use waybill_domain::limits::Limits;
 use waybill_domain::media_type::TypePolicy;
+use waybill_domain::token::LinkPolicy;
 use waybill_schema::CompanyId;
 
 /// The upload policies of all companies.
@@ -13,7 +14,7 @@ pub struct Policies {
     pub access: Arc<Access>,
     /// Upper limits for every company.
     pub limits: Limits,
-    /// Media types that are accepted if a company has no setting.
+    /// Media types that are accepted if the host product sets no others.
     pub types: TypePolicy,
 }
 
@@ -23,8 +24,7 @@ impl Policies {
     /// # Errors
     /// [`AccessError`].
     pub async fn limits(&self, company: CompanyId) -> Result<Limits, AccessError> {
-        let settings = self.access.settings(company).await?;
-        Ok(self.limits.lowered(settings.max_file_bytes, settings.max_session_bytes))
+        Ok(self.access.rules(company).await?.sizes(self.limits))
     }
 
     /// Returns the number of days after which a company's files are deleted, or `None` if they are kept.
@@ -32,7 +32,7 @@ impl Policies {
     /// # Errors
     /// [`AccessError`].
     pub async fn retention_days(&self, company: CompanyId) -> Result<Option<u32>, AccessError> {
-        Ok(self.access.settings(company).await?.retention_days)
+        Ok(self.access.rules(company).await?.retention_days())
     }
 
     /// Returns the media types that a company accepts.
@@ -40,7 +40,14 @@ impl Policies {
     /// # Errors
     /// [`AccessError`].
     pub async fn types(&self, company: CompanyId) -> Result<TypePolicy, AccessError> {
-        let settings = self.access.settings(company).await?;
-        Ok(settings.allowed_mime_types.as_ref().map_or_else(|| self.types.clone(), TypePolicy::new))
+        Ok(self.access.rules(company).await?.types(&self.types))
+    }
+
+    /// Returns the rules for a company's download links.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub async fn links(&self, company: CompanyId) -> Result<LinkPolicy, AccessError> {
+        Ok(self.access.rules(company).await?.links())
     }
 }

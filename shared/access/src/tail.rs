@@ -5,13 +5,16 @@ use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt, StreamExt};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use waybill_domain::access::affects_access;
 use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::{Database, projection};
-use waybill_schema::events::{CompanyClosed, FileDeleted, ShareRevoked};
-use waybill_schema::{Actor, Causation, CompanyId, Entity, Envelope, Recorded, Routing, Subject, Timestamp};
+use waybill_schema::events::{CompanyClosed, DirectoryEvent, FileDeleted, ShareRevoked};
+use waybill_schema::{
+    Actor, Causation, CompanyId, Entity, Envelope, Event, Place, Recorded, Routing, Subject, Timestamp, UserId,
+};
 
 /// How long a check of the log's end remains valid.
 const FRESH: Duration = Duration::from_millis(400);
@@ -21,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const KEPT: Duration = Duration::from_secs(60);
 /// Maximum number of kept events. More events mean that the projection of the partition has stopped.
 const KEPT_MAX: usize = 200_000;
+/// Number of kept events above which an event is let go as soon as the tables contain it, so that a burst of changes does
+/// not reach [`KEPT_MAX`]. A query of a replica that lags behind is then refused until the replica has caught up.
+const CROWDED: usize = KEPT_MAX / 2;
 /// Interval at which events that are no longer needed are removed.
 const TIDY: Duration = Duration::from_secs(2);
 
@@ -158,15 +164,17 @@ impl Tail {
         }
     }
 
-    /// Removes events that the tables contain and that were kept for longer than [`KEPT`].
+    /// Removes events that the tables contain and that were kept for longer than [`KEPT`], or at all if there are more
+    /// than [`CROWDED`].
     fn let_go(&self, checkpoint: u64) {
         let mut recent = locked(&self.recent);
         let Recent { events, count, let_go, unknown } = &mut *recent;
+        let kept = if *count > CROWDED { Duration::ZERO } else { KEPT };
         unknown.retain(|_, (at, seq)| *seq > checkpoint || at.elapsed() <= KEPT);
         events.retain(|_, events| {
             while let Some((kept_at, recorded)) = events.front()
                 && recorded.position.seq <= checkpoint
-                && kept_at.elapsed() > KEPT
+                && kept_at.elapsed() >= kept
             {
                 *let_go = (*let_go).max(recorded.position.seq);
                 *count -= 1;
@@ -216,6 +224,20 @@ impl Tail {
         }
     }
 
+    /// Returns the places that a user was added to recently.
+    pub(crate) fn joined(&self, company: CompanyId, user: UserId) -> Vec<Place> {
+        let recent = locked(&self.recent);
+        let mut places = Vec::new();
+        for (_, recorded) in recent.events.get(&company).into_iter().flatten() {
+            if let Event::Directory(DirectoryEvent::MemberAdded(added)) = &recorded.event
+                && added.user_id == user
+            {
+                places.push(added.place);
+            }
+        }
+        places
+    }
+
     /// Returns the kept events of a company after `seq`, or an error if events after `seq` are missing or unreadable.
     pub(crate) fn since(&self, company: CompanyId, seq: u64) -> Result<Vec<Arc<Recorded>>, AccessError> {
         let recent = locked(&self.recent);
@@ -228,10 +250,48 @@ impl Tail {
         if seq < recent.let_go {
             return Err(AccessError::TablesBehind);
         }
-        Ok(events.iter().map(|(_, recorded)| recorded.clone()).filter(|recorded| recorded.position.seq > seq).collect())
+        let from = events.partition_point(|(_, recorded)| recorded.position.seq <= seq);
+        Ok(events.range(from..).map(|(_, recorded)| recorded.clone()).collect())
     }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+    use waybill_schema::{Position, UploadId};
+
+    /// Returns a tail with this number of recent events of one company, from sequence 1 on.
+    fn with(events: u64) -> (Tail, CompanyId) {
+        let (tail, company) = (Tail::default(), CompanyId(Uuid::from_u128(1)));
+        for seq in 1..=events {
+            let position = Position { partition: 0, seq };
+            let envelope = Envelope {
+                time: Timestamp::default(),
+                actor: Actor::Service("test".to_owned()),
+                causation: Causation::Event(position),
+                address: None,
+                routing: Routing::default(),
+            };
+            let subject = Subject::new(company, Entity::File(UploadId(Uuid::from_u128(2))));
+            tail.keep(Recorded { position, subject, envelope, event: FileDeleted {}.into() }, &|_| {});
+        }
+        (tail, company)
+    }
+
+    #[test]
+    fn l3_a_burst_of_changes_lets_go_what_the_tables_contain_before_the_limit_is_reached() {
+        let (tail, company) = with(100);
+        tail.let_go(90);
+        assert_eq!(tail.since(company, 0).unwrap().len(), 100);
+        let crowded = u64::try_from(CROWDED).unwrap() + 1;
+        let (tail, company) = with(crowded);
+        tail.let_go(crowded - 10);
+        assert!(tail.since(company, 0).is_err());
+        assert_eq!(tail.since(company, crowded - 10).unwrap().len(), 10);
+    }
 }

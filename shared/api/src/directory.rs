@@ -1,13 +1,14 @@
 //! Bodies of `/v1/admin/companies/{company}…`.
 #![expect(missing_docs, reason = "the documentation is the description in OpenAPI, and some names need none")]
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_schema::{ChatroomId, CompanyId};
 
-/// Settings of a company. Each setting that is absent gets the default of this installation, unless its description
-/// says otherwise.
+/// Rules of a company. With the role `service` they are limits, and with the role `admin` settings that apply within
+/// these limits. Each rule that is absent is removed, unless its description says otherwise.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompanyBody {
@@ -15,11 +16,38 @@ pub struct CompanyBody {
     pub max_session_bytes: Option<u64>,
     pub allowed_mime_types: Option<Vec<String>>,
     pub retention_days: Option<u32>,
-    /// Quota of the company in bytes. If it is absent, the quota does not change.
+    /// Minimum of `retention_days` of the company's own settings. Needs the role `service`.
+    pub min_retention_days: Option<u32>,
+    /// Maximum validity of download links in seconds. 0 forbids download links.
+    pub link_max_age_s: Option<u32>,
+    pub link_max_downloads: Option<u32>,
+    /// Quota of the company in bytes. If it is absent, the quota does not change. With the role `admin`, at most the
+    /// quota that the host product set.
     pub storage_limit_bytes: Option<u64>,
 }
 
-/// Company with its settings and the number of entries in its directory.
+/// Limits that the host product set for a company. `null` stands for the limit of this installation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct CompanyLimits {
+    pub max_file_bytes: Option<u64>,
+    pub max_session_bytes: Option<u64>,
+    pub allowed_mime_types: Option<Vec<String>>,
+    pub retention_days: Option<u32>,
+    pub min_retention_days: Option<u32>,
+    pub link_max_age_s: Option<u32>,
+    pub link_max_downloads: Option<u32>,
+}
+
+/// Time before which tokens become invalid.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignOutBody {
+    /// Tokens that were issued (`iat`) before this time are invalid (RFC 3339, at most one minute in the future). The
+    /// default is now, in whole seconds.
+    pub issued_before: Option<DateTime<Utc>>,
+}
+
+/// Company with the rules that apply, the limits of the host product, and the number of entries in its directory.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CompanyAnswer {
     #[schema(value_type = Uuid)]
@@ -29,7 +57,10 @@ pub struct CompanyAnswer {
     pub max_session_bytes: u64,
     pub allowed_mime_types: Vec<String>,
     pub retention_days: Option<u32>,
+    pub link_max_age_s: Option<u32>,
+    pub link_max_downloads: Option<u32>,
     pub storage_limit_bytes: u64,
+    pub limits: CompanyLimits,
     pub users: usize,
     pub chatrooms: usize,
     pub threads: usize,
@@ -72,4 +103,13 @@ pub enum Operation {
 pub struct Applied {
     /// Number of operations in the request. All of them were applied.
     pub applied: usize,
+}
+
+/// Result of the cancellation of the uploads of a user.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UploadsCancelled {
+    /// Number of uploads that the request has cancelled, at most 1,000.
+    pub cancelled: u32,
+    /// Number of open uploads of the user that are left. If it is not 0, repeat the request.
+    pub open: u32,
 }

@@ -3,9 +3,9 @@
 
 use crate::present::present;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
-use waybill_schema::TokenId;
+use waybill_schema::{FileId, TokenId, UserId};
 
 /// Settings of a new download token.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -32,4 +32,60 @@ pub struct TokenIssued {
     #[schema(format = DateTime)]
     pub expires_at: Option<String>,
     pub max_downloads: Option<u32>,
+}
+
+/// Query of `GET /v1/files/{id}/tokens`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TokensQuery {
+    /// `true` for only tokens that were neither revoked nor used up and have not expired.
+    #[serde(default)]
+    #[param(required = false)]
+    pub active: bool,
+    /// `next_cursor` of the previous page.
+    pub cursor: Option<String>,
+    /// Maximum number of tokens on the page: 1 to 200, 200 by default.
+    pub limit: Option<u16>,
+}
+
+/// Query of `GET /v1/admin/companies/{company}/tokens`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CompanyTokensQuery {
+    /// Only tokens that this user issued.
+    #[param(value_type = Option<Uuid>)]
+    pub user_id: Option<UserId>,
+    /// Only tokens of this file.
+    #[param(value_type = Option<Uuid>)]
+    pub file_id: Option<FileId>,
+    /// `true` for only tokens that were neither revoked nor used up and have not expired.
+    #[serde(default)]
+    #[param(required = false)]
+    pub active: bool,
+    /// `next_cursor` of the previous page.
+    pub cursor: Option<String>,
+    /// Maximum number of tokens on the page: 1 to 200, 200 by default.
+    pub limit: Option<u16>,
+}
+
+/// Query of `DELETE /v1/admin/companies/{company}/tokens`. Without members, it names all tokens of the company.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RevokeTokensQuery {
+    /// Only tokens that this user issued.
+    #[param(value_type = Option<Uuid>)]
+    pub user_id: Option<UserId>,
+    /// Only tokens of this file.
+    #[param(value_type = Option<Uuid>)]
+    pub file_id: Option<FileId>,
+}
+
+/// Result of revoking several tokens.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TokensRevoked {
+    /// Number of tokens that this request revoked.
+    pub revoked: usize,
+    /// `false` if there are more tokens. Repeat the request then.
+    pub is_complete: bool,
 }

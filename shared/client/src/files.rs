@@ -6,6 +6,7 @@ use crate::output::{self, Output, OutputArgs};
 use crate::views::File;
 use clap::{Args, ValueEnum};
 use futures_util::future::BoxFuture;
+use std::num::NonZeroUsize;
 use waybill_api::files::ProcessingStatus;
 use waybill_api::quota::QuotaBody;
 
@@ -35,8 +36,8 @@ pub struct LsArgs {
     #[arg(long, value_enum, default_value = "completed")]
     status: Status,
     /// Maximum number of files
-    #[arg(long, short = 'n', default_value_t = 50)]
-    limit: usize,
+    #[arg(long, short = 'n', default_value = "50")]
+    limit: NonZeroUsize,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -58,10 +59,10 @@ pub fn ls(args: LsArgs) -> BoxFuture<'static, Result<Ended, String>> {
             Status::Failed => ProcessingStatus::Failed,
         };
         let status = status.as_str();
-        let mut query = vec![("status", status.to_owned()), ("limit", args.limit.clamp(1, 200).to_string())];
+        let mut query = vec![("status", status.to_owned()), ("limit", args.limit.get().min(200).to_string())];
         query.extend(args.chatroom.map(|id| ("chatroom_id", id)));
         query.extend(args.thread.map(|id| ("thread_id", id)));
-        let (mut shown, limit) = (0, args.limit);
+        let (mut shown, limit) = (0, args.limit.get());
         let listed = api.pages("/v1/files", &query, |file: Sent<File>| {
             if shown == limit {
                 return false;

@@ -3,11 +3,13 @@
 mod api;
 mod audit;
 mod end;
+mod export;
 mod files;
 mod get;
 mod healthy;
 mod interrupt;
 mod output;
+mod prove;
 mod retry;
 mod state;
 mod upload;

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_for_people() {
+    fn durations_are_shown_in_hours_minutes_and_seconds() {
         let text = |s| duration(Duration::from_secs_f64(s));
         assert_eq!(
             [text(0.04), text(59.9), text(250.0), text(7_300.0)],

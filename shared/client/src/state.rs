@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_run_together() {
+    fn names_that_concatenate_to_the_same_text_have_separate_records() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateFolder(folder.path().to_owned());
         state.hold("uploads", ["ab", "c"]).unwrap().keep(&record()).unwrap();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn two_do_not_hold_the_same() {
+    fn a_locked_record_cannot_be_locked_again() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateFolder(folder.path().to_owned());
         let _held = state.hold("uploads", ["a"]).unwrap();

@@ -59,6 +59,6 @@ pub(crate) struct Change {
 /// Entry of the audit.
 #[derive(Deserialize)]
 pub(crate) struct AuditEntry {
-    /// Position of an event. Refused requests have none.
+    /// Position of an event. Refused requests and reads have none.
     pub(crate) position: Option<String>,
 }

@@ -4,23 +4,29 @@
 //! gateway passes the body to the worker directly.
 
 pub mod checksum;
+mod refusal;
+pub mod signature;
 
 pub use checksum::Checksum;
+pub use refusal::refused;
 
 use actix_web::dev::Payload;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+use waybill_http_kit::{Problem, RequestId};
 use waybill_schema::events::UploadStarted;
 use waybill_schema::{ByteRange, CompanyId, Position, Sha256Digest, UploadId, UserId, WorkerId};
-use waybill_service_kit::{Problem, RequestId};
 
 /// Time after which a worker closes an idle connection of a gateway. A worker that stops waits for this time.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// Header with the address of the gateway's client.
+pub const CLIENT_ADDRESS_HEADER: &str = "waybill-client-address";
+
 /// Header with the description of a whole file: [`UploadStarted`] as JSON in base64url.
-pub const STARTED_HEADER: &str = "Waybill-Started";
+pub const STARTED_HEADER: &str = "waybill-started";
 
 /// Future of an answer. It is not `Send`, because bodies of actix-web stay on their thread.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + 'a>>;

@@ -1,13 +1,23 @@
 //! Authorization rules of files. docs/access.md shows them as a table.
 //!
-//! The rules decide on [`FileFacts`], which describe a file and the viewer's relation to it. The facts are read from
-//! the tables as of one event. [`FileFacts::apply`] then applies the newer events.
+//! The rules decide on [`FileFacts`]: a file and the viewer's relation to it, as of one event. [`FileFacts::apply`] then
+//! applies the newer events.
 
+mod membership;
+mod share;
+mod standing;
+
+pub use membership::{Author, Memberships, ends};
+pub use share::{ShareFacts, Terms};
+pub use standing::{Barred, Presence, Standing};
+
+use membership::Member;
 use std::collections::{BTreeMap, BTreeSet};
-use waybill_schema::events::{DirectoryEvent, FileEvent, ShareEvent};
-use waybill_schema::{
-    AccessType, ChatroomId, Entity, Event, FileId, Grant, Permissions, Place, ShareId, ThreadId, Timestamp, UserId,
-};
+use waybill_schema::events::{DirectoryEvent, FileEvent, FileShared, ShareEvent, TokenEvent};
+use waybill_schema::{Entity, Event, FileId, Grant, ShareBasis, ShareId, Timestamp, UserId};
+
+/// Maximum number of shares that one share rests on.
+const CHAIN_MAX: usize = 16;
 
 /// User whose access is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,133 +50,8 @@ pub enum Denied {
     Hidden,
     /// The viewer sees the file but may not do this operation: status 403.
     Forbidden,
-}
-
-/// State of a company or user in the directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Presence {
-    /// Not registered.
-    #[default]
-    Unknown,
-    /// Registered.
-    Active,
-    /// A removed user or a closed company.
-    Ended,
-}
-
-/// State of a user and of the user's company. It decides whether the user may do anything at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// State of the company.
-    pub company: Presence,
-    /// State of the user.
-    pub user: Presence,
-}
-
-impl Standing {
-    /// Returns `true` if company and user are registered.
-    pub fn is_active(self) -> bool {
-        self.company == Presence::Active && self.user == Presence::Active
-    }
-
-    /// Returns `true` if the company was closed or the user was removed.
-    pub fn has_ended(self) -> bool {
-        self.company == Presence::Ended || self.user == Presence::Ended
-    }
-
-    /// Applies a newer event.
-    pub fn apply(&mut self, viewer: UserId, event: &DirectoryEvent) {
-        match event {
-            DirectoryEvent::CompanyRegistered(_) => self.company = Presence::Active,
-            DirectoryEvent::CompanyClosed(_) => self.company = Presence::Ended,
-            DirectoryEvent::UserRegistered(user) if user.user_id == viewer => self.user = Presence::Active,
-            DirectoryEvent::UserRemoved(user) if user.user_id == viewer => self.user = Presence::Ended,
-            DirectoryEvent::UserRegistered(_)
-            | DirectoryEvent::UserRemoved(_)
-            | DirectoryEvent::CompanySettingsChanged(_)
-            | DirectoryEvent::ChatroomOpened(_)
-            | DirectoryEvent::ChatroomDeleted(_)
-            | DirectoryEvent::ThreadOpened(_)
-            | DirectoryEvent::ThreadDeleted(_)
-            | DirectoryEvent::MemberAdded(_)
-            | DirectoryEvent::MemberRemoved(_) => {}
-        }
-    }
-}
-
-/// Grants of a share without explicit permissions.
-const USUAL: &[Grant] = &[Grant::View, Grant::Download];
-
-/// Share of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShareFacts {
-    /// Id of the share.
-    pub id: ShareId,
-    /// Chatroom that the file is shared with.
-    pub chatroom_id: Option<ChatroomId>,
-    /// Thread that the file is shared with.
-    pub thread_id: Option<ThreadId>,
-    /// User that shared the file.
-    pub shared_by: UserId,
-    /// Users that the share is for.
-    pub access_type: AccessType,
-    /// Permissions, if they differ from the default.
-    pub permissions: Option<Permissions>,
-    /// End of the share. `None` if it has no end.
-    pub expires_at: Option<Timestamp>,
-    /// `true` if the share was revoked, or its chatroom or thread was deleted.
-    pub ended: bool,
-}
-
-impl ShareFacts {
-    /// Returns the chatroom and the thread of the share.
-    fn places(&self) -> impl Iterator<Item = Place> {
-        self.chatroom_id.map(Place::Chatroom).into_iter().chain(self.thread_id.map(Place::Thread))
-    }
-
-    fn apply(&mut self, event: &ShareEvent) {
-        match event {
-            ShareEvent::ShareChanged(changed) => {
-                self.access_type = changed.access_type;
-                self.permissions.clone_from(&changed.permissions);
-                self.expires_at = changed.expires_at;
-            }
-            ShareEvent::ShareRevoked(_) => self.ended = true,
-            ShareEvent::FileShared(_) | ShareEvent::SharePinned(_) => {}
-        }
-    }
-
-    /// Returns `true` if the share has neither ended nor expired.
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        !self.ended && self.expires_at.is_none_or(|at| now < at)
-    }
-
-    /// Returns the grants of the viewer. They are empty if the share is not for the viewer.
-    fn grants(&self, viewer: Viewer, members: &Memberships, now: Timestamp) -> &[Grant] {
-        if !self.is_live(now) {
-            return &[];
-        }
-        let named = self.permissions.as_ref().and_then(|permissions| permissions.users.get(&viewer.user_id));
-        let is_for = match self.access_type {
-            AccessType::Public => true,
-            AccessType::Private => members.include(self),
-            AccessType::Restricted => members.include(self) && named.is_some(),
-        };
-        if !is_for {
-            return &[];
-        }
-        let everyone = self.permissions.as_ref().and_then(|permissions| permissions.everyone.as_ref());
-        named.or(everyone).map_or(USUAL, Vec::as_slice)
-    }
-}
-
-/// Memberships of the viewer in the places of the shares of a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memberships {
-    /// The places that the viewer was added to.
-    pub places: BTreeSet<Place>,
-    /// The chatroom of each thread that belongs to one.
-    pub around: BTreeMap<ThreadId, ChatroomId>,
+    /// The share would reach more people, or last longer, than the share that permits it: status 403.
+    Wider,
 }
 
 /// Returns `true` if an event affects access rights.
@@ -177,66 +62,9 @@ pub fn affects_access(event: &Event) -> bool {
             FileEvent::FileDeleted(_) | FileEvent::FileRestored(_) | FileEvent::FilePurged(_) => true,
             FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => false,
         },
-        Event::Upload(_) | Event::Token(_) | Event::Content(_) | Event::Session(_) | Event::Quota(_) => false,
-    }
-}
-
-/// Returns `true` if an event deletes `place`, or the chatroom of a thread. `around` has the chatrooms of threads.
-pub fn ends(event: &DirectoryEvent, place: Place, around: &BTreeMap<ThreadId, ChatroomId>) -> bool {
-    match event {
-        DirectoryEvent::ChatroomDeleted(deleted) => match place {
-            Place::Chatroom(id) => id == deleted.chatroom_id,
-            Place::Thread(id) => around.get(&id) == Some(&deleted.chatroom_id),
-        },
-        DirectoryEvent::ThreadDeleted(deleted) => place == Place::Thread(deleted.thread_id),
-        DirectoryEvent::CompanyRegistered(_)
-        | DirectoryEvent::CompanySettingsChanged(_)
-        | DirectoryEvent::CompanyClosed(_)
-        | DirectoryEvent::UserRegistered(_)
-        | DirectoryEvent::UserRemoved(_)
-        | DirectoryEvent::ChatroomOpened(_)
-        | DirectoryEvent::ThreadOpened(_)
-        | DirectoryEvent::MemberAdded(_)
-        | DirectoryEvent::MemberRemoved(_) => false,
-    }
-}
-
-impl Memberships {
-    /// Returns `true` if the viewer is a member of the place. Members of a chatroom are also members of its threads.
-    pub fn has(&self, place: Place) -> bool {
-        let around = match place {
-            Place::Thread(thread) => self.around.get(&thread),
-            Place::Chatroom(_) => None,
-        };
-        self.places.contains(&place) || around.is_some_and(|id| self.places.contains(&Place::Chatroom(*id)))
-    }
-
-    fn include(&self, share: &ShareFacts) -> bool {
-        share.places().any(|place| self.has(place))
-    }
-
-    /// Applies a newer event.
-    pub fn apply(&mut self, viewer: UserId, event: &DirectoryEvent) {
-        match event {
-            DirectoryEvent::MemberAdded(added) if added.user_id == viewer => drop(self.places.insert(added.place)),
-            DirectoryEvent::MemberRemoved(removed) if removed.user_id == viewer => {
-                self.places.remove(&removed.place);
-            }
-            DirectoryEvent::UserRemoved(removed) if removed.user_id == viewer => self.places.clear(),
-            DirectoryEvent::ChatroomDeleted(_) | DirectoryEvent::ThreadDeleted(_) => {
-                let around = &self.around;
-                self.places.retain(|place| !ends(event, *place, around));
-            }
-            DirectoryEvent::MemberAdded(_)
-            | DirectoryEvent::MemberRemoved(_)
-            | DirectoryEvent::UserRemoved(_)
-            | DirectoryEvent::CompanyRegistered(_)
-            | DirectoryEvent::CompanySettingsChanged(_)
-            | DirectoryEvent::CompanyClosed(_)
-            | DirectoryEvent::UserRegistered(_)
-            | DirectoryEvent::ChatroomOpened(_)
-            | DirectoryEvent::ThreadOpened(_) => {}
-        }
+        // Running downloads with the token are stopped.
+        Event::Token(event) => matches!(event, TokenEvent::DownloadTokenRevoked(_)),
+        Event::Upload(_) | Event::Content(_) | Event::Session(_) | Event::Quota(_) => false,
     }
 }
 
@@ -253,10 +81,30 @@ pub struct FileFacts {
     pub is_deleted: bool,
     /// `true` if the file was purged.
     pub is_purged: bool,
-    /// The shares of the file.
-    pub shares: Vec<ShareFacts>,
+    /// The shares of the file that were not revoked when the facts were read.
+    pub shares: BTreeMap<ShareId, ShareFacts>,
     /// The memberships of the viewer.
     pub members: Memberships,
+    /// The authors of the shares that rest on other shares.
+    pub authors: BTreeMap<UserId, Author>,
+}
+
+/// Parts of a share that a viewer sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShownShare {
+    /// The whole share.
+    Whole,
+    /// The share without the other users that it names.
+    WithoutOthers,
+}
+
+/// A share that a user may make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permitted {
+    /// The right to make it.
+    pub basis: ShareBasis,
+    /// Its end, which is at most the end of the share that permits it.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl FileFacts {
@@ -266,6 +114,8 @@ impl FileFacts {
         match event {
             Event::Directory(event) => {
                 self.members.apply(viewer, event);
+                let around = &self.members.around;
+                self.authors.iter_mut().for_each(|(user, author)| author.apply(*user, around, event));
                 self.end_shares(event);
             }
             Event::File(event) if aggregate == Entity::File(self.file_id) => match event {
@@ -275,8 +125,10 @@ impl FileFacts {
                 FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => {}
             },
             Event::Share(event) => {
-                let is_it = |share: &&mut ShareFacts| aggregate == Entity::Share(share.id);
-                self.shares.iter_mut().filter(is_it).for_each(|share| share.apply(event));
+                let Entity::Share(id) = aggregate else { return };
+                self.shares.entry(id).and_modify(|share| share.apply(event));
+                let begins_again = matches!(event, ShareEvent::FileShared(_));
+                self.shares.values_mut().for_each(|share| share.ended |= begins_again && share.parent == Some(id));
             }
             Event::File(_)
             | Event::Upload(_)
@@ -291,36 +143,158 @@ impl FileFacts {
     fn end_shares(&mut self, event: &DirectoryEvent) {
         let around = &self.members.around;
         let is_in = |share: &ShareFacts| share.places().any(|place| ends(event, place, around));
-        self.shares.iter_mut().filter(|share| is_in(share)).for_each(|share| share.ended = true);
+        self.shares.values_mut().filter(|share| is_in(share)).for_each(|share| share.ended = true);
+    }
+
+    /// Returns the shares that a share rests on, the nearest first. Returns `None` if one of them was revoked.
+    fn chain(&self, share: &ShareFacts) -> Option<Vec<&ShareFacts>> {
+        let mut chain = Vec::new();
+        let mut next = share.parent;
+        while let Some(id) = next {
+            let parent = self.shares.get(&id).filter(|_| chain.len() < CHAIN_MAX)?;
+            chain.push(parent);
+            next = parent.parent;
+        }
+        Some(chain)
+    }
+
+    /// Returns the grants of a user through a share. A share that rests on another one gives nobody more than its
+    /// author has through that one, and reaches nobody that it may not reach through all shares that it rests on.
+    fn grants(&self, share: &ShareFacts, user: Member<'_>, now: Timestamp) -> BTreeSet<Grant> {
+        let mut grants: BTreeSet<Grant> = share.own_grants(user, now).iter().copied().collect();
+        if grants.is_empty() || share.parent.is_none() {
+            return grants;
+        }
+        let is_reached = |parent: &&ShareFacts| parent.lets_reach(share, user);
+        if self.chain(share).is_some_and(|chain| chain.iter().all(is_reached)) {
+            let permitted = self.permitted_by_parent(share, now);
+            grants.retain(|grant| permitted.contains(grant));
+        } else {
+            grants.clear();
+        }
+        grants
+    }
+
+    /// Returns the grants that a share may give because of the share that it rests on. They are empty if its author may
+    /// not share the file any more.
+    fn permitted_by_parent(&self, share: &ShareFacts, now: Timestamp) -> BTreeSet<Grant> {
+        let parent = share.parent.and_then(|parent| self.shares.get(&parent));
+        let author = self.authors.get(&share.shared_by).filter(|author| !author.is_removed);
+        let (Some(parent), Some(author)) = (parent, author) else { return BTreeSet::new() };
+        let author = Member { user_id: share.shared_by, places: &author.places, around: &self.members.around };
+        let grants = self.grants(parent, author, now);
+        if grants.contains(&Grant::Share) { grants } else { BTreeSet::new() }
+    }
+
+    /// Returns `true` if the share has neither ended nor expired, and the share that it rests on still permits it.
+    pub fn is_live(&self, share: &ShareFacts, now: Timestamp) -> bool {
+        let is_permitted = || self.chain(share).is_some() && !self.permitted_by_parent(share, now).is_empty();
+        share.is_current(now) && (share.parent.is_none() || is_permitted())
+    }
+
+    /// Returns `true` if the share, or one that it rests on, was revoked or ended with its chatroom or thread.
+    pub fn has_ended(&self, share: &ShareFacts) -> bool {
+        share.ended || self.chain(share).is_none_or(|chain| chain.iter().any(|parent| parent.ended))
     }
 
     /// Returns `true` if the viewer sees the file through this share.
     pub fn lets_see(&self, share: &ShareFacts, viewer: Viewer, now: Timestamp) -> bool {
-        !share.grants(viewer, &self.members, now).is_empty()
+        !self.grants(share, self.members.of(viewer.user_id), now).is_empty()
     }
 
-    /// Checks whether the viewer may share the file with these permissions. A user cannot give more grants than the
-    /// user has.
+    /// Returns `true` if the viewer may change this share, and see all users that it names.
+    pub fn may_manage(&self, share: &ShareFacts, viewer: Viewer, now: Timestamp) -> bool {
+        let is_theirs = share.shared_by == viewer.user_id && self.is_live(share, now);
+        is_theirs
+            || self.is_owner(viewer)
+            || self.grants(share, self.members.of(viewer.user_id), now).contains(&Grant::Manage)
+    }
+
+    fn is_owner(&self, viewer: Viewer) -> bool {
+        viewer.is_admin || self.uploaded_by == viewer.user_id
+    }
+
+    /// Returns the earliest end of a share and of those that it rests on.
+    fn end(&self, share: &ShareFacts) -> Option<Timestamp> {
+        let chain = self.chain(share).unwrap_or_default();
+        chain.into_iter().chain([share]).filter_map(|share| share.expires_at).min()
+    }
+
+    /// Returns `true` if a share with these terms may rest on `parent`.
+    fn fits(&self, terms: Terms<'_>, parent: &ShareFacts) -> bool {
+        let Some(chain) = self.chain(parent).filter(|chain| chain.len() < CHAIN_MAX) else { return false };
+        let is_within = chain.into_iter().chain([parent]).all(|share| terms.stays_within(share.terms()));
+        is_within && terms.ends_by(self.end(parent))
+    }
+
+    /// Decides whether the viewer may share the file, and by which right. A viewer who is neither the uploader nor an
+    /// admin needs one share that gives all grants of the new one. The new share reaches at most the same group of
+    /// users, and ends with it.
     ///
     /// # Errors
-    /// [`Denied::Forbidden`] if the viewer lacks one of the grants.
-    pub fn check_grants(&self, viewer: Viewer, given: Option<&Permissions>, now: Timestamp) -> Result<(), Denied> {
-        if viewer.is_admin || self.uploaded_by == viewer.user_id {
-            return Ok(());
+    /// [`Denied::Forbidden`] if the viewer lacks one of the grants, and [`Denied::Wider`].
+    pub fn permit(&self, viewer: Viewer, terms: Terms<'_>, now: Timestamp) -> Result<Permitted, Denied> {
+        let own = |basis| Ok(Permitted { basis, expires_at: terms.expires_at });
+        if self.uploaded_by == viewer.user_id {
+            return own(ShareBasis::Uploader);
         }
-        let has =
-            |grant: &Grant| self.shares.iter().any(|share| share.grants(viewer, &self.members, now).contains(grant));
-        let everyone = given.and_then(|given| given.everyone.as_deref()).unwrap_or(USUAL);
-        let named = given.into_iter().flat_map(|given| given.users.values().flatten());
-        if everyone.iter().chain(named).all(has) { Ok(()) } else { Err(Denied::Forbidden) }
+        if viewer.is_admin {
+            return own(ShareBasis::Admin);
+        }
+        let (user, given) = (self.members.of(viewer.user_id), terms.grants());
+        let gives_all = |share: &&ShareFacts| {
+            let grants = self.grants(share, user, now);
+            grants.contains(&Grant::Share) && given.is_subset(&grants)
+        };
+        let parents: Vec<&ShareFacts> = self.shares.values().filter(gives_all).collect();
+        if parents.is_empty() {
+            return Err(Denied::Forbidden);
+        }
+        let until = |parent: &ShareFacts| terms.expires_at.or_else(|| self.end(parent));
+        let fits = |parent: &&ShareFacts| self.fits(Terms { expires_at: until(parent), ..terms }, parent);
+        let longest = |parent: &&ShareFacts| (until(parent).is_none(), until(parent));
+        let parent = parents.into_iter().filter(fits).max_by_key(longest).ok_or(Denied::Wider)?;
+        Ok(Permitted { basis: ShareBasis::Share(parent.id), expires_at: until(parent) })
     }
 
-    /// Returns `true` if a list of the files of the share's chatroom or thread shows the file to the viewer through
-    /// this share.
-    pub fn is_shown(&self, share: ShareId, viewer: Viewer, now: Timestamp) -> bool {
-        let sees_all = viewer.is_admin || self.uploaded_by == viewer.user_id;
-        let by_it = |share: &ShareFacts| share.is_live(now) && (sees_all || self.lets_see(share, viewer, now));
-        !self.is_deleted && !self.is_purged && self.shares.iter().any(|known| known.id == share && by_it(known))
+    /// Checks whether the viewer, who may change the share `known`, may give it these terms.
+    ///
+    /// # Errors
+    /// [`Denied::Forbidden`] if the viewer lacks one of the grants. [`Denied::Wider`] if the share would exceed the one
+    /// that it rests on, or, changed by somebody else than the uploader and admins, its present terms.
+    pub fn check_change(
+        &self,
+        viewer: Viewer,
+        known: &FileShared,
+        terms: Terms<'_>,
+        now: Timestamp,
+    ) -> Result<(), Denied> {
+        let is_owner = self.is_owner(viewer);
+        let user = self.members.of(viewer.user_id);
+        let held = || self.shares.values().flat_map(|share| self.grants(share, user, now)).collect::<BTreeSet<_>>();
+        if !is_owner && !terms.grants().is_subset(&held()) {
+            return Err(Denied::Forbidden);
+        }
+        let is_within = match known.basis.parent() {
+            Some(parent) => self.shares.get(&parent).is_some_and(|parent| self.fits(terms, parent)),
+            None => {
+                let present = Terms::from(known);
+                is_owner || (terms.stays_within(present) && terms.ends_by(present.expires_at))
+            }
+        };
+        if is_within { Ok(()) } else { Err(Denied::Wider) }
+    }
+
+    /// Returns how a list of the files of the share's chatroom or thread shows the file to the viewer through this
+    /// share, or `None` if it does not. Before a file is verified, only its uploader and admins see it.
+    pub fn shown_by(&self, share: ShareId, viewer: Viewer, now: Timestamp) -> Option<ShownShare> {
+        let share = self.shares.get(&share).filter(|_| !self.is_deleted && !self.is_purged)?;
+        let is_seen = match self.is_owner(viewer) {
+            true => self.is_live(share, now),
+            false => self.is_verified && self.lets_see(share, viewer, now),
+        };
+        let shown = if self.may_manage(share, viewer, now) { ShownShare::Whole } else { ShownShare::WithoutOthers };
+        is_seen.then_some(shown)
     }
 
     /// Checks whether the viewer may do the operation.
@@ -331,24 +305,22 @@ impl FileFacts {
         if self.is_purged {
             return Err(Denied::Hidden);
         }
-        if self.uploaded_by == viewer.user_id || viewer.is_admin {
+        if self.is_owner(viewer) {
             return Ok(());
         }
         if !self.is_verified || self.is_deleted {
             return Err(Denied::Hidden);
         }
-        let granted = |share: &ShareFacts, grant: Grant| share.grants(viewer, &self.members, now).contains(&grant);
-        if !self.shares.iter().any(|share| !share.grants(viewer, &self.members, now).is_empty()) {
+        let user = self.members.of(viewer.user_id);
+        let grants: BTreeSet<Grant> = self.shares.values().flat_map(|share| self.grants(share, user, now)).collect();
+        if grants.is_empty() {
             return Err(Denied::Hidden);
         }
         let allowed = match operation {
             Operation::View => true,
-            Operation::Download => self.shares.iter().any(|share| granted(share, Grant::Download)),
-            Operation::Share => self.shares.iter().any(|share| granted(share, Grant::Share)),
-            Operation::ManageShare(id) => {
-                let of_theirs = |share: &ShareFacts| share.shared_by == viewer.user_id && share.is_live(now);
-                self.shares.iter().any(|share| share.id == id && (of_theirs(share) || granted(share, Grant::Manage)))
-            }
+            Operation::Download => grants.contains(&Grant::Download),
+            Operation::Share => grants.contains(&Grant::Share),
+            Operation::ManageShare(id) => self.shares.get(&id).is_some_and(|share| self.may_manage(share, viewer, now)),
             Operation::Change => false,
         };
         if allowed { Ok(()) } else { Err(Denied::Forbidden) }

@@ -65,6 +65,29 @@ impl Limits {
     }
 }
 
+/// Limits on open uploads, all inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenLimits {
+    /// Maximum number of open uploads of a user.
+    pub per_user: u32,
+    /// Maximum number of open uploads of a company.
+    pub per_company: u32,
+    /// Maximum share of the storage limit of the company that a user can reserve, in percent. A user can always reserve
+    /// the maximum size of one file.
+    pub user_percent: u8,
+}
+
+impl OpenLimits {
+    /// No limits, for changes of uploads that were admitted before.
+    pub const NONE: Self = Self { per_user: u32::MAX, per_company: u32::MAX, user_percent: 100 };
+}
+
+impl Default for OpenLimits {
+    fn default() -> Self {
+        Self { per_user: 50_000, per_company: 200_000, user_percent: 50 }
+    }
+}
+
 /// Returns the part size for a file: [`PART_SIZE_BYTES`], doubled until at most [`MAX_PARTS`] parts are needed.
 pub fn part_size_for(size_bytes: u64) -> u64 {
     let mut part_size_bytes = PART_SIZE_BYTES;

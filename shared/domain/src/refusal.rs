@@ -59,6 +59,36 @@ pub enum Refusal {
         /// The limit in bytes, inclusive.
         limit_bytes: u64,
     },
+    /// An administrator of the company would raise the limit that the host product set.
+    #[error("The storage limit can be at most {limit_bytes} bytes. Ask the operator for more.")]
+    LimitAboveHosts {
+        /// The limit of the host product in bytes, inclusive.
+        limit_bytes: u64,
+    },
+    /// The company does not allow download links.
+    #[error("This company does not allow download links. Share the file with a chatroom or thread instead.")]
+    LinksForbidden,
+    /// The open uploads of the user would need too much of the quota of the company.
+    #[error(
+        "{requested_bytes} more bytes exceed the limit of {limit_bytes} bytes for the open uploads of one user, which have \
+         {reserved_bytes} bytes. Complete or cancel uploads first."
+    )]
+    UserSpaceExceeded {
+        /// The requested bytes.
+        requested_bytes: u64,
+        /// The bytes that are reserved for open uploads of the user.
+        reserved_bytes: u64,
+        /// The limit in bytes, inclusive.
+        limit_bytes: u64,
+    },
+    /// The user or the company has too many open uploads.
+    #[error("{whose} has the maximum of {max} open uploads. Complete or cancel uploads first.")]
+    TooManyUploads {
+        /// The maximum number of open uploads.
+        max: u32,
+        /// `The user` or `The company`.
+        whose: &'static str,
+    },
     /// The files of the session together would be larger than the limit.
     #[error(
         "The session would have {total_bytes} bytes. Sessions can have at most {limit_bytes} bytes. Open another session."
@@ -192,6 +222,18 @@ pub enum Refusal {
         /// The rule that the association violates, as a clause.
         reason: &'static str,
     },
+    /// The file has an association with this place, which the user may not change.
+    #[error(
+        "The file already has another association with this chatroom or thread, which you may not change. Ask the user \
+         who uploaded the file to change it."
+    )]
+    ShareExists,
+    /// The file has the maximum number of associations.
+    #[error("The file already has {max} associations. Revoke associations that are not needed.")]
+    SharesExhausted {
+        /// The maximum number of associations.
+        max: u32,
+    },
 }
 
 impl Refusal {
@@ -204,6 +246,8 @@ impl Refusal {
             Self::FileTooLarge { .. } => ErrorCode::FileTooLarge,
             Self::SizeExceeded { .. } => ErrorCode::SizeExceeded,
             Self::QuotaExceeded { .. } => ErrorCode::QuotaExceeded,
+            Self::LimitAboveHosts { .. } => ErrorCode::LimitInvalid,
+            Self::LinksForbidden => ErrorCode::LinksForbidden,
             Self::SessionTooLarge { .. } => ErrorCode::SessionTooLarge,
             Self::SessionEnded { .. } => ErrorCode::SessionEnded,
             Self::UploadCompleted { .. } => ErrorCode::UploadCompleted,
@@ -225,13 +269,20 @@ impl Refusal {
             Self::TokenInvalid { .. } => ErrorCode::TokenSettingsInvalid,
             Self::TokenEnded { .. } => ErrorCode::TokenEnded,
             Self::DownloadRunning => ErrorCode::DownloadRunning,
+            Self::UserSpaceExceeded { .. } => ErrorCode::UserSpaceExceeded,
+            Self::TooManyUploads { .. } => ErrorCode::TooManyUploads,
             Self::ShareInvalid { .. } => ErrorCode::AssociationInvalid,
+            Self::ShareExists => ErrorCode::AssociationExists,
+            Self::SharesExhausted { .. } => ErrorCode::AssociationsExhausted,
         }
     }
 }
 
 /// Returns the rest of the message for a dangerous file: the reason and what to do.
 fn reason(danger: Danger) -> String {
-    let what = danger.what();
-    format!(": {what}. Put it into an archive, or ask an administrator to allow the type")
+    let advice = match danger {
+        Danger::Executable | Danger::Installer | Danger::Script => "ask an administrator to allow the type",
+        Danger::Misleading => "upload it with the type and the extension of a web page",
+    };
+    format!(": {}. Put it into an archive, or {advice}", danger.what())
 }

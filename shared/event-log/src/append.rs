@@ -2,9 +2,10 @@
 
 use crate::{AppendError, EventLog, Expect, NewEvent, read_after};
 use futures_util::future::BoxFuture;
-use std::time::{Duration, Instant};
-use uuid::Uuid;
+use std::time::Duration;
+use tokio::time::Instant;
 use waybill_schema::Position;
+use waybill_service_kit::new_id;
 
 /// Maximum number of attempts.
 const ATTEMPTS: u32 = 4;
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// decide again.
 pub fn append(log: &dyn EventLog, mut event: NewEvent) -> BoxFuture<'_, Result<Position, AppendError>> {
     Box::pin(async move {
-        let message_id = event.message_id.get_or_insert_with(|| Uuid::now_v7().simple().to_string()).clone();
+        let message_id = event.message_id.get_or_insert_with(|| new_id().simple().to_string()).clone();
         let (mut backoff, began) = (FIRST_BACKOFF, Instant::now());
         let mut lost = None;
         // Stop early if the log does not answer at all, because each attempt would wait for its timeout.

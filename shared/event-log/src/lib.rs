@@ -5,17 +5,22 @@
 //! before it repeats the append. Its callers therefore get exactly one stored event, a conflict, or an error.
 
 mod append;
-pub mod chain;
+mod bucket;
 mod error;
 pub mod faults;
 pub mod jetstream;
 pub mod memory;
+mod message;
 mod read;
+mod signals;
 mod values;
 
 pub use append::append;
+pub use bucket::{Bucket, BucketError, CreateOutcome, Entry, KeyValues, MemoryBucket, Pending, Room};
 pub use error::{AppendError, ReadError};
+pub use message::RawMessage;
 pub use read::{Back, read_after, read_back, read_events, read_from, read_rest};
+pub use signals::{Asked, MemorySignals, Question, Questions, SignalError, Signals};
 pub use values::{MemoryValues, Values, ValuesError};
 
 use async_trait::async_trait;

@@ -8,8 +8,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-use uuid::Uuid;
 use waybill_schema::{Partitions, Position, Recorded, Subject};
+use waybill_service_kit::new_id;
 
 #[derive(Default)]
 struct Streams {
@@ -68,7 +68,7 @@ pub struct MemoryLog {
 impl MemoryLog {
     /// Creates an empty log.
     pub fn new(partitions: Partitions) -> Self {
-        let epoch = Uuid::now_v7().to_string();
+        let epoch = new_id().to_string();
         Self {
             partitions,
             epoch,

@@ -159,6 +159,28 @@ pub trait ObjectStore: Send + Sync {
     /// [`StoreError::Corrupt`] if the bytes do not have the checksum; [`StoreError::Unavailable`].
     async fn put(&self, key: &str, bytes: Bytes, crc64nvme: u64) -> Result<String, StoreError>;
 
+    /// Returns `true` if the bucket can lock objects: nobody can then change or delete an object before a time that its
+    /// writer sets.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn locks(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Writes a whole object, and locks it until `until` in seconds since 1970 if there is such a time.
+    ///
+    /// # Errors
+    /// The errors of [`ObjectStore::put`]; [`StoreError::Refused`] if the bucket cannot lock objects.
+    async fn put_locked(&self, key: &str, bytes: Bytes, until: Option<i64>) -> Result<(), StoreError> {
+        if until.is_some() {
+            let operation = "putting a locked object";
+            return Err(StoreError::Refused { operation, code: "NotImplemented".to_owned() });
+        }
+        let crc = crc64nvme(&bytes);
+        self.put(key, bytes, crc).await.map(drop)
+    }
+
     /// Creates a multipart upload and returns the store's id of it. Parts may only have checksums of the algorithm
     /// `crc`. If it is `None`, parts have no checksum, or one that the store accepts without declaration.
     ///
@@ -259,5 +281,13 @@ pub trait ObjectStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.list_after(prefix, None).await
+    }
+
+    /// Returns the keys that begin with `prefix` and are greater than `after`, at most 1,000, in ascending order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn list_after(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, StoreError>;
 }

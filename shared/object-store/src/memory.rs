@@ -182,7 +182,7 @@ impl ObjectStore for MemoryStore {
         for part in parts {
             match stored.get(&part.part_number) {
                 Some((bytes, etag)) if *etag == part.etag => object.extend_from_slice(bytes),
-                _ => return Err(StoreError::Unavailable { operation, reason: "InvalidPart".to_owned() }),
+                _ => return Err(StoreError::PartsInvalid { operation, code: "InvalidPart".to_owned() }),
             }
         }
         write(&mut inner, operation, |inner| {
@@ -232,7 +232,9 @@ impl ObjectStore for MemoryStore {
         Ok(())
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        Ok(self.inner().objects.keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+    async fn list_after(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let inner = self.inner();
+        let later = inner.objects.keys().filter(|key| after.is_none_or(|after| key.as_str() > after));
+        Ok(later.filter(|key| key.starts_with(prefix)).cloned().collect())
     }
 }

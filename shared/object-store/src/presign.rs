@@ -10,7 +10,8 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
+use waybill_service_kit::now;
 
 /// Percent-encodes everything except the unreserved characters of RFC 3986 §2.3.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -24,6 +25,8 @@ pub enum Presign<'a> {
         upload_id: &'a str,
         /// Part number, from 1.
         part_number: u32,
+        /// The required length in bytes, if only that is known.
+        size_bytes: Option<u64>,
         /// The required length and checksum; `None` allows any bytes.
         pinned: Option<Pinned>,
     },
@@ -134,7 +137,7 @@ impl Presigner {
             .identity(&identity)
             .region(&self.region)
             .name("s3")
-            .time(SystemTime::now())
+            .time(UNIX_EPOCH + Duration::from_millis(u64::try_from(now().0).unwrap_or_default()))
             .settings(settings)
             .build()
             .map_err(|error| failed(error.to_string()))?
@@ -186,7 +189,8 @@ fn headers(request: &Presign<'_>) -> (Headers, Headers) {
         Presign::UploadPart { pinned: Some(pinned), .. } => {
             (length(pinned.size_bytes), vec![(pinned.checksum_header, pinned.checksum.clone())])
         }
-        Presign::PutObject { size_bytes: Some(size_bytes) } => (length(*size_bytes), Vec::new()),
+        Presign::UploadPart { size_bytes: Some(size_bytes), .. }
+        | Presign::PutObject { size_bytes: Some(size_bytes) } => (length(*size_bytes), Vec::new()),
         _ => (Vec::new(), Vec::new()),
     }
 }

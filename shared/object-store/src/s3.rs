@@ -7,6 +7,7 @@ mod errors;
 mod executor;
 mod lifecycle;
 mod listing;
+mod locking;
 mod reading;
 mod versions;
 
@@ -34,10 +35,13 @@ use bytes::Bytes;
 use errors::{classify, unavailable};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Maximum number of listed writes to one part number, for stores that list all of them.
 const REWRITES_LISTED: i32 = 10;
+/// Id of the CORS rule that Waybill sets.
+const CORS_RULE: &str = "waybill";
 /// Timeout for copying one part. Some stores copy only 5 MB/s.
 const COPY_WITHIN: Duration = Duration::from_secs(15 * 60);
 
@@ -112,14 +116,21 @@ impl S3Store {
     }
 
     /// Allows web pages of these origins to send requests with presigned URLs to the bucket and to read the `ETag` of
-    /// the answers. Replaces the CORS rules of the bucket.
+    /// the answers. Rules of the bucket that others have set are kept.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn allow_origins(&self, origins: &[String]) -> Result<(), StoreError> {
         let operation = "setting the bucket's CORS rules";
+        let known = match self.client.get_bucket_cors().bucket(&self.bucket).send().await {
+            Ok(known) => known.cors_rules.unwrap_or_default(),
+            Err(error) if error.code() == Some("NoSuchCORSConfiguration") => Vec::new(),
+            Err(error) => return Err(classify(operation, &error)),
+        };
+        let of_others = known.into_iter().filter(|rule| rule.id() != Some(CORS_RULE));
         let failed = |error: aws_sdk_s3::error::BuildError| unavailable(operation, error);
         let rule = CorsRule::builder()
+            .id(CORS_RULE)
             .set_allowed_origins(Some(origins.to_vec()))
             .set_allowed_methods(Some(["GET", "PUT", "POST", "DELETE"].map(str::to_owned).to_vec()))
             .allowed_headers("*")
@@ -127,7 +138,8 @@ impl S3Store {
             .max_age_seconds(3_600)
             .build()
             .map_err(failed)?;
-        let rules = CorsConfiguration::builder().cors_rules(rule).build().map_err(failed)?;
+        let rules = of_others.chain([rule]).collect();
+        let rules = CorsConfiguration::builder().set_cors_rules(Some(rules)).build().map_err(failed)?;
         let request = self.client.put_bucket_cors().bucket(&self.bucket).cors_configuration(rules);
         request.send().await.map(drop).map_err(|error| classify(operation, &error))
     }
@@ -189,6 +201,14 @@ impl ObjectStore for S3Store {
             .await
             .map_err(|error| classify(operation, &error))?;
         answer.e_tag.ok_or_else(|| unavailable(operation, "the answer has no ETag"))
+    }
+
+    async fn locks(&self) -> Result<bool, StoreError> {
+        self.has_object_lock().await
+    }
+
+    async fn put_locked(&self, key: &str, bytes: Bytes, until: Option<i64>) -> Result<(), StoreError> {
+        self.put_with_lock(key, bytes, until).await
     }
 
     async fn create_multipart(&self, key: &str, crc: Option<Crc>) -> Result<String, StoreError> {
@@ -356,10 +376,8 @@ impl ObjectStore for S3Store {
         self.delete_objects(keys).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        let answer = request.send().await.map_err(|error| classify("listing objects", &error))?;
-        Ok(answer.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())
+    async fn list_after(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        Ok(self.objects_after(prefix, after).await?.into_iter().map(|object| object.key).collect())
     }
 }
 

@@ -99,6 +99,13 @@ pub struct Inspection {
     pub pending_migrations: usize,
 }
 
+/// Row of the table of migrations.
+#[derive(diesel::QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
 impl Database {
     /// Creates a pool. It connects when it is first used.
     ///
@@ -182,13 +189,17 @@ impl Database {
         Box::pin(async move { self.pool.get().await.map_err(|error| not_connected("connecting", error)) })
     }
 
-    /// Creates the schema if it does not exist, and runs the pending migrations.
+    /// Creates the schema if it does not exist, and runs the pending migrations. Needs no rights to create tables if
+    /// there is nothing to do.
     ///
     /// # Errors
     /// [`ReadModelError`].
     pub fn migrate(&self) -> BoxFuture<'_, Result<(), ReadModelError>> {
         Box::pin(async move {
-            let operation = "migrating";
+            if self.inspect().await?.pending_migrations == 0 {
+                return Ok(());
+            }
+            let operation = "creating tables, which `waybill provision` does as the owner of the database";
             let mut connection = establish(connection_url(&self.config, Limits::default()))
                 .await
                 .map_err(|error| not_connected(operation, error))?;
@@ -220,13 +231,16 @@ impl Database {
             let facts = diesel::select(diesel::dsl::sql::<(Text, Bool)>(text));
             let (version, has_tables): (String, bool) =
                 facts.get_result(&mut connection).await.map_err(ReadModelError::query(operation))?;
-            let failed = |error: Box<dyn std::error::Error + Send + Sync>| unavailable(operation, error);
-            let pending = if has_tables {
-                AsyncMigrationHarness::new(connection).pending_migrations(MIGRATIONS).map_err(failed)?.len()
-            } else {
-                // The harness would create the table of migrations, so it is not used if that table does not exist.
-                MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(failed)?.len()
-            };
+            let mut applied: Vec<Applied> = Vec::new();
+            if has_tables {
+                // `AsyncMigrationHarness` would create the table of migrations, for which a role has no right.
+                let all = diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(&mut connection);
+                applied = all.await.map_err(ReadModelError::query(operation))?;
+            }
+            let known =
+                MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(|error| unavailable(operation, error))?;
+            let is_applied = |version: &String| applied.iter().any(|applied| applied.version == *version);
+            let pending = known.iter().filter(|migration| !is_applied(&migration.name().version().to_string())).count();
             Ok(Inspection { version, pending_migrations: pending })
         })
     }

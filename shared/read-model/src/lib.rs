@@ -8,6 +8,7 @@ pub mod bulk;
 mod database;
 mod digest;
 mod error;
+pub mod ids;
 pub mod projection;
 pub mod queries;
 pub mod rows;
@@ -15,10 +16,12 @@ mod schema;
 mod statement;
 pub mod statistics;
 pub mod swap;
+mod users;
 
 pub use database::{Connection, Database, DatabaseConfig, Inspection, SchemaName, SchemaNameError};
 pub use digest::{TableDigest, digests};
 pub use error::ReadModelError;
+pub use users::{DatabaseUser, Rights};
 
 /// The migrations of the read model.
 pub const MIGRATIONS: diesel_migrations::EmbeddedMigrations = diesel_migrations::embed_migrations!("../../migrations");

@@ -21,6 +21,11 @@ diesel::table! {
         allowed_mime_types -> Nullable<Jsonb>,
         retention_days -> Nullable<Int4>,
         deleted_at -> Nullable<Timestamptz>,
+        link_max_age_s -> Nullable<Int8>,
+        link_max_downloads -> Nullable<Int8>,
+        limits -> Nullable<Jsonb>,
+        min_retention_days -> Nullable<Int4>,
+        tokens_valid_from -> Nullable<Timestamptz>,
     }
 }
 
@@ -120,6 +125,7 @@ diesel::table! {
         updated_at -> Timestamptz,
         shared_seq -> Int8,
         revoked_at -> Nullable<Timestamptz>,
+        parent_id -> Nullable<Uuid>,
     }
 }
 
@@ -289,6 +295,7 @@ diesel::table! {
         created_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
         removed_seq -> Int8,
+        tokens_valid_from -> Nullable<Timestamptz>,
     }
 }
 

@@ -34,6 +34,7 @@ pub fn follow(connection: &mut AsyncPgConnection) -> BoxFuture<'_, Result<(), Re
             return Ok(());
         }
         let names: Vec<String> = grown.into_iter().map(|table| table.name).collect();
-        connection.batch_execute(&format!("ANALYZE (SKIP_LOCKED) {}", names.join(", "))).await.map_err(&failed)
+        let statement = format!("SELECT analyze_tables(ARRAY['{}']::regclass[])", names.join("', '"));
+        connection.batch_execute(&statement).await.map_err(&failed)
     })
 }

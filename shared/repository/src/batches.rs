@@ -1,5 +1,6 @@
 //! Batches of requests that are answered together. Each key has one task, which takes the requests that arrived while
-//! it processed the previous batch.
+//! it processed the previous batch. The tasks run on the runtime that created the batches: a thread of a server that
+//! stops must not take the requests of other threads with it.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -7,6 +8,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -58,6 +60,7 @@ pub struct Batches<K, T, A> {
     size: BatchSize,
     work: Arc<Work<K, T, A>>,
     tasks: Mutex<HashMap<K, mpsc::Sender<Waiting<T, A>>>>,
+    runtime: Handle,
 }
 
 struct Waiting<T, A> {
@@ -77,12 +80,15 @@ where
     A: Send + 'static,
 {
     /// Creates batches. `work` receives a key and its requests, and returns one answer per request, in the same order.
+    ///
+    /// # Panics
+    /// Panics outside of a tokio runtime.
     pub fn new<F>(size: BatchSize, work: impl Fn(K, Vec<T>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Vec<A>> + Send + 'static,
     {
         let work = move |key, items| work(key, items).boxed();
-        Self { size, work: Arc::new(work), tasks: Mutex::default() }
+        Self { size, work: Arc::new(work), tasks: Mutex::default(), runtime: Handle::current() }
     }
 
     /// Adds a request and waits for its answer.
@@ -111,7 +117,7 @@ where
         tasks.retain(|_, sender| !sender.is_closed());
         let (sender, requests) = mpsc::channel(self.size.queue);
         tasks.insert(key, sender.clone());
-        tokio::spawn(run(key, self.size, self.work.clone(), requests));
+        drop(self.runtime.spawn(run(key, self.size, self.work.clone(), requests)));
         sender
     }
 }

@@ -4,7 +4,8 @@
 use rand::Rng;
 use std::future::{self, Future};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use waybill_domain::Refusal;
 use waybill_event_log::{AppendError, ReadError};
 use waybill_schema::{Actor, Causation, Envelope, Event, Position, Routing, Timestamp};
@@ -132,7 +133,7 @@ pub(crate) async fn execute(attempt: &mut impl Attempt, known: Known, until: Ins
 
 /// Waits for a turn at most until `until`, because earlier commands may hang while the log does not answer.
 pub(crate) async fn wait<T>(until: Instant, turn: impl Future<Output = T>) -> Result<T, AppendError> {
-    let waited = tokio::time::timeout_at(until.into(), turn).await;
+    let waited = tokio::time::timeout_at(until, turn).await;
     waited.map_err(|_| AppendError::Unavailable("earlier commands are still running".to_owned()))
 }
 

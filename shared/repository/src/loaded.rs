@@ -1,7 +1,8 @@
 //! Loading of aggregates: reads their subjects from the log and folds the events.
 
 use crate::snapshot::{self, Mark};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use waybill_domain::Aggregate;
 use waybill_event_log::{Back, EventLog, ReadError, Stored, read_back, read_rest};
 use waybill_schema::{Event, Subject, Timestamp};

@@ -6,8 +6,7 @@ use crate::loaded::{Appended, Loaded, fold_fact, fold_new};
 use crate::quota::Quotas;
 use crate::turn::Turn;
 use futures_util::future::BoxFuture;
-use std::time::Instant;
-use uuid::Uuid;
+use tokio::time::Instant;
 use waybill_domain::Aggregate;
 use waybill_domain::content::ContentAggregate;
 use waybill_domain::file::FileAggregate;
@@ -19,6 +18,7 @@ use waybill_domain::upload::{LifecycleAggregate, UploadAggregate};
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append};
 use waybill_schema::events::UploadEvent;
 use waybill_schema::{Event, Position, Routing, Subject};
+use waybill_service_kit::new_id;
 
 /// Aggregate that [`crate::Repository::execute`] accepts.
 pub trait Execute: Aggregate {
@@ -175,7 +175,7 @@ impl<A: Aggregate> Attempt for Change<'_, A> {
             Some(facts) => (facts, loaded.facts_seq),
             None => (aggregate.subject(), loaded.last_seq),
         };
-        let message_id = Uuid::now_v7().simple().to_string();
+        let message_id = new_id().simple().to_string();
         let expect = Expect::LastSeq(last_seq);
         let new = NewEvent { subject, envelope, event, expect, message_id: Some(message_id.clone()) };
         let (event, time) = (new.event.clone(), new.envelope.time);

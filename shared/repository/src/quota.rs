@@ -5,15 +5,16 @@ use crate::execute::{self, Attempt, Context, Done, ExecuteError, Known, PATIENCE
 use crate::snapshot::{self, Mark};
 use futures_util::future::BoxFuture;
 use std::future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use uuid::Uuid;
+use tokio::time::Instant;
 use waybill_cache::Cache;
 use waybill_domain::Aggregate;
 use waybill_domain::quota::{Command, QuotaAggregate, State};
 use waybill_event_log::{AppendError, EventLog, Expect, NewEvent, ReadError, append, read_after};
 use waybill_schema::events::QuotaEvent;
 use waybill_schema::{CompanyId, Position, Routing};
+use waybill_service_kit::new_id;
 
 /// Number of folded events after which a snapshot is written.
 const SNAPSHOT_EVERY: u64 = 500;
@@ -72,7 +73,7 @@ impl Quotas {
     pub(crate) async fn hold<'a>(&self, log: &'a dyn EventLog, company: CompanyId) -> Result<Held<'a>, AppendError> {
         let until = Instant::now() + PATIENCE;
         let loaded = self.0.get_with(&company, Mutex::default);
-        let loaded = tokio::time::timeout_at(until.into(), loaded.lock_owned()).await;
+        let loaded = tokio::time::timeout_at(until, loaded.lock_owned()).await;
         let loaded = loaded.map_err(|_| AppendError::Conflict)?;
         Ok(Held { log, quota: QuotaAggregate { company }, loaded, known: Known::Old, until })
     }
@@ -128,7 +129,7 @@ impl Attempt for Change<'_, '_> {
         let Held { log, quota, loaded, known, .. } = &mut *self.held;
         *known = Known::Old;
         let envelope = self.context.envelope(Routing::default());
-        let (time, message_id) = (envelope.time, Uuid::now_v7().simple().to_string());
+        let (time, message_id) = (envelope.time, new_id().simple().to_string());
         let new = NewEvent {
             subject: quota.subject(),
             envelope,

@@ -55,15 +55,15 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::{Turn, places};
-    use uuid::Uuid;
     use waybill_schema::{CompanyId, Entity, Subject, UploadId};
+    use waybill_service_kit::new_id;
 
     fn subject() -> Subject {
-        Subject::new(CompanyId(Uuid::now_v7()), Entity::File(UploadId(Uuid::now_v7())))
+        Subject::new(CompanyId(new_id()), Entity::File(UploadId(new_id())))
     }
 
     #[tokio::test]
-    async fn those_who_meet_wait_for_each_other_and_leave_nothing_behind() {
+    async fn commands_on_one_subject_wait_for_each_other_and_leave_no_entry_behind() {
         let subject = subject();
         assert!(Turn::wait_if_met(subject).await.is_none());
         let first = Turn::wait(subject).await;

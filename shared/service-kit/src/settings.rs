@@ -1,21 +1,35 @@
 //! Settings that several roles share. Each one is a command-line option and an environment variable. The help texts are
 //! the source of `docs/configuration.md`. The settings of one role are in `settings.rs` of its crate.
 
+use crate::{SecretError, Secrets, secrets};
 use clap::Args;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Address of NATS and layout of the streams.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "NATS")]
 pub struct NatsSettings {
-    /// URL of NATS; for a cluster, comma-separated URLs of several servers. A user and a password go into the first
-    /// URL, percent-encoded: nats://user:password@host. tls:// requires TLS
+    /// URL of NATS; for a cluster, comma-separated URLs of several servers. tls:// requires TLS. A token, or a user and
+    /// a password, can be in the first URL, percent-encoded: nats://user:password@host
     #[arg(long, env = "WAYBILL_NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
     pub nats_url: String,
-    /// File with the credentials for NATS, as `nsc` creates it. To use a user and a password or a token instead, add
-    /// them to the URL
+    /// User of NATS. nats/users.conf has a user for each role. It takes precedence over a login in the URL
+    #[arg(long, env = "WAYBILL_NATS_USER")]
+    pub nats_user: Option<String>,
+    /// Password of this user
+    #[arg(long, env = "WAYBILL_NATS_PASSWORD", default_value = "", hide_env_values = true)]
+    pub nats_password: String,
+    /// File with this password
+    #[arg(long, env = "WAYBILL_NATS_PASSWORD_FILE")]
+    pub nats_password_file: Option<PathBuf>,
+    /// File with the credentials for NATS, as `nsc` creates it, instead of a user and a password
     #[arg(long, env = "WAYBILL_NATS_CREDENTIALS_FILE")]
     pub nats_credentials_file: Option<PathBuf>,
+    /// Prefix of the subjects at which NATS answers requests. Users with different prefixes cannot read each other's
+    /// answers. Default: _INBOX_ and the value of WAYBILL_NATS_USER; _INBOX without a user
+    #[arg(long, env = "WAYBILL_NATS_INBOX_PREFIX")]
+    pub nats_inbox_prefix: Option<String>,
     /// Number of partitions of the log. It cannot be changed after the streams were created
     #[arg(long, env = "WAYBILL_PARTITIONS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub partitions: u32,
@@ -31,6 +45,30 @@ pub struct NatsSettings {
         value_parser = clap::value_parser!(u64).range(65_536..=1 << 50)
     )]
     pub idempotency_bucket_bytes: u64,
+}
+
+impl NatsSettings {
+    /// Returns the user and the password, or `None` if no user is set.
+    ///
+    /// # Errors
+    /// [`SecretError`] if there is no password, if it has two sources, or if its file cannot be read.
+    pub fn login(&self) -> Result<Option<(String, String)>, SecretError> {
+        // An empty variable counts as missing.
+        let Some(user) = self.nats_user.as_deref().filter(|user| !user.is_empty()) else { return Ok(None) };
+        let file = self.nats_password_file.as_deref();
+        let password = secrets::read_text("WAYBILL_NATS_PASSWORD", &self.nats_password, file)?;
+        match password.trim() {
+            "" => Err(SecretError::NoPassword("WAYBILL_NATS_PASSWORD")),
+            password => Ok(Some((user.to_owned(), password.to_owned()))),
+        }
+    }
+
+    /// Returns the prefix of the subjects at which NATS answers requests.
+    pub fn inbox_prefix(&self) -> String {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let of_user = || given(&self.nats_user).map(|user| format!("_INBOX_{user}"));
+        given(&self.nats_inbox_prefix).or_else(of_user).unwrap_or_else(|| "_INBOX".to_owned())
+    }
 }
 
 /// Address of PostgreSQL and settings of the connections.
@@ -51,6 +89,24 @@ pub struct DatabaseSettings {
     /// Maximum number of connections to PostgreSQL per pool
     #[arg(long, env = "WAYBILL_DATABASE_POOL_SIZE", default_value_t = 16)]
     pub database_pool_size: usize,
+}
+
+/// Users of PostgreSQL that can use the tables, but not create, change or drop them.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "PostgreSQL")]
+pub struct DatabaseUserSettings {
+    /// User of PostgreSQL for gateways, workers and fan-outs: reads the tables. Lower-case letters, digits and underscores
+    #[arg(long, env = "WAYBILL_DATABASE_READER")]
+    pub database_reader: Option<String>,
+    /// Password to set for this user, which is created if it does not exist. Needs a user with the right CREATEROLE
+    #[arg(long, env = "WAYBILL_DATABASE_READER_PASSWORD", hide_env_values = true)]
+    pub database_reader_password: Option<String>,
+    /// User of PostgreSQL for projectors and `serve all`: reads and writes the tables
+    #[arg(long, env = "WAYBILL_DATABASE_WRITER")]
+    pub database_writer: Option<String>,
+    /// Password to set for this user, which is created if it does not exist. Needs a user with the right CREATEROLE
+    #[arg(long, env = "WAYBILL_DATABASE_WRITER_PASSWORD", hide_env_values = true)]
+    pub database_writer_password: Option<String>,
 }
 
 /// Address, credentials and encryption of the object store.
@@ -102,15 +158,50 @@ pub struct AuthSettings {
     /// URL at which the identity provider publishes the keys of its tokens (JWKS; RS256, ES256 or EdDSA)
     #[arg(long, env = "WAYBILL_JWKS_URL")]
     pub jwks_url: Option<String>,
-    /// Secret with which tokens are signed (HS256, at least 32 bytes), instead of published keys. For development only
+    /// Comma-separated secrets with which tokens are signed (HS256, each at least 32 bytes), instead of published keys. For
+    /// development only
     #[arg(long, env = "WAYBILL_JWT_HS256_SECRET", default_value = "", hide_env_values = true)]
     pub jwt_hs256_secret: String,
+    /// File with a JSON list of issuers, instead of the other settings of tokens. See the page about identity providers
+    #[arg(long, env = "WAYBILL_ISSUERS_FILE")]
+    pub issuers_file: Option<PathBuf>,
     /// Required iss claim of tokens
     #[arg(long, env = "WAYBILL_JWT_ISSUER", default_value = "waybill")]
     pub jwt_issuer: String,
     /// Required aud claim of tokens
     #[arg(long, env = "WAYBILL_JWT_AUDIENCE", default_value = "waybill")]
     pub jwt_audience: String,
+    /// Comma-separated roles that tokens may assert: admin, auditor, service. Default: all with the secret for
+    /// development, and admin and auditor with published keys, because the host product needs an issuer of its own
+    #[arg(long, env = "WAYBILL_JWT_ROLES", value_delimiter = ',', value_parser = ["admin", "auditor", "service"])]
+    pub jwt_roles: Option<Vec<String>>,
+    /// Comma-separated values of the header typ that tokens must have, such as at+jwt. Default: access tokens (RFC 9068)
+    /// and tokens without a specific type
+    #[arg(long, env = "WAYBILL_JWT_TYPES", value_delimiter = ',')]
+    pub jwt_types: Vec<String>,
+    /// Comma-separated clients (azp or client_id) whose tokens are accepted. Default: all
+    #[arg(long, env = "WAYBILL_JWT_CLIENTS", value_delimiter = ',')]
+    pub jwt_clients: Vec<String>,
+    /// Maximum age of tokens in seconds, by their claim iat. Default: only exp counts
+    #[arg(long, env = "WAYBILL_JWT_MAX_AGE_S")]
+    pub jwt_max_age_s: Option<u32>,
+    /// Register an unknown company or user on its first request with a valid token. If it is false, the host product
+    /// registers them, and requests of others are refused. Default: true without published keys, false with them
+    #[arg(long, env = "WAYBILL_AUTO_REGISTER")]
+    pub auto_register: Option<bool>,
+}
+
+impl AuthSettings {
+    /// Returns the URL of the published keys. An empty variable counts as missing.
+    pub fn published_keys(&self) -> Option<&str> {
+        self.jwks_url.as_deref().filter(|url| !url.is_empty())
+    }
+
+    /// Returns `true` if a valid token registers its company and user. The claims of tokens of an identity provider can
+    /// be less trustworthy than the directory of the host product.
+    pub fn registers_automatically(&self) -> bool {
+        self.auto_register.unwrap_or(self.published_keys().is_none() && self.issuers_file.is_none())
+    }
 }
 
 /// Certificate of the listeners.
@@ -150,6 +241,17 @@ pub struct ConnectionSettings {
     pub keep_alive_s: u64,
 }
 
+/// Listener for operators.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Operations")]
+pub struct OpsSettings {
+    /// Address for operators, with /healthz, /readyz and /metrics over plain HTTP. Use an internal address. If it is
+    /// set, the other listeners of the process do not serve /readyz and /metrics. Default: the other listeners serve
+    /// them
+    #[arg(long, env = "WAYBILL_OPS_ADDR")]
+    pub ops_addr: Option<SocketAddr>,
+}
+
 /// Accepted media types. The gateway checks them when an upload starts, and the worker before the verification.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "File types")]
@@ -160,13 +262,27 @@ pub struct TypeSettings {
     pub allowed_types: Option<Vec<String>>,
 }
 
-/// Secret that gateways and workers share.
+/// Secrets that gateways and workers share.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Between gateways and workers")]
-pub struct WorkerSecret {
-    /// Secret with which gateways authenticate to workers (at least 32 bytes)
+pub struct WorkerSecrets {
+    /// Comma-separated secrets with which gateways sign their requests to workers, each at least 32 bytes. The first one
+    /// signs, and workers accept all of them
     #[arg(long, env = "WAYBILL_WORKER_SECRET", default_value = "", hide_env_values = true)]
     pub worker_secret: String,
+    /// File with these secrets, one per line
+    #[arg(long, env = "WAYBILL_WORKER_SECRET_FILE")]
+    pub worker_secret_file: Option<PathBuf>,
+}
+
+impl WorkerSecrets {
+    /// Reads the secrets.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub fn read(&self) -> Result<Secrets, SecretError> {
+        Secrets::read("WAYBILL_WORKER_SECRET", &self.worker_secret, self.worker_secret_file.as_deref())
+    }
 }
 
 /// Web pages of other origins. The gateway allows these origins with CORS, and the fan-out accepts WebSockets only from
@@ -177,6 +293,16 @@ pub struct BrowserSettings {
     /// Comma-separated origins of web pages that may use Waybill. By default, only pages of Waybill's own origin may
     #[arg(long, env = "WAYBILL_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
+}
+
+/// Encryption of connections between machines.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connections")]
+pub struct NetworkSettings {
+    /// Connect to NATS, PostgreSQL, the object store and workers on other machines without TLS. Set it to true only if
+    /// nobody else can read or change what is sent on the network between them
+    #[arg(long, env = "WAYBILL_ALLOW_CLEARTEXT", default_value_t = false, action = clap::ArgAction::Set)]
+    pub allow_cleartext: bool,
 }
 
 /// Settings of the log output.
@@ -195,4 +321,55 @@ pub struct LogSettings {
         help_heading = "Logs"
     )]
     pub log_format: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AuthSettings, NatsSettings};
+    use crate::SecretError;
+
+    #[test]
+    fn a_user_of_nats_needs_a_password_and_has_an_inbox_of_its_own() {
+        let with = |user: &str, password: &str, prefix: &str| NatsSettings {
+            nats_url: String::new(),
+            nats_user: Some(user.to_owned()),
+            nats_password: password.to_owned(),
+            nats_password_file: None,
+            nats_credentials_file: None,
+            nats_inbox_prefix: Some(prefix.to_owned()),
+            partitions: 1,
+            nats_replicas: 1,
+            idempotency_bucket_bytes: 1 << 30,
+        };
+        let none = with("", "", "");
+        assert!(none.login().is_ok_and(|login| login.is_none()));
+        assert_eq!(none.inbox_prefix(), "_INBOX");
+        let fanout = with("fanout", "secret", "");
+        assert_eq!(fanout.login().ok().flatten(), Some(("fanout".to_owned(), "secret".to_owned())));
+        assert_eq!(fanout.inbox_prefix(), "_INBOX_fanout");
+        assert_eq!(with("fanout", "secret", "_MINE").inbox_prefix(), "_MINE");
+        assert!(matches!(with("fanout", " ", "").login(), Err(SecretError::NoPassword(_))));
+    }
+
+    #[test]
+    fn tokens_register_users_by_default_only_without_published_keys() {
+        let with = |jwks_url: Option<&str>, auto_register| {
+            let settings = AuthSettings {
+                jwks_url: jwks_url.map(str::to_owned),
+                jwt_hs256_secret: String::new(),
+                jwt_issuer: String::new(),
+                jwt_audience: String::new(),
+                issuers_file: None,
+                jwt_roles: None,
+                jwt_types: Vec::new(),
+                jwt_clients: Vec::new(),
+                jwt_max_age_s: None,
+                auto_register,
+            };
+            settings.registers_automatically()
+        };
+        // An empty variable counts as missing.
+        assert!(with(None, None) && with(Some(""), None) && !with(Some("https://keys.example"), None));
+        assert!(with(Some("https://keys.example"), Some(true)) && !with(None, Some(false)));
+    }
 }

@@ -11,7 +11,7 @@ mod store;
 mod wait;
 
 pub use database::TestDatabase;
-pub use nats::NatsServer;
+pub use nats::{NatsServer, nats_password};
 pub use signal::signal;
 pub use store::TestBucket;
 pub use wait::{eventually, eventually_within, settings};

@@ -5,8 +5,11 @@ use crate::wait::{eventually, settings};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
-use waybill_event_log::jetstream::{JetStreamLog, Layout, Server, provision};
+use waybill_event_log::jetstream::{JetStreamLog, Layout, Login, Server, provision};
 use waybill_schema::Partitions;
+
+/// User of the tests, which may do everything.
+const OBSERVER: &str = "test";
 
 /// A running nats-server with the project's configuration, on its own port and in its own folder. Dropping the value
 /// stops the server.
@@ -15,26 +18,40 @@ pub struct NatsServer {
     folder: TempDir,
     url: String,
     config: PathBuf,
+    login: Option<Login>,
+}
+
+/// Returns the password of a user in nats/users.conf.
+///
+/// # Panics
+/// Panics if `scripts/test` has not set it.
+pub fn nats_password(user: &str) -> String {
+    settings(&format!("NATS_PASSWORD_{}", user.to_uppercase()))
 }
 
 impl NatsServer {
-    /// Starts a server.
+    /// Starts a server with a user for each role. The tests use another user, which may do everything.
     ///
     /// # Panics
     /// Panics if the server does not start.
     pub async fn start() -> Self {
-        Self::start_with(Path::new(&settings("WAYBILL_TEST_NATS_CONFIG"))).await
+        let login = Login { user: OBSERVER.to_owned(), password: nats_password(OBSERVER) };
+        Self::spawned(Path::new(&settings("WAYBILL_TEST_NATS_USERS_CONFIG")), Some(login)).await
     }
 
-    /// Starts a server with another configuration.
+    /// Starts a server with another configuration, to which the tests connect without a login.
     ///
     /// # Panics
     /// Panics if the server does not start.
     pub async fn start_with(config: &Path) -> Self {
+        Self::spawned(config, None).await
+    }
+
+    async fn spawned(config: &Path, login: Option<Login>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let child = spawn(config, folder.path(), -1);
-        let url = listening_at(folder.path(), child.id()).await;
-        Self { child, config: config.to_owned(), folder, url }
+        let url = listening_at(folder.path(), child.id(), &login).await;
+        Self { child, config: config.to_owned(), folder, url, login }
     }
 
     /// Returns the URL at which the server listens.
@@ -47,7 +64,27 @@ impl NatsServer {
     /// # Panics
     /// Panics if the server does not answer.
     pub async fn client(&self) -> async_nats::Client {
-        at(&self.url).connect().await.expect("the test's nats-server answers")
+        at(&self.url, &self.login).connect().await.expect("the test's nats-server answers")
+    }
+
+    /// Opens a connection as a role does, with the user of the role.
+    ///
+    /// # Panics
+    /// Panics if the server refuses the login.
+    pub async fn client_as(&self, user: &str) -> async_nats::Client {
+        let login = Login { user: user.to_owned(), password: nats_password(user) };
+        let server = Server { inbox_prefix: format!("_INBOX_{user}"), ..at(&self.url, &Some(login)) };
+        server.connect().await.expect("the test's nats-server accepts the user")
+    }
+
+    /// Returns what the server has logged.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("nats.log")).unwrap_or_default()
+    }
+
+    /// Returns `true` if the server has logged `text`.
+    pub fn has_logged(&self, text: &str) -> bool {
+        self.log_text().contains(text)
     }
 
     /// Creates the streams and buckets and returns the log.
@@ -58,7 +95,7 @@ impl NatsServer {
         let partitions = Partitions::new(partitions).expect("a valid number of partitions");
         let client = self.client().await;
         provision(&client, Layout::single(partitions)).await.expect("streams and buckets can be created");
-        JetStreamLog::new(client, partitions).on(at(&self.url))
+        JetStreamLog::new(client, partitions).on(at(&self.url, &self.login))
     }
 
     /// Suspends the server: connections stay open, but the server does not answer.
@@ -95,13 +132,18 @@ impl NatsServer {
         self.child.wait().expect("a child process can be waited for");
     }
 
+    /// Returns the folder with the data of the server.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
     /// Copies the data of the server. Call [`NatsServer::kill`] first.
     ///
     /// # Panics
     /// Panics if the data cannot be copied.
     pub fn copy_data(&self) -> TempDir {
         let copy = tempfile::tempdir().expect("a temporary folder can be created");
-        copy_folder(&self.folder.path().join("store"), copy.path());
+        copy_folder(&self.data(), copy.path());
         copy
     }
 
@@ -110,7 +152,7 @@ impl NatsServer {
     /// # Panics
     /// Panics if the data cannot be replaced.
     pub fn restore_data(&self, copy: &TempDir) {
-        let store = self.folder.path().join("store");
+        let store = self.data();
         std::fs::remove_dir_all(&store).expect("the test's own data can be removed");
         copy_folder(copy.path(), &store);
     }
@@ -122,7 +164,7 @@ impl NatsServer {
     pub async fn restart(&mut self) {
         let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("the URL has a port");
         self.child = spawn(&self.config, self.folder.path(), port);
-        listening_at(self.folder.path(), self.child.id()).await;
+        listening_at(self.folder.path(), self.child.id(), &self.login).await;
     }
 }
 
@@ -165,17 +207,23 @@ fn spawn(config: &Path, folder: &Path, port: i32) -> Child {
         .expect("WAYBILL_TEST_NATS_SERVER can be started")
 }
 
-fn at(url: &str) -> Server {
-    Server { url: url.to_owned(), name: "waybill-test", credentials_file: None }
+fn at(url: &str, login: &Option<Login>) -> Server {
+    Server {
+        url: url.to_owned(),
+        name: "waybill-test",
+        login: login.clone(),
+        credentials_file: None,
+        inbox_prefix: "_INBOX".to_owned(),
+    }
 }
 
-async fn listening_at(folder: &Path, pid: u32) -> String {
+async fn listening_at(folder: &Path, pid: u32, login: &Option<Login>) -> String {
     eventually("nats-server to write its port", || async {
         let text = std::fs::read_to_string(folder.join(format!("nats-server_{pid}.ports"))).ok()?;
         let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
         let url = ports["nats"][0].as_str()?.to_owned();
         // The file is written before JetStream is ready. Only an answered connection proves that the server is up.
-        let client = at(&url).connect().await.ok()?;
+        let client = at(&url, login).connect().await.ok()?;
         client.flush().await.ok()?;
         Some(url)
     })

@@ -4,7 +4,10 @@ use super::socket_to;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use waybill_integration_tests::{Options, Stack};
+use waybill_http_kit::Principal;
+use waybill_integration_tests::{Client, Options, Stack};
+use waybill_schema::Timestamp;
+use waybill_test_kit::eventually;
 
 /// Reads until the server closes the connection.
 fn all_of(mut socket: TcpStream) -> String {
@@ -15,7 +18,7 @@ fn all_of(mut socket: TcpStream) -> String {
 
 /// Sends a JSON body, the body of a chunk and a head one byte at a time, and starts a download without reading it.
 #[tokio::test(flavor = "multi_thread")]
-async fn row_25_who_is_too_slow_is_let_go_and_goes_on_later() {
+async fn row_25_connections_of_slow_clients_are_closed_and_their_uploads_can_continue() {
     let stack = Stack::start().await;
     let client = stack.client();
     let url = stack.url().to_owned();
@@ -113,7 +116,7 @@ async fn row_26_nothing_is_read_behind_a_request_of_two_meanings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_16_behind_a_proxy_that_is_trusted_an_address_is_a_network() {
+async fn row_16_an_ipv6_network_behind_a_trusted_proxy_is_limited_as_one_client() {
     let args = vec!["--trusted-proxies=127.0.0.1/32".to_owned()];
     let stack = Stack::with(Options { args, ..Options::default() }).await;
     let http = reqwest::Client::new();
@@ -127,5 +130,48 @@ async fn row_16_behind_a_proxy_that_is_trusted_an_address_is_a_network() {
     }
     assert_eq!(last, 429);
     assert_eq!(guess("2001:db8:1:3::1".to_owned()).await, 404);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m3_h10_strangers_can_neither_ask_for_readiness_nor_keep_probes_away() {
+    let args = vec!["--ops-addr=127.0.0.1:0".to_owned()];
+    let stack = Stack::with(Options { args, ..Options::default() }).await;
+    let status = |url: String| async move { reqwest::get(url).await.unwrap().status().as_u16() };
+    for path in ["/readyz", "/metrics"] {
+        assert_eq!(status(format!("{}{path}", stack.url())).await, 404, "{path} is public");
+        assert_eq!(status(format!("{}{path}", stack.ops_url())).await, 200, "{path} is not served");
+    }
+    // An address that guesses tokens is blocked, but not its probes and not users with a token.
+    let client = stack.client();
+    let stranger = Client::new(stack.url().to_owned(), "AAAA".to_owned(), client.principal.clone());
+    eventually("the address to be blocked", || async { (stranger.get("/v1/files").await.status == 429).then_some(()) })
+        .await;
+    assert_eq!(status(format!("{}/healthz", stack.url())).await, 200);
+    client.get("/v1/quota").await.expect(200);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h10_expired_tokens_of_an_office_do_not_block_its_address() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let old = Principal { expires_at: Timestamp(1_000_000_000_000), ..client.principal.clone() };
+    let expired = Client::new(stack.url().to_owned(), stack.token(&old), old);
+    for _ in 0..150 {
+        expired.get("/v1/files").await.refused(401, "token_invalid");
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m3_the_openapi_document_is_cached_by_everybody() {
+    let stack = Stack::start().await;
+    let http = reqwest::Client::new();
+    let document = http.get(format!("{}/openapi.json", stack.url())).send().await.unwrap();
+    let header = |name: &str| document.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(header("cache-control"), "public, max-age=300");
+    let again = http.get(format!("{}/openapi.json", stack.url())).header("If-None-Match", header("etag"));
+    assert_eq!(again.send().await.unwrap().status(), 304);
     stack.finish().await;
 }

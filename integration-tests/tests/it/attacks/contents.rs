@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use waybill_integration_tests::Stack;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_19_a_name_that_is_no_text_is_none_and_no_key_is_made_of_one() {
+async fn row_19_invalid_names_are_refused_and_object_keys_contain_no_names() {
     let stack = Stack::start().await;
     let client = stack.client();
     let raw = r#"{"name":"a\ud800b","size_bytes":1,"mime_type":"text/plain"}"#;

@@ -2,10 +2,18 @@
 //! tests.
 
 mod access;
+mod budgets;
 mod connections;
 mod contents;
+mod crowds;
+mod database_users;
+mod nats_users;
+mod revocation;
+mod roles;
 mod servers;
+mod tenant_admin;
 mod tokens;
+mod trail;
 mod websocket;
 
 use std::net::TcpStream;

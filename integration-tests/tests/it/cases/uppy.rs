@@ -100,7 +100,7 @@ async fn a12_more_than_is_free_is_refused_when_it_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_completing_answers_with_the_truth() {
+async fn f5_a_completion_is_refused_if_its_parts_are_missing_wrong_or_unsorted() {
     let stack = Stack::start().await;
     let client = stack.client();
     let begun = client.post("/uppy/s3/multipart", &json!({ "filename": "a.bin" })).await.expect(200);

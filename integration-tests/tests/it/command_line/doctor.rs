@@ -1,6 +1,7 @@
 //! `waybill doctor`: findings about settings, servers and the object store.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use std::path::Path;
 use waybill_integration_tests::{CommandLine, Fault, Request, Stack, StoreFront};
 use waybill_test_kit::{NatsServer, settings};
 
@@ -57,13 +58,30 @@ async fn doctor_tells_a_refused_login_from_a_server_that_does_not_answer() {
         ("nats://127.0.0.1:9".to_owned(), "does not answer", "refuses the login"),
     ] {
         let mut settings = doctor_settings(&stack);
-        settings.retain(|argument| !argument.starts_with("--nats-url"));
+        settings.retain(|argument| !argument.starts_with("--nats-"));
         settings.push(format!("--nats-url={nats_url}"));
         let found = CommandLine::start(&client, home.path(), "doctor", &settings).ended().await;
         assert_eq!(found.code, Some(1), "{found:?}");
         let wrong = found.events.iter().find(|finding| finding["ok"] == false).expect("doctor found an error");
         let detail = wrong["detail"].as_str().unwrap();
         assert!(detail.contains(says) && !detail.contains(does_not_say), "{wrong}");
+    }
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h4_doctor_says_that_nats_requires_no_login() {
+    let stack = Stack::start().await;
+    let (client, home) = (stack.client(), tempfile::tempdir().unwrap());
+    let nats = NatsServer::start_with(Path::new(&settings("WAYBILL_TEST_NATS_CONFIG"))).await;
+    let mut without = doctor_settings(&stack);
+    without.retain(|argument| !argument.starts_with("--nats-"));
+    without.push(format!("--nats-url={}", nats.url()));
+    for (settings, level) in [(doctor_settings(&stack), "ok"), (without, "limit")] {
+        let found = CommandLine::start(&client, home.path(), "doctor", &settings).ended().await;
+        let users =
+            found.events.iter().find(|finding| finding["check"] == "users of NATS").expect("the check was made");
+        assert_eq!(users["level"], level, "{users}");
     }
     stack.finish().await;
 }
@@ -77,6 +95,10 @@ const RULES: &str = "<LifecycleConfiguration>\
     <Rule><ID>parts</ID><Status>Enabled</Status><Filter/>\
     <AbortIncompleteMultipartUpload><DaysAfterInitiation>2</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>\
     </LifecycleConfiguration>";
+
+/// Name of the check that tells whether heads of the audit can be deleted.
+const AUDIT_HEADS: &str = "heads of the audit";
+
 const REFUSED: Fault = Fault::Answer(403, "AccessDenied");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,8 +114,10 @@ async fn doctor_says_what_a_store_does_not_do() {
         CommandLine::start(&client, home.path(), "doctor", &settings).ended().await
     };
     type Rule = fn(&Request) -> Option<Fault>;
-    let cases: [(Rule, &[&str], &str, &str, &str); 8] = [
+    let cases: [(Rule, &[&str], &str, &str, &str); 9] = [
         (|_| None, &[], "lists of multipart uploads", "ok", "works"),
+        // The bucket of the test has no Object Lock.
+        (|_| None, &[], AUDIT_HEADS, "limit", "no Object Lock"),
         (|of| of.asks("versioning").then_some(REFUSED), &[], "versions", "limit", "s3:GetBucketVersioning"),
         (|of| of.asks("lifecycle").then_some(REFUSED), &[], "lifecycle rules", "limit", "AccessDenied"),
         (
@@ -137,8 +161,9 @@ async fn doctor_says_what_a_store_does_not_do() {
             found.events.iter().find(|finding| finding["check"] == name.as_str()).expect("the check was made");
         assert_eq!((&finding["level"], &finding["ok"]), (&json!(level), &json!(level != "error")), "{finding}");
         assert!(finding["detail"].as_str().unwrap().contains(text), "{finding}");
-        let others = found.events.iter().filter(|finding| finding["check"] != name.as_str());
-        for other in others {
+        let heads = format!("store: {AUDIT_HEADS}");
+        let is_other = |check: &Value| *check != name.as_str() && *check != heads.as_str();
+        for other in found.events.iter().filter(|finding| is_other(&finding["check"])) {
             assert_eq!(other["level"], "ok", "{check}: {other}");
         }
     }

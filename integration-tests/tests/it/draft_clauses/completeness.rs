@@ -26,7 +26,7 @@ async fn complete_1_append_11_a_completed_upload_takes_nothing_and_repeats_its_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn complete_2_length_2_a_value_that_is_none_is_as_if_it_were_not_there() {
+async fn complete_2_length_2_invalid_values_of_upload_complete_and_upload_length_are_ignored() {
     let stack = Stack::start().await;
     let draft = Speaker::draft(stack.client(), 9);
     let upload = open(&draft, None).await;

@@ -153,7 +153,7 @@ async fn conc_2_3_4_5_incr_1_whoever_asks_ends_the_hanging_append_and_goes_on_fr
 async fn conc_3_an_offset_that_was_told_is_taken_however_close_an_older_append_was() {
     let stack = Stack::start().await;
     let draft = Speaker::draft(stack.client(), 9);
-    let mut refused = Vec::new();
+    let (mut refused, mut accepted_late) = (Vec::new(), 0);
     for round in 0..30 {
         let upload = open(&draft, (round % 2 == 0).then_some(10_000)).await;
         let headers = [("Upload-Offset", "0"), ("Upload-Complete", "?0"), PARTIAL];
@@ -161,12 +161,21 @@ async fn conc_3_an_offset_that_was_told_is_taken_however_close_an_older_append_w
         let hanging = draft.begin("PATCH", &upload, &headers, 8_000, &[0; 3_000]);
         let head = draft.head(&upload).await.expect(204);
         let offset: usize = head.header("Upload-Offset").unwrap().parse().unwrap();
-        let next = draft.append(&upload, offset, false, "x").await;
+        let mut next = draft.append(&upload, offset, false, "x").await;
+        // On a busy machine, the server can accept the connection of the hanging request after the next request, which
+        // makes the hanging request the newer one.
+        if next.status == 409 && next.json()["code"] == "superseded" {
+            accepted_late += 1;
+            let head = draft.head(&upload).await.expect(204);
+            let offset: usize = head.header("Upload-Offset").unwrap().parse().unwrap();
+            next = draft.append(&upload, offset, false, "x").await;
+        }
         if next.status != 204 {
             refused.push((round, offset, next.status, next.header("Upload-Offset").map(str::to_owned)));
         }
         drop(hanging);
     }
     assert!(refused.is_empty(), "the server refused an offset that it had returned: {refused:?}");
+    assert!(accepted_late <= 3, "{accepted_late} of 30 requests were superseded");
     stack.finish().await;
 }

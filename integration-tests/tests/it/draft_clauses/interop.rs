@@ -31,7 +31,7 @@ async fn interop_1_2_create_13_head_6_append_18_cancel_3_the_first_answer_is_fin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interop_3_says_incomplete_and_the_opposite() {
+async fn interop_3_upload_incomplete_replaces_upload_complete_with_the_negated_value() {
     let stack = Stack::start().await;
     let draft = Speaker::draft(stack.client(), 3);
     let says = |reply: Reply, incomplete: &str, offset: &str| {
@@ -58,7 +58,7 @@ async fn interop_3_says_incomplete_and_the_opposite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interop_3_5_6_an_append_without_the_word_is_the_last_one() {
+async fn interop_3_5_6_an_append_without_a_completion_header_completes_the_upload() {
     let stack = Stack::start().await;
     for version in [3, 4, 5, 6] {
         let draft = Speaker::draft(stack.client(), version);
@@ -134,7 +134,7 @@ async fn interop_3_5_6_the_media_type_of_an_append_came_with_6() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interop_3_5_6_a_look_or_a_cancellation_that_brings_a_state_is_malformed() {
+async fn interop_3_5_6_head_and_delete_with_upload_state_headers_are_refused_with_400() {
     let stack = Stack::start().await;
     for version in [3, 4, 5, 6] {
         let draft = Speaker::draft(stack.client(), version);

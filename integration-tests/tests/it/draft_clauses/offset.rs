@@ -85,7 +85,7 @@ async fn offset_2_an_upload_whose_bytes_were_lost_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn offset_3_an_offset_that_is_none_is_as_if_it_were_not_there() {
+async fn offset_3_invalid_values_of_upload_offset_are_ignored() {
     let stack = Stack::start().await;
     let draft = Speaker::draft(stack.client(), 9);
     let upload = open(&draft, Some(10)).await;

@@ -5,8 +5,9 @@ use crate::speaker::{Speaker, id_of};
 use reqwest::Method;
 use serde_json::json;
 use std::collections::BTreeSet;
+use waybill_http_kit::Principal;
 use waybill_integration_tests::{Client, Stack};
-use waybill_service_kit::{Principal, now};
+use waybill_service_kit::now;
 use waybill_test_kit::eventually;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,7 @@ async fn an_acknowledged_offset_survives_crashes_at_any_moment() {
 /// After a crash between the last part and the completion, HEAD returned the whole length and the client reported
 /// success, but there was no file.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_head_calls_whole_becomes_a_file_once() {
+async fn an_upload_that_head_reports_as_complete_becomes_a_file_exactly_once() {
     let stack = Stack::start().await;
     let tus = Speaker::tus(stack.client());
     let content = bytes(962, PART + 100);

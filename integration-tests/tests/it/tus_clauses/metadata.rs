@@ -34,7 +34,7 @@ async fn metadata_1_5_8_pairs_are_understood_and_given_back_as_they_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_1_8_no_pair_is_no_header() {
+async fn metadata_1_8_an_upload_with_empty_metadata_has_no_upload_metadata_header() {
     let stack = Stack::start().await;
     let tus = Speaker::tus(stack.client());
     let upload = tus.post(&[("Upload-Length", "5"), ("Upload-Metadata", "")], "").await.expect(201).location();

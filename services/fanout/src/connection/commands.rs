@@ -6,9 +6,9 @@ use crate::taken::Taken;
 use crate::wish::Wish;
 use std::time::Duration;
 use tokio::time::Instant;
-use waybill_access::refusals::Refused;
 use waybill_api::frames::{ClientFrame, Close, Refusal, ServerFrame, Topic};
-use waybill_service_kit::Problem;
+use waybill_audit::denials::Attempt;
+use waybill_schema::ErrorCode;
 
 /// Maximum number of frames that a client may send per second.
 const COMMANDS_PER_S: u32 = 20;
@@ -60,7 +60,7 @@ impl<S: Socket> Connection<S> {
 
     fn subscribe(&mut self, id: u64, topic: &str, resumes: bool) {
         let Ok(parsed) = topic.parse::<Topic>() else {
-            self.keep_refusal(topic);
+            self.record_denial(topic);
             return self.refuse(Some(id), Refusal::NotFound);
         };
         let number = match self.subscriptions.ask(id, parsed) {
@@ -90,7 +90,7 @@ impl<S: Socket> Connection<S> {
             }
             Err(refusal) => {
                 if refusal == Refusal::NotFound {
-                    self.keep_refusal(&topic.to_string());
+                    self.record_denial(&topic.to_string());
                 }
                 self.forget(id);
                 self.refuse(Some(id), refusal);
@@ -110,8 +110,16 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Records for the audit that the client asked for a topic that does not exist or that it may not watch.
-    fn keep_refusal(&self, topic: &str) {
-        let refused = Refused::new(&self.client.principal, self.client.id, "SUB", topic);
-        self.fanout.refusals.keep(refused, &Problem::not_found("topic"));
+    fn record_denial(&self, topic: &str) {
+        let (caller, request) = (&self.client.principal, self.client.id);
+        let attempt = Attempt {
+            company_id: caller.company_id,
+            user_id: caller.user_id,
+            address: request.address,
+            request_id: request.id,
+            method: "SUB".to_owned(),
+            path: topic.to_owned(),
+        };
+        self.fanout.denials.record(attempt, 404, ErrorCode::NotFound);
     }
 }

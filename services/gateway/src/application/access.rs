@@ -5,9 +5,9 @@ use crate::application::registration::look_at_directory;
 use crate::http::problems::OrProblem;
 use waybill_access::Wanted;
 use waybill_domain::access::{Denied, Viewer};
+use waybill_http_kit::{Principal, Problem, Role};
 use waybill_schema::ErrorCode;
 use waybill_schema::{ChatroomId, Place, ThreadId};
-use waybill_service_kit::{Principal, Problem, Role};
 
 impl Gateway {
     /// Checks that the principal may upload to or share in a chatroom, a thread, or a thread together with its
@@ -33,7 +33,8 @@ impl Gateway {
             ..Wanted::default()
         };
         let mut connection = self.database.connection().await.or_problem("connecting for a query")?;
-        let known = self.access.look(&mut connection, company, viewer.user_id, &wanted).await?;
+        let known =
+            self.access.look(&mut connection, company, viewer.user_id, &wanted).await.or_problem("checking access")?;
         drop(connection);
         let theirs = |place: Place| known.places.contains(&place) && (viewer.is_admin || known.is_member(place));
         let around = thread.and_then(|thread| known.chatroom_of(thread));
@@ -73,6 +74,12 @@ pub(crate) fn denied(denied: Denied, what: &str) -> Problem {
             403,
             ErrorCode::NotPermitted,
             "you may see this file, but you have no permission for this action",
+        ),
+        Denied::Wider => Problem::new(
+            403,
+            ErrorCode::NotPermitted,
+            "the association would reach more people, or last longer, than you may allow; choose a narrower \
+             access_type, users that may see the file already and an earlier expires_at, or ask the uploader",
         ),
     }
 }

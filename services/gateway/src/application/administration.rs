@@ -2,17 +2,44 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::registration::look_at_directory;
-use crate::http::problems::refused;
+use waybill_data_plane::refused;
 use waybill_domain::directory::{Command, State, check_all};
+use waybill_http_kit::{Principal, Problem, RequestId, Role};
 use waybill_repository::Context;
 use waybill_schema::ErrorCode;
 use waybill_schema::{Actor, CompanyId, Position};
-use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
+use waybill_service_kit::now;
 
 /// Permission to manage the directory of a company, with the context for the events.
 pub(crate) struct Administration {
     pub(crate) company: CompanyId,
+    /// `true` for the host product, `false` for an administrator of the company.
+    pub(crate) is_host: bool,
     pub(crate) context: Context,
+}
+
+impl Administration {
+    /// Returns the command that is executed for a requested command. If the host product keeps the directory, an
+    /// administrator cannot register a user again whom it removed.
+    pub(crate) fn permitted(&self, gateway: &Gateway, command: Command) -> Command {
+        match command {
+            Command::RegisterUser(user) if !self.is_host && !gateway.registration.is_automatic() => {
+                Command::Admit(user)
+            }
+            command => command,
+        }
+    }
+
+    /// Checks that the request is from the host product.
+    ///
+    /// # Errors
+    /// 403 `role_required`.
+    pub(crate) fn require_host(&self) -> Result<(), Problem> {
+        if self.is_host {
+            return Ok(());
+        }
+        Err(Problem::new(403, ErrorCode::RoleRequired, "this request requires a token with the role service"))
+    }
 }
 
 /// Checks that the principal can manage the company's directory.
@@ -21,7 +48,7 @@ pub(crate) struct Administration {
 /// 403 `role_required` without the role `service` or `admin`. 404 `not_found` for another company; the response does
 /// not reveal if that company exists.
 pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) -> Result<Administration, Problem> {
-    let is_service = principal.roles.contains(&Role::Service);
+    let is_service = principal.is_host();
     if !is_service && !principal.roles.contains(&Role::Admin) {
         return Err(Problem::new(
             403,
@@ -37,6 +64,7 @@ pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) ->
         if is_service { Actor::Service(format!("host:{}", principal.user_id)) } else { Actor::User(principal.user_id) };
     Ok(Administration {
         company,
+        is_host: is_service,
         context: Context { actor, causation: id.causation(), address: id.address, clock: now },
     })
 }
@@ -44,17 +72,16 @@ pub(crate) fn administer(principal: &Principal, id: RequestId, company: &str) ->
 /// Checks that all commands can be applied in this order.
 pub(crate) fn try_all(gateway: &Gateway, state: &State, commands: &[Command]) -> Result<(), Problem> {
     check_all(state, commands, gateway.directories.max_entries())
-        .map_err(|(index, refusal)| refused(refusal).with("index", index))
+        .map_err(|(index, refusal)| refused(refusal).with(|members| members.index = Some(index)))
 }
 
-/// Sets the storage limit of a company.
+/// Sets the storage limit of a company. Administrators of the company can only lower the limit of the host product.
 ///
 /// # Errors
 /// 422 `limit_invalid`; 404 if the directory has no such company.
 pub(crate) async fn set_limit(
     gateway: &Gateway,
-    company: CompanyId,
-    context: &Context,
+    by: &Administration,
     storage_limit_bytes: u64,
 ) -> Result<Position, Problem> {
     if i64::try_from(storage_limit_bytes).is_err() {
@@ -64,8 +91,8 @@ pub(crate) async fn set_limit(
             "storage_limit_bytes must be at most 9223372036854775807",
         ));
     }
-    if !look_at_directory(&gateway.directories, company, State::is_open).await? {
+    if !look_at_directory(&gateway.directories, by.company, State::is_open).await? {
         return Err(Problem::not_found("company"));
     }
-    gateway.reserver.set_limit(company, storage_limit_bytes, context).await
+    gateway.reserver.set_limit(by.company, storage_limit_bytes, by.is_host, &by.context).await
 }

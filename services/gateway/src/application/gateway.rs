@@ -1,26 +1,33 @@
 //! [`Gateway`]: the state that all handlers share, and the checks and the takeover that several of them need.
 
 use crate::application::append_order::Turns;
+use crate::application::at_once::AtOnce;
 use crate::application::head_key::HeadKey;
 use crate::application::idempotency::Idempotency;
 use crate::application::quota_reservation::Reserver;
 use crate::application::read_your_writes::Positions;
 use crate::application::registration::Registration;
+use crate::application::searches::Searches;
 use crate::application::small_bodies::SmallBodies;
 use crate::application::tokens::Tokens;
 use crate::http::cursor::CursorKey;
+use crate::http::event_budget::EventBudget;
 use crate::http::problems::OrProblem;
-use crate::http::rate_limit::Limiter;
 use crate::settings::GatewaySettings;
 use std::sync::Arc;
-use waybill_access::refusals::Keeper;
 use waybill_access::{Access, Policies};
+use waybill_audit::denials::Recorder;
+use waybill_audit::reads::ReadRecorder;
 use waybill_cache::Cache;
 use waybill_data_plane::DataPlane;
+use waybill_domain::limits::Limits;
+use waybill_domain::media_type::TypePolicy;
 use waybill_domain::upload;
 use waybill_domain::upload::start_weight;
-use waybill_event_log::EventLog;
-use waybill_event_log::jetstream::{RawEvents, Refusals};
+use waybill_event_log::jetstream::{RawEvents, Records};
+use waybill_event_log::{EventLog, Signals};
+use waybill_http_kit::admission::Admission;
+use waybill_http_kit::{Principal, Problem, RequestId, Role};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
@@ -28,7 +35,7 @@ use waybill_repository::{Context, Directories, LifecycleAggregate, Loaded, Repos
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadDescription, UploadStarted};
 use waybill_schema::{Actor, CompanyId, UploadId};
-use waybill_service_kit::{Principal, Problem, Proxies, RequestId, Role, now};
+use waybill_service_kit::now;
 
 /// Size of the cache of upload starts in bytes: about 50,000 uploads, or 1,000 with the maximum of metadata.
 const STARTED_BYTES: u64 = 64 * 1_024 * 1_024;
@@ -38,6 +45,8 @@ pub(crate) struct Gateway {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) repository: Arc<Repository>,
     pub(crate) nats: async_nats::Client,
+    /// Signals to the holders of uploads.
+    pub(crate) signals: Arc<dyn Signals>,
     pub(crate) raw_events: RawEvents,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) presigner: Presigner,
@@ -59,10 +68,14 @@ pub(crate) struct Gateway {
     pub(crate) creations: Turns,
     pub(crate) small_bodies: SmallBodies,
     pub(crate) tokens: Arc<Tokens>,
-    pub(crate) proxies: Proxies,
-    pub(crate) rates: Limiter,
-    pub(crate) refusals: Keeper,
-    pub(crate) kept_refusals: Refusals,
+    pub(crate) event_budget: EventBudget,
+    pub(crate) searches: Searches,
+    pub(crate) admission: Admission,
+    pub(crate) at_once: AtOnce,
+    pub(crate) denials: Recorder,
+    pub(crate) kept_refusals: Records,
+    pub(crate) reads: ReadRecorder,
+    pub(crate) kept_reads: Records,
 }
 
 /// Cache of the `UploadStarted` events of uploads, which never change.
@@ -87,6 +100,22 @@ impl Gateway {
             address: request.address,
             clock: now,
         }
+    }
+
+    /// Returns the maximum sizes of a company's files and sessions.
+    ///
+    /// # Errors
+    /// 503 if the settings of the company cannot be read.
+    pub(crate) async fn limits(&self, company: CompanyId) -> Result<Limits, Problem> {
+        self.policies.limits(company).await.or_problem("reading the settings of a company")
+    }
+
+    /// Returns the media types that a company accepts.
+    ///
+    /// # Errors
+    /// 503 if the settings of the company cannot be read.
+    pub(crate) async fn types(&self, company: CompanyId) -> Result<TypePolicy, Problem> {
+        self.policies.types(company).await.or_problem("reading the settings of a company")
     }
 
     /// Loads the current state of an upload.

@@ -10,8 +10,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use waybill_data_plane::{PutBytes, StoredBytes};
 use waybill_domain::limits::RESERVATION_STEP_BYTES;
+use waybill_http_kit::Problem;
 use waybill_repository::Context;
-use waybill_service_kit::Problem;
 
 /// Sends the bytes to a worker and raises the reservation in steps before the bytes need it, up to `max_bytes`.
 ///

@@ -1,16 +1,17 @@
-//! Limit of the new `Idempotency-Key`s of a company in 24 hours. All companies keep their keys in one bucket; without a
-//! limit, one company could fill it.
+//! Limits of the new `Idempotency-Key`s of a company and of a user in 24 hours. All companies keep their keys in one
+//! bucket. Without limits, one company could fill it, and one user could use up the share of the company.
 //!
-//! The count of a company is a record in the same bucket, so that the limit applies to all gateways together. Gateways
-//! take keys from it in lots, so that few requests wait for the bucket.
+//! The counts are records in the same bucket, so that the limits apply to all gateways together. Gateways take keys from
+//! them in lots, so that few requests wait for the bucket.
 
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use waybill_cache::Cache;
-use waybill_event_log::jetstream::{Bucket, BucketError, CreateOutcome};
-use waybill_schema::CompanyId;
+use waybill_cache::{Cache, CacheKey};
+use waybill_event_log::{Bucket, BucketError, CreateOutcome};
+use waybill_http_kit::Principal;
+use waybill_schema::{CompanyId, UserId};
 use waybill_service_kit::now;
 
 /// Length in seconds of the intervals in which keys are counted: an hour.
@@ -25,7 +26,7 @@ const LOT_MAX: u32 = 100;
 /// Number of lots into which a share is divided. A gateway loses the keys that it has not used by the end of the hour.
 const LOTS: u32 = 1_000;
 
-/// Number of seconds for which a gateway refuses new keys of a company without reading its record again.
+/// Number of seconds for which a gateway refuses new keys of an owner without reading the record again.
 const REFUSED_S: i64 = 5;
 
 /// Maximum number of attempts to take a lot if other gateways change the record at the same time.
@@ -33,63 +34,119 @@ const ATTEMPTS: u32 = 20;
 
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Number of companies whose lots are cached.
-const COMPANIES: u64 = 10_000;
+/// Number of companies, and of users, whose lots are cached.
+const OWNERS: u64 = 10_000;
 
-/// Keys that a company has taken: pairs of an hour and the number of keys.
+/// Keys that a company or user has taken: pairs of an hour and the number of keys.
 #[derive(Default, Debug, PartialEq, Serialize, Deserialize)]
 struct Taken(Vec<(i64, u32)>);
 
-/// Part of a company's share that this gateway can use.
+/// Part of a share that this gateway can use.
 #[derive(Default)]
 struct Lot {
     hour: i64,
     left: u32,
-    /// Time until which keys are refused, and time at which the company has keys again. Both in Unix seconds.
+    /// Time until which keys are refused, and time at which the owner has keys again. Both in Unix seconds.
     refused: Option<(i64, i64)>,
 }
 
-/// The company has used its share.
+/// Maximum numbers of new keys in 24 hours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyShares {
+    /// Keys of a company.
+    pub(crate) per_company: NonZeroU32,
+    /// Keys of one of its users.
+    pub(crate) per_user: NonZeroU32,
+}
+
+/// Owner of a share of the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The company.
+    Company,
+    /// The user.
+    User,
+}
+
+/// The company or the user has used all keys.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted {
-    /// Number of seconds after which it has keys again.
+    /// Owner of the share that is used up.
+    pub(crate) owner: Owner,
+    /// Number of seconds after which there are keys again.
     pub(crate) retry_after_s: u32,
 }
 
-/// The shares of all companies.
+/// The shares of all companies and users.
 pub(crate) struct KeyBudget {
-    bucket: Bucket,
-    share: u32,
-    lots: Cache<CompanyId, Mutex<Lot>>,
+    companies: Shares<CompanyId>,
+    users: Shares<(CompanyId, UserId)>,
 }
 
 impl KeyBudget {
-    pub(crate) fn new(bucket: Bucket, share: NonZeroU32) -> Self {
-        let lots = Cache::builder(COMPANIES).time_to_idle(Duration::from_secs(3_600)).build();
-        Self { bucket, share: share.get(), lots }
+    pub(crate) fn new(bucket: &Bucket, shares: KeyShares) -> Self {
+        Self {
+            companies: Shares::new(bucket.clone(), shares.per_company),
+            users: Shares::new(bucket.clone(), shares.per_user),
+        }
     }
 
-    /// Takes one key of a company's share.
+    /// Takes one key of the shares of the user and of the company.
     ///
     /// # Errors
     /// [`BucketError`] if the bucket fails. The inner error is [`Exhausted`].
-    pub(crate) async fn take(&self, company: CompanyId) -> Result<Result<(), Exhausted>, BucketError> {
-        let lot = self.lots.get_with(&company, Mutex::default);
+    pub(crate) async fn take(&self, principal: &Principal) -> Result<Result<(), Exhausted>, BucketError> {
+        let Principal { company_id: company, user_id: user, .. } = principal;
+        if let Err(retry_after_s) = self.users.take((*company, *user), &format!("share.{company}.{user}")).await? {
+            return Ok(Err(Exhausted { owner: Owner::User, retry_after_s }));
+        }
+        if let Err(retry_after_s) = self.companies.take(*company, &format!("share.{company}")).await? {
+            self.users.give_back((*company, *user)).await;
+            return Ok(Err(Exhausted { owner: Owner::Company, retry_after_s }));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Returns a key that was not needed.
+    pub(crate) async fn give_back(&self, principal: &Principal) {
+        self.companies.give_back(principal.company_id).await;
+        self.users.give_back((principal.company_id, principal.user_id)).await;
+    }
+}
+
+/// The shares of all owners of one kind.
+struct Shares<K> {
+    bucket: Bucket,
+    share: u32,
+    lots: Cache<K, Mutex<Lot>>,
+}
+
+impl<K: CacheKey> Shares<K> {
+    fn new(bucket: Bucket, share: NonZeroU32) -> Self {
+        let lots = Cache::builder(OWNERS).time_to_idle(Duration::from_secs(3_600)).build();
+        Self { bucket, share: share.get(), lots }
+    }
+
+    /// Takes one key of an owner's share, whose count is in `record`. The inner error is the number of seconds after
+    /// which there are keys again.
+    async fn take(&self, owner: K, record: &str) -> Result<Result<(), u32>, BucketError> {
+        let lot = self.lots.get_with(&owner, Mutex::default);
         let mut lot = lot.lock().await;
         let time = now().0 / 1_000;
         let hour = time / HOUR_S;
         if lot.hour != hour {
             *lot = Lot { hour, ..Lot::default() };
         }
+        let wait_s = |free_at: i64| u32::try_from((free_at - time).max(1)).unwrap_or(u32::MAX);
         if let Some((_, free_at)) = lot.refused.filter(|(until, _)| time < *until) {
-            return Ok(Err(exhausted(free_at, time)));
+            return Ok(Err(wait_s(free_at)));
         }
         if lot.left == 0 {
-            match self.draw(company, hour).await? {
+            match self.draw(record, hour).await? {
                 Ok(drawn) => lot.left = drawn,
                 Err(free_at) => {
                     lot.refused = Some((time + REFUSED_S, free_at));
-                    return Ok(Err(exhausted(free_at, time)));
+                    return Ok(Err(wait_s(free_at)));
                 }
             }
         }
@@ -97,20 +154,17 @@ impl KeyBudget {
         Ok(Ok(()))
     }
 
-    /// Returns a key that was not needed.
-    pub(crate) async fn give_back(&self, company: CompanyId) {
-        if let Some(lot) = self.lots.get(&company) {
+    async fn give_back(&self, owner: K) {
+        if let Some(lot) = self.lots.get(&owner) {
             let mut lot = lot.lock().await;
             lot.left = lot.left.saturating_add(1);
         }
     }
 
-    /// Takes a lot from the company's record. The inner error is the time at which the company has keys again, in Unix
-    /// seconds.
-    async fn draw(&self, company: CompanyId, hour: i64) -> Result<Result<u32, i64>, BucketError> {
-        let key = format!("share.{company}");
+    /// Takes a lot from a record. The inner error is the time at which the owner has keys again, in Unix seconds.
+    async fn draw(&self, record: &str, hour: i64) -> Result<Result<u32, i64>, BucketError> {
         for _ in 0..ATTEMPTS {
-            let kept = self.bucket.get(&key).await?;
+            let kept = self.bucket.get(record).await?;
             // Another version has written a record that cannot be read: counting starts again.
             let mut taken: Taken =
                 kept.as_ref().and_then(|kept| serde_json::from_slice(&kept.value).ok()).unwrap_or_default();
@@ -121,8 +175,8 @@ impl KeyBudget {
             // The serialization of pairs of numbers cannot fail.
             let value = serde_json::to_vec(&taken).unwrap_or_default().into();
             let is_kept = match kept {
-                Some(kept) => self.bucket.replace(&key, value, kept.revision).await?,
-                None => self.bucket.create(&key, value).await? == CreateOutcome::Created,
+                Some(kept) => self.bucket.replace(record, value, kept.revision).await?,
+                None => self.bucket.create(record, value).await? == CreateOutcome::Created,
             };
             if is_kept {
                 return Ok(Ok(drawn));
@@ -130,12 +184,12 @@ impl KeyBudget {
             tokio::time::sleep(PAUSE).await;
         }
         let reason = "cannot take idempotency keys: other gateways change the record at the same time".to_owned();
-        Err(BucketError { bucket: key, reason })
+        Err(BucketError { bucket: record.to_owned(), reason })
     }
 }
 
 impl Taken {
-    /// Takes a lot in `hour`. The error is the time at which the company has keys again, in Unix seconds.
+    /// Takes a lot in `hour`. The error is the time at which the owner has keys again, in Unix seconds.
     fn draw(&mut self, share: u32, hour: i64) -> Result<u32, i64> {
         self.0.retain(|(taken_in, _)| *taken_in >= hour - KEPT_HOURS);
         let used: u32 = self.0.iter().map(|(_, keys)| *keys).sum();
@@ -150,10 +204,6 @@ impl Taken {
         }
         Ok(drawn)
     }
-}
-
-fn exhausted(free_at: i64, time: i64) -> Exhausted {
-    Exhausted { retry_after_s: u32::try_from((free_at - time).max(1)).unwrap_or(u32::MAX) }
 }
 
 #[cfg(test)]

@@ -1,22 +1,26 @@
 //! Reservation of quota. The gateway decides concurrent starts of a company together and appends them as one event.
 //! Starts in other gateways conflict with them and are decided again.
 
-use crate::http::problems::{IntoProblem, refused};
+use crate::http::problems::IntoProblem;
+use crate::http::problems::OrProblem;
+use crate::settings::GatewaySettings;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use waybill_access::Policies;
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
-use waybill_domain::limits::RESERVATION_ITEMS_MAX;
+use waybill_domain::limits::{OpenLimits, RESERVATION_ITEMS_MAX};
 use waybill_domain::quota::{Command, Reservation, State, Terms, check_each};
 use waybill_event_log::{AppendError, EventLog, ReadError};
+use waybill_http_kit::Problem;
 use waybill_repository::{
     BatchSize, Batches, Busy, Context, ExecuteError, Held, Linger, Prepare, QuotaAggregate, Repository,
 };
 use waybill_schema::events::{ReservedItem, SettledItem};
 use waybill_schema::{Actor, CompanyId, Entity, Position, Subject, Timestamp, UploadId};
-use waybill_service_kit::{Problem, now};
+use waybill_service_kit::now;
 
 /// Time in milliseconds within which an upload must start after its reservation. A file that is sent in one request
 /// must arrive completely within this time.
@@ -45,11 +49,13 @@ struct Shared {
     repository: Arc<Repository>,
     policies: Policies,
     default_quota_bytes: u64,
+    open: OpenLimits,
 }
 
 impl Reserver {
-    pub(crate) fn new(repository: Arc<Repository>, policies: Policies, default_quota_bytes: u64) -> Self {
-        let shared = Arc::new(Shared { repository, policies, default_quota_bytes });
+    pub(crate) fn new(repository: Arc<Repository>, policies: Policies, settings: &GatewaySettings) -> Self {
+        let default_quota_bytes = settings.default_quota_bytes;
+        let shared = Arc::new(Shared { repository, policies, default_quota_bytes, open: settings.open_limits() });
         let starts = Batches::new(BATCHES, {
             let shared = shared.clone();
             move |company, requests: Vec<Request>| {
@@ -128,8 +134,20 @@ impl Reserver {
     }
 
     /// Sets the storage limit of a company.
-    pub(crate) async fn set_limit(&self, company: CompanyId, storage_limit_bytes: u64, context: &Context) -> Answer {
-        self.execute(company, Command::SetLimit { storage_limit_bytes }, context).await
+    pub(crate) async fn set_limit(
+        &self,
+        company: CompanyId,
+        storage_limit_bytes: u64,
+        is_of_host: bool,
+        context: &Context,
+    ) -> Answer {
+        let default_limit_bytes = self.shared.default_quota_bytes;
+        let command = if is_of_host {
+            Command::SetLimit { storage_limit_bytes }
+        } else {
+            Command::LowerLimit { storage_limit_bytes, default_limit_bytes }
+        };
+        self.execute(company, command, context).await
     }
 
     async fn execute(&self, company: CompanyId, command: Command, context: &Context) -> Answer {
@@ -144,8 +162,8 @@ impl Shared {
     }
 
     async fn terms(&self, company: CompanyId) -> Result<Terms, Problem> {
-        let limits = self.policies.limits(company).await?;
-        Ok(Terms { default_limit_bytes: self.default_quota_bytes, limits })
+        let limits = self.policies.limits(company).await.or_problem("reading the settings of a company")?;
+        Ok(Terms { default_limit_bytes: self.default_quota_bytes, limits, open: self.open })
     }
 
     /// Decides a batch of starts on the newest state. Decides again if another gateway appended an event first.

@@ -4,12 +4,13 @@
 use crate::http::problems::OrProblem;
 use actix_web::HttpRequest;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use waybill_event_log::EventLog;
+use waybill_http_kit::Problem;
 use waybill_read_model::{Connection, Database, projection};
 use waybill_schema::ErrorCode;
 use waybill_schema::Position;
-use waybill_service_kit::Problem;
 
 const MIN_POSITION: &str = "Waybill-Min-Position";
 

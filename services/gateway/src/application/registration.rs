@@ -4,11 +4,10 @@ use crate::http::problems::{IntoProblem, OrProblem};
 use std::sync::Arc;
 use waybill_cache::Cache;
 use waybill_domain::directory::{Command, State};
+use waybill_http_kit::{Principal, Problem};
 use waybill_read_model::{Database, queries};
 use waybill_repository::{Context, Directories};
-use waybill_schema::ErrorCode;
 use waybill_schema::{CompanyId, Position, UserId};
-use waybill_service_kit::{Principal, Problem, Role};
 
 /// Number of registered users that are cached.
 const KNOWN_KEPT: u64 = 100_000;
@@ -24,7 +23,9 @@ pub(crate) async fn change_directory(
     commands: impl IntoIterator<Item = Command>,
 ) -> Result<Option<Position>, Problem> {
     let done = directories.run(company, context, commands).await;
-    done.map_err(|(index, error)| error.into_problem("changing a directory").with("index", index))
+    done.map_err(|(index, error)| {
+        error.into_problem("changing a directory").with(|members| members.index = Some(index))
+    })
 }
 
 /// Applies `look` to the current state of a directory.
@@ -53,19 +54,18 @@ impl Registration {
         Self { directories, database, automatic, known: Cache::new(KNOWN_KEPT) }
     }
 
+    /// Returns `true` if a valid token registers its company and user.
+    pub(crate) fn is_automatic(&self) -> bool {
+        self.automatic
+    }
+
     /// Makes sure that the principal is registered. Returns the position of the registration if this gateway made it.
     ///
     /// # Errors
     /// 403 `not_registered` if the user was removed, or is unknown and registration is not automatic; 403
     /// `user_required` for a service token.
     pub(crate) async fn ensure(&self, principal: &Principal, context: &Context) -> Result<Option<Position>, Problem> {
-        if principal.roles.contains(&Role::Service) {
-            return Err(Problem::new(
-                403,
-                ErrorCode::UserRequired,
-                "a service token cannot act as a user; send the token of a user",
-            ));
-        }
+        principal.require_user()?;
         let key = (principal.company_id, principal.user_id);
         if let Some(position) = self.known.get(&key) {
             return Ok(*position);
@@ -96,5 +96,5 @@ impl Registration {
 
 /// Returns the problem for users that are not registered or were removed.
 pub(crate) fn not_registered() -> Problem {
-    crate::http::problems::refused(waybill_domain::Refusal::NotRegistered)
+    waybill_data_plane::refused(waybill_domain::Refusal::NotRegistered)
 }

@@ -2,12 +2,11 @@
 
 use crate::application::append_order::Held;
 use crate::application::gateway::Gateway;
-use async_nats::connection::State;
-use async_nats::{Request, RequestErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use waybill_event_log::Asked;
+use waybill_http_kit::Problem;
 use waybill_schema::{UploadId, names};
-use waybill_service_kit::Problem;
 
 /// Time for which a newer request waits for older ones to store the bytes that they have received.
 const TAKEOVER: Duration = Duration::from_secs(2);
@@ -39,7 +38,7 @@ impl Gateway {
             loop {
                 // If no worker holds the upload, NATS answers immediately. A request on its way to a worker is not
                 // subscribed yet, so the question is repeated.
-                is_asked.fetch_or(self.is_connected(), Ordering::Relaxed);
+                is_asked.fetch_or(self.signals.is_connected(), Ordering::Relaxed);
                 if !self.is_answered(names::takeover_subject(upload), goes_on_at.clone()).await {
                     continue;
                 }
@@ -76,21 +75,12 @@ impl Gateway {
         Ok(())
     }
 
-    fn is_connected(&self) -> bool {
-        self.nats.connection_state() == State::Connected
-    }
-
-    /// Sends a request on a core subject of NATS. Returns `true` if an answer arrives within [`ANSWER`], even if it is
-    /// "no responders". Without a connection it sends nothing, because the client would deliver the message after it
-    /// reconnects, possibly long after the caller has ended.
+    /// Asks on a subject. Returns `true` if there is an answer within [`ANSWER`], or nobody listens. Without a
+    /// connection it sends nothing, because the question would be delivered after the reconnection, possibly long after
+    /// the caller has ended.
     async fn is_answered(&self, subject: String, payload: bytes::Bytes) -> bool {
-        if self.is_connected() {
-            let request = Request::new().payload(payload).timeout(Some(ANSWER));
-            match self.nats.send_request(subject, request).await {
-                Ok(_) => return true,
-                Err(error) if error.kind() == RequestErrorKind::NoResponders => return true,
-                Err(_) => {}
-            }
+        if self.signals.is_connected() && self.signals.ask(subject, payload, ANSWER).await != Asked::Unanswered {
+            return true;
         }
         tokio::time::sleep(ASK_AGAIN).await;
         false

@@ -8,12 +8,11 @@ use crate::application::gateway::Gateway;
 use crate::http::problems::OrProblem;
 use futures_util::stream;
 use futures_util::stream::{StreamExt, TryStreamExt};
-use waybill_event_log::Head;
-use waybill_event_log::chain::RawMessage;
+use waybill_event_log::{Head, RawMessage};
+use waybill_http_kit::Problem;
 use waybill_read_model::queries;
 use waybill_read_model::queries::EventPositions;
 use waybill_schema::{CompanyId, Position};
-use waybill_service_kit::Problem;
 
 /// Number of concurrent requests to the log.
 const AT_ONCE: usize = 8;

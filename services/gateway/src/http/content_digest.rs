@@ -3,9 +3,9 @@
 use actix_web::HttpRequest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
 use waybill_schema::Sha256Digest;
-use waybill_service_kit::Problem;
 
 /// Returns the `sha-256` member of a digest header. Ignores other algorithms, as RFC 9530 §2 requires.
 ///

@@ -8,25 +8,24 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
+use waybill_http_kit::Problem;
 use waybill_schema::CompanyId;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::Problem;
+use waybill_service_kit::Secrets;
 
-/// Key that encrypts cursors (AES-256-GCM-SIV, RFC 8452). All gateways have the same key.
-pub(crate) struct CursorKey(RandomizedNonceKey);
+/// Keys that encrypt cursors (AES-256-GCM-SIV, RFC 8452). All gateways have the same keys. The first one encrypts.
+pub(crate) struct CursorKey(Vec<RandomizedNonceKey>);
 
 impl CursorKey {
-    /// Derives the key from a secret that all gateways share.
-    pub(crate) fn derive(secret: &str) -> Option<Self> {
-        let mut key = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
-        key.update(b"waybill cursors\0");
-        RandomizedNonceKey::new(&AES_256_GCM_SIV, &key.finalize().into_bytes()).ok().map(Self)
+    /// Derives the keys from secrets that all gateways share.
+    pub(crate) fn derive(secrets: &Secrets) -> Option<Self> {
+        secrets.all().map(key).collect::<Option<Vec<_>>>().map(Self)
     }
 
     /// Returns a cursor for `place` in a list of `company`.
     pub(crate) fn seal<T: Serialize>(&self, company: CompanyId, place: &T) -> Option<String> {
         let mut sealed = serde_json::to_vec(place).ok()?;
-        let nonce = self.0.seal_in_place_append_tag(Aad::from(company.0.as_bytes()), &mut sealed).ok()?;
+        let nonce = self.0.first()?.seal_in_place_append_tag(Aad::from(company.0.as_bytes()), &mut sealed).ok()?;
         Some(BASE64URL.encode([nonce.as_ref().as_slice(), &sealed].concat()))
     }
 
@@ -43,9 +42,18 @@ impl CursorKey {
         };
         let bytes = BASE64URL.decode(cursor).map_err(|_| invalid())?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN).ok_or_else(invalid)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| invalid())?;
-        let mut sealed = sealed.to_vec();
-        let place = self.0.open_in_place(nonce, Aad::from(company.0.as_bytes()), &mut sealed).map_err(|_| invalid())?;
-        serde_json::from_slice(place).map_err(|_| invalid())
+        let opened = self.0.iter().find_map(|key| {
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let mut sealed = sealed.to_vec();
+            let place = key.open_in_place(nonce, Aad::from(company.0.as_bytes()), &mut sealed).ok()?;
+            serde_json::from_slice(place).ok()
+        });
+        opened.ok_or_else(invalid)
     }
+}
+
+fn key(secret: &[u8]) -> Option<RandomizedNonceKey> {
+    let mut key = Hmac::<Sha256>::new_from_slice(secret).ok()?;
+    key.update(b"waybill cursors\0");
+    RandomizedNonceKey::new(&AES_256_GCM_SIV, &key.finalize().into_bytes()).ok()
 }

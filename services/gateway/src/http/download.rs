@@ -9,10 +9,10 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use waybill_http_kit::Problem;
 use waybill_read_model::queries::File;
 use waybill_schema::ByteRange;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::Problem;
 
 /// Characters to encode in an extended value: all except `attr-char` of RFC 8187 §3.2.1.
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
@@ -71,7 +71,7 @@ pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Pr
     let size_bytes = file.size_bytes.unsigned_abs();
     let etag = format!("\"{}\"", file.hash.as_deref().unwrap_or_default());
     let headers = request.headers();
-    if text(headers, IF_NONE_MATCH).is_some_and(|value| names(value, &etag)) {
+    if text(headers, IF_NONE_MATCH).is_some_and(|value| includes_etag(value, &etag)) {
         return Ok(Prepared::Done(described(StatusCode::NOT_MODIFIED, file, &etag).finish()));
     }
     let range_applies = text(headers, IF_RANGE).is_none_or(|value| value == etag);
@@ -117,7 +117,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// Returns `true` if `If-None-Match` contains the `ETag` (weak comparison, RFC 9110 §8.8.3.2).
-fn names(value: &str, etag: &str) -> bool {
+pub(crate) fn includes_etag(value: &str, etag: &str) -> bool {
     value.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == "*" || one == etag)
 }
 

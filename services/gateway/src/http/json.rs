@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::rc::Rc;
+use waybill_http_kit::{Problem, body};
 use waybill_schema::ErrorCode;
-use waybill_service_kit::{Problem, body};
 
 /// Maximum size of a JSON body on routes that do not set their own limit.
 const MAX_JSON_BYTES: usize = 64 * 1_024;

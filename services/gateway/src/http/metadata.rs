@@ -1,9 +1,9 @@
 //! Stored form of the metadata of a file.
 
-use crate::http::problems::refused;
 use waybill_api::Metadata;
+use waybill_data_plane::refused;
 use waybill_domain::metadata;
-use waybill_service_kit::Problem;
+use waybill_http_kit::Problem;
 
 /// Returns the text to store.
 ///

@@ -4,6 +4,7 @@
 pub(crate) mod content_digest;
 pub(crate) mod cursor;
 pub(crate) mod download;
+pub(crate) mod event_budget;
 pub(crate) mod json;
 pub(crate) mod metadata;
 pub(crate) mod openapi;
@@ -11,7 +12,6 @@ pub(crate) mod parameters;
 pub(crate) mod path;
 pub(crate) mod preference;
 pub(crate) mod problems;
-pub(crate) mod rate_limit;
 pub(crate) mod request_body;
 pub(crate) mod response;
 pub(crate) mod time;

@@ -1,22 +1,34 @@
 //! The OpenAPI document of the gateway, and what the middleware reads from it.
 
+use crate::http::download::includes_etag;
 use actix_web::dev::ResourceDef;
 use actix_web::http::Method;
-use actix_web::http::header::ALLOW;
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, get, web};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 use utoipa::openapi::OpenApi;
+use waybill_http_kit::{Problem, health};
 use waybill_schema::ErrorCode;
-use waybill_service_kit::{Problem, health};
 
 /// Extension of a description: the path contains the `text` of a download token, or its `id`.
 const TOKEN_IN_PATH: &str = "x-waybill-token-in-path";
 
+/// Tags of the operations that describe uploads.
+const TAGS_OF_UPLOADS: [&str; 4] = ["uploads", "parts", "uppy", "resumable uploads"];
+/// Caching of the document, which is the same for everybody until Waybill is updated.
+const API_CACHED: &str = "public, max-age=300";
+
 /// The OpenAPI document, and what the middleware reads from it.
 pub(crate) struct Api {
-    pub(crate) text: String,
+    pub(crate) text: Bytes,
+    /// Entity tag of the text: a digest of it, in quotes.
+    etag: String,
     paths: Vec<(ResourceDef, Vec<Method>)>,
     properties: HashMap<String, RouteProperties>,
     /// Beginnings of the paths that contain the text of a token.
@@ -26,11 +38,15 @@ pub(crate) struct Api {
 /// Properties of a route that the middleware needs. The description of the route declares them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RouteProperties {
+    /// `true` if an operation of the path needs an access token: its description does not have `security(())`.
+    pub(crate) needs_token: bool,
     /// `true` if the body of a request contains the bytes of a file, not JSON: the description has a body with the
     /// media type `application/octet-stream` or `application/offset+octet-stream`.
     pub(crate) takes_bytes: bool,
     /// Download token in the path, which guesses can target.
     pub(crate) token_in_path: TokenInPath,
+    /// `true` if the requests describe uploads: the description has the tag of a kind of uploads.
+    pub(crate) is_upload: bool,
     /// `true` if the clients are those of Uppy: the description has the tag `uppy`.
     pub(crate) is_for_uppy: bool,
 }
@@ -49,10 +65,13 @@ pub(crate) enum TokenInPath {
 impl RouteProperties {
     /// Adds what the description of one operation of the path declares, and removes the extensions from it.
     fn read(&mut self, operation: &mut Value) {
+        self.needs_token |= operation["security"] != json!([{}]);
         let bodies = operation["requestBody"]["content"].as_object();
         self.takes_bytes |= bodies.is_some_and(|bodies| bodies.keys().any(|kind| kind.ends_with("octet-stream")));
-        let mut tags = operation["tags"].as_array().into_iter().flatten();
-        self.is_for_uppy |= tags.any(|tag| tag == "uppy");
+        for tag in operation["tags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            self.is_for_uppy |= tag == "uppy";
+            self.is_upload |= TAGS_OF_UPLOADS.contains(&tag);
+        }
         let extension = operation.as_object_mut().and_then(|operation| operation.remove(TOKEN_IN_PATH));
         match extension.as_ref().and_then(Value::as_str) {
             Some("text") => self.token_in_path = TokenInPath::Text,
@@ -88,7 +107,9 @@ impl Api {
         let secret = properties.iter().filter(|(_, route)| route.token_in_path == TokenInPath::Text);
         let prefix = |(path, _): (&String, _)| path.split('{').next().unwrap_or_default().to_owned();
         let secret_prefixes = secret.map(prefix).collect();
-        Self { text: document.to_string(), paths, properties, secret_prefixes }
+        let text = Bytes::from(document.to_string());
+        let etag = format!("\"{}\"", BASE64URL.encode(Sha256::digest(&text)));
+        Self { text, etag, paths, properties, secret_prefixes }
     }
 
     /// Returns the methods of a path; `None` if no route has this path.
@@ -135,7 +156,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     let common = [
         (400, true, "A header, the query string, the path or the body cannot be read; `code` names it"),
         (401, needs_token, "`token_missing`, `token_invalid`"),
-        (403, needs_token, "`not_registered`, `role_required`, `not_permitted`"),
+        (403, needs_token, "`not_registered`, `user_required`, `role_required`, `not_permitted`"),
         (404, has_path, "`not_found`: the object does not exist, or it belongs to somebody else"),
         (408, has_body, "`body_too_slow`"),
         (413, has_body, "`json_too_large`"),
@@ -178,11 +199,18 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     tag = "service",
     operation_id = "show_api",
     security(()),
-    responses((status = 200, description = "The document, in OpenAPI 3.1", body = Value)),
+    responses(
+        (status = 200, description = "The document, in OpenAPI 3.1", body = Value),
+        (status = 304, description = "The copy of the client is current"),
+    ),
 )]
 #[get("/openapi.json")]
-pub(crate) async fn show_api(api: web::Data<Api>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(api.text.clone())
+pub(crate) async fn show_api(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
+    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let is_current = known.is_some_and(|known| includes_etag(known, &api.etag));
+    let mut answer = if is_current { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    answer.insert_header((ETAG, api.etag.as_str())).insert_header((CACHE_CONTROL, API_CACHED));
+    if is_current { answer.finish() } else { answer.content_type("application/json").body(api.text.clone()) }
 }
 
 /// Answers requests for which there is no route: 405 with the supported methods (RFC 9110 §15.5.6) if the path has a

@@ -5,9 +5,9 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use std::future::{Ready, ready};
 use std::str::FromStr;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
 use waybill_schema::{FileId, SessionId, ShareId, TokenId, UploadId};
-use waybill_service_kit::Problem;
 
 /// Returns the value of a segment of the path; an empty text if the route has no such segment.
 fn segment<'a>(request: &'a HttpRequest, name: &str) -> &'a str {

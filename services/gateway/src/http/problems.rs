@@ -1,14 +1,15 @@
 //! Conversion of errors into problem responses. This module logs internal errors once and tells the client what to do.
 
+use waybill_access::AccessError;
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::upload::Phase;
-use waybill_event_log::jetstream::BucketError;
-use waybill_event_log::{AppendError, ReadError};
+use waybill_event_log::{AppendError, BucketError, ReadError};
+use waybill_http_kit::Problem;
 use waybill_object_store::StoreError;
 use waybill_read_model::ReadModelError;
 use waybill_repository::ExecuteError;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::Problem;
 
 /// An error that can be converted into a response.
 pub(crate) trait IntoProblem {
@@ -38,7 +39,7 @@ impl IntoProblem for Refusal {
 pub(crate) fn rejection(code: &str, message: &str) -> Problem {
     // A newer version can have recorded a code that this version does not know. The message still describes it.
     let code = code.parse().unwrap_or(ErrorCode::Internal);
-    Problem::new(422, code, message).with("upload_status", "FAILED")
+    Problem::new(422, code, message).with(|members| members.upload_status = Some("FAILED".to_owned()))
 }
 
 /// Returns the [`rejection`] as an error if the upload was rejected.
@@ -46,55 +47,6 @@ pub(crate) fn rejected(phase: &Phase) -> Result<(), Problem> {
     match phase {
         Phase::Rejected { code, message } => Err(rejection(code, message)),
         _ => Ok(()),
-    }
-}
-
-/// Converts the refusal of a command.
-pub(crate) fn refused(refusal: Refusal) -> Problem {
-    let status = match &refusal {
-        Refusal::NotFound { .. } => 404,
-        Refusal::NotRegistered => 403,
-        Refusal::NameInvalid { .. }
-        | Refusal::SettingsInvalid { .. }
-        | Refusal::ShareInvalid { .. }
-        | Refusal::TokenInvalid { .. } => 422,
-        Refusal::TypeRefused { .. } => 415,
-        Refusal::FileTooLarge { .. }
-        | Refusal::SizeExceeded { .. }
-        | Refusal::QuotaExceeded { .. }
-        | Refusal::MetadataTooLarge
-        | Refusal::SessionTooLarge { .. } => 413,
-        Refusal::UploadEnded { .. } | Refusal::TokenEnded { .. } => 410,
-        Refusal::DownloadRunning => 429,
-        Refusal::SessionEnded { .. }
-        | Refusal::UploadCompleted { .. }
-        | Refusal::ChunksMissing { .. }
-        | Refusal::IdTaken { .. }
-        | Refusal::OffsetMismatch { .. }
-        | Refusal::LengthUnknown
-        | Refusal::PartialUnfit { .. }
-        | Refusal::FileNotDeleted
-        | Refusal::DirectoryFull { .. }
-        | Refusal::FileDeleted => 409,
-        Refusal::LengthConflict { .. } | Refusal::MetadataInvalid { .. } | Refusal::PieceTooSmall { .. } => 400,
-    };
-    let problem = Problem::new(status, refusal.code(), refusal.to_string());
-    match refusal {
-        Refusal::ChunksMissing { missing } => {
-            let missing: Vec<[u64; 2]> = missing.iter().map(|gap| [gap.from, gap.to]).collect();
-            problem.with("missing", serde_json::json!(missing))
-        }
-        Refusal::OffsetMismatch { offset } => problem.with("offset_bytes", offset),
-        Refusal::PieceTooSmall { least_bytes, .. } => problem.with("least_bytes", least_bytes),
-        Refusal::DownloadRunning => Problem { retry_after_s: Some(2), ..problem },
-        Refusal::QuotaExceeded { used_bytes, reserved_bytes, limit_bytes, .. } => problem
-            .with("storage_used_bytes", used_bytes)
-            .with("storage_reserved_bytes", reserved_bytes)
-            .with("storage_limit_bytes", limit_bytes),
-        Refusal::FileTooLarge { limit_bytes, .. } | Refusal::SessionTooLarge { limit_bytes, .. } => {
-            problem.with("limit_bytes", limit_bytes)
-        }
-        _ => problem,
     }
 }
 
@@ -132,6 +84,14 @@ impl IntoProblem for ExecuteError {
             Self::Read(error) => error.into_problem(operation),
             Self::Append(error) => error.into_problem(operation),
         }
+    }
+}
+
+/// Access is denied if it cannot be decided.
+impl IntoProblem for AccessError {
+    fn into_problem(self, operation: &'static str) -> Problem {
+        tracing::warn!(operation, error = %self, "cannot decide access");
+        Problem::unavailable("Access rights cannot be checked at the moment. Try again.")
     }
 }
 

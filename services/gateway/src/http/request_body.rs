@@ -2,8 +2,8 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::Problem;
 
 /// Returns the length of the body in bytes; `None` if the request does not declare it. A request with neither
 /// `Content-Length` nor `Transfer-Encoding` has no body (RFC 9112 §6.3).

@@ -5,7 +5,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use waybill_service_kit::{Principal, Problem, RequestId};
+use waybill_http_kit::{Principal, Problem, RequestId};
 
 impl FromRequest for Administration {
     type Error = Problem;

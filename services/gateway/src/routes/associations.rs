@@ -3,7 +3,7 @@
 use crate::application::access::{denied, viewer};
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
-use crate::application::shares::{manageable, run};
+use crate::application::shares::{Shareable, manageable, run, share};
 use crate::http::parameters::{IdempotencyKey, MinPosition};
 use crate::http::path::{AssociationPath, FilePath};
 use crate::http::problems::OrProblem;
@@ -13,13 +13,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use waybill_api::associations::{ChangeBody, PermissionsBody, ShareBody, ShareCreated};
-use waybill_domain::access::Operation;
-use waybill_domain::share::{Command, State};
+use waybill_domain::access::{Operation, Terms};
+use waybill_domain::share::Command;
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_read_model::queries::{Association, list_associations};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{FileShared, ShareChanged};
-use waybill_schema::{Grant, Permissions, ShareId, Timestamp, UploadId};
-use waybill_service_kit::{Principal, Problem, RequestId, now};
+use waybill_schema::{Grant, Permissions, ShareBasis, ShareId, Timestamp, UploadId};
+use waybill_service_kit::now;
 
 routes!(create, list, patch, revoke);
 
@@ -48,7 +49,11 @@ fn ms(time: DateTime<Utc>) -> Timestamp {
 
 /// Shares a file in a chatroom or a thread
 ///
-/// The file must be verified, and the caller needs the permission `share`.
+/// The file must be verified, and the caller needs the permission `share`. A user who is neither the uploader nor an
+/// admin has it by another association. The new one ends with that association and cannot reach more people.
+/// A file has one association with each place: if
+/// it already has one there, the request changes it to the values of the body, for which the caller needs the permission
+/// `manage` unless the values are equal. An association that was revoked or has expired begins again with the same id.
 #[utoipa::path(
     tag = "associations",
     operation_id = "share_file",
@@ -56,7 +61,8 @@ fn ms(time: DateTime<Utc>) -> Timestamp {
     request_body = ShareBody,
     responses(
         (status = 201, description = "The file is shared; `Location` names the association", body = ShareCreated),
-        (status = 409, description = "`file_not_ready`: the file is not verified, or it was deleted"),
+        (status = 200, description = "The file was already shared there; the association has the values of the body", body = ShareCreated),
+        (status = 409, description = "`file_not_ready`: the file is not verified, or it was deleted; `association_exists`; `associations_exhausted`"),
         (status = 422, description = "`association_invalid`, `idempotency_key_reused`"),
     ),
 )]
@@ -78,34 +84,38 @@ pub(crate) async fn create(
             "the file is not verified or was deleted; only verified files can be shared",
         ));
     }
-    let permissions = body.permissions.map(permissions_of);
-    facts.check_grants(viewer(&principal), permissions.as_ref(), now()).map_err(|why| denied(why, "file"))?;
-    gateway.check_place(&principal, body.chatroom_id, body.thread_id).await?;
-    let context = gateway.context(&principal, id);
-    gateway.registration.ensure(&principal, &context).await?;
-    let shared = FileShared {
+    let mut shared = FileShared {
         file_id: UploadId(file.id),
         chatroom_id: body.chatroom_id,
         thread_id: body.thread_id,
         shared_by: principal.user_id,
         access_type: body.access_type,
-        permissions,
+        permissions: body.permissions.map(permissions_of),
         expires_at: body.expires_at.map(ms),
+        basis: ShareBasis::Unrecorded,
     };
+    // A repetition of the request is the same one, even if the right of the user has changed.
     let key = serde_json::to_vec(&shared).map_err(|_| Problem::internal())?;
+    let permitted = facts.permit(viewer(&principal), Terms::from(&shared), now()).map_err(|why| denied(why, "file"))?;
+    (shared.basis, shared.expires_at) = (permitted.basis, permitted.expires_at);
+    gateway.check_place(&principal, body.chatroom_id, body.thread_id).await?;
+    let context = gateway.context(&principal, id);
+    gateway.registration.ensure(&principal, &context).await?;
     let route = "POST /v1/files/{id}/associations";
-    let share = ShareId(gateway.idempotency.id_for(&request, &principal, route, &key).await?);
-    let command = Command::Share(shared, now());
-    let position = run(&gateway, &context, principal.company_id, share, State::default(), command).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((POSITION, position.to_string()))
-        .insert_header(("Location", format!("/v1/associations/{share}")))
-        .json(ShareCreated { id: share, file_id: file.id }))
+    let reserved = gateway.idempotency.reserve(&request, &principal, route, &key).await?;
+    let (file_id, sent_at) = (file.id, reserved.first_sent_at());
+    let done = share(&gateway, &context, &principal, Shareable { file, facts }, shared, sent_at).await?;
+    let mut answer = if done.is_new || reserved.is_repeated { HttpResponse::Created() } else { HttpResponse::Ok() };
+    Ok(answer
+        .insert_header((POSITION, done.position.to_string()))
+        .insert_header(("Location", format!("/v1/associations/{}", done.id)))
+        .json(ShareCreated { id: done.id, file_id }))
 }
 
 /// Lists the associations of a file
 ///
-/// The uploader and admins see all associations. Other users see the associations that give them access to the file.
+/// The uploader and admins see all associations. Other users see the associations that give them access to the file,
+/// and of the users in `permissions` only themselves, unless they may change the association.
 #[utoipa::path(
     tag = "associations",
     operation_id = "list_associations",
@@ -128,16 +138,20 @@ pub(crate) async fn list(
         .await
         .or_problem("listing associations")?;
     let sees_all = asks.is_admin || facts.uploaded_by == asks.user_id;
-    items.retain(|item| {
-        let share = facts.shares.iter().find(|share| share.id.0 == item.id);
-        share.is_some_and(|share| !share.ended && (sees_all || facts.lets_see(share, asks, now())))
+    items.retain_mut(|item| {
+        let Some(share) = facts.shares.get(&ShareId(item.id)) else { return false };
+        if !facts.may_manage(share, asks, now()) {
+            item.name_only(asks.user_id);
+        }
+        !facts.has_ended(share) && (sees_all || facts.lets_see(share, asks, now()))
     });
     Ok(private(HttpResponse::Ok()).json(AssociationList { items, next_cursor: None }))
 }
 
 /// Changes an association
 ///
-/// Missing members stay unchanged. The request must have at least one member.
+/// Missing members stay unchanged. The request must have at least one member. An association cannot be made to reach
+/// more people or to last longer than the one that it rests on; only the uploader and admins can extend others.
 #[utoipa::path(
     tag = "associations",
     operation_id = "change_association",
@@ -160,17 +174,17 @@ pub(crate) async fn patch(
     let body = body.into_inner();
     let company = principal.company_id;
     let (state, facts) = manageable(&gateway, &principal, share).await?;
-    let known = state.shared.clone().ok_or_else(|| Problem::not_found("association"))?;
+    let known = state.shared.as_ref().ok_or_else(|| Problem::not_found("association"))?;
     let mut commands = Vec::new();
     if body.access_type.is_some() || body.permissions.is_some() || body.expires_at.is_some() {
         let permissions = body.permissions.map(|permissions| permissions.map(permissions_of));
         let changed = ShareChanged {
             access_type: body.access_type.unwrap_or(known.access_type),
-            permissions: permissions.unwrap_or(known.permissions),
+            permissions: permissions.unwrap_or_else(|| known.permissions.clone()),
             expires_at: body.expires_at.map_or(known.expires_at, |at| at.map(ms)),
         };
         if let Some(facts) = facts {
-            let checked = facts.check_grants(viewer(&principal), changed.permissions.as_ref(), now());
+            let checked = facts.check_change(viewer(&principal), known, Terms::from(&changed), now());
             checked.map_err(|why| denied(why, "association"))?;
         }
         commands.push(Command::Change(changed, now()));

@@ -1,7 +1,8 @@
-//! `GET /v1/audit`: pages of the decoded events or of the refused requests of a company, for the role `auditor`. A
-//! filter limits them to one file.
+//! `GET /v1/audit`: pages of the decoded events, of the refused requests or of the reads of a company, for the role
+//! `auditor`. A filter limits them to one file.
 
 use crate::application::gateway::Gateway;
+use crate::application::reads::record_audit;
 use crate::application::trail;
 use crate::application::trail::Trail;
 use crate::http::problems::OrProblem;
@@ -9,14 +10,18 @@ use crate::http::response::private;
 use crate::http::time::rfc3339;
 use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, stream};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use waybill_access::refusals::Refusal;
-use waybill_api::audit::{AuditEntry, AuditPage, AuditQuery, EventEntry, RefusedEntry};
-use waybill_event_log::chain::RawMessage;
-use waybill_event_log::{Stored, read_after};
+use waybill_api::audit::{AuditEntry, AuditPage, AuditQuery, EventEntry, ReadEntry, RefusedEntry};
+use waybill_audit::denials::Denial;
+use waybill_audit::reads::Read;
+use waybill_event_log::jetstream::Records;
+use waybill_event_log::{RawMessage, Stored, read_after};
+use waybill_http_kit::{Principal, Problem, RequestId, Role};
+use waybill_read_model::queries::shares_and_tokens_of;
 use waybill_schema::ErrorCode;
 use waybill_schema::{Causation, CompanyId, Entity, FileId, Position, Subject, Timestamp, UploadId};
-use waybill_service_kit::{Principal, Problem, Role};
 
 routes!(list);
 
@@ -24,12 +29,18 @@ const PAGE_DEFAULT: u16 = 100;
 
 const PAGE_MAX: u16 = 1_000;
 
+/// Maximum number of associations, and of download tokens, in the history of a file: the newest ones.
+const SHARES_AND_TOKENS_MAX: i64 = 1_000;
+
+/// Number of aggregates of a file that are read at the same time.
+const READS_AT_ONCE: usize = 8;
+
 #[derive(Serialize, Deserialize)]
 struct Place {
     after_seq: u64,
 }
 
-/// Lists the events or the refused requests of the company
+/// Lists the events, the refused requests or the reads of the company
 ///
 /// Needs the role `auditor`. A page can have fewer entries than `limit`, or none, and still have a `next_cursor`.
 #[utoipa::path(
@@ -43,10 +54,12 @@ struct Place {
 #[get("/v1/audit")]
 pub(crate) async fn list(
     principal: Principal,
+    id: RequestId,
     query: web::Query<AuditQuery>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     principal.require(Role::Auditor, "auditor")?;
+    record_audit(&gateway, &principal, id).await?;
     let company = principal.company_id;
     let after: Option<Place> =
         query.cursor.as_deref().map(|cursor| gateway.cursors.read(company, cursor)).transpose()?;
@@ -67,8 +80,12 @@ pub(crate) async fn list(
         (None, None) => 0,
     };
     let limit = usize::from(query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX));
-    if query.refusals {
-        return refusals(&gateway, company, &query, after, limit).await;
+    let page = |records| RecordPage { records, company, after, limit };
+    match (query.refusals, query.reads) {
+        (false, false) => {}
+        (true, false) => return refusals(&gateway, &query, page(&gateway.kept_refusals)).await,
+        (false, true) => return reads(&gateway, &query, page(&gateway.kept_reads)).await,
+        (true, true) => return Err(Problem::bad_request(ErrorCode::QueryInvalid, "send refusals or reads, not both")),
     }
     let (mut stored, rest) = match query.file_id {
         Some(file) => (about_file(&gateway, company, UploadId(file), after).await?, None),
@@ -116,45 +133,87 @@ fn is_at(query: &AuditQuery, time: Timestamp) -> bool {
     query.since.is_none_or(|since| ms(since) <= time) && query.until.is_none_or(|until| time < ms(until))
 }
 
-/// Answers with a page of refused requests.
-async fn refusals(
-    gateway: &Gateway,
+/// A request for a page of records.
+struct RecordPage<'a> {
+    records: &'a Records,
     company: CompanyId,
-    query: &AuditQuery,
     after: u64,
     limit: usize,
-) -> Result<HttpResponse, Problem> {
-    let (found, more) = gateway.kept_refusals.page(company, after, limit).await.or_problem("reading refusals")?;
-    let place = found.last().filter(|_| more).map(|(seq, _)| Place { after_seq: *seq });
-    let read = |bytes: &bytes::Bytes| serde_json::from_slice::<Refusal>(bytes).ok();
-    let wanted = |refusal: &Refusal| {
-        let about = query.file_id.is_none_or(|file| refusal.path.contains(&file.to_string()));
-        let is_kind = query.kind.as_ref().is_none_or(|kind| refusal.code == *kind);
-        about && is_kind && is_of(query, &format!("user:{}", refusal.user_id)) && is_at(query, refusal.time)
+}
+
+/// Answers with a page of refused requests.
+async fn refusals(gateway: &Gateway, query: &AuditQuery, page: RecordPage<'_>) -> Result<HttpResponse, Problem> {
+    let wanted = |denial: &Denial| {
+        let about = query.file_id.is_none_or(|file| denial.path.contains(&file.to_string()));
+        let is_kind = query.kind.as_ref().is_none_or(|kind| denial.code == *kind);
+        about && is_kind && is_of(query, &format!("user:{}", denial.user_id)) && is_at(query, denial.time)
     };
-    let shown = |refusal: Refusal| {
+    let shown = |denial: Denial| {
         AuditEntry::Refused(RefusedEntry {
-            time: rfc3339(refusal.time),
-            actor: format!("user:{}", refusal.user_id),
-            address: refusal.address,
-            cause: format!("request:{}", refusal.request_id),
-            method: refusal.method,
-            path: refusal.path,
-            status: refusal.status,
-            code: refusal.code,
+            time: rfc3339(denial.time),
+            actor: format!("user:{}", denial.user_id),
+            address: denial.address,
+            cause: format!("request:{}", denial.request_id),
+            method: denial.method,
+            path: denial.path,
+            status: denial.status,
+            code: denial.code,
+            count: denial.count,
         })
     };
+    records(gateway, page, wanted, shown).await
+}
+
+/// Answers with a page of reads.
+async fn reads(gateway: &Gateway, query: &AuditQuery, page: RecordPage<'_>) -> Result<HttpResponse, Problem> {
+    let wanted = |read: &Read| {
+        let about = query.file_id.is_none_or(|file| read.file_id == Some(file));
+        let is_kind = query.kind.as_ref().is_none_or(|kind| read.action.as_str() == kind);
+        about && is_kind && is_of(query, &format!("user:{}", read.user_id)) && is_at(query, read.time)
+    };
+    let shown = |read: Read| {
+        AuditEntry::Read(ReadEntry {
+            time: rfc3339(read.time),
+            actor: format!("user:{}", read.user_id),
+            address: read.address,
+            cause: format!("request:{}", read.request_id),
+            action: read.action.as_str().to_owned(),
+            file_id: read.file_id,
+            chatroom_id: read.chatroom_id,
+            thread_id: read.thread_id,
+        })
+    };
+    records(gateway, page, wanted, shown).await
+}
+
+async fn records<R: DeserializeOwned>(
+    gateway: &Gateway,
+    page: RecordPage<'_>,
+    wanted: impl Fn(&R) -> bool,
+    shown: impl Fn(R) -> AuditEntry,
+) -> Result<HttpResponse, Problem> {
+    let RecordPage { records, company, after, limit } = page;
+    let (found, more) = records.page(company, after, limit).await.or_problem("reading records")?;
+    let place = found.last().filter(|_| more).map(|(seq, _)| Place { after_seq: *seq });
+    let read = |bytes: &bytes::Bytes| serde_json::from_slice(bytes).ok();
     let items = found.iter().filter_map(|(_, bytes)| read(bytes)).filter(wanted).map(shown).collect();
     Ok(page_of(gateway, company, items, place))
 }
 
-/// Reads the history of one file: the events of its upload and of the file, and the reservation that caused the upload.
+/// Reads the history of one file: the events of its upload, of the file, of its associations and of its download tokens,
+/// and the reservation that caused the upload. Downloads with a token without `max_downloads` are not part of it, because
+/// there can be any number of them.
 async fn about_file(gateway: &Gateway, company: CompanyId, file: FileId, after: u64) -> Result<Vec<Stored>, Problem> {
     let log = gateway.log.as_ref();
-    let aggregates = [Entity::UploadLifecycle(file), Entity::UploadChunks(file), Entity::File(file)];
+    let mut aggregates = vec![Entity::UploadLifecycle(file), Entity::UploadChunks(file), Entity::File(file)];
+    let mut connection = gateway.database.connection().await.or_problem("reading the history of a file")?;
+    let more = shares_and_tokens_of(&mut connection, company, file, SHARES_AND_TOKENS_MAX).await;
+    aggregates.extend(more.or_problem("reading the history of a file")?);
+    drop(connection);
+    let read = |aggregate| read_after(log, Subject::new(company, aggregate), 0);
+    let mut reading = stream::iter(aggregates.into_iter().map(read)).buffered(READS_AT_ONCE);
     let mut found = Vec::new();
-    for aggregate in aggregates {
-        let events = read_after(log, Subject::new(company, aggregate), 0).await;
+    while let Some(events) = reading.next().await {
         found.extend(events.or_problem("reading events")?);
     }
     found.sort_by_key(|stored| stored.position.seq);

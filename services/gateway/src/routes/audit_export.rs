@@ -1,29 +1,36 @@
 //! `GET /v1/audit/export`: all events of a company as they are stored, as one JSON object per line. Each line has the
-//! hash chain up to its event, and the last line has the signed head of the chain ([`waybill_event_log::chain`]).
-//! `waybill audit verify` checks an export.
+//! root of the Merkle tree up to its event ([`waybill_audit::tree`]). The stored heads follow, and the last line is the
+//! signed head of the whole export. `waybill audit verify` checks an export.
 
+use crate::application::audit_heads;
 use crate::application::gateway::Gateway;
+use crate::application::reads::record_audit;
 use crate::application::trail;
 use crate::http::problems::OrProblem;
+use crate::http::time::rfc3339;
 use actix_web::{HttpResponse, get, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use chrono::{SecondsFormat, Utc};
 use futures_util::stream;
-use waybill_api::audit::{ExportedEvent, Head, PublicKey, SignedHead};
-use waybill_event_log::chain::{Chain, RawMessage, signed_text};
-use waybill_schema::CompanyId;
-use waybill_service_kit::{Principal, Problem, Role};
+use serde::Serialize;
+use waybill_api::audit::{ExportedEvent, Head, PublicKey, SignedHead, StoredEvent};
+use waybill_audit::leaf::leaf;
+use waybill_audit::tree::Frontier;
+use waybill_event_log::{self as event_log, RawMessage};
+use waybill_http_kit::slots::Slot;
+use waybill_http_kit::{Principal, Problem, RequestId, Role};
+use waybill_schema::{CompanyId, Event, Position};
+use waybill_service_kit::now;
 
 routes!(export, key);
 
 /// Number of events that are read at a time.
 const PAGE: usize = 500;
 
-/// Returns the public key that verifies audit exports
+/// Returns the public key that verifies heads of the audit
 ///
-/// Needs the role `auditor`. Store the key outside of Waybill, to verify later exports with it.
+/// Needs the role `auditor`. Store the key outside of Waybill, because `waybill audit verify` needs it.
 #[utoipa::path(
     tag = "audit",
     operation_id = "show_audit_key",
@@ -32,25 +39,48 @@ const PAGE: usize = 500;
 #[get("/v1/audit/key")]
 pub(crate) async fn key(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
     principal.require(Role::Auditor, "auditor")?;
-    Ok(HttpResponse::Ok().json(PublicKey { algorithm: "Ed25519".to_owned(), public_key: gateway.head_key.public() }))
+    let mut keys = gateway.head_key.public();
+    let public_key = if keys.is_empty() { return Err(Problem::internal()) } else { keys.remove(0) };
+    Ok(HttpResponse::Ok().json(PublicKey { algorithm: "Ed25519".to_owned(), public_key, other_public_keys: keys }))
 }
 
 /// Exports all events of the company
 ///
-/// Needs the role `auditor`. The events up to now are linked in a hash chain. The last line is the signed head of the
-/// chain; an export without it is incomplete.
+/// Needs the role `auditor`. The events up to now are the leaves of a Merkle tree. After them come the heads of the tree
+/// that were stored earlier. The last line is the signed head of the export; an export without it is incomplete.
 #[utoipa::path(
     tag = "audit",
     operation_id = "export_audit",
-    responses((status = 200, description = "One JSON object per line", content_type = "application/x-ndjson", body = String)),
+    responses(
+        (status = 200, description = "One JSON object per line", content_type = "application/x-ndjson", body = String),
+        (status = 429, description = "`too_many_requests`, `too_many_at_once`: try again after `Retry-After`"),
+    ),
 )]
 #[get("/v1/audit/export")]
-pub(crate) async fn export(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn export(
+    principal: Principal,
+    id: RequestId,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
     principal.require(Role::Auditor, "auditor")?;
     let company = principal.company_id;
-    let end =
-        gateway.log.head(gateway.log.partitions().of(company)).await.or_problem("looking for the log's end")?.last_seq;
-    let begin = Export { gateway, company, read_to: 0, end, chain: Chain::of(company), ended: false };
+    let slot = gateway.at_once.export(company)?;
+    record_audit(&gateway, &principal, id).await?;
+    // These heads cover only events before the end.
+    let heads_from = audit_heads::newest_key(&gateway, company).await.or_problem("reading audit heads")?;
+    let end = gateway.log.head(gateway.log.partitions().of(company)).await.or_problem("looking for the log's end")?;
+    let begin = Export {
+        gateway,
+        company,
+        read_to: 0,
+        end,
+        tree: Frontier::default(),
+        last: None,
+        heads_from,
+        heads_after: None,
+        ended: false,
+        _slot: slot,
+    };
     // An interrupted export has no head, so `waybill audit verify` detects it.
     let lines = stream::try_unfold(begin, Export::next);
     Ok(HttpResponse::Ok()
@@ -65,25 +95,32 @@ struct Export {
     company: CompanyId,
     /// Sequence up to which the log was read.
     read_to: u64,
-    /// Sequence up to which the log is exported.
-    end: u64,
-    chain: Chain,
+    /// Epoch and end of the log up to which it is exported.
+    end: event_log::Head,
+    tree: Frontier,
+    /// Position of the last event.
+    last: Option<Position>,
+    /// Key of the newest stored head at the beginning of the export.
+    heads_from: Option<String>,
+    /// Key of the last exported head.
+    heads_after: Option<String>,
     ended: bool,
+    _slot: Slot,
 }
 
 impl Export {
-    /// Returns the next lines, and `None` after the head.
+    /// Returns the next lines, and `None` after the heads.
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Problem> {
         if self.ended {
             return Ok(None);
         }
         let mut text = String::new();
-        while text.is_empty() && self.read_to < self.end {
+        while text.is_empty() && self.read_to < self.end.last_seq {
             let trail = trail::events(&self.gateway, self.company, self.read_to, PAGE).await?;
-            for message in trail.messages.iter().take_while(|message| message.position.seq <= self.end) {
-                self.chain.link(message);
-                text.push_str(&line(message, &self.chain)?);
-                text.push('\n');
+            for message in trail.messages.iter().take_while(|message| message.position.seq <= self.end.last_seq) {
+                self.tree.push(leaf(message));
+                self.last = Some(message.position);
+                add(&mut text, &self.line(message))?;
             }
             if trail.read_to <= self.read_to {
                 return Err(Problem::unavailable(
@@ -92,39 +129,58 @@ impl Export {
             }
             self.read_to = trail.read_to;
         }
-        if self.read_to >= self.end {
-            text.push_str(&self.head()?);
-            text.push('\n');
-            self.ended = true;
+        while text.is_empty() && !self.ended {
+            match self.stored_heads().await? {
+                Some(page) => {
+                    page.heads.iter().try_for_each(|head| add(&mut text, head))?;
+                    self.heads_after = Some(page.last);
+                }
+                None => {
+                    add(&mut text, &self.head()?)?;
+                    self.ended = true;
+                }
+            }
         }
         Ok(Some((text.into(), self)))
     }
 
-    /// Returns the last line: the head of the chain with its signature.
-    fn head(&self) -> Result<String, Problem> {
-        let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
-        let head_key = &self.gateway.head_key;
-        let signature = head_key.sign(&signed_text(self.company, &self.chain, &time));
+    /// Returns the next stored heads, or `None` after the last one.
+    async fn stored_heads(&self) -> Result<Option<audit_heads::Page>, Problem> {
+        let Some(from) = &self.heads_from else { return Ok(None) };
+        let page = audit_heads::page(&self.gateway, self.company, from, self.heads_after.as_deref()).await;
+        page.or_problem("reading audit heads")
+    }
+
+    fn line(&self, message: &RawMessage) -> ExportedEvent<Event> {
+        ExportedEvent {
+            stored: StoredEvent {
+                position: message.position.to_string(),
+                subject: message.subject.clone(),
+                headers: message.headers.iter().cloned().collect(),
+                body: BASE64.encode(&message.body),
+            },
+            root: self.tree.root(),
+            event: message.decode().ok().map(|recorded| recorded.event),
+        }
+    }
+
+    /// Returns the last line: the signed head of the tree.
+    fn head(&self) -> Result<SignedHead, Problem> {
         let head = Head {
-            chain: self.chain.digest.to_string(),
             company_id: self.company,
-            events: self.chain.events,
-            position: self.chain.position.map(|position| position.to_string()),
-            time,
+            epoch: self.end.epoch.clone(),
+            position: self.last.map(|position| position.to_string()),
+            root: self.tree.root(),
+            size: self.tree.size(),
+            time: rfc3339(now()),
         };
-        serde_json::to_string(&SignedHead { head, public_key: head_key.public(), signature })
-            .map_err(|_| Problem::internal())
+        self.gateway.head_key.sign(head).ok_or_else(Problem::internal)
     }
 }
 
-fn line(message: &RawMessage, chain: &Chain) -> Result<String, Problem> {
-    let line = ExportedEvent {
-        position: message.position.to_string(),
-        subject: message.subject.clone(),
-        headers: message.headers.iter().cloned().collect(),
-        body: BASE64.encode(&message.body),
-        chain: chain.digest.to_string(),
-        event: message.decode().ok().map(|recorded| recorded.event),
-    };
-    serde_json::to_string(&line).map_err(|_| Problem::internal())
+/// Adds a line.
+fn add(text: &mut String, line: &impl Serialize) -> Result<(), Problem> {
+    text.push_str(&serde_json::to_string(line).map_err(|_| Problem::internal())?);
+    text.push('\n');
+    Ok(())
 }

@@ -1,16 +1,19 @@
 //! `GET` and `HEAD /v1/files/{id}/content`: the bytes of a file, with ranges and conditions (RFC 9110 §13, §14). They
 //! are sent as an attachment, so that browsers do not run them.
 
+use crate::application::access::viewer;
 use crate::application::content::send_noted;
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
+use crate::application::reads::record_download;
 use crate::http::download::{Prepared, check_readable, prepare, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
 use crate::http::path::FilePath;
 use actix_web::{HttpRequest, HttpResponse, get, head, web};
+use waybill_access::{Credential, Transfer};
 use waybill_domain::access::Operation;
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_schema::FileId;
-use waybill_service_kit::{Principal, Problem};
 
 routes!(get, head);
 
@@ -26,6 +29,7 @@ routes!(get, head);
         (status = 409, description = "`file_not_ready`: the file is not verified yet"),
         (status = 410, description = "`file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
+        (status = 429, description = "`too_many_requests`, `too_many_at_once`: try again after `Retry-After`"),
     ),
 )]
 #[get("/v1/files/{id}/content")]
@@ -45,11 +49,19 @@ pub(crate) async fn answer(
     id: FileId,
     gateway: &Gateway,
 ) -> Result<HttpResponse, Problem> {
-    let (file, _) = find(request, principal, id, gateway, Operation::Download).await?;
+    let company = principal.company_id;
+    let seen = gateway.access.followed(company);
+    let (file, facts) = find(request, principal, id, gateway, Operation::Download).await?;
     check_readable(&file)?;
+    let credential = Credential::Bearer { issued_at: principal.issued_at };
+    let transfer = Transfer::new(gateway.access.clone(), company, viewer(principal), credential, facts, seen);
     match prepare(request, &file)? {
         Prepared::Done(answer) => Ok(answer),
-        Prepared::Body(answer, range) => send_noted(gateway, &file, answer, range, None).await,
+        Prepared::Body(answer, range) => {
+            let slot = gateway.at_once.download(principal)?;
+            record_download(gateway, principal, RequestId::of(request), id).await?;
+            send_noted(gateway, &file, answer, range, None, slot, transfer).await
+        }
     }
 }
 

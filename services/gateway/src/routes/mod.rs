@@ -81,12 +81,15 @@ topics!(
     content,
     associations,
     tokens,
+    tokens::company,
     tokens::download,
     quota,
     audit,
     audit_export,
     directory,
     directory::bulk,
+    directory::sign_out,
+    directory::uploads,
     direct::uppy::multipart,
     direct::uppy::single,
     direct::uppy::sign,
@@ -106,7 +109,7 @@ pub(crate) fn api(others: impl IntoIterator<Item = utoipa::openapi::OpenApi>) ->
 
 /// Returns the answer to `GET /openapi.json` of a gateway that serves `others` on the same address.
 pub fn openapi(others: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> String {
-    api(others).text
+    String::from_utf8_lossy(&api(others).text).into_owned()
 }
 
 #[cfg(test)]
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn every_operation_has_a_name_of_its_own_and_says_how_it_refuses() {
         let api = api([]);
-        let document: Value = serde_json::from_str(&api.text).unwrap();
+        let document: Value = serde_json::from_slice(&api.text).unwrap();
         let mut names = BTreeSet::new();
         for (path, operations) in document["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
@@ -139,7 +142,7 @@ mod tests {
 
     #[test]
     fn only_these_operations_need_no_access_token() {
-        let document: Value = serde_json::from_str(&api([]).text).unwrap();
+        let document: Value = serde_json::from_slice(&api([]).text).unwrap();
         let operations = document["paths"].as_object().unwrap().iter().flat_map(|(path, operations)| {
             let operations = operations.as_object().unwrap().iter();
             operations.map(move |(method, operation)| (format!("{method} {path}"), operation))
@@ -160,7 +163,7 @@ mod tests {
     /// Error codes have statuses, and descriptions of routes name codes by status. Both must agree.
     #[test]
     fn descriptions_name_existing_codes_with_their_statuses() {
-        let document: Value = serde_json::from_str(&api([]).text).unwrap();
+        let document: Value = serde_json::from_slice(&api([]).text).unwrap();
         let operations = document["paths"].as_object().unwrap().values();
         for operation in operations.flat_map(|operations| operations.as_object().unwrap().values()) {
             for (status, response) in operation["responses"].as_object().unwrap() {
@@ -194,6 +197,11 @@ mod tests {
         assert_eq!(api.properties_of(Some("/v1/tokens/{id}")).token_in_path, TokenInPath::Id);
         assert_eq!(api.properties_of(Some("/v1/files/{id}/tokens")).token_in_path, TokenInPath::None);
         assert!(api.properties_of(Some("/uppy/s3/sign")).is_for_uppy);
+        for (path, needs_token) in
+            [("/openapi.json", false), ("/d/{token}", false), ("/tus", true), ("/v1/files", true)]
+        {
+            assert_eq!(api.properties_of(Some(path)).needs_token, needs_token, "{path}");
+        }
         assert_eq!(api.secret_prefix_of("/d/a-token/"), Some("/d/"));
         assert_eq!(api.secret_prefix_of("/v1/tokens/an-id"), None);
     }

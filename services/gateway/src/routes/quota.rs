@@ -7,9 +7,9 @@ use crate::http::problems::OrProblem;
 use crate::http::response::POSITION;
 use actix_web::{HttpRequest, HttpResponse, get, put, web};
 use waybill_api::quota::{LimitBody, QuotaBody};
+use waybill_http_kit::{Principal, Problem};
 use waybill_read_model::queries::find_quota;
 use waybill_read_model::rows::StorageQuotaRow;
-use waybill_service_kit::{Principal, Problem, Role};
 
 routes!(show, set);
 
@@ -51,7 +51,8 @@ pub(crate) async fn show(
 
 /// Sets the storage limit of a company
 ///
-/// Needs the role `service`, or `admin` for the company of the caller.
+/// Needs the role `service`, or `admin` for the company of the caller. An administrator can only lower the limit that
+/// the host product set, or the default of this installation.
 #[utoipa::path(
     tag = "directory",
     operation_id = "set_quota",
@@ -59,7 +60,7 @@ pub(crate) async fn show(
     request_body = LimitBody,
     responses(
         (status = 200, description = "The limit is set", body = LimitBody),
-        (status = 422, description = "`limit_invalid`: the limit is larger than 2^63 - 1 bytes"),
+        (status = 422, description = "`limit_invalid`: the limit is larger than 2^63 - 1 bytes, or than the limit of the host product"),
     ),
 )]
 #[put("/v1/admin/companies/{company}/quota")]
@@ -69,9 +70,9 @@ pub(crate) async fn set(
     body: web::Json<LimitBody>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    if by.company == principal.company_id && !principal.roles.contains(&Role::Service) {
+    if by.company == principal.company_id && !principal.is_host() {
         gateway.registration.ensure(&principal, &by.context).await?;
     }
-    let position = set_limit(&gateway, by.company, &by.context, body.storage_limit_bytes).await?;
+    let position = set_limit(&gateway, &by, body.storage_limit_bytes).await?;
     Ok(HttpResponse::Ok().insert_header((POSITION, position.to_string())).json(body))
 }

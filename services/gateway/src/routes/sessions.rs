@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use waybill_api::sessions::{OpenBody, SessionOpened};
 use waybill_domain::session::Command;
+use waybill_http_kit::{Principal, Problem, RequestId, Role};
 use waybill_read_model::Connection;
 use waybill_read_model::queries::{UploadProgress, find_session, list_session_files};
 use waybill_read_model::rows::UploadSessionRow;
@@ -18,7 +19,6 @@ use waybill_repository::SessionAggregate;
 use waybill_schema::ErrorCode;
 use waybill_schema::events;
 use waybill_schema::{CompanyId, Position, SessionId};
-use waybill_service_kit::{Principal, Problem, RequestId, Role};
 
 routes!(open, show, close, cancel);
 

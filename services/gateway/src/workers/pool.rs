@@ -8,11 +8,13 @@ use hyper::client::conn::http1::handshake;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use waybill_schema::UploadId;
 use waybill_service_kit::Shutdown;
 use waybill_service_kit::tls::{Connector, Stream, TlsError};
@@ -20,6 +22,8 @@ use waybill_service_kit::tls::{Connector, Stream, TlsError};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Maximum time for a response to a health check.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time for which a worker that refused a signature comes after the others.
+const LAST_AFTER_REFUSAL: Duration = Duration::from_secs(10);
 /// Number of consecutive health checks without a response after which a worker counts as frozen. A worker that refuses
 /// connections is removed immediately.
 const FROZEN_AFTER: u32 = 3;
@@ -30,6 +34,8 @@ pub(crate) struct WorkerPool {
     seen: watch::Receiver<Seen>,
     /// Present if the workers use TLS.
     tls: Option<Connector>,
+    /// Workers that refused a signature, and the times at which they did.
+    refused: Arc<Mutex<HashMap<SocketAddr, Instant>>>,
 }
 
 /// Result of the last health check of all workers.
@@ -83,7 +89,7 @@ impl WorkerPool {
                 });
             }
         });
-        Ok(Self { seen, tls })
+        Ok(Self { seen, tls, refused: Arc::default() })
     }
 
     /// Connects to a worker; `None` if that fails.
@@ -110,13 +116,21 @@ impl WorkerPool {
     /// disappears, only its own uploads move to other workers.
     pub(crate) fn ranked(&self, upload: UploadId) -> Vec<SocketAddr> {
         let mut ranked: Vec<SocketAddr> = self.seen.borrow().live.iter().copied().collect();
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         ranked.sort_by_cached_key(|addr| {
             let mut sha256 = Sha256::new();
             sha256.update(upload.0.as_bytes());
             sha256.update(addr.to_string());
-            <[u8; 32]>::from(sha256.finalize())
+            let has_refused = refused.get(addr).is_some_and(|at| at.elapsed() < LAST_AFTER_REFUSAL);
+            (has_refused, <[u8; 32]>::from(sha256.finalize()))
         });
         ranked
+    }
+
+    /// Puts a worker behind the others for a while, because it refused the signature of a request: its clock is wrong,
+    /// or it does not have the secret.
+    pub(crate) fn has_refused(&self, addr: SocketAddr) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(addr, Instant::now());
     }
 }
 

@@ -23,12 +23,15 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio::time::Sleep;
-use waybill_data_plane::{Answer, DataPlane, KEEP_ALIVE, PutBytes, PutWhole, STARTED_HEADER, StoredBytes, StoredWhole};
+use waybill_data_plane::signature::{COVERED, Covered, RequestKeys, SIGNATURE_HEADER};
+use waybill_data_plane::{Answer, DataPlane, KEEP_ALIVE, PutBytes, PutWhole, StoredBytes, StoredWhole};
+use waybill_http_kit::{Problem, RequestId};
 use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
-use waybill_service_kit::{Problem, RequestId};
+use waybill_service_kit::{new_id, now};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A worker counts as gone if it neither takes a byte nor responds for this time.
@@ -56,8 +59,8 @@ thread_local! {
 /// Data plane that forwards to workers in other processes.
 pub(crate) struct RemoteWorkers {
     pub(crate) pool: WorkerPool,
-    /// Secret that the workers require in each request.
-    pub(crate) secret: String,
+    /// Keys that sign each request.
+    pub(crate) keys: RequestKeys,
 }
 
 impl DataPlane for RemoteWorkers {
@@ -95,7 +98,7 @@ struct Forward {
     path: String,
     /// Length of the body in bytes, if it is known.
     content_length: Option<u64>,
-    /// Value of [`STARTED_HEADER`]: the start of the upload of a whole file.
+    /// Value of [`STARTED_HEADER`](waybill_data_plane::STARTED_HEADER): the start of the upload of a whole file.
     started: Option<String>,
     upload: UploadId,
     request: RequestId,
@@ -228,20 +231,24 @@ impl RemoteWorkers {
                 None if fresh => connect(&self.pool, addr).await.ok_or(Failure::Before)?,
                 None => continue,
             };
+            let started = forward.started.as_deref().unwrap_or_default();
+            let values = [id.id.hyphenated().to_string(), id.address.map(|it| it.to_string()).unwrap_or_default()];
+            let values = [values[0].as_str(), &values[1], started];
+            let covered = Covered { method: "PUT", path: &forward.path, headers: values.map(|value| value.as_bytes()) };
             let request = Request::put(&forward.path)
                 .header(header::HOST, addr.to_string())
-                .header("Waybill-Worker-Secret", &self.secret)
-                .header("X-Request-ID", id.id.hyphenated().to_string());
-            let request = match id.address {
-                Some(address) => request.header("Waybill-Client-Address", address.to_string()),
-                None => request,
-            };
-            let request = forward.started.iter().fold(request, |request, it| request.header(STARTED_HEADER, it));
+                .header(SIGNATURE_HEADER, self.keys.sign(covered, now(), new_id()));
+            let present = COVERED.into_iter().zip(values).filter(|(_, value)| !value.is_empty());
+            let request = present.fold(request, |request, (name, value)| request.header(name, value));
             let request = request
                 .body(Forwarded { shared: shared.clone(), attempt: shared.attempt.get(), broken: None })
                 .map_err(|_| Failure::Before)?;
+            let on_refusal = || {
+                self.pool.has_refused(addr);
+                tracing::error!(%addr, "a worker refused a signature; compare WAYBILL_WORKER_SECRET and the clocks");
+            };
             let answer = tokio::select! {
-                answer = answer(&mut connection, request, shared) => answer,
+                answer = answer(&mut connection, request, shared, on_refusal) => answer,
                 () = self.pool.freezes(addr) => None,
             };
             shared.attempt.set(shared.attempt.get() + 1);
@@ -258,16 +265,22 @@ impl RemoteWorkers {
     }
 }
 
-/// Sends the request and waits for the response. Gives up if no byte moves for [`STALL`].
+/// Sends the request and waits for the response. Gives up if no byte moves for [`STALL`]. Calls `on_refusal` if the worker
+/// refuses the signature.
 async fn answer<T: DeserializeOwned>(
     connection: &mut SendRequest<Forwarded>,
     request: Request<Forwarded>,
     shared: &Shared,
+    on_refusal: impl Fn(),
 ) -> Option<Result<T, Problem>> {
     let exchange = async {
         let response = connection.send_request(request).await.ok()?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.ok()?.to_bytes();
+        if status == 401 {
+            on_refusal();
+            return None;
+        }
         if status == 200 {
             return serde_json::from_slice(&body).ok().map(Ok);
         }

@@ -3,10 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-use waybill_schema::{CompanyId, Place, Sha256Digest, Timestamp, UserId};
-
-/// Namespace for ids that are derived from other ids (UUIDv5).
-const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_1b1e_9d1a_5c39_8a52_1f0d_57aa_b111);
+use waybill_read_model::ids::NAMESPACE;
+use waybill_schema::{CompanyId, Sha256Digest, Timestamp};
 
 pub(super) fn time_of(time: Timestamp) -> DateTime<Utc> {
     /// 9999-12-31T23:59:59.999Z. Later years are written with a sign, which PostgreSQL reads as a time zone.
@@ -29,15 +27,6 @@ pub(super) fn small(number: impl TryInto<i32>) -> i32 {
 /// Returns the constant id of the quota of a company.
 pub(super) fn id_of_quota(company: CompanyId) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("quota:{company}").as_bytes())
-}
-
-/// Returns the id of a membership. It stays the same if the membership ends and begins again.
-pub(super) fn id_of_member(company: CompanyId, place: Place, user: UserId) -> Uuid {
-    let place = match place {
-        Place::Chatroom(id) => format!("chatroom:{id}"),
-        Place::Thread(id) => format!("thread:{id}"),
-    };
-    Uuid::new_v5(&NAMESPACE, format!("member:{company}:{place}:{user}").as_bytes())
 }
 
 /// Returns the id of the content that files of a company share.

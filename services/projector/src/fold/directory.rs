@@ -1,8 +1,9 @@
 //! Folds directory events into `company`, `user`, `chatroom`, `thread` and `member`.
 
-use super::convert::{big, id_of_member, small, time_of};
+use super::convert::{big, small, time_of};
 use super::misfit::Misfit;
 use super::tables::Tables;
+use waybill_read_model::ids::id_of_member;
 use waybill_read_model::rows::{ChatroomRow, CompanyRow, MemberRow, ThreadRow, UserRow};
 use waybill_schema::events::DirectoryEvent;
 use waybill_schema::{CompanyId, Place, Recorded};
@@ -27,6 +28,11 @@ pub(super) fn fold(
                 allowed_mime_types: None,
                 retention_days: None,
                 deleted_at: None,
+                link_max_age_s: None,
+                link_max_downloads: None,
+                limits: None,
+                min_retention_days: None,
+                tokens_valid_from: None,
             };
             if !tables.companies.add(row) {
                 tables.companies.change(id)?.deleted_at = None;
@@ -39,11 +45,34 @@ pub(super) fn fold(
             company.max_session_bytes = settings.max_session_bytes.map(big);
             company.allowed_mime_types.clone_from(&settings.allowed_mime_types);
             company.retention_days = settings.retention_days.map(small);
+            company.link_max_age_s = settings.link_max_age_s.map(i64::from);
+            company.link_max_downloads = settings.link_max_downloads.map(i64::from);
+        }
+        DirectoryEvent::CompanyLimitsSet(set) => {
+            let company = tables.companies.change(company_id)?;
+            let limits = serde_json::to_value(&set.limits);
+            let limits = limits.map_err(|error| Misfit(format!("limits cannot be written as JSON: {error}")))?;
+            company.limits = Some(limits);
+            company.min_retention_days = set.min_retention_days.map(small);
+        }
+        DirectoryEvent::TokensInvalidated(invalidated) => {
+            let from = Some(time_of(invalidated.issued_before));
+            match invalidated.user_id {
+                Some(user) => tables.users.change(user.0)?.tokens_valid_from = from,
+                None => tables.companies.change(company_id)?.tokens_valid_from = from,
+            }
         }
         DirectoryEvent::CompanyClosed(_) => tables.companies.change(company_id)?.deleted_at = Some(time),
         DirectoryEvent::UserRegistered(user) => {
             let id = user.user_id.0;
-            if !tables.users.add(UserRow { company_id, id, created_at: time, deleted_at: None, removed_seq: 0 }) {
+            if !tables.users.add(UserRow {
+                company_id,
+                id,
+                created_at: time,
+                deleted_at: None,
+                removed_seq: 0,
+                tokens_valid_from: None,
+            }) {
                 tables.users.change(id)?.deleted_at = None;
             }
         }

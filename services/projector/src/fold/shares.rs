@@ -5,7 +5,7 @@ use super::misfit::Misfit;
 use super::tables::Tables;
 use waybill_read_model::rows::FileAssociationRow;
 use waybill_schema::events::{FileShared, ShareEvent, UploadDescription};
-use waybill_schema::{AccessType, FileId, Permissions, Recorded, ShareId};
+use waybill_schema::{AccessType, FileId, Permissions, Recorded, ShareBasis, ShareId};
 
 pub(super) fn fold(tables: &mut Tables, id: ShareId, event: &ShareEvent, recorded: &Recorded) -> Result<(), Misfit> {
     if let ShareEvent::FileShared(shared) = event {
@@ -46,13 +46,14 @@ pub(super) fn of_upload(
         access_type: AccessType::Private,
         permissions: None,
         expires_at: None,
+        basis: ShareBasis::Uploader,
     };
     add(tables, ShareId(file_id.0), &shared, recorded)
 }
 
 fn add(tables: &mut Tables, id: ShareId, shared: &FileShared, recorded: &Recorded) -> Result<(), Misfit> {
     let time = time_of(recorded.envelope.time);
-    let added = tables.shares.add(FileAssociationRow {
+    let row = FileAssociationRow {
         id: id.0,
         company_id: recorded.subject.company.0,
         file_id: shared.file_id.0,
@@ -67,8 +68,15 @@ fn add(tables: &mut Tables, id: ShareId, shared: &FileShared, recorded: &Recorde
         updated_at: time,
         shared_seq: big(recorded.position.seq),
         revoked_at: None,
-    });
-    if added { Ok(()) } else { Err(Misfit(format!("{id} was shared twice"))) }
+        parent_id: shared.basis.parent().map(|parent| parent.0),
+    };
+    if tables.shares.get(id.0).is_none() {
+        tables.shares.add(row);
+        return Ok(());
+    }
+    // The file is shared again with a place after its share there has ended.
+    *tables.shares.change(id.0)? = row;
+    Ok(())
 }
 
 fn json(permissions: Option<&Permissions>) -> Result<Option<serde_json::Value>, Misfit> {

@@ -1,11 +1,12 @@
 //! Finds the keys of the rows that events touch, so that these rows can be loaded before the events are folded.
 
 use super::content;
-use super::convert::{id_of_content, id_of_member};
+use super::convert::id_of_content;
 use super::keys::block_of_event;
 use super::tables::Touched;
 use uuid::Uuid;
 use waybill_event_log::Stored;
+use waybill_read_model::ids::id_of_member;
 use waybill_schema::events::{DirectoryEvent, QuotaEvent, UploadEvent};
 use waybill_schema::{CompanyId, Entity, Event, Recorded};
 
@@ -94,8 +95,12 @@ impl Touched {
             DirectoryEvent::MemberRemoved(member) => {
                 self.members.insert(key(id_of_member(company, member.place, member.user_id)));
             }
+            DirectoryEvent::TokensInvalidated(invalidated) => {
+                self.users.extend(invalidated.user_id.map(|user| key(user.0)));
+            }
             DirectoryEvent::CompanyRegistered(_)
             | DirectoryEvent::CompanySettingsChanged(_)
+            | DirectoryEvent::CompanyLimitsSet(_)
             | DirectoryEvent::CompanyClosed(_) => {}
         }
     }

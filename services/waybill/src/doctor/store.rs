@@ -5,11 +5,11 @@ use crate::CommandError;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 use waybill_object_store::presign::{Pinned, Presign, Presigner};
 use waybill_object_store::s3::{LifecycleRule, S3Store};
 use waybill_object_store::{CompletedPart, Crc, ObjectInfo, ObjectStore, PartCrc, StoreError, crc64nvme};
 use waybill_schema::names;
+use waybill_service_kit::new_id;
 
 /// Minimum size of a part in S3, in bytes. Only the last part can be smaller.
 const PART_BYTES: usize = 5 * 1_024 * 1_024;
@@ -41,7 +41,7 @@ impl Probe {
             );
             return vec![Check::new(bucket, Found::Wrong(wrong))];
         }
-        let key = |name: &str| format!("doctor/{}/{name}", Uuid::now_v7().simple());
+        let key = |name: &str| format!("doctor/{}/{name}", new_id().simple());
         let mut findings = vec![Check::new(bucket, Found::Good("exists".to_owned()))];
         for (what, outcome) in [
             ("objects and ranges of objects", objects(store, &key("object")).await),
@@ -59,6 +59,7 @@ impl Probe {
             ("lists of multipart uploads", listed(store, &key("listed")).await),
             ("versions", versions(store).await),
             ("lifecycle rules", self.lifecycle().await),
+            ("heads of the audit", locks(store).await),
             ("uploads by clients", self.direct(&key("direct")).await),
         ] {
             let found = outcome.unwrap_or_else(|error| Found::Wrong(error.to_string()));
@@ -96,6 +97,14 @@ impl Probe {
                 names::OBJECTS
             )));
         }
+        if let Some(rule) = rules.iter().find(|rule| rule.is_for(names::AUDIT_HEADS) && (rule.deletes || rule.archives))
+        {
+            return Ok(Found::Limit(format!(
+                "the rule {:?} deletes or archives heads of the audit; exclude keys that begin with {} from the rule",
+                rule.id,
+                names::AUDIT_HEADS
+            )));
+        }
         if let Some(rule) = rules.iter().find(|rule| rule.is_for(names::OBJECTS) && rule.archives) {
             let text = "moves objects to an archive; files cannot be downloaded from there";
             return Ok(Found::Limit(format!("the rule {:?} {text}; use another storage class", rule.id)));
@@ -119,7 +128,7 @@ impl Probe {
         // The CRC-32 of "hello" is 3610a686.
         let checksum = "NhCmhg==".to_owned();
         let pinned = Pinned { size_bytes: 5, checksum_header: "x-amz-checksum-crc32", checksum };
-        let presign = Presign::UploadPart { upload_id, part_number: 1, pinned: Some(pinned) };
+        let presign = Presign::UploadPart { upload_id, part_number: 1, size_bytes: None, pinned: Some(pinned) };
         for (body, is_right) in [("other", false), ("hello", true)] {
             let signed = self.presigner.presign(key, &presign, URL_LIFETIME)?;
             let mut request = client.put(signed.url).body(body);
@@ -290,6 +299,17 @@ async fn listed(store: &dyn ObjectStore, key: &str) -> Result<Found, CommandErro
         })
     })
     .await
+}
+
+/// Tells whether somebody who can write to the bucket can remove heads of the audit.
+async fn locks(store: &S3Store) -> Result<Found, CommandError> {
+    Ok(if store.locks().await? {
+        Found::Good("the bucket has Object Lock".to_owned())
+    } else {
+        let text = "the bucket has no Object Lock: somebody with access to NATS and the bucket can rewrite the audit unnoticed, \
+                    unless auditors keep exports elsewhere";
+        Found::Limit(text.to_owned())
+    })
 }
 
 /// Checks that Waybill can list and delete all versions of an object if the bucket keeps versions.

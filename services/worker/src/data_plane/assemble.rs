@@ -1,10 +1,11 @@
 //! Stages ranges that are smaller than a part as objects of their own, and assembles them when they cover a part.
 
-use super::budget::MemoryPermit;
+use super::budget::{MemoryPermit, Owner};
 use super::buffer::{FilledPart, PartBuffer};
 use super::incoming::{Staged, still_takes};
 use super::part::{InHand, Recorded, open_multipart, record_part, write_part};
 use super::{OpenUpload, PlaneError};
+use crate::metrics::STORED_BYTES;
 use crate::{Worker, keys};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -15,7 +16,6 @@ use waybill_repository::{Context, ExecuteError};
 use waybill_schema::ByteRange;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{ChunkStorage, ChunkUploaded, PartAssembled};
-use waybill_service_kit::metrics::STORED_BYTES;
 
 /// Number of staged pieces that are read in parallel.
 const AT_ONCE: usize = 4;
@@ -138,7 +138,7 @@ pub(crate) async fn assemble_part(
             worker.budget.grow(&mut permit, part.len()).await?;
             permit
         }
-        None => worker.budget.take(upload.aggregate.company, part.len()).await?,
+        None => worker.budget.take(Owner { company: upload.aggregate.company, user: None }, part.len()).await?,
     };
     let ahead = upload.hash().ahead(part_number);
     let mut buffer = PartBuffer::new(part.len(), ahead);

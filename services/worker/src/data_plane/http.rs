@@ -1,20 +1,21 @@
-//! Internal HTTP interface, to which gateways send bytes. Gateways authenticate with a shared secret. The address must
-//! be internal.
+//! Internal HTTP interface, to which gateways send bytes. Gateways sign their requests. The address must be internal.
 
 use super::LocalPlane;
-use actix_web::http::header::HeaderMap;
-use actix_web::{HttpRequest, HttpResponse, guard, web};
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{Error, HttpRequest, HttpResponse, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::Deserialize;
 use waybill_data_plane::Checksum;
-use waybill_data_plane::{DataPlane, PutBytes, PutWhole, STARTED_HEADER};
+use waybill_data_plane::signature::{COVERED, Covered, SIGNATURE_HEADER, SignatureChecker, SignatureError};
+use waybill_data_plane::{CLIENT_ADDRESS_HEADER, DataPlane, PutBytes, PutWhole, STARTED_HEADER};
+use waybill_http_kit::{Problem, RequestId, body};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadStarted;
 use waybill_schema::{ByteRange, CompanyId, UploadId, UserId};
-use waybill_service_kit::{Problem, RequestId, body};
-
-/// Header with the shared secret of gateways and workers.
-pub(crate) const SECRET_HEADER: &str = "Waybill-Worker-Secret";
+use waybill_service_kit::now;
 
 #[derive(Deserialize)]
 struct UploadPath {
@@ -37,21 +38,33 @@ struct WholeQuery {
     reserved: String,
 }
 
-/// Registers the routes. They match only requests that carry `secret`.
-pub(crate) fn routes(config: &mut web::ServiceConfig, secret: &str) {
-    let secret = secret.to_owned();
+/// Registers the routes. They need the app data [`SignatureChecker`].
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config.service(
         web::scope("/internal/v1")
-            .guard(guard::fn_guard(move |context| knows(&context.head().headers, &secret)))
+            .wrap(from_fn(check_signature))
             .route("/uploads/{company}/{upload}/bytes", web::put().to(put_bytes))
             .route("/objects/{company}/{upload}", web::put().to(put_whole)),
     );
 }
 
-/// Returns `true` if the request carries the secret. The comparison takes the same time wherever the secrets differ.
-fn knows(headers: &HeaderMap, secret: &str) -> bool {
-    let sent = headers.get(SECRET_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
-    sent.len() == secret.len() && sent.iter().zip(secret.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+/// Answers 401 without a body to a request whose signature is refused.
+async fn check_signature<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let value = |name| request.headers().get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+    let path = request.uri().path_and_query().map(|path| path.as_str()).unwrap_or_default();
+    let covered = Covered { method: request.method().as_str(), path, headers: COVERED.map(value) };
+    let signature = str::from_utf8(value(SIGNATURE_HEADER)).unwrap_or_default();
+    let checker = request.app_data::<web::Data<SignatureChecker>>();
+    let checked = checker.map_or(Err(SignatureError::Missing), |it| it.check(signature, covered, now()));
+    if let Err(error) = checked {
+        let peer = request.peer_addr().map(tracing::field::display);
+        tracing::warn!(%error, peer, "refused the signature of a request");
+        return Ok(request.into_response(HttpResponse::Unauthorized().finish()).map_into_right_body());
+    }
+    Ok(next.call(request).await?.map_into_left_body())
 }
 
 async fn put_bytes(
@@ -100,7 +113,7 @@ fn start(headers: &HeaderMap) -> Option<UploadStarted> {
 
 /// Returns the request id with the address of the gateway's client.
 fn from(http: &HttpRequest, id: RequestId) -> RequestId {
-    let sent = http.headers().get("Waybill-Client-Address").and_then(|value| value.to_str().ok());
+    let sent = http.headers().get(CLIENT_ADDRESS_HEADER).and_then(|value| value.to_str().ok());
     RequestId { address: sent.and_then(|address| address.parse().ok()), ..id }
 }
 

@@ -30,7 +30,7 @@ impl DataPlane for LocalPlane {
             let worker = self.0.as_ref();
             let stored = async {
                 // From here on a newer request can end this one. The newer request waits until this hold is released.
-                let hold = if sequential { Some(WriterLease::take(&worker.nats, upload).await?) } else { None };
+                let hold = if sequential { Some(WriterLease::take(&*worker.signals, upload).await?) } else { None };
                 let eviction = hold.as_ref().map(WriterLease::eviction).unwrap_or_default();
                 let open = worker.uploads.open_current(company, upload).await?;
                 let incoming = IncomingRange { range, checksum, sequential, eviction };

@@ -26,12 +26,13 @@ pub(crate) use uploads::{OpenUpload, Uploads};
 pub(crate) use writer_lease::Eviction;
 
 use waybill_access::AccessError;
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
-use waybill_event_log::ReadError;
+use waybill_event_log::{ReadError, SignalError};
+use waybill_http_kit::Problem;
 use waybill_object_store::StoreError;
 use waybill_repository::ExecuteError;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::Problem;
 
 /// Reason why bytes were not stored.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +67,9 @@ pub(crate) enum PlaneError {
     /// A newer request took over. The received bytes are stored.
     #[error("a newer request for the same bytes took over")]
     Evicted,
-    /// NATS did not accept a subscription.
-    #[error("cannot listen for newer requests: {0}")]
-    Subscribe(#[from] async_nats::SubscribeError),
+    /// Newer requests could not be heard.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
     /// The policy of the company cannot be read now.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -97,22 +98,7 @@ impl PlaneError {
     pub(crate) fn problem(&self) -> Problem {
         let text = self.to_string();
         match self {
-            Self::Refused(refusal) => {
-                let status = match refusal {
-                    Refusal::NotFound { .. } => 404,
-                    Refusal::SizeExceeded { .. } => 413,
-                    Refusal::TypeRefused { .. } => 415,
-                    Refusal::UploadEnded { .. } => 410,
-                    Refusal::LengthConflict { .. } | Refusal::PieceTooSmall { .. } => 400,
-                    _ => 409,
-                };
-                let problem = Problem::new(status, refusal.code(), text);
-                match refusal {
-                    Refusal::OffsetMismatch { offset } => problem.with("offset_bytes", *offset),
-                    Refusal::PieceTooSmall { least_bytes, .. } => problem.with("least_bytes", *least_bytes),
-                    _ => problem,
-                }
-            }
+            Self::Refused(refusal) => refused(refusal.clone()),
             Self::DigestMismatch => {
                 Problem::bad_request(ErrorCode::DigestMismatch, format!("{text}; nothing was stored, send them again"))
             }
@@ -130,7 +116,7 @@ impl PlaneError {
                 Problem::bad_request(ErrorCode::BodyIncomplete, format!("{text}; query the offset and resume there"))
             }
             Self::NoRoom => Problem::unavailable(format!("{text}; try again")),
-            Self::Execute(_) | Self::Store(_) | Self::Subscribe(_) | Self::Access(_) => {
+            Self::Execute(_) | Self::Store(_) | Self::Signal(_) | Self::Access(_) => {
                 Problem::unavailable("the bytes could not be stored now; try again")
             }
         }

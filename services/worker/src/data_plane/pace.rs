@@ -6,7 +6,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Minimum and maximum of the limit, for all uploads of a worker together. Each upload can always send one part.
 const LEAST: f64 = 2.0;

@@ -4,6 +4,7 @@
 use super::buffer::FilledPart;
 use super::incoming::{Ingest, still_takes};
 use super::{OpenUpload, PlaneError};
+use crate::metrics::STORED_BYTES;
 use crate::{Worker, keys};
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
@@ -14,7 +15,6 @@ use waybill_object_store::{Crc, StoreError, crc64nvme};
 use waybill_repository::Context;
 use waybill_schema::ByteRange;
 use waybill_schema::events::{ChunkStorage, ChunkUploaded, MultipartOpened, PartAssembled};
-use waybill_service_kit::metrics::STORED_BYTES;
 
 /// Maximum number of attempts to send a part to the store. After them, the client must try again.
 const WRITES: u32 = 3;

@@ -2,20 +2,21 @@
 
 use super::PlaneError;
 use super::assemble::assemble_part;
-use super::budget::MemoryPermit;
+use super::budget::{MemoryPermit, Owner};
 use super::buffer::{FilledPart, PartBuffer};
 use super::incoming::{IncomingRange, Ingest, check_time};
 use super::uploads::PartLease;
 use super::writer_lease::Eviction;
 use crate::hashing::SpeculativeDigest;
+use crate::metrics::RECEIVED_BYTES;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use waybill_data_plane::checksum::Verifier;
 use waybill_domain::Refusal;
-use waybill_schema::ByteRange;
-use waybill_service_kit::metrics::RECEIVED_BYTES;
+use waybill_schema::{Actor, ByteRange};
 use waybill_service_kit::now;
 
 /// Pause within a part after which the received bytes are staged and their memory is released.
@@ -64,6 +65,15 @@ impl PartRead {
 }
 
 impl Ingest<'_> {
+    /// Returns the user whose share of the memory the request uses.
+    fn owner(&self) -> Owner {
+        let user = match &self.context.actor {
+            Actor::User(user) => Some(*user),
+            Actor::Worker(_) | Actor::Service(_) => None,
+        };
+        Owner { company: self.upload.aggregate.company, user }
+    }
+
     /// Reads the bytes of the body for the part at `offset`.
     pub(super) async fn read_part<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin>(
         &self,
@@ -82,7 +92,7 @@ impl Ingest<'_> {
         let is_known = is_known || is_due;
         let wanted = ByteRange { from: offset, to: part.to.min(incoming.range.to) };
         body.wait(&lease).await;
-        let mut permit = worker.budget.begin(upload.aggregate.company, part.len()).await?;
+        let mut permit = worker.budget.begin(self.owner(), part.len()).await?;
         let ahead = if is_known || offset != part.from {
             None
         } else {
@@ -99,7 +109,8 @@ impl Ingest<'_> {
             if !is_enough && began.elapsed() >= PIECE_TIME {
                 break Read::Idle;
             }
-            if !is_known && incoming.checksum.is_some() && began.elapsed() >= longest(wanted.len()) {
+            let longest = longest(wanted.len()).min(STALL + at_slowest(buffer.len()));
+            if !is_known && incoming.checksum.is_some() && began.elapsed() >= longest {
                 // The body counts as broken: its bytes are kept, and the memory becomes free for other requests.
                 break Read::Idle;
             }
@@ -108,9 +119,12 @@ impl Ingest<'_> {
             match body.read(wanted.len() - buffer.len(), &lease, patience).await {
                 Read::Bytes(bytes) => {
                     buffer.push(&bytes);
-                    // The client has filled the first memory, so the request now takes the memory of the whole part.
+                    // The client has filled its memory, so the request takes more.
                     let is_enough = is_known || worker.budget.is_enough(&permit, buffer.len() + READ_BYTES);
-                    if !is_enough && worker.budget.grow(&mut permit, part.len()).await.is_err() {
+                    let received = buffer.len();
+                    if !is_enough
+                        && worker.budget.grow_for(&mut permit, part.len(), received, began.elapsed()).await.is_err()
+                    {
                         break Read::NoRoom;
                     }
                 }
@@ -178,7 +192,13 @@ struct Before {
 
 /// Returns the maximum time for bytes of a part that stay in memory until all of them have arrived.
 fn longest(length: u64) -> Duration {
-    GRACE + Duration::from_secs(length / SLOWEST_BYTES_PER_S)
+    GRACE + at_slowest(length)
+}
+
+/// Returns the time in which `length` bytes arrive at the minimum throughput. A body with a checksum that is behind it
+/// by more than [`STALL`] does not hold its memory any longer.
+fn at_slowest(length: u64) -> Duration {
+    Duration::from_secs(length / SLOWEST_BYTES_PER_S)
 }
 
 /// Returns `true` if a part arrives too slowly to hold its memory. A part of a body with a checksum is not cut into

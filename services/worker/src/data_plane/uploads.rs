@@ -5,12 +5,12 @@ use crate::hashing::{Midstate, RunningHash};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use waybill_domain::upload;
-use waybill_event_log::ReadError;
-use waybill_event_log::jetstream::Bucket;
+use waybill_event_log::{Bucket, ReadError};
 use waybill_repository::{Loaded, Repository, UploadAggregate};
 use waybill_schema::{CompanyId, UploadId};
 

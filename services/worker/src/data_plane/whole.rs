@@ -2,22 +2,24 @@
 //! file that arrives slowly stays in memory only for a short time. Then the worker starts an upload and stores the
 //! bytes like those of any other upload.
 
+use super::budget::Owner;
 use super::buffer::{FilledPart, PartBuffer};
 use super::incoming::IncomingRange;
 use super::ingest::ingest;
 use super::{Eviction, PlaneError};
 use crate::hashing::SpeculativeDigest;
+use crate::metrics::{RECEIVED_BYTES, STORED_BYTES};
 use crate::{Worker, keys, sniff};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use waybill_data_plane::{PutWhole, StoredBytes, StoredFile, StoredWhole};
 use waybill_domain::media_type::Claim;
 use waybill_domain::upload::{Command, Phase};
 use waybill_repository::{Context, LifecycleAggregate, UploadAggregate};
 use waybill_schema::{Actor, ByteRange, Causation};
-use waybill_service_kit::metrics::{RECEIVED_BYTES, STORED_BYTES};
 use waybill_service_kit::now;
 
 /// Maximum pause of a body that is held in memory.
@@ -44,7 +46,8 @@ pub(super) async fn store_whole(
     mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 ) -> Result<StoredWhole, PlaneError> {
     let started = &request.start.started;
-    let mut permit = worker.budget.begin(started.company_id, started.size_bytes).await?;
+    let owner = Owner { company: started.company_id, user: Some(started.uploaded_by) };
+    let mut permit = worker.budget.begin(owner, started.size_bytes).await?;
     let mut buffer = PartBuffer::new(started.size_bytes, Some(SpeculativeDigest::from_start()));
     let began = Instant::now();
     let until = began + HELD;
@@ -63,9 +66,17 @@ pub(super) async fn store_whole(
             }
         }
         let is_enough = worker.budget.is_enough(&permit, buffer.len() + 1);
-        if !is_enough && worker.budget.grow(&mut permit, started.size_bytes).await.is_err() {
+        let (size_bytes, received) = (started.size_bytes, buffer.len());
+        if !is_enough && worker.budget.grow_for(&mut permit, size_bytes, received, began.elapsed()).await.is_err() {
             break Read::Slow;
         }
+    };
+    // The uploader may have been removed from the chatroom or thread. The verification of an ordinary upload checks it.
+    let is_delivery = started.chatroom_id.is_some() || started.thread_id.is_some();
+    let is_complete = started.size_bytes > 0 && buffer.len() == started.size_bytes;
+    let read = match read {
+        Read::Whole if is_delivery && is_complete && began.elapsed() > PROMPT => Read::Slow,
+        read => read,
     };
     let filled = buffer.finish();
     match read {

@@ -5,12 +5,11 @@
 //! stored its bytes and recorded them in the log. A newer request that carries bytes itself sends the offset at which
 //! they begin. If the holder is reading a part at that same offset, it does not store these bytes.
 
-use async_nats::{Client, SubscribeError, Subscriber};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use waybill_event_log::{Questions, SignalError, Signals};
 use waybill_schema::{UploadId, names};
 
 /// WriterLease on an upload, released when the value is dropped.
@@ -54,10 +53,10 @@ impl Eviction {
 
 impl WriterLease {
     /// Takes the hold. The gateway has notified older holders before.
-    pub(super) async fn take(client: &Client, upload: UploadId) -> Result<Self, SubscribeError> {
-        let requests = client.subscribe(names::takeover_subject(upload)).await?;
+    pub(super) async fn take(signals: &dyn Signals, upload: UploadId) -> Result<Self, SignalError> {
+        let requests = signals.listen(names::takeover_subject(upload)).await?;
         let (eviction, released) = (Eviction::default(), CancellationToken::new());
-        tokio::spawn(listen(client.clone(), requests, eviction.clone(), released.clone()));
+        tokio::spawn(listen(requests, eviction.clone(), released.clone()));
         Ok(Self { eviction, _released: released.drop_guard() })
     }
 
@@ -69,7 +68,7 @@ impl WriterLease {
 
 /// Signals newer requests while the upload is held, and answers them after the release. A request whose message is
 /// still on its way at that time asks again.
-async fn listen(client: Client, mut requests: Subscriber, eviction: Eviction, released: CancellationToken) {
+async fn listen(mut requests: Questions, eviction: Eviction, released: CancellationToken) {
     let mut waiting = Vec::new();
     loop {
         tokio::select! {
@@ -84,9 +83,37 @@ async fn listen(client: Client, mut requests: Subscriber, eviction: Eviction, re
         }
     }
     drop(requests);
-    for reply in waiting.into_iter().filter_map(|request| request.reply) {
-        if let Err(error) = client.publish(reply, Bytes::new()).await {
-            tracing::debug!(%error, "cannot answer a newer request");
-        }
+    for request in waiting {
+        request.answer().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::time::Duration;
+    use waybill_event_log::{Asked, MemorySignals};
+
+    /// Longer than any test takes.
+    const WITHIN: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_newer_request_waits_until_the_older_one_has_released_the_upload() {
+        let (signals, upload) = (MemorySignals::default(), UploadId(uuid::Uuid::nil()));
+        let ask = |offset: &'static str| signals.ask(names::takeover_subject(upload), Bytes::from(offset), WITHIN);
+        assert_eq!(ask("").await, Asked::NobodyListens);
+
+        let lease = WriterLease::take(&signals, upload).await.unwrap();
+        let eviction = lease.eviction();
+        let release = async {
+            eviction.came().await;
+            assert!(eviction.resumes_at(7) && !eviction.resumes_at(8));
+            drop(lease);
+        };
+        let mut newer = ask("7");
+        assert!(futures_util::poll!(&mut newer).is_pending());
+        assert_eq!(tokio::join!(newer, release).0, Asked::Answered);
+        assert_eq!(ask("7").await, Asked::NobodyListens);
     }
 }

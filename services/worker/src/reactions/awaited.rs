@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 use waybill_repository::UploadAggregate;
 use waybill_schema::{Causation, CompanyId, UploadId};

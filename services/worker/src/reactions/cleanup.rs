@@ -59,19 +59,19 @@ pub(super) async fn delete_staging(worker: &Worker, aggregate: &UploadAggregate)
     Ok(delete_all(worker, &keys::staging(aggregate.company, aggregate.upload)).await?)
 }
 
-/// Deletes all objects under a prefix except `kept`, to which other files still refer.
-pub(super) async fn delete_others(worker: &Worker, prefix: &str, kept: Option<&str>) -> Result<(), StoreError> {
-    let mut keys = worker.store.list(prefix).await?;
-    keys.retain(|key| kept != Some(key.as_str()));
-    worker.delete_many(&keys).await.map(drop)
+pub(super) async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
+    delete_others(worker, prefix, None).await
 }
 
-pub(super) async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), StoreError> {
+/// Deletes all objects under a prefix except `kept`, to which other files still refer.
+pub(super) async fn delete_others(worker: &Worker, prefix: &str, kept: Option<&str>) -> Result<(), StoreError> {
     for _ in 0..PAGES {
-        let keys = match worker.store.list(prefix).await {
-            Err(StoreError::Refused { .. }) => return worker.keep_prefix(prefix).await,
+        let mut keys = match worker.store.list(prefix).await {
+            // The sweep would delete the whole prefix.
+            Err(StoreError::Refused { .. }) if kept.is_none() => return worker.keep_prefix(prefix).await,
             keys => keys?,
         };
+        keys.retain(|key| kept != Some(key.as_str()));
         if keys.is_empty() {
             return Ok(());
         }

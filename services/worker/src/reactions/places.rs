@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn one_place_is_somebodys() {
+    fn a_single_place_goes_to_one_company_until_it_is_released() {
         let places = Places::new(1);
         let first = all(&places, 1);
         assert_eq!((first.len(), all(&places, 2).len()), (1, 0));

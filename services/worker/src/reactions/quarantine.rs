@@ -6,14 +6,15 @@
 
 use super::{ReactionError, cleanup};
 use crate::{Worker, keys};
-use uuid::Uuid;
 use waybill_domain::Refusal;
+use waybill_domain::limits::OpenLimits;
 use waybill_domain::quota;
 use waybill_domain::upload::{Command, Phase, State};
+use waybill_object_store::StoreError;
 use waybill_repository::{Context, ExecuteError, Loaded, QuotaAggregate, UploadAggregate};
 use waybill_schema::events::{QuarantineCopied, UploadKind};
 use waybill_schema::{Causation, Timestamp};
-use waybill_service_kit::now;
+use waybill_service_kit::{new_id, now};
 
 /// Copies the object if it exists, and completes the upload.
 pub(super) async fn take_over(
@@ -85,6 +86,36 @@ pub(super) async fn take_over(
     }
 }
 
+/// Rejects an upload whose client has stored more bytes in parts than the file can have. Gateways look at the parts only
+/// if the client asks them for something.
+pub(crate) async fn check_parts(worker: &Worker, aggregate: &UploadAggregate) -> Result<(), ReactionError> {
+    let mut loaded = worker.repository.load(aggregate).await?;
+    let UploadKind::Quarantine { quarantine_key } = loaded.state.kind.clone() else { return Ok(()) };
+    if loaded.state.phase != Phase::Active || loaded.state.copied.is_some() {
+        return Ok(());
+    }
+    let size_bytes = loaded.state.grid().size_bytes;
+    let open = match worker.store.list_multiparts(&quarantine_key).await {
+        // The store does not allow to list multipart uploads.
+        Err(StoreError::Refused { .. }) => return Ok(()),
+        open => open?,
+    };
+    let mut stored_bytes = 0_u64;
+    for (key, upload_id) in open {
+        let parts = match worker.store.list_parts(&key, &upload_id).await {
+            // The client has completed or aborted it.
+            Err(StoreError::NoSuchUpload { .. } | StoreError::NotFound { .. }) => continue,
+            parts => parts?,
+        };
+        stored_bytes = parts.iter().fold(stored_bytes, |sum, part| sum.saturating_add(part.size_bytes));
+    }
+    if stored_bytes <= size_bytes {
+        return Ok(());
+    }
+    let context = worker.context(Causation::Request(new_id()));
+    reject(worker, aggregate, &mut loaded, &context, &Refusal::SizeExceeded { size_bytes }).await
+}
+
 /// Raises the reservation to the size of the object if the client did not declare the size.
 async fn reserve(
     worker: &Worker,
@@ -98,7 +129,7 @@ async fn reserve(
     }
     let limits = worker.policies.limits(aggregate.company).await?;
     // The reservation was made before, and its event recorded the storage limit.
-    let terms = quota::Terms { default_limit_bytes: 0, limits };
+    let terms = quota::Terms { default_limit_bytes: 0, limits, open: OpenLimits::NONE };
     let (upload_id, needed_bytes, max_bytes) = (aggregate.upload, size_bytes, size_bytes);
     let raise = quota::Command::Raise { upload_id, needed_bytes, max_bytes, terms };
     match worker.repository.execute(&QuotaAggregate { company: aggregate.company }, raise, context).await {
@@ -156,7 +187,7 @@ pub(crate) async fn clear(
         return Ok(());
     }
     delete_uncopied(worker, aggregate, &loaded.state).await?;
-    let context = worker.context(Causation::Request(Uuid::now_v7()));
+    let context = worker.context(Causation::Request(new_id()));
     worker.repository.execute_from(aggregate, &mut loaded, command, &context).await?;
     Ok(())
 }

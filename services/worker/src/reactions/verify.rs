@@ -2,6 +2,7 @@
 
 use super::ReactionError;
 use super::complete::{empty_object, is_as_acknowledged};
+use super::delivery::withhold_if_removed;
 use crate::hashing::Midstate;
 use crate::{Worker, sniff};
 use crc_fast::{CrcAlgorithm, Digest as Crc};
@@ -49,6 +50,9 @@ pub(super) async fn verify_object(
             message: "the store holds other bytes than were acknowledged; upload the file again".to_owned(),
         },
     };
+    if matches!(command, Command::Verify { .. }) {
+        withhold_if_removed(worker, aggregate, &loaded.state, causation).await?;
+    }
     worker.repository.execute_from(aggregate, loaded, command, &worker.context(causation)).await?;
     Ok(())
 }

@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn two_bytes_prove_nothing() {
+    fn a_signature_of_two_bytes_alone_does_not_identify_a_type() {
         for magic in [[0x64, 0x86], [0x4C, 0x01], [0x00, 0x02], [0x1F, 0x9D], [0xFF, 0xF1], *b"BM", *b"%!", *b"MZ"] {
             assert_eq!(of_bytes(&beginning(&magic)), None, "{magic:x?}");
         }
     }
 
     #[test]
-    fn programs_are_known_by_more() {
+    fn windows_and_elf_programs_are_identified_by_their_headers() {
         let mut program = beginning(b"MZ").to_vec();
         program[PE_OFFSET_AT..PE_OFFSET_AT + 4].copy_from_slice(&0xF8_u32.to_le_bytes());
         program[0xF8..0xFC].copy_from_slice(b"PE\0\0");

@@ -2,22 +2,22 @@
 
 use super::candidate::{aggregate, time_now};
 use crate::Worker;
+use crate::metrics;
 use crate::reactions::{ReactionError, advance};
 use chrono::Duration as Span;
-use uuid::Uuid;
 use waybill_domain::upload::Command;
 use waybill_domain::{Refusal, file, quota, token};
 use waybill_read_model::queries::{Counted, Overdue};
 use waybill_repository::{Aggregate, ExecuteError, FileAggregate, QuotaAggregate, TokenAggregate, forget_snapshot};
 use waybill_schema::events::{QuotaRecalculated, UploadKind};
 use waybill_schema::{Causation, CompanyId, Timestamp, TokenId};
-use waybill_service_kit::{metrics, now};
+use waybill_service_kit::{new_id, now};
 
 /// Appends only the event that expires an upload. The reaction to this event releases the reservation and deletes the
 /// objects. If the client of a direct upload has created its object in time, that object counts: it is looked for
 /// first, because the worker that awaited it may be gone.
 pub(super) async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), ReactionError> {
-    let causation = Causation::Request(Uuid::now_v7());
+    let causation = Causation::Request(new_id());
     let mut known = worker.repository.load(&aggregate(overdue)).await?;
     if matches!(known.state.kind, UploadKind::Quarantine { .. }) {
         advance(worker, overdue.company_id, overdue.upload_id, causation).await?;
@@ -32,7 +32,7 @@ pub(super) async fn expire(worker: &Worker, overdue: Overdue) -> Result<(), Reac
 
 /// Retires or purges a file. Does nothing if a user has restored it in the meantime.
 pub(super) async fn change(worker: &Worker, file: Overdue, command: file::Command) -> Result<(), ReactionError> {
-    let context = worker.context(Causation::Request(Uuid::now_v7()));
+    let context = worker.context(Causation::Request(new_id()));
     let aggregate = FileAggregate { company: file.company_id, file: file.upload_id };
     match worker.repository.execute(&aggregate, command, &context).await {
         Ok(_) | Err(ExecuteError::Refused(Refusal::FileNotDeleted | Refusal::NotFound { .. })) => Ok(()),
@@ -58,7 +58,7 @@ pub(super) async fn forget(
     token: TokenId,
     ended_until: Timestamp,
 ) -> Result<(), ReactionError> {
-    let context = worker.context(Causation::Request(Uuid::now_v7()));
+    let context = worker.context(Causation::Request(new_id()));
     let aggregate = TokenAggregate { company, token };
     let command = token::Command::Forget { ended_until };
     worker.repository.execute(&aggregate, command, &context).await?;
@@ -82,7 +82,7 @@ pub(super) async fn recalculate(worker: &Worker, counted: &Counted) -> Result<()
         drift_bytes,
         drift_files,
     };
-    let context = worker.context(Causation::Request(Uuid::now_v7()));
+    let context = worker.context(Causation::Request(new_id()));
     worker.repository.execute(&QuotaAggregate { company }, quota::Command::Recalculate(event), &context).await?;
     Ok(())
 }

@@ -8,7 +8,8 @@
 mod actions;
 mod candidate;
 
-use crate::reactions::{ReactionError, advance, clear};
+use crate::metrics;
+use crate::reactions::{ReactionError, advance, check_parts, clear};
 use crate::share::share_of;
 use crate::{Worker, leftovers, parked, rooms};
 use chrono::{DateTime, Duration as Span, Utc};
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
 use waybill_domain::file;
-use waybill_event_log::jetstream::BucketError;
+use waybill_event_log::BucketError;
 use waybill_read_model::alive::{self, Group};
 use waybill_read_model::queries::{
     Counted, Overdue, Page, Place, Share, abandoned_uploads, awaited_objects, companies_with_retention, files_to_purge,
@@ -29,8 +30,7 @@ use waybill_read_model::queries::{
 };
 use waybill_read_model::{Connection, ReadModelError};
 use waybill_schema::{Causation, CompanyId, Timestamp};
-use waybill_service_kit::Shutdown;
-use waybill_service_kit::metrics;
+use waybill_service_kit::{Shutdown, new_id};
 
 use candidate::{aggregate, before_now, time_now};
 
@@ -40,9 +40,11 @@ use actions::{change, expire, forget, recalculate, retire};
 const BATCH: i64 = 500;
 /// Number of candidates of one kind that are handled in parallel.
 const AT_ONCE: usize = 8;
-/// Seconds without an event of an upload after which the sweep looks for its object: the worker that awaited it is
+/// Maximum time without an event of an upload after which the sweep looks for its object: the worker that awaited it is
 /// gone.
-const QUIET_S: i64 = 120;
+const QUIET: Duration = Duration::from_secs(120);
+/// The same in rounds of the sweep, which is less if the sweep is frequent.
+const QUIET_ROUNDS: u32 = 10;
 /// Number of rounds for which an announcement of a worker is valid, and its shortest validity.
 const ALIVE_ROUNDS: u32 = 3;
 const ALIVE_AT_LEAST: Duration = Duration::from_secs(10);
@@ -286,9 +288,10 @@ impl Sweep<'_> {
         before_now(self.worker.settings.expiry_grace() * PUT_GRACES)
     }
 
-    /// Looks for objects of direct uploads for which no worker looks any more.
+    /// Looks for objects of direct uploads for which no worker looks any more, and for parts that are too large.
     async fn look_for_objects(&self) -> Result<(), ReactionError> {
-        let (quiet_since, until) = (time_now() - Span::seconds(QUIET_S), self.put_ended());
+        let quiet = QUIET.min(self.worker.settings.sweep_every() * QUIET_ROUNDS);
+        let (quiet_since, until) = (before_now(quiet), self.put_ended());
         let find = |after| {
             let page = self.page(after);
             self.find(move |mut tables| {
@@ -296,8 +299,12 @@ impl Sweep<'_> {
             })
         };
         let look = |upload: Overdue| {
-            let causation = Causation::Request(Uuid::now_v7());
-            advance(self.worker, upload.company_id, upload.upload_id, causation).boxed()
+            async move {
+                let causation = Causation::Request(new_id());
+                advance(self.worker, upload.company_id, upload.upload_id, causation).await?;
+                check_parts(self.worker, &aggregate(upload)).await
+            }
+            .boxed()
         };
         self.each(find, look).await
     }

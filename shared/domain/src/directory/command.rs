@@ -1,16 +1,25 @@
 //! Commands to a directory.
 
 use crate::limits::Limits;
-use waybill_schema::events::CompanySettings;
-use waybill_schema::{ChatroomId, CompanyId, Place, ThreadId, UserId};
+use waybill_schema::events::{CompanyLimitsSet, CompanySettings};
+use waybill_schema::{ChatroomId, CompanyId, Place, ThreadId, Timestamp, UserId};
 
 /// Command to a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Register the company, or open it again.
     RegisterCompany(CompanyId),
-    /// Replace the settings of the company. They may not exceed the limits of the installation.
+    /// Replace the company's own settings. They may not exceed the limits of the host product and of the installation.
     ChangeSettings(CompanySettings, Limits),
+    /// Replace the limits that the host product sets. They may not exceed the limits of the installation.
+    SetLimits(CompanyLimitsSet, Limits),
+    /// Refuse tokens that were issued before a time.
+    InvalidateTokens {
+        /// The user. `None` stands for all users of the company.
+        user_id: Option<UserId>,
+        /// The time.
+        issued_before: Timestamp,
+    },
     /// Close the company: its users may not do anything any more.
     CloseCompany,
     /// Register a user, or bring a removed user back. Only the host product may do this.

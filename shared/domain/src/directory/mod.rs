@@ -5,27 +5,23 @@
 
 mod aggregate;
 mod command;
+mod rules;
 mod state;
 
 pub use aggregate::DirectoryAggregate;
 pub use command::Command;
+pub use rules::CompanyRules;
 pub use state::{State, evolve};
 
 use state::Presence;
 
 use crate::Refusal;
-use crate::limits::Limits;
-use crate::media_type::is_pattern;
 use waybill_schema::Place;
 use waybill_schema::events::{
-    ChatroomDeleted, ChatroomOpened, CompanyClosed, CompanyRegistered, CompanySettings, CompanySettingsChanged,
-    DirectoryEvent, MemberAdded, MemberRemoved, ThreadDeleted, ThreadOpened, UserRegistered, UserRemoved,
+    ChatroomDeleted, ChatroomOpened, CompanyClosed, CompanyLimitsSet, CompanyRegistered, CompanySettingsChanged,
+    DirectoryEvent, MemberAdded, MemberRemoved, ThreadDeleted, ThreadOpened, TokensInvalidated, UserRegistered,
+    UserRemoved,
 };
-
-/// Maximum number of types in the allow-list of a company.
-const MAX_TYPES: usize = 200;
-/// Maximum retention: 100 years, in days.
-const MAX_RETENTION_DAYS: u32 = 36_500;
 
 /// Decides on a command. Returns no event if the directory already has the requested state.
 ///
@@ -50,8 +46,21 @@ pub fn decide(state: &State, command: Command) -> Result<Option<DirectoryEvent>,
     let event: Option<DirectoryEvent> = match command {
         Command::RegisterCompany(_) | Command::AdmitCompany(_) | Command::CloseCompany => None,
         Command::ChangeSettings(settings, limits) => {
-            check_settings(&settings, &limits)?;
-            (settings != state.settings).then(|| CompanySettingsChanged { settings }.into())
+            state.rules.check_settings(&settings, limits)?;
+            (settings != state.rules.settings).then(|| CompanySettingsChanged { settings }.into())
+        }
+        Command::SetLimits(set, limits) => {
+            rules::check_limits(&set, limits)?;
+            let known = CompanyLimitsSet {
+                limits: state.rules.limits.clone(),
+                min_retention_days: state.rules.min_retention_days,
+            };
+            (set != known).then(|| set.into())
+        }
+        Command::InvalidateTokens { user_id, issued_before } => {
+            known(user_id.is_none_or(|user| state.is_user(user)), "user")?;
+            let is_new = state.tokens_valid_from(user_id).is_none_or(|known| known < issued_before);
+            is_new.then(|| TokensInvalidated { user_id, issued_before }.into())
         }
         Command::Admit(user) if state.is_removed(user) => return Err(Refusal::NotRegistered),
         Command::RegisterUser(user_id) | Command::Admit(user_id) => {
@@ -106,7 +115,9 @@ pub fn decide_within(state: &State, command: Command, max_entries: usize) -> Res
         Some(
             DirectoryEvent::CompanyRegistered(_)
             | DirectoryEvent::CompanySettingsChanged(_)
+            | DirectoryEvent::CompanyLimitsSet(_)
             | DirectoryEvent::CompanyClosed(_)
+            | DirectoryEvent::TokensInvalidated(_)
             | DirectoryEvent::UserRemoved(_)
             | DirectoryEvent::ChatroomDeleted(_)
             | DirectoryEvent::ThreadDeleted(_)
@@ -143,22 +154,4 @@ fn what(place: Place) -> &'static str {
 
 fn known(is_known: bool, what: &'static str) -> Result<(), Refusal> {
     if is_known { Ok(()) } else { Err(Refusal::NotFound { what }) }
-}
-
-fn check_settings(settings: &CompanySettings, limits: &Limits) -> Result<(), Refusal> {
-    let within = |value: Option<u64>, limit| value.is_none_or(|value| (1..=limit).contains(&value));
-    let types = settings.allowed_mime_types.as_deref().unwrap_or_default();
-    let days = settings.retention_days;
-    let reason = if !within(settings.max_file_bytes, limits.max_file_bytes) {
-        "max_file_bytes must be at least 1 and at most the limit of this installation"
-    } else if !within(settings.max_session_bytes, limits.max_session_bytes) {
-        "max_session_bytes must be at least 1 and at most the limit of this installation"
-    } else if types.len() > MAX_TYPES || !types.iter().all(|entry| is_pattern(entry)) {
-        "allowed_mime_types must have at most 200 entries such as application/pdf or image/*, in lower case"
-    } else if days.is_some_and(|days| !(1..=MAX_RETENTION_DAYS).contains(&days)) {
-        "retention_days must be between 1 and 36,500"
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::SettingsInvalid { reason })
 }

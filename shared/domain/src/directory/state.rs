@@ -2,10 +2,11 @@
 //! memberships invalid. Applying an event therefore never searches the users for memberships to remove.
 
 use super::command::Command;
+use super::rules::CompanyRules;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use waybill_schema::events::{CompanySettings, DirectoryEvent};
-use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
+use waybill_schema::events::DirectoryEvent;
+use waybill_schema::{ChatroomId, Place, ThreadId, Timestamp, UserId};
 
 /// Number of places of a user from which on invalid memberships are removed, each time the number reaches a power of
 /// two.
@@ -15,7 +16,9 @@ const TIDIED_FROM: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub(super) company: Presence,
-    pub(super) settings: CompanySettings,
+    pub(super) rules: CompanyRules,
+    /// Tokens of all users that were issued before this time are invalid.
+    tokens_valid_from: Option<Timestamp>,
     users: HashMap<UserId, User>,
     chatrooms: HashMap<ChatroomId, Chatroom>,
     threads: HashMap<ThreadId, Thread>,
@@ -42,6 +45,8 @@ struct Counts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct User {
     active: bool,
+    /// Tokens of the user that were issued before this time are invalid.
+    tokens_valid_from: Option<Timestamp>,
     /// The places that the user was added to, with the generation of the place at that time.
     places: BTreeMap<Place, u32>,
 }
@@ -103,9 +108,17 @@ impl State {
         self.company == Presence::Open
     }
 
-    /// Returns the settings of the company, which replace the defaults.
-    pub fn settings(&self) -> &CompanySettings {
-        &self.settings
+    /// Returns the rules for the files of the company.
+    pub fn rules(&self) -> &CompanyRules {
+        &self.rules
+    }
+
+    /// Returns the time before which tokens must not have been issued: of a user alone, or of all users.
+    pub(super) fn tokens_valid_from(&self, user: Option<UserId>) -> Option<Timestamp> {
+        match user {
+            Some(user) => self.users.get(&user)?.tokens_valid_from,
+            None => self.tokens_valid_from,
+        }
     }
 
     /// Returns `true` if the user is registered and the company is open.
@@ -114,7 +127,7 @@ impl State {
     }
 
     /// Returns `true` if the user was ever registered.
-    pub(super) fn is_user(&self, user: UserId) -> bool {
+    pub fn is_user(&self, user: UserId) -> bool {
         self.users.contains_key(&user)
     }
 
@@ -273,7 +286,15 @@ impl State {
 pub fn evolve(state: &mut State, event: &DirectoryEvent) {
     match event {
         DirectoryEvent::CompanyRegistered(_) => state.company = Presence::Open,
-        DirectoryEvent::CompanySettingsChanged(changed) => state.settings = changed.settings.clone(),
+        DirectoryEvent::CompanySettingsChanged(_) | DirectoryEvent::CompanyLimitsSet(_) => state.rules.apply(event),
+        DirectoryEvent::TokensInvalidated(invalidated) => match invalidated.user_id {
+            None => state.tokens_valid_from = Some(invalidated.issued_before),
+            Some(user) => {
+                if let Some(user) = state.users.get_mut(&user) {
+                    user.tokens_valid_from = Some(invalidated.issued_before);
+                }
+            }
+        },
         DirectoryEvent::CompanyClosed(_) => state.company = Presence::Closed,
         DirectoryEvent::UserRegistered(user) => state.register(user.user_id),
         DirectoryEvent::UserRemoved(user) => state.remove(user.user_id),
@@ -290,8 +311,13 @@ impl State {
     /// Returns a copy of the entries that these commands touch. Deciding the commands on the copy gives the same
     /// results as on the whole state.
     pub(super) fn excerpt(&self, commands: &[Command]) -> Self {
-        let mut excerpt =
-            Self { company: self.company, settings: self.settings.clone(), counts: self.counts, ..Self::default() };
+        let mut excerpt = Self {
+            company: self.company,
+            rules: self.rules.clone(),
+            tokens_valid_from: self.tokens_valid_from,
+            counts: self.counts,
+            ..Self::default()
+        };
         for command in commands {
             match command {
                 Command::RegisterUser(user) | Command::Admit(user) => excerpt.copy_user(self, *user, &[]),
@@ -312,9 +338,13 @@ impl State {
                     excerpt.copy_place(self, *place);
                     excerpt.copy_user(self, *user, &[*place]);
                 }
+                Command::InvalidateTokens { user_id, .. } => {
+                    user_id.iter().for_each(|user| excerpt.copy_user(self, *user, &[]));
+                }
                 Command::RegisterCompany(_)
                 | Command::AdmitCompany(_)
                 | Command::ChangeSettings(..)
+                | Command::SetLimits(..)
                 | Command::CloseCompany => {}
             }
         }
@@ -323,7 +353,7 @@ impl State {
 
     fn copy_user(&mut self, from: &Self, id: UserId, places: &[Place]) {
         let Some(user) = from.users.get(&id) else { return };
-        let copy = self.users.entry(id).or_insert_with(|| User { active: user.active, ..User::default() });
+        let copy = self.users.entry(id).or_insert_with(|| User { places: BTreeMap::new(), ..*user });
         copy.places.extend(places.iter().filter_map(|place| user.places.get_key_value(place)));
     }
 

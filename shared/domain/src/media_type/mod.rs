@@ -53,6 +53,25 @@ impl TypePolicy {
         &self.allowed
     }
 
+    /// Returns a policy that accepts what both policies accept. A dangerous type must be named by both.
+    #[must_use]
+    pub fn narrowed(&self, other: &Self) -> Self {
+        let entries = other.allowed.iter().filter(|entry| self.covers(entry));
+        let own = self.allowed.iter().filter(|entry| other.covers(entry) && !other.allowed.contains(entry));
+        Self { allowed: entries.chain(own).cloned().collect() }
+    }
+
+    /// Returns `true` if every type that the entry stands for is accepted.
+    fn covers(&self, entry: &str) -> bool {
+        match entry.strip_suffix('*') {
+            Some(prefix) => self.allowed.iter().any(|known| match known.strip_suffix('*') {
+                Some(known) => known == "*/" || prefix.starts_with(known),
+                None => false,
+            }),
+            None => danger::of_type(data::canonical(entry)).map_or_else(|| self.has(entry), |kind| self.names(kind)),
+        }
+    }
+
     /// Checks before the upload whether the described file is accepted.
     ///
     /// # Errors

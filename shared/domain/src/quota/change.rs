@@ -1,5 +1,6 @@
 //! Changes of the reservations of open uploads.
 
+use super::open::Open;
 use super::reserve::{check_company, check_session};
 use super::{Reserved, State, Terms};
 use crate::Refusal;
@@ -14,7 +15,7 @@ use waybill_schema::{Timestamp, UploadId};
 ///
 /// # Errors
 /// [`Refusal::NotFound`] if the upload has no open reservation, [`Refusal::QuotaExceeded`],
-/// [`Refusal::SessionTooLarge`].
+/// [`Refusal::SessionTooLarge`], [`Refusal::UserSpaceExceeded`].
 pub(super) fn raise(
     state: &State,
     upload_id: UploadId,
@@ -26,13 +27,12 @@ pub(super) fn raise(
     if needed_bytes <= reserved.bytes {
         return Ok(None);
     }
+    let open = Open::count(state, reserved.user_id.into_iter(), |upload| *upload == upload_id);
     let check = |bytes_total: u64| {
-        let more = ReservedItem {
-            upload_id,
-            session_id: reserved.session_id,
-            bytes_total: bytes_total.saturating_sub(reserved.bytes),
-        };
+        let whole = ReservedItem { upload_id, session_id: reserved.session_id, bytes_total, user_id: reserved.user_id };
+        let more = ReservedItem { bytes_total: bytes_total.saturating_sub(reserved.bytes), ..whole.clone() };
         check_company(state, state.reserved_bytes(), &more, terms)?;
+        open.check(state, &whole, terms)?;
         match more.session_id.and_then(|id| state.sessions.get(&id)) {
             Some(total) => check_session(*total, &more, &terms.limits).map(drop),
             None => Ok(()),
@@ -49,7 +49,7 @@ pub(super) fn raise(
 /// limits. Returns no event if the final upload already has a reservation.
 ///
 /// # Errors
-/// [`Refusal::QuotaExceeded`], [`Refusal::SessionTooLarge`].
+/// [`Refusal::QuotaExceeded`], [`Refusal::SessionTooLarge`], [`Refusal::UserSpaceExceeded`].
 pub(super) fn transfer(
     state: &State,
     item: ReservedItem,
@@ -63,6 +63,7 @@ pub(super) fn transfer(
     // A partial upload that is named twice has only one reservation.
     let from: BTreeSet<UploadId> = from.into_iter().collect();
     let freed: u64 = from.iter().filter_map(|partial| state.reserved.get(partial)).map(|reserved| reserved.bytes).sum();
+    Open::count(state, item.user_id.into_iter(), |upload| from.contains(upload)).check(state, &item, terms)?;
     // Check even if no more bytes are requested: the reservation of a partial upload may have ended recently.
     check_company(state, state.reserved_bytes().saturating_sub(freed), &item, terms)?;
     if let Some(session_id) = item.session_id {

@@ -1,17 +1,24 @@
 //! Commands to a quota.
 
 use super::State;
-use crate::limits::Limits;
+use crate::limits::{Limits, OpenLimits};
 use waybill_schema::events::{QuotaRecalculated, ReleasedItem, ReservedItem, SettledItem};
 use waybill_schema::{FileId, Timestamp, UploadId};
 
 /// Command to a quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Set the storage limit. Every such command is recorded.
+    /// Set the storage limit on behalf of the host product. Every such command is recorded.
     SetLimit {
         /// The limit in bytes.
         storage_limit_bytes: u64,
+    },
+    /// Set a lower storage limit on behalf of an administrator of the company. Every such command is recorded.
+    LowerLimit {
+        /// The limit in bytes.
+        storage_limit_bytes: u64,
+        /// Storage limit of a company for which the host product set no limit, in bytes.
+        default_limit_bytes: u64,
     },
     /// Set the storage limit, unless a limit was set before.
     SetFirstLimit {
@@ -73,6 +80,8 @@ pub struct Terms {
     pub default_limit_bytes: u64,
     /// Limits on sizes.
     pub limits: Limits,
+    /// Limits on open uploads.
+    pub open: OpenLimits,
 }
 
 impl Terms {

@@ -8,6 +8,7 @@
 mod aggregate;
 mod change;
 mod command;
+mod open;
 mod reserve;
 mod settle;
 mod state;
@@ -26,9 +27,18 @@ use waybill_schema::events::{QuotaEvent, QuotaLimitSet};
 /// The [`Refusal`] for the client.
 pub fn decide(state: &State, command: Command) -> Result<Option<QuotaEvent>, Refusal> {
     Ok(match command {
-        Command::SetLimit { storage_limit_bytes } => Some(QuotaLimitSet { storage_limit_bytes }.into()),
+        Command::SetLimit { storage_limit_bytes } => {
+            Some(QuotaLimitSet { storage_limit_bytes, is_of_host: true }.into())
+        }
+        Command::LowerLimit { storage_limit_bytes, default_limit_bytes } => {
+            let limit_bytes = state.limit_of_host_bytes.unwrap_or(default_limit_bytes);
+            if storage_limit_bytes > limit_bytes {
+                return Err(Refusal::LimitAboveHosts { limit_bytes });
+            }
+            Some(QuotaLimitSet { storage_limit_bytes, is_of_host: false }.into())
+        }
         Command::SetFirstLimit { storage_limit_bytes } => {
-            state.limit_bytes.is_none().then(|| QuotaLimitSet { storage_limit_bytes }.into())
+            state.limit_bytes.is_none().then(|| QuotaLimitSet { storage_limit_bytes, is_of_host: true }.into())
         }
         Command::Reserve { items, until, terms } => reserve::reserve(state, &items, until, &terms)?,
         Command::Raise { upload_id, needed_bytes, max_bytes, terms } => {

@@ -1,5 +1,6 @@
 //! Reservation of bytes for uploads that are about to start.
 
+use super::open::Open;
 use super::{State, Terms};
 use crate::Refusal;
 use crate::limits::{Limits, RESERVATION_ITEMS_MAX};
@@ -22,6 +23,7 @@ pub fn check_each(state: &State, items: &[ReservedItem], terms: &Terms) -> Reser
     let mut accepted: Vec<ReservedItem> = Vec::new();
     let mut reserved_bytes = state.reserved_bytes();
     let mut sessions: BTreeMap<SessionId, u64> = BTreeMap::new();
+    let mut open = Open::count(state, items.iter().filter_map(|item| item.user_id), |_| false);
     let answers = items
         .iter()
         .take(RESERVATION_ITEMS_MAX)
@@ -31,12 +33,14 @@ pub fn check_each(state: &State, items: &[ReservedItem], terms: &Terms) -> Reser
                 return Ok(());
             }
             check_company(state, reserved_bytes, item, terms)?;
+            open.check(state, item, terms)?;
             if let Some(session_id) = item.session_id {
                 let before = state.sessions.get(&session_id).copied().unwrap_or_default();
                 let total = sessions.entry(session_id).or_insert(before);
                 *total = check_session(*total, item, &terms.limits)?;
             }
             reserved_bytes = reserved_bytes.saturating_add(item.bytes_total);
+            open.add(item);
             accepted.push(item.clone());
             Ok(())
         })

@@ -4,7 +4,7 @@ use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{QuotaEvent, QuotaRaised, QuotaReserved};
-use waybill_schema::{FileId, SessionId, Timestamp, UploadId};
+use waybill_schema::{FileId, SessionId, Timestamp, UploadId, UserId};
 
 /// Open reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct Reserved {
     pub session_id: Option<SessionId>,
     /// Time until which the upload must have started.
     pub until: Timestamp,
+    /// The user. `None` if an earlier version reserved the bytes.
+    pub user_id: Option<UserId>,
 }
 
 /// Quota of a company, folded from its events. Its size is bounded by the open uploads and the recent sessions.
@@ -22,6 +24,8 @@ pub struct Reserved {
 pub struct State {
     /// The limit in bytes. `None` until a limit is set.
     pub limit_bytes: Option<u64>,
+    /// The limit that the host product set, which administrators of the company can only lower.
+    pub limit_of_host_bytes: Option<u64>,
     /// Bytes of verified files.
     pub used_bytes: u64,
     /// Number of verified files.
@@ -44,7 +48,12 @@ impl State {
 /// Applies one event, recorded at `time`, to the state.
 pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
     match event {
-        QuotaEvent::QuotaLimitSet(set) => state.limit_bytes = Some(set.storage_limit_bytes),
+        QuotaEvent::QuotaLimitSet(set) => {
+            state.limit_bytes = Some(set.storage_limit_bytes);
+            if set.is_of_host {
+                state.limit_of_host_bytes = state.limit_bytes;
+            }
+        }
         QuotaEvent::QuotaReserved(reserved) => reserve(state, reserved, time),
         QuotaEvent::QuotaRaised(raised) => raise(state, raised),
         QuotaEvent::QuotaTransferred(transferred) => {
@@ -81,7 +90,12 @@ pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
 
 fn reserve(state: &mut State, event: &QuotaReserved, time: Timestamp) {
     for item in &event.items {
-        let reserved = Reserved { bytes: item.bytes_total, session_id: item.session_id, until: event.until };
+        let reserved = Reserved {
+            bytes: item.bytes_total,
+            session_id: item.session_id,
+            until: event.until,
+            user_id: item.user_id,
+        };
         state.reserved.insert(item.upload_id, reserved);
         if let Some(session_id) = item.session_id {
             let total = state.sessions.entry(session_id).or_default();

@@ -18,14 +18,14 @@ impl Aggregate for ShareAggregate {
     type State = State;
     type Command = Command;
     type Event = ShareEvent;
-    const SNAPSHOT_VERSION: Option<u16> = Some(1);
+    const SNAPSHOT_VERSION: Option<u16> = Some(2);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, Entity::Share(self.share))
     }
 
-    fn evolve(state: &mut Self::State, event: &Self::Event, _: Timestamp) {
-        evolve(state, event);
+    fn evolve(state: &mut Self::State, event: &Self::Event, time: Timestamp) {
+        evolve(state, event, time);
     }
 
     fn decide(state: &Self::State, command: Self::Command) -> Result<Option<Self::Event>, Refusal> {
@@ -33,7 +33,7 @@ impl Aggregate for ShareAggregate {
     }
 
     fn routing(&self, state: &Self::State, event: &Self::Event) -> Routing {
-        // Only the first event brings the places. All later ones have those of the state.
+        // Only this event has the places. All later ones have those of the state.
         let shared = if let ShareEvent::FileShared(shared) = event { Some(shared) } else { state.shared.as_ref() };
         shared.map_or_else(Routing::default, |shared| Routing {
             chatroom_id: shared.chatroom_id,

@@ -7,9 +7,11 @@
 
 mod aggregate;
 mod claim;
+mod policy;
 
 pub use aggregate::TokenAggregate;
 pub use claim::{Asked, By, Claim, GOES_ON_FOR_MS};
+pub use policy::LinkPolicy;
 
 use crate::Refusal;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,8 @@ const REMEMBERED: usize = 128;
 pub struct State {
     /// The values from the issuing. `None` if the token does not exist.
     pub issued: Option<DownloadTokenIssued>,
+    /// Time of the issuing.
+    pub issued_at: Option<Timestamp>,
     /// Number of delivered downloads.
     pub download_count: u32,
     /// `true` if the token was revoked.
@@ -104,7 +108,9 @@ impl State {
 /// Applies one event, recorded at `time`, to the state.
 pub fn evolve(state: &mut State, event: &TokenEvent, time: Timestamp) {
     match event {
-        TokenEvent::DownloadTokenIssued(issued) => *state = State { issued: Some(issued.clone()), ..State::default() },
+        TokenEvent::DownloadTokenIssued(issued) => {
+            *state = State { issued: Some(issued.clone()), issued_at: Some(time), ..State::default() };
+        }
         TokenEvent::DownloadTokenRedeemed(redeemed) => {
             let claim = Claim::open(redeemed, time);
             state.download_count = state.download_count.saturating_add(u32::from(claim.is_delivered()));

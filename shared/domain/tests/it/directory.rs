@@ -6,7 +6,9 @@ use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::directory::*;
 use waybill_domain::limits::Limits;
-use waybill_schema::events::{CompanySettings, CompanySettingsChanged};
+use waybill_domain::media_type::TypePolicy;
+use waybill_domain::token::LinkPolicy;
+use waybill_schema::events::{CompanyLimitsSet, CompanySettings, CompanySettingsChanged, TokensInvalidated};
 use waybill_schema::*;
 
 const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
@@ -49,7 +51,7 @@ fn a_member_of_a_chatroom_is_one_of_its_threads() {
 }
 
 #[test]
-fn what_comes_back_comes_without_its_members() {
+fn a_removed_user_or_chatroom_that_returns_has_no_memberships() {
     for (end, again) in [
         (Command::RemoveUser(ANNA), Command::RegisterUser(ANNA)),
         (Command::DeleteChatroom(ROOM), Command::OpenChatroom(ROOM)),
@@ -88,7 +90,7 @@ fn who_was_removed_is_brought_back_by_the_host_alone() {
 }
 
 #[test]
-fn nothing_is_said_of_what_is_not_there() {
+fn commands_about_unregistered_companies_users_and_chatrooms_are_refused() {
     let nobody = directory([]);
     nobody.when(Command::RegisterUser(ANNA)).then_refused(not_found("company"));
     let company = nobody.when(Command::RegisterCompany(COMPANY)).then_an_event();
@@ -120,6 +122,74 @@ fn settings_stay_below_the_limits() {
     }
     let changed = CompanySettingsChanged { settings: good.clone() };
     company.when(Command::ChangeSettings(good, limits)).then_once(changed);
+}
+
+fn types(entries: &[&str]) -> Option<Vec<String>> {
+    Some(entries.iter().map(|entry| (*entry).to_owned()).collect())
+}
+
+#[test]
+fn the_settings_of_a_company_only_tighten_the_limits_of_the_host_product() {
+    let installation = Limits::default();
+    let limits = CompanySettings {
+        max_file_bytes: Some(1_000),
+        allowed_mime_types: types(&["image/*", "application/pdf", "application/x-sh"]),
+        retention_days: Some(100),
+        link_max_age_s: Some(3_600),
+        link_max_downloads: Some(5),
+        ..CompanySettings::default()
+    };
+    let set = CompanyLimitsSet { limits: limits.clone(), min_retention_days: Some(10) };
+    let company = directory([Command::RegisterCompany(COMPANY)]);
+    let company = company.when(Command::SetLimits(set.clone(), installation)).then_once(set);
+    for above in [
+        CompanySettings { max_file_bytes: Some(1_001), ..CompanySettings::default() },
+        CompanySettings { retention_days: Some(101), ..CompanySettings::default() },
+        CompanySettings { retention_days: Some(9), ..CompanySettings::default() },
+        CompanySettings { link_max_age_s: Some(3_601), ..CompanySettings::default() },
+        CompanySettings { link_max_downloads: Some(6), ..CompanySettings::default() },
+    ] {
+        let change = company.when(Command::ChangeSettings(above, installation));
+        change.then_refused_as(|refusal| matches!(refusal, Refusal::SettingsInvalid { .. }));
+    }
+    let own = CompanySettings {
+        max_file_bytes: Some(10),
+        allowed_mime_types: types(&["image/png", "text/*", "application/*"]),
+        retention_days: Some(20),
+        link_max_age_s: Some(0),
+        ..CompanySettings::default()
+    };
+    let company = company.when(Command::ChangeSettings(own, installation)).then_an_event();
+    let rules = company.state().rules();
+    assert_eq!(rules.sizes(installation).max_file_bytes, 10);
+    assert_eq!(rules.retention_days(), Some(20));
+    assert_eq!(rules.links(), LinkPolicy { max_age_s: Some(0), max_downloads: Some(5) });
+    // A program must be named by both lists.
+    assert_eq!(rules.types(&TypePolicy::default()).allowed(), ["image/png", "application/pdf"]);
+    // Lower limits apply immediately, and the company's own settings apply again after they were raised.
+    let lower = CompanyLimitsSet {
+        limits: CompanySettings { max_file_bytes: Some(5), ..limits },
+        min_retention_days: Some(30),
+    };
+    let company = company.when(Command::SetLimits(lower, installation)).then_an_event();
+    assert_eq!(company.state().rules().sizes(installation).max_file_bytes, 5);
+    assert_eq!(company.state().rules().retention_days(), Some(30));
+    let none = CompanyLimitsSet { limits: CompanySettings::default(), min_retention_days: None };
+    let company = company.when(Command::SetLimits(none, installation)).then_an_event();
+    assert_eq!(company.state().rules().sizes(installation).max_file_bytes, 10);
+}
+
+#[test]
+fn tokens_are_invalidated_once_for_a_user_or_a_company() {
+    let company = directory([Command::RegisterCompany(COMPANY), Command::RegisterUser(ANNA)]);
+    let invalidate = |user_id, at| Command::InvalidateTokens { user_id, issued_before: Timestamp(at) };
+    let nobody = UserId(Uuid::from_u128(77));
+    company.when(invalidate(Some(nobody), 1)).then_refused(not_found("user"));
+    let event = |user_id, at| TokensInvalidated { user_id, issued_before: Timestamp(at) };
+    let company = company.when(invalidate(Some(ANNA), 5)).then_once(event(Some(ANNA), 5));
+    company.when(invalidate(Some(ANNA), 4)).then_nothing();
+    let company = company.when(invalidate(None, 4)).then_once(event(None, 4));
+    company.when(invalidate(Some(ANNA), 6)).then(event(Some(ANNA), 6));
 }
 
 fn commands() -> impl Strategy<Value = Command> {

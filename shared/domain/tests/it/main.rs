@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic shows where a test failed")]
 
+mod access;
 mod content;
 mod directory;
 mod file;

@@ -34,7 +34,7 @@ fn a_chunk_that_comes_twice_counts_once() {
 }
 
 #[test]
-fn nothing_is_estimated_from_nothing() {
+fn an_upload_without_stored_bytes_has_no_estimated_time() {
     let progress = tracked(200, &[]).progress();
     assert_eq!((progress.percentage, progress.estimated_time_remaining_s), (0, None));
 }

@@ -3,7 +3,7 @@
 use crate::given::{Given, NOW};
 use uuid::Uuid;
 use waybill_domain::Refusal;
-use waybill_domain::limits::Limits;
+use waybill_domain::limits::{Limits, OpenLimits};
 use waybill_domain::quota::*;
 use waybill_schema::events::*;
 use waybill_schema::*;
@@ -14,7 +14,7 @@ fn given(events: impl IntoIterator<Item = QuotaEvent>) -> Given<QuotaAggregate> 
 
 /// Returns the terms of a company without a limit of its own.
 fn terms(default_limit_bytes: u64) -> Terms {
-    Terms { default_limit_bytes, limits: Limits::default() }
+    Terms { default_limit_bytes, limits: Limits::default(), open: OpenLimits::default() }
 }
 
 /// Returns the command to reserve space for one upload.
@@ -23,7 +23,7 @@ fn reserve(item: ReservedItem, limit_bytes: u64) -> Command {
 }
 
 fn item(n: u128, bytes_total: u64) -> ReservedItem {
-    ReservedItem { upload_id: UploadId(Uuid::from_u128(n)), session_id: None, bytes_total }
+    ReservedItem { upload_id: UploadId(Uuid::from_u128(n)), session_id: None, bytes_total, user_id: None }
 }
 
 fn reserved(items: impl IntoIterator<Item = ReservedItem>) -> QuotaEvent {
@@ -91,14 +91,34 @@ fn uploads_that_are_reserved_by_one_command_fit_together_or_not_at_all() {
 #[test]
 fn the_first_limit_is_set_once() {
     let set = |storage_limit_bytes| Command::SetFirstLimit { storage_limit_bytes };
-    let quota = given([]).when(set(5)).then_once(QuotaLimitSet { storage_limit_bytes: 5 });
+    let quota = given([]).when(set(5)).then_once(QuotaLimitSet { storage_limit_bytes: 5, is_of_host: true });
     quota.when(set(6)).then_nothing();
-    quota.when(Command::SetLimit { storage_limit_bytes: 6 }).then(QuotaLimitSet { storage_limit_bytes: 6 });
+    quota
+        .when(Command::SetLimit { storage_limit_bytes: 6 })
+        .then(QuotaLimitSet { storage_limit_bytes: 6, is_of_host: true });
+}
+
+#[test]
+fn an_administrator_lowers_the_limit_of_the_host_product_and_raises_it_up_to_there() {
+    let lower = |storage_limit_bytes| Command::LowerLimit { storage_limit_bytes, default_limit_bytes: 10 };
+    let own = |storage_limit_bytes| QuotaLimitSet { storage_limit_bytes, is_of_host: false };
+    let is_above = |limit| move |refusal: &Refusal| *refusal == Refusal::LimitAboveHosts { limit_bytes: limit };
+    // Without a limit of the host product, the default of the installation is the limit.
+    given([]).when(lower(11)).then_refused_as(is_above(10));
+    let quota = given([]).when(Command::SetLimit { storage_limit_bytes: 20 }).then_an_event();
+    quota.when(lower(21)).then_refused_as(is_above(20));
+    let quota = quota.when(lower(5)).then(own(5));
+    quota.when(lower(21)).then_refused_as(is_above(20));
+    let quota = quota.when(lower(20)).then(own(20));
+    // A lower limit of the host product applies immediately.
+    let quota = quota.when(Command::SetLimit { storage_limit_bytes: 7 }).then_an_event();
+    assert_eq!(quota.state().limit_bytes, Some(7));
+    quota.when(lower(8)).then_refused_as(is_above(7));
 }
 
 #[test]
 fn a_limit_below_what_is_used_lets_nothing_start() {
-    let limit = QuotaLimitSet { storage_limit_bytes: 50 };
+    let limit = QuotaLimitSet { storage_limit_bytes: 50, is_of_host: true };
     let quota = given([reserved([item(1, 60)]), used(1, 60), limit.into()]);
     let state = quota.state();
     assert_eq!((state.used_bytes, state.reserved_bytes(), state.file_count), (60, 0, 1));
@@ -219,7 +239,7 @@ fn a_session_counts_what_its_uploads_hold_now() {
         upload_id: item.upload_id,
         needed_bytes,
         max_bytes: 9 * STEP,
-        terms: Terms { default_limit_bytes: 9 * STEP, limits },
+        terms: Terms { default_limit_bytes: 9 * STEP, limits, open: OpenLimits::default() },
     };
     let quota = given([reserved([item.clone()])]).when(raise(2 * STEP)).then_an_event();
     assert_eq!(sessions(&quota), [2 * STEP]);
@@ -244,4 +264,51 @@ fn partial_uploads_count_once_towards_their_session() {
     let raised = QuotaRaised { upload_id: item(3, 0).upload_id, bytes_total: max + 5 };
     let quota = quota.and(raised).and(came_to_nothing(3));
     assert_eq!((quota.state().reserved_bytes(), sessions(&quota).iter().sum::<u64>()), (0, 0));
+}
+
+fn of_user(user: u128, n: u128, bytes_total: u64) -> ReservedItem {
+    ReservedItem { user_id: Some(UserId(Uuid::from_u128(user))), ..item(n, bytes_total) }
+}
+
+/// Returns the command to reserve space with a limit of 1,000 bytes, of which a user can reserve half, and files of at
+/// most 100 bytes.
+fn within(items: Vec<ReservedItem>, per_user: u32, per_company: u32) -> Command {
+    let limits = Limits { max_file_bytes: 100, ..Limits::default() };
+    let open = OpenLimits { per_user, per_company, user_percent: 50 };
+    Command::Reserve { items, until: NOW, terms: Terms { default_limit_bytes: 1_000, limits, open } }
+}
+
+#[test]
+fn a_user_can_reserve_only_a_share_of_the_quota() {
+    let quota = given([reserved([of_user(1, 1, 450)])]);
+    quota.when(within(vec![of_user(1, 2, 50)], 9, 9)).then_an_event();
+    let limit_bytes = 500;
+    quota.when(within(vec![of_user(1, 2, 51)], 9, 9)).then_refused(Refusal::UserSpaceExceeded {
+        requested_bytes: 51,
+        reserved_bytes: 450,
+        limit_bytes,
+    });
+    // Another user, and a reservation of an earlier version.
+    quota.when(within(vec![of_user(2, 2, 500)], 9, 9)).then_an_event();
+    quota.when(within(vec![item(2, 550)], 9, 9)).then_an_event();
+    // The items of one event count together.
+    let both = vec![of_user(2, 2, 300), of_user(2, 3, 201)];
+    quota.when(within(both, 9, 9)).then_refused_as(|refusal| matches!(refusal, Refusal::UserSpaceExceeded { .. }));
+    // A user can always reserve one file of the maximum size.
+    let limits = Limits { max_file_bytes: 900, ..Limits::default() };
+    let terms = Terms { default_limit_bytes: 1_000, limits, open: OpenLimits::default() };
+    let items = vec![of_user(1, 1, 900)];
+    given([]).when(Command::Reserve { items, until: NOW, terms }).then_an_event();
+}
+
+#[test]
+fn a_user_and_a_company_can_have_so_many_open_uploads() {
+    let quota = given([reserved([of_user(1, 1, 0), of_user(1, 2, 0)])]);
+    let too_many = |refusal: &Refusal| matches!(refusal, Refusal::TooManyUploads { max: 2, .. });
+    quota.when(within(vec![of_user(1, 3, 0)], 2, 9)).then_refused_as(too_many);
+    quota.when(within(vec![of_user(2, 3, 0)], 2, 9)).then_an_event();
+    quota.when(within(vec![of_user(2, 3, 0)], 9, 2)).then_refused_as(too_many);
+    // A repeated start has its reservation already.
+    quota.when(within(vec![of_user(1, 2, 0)], 2, 2)).then_nothing();
+    quota.and(came_to_nothing(1)).when(within(vec![of_user(1, 3, 0)], 2, 2)).then_an_event();
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use waybill_domain::file;
-use waybill_domain::limits::Limits;
+use waybill_domain::limits::{Limits, OpenLimits};
 use waybill_domain::quota::*;
 use waybill_schema::UploadId;
 use waybill_schema::events::QuotaEvent;
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = (Action, usize, bool)> {
 const LIMIT: u64 = 1_000;
 
 fn terms() -> Terms {
-    Terms { default_limit_bytes: LIMIT, limits: Limits::default() }
+    Terms { default_limit_bytes: LIMIT, limits: Limits::default(), open: OpenLimits::default() }
 }
 
 fn id(n: u8) -> UploadId {
@@ -82,8 +82,12 @@ impl World {
         match action {
             Action::Reserve(wanted) => {
                 let wanted = wanted.iter().filter(|(n, _)| !self.ended.contains_key(n) && !self.partial.contains(n));
-                let item =
-                    |(n, bytes): &(u8, u64)| ReservedItem { upload_id: id(*n), session_id: None, bytes_total: *bytes };
+                let item = |(n, bytes): &(u8, u64)| ReservedItem {
+                    upload_id: id(*n),
+                    session_id: None,
+                    bytes_total: *bytes,
+                    user_id: None,
+                };
                 let items: Vec<ReservedItem> = wanted.map(item).collect();
                 self.append(lag, |state| {
                     let items = check_each(state, &items, &terms()).items;
@@ -125,7 +129,7 @@ impl World {
                 }
                 let ids: Vec<UploadId> = from.iter().map(|n| id(*n)).collect();
                 let bytes_total = ids.iter().filter_map(|id| held.reserved.get(id)).map(|it| it.bytes).sum();
-                let item = ReservedItem { upload_id: id(*n), session_id: None, bytes_total };
+                let item = ReservedItem { upload_id: id(*n), session_id: None, bytes_total, user_id: None };
                 self.append(lag, |_| Command::Transfer {
                     item: item.clone(),
                     from: ids.clone(),

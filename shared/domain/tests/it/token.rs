@@ -118,7 +118,7 @@ fn what_was_delivered_and_lost_is_sent_again_for_a_while() {
 }
 
 #[test]
-fn an_answer_that_stopped_or_was_never_heard_of_again_is_in_nobodys_way() {
+fn a_stopped_response_does_not_block_a_download_but_a_running_response_does() {
     let token = asks(&given([issued(Some(1)).into()]), asked(1, (0, SIZE), NOW)).then_an_event();
     let stopped = BTreeSet::from([Uuid::from_u128(1)]);
     asks(&token, Asked { stopped, ..asked(2, (0, SIZE), NOW) }).then_an_event();
@@ -126,7 +126,7 @@ fn an_answer_that_stopped_or_was_never_heard_of_again_is_in_nobodys_way() {
 }
 
 #[test]
-fn pieces_come_side_by_side() {
+fn parallel_ranges_of_one_file_count_as_one_download() {
     let mut token = given([issued(Some(1)).into()]);
     for (number, range) in [(1, (0, 3)), (2, (3, 6)), (3, (6, SIZE))] {
         token = asks(&token, asked(number, range, NOW)).then_an_event();
@@ -139,7 +139,7 @@ fn pieces_come_side_by_side() {
 }
 
 #[test]
-fn it_is_good_for_as_many_people_as_it_says_until_its_end() {
+fn a_token_allows_its_maximum_number_of_downloads_until_it_expires_or_is_revoked() {
     let mut token = given([issued(Some(2)).into()]);
     for (number, agent) in [(1, "a"), (2, "b")] {
         token = serve(&token, Asked { by: by(agent), ..asked(number, (0, SIZE), NOW) });
@@ -158,7 +158,7 @@ fn it_is_good_for_as_many_people_as_it_says_until_its_end() {
 }
 
 #[test]
-fn a_download_of_before_counted_at_once() {
+fn a_redemption_event_of_version_1_counts_as_a_download() {
     let old = DownloadTokenRedeemedV1 { ip_address: [192, 0, 2, 7].into(), user_agent: None };
     let token = given([issued(Some(1)).into(), DownloadTokenRedeemed::from(old).into()]);
     assert_eq!(token.state().download_count, 1);
@@ -195,7 +195,7 @@ proptest! {
 }
 
 #[test]
-fn it_is_forgotten_once_and_only_behind_its_end() {
+fn a_token_is_forgotten_only_once_and_only_after_its_expiry() {
     let forget = |ended_until| Command::Forget { ended_until };
     let token = given([issued(None).into()]).at(END);
     token.when(forget(Timestamp(END.0 - 1))).then_nothing();

@@ -99,7 +99,7 @@ fn bytes_beyond_the_declared_size_are_refused() {
 }
 
 #[test]
-fn a_stored_chunk_is_no_news() {
+fn recording_a_stored_chunk_again_yields_no_event() {
     given([started(150).into(), chunk(0, 100).into()]).when(Command::RecordChunk(chunk(0, 100))).then_nothing();
 }
 
@@ -301,7 +301,7 @@ fn a_quarantine_is_cleared_once_when_upload_and_urls_have_ended() {
 }
 
 #[test]
-fn what_is_late_is_late_before_the_sweep_says_so() {
+fn an_expired_upload_is_refused_before_the_sweep_ends_it() {
     let upload = given([begun(UploadKind::Direct, false)]);
     let end = upload.state().started.as_ref().unwrap().expires_at;
     assert_eq!(upload.state().check_open(end.plus_ms(-1)), Ok(()));

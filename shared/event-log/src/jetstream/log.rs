@@ -5,7 +5,8 @@ use super::metadata::check_partitions;
 use super::pulse::{Pulse, Silent};
 use super::reconnect::{Connection, connects};
 use super::vocabulary::Vocabulary;
-use super::{Bucket, ProvisionError, RawEvents, Refusals, Server, batch_get, context};
+use super::{ProvisionError, RawEvents, Records, Server, batch_get, context};
+use crate::Bucket;
 use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored, Values};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, pull::OrderedConfig};
@@ -19,6 +20,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt};
 use std::error::Error as _;
 use std::sync::Arc;
+use waybill_schema::names::RecordKind;
 use waybill_schema::{Partitions, Position, Subject, names};
 
 /// Event log in the streams `EVT-{p}` of a NATS server.
@@ -94,9 +96,9 @@ impl JetStreamLog {
         RawEvents::new(self.reads.clone(), self.partitions)
     }
 
-    /// Returns the refusals, for auditors.
-    pub fn refusals(&self) -> Refusals {
-        Refusals::by(self.context.clone(), self.reads.clone(), self.partitions)
+    /// Returns the records of one kind, for auditors.
+    pub fn records(&self, kind: RecordKind) -> Records {
+        Records::by(kind, self.context.clone(), self.reads.clone(), self.partitions)
     }
 
     async fn stream(&self, partition: u32) -> Result<Stream<()>, ReadError> {
@@ -174,7 +176,9 @@ impl EventLog for JetStreamLog {
         partition: u32,
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError> {
+        // The consumer has a name, because users of NATS can be denied to create or change consumers by their names.
         let config = OrderedConfig {
+            name: self.client.new_inbox().rsplit('.').next().map(str::to_owned),
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
             replay_policy: ReplayPolicy::Instant,
             ..OrderedConfig::default()

@@ -12,17 +12,17 @@ mod pulse;
 mod raw;
 mod reactions;
 mod reconnect;
-mod refusals;
+mod records;
+mod signals;
 mod vocabulary;
 
-pub use buckets::{Bucket, BucketError, CreateOutcome, Entry, Room};
 pub use error::ProvisionError;
 pub use inspect::{Finding, inspect};
 pub use log::JetStreamLog;
 pub use provision::{Layout, provision};
 pub use raw::RawEvents;
 pub use reactions::{Delivery, Reactions};
-pub use refusals::Refusals;
+pub use records::Records;
 pub use vocabulary::{accept_events, check_vocabulary};
 
 use async_nats::{ConnectError, ConnectErrorKind, ServerAddr, jetstream};
@@ -44,8 +44,21 @@ pub struct Server {
     pub url: String,
     /// Name of the connections in the monitoring of NATS.
     pub name: &'static str,
+    /// User and password. They take precedence over a login in the URL.
+    pub login: Option<Login>,
     /// File with a JWT and its key, if they are the login.
     pub credentials_file: Option<PathBuf>,
+    /// Prefix of the subjects at which the server answers requests, such as `_INBOX`.
+    pub inbox_prefix: String,
+}
+
+/// User and password.
+#[derive(Clone)]
+pub struct Login {
+    /// Name of the user.
+    pub user: String,
+    /// Its password.
+    pub password: String,
 }
 
 impl Server {
@@ -58,6 +71,7 @@ impl Server {
             let url = &self.url;
             let mut options = async_nats::ConnectOptions::new()
                 .name(self.name)
+                .custom_inbox_prefix(&self.inbox_prefix)
                 .connection_timeout(REQUEST_TIMEOUT)
                 .request_timeout(Some(REQUEST_TIMEOUT))
                 .require_tls(url.split(',').any(|server| server.trim().starts_with("tls://")))
@@ -72,9 +86,10 @@ impl Server {
             let servers: Result<Vec<ServerAddr>, _> = url.split(',').map(|server| server.trim().parse()).collect();
             let servers = servers.map_err(|error| ConnectError::with_source(ConnectErrorKind::ServerParse, error))?;
             // The client library does not use the login in the URL.
-            if let Some((user, password)) =
-                servers.iter().find_map(|server| Some((server.username()?, server.password())))
-            {
+            let of_url = || servers.iter().find_map(|server| Some((server.username()?, server.password())));
+            if let Some(Login { user, password }) = &self.login {
+                options = options.user_and_password(user.clone(), password.clone());
+            } else if let Some((user, password)) = of_url() {
                 let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
                 options = match password {
                     Some(password) => options.user_and_password(plain(user), plain(password)),

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use waybill_schema::{Partitions, names};
 
 const EVENT_STREAM: &str = include_str!("../../../../nats/streams/EVT.json");
-const REFUSAL_STREAM: &str = include_str!("../../../../nats/streams/AUD.json");
+const RECORD_STREAMS: [&str; 2] =
+    [include_str!("../../../../nats/streams/AUD.json"), include_str!("../../../../nats/streams/ACC.json")];
 const BUCKETS: [&str; 6] = [
     include_str!("../../../../nats/streams/KV_midstates.json"),
     include_str!("../../../../nats/streams/KV_idempotency.json"),
@@ -66,7 +67,8 @@ pub fn provision(client: &async_nats::Client, layout: Layout) -> BoxFuture<'_, R
     })
 }
 
-/// Returns the definitions of all streams from `nats/streams`: first the buckets, then the refusals, then the events.
+/// Returns the definitions of all streams from `nats/streams`: first the buckets, then the records about
+/// requests, then the events.
 pub(super) fn definitions(layout: Layout) -> impl Iterator<Item = String> {
     let Layout { partitions, replicas, idempotency_bytes } = layout;
     let buckets =
@@ -75,8 +77,10 @@ pub(super) fn definitions(layout: Layout) -> impl Iterator<Item = String> {
         let definition = EVENT_STREAM.replace("{p}", &partition.to_string());
         definition.replace("{partitions}", &partitions.count().to_string())
     });
-    let refusals = partitions.all().map(|partition| REFUSAL_STREAM.replace("{p}", &partition.to_string()));
-    buckets.chain(refusals).chain(events).map(move |definition| definition.replace("{replicas}", &replicas.to_string()))
+    let records = partitions
+        .all()
+        .flat_map(|partition| RECORD_STREAMS.map(|stream| stream.replace("{p}", &partition.to_string())));
+    buckets.chain(records).chain(events).map(move |definition| definition.replace("{replicas}", &replicas.to_string()))
 }
 
 fn check_version(version: &str) -> Result<(), ProvisionError> {

@@ -1,8 +1,8 @@
 //! Reads events exactly as they are stored, for audits.
 
 use super::batch_get;
+use crate::RawMessage;
 use crate::ReadError;
-use crate::chain::RawMessage;
 use crate::read::{CATCH_UP_ATTEMPTS, CATCH_UP_PAUSE};
 use async_nats::{HeaderMap, jetstream};
 use futures_util::future::BoxFuture;

@@ -13,7 +13,7 @@ async fn all(log: &Log, subject: Subject) -> Vec<Recorded> {
 
 fn bytes_of(events: &[Recorded]) -> Vec<u64> {
     let bytes = |event: &Event| match event {
-        Event::Quota(QuotaEvent::QuotaLimitSet(QuotaLimitSet { storage_limit_bytes })) => *storage_limit_bytes,
+        Event::Quota(QuotaEvent::QuotaLimitSet(QuotaLimitSet { storage_limit_bytes, .. })) => *storage_limit_bytes,
         other => panic!("{other:?}"),
     };
     events.iter().map(|recorded| bytes(&recorded.event)).collect()

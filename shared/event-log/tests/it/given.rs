@@ -44,7 +44,7 @@ pub(crate) fn event(subject: Subject, bytes: u64, expect: Expect) -> NewEvent {
             address: None,
             routing: Routing { session_id: Some(SessionId(Uuid::from_u128(9))), ..Routing::default() },
         },
-        event: QuotaLimitSet { storage_limit_bytes: bytes }.into(),
+        event: QuotaLimitSet { storage_limit_bytes: bytes, is_of_host: true }.into(),
         expect,
         message_id: None,
     }

@@ -1,12 +1,13 @@
 //! Tests that need a real NATS server.
 
 use crate::given::{event, subject};
+use std::path::Path;
 use waybill_event_log::jetstream::{
-    Bucket, CreateOutcome, JetStreamLog, Layout, ProvisionError, Server, accept_events, check_vocabulary, provision,
+    JetStreamLog, Layout, ProvisionError, Server, accept_events, check_vocabulary, provision,
 };
-use waybill_event_log::{AppendError, EventLog, Expect, ReadError, append, read_events};
+use waybill_event_log::{AppendError, Bucket, EventLog, Expect, ReadError, append, read_events};
 use waybill_schema::{Partitions, names};
-use waybill_test_kit::{NatsServer, eventually};
+use waybill_test_kit::{NatsServer, eventually, settings};
 
 #[tokio::test]
 async fn acknowledged_events_survive_a_kill() {
@@ -195,24 +196,13 @@ async fn nobody_deletes_or_purges_events() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_taken_once() {
-    let server = NatsServer::start().await;
-    server.log(1).await;
-    let bucket = Bucket::open(&server.client().await, names::TICKETS_BUCKET).await.unwrap();
-    assert_eq!(bucket.create("a", "1".into()).await, Ok(CreateOutcome::Created));
-    let exists = bucket.create("a", "2".into()).await.unwrap();
-    assert!(matches!(exists, CreateOutcome::Exists(entry) if entry.value == "1"));
-    let takes = futures_util::future::join_all((0..10).map(|_| bucket.take("a"))).await;
-    assert_eq!(takes.iter().filter(|taken| matches!(taken, Ok(Some(_)))).count(), 1, "{takes:?}");
-    assert_eq!(bucket.get("a").await, Ok(None));
-}
-
-#[tokio::test]
 async fn of_several_servers_one_that_answers_is_enough() {
-    let server = NatsServer::start().await;
+    let server = NatsServer::start_with(Path::new(&settings("WAYBILL_TEST_NATS_CONFIG"))).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for urls in [format!("nats://{nobody}, {}", server.url()), format!("{},nats://{nobody}", server.url())] {
-        let client = Server { url: urls, name: "waybill-test", credentials_file: None }.connect().await.unwrap();
+        let (login, credentials_file, inbox_prefix) = (None, None, "_INBOX".to_owned());
+        let client = Server { url: urls, name: "waybill-test", login, credentials_file, inbox_prefix };
+        let client = client.connect().await.unwrap();
         client.flush().await.unwrap();
     }
 }

@@ -5,7 +5,8 @@ use super::{S3Store, classify};
 use crate::StoreError;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Interval at which the versioning of the bucket is checked.
 const VERSIONING_ASKED_EVERY: Duration = Duration::from_secs(300);

@@ -113,6 +113,7 @@ pub(crate) async fn a_prefix_lists_its_keys_alone(store: &dyn ObjectStore) {
     }
     assert_eq!(store.list("s/1/").await.unwrap(), ["s/1/a", "s/1/b"]);
     assert!(store.list("s/3/").await.unwrap().is_empty());
+    assert_eq!(store.list_after("s/", Some("s/1/a")).await.unwrap(), ["s/1/b", "s/2/c"]);
 }
 
 pub(crate) async fn deleting_twice_is_harmless(store: &dyn ObjectStore) {

@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a panic shows where a test failed")]
 
 mod compliance;
+mod cors;
 mod encryption;
 mod faults;
+mod locking;
 mod lost_connections;
 mod versions;
 

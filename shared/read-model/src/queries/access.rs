@@ -8,15 +8,24 @@ use diesel::QueryableByName;
 use diesel::sql_types::Json;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use waybill_schema::events::CompanySettings;
-use waybill_schema::{AccessType, ChatroomId, CompanyId, FileId, Permissions, ShareId, ThreadId, UserId};
+use waybill_schema::{AccessType, ChatroomId, CompanyId, FileId, Permissions, Place, ShareId, ThreadId, UserId};
 
 /// The objects whose access rights are requested.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Files, with all of their associations.
+    /// Files, with the associations that can concern the user: for the uploader all of them, for others those that
+    /// they created, those of places of which they are a member, and those for the whole company; and with the
+    /// associations that these rest on.
     pub files: Vec<FileId>,
+    /// `true` if all associations of the files are needed, for example because the user is an admin.
+    pub every_share: bool,
+    /// `true` if the associations are needed with all users that they name, because the user wants to share the file or
+    /// to change an association. Otherwise they name only the user and the authors of associations that rest on them.
+    pub all_names: bool,
+    /// Places that the user was added to recently, so that the tables may not have the memberships yet.
+    pub joined: Vec<Place>,
     /// Chatrooms.
     pub chatrooms: Vec<ChatroomId>,
     /// Threads, with the chatrooms that they belong to.
@@ -34,8 +43,10 @@ pub struct AccessRows {
     pub user: Option<UserAccess>,
     /// The requested files that exist.
     pub files: Vec<FileAccess>,
-    /// Associations of these files that were not revoked.
+    /// Associations of these files that were not revoked and can concern the user.
     pub shares: Vec<ShareAccess>,
+    /// The users that shared these files by another association.
+    pub authors: Vec<AuthorAccess>,
     /// The chatrooms that exist and are not deleted.
     pub chatrooms: Vec<ChatroomAccess>,
     /// The threads that exist, including deleted ones.
@@ -53,9 +64,15 @@ pub struct AccessRows {
 pub struct CompanyAccess {
     /// `true` if the company was closed.
     pub is_closed: bool,
-    /// The settings of the company, which override the defaults.
-    #[serde(flatten)]
+    /// Limits that the host product set.
+    #[serde(default, deserialize_with = "or_default")]
+    pub limits: CompanySettings,
+    /// Minimum number of days for which files are kept.
+    pub min_retention_days: Option<u32>,
+    /// The company's own settings.
     pub settings: CompanySettings,
+    /// Tokens of all users that were issued before this time are invalid.
+    pub tokens_valid_from: Option<DateTime<Utc>>,
 }
 
 /// A user.
@@ -63,6 +80,13 @@ pub struct CompanyAccess {
 pub struct UserAccess {
     /// `true` if the user was removed.
     pub is_removed: bool,
+    /// Tokens of the user that were issued before this time are invalid.
+    pub tokens_valid_from: Option<DateTime<Utc>>,
+}
+
+/// Reads a value that is the default if it is `null`.
+fn or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CompanySettings, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A file.
@@ -85,11 +109,27 @@ pub struct ShareAccess {
     pub chatroom_id: Option<ChatroomId>,
     pub thread_id: Option<ThreadId>,
     pub shared_by: UserId,
+    pub parent: Option<ShareId>,
     pub access_type: AccessType,
+    /// Without the grants of users that [`Wanted::all_names`] leaves out.
     pub permissions: Option<Permissions>,
     pub expires_at: Option<DateTime<Utc>>,
-    /// `true` if its chatroom or thread is deleted, or was deleted after the association was created.
+    /// `true` if its chatroom or thread is deleted, or was deleted after the association was created, or if the
+    /// association that it rests on has begun again since then.
     pub ended: bool,
+}
+
+/// A user that shared a file by another association.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AuthorAccess {
+    /// Id.
+    pub id: UserId,
+    /// `true` if the user was removed.
+    pub is_removed: bool,
+    /// Those of the chatrooms of which the user is a member.
+    pub chatrooms: Vec<ChatroomId>,
+    /// Those of the threads of which the user is a member.
+    pub threads: Vec<ThreadId>,
 }
 
 /// A chatroom that is not deleted.
@@ -117,9 +157,51 @@ pub struct ThreadAccess {
 /// Uses the primary keys of companies, users, chatrooms, threads and files, and `idx_file_association_file_id` for
 /// associations.
 const TEXT: &str = r#"
-WITH shares AS MATERIALIZED (
-    SELECT a.* FROM file_association a
+WITH RECURSIVE viewer AS MATERIALIZED (
+    SELECT u.deleted_at, u.removed_seq, u.tokens_valid_from FROM "user" u WHERE u.company_id = :company AND u.id = :user
+),
+memberships AS MATERIALIZED (
+    SELECT m.chatroom_id, m.thread_id, m.added_seq FROM member m, viewer v
+    WHERE m.company_id = :company AND m.user_id = :user AND m.removed_at IS NULL AND m.added_seq > v.removed_seq
+),
+rooms AS MATERIALIZED (
+    SELECT chatroom_id AS id FROM memberships WHERE chatroom_id IS NOT NULL UNION SELECT unnest(:joined_chatrooms)
+),
+found (id, file_id, parent_id) AS (
+    SELECT a.id, a.file_id, a.parent_id
+    FROM file_association a JOIN file f ON f.company_id = :company AND f.id = a.file_id
     WHERE a.file_id = ANY(:files) AND a.company_id = :company AND a.revoked_at IS NULL
+        AND (:every_share OR f.uploaded_by = :user OR a.shared_by = :user OR (
+            (a.expires_at IS NULL OR a.expires_at > now()) AND (
+                a.access_type = 'PUBLIC'
+                OR a.chatroom_id IN (SELECT id FROM rooms)
+                OR a.thread_id IN (SELECT thread_id FROM memberships WHERE thread_id IS NOT NULL)
+                OR a.thread_id = ANY(:joined_threads)
+                OR EXISTS (SELECT FROM thread t WHERE t.company_id = :company AND t.id = a.thread_id
+                    AND t.chatroom_id IN (SELECT id FROM rooms)))))
+    UNION
+    SELECT a.id, a.file_id, a.parent_id FROM found
+    JOIN file_association a ON a.company_id = :company AND a.id = found.parent_id AND a.file_id = found.file_id
+    WHERE a.revoked_at IS NULL
+),
+named (id, name) AS (
+    (
+        SELECT found.id, :user_text::text FROM found
+        UNION SELECT found.parent_id, a.shared_by::text FROM found
+        JOIN file_association a ON a.company_id = :company AND a.id = found.id
+        WHERE found.parent_id IS NOT NULL
+    )
+    UNION SELECT found.parent_id, named.name FROM named JOIN found ON found.id = named.id
+    WHERE found.parent_id IS NOT NULL
+),
+shares AS MATERIALIZED (
+    SELECT a.id, a.company_id, a.file_id, a.chatroom_id, a.thread_id, a.shared_by, a.parent_id, a.access_type, a.expires_at,
+        a.shared_seq,
+        CASE WHEN :all_names OR a.permissions IS NULL THEN a.permissions ELSE jsonb_build_object(
+            'everyone', a.permissions -> 'everyone',
+            'users', (SELECT coalesce(jsonb_object_agg(n.name, a.permissions -> 'users' -> n.name), '{}')
+                FROM named n WHERE n.id = a.id AND a.permissions -> 'users' -> n.name IS NOT NULL)) END AS permissions
+    FROM found JOIN file_association a ON a.company_id = :company AND a.id = found.id
 ),
 threads AS MATERIALIZED (
     SELECT t.id, t.chatroom_id,
@@ -135,22 +217,31 @@ chatrooms AS MATERIALIZED (
     FROM (SELECT unnest(:chatrooms) AS id UNION SELECT chatroom_id FROM shares UNION SELECT chatroom_id FROM threads) wanted
     JOIN chatroom r ON r.company_id = :company AND r.id = wanted.id
 ),
-viewer AS MATERIALIZED (
-    SELECT u.deleted_at, u.removed_seq FROM "user" u WHERE u.company_id = :company AND u.id = :user
+authors AS MATERIALIZED (
+    SELECT u.id, u.deleted_at, u.removed_seq FROM "user" u
+    WHERE u.company_id = :company AND u.id IN (SELECT s.shared_by FROM shares s WHERE s.parent_id IS NOT NULL)
 ),
-memberships AS MATERIALIZED (
-    SELECT m.chatroom_id, m.thread_id, m.added_seq FROM member m, viewer v
-    WHERE m.company_id = :company AND m.user_id = :user AND m.removed_at IS NULL AND m.added_seq > v.removed_seq
+memberships_of_authors AS MATERIALIZED (
+    SELECT m.user_id, m.chatroom_id, m.thread_id, m.added_seq FROM authors u
+    JOIN member m ON m.company_id = :company AND m.user_id = u.id
+    WHERE m.removed_at IS NULL AND m.added_seq > u.removed_seq
 )
 SELECT json_build_object(
     'seq', coalesce((SELECT seq FROM projection_checkpoint WHERE partition = :partition), 0),
     'company', (SELECT json_build_object(
         'is_closed', c.deleted_at IS NOT NULL,
-        'max_file_bytes', c.max_file_bytes,
-        'max_session_bytes', c.max_session_bytes,
-        'allowed_mime_types', c.allowed_mime_types,
-        'retention_days', c.retention_days) FROM company c WHERE c.id = :company),
-    'user', (SELECT json_build_object('is_removed', v.deleted_at IS NOT NULL) FROM viewer v),
+        'limits', c.limits,
+        'min_retention_days', c.min_retention_days,
+        'settings', json_build_object(
+            'max_file_bytes', c.max_file_bytes,
+            'max_session_bytes', c.max_session_bytes,
+            'allowed_mime_types', c.allowed_mime_types,
+            'retention_days', c.retention_days,
+            'link_max_age_s', c.link_max_age_s,
+            'link_max_downloads', c.link_max_downloads),
+        'tokens_valid_from', c.tokens_valid_from) FROM company c WHERE c.id = :company),
+    'user', (SELECT json_build_object('is_removed', v.deleted_at IS NOT NULL, 'tokens_valid_from', v.tokens_valid_from)
+        FROM viewer v),
     'files', (SELECT coalesce(json_agg(json_build_object(
         'id', f.id,
         'uploaded_by', f.uploaded_by,
@@ -164,12 +255,23 @@ SELECT json_build_object(
         'chatroom_id', a.chatroom_id,
         'thread_id', a.thread_id,
         'shared_by', a.shared_by,
+        'parent', a.parent_id,
         'access_type', a.access_type,
         'permissions', a.permissions,
         'expires_at', a.expires_at,
         'ended', (a.chatroom_id IS NOT NULL AND NOT coalesce(r.is_open AND a.shared_seq > r.deleted_seq, false))
-            OR (a.thread_id IS NOT NULL AND NOT coalesce(t.is_open AND a.shared_seq > t.deleted_seq, false)))), '[]')
+            OR (a.thread_id IS NOT NULL AND NOT coalesce(t.is_open AND a.shared_seq > t.deleted_seq, false))
+            OR EXISTS (SELECT FROM shares p WHERE p.id = a.parent_id AND p.shared_seq > a.shared_seq))), '[]')
         FROM shares a LEFT JOIN chatrooms r ON r.id = a.chatroom_id LEFT JOIN threads t ON t.id = a.thread_id),
+    'authors', (SELECT coalesce(json_agg(json_build_object(
+        'id', u.id,
+        'is_removed', u.deleted_at IS NOT NULL,
+        'chatrooms', (SELECT coalesce(json_agg(r.id), '[]') FROM memberships_of_authors m
+            JOIN chatrooms r ON r.id = m.chatroom_id
+            WHERE m.user_id = u.id AND r.is_open AND m.added_seq > r.deleted_seq),
+        'threads', (SELECT coalesce(json_agg(t.id), '[]') FROM memberships_of_authors m
+            JOIN threads t ON t.id = m.thread_id
+            WHERE m.user_id = u.id AND t.is_open AND m.added_seq > t.deleted_seq))), '[]') FROM authors u),
     'chatrooms', (SELECT coalesce(json_agg(json_build_object('id', id, 'deleted_seq', deleted_seq)), '[]')
         FROM chatrooms WHERE is_open),
     'threads', (SELECT coalesce(json_agg(json_build_object(
@@ -213,7 +315,19 @@ pub fn access_rows<'a>(
 
 /// Returns the statement of [`access_rows`].
 pub(super) fn statement(partition: u32, company: CompanyId, user: UserId, wanted: &Wanted) -> Statement {
+    let (mut joined_chatrooms, mut joined_threads) = (Vec::new(), Vec::new());
+    for place in &wanted.joined {
+        match place {
+            Place::Chatroom(id) => joined_chatrooms.push(id.0),
+            Place::Thread(id) => joined_threads.push(id.0),
+        }
+    }
     let binds = [
+        ("user_text", Bind::Text(user.to_string())),
+        ("every_share", Bind::Bool(wanted.every_share)),
+        ("all_names", Bind::Bool(wanted.all_names)),
+        ("joined_chatrooms", Bind::Uuids(joined_chatrooms)),
+        ("joined_threads", Bind::Uuids(joined_threads)),
         ("company", Bind::Uuid(company.0)),
         ("user", Bind::Uuid(user.0)),
         ("partition", Bind::Integer(signed(partition))),

@@ -4,7 +4,7 @@ use crate::ReadModelError;
 use crate::blocks::{block_of, seqs_of};
 use crate::projection::{Checkpoint, signed};
 use crate::statement::{Bind, Statement};
-use diesel::sql_types::{BigInt, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
@@ -98,4 +98,47 @@ async fn found(
         .load(connection)
         .await
         .map_err(ReadModelError::query("reading the positions of a company's events"))
+}
+
+/// Last known event of a company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastEvent {
+    /// The company.
+    pub company: CompanyId,
+    /// Sequence of the event in the partition of the company, or 0 if no event is known.
+    pub seq: u64,
+}
+
+/// Returns the last known events of the next 500 companies after `after`, ordered by company.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn last_events(
+    connection: &mut AsyncPgConnection,
+    after: CompanyId,
+) -> BoxFuture<'_, Result<Vec<LastEvent>, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Last {
+            #[diesel(sql_type = SqlUuid)]
+            company_id: Uuid,
+            #[diesel(sql_type = Nullable<SqlUuid>)]
+            id: Option<Uuid>,
+            #[diesel(sql_type = Nullable<BigInt>)]
+            events: Option<i64>,
+        }
+        let text = "SELECT company.id AS company_id, last.id, last.events FROM company LEFT JOIN LATERAL \
+                      (SELECT id, events FROM event_positions WHERE company_id = company.id ORDER BY id DESC LIMIT 1) last \
+                    ON TRUE WHERE company.id > :after ORDER BY company.id LIMIT 500";
+        let found: Vec<Last> = Statement::new(text, [("after", Bind::Uuid(after.0))])
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("looking for companies with new events"))?;
+        let last_of = |last: Last| {
+            let block = last.id.zip(last.events);
+            let seq = block.and_then(|(id, events)| seqs_of(id, events).last()).unwrap_or(0);
+            LastEvent { company: CompanyId(last.company_id), seq }
+        };
+        Ok(found.into_iter().map(last_of).collect())
+    })
 }

@@ -135,6 +135,6 @@ pub(super) async fn find(
          WHERE {condition} {ours} AND (t.{time}, t.{id}) > (:after_time, :after_id) ORDER BY t.{time}, t.{id} LIMIT :limit"
     );
     let statement = Statement::new(&text, binds.into_iter().chain(share).chain(page.binds()));
-    let found: Vec<Found> = load_for_values(connection, statement, operation).await?;
+    let found: Vec<Found> = load_for_values(connection, statement, None, operation).await?;
     Ok(found.into_iter().map(overdue).collect())
 }

@@ -1,6 +1,6 @@
 //! Queries for single files and for listings of files and associations.
 
-use super::load_for_values;
+use super::{Timeout, load_for_values};
 use crate::statement::{Bind, Statement};
 use crate::{ReadModelError, schema::file};
 use chrono::{DateTime, Utc};
@@ -65,6 +65,9 @@ pub struct PageKey {
     pub id: Uuid,
 }
 
+/// Time that a search may take. It is shorter than that of other statements, because anybody can search.
+const SEARCH_TIMEOUT: Timeout = Timeout("SET LOCAL statement_timeout = '3s'");
+
 /// Filter of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct FileFilter {
@@ -79,6 +82,16 @@ pub struct FileFilter {
 }
 
 impl FileFilter {
+    /// Returns `true` if the filter has a name or a type, so that the query may read many rows for a page.
+    pub fn is_search(&self) -> bool {
+        self.folded_name.is_some() || self.mime_type.is_some()
+    }
+
+    /// Returns the time that the query may take.
+    fn timeout(&self) -> Option<Timeout> {
+        self.is_search().then_some(SEARCH_TIMEOUT)
+    }
+
     /// Returns the pattern for `LIKE` on the folded name.
     fn name_pattern(&self) -> Option<String> {
         self.folded_name.as_ref().map(|name| format!("%{}%", escaped(name)))
@@ -153,7 +166,7 @@ pub fn list_files<'a>(
                 file::created_at.lt(key.created_at).or(file::created_at.eq(key.created_at).and(file::id.lt(key.id))),
             );
         }
-        load_for_values(connection, query, "listing files").await
+        load_for_values(connection, query, filter.timeout(), "listing files").await
     })
 }
 
@@ -174,6 +187,18 @@ pub struct Association {
     pub is_pinned: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Association {
+    /// Removes all users but this one from the permissions. Users who cannot change an association do not see who else
+    /// is named.
+    pub fn name_only(&mut self, user: UserId) {
+        let users = self.permissions.as_mut().and_then(|permissions| permissions.get_mut("users"));
+        if let Some(users) = users.and_then(serde_json::Value::as_object_mut) {
+            let own = user.to_string();
+            users.retain(|named, _| *named == own);
+        }
+    }
 }
 
 /// The key of the association after which a page of a chatroom's or thread's files begins.
@@ -206,7 +231,7 @@ pub struct SharedFile {
 }
 
 /// Returns a page of the files of a chatroom or thread that are not deleted: pinned files first, then the
-/// newest. A RESTRICTED file is included only if `viewer` is one of its named users, has shared it or has uploaded it.
+/// newest. Each file is included once. A RESTRICTED file is included only if `viewer` is one of its named users, has shared it or has uploaded it.
 /// If `viewer` is `None`, all files are included.
 ///
 /// # Errors
@@ -227,7 +252,7 @@ pub fn list_shared<'a>(
         }
         let operation = "listing the files of a chatroom or thread";
         let statement = shared_statement(company, place, filter, viewer, page);
-        let found: Vec<Found> = load_for_values(connection, statement, operation).await?;
+        let found: Vec<Found> = load_for_values(connection, statement, filter.timeout(), operation).await?;
         let files = found.into_iter().map(|row| serde_json::from_value(row.found));
         files.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
     })
@@ -250,12 +275,26 @@ pub(super) fn shared_statement(
              LEFT JOIN chatroom c ON c.company_id = r.company_id AND c.id = r.chatroom_id",
         ),
     };
+    // The list shows a file through the first association that shows it to the viewer.
+    let others = viewer.map_or_else(String::new, |_| {
+        format!(
+            " AND (f.uploaded_by = :viewer OR ((b.access_type <> '{}' OR b.permissions -> 'users' -> :viewer_text IS NOT NULL) \
+             AND coalesce(b.permissions -> 'users' -> :viewer_text, b.permissions -> 'everyone') IS DISTINCT FROM '[]'))",
+            AccessType::Restricted.as_str()
+        )
+    });
     let mut text = format!(
         "SELECT json_build_object('file', row_to_json(f), 'association', row_to_json(a)) AS found \
          FROM file_association a JOIN file f ON f.company_id = :company AND f.id = a.file_id \
          WHERE a.company_id = :company AND a.{column} = :place AND a.revoked_at IS NULL \
          AND a.shared_seq > ({ended} WHERE r.company_id = :company AND r.id = :place) \
-         AND (a.expires_at IS NULL OR a.expires_at > now()) AND f.deleted_at IS NULL"
+         AND (a.expires_at IS NULL OR a.expires_at > now()) AND f.deleted_at IS NULL \
+         AND NOT EXISTS (SELECT FROM file_association b WHERE b.file_id = a.file_id AND b.company_id = :company \
+             AND b.{column} = :place AND (b.is_pinned, b.created_at, b.id) > (a.is_pinned, a.created_at, a.id) \
+             AND b.revoked_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > now()) \
+             AND b.shared_seq > ({ended} WHERE r.company_id = :company AND r.id = :place) \
+             AND (b.thread_id IS NULL OR EXISTS (SELECT FROM thread t WHERE t.company_id = :company \
+                 AND t.id = b.thread_id AND t.deleted_at IS NULL AND b.shared_seq > t.deleted_seq)){others})"
     );
     let mut binds =
         vec![("company", Bind::Uuid(company.0)), ("place", Bind::Uuid(id)), ("limit", Bind::BigInt(page.limit))];
@@ -291,6 +330,39 @@ pub(super) fn shared_statement(
     }
     text.push_str(" ORDER BY a.is_pinned DESC, a.created_at DESC, a.id DESC LIMIT :limit");
     Statement::new(&text, binds)
+}
+
+/// Returns the number of associations of a file that have not ended. Counts up to `limit`.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn count_associations(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    file: FileId,
+    limit: u32,
+) -> BoxFuture<'_, Result<u32, ReadModelError>> {
+    Box::pin(async move {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            live: i64,
+        }
+        let text = "SELECT count(*) AS live FROM (SELECT FROM file_association a \
+                LEFT JOIN chatroom r ON r.company_id = a.company_id AND r.id = a.chatroom_id \
+                LEFT JOIN thread t ON t.company_id = a.company_id AND t.id = a.thread_id \
+                WHERE a.file_id = :file AND a.company_id = :company AND a.revoked_at IS NULL \
+                AND (a.expires_at IS NULL OR a.expires_at > now()) \
+                AND (a.chatroom_id IS NULL OR (r.deleted_at IS NULL AND a.shared_seq > r.deleted_seq)) \
+                AND (a.thread_id IS NULL OR (t.deleted_at IS NULL AND a.shared_seq > t.deleted_seq)) LIMIT :limit) a";
+        let limit = Bind::BigInt(i64::from(limit));
+        let binds = [("file", Bind::Uuid(file.0)), ("company", Bind::Uuid(company.0)), ("limit", limit)];
+        let found: Found = Statement::new(text, binds)
+            .get_result(connection)
+            .await
+            .map_err(ReadModelError::query("counting the associations of a file"))?;
+        Ok(u32::try_from(found.live).unwrap_or(u32::MAX))
+    })
 }
 
 /// Returns the associations of a file that were not revoked, oldest first.

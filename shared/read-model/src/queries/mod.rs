@@ -1,5 +1,6 @@
 //! Queries of the read model. Every query is restricted to one company, so that it cannot return data of another
-//! company. Only the queries for the sweep and for the check of the object store cover all companies.
+//! company. Only the queries for the sweep, for the seals of the audit and for the check of the object store cover all
+//! companies.
 
 mod access;
 mod blocks;
@@ -7,6 +8,7 @@ mod candidates;
 mod contents;
 mod directory;
 mod files;
+mod history;
 mod objects;
 mod plans;
 mod quota;
@@ -18,15 +20,18 @@ use crate::ReadModelError;
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-pub use access::{AccessRows, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows};
-pub use blocks::{EventPositions, event_positions};
+pub use access::{
+    AccessRows, AuthorAccess, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows,
+};
+pub use blocks::{EventPositions, LastEvent, event_positions, last_events};
 pub use candidates::{Overdue, Page, Place, Share};
 pub use contents::files_with_digests;
-pub use directory::is_user_known;
+pub use directory::{is_user_known, was_member_since};
 pub use files::{
-    Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, find_file, list_associations,
-    list_files, list_shared,
+    Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, count_associations, find_file,
+    list_associations, list_files, list_shared,
 };
+pub use history::shares_and_tokens_of;
 pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use plans::{plan_of_access, plan_of_listing};
 pub use quota::find_quota;
@@ -36,12 +41,17 @@ pub use sweep::{
     open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
     tokens_to_forget,
 };
-pub use tokens::{DownloadToken, list_tokens};
+pub use tokens::{DownloadToken, TokenFilter, list_tokens};
+
+/// Statement that limits the time of the other statements of a transaction.
+#[derive(Clone, Copy)]
+struct Timeout(&'static str);
 
 /// Loads the rows of a query with a plan for its values, because the best plan of a listing depends on them.
 async fn load_for_values<'query, Q, R>(
     connection: &mut AsyncPgConnection,
     query: Q,
+    timeout: Option<Timeout>,
     operation: &'static str,
 ) -> Result<Vec<R>, ReadModelError>
 where
@@ -52,6 +62,9 @@ where
         .transaction(async |connection: &mut AsyncPgConnection| {
             let failed = ReadModelError::query(operation);
             connection.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await.map_err(&failed)?;
+            if let Some(Timeout(text)) = timeout {
+                connection.batch_execute(text).await.map_err(&failed)?;
+            }
             query.load(connection).await.map_err(&failed)
         })
         .await

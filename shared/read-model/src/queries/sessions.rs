@@ -186,6 +186,6 @@ pub fn list_running(
             .select(UploadProgress::as_select())
             .order((upload_progress::started_at, upload_progress::id))
             .limit(FILES_LISTED);
-        load_for_values(connection, running, "listing running uploads").await
+        load_for_values(connection, running, None, "listing running uploads").await
     })
 }

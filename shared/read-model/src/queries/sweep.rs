@@ -183,7 +183,10 @@ pub fn companies_with_retention(
             #[diesel(sql_type = diesel::sql_types::Integer)]
             retention_days: i32,
         }
-        let text = "SELECT id, retention_days FROM company WHERE retention_days IS NOT NULL AND id > :after ORDER BY id LIMIT 100";
+        // The rules are those of `waybill_domain::directory::CompanyRules::retention_days`.
+        let text = "SELECT id, greatest(days, min_retention_days) AS retention_days FROM (
+                SELECT id, min_retention_days, least(retention_days, (limits->>'retention_days')::integer) AS days FROM company
+            ) c WHERE days IS NOT NULL AND id > :after ORDER BY id LIMIT 100";
         let found: Vec<Company> = Statement::new(text, [("after", Bind::Uuid(after))])
             .load(connection)
             .await
@@ -293,7 +296,8 @@ pub fn quotas_to_count(
         );
         let binds = [("time", Bind::Time(time))].into_iter().chain(share).chain(page.binds());
         let found: Vec<Counts> =
-            load_for_values(connection, Statement::new(&text, binds), "searching for quotas to recalculate").await?;
+            load_for_values(connection, Statement::new(&text, binds), None, "searching for quotas to recalculate")
+                .await?;
         let counted = |found: Counts| Counted {
             company_id: CompanyId(found.company_id),
             file_bytes: found.file_bytes,

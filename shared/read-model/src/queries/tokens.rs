@@ -1,11 +1,13 @@
-//! Query for download tokens.
+//! Queries for download tokens.
 
+use super::files::PageKey;
+use super::load_for_values;
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::Json;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -31,15 +33,26 @@ pub struct DownloadToken {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// Returns up to `limit` tokens of a file, newest first: those of one user, or of all users if `user` is `None`.
+/// Filter of a list of tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenFilter {
+    /// Only tokens of this file.
+    pub file: Option<FileId>,
+    /// Only tokens that this user issued.
+    pub user: Option<UserId>,
+    /// `true` for only tokens that were neither revoked nor used up and have not expired.
+    pub is_active: bool,
+}
+
+/// Returns up to `limit` tokens of a company after `after`, newest first.
 ///
 /// # Errors
 /// [`ReadModelError`].
 pub fn list_tokens(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
-    file: FileId,
-    user: Option<UserId>,
+    filter: TokenFilter,
+    after: Option<PageKey>,
     limit: i64,
 ) -> BoxFuture<'_, Result<Vec<DownloadToken>, ReadModelError>> {
     Box::pin(async move {
@@ -49,17 +62,34 @@ pub fn list_tokens(
             found: serde_json::Value,
         }
         let operation = "listing tokens";
-        let of_user = if user.is_some() { "AND t.user_id = :user" } else { "" };
-        let text = format!(
-            "SELECT row_to_json(t) AS found FROM download_token t \
-             WHERE t.file_id = :file AND t.company_id = :company {of_user} \
-             ORDER BY t.created_at DESC, t.id DESC LIMIT :limit"
-        );
-        let binds = [("file", Bind::Uuid(file.0)), ("company", Bind::Uuid(company.0)), ("limit", Bind::BigInt(limit))];
-        let binds = binds.into_iter().chain(user.map(|user| ("user", Bind::Uuid(user.0))));
         let found: Vec<Found> =
-            Statement::new(&text, binds).load(connection).await.map_err(ReadModelError::query(operation))?;
+            load_for_values(connection, statement(company, filter, after, limit), None, operation).await?;
         let tokens = found.into_iter().map(|row| serde_json::from_value(row.found));
         tokens.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
     })
+}
+
+fn statement(company: CompanyId, filter: TokenFilter, after: Option<PageKey>, limit: i64) -> Statement {
+    let mut text = "SELECT row_to_json(t) AS found FROM download_token t WHERE t.company_id = :company".to_owned();
+    let mut binds = vec![("company", Bind::Uuid(company.0)), ("limit", Bind::BigInt(limit))];
+    if let Some(file) = filter.file {
+        text.push_str(" AND t.file_id = :file");
+        binds.push(("file", Bind::Uuid(file.0)));
+    }
+    if let Some(user) = filter.user {
+        text.push_str(" AND t.user_id = :user");
+        binds.push(("user", Bind::Uuid(user.0)));
+    }
+    if filter.is_active {
+        text.push_str(
+            " AND t.revoked_at IS NULL AND t.expires_at > now() \
+             AND (t.max_downloads IS NULL OR t.download_count < t.max_downloads)",
+        );
+    }
+    if let Some(after) = after {
+        text.push_str(" AND (t.created_at, t.id) < (:after_created, :after_id)");
+        binds.extend([("after_created", Bind::Time(after.created_at)), ("after_id", Bind::Uuid(after.id))]);
+    }
+    text.push_str(" ORDER BY t.created_at DESC, t.id DESC LIMIT :limit");
+    Statement::new(&text, binds)
 }

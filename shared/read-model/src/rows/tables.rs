@@ -67,6 +67,11 @@ row! {
         allowed_mime_types: Option<Vec<String>>,
         retention_days: Option<i32>,
         deleted_at: Option<DateTime<Utc>>,
+        link_max_age_s: Option<i64>,
+        link_max_downloads: Option<i64>,
+        limits: Option<serde_json::Value>,
+        min_retention_days: Option<i32>,
+        tokens_valid_from: Option<DateTime<Utc>>,
     }
 }
 
@@ -78,6 +83,7 @@ row! {
         created_at: DateTime<Utc>,
         deleted_at: Option<DateTime<Utc>>,
         removed_seq: i64,
+        tokens_valid_from: Option<DateTime<Utc>>,
     }
 }
 
@@ -136,6 +142,7 @@ row! {
         updated_at: DateTime<Utc>,
         shared_seq: i64,
         revoked_at: Option<DateTime<Utc>>,
+        parent_id: Option<Uuid>,
     }
 }
 

@@ -4,7 +4,8 @@ use super::kept::{Kept, LEAST_WEIGHT, locked};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use waybill_schema::CompanyId;
 
 /// Time after its last use during which a fold is not evicted, unless there are about twice as many entries as allowed.

@@ -3,7 +3,7 @@
 use crate::snapshot::Mark;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
+use tokio::time::Instant;
 use waybill_domain::directory::{DirectoryAggregate, State, evolve};
 use waybill_schema::{CompanyId, Event};
 

@@ -10,14 +10,14 @@ mod kept;
 
 use folds::Folds;
 use kept::{Fold, Kept};
+use waybill_service_kit::new_id;
 
 use crate::execute::{self, Attempt, Context, Done, ExecuteError, Known, PATIENCE};
 use crate::snapshot::{self, Mark};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
-use uuid::Uuid;
+use tokio::time::Instant;
 use waybill_domain::Aggregate;
 use waybill_domain::directory::{Command, DirectoryAggregate, State, decide_within};
 use waybill_event_log::{Back, EventLog, Expect, NewEvent, ReadError, append, read_back, read_rest};
@@ -218,7 +218,7 @@ impl Attempt for Change<'_> {
     }
 
     async fn append(&mut self, event: DirectoryEvent) -> Result<Done, ExecuteError> {
-        let id = Uuid::now_v7().simple().to_string();
+        let id = new_id().simple().to_string();
         let event = Event::Directory(event);
         let new = NewEvent {
             subject: self.kept.directory.subject(),

@@ -4,15 +4,15 @@ use crate::counted::{CountedLog, context};
 use std::sync::Arc;
 use uuid::Uuid;
 use waybill_domain::Refusal;
-use waybill_domain::limits::Limits;
+use waybill_domain::limits::{Limits, OpenLimits};
 use waybill_domain::quota::{Command, QuotaAggregate, Terms};
 use waybill_repository::{ExecuteError, Repository};
 use waybill_schema::events::ReservedItem;
 use waybill_schema::{CompanyId, Timestamp, UploadId};
 
 fn reserve(bytes_total: u64) -> Command {
-    let item = ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id: None, bytes_total };
-    let terms = Terms { default_limit_bytes: 0, limits: Limits::default() };
+    let item = ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id: None, bytes_total, user_id: None };
+    let terms = Terms { default_limit_bytes: 0, limits: Limits::default(), open: OpenLimits::default() };
     Command::Reserve { items: vec![item], until: Timestamp(2_000_000), terms }
 }
 

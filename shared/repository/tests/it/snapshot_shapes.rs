@@ -20,11 +20,11 @@ where
 fn another_shape_of_a_state_has_another_version() {
     let shapes = [
         ("content", shape::<ContentAggregate>(), (Some(1), 4)),
-        ("directory", shape::<DirectoryAggregate>(), (Some(1), 12)),
+        ("directory", shape::<DirectoryAggregate>(), (Some(2), 22)),
         ("file", shape::<FileAggregate>(), (Some(1), 7)),
-        ("quota", shape::<QuotaAggregate>(), (Some(4), 6)),
-        ("association", shape::<ShareAggregate>(), (Some(1), 3)),
-        ("token", shape::<TokenAggregate>(), (Some(1), 6)),
+        ("quota", shape::<QuotaAggregate>(), (Some(5), 7)),
+        ("association", shape::<ShareAggregate>(), (Some(2), 4)),
+        ("token", shape::<TokenAggregate>(), (Some(2), 7)),
         ("upload", shape::<UploadAggregate>(), (Some(1), 17)),
     ];
     for (name, found, known) in shapes {

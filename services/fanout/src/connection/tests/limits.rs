@@ -4,9 +4,10 @@ use super::*;
 use crate::socket::Incoming;
 use crate::subscriptions::TOPICS_MAX;
 use crate::taken::Taken;
+use uuid::Uuid;
 use waybill_api::frames::Topic;
+use waybill_http_kit::Role;
 use waybill_schema::Timestamp;
-use waybill_service_kit::Role;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::Waker;
+use uuid::Uuid;
 use waybill_api::frames::Topic;
+use waybill_http_kit::auth::IssuerConfig;
 use waybill_schema::{CompanyId, Timestamp, UploadId, UserId};
+use waybill_service_kit::Secrets;
 
 /// Maximum time that a test waits for a frame. It is longer than the interval between two pings.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,7 +114,7 @@ pub(super) fn upload() -> UploadId {
 pub(super) fn principal(good_for: Duration) -> Principal {
     let expires_at = Timestamp(wall_clock().0 + i64::try_from(good_for.as_millis()).unwrap());
     let (user_id, company_id) = (UserId(Uuid::from_u128(1)), CompanyId(Uuid::from_u128(2)));
-    Principal { user_id, company_id, roles: Vec::new(), expires_at }
+    Principal { user_id, company_id, roles: Vec::new(), issued_at: None, expires_at }
 }
 
 /// Returns a user whose token outlives the test. A test with paused time can last many hours of the other clock.
@@ -142,8 +145,9 @@ impl Peer {
         let line = Rc::<RefCell<Line>>::default();
         let mut socket = Recorder(line.clone());
         greet(&mut socket).await.unwrap();
-        let client = Client { principal, id: RequestId { id: Uuid::nil(), address: None } };
-        let authenticator = Authenticator::hs256(&"s".repeat(32), "i", "a").unwrap();
+        let client = Client { principal, id: RequestId { id: Uuid::nil(), address: None }, _slot: None };
+        let secrets = Secrets::read("the secret of tokens", &"s".repeat(32), None).unwrap();
+        let authenticator = Authenticator::hs256(&secrets, IssuerConfig::of("i", "a"));
         let shared = web::Data::new(authenticator.clone());
         let mut connection = Connection::open(fanout.clone(), shared, client, socket);
         prepare(&mut connection);

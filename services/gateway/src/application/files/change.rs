@@ -4,10 +4,10 @@ use crate::application::gateway::Gateway;
 use crate::http::problems::OrProblem;
 use waybill_domain::file::Command;
 use waybill_domain::upload::Phase;
+use waybill_http_kit::Problem;
 use waybill_repository::{Context, FileAggregate, LifecycleAggregate, UploadAggregate};
 use waybill_schema::events::UploadDescription;
 use waybill_schema::{CompanyId, FileId, Position};
-use waybill_service_kit::Problem;
 
 /// Returns the start of the upload of a verified file; 404 if the file does not exist or is not verified.
 pub(crate) async fn verified(

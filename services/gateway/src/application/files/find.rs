@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use waybill_access::{Known, Wanted};
 use waybill_domain::access::{FileFacts, Operation};
 use waybill_domain::upload::Phase;
+use waybill_http_kit::{Principal, Problem};
 use waybill_read_model::queries::{File, find_file};
 use waybill_repository::{LifecycleAggregate, UploadAggregate};
 use waybill_schema::{FileId, Position};
-use waybill_service_kit::{Principal, Problem, now};
+use waybill_service_kit::now;
 
 /// Finds a file and its access facts, if the principal is allowed to perform the operation.
 pub(crate) async fn find(
@@ -21,13 +22,14 @@ pub(crate) async fn find(
     gateway: &Gateway,
     operation: Operation,
 ) -> Result<(File, FileFacts), Problem> {
-    let mut found = find_at(request, principal, id, gateway, None).await?;
+    let all_names = operation == Operation::Share;
+    let mut found = find_at(request, principal, id, gateway, None, all_names).await?;
     if found.as_ref().is_none_or(|(file, _)| !file.is_processed) {
         // The file may be verified in the log but not yet in the read model. Wait for the read model even if the client
         // sent no position.
         let position = verified_at(principal, id, gateway).await;
         if position.is_some() {
-            found = find_at(request, principal, id, gateway, position).await?;
+            found = find_at(request, principal, id, gateway, position, all_names).await?;
         }
     }
     let (file, facts) = found.ok_or_else(|| Problem::not_found("file"))?;
@@ -41,11 +43,14 @@ async fn find_at(
     id: FileId,
     gateway: &Gateway,
     position: Option<Position>,
+    all_names: bool,
 ) -> Result<Option<(File, FileFacts)>, Problem> {
     let mut connection = gateway.positions.connection(request, position).await?;
     let found = find_file(&mut connection, principal.company_id, id).await.or_problem("finding a file")?;
     let Some(mut file) = found else { return Ok(None) };
-    let facts = facts_of(gateway, &mut connection, principal, std::iter::once(id)).await?.remove(&id);
+    let every_share = viewer(principal).is_admin;
+    let wanted = Wanted { files: vec![id], every_share, all_names, ..Wanted::default() };
+    let facts = look(gateway, &mut connection, principal, &wanted).await?.files.remove(&id);
     Ok(facts.map(|facts| {
         // The access facts can be newer than the row.
         if facts.is_deleted {
@@ -72,7 +77,7 @@ pub(crate) async fn look(
     principal: &Principal,
     wanted: &Wanted,
 ) -> Result<Known, Problem> {
-    Ok(gateway.access.look(connection, principal.company_id, principal.user_id, wanted).await?)
+    gateway.access.look(connection, principal.company_id, principal.user_id, wanted).await.or_problem("checking access")
 }
 
 /// Loads the access facts of files for the principal. Files without facts are absent from the map.
@@ -82,7 +87,8 @@ pub(crate) async fn facts_of(
     principal: &Principal,
     files: impl Iterator<Item = FileId>,
 ) -> Result<HashMap<FileId, FileFacts>, Problem> {
-    let wanted = Wanted { files: files.collect(), ..Wanted::default() };
+    let every_share = viewer(principal).is_admin;
+    let wanted = Wanted { files: files.collect(), every_share, ..Wanted::default() };
     if wanted.files.is_empty() {
         return Ok(HashMap::new());
     }

@@ -1,12 +1,12 @@
 //! Cache of token states with a limited size.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Mutex;
 use waybill_cache::Cache;
 use waybill_domain::token::State;
 use waybill_repository::{Loaded, TokenAggregate};
-use waybill_schema::{CompanyId, TokenId};
+use waybill_schema::{CompanyId, Sha256Digest, TokenId};
 
 /// Approximate maximum size of the cache.
 const KEPT_BYTES: u64 = 64 * 1_024 * 1_024;
@@ -23,6 +23,8 @@ pub(crate) struct KeptToken {
     pub(super) loaded: Mutex<Loaded<State>>,
     /// Downloads by this gateway, for a token without a limit.
     own: std::sync::Mutex<State>,
+    /// Digest of the text of the token, after a request with the right text.
+    known_hash: OnceLock<Sha256Digest>,
     weight: AtomicU32,
 }
 
@@ -36,7 +38,7 @@ impl KeptTokens {
         let new = || {
             let weight = weight_of(&State::default());
             let (loaded, own) = (Mutex::default(), std::sync::Mutex::default());
-            KeptToken { company, token, loaded, own, weight: weight.into() }
+            KeptToken { company, token, loaded, own, known_hash: OnceLock::new(), weight: weight.into() }
         };
         self.0.get_with(&(company, token), new)
     }
@@ -59,6 +61,16 @@ impl KeptToken {
     /// download is not counted.
     pub(super) fn own(&self) -> MutexGuard<'_, State> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the digest of the text of the token, if this gateway has seen the right text.
+    pub(crate) fn known_hash(&self) -> Option<Sha256Digest> {
+        self.known_hash.get().copied()
+    }
+
+    /// Remembers the digest of the text of the token. It never changes.
+    pub(crate) fn know_hash(&self, hash: Sha256Digest) {
+        self.known_hash.get_or_init(|| hash);
     }
 
     pub(super) fn aggregate(&self) -> TokenAggregate {

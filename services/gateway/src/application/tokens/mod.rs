@@ -9,7 +9,7 @@ pub(crate) mod running;
 pub(crate) use kept::KeptToken;
 pub(crate) use running::Sending;
 
-use crate::http::problems::{OrProblem, refused};
+use crate::http::problems::OrProblem;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use futures_util::FutureExt;
 use hmac::{Hmac, KeyInit, Mac};
@@ -20,12 +20,14 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
+use waybill_data_plane::refused;
 use waybill_domain::token::{Command, State, decide, evolve};
 use waybill_event_log::{Expect, NewEvent, append};
+use waybill_http_kit::Problem;
 use waybill_repository::{Context, Repository};
 use waybill_schema::events::{DownloadTokenIssued, TokenEvent};
 use waybill_schema::{ByteRange, CompanyId, Entity, Routing, Sha256Digest, Subject, TokenId};
-use waybill_service_kit::Problem;
+use waybill_service_kit::Secrets;
 
 const SECRET_BYTES: usize = 32;
 const TOKEN_BYTES: usize = 16 + 16 + SECRET_BYTES;
@@ -41,8 +43,8 @@ pub(crate) struct Tokens {
     kept: KeptTokens,
     /// Downloads that this gateway is sending.
     running: Arc<Running>,
-    /// Derives the secret of a token whose request can be repeated.
-    secrets: Hmac<Sha256>,
+    /// Derive the secret of a token whose request can be repeated. The first one derives new tokens.
+    secrets: Vec<Hmac<Sha256>>,
     /// `true` to redirect downloads of tokens without `max_downloads` to the object store.
     redirects: bool,
 }
@@ -58,11 +60,12 @@ pub(crate) struct Download {
 }
 
 impl Tokens {
-    /// Creates the state with a secret that all gateways share. Returns `None` if the secret cannot be a key.
-    pub(crate) fn new(repository: Arc<Repository>, secret: &str, redirects: bool) -> Option<Self> {
-        let mut secrets = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
-        secrets.update(b"waybill tokens\0");
-        Some(Self { repository, kept: KeptTokens::new(), running: Arc::default(), secrets, redirects })
+    /// Creates the state with secrets that all gateways share.
+    pub(crate) fn new(repository: Arc<Repository>, secrets: &Secrets, redirects: bool) -> Self {
+        // HMAC accepts keys of any length.
+        let key = |secret| Hmac::<Sha256>::new_from_slice(secret).ok().map(|key| key.chain_update(b"waybill tokens\0"));
+        let secrets = secrets.all().filter_map(key).collect();
+        Self { repository, kept: KeptTokens::new(), running: Arc::default(), secrets, redirects }
     }
 
     /// Returns `true` if a download of this token is redirected to the object store.
@@ -70,24 +73,34 @@ impl Tokens {
         self.redirects && issued.max_downloads.is_none()
     }
 
-    /// Returns the text of a token with 256 random bits. For a request with an idempotency key, the bits are derived
+    /// Returns the text of a new token with 256 random bits. For a request with an idempotency key, the bits are derived
     /// from that key and the token's id, so that a repeated request gets the same response.
     pub(crate) fn text(&self, company: CompanyId, id: TokenId, repeated_as: Option<&[u8]>) -> String {
-        let mut secret = [0; SECRET_BYTES];
-        match repeated_as {
-            None => rand::rng().fill_bytes(&mut secret),
-            Some(key) => {
-                let mut mac = self.secrets.clone();
-                mac.update(id.0.as_bytes());
-                mac.update(key);
-                secret.copy_from_slice(&mac.finalize().into_bytes());
-            }
-        }
-        let mut bytes = Vec::with_capacity(TOKEN_BYTES);
-        bytes.extend(company.0.as_bytes());
-        bytes.extend(id.0.as_bytes());
-        bytes.extend(secret);
-        BASE64URL.encode(bytes)
+        let derived = repeated_as.and_then(|key| self.derived(company, id, key).next());
+        derived.unwrap_or_else(|| {
+            let mut secret = [0; SECRET_BYTES];
+            rand::rng().fill_bytes(&mut secret);
+            text(company, id, &secret)
+        })
+    }
+
+    /// Returns the text of a token that was issued for an earlier request with this idempotency key, possibly before the
+    /// secrets were replaced.
+    pub(crate) fn issued_text(
+        &self,
+        company: CompanyId,
+        id: TokenId,
+        repeated_as: &[u8],
+        issued: &DownloadTokenIssued,
+    ) -> Option<String> {
+        self.derived(company, id, repeated_as).find(|text| hash(text) == issued.token_sha256)
+    }
+
+    fn derived(&self, company: CompanyId, id: TokenId, repeated_as: &[u8]) -> impl Iterator<Item = String> {
+        self.secrets.iter().map(move |key| {
+            let mac = key.clone().chain_update(id.0.as_bytes()).chain_update(repeated_as);
+            text(company, id, &mac.finalize().into_bytes())
+        })
     }
 
     /// Returns the token from the cache, and adds it with an empty state if it is not there.
@@ -178,6 +191,14 @@ pub(crate) fn parse(text: &str) -> Option<(CompanyId, TokenId)> {
     let bytes = BASE64URL.decode(text).ok().filter(|bytes| bytes.len() == TOKEN_BYTES)?;
     let uuid = |from: usize| Uuid::from_slice(bytes.get(from..from + 16)?).ok();
     Some((CompanyId(uuid(0)?), TokenId(uuid(16)?)))
+}
+
+fn text(company: CompanyId, id: TokenId, secret: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(TOKEN_BYTES);
+    bytes.extend(company.0.as_bytes());
+    bytes.extend(id.0.as_bytes());
+    bytes.extend(secret);
+    BASE64URL.encode(bytes)
 }
 
 /// Returns the digest that Waybill stores instead of the text of a token.

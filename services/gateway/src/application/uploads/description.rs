@@ -2,16 +2,18 @@
 
 use crate::application::gateway::Gateway;
 use crate::http::metadata::text_of;
-use crate::http::problems::{OrProblem, refused};
+use crate::http::problems::OrProblem;
 use waybill_api::uploads::FileFacts;
+use waybill_data_plane::refused;
 use waybill_domain::limits::part_size_for;
 use waybill_domain::media_type::Claim;
 use waybill_domain::{media_type, name, session};
+use waybill_http_kit::{Principal, Problem};
 use waybill_repository::{Context, SessionAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadDescription;
 use waybill_schema::{ChatroomId, SessionId, Sha256Digest, ThreadId};
-use waybill_service_kit::{Principal, Problem, now};
+use waybill_service_kit::now;
 
 /// Media types that contain no information about the file.
 const GENERIC: [&str; 2] = [media_type::ANY, "binary/octet-stream"];
@@ -44,8 +46,8 @@ pub(crate) async fn check(
     let company = principal.company_id;
     let mime_type = media_type_of(facts)?;
     let claim = Claim { name: &facts.name, mime_type: &mime_type };
-    gateway.policies.types(company).await?.check(claim).map_err(refused)?;
-    gateway.policies.limits(company).await?.check_file(facts.size_bytes).map_err(refused)?;
+    gateway.types(company).await?.check(claim).map_err(refused)?;
+    gateway.limits(company).await?.check_file(facts.size_bytes).map_err(refused)?;
     let declared_sha256 = facts.sha256.as_deref().map(parse_sha256).transpose()?;
     let metadata = facts.metadata.as_ref().map(text_of).transpose()?;
     let (chatroom_id, thread_id) = (facts.chatroom_id.map(ChatroomId), facts.thread_id.map(ThreadId));

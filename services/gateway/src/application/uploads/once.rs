@@ -8,10 +8,11 @@ use crate::http::problems::{OrProblem, cleaned};
 use actix_web::dev::Payload;
 use waybill_data_plane::{PutWhole, StoredFile, StoredWhole};
 use waybill_domain::upload::{Command, Phase, State};
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_repository::{Context, Done, ExecuteError, Loaded, UploadAggregate};
 use waybill_schema::events::{FileUploaded, ReservedItem, UploadStarted};
 use waybill_schema::{Causation, Position, UploadId};
-use waybill_service_kit::{Principal, Problem, RequestId, now};
+use waybill_service_kit::now;
 
 /// Whole file, and the request that sends it.
 pub(crate) struct Once<'a> {
@@ -39,8 +40,12 @@ impl Once<'_> {
     /// Reserves the space of the file.
     pub(crate) async fn reserve(&self) -> Result<Position, Problem> {
         let started = &self.start.started;
-        let item =
-            ReservedItem { upload_id: self.upload, session_id: started.session_id, bytes_total: started.size_bytes };
+        let item = ReservedItem {
+            upload_id: self.upload,
+            session_id: started.session_id,
+            bytes_total: started.size_bytes,
+            user_id: Some(started.uploaded_by),
+        };
         reserve(self.gateway, self.principal, self.context, item, self.is_repeatable).await
     }
 

@@ -4,10 +4,10 @@ use crate::application::gateway::Gateway;
 use crate::http::problems::OrProblem;
 use waybill_domain::limits::{RESERVATION_STEP_BYTES, UNKNOWN_PART_BYTES};
 use waybill_domain::upload::{Command, State};
+use waybill_http_kit::{Principal, Problem};
 use waybill_repository::{Context, Loaded, UploadAggregate};
-use waybill_schema::events::{ReservedItem, UploadKind, UploadStarted};
+use waybill_schema::events::{ReservedItem, UploadDescription, UploadKind, UploadStarted};
 use waybill_schema::{Causation, Position, UploadId};
-use waybill_service_kit::{Principal, Problem};
 
 /// Route name for idempotency keys. `POST /v1/files` uses the same name, so that a client can continue an interrupted
 /// request in chunks: the same key and the same description of the file identify the same upload.
@@ -51,7 +51,8 @@ pub(crate) fn space_of(upload_id: UploadId, upload_start: &UploadStarted) -> Res
         (true, _) => RESERVATION_STEP_BYTES,
     };
     let bytes_total = size_bytes.min(step);
-    ReservedItem { upload_id, session_id: upload_start.started.session_id, bytes_total }
+    let UploadDescription { session_id, uploaded_by, .. } = upload_start.started;
+    ReservedItem { upload_id, session_id, bytes_total, user_id: Some(uploaded_by) }
 }
 
 /// Reserves the space and starts the upload.

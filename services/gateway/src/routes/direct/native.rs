@@ -4,7 +4,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::http::path::UploadPath;
-use crate::http::problems::{OrProblem, cleaned, refused};
+use crate::http::problems::{OrProblem, cleaned};
 use crate::http::response::POSITION;
 use crate::http::time::rfc3339;
 use crate::routes::direct::end_of;
@@ -13,14 +13,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 use waybill_api::parts::{PartToSign, PartsToSign, Report, Reported, SignedPart, SignedParts, StoredPart};
 use waybill_data_plane::Checksum;
+use waybill_data_plane::refused;
 use waybill_domain::upload::{Command, State};
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_object_store::presign::{Pinned, Presign};
 use waybill_object_store::{Crc, ListedPart};
 use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{ChunkStorage, ChunkUploaded, MultipartOpened, UploadKind};
 use waybill_schema::{Position, UploadId, WorkerId, names};
-use waybill_service_kit::{Principal, Problem, RequestId, now};
+use waybill_service_kit::{new_id, now};
 
 routes!(sign, report);
 
@@ -65,8 +67,12 @@ pub(crate) async fn sign(
     let expires_at = end_of(lifetime);
     let mut parts = Vec::with_capacity(pinned.len());
     for Pin { part_number, pinned, .. } in pinned {
-        let request =
-            Presign::UploadPart { upload_id: &multipart.storage_upload_id, part_number, pinned: Some(pinned) };
+        let request = Presign::UploadPart {
+            upload_id: &multipart.storage_upload_id,
+            part_number,
+            size_bytes: None,
+            pinned: Some(pinned),
+        };
         let signed =
             gateway.presigner.presign(&multipart.storage_key, &request, lifetime).or_problem("signing a part")?;
         parts.push(SignedPart {
@@ -199,7 +205,8 @@ fn pin(state: &State, part: &PartToSign) -> Result<Pin, Problem> {
     }
     if part.size_bytes != size_bytes {
         let text = format!("part {} must have {size_bytes} bytes", part.part_number);
-        return Err(Problem::bad_request(ErrorCode::PartsInvalid, text).with("part_size_bytes", size_bytes));
+        return Err(Problem::bad_request(ErrorCode::PartsInvalid, text)
+            .with(|members| members.part_size_bytes = Some(size_bytes)));
     }
     let checksum: Checksum =
         part.checksum.parse().map_err(|error| Problem::bad_request(ErrorCode::ChecksumInvalid, format!("{error}")))?;
@@ -226,7 +233,7 @@ async fn open_multipart(
         return Ok(multipart.clone());
     }
     let store = &gateway.store;
-    let storage_key = names::object_key(aggregate.company, aggregate.upload, Uuid::now_v7().simple());
+    let storage_key = names::object_key(aggregate.company, aggregate.upload, new_id().simple());
     let storage_upload_id = store.create_multipart(&storage_key, crc).await.or_problem("opening a multipart upload")?;
     let opened = MultipartOpened {
         storage_bucket: store.bucket().to_owned(),
@@ -265,5 +272,5 @@ async fn listed(
 
 fn missing(part_number: u32) -> Problem {
     let text = format!("the object store has no part {part_number} with this ETag; send the part to its URL again");
-    Problem::new(409, ErrorCode::PartMissing, text).with("part_number", part_number)
+    Problem::new(409, ErrorCode::PartMissing, text).with(|members| members.part_number = Some(part_number))
 }

@@ -9,9 +9,9 @@ use crate::http::response::POSITION;
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use waybill_api::directory::{Applied, BulkBody, Operation};
 use waybill_domain::directory::Command;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
 use waybill_schema::{ChatroomId, Place, ThreadId, UserId};
-use waybill_service_kit::Problem;
 
 routes!(bulk);
 
@@ -71,7 +71,8 @@ pub(crate) async fn bulk(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let body: BulkBody = json::read(&request, payload, BULK_MAX_BYTES).await?;
-    let commands: Vec<Command> = body.operations.into_iter().map(command_of).collect();
+    let commands = body.operations.into_iter().map(|operation| by.permitted(&gateway, command_of(operation)));
+    let commands: Vec<Command> = commands.collect();
     if commands.len() > OPERATIONS_MAX {
         return Err(Problem::new(413, ErrorCode::TooManyOperations, "send at most 1,000 operations in one request"));
     }

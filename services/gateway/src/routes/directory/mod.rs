@@ -3,6 +3,8 @@
 //! its own company.
 
 pub(crate) mod bulk;
+pub(crate) mod sign_out;
+pub(crate) mod uploads;
 
 use crate::application::administration::{Administration, set_limit, try_all};
 use crate::application::gateway::Gateway;
@@ -14,12 +16,12 @@ use crate::http::path::{AssociationPath, NewId, NewMember};
 use crate::http::response::POSITION;
 use actix_web::{HttpResponse, delete, get, put, web};
 use futures_util::future;
-use waybill_api::directory::{CompanyAnswer, CompanyBody, ThreadBody};
-use waybill_domain::directory::{Command, State};
-use waybill_schema::events::CompanySettings;
+use waybill_api::directory::{CompanyAnswer, CompanyBody, CompanyLimits, ThreadBody};
+use waybill_domain::directory::{Command, CompanyRules, State};
+use waybill_http_kit::Problem;
+use waybill_schema::events::{CompanyLimitsSet, CompanySettings};
 use waybill_schema::{ChatroomId, CompanyId, Place, Position};
 use waybill_schema::{ThreadId, UserId};
-use waybill_service_kit::Problem;
 
 routes!(
     put_company,
@@ -38,7 +40,11 @@ routes!(
     revoke_association
 );
 
-/// Registers a company or changes its settings
+/// Registers a company or changes its rules
+///
+/// With the role `service`, the body has the limits of the company. With the role `admin`, it has the company's own
+/// settings, which apply within these limits: a setting cannot exceed its limit, and `allowed_mime_types` of both are
+/// intersected.
 #[utoipa::path(
     tag = "directory",
     operation_id = "put_company",
@@ -56,22 +62,37 @@ pub(crate) async fn put_company(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.into_inner();
-    let settings = CompanySettings {
-        max_file_bytes: body.max_file_bytes,
-        max_session_bytes: body.max_session_bytes,
-        allowed_mime_types: body.allowed_mime_types,
-        retention_days: body.retention_days,
-    };
+    let storage_limit_bytes = body.storage_limit_bytes;
     let register = Command::RegisterCompany(by.company);
-    let change = Command::ChangeSettings(settings, gateway.policies.limits);
+    let change = rules_of(&by, &gateway, body)?;
     // If the settings are invalid, the company is not registered either.
     let check = |state: &State| try_all(&gateway, state, &[register.clone(), change.clone()]);
     look_at_directory(&gateway.directories, by.company, check).await??;
     let mut position = change_directory(&gateway.directories, by.company, &by.context, [register, change]).await?;
-    if let Some(limit_bytes) = body.storage_limit_bytes {
-        position = Some(set_limit(&gateway, by.company, &by.context, limit_bytes).await?);
+    if let Some(limit_bytes) = storage_limit_bytes {
+        position = Some(set_limit(&gateway, &by, limit_bytes).await?);
     }
     answer(&gateway, by.company, position).await
+}
+
+/// Returns the command for the rules in a body: limits of the host product, or settings of the company.
+fn rules_of(by: &Administration, gateway: &Gateway, body: CompanyBody) -> Result<Command, Problem> {
+    let rules = CompanySettings {
+        max_file_bytes: body.max_file_bytes,
+        max_session_bytes: body.max_session_bytes,
+        allowed_mime_types: body.allowed_mime_types,
+        retention_days: body.retention_days,
+        link_max_age_s: body.link_max_age_s,
+        link_max_downloads: body.link_max_downloads,
+    };
+    let min_retention_days = body.min_retention_days;
+    if by.is_host {
+        return Ok(Command::SetLimits(CompanyLimitsSet { limits: rules, min_retention_days }, gateway.policies.limits));
+    }
+    if min_retention_days.is_some() {
+        by.require_host()?;
+    }
+    Ok(Command::ChangeSettings(rules, gateway.policies.limits))
 }
 
 /// Returns a company and its settings
@@ -90,19 +111,20 @@ pub(crate) async fn show_company(by: Administration, gateway: web::Data<Gateway>
 
 async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position>) -> Result<HttpResponse, Problem> {
     let shown = |directory: &State| {
-        let settings = directory.settings();
+        let rules = directory.rules();
+        let (sizes, links) = (rules.sizes(gateway.policies.limits), rules.links());
         let (users, chatrooms, threads) = directory.counts();
         directory.is_known().then(|| CompanyAnswer {
             id: company,
             is_closed: !directory.is_open(),
-            max_file_bytes: settings.max_file_bytes.unwrap_or(gateway.policies.limits.max_file_bytes),
-            max_session_bytes: settings.max_session_bytes.unwrap_or(gateway.policies.limits.max_session_bytes),
-            allowed_mime_types: settings
-                .allowed_mime_types
-                .clone()
-                .unwrap_or_else(|| gateway.policies.types.allowed().to_vec()),
-            retention_days: settings.retention_days,
+            max_file_bytes: sizes.max_file_bytes,
+            max_session_bytes: sizes.max_session_bytes,
+            allowed_mime_types: rules.types(&gateway.policies.types).allowed().to_vec(),
+            retention_days: rules.retention_days(),
+            link_max_age_s: links.max_age_s,
+            link_max_downloads: links.max_downloads,
             storage_limit_bytes: gateway.settings.default_quota_bytes,
+            limits: limits_of(rules),
             users,
             chatrooms,
             threads,
@@ -123,9 +145,28 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
     Ok(answer.json(company))
 }
 
+fn limits_of(rules: &CompanyRules) -> CompanyLimits {
+    let limits = rules.limits.clone();
+    CompanyLimits {
+        max_file_bytes: limits.max_file_bytes,
+        max_session_bytes: limits.max_session_bytes,
+        allowed_mime_types: limits.allowed_mime_types,
+        retention_days: limits.retention_days,
+        min_retention_days: rules.min_retention_days,
+        link_max_age_s: limits.link_max_age_s,
+        link_max_downloads: limits.link_max_downloads,
+    }
+}
+
 /// Applies a command to the directory and answers 204.
 async fn change(gateway: &Gateway, by: &Administration, command: Command) -> Result<HttpResponse, Problem> {
-    let position = change_directory(&gateway.directories, by.company, &by.context, [command]).await?;
+    change_all(gateway, by, vec![command]).await
+}
+
+/// Applies commands to the directory in their order and answers 204.
+async fn change_all(gateway: &Gateway, by: &Administration, commands: Vec<Command>) -> Result<HttpResponse, Problem> {
+    let commands = commands.into_iter().map(|command| by.permitted(gateway, command));
+    let position = change_directory(&gateway.directories, by.company, &by.context, commands).await?;
     let mut answer = HttpResponse::NoContent();
     if let Some(position) = position {
         answer.insert_header((POSITION, position.to_string()));

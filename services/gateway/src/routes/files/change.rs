@@ -8,15 +8,17 @@ use crate::application::gateway::Gateway;
 use crate::http::metadata::text_of;
 use crate::http::parameters::CompanyPath;
 use crate::http::path::FilePath;
-use crate::http::problems::{OrProblem, refused};
+use crate::http::problems::OrProblem;
 use crate::http::response::POSITION;
 use actix_web::{HttpResponse, delete, patch, post, web};
 use waybill_api::files::{Change, DeleteQuery};
+use waybill_data_plane::refused;
 use waybill_domain::access::Operation;
 use waybill_domain::file::Command;
+use waybill_http_kit::{Principal, Problem, RequestId, Role};
 use waybill_schema::ErrorCode;
 use waybill_schema::{FileId, Timestamp};
-use waybill_service_kit::{Principal, Problem, RequestId, Role, now};
+use waybill_service_kit::now;
 
 routes!(patch, delete, restore, delete_by_host);
 
@@ -46,7 +48,7 @@ pub(crate) async fn patch(
     let Change { display_name, metadata } = body.into_inner();
     let metadata = metadata.map(|metadata| metadata.as_ref().map(text_of).transpose()).transpose()?;
     if let Some(name) = &display_name {
-        let types = gateway.policies.types(principal.company_id).await?;
+        let types = gateway.types(principal.company_id).await?;
         types.check_name(name).map_err(refused)?;
     }
     let commands: Vec<Command> =

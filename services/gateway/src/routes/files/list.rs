@@ -3,6 +3,7 @@
 use crate::application::access::viewer;
 use crate::application::files::find::{facts_of, look};
 use crate::application::gateway::Gateway;
+use crate::application::reads::record_list;
 use crate::http::parameters::MinPosition;
 use crate::http::problems::OrProblem;
 use crate::http::response::private;
@@ -14,12 +15,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::Wanted;
 use waybill_api::files::{ListQuery, Listed, View};
+use waybill_domain::access::ShownShare;
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_read_model::queries::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, list_files, list_shared,
 };
 use waybill_schema::ErrorCode;
 use waybill_schema::{Place, ShareId, UploadId};
-use waybill_service_kit::{Principal, Problem, now};
+use waybill_service_kit::now;
 
 routes!(list);
 
@@ -88,6 +91,7 @@ fn item_of(view: View, file: File, association: Option<Association>) -> Item {
     params(ListQuery, MinPosition),
     responses(
         (status = 200, description = "A page of files", body = FilePage),
+        (status = 429, description = "`too_many_requests`; also if two searches of the user by name or type are running"),
         (status = 404, description = "`not_found`: the chatroom or thread does not exist, or the user is not a member"),
     ),
 )]
@@ -121,11 +125,14 @@ pub(crate) async fn list(
         folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
     };
+    let searching = if filter.is_search() { Some(gateway.searches.begin(&principal).await?) } else { None };
     let page = PageRequest { after, limit, view: query.view };
     let page = match place {
         None => own_page(&request, &principal, &gateway, &filter, page).await?,
         Some(place) => shared_page(&request, &principal, &gateway, place, &filter, page).await?,
     };
+    drop(searching);
+    record_list(&gateway, &principal, RequestId::of(&request), place).await?;
     let next_cursor = page.next.and_then(|cursor| gateway.cursors.seal(principal.company_id, &cursor));
     Ok(private(HttpResponse::Ok()).json(FilePage { items: page.items, next_cursor }))
 }
@@ -222,11 +229,15 @@ async fn shared_page(
     let facts = facts_of(gateway, &mut connection, principal, ids).await?;
     // The access facts are newer than the tables. Show a file only if this viewer can still see it through this
     // association.
-    let is_there = |shared: &SharedFile| {
-        let facts = facts.get(&UploadId(shared.file.id));
-        facts.is_some_and(|facts| facts.is_shown(ShareId(shared.association.id), asks, now()))
+    let seen = |mut shared: SharedFile| {
+        let association = &mut shared.association;
+        match facts.get(&UploadId(shared.file.id))?.shown_by(ShareId(association.id), asks, now())? {
+            ShownShare::Whole => {}
+            ShownShare::WithoutOthers => association.name_only(asks.user_id),
+        }
+        Some(shared)
     };
-    let items = found.into_iter().filter(is_there).map(|shared| item_of(view, shared.file, Some(shared.association)));
+    let items = found.into_iter().filter_map(seen).map(|shared| item_of(view, shared.file, Some(shared.association)));
     Ok(Page { items: items.collect(), next })
 }
 

@@ -8,8 +8,8 @@ use crate::http::response::private;
 use crate::routes::files::with_url;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use waybill_domain::access::Operation;
+use waybill_http_kit::{Principal, Problem};
 use waybill_read_model::queries::File;
-use waybill_service_kit::{Principal, Problem};
 
 routes!(show);
 

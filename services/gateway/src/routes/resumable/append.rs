@@ -2,10 +2,10 @@
 
 use crate::application::growing;
 use crate::http::content_digest::sha256_of;
-use crate::http::problems::{OrProblem, refused};
+use crate::http::problems::OrProblem;
 use crate::http::request_body::{content_length, refuse_encoding};
 use crate::http::time::http_date;
-use crate::routes::resumable::dialect::{Dialect, EXPIRES};
+use crate::routes::resumable::dialect::Dialect;
 use crate::routes::resumable::progress::{Appended, at_offset, complete, describe};
 use crate::routes::resumable::request::Asked;
 use crate::routes::uploads::status::status;
@@ -13,13 +13,14 @@ use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use futures_util::StreamExt;
 use waybill_data_plane::checksum::Verifier;
+use waybill_data_plane::refused;
 use waybill_data_plane::{Checksum, PutBytes};
 use waybill_domain::Refusal;
 use waybill_domain::upload::Command;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStarted};
 use waybill_schema::{ByteRange, UploadId};
-use waybill_service_kit::Problem;
 
 /// Range of bytes that a request declares.
 pub(crate) struct Bringing {
@@ -56,7 +57,8 @@ pub(crate) async fn patch(asked: &Asked, upload: UploadId, payload: Payload) -> 
     let bringing = Bringing { offset, length, says_complete };
     let appended = append(asked, upload, &facts, bringing, payload).await;
     // Errors contain the expiry too (tus 1.0, Upload-Expires).
-    let appended = appended.map_err(|problem| problem.with(EXPIRES, http_date(facts.started.expires_at)))?;
+    let expires = || http_date(facts.started.expires_at);
+    let appended = appended.map_err(|problem| problem.with(|members| members.upload_expires = Some(expires())))?;
     let mut answer = match (dialect, &appended.state) {
         (Dialect::Draft(_), Some(state)) if appended.is_complete => HttpResponse::Ok().json(status(upload, state)),
         (Dialect::Draft(_), _) if dialect.is_early() => HttpResponse::Created().finish(),
@@ -197,7 +199,7 @@ impl Appending<'_> {
             // If the upload has ended, report that instead.
             Err(problem) if problem.code == ErrorCode::OffsetMismatch => {
                 self.at_offset().await?;
-                Err(problem.with("provided-offset", bringing.offset))
+                Err(problem.with(|members| members.provided_offset = Some(bringing.offset)))
             }
             Err(problem) => Err(problem),
         }

@@ -5,7 +5,7 @@ use crate::application::completion_wait::until_ended;
 use crate::application::uploads::description::check;
 use crate::application::uploads::start::{begin, space_of};
 use crate::http::path::parse_upload;
-use crate::http::problems::{OrProblem, refused, rejected};
+use crate::http::problems::{OrProblem, rejected};
 use crate::routes::resumable::creation::facts;
 use crate::routes::resumable::creation::id_of;
 use crate::routes::resumable::dialect::set;
@@ -13,14 +13,17 @@ use crate::routes::resumable::metadata::Metadata;
 use crate::routes::resumable::progress::loaded;
 use crate::routes::resumable::request::{Asked, upload_url};
 use actix_web::HttpResponse;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use uuid::Uuid;
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
+use waybill_http_kit::Problem;
 use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStarted};
 use waybill_schema::{Position, UploadId};
-use waybill_service_kit::Problem;
 
 /// Maximum number of partial uploads of a file.
 const MAX_PARTIALS: usize = 1_000;
@@ -34,19 +37,23 @@ pub(crate) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
         ));
     }
     let partials = partials(concat)?;
-    let mut states = Vec::with_capacity(partials.len());
-    for partial in &partials {
-        let (_, loaded) = asked.gateway.upload(&asked.principal, *partial).await?;
-        states.push(loaded.state);
+    // A state can have thousands of pieces, so only one is in memory at a time. An upload can be in the list repeatedly.
+    let mut found = BTreeMap::new();
+    for id in &partials {
+        if let Entry::Vacant(entry) = found.entry(*id) {
+            let (_, loaded) = asked.gateway.upload(&asked.principal, *id).await?;
+            entry.insert(Partial::of(&loaded.state));
+        }
     }
     // A repeated request, for example after its response was lost, finds the same upload.
-    if let Some(before) = made_before(asked, &partials, &states).await? {
+    if let Some(before) = made_before(asked, &partials, &found).await? {
         return answer(asked, before, concat).await;
     }
-    for state in &states {
-        check_partial(state)?;
+    let mut size_bytes = 0_u64;
+    for partial in partials.iter().filter_map(|id| found.get(id)) {
+        partial.check.clone().map_err(refused)?;
+        size_bytes = size_bytes.saturating_add(partial.size_bytes);
     }
-    let size_bytes = states.iter().map(|state| state.grid().size_bytes).sum();
     let facts = facts(asked, metadata, size_bytes)?;
     let context = asked.context();
     let started = check(&asked.gateway, &asked.principal, &context, &facts).await?;
@@ -94,20 +101,34 @@ fn partials(concat: &str) -> Result<Vec<UploadId>, Problem> {
     Ok(ids)
 }
 
-/// Checks that the partial upload can be claimed.
-fn check_partial(state: &State) -> Result<(), Problem> {
-    let decided = waybill_domain::upload::decide(state, Command::Claim { into: UploadId(Uuid::nil()) });
-    decided.map(drop).map_err(refused)
+/// Facts about a partial upload that its concatenation depends on.
+struct Partial {
+    size_bytes: u64,
+    /// The final upload that claimed it.
+    claimed_into: Option<UploadId>,
+    /// Reason for which it cannot be claimed, if there is one.
+    check: Result<(), Refusal>,
+}
+
+impl Partial {
+    fn of(state: &State) -> Self {
+        let decided = waybill_domain::upload::decide(state, Command::Claim { into: UploadId(Uuid::nil()) });
+        let claimed_into = match state.phase {
+            Phase::Concatenated { into } => Some(into),
+            _ => None,
+        };
+        Self { size_bytes: state.grid().size_bytes, claimed_into, check: decided.map(drop) }
+    }
 }
 
 /// Returns an existing final upload of the same partial uploads in the same order, even if it has not claimed all of
 /// them yet.
-async fn made_before(asked: &Asked, partials: &[UploadId], states: &[State]) -> Result<Option<UploadId>, Problem> {
-    let claimed_for = states.iter().find_map(|state| match state.phase {
-        Phase::Concatenated { into } => Some(into),
-        _ => None,
-    });
-    let Some(into) = claimed_for else { return Ok(None) };
+async fn made_before(
+    asked: &Asked,
+    partials: &[UploadId],
+    found: &BTreeMap<UploadId, Partial>,
+) -> Result<Option<UploadId>, Problem> {
+    let Some(into) = found.values().find_map(|partial| partial.claimed_into) else { return Ok(None) };
     let made = loaded(asked, &asked.aggregate(into)).await?;
     let same = matches!(&made.state.kind, UploadKind::Final { partials: of, .. } if of == partials);
     Ok(same.then_some(into))

@@ -1,7 +1,6 @@
 //! `POST /tus/`: creates an upload, with or without its first bytes.
 
 use crate::application::uploads::description::check;
-use crate::http::problems::refused;
 use crate::http::request_body::{content_length, refuse_encoding, refuse_forms};
 use crate::routes::resumable::append::checksum;
 use crate::routes::resumable::creation::{Creation, facts, id_of};
@@ -13,10 +12,11 @@ use crate::routes::resumable::{concatenate, small};
 use crate::routes::uploads::status::status;
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStarted};
-use waybill_service_kit::Problem;
 
 /// Creates an upload and stores the bytes in the request, if it has any.
 pub(crate) async fn create(asked: &Asked, payload: Payload) -> Result<HttpResponse, Problem> {
@@ -67,7 +67,7 @@ pub(crate) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
         asked.dialect.say_progress(&mut answer, appended.offset, appended.is_complete);
     }
     if asked.dialect != Dialect::Tus {
-        let max_bytes = asked.gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
+        let max_bytes = asked.gateway.limits(asked.principal.company_id).await?.max_file_bytes;
         set(&mut answer, "upload-limit", limits(max_bytes, asked.gateway.settings.upload_lifetime_ms()));
     } else if start.kind == UploadKind::Partial {
         set(&mut answer, "upload-concat", "partial");
@@ -124,7 +124,7 @@ pub(crate) async fn start(
     length: Option<u64>,
     kind: UploadKind,
 ) -> Result<UploadStarted, Problem> {
-    let max_bytes = asked.gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
+    let max_bytes = asked.gateway.limits(asked.principal.company_id).await?.max_file_bytes;
     let facts = facts(asked, metadata, length.unwrap_or(max_bytes))?;
     let started = check(&asked.gateway, &asked.principal, &asked.context(), &facts).await?;
     let upload_metadata = asked.upload_metadata()?.map(str::to_owned);

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use uuid::Uuid;
 use waybill_api::uploads::FileFacts;
 use waybill_data_plane::checksum::Verifier;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadDescription, UploadKind, UploadStarted};
 use waybill_schema::{Position, Timestamp, UploadId};
-use waybill_service_kit::Problem;
 
 /// Description of a file in the query, for clients that cannot send metadata.
 #[derive(Default, Deserialize)]
@@ -81,7 +81,8 @@ impl Creation<'_> {
             Ok(Appended { offset: 0, is_complete: false, position: None, state: None })
         };
         // The upload exists and can be resumed, so the error contains its URL.
-        let mut appended = appended.map_err(|problem| problem.with("upload_url", upload_url(*upload)))?;
+        let mut appended =
+            appended.map_err(|problem| problem.with(|members| members.upload_url = Some(upload_url(*upload))))?;
         appended.position.get_or_insert_with(|| started.to_string());
         Ok(appended)
     }

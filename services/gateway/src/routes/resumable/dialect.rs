@@ -7,8 +7,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use sfv::{BareItem, Item, Parser};
 use waybill_data_plane::checksum;
 use waybill_domain::Refusal;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::Problem;
 
 /// Supported version of tus.
 pub(crate) const TUS_VERSION: &str = "1.0.0";
@@ -27,11 +27,6 @@ const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
 const MISMATCHING_OFFSET: &str = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";
 
 const INCONSISTENT_LENGTH: &str = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";
-
-/// Members of errors that become headers of the response.
-pub(crate) const EXPIRES: &str = "upload_expires";
-
-pub(crate) const ALLOW: &str = "allow";
 
 /// Protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,11 +177,11 @@ impl Dialect {
     }
 
     fn refuse(self, method: &Method, mut problem: Problem) -> HttpResponse {
-        let said = [(EXPIRES, "upload-expires"), (ALLOW, "allow")];
-        let headers = said.map(|(member, header)| (header, problem.members.remove(member)));
+        // These members become headers.
+        let (expires, allow) = (problem.members.upload_expires.take(), problem.members.allow.take());
         let mut response = self.refuse_alone(method, problem);
-        for (header, value) in &headers {
-            if let Some(value) = value.as_ref().and_then(serde_json::Value::as_str) {
+        for (header, value) in [("upload-expires", expires), ("allow", allow)] {
+            if let Some(value) = value {
                 set(&mut response, header, value);
             }
         }
@@ -194,7 +189,7 @@ impl Dialect {
     }
 
     fn refuse_alone(self, method: &Method, problem: Problem) -> HttpResponse {
-        let offset = problem.members.get("offset_bytes").and_then(serde_json::Value::as_u64);
+        let offset = problem.members.offset_bytes;
         let code = problem.code;
         match self {
             Self::Tus => {
@@ -219,18 +214,20 @@ impl Dialect {
             }
             Self::Draft(_) => {
                 let problem = match code {
-                    ErrorCode::OffsetMismatch => problem
-                        .with("type", MISMATCHING_OFFSET)
-                        .with("title", "Mismatching Upload Offset")
-                        .with("expected-offset", offset),
+                    ErrorCode::OffsetMismatch => problem.with(|members| {
+                        members.kind = Some(MISMATCHING_OFFSET.to_owned());
+                        members.title = Some("Mismatching Upload Offset".to_owned());
+                        members.expected_offset = offset;
+                    }),
                     ErrorCode::LengthConflict | ErrorCode::SizeExceeded if problem.status < 500 => {
-                        Problem { status: 400, ..problem }
-                            .with("type", INCONSISTENT_LENGTH)
-                            .with("title", "Inconsistent Upload Length Values")
+                        Problem { status: 400, ..problem }.with(|members| {
+                            members.kind = Some(INCONSISTENT_LENGTH.to_owned());
+                            members.title = Some("Inconsistent Upload Length Values".to_owned());
+                        })
                     }
                     _ => problem,
                 };
-                let is_of_the_file = problem.members.contains_key("upload_status");
+                let is_of_the_file = problem.members.upload_status.is_some();
                 let limit = broken_limit(&problem);
                 let mut response = HttpResponse::from_error(problem);
                 if let Some(offset) = offset {
@@ -254,14 +251,14 @@ impl Dialect {
 
 /// Returns the value of `Upload-Limit` for the size limit that the request exceeds.
 fn broken_limit(problem: &Problem) -> Option<String> {
-    let member = |name: &str| problem.members.get(name).and_then(serde_json::Value::as_u64);
+    let members = &problem.members;
     let largest = match problem.code {
-        ErrorCode::FileTooLarge | ErrorCode::SessionTooLarge => member("limit_bytes")?,
+        ErrorCode::FileTooLarge | ErrorCode::SessionTooLarge => members.limit_bytes?,
         ErrorCode::QuotaExceeded => {
-            let taken = member("storage_used_bytes")?.saturating_add(member("storage_reserved_bytes")?);
-            member("storage_limit_bytes")?.saturating_sub(taken)
+            let taken = members.storage_used_bytes?.saturating_add(members.storage_reserved_bytes?);
+            members.storage_limit_bytes?.saturating_sub(taken)
         }
-        ErrorCode::PieceTooSmall => return Some(format!("min-append-size={}", member("least_bytes")?)),
+        ErrorCode::PieceTooSmall => return Some(format!("min-append-size={}", members.least_bytes?)),
         _ => return None,
     };
     Some(format!("max-size={largest}"))
@@ -336,5 +333,6 @@ fn boolean(headers: &HeaderMap, name: &str) -> Option<bool> {
 
 /// Returns the error for an offset that is not the offset of the upload.
 pub(crate) fn offset_mismatch(offset: u64, provided: u64) -> Problem {
-    crate::http::problems::refused(Refusal::OffsetMismatch { offset }).with("provided-offset", provided)
+    waybill_data_plane::refused(Refusal::OffsetMismatch { offset })
+        .with(|members| members.provided_offset = Some(provided))
 }

@@ -8,10 +8,11 @@ use crate::routes::resumable::request::Asked;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use waybill_domain::upload::{Phase, State};
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
 use waybill_schema::events::UploadKind;
-use waybill_service_kit::{Problem, now};
+use waybill_service_kit::now;
 
 /// Returns the file like `/v1/files/{id}/content` if the upload is verified, and the offset before that.
 pub(crate) async fn read(asked: &Asked, upload: UploadId) -> Result<HttpResponse, Problem> {
@@ -60,7 +61,7 @@ pub(crate) async fn look(asked: &Asked, upload: UploadId) -> Result<HttpResponse
         describe_tus(&mut answer, &state, is_complete);
     } else {
         let expires_at = state.started.as_ref().map_or(0, |started| started.expires_at.0);
-        let max_bytes = asked.gateway.policies.limits(asked.principal.company_id).await?.max_file_bytes;
+        let max_bytes = asked.gateway.limits(asked.principal.company_id).await?.max_file_bytes;
         set(&mut answer, "upload-limit", limits(max_bytes, expires_at - now().0));
     }
     Ok(answer)

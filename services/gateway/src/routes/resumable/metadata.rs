@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use waybill_api::Metadata as JsonObject;
 use waybill_api::uploads::FileFacts;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::Problem;
 
 /// Maximum length of the header.
 const MAX_BYTES: usize = 8 * 1_024;

@@ -21,10 +21,10 @@ use crate::routes::resumable::request::Asked;
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use waybill_http_kit::{Principal, Problem, RequestId, body};
 use waybill_repository::Loaded;
 use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
-use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 /// Registers the routes of both protocols.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -120,7 +120,7 @@ fn effective_method(request: &HttpRequest) -> Result<Method, Problem> {
 fn not_allowed(methods: &[&str]) -> Problem {
     let methods = methods.join(", ");
     Problem::new(405, ErrorCode::MethodNotAllowed, format!("this URL supports only {methods}"))
-        .with(dialect::ALLOW, methods)
+        .with(|members| members.allow = Some(methods))
 }
 
 /// Cancels an upload (tus 1.0, Termination; draft §4.5).

@@ -2,17 +2,19 @@
 
 use crate::application::completion_wait::FOR_VERIFICATION;
 use crate::application::uploads::end::finish;
-use crate::http::problems::{OrProblem, refused, rejected};
+use crate::http::problems::{OrProblem, rejected};
 use crate::http::time::http_date;
 use crate::routes::resumable::dialect::{offset_mismatch, set};
 use crate::routes::resumable::request::Asked;
 use actix_web::HttpResponse;
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
+use waybill_http_kit::Problem;
 use waybill_repository::{FileAggregate, Loaded, UploadAggregate};
 use waybill_schema::events::UploadStarted;
 use waybill_schema::{Position, UploadId};
-use waybill_service_kit::{Problem, now};
+use waybill_service_kit::now;
 
 /// Progress of an upload after a request.
 pub(crate) struct Appended {

@@ -4,10 +4,10 @@ use crate::application::gateway::Gateway;
 use crate::routes::resumable::dialect::Dialect;
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_repository::{Context, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
-use waybill_service_kit::{Principal, Problem, RequestId};
 
 /// Request context: the gateway, the caller, the HTTP request and its protocol.
 pub(crate) struct Asked {

@@ -12,14 +12,15 @@ use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, future, stream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use waybill_domain::upload::State;
+use waybill_http_kit::Problem;
 use waybill_repository::Loaded;
 use waybill_schema::ErrorCode;
 use waybill_schema::Position;
 use waybill_schema::events::UploadKind;
-use waybill_service_kit::Problem;
 
 /// Maximum size of a file that is held in memory.
 const LARGEST_BYTES: u64 = 1_024 * 1_024;
@@ -71,7 +72,8 @@ pub(crate) async fn create(creation: &Creation<'_>, payload: Payload) -> Result<
             // The worker had no memory for the file and started an ordinary upload.
             Ok(false) => {
                 let completed = complete(asked, *upload).await;
-                return completed.map_err(|problem| problem.with("upload_url", upload_url(*upload)));
+                return completed
+                    .map_err(|problem| problem.with(|members| members.upload_url = Some(upload_url(*upload))));
             }
             // The cause is not in the bytes. The client must send them again in a new request.
             Err(problem) if problem.status >= 500 => {
@@ -89,7 +91,7 @@ pub(crate) async fn create(creation: &Creation<'_>, payload: Payload) -> Result<
         None if asked.gateway.creations.is_newest(&arrived) => creation.go_on(reserved, held.again()).await,
         None => {
             let superseded = Problem::new(409, ErrorCode::Superseded, "a newer request for this upload took over");
-            Err(superseded.with("upload_url", upload_url(*upload)))
+            Err(superseded.with(|members| members.upload_url = Some(upload_url(*upload))))
         }
     }
 }

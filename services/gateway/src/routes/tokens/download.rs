@@ -6,8 +6,7 @@ use crate::application::gateway::Gateway;
 use crate::application::tokens::{Download, hash, parse};
 use crate::http::download::{Prepared, check_readable, disposition, prepare, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
-use crate::http::problems::{OrProblem, refused};
-use crate::http::rate_limit::ValidToken;
+use crate::http::problems::OrProblem;
 use crate::routes::tokens::preview;
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, USER_AGENT};
@@ -15,15 +14,18 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, route, web};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
-use uuid::Uuid;
+use waybill_access::{Credential, Transfer};
+use waybill_data_plane::refused;
 use waybill_domain::access::{Operation, Viewer};
 use waybill_domain::token::{Asked, By, Command};
+use waybill_http_kit::rate_limit::ValidToken;
+use waybill_http_kit::{Problem, RequestId};
 use waybill_object_store::presign::Presign;
 use waybill_read_model::queries::File;
 use waybill_repository::Context;
-use waybill_schema::Actor;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::{Problem, RequestId, now};
+use waybill_schema::{Actor, Sha256Digest};
+use waybill_service_kit::{new_id, now};
 
 routes!(download);
 
@@ -31,7 +33,7 @@ routes!(download);
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Maximum number of characters of the user agent that are recorded.
-const AGENT_MAX_BYTES: usize = 256;
+const AGENT_MAX_CHARS: usize = 256;
 
 /// Downloads a file with a download token
 ///
@@ -51,7 +53,7 @@ const AGENT_MAX_BYTES: usize = 256;
         (status = 409, description = "`file_not_ready`"),
         (status = 410, description = "`token_ended`, `file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
-        (status = 429, description = "`download_running`: another download with this token is running"),
+        (status = 429, description = "`download_running`: another download with this token is running; `too_many_at_once`"),
     ),
 )]
 #[route("/d/{token}", method = "GET", method = "HEAD")]
@@ -64,14 +66,19 @@ pub(crate) async fn download(
     let not_found = || Problem::not_found("token");
     let (company, token) = parse(&path).ok_or_else(not_found)?;
     let kept = gateway.tokens.get(company, token);
-    let state = gateway.tokens.look(&kept).await?;
-    let issued = state.issued.as_ref().ok_or_else(not_found)?;
-    let is_it = issued.token_sha256.0.ct_eq(&hash(&path).0);
-    if !bool::from(is_it) {
+    let is_it = |known: Sha256Digest| bool::from(known.0.ct_eq(&hash(&path).0));
+    // A wrong text of a known token costs neither a read of the log nor a wait for other downloads.
+    if kept.known_hash().is_some_and(|known| !is_it(known)) {
         return Err(not_found());
     }
+    let state = gateway.tokens.look(&kept).await?;
+    let issued = state.issued.as_ref().filter(|issued| is_it(issued.token_sha256)).ok_or_else(not_found)?;
+    kept.know_hash(issued.token_sha256);
     let issued = state.check(now()).map_err(refused)?.clone();
+    let policy = gateway.policies.links(company).await.or_problem("loading the rules of a company")?;
+    policy.check_use(&state, now()).map_err(refused)?;
     let issuer = Viewer { user_id: issued.user_id, is_admin: issued.as_admin };
+    let seen = gateway.access.followed(company);
     let (file, facts) = find_for(&gateway, company, issuer, issued.file_id).await?;
     // The owner of a link must not learn why the issuer cannot download the file.
     facts.check(issuer, Operation::Download, now()).map_err(|_| not_found())?;
@@ -87,10 +94,12 @@ pub(crate) async fn download(
     if preview::only_looks(request.headers()) {
         return Ok(preview::page());
     }
+    // Before the download is recorded, because a refused request must not use one up.
+    let slot = gateway.at_once.download_by_link(company, token, id.address)?;
     let is_redirected = gateway.tokens.is_redirected(&issued);
-    let by = by(&request, &gateway);
+    let by = by(&request, id);
     let mut asked = Asked {
-        request: Uuid::now_v7(),
+        request: new_id(),
         by,
         range,
         size_bytes: file.size_bytes.unsigned_abs(),
@@ -122,14 +131,15 @@ pub(crate) async fn download(
         gateway.tokens.end(&download, range).await;
         return redirect(&gateway, &file).await;
     }
+    let transfer = Transfer::new(gateway.access.clone(), company, issuer, Credential::Link(token), facts, seen);
     let sending = gateway.tokens.begin_sending(download, range);
-    send_noted(&gateway, &file, answer, range, Some(sending)).await
+    send_noted(&gateway, &file, answer, range, Some(sending), slot, transfer).await
 }
 
-fn by(request: &HttpRequest, gateway: &Gateway) -> By {
+fn by(request: &HttpRequest, id: RequestId) -> By {
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let user_agent = agent.map(|agent| agent.chars().take(AGENT_MAX_BYTES).collect());
-    By { ip_address: gateway.proxies.client(request), user_agent }
+    let user_agent = agent.map(|agent| agent.chars().take(AGENT_MAX_CHARS).collect());
+    By { ip_address: id.client(), user_agent }
 }
 
 /// Redirects to a presigned URL of the file's object. The key can come from the log if the tables do not have it yet.

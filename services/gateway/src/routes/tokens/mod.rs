@@ -6,6 +6,7 @@
 //! `max_downloads`, the append has an expectation, so that the limit holds for concurrent requests at all gateways.
 //! Programs that only preview a link get a page without the file.
 
+pub(crate) mod company;
 pub(crate) mod download;
 mod preview;
 
@@ -21,31 +22,71 @@ use crate::http::problems::OrProblem;
 use crate::http::response::{POSITION, private};
 use crate::http::time::rfc3339;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
-use serde::Serialize;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
-use waybill_api::tokens::{IssueBody, TokenIssued};
+use uuid::Uuid;
+use waybill_api::tokens::{IssueBody, TokenIssued, TokensQuery};
+use waybill_data_plane::refused;
 use waybill_domain::access::Operation;
 use waybill_domain::token::Command;
-use waybill_read_model::queries::{DownloadToken, list_tokens};
+use waybill_http_kit::{Principal, Problem, RequestId};
+use waybill_read_model::queries::{DownloadToken, PageKey, TokenFilter, list_tokens};
+use waybill_schema::ErrorCode;
 use waybill_schema::events::DownloadTokenIssued;
-use waybill_schema::{TokenId, UploadId};
-use waybill_service_kit::{Principal, Problem, RequestId, now};
+use waybill_schema::{CompanyId, FileId, TokenId, UploadId};
+use waybill_service_kit::now;
 
 routes!(issue, list, revoke);
 
 const LIFETIME_DEFAULT_S: u32 = 3_600;
 
-/// Maximum number of tokens in a list.
-const LIST_MAX: i64 = 200;
+/// Maximum number of tokens on a page.
+const PAGE_MAX: u16 = 200;
 
-/// Download tokens of a file.
+/// Page of download tokens, newest first.
 #[derive(Serialize, ToSchema)]
 struct TokenList {
-    /// The newest 200 tokens, newest first.
     items: Vec<DownloadToken>,
-    /// Always `null`, because the list has no further pages.
+    /// Cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
+}
+
+/// Position in a list of tokens after which the next page begins. A cursor is valid only for lists of the same tokens.
+#[derive(Serialize, Deserialize)]
+struct TokenCursor {
+    file: Option<FileId>,
+    created_at: DateTime<Utc>,
+    token: Uuid,
+}
+
+/// Page of tokens that a client asks for.
+struct TokenPage {
+    company: CompanyId,
+    filter: TokenFilter,
+    cursor: Option<String>,
+    limit: Option<u16>,
+}
+
+async fn page_of(request: &HttpRequest, gateway: &Gateway, page: TokenPage) -> Result<TokenList, Problem> {
+    let TokenPage { company, filter, cursor, limit } = page;
+    let limit = usize::from(limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX));
+    let after: Option<TokenCursor> = cursor.map(|cursor| gateway.cursors.read(company, &cursor)).transpose()?;
+    if after.as_ref().is_some_and(|after| after.file != filter.file) {
+        let text = "the cursor belongs to another list; start again without a cursor";
+        return Err(Problem::bad_request(ErrorCode::CursorInvalid, text));
+    }
+    let after = after.map(|after| PageKey { created_at: after.created_at, id: after.token });
+    let mut connection = gateway.positions.connection(request, None).await?;
+    // One more row tells if there is a next page.
+    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let mut items = list_tokens(&mut connection, company, filter, after, rows).await.or_problem("listing tokens")?;
+    let has_next = items.len() > limit;
+    items.truncate(limit);
+    let last = items.last().filter(|_| has_next);
+    let next = last.map(|last| TokenCursor { file: filter.file, created_at: last.created_at, token: last.id });
+    Ok(TokenList { items, next_cursor: next.and_then(|next| gateway.cursors.seal(company, &next)) })
 }
 
 /// Issues a download token for a file
@@ -56,6 +97,7 @@ struct TokenList {
     request_body = IssueBody,
     responses(
         (status = 201, description = "The token. Waybill does not store its text and cannot show it again", body = TokenIssued),
+        (status = 403, description = "`links_forbidden`"),
         (status = 409, description = "`file_not_ready`"),
         (status = 410, description = "`file_deleted`"),
         (status = 422, description = "`token_settings_invalid`, `idempotency_key_reused`"),
@@ -76,13 +118,25 @@ pub(crate) async fn issue(
     let company = principal.company_id;
     let context = gateway.context(&principal, id);
     gateway.registration.ensure(&principal, &context).await?;
-    let lifetime_s = body.expires_in_s.unwrap_or(LIFETIME_DEFAULT_S);
+    let policy = gateway.policies.links(company).await.or_problem("loading the rules of a company")?;
+    let default_s = LIFETIME_DEFAULT_S.min(policy.max_age_s.unwrap_or(LIFETIME_DEFAULT_S));
+    let lifetime_s = body.expires_in_s.unwrap_or(default_s);
     let max_downloads = body.max_downloads.unwrap_or(Some(1));
+    policy.check_new(lifetime_s, max_downloads).map_err(refused)?;
     let named = json!([file.id, lifetime_s, max_downloads]).to_string();
     let route = "POST /v1/files/{id}/tokens";
     let token = TokenId(gateway.idempotency.id_for(&request, &principal, route, named.as_bytes()).await?);
     let key = request.headers().get("Idempotency-Key").map(|key| key.as_bytes());
-    let text = gateway.tokens.text(company, token, key);
+    let kept = gateway.tokens.get(company, token);
+    let text = match key {
+        // The secrets may have been replaced since an earlier request with this key.
+        Some(key) => {
+            let known = gateway.tokens.look(&kept).await?.issued;
+            known.and_then(|issued| gateway.tokens.issued_text(company, token, key, &issued))
+        }
+        None => None,
+    };
+    let text = text.unwrap_or_else(|| gateway.tokens.text(company, token, key));
     let at = now();
     let issued = DownloadTokenIssued {
         file_id: UploadId(file.id),
@@ -92,7 +146,6 @@ pub(crate) async fn issue(
         expires_at: at.plus_ms(i64::from(lifetime_s) * 1_000),
         max_downloads,
     };
-    let kept = gateway.tokens.get(company, token);
     let (position, state) = gateway.tokens.run(&kept, &context, Command::Issue(issued, at)).await?;
     let expires_at = state.issued.as_ref().map(|issued| rfc3339(issued.expires_at));
     Ok(private(HttpResponse::Created()).insert_header((POSITION, position)).json(TokenIssued {
@@ -111,9 +164,9 @@ pub(crate) async fn issue(
 #[utoipa::path(
     tag = "tokens",
     operation_id = "list_tokens",
-    params(("id" = Uuid, Path), MinPosition),
+    params(("id" = Uuid, Path), TokensQuery, MinPosition),
     responses(
-        (status = 200, description = "The file's tokens, newest first", body = TokenList),
+        (status = 200, description = "A page of the file's tokens, newest first", body = TokenList),
     ),
 )]
 #[get("/v1/files/{id}/tokens")]
@@ -121,15 +174,15 @@ pub(crate) async fn list(
     request: HttpRequest,
     principal: Principal,
     FilePath(of): FilePath,
+    query: web::Query<TokensQuery>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
+    let TokensQuery { active, cursor, limit } = query.into_inner();
     let (file, facts) = find(&request, &principal, of, &gateway, Operation::View).await?;
-    let of = facts.check(viewer(&principal), Operation::Change, now()).is_err().then_some(principal.user_id);
-    let mut connection = gateway.positions.connection(&request, None).await?;
-    let items = list_tokens(&mut connection, principal.company_id, UploadId(file.id), of, LIST_MAX)
-        .await
-        .or_problem("listing tokens")?;
-    Ok(private(HttpResponse::Ok()).json(TokenList { items, next_cursor: None }))
+    let user = facts.check(viewer(&principal), Operation::Change, now()).is_err().then_some(principal.user_id);
+    let filter = TokenFilter { file: Some(UploadId(file.id)), user, is_active: active };
+    let page = TokenPage { company: principal.company_id, filter, cursor, limit };
+    Ok(private(HttpResponse::Ok()).json(page_of(&request, &gateway, page).await?))
 }
 
 /// Revokes a download token

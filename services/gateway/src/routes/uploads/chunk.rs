@@ -4,7 +4,6 @@ use crate::application::gateway::Gateway;
 use crate::http::content_digest::sha256_of;
 use crate::http::parameters::Bytes;
 use crate::http::path::ChunkPath;
-use crate::http::problems::refused;
 use crate::http::request_body::{content_length, refuse_encoding, refuse_forms};
 use crate::http::response::POSITION;
 use actix_web::dev::Payload;
@@ -12,12 +11,13 @@ use actix_web::http::header::CONTENT_RANGE;
 use actix_web::{HttpRequest, HttpResponse, put, web};
 use waybill_api::uploads::ChunkStored;
 use waybill_data_plane::PutBytes;
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::grid::PartGrid;
+use waybill_http_kit::{Principal, Problem, RequestId, body};
 use waybill_schema::ByteRange;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadKind;
-use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 routes!(put_chunk);
 
@@ -99,7 +99,9 @@ async fn take_chunk(
     };
     let stored = gateway.workers.put_bytes(bytes, body).await?;
     if stored.received_bytes != range.len() {
-        return Err(incomplete(stored.received_bytes, range).with("offset_bytes", stored.offset_bytes));
+        return Err(
+            incomplete(stored.received_bytes, range).with(|members| members.offset_bytes = Some(stored.offset_bytes))
+        );
     }
     Ok(HttpResponse::Ok().insert_header((POSITION, stored.position)).json(ChunkStored {
         index,
@@ -111,7 +113,7 @@ async fn take_chunk(
 fn index_invalid(grid: PartGrid) -> Problem {
     let total = grid.total_parts();
     Problem::bad_request(ErrorCode::ChunkIndexInvalid, format!("the upload has {total} chunks, numbered from 0"))
-        .with("total_chunks", total)
+        .with(|members| members.total_chunks = Some(total))
 }
 
 fn check_length(range: ByteRange, content_length: Option<u64>) -> Result<(), Problem> {

@@ -6,17 +6,18 @@ use crate::application::uploads::end::{cancel_upload, finish};
 use crate::http::json;
 use crate::http::path::UploadPath;
 use crate::http::preference::preferred;
-use crate::http::problems::{refused, rejection};
+use crate::http::problems::rejection;
 use crate::http::response::POSITION;
 use crate::routes::uploads::status::status;
 use actix_web::{HttpRequest, HttpResponse, delete, post, web};
 use std::time::Duration;
 use waybill_api::uploads::{Completion, UploadStatus};
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_repository::{Loaded, UploadAggregate};
 use waybill_schema::{Position, UploadId};
-use waybill_service_kit::{Principal, Problem, RequestId};
 
 routes!(cancel, complete);
 

@@ -3,7 +3,6 @@
 //! metadata.
 
 use crate::application::uploads::description::parse_sha256;
-use crate::http::problems::refused;
 use crate::http::request_body::content_length;
 use crate::routes::uploads::incoming::Sender;
 use actix_multipart::{Field, Multipart, MultipartError};
@@ -15,9 +14,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 use waybill_api::Metadata;
 use waybill_api::uploads::{FileFacts, FileQuery, Mode};
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::Problem;
 
 /// Maximum size of a field's value.
 const FIELD_MAX_BYTES: usize = 8 * 1_024;

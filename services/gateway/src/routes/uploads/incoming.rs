@@ -9,7 +9,7 @@ use crate::application::uploads::end::finish;
 use crate::application::uploads::once;
 use crate::application::uploads::once::Once;
 use crate::application::uploads::start::{ROUTE, loaded, start_now};
-use crate::http::problems::{OrProblem, refused};
+use crate::http::problems::OrProblem;
 use crate::routes::uploads::end;
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -18,13 +18,14 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use waybill_api::uploads::FileFacts;
 use waybill_data_plane::PutBytes;
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Command, Phase, State};
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadDescription, UploadStarted};
 use waybill_schema::{ByteRange, UploadId};
-use waybill_service_kit::{Principal, Problem, RequestId};
 
 /// Maximum time that the response waits for the verification of a large file.
 const VERIFY_PATIENCE: Duration = Duration::from_secs(120);
@@ -53,7 +54,7 @@ pub(crate) struct Incoming {
 impl Sender {
     /// Returns the maximum size in bytes of a file of this company.
     pub(crate) async fn most_bytes(&self) -> Result<u64, Problem> {
-        Ok(self.gateway.policies.limits(self.principal.company_id).await?.max_file_bytes)
+        Ok(self.gateway.limits(self.principal.company_id).await?.max_file_bytes)
     }
 
     /// Checks the description of a file before its bytes are read.

@@ -11,9 +11,9 @@ use crate::http::time::rfc3339;
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use waybill_api::uploads::{FileFacts, Mode, UploadStarted};
 use waybill_domain::grid::PartGrid;
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_schema::UploadId;
 use waybill_schema::events::{self, UploadKind};
-use waybill_service_kit::{Principal, Problem, RequestId};
 
 routes!(start);
 

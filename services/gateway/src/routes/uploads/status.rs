@@ -7,9 +7,9 @@ use crate::http::time::rfc3339;
 use actix_web::{HttpResponse, get, web};
 use waybill_api::uploads::{Status, UploadStatus};
 use waybill_domain::upload::{Phase, State};
+use waybill_http_kit::{Principal, Problem};
 use waybill_schema::ErrorCode;
 use waybill_schema::UploadId;
-use waybill_service_kit::{Principal, Problem};
 
 routes!(show);
 

@@ -14,8 +14,8 @@ use actix_web::{HttpRequest, HttpResponse, post, web};
 use percent_encoding::percent_decode_str;
 use waybill_api::Metadata;
 use waybill_api::uploads::{FileFacts, FileQuery, Mode, UploadStatus};
+use waybill_http_kit::{Principal, Problem, RequestId, body};
 use waybill_schema::ErrorCode;
-use waybill_service_kit::{Principal, Problem, RequestId, body};
 
 routes!(post_file);
 

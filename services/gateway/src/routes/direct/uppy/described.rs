@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 use waybill_api::Metadata;
 use waybill_api::uploads::FileFacts;
+use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
-use waybill_service_kit::Problem;
 
 const UUID_LENGTH: usize = 36;
 

@@ -5,7 +5,7 @@ use crate::application::completion_wait::until_ended;
 use crate::application::gateway::Gateway;
 use crate::application::uploads::end::cancel_upload;
 use crate::http::json;
-use crate::http::problems::{OrProblem, refused, rejected};
+use crate::http::problems::{OrProblem, rejected};
 use crate::routes::direct::uppy::described::Described;
 use crate::routes::direct::uppy::quarantined::{Asked, Quarantined};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
@@ -13,10 +13,11 @@ use waybill_api::Metadata;
 use waybill_api::uppy::{
     Completed, Completion, CompletionPart, Create, Created, KeyQuery, Nothing, SignedPart, UppyPart,
 };
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::upload::Phase;
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_object_store::{CompletedPart, ListedPart};
-use waybill_service_kit::{Principal, Problem, RequestId};
 
 routes!(create, list, abort, complete, sign_part);
 

@@ -5,20 +5,22 @@ use crate::application::idempotency::Idempotency;
 use crate::application::uploads::description::check;
 use crate::application::uploads::end::cancel_upload;
 use crate::application::uploads::start::start_now;
-use crate::http::problems::{IntoProblem, OrProblem, cleaned, refused};
+use crate::http::problems::{IntoProblem, OrProblem, cleaned};
 use crate::routes::direct::end_of;
 use crate::routes::direct::uppy::described::Described;
 use actix_web::{HttpRequest, web};
+use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::limits::UNKNOWN_PART_BYTES;
 use waybill_domain::upload::{Command, State};
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_object_store::presign::{Presign, Presigned};
 use waybill_object_store::{CompletedPart, ListedPart, StoreError};
 use waybill_repository::{Context, Loaded, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadKind, UploadStarted};
 use waybill_schema::{UploadId, names};
-use waybill_service_kit::{Principal, Problem, RequestId, now};
+use waybill_service_kit::now;
 
 /// Last segment of every quarantine key. An upload has exactly one quarantine key.
 const OBJECT: &str = "object";
@@ -51,7 +53,7 @@ impl Asked {
     pub(crate) async fn start(&self, described: &Described) -> Result<Quarantined, Problem> {
         let (gateway, principal, request) = (&self.gateway, &self.principal, &self.request);
         gateway.check_direct()?;
-        let facts = described.facts(gateway.policies.limits(principal.company_id).await?.max_file_bytes)?;
+        let facts = described.facts(gateway.limits(principal.company_id).await?.max_file_bytes)?;
         let started = check(gateway, principal, &self.context, &facts).await?;
         let body = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
         let upload = UploadId(gateway.idempotency.id_for(request, principal, "uppy", &body).await?);
@@ -166,13 +168,29 @@ impl Asked {
     ) -> Result<Presigned, Problem> {
         check_part_number(part_number)?;
         let parts = self.check_room(found, upload_id).await?;
+        let size_bytes = self.check_number(found, part_number)?;
         let there: u64 = parts.iter().map(|part| part.size_bytes).sum();
         let largest = parts.iter().map(|part| part.size_bytes).max().unwrap_or_default().max(UNKNOWN_PART_BYTES);
         let before = parts.iter().filter(|part| part.part_number < part_number).count();
         let under_way = u64::from(part_number).saturating_sub(before as u64);
         self.reserve(found, there.saturating_add(under_way.saturating_mul(largest))).await?;
         self.expect_object(found).await?;
-        self.presign(&found.key, &Presign::UploadPart { upload_id, part_number, pinned: None })
+        self.presign(&found.key, &Presign::UploadPart { upload_id, part_number, size_bytes, pinned: None })
+    }
+
+    /// Checks that an upload of known size can have a part with this number: S3 allows no part below 5 MiB, except for
+    /// the last one. Returns the size of the part if it is the only one.
+    fn check_number(&self, found: &Quarantined, part_number: u32) -> Result<Option<u64>, Problem> {
+        if found.loaded.state.length_deferred {
+            return Ok(None);
+        }
+        let size_bytes = found.loaded.state.grid().size_bytes;
+        let most = size_bytes.div_ceil(UNKNOWN_PART_BYTES).max(1);
+        if u64::from(part_number) > most {
+            let detail = format!("a file of {size_bytes} bytes has at most {most} parts of 5 MiB or more");
+            return Err(Problem::bad_request(ErrorCode::PartsInvalid, detail));
+        }
+        Ok((most == 1).then_some(size_bytes))
     }
 
     /// Completes a multipart upload. Succeeds if an earlier request has already completed it and its response was lost.
@@ -238,7 +256,8 @@ fn check_parts(listed: &[ListedPart], parts: &[CompletedPart]) -> Result<(), Pro
     match parts.iter().find(|part| !is_there(part)) {
         Some(part) => {
             let detail = format!("the object store has no part {} with this ETag; send it again", part.part_number);
-            Err(Problem::new(409, ErrorCode::PartMissing, detail).with("part_number", part.part_number))
+            Err(Problem::new(409, ErrorCode::PartMissing, detail)
+                .with(|members| members.part_number = Some(part.part_number)))
         }
         None => Ok(()),
     }

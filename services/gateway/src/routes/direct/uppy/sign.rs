@@ -8,9 +8,9 @@ use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde_json::Value;
 use waybill_api::Metadata;
 use waybill_api::uppy::{Nothing, SignRequest, SignedRequest};
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_object_store::presign::{Presign, Presigned};
 use waybill_schema::ErrorCode;
-use waybill_service_kit::{Principal, Problem, RequestId};
 
 routes!(sign);
 

@@ -6,7 +6,7 @@ use crate::routes::direct::uppy::quarantined::Asked;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde_json::Value;
 use waybill_api::uppy::{Fields, Nothing, UploadParameters, UppyParams};
-use waybill_service_kit::{Principal, Problem, RequestId};
+use waybill_http_kit::{Principal, Problem, RequestId};
 
 routes!(params);
 

@@ -1,0 +1,1 @@
+ALTER TABLE file_association DROP COLUMN parent_id;

@@ -1,0 +1,1 @@
+DROP INDEX idx_download_token_listing;

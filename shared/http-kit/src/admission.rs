@@ -1,0 +1,71 @@
+//! Admission of requests, which the gateway and the fan-out share: the address of the client, rate limits, and guesses
+//! of tokens. Each server checks users and records refusals in its own middleware.
+
+use crate::auth::ExpiredToken;
+use crate::rate_limit::{Limiter, Rates};
+use crate::{Principal, Problem, Proxies, RequestId};
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
+use actix_web::{HttpMessage, HttpRequest};
+use waybill_service_kit::{Shutdown, new_id};
+
+/// Beginning of the WebSocket subprotocol in which a browser sends a ticket.
+pub const TICKET_PREFIX: &str = "ticket.";
+
+/// Decides which clients may send requests now.
+pub struct Admission {
+    limiter: Limiter,
+    proxies: Proxies,
+}
+
+impl Admission {
+    /// Creates the limits of one process.
+    pub fn new(rates: Rates, proxies: Proxies) -> Self {
+        Self { limiter: Limiter::new(rates), proxies }
+    }
+
+    /// Finds the address of the client and stores it with the id of the request, for records and events.
+    pub fn identify(&self, request: &ServiceRequest) -> RequestId {
+        let address = Some(self.proxies.client(request.request()));
+        let known = request.extensions().get::<RequestId>().copied();
+        let id = RequestId { address, ..known.unwrap_or(RequestId { id: new_id(), address: None }) };
+        request.extensions_mut().insert(id);
+        id
+    }
+
+    /// Checks whether the client may send a request now. `has_secret` is `true` if the request carries a secret other
+    /// than an access token: a download link or a ticket. Such a request is allowed even from a blocked address,
+    /// because other clients with the same address may have valid ones ([`Self::refused`]).
+    ///
+    /// # Errors
+    /// 429 `too_many_requests`.
+    pub fn check(&self, id: RequestId, principal: Option<&Principal>, has_secret: bool) -> Result<(), Problem> {
+        self.limiter.check(id.client(), principal, has_secret)
+    }
+
+    /// Records a refused request. Returns a 429 to send instead if the address has guessed too many tokens. A token
+    /// that has expired is no guess. `names_token` is `true` if a 404 is a guess.
+    pub fn refused(&self, request: &HttpRequest, problem: &Problem, names_token: bool) -> Option<Problem> {
+        if request.extensions().contains::<ExpiredToken>() {
+            return None;
+        }
+        let id = request.extensions().get::<RequestId>().copied()?;
+        self.limiter.refused(id.client(), problem, names_token)
+    }
+
+    /// Forgets inactive clients periodically, until shutdown.
+    pub async fn tidy(&self, shutdown: Shutdown) {
+        self.limiter.tidy(shutdown).await;
+    }
+}
+
+/// Returns `true` if the request of a browser carries a ticket for a WebSocket.
+pub fn has_ticket(headers: &HeaderMap) -> bool {
+    subprotocols(headers).any(|protocol| protocol.starts_with(TICKET_PREFIX))
+}
+
+/// Returns the WebSocket subprotocols that a client offers.
+pub fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
