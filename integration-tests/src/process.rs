@@ -5,6 +5,8 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_test_kit::{eventually, settings, signal};
@@ -135,16 +137,19 @@ fn spawn(args: &[String], log: &PathBuf) -> Child {
     command.stdout(log).spawn().expect("WAYBILL_TEST_BIN can be started")
 }
 
-/// Returns a free address on loopback.
+/// Returns a free address on loopback. No other test gets the same one, also while the process that listens on it is
+/// restarted.
 ///
 /// # Panics
 /// If no port is free.
 pub fn free_addr() -> SocketAddr {
+    static FIRST: LazyLock<usize> = LazyLock::new(|| Uuid::new_v4().as_u128() as usize % PORTS.len());
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
     (0..1_000)
         .find_map(|_| {
-            let number = u16::try_from(Uuid::now_v7().as_u128() % PORTS.len() as u128).ok()?;
-            let listener = TcpListener::bind(("127.0.0.1", PORTS.start + number)).ok()?;
-            listener.local_addr().ok()
+            let number = (*FIRST + TAKEN.fetch_add(1, Ordering::Relaxed)) % PORTS.len();
+            let port = PORTS.start + u16::try_from(number).ok()?;
+            TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok()
         })
         .expect("a port is free")
 }

@@ -59,13 +59,17 @@ def password() -> str:
     return "p" + secrets.token_hex(32)
 
 
-def config_of_tests(folder: Path) -> Path:
-    """Writes a configuration with all users and the user `test`, who may do everything."""
+def configs_of_tests(folder: Path) -> Dict[str, str]:
+    """Writes two configurations, and returns the variables with their paths: one without users, and one with all users
+    and the user `test`, who may do everything. The streams may reserve more space than the disk has, because tests use
+    little of it."""
+    config = CONFIG.read_text().replace("jetstream {", "jetstream {\n  max_file_store: 100GiB", 1)
     observer = "{ user: test, password: $%s }" % password_name("test")
     users = (REPOSITORY / "nats" / "users.conf").read_text().replace("users: [", f"users: [\n    {observer}", 1)
-    path = folder / "nats-server-users.conf"
-    write_private(path, CONFIG.read_text() + users)
-    return path
+    anonymous, with_users = folder / "nats-server.conf", folder / "nats-server-users.conf"
+    write_private(anonymous, config)
+    write_private(with_users, config + users)
+    return {"WAYBILL_TEST_NATS_CONFIG": str(anonymous), "WAYBILL_TEST_NATS_USERS_CONFIG": str(with_users)}
 
 
 def _greets_as(name: str, port: int) -> bool:

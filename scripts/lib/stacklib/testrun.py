@@ -72,8 +72,7 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
     ports = Ports()
     env = {
         "WAYBILL_TEST_NATS_SERVER": wheels.nats_server(),
-        "WAYBILL_TEST_NATS_CONFIG": str(nats.CONFIG),
-        "WAYBILL_TEST_NATS_USERS_CONFIG": str(nats.config_of_tests(folder)),
+        **nats.configs_of_tests(folder),
         **nats.passwords(lambda _name: nats.password(), (*nats.USERS, "test")),
         # Temporary files of the tests are removed with the folder.
         "TMPDIR": str(folder / "tmp"),

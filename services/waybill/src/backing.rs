@@ -27,6 +27,7 @@ pub(crate) fn layout(settings: &NatsSettings) -> Result<Layout, CommandError> {
         partitions: partitions(settings)?,
         replicas: settings.nats_replicas,
         idempotency_bytes: settings.idempotency_bucket_bytes,
+        record_bytes: settings.audit_record_bytes,
     })
 }
 

@@ -45,6 +45,16 @@ pub struct NatsSettings {
         value_parser = clap::value_parser!(u64).range(65_536..=1 << 50)
     )]
     pub idempotency_bucket_bytes: u64,
+    /// Size in bytes of the records of refused requests, and again of the records of reads, of all partitions together.
+    /// A partition has at least 64 MiB. `waybill provision` creates or enlarges the streams, and never shrinks them. If
+    /// they are full, the oldest records are removed
+    #[arg(
+        long,
+        env = "WAYBILL_AUDIT_RECORD_BYTES",
+        default_value_t = 1 << 30,
+        value_parser = clap::value_parser!(u64).range(65_536..=1 << 50)
+    )]
+    pub audit_record_bytes: u64,
 }
 
 impl NatsSettings {
@@ -340,6 +350,7 @@ mod tests {
             partitions: 1,
             nats_replicas: 1,
             idempotency_bucket_bytes: 1 << 30,
+            audit_record_bytes: 1 << 30,
         };
         let none = with("", "", "");
         assert!(none.login().is_ok_and(|login| login.is_none()));

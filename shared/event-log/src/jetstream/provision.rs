@@ -24,6 +24,8 @@ const REACTIONS: &str = include_str!("../../../../nats/consumers/reactions.json"
 
 /// Prefix of the names of the streams of buckets.
 const BUCKET_STREAM: &str = "KV_";
+/// Prefixes of the names of the streams that settings give a size.
+const GROWING: [&str; 3] = [BUCKET_STREAM, "AUD-", "ACC-"];
 
 /// Oldest version of nats-server with all features that Waybill uses.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
@@ -37,17 +39,22 @@ pub struct Layout {
     pub replicas: usize,
     /// Maximum size in bytes of the bucket of idempotency keys.
     pub idempotency_bytes: u64,
+    /// Maximum size in bytes of the records of refusals, and of the records of reads, of all partitions together.
+    pub record_bytes: u64,
 }
+
+/// Smallest size in bytes of the records of a partition.
+const LEAST_RECORD_BYTES: u64 = 64 << 20;
 
 impl Layout {
     /// Returns the layout for one server, for tests and development.
     pub fn single(partitions: Partitions) -> Self {
-        Self { partitions, replicas: 1, idempotency_bytes: 1 << 30 }
+        Self { partitions, replicas: 1, idempotency_bytes: 1 << 30, record_bytes: 1 << 30 }
     }
 }
 
-/// Creates all missing streams, buckets and consumers. Existing streams are not changed. Existing buckets grow to the
-/// requested size (they never shrink), and are changed so that markers of deletions expire.
+/// Creates all missing streams, buckets and consumers. Existing streams of events are not changed. Existing buckets and
+/// streams of records grow to the requested size (they never shrink), and markers of deletions in buckets expire.
 ///
 /// # Errors
 /// [`ProvisionError`] if the server cannot be set up.
@@ -70,16 +77,18 @@ pub fn provision(client: &async_nats::Client, layout: Layout) -> BoxFuture<'_, R
 /// Returns the definitions of all streams from `nats/streams`: first the buckets, then the records about
 /// requests, then the events.
 pub(super) fn definitions(layout: Layout) -> impl Iterator<Item = String> {
-    let Layout { partitions, replicas, idempotency_bytes } = layout;
+    let Layout { partitions, replicas, idempotency_bytes, record_bytes } = layout;
+    let record_bytes = (record_bytes / u64::from(partitions.count())).max(LEAST_RECORD_BYTES).to_string();
     let buckets =
         BUCKETS.into_iter().map(move |bucket| bucket.replace("{idempotency_bytes}", &idempotency_bytes.to_string()));
     let events = partitions.all().map(move |partition| {
         let definition = EVENT_STREAM.replace("{p}", &partition.to_string());
         definition.replace("{partitions}", &partitions.count().to_string())
     });
-    let records = partitions
-        .all()
-        .flat_map(|partition| RECORD_STREAMS.map(|stream| stream.replace("{p}", &partition.to_string())));
+    let records = partitions.all().flat_map(move |partition| {
+        let bytes = record_bytes.clone();
+        RECORD_STREAMS.map(|stream| stream.replace("{p}", &partition.to_string()).replace("{record_bytes}", &bytes))
+    });
     buckets.chain(records).chain(events).map(move |definition| definition.replace("{replicas}", &replicas.to_string()))
 }
 
@@ -101,7 +110,11 @@ async fn create_stream(context: &jetstream::Context, definition: String) -> Resu
         Response::Ok(_) => Ok(()),
         // The stream exists with other settings. An operator may have changed them, so that they are kept.
         Response::Err { error } if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
-            if name.starts_with(BUCKET_STREAM) { improve_bucket(context, &name, &config).await } else { Ok(()) }
+            if GROWING.iter().any(|prefix| name.starts_with(prefix)) {
+                improve(context, &name, &config).await
+            } else {
+                Ok(())
+            }
         }
         Response::Err { error } if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED => {
             let bytes = config["max_bytes"].as_i64().unwrap_or_default();
@@ -114,8 +127,8 @@ async fn create_stream(context: &jetstream::Context, definition: String) -> Resu
     }
 }
 
-/// Raises the maximum size of an existing bucket if necessary, and lets markers of deletions expire.
-async fn improve_bucket(context: &jetstream::Context, name: &str, wanted: &Value) -> Result<(), ProvisionError> {
+/// Raises the maximum size of an existing stream if necessary, and lets markers of deletions in a bucket expire.
+async fn improve(context: &jetstream::Context, name: &str, wanted: &Value) -> Result<(), ProvisionError> {
     let request = |subject: &str| format!("STREAM.{subject}.{name}");
     let info: Response<Value> =
         context.request(request("INFO"), &json!({})).await.map_err(|error| server(name, error))?;
@@ -124,8 +137,10 @@ async fn improve_bucket(context: &jetstream::Context, name: &str, wanted: &Value
         Response::Err { error } => return Err(server(name, error)),
     };
     let before = config.clone();
-    config["allow_msg_ttl"] = Value::Bool(true);
-    // A bucket without a limit is always large enough.
+    if name.starts_with(BUCKET_STREAM) {
+        config["allow_msg_ttl"] = Value::Bool(true);
+    }
+    // A stream without a limit is always large enough.
     let found_bytes = config["max_bytes"].as_i64().filter(|bytes| *bytes > 0);
     if found_bytes.is_some_and(|found| wanted["max_bytes"].as_i64().is_some_and(|wanted| wanted > found)) {
         config["max_bytes"] = wanted["max_bytes"].clone();

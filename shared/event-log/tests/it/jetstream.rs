@@ -147,6 +147,21 @@ async fn a_bucket_grows_by_configuration_and_never_shrinks() {
     }
 }
 
+/// The partitions share the size of the records, so that more partitions do not need more disk space.
+#[tokio::test]
+async fn records_grow_by_configuration_and_never_shrink() {
+    let server = NatsServer::start().await;
+    let client = server.client().await;
+    let context = async_nats::jetstream::new(client.clone());
+    let layout = Layout::single(Partitions::new(4).unwrap());
+    for (asked, there) in [(1 << 30, 256 << 20), (1 << 31, 512 << 20), (1 << 20, 512 << 20)] {
+        provision(&client, Layout { record_bytes: asked, ..layout }).await.unwrap();
+        for name in ["AUD-3", "ACC-0"] {
+            assert_eq!(context.get_stream(name).await.unwrap().cached_info().config.max_bytes, there, "{name}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_was_deleted_from_a_bucket_leaves_nothing_behind() {
     let server = NatsServer::start().await;
