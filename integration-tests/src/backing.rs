@@ -1,14 +1,16 @@
 //! The servers of one test, and direct queries of them.
 
-use crate::Client;
+use crate::{Authority, Client};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use clap::Parser;
+use diesel_async::SimpleAsyncConnection;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 use waybill::serve::ServeArgs;
 use waybill_domain::quota;
@@ -37,6 +39,8 @@ pub struct Backing {
     postgres: TestDatabase,
     bucket: TestBucket,
     log: Arc<JetStreamLog>,
+    /// The roles reach NATS and PostgreSQL over TLS.
+    is_secure: bool,
     unchecked: Unchecked,
 }
 
@@ -84,7 +88,40 @@ impl Backing {
         let log = Arc::new(nats.log(partitions).await);
         let postgres = TestDatabase::create().await;
         postgres.prepare("waybill").await;
-        Self { nats, log, postgres, bucket: TestBucket::create().await, unchecked: Unchecked(AtomicBool::new(true)) }
+        let (bucket, unchecked) = (TestBucket::create().await, Unchecked(AtomicBool::new(true)));
+        Self { nats, log, postgres, bucket, is_secure: false, unchecked }
+    }
+
+    /// Like [`Backing::start`]. The roles reach NATS and PostgreSQL over TLS.
+    ///
+    /// # Panics
+    /// If a server cannot be set up.
+    pub async fn start_secure(authority: &Authority, partitions: u32) -> Self {
+        let nats = NatsServer::start_changed(|text| format!("{text}\n{}", authority.nats_block())).await;
+        let backing = Self::start_on(nats, partitions).await;
+        backing.postgres_speaks_tls(authority).await;
+        Self { is_secure: true, ..backing }
+    }
+
+    /// Enables TLS in the PostgreSQL of all tests.
+    pub async fn postgres_speaks_tls(&self, authority: &Authority) {
+        static ONCE: OnceCell<()> = OnceCell::const_new();
+        ONCE.get_or_init(|| async {
+            let (cert, key) = authority.sign();
+            let mut connection = self.database("postgres_tls").connection().await.expect("PostgreSQL answers");
+            let mut execute = async |text: String| connection.batch_execute(&text).await.expect("TLS can be enabled");
+            for (file, pem) in [("waybill-test.crt", cert), ("waybill-test.key", key)] {
+                let pem = pem.trim_end().replace('\n', "\\n");
+                // The server writes the file as its own user, without permissions for others.
+                let program = format!("cat > /dev/null; umask 077; printf ''%b\\n'' ''{pem}'' > {file}");
+                execute(format!("COPY (SELECT 1) TO PROGRAM '{program}'")).await;
+            }
+            for said in ["ssl_cert_file = 'waybill-test.crt'", "ssl_key_file = 'waybill-test.key'", "ssl = on"] {
+                execute(format!("ALTER SYSTEM SET {said}")).await;
+            }
+            execute("SELECT pg_reload_conf()".to_owned()).await;
+        })
+        .await;
     }
 
     /// Returns the name of the bucket of the files.
@@ -118,7 +155,7 @@ impl Backing {
     /// If there is no such setting.
     pub fn secret(&self, setting: &str) -> &'static str {
         match setting {
-            "worker-secret" => SECRET,
+            "jwt-hs256-secret" | "worker-secret" => SECRET,
             "audit-secret" => AUDIT_SECRET,
             "cursor-secret" => CURSOR_SECRET,
             "token-secret" => TOKEN_SECRET,
@@ -136,6 +173,12 @@ impl Backing {
             "all" | "projector" => self.database_url_for(Rights::Write),
             _ => self.postgres.url().to_owned(),
         };
+        let (nats, database) = if self.is_secure {
+            let separator = if database.contains('?') { '&' } else { '?' };
+            (self.nats.url().replace("nats://", "tls://"), format!("{database}{separator}sslmode=require"))
+        } else {
+            (self.nats.url().to_owned(), database)
+        };
         let config = &self.bucket.config;
         let mut args: Vec<String> = [
             "waybill",
@@ -147,7 +190,7 @@ impl Backing {
         .map(str::to_owned)
         .to_vec();
         args.extend([
-            format!("--nats-url={}", self.nats.url()),
+            format!("--nats-url={nats}"),
             format!("--nats-user={user}"),
             format!("--nats-password={}", nats_password(user)),
             format!("--partitions={}", self.log.partitions().count()),

@@ -3,44 +3,90 @@
 use crate::process::free_addr;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use waybill_test_kit::eventually;
 
 /// A running balancer. Dropping the value ends it.
 pub(crate) struct Balancer {
     addr: SocketAddr,
+    backends: Arc<Vec<Backend>>,
     task: tokio::task::JoinHandle<()>,
 }
 
+struct Backend {
+    addr: SocketAddr,
+    is_out: AtomicBool,
+    connections: AtomicUsize,
+}
+
 impl Balancer {
-    /// Starts a balancer that distributes connections over `backends` and skips those that refuse.
+    /// Starts a balancer that distributes connections over `backends` and skips those that refuse or are taken out.
     pub(crate) async fn start(backends: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let addr = listener.local_addr().expect("a listener has an address");
-        let (backends, turn) = (Arc::new(backends), AtomicUsize::new(0));
+        let backends = backends.into_iter().map(|addr| Backend {
+            addr,
+            is_out: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+        });
+        let backends = Arc::new(backends.collect::<Vec<_>>());
+        let (balanced, turn) = (backends.clone(), AtomicUsize::new(0));
         let task = tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let (backends, first) = (backends.clone(), turn.fetch_add(1, Ordering::Relaxed));
+                let (backends, first) = (balanced.clone(), turn.fetch_add(1, Ordering::Relaxed));
                 tokio::spawn(async move {
                     for at in 0..backends.len() {
-                        if let Ok(mut backend) = TcpStream::connect(backends[(first + at) % backends.len()]).await {
-                            // Both sides see the end of the connection, with or without an error.
-                            drop(tokio::io::copy_bidirectional(&mut client, &mut backend).await);
+                        let backend = &backends[(first + at) % backends.len()];
+                        backend.connections.fetch_add(1, Ordering::SeqCst);
+                        let is_done =
+                            !backend.is_out.load(Ordering::SeqCst) && carried(&mut client, backend.addr).await;
+                        backend.connections.fetch_sub(1, Ordering::SeqCst);
+                        if is_done {
                             return;
                         }
                     }
                 });
             }
         });
-        Self { addr, task }
+        Self { addr, backends, task }
+    }
+
+    /// Opens no more connections to a backend, as an operator does before a restart, and waits for the end of the open
+    /// ones.
+    pub(crate) async fn take_out(&self, addr: SocketAddr) {
+        for backend in self.backends.iter().filter(|backend| backend.addr == addr) {
+            backend.is_out.store(true, Ordering::SeqCst);
+            let open = || backend.connections.load(Ordering::SeqCst);
+            eventually("the connections to end", || async { (open() == 0).then_some(()) }).await;
+        }
+    }
+
+    /// Opens connections to a backend again.
+    pub(crate) fn put_back(&self, addr: SocketAddr) {
+        for backend in self.backends.iter().filter(|backend| backend.addr == addr) {
+            backend.is_out.store(false, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
+}
+
+/// Forwards a connection until it ends. Returns `false` if the backend refuses it.
+async fn carried(client: &mut TcpStream, backend: SocketAddr) -> bool {
+    let Ok(mut backend) = TcpStream::connect(backend).await else { return false };
+    // Both sides see the end of the connection, with or without an error.
+    drop(tokio::io::copy_bidirectional(client, &mut backend).await);
+    true
 }
 
 impl Drop for Balancer {

@@ -61,6 +61,20 @@ impl Client {
         Self { http: reqwest::Client::new(), url, token, principal }
     }
 
+    /// Returns a client of the same user that opens a connection for each request.
+    ///
+    /// # Panics
+    /// If the client cannot be created.
+    pub fn without_keep_alive(self) -> Self {
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build();
+        Self { http: http.expect("a client can be created"), ..self }
+    }
+
+    /// Returns a client of the same user with another token.
+    pub fn with_token(&self, token: String) -> Self {
+        Self { token, ..self.clone() }
+    }
+
     /// Returns a client of the same user with another URL.
     pub fn at(&self, url: String) -> Self {
         Self { url, ..self.clone() }

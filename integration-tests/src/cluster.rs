@@ -1,10 +1,13 @@
 //! Several processes of each role, behind balancers.
 
+use crate::authority::Authority;
 use crate::balancer::{Balancer, Valve};
+use crate::edge::Tunnel;
 use crate::process::{Process, free_addr};
 use crate::{Backing, Client};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 use waybill_event_log::EventLog;
 use waybill_http_kit::Role;
@@ -23,6 +26,8 @@ pub struct Counts {
     pub valves: bool,
     /// `true` if all roles reach their servers through [`Ways`].
     pub ways: bool,
+    /// `true` if all connections have TLS. Clients reach the balancers through tunnels, without TLS.
+    pub tls: bool,
 }
 
 /// Proxies through which all roles reach their servers. A test can interrupt them.
@@ -66,7 +71,7 @@ fn address_in(url: &str) -> (&str, &str) {
 
 impl Default for Counts {
     fn default() -> Self {
-        Self { each: 1, partitions: 1, lease_ms: 2_000, valves: false, ways: false }
+        Self { each: 1, partitions: 1, lease_ms: 2_000, valves: false, ways: false, tls: false }
     }
 }
 
@@ -87,6 +92,8 @@ pub struct Cluster {
     pub fanouts: Vec<Process>,
     balancer: Balancer,
     fanout_balancer: Balancer,
+    /// In front of the balancers, with TLS.
+    tunnels: Option<(Tunnel, Tunnel)>,
     folder: TempDir,
 }
 
@@ -107,7 +114,11 @@ impl Cluster {
     /// # Panics
     /// If a server or a role does not start.
     pub async fn start(counts: Counts) -> Self {
-        let backing = Backing::start(counts.partitions).await;
+        let tls = counts.tls.then(|| Arc::new(Authority::new()));
+        let backing = match &tls {
+            Some(authority) => Backing::start_secure(authority, counts.partitions).await,
+            None => Backing::start(counts.partitions).await,
+        };
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut valves = Vec::new();
         for _ in 0..if counts.valves { counts.each } else { 0 } {
@@ -126,29 +137,56 @@ impl Cluster {
                 }
                 let args = backing.arguments(role, &own);
                 let log = folder.path().join(format!("{role}-{number}.log"));
-                processes.push(Process::start(role, addr, args, log).await);
+                processes.push(Process::start_with(role, addr, args, log, tls.clone()).await);
             }
             processes
         };
         // The projector starts first because it creates the tables.
         let projectors = role("projector", "projector-addr", &[]).await;
         let workers = role("worker", "worker-addr", &[]).await;
-        let urls: Vec<String> = workers.iter().map(|worker| format!("http://{}", worker.addr())).collect();
+        let scheme = if counts.tls { "https" } else { "http" };
+        let urls: Vec<String> = workers.iter().map(|worker| format!("{scheme}://{}", worker.addr())).collect();
         let gateways = role("gateway", "http-addr", &[format!("--worker-urls={}", urls.join(","))]).await;
         let fanouts = role("fanout", "fanout-addr", &[]).await;
         let balancer = Balancer::start(gateways.iter().map(Process::addr).collect()).await;
         let fanout_balancer = Balancer::start(fanouts.iter().map(Process::addr).collect()).await;
-        Self { backing, gateways, workers, valves, ways, projectors, fanouts, balancer, fanout_balancer, folder }
+        let tunnels = match &tls {
+            Some(tls) => {
+                Some((Tunnel::start(tls, balancer.addr()).await, Tunnel::start(tls, fanout_balancer.addr()).await))
+            }
+            None => None,
+        };
+        Self {
+            backing,
+            gateways,
+            workers,
+            valves,
+            ways,
+            projectors,
+            fanouts,
+            balancer,
+            fanout_balancer,
+            tunnels,
+            folder,
+        }
     }
 
     /// Returns the URL of the balancer in front of the gateways.
     pub fn url(&self) -> String {
-        self.balancer.url()
+        self.tunnels.as_ref().map_or_else(|| self.balancer.url(), |(gateways, _)| gateways.url())
     }
 
     /// Returns the URL of the balancer in front of the fan-outs.
     pub fn progress_url(&self) -> String {
-        self.fanout_balancer.url()
+        self.tunnels.as_ref().map_or_else(|| self.fanout_balancer.url(), |(_, fanouts)| fanouts.url())
+    }
+
+    /// Restarts a gateway with other arguments, after the balancer has taken it out and its connections have ended.
+    pub async fn replace_gateway(&mut self, index: usize, replaced: &[String]) {
+        let gateway = &mut self.gateways[index];
+        self.balancer.take_out(gateway.addr()).await;
+        gateway.restart_with(replaced).await;
+        self.balancer.put_back(gateway.addr());
     }
 
     /// Returns a client for a new user of a new company, with all roles.

@@ -3,15 +3,18 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot start Waybill panics with the reason")]
 
+mod authority;
 mod backing;
 mod balancer;
 mod client;
 mod cluster;
 mod command_line;
+mod edge;
 mod process;
 mod stack;
 mod store_front;
 
+pub use authority::Authority;
 pub use backing::{Backing, authenticator, servers_in};
 pub use balancer::Valve;
 pub use client::{Answer, Client};

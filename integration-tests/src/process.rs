@@ -1,12 +1,13 @@
 //! A role in its own process.
 
+use crate::authority::Authority;
 use crate::stack::ready;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_test_kit::{eventually, settings, signal};
@@ -20,6 +21,7 @@ pub struct Process {
     addr: SocketAddr,
     args: Vec<String>,
     log: PathBuf,
+    tls: Option<Arc<Authority>>,
     child: Child,
 }
 
@@ -30,8 +32,20 @@ impl Process {
     /// # Panics
     /// If the process cannot be started.
     pub async fn start(role: &'static str, addr: SocketAddr, args: Vec<String>, log: PathBuf) -> Self {
-        let child = spawn(&args, &log);
-        let process = Self { role, addr, args, log, child };
+        Self::start_with(role, addr, args, log, None).await
+    }
+
+    /// Like [`Process::start`]. With an authority, the role serves with its certificate and trusts only it.
+    pub(crate) async fn start_with(
+        role: &'static str,
+        addr: SocketAddr,
+        mut args: Vec<String>,
+        log: PathBuf,
+        tls: Option<Arc<Authority>>,
+    ) -> Self {
+        args.extend(tls.iter().flat_map(|authority| authority.arguments()));
+        let child = spawn(&args, &log, tls.as_deref());
+        let process = Self { role, addr, args, log, tls, child };
         process.ready().await;
         process
     }
@@ -43,7 +57,13 @@ impl Process {
 
     /// Waits until the process is ready.
     pub async fn ready(&self) {
-        ready(&format!("http://{}", self.addr)).await;
+        match &self.tls {
+            // Clients do not reach a projector, so that it has no TLS.
+            Some(authority) if self.role != "projector" => {
+                ready(&authority.http(), &format!("https://{}", self.addr)).await;
+            }
+            _ => ready(&reqwest::Client::new(), &format!("http://{}", self.addr)).await,
+        }
     }
 
     /// Kills the process with SIGKILL.
@@ -58,7 +78,7 @@ impl Process {
 
     /// Starts the process again at the same address, and waits until it is ready.
     pub async fn restart(&mut self) {
-        self.child = spawn(&self.args, &self.log);
+        self.child = spawn(&self.args, &self.log, self.tls.as_deref());
         self.ready().await;
     }
 
@@ -126,13 +146,16 @@ impl Drop for Process {
     }
 }
 
-fn spawn(args: &[String], log: &PathBuf) -> Child {
+fn spawn(args: &[String], log: &PathBuf, authority: Option<&Authority>) -> Child {
     let log = File::options().create(true).append(true).open(log).expect("a log can be written");
     let mut command = Command::new(settings("WAYBILL_TEST_BIN"));
     command.arg("serve").args(&args[1..]).stdin(Stdio::null()).stderr(log.try_clone().expect("a log can be shared"));
     // Variables of the developer's shell must not reach the process.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAYBILL_") && name != "WAYBILL_LOG") {
         command.env_remove(name);
+    }
+    if let Some(authority) = authority {
+        command.env("SSL_CERT_FILE", authority.file("ca.pem"));
     }
     command.stdout(log).spawn().expect("WAYBILL_TEST_BIN can be started")
 }

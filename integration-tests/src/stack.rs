@@ -1,7 +1,8 @@
-//! A Waybill in the process of the test.
+//! A Waybill in the process of the test. With `WAYBILL_TEST_NGINX`, the path of nginx, each role is a process behind nginx.
 
 use crate::Client;
 use crate::backing::{Backing, serve_args};
+use crate::edge::Behind;
 use waybill::serve::{Running, start};
 use waybill_http_kit::{Principal, Role};
 use waybill_schema::CompanyId;
@@ -32,6 +33,8 @@ pub struct Stack {
     backing: Backing,
     /// Roles in the order in which they are stopped: those that accept requests first.
     running: Vec<(Running, Shutdown)>,
+    /// Roles in their own processes behind nginx, instead of `running`.
+    behind: Option<Behind>,
     url: String,
     progress_url: String,
 }
@@ -59,7 +62,7 @@ impl Stack {
     /// If a server or a role does not start.
     pub async fn with(options: Options) -> Self {
         let stack = Self::start_without_waiting(options).await;
-        ready(&stack.ops_url()).await;
+        ready(&reqwest::Client::new(), &stack.ops_url()).await;
         stack
     }
 
@@ -70,6 +73,9 @@ impl Stack {
     pub async fn start_without_waiting(options: Options) -> Self {
         if let Ok(filter) = std::env::var("WAYBILL_LOG") {
             telemetry::init(&filter, false);
+        }
+        if let Ok(nginx) = std::env::var("WAYBILL_TEST_NGINX") {
+            return Self::behind(&nginx, options).await;
         }
         let backing = Backing::start(1).await;
         let role = async |name: &str, more: &[String]| {
@@ -93,7 +99,21 @@ impl Stack {
                 (addr, fanout_addr, vec![gateway, fanout, projector, worker])
             }
         };
-        Self { backing, running, url: format!("http://{addr}"), progress_url: format!("http://{fanout_addr}") }
+        let (url, progress_url) = (format!("http://{addr}"), format!("http://{fanout_addr}"));
+        Self { backing, running, behind: None, url, progress_url }
+    }
+
+    /// Starts each role in its own process behind nginx.
+    async fn behind(nginx: &str, options: Options) -> Self {
+        let backing = Backing::start(1).await;
+        let behind = Behind::start(nginx, &backing, &options.args).await;
+        let url = behind.url();
+        Self { backing, running: Vec::new(), behind: Some(behind), progress_url: url.clone(), url }
+    }
+
+    /// Returns `true` if the requests of the test go through nginx, which answers some of them itself.
+    pub fn is_behind_nginx(&self) -> bool {
+        self.behind.is_some()
     }
 
     /// Returns the URL of the gateway.
@@ -106,6 +126,9 @@ impl Stack {
     /// # Panics
     /// If the role has no address.
     pub fn ops_url(&self) -> String {
+        if let Some(behind) = &self.behind {
+            return behind.ops_url();
+        }
         let addr = self.running.first().and_then(|(running, _)| running.ops_addr());
         format!("http://{}", addr.expect("every role has an address"))
     }
@@ -161,14 +184,15 @@ impl Stack {
             shutdown.trigger();
             running.stopped().await;
         }
+        drop(self.behind);
         self.backing.remove().await;
     }
 }
 
 /// Waits until `/readyz` at `url` succeeds.
-pub(crate) async fn ready(url: &str) {
+pub(crate) async fn ready(http: &reqwest::Client, url: &str) {
     eventually(&format!("{url} to be ready"), || async {
-        let answer = reqwest::get(format!("{url}/readyz")).await.ok()?;
+        let answer = http.get(format!("{url}/readyz")).send().await.ok()?;
         answer.status().is_success().then_some(())
     })
     .await;

@@ -43,6 +43,7 @@ mod refusals;
 mod replay;
 mod restored;
 mod rivals;
+mod rotation;
 mod round_trip;
 mod secure;
 mod sessions;

@@ -1,52 +1,11 @@
 //! All connections over TLS: clients to gateway and fan-out, gateway to worker, and all roles to NATS and PostgreSQL.
 
 use crate::socket;
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use diesel_async::RunQueryDsl;
 use serde_json::json;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use tempfile::TempDir;
-use waybill_integration_tests::{Backing, Client, free_addr};
-use waybill_test_kit::{NatsServer, eventually, settings};
-
-/// A certificate authority, and a folder with its certificates and keys.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    folder: TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "an authority of a test");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, folder }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Signs a new certificate for this machine and writes it to `cert.pem` and `key.pem`. Returns the certificate and
-    /// the key.
-    fn sign(&self) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        let cert = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.file("key.pem"), key.serialize_pem()).unwrap();
-        std::fs::write(self.file("cert.pem"), cert.pem()).unwrap();
-        (cert.pem(), key.serialize_pem())
-    }
-
-    fn http(&self) -> reqwest::Client {
-        let root = reqwest::Certificate::from_pem(self.issuer.pem().as_bytes()).unwrap();
-        reqwest::Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0).tls_info(true).build().unwrap()
-    }
-}
+use waybill_integration_tests::{Authority, Backing, Client, free_addr};
+use waybill_test_kit::{eventually, settings};
 
 /// A running role. Dropping the value ends it.
 struct Role(Child);
@@ -71,21 +30,6 @@ fn start(authority: &Authority, args: &[String]) -> Role {
     Role(child.unwrap())
 }
 
-/// Enables TLS in PostgreSQL.
-async fn postgres_speaks_tls(backing: &Backing, (cert, key): &(String, String)) {
-    let mut connection = backing.database("postgres_tls").connection().await.unwrap();
-    for (file, pem) in [("waybill-test.crt", cert), ("waybill-test.key", key)] {
-        let pem = pem.trim_end().replace('\n', "\\n");
-        // The server writes the file as its own user, without permissions for others.
-        let program = format!("cat > /dev/null; umask 077; printf ''%b\\n'' ''{pem}'' > {file}");
-        connection.batch_execute(&format!("COPY (SELECT 1) TO PROGRAM '{program}'")).await.unwrap();
-    }
-    for said in ["ssl_cert_file = 'waybill-test.crt'", "ssl_key_file = 'waybill-test.key'", "ssl = on"] {
-        connection.batch_execute(&format!("ALTER SYSTEM SET {said}")).await.unwrap();
-    }
-    connection.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-}
-
 async fn connections_over_tls(backing: &Backing) -> i64 {
     #[derive(diesel::QueryableByName)]
     struct Found {
@@ -99,35 +43,12 @@ async fn connections_over_tls(backing: &Backing) -> i64 {
     found.secure
 }
 
-fn nats_config(authority: &Authority) -> PathBuf {
-    let base = std::fs::read_to_string(settings("WAYBILL_TEST_NATS_CONFIG")).unwrap();
-    let file = |name: &str| authority.file(name).display().to_string();
-    let tls = format!(
-        "{base}\ntls {{ cert_file: \"{}\", key_file: \"{}\" }}\nallow_non_tls: true\n",
-        file("cert.pem"),
-        file("key.pem")
-    );
-    let path = authority.file("nats.conf");
-    std::fs::write(&path, tls).unwrap();
-    path
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_connection_can_be_over_tls_and_a_certificate_is_renewed_without_a_restart() {
     let authority = Authority::new();
-    let signed = authority.sign();
-    let nats = NatsServer::start_with(Path::new(&nats_config(&authority))).await;
-    let nats_url = nats.url().replace("nats://", "tls://");
-    let backing = Backing::start_on(nats, 1).await;
-    postgres_speaks_tls(&backing, &signed).await;
+    let backing = Backing::start_secure(&authority, 1).await;
     let ports: Vec<u16> = (0..4).map(|_| free_addr().port()).collect();
-    let separator = if backing.database_url().contains('?') { '&' } else { '?' };
-    let common = [
-        format!("--nats-url={nats_url}"),
-        format!("--database-url={}{separator}sslmode=require", backing.database_url()),
-        format!("--tls-cert-file={}", authority.file("cert.pem").display()),
-        format!("--tls-key-file={}", authority.file("key.pem").display()),
-    ];
+    let common = authority.arguments();
     let role = |name: &str, more: &[String]| {
         let args: Vec<String> = common.iter().chain(more).cloned().collect();
         start(&authority, &backing.arguments(name, &args))

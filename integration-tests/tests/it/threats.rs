@@ -118,8 +118,10 @@ async fn row_14_ranges_are_answered_and_never_multiplied() {
     let client = stack.client();
     let file = client.small_file("a.txt").await.text("file_id");
     let many = format!("bytes={}", vec!["0-0"; 5_000].join(","));
+    // nginx refuses headers of this length.
+    let of_many = if stack.is_behind_nginx() { 400 } else { 200 };
     for (range, status) in [
-        (many.as_str(), 200),
+        (many.as_str(), of_many),
         ("bytes=3-1", 200),
         ("bytes=", 200),
         ("bytes=9-", 416),

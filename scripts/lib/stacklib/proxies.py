@@ -72,23 +72,23 @@ class Proxies:
 
     def start(self) -> List[Way]:
         ways: List[Way] = []
-        nginx, haproxy = _program("nginx", "WAYBILL_NGINX"), _program("haproxy", "WAYBILL_HAPROXY")
-        if nginx is None:
+        program, haproxy = nginx(), _program("haproxy", "WAYBILL_HAPROXY")
+        if program is None:
             self.left_out.append("nginx, which is not installed")
         else:
-            version = _version(nginx, "-v")
+            version = _version(program, "-v")
             self.versions.append(f"nginx {_text(version)}")
             folder, port = self._make("nginx"), self._ports.pick()
-            self._nginx(nginx, "nginx", folder, self._filled("nginx", folder, port=port))
+            self._nginx(program, "nginx", folder, self._filled("nginx", folder, port=port))
             ways.append(Way("nginx", f"http://127.0.0.1:{port}", "nginx"))
             folder, port = self._make("nginx-unbuffered"), self._ports.pick()
             config = self._filled("nginx-unbuffered", folder, tls_port=port)
             # Since 1.25.1, `http2` is a separate directive.
             config = config.replace("@HTTP2@", " http2" if version < (1, 25, 1) else ";\n    http2 on")
-            self._nginx(nginx, "nginx-unbuffered", folder, config)
+            self._nginx(program, "nginx-unbuffered", folder, config)
             ways.append(Way("nginx-unbuffered", f"https://127.0.0.1:{port}", "nginx", folder / "access.log"))
             folder, port = self._make("edge"), self._ports.pick()
-            self._nginx(nginx, "edge", folder, _edge(folder, port, self._backend))
+            self._nginx(program, "edge", folder, _edge(folder, port, self._backend))
             ways.append(Way("edge", f"http://127.0.0.1:{port}", "nginx"))
         if haproxy is None:
             self.left_out.append("HAProxy, which is not installed")
@@ -174,6 +174,11 @@ def _edge(folder: Path, port: int, backend: str) -> str:
             raise StackError(f"the edge's configuration in {_COMPOSE} does not have {old.strip()!r} once")
         text = text.replace(old, new)
     return text
+
+
+def nginx() -> Optional[str]:
+    """Returns the path of nginx, if it is installed."""
+    return _program("nginx", "WAYBILL_NGINX")
 
 
 def _temporary(folder: Path) -> str:

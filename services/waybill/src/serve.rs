@@ -115,8 +115,9 @@ pub struct Running {
     projector: Option<waybill_projector::Server>,
     back: Shutdown,
     tasks: JoinSet<()>,
-    /// Tasks that follow the events that affect authorization.
+    /// Tasks that follow the events that affect authorization. They stop last, because every running request needs them.
     followers: JoinSet<()>,
+    end: Shutdown,
 }
 
 impl Running {
@@ -157,6 +158,7 @@ impl Running {
             projector.stopped().await;
         }
         self.tasks.join_all().await;
+        self.end.trigger();
         self.followers.join_all().await;
     }
 }
@@ -177,12 +179,12 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
     }
     let repository = Arc::new(Repository::new(log.clone()));
     let database = backing::database(&args.database)?;
-    let back = Shutdown::new();
+    let (back, end) = (Shutdown::new(), Shutdown::new());
     let access = Access::new(log.clone(), database.clone());
     let mut followers = JoinSet::new();
     if args.role != Role::Projector {
         for partition in backing::partitions(&args.nats)?.all() {
-            followers.spawn(access.clone().follow(partition, back.clone()));
+            followers.spawn(access.clone().follow(partition, end.clone()));
         }
     }
     let store = backing::store(&args.s3);
@@ -194,7 +196,7 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
         tracing::info!(%addr, "readiness and metrics are served");
         running.ops_addr = Some(addr);
     }
-    Ok(Running { back: shared.back, followers, ..running })
+    Ok(Running { back: shared.back, followers, end, ..running })
 }
 
 fn refuse_cleartext(args: &ServeArgs) -> Result<(), CommandError> {

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use waybill_domain::access::affects_access;
 use waybill_event_log::{EventLog, ReadError, Stored};
-use waybill_read_model::{Database, projection};
+use waybill_read_model::Database;
+use waybill_read_model::projection::{self, Checkpoint};
 use waybill_schema::events::{CompanyClosed, DirectoryEvent, FileDeleted, ShareRevoked};
 use waybill_schema::{
     Actor, Causation, CompanyId, Entity, Envelope, Event, Place, Recorded, Routing, Subject, Timestamp, UserId,
@@ -69,6 +70,9 @@ impl Tail {
         partition: u32,
         forget: &(dyn Fn(&Recorded) + Send + Sync),
     ) -> Result<(), AccessError> {
+        // The checkpoint is read before the end of the log. Otherwise the tables could contain an event that was appended
+        // in between.
+        let checkpoint = read_checkpoint(database, partition).await?;
         let head = log.head(partition).await?;
         let from = match *self.at.borrow() {
             // A stream that ends before this sequence was restored from a copy.
@@ -79,7 +83,7 @@ impl Tail {
             Some(at) => at,
             None => {
                 // Events before the checkpoint are not kept, so reads from an older sequence must fail.
-                let checkpoint = self.checkpoint(database, partition, &head.epoch).await?;
+                let checkpoint = seq_in(checkpoint, &head.epoch);
                 if checkpoint > head.last_seq {
                     // The stream was restored from a copy, and the tables were not rebuilt yet.
                     return Err(AccessError::TablesBehind);
@@ -108,18 +112,12 @@ impl Tail {
                 _ = tidy.tick() => {
                     let epoch = locked(&self.epoch).clone().unwrap_or_default();
                     // If the checkpoint cannot be read, all events are kept.
-                    if let Ok(checkpoint) = self.checkpoint(database, partition, &epoch).await {
-                        self.let_go(checkpoint);
+                    if let Ok(checkpoint) = read_checkpoint(database, partition).await {
+                        self.let_go(seq_in(checkpoint, &epoch));
                     }
                 }
             }
         }
-    }
-
-    async fn checkpoint(&self, database: &Database, partition: u32, epoch: &str) -> Result<u64, AccessError> {
-        let mut connection = database.connection().await?;
-        let checkpoint = projection::checkpoint(&mut connection, partition).await?;
-        Ok(checkpoint.filter(|at| at.epoch == epoch).map_or(0, |at| at.seq.unsigned_abs()))
     }
 
     fn keep(&self, recorded: Recorded, forget: &(dyn Fn(&Recorded) + Send + Sync)) {
@@ -253,6 +251,17 @@ impl Tail {
         let from = events.partition_point(|(_, recorded)| recorded.position.seq <= seq);
         Ok(events.range(from..).map(|(_, recorded)| recorded.clone()).collect())
     }
+}
+
+/// Returns the position up to which the tables contain the partition.
+async fn read_checkpoint(database: &Database, partition: u32) -> Result<Option<Checkpoint>, AccessError> {
+    let mut connection = database.connection().await?;
+    Ok(projection::checkpoint(&mut connection, partition).await?)
+}
+
+/// Returns the sequence of a checkpoint, or 0 if it belongs to another stream.
+fn seq_in(checkpoint: Option<Checkpoint>, epoch: &str) -> u64 {
+    checkpoint.filter(|at| at.epoch == epoch).map_or(0, |at| at.seq.unsigned_abs())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,7 @@
 //! HTTP listener that runs until shutdown.
 
 use crate::connection::Connection;
+use actix_http::ConnectionType;
 use actix_http::HttpService;
 use actix_http::body::MessageBody;
 use actix_http::error::DispatchError;
@@ -85,7 +86,7 @@ where
         server = server.workers(threads);
     }
     let server = server.listen(format!("http-{bound}"), listener, move || {
-        let stopping = stopping.clone();
+        let (stopping, ending) = (stopping.clone(), stopping.clone());
         let application = factory().into_factory().map_err(|error| error.into().error_response());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -101,7 +102,14 @@ where
             .on_connect_ext(|connection: &Connection, extensions| {
                 extensions.insert(connection.end());
             })
-            .h1(map_config(application, |()| AppConfig::default()));
+            .h1(map_config(application, |()| AppConfig::default()).map(move |answer: S::Response| {
+                let mut answer: Response<B> = answer.into();
+                // A client that sends requests without a pause then never sends one on a connection that is being closed.
+                if ending.is_triggered() && !answer.upgrade() {
+                    answer.head_mut().set_connection_type(ConnectionType::Close);
+                }
+                answer
+            }));
         let tls = tls.clone();
         let accepted = fn_service(move |stream: TcpStream| {
             let tls = tls.clone();

@@ -19,6 +19,7 @@ pub struct NatsServer {
     url: String,
     config: PathBuf,
     login: Option<Login>,
+    _changed: Option<TempDir>,
 }
 
 /// Returns the password of a user in nats/users.conf.
@@ -39,6 +40,40 @@ impl NatsServer {
         Self::spawned(Path::new(&settings("WAYBILL_TEST_NATS_USERS_CONFIG")), Some(login)).await
     }
 
+    /// Starts a server with a user for each role and a changed configuration.
+    ///
+    /// # Panics
+    /// Panics if the server does not start.
+    pub async fn start_changed(change: impl FnOnce(String) -> String) -> Self {
+        let base = std::fs::read_to_string(settings("WAYBILL_TEST_NATS_USERS_CONFIG"));
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
+        let config = folder.path().join("nats-server.conf");
+        std::fs::write(&config, change(base.expect("scripts/test has written the configuration")))
+            .expect("the folder can be written");
+        let login = Login { user: OBSERVER.to_owned(), password: nats_password(OBSERVER) };
+        let mut server = Self::spawned(&config, Some(login)).await;
+        server._changed = Some(folder);
+        server
+    }
+
+    /// Changes the configuration of a server that was started with [`NatsServer::start_changed`], without a restart.
+    ///
+    /// # Panics
+    /// Panics if the server does not accept the configuration.
+    pub async fn reload(&self, change: impl FnOnce(String) -> String) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration can be read");
+        std::fs::write(&self.config, change(text)).expect("the configuration can be written");
+        let before = self.log_text().len();
+        signal(&self.child, "HUP");
+        eventually("nats-server to reload", || async {
+            let text = self.log_text().split_off(before);
+            let failure = text.lines().find(|line| line.contains("Failed to reload"));
+            assert_eq!(failure, None, "nats-server refuses the configuration");
+            text.contains("Reloaded server configuration").then_some(())
+        })
+        .await;
+    }
+
     /// Starts a server with another configuration, to which the tests connect without a login.
     ///
     /// # Panics
@@ -51,7 +86,7 @@ impl NatsServer {
         let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let child = spawn(config, folder.path(), -1);
         let url = listening_at(folder.path(), child.id(), &login).await;
-        Self { child, config: config.to_owned(), folder, url, login }
+        Self { child, config: config.to_owned(), folder, url, login, _changed: None }
     }
 
     /// Returns the URL at which the server listens.

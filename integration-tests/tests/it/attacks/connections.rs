@@ -69,7 +69,9 @@ async fn row_25_connections_of_slow_clients_are_closed_and_their_uploads_can_con
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     assert!(took < Duration::from_secs(60), "{took:?}");
     let (answer, took) = slow_head.await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408") && took < Duration::from_secs(30), "{took:?} {answer}");
+    // nginx closes the connection without an answer.
+    let is_closed = answer.starts_with("HTTP/1.1 408") || (stack.is_behind_nginx() && answer.is_empty());
+    assert!(is_closed && took < Duration::from_secs(30), "{took:?} {answer}");
     let (answer, took) = kept_alive.await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && took < Duration::from_secs(40), "{took:?} {answer}");
     // The client begins to read long after the server gave up. The rest of the file is missing.

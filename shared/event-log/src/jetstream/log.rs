@@ -2,7 +2,7 @@
 
 use super::message::{one, stored, unavailable};
 use super::metadata::check_partitions;
-use super::pulse::{Pulse, Silent};
+use super::pulse::Pulse;
 use super::reconnect::{Connection, connects};
 use super::vocabulary::Vocabulary;
 use super::{ProvisionError, RawEvents, Records, Server, batch_get, context};
@@ -15,13 +15,21 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, ErrorCode};
 use async_trait::async_trait;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::{FutureExt, TryFutureExt};
 use std::error::Error as _;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use waybill_schema::names::RecordKind;
 use waybill_schema::{Partitions, Position, Subject, names};
+
+/// Time for which a request is repeated if no stream listens for it: while nats-server reloads its users, or a cluster
+/// elects a leader.
+const UNHEARD_WITHIN: Duration = Duration::from_secs(1);
+/// Time between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Event log in the streams `EVT-{p}` of a NATS server.
 #[derive(Clone)]
@@ -105,9 +113,13 @@ impl JetStreamLog {
         self.context.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)
     }
 
-    /// Waits for the answer to a read. Stops early if the server does not answer at all.
-    async fn answered<T>(&self, work: impl Future<Output = T>) -> Result<T, ReadError> {
-        self.reads_pulse.unless_silent(work).await.map_err(|silent: Silent| unavailable(silent))
+    /// Waits for the answer to a read. Stops early if the server does not answer at all, and repeats a read that no stream
+    /// has heard.
+    async fn read<T, F>(&self, read: impl Fn() -> F) -> Result<T, ReadError>
+    where
+        F: Future<Output = Result<T, ReadError>>,
+    {
+        answered(&self.reads_pulse, read).await
     }
 
     /// Returns the stream of a partition on the connection for reads.
@@ -146,10 +158,19 @@ impl EventLog for JetStreamLog {
             message = message.expected_last_subject_sequence(seq);
         }
         let subject = event.subject.to_nats(self.partitions);
-        let publish = async { self.context.send_publish(subject, message).await?.await };
-        let answered = self.pulse.unless_silent(publish).await;
-        // The message was sent and may still arrive.
-        let ack = answered.map_err(|silent| AppendError::Unknown(silent.to_string()))?.map_err(append_error)?;
+        let until = Instant::now() + UNHEARD_WITHIN;
+        let ack = loop {
+            let publish = async { self.context.send_publish(subject.clone(), message.clone()).await?.await };
+            let answered = self.pulse.unless_silent(publish).await;
+            // The message was sent and may still arrive.
+            match answered.map_err(|silent| AppendError::Unknown(silent.to_string()))? {
+                // No stream has received the message.
+                Err(error) if error.kind() == PublishErrorKind::StreamNotFound && Instant::now() < until => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                answer => break answer.map_err(append_error)?,
+            }
+        };
         Ok(Position { partition, seq: ack.sequence })
     }
 
@@ -157,18 +178,18 @@ impl EventLog for JetStreamLog {
         let partition = self.partitions.of(subject.company);
         let stream = self.to_read(partition).await?;
         let name = subject.to_nats(self.partitions);
-        one(partition, self.answered(stream.get_last_raw_message_by_subject(&name)).await?)
+        self.read(|| stream.get_last_raw_message_by_subject(&name).map(|found| one(partition, found))).await
     }
 
     async fn at(&self, position: Position) -> Result<Option<Stored>, ReadError> {
         let stream = self.to_read(position.partition).await?;
-        one(position.partition, self.answered(stream.get_raw_message(position.seq)).await?)
+        self.read(|| stream.get_raw_message(position.seq).map(|found| one(position.partition, found))).await
     }
 
     async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError> {
         let partition = self.partitions.of(subject.company);
         let filter = subject.to_nats(self.partitions);
-        self.answered(batch_get::page(&self.reads, partition, &filter, after, max)).await?
+        self.read(|| batch_get::page(&self.reads, partition, &filter, after, max)).await
     }
 
     async fn subscribe(
@@ -220,8 +241,23 @@ impl EventLog for JetStreamLog {
 
     async fn head(&self, partition: u32) -> Result<Head, ReadError> {
         let stream = self.stream(partition).await?;
-        let info = self.pulse.unless_silent(stream.get_info()).await.map_err(unavailable)?.map_err(unavailable)?;
+        let info = answered(&self.pulse, || stream.get_info().map_err(unavailable)).await?;
         Ok(Head { epoch: info.created.unix_timestamp_nanos().to_string(), last_seq: info.state.last_sequence })
+    }
+}
+
+/// Waits for the answer to a read. Stops early if the server does not answer at all. Repeats a read that fails immediately,
+/// for [`UNHEARD_WITHIN`].
+async fn answered<T, F>(pulse: &Pulse, read: impl Fn() -> F) -> Result<T, ReadError>
+where
+    F: Future<Output = Result<T, ReadError>>,
+{
+    let until = Instant::now() + UNHEARD_WITHIN;
+    loop {
+        match pulse.unless_silent(read()).await.map_err(unavailable)? {
+            Err(ReadError::Unavailable(_)) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            answer => return answer,
+        }
     }
 }
 
