@@ -10,8 +10,9 @@ COPY services services
 # The definitions of the streams and the migrations are compiled into the binary.
 COPY nats nats
 COPY migrations migrations
-# cargo needs all members of the workspace, although it does not build this one.
+# cargo needs all members of the workspace, although it does not build these.
 COPY integration-tests integration-tests
+COPY bench/siege bench/siege
 # Without debug information the binary has 40 MB instead of 190 MB. Backtraces keep function names but not line numbers.
 ENV CARGO_PROFILE_RELEASE_DEBUG=false
 # The target folder is kept between builds, and cargo compares modification times. The sources of another checkout can be

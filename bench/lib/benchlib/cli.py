@@ -12,11 +12,11 @@ from typing import Any, Dict, List, Optional, Tuple
 from stacklib import waybill
 from stacklib.console import StackError, say
 
-from . import company, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios, sockets, tusd
+from . import company, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios, siege, sockets, tusd
 from .distance import Distance
 from .sources import Sources
 
-_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company", "sockets"]
+_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company", "sockets", "siege"]
 _CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus", "tusd"]
 _USAGE = """\
 Measure Waybill on this machine, with its own servers on loopback. See bench/README.md.
@@ -105,6 +105,9 @@ def _one(
         if name == "company":
             levels = company.measure(rig, options.files or sizes.company_files)
             return report.company(levels), levels
+        if name == "siege":
+            besieged = siege.measure(rig, options.seconds or sizes.siege_s)
+            return report.siege(besieged), besieged
         if name == "sockets":
             costs = sockets.measure(rig, options.sockets or sizes.sockets)
             return report.sockets(costs), costs
@@ -157,6 +160,8 @@ def _parse() -> argparse.Namespace:
                         help="number of files for company (default: 1000000)")
     parser.add_argument("--sockets", type=int, metavar="N",
                         help="number of connections for sockets (default: 9000)")
+    parser.add_argument("--seconds", type=int, metavar="N",
+                        help="duration of each part of siege, in seconds (default: 600)")
     parser.add_argument("--folder", type=Path, metavar="DIR",
                         help="folder for temporary data (default: the system's temporary folder)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to which all runs are written as JSON")

@@ -21,6 +21,9 @@ class EventLog:
     def last_seq(self) -> int:
         return self._ask(f"STREAM.INFO.{_STREAM}")["state"]["last_seq"]
 
+    def stored_bytes(self) -> int:
+        return self._ask(f"STREAM.INFO.{_STREAM}")["state"]["bytes"]
+
     def subjects(self) -> int:
         # JetStream omits the field if there are no subjects.
         return self._ask(f"STREAM.INFO.{_STREAM}")["state"].get("num_subjects", 0)

@@ -12,6 +12,7 @@ from .queries import CONNECTIONS, Queries, percentile
 from .rebuild import Rebuild
 from .scale import Scale
 from .scenarios import Ratio, Scenario
+from .siege import Siege
 from .sockets import Sockets
 
 _SERVERS = ("nats", "postgres", "weed", "curl")
@@ -192,6 +193,31 @@ def company(levels: List[CompanyLevel]) -> str:
     return "\n\n".join([
         f"### A company with {few.files:,} and with {many.files:,} files", _table(heads, rows),
         _table(["process", *names], used),
+    ])
+
+
+def siege(found: Siege) -> str:
+    calm, attacked = found.quiet, found.attacked
+    rows = []
+    for kind, ms in calm.ms.items():
+        part = [percentile(phase.ms[kind], part) for part in (0.5, 0.99) for phase in (calm, attacked)]
+        rows.append([kind, str(len(ms)), *(f"{value:.1f}" for value in part), f"{part[3] / part[2]:.2f}"])
+    heads = ["ms", "requests", "p50", "p50, attacked", "p99", "p99, attacked", "p99, attacked / not"]
+    used = [
+        [name, *(f"{value:,.1f}" for phase in (calm, attacked) for value in (phase.cpu_s[name], phase.grown_kib[name] / 1024))]
+        for name in attacked.grown_kib
+    ]
+    attacks = [
+        [name, ", ".join(f"{status}: {count:,}" for status, count in sorted(counts.items(), key=lambda one: -one[1]))]
+        for name, counts in attacked.attacks.items()
+    ]
+    log = [[name, f"{phase.events:,}", f"{phase.log_bytes / 1e6:,.1f}", str(sum(phase.failures.values()))]
+           for name, phase in (("not attacked", calm), ("attacked", attacked))]
+    return "\n\n".join([
+        f"### One of twenty tenants attacks the others for {found.seconds} s", _table(heads, rows),
+        _table(["", "events", "MB in the log", "failed requests of the others"], log),
+        _table(["process", "CPU s", "grown MiB", "CPU s, attacked", "grown MiB, attacked"], used),
+        _table(["attack", "answers by status"], attacks),
     ])
 
 

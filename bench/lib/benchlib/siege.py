@@ -1,0 +1,93 @@
+"""Measures what one of twenty tenants can do to the others at the permitted rates."""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass, field
+from typing import Dict, List
+
+from stacklib import process, waybill
+from stacklib.console import StackError, say
+from stacklib.home import REPOSITORY
+
+from . import quiet
+from .queries import percentile
+from .rig import Rig
+from .usage import Meter, resident_kib
+
+_TENANTS = 19
+# Users of the tenant that attacks.
+_USERS = 4
+
+
+@dataclass
+class Phase:
+    # Milliseconds of each answer to the other tenants, by kind of request.
+    ms: Dict[str, List[float]]
+    failures: Dict[str, int]
+    # Number of answers to the attacks, by attack and status.
+    attacks: Dict[str, Dict[str, int]]
+    # Of each process: CPU time, and growth of the resident memory.
+    cpu_s: Dict[str, float] = field(default_factory=dict)
+    grown_kib: Dict[str, int] = field(default_factory=dict)
+    events: int = 0
+    log_bytes: int = 0
+
+
+@dataclass
+class Siege:
+    seconds: int
+    quiet: Phase
+    attacked: Phase
+
+
+def measure(rig: Rig, seconds: int) -> Siege:
+    program = _program()
+    # The limit of users is a part of what is measured. That of addresses is not, because all tenants have the same one.
+    del rig.env["WAYBILL_RATE_PER_USER"]
+    rig.restart_roles()
+    tenants = [_token(rig, str(uuid.uuid4())) for _ in range(_TENANTS)]
+    company = str(uuid.uuid4())
+    attackers = [_token(rig, company) for _ in range(_USERS)]
+    # The first run fills caches and is not used.
+    _run(rig, program, tenants, [], min(seconds, 30))
+    calm = _run(rig, program, tenants, [], seconds)
+    attacked = _run(rig, program, tenants, attackers, seconds)
+    quiet.until_done(rig, 3_600)
+    return Siege(seconds, calm, attacked)
+
+
+def _run(rig: Rig, program: str, tenants: List[str], attackers: List[str], seconds: int) -> Phase:
+    plan = {"url": rig.url, "seconds": seconds, "tenants": tenants, "attackers": attackers}
+    groups = rig.stack.pids()
+    resident = {name: resident_kib(pid) for name, pid in groups.items()}
+    events, log_bytes = rig.log.last_seq(), rig.log.stored_bytes()
+    meter = Meter(groups)
+    meter.start()
+    result = process.run([program], stdin=json.dumps(plan), capture=True, quiet=True)
+    used = meter.stop()
+    if result.returncode != 0:
+        raise StackError("the load ended with an error")
+    phase = Phase(**json.loads(result.stdout))
+    phase.cpu_s = used.cpu_s
+    phase.grown_kib = {name: resident_kib(pid) - resident[name] for name, pid in groups.items()}
+    phase.events, phase.log_bytes = rig.log.last_seq() - events, rig.log.stored_bytes() - log_bytes
+    for kind, ms in phase.ms.items():
+        say(f"  {'attacked' if attackers else 'quiet'}, {kind}: {len(ms)}, p50 {percentile(ms, 0.5):.1f} ms, "
+            f"p99 {percentile(ms, 0.99):.1f} ms")
+    return phase
+
+
+def _token(rig: Rig, company: str) -> str:
+    return waybill.token(rig.program, rig.env, company, str(uuid.uuid4()))
+
+
+def _program() -> str:
+    """Builds the program that sends the load, and returns its path."""
+    build = [os.environ.get("CARGO", "cargo"), "build", "--release", "--locked", "--package", "waybill-siege",
+             "--message-format=json-render-diagnostics"]
+    result = process.run(build, cwd=REPOSITORY, stdin="", capture=True, quiet=True)
+    made = [line for line in result.stdout.splitlines() if '"executable":"' in line]
+    if result.returncode != 0 or not made:
+        raise StackError("the build of waybill-siege failed")
+    return json.loads(made[-1])["executable"]

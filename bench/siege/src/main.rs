@@ -1,0 +1,48 @@
+//! Sends the requests of many tenants, and if wanted those of a tenant that does as much harm as it is permitted to.
+//! Reads a [`Plan`] from the standard input, and writes a [`Report`] to the standard output. `bench/run` starts it.
+
+mod api;
+mod attacks;
+mod tenants;
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What to send.
+#[derive(Deserialize)]
+struct Plan {
+    /// URL of the gateway.
+    url: String,
+    seconds: u64,
+    /// Access tokens, one for each tenant.
+    tenants: Vec<String>,
+    /// Access tokens of users of the tenant that attacks; none for a run without attacks.
+    attackers: Vec<String>,
+}
+
+/// What happened.
+#[derive(Default, Serialize)]
+struct Report {
+    /// Milliseconds of each answer to a tenant, by kind of request.
+    ms: BTreeMap<&'static str, Vec<f64>>,
+    /// Answers to tenants with another status than expected: the number of each text.
+    failures: BTreeMap<String, u64>,
+    /// Number of answers to the attacks, by attack and status. Status 0 stands for no answer.
+    attacks: BTreeMap<&'static str, BTreeMap<u16, u64>>,
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let plan: Plan = serde_json::from_reader(io::stdin().lock())?;
+    let until = Instant::now() + Duration::from_secs(plan.seconds);
+    let (tenants, attacks) = tokio::join!(
+        tenants::work(&plan.url, &plan.tenants, until),
+        attacks::attack(&plan.url, &plan.attackers, until)
+    );
+    let report = Report { attacks, ..tenants };
+    serde_json::to_writer(io::stdout().lock(), &report)?;
+    Ok(())
+}
