@@ -10,7 +10,7 @@ use waybill_schema::events::MemberAdded;
 use waybill_schema::{
     Actor, Causation, ChatroomId, CompanyId, Entity, Envelope, Event, Place, Routing, Subject, Timestamp, UserId,
 };
-use waybill_test_kit::{eventually, settings};
+use waybill_test_kit::eventually;
 
 /// Sends a message as a user, and waits until NATS has refused it.
 async fn refused(backing: &Backing, user: &str, subject: &str, headers: HeaderMap, body: Vec<u8>) {
