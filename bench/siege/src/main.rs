@@ -3,10 +3,11 @@
 
 mod api;
 mod attacks;
+mod report;
 mod tenants;
 
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use report::Report;
+use serde::Deserialize;
 use std::io;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,17 +22,6 @@ struct Plan {
     tenants: Vec<String>,
     /// Access tokens of users of the tenant that attacks; none for a run without attacks.
     attackers: Vec<String>,
-}
-
-/// What happened.
-#[derive(Default, Serialize)]
-struct Report {
-    /// Milliseconds of each answer to a tenant, by kind of request.
-    ms: BTreeMap<&'static str, Vec<f64>>,
-    /// Answers to tenants with another status than expected: the number of each text.
-    failures: BTreeMap<String, u64>,
-    /// Number of answers to the attacks, by attack and status. Status 0 stands for no answer.
-    attacks: BTreeMap<&'static str, BTreeMap<u16, u64>>,
 }
 
 #[tokio::main]

@@ -1,7 +1,7 @@
 //! The tenants whose answers are timed.
 
-use crate::Report;
 use crate::api::{Answer, User};
+use crate::report::Report;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use reqwest::Method;
