@@ -4,7 +4,7 @@ import json
 import os
 import uuid
 from dataclasses import dataclass, field
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from stacklib import process, waybill
 from stacklib.console import StackError, say
@@ -13,6 +13,7 @@ from stacklib.home import REPOSITORY
 from . import quiet
 from .queries import percentile
 from .rig import Rig
+from .scale import Company
 from .usage import Meter, resident_kib
 
 _TENANTS = 19
@@ -46,19 +47,32 @@ def measure(rig: Rig, seconds: int) -> Siege:
     # The limit of users is a part of what is measured. That of addresses is not, because all tenants have the same one.
     del rig.env["WAYBILL_RATE_PER_USER"]
     rig.restart_roles()
-    tenants = [_token(rig, str(uuid.uuid4())) for _ in range(_TENANTS)]
-    company = str(uuid.uuid4())
-    attackers = [_token(rig, company) for _ in range(_USERS)]
+    tenants = [_token(rig, str(uuid.uuid4()), str(uuid.uuid4())) for _ in range(_TENANTS)]
+    attackers, chatroom = _attackers(rig)
     # The first run fills caches and is not used.
-    _run(rig, program, tenants, [], min(seconds, 30))
-    calm = _run(rig, program, tenants, [], seconds)
-    attacked = _run(rig, program, tenants, attackers, seconds)
+    _run(rig, program, tenants, [], chatroom, min(seconds, 30))
+    calm = _run(rig, program, tenants, [], chatroom, seconds)
+    attacked = _run(rig, program, tenants, attackers, chatroom, seconds)
     quiet.until_done(rig, 3_600)
     return Siege(seconds, calm, attacked)
 
 
-def _run(rig: Rig, program: str, tenants: List[str], attackers: List[str], seconds: int) -> Phase:
-    plan = {"url": rig.url, "seconds": seconds, "tenants": tenants, "attackers": attackers}
+def _attackers(rig: Rig) -> Tuple[List[str], str]:
+    """Creates a company with a chatroom. Returns the tokens of its users and the id of the chatroom."""
+    company, chatroom = Company(rig), str(uuid.uuid4())
+    directory = f"/v1/admin/companies/{company.id}"
+    users = [str(uuid.uuid4()) for _ in range(_USERS)]
+    company.ask("PUT", directory, {})
+    company.ask("PUT", f"{directory}/chatrooms/{chatroom}", {})
+    for user in users:
+        company.ask("PUT", f"{directory}/users/{user}", {})
+        company.ask("PUT", f"{directory}/chatrooms/{chatroom}/members/{user}", {})
+    company.close()
+    return [_token(rig, company.id, user) for user in users], chatroom
+
+
+def _run(rig: Rig, program: str, tenants: List[str], attackers: List[str], chatroom: str, seconds: int) -> Phase:
+    plan = {"url": rig.url, "seconds": seconds, "tenants": tenants, "attackers": attackers, "chatroom": chatroom}
     groups = rig.stack.pids()
     resident = {name: resident_kib(pid) for name, pid in groups.items()}
     events, log_bytes = rig.log.last_seq(), rig.log.stored_bytes()
@@ -78,8 +92,8 @@ def _run(rig: Rig, program: str, tenants: List[str], attackers: List[str], secon
     return phase
 
 
-def _token(rig: Rig, company: str) -> str:
-    return waybill.token(rig.program, rig.env, company, str(uuid.uuid4()))
+def _token(rig: Rig, company: str, user: str) -> str:
+    return waybill.token(rig.program, rig.env, company, user)
 
 
 def _program() -> str:

@@ -30,8 +30,8 @@ struct Siege {
 }
 
 /// Attacks until the time is over. Returns the number of answers by attack and status.
-pub(crate) async fn attack(url: &str, tokens: &[String], until: Instant) -> Counts {
-    let http = reqwest::Client::new();
+pub(crate) async fn attack(url: &str, tokens: &[String], chatroom: &str, until: Instant) -> Counts {
+    let Ok(http) = reqwest::Client::builder().no_proxy().build() else { return Counts::default() };
     let users: Vec<User> = tokens.iter().map(|token| User::new(&http, url, token)).collect();
     let Some(first) = users.first().cloned() else { return Counts::default() };
     let file = first.upload(vec![7; 1_000]).await;
@@ -41,7 +41,7 @@ pub(crate) async fn attack(url: &str, tokens: &[String], until: Instant) -> Coun
         siege.metadata(&file),
         siege.keys(),
         siege.pieces(),
-        siege.associations(&file),
+        siege.associations(&file, chatroom),
         siege.slow_bodies(),
         siege.part_urls(),
         siege.open_uploads(),
@@ -61,7 +61,7 @@ impl Siege {
                 self.count(name, answer.status);
                 if answer.status == 0 || answer.status == 429 || answer.status == 503 {
                     let seconds = answer.header("Retry-After").parse().unwrap_or(1);
-                    sleep(Duration::from_secs(seconds)).await;
+                    sleep_until(self.until.min(Instant::now() + Duration::from_secs(seconds))).await;
                 }
             }
         }))
@@ -122,14 +122,14 @@ impl Siege {
         .await;
     }
 
-    /// Shares a file with many users, in parallel.
-    async fn associations(&self, file: &str) {
+    /// Shares a file with other users of a chatroom again and again, in parallel.
+    async fn associations(&self, file: &str, chatroom: &str) {
         let path = format!("/v1/files/{file}/associations");
         let path = &path;
         self.each("H8 associations", |user| async move {
             let named: serde_json::Map<_, _> =
                 (0..100).map(|_| (Uuid::now_v7().to_string(), json!(["view"]))).collect();
-            user.post(path, &json!({ "chatroom_id": Uuid::now_v7(), "permissions": { "users": named } })).await
+            user.post(path, &json!({ "chatroom_id": chatroom, "permissions": { "users": named } })).await
         })
         .await;
     }
@@ -145,7 +145,7 @@ impl Siege {
             }
             let drops = stream::unfold((), |()| async {
                 sleep(Duration::from_secs(1)).await;
-                Some((Ok::<_, Infallible>(Bytes::from_static(&[7; 100])), ()))
+                Some((Ok::<_, Infallible>(Bytes::from_static(&[7; 200])), ()))
             });
             let path = format!("/v1/uploads/{}/chunks/0", started.text("upload_id"));
             let chunk = user.request(Method::PUT, &path).header("Content-Length", size);
@@ -175,10 +175,10 @@ impl Siege {
         .await;
     }
 
-    /// Starts large uploads and abandons them.
+    /// Starts uploads and abandons them.
     async fn open_uploads(&self) {
         self.each("M8 open uploads", |user| async move {
-            let body = json!({ "name": "a.bin", "size_bytes": 1_u64 << 30, "mime_type": "application/octet-stream" });
+            let body = json!({ "name": "a.bin", "size_bytes": 1 << 20, "mime_type": "application/octet-stream" });
             user.post("/v1/uploads", &body).await
         })
         .await;
@@ -201,7 +201,7 @@ impl Siege {
 
     /// Searches for what nearly every file has.
     async fn searches(&self) {
-        self.each("M12 searches", |user| async move { user.get("/v1/files?q=a&limit=100").await }).await;
+        self.each("M12 searches", |user| async move { user.get("/v1/files?name=a&limit=100").await }).await;
     }
 
     /// Keeps many slow requests of all users open.

@@ -22,6 +22,8 @@ struct Plan {
     tenants: Vec<String>,
     /// Access tokens of users of the tenant that attacks; none for a run without attacks.
     attackers: Vec<String>,
+    /// A chatroom of these users.
+    chatroom: String,
 }
 
 #[tokio::main]
@@ -30,7 +32,7 @@ async fn main() -> io::Result<()> {
     let until = Instant::now() + Duration::from_secs(plan.seconds);
     let (tenants, attacks) = tokio::join!(
         tenants::work(&plan.url, &plan.tenants, until),
-        attacks::attack(&plan.url, &plan.attackers, until)
+        attacks::attack(&plan.url, &plan.attackers, &plan.chatroom, until)
     );
     let report = Report { attacks, ..tenants };
     serde_json::to_writer(io::stdout().lock(), &report)?;

@@ -15,7 +15,7 @@ const SIZE: u32 = 300_000;
 
 /// Every tenant uploads, lists and downloads until the time is over.
 pub(crate) async fn work(url: &str, tokens: &[String], until: Instant) -> Report {
-    let http = reqwest::Client::new();
+    let Ok(http) = reqwest::Client::builder().no_proxy().build() else { return Report::default() };
     let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX).max(1);
     let tenants = (0..).zip(tokens).map(|(number, token)| {
         let user = User::new(&http, url, token);
@@ -48,6 +48,9 @@ async fn tenant(user: User, delay: Duration, until: Instant) -> Report {
 async fn round(user: &User, content: &Bytes, report: &mut Report) {
     let body = json!({ "name": "a.bin", "size_bytes": SIZE, "mime_type": "application/octet-stream" });
     let started = report.timed("start", 201, user.post("/v1/uploads", &body)).await;
+    if started.status != 201 {
+        return;
+    }
     let upload = started.text("upload_id");
     let chunk = user.request(Method::PUT, &format!("/v1/uploads/{upload}/chunks/0")).body(content.clone());
     report.timed("chunk", 200, user.send(chunk)).await;
@@ -61,8 +64,9 @@ impl Report {
     async fn timed(&mut self, kind: &'static str, status: u16, answer: impl Future<Output = Answer>) -> Answer {
         let began = Instant::now();
         let answer = answer.await;
-        self.ms.entry(kind).or_default().push(began.elapsed().as_secs_f64() * 1e3);
-        if answer.status != status {
+        if answer.status == status {
+            self.ms.entry(kind).or_default().push(began.elapsed().as_secs_f64() * 1e3);
+        } else {
             let text = format!("{kind}: {} {}", answer.status, answer.text("code"));
             *self.failures.entry(text).or_default() += 1;
         }

@@ -1,4 +1,5 @@
-//! Secrets are replaced and all processes are restarted under load, with TLS on all connections. No request fails.
+//! Secrets are replaced and all processes are restarted under load, with TLS on all connections except
+//! those to the store. No request fails.
 
 use crate::random::bytes;
 use diesel_async::SimpleAsyncConnection;

@@ -70,9 +70,6 @@ impl Tail {
         partition: u32,
         forget: &(dyn Fn(&Recorded) + Send + Sync),
     ) -> Result<(), AccessError> {
-        // The checkpoint is read before the end of the log. Otherwise the tables could contain an event that was appended
-        // in between.
-        let checkpoint = read_checkpoint(database, partition).await?;
         let head = log.head(partition).await?;
         let from = match *self.at.borrow() {
             // A stream that ends before this sequence was restored from a copy.
@@ -82,7 +79,10 @@ impl Tail {
         let from = match from {
             Some(at) => at,
             None => {
-                // Events before the checkpoint are not kept, so reads from an older sequence must fail.
+                // Events before the checkpoint are not kept, so reads from an older sequence must fail. The end of the log
+                // is read after it, because the tables can contain an event that was appended in between.
+                let checkpoint = read_checkpoint(database, partition).await?;
+                let head = log.head(partition).await?;
                 let checkpoint = seq_in(checkpoint, &head.epoch);
                 if checkpoint > head.last_seq {
                     // The stream was restored from a copy, and the tables were not rebuilt yet.
@@ -112,7 +112,8 @@ impl Tail {
                 _ = tidy.tick() => {
                     let epoch = locked(&self.epoch).clone().unwrap_or_default();
                     // If the checkpoint cannot be read, all events are kept.
-                    if let Ok(checkpoint) = read_checkpoint(database, partition).await {
+                    let read = tokio::time::timeout(TIDY, read_checkpoint(database, partition)).await;
+                    if let Ok(Ok(checkpoint)) = read {
                         self.let_go(seq_in(checkpoint, &epoch));
                     }
                 }

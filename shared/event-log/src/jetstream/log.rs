@@ -25,8 +25,8 @@ use tokio::time::Instant;
 use waybill_schema::names::RecordKind;
 use waybill_schema::{Partitions, Position, Subject, names};
 
-/// Time for which a request is repeated if no stream listens for it: while nats-server reloads its users, or a cluster
-/// elects a leader.
+/// Time for which a read is repeated if no stream listens for it: while nats-server reloads its users, or a cluster elects a
+/// leader. [`crate::append`] repeats appends.
 const UNHEARD_WITHIN: Duration = Duration::from_secs(1);
 /// Time between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -158,19 +158,10 @@ impl EventLog for JetStreamLog {
             message = message.expected_last_subject_sequence(seq);
         }
         let subject = event.subject.to_nats(self.partitions);
-        let until = Instant::now() + UNHEARD_WITHIN;
-        let ack = loop {
-            let publish = async { self.context.send_publish(subject.clone(), message.clone()).await?.await };
-            let answered = self.pulse.unless_silent(publish).await;
-            // The message was sent and may still arrive.
-            match answered.map_err(|silent| AppendError::Unknown(silent.to_string()))? {
-                // No stream has received the message.
-                Err(error) if error.kind() == PublishErrorKind::StreamNotFound && Instant::now() < until => {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                answer => break answer.map_err(append_error)?,
-            }
-        };
+        let publish = async { self.context.send_publish(subject, message).await?.await };
+        let answered = self.pulse.unless_silent(publish).await;
+        // The message was sent and may still arrive.
+        let ack = answered.map_err(|silent| AppendError::Unknown(silent.to_string()))?.map_err(append_error)?;
         Ok(Position { partition, seq: ack.sequence })
     }
 

@@ -3,7 +3,7 @@
 use crate::given::{event, subject};
 use std::path::Path;
 use waybill_event_log::jetstream::{
-    JetStreamLog, Layout, ProvisionError, Server, accept_events, check_vocabulary, provision,
+    JetStreamLog, Layout, ProvisionError, Server, accept_events, check_vocabulary, inspect, provision,
 };
 use waybill_event_log::{AppendError, Bucket, EventLog, Expect, ReadError, append, read_events};
 use waybill_schema::{Partitions, names};
@@ -155,7 +155,11 @@ async fn records_grow_by_configuration_and_never_shrink() {
     let context = async_nats::jetstream::new(client.clone());
     let layout = Layout::single(Partitions::new(4).unwrap());
     for (asked, there) in [(1 << 30, 256 << 20), (1 << 31, 512 << 20), (1 << 20, 512 << 20)] {
-        provision(&client, Layout { record_bytes: asked, ..layout }).await.unwrap();
+        let layout = Layout { record_bytes: asked, ..layout };
+        provision(&client, layout).await.unwrap();
+        // `waybill doctor` accepts larger streams.
+        let wrong: Vec<_> = inspect(&client, layout).await.into_iter().filter(|(_, found)| found.is_err()).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
         for name in ["AUD-3", "ACC-0"] {
             assert_eq!(context.get_stream(name).await.unwrap().cached_info().config.max_bytes, there, "{name}");
         }
