@@ -12,7 +12,7 @@ use std::io;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What to send.
+/// Users and duration of a run.
 #[derive(Deserialize)]
 struct Plan {
     /// URL of the gateway.

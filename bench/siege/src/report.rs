@@ -1,9 +1,9 @@
-//! What happened.
+//! The result of a run.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What happened.
+/// Times and statuses of all answers.
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
     /// Milliseconds of each answer to a tenant, by kind of request.
