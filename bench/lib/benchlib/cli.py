@@ -106,7 +106,7 @@ def _one(
             levels = company.measure(rig, options.files or sizes.company_files)
             return report.company(levels), levels
         if name == "siege":
-            besieged = siege.measure(rig, options.seconds or sizes.siege_s)
+            besieged = siege.measure(rig, options.seconds or sizes.siege_s, options.attacks)
             return report.siege(besieged), besieged
         if name == "sockets":
             costs = sockets.measure(rig, options.sockets or sizes.sockets)
@@ -160,6 +160,8 @@ def _parse() -> argparse.Namespace:
                         help="number of files for company (default: 1000000)")
     parser.add_argument("--sockets", type=int, metavar="N",
                         help="number of connections for sockets (default: 9000)")
+    parser.add_argument("--attacks", type=lambda text: text.split(","), default=[], metavar="H5,M8",
+                        help="attacks of siege, by their letters in docs/threats.md (default: all)")
     parser.add_argument("--seconds", type=int, metavar="N",
                         help="duration of each part of siege, in seconds (default: 600)")
     parser.add_argument("--folder", type=Path, metavar="DIR",

@@ -101,8 +101,10 @@ class Company:
 
 @dataclass
 class _Old:
-    """Old uploads and idle companies for one level."""
+    """Old uploads of a company, and idle companies, for one level. Levels share none of them: what one level changed would be
+    in other blocks of the log than the rest, and make the cold requests of the next level slower."""
 
+    ours: Company
     whole: List[str]
     unfinished: List[str]
     idle: List[Company]
@@ -111,18 +113,18 @@ class _Old:
 
 def measure(rig: Rig, steps: List[int]) -> Scale:
     result = Scale()
-    ours, writer = Company(rig), Company(rig)
+    writer = Company(rig)
     others = [Company(rig) for _ in range(_OTHERS)]
-    for company in (ours, *others):
+    for company in others:
         company.upload()
     say("  old uploads and idle companies")
     steps = [0, *steps]
-    old = [_old(rig, ours) for _ in steps]
+    old = [_old(rig) for _ in steps]
     quiet.until_done(rig)
     with _Appends(writer) as appends:
         time.sleep(5)
     result.baseline = appends.ms
-    result.levels.append(_level(rig, 0, ours, writer, old[0]))
+    result.levels.append(_level(rig, 0, writer, old[0]))
     written = 0
     for events, its in zip(steps[1:], old[1:]):
         rig.restart_nats(durable=False)
@@ -132,30 +134,32 @@ def measure(rig: Rig, steps: List[int]) -> Scale:
         written = events
         rig.restart_nats()
         quiet.until_done(rig, 3_600)
-        level = _level(rig, events, ours, writer, its)
-        _measure_cold(rig, level, ours, writer, its)
+        level = _level(rig, events, writer, its)
+        _measure_cold(rig, level, writer, its)
         result.levels.append(level)
         for what in level.cold:
             say(f"  {what}: warm p99 {percentile(level.warm[what], 0.99):.1f} ms, cold {level.cold_first(what):.1f} ms")
     return result
 
 
-def _old(rig: Rig, ours: Company) -> _Old:
+def _old(rig: Rig) -> _Old:
+    ours = Company(rig)
     need = _WARM_UP + _EACH + _COLD
     idle = [Company(rig) for _ in range(need)]
     # The first request of a company registers it and its user.
     for company in idle:
         company.upload()
         company.close()
+    whole = [ours.upload() for _ in range(need)]
     thread = str(uuid.uuid4())
     ours.ask("PUT", f"/v1/admin/companies/{ours.id}/threads/{thread}", {})
-    return _Old([ours.upload() for _ in range(need)], [ours.begin() for _ in range(_UNFINISHED)], idle, thread)
+    return _Old(ours, whole, [ours.begin() for _ in range(_UNFINISHED)], idle, thread)
 
 
-def _level(rig: Rig, events: int, ours: Company, writer: Company, old: _Old) -> Level:
+def _level(rig: Rig, events: int, writer: Company, old: _Old) -> Level:
     level = Level(events)
     say(f"  {events:,} events: sending requests")
-    kinds = _kinds(rig, ours, old)
+    kinds = _kinds(rig, old)
     for what, (ask, is_read) in kinds.items():
         with _Appends(writer) as appends:
             count = _WARM_READS if is_read else _EACH
@@ -166,8 +170,8 @@ def _level(rig: Rig, events: int, ours: Company, writer: Company, old: _Old) -> 
     return level
 
 
-def _measure_cold(rig: Rig, level: Level, ours: Company, writer: Company, old: _Old) -> None:
-    for what, (ask, _) in _kinds(rig, ours, old).items():
+def _measure_cold(rig: Rig, level: Level, writer: Company, old: _Old) -> None:
+    for what, (ask, _) in _kinds(rig, old).items():
         level.cold[what] = []
         for number in range(_ROUNDS):
             new = writer.upload()
@@ -191,10 +195,10 @@ def _until(is_so: Callable[[], object]) -> None:
         time.sleep(0.2)
 
 
-def _kinds(rig: Rig, ours: Company, old: _Old) -> Dict[str, Tuple[Callable[[int], object], bool]]:
+def _kinds(rig: Rig, old: _Old) -> Dict[str, Tuple[Callable[[int], object], bool]]:
     fanout = f"http://{rig.env['WAYBILL_FANOUT_ADDR']}"
 
-    own = old.whole
+    ours, own = old.ours, old.whole
 
     def company(n: int) -> Company:
         return old.idle[n % len(old.idle)]
@@ -204,7 +208,7 @@ def _kinds(rig: Rig, ours: Company, old: _Old) -> Dict[str, Tuple[Callable[[int]
 
     def limit(n: int):
         path = f"/v1/admin/companies/{company(n).id}/quota"
-        return company(n).ask("PUT", path, {"storage_limit_bytes": (1 << 40) + n})
+        return company(n).ask("PUT", path, {"storage_limit_bytes": (1 << 50) + n})
 
     tus = {"Tus-Resumable": "1.0.0"}
     return {

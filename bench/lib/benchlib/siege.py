@@ -42,17 +42,20 @@ class Siege:
     attacked: Phase
 
 
-def measure(rig: Rig, seconds: int) -> Siege:
+def measure(rig: Rig, seconds: int, attacks: List[str]) -> Siege:
     program = _program()
     # The limit of users is a part of what is measured. That of addresses is not, because all tenants have the same one.
-    del rig.env["WAYBILL_RATE_PER_USER"]
+    for name in ("WAYBILL_RATE_PER_USER", "WAYBILL_BURST_PER_USER"):
+        del rig.env[name]
     rig.restart_roles()
     tenants = [_token(rig, str(uuid.uuid4()), str(uuid.uuid4())) for _ in range(_TENANTS)]
     attackers, chatroom = _attackers(rig)
     # The first run fills caches and is not used.
-    _run(rig, program, tenants, [], chatroom, min(seconds, 30))
-    calm = _run(rig, program, tenants, [], chatroom, seconds)
-    attacked = _run(rig, program, tenants, attackers, chatroom, seconds)
+    plan = {"url": rig.url, "tenants": tenants, "chatroom": chatroom, "attacks": attacks}
+    quiet_plan, attack_plan = {**plan, "attackers": []}, {**plan, "attackers": attackers}
+    _run(rig, program, {**quiet_plan, "seconds": min(seconds, 30)})
+    calm = _run(rig, program, {**quiet_plan, "seconds": seconds})
+    attacked = _run(rig, program, {**attack_plan, "seconds": seconds})
     quiet.until_done(rig, 3_600)
     return Siege(seconds, calm, attacked)
 
@@ -71,8 +74,7 @@ def _attackers(rig: Rig) -> Tuple[List[str], str]:
     return [_token(rig, company.id, user) for user in users], chatroom
 
 
-def _run(rig: Rig, program: str, tenants: List[str], attackers: List[str], chatroom: str, seconds: int) -> Phase:
-    plan = {"url": rig.url, "seconds": seconds, "tenants": tenants, "attackers": attackers, "chatroom": chatroom}
+def _run(rig: Rig, program: str, plan: dict) -> Phase:
     groups = rig.stack.pids()
     resident = {name: resident_kib(pid) for name, pid in groups.items()}
     events, log_bytes = rig.log.last_seq(), rig.log.stored_bytes()
@@ -87,7 +89,7 @@ def _run(rig: Rig, program: str, tenants: List[str], attackers: List[str], chatr
     phase.grown_kib = {name: resident_kib(pid) - resident[name] for name, pid in groups.items()}
     phase.events, phase.log_bytes = rig.log.last_seq() - events, rig.log.stored_bytes() - log_bytes
     for kind, ms in phase.ms.items():
-        say(f"  {'attacked' if attackers else 'quiet'}, {kind}: {len(ms)}, p50 {percentile(ms, 0.5):.1f} ms, "
+        say(f"  {'attacked' if plan['attackers'] else 'quiet'}, {kind}: {len(ms)}, p50 {percentile(ms, 0.5):.1f} ms, "
             f"p99 {percentile(ms, 0.99):.1f} ms")
     return phase
 

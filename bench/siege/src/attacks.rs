@@ -1,6 +1,7 @@
 //! A tenant that does as much harm as it is permitted to. Each attack repeats its request without a pause, and waits as
 //! long as `Retry-After` says when it is refused. The letters are those of docs/threats.md.
 
+use crate::Plan;
 use crate::api::{Answer, User};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -23,20 +24,23 @@ const TUS: [(&str, &str); 2] = [("Tus-Resumable", "1.0.0"), ("Content-Type", "ap
 type Counts = BTreeMap<&'static str, BTreeMap<u16, u64>>;
 
 /// The attacks of some users of one company.
-struct Siege {
+struct Siege<'a> {
     users: Vec<User>,
+    /// Letters of the attacks; none for all of them.
+    only: &'a [String],
     until: Instant,
     counts: Mutex<Counts>,
 }
 
 /// Attacks until the time is over. Returns the number of answers by attack and status.
-pub(crate) async fn attack(url: &str, tokens: &[String], chatroom: &str, until: Instant) -> Counts {
+pub(crate) async fn attack(plan: &Plan, until: Instant) -> Counts {
+    let Plan { url, attackers: tokens, chatroom, attacks, .. } = plan;
     let Ok(http) = reqwest::Client::builder().no_proxy().build() else { return Counts::default() };
     let users: Vec<User> = tokens.iter().map(|token| User::new(&http, url, token)).collect();
     let Some(first) = users.first().cloned() else { return Counts::default() };
     let file = first.upload(vec![7; 1_000]).await;
     let large = first.upload(vec![7; LARGE]).await;
-    let siege = Siege { users, until, counts: Mutex::default() };
+    let siege = Siege { users, only: attacks, until, counts: Mutex::default() };
     tokio::join!(
         siege.metadata(&file),
         siege.keys(),
@@ -51,9 +55,12 @@ pub(crate) async fn attack(url: &str, tokens: &[String], chatroom: &str, until: 
     siege.counts.into_inner().unwrap_or_default()
 }
 
-impl Siege {
+impl Siege<'_> {
     /// Repeats a request for each user until the time is over.
     async fn each<F: Future<Output = Answer>>(&self, name: &'static str, ask: impl Fn(User) -> F) {
+        if self.leaves_out(name) {
+            return;
+        }
         let ask = &ask;
         join_all(self.users.iter().map(|user| async move {
             while Instant::now() < self.until {
@@ -66,6 +73,11 @@ impl Siege {
             }
         }))
         .await;
+    }
+
+    fn leaves_out(&self, name: &str) -> bool {
+        let letters = name.split(' ').next().unwrap_or_default();
+        !self.only.is_empty() && !self.only.iter().any(|only| only == letters)
     }
 
     fn count(&self, name: &'static str, status: u16) {
@@ -206,6 +218,9 @@ impl Siege {
 
     /// Keeps many slow requests of all users open.
     async fn slowly<F: Future<Output = Answer>>(&self, name: &'static str, ask: impl Fn(User) -> F) {
+        if self.leaves_out(name) {
+            return;
+        }
         let ask = &ask;
         let users = self.users.iter().cycle().take(SLOW);
         join_all((0_u64..).zip(users).map(|(number, user)| async move {

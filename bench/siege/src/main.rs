@@ -24,16 +24,16 @@ struct Plan {
     attackers: Vec<String>,
     /// A chatroom of these users.
     chatroom: String,
+    /// Letters of the attacks; none for all of them.
+    attacks: Vec<String>,
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let plan: Plan = serde_json::from_reader(io::stdin().lock())?;
     let until = Instant::now() + Duration::from_secs(plan.seconds);
-    let (tenants, attacks) = tokio::join!(
-        tenants::work(&plan.url, &plan.tenants, until),
-        attacks::attack(&plan.url, &plan.attackers, &plan.chatroom, until)
-    );
+    let (tenants, attacks) =
+        tokio::join!(tenants::work(&plan.url, &plan.tenants, until), attacks::attack(&plan, until));
     let report = Report { attacks, ..tenants };
     serde_json::to_writer(io::stdout().lock(), &report)?;
     Ok(())

@@ -12,7 +12,8 @@ pub struct DownloadTokenIssuedV1 {
     pub file_id: FileId,
     /// The user that issued the token. The token is valid as long as this user may read the file.
     pub user_id: UserId,
-    /// `true` if the user issued the token as an admin of the company. Admins may read all files of their company.
+    /// `true` if the user issued the token as an admin of the company. Admins may read all files of their company. This right
+    /// ends if the tokens of the user are invalidated later.
     pub as_admin: bool,
     /// SHA-256 of the text of the token.
     pub token_sha256: Sha256Digest,

@@ -8,10 +8,14 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpResponse, web};
 use waybill_http_kit::admission::{Admission, has_ticket};
 use waybill_http_kit::{Principal, Problem, health};
 
+/// Points of a request: a connection costs about as much as a command of the gateway.
+const POINTS: u32 = 5;
+
 /// Refuses requests of clients that exceed the rate limits or guess tokens and tickets.
 ///
 /// # Errors
-/// The errors of the wrapped service. A refusal of this middleware is a response with 429 `too_many_requests`.
+/// The errors of the wrapped service. A refusal of this middleware is a response with 429 `too_many_requests` or
+/// `too_many_at_once`.
 pub(crate) async fn admit<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -25,7 +29,11 @@ pub(crate) async fn admit<B: MessageBody>(
     let id = admission.identify(&request);
     let principal = Principal::extract(request.request()).await.ok();
     let has_secret = has_ticket(request.headers());
-    let response = match admission.check(id, principal.as_ref(), has_secret) {
+    let admitted = match (admission.check(id, principal.as_ref(), has_secret), &principal) {
+        (Ok(()), Some(principal)) => admission.spend(principal, POINTS).await,
+        (checked, _) => checked,
+    };
+    let response = match admitted {
         Ok(()) => {
             if let Some(principal) = principal {
                 request.extensions_mut().insert(principal);

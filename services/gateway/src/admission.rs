@@ -44,8 +44,8 @@ const AUDIT: &str = "/v1/audit";
 ///
 /// # Errors
 /// The errors of the wrapped service. A refusal of this middleware is a response, not an error, so that it gets the
-/// common headers and is logged: 401 `token_invalid`, 403 `not_registered`, 429 `too_many_requests` or
-/// `event_budget_exhausted`, or 503 if the user cannot be checked now.
+/// common headers and is logged: 401 `token_invalid`, 403 `not_registered`, 429 `too_many_requests`,
+/// `too_many_at_once` or `event_budget_exhausted`, or 503 if the user cannot be checked now.
 pub(crate) async fn admit<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -133,6 +133,7 @@ async fn pass(
         if !principal.is_host() {
             gateway.event_budget.charge(&principal, cost_of(request, route))?;
         }
+        gateway.admission.spend(&principal, route.points(request.method())).await?;
         if route.takes_bytes && has_body(request.method()) {
             slot = Some(gateway.at_once.body(&principal)?);
         }

@@ -20,8 +20,13 @@ pub enum Credential {
         /// Time in the token, if it has one.
         issued_at: Option<Timestamp>,
     },
-    /// A link of the user. It outlives the tokens of the user.
-    Link(TokenId),
+    /// A link of the user. It outlives the tokens of the user, but its rights of an administrator do not.
+    Link {
+        /// The link.
+        token: TokenId,
+        /// Time of its issue.
+        issued_at: Option<Timestamp>,
+    },
 }
 
 /// A running transfer of a file to a user, or with a link of that user. The checks apply the recent events in memory.
@@ -69,12 +74,16 @@ impl Transfer {
     fn is_barred(&self) -> bool {
         match self.credential {
             Credential::Bearer { issued_at } => self.standing.check(true, issued_at).is_err(),
-            Credential::Link(_) => self.standing.has_ended(),
+            Credential::Link { .. } => self.standing.has_ended(),
         }
     }
 
     fn is_permitted(&self, now: Timestamp) -> bool {
-        self.facts.check(self.viewer, Operation::Download, now).is_ok()
+        let viewer = match self.credential {
+            Credential::Bearer { .. } => self.viewer,
+            Credential::Link { issued_at, .. } => self.standing.viewer_of_link(self.viewer, issued_at),
+        };
+        self.facts.check(viewer, Operation::Download, now).is_ok()
     }
 
     /// Applies the events since the last check. Returns `true` if one of them revoked the link.
@@ -94,9 +103,9 @@ impl Transfer {
     }
 
     fn revokes_link(&self, recorded: &Recorded) -> bool {
-        let Credential::Link(link) = self.credential else { return false };
+        let Credential::Link { token, .. } = self.credential else { return false };
         let is_revocation = matches!(recorded.event, Event::Token(TokenEvent::DownloadTokenRevoked(_)));
-        is_revocation && recorded.subject.aggregate == Entity::Token(link)
+        is_revocation && recorded.subject.aggregate == Entity::Token(token)
     }
 
     /// Reads the facts again. Returns `true` if the account is active and its token is valid.

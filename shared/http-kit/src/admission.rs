@@ -2,7 +2,8 @@
 //! of tokens. Each server checks users and records refusals in its own middleware.
 
 use crate::auth::ExpiredToken;
-use crate::rate_limit::{Limiter, Rates};
+use crate::points::Points;
+use crate::rate_limit::{Limiter, Rates, TIDY};
 use crate::{Principal, Problem, Proxies, RequestId};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
@@ -15,13 +16,14 @@ pub const TICKET_PREFIX: &str = "ticket.";
 /// Decides which clients may send requests now.
 pub struct Admission {
     limiter: Limiter,
+    points: Points,
     proxies: Proxies,
 }
 
 impl Admission {
     /// Creates the limits of one process.
     pub fn new(rates: Rates, proxies: Proxies) -> Self {
-        Self { limiter: Limiter::new(rates), proxies }
+        Self { limiter: Limiter::new(rates.per_address), points: Points::new(rates.user), proxies }
     }
 
     /// Finds the address of the client and stores it with the id of the request, for records and events.
@@ -33,7 +35,7 @@ impl Admission {
         id
     }
 
-    /// Checks whether the client may send a request now. `has_secret` is `true` if the request carries a secret other
+    /// Checks whether the address of the client may send a request now. `has_secret` is `true` if the request carries a secret other
     /// than an access token: a download link or a ticket. Such a request is allowed even from a blocked address,
     /// because other clients with the same address may have valid ones ([`Self::refused`]).
     ///
@@ -41,6 +43,23 @@ impl Admission {
     /// 429 `too_many_requests`.
     pub fn check(&self, id: RequestId, principal: Option<&Principal>, has_secret: bool) -> Result<(), Problem> {
         self.limiter.check(id.client(), principal, has_secret)
+    }
+
+    /// Takes the points of a request from its user and company, and waits until it may run. The host product has no limit.
+    ///
+    /// # Errors
+    /// 429 `too_many_requests` if it would have to wait for more than five seconds, or `too_many_at_once` if too many
+    /// requests wait.
+    pub async fn spend(&self, principal: &Principal, points: u32) -> Result<(), Problem> {
+        if principal.is_host() {
+            return Ok(());
+        }
+        self.points.spend(principal, points).await
+    }
+
+    /// Takes points for what a request turned out to cost. The next requests wait for them.
+    pub fn charge(&self, principal: &Principal, points: u32) {
+        self.points.charge(principal, points);
     }
 
     /// Records a refused request. Returns a 429 to send instead if the address has guessed too many tokens. A token
@@ -55,7 +74,10 @@ impl Admission {
 
     /// Forgets inactive clients periodically, until shutdown.
     pub async fn tidy(&self, shutdown: Shutdown) {
-        self.limiter.tidy(shutdown).await;
+        while shutdown.unless(tokio::time::sleep(TIDY)).await.is_some() {
+            self.limiter.tidy();
+            self.points.tidy();
+        }
     }
 }
 

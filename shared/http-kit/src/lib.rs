@@ -8,6 +8,7 @@ mod connection;
 pub mod health;
 pub mod listener;
 mod origins;
+pub mod points;
 pub mod problem;
 pub mod proxies;
 pub mod rate_limit;

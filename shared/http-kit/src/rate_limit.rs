@@ -1,5 +1,6 @@
-//! Rate limits: per user, per client address, and for addresses that guess tokens.
+//! Rate limits per client address, and for addresses that guess tokens. [`points`](crate::points) limit users and companies.
 
+use crate::points::PointRates;
 use crate::{Principal, Problem};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,36 +21,35 @@ const WAIT: Duration = Duration::from_secs(10);
 /// Maximum number of blocked addresses that are remembered.
 const BLOCKED_MAX: u64 = 100_000;
 
-/// Interval at which the limiter forgets clients that have sent no requests recently.
-const TIDY: Duration = Duration::from_secs(30);
+/// Interval at which the limits forget clients that have sent no requests recently.
+pub(crate) const TIDY: Duration = Duration::from_secs(30);
 
 /// Marker in the extensions of a request that has sent a valid download token. A 404 for such a request is not a guess:
 /// the token is known, but the bytes of the file are missing.
 pub struct ValidToken;
 
-/// Limits in requests per second. Bursts of twice as many are allowed.
+/// Rates that clients may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// Limit of one user.
-    pub per_user: NonZeroU32,
-    /// Limit of one client address. A /64 network of IPv6 counts as one address, because one client owns all of it.
+    /// Points of a user.
+    pub user: PointRates,
+    /// Requests per second of one client address. Bursts of twice as many are allowed. A /64 network of IPv6 counts as one
+    /// address, because one client owns all of it.
     pub per_address: NonZeroU32,
 }
 
-/// Enforces the rate limits of this process.
+/// Enforces the rate limits of addresses.
 pub(crate) struct Limiter {
-    users: DefaultKeyedRateLimiter<(CompanyId, UserId)>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     guesses: DefaultKeyedRateLimiter<IpAddr>,
     blocked: Cache<IpAddr, ()>,
 }
 
 impl Limiter {
-    pub(crate) fn new(rates: Rates) -> Self {
-        let of = |per_second: NonZeroU32| Quota::per_second(per_second).allow_burst(per_second.saturating_mul(TWO));
+    pub(crate) fn new(per_address: NonZeroU32) -> Self {
+        let burst = per_address.saturating_mul(TWO);
         Self {
-            users: RateLimiter::keyed(of(rates.per_user)),
-            addresses: RateLimiter::keyed(of(rates.per_address)),
+            addresses: RateLimiter::keyed(Quota::per_second(per_address).allow_burst(burst)),
             guesses: RateLimiter::keyed(Quota::per_second(GUESSES.1).allow_burst(GUESSES.0)),
             blocked: Cache::builder(BLOCKED_MAX).time_to_live(WAIT).build(),
         }
@@ -65,10 +65,7 @@ impl Limiter {
         if self.blocked.contains_key(&client) && principal.is_none() && !is_link {
             return Err(too_many(WAIT));
         }
-        let by_address = self.addresses.check_key(&client).is_ok();
-        let key = principal.map(|principal| (principal.company_id, principal.user_id));
-        let by_user = key.is_none_or(|key| self.users.check_key(&key).is_ok());
-        if by_address && by_user { Ok(()) } else { Err(too_many(Duration::from_secs(1))) }
+        if self.addresses.check_key(&client).is_ok() { Ok(()) } else { Err(too_many(Duration::from_secs(1))) }
     }
 
     /// Records the error response to a client. Returns a 429 to send instead if the address has guessed too many
@@ -83,13 +80,10 @@ impl Limiter {
         (is_guess && self.blocked.contains_key(&client)).then(|| too_many(WAIT))
     }
 
-    /// Forgets inactive clients periodically, until shutdown.
-    pub(crate) async fn tidy(&self, shutdown: Shutdown) {
-        while shutdown.unless(tokio::time::sleep(TIDY)).await.is_some() {
-            self.users.retain_recent();
-            self.addresses.retain_recent();
-            self.guesses.retain_recent();
-        }
+    /// Forgets inactive clients.
+    pub(crate) fn tidy(&self) {
+        self.addresses.retain_recent();
+        self.guesses.retain_recent();
     }
 }
 
@@ -153,7 +147,7 @@ mod tests {
     #[test]
     fn who_guesses_waits_and_who_has_a_token_does_not() {
         let many = NonZeroU32::new(1_000_000).unwrap();
-        let limiter = Limiter::new(Rates { per_user: many, per_address: many });
+        let limiter = Limiter::new(many);
         let address: IpAddr = "192.0.2.7".parse().unwrap();
         for _ in 0..=GUESSES.0.get() {
             assert!(limiter.check(address, None, false).is_ok());

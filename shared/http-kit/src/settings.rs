@@ -2,6 +2,7 @@
 //! `docs/configuration.md`.
 
 use crate::Proxies;
+use crate::points::PointRates;
 use crate::proxies::ProxyHeader;
 use crate::rate_limit::Rates;
 use clap::Args;
@@ -13,9 +14,14 @@ use std::num::NonZeroU32;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Clients")]
 pub struct AdmissionSettings {
-    /// Maximum number of requests per second per user. Bursts of twice that number are allowed
-    #[arg(long, env = "WAYBILL_RATE_PER_USER", default_value = "1000")]
+    /// Points per second of a user at each gateway, in the long run. A read costs 1 point, a list or a download 2, a command
+    /// 5, and a search what it takes. A company gets ten times as many. Requests without points wait for up to five
+    /// seconds and are then refused
+    #[arg(long, env = "WAYBILL_RATE_PER_USER", default_value = "100")]
     pub rate_per_user: NonZeroU32,
+    /// Maximum number of points that a user can save. A company can save ten times as many
+    #[arg(long, env = "WAYBILL_BURST_PER_USER", default_value = "3000")]
+    pub burst_per_user: NonZeroU32,
     /// Maximum number of requests per second per client address, or per /64 network for IPv6. Bursts of twice that
     /// number are allowed
     #[arg(long, env = "WAYBILL_RATE_PER_ADDRESS", default_value = "2000")]
@@ -33,7 +39,8 @@ pub struct AdmissionSettings {
 impl AdmissionSettings {
     /// Returns the rate limits.
     pub fn rates(&self) -> Rates {
-        Rates { per_user: self.rate_per_user, per_address: self.rate_per_address }
+        let user = PointRates { per_second: self.rate_per_user, burst: self.burst_per_user };
+        Rates { user, per_address: self.rate_per_address }
     }
 
     /// Returns the trusted proxies.

@@ -35,7 +35,8 @@ pub enum Holder {
 }
 
 impl Holder {
-    fn name(self) -> &'static str {
+    /// Returns the kind of party, for messages and metrics.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::User(..) => "user",
             Self::Link(..) => "link",

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use waybill_integration_tests::{Answer, Options, Stack};
 use waybill_object_store::ObjectStore;
+use waybill_schema::CompanyId;
 use waybill_test_kit::eventually;
 
 /// Starts a stack with additional arguments.
@@ -15,6 +16,30 @@ async fn stack_with(args: &[&str]) -> Stack {
 
 fn number_of_items(answer: &Answer) -> usize {
     answer.body["items"].as_array().unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_cost_points_by_kind_and_one_user_does_not_spend_those_of_another() {
+    let stack = stack_with(&["--rate-per-user=1", "--burst-per-user=20"]).await;
+    let company = CompanyId(Uuid::now_v7());
+    let [greedy, reader, searcher] = [(); 3].map(|()| stack.client_for(company, &[]));
+    let served = async |answers: Vec<Answer>| {
+        let (served, refused): (Vec<Answer>, _) = answers.into_iter().partition(|answer| answer.status < 300);
+        for refused in refused {
+            refused.refused(429, "too_many_requests");
+        }
+        served.len()
+    };
+    // A command costs 5 points and a read costs 1. Points come back while requests wait for up to five seconds.
+    let nothing = json!({});
+    let commands = served(join_all((0..10).map(|_| greedy.post("/v1/sessions", &nothing))).await).await;
+    assert!((5..=6).contains(&commands), "{commands}");
+    let reads = served(join_all((0..40).map(|_| reader.get("/v1/quota"))).await).await;
+    assert!((25..=30).contains(&reads), "{reads}");
+    // A search costs what it takes, in addition to the points of a list.
+    let searches = served(join_all((0..15).map(|_| searcher.get("/v1/files?name=a"))).await).await;
+    assert!((1..=12).contains(&searches), "{searches}");
+    stack.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

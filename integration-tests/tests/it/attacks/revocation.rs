@@ -343,6 +343,39 @@ async fn m5_running_downloads_stop_after_the_revocation_of_what_they_rest_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn m5_links_of_an_administrator_lose_the_rights_of_the_role_with_it() {
+    let stack = Stack::start().await;
+    let room = Room::of(&stack).await;
+    let posted = room.anna.post_file("name=a.bin&mime_type=application/octet-stream", vec![7_u8; LARGE]).await;
+    let own = room.admin.small_file("own.txt").await.expect(201);
+    let link = async |posted: &Answer| {
+        let path = format!("/v1/files/{}", posted.text("file_id"));
+        room.admin.get_after(&path, posted).await.expect(200);
+        let issued = room.admin.post(&format!("{path}/tokens"), &json!({ "max_downloads": null })).await.expect(201);
+        format!("{}{}", stack.url(), issued.text("url"))
+    };
+    let (of_anna, of_own) = (link(&posted.expect(201)).await, link(&own).await);
+    let http = reqwest::Client::new();
+    let get = async |url: &str| http.get(url).send().await.unwrap();
+    let running = get(&of_anna).await;
+    assert_eq!(running.status(), 200);
+    let since = Instant::now();
+    let sign_out = room.path(&format!("/users/{}/sign-out", room.admin.principal.user_id));
+    let host = stack.client_for(room.admin.principal.company_id, &[waybill_http_kit::Role::Service]);
+    host.post(&sign_out, &json!({})).await.expect(204);
+    eventually("the link to end", || async { (get(&of_anna).await.status() == 404).then_some(()) }).await;
+    // The user can still read the own file without the role.
+    assert_eq!(get(&of_own).await.status(), 200);
+    // The next check of the running download is at most a second away. It runs when the client reads on.
+    while since.elapsed() < Duration::from_secs(2) {
+        assert_eq!(get(&of_anna).await.status(), 404);
+    }
+    let (read, is_whole) = drain(running).await;
+    assert!(!is_whole && read < LARGE, "{read} bytes");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn m5_admins_and_the_host_find_and_revoke_all_links_of_a_company() {
     let stack = Stack::start().await;
     let room = Room::of(&stack).await;

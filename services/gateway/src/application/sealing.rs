@@ -6,7 +6,7 @@
 
 use crate::application::audit_heads;
 use crate::application::gateway::Gateway;
-use crate::application::trail;
+use crate::application::trail::{self, Haste};
 use crate::http::problems::OrProblem;
 use crate::http::time::rfc3339;
 use chrono::DateTime;
@@ -14,6 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use prometheus::IntCounter;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 use waybill_api::audit::{Head, Resume, SignedHead};
 use waybill_audit::leaf::leaf;
@@ -26,8 +27,9 @@ use waybill_schema::{CompanyId, Position, Sha256Digest};
 use waybill_service_kit::metrics::counter;
 use waybill_service_kit::{Shutdown, now};
 
-/// Number of companies that are sealed at a time.
-const AT_ONCE: usize = 4;
+/// Number of companies that are sealed at a time. Sealing must not delay the requests of users, however many new events
+/// there are.
+const AT_ONCE: usize = 2;
 
 /// Number of events that are read at a time.
 const PAGE: usize = 500;
@@ -139,12 +141,14 @@ impl Sealer {
         let before = growth.tree.size();
         let mut read_to = growth.sealed();
         while read_to < last.seq {
-            let trail = trail::events(gateway, company, read_to, PAGE).await?;
+            let began = Instant::now();
+            let trail = trail::events(gateway, company, read_to, PAGE, Haste::Background).await?;
             trail.messages.iter().for_each(|message| growth.add(message));
             if trail.read_to <= read_to {
                 return Err(Problem::unavailable("the event log ends before the last known event"));
             }
             read_to = trail.read_to;
+            tokio::time::sleep(began.elapsed()).await;
         }
         let Some((position, last_leaf)) = growth.last.filter(|_| growth.tree.size() > before) else {
             return Ok(growth.sealed());
@@ -191,7 +195,8 @@ impl Growth {
         if head.epoch != epoch {
             return Ok(None);
         }
-        let trail = trail::events(gateway, head.company_id, position.seq.saturating_sub(1), 1).await?;
+        let trail =
+            trail::events(gateway, head.company_id, position.seq.saturating_sub(1), 1, Haste::Background).await?;
         let is_there = trail.messages.first().is_some_and(|message| leaf(message) == resume.last_leaf);
         Ok(is_there.then_some(Self { tree, last: Some((position, resume.last_leaf)) }))
     }

@@ -15,7 +15,22 @@ use waybill_read_model::queries::EventPositions;
 use waybill_schema::{CompanyId, Position};
 
 /// Number of concurrent requests to the log.
-const AT_ONCE: usize = 8;
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Haste {
+    /// Somebody waits for the events.
+    Request,
+    /// Nobody waits. The requests of users come first.
+    Background,
+}
+
+impl Haste {
+    fn at_once(self) -> usize {
+        match self {
+            Self::Request => 8,
+            Self::Background => 1,
+        }
+    }
+}
 
 /// Maximum number of blocks of the log that are looked up for a page.
 const BLOCKS: u16 = 1_024;
@@ -41,7 +56,13 @@ pub(crate) struct Trail {
 
 /// Returns about `most` events of a company after the sequence `after` of its partition. It can return fewer events,
 /// even if there are `more`.
-pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, most: usize) -> Result<Trail, Problem> {
+pub(crate) async fn events(
+    gateway: &Gateway,
+    company: CompanyId,
+    after: u64,
+    most: usize,
+    haste: Haste,
+) -> Result<Trail, Problem> {
     let partition = gateway.log.partitions().of(company);
     // Query the read model before the end of the log, so that its positions are not after that end.
     let known = known_positions(gateway, company, after, most).await?;
@@ -50,7 +71,7 @@ pub(crate) async fn events(gateway: &Gateway, company: CompanyId, after: u64, mo
         Some(known) if is_of_this_log(gateway, partition, &known, &head).await? => Some(known),
         _ => None,
     };
-    let mut reading = Reading { gateway, company, messages: Vec::new(), read_to: after };
+    let mut reading = Reading { gateway, company, haste, messages: Vec::new(), read_to: after };
     let (from, to) = known.as_ref().map_or((0, 0), |known| (known.from, known.checkpoint.seq.unsigned_abs()));
     let from = from.min(head.last_seq);
     if after < from {
@@ -106,6 +127,7 @@ async fn is_of_this_log(
 struct Reading<'a> {
     gateway: &'a Gateway,
     company: CompanyId,
+    haste: Haste,
     messages: Vec<RawMessage>,
     read_to: u64,
 }
@@ -116,7 +138,7 @@ impl Reading<'_> {
         let (gateway, company) = (self.gateway, self.company);
         let wanted = &known.seqs[..known.seqs.len().min(most)];
         let read = |(first, last)| between(gateway, company, first, last);
-        let mut found = stream::iter(runs(wanted)).map(read).buffered(AT_ONCE);
+        let mut found = stream::iter(runs(wanted)).map(read).buffered(self.haste.at_once());
         while let Some(messages) = found.try_next().await? {
             self.messages.extend(messages);
         }

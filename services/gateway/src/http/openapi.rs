@@ -19,6 +19,13 @@ use waybill_schema::ErrorCode;
 /// Extension of a description: the path contains the `text` of a download token, or its `id`.
 const TOKEN_IN_PATH: &str = "x-waybill-token-in-path";
 
+/// Extension of a description: the points of a request.
+const POINTS: &str = "x-waybill-points";
+
+/// Points of a request whose description does not declare them.
+const POINTS_OF_READS: u32 = 1;
+const POINTS_OF_COMMANDS: u32 = 5;
+
 /// Tags of the operations that describe uploads.
 const TAGS_OF_UPLOADS: [&str; 4] = ["uploads", "parts", "uppy", "resumable uploads"];
 /// Caching of the document, which is the same for everybody until Waybill is updated.
@@ -36,7 +43,7 @@ pub(crate) struct Api {
 }
 
 /// Properties of a route that the middleware needs. The description of the route declares them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RouteProperties {
     /// `true` if an operation of the path needs an access token: its description does not have `security(())`.
     pub(crate) needs_token: bool,
@@ -49,6 +56,24 @@ pub(crate) struct RouteProperties {
     pub(crate) is_upload: bool,
     /// `true` if the clients are those of Uppy: the description has the tag `uppy`.
     pub(crate) is_for_uppy: bool,
+    /// Points of `GET` and `HEAD` (`x-waybill-points`).
+    pub(crate) points_of_reads: u32,
+    /// Points of the other methods.
+    pub(crate) points_of_commands: u32,
+}
+
+impl Default for RouteProperties {
+    fn default() -> Self {
+        Self {
+            needs_token: false,
+            takes_bytes: false,
+            token_in_path: TokenInPath::None,
+            is_upload: false,
+            is_for_uppy: false,
+            points_of_reads: POINTS_OF_READS,
+            points_of_commands: POINTS_OF_COMMANDS,
+        }
+    }
 }
 
 /// Download token in the path of a route (`x-waybill-token-in-path`).
@@ -63,8 +88,17 @@ pub(crate) enum TokenInPath {
 }
 
 impl RouteProperties {
+    /// Returns the points that a request with this method costs.
+    pub(crate) fn points(self, method: &Method) -> u32 {
+        match *method {
+            Method::GET | Method::HEAD => self.points_of_reads,
+            Method::OPTIONS => POINTS_OF_READS,
+            _ => self.points_of_commands,
+        }
+    }
+
     /// Adds what the description of one operation of the path declares, and removes the extensions from it.
-    fn read(&mut self, operation: &mut Value) {
+    fn read(&mut self, method: &str, operation: &mut Value) {
         self.needs_token |= operation["security"] != json!([{}]);
         let bodies = operation["requestBody"]["content"].as_object();
         self.takes_bytes |= bodies.is_some_and(|bodies| bodies.keys().any(|kind| kind.ends_with("octet-stream")));
@@ -72,11 +106,15 @@ impl RouteProperties {
             self.is_for_uppy |= tag == "uppy";
             self.is_upload |= TAGS_OF_UPLOADS.contains(&tag);
         }
-        let extension = operation.as_object_mut().and_then(|operation| operation.remove(TOKEN_IN_PATH));
-        match extension.as_ref().and_then(Value::as_str) {
+        let mut extension = |name| operation.as_object_mut().and_then(|operation| operation.remove(name));
+        match extension(TOKEN_IN_PATH).as_ref().and_then(Value::as_str) {
             Some("text") => self.token_in_path = TokenInPath::Text,
             Some("id") => self.token_in_path = TokenInPath::Id,
             _ => {}
+        }
+        if let Some(points) = extension(POINTS).and_then(|points| u32::try_from(points.as_u64()?).ok()) {
+            let is_read = matches!(method, "get" | "head");
+            *if is_read { &mut self.points_of_reads } else { &mut self.points_of_commands } = points;
         }
     }
 }
@@ -91,7 +129,7 @@ impl Api {
             let mut methods = Vec::new();
             let of_path: &mut RouteProperties = properties.entry(key(path).to_owned()).or_default();
             for (method, operation) in operations.as_object_mut().into_iter().flatten() {
-                of_path.read(operation);
+                of_path.read(method, operation);
                 complete(path, method, operation);
                 // One handler may serve several methods, which must not have the same operation id.
                 let name = operation["operationId"].as_str().unwrap_or_default().to_owned();

@@ -119,6 +119,7 @@ pub(crate) async fn create(
 #[utoipa::path(
     tag = "associations",
     operation_id = "list_associations",
+    extensions(("x-waybill-points" = json!(2))),
     params(("id" = Uuid, Path), MinPosition),
     responses(
         (status = 200, description = "The associations that the caller may see", body = AssociationList),

@@ -3,8 +3,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::reads::record_audit;
-use crate::application::trail;
-use crate::application::trail::Trail;
+use crate::application::trail::{self, Haste, Trail};
 use crate::http::problems::OrProblem;
 use crate::http::response::private;
 use crate::http::time::rfc3339;
@@ -46,6 +45,7 @@ struct Place {
 #[utoipa::path(
     tag = "audit",
     operation_id = "list_audit",
+    extensions(("x-waybill-points" = json!(5))),
     params(AuditQuery),
     responses(
         (status = 200, description = "A page of entries, oldest first", body = AuditPage),
@@ -90,7 +90,8 @@ pub(crate) async fn list(
     let (mut stored, rest) = match query.file_id {
         Some(file) => (about_file(&gateway, company, UploadId(file), after).await?, None),
         None => {
-            let Trail { messages, read_to, more } = trail::events(&gateway, company, after, limit).await?;
+            let Trail { messages, read_to, more } =
+                trail::events(&gateway, company, after, limit, Haste::Request).await?;
             (messages.into_iter().map(stored).collect(), more.then_some(read_to))
         }
     };

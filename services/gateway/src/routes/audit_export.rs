@@ -5,7 +5,7 @@
 use crate::application::audit_heads;
 use crate::application::gateway::Gateway;
 use crate::application::reads::record_audit;
-use crate::application::trail;
+use crate::application::trail::{self, Haste};
 use crate::http::problems::OrProblem;
 use crate::http::time::rfc3339;
 use actix_web::{HttpResponse, get, web};
@@ -51,6 +51,7 @@ pub(crate) async fn key(principal: Principal, gateway: web::Data<Gateway>) -> Re
 #[utoipa::path(
     tag = "audit",
     operation_id = "export_audit",
+    extensions(("x-waybill-points" = json!(20))),
     responses(
         (status = 200, description = "One JSON object per line", content_type = "application/x-ndjson", body = String),
         (status = 429, description = "`too_many_requests`, `too_many_at_once`: try again after `Retry-After`"),
@@ -116,7 +117,7 @@ impl Export {
         }
         let mut text = String::new();
         while text.is_empty() && self.read_to < self.end.last_seq {
-            let trail = trail::events(&self.gateway, self.company, self.read_to, PAGE).await?;
+            let trail = trail::events(&self.gateway, self.company, self.read_to, PAGE, Haste::Request).await?;
             for message in trail.messages.iter().take_while(|message| message.position.seq <= self.end.last_seq) {
                 self.tree.push(leaf(message));
                 self.last = Some(message.position);

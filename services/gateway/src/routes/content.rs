@@ -21,6 +21,7 @@ routes!(get, head);
 #[utoipa::path(
     tag = "files",
     operation_id = "download_file",
+    extensions(("x-waybill-points" = json!(2))),
     params(("id" = Uuid, Path), RangeHeaders),
     responses(
         (status = 200, description = "All bytes of the file", content_type = "*/*", body = Bytes),

@@ -1,5 +1,6 @@
 //! State of a user and of the user's company, which decides whether the user may do anything at all.
 
+use super::Viewer;
 use waybill_schema::events::DirectoryEvent;
 use waybill_schema::{Timestamp, UserId};
 
@@ -58,6 +59,15 @@ impl Standing {
         }
         let is_valid = self.tokens_valid_from.is_none_or(|from| issued_at.is_some_and(|at| at >= from));
         if is_valid { Ok(()) } else { Err(Barred::TokenInvalidated) }
+    }
+
+    /// Returns the viewer of a link that `issuer` issued at `issued_at`. A role ends when the host product invalidates the
+    /// tokens that assert it, and with it the rights of the links that were issued with it. The link keeps the rights
+    /// that the user has without the role.
+    pub fn viewer_of_link(self, issuer: Viewer, issued_at: Option<Timestamp>) -> Viewer {
+        // Tokens are invalidated by whole seconds, because they state whole seconds.
+        let is_newer = |from: Timestamp| issued_at.is_some_and(|at| at >= from.plus_ms(1_000));
+        Viewer { is_admin: issuer.is_admin && self.tokens_valid_from.is_none_or(is_newer), ..issuer }
     }
 
     /// Applies a newer event.

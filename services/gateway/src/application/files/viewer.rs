@@ -3,29 +3,34 @@
 use crate::application::gateway::Gateway;
 use crate::http::problems::OrProblem;
 use waybill_access::Wanted;
-use waybill_domain::access::Viewer;
+use waybill_domain::access::{FileFacts, Standing};
 use waybill_http_kit::Problem;
 use waybill_read_model::queries::{File, find_file};
-use waybill_schema::{CompanyId, FileId};
+use waybill_schema::{CompanyId, FileId, UserId};
 
-/// Finds the file and its access facts for `viewer`. The error is 404 if the file does not exist or the viewer's
-/// account is not active.
+/// A file, and what decides whether a user has access to it.
+pub(crate) struct Found {
+    pub(crate) file: File,
+    pub(crate) facts: FileFacts,
+    pub(crate) standing: Standing,
+}
+
+/// Finds the file of a token for `user`. The error is 404 if the file does not exist or the user's account is not active.
 pub(crate) async fn find_for(
     gateway: &Gateway,
     company: CompanyId,
-    viewer: Viewer,
+    user: UserId,
     file: FileId,
-) -> Result<(File, waybill_domain::access::FileFacts), Problem> {
+) -> Result<Found, Problem> {
     let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
     let mut found = find_file(&mut connection, company, file).await.or_problem("finding a file")?;
     let wanted = Wanted { files: vec![file], ..Wanted::default() };
-    let mut known =
-        gateway.access.look(&mut connection, company, viewer.user_id, &wanted).await.or_problem("checking access")?;
+    let mut known = gateway.access.look(&mut connection, company, user, &wanted).await.or_problem("checking access")?;
     let there = found.take().zip(known.files.remove(&file)).filter(|_| known.standing.is_active());
     let (mut file, facts) = there.ok_or_else(|| Problem::not_found("token"))?;
     // The access facts can be newer than the row.
     if facts.is_deleted {
         file.deleted_at.get_or_insert(file.updated_at);
     }
-    Ok((file, facts))
+    Ok(Found { file, facts, standing: known.standing })
 }

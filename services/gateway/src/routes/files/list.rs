@@ -11,6 +11,7 @@ use crate::routes::files::{shown_type, with_url};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::Wanted;
@@ -32,6 +33,9 @@ const PAGE_MAX: u16 = 200;
 
 /// Maximum length of a search text in bytes.
 const SEARCH_MAX_BYTES: usize = 255;
+
+/// Points of a search per millisecond. A command takes about 2.5 ms of CPU time in all processes and costs 5 points.
+const POINTS_PER_MS: u32 = 2;
 
 /// Position in a list after which the next page begins. A cursor is valid only for the list that returned it.
 #[derive(Serialize, Deserialize)]
@@ -88,6 +92,7 @@ fn item_of(view: View, file: File, association: Option<Association>) -> Item {
 #[utoipa::path(
     tag = "files",
     operation_id = "list_files",
+    extensions(("x-waybill-points" = json!(2))),
     params(ListQuery, MinPosition),
     responses(
         (status = 200, description = "A page of files", body = FilePage),
@@ -127,14 +132,24 @@ pub(crate) async fn list(
     };
     let searching = if filter.is_search() { Some(gateway.searches.begin(&principal).await?) } else { None };
     let page = PageRequest { after, limit, view: query.view };
+    let began = Instant::now();
     let page = match place {
-        None => own_page(&request, &principal, &gateway, &filter, page).await?,
-        Some(place) => shared_page(&request, &principal, &gateway, place, &filter, page).await?,
+        None => own_page(&request, &principal, &gateway, &filter, page).await,
+        Some(place) => shared_page(&request, &principal, &gateway, place, &filter, page).await,
     };
+    if searching.is_some() {
+        gateway.admission.charge(&principal, points_of(began.elapsed()));
+    }
     drop(searching);
+    let page = page?;
     record_list(&gateway, &principal, RequestId::of(&request), place).await?;
     let next_cursor = page.next.and_then(|cursor| gateway.cursors.seal(principal.company_id, &cursor));
     Ok(private(HttpResponse::Ok()).json(FilePage { items: page.items, next_cursor }))
+}
+
+/// Returns the points of a search, which depend on how much it reads.
+fn points_of(search: Duration) -> u32 {
+    u32::try_from(search.as_millis()).unwrap_or(u32::MAX).saturating_mul(POINTS_PER_MS)
 }
 
 /// Page that a client asks for.

@@ -80,6 +80,7 @@ pub(crate) fn look() {}
     path = "/tus/{id}",
     tag = "resumable uploads",
     operation_id = "tus_append",
+    extensions(("x-waybill-points" = json!(2))),
     params(Headers, ("id" = Uuid, Path)),
     request_body(content = Bytes, content_type = "application/offset+octet-stream"),
     responses(

@@ -29,6 +29,7 @@ const AT_ONCE: usize = 8;
 #[utoipa::path(
     tag = "tokens",
     operation_id = "list_company_tokens",
+    extensions(("x-waybill-points" = json!(2))),
     params(CompanyPath, CompanyTokensQuery, MinPosition),
     responses(
         (status = 200, description = "A page of the tokens, newest first", body = TokenList),

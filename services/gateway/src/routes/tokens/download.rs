@@ -1,7 +1,7 @@
 //! `GET /d/{token}`: downloads with a download token.
 
 use crate::application::content::{key_of, send_noted};
-use crate::application::files::viewer::find_for;
+use crate::application::files::viewer::{Found, find_for};
 use crate::application::gateway::Gateway;
 use crate::application::tokens::{Download, hash, parse};
 use crate::http::download::{Prepared, check_readable, disposition, prepare, without_bytes};
@@ -79,9 +79,11 @@ pub(crate) async fn download(
     policy.check_use(&state, now()).map_err(refused)?;
     let issuer = Viewer { user_id: issued.user_id, is_admin: issued.as_admin };
     let seen = gateway.access.followed(company);
-    let (file, facts) = find_for(&gateway, company, issuer, issued.file_id).await?;
+    let issued_at = state.issued_at;
+    let Found { file, facts, standing } = find_for(&gateway, company, issued.user_id, issued.file_id).await?;
+    let viewer = standing.viewer_of_link(issuer, issued_at);
     // The owner of a link must not learn why the issuer cannot download the file.
-    facts.check(issuer, Operation::Download, now()).map_err(|_| not_found())?;
+    facts.check(viewer, Operation::Download, now()).map_err(|_| not_found())?;
     request.extensions_mut().insert(ValidToken);
     check_readable(&file)?;
     let (answer, range) = match prepare(&request, &file)? {
@@ -131,7 +133,8 @@ pub(crate) async fn download(
         gateway.tokens.end(&download, range).await;
         return redirect(&gateway, &file).await;
     }
-    let transfer = Transfer::new(gateway.access.clone(), company, issuer, Credential::Link(token), facts, seen);
+    let transfer =
+        Transfer::new(gateway.access.clone(), company, viewer, Credential::Link { token, issued_at }, facts, seen);
     let sending = gateway.tokens.begin_sending(download, range);
     send_noted(&gateway, &file, answer, range, Some(sending), slot, transfer).await
 }

@@ -12,7 +12,7 @@ mod preview;
 
 use crate::application::access::viewer;
 use crate::application::files::find::find;
-use crate::application::files::viewer::find_for;
+use crate::application::files::viewer::{Found, find_for};
 use crate::application::gateway::Gateway;
 use crate::application::tokens::hash;
 use crate::http::download::check_readable;
@@ -164,6 +164,7 @@ pub(crate) async fn issue(
 #[utoipa::path(
     tag = "tokens",
     operation_id = "list_tokens",
+    extensions(("x-waybill-points" = json!(2))),
     params(("id" = Uuid, Path), TokensQuery, MinPosition),
     responses(
         (status = 200, description = "A page of the file's tokens, newest first", body = TokenList),
@@ -210,7 +211,7 @@ pub(crate) async fn revoke(
     let kept = gateway.tokens.get(company, token);
     let issued = gateway.tokens.look(&kept).await?.issued.ok_or_else(not_found)?;
     if issued.user_id != principal.user_id {
-        let (_, facts) = find_for(&gateway, company, viewer(&principal), issued.file_id).await?;
+        let Found { facts, .. } = find_for(&gateway, company, principal.user_id, issued.file_id).await?;
         facts.check(viewer(&principal), Operation::Change, now()).map_err(|_| not_found())?;
     }
     let context = gateway.context(&principal, id);

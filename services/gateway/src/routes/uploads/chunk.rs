@@ -28,6 +28,7 @@ routes!(put_chunk);
 #[utoipa::path(
     tag = "uploads",
     operation_id = "put_chunk",
+    extensions(("x-waybill-points" = json!(2))),
     params(("id" = Uuid, Path), ("index" = u32, Path, description = "From 0"), ("Content-Range" = Option<String>, Header, description = "The piece of the file that the body is, within the chunk"), ("Content-Digest" = Option<String>, Header, description = "`sha-256` of the body (RFC 9530)")),
     request_body(content = Bytes, content_type = "application/octet-stream"),
     responses(

@@ -59,6 +59,7 @@ pub(crate) async fn create(
 #[utoipa::path(
     tag = "uppy",
     operation_id = "uppy_sign_part",
+    extensions(("x-waybill-points" = json!(2))),
     params(("upload_id" = String, Path, description = "Upload id of the object store"), ("part_number" = u32, Path, description = "1 to 10,000"), KeyQuery),
     responses(
         (status = 200, description = "The presigned URL", body = SignedPart),
@@ -87,6 +88,7 @@ pub(crate) async fn sign_part(
 #[utoipa::path(
     tag = "uppy",
     operation_id = "uppy_list_parts",
+    extensions(("x-waybill-points" = json!(2))),
     params(("upload_id" = String, Path, description = "Upload id of the object store"), KeyQuery),
     responses(
         (status = 200, description = "The parts that the object store has", body = Vec<UppyPart>),
