@@ -1,8 +1,8 @@
 //! A tenant that does as much harm as it is permitted to. Each attack repeats its request without a pause, and waits as
 //! long as `Retry-After` says when it is refused. The letters are those of docs/threats.md.
 
-use crate::Plan;
 use crate::api::{Answer, User};
+use crate::plan::Plan;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream;

@@ -1,32 +1,17 @@
 //! Sends the requests of many tenants, and if wanted those of a tenant that does as much harm as it is permitted to.
-//! Reads a [`Plan`] from the standard input, and writes a [`Report`] to the standard output. `bench/run` starts it.
+//! Reads a [`plan::Plan`] from the standard input, and writes a [`Report`] to the standard output. `bench/run` starts it.
 
 mod api;
 mod attacks;
+mod plan;
 mod report;
 mod tenants;
 
+use plan::Plan;
 use report::Report;
-use serde::Deserialize;
 use std::io;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Users and duration of a run.
-#[derive(Deserialize)]
-struct Plan {
-    /// URL of the gateway.
-    url: String,
-    seconds: u64,
-    /// Access tokens, one for each tenant.
-    tenants: Vec<String>,
-    /// Access tokens of users of the tenant that attacks; none for a run without attacks.
-    attackers: Vec<String>,
-    /// A chatroom of these users.
-    chatroom: String,
-    /// Letters of the attacks; none for all of them.
-    attacks: Vec<String>,
-}
 
 #[tokio::main]
 async fn main() -> io::Result<()> {

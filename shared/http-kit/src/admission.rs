@@ -2,16 +2,27 @@
 //! of tokens. Each server checks users and records refusals in its own middleware.
 
 use crate::auth::ExpiredToken;
-use crate::points::Points;
-use crate::rate_limit::{Limiter, Rates, TIDY};
+use crate::points::{PointRates, Points};
+use crate::rate_limit::{Limiter, TIDY};
 use crate::{Principal, Problem, Proxies, RequestId};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::{HttpMessage, HttpRequest};
+use std::num::NonZeroU32;
 use waybill_service_kit::{Shutdown, new_id};
 
 /// Beginning of the WebSocket subprotocol in which a browser sends a ticket.
 pub const TICKET_PREFIX: &str = "ticket.";
+
+/// Rates that clients may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Points of a user.
+    pub user: PointRates,
+    /// Requests per second of one client address. Bursts of twice as many are allowed. A /64 network of IPv6 counts as one
+    /// address, because one client owns all of it.
+    pub per_address: NonZeroU32,
+}
 
 /// Decides which clients may send requests now.
 pub struct Admission {

@@ -1,6 +1,5 @@
-//! Rate limits per client address, and for addresses that guess tokens. [`points`](crate::points) limit users and companies.
+//! Rate limits per client address, and for addresses that guess tokens.
 
-use crate::points::PointRates;
 use crate::{Principal, Problem};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::net::{IpAddr, Ipv6Addr};
@@ -27,16 +26,6 @@ pub(crate) const TIDY: Duration = Duration::from_secs(30);
 /// Marker in the extensions of a request that has sent a valid download token. A 404 for such a request is not a guess:
 /// the token is known, but the bytes of the file are missing.
 pub struct ValidToken;
-
-/// Rates that clients may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Rates {
-    /// Points of a user.
-    pub user: PointRates,
-    /// Requests per second of one client address. Bursts of twice as many are allowed. A /64 network of IPv6 counts as one
-    /// address, because one client owns all of it.
-    pub per_address: NonZeroU32,
-}
 
 /// Enforces the rate limits of addresses.
 pub(crate) struct Limiter {

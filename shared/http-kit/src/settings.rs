@@ -2,9 +2,9 @@
 //! `docs/configuration.md`.
 
 use crate::Proxies;
+use crate::admission::Rates;
 use crate::points::PointRates;
 use crate::proxies::ProxyHeader;
-use crate::rate_limit::Rates;
 use clap::Args;
 use ipnet::IpNet;
 use std::net::IpAddr;
