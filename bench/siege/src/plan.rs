@@ -1,4 +1,4 @@
-//! What a run does.
+//! The input of a run.
 
 use serde::Deserialize;
 
