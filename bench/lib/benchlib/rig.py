@@ -73,8 +73,8 @@ class BenchStack(Stack):
             signal.signal(number, handler)
 
 
-# Settings of rate limits.
-RATES = ("WAYBILL_RATE_PER_USER", "WAYBILL_BURST_PER_USER", "WAYBILL_RATE_PER_ADDRESS")
+# Rate limits of users.
+USER_RATES = ("WAYBILL_RATE_PER_USER", "WAYBILL_BURST_PER_USER")
 
 
 class Rig:
@@ -97,7 +97,7 @@ class Rig:
         self.env = {**_clean_environment(), **self._start_servers(), **roles.settings(self._ports)}
         self.env |= {name: secret() for name in waybill.SECRETS}
         # Rate limits must not affect the measurements.
-        self.env |= {name: "1000000" for name in RATES}
+        self.env |= {name: "1000000" for name in (*USER_RATES, "WAYBILL_RATE_PER_ADDRESS")}
         # An administrator of a company can lower the quota that the operator sets, and not raise it.
         self.env["WAYBILL_DEFAULT_QUOTA_BYTES"] = str(1 << 51)
         self.url = f"http://{self.env['WAYBILL_HTTP_ADDR']}"

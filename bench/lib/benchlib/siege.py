@@ -12,7 +12,7 @@ from stacklib.home import REPOSITORY
 
 from . import quiet
 from .queries import percentile
-from .rig import Rig
+from .rig import USER_RATES, Rig
 from .scale import Company
 from .usage import Meter, resident_kib
 
@@ -45,17 +45,17 @@ class Siege:
 def measure(rig: Rig, seconds: int, attacks: List[str]) -> Siege:
     program = _program()
     # The limit of users is a part of what is measured. That of addresses is not, because all tenants have the same one.
-    for name in ("WAYBILL_RATE_PER_USER", "WAYBILL_BURST_PER_USER"):
+    for name in USER_RATES:
         del rig.env[name]
     rig.restart_roles()
     tenants = [_token(rig, str(uuid.uuid4()), str(uuid.uuid4())) for _ in range(_TENANTS)]
     attackers, chatroom = _attackers(rig)
+    plan = {"url": rig.url, "seconds": seconds, "tenants": tenants, "attackers": [], "chatroom": chatroom,
+            "attacks": attacks}
     # The first run fills caches and is not used.
-    plan = {"url": rig.url, "tenants": tenants, "chatroom": chatroom, "attacks": attacks}
-    quiet_plan, attack_plan = {**plan, "attackers": []}, {**plan, "attackers": attackers}
-    _run(rig, program, {**quiet_plan, "seconds": min(seconds, 30)})
-    calm = _run(rig, program, {**quiet_plan, "seconds": seconds})
-    attacked = _run(rig, program, {**attack_plan, "seconds": seconds})
+    _run(rig, program, {**plan, "seconds": min(seconds, 30)})
+    calm = _run(rig, program, plan)
+    attacked = _run(rig, program, {**plan, "attackers": attackers})
     quiet.until_done(rig, 3_600)
     return Siege(seconds, calm, attacked)
 

@@ -126,14 +126,14 @@ async fn pass(
     gateway.admission.check(id, principal.as_ref(), has_secret)?;
     let mut slot = None;
     if let Some(principal) = principal {
-        // If the client disconnects during the check, the bytes that it has sent are still stored.
+        // If the client disconnects while it waits, the bytes that it has sent are still stored.
         let hold = Hold::of(request.request());
         check(gateway, &principal, route, request.path()).await?;
+        gateway.admission.spend(&principal, route.points(request.method())).await?;
         drop(hold);
         if !principal.is_host() {
             gateway.event_budget.charge(&principal, cost_of(request, route))?;
         }
-        gateway.admission.spend(&principal, route.points(request.method())).await?;
         if route.takes_bytes && has_body(request.method()) {
             slot = Some(gateway.at_once.body(&principal)?);
         }

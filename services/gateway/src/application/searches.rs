@@ -14,8 +14,8 @@ const ALL: usize = 4;
 /// Number of searches of one user at the same time.
 const OF_USER: usize = 2;
 
-/// Number of searches of one company at the same time. At least one is left for the others.
-const OF_COMPANY: usize = 3;
+/// Number of searches of one company at the same time. One is left for the others.
+const OF_COMPANY: usize = ALL - 1;
 
 /// Time for which a search waits until others have ended.
 const PATIENCE: Duration = Duration::from_secs(2);

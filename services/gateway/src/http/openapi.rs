@@ -43,7 +43,7 @@ pub(crate) struct Api {
 }
 
 /// Properties of a route that the middleware needs. The description of the route declares them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RouteProperties {
     /// `true` if an operation of the path needs an access token: its description does not have `security(())`.
     pub(crate) needs_token: bool,
@@ -56,24 +56,10 @@ pub(crate) struct RouteProperties {
     pub(crate) is_upload: bool,
     /// `true` if the clients are those of Uppy: the description has the tag `uppy`.
     pub(crate) is_for_uppy: bool,
-    /// Points of `GET` and `HEAD` (`x-waybill-points`).
-    pub(crate) points_of_reads: u32,
-    /// Points of the other methods.
-    pub(crate) points_of_commands: u32,
-}
-
-impl Default for RouteProperties {
-    fn default() -> Self {
-        Self {
-            needs_token: false,
-            takes_bytes: false,
-            token_in_path: TokenInPath::None,
-            is_upload: false,
-            is_for_uppy: false,
-            points_of_reads: POINTS_OF_READS,
-            points_of_commands: POINTS_OF_COMMANDS,
-        }
-    }
+    /// Points of `GET` and `HEAD`, if the description declares them (`x-waybill-points`).
+    pub(crate) points_of_reads: Option<u32>,
+    /// Points of the other methods, if the description declares them.
+    pub(crate) points_of_commands: Option<u32>,
 }
 
 /// Download token in the path of a route (`x-waybill-token-in-path`).
@@ -91,9 +77,9 @@ impl RouteProperties {
     /// Returns the points that a request with this method costs.
     pub(crate) fn points(self, method: &Method) -> u32 {
         match *method {
-            Method::GET | Method::HEAD => self.points_of_reads,
+            Method::GET | Method::HEAD => self.points_of_reads.unwrap_or(POINTS_OF_READS),
             Method::OPTIONS => POINTS_OF_READS,
-            _ => self.points_of_commands,
+            _ => self.points_of_commands.unwrap_or(POINTS_OF_COMMANDS),
         }
     }
 
@@ -114,7 +100,7 @@ impl RouteProperties {
         }
         if let Some(points) = extension(POINTS).and_then(|points| u32::try_from(points.as_u64()?).ok()) {
             let is_read = matches!(method, "get" | "head");
-            *if is_read { &mut self.points_of_reads } else { &mut self.points_of_commands } = points;
+            *if is_read { &mut self.points_of_reads } else { &mut self.points_of_commands } = Some(points);
         }
     }
 }
