@@ -1,10 +1,10 @@
 //! Conversion of typed keys into bytes of a fixed length.
 
 use std::net::IpAddr;
-use waybill_schema::{CompanyId, Position, Sha256Digest, ShareId, TokenId, UploadId, UserId};
+use waybill_schema::{CompanyId, Entity, Position, Sha256Digest, ShareId, Subject, TokenId, UploadId, UserId};
 
-/// Number of bytes of a key. The longest key consists of a company and a digest.
-const LENGTH: usize = 48;
+/// Number of bytes of a key. The longest key consists of a company, a kind of aggregate and a digest.
+const LENGTH: usize = 49;
 
 /// A key as bytes, padded with zeros at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +61,27 @@ ids_in_a_company!(UserId, UploadId, ShareId, TokenId);
 impl CacheKey for (CompanyId, Sha256Digest) {
     fn bytes(&self) -> KeyBytes {
         KeyBytes::joined(self.0.0.as_bytes(), &self.1.0)
+    }
+}
+
+impl CacheKey for Subject {
+    fn bytes(&self) -> KeyBytes {
+        let (kind, id): (u8, &[u8]) = match &self.aggregate {
+            Entity::UploadLifecycle(id) => (0, id.0.as_bytes()),
+            Entity::UploadChunks(id) => (1, id.0.as_bytes()),
+            Entity::File(id) => (2, id.0.as_bytes()),
+            Entity::Session(id) => (3, id.0.as_bytes()),
+            Entity::Quota => (4, &[]),
+            Entity::Share(id) => (5, id.0.as_bytes()),
+            Entity::Token(id) => (6, id.0.as_bytes()),
+            Entity::TokenDownloads(id) => (7, id.0.as_bytes()),
+            Entity::Content(sha256) => (8, &sha256.0),
+            Entity::Directory => (9, &[]),
+        };
+        let mut aggregate = [0; 33];
+        aggregate[0] = kind;
+        aggregate[1..=id.len()].copy_from_slice(id);
+        KeyBytes::joined(self.company.0.as_bytes(), &aggregate)
     }
 }
 

@@ -24,8 +24,10 @@ pub use signals::{Asked, MemorySignals, Question, Questions, SignalError, Signal
 pub use values::{MemoryValues, Values, ValuesError};
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use std::future;
 use std::sync::Arc;
 use waybill_schema::{DecodeError, Envelope, Event, Partitions, Position, Recorded, Subject};
 
@@ -132,6 +134,20 @@ pub trait EventLog: Send + Sync {
         partition: u32,
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError>;
+
+    /// Returns a stream with an item for each append to a subject from now on. Later reads can come before an append is
+    /// visible that had an item already. Items can be lost.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] if the log does not answer.
+    async fn appends(&self, subject: Subject) -> Result<BoxStream<'static, ()>, ReadError> {
+        let partition = self.partitions().of(subject.company);
+        let end = self.head(partition).await?.last_seq;
+        let name = subject.to_nats(self.partitions());
+        let events = self.subscribe(partition, end).await?;
+        let is_of_subject = move |event: &Result<Stored, ReadError>| event.as_ref().is_ok_and(|it| it.subject == name);
+        Ok(events.filter(move |event| future::ready(is_of_subject(event))).map(drop).boxed())
+    }
 
     /// Returns the same log with a separate connection, if that is possible. Use it for a thread that reads large parts
     /// of the log. The runtime that awaits this function also runs the tasks of the connection.

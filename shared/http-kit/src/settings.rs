@@ -20,7 +20,7 @@ pub struct AdmissionSettings {
     #[arg(long, env = "WAYBILL_RATE_PER_USER", default_value = "100")]
     pub rate_per_user: NonZeroU32,
     /// Maximum number of points that a user can save. A company can save ten times as many
-    #[arg(long, env = "WAYBILL_BURST_PER_USER", default_value = "3000")]
+    #[arg(long, env = "WAYBILL_BURST_PER_USER", default_value = "1000")]
     pub burst_per_user: NonZeroU32,
     /// Maximum number of requests per second per client address, or per /64 network for IPv6. Bursts of twice that
     /// number are allowed

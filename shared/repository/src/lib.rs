@@ -5,10 +5,12 @@ mod batches;
 mod directories;
 mod execute;
 mod loaded;
+mod memory;
 mod on_log;
 mod quota;
 mod repository;
 mod snapshot;
+mod sources;
 mod turn;
 
 pub use batches::{BatchSize, Batches, Busy, Linger};

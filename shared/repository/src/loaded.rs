@@ -1,6 +1,8 @@
 //! Loading of aggregates: reads their subjects from the log and folds the events.
 
+use crate::memory::{Due, Memory, Remembered};
 use crate::snapshot::{self, Mark};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 use waybill_domain::Aggregate;
@@ -9,8 +11,12 @@ use waybill_schema::{Event, Subject, Timestamp};
 
 /// Time during which a state can be used for decisions without reading the log again.
 const RECENT: Duration = Duration::from_secs(1);
-/// Number of folded events after which a snapshot is written.
-const SNAPSHOT_EVERY: u64 = 500;
+/// Minimum number of folded events after which a snapshot is written.
+const SNAPSHOT_EVERY: u64 = 64;
+/// Maximum number of bytes of snapshots that are written for each event.
+const SNAPSHOT_BYTES_PER_EVENT: usize = 256;
+/// Number of folded events after which a snapshot is kept in memory.
+const REMEMBER_EVERY: u64 = 4;
 
 /// State of an aggregate, and the sequences up to which its subjects were read.
 #[derive(Clone, Debug, Default)]
@@ -28,14 +34,24 @@ pub struct Loaded<S> {
     pub(crate) folded_seq: u64,
     /// Message id of the event at `read_to`.
     read_to_id: Option<String>,
-    /// Number of events that were folded since the last snapshot.
-    since_snapshot: u64,
+    /// When the next snapshot is written.
+    due: Due,
+    /// Number of events that were folded since the state was last kept in memory.
+    since_remembered: u64,
     /// State before the first event.
     beginning: S,
     /// Generation of the log that the events were read from. `None` before the first read.
     generation: Option<u64>,
     /// Time at which the state was last known to be complete.
     complete_at: Option<Instant>,
+}
+
+/// Content of a snapshot.
+#[derive(Serialize, Deserialize)]
+struct Fold<S> {
+    state: S,
+    last_seq: u64,
+    facts_seq: u64,
 }
 
 impl<S: Default> Loaded<S> {
@@ -74,40 +90,91 @@ impl<S> Loaded<S> {
         self.complete_at.is_some_and(|at| at.elapsed() < RECENT)
     }
 
+    /// Returns the content of a snapshot.
+    fn fold(&self) -> Fold<&S> {
+        Fold { state: &self.state, last_seq: self.last_seq, facts_seq: self.facts_seq }
+    }
+
+    /// Replaces the state with that of a snapshot.
+    fn restored(&mut self, fold: Fold<S>, mark: Mark) {
+        let Fold { state, last_seq, facts_seq } = fold;
+        self.state = state;
+        (self.last_seq, self.folded_seq, self.facts_seq) = (last_seq, last_seq, facts_seq);
+        (self.read_to, self.read_to_id) = (mark.seq, mark.id);
+    }
+
     fn seqs(&self) -> Seqs {
         Seqs { folded: self.folded_seq, facts: self.facts_seq }
     }
 }
 
+/// Replaces the state with the snapshot in memory, if there is one and no event was read.
+fn recall<A: Aggregate>(memory: &Memory, aggregate: &A, loaded: &mut Loaded<A::State>) {
+    let Some(generation) = loaded.generation.filter(|_| loaded.read_to == 0 && is_remembered(aggregate)) else {
+        return;
+    };
+    if let Some(Remembered { fold, mark, due }) = memory.read(aggregate.subject(), generation) {
+        loaded.restored(fold, mark);
+        loaded.due = due;
+    }
+}
+
+/// Keeps a snapshot in memory if there are enough new events. The caller must have folded all events up to `read_to`.
+pub(crate) fn remember<A: Aggregate>(memory: &Memory, aggregate: &A, loaded: &mut Loaded<A::State>) {
+    if loaded.since_remembered < REMEMBER_EVERY || !is_remembered(aggregate) || A::is_over(&loaded.state) {
+        return;
+    }
+    let Some(generation) = loaded.generation else { return };
+    loaded.since_remembered = 0;
+    let mark = Mark { seq: loaded.read_to, id: loaded.read_to_id.clone() };
+    let state = Remembered { fold: &loaded.fold(), mark, due: loaded.due };
+    memory.keep(aggregate.subject(), generation, state);
+}
+
+/// Returns `true` if snapshots of an aggregate are kept in memory. The callers of an aggregate with facts keep its state
+/// themselves.
+fn is_remembered<A: Aggregate>(aggregate: &A) -> bool {
+    A::SNAPSHOT_VERSION.is_some() && aggregate.facts().is_none()
+}
+
 /// Folds the new events. Implements [`crate::Repository::refresh`].
 pub(crate) async fn fold_new<A: Aggregate>(
     log: &dyn EventLog,
+    memory: &Memory,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
 ) -> Result<(), ReadError> {
     let asked_at = Instant::now();
     loaded.is_of(log);
+    recall(memory, aggregate, loaded);
     let mut read = read_both(log, aggregate, loaded).await;
     if let Err(ReadError::Diverged { subject, seq }) = &read {
         tracing::warn!(subject, seq, "the stream was restored or replaced; reading an aggregate again");
+        memory.forget(aggregate.subject());
         loaded.begin_again();
         read = read_both(log, aggregate, loaded).await;
     }
     fold(aggregate, loaded, read?)?;
     loaded.complete_at = Some(asked_at);
     keep(log, aggregate, loaded).await;
+    remember(memory, aggregate, loaded);
     Ok(())
 }
 
 /// Writes a snapshot if there are enough new events. The caller must have folded all events up to `read_to`.
 async fn keep<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Loaded<A::State>) {
     let (Some(version), Some(values)) = (A::SNAPSHOT_VERSION, log.snapshots()) else { return };
-    if loaded.since_snapshot < SNAPSHOT_EVERY || A::is_over(&loaded.state) {
+    if loaded.due.folded < SNAPSHOT_EVERY.max(loaded.due.worth) || A::is_over(&loaded.state) {
         return;
     }
-    loaded.since_snapshot = 0;
-    let Loaded { state, last_seq, facts_seq, .. } = &*loaded;
-    let Some(bytes) = snapshot::pack(&(state, *last_seq, *facts_seq)) else { return };
+    let Some(bytes) = snapshot::pack(&loaded.fold()) else { return };
+    loaded.due.worth = (bytes.len() / SNAPSHOT_BYTES_PER_EVENT) as u64;
+    // The state in memory must be replaced, because it contains the previous values.
+    loaded.since_remembered = REMEMBER_EVERY;
+    if loaded.due.folded < loaded.due.worth {
+        return;
+    }
+    loaded.due.folded = 0;
     let mark = Mark { seq: loaded.read_to, id: loaded.read_to_id.clone() };
     if let Err(error) = snapshot::write(values, aggregate.subject(), version, mark, &bytes).await {
         tracing::warn!(subject = %aggregate.subject(), %error, "cannot write a snapshot");
@@ -117,11 +184,10 @@ async fn keep<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Load
 /// Replaces the state with the last snapshot, if there is one.
 async fn restore<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Loaded<A::State>) {
     let (Some(version), Some(values)) = (A::SNAPSHOT_VERSION, log.snapshots()) else { return };
-    let read = snapshot::read::<(A::State, u64, u64)>(log, values, aggregate.subject(), version).await;
-    let Some(((state, last_seq, facts_seq), mark)) = read else { return };
-    loaded.state = state;
-    (loaded.last_seq, loaded.folded_seq, loaded.facts_seq) = (last_seq, last_seq, facts_seq);
-    (loaded.read_to, loaded.read_to_id) = (mark.seq, mark.id);
+    let read = snapshot::read::<Fold<A::State>>(log, values, aggregate.subject(), version).await;
+    if let Some((fold, mark)) = read {
+        loaded.restored(fold, mark);
+    }
 }
 
 /// Reads the new events of all subjects of an aggregate, in the order of the log. The view is consistent: if it
@@ -220,7 +286,8 @@ fn fold<A: Aggregate>(aggregate: &A, loaded: &mut Loaded<A::State>, events: Vec<
         let id = event.message_id.take();
         let recorded = event.into_event()?;
         A::fold(&mut loaded.state, &recorded.event, recorded.envelope.time);
-        loaded.since_snapshot += 1;
+        loaded.due.folded += 1;
+        loaded.since_remembered += 1;
         if recorded.position.seq > loaded.read_to {
             (loaded.read_to, loaded.read_to_id) = (recorded.position.seq, id);
         }
@@ -259,13 +326,15 @@ impl<S> Loaded<S> {
     fn read_up_to(&mut self, appended: &Appended) {
         self.read_to = appended.seq;
         self.read_to_id = Some(appended.message_id.clone());
-        self.since_snapshot += 1;
+        self.due.folded += 1;
+        self.since_remembered += 1;
     }
 }
 
 /// Folds a fact that was appended after the last known fact, together with the decisions before it.
 pub(crate) async fn fold_fact<A: Aggregate>(
     log: &dyn EventLog,
+    memory: &Memory,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
     appended: &Appended,
@@ -273,7 +342,7 @@ pub(crate) async fn fold_fact<A: Aggregate>(
     let asked_at = Instant::now();
     let last = log.last(aggregate.subject()).await?;
     if seq_of(last.as_ref()) != loaded.last_seq {
-        return fold_new(log, aggregate, loaded).await;
+        return fold_new(log, memory, aggregate, loaded).await;
     }
     // No fact came before the appended one, and the last decision is known. The state is therefore complete.
     loaded.complete_at = Some(asked_at);

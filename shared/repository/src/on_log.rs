@@ -2,8 +2,8 @@
 //! every crate that calls it would compile it again for each aggregate.
 
 use crate::execute::{self, Attempt, Context, Done, ExecuteError, Known, PATIENCE};
-use crate::loaded::{Appended, Loaded, fold_fact, fold_new};
-use crate::quota::Quotas;
+use crate::loaded::{Appended, Loaded, fold_fact, fold_new, remember};
+use crate::sources::Sources;
 use crate::turn::Turn;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -25,8 +25,7 @@ pub trait Execute: Aggregate {
     /// Implements [`crate::Repository::execute`].
     fn execute<'a>(
         &'a self,
-        log: &'a dyn EventLog,
-        quotas: &'a Quotas,
+        sources: &'a Sources,
         command: Self::Command,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Done, ExecuteError>>;
@@ -35,19 +34,19 @@ pub trait Execute: Aggregate {
 /// Aggregate that callers load and keep.
 pub trait OnLog: Execute {
     /// Implements [`crate::Repository::load`].
-    fn load<'a>(&'a self, log: &'a dyn EventLog) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>>;
+    fn load<'a>(&'a self, sources: &'a Sources) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>>;
 
     /// Implements [`crate::Repository::refresh`].
     fn refresh<'a>(
         &'a self,
-        log: &'a dyn EventLog,
+        sources: &'a Sources,
         loaded: &'a mut Loaded<Self::State>,
     ) -> BoxFuture<'a, Result<(), ReadError>>;
 
     /// Implements [`crate::Repository::execute_from`].
     fn execute_from<'a>(
         &'a self,
-        log: &'a dyn EventLog,
+        sources: &'a Sources,
         loaded: &'a mut Loaded<Self::State>,
         command: Self::Command,
         context: &'a Context,
@@ -60,43 +59,42 @@ macro_rules! on_log {
             impl Execute for $aggregate {
                 fn execute<'a>(
                     &'a self,
-                    log: &'a dyn EventLog,
-                    _: &'a Quotas,
+                    sources: &'a Sources,
                     command: Self::Command,
                     context: &'a Context,
                 ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
                     Box::pin(async move {
                         let mut loaded = Loaded::default();
-                        decide_and_append(log, self, &mut loaded, command, context).await
+                        decide_and_append(sources, self, &mut loaded, command, context).await
                     })
                 }
             }
 
             impl OnLog for $aggregate {
-                fn load<'a>(&'a self, log: &'a dyn EventLog) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>> {
+                fn load<'a>(&'a self, sources: &'a Sources) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>> {
                     Box::pin(async move {
                         let mut loaded = Loaded::default();
-                        fold_new(log, self, &mut loaded).await?;
+                        fold_new(sources.log(), &sources.memory, self, &mut loaded).await?;
                         Ok(loaded)
                     })
                 }
 
                 fn refresh<'a>(
                     &'a self,
-                    log: &'a dyn EventLog,
+                    sources: &'a Sources,
                     loaded: &'a mut Loaded<Self::State>,
                 ) -> BoxFuture<'a, Result<(), ReadError>> {
-                    Box::pin(fold_new(log, self, loaded))
+                    Box::pin(fold_new(sources.log(), &sources.memory, self, loaded))
                 }
 
                 fn execute_from<'a>(
                     &'a self,
-                    log: &'a dyn EventLog,
+                    sources: &'a Sources,
                     loaded: &'a mut Loaded<Self::State>,
                     command: Self::Command,
                     context: &'a Context,
                 ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-                    Box::pin(decide_and_append(log, self, loaded, command, context))
+                    Box::pin(decide_and_append(sources, self, loaded, command, context))
                 }
             }
         )*
@@ -116,17 +114,18 @@ on_log! {
 impl Execute for QuotaAggregate {
     fn execute<'a>(
         &'a self,
-        log: &'a dyn EventLog,
-        quotas: &'a Quotas,
+        sources: &'a Sources,
         mut command: quota::Command,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-        Box::pin(async move { quotas.hold(log, self.company).await?.execute(&mut command, context).await })
+        Box::pin(
+            async move { sources.quotas.hold(sources.log(), self.company).await?.execute(&mut command, context).await },
+        )
     }
 }
 
 async fn decide_and_append<A: Aggregate>(
-    log: &dyn EventLog,
+    sources: &Sources,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
     command: A::Command,
@@ -134,15 +133,15 @@ async fn decide_and_append<A: Aggregate>(
 ) -> Result<Done, ExecuteError> {
     let until = Instant::now() + PATIENCE;
     let turn = execute::wait(until, Turn::wait_if_met(aggregate.subject())).await?;
-    loaded.is_of(log);
+    loaded.is_of(sources.log());
     let known = if loaded.is_recent() { Known::Recent } else { Known::Old };
-    let mut change = Change { log, aggregate, loaded, context, command, turn };
+    let mut change = Change { sources, aggregate, loaded, context, command, turn };
     execute::execute(&mut change, known, until).await
 }
 
 /// Command on an aggregate whose state the caller has loaded.
 struct Change<'a, A: Aggregate> {
-    log: &'a dyn EventLog,
+    sources: &'a Sources,
     aggregate: &'a A,
     loaded: &'a mut Loaded<A::State>,
     context: &'a Context,
@@ -155,7 +154,7 @@ impl<A: Aggregate> Attempt for Change<'_, A> {
     type Event = A::Event;
 
     async fn refresh(&mut self) -> Result<(), ReadError> {
-        fold_new(self.log, self.aggregate, self.loaded).await
+        fold_new(self.sources.log(), &self.sources.memory, self.aggregate, self.loaded).await
     }
 
     async fn decide(&mut self) -> Result<Option<A::Event>, ExecuteError> {
@@ -163,9 +162,10 @@ impl<A: Aggregate> Attempt for Change<'_, A> {
     }
 
     async fn append(&mut self, event: A::Event) -> Result<Done, ExecuteError> {
-        let Self { log, aggregate, loaded, context, .. } = self;
+        let Self { sources, aggregate, loaded, context, .. } = self;
+        let log = sources.log();
         let routing = match aggregate.routed_like() {
-            Some(subject) => routing_like(*log, subject).await?,
+            Some(subject) => routing_like(log, subject).await?,
             None => aggregate.routing(&loaded.state, &event),
         };
         let envelope = context.envelope(routing);
@@ -179,17 +179,23 @@ impl<A: Aggregate> Attempt for Change<'_, A> {
         let expect = Expect::LastSeq(last_seq);
         let new = NewEvent { subject, envelope, event, expect, message_id: Some(message_id.clone()) };
         let (event, time) = (new.event.clone(), new.envelope.time);
-        let position = append(*log, new).await?;
+        let position = append(log, new).await?;
         let appended = Appended { event, time, seq: position.seq, message_id };
         match facts {
-            Some(_) => fold_fact(*log, *aggregate, loaded, &appended).await?,
-            None => loaded.decided(*aggregate, &appended),
+            Some(_) => fold_fact(log, &sources.memory, *aggregate, loaded, &appended).await?,
+            None => {
+                loaded.decided(*aggregate, &appended);
+                remember(&sources.memory, *aggregate, loaded);
+            }
         }
         Ok(Done { event: Some(appended.event), position })
     }
 
     fn position(&self) -> Position {
-        Position { partition: self.log.partitions().of(self.aggregate.subject().company), seq: self.loaded.read_to }
+        Position {
+            partition: self.sources.log().partitions().of(self.aggregate.subject().company),
+            seq: self.loaded.read_to,
+        }
     }
 
     async fn wait_for_turn(&mut self, until: Instant) -> Result<bool, AppendError> {

@@ -24,7 +24,7 @@ const KEPT: u64 = 10_000;
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// The quotas of all companies.
-pub struct Quotas(Cache<CompanyId, Mutex<Loaded>>);
+pub(crate) struct Quotas(Cache<CompanyId, Mutex<Loaded>>);
 
 /// Quota of a company, and the position up to which its subject was read.
 #[derive(Clone, Debug, Default)]

@@ -2,8 +2,10 @@
 
 use crate::execute::{Context, Done, ExecuteError};
 use crate::loaded::Loaded;
+use crate::memory::Memory;
 use crate::on_log::{Execute, OnLog};
 use crate::quota::{Held, Quotas};
+use crate::sources::Sources;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use waybill_domain::quota;
@@ -12,21 +14,18 @@ use waybill_event_log::{AppendError, EventLog, ReadError};
 use waybill_schema::CompanyId;
 
 /// The aggregates of an event log. Loads them and executes commands on them. The roles of a process share one
-/// repository, because it keeps the quotas of companies in memory.
-pub struct Repository {
-    log: Arc<dyn EventLog>,
-    quotas: Quotas,
-}
+/// repository, because it keeps the quotas of companies and the states of often changed aggregates in memory.
+pub struct Repository(Sources);
 
 impl Repository {
     /// Creates the repository of a log.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log, quotas: Quotas::default() }
+        Self(Sources { log, quotas: Quotas::default(), memory: Memory::default() })
     }
 
     /// Returns the log.
     pub fn log(&self) -> &dyn EventLog {
-        self.log.as_ref()
+        self.0.log()
     }
 
     /// Loads an aggregate, decides on a command, and appends the resulting event. Repeats this after a conflict.
@@ -39,7 +38,7 @@ impl Repository {
         command: A::Command,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-        aggregate.execute(self.log(), &self.quotas, command, context)
+        aggregate.execute(&self.0, command, context)
     }
 
     /// Executes a command like [`Self::execute`], but begins with the known state `loaded`. Afterwards `loaded` contains
@@ -57,7 +56,7 @@ impl Repository {
         command: A::Command,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Done, ExecuteError>> {
-        aggregate.execute_from(self.log(), loaded, command, context)
+        aggregate.execute_from(&self.0, loaded, command, context)
     }
 
     /// Reads and folds all events of an aggregate. The reads go to the leaders of the streams and are therefore up to
@@ -66,7 +65,7 @@ impl Repository {
     /// # Errors
     /// [`ReadError`] if the log cannot be read.
     pub fn load<'a, A: OnLog>(&'a self, aggregate: &'a A) -> BoxFuture<'a, Result<Loaded<A::State>, ReadError>> {
-        aggregate.load(self.log())
+        aggregate.load(&self.0)
     }
 
     /// Folds the new events. If the stream was restored or replaced, all events are folded again.
@@ -78,7 +77,7 @@ impl Repository {
         aggregate: &'a A,
         loaded: &'a mut Loaded<A::State>,
     ) -> BoxFuture<'a, Result<(), ReadError>> {
-        aggregate.refresh(self.log(), loaded)
+        aggregate.refresh(&self.0, loaded)
     }
 
     /// Loads an upload for reading. The events of the chunks of a verified upload are not read, because all of its
@@ -116,6 +115,6 @@ impl Repository {
     /// # Errors
     /// [`AppendError::Conflict`] if earlier changes do not finish in time.
     pub fn hold_quota(&self, company: CompanyId) -> BoxFuture<'_, Result<Held<'_>, AppendError>> {
-        Box::pin(self.quotas.hold(self.log(), company))
+        Box::pin(self.0.quotas.hold(self.log(), company))
     }
 }

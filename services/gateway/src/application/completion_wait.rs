@@ -2,7 +2,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::http::problems::OrProblem;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use std::time::Duration;
 use tokio::time::Instant;
 use waybill_domain::upload;
@@ -12,8 +12,11 @@ use waybill_repository::{Aggregate, Loaded, UploadAggregate};
 /// Time for which the response to a completion waits for the verification, in protocols without `Prefer: wait`.
 pub(crate) const FOR_VERIFICATION: Duration = Duration::from_secs(20);
 
-/// Interval at which the log is read even without a message, because messages can be lost.
+/// Interval at which the log is read even without a signal, because signals can be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Time after which the log is read again if a signal came before its event. The time doubles with each read.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Refreshes `loaded` until the upload has ended or `patience` has passed. Does not wait if too many requests of the
 /// uploader or the company wait: a preference to wait need not be met (RFC 7240 §4.3).
@@ -23,24 +26,25 @@ pub(crate) async fn until_ended(
     loaded: &mut Loaded<upload::State>,
     patience: Duration,
 ) -> Result<(), Problem> {
-    let unavailable = |error: async_nats::SubscribeError| {
-        tracing::warn!(%error, "cannot subscribe to the subject of an upload");
-        Problem::unavailable("the event log does not answer; try again")
-    };
     let uploader = loaded.state.started.as_ref().map(|started| started.uploaded_by);
     let slot = gateway.at_once.wait(aggregate.company, uploader);
     let patience = if slot.is_some() { patience } else { Duration::ZERO };
-    let subject = aggregate.subject().to_nats(gateway.log.partitions());
-    // Subscribe before the first read, so that no event is missed between the two.
-    let mut events = gateway.nats.subscribe(subject).await.map_err(unavailable)?;
+    // Wait for appends before the first read, so that no event is missed between the two.
+    let appends = gateway.log.appends(aggregate.subject()).await.or_problem("waiting for an upload")?;
+    let mut appends = appends.chain(stream::pending());
     let until = Instant::now() + patience;
+    let mut look_after = LOOK_EVERY;
     loop {
+        let before = loaded.read_to;
         gateway.repository.refresh(aggregate, loaded).await.or_problem("waiting for an upload")?;
+        if loaded.read_to > before {
+            look_after = LOOK_EVERY;
+        }
         let left = until.saturating_duration_since(Instant::now());
         if loaded.state.has_ended() || left.is_zero() {
             return Ok(());
         }
-        // Read the log after a message as well as after the interval.
-        drop(tokio::time::timeout(left.min(LOOK_EVERY), events.next()).await);
+        let signal = tokio::time::timeout(left.min(look_after), appends.next()).await;
+        look_after = if signal.is_ok() { LOOK_AGAIN } else { LOOK_EVERY.min(look_after * 2) };
     }
 }

@@ -44,7 +44,6 @@ const STARTED_BYTES: u64 = 64 * 1_024 * 1_024;
 pub(crate) struct Gateway {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) repository: Arc<Repository>,
-    pub(crate) nats: async_nats::Client,
     /// Signals to the holders of uploads.
     pub(crate) signals: Arc<dyn Signals>,
     pub(crate) raw_events: RawEvents,

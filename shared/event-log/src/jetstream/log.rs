@@ -206,6 +206,13 @@ impl EventLog for JetStreamLog {
         Ok(connection.ending(events).boxed())
     }
 
+    async fn appends(&self, subject: Subject) -> Result<BoxStream<'static, ()>, ReadError> {
+        // A server handles what it receives from one connection in order. A read after this function therefore cannot
+        // overtake the subscription.
+        let messages = self.reads.client().subscribe(subject.to_nats(self.partitions)).await.map_err(unavailable)?;
+        Ok(messages.map(drop).boxed())
+    }
+
     fn apart(&self) -> BoxFuture<'static, Result<Arc<dyn EventLog>, ReadError>> {
         let log = self.clone();
         async move {

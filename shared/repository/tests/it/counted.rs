@@ -12,13 +12,26 @@ use waybill_repository::Context;
 use waybill_schema::{Actor, Causation, Partitions, Position, Subject, Timestamp};
 
 pub(crate) struct CountedLog {
-    pub(crate) inner: MemoryLog,
+    /// The log, and the one that replaces it.
+    logs: [MemoryLog; 2],
+    /// Index of the current log.
+    current: AtomicUsize,
     read: AtomicUsize,
 }
 
 impl CountedLog {
     pub(crate) fn new() -> Self {
-        Self { inner: MemoryLog::new(Partitions::new(1).unwrap()), read: AtomicUsize::new(0) }
+        let log = || MemoryLog::new(Partitions::new(1).unwrap());
+        Self { logs: [log(), log()], current: AtomicUsize::new(0), read: AtomicUsize::new(0) }
+    }
+
+    /// Replaces the log by an empty one, like the restoring of a server.
+    pub(crate) fn replace(&self) {
+        self.current.store(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn inner(&self) -> &MemoryLog {
+        &self.logs[self.current.load(Ordering::SeqCst)]
     }
 
     /// Returns the number of events that were read since the last call.
@@ -34,25 +47,25 @@ impl CountedLog {
 #[async_trait]
 impl EventLog for CountedLog {
     fn partitions(&self) -> Partitions {
-        self.inner.partitions()
+        self.inner().partitions()
     }
 
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
-        self.inner.publish(event).await
+        self.inner().publish(event).await
     }
 
     async fn last(&self, subject: Subject) -> Result<Option<Stored>, ReadError> {
         self.count(1);
-        self.inner.last(subject).await
+        self.inner().last(subject).await
     }
 
     async fn at(&self, position: Position) -> Result<Option<Stored>, ReadError> {
         self.count(1);
-        self.inner.at(position).await
+        self.inner().at(position).await
     }
 
     async fn page(&self, subject: Subject, after: u64, max: usize) -> Result<Page, ReadError> {
-        let page = self.inner.page(subject, after, max).await?;
+        let page = self.inner().page(subject, after, max).await?;
         self.count(page.messages.len());
         Ok(page)
     }
@@ -62,19 +75,23 @@ impl EventLog for CountedLog {
         partition: u32,
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError> {
-        self.inner.subscribe(partition, after).await
+        self.inner().subscribe(partition, after).await
     }
 
     fn apart(&self) -> BoxFuture<'static, Result<Arc<dyn EventLog>, ReadError>> {
-        self.inner.apart()
+        self.inner().apart()
+    }
+
+    fn generation(&self) -> u64 {
+        self.current.load(Ordering::SeqCst) as u64
     }
 
     fn snapshots(&self) -> Option<&dyn Values> {
-        self.inner.snapshots()
+        self.inner().snapshots()
     }
 
     async fn head(&self, partition: u32) -> Result<Head, ReadError> {
-        self.inner.head(partition).await
+        self.inner().head(partition).await
     }
 }
 

@@ -119,18 +119,54 @@ async fn a_snapshot_that_is_broken_or_of_another_stream_is_not_read() {
     assert!(log.read() as u64 > PIECES);
 }
 
+/// Changes a file again and again. `repository_of` returns the repository that executes the next command. Returns the largest
+/// number of events that were read for a command.
+async fn most_reads(log: &Arc<CountedLog>, repository_of: impl Fn() -> Arc<Repository>) -> usize {
+    let aggregate = FileAggregate { company: CompanyId(Uuid::now_v7()), file: UploadId(Uuid::now_v7()) };
+    log.read();
+    let mut most = 0;
+    for number in 0..1_600 {
+        let command = file::Command::Rename(format!("{number}.txt"));
+        repository_of().execute(&aggregate, command, &context()).await.unwrap();
+        most = most.max(log.read());
+    }
+    let loaded = Repository::new(log.clone()).load(&aggregate).await.unwrap();
+    assert_eq!(loaded.state.display_name.as_deref(), Some("1599.txt"));
+    let read = log.read();
+    assert!(read <= 150, "{read} events were read by another process");
+    most
+}
+
 #[tokio::test]
-async fn a_file_that_is_changed_again_and_again_is_read_from_its_snapshot() {
+async fn a_file_that_other_processes_change_is_read_from_its_snapshot() {
+    let log = Arc::new(CountedLog::new());
+    let most = most_reads(&log, || Arc::new(Repository::new(log.clone()))).await;
+    assert!(most <= 130, "{most} events were read for a change");
+}
+
+#[tokio::test]
+async fn a_file_that_a_process_changes_is_read_from_its_memory() {
+    let log = Arc::new(CountedLog::new());
+    let repository = Arc::new(Repository::new(log.clone()));
+    let most = most_reads(&log, || repository.clone()).await;
+    assert!(most <= 5, "{most} events were read for a change");
+}
+
+#[tokio::test]
+async fn a_state_in_memory_is_not_used_after_the_log_was_replaced() {
     let log = Arc::new(CountedLog::new());
     let repository = Repository::new(log.clone());
     let aggregate = FileAggregate { company: CompanyId(Uuid::now_v7()), file: UploadId(Uuid::now_v7()) };
-    for number in 0..1_600 {
-        let command = file::Command::Rename(format!("{number}.txt"));
-        // Each command loads the file again, as in another process.
-        repository.execute(&aggregate, command, &context()).await.unwrap();
-        let read = log.read();
-        assert!(read < 800, "{read} events were read for the change {number}");
-    }
+    let rename_20_times = async |repository: &Repository, name: &str| {
+        for number in 0..20 {
+            let command = file::Command::Rename(format!("{name} {number}"));
+            repository.execute(&aggregate, command, &context()).await.unwrap();
+        }
+    };
+    rename_20_times(&repository, "first").await;
+    log.replace();
+    // The new log has other events at the same positions.
+    rename_20_times(&Repository::new(log.clone()), "second").await;
     let loaded = repository.load(&aggregate).await.unwrap();
-    assert_eq!(loaded.state.display_name.as_deref(), Some("1599.txt"));
+    assert_eq!(loaded.state.display_name.as_deref(), Some("second 19"));
 }
