@@ -58,6 +58,22 @@ impl Authority {
         (cert.pem(), key.serialize_pem())
     }
 
+    /// Returns an HTTP client that trusts only this authority and has a client certificate: of this
+    /// authority if `is_signed`, and otherwise one that it signed itself.
+    ///
+    /// # Panics
+    /// If the client cannot be created.
+    pub fn http_with_certificate(&self, is_signed: bool) -> reqwest::Client {
+        let key = KeyPair::generate().expect("a key can be generated");
+        let params = CertificateParams::new(vec!["the host product".to_owned()]).expect("the name is valid");
+        let cert = if is_signed { params.signed_by(&key, &*ISSUER) } else { params.self_signed(&key) };
+        let pem = format!("{}{}", cert.expect("the certificate can be signed").pem(), key.serialize_pem());
+        let identity = reqwest::Identity::from_pem(pem.as_bytes()).expect("the certificate and the key are valid");
+        let root = reqwest::Certificate::from_pem(ISSUER.pem().as_bytes()).expect("the certificate is valid");
+        let builder = reqwest::Client::builder().tls_certs_only([root]).identity(identity);
+        builder.build().expect("a client can be created")
+    }
+
     /// Returns the arguments of a role that serves with the certificate.
     pub fn arguments(&self) -> [String; 2] {
         [

@@ -180,6 +180,7 @@ impl Backing {
             (self.nats.url().to_owned(), database)
         };
         let config = &self.bucket.config;
+        let (key_id, key_secret) = TestBucket::keys();
         let mut args: Vec<String> = [
             "waybill",
             role,
@@ -197,8 +198,8 @@ impl Backing {
             format!("--database-url={database}"),
             format!("--s3-endpoint={}", config.endpoint.as_deref().unwrap_or_default()),
             format!("--s3-bucket={}", config.bucket),
-            format!("--s3-access-key-id={}", config.access_key_id),
-            format!("--s3-secret-access-key={}", config.secret_access_key),
+            format!("--s3-access-key-id={}", key_id),
+            format!("--s3-secret-access-key={}", key_secret),
             format!("--jwt-hs256-secret={SECRET}"),
             format!("--worker-secret={SECRET}"),
             format!("--audit-secret={AUDIT_SECRET}"),

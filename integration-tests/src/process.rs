@@ -22,6 +22,8 @@ pub struct Process {
     args: Vec<String>,
     log: PathBuf,
     tls: Option<Arc<Authority>>,
+    /// Additional environment variables of later starts.
+    variables: Vec<(&'static str, String)>,
     child: Child,
 }
 
@@ -44,8 +46,8 @@ impl Process {
         tls: Option<Arc<Authority>>,
     ) -> Self {
         args.extend(tls.iter().flat_map(|authority| authority.arguments()));
-        let child = spawn(&args, &log, tls.as_deref());
-        let process = Self { role, addr, args, log, tls, child };
+        let child = spawn(&args, &log, tls.as_deref(), &[]);
+        let process = Self { role, addr, args, log, tls, variables: Vec::new(), child };
         process.ready().await;
         process
     }
@@ -78,8 +80,13 @@ impl Process {
 
     /// Starts the process again at the same address, and waits until it is ready.
     pub async fn restart(&mut self) {
-        self.child = spawn(&self.args, &self.log, self.tls.as_deref());
+        self.child = spawn(&self.args, &self.log, self.tls.as_deref(), &self.variables);
         self.ready().await;
+    }
+
+    /// Sets an environment variable of the process for later starts.
+    pub fn set_variable(&mut self, name: &'static str, value: String) {
+        self.variables.push((name, value));
     }
 
     /// Stops the process as an operator does, and starts it again with other arguments. Arguments in `replaced` replace
@@ -146,7 +153,7 @@ impl Drop for Process {
     }
 }
 
-fn spawn(args: &[String], log: &PathBuf, authority: Option<&Authority>) -> Child {
+fn spawn(args: &[String], log: &PathBuf, authority: Option<&Authority>, variables: &[(&'static str, String)]) -> Child {
     let log = File::options().create(true).append(true).open(log).expect("a log can be written");
     let mut command = Command::new(settings("WAYBILL_TEST_BIN"));
     command.arg("serve").args(&args[1..]).stdin(Stdio::null()).stderr(log.try_clone().expect("a log can be shared"));
@@ -157,6 +164,7 @@ fn spawn(args: &[String], log: &PathBuf, authority: Option<&Authority>) -> Child
     if let Some(authority) = authority {
         command.env("SSL_CERT_FILE", authority.file("ca.pem"));
     }
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.stdout(log).spawn().expect("WAYBILL_TEST_BIN can be started")
 }
 

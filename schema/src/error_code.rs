@@ -147,6 +147,7 @@ error_codes! {
     UserRequired "user_required" [403] "A service token cannot act as a user" "";
     UserSpaceExceeded "user_space_exceeded" [413] "The open uploads of one user would reserve more than the user's share of the company's quota (`WAYBILL_USER_RESERVED_PERCENT`). Complete or cancel uploads first" "`limit_bytes`";
     VersionRefused "version_refused" [412] "Send `Tus-Resumable: 1.0.0`" "";
+    WrongListener "wrong_listener" [403] "The host product has an address of its own (`WAYBILL_HOST_ADDR`), and the request came to the other address" "";
 }
 
 /// Error of parsing a code that this version does not know.

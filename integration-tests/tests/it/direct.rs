@@ -13,7 +13,7 @@ use waybill_test_kit::{eventually, eventually_within};
 
 const PART: usize = 8 * 1_024 * 1_024;
 
-fn to_sign(content: &[u8]) -> Value {
+pub(crate) fn to_sign(content: &[u8]) -> Value {
     let part = |(index, part): (usize, &[u8])| {
         let checksum = format!("sha256 {}", BASE64.encode(Sha256::digest(part)));
         json!({ "part_number": index + 1, "size_bytes": part.len(), "checksum": checksum })
@@ -21,7 +21,7 @@ fn to_sign(content: &[u8]) -> Value {
     content.chunks(PART).enumerate().map(part).collect()
 }
 
-async fn start(client: &Client, size_bytes: usize, more: Value) -> String {
+pub(crate) async fn start(client: &Client, size_bytes: usize, more: Value) -> String {
     let mut body = json!({ "mode": "direct" });
     if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
         body.extend(more);
@@ -29,7 +29,7 @@ async fn start(client: &Client, size_bytes: usize, more: Value) -> String {
     client.start_with(size_bytes as u64, body).await.expect(201).text("upload_id")
 }
 
-async fn sign(client: &Client, upload: &str, parts: Value) -> Vec<Value> {
+pub(crate) async fn sign(client: &Client, upload: &str, parts: Value) -> Vec<Value> {
     let signed = client.post(&format!("/v1/uploads/{upload}/parts/sign"), &json!({ "parts": parts })).await.expect(200);
     signed.body["parts"].as_array().unwrap().clone()
 }
@@ -52,7 +52,7 @@ async fn is_refused(signed: &Value, bytes: &[u8]) -> bool {
     attempt(signed, bytes).await.map_or(true, |answer| answer.status() != StatusCode::OK)
 }
 
-async fn stored(signed: &Value, bytes: &[u8]) -> Value {
+pub(crate) async fn stored(signed: &Value, bytes: &[u8]) -> Value {
     let answer = put(signed, bytes).await;
     assert_eq!(answer.status(), StatusCode::OK);
     json!({ "part_number": signed["part_number"], "etag": answer.headers()["ETag"].to_str().unwrap() })

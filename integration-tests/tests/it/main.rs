@@ -53,6 +53,7 @@ mod small_files;
 mod socket;
 mod speaker;
 mod store_audit;
+mod store_keys;
 mod stores;
 mod stream_files;
 mod swap;

@@ -3,8 +3,11 @@
 use crate::socket;
 use diesel_async::RunQueryDsl;
 use serde_json::json;
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use waybill_http_kit::Role as HttpRole;
 use waybill_integration_tests::{Authority, Backing, Client, free_addr};
+use waybill_schema::CompanyId;
 use waybill_test_kit::{eventually, settings};
 
 /// A running role. Dropping the value ends it.
@@ -157,4 +160,49 @@ async fn a_role_refuses_unencrypted_connections_to_other_machines() {
         assert!(!ended.status.success(), "{text}");
         assert!(text.contains(setting) && text.contains("WAYBILL_ALLOW_CLEARTEXT"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m10_the_host_product_has_an_address_of_its_own_that_requires_a_client_certificate() {
+    let authority = Authority::new();
+    let backing = Backing::start_secure(&authority, 1).await;
+    let [users, host] = [free_addr(), free_addr()];
+    let own = [
+        format!("--http-addr={users}"),
+        format!("--host-addr={host}"),
+        format!("--host-client-ca-file={}", authority.file("ca.pem").display()),
+    ];
+    let args: Vec<String> = authority.arguments().into_iter().chain(own).collect();
+    let role = start(&authority, &backing.arguments("all", &args));
+    let (with_certificate, without) = (authority.http_with_certificate(true), authority.http());
+    eventually("the gateway to be ready", || async {
+        let answer = without.get(format!("https://{users}/readyz")).send().await.ok()?;
+        answer.status().is_success().then_some(())
+    })
+    .await;
+    let company = CompanyId(uuid::Uuid::now_v7());
+    let token = |roles: &[HttpRole]| backing.client_for("", company, roles).token().to_owned();
+    let (of_host, of_user) = (token(&[HttpRole::Service]), token(&[HttpRole::Admin]));
+    let path = format!("/v1/admin/companies/{company}");
+    let put = async |client: &reqwest::Client, addr: SocketAddr, token: &str| {
+        let answer = client.put(format!("https://{addr}{path}")).bearer_auth(token).json(&json!({})).send().await?;
+        let status = answer.status().as_u16();
+        let body: serde_json::Value = answer.json().await?;
+        Ok::<_, reqwest::Error>((status, body["code"].as_str().unwrap_or_default().to_owned()))
+    };
+
+    // A stolen token of the host product is worth nothing at the address of users, or without the certificate.
+    assert_eq!(put(&without, users, &of_host).await.unwrap(), (403, "wrong_listener".to_owned()));
+    assert!(put(&without, host, &of_host).await.unwrap_err().is_request());
+    let strange = authority.http_with_certificate(false);
+    assert!(put(&strange, host, &of_host).await.unwrap_err().is_request());
+    assert_eq!(put(&with_certificate, host, &of_user).await.unwrap(), (403, "wrong_listener".to_owned()));
+    let (status, _) = put(&with_certificate, host, &of_host).await.unwrap();
+    assert!((200..300).contains(&status), "{status}");
+    let listed = without.get(format!("https://{users}/v1/files")).bearer_auth(&of_user).send().await.unwrap();
+    assert_eq!(listed.status(), 200);
+    backing.settled().await;
+    backing.check(0).await;
+    drop(role);
+    backing.remove().await;
 }

@@ -98,7 +98,9 @@ async fn tables_are_swapped_under_load_without_a_failed_request() {
     let working = clients.iter().map(|client| tokio::spawn(work(client.clone(), stop.clone(), rounds.clone())));
     let working: Vec<_> = working.collect();
     let live = cluster.backing.database("waybill");
-    execute(&live, "GRANT USAGE ON SCHEMA waybill TO PUBLIC; GRANT SELECT ON file TO PUBLIC").await;
+    let granted = "GRANT USAGE ON SCHEMA waybill TO PUBLIC; GRANT SELECT ON file TO PUBLIC; \
+                   ALTER DEFAULT PRIVILEGES IN SCHEMA waybill GRANT SELECT ON TABLES TO PUBLIC";
+    execute(&live, granted).await;
     for swap in 0..6 {
         let before = rounds.load(Ordering::Relaxed);
         eventually("more uploads", || async { (rounds.load(Ordering::Relaxed) > before + 20).then_some(()) }).await;
@@ -121,9 +123,15 @@ async fn tables_are_swapped_under_load_without_a_failed_request() {
     }
     let schemas = "SELECT nspname::text AS found FROM pg_namespace WHERE nspname LIKE 'waybill%'";
     assert_eq!(all(&live, schemas).await, ["waybill"], "a schema of a rebuild is left");
+    execute(&live, "CREATE TABLE later (id int)").await;
     let rights = "SELECT 'yes' AS found WHERE has_schema_privilege('public', 'waybill', 'USAGE') \
-                  AND has_table_privilege('public', 'waybill.file', 'SELECT')";
+                  AND has_table_privilege('public', 'waybill.file', 'SELECT') \
+                  AND has_table_privilege('public', 'waybill.later', 'SELECT') \
+                  AND NOT has_function_privilege('public', 'waybill.analyze_tables(regclass[])', 'EXECUTE') \
+                  AND EXISTS (SELECT FROM pg_proc p, aclexplode(p.proacl) a WHERE a.grantee <> p.proowner \
+                      AND p.oid = 'waybill.analyze_tables(regclass[])'::regprocedure)";
     assert_eq!(all(&live, rights).await, ["yes"], "the granted privileges are lost");
+    execute(&live, "DROP TABLE later").await;
     assert!(replay(&cluster.backing, &["--verify"]).await.ends_with("\nequal\n"));
     cluster.finish().await;
 }

@@ -14,6 +14,6 @@ mod settings;
 mod workers;
 
 pub use routes::openapi;
-pub use server::{Config, Routes, Server, StartError, Workers};
+pub use server::{Config, HostListener, Routes, Server, StartError, Workers};
 pub use settings::{GatewaySecrets, GatewaySettings};
 pub use workers::WorkerUrlError;

@@ -36,7 +36,7 @@ use waybill_event_log::jetstream::{RawEvents, Records};
 use waybill_event_log::{Bucket, BucketError, EventLog};
 use waybill_http_kit::admission::{Admission, Rates};
 use waybill_http_kit::health::{HealthRoutes, Readiness};
-use waybill_http_kit::{Authenticator, Origins, Proxies, listener, request};
+use waybill_http_kit::{Authenticator, ListenerKind, Origins, Proxies, listener, request};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
 use waybill_read_model::Database;
@@ -56,12 +56,22 @@ pub struct Routes {
     pub api: utoipa::openapi::OpenApi,
 }
 
+/// Listener for the host product.
+pub struct HostListener {
+    /// Address. Port 0 selects any free port.
+    pub addr: SocketAddr,
+    /// TLS configuration. Without it, the listener serves plain HTTP.
+    pub tls: Option<Tls>,
+}
+
 /// Configuration and dependencies of a gateway.
 pub struct Config {
     /// Settings of this role. Port 0 of the address selects any free port.
     pub settings: GatewaySettings,
     /// TLS configuration. Without it, the gateway serves plain HTTP.
     pub tls: Option<Tls>,
+    /// Separate listener for the host product. Without it, the host product and users have the same one.
+    pub host: Option<HostListener>,
     /// Workers that receive the bytes of uploads.
     pub workers: Workers,
     /// Secrets from which the keys of audit heads are derived.
@@ -238,29 +248,41 @@ impl Server {
         let described = web::Data::new(routes::api(more_operations));
         let origins = Origins::new(config.allowed_origins, config.proxies);
         let over_tls = config.tls.is_some();
-        let application = move || {
-            let mut app = App::new()
-                .app_data(gateway.clone())
-                .app_data(authenticator.clone())
-                .configure(|config| health.configure(config))
-                .app_data(described.clone())
-                .configure(routes::configure)
-                .default_service(web::to(openapi::unmatched));
-            for more in &more_routes {
-                app = app.configure(|config| more(config));
+        let application = |kind: ListenerKind| {
+            let (gateway, authenticator, health) = (gateway.clone(), authenticator.clone(), health.clone());
+            let (described, origins, more_routes) = (described.clone(), origins.clone(), more_routes.clone());
+            let kind = web::Data::new(kind);
+            move || {
+                let mut app = App::new()
+                    .app_data(gateway.clone())
+                    .app_data(authenticator.clone())
+                    .app_data(kind.clone())
+                    .configure(|config| health.configure(config))
+                    .app_data(described.clone())
+                    .configure(routes::configure)
+                    .default_service(web::to(openapi::unmatched));
+                for more in &more_routes {
+                    app = app.configure(|config| more(config));
+                }
+                app.wrap(from_fn(admission::admit))
+                    .wrap(request::safe_headers(over_tls))
+                    .wrap(origins.cors())
+                    .wrap(from_fn(request::trace))
             }
-            app.wrap(from_fn(admission::admit))
-                .wrap(request::safe_headers(over_tls))
-                .wrap(origins.cors())
-                .wrap(from_fn(request::trace))
         };
-        let of_listener = listener::Settings {
+        let of_listener = |tls| listener::Settings {
             keep_alive: config.keep_alive,
             head_timeout: HEAD_TIMEOUT,
-            tls: config.tls,
+            tls,
             ..listener::Settings::default()
         };
-        let addr = listener::listen(addr, of_listener, application, shutdown, &mut tasks)?;
+        let kind = if config.host.is_some() { ListenerKind::Users } else { ListenerKind::Shared };
+        let addr = listener::listen(addr, of_listener(config.tls), application(kind), shutdown, &mut tasks)?;
+        if let Some(HostListener { addr, tls }) = config.host {
+            let application = application(ListenerKind::Host);
+            let addr = listener::listen(addr, of_listener(tls), application, shutdown, &mut tasks)?;
+            tracing::info!(%addr, "the gateway listens for the host product");
+        }
         tracing::info!(%addr, "gateway started");
         Ok(Self { addr, readiness, tasks })
     }

@@ -106,6 +106,14 @@ pub struct GatewaySettings {
     /// Address at which the gateway listens for clients
     #[arg(long, env = "WAYBILL_HTTP_ADDR", default_value = "127.0.0.1:8080")]
     pub http_addr: SocketAddr,
+    /// Address at which the gateway listens for the host product. If it is set, the host product cannot use the other
+    /// address, and users cannot use this one
+    #[arg(long, env = "WAYBILL_HOST_ADDR")]
+    pub host_addr: Option<SocketAddr>,
+    /// File with certificates of authorities (PEM). If it is set, WAYBILL_HOST_ADDR accepts only connections with a client
+    /// certificate of one of them (mutual TLS)
+    #[arg(long, env = "WAYBILL_HOST_CLIENT_CA_FILE")]
+    pub host_client_ca_file: Option<PathBuf>,
     /// Comma-separated URLs of the workers, http or https. A host name stands for all addresses that it resolves to
     #[arg(long, env = "WAYBILL_WORKER_URLS", value_delimiter = ',', default_value = "http://127.0.0.1:8090")]
     pub worker_urls: Vec<String>,

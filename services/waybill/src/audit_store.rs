@@ -80,7 +80,7 @@ pub(crate) async fn audit_store(args: AuditStoreArgs) -> Result<ExitCode, Comman
     let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
     let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
     let mut audit = Audit {
-        store: backing::store(&args.s3),
+        store: backing::store(&args.s3)?,
         database: backing::database(&args.database)?,
         judge: Judge::new(Repository::new(log)),
         report: Report::new(args.json),

@@ -8,7 +8,7 @@ use waybill_event_log::jetstream::{JetStreamLog, Layout, Login, Server};
 use waybill_http_kit::auth::IssuerConfig;
 use waybill_http_kit::{Authenticator, Role};
 use waybill_object_store::presign::Presigner;
-use waybill_object_store::s3::{Encryption, S3Config, S3Store};
+use waybill_object_store::s3::{Encryption, S3Config, S3Store, StoreCredentials};
 use waybill_read_model::{Database, DatabaseConfig};
 use waybill_schema::Partitions;
 use waybill_service_kit::Secrets;
@@ -75,28 +75,39 @@ pub(crate) async fn log(
 }
 
 /// Returns a client of the object store.
-pub(crate) fn store(settings: &S3Settings) -> Arc<S3Store> {
-    Arc::new(S3Store::new(&s3_config(settings)))
+pub(crate) fn store(settings: &S3Settings) -> Result<Arc<S3Store>, CommandError> {
+    Ok(Arc::new(S3Store::new(&s3_config(settings)?)))
 }
 
 /// Returns the signer of requests that clients send to the object store.
-pub(crate) fn presigner(settings: &S3Settings) -> Presigner {
-    Presigner::new(&s3_config(settings), settings.s3_public_endpoint.as_deref())
+pub(crate) fn presigner(settings: &S3Settings) -> Result<Presigner, CommandError> {
+    Ok(Presigner::new(&s3_config(settings)?, settings.s3_public_endpoint.as_deref()))
 }
 
-fn s3_config(settings: &S3Settings) -> S3Config {
-    S3Config {
+fn s3_config(settings: &S3Settings) -> Result<S3Config, CommandError> {
+    let (id, secret) = (settings.s3_access_key_id.as_str(), settings.s3_secret_access_key.as_str());
+    let credentials = match (id.is_empty(), secret.is_empty()) {
+        (true, true) => StoreCredentials::Environment,
+        (false, false) => StoreCredentials::Keys { id: id.to_owned(), secret: secret.to_owned() },
+        _ => {
+            return Err(
+                "set both WAYBILL_S3_ACCESS_KEY_ID and WAYBILL_S3_SECRET_ACCESS_KEY, or neither of them to use \
+                        the credentials of the environment"
+                    .into(),
+            );
+        }
+    };
+    Ok(S3Config {
         endpoint: settings.s3_endpoint.clone(),
         region: settings.s3_region.clone(),
         bucket: settings.s3_bucket.clone(),
-        access_key_id: settings.s3_access_key_id.clone(),
-        secret_access_key: settings.s3_secret_access_key.clone(),
+        credentials,
         encryption: match settings.s3_encryption {
             EncryptionSetting::None => Encryption::AsTheBucket,
             EncryptionSetting::S3 => Encryption::Managed,
             EncryptionSetting::Kms => Encryption::Kms(settings.s3_kms_key_id.clone()),
         },
-    }
+    })
 }
 
 /// Returns the database of the read model.

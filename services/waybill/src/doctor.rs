@@ -55,8 +55,8 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
         findings.push(postgres("PostgreSQL, the replica", replica).await);
     }
     let probe = Probe {
-        store: backing::store(&args.s3),
-        presigner: backing::presigner(&args.s3),
+        store: backing::store(&args.s3)?,
+        presigner: backing::presigner(&args.s3)?,
         upload_lifetime: Duration::from_secs(args.uploads.upload_lifetime_s),
     };
     findings.extend(probe.findings().await);

@@ -6,6 +6,7 @@ mod backing;
 mod cleartext;
 mod doctor;
 mod error;
+mod listeners;
 mod operate;
 mod parked;
 #[cfg(test)]

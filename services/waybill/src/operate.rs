@@ -65,7 +65,7 @@ pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
     for user in named(args.users)? {
         database.admit(&user).await?;
     }
-    let store = backing::store(&args.s3);
+    let store = backing::store(&args.s3)?;
     if args.object_lock {
         store.ensure_bucket_with_lock().await?;
     } else {

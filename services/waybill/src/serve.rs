@@ -1,7 +1,6 @@
 //! `waybill serve`: connects the roles with each other and with the backing servers, and shuts them down in order.
 
-use crate::cleartext;
-use crate::{CommandError, backing};
+use crate::{CommandError, backing, cleartext, listeners};
 use actix_web::App;
 use actix_web::middleware::from_fn;
 use clap::{Args, ValueEnum};
@@ -187,7 +186,7 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
             followers.spawn(access.clone().follow(partition, end.clone()));
         }
     }
-    let store = backing::store(&args.s3);
+    let store = backing::store(&args.s3)?;
     let shared = Shared { log, repository, store, database, access, front: shutdown.clone(), back, nats, args };
     let mut running = start_role(&shared).await?;
     if let Some(addr) = shared.args.ops.ops_addr {
@@ -281,6 +280,7 @@ async fn gateway(
     let config = waybill_gateway::Config {
         settings: shared.args.gateway.clone(),
         tls: tls(shared)?,
+        host: listeners::of_host(&shared.args.gateway, tls(shared)?)?,
         workers,
         audit_secrets: shared.args.gateway_secrets.audit()?,
         cursor_secrets: shared.args.gateway_secrets.cursors()?,
@@ -299,7 +299,7 @@ async fn gateway(
         repository: shared.repository.clone(),
         log: shared.log.clone(),
         store: shared.store.clone(),
-        presigner: backing::presigner(&shared.args.s3),
+        presigner: backing::presigner(&shared.args.s3)?,
         database: shared.database.clone(),
         replica: backing::replica(&shared.args.database)?,
         more_routes,

@@ -16,7 +16,7 @@ pub mod request;
 pub mod settings;
 pub mod slots;
 
-pub use auth::{Authenticator, Principal, Role};
+pub use auth::{Authenticator, ListenerKind, Principal, Role};
 pub use origins::Origins;
 pub use problem::Problem;
 pub use proxies::Proxies;

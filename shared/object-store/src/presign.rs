@@ -2,8 +2,8 @@
 //! (S3 API reference, "Authenticating Requests: Using Query Parameters").
 
 use crate::StoreError;
-use crate::s3::S3Config;
-use aws_credential_types::Credentials;
+use crate::s3::{S3Config, http_client};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{
     PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, UriPathNormalizationMode,
     sign,
@@ -89,12 +89,15 @@ pub struct Presigner {
     base: String,
     is_reachable: bool,
     region: String,
-    credentials: Credentials,
+    credentials: SharedCredentialsProvider,
 }
 
 impl Presigner {
     /// Creates a signer for the bucket of `config`. Clients reach the store at `public_endpoint`, or at the endpoint of
     /// `config` if it is `None`.
+    ///
+    /// # Panics
+    /// Panics outside of a tokio runtime.
     pub fn new(config: &S3Config, public_endpoint: Option<&str>) -> Self {
         let S3Config { bucket, region, .. } = config;
         let base = match public_endpoint.or(config.endpoint.as_deref()) {
@@ -105,8 +108,7 @@ impl Presigner {
             config.endpoint.as_deref().and_then(|endpoint| endpoint.split(['/', ':']).nth(3)).unwrap_or_default();
         let is_name_of_our_network = !host.is_empty() && !host.contains(['.', '[']) && host != "localhost";
         let is_reachable = public_endpoint.is_some() || !is_name_of_our_network;
-        let (id, secret) = (&config.access_key_id, &config.secret_access_key);
-        let credentials = Credentials::new(id, secret, None, None, "waybill-settings");
+        let credentials = config.credentials.provider(region, http_client());
         Self { base, is_reachable, region: region.clone(), credentials }
     }
 
@@ -116,11 +118,11 @@ impl Presigner {
         self.is_reachable
     }
 
-    /// Signs one request for `key`. The URL is valid for `lifetime`.
+    /// Signs one request for `key`. The URL is valid for `lifetime`, but not longer than temporary credentials.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the request cannot be signed.
-    pub fn presign(&self, key: &str, request: &Presign<'_>, lifetime: Duration) -> Result<Presigned, StoreError> {
+    /// [`StoreError::Unavailable`] if there are no credentials or the request cannot be signed.
+    pub async fn presign(&self, key: &str, request: &Presign<'_>, lifetime: Duration) -> Result<Presigned, StoreError> {
         let failed = |reason: String| StoreError::Unavailable { operation: "signing a request", reason };
         let (method, query) = line(request);
         let (length, headers) = headers(request);
@@ -132,7 +134,8 @@ impl Presigner {
         settings.expires_in = Some(lifetime);
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let identity = self.credentials.clone().into();
+        let credentials = self.credentials.provide_credentials().await;
+        let identity = credentials.map_err(|error| failed(error.to_string()))?.into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
@@ -198,17 +201,16 @@ fn headers(request: &Presign<'_>) -> (Headers, Headers) {
 #[cfg(test)]
 mod tests {
     use super::Presigner;
-    use crate::s3::{Encryption, S3Config};
+    use crate::s3::{Encryption, S3Config, StoreCredentials};
 
-    #[test]
-    fn compose_16_a_name_without_a_dot_is_not_for_clients() {
+    #[tokio::test]
+    async fn compose_16_a_name_without_a_dot_is_not_for_clients() {
         let is_reachable = |endpoint: Option<&str>, public: Option<&str>| {
             let config = S3Config {
                 endpoint: endpoint.map(str::to_owned),
                 region: "us-east-1".to_owned(),
                 bucket: "waybill".to_owned(),
-                access_key_id: String::new(),
-                secret_access_key: String::new(),
+                credentials: StoreCredentials::Environment,
                 encryption: Encryption::AsTheBucket,
             };
             Presigner::new(&config, public).is_reachable()

@@ -2,6 +2,7 @@
 
 mod config;
 mod copying;
+mod credentials;
 mod deleting;
 mod errors;
 mod executor;
@@ -12,12 +13,12 @@ mod reading;
 mod versions;
 
 pub use config::{Encryption, S3Config};
+pub use credentials::StoreCredentials;
 pub use lifecycle::LifecycleRule;
 pub use listing::{Listed, Marker};
 
 use crate::{CompletedPart, Crc, ListedPart, ObjectBody, ObjectInfo, ObjectStore, PartCrc, StoreError};
 use async_trait::async_trait;
-use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -28,11 +29,11 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
 use errors::{classify, unavailable};
+pub(crate) use executor::http_client;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -73,10 +74,7 @@ impl S3Store {
     /// # Panics
     /// Panics outside of a tokio runtime.
     pub fn new(config: &S3Config) -> Self {
-        let http =
-            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
-        let credentials =
-            Credentials::new(&config.access_key_id, &config.secret_access_key, None, None, "waybill-settings");
+        let http = http_client();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(3))
             .read_timeout(Duration::from_secs(60))
@@ -85,8 +83,8 @@ impl S3Store {
         let mut builder = Builder::new()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
-            .credentials_provider(credentials)
-            .http_client(executor::OnRuntime::here(http))
+            .credentials_provider(config.credentials.provider(&config.region, http.clone()))
+            .http_client(http)
             .force_path_style(config.endpoint.is_some())
             // Waybill computes checksums itself, together with the digests of the bytes.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

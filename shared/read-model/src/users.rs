@@ -50,12 +50,15 @@ fn statements(schema: &SchemaName, user: &DatabaseUser) -> String {
              ALTER ROLE {name} LOGIN PASSWORD {password};"
         )
     });
-    let tables = match user.rights {
-        Rights::Read => "SELECT",
-        Rights::Write => "SELECT, INSERT, UPDATE, DELETE",
+    let (tables, functions) = match user.rights {
+        Rights::Read => ("SELECT", String::new()),
+        Rights::Write => (
+            "SELECT, INSERT, UPDATE, DELETE",
+            format!("GRANT EXECUTE ON FUNCTION {schema}.analyze_tables(regclass[]) TO {name}; "),
+        ),
     };
     format!(
-        "SELECT pg_advisory_xact_lock(hashtext('waybill migrations')); {created} GRANT USAGE ON SCHEMA {schema} TO {name}; \
+        "SELECT pg_advisory_xact_lock(hashtext('waybill migrations')); {created} {functions}GRANT USAGE ON SCHEMA {schema} TO {name}; \
          GRANT {tables} ON ALL TABLES IN SCHEMA {schema} TO {name}; \
          ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT {tables} ON TABLES TO {name}; \
          GRANT INSERT, UPDATE, DELETE ON {schema}.sweeper TO {name}; \

@@ -135,7 +135,8 @@ pub struct S3Settings {
     /// Bucket for all objects
     #[arg(long, env = "WAYBILL_S3_BUCKET", default_value = "waybill")]
     pub s3_bucket: String,
-    /// Id of the access key
+    /// Id of the access key. If neither it nor the secret is set, the credentials come from the sources of AWS's SDKs:
+    /// environment, files of `aws configure`, service account, container or instance
     #[arg(long, env = "WAYBILL_S3_ACCESS_KEY_ID", default_value = "", hide_env_values = true)]
     pub s3_access_key_id: String,
     /// Secret of the access key

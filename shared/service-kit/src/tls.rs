@@ -2,10 +2,11 @@
 //! that trust the certificate authorities of the system or of `SSL_CERT_FILE`.
 
 use crate::Shutdown;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::io;
@@ -91,12 +92,30 @@ impl Tls {
         };
         let certified = RwLock::new(Arc::new(read(&cert, &key)?));
         let current = Arc::new(Current { cert, key, certified });
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        Ok(Some(Self::new(current, WebPkiClientVerifier::no_client_auth())?))
+    }
+
+    /// Returns the same certificate for a listener that accepts only clients with a certificate of an authority in the PEM
+    /// file `authorities` (mutual TLS). The file is read once.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn requiring_clients_of(&self, authorities: &Path) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for authority in read_chain(authorities)? {
+            roots.add(authority)?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        Self::new(self.current.clone(), verifier.map_err(|error| of_file(authorities, error))?)
+    }
+
+    fn new(current: Arc<Current>, clients: Arc<dyn ClientCertVerifier>) -> Result<Self, TlsError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(current.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Some(Self { acceptor: Acceptor(TlsAcceptor::from(Arc::new(config))), current }))
+        Ok(Self { acceptor: Acceptor(TlsAcceptor::from(Arc::new(config))), current })
     }
 
     /// Performs the handshake with a client.
@@ -137,14 +156,27 @@ fn changed_at(cert: &Path, key: &Path) -> [Option<SystemTime>; 2] {
     [cert, key].map(|path| path.metadata().and_then(|metadata| metadata.modified()).ok())
 }
 
-fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let of = |path: &Path, reason: String| TlsError::File { path: path.to_owned(), reason };
-    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| of(cert, error.to_string()))?;
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn of_file(path: &Path, reason: impl ToString) -> TlsError {
+    TlsError::File { path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// Reads all certificates of a PEM file.
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| of_file(path, error))?;
     if chain.is_empty() {
-        return Err(of(cert, "the file contains no certificate".to_owned()));
+        return Err(of_file(path, "the file contains no certificate"));
     }
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| of(key, error.to_string()))?;
+    Ok(chain)
+}
+
+fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let chain = read_chain(cert)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| of_file(key, error))?;
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(TlsError::Key)
 }
 
@@ -184,7 +216,7 @@ pub fn client_config() -> Result<ClientConfig, TlsError> {
     if roots.is_empty() {
         return Err(TlsError::NoRoots);
     }
-    Ok(ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())

@@ -134,6 +134,13 @@ async fn m10_the_host_product_invalidates_the_tokens_of_a_user_or_a_company_with
     eventually("all tokens to be invalid", || async { (other.get("/v1/files").await.status == 401).then_some(()) })
         .await;
     with(&other, json!(issued_s + 60)).get("/v1/files").await.expect(200);
+    // A user who has not sent a command yet is in no directory.
+    let reader = stack.client();
+    let (company, user) = (reader.principal.company_id, reader.principal.user_id);
+    host.post(&format!("/v1/admin/companies/{company}/users/{user}/sign-out"), &json!({})).await.expect(204);
+    let old = with(&reader, json!(issued_s - 10));
+    eventually("the token to be invalid", || async { (old.get("/v1/files").await.status == 401).then_some(()) }).await;
+    with(&reader, json!(issued_s + 60)).get("/v1/files").await.expect(200);
     stack.finish().await;
 }
 

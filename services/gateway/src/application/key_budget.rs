@@ -100,11 +100,11 @@ impl KeyBudget {
         if let Err(retry_after_s) = self.users.take((*company, *user), &format!("share.{company}.{user}")).await? {
             return Ok(Err(Exhausted { owner: Owner::User, retry_after_s }));
         }
-        if let Err(retry_after_s) = self.companies.take(*company, &format!("share.{company}")).await? {
+        let taken = self.companies.take(*company, &format!("share.{company}")).await;
+        if !matches!(taken, Ok(Ok(()))) {
             self.users.give_back((*company, *user)).await;
-            return Ok(Err(Exhausted { owner: Owner::Company, retry_after_s }));
         }
-        Ok(Ok(()))
+        Ok(taken?.map_err(|retry_after_s| Exhausted { owner: Owner::Company, retry_after_s }))
     }
 
     /// Returns a key that was not needed.

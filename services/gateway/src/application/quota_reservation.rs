@@ -266,11 +266,12 @@ fn failed(error: ExecuteError) -> Problem {
 }
 
 /// Returns the context for the event of a batch. Its actor is the user if all starts are from one user, and the gateway
-/// otherwise.
+/// otherwise. It has an address only if all requests are from it, and names the first request: the events of the uploads name
+/// their own requests.
 fn common_context(batch: &[Request]) -> Context {
     let service = || Actor::Service("gateway".to_owned());
-    let mut contexts = batch.iter().map(|request| &request.context);
-    let Some(first) = contexts.next() else {
+    let contexts = || batch.iter().map(|request| &request.context);
+    let Some(first) = contexts().next() else {
         return Context {
             actor: service(),
             causation: waybill_schema::Causation::Request(uuid::Uuid::nil()),
@@ -278,8 +279,11 @@ fn common_context(batch: &[Request]) -> Context {
             clock: now,
         };
     };
-    if contexts.all(|context| context.actor == first.actor) {
-        return first.clone();
+    let is_one_user = contexts().all(|context| context.actor == first.actor);
+    let is_one_address = is_one_user && contexts().all(|context| context.address == first.address);
+    Context {
+        actor: if is_one_user { first.actor.clone() } else { service() },
+        address: first.address.filter(|_| is_one_address),
+        ..first.clone()
     }
-    Context { actor: service(), address: None, ..first.clone() }
 }

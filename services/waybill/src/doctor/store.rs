@@ -130,7 +130,7 @@ impl Probe {
         let pinned = Pinned { size_bytes: 5, checksum_header: "x-amz-checksum-crc32", checksum };
         let presign = Presign::UploadPart { upload_id, part_number: 1, size_bytes: None, pinned: Some(pinned) };
         for (body, is_right) in [("other", false), ("hello", true)] {
-            let signed = self.presigner.presign(key, &presign, URL_LIFETIME)?;
+            let signed = self.presigner.presign(key, &presign, URL_LIFETIME).await?;
             let mut request = client.put(signed.url).body(body);
             for (name, value) in signed.headers {
                 request = request.header(name, value);

@@ -5,11 +5,13 @@ mod claims;
 mod config;
 mod issuer;
 mod jwks;
+mod listener_kind;
 mod principal;
 
 pub use config::{ClaimNames, IssuerConfig, IssuersError};
 pub use issuer::MintError;
 pub use jwks::KeySetError;
+pub use listener_kind::ListenerKind;
 pub use principal::{Principal, Role, token_invalidated};
 
 use crate::Problem;
@@ -126,10 +128,13 @@ async fn from_header(request: &HttpRequest) -> Result<Principal, Problem> {
             "Send a JSON Web Token in the header Authorization: Bearer.",
         ));
     }
-    authenticator.verify(token.trim()).await.map_err(|refused| {
+    let principal = authenticator.verify(token.trim()).await.map_err(|refused| {
         if refused.is_expired {
             request.extensions_mut().insert(ExpiredToken);
         }
         refused.problem
-    })
+    })?;
+    let kind = request.app_data::<web::Data<ListenerKind>>().map_or(ListenerKind::Shared, |kind| ***kind);
+    kind.check(&principal)?;
+    Ok(principal)
 }

@@ -1,5 +1,6 @@
 //! Settings of a bucket.
 
+use super::StoreCredentials;
 use aws_sdk_s3::types::ServerSideEncryption;
 
 /// Server-side encryption of objects (S3 user guide, "Protecting data with server-side encryption").
@@ -40,10 +41,8 @@ pub struct S3Config {
     pub region: String,
     /// The bucket.
     pub bucket: String,
-    /// Id of the access key.
-    pub access_key_id: String,
-    /// Secret of the access key.
-    pub secret_access_key: String,
+    /// Credentials.
+    pub credentials: StoreCredentials,
     /// Encryption of new objects.
     pub encryption: Encryption,
 }

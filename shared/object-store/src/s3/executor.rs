@@ -5,25 +5,33 @@
 //! connections would then fail with "runtime dropped the dispatch task". Therefore connections are opened on the
 //! runtime that outlives all threads.
 
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::shared::IntoShared;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
+/// Returns a client whose connections run on the current tokio runtime.
+pub(crate) fn http_client() -> SharedHttpClient {
+    let tls = Provider::Rustls(CryptoMode::AwsLc);
+    OnRuntime::here(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https()).into_shared()
+}
+
 /// HTTP client that opens its connections on one runtime.
 #[derive(Debug)]
-pub(super) struct OnRuntime {
+struct OnRuntime {
     client: SharedHttpClient,
     runtime: Handle,
 }
 
 impl OnRuntime {
     /// Wraps `client` so that it opens its connections on the current runtime.
-    pub(super) fn here(client: SharedHttpClient) -> Self {
+    fn here(client: SharedHttpClient) -> Self {
         Self { client, runtime: Handle::current() }
     }
 }

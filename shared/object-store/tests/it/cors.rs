@@ -12,10 +12,11 @@ async fn l13_rules_that_others_have_set_are_kept() {
     let bucket = TestBucket::create().await;
     let (config, store) = (&bucket.config, bucket.store());
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let (id, secret) = TestBucket::keys();
     let mut builder = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
-        .credentials_provider(Credentials::new(&config.access_key_id, &config.secret_access_key, None, None, "test"))
+        .credentials_provider(Credentials::new(id, secret, None, None, "test"))
         .http_client(http)
         .force_path_style(true);
     builder.set_endpoint_url(config.endpoint.clone());

@@ -37,7 +37,8 @@ pub fn strangers(live: &Database) -> BoxFuture<'_, Result<Vec<String>, ReadModel
     })
 }
 
-/// Grants all roles the permissions on `beside` that they have on the schema of `live`.
+/// Grants all roles the permissions on `beside` that they have on the schema of `live`, on its tables and functions, and on
+/// its later tables.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -60,6 +61,20 @@ pub fn copy_rights<'a>(live: &'a Database, beside: &'a SchemaName) -> BoxFuture<
                 AND to_regclass(format('{beside}.%I', c.relname)) IS NOT NULL
             LOOP
                 EXECUTE format('GRANT %s ON {beside}.%I TO %s', given.what, given.of, given.role);
+            END LOOP;
+            FOR given IN SELECT format('%I(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS of, {role}
+                FROM pg_proc p, aclexplode(p.proacl) a
+                WHERE p.pronamespace = '{schema}'::regnamespace AND a.grantee <> p.proowner
+                AND EXISTS (SELECT FROM pg_proc n WHERE n.pronamespace = '{beside}'::regnamespace
+                    AND n.proname = p.proname AND n.proargtypes = p.proargtypes)
+            LOOP
+                EXECUTE format('GRANT EXECUTE ON FUNCTION {beside}.%s TO %s', given.of, given.role);
+            END LOOP;
+            FOR given IN SELECT a.privilege_type AS what, {role} FROM pg_default_acl d, aclexplode(d.defaclacl) a
+                WHERE d.defaclnamespace = '{schema}'::regnamespace AND d.defaclobjtype = 'r'
+                AND d.defaclrole = current_user::regrole AND a.grantee <> d.defaclrole
+            LOOP
+                EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA {beside} GRANT %s ON TABLES TO %s', given.what, given.role);
             END LOOP;
         END
         $$"

@@ -74,7 +74,7 @@ pub(crate) async fn sign(
             pinned: Some(pinned),
         };
         let signed =
-            gateway.presigner.presign(&multipart.storage_key, &request, lifetime).or_problem("signing a part")?;
+            gateway.presigner.presign(&multipart.storage_key, &request, lifetime).await.or_problem("signing a part")?;
         parts.push(SignedPart {
             part_number,
             method: signed.method.to_string(),

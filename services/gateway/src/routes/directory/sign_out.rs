@@ -9,7 +9,7 @@ use crate::http::parameters::CompanyPath;
 use crate::http::path::NewId;
 use actix_web::{HttpResponse, post, web};
 use waybill_api::directory::SignOutBody;
-use waybill_domain::directory::Command;
+use waybill_domain::directory::{Command, State};
 use waybill_http_kit::Problem;
 use waybill_schema::{ErrorCode, Timestamp, UserId};
 use waybill_service_kit::now;
@@ -75,10 +75,15 @@ async fn sign_out(
     by.require_host()?;
     let body: SignOutBody = json::optional(payload).await?;
     let mut commands = Vec::new();
-    if let Some(user) = user_id.filter(|_| gateway.registration.is_automatic()) {
-        // A user who has only read is not registered yet.
-        let is_known = look_at_directory(&gateway.directories, by.company, |directory| directory.is_user(user)).await?;
-        commands.extend((!is_known).then_some(Command::RegisterUser(user)));
+    if gateway.registration.is_automatic() {
+        // Users who have only read, and their company, are not registered yet.
+        commands.push(Command::AdmitCompany(by.company));
+        let is_known = |user| move |directory: &State| directory.is_user(user);
+        if let Some(user) = user_id
+            && !look_at_directory(&gateway.directories, by.company, is_known(user)).await?
+        {
+            commands.push(Command::RegisterUser(user));
+        }
     }
     commands.push(Command::InvalidateTokens { user_id, issued_before: issued_before(body)? });
     super::change_all(gateway, by, commands).await

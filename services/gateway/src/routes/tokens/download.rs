@@ -152,7 +152,7 @@ async fn redirect(gateway: &Gateway, file: &File) -> Result<HttpResponse, Proble
     let content_disposition = disposition(file.display_name.as_ref().unwrap_or(&file.original_name));
     let wanted = Presign::GetObject { content_type: &file.mime_type, content_disposition: &content_disposition };
     let signed = gateway.presigner.presign(&key, &wanted, REDIRECT_LIFETIME);
-    let signed = signed.or_problem("signing a download")?;
+    let signed = signed.await.or_problem("signing a download")?;
     Ok(HttpResponse::Found()
         .insert_header((LOCATION, signed.url))
         .insert_header((CACHE_CONTROL, "private, no-store"))

@@ -95,9 +95,9 @@ impl Asked {
     }
 
     /// Signs a request to the object store.
-    pub(crate) fn presign(&self, key: &str, request: &Presign<'_>) -> Result<Presigned, Problem> {
+    pub(crate) async fn presign(&self, key: &str, request: &Presign<'_>) -> Result<Presigned, Problem> {
         let signed = self.gateway.presigner.presign(key, request, self.gateway.settings.upload_url_lifetime());
-        signed.or_problem("signing a request")
+        signed.await.or_problem("signing a request")
     }
 
     /// Lists the stored parts of the multipart upload, and aborts all other multipart uploads of the same key, because
@@ -175,7 +175,7 @@ impl Asked {
         let under_way = u64::from(part_number).saturating_sub(before as u64);
         self.reserve(found, there.saturating_add(under_way.saturating_mul(largest))).await?;
         self.expect_object(found).await?;
-        self.presign(&found.key, &Presign::UploadPart { upload_id, part_number, size_bytes, pinned: None })
+        self.presign(&found.key, &Presign::UploadPart { upload_id, part_number, size_bytes, pinned: None }).await
     }
 
     /// Checks that an upload of known size can have a part with this number: S3 allows no part below 5 MiB, except for
@@ -230,8 +230,8 @@ impl Asked {
     }
 
     /// Signs a PUT request for the whole object.
-    pub(crate) fn sign_object(&self, found: &Quarantined, size_bytes: Option<u64>) -> Result<Presigned, Problem> {
-        self.presign(&found.key, &Presign::PutObject { size_bytes })
+    pub(crate) async fn sign_object(&self, found: &Quarantined, size_bytes: Option<u64>) -> Result<Presigned, Problem> {
+        self.presign(&found.key, &Presign::PutObject { size_bytes }).await
     }
 }
 

@@ -69,8 +69,8 @@ impl Asked {
         let described = Described { name, mime_type, meta, sent: wanted.metadata.clone() };
         let found = self.start(&described).await?;
         let signed = match wanted.method.as_str() {
-            "PUT" => self.sign_object(&found, described.size_bytes())?,
-            _ => self.presign(&found.key, &Presign::CreateMultipart)?,
+            "PUT" => self.sign_object(&found, described.size_bytes()).await?,
+            _ => self.presign(&found.key, &Presign::CreateMultipart).await?,
         };
         Ok((found.key, signed))
     }
@@ -86,7 +86,7 @@ impl Asked {
         let mut found = self.find(key).await?;
         match (method, part_number) {
             ("PUT", Some(part_number)) => self.sign_part(&mut found, upload_id, part_number).await,
-            ("GET", None) => self.presign(key, &Presign::ListParts { upload_id }),
+            ("GET", None) => self.presign(key, &Presign::ListParts { upload_id }).await,
             ("POST", None) => {
                 let parts = self.check_room(&mut found, upload_id).await?;
                 if parts.is_empty() {
@@ -97,11 +97,11 @@ impl Asked {
                 }
                 self.reserve(&found, parts.iter().map(|part| part.size_bytes).sum()).await?;
                 self.expect_object(&mut found).await?;
-                self.presign(key, &Presign::CompleteMultipart { upload_id })
+                self.presign(key, &Presign::CompleteMultipart { upload_id }).await
             }
             ("DELETE", None) => {
                 cancel_upload(&self.gateway, &self.context, &found.aggregate, &mut found.loaded).await?;
-                self.presign(key, &Presign::AbortMultipart { upload_id })
+                self.presign(key, &Presign::AbortMultipart { upload_id }).await
             }
             _ => Err(unknown_request()),
         }

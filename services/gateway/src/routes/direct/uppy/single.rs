@@ -44,7 +44,7 @@ pub(crate) async fn params(
         }
     }
     let found = asked.start(&described).await?;
-    let signed = asked.sign_object(&found, described.size_bytes())?;
+    let signed = asked.sign_object(&found, described.size_bytes()).await?;
     let (upload, key) = (found.aggregate.upload, found.key);
     Ok(HttpResponse::Ok().json(UploadParameters {
         method: signed.method.to_string(),

@@ -1,0 +1,1 @@
+GRANT EXECUTE ON FUNCTION analyze_tables(regclass[]) TO PUBLIC;
