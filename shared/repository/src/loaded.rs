@@ -13,6 +13,8 @@ use waybill_schema::{Event, Subject, Timestamp};
 const RECENT: Duration = Duration::from_secs(1);
 /// Minimum number of folded events after which a snapshot is written.
 const SNAPSHOT_EVERY: u64 = 64;
+/// The same for an aggregate with facts. Its caller keeps the state, so that it is rarely loaded.
+const SNAPSHOT_EVERY_WITH_FACTS: u64 = 500;
 /// Maximum number of bytes of snapshots that are written for each event.
 const SNAPSHOT_BYTES_PER_EVENT: usize = 256;
 /// Number of folded events after which a snapshot is kept in memory.
@@ -164,7 +166,8 @@ pub(crate) async fn fold_new<A: Aggregate>(
 /// Writes a snapshot if there are enough new events. The caller must have folded all events up to `read_to`.
 async fn keep<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Loaded<A::State>) {
     let (Some(version), Some(values)) = (A::SNAPSHOT_VERSION, log.snapshots()) else { return };
-    if loaded.due.folded < SNAPSHOT_EVERY.max(loaded.due.worth) || A::is_over(&loaded.state) {
+    let every = if aggregate.facts().is_some() { SNAPSHOT_EVERY_WITH_FACTS } else { SNAPSHOT_EVERY };
+    if loaded.due.folded < every.max(loaded.due.worth) || A::is_over(&loaded.state) {
         return;
     }
     let Some(bytes) = snapshot::pack(&loaded.fold()) else { return };
