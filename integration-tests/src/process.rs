@@ -161,6 +161,11 @@ fn spawn(args: &[String], log: &PathBuf, authority: Option<&Authority>, variable
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAYBILL_") && name != "WAYBILL_LOG") {
         command.env_remove(name);
     }
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    command.env("AWS_EC2_METADATA_DISABLED", "true");
     if let Some(authority) = authority {
         command.env("SSL_CERT_FILE", authority.file("ca.pem"));
     }

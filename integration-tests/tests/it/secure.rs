@@ -201,6 +201,8 @@ async fn m10_the_host_product_has_an_address_of_its_own_that_requires_a_client_c
     assert!((200..300).contains(&status), "{status}");
     let listed = without.get(format!("https://{users}/v1/files")).bearer_auth(&of_user).send().await.unwrap();
     assert_eq!(listed.status(), 200);
+    let link = with_certificate.get(format!("https://{host}/d/a-link")).send().await.unwrap();
+    assert_eq!(link.status(), 403, "download links are for users");
     backing.settled().await;
     backing.check(0).await;
     drop(role);

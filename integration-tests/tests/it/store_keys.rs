@@ -71,7 +71,7 @@ async fn answer(mut client: TcpStream, is_broken: bool) -> std::io::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn m17_credentials_of_a_container_are_used_and_renewed_and_an_outage_of_their_endpoint_is_survived() {
+async fn m17_credentials_of_a_container_are_used_and_read_again_after_their_end() {
     let endpoint = Endpoint::start().await;
     let mut cluster = Cluster::start(Counts::default()).await;
     let url = format!("http://{}/keys", endpoint.addr);

@@ -22,7 +22,7 @@ use waybill_http_kit::admission::has_ticket;
 use waybill_http_kit::body::Hold;
 use waybill_http_kit::rate_limit::ValidToken;
 use waybill_http_kit::slots::Slot;
-use waybill_http_kit::{Principal, Problem, RequestId, Role, auth::token_invalidated, body, health};
+use waybill_http_kit::{ListenerKind, Principal, Problem, RequestId, Role, auth::token_invalidated, body, health};
 use waybill_schema::ErrorCode;
 use waybill_service_kit::metrics::counters;
 
@@ -44,7 +44,7 @@ const AUDIT: &str = "/v1/audit";
 ///
 /// # Errors
 /// The errors of the wrapped service. A refusal of this middleware is a response, not an error, so that it gets the
-/// common headers and is logged: 401 `token_invalid`, 403 `not_registered`, 429 `too_many_requests`,
+/// common headers and is logged: 401 `token_invalid`, 403 `not_registered` or `wrong_listener`, 429 `too_many_requests`,
 /// `too_many_at_once` or `event_budget_exhausted`, or 503 if the user cannot be checked now.
 pub(crate) async fn admit<B: MessageBody>(
     mut request: ServiceRequest,
@@ -124,6 +124,10 @@ async fn pass(
         ));
     }
     gateway.admission.check(id, principal.as_ref(), has_secret)?;
+    if principal.is_some() || has_secret {
+        let kind = request.app_data::<web::Data<ListenerKind>>().map_or(ListenerKind::Shared, |kind| ***kind);
+        kind.check(principal.as_ref())?;
+    }
     let mut slot = None;
     if let Some(principal) = principal {
         // If the client disconnects while it waits, the bytes that it has sent are still stored.

@@ -2,7 +2,7 @@
 //! (S3 API reference, "Authenticating Requests: Using Query Parameters").
 
 use crate::StoreError;
-use crate::s3::{S3Config, http_client};
+use crate::s3::{S3Config, causes, http_client};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{
     PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, UriPathNormalizationMode,
@@ -81,6 +81,8 @@ pub struct Presigned {
     pub url: String,
     /// Headers that the request must have, in addition to `Content-Length`.
     pub headers: Vec<(&'static str, String)>,
+    /// Time for which the URL is valid.
+    pub lifetime: Duration,
 }
 
 /// Signs requests for clients, with the address at which clients reach the store.
@@ -129,18 +131,22 @@ impl Presigner {
         let query: Vec<String> =
             query.into_iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(&value, QUERY))).collect();
         let url = format!("{}/{key}?{}", self.base, query.join("&"));
+        let credentials = self.credentials.provide_credentials().await;
+        let credentials = credentials.map_err(|error| failed(causes(&error)))?;
+        let time = UNIX_EPOCH + Duration::from_millis(now().0.unsigned_abs());
+        let left = credentials.expiry().map_or(lifetime, |end| end.duration_since(time).unwrap_or_default());
+        let lifetime = lifetime.min(left);
+        let identity = credentials.into();
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(lifetime);
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let credentials = self.credentials.provide_credentials().await;
-        let identity = credentials.map_err(|error| failed(error.to_string()))?.into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
             .name("s3")
-            .time(UNIX_EPOCH + Duration::from_millis(u64::try_from(now().0).unwrap_or_default()))
+            .time(time)
             .settings(settings)
             .build()
             .map_err(|error| failed(error.to_string()))?
@@ -155,7 +161,7 @@ impl Presigner {
             .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY)))
             .collect();
         let joint = if query.is_empty() { "" } else { "&" };
-        Ok(Presigned { method, url: format!("{url}{joint}{}", signature.join("&")), headers })
+        Ok(Presigned { method, url: format!("{url}{joint}{}", signature.join("&")), headers, lifetime })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{CompletedPart, Crc, ListedPart, ObjectBody, ObjectInfo, ObjectStore,
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    BehaviorVersion, Builder, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -32,6 +32,7 @@ use aws_sdk_s3::types::{
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
+pub(crate) use errors::causes;
 use errors::{classify, unavailable};
 pub(crate) use executor::http_client;
 use std::sync::atomic::AtomicBool;
@@ -84,6 +85,8 @@ impl S3Store {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
             .credentials_provider(config.credentials.provider(&config.region, http.clone()))
+            // The provider keeps the credentials itself.
+            .identity_cache(IdentityCache::no_cache())
             .http_client(http)
             .force_path_style(config.endpoint.is_some())
             // Waybill computes checksums itself, together with the digests of the bytes.

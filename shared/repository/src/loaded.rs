@@ -1,13 +1,13 @@
 //! Loading of aggregates: reads their subjects from the log and folds the events.
 
-use crate::memory::{Due, Memory, Remembered};
+use crate::memory::{BYTES_EACH, Due, Memory, Remembered};
 use crate::snapshot::{self, Mark};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 use waybill_domain::Aggregate;
 use waybill_event_log::{Back, EventLog, ReadError, Stored, read_back, read_rest};
-use waybill_schema::{Event, Subject, Timestamp};
+use waybill_schema::{Event, Position, Subject, Timestamp};
 
 /// Time during which a state can be used for decisions without reading the log again.
 const RECENT: Duration = Duration::from_secs(1);
@@ -110,20 +110,36 @@ impl<S> Loaded<S> {
     }
 }
 
-/// Replaces the state with the snapshot in memory, if there is one and no event was read.
-fn recall<A: Aggregate>(memory: &Memory, aggregate: &A, loaded: &mut Loaded<A::State>) {
+/// Replaces the state with the snapshot in memory, if there is one and no event was read. Checks that the stream still has
+/// the last event of the snapshot.
+async fn recall<A: Aggregate>(
+    log: &dyn EventLog,
+    memory: &Memory,
+    aggregate: &A,
+    loaded: &mut Loaded<A::State>,
+) -> Result<(), ReadError> {
+    let subject = aggregate.subject();
     let Some(generation) = loaded.generation.filter(|_| loaded.read_to == 0 && is_remembered(aggregate)) else {
-        return;
+        return Ok(());
     };
-    if let Some(Remembered { fold, mark, due }) = memory.read(aggregate.subject(), generation) {
-        loaded.restored(fold, mark);
-        loaded.due = due;
+    let Some(Remembered { fold, mark, due }) = memory.read(subject, generation) else { return Ok(()) };
+    let there = log.at(Position { partition: log.partitions().of(subject.company), seq: mark.seq }).await?;
+    if there.and_then(|event| event.message_id) != mark.id {
+        memory.forget(subject);
+        return Ok(());
     }
+    loaded.restored(fold, mark);
+    loaded.due = due;
+    Ok(())
 }
 
 /// Keeps a snapshot in memory if there are enough new events. The caller must have folded all events up to `read_to`.
 pub(crate) fn remember<A: Aggregate>(memory: &Memory, aggregate: &A, loaded: &mut Loaded<A::State>) {
     if loaded.since_remembered < REMEMBER_EVERY || !is_remembered(aggregate) || A::is_over(&loaded.state) {
+        return;
+    }
+    if loaded.due.worth * SNAPSHOT_BYTES_PER_EVENT as u64 > BYTES_EACH as u64 {
+        memory.forget(aggregate.subject());
         return;
     }
     let Some(generation) = loaded.generation else { return };
@@ -148,7 +164,7 @@ pub(crate) async fn fold_new<A: Aggregate>(
 ) -> Result<(), ReadError> {
     let asked_at = Instant::now();
     loaded.is_of(log);
-    recall(memory, aggregate, loaded);
+    recall(log, memory, aggregate, loaded).await?;
     let mut read = read_both(log, aggregate, loaded).await;
     if let Err(ReadError::Diverged { subject, seq }) = &read {
         tracing::warn!(subject, seq, "the stream was restored or replaced; reading an aggregate again");
@@ -188,8 +204,10 @@ async fn keep<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Load
 async fn restore<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Loaded<A::State>) {
     let (Some(version), Some(values)) = (A::SNAPSHOT_VERSION, log.snapshots()) else { return };
     let read = snapshot::read::<Fold<A::State>>(log, values, aggregate.subject(), version).await;
-    if let Some((fold, mark)) = read {
+    // Memory can have a newer state.
+    if let Some((fold, mark)) = read.filter(|(_, mark)| mark.seq > loaded.read_to) {
         loaded.restored(fold, mark);
+        loaded.due = Due::default();
     }
 }
 
@@ -202,7 +220,8 @@ async fn read_both<A: Aggregate>(
     loaded: &mut Loaded<A::State>,
 ) -> Result<Vec<Stored>, ReadError> {
     let newest = Newest::read(log, aggregate.subject(), aggregate.facts(), loaded.seqs()).await?;
-    if loaded.read_to == 0 && newest.is_long() {
+    // A state that was never complete is new, or from memory. Other processes can have written a newer snapshot.
+    if (loaded.read_to == 0 || loaded.complete_at.is_none()) && newest.is_long() {
         restore(log, aggregate, loaded).await;
     }
     newest.with_rest(log, loaded.seqs()).await

@@ -10,8 +10,8 @@ use waybill_schema::Subject;
 
 /// Maximum number of bytes of all snapshots.
 const BYTES: u64 = 32 * 1_024 * 1_024;
-/// Maximum number of bytes of a snapshot. A larger one is not kept, because it is encoded after every few events.
-const BYTES_EACH: usize = 256 * 1_024;
+/// Maximum number of bytes of a snapshot. A larger one is not kept, because it is encoded again after every few events.
+pub(crate) const BYTES_EACH: usize = 256 * 1_024;
 /// Time after its last use during which a snapshot is kept.
 const FOR: Duration = Duration::from_secs(600);
 
@@ -64,10 +64,13 @@ impl Memory {
         self.0.invalidate(&subject);
     }
 
-    /// Keeps a state, which must contain all events up to its mark.
+    /// Keeps a state, which must contain all events up to its mark. Forgets it if it is too large.
     pub(crate) fn keep<T: Serialize>(&self, subject: Subject, generation: u64, state: Remembered<&T>) {
         let Remembered { fold, mark, due } = state;
-        let Some(fold) = snapshot::pack(fold).filter(|fold| fold.len() <= BYTES_EACH) else { return };
-        self.0.insert(&subject, Kept { generation, mark, fold, due });
+        match snapshot::pack(fold).filter(|fold| fold.len() <= BYTES_EACH) {
+            Some(fold) => self.0.insert(&subject, Kept { generation, mark, fold, due }),
+            // The previous snapshot is older than what the bucket will have.
+            None => self.forget(subject),
+        }
     }
 }

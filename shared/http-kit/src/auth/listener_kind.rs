@@ -16,12 +16,13 @@ pub enum ListenerKind {
 }
 
 impl ListenerKind {
-    /// Checks that the listener accepts requests of a principal.
+    /// Checks that the listener accepts the requests of a principal. Requests without a principal are those with a download
+    /// link or a ticket.
     ///
     /// # Errors
     /// 403 `wrong_listener`.
-    pub(crate) fn check(self, principal: &Principal) -> Result<(), Problem> {
-        let is_host = principal.roles.contains(&Role::Service);
+    pub fn check(self, principal: Option<&Principal>) -> Result<(), Problem> {
+        let is_host = principal.is_some_and(|principal| principal.roles.contains(&Role::Service));
         let detail = match self {
             Self::Users if is_host => "the host product has an address of its own; send the request there",
             Self::Host if !is_host => "this address is only for the host product; send the request to the other one",

@@ -8,7 +8,7 @@ pub(super) fn unavailable(operation: &'static str, reason: impl std::fmt::Displa
 }
 
 /// Returns the message of an error and of its causes. Omits the answer of the store, which contains object keys.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

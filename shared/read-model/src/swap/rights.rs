@@ -72,7 +72,7 @@ pub fn copy_rights<'a>(live: &'a Database, beside: &'a SchemaName) -> BoxFuture<
             END LOOP;
             FOR given IN SELECT a.privilege_type AS what, {role} FROM pg_default_acl d, aclexplode(d.defaclacl) a
                 WHERE d.defaclnamespace = '{schema}'::regnamespace AND d.defaclobjtype = 'r'
-                AND d.defaclrole = current_user::regrole AND a.grantee <> d.defaclrole
+                AND pg_get_userbyid(d.defaclrole) = current_user AND a.grantee <> d.defaclrole
             LOOP
                 EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA {beside} GRANT %s ON TABLES TO %s', given.what, given.role);
             END LOOP;

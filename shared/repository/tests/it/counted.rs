@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use uuid::Uuid;
 use waybill_event_log::memory::MemoryLog;
 use waybill_event_log::{AppendError, EventLog, Head, NewEvent, Page, ReadError, Stored, Values};
@@ -16,18 +16,26 @@ pub(crate) struct CountedLog {
     logs: [MemoryLog; 2],
     /// Index of the current log.
     current: AtomicUsize,
+    generation: AtomicU64,
     read: AtomicUsize,
 }
 
 impl CountedLog {
     pub(crate) fn new() -> Self {
         let log = || MemoryLog::new(Partitions::new(1).unwrap());
-        Self { logs: [log(), log()], current: AtomicUsize::new(0), read: AtomicUsize::new(0) }
+        Self {
+            logs: [log(), log()],
+            current: AtomicUsize::new(0),
+            generation: AtomicU64::new(0),
+            read: AtomicUsize::new(0),
+        }
     }
 
-    /// Replaces the log by an empty one, like the restoring of a server.
-    pub(crate) fn replace(&self) {
+    /// Replaces the log by an empty one, like a server that was restored. The clients of a server that is not restarted keep
+    /// their connections, and do not notice it.
+    pub(crate) fn replace(&self, is_noticed: bool) {
         self.current.store(1, Ordering::SeqCst);
+        self.generation.store(is_noticed.into(), Ordering::SeqCst);
     }
 
     pub(crate) fn inner(&self) -> &MemoryLog {
@@ -83,7 +91,7 @@ impl EventLog for CountedLog {
     }
 
     fn generation(&self) -> u64 {
-        self.current.load(Ordering::SeqCst) as u64
+        self.generation.load(Ordering::SeqCst)
     }
 
     fn snapshots(&self) -> Option<&dyn Values> {

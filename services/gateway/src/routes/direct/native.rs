@@ -64,7 +64,6 @@ pub(crate) async fn sign(
     let multipart = open_multipart(&gateway, &aggregate, &mut loaded, crc, &context).await?;
     check_algorithm(&multipart, &pinned)?;
     let lifetime = gateway.settings.upload_url_lifetime();
-    let expires_at = end_of(lifetime);
     let mut parts = Vec::with_capacity(pinned.len());
     for Pin { part_number, pinned, .. } in pinned {
         let request = Presign::UploadPart {
@@ -80,7 +79,7 @@ pub(crate) async fn sign(
             method: signed.method.to_string(),
             url: signed.url,
             headers: signed.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            expires_at: rfc3339(expires_at),
+            expires_at: rfc3339(end_of(signed.lifetime)),
         });
     }
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(SignedParts { parts }))

@@ -81,7 +81,7 @@ pub(crate) async fn sign_part(
     let mut found = asked.find(&query.key).await?;
     let (upload_id, part_number) = path.into_inner();
     let signed = asked.sign_part(&mut found, &upload_id, part_number).await?;
-    Ok(HttpResponse::Ok().json(SignedPart { url: signed.url, expires: asked.gateway.settings.upload_url_lifetime_s }))
+    Ok(HttpResponse::Ok().json(SignedPart { url: signed.url, expires: signed.lifetime.as_secs() }))
 }
 
 /// Lists the stored parts of a multipart upload (Uppy version 5)

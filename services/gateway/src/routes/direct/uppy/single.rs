@@ -51,7 +51,7 @@ pub(crate) async fn params(
         url: signed.url,
         headers: Nothing {},
         fields: Fields { key },
-        expires: asked.gateway.settings.upload_url_lifetime_s,
+        expires: signed.lifetime.as_secs(),
         file_id: upload.0,
     }))
 }
