@@ -203,6 +203,13 @@ async fn m10_the_host_product_has_an_address_of_its_own_that_requires_a_client_c
     assert_eq!(listed.status(), 200);
     let link = with_certificate.get(format!("https://{host}/d/a-link")).send().await.unwrap();
     assert_eq!(link.status(), 403, "download links are for users");
+    // The attempt with the stolen token is in the audit of the company.
+    let of_auditor = token(&[HttpRole::Auditor]);
+    eventually("the refused request in the audit", || async {
+        let audit = without.get(format!("https://{users}/v1/audit?refusals=true&limit=100")).bearer_auth(&of_auditor);
+        audit.send().await.ok()?.text().await.ok()?.contains("wrong_listener").then_some(())
+    })
+    .await;
     backing.settled().await;
     backing.check(0).await;
     drop(role);

@@ -40,7 +40,8 @@ pub(crate) async fn admit<B: MessageBody>(
             }
             next.call(request).await?.map_into_left_body()
         }
-        Err(problem) => request.into_response(HttpResponse::from_error(problem)).map_into_right_body(),
+        // `into_response` would drop the error, which is counted below.
+        Err(problem) => request.error_response(problem).map_into_right_body(),
     };
     let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
     let too_many = problem.and_then(|problem| admission.refused(response.request(), problem, false));

@@ -19,10 +19,11 @@ use std::time::Duration;
 use waybill_audit::denials::Attempt;
 use waybill_domain::access::{Barred, Presence, Standing};
 use waybill_http_kit::admission::has_ticket;
+use waybill_http_kit::auth::{ExpiredToken, token_invalidated};
 use waybill_http_kit::body::Hold;
 use waybill_http_kit::rate_limit::ValidToken;
 use waybill_http_kit::slots::Slot;
-use waybill_http_kit::{ListenerKind, Principal, Problem, RequestId, Role, auth::token_invalidated, body, health};
+use waybill_http_kit::{ListenerKind, Principal, Problem, RequestId, Role, body, health};
 use waybill_schema::ErrorCode;
 use waybill_service_kit::metrics::counters;
 
@@ -78,7 +79,14 @@ pub(crate) async fn admit<B: MessageBody>(
             prepare_body(&mut request, route);
             next.call(request).await?.map_into_left_body()
         }
-        Err(problem) => request.into_response(HttpResponse::from_error(problem)).map_into_right_body(),
+        Err(problem) => {
+            if attempt.is_some() {
+                // A token that was invalidated is no guess.
+                request.extensions_mut().insert(ExpiredToken);
+            }
+            // `into_response` would drop the error, which is counted and recorded below.
+            request.error_response(problem).map_into_right_body()
+        }
     };
     let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
     let Some(problem) = problem else { return Ok(response) };

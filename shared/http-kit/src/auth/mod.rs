@@ -40,8 +40,8 @@ struct Issued {
     iss: String,
 }
 
-/// Marker in the extensions of a request whose token was good until it expired. A client that sends such a token does not
-/// guess tokens.
+/// Marker in the extensions of a request whose token was good until it expired or was invalidated. A client that sends such a
+/// token does not guess tokens.
 pub struct ExpiredToken;
 
 impl Authenticator {
