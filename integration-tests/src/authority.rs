@@ -14,6 +14,12 @@ static ISSUER: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(|| {
     CertifiedIssuer::self_signed(params, key).expect("an authority signs itself")
 });
 
+/// Returns the builder of an HTTP client that trusts only the authority.
+fn trusting() -> reqwest::ClientBuilder {
+    let root = reqwest::Certificate::from_pem(ISSUER.pem().as_bytes()).expect("the certificate is valid");
+    reqwest::Client::builder().tls_certs_only([root])
+}
+
 /// Certificates and keys of one test in a folder of its own: `ca.pem`, `cert.pem` and `key.pem`.
 pub struct Authority {
     folder: TempDir,
@@ -58,8 +64,8 @@ impl Authority {
         (cert.pem(), key.serialize_pem())
     }
 
-    /// Returns an HTTP client that trusts only this authority and has a client certificate: of this
-    /// authority if `is_signed`, and otherwise one that it signed itself.
+    /// Returns an HTTP client that trusts only this authority and has a client certificate. The authority has signed it if
+    /// `is_signed`; otherwise it is self-signed.
     ///
     /// # Panics
     /// If the client cannot be created.
@@ -69,9 +75,7 @@ impl Authority {
         let cert = if is_signed { params.signed_by(&key, &*ISSUER) } else { params.self_signed(&key) };
         let pem = format!("{}{}", cert.expect("the certificate can be signed").pem(), key.serialize_pem());
         let identity = reqwest::Identity::from_pem(pem.as_bytes()).expect("the certificate and the key are valid");
-        let root = reqwest::Certificate::from_pem(ISSUER.pem().as_bytes()).expect("the certificate is valid");
-        let builder = reqwest::Client::builder().tls_certs_only([root]).identity(identity);
-        builder.build().expect("a client can be created")
+        trusting().identity(identity).build().expect("a client can be created")
     }
 
     /// Returns the arguments of a role that serves with the certificate.
@@ -97,9 +101,7 @@ impl Authority {
     /// # Panics
     /// If the client cannot be created.
     pub fn http(&self) -> reqwest::Client {
-        let root = reqwest::Certificate::from_pem(ISSUER.pem().as_bytes()).expect("the certificate is valid");
-        let builder = reqwest::Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0).tls_info(true);
-        builder.build().expect("a client can be created")
+        trusting().pool_max_idle_per_host(0).tls_info(true).build().expect("a client can be created")
     }
 
     /// Returns settings of a client that trusts only this authority.

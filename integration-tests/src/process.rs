@@ -158,10 +158,8 @@ fn spawn(args: &[String], log: &PathBuf, authority: Option<&Authority>, variable
     let mut command = Command::new(settings("WAYBILL_TEST_BIN"));
     command.arg("serve").args(&args[1..]).stdin(Stdio::null()).stderr(log.try_clone().expect("a log can be shared"));
     // Variables of the developer's shell must not reach the process.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAYBILL_") && name != "WAYBILL_LOG") {
-        command.env_remove(name);
-    }
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+    let is_setting = |name: &str| name.starts_with("WAYBILL_") && name != "WAYBILL_LOG" || name.starts_with("AWS_");
+    for (name, _) in std::env::vars().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
     command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");

@@ -135,8 +135,8 @@ pub trait EventLog: Send + Sync {
         after: u64,
     ) -> Result<BoxStream<'static, Result<Stored, ReadError>>, ReadError>;
 
-    /// Returns a stream with an item for each append to a subject from now on. Later reads can come before an append is
-    /// visible that had an item already. Items can be lost.
+    /// Returns a stream with an item for each append to a subject from now on. An item can come before reads return the
+    /// event, and items can be lost.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`] if the log does not answer.

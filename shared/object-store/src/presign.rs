@@ -2,7 +2,7 @@
 //! (S3 API reference, "Authenticating Requests: Using Query Parameters").
 
 use crate::StoreError;
-use crate::s3::{S3Config, causes, http_client};
+use crate::s3::{S3Config, causes, http_client, time_left};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{
     PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, UriPathNormalizationMode,
@@ -133,9 +133,7 @@ impl Presigner {
         let url = format!("{}/{key}?{}", self.base, query.join("&"));
         let credentials = self.credentials.provide_credentials().await;
         let credentials = credentials.map_err(|error| failed(causes(&error)))?;
-        let time = UNIX_EPOCH + Duration::from_millis(now().0.unsigned_abs());
-        let left = credentials.expiry().map_or(lifetime, |end| end.duration_since(time).unwrap_or_default());
-        let lifetime = lifetime.min(left);
+        let lifetime = lifetime.min(time_left(&credentials));
         let identity = credentials.into();
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
@@ -146,7 +144,7 @@ impl Presigner {
             .identity(&identity)
             .region(&self.region)
             .name("s3")
-            .time(time)
+            .time(UNIX_EPOCH + Duration::from_millis(u64::try_from(now().0).unwrap_or_default()))
             .settings(settings)
             .build()
             .map_err(|error| failed(error.to_string()))?

@@ -14,6 +14,7 @@ mod versions;
 
 pub use config::{Encryption, S3Config};
 pub use credentials::StoreCredentials;
+pub(crate) use credentials::time_left;
 pub use lifecycle::LifecycleRule;
 pub use listing::{Listed, Marker};
 

@@ -1,13 +1,14 @@
 //! Loading of aggregates: reads their subjects from the log and folds the events.
 
-use crate::memory::{BYTES_EACH, Due, Memory, Remembered};
+use crate::memory::{Due, Memory, Remembered};
 use crate::snapshot::{self, Mark};
+use crate::sources::Sources;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 use waybill_domain::Aggregate;
 use waybill_event_log::{Back, EventLog, ReadError, Stored, read_back, read_rest};
-use waybill_schema::{Event, Position, Subject, Timestamp};
+use waybill_schema::{Event, Subject, Timestamp};
 
 /// Time during which a state can be used for decisions without reading the log again.
 const RECENT: Duration = Duration::from_secs(1);
@@ -15,8 +16,6 @@ const RECENT: Duration = Duration::from_secs(1);
 const SNAPSHOT_EVERY: u64 = 64;
 /// The same for an aggregate with facts. Its caller keeps the state, so that it is rarely loaded.
 const SNAPSHOT_EVERY_WITH_FACTS: u64 = 500;
-/// Maximum number of bytes of snapshots that are written for each event.
-const SNAPSHOT_BYTES_PER_EVENT: usize = 256;
 /// Number of folded events after which a snapshot is kept in memory.
 const REMEMBER_EVERY: u64 = 4;
 
@@ -105,6 +104,11 @@ impl<S> Loaded<S> {
         (self.read_to, self.read_to_id) = (mark.seq, mark.id);
     }
 
+    /// Returns the last event of the state.
+    fn mark(&self) -> Mark {
+        Mark { seq: self.read_to, id: self.read_to_id.clone() }
+    }
+
     fn seqs(&self) -> Seqs {
         Seqs { folded: self.folded_seq, facts: self.facts_seq }
     }
@@ -113,8 +117,7 @@ impl<S> Loaded<S> {
 /// Replaces the state with the snapshot in memory, if there is one and no event was read. Checks that the stream still has
 /// the last event of the snapshot.
 async fn recall<A: Aggregate>(
-    log: &dyn EventLog,
-    memory: &Memory,
+    sources: &Sources,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
 ) -> Result<(), ReadError> {
@@ -122,10 +125,9 @@ async fn recall<A: Aggregate>(
     let Some(generation) = loaded.generation.filter(|_| loaded.read_to == 0 && is_remembered(aggregate)) else {
         return Ok(());
     };
-    let Some(Remembered { fold, mark, due }) = memory.read(subject, generation) else { return Ok(()) };
-    let there = log.at(Position { partition: log.partitions().of(subject.company), seq: mark.seq }).await?;
-    if there.and_then(|event| event.message_id) != mark.id {
-        memory.forget(subject);
+    let Some(Remembered { fold, mark, due }) = sources.memory.read(subject, generation) else { return Ok(()) };
+    if !mark.is_in(sources.log(), subject).await? {
+        sources.memory.forget(subject);
         return Ok(());
     }
     loaded.restored(fold, mark);
@@ -138,14 +140,9 @@ pub(crate) fn remember<A: Aggregate>(memory: &Memory, aggregate: &A, loaded: &mu
     if loaded.since_remembered < REMEMBER_EVERY || !is_remembered(aggregate) || A::is_over(&loaded.state) {
         return;
     }
-    if loaded.due.worth * SNAPSHOT_BYTES_PER_EVENT as u64 > BYTES_EACH as u64 {
-        memory.forget(aggregate.subject());
-        return;
-    }
     let Some(generation) = loaded.generation else { return };
     loaded.since_remembered = 0;
-    let mark = Mark { seq: loaded.read_to, id: loaded.read_to_id.clone() };
-    let state = Remembered { fold: &loaded.fold(), mark, due: loaded.due };
+    let state = Remembered { fold: &loaded.fold(), mark: loaded.mark(), due: loaded.due };
     memory.keep(aggregate.subject(), generation, state);
 }
 
@@ -157,25 +154,24 @@ fn is_remembered<A: Aggregate>(aggregate: &A) -> bool {
 
 /// Folds the new events. Implements [`crate::Repository::refresh`].
 pub(crate) async fn fold_new<A: Aggregate>(
-    log: &dyn EventLog,
-    memory: &Memory,
+    sources: &Sources,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
 ) -> Result<(), ReadError> {
-    let asked_at = Instant::now();
+    let (log, asked_at) = (sources.log(), Instant::now());
     loaded.is_of(log);
-    recall(log, memory, aggregate, loaded).await?;
+    recall(sources, aggregate, loaded).await?;
     let mut read = read_both(log, aggregate, loaded).await;
     if let Err(ReadError::Diverged { subject, seq }) = &read {
         tracing::warn!(subject, seq, "the stream was restored or replaced; reading an aggregate again");
-        memory.forget(aggregate.subject());
+        sources.memory.forget(aggregate.subject());
         loaded.begin_again();
         read = read_both(log, aggregate, loaded).await;
     }
     fold(aggregate, loaded, read?)?;
     loaded.complete_at = Some(asked_at);
     keep(log, aggregate, loaded).await;
-    remember(memory, aggregate, loaded);
+    remember(&sources.memory, aggregate, loaded);
     Ok(())
 }
 
@@ -183,19 +179,18 @@ pub(crate) async fn fold_new<A: Aggregate>(
 async fn keep<A: Aggregate>(log: &dyn EventLog, aggregate: &A, loaded: &mut Loaded<A::State>) {
     let (Some(version), Some(values)) = (A::SNAPSHOT_VERSION, log.snapshots()) else { return };
     let every = if aggregate.facts().is_some() { SNAPSHOT_EVERY_WITH_FACTS } else { SNAPSHOT_EVERY };
-    if loaded.due.folded < every.max(loaded.due.worth) || A::is_over(&loaded.state) {
+    if !loaded.due.is_reached(every) || A::is_over(&loaded.state) {
         return;
     }
     let Some(bytes) = snapshot::pack(&loaded.fold()) else { return };
-    loaded.due.worth = (bytes.len() / SNAPSHOT_BYTES_PER_EVENT) as u64;
+    loaded.due.bytes = bytes.len();
     // The state in memory must be replaced, because it contains the previous values.
     loaded.since_remembered = REMEMBER_EVERY;
-    if loaded.due.folded < loaded.due.worth {
+    if !loaded.due.is_reached(every) {
         return;
     }
     loaded.due.folded = 0;
-    let mark = Mark { seq: loaded.read_to, id: loaded.read_to_id.clone() };
-    if let Err(error) = snapshot::write(values, aggregate.subject(), version, mark, &bytes).await {
+    if let Err(error) = snapshot::write(values, aggregate.subject(), version, loaded.mark(), &bytes).await {
         tracing::warn!(subject = %aggregate.subject(), %error, "cannot write a snapshot");
     }
 }
@@ -355,16 +350,15 @@ impl<S> Loaded<S> {
 
 /// Folds a fact that was appended after the last known fact, together with the decisions before it.
 pub(crate) async fn fold_fact<A: Aggregate>(
-    log: &dyn EventLog,
-    memory: &Memory,
+    sources: &Sources,
     aggregate: &A,
     loaded: &mut Loaded<A::State>,
     appended: &Appended,
 ) -> Result<(), ReadError> {
     let asked_at = Instant::now();
-    let last = log.last(aggregate.subject()).await?;
+    let last = sources.log().last(aggregate.subject()).await?;
     if seq_of(last.as_ref()) != loaded.last_seq {
-        return fold_new(log, memory, aggregate, loaded).await;
+        return fold_new(sources, aggregate, loaded).await;
     }
     // No fact came before the appended one, and the last decision is known. The state is therefore complete.
     loaded.complete_at = Some(asked_at);

@@ -11,7 +11,9 @@ use waybill_schema::Subject;
 /// Maximum number of bytes of all snapshots.
 const BYTES: u64 = 32 * 1_024 * 1_024;
 /// Maximum number of bytes of a snapshot. A larger one is not kept, because it is encoded again after every few events.
-pub(crate) const BYTES_EACH: usize = 256 * 1_024;
+const BYTES_EACH: usize = 256 * 1_024;
+/// Maximum number of bytes of snapshots that are written to the bucket for each event.
+const BYTES_PER_EVENT: usize = 256;
 /// Time after its last use during which a snapshot is kept.
 const FOR: Duration = Duration::from_secs(600);
 
@@ -27,13 +29,20 @@ struct Kept {
     due: Due,
 }
 
-/// When the next snapshot is written to the bucket.
+/// Progress towards the next snapshot in the bucket.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Due {
-    /// Number of events that were folded since the last one.
+    /// Number of events that were folded since the last snapshot.
     pub(crate) folded: u64,
-    /// Minimum number of events after which the next one is worth its size. It is 0 if the size is not known.
-    pub(crate) worth: u64,
+    /// Size of the state when it was last encoded for the bucket. It is 0 if the size is not known.
+    pub(crate) bytes: usize,
+}
+
+impl Due {
+    /// Returns `true` if the next snapshot is due: after `every` events, or after more if its size is not worth it yet.
+    pub(crate) fn is_reached(self, every: u64) -> bool {
+        self.folded >= every.max((self.bytes / BYTES_PER_EVENT) as u64)
+    }
 }
 
 /// A state in memory.
@@ -67,7 +76,8 @@ impl Memory {
     /// Keeps a state, which must contain all events up to its mark. Forgets it if it is too large.
     pub(crate) fn keep<T: Serialize>(&self, subject: Subject, generation: u64, state: Remembered<&T>) {
         let Remembered { fold, mark, due } = state;
-        match snapshot::pack(fold).filter(|fold| fold.len() <= BYTES_EACH) {
+        let fold = if due.bytes > BYTES_EACH { None } else { snapshot::pack(fold) };
+        match fold.filter(|fold| fold.len() <= BYTES_EACH) {
             Some(fold) => self.0.insert(&subject, Kept { generation, mark, fold, due }),
             // The previous snapshot is older than what the bucket will have.
             None => self.forget(subject),

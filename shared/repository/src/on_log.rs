@@ -74,7 +74,7 @@ macro_rules! on_log {
                 fn load<'a>(&'a self, sources: &'a Sources) -> BoxFuture<'a, Result<Loaded<Self::State>, ReadError>> {
                     Box::pin(async move {
                         let mut loaded = Loaded::default();
-                        fold_new(sources.log(), &sources.memory, self, &mut loaded).await?;
+                        fold_new(sources, self, &mut loaded).await?;
                         Ok(loaded)
                     })
                 }
@@ -84,7 +84,7 @@ macro_rules! on_log {
                     sources: &'a Sources,
                     loaded: &'a mut Loaded<Self::State>,
                 ) -> BoxFuture<'a, Result<(), ReadError>> {
-                    Box::pin(fold_new(sources.log(), &sources.memory, self, loaded))
+                    Box::pin(fold_new(sources, self, loaded))
                 }
 
                 fn execute_from<'a>(
@@ -154,7 +154,7 @@ impl<A: Aggregate> Attempt for Change<'_, A> {
     type Event = A::Event;
 
     async fn refresh(&mut self) -> Result<(), ReadError> {
-        fold_new(self.sources.log(), &self.sources.memory, self.aggregate, self.loaded).await
+        fold_new(self.sources, self.aggregate, self.loaded).await
     }
 
     async fn decide(&mut self) -> Result<Option<A::Event>, ExecuteError> {
@@ -182,7 +182,7 @@ impl<A: Aggregate> Attempt for Change<'_, A> {
         let position = append(log, new).await?;
         let appended = Appended { event, time, seq: position.seq, message_id };
         match facts {
-            Some(_) => fold_fact(log, &sources.memory, *aggregate, loaded, &appended).await?,
+            Some(_) => fold_fact(sources, *aggregate, loaded, &appended).await?,
             None => {
                 loaded.decided(*aggregate, &appended);
                 remember(&sources.memory, *aggregate, loaded);

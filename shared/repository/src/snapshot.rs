@@ -4,7 +4,7 @@
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use waybill_event_log::{EventLog, Values, ValuesError};
+use waybill_event_log::{EventLog, ReadError, Values, ValuesError};
 use waybill_schema::{Position, Subject, names};
 
 /// Size of a piece in bytes. A value can have at most 1 MiB.
@@ -18,6 +18,18 @@ const ATTEMPTS: u32 = 2;
 pub(crate) struct Mark {
     pub(crate) seq: u64,
     pub(crate) id: Option<String>,
+}
+
+impl Mark {
+    /// Returns `true` if the stream still has this event. Events without a message id cannot be recognised.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] if the log does not answer.
+    pub(crate) async fn is_in(&self, log: &dyn EventLog, subject: Subject) -> Result<bool, ReadError> {
+        let position = Position { partition: log.partitions().of(subject.company), seq: self.seq };
+        let there = log.at(position).await?.and_then(|event| event.message_id);
+        Ok(there.is_some() && there == self.id)
+    }
 }
 
 /// Value of the key of a snapshot.
@@ -56,9 +68,7 @@ async fn read_bytes(
 ) -> Option<Mark> {
     for _ in 0..ATTEMPTS {
         let head = head(values, subject).await.ok()?.filter(|head| head.version == version)?;
-        let position = Position { partition: log.partitions().of(subject.company), seq: head.mark.seq };
-        let there = log.at(position).await.ok()??;
-        if there.message_id.is_none() || there.message_id != head.mark.id {
+        if !head.mark.is_in(log, subject).await.ok()? {
             return None;
         }
         if let Some(bytes) = pieces(values, subject, &head).await

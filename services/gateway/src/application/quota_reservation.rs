@@ -266,8 +266,8 @@ fn failed(error: ExecuteError) -> Problem {
 }
 
 /// Returns the context for the event of a batch. Its actor is the user if all starts are from one user, and the gateway
-/// otherwise. It has an address only if all starts are from one user and this address, and names the first request: the events of the uploads name
-/// their own requests.
+/// otherwise. It has an address only if all starts are from one user and this address, and names the first request: the
+/// events of the uploads name their own requests.
 fn common_context(batch: &[Request]) -> Context {
     let service = || Actor::Service("gateway".to_owned());
     let contexts = || batch.iter().map(|request| &request.context);

@@ -100,13 +100,8 @@ struct Last {
 impl Last {
     /// Returns the credentials that are still valid, and for how long they are.
     fn valid(&self) -> Option<(&Credentials, Duration)> {
-        let now = UNIX_EPOCH + Duration::from_millis(now().0.unsigned_abs());
         let credentials = self.credentials.as_ref()?;
-        let left = match credentials.expiry() {
-            Some(end) => end.duration_since(now).ok()?,
-            None => Duration::MAX,
-        };
-        Some((credentials, left))
+        Some((credentials, time_left(credentials))).filter(|(_, left)| !left.is_zero())
     }
 
     /// Returns the credentials, or the error of the last attempt. Returns `None` if it is time for a new attempt.
@@ -178,6 +173,12 @@ impl fmt::Debug for Renewed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Renewed")
     }
+}
+
+/// Returns the time for which credentials are still valid.
+pub(crate) fn time_left(credentials: &Credentials) -> Duration {
+    let now = UNIX_EPOCH + Duration::from_millis(now().0.unsigned_abs());
+    credentials.expiry().map_or(Duration::MAX, |end| end.duration_since(now).unwrap_or_default())
 }
 
 /// Removes an empty session token. Endpoints of other stores than Amazon's hand out keys without a token, and such a store
