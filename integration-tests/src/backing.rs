@@ -31,7 +31,7 @@ const CURSOR_SECRET: &str = "a secret for cursors in the tests.....";
 const TOKEN_SECRET: &str = "a secret for download tokens in tests.";
 
 /// The roles of `waybill serve`.
-const ROLES: [&str; 5] = ["all", "gateway", "worker", "projector", "fanout"];
+const ROLES: [&str; 6] = ["all", "gateway", "worker", "projector", "fanout", "content"];
 
 /// NATS, a database and a bucket for one test.
 pub struct Backing {

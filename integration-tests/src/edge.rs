@@ -174,10 +174,17 @@ impl Behind {
         let workers = format!("--worker-urls=https://{}", worker.addr());
         let gateway = role("gateway", "http-addr", &[workers]).await;
         let fanout = role("fanout", "fanout-addr", &[]).await;
+        let content = role("content", "content-addr", &[]).await;
         let edge = Edge::start(nginx, &authority, gateway.addr(), fanout.addr()).await;
         let tunnel = Tunnel::start(&authority, edge.addr()).await;
         let ops_tunnel = Tunnel::start(&authority, gateway.addr()).await;
-        Self { _processes: vec![gateway, fanout, worker, projector], _edge: edge, tunnel, ops_tunnel, _logs: logs }
+        Self {
+            _processes: vec![gateway, fanout, content, worker, projector],
+            _edge: edge,
+            tunnel,
+            ops_tunnel,
+            _logs: logs,
+        }
     }
 
     /// Returns the URL of nginx, for clients without TLS.

@@ -60,8 +60,8 @@ impl Process {
     /// Waits until the process is ready.
     pub async fn ready(&self) {
         match &self.tls {
-            // Clients do not reach a projector, so that it has no TLS.
-            Some(authority) if self.role != "projector" => {
+            // Clients do not reach these roles, so that they have no TLS.
+            Some(authority) if !matches!(self.role, "projector" | "content") => {
                 ready(&authority.http(), &format!("https://{}", self.addr)).await;
             }
             _ => ready(&reqwest::Client::new(), &format!("http://{}", self.addr)).await,

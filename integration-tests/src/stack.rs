@@ -96,7 +96,8 @@ impl Stack {
                 let urls = format!("--worker-urls=http://{worker_addr}");
                 let (addr, gateway) = role("gateway", &["--http-addr=127.0.0.1:0".to_owned(), urls]).await;
                 let (fanout_addr, fanout) = role("fanout", &["--fanout-addr=127.0.0.1:0".to_owned()]).await;
-                (addr, fanout_addr, vec![gateway, fanout, projector, worker])
+                let (_, content) = role("content", &["--content-addr=127.0.0.1:0".to_owned()]).await;
+                (addr, fanout_addr, vec![gateway, fanout, content, projector, worker])
             }
         };
         let (url, progress_url) = (format!("http://{addr}"), format!("http://{fanout_addr}"));

@@ -82,9 +82,12 @@ error_codes! {
     EncodingRefused "encoding_refused" [415] "Send the bytes without `Content-Encoding`" "";
     EventBudgetExhausted "event_budget_exhausted" [429] "The user (`WAYBILL_EVENT_BYTES_PER_USER`) or the company sent too many changes or too much metadata. Uploads without much metadata and all reads still work. Wait for `Retry-After`" "";
     FileDeleted "file_deleted" [409, 410] "The file was deleted" "";
+    FileInfected "file_infected" [403] "The virus scanner found something in the file. Nobody can read it until an administrator releases it (`POST /v1/files/{id}/release`). `scan` of the file has the name of what was found" "";
     FileNotDeleted "file_not_deleted" [409] "Only a deleted file can be purged" "";
-    FileNotReady "file_not_ready" [409] "The file is not verified" "";
+    FileNotQuarantined "file_not_quarantined" [409] "Only an infected or unscanned file can be released" "";
+    FileNotReady "file_not_ready" [409] "The file is not verified, or the company requires a virus scan that is not complete. Try again after `Retry-After`, or wait for the event `FileScanned` over the WebSocket" "";
     FileTooLarge "file_too_large" [413] "The file exceeds the limit for one file" "`limit_bytes`";
+    FileUnscanned "file_unscanned" [403] "The file could not be scanned for viruses completely, and the company does not permit such files. An administrator can release it (`POST /v1/files/{id}/release`). `scan` of the file has the reason" "";
     FormInvalid "form_invalid" [400] "The form cannot be read, does not have exactly one file, or has a field that describes the file after it. Put fields first, and send each file in its own request" "";
     HeaderInvalid "header_invalid" [400] "A header of the upload protocol has an invalid value" "";
     HeaderMissing "header_missing" [400] "A header of the upload protocol is missing" "";

@@ -7,6 +7,9 @@ use std::fmt::Display;
 /// The durable pull consumer that the workers of one partition share.
 pub const REACTIONS_DURABLE: &str = "reactions";
 
+/// The durable pull consumer of verified files that the processes with the role `content` of one partition share.
+pub const SCANS_DURABLE: &str = "scans";
+
 /// Key-value bucket: SHA-256 midstates of uploads, one key per upload.
 pub const MIDSTATES_BUCKET: &str = "midstates";
 /// Key-value bucket: requests that carried an `Idempotency-Key`, kept for 24 hours.

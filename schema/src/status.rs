@@ -1,5 +1,6 @@
 //! Statuses of the data model, with their names in JSON and in PostgreSQL.
 
+use crate::scan::ScanResult;
 use serde::{Deserialize, Serialize};
 
 /// The text is not the name of a status.
@@ -70,6 +71,16 @@ statuses! {
         Failed = "FAILED",
     }
 
+    /// Verdict of a virus scan.
+    Verdict {
+        /// The scanner read all bytes and found nothing.
+        Clean = "CLEAN",
+        /// The scanner found something.
+        Infected = "INFECTED",
+        /// The scanner could not look at everything.
+        Unscanned = "UNSCANNED",
+    }
+
     /// Status of an upload session.
     SessionStatus {
         /// The session is open, or some of its files have not ended.
@@ -80,6 +91,16 @@ statuses! {
         Failed = "FAILED",
         /// Cancelled.
         Cancelled = "CANCELLED",
+    }
+}
+
+impl From<&ScanResult> for Verdict {
+    fn from(result: &ScanResult) -> Self {
+        match result {
+            ScanResult::Clean => Self::Clean,
+            ScanResult::Infected { .. } => Self::Infected,
+            ScanResult::Unscanned { .. } => Self::Unscanned,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! threads and memberships. Waybill stores their ids and no names.
 
 use crate::access::Place;
+use crate::scan::{ScanPolicy, UnscannedPolicy};
 use crate::{ChatroomId, CompanyId, ThreadId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,18 @@ pub struct CompanySettingsV1 {
     pub retention_days: Option<u32>,
 }
 
+/// Settings of a company before version 3 of the event. See [`CompanySettings`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named as in CompanySettings")]
+pub struct CompanySettingsV2 {
+    pub max_file_bytes: Option<u64>,
+    pub max_session_bytes: Option<u64>,
+    pub allowed_mime_types: Option<Vec<String>>,
+    pub retention_days: Option<u32>,
+    pub link_max_age_s: Option<u32>,
+    pub link_max_downloads: Option<u32>,
+}
+
 /// Rules for the files of a company. Sizes are in bytes, and limits are inclusive. `None` leaves a rule to the
 /// installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +51,25 @@ pub struct CompanySettings {
     pub link_max_age_s: Option<u32>,
     /// Maximum number of downloads with one download link.
     pub link_max_downloads: Option<u32>,
+    /// Policy for virus scans.
+    pub scan: Option<ScanPolicy>,
+    /// Policy for files that could not be scanned completely, if a scan is required.
+    pub unscanned: Option<UnscannedPolicy>,
+}
+
+impl From<CompanySettingsV2> for CompanySettings {
+    fn from(before: CompanySettingsV2) -> Self {
+        Self {
+            max_file_bytes: before.max_file_bytes,
+            max_session_bytes: before.max_session_bytes,
+            allowed_mime_types: before.allowed_mime_types,
+            retention_days: before.retention_days,
+            link_max_age_s: before.link_max_age_s,
+            link_max_downloads: before.link_max_downloads,
+            scan: None,
+            unscanned: None,
+        }
+    }
 }
 
 /// The settings of the company changed. The new settings replace all previous ones.
@@ -47,15 +79,22 @@ pub struct CompanySettingsChangedV1 {
     pub settings: CompanySettingsV1,
 }
 
-/// The company changed its own settings. They replace all previous ones, and apply within the limits of
-/// [`CompanyLimitsSetV1`].
+/// The company changed its own settings. See [`CompanySettingsChangedV3`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanySettingsChangedV2 {
+    /// The settings.
+    pub settings: CompanySettingsV2,
+}
+
+/// The company changed its own settings. They replace all previous ones, and apply within the limits of
+/// [`CompanyLimitsSetV2`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompanySettingsChangedV3 {
     /// The settings.
     pub settings: CompanySettings,
 }
 
-impl From<CompanySettingsChangedV1> for CompanySettingsChangedV2 {
+impl From<CompanySettingsChangedV1> for CompanySettingsChangedV3 {
     fn from(changed: CompanySettingsChangedV1) -> Self {
         let CompanySettingsV1 { max_file_bytes, max_session_bytes, allowed_mime_types, retention_days } =
             changed.settings;
@@ -70,13 +109,34 @@ impl From<CompanySettingsChangedV1> for CompanySettingsChangedV2 {
     }
 }
 
-/// The host product set limits for the settings of the company. They replace all previous limits.
+impl From<CompanySettingsChangedV2> for CompanySettingsChangedV3 {
+    fn from(changed: CompanySettingsChangedV2) -> Self {
+        Self { settings: changed.settings.into() }
+    }
+}
+
+/// The host product set limits for the settings of the company. See [`CompanyLimitsSetV2`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanyLimitsSetV1 {
+    /// Upper limits.
+    pub limits: CompanySettingsV2,
+    /// Minimum number of days for which files are kept, if the company sets a retention.
+    pub min_retention_days: Option<u32>,
+}
+
+/// The host product set limits for the settings of the company. They replace all previous limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompanyLimitsSetV2 {
     /// Upper limits. The company may only set stricter rules.
     pub limits: CompanySettings,
     /// Minimum number of days for which files are kept, if the company sets a retention.
     pub min_retention_days: Option<u32>,
+}
+
+impl From<CompanyLimitsSetV1> for CompanyLimitsSetV2 {
+    fn from(set: CompanyLimitsSetV1) -> Self {
+        Self { limits: set.limits.into(), min_retention_days: set.min_retention_days }
+    }
 }
 
 /// Tokens of one user, or of all users of the company, are not accepted any more.
@@ -158,8 +218,9 @@ aggregate_events! {
     /// Events of the directory of a company.
     DirectoryEvent of Directory {
         CompanyRegistered, 1 => CompanyRegisteredV1;
-        CompanySettingsChanged, 2 => CompanySettingsChangedV2, before: 1 => CompanySettingsChangedV1;
-        CompanyLimitsSet, 1 => CompanyLimitsSetV1;
+        CompanySettingsChanged, 3 => CompanySettingsChangedV3,
+            before: 1 => CompanySettingsChangedV1, 2 => CompanySettingsChangedV2;
+        CompanyLimitsSet, 2 => CompanyLimitsSetV2, before: 1 => CompanyLimitsSetV1;
         CompanyClosed, 1 => CompanyClosedV1;
         UserRegistered, 1 => UserRegisteredV1;
         UserRemoved, 1 => UserRemovedV1;

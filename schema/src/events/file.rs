@@ -1,5 +1,6 @@
 //! Events of a verified file. Subject: `file.{id}`.
 
+use crate::scan::ScanResult;
 use serde::{Deserialize, Serialize};
 
 /// The file has a new display name. Its original name remains recorded.
@@ -33,6 +34,23 @@ pub struct FileSpaceReleasedV1 {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePurgedV1 {}
 
+/// The file was scanned for viruses. A later scan replaces the verdict of an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileScannedV1 {
+    /// Result of the scan.
+    pub result: ScanResult,
+    /// Scanner and its version, such as `ClamAV 1.4.6`.
+    pub engine: String,
+    /// Version of the scanner's signatures, as the scanner names it.
+    pub database_version: String,
+    /// Number of bytes of the file that the scanner read.
+    pub covered_bytes: u64,
+}
+
+/// An administrator released the file: its present verdict does not keep anybody from reading it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReleasedV1 {}
+
 aggregate_events! {
     /// Events of a verified file.
     FileEvent of File {
@@ -42,5 +60,7 @@ aggregate_events! {
         FileMetadataChanged, 1 => FileMetadataChangedV1;
         FilePurged, 1 => FilePurgedV1;
         FileSpaceReleased, 1 => FileSpaceReleasedV1;
+        FileScanned, 1 => FileScannedV1;
+        FileReleased, 1 => FileReleasedV1;
     }
 }

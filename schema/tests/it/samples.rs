@@ -24,6 +24,19 @@ fn settings() -> CompanySettings {
         retention_days: Some(365),
         link_max_age_s: Some(86_400),
         link_max_downloads: Some(10),
+        scan: Some(ScanPolicy::Require),
+        unscanned: Some(UnscannedPolicy::Block),
+    }
+}
+
+fn settings_before_scans() -> CompanySettingsV2 {
+    CompanySettingsV2 {
+        max_file_bytes: settings().max_file_bytes,
+        max_session_bytes: settings().max_session_bytes,
+        allowed_mime_types: settings().allowed_mime_types,
+        retention_days: Some(365),
+        link_max_age_s: Some(86_400),
+        link_max_downloads: Some(10),
     }
 }
 
@@ -77,7 +90,21 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
         (
             "CompanySettingsChanged.v1",
             1,
-            CompanySettingsChangedV2::from(CompanySettingsChangedV1 { settings: before }).into(),
+            CompanySettingsChangedV3::from(CompanySettingsChangedV1 { settings: before }).into(),
+        ),
+        (
+            "CompanySettingsChanged.v2",
+            2,
+            CompanySettingsChangedV3::from(CompanySettingsChangedV2 { settings: settings_before_scans() }).into(),
+        ),
+        (
+            "CompanyLimitsSet.v1",
+            1,
+            CompanyLimitsSetV2::from(CompanyLimitsSetV1 {
+                limits: settings_before_scans(),
+                min_retention_days: Some(7),
+            })
+            .into(),
         ),
         ("UploadStarted.v1", 1, UploadStartedV2::from(started()).into()),
         ("MultipartOpened.v1", 1, MultipartOpenedV2::from(opened).into()),
@@ -280,8 +307,8 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             QuotaRecalculatedV1 { storage_used_bytes: 77, file_count: 2, drift_bytes: -7, drift_files: 1 }.into(),
         ),
         ("CompanyRegistered.v1", CompanyRegisteredV1 { company_id: company() }.into()),
-        ("CompanySettingsChanged.v2", CompanySettingsChangedV2 { settings: settings() }.into()),
-        ("CompanyLimitsSet.v1", CompanyLimitsSetV1 { limits: settings(), min_retention_days: Some(7) }.into()),
+        ("CompanySettingsChanged.v3", CompanySettingsChangedV3 { settings: settings() }.into()),
+        ("CompanyLimitsSet.v2", CompanyLimitsSetV2 { limits: settings(), min_retention_days: Some(7) }.into()),
         (
             "TokensInvalidated.v1",
             TokensInvalidatedV1 { user_id: Some(user_id), issued_before: Timestamp(1_790_000_000_000) }.into(),
@@ -298,6 +325,10 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("FileMetadataChanged.v1", FileMetadataChangedV1 { metadata: Some(r#"{"a":2}"#.to_owned()) }.into()),
         ("FilePurged.v1", FilePurgedV1 {}.into()),
         ("FileSpaceReleased.v1", FileSpaceReleasedV1 {}.into()),
+        ("FileScanned.v1", scanned(ScanResult::Clean)),
+        ("FileScanned.v1.infected", scanned(ScanResult::Infected { signature: "Eicar-Test".to_owned() })),
+        ("FileScanned.v1.unscanned", scanned(ScanResult::Unscanned { reason: UnscannedReason::Encrypted })),
+        ("FileReleased.v1", FileReleasedV1 {}.into()),
         ("FileShared.v2", FileSharedV2 { basis: ShareBasis::Share(ShareId(uuid(10))), ..shared().into() }.into()),
         ("FileShared.v2.uploader", FileSharedV2 { basis: ShareBasis::Uploader, ..shared().into() }.into()),
         ("FileShared.v2.admin", FileSharedV2 { basis: ShareBasis::Admin, ..shared().into() }.into()),
@@ -375,6 +406,11 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ),
         ("ContentReleased.v2", ContentReleasedV2 { file_id: upload(), references: 3 }.into()),
     ]
+}
+
+fn scanned(result: ScanResult) -> Event {
+    let (engine, database_version) = ("ClamAV 1.4.6".to_owned(), "27805".to_owned());
+    FileScannedV1 { result, engine, database_version, covered_bytes: 77 }.into()
 }
 
 fn permissions() -> Permissions {

@@ -21,8 +21,9 @@ from .blocks import Block, Command, Fault
 _FILES = ("README.md", "docker-compose.yml", "nats", "scripts")
 _PROGRAMS = ("WAYBILL_NATS_SERVER", "WAYBILL_WEED", "WAYBILL_PG_BINDIR")
 _PRELUDE = Path(__file__).with_name("prelude.sh")
-_SERVER = re.compile(r"\bwaybill serve (?P<role>all|gateway|worker|projector|fanout)\b|(?:^|\s)scripts/up\b(?!.*--detach)")
-_ADDRESSES = {"worker": "WAYBILL_WORKER_ADDR", "projector": "WAYBILL_PROJECTOR_ADDR", "fanout": "WAYBILL_FANOUT_ADDR"}
+_SERVER = re.compile(r"\bwaybill serve (?P<role>all|gateway|worker|projector|fanout|content)\b|(?:^|\s)scripts/up\b(?!.*--detach)")
+_ADDRESSES = {"worker": "WAYBILL_WORKER_ADDR", "projector": "WAYBILL_PROJECTOR_ADDR", "fanout": "WAYBILL_FANOUT_ADDR",
+              "content": "WAYBILL_CONTENT_ADDR"}
 _SET = re.compile(r"(?:^|[\s;])([A-Z][A-Z_]*)=")
 
 

@@ -16,7 +16,7 @@ CONFIG = REPOSITORY / "nats" / "nats-server.conf"
 CONFIG_WITH_USERS = REPOSITORY / "nats" / "nats-server-users.conf"
 
 # The users in nats/users.conf.
-USERS = ("gateway", "worker", "projector", "fanout", "all", "provision")
+USERS = ("gateway", "worker", "projector", "fanout", "content", "all", "provision")
 
 
 def start(stack: Stack, store: Path, port: int, config: Optional[Path] = None,

@@ -6,7 +6,7 @@
     scripts/test -p waybill-gateway     runs cargo test --locked -p waybill-gateway
     scripts/test -- COMMAND…            runs COMMAND instead of cargo test
 
-nats-server is not started here: each test starts its own, so that it can crash it. The binary
+nats-server and clamd are not started here: each test starts its own, so that it can crash it. The binary
 `waybill` is built first, for tests that start and kill processes; WAYBILL_BIN names another binary.
 WAYBILL_TEST_DATABASE_URL and WAYBILL_TEST_S3_ENDPOINT name servers to use instead. Most tests wait a
 lot, so three tests run in parallel on two cores, and at most eight on more cores. RUST_TEST_THREADS
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List
 
-from . import clients, nats, pgfolder, process, waybill, weed, wheels
+from . import clamd, clients, nats, pgfolder, process, waybill, weed, wheels
 from .console import say
 from .home import REPOSITORY
 from .ports import Ports
@@ -72,6 +72,7 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
     ports = Ports()
     env = {
         "WAYBILL_TEST_NATS_SERVER": wheels.nats_server(),
+        "WAYBILL_TEST_CLAMD": os.environ.get("WAYBILL_TEST_CLAMD") or clamd.program(),
         **nats.configs_of_tests(folder),
         **nats.passwords(lambda _name: nats.password(), (*nats.USERS, "test")),
         # Temporary files of the tests are removed with the folder.

@@ -91,6 +91,7 @@ impl Fanout {
 impl Fanout {
     /// Creates a fan-out with an empty log in memory, without NATS and PostgreSQL.
     pub(crate) async fn alone() -> Arc<Self> {
+        use waybill_domain::scan::ScanRules;
         use waybill_event_log::jetstream::Records;
         use waybill_schema::names::RecordKind;
 
@@ -105,8 +106,8 @@ impl Fanout {
         let database = Database::new(config).unwrap();
         let shutdown = Shutdown::new();
         let (denials, _) = Recorder::new(Records::new(RecordKind::Refusal, nats, partitions), shutdown.clone());
-        let hub = Arc::new(Hub::new(log.clone()));
-        let access = Access::new(log.clone(), database.clone());
+        let access = Access::new(log.clone(), database.clone(), ScanRules::default());
+        let hub = Arc::new(Hub::new(log.clone(), access.clone()));
         Arc::new(Self::new(hub, log, database, access, shutdown, denials))
     }
 }

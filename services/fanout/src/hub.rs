@@ -1,6 +1,7 @@
 //! The hub follows all partitions and delivers each event to the connections that watch one of its topics.
 
 use crate::clients::Clients;
+use crate::concealed::is_concealed;
 use crate::live::{Live, What, is_before_verification, progress, topics, transition};
 use crate::outbox::Outbox;
 use futures_util::StreamExt;
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use waybill_access::Access;
 use waybill_api::frames::{ProgressFacts, Stage, Topic};
 use waybill_cache::Cache;
 use waybill_domain::progress::Tracker;
@@ -116,6 +118,7 @@ pub(crate) struct Hub {
     /// The open connections.
     pub(crate) clients: Clients,
     log: Arc<dyn EventLog>,
+    access: Arc<Access>,
     watchers: RwLock<Watchers>,
     shares: Cache<(CompanyId, ShareId), Openness>,
     trackers: Cache<UploadId, Mutex<Tracker>>,
@@ -124,11 +127,12 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(log: Arc<dyn EventLog>) -> Self {
+    pub(crate) fn new(log: Arc<dyn EventLog>, access: Arc<Access>) -> Self {
         let handed_out = log.partitions().all().map(|_| AtomicU64::new(0)).collect();
         Self {
             clients: Clients::default(),
             log,
+            access,
             watchers: RwLock::default(),
             shares: Cache::new(SHARES),
             // The weight changes with each event. `track` inserts the tracker again, which weighs it again.
@@ -299,8 +303,12 @@ impl Hub {
             watching.retain(|(_, recipients)| !recipients.is_empty());
         }
         let Some(Tracked { figures, uploaded_by }) = self.track(recorded, !watching.is_empty()).await else { return };
-        if is_before_verification(recorded) {
+        let is_hidden = is_before_verification(recorded)
+            || (watching.iter().any(|(topic, _)| is_of_place(topic))
+                && is_concealed(&self.access, self.log.as_ref(), recorded).await);
+        if is_hidden {
             // Members of the place do not see the file yet.
+            let uploaded_by = uploaded_by.or(recorded.envelope.routing.uploaded_by);
             let sees = |user: Option<UserId>| user.is_none_or(|user| uploaded_by == Some(user));
             for (_, recipients) in watching.iter_mut().filter(|(topic, _)| is_of_place(topic)) {
                 recipients.retain(|recipient| sees(recipient.user_id));

@@ -6,6 +6,7 @@ mod access;
 mod actix_socket;
 mod admission;
 mod clients;
+mod concealed;
 mod connection;
 mod fanout;
 mod guard;

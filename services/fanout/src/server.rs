@@ -91,7 +91,7 @@ impl Server {
 
     async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
         let tickets = Tickets::new(Bucket::open(&config.nats, names::TICKETS_BUCKET).await?);
-        let hub = Arc::new(Hub::new(config.log.clone()));
+        let hub = Arc::new(Hub::new(config.log.clone(), config.access.clone()));
         let mut tasks = JoinSet::new();
         let kept = Records::new(RecordKind::Refusal, config.nats.clone(), config.log.partitions());
         let (denials, recording) = Recorder::new(kept, shutdown.clone());

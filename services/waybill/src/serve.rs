@@ -1,5 +1,9 @@
 //! `waybill serve`: connects the roles with each other and with the backing servers, and shuts them down in order.
 
+mod running;
+
+pub use running::Running;
+
 use crate::{CommandError, backing, cleartext, listeners};
 use actix_web::App;
 use actix_web::middleware::from_fn;
@@ -10,6 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_access::{Access, Policies};
 use waybill_domain::limits::Limits;
+use waybill_domain::scan::ScanRules;
 use waybill_event_log::Bucket;
 use waybill_event_log::jetstream::JetStreamLog;
 use waybill_gateway::Workers;
@@ -22,7 +27,7 @@ use waybill_repository::Repository;
 use waybill_schema::names::{self, RecordKind};
 use waybill_service_kit::settings::{
     AuthSettings, BrowserSettings, ConnectionSettings, DatabaseSettings, NatsSettings, NetworkSettings, OpsSettings,
-    S3Settings, TlsSettings, TypeSettings, WorkerSecrets,
+    S3Settings, ScanSettings, TlsSettings, TypeSettings, WorkerSecrets,
 };
 use waybill_service_kit::{Shutdown, Tls, descriptors};
 
@@ -33,6 +38,7 @@ enum Role {
     Worker,
     Projector,
     Fanout,
+    Content,
 }
 
 /// Role and settings of `waybill serve`. An environment variable can set each of the settings.
@@ -64,6 +70,10 @@ pub struct ServeArgs {
     projector: waybill_projector::ProjectorSettings,
     #[command(flatten)]
     fanout: waybill_fanout::FanoutSettings,
+    #[command(flatten)]
+    content: waybill_content::ContentSettings,
+    #[command(flatten)]
+    scans: ScanSettings,
     #[command(flatten)]
     browsers: BrowserSettings,
     #[command(flatten)]
@@ -103,65 +113,6 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Running roles of this process.
-#[derive(Default)]
-pub struct Running {
-    addr: Option<SocketAddr>,
-    ops_addr: Option<SocketAddr>,
-    gateway: Option<waybill_gateway::Server>,
-    fanout: Option<waybill_fanout::Server>,
-    worker: Option<waybill_worker::Server>,
-    projector: Option<waybill_projector::Server>,
-    back: Shutdown,
-    tasks: JoinSet<()>,
-    /// Tasks that follow the events that affect authorization. They stop last, because every running request needs them.
-    followers: JoinSet<()>,
-    end: Shutdown,
-}
-
-impl Running {
-    /// Returns the address on which the process listens.
-    pub fn addr(&self) -> Option<SocketAddr> {
-        self.addr
-    }
-
-    /// Returns the address that serves readiness and metrics.
-    pub fn ops_addr(&self) -> Option<SocketAddr> {
-        self.ops_addr.or(self.addr)
-    }
-
-    /// Returns the readiness checks of the roles.
-    fn readiness(&self) -> Readiness {
-        // The gateway has the checks of all roles of its process.
-        let gateway = self.gateway.as_ref().map(waybill_gateway::Server::readiness);
-        let fanout = || self.fanout.as_ref().map(waybill_fanout::Server::readiness);
-        let worker = || self.worker.as_ref().map(waybill_worker::Server::readiness);
-        let projector = || self.projector.as_ref().map(waybill_projector::Server::readiness);
-        gateway.or_else(fanout).or_else(worker).or_else(projector).unwrap_or_default()
-    }
-
-    /// Waits until all roles have stopped after the shutdown was triggered. The roles that accept requests stop first,
-    /// the roles that requests depend on stop last.
-    pub async fn stopped(self) {
-        if let Some(gateway) = self.gateway {
-            gateway.stopped().await;
-        }
-        if let Some(fanout) = self.fanout {
-            fanout.stopped().await;
-        }
-        self.back.trigger();
-        if let Some(worker) = self.worker {
-            worker.stopped().await;
-        }
-        if let Some(projector) = self.projector {
-            projector.stopped().await;
-        }
-        self.tasks.join_all().await;
-        self.end.trigger();
-        self.followers.join_all().await;
-    }
-}
-
 /// Starts one role or all roles. They stop when `shutdown` is triggered.
 ///
 /// # Errors
@@ -179,7 +130,7 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
     let repository = Arc::new(Repository::new(log.clone()));
     let database = backing::database(&args.database)?;
     let (back, end) = (Shutdown::new(), Shutdown::new());
-    let access = Access::new(log.clone(), database.clone());
+    let access = Access::new(log.clone(), database.clone(), scan_rules(&args));
     let mut followers = JoinSet::new();
     if args.role != Role::Projector {
         for partition in backing::partitions(&args.nats)?.all() {
@@ -243,6 +194,14 @@ async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
             let addr = health_only(shared, addr, health, &mut tasks)?;
             Ok(Running { addr: Some(addr), projector: Some(projector), tasks, ..Running::default() })
         }
+        Role::Content => {
+            let content = content(shared);
+            let mut tasks = JoinSet::new();
+            let addr = shared.args.content.content_addr;
+            let health = HealthRoutes::beside_operations(content.readiness(), has_operations(shared));
+            let addr = health_only(shared, addr, health, &mut tasks)?;
+            Ok(Running { addr: Some(addr), content: Some(content), tasks, ..Running::default() })
+        }
         Role::Fanout => {
             let mut fanout = fanout(shared).await?;
             let addr = fanout.listen(shared.args.fanout.fanout_addr, tls(shared)?)?;
@@ -267,6 +226,7 @@ async fn all(shared: &Shared) -> Result<Running, CommandError> {
         fanout: Some(fanout),
         worker: Some(worker),
         projector: Some(projector),
+        content: Some(content(shared)),
         ..Running::default()
     })
 }
@@ -330,7 +290,24 @@ fn policies(shared: &Shared) -> Policies {
     let Shared { args, access, .. } = shared;
     let limits =
         Limits { max_file_bytes: args.gateway.max_file_bytes, max_session_bytes: args.gateway.max_session_bytes };
-    Policies { access: access.clone(), limits, types: backing::types(&args.types) }
+    Policies { access: access.clone(), limits, types: backing::types(&args.types), scans: scan_rules(args) }
+}
+
+/// Returns the rules for virus scans that apply to every company.
+fn scan_rules(args: &ServeArgs) -> ScanRules {
+    ScanRules { policy: args.scans.scan, unscanned: args.scans.unscanned }
+}
+
+fn content(shared: &Shared) -> waybill_content::Server {
+    let config = waybill_content::Config {
+        settings: shared.args.content.clone(),
+        nats: shared.nats.clone(),
+        repository: shared.repository.clone(),
+        access: shared.access.clone(),
+        store: shared.store.clone(),
+        database: shared.database.clone(),
+    };
+    waybill_content::Server::from_config(config, &shared.back)
 }
 
 async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_worker::Server, CommandError> {

@@ -33,6 +33,7 @@ use waybill_read_model::Database;
 use waybill_repository::{Context, Repository};
 use waybill_schema::{Actor, Causation, Position, WorkerId};
 use waybill_service_kit::now;
+use waybill_service_kit::places::Places;
 
 /// Connections, caches and limits that all parts of a worker use.
 pub(crate) struct Worker {
@@ -59,7 +60,7 @@ pub(crate) struct Worker {
     pub(crate) read_ahead: ReadAhead,
     pub(crate) awaited: reactions::Awaited,
     /// Places for reactions that read or write large objects.
-    pub(crate) long: Arc<reactions::Places>,
+    pub(crate) long: Arc<Places>,
     /// Events whose reactions found no such place.
     pub(crate) waiting: Cache<Position, ()>,
 }

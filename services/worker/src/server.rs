@@ -22,6 +22,7 @@ use waybill_object_store::{ObjectStore, ReadAhead};
 use waybill_read_model::Database;
 use waybill_repository::Repository;
 use waybill_schema::{WorkerId, names};
+use waybill_service_kit::places::Places;
 use waybill_service_kit::{Secrets, Shutdown, Tls, new_id};
 
 /// Settings and connections of a worker.
@@ -112,7 +113,7 @@ impl Server {
             budget: Budget::new(budget_mib),
             pace: Pace::default(),
             awaited: reactions::Awaited::default(),
-            long: reactions::Places::new(reactions::LONG),
+            long: Places::new(reactions::LONG),
             waiting: reactions::waiting(),
         });
         let readiness = readiness(&worker);

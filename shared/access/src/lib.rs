@@ -19,6 +19,7 @@ use tail::Tail;
 use waybill_cache::Cache;
 use waybill_domain::access::{Author, FileFacts, Memberships, Presence, ShareFacts, Standing, ends};
 use waybill_domain::directory::CompanyRules;
+use waybill_domain::scan::{ScanRules, Scans};
 use waybill_event_log::EventLog;
 use waybill_read_model::Database;
 use waybill_read_model::queries::{AccessRows, access_rows};
@@ -92,13 +93,16 @@ pub struct Access {
     /// tokens, removes the entry.
     active: Cache<(CompanyId, UserId), Standing>,
     rules: Cache<CompanyId, CompanyRules>,
+    /// Rules of the installation for virus scans.
+    scans: ScanRules,
 }
 
 impl Access {
-    /// Creates an instance. It answers only while [`Access::follow`] runs for each partition.
-    pub fn new(log: Arc<dyn EventLog>, database: Database) -> Arc<Self> {
+    /// Creates an instance in an installation with these rules for virus scans. It answers only while [`Access::follow`]
+    /// runs for each partition.
+    pub fn new(log: Arc<dyn EventLog>, database: Database, scans: ScanRules) -> Arc<Self> {
         let tails = log.partitions().all().map(|_| Tail::default()).collect();
-        Arc::new(Self { log, database, tails, active: Cache::new(REMEMBERED), rules: Cache::new(REMEMBERED) })
+        Arc::new(Self { log, database, tails, active: Cache::new(REMEMBERED), rules: Cache::new(REMEMBERED), scans })
     }
 
     /// Follows a partition until shutdown.
@@ -208,6 +212,8 @@ impl Access {
         for recorded in tail.since(company, seq)? {
             known.apply(user, &recorded);
         }
+        let scan_rules = known.rules.scans(self.scans);
+        known.files.values_mut().for_each(|facts| facts.scan_rules = scan_rules);
         Ok(known)
     }
 
@@ -237,6 +243,19 @@ impl Access {
             tail.since(company, seen)?.iter().for_each(|recorded| self.forget(recorded));
         }
         Ok(known.standing)
+    }
+
+    /// Returns the rules for virus scans that apply to every company.
+    pub fn installation_scans(&self) -> ScanRules {
+        self.scans
+    }
+
+    /// Returns the rules of a company for virus scans.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub async fn scan_rules(&self, company: CompanyId) -> Result<ScanRules, AccessError> {
+        Ok(self.rules(company).await?.scans(self.scans))
     }
 
     /// Returns the rules of a company.
@@ -316,6 +335,8 @@ fn known(company: CompanyId, rows: AccessRows) -> Known {
                 // Deny access: the parked event may be the deletion.
                 is_deleted: file.is_deleted || is_parked(format!("file.{}", file.id)),
                 is_purged: file.is_purged,
+                scans: Scans { last: file.scan.map(|scan| scan.result()), is_released: file.is_released },
+                scan_rules: ScanRules::default(),
                 shares: BTreeMap::new(),
                 members: members.clone(),
                 authors: BTreeMap::new(),

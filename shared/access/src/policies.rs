@@ -4,6 +4,7 @@ use crate::{Access, AccessError};
 use std::sync::Arc;
 use waybill_domain::limits::Limits;
 use waybill_domain::media_type::TypePolicy;
+use waybill_domain::scan::ScanRules;
 use waybill_domain::token::LinkPolicy;
 use waybill_schema::CompanyId;
 
@@ -16,6 +17,8 @@ pub struct Policies {
     pub limits: Limits,
     /// Media types that are accepted if the host product sets no others.
     pub types: TypePolicy,
+    /// Rules for virus scans that apply to every company.
+    pub scans: ScanRules,
 }
 
 impl Policies {

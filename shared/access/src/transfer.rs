@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use waybill_domain::access::{FileFacts, Operation, Standing, Viewer};
-use waybill_schema::events::TokenEvent;
+use waybill_schema::events::{DirectoryEvent, TokenEvent};
 use waybill_schema::{CompanyId, Entity, Event, Recorded, Timestamp, TokenId};
 
 /// Interval of the checks of a running transfer.
@@ -95,6 +95,10 @@ impl Transfer {
         self.seen = self.seen.max(followed).max(last);
         for recorded in &recent {
             if let Event::Directory(event) = &recorded.event {
+                if matches!(event, DirectoryEvent::CompanySettingsChanged(_) | DirectoryEvent::CompanyLimitsSet(_)) {
+                    // The facts contain the rules of the company for virus scans, and only the tables have all of them.
+                    return Err(AccessError::TablesBehind);
+                }
                 self.standing.apply(self.viewer.user_id, event);
             }
             self.facts.apply(self.viewer.user_id, recorded.subject.aggregate, &recorded.event);

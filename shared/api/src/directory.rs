@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
-use waybill_schema::{ChatroomId, CompanyId};
+use waybill_schema::{ChatroomId, CompanyId, ScanPolicy, UnscannedPolicy};
 
 /// Rules of a company. With the role `service` they are limits, and with the role `admin` settings that apply within
 /// these limits. Each rule that is absent is removed, unless its description says otherwise.
@@ -21,6 +21,12 @@ pub struct CompanyBody {
     /// Maximum validity of download links in seconds. 0 forbids download links.
     pub link_max_age_s: Option<u32>,
     pub link_max_downloads: Option<u32>,
+    /// Virus scans: `off`, `inform` (files can be read before they are scanned) or `require` (they cannot).
+    #[schema(value_type = Option<String>)]
+    pub scan: Option<ScanPolicy>,
+    /// Files that could not be scanned completely, if `scan` is `require`: `block` (the default) or `label`.
+    #[schema(value_type = Option<String>)]
+    pub unscanned: Option<UnscannedPolicy>,
     /// Quota of the company in bytes. If it is absent, the quota does not change. With the role `admin`, at most the
     /// quota that the host product set.
     pub storage_limit_bytes: Option<u64>,
@@ -36,6 +42,10 @@ pub struct CompanyLimits {
     pub min_retention_days: Option<u32>,
     pub link_max_age_s: Option<u32>,
     pub link_max_downloads: Option<u32>,
+    #[schema(value_type = Option<String>)]
+    pub scan: Option<ScanPolicy>,
+    #[schema(value_type = Option<String>)]
+    pub unscanned: Option<UnscannedPolicy>,
 }
 
 /// Time before which tokens become invalid.
@@ -59,6 +69,10 @@ pub struct CompanyAnswer {
     pub retention_days: Option<u32>,
     pub link_max_age_s: Option<u32>,
     pub link_max_downloads: Option<u32>,
+    #[schema(value_type = String)]
+    pub scan: ScanPolicy,
+    #[schema(value_type = String)]
+    pub unscanned: UnscannedPolicy,
     pub storage_limit_bytes: u64,
     pub limits: CompanyLimits,
     pub users: usize,

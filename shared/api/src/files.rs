@@ -49,6 +49,9 @@ pub struct ListQuery {
     pub name: Option<String>,
     /// Media type, or the beginning of one followed by `*`; at most 255 bytes.
     pub mime_type: Option<String>,
+    /// Verdict of the last virus scan of the files. Without `status`, the list then includes files that cannot be read.
+    #[param(inline)]
+    pub verdict: Option<Verdict>,
     #[serde(default)]
     #[param(inline, required = false)]
     pub view: View,
@@ -103,6 +106,26 @@ impl From<ProcessingStatus> for waybill_schema::ProcessingStatus {
     }
 }
 
+/// Verdict of a virus scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Verdict {
+    Clean,
+    Infected,
+    /// The scanner could not look at everything.
+    Unscanned,
+}
+
+impl From<Verdict> for waybill_schema::Verdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Clean => Self::Clean,
+            Verdict::Infected => Self::Infected,
+            Verdict::Unscanned => Self::Unscanned,
+        }
+    }
+}
+
 /// Members of a file in the view `list`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Listed {
@@ -113,4 +136,6 @@ pub struct Listed {
     pub uploaded_by: Uuid,
     pub processing_status: String,
     pub created_at: DateTime<Utc>,
+    /// Verdict of the last virus scan; `null` before the first one.
+    pub verdict: Option<String>,
 }

@@ -31,6 +31,7 @@ pub fn refused(refusal: Refusal) -> Problem {
         | Refusal::LengthUnknown
         | Refusal::PartialUnfit { .. }
         | Refusal::FileNotDeleted
+        | Refusal::NotQuarantined
         | Refusal::DirectoryFull { .. }
         | Refusal::ShareExists
         | Refusal::SharesExhausted { .. }

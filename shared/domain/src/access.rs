@@ -11,10 +11,11 @@ pub use membership::{Author, Memberships, ends};
 pub use share::{ShareFacts, Terms};
 pub use standing::{Barred, Presence, Standing};
 
+use crate::scan::{Clearance, ScanRules, Scans};
 use membership::Member;
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{DirectoryEvent, FileEvent, FileShared, ShareEvent, TokenEvent};
-use waybill_schema::{Entity, Event, FileId, Grant, ShareBasis, ShareId, Timestamp, UserId};
+use waybill_schema::{Entity, Event, FileId, Grant, ShareBasis, ShareId, Timestamp, UserId, Verdict};
 
 /// Maximum number of shares that one share rests on.
 const CHAIN_MAX: usize = 16;
@@ -52,6 +53,12 @@ pub enum Denied {
     Forbidden,
     /// The share would reach more people, or last longer, than the share that permits it: status 403.
     Wider,
+    /// The file must be scanned for viruses first: status 409.
+    NotScanned,
+    /// The file is infected: status 403.
+    Infected,
+    /// The file could not be scanned completely, and the company does not permit such files: status 403.
+    Unscanned,
 }
 
 /// Returns `true` if an event affects access rights.
@@ -59,7 +66,11 @@ pub fn affects_access(event: &Event) -> bool {
     match event {
         Event::Directory(_) | Event::Share(_) => true,
         Event::File(event) => match event {
-            FileEvent::FileDeleted(_) | FileEvent::FileRestored(_) | FileEvent::FilePurged(_) => true,
+            FileEvent::FileDeleted(_)
+            | FileEvent::FileRestored(_)
+            | FileEvent::FilePurged(_)
+            | FileEvent::FileScanned(_)
+            | FileEvent::FileReleased(_) => true,
             FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => false,
         },
         // Running downloads with the token are stopped.
@@ -81,6 +92,10 @@ pub struct FileFacts {
     pub is_deleted: bool,
     /// `true` if the file was purged.
     pub is_purged: bool,
+    /// Scans of the file for viruses.
+    pub scans: Scans,
+    /// Rules of the company for scans.
+    pub scan_rules: ScanRules,
     /// The shares of the file that were not revoked when the facts were read.
     pub shares: BTreeMap<ShareId, ShareFacts>,
     /// The memberships of the viewer.
@@ -118,12 +133,19 @@ impl FileFacts {
                 self.authors.iter_mut().for_each(|(user, author)| author.apply(*user, around, event));
                 self.end_shares(event);
             }
-            Event::File(event) if aggregate == Entity::File(self.file_id) => match event {
-                FileEvent::FileDeleted(_) => self.is_deleted = true,
-                FileEvent::FileRestored(_) => self.is_deleted = false,
-                FileEvent::FilePurged(_) => self.is_purged = true,
-                FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => {}
-            },
+            Event::File(event) if aggregate == Entity::File(self.file_id) => {
+                self.scans.apply(event);
+                match event {
+                    FileEvent::FileDeleted(_) => self.is_deleted = true,
+                    FileEvent::FileRestored(_) => self.is_deleted = false,
+                    FileEvent::FilePurged(_) => self.is_purged = true,
+                    FileEvent::FileRenamed(_)
+                    | FileEvent::FileMetadataChanged(_)
+                    | FileEvent::FileSpaceReleased(_)
+                    | FileEvent::FileScanned(_)
+                    | FileEvent::FileReleased(_) => {}
+                }
+            }
             Event::Share(event) => {
                 let Entity::Share(id) = aggregate else { return };
                 self.shares.entry(id).and_modify(|share| share.apply(event));
@@ -291,10 +313,24 @@ impl FileFacts {
         let share = self.shares.get(&share).filter(|_| !self.is_deleted && !self.is_purged)?;
         let is_seen = match self.is_owner(viewer) {
             true => self.is_live(share, now),
-            false => self.is_verified && self.lets_see(share, viewer, now),
+            false => self.is_verified && self.clearance().is_ok() && self.lets_see(share, viewer, now),
         };
         let shown = if self.may_manage(share, viewer, now) { ShownShare::Whole } else { ShownShare::WithoutOthers };
         is_seen.then_some(shown)
+    }
+
+    /// Returns whether the scans of the file and the rules of the company let anybody read it, after it is verified.
+    ///
+    /// # Errors
+    /// [`Denied::NotScanned`], [`Denied::Infected`], [`Denied::Unscanned`].
+    pub fn clearance(&self) -> Result<(), Denied> {
+        let verdict = self.scans.last.as_ref().map(Verdict::from);
+        match self.scan_rules.clearance(verdict, self.scans.is_released) {
+            Clearance::Readable => Ok(()),
+            Clearance::Waiting => Err(Denied::NotScanned),
+            Clearance::Infected => Err(Denied::Infected),
+            Clearance::Unscanned => Err(Denied::Unscanned),
+        }
     }
 
     /// Checks whether the viewer may do the operation.
@@ -305,10 +341,19 @@ impl FileFacts {
         if self.is_purged {
             return Err(Denied::Hidden);
         }
+        let cleared = self.clearance();
         if self.is_owner(viewer) {
-            return Ok(());
+            return match operation {
+                Operation::Download => cleared,
+                // The uploader can choose places for the file while it is scanned.
+                Operation::Share if self.is_verified => cleared.or_else(|why| match why {
+                    Denied::NotScanned => Ok(()),
+                    _ => Err(why),
+                }),
+                Operation::Share | Operation::View | Operation::ManageShare(_) | Operation::Change => Ok(()),
+            };
         }
-        if !self.is_verified || self.is_deleted {
+        if !self.is_verified || self.is_deleted || cleared == Err(Denied::NotScanned) {
             return Err(Denied::Hidden);
         }
         let user = self.members.of(viewer.user_id);
@@ -316,6 +361,7 @@ impl FileFacts {
         if grants.is_empty() {
             return Err(Denied::Hidden);
         }
+        cleared?;
         let allowed = match operation {
             Operation::View => true,
             Operation::Download => grants.contains(&Grant::Download),

@@ -18,6 +18,7 @@ pub mod progress;
 pub mod quota;
 pub mod reaction;
 mod refusal;
+pub mod scan;
 pub mod session;
 pub mod share;
 pub mod token;

@@ -61,7 +61,9 @@ pub fn reaction_to(event: &Event) -> Option<Reaction> {
             | FileEvent::FileDeleted(_)
             | FileEvent::FileRestored(_)
             | FileEvent::FileMetadataChanged(_)
-            | FileEvent::FileSpaceReleased(_) => None,
+            | FileEvent::FileSpaceReleased(_)
+            | FileEvent::FileScanned(_)
+            | FileEvent::FileReleased(_) => None,
         },
         Event::Session(event) => match event {
             SessionEvent::SessionCancelled(_) => Some(Reaction::CancelUploadsOfSession),

@@ -65,6 +65,9 @@ pub enum Refusal {
         /// The limit of the host product in bytes, inclusive.
         limit_bytes: u64,
     },
+    /// A file that nothing keeps from being read cannot be released.
+    #[error("The file has no verdict that keeps it from being read. Only infected or unscanned files can be released.")]
+    NotQuarantined,
     /// The company does not allow download links.
     #[error("This company does not allow download links. Share the file with a chatroom or thread instead.")]
     LinksForbidden,
@@ -247,6 +250,7 @@ impl Refusal {
             Self::SizeExceeded { .. } => ErrorCode::SizeExceeded,
             Self::QuotaExceeded { .. } => ErrorCode::QuotaExceeded,
             Self::LimitAboveHosts { .. } => ErrorCode::LimitInvalid,
+            Self::NotQuarantined => ErrorCode::FileNotQuarantined,
             Self::LinksForbidden => ErrorCode::LinksForbidden,
             Self::SessionTooLarge { .. } => ErrorCode::SessionTooLarge,
             Self::SessionEnded { .. } => ErrorCode::SessionEnded,

@@ -26,6 +26,10 @@ diesel::table! {
         limits -> Nullable<Jsonb>,
         min_retention_days -> Nullable<Int4>,
         tokens_valid_from -> Nullable<Timestamptz>,
+        #[max_length = 20]
+        scan -> Nullable<Varchar>,
+        #[max_length = 20]
+        unscanned -> Nullable<Varchar>,
     }
 }
 
@@ -105,6 +109,10 @@ diesel::table! {
         search_name -> Text,
         metadata_text -> Nullable<Text>,
         restored_at -> Nullable<Timestamptz>,
+        #[max_length = 20]
+        scan_verdict -> Nullable<Varchar>,
+        scan -> Nullable<Jsonb>,
+        released_at -> Nullable<Timestamptz>,
     }
 }
 

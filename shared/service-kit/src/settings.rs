@@ -5,6 +5,7 @@ use crate::{SecretError, Secrets, secrets};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use waybill_schema::{ScanPolicy, UnscannedPolicy};
 
 /// Address of NATS and layout of the streams.
 #[derive(Args, Clone, Debug)]
@@ -271,6 +272,20 @@ pub struct TypeSettings {
     /// Default: all types. Types of programs, installers and scripts are accepted only if an entry is their full name
     #[arg(long, env = "WAYBILL_ALLOWED_TYPES", value_delimiter = ',')]
     pub allowed_types: Option<Vec<String>>,
+}
+
+/// Virus scans, which the role content makes. All roles that let users read files need the same values.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Virus scans")]
+pub struct ScanSettings {
+    /// Least strict policy of all companies: off, inform (files can be read before they are scanned) or require (they
+    /// cannot). It needs WAYBILL_CLAMD, otherwise required files can never be read
+    #[arg(long, env = "WAYBILL_SCAN", default_value = "off")]
+    pub scan: ScanPolicy,
+    /// Files that could not be scanned completely, if the policy is require: block or label. The limits of a company can
+    /// replace it
+    #[arg(long, env = "WAYBILL_UNSCANNED", default_value = "block")]
+    pub unscanned: UnscannedPolicy,
 }
 
 /// Secrets that gateways and workers share.

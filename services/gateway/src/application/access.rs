@@ -9,6 +9,9 @@ use waybill_http_kit::{Principal, Problem, Role};
 use waybill_schema::ErrorCode;
 use waybill_schema::{ChatroomId, Place, ThreadId};
 
+/// Seconds after which a client tries again to read a file that is not scanned yet.
+const SCAN_RETRY_S: u32 = 2;
+
 impl Gateway {
     /// Checks that the principal may upload to or share in a chatroom, a thread, or a thread together with its
     /// chatroom.
@@ -75,6 +78,18 @@ pub(crate) fn denied(denied: Denied, what: &str) -> Problem {
             ErrorCode::NotPermitted,
             "you may see this file, but you have no permission for this action",
         ),
+        Denied::NotScanned => {
+            let text = "the company requires a virus scan, and the file is not scanned yet; try again later";
+            Problem { retry_after_s: Some(SCAN_RETRY_S), ..Problem::new(409, ErrorCode::FileNotReady, text) }
+        }
+        Denied::Infected => {
+            let text = "the virus scanner found something in the file; only an administrator can release it";
+            Problem::new(403, ErrorCode::FileInfected, text)
+        }
+        Denied::Unscanned => {
+            let text = "the file could not be scanned for viruses completely; only an administrator can release it";
+            Problem::new(403, ErrorCode::FileUnscanned, text)
+        }
         Denied::Wider => Problem::new(
             403,
             ErrorCode::NotPermitted,

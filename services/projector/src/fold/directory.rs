@@ -33,6 +33,8 @@ pub(super) fn fold(
                 limits: None,
                 min_retention_days: None,
                 tokens_valid_from: None,
+                scan: None,
+                unscanned: None,
             };
             if !tables.companies.add(row) {
                 tables.companies.change(id)?.deleted_at = None;
@@ -47,6 +49,8 @@ pub(super) fn fold(
             company.retention_days = settings.retention_days.map(small);
             company.link_max_age_s = settings.link_max_age_s.map(i64::from);
             company.link_max_downloads = settings.link_max_downloads.map(i64::from);
+            company.scan = settings.scan.map(|policy| policy.as_str().to_owned());
+            company.unscanned = settings.unscanned.map(|policy| policy.as_str().to_owned());
         }
         DirectoryEvent::CompanyLimitsSet(set) => {
             let company = tables.companies.change(company_id)?;

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::{media_type, name};
+use waybill_read_model::queries::Scan;
 use waybill_read_model::rows::{FileRow, JsonText, UploadProgressRow};
 use waybill_schema::events::{ChunkUploaded, FileEvent, FileUploaded, UploadDescription, UploadEvent, UploadKind};
 use waybill_schema::{ByteRange, FileId, ProcessingStatus, RangeSet, Recorded, UploadId, UploadStatus};
@@ -124,6 +125,16 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
             file.storage_bucket = None;
         }
         FileEvent::FileSpaceReleased(_) => {}
+        FileEvent::FileScanned(scanned) => {
+            let scan = Scan::of(scanned, time);
+            // A release is about one finding, as in `waybill_domain::scan`.
+            let before = file.scan.take().and_then(|before| Scan::parse(before).ok());
+            file.released_at =
+                file.released_at.filter(|_| before.is_some_and(|before| before.result() == scan.result()));
+            file.scan_verdict = Some(scan.verdict.as_str().to_owned());
+            file.scan = Some(scan.to_json().map_err(|error| Misfit(format!("a scan cannot be written: {error}")))?);
+        }
+        FileEvent::FileReleased(_) => file.released_at = file.released_at.or(Some(time)),
     }
     Ok(())
 }
@@ -201,6 +212,9 @@ fn add_file(
         search_name: name::fold(&started.original_name),
         metadata_text: started.metadata.clone(),
         restored_at: None,
+        scan_verdict: None,
+        scan: None,
+        released_at: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }

@@ -3,6 +3,7 @@
 
 use super::ReactionError;
 use super::complete::{complete_object, is_as_acknowledged};
+use super::places::take_for;
 use super::verify::read_back;
 use crate::Worker;
 use crate::data_plane::{Eviction, IncomingRange, PlaneError, assemble_part, ingest};
@@ -32,7 +33,7 @@ pub(super) async fn concatenate(
     causation: Causation,
 ) -> Result<(), ReactionError> {
     let UploadKind::Final { partials, .. } = loaded.state.kind.clone() else { return Ok(()) };
-    let _place = worker.long.take_for(aggregate.company, loaded.state.grid().size_bytes)?;
+    let _place = take_for(&worker.long, aggregate.company, loaded.state.grid().size_bytes)?;
     let context = worker.context(causation);
     let repository = &worker.repository;
     let objects = match claim_all(worker, aggregate, &partials, causation).await {

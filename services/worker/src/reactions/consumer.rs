@@ -3,7 +3,6 @@
 
 use super::ReactionError;
 use super::dispatch::react;
-use super::places::{Place, Places};
 use crate::{Worker, parked};
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -12,7 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use waybill_domain::reaction::reaction_to;
 use waybill_event_log::ReadError;
 use waybill_event_log::jetstream::{Delivery, Reactions};
+use waybill_schema::names;
 use waybill_service_kit::Shutdown;
+use waybill_service_kit::places::{Place, Places};
 
 /// Maximum number of concurrent reactions in one partition.
 const CONCURRENCY: usize = 256;
@@ -34,7 +35,7 @@ pub(crate) async fn run(worker: Arc<Worker>, client: async_nats::Client, partiti
     let slots = Arc::new(Semaphore::new(CONCURRENCY));
     let places = Places::new(CONCURRENCY);
     while !shutdown.is_triggered() {
-        let opened = Reactions::open(&client, partition).await;
+        let opened = Reactions::open(&client, names::REACTIONS_DURABLE, partition).await;
         let failed = match opened {
             Ok(reactions) => loop {
                 let started = async {

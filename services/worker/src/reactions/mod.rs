@@ -24,7 +24,7 @@ pub(crate) use dispatch::react;
 pub(crate) use error::ReactionError;
 pub(crate) use failures::{Failures, waiting};
 pub(crate) use look::look_for_objects;
-pub(crate) use places::{LONG, Places};
+pub(crate) use places::LONG;
 pub(crate) use quarantine::{check_parts, clear};
 pub(crate) use sessions::cancel;
 pub(crate) use upload_steps::advance;

@@ -1,116 +1,22 @@
-//! Limits the number of concurrent reactions and divides them among companies, so that no company waits for all
-//! reactions of another one.
+//! Places for reactions that read or write large objects.
 
 use super::ReactionError;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use waybill_schema::CompanyId;
+use waybill_service_kit::places::{Place, Places};
 
 /// Maximum number of a worker's reactions that read or write large objects. Other reactions never wait for them.
 pub(crate) const LONG: usize = 32;
 /// Number of bytes from which an object counts as large.
 const LONG_BYTES: u64 = 8 * 1_024 * 1_024;
-/// Number of places that a company may hold per free place.
-const HELD_PER_FREE: usize = 3;
 
-/// A fixed number of places.
-pub(crate) struct Places {
-    all: usize,
-    held: Mutex<HashMap<CompanyId, usize>>,
-}
-
-/// A place that a company holds until the value is dropped.
-pub(crate) struct Place {
-    places: Arc<Places>,
-    company: CompanyId,
-}
-
-impl Places {
-    pub(crate) fn new(all: usize) -> Arc<Self> {
-        Arc::new(Self { all, held: Mutex::default() })
+/// Takes a place for a reaction that reads or copies `bytes`. Small amounts need no place.
+///
+/// # Errors
+/// [`ReactionError::NoPlace`].
+pub(super) fn take_for(places: &Arc<Places>, company: CompanyId, bytes: u64) -> Result<Option<Place>, ReactionError> {
+    if bytes < LONG_BYTES {
+        return Ok(None);
     }
-
-    fn held(&self) -> MutexGuard<'_, HashMap<CompanyId, usize>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns `true` if the company would get a place now.
-    pub(crate) fn is_free_for(&self, company: CompanyId) -> bool {
-        self.has_room_for(company, &self.held())
-    }
-
-    fn has_room_for(&self, company: CompanyId, held: &HashMap<CompanyId, usize>) -> bool {
-        let free = self.all.saturating_sub(held.values().sum());
-        held.get(&company).copied().unwrap_or(0) < free * HELD_PER_FREE
-    }
-
-    /// Takes a place. A company that holds many places gets no more while few are free: a single company gets three
-    /// quarters of them, so the next company gets some immediately.
-    pub(crate) fn take(self: &Arc<Self>, company: CompanyId) -> Option<Place> {
-        let mut held = self.held();
-        if !self.has_room_for(company, &held) {
-            return None;
-        }
-        *held.entry(company).or_default() += 1;
-        Some(Place { places: self.clone(), company })
-    }
-}
-
-impl Places {
-    /// Takes a place for a reaction that reads or copies `bytes`. Small amounts need no place.
-    ///
-    /// # Errors
-    /// [`ReactionError::NoPlace`].
-    pub(super) fn take_for(self: &Arc<Self>, company: CompanyId, bytes: u64) -> Result<Option<Place>, ReactionError> {
-        if bytes < LONG_BYTES {
-            return Ok(None);
-        }
-        self.take(company).map(Some).ok_or(ReactionError::NoPlace)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut held = self.places.held();
-        if let Some(own) = held.get_mut(&self.company) {
-            *own -= 1;
-            if *own == 0 {
-                held.remove(&self.company);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use uuid::Uuid;
-
-    /// Takes all places that a company gets.
-    fn all(places: &Arc<Places>, company: u128) -> Vec<Place> {
-        std::iter::from_fn(|| places.take(CompanyId(Uuid::from_u128(company)))).collect()
-    }
-
-    #[test]
-    fn a_company_alone_has_most_places_and_the_next_ones_find_some() {
-        let places = Places::new(32);
-        let first = all(&places, 1);
-        let second = all(&places, 2);
-        let third = all(&places, 3);
-        assert_eq!([first.len(), second.len(), third.len()], [24, 6, 2]);
-        assert!(all(&places, 4).is_empty());
-        drop(first);
-        assert!(!all(&places, 4).is_empty());
-        drop((second, third));
-        assert_eq!(all(&places, 5).len(), 24, "all places are free again");
-    }
-
-    #[test]
-    fn a_single_place_goes_to_one_company_until_it_is_released() {
-        let places = Places::new(1);
-        let first = all(&places, 1);
-        assert_eq!((first.len(), all(&places, 2).len()), (1, 0));
-        drop(first);
-        assert_eq!(all(&places, 2).len(), 1);
-    }
+    places.take(company).map(Some).ok_or(ReactionError::NoPlace)
 }

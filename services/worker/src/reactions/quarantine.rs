@@ -4,6 +4,7 @@
 //! The client does not report when it has created the object. The worker that received the event about the URL polls
 //! for it ([`Awaited`](super::Awaited)), and so does the sweep in case that worker is gone.
 
+use super::places::take_for;
 use super::{ReactionError, cleanup};
 use crate::{Worker, keys};
 use waybill_domain::Refusal;
@@ -41,7 +42,7 @@ pub(super) async fn take_over(
         };
         let size_bytes = made.size_bytes;
         // If there is no place for the copy, the object is looked for again.
-        let _place = worker.long.take_for(aggregate.company, size_bytes)?;
+        let _place = take_for(&worker.long, aggregate.company, size_bytes)?;
         worker.awaited.forget(aggregate);
         let storage_key = keys::copy_of(aggregate.company, aggregate.upload, &made);
         let storage_bucket = worker.store.bucket().to_owned();

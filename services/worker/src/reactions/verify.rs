@@ -3,6 +3,7 @@
 use super::ReactionError;
 use super::complete::{empty_object, is_as_acknowledged};
 use super::delivery::withhold_if_removed;
+use super::places::take_for;
 use crate::hashing::Midstate;
 use crate::{Worker, sniff};
 use crc_fast::{CrcAlgorithm, Digest as Crc};
@@ -67,7 +68,7 @@ async fn digest_of(
 ) -> Result<Option<(Sha256Digest, bool)>, ReactionError> {
     let size_bytes = state.grid().size_bytes;
     if state.copied.is_some() {
-        let _place = worker.long.take_for(aggregate.company, size_bytes)?;
+        let _place = take_for(&worker.long, aggregate.company, size_bytes)?;
         // The client may have replaced the object after its size was read and before it was copied.
         if worker.store.size(key).await? != Some(size_bytes) {
             return Ok(None);
@@ -83,7 +84,7 @@ async fn digest_of(
     if midstate.covered_parts() == state.grid().total_parts() {
         return Ok(Some((midstate.digest(), false)));
     }
-    let _place = worker.long.take_for(aggregate.company, size_bytes)?;
+    let _place = take_for(&worker.long, aggregate.company, size_bytes)?;
     Ok(read_back(worker, state, key, midstate).await?.map(|digest| (digest, true)))
 }
 

@@ -3,6 +3,7 @@
 use crate::Refusal;
 use crate::limits::Limits;
 use crate::media_type::{TypePolicy, is_pattern};
+use crate::scan::ScanRules;
 use crate::token::LinkPolicy;
 use serde::{Deserialize, Serialize};
 use waybill_schema::events::{CompanyLimitsSet, CompanySettings, DirectoryEvent};
@@ -71,6 +72,18 @@ impl CompanyRules {
         Some(days.max(self.min_retention_days.unwrap_or(0)))
     }
 
+    /// Returns the rules for virus scans in an installation with these rules. The strictest rule applies.
+    pub fn scans(&self, installation: ScanRules) -> ScanRules {
+        let of = |rules: &CompanySettings| (rules.scan.unwrap_or_default(), rules.unscanned);
+        let ((limit, limit_unscanned), (own, own_unscanned)) = (of(&self.limits), of(&self.settings));
+        // The operator decides what a missing rule means. A company can only choose a stricter one.
+        let operators = limit_unscanned.unwrap_or(installation.unscanned);
+        ScanRules {
+            policy: installation.policy.max(limit).max(own),
+            unscanned: own_unscanned.map_or(operators, |own| own.max(operators)),
+        }
+    }
+
     /// Returns the rules for download links.
     pub fn links(&self) -> LinkPolicy {
         LinkPolicy {
@@ -96,6 +109,10 @@ impl CompanyRules {
             "link_max_age_s must be at most the limit that the host product set"
         } else if above(settings.link_max_downloads, limits.link_max_downloads) {
             "link_max_downloads must be at most the limit that the host product set"
+        } else if settings.scan.is_some_and(|scan| Some(scan) < limits.scan) {
+            "scan must be at least as strict as the host product requires: off, inform, require"
+        } else if settings.unscanned.is_some_and(|unscanned| Some(unscanned) < limits.unscanned) {
+            "unscanned must be block, because the host product requires it"
         } else {
             return Ok(());
         };

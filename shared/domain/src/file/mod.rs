@@ -4,12 +4,14 @@ mod aggregate;
 
 pub use aggregate::FileAggregate;
 
+use crate::scan::Scans;
 use crate::{Refusal, name};
 use serde::{Deserialize, Serialize};
-use waybill_schema::Timestamp;
 use waybill_schema::events::{
-    FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileRenamed, FileRestored, FileSpaceReleased,
+    FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileReleased, FileRenamed, FileRestored, FileScanned,
+    FileSpaceReleased,
 };
+use waybill_schema::{ScanResult, Timestamp};
 
 /// File, folded from its events. The events of its upload tell whether the file exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,10 @@ pub struct State {
     pub purged: bool,
     /// `true` if the quota got the bytes of the file back.
     pub is_space_released: bool,
+    /// Scans for viruses.
+    pub scans: Scans,
+    /// Version of the signatures of the last scan.
+    pub scanned_with: Option<String>,
 }
 
 /// Command to a file.
@@ -53,10 +59,15 @@ pub enum Command {
     },
     /// Record that the quota got the bytes of the purged file back.
     RecordRelease,
+    /// Record a scan for viruses. A result that equals the last one, with the same signatures, is not recorded again.
+    RecordScan(FileScanned),
+    /// Let users read the file although its verdict is not clean.
+    Release,
 }
 
 /// Applies one event, recorded at `time`, to the state.
 pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
+    state.scans.apply(event);
     match event {
         FileEvent::FileRenamed(renamed) => state.display_name = Some(renamed.display_name.clone()),
         FileEvent::FileDeleted(_) => {
@@ -71,6 +82,8 @@ pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
         FileEvent::FileMetadataChanged(changed) => state.metadata = Some(changed.metadata.clone()),
         FileEvent::FilePurged(_) => state.purged = true,
         FileEvent::FileSpaceReleased(_) => state.is_space_released = true,
+        FileEvent::FileScanned(scan) => state.scanned_with = Some(scan.database_version.clone()),
+        FileEvent::FileReleased(_) => {}
     }
 }
 
@@ -84,7 +97,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
         Command::RecordRelease if state.purged => Ok((!state.is_space_released).then(|| FileSpaceReleased {}.into())),
         Command::RecordRelease => Err(Refusal::FileNotDeleted),
         _ if state.purged => Err(Refusal::NotFound { what: "file" }),
-        Command::Rename(_) | Command::SetMetadata(_) if state.deleted => Err(Refusal::FileDeleted),
+        Command::Rename(_) | Command::SetMetadata(_) | Command::Release if state.deleted => Err(Refusal::FileDeleted),
         Command::Rename(display_name) => {
             name::check(&display_name)?;
             let new = state.display_name.as_ref() != Some(&display_name);
@@ -104,5 +117,16 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
             _ => Err(Refusal::FileNotDeleted),
         },
         Command::Restore => Ok(state.deleted.then(|| FileRestored {}.into())),
+        Command::RecordScan(scan) => {
+            let is_same = state.scans.last.as_ref() == Some(&scan.result)
+                && state.scanned_with.as_ref() == Some(&scan.database_version);
+            Ok((!is_same).then(|| scan.into()))
+        }
+        Command::Release => match &state.scans.last {
+            Some(ScanResult::Infected { .. } | ScanResult::Unscanned { .. }) => {
+                Ok((!state.scans.is_released).then(|| FileReleased {}.into()))
+            }
+            Some(ScanResult::Clean) | None => Err(Refusal::NotQuarantined),
+        },
     }
 }

@@ -4,6 +4,7 @@ use crate::given::NOW;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use waybill_domain::access::*;
+use waybill_domain::scan::{ScanRules, Scans};
 use waybill_schema::*;
 
 const ANNA: UserId = UserId(Uuid::from_u128(1));
@@ -43,6 +44,8 @@ fn facts(shares: impl IntoIterator<Item = ShareFacts>) -> FileFacts {
         is_verified: true,
         is_deleted: false,
         is_purged: false,
+        scans: Scans::default(),
+        scan_rules: ScanRules::default(),
         shares: shares.into_iter().map(|share| (share.id, share)).collect(),
         members: Memberships { places: [Place::Thread(THREAD)].into(), around: BTreeMap::new() },
         authors: [(BEN, ben)].into(),

@@ -1,4 +1,4 @@
-//! The durable consumer that all workers share. Every event is delivered to one worker, and again until a worker
+//! Durable consumers that several processes share. Every event is delivered to one of them, and again until one of them
 //! acknowledges it.
 
 use super::context;
@@ -6,12 +6,17 @@ use super::message::{stored, unavailable};
 use super::reconnect::Connection;
 use crate::{ReadError, Stored};
 use async_nats::jetstream::consumer::PullConsumer;
-use async_nats::jetstream::{self, AckKind};
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::{self, AckKind, ErrorCode};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use serde_json::{Value, json};
 use std::time::Duration;
 use waybill_schema::{Position, names};
+
+/// Definition of the consumer of verified files.
+const SCANS: &str = include_str!("../../../../nats/consumers/scans.json");
 
 /// Maximum time for which one request waits for events. It is limited because another server of a cluster may not know
 /// the waiting request.
@@ -24,7 +29,7 @@ pub struct Reactions {
     partition: u32,
 }
 
-/// Event that a worker must react to.
+/// Event that a process must react to.
 pub struct Delivery {
     /// The event.
     pub stored: Stored,
@@ -34,17 +39,56 @@ pub struct Delivery {
 }
 
 impl Reactions {
-    /// Opens the durable consumer of a partition.
+    /// Creates the consumer of verified files if it does not exist. A new one begins with the next event.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] if the server refuses the consumer or does not answer.
+    pub fn create_scans(client: &async_nats::Client, partition: u32) -> BoxFuture<'_, Result<(), ReadError>> {
+        Box::pin(async move {
+            let stream = names::event_stream(partition);
+            let config: Value = serde_json::from_str(SCANS).map_err(unavailable)?;
+            let request = json!({ "stream_name": stream, "config": config, "action": "" });
+            let subject = format!("CONSUMER.CREATE.{stream}.{}", names::SCANS_DURABLE);
+            let answer: Response<Value> =
+                context(client.clone()).request(subject, &request).await.map_err(unavailable)?;
+            match answer {
+                Response::Ok(_) => Ok(()),
+                Response::Err { error } => Err(unavailable(error)),
+            }
+        })
+    }
+
+    /// Deletes the consumer of verified files. Succeeds if it does not exist.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] if the server does not answer.
+    pub fn delete_scans(client: &async_nats::Client, partition: u32) -> BoxFuture<'_, Result<(), ReadError>> {
+        Box::pin(async move {
+            let subject = format!("CONSUMER.DELETE.{}.{}", names::event_stream(partition), names::SCANS_DURABLE);
+            let answer: Response<Value> =
+                context(client.clone()).request(subject, &json!({})).await.map_err(unavailable)?;
+            match answer {
+                Response::Err { error } if error.error_code() != ErrorCode::CONSUMER_NOT_FOUND => {
+                    Err(unavailable(error))
+                }
+                Response::Ok(_) | Response::Err { .. } => Ok(()),
+            }
+        })
+    }
+
+    /// Opens the consumer `durable` of a partition.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`] if the consumer does not exist or the server does not answer.
-    pub fn open(client: &async_nats::Client, partition: u32) -> BoxFuture<'_, Result<Self, ReadError>> {
+    pub fn open<'a>(
+        client: &'a async_nats::Client,
+        durable: &'static str,
+        partition: u32,
+    ) -> BoxFuture<'a, Result<Self, ReadError>> {
         Box::pin(async move {
             let context = context(client.clone());
-            let consumer: PullConsumer = context
-                .get_consumer_from_stream(names::REACTIONS_DURABLE, names::event_stream(partition))
-                .await
-                .map_err(unavailable)?;
+            let consumer: PullConsumer =
+                context.get_consumer_from_stream(durable, names::event_stream(partition)).await.map_err(unavailable)?;
             Ok(Self { consumer, client: client.clone(), partition })
         })
     }

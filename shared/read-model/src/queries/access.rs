@@ -1,5 +1,6 @@
 //! Query for access rights. It is a single statement, so that all data are as of one checkpoint.
 
+use super::Scan;
 use crate::ReadModelError;
 use crate::projection::signed;
 use crate::statement::{Bind, Statement};
@@ -90,7 +91,7 @@ fn or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CompanySetti
 }
 
 /// A file.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "named as in waybill_domain::access")]
 pub struct FileAccess {
     pub id: FileId,
@@ -98,6 +99,8 @@ pub struct FileAccess {
     pub is_verified: bool,
     pub is_deleted: bool,
     pub is_purged: bool,
+    pub scan: Option<Scan>,
+    pub is_released: bool,
 }
 
 /// An association.
@@ -238,7 +241,9 @@ SELECT json_build_object(
             'allowed_mime_types', c.allowed_mime_types,
             'retention_days', c.retention_days,
             'link_max_age_s', c.link_max_age_s,
-            'link_max_downloads', c.link_max_downloads),
+            'link_max_downloads', c.link_max_downloads,
+            'scan', c.scan,
+            'unscanned', c.unscanned),
         'tokens_valid_from', c.tokens_valid_from) FROM company c WHERE c.id = :company),
     'user', (SELECT json_build_object('is_removed', v.deleted_at IS NOT NULL, 'tokens_valid_from', v.tokens_valid_from)
         FROM viewer v),
@@ -247,7 +252,9 @@ SELECT json_build_object(
         'uploaded_by', f.uploaded_by,
         'is_verified', f.is_processed,
         'is_deleted', f.deleted_at IS NOT NULL,
-        'is_purged', f.purged_at IS NOT NULL)), '[]')
+        'is_purged', f.purged_at IS NOT NULL,
+        'scan', f.scan,
+        'is_released', f.released_at IS NOT NULL)), '[]')
         FROM file f WHERE f.company_id = :company AND f.id = ANY(:files)),
     'shares', (SELECT coalesce(json_agg(json_build_object(
         'id', a.id,

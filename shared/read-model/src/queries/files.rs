@@ -1,12 +1,14 @@
 //! Queries for single files and for listings of files and associations.
 
-use super::{Timeout, load_for_values};
+use super::filter::FileFilter;
+use super::{Scan, load_for_values};
 use crate::statement::{Bind, Statement};
 use crate::{ReadModelError, schema::file};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Json;
+use diesel::sql_types::{Bool, Json};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
 use serde::ser::Error;
@@ -48,6 +50,11 @@ pub struct File {
     pub deleted_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing)]
     pub purged_at: Option<DateTime<Utc>>,
+    /// Last virus scan; `null` before the first one.
+    #[schema(value_type = Option<Scan>)]
+    pub scan: Option<serde_json::Value>,
+    /// Time at which an administrator released the file although its verdict is not `CLEAN`.
+    pub released_at: Option<DateTime<Utc>>,
 }
 
 /// Serializes JSON text as it is, so that clients get the notation that they have sent.
@@ -63,52 +70,6 @@ pub struct PageKey {
     pub created_at: DateTime<Utc>,
     /// Id.
     pub id: Uuid,
-}
-
-/// Time that a search may take. It is shorter than that of other statements, because anybody can search.
-const SEARCH_TIMEOUT: Timeout = Timeout("SET LOCAL statement_timeout = '3s'");
-
-/// Filter of a listing.
-#[derive(Clone, Debug, Default)]
-pub struct FileFilter {
-    /// Only files that this user uploaded.
-    pub uploaded_by: Option<UserId>,
-    /// Only files with this `processing_status`.
-    pub processing_status: Option<ProcessingStatus>,
-    /// Only files whose name contains this text, which must be folded like `file.search_name`.
-    pub folded_name: Option<String>,
-    /// Only files of this media type, or of all types that begin with it if it ends in `*`.
-    pub mime_type: Option<String>,
-}
-
-impl FileFilter {
-    /// Returns `true` if the filter has a name or a type, so that the query may read many rows for a page.
-    pub fn is_search(&self) -> bool {
-        self.folded_name.is_some() || self.mime_type.is_some()
-    }
-
-    /// Returns the time that the query may take.
-    fn timeout(&self) -> Option<Timeout> {
-        self.is_search().then_some(SEARCH_TIMEOUT)
-    }
-
-    /// Returns the pattern for `LIKE` on the folded name.
-    fn name_pattern(&self) -> Option<String> {
-        self.folded_name.as_ref().map(|name| format!("%{}%", escaped(name)))
-    }
-
-    /// Returns the pattern for `LIKE` on the media type.
-    fn type_pattern(&self) -> Option<String> {
-        self.mime_type.as_ref().map(|mime_type| match mime_type.strip_suffix('*') {
-            Some(prefix) => format!("{}%", escaped(prefix)),
-            None => escaped(mime_type),
-        })
-    }
-}
-
-/// Escapes the special characters of a `LIKE` pattern.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// Returns a file, even if it is deleted.
@@ -158,8 +119,11 @@ pub fn list_files<'a>(
         if let Some(pattern) = filter.type_pattern() {
             query = query.filter(file::mime_type.like(pattern));
         }
-        if let Some(status) = filter.processing_status {
-            query = query.filter(file::processing_status.eq(status.as_str()));
+        if let Some(condition) = filter.status_condition() {
+            query = query.filter(sql::<Bool>(&condition.replace("f.", "file.")));
+        }
+        if let Some(verdict) = filter.verdict {
+            query = query.filter(file::scan_verdict.eq(verdict.as_str()));
         }
         if let Some(key) = after {
             query = query.filter(
@@ -303,8 +267,11 @@ pub(super) fn shared_statement(
         text.push_str(condition);
         binds.extend(more);
     };
-    if let Some(status) = filter.processing_status {
-        and("f.processing_status = :status", vec![("status", Bind::Text(status.as_str().to_owned()))]);
+    if let Some(condition) = filter.status_condition() {
+        and(&condition, vec![]);
+    }
+    if let Some(verdict) = filter.verdict {
+        and("f.scan_verdict = :verdict", vec![("verdict", Bind::Text(verdict.as_str().to_owned()))]);
     }
     if let Some(pattern) = filter.name_pattern() {
         and("f.search_name LIKE :name", vec![("name", Bind::Text(pattern))]);

@@ -8,10 +8,12 @@ mod candidates;
 mod contents;
 mod directory;
 mod files;
+mod filter;
 mod history;
 mod objects;
 mod plans;
 mod quota;
+mod scan;
 mod sessions;
 mod sweep;
 mod tokens;
@@ -28,13 +30,15 @@ pub use candidates::{Overdue, Page, Place, Share};
 pub use contents::files_with_digests;
 pub use directory::{is_user_known, was_member_since};
 pub use files::{
-    Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, count_associations, find_file,
-    list_associations, list_files, list_shared,
+    Association, File, PageKey, SharedFile, SharedKey, SharedPage, count_associations, find_file, list_associations,
+    list_files, list_shared,
 };
+pub use filter::{FileFilter, ScanFilter};
 pub use history::shares_and_tokens_of;
 pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use plans::{plan_of_access, plan_of_listing};
 pub use quota::find_quota;
+pub use scan::{Scan, Unscanned, companies_with_scans, files_to_scan, scanned_with_same_bytes};
 pub use sessions::{UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads};
 pub use sweep::{
     Counted, abandoned_uploads, awaited_objects, companies_with_retention, files_to_purge, files_to_retire,

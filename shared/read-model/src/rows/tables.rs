@@ -72,6 +72,8 @@ row! {
         limits: Option<serde_json::Value>,
         min_retention_days: Option<i32>,
         tokens_valid_from: Option<DateTime<Utc>>,
+        scan: Option<String>,
+        unscanned: Option<String>,
     }
 }
 
@@ -206,6 +208,9 @@ row! {
         search_name: String,
         metadata_text: Option<String>,
         restored_at: Option<DateTime<Utc>>,
+        scan_verdict: Option<String>,
+        scan: Option<serde_json::Value>,
+        released_at: Option<DateTime<Utc>>,
     }
 }
 

@@ -9,8 +9,8 @@ use waybill_access::{Known, Wanted};
 use waybill_domain::access::{FileFacts, Operation};
 use waybill_domain::upload::Phase;
 use waybill_http_kit::{Principal, Problem};
-use waybill_read_model::queries::{File, find_file};
-use waybill_repository::{LifecycleAggregate, UploadAggregate};
+use waybill_read_model::queries::{File, Scan, find_file};
+use waybill_repository::{FileAggregate, LifecycleAggregate, UploadAggregate};
 use waybill_schema::{FileId, Position};
 use waybill_service_kit::now;
 
@@ -32,9 +32,27 @@ pub(crate) async fn find(
             found = find_at(request, principal, id, gateway, position, all_names).await?;
         }
     }
+    if found.as_ref().is_some_and(|(file, facts)| is_behind(file, facts)) {
+        let position = changed_at(principal, id, gateway).await;
+        found = find_at(request, principal, id, gateway, position, all_names).await?;
+    }
     let (file, facts) = found.ok_or_else(|| Problem::not_found("file"))?;
     facts.check(viewer(principal), operation, now()).map_err(|why| denied(why, "file"))?;
     Ok((file, facts))
+}
+
+/// Returns `true` if the access facts contain a scan or a release that the row does not have.
+fn is_behind(file: &File, facts: &FileFacts) -> bool {
+    let shown = file.scan.clone().and_then(|scan| Scan::parse(scan).ok()).map(|scan| scan.result());
+    shown != facts.scans.last || file.released_at.is_some() != facts.scans.is_released
+}
+
+/// Returns the position of the last change of a file, or `None` if the log cannot be read.
+async fn changed_at(principal: &Principal, file: FileId, gateway: &Gateway) -> Option<Position> {
+    let company = principal.company_id;
+    let loaded = gateway.repository.load(&FileAggregate { company, file }).await.ok()?;
+    let partition = gateway.log.partitions().of(company);
+    Some(Position { partition, seq: loaded.last_seq })
 }
 
 async fn find_at(

@@ -84,6 +84,8 @@ fn rules_of(by: &Administration, gateway: &Gateway, body: CompanyBody) -> Result
         retention_days: body.retention_days,
         link_max_age_s: body.link_max_age_s,
         link_max_downloads: body.link_max_downloads,
+        scan: body.scan,
+        unscanned: body.unscanned,
     };
     let min_retention_days = body.min_retention_days;
     if by.is_host {
@@ -113,6 +115,7 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
     let shown = |directory: &State| {
         let rules = directory.rules();
         let (sizes, links) = (rules.sizes(gateway.policies.limits), rules.links());
+        let scans = rules.scans(gateway.policies.scans);
         let (users, chatrooms, threads) = directory.counts();
         directory.is_known().then(|| CompanyAnswer {
             id: company,
@@ -123,6 +126,8 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
             retention_days: rules.retention_days(),
             link_max_age_s: links.max_age_s,
             link_max_downloads: links.max_downloads,
+            scan: scans.policy,
+            unscanned: scans.unscanned,
             storage_limit_bytes: gateway.settings.default_quota_bytes,
             limits: limits_of(rules),
             users,
@@ -155,6 +160,8 @@ fn limits_of(rules: &CompanyRules) -> CompanyLimits {
         min_retention_days: rules.min_retention_days,
         link_max_age_s: limits.link_max_age_s,
         link_max_downloads: limits.link_max_downloads,
+        scan: limits.scan,
+        unscanned: limits.unscanned,
     }
 }
 

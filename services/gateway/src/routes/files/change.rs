@@ -20,7 +20,7 @@ use waybill_schema::ErrorCode;
 use waybill_schema::{FileId, Timestamp};
 use waybill_service_kit::now;
 
-routes!(patch, delete, restore, delete_by_host);
+routes!(patch, delete, restore, release, delete_by_host);
 
 /// Renames a file or sets its metadata
 #[utoipa::path(
@@ -138,6 +138,30 @@ pub(crate) async fn restore(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     change(&gateway, &principal, id, file, vec![Command::Restore]).await
+}
+
+/// Releases a file that cannot be read because of its virus scan
+///
+/// Requires the role `admin`. A later scan that finds something else keeps the file from being read again.
+#[utoipa::path(
+    tag = "files",
+    operation_id = "release_file",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "The file is released"),
+        (status = 409, description = "`file_not_quarantined`, `file_deleted`"),
+        (status = 410, description = "`upload_ended`"),
+    ),
+)]
+#[post("/v1/files/{id}/release")]
+pub(crate) async fn release(
+    principal: Principal,
+    id: RequestId,
+    FilePath(file): FilePath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    principal.require(Role::Admin, "admin")?;
+    change(&gateway, &principal, id, file, vec![Command::Release]).await
 }
 
 /// Executes the commands if the principal can change the file, and answers 204.

@@ -7,7 +7,7 @@ use crate::application::reads::record_list;
 use crate::http::parameters::MinPosition;
 use crate::http::problems::OrProblem;
 use crate::http::response::private;
-use crate::routes::files::{shown_type, with_url};
+use crate::routes::files::{shown, shown_type};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -16,14 +16,14 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::Wanted;
-use waybill_api::files::{ListQuery, Listed, View};
-use waybill_domain::access::ShownShare;
+use waybill_api::files::{ListQuery, Listed, ProcessingStatus, View};
+use waybill_domain::access::{FileFacts, ShownShare};
 use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_read_model::queries::{
-    Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, list_files, list_shared,
+    Association, File, FileFilter, PageKey, ScanFilter, SharedFile, SharedKey, SharedPage, list_files, list_shared,
 };
 use waybill_schema::ErrorCode;
-use waybill_schema::{Place, ShareId, UploadId};
+use waybill_schema::{Place, ScanPolicy, ShareId, UnscannedPolicy, UploadId};
 use waybill_service_kit::now;
 
 routes!(list);
@@ -70,9 +70,10 @@ struct FilePage {
 }
 
 /// Returns a file with the members of a view.
-fn item_of(view: View, file: File, association: Option<Association>) -> Item {
+fn item_of(view: View, file: File, facts: Option<&FileFacts>, association: Option<Association>) -> Item {
+    let file = shown(file, facts);
     let file = match view {
-        View::Full => Shown::Full(Box::new(with_url(file))),
+        View::Full => Shown::Full(Box::new(file)),
         View::List => Shown::List(Listed {
             id: file.id,
             name: file.display_name.unwrap_or(file.original_name),
@@ -81,6 +82,7 @@ fn item_of(view: View, file: File, association: Option<Association>) -> Item {
             uploaded_by: file.uploaded_by,
             processing_status: file.processing_status.as_str().to_owned(),
             created_at: file.created_at,
+            verdict: file.scan.and_then(|scan| Some(scan.get("verdict")?.as_str()?.to_owned())),
         }),
     };
     Item { file, association }
@@ -125,11 +127,20 @@ pub(crate) async fn list(
     let limit = usize::from(query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX));
     let after: Option<Cursor> =
         query.cursor.as_deref().map(|cursor| gateway.cursors.read(principal.company_id, cursor)).transpose()?;
+    let rules = gateway.access.scan_rules(principal.company_id).await.or_problem("loading the rules of a company")?;
+    // A filter for a verdict includes files that cannot be read.
+    let status = query.status.or_else(|| query.verdict.is_none().then(ProcessingStatus::default));
     let filter = FileFilter {
         uploaded_by: (place.is_none() && !viewer(&principal).is_admin).then_some(principal.user_id),
-        processing_status: Some(query.status.unwrap_or_default().into()),
+        processing_status: status.map(Into::into),
         folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
+        verdict: query.verdict.map(Into::into),
+        scans: ScanFilter {
+            is_on: rules.policy != ScanPolicy::Off,
+            is_required: rules.policy == ScanPolicy::Require,
+            blocks_unscanned: rules.policy == ScanPolicy::Require && rules.unscanned == UnscannedPolicy::Block,
+        },
     };
     let searching = if filter.is_search() { Some(gateway.searches.begin(&principal).await?) } else { None };
     let page = PageRequest { after, limit, view: query.view };
@@ -206,7 +217,11 @@ async fn own_page(
     let facts = facts_of(gateway, &mut connection, principal, files.iter().map(|file| UploadId(file.id))).await?;
     // The tables may still contain files that were deleted recently.
     let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
-    let items = files.into_iter().filter(|file| !gone(file)).map(|file| item_of(view, file, None)).collect();
+    let items = files.into_iter().filter(|file| !gone(file)).map(|file| {
+        let facts = facts.get(&UploadId(file.id));
+        item_of(view, file, facts, None)
+    });
+    let items = items.collect();
     Ok(Page { items, next })
 }
 
@@ -253,7 +268,10 @@ async fn shared_page(
         }
         Some(shared)
     };
-    let items = found.into_iter().filter_map(seen).map(|shared| item_of(view, shared.file, Some(shared.association)));
+    let items = found.into_iter().filter_map(seen).map(|shared| {
+        let facts = facts.get(&UploadId(shared.file.id));
+        item_of(view, shared.file, facts, Some(shared.association))
+    });
     Ok(Page { items: items.collect(), next })
 }
 

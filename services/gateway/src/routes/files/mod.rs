@@ -4,11 +4,24 @@ pub(crate) mod change;
 pub(crate) mod list;
 pub(crate) mod show;
 
+use waybill_domain::access::{Denied, FileFacts};
 use waybill_domain::media_type;
 use waybill_read_model::queries::File;
+use waybill_schema::ProcessingStatus;
 
-/// Adds the download URL to a file that can be read. The column in the read model is always NULL.
-pub(crate) fn with_url(file: File) -> File {
+/// Returns a file as the user sees it: with the status that follows from its virus scan, and with the download URL if it can
+/// be read. The column of the URL in the read model is always NULL.
+pub(crate) fn shown(mut file: File, facts: Option<&FileFacts>) -> File {
+    let cleared = facts.map_or(Ok(()), FileFacts::clearance);
+    if let (true, Err(why)) = (file.is_processed, cleared) {
+        file.is_processed = false;
+        file.processing_status = match why {
+            Denied::NotScanned => ProcessingStatus::Processing,
+            Denied::Hidden | Denied::Forbidden | Denied::Wider | Denied::Infected | Denied::Unscanned => {
+                ProcessingStatus::Failed
+            }
+        };
+    }
     let readable = file.is_processed && file.deleted_at.is_none();
     let download_url = readable.then(|| format!("/v1/files/{}/content", file.id));
     let mime_type = shown_type(file.mime_type);

@@ -5,7 +5,7 @@ use crate::application::gateway::Gateway;
 use crate::http::parameters::MinPosition;
 use crate::http::path::FilePath;
 use crate::http::response::private;
-use crate::routes::files::with_url;
+use crate::routes::files::shown;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use waybill_domain::access::Operation;
 use waybill_http_kit::{Principal, Problem};
@@ -29,6 +29,6 @@ pub(crate) async fn show(
     FilePath(id): FilePath,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let (file, _) = find(&request, &principal, id, &gateway, Operation::View).await?;
-    Ok(private(HttpResponse::Ok()).json(with_url(file)))
+    let (file, facts) = find(&request, &principal, id, &gateway, Operation::View).await?;
+    Ok(private(HttpResponse::Ok()).json(shown(file, Some(&facts))))
 }

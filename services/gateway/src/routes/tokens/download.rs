@@ -1,5 +1,6 @@
 //! `GET /d/{token}`: downloads with a download token.
 
+use crate::application::access::denied;
 use crate::application::content::{key_of, send_noted};
 use crate::application::files::viewer::{Found, find_for};
 use crate::application::gateway::Gateway;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 use waybill_access::{Credential, Transfer};
 use waybill_data_plane::refused;
-use waybill_domain::access::{Operation, Viewer};
+use waybill_domain::access::{Denied, Operation, Viewer};
 use waybill_domain::token::{Asked, By, Command};
 use waybill_http_kit::rate_limit::ValidToken;
 use waybill_http_kit::{Problem, RequestId};
@@ -82,8 +83,11 @@ pub(crate) async fn download(
     let issued_at = state.issued_at;
     let Found { file, facts, standing } = find_for(&gateway, company, issued.user_id, issued.file_id).await?;
     let viewer = standing.viewer_of_link(issuer, issued_at);
-    // The owner of a link must not learn why the issuer cannot download the file.
-    facts.check(viewer, Operation::Download, now()).map_err(|_| not_found())?;
+    facts.check(viewer, Operation::Download, now()).map_err(|why| match why {
+        Denied::NotScanned | Denied::Infected | Denied::Unscanned => denied(why, "token"),
+        // The owner of a link must not learn why the issuer cannot download the file.
+        Denied::Hidden | Denied::Forbidden | Denied::Wider => not_found(),
+    })?;
     request.extensions_mut().insert(ValidToken);
     check_readable(&file)?;
     let (answer, range) = match prepare(&request, &file)? {

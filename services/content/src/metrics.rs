@@ -1,0 +1,25 @@
+//! Counters and gauges of the role `content`.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use std::sync::LazyLock;
+use waybill_service_kit::metrics::{counter, counters, gauge};
+
+/// Recorded scans, by verdict.
+pub(crate) static SCANS: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counters("waybill_scans_total", "Recorded scans for viruses", &["verdict"]));
+
+/// Bytes that were sent to clamd.
+pub(crate) static SCANNED_BYTES: LazyLock<IntCounter> =
+    LazyLock::new(|| counter("waybill_scanned_bytes_total", "Bytes sent to clamd"));
+
+/// State of clamd.
+pub(crate) static CLAMD_UP: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("waybill_clamd_up", "1 if clamd can scan, 0 if it cannot be reached or fails"));
+
+/// Files with which the scanner failed so often that their verdict is UNSCANNED.
+pub(crate) static GIVEN_UP: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "waybill_scans_given_up_total",
+        "Files whose verdict is UNSCANNED because the scanner failed again and again",
+    )
+});

@@ -1,0 +1,57 @@
+//! Settings of the role `content`. Each one is a command-line option and an environment variable; the help texts are the
+//! source of `docs/configuration.md`.
+
+use crate::clamd::Address;
+use clap::Args;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Settings of the role `content`.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Content")]
+pub struct ContentSettings {
+    /// Address of health checks and metrics if the role runs as a separate process
+    #[arg(long, env = "WAYBILL_CONTENT_ADDR", default_value = "127.0.0.1:8093")]
+    pub content_addr: SocketAddr,
+    /// Address of clamd: `tcp:HOST:PORT` or `unix:PATH`. Without it, no file is scanned
+    #[arg(long, env = "WAYBILL_CLAMD")]
+    pub clamd: Option<Address>,
+    /// Largest number of bytes that clamd accepts in one stream: StreamMaxLength in clamd.conf. Set MaxFileSize and
+    /// MaxScanSize to at least this value. Larger files are scanned in pieces, and their verdict is UNSCANNED unless
+    /// something is found
+    #[arg(
+        long,
+        env = "WAYBILL_CLAMD_STREAM_MAX_BYTES",
+        default_value_t = 100 * 1024 * 1024,
+        value_parser = clap::value_parser!(u64).range(65_536..=2_147_483_645)
+    )]
+    pub clamd_stream_max_bytes: u64,
+    /// Time in seconds for which a scan waits for clamd: to accept bytes, and to answer after the last byte
+    #[arg(long, env = "WAYBILL_CLAMD_TIMEOUT_S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    pub clamd_timeout_s: u64,
+    /// Number of new files that are scanned at the same time. Files that are scanned again take half as many more places.
+    /// Set MaxThreads and MaxQueue of clamd to more than the sum of all processes
+    #[arg(long, env = "WAYBILL_SCANS_AT_ONCE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub scans_at_once: u32,
+    /// Number of attempts after which the verdict about a file is UNSCANNED if clamd answers but fails with this file
+    #[arg(long, env = "WAYBILL_SCAN_ATTEMPTS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub scan_attempts: u32,
+    /// Number of days after which a file is scanned again with newer signatures
+    #[arg(long, env = "WAYBILL_RESCAN_AFTER_DAYS", default_value_t = 28)]
+    pub rescan_after_days: u32,
+    /// Interval in milliseconds at which the role searches for companies and files to scan
+    #[arg(long, env = "WAYBILL_CONTENT_SEARCH_MS", default_value_t = 10_000)]
+    pub content_search_ms: u64,
+}
+
+impl ContentSettings {
+    /// Returns the time for which a scan waits for clamd.
+    pub(crate) fn clamd_timeout(&self) -> Duration {
+        Duration::from_secs(self.clamd_timeout_s)
+    }
+
+    /// Returns the pause between two searches.
+    pub(crate) fn search_every(&self) -> Duration {
+        Duration::from_millis(self.content_search_ms)
+    }
+}

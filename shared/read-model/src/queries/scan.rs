@@ -1,0 +1,179 @@
+//! Last virus scan of a file: the JSON in `file.scan`, which clients get unchanged.
+
+use crate::ReadModelError;
+use crate::statement::{Bind, Statement};
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use waybill_schema::events::FileScanned;
+use waybill_schema::{CompanyId, FileId, ScanResult, Sha256Digest, UnscannedReason, UploadId, Verdict};
+
+/// Last virus scan of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Scan {
+    /// `CLEAN`, `INFECTED`, or `UNSCANNED` if the scanner could not look at everything.
+    #[schema(value_type = String)]
+    pub verdict: Verdict,
+    /// Name of the finding in an infected file.
+    pub signature: Option<String>,
+    /// Reason for `UNSCANNED`: `too_large`, `encrypted`, `limits_exceeded` or `failed`.
+    #[schema(value_type = Option<String>)]
+    pub reason: Option<UnscannedReason>,
+    /// Scanner and its version.
+    pub engine: String,
+    /// Version of its signatures.
+    pub database_version: String,
+    /// Number of bytes that the scanner read.
+    pub covered_bytes: u64,
+    /// Time of the scan.
+    pub scanned_at: DateTime<Utc>,
+}
+
+impl Scan {
+    /// Returns the scan of an event that was recorded at `time`.
+    pub fn of(scanned: &FileScanned, time: DateTime<Utc>) -> Self {
+        let (signature, reason) = match &scanned.result {
+            ScanResult::Clean => (None, None),
+            ScanResult::Infected { signature } => (Some(signature.clone()), None),
+            ScanResult::Unscanned { reason } => (None, Some(*reason)),
+        };
+        Self {
+            verdict: (&scanned.result).into(),
+            signature,
+            reason,
+            engine: scanned.engine.clone(),
+            database_version: scanned.database_version.clone(),
+            covered_bytes: scanned.covered_bytes,
+            scanned_at: time,
+        }
+    }
+
+    /// Returns the result of the scan.
+    pub fn result(&self) -> ScanResult {
+        match self.verdict {
+            Verdict::Clean => ScanResult::Clean,
+            Verdict::Infected => ScanResult::Infected { signature: self.signature.clone().unwrap_or_default() },
+            Verdict::Unscanned => ScanResult::Unscanned { reason: self.reason.unwrap_or(UnscannedReason::Failed) },
+        }
+    }
+
+    /// Reads the value of the column.
+    ///
+    /// # Errors
+    /// If the JSON is not a scan.
+    pub fn parse(json: serde_json::Value) -> Result<Self, serde_json::Error> {
+        serde_json::from_value(json)
+    }
+
+    /// Returns the value of the column.
+    ///
+    /// # Errors
+    /// None for scans. The signature of serde_json has an error.
+    pub fn to_json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    id: Uuid,
+}
+
+/// Returns the next 100 companies after `after` that are not closed and whose files are scanned because of their own rules, or
+/// all companies if `all` is set.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn companies_with_scans(
+    connection: &mut AsyncPgConnection,
+    all: bool,
+    after: Uuid,
+) -> BoxFuture<'_, Result<Vec<CompanyId>, ReadModelError>> {
+    Box::pin(async move {
+        // The rules are those of `waybill_domain::directory::CompanyRules::scans`.
+        let text = "SELECT id FROM company WHERE id > :after AND deleted_at IS NULL \
+                AND (:all OR scan IN ('inform', 'require') OR limits->>'scan' IN ('inform', 'require')) \
+                ORDER BY id LIMIT 100";
+        let found: Vec<Found> = Statement::new(text, [("after", Bind::Uuid(after)), ("all", Bind::Bool(all))])
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("searching for companies whose files are scanned"))?;
+        Ok(found.into_iter().map(|company| CompanyId(company.id)).collect())
+    })
+}
+
+/// Files that a search for missing scans returns.
+#[derive(Clone, Copy, Debug)]
+pub struct Unscanned<'a> {
+    /// The company.
+    pub company: CompanyId,
+    /// Version of the signatures. Files that were scanned with another version before [`Unscanned::scanned_until`] are
+    /// scanned again.
+    pub database_version: &'a str,
+    /// Latest time of a scan that is repeated.
+    pub scanned_until: DateTime<Utc>,
+    /// The file after which the page begins.
+    pub after: Uuid,
+    /// Maximum number of files.
+    pub limit: i64,
+}
+
+/// Returns verified files of a company that were not scanned, or not recently, ordered by id. The events of each file decide
+/// whether it must be scanned.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn files_to_scan<'a>(
+    connection: &'a mut AsyncPgConnection,
+    wanted: Unscanned<'a>,
+) -> BoxFuture<'a, Result<Vec<FileId>, ReadModelError>> {
+    Box::pin(async move {
+        let text = "SELECT id FROM file f WHERE f.company_id = :company AND f.id > :after \
+                AND f.is_processed AND f.purged_at IS NULL AND (f.scan_verdict IS NULL \
+                    OR (f.scan->>'database_version' <> :version AND (f.scan->>'scanned_at')::timestamptz < :until)) \
+                ORDER BY id LIMIT :limit";
+        let binds = [
+            ("company", Bind::Uuid(wanted.company.0)),
+            ("after", Bind::Uuid(wanted.after)),
+            ("version", Bind::Text(wanted.database_version.to_owned())),
+            ("until", Bind::Time(wanted.scanned_until)),
+            ("limit", Bind::BigInt(wanted.limit)),
+        ];
+        let found: Vec<Found> = Statement::new(text, binds)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("searching for files to scan"))?;
+        Ok(found.into_iter().map(|file| UploadId(file.id)).collect())
+    })
+}
+
+/// Returns up to 10 files of a company with these bytes that were scanned with this version of the signatures.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn scanned_with_same_bytes<'a>(
+    connection: &'a mut AsyncPgConnection,
+    company: CompanyId,
+    sha256: Sha256Digest,
+    database_version: &'a str,
+) -> BoxFuture<'a, Result<Vec<FileId>, ReadModelError>> {
+    Box::pin(async move {
+        let text = "SELECT id FROM file f WHERE f.company_id = :company AND f.hash = :hash \
+                AND f.scan->>'database_version' = :version ORDER BY id LIMIT 10";
+        let binds = [
+            ("company", Bind::Uuid(company.0)),
+            ("hash", Bind::Text(sha256.to_string())),
+            ("version", Bind::Text(database_version.to_owned())),
+        ];
+        let found: Vec<Found> = Statement::new(text, binds)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("searching for a scan of the same bytes"))?;
+        Ok(found.into_iter().map(|file| UploadId(file.id)).collect())
+    })
+}
