@@ -13,6 +13,7 @@ mod progress;
 mod quota;
 mod quota_properties;
 mod reaction;
+mod scan;
 mod session;
 mod share;
 mod token;

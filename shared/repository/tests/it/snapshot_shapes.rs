@@ -20,8 +20,8 @@ where
 fn another_shape_of_a_state_has_another_version() {
     let shapes = [
         ("content", shape::<ContentAggregate>(), (Some(1), 4)),
-        ("directory", shape::<DirectoryAggregate>(), (Some(2), 22)),
-        ("file", shape::<FileAggregate>(), (Some(1), 7)),
+        ("directory", shape::<DirectoryAggregate>(), (Some(3), 26)),
+        ("file", shape::<FileAggregate>(), (Some(2), 10)),
         ("quota", shape::<QuotaAggregate>(), (Some(5), 7)),
         ("association", shape::<ShareAggregate>(), (Some(2), 4)),
         ("token", shape::<TokenAggregate>(), (Some(2), 7)),
