@@ -3,7 +3,7 @@
 import secrets
 from typing import Dict
 
-from . import nats, weed
+from . import clamd, nats, weed
 from .console import say
 from .home import Home
 from .ports import Ports
@@ -30,9 +30,23 @@ def start(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environ
         else:
             say(f"{label}: starting")
             started.update(start_one(stack, home, settings, ports))
+    started.update(_start_clamd(stack, home, settings, ports))
     for name, value in started.items():
         settings.keep(name, value)
     return started
+
+
+def _start_clamd(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:
+    """Starts clamd if it is installed. Without it, Waybill scans no files."""
+    program = clamd.find()
+    if settings.given("WAYBILL_CLAMD") or program is None:
+        return {}
+    if not clamd.has_signatures():
+        say("clamd: it has no signatures, so files cannot be scanned for viruses. Run freshclam to load them")
+        return {}
+    say("clamd: starting")
+    port = ports.remembered(settings, "WAYBILL_UP_PORT_CLAMD", "clamd")
+    return {"WAYBILL_CLAMD": clamd.start(stack, program, home.data / "clamav", port)}
 
 
 def _start_postgres(stack: Stack, home: Home, settings: Settings, ports: Ports) -> Environment:

@@ -25,9 +25,10 @@ class Role:
 POSTGRES = Role("postgres", signal.SIGINT, 20)  # SIGINT is its fast shutdown; SIGTERM waits for clients
 NATS = Role("nats", signal.SIGTERM, 15)
 WEED = Role("weed", signal.SIGTERM, 15)
+CLAMD = Role("clamd", signal.SIGTERM, 10)
 WAYBILL = Role("waybill", signal.SIGTERM, 30)
 
-START_ORDER = (POSTGRES, NATS, WEED, WAYBILL)
+START_ORDER = (POSTGRES, NATS, WEED, CLAMD, WAYBILL)
 
 
 class Stack:

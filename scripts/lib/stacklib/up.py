@@ -25,6 +25,7 @@ environment:
   WAYBILL_HTTP_ADDR     address to listen on (default: 127.0.0.1:8080, or a free port if that is taken)
   WAYBILL_NATS_URL, WAYBILL_DATABASE_URL, WAYBILL_S3_ENDPOINT (with its keys)
                         running servers to use instead of starting new ones
+  WAYBILL_CLAMD         running clamd. Without it, clamd is started if it is installed
   WAYBILL_BIN           waybill binary to use instead of building one
   WAYBILL_NATS_SERVER, WAYBILL_WEED, WAYBILL_PG_BINDIR
                         programs to use instead of those found or installed
