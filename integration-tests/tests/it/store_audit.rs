@@ -4,16 +4,20 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::process::Command;
 use uuid::Uuid;
-use waybill_integration_tests::{Client, Stack, servers_in};
+use waybill_integration_tests::{Client, Options, Shape, Stack, servers_in};
 use waybill_object_store::{ObjectStore, crc64nvme};
 use waybill_schema::names;
 use waybill_test_kit::eventually;
 
 /// Runs `waybill audit-store`. Returns whether it exits with 0, its findings as kind and key, and its last line.
 fn audit(stack: &Stack, options: &[&str]) -> (bool, Vec<(String, String)>, Value) {
-    let servers = servers_in(&stack.arguments("audit-store", &[]), true);
+    run(stack, "audit-store", options)
+}
+
+fn run(stack: &Stack, command: &str, options: &[&str]) -> (bool, Vec<(String, String)>, Value) {
+    let servers = servers_in(&stack.arguments(command, &[]), true);
     let program = waybill_test_kit::settings("WAYBILL_TEST_BIN");
-    let output = Command::new(program).args(["audit-store", "--json"]).args(options).args(servers).output().unwrap();
+    let output = Command::new(program).args([command, "--json"]).args(options).args(servers).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let sum = lines.pop().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
@@ -107,7 +111,9 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
         (!is_clean && findings == expected && sum["found"] == 6).then_some(())
     })
     .await;
-    let (is_clean, _, sum) = audit(&stack, &["--older-than=0", "--delete"]);
+    let (is_clean, findings, sum) = run(&stack, "reconcile", &["--older-than=0", "--dry-run"]);
+    assert!(!is_clean && findings == expected && sum["deleted"] == 0, "{findings:?}");
+    let (is_clean, _, sum) = run(&stack, "reconcile", &["--older-than=0"]);
     assert_eq!(
         (is_clean, &sum["found"], &sum["deleted"], &sum["deleted_bytes"]),
         (false, &json!(6), &json!(5), &json!(32))
@@ -134,6 +140,24 @@ async fn what_nothing_refers_to_is_found_and_nothing_else() {
     assert!(!is_clean);
     assert_eq!(findings, [of("missing", &shared), of("missing", &shared)]);
     assert_eq!(sum["found_bytes"], 28);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_deletes_what_nothing_refers_to_and_nothing_else() {
+    let schedule = ["--reconcile-every-s=1", "--reconcile-delete=true", "--reconcile-older-than-s=0"];
+    let args = schedule.map(str::to_owned).to_vec();
+    let stack = Stack::with(Options { args, shape: Shape::Apart }).await;
+    let client = stack.client();
+    let (kept, _) = file(&stack, &client, "needed").await;
+    let orphan = format!("o/{}/{}-{}", client.principal.company_id, Uuid::now_v7(), Uuid::now_v7().simple());
+    put(&stack, &orphan).await;
+    eventually("the orphan to be deleted", || async {
+        stack.store().size(&orphan).await.ok()?.is_none().then_some(())
+    })
+    .await;
+    client.file_with_status(&kept, "COMPLETED").await;
+    assert_eq!(client.content(&kept).await, b"needed");
     stack.finish().await;
 }
 

@@ -10,11 +10,17 @@ use std::str::FromStr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
+use waybill_object_store::StoreError;
 use waybill_schema::{ScanResult, UnscannedReason};
 
 /// Longest time for a connection to clamd, and for the answers to short commands.
 const SHORT: Duration = Duration::from_secs(5);
+/// Longest time for one stream, as a multiple of the time for one step.
+const STEPS: u32 = 10;
+/// Size of the file that tells whether clamd can scan: so large that clamd needs space on its disk.
+const PROBE_BYTES: usize = 1 << 20;
 /// Maximum length of an answer in bytes.
 const ANSWER_MAX: u64 = 4_096;
 /// Maximum length of the name of a finding, which is stored in an event, in characters.
@@ -49,9 +55,12 @@ impl FromStr for Address {
 /// Reason why a scan has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ClamdError {
-    /// clamd cannot be reached, closes the connection or does not answer in time.
+    /// clamd cannot be reached.
+    #[error("clamd cannot be reached: {0}")]
+    Unreachable(String),
+    /// clamd closed the connection or did not answer in time. The reason can be clamd or the bytes that it scans.
     #[error("clamd does not answer: {0}")]
-    Unavailable(String),
+    Broken(String),
     /// clamd answered that it failed.
     #[error("clamd failed: {0}")]
     Failed(String),
@@ -62,13 +71,13 @@ pub enum ClamdError {
 
 impl From<std::io::Error> for ClamdError {
     fn from(error: std::io::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        Self::Broken(error.to_string())
     }
 }
 
-impl From<tokio::time::error::Elapsed> for ClamdError {
-    fn from(_: tokio::time::error::Elapsed) -> Self {
-        Self::Unavailable("the time is over".to_owned())
+impl From<Elapsed> for ClamdError {
+    fn from(_: Elapsed) -> Self {
+        Self::Broken("the time is over".to_owned())
     }
 }
 
@@ -105,20 +114,26 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 impl Clamd {
     async fn connect(&self) -> Result<Box<dyn Socket>, ClamdError> {
+        let connected = timeout(SHORT, self.open()).await;
+        let late = |_| ClamdError::Unreachable("the time is over".to_owned());
+        connected.map_err(late)?.map_err(|error| ClamdError::Unreachable(error.to_string()))
+    }
+
+    async fn open(&self) -> std::io::Result<Box<dyn Socket>> {
         Ok(match &self.address {
             Address::Tcp(address) => {
-                let stream = timeout(SHORT, TcpStream::connect(address)).await??;
+                let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
-            Address::Unix(path) => Box::new(timeout(SHORT, UnixStream::connect(path)).await??),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
         })
     }
 
     /// Returns the versions of the scanner and of its signatures.
     ///
     /// # Errors
-    /// [`ClamdError::Unavailable`].
+    /// [`ClamdError::Unreachable`], [`ClamdError::Broken`].
     pub async fn version(&self) -> Result<Version, ClamdError> {
         let mut socket = self.connect().await?;
         timeout(SHORT, socket.write_all(b"zVERSION\0")).await??;
@@ -131,12 +146,20 @@ impl Clamd {
     /// [`ClamdError`].
     pub async fn scan<E: Into<ClamdError>>(
         &self,
+        bytes: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    ) -> Result<ScanResult, ClamdError> {
+        timeout(self.timeout.saturating_mul(STEPS), self.scan_in_steps(bytes)).await?
+    }
+
+    async fn scan_in_steps<E: Into<ClamdError>>(
+        &self,
         mut bytes: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<ScanResult, ClamdError> {
         let mut socket = self.connect().await?;
         let mut sent = timeout(self.timeout, socket.write_all(b"zINSTREAM\0")).await?;
         while sent.is_ok() {
-            let Some(chunk) = bytes.next().await else { break };
+            let next = timeout(self.timeout, bytes.next()).await.map_err(|_| stalled())?;
+            let Some(chunk) = next else { break };
             let chunk = chunk.map_err(Into::into)?;
             sent = timeout(self.timeout, send_chunk(&mut socket, &chunk)).await?;
         }
@@ -148,16 +171,21 @@ impl Clamd {
         match (sent, answered) {
             (_, Ok(answered)) if !answered.is_empty() => result_of(&answered),
             (Err(error), _) | (Ok(()), Err(error)) => Err(error.into()),
-            (Ok(()), Ok(_)) => Err(ClamdError::Unavailable("it closed the connection without an answer".to_owned())),
+            (Ok(()), Ok(_)) => Err(ClamdError::Broken("it closed the connection without an answer".to_owned())),
         }
     }
 
     /// Returns whether clamd can scan at all at the moment.
     pub async fn can_scan(&self) -> bool {
-        let probe = futures_util::stream::iter([Ok::<_, ClamdError>(Bytes::from_static(b"waybill"))]);
+        let probe = futures_util::stream::iter([Ok::<_, ClamdError>(Bytes::from_static(&[0; PROBE_BYTES]))]);
         let short = Self { timeout: SHORT, ..self.clone() };
         matches!(short.scan(probe).await, Ok(ScanResult::Clean))
     }
+}
+
+fn stalled() -> StoreError {
+    let reason = "no bytes arrive any more".to_owned();
+    StoreError::Unavailable { operation: "reading a file to scan", reason }
 }
 
 async fn send_chunk(socket: &mut Box<dyn Socket>, chunk: &Bytes) -> std::io::Result<()> {

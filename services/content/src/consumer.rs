@@ -1,7 +1,8 @@
 //! Receives the verified files of a partition and scans those whose company wants it.
 
-use crate::scan::{ScanError, scan_file};
-use crate::{Content, clamd, metrics};
+use crate::clamd::ClamdError;
+use crate::scan::{ScanError, Turn, scan_file};
+use crate::{Content, metrics};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,12 @@ const PULLED: usize = 64;
 const IN_WORK: usize = 256;
 /// Pause before the next delivery of an event for which there was no place, and its longest value.
 const NO_PLACE: Duration = Duration::from_millis(250);
-const NO_PLACE_AT_MOST: Duration = Duration::from_secs(4);
+const NO_PLACE_AT_MOST: Duration = Duration::from_secs(8);
 /// Pause before the next delivery of an event after a failure, and its longest value.
 const FAILED: Duration = Duration::from_millis(500);
 const FAILED_AT_MOST: Duration = Duration::from_secs(30);
+/// Number of deliveries after which an event is left to the search, if its file cannot be read.
+const ATTEMPTS_MAX: i64 = 100;
 /// Interval in which a running scan reports progress to NATS. It is well below the `ack_wait` of the consumer.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// Interval in which a clamd that cannot scan is asked again.
@@ -112,7 +115,7 @@ async fn handle(content: &Arc<Content>, delivery: &Delivery) -> Result<(), ReadE
         Ok(_) => {}
         Err(error) => {
             tracing::debug!(position = %recorded.position, %error, "cannot read the rules of a company");
-            return delivery.again_in(FAILED).await;
+            return delivery.again_in(growing(FAILED, FAILED_AT_MOST, delivery.attempt)).await;
         }
     }
     let Some(place) = content.places.take(company) else {
@@ -122,6 +125,10 @@ async fn handle(content: &Arc<Content>, delivery: &Delivery) -> Result<(), ReadE
     match scanned {
         Ok(()) => delivery.done().await,
         Err(ScanError::NoPlace) => delivery.again_in(growing(NO_PLACE, NO_PLACE_AT_MOST, delivery.attempt)).await,
+        Err(error) if delivery.attempt >= ATTEMPTS_MAX && !is_of_clamd(&error) => {
+            tracing::error!(position = %recorded.position, file_id = %file, %error, "a file cannot be scanned; the search tries again");
+            delivery.done().await
+        }
         Err(error) => {
             note_failure(&error);
             let pause = growing(FAILED, FAILED_AT_MOST, delivery.attempt);
@@ -134,8 +141,21 @@ async fn handle(content: &Arc<Content>, delivery: &Delivery) -> Result<(), ReadE
 
 /// Has clamd checked before the next event if a scan failed because of it.
 pub(crate) fn note_failure(error: &ScanError) {
-    if matches!(error, ScanError::Clamd(clamd::ClamdError::Unavailable(_) | clamd::ClamdError::Failed(_))) {
+    if is_of_clamd(error) {
         metrics::CLAMD_UP.set(0);
+    }
+}
+
+/// Returns `true` if clamd is the reason of an error, or the bytes that it scanned.
+pub(crate) fn is_of_clamd(error: &ScanError) -> bool {
+    match error {
+        ScanError::Clamd(ClamdError::Unreachable(_) | ClamdError::Broken(_) | ClamdError::Failed(_)) => true,
+        ScanError::Clamd(ClamdError::Source(_))
+        | ScanError::Log(_)
+        | ScanError::Append(_)
+        | ScanError::Tables(_)
+        | ScanError::Store(_)
+        | ScanError::NoPlace => false,
     }
 }
 
@@ -147,10 +167,8 @@ async fn with_progress(
     file: FileId,
     _place: Place,
 ) -> Result<(), ScanError> {
-    let work = async {
-        let version = content.clamd.version().await?;
-        scan_file(content, &version, recorded.subject.company, file, Causation::Event(recorded.position)).await
-    };
+    let causation = Causation::Event(recorded.position);
+    let work = scan_file(content, Turn::New, recorded.subject.company, file, causation);
     tokio::pin!(work);
     loop {
         tokio::select! {

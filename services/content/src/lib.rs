@@ -42,6 +42,8 @@ pub(crate) struct Content {
     pub(crate) long: Arc<Places>,
     /// Permits for scans of files that the search finds, so that new files never wait for them.
     pub(crate) searching: Semaphore,
+    /// Permit for the scan of a large file that the search finds.
+    pub(crate) searching_large: Semaphore,
     pub(crate) failures: failures::Failures,
 }
 

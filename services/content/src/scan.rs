@@ -4,12 +4,12 @@ use crate::clamd::{ClamdError, Version};
 use crate::{Content, context, metrics};
 use futures_util::TryStreamExt;
 use waybill_domain::Refusal;
-use waybill_domain::file::Command;
+use waybill_domain::file::{Command, LastScan};
 use waybill_domain::upload::Phase;
 use waybill_event_log::ReadError;
 use waybill_object_store::StoreError;
 use waybill_read_model::ReadModelError;
-use waybill_read_model::queries::scanned_with_same_bytes;
+use waybill_read_model::queries::{not_infected_with_same_bytes, scanned_with_same_bytes};
 use waybill_repository::{ContentAggregate, ExecuteError, FileAggregate, LifecycleAggregate, UploadAggregate};
 use waybill_schema::events::FileScanned;
 use waybill_schema::{Causation, CompanyId, FileId, ScanResult, Sha256Digest, UnscannedReason, Verdict};
@@ -37,6 +37,20 @@ pub(crate) enum ScanError {
     NoPlace,
 }
 
+/// Right to scan a large file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// A new file: it takes a place, of which each company gets its share, or is tried again.
+    New,
+    /// A file that the search found: it waits until no other such file is scanned.
+    Found,
+}
+
+/// Maximum number of repetitions if another process scans the same file at the same time.
+const REPEATED_MAX: usize = 3;
+/// Maximum number of files with the same bytes that get the verdict at once.
+const SAME_MAX: i64 = 1_000;
+
 /// A verified file whose bytes exist.
 struct Target {
     company: CompanyId,
@@ -44,72 +58,97 @@ struct Target {
     sha256: Sha256Digest,
     storage_key: String,
     size_bytes: u64,
+    seen: LastScan,
 }
 
-/// Scans a file with the signatures of `version`, unless it was scanned with them before, and records the result. Does nothing
-/// if the file is not verified or was purged.
+/// Scans a file with the present signatures, unless it was scanned with them before, and records the result. Does nothing if the
+/// file is not verified or was purged.
 pub(crate) async fn scan_file(
     content: &Content,
-    version: &Version,
+    turn: Turn,
     company: CompanyId,
     file: FileId,
     causation: Causation,
 ) -> Result<(), ScanError> {
+    for _ in 0..REPEATED_MAX {
+        let version = content.clamd.version().await?;
+        let Some(target) = target(content, &version, company, file).await? else { return Ok(()) };
+        let Some(scanned) = scan_target(content, turn, &version, &target).await? else { return Ok(()) };
+        if record(content, &target, scanned, causation).await? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Returns the file if it must be scanned with the signatures of `version`.
+async fn target(
+    content: &Content,
+    version: &Version,
+    company: CompanyId,
+    file: FileId,
+) -> Result<Option<Target>, ScanError> {
     let upload = content.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await?.state;
-    let (Phase::Verified { sha256, storage_key }, Some(_)) = (&upload.phase, &upload.started) else { return Ok(()) };
-    let target = Target {
-        company,
-        file,
-        sha256: *sha256,
-        storage_key: storage_key.clone(),
-        size_bytes: upload.grid().size_bytes,
-    };
+    let (Phase::Verified { sha256, storage_key }, Some(_)) = (&upload.phase, &upload.started) else { return Ok(None) };
     let state = content.repository.load(&FileAggregate { company, file }).await?.state;
-    let is_current = state.scanned_with.as_ref() == Some(&version.database) && state.scans.last.is_some();
+    let is_current =
+        state.scanned_with.as_ref() == Some(&version.database) && state.scans.last.as_ref().is_some_and(is_final);
     if state.purged || is_current {
-        return Ok(());
+        return Ok(None);
     }
-    if let Some(same) = scan_of_same_bytes(content, version, &target).await? {
-        return record(content, &target, same, causation).await;
+    let seen = state.last_scan();
+    let (sha256, storage_key, size_bytes) = (*sha256, storage_key.clone(), upload.grid().size_bytes);
+    Ok(Some(Target { company, file, sha256, storage_key, size_bytes, seen }))
+}
+
+/// Returns `false` for the verdict about a file with which clamd failed. It says nothing about the bytes.
+fn is_final(result: &ScanResult) -> bool {
+    !matches!(result, ScanResult::Unscanned { reason: UnscannedReason::Failed })
+}
+
+/// Returns the result of a scan; `None` if the file was purged.
+async fn scan_target(
+    content: &Content,
+    turn: Turn,
+    version: &Version,
+    target: &Target,
+) -> Result<Option<FileScanned>, ScanError> {
+    if let Some(same) = scan_of_same_bytes(content, version, target).await? {
+        return Ok(Some(same));
     }
-    let (result, covered_bytes) = match scan_bytes(content, &target).await {
+    let (result, covered_bytes) = match scan_bytes(content, turn, target).await {
         Ok(scanned) => scanned,
         // The object was deleted with the file.
         Err(
             ScanError::Store(StoreError::NotFound { .. })
             | ScanError::Clamd(ClamdError::Source(StoreError::NotFound { .. })),
-        ) if is_purged(content, &target).await? => {
-            return Ok(());
+        ) if is_purged(content, target).await? => {
+            return Ok(None);
         }
-        Err(ScanError::Clamd(error)) => match give_up(content, file, &error).await {
+        Err(ScanError::Clamd(error)) => match give_up(content, target.file, &error).await {
             true => (ScanResult::Unscanned { reason: UnscannedReason::Failed }, 0),
             false => return Err(error.into()),
         },
         Err(error) => return Err(error),
     };
-    content.failures.forget(file);
-    let scanned = FileScanned {
-        result,
-        engine: version.engine.clone(),
-        database_version: version.database.clone(),
-        covered_bytes,
-    };
-    record(content, &target, scanned, causation).await
+    content.failures.forget(target.file);
+    let (engine, database_version) = (version.engine.clone(), version.database.clone());
+    Ok(Some(FileScanned { result, engine, database_version, covered_bytes }))
 }
 
-/// Returns `true` if clamd failed with a file so often that its scan is hopeless. It is not, as long as clamd cannot scan
-/// anything.
+/// Returns `true` if clamd failed with a file so often that its scan is hopeless.
 async fn give_up(content: &Content, file: FileId, error: &ClamdError) -> bool {
-    if matches!(error, ClamdError::Source(_)) || !content.clamd.can_scan().await {
-        return false;
+    match error {
+        ClamdError::Source(_) | ClamdError::Unreachable(_) => return false,
+        ClamdError::Broken(_) | ClamdError::Failed(_) => {}
     }
-    let failures = content.failures.count(file);
-    if failures < content.settings.scan_attempts {
-        return false;
+    let can_scan = content.clamd.can_scan().await;
+    let is_hopeless = content.failures.is_hopeless(file, can_scan, content.settings.give_up_after());
+    if is_hopeless {
+        tracing::error!(file_id = %file, %error, "clamd fails with this file again and again; it counts as unscanned");
+        metrics::GIVEN_UP.inc();
     }
-    tracing::error!(file_id = %file, %error, failures, "clamd fails with this file again and again; it counts as unscanned");
-    metrics::GIVEN_UP.inc();
-    true
+    is_hopeless
 }
 
 async fn is_purged(content: &Content, target: &Target) -> Result<bool, ScanError> {
@@ -133,9 +172,7 @@ async fn scan_of_same_bytes(
         let is_same = matches!(&upload.state.phase, Phase::Verified { sha256: its, .. } if *its == sha256);
         let state = content.repository.load(&FileAggregate { company, file }).await?.state;
         let is_current = state.scanned_with.as_ref() == Some(&version.database);
-        // A failure may have had other reasons than the bytes.
-        let usable = |result: &ScanResult| !matches!(result, ScanResult::Unscanned { reason: UnscannedReason::Failed });
-        if let Some(result) = state.scans.last.filter(|result| is_same && is_current && usable(result)) {
+        if let Some(result) = state.scans.last.filter(|result| is_same && is_current && is_final(result)) {
             let covered_bytes = match &result {
                 ScanResult::Unscanned { reason: UnscannedReason::TooLarge } | ScanResult::Clean => target.size_bytes,
                 ScanResult::Infected { .. } | ScanResult::Unscanned { .. } => 0,
@@ -148,10 +185,16 @@ async fn scan_of_same_bytes(
 }
 
 /// Scans the bytes of a file. Returns the result and the number of bytes that clamd looked at.
-async fn scan_bytes(content: &Content, target: &Target) -> Result<(ScanResult, u64), ScanError> {
-    let _place = match target.size_bytes {
-        size_bytes if size_bytes >= LARGE => Some(content.long.take(target.company).ok_or(ScanError::NoPlace)?),
-        _ => None,
+async fn scan_bytes(content: &Content, turn: Turn, target: &Target) -> Result<(ScanResult, u64), ScanError> {
+    let is_large = target.size_bytes >= LARGE;
+    let _place = match turn {
+        Turn::New if is_large => Some(content.long.take(target.company).ok_or(ScanError::NoPlace)?),
+        Turn::New | Turn::Found => None,
+    };
+    let _turn = match turn {
+        // The semaphore is never closed.
+        Turn::Found if is_large => content.searching_large.acquire().await.ok(),
+        Turn::Found | Turn::New => None,
     };
     let most = content.settings.clamd_stream_max_bytes;
     let key = existing_key(content, target).await?;
@@ -160,14 +203,15 @@ async fn scan_bytes(content: &Content, target: &Target) -> Result<(ScanResult, u
         let covered = if matches!(result, ScanResult::Unscanned { .. }) { 0 } else { target.size_bytes };
         return Ok((result, covered));
     }
-    let (mut from, mut covered) = (0, 0);
+    let (mut from, mut reached, mut covered) = (0, 0, 0);
     while from < target.size_bytes {
         let to = (from + most).min(target.size_bytes);
         match scan_range(content, &key, from, to - from).await? {
             infected @ ScanResult::Infected { .. } => return Ok((infected, to)),
-            ScanResult::Clean => covered = to,
+            ScanResult::Clean => covered += to - from.max(reached),
             ScanResult::Unscanned { .. } => {}
         }
+        reached = to;
         from = if to == target.size_bytes { to } else { to - OVERLAP.min(most / 2) };
     }
     Ok((ScanResult::Unscanned { reason: UnscannedReason::TooLarge }, covered))
@@ -201,23 +245,72 @@ async fn existing_key(content: &Content, target: &Target) -> Result<String, Scan
     object.map(|object| object.storage_key).ok_or(StoreError::NotFound { operation }.into())
 }
 
+/// Records a scan. Returns `false` if the file was scanned in the meantime.
 async fn record(
     content: &Content,
     target: &Target,
-    scanned: FileScanned,
+    scan: FileScanned,
+    causation: Causation,
+) -> Result<bool, ScanError> {
+    let verdict = Verdict::from(&scan.result);
+    let seen = target.seen.clone();
+    if !record_one(content, target.company, target.file, scan.clone(), seen, causation).await? {
+        return Ok(false);
+    }
+    if verdict == Verdict::Infected {
+        tracing::warn!(company_id = %target.company, file_id = %target.file, "a file is infected");
+        record_for_same_bytes(content, target, &scan, causation).await?;
+    }
+    Ok(true)
+}
+
+/// Records the finding for the other files of the company with the same bytes.
+async fn record_for_same_bytes(
+    content: &Content,
+    target: &Target,
+    scan: &FileScanned,
     causation: Causation,
 ) -> Result<(), ScanError> {
-    let Target { company, file, .. } = *target;
-    let verdict = Verdict::from(&scanned.result);
-    if verdict == Verdict::Infected {
-        tracing::warn!(company_id = %company, file_id = %file, "a file is infected");
-    }
-    let (aggregate, context) = (FileAggregate { company, file }, context(causation));
-    match content.repository.execute(&aggregate, Command::RecordScan(scanned), &context).await {
-        Ok(_) => metrics::SCANS.with_label_values(&[verdict.as_str()]).inc(),
-        // The file was purged in the meantime.
-        Err(ExecuteError::Refused(Refusal::NotFound { .. })) => {}
-        Err(error) => return Err(error.into()),
+    let Target { company, sha256, .. } = *target;
+    let mut connection = content.database.connection().await?;
+    let others = not_infected_with_same_bytes(&mut connection, company, sha256, SAME_MAX).await?;
+    drop(connection);
+    for file in others.into_iter().filter(|file| *file != target.file) {
+        let upload = content.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await?;
+        if !matches!(&upload.state.phase, Phase::Verified { sha256: its, .. } if *its == sha256) {
+            continue;
+        }
+        let state = content.repository.load(&FileAggregate { company, file }).await?.state;
+        let seen = state.last_scan();
+        record_one(content, company, file, scan.clone(), seen, causation).await?;
     }
     Ok(())
+}
+
+/// Returns `false` if the file was scanned since `seen`.
+async fn record_one(
+    content: &Content,
+    company: CompanyId,
+    file: FileId,
+    scan: FileScanned,
+    seen: LastScan,
+    causation: Causation,
+) -> Result<bool, ScanError> {
+    let (aggregate, context) = (FileAggregate { company, file }, context(causation));
+    let verdict = Verdict::from(&scan.result);
+    let is_as_seen = |state: &waybill_domain::file::State| {
+        state.scans.last.as_ref() == Some(&scan.result) && state.scanned_with.as_ref() == Some(&scan.database_version)
+    };
+    let command = Command::RecordScan { scan: scan.clone(), seen };
+    match content.repository.execute(&aggregate, command, &context).await {
+        Ok(_) => {}
+        // The file was purged in the meantime.
+        Err(ExecuteError::Refused(Refusal::NotFound { .. })) => return Ok(true),
+        Err(error) => return Err(error.into()),
+    }
+    let is_recorded = is_as_seen(&content.repository.load(&aggregate).await?.state);
+    if is_recorded {
+        metrics::SCANS.with_label_values(&[verdict.as_str()]).inc();
+    }
+    Ok(is_recorded)
 }

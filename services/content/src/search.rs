@@ -1,8 +1,8 @@
 //! Searches the tables for files that the consumer does not provide: those that were verified before their company had
 //! them scanned or while no process of this role ran, and those whose scan is old.
 
-use crate::consumer::note_failure;
-use crate::scan::{ScanError, scan_file};
+use crate::consumer::{is_of_clamd, note_failure};
+use crate::scan::{ScanError, Turn, scan_file};
 use crate::{Content, clamd};
 use chrono::{DateTime, Duration as Span, Utc};
 use futures_util::{StreamExt, stream};
@@ -18,8 +18,9 @@ use waybill_read_model::queries::{Unscanned, companies_with_scans, files_to_scan
 use waybill_schema::{Causation, CompanyId, FileId, ScanPolicy};
 use waybill_service_kit::{Shutdown, now};
 
-/// Number of files that one query returns.
-const PAGE: i64 = 200;
+/// Number of files that one query reads, and of queries for a company before other companies get their turn.
+const PAGE: i64 = 5_000;
+const PAGES: usize = 10;
 /// Number of companies with files of one page that are searched at the same time.
 const COMPANIES_AT_ONCE: usize = 4;
 /// Time after which the files of a company are searched again although neither its rules nor the signatures have changed:
@@ -41,12 +42,39 @@ enum SearchError {
     Scan(#[from] ScanError),
 }
 
-/// A finished search of a company's files.
+/// Search of a company's files.
+#[derive(Default)]
 struct Searched {
+    /// The file after which an unfinished search continues.
+    after: Option<Uuid>,
+    /// `true` if the search has scanned all files up to now that it found.
+    is_complete: bool,
     database_version: String,
+    /// Time of the last finished search.
     at_ms: i64,
-    /// Number of searches since the company has its files scanned.
+    /// Number of finished searches that have scanned everything since the company has its files scanned.
     rounds: u32,
+}
+
+/// Result of searching some pages.
+struct Round {
+    /// The file after which the search continues; `None` after the last file.
+    after: Option<Uuid>,
+    /// `false` if a file could not be scanned.
+    is_complete: bool,
+}
+
+impl Searched {
+    fn note(&mut self, round: Round, database_version: &str, at_ms: i64) {
+        self.is_complete = round.is_complete && (self.after.is_none() || self.is_complete);
+        self.after = round.after;
+        if self.after.is_none() {
+            self.at_ms = at_ms;
+            database_version.clone_into(&mut self.database_version);
+            // After an incomplete search, the next one begins soon.
+            self.rounds = if self.is_complete { self.rounds.saturating_add(1) } else { 0 };
+        }
+    }
 }
 
 /// Tells the consumers whether a company has its files scanned, and searches for files to scan, until shutdown.
@@ -86,22 +114,24 @@ async fn search(
     let is_due = |company: &CompanyId| {
         searched.get(company).is_none_or(|done| {
             let again_after_ms = if done.rounds < 2 { SECOND_AFTER_MS } else { AGAIN_AFTER_MS };
-            done.database_version != version.database || at_ms - done.at_ms > again_after_ms
+            let is_over = done.database_version != version.database || at_ms - done.at_ms > again_after_ms;
+            done.after.is_some() || is_over
         })
     };
-    let due: Vec<CompanyId> = companies.into_iter().filter(is_due).collect();
-    let done: Vec<Result<CompanyId, SearchError>> = stream::iter(due)
-        .map(|company| search_company(content, &version, company))
+    let due: Vec<(CompanyId, Uuid)> = companies
+        .into_iter()
+        .filter(is_due)
+        .map(|company| (company, searched.get(&company).and_then(|done| done.after).unwrap_or_default()))
+        .collect();
+    let done: Vec<(CompanyId, Result<Round, SearchError>)> = stream::iter(due)
+        .map(|(company, after)| search_company(content, &version, company, after))
         .buffer_unordered(COMPANIES_AT_ONCE)
         .collect()
         .await;
     let mut failed = None;
-    for done in done {
-        match done {
-            Ok(company) => {
-                let rounds = searched.get(&company).map_or(1, |before| before.rounds.saturating_add(1));
-                searched.insert(company, Searched { database_version: version.database.clone(), at_ms, rounds });
-            }
+    for (company, round) in done {
+        match round {
+            Ok(round) => searched.entry(company).or_default().note(round, &version.database, at_ms),
             Err(error) => failed = Some(error),
         }
     }
@@ -121,43 +151,53 @@ async fn companies(content: &Content) -> Result<Vec<CompanyId>, SearchError> {
     }
 }
 
-/// Scans the files of a company that were not scanned, or not recently.
+/// Scans the next files of a company that were not scanned, or not recently.
 async fn search_company(
     content: &Content,
     version: &clamd::Version,
     company: CompanyId,
-) -> Result<CompanyId, SearchError> {
-    let mut after = Uuid::nil();
+    mut after: Uuid,
+) -> (CompanyId, Result<Round, SearchError>) {
     let days = Span::days(i64::from(content.settings.rescan_after_days));
-    loop {
-        let scanned_until = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default() - days;
-        let database_version = &version.database;
-        let wanted = Unscanned { company, database_version, scanned_until, after, limit: PAGE };
-        let mut connection = content.database.connection().await?;
-        let files: Vec<FileId> = files_to_scan(&mut connection, wanted).await?;
-        drop(connection);
-        let Some(last) = files.last() else { return Ok(company) };
-        after = last.0;
-        if content.access.scan_rules(company).await?.policy == ScanPolicy::Off {
-            return Ok(company);
-        }
-        let scans = stream::iter(files).map(|file| scan(content, version, company, file));
+    let mut is_complete = true;
+    for _ in 0..PAGES {
+        let page = async {
+            if content.access.scan_rules(company).await?.policy == ScanPolicy::Off {
+                return Ok(None);
+            }
+            let scanned_until = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default() - days;
+            let wanted = Unscanned { company, database_version: &version.database, scanned_until, after, limit: PAGE };
+            let mut connection = content.database.connection().await?;
+            Ok::<_, SearchError>(files_to_scan(&mut connection, wanted).await?)
+        };
+        let page = match page.await {
+            Ok(Some(page)) => page,
+            Ok(None) => return (company, Ok(Round { after: None, is_complete })),
+            Err(error) => return (company, Err(error)),
+        };
+        let scans = stream::iter(page.due).map(|file| scan(content, company, file));
         let mut scans = std::pin::pin!(scans.buffer_unordered(content.settings.scans_at_once as usize));
         while let Some(scanned) = scans.next().await {
-            scanned?;
+            match scanned {
+                Ok(is_scanned) => is_complete &= is_scanned,
+                Err(error) => return (company, Err(error)),
+            }
         }
+        after = page.last;
     }
+    (company, Ok(Round { after: Some(after), is_complete }))
 }
 
-async fn scan(content: &Content, version: &clamd::Version, company: CompanyId, file: FileId) -> Result<(), ScanError> {
+/// Scans a file. Returns `false` if it cannot be scanned now, and an error only if clamd can scan nothing.
+async fn scan(content: &Content, company: CompanyId, file: FileId) -> Result<bool, SearchError> {
     // The semaphore is never closed.
-    let Ok(_permit) = content.searching.acquire().await else { return Ok(()) };
-    match scan_file(content, version, company, file, Causation::Request(waybill_service_kit::new_id())).await {
-        // One file must not keep the others from being scanned. The next search finds it again.
-        Err(error @ (ScanError::NoPlace | ScanError::Store(_))) => {
-            tracing::warn!(file_id = %file, %error, "a file cannot be scanned now");
-            Ok(())
-        }
-        outcome => outcome,
+    let Ok(_permit) = content.searching.acquire().await else { return Ok(false) };
+    let causation = Causation::Request(waybill_service_kit::new_id());
+    let Err(error) = scan_file(content, Turn::Found, company, file, causation).await else { return Ok(true) };
+    if is_of_clamd(&error) && !content.clamd.can_scan().await {
+        return Err(error.into());
     }
+    // One file must not keep the others from being scanned. The next search finds it again.
+    tracing::warn!(file_id = %file, %error, "a file cannot be scanned now");
+    Ok(false)
 }

@@ -60,6 +60,7 @@ impl Server {
             places: Places::new(at_once),
             long: Places::new((at_once / 2).max(1)),
             searching: Semaphore::new((at_once / 2).max(1)),
+            searching_large: Semaphore::new(1),
             failures: Failures::default(),
             nats: config.nats,
             repository: config.repository,

@@ -26,19 +26,37 @@ pub struct ContentSettings {
         value_parser = clap::value_parser!(u64).range(65_536..=2_147_483_645)
     )]
     pub clamd_stream_max_bytes: u64,
-    /// Time in seconds for which a scan waits for clamd: to accept bytes, and to answer after the last byte
-    #[arg(long, env = "WAYBILL_CLAMD_TIMEOUT_S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Time in seconds for which a scan waits for clamd: to accept bytes, and to answer after the last byte. Set it above
+    /// MaxScanTime of clamd (120 s by default)
+    #[arg(long, env = "WAYBILL_CLAMD_TIMEOUT_S", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
     pub clamd_timeout_s: u64,
     /// Number of new files that are scanned at the same time. Files that are scanned again take half as many more places.
     /// Set MaxThreads and MaxQueue of clamd to more than the sum of all processes
     #[arg(long, env = "WAYBILL_SCANS_AT_ONCE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub scans_at_once: u32,
-    /// Number of attempts after which the verdict about a file is UNSCANNED if clamd answers but fails with this file
-    #[arg(long, env = "WAYBILL_SCAN_ATTEMPTS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    pub scan_attempts: u32,
+    /// Time in seconds after which the verdict about a file is UNSCANNED if clamd has failed with it again and again. Such
+    /// a file is scanned again every hour
+    #[arg(long, env = "WAYBILL_SCAN_GIVE_UP_S", default_value_t = 900)]
+    pub scan_give_up_s: u64,
     /// Number of days after which a file is scanned again with newer signatures
     #[arg(long, env = "WAYBILL_RESCAN_AFTER_DAYS", default_value_t = 28)]
     pub rescan_after_days: u32,
+    /// Interval in seconds at which the object store is compared with the log, as `waybill reconcile --missing --dry-run`
+    /// does. 0 turns this off. One process at a time does it
+    #[arg(long, env = "WAYBILL_RECONCILE_EVERY_S", default_value_t = 0)]
+    pub reconcile_every_s: u64,
+    /// Delete objects and multipart uploads that nothing in the log refers to, after each comparison. Leave it off if the
+    /// log could be restored from an older backup than the store
+    #[arg(long, env = "WAYBILL_RECONCILE_DELETE", default_value_t = false, action = clap::ArgAction::Set)]
+    pub reconcile_delete: bool,
+    /// Minimum age in seconds of the objects that these comparisons check. It must exceed the duration of any request
+    #[arg(
+        long,
+        env = "WAYBILL_RECONCILE_OLDER_THAN_S",
+        default_value_t = 24 * 3_600,
+        value_parser = clap::value_parser!(i64).range(0..=315_360_000)
+    )]
+    pub reconcile_older_than_s: i64,
     /// Interval in milliseconds at which the role searches for companies and files to scan
     #[arg(long, env = "WAYBILL_CONTENT_SEARCH_MS", default_value_t = 10_000)]
     pub content_search_ms: u64,
@@ -48,6 +66,11 @@ impl ContentSettings {
     /// Returns the time for which a scan waits for clamd.
     pub(crate) fn clamd_timeout(&self) -> Duration {
         Duration::from_secs(self.clamd_timeout_s)
+    }
+
+    /// Returns the time after which the verdict about a file with which clamd fails is UNSCANNED.
+    pub(crate) fn give_up_after(&self) -> Duration {
+        Duration::from_secs(self.scan_give_up_s)
     }
 
     /// Returns the pause between two searches.

@@ -1,17 +1,25 @@
 //! Decides whether the members of a chatroom or thread may hear of an event about a file, as long as the virus scan of the
 //! file keeps them from reading it.
 
-use waybill_access::Access;
+use std::time::Duration;
+use waybill_access::{Access, AccessError};
 use waybill_domain::scan::{Clearance, ScanRules, Scans};
 use waybill_event_log::{EventLog, read_events};
 use waybill_schema::events::UploadEvent;
 use waybill_schema::{Event, Recorded, ScanPolicy, Verdict};
 
+/// Longest time for reading the rules of a company, which are usually in memory.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Returns `true` if an event is about a file that members cannot read before and after it because of its virus scan. They
 /// hear of the verdict that makes a file readable, and of one that ends this. If the rules or the log cannot be read, members
 /// do not hear of the event.
 pub(crate) async fn is_concealed(access: &Access, log: &dyn EventLog, recorded: &Recorded) -> bool {
-    let rules = async || access.scan_rules(recorded.subject.company).await;
+    // All events of the partition wait for this one.
+    let rules = async || match tokio::time::timeout(PATIENCE, access.scan_rules(recorded.subject.company)).await {
+        Ok(rules) => rules,
+        Err(_) => Err(AccessError::Behind),
+    };
     match &recorded.event {
         Event::Upload(event) => {
             let is_verified = matches!(event, UploadEvent::FileVerified(_) | UploadEvent::FileUploaded(_));

@@ -7,11 +7,11 @@ use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json, to_value};
 use std::time::Duration;
 use tokio::time::Instant;
-use waybill_access::{AccessError, Wanted};
+use waybill_access::{AccessError, Wanted, scan_filter};
 use waybill_api::frames::Topic;
 use waybill_domain::access::{ShownShare, Viewer};
 use waybill_http_kit::{Principal, Role};
-use waybill_read_model::queries::{FileFilter, SharedFile, UploadProgress};
+use waybill_read_model::queries::{FileFilter, ScanFilter, SharedFile, UploadProgress};
 use waybill_read_model::rows::UploadSessionRow;
 use waybill_read_model::{Database, ReadModelError, projection, queries};
 use waybill_schema::{Place, ProcessingStatus, ShareId, UploadId};
@@ -74,7 +74,8 @@ pub(crate) async fn take<'a>(
     let partition = fanout.repository.log().partitions().of(principal.company_id);
     let until = Instant::now() + PATIENCE;
     loop {
-        let Found { epoch, seq, mut rows } = read(&fanout.database, principal, partition, topic).await?;
+        let asked = Asked { topic, scans: scan_filter(fanout.access.scan_rules(principal.company_id).await?) };
+        let Found { epoch, seq, mut rows } = read(&fanout.database, principal, partition, asked).await?;
         if seq >= at_least {
             if let Rows::Place(files) = &mut rows {
                 leave_out_hidden(fanout, principal, files).await?;
@@ -95,7 +96,7 @@ async fn read(
     database: &Database,
     principal: &Principal,
     partition: u32,
-    topic: Topic,
+    asked: Asked,
 ) -> Result<Found, ReadModelError> {
     let mut connection = database.connection().await?;
     connection
@@ -105,22 +106,30 @@ async fn read(
         .run(async |connection: &mut AsyncPgConnection| {
             let checkpoint = projection::checkpoint(connection, partition).await?;
             let (epoch, seq) = checkpoint.map_or_else(Default::default, |at| (at.epoch, at.seq.unsigned_abs()));
-            Ok::<_, ReadModelError>(Found { epoch, seq, rows: rows(connection, principal, topic).await? })
+            Ok::<_, ReadModelError>(Found { epoch, seq, rows: rows(connection, principal, asked).await? })
         })
         .await
 }
 
-async fn rows(connection: &mut AsyncPgConnection, principal: &Principal, topic: Topic) -> Result<Rows, ReadModelError> {
+/// State that a snapshot must contain.
+#[derive(Clone, Copy)]
+struct Asked {
+    topic: Topic,
+    /// Effect of virus scans. The files of a place are those that can be read.
+    scans: ScanFilter,
+}
+
+async fn rows(connection: &mut AsyncPgConnection, principal: &Principal, asked: Asked) -> Result<Rows, ReadModelError> {
     let company = principal.company_id;
-    Ok(match topic {
+    Ok(match asked.topic {
         Topic::Upload(id) => Rows::Upload(queries::find_progress(connection, company, id).await?),
         Topic::Session(id) => {
             let session = queries::find_session(connection, company, id).await?;
             Rows::Session(session, queries::list_session_files(connection, company, id).await?)
         }
         Topic::Company(_) => Rows::Company(queries::list_running(connection, company).await?),
-        Topic::Chatroom(id) => Rows::Place(files(connection, principal, Place::Chatroom(id)).await?),
-        Topic::Thread(id) => Rows::Place(files(connection, principal, Place::Thread(id)).await?),
+        Topic::Chatroom(id) => Rows::Place(files(connection, principal, Place::Chatroom(id), asked.scans).await?),
+        Topic::Thread(id) => Rows::Place(files(connection, principal, Place::Thread(id), asked.scans).await?),
     })
 }
 
@@ -152,8 +161,9 @@ async fn files(
     connection: &mut AsyncPgConnection,
     principal: &Principal,
     place: Place,
+    scans: ScanFilter,
 ) -> Result<Vec<SharedFile>, ReadModelError> {
-    let filter = FileFilter { processing_status: Some(ProcessingStatus::Completed), ..FileFilter::default() };
+    let filter = FileFilter { processing_status: Some(ProcessingStatus::Completed), scans, ..FileFilter::default() };
     let named = (!principal.roles.contains(&Role::Admin)).then_some(principal.user_id);
     let page = queries::SharedPage { after: None, limit: FILES_MAX };
     queries::list_shared(connection, principal.company_id, place, &filter, named, page).await

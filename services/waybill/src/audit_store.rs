@@ -1,4 +1,5 @@
-//! `waybill audit-store`: finds objects that nothing refers to, and files whose object is missing.
+//! `waybill audit-store` and `waybill reconcile`: find objects that nothing refers to, and files whose object is missing. A
+//! process with the role `content` can do the same on a schedule.
 //!
 //! The tables only tell which objects need no further check; the log decides about each finding. The command keeps one
 //! page of the store's list and one page of the tables in memory.
@@ -6,12 +7,13 @@
 mod judge;
 mod missing;
 mod report;
+pub(crate) mod schedule;
 
 use crate::{CommandError, backing};
 use clap::Args;
 use judge::{Judge, Kind, Verdict};
 use missing::Missing;
-use report::{Finding, Report};
+use report::{Finding, Output, Report};
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,10 +28,9 @@ use waybill_schema::names;
 use waybill_service_kit::now;
 use waybill_service_kit::settings::{DatabaseSettings, NatsSettings, S3Settings};
 
-#[derive(Args)]
-#[command(after_long_help = "\
-The command deletes nothing without --delete. It ignores objects that are younger than --older-than, because a request may
-still use them.
+/// Explanation of the output of both commands.
+const FINDINGS: &str = "\
+The command ignores objects that are younger than --older-than, because a request may still use them.
 
 Kinds of findings:
   object      object of a file
@@ -41,11 +42,31 @@ Kinds of findings:
   unknown     object whose events cannot be read; never deleted
   missing     file without its object
 
-Exit codes: 0 no finding, or all findings were deleted; 1 a finding remains, or the audit failed.")]
+Exit codes: 0 no finding, or all findings were deleted; 1 a finding remains, or the audit failed.";
+
+#[derive(Args)]
+#[command(after_long_help = FINDINGS)]
 pub(crate) struct AuditStoreArgs {
     /// Delete objects and multipart uploads that nothing refers to
     #[arg(long)]
     delete: bool,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+#[derive(Args)]
+#[command(after_long_help = FINDINGS)]
+pub(crate) struct ReconcileArgs {
+    /// Delete nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+/// Objects and servers to check.
+#[derive(Args)]
+struct Scope {
     /// Find also files whose object is missing
     #[arg(long)]
     missing: bool,
@@ -74,6 +95,14 @@ struct Audit {
 }
 
 pub(crate) async fn audit_store(args: AuditStoreArgs) -> Result<ExitCode, CommandError> {
+    check(args.scope, args.delete).await
+}
+
+pub(crate) async fn reconcile(args: ReconcileArgs) -> Result<ExitCode, CommandError> {
+    check(args.scope, !args.dry_run).await
+}
+
+async fn check(args: Scope, deletes: bool) -> Result<ExitCode, CommandError> {
     let nats = backing::nats(&args.nats).await?;
     let log = backing::log(&args.nats, &nats).await?;
     let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
@@ -82,22 +111,28 @@ pub(crate) async fn audit_store(args: AuditStoreArgs) -> Result<ExitCode, Comman
     let mut audit = Audit {
         store: backing::store(&args.s3)?,
         database: backing::database(&args.database)?,
-        judge: Judge::new(Repository::new(log)),
-        report: Report::new(args.json),
-        deletes: args.delete,
+        judge: Judge::new(Arc::new(Repository::new(log))),
+        report: Report::new(if args.json { Output::Json } else { Output::Table }),
+        deletes,
         made_before: (now().0 / 1_000).saturating_sub(args.older_than),
     };
-    for kind in Kind::ALL {
-        audit.objects(kind).await?;
-        audit.multiparts(kind).await?;
-    }
-    if args.missing {
-        Missing::new(&audit.store).look(&audit.database, &mut audit.judge, &mut audit.report).await?;
-    }
+    audit.run(args.missing).await?;
     Ok(if audit.report.end()? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Audit {
+    /// Checks all objects and multipart uploads, and with `missing` also all files.
+    async fn run(&mut self, missing: bool) -> Result<(), CommandError> {
+        for kind in Kind::ALL {
+            self.objects(kind).await?;
+            self.multiparts(kind).await?;
+        }
+        if missing {
+            Missing::new(&self.store).look(&self.database, &mut self.judge, &mut self.report).await?;
+        }
+        Ok(())
+    }
+
     async fn objects(&mut self, kind: Kind) -> Result<(), CommandError> {
         let prefix = kind.prefix();
         let mut after: Option<String> = None;

@@ -56,6 +56,8 @@ enum Command {
     Parked(parked::ParkedArgs),
     /// Compare the object store with the events: find unreferenced objects and files without an object
     AuditStore(audit_store::AuditStoreArgs),
+    /// Delete objects and multipart uploads in the object store that nothing in the log refers to
+    Reconcile(audit_store::ReconcileArgs),
     /// Print a token for development
     Token(operate::TokenArgs),
     Healthy(client::HealthyArgs),
@@ -113,6 +115,7 @@ async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Replay(args) => replay::replay(args).await?,
         Command::Parked(args) => parked::parked(args).await?,
         Command::AuditStore(args) => audit_store::audit_store(args).await?,
+        Command::Reconcile(args) => audit_store::reconcile(args).await?,
         Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

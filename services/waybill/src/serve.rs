@@ -4,6 +4,7 @@ mod running;
 
 pub use running::Running;
 
+use crate::audit_store::schedule::Schedule;
 use crate::{CommandError, backing, cleartext, listeners};
 use actix_web::App;
 use actix_web::middleware::from_fn;
@@ -197,6 +198,7 @@ async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
         Role::Content => {
             let content = content(shared);
             let mut tasks = JoinSet::new();
+            schedule_comparison(shared, &mut tasks);
             let addr = shared.args.content.content_addr;
             let health = HealthRoutes::beside_operations(content.readiness(), has_operations(shared));
             let addr = health_only(shared, addr, health, &mut tasks)?;
@@ -220,7 +222,10 @@ async fn all(shared: &Shared) -> Result<Running, CommandError> {
     let readiness = worker.readiness().and(projector.readiness()).and(fanout.readiness());
     let routes = waybill_gateway::Routes { configure: fanout.routes(), api: waybill_fanout::api() };
     let gateway = gateway(shared, Workers::Local(worker.data_plane()), vec![routes], readiness).await?;
+    let mut tasks = JoinSet::new();
+    schedule_comparison(shared, &mut tasks);
     Ok(Running {
+        tasks,
         addr: Some(gateway.addr()),
         gateway: Some(gateway),
         fanout: Some(fanout),
@@ -296,6 +301,23 @@ fn policies(shared: &Shared) -> Policies {
 /// Returns the rules for virus scans that apply to every company.
 fn scan_rules(args: &ServeArgs) -> ScanRules {
     ScanRules { policy: args.scans.scan, unscanned: args.scans.unscanned }
+}
+
+/// Compares the store with the log on a schedule if the settings say so.
+fn schedule_comparison(shared: &Shared, tasks: &mut JoinSet<()>) {
+    let settings = &shared.args.content;
+    if settings.reconcile_every_s == 0 {
+        return;
+    }
+    let schedule = Schedule {
+        store: shared.store.clone(),
+        database: shared.database.clone(),
+        repository: shared.repository.clone(),
+        every: Duration::from_secs(settings.reconcile_every_s),
+        older_than_s: settings.reconcile_older_than_s,
+        deletes: settings.reconcile_delete,
+    };
+    tasks.spawn(schedule.run(shared.back.clone()));
 }
 
 fn content(shared: &Shared) -> waybill_content::Server {

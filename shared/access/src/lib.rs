@@ -28,7 +28,7 @@ use waybill_schema::{ChatroomId, CompanyId, Event, FileId, Place, Recorded, Thre
 use waybill_service_kit::Shutdown;
 
 pub use error::AccessError;
-pub use policies::Policies;
+pub use policies::{Policies, scan_filter};
 pub use transfer::{Credential, Transfer};
 pub use waybill_read_model::queries::Wanted;
 

@@ -6,7 +6,8 @@ use waybill_domain::limits::Limits;
 use waybill_domain::media_type::TypePolicy;
 use waybill_domain::scan::ScanRules;
 use waybill_domain::token::LinkPolicy;
-use waybill_schema::CompanyId;
+use waybill_read_model::queries::ScanFilter;
+use waybill_schema::{CompanyId, ScanPolicy, UnscannedPolicy};
 
 /// The upload policies of all companies.
 #[derive(Clone)]
@@ -19,6 +20,16 @@ pub struct Policies {
     pub types: TypePolicy,
     /// Rules for virus scans that apply to every company.
     pub scans: ScanRules,
+}
+
+/// Returns the effect of virus scans with these rules on the processing status of files.
+pub fn scan_filter(rules: ScanRules) -> ScanFilter {
+    let is_required = rules.policy == ScanPolicy::Require;
+    ScanFilter {
+        is_on: rules.policy != ScanPolicy::Off,
+        is_required,
+        blocks_unscanned: is_required && rules.unscanned == UnscannedPolicy::Block,
+    }
 }
 
 impl Policies {

@@ -93,6 +93,9 @@ impl Transfer {
         let recent = self.access.recent(self.company, self.seen)?;
         let last = recent.last().map_or(0, |last| last.position.seq);
         self.seen = self.seen.max(followed).max(last);
+        if recent.iter().any(|recorded| self.revokes_link(recorded)) {
+            return Ok(true);
+        }
         for recorded in &recent {
             if let Event::Directory(event) = &recorded.event {
                 if matches!(event, DirectoryEvent::CompanySettingsChanged(_) | DirectoryEvent::CompanyLimitsSet(_)) {
@@ -103,7 +106,7 @@ impl Transfer {
             }
             self.facts.apply(self.viewer.user_id, recorded.subject.aggregate, &recorded.event);
         }
-        Ok(recent.iter().any(|recorded| self.revokes_link(recorded)))
+        Ok(false)
     }
 
     fn revokes_link(&self, recorded: &Recorded) -> bool {

@@ -21,7 +21,8 @@ const DEAD_AFTER: Duration = Duration::from_secs(30);
 
 /// Codes of errors after which the same request can succeed: the body was incomplete, or another connection of this
 /// client sent the same bytes.
-const REPEATABLE: [ErrorCode; 3] = [ErrorCode::BodyIncomplete, ErrorCode::ChunkIncomplete, ErrorCode::Superseded];
+const REPEATABLE: [ErrorCode; 4] =
+    [ErrorCode::BodyIncomplete, ErrorCode::ChunkIncomplete, ErrorCode::OffsetMismatch, ErrorCode::Superseded];
 
 /// URL of Waybill and token of the caller.
 #[derive(Args, Clone)]

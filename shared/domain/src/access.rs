@@ -345,11 +345,7 @@ impl FileFacts {
         if self.is_owner(viewer) {
             return match operation {
                 Operation::Download => cleared,
-                // The uploader can choose places for the file while it is scanned.
-                Operation::Share if self.is_verified => cleared.or_else(|why| match why {
-                    Denied::NotScanned => Ok(()),
-                    _ => Err(why),
-                }),
+                Operation::Share if self.is_verified => cleared,
                 Operation::Share | Operation::View | Operation::ManageShare(_) | Operation::Change => Ok(()),
             };
         }

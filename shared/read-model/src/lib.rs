@@ -9,6 +9,7 @@ mod database;
 mod digest;
 mod error;
 pub mod ids;
+pub mod locks;
 pub mod projection;
 pub mod queries;
 pub mod rows;

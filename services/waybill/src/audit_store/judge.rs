@@ -2,6 +2,7 @@
 //! events of this upload decide.
 
 use crate::CommandError;
+use std::sync::Arc;
 use waybill_domain::upload::Phase;
 use waybill_object_store::s3::Listed;
 use waybill_repository::{ContentAggregate, FileAggregate, LifecycleAggregate, Repository, UploadAggregate};
@@ -53,7 +54,7 @@ enum Standing<'a> {
 
 /// Reads events and decides about objects and multipart uploads.
 pub(super) struct Judge {
-    repository: Repository,
+    repository: Arc<Repository>,
     /// Upload of the previous call and its phase. Consecutive objects often belong to the same upload.
     last: Option<(CompanyId, UploadId, Phase)>,
 }
@@ -72,7 +73,7 @@ pub(super) fn owner(prefix: &str, key: &str) -> Option<(CompanyId, UploadId)> {
 }
 
 impl Judge {
-    pub(super) fn new(repository: Repository) -> Self {
+    pub(super) fn new(repository: Arc<Repository>) -> Self {
         Self { repository, last: None }
     }
 

@@ -1,4 +1,4 @@
-//! Prints the findings as a table or as JSON.
+//! Reports the findings as a table, as JSON or in the log.
 
 use super::judge::Kind;
 use crate::CommandError;
@@ -7,7 +7,20 @@ use serde_json::json;
 use waybill_object_store::s3::Listed;
 use waybill_schema::Timestamp;
 
-/// Finding of `waybill audit-store`.
+/// Form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    Table,
+    /// One JSON object per line.
+    Json,
+    /// Lines of the log, at most [`LOGGED_MAX`].
+    Log,
+}
+
+/// Maximum number of findings that are logged.
+const LOGGED_MAX: u64 = 100;
+
+/// A finding.
 #[derive(Serialize)]
 pub(super) struct Finding {
     pub(super) kind: &'static str,
@@ -45,19 +58,19 @@ impl Finding {
     }
 }
 
-/// Prints each finding immediately, and counts the findings.
+/// Reports each finding immediately, and counts the findings.
 pub(super) struct Report {
-    json: bool,
-    looked_at: u64,
-    found: u64,
-    found_bytes: u64,
-    deleted: u64,
-    deleted_bytes: u64,
+    output: Output,
+    pub(super) looked_at: u64,
+    pub(super) found: u64,
+    pub(super) found_bytes: u64,
+    pub(super) deleted: u64,
+    pub(super) deleted_bytes: u64,
 }
 
 impl Report {
-    pub(super) fn new(json: bool) -> Self {
-        Self { json, looked_at: 0, found: 0, found_bytes: 0, deleted: 0, deleted_bytes: 0 }
+    pub(super) fn new(output: Output) -> Self {
+        Self { output, looked_at: 0, found: 0, found_bytes: 0, deleted: 0, deleted_bytes: 0 }
     }
 
     pub(super) fn looked_at(&mut self) {
@@ -65,7 +78,7 @@ impl Report {
     }
 
     pub(super) fn found(&mut self, finding: &Finding) -> Result<(), CommandError> {
-        if self.found == 0 && !self.json {
+        if self.found == 0 && self.output == Output::Table {
             println!("{:<11} {:>15}  {:<8} KEY: REASON", "KIND", "BYTES", "DELETED");
         }
         self.found += 1;
@@ -74,11 +87,16 @@ impl Report {
             self.deleted += 1;
             self.deleted_bytes = self.deleted_bytes.saturating_add(finding.size_bytes);
         }
-        if self.json {
-            println!("{}", serde_json::to_string(finding)?);
-        } else {
-            let Finding { kind, key, size_bytes, why, deleted, .. } = finding;
-            println!("{kind:<11} {size_bytes:>15}  {:<8} {key}: {why}", if *deleted { "yes" } else { "no" });
+        let Finding { kind, key, size_bytes, why, deleted, .. } = finding;
+        match self.output {
+            Output::Json => println!("{}", serde_json::to_string(finding)?),
+            Output::Table => {
+                println!("{kind:<11} {size_bytes:>15}  {:<8} {key}: {why}", if *deleted { "yes" } else { "no" });
+            }
+            Output::Log if self.found <= LOGGED_MAX => {
+                tracing::warn!(kind, key, size_bytes, why, deleted, "the store and the log differ");
+            }
+            Output::Log => {}
         }
         Ok(())
     }
@@ -86,7 +104,16 @@ impl Report {
     /// Prints the totals. Returns `true` if no finding remains: there was none, or all were deleted.
     pub(super) fn end(&self) -> Result<bool, CommandError> {
         let Self { looked_at, found, found_bytes, deleted, deleted_bytes, .. } = self;
-        if self.json {
+        if self.output == Output::Log {
+            tracing::info!(
+                looked_at,
+                found,
+                found_bytes,
+                deleted,
+                deleted_bytes,
+                "the store was compared with the log"
+            );
+        } else if self.output == Output::Json {
             let sum = json!({
                 "kind": "sum",
                 "looked_at": looked_at,

@@ -36,6 +36,22 @@ pub struct State {
     pub scanned_with: Option<String>,
 }
 
+impl State {
+    /// Returns the last scan.
+    pub fn last_scan(&self) -> LastScan {
+        LastScan { result: self.scans.last.clone(), database_version: self.scanned_with.clone() }
+    }
+}
+
+/// Last scan of a file; without values before the first one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastScan {
+    /// Result.
+    pub result: Option<ScanResult>,
+    /// Version of the signatures.
+    pub database_version: Option<String>,
+}
+
 /// Command to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -60,7 +76,13 @@ pub enum Command {
     /// Record that the quota got the bytes of the purged file back.
     RecordRelease,
     /// Record a scan for viruses. A result that equals the last one, with the same signatures, is not recorded again.
-    RecordScan(FileScanned),
+    RecordScan {
+        /// The scan.
+        scan: FileScanned,
+        /// Result and signatures of the last scan when this one began. Nothing is recorded if the file was scanned in the
+        /// meantime, because the other scan may have newer signatures.
+        seen: LastScan,
+    },
     /// Let users read the file although its verdict is not clean.
     Release,
 }
@@ -117,10 +139,10 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
             _ => Err(Refusal::FileNotDeleted),
         },
         Command::Restore => Ok(state.deleted.then(|| FileRestored {}.into())),
-        Command::RecordScan(scan) => {
+        Command::RecordScan { scan, seen } => {
             let is_same = state.scans.last.as_ref() == Some(&scan.result)
                 && state.scanned_with.as_ref() == Some(&scan.database_version);
-            Ok((!is_same).then(|| scan.into()))
+            Ok((seen == state.last_scan() && !is_same).then(|| scan.into()))
         }
         Command::Release => match &state.scans.last {
             Some(ScanResult::Infected { .. } | ScanResult::Unscanned { .. }) => {

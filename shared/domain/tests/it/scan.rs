@@ -18,6 +18,11 @@ fn infected(signature: &str) -> ScanResult {
     ScanResult::Infected { signature: signature.to_owned() }
 }
 
+/// Returns the command to record a scan that began in this state.
+fn record(state: &State, result: ScanResult, database_version: &str) -> Command {
+    Command::RecordScan { scan: scanned(result, database_version), seen: state.last_scan() }
+}
+
 fn run(state: &mut State, command: Command) -> Result<bool, Refusal> {
     let event = decide(state, command.clone())?;
     if let Some(event) = &event {
@@ -31,14 +36,48 @@ fn run(state: &mut State, command: Command) -> Result<bool, Refusal> {
 fn a_release_is_about_one_finding() {
     let mut state = State::default();
     assert_eq!(run(&mut state, Command::Release), Err(Refusal::NotQuarantined));
-    assert_eq!(run(&mut state, Command::RecordScan(scanned(ScanResult::Clean, "1"))), Ok(true));
+    assert_eq!(
+        {
+            let command = record(&state, ScanResult::Clean, "1");
+            run(&mut state, command)
+        },
+        Ok(true)
+    );
     assert_eq!(run(&mut state, Command::Release), Err(Refusal::NotQuarantined));
-    assert_eq!(run(&mut state, Command::RecordScan(scanned(infected("A"), "2"))), Ok(true));
+    assert_eq!(
+        {
+            let command = record(&state, infected("A"), "2");
+            run(&mut state, command)
+        },
+        Ok(true)
+    );
     assert_eq!((run(&mut state, Command::Release), state.scans.is_released), (Ok(true), true));
-    assert_eq!(run(&mut state, Command::RecordScan(scanned(infected("A"), "3"))), Ok(true));
+    assert_eq!(
+        {
+            let command = record(&state, infected("A"), "3");
+            run(&mut state, command)
+        },
+        Ok(true)
+    );
     assert!(state.scans.is_released, "the same finding with newer signatures");
-    assert_eq!(run(&mut state, Command::RecordScan(scanned(infected("B"), "4"))), Ok(true));
+    assert_eq!(
+        {
+            let command = record(&state, infected("B"), "4");
+            run(&mut state, command)
+        },
+        Ok(true)
+    );
     assert!(!state.scans.is_released, "another finding");
+}
+
+#[test]
+fn a_slow_scan_does_not_replace_a_newer_one() {
+    let mut state = State::default();
+    let slow = record(&state, ScanResult::Clean, "1");
+    let fast = record(&state, infected("A"), "2");
+    assert_eq!(run(&mut state, fast), Ok(true));
+    assert_eq!(run(&mut state, slow), Ok(false));
+    assert_eq!(state.scans.last, Some(infected("A")));
 }
 
 #[test]

@@ -36,9 +36,9 @@ pub struct ScanFilter {
 }
 
 impl FileFilter {
-    /// Returns `true` if the filter has a name or a type, so that the query may read many rows for a page.
+    /// Returns `true` if the filter has a name, a type or a verdict, so that the query may read many rows for a page.
     pub fn is_search(&self) -> bool {
-        self.folded_name.is_some() || self.mime_type.is_some()
+        self.folded_name.is_some() || self.mime_type.is_some() || self.verdict.is_some()
     }
 
     /// Returns the condition on `f` for the processing status, without values of the client.

@@ -38,7 +38,10 @@ pub use history::shares_and_tokens_of;
 pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use plans::{plan_of_access, plan_of_listing};
 pub use quota::find_quota;
-pub use scan::{Scan, Unscanned, companies_with_scans, files_to_scan, scanned_with_same_bytes};
+pub use scan::{
+    Scan, ScanPage, Unscanned, companies_with_scans, files_to_scan, not_infected_with_same_bytes,
+    scanned_with_same_bytes,
+};
 pub use sessions::{UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads};
 pub use sweep::{
     Counted, abandoned_uploads, awaited_objects, companies_with_retention, files_to_purge, files_to_retire,

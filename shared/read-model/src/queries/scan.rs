@@ -107,7 +107,7 @@ pub fn companies_with_scans(
     })
 }
 
-/// Files that a search for missing scans returns.
+/// Page of a company's files in which a search looks for those to scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Unscanned<'a> {
     /// The company.
@@ -119,24 +119,42 @@ pub struct Unscanned<'a> {
     pub scanned_until: DateTime<Utc>,
     /// The file after which the page begins.
     pub after: Uuid,
-    /// Maximum number of files.
+    /// Number of files that the query reads.
     pub limit: i64,
 }
 
-/// Returns verified files of a company that were not scanned, or not recently, ordered by id. The events of each file decide
-/// whether it must be scanned.
+/// Files of a page that must be scanned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanPage {
+    /// The files that were not scanned, or not recently. Files with which the scanner failed are due after an hour.
+    pub due: Vec<FileId>,
+    /// The last file of the page.
+    pub last: Uuid,
+}
+
+/// Returns the files of a page, ordered by id, that must be scanned; `None` if the page has no files. The events of each file
+/// decide whether it must be scanned.
 ///
 /// # Errors
 /// [`ReadModelError`].
 pub fn files_to_scan<'a>(
     connection: &'a mut AsyncPgConnection,
     wanted: Unscanned<'a>,
-) -> BoxFuture<'a, Result<Vec<FileId>, ReadModelError>> {
+) -> BoxFuture<'a, Result<Option<ScanPage>, ReadModelError>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        id: Uuid,
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        due: bool,
+    }
     Box::pin(async move {
-        let text = "SELECT id FROM file f WHERE f.company_id = :company AND f.id > :after \
-                AND f.is_processed AND f.purged_at IS NULL AND (f.scan_verdict IS NULL \
-                    OR (f.scan->>'database_version' <> :version AND (f.scan->>'scanned_at')::timestamptz < :until)) \
-                ORDER BY id LIMIT :limit";
+        // Reads a bounded number of rows, however few of them are due.
+        let text = "WITH page AS (SELECT id, is_processed AND purged_at IS NULL AND (scan_verdict IS NULL \
+                OR (scan->>'reason' = 'failed' AND (scan->>'scanned_at')::timestamptz < now() - interval '1 hour') \
+                OR (scan->>'database_version' <> :version AND (scan->>'scanned_at')::timestamptz < :until)) AS due \
+                FROM file WHERE company_id = :company AND id > :after ORDER BY id LIMIT :limit) \
+            SELECT id, coalesce(due, false) AS due FROM page WHERE due OR id = (SELECT max(id::text)::uuid FROM page) ORDER BY id";
         let binds = [
             ("company", Bind::Uuid(wanted.company.0)),
             ("after", Bind::Uuid(wanted.after)),
@@ -144,10 +162,38 @@ pub fn files_to_scan<'a>(
             ("until", Bind::Time(wanted.scanned_until)),
             ("limit", Bind::BigInt(wanted.limit)),
         ];
-        let found: Vec<Found> = Statement::new(text, binds)
+        let found: Vec<Row> = Statement::new(text, binds)
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for files to scan"))?;
+        let last = found.last().map(|row| row.id);
+        let due = found.into_iter().filter(|row| row.due).map(|row| UploadId(row.id)).collect();
+        Ok(last.map(|last| ScanPage { due, last }))
+    })
+}
+
+/// Returns up to `limit` files of a company with these bytes whose last scan did not find them infected.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn not_infected_with_same_bytes(
+    connection: &mut AsyncPgConnection,
+    company: CompanyId,
+    sha256: Sha256Digest,
+    limit: i64,
+) -> BoxFuture<'_, Result<Vec<FileId>, ReadModelError>> {
+    Box::pin(async move {
+        let text = "SELECT id FROM file f WHERE f.company_id = :company AND f.hash = :hash AND f.is_processed \
+                AND f.purged_at IS NULL AND f.scan_verdict IS DISTINCT FROM 'INFECTED' ORDER BY id LIMIT :limit";
+        let binds = [
+            ("company", Bind::Uuid(company.0)),
+            ("hash", Bind::Text(sha256.to_string())),
+            ("limit", Bind::BigInt(limit)),
+        ];
+        let found: Vec<Found> = Statement::new(text, binds)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("searching for files with the same bytes"))?;
         Ok(found.into_iter().map(|file| UploadId(file.id)).collect())
     })
 }
@@ -164,7 +210,7 @@ pub fn scanned_with_same_bytes<'a>(
 ) -> BoxFuture<'a, Result<Vec<FileId>, ReadModelError>> {
     Box::pin(async move {
         let text = "SELECT id FROM file f WHERE f.company_id = :company AND f.hash = :hash \
-                AND f.scan->>'database_version' = :version ORDER BY id LIMIT 10";
+                AND f.is_processed AND f.purged_at IS NULL AND f.scan->>'database_version' = :version ORDER BY id LIMIT 10";
         let binds = [
             ("company", Bind::Uuid(company.0)),
             ("hash", Bind::Text(sha256.to_string())),

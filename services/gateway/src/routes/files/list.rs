@@ -15,15 +15,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use waybill_access::Wanted;
+use waybill_access::{Wanted, scan_filter};
 use waybill_api::files::{ListQuery, Listed, ProcessingStatus, View};
 use waybill_domain::access::{FileFacts, ShownShare};
 use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_read_model::queries::{
-    Association, File, FileFilter, PageKey, ScanFilter, SharedFile, SharedKey, SharedPage, list_files, list_shared,
+    Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, list_files, list_shared,
 };
 use waybill_schema::ErrorCode;
-use waybill_schema::{Place, ScanPolicy, ShareId, UnscannedPolicy, UploadId};
+use waybill_schema::{Place, ShareId, UploadId};
 use waybill_service_kit::now;
 
 routes!(list);
@@ -136,11 +136,7 @@ pub(crate) async fn list(
         folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
         verdict: query.verdict.map(Into::into),
-        scans: ScanFilter {
-            is_on: rules.policy != ScanPolicy::Off,
-            is_required: rules.policy == ScanPolicy::Require,
-            blocks_unscanned: rules.policy == ScanPolicy::Require && rules.unscanned == UnscannedPolicy::Block,
-        },
+        scans: scan_filter(rules),
     };
     let searching = if filter.is_search() { Some(gateway.searches.begin(&principal).await?) } else { None };
     let page = PageRequest { after, limit, view: query.view };
