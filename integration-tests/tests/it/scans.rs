@@ -133,6 +133,8 @@ async fn a_clean_file_becomes_readable_after_its_scan() {
     let waiting = room.anna.file_with_status(&file, "PROCESSING").await;
     assert_eq!((&waiting["is_processed"], &waiting["scan"]), (&json!(false), &Value::Null));
     room.anna.get(&format!("/v1/files/{file}/content")).await.refused(409, "file_not_ready");
+    let elsewhere = json!({ "thread_id": room.thread });
+    room.anna.post(&format!("/v1/files/{file}/associations"), &elsewhere).await.refused(409, "file_not_ready");
     let listed = room.anna.get("/v1/files?status=PROCESSING").await.expect(200);
     assert_eq!(listed.body["items"][0]["id"], file.as_str());
     // Members of the chatroom do not see the file yet.

@@ -237,6 +237,69 @@ fn result_of(answer: &str) -> Result<ScanResult, ClamdError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::stream;
+    use tokio::net::TcpListener;
+
+    /// Starts a server that reads `read` bytes, writes the pieces of an answer, and closes the connection or keeps it open.
+    /// Returns a client of it.
+    async fn answering(read: usize, pieces: &'static [&'static [u8]], closes: bool) -> Clamd {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.read_exact(&mut vec![0; read]).await.unwrap();
+            for piece in pieces {
+                socket.write_all(piece).await.unwrap();
+                socket.flush().await.unwrap();
+            }
+            if !closes {
+                std::future::pending::<()>().await;
+            }
+        });
+        Clamd { address, timeout: Duration::from_millis(500) }
+    }
+
+    fn bytes(pieces: usize) -> impl Stream<Item = Result<Bytes, ClamdError>> + Unpin {
+        stream::iter((0..pieces).map(|_| Ok(Bytes::from_static(&[7; 1 << 16]))))
+    }
+
+    const ONE: usize = 10 + 4 + (1 << 16) + 4;
+
+    #[tokio::test]
+    async fn an_answer_in_pieces_is_read_to_its_end() {
+        let clamd = answering(ONE, &[b"stream: O", b"K", b"\0"], false).await;
+        assert_eq!(clamd.scan(bytes(1)).await.unwrap(), ScanResult::Clean);
+        let clamd = answering(ONE, &[b"stream: OK"], true).await;
+        assert_eq!(clamd.scan(bytes(1)).await.unwrap(), ScanResult::Clean);
+    }
+
+    #[tokio::test]
+    async fn an_answer_before_the_last_byte_is_never_clean() {
+        let clamd = answering(ONE, &[b"INSTREAM size limit exceeded. ERROR\0"], true).await;
+        let scanned = clamd.scan(bytes(1_000)).await;
+        let too_large = ScanResult::Unscanned { reason: UnscannedReason::TooLarge };
+        assert!(scanned.as_ref().is_ok_and(|result| *result == too_large) || scanned.is_err(), "{scanned:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_or_closes_the_connection_gives_no_result() {
+        for (pieces, closes) in [(&[][..], false), (&[], true), (&[b"stream: ".as_slice()], false)] {
+            let clamd = answering(ONE, pieces, closes).await;
+            assert!(matches!(clamd.scan(bytes(1)).await, Err(ClamdError::Broken(_))));
+        }
+        // It does not read the bytes.
+        let clamd = answering(10, &[], false).await;
+        assert!(matches!(clamd.scan(bytes(1_000)).await, Err(ClamdError::Broken(_))));
+        let nobody = Clamd { address: Address::Unix("/nowhere/clamd".into()), timeout: Duration::from_secs(1) };
+        assert!(matches!(nobody.scan(bytes(1)).await, Err(ClamdError::Unreachable(_))));
+    }
+
+    #[tokio::test]
+    async fn bytes_that_stop_are_no_fault_of_clamd() {
+        let clamd = answering(10, &[], false).await;
+        let stops = bytes(1).chain(stream::pending());
+        assert!(matches!(clamd.scan(stops).await, Err(ClamdError::Source(_))));
+    }
 
     #[test]
     fn only_ok_is_clean() {

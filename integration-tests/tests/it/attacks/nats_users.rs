@@ -160,6 +160,30 @@ async fn h4_a_worker_cannot_publish_events_of_the_directory_or_manage_streams() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn h4_the_role_content_publishes_only_events_of_files_and_nobody_else_takes_its_work() {
+    let backing = Backing::start(1).await;
+    cannot_forge_a_member(&backing, "content").await;
+    cannot_manage_streams(&backing, "content").await;
+    let others = ["DIRECT.GET.KV_tickets", "STREAM.MSG.GET.KV_idempotency", "CONSUMER.MSG.NEXT.EVT-0.reactions"];
+    requests_refused(&backing, "content", &others).await;
+    let (company, id) = (Uuid::now_v7(), Uuid::now_v7());
+    for subject in [
+        format!("evt.0.{company}.upload.{id}.lc"),
+        format!("evt.0.{company}.quota"),
+        format!("evt.0.{company}.share.{id}"),
+        format!("$KV.snapshots.{company}.directory"),
+        "aud.0.x.y".to_owned(),
+    ] {
+        refused(&backing, "content", &subject, HeaderMap::new(), Vec::new()).await;
+    }
+    let of_scans = ["CONSUMER.CREATE.EVT-0.scans", "CONSUMER.DELETE.EVT-0.scans", "CONSUMER.MSG.NEXT.EVT-0.scans"];
+    for user in ["gateway", "worker", "projector", "fanout"] {
+        requests_refused(&backing, user, &of_scans).await;
+    }
+    backing.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn h4_a_gateway_cannot_manage_streams_or_take_the_work_of_workers() {
     let backing = Backing::start(1).await;
     cannot_manage_streams(&backing, "gateway").await;
@@ -191,7 +215,7 @@ async fn h4_the_user_of_operators_cannot_publish_events() {
 #[tokio::test(flavor = "multi_thread")]
 async fn h4_no_user_receives_the_answers_to_another() {
     let backing = Backing::start(1).await;
-    let users = ["gateway", "worker", "projector", "fanout", "all", "provision"];
+    let users = ["gateway", "worker", "projector", "fanout", "content", "all", "provision"];
     for user in users {
         let client = backing.nats_as(user).await;
         let others = users.into_iter().filter(|other| *other != user).map(|other| format!("_INBOX_{other}.>"));
