@@ -169,7 +169,7 @@ impl Backing {
     pub fn arguments(&self, role: &str, more: &[String]) -> Vec<String> {
         let user = if ROLES.contains(&role) { role } else { "provision" };
         let database = match role {
-            "gateway" | "worker" | "fanout" => self.database_url_for(Rights::Read),
+            "gateway" | "worker" | "fanout" | "content" => self.database_url_for(Rights::Read),
             "all" | "projector" => self.database_url_for(Rights::Write),
             _ => self.postgres.url().to_owned(),
         };

@@ -5,8 +5,9 @@ use crate::random::bytes;
 use crate::sharing::Room;
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::process::Command;
 use std::time::Duration;
-use waybill_integration_tests::{Client, Options, Shape, Stack};
+use waybill_integration_tests::{Client, Options, Shape, Stack, servers_in};
 use waybill_test_kit::{ClamdServer, MARKER, eicar, eventually, eventually_within};
 
 /// Returns the options of a stack that has files scanned.
@@ -297,5 +298,39 @@ async fn files_of_before_are_scanned_after_a_company_requires_it() {
     // A company cannot be less strict than the host product requires.
     stack.host().put(&company, &json!({ "scan": "require" })).await.expect(200);
     client.put(&company, &json!({ "scan": "inform" })).await.refused(422, "settings_invalid");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_scans_files_again_and_checks_the_scanner() {
+    let mut clamd = ClamdServer::start().await;
+    let stack = Stack::with(scanned_by(&clamd, "off")).await;
+    let client = stack.client();
+    let (clean, infected) = (post(&client, "hello").await, post(&client, eicar()).await);
+    client.file_with_status(&infected, "COMPLETED").await;
+    stack.projected().await;
+    let program = waybill_test_kit::settings("WAYBILL_TEST_BIN");
+    let scanner = format!("--clamd={}", clamd.address());
+    let run = |command: &str, options: &[&str]| {
+        let servers = servers_in(&stack.arguments(if command == "scan" { "content" } else { command }, &[]), true);
+        let output = Command::new(&program).arg(command).args(options).arg(&scanner).args(servers).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    for options in [&[][..], &["--again"], &["--again", "--company", &client.principal.company_id.to_string()]] {
+        let (code, text) = run("scan", options);
+        assert_eq!((code, text.as_str()), (Some(0), "2 files scanned, 0 could not be scanned\n"), "{options:?}");
+        assert_eq!(
+            (verdict(&client, &infected).await, verdict(&client, &clean).await),
+            ("INFECTED".into(), "CLEAN".into())
+        );
+    }
+    let (_, text) = run("doctor", &[]);
+    assert!(text.contains("✓ clamd: ClamAV"), "{text}");
+    clamd.kill();
+    let (code, text) = run("scan", &["--again"]);
+    assert!(code == Some(1) && text.contains("clamd cannot be reached"), "{text}");
     stack.finish().await;
 }

@@ -1,8 +1,9 @@
 //! Receives the verified files of a partition and scans those whose company wants it.
 
 use crate::clamd::ClamdError;
+use crate::content::Content;
+use crate::metrics;
 use crate::scan::{ScanError, Turn, scan_file};
-use crate::{Content, metrics};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Scans one file and records the result.
 
 use crate::clamd::{ClamdError, Version};
-use crate::{Content, context, metrics};
+use crate::content::{Content, context};
+use crate::metrics;
 use futures_util::TryStreamExt;
 use waybill_domain::Refusal;
 use waybill_domain::file::{Command, LastScan};
@@ -44,6 +45,8 @@ pub(crate) enum Turn {
     New,
     /// A file that the search found: it waits until no other such file is scanned.
     Found,
+    /// As [`Turn::Found`]. The file is scanned although it was scanned with the present signatures before.
+    Again,
 }
 
 /// Maximum number of repetitions if another process scans the same file at the same time.
@@ -72,7 +75,7 @@ pub(crate) async fn scan_file(
 ) -> Result<(), ScanError> {
     for _ in 0..REPEATED_MAX {
         let version = content.clamd.version().await?;
-        let Some(target) = target(content, &version, company, file).await? else { return Ok(()) };
+        let Some(target) = target(content, turn, &version, company, file).await? else { return Ok(()) };
         let Some(scanned) = scan_target(content, turn, &version, &target).await? else { return Ok(()) };
         if record(content, &target, scanned, causation).await? {
             return Ok(());
@@ -84,6 +87,7 @@ pub(crate) async fn scan_file(
 /// Returns the file if it must be scanned with the signatures of `version`.
 async fn target(
     content: &Content,
+    turn: Turn,
     version: &Version,
     company: CompanyId,
     file: FileId,
@@ -93,7 +97,7 @@ async fn target(
     let state = content.repository.load(&FileAggregate { company, file }).await?.state;
     let is_current =
         state.scanned_with.as_ref() == Some(&version.database) && state.scans.last.as_ref().is_some_and(is_final);
-    if state.purged || is_current {
+    if state.purged || (is_current && turn != Turn::Again) {
         return Ok(None);
     }
     let seen = state.last_scan();
@@ -113,7 +117,9 @@ async fn scan_target(
     version: &Version,
     target: &Target,
 ) -> Result<Option<FileScanned>, ScanError> {
-    if let Some(same) = scan_of_same_bytes(content, version, target).await? {
+    if turn != Turn::Again
+        && let Some(same) = scan_of_same_bytes(content, version, target).await?
+    {
         return Ok(Some(same));
     }
     let (result, covered_bytes) = match scan_bytes(content, turn, target).await {
@@ -189,12 +195,12 @@ async fn scan_bytes(content: &Content, turn: Turn, target: &Target) -> Result<(S
     let is_large = target.size_bytes >= LARGE;
     let _place = match turn {
         Turn::New if is_large => Some(content.long.take(target.company).ok_or(ScanError::NoPlace)?),
-        Turn::New | Turn::Found => None,
+        Turn::New | Turn::Found | Turn::Again => None,
     };
     let _turn = match turn {
         // The semaphore is never closed.
-        Turn::Found if is_large => content.searching_large.acquire().await.ok(),
-        Turn::Found | Turn::New => None,
+        Turn::Found | Turn::Again if is_large => content.searching_large.acquire().await.ok(),
+        Turn::Found | Turn::Again | Turn::New => None,
     };
     let most = content.settings.clamd_stream_max_bytes;
     let key = existing_key(content, target).await?;

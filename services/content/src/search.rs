@@ -1,9 +1,10 @@
 //! Searches the tables for files that the consumer does not provide: those that were verified before their company had
 //! them scanned or while no process of this role ran, and those whose scan is old.
 
+use crate::clamd;
 use crate::consumer::{is_of_clamd, note_failure};
+use crate::content::Content;
 use crate::scan::{ScanError, Turn, scan_file};
-use crate::{Content, clamd};
 use chrono::{DateTime, Duration as Span, Utc};
 use futures_util::{StreamExt, stream};
 use std::collections::HashMap;

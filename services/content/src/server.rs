@@ -1,36 +1,14 @@
 //! Starts and stops the role `content`.
 
-use crate::clamd::Clamd;
-use crate::failures::Failures;
-use crate::settings::ContentSettings;
-use crate::{Content, consumer, metrics, search};
+use crate::config::Config;
+use crate::content::Content;
+use crate::{consumer, metrics, search};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use waybill_access::Access;
 use waybill_http_kit::health::Readiness;
-use waybill_object_store::ObjectStore;
-use waybill_read_model::Database;
-use waybill_repository::Repository;
 use waybill_service_kit::Shutdown;
-use waybill_service_kit::places::Places;
-
-/// Settings and connections of the role.
-pub struct Config {
-    /// Settings of this role.
-    pub settings: ContentSettings,
-    /// NATS.
-    pub nats: async_nats::Client,
-    /// The aggregates of the log.
-    pub repository: Arc<Repository>,
-    /// The rules of the companies.
-    pub access: Arc<Access>,
-    /// The object store.
-    pub store: Arc<dyn ObjectStore>,
-    /// The read model.
-    pub database: Database,
-}
 
 /// The running role.
 pub struct Server {
@@ -50,25 +28,10 @@ impl Server {
             )
             .with("store", config.store.clone(), |store| async move { store.check().await })
             .with("postgres", config.database.clone(), |database| async move { database.connection().await.map(drop) });
-        let Some(address) = config.settings.clamd.clone() else {
+        let Some(content) = Content::new(config).map(Arc::new) else {
             tracing::info!("files are not scanned for viruses, because WAYBILL_CLAMD is not set");
             return Self { readiness, tasks };
         };
-        let at_once = config.settings.scans_at_once as usize;
-        let content = Arc::new(Content {
-            clamd: Clamd { address, timeout: config.settings.clamd_timeout() },
-            places: Places::new(at_once),
-            long: Places::new((at_once / 2).max(1)),
-            searching: Semaphore::new((at_once / 2).max(1)),
-            searching_large: Semaphore::new(1),
-            failures: Failures::default(),
-            nats: config.nats,
-            repository: config.repository,
-            access: config.access,
-            store: config.store,
-            database: config.database,
-            settings: config.settings,
-        });
         metrics::CLAMD_UP.set(0);
         let (is_on, watching) = watch::channel(false);
         for partition in content.repository.log().partitions().all() {

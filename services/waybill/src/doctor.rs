@@ -11,12 +11,17 @@ use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
 use store::Probe;
+use waybill_content::clamd::{Address, Clamd, ClamdError};
 use waybill_event_log::jetstream;
 use waybill_read_model::Database;
+use waybill_schema::ScanResult;
 use waybill_service_kit::settings::{
     AuthSettings, DatabaseSettings, NatsSettings, S3Settings, UploadSettings, WorkerSecrets,
 };
 use waybill_service_kit::{SecretError, Secrets};
+
+/// Time within which clamd must answer.
+const CLAMD_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Oldest major version of PostgreSQL that has all features that Waybill uses.
 const OLDEST_POSTGRES: u32 = 15;
@@ -46,6 +51,9 @@ pub(crate) struct DoctorArgs {
     worker_secrets: WorkerSecrets,
     #[command(flatten)]
     gateway_secrets: waybill_gateway::GatewaySecrets,
+    /// Address of clamd: `tcp:HOST:PORT` or `unix:PATH`
+    #[arg(long, env = "WAYBILL_CLAMD", help_heading = "Content")]
+    clamd: Option<Address>,
 }
 
 pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
@@ -68,6 +76,9 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
         },
         read => secrets("secrets between gateways and workers", read),
     });
+    if let Some(address) = args.clamd {
+        findings.push(Check::new("clamd", clamd(address).await));
+    }
     findings.push(secrets("secrets of audit exports", args.gateway_secrets.audit()));
     findings.push(secrets("secrets of cursors", args.gateway_secrets.cursors()));
     findings.push(secrets("secrets of download tokens", args.gateway_secrets.tokens()));
@@ -109,6 +120,21 @@ fn users(client: &async_nats::Client) -> Found {
     } else {
         let risk = "every process that reaches NATS can append events; give each role a user, see nats/users.conf";
         Found::Limit(risk.to_owned())
+    }
+}
+
+/// Checks that clamd finds the EICAR test file, so that it has signatures.
+async fn clamd(address: Address) -> Result<String, String> {
+    let clamd = Clamd { address, timeout: CLAMD_ANSWERS_WITHIN };
+    let version = clamd.version().await.map_err(|error| error.to_string())?;
+    // No scanner finds the two halves in this program.
+    let halves = [r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR", "-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"];
+    let file = futures_util::stream::iter([Ok::<_, ClamdError>(halves.concat().into())]);
+    match clamd.scan(file).await.map_err(|error| error.to_string())? {
+        ScanResult::Infected { .. } => Ok(format!("{}, signatures {}", version.engine, version.database)),
+        ScanResult::Clean | ScanResult::Unscanned { .. } => {
+            Err("it does not find the EICAR test file; load the signatures with freshclam".to_owned())
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod parked;
 #[cfg(test)]
 mod reference;
 mod replay;
+mod scan;
 pub mod serve;
 
 pub use error::CommandError;
@@ -58,6 +59,8 @@ enum Command {
     AuditStore(audit_store::AuditStoreArgs),
     /// Delete objects and multipart uploads in the object store that nothing in the log refers to
     Reconcile(audit_store::ReconcileArgs),
+    /// Scan verified files for viruses once
+    Scan(Box<scan::ScanArgs>),
     /// Print a token for development
     Token(operate::TokenArgs),
     Healthy(client::HealthyArgs),
@@ -116,6 +119,7 @@ async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Parked(args) => parked::parked(args).await?,
         Command::AuditStore(args) => audit_store::audit_store(args).await?,
         Command::Reconcile(args) => audit_store::reconcile(args).await?,
+        Command::Scan(args) => scan::scan(*args).await?,
         Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

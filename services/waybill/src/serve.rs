@@ -298,9 +298,13 @@ fn policies(shared: &Shared) -> Policies {
     Policies { access: access.clone(), limits, types: backing::types(&args.types), scans: scan_rules(args) }
 }
 
-/// Returns the rules for virus scans that apply to every company.
 fn scan_rules(args: &ServeArgs) -> ScanRules {
-    ScanRules { policy: args.scans.scan, unscanned: args.scans.unscanned }
+    scan_rules_of(&args.scans)
+}
+
+/// Returns the rules for virus scans that apply to every company.
+pub(crate) fn scan_rules_of(settings: &ScanSettings) -> ScanRules {
+    ScanRules { policy: settings.scan, unscanned: settings.unscanned }
 }
 
 /// Compares the store with the log on a schedule if the settings say so.

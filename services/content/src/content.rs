@@ -1,0 +1,61 @@
+//! Connections and limits of the role.
+
+use crate::clamd::Clamd;
+use crate::config::Config;
+use crate::failures::Failures;
+use crate::settings::ContentSettings;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use waybill_access::Access;
+use waybill_object_store::ObjectStore;
+use waybill_read_model::Database;
+use waybill_repository::{Context, Repository};
+use waybill_schema::{Actor, Causation};
+use waybill_service_kit::now;
+use waybill_service_kit::places::Places;
+
+/// Connections and limits that all parts of the role use.
+pub(crate) struct Content {
+    pub(crate) nats: async_nats::Client,
+    pub(crate) repository: Arc<Repository>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) database: Database,
+    pub(crate) settings: ContentSettings,
+    pub(crate) clamd: Clamd,
+    /// Places for scans of new files.
+    pub(crate) places: Arc<Places>,
+    /// Places for scans of large files.
+    pub(crate) long: Arc<Places>,
+    /// Permits for scans of files that the search finds, so that new files never wait for them.
+    pub(crate) searching: Semaphore,
+    /// Permit for the scan of a large file that the search finds.
+    pub(crate) searching_large: Semaphore,
+    pub(crate) failures: Failures,
+}
+
+impl Content {
+    /// Returns `None` without an address of clamd.
+    pub(crate) fn new(config: Config) -> Option<Self> {
+        let at_once = config.settings.scans_at_once as usize;
+        Some(Self {
+            clamd: Clamd { address: config.settings.clamd.clone()?, timeout: config.settings.clamd_timeout() },
+            places: Places::new(at_once),
+            long: Places::new((at_once / 2).max(1)),
+            searching: Semaphore::new((at_once / 2).max(1)),
+            searching_large: Semaphore::new(1),
+            failures: Failures::default(),
+            nats: config.nats,
+            repository: config.repository,
+            access: config.access,
+            store: config.store,
+            database: config.database,
+            settings: config.settings,
+        })
+    }
+}
+
+/// Returns the context of an event that this role appends now because of `causation`.
+pub(crate) fn context(causation: Causation) -> Context {
+    Context { actor: Actor::Service("content".to_owned()), causation, address: None, clock: now }
+}
