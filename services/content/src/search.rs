@@ -24,10 +24,9 @@ const PAGE: i64 = 5_000;
 const PAGES: usize = 10;
 /// Number of companies with files of one page that are searched at the same time.
 const COMPANIES_AT_ONCE: usize = 4;
-/// Time after which the files of a company are searched again although neither its rules nor the signatures have changed:
-/// after the first search, which may have missed files that were verified while the company's rules changed, and later.
-const SECOND_AFTER_MS: i64 = 60_000;
-const AGAIN_AFTER_MS: i64 = 3_600_000;
+/// Times after which the files of a company are searched again although neither its rules nor the signatures have changed.
+/// The first search can miss files that were verified shortly before, because the tables did not contain them yet.
+const AGAIN_AFTER_MS: [i64; 3] = [5_000, 60_000, 3_600_000];
 
 #[derive(Debug, thiserror::Error)]
 enum SearchError {
@@ -53,8 +52,8 @@ struct Searched {
     database_version: String,
     /// Time of the last finished search.
     at_ms: i64,
-    /// Number of finished searches that have scanned everything since the company has its files scanned.
-    rounds: u32,
+    /// Number of finished searches, which says in [`AGAIN_AFTER_MS`] when the next one begins.
+    rounds: usize,
 }
 
 /// Result of searching some pages.
@@ -72,8 +71,8 @@ impl Searched {
         if self.after.is_none() {
             self.at_ms = at_ms;
             database_version.clone_into(&mut self.database_version);
-            // After an incomplete search, the next one begins soon.
-            self.rounds = if self.is_complete { self.rounds.saturating_add(1) } else { 0 };
+            // After an incomplete search, the next one begins in a minute.
+            self.rounds = if self.is_complete { self.rounds.saturating_add(1) } else { 2 };
         }
     }
 }
@@ -114,7 +113,7 @@ async fn search(
     let at_ms = now().0;
     let is_due = |company: &CompanyId| {
         searched.get(company).is_none_or(|done| {
-            let again_after_ms = if done.rounds < 2 { SECOND_AFTER_MS } else { AGAIN_AFTER_MS };
+            let again_after_ms = AGAIN_AFTER_MS[done.rounds.clamp(1, AGAIN_AFTER_MS.len()) - 1];
             let is_over = done.database_version != version.database || at_ms - done.at_ms > again_after_ms;
             done.after.is_some() || is_over
         })
