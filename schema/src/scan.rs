@@ -90,6 +90,24 @@ pub enum ScanResult {
     },
 }
 
+impl ScanResult {
+    /// Returns the name of the finding in an infected file.
+    pub fn signature(&self) -> Option<&str> {
+        match self {
+            Self::Infected { signature } => Some(signature),
+            Self::Clean | Self::Unscanned { .. } => None,
+        }
+    }
+
+    /// Returns the reason of an incomplete scan.
+    pub fn reason(&self) -> Option<UnscannedReason> {
+        match self {
+            Self::Unscanned { reason } => Some(*reason),
+            Self::Clean | Self::Infected { .. } => None,
+        }
+    }
+}
+
 /// Reason why a scan is incomplete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,7 @@ use crate::content::{Content, context};
 use crate::metrics;
 use futures_util::TryStreamExt;
 use waybill_domain::Refusal;
-use waybill_domain::file::{Command, LastScan};
+use waybill_domain::file::{Command, LastScan, State};
 use waybill_domain::upload::Phase;
 use waybill_event_log::ReadError;
 use waybill_object_store::StoreError;
@@ -174,11 +174,9 @@ async fn scan_of_same_bytes(
     let candidates = scanned_with_same_bytes(&mut connection, company, sha256, &version.database).await?;
     drop(connection);
     for file in candidates.into_iter().filter(|file| *file != target.file) {
-        let upload = content.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await?;
-        let is_same = matches!(&upload.state.phase, Phase::Verified { sha256: its, .. } if *its == sha256);
-        let state = content.repository.load(&FileAggregate { company, file }).await?.state;
+        let Some(state) = with_same_bytes(content, target, file).await? else { continue };
         let is_current = state.scanned_with.as_ref() == Some(&version.database);
-        if let Some(result) = state.scans.last.filter(|result| is_same && is_current && is_final(result)) {
+        if let Some(result) = state.scans.last.filter(|result| is_current && is_final(result)) {
             let covered_bytes = match &result {
                 ScanResult::Unscanned { reason: UnscannedReason::TooLarge } | ScanResult::Clean => target.size_bytes,
                 ScanResult::Infected { .. } | ScanResult::Unscanned { .. } => 0,
@@ -188,6 +186,16 @@ async fn scan_of_same_bytes(
         }
     }
     Ok(None)
+}
+
+/// Returns the state of another file; `None` if its bytes are not those of `target`.
+async fn with_same_bytes(content: &Content, target: &Target, file: FileId) -> Result<Option<State>, ScanError> {
+    let Target { company, sha256, .. } = *target;
+    let upload = content.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await?.state;
+    if !matches!(&upload.phase, Phase::Verified { sha256: its, .. } if *its == sha256) {
+        return Ok(None);
+    }
+    Ok(Some(content.repository.load(&FileAggregate { company, file }).await?.state))
 }
 
 /// Scans the bytes of a file. Returns the result and the number of bytes that clamd looked at.
@@ -282,13 +290,8 @@ async fn record_for_same_bytes(
     let others = not_infected_with_same_bytes(&mut connection, company, sha256, SAME_MAX).await?;
     drop(connection);
     for file in others.into_iter().filter(|file| *file != target.file) {
-        let upload = content.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await?;
-        if !matches!(&upload.state.phase, Phase::Verified { sha256: its, .. } if *its == sha256) {
-            continue;
-        }
-        let state = content.repository.load(&FileAggregate { company, file }).await?.state;
-        let seen = state.last_scan();
-        record_one(content, company, file, scan.clone(), seen, causation).await?;
+        let Some(state) = with_same_bytes(content, target, file).await? else { continue };
+        record_one(content, company, file, scan.clone(), state.last_scan(), causation).await?;
     }
     Ok(())
 }
@@ -304,17 +307,16 @@ async fn record_one(
 ) -> Result<bool, ScanError> {
     let (aggregate, context) = (FileAggregate { company, file }, context(causation));
     let verdict = Verdict::from(&scan.result);
-    let is_as_seen = |state: &waybill_domain::file::State| {
-        state.scans.last.as_ref() == Some(&scan.result) && state.scanned_with.as_ref() == Some(&scan.database_version)
-    };
-    let command = Command::RecordScan { scan: scan.clone(), seen };
+    let recorded =
+        LastScan { result: Some(scan.result.clone()), database_version: Some(scan.database_version.clone()) };
+    let command = Command::RecordScan { scan, seen };
     match content.repository.execute(&aggregate, command, &context).await {
         Ok(_) => {}
         // The file was purged in the meantime.
         Err(ExecuteError::Refused(Refusal::NotFound { .. })) => return Ok(true),
         Err(error) => return Err(error.into()),
     }
-    let is_recorded = is_as_seen(&content.repository.load(&aggregate).await?.state);
+    let is_recorded = content.repository.load(&aggregate).await?.state.last_scan() == recorded;
     if is_recorded {
         metrics::SCANS.with_label_values(&[verdict.as_str()]).inc();
     }

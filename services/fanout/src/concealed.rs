@@ -6,7 +6,7 @@ use waybill_access::{Access, AccessError};
 use waybill_domain::scan::{Clearance, ScanRules, Scans};
 use waybill_event_log::{EventLog, read_events};
 use waybill_schema::events::UploadEvent;
-use waybill_schema::{Event, Recorded, ScanPolicy, Verdict};
+use waybill_schema::{Event, Recorded, ScanPolicy};
 
 /// Longest time for reading the rules of a company, which are usually in memory.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -43,9 +43,7 @@ pub(crate) async fn is_concealed(access: &Access, log: &dyn EventLog, recorded: 
 async fn was_unreadable(log: &dyn EventLog, rules: ScanRules, recorded: &Recorded) -> bool {
     let Ok(events) = read_events(log, recorded.subject, 0).await else { return true };
     let mut scans = Scans::default();
-    let is_readable = |scans: &Scans| {
-        rules.clearance(scans.last.as_ref().map(Verdict::from), scans.is_released) == Clearance::Readable
-    };
+    let is_readable = |scans: &Scans| rules.clearance_of(scans) == Clearance::Readable;
     let mut before = is_readable(&scans);
     for event in events.iter().filter(|event| event.position.seq <= recorded.position.seq) {
         before = is_readable(&scans);

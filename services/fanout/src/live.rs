@@ -5,7 +5,7 @@ use waybill_api::frames::{ProgressFacts, Stage, Topic};
 use waybill_domain::progress::Tracker;
 use waybill_domain::upload::Phase;
 use waybill_schema::events::{FileEvent, SessionEvent, ShareEvent, UploadEvent};
-use waybill_schema::{Entity, Event, Recorded, ScanResult, SessionStatus, UploadId, UploadStatus, Verdict};
+use waybill_schema::{Entity, Event, Recorded, SessionStatus, UploadId, UploadStatus, Verdict};
 
 /// Approximate size of a frame without its facts in bytes.
 const FRAME_BYTES: usize = 200;
@@ -197,12 +197,8 @@ fn file(event: &FileEvent) -> Option<Value> {
         | FileEvent::FileMetadataChanged(_)
         | FileEvent::FilePurged(_) => json!({}),
         FileEvent::FileScanned(scanned) => {
-            let (signature, reason) = match &scanned.result {
-                ScanResult::Clean => (None, None),
-                ScanResult::Infected { signature } => (Some(signature), None),
-                ScanResult::Unscanned { reason } => (None, Some(reason)),
-            };
-            json!({ "verdict": Verdict::from(&scanned.result), "signature": signature, "reason": reason })
+            let result = &scanned.result;
+            json!({ "verdict": Verdict::from(result), "signature": result.signature(), "reason": result.reason() })
         }
         FileEvent::FileReleased(_) => json!({}),
         FileEvent::FileSpaceReleased(_) => return None,

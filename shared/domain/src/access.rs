@@ -15,7 +15,7 @@ use crate::scan::{Clearance, ScanRules, Scans};
 use membership::Member;
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{DirectoryEvent, FileEvent, FileShared, ShareEvent, TokenEvent};
-use waybill_schema::{Entity, Event, FileId, Grant, ShareBasis, ShareId, Timestamp, UserId, Verdict};
+use waybill_schema::{Entity, Event, FileId, Grant, ShareBasis, ShareId, Timestamp, UserId};
 
 /// Maximum number of shares that one share rests on.
 const CHAIN_MAX: usize = 16;
@@ -324,8 +324,7 @@ impl FileFacts {
     /// # Errors
     /// [`Denied::NotScanned`], [`Denied::Infected`], [`Denied::Unscanned`].
     pub fn clearance(&self) -> Result<(), Denied> {
-        let verdict = self.scans.last.as_ref().map(Verdict::from);
-        match self.scan_rules.clearance(verdict, self.scans.is_released) {
+        match self.scan_rules.clearance_of(&self.scans) {
             Clearance::Readable => Ok(()),
             Clearance::Waiting => Err(Denied::NotScanned),
             Clearance::Infected => Err(Denied::Infected),

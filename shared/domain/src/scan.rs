@@ -56,6 +56,11 @@ pub enum Clearance {
 }
 
 impl ScanRules {
+    /// Returns whether a verified file with these scans can be read.
+    pub fn clearance_of(self, scans: &Scans) -> Clearance {
+        self.clearance(scans.last.as_ref().map(Verdict::from), scans.is_released)
+    }
+
     /// Returns whether a verified file can be read.
     pub fn clearance(self, verdict: Option<Verdict>, is_released: bool) -> Clearance {
         let is_required = self.policy == ScanPolicy::Require;

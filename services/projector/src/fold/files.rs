@@ -8,6 +8,7 @@ use super::{sessions, shares};
 use chrono::{DateTime, Utc};
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
+use waybill_domain::scan::Scans;
 use waybill_domain::{media_type, name};
 use waybill_read_model::queries::Scan;
 use waybill_read_model::rows::{FileRow, JsonText, UploadProgressRow};
@@ -127,10 +128,11 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
         FileEvent::FileSpaceReleased(_) => {}
         FileEvent::FileScanned(scanned) => {
             let scan = Scan::of(scanned, time);
-            // A release is about one finding, as in `waybill_domain::scan`.
             let before = file.scan.take().and_then(|before| Scan::parse(before).ok());
-            file.released_at =
-                file.released_at.filter(|_| before.is_some_and(|before| before.result() == scan.result()));
+            let last = before.map(|before| before.result());
+            let mut scans = Scans { last, is_released: file.released_at.is_some() };
+            scans.apply(event);
+            file.released_at = file.released_at.filter(|_| scans.is_released);
             file.scan_verdict = Some(scan.verdict.as_str().to_owned());
             file.scan = Some(scan.to_json().map_err(|error| Misfit(format!("a scan cannot be written: {error}")))?);
         }

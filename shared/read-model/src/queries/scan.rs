@@ -36,15 +36,10 @@ pub struct Scan {
 impl Scan {
     /// Returns the scan of an event that was recorded at `time`.
     pub fn of(scanned: &FileScanned, time: DateTime<Utc>) -> Self {
-        let (signature, reason) = match &scanned.result {
-            ScanResult::Clean => (None, None),
-            ScanResult::Infected { signature } => (Some(signature.clone()), None),
-            ScanResult::Unscanned { reason } => (None, Some(*reason)),
-        };
         Self {
             verdict: (&scanned.result).into(),
-            signature,
-            reason,
+            signature: scanned.result.signature().map(str::to_owned),
+            reason: scanned.result.reason(),
             engine: scanned.engine.clone(),
             database_version: scanned.database_version.clone(),
             covered_bytes: scanned.covered_bytes,
