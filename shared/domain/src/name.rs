@@ -81,8 +81,9 @@ pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    // Convert to upper case first, because it unifies ß and ss, ς and σ, and ı and i.
-    let folded = text.nfkc().filter(|c| !is_mark(*c)).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    // Upper case unifies ß and ss, ς and σ, and ı and i. It does not change ẞ, whose lower case is ß.
+    let letters = text.nfkc().filter(|c| !is_mark(*c)).flat_map(char::to_lowercase);
+    let folded = letters.flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     let mut folded: String = folded.nfc().collect();
     if folded.contains(DOT_ABOVE) {
         folded = folded.replace("i\u{307}", "i");

@@ -83,6 +83,18 @@ fn a_name_is_found_whatever_its_case_script_and_composition() {
     }
 }
 
+/// Upper and lower case are not the inverse of each other: `ẞ` has the lower case `ß`, whose upper case is `SS`.
+#[test]
+fn a_letter_is_folded_in_one_step() {
+    for letter in '\u{0}'..=char::MAX {
+        for text in [format!("{letter}"), format!("a{letter}b"), format!("Σ{letter}")] {
+            let folded = name::fold(&text);
+            assert_eq!(name::fold(&folded), folded, "{letter:?} U+{:04X}", u32::from(letter));
+        }
+    }
+    assert_eq!(name::fold("STRAẞE"), name::fold("Straße"));
+}
+
 proptest! {
     #[test]
     fn folding_twice_changes_nothing_more(text in "\\PC{0,40}") {
